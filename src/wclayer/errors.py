@@ -1,0 +1,175 @@
+"""The error family: every failure of a layer operation is a `LayerError`.
+
+Each class carries the Windows code that a caller of the real API would see, so a tool that switches on codes works
+the same over both engines. `docs/errors.md` lists the classes with their codes and exit statuses.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import ClassVar
+
+# Win32 error codes ([MS-ERREF] section 2.2).
+ERROR_FILE_NOT_FOUND = 2
+ERROR_PATH_NOT_FOUND = 3
+ERROR_ACCESS_DENIED = 5
+ERROR_INVALID_DATA = 13
+ERROR_WRITE_FAULT = 29
+ERROR_SHARING_VIOLATION = 32
+ERROR_NOT_SUPPORTED = 50
+ERROR_INVALID_PARAMETER = 87
+ERROR_DISK_FULL = 112
+ERROR_ALREADY_EXISTS = 183
+ERROR_FILE_TOO_LARGE = 223
+ERROR_DIRECTORY = 267
+ERROR_INVALID_STATE = 5023
+ERROR_CANCELLED = 1223
+ERROR_FILE_CORRUPT = 1392
+
+
+class LayerError(OSError):
+    """An operation on a layer failed.
+
+    `operation` is the verb that failed ("import layer"), `path` the layer, file or stream it failed on, `detail` what
+    is wrong and where, `code` the Win32 error code, `exit_status` what the command exits with.
+    """
+
+    code: int = ERROR_WRITE_FAULT
+    exit_status: ClassVar[int] = 1
+    _errno: ClassVar[int] = errno.EIO
+
+    def __init__(self, operation: str, path: str | os.PathLike[str], detail: str, *, code: int | None = None) -> None:
+        self.operation = operation
+        self.path = os.fspath(path)
+        self.detail = detail
+        if code is not None:
+            self.code = code
+        super().__init__(self._errno, detail, self.path)
+
+    def __str__(self) -> str:
+        return f"{self.operation}: {self.path}: {self.detail}"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return _rebuild, (type(self), self.operation, self.path, self.detail, self.code)
+
+    @property
+    def hresult(self) -> int:
+        """The code as an HRESULT of FACILITY_WIN32, the form in which the Host Compute Service reports it."""
+        return 0x80070000 | self.code
+
+
+def _rebuild(kind: type[LayerError], operation: str, path: str, detail: str, code: int) -> LayerError:
+    return kind(operation, path, detail, code=code)
+
+
+class PathNotFoundError(LayerError, FileNotFoundError):
+    """A layer, an entry or a parent directory that was named does not exist."""
+
+    code = ERROR_PATH_NOT_FOUND
+    exit_status = 2
+    _errno = errno.ENOENT
+
+
+class AlreadyExistsError(LayerError, FileExistsError):
+    """The place where a layer or entry should be created is taken."""
+
+    code = ERROR_ALREADY_EXISTS
+    exit_status = 3
+    _errno = errno.EEXIST
+
+
+class NotALayerError(LayerError, NotADirectoryError):
+    """The folder exists, but is not a layer directory."""
+
+    code = ERROR_DIRECTORY
+    exit_status = 4
+    _errno = errno.ENOTDIR
+
+
+class InvalidParameterError(LayerError, ValueError):
+    """An argument cannot be what the operation needs (a malformed name, a wrong parent chain, …)."""
+
+    code = ERROR_INVALID_PARAMETER
+    exit_status = 5
+    _errno = errno.EINVAL
+
+
+class InvalidDataError(LayerError, ValueError):
+    """The input is not a well-formed layer; the detail names the member and the offset."""
+
+    code = ERROR_INVALID_DATA
+    exit_status = 6
+    _errno = errno.EINVAL
+
+
+class LimitExceededError(InvalidDataError):
+    """The input is larger than a limit that the caller can raise (`Limits`)."""
+
+    code = ERROR_FILE_TOO_LARGE
+    exit_status = 7
+    _errno = errno.EFBIG
+
+
+class CorruptLayerError(LayerError):
+    """A layer directory no longer agrees with its own records."""
+
+    code = ERROR_FILE_CORRUPT
+    exit_status = 8
+
+
+class LayerBusyError(LayerError, PermissionError):
+    """Another process holds the layer."""
+
+    code = ERROR_SHARING_VIOLATION
+    exit_status = 9
+    _errno = errno.EBUSY
+
+
+class NotSupportedError(LayerError):
+    """This engine, or this host, cannot do that."""
+
+    code = ERROR_NOT_SUPPORTED
+    exit_status = 10
+    _errno = errno.ENOTSUP
+
+
+class InvalidStateError(LayerError):
+    """The call came at the wrong time (data after the last entry was closed, a read before `next`)."""
+
+    code = ERROR_INVALID_STATE
+    exit_status = 11
+    _errno = errno.EINVAL
+
+
+class OperationCancelledError(LayerError):
+    """The caller's cancellation callback said stop; nothing was left behind."""
+
+    code = ERROR_CANCELLED
+    exit_status = 130
+    _errno = errno.ECANCELED
+
+
+_HOST_CODES = {
+    errno.ENOENT: ERROR_FILE_NOT_FOUND,
+    errno.EACCES: ERROR_ACCESS_DENIED,
+    errno.EPERM: ERROR_ACCESS_DENIED,
+    errno.EROFS: ERROR_ACCESS_DENIED,
+    errno.ENOSPC: ERROR_DISK_FULL,
+    errno.EDQUOT: ERROR_DISK_FULL,
+}
+
+
+def from_os_error(operation: str, path: str | os.PathLike[str], error: OSError) -> LayerError:
+    """The `LayerError` for a failure of the host's file system; one that already is a `LayerError` is returned as is."""
+    if isinstance(error, LayerError):
+        return error
+    detail = error.strerror or str(error)
+    if error.filename is not None:
+        path = os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes)) else path
+    kind = {
+        errno.ENOENT: PathNotFoundError,
+        errno.EEXIST: AlreadyExistsError,
+        errno.ENOTDIR: NotALayerError,
+    }.get(error.errno or 0, LayerError)
+    return kind(operation, path, detail, code=_HOST_CODES.get(error.errno or 0, kind.code))

@@ -1,0 +1,1 @@
+"""Codecs that know nothing of layers."""

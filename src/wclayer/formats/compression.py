@@ -1,0 +1,400 @@
+"""Compressed streams in and out, hashed on the way: gzip, zstd or plain, recognised by magic.
+
+Decompression and hashing run in a thread of their own, compression in several: zlib-ng, zstandard and hashlib release
+the interpreter's lock, so a second core carries them while the caller parses or formats.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import queue
+import struct
+import threading
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from enum import Enum
+from types import TracebackType
+from typing import BinaryIO, Protocol, Self
+
+import zstandard
+from zlib_ng import zlib_ng
+
+_PIECE = 1 << 20
+_QUEUE_PIECES = 4
+_GZIP_BLOCK = 512 << 10
+_WINDOW = 32 << 10
+# RFC 1952: ID1 ID2, CM = deflate, no flags, no time, no extra flags, unknown system: nothing that varies.
+_GZIP_HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
+_RATIO_GRACE = 64 << 20
+
+
+class Compression(Enum):
+    """How a stream is compressed."""
+
+    NONE = "none"
+    GZIP = "gzip"
+    ZSTD = "zstd"
+
+
+def detect(prefix: bytes) -> Compression:
+    """The compression that the first four bytes of a stream announce."""
+    if prefix[:3] == b"\x1f\x8b\x08":
+        return Compression.GZIP
+    if prefix[:4] == b"\x28\xb5\x2f\xfd" or (prefix[1:4] == b"\x2a\x4d\x18" and 0x50 <= prefix[0] <= 0x5F):
+        return Compression.ZSTD
+    return Compression.NONE
+
+
+class CompressedDataError(ValueError):
+    """The compressed data is damaged or cut off."""
+
+
+class ExpansionLimitError(CompressedDataError):
+    """The data expands beyond the limit on its size or its ratio."""
+
+
+class _Decompressor(Protocol):
+    def feed(self, data: bytes) -> Iterator[bytes]: ...
+    def finish(self) -> None: ...
+
+
+class _Plain:
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        yield data
+
+    def finish(self) -> None:
+        pass
+
+
+class _Gunzip:
+    """gzip members one after the other (RFC 1952), zero padding after the last allowed."""
+
+    def __init__(self) -> None:
+        self._inflate = zlib_ng.decompressobj(zlib_ng.MAX_WBITS | 16)
+        self._between = False
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        while data:
+            if self._between:
+                data = data.lstrip(b"\0")
+                if not data:
+                    return
+                self._inflate = zlib_ng.decompressobj(zlib_ng.MAX_WBITS | 16)
+                self._between = False
+            try:
+                out = self._inflate.decompress(data, _PIECE)
+            except zlib_ng.error as error:
+                raise CompressedDataError(f"gzip: {error}") from None
+            data = self._inflate.unconsumed_tail
+            if self._inflate.eof:
+                data = self._inflate.unused_data
+                self._between = True
+            if out:
+                yield out
+
+    def finish(self) -> None:
+        if not self._between:
+            raise CompressedDataError("gzip: the stream is cut off")
+
+
+class _Unzstd:
+    """zstd frames one after the other (RFC 8878); skippable frames are skipped."""
+
+    _MAX_WINDOW = 128 << 20
+
+    def __init__(self) -> None:
+        self._context = zstandard.ZstdDecompressor(max_window_size=self._MAX_WINDOW)
+        self._frame = self._context.decompressobj()
+        self._between = True
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        # One call returns all that its input expands to, and four bytes can stand for a block of 128 KiB: small inputs
+        # bound what a call can return to 16 MiB.
+        view = memoryview(data)
+        for start in range(0, len(view), 512):
+            rest = bytes(view[start : start + 512])
+            while rest:
+                if self._between:
+                    self._frame = self._context.decompressobj()
+                    self._between = False
+                try:
+                    out = self._frame.decompress(rest)
+                except zstandard.ZstdError as error:
+                    raise CompressedDataError(f"zstd: {error}") from None
+                rest = self._frame.unused_data if self._frame.eof else b""
+                self._between = self._frame.eof
+                if out:
+                    yield out
+
+    def finish(self) -> None:
+        if not self._between:
+            raise CompressedDataError("zstd: the stream is cut off")
+
+
+_DECOMPRESSORS: dict[Compression, type[_Plain] | type[_Gunzip] | type[_Unzstd]] = {
+    Compression.NONE: _Plain,
+    Compression.GZIP: _Gunzip,
+    Compression.ZSTD: _Unzstd,
+}
+
+
+class HashedInput:
+    """The decompressed bytes of `raw` as an iterator of pieces (about 1 MiB), read ahead in a thread.
+
+    After the last piece, `digest` is the SHA-256 of the bytes as they were stored and `diff_id` that of the bytes as
+    they came out (both "sha256:…"), `stored_size` and `size` their lengths.
+
+    `max_size` bounds the decompressed bytes; `max_ratio` the expansion, once 64 MiB have come out.
+    """
+
+    def __init__(self, raw: BinaryIO, *, max_size: int | None = None, max_ratio: int | None = None) -> None:
+        self._raw = raw
+        self._max_size = max_size
+        self._max_ratio = max_ratio
+        self._queue: queue.Queue[bytes | BaseException | None] = queue.Queue(_QUEUE_PIECES)
+        self._stop = threading.Event()
+        self._done = False
+        self._thread: threading.Thread | None = None
+        self._stored_hash = hashlib.sha256()
+        self._hash = hashlib.sha256()
+        self.compression = Compression.NONE
+        self.stored_size = 0
+        self.size = 0
+
+    @property
+    def digest(self) -> str:
+        return f"sha256:{self._stored_hash.hexdigest()}"
+
+    @property
+    def diff_id(self) -> str:
+        if self.compression is Compression.NONE:
+            return self.digest
+        return f"sha256:{self._hash.hexdigest()}"
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> bytes:
+        if self._done:
+            raise StopIteration
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="wclayer-input", daemon=True)
+            self._thread.start()
+        item = self._queue.get()
+        if isinstance(item, bytes):
+            return item
+        self._done = True
+        if item is not None:
+            raise item
+        raise StopIteration
+
+    def close(self) -> None:
+        """Stops reading ahead; what is left of `raw` is not read."""
+        self._stop.set()
+        self._done = True
+        while self._thread is not None and self._thread.is_alive():
+            try:
+                self._queue.get(timeout=0.05)
+            except queue.Empty:
+                continue
+
+    def _run(self) -> None:
+        end: BaseException | None = None
+        try:
+            self._pump()
+        except Exception as error:
+            end = error
+        self._put(end)
+
+    def _put(self, item: bytes | BaseException | None) -> None:
+        while not self._stop.is_set():
+            try:
+                self._queue.put(item, timeout=0.2)
+                return
+            except queue.Full:
+                continue
+
+    def _pump(self) -> None:
+        data = self._raw.read(_PIECE)
+        while 0 < len(data) < 4 and (more := self._raw.read(4 - len(data))):
+            data += more
+        self.compression = detect(data)
+        decompressor: _Decompressor = _DECOMPRESSORS[self.compression]()
+        plain = self.compression is Compression.NONE
+        while data and not self._stop.is_set():
+            self._stored_hash.update(data)
+            self.stored_size += len(data)
+            for piece in decompressor.feed(data):
+                self.size += len(piece)
+                self._check_limits()
+                if not plain:
+                    self._hash.update(piece)
+                self._put(piece)
+                if self._stop.is_set():
+                    return
+            data = self._raw.read(_PIECE)
+        decompressor.finish()
+
+    def _check_limits(self) -> None:
+        if self._max_size is not None and self.size > self._max_size:
+            raise ExpansionLimitError(f"more than {self._max_size} bytes come out of {self.stored_size}")
+        if self._max_ratio is not None and self.size > _RATIO_GRACE + self.stored_size * self._max_ratio:
+            raise ExpansionLimitError(
+                f"{self.size} bytes come out of {self.stored_size}: more than {self._max_ratio} for one"
+            )
+
+
+class HashedOutput:
+    """Writes to `raw`, compressed, with both digests taken on the way.
+
+    gzip is compressed in blocks of 512 KiB on every core, each block primed with the 32 KiB before it, so the size is
+    that of one long stream and the bytes do not depend on the number of cores. After `finish`, `diff_id`, `digest`,
+    `size` and `stored_size` are as in `HashedInput`.
+    """
+
+    def __init__(self, raw: BinaryIO, compression: Compression = Compression.NONE, level: int | None = None) -> None:
+        self.compression = compression
+        self._raw = raw
+        self._stored_hash = hashlib.sha256()
+        self._hash = hashlib.sha256()
+        self._buffer = bytearray()
+        self._encoder: _Encoder = _ENCODERS[compression](level)
+        self.stored_size = 0
+        self.size = 0
+
+    @property
+    def digest(self) -> str:
+        return f"sha256:{self._stored_hash.hexdigest()}"
+
+    @property
+    def diff_id(self) -> str:
+        return f"sha256:{self._hash.hexdigest()}"
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Takes more bytes. Raises what `raw.write` raises."""
+        buffer = self._buffer
+        buffer += data
+        if len(buffer) >= _GZIP_BLOCK:
+            # All blocks have the same size whatever the portions in which the bytes came.
+            whole = len(buffer) - len(buffer) % _GZIP_BLOCK
+            for start in range(0, whole, _GZIP_BLOCK):
+                self._block(bytes(memoryview(buffer)[start : start + _GZIP_BLOCK]))
+            del buffer[:whole]
+
+    def finish(self) -> None:
+        """Writes what is left; `raw` stays open."""
+        self._block(bytes(self._buffer))
+        self._buffer.clear()
+        for out in self._encoder.finish():
+            self._emit(out)
+        self._raw.flush()
+
+    def close(self) -> None:
+        """Ends the threads; without `finish` before, the output is incomplete."""
+        self._encoder.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    def _block(self, block: bytes) -> None:
+        if not block:
+            return
+        self.size += len(block)
+        self._hash.update(block)
+        for out in self._encoder.feed(block):
+            self._emit(out)
+
+    def _emit(self, out: bytes) -> None:
+        self._stored_hash.update(out)
+        self.stored_size += len(out)
+        self._raw.write(out)
+
+
+class _Encoder(Protocol):
+    def feed(self, block: bytes) -> Iterator[bytes]: ...
+    def finish(self) -> Iterator[bytes]: ...
+    def close(self) -> None: ...
+
+
+class _PlainEncoder:
+    def __init__(self, level: int | None) -> None:
+        pass
+
+    def feed(self, block: bytes) -> Iterator[bytes]:
+        yield block
+
+    def finish(self) -> Iterator[bytes]:
+        return iter(())
+
+    def close(self) -> None:
+        pass
+
+
+class _GzipEncoder:
+    def __init__(self, level: int | None) -> None:
+        self._level = 6 if level is None else level
+        workers = os.cpu_count() or 1
+        self._pool = ThreadPoolExecutor(workers, "wclayer-gzip")
+        self._ahead = workers + 2
+        self._pending: deque[Future[bytes]] = deque()
+        self._window = b""
+        self._crc = 0
+        self._size = 0
+        self._started = False
+
+    def feed(self, block: bytes) -> Iterator[bytes]:
+        if not self._started:
+            self._started = True
+            yield _GZIP_HEADER
+        self._crc = zlib_ng.crc32(block, self._crc)
+        self._size += len(block)
+        self._pending.append(self._pool.submit(_deflate, block, self._window, self._level, zlib_ng.Z_SYNC_FLUSH))
+        self._window = block[-_WINDOW:]
+        while len(self._pending) > self._ahead:
+            yield self._pending.popleft().result()
+
+    def finish(self) -> Iterator[bytes]:
+        if not self._started:
+            yield _GZIP_HEADER
+        while self._pending:
+            yield self._pending.popleft().result()
+        yield _deflate(b"", b"", self._level, zlib_ng.Z_FINISH)
+        yield struct.pack("<II", self._crc, self._size & 0xFFFFFFFF)
+
+    def close(self) -> None:
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _deflate(block: bytes, window: bytes, level: int, flush: int) -> bytes:
+    if window:
+        deflate = zlib_ng.compressobj(level, zlib_ng.DEFLATED, -15, 8, zlib_ng.Z_DEFAULT_STRATEGY, window)
+    else:
+        deflate = zlib_ng.compressobj(level, zlib_ng.DEFLATED, -15)
+    return deflate.compress(block) + deflate.flush(flush)
+
+
+class _ZstdEncoder:
+    def __init__(self, level: int | None) -> None:
+        # Any number of threads from one up gives the same bytes.
+        self._frame = zstandard.ZstdCompressor(3 if level is None else level, threads=os.cpu_count() or 1).compressobj()
+
+    def feed(self, block: bytes) -> Iterator[bytes]:
+        yield self._frame.compress(block)
+
+    def finish(self) -> Iterator[bytes]:
+        yield self._frame.flush()
+
+    def close(self) -> None:
+        pass
+
+
+_ENCODERS: dict[Compression, type[_PlainEncoder] | type[_GzipEncoder] | type[_ZstdEncoder]] = {
+    Compression.NONE: _PlainEncoder,
+    Compression.GZIP: _GzipEncoder,
+    Compression.ZSTD: _ZstdEncoder,
+}

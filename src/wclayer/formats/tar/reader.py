@@ -1,0 +1,378 @@
+"""Reads tar archives member by member from a stream, with every header byte at hand.
+
+Accepts ustar, PAX (local and global records) and the GNU long-name members and base-256 numbers. Structures are in
+`structs`. `TarStream.next` gives a `TarMember`; its data is then read with `data`, and what is not read is skipped.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from wclayer.formats.tar import structs
+from wclayer.formats.tar.structs import BLOCK
+
+_PAX_RECORD = re.compile(rb"([1-9][0-9]*) ([^=\n]+)=([^\n]*)\n")
+_DATA_PIECE = 1 << 20
+
+
+class TarFormatError(ValueError):
+    """The bytes are not a tar archive; `offset` is where, `member` the member's name as far as it is known."""
+
+    def __init__(self, offset: int, problem: str, member: str = "") -> None:
+        self.offset = offset
+        self.problem = problem
+        self.member = member
+        super().__init__(f"{f'member {member!r}, ' if member else ''}offset {offset}: {problem}")
+
+
+class HeaderTooLargeError(TarFormatError):
+    """A PAX block or GNU long name is larger than the limit."""
+
+
+@dataclass(slots=True)
+class TarMember:
+    """One member's header, decoded.
+
+    `name` and `link_name` are bytes as stored (PAX over GNU over ustar). `pax` holds the member's own records over the
+    global ones. `header` is every header byte of the member, from the end of the previous member's data, and
+    `offset` where it starts. `size` is the length of the data that follows.
+    """
+
+    name: bytes
+    type: int
+    mode: int
+    size: int
+    mtime: int
+    link_name: bytes
+    pax: dict[bytes, bytes]
+    header: bytes
+    offset: int
+
+
+class ByteSource:
+    """Bytes out of an iterator of chunks: exact takes for headers, whole pieces without copying for data."""
+
+    __slots__ = ("_base", "_chunk", "_chunks", "_pos")
+
+    def __init__(self, chunks: Iterator[bytes]) -> None:
+        self._chunks = chunks
+        self._chunk = b""
+        self._pos = 0
+        self._base = 0
+
+    @property
+    def offset(self) -> int:
+        """How many bytes were taken so far."""
+        return self._base + self._pos
+
+    def take(self, size: int) -> bytes:
+        """`size` bytes, or fewer at the end of the stream."""
+        pos = self._pos
+        end = pos + size
+        if end <= len(self._chunk):
+            self._pos = end
+            return self._chunk[pos:end]
+        pieces = []
+        while size and (piece := self.piece(size)):
+            pieces.append(piece)
+            size -= len(piece)
+        return b"".join(pieces)
+
+    def piece(self, limit: int) -> bytes | memoryview:
+        """At least one and up to `limit` bytes, whatever is at hand; empty at the end of the stream."""
+        while self._pos >= len(self._chunk):
+            chunk = next(self._chunks, None)
+            if chunk is None:
+                return b""
+            self._base += len(self._chunk)
+            self._chunk = chunk
+            self._pos = 0
+        pos = self._pos
+        self._pos = min(pos + limit, len(self._chunk))
+        return memoryview(self._chunk)[pos : self._pos]
+
+
+class TarStream:
+    """A tar archive as it arrives.
+
+    `max_header` bounds the bytes of one PAX block or GNU long name.
+    """
+
+    def __init__(self, chunks: Iterator[bytes], *, max_header: int = 1 << 20) -> None:
+        self._source = ByteSource(chunks)
+        self._max_header = max_header
+        self._global: dict[bytes, bytes] = {}
+        self._left = 0
+        self._pad = 0
+        self._padding = b""
+        self._current = ""
+
+    @property
+    def offset(self) -> int:
+        return self._source.offset
+
+    def next(self) -> TarMember | None:
+        """The next member, or None at the end-of-archive blocks.
+
+        Raises:
+            TarFormatError: a bad or cut-off header, or the previous member's data is cut off.
+        """
+        self._finish_data()
+        source = self._source
+        offset = source.offset
+        block = source.take(BLOCK)
+        # The common form by far: one PAX header, its records, the member's own header.
+        if len(block) == BLOCK and block[structs.TYPEFLAG] == structs.PAX:
+            size = self._extended_size(block, offset)
+            rest_size = size + structs.padding(size)
+            rest = source.take(rest_size + BLOCK)
+            if len(rest) != rest_size + BLOCK:
+                raise TarFormatError(offset, "archive ends inside a PAX header")
+            block2 = rest[rest_size:]
+            if block2[structs.TYPEFLAG] in _PLAIN_TYPES:
+                pax = parse_pax(rest[:size], offset + BLOCK)
+                return self._member(block2, pax, None, None, block + rest, offset)
+            return self._unusual(block2, [block, rest[:rest_size], block2], parse_pax(rest[:size], offset), offset)
+        return self._unusual(block, [block], None, offset)
+
+    def _unusual(
+        self, block: bytes, header: list[bytes], pax: dict[bytes, bytes] | None, offset: int
+    ) -> TarMember | None:
+        """A member with any sequence of extension headers; `block` is the last block read, and in `header`."""
+        long_name = long_link = None
+        at = offset
+        while True:
+            if len(block) != BLOCK:
+                if not block and len(header) == 1:
+                    raise TarFormatError(at, "archive ends without its end-of-archive blocks")
+                raise TarFormatError(at, "archive ends inside a header")
+            kind = block[structs.TYPEFLAG]
+            if kind not in _EXTENSIONS:
+                break
+            size = self._extended_size(block, at)
+            padded = self._source.take(size + structs.padding(size))
+            if len(padded) != size + structs.padding(size):
+                raise TarFormatError(at, "archive ends inside an extension header")
+            data = padded[:size]
+            if kind == structs.PAX:
+                pax = (pax or {}) | parse_pax(data, at + BLOCK)
+            elif kind == structs.PAX_GLOBAL:
+                self._global |= parse_pax(data, at + BLOCK)
+            elif kind == structs.GNU_LONG_NAME:
+                long_name = data.rstrip(b"\0")
+            else:
+                long_link = data.rstrip(b"\0")
+            at = self._source.offset
+            block = self._source.take(BLOCK)
+            header += (padded, block)
+            if sum(map(len, header)) > 4 * self._max_header:
+                raise HeaderTooLargeError(offset, "too many extension headers in a row")
+        raw = b"".join(header)
+        if not any(block):
+            if pax or long_name or long_link:
+                raise TarFormatError(offset, "extension header without a member")
+            # Global records before the end, and the first of the end blocks, belong to the trailer.
+            self._padding += raw
+            return None
+        return self._member(block, pax or {}, long_name, long_link, raw, offset)
+
+    def _member(
+        self,
+        block: bytes,
+        pax: dict[bytes, bytes],
+        long_name: bytes | None,
+        long_link: bytes | None,
+        header: bytes,
+        offset: int,
+    ) -> TarMember:
+        if self._global:
+            pax = self._global | pax
+        self._check_sum(block, offset)
+        name = pax.get(b"path") or long_name
+        if name is None:
+            name = _text(block[structs.NAME])
+            if block[structs.PREFIX.start] and block[structs.MAGIC] == structs.USTAR_MAGIC:
+                name = _text(block[structs.PREFIX]) + b"/" + name
+        link_name = pax.get(b"linkpath") or long_link
+        if link_name is None:
+            link_name = _text(block[structs.LINKNAME]) if block[structs.LINKNAME.start] else b""
+        kind = block[structs.TYPEFLAG]
+        if (size_text := pax.get(b"size")) is not None:
+            if not size_text.isdigit() or len(size_text) > 18:
+                raise TarFormatError(offset, f"PAX size {size_text[:20]!r} is not a number", _show(name))
+            size = int(size_text)
+        else:
+            size = parse_number(block[structs.SIZE], offset, "size")
+        if kind in _NO_DATA_TYPES:
+            size = 0
+        if self._padding:
+            header = self._padding + header
+            offset -= len(self._padding)
+            self._padding = b""
+        self._left = size
+        self._pad = structs.padding(size)
+        self._current = ""
+        member = TarMember(
+            name,
+            structs.REGULAR if kind in _REGULAR_TYPES else kind,
+            parse_number(block[structs.MODE], offset, "mode"),
+            size,
+            parse_number(block[structs.MTIME], offset, "mtime"),
+            link_name,
+            pax,
+            header,
+            offset,
+        )
+        if not name:
+            raise TarFormatError(offset, "member without a name")
+        if size:
+            self._current = _show(name)
+        return member
+
+    def data(self) -> Iterator[bytes | memoryview]:
+        """The current member's data, in pieces of up to 1 MiB; a piece is valid until the next one is asked for.
+
+        Raises:
+            TarFormatError: the archive ends inside the data.
+        """
+        source = self._source
+        while self._left:
+            piece = source.piece(min(self._left, _DATA_PIECE))
+            if not piece:
+                raise TarFormatError(
+                    source.offset, f"archive ends inside the data, {self._left} bytes short", self._current
+                )
+            self._left -= len(piece)
+            yield piece
+
+    def read_all(self) -> bytes:
+        """All that is left of the current member's data, as one object."""
+        data = self._source.take(self._left)
+        if len(data) != self._left:
+            raise TarFormatError(
+                self._source.offset, f"archive ends inside the data, {self._left - len(data)} bytes short", self._current
+            )
+        self._left = 0
+        return data
+
+    def trailer(self, limit: int) -> bytes:
+        """After `next` gave None: every byte from the last member's data to the end of the stream.
+
+        Raises:
+            TarFormatError: more than `limit` bytes that are not zero follow the end of the archive.
+        """
+        pieces = [self._padding]
+        length = len(self._padding)
+        zeros = 0
+        while piece := self._source.piece(_DATA_PIECE):
+            if any(piece):
+                pieces.append(bytes(zeros) + bytes(piece))
+                length += zeros + len(piece)
+                zeros = 0
+            else:
+                zeros += len(piece)
+            if length > limit:
+                raise TarFormatError(self.offset, f"more than {limit} bytes follow the end of the archive")
+        if zeros > _MAX_ZERO_TRAILER:
+            raise TarFormatError(self.offset, f"{zeros} zero bytes follow the end of the archive")
+        return b"".join(pieces) + bytes(zeros)
+
+    def _finish_data(self) -> None:
+        for _ in self.data():
+            pass
+        if self._pad:
+            pad = self._source.take(self._pad)
+            if len(pad) != self._pad:
+                raise TarFormatError(self._source.offset, "archive ends inside the padding", self._current)
+            # Padding is zero by every writer; anything else is part of the next header's bytes.
+            if pad.count(0) != len(pad):
+                self._padding = pad
+            self._pad = 0
+
+    def _extended_size(self, block: bytes, offset: int) -> int:
+        self._check_sum(block, offset)
+        size = parse_number(block[structs.SIZE], offset, "size of an extension header")
+        if size > self._max_header:
+            raise HeaderTooLargeError(offset, f"extension header of {size} bytes is larger than {self._max_header}")
+        return size
+
+    @staticmethod
+    def _check_sum(block: bytes, offset: int) -> None:
+        stored = block[structs.CHECKSUM]
+        try:
+            expected = int(stored.strip(b" \0") or b"0", 8)
+        except ValueError:
+            expected = -1
+        if expected != structs.header_checksum(block):
+            raise TarFormatError(
+                offset,
+                f"header checksum is {structs.header_checksum(block):o}, the header says {stored.rstrip(bytes(1))!r}",
+                _show(_text(block[structs.NAME])),
+            )
+
+
+_REGULAR_TYPES = frozenset({structs.REGULAR, structs.REGULAR_OLD, structs.CONTIGUOUS})
+_NO_DATA_TYPES = frozenset({structs.LINK, structs.SYMLINK, structs.DIRECTORY, ord("3"), ord("4"), ord("6")})
+_EXTENSIONS = frozenset({structs.PAX, structs.PAX_GLOBAL, structs.GNU_LONG_NAME, structs.GNU_LONG_LINK})
+_PLAIN_TYPES = _REGULAR_TYPES - {structs.REGULAR_OLD} | _NO_DATA_TYPES
+_MAX_ZERO_TRAILER = 16 << 20
+
+
+def parse_pax(data: bytes, offset: int) -> dict[bytes, bytes]:
+    """The records of a PAX block ("LENGTH KEY=VALUE\\n"); a later record of the same key wins.
+
+    Raises:
+        TarFormatError: a record's length does not fit its text.
+    """
+    records: dict[bytes, bytes] = {}
+    at = 0
+    # One regular expression finds all records without newlines in them; each length is then checked against the text.
+    for length, key, value in _PAX_RECORD.findall(data):
+        size = len(length) + len(key) + len(value) + 3
+        if int(length[:9]) != size or data[at : at + len(length)] != length:
+            break
+        records[key] = value
+        at += size
+    while at < len(data):
+        space = data.find(b" ", at, at + 10)
+        digits = data[at:space]
+        if space < 0 or not digits.isdigit():
+            raise TarFormatError(offset + at, "PAX record does not start with its length")
+        end = at + int(digits)
+        equals = data.find(b"=", space, end)
+        if end > len(data) or equals < 0 or data[end - 1] != 0x0A or equals == space + 1:
+            raise TarFormatError(offset + at, f"PAX record of length {digits.decode()} is malformed")
+        records[data[space + 1 : equals]] = data[equals + 1 : end - 1]
+        at = end
+    return records
+
+
+def parse_number(field: bytes, offset: int, what: str) -> int:
+    """A numeric header field: octal digits, or GNU's base-256 when the top bit is set.
+
+    Raises:
+        TarFormatError: neither, or negative, or beyond 2^63.
+    """
+    if field[0] & 0x80:
+        value = int.from_bytes(bytes([field[0] & 0x7F]) + field[1:], "big")
+        if field[0] & 0x40 or value >= 1 << 63:
+            if what == "mtime":
+                return value - (1 << (8 * len(field) - 1))
+            raise TarFormatError(offset, f"{what} does not fit in 63 bits")
+        return value
+    try:
+        text = field.strip(b" \0")
+        return int(text, 8) if text else 0
+    except ValueError:
+        raise TarFormatError(offset, f"{what} {field!r} is not an octal number") from None
+
+
+def _text(field: bytes) -> bytes:
+    end = field.find(0)
+    return field if end < 0 else field[:end]
+
+
+def _show(name: bytes) -> str:
+    return name[:300].decode("utf-8", "replace")

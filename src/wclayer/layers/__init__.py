@@ -1,0 +1,1 @@
+"""Readers and writers of layers: one module or folder a format."""

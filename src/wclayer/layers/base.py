@@ -1,0 +1,444 @@
+"""What every reader and writer shares: the two languages of the spine, translated into one set of small steps.
+
+A reader implements `_advance` and `_open_streams`; a writer implements the `_begin … _finish` steps. The backup-stream
+language (`read`, `write`) is translated here, once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from types import TracebackType
+from typing import BinaryIO, NoReturn, Self, cast
+
+from wclayer.errors import InvalidDataError, InvalidStateError, LayerError, from_os_error
+from wclayer.layers.tree import LayerTree
+from wclayer.model import DataStream, Entry, ExtraStream, LinkInfo
+from wclayer.win32.attributes import FileBasicInfo
+from wclayer.win32.backup import SPARSE_STREAM, BackupStreamParser, StreamHeader, StreamId
+from wclayer.win32.names import encode_name, path_key
+
+_MAX_METADATA = 16 << 20
+_SPOOL_IN_MEMORY = 1 << 20
+
+
+def stream_name(name: str) -> str:
+    """The name of an alternate stream as a backup stream spells it (":x:$DATA")."""
+    return f":{name}:$DATA"
+
+
+def backup_stream(entry: Entry, streams: Iterable[DataStream]) -> Iterator[bytes | memoryview]:
+    """An entry as the bytes of a Win32 backup stream: security, EAs, reparse data, data, alternate data, the rest."""
+    for stream_id, data in (
+        (StreamId.SECURITY_DATA, entry.security),
+        (StreamId.EA_DATA, entry.eas),
+        (StreamId.REPARSE_DATA, entry.reparse),
+    ):
+        if data:
+            yield StreamHeader(stream_id, len(data)).encode() + data
+    for stream in streams:
+        if stream.name:
+            header = StreamHeader(
+                StreamId.ALTERNATE_DATA, stream.size, stream.attributes & ~SPARSE_STREAM, stream_name(stream.name)
+            )
+        else:
+            header = StreamHeader(StreamId.DATA, stream.size, stream.attributes & ~SPARSE_STREAM)
+        yield header.encode()
+        yield from stream.chunks
+    for extra in entry.extra:
+        yield StreamHeader(extra.id, len(extra.data), extra.attributes, extra.name).encode() + extra.data
+
+
+class LayerReaderBase(ABC):
+    """A `LayerReader` on top of two steps."""
+
+    operation = "read layer"
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+        self._entry: Entry | None = None
+        self._streams: Iterator[DataStream] | None = None
+        self._backup: Iterator[bytes | memoryview] | None = None
+        self._backup_rest: memoryview = memoryview(b"")
+        self._closed = False
+
+    @abstractmethod
+    def _advance(self) -> Entry | None:
+        """The next entry, skipping what was not read of the current one."""
+
+    @abstractmethod
+    def _open_streams(self, entry: Entry) -> Iterator[DataStream]:
+        """The current entry's data streams."""
+
+    def _release(self) -> None:
+        """Gives back what the reader holds."""
+
+    def next(self) -> Entry | None:
+        if self._closed:
+            raise InvalidStateError(self.operation, self.source, "the reader is closed")
+        entry = self._advance()
+        self._streams = self._backup = None
+        self._backup_rest = memoryview(b"")
+        self._entry = entry
+        return entry
+
+    def streams(self) -> Iterator[DataStream]:
+        if self._streams is None:
+            entry = self._current()
+            self._streams = iter(()) if entry.info is None else self._open_streams(entry)
+        return self._streams
+
+    def read(self, size: int = -1, /) -> bytes:
+        if self._backup is None:
+            entry = self._current()
+            self._backup = iter(()) if entry.info is None else backup_stream(entry, self.streams())
+        pieces: list[bytes | memoryview] = []
+        while size:
+            if not len(self._backup_rest):
+                piece = next(self._backup, None)
+                if piece is None:
+                    break
+                self._backup_rest = memoryview(piece)
+            part = self._backup_rest if size < 0 else self._backup_rest[:size]
+            self._backup_rest = self._backup_rest[len(part) :]
+            size -= len(part) if size > 0 else 0
+            # Copied now: a chunk is only valid until the next one is asked for.
+            pieces.append(bytes(part))
+        return b"".join(pieces)
+
+    def link_info(self) -> LinkInfo:
+        entry = self._current()
+        # What a stream can know: the names seen before, not the ones to come. Names of one file share their id.
+        first_name = path_key(entry.link_target or entry.name)
+        file_id = hashlib.sha256(encode_name(first_name)).digest()[:16]
+        return LinkInfo(1 if entry.link_target is None else 2, file_id)
+
+    def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self._release()
+
+    def __iter__(self) -> Iterator[Entry]:
+        while (entry := self.next()) is not None:
+            yield entry
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    def _current(self) -> Entry:
+        if self._entry is None:
+            raise InvalidStateError(self.operation, self.source, "no current entry: call next first")
+        return self._entry
+
+
+class LayerWriterBase(ABC):
+    """A `LayerWriter` on top of small steps, each called in a defined order.
+
+    For every entry: `_begin`, then for each of its streams `_open_stream`, `_data`…, `_close_stream`, then `_end`.
+    `_tree` has checked the entry before `_begin` sees it. At the end `_finish`, or `_discard` if anything went wrong.
+    """
+
+    operation = "write layer"
+    late_metadata = False
+    """Whether security, EAs and reparse data may still change between `_begin` and `_end`."""
+
+    def __init__(self, target: str, tree: LayerTree) -> None:
+        self.target = target
+        self._tree = tree
+        self._pending: _PendingEntry | None = None
+        self._state = "open"
+
+    @abstractmethod
+    def _begin(self, entry: Entry, key: str) -> None:
+        """An entry starts; its path key is `key`. Tombstones and links come here too."""
+
+    @abstractmethod
+    def _open_stream(self, stream: DataStream) -> None:
+        """A data stream of the current entry starts; its `chunks` are not to be read here."""
+
+    @abstractmethod
+    def _data(self, chunk: bytes | memoryview) -> None:
+        """Bytes of the current data stream."""
+
+    def _close_stream(self) -> None:  # noqa: B027 (a step that not every format needs)
+        """The current data stream is whole."""
+
+    def _end(self) -> None:  # noqa: B027
+        """The current entry is whole."""
+
+    @abstractmethod
+    def _finish(self) -> None:
+        """All entries were there: the layer becomes visible."""
+
+    @abstractmethod
+    def _discard(self) -> None:
+        """Nothing of the layer stays behind."""
+
+    def put(self, entry: Entry, streams: Iterable[DataStream] = ()) -> None:
+        try:
+            self._settle()
+            self._put(entry, streams)
+        except BaseException as error:
+            self._fail(error)
+
+    def add(self, name: str, info: FileBasicInfo) -> None:
+        try:
+            self._settle()
+            self._pending = _PendingEntry(self, Entry(clean_name(name), info))
+        except BaseException as error:
+            self._fail(error)
+
+    def add_link(self, name: str, target: str) -> None:
+        self.put(Entry(clean_name(name), self._link_info(target), link_target=clean_name(target)))
+
+    def _link_info(self, target: str) -> FileBasicInfo:
+        """The basic info that a link made by `add_link` gets: that of its target where the writer knows it."""
+        return FileBasicInfo()
+
+    def remove(self, name: str) -> None:
+        self.put(Entry(clean_name(name), None))
+
+    def write(self, data: bytes | bytearray | memoryview, /) -> int:
+        if self._pending is None:
+            raise InvalidStateError(self.operation, self.target, "no current entry: call add first")
+        try:
+            self._pending.feed(data)
+        except BaseException as error:
+            self._fail(error)
+        return len(data)
+
+    def close(self) -> None:
+        if self._state == "closed":
+            return
+        if self._state != "open":
+            raise InvalidStateError(self.operation, self.target, "the layer failed before and was discarded")
+        try:
+            self._settle()
+            self._finish()
+        except BaseException as error:
+            self._fail(error)
+        self._state = "closed"
+
+    def abort(self) -> None:
+        if self._state == "open":
+            self._state = "failed"
+            self._pending = None
+            self._discard()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self.abort()
+
+    def _put(self, entry: Entry, streams: Iterable[DataStream]) -> None:
+        self._begin(entry, self._tree.add(entry))
+        for stream in streams:
+            self._open_stream(stream)
+            for chunk in stream.chunks:
+                self._data(chunk)
+            self._close_stream()
+        self._end()
+
+    def _settle(self) -> None:
+        """Ends the entry that `add` started."""
+        if self._state != "open":
+            raise InvalidStateError(self.operation, self.target, f"the writer is {self._state}")
+        if self._pending is not None:
+            pending, self._pending = self._pending, None
+            pending.finish()
+
+    def _fail(self, error: BaseException) -> NoReturn:
+        """Discards the layer and raises `error`, as a `LayerError` if it is one of the host or of the data."""
+        self.abort()
+        if isinstance(error, LayerError):
+            raise error
+        if isinstance(error, OSError):
+            raise from_os_error(self.operation, self.target, error) from error
+        if isinstance(error, (ValueError, OverflowError)):
+            raise InvalidDataError(self.operation, self.target, str(error)) from error
+        raise error
+
+
+class _PendingEntry:
+    """An entry whose backup stream is arriving through `write`."""
+
+    def __init__(self, writer: LayerWriterBase, entry: Entry) -> None:
+        self._writer = writer
+        self._entry = entry
+        self._parser = BackupStreamParser()
+        self._begun = False
+        self._sink: bytearray | None = None
+        self._header: StreamHeader | None = None
+        self._in_stream = False
+        self._sparse: _SparseSpool | None = None
+
+    def feed(self, data: bytes | bytearray | memoryview) -> None:
+        for item in self._parser.feed(data):
+            if isinstance(item, StreamHeader):
+                self._start(item)
+            elif self._sink is not None:
+                self._sink += item
+            elif self._sparse is not None:
+                self._sparse.write(item)
+            else:
+                self._writer._data(item)
+
+    def finish(self) -> None:
+        try:
+            self._parser.finish()
+        except ValueError as error:
+            raise self._error(str(error)) from None
+        self._end_part()
+        self._flush_sparse()
+        if not self._begun:
+            self._begin(DataStream("", 0, ()) if self._entry.has_data else None)
+            self._close_stream()
+        self._writer._end()
+
+    def _start(self, header: StreamHeader) -> None:
+        self._end_part()
+        self._header = header
+        if header.id == StreamId.SPARSE_BLOCK:
+            if self._sparse is None:
+                raise self._error("sparse block without a sparse data stream before it")
+            self._sparse.seek(header.offset)
+            return
+        self._flush_sparse()
+        if header.id in (StreamId.DATA, StreamId.ALTERNATE_DATA):
+            name = _plain_stream_name(header) if header.id == StreamId.ALTERNATE_DATA else ""
+            if name is None:
+                raise self._error(f"alternate stream name {header.name!r}")
+            if header.attributes & SPARSE_STREAM and not header.size:
+                self._sparse = _SparseSpool(name, header.attributes)
+            else:
+                self._open(DataStream(name, header.size, (), header.attributes))
+            return
+        if header.size > _MAX_METADATA:
+            raise self._error(f"metadata stream {header.id} of {header.size} bytes")
+        self._sink = bytearray()
+
+    def _end_part(self) -> None:
+        """Ends the stream that was current: metadata goes into the entry, data is closed."""
+        header, sink = self._header, self._sink
+        self._header = self._sink = None
+        if self._in_stream:
+            self._close_stream()
+        if header is None or sink is None:
+            return
+        if self._begun and not self._writer.late_metadata:
+            raise self._error(f"metadata stream {header.id} after the data")
+        entry, data = self._entry, bytes(sink)
+        if header.id == StreamId.SECURITY_DATA:
+            entry.security = data or None
+        elif header.id == StreamId.EA_DATA:
+            entry.eas = data
+        elif header.id == StreamId.REPARSE_DATA:
+            entry.reparse = data or None
+        else:
+            entry.extra += (ExtraStream(header.id, header.attributes, header.name, data),)
+
+    def _open(self, stream: DataStream) -> None:
+        if not self._begun:
+            if stream.name and self._entry.has_data:
+                self._begin(DataStream("", 0, ()))
+                self._close_stream()
+                self._open(stream)
+            else:
+                self._begin(stream)
+            return
+        if not stream.name:
+            raise self._error("a second main data stream")
+        self._writer._open_stream(stream)
+        self._in_stream = True
+
+    def _begin(self, stream: DataStream | None) -> None:
+        if stream is not None and not stream.name:
+            self._entry.size = stream.size
+        self._begun = True
+        self._writer._begin(self._entry, self._writer._tree.add(self._entry))
+        if stream is not None:
+            self._writer._open_stream(stream)
+            self._in_stream = True
+
+    def _close_stream(self) -> None:
+        if self._in_stream:
+            self._in_stream = False
+            self._writer._close_stream()
+
+    def _flush_sparse(self) -> None:
+        """A sparse stream's size is known only at its last block: it was spooled, and is handed over now."""
+        if self._sparse is None:
+            return
+        spool, self._sparse = self._sparse, None
+        with spool:
+            self._open(spool.stream())
+            for chunk in spool.chunks():
+                self._writer._data(chunk)
+            self._close_stream()
+
+    def _error(self, problem: str) -> InvalidDataError:
+        return InvalidDataError(self._writer.operation, self._writer.target, f"entry {self._entry.name!r}: {problem}")
+
+
+class _SparseSpool:
+    """A sparse stream put together in a temporary file, whose holes take no space."""
+
+    def __init__(self, name: str, attributes: int) -> None:
+        self._name = name
+        self._attributes = attributes
+        self._file = cast(BinaryIO, tempfile.SpooledTemporaryFile(_SPOOL_IN_MEMORY))  # noqa: SIM115 (closed by `with`)
+        self._size = 0
+
+    def seek(self, offset: int) -> None:
+        if offset < self._size:
+            raise ValueError(f"sparse block at offset {offset} lies before the end of the last one, {self._size}")
+        if offset >= 1 << 60:
+            raise ValueError(f"sparse block at offset {offset}")
+        if offset > _SPOOL_IN_MEMORY:
+            self._file.fileno()  # leaves memory for the disk
+        self._file.seek(offset)
+        self._size = offset
+
+    def write(self, data: bytes) -> None:
+        self._file.write(data)
+        self._size += len(data)
+
+    def stream(self) -> DataStream:
+        return DataStream(self._name, self._size, (), self._attributes)
+
+    def chunks(self) -> Iterator[bytes]:
+        self._file.seek(0)
+        left = self._size
+        while left:
+            chunk = self._file.read(min(left, 1 << 20)) or bytes(min(left, 1 << 20))
+            left -= len(chunk)
+            yield chunk
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self._file.close()
+
+
+def _plain_stream_name(header: StreamHeader) -> str | None:
+    """"x" of ":x:$DATA", or None if the name has another form."""
+    name = header.name
+    if not name.startswith(":"):
+        return None
+    base, colon, kind = name[1:].rpartition(":")
+    return base if colon and base and kind == "$DATA" else None
+
+
+def clean_name(name: str) -> str:
+    r"""A caller's path from the layer's root, `\` or `/` separated, in the form entries have."""
+    return name.replace("\\", "/").strip("/")

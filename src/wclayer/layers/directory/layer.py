@@ -1,0 +1,286 @@
+"""A layer directory, opened: its records, its entries by path, its contents."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from wclayer.errors import CorruptLayerError, NotALayerError, PathNotFoundError
+from wclayer.layers.directory import database
+from wclayer.layers.directory.database import EntryRow, from_column, to_column
+from wclayer.layers.host import HostRoot
+from wclayer.layers.tree import Kind
+from wclayer.model import DataStream, Entry, ExtraStream
+from wclayer.win32.attributes import DIRECTORY, FileBasicInfo
+from wclayer.win32.backup import StreamId
+from wclayer.win32.names import encode_name, name_key, split_path
+
+CHAIN_FILE = "layerchain.json"
+_READ_PIECE = 1 << 20
+_KNOWN_DIRECTORIES = 16_384
+
+
+def is_layer(path: str | os.PathLike[str]) -> bool:
+    """Whether a folder is a layer directory, ours or one that Windows made."""
+    folder = Path(path)
+    return (folder / database.FILE_NAME).is_file() or (folder / "Files").is_dir() or (folder / "sandbox.vhdx").is_file()
+
+
+def read_chain(path: Path) -> list[Path]:
+    """The parents that `layerchain.json` names, nearest first; none if it is not there.
+
+    Raises:
+        CorruptLayerError: it is not a JSON list of paths.
+    """
+    try:
+        chain = json.loads((path / CHAIN_FILE).read_bytes())
+    except FileNotFoundError:
+        return []
+    except ValueError as error:
+        raise CorruptLayerError("read layer chain", path / CHAIN_FILE, f"not JSON: {error}") from None
+    if chain is None:
+        return []
+    if not isinstance(chain, list) or not all(isinstance(parent, str) for parent in chain):
+        raise CorruptLayerError("read layer chain", path / CHAIN_FILE, "not a list of paths")
+    return [Path(parent) for parent in chain]
+
+
+class LayerDirectory:
+    """A finished layer directory, for reading.
+
+    Raises:
+        PathNotFoundError: the folder does not exist.
+        NotALayerError: it is not a layer directory with a `layer.db`.
+        CorruptLayerError: its `layer.db` is damaged or of an unknown version.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, operation: str = "open layer") -> None:
+        self.operation = operation
+        self.path = Path(os.path.abspath(path))
+        if not self.path.exists():
+            raise PathNotFoundError(operation, self.path, "the layer does not exist")
+        try:
+            self._database = database.open_read_only(self.path / database.FILE_NAME)
+        except (FileNotFoundError, NotADirectoryError):
+            problem = f"not a layer: it has no {database.FILE_NAME}"
+            if is_layer(self.path):
+                problem += "; `wclayer makebaselayer` makes one for a folder with Files in it"
+            raise NotALayerError(operation, self.path, problem) from None
+        except (ValueError, sqlite3.Error) as error:
+            raise CorruptLayerError(operation, self.path, str(error)) from None
+        self.host = HostRoot(self.path)
+        # id of a directory: its path in the layer, and on the host below the layer's root.
+        self._directories: dict[int, tuple[str, bytes]] = {database.ROOT: ("", b"")}
+
+    def close(self) -> None:
+        self._database.close()
+        self.host.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    def query(self, sql: str, arguments: Sequence[object] = ()) -> sqlite3.Cursor:
+        """A query of `layer.db`.
+
+        Raises:
+            CorruptLayerError: the database is damaged.
+        """
+        try:
+            return self._database.execute(sql, arguments)
+        except sqlite3.DatabaseError as error:
+            raise CorruptLayerError(self.operation, self.path / database.FILE_NAME, str(error)) from None
+
+    def record(self, key: str) -> str | int | bytes | None:
+        """What the layer's own records say ("diff_id", "digest", "size", …), or None."""
+        row = self.query("SELECT value FROM layer WHERE key = ?", (key,)).fetchone()
+        return row[0] if row else None
+
+    def parents(self) -> list[Path]:
+        """The parent chain, nearest first."""
+        return read_chain(self.path)
+
+    def root(self) -> EntryRow:
+        """The row that stands for the layer's root directory; it is not an entry of the layer."""
+        return EntryRow(
+            database.ROOT, -1, "", "", database.Origin.IMPLIED, DIRECTORY, 0, 0, 0, 0,
+            None, 0, None, None, None, None, None, None, None, 0, None,
+        )  # fmt: skip
+
+    def lookup(self, path: str) -> EntryRow | None:
+        """The entry at a path in Windows or POSIX spelling, found as Windows finds it, or None."""
+        row: EntryRow | None = self.root()
+        for part in split_path(path):
+            if row is None or not row.attributes & DIRECTORY:
+                return None
+            row = self.child(row.id, part)
+        return row
+
+    def child(self, parent: int, name: str) -> EntryRow | None:
+        """The entry of a directory with that name, in any case."""
+        cursor = self.query("SELECT * FROM entries WHERE parent = ? AND key = ?", (parent, to_column(name_key(name))))
+        row = cursor.fetchone()
+        return EntryRow._make(row) if row else None
+
+    def children(self, parent: int) -> Iterator[EntryRow]:
+        """The entries of a directory, in the order in which Windows lists them (by upper-case name)."""
+        yield from map(EntryRow._make, self.query("SELECT * FROM entries WHERE parent = ? ORDER BY key", (parent,)))
+
+    def by_id(self, entry_id: int) -> EntryRow:
+        """The entry with that id.
+
+        Raises:
+            CorruptLayerError: there is none.
+        """
+        row = self.query("SELECT * FROM entries WHERE id = ?", (entry_id,)).fetchone()
+        if row is None:
+            raise CorruptLayerError(self.operation, self.path, f"{database.FILE_NAME} refers to entry {entry_id}, which is not there")
+        return EntryRow._make(row)
+
+    def walk(self, row: EntryRow) -> Iterator[EntryRow]:
+        """Everything below an entry, parents before children, each directory in `children` order."""
+        pending = [self.children(row.id)]
+        while pending:
+            child = next(pending[-1], None)
+            if child is None:
+                pending.pop()
+                continue
+            yield child
+            if child.attributes & DIRECTORY:
+                pending.append(self.children(child.id))
+
+    def kind(self, key: str) -> Kind:
+        """What the layer has at a path, for `LayerTree`."""
+        row = self.lookup(key)
+        if row is None:
+            return Kind.ABSENT
+        return Kind.DIRECTORY if row.attributes & DIRECTORY else Kind.FILE
+
+    def name_of(self, row: EntryRow) -> str:
+        """The entry's path as the source spelled it."""
+        return from_column(row.spelling) if row.spelling is not None else self.path_of(row)
+
+    def path_of(self, row: EntryRow) -> str:
+        """The entry's path in the layer, each directory as it is spelled itself."""
+        if row.id == database.ROOT:
+            return ""
+        parent = self._directory(row.parent)[0]
+        name = from_column(row.name)
+        return f"{parent}/{name}" if parent else name
+
+    def host_path(self, row: EntryRow) -> bytes:
+        """Where the entry's host file lies, relative to the layer's root."""
+        parent = self._directory(row.parent)[1]
+        name = row.host_name.encode() if row.host_name else encode_name(from_column(row.name))
+        return parent + b"/" + name if parent else name
+
+    def _directory(self, entry_id: int) -> tuple[str, bytes]:
+        known = self._directories.get(entry_id)
+        if known is None:
+            if len(self._directories) > _KNOWN_DIRECTORIES:
+                self._directories = {database.ROOT: ("", b"")}
+            row = self.by_id(entry_id)
+            if row.parent >= entry_id > 0 and row.parent == entry_id:
+                raise CorruptLayerError(self.operation, self.path, f"entry {entry_id} is its own parent")
+            known = self._directories[entry_id] = (self.path_of(row), self.host_path(row))
+        return known
+
+    def security(self, row: EntryRow) -> bytes | None:
+        """The entry's self-relative security descriptor."""
+        if row.security is None:
+            return None
+        found = self.query("SELECT descriptor FROM security WHERE id = ?", (row.security,)).fetchone()
+        if found is None:
+            raise CorruptLayerError(self.operation, self.path, f"entry {self.name_of(row)!r}: security {row.security} is not there")
+        descriptor: bytes = found[0]
+        return descriptor
+
+    def link_count(self, row: EntryRow) -> int:
+        """How many names the entry's file has in this layer."""
+        head = row.link or row.id
+        (count,) = self.query("SELECT COUNT(*) FROM entries WHERE link = ?", (head,)).fetchone()
+        return int(count) + 1
+
+    def entry(self, row: EntryRow, *, security: bytes | None = None) -> Entry:
+        """The entry in the form that travels; `security` spares its lookup."""
+        info = FileBasicInfo(
+            row.attributes, row.creation_time, row.last_access_time, row.last_write_time, row.change_time
+        )
+        return Entry(
+            self.name_of(row),
+            info,
+            row.size,
+            security if security is not None else self.security(row),
+            row.eas or b"",
+            row.reparse,
+            None if row.link_target is None else from_column(row.link_target),
+            self._extras(row) if row.streams else (),
+            row.form,
+        )
+
+    def _extras(self, row: EntryRow) -> tuple[ExtraStream, ...]:
+        return tuple(
+            ExtraStream(stream_id, attributes, from_column(name), b"".join(self._stream_chunks(number)))
+            for number, stream_id, attributes, name in self.query(
+                "SELECT id, stream_id, attributes, name FROM streams WHERE entry = ? AND stream_id <> ? ORDER BY id",
+                (row.id, int(StreamId.ALTERNATE_DATA)),
+            ).fetchall()
+        )
+
+    def streams(self, row: EntryRow, *, has_data: bool) -> Iterator[DataStream]:
+        """The entry's data streams: the main one if it has one, then the alternate ones."""
+        if has_data:
+            yield DataStream("", row.size, self.data_chunks(row))
+        if row.streams:
+            for number, attributes, name, size, form in self.query(
+                "SELECT id, attributes, name, size, form FROM streams WHERE entry = ? AND stream_id = ? ORDER BY id",
+                (row.id, int(StreamId.ALTERNATE_DATA)),
+            ).fetchall():
+                yield DataStream(from_column(name), size, self._stream_chunks(number), attributes, form)
+
+    def _stream_chunks(self, number: int) -> Iterator[bytes]:
+        for (data,) in self.query("SELECT data FROM stream_data WHERE stream = ? ORDER BY sequence", (number,)):
+            yield data
+
+    def data_chunks(self, row: EntryRow) -> Iterator[bytes]:
+        """The bytes of the entry's main data stream.
+
+        Raises:
+            CorruptLayerError: the host's file is missing, or not as long as `layer.db` says.
+        """
+        path = self.host_path(row)
+        try:
+            fd = self.host.open(path)
+        except OSError as error:
+            raise CorruptLayerError(
+                self.operation, self.path / os.fsdecode(path), f"cannot be opened: {error.strerror}"
+            ) from error
+        try:
+            size = row.size
+            if size <= _READ_PIECE:
+                # One byte more than there should be: a file that has grown shows itself without a stat.
+                data = os.read(fd, size + 1)
+                size -= len(data)
+                if not size:
+                    yield data
+            else:
+                if os.fstat(fd).st_size != size:
+                    size = -1
+                while size > 0 and (data := os.read(fd, _READ_PIECE)):
+                    size -= len(data)
+                    yield data
+            if size:
+                raise CorruptLayerError(
+                    self.operation,
+                    self.path / os.fsdecode(path),
+                    f"is {os.fstat(fd).st_size} bytes long; {database.FILE_NAME} says {row.size}",
+                )
+        finally:
+            os.close(fd)

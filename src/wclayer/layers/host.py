@@ -1,0 +1,141 @@
+"""The one door to the host's file system for everything that writes or reads a layer's files.
+
+Every path is relative to a root and walked one component at a time with links refused, so nothing inside a layer, and
+nobody who races with us, can lead a write or a read outside of it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import stat
+from collections import OrderedDict
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+_OPEN_DIRECTORIES = 64
+_DIRECTORY_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_CREATE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_READ_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+MAX_HOST_NAME_BYTES = 255
+
+
+class HostRoot:
+    """A directory of the host, and what lies below it.
+
+    Paths are bytes, `/`-separated, relative to the root; directories last used stay open. The methods raise what the
+    host raises (`FileExistsError`, `FileNotFoundError`, `OSError` with ELOOP or ENOTDIR for a link on the way).
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self._fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._open: OrderedDict[bytes, int] = OrderedDict()
+
+    def directory(self, path: bytes) -> int:
+        """A descriptor of the directory `path`; it belongs to this object."""
+        if not path:
+            return self._fd
+        fd = self._open.get(path)
+        if fd is not None:
+            return fd
+        parent, _, name = path.rpartition(b"/")
+        fd = os.open(name, _DIRECTORY_FLAGS, dir_fd=self.directory(parent))
+        self._open[path] = fd
+        if len(self._open) > _OPEN_DIRECTORIES:
+            os.close(self._open.popitem(last=False)[1])
+        return fd
+
+    def make_directory(self, path: bytes) -> None:
+        parent, _, name = path.rpartition(b"/")
+        os.mkdir(name, 0o755, dir_fd=self.directory(parent))
+
+    def create(self, path: bytes) -> int:
+        """A new file, open for writing; the caller closes the descriptor."""
+        parent, _, name = path.rpartition(b"/")
+        return os.open(name, _CREATE_FLAGS, 0o644, dir_fd=self.directory(parent))
+
+    def open(self, path: bytes) -> int:
+        """An existing file, open for reading; the caller closes the descriptor."""
+        parent, _, name = path.rpartition(b"/")
+        fd = os.open(name, _READ_FLAGS, dir_fd=self.directory(parent))
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            os.close(fd)
+            raise FileNotFoundError(2, "not a regular file", os.fsdecode(path))
+        return fd
+
+    def read_bytes(self, path: bytes, limit: int = 1 << 30) -> bytes:
+        """A whole file, up to `limit` bytes."""
+        with os.fdopen(self.open(path), "rb") as file:
+            return file.read(limit)
+
+    def write_bytes(self, path: bytes, data: bytes) -> None:
+        """A new file with that content."""
+        with os.fdopen(self.create(path), "wb") as file:
+            file.write(data)
+
+    def link(self, source: bytes, target: bytes, *, source_root: HostRoot | None = None) -> None:
+        """A hard link `target` to `source`, which may lie under another root."""
+        source_parent, _, source_name = source.rpartition(b"/")
+        parent, _, name = target.rpartition(b"/")
+        os.link(
+            source_name,
+            name,
+            src_dir_fd=(source_root or self).directory(source_parent),
+            dst_dir_fd=self.directory(parent),
+            follow_symlinks=False,
+        )
+
+    def copy(self, source: bytes, target: bytes, *, source_root: HostRoot | None = None) -> None:
+        """A new file `target` with the bytes of `source`."""
+        with (
+            os.fdopen((source_root or self).open(source), "rb") as reader,
+            os.fdopen(self.create(target), "wb") as writer,
+        ):
+            shutil.copyfileobj(reader, writer, 1 << 20)
+
+    def set_times(self, path: bytes, access_ns: int, modify_ns: int) -> None:
+        """A directory's or file's times, in nanoseconds since 1970; a host that cannot hold them is left alone."""
+        parent, _, name = path.rpartition(b"/")
+        with contextlib.suppress(OverflowError, OSError):
+            os.utime(name, ns=(access_ns, modify_ns), dir_fd=self.directory(parent), follow_symlinks=False)
+
+    def stat(self, path: bytes) -> os.stat_result:
+        """`lstat`."""
+        parent, _, name = path.rpartition(b"/")
+        return os.stat(name or b".", dir_fd=self.directory(parent), follow_symlinks=False)
+
+    def remove(self, path: bytes) -> None:
+        """Removes a file, or a directory with all that is in it."""
+        parent, _, name = path.rpartition(b"/")
+        fd = self.directory(parent)
+        if stat.S_ISDIR(os.stat(name, dir_fd=fd, follow_symlinks=False).st_mode):
+            self._forget(path)
+            shutil.rmtree(name, dir_fd=fd)
+        else:
+            os.unlink(name, dir_fd=fd)
+
+    def _forget(self, path: bytes) -> None:
+        for known in [p for p in self._open if p == path or p.startswith(path + b"/")]:
+            os.close(self._open.pop(known))
+
+    def close(self) -> None:
+        while self._open:
+            os.close(self._open.popitem()[1])
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+
+def remove_tree(path: Path) -> None:
+    """Removes a directory and everything in it, following no link; what is already gone is no error."""
+    with contextlib.suppress(FileNotFoundError):
+        shutil.rmtree(path)

@@ -1,0 +1,123 @@
+"""All-or-nothing directories: built beside their place and renamed into it; removed by renaming away first.
+
+A directory under construction or removal has a name of the form `.wclayer-NAME-RANDOM.partial` (or `.gone`) beside
+NAME, and its builder holds a lock on it for as long as it lives. Whoever next builds or removes anything in the same
+place finds those without a living holder and removes them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import re
+import secrets
+from pathlib import Path
+
+from wclayer.errors import AlreadyExistsError, LayerBusyError, PathNotFoundError
+from wclayer.layers.host import remove_tree
+
+_LEFTOVER = re.compile(r"\.wclayer-.*-[0-9a-f]{16}\.(partial|gone)\Z", re.DOTALL)
+
+
+class StagedDirectory:
+    """A directory that appears at `target` whole, by `commit`, or not at all.
+
+    An empty directory that is already at `target` is replaced; anything else there is an error.
+    """
+
+    def __init__(self, operation: str, target: Path) -> None:
+        self._operation = operation
+        self.target = target
+        parent = target.parent
+        if not parent.is_dir():
+            raise PathNotFoundError(operation, target, f"the folder {parent} does not exist")
+        remove_leftovers(parent)
+        self._check_free()
+        self.path, self._lock = _make_locked(parent, target.name)
+
+    def commit(self) -> None:
+        """Renames the directory into its place.
+
+        Raises:
+            AlreadyExistsError: something appeared there meanwhile.
+        """
+        try:
+            os.rename(self.path, self.target)
+        except OSError as error:
+            if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+                raise AlreadyExistsError(self._operation, self.target, "already exists") from None
+            raise
+        self._release()
+
+    def discard(self) -> None:
+        """Removes the directory."""
+        if self._lock >= 0:
+            remove_tree(self.path)
+            self._release()
+
+    def _check_free(self) -> None:
+        try:
+            with os.scandir(self.target) as entries:
+                taken = next(entries, None) is not None
+        except FileNotFoundError:
+            return
+        except NotADirectoryError:
+            taken = True
+        if taken:
+            raise AlreadyExistsError(self._operation, self.target, "already exists")
+
+    def _release(self) -> None:
+        os.close(self._lock)
+        self._lock = -1
+
+
+def _make_locked(parent: Path, name: str) -> tuple[Path, int]:
+    while True:
+        path = parent / f".wclayer-{name[:100]}-{secrets.token_hex(8)}.partial"
+        path.mkdir()
+        lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        # Between mkdir and lock, somebody else's clean-up may have taken the directory for a leftover.
+        with contextlib.suppress(OSError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(lock), path.stat()):
+                return path, lock
+        os.close(lock)
+
+
+def remove_whole(operation: str, path: Path) -> None:
+    """Removes a directory so that an interruption never leaves a part of it under its name.
+
+    Raises:
+        LayerBusyError: another process is removing or building it.
+    """
+    remove_leftovers(path.parent)
+    lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise LayerBusyError(operation, path, "another process holds it") from None
+        gone = path.parent / f".wclayer-{path.name[:100]}-{secrets.token_hex(8)}.gone"
+        os.rename(path, gone)
+        remove_tree(gone)
+    finally:
+        os.close(lock)
+
+
+def remove_leftovers(parent: Path) -> list[str]:
+    """Removes what interrupted builds and removals left in `parent`; gives the names removed."""
+    removed = []
+    with os.scandir(parent) as entries:
+        names = [entry.name for entry in entries if _LEFTOVER.match(entry.name)]
+    for name in names:
+        with contextlib.suppress(OSError):
+            lock = os.open(parent / name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                remove_tree(parent / name)
+                removed.append(name)
+            finally:
+                os.close(lock)
+    return removed

@@ -1,0 +1,182 @@
+"""Reads an OCI Windows layer from a tar stream, plain or compressed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from typing import BinaryIO, NoReturn
+
+from wclayer.errors import InvalidDataError, LayerError, LimitExceededError, from_os_error
+from wclayer.formats.compression import CompressedDataError, Compression, ExpansionLimitError, HashedInput
+from wclayer.formats.tar import structs
+from wclayer.formats.tar.reader import HeaderTooLargeError, TarFormatError, TarMember, TarStream
+from wclayer.layers.base import LayerReaderBase
+from wclayer.layers.tar.form import encode_form
+from wclayer.layers.tar.members import decode_entry, encode_entry, encode_stream
+from wclayer.layers.tree import Kind, LayerTree
+from wclayer.model import DataStream, Entry, Limits
+from wclayer.win32.names import decode_name, name_key, stream_illegal_reason
+
+_READ_AT_ONCE = 256 << 10
+
+
+class TarLayerReader(LayerReaderBase):
+    """A `LayerReader` over a tar stream.
+
+    Every member is checked before it is given out: see `LayerTree` for the rules. With `keep_form`, each entry carries
+    what the canonical writer could not regenerate of its header. After the last entry, `finish` reads to the end of
+    the stream and the digests are known.
+
+    Args:
+        raw: the stream; it is read, never sought, and not closed.
+        source: what messages call it.
+        is_base: whether the layer has no parents: then tombstones, and links out of the layer, are errors.
+        find_in_parents: looks a path key up in the parents; without it, such names of a child are let through.
+    """
+
+    operation = "read layer tar"
+
+    def __init__(
+        self,
+        raw: BinaryIO,
+        source: str | os.PathLike[str] = "<stream>",
+        *,
+        is_base: bool = False,
+        find_in_parents: Callable[[str], Kind] | None = None,
+        limits: Limits | None = None,
+        keep_form: bool = False,
+    ) -> None:
+        super().__init__(os.fspath(source))
+        limits = limits or Limits()
+        self._limits = limits
+        self._input = HashedInput(raw, max_size=limits.total_size, max_ratio=limits.ratio)
+        self._tar = TarStream(self._input, max_header=limits.pax_size)
+        self._tree = LayerTree(
+            self.operation, self.source, is_base=is_base, find_in_parents=find_in_parents, limits=limits
+        )
+        self._keep_form = keep_form
+        self._peeked: TarMember | None = None
+        self._ended = False
+        self._member_name = b""
+        self._stream_names: set[str] = set()
+        self.trailer_form: bytes | None = None
+
+    @property
+    def compression(self) -> Compression:
+        return self._input.compression
+
+    @property
+    def diff_id(self) -> str:
+        """SHA-256 of the uncompressed tar ("sha256:…"), complete after `finish`."""
+        return self._input.diff_id
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the stream as it was stored, complete after `finish`."""
+        return self._input.digest
+
+    @property
+    def stored_size(self) -> int:
+        """Bytes read from the stream so far (ahead of the entries by a few MiB)."""
+        return self._input.stored_size
+
+    @property
+    def size(self) -> int:
+        """Decompressed bytes so far."""
+        return self._input.size
+
+    def finish(self) -> None:
+        """Reads the stream to its end, so that the digests cover all of it.
+
+        Raises:
+            InvalidDataError: what follows the archive is not padding, or the compressed stream is damaged.
+        """
+        while self._next_member() is not None:
+            self._peeked = None
+        if self.trailer_form is None:
+            try:
+                trailer = self._tar.trailer(self._limits.pax_size)
+            except (TarFormatError, CompressedDataError, OSError) as error:
+                self._fail(error)
+            self.trailer_form = encode_form(trailer, structs.TRAILER) or b""
+
+    def _advance(self) -> Entry | None:
+        if self._entry is not None:
+            for _ in self.streams():
+                pass
+        member = self._next_member()
+        self._peeked = None
+        if member is None:
+            return None
+        try:
+            entry = decode_entry(member)
+            if self._keep_form:
+                entry.form = self._form(member, encode_entry(entry))
+        except ValueError as error:
+            self._reject(member, str(error))
+        self._tree.add(entry)
+        self._member_name = member.name
+        if self._stream_names:
+            self._stream_names = set()
+        return entry
+
+    def _open_streams(self, entry: Entry) -> Iterator[DataStream]:
+        if entry.has_data:
+            yield DataStream("", entry.size, self._chunks(entry.size))
+        while (member := self._next_member()) is not None and (name := self._stream_of_current(member)) is not None:
+            self._peeked = None
+            stream = DataStream(name, member.size, self._chunks(member.size))
+            if self._keep_form:
+                stream.form = self._form(member, encode_stream(entry, name, member.size))
+            yield stream
+
+    def _chunks(self, size: int) -> Iterator[bytes | memoryview]:
+        try:
+            if size <= _READ_AT_ONCE:
+                yield self._tar.read_all()
+            else:
+                yield from self._tar.data()
+        except (TarFormatError, CompressedDataError, OSError) as error:
+            self._fail(error)
+
+    def _stream_of_current(self, member: TarMember) -> str | None:
+        """The name of the alternate stream of the current entry that a member carries, or None."""
+        if 0x3A not in member.name or member.type != structs.REGULAR:
+            return None
+        owner, _, raw_name = member.name.partition(b":")
+        if owner != self._member_name and name_key(decode_name(owner)) != name_key(decode_name(self._member_name)):
+            return None
+        name = decode_name(raw_name)
+        if reason := stream_illegal_reason(name):
+            self._reject(member, reason)
+        if name_key(name) in self._stream_names:
+            self._reject(member, "duplicate stream")
+        self._stream_names.add(name_key(name))
+        return name
+
+    def _next_member(self) -> TarMember | None:
+        if self._peeked is None and not self._ended:
+            try:
+                self._peeked = self._tar.next()
+            except (TarFormatError, CompressedDataError, OSError) as error:
+                self._fail(error)
+            self._ended = self._peeked is None
+        return self._peeked
+
+    def _form(self, member: TarMember, canonical: bytes) -> bytes | None:
+        # Headers are whole blocks: anything else in front of them is padding that was not zero.
+        return encode_form(member.header, canonical, own_padding=len(member.header) % structs.BLOCK != 0)
+
+    def _reject(self, member: TarMember, problem: str) -> NoReturn:
+        name = member.name[:300].decode("utf-8", "replace")
+        raise InvalidDataError(self.operation, self.source, f"member {name!r} (offset {member.offset}): {problem}")
+
+    def _fail(self, error: Exception) -> NoReturn:
+        if isinstance(error, (HeaderTooLargeError, ExpansionLimitError)):
+            raise LimitExceededError(self.operation, self.source, str(error)) from None
+        if isinstance(error, OSError) and not isinstance(error, LayerError):
+            raise from_os_error(self.operation, self.source, error) from error
+        raise InvalidDataError(self.operation, self.source, str(error)) from None
+
+    def _release(self) -> None:
+        self._input.close()

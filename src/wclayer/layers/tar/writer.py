@@ -1,0 +1,118 @@
+"""Writes a layer as an OCI tar stream, canonical unless the entries say what form they had."""
+
+from __future__ import annotations
+
+import os
+from typing import BinaryIO
+
+from wclayer.errors import CorruptLayerError, InvalidDataError
+from wclayer.formats.compression import Compression, HashedOutput
+from wclayer.formats.tar import structs
+from wclayer.layers.base import LayerWriterBase
+from wclayer.layers.tar.form import decode_form
+from wclayer.layers.tar.members import encode_entry, encode_stream
+from wclayer.layers.tree import LayerTree
+from wclayer.model import DataStream, Entry
+
+
+class TarLayerWriter(LayerWriterBase):
+    """A `LayerWriter` into a tar stream.
+
+    Entries are written in the order they come; an entry's alternate streams follow it as members of their own. Where
+    an entry carries a form, its header is reproduced instead of made anew. After `close`, `diff_id` and `digest`
+    ("sha256:…") are known. `raw` is written to, never sought, and stays open; after a failure it holds a part.
+
+    Args:
+        raw: the stream.
+        target: what messages call it.
+        level: of the compression; by default 6 for gzip and 3 for zstd.
+        trailer_form: the form of the end of the archive.
+    """
+
+    operation = "write layer tar"
+
+    def __init__(
+        self,
+        raw: BinaryIO,
+        target: str | os.PathLike[str] = "<stream>",
+        *,
+        compression: Compression = Compression.NONE,
+        level: int | None = None,
+        trailer_form: bytes | None = None,
+    ) -> None:
+        name = os.fspath(target)
+        super().__init__(name, LayerTree(self.operation, name, is_base=False))
+        self._output = HashedOutput(raw, compression, level)
+        self._trailer_form = trailer_form
+        self._entry = Entry("", None)
+        self._padding = 0
+        self._left = 0
+
+    @property
+    def diff_id(self) -> str:
+        return self._output.diff_id
+
+    @property
+    def digest(self) -> str:
+        return self._output.digest
+
+    @property
+    def size(self) -> int:
+        """Uncompressed bytes."""
+        return self._output.size
+
+    @property
+    def stored_size(self) -> int:
+        """Bytes written to the stream."""
+        return self._output.stored_size
+
+    def _begin(self, entry: Entry, key: str) -> None:
+        self._entry = entry
+        self._header(entry.form, encode_entry(entry))
+
+    def _open_stream(self, stream: DataStream) -> None:
+        if self._entry.link_target is not None:
+            # Readers offer the data of a link whose target is in a parent; a tar has only the link.
+            self._left = -1
+            return
+        if stream.name:
+            self._header(stream.form, encode_stream(self._entry, stream.name, stream.size))
+        elif not self._entry.has_data:
+            raise InvalidDataError(self.operation, self.target, f"entry {self._entry.name!r} cannot hold data in a tar")
+        self._left = stream.size
+        self._padding = structs.padding(stream.size)
+
+    def _data(self, chunk: bytes | memoryview) -> None:
+        if self._left < 0:
+            return
+        self._left -= len(chunk)
+        if self._left < 0:
+            raise InvalidDataError(self.operation, self.target, f"entry {self._entry.name!r}: more data than its size")
+        self._output.write(chunk)
+
+    def _close_stream(self) -> None:
+        if self._left > 0:
+            raise InvalidDataError(
+                self.operation, self.target, f"entry {self._entry.name!r}: {self._left} bytes less than its size"
+            )
+        self._left = 0
+
+    def _header(self, form: bytes | None, canonical: bytes) -> None:
+        own_padding = False
+        if form is not None:
+            try:
+                canonical, own_padding = decode_form(form, canonical)
+            except ValueError as error:
+                raise CorruptLayerError(self.operation, self.target, f"entry {self._entry.name!r}: {error}") from None
+        if self._padding and not own_padding:
+            self._output.write(bytes(self._padding))
+        self._padding = 0
+        self._output.write(canonical)
+
+    def _finish(self) -> None:
+        self._header(self._trailer_form or None, structs.TRAILER)
+        self._output.finish()
+        self._output.close()
+
+    def _discard(self) -> None:
+        self._output.close()

@@ -1,0 +1,229 @@
+"""What a layer's names must satisfy, checked as they come: legal, rooted, below a directory, said once, links resolved.
+
+Memory does not grow with the length of names: a seen name is one 64-bit salted hash in an open-addressing table, 16
+bytes an entry. Two different names are taken for the same with a chance of one in 2^62 a pair, one in ten million for
+a layer of a million entries.
+"""
+
+from __future__ import annotations
+
+import re
+from array import array
+from collections.abc import Callable
+from enum import IntEnum
+
+from wclayer.errors import InvalidDataError, LimitExceededError
+from wclayer.model import Entry, Limits
+from wclayer.win32.names import illegal_reason, path_key, utf16_length
+
+ROOTS = ("Files", "Hives", "UtilityVM", "UtilityVM/Files")
+"""The directories that are there whether or not a layer has entries for them."""
+_ROOT_KEYS = frozenset(path_key(root) for root in ROOTS)
+_LINK_ROOTS = ("FILES/", "UTILITYVM/FILES/")
+# One pass over the usual path: a known root, then components free of NTFS's illegal characters.
+_PATH = re.compile(r'(?:FILES|HIVES|UTILITYVM(?=/FILES(?:/|\Z)|\Z))(?:/[^"*/:<>?\\|\x00-\x1f]{1,255})*\Z')
+_DOTS = (".", "..")
+
+
+class Kind(IntEnum):
+    """What a name is, in two bits."""
+
+    ABSENT = 0
+    DIRECTORY = 1
+    FILE = 2
+    LINK = 3
+    """A directory that is a symbolic link or mount point: nothing can lie below it."""
+
+
+class _KindTable:
+    """An open-addressing hash table from 62-bit hashes to two-bit kinds."""
+
+    __slots__ = ("_mask", "_slots", "_used")
+
+    def __init__(self) -> None:
+        self._slots = array("Q", bytes(8 << 10))
+        self._mask = len(self._slots) - 1
+        self._used = 0
+
+    def get(self, digest: int) -> int:
+        slots, mask = self._slots, self._mask
+        digest &= 0xFFFF_FFFF_FFFF_FFFC
+        index = (digest >> 2) & mask
+        while slot := slots[index]:
+            if slot & ~3 == digest:
+                return slot & 3
+            index = (index + 1) & mask
+        return 0
+
+    def set(self, digest: int, kind: int) -> None:
+        slots, mask = self._slots, self._mask
+        digest &= 0xFFFF_FFFF_FFFF_FFFC
+        index = (digest >> 2) & mask
+        while (slot := slots[index]) and slot & ~3 != digest:
+            index = (index + 1) & mask
+        if not slot:
+            self._used += 1
+        slots[index] = digest | kind
+        if self._used * 3 > len(slots) * 2:
+            self._grow()
+
+    def _grow(self) -> None:
+        old = self._slots
+        slots = array("Q", bytes(16 * len(old)))
+        mask = len(slots) - 1
+        for slot in old:
+            if slot:
+                index = (slot >> 2) & mask
+                while slots[index]:
+                    index = (index + 1) & mask
+                slots[index] = slot
+        self._slots, self._mask = slots, mask
+
+
+class LayerTree:
+    """The names of one layer as they come, and the rules they must keep.
+
+    `is_base`: the layer has no parents, so tombstones and links out of the layer are errors. `find_in_parents` looks a
+    path key up in the parents; without it, names that only a parent can resolve are let through. `operation` and
+    `source` are what errors carry.
+    """
+
+    def __init__(
+        self,
+        operation: str,
+        source: str,
+        *,
+        is_base: bool,
+        find_in_parents: Callable[[str], Kind] | None = None,
+        limits: Limits | None = None,
+    ) -> None:
+        self._operation = operation
+        self._source = source
+        self._is_base = is_base
+        self._find_in_parents = find_in_parents
+        self._limits = limits or Limits()
+        self._kinds = _KindTable()
+        self._parent_key = ""
+        self._count = 0
+        for root in _ROOT_KEYS:
+            self._kinds.set(hash((root, "implicit")), Kind.DIRECTORY)
+
+    def add(self, entry: Entry) -> str:
+        """Checks an entry and remembers it; gives its path key.
+
+        Raises:
+            InvalidDataError: it breaks a rule; the message names it and its place.
+            LimitExceededError: too many entries, or too long a path.
+        """
+        name = entry.name
+        key = path_key(name)
+        self._count += 1
+        if self._count > self._limits.entries:
+            raise LimitExceededError(self._operation, self._source, f"more than {self._limits.entries} entries")
+        if _PATH.match(key) is None or not key.isascii() or len(key) > 255:
+            self._check_path(entry, name)
+        parent_key, _, last = key.rpartition("/")
+        if last in _DOTS:
+            self._fail(entry, f"name {last!r} in a path")
+        if entry.info is None:
+            self._add_tombstone(entry, key)
+            return key
+        if parent_key != self._parent_key:
+            self._check_parent(entry, parent_key)
+            self._parent_key = parent_key
+        digest = hash(key)
+        if self._kinds.get(digest):
+            self._fail(entry, "duplicate: the name, or one that differs only in case, was there before")
+        if entry.link_target is not None:
+            self._check_target(entry)
+            kind = Kind.FILE
+        elif not entry.info.is_directory:
+            kind = Kind.FILE
+            if key in _ROOT_KEYS:
+                self._fail(entry, "must be a directory")
+        else:
+            kind = Kind.LINK if _is_surrogate(entry.reparse) else Kind.DIRECTORY
+            if kind is Kind.LINK and key in _ROOT_KEYS:
+                self._fail(entry, "must not be a link")
+        self._kinds.set(digest, kind)
+        return key
+
+    def kind(self, key: str) -> Kind:
+        """What the layer itself has under a path key so far."""
+        kind = self._kinds.get(hash(key))
+        if not kind and key in _ROOT_KEYS:
+            return Kind.DIRECTORY
+        return Kind(kind)
+
+    def _check_path(self, entry: Entry, name: str) -> None:
+        if utf16_length(name) > self._limits.path_length:
+            raise LimitExceededError(
+                self._operation, self._source, _at(entry, f"path longer than {self._limits.path_length} units")
+            )
+        parts = name.split("/")
+        root = path_key(parts[0])
+        if root not in _ROOT_KEYS:
+            self._fail(entry, "lies outside Files, Hives and UtilityVM")
+        if root == "UTILITYVM" and len(parts) > 1 and path_key(parts[1]) != "FILES":
+            self._fail(entry, "lies outside UtilityVM/Files")
+        for part in parts:
+            if reason := illegal_reason(part):
+                self._fail(entry, reason)
+
+    def _check_parent(self, entry: Entry, parent_key: str) -> None:
+        if not parent_key:
+            return
+        kind = self.kind(parent_key)
+        if not kind and parent_key.startswith("UTILITYVM/") and self._find_in_parents is not None:
+            # A child's utility VM starts as a clone of its parent's.
+            kind = self._find_in_parents(parent_key)
+        elif not kind and parent_key.startswith("UTILITYVM/") and not self._is_base:
+            return
+        if kind is Kind.ABSENT:
+            self._fail(entry, "its parent directory was not there before it")
+        if kind is Kind.FILE:
+            self._fail(entry, "its parent is a file")
+        if kind is Kind.LINK:
+            self._fail(entry, "its parent is a symbolic link or mount point")
+
+    def _check_target(self, entry: Entry) -> None:
+        assert entry.link_target is not None
+        target = path_key(entry.link_target)
+        if _PATH.match(target) is None or any(part in _DOTS for part in target.split("/")):
+            self._fail(entry, f"hard link to {entry.link_target!r}, which is not a path of a layer")
+        if not target.startswith(_LINK_ROOTS) or not path_key(entry.name).startswith(_LINK_ROOTS):
+            self._fail(entry, f"hard link to {entry.link_target!r}: links are possible below Files and UtilityVM/Files")
+        kind = self.kind(target)
+        if not kind and not self._is_base:
+            if self._find_in_parents is None:
+                return
+            kind = self._find_in_parents(target)
+        if kind is Kind.ABSENT:
+            self._fail(entry, f"hard link to {entry.link_target!r}, which is not there")
+        if kind is not Kind.FILE:
+            self._fail(entry, f"hard link to {entry.link_target!r}, which is a directory")
+
+    def _add_tombstone(self, entry: Entry, key: str) -> None:
+        if self._is_base:
+            self._fail(entry, "tombstone in a base layer")
+        if not key.startswith(_LINK_ROOTS):
+            self._fail(entry, "tombstone outside Files and UtilityVM/Files")
+        digest = hash((key, "tombstone"))
+        if self._kinds.get(digest):
+            self._fail(entry, "duplicate tombstone")
+        self._kinds.set(digest, Kind.FILE)
+
+    def _fail(self, entry: Entry, problem: str) -> None:
+        raise InvalidDataError(self._operation, self._source, _at(entry, problem))
+
+
+def _at(entry: Entry, problem: str) -> str:
+    what = "tombstone" if entry.info is None else "entry"
+    return f"{what} {entry.name[:300]!r}{f' ({entry.place})' if entry.place else ''}: {problem}"
+
+
+def _is_surrogate(reparse: bytes | None) -> bool:
+    """Whether the reparse tag stands for another file (bit 29, [MS-FSCC] 2.1.2): a path through it leads elsewhere."""
+    return reparse is not None and len(reparse) >= 4 and bool(reparse[3] & 0x20)
+
+

@@ -1,0 +1,96 @@
+"""File attributes and FILE_BASIC_INFO: what Windows keeps of every file besides its streams and security.
+
+Sources: [MS-FSCC] section 2.6 (attributes) and 2.4.7 (FileBasicInformation).
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from enum import IntFlag
+
+
+class FileAttributes(IntFlag):
+    """File attribute bits; unknown bits are kept."""
+
+    READONLY = 0x1
+    HIDDEN = 0x2
+    SYSTEM = 0x4
+    DIRECTORY = 0x10
+    ARCHIVE = 0x20
+    DEVICE = 0x40
+    NORMAL = 0x80
+    TEMPORARY = 0x100
+    SPARSE_FILE = 0x200
+    REPARSE_POINT = 0x400
+    COMPRESSED = 0x800
+    OFFLINE = 0x1000
+    NOT_CONTENT_INDEXED = 0x2000
+    ENCRYPTED = 0x4000
+    INTEGRITY_STREAM = 0x8000
+    VIRTUAL = 0x10000
+    NO_SCRUB_DATA = 0x20000
+    EA = 0x40000
+    PINNED = 0x80000
+    UNPINNED = 0x100000
+    RECALL_ON_DATA_ACCESS = 0x400000
+
+
+DIRECTORY = int(FileAttributes.DIRECTORY)
+REPARSE_POINT = int(FileAttributes.REPARSE_POINT)
+
+_LETTERS = (
+    (0x10, "D"), (0x1, "R"), (0x2, "H"), (0x4, "S"), (0x20, "A"), (0x400, "L"), (0x800, "C"), (0x4000, "E"),
+    (0x2000, "I"), (0x1000, "O"), (0x200, "P"), (0x100, "T"), (0x20000, "X"), (0x8000, "V"),
+)  # fmt: skip
+
+
+def attribute_names(attributes: int) -> list[str]:
+    """The names of the set bits, lowest first; a bit without a name as hexadecimal ("0x800000")."""
+    names = []
+    for bit in (1 << n for n in range(32)):
+        if attributes & bit:
+            name = FileAttributes(bit).name if bit in FileAttributes._value2member_map_ else None
+            names.append(name or f"{bit:#x}")
+    return names
+
+
+def attribute_letters(attributes: int) -> str:
+    """A column of fixed width in the letters of Windows' `attrib` and PowerShell ("D-HS----------")."""
+    return "".join(letter if attributes & bit else "-" for bit, letter in _LETTERS)
+
+
+_BASIC_INFO = struct.Struct("<4qI4x")  # FILE_BASIC_INFO ([MS-FSCC] 2.4.7), 40 bytes
+
+
+@dataclass(slots=True)
+class FileBasicInfo:
+    """FILE_BASIC_INFO: the attributes and the four times, each a FILETIME (100 ns since 1601; see `filetime`)."""
+
+    attributes: int = 0
+    creation_time: int = 0
+    last_access_time: int = 0
+    last_write_time: int = 0
+    change_time: int = 0
+
+    @property
+    def is_directory(self) -> bool:
+        return bool(self.attributes & DIRECTORY)
+
+    def pack(self) -> bytes:
+        """The 40 bytes of FILE_BASIC_INFO."""
+        return _BASIC_INFO.pack(
+            self.creation_time, self.last_access_time, self.last_write_time, self.change_time, self.attributes
+        )
+
+    @classmethod
+    def unpack(cls, data: bytes | memoryview) -> FileBasicInfo:
+        """From the 40 bytes of FILE_BASIC_INFO.
+
+        Raises:
+            ValueError: `data` is not 40 bytes long.
+        """
+        if len(data) != _BASIC_INFO.size:
+            raise ValueError(f"FILE_BASIC_INFO is {_BASIC_INFO.size} bytes, not {len(data)}")
+        creation, access, write, change, attributes = _BASIC_INFO.unpack(data)
+        return cls(attributes, creation, access, write, change)

@@ -1,0 +1,202 @@
+"""Win32 backup streams: the format that BackupRead produces and BackupWrite takes.
+
+A backup stream is a sequence of WIN32_STREAM_ID headers, each followed by its bytes. Source: Microsoft's documentation
+of WIN32_STREAM_ID and of BackupRead.
+
+A sparse file shows itself in one of four ways: an empty file has a data stream of size zero, or none; a file without
+allocated ranges has a data stream of size zero and one sparse block of size zero whose offset is the file's size; a
+file that is one allocated range has an ordinary data stream; a file with several has a data stream of size zero, one
+sparse block for each range, and a last sparse block of size zero whose offset is the file's size.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Protocol
+
+_STREAM_ID = struct.Struct("<IIQI")  # WIN32_STREAM_ID without its name: dwStreamId, dwStreamAttributes, Size, dwStreamNameSize
+_OFFSET = struct.Struct("<Q")  # first in a sparse block's data
+
+MAX_STREAM_NAME_BYTES = 65_536
+_SKIP_PIECE = 1 << 20
+SPARSE_STREAM = 0x8
+"""STREAM_SPARSE_ATTRIBUTE: the data follows in sparse blocks."""
+
+
+class StreamId(IntEnum):
+    """The ten stream ids (dwStreamId)."""
+
+    DATA = 1
+    EA_DATA = 2
+    SECURITY_DATA = 3
+    ALTERNATE_DATA = 4
+    LINK = 5
+    PROPERTY_DATA = 6
+    OBJECT_ID = 7
+    REPARSE_DATA = 8
+    SPARSE_BLOCK = 9
+    TXFS_DATA = 10
+
+
+@dataclass(frozen=True, slots=True)
+class StreamHeader:
+    """One stream's header.
+
+    `size` counts the bytes that follow, without a sparse block's offset field. `name` is that of an alternate stream,
+    in the form `:name:$DATA`. `offset` is where a sparse block lies in the file, in bytes.
+    """
+
+    id: int
+    size: int
+    attributes: int = 0
+    name: str = ""
+    offset: int = 0
+
+    def encode(self) -> bytes:
+        """The header's bytes, as they precede the stream's data."""
+        name = self.name.encode("utf-16-le", "surrogatepass")
+        if self.id == StreamId.SPARSE_BLOCK:
+            return _STREAM_ID.pack(self.id, self.attributes, self.size + 8, len(name)) + name + _OFFSET.pack(self.offset)
+        return _STREAM_ID.pack(self.id, self.attributes, self.size, len(name)) + name
+
+
+def _header_size(prefix: bytes | bytearray, at: int) -> int:
+    """The whole size of the header that starts with `prefix` (its fixed part), checked before anything is allocated."""
+    stream_id, _attributes, size, name_size = _STREAM_ID.unpack_from(prefix)
+    if not StreamId.DATA <= stream_id <= StreamId.TXFS_DATA:
+        raise ValueError(f"backup stream: unknown stream id {stream_id} at offset {at}")
+    if name_size > MAX_STREAM_NAME_BYTES or name_size % 2:
+        raise ValueError(f"backup stream: name of {name_size} bytes at offset {at}")
+    if size > 0x7FFF_FFFF_FFFF_FFFF:
+        raise ValueError(f"backup stream: negative size at offset {at}")
+    if stream_id != StreamId.SPARSE_BLOCK:
+        return _STREAM_ID.size + int(name_size)
+    if size < _OFFSET.size:
+        raise ValueError(f"backup stream: sparse block of {size} bytes at offset {at} has no room for its offset")
+    return _STREAM_ID.size + int(name_size) + _OFFSET.size
+
+
+def _decode_header(data: bytes | bytearray) -> StreamHeader:
+    """The header in `data`, whose size `_header_size` gave."""
+    stream_id, attributes, size, name_size = _STREAM_ID.unpack_from(data)
+    name = bytes(data[_STREAM_ID.size : _STREAM_ID.size + name_size]).decode("utf-16-le", "surrogatepass")
+    if stream_id != StreamId.SPARSE_BLOCK:
+        return StreamHeader(stream_id, size, attributes, name)
+    (offset,) = _OFFSET.unpack_from(data, _STREAM_ID.size + name_size)
+    return StreamHeader(stream_id, size - _OFFSET.size, attributes, name, offset)
+
+
+class _Source(Protocol):
+    def read(self, size: int, /) -> bytes: ...
+
+
+class BackupStreamReader:
+    """Takes a backup stream apart, holding no more than one header.
+
+    `source` is anything with `read(n)`; a short read is asked for again, and only an empty one ends the stream. After
+    `next`, `read` gives the current stream's bytes; what was not read is skipped by the following `next`.
+    """
+
+    def __init__(self, source: _Source) -> None:
+        self._source = source
+        self._left = 0
+        self.position = 0
+        """Bytes consumed so far; after `next`, where the stream's data starts."""
+
+    def next(self) -> StreamHeader | None:
+        """The next stream's header, or None at the end.
+
+        Raises:
+            ValueError: unknown id, impossible size or a header that is cut off; the message names its offset.
+        """
+        while self._left:
+            self.read(_SKIP_PIECE)
+        at = self.position
+        head = self._take(_STREAM_ID.size, may_end=True)
+        if not head:
+            return None
+        header = _decode_header(head + self._take(_header_size(head, at) - len(head)))
+        self._left = header.size
+        return header
+
+    def read(self, size: int = -1) -> bytes:
+        """Up to `size` bytes of the current stream (-1: all that is left); empty at its end.
+
+        Raises:
+            ValueError: the backup stream ends inside this stream.
+        """
+        want = self._left if size < 0 else min(size, self._left)
+        data = self._take(want)
+        self._left -= want
+        return data
+
+    def __iter__(self) -> Iterator[StreamHeader]:
+        while (header := self.next()) is not None:
+            yield header
+
+    def _take(self, size: int, *, may_end: bool = False) -> bytes:
+        pieces = []
+        missing = size
+        # A size from the header never allocates by itself: pieces are asked for one by one and joined at the end.
+        while missing and (piece := self._source.read(min(missing, _SKIP_PIECE))):
+            pieces.append(piece)
+            missing -= len(piece)
+        self.position += size - missing
+        if missing and not (may_end and missing == size):
+            raise ValueError(f"backup stream: ends at offset {self.position}, {missing} bytes short")
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+class BackupStreamParser:
+    """The push form of `BackupStreamReader`: takes bytes as they come and gives back what they complete.
+
+    `feed` yields a `StreamHeader` when one is whole and then its data as `bytes` pieces. Used where a caller writes
+    a backup stream in arbitrary portions (`LayerWriter.write`).
+    """
+
+    def __init__(self) -> None:
+        self._header = bytearray()
+        self._need = _STREAM_ID.size
+        self._left = 0
+        self._position = 0
+
+    def feed(self, data: bytes | bytearray | memoryview) -> Iterator[StreamHeader | bytes]:
+        """What `data` completes: headers, and the pieces of the current stream's data.
+
+        Raises:
+            ValueError: as `BackupStreamReader.next`.
+        """
+        view = memoryview(data).cast("B")
+        while len(view):
+            if self._left:
+                piece = bytes(view[: self._left])
+                self._left -= len(piece)
+                self._position += len(piece)
+                view = view[len(piece) :]
+                yield piece
+                continue
+            part = view[: self._need - len(self._header)]
+            self._header += part
+            self._position += len(part)
+            view = view[len(part) :]
+            if len(self._header) == _STREAM_ID.size:
+                self._need = _header_size(self._header, self._position - _STREAM_ID.size)
+            if len(self._header) == self._need >= _STREAM_ID.size:
+                header = _decode_header(self._header)
+                self._header.clear()
+                self._need = _STREAM_ID.size
+                self._left = header.size
+                yield header
+
+    def finish(self) -> None:
+        """Says that no more will come.
+
+        Raises:
+            ValueError: the stream ends inside a header or inside a stream's data.
+        """
+        missing = self._left or (self._need - len(self._header) if self._header else 0)
+        if missing:
+            raise ValueError(f"backup stream: ends at offset {self._position}, {missing} bytes short")

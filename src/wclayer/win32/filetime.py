@@ -1,0 +1,71 @@
+"""FILETIME: 100 ns intervals since 1601-01-01 00:00 UTC, and its exact conversions.
+
+Source: [MS-DTYP] section 2.3.3. Nothing here goes through a float: 100 ns must survive.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+TICKS_PER_SECOND = 10_000_000
+UNIX_EPOCH = 116_444_736_000_000_000
+"""1970-01-01 00:00 UTC as a FILETIME."""
+MAX_FILETIME = 0x7FFF_FFFF_FFFF_FFFF
+"""Windows rejects times with the top bit set."""
+
+
+def from_decimal_seconds(text: str) -> int:
+    """A FILETIME from decimal seconds since 1970, as PAX records hold them ("1667169497.6310847", "-0.5").
+
+    Digits finer than 100 ns are dropped towards the past, as Windows truncates them.
+
+    Raises:
+        ValueError: not a decimal number, or outside what a FILETIME can hold.
+    """
+    whole, dot, fraction = text.partition(".")
+    digits = whole[1:] if whole[:1] in ("-", "+") else whole
+    if not digits.isascii() or not digits.isdigit() or len(digits) > 15:
+        raise ValueError(f"not decimal seconds: {text[:40]!r}")
+    if dot and fraction and not (fraction.isascii() and fraction.isdigit()):
+        raise ValueError(f"not decimal seconds: {text[:40]!r}")
+    ticks = int(digits) * TICKS_PER_SECOND + int(fraction[:7].ljust(7, "0"))
+    if whole[0] == "-":
+        ticks = -ticks - (1 if fraction[7:].strip("0") else 0)
+    ticks += UNIX_EPOCH
+    if not 0 <= ticks <= MAX_FILETIME:
+        raise ValueError(f"time outside 1601..30828: {text[:40]!r}")
+    return ticks
+
+
+def to_decimal_seconds(filetime: int) -> str:
+    """Decimal seconds since 1970 with up to seven digits, trailing zeros trimmed, as Go's PAX writer prints them."""
+    seconds, ticks = divmod(filetime - UNIX_EPOCH, TICKS_PER_SECOND)
+    if not ticks:
+        return str(seconds)
+    if seconds < 0:
+        return "-" + _decimal(-seconds - 1, TICKS_PER_SECOND - ticks)
+    return _decimal(seconds, ticks)
+
+
+def _decimal(seconds: int, ticks: int) -> str:
+    return f"{seconds}.{ticks:07d}".rstrip("0")
+
+
+def from_unix_ns(nanoseconds: int) -> int:
+    """A FILETIME from nanoseconds since 1970 (as `os.stat` gives), truncated to 100 ns and to what FILETIME holds."""
+    return min(max(nanoseconds // 100 + UNIX_EPOCH, 0), MAX_FILETIME)
+
+
+def to_unix_ns(filetime: int) -> int:
+    """Nanoseconds since 1970, as `os.utime` takes them."""
+    return (filetime - UNIX_EPOCH) * 100
+
+
+def to_iso(filetime: int) -> str:
+    """ISO 8601 in UTC with all seven digits ("2022-10-30T22:38:17.6310847Z"); beyond year 9999, "filetime:N"."""
+    seconds, ticks = divmod(filetime, TICKS_PER_SECOND)
+    try:
+        moment = datetime(1601, 1, 1, tzinfo=UTC) + timedelta(seconds=seconds)
+    except OverflowError:
+        return f"filetime:{filetime}"
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{ticks:07d}Z"

@@ -1,0 +1,35 @@
+"""GUIDs are `uuid.UUID`; this module adds Windows' registry spelling and its mixed-endian bytes.
+
+Source: [MS-DTYP] section 2.3.4. The standard library's `UUID.bytes_le` is exactly the packet form.
+"""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+__all__ = ["UUID", "format_guid", "parse_guid", "sid_sub_authorities"]
+
+
+def parse_guid(text: str) -> UUID:
+    """A GUID with or without braces ("{1532b584-8431-5b5a-8735-5e1b4fe9c2a9}").
+
+    Raises:
+        ValueError: not the 8-4-4-4-12 form.
+    """
+    bare = text[1:-1] if text.startswith("{") and text.endswith("}") else text
+    value = UUID(bare)
+    if len(bare) != 36 or str(value) != bare.lower():
+        raise ValueError(f"not a GUID: {text[:64]!r}")
+    return value
+
+
+def format_guid(guid: UUID) -> str:
+    """Lower case, no braces: the spelling hcsshim and Docker use."""
+    return str(guid)
+
+
+def sid_sub_authorities(guid: UUID) -> tuple[int, int, int, int]:
+    """The GUID's sixteen bytes as four little-endian 32-bit numbers, the form a virtual machine's SID embeds."""
+    data = guid.bytes_le
+    a, b, c, d = (int.from_bytes(data[i : i + 4], "little") for i in (0, 4, 8, 12))
+    return a, b, c, d

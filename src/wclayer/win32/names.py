@@ -1,0 +1,111 @@
+"""Windows file names: what is legal, which are reserved, and how they compare.
+
+Names are Python strings; an unpaired surrogate, which NTFS allows, stays one unpaired surrogate code point. Sources:
+[MS-FSCC] section 2.1.5 (pathname, filename, stream name); "Naming Files, Paths, and Namespaces" (reserved names).
+"""
+
+from __future__ import annotations
+
+from wclayer.win32.upcase import upcase
+
+__all__ = [
+    "MAX_COMPONENT_UNITS",
+    "decode_name",
+    "encode_name",
+    "illegal_reason",
+    "is_reserved",
+    "name_key",
+    "names_equal",
+    "path_key",
+    "split_path",
+    "stream_illegal_reason",
+    "utf16_length",
+]
+
+MAX_COMPONENT_UNITS = 255
+"""The longest name NTFS stores, in UTF-16 code units."""
+
+# NTFS rejects these in a name ([MS-FSCC] 2.1.5.2): control characters and the separators and wildcards of Win32.
+_ILLEGAL = frozenset(map(chr, range(32))) | frozenset('"*/:<>?\\|')
+_ILLEGAL_BYTES = "".join(sorted(_ILLEGAL))
+_STRIP_ILLEGAL = {ord(c): None for c in _ILLEGAL_BYTES}
+_DEVICES = frozenset(
+    ["CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$"]
+    + [f"{device}{digit}" for device in ("COM", "LPT") for digit in "0123456789\u00b9\u00b2\u00b3"]
+)
+
+
+def utf16_length(name: str) -> int:
+    """The number of UTF-16 code units in `name`."""
+    return len(name) if name.isascii() else len(name) + sum(c > "\uffff" for c in name)
+
+
+def illegal_reason(name: str) -> str | None:
+    """Why NTFS would refuse `name` as one path component, or None if it would take it.
+
+    Reserved device names and trailing dots or spaces are legal here: NTFS stores them, and real layers have them.
+    """
+    if not name:
+        return "empty name"
+    if name in (".", ".."):
+        return f"name {name!r}"
+    if len(name.translate(_STRIP_ILLEGAL)) != len(name):
+        return f"character {next(c for c in name if c in _ILLEGAL)!r} in a name"
+    if len(name) > 127 and utf16_length(name) > MAX_COMPONENT_UNITS:
+        return f"name longer than {MAX_COMPONENT_UNITS} UTF-16 units"
+    return None
+
+
+def stream_illegal_reason(name: str) -> str | None:
+    """Why NTFS would refuse `name` as an alternate stream's name (without colons), or None ([MS-FSCC] 2.1.5.3)."""
+    if not name:
+        return "empty stream name"
+    for c in name:
+        if c in "\0/\\:":
+            return f"character {c!r} in a stream name"
+    if utf16_length(name) > MAX_COMPONENT_UNITS:
+        return f"stream name longer than {MAX_COMPONENT_UNITS} UTF-16 units"
+    return None
+
+
+def is_reserved(name: str) -> bool:
+    """Whether Win32 (not NTFS) reads `name` as a device: CON, aux.txt, "COM1 .log", …"""
+    return upcase(name.partition(".")[0].rstrip(" ")) in _DEVICES
+
+
+def name_key(name: str) -> str:
+    """What two names have in common when Windows holds them for the same; usable as a dictionary key."""
+    return upcase(name)
+
+
+def path_key(path: str) -> str:
+    """`name_key` of every component of a `/`-separated path."""
+    return upcase(path)
+
+
+def names_equal(a: str, b: str) -> bool:
+    """Whether Windows holds the two names for the same."""
+    return upcase(a) == upcase(b)
+
+
+def split_path(path: str) -> list[str]:
+    """The components of a path in Windows or POSIX spelling; leading, trailing and double separators are ignored."""
+    return [part for part in path.replace("\\", "/").split("/") if part]
+
+
+def encode_name(name: str) -> bytes:
+    """`name` as UTF-8 in which an unpaired surrogate takes three bytes (WTF-8), so that every NTFS name has a form."""
+    return name.encode("utf-8", "surrogatepass")
+
+
+def decode_name(data: bytes | memoryview) -> str:
+    """The inverse of `encode_name`; a surrogate pair spelled as two three-byte sequences becomes its one character.
+
+    Raises:
+        UnicodeDecodeError: `data` is neither UTF-8 nor WTF-8.
+    """
+    try:
+        return str(data, "utf-8")
+    except UnicodeDecodeError:
+        wide = str(data, "utf-8", "surrogatepass").encode("utf-16-le", "surrogatepass")
+        return wide.decode("utf-16-le", "surrogatepass")

@@ -1,0 +1,239 @@
+"""Reparse points: REPARSE_DATA_BUFFER for the tags that occur in layers; every other tag is kept verbatim.
+
+Sources: [MS-FSCC] sections 2.1.2.1 (tags), 2.1.2.4 (symbolic link), 2.1.2.5 (mount point); WCI and WOF buffers as in
+the Windows SDK headers (`ntifs.h`); LX symlink as in the Windows Subsystem for Linux.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from dataclasses import dataclass
+from enum import IntEnum
+from uuid import UUID
+
+
+class ReparseTag(IntEnum):
+    """The reparse tags that layers contain."""
+
+    MOUNT_POINT = 0xA0000003
+    SYMLINK = 0xA000000C
+    WCI = 0x80000018
+    WCI_1 = 0x90001018
+    WCI_TOMBSTONE = 0xA000001F
+    WCI_LINK = 0xA0000027
+    WCI_LINK_1 = 0xA0001027
+    WOF = 0x80000017
+    LX_SYMLINK = 0xA000001D
+    APPEXECLINK = 0x8000001B
+
+
+_HEADER = struct.Struct("<IHH")  # ReparseTag, ReparseDataLength, Reserved
+_NAMES = struct.Struct("<4H")  # SubstituteNameOffset, …Length, PrintNameOffset, …Length (mount point: all there is)
+_FLAGS = struct.Struct("<I")  # symbolic link only, after _NAMES
+_WCI = struct.Struct("<II16sH")  # Version, Reserved, LookupGuid, WciNameLength; the name follows
+_WOF_EXTERNAL = struct.Struct("<II")  # WOF_EXTERNAL_INFO: Version, Provider
+_WOF_FILE = struct.Struct("<II")  # FILE_PROVIDER_EXTERNAL_INFO: Version, Algorithm
+
+SYMLINK_FLAG_RELATIVE = 1
+MAX_REPARSE_DATA = 16 * 1024
+"""MAXIMUM_REPARSE_DATA_BUFFER_SIZE: what Windows accepts, header included."""
+
+_DRIVE = re.compile(r"[A-Za-z]:")
+
+
+@dataclass(frozen=True, slots=True)
+class ReparsePoint:
+    """Any reparse point: its tag and its data, verbatim."""
+
+    tag: int
+    data: bytes
+
+    def encode(self) -> bytes:
+        """The REPARSE_DATA_BUFFER: tag, length, reserved, data.
+
+        Raises:
+            ValueError: longer than Windows' 16 KiB.
+        """
+        if _HEADER.size + len(self.data) > MAX_REPARSE_DATA:
+            raise ValueError(f"reparse data of {len(self.data)} bytes is longer than Windows allows")
+        return _HEADER.pack(self.tag, len(self.data), 0) + self.data
+
+    @property
+    def tag_name(self) -> str:
+        try:
+            return ReparseTag(self.tag).name
+        except ValueError:
+            return f"{self.tag:#010x}"
+
+
+@dataclass(frozen=True, slots=True)
+class LinkTarget:
+    """What a symbolic link or mount point points at: the NT path followed, the path printed, the link's flags."""
+
+    substitute_name: str
+    print_name: str
+    flags: int = 0
+    is_mount_point: bool = False
+
+    @property
+    def is_relative(self) -> bool:
+        return bool(self.flags & SYMLINK_FLAG_RELATIVE)
+
+    def encode(self) -> bytes:
+        """The REPARSE_DATA_BUFFER, names NUL-terminated and in the order substitute, print, as go-winio lays it out."""
+        substitute = _utf16(self.substitute_name)
+        printed = _utf16(self.print_name)
+        names = _NAMES.pack(0, len(substitute), len(substitute) + 2, len(printed))
+        flags = b"" if self.is_mount_point else _FLAGS.pack(self.flags)
+        data = names + flags + substitute + b"\0\0" + printed + b"\0\0"
+        tag = ReparseTag.MOUNT_POINT if self.is_mount_point else ReparseTag.SYMLINK
+        return ReparsePoint(tag, data).encode()
+
+    @classmethod
+    def from_path(cls, target: str, *, is_mount_point: bool) -> LinkTarget:
+        r"""The target for a Win32 path, as go-winio's `EncodeReparsePoint` makes it.
+
+        `C:\x` becomes `\??\C:\x`, `\\?\x` becomes `\??\x`, `\\server\x` becomes `\??\UNC\server\x`; all else is
+        taken as is, and counts as relative.
+        """
+        if target.startswith("\\\\?\\"):
+            return cls("\\??\\" + target[4:], target, 0, is_mount_point)
+        if target.startswith("\\\\"):
+            return cls("\\??\\UNC\\" + target[2:], target, 0, is_mount_point)
+        if _DRIVE.match(target):
+            return cls("\\??\\" + target, target, 0, is_mount_point)
+        return cls(target, target, 0 if is_mount_point else SYMLINK_FLAG_RELATIVE, is_mount_point)
+
+
+@dataclass(frozen=True, slots=True)
+class WciPlaceholder:
+    """A WCI placeholder or link: the file's content is `name` in the layer with that GUID."""
+
+    tag: int
+    version: int
+    reserved: int
+    layer: UUID
+    name: str
+
+    def encode(self) -> bytes:
+        name = _utf16(self.name)
+        if len(name) > 0xFFFF:
+            raise ValueError("WCI name longer than 32767 units")
+        return ReparsePoint(
+            self.tag, _WCI.pack(self.version, self.reserved, self.layer.bytes_le, len(name)) + name
+        ).encode()
+
+
+@dataclass(frozen=True, slots=True)
+class WofFile:
+    """A WOF (Windows Overlay Filter) file: compressed in the stream `WofCompressedData` by that algorithm."""
+
+    version: int
+    provider: int
+    provider_version: int
+    algorithm: int
+
+    ALGORITHMS = ("XPRESS4K", "LZX", "XPRESS8K", "XPRESS16K")
+
+    def encode(self) -> bytes:
+        data = _WOF_EXTERNAL.pack(self.version, self.provider) + _WOF_FILE.pack(
+            self.provider_version, self.algorithm
+        )
+        return ReparsePoint(ReparseTag.WOF, data).encode()
+
+
+@dataclass(frozen=True, slots=True)
+class LxSymlink:
+    """A WSL symbolic link: a POSIX target in bytes (UTF-8 by convention)."""
+
+    version: int
+    target: bytes
+
+    def encode(self) -> bytes:
+        return ReparsePoint(ReparseTag.LX_SYMLINK, struct.pack("<I", self.version) + self.target).encode()
+
+
+def decode_reparse(data: bytes | memoryview) -> ReparsePoint:
+    """The tag and data of a REPARSE_DATA_BUFFER.
+
+    Raises:
+        ValueError: shorter than its header says, or longer than Windows allows.
+    """
+    if len(data) < _HEADER.size:
+        raise ValueError(f"reparse buffer of {len(data)} bytes is shorter than its {_HEADER.size}-byte header")
+    tag, length, _reserved = _HEADER.unpack_from(data)
+    if _HEADER.size + length != len(data):
+        raise ValueError(f"reparse buffer holds {len(data) - _HEADER.size} bytes of data, its header says {length}")
+    return ReparsePoint(tag, bytes(data[_HEADER.size :]))
+
+
+def decode_link(point: ReparsePoint) -> LinkTarget:
+    """The target of a symbolic link or mount point.
+
+    Raises:
+        ValueError: another tag, or a name that lies outside the buffer.
+    """
+    if point.tag not in (ReparseTag.SYMLINK, ReparseTag.MOUNT_POINT):
+        raise ValueError(f"reparse tag {point.tag_name} is not a link")
+    is_mount_point = point.tag == ReparseTag.MOUNT_POINT
+    names_at = _NAMES.size + (0 if is_mount_point else _FLAGS.size)
+    if len(point.data) < names_at:
+        raise ValueError(f"link reparse data of {len(point.data)} bytes is shorter than {names_at}")
+    sub_offset, sub_length, print_offset, print_length = _NAMES.unpack_from(point.data)
+    flags = 0 if is_mount_point else _FLAGS.unpack_from(point.data, _NAMES.size)[0]
+    names = point.data[names_at:]
+
+    def name(offset: int, length: int, which: str) -> str:
+        if length % 2 or offset + length > len(names):
+            raise ValueError(f"{which} name at {offset}, {length} bytes, lies outside the {len(names)}-byte buffer")
+        return names[offset : offset + length].decode("utf-16-le", "surrogatepass")
+
+    return LinkTarget(
+        name(sub_offset, sub_length, "substitute"), name(print_offset, print_length, "print"), flags, is_mount_point
+    )
+
+
+def decode_wci(point: ReparsePoint) -> WciPlaceholder:
+    """The layer and name of a WCI placeholder or link.
+
+    Raises:
+        ValueError: another tag, or a name that lies outside the buffer.
+    """
+    if point.tag not in (ReparseTag.WCI, ReparseTag.WCI_1, ReparseTag.WCI_LINK, ReparseTag.WCI_LINK_1):
+        raise ValueError(f"reparse tag {point.tag_name} is not a WCI placeholder or link")
+    if len(point.data) < _WCI.size:
+        raise ValueError(f"WCI reparse data of {len(point.data)} bytes is shorter than {_WCI.size}")
+    version, reserved, guid, length = _WCI.unpack_from(point.data)
+    name = point.data[_WCI.size : _WCI.size + length]
+    if length % 2 or len(name) != length:
+        raise ValueError(f"WCI name of {length} bytes lies outside the buffer")
+    return WciPlaceholder(
+        point.tag, version, reserved, UUID(bytes_le=guid), name.decode("utf-16-le", "surrogatepass")
+    )
+
+
+def decode_wof(point: ReparsePoint) -> WofFile:
+    """The compression of a WOF file.
+
+    Raises:
+        ValueError: another tag, or not the file provider's 16 bytes.
+    """
+    if point.tag != ReparseTag.WOF or len(point.data) != _WOF_EXTERNAL.size + _WOF_FILE.size:
+        raise ValueError(f"reparse tag {point.tag_name} with {len(point.data)} bytes is not a WOF file")
+    return WofFile(*_WOF_EXTERNAL.unpack_from(point.data), *_WOF_FILE.unpack_from(point.data, _WOF_EXTERNAL.size))
+
+
+def decode_lx_symlink(point: ReparsePoint) -> LxSymlink:
+    """The target of a WSL symbolic link.
+
+    Raises:
+        ValueError: another tag, or data without the version field.
+    """
+    if point.tag != ReparseTag.LX_SYMLINK or len(point.data) < 4:
+        raise ValueError(f"reparse tag {point.tag_name} with {len(point.data)} bytes is not an LX symlink")
+    return LxSymlink(int.from_bytes(point.data[:4], "little"), point.data[4:])
+
+
+def _utf16(name: str) -> bytes:
+    return name.encode("utf-16-le", "surrogatepass")
