@@ -1,1 +1,126 @@
-"""x"""
+"""Windows container layers on any machine.
+
+The functions carry the names, and take the arguments in the order, of hcsshim's package; `copy_layer` joins a
+reader and a writer of any two formats. Errors are `LayerError`s (an `OSError`) with the Windows code.
+
+    >>> import wclayer
+    >>> with open("layer.tar.gz", "rb") as stream:
+    ...     result = wclayer.import_layer_from_tar(stream, "/layers/base")
+    >>> with wclayer.new_layer_reader("/layers/base") as reader:
+    ...     for entry in reader:
+    ...         print(entry.name, entry.size)
+"""
+
+from wclayer.engines.portable import (
+    DescriptorFlags,
+    ExportResult,
+    FilterLayerReader,
+    FilterLayerWriter,
+    ImageStore,
+    ImportResult,
+    LayerDescriptor,
+    create_layer,
+    destroy_layer,
+    export_layer,
+    export_layer_to_file,
+    export_layer_to_tar,
+    get_shared_base_images,
+    import_layer,
+    import_layer_from_tar,
+    layer_exists,
+    layer_id,
+    make_base_layer,
+    name_to_guid,
+    new_layer_reader,
+    new_layer_writer,
+)
+from wclayer.errors import (
+    AlreadyExistsError,
+    CorruptLayerError,
+    InvalidDataError,
+    InvalidParameterError,
+    InvalidStateError,
+    LayerBusyError,
+    LayerError,
+    LimitExceededError,
+    NotALayerError,
+    NotSupportedError,
+    OperationCancelledError,
+    PathNotFoundError,
+)
+from wclayer.formats.compression import Compression
+from wclayer.layers.copy import CopyProgress, copy_layer
+from wclayer.layers.directory.check import Problem, check_layer
+from wclayer.layers.directory.reader import DirectoryLayerReader
+from wclayer.layers.directory.writer import DirectoryLayerWriter
+from wclayer.layers.folder import FolderLayerReader
+from wclayer.layers.tar import TarLayerReader, TarLayerWriter
+from wclayer.layers.transport import TransportLayerReader, TransportLayerWriter
+from wclayer.model import DataStream, Entry, ExtraStream, LayerReader, LayerWriter, Limits, LinkInfo
+from wclayer.view.diff import Change, Difference, diff_trees
+from wclayer.view.merged import MergedTree
+from wclayer.win32.attributes import FileAttributes, FileBasicInfo
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "AlreadyExistsError",
+    "Change",
+    "Compression",
+    "CopyProgress",
+    "CorruptLayerError",
+    "DataStream",
+    "DescriptorFlags",
+    "Difference",
+    "DirectoryLayerReader",
+    "DirectoryLayerWriter",
+    "Entry",
+    "ExportResult",
+    "ExtraStream",
+    "FileAttributes",
+    "FileBasicInfo",
+    "FilterLayerReader",
+    "FilterLayerWriter",
+    "FolderLayerReader",
+    "ImageStore",
+    "ImportResult",
+    "InvalidDataError",
+    "InvalidParameterError",
+    "InvalidStateError",
+    "LayerBusyError",
+    "LayerDescriptor",
+    "LayerError",
+    "LayerReader",
+    "LayerWriter",
+    "LimitExceededError",
+    "Limits",
+    "LinkInfo",
+    "MergedTree",
+    "NotALayerError",
+    "NotSupportedError",
+    "OperationCancelledError",
+    "PathNotFoundError",
+    "Problem",
+    "TarLayerReader",
+    "TarLayerWriter",
+    "TransportLayerReader",
+    "TransportLayerWriter",
+    "__version__",
+    "check_layer",
+    "copy_layer",
+    "create_layer",
+    "destroy_layer",
+    "diff_trees",
+    "export_layer",
+    "export_layer_to_file",
+    "export_layer_to_tar",
+    "get_shared_base_images",
+    "import_layer",
+    "import_layer_from_tar",
+    "layer_exists",
+    "layer_id",
+    "make_base_layer",
+    "name_to_guid",
+    "new_layer_reader",
+    "new_layer_writer",
+]

@@ -18,7 +18,7 @@ from wclayer.layers.tree import LayerTree
 from wclayer.model import DataStream, Entry, ExtraStream, LinkInfo
 from wclayer.win32.attributes import FileBasicInfo
 from wclayer.win32.backup import SPARSE_STREAM, BackupStreamParser, StreamHeader, StreamId
-from wclayer.win32.names import encode_name, path_key
+from wclayer.win32.names import encode_name, path_key, stream_illegal_reason
 
 _MAX_METADATA = 16 << 20
 _SPOOL_IN_MEMORY = 1 << 20
@@ -49,6 +49,32 @@ def backup_stream(entry: Entry, streams: Iterable[DataStream]) -> Iterator[bytes
         yield from stream.chunks
     for extra in entry.extra:
         yield StreamHeader(extra.id, len(extra.data), extra.attributes, extra.name).encode() + extra.data
+
+
+def plain_stream_name(header: StreamHeader) -> str:
+    """The name of an alternate stream without its colons and type: "x" of ":x:$DATA".
+
+    Raises:
+        ValueError: the name has another form.
+    """
+    base, colon, kind = header.name[1:].rpartition(":")
+    if header.name[:1] != ":" or not colon or kind != "$DATA":
+        raise ValueError(f"alternate stream name {header.name!r} is not of the form :name:$DATA")
+    if reason := stream_illegal_reason(base):
+        raise ValueError(reason)
+    return base
+
+
+def keep_metadata(entry: Entry, header: StreamHeader, data: bytes) -> None:
+    """Puts a stream that is not data into the entry it belongs to."""
+    if header.id == StreamId.SECURITY_DATA:
+        entry.security = data or None
+    elif header.id == StreamId.EA_DATA:
+        entry.eas = data
+    elif header.id == StreamId.REPARSE_DATA:
+        entry.reparse = data or None
+    else:
+        entry.extra += (ExtraStream(header.id, header.attributes, header.name, data),)
 
 
 class LayerReaderBase(ABC):
@@ -314,9 +340,10 @@ class _PendingEntry:
             return
         self._flush_sparse()
         if header.id in (StreamId.DATA, StreamId.ALTERNATE_DATA):
-            name = _plain_stream_name(header) if header.id == StreamId.ALTERNATE_DATA else ""
-            if name is None:
-                raise self._error(f"alternate stream name {header.name!r}")
+            try:
+                name = plain_stream_name(header) if header.id == StreamId.ALTERNATE_DATA else ""
+            except ValueError as error:
+                raise self._error(str(error)) from None
             if header.attributes & SPARSE_STREAM and not header.size:
                 self._sparse = _SparseSpool(name, header.attributes)
             else:
@@ -336,15 +363,7 @@ class _PendingEntry:
             return
         if self._begun and not self._writer.late_metadata:
             raise self._error(f"metadata stream {header.id} after the data")
-        entry, data = self._entry, bytes(sink)
-        if header.id == StreamId.SECURITY_DATA:
-            entry.security = data or None
-        elif header.id == StreamId.EA_DATA:
-            entry.eas = data
-        elif header.id == StreamId.REPARSE_DATA:
-            entry.reparse = data or None
-        else:
-            entry.extra += (ExtraStream(header.id, header.attributes, header.name, data),)
+        keep_metadata(self._entry, header, bytes(sink))
 
     def _open(self, stream: DataStream) -> None:
         if not self._begun:
@@ -428,15 +447,6 @@ class _SparseSpool:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self._file.close()
-
-
-def _plain_stream_name(header: StreamHeader) -> str | None:
-    """"x" of ":x:$DATA", or None if the name has another form."""
-    name = header.name
-    if not name.startswith(":"):
-        return None
-    base, colon, kind = name[1:].rpartition(":")
-    return base if colon and base and kind == "$DATA" else None
 
 
 def clean_name(name: str) -> str:

@@ -107,6 +107,10 @@ class HostRoot:
         parent, _, name = path.rpartition(b"/")
         return os.stat(name or b".", dir_fd=self.directory(parent), follow_symlinks=False)
 
+    def is_directory(self, path: bytes) -> bool:
+        """Whether `path` is a directory, and not a link to one."""
+        return stat.S_ISDIR(self.stat(path).st_mode)
+
     def remove(self, path: bytes) -> None:
         """Removes a file, or a directory with all that is in it."""
         parent, _, name = path.rpartition(b"/")

@@ -14,11 +14,23 @@ import os
 import re
 import secrets
 from pathlib import Path
+from typing import Protocol
 
 from wclayer.errors import AlreadyExistsError, LayerBusyError, PathNotFoundError
 from wclayer.layers.host import remove_tree
 
+DATABASE = "layer.db"
 _LEFTOVER = re.compile(r"\.wclayer-.*-[0-9a-f]{16}\.(partial|gone)\Z", re.DOTALL)
+
+
+class Stage(Protocol):
+    """Where a layer is built: the root of its files, its database, and the step that makes it visible."""
+
+    path: Path
+    database: Path
+
+    def commit(self) -> None: ...
+    def discard(self) -> None: ...
 
 
 class StagedDirectory:
@@ -36,6 +48,7 @@ class StagedDirectory:
         remove_leftovers(parent)
         self._check_free()
         self.path, self._lock = _make_locked(parent, target.name)
+        self.database = self.path / DATABASE
 
     def commit(self) -> None:
         """Renames the directory into its place.
@@ -71,6 +84,25 @@ class StagedDirectory:
     def _release(self) -> None:
         os.close(self._lock)
         self._lock = -1
+
+
+class StagedDatabase:
+    """A database that appears in an existing folder, by `commit`, and makes it a layer; what an interrupted build
+    left there is removed by the next one."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder
+        for leftover in folder.glob(f".{DATABASE}-*.partial"):
+            leftover.unlink(missing_ok=True)
+        self.database = folder / f".{DATABASE}-{secrets.token_hex(8)}.partial"
+
+    def commit(self) -> None:
+        """Renames the database into its place."""
+        os.rename(self.database, self.path / DATABASE)
+
+    def discard(self) -> None:
+        """Removes the database; the folder stays as it is."""
+        self.database.unlink(missing_ok=True)
 
 
 def _make_locked(parent: Path, name: str) -> tuple[Path, int]:

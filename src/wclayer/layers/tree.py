@@ -225,5 +225,3 @@ def _at(entry: Entry, problem: str) -> str:
 def _is_surrogate(reparse: bytes | None) -> bool:
     """Whether the reparse tag stands for another file (bit 29, [MS-FSCC] 2.1.2): a path through it leads elsewhere."""
     return reparse is not None and len(reparse) >= 4 and bool(reparse[3] & 0x20)
-
-

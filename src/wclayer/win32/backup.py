@@ -17,7 +17,9 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Protocol
 
-_STREAM_ID = struct.Struct("<IIQI")  # WIN32_STREAM_ID without its name: dwStreamId, dwStreamAttributes, Size, dwStreamNameSize
+_STREAM_ID = struct.Struct(
+    "<IIQI"
+)  # WIN32_STREAM_ID without its name: dwStreamId, dwStreamAttributes, Size, dwStreamNameSize
 _OFFSET = struct.Struct("<Q")  # first in a sparse block's data
 
 MAX_STREAM_NAME_BYTES = 65_536
@@ -59,7 +61,9 @@ class StreamHeader:
         """The header's bytes, as they precede the stream's data."""
         name = self.name.encode("utf-16-le", "surrogatepass")
         if self.id == StreamId.SPARSE_BLOCK:
-            return _STREAM_ID.pack(self.id, self.attributes, self.size + 8, len(name)) + name + _OFFSET.pack(self.offset)
+            return (
+                _STREAM_ID.pack(self.id, self.attributes, self.size + 8, len(name)) + name + _OFFSET.pack(self.offset)
+            )
         return _STREAM_ID.pack(self.id, self.attributes, self.size, len(name)) + name
 
 
@@ -132,6 +136,11 @@ class BackupStreamReader:
         data = self._take(want)
         self._left -= want
         return data
+
+    def skipped(self) -> None:
+        """Says that the caller has moved the source past the current stream's data."""
+        self.position += self._left
+        self._left = 0
 
     def __iter__(self) -> Iterator[StreamHeader]:
         while (header := self.next()) is not None:

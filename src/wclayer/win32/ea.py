@@ -41,12 +41,12 @@ def decode_eas(data: bytes | memoryview) -> list[ExtendedAttribute]:
         value_at = name_at + name_length + 1
         end = value_at + value_length
         if end > len(view):
-            raise ValueError(f"EA list: entry at offset {offset} reaches past the end of the list ({end} > {len(view)})")
+            raise ValueError(
+                f"EA list: entry at offset {offset} reaches past the end of the list ({end} > {len(view)})"
+            )
         if view[value_at - 1]:
             raise ValueError(f"EA list: name of the entry at offset {offset} does not end with NUL")
-        eas.append(
-            ExtendedAttribute(bytes(view[name_at : name_at + name_length]), bytes(view[value_at:end]), flags)
-        )
+        eas.append(ExtendedAttribute(bytes(view[name_at : name_at + name_length]), bytes(view[value_at:end]), flags))
         if not next_offset:
             return eas
         if offset + next_offset < end:

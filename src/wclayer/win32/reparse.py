@@ -137,9 +137,7 @@ class WofFile:
     ALGORITHMS = ("XPRESS4K", "LZX", "XPRESS8K", "XPRESS16K")
 
     def encode(self) -> bytes:
-        data = _WOF_EXTERNAL.pack(self.version, self.provider) + _WOF_FILE.pack(
-            self.provider_version, self.algorithm
-        )
+        data = _WOF_EXTERNAL.pack(self.version, self.provider) + _WOF_FILE.pack(self.provider_version, self.algorithm)
         return ReparsePoint(ReparseTag.WOF, data).encode()
 
 
@@ -208,9 +206,7 @@ def decode_wci(point: ReparsePoint) -> WciPlaceholder:
     name = point.data[_WCI.size : _WCI.size + length]
     if length % 2 or len(name) != length:
         raise ValueError(f"WCI name of {length} bytes lies outside the buffer")
-    return WciPlaceholder(
-        point.tag, version, reserved, UUID(bytes_le=guid), name.decode("utf-16-le", "surrogatepass")
-    )
+    return WciPlaceholder(point.tag, version, reserved, UUID(bytes_le=guid), name.decode("utf-16-le", "surrogatepass"))
 
 
 def decode_wof(point: ReparsePoint) -> WofFile:

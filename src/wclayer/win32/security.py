@@ -257,7 +257,9 @@ class SecurityDescriptor:
         """
         data = bytes(data)
         if len(data) < _DESCRIPTOR.size:
-            raise ValueError(f"security descriptor of {len(data)} bytes is shorter than its {_DESCRIPTOR.size}-byte header")
+            raise ValueError(
+                f"security descriptor of {len(data)} bytes is shorter than its {_DESCRIPTOR.size}-byte header"
+            )
         revision, sbz1, control, owner, group, sacl, dacl = _DESCRIPTOR.unpack_from(data)
         if revision != 1 or not control & Control.SELF_RELATIVE:
             raise ValueError(f"security descriptor: revision {revision}, control {control:#06x} is not self-relative")

@@ -252,7 +252,9 @@ class TarStream:
         data = self._source.take(self._left)
         if len(data) != self._left:
             raise TarFormatError(
-                self._source.offset, f"archive ends inside the data, {self._left - len(data)} bytes short", self._current
+                self._source.offset,
+                f"archive ends inside the data, {self._left - len(data)} bytes short",
+                self._current,
             )
         self._left = 0
         return data

@@ -11,9 +11,10 @@ from enum import IntEnum
 from pathlib import Path
 from typing import NamedTuple
 
+from wclayer.layers.staging import DATABASE
 from wclayer.win32.names import decode_name, encode_name
 
-FILE_NAME = "layer.db"
+FILE_NAME = DATABASE
 APPLICATION_ID = 0x57434C59
 """`WCLY` in the SQLite header, by which `file` and we know the format."""
 VERSION = 1
@@ -149,7 +150,9 @@ def open_read_only(path: Path) -> sqlite3.Connection:
     if not path.is_file():
         raise FileNotFoundError(2, "no layer database", str(path))
     # immutable: a finished layer's database never changes, and its folder may be read-only.
-    connection = sqlite3.connect(f"{path.absolute().as_uri()}?immutable=1", uri=True, isolation_level=None, check_same_thread=False)
+    connection = sqlite3.connect(
+        f"{path.absolute().as_uri()}?immutable=1", uri=True, isolation_level=None, check_same_thread=False
+    )
     try:
         (application,) = connection.execute("PRAGMA application_id").fetchone()
         (version,) = connection.execute("PRAGMA user_version").fetchone()
@@ -158,5 +161,7 @@ def open_read_only(path: Path) -> sqlite3.Connection:
         raise ValueError(f"{FILE_NAME} is not a database: {error}") from None
     if application != APPLICATION_ID or version != VERSION:
         connection.close()
-        raise ValueError(f"{FILE_NAME} has application id {application:#x}, version {version}; expected {APPLICATION_ID:#x}, {VERSION}")
+        raise ValueError(
+            f"{FILE_NAME} has application id {application:#x}, version {version}; expected {APPLICATION_ID:#x}, {VERSION}"
+        )
     return connection

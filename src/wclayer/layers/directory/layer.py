@@ -141,7 +141,9 @@ class LayerDirectory:
         """
         row = self.query("SELECT * FROM entries WHERE id = ?", (entry_id,)).fetchone()
         if row is None:
-            raise CorruptLayerError(self.operation, self.path, f"{database.FILE_NAME} refers to entry {entry_id}, which is not there")
+            raise CorruptLayerError(
+                self.operation, self.path, f"{database.FILE_NAME} refers to entry {entry_id}, which is not there"
+            )
         return EntryRow._make(row)
 
     def walk(self, row: EntryRow) -> Iterator[EntryRow]:
@@ -198,7 +200,9 @@ class LayerDirectory:
             return None
         found = self.query("SELECT descriptor FROM security WHERE id = ?", (row.security,)).fetchone()
         if found is None:
-            raise CorruptLayerError(self.operation, self.path, f"entry {self.name_of(row)!r}: security {row.security} is not there")
+            raise CorruptLayerError(
+                self.operation, self.path, f"entry {self.name_of(row)!r}: security {row.security} is not there"
+            )
         descriptor: bytes = found[0]
         return descriptor
 

@@ -24,9 +24,7 @@ class DirectoryLayerReader(LayerReaderBase):
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.layer = LayerDirectory(path, operation=self.operation)
         super().__init__(str(self.layer.path))
-        self._rows = iter(
-            self.layer.query("SELECT * FROM entries WHERE origin = ? ORDER BY id", (int(Origin.OWN),))
-        )
+        self._rows = iter(self.layer.query("SELECT * FROM entries WHERE origin = ? ORDER BY id", (int(Origin.OWN),)))
         self._tombstones = iter(self.layer.query("SELECT id, path, form FROM tombstones ORDER BY id"))
         self._next_row = next(self._rows, None)
         self._next_tombstone = next(self._tombstones, None)

@@ -11,13 +11,14 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from wclayer.errors import InvalidDataError, InvalidParameterError
+from wclayer.errors import InvalidDataError
 from wclayer.layers.base import LayerWriterBase
 from wclayer.layers.directory import database
+from wclayer.layers.directory.chain import resolve_chain
 from wclayer.layers.directory.database import EntryRow, Origin, from_column, to_column
-from wclayer.layers.directory.layer import CHAIN_FILE, LayerDirectory, read_chain
+from wclayer.layers.directory.layer import CHAIN_FILE, LayerDirectory
 from wclayer.layers.host import MAX_HOST_NAME_BYTES, HostRoot
-from wclayer.layers.staging import StagedDirectory
+from wclayer.layers.staging import Stage, StagedDirectory
 from wclayer.layers.tree import ROOTS, Kind, LayerTree
 from wclayer.model import DataStream, Entry, Limits
 from wclayer.win32.attributes import DIRECTORY, FileAttributes, FileBasicInfo
@@ -86,30 +87,6 @@ class _Current:
         self.streams = 0
 
 
-def resolve_chain(operation: str, parents: Sequence[str | os.PathLike[str]]) -> list[Path]:
-    """The whole parent chain, absolute, nearest first.
-
-    A caller may name the chain or just the nearest parent, whose own chain then follows.
-
-    Raises:
-        InvalidParameterError: the chain contradicts the one that the nearest parent knows.
-    """
-    chain = [Path(os.path.abspath(parent)) for parent in parents]
-    if not chain:
-        return []
-    known = read_chain(chain[0])
-    if len(chain) == 1:
-        return chain + known
-    given = [os.path.realpath(parent) for parent in chain[1:]]
-    recorded = [os.path.realpath(parent) for parent in known]
-    # Layers that were moved have other paths; the same layers in another order are a mistake.
-    if given != recorded and sorted(given) == sorted(recorded):
-        raise InvalidParameterError(operation, chain[0], "the parents are not in the order nearest first")
-    if os.path.realpath(chain[0]) in given or len(set(given)) != len(given):
-        raise InvalidParameterError(operation, chain[0], "a layer is its own parent")
-    return chain
-
-
 class DirectoryLayerWriter(LayerWriterBase):
     """A `LayerWriter` that makes a layer directory at `path`.
 
@@ -142,19 +119,19 @@ class DirectoryLayerWriter(LayerWriterBase):
             self.operation,
             str(place),
             is_base=not self.chain,
-            find_in_parents=self._find_in_parents if self.chain else None,
+            find_in_parents=self.find_in_parents if self.chain else None,
             limits=limits,
         )
         super().__init__(str(place), tree)
         try:
             for parent in self.chain:
                 self._parents.append(LayerDirectory(parent, operation=self.operation))
-            self._staged = StagedDirectory(self.operation, place)
+            self._staged = self._stage(place)
         except BaseException:
             self._close_parents()
             raise
         self._host = HostRoot(self._staged.path)
-        self._database = database.create(self._staged.path / database.FILE_NAME)
+        self._database = database.create(self._staged.database)
         self._rows: list[EntryRow] = []
         self._descriptors: dict[bytes, int] = {}
         self._next_id = 1
@@ -169,6 +146,9 @@ class DirectoryLayerWriter(LayerWriterBase):
     def record(self, key: str, value: str | int | bytes | None) -> None:
         """Keeps a fact about the layer as a whole ("diff_id", "digest", …)."""
         self._database.execute("INSERT OR REPLACE INTO layer VALUES (?, ?)", (key, value))
+
+    def _stage(self, place: Path) -> Stage:
+        return StagedDirectory(self.operation, place)
 
     # An entry, step by step.
 
@@ -218,7 +198,7 @@ class DirectoryLayerWriter(LayerWriterBase):
             current.stream_hash = hashlib.sha256()
             current.sequence = 0
             current.buffer = bytearray()
-        elif self._fd < 0:
+        elif self._entry.is_directory:
             raise InvalidDataError(self.operation, self.target, f"entry {self._entry.name!r}: a directory with data")
         else:
             current.stream = 0
@@ -234,12 +214,7 @@ class DirectoryLayerWriter(LayerWriterBase):
             current.sha256.update(chunk)
             size = len(chunk)
             current.size += size
-            if self._entry.info is not None and self._entry.info.attributes & _SPARSE_FILE and not any(chunk):
-                os.lseek(self._fd, size, os.SEEK_CUR)
-                return
-            written = os.write(self._fd, chunk)
-            while written < size:
-                written += os.write(self._fd, memoryview(chunk)[written:])
+            self._store(chunk)
         elif current.stream != _IGNORED:
             current.stream_hash.update(chunk)
             current.stream_size += len(chunk)
@@ -247,6 +222,17 @@ class DirectoryLayerWriter(LayerWriterBase):
             while len(current.buffer) >= _STREAM_PIECE:
                 self._put_stream_data(bytes(current.buffer[:_STREAM_PIECE]))
                 del current.buffer[:_STREAM_PIECE]
+
+    def _store(self, chunk: bytes | memoryview) -> None:
+        """Appends to the entry's host file."""
+        size = len(chunk)
+        if self._entry.info is not None and self._entry.info.attributes & _SPARSE_FILE and not any(chunk):
+            end = os.lseek(self._fd, size, os.SEEK_CUR)
+            os.ftruncate(self._fd, end)
+            return
+        written = os.write(self._fd, chunk)
+        while written < size:
+            written += os.write(self._fd, memoryview(chunk)[written:])
 
     def _close_stream(self) -> None:
         current = self._current
@@ -258,7 +244,9 @@ class DirectoryLayerWriter(LayerWriterBase):
         size = current.stream_size if current.stream else current.size
         if size != stream.size:
             raise InvalidDataError(
-                self.operation, self.target, f"entry {self._entry.name!r}: {size} bytes of data instead of {stream.size}"
+                self.operation,
+                self.target,
+                f"entry {self._entry.name!r}: {size} bytes of data instead of {stream.size}",
             )
         if current.stream:
             if current.buffer:
@@ -267,8 +255,6 @@ class DirectoryLayerWriter(LayerWriterBase):
                 StreamId.ALTERNATE_DATA, stream.attributes, stream.name, size, current.stream_hash.digest(), stream.form
             )
             current.stream = 0
-        elif self._entry.info is not None and self._entry.info.attributes & _SPARSE_FILE:
-            os.ftruncate(self._fd, size)
 
     def _end(self) -> None:
         current, entry = self._current, self._entry
@@ -296,7 +282,13 @@ class DirectoryLayerWriter(LayerWriterBase):
                 sha256 = current.sha256.digest() if current.sha256 is not None else _EMPTY_SHA256
             self._rows.append(
                 self._row(
-                    entry, info, self._security_id(entry.security), current.size, sha256, entry.eas or None, entry.reparse
+                    entry,
+                    info,
+                    self._security_id(entry.security),
+                    current.size,
+                    sha256,
+                    entry.eas or None,
+                    entry.reparse,
                 )
             )
         else:
@@ -388,7 +380,9 @@ class DirectoryLayerWriter(LayerWriterBase):
             target = self._find(parent_id, target_key.rpartition("/")[2])
             if target is None:
                 raise InvalidDataError(
-                    self.operation, self.target, f"entry {entry.name!r}: hard link to {entry.link_target!r}, which is not there"
+                    self.operation,
+                    self.target,
+                    f"entry {entry.name!r}: hard link to {entry.link_target!r}, which is not there",
                 )
             source = target_parent + b"/" + _host_name(target)
             self._make(parent_host, host_path, lambda path: self._link_or_copy(self._host, source, path))
@@ -463,7 +457,8 @@ class DirectoryLayerWriter(LayerWriterBase):
         path = _ROOT_SPELLING[key]
         name = path.rpartition("/")[2]
         host_path = path.encode()
-        self._host.make_directory(host_path)
+        self._current.replaces_directory = True
+        self._make_directory(host_path)
         entry_id = self._next_id
         self._next_id += 1
         self._rows.append(_directory_row(entry_id, parent_id, name, Origin.IMPLIED))
@@ -611,7 +606,9 @@ class DirectoryLayerWriter(LayerWriterBase):
         pending = [row.id]
         while pending:
             entry_id = pending.pop()
-            pending += [child for (child,) in self._database.execute("SELECT id FROM entries WHERE parent = ?", (entry_id,))]
+            pending += [
+                child for (child,) in self._database.execute("SELECT id FROM entries WHERE parent = ?", (entry_id,))
+            ]
             self._database.execute("DELETE FROM entries WHERE id = ?", (entry_id,))
             (heir,) = self._database.execute("SELECT MIN(id) FROM entries WHERE link = ?", (entry_id,)).fetchone()
             if heir is not None:
@@ -619,7 +616,8 @@ class DirectoryLayerWriter(LayerWriterBase):
                 self._database.execute("UPDATE entries SET link = ? WHERE link = ?", (heir, entry_id))
         self._directories = {"": self._directories[""]}
 
-    def _find_in_parents(self, key: str) -> Kind:
+    def find_in_parents(self, key: str) -> Kind:
+        """What the parents have at a path key, the nearest first."""
         for parent in self._parents:
             if kind := parent.kind(key):
                 return kind
@@ -635,7 +633,8 @@ class DirectoryLayerWriter(LayerWriterBase):
             row = self._locate(path_key(path))
             if row is not None:
                 directory = self._directory(path_key(path).rpartition("/")[0])[2]
-                self._host.copy(directory + b"/" + _host_name(row), backup)
+                with suppress(FileExistsError):
+                    self._host.copy(directory + b"/" + _host_name(row), backup)
         if self.chain:
             chain = json.dumps([str(parent) for parent in self.chain])
             self._host.write_bytes(CHAIN_FILE.encode(), chain.encode())

@@ -213,7 +213,9 @@ def _decode_rare(entry: Entry, pax: dict[bytes, bytes]) -> None:
         if key.startswith(EXTRA_PREFIX):
             index, stream_id, attributes = map(int, key[len(EXTRA_PREFIX) :].split(b"."))
             name, _, data = value.partition(b":")
-            extras.append((index, ExtraStream(stream_id, attributes, _b64(name).decode("utf-8", "surrogatepass"), _b64(data))))
+            extras.append(
+                (index, ExtraStream(stream_id, attributes, _b64(name).decode("utf-8", "surrogatepass"), _b64(data)))
+            )
     if extras:
         entry.extra = tuple(extra for _, extra in sorted(extras, key=lambda pair: pair[0]))
 

@@ -1,0 +1,1 @@
+"""Measurements, printed as ratios against the peer in the same run."""

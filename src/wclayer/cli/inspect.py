@@ -1,0 +1,287 @@
+"""The verbs that look: `ls`, `tree`, `cat`, `stat`, `info`, `diff`, `check`."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+import wclayer
+from wclayer.cli.output import (
+    count_bar,
+    echo,
+    entry_facts,
+    json_option,
+    print_json,
+    reparse_facts,
+    security_text,
+    size_text,
+)
+from wclayer.errors import InvalidParameterError, PathNotFoundError
+from wclayer.layers.directory import LayerDirectory
+from wclayer.view.merged import MergedTree, Node, layer_path
+from wclayer.win32 import filetime
+from wclayer.win32.attributes import attribute_letters
+from wclayer.win32.names import names_equal
+
+merged_option = click.option("-m", "--merged", is_flag=True, help="The layer over its parents, not the layer alone.")
+
+
+def _find(tree: MergedTree, operation: str, path: str) -> Node:
+    node = tree.lookup(layer_path(path))
+    if node is None:
+        raise PathNotFoundError(operation, path, f"no such entry in {tree.layers[0].path}", code=2)
+    return node
+
+
+def _name(node: Node) -> str:
+    return node.path.rpartition("/")[2]
+
+
+def _suffix(tree: MergedTree, node: Node) -> str:
+    """What a listing shows behind a name: where a link leads."""
+    if node.row.reparse is not None:
+        facts = reparse_facts(node.row.reparse)
+        return f" -> {facts.get('target', facts.get('tag', '?'))}"
+    if node.row.link_target is not None:
+        return f" = {tree.entry(node).link_target}"
+    return ""
+
+
+@click.command("ls")
+@merged_option
+@json_option
+@click.argument("layer")
+@click.argument("path", default="")
+def ls_command(merged: bool, as_json: bool, layer: str, path: str) -> None:
+    r"""List a directory of LAYER: attributes, size, time written, name.
+
+    C:\Windows, /Windows and Files/Windows mean the same.
+
+    \b
+    Example:
+      wclayer ls /layers/base 'C:\Windows'
+    """
+    with MergedTree.of(layer, with_parents=merged) as tree:
+        node = _find(tree, "ls", path)
+        nodes = tree.children(node) if node.is_directory else [node]
+        if as_json:
+            print_json([entry_facts(tree.entry(n), tree.stream_digests(n), n.row.sha256) for n in nodes])
+            return
+        for n in nodes:
+            time = filetime.to_iso(n.row.last_write_time)[:19].replace("T", " ")
+            size = "" if n.is_directory else str(n.row.size)
+            echo(f"{attribute_letters(n.row.attributes)}  {size:>12}  {time}  {_name(n)}{_suffix(tree, n)}")
+
+
+@click.command("tree")
+@merged_option
+@click.option(
+    "-L", "--depth", type=click.IntRange(1), default=None, help="Directories deeper than this are not opened."
+)
+@json_option
+@click.argument("layer")
+@click.argument("path", default="")
+def tree_command(merged: bool, depth: int | None, as_json: bool, layer: str, path: str) -> None:
+    """Show everything below a directory of LAYER as a tree.
+
+    \b
+    Example:
+      wclayer tree -L 3 /layers/base Windows
+    """
+    with MergedTree.of(layer, with_parents=merged) as tree:
+        top = _find(tree, "tree", path)
+        if as_json:
+            print_json(_tree_facts(tree, top, depth))
+            return
+        echo(top.path or layer)
+        _print_tree(tree, top, "", depth)
+
+
+def _print_tree(tree: MergedTree, node: Node, indent: str, depth: int | None) -> None:
+    if depth == 0:
+        return
+    children = tree.children(node)
+    for index, child in enumerate(children):
+        last = index == len(children) - 1
+        streams = "".join(f" [:{name} {size_text(size)}]" for name, size, _ in tree.stream_digests(child))
+        size = "" if child.is_directory or child.row.reparse is not None else f"  {size_text(child.row.size)}"
+        echo(f"{indent}{'└── ' if last else '├── '}{_name(child)}{_suffix(tree, child)}{size}{streams}")
+        if child.is_directory:
+            _print_tree(tree, child, indent + ("    " if last else "│   "), None if depth is None else depth - 1)
+
+
+def _tree_facts(tree: MergedTree, node: Node, depth: int | None) -> dict[str, Any]:
+    facts: dict[str, Any] = {"name": _name(node), "directory": node.is_directory, "size": node.row.size}
+    if node.is_directory and depth != 0:
+        below = None if depth is None else depth - 1
+        facts["children"] = [_tree_facts(tree, child, below) for child in tree.children(node)]
+    return facts
+
+
+@click.command("cat")
+@merged_option
+@click.argument("layer")
+@click.argument("path")
+def cat_command(merged: bool, layer: str, path: str) -> None:
+    r"""Write the contents of a file of LAYER, or of one of its streams (PATH:STREAM), to standard output.
+
+    \b
+    Example:
+      wclayer cat /layers/base 'C:\Windows\win.ini'
+      wclayer cat /layers/base /setup.exe:Zone.Identifier
+    """
+    drive = path[:2] if path[1:2] == ":" else ""
+    file, _, stream = path[len(drive) :].partition(":")
+    with MergedTree.of(layer, with_parents=merged) as tree:
+        node = _find(tree, "cat", drive + file)
+        if node.is_directory and not stream:
+            raise InvalidParameterError("cat", path, "is a directory")
+        for data in tree.streams(node):
+            if names_equal(data.name, stream):
+                for chunk in data.chunks:
+                    sys.stdout.buffer.write(chunk)
+                sys.stdout.buffer.flush()
+                return
+        raise PathNotFoundError("cat", path, f"the file has no stream {stream!r}" if stream else "has no data", code=2)
+
+
+@click.command("stat")
+@merged_option
+@json_option
+@click.argument("layer")
+@click.argument("path")
+def stat_command(merged: bool, as_json: bool, layer: str, path: str) -> None:
+    r"""Show all metadata of one entry of LAYER, its security descriptor as SDDL.
+
+    \b
+    Example:
+      wclayer stat /layers/base 'C:\Windows\System32'
+    """
+    with MergedTree.of(layer, with_parents=merged) as tree:
+        node = _find(tree, "stat", path)
+        facts = entry_facts(tree.entry(node), tree.stream_digests(node), node.row.sha256)
+        facts["links"] = tree.layers[node.layer].link_count(node.row)
+        facts["layer"] = str(tree.layers[node.layer].path)
+    if as_json:
+        print_json(facts)
+        return
+    for key, value in facts.items():
+        if key == "attributes":
+            value = f"{value:#x} {' '.join(facts['attribute_names'])}".rstrip()
+        elif key == "attribute_names":
+            continue
+        label = key.replace("_", " ")
+        if isinstance(value, list):
+            for item in value:
+                echo(f"{label:>17}  {' '.join(f'{k}={v}' for k, v in item.items())}")
+        elif isinstance(value, dict):
+            echo(f"{label:>17}  {' '.join(f'{k}={v}' for k, v in value.items())}")
+        else:
+            echo(f"{label:>17}  {'-' if value is None else value}")
+
+
+@click.command("info")
+@json_option
+@click.argument("layer")
+def info_command(as_json: bool, layer: str) -> None:
+    """Show what LAYER is: its digests, sizes, parents and id.
+
+    \b
+    Example:
+      wclayer info /layers/app
+    """
+    with LayerDirectory(layer, operation="info") as directory:
+        facts: dict[str, Any] = {"path": str(directory.path), "id": str(wclayer.layer_id(directory.path))}
+        for key in ("diff_id", "digest", "compression", "size", "stored_size"):
+            facts[key] = directory.record(key)
+        (facts["entries"],) = directory.query("SELECT COUNT(*) FROM entries WHERE origin = 0").fetchone()
+        (facts["tombstones"],) = directory.query("SELECT COUNT(*) FROM tombstones").fetchone()
+        (facts["security_descriptors"],) = directory.query("SELECT COUNT(*) FROM security").fetchone()
+        (facts["forms"],) = directory.query("SELECT COUNT(form) FROM entries").fetchone()
+        facts["parents"] = [str(parent) for parent in directory.parents()]
+    if as_json:
+        print_json(facts)
+        return
+    for key, value in facts.items():
+        for item in value if isinstance(value, list) else [value]:
+            echo(f"{key.replace('_', ' '):>21}  {'-' if item is None else item}")
+
+
+@click.command("diff")
+@click.option("--no-times", is_flag=True, help="Times do not count.")
+@click.option("--alone", is_flag=True, help="Compare the two layers alone, not each over its parents.")
+@json_option
+@click.argument("a")
+@click.argument("b")
+@click.pass_context
+def diff_command(ctx: click.Context, no_times: bool, alone: bool, as_json: bool, a: str, b: str) -> None:
+    """Show what differs from layer A to layer B, each over its parents: contents, attributes, times, security.
+
+    Exit status 1 if anything differs. Access times alone never make a difference.
+
+    \b
+    Example:
+      wclayer diff /layers/base /layers/app
+    """
+    found = []
+    with MergedTree.of(a, with_parents=not alone) as tree_a, MergedTree.of(b, with_parents=not alone) as tree_b:
+        for difference in wclayer.diff_trees(tree_a, tree_b, times=not no_times):
+            fields = {key: [_field_text(key, value) for value in pair] for key, pair in difference.fields.items()}
+            if as_json:
+                found.append({"change": difference.change.value, "path": difference.path, "fields": fields})
+                continue
+            found.append({})
+            mark = {"added": "+", "removed": "-", "changed": "~"}[difference.change.value]
+            slash = "/" if difference.is_directory else ""
+            size = "" if difference.is_directory or difference.fields else f"  {size_text(difference.size)}"
+            echo(f"{mark} {difference.path}{slash}{size}")
+            for key, (old, new) in fields.items():
+                echo(f"    {key.replace('_', ' ')}: {old} -> {new}")
+    if as_json:
+        print_json(found)
+    ctx.exit(1 if found else 0)
+
+
+def _field_text(key: str, value: Any) -> str | None:
+    if value is None:
+        return None
+    if key.endswith("_time"):
+        return filetime.to_iso(value)
+    if key == "attributes":
+        return attribute_letters(value)
+    if key == "security":
+        return security_text(bytes.fromhex(value))
+    if key == "content":
+        return f"sha256:{value[:16]}…"
+    if key == "streams":
+        return " ".join(f"{name.lower()}={size}" for name, (size, _) in value.items()) or "-"
+    return str(value)
+
+
+@click.command("check")
+@json_option
+@click.argument("layer")
+@click.pass_context
+def check_command(ctx: click.Context, as_json: bool, layer: str) -> None:
+    """Verify LAYER against its own records: sizes, digests, links, references.
+
+    Exit status 1 if there is a problem.
+
+    \b
+    Example:
+      wclayer check /layers/base
+    """
+    with count_bar("checking") as progress:
+        problems = list(wclayer.check_layer(layer, progress=progress))
+    if as_json:
+        print_json([{"path": problem.path, "problem": problem.text} for problem in problems])
+    else:
+        for problem in problems:
+            echo(f"{problem.path}: {problem.text}")
+        echo(f"{layer}: {f'{len(problems)} problems' if problems else 'no problem found'}")
+    ctx.exit(1 if problems else 0)
+
+
+COMMANDS = (ls_command, tree_command, cat_command, stat_command, info_command, diff_command, check_command)

@@ -1,0 +1,59 @@
+"""The entry point: the group of all verbs, and what becomes of errors."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+
+from wclayer import __version__
+from wclayer.cli import demo, inspect, manage, transfer
+from wclayer.errors import LayerError
+
+_COMMANDS = (*transfer.COMMANDS, *inspect.COMMANDS, *manage.COMMANDS, *demo.COMMANDS)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="wclayer")
+def cli() -> None:
+    """Windows container layers on any machine.
+
+    Imports OCI layer tars into layer directories, shows what is in them, and exports them again with the same bytes.
+
+    Exit status: 0 success; 1 differences or problems found; 2 and above an error (see docs/errors.md).
+    """
+
+
+for _command in _COMMANDS:
+    cli.add_command(_command)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs the command and exits: an error is one line on the error stream."""
+    try:
+        status = cli.main(
+            args=None if arguments is None else list(arguments), prog_name="wclayer", standalone_mode=False
+        )
+    except LayerError as error:
+        _fail(str(error), error.exit_status)
+    except click.exceptions.Abort:
+        _fail("interrupted", 130)
+    except click.ClickException as error:
+        _fail(error.format_message(), 64)
+    except BrokenPipeError:
+        # The reader of our output has gone: nobody is left to tell.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(141)
+    except KeyboardInterrupt:
+        _fail("interrupted", 130)
+    except OSError as error:
+        _fail(str(error), 1)
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _fail(message: str, status: int) -> None:
+    line = " ".join(message.splitlines()).encode("utf-8", "backslashreplace").decode("utf-8")
+    click.echo(f"wclayer: {line}", err=True)
+    sys.exit(status)

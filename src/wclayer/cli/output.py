@@ -1,0 +1,148 @@
+"""What the verbs print with: JSON or text, progress bars, and the texts of the small types."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import click
+
+from wclayer.layers.copy import CopyProgress, ProgressCallback
+from wclayer.model import Entry
+from wclayer.win32 import filetime
+from wclayer.win32.attributes import attribute_names
+from wclayer.win32.ea import decode_eas
+from wclayer.win32.reparse import decode_link, decode_reparse
+from wclayer.win32.sddl import to_sddl
+from wclayer.win32.security import SecurityDescriptor
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+
+
+def print_json(value: object) -> None:
+    """One JSON document, indented; an unpaired surrogate is escaped."""
+    click.echo(json.dumps(value, indent=2, ensure_ascii=True))
+
+
+def echo(text: str) -> None:
+    """A line of text on any console: what its encoding cannot hold is escaped."""
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    click.echo(text.encode(encoding, "backslashreplace").decode(encoding))
+
+
+def size_text(size: float) -> str:
+    """A size for people ("1.5 MiB")."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if size < 1024 or unit == "GiB":
+            break
+        size /= 1024
+    return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+
+
+@contextmanager
+def progress_bar(label: str, total: int | None = None) -> Iterator[ProgressCallback | None]:
+    """A progress bar on the terminal's error stream while a copy runs; None where that is no terminal."""
+    with _bar(label, total) as advance:
+        if advance is None:
+            yield None
+            return
+
+        def report(state: CopyProgress) -> None:
+            advance(state.bytes, f"{state.entries} entries")
+
+        yield report
+
+
+@contextmanager
+def count_bar(label: str) -> Iterator[Callable[[int, int], None] | None]:
+    """The same for work that counts its steps."""
+    with _bar(label, None, transfer=False) as advance:
+        yield None if advance is None else lambda done, total: advance(done, f"of {total}", total)
+
+
+@contextmanager
+def _bar(label: str, total: int | None, *, transfer: bool = True) -> Iterator[Callable[..., None] | None]:
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich import progress as rich_progress
+    from rich.console import Console
+
+    columns: list[Any] = [rich_progress.TextColumn("{task.description}"), rich_progress.BarColumn()]
+    if transfer:
+        columns += [rich_progress.DownloadColumn(), rich_progress.TransferSpeedColumn()]
+    columns.append(rich_progress.TextColumn("{task.fields[note]}"))
+    with rich_progress.Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(label, total=total, note="")
+
+        def advance(done: int, note: str, total: int | None = None) -> None:
+            bar.update(task, completed=done, note=note, **({"total": total} if total is not None else {}))
+
+        yield advance
+
+
+def entry_facts(entry: Entry, streams: list[tuple[str, int, bytes]], sha256: bytes | None) -> dict[str, Any]:
+    """Everything known of an entry, in the order in which it is printed."""
+    info = entry.info
+    assert info is not None
+    facts: dict[str, Any] = {
+        "name": entry.name,
+        "size": entry.size,
+        "attributes": info.attributes,
+        "attribute_names": attribute_names(info.attributes),
+        "creation_time": filetime.to_iso(info.creation_time),
+        "last_access_time": filetime.to_iso(info.last_access_time),
+        "last_write_time": filetime.to_iso(info.last_write_time),
+        "change_time": filetime.to_iso(info.change_time),
+        "security": security_text(entry.security),
+    }
+    if sha256 is not None:
+        facts["sha256"] = sha256.hex()
+    if entry.link_target is not None:
+        facts["hard_link_to"] = entry.link_target
+    if entry.reparse is not None:
+        facts["reparse"] = reparse_facts(entry.reparse)
+    if entry.eas:
+        facts["eas"] = _ea_facts(entry.eas)
+    if streams:
+        facts["streams"] = [{"name": name, "size": size, "sha256": digest.hex()} for name, size, digest in streams]
+    if entry.extra:
+        facts["other_streams"] = [{"id": extra.id, "size": len(extra.data)} for extra in entry.extra]
+    return facts
+
+
+def security_text(security: bytes | None) -> str | None:
+    """A descriptor as SDDL; one that has no SDDL as hexadecimal."""
+    if security is None:
+        return None
+    try:
+        return to_sddl(SecurityDescriptor.decode(security))
+    except ValueError:
+        return f"hex:{security.hex()}"
+
+
+def reparse_facts(data: bytes) -> dict[str, Any]:
+    """Tag and target of a reparse point."""
+    try:
+        point = decode_reparse(data)
+    except ValueError as error:
+        return {"error": str(error)}
+    facts: dict[str, Any] = {"tag": point.tag_name}
+    try:
+        link = decode_link(point)
+    except ValueError:
+        facts["data"] = point.data.hex()
+    else:
+        facts |= {"target": link.print_name, "substitute_name": link.substitute_name, "relative": link.is_relative}
+    return facts
+
+
+def _ea_facts(data: bytes) -> list[dict[str, Any]]:
+    try:
+        eas = decode_eas(data)
+    except ValueError as error:
+        return [{"error": str(error)}]
+    return [{"name": ea.name.decode("latin-1"), "flags": ea.flags, "value": ea.value.hex()} for ea in eas]

@@ -1,0 +1,140 @@
+"""`import` and `export`."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import sys
+from pathlib import Path
+from typing import BinaryIO
+
+import click
+
+import wclayer
+from wclayer.cli.output import echo, json_option, print_json, progress_bar, size_text
+from wclayer.errors import from_os_error
+
+layers_option = click.option(
+    "-l", "--layer", "layers", multiple=True, metavar="PARENT", help="A parent layer, nearest first; once for each."
+)
+
+
+@click.command("import")
+@click.option(
+    "-i", "--input", "source", metavar="FILE", help="Layer tar or transport folder (default: standard input)."
+)
+@layers_option
+@click.option("--max-entries", type=int, default=None, help="Refuse a layer with more entries.")
+@click.option("--max-size", type=int, default=None, help="Refuse a layer with more bytes, decompressed.")
+@json_option
+@click.argument("path")
+def import_command(
+    source: str | None, layers: tuple[str, ...], max_entries: int | None, max_size: int | None, as_json: bool, path: str
+) -> None:
+    """Import a layer tar (plain, gzip or zstd) or a transport folder as the layer directory PATH.
+
+    Nothing is at PATH until all of it is; a damaged or hostile tar leaves nothing behind.
+
+    \b
+    Example:
+      wclayer import -i base.tar.gz /layers/base
+      wclayer import -i app.tar -l /layers/base /layers/app
+    """
+    if source is not None and Path(source).is_dir():
+        with progress_bar("importing") as progress:
+            wclayer.import_layer(path, source, layers, progress=progress)
+        if as_json:
+            print_json({"path": os.path.abspath(path)})
+        else:
+            echo(f"imported {path}")
+        return
+    limits = wclayer.Limits()
+    if max_entries is not None:
+        limits = dataclasses.replace(limits, entries=max_entries)
+    if max_size is not None:
+        limits = dataclasses.replace(limits, total_size=max_size)
+    try:
+        stream: BinaryIO = sys.stdin.buffer if source is None else open(source, "rb")  # noqa: SIM115 (closed below)
+    except OSError as error:
+        raise from_os_error("import layer", source or "-", error) from error
+    with stream, progress_bar("importing") as progress:
+        result = wclayer.import_layer_from_tar(
+            stream, path, layers, source=source or "<stdin>", limits=limits, progress=progress
+        )
+    if as_json:
+        print_json({"path": os.path.abspath(path), **dataclasses.asdict(result)})
+    else:
+        echo(
+            f"imported {path}: {result.entries} entries, {size_text(result.size)} from {size_text(result.stored_size)}"
+        )
+        echo(f"  diffID {result.diff_id}")
+        if result.digest != result.diff_id:
+            echo(f"  digest {result.digest}")
+
+
+@click.command("export")
+@click.option("-o", "--output", "target", metavar="FILE", help="Where the tar goes (default: standard output).")
+@click.option("-z", "--gzip", "gzip", is_flag=True, help="Compress with gzip.")
+@click.option("--zstd", "zstd", is_flag=True, help="Compress with zstd.")
+@click.option("--level", type=click.IntRange(1, 22), default=None, help="Compression level (gzip: 6, zstd: 3).")
+@click.option("--transport", "folder", metavar="FOLDER", help="Write a transport folder instead of a tar.")
+@layers_option
+@json_option
+@click.argument("path")
+def export_command(
+    target: str | None,
+    gzip: bool,
+    zstd: bool,
+    level: int | None,
+    folder: str | None,
+    layers: tuple[str, ...],
+    as_json: bool,
+    path: str,
+) -> None:
+    """Export the layer directory PATH as a layer tar, with the bytes it was imported from.
+
+    \b
+    Example:
+      wclayer export -o base.tar /layers/base
+      wclayer export -z -o app.tar.gz -l /layers/base /layers/app
+    """
+    if gzip and zstd:
+        raise click.UsageError("choose one of --gzip and --zstd")
+    if gzip and level is not None and level > 9:
+        raise click.UsageError("gzip has the levels 1 to 9")
+    if folder is not None:
+        with progress_bar("exporting") as progress:
+            wclayer.export_layer(path, folder, layers, progress=progress)
+        if as_json:
+            print_json({"folder": os.path.abspath(folder)})
+        else:
+            echo(f"exported {path} to {folder}")
+        return
+    if target is None and sys.stdout.isatty():
+        raise click.UsageError("a tar does not go to a terminal: use -o FILE, or redirect")
+    compression = wclayer.Compression.GZIP if gzip else wclayer.Compression.ZSTD if zstd else wclayer.Compression.NONE
+    with progress_bar("exporting") as progress:
+        if target is None:
+            wclayer.export_layer_to_tar(
+                sys.stdout.buffer,
+                path,
+                layers,
+                target="<stdout>",
+                compression=compression,
+                level=level,
+                progress=progress,
+            )
+            return
+        result = wclayer.export_layer_to_file(
+            target, path, layers, compression=compression, level=level, progress=progress
+        )
+    if as_json:
+        print_json({"file": os.path.abspath(target), **dataclasses.asdict(result)})
+    else:
+        echo(f"exported {path} to {target}: {result.entries} entries, {size_text(result.stored_size)}")
+        echo(f"  diffID {result.diff_id}{' (as imported)' if result.unchanged else ''}")
+        if result.digest != result.diff_id:
+            echo(f"  digest {result.digest}")
+
+
+COMMANDS = (import_command, export_command)

@@ -1,0 +1,1 @@
+"""The engines that carry out the functions of the API."""

@@ -1,0 +1,42 @@
+"""The functions of the Host Compute Service, done by this project on any operating system: one verb a module."""
+
+from wclayer.engines.portable.create import create_layer
+from wclayer.engines.portable.descriptor import DescriptorFlags, LayerDescriptor
+from wclayer.engines.portable.destroy import destroy_layer
+from wclayer.engines.portable.exists import layer_exists
+from wclayer.engines.portable.exporting import (
+    ExportResult,
+    export_layer,
+    export_layer_to_file,
+    export_layer_to_tar,
+    new_layer_reader,
+)
+from wclayer.engines.portable.filter import FilterLayerReader, FilterLayerWriter
+from wclayer.engines.portable.identity import layer_id, name_to_guid
+from wclayer.engines.portable.images import ImageStore, get_shared_base_images
+from wclayer.engines.portable.importing import ImportResult, import_layer, import_layer_from_tar, new_layer_writer
+from wclayer.engines.portable.makebase import make_base_layer
+
+__all__ = [
+    "DescriptorFlags",
+    "ExportResult",
+    "FilterLayerReader",
+    "FilterLayerWriter",
+    "ImageStore",
+    "ImportResult",
+    "LayerDescriptor",
+    "create_layer",
+    "destroy_layer",
+    "export_layer",
+    "export_layer_to_file",
+    "export_layer_to_tar",
+    "get_shared_base_images",
+    "import_layer",
+    "import_layer_from_tar",
+    "layer_exists",
+    "layer_id",
+    "make_base_layer",
+    "name_to_guid",
+    "new_layer_reader",
+    "new_layer_writer",
+]

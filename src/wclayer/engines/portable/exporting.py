@@ -1,0 +1,162 @@
+"""`export_layer`, `export_layer_to_tar`, `new_layer_reader`: layers go out."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from wclayer.errors import from_os_error
+from wclayer.formats.compression import Compression
+from wclayer.layers.copy import ProgressCallback, copy_layer
+from wclayer.layers.directory import DirectoryLayerReader
+from wclayer.layers.directory.chain import check_chain
+from wclayer.layers.tar import TarLayerWriter
+from wclayer.layers.transport import TransportLayerWriter
+
+PathLike = str | os.PathLike[str]
+
+
+@dataclass(frozen=True, slots=True)
+class ExportResult:
+    """What an export to a tar wrote: the digests ("sha256:…") and sizes of the stream, and how much is in it.
+
+    `unchanged` tells whether the tar is bit for bit the one that the layer was imported from.
+    """
+
+    diff_id: str
+    digest: str
+    size: int
+    stored_size: int
+    entries: int
+    unchanged: bool
+
+
+def export_layer_to_tar(
+    stream: BinaryIO,
+    path: PathLike,
+    parents: Sequence[PathLike] = (),
+    *,
+    target: PathLike = "<stream>",
+    compression: Compression | str = Compression.NONE,
+    level: int | None = None,
+    progress: ProgressCallback | None = None,
+    cancelled: Callable[[], bool] | None = None,
+) -> ExportResult:
+    """Writes the layer at `path` to `stream` as an OCI layer tar.
+
+    A layer that was imported from a tar gives the same bytes (before compression); any other layer gives the canonical
+    form, the same bytes for the same content.
+
+    Args:
+        stream: written to, not closed; after a failure it holds a part.
+        path: the layer directory.
+        parents: the parent chain; if given, it must be the layer's own.
+        target: what messages call the stream.
+        compression: "none", "gzip" or "zstd".
+        level: of the compression; by default 6 for gzip and 3 for zstd.
+        progress, cancelled: see `copy_layer`.
+
+    Raises:
+        PathNotFoundError, NotALayerError: there is no layer at `path`.
+        InvalidParameterError: `parents` are not the layer's.
+        CorruptLayerError: its contents do not agree with its records.
+
+    Reference: hcsshim, `ociwclayer.ExportLayerToTar`.
+    """
+    with DirectoryLayerReader(path) as reader:
+        check_chain(reader.layer, parents)
+        writer = TarLayerWriter(
+            stream, target, compression=Compression(compression), level=level, trailer_form=reader.trailer_form
+        )
+        with writer:
+            done = copy_layer(reader, writer, progress=progress, cancelled=cancelled)
+        unchanged = writer.diff_id == reader.layer.record("diff_id")
+    return ExportResult(writer.diff_id, writer.digest, writer.size, writer.stored_size, done.entries, unchanged)
+
+
+def export_layer_to_file(
+    file: PathLike,
+    path: PathLike,
+    parents: Sequence[PathLike] = (),
+    *,
+    compression: Compression | str = Compression.NONE,
+    level: int | None = None,
+    progress: ProgressCallback | None = None,
+    cancelled: Callable[[], bool] | None = None,
+) -> ExportResult:
+    """`export_layer_to_tar` into a file that appears, or replaces another, when it is whole.
+
+    Raises:
+        PathNotFoundError: the folder of `file`, or the layer, does not exist.
+        see `export_layer_to_tar` for the rest.
+    """
+    place = Path(os.path.abspath(file))
+    partial = place.with_name(f".wclayer-{place.name[:100]}-{secrets.token_hex(8)}.part")
+    try:
+        with partial.open("xb") as stream:
+            result = export_layer_to_tar(
+                stream, path, parents, target=file, compression=compression, level=level,
+                progress=progress, cancelled=cancelled,
+            )  # fmt: skip
+        os.replace(partial, place)
+    except BaseException as error:
+        partial.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise from_os_error("export layer", place, error) from error
+        raise
+    return result
+
+
+def export_layer(
+    path: PathLike,
+    folder: PathLike,
+    parents: Sequence[PathLike] = (),
+    *,
+    progress: ProgressCallback | None = None,
+    cancelled: Callable[[], bool] | None = None,
+) -> None:
+    """Writes the layer at `path` as a transport folder, which appears at `folder` when it is whole.
+
+    Args:
+        path: the layer directory.
+        folder: nothing, or an empty folder, in a folder that exists.
+        parents: the parent chain; if given, it must be the layer's own.
+        progress, cancelled: see `copy_layer`.
+
+    Raises:
+        PathNotFoundError, NotALayerError: there is no layer at `path`.
+        AlreadyExistsError: `folder` is taken.
+        NotSupportedError: the layer holds what the form cannot (see docs/formats/transport-folder.md).
+
+    Reference: `ExportLayer` of vmcompute.dll.
+    """
+    with DirectoryLayerReader(path) as reader:
+        check_chain(reader.layer, parents)
+        with TransportLayerWriter(folder) as writer:
+            copy_layer(reader, writer, progress=progress, cancelled=cancelled)
+
+
+def new_layer_reader(path: PathLike, parents: Sequence[PathLike] = ()) -> DirectoryLayerReader:
+    """A reader of the layer at `path`: its entries and tombstones in their original order.
+
+    Args:
+        path: the layer directory.
+        parents: the parent chain; if given, it must be the layer's own.
+
+    Raises:
+        PathNotFoundError, NotALayerError: there is no layer at `path`.
+        InvalidParameterError: `parents` are not the layer's.
+
+    Reference: hcsshim, `NewLayerReader`.
+    """
+    reader = DirectoryLayerReader(path)
+    try:
+        check_chain(reader.layer, parents)
+    except BaseException:
+        reader.close()
+        raise
+    return reader

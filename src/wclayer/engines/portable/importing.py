@@ -1,0 +1,133 @@
+"""`import_layer`, `import_layer_from_tar`, `new_layer_writer`: layers come in."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from wclayer.layers.copy import ProgressCallback, copy_layer
+from wclayer.layers.directory import DirectoryLayerWriter
+from wclayer.layers.tar import TarLayerReader
+from wclayer.layers.transport import TransportLayerReader
+from wclayer.model import Limits
+
+PathLike = str | os.PathLike[str]
+
+
+@dataclass(frozen=True, slots=True)
+class ImportResult:
+    """What an import from a tar found: the digests ("sha256:…") and sizes of the stream, and how much was in it."""
+
+    diff_id: str
+    digest: str
+    compression: str
+    size: int
+    stored_size: int
+    entries: int
+
+
+def import_layer_from_tar(
+    stream: BinaryIO,
+    path: PathLike,
+    parents: Sequence[PathLike] = (),
+    *,
+    source: PathLike = "<stream>",
+    limits: Limits | None = None,
+    progress: ProgressCallback | None = None,
+    cancelled: Callable[[], bool] | None = None,
+) -> ImportResult:
+    """Makes the layer directory `path` from an OCI layer tar: plain, gzip or zstd.
+
+    The layer remembers what it needs to be exported with the same bytes. Nothing is at `path` until all of it is.
+
+    Args:
+        stream: the tar; read to its end, not closed.
+        path: where the layer will be: nothing, or an empty folder, in a folder that exists.
+        parents: the parent chain, nearest first, or only the nearest one; none for a base layer.
+        source: what messages call the stream.
+        limits: how much is accepted.
+        progress, cancelled: see `copy_layer`.
+
+    Raises:
+        InvalidDataError: the stream is not a layer; the message names the member and the offset.
+        LimitExceededError: it is larger than `limits` allow.
+        AlreadyExistsError, PathNotFoundError, NotALayerError, InvalidParameterError: see `new_layer_writer`.
+
+    Reference: hcsshim, `ociwclayer.ImportLayerFromTar`.
+    """
+    with (
+        DirectoryLayerWriter(path, parents, limits=limits) as writer,
+        TarLayerReader(
+            stream,
+            source,
+            is_base=not writer.chain,
+            find_in_parents=writer.find_in_parents if writer.chain else None,
+            limits=limits,
+            keep_form=True,
+        ) as reader,
+    ):
+        done = copy_layer(reader, writer, progress=progress, cancelled=cancelled)
+        reader.finish()
+        result = ImportResult(
+            reader.diff_id,
+            reader.digest,
+            reader.compression.value,
+            reader.size,
+            reader.stored_size,
+            done.entries,
+        )
+        for key in ("diff_id", "digest", "compression", "size", "stored_size"):
+            writer.record(key, getattr(result, key))
+        if reader.trailer_form:
+            writer.record("trailer_form", reader.trailer_form)
+    return result
+
+
+def import_layer(
+    path: PathLike,
+    folder: PathLike,
+    parents: Sequence[PathLike] = (),
+    *,
+    progress: ProgressCallback | None = None,
+    cancelled: Callable[[], bool] | None = None,
+) -> None:
+    """Makes the layer directory `path` from the transport folder `folder`.
+
+    Args:
+        path: where the layer will be: nothing, or an empty folder, in a folder that exists.
+        folder: the transport folder; it is left as it is.
+        parents: the parent chain, nearest first, or only the nearest one; none for a base layer.
+        progress, cancelled: see `copy_layer`.
+
+    Raises:
+        NotALayerError: `folder` is not a transport folder.
+        InvalidDataError: a file in it is not of its form.
+        AlreadyExistsError, PathNotFoundError, NotALayerError, InvalidParameterError: see `new_layer_writer`.
+
+    Reference: `ImportLayer` of vmcompute.dll.
+    """
+    with (
+        TransportLayerReader(folder, is_base=not parents) as reader,
+        DirectoryLayerWriter(path, parents) as writer,
+    ):
+        copy_layer(reader, writer, progress=progress, cancelled=cancelled)
+
+
+def new_layer_writer(path: PathLike, parents: Sequence[PathLike] = ()) -> DirectoryLayerWriter:
+    """A writer that makes the layer directory `path`; the layer is there when its `close` returns.
+
+    Args:
+        path: where the layer will be: nothing, or an empty folder, in a folder that exists.
+        parents: the parent chain, nearest first, or only the nearest one; none for a base layer.
+
+    Raises:
+        AlreadyExistsError: `path` is taken.
+        PathNotFoundError: the folder of `path`, or a parent, does not exist.
+        NotALayerError: a parent is not a layer directory.
+        InvalidParameterError: the chain is in the wrong order.
+
+    Reference: hcsshim, `NewLayerWriter`.
+    """
+    return DirectoryLayerWriter(path, parents)

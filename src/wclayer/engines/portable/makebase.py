@@ -1,0 +1,77 @@
+"""`make_base_layer`: a folder with `Files` in it becomes a base layer."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from wclayer.errors import AlreadyExistsError, NotALayerError, PathNotFoundError, from_os_error
+from wclayer.layers.copy import ProgressCallback, copy_layer
+from wclayer.layers.directory.in_place import InPlaceLayerWriter
+from wclayer.layers.folder import FolderLayerReader
+from wclayer.layers.host import HostRoot
+
+_OPERATION = "make base layer"
+_CONFIG = "Files/Windows/System32/config"
+_HIVES = ("DEFAULT", "SAM", "SECURITY", "SOFTWARE", "SYSTEM")
+
+
+def make_base_layer(
+    path: str | os.PathLike[str],
+    *,
+    progress: ProgressCallback | None = None,
+    cancelled: Callable[[], bool] | None = None,
+) -> None:
+    """Turns the folder `path`, which has `Files` in it, into a base layer, in place.
+
+    Files keep their place and contents; each gets the metadata that Windows gives a new one (see `FolderLayerReader`).
+    Registry hives that are missing in `Files/Windows/System32/config` are made, as empty files. The folder becomes a
+    layer in one step, when its `layer.db` appears; until then it can be interrupted and started again.
+
+    Raises:
+        PathNotFoundError, NotALayerError: there is no such folder, or no `Files` in it.
+        AlreadyExistsError: it is a layer already.
+        InvalidDataError: something in it has no place in a layer.
+
+    Reference: hcsshim, `ConvertToBaseLayer`.
+    """
+    place = Path(os.path.abspath(path))
+    if not place.is_dir():
+        raise PathNotFoundError(_OPERATION, place, "the folder does not exist")
+    if (place / "layer.db").exists():
+        raise AlreadyExistsError(_OPERATION, place, "the folder is a layer already")
+    if not (place / "Files").is_dir():
+        raise NotALayerError(_OPERATION, place, "the folder has no folder Files in it")
+    try:
+        _ensure_hives(place)
+    except OSError as error:
+        raise from_os_error(_OPERATION, place, error) from error
+    with FolderLayerReader(place) as reader, InPlaceLayerWriter(place) as writer:
+        copy_layer(reader, writer, progress=progress, cancelled=cancelled)
+
+
+def _ensure_hives(place: Path) -> None:
+    with HostRoot(place) as host:
+        directory = ""
+        for part in _CONFIG.split("/"):
+            directory = _spelled(host, directory, part) or _make(host, directory, part)
+        for hive in _HIVES:
+            if _spelled(host, directory, hive) is None:
+                host.write_bytes(f"{directory}/{hive}".encode(), b"")
+
+
+def _spelled(host: HostRoot, directory: str, name: str) -> str | None:
+    """The path of a name in a directory, in whatever case it is there."""
+    for found in os.listdir(host.directory(directory.encode())):
+        if found.upper() == name.upper():
+            return f"{directory}/{found}" if directory else found
+    return None
+
+
+def _make(host: HostRoot, directory: str, name: str) -> str:
+    path = f"{directory}/{name}"
+    with suppress(FileExistsError):
+        host.make_directory(path.encode())
+    return path

@@ -1,0 +1,55 @@
+"""Parent chains: what a caller names, against what a layer knows."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from wclayer.errors import InvalidParameterError
+from wclayer.layers.directory.layer import LayerDirectory, read_chain
+
+
+def resolve_chain(operation: str, parents: Sequence[str | os.PathLike[str]]) -> list[Path]:
+    """The whole parent chain, absolute, nearest first.
+
+    A caller may name the chain or just the nearest parent, whose own chain then follows.
+
+    Raises:
+        InvalidParameterError: a layer is named twice, or the chain is the one that the nearest parent knows in another
+            order.
+    """
+    chain = [Path(os.path.abspath(parent)) for parent in parents]
+    if not chain:
+        return []
+    if len(chain) == 1:
+        return chain + read_chain(chain[0])
+    given = [os.path.realpath(parent) for parent in chain]
+    if len(set(given)) != len(given):
+        raise InvalidParameterError(operation, chain[0], "a layer is named twice among the parents")
+    for index, parent in enumerate(chain):
+        # Layers that were moved have other paths than their children know; only an order that contradicts is a mistake.
+        ancestors = {os.path.realpath(path) for path in read_chain(parent)}
+        if ancestors & set(given[:index]):
+            raise InvalidParameterError(operation, parent, "the parents are not in the order nearest first")
+    return chain
+
+
+def check_chain(layer: LayerDirectory, parents: Sequence[str | os.PathLike[str]]) -> None:
+    """Checks the parents that a caller gives for an existing layer; none given is right for every layer.
+
+    Raises:
+        InvalidParameterError: the layer has another number of parents, or another nearest one.
+    """
+    if not parents:
+        return
+    chain = resolve_chain(layer.operation, parents)
+    known = layer.parents()
+    if len(chain) != len(known):
+        raise InvalidParameterError(
+            layer.operation, layer.path, f"the layer has {len(known)} parents, not the {len(chain)} that were named"
+        )
+    if {path.name for path in chain} == {path.name for path in known} and [p.name for p in chain] != [
+        p.name for p in known
+    ]:
+        raise InvalidParameterError(layer.operation, layer.path, "the parents are not in the order nearest first")

@@ -1,0 +1,116 @@
+"""Reads a plain folder of the host as a layer: its files with the metadata that Windows would give new ones."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from wclayer.errors import InvalidDataError, NotALayerError, from_os_error
+from wclayer.layers.base import LayerReaderBase
+from wclayer.layers.host import HostRoot
+from wclayer.layers.tree import LayerTree
+from wclayer.model import DataStream, Entry
+from wclayer.win32.attributes import FileAttributes, FileBasicInfo
+from wclayer.win32.filetime import from_unix_ns
+from wclayer.win32.inherit import inherit, volume_root
+from wclayer.win32.names import decode_name, name_key
+from wclayer.win32.security import SecurityDescriptor
+
+_PIECE = 1 << 20
+
+
+class FolderLayerReader(LayerReaderBase):
+    """A `LayerReader` over a folder with `Files` in it (and perhaps `Hives`, `UtilityVM/Files`).
+
+    Each entry inherits its security from its directory, `Files` having that of a system volume's root; directories and
+    files have the usual attributes, and the host's modification time as all of their times. A hard link of the host is
+    one here. What Windows has no place for (a symbolic link of the host, a device, an illegal name) is an error.
+
+    Raises:
+        NotALayerError: the folder has no `Files`.
+    """
+
+    operation = "read folder"
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(os.path.abspath(path))
+        super().__init__(str(self.path))
+        if not (self.path / "Files").is_dir():
+            raise NotALayerError(self.operation, self.path, "the folder has no folder Files in it")
+        self._tree = LayerTree(self.operation, self.source, is_base=True)
+        self._host = HostRoot(self.path)
+        self._links: dict[tuple[int, int], str] = {}
+        self._host_path = b""
+        self._walk = self._walk_all()
+
+    def _advance(self) -> Entry | None:
+        try:
+            entry = next(self._walk, None)
+        except OSError as error:
+            raise from_os_error(self.operation, self.path, error) from error
+        if entry is not None:
+            self._tree.add(entry)
+        return entry
+
+    def _walk_all(self) -> Iterator[Entry]:
+        root = volume_root()
+        yield from self._walk_directory(b"Files", root)
+        if (self.path / "Hives").is_dir():
+            yield from self._walk_directory(b"Hives", root)
+        if (self.path / "UtilityVM" / "Files").is_dir():
+            yield self._entry(b"UtilityVM", root, self._host.stat(b"UtilityVM"))
+            yield from self._walk_directory(b"UtilityVM/Files", root)
+
+    def _walk_directory(self, host: bytes, security: SecurityDescriptor) -> Iterator[Entry]:
+        yield self._entry(host, security, self._host.stat(host))
+        below = inherit(security, is_directory=True)
+        file_security = inherit(security, is_directory=False)
+        for name in sorted(os.listdir(self._host.directory(host)), key=name_key):
+            child = host + b"/" + os.fsencode(name)
+            info = self._host.stat(child)
+            if stat.S_ISDIR(info.st_mode):
+                yield from self._walk_directory(child, below)
+            elif stat.S_ISREG(info.st_mode):
+                self._host_path = child
+                yield self._entry(child, file_security, info)
+            else:
+                raise InvalidDataError(
+                    self.operation,
+                    self.path / os.fsdecode(child),
+                    "neither a file nor a directory; a layer holds no other",
+                )
+
+    def _entry(self, host: bytes, security: SecurityDescriptor, info: os.stat_result) -> Entry:
+        is_directory = stat.S_ISDIR(info.st_mode)
+        attributes = int(FileAttributes.DIRECTORY if is_directory else FileAttributes.ARCHIVE)
+        time = from_unix_ns(info.st_mtime_ns)
+        try:
+            name = decode_name(host)
+        except UnicodeDecodeError:
+            raise InvalidDataError(self.operation, self.path / os.fsdecode(host), "the name is not UTF-8") from None
+        entry = Entry(name, FileBasicInfo(attributes, time, time, time, time), security=security.encode())
+        if not is_directory:
+            entry.size = info.st_size
+            if info.st_nlink > 1:
+                first = self._links.setdefault((info.st_dev, info.st_ino), name)
+                if first != name and name.partition("/")[0] == "Files":
+                    entry.link_target, entry.size = first, 0
+        return entry
+
+    def _open_streams(self, entry: Entry) -> Iterator[DataStream]:
+        if entry.has_data:
+            yield DataStream("", entry.size, self._chunks(self._host_path, entry.size))
+
+    def _chunks(self, host: bytes, size: int) -> Iterator[bytes]:
+        fd = self._host.open(host)
+        try:
+            while size and (data := os.read(fd, min(size, _PIECE))):
+                size -= len(data)
+                yield data
+        finally:
+            os.close(fd)
+
+    def _release(self) -> None:
+        self._host.close()

@@ -1,0 +1,458 @@
+"""Transport folders: the on-disk form that ExportLayer writes and ImportLayer reads.
+
+`tombstones.txt` names what is deleted. Below `Files`, a file's host file holds its attributes (four bytes,
+little-endian) and then its backup stream; a directory `d` is a real directory, and a file `d.$wcidirs$` beside it has the
+same form. `Hives` holds plain hive files. docs/formats/transport-folder.md states what else we keep, and how.
+
+Reference behaviour: hcsshim, `internal/wclayer/legacy.go`.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from wclayer.errors import InvalidDataError, NotALayerError, NotSupportedError, PathNotFoundError, from_os_error
+from wclayer.layers.base import (
+    LayerReaderBase,
+    LayerWriterBase,
+    backup_stream,
+    keep_metadata,
+    plain_stream_name,
+    stream_name,
+)
+from wclayer.layers.host import MAX_HOST_NAME_BYTES, HostRoot
+from wclayer.layers.staging import StagedDirectory
+from wclayer.layers.tree import Kind, LayerTree
+from wclayer.model import DataStream, Entry, Limits, LinkInfo
+from wclayer.win32.attributes import DIRECTORY, FileBasicInfo
+from wclayer.win32.backup import SPARSE_STREAM, BackupStreamReader, StreamHeader, StreamId
+from wclayer.win32.filetime import from_unix_ns, to_unix_ns
+from wclayer.win32.names import decode_name, encode_name, name_key, path_key
+
+TOMBSTONES = "tombstones.txt"
+TOMBSTONES_HEADER = b"\xef\xbb\xbfVersion 1.0"
+DIRECTORY_SUFFIX = ".$wcidirs$"
+TIMES_ATTRIBUTE = "user.wclayer.times"
+"""A host extended attribute: the four times (uint64), of which a POSIX file has a place for only one that lasts."""
+_TIMES = struct.Struct("<4Q")
+_ATTRIBUTES = struct.Struct("<I")
+_PIECE = 1 << 20
+_MAX_TOMBSTONES = 256 << 20
+_MAX_METADATA = 16 << 20
+_RECYCLE_BIN = name_key("$Recycle.Bin")
+
+
+class TransportLayerWriter(LayerWriterBase):
+    """A `LayerWriter` that makes a transport folder at `path`, which appears when it is whole.
+
+    A hard link becomes a hard link of the host, as in a folder that Windows exported; where its target lies in a
+    parent it becomes a file of its own, if the reader offers its data.
+    """
+
+    operation = "write transport folder"
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        place = Path(os.path.abspath(path))
+        super().__init__(str(place), LayerTree(self.operation, str(place), is_base=False))
+        self._staged = StagedDirectory(self.operation, place)
+        self._host = HostRoot(self._staged.path)
+        self._made: dict[str, bytes] = {}
+        self._tombstones: list[str] = []
+        self._directories: list[tuple[bytes, FileBasicInfo]] = []
+        self._file: BinaryIO | None = None
+        self._entry = Entry("", None)
+        self._plain = False
+
+    def _begin(self, entry: Entry, key: str) -> None:
+        self._entry = entry
+        if entry.info is None:
+            if not key.startswith("FILES/"):
+                raise NotSupportedError(
+                    self.operation, self.target, f"tombstone {entry.name!r}: the form has tombstones below Files only"
+                )
+            self._tombstones.append(entry.name.partition("/")[2])
+            return
+        host_path = self._host_path(entry.name, key)
+        if entry.link_target is not None:
+            self._add_link(entry, host_path)
+            return
+        self._plain = key.startswith("HIVES/") and not entry.is_directory
+        if entry.is_directory:
+            self._host.make_directory(host_path)
+            self._made[key] = host_path
+            self._directories.append((host_path, entry.info))
+            self._start_file(host_path + DIRECTORY_SUFFIX.encode())
+        else:
+            self._start_file(host_path)
+
+    def _start_file(self, host_path: bytes) -> None:
+        self._file = os.fdopen(self._host.create(host_path), "wb", _PIECE)
+        if self._plain:
+            return
+        info = self._entry.info
+        assert info is not None
+        self._file.write(_ATTRIBUTES.pack(info.attributes))
+        for piece in backup_stream(self._metadata_only(), ()):
+            self._file.write(piece)
+
+    def _metadata_only(self) -> Entry:
+        entry = self._entry
+        return Entry(entry.name, entry.info, 0, entry.security, entry.eas, entry.reparse)
+
+    def _add_link(self, entry: Entry, host_path: bytes) -> None:
+        assert entry.link_target is not None
+        target_key = path_key(entry.link_target)
+        if self._tree.kind(target_key) is Kind.FILE:
+            self._host.link(self._host_path(entry.link_target, target_key), host_path)
+        else:
+            # Its target lies in a parent: the data, if the reader has it, makes it a file of its own.
+            self._plain = False
+            self._start_file(host_path)
+
+    def _open_stream(self, stream: DataStream) -> None:
+        if self._file is None or self._plain:
+            if stream.name:
+                raise NotSupportedError(
+                    self.operation, self.target, f"entry {self._entry.name!r}: a plain hive file has no streams"
+                )
+            return
+        stream_id = StreamId.ALTERNATE_DATA if stream.name else StreamId.DATA
+        name = stream_name(stream.name) if stream.name else ""
+        self._file.write(StreamHeader(stream_id, stream.size, stream.attributes & ~SPARSE_STREAM, name).encode())
+
+    def _data(self, chunk: bytes | memoryview) -> None:
+        if self._file is not None:
+            self._file.write(chunk)
+
+    def _end(self) -> None:
+        if self._file is None:
+            return
+        info = self._entry.info
+        assert info is not None
+        if not self._plain:
+            for extra in self._entry.extra:
+                self._file.write(StreamHeader(extra.id, len(extra.data), extra.attributes, extra.name).encode())
+                self._file.write(extra.data)
+        self._file.flush()
+        _write_times(self._file.fileno(), info)
+        self._file.close()
+        self._file = None
+
+    def _host_path(self, name: str, key: str) -> bytes:
+        """The host path of an entry: its parents as they are spelled, its own name as it comes."""
+        parent_key, slash, _ = key.rpartition("/")
+        own = name.rpartition("/")[2]
+        host_name = encode_name(own)
+        if len(host_name) + len(DIRECTORY_SUFFIX) > MAX_HOST_NAME_BYTES:
+            raise NotSupportedError(
+                self.operation,
+                self.target,
+                f"entry {name!r}: the host has no room for a name of {len(host_name)} bytes",
+            )
+        if not slash:
+            return host_name
+        parent = self._made.get(parent_key)
+        if parent is None:
+            # A root that had no entry of its own.
+            parent = encode_name(name.rpartition("/")[0])
+            with suppress(FileExistsError):
+                if b"/" in parent:
+                    self._host.make_directory(parent.partition(b"/")[0])
+            with suppress(FileExistsError):
+                self._host.make_directory(parent)
+            self._made[parent_key] = parent
+        return parent + b"/" + host_name
+
+    def _finish(self) -> None:
+        lines = [TOMBSTONES_HEADER]
+        lines += [b"\\" + encode_name(name.replace("/", "\\")) for name in self._tombstones]
+        self._host.write_bytes(TOMBSTONES.encode(), b"\r\n".join([*lines, b""]))
+        for root in (b"Files", b"Hives"):
+            with suppress(FileExistsError):
+                self._host.make_directory(root)
+        for host_path, info in reversed(self._directories):
+            self._host.set_times(host_path, to_unix_ns(info.last_access_time), to_unix_ns(info.last_write_time))
+        self._host.close()
+        self._staged.commit()
+
+    def _discard(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+        self._host.close()
+        self._staged.discard()
+
+
+def _write_times(fd: int, info: FileBasicInfo) -> None:
+    with suppress(OSError):
+        os.setxattr(
+            fd,
+            TIMES_ATTRIBUTE,
+            _TIMES.pack(info.creation_time, info.last_access_time, info.last_write_time, info.change_time),
+        )
+    with suppress(OverflowError, OSError):
+        os.utime(fd, ns=(to_unix_ns(info.last_access_time), to_unix_ns(info.last_write_time)))
+
+
+class TransportLayerReader(LayerReaderBase):
+    """A `LayerReader` over a transport folder.
+
+    The order is that of hcsshim: each directory's names sorted, a directory's tombstones right after it,
+    `$Recycle.Bin` left out. Names compare without case: a `.$wcidirs$` file or a tombstone's directory may be spelled
+    differently from the directory.
+
+    Raises:
+        PathNotFoundError: the folder does not exist.
+        NotALayerError: it has no `tombstones.txt`, or not one of version 1.0.
+    """
+
+    operation = "read transport folder"
+
+    def __init__(self, path: str | os.PathLike[str], *, is_base: bool = False, limits: Limits | None = None) -> None:
+        self.path = Path(os.path.abspath(path))
+        super().__init__(str(self.path))
+        if not self.path.is_dir():
+            raise PathNotFoundError(self.operation, self.path, "the folder does not exist")
+        self._tree = LayerTree(self.operation, self.source, is_base=is_base, limits=limits)
+        self._host = HostRoot(self.path)
+        self._fd = -1
+        try:
+            self._tombstones = self._read_tombstones()
+        except BaseException:
+            self._host.close()
+            raise
+        self._walk = self._walk_all()
+        self._links: dict[tuple[int, int], str] = {}
+        self._number_of_links = 1
+        self._inode = 0
+        self._layout: list[_StreamAt] = []
+
+    def _advance(self) -> Entry | None:
+        self._close_file()
+        try:
+            entry = next(self._walk, None)
+        except OSError as error:
+            raise from_os_error(self.operation, self.path, error) from error
+        if entry is not None:
+            self._tree.add(entry)
+        return entry
+
+    def _walk_all(self) -> Iterator[Entry]:
+        tops = {name_key(decode_name(name)): name for name in self._names(b"")}
+        for top in ("FILES", "HIVES", "UTILITYVM"):
+            if (name := tops.get(top)) is not None:
+                encoded = top == "FILES" or _suffixed(tops, top) is not None
+                yield from self._walk_directory(name, decode_name(name), encoded, _suffixed(tops, top))
+        # Deleted from a directory that the layer does not otherwise mention.
+        for _, paths in sorted(self._tombstones.items()):
+            for tombstone in paths:
+                yield Entry(tombstone, None, place=TOMBSTONES)
+
+    def _walk_directory(self, host: bytes, name: str, encoded: bool, sidecar: bytes | None) -> Iterator[Entry]:
+        """The entry of a directory, its tombstones, and everything below it."""
+        yield self._directory_entry(host, name, sidecar)
+        for tombstone in self._tombstones.pop(path_key(name), ()):
+            yield Entry(tombstone, None, place=TOMBSTONES)
+        children = {name_key(decode_name(child)): child for child in self._names(host)}
+        for key, child in sorted(children.items(), key=lambda item: item[1]):
+            child_host = host + b"/" + child
+            child_name = f"{name}/{decode_name(child)}"
+            if key.endswith(name_key(DIRECTORY_SUFFIX)):
+                if key[: -len(DIRECTORY_SUFFIX)] not in children:
+                    raise self._bad(child_host, "a directory's metadata without the directory")
+                continue
+            if self._host.is_directory(child_host):
+                if key == _RECYCLE_BIN and path_key(name) == "FILES":
+                    continue
+                own = _suffixed(children, key)
+                yield from self._walk_directory(
+                    child_host, child_name, encoded, None if own is None else host + b"/" + own
+                )
+            else:
+                yield self._file_entry(child_host, child_name, encoded and not path_key(name).startswith("HIVES"))
+
+    def _names(self, host: bytes) -> list[bytes]:
+        return [os.fsencode(name) for name in os.listdir(self._host.directory(host))]
+
+    def _directory_entry(self, host: bytes, name: str, sidecar: bytes | None) -> Entry:
+        if sidecar is not None:
+            entry = self._file_entry(sidecar, name, True, may_link=False)
+            assert entry.info is not None
+            entry.info.attributes |= DIRECTORY
+            return entry
+        # The tops of a folder that hcsshim wrote have no file of their own: only the host's times are known.
+        stat = self._host.stat(host)
+        write = from_unix_ns(stat.st_mtime_ns)
+        return Entry(name, FileBasicInfo(DIRECTORY, write, write, write, write))
+
+    def _file_entry(self, host: bytes, name: str, encoded: bool, *, may_link: bool = True) -> Entry:
+        self._close_file()
+        self._fd = self._host.open(host)
+        stat = os.fstat(self._fd)
+        self._number_of_links, self._inode = stat.st_nlink, stat.st_ino
+        info = self._read_info(stat)
+        self._layout = []
+        if may_link and stat.st_nlink > 1:
+            inode = (stat.st_dev, stat.st_ino)
+            if (first := self._links.get(inode)) is not None:
+                if encoded:
+                    info.attributes = self._read_attributes(host)
+                return Entry(name, info, link_target=first)
+            self._links[inode] = name
+        if not encoded:
+            self._layout = [_StreamAt("", stat.st_size, 0, 0, None)]
+            return Entry(name, info, stat.st_size)
+        info.attributes = self._read_attributes(host)
+        entry = Entry(name, info)
+        try:
+            self._scan(entry)
+        except ValueError as error:
+            raise self._bad(host, str(error)) from None
+        return entry
+
+    def _read_info(self, stat: os.stat_result) -> FileBasicInfo:
+        write, access = from_unix_ns(stat.st_mtime_ns), from_unix_ns(stat.st_atime_ns)
+        with suppress(OSError, struct.error, AttributeError):
+            recorded = FileBasicInfo(0, *_TIMES.unpack(os.getxattr(self._fd, TIMES_ATTRIBUTE)))
+            # A file that was written since has another time, and that one counts.
+            if to_unix_ns(recorded.last_write_time) == stat.st_mtime_ns:
+                return recorded
+        return FileBasicInfo(0, write, access, write, write)
+
+    def _read_attributes(self, host: bytes) -> int:
+        data = os.read(self._fd, _ATTRIBUTES.size)
+        if len(data) != _ATTRIBUTES.size:
+            raise self._bad(host, "shorter than the four bytes of its attributes")
+        return int(_ATTRIBUTES.unpack(data)[0])
+
+    def _scan(self, entry: Entry) -> None:
+        """Reads the backup stream's metadata into the entry, and notes where its data lies."""
+        file = os.fdopen(self._fd, "rb", 64 << 10, closefd=False)
+        file.seek(_ATTRIBUTES.size)
+        reader = BackupStreamReader(file)
+        for header in reader:
+            at = _ATTRIBUTES.size + reader.position
+            if header.id in (StreamId.DATA, StreamId.ALTERNATE_DATA):
+                name = plain_stream_name(header) if header.id == StreamId.ALTERNATE_DATA else ""
+                sparse = bool(header.attributes & SPARSE_STREAM) and not header.size
+                self._layout.append(_StreamAt(name, header.size, header.attributes, at, [] if sparse else None))
+            elif header.id == StreamId.SPARSE_BLOCK:
+                if not self._layout or (blocks := self._layout[-1].blocks) is None:
+                    raise ValueError("a sparse block without a sparse data stream before it")
+                if header.offset < self._layout[-1].size:
+                    raise ValueError(f"sparse block at offset {header.offset} lies before the end of the last one")
+                blocks.append((header.offset, at, header.size))
+                self._layout[-1].size = header.offset + header.size
+            else:
+                if header.size > _MAX_METADATA:
+                    raise ValueError(f"metadata stream {header.id} of {header.size} bytes")
+                keep_metadata(entry, header, reader.read())
+                continue
+            # Data is not read now: the file is sought past it.
+            file.seek(at + header.size)
+            reader.skipped()
+            if os.fstat(self._fd).st_size < at + header.size:
+                raise ValueError(f"backup stream: ends inside the data stream at offset {at}")
+        entry.size = next((stream.size for stream in self._layout if not stream.name), 0)
+        if entry.has_data and not any(not stream.name for stream in self._layout):
+            self._layout.insert(0, _StreamAt("", 0, 0, 0, None))
+
+    def _open_streams(self, entry: Entry) -> Iterator[DataStream]:
+        if entry.link_target is not None:
+            return
+        for stream in self._layout:
+            yield DataStream(stream.name, stream.size, self._chunks(stream), stream.attributes)
+
+    def _chunks(self, stream: _StreamAt) -> Iterator[bytes]:
+        if stream.blocks is None:
+            yield from self._range(stream.at, stream.size)
+            return
+        position = 0
+        for offset, at, size in stream.blocks:
+            while position < offset:
+                hole = min(offset - position, _PIECE)
+                yield bytes(hole)
+                position += hole
+            yield from self._range(at, size)
+            position += size
+
+    def _range(self, at: int, size: int) -> Iterator[bytes]:
+        while size:
+            data = os.pread(self._fd, min(size, _PIECE), at)
+            if not data:
+                raise InvalidDataError(
+                    self.operation, self.path, f"a file became shorter while it was read ({size} bytes)"
+                )
+            yield data
+            at += len(data)
+            size -= len(data)
+
+    def _read_tombstones(self) -> dict[str, list[str]]:
+        """Directory key to the paths deleted in it.
+
+        Raises:
+            NotALayerError: the file is missing, or not version 1.0.
+        """
+        try:
+            data = self._host.read_bytes(TOMBSTONES.encode(), _MAX_TOMBSTONES)
+        except FileNotFoundError:
+            raise NotALayerError(self.operation, self.path, f"not a transport folder: it has no {TOMBSTONES}") from None
+        lines = data.replace(b"\r\n", b"\n").split(b"\n")
+        if lines[0] != TOMBSTONES_HEADER:
+            raise NotALayerError(
+                self.operation, self.path / TOMBSTONES, "does not start with the header of version 1.0"
+            )
+        tombstones: dict[str, list[str]] = {}
+        for number, line in enumerate(lines[1:], 2):
+            if not line:
+                continue
+            if not line.startswith(b"\\"):
+                raise InvalidDataError(
+                    self.operation, self.path / TOMBSTONES, f"line {number} does not start with a backslash"
+                )
+            try:
+                path = "Files/" + decode_name(line[1:]).replace("\\", "/")
+            except UnicodeDecodeError:
+                raise InvalidDataError(self.operation, self.path / TOMBSTONES, f"line {number} is not UTF-8") from None
+            tombstones.setdefault(path_key(path.rpartition("/")[0]), []).append(path)
+        return tombstones
+
+    def link_info(self) -> LinkInfo:
+        self._current()
+        return LinkInfo(self._number_of_links, self._inode.to_bytes(16, "little"))
+
+    def _bad(self, host: bytes, problem: str) -> InvalidDataError:
+        return InvalidDataError(self.operation, self.path / os.fsdecode(host), problem)
+
+    def _close_file(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+    def _release(self) -> None:
+        self._close_file()
+        self._host.close()
+
+
+class _StreamAt:
+    """Where a data stream lies in its host file; `blocks` are (offset, place, size) of a sparse one."""
+
+    __slots__ = ("at", "attributes", "blocks", "name", "size")
+
+    def __init__(
+        self, name: str, size: int, attributes: int, at: int, blocks: list[tuple[int, int, int]] | None
+    ) -> None:
+        self.name = name
+        self.size = size
+        self.attributes = attributes
+        self.at = at
+        self.blocks = blocks
+
+
+def _suffixed(names: dict[str, bytes], key: str) -> bytes | None:
+    return names.get(key + name_key(DIRECTORY_SUFFIX))

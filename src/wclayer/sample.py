@@ -1,0 +1,145 @@
+"""A realistic sample of a Windows base layer and a child, made on the spot: what the demo and many tests start from.
+
+They hold one of everything that a layer can hold: security descriptors, alternate streams, EAs, symbolic links,
+junctions, hard links, tombstones, a utility VM, names that are long, reserved or not ASCII. Always the same bytes.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+
+from wclayer.model import DataStream, Entry, LayerWriter
+from wclayer.win32.attributes import FileAttributes, FileBasicInfo
+from wclayer.win32.ea import ExtendedAttribute, encode_eas
+from wclayer.win32.inherit import inherit, volume_root
+from wclayer.win32.reparse import LinkTarget
+from wclayer.win32.sddl import from_sddl
+
+_BASE_TIME = 133_500_000_000_000_000
+_TRUSTED_INSTALLER = from_sddl(
+    "O:S-1-5-80-956008885-3418522649-1831038044-1853292631-2271478464"
+    "G:S-1-5-80-956008885-3418522649-1831038044-1853292631-2271478464"
+    "D:PAI(A;;FA;;;S-1-5-80-956008885-3418522649-1831038044-1853292631-2271478464)"
+    "(A;;0x1200a9;;;BA)(A;;0x1200a9;;;SY)(A;;0x1200a9;;;BU)(A;;0x1200a9;;;AC)"
+).encode()
+_ROOT = volume_root()
+_DIRECTORY = inherit(_ROOT, is_directory=True).encode()
+_FILE = inherit(_ROOT, is_directory=False).encode()
+
+_D = int(FileAttributes.DIRECTORY)
+_A = int(FileAttributes.ARCHIVE)
+_HS = int(FileAttributes.HIDDEN | FileAttributes.SYSTEM)
+_L = int(FileAttributes.REPARSE_POINT)
+
+
+class _Sample:
+    """Puts entries into a writer, each with times of its own."""
+
+    def __init__(self, writer: LayerWriter, seed: int) -> None:
+        self._writer = writer
+        self._random = random.Random(seed)
+        self._time = _BASE_TIME + seed * 10**13
+
+    def _info(self, attributes: int) -> FileBasicInfo:
+        self._time += self._random.randrange(10**6, 10**9)
+        created = self._time
+        written = created + self._random.randrange(10**7)
+        return FileBasicInfo(attributes, created, written + 3, written, written + 1)
+
+    def directory(self, name: str, attributes: int = 0, security: bytes = _DIRECTORY) -> None:
+        self._writer.put(Entry(name, self._info(_D | attributes), security=security))
+
+    def file(
+        self,
+        name: str,
+        data: bytes,
+        attributes: int = _A,
+        security: bytes = _FILE,
+        eas: bytes = b"",
+        **streams: bytes,
+    ) -> None:
+        entry = Entry(name, self._info(attributes), len(data), security, eas)
+        self._writer.put(entry, _streams(data, streams))
+
+    def link(self, name: str, target: str) -> None:
+        self._writer.put(Entry(name, self._info(_A), link_target=target))
+
+    def reparse(self, name: str, target: str, *, junction: bool, directory: bool = False) -> None:
+        attributes = _L | (_D if directory or junction else _A)
+        data = LinkTarget.from_path(target, is_mount_point=junction).encode()
+        self._writer.put(Entry(name, self._info(attributes), security=_DIRECTORY, reparse=data))
+
+    def program(self, size: int) -> bytes:
+        """Bytes that look like a program's: a header, code that repeats, data that does not."""
+        words = [self._random.randbytes(12) for _ in range(64)]
+        body = b"".join(self._random.choice(words) for _ in range(size // 16)) + self._random.randbytes(size // 4)
+        return (b"MZ\x90\0\3\0\0\0\4\0\0\0\xff\xff\0\0" + body)[:size]
+
+
+def _streams(data: bytes, streams: dict[str, bytes]) -> Iterator[DataStream]:
+    yield DataStream("", len(data), (data,))
+    for name, content in streams.items():
+        yield DataStream(name.replace("_", "."), len(content), (content,))
+
+
+def write_base(writer: LayerWriter) -> None:
+    """The sample base layer: some 150 entries, about 8 MB."""
+    make = _Sample(writer, 1)
+    make.directory("Files", security=_ROOT.encode())
+    for name in ("Program Files", "ProgramData", "Users", "Windows"):
+        make.directory(f"Files/{name}", security=_TRUSTED_INSTALLER if name == "Windows" else _DIRECTORY)
+    make.file("Files/License.txt", b"Sample license.\r\n" * 40, Zone_Identifier=b"[ZoneTransfer]\r\nZoneId=3\r\n")
+    for name in ("System32", "SysWOW64", "WinSxS", "INF", "Temp"):
+        make.directory(f"Files/Windows/{name}", security=_TRUSTED_INSTALLER)
+    for name in ("config", "drivers", "en-US"):
+        make.directory(f"Files/Windows/System32/{name}", security=_TRUSTED_INSTALLER)
+    # Hives may be empty: that is how image builders without a registry leave them.
+    for name in ("DEFAULT", "SAM", "SECURITY", "SOFTWARE", "SYSTEM"):
+        make.file(f"Files/Windows/System32/config/{name}", b"")
+    catalog = encode_eas([ExtendedAttribute(b"$KERNEL.PURGE.ESBCACHE", bytes(range(36)))])
+    for number in range(60):
+        side = f"Files/Windows/WinSxS/amd64_component-{number:02d}_31bf3856ad364e35_10.0.20348.1_none"
+        make.directory(side, security=_TRUSTED_INSTALLER)
+        library = f"{side}/component{number:02d}.dll"
+        make.file(library, make.program(16_384 + 4_096 * number), security=_TRUSTED_INSTALLER, eas=catalog)
+        make.link(f"Files/Windows/System32/component{number:02d}.dll", library)
+    # Microsoft's layers spell a parent differently now and then; Windows does not mind.
+    make.file("Files/Windows/inf/setupapi.inf", b"[Version]\r\nSignature=$WINDOWS NT$\r\n", security=_TRUSTED_INSTALLER)
+    make.file("Files/Windows/win.ini", b"; for 16-bit app support\r\n[fonts]\r\n[extensions]\r\n")
+    make.file("Files/Windows/System32/drivers/etc-hosts", b"127.0.0.1 localhost\r\n", _A | int(FileAttributes.READONLY))
+    make.directory("Files/Users/Public")
+    make.directory("Files/Users/Default", int(FileAttributes.HIDDEN))
+    make.reparse("Files/Documents and Settings", r"C:\Users", junction=True)
+    make.reparse("Files/Users/All Users", r"C:\ProgramData", junction=False, directory=True)
+    make.reparse("Files/Users/Public/readme.lnk.txt", r"..\..\License.txt", junction=False)
+    make.file("Files/Users/Public/desktop.ini", b"[.ShellClassInfo]\r\n", _A | _HS)
+    make.file("Files/Users/Public/日本語 – Ünïcödé 😀.txt", "Grüße".encode())
+    make.file("Files/Users/Public/" + "long name " * 20 + ".txt", b"200 characters")
+    make.file("Files/Users/Public/CON", b"a reserved name, legal for NTFS")
+    make.directory("UtilityVM")
+    make.directory("UtilityVM/Files")
+    path = "UtilityVM/Files"
+    for name in ("EFI", "Microsoft", "Boot"):
+        path = f"{path}/{name}"
+        make.directory(path)
+    make.file(f"{path}/BCD", make.program(8192))
+    make.file(f"{path}/bootmgfw.efi", make.program(65_536))
+
+
+def write_child(writer: LayerWriter) -> None:
+    """The sample child: an application on top of the base, one file replaced, two deleted."""
+    make = _Sample(writer, 2)
+    make.directory("Files", security=_ROOT.encode())
+    make.directory("Files/app")
+    make.file("Files/app/app.exe", make.program(250_000), Zone_Identifier=b"[ZoneTransfer]\r\nZoneId=3\r\n")
+    make.file("Files/app/settings.json", b'{"answer": 42}\n')
+    make.reparse("Files/app/data", r"C:\ProgramData\app", junction=True)
+    make.link(
+        "Files/app/component.dll",
+        "Files/Windows/WinSxS/amd64_component-00_31bf3856ad364e35_10.0.20348.1_none/component00.dll",
+    )
+    make.directory("Files/Windows", security=_TRUSTED_INSTALLER)
+    make.file("Files/Windows/win.ini", b"; for 16-bit app support\r\n[fonts]\r\n[extensions]\r\n[app]\r\nkey=value\r\n")
+    writer.remove("Files/License.txt")
+    writer.remove("Files/Users/Public/CON")

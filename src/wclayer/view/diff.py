@@ -1,0 +1,117 @@
+"""What differs between two trees: contents, attributes, times, security, and the rest of an entry."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import Enum
+
+from wclayer.view.merged import MergedTree, Node
+from wclayer.win32.names import path_key
+
+
+class Change(Enum):
+    """What happened to a name from the first tree to the second."""
+
+    ADDED = "added"
+    REMOVED = "removed"
+    CHANGED = "changed"
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One name that differs. `fields` maps what differs to its two values; it is empty for added and removed names."""
+
+    change: Change
+    path: str
+    is_directory: bool
+    size: int
+    fields: dict[str, tuple[object, object]] = field(default_factory=dict)
+
+
+_TIMES = ("creation_time", "last_write_time", "change_time", "last_access_time")
+
+
+def diff_trees(a: MergedTree, b: MergedTree, *, times: bool = True) -> Iterator[Difference]:
+    """The differences from `a` to `b`, by name; a directory that is added or removed brings everything below it.
+
+    Args:
+        times: whether the four times count. Access times alone never make a difference.
+    """
+    yield from _diff(a, a.root(), b, b.root(), times)
+
+
+def _diff(a: MergedTree, node_a: Node, b: MergedTree, node_b: Node, times: bool) -> Iterator[Difference]:
+    if _same_directory(a, node_a, b, node_b):
+        return
+    in_a = {_key(child): child for child in a.children(node_a)}
+    in_b = {_key(child): child for child in b.children(node_b)}
+    for key in sorted(in_a.keys() | in_b.keys()):
+        child_a, child_b = in_a.get(key), in_b.get(key)
+        if child_b is None:
+            assert child_a is not None
+            yield from _whole(a, child_a, Change.REMOVED)
+        elif child_a is None:
+            yield from _whole(b, child_b, Change.ADDED)
+        elif child_a.is_directory != child_b.is_directory:
+            yield from _whole(a, child_a, Change.REMOVED)
+            yield from _whole(b, child_b, Change.ADDED)
+        else:
+            fields = _compare(a, child_a, b, child_b, times)
+            if fields:
+                yield Difference(Change.CHANGED, child_b.path, child_b.is_directory, child_b.row.size, fields)
+            if child_a.is_directory:
+                yield from _diff(a, child_a, b, child_b, times)
+
+
+def _key(node: Node) -> str:
+    return path_key(node.path.rpartition("/")[2])
+
+
+def _same_directory(a: MergedTree, node_a: Node, b: MergedTree, node_b: Node) -> bool:
+    """Whether both are made of the same directories of the same layers, so that nothing below can differ."""
+
+    def parts(tree: MergedTree, node: Node) -> list[tuple[str, int]]:
+        return [(str(tree.layers[index].path), entry_id) for index, entry_id in sorted(node.merged.items())]
+
+    if not node_a.path or a.has_tombstones_below(node_a) or b.has_tombstones_below(node_b):
+        return False
+    return parts(a, node_a) == parts(b, node_b)
+
+
+def _whole(tree: MergedTree, node: Node, change: Change) -> Iterator[Difference]:
+    yield Difference(change, node.path, node.is_directory, node.row.size)
+    if node.is_directory:
+        for child in tree.walk(node):
+            yield Difference(change, child.path, child.is_directory, child.row.size)
+
+
+def _compare(a: MergedTree, node_a: Node, b: MergedTree, node_b: Node, times: bool) -> dict[str, tuple[object, object]]:
+    row_a, row_b = node_a.row, node_b.row
+    if row_a.id == row_b.id and a.layers[node_a.layer].path == b.layers[node_b.layer].path:
+        return {}
+    fields: dict[str, tuple[object, object]] = {}
+
+    def note(name: str, value_a: object, value_b: object) -> None:
+        if value_a != value_b:
+            fields[name] = (value_a, value_b)
+
+    note("size", row_a.size, row_b.size)
+    note("content", _hex(row_a.sha256), _hex(row_b.sha256))
+    note("attributes", row_a.attributes, row_b.attributes)
+    if times:
+        for name in _TIMES:
+            note(name, getattr(row_a, name), getattr(row_b, name))
+    note("security", _hex(a.layers[node_a.layer].security(row_a)), _hex(b.layers[node_b.layer].security(row_b)))
+    note("reparse", _hex(row_a.reparse), _hex(row_b.reparse))
+    note("eas", _hex(row_a.eas), _hex(row_b.eas))
+    streams_a = {path_key(name): (size, _hex(sha256)) for name, size, sha256 in a.stream_digests(node_a)}
+    streams_b = {path_key(name): (size, _hex(sha256)) for name, size, sha256 in b.stream_digests(node_b)}
+    note("streams", streams_a, streams_b)
+    if fields.keys() == {"last_access_time"}:
+        return {}
+    return fields
+
+
+def _hex(value: bytes | None) -> str | None:
+    return None if value is None else value.hex()
