@@ -34,6 +34,24 @@ class HostRoot:
         self._fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._open: OrderedDict[bytes, int] = OrderedDict()
 
+    @property
+    def fd(self) -> int:
+        """The root's own descriptor."""
+        return self._fd
+
+    @property
+    def distinguishes_case(self) -> bool:
+        """Whether two names that differ only in case are two names here."""
+        probe = b"wclayer~case"
+        self.write_bytes(probe, b"")
+        try:
+            self.stat(probe.upper())
+        except FileNotFoundError:
+            return True
+        finally:
+            self.remove(probe)
+        return False
+
     def directory(self, path: bytes) -> int:
         """A descriptor of the directory `path`; it belongs to this object."""
         if not path:

@@ -28,6 +28,8 @@ class Stage(Protocol):
 
     path: Path
     database: Path
+    lock: int
+    """The descriptor by which the builder holds the place; -1 if there is no need."""
 
     def commit(self) -> None: ...
     def discard(self) -> None: ...
@@ -47,7 +49,7 @@ class StagedDirectory:
             raise PathNotFoundError(operation, target, f"the folder {parent} does not exist")
         remove_leftovers(parent)
         self._check_free()
-        self.path, self._lock = _make_locked(parent, target.name)
+        self.path, self.lock = _make_locked(parent, target.name)
         self.database = self.path / DATABASE
 
     def commit(self) -> None:
@@ -66,7 +68,7 @@ class StagedDirectory:
 
     def discard(self) -> None:
         """Removes the directory."""
-        if self._lock >= 0:
+        if self.lock >= 0:
             remove_tree(self.path)
             self._release()
 
@@ -82,13 +84,15 @@ class StagedDirectory:
             raise AlreadyExistsError(self._operation, self.target, "already exists")
 
     def _release(self) -> None:
-        os.close(self._lock)
-        self._lock = -1
+        os.close(self.lock)
+        self.lock = -1
 
 
 class StagedDatabase:
     """A database that appears in an existing folder, by `commit`, and makes it a layer; what an interrupted build
     left there is removed by the next one."""
+
+    lock = -1
 
     def __init__(self, folder: Path) -> None:
         self.path = folder

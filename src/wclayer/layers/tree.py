@@ -14,12 +14,14 @@ from enum import IntEnum
 
 from wclayer.errors import InvalidDataError, LimitExceededError
 from wclayer.model import Entry, Limits
+from wclayer.win32.attributes import DIRECTORY
 from wclayer.win32.names import illegal_reason, path_key, utf16_length
 
 ROOTS = ("Files", "Hives", "UtilityVM", "UtilityVM/Files")
 """The directories that are there whether or not a layer has entries for them."""
 _ROOT_KEYS = frozenset(path_key(root) for root in ROOTS)
 _LINK_ROOTS = ("FILES/", "UTILITYVM/FILES/")
+_LAST = re.compile(r'[^"*/:<>?\\|\x00-\x1f]{1,127}\Z')
 # One pass over the usual path: a known root, then components free of NTFS's illegal characters.
 _PATH = re.compile(r'(?:FILES|HIVES|UTILITYVM(?=/FILES(?:/|\Z)|\Z))(?:/[^"*/:<>?\\|\x00-\x1f]{1,255})*\Z')
 _DOTS = (".", "..")
@@ -55,17 +57,20 @@ class _KindTable:
             index = (index + 1) & mask
         return 0
 
-    def set(self, digest: int, kind: int) -> None:
+    def insert(self, digest: int, kind: int) -> int:
+        """Sets the kind of a digest that has none; gives the kind of one that has, and leaves it."""
         slots, mask = self._slots, self._mask
         digest &= 0xFFFF_FFFF_FFFF_FFFC
         index = (digest >> 2) & mask
-        while (slot := slots[index]) and slot & ~3 != digest:
+        while slot := slots[index]:
+            if slot & ~3 == digest:
+                return slot & 3
             index = (index + 1) & mask
-        if not slot:
-            self._used += 1
         slots[index] = digest | kind
-        if self._used * 3 > len(slots) * 2:
+        self._used += 1
+        if self._used * 3 > mask * 2:
             self._grow()
+        return 0
 
     def _grow(self) -> None:
         old = self._slots
@@ -105,8 +110,6 @@ class LayerTree:
         self._kinds = _KindTable()
         self._parent_key = ""
         self._count = 0
-        for root in _ROOT_KEYS:
-            self._kinds.set(hash((root, "implicit")), Kind.DIRECTORY)
 
     def add(self, entry: Entry) -> str:
         """Checks an entry and remembers it; gives its path key.
@@ -120,32 +123,27 @@ class LayerTree:
         self._count += 1
         if self._count > self._limits.entries:
             raise LimitExceededError(self._operation, self._source, f"more than {self._limits.entries} entries")
-        if _PATH.match(key) is None or not key.isascii() or len(key) > 255:
-            self._check_path(entry, name)
         parent_key, _, last = key.rpartition("/")
+        if parent_key != self._parent_key or _LAST.match(last) is None or len(name) > self._limits.path_length >> 1:
+            if _PATH.match(key) is None or not key.isascii() or len(key) > 255:
+                self._check_path(entry, name)
+            if entry.info is not None:
+                self._check_parent(entry, parent_key)
+                self._parent_key = parent_key
         if last in _DOTS:
             self._fail(entry, f"name {last!r} in a path")
         if entry.info is None:
             self._add_tombstone(entry, key)
             return key
-        if parent_key != self._parent_key:
-            self._check_parent(entry, parent_key)
-            self._parent_key = parent_key
-        digest = hash(key)
-        if self._kinds.get(digest):
-            self._fail(entry, "duplicate: the name, or one that differs only in case, was there before")
+        kind = Kind.FILE
         if entry.link_target is not None:
             self._check_target(entry)
-            kind = Kind.FILE
-        elif not entry.info.is_directory:
-            kind = Kind.FILE
-            if key in _ROOT_KEYS:
-                self._fail(entry, "must be a directory")
-        else:
-            kind = Kind.LINK if _is_surrogate(entry.reparse) else Kind.DIRECTORY
-            if kind is Kind.LINK and key in _ROOT_KEYS:
-                self._fail(entry, "must not be a link")
-        self._kinds.set(digest, kind)
+        elif entry.info.attributes & DIRECTORY:
+            kind = Kind.DIRECTORY if entry.reparse is None or not _is_surrogate(entry.reparse) else Kind.LINK
+        if key in _ROOT_KEYS and kind is not Kind.DIRECTORY:
+            self._fail(entry, "must be a directory")
+        if self._kinds.insert(hash(key), kind):
+            self._fail(entry, "duplicate: the name, or one that differs only in case, was there before")
         return key
 
     def kind(self, key: str) -> Kind:
@@ -208,10 +206,8 @@ class LayerTree:
             self._fail(entry, "tombstone in a base layer")
         if not key.startswith(_LINK_ROOTS):
             self._fail(entry, "tombstone outside Files and UtilityVM/Files")
-        digest = hash((key, "tombstone"))
-        if self._kinds.get(digest):
+        if self._kinds.insert(hash((key, "tombstone")), Kind.FILE):
             self._fail(entry, "duplicate tombstone")
-        self._kinds.set(digest, Kind.FILE)
 
     def _fail(self, entry: Entry, problem: str) -> None:
         raise InvalidDataError(self._operation, self._source, _at(entry, problem))
@@ -222,6 +218,6 @@ def _at(entry: Entry, problem: str) -> str:
     return f"{what} {entry.name[:300]!r}{f' ({entry.place})' if entry.place else ''}: {problem}"
 
 
-def _is_surrogate(reparse: bytes | None) -> bool:
+def _is_surrogate(reparse: bytes) -> bool:
     """Whether the reparse tag stands for another file (bit 29, [MS-FSCC] 2.1.2): a path through it leads elsewhere."""
-    return reparse is not None and len(reparse) >= 4 and bool(reparse[3] & 0x20)
+    return len(reparse) >= 4 and bool(reparse[3] & 0x20)

@@ -7,8 +7,9 @@ Accepts ustar, PAX (local and global records) and the GNU long-name members and 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
 
 from wclayer.formats.tar import structs
 from wclayer.formats.tar.structs import BLOCK
@@ -94,13 +95,27 @@ class ByteSource:
         return memoryview(self._chunk)[pos : self._pos]
 
 
-class TarStream:
+class _Sized(Protocol):
+    size: int
+
+
+T = TypeVar("T", bound=_Sized)
+Recognise = Callable[[bytes, bytes, bytes, int], T | None]
+
+
+class TarStream(Generic[T]):
     """A tar archive as it arrives.
 
-    `max_header` bounds the bytes of one PAX block or GNU long name.
+    `max_header` bounds the bytes of one PAX block or GNU long name. `recognise` sees the ordinary member (a PAX header
+    block, its records with their padding, the member's own block, the offset) before it is taken apart, and may give
+    something of its own in place of a `TarMember`; it must then have checked all of it, checksums included. Its
+    `size` says how much data follows.
     """
 
-    def __init__(self, chunks: Iterator[bytes], *, max_header: int = 1 << 20) -> None:
+    def __init__(
+        self, chunks: Iterator[bytes], *, max_header: int = 1 << 20, recognise: Recognise[T] | None = None
+    ) -> None:
+        self._recognise = recognise
         self._source = ByteSource(chunks)
         self._max_header = max_header
         self._global: dict[bytes, bytes] = {}
@@ -113,7 +128,7 @@ class TarStream:
     def offset(self) -> int:
         return self._source.offset
 
-    def next(self) -> TarMember | None:
+    def next(self) -> TarMember | T | None:
         """The next member, or None at the end-of-archive blocks.
 
         Raises:
@@ -131,6 +146,12 @@ class TarStream:
             if len(rest) != rest_size + BLOCK:
                 raise TarFormatError(offset, "archive ends inside a PAX header")
             block2 = rest[rest_size:]
+            if self._recognise is not None and not self._padding and not self._global:
+                found = self._recognise(block, rest[:rest_size], block2, offset)
+                if found is not None:
+                    self._left = size = found.size
+                    self._pad = -size % BLOCK
+                    return found
             if block2[structs.TYPEFLAG] in _PLAIN_TYPES:
                 pax = parse_pax(rest[:size], offset + BLOCK)
                 return self._member(block2, pax, None, None, block + rest, offset)
@@ -282,14 +303,15 @@ class TarStream:
         return b"".join(pieces) + bytes(zeros)
 
     def _finish_data(self) -> None:
-        for _ in self.data():
-            pass
+        if self._left:
+            for _ in self.data():
+                pass
         if self._pad:
             pad = self._source.take(self._pad)
             if len(pad) != self._pad:
                 raise TarFormatError(self._source.offset, "archive ends inside the padding", self._current)
             # Padding is zero by every writer; anything else is part of the next header's bytes.
-            if pad.count(0) != len(pad):
+            if pad != structs.ZERO_BLOCK[: self._pad]:
                 self._padding = pad
             self._pad = 0
 

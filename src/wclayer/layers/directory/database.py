@@ -136,6 +136,8 @@ def create(path: Path) -> sqlite3.Connection:
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     connection.execute(f"PRAGMA user_version = {VERSION}")
     connection.executescript(SCHEMA)
+    connection.execute("PRAGMA temp_store = FILE")
+    connection.execute("CREATE TEMP TABLE links (source BLOB, target BLOB)")
     connection.execute("BEGIN")
     return connection
 

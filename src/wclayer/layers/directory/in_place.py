@@ -24,6 +24,9 @@ class InPlaceLayerWriter(DirectoryLayerWriter):
     def _stage(self, place: Path) -> Stage:
         return StagedDatabase(place)
 
+    def _may_pool(self) -> bool:
+        return False
+
     def _make_directory(self, host_path: bytes) -> None:
         if not os.path.isdir(os.path.join(os.fsencode(self._staged.path), host_path)):
             super()._make_directory(host_path)

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import sqlite3
+import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -16,6 +17,7 @@ from wclayer.layers.base import LayerWriterBase
 from wclayer.layers.directory import database
 from wclayer.layers.directory.chain import resolve_chain
 from wclayer.layers.directory.database import EntryRow, Origin, from_column, to_column
+from wclayer.layers.directory.file_pool import FilePool
 from wclayer.layers.directory.layer import CHAIN_FILE, LayerDirectory
 from wclayer.layers.host import MAX_HOST_NAME_BYTES, HostRoot
 from wclayer.layers.staging import Stage, StagedDirectory
@@ -28,6 +30,9 @@ from wclayer.win32.names import encode_name, name_key, path_key
 
 _BATCH = 1000
 _STREAM_PIECE = 1 << 20
+_SMALL_FILE = 128 << 10
+_POOL_AFTER = 500
+"""So many small files, and worker processes are worth their start."""
 _KNOWN_DIRECTORIES = 16_384
 _EMPTY_SHA256 = hashlib.sha256().digest()
 _SPARSE_FILE = int(FileAttributes.SPARSE_FILE)
@@ -56,7 +61,7 @@ class _Current:
     """What is known of the entry being written, besides the entry itself."""
 
     __slots__ = (
-        "buffer", "has_data", "host_name", "id", "is_link", "key", "name", "open_stream", "parent",
+        "buffer", "has_data", "host_name", "id", "is_link", "key", "name", "open_stream", "parent", "pooled", "pooled_data",
         "replaces_directory", "row", "sequence", "sha256", "size", "spelling", "stream", "stream_hash", "stream_size",
         "streams", "substitute",
     )  # fmt: skip
@@ -77,6 +82,8 @@ class _Current:
         self.key = key
         self.spelling = spelling
         self.substitute: str | None = None
+        self.pooled: bytes | None = None
+        self.pooled_data = b""
         self.has_data = False
         self.is_link = False
         self.replaces_directory = False
@@ -141,6 +148,8 @@ class DirectoryLayerWriter(LayerWriterBase):
         self._has_clone = False
         self._entry = Entry("", None)
         self._fd = -1
+        self._small_files = 0
+        self._pool: FilePool | None = None
         self._current = _Current()
 
     def record(self, key: str, value: str | int | bytes | None) -> None:
@@ -181,7 +190,10 @@ class DirectoryLayerWriter(LayerWriterBase):
             host_path = self._make(parent_host, host_path, self._make_directory)
             self._remember(key, (entry_id, path, host_path))
         else:
-            self._make(parent_host, host_path, self._make_file)
+            if entry.size > _SMALL_FILE or not self._takes_small_file(current.host_name):
+                self._make(parent_host, host_path, self._make_file)
+            else:
+                current.pooled = parent_host
             current.has_data = entry.has_data
             current.sha256 = hashlib.sha256() if entry.size else None
             current.size = 0
@@ -226,6 +238,9 @@ class DirectoryLayerWriter(LayerWriterBase):
     def _store(self, chunk: bytes | memoryview) -> None:
         """Appends to the entry's host file."""
         size = len(chunk)
+        if self._current.pooled is not None:
+            self._current.pooled_data += chunk
+            return
         if self._entry.info is not None and self._entry.info.attributes & _SPARSE_FILE and not any(chunk):
             end = os.lseek(self._fd, size, os.SEEK_CUR)
             os.ftruncate(self._fd, end)
@@ -262,7 +277,11 @@ class DirectoryLayerWriter(LayerWriterBase):
             return
         info = entry.info
         assert info is not None
-        if self._fd >= 0:
+        if current.pooled is not None:
+            assert self._pool is not None
+            times = (to_unix_ns(info.last_access_time), to_unix_ns(info.last_write_time))
+            self._pool.make(current.pooled, current.host_name, current.pooled_data, *times)
+        elif self._fd >= 0:
             self._set_times(info)
             os.close(self._fd)
             self._fd = -1
@@ -364,6 +383,21 @@ class DirectoryLayerWriter(LayerWriterBase):
     def _make_file(self, host_path: bytes) -> None:
         self._fd = self._host.create(host_path)
 
+    def _takes_small_file(self, host_name: bytes) -> bool:
+        """Whether the pool makes this small file; it starts when there have been enough of them."""
+        self._small_files += 1
+        if self._small_files == _POOL_AFTER and self._may_pool():
+            self._pool = FilePool(self._host.fd, self._staged.lock)
+        return (
+            self._pool is not None
+            and len(host_name) <= MAX_HOST_NAME_BYTES
+            and not host_name.startswith(_SUBSTITUTE)
+        )
+
+    def _may_pool(self) -> bool:
+        # Where names can clash on the host, making a file must be able to fall back to a substitute name.
+        return sys.platform == "linux" and self._host.distinguishes_case
+
     def _set_times(self, info: FileBasicInfo) -> None:
         # Only for people who look at the files: layer.db has the exact times.
         with suppress(OverflowError, OSError):
@@ -385,7 +419,11 @@ class DirectoryLayerWriter(LayerWriterBase):
                     f"entry {entry.name!r}: hard link to {entry.link_target!r}, which is not there",
                 )
             source = target_parent + b"/" + _host_name(target)
-            self._make(parent_host, host_path, lambda path: self._link_or_copy(self._host, source, path))
+            if self._pool is None:
+                self._make(parent_host, host_path, lambda path: self._link_or_copy(self._host, source, path))
+            else:
+                # The target may be on its way through the pool: the link is made when all files are.
+                self._make(parent_host, host_path, lambda path: self._postpone_link(source, path))
             current.row = self._row(
                 entry, entry.info, target.security, target.size, target.sha256, target.eas, target.reparse,
                 target.link or target.id,
@@ -403,6 +441,13 @@ class DirectoryLayerWriter(LayerWriterBase):
                 )  # fmt: skip
                 return
         raise AssertionError("the tree has checked that the target is there")
+
+    def _postpone_link(self, source: bytes, target: bytes) -> None:
+        self._database.execute("INSERT INTO temp.links VALUES (?, ?)", (source, target))
+
+    def _make_postponed_links(self) -> None:
+        for source, target in self._database.execute("SELECT source, target FROM temp.links ORDER BY rowid"):
+            self._link_or_copy(self._host, source, target)
 
     def _link_or_copy(self, root: HostRoot, source: bytes, target: bytes) -> None:
         try:
@@ -629,6 +674,10 @@ class DirectoryLayerWriter(LayerWriterBase):
         for root in ("FILES", "HIVES"):
             self._directory(root)
         self._flush()
+        if self._pool is not None:
+            self._pool.finish()
+            self._pool = None
+            self._make_postponed_links()
         for path, backup in BCD_BACKUPS.items():
             row = self._locate(path_key(path))
             if row is not None:
@@ -666,6 +715,8 @@ class DirectoryLayerWriter(LayerWriterBase):
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+        if self._pool is not None:
+            self._pool.abort()
         with suppress(sqlite3.Error):
             self._database.close()
         self._close_parents()

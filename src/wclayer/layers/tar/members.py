@@ -151,7 +151,7 @@ def _encode_eas(data: bytes, records: dict[bytes, bytes]) -> None:
 
 def _eas_from_records(records: dict[bytes, bytes]) -> bytes:
     found = sorted(key for key in records if key.startswith(EA_PREFIX))
-    return encode_eas(ExtendedAttribute(key[len(EA_PREFIX) :], _b64(records[key])) for key in found)
+    return encode_eas(ExtendedAttribute(key[len(EA_PREFIX) :], decode_base64(records[key])) for key in found)
 
 
 def whiteout_name(name: bytes) -> bytes | None:
@@ -203,9 +203,9 @@ def decode_entry(member: TarMember) -> Entry:
 
 def _decode_rare(entry: Entry, pax: dict[bytes, bytes]) -> None:
     if (reparse := pax.get(REPARSE)) is not None:
-        entry.reparse = _b64(reparse)
+        entry.reparse = decode_base64(reparse)
     if (eas := pax.get(EA_LIST)) is not None:
-        entry.eas = _b64(eas)
+        entry.eas = decode_base64(eas)
     elif any(key.startswith(EA_PREFIX) for key in pax):
         entry.eas = _eas_from_records(pax)
     extras = []
@@ -214,7 +214,7 @@ def _decode_rare(entry: Entry, pax: dict[bytes, bytes]) -> None:
             index, stream_id, attributes = map(int, key[len(EXTRA_PREFIX) :].split(b"."))
             name, _, data = value.partition(b":")
             extras.append(
-                (index, ExtraStream(stream_id, attributes, _b64(name).decode("utf-8", "surrogatepass"), _b64(data)))
+                (index, ExtraStream(stream_id, attributes, decode_base64(name).decode("utf-8", "surrogatepass"), decode_base64(data)))
             )
     if extras:
         entry.extra = tuple(extra for _, extra in sorted(extras, key=lambda pair: pair[0]))
@@ -249,7 +249,12 @@ def _filetime(value: bytes) -> int:
     return filetime.from_decimal_seconds(value.decode("ascii", "replace"))
 
 
-def _b64(value: bytes) -> bytes:
+def decode_base64(value: bytes) -> bytes:
+    """Strict base64.
+
+    Raises:
+        ValueError: anything else.
+    """
     try:
         return binascii.a2b_base64(value, strict_mode=True) if value else b""
     except binascii.Error as error:
@@ -257,7 +262,7 @@ def _b64(value: bytes) -> bytes:
 
 
 # A layer has a few hundred distinct descriptors for all of its files.
-_cached_unb64 = lru_cache(maxsize=4096)(_b64)
+_cached_unb64 = lru_cache(maxsize=4096)(decode_base64)
 _cached_b64 = lru_cache(maxsize=4096)(b64encode)
 
 

@@ -13,9 +13,10 @@ from wclayer.formats.tar.reader import HeaderTooLargeError, TarFormatError, TarM
 from wclayer.layers.base import LayerReaderBase
 from wclayer.layers.tar.form import encode_form
 from wclayer.layers.tar.members import decode_entry, encode_entry, encode_stream
+from wclayer.layers.tar.ordinary import OrdinaryMembers
 from wclayer.layers.tree import Kind, LayerTree
 from wclayer.model import DataStream, Entry, Limits
-from wclayer.win32.names import decode_name, name_key, stream_illegal_reason
+from wclayer.win32.names import decode_name, name_key, path_key, stream_illegal_reason
 
 _READ_AT_ONCE = 256 << 10
 
@@ -50,12 +51,12 @@ class TarLayerReader(LayerReaderBase):
         limits = limits or Limits()
         self._limits = limits
         self._input = HashedInput(raw, max_size=limits.total_size, max_ratio=limits.ratio)
-        self._tar = TarStream(self._input, max_header=limits.pax_size)
+        self._tar = TarStream(self._input, max_header=limits.pax_size, recognise=OrdinaryMembers())
         self._tree = LayerTree(
             self.operation, self.source, is_base=is_base, find_in_parents=find_in_parents, limits=limits
         )
         self._keep_form = keep_form
-        self._peeked: TarMember | None = None
+        self._peeked: TarMember | Entry | None = None
         self._ended = False
         self._member_name = b""
         self._stream_names: set[str] = set()
@@ -101,13 +102,19 @@ class TarLayerReader(LayerReaderBase):
             self.trailer_form = encode_form(trailer, structs.TRAILER) or b""
 
     def _advance(self) -> Entry | None:
-        if self._entry is not None:
+        if self._peeked is None and self._entry is not None:
             for _ in self.streams():
                 pass
         member = self._next_member()
         self._peeked = None
         if member is None:
             return None
+        if self._stream_names:
+            self._stream_names = set()
+        if isinstance(member, Entry):
+            self._tree.add(member)
+            self._member_name = b""
+            return member
         try:
             entry = decode_entry(member)
             if self._keep_form:
@@ -116,14 +123,15 @@ class TarLayerReader(LayerReaderBase):
             self._reject(member, str(error))
         self._tree.add(entry)
         self._member_name = member.name
-        if self._stream_names:
-            self._stream_names = set()
         return entry
 
     def _open_streams(self, entry: Entry) -> Iterator[DataStream]:
         if entry.has_data:
             yield DataStream("", entry.size, self._chunks(entry.size))
-        while (member := self._next_member()) is not None and (name := self._stream_of_current(member)) is not None:
+        while isinstance(member := self._next_member(), TarMember):
+            name = self._stream_of_current(entry, member)
+            if name is None:
+                return
             self._peeked = None
             stream = DataStream(name, member.size, self._chunks(member.size))
             if self._keep_form:
@@ -139,12 +147,12 @@ class TarLayerReader(LayerReaderBase):
         except (TarFormatError, CompressedDataError, OSError) as error:
             self._fail(error)
 
-    def _stream_of_current(self, member: TarMember) -> str | None:
+    def _stream_of_current(self, entry: Entry, member: TarMember) -> str | None:
         """The name of the alternate stream of the current entry that a member carries, or None."""
         if 0x3A not in member.name or member.type != structs.REGULAR:
             return None
         owner, _, raw_name = member.name.partition(b":")
-        if owner != self._member_name and name_key(decode_name(owner)) != name_key(decode_name(self._member_name)):
+        if owner != self._member_name and path_key(decode_name(owner)) != path_key(entry.name):
             return None
         name = decode_name(raw_name)
         if reason := stream_illegal_reason(name):
@@ -154,7 +162,7 @@ class TarLayerReader(LayerReaderBase):
         self._stream_names.add(name_key(name))
         return name
 
-    def _next_member(self) -> TarMember | None:
+    def _next_member(self) -> TarMember | Entry | None:
         if self._peeked is None and not self._ended:
             try:
                 self._peeked = self._tar.next()

@@ -1,0 +1,74 @@
+"""The program of a worker process: makes small files as its pipe tells it. Imports nothing of the package.
+
+It is run by `file_pool`, with the descriptor of the layer's root directory as its argument. Records on standard input, integers
+little-endian: a directory to work in, `D`, length (uint32), path relative to the root; a file, `F`, length of its name
+(uint32), length of its data (uint32), access and modification time in nanoseconds (int64), name, data. At the end of
+its input it answers with one byte, zero; at an error with the byte one and the error's number (int32), and ends.
+"""
+
+import os
+import signal
+import struct
+import sys
+
+FILE = struct.Struct("<cIIqq")
+DIRECTORY = struct.Struct("<cI")
+ERROR = struct.Struct("<Bi")
+_DIRECTORY_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_CREATE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+def enter(root: int, path: bytes) -> int:
+    """A descriptor of a directory below the root, opened component by component."""
+    fd = os.dup(root)
+    for part in path.split(b"/"):
+        below = os.open(part, _DIRECTORY_FLAGS, dir_fd=fd)
+        os.close(fd)
+        fd = below
+    return fd
+
+
+def make(directory: int, name: bytes, data: bytes, access: int, modify: int) -> None:
+    """One file."""
+    fd = os.open(name, _CREATE_FLAGS, 0o644, dir_fd=directory)
+    try:
+        written = os.write(fd, data) if data else 0
+        while written < len(data):
+            written += os.write(fd, data[written:])
+        try:
+            os.utime(fd, ns=(access, modify))
+        except (OSError, OverflowError):
+            # The host cannot hold the time; layer.db has it.
+            pass
+    finally:
+        os.close(fd)
+
+
+def main() -> None:
+    """Works until the input ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    read = sys.stdin.buffer.read
+    root = int(sys.argv[1])
+    directory = -1
+    try:
+        while kind := read(1):
+            if kind == b"F":
+                _, name_length, size, access, modify = FILE.unpack(kind + read(FILE.size - 1))
+                name = read(name_length)
+                data = read(size)
+                if len(data) != size:
+                    return
+                make(directory, name, data, access, modify)
+            else:
+                _, length = DIRECTORY.unpack(kind + read(DIRECTORY.size - 1))
+                if directory >= 0:
+                    os.close(directory)
+                directory = enter(root, read(length))
+    except OSError as error:
+        os.write(1, ERROR.pack(1, error.errno or 0))
+        return
+    os.write(1, b"\0")
+
+
+if __name__ == "__main__":
+    main()
