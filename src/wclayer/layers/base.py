@@ -179,6 +179,10 @@ class LayerWriterBase(ABC):
         self._pending: _PendingEntry | None = None
         self._state = "open"
 
+    def share_tree(self, tree: LayerTree) -> None:
+        """Lets the reader's tree check the names of both sides: what it has checked is not checked again."""
+        self._tree = tree
+
     @abstractmethod
     def _begin(self, entry: Entry, key: str) -> None:
         """An entry starts; its path key is `key`. Tombstones and links come here too."""

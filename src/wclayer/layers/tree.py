@@ -110,6 +110,8 @@ class LayerTree:
         self._kinds = _KindTable()
         self._parent_key = ""
         self._count = 0
+        self._last_entry: Entry | None = None
+        self._last_key = ""
 
     def add(self, entry: Entry) -> str:
         """Checks an entry and remembers it; gives its path key.
@@ -118,6 +120,9 @@ class LayerTree:
             InvalidDataError: it breaks a rule; the message names it and its place.
             LimitExceededError: too many entries, or too long a path.
         """
+        if entry is self._last_entry:
+            # A reader and a writer that share a tree both hand it over.
+            return self._last_key
         name = entry.name
         key = path_key(name)
         self._count += 1
@@ -134,6 +139,7 @@ class LayerTree:
             self._fail(entry, f"name {last!r} in a path")
         if entry.info is None:
             self._add_tombstone(entry, key)
+            self._last_entry, self._last_key = entry, key
             return key
         kind = Kind.FILE
         if entry.link_target is not None:
@@ -144,6 +150,7 @@ class LayerTree:
             self._fail(entry, "must be a directory")
         if self._kinds.insert(hash(key), kind):
             self._fail(entry, "duplicate: the name, or one that differs only in case, was there before")
+        self._last_entry, self._last_key = entry, key
         return key
 
     def kind(self, key: str) -> Kind:

@@ -68,6 +68,7 @@ def import_layer_from_tar(
             keep_form=True,
         ) as reader,
     ):
+        writer.share_tree(reader.tree)
         done = copy_layer(reader, writer, progress=progress, cancelled=cancelled)
         reader.finish()
         result = ImportResult(

@@ -140,7 +140,7 @@ class TarStream(Generic[T]):
         block = source.take(BLOCK)
         # The common form by far: one PAX header, its records, the member's own header.
         if len(block) == BLOCK and block[structs.TYPEFLAG] == structs.PAX:
-            size = self._extended_size(block, offset)
+            size = self._extended_size(block, offset, checked=False)
             rest_size = size + structs.padding(size)
             rest = source.take(rest_size + BLOCK)
             if len(rest) != rest_size + BLOCK:
@@ -152,6 +152,7 @@ class TarStream(Generic[T]):
                     self._left = size = found.size
                     self._pad = -size % BLOCK
                     return found
+            self._check_sum(block, offset)
             if block2[structs.TYPEFLAG] in _PLAIN_TYPES:
                 pax = parse_pax(rest[:size], offset + BLOCK)
                 return self._member(block2, pax, None, None, block + rest, offset)
@@ -315,8 +316,9 @@ class TarStream(Generic[T]):
                 self._padding = pad
             self._pad = 0
 
-    def _extended_size(self, block: bytes, offset: int) -> int:
-        self._check_sum(block, offset)
+    def _extended_size(self, block: bytes, offset: int, *, checked: bool = True) -> int:
+        if checked:
+            self._check_sum(block, offset)
         size = parse_number(block[structs.SIZE], offset, "size of an extension header")
         if size > self._max_header:
             raise HeaderTooLargeError(offset, f"extension header of {size} bytes is larger than {self._max_header}")

@@ -31,7 +31,6 @@ CREATE TABLE entries (
     parent INTEGER NOT NULL,
     name NOT NULL,
     key NOT NULL,
-    origin INTEGER NOT NULL,
     attributes INTEGER NOT NULL,
     creation_time INTEGER NOT NULL,
     last_access_time INTEGER NOT NULL,
@@ -40,13 +39,14 @@ CREATE TABLE entries (
     security INTEGER,
     size INTEGER NOT NULL,
     sha256 BLOB,
+    origin INTEGER NOT NULL DEFAULT 0,
+    streams INTEGER NOT NULL DEFAULT 0,
     eas BLOB,
     reparse BLOB,
     link INTEGER,
     link_target,
     spelling,
     host_name TEXT,
-    streams INTEGER NOT NULL,
     form BLOB
 );
 CREATE UNIQUE INDEX entries_by_name ON entries (parent, key);
@@ -86,7 +86,6 @@ class EntryRow(NamedTuple):
     parent: int
     name: str | bytes
     key: str | bytes
-    origin: int
     attributes: int
     creation_time: int
     last_access_time: int
@@ -95,17 +94,25 @@ class EntryRow(NamedTuple):
     security: int | None
     size: int
     sha256: bytes | None
-    eas: bytes | None
-    reparse: bytes | None
-    link: int | None
-    link_target: str | bytes | None
-    spelling: str | bytes | None
-    host_name: str | None
-    streams: int
-    form: bytes | None
+    origin: int = 0
+    streams: int = 0
+    eas: bytes | None = None
+    reparse: bytes | None = None
+    link: int | None = None
+    link_target: str | bytes | None = None
+    spelling: str | bytes | None = None
+    host_name: str | None = None
+    form: bytes | None = None
 
 
 INSERT_ENTRY = f"INSERT INTO entries VALUES ({','.join('?' * len(EntryRow._fields))})"
+
+_ORDINARY = EntryRow._fields[: EntryRow._fields.index("origin")]
+INSERT_ORDINARY_ENTRY = f"INSERT INTO entries ({','.join(_ORDINARY)}) VALUES ({','.join('?' * len(_ORDINARY))})"
+"""For the rows of plain files: the columns before `origin`, the others having their defaults."""
+OrdinaryRow = tuple[
+    int, int, str | bytes, str | bytes, int, int, int, int, int, int | None, int, bytes | None
+]  # fmt: skip
 
 
 def to_column(name: str) -> str | bytes:

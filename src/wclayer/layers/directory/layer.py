@@ -109,10 +109,7 @@ class LayerDirectory:
 
     def root(self) -> EntryRow:
         """The row that stands for the layer's root directory; it is not an entry of the layer."""
-        return EntryRow(
-            database.ROOT, -1, "", "", database.Origin.IMPLIED, DIRECTORY, 0, 0, 0, 0,
-            None, 0, None, None, None, None, None, None, None, 0, None,
-        )  # fmt: skip
+        return EntryRow(database.ROOT, -1, "", "", DIRECTORY, 0, 0, 0, 0, None, 0, None, database.Origin.IMPLIED)
 
     def lookup(self, path: str) -> EntryRow | None:
         """The entry at a path in Windows or POSIX spelling, found as Windows finds it, or None."""

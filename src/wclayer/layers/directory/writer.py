@@ -8,15 +8,16 @@ import json
 import os
 import sqlite3
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 
 from wclayer.errors import InvalidDataError
 from wclayer.layers.base import LayerWriterBase
 from wclayer.layers.directory import database
 from wclayer.layers.directory.chain import resolve_chain
-from wclayer.layers.directory.database import EntryRow, Origin, from_column, to_column
+from wclayer.layers.directory.database import EntryRow, OrdinaryRow, Origin, from_column, to_column
 from wclayer.layers.directory.file_pool import FilePool
 from wclayer.layers.directory.layer import CHAIN_FILE, LayerDirectory
 from wclayer.layers.host import MAX_HOST_NAME_BYTES, HostRoot
@@ -140,6 +141,7 @@ class DirectoryLayerWriter(LayerWriterBase):
         self._host = HostRoot(self._staged.path)
         self._database = database.create(self._staged.database)
         self._rows: list[EntryRow] = []
+        self._ordinary: list[OrdinaryRow] = []
         self._descriptors: dict[bytes, int] = {}
         self._next_id = 1
         self._next_stream = 1
@@ -160,6 +162,83 @@ class DirectoryLayerWriter(LayerWriterBase):
         return StagedDirectory(self.operation, place)
 
     # An entry, step by step.
+
+    def _put(self, entry: Entry, streams: Iterable[DataStream]) -> None:
+        if self._pool is None or not self._put_small(entry, streams):
+            super()._put(entry, streams)
+
+    def _put_small(self, entry: Entry, streams: Iterable[DataStream]) -> bool:
+        """The whole way of a plain small file, which nearly every entry is; False if the entry is something else."""
+        info = entry.info
+        if (
+            info is None
+            or entry.size > _SMALL_FILE
+            or info.attributes & (DIRECTORY | _SPARSE_FILE)
+            or entry.reparse is not None
+            or entry.eas
+            or entry.link_target is not None
+            or entry.extra
+            or entry.form is not None
+        ):
+            return False
+        key = self._tree.add(entry)
+        parent_key, _, last_key = key.rpartition("/")
+        directory = self._directories.get(parent_key)
+        name = entry.name[len(parent_key) + 1 :]
+        if directory is None or parent_key.startswith("UTILITYVM") or not name.isascii() or name.startswith("wclayer~"):
+            return False
+        parent_id, parent_path, parent_host = directory
+        if len(name) > MAX_HOST_NAME_BYTES or not entry.name.startswith(parent_path):
+            return False
+        remaining = iter(streams)
+        main = next(remaining, None)
+        data = b"" if main is None else main.read_all()
+        if len(data) != entry.size:
+            raise InvalidDataError(
+                self.operation, self.target, f"entry {entry.name!r}: {len(data)} bytes of data instead of {entry.size}"
+            )
+        entry_id = self._next_id
+        self._next_id = entry_id + 1
+        sha256 = hashlib.sha256(data).digest()
+        assert self._pool is not None
+        access, write = info.last_access_time, info.last_write_time
+        self._pool.make(parent_host, name.encode(), data, to_unix_ns(access), to_unix_ns(write))
+        security = entry.security
+        security_id = None if security is None else self._descriptors.get(security) or self._security_id(security)
+        following = next(remaining, None)
+        if following is not None:
+            self._put_streams_of_small(entry, (entry_id, parent_id, name, last_key, sha256), following, remaining)
+            return True
+        self._ordinary.append(
+            (
+                entry_id, parent_id, name, last_key, info.attributes, info.creation_time, access, write,
+                info.change_time, security_id, entry.size, sha256,
+            )
+        )  # fmt: skip
+        if len(self._ordinary) >= _BATCH:
+            self._flush()
+        return True
+
+    def _put_streams_of_small(
+        self,
+        entry: Entry,
+        made: tuple[int, int, str, str, bytes],
+        first: DataStream,
+        others: Iterator[DataStream],
+    ) -> None:
+        """The rest of a small file that has alternate streams."""
+        entry_id, parent_id, name, key, sha256 = made
+        self._entry = entry
+        self._current.begin(entry_id, parent_id, name, key, None)
+        for stream in chain((first,), others):
+            self._open_stream(stream)
+            for chunk in stream.chunks:
+                self._data(chunk)
+            self._close_stream()
+        assert entry.info is not None
+        self._rows.append(
+            self._row(entry, entry.info, self._security_id(entry.security), entry.size, sha256, None, None)
+        )
 
     def _begin(self, entry: Entry, key: str) -> None:
         self._entry = entry
@@ -332,7 +411,6 @@ class DirectoryLayerWriter(LayerWriterBase):
             current.parent,
             to_column(current.name),
             to_column(current.key),
-            Origin.OWN,
             info.attributes,
             info.creation_time,
             info.last_access_time,
@@ -341,13 +419,14 @@ class DirectoryLayerWriter(LayerWriterBase):
             security,
             size,
             sha256,
+            Origin.OWN,
+            current.streams,
             eas,
             reparse,
             link,
             None if entry.link_target is None else to_column(entry.link_target),
             None if current.spelling is None else to_column(current.spelling),
             current.substitute,
-            current.streams,
             entry.form,
         )
 
@@ -533,6 +612,9 @@ class DirectoryLayerWriter(LayerWriterBase):
         if self._rows:
             self._database.executemany(database.INSERT_ENTRY, self._rows)
             self._rows.clear()
+        if self._ordinary:
+            self._database.executemany(database.INSERT_ORDINARY_ENTRY, self._ordinary)
+            self._ordinary.clear()
 
     def _security_id(self, descriptor: bytes | None) -> int | None:
         if descriptor is None:
@@ -685,8 +767,8 @@ class DirectoryLayerWriter(LayerWriterBase):
                 with suppress(FileExistsError):
                     self._host.copy(directory + b"/" + _host_name(row), backup)
         if self.chain:
-            chain = json.dumps([str(parent) for parent in self.chain])
-            self._host.write_bytes(CHAIN_FILE.encode(), chain.encode())
+            parents = json.dumps([str(parent) for parent in self.chain])
+            self._host.write_bytes(CHAIN_FILE.encode(), parents.encode())
         self._database.execute("COMMIT")
         self._set_directory_times()
         self._database.close()
@@ -733,7 +815,4 @@ def _host_name(row: EntryRow) -> bytes:
 
 
 def _directory_row(entry_id: int, parent_id: int, name: str, origin: Origin) -> EntryRow:
-    return EntryRow(
-        entry_id, parent_id, name, name_key(name), origin, DIRECTORY, 0, 0, 0, 0,
-        None, 0, None, None, None, None, None, None, None, 0, None,
-    )  # fmt: skip
+    return EntryRow(entry_id, parent_id, name, name_key(name), DIRECTORY, 0, 0, 0, 0, None, 0, None, origin)

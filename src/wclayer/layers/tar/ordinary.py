@@ -129,6 +129,10 @@ class OrdinaryMembers:
     @staticmethod
     def _time(line: bytes, lengths: dict[bytes, int]) -> int | None:
         prefix, _, value = line.partition(b"=")
+        if len(value) == 18 and value[10] == 0x2E and value[17] != 0x30 and value[0] != 0x30:
+            digits = value[:10] + value[11:]
+            if digits.isdigit() and lengths.get(prefix) == len(line):
+                return int(digits) + UNIX_EPOCH
         if lengths.get(prefix) != len(line):
             return None
         whole, dot, fraction = value.partition(b".")

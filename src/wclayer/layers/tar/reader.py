@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import BinaryIO, NoReturn
 
 from wclayer.errors import InvalidDataError, LayerError, LimitExceededError, from_os_error
@@ -52,7 +52,7 @@ class TarLayerReader(LayerReaderBase):
         self._limits = limits
         self._input = HashedInput(raw, max_size=limits.total_size, max_ratio=limits.ratio)
         self._tar = TarStream(self._input, max_header=limits.pax_size, recognise=OrdinaryMembers())
-        self._tree = LayerTree(
+        self.tree = LayerTree(
             self.operation, self.source, is_base=is_base, find_in_parents=find_in_parents, limits=limits
         )
         self._keep_form = keep_form
@@ -112,7 +112,7 @@ class TarLayerReader(LayerReaderBase):
         if self._stream_names:
             self._stream_names = set()
         if isinstance(member, Entry):
-            self._tree.add(member)
+            self.tree.add(member)
             self._member_name = b""
             return member
         try:
@@ -121,7 +121,7 @@ class TarLayerReader(LayerReaderBase):
                 entry.form = self._form(member, encode_entry(entry))
         except ValueError as error:
             self._reject(member, str(error))
-        self._tree.add(entry)
+        self.tree.add(entry)
         self._member_name = member.name
         return entry
 
@@ -138,12 +138,17 @@ class TarLayerReader(LayerReaderBase):
                 stream.form = self._form(member, encode_stream(entry, name, member.size))
             yield stream
 
-    def _chunks(self, size: int) -> Iterator[bytes | memoryview]:
+    def _chunks(self, size: int) -> Iterable[bytes | memoryview]:
+        if size > _READ_AT_ONCE:
+            return self._pieces()
         try:
-            if size <= _READ_AT_ONCE:
-                yield self._tar.read_all()
-            else:
-                yield from self._tar.data()
+            return (self._tar.read_all(),)
+        except (TarFormatError, CompressedDataError, OSError) as error:
+            self._fail(error)
+
+    def _pieces(self) -> Iterator[bytes | memoryview]:
+        try:
+            yield from self._tar.data()
         except (TarFormatError, CompressedDataError, OSError) as error:
             self._fail(error)
 
