@@ -161,7 +161,7 @@ _HOST_CODES = {
 
 
 def from_os_error(operation: str, path: str | os.PathLike[str], error: OSError) -> LayerError:
-    """The `LayerError` for a failure of the host's file system; one that already is a `LayerError` is returned as is."""
+    """The `LayerError` for a failure of the host's file system; a `LayerError` is returned as it is."""
     if isinstance(error, LayerError):
         return error
     detail = error.strerror or str(error)

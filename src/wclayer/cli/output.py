@@ -79,7 +79,7 @@ def _bar(label: str, total: int | None, *, transfer: bool = True) -> Iterator[Ca
         task = bar.add_task(label, total=total, note="")
 
         def advance(done: int, note: str, total: int | None = None) -> None:
-            bar.update(task, completed=done, note=note, **({"total": total} if total is not None else {}))
+            bar.update(task, completed=done, note=note, total=total or bar.tasks[0].total)
 
         yield advance
 

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from enum import Enum
 from types import TracebackType
-from typing import BinaryIO, Protocol, Self
+from typing import BinaryIO, Protocol, Self, cast
 
 import zstandard
 from zlib_ng import zlib_ng
@@ -28,6 +28,9 @@ _WINDOW = 32 << 10
 # RFC 1952: ID1 ID2, CM = deflate, no flags, no time, no extra flags, unknown system: nothing that varies.
 _GZIP_HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
 _RATIO_GRACE = 64 << 20
+
+
+_ZLIB_ERROR = cast("type[Exception]", zlib_ng.error)  # its stubs declare an instance
 
 
 class Compression(Enum):
@@ -85,7 +88,7 @@ class _Gunzip:
                 self._between = False
             try:
                 out = self._inflate.decompress(data, _PIECE)
-            except zlib_ng.error as error:
+            except _ZLIB_ERROR as error:
                 raise CompressedDataError(f"gzip: {error}") from None
             data = self._inflate.unconsumed_tail
             if self._inflate.eof:
@@ -204,7 +207,7 @@ class HashedInput:
         end: BaseException | None = None
         try:
             self._pump()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 (raised again in the reading thread)
             end = error
         self._put(end)
 

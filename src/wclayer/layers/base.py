@@ -9,9 +9,9 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
-from typing import BinaryIO, NoReturn, Self, cast
+from typing import BinaryIO, Self, cast
 
 from wclayer.errors import InvalidDataError, InvalidStateError, LayerError, from_os_error
 from wclayer.layers.tree import LayerTree
@@ -98,7 +98,7 @@ class LayerReaderBase(ABC):
     def _open_streams(self, entry: Entry) -> Iterator[DataStream]:
         """The current entry's data streams."""
 
-    def _release(self) -> None:
+    def _release(self) -> None:  # noqa: B027 (not every reader holds something)
         """Gives back what the reader holds."""
 
     def next(self) -> Entry | None:
@@ -176,12 +176,15 @@ class LayerWriterBase(ABC):
     def __init__(self, target: str, tree: LayerTree) -> None:
         self.target = target
         self._tree = tree
+        self._check: Callable[[Entry], str] = tree.add
         self._pending: _PendingEntry | None = None
         self._state = "open"
+        self._discard_on_failure = _DiscardOnFailure(self)
 
     def share_tree(self, tree: LayerTree) -> None:
         """Lets the reader's tree check the names of both sides: what it has checked is not checked again."""
         self._tree = tree
+        self._check = tree.add
 
     @abstractmethod
     def _begin(self, entry: Entry, key: str) -> None:
@@ -210,18 +213,14 @@ class LayerWriterBase(ABC):
         """Nothing of the layer stays behind."""
 
     def put(self, entry: Entry, streams: Iterable[DataStream] = ()) -> None:
-        try:
+        with self._discard_on_failure:
             self._settle()
             self._put(entry, streams)
-        except BaseException as error:
-            self._fail(error)
 
     def add(self, name: str, info: FileBasicInfo) -> None:
-        try:
+        with self._discard_on_failure:
             self._settle()
             self._pending = _PendingEntry(self, Entry(clean_name(name), info))
-        except BaseException as error:
-            self._fail(error)
 
     def add_link(self, name: str, target: str) -> None:
         self.put(Entry(clean_name(name), self._link_info(target), link_target=clean_name(target)))
@@ -236,10 +235,8 @@ class LayerWriterBase(ABC):
     def write(self, data: bytes | bytearray | memoryview, /) -> int:
         if self._pending is None:
             raise InvalidStateError(self.operation, self.target, "no current entry: call add first")
-        try:
+        with self._discard_on_failure:
             self._pending.feed(data)
-        except BaseException as error:
-            self._fail(error)
         return len(data)
 
     def close(self) -> None:
@@ -247,11 +244,9 @@ class LayerWriterBase(ABC):
             return
         if self._state != "open":
             raise InvalidStateError(self.operation, self.target, "the layer failed before and was discarded")
-        try:
+        with self._discard_on_failure:
             self._settle()
             self._finish()
-        except BaseException as error:
-            self._fail(error)
         self._state = "closed"
 
     def abort(self) -> None:
@@ -270,7 +265,7 @@ class LayerWriterBase(ABC):
             self.abort()
 
     def _put(self, entry: Entry, streams: Iterable[DataStream]) -> None:
-        self._begin(entry, self._tree.add(entry))
+        self._begin(entry, self._check(entry))
         for stream in streams:
             self._open_stream(stream)
             for chunk in stream.chunks:
@@ -286,16 +281,27 @@ class LayerWriterBase(ABC):
             pending, self._pending = self._pending, None
             pending.finish()
 
-    def _fail(self, error: BaseException) -> NoReturn:
-        """Discards the layer and raises `error`, as a `LayerError` if it is one of the host or of the data."""
-        self.abort()
-        if isinstance(error, LayerError):
-            raise error
-        if isinstance(error, OSError):
-            raise from_os_error(self.operation, self.target, error) from error
-        if isinstance(error, (ValueError, OverflowError)):
-            raise InvalidDataError(self.operation, self.target, str(error)) from error
-        raise error
+
+class _DiscardOnFailure:
+    """Discards the layer when its body fails, and makes a `LayerError` of a failure of the host or of the data."""
+
+    __slots__ = ("_writer",)
+
+    def __init__(self, writer: LayerWriterBase) -> None:
+        self._writer = writer
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        if error is None:
+            return
+        writer = self._writer
+        writer.abort()
+        if isinstance(error, OSError) and not isinstance(error, LayerError):
+            raise from_os_error(writer.operation, writer.target, error) from error
+        if isinstance(error, (ValueError, OverflowError)) and not isinstance(error, LayerError):
+            raise InvalidDataError(writer.operation, writer.target, str(error)) from error
 
 
 class _PendingEntry:
@@ -387,7 +393,7 @@ class _PendingEntry:
         if stream is not None and not stream.name:
             self._entry.size = stream.size
         self._begun = True
-        self._writer._begin(self._entry, self._writer._tree.add(self._entry))
+        self._writer._begin(self._entry, self._writer._check(self._entry))
         if stream is not None:
             self._writer._open_stream(stream)
             self._in_stream = True

@@ -60,11 +60,11 @@ class FolderLayerReader(LayerReaderBase):
         if (self.path / "Hives").is_dir():
             yield from self._walk_directory(b"Hives", root)
         if (self.path / "UtilityVM" / "Files").is_dir():
-            yield self._entry(b"UtilityVM", root, self._host.stat(b"UtilityVM"))
+            yield self._entry_of(b"UtilityVM", root, self._host.stat(b"UtilityVM"))
             yield from self._walk_directory(b"UtilityVM/Files", root)
 
     def _walk_directory(self, host: bytes, security: SecurityDescriptor) -> Iterator[Entry]:
-        yield self._entry(host, security, self._host.stat(host))
+        yield self._entry_of(host, security, self._host.stat(host))
         below = inherit(security, is_directory=True)
         file_security = inherit(security, is_directory=False)
         for name in sorted(os.listdir(self._host.directory(host)), key=name_key):
@@ -74,7 +74,7 @@ class FolderLayerReader(LayerReaderBase):
                 yield from self._walk_directory(child, below)
             elif stat.S_ISREG(info.st_mode):
                 self._host_path = child
-                yield self._entry(child, file_security, info)
+                yield self._entry_of(child, file_security, info)
             else:
                 raise InvalidDataError(
                     self.operation,
@@ -82,7 +82,7 @@ class FolderLayerReader(LayerReaderBase):
                     "neither a file nor a directory; a layer holds no other",
                 )
 
-    def _entry(self, host: bytes, security: SecurityDescriptor, info: os.stat_result) -> Entry:
+    def _entry_of(self, host: bytes, security: SecurityDescriptor, info: os.stat_result) -> Entry:
         is_directory = stat.S_ISDIR(info.st_mode)
         attributes = int(FileAttributes.DIRECTORY if is_directory else FileAttributes.ARCHIVE)
         time = from_unix_ns(info.st_mtime_ns)

@@ -1,8 +1,8 @@
 """Transport folders: the on-disk form that ExportLayer writes and ImportLayer reads.
 
 `tombstones.txt` names what is deleted. Below `Files`, a file's host file holds its attributes (four bytes,
-little-endian) and then its backup stream; a directory `d` is a real directory, and a file `d.$wcidirs$` beside it has the
-same form. `Hives` holds plain hive files. docs/formats/transport-folder.md states what else we keep, and how.
+little-endian) and then its backup stream; a directory `d` is a real directory, and a file `d.$wcidirs$` beside it has
+the same form. `Hives` holds plain hive files. docs/formats/transport-folder.md states what else we keep, and how.
 
 Reference behaviour: hcsshim, `internal/wclayer/legacy.go`.
 """

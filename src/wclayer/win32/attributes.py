@@ -37,6 +37,7 @@ class FileAttributes(IntFlag):
 
 
 DIRECTORY = int(FileAttributes.DIRECTORY)
+SPARSE_FILE = int(FileAttributes.SPARSE_FILE)
 REPARSE_POINT = int(FileAttributes.REPARSE_POINT)
 
 _LETTERS = (

@@ -72,6 +72,7 @@ def export_layer_to_tar(
         writer = TarLayerWriter(
             stream, target, compression=Compression(compression), level=level, trailer_form=reader.trailer_form
         )
+        writer.trust_names()
         with writer:
             done = copy_layer(reader, writer, progress=progress, cancelled=cancelled)
         unchanged = writer.diff_id == reader.layer.record("diff_id")

@@ -37,29 +37,22 @@ def encode_header(header: TarHeader) -> bytes:
     """All header blocks of a member: the PAX block if it needs one, then its own."""
     name, link_name, size, mtime = header.name, header.link_name, header.size, header.mtime
     pax = header.pax
+    if len(link_name) > _NAME_SIZE or not link_name.isascii():
+        pax = {**pax, b"linkpath": link_name}
+    if size > structs.MAX_OCTAL_11:
+        pax = {**pax, b"size": b"%d" % size}
     split: tuple[bytes, bytes] | None = None
     if len(name) > _NAME_SIZE or not name.isascii():
         # Go keeps to ustar where the name can be split and nothing else needs PAX.
-        split = _split_ustar(name) if not pax else None
+        split = None if pax else _split_ustar(name)
         if split is None:
             pax = {**pax, b"path": name}
-    if len(link_name) > _NAME_SIZE or not link_name.isascii():
-        pax = {**pax, b"linkpath": link_name}
-        split = _drop_split(split, pax, name)
-    if size > structs.MAX_OCTAL_11:
-        pax = {**pax, b"size": b"%d" % size}
-        split = _drop_split(split, pax, name)
     own = _block(
         split[1] if split else name, header.mode, size, mtime, header.type, link_name, split[0] if split else b""
     )
     if not pax:
         return own
     return encode_pax_block(name, pax) + own
-
-
-def _drop_split(split: tuple[bytes, bytes] | None, pax: dict[bytes, bytes], name: bytes) -> None:
-    if split is not None:
-        pax[b"path"] = name
 
 
 def encode_pax_block(name: bytes, records: dict[bytes, bytes]) -> bytes:

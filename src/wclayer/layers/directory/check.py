@@ -61,7 +61,8 @@ def _check_database(layer: LayerDirectory) -> Iterator[Problem]:
         if text != "ok":
             yield Problem("layer.db", text)
     for entry_id, problem in layer.query(
-        "SELECT id, 'parent' FROM entries WHERE parent <> 0 AND parent NOT IN (SELECT id FROM entries WHERE attributes & 16)"
+        "SELECT id, 'parent' FROM entries"
+        " WHERE parent <> 0 AND parent NOT IN (SELECT id FROM entries WHERE attributes & 16)"
         " UNION ALL SELECT id, 'security' FROM entries WHERE security NOT IN (SELECT id FROM security)"
         " UNION ALL SELECT id, 'link' FROM entries WHERE link NOT IN (SELECT id FROM entries WHERE link IS NULL)"
         " UNION ALL SELECT entry, 'stream' FROM streams WHERE entry NOT IN (SELECT id FROM entries)"

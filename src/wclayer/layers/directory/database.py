@@ -131,6 +131,11 @@ def from_column(value: str | bytes) -> str:
     return value if isinstance(value, str) else decode_name(value)
 
 
+def host_name(row: EntryRow) -> bytes:
+    """The name of the entry's file on the host."""
+    return row.host_name.encode() if row.host_name else encode_name(from_column(row.name))
+
+
 def create(path: Path) -> sqlite3.Connection:
     """A new, empty database for bulk writing: it becomes visible only when its layer is renamed into place, so it
     needs neither journal nor flush."""
@@ -171,6 +176,7 @@ def open_read_only(path: Path) -> sqlite3.Connection:
     if application != APPLICATION_ID or version != VERSION:
         connection.close()
         raise ValueError(
-            f"{FILE_NAME} has application id {application:#x}, version {version}; expected {APPLICATION_ID:#x}, {VERSION}"
+            f"{FILE_NAME} has application id {application:#x}, version {version};"
+            f" expected {APPLICATION_ID:#x}, {VERSION}"
         )
     return connection

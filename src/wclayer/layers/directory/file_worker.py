@@ -1,7 +1,7 @@
 """The program of a worker process: makes small files as its pipe tells it. Imports nothing of the package.
 
-It is run by `file_pool`, with the descriptor of the layer's root directory as its argument. Records on standard input, integers
-little-endian: a directory to work in, `D`, length (uint32), path relative to the root; a file, `F`, length of its name
+It is run by `file_pool`, with the descriptor of the layer's root directory as its argument. Records on standard input,
+integers little-endian: a directory to work in, `D`, length (uint32), path relative to the root; a file, `F`, length of its name
 (uint32), length of its data (uint32), access and modification time in nanoseconds (int64), name, data. At the end of
 its input it answers with one byte, zero; at an error with the byte one and the error's number (int32), and ends.
 """
@@ -10,6 +10,7 @@ import os
 import signal
 import struct
 import sys
+from contextlib import suppress
 
 FILE = struct.Struct("<cIIqq")
 DIRECTORY = struct.Struct("<cI")
@@ -35,11 +36,9 @@ def make(directory: int, name: bytes, data: bytes, access: int, modify: int) -> 
         written = os.write(fd, data) if data else 0
         while written < len(data):
             written += os.write(fd, data[written:])
-        try:
+        # Where the host cannot hold the time, layer.db has it.
+        with suppress(OSError, OverflowError):
             os.utime(fd, ns=(access, modify))
-        except (OSError, OverflowError):
-            # The host cannot hold the time; layer.db has it.
-            pass
     finally:
         os.close(fd)
 

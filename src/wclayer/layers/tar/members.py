@@ -1,8 +1,8 @@
 """An entry as tar members and back: the records that carry what Windows knows of a file.
 
 Encoding gives the canonical header: what go-winio's `backuptar` and hcsshim's export write. `MSWINDOWS.*` and
-`LIBARCHIVE.*` records are theirs; the few things that these cannot hold go into `WCLAYER.*` records, which other readers
-ignore. docs/formats/tar.md states all of it.
+`LIBARCHIVE.*` records are theirs; the few things that these cannot hold go into `WCLAYER.*` records, which other
+readers ignore. docs/formats/tar.md states all of it.
 """
 
 from __future__ import annotations
@@ -212,10 +212,9 @@ def _decode_rare(entry: Entry, pax: dict[bytes, bytes]) -> None:
     for key, value in pax.items():
         if key.startswith(EXTRA_PREFIX):
             index, stream_id, attributes = map(int, key[len(EXTRA_PREFIX) :].split(b"."))
-            name, _, data = value.partition(b":")
-            extras.append(
-                (index, ExtraStream(stream_id, attributes, decode_base64(name).decode("utf-8", "surrogatepass"), decode_base64(data)))
-            )
+            encoded_name, _, data = value.partition(b":")
+            name = decode_base64(encoded_name).decode("utf-8", "surrogatepass")
+            extras.append((index, ExtraStream(stream_id, attributes, name, decode_base64(data))))
     if extras:
         entry.extra = tuple(extra for _, extra in sorted(extras, key=lambda pair: pair[0]))
 

@@ -1,18 +1,19 @@
-"""Recognises the ordinary member: a plain file or directory whose header is canonical, byte for byte.
+"""The ordinary member, both ways: a plain file or directory whose header is canonical, byte for byte.
 
 Nearly every member of a real layer is one. Decoding it, encoding it again and comparing is the definition of
-"canonical" (`members`), and costs ten times what it costs to see it at once: each part of the header is compared with
-what the canonical writer would have put there. Whatever is not exactly so is left to `members`; a test holds the two
+"canonical" (`members`), and costs several times what it costs to see it at once: each part of the header is compared
+with what the canonical writer would have put there. Whatever is not exactly so is left to `members`; tests hold the two
 against each other.
 """
 
 from __future__ import annotations
 
 from base64 import b64encode
+from zlib import adler32
 
 from wclayer.formats.tar import structs
 from wclayer.formats.tar.structs import BLOCK
-from wclayer.formats.tar.writer import TarHeader, encode_header
+from wclayer.formats.tar.writer import TarHeader, encode_header, encode_pax_record
 from wclayer.layers.tar import members
 from wclayer.model import Entry
 from wclayer.win32.attributes import DIRECTORY, REPARSE_POINT, FileBasicInfo
@@ -26,12 +27,18 @@ _PAX_MODE = _PAX_HEADER[100:124]
 _PAX_MTIME = _PAX_HEADER[136:148]
 _PAX_TAIL = _PAX_HEADER[156:]
 _NUL = b"\0"
+_FILE_TAIL = b"0" + _OWN_TAIL
+_DIRECTORY_TAIL = b"5" + _OWN_TAIL
+_SPACES_SUM = 8 * 0x20
+_FILE_TAIL_SUM = sum(_FILE_TAIL) + _SPACES_SUM
+_DIRECTORY_TAIL_SUM = sum(_DIRECTORY_TAIL) + _SPACES_SUM
+_PAX_TAIL_SUM = sum(_PAX_TAIL) + _SPACES_SUM
 _KEYS = (members.CREATION_TIME, members.FILE_ATTRIBUTES, members.RAW_SECURITY, b"atime", b"ctime", b"mtime")
 _MAX_DESCRIPTORS = 4096
 
 
 def _lengths(key: bytes) -> dict[bytes, int]:
-    """Record prefix ("46 LIBARCHIVE.creationtime") to the length of the line it starts, for every length it can have."""
+    """Record prefix ("46 LIBARCHIVE.creationtime") to the length of the line it starts, for every such length."""
     return {b"%d %b" % (length, key): length - 1 for length in range(len(key) + 4, 2000)}
 
 
@@ -158,6 +165,85 @@ class OrdinaryMembers:
             self._descriptors.clear()
         self._descriptors[value] = descriptor
         return descriptor
+
+
+class OrdinaryEncoder:
+    """`members.encode_entry` for ordinary entries, at a third of its cost."""
+
+    def __init__(self) -> None:
+        self._security: dict[bytes | None, bytes] = {None: b""}
+
+    def __call__(self, entry: Entry) -> bytes:
+        """The canonical header of any entry."""
+        info = entry.info
+        name = entry.name.encode("utf-8", "surrogatepass")
+        if (
+            info is None
+            or entry.reparse is not None
+            or entry.link_target is not None
+            or entry.eas
+            or entry.extra
+            or len(name) > 100
+            or not name.isascii()
+            or not 0 <= entry.size <= structs.MAX_OCTAL_11
+        ):
+            return members.encode_entry(entry)
+        creation, access, change = _text(info.creation_time), _text(info.last_access_time), _text(info.change_time)
+        write = _text(info.last_write_time)
+        if creation is None or access is None or change is None or write is None:
+            return members.encode_entry(entry)
+        security = self._security.get(entry.security)
+        if security is None:
+            security = self._remember(entry.security)
+        bits = b"%d" % info.attributes
+        records = b"%d LIBARCHIVE.creationtime=%b\n%d MSWINDOWS.fileattr=%b\n%b%d atime=%b\n%d ctime=%b\n" % (
+            len(creation) + 28, creation, len(bits) + 23, bits, security,
+            len(access) + 10, access, len(change) + 10, change,
+        )  # fmt: skip
+        if len(write) > 11:
+            records += b"%d mtime=%b\n" % (len(write) + 10, write)
+        size = len(records)
+        directory, slash, base = name.rpartition(b"/")
+        pax_name = (directory + slash + b"PaxHeaders.0/" + base)[:100].rstrip(b"/")
+        is_directory = info.attributes & DIRECTORY
+        pax_head = b"%b%b%011o\0%b" % (pax_name.ljust(100, _NUL), _PAX_MODE, size, _PAX_MTIME)
+        head = b"%b%b%011o\0%011o\0" % (
+            name.ljust(100, _NUL),
+            _DIRECTORY_MODE if is_directory else _FILE_MODE,
+            0 if is_directory else entry.size,
+            (info.last_write_time - UNIX_EPOCH) // 10_000_000,
+        )
+        tail = _DIRECTORY_TAIL if is_directory else _FILE_TAIL
+        tail_sum = _DIRECTORY_TAIL_SUM if is_directory else _FILE_TAIL_SUM
+        return b"%b%06o\0 %b%b%b%b%06o\0 %b" % (
+            pax_head, _head_sum(pax_head) + _PAX_TAIL_SUM, _PAX_TAIL,
+            records, bytes(-size % BLOCK),
+            head, _head_sum(head) + tail_sum, tail,
+        )  # fmt: skip
+
+    def _remember(self, security: bytes | None) -> bytes:
+        assert security is not None
+        record = encode_pax_record(members.RAW_SECURITY, b64encode(security))
+        if len(self._security) >= _MAX_DESCRIPTORS:
+            self._security = {None: b""}
+        self._security[security] = record
+        return record
+
+
+def _text(time: int) -> bytes | None:
+    """A time as its record says it, if it is after 1970 and its whole seconds fit in eleven digits."""
+    seconds, ticks = divmod(time - UNIX_EPOCH, 10_000_000)
+    if not 0 <= seconds <= 8_589_934_591:
+        return None
+    if not ticks:
+        return b"%d" % seconds
+    text = b"%d.%07d" % (seconds, ticks)
+    return text if text[-1] != 0x30 else text.rstrip(b"0")
+
+
+def _head_sum(head: bytes) -> int:
+    """The sum of the 148 bytes before a header's checksum (see `structs.byte_sum`)."""
+    return (adler32(head) & 0xFFFF) - 1
 
 
 def _sealed(block: bytes) -> bool:

@@ -10,9 +10,11 @@ from wclayer.formats.compression import Compression, HashedOutput
 from wclayer.formats.tar import structs
 from wclayer.layers.base import LayerWriterBase
 from wclayer.layers.tar.form import decode_form
-from wclayer.layers.tar.members import encode_entry, encode_stream
+from wclayer.layers.tar.members import encode_stream
+from wclayer.layers.tar.ordinary import OrdinaryEncoder
 from wclayer.layers.tree import LayerTree
 from wclayer.model import DataStream, Entry
+from wclayer.win32.names import path_key
 
 
 class TarLayerWriter(LayerWriterBase):
@@ -45,8 +47,13 @@ class TarLayerWriter(LayerWriterBase):
         self._output = HashedOutput(raw, compression, level)
         self._trailer_form = trailer_form
         self._entry = Entry("", None)
+        self._encode = OrdinaryEncoder()
         self._padding = 0
         self._left = 0
+
+    def trust_names(self) -> None:
+        """Says that the entries come out of a finished layer, whose names were checked when it was made."""
+        self._check = lambda entry: path_key(entry.name)
 
     @property
     def diff_id(self) -> str:
@@ -68,7 +75,7 @@ class TarLayerWriter(LayerWriterBase):
 
     def _begin(self, entry: Entry, key: str) -> None:
         self._entry = entry
-        self._header(entry.form, encode_entry(entry))
+        self._header(entry.form, self._encode(entry))
 
     def _open_stream(self, stream: DataStream) -> None:
         if self._entry.link_target is not None:

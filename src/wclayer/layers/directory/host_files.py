@@ -1,0 +1,200 @@
+"""The host's side of a layer that is being written: its files and directories, under names that the host can hold."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from wclayer.layers.directory.file_pool import FilePool
+from wclayer.layers.host import MAX_HOST_NAME_BYTES, HostRoot
+from wclayer.win32.filetime import to_unix_ns
+
+SMALL_FILE = 128 << 10
+_POOL_AFTER = 500
+"""So many small files, and worker processes are worth their start."""
+_SUBSTITUTE = b"wclayer~"
+"""What the host name of an entry starts with whose own name the host cannot hold; the entry's id follows."""
+_UNUSABLE_NAME = (errno.EILSEQ, errno.EINVAL, errno.ENAMETOOLONG)
+_CANNOT_LINK = (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP)
+
+
+class HostFiles:
+    """Makes what lies below `root`. One file at a time is open for writing; small ones may be made by worker processes.
+
+    Args:
+        lock: the descriptor that holds the place; workers keep it too.
+    """
+
+    def __init__(self, root: Path, lock: int) -> None:
+        self.root = HostRoot(root)
+        self._lock = lock
+        self._fd = -1
+        self._sparse = False
+        self._small_files = 0
+        self._pool: FilePool | None = None
+        self._pooled: tuple[bytes, bytes] | None = None
+        self._pooled_data = b""
+
+    @property
+    def is_pooling(self) -> bool:
+        """Whether files may still be on their way: then a link to one has to wait for `finish`."""
+        return self._pool is not None
+
+    def make_directory(self, directory: bytes, name: bytes, entry_id: int, *, may_exist: bool) -> bytes:
+        """Makes a directory in the directory `directory`; gives the name it got on the host."""
+
+        def make(path: bytes) -> None:
+            try:
+                self.root.make_directory(path)
+            except FileExistsError:
+                if not may_exist:
+                    raise
+
+        return self._under_possible_name(directory, name, entry_id, make)
+
+    def begin_file(self, directory: bytes, name: bytes, entry_id: int, size: int, *, sparse: bool) -> bytes:
+        """Starts a file of about `size` bytes; gives the name it got on the host."""
+        self._sparse = sparse
+        if size <= SMALL_FILE and self._takes_small_file() and is_possible_name(name):
+            self._pooled = directory, name
+            self._pooled_data = b""
+            return name
+
+        def make(path: bytes) -> None:
+            self._fd = self.root.create(path)
+
+        return self._under_possible_name(directory, name, entry_id, make)
+
+    def write(self, chunk: bytes | memoryview) -> None:
+        """Appends to the file that was begun."""
+        if self._pooled is not None:
+            self._pooled_data += chunk
+            return
+        size = len(chunk)
+        if self._sparse and not any(chunk):
+            os.ftruncate(self._fd, os.lseek(self._fd, size, os.SEEK_CUR))
+            return
+        written = os.write(self._fd, chunk)
+        while written < size:
+            written += os.write(self._fd, memoryview(chunk)[written:])
+
+    def end_file(self, access_time: int, write_time: int) -> None:
+        """Ends the file that was begun, if one was; the times (FILETIMEs) are only for people who look at it:
+        `layer.db` has the exact ones."""
+        times = to_unix_ns(access_time), to_unix_ns(write_time)
+        if self._pooled is not None:
+            assert self._pool is not None
+            self._pool.make(*self._pooled, self._pooled_data, *times)
+            self._pooled = None
+        elif self._fd >= 0:
+            with suppress(OverflowError, OSError):
+                os.utime(self._fd, ns=times)
+            os.close(self._fd)
+            self._fd = -1
+
+    def make_small_file(self, directory: bytes, name: bytes, data: bytes, access_time: int, write_time: int) -> None:
+        """The whole way of a small file with a possible name, while `is_pooling`."""
+        assert self._pool is not None
+        self._pool.make(directory, name, data, to_unix_ns(access_time), to_unix_ns(write_time))
+
+    def link(self, source: bytes, directory: bytes, name: bytes, entry_id: int, source_root: HostRoot) -> bytes:
+        """Makes a further name for the file at `source`; gives the name it got on the host."""
+        return self._under_possible_name(
+            directory, name, entry_id, lambda path: self.link_or_copy(source, path, source_root)
+        )
+
+    def link_or_copy(self, source: bytes, target: bytes, source_root: HostRoot) -> None:
+        """A hard link, or a copy where the host cannot link the two."""
+        try:
+            self.root.link(source, target, source_root=source_root)
+        except OSError as error:
+            if error.errno not in _CANNOT_LINK:
+                raise
+            self.root.copy(source, target, source_root=source_root)
+
+    def set_directory_times(self, path: bytes, access_time: int, write_time: int) -> None:
+        """Last of all: making a file changes its directory's times."""
+        self.root.set_times(path, to_unix_ns(access_time), to_unix_ns(write_time))
+
+    def finish(self) -> None:
+        """Waits for the files that are on their way.
+
+        Raises:
+            OSError: one of them could not be made.
+        """
+        if self._pool is not None:
+            self._pool.finish()
+            self._pool = None
+
+    def abort(self) -> None:
+        """Ends everything at once."""
+        if self._pool is not None:
+            self._pool.abort()
+            self._pool = None
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+        self.root.close()
+
+    def _takes_small_file(self) -> bool:
+        """Whether workers make this small file; they start when there have been enough of them."""
+        self._small_files += 1
+        # Where names can clash on the host, making a file must be able to fall back to a substitute name.
+        if self._small_files == _POOL_AFTER and sys.platform == "linux" and self.root.distinguishes_case:
+            self._pool = FilePool(self.root.fd, self._lock)
+        return self._pool is not None
+
+    def _under_possible_name(
+        self, directory: bytes, name: bytes, entry_id: int, make: Callable[[bytes], None]
+    ) -> bytes:
+        if is_possible_name(name):
+            try:
+                make(directory + b"/" + name if directory else name)
+                return name
+            except FileExistsError:
+                # On a host that compares names more loosely than Windows.
+                pass
+            except OSError as error:
+                if error.errno not in _UNUSABLE_NAME:
+                    raise
+        attempt = 0
+        while True:
+            name = _SUBSTITUTE + (b"%d-%d" % (entry_id, attempt) if attempt else b"%d" % entry_id)
+            try:
+                make(directory + b"/" + name if directory else name)
+                return name
+            except FileExistsError:
+                # A cloned utility VM brings substitutes of its own.
+                attempt += 1
+
+
+class FilesInPlace(HostFiles):
+    """The files of a folder that becomes a layer as it is: they are there already, and nothing is changed."""
+
+    def make_directory(self, directory: bytes, name: bytes, entry_id: int, *, may_exist: bool) -> bytes:
+        with suppress(FileExistsError):
+            self.root.make_directory(directory + b"/" + name if directory else name)
+        return name
+
+    def begin_file(self, directory: bytes, name: bytes, entry_id: int, size: int, *, sparse: bool) -> bytes:
+        return name
+
+    def write(self, chunk: bytes | memoryview) -> None:
+        pass
+
+    def link(self, source: bytes, directory: bytes, name: bytes, entry_id: int, source_root: HostRoot) -> bytes:
+        return name
+
+    def set_directory_times(self, path: bytes, access_time: int, write_time: int) -> None:
+        pass
+
+
+def is_possible_name(name: bytes) -> bool:
+    """Whether a Linux host can hold the name, and it is not taken for a substitute."""
+    return len(name) <= MAX_HOST_NAME_BYTES and not name.startswith(_SUBSTITUTE)

@@ -1,0 +1,269 @@
+"""The records of a layer that is being written: `layer.db`, filled in batches."""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from wclayer.layers.directory import database
+from wclayer.layers.directory.database import EntryRow, OrdinaryRow, from_column, host_name, to_column
+from wclayer.layers.directory.layer import LayerDirectory
+from wclayer.model import Entry
+from wclayer.win32.attributes import DIRECTORY
+
+_BATCH = 1000
+_STREAM_PIECE = 1 << 20
+_KNOWN_DIRECTORIES = 16_384
+_KNOWN_DESCRIPTORS = 4096
+
+
+class DirectoryPlace(NamedTuple):
+    """Where a directory is: its id, its path in the layer, its path on the host."""
+
+    id: int
+    path: str
+    host: bytes
+
+    def host_child(self, name: bytes) -> bytes:
+        """The host path of a name in the directory."""
+        return self.host + b"/" + name if self.host else name
+
+
+_TOP = DirectoryPlace(database.ROOT, "", b"")
+
+
+class LayerRecords:
+    """The tables of a new `layer.db` at `path`; nothing is safe on disk before `commit`."""
+
+    def __init__(self, path: Path) -> None:
+        self._database = database.create(path)
+        self._rows: list[EntryRow] = []
+        self._ordinary: list[OrdinaryRow] = []
+        self._descriptors: dict[bytes, int] = {}
+        self._last_id = database.ROOT
+        self._last_stream = 0
+        self._directories: dict[str, DirectoryPlace] = {"": _TOP}
+
+    def new_id(self) -> int:
+        """The next entry's id: ids are in the original order of the entries."""
+        self._last_id += 1
+        return self._last_id
+
+    def record(self, key: str, value: str | int | bytes | None) -> None:
+        """Keeps a fact about the layer as a whole."""
+        self._database.execute("INSERT OR REPLACE INTO layer VALUES (?, ?)", (key, value))
+
+    def add(self, row: EntryRow) -> None:
+        self._rows.append(row)
+        if len(self._rows) >= _BATCH:
+            self.flush()
+
+    def add_ordinary(self, row: OrdinaryRow) -> None:
+        """The row of a plain file."""
+        self._ordinary.append(row)
+        if len(self._ordinary) >= _BATCH:
+            self.flush()
+
+    def add_tombstone(self, entry_id: int, entry: Entry, key: str) -> None:
+        self._database.execute(
+            "INSERT INTO tombstones VALUES (?, ?, ?, ?)", (entry_id, to_column(entry.name), to_column(key), entry.form)
+        )
+
+    def flush(self) -> None:
+        """Puts the rows that wait into the database."""
+        if self._rows:
+            self._database.executemany(database.INSERT_ENTRY, self._rows)
+            self._rows.clear()
+        if self._ordinary:
+            self._database.executemany(database.INSERT_ORDINARY_ENTRY, self._ordinary)
+            self._ordinary.clear()
+
+    def security_id(self, descriptor: bytes | None) -> int | None:
+        """The number of a descriptor, which is stored once."""
+        if descriptor is None:
+            return None
+        known = self._descriptors.get(descriptor)
+        if known is None:
+            cursor = self._database.execute("SELECT id FROM security WHERE descriptor = ?", (descriptor,))
+            row = cursor.fetchone()
+            if row is None:
+                row = (self._database.execute("INSERT INTO security (descriptor) VALUES (?)", (descriptor,)).lastrowid,)
+            known = int(row[0])
+            # A few hundred in real layers; a hostile one must not fill memory with them.
+            if len(self._descriptors) >= _KNOWN_DESCRIPTORS:
+                self._descriptors.clear()
+            self._descriptors[descriptor] = known
+        return known
+
+    # Finding what was written.
+
+    def child(self, parent_id: int, key: str) -> EntryRow | None:
+        """The entry with that parent and name key."""
+        self.flush()
+        row = self._database.execute(
+            "SELECT * FROM entries WHERE parent = ? AND key = ?", (parent_id, to_column(key))
+        ).fetchone()
+        return EntryRow._make(row) if row else None
+
+    def locate(self, path_key: str) -> EntryRow | None:
+        """The entry at a path key."""
+        row_id = database.ROOT
+        row = None
+        for part in path_key.split("/"):
+            row = self.child(row_id, part)
+            if row is None:
+                return None
+            row_id = row.id
+        return row
+
+    def known_directory(self, path_key: str) -> DirectoryPlace | None:
+        """`directory`, if it needs no look into the database."""
+        return self._directories.get(path_key)
+
+    def directory(self, path_key: str) -> DirectoryPlace | None:
+        """Where the directory with that path key is, or None if it was not written."""
+        missing = []
+        while (place := self._directories.get(path_key)) is None:
+            path_key, _, last = path_key.rpartition("/")
+            missing.append(last)
+        for last in reversed(missing):
+            row = self.child(place.id, last)
+            if row is None:
+                return None
+            name = from_column(row.name)
+            path = f"{place.path}/{name}" if place.path else name
+            place = DirectoryPlace(row.id, path, place.host_child(host_name(row)))
+            path_key = f"{path_key}/{last}" if path_key else last
+            self.remember_directory(path_key, place)
+        return place
+
+    def remember_directory(self, path_key: str, place: DirectoryPlace) -> None:
+        """Spares `directory` the look into the database."""
+        if len(self._directories) >= _KNOWN_DIRECTORIES:
+            self.forget_directories()
+        self._directories[path_key] = place
+
+    def forget_directories(self) -> None:
+        """Says that directories have changed."""
+        self._directories = {"": _TOP}
+
+    def directories(self, *, besides: int) -> Iterator[tuple[bytes, EntryRow]]:
+        """The host path and row of every directory whose origin is not `besides`."""
+        rows = self._database.execute(
+            "SELECT * FROM entries WHERE attributes & ? AND origin <> ?", (DIRECTORY, besides)
+        )
+        for row in map(EntryRow._make, rows):
+            parts = []
+            at = row
+            while True:
+                parts.append(host_name(at))
+                if at.parent == database.ROOT:
+                    break
+                at = EntryRow._make(
+                    self._database.execute("SELECT * FROM entries WHERE id = ?", (at.parent,)).fetchone()
+                )
+            yield b"/".join(reversed(parts)), row
+
+    # Changing what was written.
+
+    def replace_directory(self, old_id: int, new_id: int) -> None:
+        """Makes way for a new row of the directory `old_id`, whose children it takes over."""
+        self._database.execute("DELETE FROM entries WHERE id = ?", (old_id,))
+        self._database.execute("UPDATE entries SET parent = ? WHERE parent = ?", (new_id, old_id))
+        self.forget_directories()
+
+    def remove(self, row: EntryRow) -> None:
+        """Removes an entry and all below it; the other names of a removed file stay links of each other."""
+        pending = [row.id]
+        while pending:
+            entry_id = pending.pop()
+            pending += [
+                child for (child,) in self._database.execute("SELECT id FROM entries WHERE parent = ?", (entry_id,))
+            ]
+            self._database.execute("DELETE FROM entries WHERE id = ?", (entry_id,))
+            (heir,) = self._database.execute("SELECT MIN(id) FROM entries WHERE link = ?", (entry_id,)).fetchone()
+            if heir is not None:
+                self._database.execute("UPDATE entries SET link = NULL WHERE id = ?", (heir,))
+                self._database.execute("UPDATE entries SET link = ? WHERE link = ?", (heir, entry_id))
+        self.forget_directories()
+
+    # Streams.
+
+    def open_stream(self, entry_id: int, stream_id: int, attributes: int, name: str) -> StreamRecorder:
+        """Starts a stream of an entry."""
+        self._last_stream += 1
+        return StreamRecorder(self._database, self._last_stream, entry_id, stream_id, attributes, name)
+
+    def copy_streams(self, source: LayerDirectory, row: EntryRow, entry_id: int) -> None:
+        """The streams of a parent's entry, for an entry of this layer."""
+        if not row.streams:
+            return
+        for number, *columns in source.query(
+            "SELECT id, stream_id, attributes, name, size, sha256 FROM streams WHERE entry = ? ORDER BY id", (row.id,)
+        ).fetchall():
+            self._last_stream += 1
+            copy = self._last_stream
+            self._database.execute("INSERT INTO streams VALUES (?, ?, ?, ?, ?, ?, ?, NULL)", (copy, entry_id, *columns))
+            pieces = source.query("SELECT sequence, data FROM stream_data WHERE stream = ?", (number,))
+            self._database.executemany(
+                "INSERT INTO stream_data VALUES (?, ?, ?)", ((copy, sequence, data) for sequence, data in pieces)
+            )
+
+    # Links that can be made only at the end; there may be very many, so they wait in the database.
+
+    def postpone_link(self, source: bytes, target: bytes) -> None:
+        self._database.execute("INSERT INTO temp.links VALUES (?, ?)", (source, target))
+
+    def postponed_links(self) -> Iterator[tuple[bytes, bytes]]:
+        yield from self._database.execute("SELECT source, target FROM temp.links ORDER BY rowid")
+
+    # The end.
+
+    def commit(self) -> None:
+        """Writes everything out; what is there can still be read."""
+        self.flush()
+        self._database.execute("COMMIT")
+
+    def close(self) -> None:
+        with suppress(sqlite3.Error):
+            self._database.close()
+
+
+class StreamRecorder:
+    """The bytes of one stream on their way into the database, hashed."""
+
+    def __init__(
+        self, connection: sqlite3.Connection, number: int, entry_id: int, stream_id: int, attributes: int, name: str
+    ) -> None:
+        self._database = connection
+        self._number = number
+        self._columns = (entry_id, stream_id, attributes, to_column(name))
+        self._buffer = bytearray()
+        self._pieces = 0
+        self._hash = hashlib.sha256()
+        self.size = 0
+
+    def write(self, chunk: bytes | memoryview) -> None:
+        self._hash.update(chunk)
+        self.size += len(chunk)
+        self._buffer += chunk
+        while len(self._buffer) >= _STREAM_PIECE:
+            self._put(bytes(self._buffer[:_STREAM_PIECE]))
+            del self._buffer[:_STREAM_PIECE]
+
+    def close(self, form: bytes | None = None) -> None:
+        """The stream is whole."""
+        if self._buffer:
+            self._put(bytes(self._buffer))
+        self._database.execute(
+            "INSERT INTO streams VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (self._number, *self._columns, self.size, self._hash.digest(), form),
+        )
+
+    def _put(self, piece: bytes) -> None:
+        self._database.execute("INSERT INTO stream_data VALUES (?, ?, ?)", (self._number, self._pieces, piece))
+        self._pieces += 1

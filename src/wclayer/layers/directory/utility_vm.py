@@ -1,0 +1,78 @@
+"""A child's utility VM: a clone of its parent's, in which the child's own entries then take their place."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+
+from wclayer.layers.directory.database import EntryRow, Origin, host_name
+from wclayer.layers.directory.host_files import HostFiles
+from wclayer.layers.directory.layer import LayerDirectory
+from wclayer.layers.directory.records import LayerRecords
+from wclayer.win32.attributes import DIRECTORY
+from wclayer.win32.names import path_key
+
+FILES = "UtilityVM/Files"
+BCD_BACKUPS = {
+    f"{FILES}/EFI/Microsoft/Boot/BCD": b"bcd.bak",
+    f"{FILES}/EFI/Microsoft/Boot/BCD.LOG": b"bcd.log.bak",
+    f"{FILES}/EFI/Microsoft/Boot/BCD.LOG1": b"bcd.log1.bak",
+    f"{FILES}/EFI/Microsoft/Boot/BCD.LOG2": b"bcd.log2.bak",
+}
+"""The boot store, which processing changes, and where its imported state is kept."""
+_MUTATED = frozenset(path_key(path) for path in BCD_BACKUPS)
+
+
+def find_parent(parents: Sequence[LayerDirectory]) -> tuple[LayerDirectory, EntryRow] | None:
+    """The nearest parent that has a utility VM, and the directory of its files."""
+    for parent in parents:
+        if (row := parent.lookup(FILES)) is not None:
+            return parent, row
+    return None
+
+
+def clone(parent: LayerDirectory, top: EntryRow, records: LayerRecords, files: HostFiles, top_id: int) -> None:
+    """Takes over everything below `top` of the parent, below the new directory with the id `top_id`.
+
+    Files become hard links of the parent's, except reparse points and the boot store, which are copied: those are
+    changed in place.
+    """
+    ids = {top.id: top_id}
+    heads: dict[int, int] = {}
+    for row in parent.walk(top):
+        entry_id = records.new_id()
+        ids[row.id] = entry_id
+        host_path = parent.host_path(row)
+        if row.attributes & DIRECTORY:
+            files.root.make_directory(host_path)
+        elif row.reparse is not None or path_key(parent.path_of(row)) in _MUTATED:
+            files.root.copy(host_path, host_path, source_root=parent.host)
+        else:
+            files.link_or_copy(host_path, host_path, parent.host)
+        records.copy_streams(parent, row, entry_id)
+        head = heads.setdefault(row.link or row.id, entry_id)
+        records.add(
+            row._replace(
+                id=entry_id,
+                parent=ids[row.parent],
+                origin=Origin.CLONED,
+                security=records.security_id(parent.security(row)),
+                link=None if head == entry_id else head,
+                link_target=None,
+                spelling=None,
+                form=None,
+            )
+        )
+    records.flush()
+
+
+def keep_boot_store(records: LayerRecords, files: HostFiles) -> None:
+    """Saves the boot store as it was imported, at the layer's root."""
+    for path, backup in BCD_BACKUPS.items():
+        directory_path, _, name = path_key(path).rpartition("/")
+        directory = records.directory(directory_path)
+        row = None if directory is None else records.child(directory.id, name)
+        if directory is not None and row is not None:
+            with suppress(FileNotFoundError):
+                files.root.remove(backup)
+            files.root.copy(directory.host_child(host_name(row)), backup)
