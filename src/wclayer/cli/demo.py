@@ -57,9 +57,11 @@ def demo_command(ctx: click.Context, folder: str | None) -> None:
     ctx.invoke(stat_command, layer=str(child), path=r"C:\app\app.exe", merged=False, as_json=False)
 
     _title("5. What the child changes")
-    with diff_command.make_context("diff", ["--no-times", str(base), str(child)]) as diff:
-        with contextlib.suppress(click.exceptions.Exit):
-            diff_command.invoke(diff)
+    with (
+        diff_command.make_context("diff", ["--no-times", str(base), str(child)]) as diff,
+        contextlib.suppress(click.exceptions.Exit),
+    ):
+        diff_command.invoke(diff)
 
     _title("6. Verify and export them: the same bytes come back")
     for layer, original, expected in ((base, base_tar, diff_ids[0]), (child, child_tar, diff_ids[1])):

@@ -28,7 +28,7 @@ def decode_eas(data: bytes | memoryview) -> list[ExtendedAttribute]:
     """The EAs of a FILE_FULL_EA_INFORMATION list, in order.
 
     Raises:
-        ValueError: an entry reaches past the end, or its next offset does not move past it; the message names its offset.
+        ValueError: an entry reaches past the end, or its next offset does not; the message names its offset.
     """
     view = memoryview(data)
     eas: list[ExtendedAttribute] = []

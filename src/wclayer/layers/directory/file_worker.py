@@ -1,9 +1,9 @@
 """The program of a worker process: makes small files as its pipe tells it. Imports nothing of the package.
 
 It is run by `file_pool`, with the descriptor of the layer's root directory as its argument. Records on standard input,
-integers little-endian: a directory to work in, `D`, length (uint32), path relative to the root; a file, `F`, length of its name
-(uint32), length of its data (uint32), access and modification time in nanoseconds (int64), name, data. At the end of
-its input it answers with one byte, zero; at an error with the byte one and the error's number (int32), and ends.
+integers little-endian: a directory to work in, `D`, length (uint32), path relative to the root; a file, `F`, length of
+its name (uint32), length of its data (uint32), access and modification time in nanoseconds (int64), name, data. At the
+end of its input it answers with one byte, zero; at an error with the byte one and the error's number (int32), and ends.
 """
 
 import os

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import chain
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from wclayer.errors import InvalidDataError
 from wclayer.layers.base import LayerWriterBase
 from wclayer.layers.directory import utility_vm
 from wclayer.layers.directory.chain import resolve_chain
-from wclayer.layers.directory.database import ROOT, EntryRow, Origin, host_name, to_column
+from wclayer.layers.directory.database import EntryRow, Origin, host_name, to_column
 from wclayer.layers.directory.host_files import SMALL_FILE, HostFiles, is_possible_name
 from wclayer.layers.directory.layer import CHAIN_FILE, LayerDirectory
 from wclayer.layers.directory.records import DirectoryPlace, LayerRecords, StreamRecorder
@@ -22,7 +22,7 @@ from wclayer.layers.tree import ROOTS, Kind, LayerTree
 from wclayer.model import DataStream, Entry, Limits
 from wclayer.win32.attributes import DIRECTORY, SPARSE_FILE, FileBasicInfo
 from wclayer.win32.backup import StreamId
-from wclayer.win32.names import encode_name, name_key, path_key
+from wclayer.win32.names import encode_name, path_key
 
 _EMPTY_SHA256 = hashlib.sha256().digest()
 _ROOT_SPELLING = {path_key(root): root for root in ROOTS}
