@@ -150,7 +150,7 @@ class LayerReader(Protocol):
 
 
 class LayerWriter(Protocol):
-    """Takes a layer's entries in order. Leaving its context closes it; leaving it by an exception discards the layer."""
+    """Takes a layer's entries in order. Leaving its context closes it; by an exception, it discards the layer."""
 
     def add(self, name: str, info: FileBasicInfo) -> None:
         """Starts an entry; its backup stream follows through `write`."""

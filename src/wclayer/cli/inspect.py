@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 import click
@@ -93,31 +94,33 @@ def tree_command(merged: bool, depth: int | None, as_json: bool, layer: str, pat
     with MergedTree.of(layer, with_parents=merged) as tree:
         top = _find(tree, "tree", path)
         if as_json:
-            print_json(_tree_facts(tree, top, depth))
+            print_json(
+                [
+                    {"path": node.path, "directory": node.is_directory, "size": node.row.size}
+                    for _, _, node in _walk_tree(tree, top, depth)
+                ]
+            )
             return
         echo(top.path or layer)
-        _print_tree(tree, top, "", depth)
+        for indent, is_last, node in _walk_tree(tree, top, depth):
+            streams = "".join(f" [:{name} {size_text(size)}]" for name, size, _ in tree.stream_digests(node))
+            size = "" if node.is_directory or node.row.reparse is not None else f"  {size_text(node.row.size)}"
+            echo(f"{indent}{'└── ' if is_last else '├── '}{_name(node)}{_suffix(tree, node)}{size}{streams}")
 
 
-def _print_tree(tree: MergedTree, node: Node, indent: str, depth: int | None) -> None:
-    if depth == 0:
-        return
-    children = tree.children(node)
-    for index, child in enumerate(children):
-        last = index == len(children) - 1
-        streams = "".join(f" [:{name} {size_text(size)}]" for name, size, _ in tree.stream_digests(child))
-        size = "" if child.is_directory or child.row.reparse is not None else f"  {size_text(child.row.size)}"
-        echo(f"{indent}{'└── ' if last else '├── '}{_name(child)}{_suffix(tree, child)}{size}{streams}")
-        if child.is_directory:
-            _print_tree(tree, child, indent + ("    " if last else "│   "), None if depth is None else depth - 1)
-
-
-def _tree_facts(tree: MergedTree, node: Node, depth: int | None) -> dict[str, Any]:
-    facts: dict[str, Any] = {"name": _name(node), "directory": node.is_directory, "size": node.row.size}
-    if node.is_directory and depth != 0:
-        below = None if depth is None else depth - 1
-        facts["children"] = [_tree_facts(tree, child, below) for child in tree.children(node)]
-    return facts
+def _walk_tree(tree: MergedTree, top: Node, depth: int | None) -> Iterator[tuple[str, bool, Node]]:
+    """Everything below `top`, `depth` levels deep: the indent of its line, whether it is its directory's last, itself."""
+    pending = [("", tree.children(top)[::-1])]
+    while pending:
+        indent, children = pending[-1]
+        if not children:
+            pending.pop()
+            continue
+        node = children.pop()
+        is_last = not children
+        yield indent, is_last, node
+        if node.is_directory and (depth is None or len(pending) < depth):
+            pending.append((indent + ("    " if is_last else "│   "), tree.children(node)[::-1]))
 
 
 @click.command("cat")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 
 from wclayer.errors import InvalidDataError, NotALayerError, from_os_error
@@ -19,6 +20,11 @@ from wclayer.win32.names import decode_name, name_key
 from wclayer.win32.security import SecurityDescriptor
 
 _PIECE = 1 << 20
+
+
+# A folder has a few distinct descriptors: what its root hands down, level by level, soon stays the same.
+_inherit = lru_cache(maxsize=256)(inherit)
+_encoded = lru_cache(maxsize=256)(SecurityDescriptor.encode)
 
 
 class FolderLayerReader(LayerReaderBase):
@@ -65,22 +71,30 @@ class FolderLayerReader(LayerReaderBase):
 
     def _walk_directory(self, host: bytes, security: SecurityDescriptor) -> Iterator[Entry]:
         yield self._entry_of(host, security, self._host.stat(host))
-        below = inherit(security, is_directory=True)
-        file_security = inherit(security, is_directory=False)
-        for name in sorted(os.listdir(self._host.directory(host)), key=name_key):
-            child = host + b"/" + os.fsencode(name)
+        pending = [(security, self._names(host))]
+        while pending:
+            security, names = pending[-1]
+            child = next(names, None)
+            if child is None:
+                pending.pop()
+                continue
             info = self._host.stat(child)
             if stat.S_ISDIR(info.st_mode):
-                yield from self._walk_directory(child, below)
+                yield self._entry_of(child, _inherit(security, is_directory=True), info)
+                pending.append((_inherit(security, is_directory=True), self._names(child)))
             elif stat.S_ISREG(info.st_mode):
                 self._host_path = child
-                yield self._entry_of(child, file_security, info)
+                yield self._entry_of(child, _inherit(security, is_directory=False), info)
             else:
                 raise InvalidDataError(
                     self.operation,
                     self.path / os.fsdecode(child),
                     "neither a file nor a directory; a layer holds no other",
                 )
+
+    def _names(self, host: bytes) -> Iterator[bytes]:
+        names = sorted(os.listdir(self._host.directory(host)), key=name_key)
+        return (host + b"/" + os.fsencode(name) for name in names)
 
     def _entry_of(self, host: bytes, security: SecurityDescriptor, info: os.stat_result) -> Entry:
         is_directory = stat.S_ISDIR(info.st_mode)
@@ -90,7 +104,7 @@ class FolderLayerReader(LayerReaderBase):
             name = decode_name(host)
         except UnicodeDecodeError:
             raise InvalidDataError(self.operation, self.path / os.fsdecode(host), "the name is not UTF-8") from None
-        entry = Entry(name, FileBasicInfo(attributes, time, time, time, time), security=security.encode())
+        entry = Entry(name, FileBasicInfo(attributes, time, time, time, time), security=_encoded(security))
         if not is_directory:
             entry.size = info.st_size
             if info.st_nlink > 1:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import shutil
 import stat
 from collections import OrderedDict
@@ -16,6 +17,8 @@ from types import TracebackType
 from typing import Self
 
 _OPEN_DIRECTORIES = 64
+_REMOVAL_DEPTH = 100
+_MOVED_UP = ".wclayer-moved-"
 _DIRECTORY_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _CREATE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -54,16 +57,21 @@ class HostRoot:
 
     def directory(self, path: bytes) -> int:
         """A descriptor of the directory `path`; it belongs to this object."""
-        if not path:
-            return self._fd
         fd = self._open.get(path)
         if fd is not None:
             return fd
-        parent, _, name = path.rpartition(b"/")
-        fd = os.open(name, _DIRECTORY_FLAGS, dir_fd=self.directory(parent))
-        self._open[path] = fd
-        if len(self._open) > _OPEN_DIRECTORIES:
-            os.close(self._open.popitem(last=False)[1])
+        missing = []
+        while path and path not in self._open:
+            path, _, name = path.rpartition(b"/")
+            missing.append(name)
+        fd = self._open[path] if path else self._fd
+        for name in reversed(missing):
+            fd = os.open(name, _DIRECTORY_FLAGS, dir_fd=fd)
+            path = path + b"/" + name if path else name
+            # The one just opened is the newest: making room never closes it.
+            self._open[path] = fd
+            if len(self._open) > _OPEN_DIRECTORIES:
+                os.close(self._open.popitem(last=False)[1])
         return fd
 
     def make_directory(self, path: bytes) -> None:
@@ -135,7 +143,7 @@ class HostRoot:
         fd = self.directory(parent)
         if stat.S_ISDIR(os.stat(name, dir_fd=fd, follow_symlinks=False).st_mode):
             self._forget(path)
-            shutil.rmtree(name, dir_fd=fd)
+            _remove_directory(fd, name)
         else:
             os.unlink(name, dir_fd=fd)
 
@@ -160,4 +168,43 @@ class HostRoot:
 def remove_tree(path: Path) -> None:
     """Removes a directory and everything in it, following no link; what is already gone is no error."""
     with contextlib.suppress(FileNotFoundError):
-        shutil.rmtree(path)
+        parent = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            _remove_directory(parent, os.fsencode(path.name))
+        finally:
+            os.close(parent)
+
+
+def _remove_directory(parent: int, name: bytes) -> None:
+    """Removes a directory of any depth: what lies deep is first moved up, so that few directories are open at once."""
+    top = os.open(name, _DIRECTORY_FLAGS, dir_fd=parent)
+    try:
+        _empty_directory(top, top, 0)
+        # Only directories that were moved up are left, and their own deep directories come after them.
+        while moved := os.listdir(top):
+            for deep in moved:
+                _remove_below(top, deep, top, 0)
+    finally:
+        os.close(top)
+    os.rmdir(name, dir_fd=parent)
+
+
+def _empty_directory(directory: int, top: int, depth: int) -> None:
+    with os.scandir(directory) as entries:
+        names = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
+    for name, is_directory in names:
+        if not is_directory:
+            os.unlink(name, dir_fd=directory)
+        elif depth >= _REMOVAL_DEPTH:
+            os.rename(name, f"{_MOVED_UP}{secrets.token_hex(8)}", src_dir_fd=directory, dst_dir_fd=top)
+        else:
+            _remove_below(directory, name, top, depth)
+
+
+def _remove_below(directory: int, name: str, top: int, depth: int) -> None:
+    fd = os.open(name, _DIRECTORY_FLAGS, dir_fd=directory)
+    try:
+        _empty_directory(fd, top, depth + 1)
+    finally:
+        os.close(fd)
+    os.rmdir(name, dir_fd=directory)

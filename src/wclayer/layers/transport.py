@@ -189,7 +189,7 @@ class TransportLayerWriter(LayerWriterBase):
 
 
 def _write_times(fd: int, info: FileBasicInfo) -> None:
-    with suppress(OSError):
+    with suppress(OSError, AttributeError):  # Python has these calls on Linux only
         os.setxattr(
             fd,
             TIMES_ATTRIBUTE,
@@ -256,25 +256,38 @@ class TransportLayerReader(LayerReaderBase):
     def _walk_directory(self, host: bytes, name: str, encoded: bool, sidecar: bytes | None) -> Iterator[Entry]:
         """The entry of a directory, its tombstones, and everything below it."""
         yield self._directory_entry(host, name, sidecar)
-        for tombstone in self._tombstones.pop(path_key(name), ()):
+        yield from self._tombstones_in(name)
+        pending = [(name, self._children(host))]
+        while pending:
+            name, children = pending[-1]
+            child = next(children, None)
+            if child is None:
+                pending.pop()
+                continue
+            child_host, own, sidecar = child
+            child_name = f"{name}/{own}"
+            if not self._host.is_directory(child_host):
+                yield self._file_entry(child_host, child_name, encoded and not path_key(name).startswith("HIVES"))
+            elif name_key(own) != _RECYCLE_BIN or path_key(name) != "FILES":
+                yield self._directory_entry(child_host, child_name, sidecar)
+                yield from self._tombstones_in(child_name)
+                pending.append((child_name, self._children(child_host)))
+
+    def _tombstones_in(self, directory: str) -> Iterator[Entry]:
+        for tombstone in self._tombstones.pop(path_key(directory), ()):
             yield Entry(tombstone, None, place=TOMBSTONES)
+
+    def _children(self, host: bytes) -> Iterator[tuple[bytes, str, bytes | None]]:
+        """What is in a directory: host path, name, and the host path of a directory's own file if it has one."""
         children = {name_key(decode_name(child)): child for child in self._names(host)}
         for key, child in sorted(children.items(), key=lambda item: item[1]):
             child_host = host + b"/" + child
-            child_name = f"{name}/{decode_name(child)}"
             if key.endswith(name_key(DIRECTORY_SUFFIX)):
                 if key[: -len(DIRECTORY_SUFFIX)] not in children:
                     raise self._bad(child_host, "a directory's metadata without the directory")
                 continue
-            if self._host.is_directory(child_host):
-                if key == _RECYCLE_BIN and path_key(name) == "FILES":
-                    continue
-                own = _suffixed(children, key)
-                yield from self._walk_directory(
-                    child_host, child_name, encoded, None if own is None else host + b"/" + own
-                )
-            else:
-                yield self._file_entry(child_host, child_name, encoded and not path_key(name).startswith("HIVES"))
+            sidecar = _suffixed(children, key)
+            yield child_host, decode_name(child), None if sidecar is None else host + b"/" + sidecar
 
     def _names(self, host: bytes) -> list[bytes]:
         return [os.fsencode(name) for name in os.listdir(self._host.directory(host))]

@@ -38,16 +38,13 @@ def diff_trees(a: MergedTree, b: MergedTree, *, times: bool = True) -> Iterator[
     Args:
         times: whether the four times count. Access times alone never make a difference.
     """
-    yield from _diff(a, a.root(), b, b.root(), times)
-
-
-def _diff(a: MergedTree, node_a: Node, b: MergedTree, node_b: Node, times: bool) -> Iterator[Difference]:
-    if _same_directory(a, node_a, b, node_b):
-        return
-    in_a = {_key(child): child for child in a.children(node_a)}
-    in_b = {_key(child): child for child in b.children(node_b)}
-    for key in sorted(in_a.keys() | in_b.keys()):
-        child_a, child_b = in_a.get(key), in_b.get(key)
+    pending = [_pairs(a, a.root(), b, b.root())]
+    while pending:
+        pair = next(pending[-1], None)
+        if pair is None:
+            pending.pop()
+            continue
+        child_a, child_b = pair
         if child_b is None:
             assert child_a is not None
             yield from _whole(a, child_a, Change.REMOVED)
@@ -60,8 +57,16 @@ def _diff(a: MergedTree, node_a: Node, b: MergedTree, node_b: Node, times: bool)
             fields = _compare(a, child_a, b, child_b, times)
             if fields:
                 yield Difference(Change.CHANGED, child_b.path, child_b.is_directory, child_b.row.size, fields)
-            if child_a.is_directory:
-                yield from _diff(a, child_a, b, child_b, times)
+            if child_a.is_directory and not _same_directory(a, child_a, b, child_b):
+                pending.append(_pairs(a, child_a, b, child_b))
+
+
+def _pairs(a: MergedTree, node_a: Node, b: MergedTree, node_b: Node) -> Iterator[tuple[Node | None, Node | None]]:
+    """What the two directories hold, by name."""
+    in_a = {_key(child): child for child in a.children(node_a)}
+    in_b = {_key(child): child for child in b.children(node_b)}
+    for key in sorted(in_a.keys() | in_b.keys()):
+        yield in_a.get(key), in_b.get(key)
 
 
 def _key(node: Node) -> str:
@@ -74,7 +79,7 @@ def _same_directory(a: MergedTree, node_a: Node, b: MergedTree, node_b: Node) ->
     def parts(tree: MergedTree, node: Node) -> list[tuple[str, int]]:
         return [(str(tree.layers[index].path), entry_id) for index, entry_id in sorted(node.merged.items())]
 
-    if not node_a.path or a.has_tombstones_below(node_a) or b.has_tombstones_below(node_b):
+    if a.has_tombstones_below(node_a) or b.has_tombstones_below(node_b):
         return False
     return parts(a, node_a) == parts(b, node_b)
 

@@ -205,7 +205,7 @@ def _parse_ace(body: str, at: int) -> Ace:
     if len(fields) == 7:
         octets = re.fullmatch(r"\(\s*#((?:[0-9A-Fa-f]{2})*)\s*\)", fields[6])
         if octets is None:
-            raise NotImplementedError(f"SDDL: the expression of the ACE at offset {at} is not an octet string (#hex)")
+            raise ValueError(f"SDDL: the expression of the ACE at offset {at} is not an octet string (#hex)")
         data = bytes.fromhex(octets[1])
     return Ace(
         int(kind), flags, _parse_rights(fields[2], kind, at), Sid.parse(fields[5]), data,

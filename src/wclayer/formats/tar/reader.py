@@ -327,11 +327,7 @@ class TarStream(Generic[T]):
     @staticmethod
     def _check_sum(block: bytes, offset: int) -> None:
         stored = block[structs.CHECKSUM]
-        try:
-            expected = int(stored.strip(b" \0") or b"0", 8)
-        except ValueError:
-            expected = -1
-        if expected != structs.header_checksum(block):
+        if _octal(stored) != structs.header_checksum(block):
             raise TarFormatError(
                 offset,
                 f"header checksum is {structs.header_checksum(block):o}, the header says {stored.rstrip(bytes(1))!r}",
@@ -388,11 +384,18 @@ def parse_number(field: bytes, offset: int, what: str) -> int:
                 return value - (1 << (8 * len(field) - 1))
             raise TarFormatError(offset, f"{what} does not fit in 63 bits")
         return value
-    try:
-        text = field.strip(b" \0")
-        return int(text, 8) if text else 0
-    except ValueError:
-        raise TarFormatError(offset, f"{what} {field!r} is not an octal number") from None
+    number = _octal(field)
+    if number is None:
+        raise TarFormatError(offset, f"{what} {field!r} is not an octal number")
+    return number
+
+
+def _octal(field: bytes) -> int | None:
+    """Octal digits, with spaces and NULs around them; an empty field is zero."""
+    text = field.strip(b" \0")
+    if not text:
+        return 0
+    return int(text, 8) if text.isdigit() and b"8" not in text and b"9" not in text else None
 
 
 def _text(field: bytes) -> bytes:

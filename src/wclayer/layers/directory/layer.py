@@ -18,11 +18,12 @@ from wclayer.layers.tree import Kind
 from wclayer.model import DataStream, Entry, ExtraStream
 from wclayer.win32.attributes import DIRECTORY, FileBasicInfo
 from wclayer.win32.backup import StreamId
-from wclayer.win32.names import encode_name, name_key, split_path
+from wclayer.win32.names import name_key, split_path
 
 CHAIN_FILE = "layerchain.json"
 _READ_PIECE = 1 << 20
 _KNOWN_DIRECTORIES = 16_384
+_MAX_DEPTH = 32_767
 
 
 def is_layer(path: str | os.PathLike[str]) -> bool:
@@ -177,18 +178,24 @@ class LayerDirectory:
     def host_path(self, row: EntryRow) -> bytes:
         """Where the entry's host file lies, relative to the layer's root."""
         parent = self._directory(row.parent)[1]
-        name = row.host_name.encode() if row.host_name else encode_name(from_column(row.name))
+        name = database.host_name(row)
         return parent + b"/" + name if parent else name
 
     def _directory(self, entry_id: int) -> tuple[str, bytes]:
-        known = self._directories.get(entry_id)
-        if known is None:
-            if len(self._directories) > _KNOWN_DIRECTORIES:
-                self._directories = {database.ROOT: ("", b"")}
+        above: list[EntryRow] = []
+        while (known := self._directories.get(entry_id)) is None:
+            if len(above) > _MAX_DEPTH:
+                raise CorruptLayerError(self.operation, self.path, f"entry {entry_id} lies below itself")
             row = self.by_id(entry_id)
-            if row.parent >= entry_id > 0 and row.parent == entry_id:
-                raise CorruptLayerError(self.operation, self.path, f"entry {entry_id} is its own parent")
-            known = self._directories[entry_id] = (self.path_of(row), self.host_path(row))
+            above.append(row)
+            entry_id = row.parent
+        if len(self._directories) > _KNOWN_DIRECTORIES:
+            self._directories = {database.ROOT: ("", b"")}
+        for row in reversed(above):
+            path, host = known
+            name, own_host = from_column(row.name), database.host_name(row)
+            known = (f"{path}/{name}" if path else name, host + b"/" + own_host if host else own_host)
+            self._directories[row.id] = known
         return known
 
     def security(self, row: EntryRow) -> bytes | None:

@@ -17,6 +17,7 @@ from wclayer.formats.tar.writer import TarHeader, encode_header
 from wclayer.model import Entry, ExtraStream
 from wclayer.win32 import filetime
 from wclayer.win32.attributes import DIRECTORY, FileBasicInfo
+from wclayer.win32.backup import StreamId
 from wclayer.win32.ea import ExtendedAttribute, decode_eas, encode_eas
 from wclayer.win32.names import decode_name, encode_name
 from wclayer.win32.reparse import LinkTarget, ReparseTag, decode_link, decode_reparse
@@ -32,9 +33,11 @@ REPARSE = b"WCLAYER.reparse"
 """REPARSE_DATA_BUFFER, base64: where it is not what the link target alone gives."""
 EA_LIST = b"WCLAYER.ea"
 """FILE_FULL_EA_INFORMATION list, base64: where flags, order or names are not what the xattr records give."""
+EXTRA_IDS = frozenset({StreamId.LINK, StreamId.PROPERTY_DATA, StreamId.OBJECT_ID, StreamId.TXFS_DATA})
 EXTRA_PREFIX = b"WCLAYER.stream."
 """Followed by position, stream id and attributes: a link, property, object id or TxF stream (name and data, base64)."""
 WHITEOUT_PREFIX = b".wh."
+GNU_SPARSE_PREFIX = b"GNU.sparse."
 _COMMON_RECORDS = frozenset(
     {FILE_ATTRIBUTES, RAW_SECURITY, CREATION_TIME, b"atime", b"ctime", b"mtime", b"path", b"linkpath", b"size"}
 )
@@ -204,19 +207,34 @@ def decode_entry(member: TarMember) -> Entry:
 def _decode_rare(entry: Entry, pax: dict[bytes, bytes]) -> None:
     if (reparse := pax.get(REPARSE)) is not None:
         entry.reparse = decode_base64(reparse)
+        decode_reparse(entry.reparse)
     if (eas := pax.get(EA_LIST)) is not None:
         entry.eas = decode_base64(eas)
+        decode_eas(entry.eas)
     elif any(key.startswith(EA_PREFIX) for key in pax):
         entry.eas = _eas_from_records(pax)
     extras = []
     for key, value in pax.items():
+        if key.startswith(GNU_SPARSE_PREFIX):
+            raise ValueError("a sparse member of GNU tar: a layer's files are written out whole")
         if key.startswith(EXTRA_PREFIX):
-            index, stream_id, attributes = map(int, key[len(EXTRA_PREFIX) :].split(b"."))
+            index, stream_id, attributes = _extra_numbers(key)
             encoded_name, _, data = value.partition(b":")
             name = decode_base64(encoded_name).decode("utf-8", "surrogatepass")
             extras.append((index, ExtraStream(stream_id, attributes, name, decode_base64(data))))
     if extras:
         entry.extra = tuple(extra for _, extra in sorted(extras, key=lambda pair: pair[0]))
+
+
+def _extra_numbers(key: bytes) -> tuple[int, int, int]:
+    """Position, stream id and attributes out of the key of an extra stream's record."""
+    parts = key[len(EXTRA_PREFIX) :].split(b".")
+    if len(parts) != 3 or not all(part.isdigit() and len(part) <= 10 for part in parts):
+        raise ValueError(f"record {key[:80]!r} does not name a stream")
+    index, stream_id, attributes = map(int, parts)
+    if stream_id not in EXTRA_IDS or attributes > 0xFFFFFFFF:
+        raise ValueError(f"record {key[:80]!r} does not name a stream")
+    return index, stream_id, attributes
 
 
 def _decode_info(member: TarMember) -> FileBasicInfo:

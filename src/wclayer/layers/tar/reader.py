@@ -157,9 +157,14 @@ class TarLayerReader(LayerReaderBase):
         if 0x3A not in member.name or member.type != structs.REGULAR:
             return None
         owner, _, raw_name = member.name.partition(b":")
-        if owner != self._member_name and path_key(decode_name(owner)) != path_key(entry.name):
-            return None
-        name = decode_name(raw_name)
+        try:
+            if owner != self._member_name and path_key(decode_name(owner)) != path_key(entry.name):
+                return None
+            name = decode_name(raw_name)
+        except UnicodeDecodeError as error:
+            self._reject(member, str(error))
+        if entry.link_target is not None:
+            self._reject(member, "a stream of a hard link: it belongs to the link's target")
         if reason := stream_illegal_reason(name):
             self._reject(member, reason)
         if name_key(name) in self._stream_names:
