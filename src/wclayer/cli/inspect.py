@@ -109,7 +109,7 @@ def tree_command(merged: bool, depth: int | None, as_json: bool, layer: str, pat
 
 
 def _walk_tree(tree: MergedTree, top: Node, depth: int | None) -> Iterator[tuple[str, bool, Node]]:
-    """Everything below `top`, `depth` levels deep: the indent of its line, whether it is its directory's last, itself."""
+    """Everything below `top`, `depth` levels deep: a line's indent, whether it is its directory's last, the node."""
     pending = [("", tree.children(top)[::-1])]
     while pending:
         indent, children = pending[-1]

@@ -1,0 +1,147 @@
+"""What tests share: vectors, witnesses, and small ways to build and compare layers."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import hashlib
+import io
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+import pytest
+
+from wclayer.formats.tar.structs import TRAILER
+from wclayer.formats.tar.writer import TarHeader, encode_header
+from wclayer.layers.tar import TarLayerReader, TarLayerWriter
+from wclayer.model import DataStream, Entry, LayerReader, LayerWriter, Limits
+from wclayer.win32.attributes import FileBasicInfo
+
+DATA = Path(__file__).parent / "data"
+VECTORS = ("base.tar.gz", "child.tar", "child-no-junction.tar")
+SHARED = Path(__file__).parents[2] / "shared" / "vectors"
+TIME = 133_500_000_000_000_000
+
+
+def witness(program: str) -> str:
+    """The path of a program that we did not write; without it the test is skipped, and CI fails."""
+    found = shutil.which(program)
+    if found is None:
+        pytest.skip(f"needs {program}")
+    return found
+
+
+def shared(name: str) -> Path:
+    """A vector that is not ours to commit; without it the test is skipped, and CI fails."""
+    path = SHARED / name
+    if not path.exists():
+        pytest.skip(f"needs {path}")
+    return path
+
+
+def vector_bytes(name: str) -> bytes:
+    """A vector's tar, uncompressed."""
+    data = (DATA / name).read_bytes()
+    return gzip.decompress(data) if name.endswith(".gz") else data
+
+
+def info(attributes: int = 0x20, time: int = TIME) -> FileBasicInfo:
+    """Basic info with four different times."""
+    return FileBasicInfo(attributes, time, time + 1, time + 2, time + 3)
+
+
+def directory(name: str, **more: object) -> Entry:
+    return Entry(name, info(0x10), **more)  # type: ignore[arg-type]
+
+
+def put_file(writer: LayerWriter, name: str, data: bytes = b"", attributes: int = 0x20, **streams: bytes) -> None:
+    """Puts a file with that content, and alternate streams."""
+    writer.put(
+        Entry(name, info(attributes), len(data)),
+        [DataStream("", len(data), (data,)), *(DataStream(n, len(d), (d,)) for n, d in streams.items())],
+    )
+
+
+def put_directories(writer: LayerWriter, *names: str) -> None:
+    for name in names:
+        writer.put(directory(name))
+
+
+def layer_tar(build: Callable[[LayerWriter], None]) -> bytes:
+    """The tar that a function puts together."""
+    raw = io.BytesIO()
+    with TarLayerWriter(raw) as writer:
+        build(writer)
+    return raw.getvalue()
+
+
+def member(name: bytes, data: bytes = b"", *, kind: bytes = b"0", link: bytes = b"", **pax: bytes) -> bytes:
+    """One tar member with those PAX records (`_` stands for `.` in their keys)."""
+    records = {key.replace("_", ".").encode(): value for key, value in pax.items()}
+    header = TarHeader(name, kind[0], 0o644, len(data), 1_600_000_000, link, records)
+    return encode_header(header) + data + bytes(-len(data) % 512)
+
+
+def archive(*members: bytes) -> bytes:
+    return b"".join(members) + TRAILER
+
+
+def read_tar(data: bytes, *, is_base: bool = False, limits: Limits | None = None) -> list[tuple[Entry, bytes]]:
+    """Every entry of a tar with its backup stream."""
+    with TarLayerReader(io.BytesIO(data), "test.tar", is_base=is_base, limits=limits) as reader:
+        found = [(entry, reader.read()) for entry in reader]
+        reader.finish()
+    return found
+
+
+def contents(reader: LayerReader) -> list[tuple[object, ...]]:
+    """A layer as plain values: what must be equal when two layers are."""
+    found: list[tuple[object, ...]] = []
+    with reader:
+        for entry in reader:
+            if entry.info is None:
+                found.append((entry.name, None))
+                continue
+            streams = [(stream.name, hashlib.sha256(stream.read_all()).hexdigest()) for stream in reader.streams()]
+            if entry.link_target is not None:
+                streams = []
+            found.append(
+                (
+                    entry.name, entry.info.pack(), entry.link_target, entry.security, entry.eas, entry.reparse,
+                    entry.extra, streams,
+                )
+            )  # fmt: skip
+    return found
+
+
+def tree_listing(path: Path) -> list[tuple[str, str]]:
+    """Every path below a folder with the SHA-256 of files."""
+    found = []
+    for folder, directories, files in os.walk(path):
+        for name in directories:
+            found.append((os.path.relpath(os.path.join(folder, name), path), "directory"))
+        for name in files:
+            place = os.path.join(folder, name)
+            found.append((os.path.relpath(place, path), hashlib.sha256(Path(place).read_bytes()).hexdigest()))
+    return sorted(found)
+
+
+def chunks_of(data: bytes, sizes: Iterable[int]) -> Iterator[bytes]:
+    """The data in portions of those sizes, the rest at the end."""
+    at = 0
+    for size in sizes:
+        if at >= len(data):
+            return
+        yield data[at : at + size]
+        at += size
+    yield data[at:]
+
+
+@contextlib.contextmanager
+def nothing_left_in(folder: Path) -> Iterator[None]:
+    """Checks that a folder holds afterwards what it held before."""
+    before = sorted(os.listdir(folder))
+    yield
+    assert sorted(os.listdir(folder)) == before

@@ -1,0 +1,58 @@
+"""FILETIMEs: exact both ways, in the spelling of Go's PAX writer."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wclayer.win32 import filetime
+
+_times = st.integers(0, filetime.MAX_FILETIME)
+
+
+@given(_times)
+def test_decimal_seconds_are_exact(time: int) -> None:
+    text = filetime.to_decimal_seconds(time)
+    assert filetime.from_decimal_seconds(text) == time
+    assert Decimal(text) * 10_000_000 == time - filetime.UNIX_EPOCH
+
+
+@given(_times)
+def test_unix_nanoseconds_are_exact(time: int) -> None:
+    assert filetime.from_unix_ns(filetime.to_unix_ns(time)) == time
+
+
+@pytest.mark.parametrize(
+    ("time", "text"),
+    [
+        (filetime.UNIX_EPOCH, "0"),
+        (filetime.UNIX_EPOCH + 1, "0.0000001"),
+        (filetime.UNIX_EPOCH - 1, "-0.0000001"),
+        (filetime.UNIX_EPOCH - 5_000_000, "-0.5"),
+        (132313303292205695, "1586856729.2205695"),
+        (132313303292205000, "1586856729.2205"),
+        (0, "-11644473600"),
+    ],
+)
+def test_spelling(time: int, text: str) -> None:
+    assert filetime.to_decimal_seconds(time) == text
+    assert filetime.from_decimal_seconds(text) == time
+
+
+def test_digits_finer_than_100_ns_are_dropped_towards_the_past() -> None:
+    assert filetime.from_decimal_seconds("1.12345678") == filetime.UNIX_EPOCH + 11_234_567
+    assert filetime.from_decimal_seconds("-1.12345678") == filetime.UNIX_EPOCH - 11_234_568
+
+
+@pytest.mark.parametrize("text", ["", ".", "1e5", "nan", "1.2.3", "0x1", "1_0", "--1", "9" * 16, "-11644473601", "１"])
+def test_other_text_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="seconds|time"):
+        filetime.from_decimal_seconds(text)
+
+
+def test_iso_has_all_seven_digits() -> None:
+    assert filetime.to_iso(132313303292205695) == "2020-04-14T09:32:09.2205695Z"
+    assert filetime.to_iso(filetime.MAX_FILETIME) == f"filetime:{filetime.MAX_FILETIME}"
