@@ -64,6 +64,11 @@ def put_file(writer: LayerWriter, name: str, data: bytes = b"", attributes: int 
     )
 
 
+def put_files(writer: LayerWriter, *names: str) -> None:
+    for name in names:
+        put_file(writer, name)
+
+
 def put_directories(writer: LayerWriter, *names: str) -> None:
     for name in names:
         writer.put(directory(name))
@@ -120,8 +125,7 @@ def tree_listing(path: Path) -> list[tuple[str, str]]:
     """Every path below a folder with the SHA-256 of files."""
     found = []
     for folder, directories, files in os.walk(path):
-        for name in directories:
-            found.append((os.path.relpath(os.path.join(folder, name), path), "directory"))
+        found += [(os.path.relpath(os.path.join(folder, name), path), "directory") for name in directories]
         for name in files:
             place = os.path.join(folder, name)
             found.append((os.path.relpath(place, path), hashlib.sha256(Path(place).read_bytes()).hexdigest()))

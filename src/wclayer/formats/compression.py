@@ -384,7 +384,9 @@ def _deflate(block: bytes, window: bytes, level: int, flush: int) -> bytes:
 class _ZstdEncoder:
     def __init__(self, level: int | None) -> None:
         # Any number of threads from one up gives the same bytes.
-        self._frame = zstandard.ZstdCompressor(3 if level is None else level, threads=os.cpu_count() or 1).compressobj()
+        self._frame = zstandard.ZstdCompressor(
+            3 if level is None else level, threads=os.cpu_count() or 1, write_checksum=True
+        ).compressobj()
 
     def feed(self, block: bytes) -> Iterator[bytes]:
         yield self._frame.compress(block)

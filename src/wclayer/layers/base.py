@@ -10,6 +10,7 @@ import hashlib
 import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from types import TracebackType
 from typing import BinaryIO, Self, cast
 
@@ -18,10 +19,12 @@ from wclayer.layers.tree import LayerTree
 from wclayer.model import DataStream, Entry, ExtraStream, LinkInfo
 from wclayer.win32.attributes import FileBasicInfo
 from wclayer.win32.backup import SPARSE_STREAM, BackupStreamParser, StreamHeader, StreamId
-from wclayer.win32.names import encode_name, path_key, stream_illegal_reason
+from wclayer.win32.names import encode_name, names_equal, path_key, stream_illegal_reason
 
 _MAX_METADATA = 16 << 20
 _SPOOL_IN_MEMORY = 1 << 20
+_MAX_SPARSE_OFFSET = 1 << 60
+_PIECE = 1 << 20
 
 
 def stream_name(name: str) -> str:
@@ -170,8 +173,6 @@ class LayerWriterBase(ABC):
     """
 
     operation = "write layer"
-    late_metadata = False
-    """Whether security, EAs and reparse data may still change between `_begin` and `_end`."""
 
     def __init__(self, target: str, tree: LayerTree) -> None:
         self.target = target
@@ -252,7 +253,9 @@ class LayerWriterBase(ABC):
     def abort(self) -> None:
         if self._state == "open":
             self._state = "failed"
-            self._pending = None
+            if self._pending is not None:
+                self._pending.discard()
+                self._pending = None
             self._discard()
 
     def __enter__(self) -> Self:
@@ -266,12 +269,33 @@ class LayerWriterBase(ABC):
 
     def _put(self, entry: Entry, streams: Iterable[DataStream]) -> None:
         self._begin(entry, self._check(entry))
-        for stream in streams:
-            self._open_stream(stream)
-            for chunk in stream.chunks:
-                self._data(chunk)
-            self._close_stream()
+        needs_data = entry.has_data and entry.size > 0
+        for index, stream in enumerate(streams):
+            if not stream.name and entry.link_target is None:
+                if index or stream.size != entry.size:
+                    raise self._bad(
+                        entry, f"a main stream of {stream.size} bytes, not first or not of size {entry.size}"
+                    )
+                needs_data = False
+            self._put_stream(entry, stream)
+        if needs_data:
+            raise self._bad(entry, f"no data instead of {entry.size} bytes")
         self._end()
+
+    def _put_stream(self, entry: Entry, stream: DataStream) -> None:
+        self._open_stream(stream)
+        size = 0
+        for chunk in stream.chunks:
+            size += len(chunk)
+            if size > stream.size:
+                break
+            self._data(chunk)
+        if size != stream.size:
+            raise self._bad(entry, f"{size} bytes of data or more instead of {stream.size}")
+        self._close_stream()
+
+    def _bad(self, entry: Entry, problem: str) -> InvalidDataError:
+        return InvalidDataError(self.operation, self.target, f"entry {entry.name!r}: {problem}")
 
     def _settle(self) -> None:
         """Ends the entry that `add` started."""
@@ -279,7 +303,10 @@ class LayerWriterBase(ABC):
             raise InvalidStateError(self.operation, self.target, f"the writer is {self._state}")
         if self._pending is not None:
             pending, self._pending = self._pending, None
-            pending.finish()
+            try:
+                pending.finish()
+            finally:
+                pending.discard()
 
 
 class _DiscardOnFailure:
@@ -305,158 +332,115 @@ class _DiscardOnFailure:
 
 
 class _PendingEntry:
-    """An entry whose backup stream is arriving through `write`."""
+    """An entry whose backup stream arrives through `write`.
+
+    Windows puts some metadata behind the data, and a sparse stream's size shows at its last block; writers want to know
+    both first. So the data waits in a temporary file, whose holes take no space.
+    """
 
     def __init__(self, writer: LayerWriterBase, entry: Entry) -> None:
         self._writer = writer
         self._entry = entry
         self._parser = BackupStreamParser()
-        self._begun = False
-        self._sink: bytearray | None = None
-        self._header: StreamHeader | None = None
-        self._in_stream = False
-        self._sparse: _SparseSpool | None = None
+        self._spool = cast(BinaryIO, tempfile.SpooledTemporaryFile(_SPOOL_IN_MEMORY))  # noqa: SIM115 (closed by `discard`)
+        self._streams: list[_SpooledStream] = []
+        self._metadata: tuple[StreamHeader, bytearray] | None = None
 
     def feed(self, data: bytes | bytearray | memoryview) -> None:
         for item in self._parser.feed(data):
             if isinstance(item, StreamHeader):
                 self._start(item)
-            elif self._sink is not None:
-                self._sink += item
-            elif self._sparse is not None:
-                self._sparse.write(item)
+            elif self._metadata is not None:
+                self._metadata[1].extend(item)
             else:
-                self._writer._data(item)
+                self._spool.write(item)
+                stream = self._streams[-1]
+                stream.size = max(stream.size, self._spool.tell() - stream.start)
 
     def finish(self) -> None:
         try:
             self._parser.finish()
         except ValueError as error:
             raise self._error(str(error)) from None
-        self._end_part()
-        self._flush_sparse()
-        if not self._begun:
-            self._begin(DataStream("", 0, ()) if self._entry.has_data else None)
-            self._close_stream()
-        self._writer._end()
+        self._end_metadata()
+        # A main stream goes first, wherever it came.
+        self._streams.sort(key=lambda stream: stream.name != "")
+        if self._streams and not self._streams[0].name:
+            self._entry.size = self._streams[0].size
+        elif self._entry.has_data:
+            self._streams.insert(0, _SpooledStream("", 0, 0))
+        self._writer._put(
+            self._entry,
+            (
+                DataStream(stream.name, stream.size, self._chunks(stream), stream.attributes & ~SPARSE_STREAM)
+                for stream in self._streams
+            ),
+        )
+
+    def discard(self) -> None:
+        self._spool.close()
 
     def _start(self, header: StreamHeader) -> None:
-        self._end_part()
-        self._header = header
+        self._end_metadata()
         if header.id == StreamId.SPARSE_BLOCK:
-            if self._sparse is None:
-                raise self._error("sparse block without a sparse data stream before it")
-            self._sparse.seek(header.offset)
-            return
-        self._flush_sparse()
-        if header.id in (StreamId.DATA, StreamId.ALTERNATE_DATA):
+            self._start_block(header)
+        elif header.id in (StreamId.DATA, StreamId.ALTERNATE_DATA):
             try:
                 name = plain_stream_name(header) if header.id == StreamId.ALTERNATE_DATA else ""
             except ValueError as error:
                 raise self._error(str(error)) from None
-            if header.attributes & SPARSE_STREAM and not header.size:
-                self._sparse = _SparseSpool(name, header.attributes)
-            else:
-                self._open(DataStream(name, header.size, (), header.attributes))
-            return
-        if header.size > _MAX_METADATA:
+            if any(names_equal(stream.name, name) for stream in self._streams):
+                raise self._error(f"a second stream {name!r}" if name else "a second main data stream")
+            self._seek(sum(stream.size for stream in self._streams))
+            self._streams.append(_SpooledStream(name, header.attributes, self._spool.tell()))
+        elif header.size > _MAX_METADATA:
             raise self._error(f"metadata stream {header.id} of {header.size} bytes")
-        self._sink = bytearray()
+        else:
+            self._metadata = (header, bytearray())
 
-    def _end_part(self) -> None:
-        """Ends the stream that was current: metadata goes into the entry, data is closed."""
-        header, sink = self._header, self._sink
-        self._header = self._sink = None
-        if self._in_stream:
-            self._close_stream()
-        if header is None or sink is None:
-            return
-        if self._begun and not self._writer.late_metadata:
-            raise self._error(f"metadata stream {header.id} after the data")
-        keep_metadata(self._entry, header, bytes(sink))
+    def _start_block(self, header: StreamHeader) -> None:
+        if not self._streams or not self._streams[-1].attributes & SPARSE_STREAM:
+            raise self._error("sparse block without a sparse data stream before it")
+        stream = self._streams[-1]
+        if header.offset < stream.size:
+            raise self._error(f"sparse block at offset {header.offset} lies before the end of the last, {stream.size}")
+        if header.offset >= _MAX_SPARSE_OFFSET:
+            raise self._error(f"sparse block at offset {header.offset}")
+        self._seek(stream.start + header.offset)
+        stream.size = header.offset
 
-    def _open(self, stream: DataStream) -> None:
-        if not self._begun:
-            if stream.name and self._entry.has_data:
-                self._begin(DataStream("", 0, ()))
-                self._close_stream()
-                self._open(stream)
-            else:
-                self._begin(stream)
-            return
-        if not stream.name:
-            raise self._error("a second main data stream")
-        self._writer._open_stream(stream)
-        self._in_stream = True
+    def _end_metadata(self) -> None:
+        if self._metadata is not None:
+            header, data = self._metadata
+            self._metadata = None
+            keep_metadata(self._entry, header, bytes(data))
 
-    def _begin(self, stream: DataStream | None) -> None:
-        if stream is not None and not stream.name:
-            self._entry.size = stream.size
-        self._begun = True
-        self._writer._begin(self._entry, self._writer._check(self._entry))
-        if stream is not None:
-            self._writer._open_stream(stream)
-            self._in_stream = True
-
-    def _close_stream(self) -> None:
-        if self._in_stream:
-            self._in_stream = False
-            self._writer._close_stream()
-
-    def _flush_sparse(self) -> None:
-        """A sparse stream's size is known only at its last block: it was spooled, and is handed over now."""
-        if self._sparse is None:
-            return
-        spool, self._sparse = self._sparse, None
-        with spool:
-            self._open(spool.stream())
-            for chunk in spool.chunks():
-                self._writer._data(chunk)
-            self._close_stream()
-
-    def _error(self, problem: str) -> InvalidDataError:
-        return InvalidDataError(self._writer.operation, self._writer.target, f"entry {self._entry.name!r}: {problem}")
-
-
-class _SparseSpool:
-    """A sparse stream put together in a temporary file, whose holes take no space."""
-
-    def __init__(self, name: str, attributes: int) -> None:
-        self._name = name
-        self._attributes = attributes
-        self._file = cast(BinaryIO, tempfile.SpooledTemporaryFile(_SPOOL_IN_MEMORY))  # noqa: SIM115 (closed by `with`)
-        self._size = 0
-
-    def seek(self, offset: int) -> None:
-        if offset < self._size:
-            raise ValueError(f"sparse block at offset {offset} lies before the end of the last one, {self._size}")
-        if offset >= 1 << 60:
-            raise ValueError(f"sparse block at offset {offset}")
+    def _seek(self, offset: int) -> None:
         if offset > _SPOOL_IN_MEMORY:
-            self._file.fileno()  # leaves memory for the disk
-        self._file.seek(offset)
-        self._size = offset
+            self._spool.fileno()  # leaves memory for the disk
+        self._spool.seek(offset)
 
-    def write(self, data: bytes) -> None:
-        self._file.write(data)
-        self._size += len(data)
-
-    def stream(self) -> DataStream:
-        return DataStream(self._name, self._size, (), self._attributes)
-
-    def chunks(self) -> Iterator[bytes]:
-        self._file.seek(0)
-        left = self._size
+    def _chunks(self, stream: _SpooledStream) -> Iterator[bytes]:
+        self._spool.seek(stream.start)
+        left = stream.size
         while left:
-            chunk = self._file.read(min(left, 1 << 20)) or bytes(min(left, 1 << 20))
+            # Past the last block written, the hole at the end of a sparse stream.
+            chunk = self._spool.read(min(left, _PIECE)) or bytes(min(left, _PIECE))
             left -= len(chunk)
             yield chunk
 
-    def __enter__(self) -> Self:
-        return self
+    def _error(self, problem: str) -> InvalidDataError:
+        return self._writer._bad(self._entry, problem)
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        self._file.close()
+
+@dataclass(slots=True)
+class _SpooledStream:
+    """Where a data stream waits in the temporary file."""
+
+    name: str
+    attributes: int
+    start: int
+    size: int = 0
 
 
 def clean_name(name: str) -> str:

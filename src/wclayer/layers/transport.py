@@ -38,8 +38,9 @@ TOMBSTONES = "tombstones.txt"
 TOMBSTONES_HEADER = b"\xef\xbb\xbfVersion 1.0"
 DIRECTORY_SUFFIX = ".$wcidirs$"
 TIMES_ATTRIBUTE = "user.wclayer.times"
-"""A host extended attribute: the four times (uint64), of which a POSIX file has a place for only one that lasts."""
-_TIMES = struct.Struct("<4Q")
+"""A host extended attribute: the four times, of which a POSIX file has a place for only one that lasts, and the time
+the host then gave the file (seconds since 1970, nanoseconds)."""
+_TIMES = struct.Struct("<4QqI")
 _ATTRIBUTES = struct.Struct("<I")
 _PIECE = 1 << 20
 _MAX_TOMBSTONES = 256 << 20
@@ -189,14 +190,11 @@ class TransportLayerWriter(LayerWriterBase):
 
 
 def _write_times(fd: int, info: FileBasicInfo) -> None:
-    with suppress(OSError, AttributeError):  # Python has these calls on Linux only
-        os.setxattr(
-            fd,
-            TIMES_ATTRIBUTE,
-            _TIMES.pack(info.creation_time, info.last_access_time, info.last_write_time, info.change_time),
-        )
     with suppress(OverflowError, OSError):
         os.utime(fd, ns=(to_unix_ns(info.last_access_time), to_unix_ns(info.last_write_time)))
+    with suppress(OSError, AttributeError):  # Python has these calls on Linux only
+        times = info.creation_time, info.last_access_time, info.last_write_time, info.change_time
+        os.setxattr(fd, TIMES_ATTRIBUTE, _TIMES.pack(*times, *divmod(os.fstat(fd).st_mtime_ns, 10**9)))
 
 
 class TransportLayerReader(LayerReaderBase):
@@ -221,6 +219,9 @@ class TransportLayerReader(LayerReaderBase):
         self._tree = LayerTree(self.operation, self.source, is_base=is_base, limits=limits)
         self._host = HostRoot(self.path)
         self._fd = -1
+        self._layout: list[_StreamAt] = []
+        self._number_of_links = 1
+        self._inode = 0
         try:
             self._tombstones = self._read_tombstones()
         except BaseException:
@@ -228,9 +229,6 @@ class TransportLayerReader(LayerReaderBase):
             raise
         self._walk = self._walk_all()
         self._links: dict[tuple[int, int], str] = {}
-        self._number_of_links = 1
-        self._inode = 0
-        self._layout: list[_StreamAt] = []
 
     def _advance(self) -> Entry | None:
         self._close_file()
@@ -309,7 +307,6 @@ class TransportLayerReader(LayerReaderBase):
         stat = os.fstat(self._fd)
         self._number_of_links, self._inode = stat.st_nlink, stat.st_ino
         info = self._read_info(stat)
-        self._layout = []
         if may_link and stat.st_nlink > 1:
             inode = (stat.st_dev, stat.st_ino)
             if (first := self._links.get(inode)) is not None:
@@ -331,10 +328,10 @@ class TransportLayerReader(LayerReaderBase):
     def _read_info(self, stat: os.stat_result) -> FileBasicInfo:
         write, access = from_unix_ns(stat.st_mtime_ns), from_unix_ns(stat.st_atime_ns)
         with suppress(OSError, struct.error, AttributeError):
-            recorded = FileBasicInfo(0, *_TIMES.unpack(os.getxattr(self._fd, TIMES_ATTRIBUTE)))
-            # A file that was written since has another time, and that one counts.
-            if to_unix_ns(recorded.last_write_time) == stat.st_mtime_ns:
-                return recorded
+            *times, seconds, nanoseconds = _TIMES.unpack(os.getxattr(self._fd, TIMES_ATTRIBUTE))
+            # A file that was written since has another time on the host, and that one counts.
+            if seconds * 10**9 + nanoseconds == stat.st_mtime_ns:
+                return FileBasicInfo(0, *times)
         return FileBasicInfo(0, write, access, write, write)
 
     def _read_attributes(self, host: bytes) -> int:
@@ -443,6 +440,8 @@ class TransportLayerReader(LayerReaderBase):
         return InvalidDataError(self.operation, self.path / os.fsdecode(host), problem)
 
     def _close_file(self) -> None:
+        self._layout = []
+        self._number_of_links, self._inode = 1, 0
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1

@@ -129,8 +129,13 @@ class LayerTree:
         if self._count > self._limits.entries:
             raise LimitExceededError(self._operation, self._source, f"more than {self._limits.entries} entries")
         parent_key, _, last = key.rpartition("/")
-        if parent_key != self._parent_key or _LAST.match(last) is None or len(name) > self._limits.path_length >> 1:
-            if _PATH.match(key) is None or not key.isascii() or len(key) > 255:
+        if (
+            parent_key != self._parent_key
+            or not parent_key
+            or _LAST.match(last) is None
+            or len(name) > self._limits.path_length >> 1
+        ):
+            if _PATH.match(key) is None or "/." in key or not key.isascii() or len(key) > 255:
                 self._check_path(entry, name)
             if entry.info is not None:
                 self._check_parent(entry, parent_key)

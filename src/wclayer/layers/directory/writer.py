@@ -9,7 +9,6 @@ from collections.abc import Iterable, Sequence
 from itertools import chain
 from pathlib import Path
 
-from wclayer.errors import InvalidDataError
 from wclayer.layers.base import LayerWriterBase
 from wclayer.layers.directory import utility_vm
 from wclayer.layers.directory.chain import resolve_chain
@@ -71,7 +70,6 @@ class DirectoryLayerWriter(LayerWriterBase):
     """
 
     operation = "write layer"
-    late_metadata = True
 
     def __init__(
         self,
@@ -153,16 +151,18 @@ class DirectoryLayerWriter(LayerWriterBase):
         if not is_possible_name(encoded) or not entry.name.startswith(directory.path):
             return False
         remaining = iter(streams)
-        main = next(remaining, None)
-        data = b"" if main is None else main.read_all()
+        following = next(remaining, None)
+        data = b""
+        if following is not None and not following.name:
+            data = following.read_all()
+            following = next(remaining, None)
         if len(data) != entry.size:
-            raise self._bad(f"{len(data)} bytes of data instead of {entry.size}", entry)
+            raise self._bad(entry, f"{len(data)} bytes of data instead of {entry.size}")
         entry_id = self._records.new_id()
         sha256 = hashlib.sha256(data).digest()
         access, write = info.last_access_time, info.last_write_time
         self._files.make_small_file(directory.host, encoded, data, access, write)
         security_id = self._records.security_id(entry.security)
-        following = next(remaining, None)
         if following is None:
             self._records.add_ordinary(
                 (
@@ -174,10 +174,9 @@ class DirectoryLayerWriter(LayerWriterBase):
         self._entry = entry
         self._current = current = _Current(entry_id, directory.id, name, last_key, None)
         for stream in chain((following,), remaining):
-            self._open_stream(stream)
-            for chunk in stream.chunks:
-                self._data(chunk)
-            self._close_stream()
+            if not stream.name:
+                raise self._bad(entry, "a second main data stream")
+            self._put_stream(entry, stream)
         self._records.add(self._row(entry, info, security_id, entry.size, sha256, current.streams, None, None))
         return True
 
@@ -239,7 +238,7 @@ class DirectoryLayerWriter(LayerWriterBase):
                 current.id, StreamId.ALTERNATE_DATA, stream.attributes, stream.name
             )
         elif self._entry.is_directory:
-            raise self._bad("a directory with data")
+            raise self._bad(self._entry, "a directory with data")
         else:
             current.has_data = True
             if current.sha256 is None:
@@ -263,9 +262,6 @@ class DirectoryLayerWriter(LayerWriterBase):
         assert stream is not None
         if self._current.is_link:
             return
-        size = self._current.size if recorder is None else recorder.size
-        if size != stream.size:
-            raise self._bad(f"{size} bytes of data instead of {stream.size}")
         if recorder is not None:
             recorder.close(stream.form)
 
@@ -364,7 +360,7 @@ class DirectoryLayerWriter(LayerWriterBase):
                 row_there.reparse,
             )
             return self._files.link(parent.host_path(row_there), directory.host, name, current.id, parent.host)
-        raise self._bad(f"hard link to {entry.link_target!r}, which is not there")
+        raise self._bad(entry, f"hard link to {entry.link_target!r}, which is not there")
 
     def _own_target(self, key: str) -> tuple[DirectoryPlace, EntryRow] | None:
         """A link's target in this layer: the directory it is in, and its row."""
@@ -396,7 +392,7 @@ class DirectoryLayerWriter(LayerWriterBase):
             return place
         spelling = _ROOT_SPELLING.get(key)
         if spelling is None:
-            raise self._bad(f"directory {key!r} was not there before")
+            raise self._bad(self._entry, f"directory {key!r} was not there before")
         parent_key, _, last = key.rpartition("/")
         parent = self._directory(parent_key)
         name = spelling.rpartition("/")[2]
@@ -423,7 +419,7 @@ class DirectoryLayerWriter(LayerWriterBase):
         directory = self._records.directory(parent_key)
         row = None if directory is None else self._records.child(directory.id, last_key)
         if directory is None or row is None or row.origin != Origin.CLONED:
-            raise self._bad("the parent's utility VM has no such name", entry)
+            raise self._bad(entry, "the parent's utility VM has no such name")
         self._remove_cloned(row, directory)
 
     def _remove_cloned(self, row: EntryRow, directory: DirectoryPlace) -> None:
@@ -462,7 +458,3 @@ class DirectoryLayerWriter(LayerWriterBase):
     def _close_parents(self) -> None:
         for parent in self._parents:
             parent.close()
-
-    def _bad(self, problem: str, entry: Entry | None = None) -> InvalidDataError:
-        name = (entry or self._entry).name
-        return InvalidDataError(self.operation, self.target, f"entry {name!r}: {problem}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import BinaryIO
 
-from wclayer.errors import CorruptLayerError, InvalidDataError
+from wclayer.errors import CorruptLayerError
 from wclayer.formats.compression import Compression, HashedOutput
 from wclayer.formats.tar import structs
 from wclayer.layers.base import LayerWriterBase
@@ -49,7 +49,6 @@ class TarLayerWriter(LayerWriterBase):
         self._entry = Entry("", None)
         self._encode = OrdinaryEncoder()
         self._padding = 0
-        self._left = 0
 
     def trust_names(self) -> None:
         """Says that the entries come out of a finished layer, whose names were checked when it was made."""
@@ -80,29 +79,16 @@ class TarLayerWriter(LayerWriterBase):
     def _open_stream(self, stream: DataStream) -> None:
         if self._entry.link_target is not None:
             # Readers offer the data of a link whose target is in a parent; a tar has only the link.
-            self._left = -1
             return
         if stream.name:
             self._header(stream.form, encode_stream(self._entry, stream.name, stream.size))
         elif not self._entry.has_data:
-            raise InvalidDataError(self.operation, self.target, f"entry {self._entry.name!r} cannot hold data in a tar")
-        self._left = stream.size
+            raise self._bad(self._entry, "cannot hold data in a tar")
         self._padding = structs.padding(stream.size)
 
     def _data(self, chunk: bytes | memoryview) -> None:
-        if self._left < 0:
-            return
-        self._left -= len(chunk)
-        if self._left < 0:
-            raise InvalidDataError(self.operation, self.target, f"entry {self._entry.name!r}: more data than its size")
-        self._output.write(chunk)
-
-    def _close_stream(self) -> None:
-        if self._left > 0:
-            raise InvalidDataError(
-                self.operation, self.target, f"entry {self._entry.name!r}: {self._left} bytes less than its size"
-            )
-        self._left = 0
+        if self._entry.link_target is None:
+            self._output.write(chunk)
 
     def _header(self, form: bytes | None, canonical: bytes) -> None:
         own_padding = False
