@@ -22,6 +22,7 @@ from wclayer.win32.attributes import FileBasicInfo
 DATA = Path(__file__).parent / "data"
 VECTORS = ("base.tar.gz", "child.tar", "child-no-junction.tar")
 SHARED = Path(__file__).parents[2] / "shared" / "vectors"
+TRAILER_BYTES = TRAILER
 TIME = 133_500_000_000_000_000
 
 

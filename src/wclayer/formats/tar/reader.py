@@ -122,6 +122,7 @@ class TarStream(Generic[T]):
         self._left = 0
         self._pad = 0
         self._padding = b""
+        self._padding_size = 0
         self._current = ""
 
     @property
@@ -195,8 +196,13 @@ class TarStream(Generic[T]):
         if not any(block):
             if pax or long_name or long_link:
                 raise TarFormatError(offset, "extension header without a member")
-            # Global records before the end, and the first of the end blocks, belong to the trailer.
-            self._padding += raw
+            # POSIX wants two zero blocks; Go's reader takes one at the very end, and so do we.
+            second = self._source.take(BLOCK)
+            if any(second):
+                raise TarFormatError(at + BLOCK, "a lone zero block in the middle of the archive")
+            # Global records before the end, and the end blocks themselves, belong to the trailer.
+            self._padding_size = len(self._padding)
+            self._padding += raw + second
             return None
         return self._member(block, pax or {}, long_name, long_link, raw, offset)
 
@@ -281,8 +287,9 @@ class TarStream(Generic[T]):
         self._left = 0
         return data
 
-    def trailer(self, limit: int) -> bytes:
-        """After `next` gave None: every byte from the last member's data to the end of the stream.
+    def trailer(self, limit: int) -> tuple[bytes, bool]:
+        """After `next` gave None: every byte from the last member's data to the end of the stream, and whether they
+        start with the padding of that data, because it was not zero.
 
         Raises:
             TarFormatError: more than `limit` bytes that are not zero follow the end of the archive.
@@ -301,7 +308,7 @@ class TarStream(Generic[T]):
                 raise TarFormatError(self.offset, f"more than {limit} bytes follow the end of the archive")
         if zeros > _MAX_ZERO_TRAILER:
             raise TarFormatError(self.offset, f"{zeros} zero bytes follow the end of the archive")
-        return b"".join(pieces) + bytes(zeros)
+        return b"".join(pieces) + bytes(zeros), self._padding_size > 0
 
     def _finish_data(self) -> None:
         if self._left:

@@ -16,6 +16,15 @@ from wclayer.win32.ea import decode_eas
 from wclayer.win32.reparse import decode_reparse
 from wclayer.win32.security import SecurityDescriptor
 
+# What an entry refers to, and the query for those entries whose reference leads nowhere.
+_DANGLING = {
+    "parent": "SELECT id FROM entries"
+    " WHERE parent <> 0 AND parent NOT IN (SELECT id FROM entries WHERE attributes & 16)",
+    "security": "SELECT id FROM entries WHERE security IS NOT NULL AND security NOT IN (SELECT id FROM security)",
+    "link": "SELECT id FROM entries WHERE link IS NOT NULL AND link NOT IN (SELECT id FROM entries WHERE link IS NULL)",
+    "stream": "SELECT entry FROM streams WHERE entry NOT IN (SELECT id FROM entries)",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Problem:
@@ -60,14 +69,9 @@ def _check_database(layer: LayerDirectory) -> Iterator[Problem]:
     for (text,) in layer.query("PRAGMA integrity_check(20)"):
         if text != "ok":
             yield Problem("layer.db", text)
-    for entry_id, problem in layer.query(
-        "SELECT id, 'parent' FROM entries"
-        " WHERE parent <> 0 AND parent NOT IN (SELECT id FROM entries WHERE attributes & 16)"
-        " UNION ALL SELECT id, 'security' FROM entries WHERE security NOT IN (SELECT id FROM security)"
-        " UNION ALL SELECT id, 'link' FROM entries WHERE link NOT IN (SELECT id FROM entries WHERE link IS NULL)"
-        " UNION ALL SELECT entry, 'stream' FROM streams WHERE entry NOT IN (SELECT id FROM entries)"
-    ):
-        yield Problem(f"entry {entry_id}", f"its {problem} refers to nothing")
+    for problem, sql in _DANGLING.items():
+        for (entry_id,) in layer.query(sql):
+            yield Problem(f"entry {entry_id}", f"its {problem} refers to nothing")
     for number, descriptor in layer.query("SELECT id, descriptor FROM security"):
         try:
             SecurityDescriptor.decode(descriptor)

@@ -72,7 +72,7 @@ def keep_boot_store(records: LayerRecords, files: HostFiles) -> None:
         directory_path, _, name = path_key(path).rpartition("/")
         directory = records.directory(directory_path)
         row = None if directory is None else records.child(directory.id, name)
-        if directory is not None and row is not None:
+        if directory is not None and row is not None and not row.attributes & DIRECTORY:
             with suppress(FileNotFoundError):
                 files.root.remove(backup)
             files.root.copy(directory.host_child(host_name(row)), backup)

@@ -96,10 +96,10 @@ class TarLayerReader(LayerReaderBase):
             self._peeked = None
         if self.trailer_form is None:
             try:
-                trailer = self._tar.trailer(self._limits.pax_size)
+                trailer, own_padding = self._tar.trailer(self._limits.pax_size)
             except (TarFormatError, CompressedDataError, OSError) as error:
                 self._fail(error)
-            self.trailer_form = encode_form(trailer, structs.TRAILER) or b""
+            self.trailer_form = encode_form(trailer, structs.TRAILER, own_padding=own_padding) or b""
 
     def _advance(self) -> Entry | None:
         if self._peeked is None and self._entry is not None:

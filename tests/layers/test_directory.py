@@ -1,0 +1,344 @@
+"""Layer directories: what lies on the host, what Windows would find, what `check` sees."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+import wclayer
+from tests.support import archive, info, layer_tar, member, put_directories, put_file
+from wclayer import sample
+from wclayer.layers.directory import DirectoryLayerWriter, LayerDirectory
+from wclayer.model import Entry, LayerWriter
+
+
+def _layer(path: Path, build: object, *parents: Path) -> Path:
+    with DirectoryLayerWriter(path, parents) as writer:
+        build(writer)  # type: ignore[operator]
+    return path
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    return _layer(tmp_path / "base", sample.write_base)
+
+
+@pytest.fixture
+def child(tmp_path: Path, base: Path) -> Path:
+    return _layer(tmp_path / "child", sample.write_child, base)
+
+
+def test_contents_are_plain_files(base: Path) -> None:
+    assert (base / "Files/Windows/win.ini").read_bytes().startswith(b"; for 16-bit")
+    assert (base / "UtilityVM/Files/EFI/Microsoft/Boot/BCD").stat().st_size == 8192
+    # A link is a file with no content: never a link of the host.
+    junction = base / "Files/Documents and Settings"
+    assert junction.is_dir()
+    assert not any(path.is_symlink() for path in base.rglob("*"))
+
+
+def test_hard_links_are_hard_links(base: Path) -> None:
+    library = base / "Files/Windows/System32/component07.dll"
+    (store,) = base.glob("Files/Windows/WinSxS/*component-07*/component07.dll")
+    assert os.path.samefile(library, store)
+
+
+def test_the_boot_store_is_saved(base: Path) -> None:
+    assert (base / "bcd.bak").read_bytes() == (base / "UtilityVM/Files/EFI/Microsoft/Boot/BCD").read_bytes()
+    assert not os.path.samefile(base / "bcd.bak", base / "UtilityVM/Files/EFI/Microsoft/Boot/BCD")
+
+
+def test_parents_are_recorded_nearest_first(tmp_path: Path, base: Path, child: Path) -> None:
+    grandchild = _layer(tmp_path / "grandchild", lambda w: put_directories(w, "Files"), child)
+    assert json.loads((grandchild / "layerchain.json").read_bytes()) == [str(child), str(base)]
+    assert not (base / "layerchain.json").exists()
+
+
+def test_a_link_into_a_parent_has_the_parent_s_file(base: Path, child: Path) -> None:
+    (library,) = base.glob("Files/Windows/WinSxS/*component-00*/component00.dll")
+    assert os.path.samefile(library, child / "Files/app/component.dll")
+    with LayerDirectory(child) as layer:
+        row = layer.lookup(r"FILES\APP\COMPONENT.DLL")
+        assert row is not None
+        assert row.sha256 is not None
+        assert layer.entry(row).eas
+
+
+def test_times_of_directories_are_right_at_the_end(tmp_path: Path) -> None:
+    """Also after files, links and tombstones below them."""
+    parent = _layer(tmp_path / "p", lambda w: (put_directories(w, "Files", "Files/d"), put_file(w, "Files/d/x")))
+
+    def build(writer: LayerWriter) -> None:
+        put_directories(writer, "Files", "Files/d")
+        put_file(writer, "Files/d/a", b"1")
+        writer.put(Entry("Files/d/b", info(), link_target="Files/d/a"))
+        writer.remove("Files/d/x")
+
+    layer = _layer(tmp_path / "c", build, parent)
+    expected = (info().last_write_time - 116_444_736_000_000_000) * 100
+    assert (layer / "Files").stat().st_mtime_ns == expected
+    assert (layer / "Files/d").stat().st_mtime_ns == expected
+    assert (layer / "Files/d/a").stat().st_mtime_ns == expected
+
+
+def test_inconsistent_case_resolves_as_windows_does(tmp_path: Path) -> None:
+    """`Windows/INF` and `Windows/inf` are one directory; each entry keeps its spelling, and the bytes come back."""
+    data = archive(
+        member(b"Files", kind=b"5"),
+        member(b"Files/Windows", kind=b"5"),
+        member(b"Files/Windows/INF", kind=b"5"),
+        member(b"Files/Windows/inf/a.inf", b"a"),
+        member(b"files/WINDOWS/Inf/b.inf", b"b"),
+        member(b"Files/Windows/INF/sub", kind=b"5"),
+        member(b"Files/Windows/inf/SUB/c", b"c"),
+        member(b"Files/link", kind=b"1", link=b"Files/windows/iNf/A.INF"),
+        member("Files/Größe".encode(), kind=b"5"),
+        member("Files/GRÖßE/d".encode(), b"d"),
+    )
+    layer = tmp_path / "layer"
+    wclayer.import_layer_from_tar(io.BytesIO(data), layer)
+    assert sorted(os.listdir(layer / "Files")) == sorted(["Windows", "link", "Größe"])
+    assert sorted(os.listdir(layer / "Files/Windows")) == ["INF"]
+    assert sorted(os.listdir(layer / "Files/Windows/INF")) == ["a.inf", "b.inf", "sub"]
+    assert (layer / "Files/Windows/INF/sub/c").read_bytes() == b"c"
+    assert os.path.samefile(layer / "Files/link", layer / "Files/Windows/INF/a.inf")
+    with wclayer.new_layer_reader(layer) as reader:
+        names = [entry.name for entry in reader]
+    assert "files/WINDOWS/Inf/b.inf" in names
+    assert "Files/Windows/inf/SUB/c" in names
+    raw = io.BytesIO()
+    assert wclayer.export_layer_to_tar(raw, layer).unchanged
+    assert raw.getvalue() == data
+
+
+def test_inconsistent_case_in_a_child_resolves_in_its_parents(tmp_path: Path, base: Path) -> None:
+    data = archive(
+        member(b"Files", kind=b"5"),
+        member(b"Files/l", kind=b"1", link=b"FILES/windows/WIN.INI"),
+        member(b"Files/Windows", kind=b"5"),
+        member(b"files/windows/.wh.SYSTEM32"),
+    )
+    layer = tmp_path / "child"
+    wclayer.import_layer_from_tar(io.BytesIO(data), layer, [base])
+    assert os.path.samefile(layer / "Files/l", base / "Files/Windows/win.ini")
+    with wclayer.MergedTree.of(layer, with_parents=True) as tree:
+        assert tree.lookup("Files/Windows/System32") is None
+        assert tree.lookup("Files/Windows/WinSxS") is not None
+
+
+def test_names_that_the_host_cannot_hold(tmp_path: Path) -> None:
+    long = "日" * 255
+
+    def build(writer: LayerWriter) -> None:
+        put_directories(writer, "Files", f"Files/{long}")
+        put_file(writer, f"Files/{long}/{'本' * 200}", b"long")
+        put_file(writer, "Files/wclayer~1", b"looks like a substitute")
+        put_file(writer, "Files/\ud800", b"unpaired")
+
+    layer = _layer(tmp_path / "layer", build)
+    assert list(wclayer.check_layer(layer)) == []
+    with LayerDirectory(layer) as directory:
+        row = directory.lookup(f"Files/{long}/{'本' * 200}")
+        assert row is not None
+        assert b"".join(directory.data_chunks(row)) == b"long"
+        assert directory.host_path(row).startswith(b"Files/wclayer~")
+    raw = io.BytesIO()
+    wclayer.export_layer_to_tar(raw, layer)
+    assert raw.getvalue() == layer_tar(lambda w: (build(w), put_directories(w)))
+
+
+def test_the_utility_vm_is_cloned_from_the_parent(tmp_path: Path, base: Path) -> None:
+    boot = "UtilityVM/Files/EFI/Microsoft/Boot"
+
+    def build(writer: LayerWriter) -> None:
+        put_directories(writer, "Files", "UtilityVM", "UtilityVM/Files")
+        writer.remove(f"{boot}/bootmgfw.efi")
+        put_file(writer, f"{boot}/new.efi", b"new")
+
+    layer = _layer(tmp_path / "child", build, base)
+    assert sorted(os.listdir(layer / boot)) == ["BCD", "new.efi"]
+    assert not os.path.samefile(layer / boot / "BCD", base / boot / "BCD")
+    assert (layer / boot / "BCD").read_bytes() == (base / boot / "BCD").read_bytes()
+    assert (base / boot / "bootmgfw.efi").exists()
+    assert list(wclayer.check_layer(layer)) == []
+    # Only its own changes are exported.
+    with wclayer.new_layer_reader(layer) as reader:
+        names = [entry.name for entry in reader]
+    assert names == ["Files", "UtilityVM", "UtilityVM/Files", f"{boot}/bootmgfw.efi", f"{boot}/new.efi"]
+    unchanged = _layer(tmp_path / "second", lambda w: put_directories(w, "Files"), base)
+    assert not (unchanged / "UtilityVM").exists()
+
+
+def test_cloned_files_that_do_not_change_are_hard_links(tmp_path: Path, base: Path) -> None:
+    layer = _layer(tmp_path / "child", lambda w: put_directories(w, "Files", "UtilityVM", "UtilityVM/Files"), base)
+    boot = "UtilityVM/Files/EFI/Microsoft/Boot"
+    assert os.path.samefile(layer / boot / "bootmgfw.efi", base / boot / "bootmgfw.efi")
+
+
+def test_a_child_replaces_cloned_files_and_directories(tmp_path: Path, base: Path) -> None:
+    boot = "UtilityVM/Files/EFI/Microsoft/Boot"
+
+    def build(writer: LayerWriter) -> None:
+        put_directories(writer, "Files", "UtilityVM", "UtilityVM/Files")
+        put_file(writer, f"{boot}/BOOTMGFW.EFI", b"replaced")
+        put_directories(writer, "UtilityVM/Files/EFI")
+        writer.put(Entry(f"{boot}/BCD", info(0x10)))
+
+    layer = _layer(tmp_path / "child", build, base)
+    assert (layer / boot / "BOOTMGFW.EFI").read_bytes() == b"replaced"
+    assert (layer / boot / "BCD").is_dir()
+    assert (base / boot / "bootmgfw.efi").stat().st_size == 65_536
+    assert list(wclayer.check_layer(layer)) == []
+
+
+def test_a_tombstone_of_nothing_in_the_utility_vm_is_refused(tmp_path: Path, base: Path) -> None:
+    with pytest.raises(wclayer.InvalidDataError, match="no such name"):
+        _layer(tmp_path / "child", lambda w: w.remove("UtilityVM/Files/no"), base)
+
+
+def test_descriptors_are_stored_once(base: Path) -> None:
+    connection = sqlite3.connect(base / "layer.db")
+    assert connection.execute("SELECT COUNT(*) FROM security").fetchone()[0] == 4
+    connection.close()
+
+
+def test_sparse_files_take_no_space(tmp_path: Path) -> None:
+    data = archive(
+        member(b"Files", kind=b"5"),
+        member(b"Files/s", b"x" + bytes(32 << 20) + b"y", MSWINDOWS_fileattr=b"544"),
+    )
+    wclayer.import_layer_from_tar(io.BytesIO(data), tmp_path / "layer")
+    stat = (tmp_path / "layer/Files/s").stat()
+    assert stat.st_size == (32 << 20) + 2
+    assert stat.st_blocks * 512 < 4 << 20
+    raw = io.BytesIO()
+    assert wclayer.export_layer_to_tar(raw, tmp_path / "layer").unchanged
+
+
+def test_many_small_files_go_through_workers(tmp_path: Path) -> None:
+    """Enough files that worker processes make them; links and streams among them."""
+
+    def build(writer: LayerWriter) -> None:
+        put_directories(writer, "Files", *(f"Files/{n}" for n in range(10)))
+        for number in range(3000):
+            put_file(writer, f"Files/{number % 10}/f{number}", b"%d" % number * (number % 50))
+        put_file(writer, "Files/3/with streams", b"x", one=b"1", two=b"22")
+        put_file(writer, "Files/3/only streams", b"", one=b"1")
+        put_file(writer, f"Files/3/{'日' * 100}", b"long name")
+        put_file(writer, "Files/4/large", b"x" * 500_000)
+        for number in range(0, 3000, 7):
+            writer.put(Entry(f"Files/5/l{number}", info(), link_target=f"Files/{number % 10}/f{number}"))
+
+    layer = _layer(tmp_path / "layer", build)
+    assert list(wclayer.check_layer(layer)) == []
+    assert os.path.samefile(layer / "Files/5/l7", layer / "Files/7/f7")
+    raw = io.BytesIO()
+    wclayer.export_layer_to_tar(raw, layer)
+    assert raw.getvalue() == layer_tar(build)
+
+
+def _damage(layer: Path, sql: str) -> None:
+    connection = sqlite3.connect(layer / "layer.db")
+    connection.execute(sql)
+    connection.commit()
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    ("damage", "path", "problem"),
+    [
+        (lambda p: (p / "Files/Windows/win.ini").write_bytes(b"short"), "Files/Windows/win.ini", "5 bytes long"),
+        (
+            lambda p: (p / "Files/Windows/win.ini").write_bytes(b"?" * (p / "Files/Windows/win.ini").stat().st_size),
+            "Files/Windows/win.ini",
+            "SHA-256",
+        ),
+        (lambda p: (p / "Files/Windows/win.ini").unlink(), "Files/Windows/win.ini", "not on the host"),
+        (lambda p: (p / "Files/stranger").write_bytes(b""), "Files/stranger", "not in layer.db"),
+        (
+            lambda p: ((p / "Files/Windows/win.ini").unlink(), (p / "Files/Windows/win.ini").symlink_to("/etc/passwd")),
+            "Files/Windows/win.ini",
+            "a file, but not on the host",
+        ),
+        (lambda p: _damage(p, "DELETE FROM security WHERE id = 1"), "entry", "security refers to nothing"),
+        (lambda p: _damage(p, "UPDATE entries SET parent = 99999 WHERE id = 9"), "entry 9", "parent refers to nothing"),
+        (
+            lambda p: _damage(p, "UPDATE entries SET link = 99999 WHERE link NOT NULL"),
+            "entry",
+            "link refers to nothing",
+        ),
+        (lambda p: _damage(p, "UPDATE stream_data SET data = x'00'"), "Files/License.txt:Zone.Identifier", "SHA-256"),
+        (lambda p: _damage(p, "UPDATE security SET descriptor = x'00' WHERE id = 1"), "security 1", "shorter than"),
+        (lambda p: _damage(p, "UPDATE entries SET eas = x'0102' WHERE eas NOT NULL"), "Files", "EAs"),
+        (lambda p: _damage(p, "UPDATE entries SET reparse = x'00' WHERE reparse NOT NULL"), "Files", "reparse data"),
+        (lambda p: _damage(p, "UPDATE entries SET parent = id WHERE id = 9"), "entry 9", "below itself"),
+    ],
+)
+def test_check_finds(base: Path, damage: object, path: str, problem: str) -> None:
+    assert list(wclayer.check_layer(base)) == []
+    damage(base)  # type: ignore[operator]
+    found = list(wclayer.check_layer(base))
+    assert any(p.path.startswith(path) and problem in p.text for p in found), found
+
+
+def test_check_finds_a_missing_parent(base: Path, child: Path) -> None:
+    wclayer.destroy_layer(base)
+    assert any("does not exist" in problem.text for problem in wclayer.check_layer(child))
+
+
+def test_a_link_planted_in_a_layer_is_not_followed(tmp_path: Path, base: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.mkdir()
+    (secret / "win.ini").write_bytes(b"secret")
+    os.rename(base / "Files/Windows", tmp_path / "moved")
+    (base / "Files/Windows").symlink_to(secret)
+    with pytest.raises(wclayer.CorruptLayerError, match="cannot be opened"):
+        wclayer.export_layer_to_tar(io.BytesIO(), base)
+
+
+def test_a_damaged_database_is_an_error(base: Path) -> None:
+    (base / "layer.db").write_bytes(b"nonsense" * 1000)
+    with pytest.raises(wclayer.CorruptLayerError, match="not a database") as refused:
+        wclayer.new_layer_reader(base)
+    assert refused.value.code == 1392
+
+
+def test_a_database_of_a_later_version_is_an_error(base: Path) -> None:
+    _damage(base, "PRAGMA user_version = 99")
+    with pytest.raises(wclayer.CorruptLayerError, match="version 99"):
+        wclayer.new_layer_reader(base)
+
+
+def test_deep_trees(tmp_path: Path) -> None:
+    """Deeper than any recursion: import, check, diff, export, transport folder, removal."""
+    depth = 1500
+
+    def build(writer: LayerWriter) -> None:
+        path = "Files"
+        put_directories(writer, path)
+        for number in range(depth):
+            path += f"/{number % 10}"
+            put_directories(writer, path)
+        put_file(writer, path + "/deep", b"down here")
+
+    layer = _layer(tmp_path / "layer", build)
+    assert list(wclayer.check_layer(layer)) == []
+    with wclayer.MergedTree([layer]) as tree, wclayer.MergedTree([layer]) as same:
+        assert sum(1 for _ in tree.walk(tree.root())) == depth + 3
+        assert list(wclayer.diff_trees(tree, same)) == []
+    raw = io.BytesIO()
+    wclayer.export_layer_to_tar(raw, layer)
+    assert raw.getvalue() == layer_tar(build)
+    wclayer.export_layer(layer, tmp_path / "transport")
+    wclayer.import_layer(tmp_path / "again", tmp_path / "transport")
+    (tmp_path / "folder").mkdir()
+    os.rename(tmp_path / "again" / "Files", tmp_path / "folder" / "Files")
+    wclayer.make_base_layer(tmp_path / "folder")
+    for path in ("layer", "folder"):
+        wclayer.destroy_layer(tmp_path / path)
+        assert not (tmp_path / path).exists()
