@@ -6,6 +6,7 @@ import io
 import json
 import os
 import sqlite3
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,9 +18,9 @@ from wclayer.layers.directory import DirectoryLayerWriter, LayerDirectory
 from wclayer.model import Entry, LayerWriter
 
 
-def _layer(path: Path, build: object, *parents: Path) -> Path:
+def _layer(path: Path, build: Callable[[LayerWriter], None], *parents: Path) -> Path:
     with DirectoryLayerWriter(path, parents) as writer:
-        build(writer)  # type: ignore[operator]
+        build(writer)
     return path
 
 
@@ -71,7 +72,12 @@ def test_a_link_into_a_parent_has_the_parent_s_file(base: Path, child: Path) -> 
 
 def test_times_of_directories_are_right_at_the_end(tmp_path: Path) -> None:
     """Also after files, links and tombstones below them."""
-    parent = _layer(tmp_path / "p", lambda w: (put_directories(w, "Files", "Files/d"), put_file(w, "Files/d/x")))
+
+    def build_parent(writer: LayerWriter) -> None:
+        put_directories(writer, "Files", "Files/d")
+        put_file(writer, "Files/d/x")
+
+    parent = _layer(tmp_path / "p", build_parent)
 
     def build(writer: LayerWriter) -> None:
         put_directories(writer, "Files", "Files/d")
@@ -149,7 +155,7 @@ def test_names_that_the_host_cannot_hold(tmp_path: Path) -> None:
         assert directory.host_path(row).startswith(b"Files/wclayer~")
     raw = io.BytesIO()
     wclayer.export_layer_to_tar(raw, layer)
-    assert raw.getvalue() == layer_tar(lambda w: (build(w), put_directories(w)))
+    assert raw.getvalue() == layer_tar(build)
 
 
 def test_the_utility_vm_is_cloned_from_the_parent(tmp_path: Path, base: Path) -> None:

@@ -1,8 +1,8 @@
-"""All-or-nothing directories: built beside their place and renamed into it; removed by renaming away first.
+"""All-or-nothing directories and files: built beside their place and renamed into it; removed by renaming away first.
 
-A directory under construction or removal has a name of the form `.wclayer-NAME-RANDOM.partial` (or `.gone`) beside
-NAME, and its builder holds a lock on it for as long as it lives. Whoever next builds or removes anything in the same
-place finds those without a living holder and removes them.
+What is under construction or removal has a name of the form `.wclayer-NAME-RANDOM.partial` (or `.gone`) beside NAME,
+and its builder holds a lock on it for as long as it lives. Whoever next builds or removes anything in the same place
+finds those without a living holder and removes them.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import fcntl
 import os
 import re
 import secrets
+import stat
 from pathlib import Path
 from typing import Protocol
 
@@ -109,11 +110,45 @@ class StagedDatabase:
         self.database.unlink(missing_ok=True)
 
 
-def _make_locked(parent: Path, name: str) -> tuple[Path, int]:
+class StagedFile:
+    """A file that appears at `target` whole, by `commit`, or not at all; one that is there already is replaced.
+
+    `stream` is where it is written.
+    """
+
+    def __init__(self, operation: str, target: Path) -> None:
+        self.target = target
+        if not target.parent.is_dir():
+            raise PathNotFoundError(operation, target, f"the folder {target.parent} does not exist")
+        remove_leftovers(target.parent)
+        self._path, lock = _make_locked(target.parent, target.name, directory=False)
+        self.stream = os.fdopen(lock, "wb")
+
+    def commit(self) -> None:
+        """Renames the file into its place."""
+        self.stream.flush()
+        os.replace(self._path, self.target)
+        self.stream.close()
+
+    def discard(self) -> None:
+        """Removes the file."""
+        self._path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            self.stream.close()
+
+
+def _beside(place: Path, kind: str) -> Path:
+    return place.parent / f".wclayer-{place.name[:60]}-{secrets.token_hex(8)}.{kind}"
+
+
+def _make_locked(parent: Path, name: str, *, directory: bool = True) -> tuple[Path, int]:
     while True:
-        path = parent / f".wclayer-{name[:100]}-{secrets.token_hex(8)}.partial"
-        path.mkdir()
-        lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        path = _beside(parent / name, "partial")
+        if directory:
+            path.mkdir()
+            lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        else:
+            lock = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
         # Between mkdir and lock, somebody else's clean-up may have taken the directory for a leftover.
         with contextlib.suppress(OSError):
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -135,7 +170,7 @@ def remove_whole(operation: str, path: Path) -> None:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise LayerBusyError(operation, path, "another process holds it") from None
-        gone = path.parent / f".wclayer-{path.name[:100]}-{secrets.token_hex(8)}.gone"
+        gone = _beside(path, "gone")
         os.rename(path, gone)
         remove_tree(gone)
     finally:
@@ -149,10 +184,13 @@ def remove_leftovers(parent: Path) -> list[str]:
         names = [entry.name for entry in entries if _LEFTOVER.match(entry.name)]
     for name in names:
         with contextlib.suppress(OSError):
-            lock = os.open(parent / name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            lock = os.open(parent / name, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                remove_tree(parent / name)
+                if stat.S_ISDIR(os.fstat(lock).st_mode):
+                    remove_tree(parent / name)
+                else:
+                    os.unlink(parent / name)
                 removed.append(name)
             finally:
                 os.close(lock)

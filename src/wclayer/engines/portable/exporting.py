@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from wclayer.formats.compression import Compression
 from wclayer.layers.copy import ProgressCallback, copy_layer
 from wclayer.layers.directory import DirectoryLayerReader
 from wclayer.layers.directory.chain import check_chain
+from wclayer.layers.staging import StagedFile
 from wclayer.layers.tar import TarLayerWriter
 from wclayer.layers.transport import TransportLayerWriter
 
@@ -96,19 +96,19 @@ def export_layer_to_file(
         see `export_layer_to_tar` for the rest.
     """
     place = Path(os.path.abspath(file))
-    partial = place.with_name(f".wclayer-{place.name[:100]}-{secrets.token_hex(8)}.part")
     try:
-        with partial.open("xb") as stream:
+        staged = StagedFile("export layer", place)
+        try:
             result = export_layer_to_tar(
-                stream, path, parents, target=file, compression=compression, level=level,
+                staged.stream, path, parents, target=file, compression=compression, level=level,
                 progress=progress, cancelled=cancelled,
             )  # fmt: skip
-        os.replace(partial, place)
-    except BaseException as error:
-        partial.unlink(missing_ok=True)
-        if isinstance(error, OSError):
-            raise from_os_error("export layer", place, error) from error
-        raise
+            staged.commit()
+        except BaseException:
+            staged.discard()
+            raise
+    except OSError as error:
+        raise from_os_error("export layer", place, error) from error
     return result
 
 
