@@ -6,7 +6,8 @@ import io
 import json
 import os
 import sqlite3
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ import wclayer
 from tests.support import archive, info, layer_tar, member, put_directories, put_file
 from wclayer import sample
 from wclayer.layers.directory import DirectoryLayerWriter, LayerDirectory
+from wclayer.layers.host import remove_tree
 from wclayer.model import Entry, LayerWriter
 
 
@@ -320,8 +322,17 @@ def test_a_database_of_a_later_version_is_an_error(base: Path) -> None:
         wclayer.new_layer_reader(base)
 
 
-def test_deep_trees(tmp_path: Path) -> None:
+@pytest.fixture
+def deep_folder() -> Iterator[Path]:
+    """A folder that may become too deep for pytest to remove."""
+    folder = Path(tempfile.mkdtemp())
+    yield folder
+    remove_tree(folder)
+
+
+def test_deep_trees(deep_folder: Path) -> None:
     """Deeper than any recursion: import, check, diff, export, transport folder, removal."""
+    tmp_path = deep_folder
     depth = 1500
 
     def build(writer: LayerWriter) -> None:

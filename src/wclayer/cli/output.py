@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, BinaryIO
 
 import click
 
@@ -43,15 +44,20 @@ def size_text(size: float) -> str:
 
 
 @contextmanager
-def progress_bar(label: str, total: int | None = None) -> Iterator[ProgressCallback | None]:
-    """A progress bar on the terminal's error stream while a copy runs; None where that is no terminal."""
+def progress_bar(label: str, source: BinaryIO | None = None) -> Iterator[ProgressCallback | None]:
+    """A progress bar on the terminal's error stream while a copy runs; None where that is no terminal.
+
+    Of a copy out of the file `source` it shows how far that was read; else the bytes copied, of an unknown total.
+    """
+    total = os.fstat(source.fileno()).st_size if source is not None and source.seekable() else None
     with _bar(label, total) as advance:
         if advance is None:
             yield None
             return
 
         def report(state: CopyProgress) -> None:
-            advance(state.bytes, f"{state.entries} entries")
+            done = state.bytes if source is None or total is None else source.tell()
+            advance(done, f"{state.entries} entries")
 
         yield report
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -19,18 +20,29 @@ layers_option = click.option(
 )
 
 
+def _limit(name: str, what: str, field: str | None = None) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    return click.option(
+        f"--max-{name}",
+        field or name.replace("-", "_"),
+        type=click.IntRange(1),
+        metavar="N",
+        help=f"Refuse {what} (default: {getattr(wclayer.Limits(), field or name.replace('-', '_'))}).",
+    )
+
+
 @click.command("import")
 @click.option(
     "-i", "--input", "source", metavar="FILE", help="Layer tar or transport folder (default: standard input)."
 )
 @layers_option
-@click.option("--max-entries", type=int, default=None, help="Refuse a layer with more entries.")
-@click.option("--max-size", type=int, default=None, help="Refuse a layer with more bytes, decompressed.")
+@_limit("entries", "more entries than N")
+@_limit("size", "more than N bytes, decompressed", field="total_size")
+@_limit("ratio", "more than N decompressed bytes for a compressed one")
+@_limit("pax-size", "a PAX header or long name of more than N bytes")
+@_limit("path-length", "a path of more than N UTF-16 units")
 @json_option
 @click.argument("path")
-def import_command(
-    source: str | None, layers: tuple[str, ...], max_entries: int | None, max_size: int | None, as_json: bool, path: str
-) -> None:
+def import_command(source: str | None, layers: tuple[str, ...], as_json: bool, path: str, **limits: int | None) -> None:
     """Import a layer tar (plain, gzip or zstd) or a transport folder as the layer directory PATH.
 
     Nothing is at PATH until all of it is; a damaged or hostile tar leaves nothing behind.
@@ -48,18 +60,14 @@ def import_command(
         else:
             echo(f"imported {path}")
         return
-    limits = wclayer.Limits()
-    if max_entries is not None:
-        limits = dataclasses.replace(limits, entries=max_entries)
-    if max_size is not None:
-        limits = dataclasses.replace(limits, total_size=max_size)
+    chosen = wclayer.Limits(**{field: value for field, value in limits.items() if value is not None})
     try:
         stream: BinaryIO = sys.stdin.buffer if source is None else open(source, "rb")  # noqa: SIM115 (closed below)
     except OSError as error:
         raise from_os_error("import layer", source or "-", error) from error
-    with stream, progress_bar("importing") as progress:
+    with stream, progress_bar("importing", stream) as progress:
         result = wclayer.import_layer_from_tar(
-            stream, path, layers, source=source or "<stdin>", limits=limits, progress=progress
+            stream, path, layers, source=source or "<stdin>", limits=chosen, progress=progress
         )
     if as_json:
         print_json({"path": os.path.abspath(path), **dataclasses.asdict(result)})

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 
+from wclayer.layers.directory.database import Origin
 from wclayer.view.merged import MergedTree, Node
 from wclayer.win32.names import path_key
 
@@ -94,6 +95,9 @@ def _whole(tree: MergedTree, node: Node, change: Change) -> Iterator[Difference]
 def _compare(a: MergedTree, node_a: Node, b: MergedTree, node_b: Node, times: bool) -> dict[str, tuple[object, object]]:
     row_a, row_b = node_a.row, node_b.row
     if row_a.id == row_b.id and a.layers[node_a.layer].path == b.layers[node_b.layer].path:
+        return {}
+    if Origin.IMPLIED in (row_a.origin, row_b.origin):
+        # A root directory without an entry of its own has no metadata to compare.
         return {}
     fields: dict[str, tuple[object, object]] = {}
 

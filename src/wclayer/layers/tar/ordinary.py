@@ -200,7 +200,7 @@ class OrdinaryEncoder:
             len(creation) + 28, creation, len(bits) + 23, bits, security,
             len(access) + 10, access, len(change) + 10, change,
         )  # fmt: skip
-        if len(write) > 11:
+        if b"." in write:
             records += b"%d mtime=%b\n" % (len(write) + 10, write)
         size = len(records)
         directory, slash, base = name.rpartition(b"/")

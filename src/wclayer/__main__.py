@@ -1,0 +1,5 @@
+"""`python -m wclayer`: the command."""
+
+from wclayer.cli.main import main
+
+main()

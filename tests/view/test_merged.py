@@ -1,0 +1,154 @@
+"""The merged tree: what Windows would show of a chain, and what differs between two."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import wclayer
+from tests.support import info, put_directories, put_file, put_files
+from wclayer.layers.directory import DirectoryLayerWriter
+from wclayer.model import DataStream, Entry, LayerWriter
+from wclayer.view.merged import layer_path
+from wclayer.win32.inherit import volume_root
+from wclayer.win32.reparse import LinkTarget
+
+Build = Callable[[LayerWriter], None]
+
+
+@pytest.fixture
+def chain(tmp_path: Path) -> Callable[..., list[Path]]:
+    def make(*builds: Build) -> list[Path]:
+        """Layers from the base up; given back nearest first."""
+        layers: list[Path] = []
+        for number, build in enumerate(builds):
+            with DirectoryLayerWriter(tmp_path / f"layer{number}", layers[:1]) as writer:
+                build(writer)
+            layers.insert(0, tmp_path / f"layer{number}")
+        return layers
+
+    return make
+
+
+def _names(tree: wclayer.MergedTree, path: str) -> list[str]:
+    node = tree.lookup(path)
+    assert node is not None
+    return [child.path.rpartition("/")[2] for child in tree.children(node)]
+
+
+def _content(tree: wclayer.MergedTree, path: str) -> bytes:
+    node = tree.lookup(path)
+    assert node is not None
+    return next(iter(tree.streams(node))).read_all()
+
+
+def _base(writer: LayerWriter) -> None:
+    put_directories(writer, "Files", "Files/d", "Files/d/sub", "Files/gone")
+    put_file(writer, "Files/d/file", b"base")
+    put_file(writer, "Files/d/other", b"other")
+    put_files(writer, "Files/d/sub/x", "Files/gone/y", "Files/becomes directory")
+
+
+def test_the_nearest_layer_wins(chain: Callable[..., list[Path]]) -> None:
+    def child(writer: LayerWriter) -> None:
+        put_directories(writer, "Files", "Files/D")
+        put_file(writer, "Files/D/FILE", b"child")
+        put_file(writer, "Files/D/new", b"new")
+
+    with wclayer.MergedTree(chain(_base, child)) as tree:
+        assert _names(tree, "files") == ["becomes directory", "D", "gone"]
+        assert _names(tree, "FILES/d") == ["FILE", "new", "other", "sub"]
+        assert _content(tree, "Files/d/file") == b"child"
+        assert _content(tree, "Files/d/OTHER") == b"other"
+        assert tree.lookup("Files/d/no") is None
+        assert tree.lookup("Files/d/file/x") is None
+
+
+def test_tombstones_hide_and_what_comes_after_shows(chain: Callable[..., list[Path]]) -> None:
+    def delete(writer: LayerWriter) -> None:
+        put_directories(writer, "Files")
+        for name in ("Files/gone", "Files/d/file", "Files/becomes directory"):
+            writer.remove(name)
+
+    def again(writer: LayerWriter) -> None:
+        put_directories(writer, "Files", "Files/gone", "Files/becomes directory")
+        put_files(writer, "Files/gone/fresh", "Files/becomes directory/z")
+
+    layers = chain(_base, delete, again)
+    with wclayer.MergedTree(layers[1:]) as tree:
+        assert _names(tree, "Files") == ["d"]
+        assert _names(tree, "Files/d") == ["other", "sub"]
+    with wclayer.MergedTree(layers) as tree:
+        assert _names(tree, "Files") == ["becomes directory", "d", "gone"]
+        assert _names(tree, "Files/gone") == ["fresh"]
+        assert _names(tree, "Files/becomes directory") == ["z"]
+
+
+def test_a_deleted_and_replaced_directory_is_opaque(chain: Callable[..., list[Path]]) -> None:
+    def child(writer: LayerWriter) -> None:
+        put_directories(writer, "Files")
+        writer.remove("Files/d")
+        put_directories(writer, "Files/d")
+        put_files(writer, "Files/d/only")
+
+    with wclayer.MergedTree(chain(_base, child)) as tree:
+        assert _names(tree, "Files/d") == ["only"]
+
+
+def test_a_file_or_link_over_a_directory_hides_it(chain: Callable[..., list[Path]]) -> None:
+    def child(writer: LayerWriter) -> None:
+        put_directories(writer, "Files")
+        put_file(writer, "Files/gone", b"a file now")
+        junction = LinkTarget.from_path("C:\\x", is_mount_point=True).encode()
+        writer.put(Entry("Files/d", info(0x410), reparse=junction))
+
+    with wclayer.MergedTree(chain(_base, child)) as tree:
+        assert _content(tree, "Files/gone") == b"a file now"
+        assert _names(tree, "Files/d") == []
+
+
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [
+        ("", ""), ("/", ""), ("\\", ""), ("C:\\", "Files"), ("c:", "Files"), ("C:\\Windows", "Files/Windows"),
+        ("\\Windows\\", "Files/Windows"), ("Windows", "Files/Windows"), ("Files/x", "Files/x"), ("files\\x", "files/x"),
+        ("Hives/Sam_Delta", "Hives/Sam_Delta"), ("UtilityVM", "UtilityVM"), ("/C:/x", "Files/C:/x"),
+    ],
+)  # fmt: skip
+def test_path_spellings(text: str, path: str) -> None:
+    assert layer_path(text) == path
+
+
+def test_differences(chain: Callable[..., list[Path]]) -> None:
+    def child(writer: LayerWriter) -> None:
+        put_directories(writer, "Files", "Files/d")
+        put_file(writer, "Files/d/file", b"changed", 0x21, s=b"stream")
+        entry = Entry("Files/d/other", info(), 5, volume_root().encode())
+        writer.put(entry, [DataStream("", 5, (b"other",))])
+        writer.remove("Files/gone")
+        put_files(writer, "Files/new")
+
+    layers = chain(_base, child)
+    with wclayer.MergedTree(layers[1:]) as a, wclayer.MergedTree(layers) as b:
+        found = {(d.change.value, d.path): set(d.fields) for d in wclayer.diff_trees(a, b)}
+    assert found == {
+        ("changed", "Files/d/file"): {"size", "content", "attributes", "streams"},
+        ("changed", "Files/d/other"): {"security"},
+        ("removed", "Files/gone"): set(),
+        ("removed", "Files/gone/y"): set(),
+        ("added", "Files/new"): set(),
+    }
+
+
+def test_access_times_alone_are_no_difference(chain: Callable[..., list[Path]]) -> None:
+    def child(writer: LayerWriter) -> None:
+        put_directories(writer, "Files", "Files/d")
+        basic = info()
+        basic.last_access_time += 5
+        writer.put(Entry("Files/d/file", basic, 4), [DataStream("", 4, (b"base",))])
+
+    layers = chain(_base, child)
+    with wclayer.MergedTree(layers[1:]) as a, wclayer.MergedTree(layers) as b:
+        assert list(wclayer.diff_trees(a, b)) == []
