@@ -1,0 +1,141 @@
+"""The targets, their seeds, and the errors that bad bytes may give."""
+
+from __future__ import annotations
+
+import io
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from wclayer import sample
+from wclayer.engines.portable import export_layer_to_tar, import_layer_from_tar
+from wclayer.errors import InvalidDataError
+from wclayer.formats.compression import Compression, HashedInput, HashedOutput
+from wclayer.formats.tar.reader import parse_pax
+from wclayer.layers.directory.check import check_layer
+from wclayer.layers.tar import TarLayerReader, TarLayerWriter
+from wclayer.layers.transport import TransportLayerReader
+from wclayer.model import Limits
+from wclayer.win32.backup import BackupStreamParser, StreamHeader
+from wclayer.win32.ea import ExtendedAttribute, decode_eas, encode_eas
+from wclayer.win32.inherit import volume_root
+from wclayer.win32.reparse import LinkTarget, decode_link, decode_reparse
+from wclayer.win32.sddl import from_sddl, to_sddl
+from wclayer.win32.security import SecurityDescriptor
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What is run, what it starts from, and what it may raise."""
+
+    run: Callable[[bytes], None]
+    seeds: Callable[[], list[bytes]]
+    allowed: type[Exception] = ValueError
+
+
+def _child_tar() -> bytes:
+    raw = io.BytesIO()
+    with TarLayerWriter(raw) as writer:
+        sample.write_child(writer)
+    return raw.getvalue()
+
+
+def _tar_layer(data: bytes) -> None:
+    with TarLayerReader(io.BytesIO(data), limits=Limits(total_size=64 << 20)) as reader:
+        for _ in reader:
+            reader.read()
+        reader.finish()
+
+
+def _import(data: bytes) -> None:
+    """What is accepted is whole, and comes back as it was."""
+    with tempfile.TemporaryDirectory() as folder:
+        layer = Path(folder) / "layer"
+        import_layer_from_tar(io.BytesIO(data), layer, limits=Limits(total_size=64 << 20))
+        problems = list(check_layer(layer))
+        raw = io.BytesIO()
+        if not export_layer_to_tar(raw, layer).unchanged:
+            raise AssertionError("the export is not what was imported")
+        # A descriptor may be any bytes: Windows takes it as it is, and check says what it thinks of it.
+        if any("security" not in problem.path for problem in problems):
+            raise AssertionError(f"an import that check does not like: {problems}")
+
+
+def _compression(data: bytes) -> None:
+    source = HashedInput(io.BytesIO(data), max_size=16 << 20)
+    try:
+        for _ in source:
+            pass
+    finally:
+        source.close()
+
+
+def _compressed_seeds() -> list[bytes]:
+    seeds = []
+    for compression in Compression:
+        raw = io.BytesIO()
+        with HashedOutput(raw, compression) as output:
+            output.write(b"some data " * 100)
+            output.finish()
+        seeds.append(raw.getvalue())
+    return seeds
+
+
+def _backup_stream(data: bytes) -> None:
+    parser = BackupStreamParser()
+    for start in range(0, len(data), 7):
+        for _ in parser.feed(data[start : start + 7]):
+            pass
+    parser.finish()
+
+
+def _transport(data: bytes) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "tombstones.txt").write_bytes(b"\xef\xbb\xbfVersion 1.0\r\n" + data[:40])
+        (folder / "Files").mkdir()
+        (folder / "Files" / "a").write_bytes(data)
+        with TransportLayerReader(folder) as reader:
+            for _ in reader:
+                reader.read()
+
+
+def _security(data: bytes) -> None:
+    descriptor = SecurityDescriptor.decode(data)
+    if SecurityDescriptor.decode(descriptor.encode()) != descriptor:
+        raise AssertionError("a descriptor does not survive its encoding")
+    to_sddl(descriptor)
+
+
+def _sddl(data: bytes) -> None:
+    descriptor = from_sddl(data.decode("latin-1"))
+    if to_sddl(from_sddl(to_sddl(descriptor))) != to_sddl(descriptor):
+        raise AssertionError("SDDL does not survive")
+
+
+def _reparse(data: bytes) -> None:
+    decode_link(decode_reparse(data))
+
+
+def _eas(data: bytes) -> None:
+    if decode_eas(encode_eas(decode_eas(data))) != decode_eas(data):
+        raise AssertionError("EAs do not survive")
+
+
+def _pax(data: bytes) -> None:
+    parse_pax(data, 0)
+
+
+TARGETS = {
+    "backup_stream": Target(_backup_stream, lambda: [StreamHeader(4, 3, 0, ":s:$DATA").encode() + b"abc"]),
+    "compression": Target(_compression, _compressed_seeds),
+    "eas": Target(_eas, lambda: [encode_eas([ExtendedAttribute(b"A", b"b"), ExtendedAttribute(b"C", b"d")])]),
+    "import": Target(_import, lambda: [_child_tar()], InvalidDataError),
+    "pax": Target(_pax, lambda: [b"12 atime=1.5\n26 MSWINDOWS.fileattr=32\n"]),
+    "reparse": Target(_reparse, lambda: [LinkTarget.from_path("C:\\x", is_mount_point=True).encode()]),
+    "sddl": Target(_sddl, lambda: [to_sddl(volume_root()).encode(), b"O:BAD:P(OA;CI;RP;;;WD)S:(ML;;NW;;;LW)"]),
+    "security": Target(_security, lambda: [volume_root().encode()]),
+    "tar_layer": Target(_tar_layer, lambda: [_child_tar()], InvalidDataError),
+    "transport": Target(_transport, lambda: [bytes(4) + StreamHeader(1, 3).encode() + b"abc"], InvalidDataError),
+}
