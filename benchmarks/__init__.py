@@ -1,1 +1,4 @@
-"""Measurements, printed as ratios against the peer in the same run."""
+"""Benchmarks: whole commands beside their peers, in the same run, as ratios.
+
+python -m benchmarks [--folder FOLDER] [--runs N] [--memory]
+"""
