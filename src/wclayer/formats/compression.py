@@ -262,7 +262,10 @@ class HashedOutput:
         self._raw = raw
         self._stored_hash = hashlib.sha256()
         self._hash = hashlib.sha256()
-        self._buffer = bytearray()
+        self._hasher = ThreadPoolExecutor(1, "wclayer-hash")
+        self._hashing: deque[Future[None]] = deque()
+        self._pieces: list[bytes] = []
+        self._pieces_size = 0
         self._encoder: _Encoder = _ENCODERS[compression](level)
         self.stored_size = 0
         self.size = 0
@@ -277,25 +280,32 @@ class HashedOutput:
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Takes more bytes. Raises what `raw.write` raises."""
-        buffer = self._buffer
-        buffer += data
-        if len(buffer) >= _GZIP_BLOCK:
+        # Whoever gave a view may change what is under it.
+        self._pieces.append(data if isinstance(data, bytes) else bytes(data))
+        self._pieces_size += len(data)
+        if self._pieces_size >= _GZIP_BLOCK:
             # All blocks have the same size whatever the portions in which the bytes came.
-            whole = len(buffer) - len(buffer) % _GZIP_BLOCK
+            joined = b"".join(self._pieces)
+            whole = len(joined) - len(joined) % _GZIP_BLOCK
             for start in range(0, whole, _GZIP_BLOCK):
-                self._block(bytes(memoryview(buffer)[start : start + _GZIP_BLOCK]))
-            del buffer[:whole]
+                self._block(joined[start : start + _GZIP_BLOCK])
+            self._pieces = [joined[whole:]]
+            self._pieces_size = len(joined) - whole
 
     def finish(self) -> None:
         """Writes what is left; `raw` stays open."""
-        self._block(bytes(self._buffer))
-        self._buffer.clear()
+        self._block(b"".join(self._pieces))
+        self._pieces = []
+        self._pieces_size = 0
+        while self._hashing:
+            self._hashing.popleft().result()
         for out in self._encoder.finish():
             self._emit(out)
         self._raw.flush()
 
     def close(self) -> None:
         """Ends the threads; without `finish` before, the output is incomplete."""
+        self._hasher.shutdown(wait=True, cancel_futures=True)
         self._encoder.close()
 
     def __enter__(self) -> Self:
@@ -308,7 +318,10 @@ class HashedOutput:
         if not block:
             return
         self.size += len(block)
-        self._hash.update(block)
+        # In order, in a thread of its own; it never lags far behind.
+        self._hashing.append(self._hasher.submit(self._hash.update, block))
+        if len(self._hashing) > _QUEUE_PIECES:
+            self._hashing.popleft().result()
         for out in self._encoder.feed(block):
             self._emit(out)
 

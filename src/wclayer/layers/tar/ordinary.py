@@ -8,6 +8,7 @@ against each other.
 
 from __future__ import annotations
 
+import re
 from base64 import b64encode
 from zlib import adler32
 
@@ -35,6 +36,13 @@ _DIRECTORY_TAIL_SUM = sum(_DIRECTORY_TAIL) + _SPACES_SUM
 _PAX_TAIL_SUM = sum(_PAX_TAIL) + _SPACES_SUM
 _KEYS = (members.CREATION_TIME, members.FILE_ATTRIBUTES, members.RAW_SECURITY, b"atime", b"ctime", b"mtime")
 _MAX_DESCRIPTORS = 4096
+_COMMON_TIME = rb"=([1-9][0-9]{9})\.([0-9]{0,6}[1-9])\n"
+_COMMON_RECORDS = re.compile(
+    rb"(4[0-6]) LIBARCHIVE\.creationtime" + _COMMON_TIME
+    + rb"([1-9][0-9]) MSWINDOWS\.fileattr=(0|[1-9][0-9]{0,8})\n"
+    + rb"([0-9]+ MSWINDOWS\.rawsd=[^\n]*\n)?"
+    + rb"(2[2-8]) atime" + _COMMON_TIME + rb"(2[2-8]) ctime" + _COMMON_TIME + rb"(2[2-8]) mtime" + _COMMON_TIME
+)  # fmt: skip
 
 
 def _lengths(key: bytes) -> dict[bytes, int]:
@@ -49,7 +57,8 @@ class OrdinaryMembers:
         creation, attributes, security, access, change, write = map(_lengths, _KEYS)
         self._creation, self._attributes, self._security = creation, attributes, security
         self._access, self._change, self._write = access, change, write
-        self._descriptors: dict[bytes, bytes] = {}
+        # Record lines with a descriptor that were found canonical, and the descriptor.
+        self._security_lines: dict[bytes, bytes] = {}
 
     def __call__(self, pax_block: bytes, padded: bytes, block: bytes, offset: int) -> Entry | None:
         """The entry of an ordinary member in canonical form; None for any other, or if anything is wrong with it."""
@@ -59,18 +68,15 @@ class OrdinaryMembers:
                 return None
         elif kind != 0x35 or block[100:124] != _DIRECTORY_MODE:
             return None
+        tail, tail_sum = (_DIRECTORY_TAIL, _DIRECTORY_TAIL_SUM) if kind == 0x35 else (_FILE_TAIL, _FILE_TAIL_SUM)
+        head = block[:148]
+        if block[148:] != b"%06o\0 %b" % (_head_sum(head) + tail_sum, tail):
+            return None
         name = block[:100].rstrip(_NUL)
         directory, slash, base = name.rpartition(b"/")
-        pax_name = directory + slash + b"PaxHeaders.0/" + base
-        lines = padded.rstrip(_NUL).split(b"\n")
-        size_field, mtime_field = block[124:136], block[136:148]
+        records = padded.rstrip(_NUL)
         if (
-            block[157:] != _OWN_TAIL
-            or pax_block[156:] != _PAX_TAIL
-            or pax_block[:100] != pax_name[:100].ljust(100, _NUL)
-            or pax_block[100:124] != _PAX_MODE
-            or pax_block[124:136] != b"%011o\0" % (sum(map(len, lines)) + len(lines) - 1)
-            or pax_block[136:148] != _PAX_MTIME
+            pax_block != _pax_block(directory + slash, base, len(records))
             or not name.isascii()
             or not base
             or _NUL in name
@@ -78,11 +84,10 @@ class OrdinaryMembers:
             or base.startswith(b".wh.")
             or name.startswith(b"./")
             or name[99:100] == b"/"
-            or not _sealed(block)
-            or not _sealed(pax_block)
         ):
             return None
-        info = self._records(lines, mtime_field)
+        size_field, mtime_field = block[124:136], block[136:148]
+        info = self._common(records, mtime_field) or self._records(records.split(b"\n"), mtime_field)
         if info is None or bool(info[0].attributes & DIRECTORY) != (kind == 0x35):
             return None
         digits = size_field[:11]
@@ -92,6 +97,39 @@ class OrdinaryMembers:
         if size and kind == 0x35:
             return None
         return Entry(name.decode(), info[0], size, info[1], place=f"offset {offset}")
+
+    def _common(self, records: bytes, mtime_field: bytes) -> tuple[FileBasicInfo, bytes | None] | None:
+        """`_records` for those with four times of ten digits and a fraction, which nearly all are."""
+        match = _COMMON_RECORDS.fullmatch(records)
+        if match is None:
+            return None
+        (
+            creation_length, creation, creation_part, length, attributes, security_line,
+            access_length, access, access_part, change_length, change, change_part, write_length, write, write_part,
+        ) = match.groups()  # fmt: skip
+        security = None
+        if security_line is not None:
+            security = self._security_lines.get(security_line)
+            if security is None:
+                return None
+        bits = int(attributes)
+        if (
+            int(creation_length) != len(creation_part) + 39
+            or int(length) != len(attributes) + 23
+            or int(access_length) != len(access_part) + 21
+            or int(change_length) != len(change_part) + 21
+            or int(write_length) != len(write_part) + 21
+            or bits & REPARSE_POINT
+            or mtime_field != b"%011o\0" % int(write)
+        ):
+            return None
+        return FileBasicInfo(
+            bits,
+            int(creation + creation_part.ljust(7, b"0")) + UNIX_EPOCH,
+            int(access + access_part.ljust(7, b"0")) + UNIX_EPOCH,
+            int(write + write_part.ljust(7, b"0")) + UNIX_EPOCH,
+            int(change + change_part.ljust(7, b"0")) + UNIX_EPOCH,
+        ), security
 
     def _records(self, lines: list[bytes], mtime_field: bytes) -> tuple[FileBasicInfo, bytes | None] | None:
         """Basic info and descriptor from the lines of the records, which must be the canonical ones in their order."""
@@ -112,9 +150,12 @@ class OrdinaryMembers:
             at = 3
             if count < 6 or self._security[prefix] != len(lines[2]):
                 return None
-            security = self._descriptors.get(value) or self._descriptor(value)
+            security = self._descriptor(value)
             if security is None:
                 return None
+            if len(self._security_lines) >= _MAX_DESCRIPTORS:
+                self._security_lines.clear()
+            self._security_lines[lines[2] + b"\n"] = security
         access = self._time(lines[at], self._access)
         change = self._time(lines[at + 1], self._change)
         seconds = mtime_field[:11]
@@ -153,18 +194,14 @@ class OrdinaryMembers:
             fraction = fraction.ljust(7, b"0")
         return int(whole + fraction) + UNIX_EPOCH
 
-    def _descriptor(self, value: bytes) -> bytes | None:
-        """Decodes a descriptor that was not seen before, if its base64 is canonical."""
+    @staticmethod
+    def _descriptor(value: bytes) -> bytes | None:
+        """Decodes a descriptor, if its base64 is canonical."""
         try:
             descriptor = members.decode_base64(value)
         except ValueError:
             return None
-        if not descriptor or b64encode(descriptor) != value:
-            return None
-        if len(self._descriptors) >= _MAX_DESCRIPTORS:
-            self._descriptors.clear()
-        self._descriptors[value] = descriptor
-        return descriptor
+        return descriptor if descriptor and b64encode(descriptor) == value else None
 
 
 class OrdinaryEncoder:
@@ -204,9 +241,7 @@ class OrdinaryEncoder:
             records += b"%d mtime=%b\n" % (len(write) + 10, write)
         size = len(records)
         directory, slash, base = name.rpartition(b"/")
-        pax_name = (directory + slash + b"PaxHeaders.0/" + base)[:100].rstrip(b"/")
         is_directory = info.attributes & DIRECTORY
-        pax_head = b"%b%b%011o\0%b" % (pax_name.ljust(100, _NUL), _PAX_MODE, size, _PAX_MTIME)
         head = b"%b%b%011o\0%011o\0" % (
             name.ljust(100, _NUL),
             _DIRECTORY_MODE if is_directory else _FILE_MODE,
@@ -215,9 +250,8 @@ class OrdinaryEncoder:
         )
         tail = _DIRECTORY_TAIL if is_directory else _FILE_TAIL
         tail_sum = _DIRECTORY_TAIL_SUM if is_directory else _FILE_TAIL_SUM
-        return b"%b%06o\0 %b%b%b%b%06o\0 %b" % (
-            pax_head, _head_sum(pax_head) + _PAX_TAIL_SUM, _PAX_TAIL,
-            records, bytes(-size % BLOCK),
+        return b"%b%b%b%b%06o\0 %b" % (
+            _pax_block(directory + slash, base, size), records, bytes(-size % BLOCK),
             head, _head_sum(head) + tail_sum, tail,
         )  # fmt: skip
 
@@ -246,6 +280,8 @@ def _head_sum(head: bytes) -> int:
     return (adler32(head) & 0xFFFF) - 1
 
 
-def _sealed(block: bytes) -> bool:
-    """Whether the checksum is right, and written as the canonical writer writes it."""
-    return block[148:156] == b"%06o\0 " % structs.header_checksum(block)
+def _pax_block(directory: bytes, base: bytes, size: int) -> bytes:
+    """The PAX header block of an ordinary member: its directory with a slash, its name, the length of its records."""
+    name = (directory + b"PaxHeaders.0/" + base)[:100].rstrip(b"/")
+    head = b"%b%b%011o\0%b" % (name.ljust(100, _NUL), _PAX_MODE, size, _PAX_MTIME)
+    return b"%b%06o\0 %b" % (head, _head_sum(head) + _PAX_TAIL_SUM, _PAX_TAIL)

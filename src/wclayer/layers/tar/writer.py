@@ -14,7 +14,6 @@ from wclayer.layers.tar.members import encode_stream
 from wclayer.layers.tar.ordinary import OrdinaryEncoder
 from wclayer.layers.tree import LayerTree
 from wclayer.model import DataStream, Entry
-from wclayer.win32.names import path_key
 
 
 class TarLayerWriter(LayerWriterBase):
@@ -52,7 +51,7 @@ class TarLayerWriter(LayerWriterBase):
 
     def trust_names(self) -> None:
         """Says that the entries come out of a finished layer, whose names were checked when it was made."""
-        self._check = lambda entry: path_key(entry.name)
+        self._check = lambda entry: ""  # a tar needs no path keys
 
     @property
     def diff_id(self) -> str:
@@ -98,7 +97,7 @@ class TarLayerWriter(LayerWriterBase):
             except ValueError as error:
                 raise CorruptLayerError(self.operation, self.target, f"entry {self._entry.name!r}: {error}") from None
         if self._padding and not own_padding:
-            self._output.write(bytes(self._padding))
+            canonical = bytes(self._padding) + canonical
         self._padding = 0
         self._output.write(canonical)
 
