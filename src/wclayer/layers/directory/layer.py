@@ -245,7 +245,8 @@ class LayerDirectory:
     def streams(self, row: EntryRow, *, has_data: bool) -> Iterator[DataStream]:
         """The entry's data streams: the main one if it has one, then the alternate ones."""
         if has_data:
-            yield DataStream("", row.size, self.data_chunks(row))
+            small = row.size <= _READ_PIECE
+            yield DataStream("", row.size, (self._whole_file(row),) if small else self.data_chunks(row))
         if row.streams:
             for number, attributes, name, size, form in self.query(
                 "SELECT id, attributes, name, size, form FROM streams WHERE entry = ? AND stream_id = ? ORDER BY id",
@@ -263,32 +264,44 @@ class LayerDirectory:
         Raises:
             CorruptLayerError: the host's file is missing, or not as long as `layer.db` says.
         """
+        if row.size <= _READ_PIECE:
+            yield self._whole_file(row)
+            return
+        fd = self._open_file(row)
+        try:
+            left = row.size if os.fstat(fd).st_size == row.size else -1
+            while left > 0 and (data := os.read(fd, _READ_PIECE)):
+                left -= len(data)
+                yield data
+            if left:
+                raise self._wrong_size(row, fd)
+        finally:
+            os.close(fd)
+
+    def _whole_file(self, row: EntryRow) -> bytes:
+        """`data_chunks` of a file that is one piece."""
+        fd = self._open_file(row)
+        try:
+            # One byte more than there should be: a file that has grown shows itself without a stat.
+            data = os.read(fd, row.size + 1)
+            if len(data) != row.size:
+                raise self._wrong_size(row, fd)
+            return data
+        finally:
+            os.close(fd)
+
+    def _open_file(self, row: EntryRow) -> int:
         path = self.host_path(row)
         try:
-            fd = self.host.open(path)
+            return self.host.open(path)
         except OSError as error:
             raise CorruptLayerError(
                 self.operation, self.path / os.fsdecode(path), f"cannot be opened: {error.strerror}"
             ) from error
-        try:
-            size = row.size
-            if size <= _READ_PIECE:
-                # One byte more than there should be: a file that has grown shows itself without a stat.
-                data = os.read(fd, size + 1)
-                size -= len(data)
-                if not size:
-                    yield data
-            else:
-                if os.fstat(fd).st_size != size:
-                    size = -1
-                while size > 0 and (data := os.read(fd, _READ_PIECE)):
-                    size -= len(data)
-                    yield data
-            if size:
-                raise CorruptLayerError(
-                    self.operation,
-                    self.path / os.fsdecode(path),
-                    f"is {os.fstat(fd).st_size} bytes long; {database.FILE_NAME} says {row.size}",
-                )
-        finally:
-            os.close(fd)
+
+    def _wrong_size(self, row: EntryRow, fd: int) -> CorruptLayerError:
+        return CorruptLayerError(
+            self.operation,
+            self.path / os.fsdecode(self.host_path(row)),
+            f"is {os.fstat(fd).st_size} bytes long; {database.FILE_NAME} says {row.size}",
+        )
