@@ -1,200 +1,26 @@
-"""Transport folders: the on-disk form that ExportLayer writes and ImportLayer reads.
-
-`tombstones.txt` names what is deleted. Below `Files`, a file's host file holds its attributes (four bytes,
-little-endian) and then its backup stream; a directory `d` is a real directory, and a file `d.$wcidirs$` beside it has
-the same form. `Hives` holds plain hive files. docs/formats/transport-folder.md states what else we keep, and how.
-
-Reference behaviour: hcsshim, `internal/wclayer/legacy.go`.
-"""
+"""Reads a transport folder."""
 
 from __future__ import annotations
 
 import os
-import struct
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
-from typing import BinaryIO
 
-from wclayer.errors import InvalidDataError, NotALayerError, NotSupportedError, PathNotFoundError, from_os_error
-from wclayer.layers.base import (
-    LayerReaderBase,
-    LayerWriterBase,
-    backup_stream,
-    keep_metadata,
-    plain_stream_name,
-    stream_name,
-)
-from wclayer.layers.host import MAX_HOST_NAME_BYTES, HostRoot
-from wclayer.layers.staging import StagedDirectory
-from wclayer.layers.tree import Kind, LayerTree
+from wclayer.errors import InvalidDataError, NotALayerError, PathNotFoundError, from_os_error
+from wclayer.layers.base import LayerReaderBase, keep_metadata, plain_stream_name
+from wclayer.layers.host import HostRoot
+from wclayer.layers.transport.form import ATTRIBUTES, DIRECTORY_SUFFIX, TOMBSTONES, TOMBSTONES_HEADER, read_times
+from wclayer.layers.tree import LayerTree
 from wclayer.model import DataStream, Entry, Limits, LinkInfo
 from wclayer.win32.attributes import DIRECTORY, FileBasicInfo
-from wclayer.win32.backup import SPARSE_STREAM, BackupStreamReader, StreamHeader, StreamId
-from wclayer.win32.filetime import from_unix_ns, to_unix_ns
-from wclayer.win32.names import decode_name, encode_name, name_key, path_key
+from wclayer.win32.backup import SPARSE_STREAM, BackupStreamReader, StreamId
+from wclayer.win32.filetime import from_unix_ns
+from wclayer.win32.names import decode_name, name_key, path_key
 
-TOMBSTONES = "tombstones.txt"
-TOMBSTONES_HEADER = b"\xef\xbb\xbfVersion 1.0"
-DIRECTORY_SUFFIX = ".$wcidirs$"
-TIMES_ATTRIBUTE = "user.wclayer.times"
-"""A host extended attribute: the four times, of which a POSIX file has a place for only one that lasts, and the time
-the host then gave the file (seconds since 1970, nanoseconds)."""
-_TIMES = struct.Struct("<4QqI")
-_ATTRIBUTES = struct.Struct("<I")
 _PIECE = 1 << 20
 _MAX_TOMBSTONES = 256 << 20
 _MAX_METADATA = 16 << 20
 _RECYCLE_BIN = name_key("$Recycle.Bin")
-
-
-class TransportLayerWriter(LayerWriterBase):
-    """A `LayerWriter` that makes a transport folder at `path`, which appears when it is whole.
-
-    A hard link becomes a hard link of the host, as in a folder that Windows exported; where its target lies in a
-    parent it becomes a file of its own, if the reader offers its data.
-    """
-
-    operation = "write transport folder"
-
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        place = Path(os.path.abspath(path))
-        super().__init__(str(place), LayerTree(self.operation, str(place), is_base=False))
-        self._staged = StagedDirectory(self.operation, place)
-        self._host = HostRoot(self._staged.path)
-        self._made: dict[str, bytes] = {}
-        self._tombstones: list[str] = []
-        self._directories: list[tuple[bytes, FileBasicInfo]] = []
-        self._file: BinaryIO | None = None
-        self._entry = Entry("", None)
-        self._plain = False
-
-    def _begin(self, entry: Entry, key: str) -> None:
-        self._entry = entry
-        if entry.info is None:
-            if not key.startswith("FILES/"):
-                raise NotSupportedError(
-                    self.operation, self.target, f"tombstone {entry.name!r}: the form has tombstones below Files only"
-                )
-            self._tombstones.append(entry.name.partition("/")[2])
-            return
-        host_path = self._host_path(entry.name, key)
-        if entry.link_target is not None:
-            self._add_link(entry, host_path)
-            return
-        self._plain = key.startswith("HIVES/") and not entry.is_directory
-        if entry.is_directory:
-            self._host.make_directory(host_path)
-            self._made[key] = host_path
-            self._directories.append((host_path, entry.info))
-            self._start_file(host_path + DIRECTORY_SUFFIX.encode())
-        else:
-            self._start_file(host_path)
-
-    def _start_file(self, host_path: bytes) -> None:
-        self._file = os.fdopen(self._host.create(host_path), "wb", _PIECE)
-        if self._plain:
-            return
-        info = self._entry.info
-        assert info is not None
-        self._file.write(_ATTRIBUTES.pack(info.attributes))
-        for piece in backup_stream(self._metadata_only(), ()):
-            self._file.write(piece)
-
-    def _metadata_only(self) -> Entry:
-        entry = self._entry
-        return Entry(entry.name, entry.info, 0, entry.security, entry.eas, entry.reparse)
-
-    def _add_link(self, entry: Entry, host_path: bytes) -> None:
-        assert entry.link_target is not None
-        target_key = path_key(entry.link_target)
-        if self._tree.kind(target_key) is Kind.FILE:
-            self._host.link(self._host_path(entry.link_target, target_key), host_path)
-        else:
-            # Its target lies in a parent: the data, if the reader has it, makes it a file of its own.
-            self._plain = False
-            self._start_file(host_path)
-
-    def _open_stream(self, stream: DataStream) -> None:
-        if self._file is None or self._plain:
-            if stream.name:
-                raise NotSupportedError(
-                    self.operation, self.target, f"entry {self._entry.name!r}: a plain hive file has no streams"
-                )
-            return
-        stream_id = StreamId.ALTERNATE_DATA if stream.name else StreamId.DATA
-        name = stream_name(stream.name) if stream.name else ""
-        self._file.write(StreamHeader(stream_id, stream.size, stream.attributes & ~SPARSE_STREAM, name).encode())
-
-    def _data(self, chunk: bytes | memoryview) -> None:
-        if self._file is not None:
-            self._file.write(chunk)
-
-    def _end(self) -> None:
-        if self._file is None:
-            return
-        info = self._entry.info
-        assert info is not None
-        if not self._plain:
-            for extra in self._entry.extra:
-                self._file.write(StreamHeader(extra.id, len(extra.data), extra.attributes, extra.name).encode())
-                self._file.write(extra.data)
-        self._file.flush()
-        _write_times(self._file.fileno(), info)
-        self._file.close()
-        self._file = None
-
-    def _host_path(self, name: str, key: str) -> bytes:
-        """The host path of an entry: its parents as they are spelled, its own name as it comes."""
-        parent_key, slash, _ = key.rpartition("/")
-        own = name.rpartition("/")[2]
-        host_name = encode_name(own)
-        if len(host_name) + len(DIRECTORY_SUFFIX) > MAX_HOST_NAME_BYTES:
-            raise NotSupportedError(
-                self.operation,
-                self.target,
-                f"entry {name!r}: the host has no room for a name of {len(host_name)} bytes",
-            )
-        if not slash:
-            return host_name
-        parent = self._made.get(parent_key)
-        if parent is None:
-            # A root that had no entry of its own.
-            parent = encode_name(name.rpartition("/")[0])
-            with suppress(FileExistsError):
-                if b"/" in parent:
-                    self._host.make_directory(parent.partition(b"/")[0])
-            with suppress(FileExistsError):
-                self._host.make_directory(parent)
-            self._made[parent_key] = parent
-        return parent + b"/" + host_name
-
-    def _finish(self) -> None:
-        lines = [TOMBSTONES_HEADER]
-        lines += [b"\\" + encode_name(name.replace("/", "\\")) for name in self._tombstones]
-        self._host.write_bytes(TOMBSTONES.encode(), b"\r\n".join([*lines, b""]))
-        for root in (b"Files", b"Hives"):
-            with suppress(FileExistsError):
-                self._host.make_directory(root)
-        for host_path, info in reversed(self._directories):
-            self._host.set_times(host_path, to_unix_ns(info.last_access_time), to_unix_ns(info.last_write_time))
-        self._host.close()
-        self._staged.commit()
-
-    def _discard(self) -> None:
-        if self._file is not None:
-            self._file.close()
-            self._file = None
-        self._host.close()
-        self._staged.discard()
-
-
-def _write_times(fd: int, info: FileBasicInfo) -> None:
-    with suppress(OverflowError, OSError):
-        os.utime(fd, ns=(to_unix_ns(info.last_access_time), to_unix_ns(info.last_write_time)))
-    with suppress(OSError, AttributeError):  # Python has these calls on Linux only
-        times = info.creation_time, info.last_access_time, info.last_write_time, info.change_time
-        os.setxattr(fd, TIMES_ATTRIBUTE, _TIMES.pack(*times, *divmod(os.fstat(fd).st_mtime_ns, 10**9)))
 
 
 class TransportLayerReader(LayerReaderBase):
@@ -306,7 +132,7 @@ class TransportLayerReader(LayerReaderBase):
         self._fd = self._host.open(host)
         stat = os.fstat(self._fd)
         self._number_of_links, self._inode = stat.st_nlink, stat.st_ino
-        info = self._read_info(stat)
+        info = read_times(self._fd, stat)
         if may_link and stat.st_nlink > 1:
             inode = (stat.st_dev, stat.st_ino)
             if (first := self._links.get(inode)) is not None:
@@ -325,28 +151,19 @@ class TransportLayerReader(LayerReaderBase):
             raise self._bad(host, str(error)) from None
         return entry
 
-    def _read_info(self, stat: os.stat_result) -> FileBasicInfo:
-        write, access = from_unix_ns(stat.st_mtime_ns), from_unix_ns(stat.st_atime_ns)
-        with suppress(OSError, struct.error, AttributeError):
-            *times, seconds, nanoseconds = _TIMES.unpack(os.getxattr(self._fd, TIMES_ATTRIBUTE))
-            # A file that was written since has another time on the host, and that one counts.
-            if seconds * 10**9 + nanoseconds == stat.st_mtime_ns:
-                return FileBasicInfo(0, *times)
-        return FileBasicInfo(0, write, access, write, write)
-
     def _read_attributes(self, host: bytes) -> int:
-        data = os.read(self._fd, _ATTRIBUTES.size)
-        if len(data) != _ATTRIBUTES.size:
+        data = os.read(self._fd, ATTRIBUTES.size)
+        if len(data) != ATTRIBUTES.size:
             raise self._bad(host, "shorter than the four bytes of its attributes")
-        return int(_ATTRIBUTES.unpack(data)[0])
+        return int(ATTRIBUTES.unpack(data)[0])
 
     def _scan(self, entry: Entry) -> None:
         """Reads the backup stream's metadata into the entry, and notes where its data lies."""
         file = os.fdopen(self._fd, "rb", 64 << 10, closefd=False)
-        file.seek(_ATTRIBUTES.size)
+        file.seek(ATTRIBUTES.size)
         reader = BackupStreamReader(file)
         for header in reader:
-            at = _ATTRIBUTES.size + reader.position
+            at = ATTRIBUTES.size + reader.position
             if header.id in (StreamId.DATA, StreamId.ALTERNATE_DATA):
                 name = plain_stream_name(header) if header.id == StreamId.ALTERNATE_DATA else ""
                 sparse = bool(header.attributes & SPARSE_STREAM) and not header.size

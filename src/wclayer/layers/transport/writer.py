@@ -1,0 +1,163 @@
+"""Writes a transport folder."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from wclayer.errors import NotSupportedError
+from wclayer.layers.base import LayerWriterBase, backup_stream, stream_name
+from wclayer.layers.host import MAX_HOST_NAME_BYTES, HostRoot
+from wclayer.layers.staging import StagedDirectory
+from wclayer.layers.transport.form import ATTRIBUTES, DIRECTORY_SUFFIX, TOMBSTONES, TOMBSTONES_HEADER, write_times
+from wclayer.layers.tree import Kind, LayerTree
+from wclayer.model import DataStream, Entry
+from wclayer.win32.attributes import FileBasicInfo
+from wclayer.win32.backup import SPARSE_STREAM, StreamHeader, StreamId
+from wclayer.win32.filetime import to_unix_ns
+from wclayer.win32.names import encode_name, path_key
+
+_BUFFER = 1 << 20
+
+
+class TransportLayerWriter(LayerWriterBase):
+    """A `LayerWriter` that makes a transport folder at `path`, which appears when it is whole.
+
+    A hard link becomes a hard link of the host, as in a folder that Windows exported; where its target lies in a
+    parent it becomes a file of its own, if the reader offers its data.
+    """
+
+    operation = "write transport folder"
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        place = Path(os.path.abspath(path))
+        super().__init__(str(place), LayerTree(self.operation, str(place), is_base=False))
+        self._staged = StagedDirectory(self.operation, place)
+        self._host = HostRoot(self._staged.path)
+        self._made: dict[str, bytes] = {}
+        self._tombstones: list[str] = []
+        self._directories: list[tuple[bytes, FileBasicInfo]] = []
+        self._file: BinaryIO | None = None
+        self._entry = Entry("", None)
+        self._plain = False
+
+    def _begin(self, entry: Entry, key: str) -> None:
+        self._entry = entry
+        if entry.info is None:
+            if not key.startswith("FILES/"):
+                raise NotSupportedError(
+                    self.operation, self.target, f"tombstone {entry.name!r}: the form has tombstones below Files only"
+                )
+            self._tombstones.append(entry.name.partition("/")[2])
+            return
+        host_path = self._host_path(entry.name, key)
+        if entry.link_target is not None:
+            self._add_link(entry, host_path)
+            return
+        self._plain = key.startswith("HIVES/") and not entry.is_directory
+        if entry.is_directory:
+            self._host.make_directory(host_path)
+            self._made[key] = host_path
+            self._directories.append((host_path, entry.info))
+            self._start_file(host_path + DIRECTORY_SUFFIX.encode())
+        else:
+            self._start_file(host_path)
+
+    def _start_file(self, host_path: bytes) -> None:
+        self._file = os.fdopen(self._host.create(host_path), "wb", _BUFFER)
+        if self._plain:
+            return
+        info = self._entry.info
+        assert info is not None
+        self._file.write(ATTRIBUTES.pack(info.attributes))
+        for piece in backup_stream(self._metadata_only(), ()):
+            self._file.write(piece)
+
+    def _metadata_only(self) -> Entry:
+        entry = self._entry
+        return Entry(entry.name, entry.info, 0, entry.security, entry.eas, entry.reparse)
+
+    def _add_link(self, entry: Entry, host_path: bytes) -> None:
+        assert entry.link_target is not None
+        target_key = path_key(entry.link_target)
+        if self._tree.kind(target_key) is Kind.FILE:
+            self._host.link(self._host_path(entry.link_target, target_key), host_path)
+        else:
+            # Its target lies in a parent: the data, if the reader has it, makes it a file of its own.
+            self._plain = False
+            self._start_file(host_path)
+
+    def _open_stream(self, stream: DataStream) -> None:
+        if self._file is None or self._plain:
+            if stream.name:
+                raise NotSupportedError(
+                    self.operation, self.target, f"entry {self._entry.name!r}: a plain hive file has no streams"
+                )
+            return
+        stream_id = StreamId.ALTERNATE_DATA if stream.name else StreamId.DATA
+        name = stream_name(stream.name) if stream.name else ""
+        self._file.write(StreamHeader(stream_id, stream.size, stream.attributes & ~SPARSE_STREAM, name).encode())
+
+    def _data(self, chunk: bytes | memoryview) -> None:
+        if self._file is not None:
+            self._file.write(chunk)
+
+    def _end(self) -> None:
+        if self._file is None:
+            return
+        info = self._entry.info
+        assert info is not None
+        if not self._plain:
+            for extra in self._entry.extra:
+                self._file.write(StreamHeader(extra.id, len(extra.data), extra.attributes, extra.name).encode())
+                self._file.write(extra.data)
+        self._file.flush()
+        write_times(self._file.fileno(), info)
+        self._file.close()
+        self._file = None
+
+    def _host_path(self, name: str, key: str) -> bytes:
+        """The host path of an entry: its parents as they are spelled, its own name as it comes."""
+        parent_key, slash, _ = key.rpartition("/")
+        own = name.rpartition("/")[2]
+        host_name = encode_name(own)
+        if len(host_name) + len(DIRECTORY_SUFFIX) > MAX_HOST_NAME_BYTES:
+            raise NotSupportedError(
+                self.operation,
+                self.target,
+                f"entry {name!r}: the host has no room for a name of {len(host_name)} bytes",
+            )
+        if not slash:
+            return host_name
+        parent = self._made.get(parent_key)
+        if parent is None:
+            # A root that had no entry of its own.
+            parent = encode_name(name.rpartition("/")[0])
+            with suppress(FileExistsError):
+                if b"/" in parent:
+                    self._host.make_directory(parent.partition(b"/")[0])
+            with suppress(FileExistsError):
+                self._host.make_directory(parent)
+            self._made[parent_key] = parent
+        return parent + b"/" + host_name
+
+    def _finish(self) -> None:
+        lines = [TOMBSTONES_HEADER]
+        lines += [b"\\" + encode_name(name.replace("/", "\\")) for name in self._tombstones]
+        self._host.write_bytes(TOMBSTONES.encode(), b"\r\n".join([*lines, b""]))
+        for root in (b"Files", b"Hives"):
+            with suppress(FileExistsError):
+                self._host.make_directory(root)
+        for host_path, info in reversed(self._directories):
+            self._host.set_times(host_path, to_unix_ns(info.last_access_time), to_unix_ns(info.last_write_time))
+        self._host.close()
+        self._staged.commit()
+
+    def _discard(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+        self._host.close()
+        self._staged.discard()
