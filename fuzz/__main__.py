@@ -44,8 +44,11 @@ def main() -> None:
     parser.add_argument("target", nargs="?", choices=sorted(TARGETS))
     parser.add_argument("files", nargs="*", type=Path)
     parser.add_argument("--list", action="store_true", help="print the targets' names")
-    parser.add_argument("--seconds", type=float, default=10)
-    parser.add_argument("--seed", type=int, default=None)
+    parser.add_argument("--seconds", type=float, default=None, help="how long (default: 10, without --runs)")
+    parser.add_argument("--runs", type=int, default=None, help="how many inputs")
+    parser.add_argument(
+        "--seed", type=int, default=None, help="of the random mutations; with --runs, the same each time"
+    )
     options = parser.parse_args()
     if options.list or options.target is None:
         print("\n".join(sorted(TARGETS)))
@@ -58,20 +61,21 @@ def main() -> None:
     try:
         atheris = importlib.import_module("atheris")
     except ImportError:
-        _random(options.target, target, options.seconds, options.seed)
+        seconds = options.seconds or (None if options.runs else 10)
+        _random(options.target, target, seconds, options.runs, options.seed)
         return
     atheris.instrument_all()
-    atheris.Setup([sys.argv[0], f"-max_total_time={int(options.seconds)}"], lambda data: run(target, data))
+    atheris.Setup([sys.argv[0], f"-max_total_time={int(options.seconds or 10)}"], lambda data: run(target, data))
     atheris.Fuzz()
 
 
-def _random(name: str, target: Target, seconds: float, seed: int | None) -> None:
+def _random(name: str, target: Target, seconds: float | None, runs: int | None, seed: int | None) -> None:
     number = random.SystemRandom().randrange(1 << 32) if seed is None else seed
     source = random.Random(number)
     seeds = target.seeds()
-    end = time.monotonic() + seconds
+    end = None if seconds is None else time.monotonic() + seconds
     count = 0
-    while time.monotonic() < end:
+    while (end is None or time.monotonic() < end) and count != runs:
         data = mutate(source.choice(seeds), source)
         try:
             run(target, data)

@@ -110,6 +110,12 @@ def test_links_between_documents_lead_somewhere(path: Path) -> None:
             assert (path.parent / target).exists(), target
 
 
+def test_ci_runs_the_readme_s_test_command() -> None:
+    commands = re.findall(r"^    (python3 -m venv .*)$", (ROOT / "README.md").read_text(), re.MULTILINE)
+    assert len(commands) == 2
+    assert commands[1] in (ROOT / ".ci/run").read_text().splitlines()
+
+
 def test_every_dependency_has_its_reason() -> None:
     names = re.findall(r'^    "([a-z0-9._-]+)[>=<]', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
     text = (ROOT / "docs/dependencies.md").read_text()

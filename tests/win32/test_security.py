@@ -202,6 +202,14 @@ def test_unknown_aces_are_kept_verbatim() -> None:
         to_sddl(descriptor)
 
 
+def test_an_odd_length_is_kept() -> None:
+    """An ACE whose claim is no multiple of four bytes long, as it should be, comes back as it was."""
+    ace = Ace(int(AceType.ACCESS_ALLOWED_CALLBACK), 0, 1, Sid(1, (0,)), b"abcde")
+    assert Ace.decode(ace.encode(), 0, 25) == (ace, 25)
+    (parsed,) = from_sddl("D:(XA;;CC;;;WD;(#6162636465))").dacl.aces  # type: ignore[union-attr]
+    assert parsed.data == b"abcde\0\0\0"
+
+
 def test_object_ace_layout() -> None:
     guid = UUID("00299570-246d-11d0-a768-00aa006e0529")
     ace = Ace(int(AceType.ACCESS_ALLOWED_OBJECT), 0, 0x30, Sid(1, (0,)), b"", None, guid)

@@ -207,6 +207,7 @@ def _parse_ace(body: str, at: int) -> Ace:
         if octets is None:
             raise ValueError(f"SDDL: the expression of the ACE at offset {at} is not an octet string (#hex)")
         data = bytes.fromhex(octets[1])
+        data += bytes(-len(data) % 4)
     return Ace(
         int(kind), flags, _parse_rights(fields[2], kind, at), Sid.parse(fields[5]), data,
         _parse_object(fields[3]), _parse_object(fields[4]),

@@ -108,7 +108,7 @@ class Ace:
     inherited_object_type: UUID | None = None
 
     def encode(self) -> bytes:
-        """The binary form, padded to four bytes.
+        """The binary form. Its length is that of its parts: Windows wants `data` to be a multiple of four bytes long.
 
         Raises:
             ValueError: longer than an ACE can be.
@@ -122,7 +122,6 @@ class Ace:
                 body += _MASK.pack(sum(bit for bit, guid in zip((1, 2), guids, strict=True) if guid is not None))
                 body += b"".join(guid.bytes_le for guid in guids if guid is not None)
             body += self.sid.encode() + self.data
-        body += bytes(-len(body) % 4)
         size = _ACE.size + len(body)
         if size > MAX_ACL_SIZE:
             raise ValueError(f"ACE of {size} bytes is longer than {MAX_ACL_SIZE}")
