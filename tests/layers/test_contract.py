@@ -211,6 +211,11 @@ def test_sparse_blocks_are_written_out_dense(layer_format: Format) -> None:
         (lambda w: w.put(Entry("Files/a", info(), 5), [DataStream("", 5, (b"abc",))]), "size|bytes"),
         (lambda w: w.put(Entry("Files/a", info(), 3), [DataStream("", 3, (b"abcdef",))]), "size|bytes"),
         (lambda w: w.put(Entry("Files/a", info(), link_target="UtilityVM")), "not a path|links are possible"),
+        (
+            lambda w: w.put(Entry("Files/a", info(), 1), [DataStream("", 1, (b"a",)), DataStream("", 1, (b"b",))]),
+            "main",
+        ),
+        (lambda w: w.put(Entry("Files/a", info(), 1), [DataStream("s", 1, (b"a",))]), "no data instead of 1|0 bytes"),
     ],
 )
 def test_bad_input_is_named_and_leaves_nothing(

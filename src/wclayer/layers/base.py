@@ -282,6 +282,13 @@ class LayerWriterBase(ABC):
             raise self._bad(entry, f"no data instead of {entry.size} bytes")
         self._end()
 
+    def _put_alternate(self, entry: Entry, streams: Iterable[DataStream]) -> None:
+        """What follows a main stream."""
+        for stream in streams:
+            if not stream.name:
+                raise self._bad(entry, "a second main data stream")
+            self._put_stream(entry, stream)
+
     def _put_stream(self, entry: Entry, stream: DataStream) -> None:
         self._open_stream(stream)
         size = 0

@@ -182,6 +182,9 @@ class LayerDirectory:
         return parent + b"/" + name if parent else name
 
     def _directory(self, entry_id: int) -> tuple[str, bytes]:
+        known = self._directories.get(entry_id)
+        if known is not None:
+            return known
         above: list[EntryRow] = []
         while (known := self._directories.get(entry_id)) is None:
             if len(above) > _MAX_DEPTH:

@@ -173,10 +173,7 @@ class DirectoryLayerWriter(LayerWriterBase):
             return True
         self._entry = entry
         self._current = current = _Current(entry_id, directory.id, name, last_key, None)
-        for stream in chain((following,), remaining):
-            if not stream.name:
-                raise self._bad(entry, "a second main data stream")
-            self._put_stream(entry, stream)
+        self._put_alternate(entry, chain((following,), remaining))
         self._records.add(self._row(entry, info, security_id, entry.size, sha256, current.streams, None, None))
         return True
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
+from itertools import chain
 from typing import BinaryIO
 
 from wclayer.errors import CorruptLayerError
@@ -14,6 +16,8 @@ from wclayer.layers.tar.members import encode_stream
 from wclayer.layers.tar.ordinary import OrdinaryEncoder
 from wclayer.layers.tree import LayerTree
 from wclayer.model import DataStream, Entry
+
+_SMALL = 128 << 10
 
 
 class TarLayerWriter(LayerWriterBase):
@@ -70,6 +74,31 @@ class TarLayerWriter(LayerWriterBase):
     def stored_size(self) -> int:
         """Bytes written to the stream."""
         return self._output.stored_size
+
+    def _put(self, entry: Entry, streams: Iterable[DataStream]) -> None:
+        remaining = iter(streams)
+        first = next(remaining, None)
+        if first is None:
+            super()._put(entry, ())
+        elif not self._put_small(entry, first):
+            super()._put(entry, chain((first,), remaining))
+        else:
+            self._put_alternate(entry, remaining)
+
+    def _put_small(self, entry: Entry, main: DataStream) -> bool:
+        """The short way of a small plain file, which nearly every entry is: header and data in one piece."""
+        chunks = main.chunks
+        if main.name or not isinstance(chunks, tuple) or entry.form is not None or entry.link_target is not None:
+            return False
+        (data,) = chunks
+        size = len(data)
+        if size > _SMALL or size != entry.size or size != main.size or not entry.has_data:
+            return False
+        self._check(entry)
+        self._entry = entry
+        self._output.write(b"%b%b%b" % (bytes(self._padding), self._encode(entry), data))
+        self._padding = -size % structs.BLOCK
+        return True
 
     def _begin(self, entry: Entry, key: str) -> None:
         self._entry = entry
