@@ -17,7 +17,7 @@ from wclayer.cli.inspect import diff_command, ls_command, stat_command, tree_com
 from wclayer.cli.output import echo, size_text
 
 
-@click.command("demo")
+@click.command("demo", short_help="Show the main job from end to end.")
 @click.option(
     "--folder", metavar="FOLDER", default=None, help="Where to work; a new folder (default: a temporary one)."
 )

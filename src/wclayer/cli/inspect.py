@@ -50,7 +50,7 @@ def _suffix(tree: MergedTree, node: Node) -> str:
     return ""
 
 
-@click.command("ls")
+@click.command("ls", short_help="List a directory of a layer.")
 @merged_option
 @json_option
 @click.argument("layer")
@@ -76,7 +76,7 @@ def ls_command(merged: bool, as_json: bool, layer: str, path: str) -> None:
             echo(f"{attribute_letters(n.row.attributes)}  {size:>12}  {time}  {_name(n)}{_suffix(tree, n)}")
 
 
-@click.command("tree")
+@click.command("tree", short_help="Show a directory as a tree.")
 @merged_option
 @click.option(
     "-L", "--depth", type=click.IntRange(1), default=None, help="Directories deeper than this are not opened."
@@ -123,7 +123,7 @@ def _walk_tree(tree: MergedTree, top: Node, depth: int | None) -> Iterator[tuple
             pending.append((indent + ("    " if is_last else "│   "), tree.children(node)[::-1]))
 
 
-@click.command("cat")
+@click.command("cat", short_help="Print a file, or one of its streams.")
 @merged_option
 @click.argument("layer")
 @click.argument("path")
@@ -150,7 +150,7 @@ def cat_command(merged: bool, layer: str, path: str) -> None:
         raise PathNotFoundError("cat", path, f"the file has no stream {stream!r}" if stream else "has no data", code=2)
 
 
-@click.command("stat")
+@click.command("stat", short_help="Show all metadata of one entry.")
 @merged_option
 @json_option
 @click.argument("layer")
@@ -185,7 +185,7 @@ def stat_command(merged: bool, as_json: bool, layer: str, path: str) -> None:
             echo(f"{label:>17}  {'-' if value is None else value}")
 
 
-@click.command("info")
+@click.command("info", short_help="Show digests, sizes, parents and id.")
 @json_option
 @click.argument("layer")
 def info_command(as_json: bool, layer: str) -> None:
@@ -212,7 +212,7 @@ def info_command(as_json: bool, layer: str) -> None:
             echo(f"{key.replace('_', ' '):>21}  {'-' if item is None else item}")
 
 
-@click.command("diff")
+@click.command("diff", short_help="Show what differs between two layers.")
 @click.option("--no-times", is_flag=True, help="Times do not count.")
 @click.option("--alone", is_flag=True, help="Compare the two layers alone, not each over its parents.")
 @json_option
@@ -263,7 +263,7 @@ def _field_text(key: str, value: Any) -> str | None:
     return str(value)
 
 
-@click.command("check")
+@click.command("check", short_help="Verify a layer against its records.")
 @json_option
 @click.argument("layer")
 @click.pass_context

@@ -14,7 +14,7 @@ from wclayer.cli.transfer import layers_option
 from wclayer.errors import NotSupportedError
 
 
-@click.command("create")
+@click.command("create", short_help="Create a new, empty layer.")
 @layers_option
 @click.argument("path")
 def create_command(layers: tuple[str, ...], path: str) -> None:
@@ -30,7 +30,7 @@ def create_command(layers: tuple[str, ...], path: str) -> None:
     echo(f"created {path}")
 
 
-@click.command("remove")
+@click.command("remove", short_help="Remove a layer.")
 @click.argument("path")
 def remove_command(path: str) -> None:
     """Permanently remove the layer directory PATH in its entirety.
@@ -43,7 +43,7 @@ def remove_command(path: str) -> None:
     echo(f"removed {path}")
 
 
-@click.command("makebaselayer")
+@click.command("makebaselayer", short_help="Make a base layer of a folder.")
 @click.argument("path")
 def makebaselayer_command(path: str) -> None:
     """Convert the folder PATH, which has Files in it, into a base layer, in place.
@@ -58,7 +58,7 @@ def makebaselayer_command(path: str) -> None:
     echo(f"{path} is a base layer")
 
 
-@click.group("images")
+@click.group("images", short_help="The store of shared base images.")
 def images_group() -> None:
     """The central image store: base images that everybody on this machine shares.
 
@@ -110,7 +110,7 @@ def images_remove(store: str | None, name: str, version: str) -> None:
     echo(f"unregistered {name} {version}")
 
 
-@click.command("completion")
+@click.command("completion", short_help="Print the completion script of a shell.")
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def completion_command(ctx: click.Context, shell: str) -> None:

@@ -30,7 +30,7 @@ def _limit(name: str, what: str, field: str | None = None) -> Callable[[Callable
     )
 
 
-@click.command("import")
+@click.command("import", short_help="Import a tar or a transport folder.")
 @click.option(
     "-i", "--input", "source", metavar="FILE", help="Layer tar or transport folder (default: standard input)."
 )
@@ -80,7 +80,7 @@ def import_command(source: str | None, layers: tuple[str, ...], as_json: bool, p
             echo(f"  digest {result.digest}")
 
 
-@click.command("export")
+@click.command("export", short_help="Export a layer as a tar.")
 @click.option("-o", "--output", "target", metavar="FILE", help="Where the tar goes (default: standard output).")
 @click.option("-z", "--gzip", "gzip", is_flag=True, help="Compress with gzip.")
 @click.option("--zstd", "zstd", is_flag=True, help="Compress with zstd.")
