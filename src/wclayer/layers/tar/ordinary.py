@@ -34,31 +34,27 @@ _SPACES_SUM = 8 * 0x20
 _FILE_TAIL_SUM = sum(_FILE_TAIL) + _SPACES_SUM
 _DIRECTORY_TAIL_SUM = sum(_DIRECTORY_TAIL) + _SPACES_SUM
 _PAX_TAIL_SUM = sum(_PAX_TAIL) + _SPACES_SUM
-_KEYS = (members.CREATION_TIME, members.FILE_ATTRIBUTES, members.RAW_SECURITY, b"atime", b"ctime", b"mtime")
 _MAX_DESCRIPTORS = 4096
-_COMMON_TIME = rb"=([1-9][0-9]{9})\.([0-9]{0,6}[1-9])\n"
-_COMMON_RECORDS = re.compile(
-    rb"(4[0-6]) LIBARCHIVE\.creationtime" + _COMMON_TIME
+_OCTAL_11 = re.compile(rb"[0-7]{11}\0")
+_FRACTION = rb"(\.[0-9]{0,6}[1-9])"
+# Times from 2001 to 2286: ten digits, and a fraction if there is one.
+_TIME = rb"=([1-9][0-9]{9})" + _FRACTION + rb"?\n"
+_RECORDS = re.compile(
+    rb"([34][0-9]) LIBARCHIVE\.creationtime" + _TIME
     + rb"([1-9][0-9]) MSWINDOWS\.fileattr=(0|[1-9][0-9]{0,8})\n"
     + rb"([0-9]+ MSWINDOWS\.rawsd=[^\n]*\n)?"
-    + rb"(2[2-8]) atime" + _COMMON_TIME + rb"(2[2-8]) ctime" + _COMMON_TIME + rb"(2[2-8]) mtime" + _COMMON_TIME
+    + rb"(2[0-8]) atime" + _TIME + rb"(2[0-8]) ctime" + _TIME
+    # The last write time has a record only for its fraction; its whole seconds stand in the header too.
+    + rb"(?:(2[2-8]) mtime=([1-9][0-9]{9})" + _FRACTION + rb"\n)?"
 )  # fmt: skip
-
-
-def _lengths(key: bytes) -> dict[bytes, int]:
-    """Record prefix ("46 LIBARCHIVE.creationtime") to the length of the line it starts, for every such length."""
-    return {b"%d %b" % (length, key): length - 1 for length in range(len(key) + 4, 2000)}
 
 
 class OrdinaryMembers:
     """The recogniser, with the descriptors it has seen: a layer has few."""
 
     def __init__(self) -> None:
-        creation, attributes, security, access, change, write = map(_lengths, _KEYS)
-        self._creation, self._attributes, self._security = creation, attributes, security
-        self._access, self._change, self._write = access, change, write
-        # Record lines with a descriptor that were found canonical, and the descriptor.
-        self._security_lines: dict[bytes, bytes] = {}
+        # Canonical record lines with a descriptor, and the descriptor.
+        self._security: dict[bytes, bytes | None] = {b"": None}
 
     def __call__(self, pax_block: bytes, padded: bytes, block: bytes, offset: int) -> Entry | None:
         """The entry of an ordinary member in canonical form; None for any other, or if anything is wrong with it."""
@@ -87,121 +83,64 @@ class OrdinaryMembers:
         ):
             return None
         size_field, mtime_field = block[124:136], block[136:148]
-        info = self._common(records, mtime_field) or self._records(records.split(b"\n"), mtime_field)
-        if info is None or bool(info[0].attributes & DIRECTORY) != (kind == 0x35):
+        if _OCTAL_11.fullmatch(size_field) is None or _OCTAL_11.fullmatch(mtime_field) is None:
             return None
-        digits = size_field[:11]
-        if size_field[11] or not digits.isdigit() or b"8" in digits or b"9" in digits:
+        found = self._records(records, int(mtime_field[:11], 8))
+        if found is None or bool(found[0].attributes & DIRECTORY) != (kind == 0x35):
             return None
-        size = int(digits, 8)
+        size = int(size_field[:11], 8)
         if size and kind == 0x35:
             return None
-        return Entry(name.decode(), info[0], size, info[1], place=f"offset {offset}")
+        return Entry(name.decode(), found[0], size, found[1], place=f"offset {offset}")
 
-    def _common(self, records: bytes, mtime_field: bytes) -> tuple[FileBasicInfo, bytes | None] | None:
-        """`_records` for those with four times of ten digits and a fraction, which nearly all are."""
-        match = _COMMON_RECORDS.fullmatch(records)
+    def _records(self, records: bytes, header_time: int) -> tuple[FileBasicInfo, bytes | None] | None:
+        """Basic info and descriptor from the records; `header_time` is the last write time in whole seconds."""
+        match = _RECORDS.fullmatch(records)
         if match is None:
             return None
         (
             creation_length, creation, creation_part, length, attributes, security_line,
             access_length, access, access_part, change_length, change, change_part, write_length, write, write_part,
-        ) = match.groups()  # fmt: skip
-        security = None
-        if security_line is not None:
-            security = self._security_lines.get(security_line)
-            if security is None:
-                return None
+        ) = match.groups(b"")  # fmt: skip
         bits = int(attributes)
         if (
-            int(creation_length) != len(creation_part) + 39
+            int(creation_length) != len(creation_part) + 38
             or int(length) != len(attributes) + 23
-            or int(access_length) != len(access_part) + 21
-            or int(change_length) != len(change_part) + 21
-            or int(write_length) != len(write_part) + 21
+            or int(access_length) != len(access_part) + 20
+            or int(change_length) != len(change_part) + 20
             or bits & REPARSE_POINT
-            or mtime_field != b"%011o\0" % int(write)
         ):
+            return None
+        if write and (int(write_length) != len(write_part) + 20 or int(write) != header_time):
+            return None
+        if security_line not in self._security and not self._learn(security_line):
             return None
         return FileBasicInfo(
             bits,
-            int(creation + creation_part.ljust(7, b"0")) + UNIX_EPOCH,
-            int(access + access_part.ljust(7, b"0")) + UNIX_EPOCH,
-            int(write + write_part.ljust(7, b"0")) + UNIX_EPOCH,
-            int(change + change_part.ljust(7, b"0")) + UNIX_EPOCH,
-        ), security
+            _ticks(creation, creation_part),
+            _ticks(access, access_part),
+            _ticks(write or b"%d" % header_time, write_part),
+            _ticks(change, change_part),
+        ), self._security[security_line]
 
-    def _records(self, lines: list[bytes], mtime_field: bytes) -> tuple[FileBasicInfo, bytes | None] | None:
-        """Basic info and descriptor from the lines of the records, which must be the canonical ones in their order."""
-        count = len(lines)
-        if not 5 <= count <= 7 or lines[-1]:
-            return None
-        creation = self._time(lines[0], self._creation)
-        prefix, _, attributes = lines[1].partition(b"=")
-        if self._attributes.get(prefix) != len(lines[1]) or not attributes.isdigit() or len(attributes) > 10:
-            return None
-        bits = int(attributes)
-        if (attributes[0] == 0x30 and bits) or bits > 0xFFFFFFFF or bits & REPARSE_POINT:
-            return None
-        at = 2
-        security = None
-        prefix, _, value = lines[2].partition(b"=")
-        if prefix in self._security:
-            at = 3
-            if count < 6 or self._security[prefix] != len(lines[2]):
-                return None
-            security = self._descriptor(value)
-            if security is None:
-                return None
-            if len(self._security_lines) >= _MAX_DESCRIPTORS:
-                self._security_lines.clear()
-            self._security_lines[lines[2] + b"\n"] = security
-        access = self._time(lines[at], self._access)
-        change = self._time(lines[at + 1], self._change)
-        seconds = mtime_field[:11]
-        if mtime_field[11] or not seconds.isdigit() or b"8" in seconds or b"9" in seconds:
-            return None
-        write: int | None = int(seconds, 8) * 10_000_000 + UNIX_EPOCH
-        if at + 3 < count:
-            # With a fraction the time has a record of its own; the field then holds its whole seconds.
-            whole = write
-            write = self._time(lines[at + 2], self._write)
-            if write is None or not 0 < write - (whole or 0) < 10_000_000 or at + 4 != count:
-                return None
-        elif at + 3 != count:
-            return None
-        if creation is None or access is None or change is None or write is None:
-            return None
-        return FileBasicInfo(bits, creation, access, write, change), security
-
-    @staticmethod
-    def _time(line: bytes, lengths: dict[bytes, int]) -> int | None:
-        prefix, _, value = line.partition(b"=")
-        if len(value) == 18 and value[10] == 0x2E and value[17] != 0x30 and value[0] != 0x30:
-            digits = value[:10] + value[11:]
-            if digits.isdigit() and lengths.get(prefix) == len(line):
-                return int(digits) + UNIX_EPOCH
-        if lengths.get(prefix) != len(line):
-            return None
-        whole, dot, fraction = value.partition(b".")
-        if not whole.isdigit() or len(whole) > 11 or (whole[0] == 0x30 and len(whole) > 1):
-            return None
-        if not dot:
-            return int(whole) * 10_000_000 + UNIX_EPOCH
-        if not fraction.isdigit() or len(fraction) > 7 or fraction[-1] == 0x30:
-            return None
-        if len(fraction) < 7:
-            fraction = fraction.ljust(7, b"0")
-        return int(whole + fraction) + UNIX_EPOCH
-
-    @staticmethod
-    def _descriptor(value: bytes) -> bytes | None:
-        """Decodes a descriptor, if its base64 is canonical."""
+    def _learn(self, line: bytes) -> bool:
+        """Remembers the descriptor in a record line; False if the line is not what the canonical writer writes."""
+        value = line.partition(b"=")[2][:-1]
         try:
             descriptor = members.decode_base64(value)
         except ValueError:
-            return None
-        return descriptor if descriptor and b64encode(descriptor) == value else None
+            return False
+        if not descriptor or encode_pax_record(members.RAW_SECURITY, b64encode(descriptor)) != line:
+            return False
+        if len(self._security) >= _MAX_DESCRIPTORS:
+            self._security = {b"": None}
+        self._security[line] = descriptor
+        return True
+
+
+def _ticks(seconds: bytes, fraction: bytes) -> int:
+    """A FILETIME from decimal seconds and a fraction with its point, or none."""
+    return int(seconds + fraction[1:].ljust(7, b"0")) + UNIX_EPOCH
 
 
 class OrdinaryEncoder:
