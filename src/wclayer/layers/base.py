@@ -398,8 +398,9 @@ class _PendingEntry:
                 raise self._error(str(error)) from None
             if any(names_equal(stream.name, name) for stream in self._streams):
                 raise self._error(f"a second stream {name!r}" if name else "a second main data stream")
-            self._seek(sum(stream.size for stream in self._streams))
-            self._streams.append(_SpooledStream(name, header.attributes, self._spool.tell()))
+            start = self._streams[-1].start + self._streams[-1].size if self._streams else 0
+            self._seek(start)
+            self._streams.append(_SpooledStream(name, header.attributes, start))
         elif header.size > _MAX_METADATA:
             raise self._error(f"metadata stream {header.id} of {header.size} bytes")
         else:

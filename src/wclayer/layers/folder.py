@@ -8,10 +8,8 @@ from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
-from wclayer.errors import InvalidDataError, NotALayerError, from_os_error
-from wclayer.layers.base import LayerReaderBase
-from wclayer.layers.host import HostRoot
-from wclayer.layers.tree import LayerTree
+from wclayer.errors import InvalidDataError, NotALayerError
+from wclayer.layers.host_walk import HostWalkReader
 from wclayer.model import DataStream, Entry
 from wclayer.win32.attributes import FileAttributes, FileBasicInfo
 from wclayer.win32.filetime import from_unix_ns
@@ -27,7 +25,7 @@ _inherit = lru_cache(maxsize=256)(inherit)
 _encoded = lru_cache(maxsize=256)(SecurityDescriptor.encode)
 
 
-class FolderLayerReader(LayerReaderBase):
+class FolderLayerReader(HostWalkReader):
     """A `LayerReader` over a folder with `Files` in it (and perhaps `Hives`, `UtilityVM/Files`).
 
     Each entry inherits its security from its directory, `Files` having that of a system volume's root; directories and
@@ -41,24 +39,12 @@ class FolderLayerReader(LayerReaderBase):
     operation = "read folder"
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(os.path.abspath(path))
-        super().__init__(str(self.path))
-        if not (self.path / "Files").is_dir():
-            raise NotALayerError(self.operation, self.path, "the folder has no folder Files in it")
-        self._tree = LayerTree(self.operation, self.source, is_base=True)
-        self._host = HostRoot(self.path)
+        place = Path(os.path.abspath(path))
+        if not (place / "Files").is_dir():
+            raise NotALayerError(self.operation, place, "the folder has no folder Files in it")
+        super().__init__(place, is_base=True)
         self._links: dict[tuple[int, int], str] = {}
         self._host_path = b""
-        self._walk = self._walk_all()
-
-    def _advance(self) -> Entry | None:
-        try:
-            entry = next(self._walk, None)
-        except OSError as error:
-            raise from_os_error(self.operation, self.path, error) from error
-        if entry is not None:
-            self._tree.add(entry)
-        return entry
 
     def _walk_all(self) -> Iterator[Entry]:
         root = volume_root()
@@ -125,6 +111,3 @@ class FolderLayerReader(LayerReaderBase):
                 yield data
         finally:
             os.close(fd)
-
-    def _release(self) -> None:
-        self._host.close()

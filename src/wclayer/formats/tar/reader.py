@@ -122,7 +122,7 @@ class TarStream(Generic[T]):
         self._left = 0
         self._pad = 0
         self._padding = b""
-        self._padding_size = 0
+        self._trailer_has_padding = False
         self._current = ""
 
     @property
@@ -201,7 +201,7 @@ class TarStream(Generic[T]):
             if any(second):
                 raise TarFormatError(at + BLOCK, "a lone zero block in the middle of the archive")
             # Global records before the end, and the end blocks themselves, belong to the trailer.
-            self._padding_size = len(self._padding)
+            self._trailer_has_padding = self._padding != b""
             self._padding += raw + second
             return None
         return self._member(block, pax or {}, long_name, long_link, raw, offset)
@@ -308,7 +308,7 @@ class TarStream(Generic[T]):
                 raise TarFormatError(self.offset, f"more than {limit} bytes follow the end of the archive")
         if zeros > _MAX_ZERO_TRAILER:
             raise TarFormatError(self.offset, f"{zeros} zero bytes follow the end of the archive")
-        return b"".join(pieces) + bytes(zeros), self._padding_size > 0
+        return b"".join(pieces) + bytes(zeros), self._trailer_has_padding
 
     def _finish_data(self) -> None:
         if self._left:

@@ -193,10 +193,14 @@ class LayerRecords:
 
     # Streams.
 
-    def open_stream(self, entry_id: int, stream_id: int, attributes: int, name: str) -> StreamRecorder:
+    def open_stream(
+        self, entry_id: int, stream_id: int, attributes: int, name: str, form: bytes | None = None
+    ) -> StreamRecorder:
         """Starts a stream of an entry."""
         self._last_stream += 1
-        return StreamRecorder(self._database, self._last_stream, entry_id, stream_id, attributes, name)
+        return StreamRecorder(
+            self._database, self._last_stream, (entry_id, stream_id, attributes, to_column(name)), form
+        )
 
     def copy_streams(self, source: LayerDirectory, row: EntryRow, entry_id: int) -> None:
         """The streams of a parent's entry, for an entry of this layer."""
@@ -237,31 +241,36 @@ class StreamRecorder:
     """The bytes of one stream on their way into the database, hashed."""
 
     def __init__(
-        self, connection: sqlite3.Connection, number: int, entry_id: int, stream_id: int, attributes: int, name: str
+        self,
+        connection: sqlite3.Connection,
+        number: int,
+        columns: tuple[int, int, int, str | bytes],
+        form: bytes | None,
     ) -> None:
         self._database = connection
         self._number = number
-        self._columns = (entry_id, stream_id, attributes, to_column(name))
+        self._columns = columns
+        self._form = form
         self._buffer = bytearray()
         self._pieces = 0
         self._hash = hashlib.sha256()
-        self.size = 0
+        self._size = 0
 
     def write(self, chunk: bytes | memoryview) -> None:
         self._hash.update(chunk)
-        self.size += len(chunk)
+        self._size += len(chunk)
         self._buffer += chunk
         while len(self._buffer) >= _STREAM_PIECE:
             self._put(bytes(self._buffer[:_STREAM_PIECE]))
             del self._buffer[:_STREAM_PIECE]
 
-    def close(self, form: bytes | None = None) -> None:
+    def close(self) -> None:
         """The stream is whole."""
         if self._buffer:
             self._put(bytes(self._buffer))
         self._database.execute(
             "INSERT INTO streams VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            (self._number, *self._columns, self.size, self._hash.digest(), form),
+            (self._number, *self._columns, self._size, self._hash.digest(), self._form),
         )
 
     def _put(self, piece: bytes) -> None:

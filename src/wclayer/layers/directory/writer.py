@@ -101,7 +101,6 @@ class DirectoryLayerWriter(LayerWriterBase):
         self._has_clone = False
         self._entry = Entry("", None)
         self._current = _Current(0, 0, "", "", None)
-        self._stream: DataStream | None = None
         self._recorder: StreamRecorder | None = None
 
     def record(self, key: str, value: str | int | bytes | None) -> None:
@@ -225,14 +224,13 @@ class DirectoryLayerWriter(LayerWriterBase):
 
     def _open_stream(self, stream: DataStream) -> None:
         current = self._current
-        self._stream = stream
         if current.is_link:
             # Its target has the data already.
             return
         if stream.name:
             current.streams += 1
             self._recorder = self._records.open_stream(
-                current.id, StreamId.ALTERNATE_DATA, stream.attributes, stream.name
+                current.id, StreamId.ALTERNATE_DATA, stream.attributes, stream.name, stream.form
             )
         elif self._entry.is_directory:
             raise self._bad(self._entry, "a directory with data")
@@ -254,13 +252,9 @@ class DirectoryLayerWriter(LayerWriterBase):
         self._files.write(chunk)
 
     def _close_stream(self) -> None:
-        stream, recorder = self._stream, self._recorder
-        self._stream = self._recorder = None
-        assert stream is not None
-        if self._current.is_link:
-            return
-        if recorder is not None:
-            recorder.close(stream.form)
+        if self._recorder is not None:
+            self._recorder.close()
+            self._recorder = None
 
     def _end(self) -> None:
         current, entry = self._current, self._entry

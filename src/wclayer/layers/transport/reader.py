@@ -6,11 +6,10 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from wclayer.errors import InvalidDataError, NotALayerError, PathNotFoundError, from_os_error
-from wclayer.layers.base import LayerReaderBase, keep_metadata, plain_stream_name
-from wclayer.layers.host import HostRoot
+from wclayer.errors import InvalidDataError, NotALayerError, PathNotFoundError
+from wclayer.layers.base import keep_metadata, plain_stream_name
+from wclayer.layers.host_walk import HostWalkReader
 from wclayer.layers.transport.form import ATTRIBUTES, DIRECTORY_SUFFIX, TOMBSTONES, TOMBSTONES_HEADER, read_times
-from wclayer.layers.tree import LayerTree
 from wclayer.model import DataStream, Entry, Limits, LinkInfo
 from wclayer.win32.attributes import DIRECTORY, FileBasicInfo
 from wclayer.win32.backup import SPARSE_STREAM, BackupStreamReader, StreamId
@@ -23,7 +22,7 @@ _MAX_METADATA = 16 << 20
 _RECYCLE_BIN = name_key("$Recycle.Bin")
 
 
-class TransportLayerReader(LayerReaderBase):
+class TransportLayerReader(HostWalkReader):
     """A `LayerReader` over a transport folder.
 
     The order is that of hcsshim: each directory's names sorted, a directory's tombstones right after it,
@@ -38,12 +37,10 @@ class TransportLayerReader(LayerReaderBase):
     operation = "read transport folder"
 
     def __init__(self, path: str | os.PathLike[str], *, is_base: bool = False, limits: Limits | None = None) -> None:
-        self.path = Path(os.path.abspath(path))
-        super().__init__(str(self.path))
-        if not self.path.is_dir():
-            raise PathNotFoundError(self.operation, self.path, "the folder does not exist")
-        self._tree = LayerTree(self.operation, self.source, is_base=is_base, limits=limits)
-        self._host = HostRoot(self.path)
+        place = Path(os.path.abspath(path))
+        if not place.is_dir():
+            raise PathNotFoundError(self.operation, place, "the folder does not exist")
+        super().__init__(place, is_base=is_base, limits=limits)
         self._fd = -1
         self._layout: list[_StreamAt] = []
         self._number_of_links = 1
@@ -53,18 +50,11 @@ class TransportLayerReader(LayerReaderBase):
         except BaseException:
             self._host.close()
             raise
-        self._walk = self._walk_all()
         self._links: dict[tuple[int, int], str] = {}
 
     def _advance(self) -> Entry | None:
         self._close_file()
-        try:
-            entry = next(self._walk, None)
-        except OSError as error:
-            raise from_os_error(self.operation, self.path, error) from error
-        if entry is not None:
-            self._tree.add(entry)
-        return entry
+        return super()._advance()
 
     def _walk_all(self) -> Iterator[Entry]:
         tops = {name_key(decode_name(name)): name for name in self._names(b"")}
@@ -265,7 +255,7 @@ class TransportLayerReader(LayerReaderBase):
 
     def _release(self) -> None:
         self._close_file()
-        self._host.close()
+        super()._release()
 
 
 class _StreamAt:
