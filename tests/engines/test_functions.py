@@ -339,6 +339,19 @@ def test_transport_folders_that_are_not(tmp_path: Path) -> None:
     assert not (tmp_path / "new").exists()
 
 
+def test_host_names_that_are_no_text(tmp_path: Path) -> None:
+    with wclayer.TransportLayerWriter(tmp_path / "t") as writer:
+        put_directories(writer, "Files")
+    (tmp_path / "mine/Files").mkdir(parents=True)
+    for folder in ("t", "mine"):
+        (tmp_path / folder / "Files" / os.fsdecode(b"\xff\xfe")).touch()
+    with pytest.raises(wclayer.InvalidDataError, match="not UTF-8"):
+        wclayer.import_layer(tmp_path / "new", tmp_path / "t")
+    with pytest.raises(wclayer.InvalidDataError, match="not UTF-8"):
+        wclayer.make_base_layer(tmp_path / "mine")
+    assert not (tmp_path / "new").exists()
+
+
 def test_transport_folders_compare_without_case(tmp_path: Path) -> None:
     with wclayer.TransportLayerWriter(tmp_path / "t") as writer:
         put_directories(writer, "Files", "Files/Dir", "Files/$Recycle.Bin")

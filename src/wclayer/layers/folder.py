@@ -86,10 +86,7 @@ class FolderLayerReader(HostWalkReader):
         is_directory = stat.S_ISDIR(info.st_mode)
         attributes = int(FileAttributes.DIRECTORY if is_directory else FileAttributes.ARCHIVE)
         time = from_unix_ns(info.st_mtime_ns)
-        try:
-            name = decode_name(host)
-        except UnicodeDecodeError:
-            raise InvalidDataError(self.operation, self.path / os.fsdecode(host), "the name is not UTF-8") from None
+        name = decode_name(host)
         entry = Entry(name, FileBasicInfo(attributes, time, time, time, time), security=_encoded(security))
         if not is_directory:
             entry.size = info.st_size

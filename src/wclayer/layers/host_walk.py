@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
 
-from wclayer.errors import from_os_error
+from wclayer.errors import InvalidDataError, from_os_error
 from wclayer.layers.base import LayerReaderBase
 from wclayer.layers.host import HostRoot
 from wclayer.layers.tree import LayerTree
@@ -25,13 +25,15 @@ class HostWalkReader(LayerReaderBase):
 
     @abstractmethod
     def _walk_all(self) -> Iterator[Entry]:
-        """Every entry in order; an `OSError` is one of the host."""
+        """Every entry in order; an `OSError` is one of the host, a `UnicodeDecodeError` one of a name there."""
 
     def _advance(self) -> Entry | None:
         try:
             entry = next(self._walk, None)
         except OSError as error:
             raise from_os_error(self.operation, self.path, error) from error
+        except UnicodeDecodeError as error:
+            raise InvalidDataError(self.operation, self.path, f"the name {error.object!r} is not UTF-8") from None
         if entry is not None:
             self._tree.add(entry)
         return entry

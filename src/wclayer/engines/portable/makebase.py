@@ -12,6 +12,7 @@ from wclayer.layers.copy import ProgressCallback, copy_layer
 from wclayer.layers.directory.in_place import InPlaceLayerWriter
 from wclayer.layers.folder import FolderLayerReader
 from wclayer.layers.host import HostRoot
+from wclayer.win32.names import names_equal
 
 _OPERATION = "make base layer"
 _CONFIG = "Files/Windows/System32/config"
@@ -65,7 +66,7 @@ def _ensure_hives(place: Path) -> None:
 def _spelled(host: HostRoot, directory: str, name: str) -> str | None:
     """The path of a name in a directory, in whatever case it is there."""
     for found in os.listdir(host.directory(directory.encode())):
-        if found.upper() == name.upper():
+        if names_equal(found, name):
             return f"{directory}/{found}" if directory else found
     return None
 
