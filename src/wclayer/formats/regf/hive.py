@@ -1,0 +1,440 @@
+"""Reads registry hives, lazily: a key or value is looked at when it is asked for, and checked before it is believed.
+
+Every cell is admitted before use: its bin must be tiled by cells, one of which starts there. A key must name the key
+it was reached from as its parent, so no input makes a walk visit anything twice; cells with much in them belong to the
+first that refers to them. So the work that any hive can cause is bounded by its size.
+"""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Iterator, Sequence
+from struct import Struct, unpack_from
+from typing import Self
+
+from wclayer.formats.regf import structs
+from wclayer.formats.regf.model import Key, KeyFacts, RegfError, Value, fold
+from wclayer.formats.regf.structs import (
+    BASE_BLOCK_SIZE,
+    BIG_DATA_SEGMENT,
+    NO_CELL,
+    BaseBlock,
+    KeyFlags,
+    LayerSemantics,
+)
+
+Buffer = bytes | bytearray | memoryview | mmap.mmap
+
+_BASE = BASE_BLOCK_SIZE
+_KEY = structs.KEY_NODE
+_KEY_SIZE = _KEY.size
+_VALUE = structs.KEY_VALUE
+_VALUE_SIZE = _VALUE.size
+_cell_size = structs.CELL_SIZE.unpack_from
+_COMP_NAME = int(KeyFlags.COMP_NAME)
+_KEY_FLAGS = ~int(structs.FORM_FLAGS)
+_SEMANTICS = tuple(LayerSemantics)
+# Cells that hold more than this have one owner; what smaller ones cost is bounded by the number of references.
+_OWNED_SIZE = BIG_DATA_SEGMENT
+
+
+class HiveKey:
+    """A key of a hive. Its facts, values and subkeys are read when they are asked for."""
+
+    __slots__ = ("_hive", "_node", "name", "offset")
+
+    def __init__(self, hive: Hive, offset: int, name: str, node: tuple[int, ...]) -> None:
+        self._hive = hive
+        self.offset = offset
+        """The cell offset of its key node."""
+        self.name = name
+        self._node = node
+
+    def __repr__(self) -> str:
+        return f"<HiveKey {self.name!r} at {self.offset:#x}>"
+
+    @property
+    def facts(self) -> KeyFacts:
+        """Times, security and flags."""
+        node, hive = self._node, self._hive
+        layered = node[4]
+        return KeyFacts(
+            node[2],
+            None if node[13] == NO_CELL else hive.security(node[13]),
+            hive.raw_cell(node[14], node[22], "class name") if node[22] and node[14] != NO_CELL else b"",
+            node[1] & _KEY_FLAGS,
+            node[16],
+            node[3],
+            _SEMANTICS[layered & structs.LAYER_SEMANTICS_MASK],
+            bool(layered & structs.INHERIT_CLASS),
+        )
+
+    @property
+    def last_written(self) -> int:
+        """FILETIME."""
+        return self._node[2]
+
+    @property
+    def parent_offset(self) -> int:
+        return self._node[6]
+
+    def values(self) -> list[Value]:
+        """The values, in the order in which they are stored."""
+        node = self._node
+        count = node[11]
+        # Of a predefined handle, the number of values is the handle.
+        if not count or node[1] & KeyFlags.PREDEF_HANDLE:
+            return []
+        return self._hive.values(self.offset, node[12], count)
+
+    def value(self, name: str) -> Value | None:
+        """The value of that name in any case, or None."""
+        wanted = fold(name)
+        return next((value for value in self.values() if fold(value.name) == wanted), None)
+
+    def subkeys(self) -> list[Key]:
+        """The subkeys, in the order in which they are stored."""
+        hive, offset = self._hive, self.offset
+        return [hive.key(child, offset) for child in self._subkey_offsets()]
+
+    def subkey(self, name: str) -> HiveKey | None:
+        """The subkey of that name in any case, or None: found through the list's hashes, without reading the others."""
+        node = self._node
+        if not node[7]:
+            return None
+        wanted = fold(name)
+        for offset in self._hive.candidates(node[9], wanted):
+            key = self._hive.key(offset, self.offset)
+            if fold(key.name) == wanted:
+                return key
+        return None
+
+    def _subkey_offsets(self) -> Sequence[int]:
+        node = self._node
+        count = node[7]
+        if not count:
+            return ()
+        offsets = self._hive.list_elements(node[9], self.offset)
+        if len(offsets) != count:
+            raise RegfError(f"the key has {count} subkeys, but {len(offsets)} in its list", self.offset)
+        if len(set(offsets)) != count:
+            raise RegfError("a subkey is listed twice", self.offset)
+        return offsets
+
+
+class Hive:
+    """A registry hive, versions 1.3 to 1.6.
+
+    Args:
+        data: the whole file; a memory map is as good as bytes, and only what is asked for is read.
+
+    Raises:
+        RegfError: the base block is not one of a hive of a known version.
+    """
+
+    def __init__(self, data: Buffer) -> None:
+        self._data = data
+        if len(data) < BASE_BLOCK_SIZE:
+            raise RegfError(f"{len(data)} bytes; a hive starts with a base block of {BASE_BLOCK_SIZE}")
+        self.base = BaseBlock._make(structs.BASE_HEAD.unpack_from(data))
+        base = self.base
+        if base.signature != structs.BASE_SIGNATURE:
+            raise RegfError(f"signature {base.signature!r} instead of {structs.BASE_SIGNATURE!r}")
+        if base.major_version != 1 or not 3 <= base.minor_version <= 6:
+            raise RegfError(f"version {base.major_version}.{base.minor_version}; known are 1.3 to 1.6")
+        if base.file_type != structs.FILE_TYPE_PRIMARY:
+            raise RegfError(f"file type {base.file_type}: a transaction log, not a hive")
+        head = bytes(data[: structs.BASE_CHECKSUM_OFFSET])
+        (stored,) = structs.BASE_CHECKSUM.unpack_from(data, structs.BASE_CHECKSUM_OFFSET)
+        self.is_dirty = base.primary_sequence != base.secondary_sequence or stored != structs.checksum(head)
+        """Whether a write to the file was not finished: the logs are needed to see its contents (see `recovery`)."""
+        (flags,) = structs.BASE_FLAGS.unpack_from(data, structs.BASE_FLAGS_OFFSET)
+        self.has_layered_keys = bool(flags & structs.SUPPORTS_LAYERED_KEYS)
+        """Whether the base block says that the hive may have layered keys: a delta hive."""
+        # Not the base block's count: a bin is believed by its own header, and there are hives whose count is short.
+        self.size = (len(data) - BASE_BLOCK_SIZE) & ~(structs.CELL_ALIGNMENT - 1)
+        """Bytes after the base block."""
+        # One byte for each place where a cell can start: whether one does. Filled bin by bin.
+        self._starts = bytearray(self.size // structs.CELL_ALIGNMENT)
+        self._admitted_pages = bytearray(-(-self.size // structs.BIN_ALIGNMENT))
+        self._security: dict[int, bytes] = {}
+        self._owners: dict[int, int] = {}
+
+    @property
+    def file_name(self) -> str:
+        """The end of the path by which Windows last knew the file."""
+        return self.base.file_name.decode("utf-16-le", "replace").partition("\0")[0]
+
+    def root(self) -> HiveKey:
+        """The root key.
+
+        Raises:
+            RegfError: there is none.
+        """
+        return self.key(self.base.root_cell, None)
+
+    def find(self, path: str) -> HiveKey | None:
+        r"""The key at a path below the root (`Select`, `ControlSet001\Services`), or None."""
+        key: HiveKey | None = self.root()
+        for name in path.split("\\"):
+            if name and key is not None:
+                key = key.subkey(name)
+        return key
+
+    # Cells.
+
+    def cell(self, offset: int, what: str) -> tuple[int, int]:
+        """Where the contents of an allocated cell start and end in the file.
+
+        Raises:
+            RegfError: no allocated cell starts there.
+        """
+        if offset & 7 or offset >= self.size or not self._starts[offset >> 3]:
+            self._admit(offset, what)
+        start = _BASE + offset
+        return start + 4, start - _cell_size(self._data, start)[0]
+
+    def raw_cell(self, offset: int, size: int, what: str) -> bytes:
+        """The first `size` bytes of a cell."""
+        start, end = self.cell(offset, what)
+        if end - start < size:
+            raise RegfError(f"{what} of {size} bytes in a cell that holds {end - start}", offset)
+        return bytes(self._data[start : start + size])
+
+    def _admit(self, offset: int, what: str) -> None:
+        """Looks at the bin of a cell that was not seen yet."""
+        if offset & 7 or offset >= self.size:
+            raise RegfError(f"{what}: no cell can be there; the hive has {self.size:#x} bytes of cells", offset)
+        problem = ""
+        if not self._admitted_pages[offset // structs.BIN_ALIGNMENT]:
+            problem = self._admit_bin(offset)
+        if not self._starts[offset >> 3]:
+            raise RegfError(f"{what}: no allocated cell starts here{problem}", offset)
+
+    def _admit_bin(self, offset: int) -> str:
+        """Notes where the cells of the bin around an offset start; gives what is wrong with the bin, if it is."""
+        data, base = self._data, _BASE
+        page = offset // structs.BIN_ALIGNMENT
+        while page >= 0 and not self._admitted_pages[page]:
+            start = page * structs.BIN_ALIGNMENT
+            if start + structs.BIN_HEADER.size <= self.size:
+                signature, own_offset, size, *_ = structs.BIN_HEADER.unpack_from(data, base + start)
+                if signature == structs.BIN_SIGNATURE and own_offset == start:
+                    break
+            page -= 1
+        else:
+            return "; it is in no bin"
+        if size % structs.BIN_ALIGNMENT or size <= offset - start:
+            return f"; the bin at {start:#x} has a size of {size:#x}"
+        end = min(start + size, self.size)
+        pages = range(page, -(-end // structs.BIN_ALIGNMENT))
+        self._admitted_pages[pages.start : pages.stop] = bytes([1]) * len(pages)
+        position = start + structs.BIN_HEADER.size
+        starts = self._starts
+        while position < end:
+            (length,) = _cell_size(data, base + position)
+            if length < 0:
+                length = -length
+                if not length & 7 and position + length <= end:
+                    starts[position >> 3] = 1
+            if length & 7 or not length or position + length > end:
+                return f"; the bin at {start:#x} is damaged at {position:#x}: a cell of {length:#x} bytes"
+            position += length
+        return ""
+
+    def _own(self, offset: int, owner: int, what: str) -> None:
+        """Claims a cell with much in it for its owner: a second one would make the hive larger than its file."""
+        if self._owners.setdefault(offset, owner) != owner:
+            raise RegfError(f"{what} that belongs to {self._owners[offset]:#x} and to {owner:#x}", offset)
+
+    # Keys.
+
+    def key(self, offset: int, parent: int | None) -> HiveKey:
+        """The key whose node is at a cell offset, reached from the key node at `parent` (None: it is the root)."""
+        start, end = self.cell(offset, "key")
+        if end - start < _KEY_SIZE:
+            raise RegfError(f"a key node in a cell that holds {end - start} bytes", offset)
+        node = _KEY.unpack_from(self._data, start)
+        if node[0] != b"nk":
+            raise RegfError(f"signature {node[0]!r} instead of {structs.KEY_SIGNATURE!r}", offset)
+        if parent is not None and (node[6] != parent or offset == self.base.root_cell):
+            raise RegfError(f"the key is listed by {parent:#x}, but its parent is {node[6]:#x}", offset)
+        start += _KEY_SIZE
+        length = node[21]
+        if start + length > end:
+            raise RegfError(f"a key name of {length} bytes in a cell that has room for {end - start}", offset)
+        return HiveKey(self, offset, self._name(start, length, node[1] & _COMP_NAME, offset), node)
+
+    def _name(self, start: int, length: int, compressed: int, offset: int) -> str:
+        if compressed:
+            return str(self._data[start : start + length], "latin-1")
+        if length & 1:
+            raise RegfError(f"a UTF-16 name of {length} bytes", offset)
+        return str(self._data[start : start + length], "utf-16-le", "surrogatepass")
+
+    def list_elements(self, offset: int, owner: int, *, in_root: bool = False) -> Sequence[int]:
+        """The key nodes that a subkeys list names, through an index root if there is one."""
+        signature, elements = self._list(offset)
+        if signature != structs.INDEX_ROOT:
+            return elements
+        if in_root:
+            raise RegfError("an index root in an index root", offset)
+        if len(set(elements)) != len(elements):
+            raise RegfError("an index root names a list twice", offset)
+        found: list[int] = []
+        for leaf in elements:
+            self._own(leaf, owner, "a subkeys list")
+            found += self.list_elements(leaf, owner, in_root=True)
+        return found
+
+    def _list(self, offset: int) -> tuple[bytes, Sequence[int]]:
+        start, end = self.cell(offset, "subkeys list")
+        if end - start < structs.LIST_HEADER.size:
+            raise RegfError("a subkeys list in a cell without room for its header", offset)
+        signature, count = structs.LIST_HEADER.unpack_from(self._data, start)
+        width = {b"li": 1, b"ri": 1, b"lf": 2, b"lh": 2}.get(signature)
+        if width is None:
+            raise RegfError(f"signature {signature!r} instead of that of a subkeys list", offset)
+        if start + structs.LIST_HEADER.size + 4 * width * count > end:
+            raise RegfError(f"a subkeys list of {count} elements in a cell that holds {end - start} bytes", offset)
+        numbers = unpack_from(f"<{count * width}I", self._data, start + structs.LIST_HEADER.size)
+        return signature, numbers[::width]
+
+    def candidates(self, offset: int, wanted: str) -> Iterator[int]:
+        """The key nodes of a subkeys list that may have the folded name `wanted`."""
+        signature, elements = self._list(offset)
+        if signature == structs.INDEX_ROOT:
+            for leaf in elements:
+                if self._list(leaf)[0] == structs.INDEX_ROOT:
+                    raise RegfError("an index root in an index root", leaf)
+                yield from self.candidates(leaf, wanted)
+            return
+        if signature == structs.INDEX_LEAF:
+            yield from elements
+            return
+        start = _BASE + offset + 4 + structs.LIST_HEADER.size
+        hints = unpack_from(f"<{2 * len(elements)}I", self._data, start)[1::2]
+        if signature == structs.HASH_LEAF:
+            hashed = structs.name_hash(wanted)
+            yield from (element for element, hint in zip(elements, hints, strict=True) if hint == hashed)
+            return
+        prefix = structs.name_hint(wanted)
+        for element, hint in zip(elements, hints, strict=True):
+            # A hint is in the key's own case, and empty for names beyond Latin-1.
+            text = hint.to_bytes(4, "little")
+            if (
+                not text[0]
+                or not wanted.isascii()
+                or fold(text.decode("latin-1")).encode("latin-1", "replace") == prefix
+            ):
+                yield element
+
+    # Values.
+
+    def values(self, owner: int, list_offset: int, count: int) -> list[Value]:
+        """The values of the key at `owner`, by its values list."""
+        start, end = self.cell(list_offset, "values list")
+        if count * 4 > end - start:
+            raise RegfError(f"a list of {count} values in a cell that holds {end - start} bytes", list_offset)
+        if count > 64:
+            self._own(list_offset, owner, "a values list")
+        value = self.value
+        return [value(offset) for offset in unpack_from(f"<{count}I", self._data, start)]
+
+    def value(self, offset: int) -> Value:
+        """The value whose cell is at an offset."""
+        start, end = self.cell(offset, "value")
+        if end - start < _VALUE_SIZE:
+            raise RegfError(f"a value in a cell that holds {end - start} bytes", offset)
+        signature, length, size, data_offset, kind, flags, _ = _VALUE.unpack_from(self._data, start)
+        if signature != b"vk":
+            raise RegfError(f"signature {signature!r} instead of {structs.VALUE_SIGNATURE!r}", offset)
+        name_start = start + _VALUE_SIZE
+        if name_start + length > end:
+            raise RegfError(f"a value name of {length} bytes in a cell that has room for {end - name_start}", offset)
+        if not length:
+            name = ""
+        elif flags & structs.VALUE_COMP_NAME:
+            name = str(self._data[name_start : name_start + length], "latin-1")
+        else:
+            name = self._name(name_start, length, 0, offset)
+        if size & structs.DATA_IS_RESIDENT:
+            size &= ~structs.DATA_IS_RESIDENT
+            if size > structs.MAX_RESIDENT:
+                raise RegfError(f"{size} bytes of data in a field of {structs.MAX_RESIDENT}", offset)
+            # The data stands in the field of its offset, 8 bytes into the structure.
+            data = bytes(self._data[start + 8 : start + 8 + size])
+        elif size:
+            data = self._value_data(data_offset, size, offset)
+        else:
+            data = b""
+        return Value(name, kind, data, bool(flags & structs.VALUE_TOMBSTONE))
+
+    def _value_data(self, offset: int, size: int, owner: int) -> bytes:
+        if size > _OWNED_SIZE:
+            if size > self.size:
+                raise RegfError(f"{size} bytes of data in a hive of {self.size}", owner)
+            self._own(offset, owner, "data")
+            if self.base.minor_version >= structs.BIG_DATA_MINOR_VERSION:
+                return self._big_data(offset, size, owner)
+        start, end = self.cell(offset, "data")
+        if end - start < size:
+            raise RegfError(f"{size} bytes of data in a cell that holds {end - start}", offset)
+        return bytes(self._data[start : start + size])
+
+    def _big_data(self, offset: int, size: int, owner: int) -> bytes:
+        signature, count, list_offset = structs.BIG_DATA.unpack(
+            self.raw_cell(offset, structs.BIG_DATA.size, "big data")
+        )
+        if signature != structs.BIG_DATA_SIGNATURE:
+            raise RegfError(f"signature {signature!r} instead of {structs.BIG_DATA_SIGNATURE!r}", offset)
+        if count != -(-size // BIG_DATA_SEGMENT):
+            raise RegfError(f"{count} segments for {size} bytes of data", offset)
+        segments = Struct(f"<{count}I").unpack(self.raw_cell(list_offset, 4 * count, "list of segments"))
+        if len(set(segments)) != count:
+            raise RegfError("a segment is listed twice", list_offset)
+        pieces = []
+        for segment in segments:
+            self._own(segment, owner, "a data segment")
+            pieces.append(self.raw_cell(segment, min(size, BIG_DATA_SEGMENT), "data segment"))
+            size -= BIG_DATA_SEGMENT
+        return b"".join(pieces)
+
+    # Security.
+
+    def security(self, offset: int) -> bytes:
+        """The security descriptor of a key security item."""
+        known = self._security.get(offset)
+        if known is not None:
+            return known
+        start, end = self.cell(offset, "key security")
+        if end - start < structs.KEY_SECURITY.size:
+            raise RegfError(f"a key security item in a cell that holds {end - start} bytes", offset)
+        signature, _, _, _, _, size = structs.KEY_SECURITY.unpack_from(self._data, start)
+        if signature != structs.SECURITY_SIGNATURE:
+            raise RegfError(f"signature {signature!r} instead of {structs.SECURITY_SIGNATURE!r}", offset)
+        start += structs.KEY_SECURITY.size
+        if start + size > end:
+            raise RegfError(f"a descriptor of {size} bytes in a cell that has room for {end - start}", offset)
+        self._security[offset] = descriptor = bytes(self._data[start : start + size])
+        return descriptor
+
+    @classmethod
+    def open(cls, path: str) -> Self:
+        """The hive in a file, mapped into memory.
+
+        Raises:
+            RegfError: it is not a hive.
+        """
+        with open(path, "rb") as file:
+            return cls.map(file.fileno())
+
+    @classmethod
+    def map(cls, fd: int) -> Self:
+        """The hive in an open file, mapped into memory; the descriptor may be closed afterwards."""
+        try:
+            return cls(mmap.mmap(fd, 0, access=mmap.ACCESS_READ))
+        except ValueError as error:
+            if isinstance(error, RegfError):
+                raise
+            raise RegfError("an empty file") from None

@@ -1,0 +1,218 @@
+"""Delta hives: merged onto a base, and made from a base and what it became.
+
+A delta hive's keys say by their layer semantics what becomes of the key of the same path above ("Layered keys" in the
+specification). `merge` follows them; `delta_of` is its inverse. Both keep exactly: names, values, class names,
+security, last-written times and flags. Access bits, which count who looked, are taken from the delta and never make one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from wclayer.formats.regf import structs
+from wclayer.formats.regf.model import (
+    NO_FACTS,
+    Key,
+    KeyFacts,
+    TreeKey,
+    Value,
+    copy_key,
+    fold,
+    index_by_name,
+)
+from wclayer.formats.regf.structs import LayerSemantics
+
+NORMAL = LayerSemantics.NORMAL
+TOMBSTONE = LayerSemantics.TOMBSTONE
+SUPERSEDE_LOCAL = LayerSemantics.SUPERSEDE_LOCAL
+SUPERSEDE_TREE = LayerSemantics.SUPERSEDE_TREE
+
+
+def merge(base: Key | None, delta: Key | None) -> Key | None:
+    """The key that is seen where `delta` lies over `base`; None if there is none. It is computed as it is asked for.
+
+    Reference: `ORMergeHives` of offreg.dll; the merge of several deltas is the merge of each onto the result before.
+    """
+    if delta is None:
+        return base
+    if delta.facts.semantics is TOMBSTONE:
+        return None
+    return MergedKey(base, delta)
+
+
+class MergedKey:
+    """A key of a delta hive over the key of the same path above, which may be missing."""
+
+    __slots__ = ("_base", "_delta", "_semantics", "name")
+
+    def __init__(self, base: Key | None, delta: Key) -> None:
+        self._semantics = delta.facts.semantics
+        self._base = None if self._semantics is SUPERSEDE_TREE else base
+        self._delta = delta
+        self.name = delta.name
+
+    @property
+    def facts(self) -> KeyFacts:
+        """What the key is: of the delta, except that the class name may be inherited and the latest time counts."""
+        own = self._delta.facts
+        above = None if self._base is None or self._semantics is SUPERSEDE_LOCAL else self._base.facts
+        class_name, last_written = own.class_name, own.last_written
+        if own.inherits_class:
+            class_name = b"" if above is None else above.class_name
+        if above is not None:
+            last_written = max(last_written, above.last_written)
+        return own._replace(last_written=last_written, class_name=class_name, semantics=NORMAL, inherits_class=False)
+
+    def values(self) -> list[Value]:
+        """The values of the key above, as the delta changes them, then the new ones."""
+        own = self._delta.values()
+        if self._base is None or self._semantics is SUPERSEDE_LOCAL:
+            return [value for value in own if not value.is_tombstone]
+        merged = {fold(value.name): value for value in self._base.values()}
+        for value in own:
+            if value.is_tombstone:
+                merged.pop(fold(value.name), None)
+            else:
+                merged[fold(value.name)] = value
+        return list(merged.values())
+
+    def subkeys(self) -> list[Key]:
+        """The subkeys of the key above, as the delta changes them, then the new ones."""
+        own = index_by_name(self._delta.subkeys())
+        above = [] if self._base is None else self._base.subkeys()
+        merged = [merge(child, own.pop(fold(child.name), None) if own else None) for child in above]
+        merged += [merge(None, child) for child in own.values()]
+        return [key for key in merged if key is not None]
+
+    def subkey(self, name: str) -> Key | None:
+        """The subkey of that name in any case, or None."""
+        return merge(None if self._base is None else self._base.subkey(name), self._delta.subkey(name))
+
+
+def delta_of(base: Key, changed: Key) -> TreeKey | None:
+    """The smallest delta that makes `changed` of `base`, counted in bytes of its cells; None if they are the same.
+
+    Each key is merged, superseded alone or superseded with its subtree, whichever is smallest; a time that went back
+    cannot be merged. Values are compared by name: their order does not count.
+    """
+    top = _Pair(base, changed)
+    path = [top]
+    while True:
+        current = path[-1]
+        if current.pending:
+            base_child, changed_child = current.pending.pop()
+            path.append(_Pair(base_child, changed_child))
+            continue
+        path.pop()
+        found = current.smallest()
+        if not path:
+            return None if found is None else found[0]
+        if found is not None:
+            path[-1].take(*found)
+
+
+@dataclass(slots=True)
+class _Pair:
+    """A key that is on both sides, while the differences below it are being found."""
+
+    base: Key
+    changed: Key
+    pending: list[tuple[Key, Key]] = field(init=False)
+    """Subkeys that are on both sides, still to be compared."""
+    _below: list[TreeKey] = field(init=False, default_factory=list)
+    _below_cost: int = field(init=False, default=0)
+
+    def __post_init__(self) -> None:
+        old, new = index_by_name(self.base.subkeys()), index_by_name(self.changed.subkeys())
+        self.pending = [(old[name], new[name]) for name in old if name in new]
+        security = self.changed.facts.security
+        for name, key in old.items():
+            if name not in new:
+                gone = TreeKey(key.name, NO_FACTS._replace(security=security, semantics=TOMBSTONE))
+                self.take(gone, _node_cost(gone))
+        for name, key in new.items():
+            if name not in old:
+                self.take(copy_key(key), _tree_cost(key, None))
+
+    def take(self, child: TreeKey, cost: int) -> None:
+        """Adds a key of the delta below this one."""
+        self._below.append(child)
+        self._below_cost += cost
+
+    def smallest(self) -> tuple[TreeKey, int] | None:
+        """The smallest delta of this key and what is below it, with its cost; None if nothing differs."""
+        old, new = self.base.facts, self.changed.facts
+        values = self._changed_values()
+        same_class = old.class_name == new.class_name
+        facts = new._replace(
+            semantics=NORMAL, inherits_class=same_class, class_name=b"" if same_class else new.class_name
+        )
+        is_same = old._replace(access_bits=0) == new._replace(access_bits=0) and self.base.name == self.changed.name
+        if is_same and not values and not self._below:
+            return None
+        merged = TreeKey(self.changed.name, facts)
+        local = TreeKey(self.changed.name, new._replace(semantics=SUPERSEDE_LOCAL))
+        for value in values:
+            merged.set(value)
+        for value in self.changed.values():
+            local.set(value)
+        best, cost = local, self._below_cost + _node_cost(local)
+        if new.last_written >= old.last_written:
+            merged_cost = self._below_cost + _node_cost(merged)
+            if merged_cost <= cost:
+                best, cost = merged, merged_cost
+        tree_cost = _tree_cost(self.changed, cost)
+        if tree_cost < cost:
+            return _superseding(self.changed), tree_cost
+        for child in self._below:
+            best.add(child)
+        return best, cost
+
+    def _changed_values(self) -> list[Value]:
+        """The values that differ, and tombstones for those that are gone."""
+        old = {fold(value.name): value for value in self.base.values()}
+        changed = [value for value in self.changed.values() if old.pop(fold(value.name), None) != value]
+        return changed + [Value(value.name, 0, b"", is_tombstone=True) for value in old.values()]
+
+
+def _superseding(key: Key) -> TreeKey:
+    """A copy of a key in which every node supersedes its subtree."""
+    top = copy_key(key)
+    pending = [top]
+    while pending:
+        current = pending.pop()
+        current.facts = current.facts._replace(semantics=SUPERSEDE_TREE)
+        pending += [child for child in current.below.values() if isinstance(child, TreeKey)]
+    return top
+
+
+def _tree_cost(key: Key, limit: int | None) -> int:
+    """The bytes of a key and everything below it; counting stops where `limit` is reached."""
+    total = 0
+    pending = [key]
+    while pending and (limit is None or total < limit):
+        current = pending.pop()
+        total += _node_cost(current)
+        pending += current.subkeys()
+    return total
+
+
+def _node_cost(key: Key) -> int:
+    """The bytes of the cells of a key and its values, with its element in the list of subkeys."""
+    facts = key.facts
+    cost = _cell(structs.KEY_NODE.size + _name_size(key.name)) + structs.NAMED_ELEMENT.size
+    if facts.class_name:
+        cost += _cell(len(facts.class_name))
+    for value in key.values():
+        cost += _cell(structs.KEY_VALUE.size + _name_size(value.name)) + structs.OFFSET_ELEMENT.size
+        if len(value.data) > structs.MAX_RESIDENT:
+            cost += _cell(len(value.data))
+    return cost
+
+
+def _cell(content: int) -> int:
+    return (content + 4 + 7) & ~7
+
+
+def _name_size(name: str) -> int:
+    return len(name) if name.isascii() or max(name) < "\u0100" else len(name.encode("utf-16-le", "surrogatepass"))

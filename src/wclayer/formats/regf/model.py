@@ -1,0 +1,162 @@
+"""What a hive holds, apart from how: keys and values, in memory or behind an interface."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+from wclayer.formats.regf.structs import KeyFlags, LayerSemantics
+from wclayer.win32.upcase import upcase
+
+
+class RegfError(ValueError):
+    """The bytes are not a sound hive; `offset` is the cell offset (from the end of the base block), or None."""
+
+    def __init__(self, problem: str, offset: int | None = None) -> None:
+        self.problem = problem
+        self.offset = offset
+        super().__init__(problem if offset is None else f"cell {offset:#x}: {problem}")
+
+
+class Value(NamedTuple):
+    """A value of a key: its name ("" for the default value), its type (`ValueType` or any other number), its data.
+
+    A tombstone, in a delta hive, says that the layers above lose the value of that name.
+    """
+
+    name: str
+    type: int
+    data: bytes
+    is_tombstone: bool = False
+
+
+class KeyFacts(NamedTuple):
+    """What a key is, besides its name, its values and its subkeys."""
+
+    last_written: int = 0
+    """FILETIME."""
+    security: bytes | None = None
+    """Self-relative security descriptor."""
+    class_name: bytes = b""
+    """UTF-16LE, as it is stored."""
+    flags: int = 0
+    """`KeyFlags` without those that say how the node is stored."""
+    control_flags: int = 0
+    """The user flags, virtualization control flags and debug bits, as one 16-bit number."""
+    access_bits: int = 0
+    semantics: LayerSemantics = LayerSemantics.NORMAL
+    inherits_class: bool = False
+    """In a delta hive: the class name is the one of the layers above."""
+
+
+NO_FACTS = KeyFacts()
+
+
+class Key(Protocol):
+    """A key, wherever it comes from: a hive, memory, a merge of both."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def facts(self) -> KeyFacts: ...
+
+    def values(self) -> list[Value]:
+        """The values, in the order in which they are stored."""
+
+    def subkeys(self) -> list[Key]:
+        """The subkeys, in the order in which they are stored."""
+
+    def subkey(self, name: str) -> Key | None:
+        """The subkey of that name in any case, or None."""
+
+
+@dataclass(slots=True)
+class TreeKey:
+    """A key in memory, which can be changed. Subkeys and values are found by `fold`ed name."""
+
+    name: str
+    facts: KeyFacts = NO_FACTS
+    by_name: dict[str, Value] = field(default_factory=dict)
+    below: dict[str, Key] = field(default_factory=dict)
+
+    def values(self) -> list[Value]:
+        """The values, in the order in which they were set."""
+        return list(self.by_name.values())
+
+    def subkeys(self) -> list[Key]:
+        """The subkeys, in the order in which they were added."""
+        return list(self.below.values())
+
+    def subkey(self, name: str) -> Key | None:
+        """The subkey of that name in any case, or None."""
+        return self.below.get(fold(name))
+
+    def set(self, value: Value) -> None:
+        """Sets a value; one of the same name keeps its place."""
+        self.by_name[fold(value.name)] = value
+
+    def add(self, key: Key) -> None:
+        """Adds a subkey; one of the same name is replaced."""
+        self.below[fold(key.name)] = key
+
+
+def fold(name: str) -> str:
+    """The name as Windows compares it: two names with the same fold are the same key or value."""
+    return upcase(name)
+
+
+def index_by_name(keys: list[Key]) -> dict[str, Key]:
+    """Subkeys by folded name.
+
+    Raises:
+        RegfError: two have the same name.
+    """
+    found = {fold(key.name): key for key in keys}
+    if len(found) != len(keys):
+        raise RegfError(f"two subkeys of one key have the same name, among {', '.join(sorted(found)[:5])}")
+    return found
+
+
+def walk(key: Key, path: str = "") -> Iterator[tuple[str, Key]]:
+    """A key and everything below it, parents before children, each with its path below `key`."""
+    pending = [(path, key)]
+    while pending:
+        path, key = pending.pop()
+        yield path, key
+        prefix = f"{path}\\" if path else ""
+        pending += [(prefix + child.name, child) for child in reversed(key.subkeys())]
+
+
+def copy_key(key: Key) -> TreeKey:
+    """A key with everything below it, in memory.
+
+    Raises:
+        RegfError: two subkeys of one key have the same name.
+    """
+    top = TreeKey(key.name, key.facts)
+    pending: list[tuple[Key, TreeKey]] = [(key, top)]
+    while pending:
+        source, target = pending.pop()
+        for value in source.values():
+            target.set(value)
+        for name, child in index_by_name(source.subkeys()).items():
+            target.below[name] = copied = TreeKey(child.name, child.facts)
+            pending.append((child, copied))
+    return top
+
+
+__all__ = [
+    "Key",
+    "KeyFacts",
+    "KeyFlags",
+    "LayerSemantics",
+    "RegfError",
+    "TreeKey",
+    "Value",
+    "copy_key",
+    "fold",
+    "index_by_name",
+    "walk",
+]

@@ -1,0 +1,328 @@
+"""Writes a hive from a tree of keys. The same tree gives the same bytes.
+
+Layout: key nodes in depth-first order, each followed by its class name, values and data; the lists of subkeys follow
+what they list. Cells never cross a bin; a cell that does not fit goes where there is room, or into a new bin.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import pairwise
+from struct import pack
+
+from wclayer.formats.regf import structs
+from wclayer.formats.regf.model import Key, KeyFacts, RegfError, Value, fold
+from wclayer.formats.regf.structs import BASE_BLOCK_SIZE, BIG_DATA_SEGMENT, BIN_ALIGNMENT, NO_CELL, KeyFlags
+
+# What fits into one 4 KiB bin beside its header and the cell's size: Windows splits lists there.
+_LIST_ELEMENTS = (BIN_ALIGNMENT - structs.BIN_HEADER.size - 4 - structs.LIST_HEADER.size) // structs.NAMED_ELEMENT.size
+_OPEN_GAPS = 16
+_MAX_NAME_BYTES = 0xFFFF
+_KEY_SIZE = structs.KEY_NODE.size
+_pack_size = structs.CELL_SIZE.pack_into
+_pack_value = structs.KEY_VALUE.pack
+
+
+def write_hive(
+    root: Key, *, minor_version: int = 5, has_layered_keys: bool = False, file_name: str = "", sequence: int = 1
+) -> bytes:
+    """The hive file that holds `root` and everything below it.
+
+    Args:
+        minor_version: 3 to 6; from 4 on there is big data, from 5 on subkeys lists have hashes.
+        has_layered_keys: whether the base block says that the hive is a delta; its version is then at least 1.6, as
+            Windows writes it.
+        file_name: what the base block says of the file's path, of which the last 31 UTF-16 units are kept.
+        sequence: both sequence numbers.
+
+    Raises:
+        RegfError: the tree cannot be a hive: two subkeys or values of one name, names too long, too many levels.
+    """
+    writer = _HiveWriter(6 if has_layered_keys else minor_version)
+    root_cell = writer.write_tree(root)
+    last_written = root.facts.last_written
+    bins = writer.finish(last_written)
+    name = file_name.encode("utf-16-le", "surrogatepass")[-62:]
+    head = bytearray(BASE_BLOCK_SIZE)
+    structs.BASE_HEAD.pack_into(
+        head,
+        0,
+        *structs.BaseBlock(
+            structs.BASE_SIGNATURE,
+            sequence,
+            sequence,
+            last_written,
+            1,
+            writer.minor_version,
+            structs.FILE_TYPE_PRIMARY,
+            structs.FILE_FORMAT_MEMORY,
+            root_cell,
+            len(bins),
+            1,
+            name,
+        ),
+    )
+    if has_layered_keys:
+        structs.BASE_FLAGS.pack_into(head, structs.BASE_FLAGS_OFFSET, structs.SUPPORTS_LAYERED_KEYS)
+    structs.BASE_CHECKSUM.pack_into(
+        head, structs.BASE_CHECKSUM_OFFSET, structs.checksum(head[: structs.BASE_CHECKSUM_OFFSET])
+    )
+    return bytes(head + bins)
+
+
+@dataclass(slots=True)
+class _Open:
+    """A key whose subkeys are being written."""
+
+    offset: int
+    pending: list[tuple[bytes, Key]]
+    """The subkeys still to be written, the last one first, each with what it sorts by."""
+    elements: list[int] = field(default_factory=list)
+    """The elements of its subkeys list: offset, hash or hint, offset, …"""
+    largest_name: int = 0
+    largest_class: int = 0
+
+
+class _HiveWriter:
+    def __init__(self, minor_version: int) -> None:
+        self.minor_version = minor_version
+        self._bins = bytearray()
+        self._position = self._end = 0
+        # Room that is left in bins other than the one being filled: start and end.
+        self._gaps: list[tuple[int, int]] = []
+        # Security descriptor: its cell and how many keys have it.
+        self._security: dict[bytes, list[int]] = {}
+
+    def write_tree(self, root: Key) -> int:
+        """Writes a key and everything below it; gives the offset of its node."""
+        top = self._write_key(root, NO_CELL, KeyFlags.HIVE_ENTRY)
+        path = [top]
+        while path:
+            current = path[-1]
+            if not current.pending:
+                self._close(current)
+                path.pop()
+                continue
+            _, key = current.pending.pop()
+            if len(path) > structs.MAX_DEPTH:
+                raise RegfError(f"more than {structs.MAX_DEPTH} levels of keys, at {key.name!r}")
+            child = self._write_key(key, current.offset, 0)
+            self._list(current, key, child.offset)
+            path.append(child)
+        return top.offset
+
+    def _list(self, current: _Open, key: Key, offset: int) -> None:
+        name = key.name
+        if self.minor_version >= structs.HASH_LEAF_MINOR_VERSION:
+            hint = structs.name_hash(fold(name))
+        else:
+            hint = int.from_bytes(structs.name_hint(name), "little")
+        current.elements += (offset, hint)
+        current.largest_name = max(current.largest_name, 2 * len(name))
+        current.largest_class = max(current.largest_class, len(key.facts.class_name))
+
+    def _write_key(self, key: Key, parent: int, extra_flags: int) -> _Open:
+        facts = key.facts
+        name, compressed = _encode_name(key.name)
+        offset = self._allocate(_KEY_SIZE + len(name))
+        pending = _in_order(key)
+        values_list, count, largest_name, largest_data = self._write_values(key.values(), key.name)
+        class_cell = NO_CELL if not facts.class_name else self._put(facts.class_name)
+        node = structs.KEY_NODE.pack(
+            structs.KEY_SIGNATURE,
+            facts.flags | extra_flags | (KeyFlags.COMP_NAME if compressed else 0),
+            facts.last_written,
+            facts.access_bits,
+            facts.semantics | (structs.INHERIT_CLASS if facts.inherits_class else 0),
+            0,
+            parent,
+            len(pending),
+            0,
+            NO_CELL,
+            NO_CELL,
+            count,
+            values_list,
+            self._security_cell(facts),
+            class_cell,
+            0,
+            facts.control_flags,
+            0,
+            largest_name,
+            largest_data,
+            0,
+            len(name),
+            len(facts.class_name),
+        )
+        start = offset + 4
+        self._bins[start : start + _KEY_SIZE + len(name)] = node + name
+        return _Open(offset, pending)
+
+    def _close(self, current: _Open) -> None:
+        """Writes the list of a key's subkeys, and what the key's node says of them."""
+        elements = current.elements
+        if not elements:
+            return
+        signature = structs.HASH_LEAF if self.minor_version >= structs.HASH_LEAF_MINOR_VERSION else structs.FAST_LEAF
+        leaves = []
+        for first in range(0, len(elements), 2 * _LIST_ELEMENTS):
+            part = elements[first : first + 2 * _LIST_ELEMENTS]
+            leaves.append(
+                self._put(structs.LIST_HEADER.pack(signature, len(part) // 2) + pack(f"<{len(part)}I", *part))
+            )
+        if len(leaves) > 0xFFFF:
+            raise RegfError(f"{len(elements) // 2} subkeys of one key")
+        subkeys = leaves[0]
+        if len(leaves) > 1:
+            subkeys = self._put(
+                structs.LIST_HEADER.pack(structs.INDEX_ROOT, len(leaves)) + pack(f"<{len(leaves)}I", *leaves)
+            )
+        node = list(structs.KEY_NODE.unpack_from(self._bins, current.offset + 4))
+        node[9] = subkeys
+        node[15] = current.largest_name
+        node[17] = current.largest_class
+        structs.KEY_NODE.pack_into(self._bins, current.offset + 4, *node)
+
+    # Values.
+
+    def _write_values(self, values: list[Value], key_name: str) -> tuple[int, int, int, int]:
+        """Writes values; gives their list's offset, their number, and the largest name and data in bytes."""
+        if not values:
+            return NO_CELL, 0, 0, 0
+        if len({fold(value.name) for value in values}) != len(values):
+            raise RegfError(f"two values of key {key_name!r} have the same name")
+        largest_name = largest_data = 0
+        offsets = []
+        for value in values:
+            offsets.append(self._write_value(value))
+            largest_name = max(largest_name, 2 * len(value.name))
+            largest_data = max(largest_data, len(value.data))
+        return self._put(pack(f"<{len(offsets)}I", *offsets)), len(values), largest_name, largest_data
+
+    def _write_value(self, value: Value) -> int:
+        if value.name:
+            name, compressed = _encode_name(value.name)
+        else:
+            name, compressed = b"", True
+        size = len(value.data)
+        if value.is_tombstone:
+            size, data, flags = 0, NO_CELL, structs.VALUE_TOMBSTONE
+        elif size <= structs.MAX_RESIDENT:
+            data = int.from_bytes(value.data, "little") if size else NO_CELL
+            size, flags = size | structs.DATA_IS_RESIDENT, 0
+        else:
+            data, flags = self._write_data(value.data), 0
+        kind = 0 if value.is_tombstone else value.type
+        flags |= structs.VALUE_COMP_NAME if compressed else 0
+        cell = _pack_value(structs.VALUE_SIGNATURE, len(name), size, data, kind, flags, 0)
+        return self._put(cell + name)
+
+    def _write_data(self, data: bytes) -> int:
+        if len(data) <= BIG_DATA_SEGMENT or self.minor_version < structs.BIG_DATA_MINOR_VERSION:
+            return self._put(data)
+        segments = [self._put(data[at : at + BIG_DATA_SEGMENT]) for at in range(0, len(data), BIG_DATA_SEGMENT)]
+        if len(segments) > 0xFFFF:
+            raise RegfError(f"a value of {len(data)} bytes")
+        listed = self._put(pack(f"<{len(segments)}I", *segments))
+        return self._put(structs.BIG_DATA.pack(structs.BIG_DATA_SIGNATURE, len(segments), listed))
+
+    # Security.
+
+    def _security_cell(self, facts: KeyFacts) -> int:
+        descriptor = facts.security
+        if descriptor is None:
+            return NO_CELL
+        known = self._security.get(descriptor)
+        if known is None:
+            self._security[descriptor] = known = [self._allocate(structs.KEY_SECURITY.size + len(descriptor)), 0]
+        known[1] += 1
+        return known[0]
+
+    def _write_security(self) -> None:
+        """Writes the descriptors, each once, linked to a ring in the order of their first use."""
+        ring = [offset for offset, _ in self._security.values()]
+        for index, (descriptor, (offset, count)) in enumerate(self._security.items()):
+            item = structs.KEY_SECURITY.pack(
+                structs.SECURITY_SIGNATURE, 0, ring[(index + 1) % len(ring)], ring[index - 1], count, len(descriptor)
+            )
+            start = offset + 4
+            self._bins[start : start + len(item) + len(descriptor)] = item + descriptor
+
+    # Cells and bins.
+
+    def _put(self, data: bytes) -> int:
+        """A new cell with that content."""
+        offset = self._allocate(len(data))
+        start = offset + 4
+        self._bins[start : start + len(data)] = data
+        return offset
+
+    def _allocate(self, content: int) -> int:
+        """A new cell for `content` bytes, all zero."""
+        size = (content + 4 + 7) & ~7
+        offset = self._position
+        if offset + size <= self._end:
+            self._position += size
+        else:
+            offset = self._find_room(size)
+        _pack_size(self._bins, offset, -size)
+        return offset
+
+    def _find_room(self, size: int) -> int:
+        for index, (start, end) in enumerate(self._gaps):
+            if end - start >= size:
+                self._gaps[index] = (start + size, end)
+                return start
+        bin_start = len(self._bins)
+        bin_size = -(-(structs.BIN_HEADER.size + size) // BIN_ALIGNMENT) * BIN_ALIGNMENT
+        self._bins += bytes(bin_size)
+        if len(self._bins) >= 1 << 31:
+            raise RegfError("the hive would be larger than 2 GiB")
+        structs.BIN_HEADER.pack_into(self._bins, bin_start, structs.BIN_SIGNATURE, bin_start, bin_size, 0, 0, 0)
+        offset = bin_start + structs.BIN_HEADER.size
+        rest = (offset + size, bin_start + bin_size)
+        # Go on where there is more room, and remember the other place.
+        if rest[1] - rest[0] > self._end - self._position:
+            (self._position, self._end), rest = rest, (self._position, self._end)
+        self._remember_gap(rest)
+        return offset
+
+    def _remember_gap(self, gap: tuple[int, int]) -> None:
+        self._gaps.append(gap)
+        if len(self._gaps) > _OPEN_GAPS:
+            smallest = min(self._gaps, key=lambda gap: gap[1] - gap[0])
+            self._gaps.remove(smallest)
+            self._free(smallest)
+
+    def _free(self, gap: tuple[int, int]) -> None:
+        if gap[1] > gap[0]:
+            _pack_size(self._bins, gap[0], gap[1] - gap[0])
+
+    def finish(self, last_written: int) -> bytearray:
+        """The bins, complete."""
+        self._write_security()
+        for gap in (*self._gaps, (self._position, self._end)):
+            self._free(gap)
+        signature, offset, size, reserved, _, spare = structs.BIN_HEADER.unpack_from(self._bins)
+        structs.BIN_HEADER.pack_into(self._bins, 0, signature, offset, size, reserved, last_written, spare)
+        return self._bins
+
+
+def _in_order(key: Key) -> list[tuple[bytes, Key]]:
+    """A key's subkeys with what they sort by, in the reverse of Windows' order: by the units of the folded name."""
+    keyed = [(fold(child.name).encode("utf-16-be", "surrogatepass"), child) for child in key.subkeys()]
+    keyed.sort(key=lambda pair: pair[0], reverse=True)
+    for (name, child), (next_name, _) in pairwise(keyed):
+        if name == next_name:
+            raise RegfError(f"two subkeys of key {key.name!r} have the name {child.name!r}")
+    return keyed
+
+
+def _encode_name(name: str) -> tuple[bytes, bool]:
+    """A name as it is stored, and whether that is its compressed form."""
+    try:
+        data, compressed = name.encode("latin-1"), True
+    except UnicodeEncodeError:
+        data, compressed = name.encode("utf-16-le", "surrogatepass"), False
+    if len(data) > _MAX_NAME_BYTES:
+        raise RegfError(f"a name of {len(name)} characters: {name[:40]!r}…")
+    return data, compressed
