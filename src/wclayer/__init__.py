@@ -19,6 +19,7 @@ from wclayer.engines.portable import (
     ImageStore,
     ImportResult,
     LayerDescriptor,
+    RegistryEditor,
     create_layer,
     destroy_layer,
     export_layer,
@@ -33,6 +34,7 @@ from wclayer.engines.portable import (
     name_to_guid,
     new_layer_reader,
     new_layer_writer,
+    read_boot_store,
 )
 from wclayer.errors import (
     AlreadyExistsError,
@@ -59,6 +61,7 @@ from wclayer.layers.transport import TransportLayerReader, TransportLayerWriter
 from wclayer.model import DataStream, Entry, ExtraStream, LayerReader, LayerWriter, Limits, LinkInfo
 from wclayer.view.diff import Change, Difference, diff_trees
 from wclayer.view.merged import MergedTree
+from wclayer.view.registry import Registry, RegistryDifference, diff_registries
 from wclayer.win32.attributes import FileAttributes, FileBasicInfo
 
 __version__ = "0.1.0"
@@ -101,6 +104,9 @@ __all__ = [
     "OperationCancelledError",
     "PathNotFoundError",
     "Problem",
+    "Registry",
+    "RegistryDifference",
+    "RegistryEditor",
     "TarLayerReader",
     "TarLayerWriter",
     "TransportLayerReader",
@@ -110,6 +116,7 @@ __all__ = [
     "copy_layer",
     "create_layer",
     "destroy_layer",
+    "diff_registries",
     "diff_trees",
     "export_layer",
     "export_layer_to_file",
@@ -123,4 +130,5 @@ __all__ = [
     "name_to_guid",
     "new_layer_reader",
     "new_layer_writer",
+    "read_boot_store",
 ]

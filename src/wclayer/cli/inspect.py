@@ -10,11 +10,14 @@ import click
 
 import wclayer
 from wclayer.cli.output import (
+    CHANGE_MARKS,
     count_bar,
     echo,
     entry_facts,
     json_option,
     print_json,
+    registry_change_facts,
+    registry_change_text,
     reparse_facts,
     security_text,
     size_text,
@@ -220,7 +223,7 @@ def info_command(as_json: bool, layer: str) -> None:
 @click.argument("b")
 @click.pass_context
 def diff_command(ctx: click.Context, no_times: bool, alone: bool, as_json: bool, a: str, b: str) -> None:
-    """Show what differs from layer A to layer B, each over its parents: contents, attributes, times, security.
+    """Show what differs from layer A to layer B, each over its parents: files, their metadata, and the registry.
 
     Exit status 1 if anything differs. Access times alone never make a difference.
 
@@ -236,12 +239,18 @@ def diff_command(ctx: click.Context, no_times: bool, alone: bool, as_json: bool,
                 found.append({"change": difference.change.value, "path": difference.path, "fields": fields})
                 continue
             found.append({})
-            mark = {"added": "+", "removed": "-", "changed": "~"}[difference.change.value]
+            mark = CHANGE_MARKS[difference.change.value]
             slash = "/" if difference.is_directory else ""
             size = "" if difference.is_directory or difference.fields else f"  {size_text(difference.size)}"
             echo(f"{mark} {difference.path}{slash}{size}")
             for key, (old, new) in fields.items():
                 echo(f"    {key.replace('_', ' ')}: {old} -> {new}")
+    with wclayer.Registry(a, alone=alone) as registry_a, wclayer.Registry(b, alone=alone) as registry_b:
+        for change in wclayer.diff_registries(registry_a, registry_b, times=not no_times):
+            facts = registry_change_facts(change)
+            found.append(facts)
+            if not as_json:
+                echo(registry_change_text(facts))
     if as_json:
         print_json(found)
     ctx.exit(1 if found else 0)

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 import click
 
 from wclayer import __version__
-from wclayer.cli import demo, inspect, manage, transfer
+from wclayer.cli import demo, inspect, manage, registry, transfer
 from wclayer.errors import LayerError
 
-_COMMANDS = (*transfer.COMMANDS, *inspect.COMMANDS, *manage.COMMANDS, *demo.COMMANDS)
+_COMMANDS = (*transfer.COMMANDS, *inspect.COMMANDS, *manage.COMMANDS, *registry.COMMANDS, *demo.COMMANDS)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

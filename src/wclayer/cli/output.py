@@ -11,8 +11,11 @@ from typing import Any, BinaryIO
 
 import click
 
+from wclayer.formats.regf.model import Value
+from wclayer.formats.regf.values import to_text, type_name
 from wclayer.layers.copy import CopyProgress, ProgressCallback
 from wclayer.model import Entry
+from wclayer.view.registry import RegistryDifference
 from wclayer.win32 import filetime
 from wclayer.win32.attributes import attribute_names
 from wclayer.win32.ea import decode_eas
@@ -152,3 +155,40 @@ def _ea_facts(data: bytes) -> list[dict[str, Any]]:
     except ValueError as error:
         return [{"error": str(error)}]
     return [{"name": ea.name.decode("latin-1"), "flags": ea.flags, "value": ea.value.hex()} for ea in eas]
+
+
+CHANGE_MARKS = {"added": "+", "removed": "-", "changed": "~"}
+
+
+def registry_change_facts(difference: RegistryDifference) -> dict[str, Any]:
+    """A difference of the registry as JSON holds it."""
+    return {
+        "change": difference.change.value,
+        "key": difference.key,
+        "value": difference.value,
+        "fields": {name: [_registry_field(name, side) for side in sides] for name, sides in difference.fields.items()},
+    }
+
+
+def _registry_field(name: str, side: object) -> str | None:
+    if isinstance(side, Value):
+        return f"{type_name(side.type)} {to_text(side)}"
+    if name == "last_written" and isinstance(side, int):
+        return filetime.to_iso(side)
+    if name == "security" and isinstance(side, bytes):
+        return security_text(side)
+    if isinstance(side, bytes):
+        return side.decode("utf-16-le", "replace")
+    return None if side is None else str(side)
+
+
+def registry_change_text(facts: dict[str, Any]) -> str:
+    """The same as lines of text."""
+    name = "" if facts["value"] is None else f" : {facts['value'] or '(Default)'}"
+    lines = [f"{CHANGE_MARKS[facts['change']]} {facts['key']}{name}"]
+    for field, (old, new) in facts["fields"].items():
+        if field == "data":
+            lines[0] += " = " + " -> ".join(side for side in (old, new) if side is not None)
+        else:
+            lines.append(f"    {field.replace('_', ' ')}: {old} -> {new}")
+    return "\n".join(lines)

@@ -14,6 +14,7 @@ import click
 import wclayer
 from wclayer.cli.output import echo, json_option, print_json, progress_bar, size_text
 from wclayer.errors import from_os_error
+from wclayer.layers.directory import LayerDirectory
 
 layers_option = click.option(
     "-l", "--layer", "layers", multiple=True, metavar="PARENT", help="A parent layer, nearest first; once for each."
@@ -59,6 +60,7 @@ def import_command(source: str | None, layers: tuple[str, ...], as_json: bool, p
             print_json({"path": os.path.abspath(path)})
         else:
             echo(f"imported {path}")
+        _warn_of_hives(path)
         return
     chosen = wclayer.Limits(**{field: value for field, value in limits.items() if value is not None})
     try:
@@ -78,6 +80,14 @@ def import_command(source: str | None, layers: tuple[str, ...], as_json: bool, p
         echo(f"  diffID {result.diff_id}")
         if result.digest != result.diff_id:
             echo(f"  digest {result.digest}")
+    _warn_of_hives(path)
+
+
+def _warn_of_hives(path: str) -> None:
+    """Says on the error stream which hives of a new layer cannot be read."""
+    with LayerDirectory(path) as layer:
+        for problem in layer.hive_problems():
+            click.echo(f"wclayer: warning: {problem}", err=True)
 
 
 @click.command("export", short_help="Export a layer as a tar.")

@@ -9,6 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from wclayer.errors import InvalidDataError, NotALayerError
+from wclayer.layers.hives import LAYER_HIVES
 from wclayer.layers.host_walk import HostWalkReader
 from wclayer.model import DataStream, Entry
 from wclayer.win32.attributes import FileAttributes, FileBasicInfo
@@ -18,6 +19,7 @@ from wclayer.win32.names import decode_name, name_key
 from wclayer.win32.security import SecurityDescriptor
 
 _PIECE = 1 << 20
+_MADE = frozenset(name_key(hive.base.rpartition("/")[2]) for hive in LAYER_HIVES)
 
 
 # A folder has a few distinct descriptors: what its root hands down, level by level, soon stays the same.
@@ -80,7 +82,9 @@ class FolderLayerReader(HostWalkReader):
 
     def _names(self, host: bytes) -> Iterator[bytes]:
         names = sorted(os.listdir(self._host.directory(host)), key=name_key)
-        return (host + b"/" + os.fsencode(name) for name in names)
+        # Effective hives are made from the others.
+        skipped = _MADE if host == b"Hives" else ()
+        return (host + b"/" + os.fsencode(name) for name in names if name_key(name) not in skipped)
 
     def _entry_of(self, host: bytes, security: SecurityDescriptor, info: os.stat_result) -> Entry:
         is_directory = stat.S_ISDIR(info.st_mode)

@@ -7,6 +7,8 @@ nobody who races with us, can lead a write or a read outside of it.
 from __future__ import annotations
 
 import contextlib
+import errno
+import mmap
 import os
 import secrets
 import shutil
@@ -24,6 +26,8 @@ _CREATE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOE
 # Not blocking: a FIFO in the place of a file must not hang the reader.
 _READ_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 MAX_HOST_NAME_BYTES = 255
+CANNOT_LINK = (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP)
+"""How a host says that it cannot make a hard link here."""
 
 
 class HostRoot:
@@ -98,10 +102,21 @@ class HostRoot:
         with os.fdopen(self.open(path), "rb") as file:
             return file.read(limit)
 
-    def write_bytes(self, path: bytes, data: bytes) -> None:
-        """A new file with that content."""
+    def map(self, path: bytes) -> mmap.mmap:
+        """A whole file that is not empty, mapped into memory for reading."""
+        fd = self.open(path)
+        try:
+            return mmap.mmap(fd, 0, access=mmap.ACCESS_READ)
+        finally:
+            os.close(fd)
+
+    def write_bytes(self, path: bytes, data: bytes, *, flush: bool = False) -> None:
+        """A new file with that content; with `flush`, safe on the disk."""
         with os.fdopen(self.create(path), "wb") as file:
             file.write(data)
+            if flush:
+                file.flush()
+                os.fsync(file.fileno())
 
     def link(self, source: bytes, target: bytes, *, source_root: HostRoot | None = None) -> None:
         """A hard link `target` to `source`, which may lie under another root."""
@@ -114,6 +129,21 @@ class HostRoot:
             dst_dir_fd=self.directory(parent),
             follow_symlinks=False,
         )
+
+    def replace_with_link(self, source: bytes, target: bytes) -> None:
+        """Puts a hard link to `source`, or a copy where the host has none, in the place of `target`, in one step."""
+        beside = f"{os.fsdecode(source)}-link".encode("utf-8", "surrogateescape")
+        with contextlib.suppress(FileNotFoundError):
+            self.remove(beside)
+        try:
+            self.link(source, beside)
+        except OSError as error:
+            if error.errno not in CANNOT_LINK:
+                raise
+            self.copy(source, beside)
+        parent, _, name = target.rpartition(b"/")
+        fd = self.directory(parent)
+        os.replace(beside.rpartition(b"/")[2], name, src_dir_fd=fd, dst_dir_fd=fd)
 
     def copy(self, source: bytes, target: bytes, *, source_root: HostRoot | None = None) -> None:
         """A new file `target` with the bytes of `source`."""

@@ -15,7 +15,8 @@ import re
 import secrets
 import stat
 from pathlib import Path
-from typing import Protocol
+from types import TracebackType
+from typing import Protocol, Self
 
 from wclayer.errors import AlreadyExistsError, LayerBusyError, PathNotFoundError
 from wclayer.layers.host import remove_tree
@@ -113,7 +114,7 @@ class StagedDatabase:
 class StagedFile:
     """A file that appears at `target` whole, by `commit`, or not at all; one that is there already is replaced.
 
-    `stream` is where it is written.
+    `stream` is where it is written. Leaving its context commits it; by an exception, it discards it.
     """
 
     def __init__(self, operation: str, target: Path) -> None:
@@ -123,6 +124,15 @@ class StagedFile:
         remove_leftovers(target.parent)
         self._path, lock = _make_locked(target.parent, target.name, directory=False)
         self.stream = os.fdopen(lock, "wb")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        if kind is None:
+            self.commit()
+        else:
+            self.discard()
 
     def commit(self) -> None:
         """Renames the file into its place."""

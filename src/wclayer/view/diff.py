@@ -64,8 +64,8 @@ def diff_trees(a: MergedTree, b: MergedTree, *, times: bool = True) -> Iterator[
 
 def _pairs(a: MergedTree, node_a: Node, b: MergedTree, node_b: Node) -> Iterator[tuple[Node | None, Node | None]]:
     """What the two directories hold, by name."""
-    in_a = {_key(child): child for child in a.children(node_a)}
-    in_b = {_key(child): child for child in b.children(node_b)}
+    in_a = {_key(child): child for child in a.children(node_a) if child.row.origin != Origin.MADE}
+    in_b = {_key(child): child for child in b.children(node_b) if child.row.origin != Origin.MADE}
     for key in sorted(in_a.keys() | in_b.keys()):
         yield in_a.get(key), in_b.get(key)
 

@@ -1,5 +1,6 @@
 """The functions of the Host Compute Service, done by this project on any operating system: one verb a module."""
 
+from wclayer.engines.portable.bootstore import read_boot_store
 from wclayer.engines.portable.create import create_layer
 from wclayer.engines.portable.descriptor import DescriptorFlags, LayerDescriptor
 from wclayer.engines.portable.destroy import destroy_layer
@@ -16,6 +17,7 @@ from wclayer.engines.portable.identity import layer_id, name_to_guid
 from wclayer.engines.portable.images import ImageStore, get_shared_base_images
 from wclayer.engines.portable.importing import ImportResult, import_layer, import_layer_from_tar, new_layer_writer
 from wclayer.engines.portable.makebase import make_base_layer
+from wclayer.engines.portable.registry import RegistryEditor
 
 __all__ = [
     "DescriptorFlags",
@@ -25,6 +27,7 @@ __all__ = [
     "ImageStore",
     "ImportResult",
     "LayerDescriptor",
+    "RegistryEditor",
     "create_layer",
     "destroy_layer",
     "export_layer",
@@ -39,4 +42,5 @@ __all__ = [
     "name_to_guid",
     "new_layer_reader",
     "new_layer_writer",
+    "read_boot_store",
 ]

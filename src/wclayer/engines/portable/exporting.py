@@ -97,16 +97,11 @@ def export_layer_to_file(
     """
     place = Path(os.path.abspath(file))
     try:
-        staged = StagedFile("export layer", place)
-        try:
+        with StagedFile("export layer", place) as staged:
             result = export_layer_to_tar(
                 staged.stream, path, parents, target=file, compression=compression, level=level,
                 progress=progress, cancelled=cancelled,
             )  # fmt: skip
-            staged.commit()
-        except BaseException:
-            staged.discard()
-            raise
     except OSError as error:
         raise from_os_error("export layer", place, error) from error
     return result

@@ -8,15 +8,16 @@ from contextlib import suppress
 from pathlib import Path
 
 from wclayer.errors import AlreadyExistsError, NotALayerError, PathNotFoundError, from_os_error
+from wclayer.formats.regf.minimal import empty_root
+from wclayer.formats.regf.writer import write_hive
 from wclayer.layers.copy import ProgressCallback, copy_layer
 from wclayer.layers.directory.in_place import InPlaceLayerWriter
 from wclayer.layers.folder import FolderLayerReader
+from wclayer.layers.hives import CONFIG, LAYER_HIVES
 from wclayer.layers.host import HostRoot
 from wclayer.win32.names import names_equal
 
 _OPERATION = "make base layer"
-_CONFIG = "Files/Windows/System32/config"
-_HIVES = ("DEFAULT", "SAM", "SECURITY", "SOFTWARE", "SYSTEM")
 
 
 def make_base_layer(
@@ -28,8 +29,8 @@ def make_base_layer(
     """Turns the folder `path`, which has `Files` in it, into a base layer, in place.
 
     Files keep their place and contents; each gets the metadata that Windows gives a new one (see `FolderLayerReader`).
-    Registry hives that are missing in `Files/Windows/System32/config` are made, as empty files. The folder becomes a
-    layer in one step, when its `layer.db` appears; until then it can be interrupted and started again.
+    Registry hives that are missing in `Files/Windows/System32/config` are made: valid ones without keys. The folder
+    becomes a layer in one step, when its `layer.db` appears; until then it can be interrupted and started again.
 
     Raises:
         PathNotFoundError, NotALayerError: there is no such folder, or no `Files` in it.
@@ -56,11 +57,12 @@ def make_base_layer(
 def _ensure_hives(place: Path) -> None:
     with HostRoot(place) as host:
         directory = ""
-        for part in _CONFIG.split("/"):
+        for part in CONFIG.split("/"):
             directory = _spelled(host, directory, part) or _make(host, directory, part)
-        for hive in _HIVES:
-            if _spelled(host, directory, hive) is None:
-                host.write_bytes(f"{directory}/{hive}".encode(), b"")
+        for hive in LAYER_HIVES:
+            name = hive.config_name
+            if _spelled(host, directory, name) is None:
+                host.write_bytes(f"{directory}/{name}".encode(), write_hive(empty_root(), file_name=name))
 
 
 def _spelled(host: HostRoot, directory: str, name: str) -> str | None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import mmap
 from collections.abc import Iterator, Sequence
 from struct import Struct, unpack_from
-from typing import Self
 
 from wclayer.formats.regf import structs
 from wclayer.formats.regf.model import Key, KeyFacts, RegfError, Value, fold
@@ -159,6 +158,11 @@ class Hive:
         self._admitted_pages = bytearray(-(-self.size // structs.BIN_ALIGNMENT))
         self._security: dict[int, bytes] = {}
         self._owners: dict[int, int] = {}
+
+    @property
+    def data(self) -> bytes:
+        """The whole file."""
+        return bytes(self._data)
 
     @property
     def file_name(self) -> str:
@@ -418,23 +422,3 @@ class Hive:
             raise RegfError(f"a descriptor of {size} bytes in a cell that has room for {end - start}", offset)
         self._security[offset] = descriptor = bytes(self._data[start : start + size])
         return descriptor
-
-    @classmethod
-    def open(cls, path: str) -> Self:
-        """The hive in a file, mapped into memory.
-
-        Raises:
-            RegfError: it is not a hive.
-        """
-        with open(path, "rb") as file:
-            return cls.map(file.fileno())
-
-    @classmethod
-    def map(cls, fd: int) -> Self:
-        """The hive in an open file, mapped into memory; the descriptor may be closed afterwards."""
-        try:
-            return cls(mmap.mmap(fd, 0, access=mmap.ACCESS_READ))
-        except ValueError as error:
-            if isinstance(error, RegfError):
-                raise
-            raise RegfError("an empty file") from None

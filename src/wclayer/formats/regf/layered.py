@@ -2,7 +2,8 @@
 
 A delta hive's keys say by their layer semantics what becomes of the key of the same path above ("Layered keys" in the
 specification). `merge` follows them; `delta_of` is its inverse. Both keep exactly: names, values, class names,
-security, last-written times and flags. Access bits, which count who looked, are taken from the delta and never make one.
+security, last-written times and flags. Access bits, which say who
+looked, are taken from the delta and never make one.
 """
 
 from __future__ import annotations

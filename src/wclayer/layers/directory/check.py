@@ -48,6 +48,8 @@ def check_layer(
     """
     with LayerDirectory(path, operation="check layer") as layer:
         yield from _check_database(layer)
+        for line in layer.hive_problems():
+            yield Problem(*line.split(": ", 1))
         (total,) = layer.query("SELECT COUNT(*) FROM entries").fetchone()
         for done, row in enumerate(map(EntryRow._make, layer.query("SELECT * FROM entries ORDER BY id"))):
             if progress is not None and done % 256 == 0:

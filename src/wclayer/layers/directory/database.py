@@ -77,6 +77,8 @@ class Origin(IntEnum):
     """A root directory that had no entry of its own."""
     CLONED = 2
     """Part of the utility VM, taken over from the parent."""
+    MADE = 3
+    """Made from the layer's entries, as its effective hives are."""
 
 
 class EntryRow(NamedTuple):

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from wclayer.layers.directory.file_pool import FilePool
-from wclayer.layers.host import MAX_HOST_NAME_BYTES, HostRoot
+from wclayer.layers.host import CANNOT_LINK, MAX_HOST_NAME_BYTES, HostRoot
 from wclayer.win32.filetime import to_unix_ns
 
 SMALL_FILE = 128 << 10
@@ -19,7 +19,6 @@ _POOL_AFTER = 500
 _SUBSTITUTE = b"wclayer~"
 """What the host name of an entry starts with whose own name the host cannot hold; the entry's id follows."""
 _UNUSABLE_NAME = (errno.EILSEQ, errno.EINVAL, errno.ENAMETOOLONG)
-_CANNOT_LINK = (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP)
 
 
 class HostFiles:
@@ -112,7 +111,7 @@ class HostFiles:
         try:
             self.root.link(source, target, source_root=source_root)
         except OSError as error:
-            if error.errno not in _CANNOT_LINK:
+            if error.errno not in CANNOT_LINK:
                 raise
             self.root.copy(source, target, source_root=source_root)
 

@@ -21,6 +21,8 @@ from wclayer.win32.backup import StreamId
 from wclayer.win32.names import name_key, split_path
 
 CHAIN_FILE = "layerchain.json"
+HIVE_PROBLEMS = "hive_problems"
+"""The record of the hives that could not be made, one a line."""
 _READ_PIECE = 1 << 20
 _KNOWN_DIRECTORIES = 16_384
 _MAX_DEPTH = 32_767
@@ -103,6 +105,10 @@ class LayerDirectory:
         """What the layer's own records say ("diff_id", "digest", "size", …), or None."""
         row = self.query("SELECT value FROM layer WHERE key = ?", (key,)).fetchone()
         return row[0] if row else None
+
+    def hive_problems(self) -> list[str]:
+        """Why hives of the layer have no `_Base`: "PATH: what is wrong", each."""
+        return str(self.record(HIVE_PROBLEMS) or "").splitlines()
 
     def parents(self) -> list[Path]:
         """The parent chain, nearest first."""

@@ -13,9 +13,11 @@ from wclayer.layers.base import LayerWriterBase
 from wclayer.layers.directory import utility_vm
 from wclayer.layers.directory.chain import resolve_chain
 from wclayer.layers.directory.database import EntryRow, Origin, host_name, to_column
+from wclayer.layers.directory.hives import BaseHiveMaker
 from wclayer.layers.directory.host_files import SMALL_FILE, HostFiles, is_possible_name
 from wclayer.layers.directory.layer import CHAIN_FILE, LayerDirectory
 from wclayer.layers.directory.records import DirectoryPlace, LayerRecords, StreamRecorder
+from wclayer.layers.hives import HIVES_ROOT
 from wclayer.layers.staging import Stage, StagedDirectory
 from wclayer.layers.tree import ROOTS, Kind, LayerTree
 from wclayer.model import DataStream, Entry, Limits
@@ -428,6 +430,8 @@ class DirectoryLayerWriter(LayerWriterBase):
             for source, target in self._records.postponed_links():
                 self._files.link_or_copy(source, target, self._files.root)
         utility_vm.keep_boot_store(self._records, self._files)
+        hives = self._directory(path_key(HIVES_ROOT))
+        BaseHiveMaker(self.operation, self._records, self._files.root, self._parents).make_all(hives)
         if self.chain:
             parents = json.dumps([str(parent) for parent in self.chain])
             self._files.root.write_bytes(CHAIN_FILE.encode(), parents.encode())

@@ -1,0 +1,215 @@
+"""The verbs of the registry: `reg` and `bcd`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+import wclayer
+from wclayer.cli.output import echo, json_option, print_json
+from wclayer.errors import InvalidDataError, InvalidParameterError, PathNotFoundError
+from wclayer.formats.regf.model import Key, Value, fold, walk
+from wclayer.formats.regf.text import RegTextError, encode_reg, format_reg, parse_reg
+from wclayer.formats.regf.values import from_text, parse_type, to_text, type_name
+from wclayer.layers.staging import StagedFile
+from wclayer.view.registry import registry_path
+from wclayer.win32 import filetime
+
+
+@click.group("reg", short_help="Look into or change the registry of a layer.")
+def reg_group() -> None:
+    r"""The registry of a layer over its parents. Keys are spelled as for reg.exe: HKLM\SOFTWARE\..., HKU\.DEFAULT\...
+
+    Changes go to the layer's delta hives (of a base layer, to its hives), all of a command or none.
+
+    \b
+    Example:
+      wclayer reg query /layers/app 'HKLM\SYSTEM\CurrentControlSet\Services\Dnscache'
+      wclayer reg set /layers/app 'HKLM\SOFTWARE\My App' Level 3 -t REG_DWORD
+    """
+
+
+def _value_facts(value: Value) -> dict[str, Any]:
+    return {"name": value.name, "type": type_name(value.type), "text": to_text(value), "data": value.data.hex()}
+
+
+def _target(key: str, name: str | None) -> str:
+    """What a message calls a key, or a value of it."""
+    return str(registry_path(key)) if name is None else f"{registry_path(key)}: {name or '(Default)'}"
+
+
+def _key_facts(path: str, key: Key) -> dict[str, Any]:
+    return {
+        "key": path,
+        "last_written": filetime.to_iso(key.facts.last_written),
+        "values": [_value_facts(value) for value in key.values()],
+        "subkeys": [child.name for child in key.subkeys()],
+    }
+
+
+@reg_group.command("query")
+@click.option("-s", "--recursive", is_flag=True, help="Also everything below the key.")
+@click.option("-v", "--value", "name", default=None, help="Only the values of this name ('' is the default value).")
+@json_option
+@click.argument("layer")
+@click.argument("key")
+def query_command(recursive: bool, name: str | None, as_json: bool, layer: str, key: str) -> None:
+    """Print a KEY of LAYER: its values and the names of its subkeys."""
+    found: list[dict[str, Any]] = []
+    with wclayer.Registry(layer) as registry, registry.reading():
+        top = registry.key(key)
+        path = str(registry_path(key))
+        for at, current in walk(top, path) if recursive else [(path, top)]:
+            values = [v for v in current.values() if name is None or fold(v.name) == fold(name)]
+            if as_json:
+                found.append(_key_facts(at, current))
+                continue
+            if values or (name is None and (recursive or at == path)):
+                echo(at)
+                for value in values:
+                    echo(f"    {value.name or '(Default)'}    {type_name(value.type)}    {to_text(value)}")
+                echo("")
+            if not recursive and name is None:
+                for child in current.subkeys():
+                    echo(f"{at}\\{child.name}")
+            elif not recursive and not values:
+                raise PathNotFoundError("reg query", key, f"the key has no value {name!r}", code=2)
+    if as_json:
+        print_json(found)
+
+
+@reg_group.command("get")
+@json_option
+@click.argument("layer")
+@click.argument("key")
+@click.argument("name", default="")
+def get_command(as_json: bool, layer: str, key: str, name: str) -> None:
+    """Print the data of one value of a KEY of LAYER: NAME, or the default value."""
+    with wclayer.Registry(layer) as registry, registry.reading():
+        value = next((v for v in registry.key(key).values() if fold(v.name) == fold(name)), None)
+    if value is None:
+        raise PathNotFoundError("reg get", key, f"the key has no value {name!r}", code=2)
+    if as_json:
+        print_json(_value_facts(value))
+    else:
+        echo(to_text(value))
+
+
+@reg_group.command("set")
+@click.option("-t", "--type", "kind", default="REG_SZ", help="The value's type (default: REG_SZ).")
+@click.argument("layer")
+@click.argument("key")
+@click.argument("name", required=False)
+@click.argument("data", required=False)
+def set_command(kind: str, layer: str, key: str, name: str | None, data: str | None) -> None:
+    r"""Set the value NAME of a KEY of LAYER to DATA; without NAME, just make the key. NAME '' is the default value.
+
+    Numbers are decimal or 0x..., the strings of a REG_MULTI_SZ are separated by \0, other data is hexadecimal.
+    """
+    if name is not None and data is None:
+        raise click.UsageError("a value needs DATA")
+    try:
+        number = parse_type(kind)
+        content = b"" if data is None else from_text(number, data)
+    except ValueError as error:
+        raise InvalidParameterError("reg set", key, str(error)) from None
+    with wclayer.RegistryEditor(layer) as editor:
+        if name is None:
+            editor.create_key(key)
+        else:
+            editor.set_value(key, name, number, content)
+    echo(f"set {_target(key, name)}")
+
+
+@reg_group.command("delete")
+@click.argument("layer")
+@click.argument("key")
+@click.argument("name", required=False)
+def delete_command(layer: str, key: str, name: str | None) -> None:
+    """Delete the value NAME of a KEY of LAYER ('' is the default value); without NAME, the key and all below it."""
+    with wclayer.RegistryEditor(layer) as editor:
+        if name is None:
+            editor.delete_key(key)
+        else:
+            editor.delete_value(key, name)
+    echo(f"deleted {_target(key, name)}")
+
+
+@reg_group.command("import")
+@click.argument("layer")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, allow_dash=True))
+def import_command(layer: str, file: str) -> None:
+    """Carry out a .reg FILE (version 5.00; - is standard input) on LAYER."""
+    data = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+    try:
+        edits = list(parse_reg(data))
+    except RegTextError as error:
+        raise InvalidDataError("reg import", file, str(error)) from None
+    with wclayer.RegistryEditor(layer) as editor:
+        count = editor.apply(edits)
+    echo(f"imported {file}: {count} steps")
+
+
+@reg_group.command("export")
+@click.argument("layer")
+@click.argument("key")
+@click.argument("file", default="-")
+def export_command(layer: str, key: str, file: str) -> None:
+    """Write a KEY of LAYER and everything below it as a .reg FILE (default: standard output)."""
+    with wclayer.Registry(layer) as registry, registry.reading():
+        lines = encode_reg(format_reg([(str(registry_path(key)), registry.key(key))]))
+        try:
+            if file == "-":
+                sys.stdout.buffer.writelines(lines)
+                sys.stdout.buffer.flush()
+                return
+            with StagedFile("reg export", Path(file).absolute()) as staged:
+                staged.stream.writelines(lines)
+        except RegTextError as error:
+            raise InvalidDataError("reg export", key, str(error)) from None
+    echo(f"exported {registry_path(key)} to {file}")
+
+
+@click.command("bcd", short_help="List the boot configuration of a utility VM.")
+@json_option
+@click.argument("layer")
+def bcd_command(as_json: bool, layer: str) -> None:
+    """List the objects of the boot configuration store of LAYER's utility VM, with their elements by name.
+
+    \b
+    Example:
+      wclayer bcd /layers/base
+    """
+    objects = list(wclayer.read_boot_store(layer))
+    if as_json:
+        print_json(
+            [
+                {
+                    "id": found.id,
+                    "alias": found.alias,
+                    "type": f"{found.type:#010x}",
+                    "kind": found.kind,
+                    "elements": [
+                        {"type": f"{element.type:#010x}", "name": element.name, "value": element.value}
+                        for element in found.elements
+                    ],
+                }
+                for found in objects
+            ]
+        )
+        return
+    for found in objects:
+        echo(found.kind)
+        echo("-" * len(found.kind))
+        echo(f"{'identifier':<24}{f'{{{found.alias}}}' if found.alias else found.id}")
+        for element in found.elements:
+            values = element.value if isinstance(element.value, list) else [element.value]
+            for index, text in enumerate(values or [""]):
+                echo(f"{element.name if not index else '':<24}{text}".rstrip())
+        echo("")
+
+
+COMMANDS = (reg_group, bcd_command)

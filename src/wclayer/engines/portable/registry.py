@@ -1,0 +1,315 @@
+"""`RegistryEditor`: changes to the registry of a layer, which go to its delta hives."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from time import time_ns
+from types import TracebackType
+from typing import Self
+
+from wclayer.errors import InvalidParameterError, PathNotFoundError
+from wclayer.formats.regf.layered import SUPERSEDE_LOCAL, SUPERSEDE_TREE, TOMBSTONE, merge
+from wclayer.formats.regf.minimal import empty_root, root_security
+from wclayer.formats.regf.model import Key, KeyFacts, RegfError, TreeKey, Value, copy_key, fold
+from wclayer.formats.regf.structs import MAX_DEPTH, MAX_NAME_UNITS, MAX_VALUE_NAME_UNITS
+from wclayer.formats.regf.text import RegEdit
+from wclayer.formats.regf.writer import write_hive
+from wclayer.layers.directory.database import Origin
+from wclayer.layers.directory.hives import effective_root, open_hive
+from wclayer.layers.directory.update import LayerUpdate
+from wclayer.layers.hives import LayerHive
+from wclayer.view.registry import Registry, RegistryPath
+from wclayer.win32.filetime import from_unix_ns
+from wclayer.win32.inherit import inherit
+from wclayer.win32.names import utf16_length
+from wclayer.win32.security import SecurityDescriptor
+
+
+class RegistryEditor:
+    """Changes the registry of the layer at `path`, all at once: by `commit`, or when its context ends without an error.
+
+    In a child layer the changes go to the delta hives in `Hives`, as Windows makes them: deleted keys and values become
+    tombstones, keys that are made again after they were deleted supersede what is below them. In a base layer they go
+    to the hives in `Files/Windows/System32/config`. The `_Base` hives follow.
+
+    Raises:
+        LayerBusyError: another process is changing the layer.
+        PathNotFoundError, NotALayerError, CorruptLayerError: the layer or a parent cannot be opened.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self._update = LayerUpdate(path, operation=Registry.operation)
+        try:
+            self._registry = Registry(path)
+        except BaseException:
+            self._update.close()
+            raise
+        self._hives: dict[str, _EditedHive] = {}
+        self._now = from_unix_ns(time_ns())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        if kind is None:
+            self.commit()
+        self.close()
+
+    def close(self) -> None:
+        """Ends the editing; what was not committed is lost."""
+        self._registry.close()
+        self._update.close()
+
+    def create_key(self, key: str) -> None:
+        """Makes a key, with the keys above it; one that is there already is left as it is.
+
+        Raises:
+            InvalidParameterError: the path is none of the registry, or a name is too long.
+            PathNotFoundError: the layer has no such hive.
+        """
+        self._edit(key)
+
+    def set_value(self, key: str, name: str, kind: int, data: bytes) -> None:
+        """Sets a value of a key, which is made if it is not there.
+
+        Args:
+            name: the value's name; "" for the default value.
+            kind: its type, a `ValueType` or another number.
+            data: as it is stored (see `encode_string` and `from_text`).
+
+        Raises:
+            see `create_key`.
+        """
+        if utf16_length(name) > MAX_VALUE_NAME_UNITS:
+            raise InvalidParameterError(
+                Registry.operation, key, f"a value's name has at most {MAX_VALUE_NAME_UNITS} characters"
+            )
+        hive, below = self._edit(key)
+        hive.set_value(below, Value(name, kind, data))
+
+    def delete_value(self, key: str, name: str) -> None:
+        """Deletes a value.
+
+        Raises:
+            PathNotFoundError: it is not there.
+        """
+        hive, below = self._existing(key)
+        if not hive.delete_value(below, name):
+            raise PathNotFoundError(Registry.operation, key, f"the key has no value {name!r}", code=2)
+
+    def delete_key(self, key: str) -> None:
+        """Deletes a key and everything below it.
+
+        Raises:
+            PathNotFoundError: it is not there.
+            InvalidParameterError: it is the root of a hive.
+        """
+        hive, below = self._existing(key)
+        if not below:
+            raise InvalidParameterError(Registry.operation, key, "the root key of a hive cannot be deleted")
+        hive.delete_key(below)
+
+    def apply(self, edits: Iterable[RegEdit]) -> int:
+        """Carries out the steps of a `.reg` file, as regedit does: what is to be deleted need not be there.
+
+        Returns:
+            how many there were.
+
+        Raises:
+            see `set_value`.
+        """
+        count = 0
+        for edit in edits:
+            count += 1
+            if not edit.is_deletion:
+                if edit.value is None:
+                    self.create_key(edit.key)
+                else:
+                    self.set_value(edit.key, edit.value.name, edit.value.type, edit.value.data)
+                continue
+            try:
+                if edit.value is None:
+                    self.delete_key(edit.key)
+                else:
+                    self.delete_value(edit.key, edit.value.name)
+            except PathNotFoundError:
+                pass
+        return count
+
+    def commit(self) -> None:
+        """Writes the changed hives and makes the layer the new one, in one step.
+
+        Raises:
+            InvalidDataError: a hive would become something that is none (too many levels, …).
+            LayerError: the host failed; the layer is as before, or as it should be, whole.
+        """
+        for edited in self._hives.values():
+            if edited.is_changed:
+                with self._registry.reading():
+                    for path, data, origin in edited.files():
+                        self._update.put(path, data, origin=origin)
+        self._update.commit(self._now)
+
+    def _edit(self, text: str) -> tuple[_EditedHive, tuple[str, ...]]:
+        """The hive of a key and the key's path in it; the key is made."""
+        hive, path = self._hive(text)
+        for name in path.below:
+            if utf16_length(name) > MAX_NAME_UNITS:
+                raise InvalidParameterError(
+                    Registry.operation, text, f"a key's name has at most {MAX_NAME_UNITS} characters"
+                )
+        if len(path.below) >= MAX_DEPTH:
+            raise InvalidParameterError(Registry.operation, text, f"more than {MAX_DEPTH} levels of keys")
+        with self._registry.reading():
+            hive.create_key(path.below)
+        return hive, path.below
+
+    def _existing(self, text: str) -> tuple[_EditedHive, tuple[str, ...]]:
+        hive, path = self._hive(text)
+        with self._registry.reading():
+            if hive.find(path.below) is None:
+                raise PathNotFoundError(
+                    Registry.operation, text, f"no such key in {self._registry.layers[0].path}", code=2
+                )
+        return hive, path.below
+
+    def _hive(self, text: str) -> tuple[_EditedHive, RegistryPath]:
+        path = self._registry.resolve(text)
+        hive = path.hive
+        if hive is None:
+            raise InvalidParameterError(
+                Registry.operation, text, r"names no hive of a layer: HKLM\SAM, HKLM\SECURITY, HKLM\SOFTWARE, "
+                r"HKLM\SYSTEM or HKU\.DEFAULT",
+            )  # fmt: skip
+        edited = self._hives.get(hive.stem)
+        if edited is None:
+            with self._registry.reading():
+                edited = self._hives[hive.stem] = _EditedHive(self._registry, hive, self._now)
+        return edited, path
+
+
+class _EditedHive:
+    """A hive that is being changed: what it is based on, and a delta in memory."""
+
+    def __init__(self, registry: Registry, hive: LayerHive, now: int) -> None:
+        self._hive = hive
+        self._now = now
+        self._layer = layer = registry.layers[0]
+        self._is_base = len(registry.layers) == 1
+        self.is_changed = False
+        if self._is_base:
+            row = layer.lookup(hive.config)
+            if row is None:
+                raise PathNotFoundError(registry.operation, layer.path, f"the layer has no hive {hive.config}", code=2)
+            self._above: Key | None = effective_root(registry.layers, hive) or empty_root(now)
+            delta = None
+        else:
+            self._above = effective_root(registry.layers[1:], hive)
+            delta = open_hive(layer, hive.delta)
+        if delta is not None:
+            self._delta = copy_key(delta.root())
+        elif self._above is not None:
+            self._delta = TreeKey(self._above.name, _promoted(self._above))
+        else:
+            self._delta = empty_root(now)
+
+    def find(self, names: tuple[str, ...]) -> Key | None:
+        """The key as it is seen now."""
+        key = merge(self._above, self._delta)
+        for name in names:
+            key = None if key is None else key.subkey(name)
+        return key
+
+    def create_key(self, names: tuple[str, ...]) -> None:
+        """Makes the key and those above it, where they are not seen."""
+        if self.find(names) is None:
+            self._own(names)
+
+    def set_value(self, names: tuple[str, ...], value: Value) -> None:
+        own, _ = self._own(names)
+        own.set(value)
+        self._touch(own)
+
+    def delete_value(self, names: tuple[str, ...], name: str) -> bool:
+        """Deletes a value of a key that is seen; False if it is not seen."""
+        seen = self.find(names)
+        if seen is None or not any(fold(value.name) == fold(name) for value in seen.values()):
+            return False
+        own, above = self._own(names)
+        own.by_name.pop(fold(name), None)
+        inherits = above is not None and own.facts.semantics not in (SUPERSEDE_LOCAL, SUPERSEDE_TREE)
+        if inherits and above is not None:
+            for value in above.values():
+                if fold(value.name) == fold(name):
+                    own.set(Value(value.name, 0, b"", is_tombstone=True))
+        self._touch(own)
+        return True
+
+    def delete_key(self, names: tuple[str, ...]) -> None:
+        """Deletes a key that is seen."""
+        parent, above = self._own(names[:-1])
+        name = names[-1]
+        hidden = None if above is None else above.subkey(name)
+        if hidden is None:
+            parent.below.pop(fold(name), None)
+        else:
+            facts = KeyFacts(self._now, parent.facts.security, semantics=TOMBSTONE)
+            parent.add(TreeKey(hidden.name, facts))
+        self._touch(parent)
+
+    def _touch(self, key: TreeKey) -> None:
+        key.facts = key.facts._replace(last_written=self._now)
+        self.is_changed = True
+
+    def _own(self, names: tuple[str, ...]) -> tuple[TreeKey, Key | None]:
+        """The delta's own key at a path, made if need be, and the key above that it is merged with."""
+        own, above = self._delta, self._above
+        for name in names:
+            superseded = own.facts.semantics is SUPERSEDE_TREE
+            hidden = None if above is None or superseded else above.subkey(name)
+            child = own.below.get(fold(name))
+            if not isinstance(child, TreeKey):
+                child = self._add(own, name, hidden, superseded)
+            elif child.facts.semantics is TOMBSTONE:
+                child = self._add(own, name, None, superseded=True)
+            own, above = child, None if child.facts.semantics is SUPERSEDE_TREE else hidden
+        return own, above
+
+    def _add(self, parent: TreeKey, name: str, hidden: Key | None, superseded: bool) -> TreeKey:
+        if hidden is not None:
+            child = TreeKey(hidden.name, _promoted(hidden))
+        else:
+            facts = KeyFacts(self._now, _inherited(parent.facts.security))
+            if superseded:
+                facts = facts._replace(semantics=SUPERSEDE_TREE)
+            child = TreeKey(name, facts)
+            self._touch(parent)
+        parent.add(child)
+        return child
+
+    def files(self) -> list[tuple[str, bytes, Origin]]:
+        """The files of the layer that hold the hive now: path, contents, origin."""
+        effective = merge(self._above, self._delta)
+        if effective is None:
+            raise RegfError("the root key is deleted")
+        base = write_hive(effective, file_name=self._hive.base)
+        if self._is_base:
+            return [(self._hive.config, base, Origin.OWN), (self._hive.base, base, Origin.MADE)]
+        delta = write_hive(self._delta, has_layered_keys=True, file_name=self._hive.delta)
+        return [(self._hive.delta, delta, Origin.OWN), (self._hive.base, base, Origin.MADE)]
+
+
+def _promoted(key: Key) -> KeyFacts:
+    """What a key of a delta is that only leads to others: all is as in the layers above."""
+    return key.facts._replace(class_name=b"", inherits_class=True)
+
+
+def _inherited(parent: bytes | None) -> bytes:
+    """The security of a new key: what the key above hands down, or its own descriptor where it hands down nothing."""
+    if parent is None:
+        return root_security()
+    above = SecurityDescriptor.decode(parent)
+    made = inherit(above, is_directory=True)
+    nothing = made.dacl is None or not any(ace.flags for ace in made.dacl.aces)
+    return parent if nothing else made.encode()

@@ -1,0 +1,22 @@
+"""The hive with nothing in it."""
+
+from __future__ import annotations
+
+from wclayer.formats.regf.model import KeyFacts, TreeKey
+from wclayer.formats.regf.structs import KeyFlags
+from wclayer.win32.sddl import from_sddl
+
+ROOT_NAME = "ROOT"
+"""What Windows 8 and later call the root key of a new hive."""
+# What Windows gives HKEY_LOCAL_MACHINE\SOFTWARE: full access for the system and administrators, reading for users.
+_ROOT_SDDL = "O:BAG:SYD:P(A;CI;KR;;;BU)(A;CI;KA;;;BA)(A;CI;KA;;;SY)(A;CIIO;KA;;;CO)(A;CI;KR;;;AC)"
+
+
+def root_security() -> bytes:
+    """The security descriptor of a new hive's root key."""
+    return from_sddl(_ROOT_SDDL).encode()
+
+
+def empty_root(last_written: int = 0) -> TreeKey:
+    """The root key of a new hive."""
+    return TreeKey(ROOT_NAME, KeyFacts(last_written, root_security(), flags=int(KeyFlags.NO_DELETE)))

@@ -1,0 +1,174 @@
+"""The registry hives of layer directories: the effective hive of a chain, and the `_Base` hives that keep it at hand.
+
+A layer's effective hive is its nearest parent's with its own delta merged in; a base layer's is the one in its
+`Files/Windows/System32/config`. docs/formats/layer-directory.md describes the files, docs/formats/registry.md the
+merge.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from contextlib import suppress
+
+from wclayer.errors import InvalidDataError
+from wclayer.formats.regf.hive import Hive
+from wclayer.formats.regf.layered import merge
+from wclayer.formats.regf.minimal import empty_root
+from wclayer.formats.regf.model import Key, RegfError
+from wclayer.formats.regf.recovery import recover
+from wclayer.formats.regf.writer import write_hive
+from wclayer.layers.directory.database import EntryRow, Origin, host_name
+from wclayer.layers.directory.layer import HIVE_PROBLEMS, LayerDirectory
+from wclayer.layers.directory.records import DirectoryPlace, LayerRecords
+from wclayer.layers.hives import LAYER_HIVES, LOG_SUFFIXES, LayerHive
+from wclayer.layers.host import HostRoot
+from wclayer.win32.attributes import DIRECTORY, FileAttributes
+from wclayer.win32.names import path_key
+
+_MAX_LOG = 1 << 28
+
+
+def effective_root(layers: Sequence[LayerDirectory], hive: LayerHive) -> Key | None:
+    """The root key of a hive as the first of `layers` (nearest first) sees it; None if no layer has the hive.
+
+    Raises:
+        InvalidDataError: a hive on the way is damaged; the message names the file and the cell.
+    """
+    deltas: list[Key] = []
+    root: Key | None = None
+    for index, layer in enumerate(layers):
+        found = own_base(layer, hive)
+        if found is None and index == len(layers) - 1:
+            found = open_hive(layer, hive.config)
+        if found is not None:
+            root = _root(layer, hive, found)
+            break
+        delta = open_hive(layer, hive.delta)
+        if delta is not None:
+            deltas.append(_root(layer, hive, delta))
+    for delta_root in reversed(deltas):
+        root = merge(root, delta_root)
+    return root
+
+
+def own_base(layer: LayerDirectory, hive: LayerHive) -> Hive | None:
+    """The effective hive that the layer itself keeps, if it does."""
+    return open_hive(layer, hive.base)
+
+
+def open_hive(layer: LayerDirectory, path: str) -> Hive | None:
+    """The hive at a path of the layer, recovered from the logs beside it; None if it is missing or an empty file.
+
+    Raises:
+        InvalidDataError: it is no sound hive.
+    """
+    row = layer.lookup(path)
+    if row is None or row.attributes & DIRECTORY or not row.size:
+        return None
+    logs = []
+    for suffix in LOG_SUFFIXES:
+        log = layer.lookup(path + suffix)
+        if log is not None and not log.attributes & DIRECTORY and 0 < log.size <= _MAX_LOG:
+            logs.append(layer.host_path(log))
+    try:
+        return _open(layer.host, layer.host_path(row), logs)
+    except RegfError as error:
+        raise InvalidDataError(layer.operation, layer.path / path, str(error)) from None
+
+
+def _open(host: HostRoot, path: bytes, logs: Sequence[bytes]) -> Hive:
+    # The map lives as long as the hive does.
+    data = host.map(path)
+    hive = Hive(data)
+    if not hive.is_dirty:
+        return hive
+    return Hive(recover(bytes(data), [host.read_bytes(log) for log in logs]))
+
+
+def _root(layer: LayerDirectory, hive: LayerHive, found: Hive) -> Key:
+    try:
+        return found.root()
+    except RegfError as error:
+        raise InvalidDataError(layer.operation, layer.path, f"hive {hive.stem}: {error}") from None
+
+
+class BaseHiveMaker:
+    """Makes the `_Base` hives of a layer whose files and rows are all in place."""
+
+    def __init__(
+        self, operation: str, records: LayerRecords, root: HostRoot, parents: Sequence[LayerDirectory]
+    ) -> None:
+        self._operation = operation
+        self._records = records
+        self._root = root
+        self._parents = parents
+
+    def make_all(self, hives: DirectoryPlace) -> None:
+        """Makes them in the directory `Hives`.
+
+        A hive that is damaged is no reason to refuse the layer it is in: it gets no `_Base`, and the layer's records
+        say why.
+        """
+        problems = []
+        for hive in LAYER_HIVES:
+            source_path = hive.delta if self._parents else hive.config
+            source = self._file(source_path)
+            if source is None or self._records.locate(path_key(hive.base)) is not None:
+                continue
+            try:
+                data = self._effective(hive, *source)
+            except RegfError as error:
+                problems.append(f"{source_path}: {error}")
+            except InvalidDataError as error:
+                problems.append(f"{source_path}: {error.path}: {error.detail}")
+            else:
+                if data is not None:
+                    self._add(hive, hives, source[1], data)
+        if problems:
+            self._records.record(HIVE_PROBLEMS, "\n".join(problems))
+
+    def _file(self, path: str) -> tuple[DirectoryPlace, EntryRow] | None:
+        directory_key, _, name = path_key(path).rpartition("/")
+        directory = self._records.directory(directory_key)
+        row = None if directory is None else self._records.child(directory.id, name)
+        if directory is None or row is None or row.attributes & DIRECTORY or row.sha256 is None:
+            return None
+        return directory, row
+
+    def _effective(self, hive: LayerHive, directory: DirectoryPlace, row: EntryRow) -> bytes | None:
+        """The effective hive; None if the layer's own hive is an empty file that changes nothing."""
+        path = directory.host_child(host_name(row))
+        if not row.size:
+            return None if self._parents else write_hive(empty_root(row.last_write_time), file_name=hive.config_name)
+        if not self._parents:
+            found = _open(self._root, path, self._logs(hive))
+            found.root()
+            return found.data
+        delta = _open(self._root, path, ())
+        merged = merge(effective_root(self._parents, hive), delta.root())
+        if merged is None:
+            raise RegfError("the root key is deleted")
+        return write_hive(merged, file_name=hive.base)
+
+    def _logs(self, hive: LayerHive) -> list[bytes]:
+        found = [self._file(hive.config + suffix) for suffix in LOG_SUFFIXES]
+        return [
+            log[0].host_child(host_name(log[1])) for log in found if log is not None and 0 < log[1].size <= _MAX_LOG
+        ]
+
+    def _add(self, hive: LayerHive, hives: DirectoryPlace, source: EntryRow, data: bytes) -> None:
+        name = hive.base.rpartition("/")[2]
+        path = hives.host_child(name.encode())
+        with suppress(FileNotFoundError):
+            self._root.remove(path)
+        self._root.write_bytes(path, data)
+        self._records.add(made_row(self._records.new_id(), hives.id, name, source.last_write_time, data))
+
+
+def made_row(entry_id: int, directory: int, name: str, time: int, data: bytes) -> EntryRow:
+    """The row of a file that was made from the layer's entries and is none itself."""
+    attributes = int(FileAttributes.ARCHIVE)
+    times = (time, time, time, time)
+    digest = hashlib.sha256(data).digest()
+    return EntryRow(entry_id, directory, name, path_key(name), attributes, *times, None, len(data), digest, Origin.MADE)

@@ -1,0 +1,198 @@
+"""Replaces files of a finished layer, all of them or none.
+
+A layer's `layer.db` never changes; an update makes a new one and renames it over the old. The new contents stand under
+substitute names until then, so that each database finds what it describes:
+
+1. the contents are written to `wclayer~update-…` beside their place;
+2. a database that refers to those takes the place of `layer.db`: from here on the layer is the new one;
+3. hard links of the contents take the place of the old files;
+4. a database that refers to the files by their own names takes the place of `layer.db`;
+5. the substitute names are removed.
+
+After an interruption the layer is the old or the new one, whole; the next update ends what was left of steps 3 to 5.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import sqlite3
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from wclayer.errors import InvalidStateError, LayerBusyError, NotSupportedError, from_os_error
+from wclayer.layers.directory import database
+from wclayer.layers.directory.database import INSERT_ENTRY, EntryRow, Origin
+from wclayer.layers.directory.hives import made_row
+from wclayer.layers.directory.layer import LayerDirectory
+from wclayer.layers.host import HostRoot
+from wclayer.layers.staging import StagedDatabase
+from wclayer.win32.attributes import DIRECTORY, FileAttributes
+
+_SUBSTITUTE = "wclayer~update-"
+_OF_THE_TAR = ("diff_id", "digest", "size", "stored_size")
+"""Records of the tar that the layer was imported from, which it no longer is."""
+
+
+@dataclass(slots=True)
+class _Change:
+    path: str
+    data: bytes
+    origin: Origin
+
+
+class LayerUpdate:
+    """An update of the layer directory at `path`: `put` what changes, then `commit`. Leaving the context without it
+    changes nothing.
+
+    Raises:
+        LayerBusyError: another process is updating the layer.
+        PathNotFoundError, NotALayerError, CorruptLayerError: see `LayerDirectory`.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, operation: str) -> None:
+        self.operation = operation
+        self.path = Path(os.path.abspath(path))
+        self._changes: list[_Change] = []
+        with LayerDirectory(self.path, operation=operation):
+            pass
+        self._lock = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._host = HostRoot(self.path)
+        except BlockingIOError:
+            os.close(self._lock)
+            raise LayerBusyError(operation, self.path, "another process is changing it") from None
+        except BaseException:
+            os.close(self._lock)
+            raise
+        self._is_open = True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        if self._is_open:
+            self._is_open = False
+            self._host.close()
+            os.close(self._lock)
+
+    def put(self, path: str, data: bytes, *, origin: Origin) -> None:
+        """Gives the file at `path` of the layer new contents; it is made if it is not there. Its directory must be.
+
+        Raises:
+            NotSupportedError: the file has further names, which would keep the old contents.
+        """
+        with LayerDirectory(self.path, operation=self.operation) as layer:
+            row = layer.lookup(path)
+            if row is not None and layer.link_count(row) > 1:
+                raise NotSupportedError(self.operation, self.path / path, "it is a hard link, one of several names")
+            directory = layer.lookup(path.rpartition("/")[0])
+            if directory is None or not directory.attributes & DIRECTORY:
+                raise NotSupportedError(self.operation, self.path / path, "the layer has no such directory")
+        self._changes.append(_Change(path, data, origin))
+
+    def commit(self, time: int) -> None:
+        """Makes the layer the new one; `time` (FILETIME) is when its changed files were written.
+
+        Raises:
+            LayerError: the host failed; the layer is the old one, or the new one, whole.
+        """
+        if not self._is_open:
+            raise InvalidStateError(self.operation, self.path, "the update is over")
+        try:
+            self._settle()
+            if self._changes:
+                self._replace_database(lambda connection, layer: self._apply(connection, layer, time))
+                self._settle()
+        except OSError as error:
+            raise from_os_error(self.operation, self.path, error) from error
+        finally:
+            self.close()
+
+    def _apply(self, connection: sqlite3.Connection, layer: LayerDirectory, time: int) -> None:
+        (last,) = connection.execute(
+            "SELECT MAX((SELECT IFNULL(MAX(id), 0) FROM entries), (SELECT IFNULL(MAX(id), 0) FROM tombstones))"
+        ).fetchone()
+        for number, change in enumerate(self._changes):
+            parent_path, _, name = change.path.rpartition("/")
+            directory = layer.lookup(parent_path)
+            assert directory is not None
+            substitute = f"{_SUBSTITUTE}{os.getpid()}-{number}"
+            host = layer.host_path(directory) + b"/" + substitute.encode()
+            self._host.write_bytes(host, change.data, flush=True)
+            row = layer.lookup(change.path)
+            if row is not None:
+                connection.execute(
+                    "UPDATE entries SET size = ?, sha256 = ?, last_write_time = ?, change_time = ?, host_name = ?,"
+                    " form = NULL WHERE id = ?",
+                    (len(change.data), hashlib.sha256(change.data).digest(), time, time, substitute, row.id),
+                )
+                continue
+            last += 1
+            new = made_row(last, directory.id, name, time, change.data)._replace(
+                origin=change.origin, host_name=substitute
+            )
+            connection.execute(INSERT_ENTRY, new)
+            if change.origin is Origin.OWN and directory.origin == Origin.IMPLIED:
+                # An exported entry's directory must be exported too.
+                connection.execute(
+                    "UPDATE entries SET origin = ?, attributes = ?, creation_time = ?, last_access_time = ?,"
+                    " last_write_time = ?, change_time = ? WHERE id = ?",
+                    (int(Origin.OWN), int(FileAttributes.DIRECTORY), time, time, time, time, directory.id),
+                )
+        connection.executemany("DELETE FROM layer WHERE key = ?", ((key,) for key in _OF_THE_TAR))
+
+    def _settle(self) -> None:
+        """Steps 3 to 5, for this update or for one that was interrupted."""
+        with LayerDirectory(self.path, operation=self.operation) as layer:
+            waiting = [
+                EntryRow._make(row)
+                for row in layer.query(
+                    "SELECT * FROM entries WHERE host_name >= ? AND host_name < ?", (_SUBSTITUTE, _SUBSTITUTE + "~")
+                ).fetchall()
+            ]
+            places = [(layer.host_path(row), layer.host_path(row._replace(host_name=None)), row.id) for row in waiting]
+            for source, target, _ in places:
+                self._host.replace_with_link(source, target)
+            if places:
+                self._replace_database(
+                    lambda connection, _: connection.executemany(
+                        "UPDATE entries SET host_name = NULL WHERE id = ?", ((entry_id,) for *_, entry_id in places)
+                    )
+                )
+            directories = {target.rpartition(b"/")[0] for _, target, _ in places}
+            for change in self._changes:
+                row = layer.lookup(change.path.rpartition("/")[0])
+                if row is not None:
+                    directories.add(layer.host_path(row))
+            for directory in directories:
+                for name in os.listdir(self._host.directory(directory)):
+                    if name.startswith(_SUBSTITUTE):
+                        self._host.remove(directory + b"/" + os.fsencode(name))
+
+    def _replace_database(self, change: Callable[[sqlite3.Connection, LayerDirectory], object]) -> None:
+        """Puts a changed copy in the place of `layer.db`."""
+        staged = StagedDatabase(self.path)
+        try:
+            with LayerDirectory(self.path, operation=self.operation) as layer:
+                layer.host.copy(database.FILE_NAME.encode(), os.fsencode(staged.database.name))
+                connection = sqlite3.connect(staged.database, isolation_level=None)
+                try:
+                    connection.execute("PRAGMA journal_mode = OFF")
+                    connection.execute("BEGIN")
+                    change(connection, layer)
+                    connection.execute("COMMIT")
+                finally:
+                    connection.close()
+            staged.commit()
+        except BaseException:
+            staged.discard()
+            raise

@@ -1,0 +1,328 @@
+r"""The effective registry of a layer over its parents, by the paths that `reg.exe` takes (`HKLM\SOFTWARE\…`).
+
+`HKEY_LOCAL_MACHINE` holds the hives SAM, SECURITY, SOFTWARE and SYSTEM, `HKEY_USERS` the hive `.DEFAULT`.
+`CurrentControlSet` is the control set that `Select` names, as at boot; links between keys are followed.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+from wclayer.errors import InvalidDataError, InvalidParameterError, PathNotFoundError
+from wclayer.formats.regf.model import Key, KeyFacts, RegfError, TreeKey, Value, fold, index_by_name
+from wclayer.formats.regf.structs import KeyFlags
+from wclayer.formats.regf.values import ValueType, decode_string, integer
+from wclayer.layers.directory import LayerDirectory
+from wclayer.layers.directory.hives import effective_root
+from wclayer.layers.hives import LAYER_HIVES, LayerHive
+from wclayer.view.diff import Change
+
+_ROOT_NAMES = {
+    "HKLM": ("HKEY_LOCAL_MACHINE",),
+    "HKEY_LOCAL_MACHINE": ("HKEY_LOCAL_MACHINE",),
+    "HKU": ("HKEY_USERS",),
+    "HKEY_USERS": ("HKEY_USERS",),
+    "HKCR": ("HKEY_LOCAL_MACHINE", "SOFTWARE", "Classes"),
+    "HKEY_CLASSES_ROOT": ("HKEY_LOCAL_MACHINE", "SOFTWARE", "Classes"),
+    "HKCC": ("HKEY_LOCAL_MACHINE", "SYSTEM", "CurrentControlSet", "Hardware Profiles", "Current"),
+    "HKEY_CURRENT_CONFIG": ("HKEY_LOCAL_MACHINE", "SYSTEM", "CurrentControlSet", "Hardware Profiles", "Current"),
+}
+_NO_USER = ("HKCU", "HKEY_CURRENT_USER")
+_LINK_ROOTS = {"MACHINE": "HKEY_LOCAL_MACHINE", "USER": "HKEY_USERS"}
+"""The names under `\\Registry` that the targets of links use."""
+_MAX_LINKS = 64
+_LOCAL_SYSTEM = "S-1-5-18"
+"""The user whose hive `.DEFAULT` is."""
+
+
+@dataclass(frozen=True, slots=True)
+class RegistryPath:
+    """A path in the registry: its components, the first being the root's full name."""
+
+    parts: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return "\\".join(self.parts)
+
+    @property
+    def hive(self) -> LayerHive | None:
+        """The hive that holds the key, or None above the hives."""
+        mount = tuple(map(fold, self.parts[:2]))
+        return next((hive for hive in LAYER_HIVES if tuple(map(fold, hive.mount)) == mount), None)
+
+    @property
+    def below(self) -> tuple[str, ...]:
+        """The components below the hive's root key."""
+        return self.parts[2:]
+
+
+def registry_path(text: str, *, operation: str = "registry") -> RegistryPath:
+    r"""A path from `reg.exe`'s spelling: `HKLM\…` or `HKEY_LOCAL_MACHINE\…`, `HKU\…`, `HKCR\…`, `HKCC\…`.
+
+    Raises:
+        InvalidParameterError: it starts with none of these.
+    """
+    names = [part for part in text.split("\\") if part]
+    first = names[0].upper() if names else ""
+    if first in _NO_USER:
+        raise InvalidParameterError(operation, text, r"a layer has no current user; its default user is HKU\.DEFAULT")
+    if first not in _ROOT_NAMES:
+        raise InvalidParameterError(operation, text, "a key starts with HKLM, HKU, HKCR or HKCC, or their full names")
+    parts = [*_ROOT_NAMES[first], *names[1:]]
+    if parts[0] == "HKEY_USERS" and len(parts) > 1 and parts[1].upper() == _LOCAL_SYSTEM:
+        parts[1] = ".DEFAULT"
+    return RegistryPath(tuple(parts))
+
+
+class Registry:
+    """The registry of the layer at `path`, with its parents; for reading.
+
+    Args:
+        alone: the layer's parents do not count.
+
+    Raises:
+        PathNotFoundError, NotALayerError, CorruptLayerError: the layer or a parent cannot be opened.
+    """
+
+    operation = "registry"
+
+    def __init__(self, path: str | os.PathLike[str], *, alone: bool = False) -> None:
+        with ExitStack() as stack:
+            layer = stack.enter_context(LayerDirectory(path, operation=self.operation))
+            self.layers = [layer]
+            if not alone:
+                self.layers += [
+                    stack.enter_context(LayerDirectory(parent, operation=self.operation)) for parent in layer.parents()
+                ]
+            self._stack = stack.pop_all()
+        self._roots: dict[str, Key | None] = {}
+
+    def close(self) -> None:
+        self._roots.clear()
+        self._stack.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    def root(self, hive: LayerHive) -> Key | None:
+        """The root key of a hive; None if no layer has it.
+
+        Raises:
+            InvalidDataError: the hive is damaged.
+        """
+        if hive.stem not in self._roots:
+            self._roots[hive.stem] = effective_root(self.layers, hive)
+        return self._roots[hive.stem]
+
+    def reading(self) -> _Reading:
+        """Keys are read when they are looked at: inside this context, damage found then is an `InvalidDataError`."""
+        return _Reading(self)
+
+    def find(self, text: str) -> Key | None:
+        r"""The key at a path (`HKLM\SYSTEM\CurrentControlSet\Services`), or None.
+
+        Raises:
+            InvalidParameterError: the path has no known root.
+            InvalidDataError: a hive is damaged.
+        """
+        with self.reading():
+            return self._find(self.resolve(text))
+
+    def key(self, text: str) -> Key:
+        """`find`, of a key that must be there.
+
+        Raises:
+            PathNotFoundError: it is not.
+        """
+        found = self.find(text)
+        if found is None:
+            raise PathNotFoundError(self.operation, text, f"no such key in {self.layers[0].path}", code=2)
+        return found
+
+    def resolve(self, text: str) -> RegistryPath:
+        """The path of the key that a path leads to: links and `CurrentControlSet` resolved, as far as it exists."""
+        path = registry_path(text, operation=self.operation)
+        with self.reading():
+            for _ in range(_MAX_LINKS):
+                followed = self._follow(path)
+                if followed == path:
+                    return path
+                path = followed
+        raise InvalidDataError(self.operation, text, f"more than {_MAX_LINKS} links between keys on the way")
+
+    def _follow(self, path: RegistryPath) -> RegistryPath:
+        """The path with the first link on it replaced by its target."""
+        hive = path.hive
+        key = None if hive is None else self.root(hive)
+        for index, name in enumerate(path.below, 2):
+            if key is None:
+                break
+            child = key.subkey(name)
+            if child is None and index == 2 and hive is not None and hive.config_name == "SYSTEM":
+                current = self._current_control_set(key, name)
+                if current is not None:
+                    return RegistryPath((*path.parts[:2], current, *path.parts[3:]))
+            if child is not None and child.facts.flags & KeyFlags.SYM_LINK:
+                target = self._target(child)
+                if target is not None:
+                    return RegistryPath((*target, *path.parts[index + 1 :]))
+            key = child
+        return path
+
+    @staticmethod
+    def _current_control_set(system: Key, name: str) -> str | None:
+        select = system.subkey("Select")
+        if fold(name) != "CURRENTCONTROLSET" or select is None:
+            return None
+        number = next((integer(value) for value in select.values() if fold(value.name) == "CURRENT"), None)
+        return None if number is None else f"ControlSet{number:03d}"
+
+    @staticmethod
+    def _target(link: Key) -> tuple[str, ...] | None:
+        for value in link.values():
+            if value.type == ValueType.REG_LINK and fold(value.name) == "SYMBOLICLINKVALUE":
+                # Its string has no terminator.
+                names = decode_string(value.data).strip("\\").split("\\")
+                root = _LINK_ROOTS.get(names[1].upper()) if len(names) > 1 and names[0].upper() == "REGISTRY" else None
+                return None if root is None else (root, *names[2:])
+        return None
+
+    def _find(self, path: RegistryPath) -> Key | None:
+        hive = path.hive
+        if hive is None:
+            return self._above(path)
+        key = self.root(hive)
+        for name in path.below:
+            if key is None:
+                return None
+            key = key.subkey(name)
+        return key
+
+    def _above(self, path: RegistryPath) -> Key | None:
+        """The key above the hives, which lists those that are there."""
+        if len(path.parts) > 1:
+            return None
+        top = TreeKey(path.parts[0])
+        for hive in LAYER_HIVES:
+            root = self.root(hive)
+            if hive.mount[0] == path.parts[0] and root is not None:
+                top.add(_Mounted(hive.mount[1], root))
+        return top
+
+
+class _Reading:
+    """Turns the damage found in its context into an error of the registry's layer."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        if isinstance(error, RegfError):
+            raise InvalidDataError(
+                self._registry.operation, self._registry.layers[0].path, f"registry: {error}"
+            ) from None
+
+
+class _Mounted:
+    """A hive's root key under the name it is mounted by."""
+
+    __slots__ = ("_root", "name")
+
+    def __init__(self, name: str, root: Key) -> None:
+        self.name = name
+        self._root = root
+
+    @property
+    def facts(self) -> KeyFacts:
+        return self._root.facts
+
+    def values(self) -> list[Value]:
+        return self._root.values()
+
+    def subkeys(self) -> list[Key]:
+        return self._root.subkeys()
+
+    def subkey(self, name: str) -> Key | None:
+        return self._root.subkey(name)
+
+
+@dataclass(frozen=True, slots=True)
+class RegistryDifference:
+    """A key, or with `value` one of its values, that differs.
+
+    `fields` maps what differs to its two sides; of a value, that is its `data`: two `Value`s, None where there is none.
+    """
+
+    change: Change
+    key: str
+    value: str | None
+    fields: dict[str, tuple[object, object]]
+
+
+def diff_registries(a: Registry, b: Registry, *, times: bool = True) -> Iterator[RegistryDifference]:
+    """The differences from registry `a` to registry `b`, key by key; an added or removed key brings what is below it.
+
+    Args:
+        times: whether the last-written times count.
+
+    Raises:
+        InvalidDataError: a hive is damaged.
+    """
+    for hive in LAYER_HIVES:
+        path = "\\".join(hive.mount)
+        with a.reading(), b.reading():
+            yield from _diff_keys(path, a.root(hive), b.root(hive), times)
+
+
+def _diff_keys(path: str, a: Key | None, b: Key | None, times: bool) -> Iterator[RegistryDifference]:
+    pending = [(path, a, b)]
+    while pending:
+        path, a, b = pending.pop()
+        if a is None or b is None:
+            if a is not b:
+                yield RegistryDifference(Change.ADDED if a is None else Change.REMOVED, path, None, {})
+        else:
+            fields = _diff_facts(a.facts, b.facts, times)
+            if fields:
+                yield RegistryDifference(Change.CHANGED, path, None, fields)
+        yield from _diff_values(path, a, b)
+        in_a = {} if a is None else index_by_name(a.subkeys())
+        in_b = {} if b is None else index_by_name(b.subkeys())
+        for name in sorted(in_a.keys() | in_b.keys(), reverse=True):
+            below = (in_b.get(name), in_a.get(name))
+            spelled = next(key.name for key in below if key is not None)
+            pending.append((f"{path}\\{spelled}", in_a.get(name), in_b.get(name)))
+
+
+def _diff_facts(a: KeyFacts, b: KeyFacts, times: bool) -> dict[str, tuple[object, object]]:
+    fields: dict[str, tuple[object, object]] = {}
+    for name in ("last_written", "security", "class_name", "flags"):
+        old, new = getattr(a, name), getattr(b, name)
+        if old != new and (times or name != "last_written"):
+            fields[name] = (old, new)
+    return fields
+
+
+def _diff_values(path: str, a: Key | None, b: Key | None) -> Iterator[RegistryDifference]:
+    in_a = {} if a is None else {fold(value.name): value for value in a.values()}
+    in_b = {} if b is None else {fold(value.name): value for value in b.values()}
+    for name in sorted(in_a.keys() | in_b.keys()):
+        old, new = in_a.get(name), in_b.get(name)
+        if old is None or new is None:
+            given = old or new
+            assert given is not None
+            change, pair = (Change.ADDED, (None, new)) if old is None else (Change.REMOVED, (old, None))
+            yield RegistryDifference(change, path, given.name, {"data": pair})
+        elif old != new:
+            yield RegistryDifference(Change.CHANGED, path, new.name, {"data": (old, new)})
