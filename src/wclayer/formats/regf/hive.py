@@ -8,11 +8,12 @@ first that refers to them. So the work that any hive can cause is bounded by its
 from __future__ import annotations
 
 import mmap
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from struct import Struct, unpack_from
 
 from wclayer.formats.regf import structs
-from wclayer.formats.regf.model import Key, KeyFacts, RegfError, Value, fold
+from wclayer.formats.regf.model import Key, KeyFacts, RegfError, Value, fold, sort_key
 from wclayer.formats.regf.structs import (
     BASE_BLOCK_SIZE,
     BIG_DATA_SEGMENT,
@@ -102,7 +103,7 @@ class HiveKey:
         if not node[7]:
             return None
         wanted = fold(name)
-        for offset in self._hive.candidates(node[9], wanted):
+        for offset in self._hive.candidates(node[9], wanted, self.offset):
             key = self._hive.key(offset, self.offset)
             if fold(key.name) == wanted:
                 return key
@@ -119,6 +120,16 @@ class HiveKey:
         if len(set(offsets)) != count:
             raise RegfError("a subkey is listed twice", self.offset)
         return offsets
+
+
+def _elements_with(elements: Sequence[int], listed: bytes, hint: bytes) -> Iterator[int]:
+    """The elements of a list, given also as bytes, that have a hint (or hash)."""
+    width = structs.NAMED_ELEMENT.size
+    position = listed.find(hint)
+    while position >= 0:
+        if position % width == 4:
+            yield elements[position // width]
+        position = listed.find(hint, position + 1)
 
 
 class Hive:
@@ -304,34 +315,31 @@ class Hive:
         numbers = unpack_from(f"<{count * width}I", self._data, start + structs.LIST_HEADER.size)
         return signature, numbers[::width]
 
-    def candidates(self, offset: int, wanted: str) -> Iterator[int]:
-        """The key nodes of a subkeys list that may have the folded name `wanted`."""
+    def candidates(self, offset: int, wanted: str, parent: int) -> Iterator[int]:
+        """The key nodes of a subkeys list of the key at `parent` that may have the folded name `wanted`."""
         signature, elements = self._list(offset)
         if signature == structs.INDEX_ROOT:
             for leaf in elements:
                 if self._list(leaf)[0] == structs.INDEX_ROOT:
                     raise RegfError("an index root in an index root", leaf)
-                yield from self.candidates(leaf, wanted)
+                yield from self.candidates(leaf, wanted, parent)
             return
-        if signature == structs.INDEX_LEAF:
-            yield from elements
+        if signature == structs.INDEX_LEAF or (signature == structs.FAST_LEAF and not wanted[:4].isascii()):
+            # Nothing but the order of the list helps.
+            index = bisect_left(elements, sort_key(wanted), key=lambda e: sort_key(fold(self.key(e, parent).name)))
+            yield from elements[index : index + 1]
             return
+        width = structs.NAMED_ELEMENT.size
         start = _BASE + offset + 4 + structs.LIST_HEADER.size
-        hints = unpack_from(f"<{2 * len(elements)}I", self._data, start)[1::2]
+        listed = bytes(self._data[start : start + width * len(elements)])
         if signature == structs.HASH_LEAF:
-            hashed = structs.name_hash(wanted)
-            yield from (element for element, hint in zip(elements, hints, strict=True) if hint == hashed)
+            yield from _elements_with(elements, listed, structs.name_hash(wanted).to_bytes(4, "little"))
             return
-        prefix = structs.name_hint(wanted)
-        for element, hint in zip(elements, hints, strict=True):
-            # A hint is in the key's own case, and empty for names beyond Latin-1.
-            text = hint.to_bytes(4, "little")
-            if (
-                not text[0]
-                or not wanted.isascii()
-                or fold(text.decode("latin-1")).encode("latin-1", "replace") == prefix
-            ):
-                yield element
+        # A hint is in the key's own case; it starts with a null for names beyond Latin-1.
+        yield from _elements_with(elements, listed.upper(), structs.name_hint(wanted))
+        for index, first in enumerate(listed[4::width]):
+            if not first:
+                yield elements[index]
 
     # Values.
 
@@ -379,9 +387,10 @@ class Hive:
             if size > self.size:
                 raise RegfError(f"{size} bytes of data in a hive of {self.size}", owner)
             self._own(offset, owner, "data")
-            if self.base.minor_version >= structs.BIG_DATA_MINOR_VERSION:
-                return self._big_data(offset, size, owner)
         start, end = self.cell(offset, "data")
+        # Some writers put large data into one large cell in later versions, too.
+        if size > _OWNED_SIZE and end - start < size and self.base.minor_version >= structs.BIG_DATA_MINOR_VERSION:
+            return self._big_data(offset, size, owner)
         if end - start < size:
             raise RegfError(f"{size} bytes of data in a cell that holds {end - start}", offset)
         return bytes(self._data[start : start + size])

@@ -107,6 +107,11 @@ def fold(name: str) -> str:
     return upcase(name)
 
 
+def sort_key(folded: str) -> bytes:
+    """What puts folded names into Windows' order: their UTF-16 units."""
+    return folded.encode("utf-16-be", "surrogatepass")
+
+
 def index_by_name(keys: list[Key]) -> dict[str, Key]:
     """Subkeys by folded name.
 
@@ -158,5 +163,6 @@ __all__ = [
     "copy_key",
     "fold",
     "index_by_name",
+    "sort_key",
     "walk",
 ]

@@ -11,7 +11,7 @@ from itertools import pairwise
 from struct import pack
 
 from wclayer.formats.regf import structs
-from wclayer.formats.regf.model import Key, KeyFacts, RegfError, Value, fold
+from wclayer.formats.regf.model import Key, KeyFacts, RegfError, Value, fold, sort_key
 from wclayer.formats.regf.structs import BASE_BLOCK_SIZE, BIG_DATA_SEGMENT, BIN_ALIGNMENT, NO_CELL, KeyFlags
 
 # What fits into one 4 KiB bin beside its header and the cell's size: Windows splits lists there.
@@ -309,7 +309,7 @@ class _HiveWriter:
 
 def _in_order(key: Key) -> list[tuple[bytes, Key]]:
     """A key's subkeys with what they sort by, in the reverse of Windows' order: by the units of the folded name."""
-    keyed = [(fold(child.name).encode("utf-16-be", "surrogatepass"), child) for child in key.subkeys()]
+    keyed = [(sort_key(fold(child.name)), child) for child in key.subkeys()]
     keyed.sort(key=lambda pair: pair[0], reverse=True)
     for (name, child), (next_name, _) in pairwise(keyed):
         if name == next_name:
