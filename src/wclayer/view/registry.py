@@ -153,13 +153,13 @@ class Registry:
         with self.reading():
             for _ in range(_MAX_LINKS):
                 followed = self._follow(path)
-                if followed == path:
+                if followed is None:
                     return path
                 path = followed
         raise InvalidDataError(self.operation, text, f"more than {_MAX_LINKS} links between keys on the way")
 
-    def _follow(self, path: RegistryPath) -> RegistryPath:
-        """The path with the first link on it replaced by its target."""
+    def _follow(self, path: RegistryPath) -> RegistryPath | None:
+        """The path with the first link on it replaced by its target, or None if there is no link."""
         hive = path.hive
         key = None if hive is None else self.root(hive)
         for index, name in enumerate(path.below, 2):
@@ -175,7 +175,7 @@ class Registry:
                 if target is not None:
                     return RegistryPath((*target, *path.parts[index + 1 :]))
             key = child
-        return path
+        return None
 
     @staticmethod
     def _current_control_set(system: Key, name: str) -> str | None:

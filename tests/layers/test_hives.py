@@ -1,0 +1,192 @@
+"""The hives of layer directories: effective ones are made at import, and only what came goes out."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import wclayer
+from tests.formats.regf.support import facts_of, hive_bytes, reread, simple_tree
+from tests.support import layer_tar, put_directories, put_file
+from wclayer.errors import InvalidDataError
+from wclayer.formats.regf.layered import delta_of, merge
+from wclayer.formats.regf.model import Key, TreeKey, Value
+from wclayer.formats.regf.writer import write_hive
+from wclayer.layers.directory import LayerDirectory
+from wclayer.layers.directory.hives import effective_root
+from wclayer.layers.hives import LAYER_HIVES, LayerHive
+from wclayer.model import LayerWriter
+
+CONFIG = "Files/Windows/System32/config"
+SYSTEM = next(hive for hive in LAYER_HIVES if hive.stem == "System")
+SOFTWARE = next(hive for hive in LAYER_HIVES if hive.stem == "Software")
+
+
+def import_tar(folder: Path, name: str, build: Callable[[LayerWriter], None], *parents: Path) -> Path:
+    """Imports a layer, and checks that it goes out as it came in."""
+    tar = layer_tar(build)
+    wclayer.import_layer_from_tar(io.BytesIO(tar), folder / name, parents)
+    out = io.BytesIO()
+    assert wclayer.export_layer_to_tar(out, folder / name).unchanged
+    assert out.getvalue() == tar
+    return folder / name
+
+
+def base_layer(folder: Path, **hives: bytes) -> Path:
+    """A base layer with those hives in its config."""
+
+    def build(writer: LayerWriter) -> None:
+        put_directories(writer, "Files", "Files/Windows", "Files/Windows/System32", CONFIG)
+        for name, data in hives.items():
+            put_file(writer, f"{CONFIG}/{name.replace('_', '.')}", data)
+
+    return import_tar(folder, "base", build)
+
+
+def child_layer(folder: Path, name: str, *parents: Path, **deltas: bytes) -> Path:
+    """A child with those deltas."""
+
+    def build(writer: LayerWriter) -> None:
+        put_directories(writer, "Files", "Hives")
+        for stem, data in deltas.items():
+            put_file(writer, f"Hives/{stem}_Delta", data)
+
+    return import_tar(folder, name, build, *parents)
+
+
+def _effective(hive: LayerHive, *layers: Path) -> Key | None:
+    opened = [LayerDirectory(layer) for layer in layers]
+    return effective_root(opened, hive)
+
+
+def _changed() -> tuple[TreeKey, bytes]:
+    """What `simple_tree` becomes, and the delta hive for it."""
+    changed = simple_tree()
+    child = changed.subkey("Child")
+    assert isinstance(child, TreeKey)
+    child.set(Value("dword", 4, b"\x02\0\0\0"))
+    del child.by_name["SHORT"]
+    changed.add(TreeKey("New", child.facts))
+    delta = delta_of(simple_tree(), changed)
+    assert delta is not None
+    return changed, write_hive(delta, has_layered_keys=True)
+
+
+def test_a_base_layer_gets_its_base_hives(tmp_path: Path) -> None:
+    hive = write_hive(simple_tree())
+    layer = base_layer(tmp_path, SYSTEM=hive, SOFTWARE=hive, SAM=hive, SECURITY=hive, DEFAULT=hive)
+    for stem in ("DefaultUser", "Sam", "Security", "Software", "System"):
+        assert (layer / "Hives" / f"{stem}_Base").read_bytes() == hive
+    assert list(wclayer.check_layer(layer)) == []
+
+
+def test_empty_hives_are_tolerated(tmp_path: Path) -> None:
+    base = base_layer(tmp_path, SYSTEM=b"", SOFTWARE=b"")
+    assert reread((base / "Hives/System_Base").read_bytes()).subkeys() == []
+    assert not (base / "Hives/Sam_Base").exists()
+    child = child_layer(tmp_path, "child", base, System=b"", Software=_changed()[1])
+    assert not (child / "Hives/System_Base").exists()
+    root = reread((child / "Hives/Software_Base").read_bytes())
+    assert {key.name for key in root.subkeys()} == {"Child", "New"}
+    for layer in (base, child):
+        assert list(wclayer.check_layer(layer)) == []
+
+
+def test_a_layer_without_hives_is_legal(tmp_path: Path) -> None:
+    base = import_tar(tmp_path, "base", lambda writer: put_directories(writer, "Files"))
+    child = child_layer(tmp_path, "child", base)
+    assert list((base / "Hives").iterdir()) == list((child / "Hives").iterdir()) == []
+    assert _effective(SYSTEM, child, base) is None
+
+
+def test_a_child_gets_its_parent_s_hive_with_its_delta(tmp_path: Path) -> None:
+    changed, delta = _changed()
+    base = base_layer(tmp_path, SYSTEM=write_hive(simple_tree()))
+    child = child_layer(tmp_path, "child", base, System=delta)
+    assert facts_of(reread((child / "Hives/System_Base").read_bytes())) == facts_of(changed)
+    # A layer in between without deltas changes nothing, and the next delta goes onto the nearest `_Base`.
+    middle = child_layer(tmp_path, "middle", child, base)
+    again = changed.subkey("New")
+    assert isinstance(again, TreeKey)
+    again.set(Value("more", 4, bytes(4)))
+    second = delta_of(reread((child / "Hives/System_Base").read_bytes()), changed)
+    assert second is not None
+    top = child_layer(tmp_path, "top", middle, child, base, System=write_hive(second, has_layered_keys=True))
+    assert facts_of(reread((top / "Hives/System_Base").read_bytes())) == facts_of(changed)
+    assert not (middle / "Hives/System_Base").exists()
+
+
+def test_the_effective_hive_without_base_hives_is_the_same(tmp_path: Path) -> None:
+    """Layers made by earlier versions have no `_Base` hives: theirs are merged when they are asked for."""
+    changed, delta = _changed()
+    base = base_layer(tmp_path, SYSTEM=write_hive(simple_tree()))
+    child = child_layer(tmp_path, "child", base, System=delta)
+    merged = merge(_effective(SYSTEM, base), reread(delta))
+    kept = _effective(SYSTEM, child, base)
+    assert merged is not None
+    assert kept is not None
+    assert facts_of(merged) == facts_of(kept) == facts_of(changed)
+
+
+def test_the_real_hives(tmp_path: Path) -> None:
+    base = base_layer(tmp_path, SYSTEM=hive_bytes("SYSTEM"), DEFAULT=hive_bytes("NTUSER.DAT"))
+    child = child_layer(tmp_path, "child", base, System=hive_bytes("System_Delta"))
+    merged = reread((child / "Hives/System_Base").read_bytes())
+    expected = merge(reread(hive_bytes("SYSTEM")), reread(hive_bytes("System_Delta")))
+    assert expected is not None
+    assert facts_of(merged) == facts_of(expected)
+
+
+def test_a_dirty_hive_is_recovered_from_the_logs_beside_it(tmp_path: Path) -> None:
+    name = "NewDirtyHive1.NewDirtyHive"
+    logs = {f"SYSTEM_LOG{n}": hive_bytes(f"{name}.LOG{n}") for n in (1, 2)}
+    base = base_layer(tmp_path, SYSTEM=hive_bytes(name), **logs)
+    recovered = reread(hive_bytes("NewDirtyHive1.RecoveredHive_Windows10"))
+    assert facts_of(reread((base / "Hives/System_Base").read_bytes())) == facts_of(recovered)
+
+
+def test_a_damaged_hive_does_not_cost_the_layer(tmp_path: Path) -> None:
+    base = base_layer(tmp_path, SYSTEM=b"not a hive" * 1000, SOFTWARE=write_hive(simple_tree()))
+    assert not (base / "Hives/System_Base").exists()
+    assert (base / "Hives/Software_Base").exists()
+    problems = list(wclayer.check_layer(base))
+    assert [problem.path for problem in problems] == [f"{CONFIG}/SYSTEM"]
+    assert "signature" in problems[0].text
+    with pytest.raises(InvalidDataError, match="signature"):
+        _effective(SYSTEM, base)
+    child = child_layer(tmp_path, "child", base, System=_changed()[1], Software=b"rubbish")
+    assert {problem.path for problem in wclayer.check_layer(child)} == {"Hives/System_Delta", "Hives/Software_Delta"}
+
+
+def test_a_base_hive_that_came_with_the_layer_is_left_alone(tmp_path: Path) -> None:
+    own = write_hive(simple_tree())
+
+    def build(writer: LayerWriter) -> None:
+        put_directories(writer, "Files", "Hives")
+        put_file(writer, "Hives/System_Base", own)
+        put_file(writer, "Hives/System_Delta", _changed()[1])
+
+    base = base_layer(tmp_path, SYSTEM=b"")
+    child = import_tar(tmp_path, "child", build, base)
+    assert (child / "Hives/System_Base").read_bytes() == own
+
+
+def test_base_hives_of_a_folder_are_made_anew(tmp_path: Path) -> None:
+    config = tmp_path / "layer" / CONFIG
+    config.mkdir(parents=True)
+    (config / "SYSTEM").write_bytes(write_hive(simple_tree()))
+    hives = tmp_path / "layer" / "Hives"
+    hives.mkdir()
+    (hives / "system_base").write_bytes(b"of an earlier, interrupted run")
+    (hives / "System_Base").write_bytes(b"the same")
+    wclayer.make_base_layer(tmp_path / "layer")
+    assert (hives / "System_Base").read_bytes() == write_hive(simple_tree())
+    for hive in LAYER_HIVES:
+        data = (config / hive.config_name).read_bytes()
+        assert reread(data).name == "ROOT"
+        assert (tmp_path / "layer" / hive.base).read_bytes() == data
+    with wclayer.new_layer_reader(tmp_path / "layer") as reader:
+        assert not any("_Base" in entry.name for entry in reader)
