@@ -11,7 +11,16 @@ from pathlib import Path
 from wclayer import sample
 from wclayer.engines.portable import export_layer_to_tar, import_layer_from_tar
 from wclayer.errors import InvalidDataError
+from wclayer.formats.bcd import read_store
 from wclayer.formats.compression import Compression, HashedInput, HashedOutput
+from wclayer.formats.regf import structs
+from wclayer.formats.regf.hive import Hive
+from wclayer.formats.regf.layered import merge
+from wclayer.formats.regf.minimal import empty_root
+from wclayer.formats.regf.model import TreeKey, Value, walk
+from wclayer.formats.regf.recovery import recover
+from wclayer.formats.regf.text import encode_reg, format_reg, parse_reg
+from wclayer.formats.regf.writer import write_hive
 from wclayer.formats.tar.reader import parse_pax
 from wclayer.layers.directory.check import check_layer
 from wclayer.layers.tar import TarLayerReader, TarLayerWriter
@@ -127,12 +136,82 @@ def _pax(data: bytes) -> None:
     parse_pax(data, 0)
 
 
+def _hive(data: bytes) -> None:
+    hive = Hive(data)
+    for path, key in walk(hive.root()):
+        key.values()
+        if path.count("\\") < 3:
+            hive.find(path)
+    if len(data) < 1 << 16:
+        again = Hive(write_hive(hive.root())).root()
+        if sum(1 for _ in walk(again)) != sum(1 for _ in walk(hive.root())):
+            raise AssertionError("a hive does not survive")
+
+
+def _hive_log(data: bytes) -> None:
+    """The data is a dirty hive and its log."""
+    recover(data[:HIVE_SIZE], [data[HIVE_SIZE:]])
+
+
+def _delta(data: bytes) -> None:
+    merged = merge(Hive(_hive_seed()).root(), Hive(data).root())
+    if merged is not None:
+        for _, key in walk(merged):
+            key.values()
+
+
+def _reg_text(data: bytes) -> None:
+    for _ in parse_reg(data):
+        pass
+
+
+def _bcd(data: bytes) -> None:
+    list(read_store(Hive(data).root()))
+
+
+def _hive_seed() -> bytes:
+    root = empty_root(1)
+    for name in ("Objects", "b\u20ac"):
+        child = TreeKey(name, root.facts._replace(class_name=b"c\0"))
+        child.set(Value("", 1, b"x\0\0\0"))
+        child.set(Value("large", 3, bytes(20_000)))
+        child.add(TreeKey("Elements", child.facts))
+        root.add(child)
+    return write_hive(root)
+
+
+def _dirty_seed() -> bytes:
+    """A hive whose write was not finished, followed by a log of the old format with all of its pages."""
+    hive = _hive_seed()
+    bitmap = b"\xff" * ((len(hive) - structs.BASE_BLOCK_SIZE) // structs.DIRTY_PAGE // 8)
+    vector = (structs.DIRTY_VECTOR_SIGNATURE + bitmap).ljust(structs.LOG_SECTOR, b"\0")
+    log = _with_header(hive, 28, structs.FILE_TYPE_OLD_LOGS[0])[: structs.LOG_SECTOR] + vector
+    return _with_header(hive, 4, 7) + log + hive[structs.BASE_BLOCK_SIZE :]
+
+
+def _with_header(hive: bytes, offset: int, number: int) -> bytes:
+    """The hive with another number in its base block."""
+    head = bytearray(hive[: structs.LOG_SECTOR])
+    structs.OFFSET_ELEMENT.pack_into(head, offset, number)
+    structs.BASE_CHECKSUM.pack_into(
+        head, structs.BASE_CHECKSUM_OFFSET, structs.checksum(head[: structs.BASE_CHECKSUM_OFFSET])
+    )
+    return bytes(head) + hive[structs.LOG_SECTOR :]
+
+
+HIVE_SIZE = len(_hive_seed())
+
 TARGETS = {
     "backup_stream": Target(_backup_stream, lambda: [StreamHeader(4, 3, 0, ":s:$DATA").encode() + b"abc"]),
+    "bcd": Target(_bcd, lambda: [_hive_seed()]),
     "compression": Target(_compression, _compressed_seeds),
+    "delta": Target(_delta, lambda: [_hive_seed()]),
     "eas": Target(_eas, lambda: [encode_eas([ExtendedAttribute(b"A", b"b"), ExtendedAttribute(b"C", b"d")])]),
+    "hive": Target(_hive, lambda: [_hive_seed()]),
+    "hive_log": Target(_hive_log, lambda: [_dirty_seed()]),
     "import": Target(_import, lambda: [_child_tar()], InvalidDataError),
     "pax": Target(_pax, lambda: [b"12 atime=1.5\n26 MSWINDOWS.fileattr=32\n"]),
+    "reg_text": Target(_reg_text, lambda: [b"".join(encode_reg(format_reg([("HKLM\\A", Hive(_hive_seed()).root())])))]),
     "reparse": Target(_reparse, lambda: [LinkTarget.from_path("C:\\x", is_mount_point=True).encode()]),
     "sddl": Target(_sddl, lambda: [to_sddl(volume_root()).encode(), b"O:BAD:P(OA;CI;RP;;;WD)S:(ML;;NW;;;LW)"]),
     "security": Target(_security, lambda: [volume_root().encode()]),

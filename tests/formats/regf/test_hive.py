@@ -8,7 +8,7 @@ import tracemalloc
 from pathlib import Path
 
 import pytest
-from dissect.regf import regf  # type: ignore[import-untyped]
+from dissect.regf import regf
 from hypothesis import given
 from hypothesis import strategies as st
 

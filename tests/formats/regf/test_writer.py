@@ -9,7 +9,7 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import pytest
-from dissect.regf import regf  # type: ignore[import-untyped]
+from dissect.regf import regf
 from hypothesis import given
 
 from tests.formats.regf.support import SOUND_HIVES, cells, facts_of, hive_bytes, regipy_hive, reread, simple_tree, trees
