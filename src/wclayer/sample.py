@@ -9,6 +9,11 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 
+from wclayer.formats.regf.layered import delta_of
+from wclayer.formats.regf.minimal import empty_root
+from wclayer.formats.regf.model import KeyFacts, TreeKey, Value, fold
+from wclayer.formats.regf.values import ValueType, encode_string
+from wclayer.formats.regf.writer import write_hive
 from wclayer.model import DataStream, Entry, LayerWriter
 from wclayer.win32.attributes import FileAttributes, FileBasicInfo
 from wclayer.win32.ea import ExtendedAttribute, encode_eas
@@ -95,8 +100,9 @@ def write_base(writer: LayerWriter) -> None:
     for name in ("config", "drivers", "en-US"):
         make.directory(f"Files/Windows/System32/{name}", security=_TRUSTED_INSTALLER)
     # Hives may be empty: that is how image builders without a registry leave them.
-    for name in ("DEFAULT", "SAM", "SECURITY", "SOFTWARE", "SYSTEM"):
-        make.file(f"Files/Windows/System32/config/{name}", b"")
+    hives = {"DEFAULT": b"", "SAM": b"", "SECURITY": b"", "SOFTWARE": write_hive(_software()), "SYSTEM": _system()}
+    for name, data in hives.items():
+        make.file(f"Files/Windows/System32/config/{name}", data)
     catalog = encode_eas([ExtendedAttribute(b"$KERNEL.PURGE.ESBCACHE", bytes(range(36)))])
     for number in range(60):
         side = f"Files/Windows/WinSxS/amd64_component-{number:02d}_31bf3856ad364e35_10.0.20348.1_none"
@@ -123,7 +129,7 @@ def write_base(writer: LayerWriter) -> None:
     for name in ("EFI", "Microsoft", "Boot"):
         path = f"{path}/{name}"
         make.directory(path)
-    make.file(f"{path}/BCD", make.program(8192))
+    make.file(f"{path}/BCD", _boot_store())
     make.file(f"{path}/bootmgfw.efi", make.program(65_536))
 
 
@@ -143,3 +149,54 @@ def write_child(writer: LayerWriter) -> None:
     make.file("Files/Windows/win.ini", b"; for 16-bit app support\r\n[fonts]\r\n[extensions]\r\n[app]\r\nkey=value\r\n")
     writer.remove("Files/License.txt")
     writer.remove("Files/Users/Public/CON")
+    make.directory("Hives")
+    make.file("Hives/Software_Delta", _software_delta())
+
+
+def _key(root: TreeKey, path: str, **values: str | int) -> TreeKey:
+    """Makes a key below a root, with values that are strings or numbers."""
+    key = root
+    for name in path.split("\\"):
+        child = key.below.get(fold(name))
+        if not isinstance(child, TreeKey):
+            child = TreeKey(name, KeyFacts(_BASE_TIME, root.facts.security))
+            key.add(child)
+        key = child
+    for name, value in values.items():
+        kind = ValueType.REG_SZ if isinstance(value, str) else ValueType.REG_DWORD
+        key.set(Value(name, kind, encode_string(value) if isinstance(value, str) else value.to_bytes(4, "little")))
+    return key
+
+
+def _software() -> TreeKey:
+    root = empty_root(_BASE_TIME)
+    _key(root, r"Microsoft\Windows NT\CurrentVersion", CurrentBuild="20348", ProductName="Sample Server", UBR=1)
+    _key(root, r"Classes\.ini").set(Value("", ValueType.REG_SZ, encode_string("inifile")))
+    _key(root, "Removed by the child", Because="it can be")
+    return root
+
+
+def _software_delta() -> bytes:
+    changed = _software()
+    _key(changed, r"Sample\App", InstallPath=r"C:\app", Answer=42)
+    _key(changed, r"Microsoft\Windows NT\CurrentVersion", UBR=2)
+    del changed.below[fold("Removed by the child")]
+    delta = delta_of(_software(), changed)
+    assert delta is not None
+    return write_hive(delta, has_layered_keys=True)
+
+
+def _system() -> bytes:
+    root = empty_root(_BASE_TIME)
+    _key(root, "Select", Current=1, Default=1, Failed=0, LastKnownGood=1)
+    _key(root, r"ControlSet001\Services\Sample", Start=3, ImagePath=r"System32\drivers\sample.sys")
+    return write_hive(root)
+
+
+def _boot_store() -> bytes:
+    root = empty_root(_BASE_TIME)
+    manager = r"Objects\{9dea862c-5cdd-4e70-acc1-f32b344d4795}"
+    _key(root, rf"{manager}\Description", Type=0x10100002)
+    _key(root, rf"{manager}\Elements\12000004", Element="Windows Boot Manager")
+    _key(root, rf"{manager}\Elements\12000002", Element=r"\EFI\Microsoft\Boot\bootmgfw.efi")
+    return write_hive(root)

@@ -135,6 +135,14 @@ def test_diff(layers: Path) -> None:
         "~ Files/Windows/win.ini",
         "    size: 49 -> 67",
         shown.splitlines()[9],
+        "+ Hives/Software_Delta  8.0 KiB",
+        r"~ HKEY_LOCAL_MACHINE\SOFTWARE\Microsoft\Windows NT\CurrentVersion : UBR = REG_DWORD 0x1 -> REG_DWORD 0x2",
+        r"- HKEY_LOCAL_MACHINE\SOFTWARE\Removed by the child",
+        r"- HKEY_LOCAL_MACHINE\SOFTWARE\Removed by the child : Because = REG_SZ it can be",
+        r"+ HKEY_LOCAL_MACHINE\SOFTWARE\Sample",
+        r"+ HKEY_LOCAL_MACHINE\SOFTWARE\Sample\App",
+        r"+ HKEY_LOCAL_MACHINE\SOFTWARE\Sample\App : Answer = REG_DWORD 0x2a",
+        r"+ HKEY_LOCAL_MACHINE\SOFTWARE\Sample\App : InstallPath = REG_SZ C:\app",
     ]
     assert shown.splitlines()[9].startswith("    content: sha256:")
     assert text("diff", layers / "base", layers / "base") == ""

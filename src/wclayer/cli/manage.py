@@ -10,7 +10,7 @@ from click.shell_completion import get_completion_class
 
 import wclayer
 from wclayer.cli.output import echo, json_option, print_json, progress_bar, size_text
-from wclayer.cli.transfer import layers_option
+from wclayer.cli.transfer import layers_option, warn_of_hives
 from wclayer.errors import NotSupportedError
 
 
@@ -55,6 +55,7 @@ def makebaselayer_command(path: str) -> None:
     """
     with progress_bar("indexing") as progress:
         wclayer.make_base_layer(path, progress=progress)
+    warn_of_hives(path)
     echo(f"{path} is a base layer")
 
 

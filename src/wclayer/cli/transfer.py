@@ -60,7 +60,7 @@ def import_command(source: str | None, layers: tuple[str, ...], as_json: bool, p
             print_json({"path": os.path.abspath(path)})
         else:
             echo(f"imported {path}")
-        _warn_of_hives(path)
+        warn_of_hives(path)
         return
     chosen = wclayer.Limits(**{field: value for field, value in limits.items() if value is not None})
     try:
@@ -80,10 +80,10 @@ def import_command(source: str | None, layers: tuple[str, ...], as_json: bool, p
         echo(f"  diffID {result.diff_id}")
         if result.digest != result.diff_id:
             echo(f"  digest {result.digest}")
-    _warn_of_hives(path)
+    warn_of_hives(path)
 
 
-def _warn_of_hives(path: str) -> None:
+def warn_of_hives(path: str) -> None:
     """Says on the error stream which hives of a new layer cannot be read."""
     with LayerDirectory(path) as layer:
         for problem in layer.hive_problems():
