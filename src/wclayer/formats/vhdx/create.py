@@ -1,0 +1,126 @@
+"""Makes VHDX files: fixed, dynamic, and differencing ones."""
+
+from __future__ import annotations
+
+import io
+from typing import BinaryIO
+from uuid import UUID, uuid4
+
+from wclayer.formats.vhdx import structs
+from wclayer.formats.vhdx.errors import VhdxError
+from wclayer.formats.vhdx.image import (
+    Disk,
+    DiskFacts,
+    ParentLocator,
+    Vhdx,
+    check_geometry,
+    encode_header,
+    encode_locator,
+    encode_regions,
+)
+from wclayer.formats.vhdx.structs import KIB, MIB, BlockState, Header
+
+CREATOR = "wclayer"
+_LOG_OFFSET = MIB
+_LOG_SIZE = MIB
+_METADATA_OFFSET = 2 * MIB
+_METADATA_SIZE = MIB
+_BAT_OFFSET = 3 * MIB
+_ITEMS_OFFSET = structs.METADATA_TABLE_SIZE
+DEFAULT_BLOCK_SIZE = MIB
+
+
+def create_vhdx(
+    file: BinaryIO,
+    size: int,
+    *,
+    block_size: int = DEFAULT_BLOCK_SIZE,
+    logical_sector_size: int = 512,
+    physical_sector_size: int = 4096,
+    is_fixed: bool = False,
+    parent: Disk | None = None,
+    locator: ParentLocator | None = None,
+    disk_id: UUID | None = None,
+    write_guid: UUID | None = None,
+) -> Vhdx:
+    """Makes a new virtual disk of `size` bytes, all zeros or all of its parent's, in an empty file; gives it open.
+
+    Args:
+        file: open for reading and writing, and empty.
+        size: bytes; whole sectors.
+        block_size: bytes; a power of two from 1 to 256 MiB.
+        is_fixed: whether all of its space is there at once (as a hole, where the host has holes).
+        parent, locator: of a differencing disk: the open parent, and how it is found from the new file.
+        disk_id, write_guid: what would be random, for files that must be the same each time.
+
+    Raises:
+        VhdxError: sizes that a disk cannot have; a fixed disk with a parent.
+    """
+    check_geometry(size, block_size, logical_sector_size, physical_sector_size)
+    if is_fixed and locator is not None:
+        raise VhdxError("a fixed disk has no parent")
+    if (parent is None) != (locator is None):
+        raise VhdxError("a differencing disk needs both its parent and a locator for it")
+    if parent is not None and parent.sector_size != logical_sector_size:
+        raise VhdxError(f"sectors of {logical_sector_size} bytes on a parent with those of {parent.sector_size}")
+    facts = DiskFacts(
+        size, block_size, logical_sector_size, physical_sector_size, disk_id or uuid4(), is_fixed, locator
+    )
+    bat_size = -(-facts.bat_entries * 8 // MIB) * MIB
+    end = _BAT_OFFSET + bat_size
+    bat = memoryview(bytearray(facts.bat_entries * 8)).cast("Q")
+    if is_fixed:
+        for block in range(facts.blocks):
+            bat[block + block // facts.chunk_ratio] = end | BlockState.FULLY_PRESENT
+            end += block_size
+    guid = (write_guid or uuid4()).bytes_le
+    header = Header(
+        structs.HEADER_SIGNATURE, 0, 1, guid, guid, structs.NO_GUID, structs.LOG_VERSION, structs.VERSION, _LOG_SIZE,
+        _LOG_OFFSET,
+    )  # fmt: skip
+    regions = encode_regions(_BAT_OFFSET, bat_size, _METADATA_OFFSET, _METADATA_SIZE)
+    file.truncate(end)
+    creator = CREATOR.encode("utf-16-le")
+    for offset, data in (
+        (0, structs.IDENTIFIER.pack(structs.IDENTIFIER_SIGNATURE, creator)),
+        (structs.HEADER_OFFSETS[0], encode_header(header)),
+        (structs.HEADER_OFFSETS[1], encode_header(header._replace(sequence=2))),
+        *((offset, regions) for offset in structs.REGION_TABLE_OFFSETS),
+        (_METADATA_OFFSET, _metadata(facts)),
+    ):
+        file.seek(offset)
+        file.write(data)
+    if is_fixed:
+        file.seek(_BAT_OFFSET)
+        file.write(bat.cast("B"))
+    file.seek(0, io.SEEK_END)
+    return Vhdx(file, writable=True, open_parent=lambda _: parent if parent is not None else _no_parent())
+
+
+def _no_parent() -> Disk:
+    raise VhdxError("a disk without a parent")
+
+
+def _metadata(facts: DiskFacts) -> bytes:
+    """The metadata region: its table, then the items."""
+    flags = structs.LEAVE_BLOCKS_ALLOCATED if facts.is_fixed else 0
+    if facts.locator is not None:
+        flags |= structs.HAS_PARENT
+    disk = structs.IS_VIRTUAL_DISK | structs.IS_REQUIRED
+    items = [
+        (structs.FILE_PARAMETERS_ITEM, structs.FILE_PARAMETERS.pack(facts.block_size, flags), structs.IS_REQUIRED),
+        (structs.DISK_SIZE_ITEM, facts.size.to_bytes(8, "little"), disk),
+        (structs.DISK_ID_ITEM, facts.disk_id.bytes_le, disk),
+        (structs.LOGICAL_SECTOR_ITEM, facts.logical_sector_size.to_bytes(4, "little"), disk),
+        (structs.PHYSICAL_SECTOR_ITEM, facts.physical_sector_size.to_bytes(4, "little"), disk),
+    ]
+    if facts.locator is not None:
+        items.append((structs.PARENT_LOCATOR_ITEM, encode_locator(facts.locator), structs.IS_REQUIRED))
+    table = structs.METADATA_HEADER.pack(structs.METADATA_SIGNATURE, 0, len(items), b"")
+    body = b""
+    for item, data, item_flags in items:
+        table += structs.METADATA_ENTRY.pack(item, _ITEMS_OFFSET + len(body), len(data), item_flags, 0)
+        body += data
+    if len(body) > _METADATA_SIZE - 64 * KIB:
+        raise VhdxError("a parent locator that does not fit into the metadata")
+    return table.ljust(_ITEMS_OFFSET, b"\0") + body
