@@ -9,10 +9,10 @@ from collections.abc import Sequence
 import click
 
 from wclayer import __version__
-from wclayer.cli import demo, inspect, manage, registry, transfer
+from wclayer.cli import demo, disk, inspect, manage, registry, transfer
 from wclayer.errors import LayerError
 
-_COMMANDS = (*transfer.COMMANDS, *inspect.COMMANDS, *manage.COMMANDS, *registry.COMMANDS, *demo.COMMANDS)
+_GROUPS = (transfer, inspect, manage, registry, disk, demo)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -26,8 +26,9 @@ def cli() -> None:
     """
 
 
-for _command in _COMMANDS:
-    cli.add_command(_command)
+for _group in _GROUPS:
+    for _command in _group.COMMANDS:
+        cli.add_command(_command)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -16,7 +16,7 @@ import secrets
 import stat
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self
+from typing import BinaryIO, Protocol, Self
 
 from wclayer.errors import AlreadyExistsError, LayerBusyError, PathNotFoundError
 from wclayer.layers.host import remove_tree
@@ -114,16 +114,17 @@ class StagedDatabase:
 class StagedFile:
     """A file that appears at `target` whole, by `commit`, or not at all; one that is there already is replaced.
 
-    `stream` is where it is written. Leaving its context commits it; by an exception, it discards it.
+    `stream` is where it is written, and if it is `readable`, read again. Leaving its context commits it; by an
+    exception, it discards it.
     """
 
-    def __init__(self, operation: str, target: Path) -> None:
+    def __init__(self, operation: str, target: Path, *, readable: bool = False) -> None:
         self.target = target
         if not target.parent.is_dir():
             raise PathNotFoundError(operation, target, f"the folder {target.parent} does not exist")
         remove_leftovers(target.parent)
         self._path, lock = _make_locked(target.parent, target.name, directory=False)
-        self.stream = os.fdopen(lock, "wb")
+        self.stream: BinaryIO = os.fdopen(lock, "r+b" if readable else "wb")
 
     def __enter__(self) -> Self:
         return self
@@ -158,7 +159,7 @@ def _make_locked(parent: Path, name: str, *, directory: bool = True) -> tuple[Pa
             path.mkdir()
             lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         else:
-            lock = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+            lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
         # Between mkdir and lock, somebody else's clean-up may have taken the directory for a leftover.
         with contextlib.suppress(OSError):
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

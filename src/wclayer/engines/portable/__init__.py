@@ -4,6 +4,7 @@ from wclayer.engines.portable.bootstore import read_boot_store
 from wclayer.engines.portable.create import create_layer
 from wclayer.engines.portable.descriptor import DescriptorFlags, LayerDescriptor
 from wclayer.engines.portable.destroy import destroy_layer
+from wclayer.engines.portable.disk import check_disk, convert_disk, disk_info
 from wclayer.engines.portable.exists import layer_exists
 from wclayer.engines.portable.exporting import (
     ExportResult,
@@ -28,8 +29,11 @@ __all__ = [
     "ImportResult",
     "LayerDescriptor",
     "RegistryEditor",
+    "check_disk",
+    "convert_disk",
     "create_layer",
     "destroy_layer",
+    "disk_info",
     "export_layer",
     "export_layer_to_file",
     "export_layer_to_tar",

@@ -17,6 +17,7 @@ from wclayer.formats.vhdx.image import (
     encode_header,
     encode_locator,
     encode_regions,
+    grow_file,
 )
 from wclayer.formats.vhdx.structs import KIB, MIB, BlockState, Header
 
@@ -79,7 +80,7 @@ def create_vhdx(
         _LOG_OFFSET,
     )  # fmt: skip
     regions = encode_regions(_BAT_OFFSET, bat_size, _METADATA_OFFSET, _METADATA_SIZE)
-    file.truncate(end)
+    grow_file(file, end)
     creator = CREATOR.encode("utf-16-le")
     for offset, data in (
         (0, structs.IDENTIFIER.pack(structs.IDENTIFIER_SIGNATURE, creator)),

@@ -113,10 +113,11 @@ class Vhdx:
         self.facts = self._read_metadata()
         self.size = self.facts.size
         self.sector_size = self.facts.logical_sector_size
-        if bat_size < self.facts.bat_entries * 8:
+        needed = self.facts.bat_entries * 8
+        if bat_size < needed or self._bat_offset + needed > self._file_size:
             raise VhdxError(f"a BAT of {bat_size} bytes for {self.facts.bat_entries} entries", self._bat_offset)
         self._bat_size = bat_size
-        self._bat = memoryview(bytearray(self._read_file(self._bat_offset, self.facts.bat_entries * 8))).cast("Q")
+        self._bat = memoryview(bytearray(self._read_file(self._bat_offset, needed))).cast("Q")
         self._dirty_bat: set[int] = set()
         self._bitmaps: dict[int, bytearray] = {}
         self._dirty_bitmaps: set[int] = set()
@@ -208,7 +209,7 @@ class Vhdx:
                     self._overlay[offset + at] = data[at : at + structs.SECTOR]
         if self._writable:
             if self._file_size < last_offset:
-                self._file.truncate(last_offset)
+                grow_file(self._file, last_offset)
                 self._file_size = last_offset
             self._sync()
             self._write_header(header._replace(log_guid=structs.NO_GUID))
@@ -286,6 +287,25 @@ class Vhdx:
             bool(flags & structs.LEAVE_BLOCKS_ALLOCATED),
             locator,
         )
+
+    def own_regions(self) -> list[tuple[int, int, str]]:
+        """Where the log, the BAT, the metadata and the sector bitmaps are: offset, length, name."""
+        found = [
+            (self.header.log_offset, self.header.log_length, "the log"),
+            (self._bat_offset, self._bat_size, "the BAT"),
+            (self._metadata_offset, self._metadata_size, "the metadata"),
+        ]
+        if self.facts.locator is not None:
+            for chunk in range(-(-self.facts.blocks // self.facts.chunk_ratio)):
+                entry = self._bat[self._bitmap_index(chunk * self.facts.chunk_ratio)]
+                if entry & structs.BAT_STATE_MASK == BlockState.FULLY_PRESENT:
+                    offset = entry >> structs.BAT_OFFSET_SHIFT << structs.BAT_OFFSET_SHIFT
+                    found.append((offset, structs.BITMAP_BLOCK_SIZE, f"sector bitmap {chunk}"))
+        return found
+
+    def allocated(self) -> int:
+        """How many blocks have a place in the file."""
+        return sum(self.block_state(block)[0] >= BlockState.FULLY_PRESENT for block in range(self.facts.blocks))
 
     @property
     def linkage(self) -> UUID:
@@ -480,7 +500,7 @@ class Vhdx:
     def _grow_file(self, length: int) -> int:
         """Room at the file's end, aligned to 1 MiB."""
         place = -(-self._file_size // MIB) * MIB
-        self._file.truncate(place + length)
+        grow_file(self._file, place + length)
         self._file_size = place + length
         return place
 
@@ -583,6 +603,15 @@ class Vhdx:
         self._log_and_write([*changes, (sector, bytes(metadata))])
         self.facts, self._bat, self._bat_offset, self._bat_size = grown, bat, bat_offset, bat_size
         self.size = size
+
+
+def grow_file(file: BinaryIO, size: int) -> None:
+    """Makes a file `size` bytes long, with a hole where the host has holes."""
+    file.truncate(size)
+    if file.seek(0, io.SEEK_END) < size:
+        # A file in memory does not grow by truncation.
+        file.seek(size - 1)
+        file.write(b"\0")
 
 
 def checksum(data: bytes | bytearray) -> int:

@@ -1,0 +1,1 @@
+"""GUID partition tables: read, written, and grown with their disk."""

@@ -1,0 +1,51 @@
+"""Verifies a VHDX file: both copies of what it has twice, and that nothing in it overlaps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import BinaryIO
+
+from wclayer.formats.vhdx import structs
+from wclayer.formats.vhdx.image import Vhdx, checksum
+from wclayer.formats.vhdx.structs import BlockState, Header
+
+
+def check_vhdx(file: BinaryIO, disk: Vhdx) -> Iterator[str]:
+    """Everything that is wrong with an open VHDX file, besides what would not let it open."""
+    sequences = []
+    for name, offset in zip(("first", "second"), structs.HEADER_OFFSETS, strict=True):
+        file.seek(offset)
+        data = file.read(structs.HEADER_SIZE)
+        header = Header._make(structs.HEADER.unpack_from(data))
+        if header.signature != structs.HEADER_SIGNATURE or header.checksum != checksum(data):
+            yield f"the {name} header is not sound"
+        else:
+            sequences.append(header.sequence)
+    if len(sequences) == 2 and sequences[0] == sequences[1]:
+        yield "both headers have the same sequence number"
+    tables = []
+    for name, offset in zip(("first", "second"), structs.REGION_TABLE_OFFSETS, strict=True):
+        file.seek(offset)
+        data = file.read(structs.REGION_TABLE_SIZE)
+        if checksum(data) != int.from_bytes(data[4:8], "little"):
+            yield f"the {name} region table is not sound"
+        tables.append(data)
+    if tables[0] != tables[1]:
+        yield "the two region tables differ"
+    if disk.log_was_replayed:
+        yield "its last writer was stopped: the log has changes that are not in the file yet"
+    yield from _check_places(disk)
+
+
+def _check_places(disk: Vhdx) -> Iterator[str]:
+    places = [(0, structs.HEADER_SECTION, "the header section"), *disk.own_regions()]
+    for block in range(disk.facts.blocks):
+        state, offset = disk.block_state(block)
+        if state >= BlockState.FULLY_PRESENT:
+            places.append((offset, disk.facts.block_size, f"block {block}"))
+    places.sort()
+    end, before = 0, ""
+    for offset, length, name in places:
+        if offset < end:
+            yield f"{name} at {offset:#x} overlaps {before}"
+        end, before = max(end, offset + length), name

@@ -1,0 +1,1 @@
+"""Layers as disks: files that hold a disk, the partitions and the NTFS volume in it."""

@@ -1,0 +1,157 @@
+"""Files of the host that hold a disk: VHDX files with their parents, and raw images."""
+
+from __future__ import annotations
+
+import io
+import os
+from contextlib import ExitStack
+from pathlib import Path, PureWindowsPath
+from types import TracebackType
+from typing import BinaryIO, Self
+
+from wclayer.errors import InvalidDataError, LayerError, PathNotFoundError, from_os_error
+from wclayer.formats.vhdx import structs
+from wclayer.formats.vhdx.errors import VhdxError
+from wclayer.formats.vhdx.image import Disk, ParentLocator, Vhdx
+
+_MAX_CHAIN = 128
+_RAW_SECTOR = 512
+
+
+class RawDisk:
+    """A disk whose file is its bytes.
+
+    Args:
+        file: open for reading, or for both.
+        size: bytes; by default those of the file.
+    """
+
+    def __init__(self, file: BinaryIO, *, size: int | None = None, sector_size: int = _RAW_SECTOR) -> None:
+        self._file = file
+        self.size = file.seek(0, io.SEEK_END) if size is None else size
+        self.sector_size = sector_size
+
+    def read(self, offset: int, length: int) -> bytes:
+        """`length` bytes from `offset`.
+
+        Raises:
+            VhdxError: the range is outside of the disk.
+        """
+        if offset < 0 or length < 0 or offset + length > self.size:
+            raise VhdxError(f"{length} bytes at {offset} of a disk of {self.size}")
+        self._file.seek(offset)
+        data = self._file.read(length)
+        return data + bytes(length - len(data))
+
+    def write(self, offset: int, data: bytes | memoryview) -> None:
+        """Puts bytes at `offset`.
+
+        Raises:
+            VhdxError: the range is outside of the disk.
+        """
+        if offset < 0 or offset + len(data) > self.size:
+            raise VhdxError(f"{len(data)} bytes at {offset} of a disk of {self.size}")
+        self._file.seek(offset)
+        self._file.write(data)
+
+    def flush(self) -> None:
+        """Hands what was written to the host."""
+        self._file.flush()
+
+
+class DiskFile:
+    """An existing disk file, opened with its parents; `disk` has its bytes.
+
+    Args:
+        writable: whether the disk (not its parents) may be written.
+
+    Raises:
+        PathNotFoundError: the file, or a parent of it, is not there.
+        InvalidDataError: it is no sound VHDX file, or a parent is not the one it was made from.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, writable: bool = False, operation: str = "open disk") -> None:
+        self.operation = operation
+        self.path = Path(os.path.abspath(path))
+        self.chain: list[Path] = []
+        """The files of the parents, nearest first."""
+        with ExitStack() as stack:
+            self._stack = stack
+            self.file, self.disk = self._open(self.path, writable)
+            self._stack = stack.pop_all()
+
+    @property
+    def is_vhdx(self) -> bool:
+        return isinstance(self.disk, Vhdx)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        try:
+            if kind is None:
+                self.disk.flush()
+        finally:
+            self._stack.close()
+
+    def _open(self, path: Path, writable: bool) -> tuple[BinaryIO, Disk]:
+        try:
+            file: BinaryIO = self._stack.enter_context(path.open("r+b" if writable else "rb"))
+        except OSError as error:
+            raise from_os_error(self.operation, path, error) from error
+        signature = file.read(len(structs.IDENTIFIER_SIGNATURE))
+        file.seek(0)
+        if signature != structs.IDENTIFIER_SIGNATURE:
+            return file, RawDisk(file)
+        try:
+            return file, Vhdx(file, writable=writable, open_parent=lambda locator: self._open_parent(path, locator))
+        except VhdxError as error:
+            raise InvalidDataError(self.operation, path, str(error)) from None
+
+    def _open_parent(self, child: Path, locator: ParentLocator) -> Disk:
+        if len(self.chain) >= _MAX_CHAIN:
+            raise InvalidDataError(self.operation, child, f"more than {_MAX_CHAIN} parents")
+        tried = []
+        problem: LayerError | None = None
+        for candidate in _candidates(child, locator):
+            if candidate in self.chain or candidate == self.path:
+                raise InvalidDataError(self.operation, child, f"its parent {candidate} is itself made from it")
+            if not candidate.is_file():
+                tried.append(str(candidate))
+                continue
+            self.chain.append(candidate)
+            _, disk = self._open(candidate, writable=False)
+            if isinstance(disk, Vhdx) and disk.linkage == locator.linkage:
+                return disk
+            self.chain.remove(candidate)
+            problem = InvalidDataError(
+                self.operation, child, f"its parent {candidate} was changed since, or is another disk"
+            )
+        if problem is not None:
+            raise problem
+        raise PathNotFoundError(self.operation, child, f"its parent is not there: {', '.join(tried) or 'no path'}")
+
+
+def _candidates(child: Path, locator: ParentLocator) -> list[Path]:
+    """Where a parent may be, in the order in which Windows looks: beside the child first."""
+    found = []
+    for key in ("relative_path", "absolute_win32_path", "volume_path"):
+        text = locator.entries.get(key)
+        if not text:
+            continue
+        if key == "relative_path":
+            found.append(Path(os.path.normpath(child.parent / text.replace("\\", "/"))))
+        elif text.startswith("/"):
+            found.append(Path(text))
+        else:
+            # A path of the Windows host on which the file was made: its last component may be beside it here.
+            found.append(child.parent / PureWindowsPath(text).name)
+    return list(dict.fromkeys(found))
+
+
+def locator_for(child: Path, parent: Path, linkage: Vhdx) -> ParentLocator:
+    """How the disk in `child` finds the parent in `parent`: by the path between the two, and by the absolute one."""
+    relative = os.path.relpath(parent, child.parent).replace("/", "\\")
+    if not relative.startswith(".."):
+        relative = f".\\{relative}"
+    return ParentLocator(linkage.linkage, {"relative_path": relative, "absolute_win32_path": os.path.abspath(parent)})

@@ -1,0 +1,117 @@
+"""Disk files: opened with their parents, converted, checked, through the library and the command."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+import wclayer
+from tests.cli.test_cli import parsed, run, text
+from tests.support import witness
+from wclayer.errors import InvalidDataError, InvalidParameterError, PathNotFoundError
+from wclayer.layers.volume.disk_file import DiskFile
+
+MIB = 1 << 20
+
+
+@pytest.fixture
+def raw(tmp_path: Path) -> Path:
+    path = tmp_path / "disk.img"
+    content = bytearray(40 * MIB)
+    for number in range(10):
+        content[number * 3 * MIB : number * 3 * MIB + 5000] = bytes([number + 1]) * 5000
+    path.write_bytes(content)
+    subprocess.run([witness("sgdisk"), "-n", "1:2048:+20M", str(path)], check=True, capture_output=True)
+    return path
+
+
+def test_there_and_back(raw: Path, tmp_path: Path) -> None:
+    vhdx, again = tmp_path / "disk.vhdx", tmp_path / "again.img"
+    for options in ([], ["--fixed"], ["--block-size", "32"]):
+        run("disk", "convert", *options, raw, vhdx)
+        assert "no problem found" in text("disk", "check", vhdx)
+        run("disk", "convert", "--to", "raw", vhdx, again)
+        assert again.read_bytes() == raw.read_bytes()
+    facts = parsed("disk", "info", vhdx)
+    assert isinstance(facts, dict)
+    assert (facts["kind"], facts["size"], facts["block_size"]) == ("dynamic", 40 * MIB, 32 * MIB)
+    assert facts["partitions"][0]["size"] == 20 * MIB
+    assert "partition" in text("disk", "info", raw)
+
+
+def test_a_chain(raw: Path, tmp_path: Path) -> None:
+    base, middle, top = tmp_path / "base.vhdx", tmp_path / "middle.vhdx", tmp_path / "sub" / "top.vhdx"
+    top.parent.mkdir()
+    run("disk", "convert", raw, base)
+    content = bytearray(raw.read_bytes())
+    content[5 * MIB : 5 * MIB + 100] = b"m" * 100
+    (tmp_path / "middle.img").write_bytes(content)
+    run("disk", "convert", "--parent", base, tmp_path / "middle.img", middle)
+    content[6 * MIB : 6 * MIB + 100] = bytes(100)
+    (tmp_path / "top.img").write_bytes(content)
+    run("disk", "convert", "--parent", middle, tmp_path / "top.img", top)
+    facts = parsed("disk", "info", top)
+    assert isinstance(facts, dict)
+    assert facts["parents"] == [str(middle), str(base)]
+    assert (facts["kind"], facts["blocks_present"]) == ("differencing", 1)
+    run("disk", "convert", "--to", "raw", top, tmp_path / "out.img")
+    assert (tmp_path / "out.img").read_bytes() == content
+    # Moved together, they still find each other; alone, they do not.
+    moved = tmp_path / "moved"
+    moved.mkdir()
+    for path in (base, middle):
+        shutil.move(path, moved)
+    shutil.move(top.parent, moved)
+    with DiskFile(moved / "sub" / "top.vhdx") as opened:
+        assert opened.disk.read(0, 40 * MIB) == content
+    (moved / "base.vhdx").rename(moved / "gone.vhdx")
+    with pytest.raises(PathNotFoundError, match=r"base\.vhdx"), DiskFile(moved / "sub" / "top.vhdx"):
+        pass
+
+
+def test_a_parent_that_was_changed_is_refused(raw: Path, tmp_path: Path) -> None:
+    base, child = tmp_path / "base.vhdx", tmp_path / "child.vhdx"
+    wclayer.convert_disk(raw, base)
+    wclayer.convert_disk(raw, child, parent=base)
+    with DiskFile(base, writable=True) as opened:
+        opened.disk.write(0, b"changed")
+    with pytest.raises(InvalidDataError, match="changed since"), DiskFile(child):
+        pass
+
+
+def test_failures_leave_nothing(raw: Path, tmp_path: Path) -> None:
+    target = tmp_path / "target.vhdx"
+    before = sorted(tmp_path.iterdir())
+    for arguments, message in (
+        ({"to": "qcow2"}, "possible are"),
+        ({"to": "raw", "parent": raw}, "no parent"),
+        ({"parent": raw}, "no VHDX"),
+        ({"block_size": 5}, "powers of two"),
+        ({"is_fixed": True, "parent": tmp_path / "base.vhdx"}, "fixed disk"),
+    ):
+        if arguments.get("is_fixed"):
+            wclayer.convert_disk(raw, tmp_path / "base.vhdx")
+            before = sorted(tmp_path.iterdir())
+        with pytest.raises(InvalidParameterError, match=message):
+            wclayer.convert_disk(raw, target, **arguments)
+        assert sorted(tmp_path.iterdir()) == before
+    with pytest.raises(PathNotFoundError):
+        wclayer.convert_disk(tmp_path / "nothing", target)
+
+
+def test_damage_is_found(raw: Path, tmp_path: Path) -> None:
+    path = tmp_path / "disk.vhdx"
+    run("disk", "convert", raw, path)
+    data = bytearray(path.read_bytes())
+    data[(192 << 10) + 8] ^= 1
+    path.write_bytes(data)
+    assert "first region table is not sound" in text("disk", "check", path, status=1)
+    path.write_bytes(b"vhdxfile" + bytes(5 * MIB))
+    assert "neither header" in run("disk", "check", path, status=6).stderr.decode()
+    image = bytearray(raw.read_bytes())
+    image[512 + 60] ^= 1
+    raw.write_bytes(image)
+    assert "primary table" in text("disk", "check", raw, status=1)
