@@ -12,6 +12,7 @@ reader and a writer of any two formats. Errors are `LayerError`s (an `OSError`) 
 """
 
 from wclayer.engines.portable import (
+    ConvertResult,
     DescriptorFlags,
     ExportResult,
     FilterLayerReader,
@@ -22,6 +23,7 @@ from wclayer.engines.portable import (
     RegistryEditor,
     check_disk,
     convert_disk,
+    convert_layer,
     create_layer,
     destroy_layer,
     disk_info,
@@ -64,6 +66,7 @@ from wclayer.layers.transport import TransportLayerReader, TransportLayerWriter
 from wclayer.model import DataStream, Entry, ExtraStream, LayerReader, LayerWriter, Limits, LinkInfo
 from wclayer.view.diff import Change, Difference, diff_trees
 from wclayer.view.merged import MergedTree
+from wclayer.view.reader import MergedLayerReader
 from wclayer.view.registry import Registry, RegistryDifference, diff_registries
 from wclayer.win32.attributes import FileAttributes, FileBasicInfo
 
@@ -73,6 +76,7 @@ __all__ = [
     "AlreadyExistsError",
     "Change",
     "Compression",
+    "ConvertResult",
     "CopyProgress",
     "CorruptLayerError",
     "DataStream",
@@ -101,6 +105,7 @@ __all__ = [
     "LimitExceededError",
     "Limits",
     "LinkInfo",
+    "MergedLayerReader",
     "MergedTree",
     "NotALayerError",
     "NotSupportedError",
@@ -118,6 +123,7 @@ __all__ = [
     "check_disk",
     "check_layer",
     "convert_disk",
+    "convert_layer",
     "copy_layer",
     "create_layer",
     "destroy_layer",

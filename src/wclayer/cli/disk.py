@@ -1,11 +1,13 @@
-"""The verbs of disk files: `disk info`, `disk check`, `disk convert`."""
+"""The verbs of disks: `disk info`, `disk check`, `disk convert`, and `convert`, which makes one of a layer."""
 
 from __future__ import annotations
+
+import dataclasses
 
 import click
 
 import wclayer
-from wclayer.cli.output import count_bar, echo, json_option, print_json, size_text
+from wclayer.cli.output import count_bar, echo, json_option, print_json, progress_bar, size_text
 
 _SIZES = ("size", "block_size", "file_size")
 
@@ -78,4 +80,59 @@ def convert_command(to: str, fixed: bool, block_size: int, parent: str | None, s
     echo(f"made {target}")
 
 
-COMMANDS = (disk_group,)
+class _Size(click.ParamType[int]):
+    """Bytes, or a number with KiB, MiB, GiB or TiB."""
+
+    name = "size"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        text = str(value).strip().lower().removesuffix("ib").removesuffix("b")
+        shift = {"k": 10, "m": 20, "g": 30, "t": 40}.get(text[-1:], 0)
+        number = text[:-1] if shift else text
+        if not number.isdecimal():
+            self.fail(f"{value!r} is not a size such as 20GiB", param, ctx)
+        return int(number) << shift
+
+
+@click.command("convert", short_help="Make a disk of a layer.")
+@click.option("--to", type=click.Choice(["vhdx", "raw", "ntfs"]), default="vhdx", help="The format (default: vhdx).")
+@click.option("-o", "--output", "target", required=True, metavar="FILE", help="Where the disk goes.")
+@click.option("--size", type=_Size(), default=None, help="Of the disk (default: 20GiB, or what is needed).")
+@click.option("--cluster-size", type=_Size(), default=4096, help="Of the volume, in bytes (default: 4096).")
+@click.option("--label", default="", help="The volume's name.")
+@click.option("--alone", is_flag=True, help="The layer without its parents: Files, Hives, UtilityVM as they are.")
+@click.option("--reproducible", is_flag=True, help="The same layers give the same bytes.")
+@json_option
+@click.argument("layers", nargs=-1, required=True)
+def convert_layer_command(
+    to: str,
+    target: str,
+    size: int | None,
+    cluster_size: int,
+    label: str,
+    alone: bool,
+    reproducible: bool,
+    as_json: bool,
+    layers: tuple[str, ...],
+) -> None:
+    """Make a disk with an NTFS volume of a layer and its parents, or of the chain LAYERS, nearest first.
+
+    \b
+    Example:
+      wclayer convert /layers/app -o app.vhdx
+      wclayer convert /layers/base --to ntfs --size 2GiB -o base.img
+    """
+    with progress_bar("converting") as progress:
+        result = wclayer.convert_layer(
+            layers, target, to=to, size=size, cluster_size=cluster_size, label=label, alone=alone,
+            reproducible=reproducible, progress=progress,
+        )  # fmt: skip
+    if as_json:
+        print_json({"path": target, **dataclasses.asdict(result)})
+    else:
+        echo(f"made {target}: {result.entries} entries in a volume of {size_text(result.volume_size)}")
+
+
+COMMANDS = (disk_group, convert_layer_command)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import os
 import subprocess
@@ -162,6 +163,7 @@ def test_vhdiinfo_knows_the_parent(tmp_path: Path) -> None:
     assert "Differential" in shown
     assert str(parent.linkage) in shown
     assert VHDX(child_path).read(8 * MIB) == expected
+    gc.collect()
 
 
 def test_zeros_take_no_space() -> None:

@@ -1,6 +1,7 @@
 """The functions of the Host Compute Service, done by this project on any operating system: one verb a module."""
 
 from wclayer.engines.portable.bootstore import read_boot_store
+from wclayer.engines.portable.converting import ConvertResult, convert_layer
 from wclayer.engines.portable.create import create_layer
 from wclayer.engines.portable.descriptor import DescriptorFlags, LayerDescriptor
 from wclayer.engines.portable.destroy import destroy_layer
@@ -21,6 +22,7 @@ from wclayer.engines.portable.makebase import make_base_layer
 from wclayer.engines.portable.registry import RegistryEditor
 
 __all__ = [
+    "ConvertResult",
     "DescriptorFlags",
     "ExportResult",
     "FilterLayerReader",
@@ -31,6 +33,7 @@ __all__ = [
     "RegistryEditor",
     "check_disk",
     "convert_disk",
+    "convert_layer",
     "create_layer",
     "destroy_layer",
     "disk_info",

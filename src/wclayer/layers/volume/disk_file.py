@@ -59,6 +59,43 @@ class RawDisk:
         self._file.flush()
 
 
+class PartitionWindow:
+    """The part of a disk that a partition is."""
+
+    def __init__(self, disk: Disk, offset: int, size: int) -> None:
+        self._disk = disk
+        self.offset = offset
+        """Where it is in the disk, in bytes."""
+        self.size = size
+        self.sector_size = disk.sector_size
+
+    def read(self, offset: int, length: int) -> bytes:
+        """`length` bytes from `offset`.
+
+        Raises:
+            VhdxError: the range is outside of the partition.
+        """
+        self._check(offset, length)
+        return self._disk.read(self.offset + offset, length)
+
+    def write(self, offset: int, data: bytes | memoryview) -> None:
+        """Puts bytes at `offset`.
+
+        Raises:
+            VhdxError: the range is outside of the partition.
+        """
+        self._check(offset, len(data))
+        self._disk.write(self.offset + offset, data)
+
+    def flush(self) -> None:
+        """Hands what was written to the disk below."""
+        self._disk.flush()
+
+    def _check(self, offset: int, length: int) -> None:
+        if offset < 0 or length < 0 or offset + length > self.size:
+            raise VhdxError(f"{length} bytes at {offset} of a partition of {self.size}")
+
+
 class DiskFile:
     """An existing disk file, opened with its parents; `disk` has its bytes.
 

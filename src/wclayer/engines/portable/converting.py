@@ -1,0 +1,144 @@
+"""`convert_layer`: a layer, or a whole chain, as a disk."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from time import time_ns
+from uuid import UUID, uuid4, uuid5
+
+from wclayer.errors import InvalidParameterError, from_os_error
+from wclayer.formats.gpt.table import GptError, data_disk_table, write_table
+from wclayer.formats.ntfs.builder import DEFAULT_CLUSTER_SIZE
+from wclayer.formats.ntfs.structs import NtfsError
+from wclayer.formats.vhdx.create import create_vhdx
+from wclayer.formats.vhdx.errors import VhdxError
+from wclayer.formats.vhdx.image import Disk
+from wclayer.layers.copy import CopyProgress, ProgressCallback, copy_layer
+from wclayer.layers.directory import DirectoryLayerReader, LayerDirectory
+from wclayer.layers.directory.chain import resolve_chain
+from wclayer.layers.staging import StagedFile
+from wclayer.layers.volume.disk_file import PartitionWindow, RawDisk
+from wclayer.layers.volume.writer import VolumeLayerWriter
+from wclayer.view.reader import MergedLayerReader
+from wclayer.win32.filetime import from_unix_ns
+
+PathLike = str | os.PathLike[str]
+_OPERATION = "convert layer"
+FORMATS = ("vhdx", "raw", "ntfs")
+DEFAULT_SIZE = 20 << 30
+_GIB = 1 << 30
+_REPRODUCIBLE = UUID("7b1c2a52-6d0c-5a0c-9f5e-3d8a1d1d9c77")
+"""Stands for the random part of a disk's GUIDs when the same layer is to give the same disk."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConvertResult:
+    """What was made: the disk's and the volume's size in bytes, and how many entries are in it."""
+
+    disk_size: int
+    volume_size: int
+    entries: int
+
+
+def convert_layer(
+    layers: PathLike | Sequence[PathLike],
+    target: PathLike,
+    *,
+    to: str = "vhdx",
+    size: int | None = None,
+    cluster_size: int = DEFAULT_CLUSTER_SIZE,
+    alone: bool = False,
+    label: str = "",
+    reproducible: bool = False,
+    progress: ProgressCallback | None = None,
+    cancelled: Callable[[], bool] | None = None,
+) -> ConvertResult:
+    """Makes a disk of a layer with its parents, which appears at `target` when it is whole.
+
+    The chain is flattened: what is in `Files` is at the root of an NTFS volume, deleted names are gone, and the
+    registry is merged into `Windows/System32/config`. With `alone`, it is the first layer without its parents, as it
+    is: `Files`, `Hives` and `UtilityVM` are directories of the volume.
+
+    Args:
+        layers: the layer, or the chain, nearest first; of one layer the chain that it knows.
+        to: "vhdx" (dynamic) or "raw", disks with a partition table; "ntfs", the volume alone.
+        size: of the disk in bytes; by default 20 GiB, or what the layer needs if that is more.
+        cluster_size: bytes; a power of two from 512 to 65,536.
+        label: the volume's name.
+        reproducible: the same layers give the same bytes: no random GUIDs, no time of now.
+        progress, cancelled: see `copy_layer`.
+
+    Raises:
+        PathNotFoundError, NotALayerError, CorruptLayerError: a layer cannot be opened.
+        InvalidParameterError: sizes that no disk has; a chain in the wrong order.
+        NotSupportedError: the layer alone has tombstones.
+        LayerError: with ERROR_DISK_FULL if the layer does not fit.
+    """
+    if to not in FORMATS:
+        raise InvalidParameterError(_OPERATION, target, f"format {to!r}; possible are {', '.join(FORMATS)}")
+    given = [layers] if isinstance(layers, (str, os.PathLike)) else list(layers)
+    chain = [Path(os.path.abspath(given[0]))]
+    if len(given) > 1:
+        chain = resolve_chain(_OPERATION, given)
+    elif not alone:
+        with LayerDirectory(chain[0], operation=_OPERATION) as layer:
+            chain += layer.parents()
+    disk_size = size if size is not None else max(DEFAULT_SIZE, _needed(chain[:1] if alone else chain))
+    identity = _REPRODUCIBLE if reproducible else uuid4()
+    place = Path(os.path.abspath(target))
+    try:
+        with StagedFile(_OPERATION, place, readable=True) as staged, ExitStack() as stack:
+            disk: Disk
+            if to == "vhdx":
+                disk = stack.enter_context(
+                    create_vhdx(
+                        staged.stream, disk_size, disk_id=uuid5(identity, "disk"), write_guid=uuid5(identity, "data")
+                    )
+                )
+            else:
+                staged.stream.truncate(disk_size)
+                disk = RawDisk(staged.stream, size=disk_size)
+            volume = PartitionWindow(disk, 0, disk.size) if to == "ntfs" else _partition(disk, identity)
+            reader = stack.enter_context(DirectoryLayerReader(chain[0]) if alone else MergedLayerReader(chain))
+            writer = VolumeLayerWriter(
+                volume,
+                str(place),
+                whole=alone,
+                cluster_size=cluster_size,
+                label=label,
+                serial=uuid5(identity, "volume").int >> 64,
+                time=0 if reproducible else from_unix_ns(time_ns()),
+                hidden_sectors=volume.offset // disk.sector_size,
+            )
+            with writer:
+                done: CopyProgress = copy_layer(reader, writer, progress=progress, cancelled=cancelled)
+            disk.flush()
+    except (VhdxError, GptError, NtfsError) as error:
+        raise InvalidParameterError(_OPERATION, target, str(error)) from None
+    except OSError as error:
+        raise from_os_error(_OPERATION, target, error) from error
+    return ConvertResult(disk_size, volume.size, done.entries)
+
+
+def _partition(disk: Disk, identity: UUID) -> PartitionWindow:
+    """Writes the partition table of a data disk; gives the data partition."""
+    guids = uuid5(identity, "reserved partition"), uuid5(identity, "data partition")
+    table = data_disk_table(disk.size, disk.sector_size, uuid5(identity, "table"), guids)
+    write_table(disk, table)
+    data = table.partitions[-1]
+    return PartitionWindow(disk, data.offset, data.size)
+
+
+def _needed(chain: Sequence[Path]) -> int:
+    """A size, in whole GiB, in which everything of the layers has room, with a quarter to spare."""
+    total = 0
+    for path in chain:
+        with LayerDirectory(path, operation=_OPERATION) as layer:
+            (files, entries) = layer.query("SELECT IFNULL(SUM(size), 0), COUNT(*) FROM entries").fetchone()
+            (streams,) = layer.query("SELECT IFNULL(SUM(size), 0) FROM streams").fetchone()
+            total += files + streams + entries * 5120
+    return (total * 5 // 4 // _GIB + 1) * _GIB

@@ -1,0 +1,239 @@
+"""Attributes and MFT records, encoded; an attribute list where one record does not hold all of a file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from wclayer.formats.ntfs import structs
+from wclayer.formats.ntfs.runs import Run, decode_runs, encode_runs
+from wclayer.formats.ntfs.structs import RECORD_SIZE, AttributeType, NtfsError, RecordFlags
+
+_SEQUENCE_OFFSET = structs.RECORD.size
+_FIRST_ATTRIBUTE = 0x38
+_ROOM = RECORD_SIZE - _FIRST_ATTRIBUTE - 8
+"""Bytes for attributes in a record, the end mark taken off."""
+_SORT_LIMIT = 0xFFFF
+
+
+@dataclass(slots=True)
+class Attribute:
+    """An attribute without its id: its type and name, and either its value or its runs."""
+
+    type: int
+    name: str = ""
+    value: bytes | None = b""
+    runs: Sequence[Run] = ()
+    size: int = 0
+    """Of a non-resident one: bytes."""
+    allocated: int = 0
+    """Of a non-resident one: bytes of its clusters, holes included."""
+    is_sparse: bool = False
+    on_disk: int = 0
+    """Of a sparse one: bytes of its clusters, holes not included."""
+    is_indexed: bool = False
+    is_initialized: bool = True
+    """Of a non-resident one: whether its clusters hold its data; else it reads as zeros."""
+
+    def encode(self, number: int) -> bytes:
+        """The attribute with its id, aligned to 8 bytes."""
+        name = self.name.encode("utf-16-le", "surrogatepass")
+        flags = structs.ATTRIBUTE_SPARSE if self.is_sparse else 0
+        if self.value is not None:
+            head = structs.RESIDENT.size
+            value_offset = _aligned(head + len(name))
+            length = _aligned(value_offset + len(self.value))
+            header = structs.RESIDENT.pack(
+                self.type, length, 0, len(name) // 2, head, 0, number, len(self.value), value_offset,
+                structs.INDEXED if self.is_indexed else 0, 0,
+            )  # fmt: skip
+            return ((header + name).ljust(value_offset, b"\0") + self.value).ljust(length, b"\0")
+        pairs = encode_runs(self.runs)
+        head = structs.NON_RESIDENT.size + (8 if self.is_sparse else 0)
+        runs_offset = _aligned(head + len(name))
+        length = _aligned(runs_offset + len(pairs))
+        clusters = sum(run.length for run in self.runs)
+        header = structs.NON_RESIDENT.pack(
+            self.type, length, 1, len(name) // 2, head, flags, number, 0, (clusters - 1) & 0xFFFFFFFFFFFFFFFF,
+            runs_offset, 0, b"", self.allocated, self.size,
+            self.size if self.is_initialized else 0,
+        )  # fmt: skip
+        if self.is_sparse:
+            header += self.on_disk.to_bytes(8, "little")
+        return ((header + name).ljust(runs_offset, b"\0") + pairs).ljust(length, b"\0")
+
+
+def _aligned(size: int) -> int:
+    return (size + 7) & ~7
+
+
+def reference(record: int, sequence: int) -> int:
+    """A file reference: the record's number with its sequence number."""
+    return record | sequence << structs.SEQUENCE_SHIFT
+
+
+def encode_record(
+    number: int,
+    sequence: int,
+    flags: RecordFlags | int,
+    links: int,
+    attributes: Sequence[bytes],
+    *,
+    base: int = 0,
+    next_id: int = 0,
+) -> bytes:
+    """A record that holds encoded attributes.
+
+    Raises:
+        NtfsError: they do not fit.
+    """
+    body = b"".join(attributes)
+    if len(body) > _ROOM:
+        raise NtfsError(f"record {number}: {len(body)} bytes of attributes")
+    used = _FIRST_ATTRIBUTE + len(body) + 8
+    header = structs.RECORD.pack(
+        structs.RECORD_SIGNATURE, _SEQUENCE_OFFSET, RECORD_SIZE // structs.UPDATE_STRIDE + 1, 0, sequence, links,
+        _FIRST_ATTRIBUTE, flags, used, RECORD_SIZE, base, next_id, 0, number,
+    )  # fmt: skip
+    record = bytearray(header.ljust(_FIRST_ATTRIBUTE, b"\0") + body + structs.ATTRIBUTE_END.to_bytes(4, "little"))
+    record += bytes(RECORD_SIZE - len(record))
+    structs.protect(record, 1)
+    return bytes(record)
+
+
+@dataclass(frozen=True, slots=True)
+class PackedRecords:
+    """A file's records: its base record, and the extension records that hold the rest."""
+
+    base: bytes
+    extensions: list[tuple[int, bytes]]
+
+
+def pack_records(
+    number: int,
+    sequence: int,
+    flags: RecordFlags | int,
+    links: int,
+    attributes: Sequence[Attribute],
+    new_record: Callable[[], int],
+    store: Callable[[bytes], Attribute],
+) -> PackedRecords:
+    """The records of a file with those attributes, in order of type and name.
+
+    Args:
+        new_record: gives the number of a further record, whose sequence number is 1.
+        store: puts a value into clusters, and gives a non-resident attribute for it, of no type yet.
+
+    Raises:
+        NtfsError: an attribute does not fit into any record.
+    """
+    ordered = sorted(attributes, key=lambda attribute: (attribute.type, _name_key(attribute.name)))
+    encoded = [attribute.encode(index) for index, attribute in enumerate(ordered)]
+    if sum(map(len, encoded)) <= _ROOM:
+        return PackedRecords(encode_record(number, sequence, flags, links, encoded, next_id=len(encoded)), [])
+    # First what is large goes into clusters, then what is left over into further records.
+    for attribute in sorted(ordered, key=lambda attribute: -len(attribute.value or b"")):
+        if attribute.value is not None and attribute.type in _MOVABLE and len(attribute.value) > 48:
+            stored = store(attribute.value)
+            attribute.value, attribute.runs = None, stored.runs
+            attribute.size, attribute.allocated = stored.size, stored.allocated
+            if sum(len(a.encode(0)) for a in ordered) <= _ROOM:
+                break
+    encoded = [attribute.encode(index) for index, attribute in enumerate(ordered)]
+    if sum(map(len, encoded)) <= _ROOM:
+        return PackedRecords(encode_record(number, sequence, flags, links, encoded, next_id=len(encoded)), [])
+    return _with_list(number, sequence, flags, links, ordered, encoded, new_record, store)
+
+
+_MOVABLE = frozenset(
+    (AttributeType.DATA, AttributeType.REPARSE_POINT, AttributeType.EA, AttributeType.SECURITY_DESCRIPTOR,
+     AttributeType.BITMAP)
+)  # fmt: skip
+
+
+def _name_key(name: str) -> bytes:
+    return name.upper().encode("utf-16-be", "surrogatepass")
+
+
+def _with_list(
+    number: int,
+    sequence: int,
+    flags: RecordFlags | int,
+    links: int,
+    ordered: Sequence[Attribute],
+    encoded: Sequence[bytes],
+    new_record: Callable[[], int],
+    store: Callable[[bytes], Attribute],
+) -> PackedRecords:
+    # The base record keeps what is always first, and has the list; the rest is dealt out.
+    places: list[tuple[int, int]] = []
+    extensions: list[tuple[int, list[bytes]]] = []
+    room = 0
+    own = reference(number, sequence)
+    for index, attribute in enumerate(ordered):
+        if attribute.type == AttributeType.STANDARD_INFORMATION:
+            places.append((own, index))
+            continue
+        if len(encoded[index]) > room:
+            extensions.append((new_record(), []))
+            room = _ROOM
+        record, parts = extensions[-1]
+        parts.append(encoded[index])
+        room -= len(encoded[index])
+        places.append((reference(record, 1), index))
+    entries = b""
+    for attribute, (record, index) in zip(ordered, places, strict=True):
+        name = attribute.name.encode("utf-16-le", "surrogatepass")
+        length = _aligned(26 + len(name))
+        entry = structs.LIST_ENTRY.pack(attribute.type, length, len(name) // 2, 26, 0, record, index)
+        entries += (entry + name).ljust(length, b"\0")
+    kept = [encoded[index] for (record, index) in places if record == own]
+    listing = Attribute(AttributeType.ATTRIBUTE_LIST, value=entries)
+    if sum(map(len, kept)) + len(listing.encode(0)) > _ROOM:
+        stored = store(entries)
+        listing = Attribute(
+            AttributeType.ATTRIBUTE_LIST, value=None, runs=stored.runs, size=stored.size, allocated=stored.allocated
+        )
+    kept.insert(1, listing.encode(len(ordered)))
+    base = encode_record(number, sequence, flags, links, kept, next_id=len(ordered) + 1)
+    return PackedRecords(
+        base,
+        [
+            (record, encode_record(record, 1, RecordFlags.IN_USE, 0, parts, base=own, next_id=_SORT_LIMIT))
+            for record, parts in extensions
+        ],
+    )
+
+
+def decode_record(record: bytes) -> tuple[int, list[Attribute]]:
+    """The base record (0: it is one itself) and the attributes of a record that `encode_record` made.
+
+    Raises:
+        NtfsError: it was not written as a whole.
+    """
+    block = bytearray(record)
+    if block[:4] != structs.RECORD_SIGNATURE or not structs.unprotect(block):
+        raise NtfsError("a record that is none")
+    header = structs.RECORD.unpack_from(block)
+    base, position = header[10], header[6]
+    found = []
+    while int.from_bytes(block[position : position + 4], "little") != structs.ATTRIBUTE_END:
+        length = int.from_bytes(block[position + 4 : position + 8], "little")
+        found.append(_decode_attribute(bytes(block[position : position + length])))
+        position += length
+    return base, found
+
+
+def _decode_attribute(data: bytes) -> Attribute:
+    kind, _, is_non_resident, name_length, name_offset, flags = structs.RESIDENT.unpack_from(data)[:6]
+    name = data[name_offset : name_offset + 2 * name_length].decode("utf-16-le", "surrogatepass")
+    if not is_non_resident:
+        *_, length, offset, indexed, _ = structs.RESIDENT.unpack_from(data)
+        return Attribute(kind, name, data[offset : offset + length], is_indexed=bool(indexed))
+    fields = structs.NON_RESIDENT.unpack_from(data)
+    is_sparse = bool(flags & structs.ATTRIBUTE_SPARSE)
+    on_disk = int.from_bytes(data[structs.NON_RESIDENT.size : structs.NON_RESIDENT.size + 8], "little")
+    return Attribute(
+        kind, name, None, list(decode_runs(data[fields[9] :])), fields[13], fields[12], is_sparse,
+        on_disk if is_sparse else 0,
+    )  # fmt: skip

@@ -1,0 +1,196 @@
+"""Reads an NTFS volume as a layer."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Self
+
+from wclayer.errors import InvalidDataError
+from wclayer.formats.gpt.structs import BASIC_DATA
+from wclayer.formats.gpt.table import GptError, read_table
+from wclayer.formats.ntfs.structs import AttributeType, NtfsError, SystemFile
+from wclayer.formats.ntfs.volume import RECORD_MASK, FileRecord, NtfsVolume, StreamAttribute
+from wclayer.formats.vhdx.errors import VhdxError
+from wclayer.formats.vhdx.image import Disk
+from wclayer.layers.base import LayerReaderBase
+from wclayer.layers.tree import ROOTS
+from wclayer.layers.volume.disk_file import DiskFile, PartitionWindow
+from wclayer.model import DataStream, Entry, ExtraStream, LinkInfo
+from wclayer.win32.attributes import DIRECTORY, FileBasicInfo
+from wclayer.win32.backup import StreamId
+from wclayer.win32.names import name_key
+
+_WINDOWS_OWN = frozenset(name_key(name) for name in ("$RECYCLE.BIN", "System Volume Information"))
+"""What Windows adds to any volume that it mounts."""
+_TOP_ROOTS = frozenset(name_key(root) for root in ROOTS if "/" not in root)
+
+
+class VolumeLayerReader(LayerReaderBase):
+    """A `LayerReader` over the NTFS volume in a disk file (VHDX or raw, with or without a partition table).
+
+    A volume whose root has nothing but `Files`, `Hives` and `UtilityVM` is taken as a layer as it is; of any other, what
+    is at its root is the layer's `Files`. The volume's own files, and what Windows adds to every volume, are left out.
+    Names are in the order in which Windows lists them; short names are not kept.
+
+    Raises:
+        PathNotFoundError: the file is not there.
+        InvalidDataError: it holds no sound NTFS volume.
+    """
+
+    operation = "read volume"
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self._file = DiskFile(path, operation=self.operation)
+        super().__init__(str(self._file.path))
+        try:
+            with self._errors("the volume"):
+                self.volume = NtfsVolume(_find_volume(self._file.disk))
+                root = self.volume.record(SystemFile.ROOT)
+                self._whole = self._is_layer(root)
+        except BaseException:
+            self._file.__exit__(None, None, None)
+            raise
+        self._records = self._walk(root)
+        self._record: FileRecord | None = None
+        # The first name of a file with several.
+        self._links: dict[int, str] = {}
+
+    def _errors(self, place: str) -> _ReadErrors:
+        return _ReadErrors(self.operation, str(self._file.path), place)
+
+    def _names(self, directory: FileRecord) -> list[tuple[str, int]]:
+        """The names in a directory, in Windows' order, with their records."""
+        is_root = directory.number == SystemFile.ROOT
+        found = [
+            (entry.name, entry.reference & RECORD_MASK)
+            for entry in self.volume.entries(directory)
+            if not is_root or (entry.reference & RECORD_MASK >= 16 and name_key(entry.name) not in _WINDOWS_OWN)
+        ]
+        return sorted(found, key=lambda pair: name_key(pair[0]))
+
+    def _is_layer(self, root: FileRecord) -> bool:
+        names = {name_key(name) for name, _ in self._names(root)}
+        return bool(names) and "FILES" in names and names <= _TOP_ROOTS
+
+    def _walk(self, root: FileRecord) -> Iterator[tuple[str, FileRecord]]:
+        if not self._whole:
+            yield "Files", root
+        pending = [("" if self._whole else "Files", iter(self._names(root)))]
+        seen = {root.number}
+        while pending:
+            path, names = pending[-1]
+            child = next(names, None)
+            if child is None:
+                pending.pop()
+                continue
+            name, number = child
+            child_path = f"{path}/{name}" if path else name
+            with self._errors(child_path):
+                record = self.volume.record(number)
+                yield child_path, record
+                if record.is_directory and record.find(AttributeType.REPARSE_POINT) is None:
+                    if number in seen:
+                        raise NtfsError(f"record {number}: a directory with two names")
+                    seen.add(number)
+                    pending.append((child_path, iter(self._names(record))))
+
+    def _advance(self) -> Entry | None:
+        found = next(self._records, None)
+        if found is None:
+            self._record = None
+            return None
+        path, record = found
+        self._record = record
+        with self._errors(path):
+            return self._entry(path, record)
+
+    def _entry(self, path: str, record: FileRecord) -> Entry:
+        facts = record.information()
+        attributes = facts.attributes | (DIRECTORY if record.is_directory else 0)
+        info = FileBasicInfo(
+            attributes & 0xFFFFFFFF, facts.creation_time, facts.last_access_time, facts.last_write_time,
+            facts.change_time,
+        )  # fmt: skip
+        if not record.is_directory and len({(n.parent, n.name) for n in record.names()}) > 1:
+            first = self._links.setdefault(record.number, path)
+            if first != path:
+                return Entry(path, info, link_target=first)
+        main = record.find(AttributeType.DATA)
+        reparse, eas = record.find(AttributeType.REPARSE_POINT), record.find(AttributeType.EA)
+        object_id = record.find(AttributeType.OBJECT_ID)
+        extra = ()
+        if object_id is not None and object_id.value is not None:
+            data = object_id.value.ljust(64, b"\0")
+            extra = (ExtraStream(int(StreamId.OBJECT_ID), 0, "", data),)
+        return Entry(
+            path,
+            info,
+            0 if main is None or record.is_directory else main.size,
+            self.volume.security(record, facts.security_id),
+            b"" if eas is None else self.volume.value(eas),
+            None if reparse is None else self.volume.value(reparse),
+            None,
+            extra,
+        )
+
+    def _open_streams(self, entry: Entry) -> Iterator[DataStream]:
+        record = self._record
+        assert record is not None
+        if entry.link_target is not None:
+            return
+        data = [a for a in record.attributes if a.type == AttributeType.DATA]
+        main = next((a for a in data if not a.name), None)
+        if main is not None and entry.has_data:
+            yield DataStream("", main.size, self._chunks(entry.name, main))
+        for stream in data:
+            if stream.name:
+                yield DataStream(stream.name, stream.size, self._chunks(f"{entry.name}:{stream.name}", stream))
+
+    def _chunks(self, place: str, stream: StreamAttribute) -> Iterator[bytes]:
+        with self._errors(place):
+            yield from self.volume.chunks(stream)
+
+    def link_info(self) -> LinkInfo:
+        record = self._record
+        if record is None:
+            return super().link_info()
+        names = {(name.parent, name.name) for name in record.names()}
+        return LinkInfo(max(1, len(names)), record.number.to_bytes(16, "little"))
+
+    def _release(self) -> None:
+        self._file.__exit__(None, None, None)
+
+
+def _find_volume(disk: Disk) -> Disk:
+    """The volume of a disk: the disk itself, or its first basic data partition that holds one."""
+    if disk.size >= 512 and disk.read(3, 8) == b"NTFS    ":
+        return disk
+    try:
+        table = read_table(disk)
+    except GptError as error:
+        raise NtfsError(f"neither an NTFS volume nor a partition table: {error}") from None
+    for partition in table.partitions:
+        window = PartitionWindow(disk, partition.offset, partition.size)
+        if partition.type == BASIC_DATA and window.size >= 512 and window.read(3, 8) == b"NTFS    ":
+            return window
+    raise NtfsError("no partition of the disk holds an NTFS volume")
+
+
+class _ReadErrors:
+    """Makes an `InvalidDataError`, which names the place, of what the volume or the disk says."""
+
+    __slots__ = ("_operation", "_path", "_place")
+
+    def __init__(self, operation: str, path: str, place: str) -> None:
+        self._operation = operation
+        self._path = path
+        self._place = place
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        if isinstance(error, (NtfsError, VhdxError)):
+            raise InvalidDataError(self._operation, self._path, f"{self._place}: {error}") from None

@@ -1,0 +1,213 @@
+"""Writes a layer as an NTFS volume."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from types import TracebackType
+
+from wclayer.errors import ERROR_DISK_FULL, InvalidDataError, LayerError, NotSupportedError
+from wclayer.formats.ntfs.builder import DEFAULT_CLUSTER_SIZE, NodeFacts, VolumeBuilder
+from wclayer.formats.ntfs.structs import NtfsError, OutOfSpaceError
+from wclayer.formats.vhdx.image import Disk
+from wclayer.layers.base import LayerWriterBase
+from wclayer.layers.tree import ROOTS, LayerTree
+from wclayer.model import DataStream, Entry
+from wclayer.win32.attributes import DIRECTORY, SPARSE_FILE, FileAttributes
+from wclayer.win32.backup import StreamId
+from wclayer.win32.inherit import inherit, volume_root
+from wclayer.win32.names import path_key
+from wclayer.win32.security import SecurityDescriptor
+
+_FILES = "FILES"
+_IGNORED = frozenset({int(StreamId.LINK), int(StreamId.OBJECT_ID)})
+"""Extra streams that need no place of their own: the names of a file, which the volume has, and its object id."""
+_ROOT_ATTRIBUTES = int(FileAttributes.DIRECTORY | FileAttributes.HIDDEN | FileAttributes.SYSTEM)
+
+
+@lru_cache(maxsize=256)
+def _inherited(parent: bytes, is_directory: bool) -> bytes:
+    return inherit(SecurityDescriptor.decode(parent), is_directory=is_directory).encode()
+
+
+class VolumeLayerWriter(LayerWriterBase):
+    """A `LayerWriter` that makes an NTFS volume of a layer, in one pass. The volume is there when `close` returns.
+
+    Args:
+        disk: the place of the volume, reading as zeros; it is not closed.
+        target: what messages call it.
+        whole: the layer's roots (`Files`, `Hives`, `UtilityVM`) are directories of the volume; else what is in `Files`
+            is at the volume's root, as Windows sees it, and there is nothing else.
+        cluster_size: bytes.
+        label: the volume's name.
+        serial: its serial number.
+        time: FILETIME of the volume's own files.
+        hidden_sectors: sectors of the disk before the volume.
+
+    Raises:
+        NtfsError: sizes that a volume cannot have.
+    """
+
+    operation = "write volume"
+
+    def __init__(
+        self,
+        disk: Disk,
+        target: str,
+        *,
+        whole: bool = False,
+        cluster_size: int = DEFAULT_CLUSTER_SIZE,
+        label: str = "",
+        serial: int,
+        time: int,
+        hidden_sectors: int = 0,
+    ) -> None:
+        super().__init__(target, LayerTree(self.operation, target, is_base=True))
+        self._whole = whole
+        root = NodeFacts(time, time, time, time, _ROOT_ATTRIBUTES, volume_root().encode())
+        self._builder = VolumeBuilder(
+            disk, root, cluster_size=cluster_size, label=label, serial=serial, time=time,
+            hidden_sectors=hidden_sectors,
+        )  # fmt: skip
+        # Path key of a directory: its reference and its descriptor.
+        self._directories: dict[str, tuple[int, bytes]] = {"": (self._builder.root, root.security)}
+        self._time = time
+        self._entry = Entry("", None)
+        self._is_link = False
+        self._is_sparse = False
+        self._has_main = False
+
+    def _begin(self, entry: Entry, key: str) -> None:
+        self._entry = entry
+        self._is_link = self._has_main = False
+        info = entry.info
+        if info is None:
+            raise NotSupportedError(
+                self.operation, self.target, f"tombstone {entry.name!r}: a volume holds none; convert the whole chain"
+            )
+        if not self._whole:
+            if key == _FILES:
+                self._set_root(entry)
+                return
+            if not key.startswith(_FILES + "/"):
+                raise NotSupportedError(
+                    self.operation, self.target, f"entry {entry.name!r}: only what is in Files is part of this volume"
+                )
+        parent_key, _, _ = key.rpartition("/")
+        name = entry.name.rpartition("/")[2]
+        parent, above = self._parent(parent_key)
+        if entry.link_target is not None and self._add_link(entry, parent, name):
+            self._is_link = True
+            return
+        facts = self._facts(entry, above)
+        self._is_sparse = bool(info.attributes & SPARSE_FILE)
+        with self._errors():
+            if entry.is_directory:
+                self._directories[key] = self._builder.make_directory(parent, name, facts), facts.security
+            else:
+                self._builder.begin_node(parent, name, facts)
+
+    def _set_root(self, entry: Entry) -> None:
+        facts = self._facts(entry, self._directories[""][1])
+        self._builder.set_root(facts)
+        self._directories[_FILES] = self._builder.root, facts.security
+
+    def _parent(self, key: str) -> tuple[int, bytes]:
+        """The directory at a path key; a root that had no entry of its own is made."""
+        known = self._directories.get(key)
+        if known is None and not self._whole and key == _FILES:
+            known = self._directories[""]
+        if known is None:
+            parent_key, _, _ = key.rpartition("/")
+            parent, above = self._parent(parent_key)
+            name = next(root for root in ROOTS if path_key(root) == key).rpartition("/")[2]
+            time = self._time
+            facts = NodeFacts(time, time, time, time, DIRECTORY, _inherited(above, True))
+            known = self._builder.make_directory(parent, name, facts), facts.security
+        self._directories[key] = known
+        return known
+
+    def _facts(self, entry: Entry, above: bytes) -> NodeFacts:
+        info = entry.info
+        assert info is not None
+        object_id = None
+        for extra in entry.extra:
+            if extra.id not in _IGNORED:
+                raise NotSupportedError(
+                    self.operation, self.target, f"entry {entry.name!r}: a volume has no place for stream {extra.id}"
+                )
+            if extra.id == StreamId.OBJECT_ID:
+                object_id = extra.data[:64]
+        return NodeFacts(
+            info.creation_time, info.last_write_time, info.change_time, info.last_access_time, info.attributes,
+            entry.security if entry.security is not None else _inherited(above, entry.is_directory),
+            entry.eas, entry.reparse, object_id,
+        )  # fmt: skip
+
+    def _add_link(self, entry: Entry, parent: int, name: str) -> bool:
+        """Makes a further name of a file of this volume; False if its target is elsewhere."""
+        assert entry.link_target is not None
+        target_key = path_key(entry.link_target)
+        directory_key, _, last = target_key.rpartition("/")
+        directory = self._directories.get(directory_key)
+        file = None if directory is None else self._builder.find(directory[0], last)
+        if file is None:
+            return False
+        self._builder.add_link(parent, name, file)
+        return True
+
+    def _open_stream(self, stream: DataStream) -> None:
+        if self._is_link:
+            return
+        self._has_main = self._has_main or not stream.name
+        with self._errors():
+            self._builder.begin_stream(stream.name, stream.size, is_sparse=self._is_sparse and not stream.name)
+
+    def _data(self, chunk: bytes | memoryview) -> None:
+        if not self._is_link:
+            self._builder.write(chunk)
+
+    def _close_stream(self) -> None:
+        if not self._is_link:
+            with self._errors():
+                self._builder.end_stream()
+
+    def _end(self) -> None:
+        entry = self._entry
+        if self._is_link or entry.info is None or entry.is_directory:
+            return
+        if entry.link_target is not None and not self._has_main:
+            raise self._bad(entry, f"hard link to {entry.link_target!r}, which is not there")
+        with self._errors():
+            if entry.has_data and not self._has_main:
+                self._builder.begin_stream("", 0)
+                self._builder.end_stream()
+            self._builder.end_node()
+
+    def _finish(self) -> None:
+        with self._errors():
+            self._builder.finish()
+
+    def _discard(self) -> None:
+        """The disk is the caller's, who discards it."""
+
+    def _errors(self) -> _VolumeErrors:
+        return _VolumeErrors(self.operation, self.target)
+
+
+class _VolumeErrors:
+    """Makes a `LayerError` of what the builder says."""
+
+    __slots__ = ("_operation", "_target")
+
+    def __init__(self, operation: str, target: str) -> None:
+        self._operation = operation
+        self._target = target
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        if isinstance(error, OutOfSpaceError):
+            raise LayerError(self._operation, self._target, str(error), code=ERROR_DISK_FULL) from None
+        if isinstance(error, NtfsError):
+            raise InvalidDataError(self._operation, self._target, str(error)) from None

@@ -1,0 +1,84 @@
+"""The merged tree of a chain as a sequence of entries: a whole container, in one layer without parents."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+
+from wclayer.formats.regf.writer import write_hive
+from wclayer.layers.base import LayerReaderBase
+from wclayer.layers.directory.hives import effective_root
+from wclayer.layers.hives import LAYER_HIVES
+from wclayer.model import DataStream, Entry
+from wclayer.view.merged import MergedTree, Node
+from wclayer.win32.names import path_key
+
+_HIVES = {path_key(hive.config): hive for hive in LAYER_HIVES}
+
+
+class MergedLayerReader(LayerReaderBase):
+    """A `LayerReader` over what is in `Files` of layers given nearest first: deleted names are gone, what a nearer
+    layer has stands for what the others have, the hives in `Windows/System32/config` are the effective ones.
+
+    Files that are hard links of each other in one layer stay so.
+
+    Raises:
+        PathNotFoundError, NotALayerError, CorruptLayerError: a layer cannot be opened.
+    """
+
+    operation = "read merged layers"
+
+    def __init__(self, layers: Sequence[str | os.PathLike[str]]) -> None:
+        self._merged = MergedTree(layers)
+        super().__init__(str(self._merged.layers[0].path))
+        top = self._merged.lookup("Files")
+        self._nodes: Iterator[Node] = iter(()) if top is None else self._all(top)
+        self._node: Node | None = None
+        self._hive: bytes | None = None
+        # The first name that was given of a file with several, by its layer and id.
+        self._links: dict[tuple[int, int], str] = {}
+
+    def _all(self, top: Node) -> Iterator[Node]:
+        yield top
+        yield from self._merged.walk(top)
+
+    def _advance(self) -> Entry | None:
+        node = self._node = next(self._nodes, None)
+        self._hive = None
+        if node is None:
+            return None
+        entry = self._merged.entry(node)
+        entry.name, entry.link_target, entry.form = node.path, None, None
+        row = node.row
+        layer = self._merged.layers[node.layer]
+        if not node.is_directory and (row.link is not None or layer.link_count(row) > 1):
+            first = self._links.setdefault((node.layer, row.link or row.id), node.path)
+            if first != node.path:
+                entry.link_target, entry.size, entry.extra = first, 0, ()
+                return entry
+        self._hive = self._effective_hive(node)
+        if self._hive is not None:
+            entry.size = len(self._hive)
+        return entry
+
+    def _effective_hive(self, node: Node) -> bytes | None:
+        """The hive that stands for the file, if layers above the base have changed it."""
+        hive = _HIVES.get(path_key(node.path))
+        layers = self._merged.layers
+        if hive is None or not any(layer.lookup(hive.delta) is not None for layer in layers[:-1]):
+            return None
+        root = effective_root(layers, hive)
+        return None if root is None else write_hive(root, file_name=hive.config_name)
+
+    def _open_streams(self, entry: Entry) -> Iterator[DataStream]:
+        node = self._node
+        assert node is not None
+        if entry.link_target is not None:
+            return iter(())
+        if self._hive is None:
+            return self._merged.streams(node)
+        rest = (stream for stream in self._merged.streams(node) if stream.name)
+        return iter((DataStream("", len(self._hive), (self._hive,)), *rest))
+
+    def _release(self) -> None:
+        self._merged.close()
