@@ -32,7 +32,9 @@ from wclayer.engines.portable import (
     export_layer_to_tar,
     get_shared_base_images,
     import_layer,
+    import_layer_from_disk,
     import_layer_from_tar,
+    is_disk,
     layer_exists,
     layer_id,
     make_base_layer,
@@ -63,6 +65,8 @@ from wclayer.layers.directory.writer import DirectoryLayerWriter
 from wclayer.layers.folder import FolderLayerReader
 from wclayer.layers.tar import TarLayerReader, TarLayerWriter
 from wclayer.layers.transport import TransportLayerReader, TransportLayerWriter
+from wclayer.layers.volume.reader import VolumeLayerReader
+from wclayer.layers.volume.writer import VolumeLayerWriter
 from wclayer.model import DataStream, Entry, ExtraStream, LayerReader, LayerWriter, Limits, LinkInfo
 from wclayer.view.diff import Change, Difference, diff_trees
 from wclayer.view.merged import MergedTree
@@ -119,6 +123,8 @@ __all__ = [
     "TarLayerWriter",
     "TransportLayerReader",
     "TransportLayerWriter",
+    "VolumeLayerReader",
+    "VolumeLayerWriter",
     "__version__",
     "check_disk",
     "check_layer",
@@ -135,7 +141,9 @@ __all__ = [
     "export_layer_to_tar",
     "get_shared_base_images",
     "import_layer",
+    "import_layer_from_disk",
     "import_layer_from_tar",
+    "is_disk",
     "layer_exists",
     "layer_id",
     "make_base_layer",

@@ -31,9 +31,9 @@ def _limit(name: str, what: str, field: str | None = None) -> Callable[[Callable
     )
 
 
-@click.command("import", short_help="Import a tar or a transport folder.")
+@click.command("import", short_help="Import a tar, a transport folder or a disk.")
 @click.option(
-    "-i", "--input", "source", metavar="FILE", help="Layer tar or transport folder (default: standard input)."
+    "-i", "--input", "source", metavar="FILE", help="Layer tar, transport folder or disk (default: a tar from stdin)."
 )
 @layers_option
 @_limit("entries", "more entries than N")
@@ -44,7 +44,8 @@ def _limit(name: str, what: str, field: str | None = None) -> Callable[[Callable
 @json_option
 @click.argument("path")
 def import_command(source: str | None, layers: tuple[str, ...], as_json: bool, path: str, **limits: int | None) -> None:
-    """Import a layer tar (plain, gzip or zstd) or a transport folder as the layer directory PATH.
+    """Import a layer tar (plain, gzip or zstd), a transport folder, or a disk with an NTFS volume (VHDX or raw) as the
+    layer directory PATH.
 
     Nothing is at PATH until all of it is; a damaged or hostile tar leaves nothing behind.
 
@@ -52,10 +53,17 @@ def import_command(source: str | None, layers: tuple[str, ...], as_json: bool, p
     Example:
       wclayer import -i base.tar.gz /layers/base
       wclayer import -i app.tar -l /layers/base /layers/app
+      wclayer import -i disk.vhdx /layers/data
     """
-    if source is not None and Path(source).is_dir():
+    is_folder = source is not None and Path(source).is_dir()
+    if source is not None and (is_folder or wclayer.is_disk(source)):
+        if not is_folder and layers:
+            raise click.UsageError("a disk becomes a base layer, which has no parents")
         with progress_bar("importing") as progress:
-            wclayer.import_layer(path, source, layers, progress=progress)
+            if is_folder:
+                wclayer.import_layer(path, source, layers, progress=progress)
+            else:
+                wclayer.import_layer_from_disk(path, source, progress=progress)
         if as_json:
             print_json({"path": os.path.abspath(path)})
         else:

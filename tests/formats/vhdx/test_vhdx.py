@@ -179,9 +179,12 @@ def test_zeros_take_no_space() -> None:
 def test_the_linkage_changes_with_the_data() -> None:
     file, disk = _create()
     before = disk.linkage
-    assert _reopen(file).linkage == before
-    disk.write(0, b"x")
-    assert disk.linkage != before
+    disk.write(0, b"of its maker")
+    disk.flush()
+    again = _reopen(file, writable=True)
+    assert again.linkage == before
+    again.write(0, b"x")
+    assert again.linkage != before
 
 
 def test_the_same_content_gives_the_same_file_when_asked() -> None:

@@ -5,7 +5,7 @@ from wclayer.engines.portable.converting import ConvertResult, convert_layer
 from wclayer.engines.portable.create import create_layer
 from wclayer.engines.portable.descriptor import DescriptorFlags, LayerDescriptor
 from wclayer.engines.portable.destroy import destroy_layer
-from wclayer.engines.portable.disk import check_disk, convert_disk, disk_info
+from wclayer.engines.portable.disk import check_disk, convert_disk, disk_info, is_disk
 from wclayer.engines.portable.exists import layer_exists
 from wclayer.engines.portable.exporting import (
     ExportResult,
@@ -17,7 +17,13 @@ from wclayer.engines.portable.exporting import (
 from wclayer.engines.portable.filter import FilterLayerReader, FilterLayerWriter
 from wclayer.engines.portable.identity import layer_id, name_to_guid
 from wclayer.engines.portable.images import ImageStore, get_shared_base_images
-from wclayer.engines.portable.importing import ImportResult, import_layer, import_layer_from_tar, new_layer_writer
+from wclayer.engines.portable.importing import (
+    ImportResult,
+    import_layer,
+    import_layer_from_disk,
+    import_layer_from_tar,
+    new_layer_writer,
+)
 from wclayer.engines.portable.makebase import make_base_layer
 from wclayer.engines.portable.registry import RegistryEditor
 
@@ -42,7 +48,9 @@ __all__ = [
     "export_layer_to_tar",
     "get_shared_base_images",
     "import_layer",
+    "import_layer_from_disk",
     "import_layer_from_tar",
+    "is_disk",
     "layer_exists",
     "layer_id",
     "make_base_layer",

@@ -11,6 +11,7 @@ from wclayer.layers.copy import ProgressCallback, copy_layer
 from wclayer.layers.directory import DirectoryLayerWriter
 from wclayer.layers.tar import TarLayerReader
 from wclayer.layers.transport import TransportLayerReader
+from wclayer.layers.volume.reader import VolumeLayerReader
 from wclayer.model import Limits
 
 PathLike = str | os.PathLike[str]
@@ -113,6 +114,29 @@ def import_layer(
         TransportLayerReader(folder, is_base=not parents) as reader,
         DirectoryLayerWriter(path, parents) as writer,
     ):
+        copy_layer(reader, writer, progress=progress, cancelled=cancelled)
+
+
+def import_layer_from_disk(
+    path: PathLike,
+    disk: PathLike,
+    *,
+    progress: ProgressCallback | None = None,
+    cancelled: Callable[[], bool] | None = None,
+) -> None:
+    """Makes the base layer `path` from the NTFS volume in the disk file `disk`: VHDX or raw, partitioned or not.
+
+    Args:
+        path: where the layer will be: nothing, or an empty folder, in a folder that exists.
+        disk: the file; it is left as it is. See `VolumeLayerReader` for what of it becomes the layer.
+        progress, cancelled: see `copy_layer`.
+
+    Raises:
+        PathNotFoundError: the file, or a parent of a differencing disk, is not there.
+        InvalidDataError: it holds no sound NTFS volume.
+        AlreadyExistsError: `path` is taken.
+    """
+    with VolumeLayerReader(disk) as reader, DirectoryLayerWriter(path) as writer:
         copy_layer(reader, writer, progress=progress, cancelled=cancelled)
 
 

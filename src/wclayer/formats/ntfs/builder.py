@@ -40,6 +40,8 @@ _FIRST_MFT_RECORDS = 256
 _MAX_MFT_RUN = 64 << 20
 _RESIDENT_LIMIT = 640
 """A value up to this long stays in the record, if the record has room."""
+_SPARE_RECORDS = 8
+"""Free records at the end of the MFT, of which the root directory may need some."""
 _ROOT_ROOM = 480
 """Bytes for the entries of an index root."""
 _SPARSE_UNIT = 64 << 10
@@ -283,8 +285,8 @@ class VolumeBuilder:
         """The attributes of files and directories that are not names, data or indexes."""
         found = [self._standard_information(facts)]
         if facts.object_id is not None:
-            found.append(Attribute(AttributeType.OBJECT_ID, value=facts.object_id))
             key = facts.object_id[:16]
+            found.append(Attribute(AttributeType.OBJECT_ID, value=key))
             data = reference(number, sequence).to_bytes(8, "little") + facts.object_id[16:64].ljust(48, b"\0")
             self._object_ids.append(view_entry(key, data))
         if facts.reparse is not None:
@@ -597,24 +599,32 @@ class VolumeBuilder:
         """The root directory, the MFT and the cluster bitmap: what describes everything else."""
         bits = -(-self._clusters // 64) * 8
         bitmap = self._placed(self._allocate(bits), bits)
-        mft_bits = -(-self._mft_records // 64) * 8
+        # The MFT ends soon after the last record; what it has clusters for beyond that, it may grow into.
+        per_unit = max(1, self.cluster_size // RECORD_SIZE)
+        end = -(-(self._next_record + _SPARE_RECORDS) // per_unit) * per_unit
+        while end > self._mft_records:
+            self._grow_mft()
+        mft_bits = -(-end // 64) * 8
         mft_bitmap = self._placed(self._allocate(mft_bits), mft_bits)
         mft_bitmap.type = AttributeType.BITMAP
         self._put_system(SystemFile.BITMAP, "$Bitmap", [bitmap], RecordFlags.IN_USE)
-        sizes = self._mft_records * RECORD_SIZE
-        mft = Attribute(AttributeType.DATA, "", None, self._mft_runs, sizes, sizes)
+        allocated = self._mft_records * RECORD_SIZE
+        mft = Attribute(AttributeType.DATA, "", None, self._mft_runs, end * RECORD_SIZE, allocated)
         self._put_system(SystemFile.MFT, "$MFT", [mft, mft_bitmap], RecordFlags.IN_USE)
         root = self._directories[_ROOT]
         name = self._file_name(
             _ROOT, ".", root.facts, 0, 0, extra_flags=_DIRECTORY_FLAG, namespace=Namespace.WIN32_AND_DOS
         )
         self._add_name(_ROOT, _ROOT, name)
-        records_before = self._mft_records
         self._finish_directory(_ROOT, root)
-        if self._mft_records != records_before:
-            raise NtfsError("the MFT grew while it was being described")
+        if self._next_record > end:
+            raise NtfsError("the root directory takes more records than were kept for it")
+        used = self._record_ranges()
+        for (_, free), (taken, _) in zip(used, [*used[1:], (end, end)], strict=True):
+            for number in range(free, taken):
+                self._put_record(number, encode_record(number, 1, 0, 0, ()))
         self._flush()
-        self._write_bits(mft_bitmap, self._record_ranges(), mft_bits * 8, self._mft_records)
+        self._write_bits(mft_bitmap, used, mft_bits * 8, mft_bits * 8)
         self._write_bits(bitmap, [(0, self._next_cluster)], bits * 8, self._clusters)
         self._write_fixed()
 

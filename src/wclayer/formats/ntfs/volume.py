@@ -14,7 +14,6 @@ from wclayer.formats.ntfs import structs
 from wclayer.formats.ntfs.lznt1 import decompress
 from wclayer.formats.ntfs.runs import Run, decode_runs
 from wclayer.formats.ntfs.structs import (
-    INDEX_BLOCK_SIZE,
     SECTOR_SIZE,
     AttributeType,
     Namespace,
@@ -28,7 +27,7 @@ _PIECE = 1 << 20
 _MAX_VALUE = 256 << 20
 """The largest attribute that is read as one object: indexes and lists, not data."""
 _MAX_RECORD_SIZE = 1 << 16
-_KNOWN_RECORDS = 4096
+_GUID_SIZE = 16
 
 
 class Disk(Protocol):
@@ -112,8 +111,11 @@ class FileRecord:
         found = self.find(AttributeType.STANDARD_INFORMATION)
         if found is None or found.value is None or len(found.value) < 48:
             raise NtfsError(f"record {self.number}: no standard information")
-        fields = structs.STANDARD_INFORMATION.unpack(found.value[:72].ljust(72, b"\0"))
-        return StandardInformation(*fields[:5], fields[9])
+        size = structs.STANDARD_INFORMATION.size
+        creation, write, change, access, attributes, _, _, _, _, security, _, _ = structs.STANDARD_INFORMATION.unpack(
+            found.value[:size].ljust(size, b"\0")
+        )
+        return StandardInformation(creation, write, change, access, attributes, security)
 
     def names(self) -> list[FileName]:
         """Its names.
@@ -121,11 +123,11 @@ class FileRecord:
         Raises:
             NtfsError: one of them is none.
         """
-        found = []
-        for attribute in self.attributes:
-            if attribute.type == AttributeType.FILE_NAME and attribute.value is not None:
-                found.append(_file_name(attribute.value, self.number))
-        return found
+        return [
+            _file_name(attribute.value, self.number)
+            for attribute in self.attributes
+            if attribute.type == AttributeType.FILE_NAME and attribute.value is not None
+        ]
 
 
 def _file_name(value: bytes, number: int) -> FileName:
@@ -172,6 +174,7 @@ class NtfsVolume:
             raise NtfsError("the MFT has no data")
         self._mft = whole
         self._descriptors: dict[int, bytes] | None = None
+        self._births: dict[bytes, bytes] | None = None
 
     def _unit(self, number: int) -> int:
         """A size from the boot sector: clusters, or a negative power of two."""
@@ -339,24 +342,56 @@ class NtfsVolume:
         Raises:
             NtfsError: its index is damaged.
         """
-        number = directory.number
-        root = directory.find(AttributeType.INDEX_ROOT, "$I30")
-        if root is None or root.value is None:
-            raise NtfsError(f"record {number}: a directory without an index")
-        found = list(_index_entries(root.value, structs.INDEX_ROOT.size, number))
-        allocation = directory.find(AttributeType.INDEX_ALLOCATION, "$I30")
-        bitmap = directory.find(AttributeType.BITMAP, "$I30")
-        if allocation is not None and bitmap is not None:
-            blocks, bits = self.value(allocation), self.value(bitmap)
-            size = int.from_bytes(root.value[8:12], "little") or INDEX_BLOCK_SIZE
-            for index in range(len(blocks) // size):
-                if not (index >> 3 < len(bits) and bits[index >> 3] >> (index & 7) & 1):
-                    continue
-                block = bytearray(blocks[index * size : (index + 1) * size])
-                if block[:4] != structs.INDEX_BLOCK_SIGNATURE or not structs.unprotect(block):
-                    raise NtfsError(f"record {number}: index block {index} is damaged")
-                found += _index_entries(bytes(block), structs.INDEX_BLOCK.size, number)
+        found = (_directory_entry(entry, directory.number) for entry in self._index_entries(directory, "$I30"))
         return [entry for entry in found if entry.namespace != Namespace.DOS]
+
+    def _index_entries(self, record: FileRecord, name: str) -> Iterator[bytes]:
+        """The entries of an index: of its root, and of the blocks that are in use."""
+        number = record.number
+        root = record.find(AttributeType.INDEX_ROOT, name)
+        if root is None or root.value is None:
+            raise NtfsError(f"record {number}: no index {name}")
+        yield from _node_entries(root.value, structs.INDEX_ROOT.size, number)
+        allocation = record.find(AttributeType.INDEX_ALLOCATION, name)
+        bitmap = record.find(AttributeType.BITMAP, name)
+        if allocation is None or bitmap is None:
+            return
+        blocks, bits = self.value(allocation), self.value(bitmap)
+        size = self._index_size
+        for index in range(len(blocks) // size):
+            if not (index >> 3 < len(bits) and bits[index >> 3] >> (index & 7) & 1):
+                continue
+            block = bytearray(blocks[index * size : (index + 1) * size])
+            if block[:4] != structs.INDEX_BLOCK_SIGNATURE or not structs.unprotect(block):
+                raise NtfsError(f"record {number}: index block {index} is damaged")
+            yield from _node_entries(bytes(block), structs.INDEX_BLOCK.size, number)
+
+    # Object ids.
+
+    def object_id(self, record: FileRecord) -> bytes | None:
+        """The object id of a file with the three ids of its birth, 64 bytes; None if it has none.
+
+        Raises:
+            NtfsError: `$ObjId` is damaged.
+        """
+        own = record.find(AttributeType.OBJECT_ID)
+        if own is None or own.value is None or len(own.value) < _GUID_SIZE:
+            return None
+        key = own.value[:_GUID_SIZE]
+        if self._births is None:
+            self._births = dict(self._read_births())
+        return key + self._births.get(key, own.value[_GUID_SIZE:64].ljust(3 * _GUID_SIZE, b"\0"))
+
+    def _read_births(self) -> Iterator[tuple[bytes, bytes]]:
+        extend = self.record(SystemFile.EXTEND)
+        number = next((e.reference & RECORD_MASK for e in self.entries(extend) if e.name == "$ObjId"), None)
+        if number is None:
+            return
+        for entry in self._index_entries(self.record(number), "$O"):
+            offset, length, _, _, key_length, _, _ = structs.VIEW_ENTRY.unpack_from(entry)
+            if key_length == _GUID_SIZE and offset + length <= len(entry) and length >= 8 + 3 * _GUID_SIZE:
+                key = entry[structs.VIEW_ENTRY.size : structs.VIEW_ENTRY.size + _GUID_SIZE]
+                yield key, entry[offset + 8 : offset + 8 + 3 * _GUID_SIZE]
 
     # Security.
 
@@ -441,18 +476,23 @@ def _joined(parts: list[tuple[int, bytes]], number: int) -> list[StreamAttribute
     return found
 
 
-def _index_entries(data: bytes, header: int, number: int) -> Iterator[DirectoryEntry]:
+def _node_entries(data: bytes, header: int, number: int) -> Iterator[bytes]:
+    """The entries of an index root or block, without the last, which holds none."""
     if header + structs.INDEX_HEADER.size > len(data):
         raise NtfsError(f"record {number}: an index of {len(data)} bytes")
     offset, used, _, _, _ = structs.INDEX_HEADER.unpack_from(data, header)
     position, end = header + offset, min(header + used, len(data))
     while position + structs.INDEX_ENTRY.size <= end:
-        reference, length, key_length, flags, _ = structs.INDEX_ENTRY.unpack_from(data, position)
+        _, length, _, flags, _ = structs.INDEX_ENTRY.unpack_from(data, position)
         if flags & structs.ENTRY_IS_LAST:
             return
-        key = position + structs.INDEX_ENTRY.size
-        if length < structs.INDEX_ENTRY.size or position + length > end or key + key_length > end:
+        if length < structs.INDEX_ENTRY.size or position + length > end:
             raise NtfsError(f"record {number}: an index entry of {length} bytes")
-        name = _file_name(data[key : key + key_length], number)
-        yield DirectoryEntry(reference, name.name, name.namespace)
+        yield data[position : position + length]
         position += length
+
+
+def _directory_entry(entry: bytes, number: int) -> DirectoryEntry:
+    reference, _, key_length, _, _ = structs.INDEX_ENTRY.unpack_from(entry)
+    name = _file_name(entry[structs.INDEX_ENTRY.size : structs.INDEX_ENTRY.size + key_length], number)
+    return DirectoryEntry(reference, name.name, name.namespace)

@@ -95,7 +95,7 @@ def create_vhdx(
         file.seek(_BAT_OFFSET)
         file.write(bat.cast("B"))
     file.seek(0, io.SEEK_END)
-    return Vhdx(file, writable=True, open_parent=lambda _: parent if parent is not None else _no_parent())
+    return Vhdx(file, writable=True, is_new=True, open_parent=lambda _: parent if parent is not None else _no_parent())
 
 
 def _no_parent() -> Disk:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import BinaryIO, Protocol, Self
-from uuid import UUID, uuid4
+from uuid import UUID, uuid4, uuid5
 
 from wclayer.formats.vhdx import structs
 from wclayer.formats.vhdx.crc32c import crc32c
@@ -94,12 +94,20 @@ class Vhdx:
         file: the file, open for reading, or for both.
         writable: whether the disk may be written; else a log that is not empty is only taken into account.
         open_parent: opens the parent of a differencing disk.
+        is_new: nobody knows the file by its GUIDs yet, so the first change need not make new ones.
 
     Raises:
         VhdxError: it is not a sound VHDX file, or its parent is not the one it was made from.
     """
 
-    def __init__(self, file: BinaryIO, *, writable: bool = False, open_parent: OpenParent | None = None) -> None:
+    def __init__(
+        self,
+        file: BinaryIO,
+        *,
+        writable: bool = False,
+        open_parent: OpenParent | None = None,
+        is_new: bool = False,
+    ) -> None:
         self._file = file
         self._writable = writable
         self._file_size = file.seek(0, io.SEEK_END)
@@ -121,7 +129,7 @@ class Vhdx:
         self._dirty_bat: set[int] = set()
         self._bitmaps: dict[int, bytearray] = {}
         self._dirty_bitmaps: set[int] = set()
-        self._is_marked = False
+        self._is_marked = is_new
         self.parent: Disk | None = None
         if self.facts.locator is not None:
             if open_parent is None:
@@ -537,7 +545,8 @@ class Vhdx:
             # Each round is one log entry; what must change together is given together and fits into one.
             count = min(len(sectors), (room - structs.SECTOR) // (structs.SECTOR + structs.LOG_DESCRIPTOR_SIZE) - 1)
             part, sectors = sectors[:count], sectors[count:]
-            log_guid = uuid4().bytes_le
+            # Any GUID that no earlier entry has; this one makes the same writes give the same file.
+            log_guid = uuid5(UUID(bytes_le=self.header.file_write_guid), str(self.header.sequence)).bytes_le
             entry = write_entry(part, log_guid, self._file_size)
             self._write_file(self.header.log_offset, entry)
             self._sync()

@@ -88,9 +88,15 @@ class TarLayerWriter(LayerWriterBase):
     def _put_small(self, entry: Entry, main: DataStream) -> bool:
         """The short way of a small plain file, which nearly every entry is: header and data in one piece."""
         chunks = main.chunks
-        if main.name or not isinstance(chunks, tuple) or entry.form is not None or entry.link_target is not None:
+        if (
+            main.name
+            or not isinstance(chunks, tuple)
+            or len(chunks) != 1
+            or entry.form is not None
+            or entry.link_target is not None
+        ):
             return False
-        (data,) = chunks
+        data = b"".join(chunks)
         size = len(data)
         if size > _SMALL or size != entry.size or size != main.size or not entry.has_data:
             return False

@@ -30,9 +30,9 @@ _TOP_ROOTS = frozenset(name_key(root) for root in ROOTS if "/" not in root)
 class VolumeLayerReader(LayerReaderBase):
     """A `LayerReader` over the NTFS volume in a disk file (VHDX or raw, with or without a partition table).
 
-    A volume whose root has nothing but `Files`, `Hives` and `UtilityVM` is taken as a layer as it is; of any other, what
-    is at its root is the layer's `Files`. The volume's own files, and what Windows adds to every volume, are left out.
-    Names are in the order in which Windows lists them; short names are not kept.
+    A volume whose root has nothing but `Files`, `Hives` and `UtilityVM` is taken as a layer as it is; of any other,
+    what is at its root is the layer's `Files`. The volume's own files, and what Windows adds to every volume, are left
+    out. Names are in the order in which Windows lists them; short names are not kept.
 
     Raises:
         PathNotFoundError: the file is not there.
@@ -104,9 +104,9 @@ class VolumeLayerReader(LayerReaderBase):
         path, record = found
         self._record = record
         with self._errors(path):
-            return self._entry(path, record)
+            return self._entry_of(path, record)
 
-    def _entry(self, path: str, record: FileRecord) -> Entry:
+    def _entry_of(self, path: str, record: FileRecord) -> Entry:
         facts = record.information()
         attributes = facts.attributes | (DIRECTORY if record.is_directory else 0)
         info = FileBasicInfo(
@@ -119,11 +119,10 @@ class VolumeLayerReader(LayerReaderBase):
                 return Entry(path, info, link_target=first)
         main = record.find(AttributeType.DATA)
         reparse, eas = record.find(AttributeType.REPARSE_POINT), record.find(AttributeType.EA)
-        object_id = record.find(AttributeType.OBJECT_ID)
-        extra = ()
-        if object_id is not None and object_id.value is not None:
-            data = object_id.value.ljust(64, b"\0")
-            extra = (ExtraStream(int(StreamId.OBJECT_ID), 0, "", data),)
+        object_id = self.volume.object_id(record)
+        extra: tuple[ExtraStream, ...] = ()
+        if object_id is not None:
+            extra = (ExtraStream(int(StreamId.OBJECT_ID), 0, "", object_id),)
         return Entry(
             path,
             info,

@@ -61,7 +61,7 @@ class VolumeLayerWriter(LayerWriterBase):
         time: int,
         hidden_sectors: int = 0,
     ) -> None:
-        super().__init__(target, LayerTree(self.operation, target, is_base=True))
+        super().__init__(target, LayerTree(self.operation, target, is_base=False))
         self._whole = whole
         root = NodeFacts(time, time, time, time, _ROOT_ATTRIBUTES, volume_root().encode())
         self._builder = VolumeBuilder(
