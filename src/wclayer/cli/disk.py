@@ -7,7 +7,7 @@ import dataclasses
 import click
 
 import wclayer
-from wclayer.cli.output import count_bar, echo, json_option, print_json, progress_bar, size_text
+from wclayer.cli.output import SIZE, count_bar, echo, json_option, print_json, progress_bar, size_text
 
 _SIZES = ("size", "block_size", "file_size")
 
@@ -80,27 +80,11 @@ def convert_command(to: str, fixed: bool, block_size: int, parent: str | None, s
     echo(f"made {target}")
 
 
-class _Size(click.ParamType[int]):
-    """Bytes, or a number with KiB, MiB, GiB or TiB."""
-
-    name = "size"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        if isinstance(value, int):
-            return value
-        text = str(value).strip().lower().removesuffix("ib").removesuffix("b")
-        shift = {"k": 10, "m": 20, "g": 30, "t": 40}.get(text[-1:], 0)
-        number = text[:-1] if shift else text
-        if not number.isdecimal():
-            self.fail(f"{value!r} is not a size such as 20GiB", param, ctx)
-        return int(number) << shift
-
-
 @click.command("convert", short_help="Make a disk of a layer.")
 @click.option("--to", type=click.Choice(["vhdx", "raw", "ntfs"]), default="vhdx", help="The format (default: vhdx).")
 @click.option("-o", "--output", "target", required=True, metavar="FILE", help="Where the disk goes.")
-@click.option("--size", type=_Size(), default=None, help="Of the disk (default: 20GiB, or what is needed).")
-@click.option("--cluster-size", type=_Size(), default=4096, help="Of the volume, in bytes (default: 4096).")
+@click.option("--size", type=SIZE, default=None, help="Of the disk (default: 20GiB, or what is needed).")
+@click.option("--cluster-size", type=SIZE, default=4096, help="Of the volume, in bytes (default: 4096).")
 @click.option("--label", default="", help="The volume's name.")
 @click.option("--alone", is_flag=True, help="The layer without its parents: Files, Hives, UtilityVM as they are.")
 @click.option("--reproducible", is_flag=True, help="The same layers give the same bytes.")

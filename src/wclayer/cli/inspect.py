@@ -22,6 +22,7 @@ from wclayer.cli.output import (
     security_text,
     size_text,
 )
+from wclayer.engines.portable.vmaccess import file_security
 from wclayer.errors import InvalidParameterError, PathNotFoundError
 from wclayer.layers.directory import LayerDirectory
 from wclayer.view.merged import MergedTree, Node, layer_path
@@ -166,6 +167,12 @@ def stat_command(merged: bool, as_json: bool, layer: str, path: str) -> None:
       wclayer stat /layers/base 'C:\Windows\System32'
     """
     with MergedTree.of(layer, with_parents=merged) as tree:
+        security = file_security(tree.layers[0], path.replace("\\", "/").strip("/"))
+        if security is not None:
+            # A disk that was made of the layer, which is no entry of it.
+            shown = security_text(security)
+            print_json({"name": path, "security": shown}) if as_json else echo(f"{'security':>17}  {shown}")
+            return
         node = _find(tree, "stat", path)
         facts = entry_facts(tree.entry(node), tree.stream_digests(node), node.row.sha256)
         facts["links"] = tree.layers[node.layer].link_count(node.row)

@@ -1,4 +1,4 @@
-"""The verbs that make and remove: `create`, `remove`, `makebaselayer`, `images`, `completion`."""
+"""The verbs that make and remove layers and their disks, and the store of images."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import click
 from click.shell_completion import get_completion_class
 
 import wclayer
-from wclayer.cli.output import echo, json_option, print_json, progress_bar, size_text
+from wclayer.cli.output import SIZE, echo, json_option, print_json, progress_bar, size_text
 from wclayer.cli.transfer import layers_option, warn_of_hives
 from wclayer.errors import NotSupportedError
 
@@ -41,6 +41,69 @@ def remove_command(path: str) -> None:
     """
     wclayer.destroy_layer(path)
     echo(f"removed {path}")
+
+
+@click.command("scratch", short_help="Create a read-write layer with its disk.")
+@layers_option
+@click.option("--size", type=SIZE, default=None, help="Of the disk (default: that of the base layer's, 20GiB).")
+@click.argument("path")
+def scratch_command(layers: tuple[str, ...], size: int | None, path: str) -> None:
+    """Create a read-write layer at PATH on its parents, with its disk sandbox.vhdx.
+
+    \b
+    Example:
+      wclayer scratch -l /layers/app -l /layers/base /layers/run
+    """
+    if not layers:
+        raise click.UsageError("at least one parent layer is needed: -l PARENT")
+    wclayer.create_scratch_layer(path, layers)
+    if size is not None:
+        wclayer.expand_scratch_size(path, size)
+    echo(f"created {path}")
+
+
+@click.command("expand", short_help="Grow the disk of a scratch layer.")
+@click.argument("path")
+@click.argument("size", type=SIZE)
+def expand_command(path: str, size: int) -> None:
+    """Grow the disk of the scratch layer PATH, its partition and its volume to at least SIZE (50GiB, ...).
+
+    \b
+    Example:
+      wclayer expand /layers/run 50GiB
+    """
+    wclayer.expand_scratch_size(path, size)
+    echo(f"{path} has at least {size_text(size)}")
+
+
+@click.command("process", short_help="Make what Windows needs to run on a base layer.")
+@click.argument("path")
+def process_command(path: str) -> None:
+    """Make the blank disks of the base layer PATH, and those of its utility VM if it has one. Imports do it, too.
+
+    \b
+    Example:
+      wclayer process /layers/base
+    """
+    wclayer.process_base_layer(path)
+    echo(f"{path}: layout, blank-base.vhdx, blank.vhdx")
+    if os.path.isdir(os.path.join(path, "UtilityVM")):
+        wclayer.process_utility_vm_image(os.path.join(path, "UtilityVM"))
+        echo(f"{path}/UtilityVM: SystemTemplateBase.vhdx, SystemTemplate.vhdx")
+
+
+@click.command("grant", short_help="Give a virtual machine access to a file.")
+@click.argument("vm")
+@click.argument("file")
+def grant_command(vm: str, file: str) -> None:
+    """Give the virtual machine with the GUID VM full access to FILE, a file of a layer or on an ntfs-3g mount.
+
+    \b
+    Example:
+      wclayer grant 1e3a4c5b-0000-4000-8000-000000000001 /layers/run/sandbox.vhdx
+    """
+    wclayer.grant_vm_access(vm, file)
+    echo(f"{vm} has access to {file}")
 
 
 @click.command("makebaselayer", short_help="Make a base layer of a folder.")
@@ -128,4 +191,14 @@ def completion_command(ctx: click.Context, shell: str) -> None:
     echo(kind(root.command, {}, "wclayer", "_WCLAYER_COMPLETE").source())
 
 
-COMMANDS = (create_command, remove_command, makebaselayer_command, images_group, completion_command)
+COMMANDS = (
+    create_command,
+    remove_command,
+    scratch_command,
+    expand_command,
+    process_command,
+    grant_command,
+    makebaselayer_command,
+    images_group,
+    completion_command,
+)

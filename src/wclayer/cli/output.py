@@ -26,6 +26,25 @@ from wclayer.win32.security import SecurityDescriptor
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 
 
+class _Size(click.ParamType[int]):
+    """Bytes, or a number with KiB, MiB, GiB or TiB."""
+
+    name = "size"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        text = str(value).strip().lower().removesuffix("ib").removesuffix("b")
+        shift = {"k": 10, "m": 20, "g": 30, "t": 40}.get(text[-1:], 0)
+        number = text[:-1] if shift else text
+        if not number.isdecimal():
+            self.fail(f"{value!r} is not a size such as 20GiB", param, ctx)
+        return int(number) << shift
+
+
+SIZE = _Size()
+
+
 def print_json(value: object) -> None:
     """One JSON document, indented; an unpaired surrogate is escaped."""
     click.echo(json.dumps(value, indent=2, ensure_ascii=True))

@@ -25,7 +25,10 @@ from wclayer.engines.portable.importing import (
     new_layer_writer,
 )
 from wclayer.engines.portable.makebase import make_base_layer
+from wclayer.engines.portable.process import process_base_layer, process_utility_vm_image
 from wclayer.engines.portable.registry import RegistryEditor
+from wclayer.engines.portable.scratch import create_scratch_layer, expand_scratch_size
+from wclayer.engines.portable.vmaccess import grant_vm_access
 
 __all__ = [
     "ConvertResult",
@@ -41,12 +44,15 @@ __all__ = [
     "convert_disk",
     "convert_layer",
     "create_layer",
+    "create_scratch_layer",
     "destroy_layer",
     "disk_info",
+    "expand_scratch_size",
     "export_layer",
     "export_layer_to_file",
     "export_layer_to_tar",
     "get_shared_base_images",
+    "grant_vm_access",
     "import_layer",
     "import_layer_from_disk",
     "import_layer_from_tar",
@@ -57,5 +63,7 @@ __all__ = [
     "name_to_guid",
     "new_layer_reader",
     "new_layer_writer",
+    "process_base_layer",
+    "process_utility_vm_image",
     "read_boot_store",
 ]

@@ -146,9 +146,11 @@ def convert_disk(
             raise from_os_error(_OPERATION, target, error) from error
 
 
-def _copy(source: Disk, target: Disk, parent: Disk | None, progress: Callable[[int, int], None] | None) -> None:
+def _copy(
+    source: Vhdx | RawDisk, target: Disk, parent: Vhdx | RawDisk | None, progress: Callable[[int, int], None] | None
+) -> None:
     """The bytes of one disk to another, leaving out what is there already: zeros, or the parent's bytes."""
-    for offset in range(0, source.size, _PIECE):
+    for offset in _pieces(source, parent):
         count = min(_PIECE, source.size - offset)
         data = source.read(offset, count)
         if parent is None:
@@ -160,3 +162,19 @@ def _copy(source: Disk, target: Disk, parent: Disk | None, progress: Callable[[i
             target.write(offset, data)
         if progress is not None:
             progress(offset + count, source.size)
+
+
+def _pieces(*disks: Vhdx | RawDisk | None) -> list[int]:
+    """Where the pieces start in which one of the disks, or a parent of it, may hold something."""
+    found: set[int] = set()
+    pending = list(disks)
+    while pending:
+        disk = pending.pop()
+        if disk is None:
+            continue
+        for offset, length in disk.extents():
+            found.update(range(offset // _PIECE * _PIECE, offset + length, _PIECE))
+        if isinstance(disk, Vhdx) and isinstance(disk.parent, Vhdx):
+            pending.append(disk.parent)
+    end = disks[0].size if disks[0] is not None else 0
+    return sorted(offset for offset in found if offset < end)

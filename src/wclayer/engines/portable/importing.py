@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
 
+from wclayer.engines.portable.process import ProcessingLayerWriter
 from wclayer.layers.copy import ProgressCallback, copy_layer
 from wclayer.layers.directory import DirectoryLayerWriter
 from wclayer.layers.tar import TarLayerReader
@@ -59,7 +60,7 @@ def import_layer_from_tar(
     Reference: hcsshim, `ociwclayer.ImportLayerFromTar`.
     """
     with (
-        DirectoryLayerWriter(path, parents, limits=limits) as writer,
+        ProcessingLayerWriter(path, parents, limits=limits) as writer,
         TarLayerReader(
             stream,
             source,
@@ -112,7 +113,7 @@ def import_layer(
     """
     with (
         TransportLayerReader(folder, is_base=not parents) as reader,
-        DirectoryLayerWriter(path, parents) as writer,
+        ProcessingLayerWriter(path, parents) as writer,
     ):
         copy_layer(reader, writer, progress=progress, cancelled=cancelled)
 
@@ -136,7 +137,7 @@ def import_layer_from_disk(
         InvalidDataError: it holds no sound NTFS volume.
         AlreadyExistsError: `path` is taken.
     """
-    with VolumeLayerReader(disk) as reader, DirectoryLayerWriter(path) as writer:
+    with VolumeLayerReader(disk) as reader, ProcessingLayerWriter(path) as writer:
         copy_layer(reader, writer, progress=progress, cancelled=cancelled)
 
 
@@ -155,4 +156,4 @@ def new_layer_writer(path: PathLike, parents: Sequence[PathLike] = ()) -> Direct
 
     Reference: hcsshim, `NewLayerWriter`.
     """
-    return DirectoryLayerWriter(path, parents)
+    return ProcessingLayerWriter(path, parents)

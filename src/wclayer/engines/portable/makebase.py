@@ -7,11 +7,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from wclayer.engines.portable.process import ProcessingInPlaceWriter
 from wclayer.errors import AlreadyExistsError, NotALayerError, PathNotFoundError, from_os_error
 from wclayer.formats.regf.minimal import empty_root
 from wclayer.formats.regf.writer import write_hive
 from wclayer.layers.copy import ProgressCallback, copy_layer
-from wclayer.layers.directory.in_place import InPlaceLayerWriter
 from wclayer.layers.folder import FolderLayerReader
 from wclayer.layers.hives import CONFIG, LAYER_HIVES
 from wclayer.layers.host import HostRoot
@@ -50,7 +50,7 @@ def make_base_layer(
         _ensure_hives(place)
     except OSError as error:
         raise from_os_error(_OPERATION, place, error) from error
-    with FolderLayerReader(place) as reader, InPlaceLayerWriter(place) as writer:
+    with FolderLayerReader(place) as reader, ProcessingInPlaceWriter(place) as writer:
         copy_layer(reader, writer, progress=progress, cancelled=cancelled)
 
 

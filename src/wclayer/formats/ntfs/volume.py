@@ -152,14 +152,14 @@ class NtfsVolume:
             raise NtfsError("no NTFS volume: the boot sector does not say so")
         fields = structs.BOOT.unpack_from(boot)
         sector, clusters = fields[2], fields[3]
-        self.sector_size = sector
-        self.cluster_size = sector * (clusters if clusters <= 128 else 1 << (256 - clusters))
+        self.sector_size: int = sector
+        self.cluster_size: int = sector * (clusters if clusters <= 128 else 1 << (256 - clusters))
         self.serial = fields[19]
         if sector not in (512, 1024, 2048, 4096) or self.cluster_size & (self.cluster_size - 1):
             raise NtfsError(f"sectors of {sector} bytes, clusters of {self.cluster_size}")
         if not 512 <= self.cluster_size <= 2 << 20:
             raise NtfsError(f"clusters of {self.cluster_size} bytes")
-        self.sectors = fields[12]
+        self.sectors: int = fields[12]
         self.clusters = min(self.sectors * sector, disk.size) // self.cluster_size
         self.record_size = self._unit(fields[15])
         self._index_size = self._unit(fields[17])
@@ -207,6 +207,22 @@ class NtfsVolume:
             parts = [part for part in parts if part is not listing]
             parts += self._listed(number, _attribute(listing[1], number))
         return FileRecord(number, header[4], header[7], _joined(parts, number))
+
+    def record_offset(self, number: int) -> int:
+        """Where a record is in the volume.
+
+        Raises:
+            NtfsError: the MFT has no such record, or not in one piece.
+        """
+        offset = number * self.record_size
+        for run in self._mft.runs:
+            extent = run.length * self.cluster_size
+            if offset + self.record_size <= extent and run.start is not None:
+                return run.start * self.cluster_size + offset
+            offset -= extent
+            if offset < 0:
+                break
+        raise NtfsError(f"record {number}: not in one piece of the MFT")
 
     def _raw_record(self, number: int) -> tuple[tuple[int, ...], list[tuple[int, bytes]]]:
         """A record's header and its encoded attributes, each with its type."""

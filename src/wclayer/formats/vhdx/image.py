@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import BinaryIO, Protocol, Self
@@ -372,6 +372,12 @@ class Vhdx:
 
     # Reading.
 
+    def extents(self) -> Iterator[tuple[int, int]]:
+        """The ranges that may hold something else than zeros, or than the parent's bytes: offset and length."""
+        for block in range(self.facts.blocks):
+            if self.block_state(block)[0] >= BlockState.FULLY_PRESENT:
+                yield block * self.facts.block_size, self._length_of(block)
+
     def read(self, offset: int, length: int) -> bytes:
         """`length` bytes of the virtual disk from `offset`.
 
@@ -562,6 +568,39 @@ class Vhdx:
         self._header_index = 1 - self._header_index
         self._write_file(structs.HEADER_OFFSETS[self._header_index], encode_header(self.header))
         self._sync()
+
+    # Another parent's place.
+
+    def set_locator(self, locator: ParentLocator) -> None:
+        """Says anew how a differencing disk finds its parent, in one step.
+
+        Raises:
+            VhdxError: the disk has no parent, or the metadata have no room.
+        """
+        if self.facts.locator is None:
+            raise VhdxError("a disk without a parent")
+        data = encode_locator(locator)
+        base = self._metadata_offset
+        table = bytearray(self._read_file(base, structs.METADATA_TABLE_SIZE))
+        count = structs.METADATA_HEADER.unpack_from(table)[2]
+        end = structs.METADATA_TABLE_SIZE
+        own = 0
+        for index in range(count):
+            at = structs.METADATA_HEADER.size + index * structs.METADATA_ENTRY.size
+            item, offset, length, _, _ = structs.METADATA_ENTRY.unpack_from(table, at)
+            end = max(end, offset + length)
+            own = at if item == structs.PARENT_LOCATOR_ITEM else own
+        if end + len(data) > self._metadata_size:
+            raise VhdxError("no room for the parent locator in the metadata", base)
+        item, _, _, flags, reserved = structs.METADATA_ENTRY.unpack_from(table, own)
+        structs.METADATA_ENTRY.pack_into(table, own, item, end, len(data), flags, reserved)
+        self._mark_written()
+        # The item goes where nothing is; the table's entry makes it count.
+        self._write_file(base + end, data)
+        self._sync()
+        sector = own // structs.SECTOR * structs.SECTOR
+        self._log_and_write([(base + sector, bytes(table[sector : sector + structs.SECTOR]))])
+        self.facts = replace(self.facts, locator=locator)
 
     # Growing.
 

@@ -58,6 +58,8 @@ class LayerUpdate:
         self.operation = operation
         self.path = Path(os.path.abspath(path))
         self._changes: list[_Change] = []
+        self._descriptors: dict[str, bytes] = {}
+        self._records: dict[str, str | int | bytes] = {}
         with LayerDirectory(self.path, operation=operation):
             pass
         self._lock = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -99,6 +101,14 @@ class LayerUpdate:
                 raise NotSupportedError(self.operation, self.path / path, "the layer has no such directory")
         self._changes.append(_Change(path, data, origin))
 
+    def set_security(self, path: str, descriptor: bytes) -> None:
+        """Gives the entry at `path` another security descriptor."""
+        self._descriptors[path] = descriptor
+
+    def set_record(self, key: str, value: str | int | bytes) -> None:
+        """Keeps a fact about the layer as a whole."""
+        self._records[key] = value
+
     def commit(self, time: int) -> None:
         """Makes the layer the new one; `time` (FILETIME) is when its changed files were written.
 
@@ -109,7 +119,7 @@ class LayerUpdate:
             raise InvalidStateError(self.operation, self.path, "the update is over")
         try:
             self._settle()
-            if self._changes:
+            if self._changes or self._descriptors or self._records:
                 self._replace_database(lambda connection, layer: self._apply(connection, layer, time))
                 self._settle()
         except OSError as error:
@@ -148,7 +158,18 @@ class LayerUpdate:
                     " last_write_time = ?, change_time = ? WHERE id = ?",
                     (int(Origin.OWN), int(FileAttributes.DIRECTORY), time, time, time, time, directory.id),
                 )
-        connection.executemany("DELETE FROM layer WHERE key = ?", ((key,) for key in _OF_THE_TAR))
+        for path, descriptor in self._descriptors.items():
+            row = layer.lookup(path)
+            assert row is not None
+            connection.execute("INSERT OR IGNORE INTO security (descriptor) VALUES (?)", (descriptor,))
+            connection.execute(
+                "UPDATE entries SET security = (SELECT id FROM security WHERE descriptor = ?), change_time = ?,"
+                " form = NULL WHERE id = ? OR link = ?",
+                (descriptor, time, row.link or row.id, row.link or row.id),
+            )
+        connection.executemany("INSERT OR REPLACE INTO layer VALUES (?, ?)", self._records.items())
+        if self._changes or self._descriptors:
+            connection.executemany("DELETE FROM layer WHERE key = ?", ((key,) for key in _OF_THE_TAR))
 
     def _settle(self) -> None:
         """Steps 3 to 5, for this update or for one that was interrupted."""

@@ -432,6 +432,7 @@ class DirectoryLayerWriter(LayerWriterBase):
         utility_vm.keep_boot_store(self._records, self._files)
         hives = self._directory(path_key(HIVES_ROOT))
         BaseHiveMaker(self.operation, self._records, self._files.root, self._parents).make_all(hives)
+        self._before_commit()
         if self.chain:
             parents = json.dumps([str(parent) for parent in self.chain])
             self._files.root.write_bytes(CHAIN_FILE.encode(), parents.encode())
@@ -442,6 +443,9 @@ class DirectoryLayerWriter(LayerWriterBase):
         self._close_parents()
         self._files.close()
         self._staged.commit()
+
+    def _before_commit(self) -> None:
+        """For layers that have more than their entries."""
 
     def _discard(self) -> None:
         self._files.abort()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path, PureWindowsPath
 from types import TracebackType
@@ -58,6 +60,21 @@ class RawDisk:
         """Hands what was written to the host."""
         self._file.flush()
 
+    def extents(self) -> Iterator[tuple[int, int]]:
+        """The ranges that may hold something else than zeros, as far as the host knows: offset and length."""
+        position = 0
+        while position < self.size:
+            try:
+                start = os.lseek(self._file.fileno(), position, os.SEEK_DATA)
+                end = os.lseek(self._file.fileno(), start, os.SEEK_HOLE)
+            except OSError as error:
+                # Nothing but a hole is left; or the host knows none.
+                if error.errno != errno.ENXIO:
+                    yield position, self.size - position
+                return
+            yield start, min(end, self.size) - start
+            position = end
+
 
 class PartitionWindow:
     """The part of a disk that a partition is."""
@@ -101,14 +118,23 @@ class DiskFile:
 
     Args:
         writable: whether the disk (not its parents) may be written.
+        parent: where the disk's parent is, whatever the disk says.
 
     Raises:
         PathNotFoundError: the file, or a parent of it, is not there.
         InvalidDataError: it is no sound VHDX file, or a parent is not the one it was made from.
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, writable: bool = False, operation: str = "open disk") -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        writable: bool = False,
+        operation: str = "open disk",
+        parent: Path | None = None,
+    ) -> None:
         self.operation = operation
+        self._parent = parent
         self.path = Path(os.path.abspath(path))
         self.chain: list[Path] = []
         """The files of the parents, nearest first."""
@@ -117,9 +143,15 @@ class DiskFile:
             self.file, self.disk = self._open(self.path, writable)
             self._stack = stack.pop_all()
 
-    @property
-    def is_vhdx(self) -> bool:
-        return isinstance(self.disk, Vhdx)
+    def vhdx(self) -> Vhdx:
+        """The disk, which must be a VHDX file.
+
+        Raises:
+            InvalidDataError: it is a raw one.
+        """
+        if not isinstance(self.disk, Vhdx):
+            raise InvalidDataError(self.operation, self.path, "not a VHDX file")
+        return self.disk
 
     def __enter__(self) -> Self:
         return self
@@ -131,7 +163,7 @@ class DiskFile:
         finally:
             self._stack.close()
 
-    def _open(self, path: Path, writable: bool) -> tuple[BinaryIO, Disk]:
+    def _open(self, path: Path, writable: bool) -> tuple[BinaryIO, Vhdx | RawDisk]:
         try:
             file: BinaryIO = self._stack.enter_context(path.open("r+b" if writable else "rb"))
         except OSError as error:
@@ -145,12 +177,13 @@ class DiskFile:
         except VhdxError as error:
             raise InvalidDataError(self.operation, path, str(error)) from None
 
-    def _open_parent(self, child: Path, locator: ParentLocator) -> Disk:
+    def _open_parent(self, child: Path, locator: ParentLocator) -> Vhdx:
         if len(self.chain) >= _MAX_CHAIN:
             raise InvalidDataError(self.operation, child, f"more than {_MAX_CHAIN} parents")
         tried = []
         problem: LayerError | None = None
-        for candidate in _candidates(child, locator):
+        own = self._parent if child == self.path else None
+        for candidate in [own] if own is not None else _candidates(child, locator):
             if candidate in self.chain or candidate == self.path:
                 raise InvalidDataError(self.operation, child, f"its parent {candidate} is itself made from it")
             if not candidate.is_file():

@@ -1,0 +1,57 @@
+"""Blank disks: an NTFS volume without files in a VHDX file, and a differencing child of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from time import time_ns
+from uuid import uuid4
+
+from wclayer.formats.gpt.table import data_disk_table, write_table
+from wclayer.formats.ntfs.builder import NodeFacts, VolumeBuilder
+from wclayer.formats.vhdx.create import create_vhdx
+from wclayer.layers.staging import StagedFile
+from wclayer.layers.volume.disk_file import DiskFile, PartitionWindow, locator_for
+from wclayer.win32.attributes import FileAttributes
+from wclayer.win32.filetime import from_unix_ns
+from wclayer.win32.inherit import volume_root
+
+_ROOT_ATTRIBUTES = int(FileAttributes.DIRECTORY | FileAttributes.HIDDEN | FileAttributes.SYSTEM)
+
+
+def make_blank_pair(operation: str, base: Path, child: Path, size: int, *, final: Path | None = None) -> None:
+    """Makes a disk of `size` bytes with a partition table and an empty NTFS volume, and its differencing child.
+
+    What is there already is left as it is.
+
+    Args:
+        base, child: where the two are made.
+        final: the folder in which they will be, if that is another one.
+    """
+    if not base.is_file():
+        with StagedFile(operation, base, readable=True) as staged, create_vhdx(staged.stream, size) as disk:
+            table = data_disk_table(disk.size, disk.sector_size, uuid4(), (uuid4(), uuid4()))
+            write_table(disk, table)
+            data = table.partitions[-1]
+            now = from_unix_ns(time_ns())
+            root = NodeFacts(now, now, now, now, _ROOT_ATTRIBUTES, volume_root().encode())
+            VolumeBuilder(
+                PartitionWindow(disk, data.offset, data.size), root, serial=uuid4().int >> 64, time=now,
+                hidden_sectors=data.offset // disk.sector_size,
+            ).finish()  # fmt: skip
+    if not child.is_file():
+        make_child(operation, base, child, final=final)
+
+
+def make_child(operation: str, parent: Path, child: Path, *, final: Path | None = None) -> None:
+    """Makes the differencing disk `child` on the VHDX file `parent`; see `make_blank_pair`."""
+    places = (child, parent) if final is None else (final / child.name, final / parent.name)
+    with DiskFile(parent, operation=operation) as above:
+        disk = above.vhdx()
+        with (
+            StagedFile(operation, child, readable=True) as staged,
+            create_vhdx(
+                staged.stream, disk.size, block_size=disk.facts.block_size, logical_sector_size=disk.sector_size,
+                parent=disk, locator=locator_for(*places, disk),
+            ),
+        ):  # fmt: skip
+            pass

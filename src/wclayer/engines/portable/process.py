@@ -1,0 +1,134 @@
+"""`process_base_layer`, `process_utility_vm_image`: what Windows makes of a base layer before containers run on it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from wclayer.engines.portable.blank import make_blank_pair
+from wclayer.engines.portable.bootstore import BOOT_STORE, read_boot_store
+from wclayer.engines.portable.vmaccess import FILE_SECURITY, VIRTUAL_MACHINES, grant_access, new_file_access
+from wclayer.errors import InvalidDataError, PathNotFoundError, from_os_error
+from wclayer.formats.bcd import read_store
+from wclayer.formats.regf.hive import Hive
+from wclayer.formats.regf.model import RegfError
+from wclayer.formats.vhdx.errors import VhdxError
+from wclayer.layers.directory import DirectoryLayerWriter, LayerDirectory
+from wclayer.layers.directory.in_place import InPlaceLayerWriter
+from wclayer.layers.hives import LAYER_HIVES
+from wclayer.layers.staging import StagedFile
+from wclayer.win32.names import path_key
+
+PathLike = str | os.PathLike[str]
+LAYOUT_FILE, LAYOUT = "layout", b"vhd-with-hives\n"
+BLANK_BASE, BLANK = "blank-base.vhdx", "blank.vhdx"
+UTILITY_VM = "UtilityVM"
+TEMPLATE_BASE, TEMPLATE = "SystemTemplateBase.vhdx", "SystemTemplate.vhdx"
+BASE_SIZE = 20 << 30
+TEMPLATE_SIZE = 10 << 30
+
+
+def process_base_layer(path: PathLike) -> None:
+    """Makes `layout`, `blank-base.vhdx` and its child `blank.vhdx` in the base layer at `path`, and gives all virtual
+    machines access to both disks. What is there already is left as it is.
+
+    The hives in `Files/Windows/System32/config` must be there, possibly empty; the `_Base` hives were made from them
+    when the layer was.
+
+    Raises:
+        PathNotFoundError: there is no layer; it lacks one of the hives, which the message names.
+
+    Reference: `ProcessBaseImage` of vmcompute.dll.
+    """
+    operation = "process base layer"
+    with LayerDirectory(path, operation=operation) as layer:
+        place = layer.path
+        for hive in LAYER_HIVES:
+            if layer.lookup(hive.config) is None:
+                raise PathNotFoundError(operation, place, f"the layer has no {hive.config}", code=2)
+    _make_base_files(operation, place, None)
+    for disk in (BLANK_BASE, BLANK):
+        grant_access(operation, VIRTUAL_MACHINES, place / disk)
+
+
+def process_utility_vm_image(path: PathLike) -> None:
+    """Makes `SystemTemplateBase.vhdx` and its child `SystemTemplate.vhdx` in the utility VM at `path`, which is
+    `LAYER/UtilityVM`, and gives all virtual machines access to both. What is there already is left as it is.
+
+    Raises:
+        PathNotFoundError: there is no layer, or its utility VM has no boot store.
+        InvalidDataError: the boot store is no sound hive of one.
+
+    Reference: `ProcessUtilityImage` of vmcompute.dll.
+    """
+    operation = "process utility VM image"
+    place = Path(os.path.abspath(path))
+    with LayerDirectory(place.parent, operation=operation) as layer:
+        if layer.lookup(BOOT_STORE) is None:
+            raise PathNotFoundError(operation, layer.path, f"the layer has no {BOOT_STORE}", code=2)
+    for _ in read_boot_store(place.parent):
+        pass
+    _make_template_files(operation, place, None)
+    for disk in (TEMPLATE_BASE, TEMPLATE):
+        grant_access(operation, VIRTUAL_MACHINES, place / disk)
+
+
+def _make_base_files(operation: str, layer: Path, final: Path | None) -> None:
+    try:
+        make_blank_pair(operation, layer / BLANK_BASE, layer / BLANK, BASE_SIZE, final=final)
+        if not (layer / LAYOUT_FILE).is_file():
+            with StagedFile(operation, layer / LAYOUT_FILE) as staged:
+                staged.stream.write(LAYOUT)
+    except VhdxError as error:
+        raise InvalidDataError(operation, layer, str(error)) from None
+    except OSError as error:
+        raise from_os_error(operation, layer, error) from error
+
+
+def _make_template_files(operation: str, folder: Path, final: Path | None) -> None:
+    try:
+        make_blank_pair(operation, folder / TEMPLATE_BASE, folder / TEMPLATE, TEMPLATE_SIZE, final=final)
+    except VhdxError as error:
+        raise InvalidDataError(operation, folder, str(error)) from None
+    except OSError as error:
+        raise from_os_error(operation, folder, error) from error
+
+
+class ProcessingLayerWriter(DirectoryLayerWriter):
+    """A writer of layer directories that processes base layers, as Windows' own does: the disks come with the layer.
+
+    A layer that lacks a hive, as image builders off Windows make them, is not processed, and a utility VM whose boot
+    store is damaged is not either.
+    """
+
+    def _before_commit(self) -> None:
+        if self.chain:
+            return
+        folder, final = self._staged.path, Path(self.target)
+        made = []
+        if all(self._records.locate(path_key(hive.config)) is not None for hive in LAYER_HIVES):
+            _make_base_files(self.operation, folder, final)
+            made += [BLANK_BASE, BLANK]
+        if self._has_sound_boot_store():
+            _make_template_files(self.operation, folder / UTILITY_VM, final / UTILITY_VM)
+            made += [f"{UTILITY_VM}/{TEMPLATE_BASE}", f"{UTILITY_VM}/{TEMPLATE}"]
+        for name in made:
+            self.record(FILE_SECURITY + name, new_file_access(VIRTUAL_MACHINES))
+
+    def _has_sound_boot_store(self) -> bool:
+        row = self._records.locate(path_key(BOOT_STORE))
+        if row is None or not row.size:
+            return False
+        directory = self._records.directory(path_key(BOOT_STORE.rpartition("/")[0]))
+        assert directory is not None
+        path = directory.host_child(BOOT_STORE.rpartition("/")[2].encode())
+        try:
+            for _ in read_store(Hive(self._files.root.read_bytes(path)).root()):
+                pass
+        except (RegfError, OSError):
+            return False
+        return True
+
+
+class ProcessingInPlaceWriter(ProcessingLayerWriter, InPlaceLayerWriter):
+    """The same for a folder that becomes a layer in its place."""

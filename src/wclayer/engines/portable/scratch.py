@@ -1,0 +1,109 @@
+"""`create_scratch_layer` and `expand_scratch_size`: the read-write layer of a container, and its disk."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from wclayer.engines.portable.blank import make_child
+from wclayer.engines.portable.process import BLANK, BLANK_BASE, process_base_layer
+from wclayer.errors import InvalidDataError, InvalidParameterError, PathNotFoundError, from_os_error
+from wclayer.formats.gpt.table import GptError, grown_table, read_table, write_table
+from wclayer.formats.ntfs.grow import grow_volume
+from wclayer.formats.ntfs.structs import NtfsError
+from wclayer.formats.vhdx.errors import VhdxError
+from wclayer.layers.directory import DirectoryLayerWriter
+from wclayer.layers.directory.chain import resolve_chain
+from wclayer.layers.staging import StagedFile
+from wclayer.layers.volume.disk_file import DiskFile, PartitionWindow, locator_for
+
+PathLike = str | os.PathLike[str]
+SANDBOX = "sandbox.vhdx"
+
+
+class _ScratchWriter(DirectoryLayerWriter):
+    """An empty layer with a disk in it."""
+
+    operation = "create scratch layer"
+
+    def _before_commit(self) -> None:
+        base = self.chain[-1]
+        staged = self._staged.path / SANDBOX
+        blank = base / BLANK
+        with StagedFile(self.operation, staged) as copy, blank.open("rb") as source:
+            shutil.copyfileobj(source, copy.stream, 1 << 20)
+        with DiskFile(staged, writable=True, operation=self.operation, parent=base / BLANK_BASE) as opened:
+            disk = opened.vhdx()
+            with DiskFile(base / BLANK_BASE, operation=self.operation) as above:
+                # It must find its parent from where it will be.
+                disk.set_locator(locator_for(Path(self.target) / SANDBOX, base / BLANK_BASE, above.vhdx()))
+
+
+def create_scratch_layer(path: PathLike, parents: Sequence[PathLike]) -> None:
+    """Makes a read-write layer at `path`, with its disk `sandbox.vhdx`: the base layer's `blank.vhdx`, which finds
+    `blank-base.vhdx` from its new place. A base layer that was not processed is processed first.
+
+    Args:
+        path: where the layer will be: nothing, or an empty folder, in a folder that exists.
+        parents: the parent chain, nearest first, or only the nearest one.
+
+    Raises:
+        AlreadyExistsError, PathNotFoundError, NotALayerError, InvalidParameterError: see `new_layer_writer`.
+
+    Reference: `CreateSandboxLayer` of vmcompute.dll.
+    """
+    operation = _ScratchWriter.operation
+    chain = resolve_chain(operation, parents)
+    if not chain:
+        raise InvalidParameterError(operation, path, "a scratch layer needs at least one parent")
+    base = chain[-1]
+    if not (base / BLANK).is_file() and (base / BLANK_BASE).is_file():
+        make_child(operation, base / BLANK_BASE, base / BLANK)
+    if not (base / BLANK).is_file():
+        process_base_layer(base)
+    try:
+        with _ScratchWriter(path, parents):
+            pass
+    except VhdxError as error:
+        raise InvalidDataError(operation, base / BLANK, str(error)) from None
+
+
+def expand_scratch_size(path: PathLike, size: int) -> None:
+    """Grows the disk of the scratch layer at `path`, the partition and the NTFS volume on it to at least `size` bytes,
+    with their contents untouched. A disk that is that large already is left as it is.
+
+    Stopped anywhere, the disk is sound, and growing it again ends what was begun.
+
+    Raises:
+        PathNotFoundError: there is no scratch layer at `path`.
+        InvalidDataError: its disk, or a parent of it, is damaged.
+        InvalidParameterError: a size that no disk has.
+
+    Reference: `ExpandSandboxSize` of vmcompute.dll, and the growth of the volume that hcsshim does after it.
+    """
+    operation = "expand scratch"
+    place = Path(os.path.abspath(path)) / SANDBOX
+    if not place.is_file():
+        raise PathNotFoundError(operation, path, f"not a scratch layer: it has no {SANDBOX}")
+    try:
+        with DiskFile(place, writable=True, operation=operation) as opened:
+            disk = opened.vhdx()
+            wanted = -(-size // (1 << 20)) << 20
+            if wanted > disk.size:
+                try:
+                    disk.resize(wanted)
+                except VhdxError as error:
+                    raise InvalidParameterError(operation, place, str(error)) from None
+            # The backup table is still where the smaller disk ended; the primary one is enough.
+            table = read_table(disk)
+            if table.problems or grown_table(table, disk.size) != table:
+                table = grown_table(table, disk.size)
+                write_table(disk, table)
+            data = max(table.partitions, key=lambda partition: partition.offset)
+            grow_volume(PartitionWindow(disk, data.offset, data.size))
+    except (VhdxError, GptError, NtfsError) as error:
+        raise InvalidDataError(operation, place, str(error)) from None
+    except OSError as error:
+        raise from_os_error(operation, place, error) from error

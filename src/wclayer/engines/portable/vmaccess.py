@@ -1,0 +1,118 @@
+"""`grant_vm_access`: a virtual machine may open a file."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+from time import time_ns
+from uuid import UUID
+
+from wclayer.errors import InvalidParameterError, PathNotFoundError
+from wclayer.layers.directory import LayerDirectory
+from wclayer.layers.directory.database import FILE_NAME
+from wclayer.layers.directory.update import LayerUpdate
+from wclayer.win32.filetime import from_unix_ns
+from wclayer.win32.guid import parse_guid, sid_sub_authorities
+from wclayer.win32.inherit import inherit, volume_root
+from wclayer.win32.security import Ace, AceType, Acl, Control, SecurityDescriptor
+from wclayer.win32.sid import Sid
+
+PathLike = str | os.PathLike[str]
+VIRTUAL_MACHINES = Sid.parse("S-1-5-83-0")
+"""The group of all virtual machines."""
+_VM_AUTHORITY = (83, 1)
+_FILE_ALL_ACCESS = 0x1F01FF
+NTFS_ACL = "system.ntfs_acl"
+"""The extended attribute in which ntfs-3g shows a file's security descriptor."""
+FILE_SECURITY = "security:"
+"""What the record of a file of a layer starts with that is no entry, such as its disks."""
+
+
+def vm_sid(vm_id: UUID | str) -> Sid:
+    """The SID of a virtual machine: S-1-5-83-1- and its GUID as four little-endian 32-bit numbers."""
+    guid = vm_id if isinstance(vm_id, UUID) else parse_guid(vm_id)
+    return Sid(5, (*_VM_AUTHORITY, *sid_sub_authorities(guid)))
+
+
+def grant_vm_access(vm_id: UUID | str, path: PathLike) -> None:
+    """Gives a virtual machine full access to a file: its ACE is added to the file's security descriptor, once.
+
+    The descriptor of a file of a layer directory is in the layer's records; of a file on an ntfs-3g mount, it is the
+    volume's own.
+
+    Args:
+        vm_id: the virtual machine's GUID.
+        path: a file of a layer directory, or on an ntfs-3g mount.
+
+    Raises:
+        PathNotFoundError: the file is not there, or has no security descriptor that can be changed here.
+        InvalidParameterError: `vm_id` is no GUID.
+
+    Reference: `GrantVmAccess` of vmcompute.dll.
+    """
+    operation = "grant VM access"
+    try:
+        sid = vm_sid(vm_id)
+    except ValueError as error:
+        raise InvalidParameterError(operation, path, str(error)) from None
+    grant_access(operation, sid, Path(os.path.abspath(path)))
+
+
+def grant_access(operation: str, sid: Sid, path: Path) -> None:
+    """Gives `sid` full access to a file; see `grant_vm_access`."""
+    if not path.exists():
+        raise PathNotFoundError(operation, path, "the file does not exist", code=2)
+    with suppress(OSError, AttributeError):
+        own = os.getxattr(path, NTFS_ACL)
+        os.setxattr(path, NTFS_ACL, granted(own, sid))
+        return
+    layer = next((parent for parent in path.parents if (parent / FILE_NAME).is_file()), None)
+    if layer is None:
+        raise PathNotFoundError(
+            operation, path, "the file is neither in a layer directory nor on a volume that has its descriptor"
+        )
+    name = path.relative_to(layer).as_posix()
+    with LayerUpdate(layer, operation=operation) as update:
+        with LayerDirectory(layer, operation=operation) as directory:
+            row = directory.lookup(name)
+            kept = directory.security(row) if row is not None else directory.record(FILE_SECURITY + name)
+        after = granted(kept, sid) if isinstance(kept, bytes) else new_file_access(sid)
+        if after == kept:
+            return
+        if row is not None:
+            update.set_security(name, after)
+        else:
+            update.set_record(FILE_SECURITY + name, after)
+        update.commit(from_unix_ns(time_ns()))
+
+
+def new_file_access(sid: Sid) -> bytes:
+    """The security descriptor of a new file to which `sid` has access."""
+    return granted(inherit(volume_root(), is_directory=False).encode(), sid)
+
+
+def granted(descriptor: bytes, sid: Sid) -> bytes:
+    """A security descriptor whose DACL gives `sid` full access."""
+    decoded = SecurityDescriptor.decode(descriptor)
+    ace = Ace(int(AceType.ACCESS_ALLOWED), 0, _FILE_ALL_ACCESS, sid)
+    if decoded.dacl is None:
+        if decoded.control & Control.DACL_PRESENT:
+            # A null DACL: everybody has access already.
+            return descriptor
+        aces: tuple[Ace, ...] = ()
+    else:
+        aces = decoded.dacl.aces
+    if ace in aces:
+        return descriptor
+    # Explicit entries stand before inherited ones.
+    return SecurityDescriptor(
+        decoded.owner, decoded.group, Acl.of((ace, *aces)), decoded.sacl, decoded.control | Control.DACL_PRESENT,
+        decoded.resource_manager,
+    ).encode()  # fmt: skip
+
+
+def file_security(layer: LayerDirectory, name: str) -> bytes | None:
+    """The security descriptor of a file of a layer that is no entry of it, as `grant_vm_access` left it."""
+    kept = layer.record(FILE_SECURITY + name)
+    return kept if isinstance(kept, bytes) else None
