@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
+from uuid import UUID
 
 from wclayer import sample
 from wclayer.engines.portable import export_layer_to_tar, import_layer_from_tar
 from wclayer.errors import InvalidDataError
 from wclayer.formats.bcd import read_store
 from wclayer.formats.compression import Compression, HashedInput, HashedOutput
+from wclayer.formats.gpt.table import data_disk_table, read_table, write_table
+from wclayer.formats.ntfs.lznt1 import decompress
+from wclayer.formats.ntfs.runs import Run, decode_runs, encode_runs
+from wclayer.formats.ntfs.structs import NtfsError
+from wclayer.formats.ntfs.volume import NtfsVolume
 from wclayer.formats.regf import structs
 from wclayer.formats.regf.hive import Hive
 from wclayer.formats.regf.layered import merge
@@ -22,10 +30,16 @@ from wclayer.formats.regf.recovery import recover
 from wclayer.formats.regf.text import encode_reg, format_reg, parse_reg
 from wclayer.formats.regf.writer import write_hive
 from wclayer.formats.tar.reader import parse_pax
+from wclayer.formats.vhdx.check import check_vhdx
+from wclayer.formats.vhdx.create import create_vhdx
+from wclayer.formats.vhdx.image import Vhdx
 from wclayer.layers.directory.check import check_layer
 from wclayer.layers.tar import TarLayerReader, TarLayerWriter
 from wclayer.layers.transport import TransportLayerReader
-from wclayer.model import Limits
+from wclayer.layers.volume.disk_file import RawDisk
+from wclayer.layers.volume.writer import VolumeLayerWriter
+from wclayer.model import DataStream, Entry, Limits
+from wclayer.win32.attributes import FileBasicInfo
 from wclayer.win32.backup import BackupStreamParser, StreamHeader
 from wclayer.win32.ea import ExtendedAttribute, decode_eas, encode_eas
 from wclayer.win32.inherit import volume_root
@@ -169,6 +183,77 @@ def _bcd(data: bytes) -> None:
     list(read_store(Hive(data).root()))
 
 
+def _vhdx(data: bytes) -> None:
+    file = io.BytesIO(data)
+    disk = Vhdx(file)
+    disk.read(0, min(disk.size, 4 << 20))
+    for _ in check_vhdx(file, disk):
+        pass
+
+
+def _vhdx_seed() -> bytes:
+    file = io.BytesIO()
+    disk = create_vhdx(file, 2 << 20)
+    disk.write(0, b"data")
+    disk.flush()
+    return file.getvalue()
+
+
+def _gpt(data: bytes) -> None:
+    read_table(RawDisk(io.BytesIO(data)))
+
+
+def _gpt_seed() -> bytes:
+    disk = RawDisk(io.BytesIO(), size=18 << 20)
+    write_table(disk, data_disk_table(18 << 20, 512, UUID(int=1), (UUID(int=2), UUID(int=3))))
+    return disk.read(0, 18 << 20)[: 64 << 10]
+
+
+def _ntfs(data: bytes) -> None:
+    """The data is the MFT of a small volume."""
+    volume_data = _volume_seed()
+    start = volume_data.index(b"FILE0")
+    volume = NtfsVolume(RawDisk(io.BytesIO(volume_data[:start] + data + volume_data[start + len(data) :])))
+    for number in range(60):
+        with contextlib.suppress(NtfsError):
+            record = volume.record(number)
+            for attribute in record.attributes:
+                if attribute.size < 1 << 20:
+                    volume.value(attribute)
+            if record.is_directory:
+                volume.entries(record)
+            volume.object_id(record)
+
+
+@lru_cache(maxsize=1)
+def _volume_seed() -> bytes:
+    disk = RawDisk(io.BytesIO(), size=8 << 20)
+    info = FileBasicInfo(0x20, 1, 2, 3, 4)
+    with VolumeLayerWriter(disk, "memory", serial=1, time=1) as writer:
+        for number in range(20):
+            data = b"x" * number * 100
+            writer.put(
+                Entry(f"Files/a long name of a file {number}", info, len(data)), [DataStream("", len(data), (data,))]
+            )
+    return disk.read(0, 8 << 20)
+
+
+def _mft_seed() -> bytes:
+    data = _volume_seed()
+    start = data.index(b"FILE0")
+    return data[start : start + (60 << 10)]
+
+
+def _runs(data: bytes) -> None:
+    found = list(decode_runs(data))
+    if list(decode_runs(encode_runs(found))) != found:
+        raise AssertionError("runs do not survive")
+
+
+def _lznt1(data: bytes) -> None:
+    decompress(data, 16_384)
+
+
 def _hive_seed() -> bytes:
     root = empty_root(1)
     for name in ("Objects", "b\u20ac"):
@@ -207,14 +292,19 @@ TARGETS = {
     "compression": Target(_compression, _compressed_seeds),
     "delta": Target(_delta, lambda: [_hive_seed()]),
     "eas": Target(_eas, lambda: [encode_eas([ExtendedAttribute(b"A", b"b"), ExtendedAttribute(b"C", b"d")])]),
+    "gpt": Target(_gpt, lambda: [_gpt_seed()]),
     "hive": Target(_hive, lambda: [_hive_seed()]),
     "hive_log": Target(_hive_log, lambda: [_dirty_seed()]),
     "import": Target(_import, lambda: [_child_tar()], InvalidDataError),
+    "lznt1": Target(_lznt1, lambda: [b"\x03\x30abcd\0\0", b"\x06\xb0\x04ab\x00\x10\xff\x40\0"]),
+    "ntfs": Target(_ntfs, lambda: [_mft_seed()]),
+    "ntfs_runs": Target(_runs, lambda: [encode_runs([Run(5, 3), Run(None, 9), Run(2, 1)])]),
     "pax": Target(_pax, lambda: [b"12 atime=1.5\n26 MSWINDOWS.fileattr=32\n"]),
     "reg_text": Target(_reg_text, lambda: [b"".join(encode_reg(format_reg([("HKLM\\A", Hive(_hive_seed()).root())])))]),
     "reparse": Target(_reparse, lambda: [LinkTarget.from_path("C:\\x", is_mount_point=True).encode()]),
     "sddl": Target(_sddl, lambda: [to_sddl(volume_root()).encode(), b"O:BAD:P(OA;CI;RP;;;WD)S:(ML;;NW;;;LW)"]),
     "security": Target(_security, lambda: [volume_root().encode()]),
     "tar_layer": Target(_tar_layer, lambda: [_child_tar()], InvalidDataError),
+    "vhdx": Target(_vhdx, lambda: [_vhdx_seed()]),
     "transport": Target(_transport, lambda: [bytes(4) + StreamHeader(1, 3).encode() + b"abc"], InvalidDataError),
 }

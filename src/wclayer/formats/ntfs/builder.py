@@ -40,6 +40,7 @@ _FIRST_MFT_RECORDS = 256
 _MAX_MFT_RUN = 64 << 20
 _RESIDENT_LIMIT = 640
 """A value up to this long stays in the record, if the record has room."""
+_RECORD_GAP = 16 * RECORD_SIZE
 _SPARE_RECORDS = 8
 """Free records at the end of the MFT, of which the root directory may need some."""
 _ROOT_ROOM = 480
@@ -146,8 +147,9 @@ class VolumeBuilder:
         self._time = time
         self._hidden_sectors = hidden_sectors
         self._next_cluster = 0
-        self._buffer = bytearray()
-        self._buffer_start = 0
+        # Between two files lies the rest of a cluster; between two records, those of directories, which come later.
+        self._data = _WriteBuffer(disk, cluster_size)
+        self._record_buffer = _WriteBuffer(disk, _RECORD_GAP)
         self._security = SecurityStore()
         self._system_security = root.security
         self._mft_runs: list[Run] = []
@@ -189,19 +191,12 @@ class VolumeBuilder:
         return Run(start, count)
 
     def _write(self, offset: int, data: bytes | bytearray | memoryview) -> None:
-        """Writes bytes of the volume; those that follow each other together."""
-        if self._buffer and offset != self._buffer_start + len(self._buffer):
-            self._flush()
-        if not self._buffer:
-            self._buffer_start = offset
-        self._buffer += data
-        if len(self._buffer) >= _WRITE_BUFFER:
-            self._flush()
+        """Writes data into clusters; what follows on what was written before goes out with it."""
+        self._data.write(offset, data)
 
     def _flush(self) -> None:
-        if self._buffer:
-            self._disk.write(self._buffer_start, bytes(self._buffer))
-            self._buffer.clear()
+        self._data.flush()
+        self._record_buffer.flush()
 
     def _store(self, value: bytes | bytearray) -> Attribute:
         """A value in clusters of its own."""
@@ -243,11 +238,7 @@ class VolumeBuilder:
         raise NtfsError(f"record {number} is outside of the MFT")
 
     def _put_record(self, number: int, record: bytes) -> None:
-        self._write_apart(self._record_offset(number), record)
-
-    def _write_apart(self, offset: int, data: bytes) -> None:
-        """Writes where something else is written soon, without ending the run of data."""
-        self._disk.write(offset, data)
+        self._record_buffer.write(self._record_offset(number), record)
 
     def _put_file(
         self, number: int, sequence: int, flags: RecordFlags | int, links: int, attributes: Sequence[Attribute]
@@ -436,6 +427,8 @@ class VolumeBuilder:
             OutOfSpaceError: the volume is full.
         """
         self._flush()
+        # From here on, what lies between two records has been written.
+        self._record_buffer = _WriteBuffer(self._disk, 0)
         self._finish_links()
         system = self._system_files()
         for number, directory in self._directories.items():
@@ -463,6 +456,7 @@ class VolumeBuilder:
             self._put_file(number, 1, RecordFlags.IN_USE, len(links) + 1, attributes)
         for number in self._recycled:
             self._put_record(number, encode_record(number, 2, 0, 0, ()))
+        self._flush()
 
     def _read_file(self, number: int) -> tuple[list[Attribute], list[int]]:
         """The attributes of a file, and its extension records."""
@@ -734,6 +728,33 @@ _SYSTEM_NAMES = {
     SystemFile.SECURE: "$Secure",
     SystemFile.UPCASE: "$UpCase",
 }
+
+
+class _WriteBuffer:
+    """Writes to a disk that follow each other, together; gaps of up to `gap` bytes are written as zeros."""
+
+    def __init__(self, disk: Disk, gap: int) -> None:
+        self._disk = disk
+        self._gap = gap
+        self._data = bytearray()
+        self._start = 0
+
+    def write(self, offset: int, data: bytes | bytearray | memoryview) -> None:
+        gap = offset - self._start - len(self._data)
+        if self._data and 0 < gap < self._gap:
+            self._data += bytes(gap)
+        elif gap:
+            self.flush()
+        if not self._data:
+            self._start = offset
+        self._data += data
+        if len(self._data) >= _WRITE_BUFFER:
+            self.flush()
+
+    def flush(self) -> None:
+        if self._data:
+            self._disk.write(self._start, bytes(self._data))
+            self._data.clear()
 
 
 _RECORD_MASK = (1 << structs.SEQUENCE_SHIFT) - 1
