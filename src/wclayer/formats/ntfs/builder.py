@@ -12,7 +12,14 @@ from typing import Protocol
 
 from wclayer.formats.ntfs import structs
 from wclayer.formats.ntfs.index import build_index, directory_entry, view_entry
-from wclayer.formats.ntfs.records import Attribute, decode_record, encode_record, pack_records, reference
+from wclayer.formats.ntfs.records import (
+    Attribute,
+    decode_record,
+    encode_plain_record,
+    encode_record,
+    pack_records,
+    reference,
+)
 from wclayer.formats.ntfs.runs import Run
 from wclayer.formats.ntfs.secure import SecurityStore
 from wclayer.formats.ntfs.structs import (
@@ -47,6 +54,8 @@ _ROOT_ROOM = 480
 """Bytes for the entries of an index root."""
 _SPARSE_UNIT = 64 << 10
 _SYSTEM_ATTRIBUTES = int(FileAttributes.HIDDEN | FileAttributes.SYSTEM)
+_NOT_STORED = int(FileAttributes.DIRECTORY | FileAttributes.NORMAL)
+"""Attributes that say nothing that is not said elsewhere."""
 _I30 = "$I30"
 _ROOT = reference(SystemFile.ROOT, SystemFile.ROOT)
 
@@ -150,6 +159,8 @@ class VolumeBuilder:
         # Between two files lies the rest of a cluster; between two records, those of directories, which come later.
         self._data = _WriteBuffer(disk, cluster_size)
         self._record_buffer = _WriteBuffer(disk, _RECORD_GAP)
+        self._record_run = (0, 0)
+        """Where the run of the MFT is to which the last record went: its first byte, and the one after its last."""
         self._security = SecurityStore()
         self._system_security = root.security
         self._mft_runs: list[Run] = []
@@ -229,6 +240,10 @@ class VolumeBuilder:
     def _record_offset(self, number: int) -> int:
         """Where a record is in the volume."""
         offset = number * RECORD_SIZE
+        last = self._mft_runs[-1]
+        before = (self._mft_records * RECORD_SIZE) - last.length * self.cluster_size
+        if offset >= before and last.start is not None:
+            return last.start * self.cluster_size + offset - before
         for run in self._mft_runs:
             size = run.length * self.cluster_size
             if offset < size:
@@ -238,7 +253,16 @@ class VolumeBuilder:
         raise NtfsError(f"record {number} is outside of the MFT")
 
     def _put_record(self, number: int, record: bytes) -> None:
-        self._record_buffer.write(self._record_offset(number), record)
+        offset = self._record_offset(number)
+        start, end = self._record_run
+        if not start <= offset < end:
+            # Between two runs lies what belongs to others.
+            self._record_buffer.flush()
+            size = self.cluster_size
+            for run in self._mft_runs:
+                if run.start is not None and run.start * size <= offset < (run.start + run.length) * size:
+                    self._record_run = run.start * size, (run.start + run.length) * size
+        self._record_buffer.write(offset, record)
 
     def _put_file(
         self, number: int, sequence: int, flags: RecordFlags | int, links: int, attributes: Sequence[Attribute]
@@ -249,19 +273,21 @@ class VolumeBuilder:
             self._put_record(extension, record)
 
     def _standard_information(self, facts: NodeFacts) -> Attribute:
-        attributes = facts.attributes & ~int(FileAttributes.DIRECTORY)
-        value = structs.STANDARD_INFORMATION.pack(
+        return Attribute(AttributeType.STANDARD_INFORMATION, value=self._information(facts))
+
+    def _information(self, facts: NodeFacts) -> bytes:
+        attributes = facts.attributes & ~_NOT_STORED
+        return structs.STANDARD_INFORMATION.pack(
             facts.creation_time, facts.last_write_time, facts.change_time, facts.last_access_time,
-            attributes & ~int(FileAttributes.NORMAL), 0, 0, 0, 0, self._security.id_of(facts.security), 0, 0,
+            attributes, 0, 0, 0, 0, self._security.id_of(facts.security), 0, 0,
         )  # fmt: skip
-        return Attribute(AttributeType.STANDARD_INFORMATION, value=value)
 
     def _file_name(
         self, parent: int, name: str, facts: NodeFacts, allocated: int, size: int, *, extra_flags: int = 0,
         namespace: Namespace = Namespace.POSIX,
     ) -> bytes:  # fmt: skip
         encoded = name.encode("utf-16-le", "surrogatepass")
-        flags = facts.attributes & ~int(FileAttributes.DIRECTORY | FileAttributes.NORMAL) | extra_flags
+        flags = facts.attributes & ~_NOT_STORED | extra_flags
         tag = None if facts.reparse is None else int.from_bytes(facts.reparse[:4], "little")
         union = len(facts.eas) if tag is None else tag
         return (
@@ -402,6 +428,29 @@ class VolumeBuilder:
         attributes.append(Attribute(AttributeType.FILE_NAME, value=file_name, is_indexed=True))
         attributes += self._streams
         self._put_file(record, 1, RecordFlags.IN_USE, 1, attributes)
+
+    def put_plain_file(self, parent: int, name: str, facts: NodeFacts, data: bytes) -> None:
+        """The whole way of an ordinary file: its main stream and nothing else."""
+        number = self._new_record()
+        size = len(data)
+        information = self._information(facts)
+        if size <= _RESIDENT_LIMIT:
+            allocated = (size + 7) & ~7
+            file_name = self._file_name(parent, name, facts, allocated, size)
+            record = encode_plain_record(number, information, file_name, data, None, size, allocated)
+        else:
+            record = None
+        if record is None:
+            run = self._allocate(size)
+            assert run.start is not None
+            allocated = run.length * self.cluster_size
+            if size:
+                self._write(run.start * self.cluster_size, data)
+            file_name = self._file_name(parent, name, facts, allocated, size)
+            record = encode_plain_record(number, information, file_name, None, run, size, allocated)
+            assert record is not None
+        self._add_name(parent, reference(number, 1), file_name)
+        self._put_record(number, record)
 
     def add_link(self, parent: int, name: str, file: int) -> None:
         """Makes `name` in the directory `parent` a further name of a file that is there."""

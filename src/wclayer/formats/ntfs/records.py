@@ -14,6 +14,8 @@ _FIRST_ATTRIBUTE = 0x38
 _ROOM = RECORD_SIZE - _FIRST_ATTRIBUTE - 8
 """Bytes for attributes in a record, the end mark taken off."""
 _SORT_LIMIT = 0xFFFF
+_RESIDENT_SIZE = structs.RESIDENT.size
+_pack_resident = structs.RESIDENT.pack
 
 
 @dataclass(slots=True)
@@ -203,6 +205,59 @@ def _with_list(
             for record, parts in extensions
         ],
     )
+
+
+def encode_plain_record(
+    number: int, information: bytes, file_name: bytes, data: bytes | None, run: Run | None, size: int, allocated: int
+) -> bytes | None:
+    """The record of an ordinary file, with sequence number 1: standard information, one name, one data stream.
+
+    The short way of what `encode_record` and `Attribute.encode` make of the same, which nearly every file is.
+
+    Args:
+        data: of a resident stream; None if it is in the clusters `run`.
+
+    Returns:
+        None if it does not fit into one record.
+    """
+    name_length = _aligned(_RESIDENT_SIZE + len(file_name))
+    body = bytearray(
+        _pack_resident(0x10, _RESIDENT_SIZE + len(information), 0, 0, _RESIDENT_SIZE, 0, 0, len(information),
+                       _RESIDENT_SIZE, 0, 0)
+    )  # fmt: skip
+    body += information
+    body += _pack_resident(
+        0x30, name_length, 0, 0, _RESIDENT_SIZE, 0, 1, len(file_name), _RESIDENT_SIZE, structs.INDEXED, 0
+    )
+    body += file_name.ljust(name_length - _RESIDENT_SIZE, b"\0")
+    if data is not None:
+        length = _aligned(_RESIDENT_SIZE + size)
+        body += _pack_resident(0x80, length, 0, 0, _RESIDENT_SIZE, 0, 2, size, _RESIDENT_SIZE, 0, 0)
+        body += data.ljust(length - _RESIDENT_SIZE, b"\0")
+    else:
+        assert run is not None
+        pairs = encode_runs((run,))
+        offset = structs.NON_RESIDENT.size
+        length = _aligned(offset + len(pairs))
+        body += structs.NON_RESIDENT.pack(
+            0x80, length, 1, 0, offset, 0, 2, 0, run.length - 1, offset, 0, b"", allocated, size, size
+        )
+        body += pairs.ljust(length - offset, b"\0")
+    if len(body) > _ROOM:
+        return None
+    used = _FIRST_ATTRIBUTE + len(body) + 8
+    record = bytearray(RECORD_SIZE)
+    structs.RECORD.pack_into(
+        record, 0, structs.RECORD_SIGNATURE, _SEQUENCE_OFFSET, 3, 0, 1, 1, _FIRST_ATTRIBUTE, RecordFlags.IN_USE, used,
+        RECORD_SIZE, 0, 3, 0, number,
+    )  # fmt: skip
+    end = _FIRST_ATTRIBUTE + len(body)
+    record[_FIRST_ATTRIBUTE:end] = body
+    record[end : end + 4] = b"\xff\xff\xff\xff"
+    # The update sequence, of two sectors.
+    record[_SEQUENCE_OFFSET : _SEQUENCE_OFFSET + 6] = b"\1\0" + record[510:512] + record[1022:1024]
+    record[510:512] = record[1022:1024] = b"\1\0"
+    return bytes(record)
 
 
 def decode_record(record: bytes) -> tuple[int, list[Attribute]]:

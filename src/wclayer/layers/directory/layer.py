@@ -25,7 +25,6 @@ HIVE_PROBLEMS = "hive_problems"
 """The record of the hives that could not be made, one a line."""
 _READ_PIECE = 1 << 20
 _KNOWN_DIRECTORIES = 16_384
-_MAX_DEPTH = 32_767
 
 
 def is_layer(path: str | os.PathLike[str]) -> bool:
@@ -192,9 +191,11 @@ class LayerDirectory:
         if known is not None:
             return known
         above: list[EntryRow] = []
+        seen: set[int] = set()
         while (known := self._directories.get(entry_id)) is None:
-            if len(above) > _MAX_DEPTH:
+            if entry_id in seen:
                 raise CorruptLayerError(self.operation, self.path, f"entry {entry_id} lies below itself")
+            seen.add(entry_id)
             row = self.by_id(entry_id)
             above.append(row)
             entry_id = row.parent
