@@ -304,14 +304,14 @@ def test_a_volume_is_the_same_each_time_when_asked(tmp_path: Path) -> None:
 
 def test_a_directory_of_many_entries(tmp_path: Path) -> None:
     source = random.Random(4)
-    names = [f"{source.randrange(10**9):x}-{number}" for number in range(20_000)]
+    names = [f"{source.randrange(10**9):x}-{number}" for number in range(100_000)]
 
     def build(writer: LayerWriter) -> None:
         put_directories(writer, "Files", "Files/d")
         for name in names:
             put_file(writer, f"Files/d/{name}")
 
-    path = _volume(tmp_path / "volume", build, 100 * MIB)
+    path = _volume(tmp_path / "volume", build, 400 * MIB)
     _verify(path)
     with VolumeLayerReader(path) as reader:
         found = [entry.name.rpartition("/")[2] for entry in reader][2:]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
@@ -12,18 +13,20 @@ from wclayer.formats.gpt.structs import BASIC_DATA
 from wclayer.formats.gpt.table import GptError, read_table
 from wclayer.formats.ntfs.structs import AttributeType, NtfsError, SystemFile
 from wclayer.formats.ntfs.volume import RECORD_MASK, FileRecord, NtfsVolume, StreamAttribute
+from wclayer.formats.ntfs.wof import STREAM, algorithm_of, decompressed
 from wclayer.formats.vhdx.errors import VhdxError
 from wclayer.formats.vhdx.image import Disk
 from wclayer.layers.base import LayerReaderBase
 from wclayer.layers.tree import ROOTS
 from wclayer.layers.volume.disk_file import DiskFile, PartitionWindow
 from wclayer.model import DataStream, Entry, ExtraStream, LinkInfo
-from wclayer.win32.attributes import DIRECTORY, FileBasicInfo
+from wclayer.win32.attributes import DIRECTORY, FileAttributes, FileBasicInfo
 from wclayer.win32.backup import StreamId
 from wclayer.win32.names import name_key
 
 _WINDOWS_OWN = frozenset(name_key(name) for name in ("$RECYCLE.BIN", "System Volume Information"))
 """What Windows adds to any volume that it mounts."""
+_OVERLAY_ATTRIBUTES = int(FileAttributes.REPARSE_POINT | FileAttributes.SPARSE_FILE)
 _TOP_ROOTS = frozenset(name_key(root) for root in ROOTS if "/" not in root)
 
 
@@ -32,7 +35,8 @@ class VolumeLayerReader(LayerReaderBase):
 
     A volume whose root has nothing but `Files`, `Hives` and `UtilityVM` is taken as a layer as it is; of any other,
     what is at its root is the layer's `Files`. The volume's own files, and what Windows adds to every volume, are left
-    out. Names are in the order in which Windows lists them; short names are not kept.
+    out. Files that the Windows Overlay Filter compressed are read as what they are without it. Names are in the order
+    in which Windows lists them; short names are not kept.
 
     Raises:
         PathNotFoundError: the file is not there.
@@ -54,6 +58,8 @@ class VolumeLayerReader(LayerReaderBase):
             raise
         self._records = self._walk(root)
         self._record: FileRecord | None = None
+        self._algorithm: int | None = None
+        """Of the current file: what the Windows Overlay Filter compressed it with."""
         # The first name of a file with several.
         self._links: dict[int, str] = {}
 
@@ -123,13 +129,18 @@ class VolumeLayerReader(LayerReaderBase):
         extra: tuple[ExtraStream, ...] = ()
         if object_id is not None:
             extra = (ExtraStream(int(StreamId.OBJECT_ID), 0, "", object_id),)
+        reparse_data = None if reparse is None else self.volume.value(reparse)
+        self._algorithm = None if reparse_data is None else algorithm_of(reparse_data)
+        if self._algorithm is not None:
+            # As Windows shows it: the file as it is without the filter.
+            reparse_data, info = None, replace(info, attributes=info.attributes & ~_OVERLAY_ATTRIBUTES)
         return Entry(
             path,
             info,
             0 if main is None or record.is_directory else main.size,
             self.volume.security(record, facts.security_id),
             b"" if eas is None else self.volume.value(eas),
-            None if reparse is None else self.volume.value(reparse),
+            reparse_data,
             None,
             extra,
         )
@@ -141,15 +152,20 @@ class VolumeLayerReader(LayerReaderBase):
             return
         data = [a for a in record.attributes if a.type == AttributeType.DATA]
         main = next((a for a in data if not a.name), None)
+        overlay = next((a for a in data if a.name == STREAM), None) if self._algorithm is not None else None
         if main is not None and entry.has_data:
-            yield DataStream("", main.size, self._chunks(entry.name, main))
+            yield DataStream("", main.size, self._chunks(entry.name, main, overlay))
         for stream in data:
-            if stream.name:
+            if stream.name and stream is not overlay:
                 yield DataStream(stream.name, stream.size, self._chunks(f"{entry.name}:{stream.name}", stream))
 
-    def _chunks(self, place: str, stream: StreamAttribute) -> Iterator[bytes]:
+    def _chunks(self, place: str, stream: StreamAttribute, overlay: StreamAttribute | None = None) -> Iterator[bytes]:
         with self._errors(place):
-            yield from self.volume.chunks(stream)
+            if overlay is None:
+                yield from self.volume.chunks(stream)
+            else:
+                assert self._algorithm is not None
+                yield from decompressed(self._algorithm, stream.size, self.volume.chunks(overlay), overlay.size)
 
     def link_info(self) -> LinkInfo:
         record = self._record
