@@ -41,8 +41,6 @@ def _contents() -> list[bytes]:
         b"".join(b"\xe8" + struct.pack("<i", source.randrange(-40_000, 90_000)) + words[n % 400] for n in range(5000)),
         Path(sys.executable).read_bytes()[:200_000],
     ]
-        or b"a program" * 3000,
-    ]
 
 
 def _resources(folder: Path, kind: str, chunk: int) -> Iterator[tuple[bytes, bytes]]:
