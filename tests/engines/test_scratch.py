@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import io
 import os
@@ -13,7 +14,7 @@ import pytest
 
 import wclayer
 from tests.cli.test_cli import parsed, run, text
-from tests.support import layer_tar, put_directories, put_file, witness
+from tests.support import layer_tar, put_directories, put_file, shared, witness
 from wclayer import sample
 from wclayer.engines.portable.vmaccess import granted, vm_sid
 from wclayer.errors import (
@@ -178,7 +179,9 @@ def _filled(path: Path, size: int, *, maker: str) -> dict[str, str]:
     """A volume of ours, or of mkntfs, with files in it; gives what is in it."""
     path.write_bytes(b"")
     os.truncate(path, size)
-    if maker == "mkntfs":
+    if maker == "Windows":
+        path.write_bytes(gzip.decompress(shared("ntfs/windows-ntfs.bin.gz").read_bytes()))
+    elif maker == "mkntfs":
         subprocess.run([witness("mkntfs"), "-F", "-q", "-Q", str(path)], check=True, capture_output=True)
         source = path.with_name("source")
         source.write_bytes(bytes(range(256)) * 2000)
@@ -196,7 +199,7 @@ def _contents(path: Path) -> dict[str, str]:
         return {entry.name: hashlib.sha256(reader.read()).hexdigest() for entry in reader}
 
 
-@pytest.mark.parametrize("maker", ["wclayer", "mkntfs"])
+@pytest.mark.parametrize("maker", ["wclayer", "mkntfs", "Windows"])
 def test_volumes_grow_in_place(tmp_path: Path, maker: str) -> None:
     path = tmp_path / "volume"
     before = _filled(path, 30 * MIB, maker=maker)

@@ -225,6 +225,26 @@ def test_dissect_sees_the_same(tmp_path: Path) -> None:
                     assert theirs.secure.lookup(identity) is not None
 
 
+def test_ntfs_3g_writes_into_it(tmp_path: Path) -> None:
+    """Its MFT grows, its directories split, its bitmap gives clusters; what was there stays."""
+    path = _volume(tmp_path / "volume", _everything, 128 * MIB)
+    with VolumeLayerReader(path) as reader:
+        before = _by_name(reader)
+    source = tmp_path / "source"
+    for number in range(40):
+        source.write_bytes(b"%d" % number * (number * 3000 + 1))
+        copy = [witness("ntfscp"), "-f", str(path), str(source), f"Files/many/new file {number}"]
+        subprocess.run(copy, check=True, capture_output=True)
+        shown = [witness("ntfscat"), str(path), f"Files/many/new file {number}"]
+        assert subprocess.run(shown, check=True, capture_output=True).stdout == source.read_bytes()
+    _verify(path)
+    with VolumeLayerReader(path) as reader:
+        after = _by_name(reader)
+    assert len(after) == len(before) + 40
+    changed = {name for name, facts in before.items() if after[name] != facts}
+    assert changed <= {"Files/many"}
+
+
 def test_wimlib_captures_it(tmp_path: Path) -> None:
     path = _volume(tmp_path / "volume", _everything, 128 * MIB)
     wim = tmp_path / "captured.wim"

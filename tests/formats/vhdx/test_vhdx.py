@@ -16,12 +16,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support import witness
+from wclayer.formats.disk import Disk
 from wclayer.formats.vhdx import structs
 from wclayer.formats.vhdx.check import check_vhdx
 from wclayer.formats.vhdx.crc32c import crc32c
 from wclayer.formats.vhdx.create import create_vhdx
 from wclayer.formats.vhdx.errors import VhdxError
-from wclayer.formats.vhdx.image import Disk, ParentLocator, Vhdx
+from wclayer.formats.vhdx.image import ParentLocator, Vhdx
 from wclayer.formats.vhdx.log import write_entry
 
 MIB = 1 << 20

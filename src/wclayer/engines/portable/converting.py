@@ -11,12 +11,12 @@ from time import time_ns
 from uuid import UUID, uuid4, uuid5
 
 from wclayer.errors import InvalidParameterError, from_os_error
+from wclayer.formats.disk import Disk
 from wclayer.formats.gpt.table import GptError, data_disk_table, write_table
 from wclayer.formats.ntfs.builder import DEFAULT_CLUSTER_SIZE
 from wclayer.formats.ntfs.structs import NtfsError
 from wclayer.formats.vhdx.create import create_vhdx
 from wclayer.formats.vhdx.errors import VhdxError
-from wclayer.formats.vhdx.image import Disk
 from wclayer.layers.copy import CopyProgress, ProgressCallback, copy_layer
 from wclayer.layers.directory import DirectoryLayerReader, LayerDirectory
 from wclayer.layers.directory.chain import resolve_chain

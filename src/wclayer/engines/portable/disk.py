@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from wclayer.errors import InvalidParameterError, from_os_error
+from wclayer.formats.disk import Disk
 from wclayer.formats.gpt.structs import HEADER_SIGNATURE as GPT_SIGNATURE
 from wclayer.formats.gpt.table import GptError, read_table
 from wclayer.formats.ntfs.structs import BOOT_OEM_ID as NTFS_SIGNATURE
 from wclayer.formats.vhdx.check import check_vhdx
 from wclayer.formats.vhdx.create import DEFAULT_BLOCK_SIZE, create_vhdx
 from wclayer.formats.vhdx.errors import VhdxError
-from wclayer.formats.vhdx.image import Disk, Vhdx, is_zero
+from wclayer.formats.vhdx.image import Vhdx, is_zero
 from wclayer.formats.vhdx.structs import IDENTIFIER_SIGNATURE as VHDX_SIGNATURE
 from wclayer.layers.staging import StagedFile
 from wclayer.layers.volume.disk_file import DiskFile, RawDisk, locator_for

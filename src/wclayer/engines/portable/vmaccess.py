@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
-from contextlib import suppress
+import sys
 from pathlib import Path
 from time import time_ns
 from uuid import UUID
 
-from wclayer.errors import InvalidParameterError, PathNotFoundError
+from wclayer.errors import InvalidParameterError, PathNotFoundError, from_os_error
 from wclayer.layers.directory import LayerDirectory
 from wclayer.layers.directory.database import FILE_NAME
 from wclayer.layers.directory.update import LayerUpdate
@@ -23,6 +24,7 @@ VIRTUAL_MACHINES = Sid.parse("S-1-5-83-0")
 """The group of all virtual machines."""
 _VM_AUTHORITY = (83, 1)
 _FILE_ALL_ACCESS = 0x1F01FF
+_MAX_DESCRIPTOR = 1 << 16
 NTFS_ACL = "system.ntfs_acl"
 """The extended attribute in which ntfs-3g shows a file's security descriptor."""
 FILE_SECURITY = "security:"
@@ -63,9 +65,12 @@ def grant_access(operation: str, sid: Sid, path: Path) -> None:
     """Gives `sid` full access to a file; see `grant_vm_access`."""
     if not path.exists():
         raise PathNotFoundError(operation, path, "the file does not exist", code=2)
-    with suppress(OSError, AttributeError):
-        own = os.getxattr(path, NTFS_ACL)
-        os.setxattr(path, NTFS_ACL, granted(own, sid))
+    own = _volume_descriptor(path)
+    if own is not None:
+        try:
+            os.setxattr(path, NTFS_ACL, granted(own, sid))
+        except OSError as error:
+            raise from_os_error(operation, path, error) from error
         return
     layer = next((parent for parent in path.parents if (parent / FILE_NAME).is_file()), None)
     if layer is None:
@@ -85,6 +90,17 @@ def grant_access(operation: str, sid: Sid, path: Path) -> None:
         else:
             update.set_record(FILE_SECURITY + name, after)
         update.commit(from_unix_ns(time_ns()))
+
+
+def _volume_descriptor(path: Path) -> bytes | None:
+    """The security descriptor that an ntfs-3g mount shows of a file; None elsewhere."""
+    if sys.platform != "linux":
+        return None
+    # Not os.getxattr: it asks with a small buffer first, and ntfs-3g calls one that is too small an I/O error.
+    libc = ctypes.CDLL(None, use_errno=True)
+    buffer = ctypes.create_string_buffer(_MAX_DESCRIPTOR)
+    size = libc.getxattr(os.fsencode(path), NTFS_ACL.encode(), buffer, ctypes.c_size_t(_MAX_DESCRIPTOR))
+    return buffer.raw[:size] if size > 0 else None
 
 
 def new_file_access(sid: Sid) -> bytes:

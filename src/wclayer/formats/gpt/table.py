@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass, field, replace
-from typing import Protocol
 from uuid import UUID
 
+from wclayer.formats.disk import Disk
 from wclayer.formats.gpt import structs
 from wclayer.formats.gpt.structs import Header
 
@@ -17,19 +17,6 @@ _RESERVED_END = 16 * MIB
 
 class GptError(ValueError):
     """The disk has no sound GUID partition table, or none that can be had fits."""
-
-
-class Disk(Protocol):
-    """Bytes at offsets."""
-
-    size: int
-    sector_size: int
-
-    def read(self, offset: int, length: int) -> bytes: ...
-
-    def write(self, offset: int, data: bytes | memoryview) -> None: ...
-
-    def flush(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
 
+from wclayer.formats.disk import Disk
 from wclayer.formats.ntfs import structs
 from wclayer.formats.ntfs.index import build_index, directory_entry, view_entry
 from wclayer.formats.ntfs.records import (
@@ -58,16 +58,6 @@ _NOT_STORED = int(FileAttributes.DIRECTORY | FileAttributes.NORMAL)
 """Attributes that say nothing that is not said elsewhere."""
 _I30 = "$I30"
 _ROOT = reference(SystemFile.ROOT, SystemFile.ROOT)
-
-
-class Disk(Protocol):
-    """Bytes at offsets."""
-
-    size: int
-
-    def read(self, offset: int, length: int) -> bytes: ...
-
-    def write(self, offset: int, data: bytes | memoryview) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,11 +7,11 @@ two writes, clusters may be marked as used that nobody uses, which Windows' own 
 
 from __future__ import annotations
 
+from wclayer.formats.disk import Disk
 from wclayer.formats.ntfs import structs
 from wclayer.formats.ntfs.runs import Run, encode_runs
 from wclayer.formats.ntfs.structs import SECTOR_SIZE, AttributeType, NtfsError, OutOfSpaceError, SystemFile
 from wclayer.formats.ntfs.volume import NtfsVolume, StreamAttribute
-from wclayer.formats.vhdx.image import Disk
 
 _DIRTY = 0x0001
 _SECTORS_OFFSET = 0x28

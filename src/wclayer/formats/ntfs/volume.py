@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
+from wclayer.formats.disk import Disk
 from wclayer.formats.ntfs import structs
 from wclayer.formats.ntfs.lznt1 import decompress
 from wclayer.formats.ntfs.runs import Run, decode_runs
@@ -28,14 +29,6 @@ _MAX_VALUE = 256 << 20
 """The largest attribute that is read as one object: indexes and lists, not data."""
 _MAX_RECORD_SIZE = 1 << 16
 _GUID_SIZE = 16
-
-
-class Disk(Protocol):
-    """Bytes at offsets."""
-
-    size: int
-
-    def read(self, offset: int, length: int) -> bytes: ...
 
 
 @dataclass(slots=True)

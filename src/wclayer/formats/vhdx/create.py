@@ -6,10 +6,10 @@ import io
 from typing import BinaryIO
 from uuid import UUID, uuid4
 
+from wclayer.formats.disk import Disk
 from wclayer.formats.vhdx import structs
 from wclayer.formats.vhdx.errors import VhdxError
 from wclayer.formats.vhdx.image import (
-    Disk,
     DiskFacts,
     ParentLocator,
     Vhdx,

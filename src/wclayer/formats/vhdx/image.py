@@ -11,9 +11,10 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from types import TracebackType
-from typing import BinaryIO, Protocol, Self
+from typing import BinaryIO, Self
 from uuid import UUID, uuid4, uuid5
 
+from wclayer.formats.disk import Disk
 from wclayer.formats.vhdx import structs
 from wclayer.formats.vhdx.crc32c import crc32c
 from wclayer.formats.vhdx.errors import VhdxError
@@ -21,22 +22,6 @@ from wclayer.formats.vhdx.log import read_log, write_entry
 from wclayer.formats.vhdx.structs import MIB, BlockState, Header
 
 _BAT_PIECE = 4096
-
-
-class Disk(Protocol):
-    """Bytes at offsets: what a virtual disk, or a raw one, is to the formats inside it."""
-
-    size: int
-    sector_size: int
-
-    def read(self, offset: int, length: int) -> bytes:
-        """`length` bytes from `offset`."""
-
-    def write(self, offset: int, data: bytes | memoryview) -> None:
-        """Puts bytes at `offset`."""
-
-    def flush(self) -> None:
-        """Makes what was written safe."""
 
 
 @dataclass(frozen=True, slots=True)

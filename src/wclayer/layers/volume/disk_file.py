@@ -12,9 +12,10 @@ from types import TracebackType
 from typing import BinaryIO, Self
 
 from wclayer.errors import InvalidDataError, LayerError, PathNotFoundError, from_os_error
+from wclayer.formats.disk import Disk
 from wclayer.formats.vhdx import structs
 from wclayer.formats.vhdx.errors import VhdxError
-from wclayer.formats.vhdx.image import Disk, ParentLocator, Vhdx
+from wclayer.formats.vhdx.image import ParentLocator, Vhdx
 
 _MAX_CHAIN = 128
 _RAW_SECTOR = 512

@@ -9,13 +9,13 @@ from types import TracebackType
 from typing import Self
 
 from wclayer.errors import InvalidDataError
+from wclayer.formats.disk import Disk
 from wclayer.formats.gpt.structs import BASIC_DATA
 from wclayer.formats.gpt.table import GptError, read_table
 from wclayer.formats.ntfs.structs import AttributeType, NtfsError, SystemFile
 from wclayer.formats.ntfs.volume import RECORD_MASK, FileRecord, NtfsVolume, StreamAttribute
 from wclayer.formats.ntfs.wof import STREAM, algorithm_of, decompressed
 from wclayer.formats.vhdx.errors import VhdxError
-from wclayer.formats.vhdx.image import Disk
 from wclayer.layers.base import LayerReaderBase
 from wclayer.layers.tree import ROOTS
 from wclayer.layers.volume.disk_file import DiskFile, PartitionWindow

@@ -8,9 +8,9 @@ from itertools import chain
 from types import TracebackType
 
 from wclayer.errors import ERROR_DISK_FULL, InvalidDataError, LayerError, NotSupportedError
+from wclayer.formats.disk import Disk
 from wclayer.formats.ntfs.builder import DEFAULT_CLUSTER_SIZE, NodeFacts, VolumeBuilder
 from wclayer.formats.ntfs.structs import NtfsError, OutOfSpaceError
-from wclayer.formats.vhdx.image import Disk
 from wclayer.layers.base import LayerWriterBase
 from wclayer.layers.tree import ROOTS, LayerTree
 from wclayer.model import DataStream, Entry
