@@ -71,6 +71,7 @@ from wclayer.layers.folder import FolderLayerReader
 from wclayer.layers.tar import TarLayerReader, TarLayerWriter
 from wclayer.layers.transport import TransportLayerReader, TransportLayerWriter
 from wclayer.layers.volume.reader import VolumeLayerReader
+from wclayer.layers.volume.scratch import ScratchLayerReader
 from wclayer.layers.volume.writer import VolumeLayerWriter
 from wclayer.model import DataStream, Entry, ExtraStream, LayerReader, LayerWriter, Limits, LinkInfo
 from wclayer.view.diff import Change, Difference, diff_trees
@@ -124,6 +125,7 @@ __all__ = [
     "Registry",
     "RegistryDifference",
     "RegistryEditor",
+    "ScratchLayerReader",
     "TarLayerReader",
     "TarLayerWriter",
     "TransportLayerReader",

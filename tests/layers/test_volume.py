@@ -57,6 +57,10 @@ def _verify(path: Path) -> None:
     checked = subprocess.run(resize, capture_output=True, text=True, check=False)
     assert checked.returncode == 0, checked.stdout + checked.stderr
     assert "Checking filesystem consistency" in checked.stdout
+    clusters = subprocess.run([witness("ntfscluster"), "-i", str(path)], capture_output=True, text=True, check=True)
+    assert "bytes per volume" in clusters.stdout
+    seen = subprocess.run([witness("fsntfsinfo"), str(path)], capture_output=True, text=True, check=True)
+    assert "Version" in seen.stdout
     information = subprocess.run([witness("ntfsinfo"), "-m", str(path)], capture_output=True, text=True, check=True)
     assert "Volume State: Clean" in information.stdout or "Volume Flags: 0x0000" in information.stdout
     assert not information.stderr.replace("\n", "").strip()
@@ -461,12 +465,6 @@ def test_the_commands(tmp_path: Path) -> None:
     assert "in a volume of 183.0 MiB" in shown
     run("import", "-i", tmp_path / "disk.vhdx", tmp_path / "back")
     assert "License.txt" in text("ls", tmp_path / "back", "C:\\")
-    assert (
-        "no parents"
-        in run(
-            "import", "-i", tmp_path / "disk.vhdx", "-l", tmp_path / "base", tmp_path / "x", status=64
-        ).stderr.decode()
-    )
     assert (
         "not a size"
         in run("convert", tmp_path / "base", "--size", "many", "-o", tmp_path / "x", status=64).stderr.decode()

@@ -45,7 +45,7 @@ def _limit(name: str, what: str, field: str | None = None) -> Callable[[Callable
 @click.argument("path")
 def import_command(source: str | None, layers: tuple[str, ...], as_json: bool, path: str, **limits: int | None) -> None:
     """Import a layer tar (plain, gzip or zstd), a transport folder, or a disk with an NTFS volume (VHDX or raw) as the
-    layer directory PATH.
+    layer directory PATH. A disk with parents is a scratch: the layer is what it changes.
 
     Nothing is at PATH until all of it is; a damaged or hostile tar leaves nothing behind.
 
@@ -53,17 +53,15 @@ def import_command(source: str | None, layers: tuple[str, ...], as_json: bool, p
     Example:
       wclayer import -i base.tar.gz /layers/base
       wclayer import -i app.tar -l /layers/base /layers/app
-      wclayer import -i disk.vhdx /layers/data
+      wclayer import -i sandbox.vhdx -l /layers/base /layers/changes
     """
     is_folder = source is not None and Path(source).is_dir()
     if source is not None and (is_folder or wclayer.is_disk(source)):
-        if not is_folder and layers:
-            raise click.UsageError("a disk becomes a base layer, which has no parents")
         with progress_bar("importing") as progress:
             if is_folder:
                 wclayer.import_layer(path, source, layers, progress=progress)
             else:
-                wclayer.import_layer_from_disk(path, source, progress=progress)
+                wclayer.import_layer_from_disk(path, source, layers, progress=progress)
         if as_json:
             print_json({"path": os.path.abspath(path)})
         else:

@@ -18,13 +18,14 @@ from tests.support import witness
 from wclayer.errors import InvalidDataError
 from wclayer.formats.ntfs.lzx import decompress_lzx
 from wclayer.formats.ntfs.structs import NtfsError
-from wclayer.formats.ntfs.wof import TAG, algorithm_of, decompressed
+from wclayer.formats.ntfs.wof import algorithm_of, decompressed
 from wclayer.formats.ntfs.xpress import decompress_xpress
 from wclayer.layers.volume.disk_file import RawDisk
 from wclayer.layers.volume.reader import VolumeLayerReader
 from wclayer.layers.volume.writer import VolumeLayerWriter
 from wclayer.model import DataStream, Entry
 from wclayer.win32.attributes import FileBasicInfo
+from wclayer.win32.reparse import WofFile
 
 MIB = 1 << 20
 KINDS = {0: ("XPRESS", 4096), 1: ("LZX", 32_768), 2: ("XPRESS", 8192), 3: ("XPRESS", 16_384)}
@@ -72,7 +73,7 @@ def _resources(folder: Path, kind: str, chunk: int) -> Iterator[tuple[bytes, byt
 
 
 def _reparse(algorithm: int) -> bytes:
-    return struct.pack("<IHHIIII", TAG, 16, 0, 1, 2, 1, algorithm)
+    return WofFile(1, 2, 1, algorithm).encode()
 
 
 @pytest.mark.parametrize("algorithm", KINDS)
@@ -119,8 +120,8 @@ def test_damage_is_an_error(tmp_path: Path) -> None:
 def test_other_reparse_points_are_none_of_these() -> None:
     assert algorithm_of(struct.pack("<IHH", 0xA000000C, 0, 0)) is None
     assert algorithm_of(_reparse(1)) == 1
-    with pytest.raises(NtfsError, match="too short"):
-        algorithm_of(struct.pack("<IHH", TAG, 0, 0))
+    with pytest.raises(NtfsError, match="not a WOF file"):
+        algorithm_of(struct.pack("<IHH", 0x80000017, 0, 0))
 
 
 @given(st.binary(max_size=700), st.integers(1, 32_768))

@@ -13,6 +13,7 @@ from wclayer.layers.directory import DirectoryLayerWriter
 from wclayer.layers.tar import TarLayerReader
 from wclayer.layers.transport import TransportLayerReader
 from wclayer.layers.volume.reader import VolumeLayerReader
+from wclayer.layers.volume.scratch import ScratchLayerReader
 from wclayer.model import Limits
 
 PathLike = str | os.PathLike[str]
@@ -121,23 +122,31 @@ def import_layer(
 def import_layer_from_disk(
     path: PathLike,
     disk: PathLike,
+    parents: Sequence[PathLike] = (),
     *,
     progress: ProgressCallback | None = None,
     cancelled: Callable[[], bool] | None = None,
 ) -> None:
-    """Makes the base layer `path` from the NTFS volume in the disk file `disk`: VHDX or raw, partitioned or not.
+    """Makes the layer `path` from the NTFS volume in the disk file `disk`: VHDX or raw, partitioned or not.
+
+    Without parents, everything on the volume becomes a base layer. With parents, the disk is a scratch on those, and
+    the layer is the difference that it makes.
 
     Args:
         path: where the layer will be: nothing, or an empty folder, in a folder that exists.
-        disk: the file; it is left as it is. See `VolumeLayerReader` for what of it becomes the layer.
+        disk: the file; it is left as it is. See `VolumeLayerReader` and `ScratchLayerReader`.
+        parents: the parent chain, nearest first, or only the nearest one; none for a base layer.
         progress, cancelled: see `copy_layer`.
 
     Raises:
         PathNotFoundError: the file, or a parent of a differencing disk, is not there.
         InvalidDataError: it holds no sound NTFS volume.
-        AlreadyExistsError: `path` is taken.
+        AlreadyExistsError, NotALayerError, InvalidParameterError: see `new_layer_writer`.
     """
-    with VolumeLayerReader(disk) as reader, ProcessingLayerWriter(path) as writer:
+    with (
+        ScratchLayerReader(disk, parents) if parents else VolumeLayerReader(disk) as reader,
+        ProcessingLayerWriter(path, parents) as writer,
+    ):
         copy_layer(reader, writer, progress=progress, cancelled=cancelled)
 
 

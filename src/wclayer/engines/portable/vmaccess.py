@@ -122,10 +122,7 @@ def granted(descriptor: bytes, sid: Sid) -> bytes:
     if ace in aces:
         return descriptor
     # Explicit entries stand before inherited ones.
-    return SecurityDescriptor(
-        decoded.owner, decoded.group, Acl.of((ace, *aces)), decoded.sacl, decoded.control | Control.DACL_PRESENT,
-        decoded.resource_manager,
-    ).encode()  # fmt: skip
+    return decoded.with_dacl(Acl.of((ace, *aces))).encode()
 
 
 def file_security(layer: LayerDirectory, name: str) -> bytes | None:

@@ -7,17 +7,13 @@ stream is laid out as a compressed resource of a WIM file: the offsets of all ch
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from struct import Struct
 
 from wclayer.formats.ntfs.lzx import decompress_lzx
 from wclayer.formats.ntfs.structs import NtfsError
 from wclayer.formats.ntfs.xpress import decompress_xpress
+from wclayer.win32.reparse import ReparseTag, decode_reparse, decode_wof
 
 STREAM = "WofCompressedData"
-TAG = 0x80000017
-_REPARSE_HEADER = 8
-_EXTERNAL_INFO = Struct("<IIII")
-"""Version, provider, version of the provider's part, algorithm."""
 _PROVIDER_FILE = 2
 _ALGORITHMS: dict[int, tuple[int, Callable[[bytes, int], bytes]]] = {
     0: (4 << 10, decompress_xpress),
@@ -35,15 +31,15 @@ def algorithm_of(reparse: bytes) -> int | None:
     Raises:
         NtfsError: a file backed by something else, or an unknown algorithm.
     """
-    if int.from_bytes(reparse[:4], "little") != TAG:
+    if int.from_bytes(reparse[:4], "little") != ReparseTag.WOF:
         return None
-    if len(reparse) < _REPARSE_HEADER + _EXTERNAL_INFO.size:
-        raise NtfsError("an overlay reparse point that is too short")
-    algorithm: int
-    _, provider, _, algorithm = _EXTERNAL_INFO.unpack_from(reparse, _REPARSE_HEADER)
-    if provider != _PROVIDER_FILE or algorithm not in _ALGORITHMS:
-        raise NtfsError(f"an overlay reparse point of provider {provider}, algorithm {algorithm}")
-    return algorithm
+    try:
+        found = decode_wof(decode_reparse(reparse))
+    except ValueError as error:
+        raise NtfsError(str(error)) from None
+    if found.provider != _PROVIDER_FILE or found.algorithm not in _ALGORITHMS:
+        raise NtfsError(f"an overlay reparse point of provider {found.provider}, algorithm {found.algorithm}")
+    return found.algorithm
 
 
 def decompressed(algorithm: int, size: int, stream: Iterator[bytes], stored: int) -> Iterator[bytes]:

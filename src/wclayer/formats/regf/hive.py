@@ -74,10 +74,6 @@ class HiveKey:
         """FILETIME."""
         return self._node[2]
 
-    @property
-    def parent_offset(self) -> int:
-        return self._node[6]
-
     def values(self) -> list[Value]:
         """The values, in the order in which they are stored."""
         node = self._node

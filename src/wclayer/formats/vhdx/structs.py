@@ -88,7 +88,6 @@ class LogEntryHeader(NamedTuple):
 
 
 # 2.5 "BAT".
-BAT_ENTRY = Struct("<Q")
 BAT_STATE_MASK = 0x7
 BAT_OFFSET_SHIFT = 20
 """The upper 44 bits are the block's file offset in MiB, so the entry without its low 20 bits is the offset in bytes."""

@@ -8,14 +8,13 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
-from wclayer.errors import InvalidDataError
+from wclayer.errors import InvalidDataError, LayerError
 from wclayer.formats.disk import Disk
 from wclayer.formats.gpt.structs import BASIC_DATA
 from wclayer.formats.gpt.table import GptError, read_table
 from wclayer.formats.ntfs.structs import AttributeType, NtfsError, SystemFile
 from wclayer.formats.ntfs.volume import RECORD_MASK, FileRecord, NtfsVolume, StreamAttribute
 from wclayer.formats.ntfs.wof import STREAM, algorithm_of, decompressed
-from wclayer.formats.vhdx.errors import VhdxError
 from wclayer.layers.base import LayerReaderBase
 from wclayer.layers.tree import ROOTS
 from wclayer.layers.volume.disk_file import DiskFile, PartitionWindow
@@ -96,11 +95,15 @@ class VolumeLayerReader(LayerReaderBase):
             with self._errors(child_path):
                 record = self.volume.record(number)
                 yield child_path, record
-                if record.is_directory and record.find(AttributeType.REPARSE_POINT) is None:
+                if record.is_directory and self._descends(record):
                     if number in seen:
                         raise NtfsError(f"record {number}: a directory with two names")
                     seen.add(number)
                     pending.append((child_path, iter(self._names(record))))
+
+    def _descends(self, record: FileRecord) -> bool:
+        """Whether what is in a directory is part of the layer: not below a junction."""
+        return record.find(AttributeType.REPARSE_POINT) is None
 
     def _advance(self) -> Entry | None:
         found = next(self._records, None)
@@ -207,5 +210,5 @@ class _ReadErrors:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        if isinstance(error, (NtfsError, VhdxError)):
+        if isinstance(error, ValueError) and not isinstance(error, LayerError):
             raise InvalidDataError(self._operation, self._path, f"{self._place}: {error}") from None

@@ -1,0 +1,143 @@
+"""Reads the volume of a scratch as the layer it is: its difference to its parents.
+
+Windows' container filter (WCI) leaves marks on a scratch's volume, as reparse points: a *placeholder* stands for a
+file or directory of a parent, a *tombstone* for a name that is deleted, a *link* for a parent's file under another name.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+
+from wclayer.formats.ntfs.structs import AttributeType, NtfsError
+from wclayer.formats.ntfs.volume import FileRecord
+from wclayer.layers.directory.chain import resolve_chain
+from wclayer.layers.directory.database import EntryRow
+from wclayer.layers.directory.layer import LayerDirectory
+from wclayer.layers.hives import HIVES_ROOT
+from wclayer.layers.volume.reader import VolumeLayerReader
+from wclayer.model import DataStream, Entry
+from wclayer.win32.attributes import DIRECTORY, FileAttributes
+from wclayer.win32.names import path_key
+from wclayer.win32.reparse import ReparseTag, decode_reparse, decode_wci
+
+_PLACEHOLDERS = (ReparseTag.WCI, ReparseTag.WCI_1)
+_LINKS = (ReparseTag.WCI_LINK, ReparseTag.WCI_LINK_1)
+_FILTER_ATTRIBUTES = int(FileAttributes.REPARSE_POINT | FileAttributes.SPARSE_FILE)
+_NOT_COMPARED = _FILTER_ATTRIBUTES | int(FileAttributes.ARCHIVE)
+_STATE = "Files/WcSandboxState"
+"""Where Windows keeps a container's own files on the volume; of these, the delta hives are part of the layer."""
+_STATE_HIVES = f"{_STATE}/{HIVES_ROOT}"
+
+_Found = tuple[Entry, FileRecord, "tuple[LayerDirectory, EntryRow] | None"]
+
+
+class ScratchLayerReader(VolumeLayerReader):
+    """A `LayerReader` over the difference that the volume in a disk file makes to layers, its parents.
+
+    A placeholder that is as in the parents is left out; one whose attributes, security or time were changed is the
+    parent's file with those; a directory is given if something in it is, or if it was changed itself. A link is a hard
+    link to the parent's file. The delta hives in `WcSandboxState` become `Hives`.
+
+    Args:
+        path: the disk file, such as `sandbox.vhdx`.
+        parents: the layer directories, nearest first, or only the nearest one.
+
+    Raises:
+        PathNotFoundError, NotALayerError: the file or a parent is not there.
+        InvalidDataError: the file holds no sound NTFS volume; a placeholder for what no parent has.
+    """
+
+    operation = "read scratch"
+
+    def __init__(self, path: str | os.PathLike[str], parents: Sequence[str | os.PathLike[str]]) -> None:
+        chain = resolve_chain(self.operation, parents)
+        with ExitStack() as stack:
+            self._parents = [stack.enter_context(LayerDirectory(parent, operation=self.operation)) for parent in chain]
+            super().__init__(path)
+            self._layers = stack.pop_all()
+        self._queue: deque[_Found] = deque()
+        # Directories above the current place that were not given yet: they are if something in them is.
+        self._held: list[_Found] = []
+        self._source: tuple[LayerDirectory, EntryRow] | None = None
+
+    def _descends(self, record: FileRecord) -> bool:
+        reparse = record.find(AttributeType.REPARSE_POINT)
+        return reparse is None or int.from_bytes(self.volume.value(reparse)[:4], "little") in _PLACEHOLDERS
+
+    def _advance(self) -> Entry | None:
+        while not self._queue:
+            found = next(self._records, None)
+            if found is None:
+                return None
+            path, record = found
+            with self._errors(path):
+                self._take(path, record)
+        entry, self._record, self._source = self._queue.popleft()
+        return entry
+
+    def _take(self, path: str, record: FileRecord) -> None:
+        """Looks at a name of the volume, and puts what it means for the layer into the queue."""
+        key = path_key(path)
+        if key == path_key(_STATE) or key.startswith(path_key(_STATE) + "/"):
+            if not (key + "/").startswith(path_key(_STATE_HIVES) + "/"):
+                return
+            path = HIVES_ROOT + path[len(_STATE_HIVES) :]
+        while self._held and not path.startswith(self._held[-1][0].name + "/"):
+            self._held.pop()
+        entry = self._entry_of(path, record)
+        point = None if entry.reparse is None else decode_reparse(entry.reparse)
+        if point is None or point.tag not in (*_PLACEHOLDERS, *_LINKS, ReparseTag.WCI_TOMBSTONE):
+            self._give((entry, record, None))
+        elif point.tag == ReparseTag.WCI_TOMBSTONE:
+            self._give((Entry(path, None), record, None))
+        elif point.tag in _LINKS:
+            target = "Files/" + decode_wci(point).name.replace("\\", "/").strip("/")
+            self._give((replace(self._without_filter(entry), link_target=target, size=0), record, None))
+        else:
+            self._placeholder(entry, record, "Files/" + decode_wci(point).name.replace("\\", "/").strip("/"))
+
+    def _placeholder(self, entry: Entry, record: FileRecord, name: str) -> None:
+        source = next(
+            ((layer, row) for layer in self._parents if (row := layer.lookup(name or entry.name)) is not None), None
+        )
+        if source is None:
+            raise NtfsError(f"a placeholder for {name!r}, which no parent has")
+        layer, row = source
+        entry = self._without_filter(entry)
+        assert entry.info is not None
+        changed = (entry.info.attributes ^ row.attributes) & ~_NOT_COMPARED or entry.security != layer.security(row)
+        if row.attributes & DIRECTORY:
+            self._held.append((entry, record, None))
+            if changed:
+                self._give_held()
+            return
+        if changed or entry.info.last_write_time != row.last_write_time:
+            self._give((replace(entry, size=row.size), record, source))
+
+    @staticmethod
+    def _without_filter(entry: Entry) -> Entry:
+        assert entry.info is not None
+        info = replace(entry.info, attributes=entry.info.attributes & ~_FILTER_ATTRIBUTES)
+        return replace(entry, info=info, reparse=None)
+
+    def _give(self, found: _Found) -> None:
+        self._give_held()
+        self._queue.append(found)
+
+    def _give_held(self) -> None:
+        self._queue.extend(self._held)
+        self._held.clear()
+
+    def _open_streams(self, entry: Entry) -> Iterator[DataStream]:
+        if self._source is None:
+            return super()._open_streams(entry)
+        layer, row = self._source
+        return layer.streams(row, has_data=row.sha256 is not None)
+
+    def _release(self) -> None:
+        super()._release()
+        self._layers.close()

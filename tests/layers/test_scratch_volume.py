@@ -1,0 +1,130 @@
+"""Scratch volumes as Windows' container filter leaves them: the layer is the difference to the parents."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+
+import wclayer
+from tests.support import layer_tar, put_directories, put_file
+from wclayer.errors import InvalidDataError
+from wclayer.layers.volume.disk_file import RawDisk
+from wclayer.layers.volume.scratch import ScratchLayerReader
+from wclayer.layers.volume.writer import VolumeLayerWriter
+from wclayer.model import DataStream, Entry, LayerWriter
+from wclayer.win32.attributes import FileBasicInfo
+from wclayer.win32.inherit import inherit, volume_root
+from wclayer.win32.reparse import ReparsePoint, ReparseTag, WciPlaceholder
+
+TIME = 133_500_000_000_000_000
+DIRECTORY = inherit(volume_root(), is_directory=True).encode()
+FILE = inherit(volume_root(), is_directory=False).encode()
+INFO = FileBasicInfo(0x20, TIME, TIME, TIME, TIME)
+
+
+def _base(folder: Path) -> Path:
+    def build(writer: LayerWriter) -> None:
+        for name in ("Files", "Files/Windows", "Files/Windows/Sub", "Files/Untouched"):
+            writer.put(Entry(name, FileBasicInfo(0x10, TIME, TIME, TIME, TIME), security=DIRECTORY))
+        for name in ("Windows/kept", "Windows/changed", "Windows/retagged", "Windows/gone", "Windows/Sub/deep",
+                     "Untouched/a"):  # fmt: skip
+            data = name.encode()
+            writer.put(Entry(f"Files/{name}", INFO, len(data), FILE), [DataStream("", len(data), (data,))])
+
+    wclayer.import_layer_from_tar(io.BytesIO(layer_tar(build)), folder / "base")
+    return folder / "base"
+
+
+def _mark(tag: int, name: str) -> bytes:
+    return WciPlaceholder(tag, 1, 0, UUID(int=5), name.replace("/", "\\")).encode()
+
+
+def _scratch(folder: Path, *, bad: bool = False) -> Path:
+    path = folder / "sandbox.img"
+
+    def directory(name: str) -> None:
+        info = FileBasicInfo(0x410, TIME, TIME, TIME, TIME)
+        writer.put(Entry(f"Files/{name}", info, security=DIRECTORY, reparse=_mark(ReparseTag.WCI_1, name)))
+
+    def placeholder(
+        name: str, info: FileBasicInfo = INFO, target: str = "", tag: ReparseTag = ReparseTag.WCI_1
+    ) -> None:
+        info = FileBasicInfo(info.attributes | 0x600, info.creation_time, info.last_access_time, info.last_write_time,
+                             info.change_time)  # fmt: skip
+        writer.put(Entry(f"Files/{name}", info, security=FILE, reparse=_mark(tag, target or name)))
+
+    with path.open("w+b") as file:
+        file.truncate(16 << 20)
+        with VolumeLayerWriter(RawDisk(file), str(path), serial=1, time=TIME) as writer:
+            writer.put(Entry("Files", FileBasicInfo(0x10, TIME, TIME, TIME, TIME), security=DIRECTORY))
+            directory("Untouched")
+            placeholder("Untouched/a")
+            directory("Windows")
+            placeholder("Windows/kept")
+            put_file(writer, "Files/Windows/changed", b"other content")
+            placeholder("Windows/retagged", FileBasicInfo(0x22, TIME, TIME, TIME, TIME))
+            tombstone = ReparsePoint(ReparseTag.WCI_TOMBSTONE, b"").encode()
+            writer.put(Entry("Files/Windows/gone", FileBasicInfo(0x420, TIME, TIME, TIME, TIME), reparse=tombstone))
+            placeholder("Windows/linked", target="Windows/kept", tag=ReparseTag.WCI_LINK_1)
+            directory("Windows/Sub")
+            placeholder("Windows/Sub/deep")
+            put_file(writer, "Files/Windows/Sub/new", b"new")
+            if bad:
+                placeholder("Windows/nowhere")
+            put_directories(writer, "Files/WcSandboxState", "Files/WcSandboxState/Hives")
+            put_file(writer, "Files/WcSandboxState/Hives/System_Delta", b"")
+            put_file(writer, "Files/WcSandboxState/other", b"Windows' own")
+    return path
+
+
+def test_the_difference_is_read(tmp_path: Path) -> None:
+    base, scratch = _base(tmp_path), _scratch(tmp_path)
+    with ScratchLayerReader(scratch, [base]) as reader:
+        found = [(entry, b"".join(next(iter(reader.streams()), DataStream("", 0, ())).chunks)) for entry in reader]
+    assert [entry.name for entry, _ in found] == [
+        "Files",
+        "Hives",
+        "Hives/System_Delta",
+        "Files/Windows",
+        "Files/Windows/changed",
+        "Files/Windows/gone",
+        "Files/Windows/linked",
+        "Files/Windows/retagged",
+        "Files/Windows/Sub",
+        "Files/Windows/Sub/new",
+    ]
+    by_name = {entry.name.rpartition("/")[2]: (entry, data) for entry, data in found}
+    assert by_name["changed"][1] == b"other content"
+    assert by_name["gone"][0].is_tombstone
+    assert by_name["linked"][0].link_target == "Files/Windows/kept"
+    entry, data = by_name["retagged"]
+    assert data == b"Windows/retagged"
+    assert entry.info is not None
+    assert entry.info.attributes == 0x22
+    assert all(entry.reparse is None for entry, _ in found)
+
+
+def test_it_becomes_a_layer_over_its_parents(tmp_path: Path) -> None:
+    base, scratch = _base(tmp_path), _scratch(tmp_path)
+    wclayer.import_layer_from_disk(tmp_path / "child", scratch, [base])
+    assert list(wclayer.check_layer(tmp_path / "child")) == []
+    with wclayer.MergedTree([base]) as a, wclayer.MergedTree([tmp_path / "child", base]) as b:
+        changes = {(d.change.value, d.path) for d in wclayer.diff_trees(a, b, times=False)}
+    assert changes == {
+        ("changed", "Files/Windows/changed"),
+        ("changed", "Files/Windows/retagged"),
+        ("removed", "Files/Windows/gone"),
+        ("added", "Files/Windows/linked"),
+        ("added", "Files/Windows/Sub/new"),
+        ("added", "Hives/System_Delta"),
+    }
+
+
+def test_a_placeholder_for_nothing_is_an_error(tmp_path: Path) -> None:
+    base, scratch = _base(tmp_path), _scratch(tmp_path, bad=True)
+    with pytest.raises(InvalidDataError, match="no parent has"):
+        wclayer.import_layer_from_disk(tmp_path / "child", scratch, [base])
+    assert not (tmp_path / "child").exists()
