@@ -1,7 +1,7 @@
 """Reads the volume of a scratch as the layer it is: its difference to its parents.
 
 Windows' container filter (WCI) leaves marks on a scratch's volume, as reparse points: a *placeholder* stands for a
-file or directory of a parent, a *tombstone* for a name that is deleted, a *link* for a parent's file under another name.
+file or directory of a parent, a *tombstone* for a deleted name, a *link* for a parent's file under another name.
 """
 
 from __future__ import annotations
