@@ -109,7 +109,11 @@ def compare(tar: Path, what: str, work: Path, runs: int) -> None:
     shutil.rmtree(work / "files", ignore_errors=True)
     own, theirs, copied = (statistics.median(row[index] for row in rows) for index in range(3))
     ratio = statistics.median(row[0] / row[1] for row in rows)
-    print(f"{what:<16} {own:8.2f} s {theirs:8.2f} s {ratio:6.2f} {copied:8.2f} s {memory / 1024:7.0f} MiB", flush=True)
+    slow = "-" if mounted is None else f"{mounted:.2f}"
+    print(
+        f"{what:<16} {own:8.2f} s {theirs:8.2f} s {ratio:6.2f} {slow:>8} s {copied:8.2f} s {memory / 1024:7.0f} MiB",
+        flush=True,
+    )
 
 
 def main() -> None:
