@@ -20,7 +20,8 @@ _GROUPS = (transfer, inspect, manage, registry, disk, demo)
 def cli() -> None:
     """Windows container layers on any machine.
 
-    Imports OCI layer tars into layer directories, shows what is in them, and exports them again with the same bytes.
+    Imports OCI layer tars into layer directories, shows and changes what is in them (the registry, too), exports them
+    again with the same bytes, and makes disks of them.
 
     Exit status: 0 success; 1 differences or problems found; 2 and above an error (see docs/errors.md).
     """
