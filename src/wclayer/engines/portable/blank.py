@@ -6,11 +6,10 @@ from pathlib import Path
 from time import time_ns
 from uuid import uuid4
 
-from wclayer.formats.gpt.table import data_disk_table, write_table
 from wclayer.formats.ntfs.builder import NodeFacts, VolumeBuilder
 from wclayer.formats.vhdx.create import create_vhdx
 from wclayer.layers.staging import StagedFile
-from wclayer.layers.volume.disk_file import DiskFile, PartitionWindow, locator_for
+from wclayer.layers.volume.disk_file import DiskFile, locator_for, partition_data_disk
 from wclayer.win32.attributes import FileAttributes
 from wclayer.win32.filetime import from_unix_ns
 from wclayer.win32.inherit import volume_root
@@ -29,14 +28,11 @@ def make_blank_pair(operation: str, base: Path, child: Path, size: int, *, final
     """
     if not base.is_file():
         with StagedFile(operation, base, readable=True) as staged, create_vhdx(staged.stream, size) as disk:
-            table = data_disk_table(disk.size, disk.sector_size, uuid4(), (uuid4(), uuid4()))
-            write_table(disk, table)
-            data = table.partitions[-1]
+            volume = partition_data_disk(disk, uuid4(), (uuid4(), uuid4()))
             now = from_unix_ns(time_ns())
             root = NodeFacts(now, now, now, now, _ROOT_ATTRIBUTES, volume_root().encode())
             VolumeBuilder(
-                PartitionWindow(disk, data.offset, data.size), root, serial=uuid4().int >> 64, time=now,
-                hidden_sectors=data.offset // disk.sector_size,
+                volume, root, serial=uuid4().int >> 64, time=now, hidden_sectors=volume.offset // disk.sector_size
             ).finish()  # fmt: skip
     if not child.is_file():
         make_child(operation, base, child, final=final)

@@ -10,8 +10,7 @@ from wclayer.formats.bcd import BcdObject, read_store
 from wclayer.formats.regf.model import RegfError
 from wclayer.layers.directory import LayerDirectory
 from wclayer.layers.directory.hives import open_hive
-
-BOOT_STORE = "UtilityVM/Files/EFI/Microsoft/Boot/BCD"
+from wclayer.layers.directory.utility_vm import BOOT_STORE
 
 
 def read_boot_store(path: str | os.PathLike[str]) -> Iterator[BcdObject]:

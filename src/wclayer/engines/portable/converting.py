@@ -12,7 +12,7 @@ from uuid import UUID, uuid4, uuid5
 
 from wclayer.errors import InvalidParameterError, from_os_error
 from wclayer.formats.disk import Disk
-from wclayer.formats.gpt.table import GptError, data_disk_table, write_table
+from wclayer.formats.gpt.table import GptError
 from wclayer.formats.ntfs.builder import DEFAULT_CLUSTER_SIZE
 from wclayer.formats.ntfs.structs import NtfsError
 from wclayer.formats.vhdx.create import create_vhdx
@@ -21,7 +21,7 @@ from wclayer.layers.copy import CopyProgress, ProgressCallback, copy_layer
 from wclayer.layers.directory import DirectoryLayerReader, LayerDirectory
 from wclayer.layers.directory.chain import resolve_chain
 from wclayer.layers.staging import StagedFile
-from wclayer.layers.volume.disk_file import PartitionWindow, RawDisk
+from wclayer.layers.volume.disk_file import PartitionWindow, RawDisk, partition_data_disk
 from wclayer.layers.volume.writer import VolumeLayerWriter
 from wclayer.view.reader import MergedLayerReader
 from wclayer.win32.filetime import from_unix_ns
@@ -127,10 +127,7 @@ def convert_layer(
 def _partition(disk: Disk, identity: UUID) -> PartitionWindow:
     """Writes the partition table of a data disk; gives the data partition."""
     guids = uuid5(identity, "reserved partition"), uuid5(identity, "data partition")
-    table = data_disk_table(disk.size, disk.sector_size, uuid5(identity, "table"), guids)
-    write_table(disk, table)
-    data = table.partitions[-1]
-    return PartitionWindow(disk, data.offset, data.size)
+    return partition_data_disk(disk, uuid5(identity, "table"), guids)
 
 
 def _needed(chain: Sequence[Path]) -> int:

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from wclayer.engines.portable.blank import make_blank_pair
-from wclayer.engines.portable.bootstore import BOOT_STORE, read_boot_store
+from wclayer.engines.portable.bootstore import read_boot_store
 from wclayer.engines.portable.vmaccess import FILE_SECURITY, VIRTUAL_MACHINES, grant_access, new_file_access
 from wclayer.errors import InvalidDataError, PathNotFoundError, from_os_error
 from wclayer.formats.bcd import read_store
@@ -15,6 +15,7 @@ from wclayer.formats.regf.model import RegfError
 from wclayer.formats.vhdx.errors import VhdxError
 from wclayer.layers.directory import DirectoryLayerWriter, LayerDirectory
 from wclayer.layers.directory.in_place import InPlaceLayerWriter
+from wclayer.layers.directory.utility_vm import BOOT_STORE
 from wclayer.layers.hives import LAYER_HIVES
 from wclayer.layers.staging import StagedFile
 from wclayer.win32.names import path_key

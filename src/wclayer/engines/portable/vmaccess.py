@@ -81,8 +81,8 @@ def grant_access(operation: str, sid: Sid, path: Path) -> None:
     with LayerUpdate(layer, operation=operation) as update:
         with LayerDirectory(layer, operation=operation) as directory:
             row = directory.lookup(name)
-            kept = directory.security(row) if row is not None else directory.record(FILE_SECURITY + name)
-        after = granted(kept, sid) if isinstance(kept, bytes) else new_file_access(sid)
+            kept = directory.security(row) if row is not None else file_security(directory, name)
+        after = granted(kept, sid) if kept is not None else new_file_access(sid)
         if after == kept:
             return
         if row is not None:

@@ -139,7 +139,7 @@ class VolumeBuilder:
         # The last sector has the copy of the boot sector, and is no cluster's.
         self._sectors = disk.size // SECTOR_SIZE - 1
         self._clusters = self._sectors * SECTOR_SIZE // cluster_size
-        if self._clusters > 0xFFFFFFFF:
+        if self._clusters > structs.MAX_CLUSTERS:
             raise NtfsError(f"{self._clusters} clusters of {cluster_size} bytes; a volume has at most 2^32")
         self._label = label
         self._serial = serial
@@ -413,7 +413,7 @@ class VolumeBuilder:
         allocated, size = _sizes(main)
         file_name = self._file_name(parent, name, facts, allocated, size)
         self._add_name(parent, number, file_name)
-        record = number & _RECORD_MASK
+        record = number & structs.RECORD_MASK
         attributes = self._common(record, 1, facts)
         attributes.append(Attribute(AttributeType.FILE_NAME, value=file_name, is_indexed=True))
         attributes += self._streams
@@ -479,7 +479,7 @@ class VolumeBuilder:
     def _finish_links(self) -> None:
         """Gives the files with several names their further ones."""
         for file, links in self._links.items():
-            number = file & _RECORD_MASK
+            number = file & structs.RECORD_MASK
             attributes, extensions = self._read_file(number)
             information = next(a for a in attributes if a.type == AttributeType.STANDARD_INFORMATION).value
             first = next(a for a in attributes if a.type == AttributeType.FILE_NAME).value
@@ -515,14 +515,14 @@ class VolumeBuilder:
             while position < len(value):
                 _, length, _, _, _, record, _ = structs.LIST_ENTRY.unpack_from(value, position)
                 position += length
-                if record & _RECORD_MASK not in (number, *extensions):
-                    extensions.append(record & _RECORD_MASK)
+                if record & structs.RECORD_MASK not in (number, *extensions):
+                    extensions.append(record & structs.RECORD_MASK)
         for extension in extensions:
             found += decode_record(self._disk.read(self._record_offset(extension), RECORD_SIZE))[1]
         return found, extensions
 
     def _finish_directory(self, number: int, directory: _Directory) -> None:
-        record, sequence = number & _RECORD_MASK, number >> structs.SEQUENCE_SHIFT
+        record, sequence = number & structs.RECORD_MASK, number >> structs.SEQUENCE_SHIFT
         facts = directory.facts
         namespace = Namespace.WIN32_AND_DOS if number == _ROOT else Namespace.POSIX
         name = self._file_name(
@@ -559,9 +559,9 @@ class VolumeBuilder:
 
     # The volume's own files.
 
-    def _system_facts(self, attributes: int = _SYSTEM_ATTRIBUTES) -> NodeFacts:
+    def _system_facts(self) -> NodeFacts:
         time = self._time
-        return NodeFacts(time, time, time, time, attributes, self._system_security)
+        return NodeFacts(time, time, time, time, _SYSTEM_ATTRIBUTES, self._system_security)
 
     def _system_files(self) -> dict[SystemFile, list[Attribute]]:
         """The volume's own files whose contents are known before the directories are."""
@@ -796,7 +796,6 @@ class _WriteBuffer:
             self._data.clear()
 
 
-_RECORD_MASK = (1 << structs.SEQUENCE_SHIFT) - 1
 _DIRECTORY_FLAG = structs.FILE_NAME_DIRECTORY
 
 

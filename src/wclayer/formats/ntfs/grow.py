@@ -15,7 +15,6 @@ from wclayer.formats.ntfs.volume import NtfsVolume, StreamAttribute
 
 _DIRTY = 0x0001
 _SECTORS_OFFSET = 0x28
-_MAX_CLUSTERS = 0xFFFFFFFF
 
 
 def grow_volume(disk: Disk) -> int:
@@ -35,7 +34,7 @@ def grow_volume(disk: Disk) -> int:
     new = sectors * volume.sector_size // size
     if new <= old:
         return volume.sectors * volume.sector_size
-    if new > _MAX_CLUSTERS:
+    if new > structs.MAX_CLUSTERS:
         raise NtfsError(f"{new} clusters of {size} bytes; a volume has at most 2^32")
     _check_clean(volume)
     bitmap = volume.record(SystemFile.BITMAP).find(AttributeType.DATA)

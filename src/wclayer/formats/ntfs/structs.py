@@ -12,6 +12,7 @@ from struct import Struct
 from typing import NamedTuple
 
 SECTOR_SIZE = 512
+MAX_CLUSTERS = 0xFFFFFFFF
 RECORD_SIZE = 1024
 INDEX_BLOCK_SIZE = 4096
 UPDATE_STRIDE = 512
@@ -179,6 +180,7 @@ FIRST_OWNER_ID = 0x100
 
 # "$ATTRIBUTE_LIST" and others refer to a file by its record (48 bits) and the record's sequence number.
 SEQUENCE_SHIFT = 48
+RECORD_MASK = (1 << SEQUENCE_SHIFT) - 1
 EA_HEADER = Struct("<IBBH")
 """Offset of the next one, flags, name length, value length ([MS-FSCC] 2.4.16)."""
 EA_INFORMATION = Struct("<HHI")

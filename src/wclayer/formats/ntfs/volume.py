@@ -15,6 +15,7 @@ from wclayer.formats.ntfs import structs
 from wclayer.formats.ntfs.lznt1 import decompress
 from wclayer.formats.ntfs.runs import Run, decode_runs
 from wclayer.formats.ntfs.structs import (
+    RECORD_MASK,
     SECTOR_SIZE,
     AttributeType,
     Namespace,
@@ -23,7 +24,6 @@ from wclayer.formats.ntfs.structs import (
     SystemFile,
 )
 
-RECORD_MASK = (1 << structs.SEQUENCE_SHIFT) - 1
 _PIECE = 1 << 20
 _MAX_VALUE = 256 << 20
 """The largest attribute that is read as one object: indexes and lists, not data."""

@@ -38,7 +38,7 @@ def effective_root(layers: Sequence[LayerDirectory], hive: LayerHive) -> Key | N
     deltas: list[Key] = []
     root: Key | None = None
     for index, layer in enumerate(layers):
-        found = own_base(layer, hive)
+        found = open_hive(layer, hive.base)
         if found is None and index == len(layers) - 1:
             found = open_hive(layer, hive.config)
         if found is not None:
@@ -50,11 +50,6 @@ def effective_root(layers: Sequence[LayerDirectory], hive: LayerHive) -> Key | N
     for delta_root in reversed(deltas):
         root = merge(root, delta_root)
     return root
-
-
-def own_base(layer: LayerDirectory, hive: LayerHive) -> Hive | None:
-    """The effective hive that the layer itself keeps, if it does."""
-    return open_hive(layer, hive.base)
 
 
 def open_hive(layer: LayerDirectory, path: str) -> Hive | None:

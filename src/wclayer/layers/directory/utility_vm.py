@@ -13,11 +13,12 @@ from wclayer.win32.attributes import DIRECTORY
 from wclayer.win32.names import path_key
 
 FILES = "UtilityVM/Files"
+BOOT_STORE = f"{FILES}/EFI/Microsoft/Boot/BCD"
 BCD_BACKUPS = {
-    f"{FILES}/EFI/Microsoft/Boot/BCD": b"bcd.bak",
-    f"{FILES}/EFI/Microsoft/Boot/BCD.LOG": b"bcd.log.bak",
-    f"{FILES}/EFI/Microsoft/Boot/BCD.LOG1": b"bcd.log1.bak",
-    f"{FILES}/EFI/Microsoft/Boot/BCD.LOG2": b"bcd.log2.bak",
+    BOOT_STORE: b"bcd.bak",
+    f"{BOOT_STORE}.LOG": b"bcd.log.bak",
+    f"{BOOT_STORE}.LOG1": b"bcd.log1.bak",
+    f"{BOOT_STORE}.LOG2": b"bcd.log2.bak",
 }
 """The boot store, which processing changes, and where its imported state is kept."""
 _MUTATED = frozenset(path_key(path) for path in BCD_BACKUPS)

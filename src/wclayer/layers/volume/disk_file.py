@@ -10,9 +10,11 @@ from contextlib import ExitStack
 from pathlib import Path, PureWindowsPath
 from types import TracebackType
 from typing import BinaryIO, Self
+from uuid import UUID
 
 from wclayer.errors import InvalidDataError, LayerError, PathNotFoundError, from_os_error
 from wclayer.formats.disk import Disk
+from wclayer.formats.gpt.table import data_disk_table, write_table
 from wclayer.formats.vhdx import structs
 from wclayer.formats.vhdx.errors import VhdxError
 from wclayer.formats.vhdx.image import ParentLocator, Vhdx
@@ -112,6 +114,14 @@ class PartitionWindow:
     def _check(self, offset: int, length: int) -> None:
         if offset < 0 or length < 0 or offset + length > self.size:
             raise VhdxError(f"{length} bytes at {offset} of a partition of {self.size}")
+
+
+def partition_data_disk(disk: Disk, disk_guid: UUID, guids: tuple[UUID, UUID]) -> PartitionWindow:
+    """Writes the partition table of a data disk; gives the data partition. The arguments are `data_disk_table`'s."""
+    table = data_disk_table(disk.size, disk.sector_size, disk_guid, guids)
+    write_table(disk, table)
+    data = table.partitions[-1]
+    return PartitionWindow(disk, data.offset, data.size)
 
 
 class DiskFile:

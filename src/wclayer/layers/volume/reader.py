@@ -12,8 +12,8 @@ from wclayer.errors import InvalidDataError, LayerError
 from wclayer.formats.disk import Disk
 from wclayer.formats.gpt.structs import BASIC_DATA
 from wclayer.formats.gpt.table import GptError, read_table
-from wclayer.formats.ntfs.structs import AttributeType, NtfsError, SystemFile
-from wclayer.formats.ntfs.volume import RECORD_MASK, FileRecord, NtfsVolume, StreamAttribute
+from wclayer.formats.ntfs.structs import BOOT_OEM_ID, RECORD_MASK, SECTOR_SIZE, AttributeType, NtfsError, SystemFile
+from wclayer.formats.ntfs.volume import FileRecord, NtfsVolume, StreamAttribute
 from wclayer.formats.ntfs.wof import STREAM, algorithm_of, decompressed
 from wclayer.layers.base import LayerReaderBase
 from wclayer.layers.tree import ROOTS
@@ -183,7 +183,7 @@ class VolumeLayerReader(LayerReaderBase):
 
 def _find_volume(disk: Disk) -> Disk:
     """The volume of a disk: the disk itself, or its first basic data partition that holds one."""
-    if disk.size >= 512 and disk.read(3, 8) == b"NTFS    ":
+    if _has_volume(disk):
         return disk
     try:
         table = read_table(disk)
@@ -191,9 +191,14 @@ def _find_volume(disk: Disk) -> Disk:
         raise NtfsError(f"neither an NTFS volume nor a partition table: {error}") from None
     for partition in table.partitions:
         window = PartitionWindow(disk, partition.offset, partition.size)
-        if partition.type == BASIC_DATA and window.size >= 512 and window.read(3, 8) == b"NTFS    ":
+        if partition.type == BASIC_DATA and _has_volume(window):
             return window
     raise NtfsError("no partition of the disk holds an NTFS volume")
+
+
+def _has_volume(disk: Disk) -> bool:
+    # The OEM ID follows the jump instruction of the boot sector.
+    return disk.size >= SECTOR_SIZE and disk.read(3, len(BOOT_OEM_ID)) == BOOT_OEM_ID
 
 
 class _ReadErrors:
