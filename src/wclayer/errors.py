@@ -15,17 +15,22 @@ ERROR_FILE_NOT_FOUND = 2
 ERROR_PATH_NOT_FOUND = 3
 ERROR_ACCESS_DENIED = 5
 ERROR_INVALID_DATA = 13
+ERROR_NOT_READY = 21
 ERROR_WRITE_FAULT = 29
 ERROR_SHARING_VIOLATION = 32
 ERROR_NOT_SUPPORTED = 50
 ERROR_INVALID_PARAMETER = 87
 ERROR_DISK_FULL = 112
+ERROR_INVALID_NAME = 123
+ERROR_DIR_NOT_EMPTY = 145
 ERROR_ALREADY_EXISTS = 183
 ERROR_FILE_TOO_LARGE = 223
 ERROR_DIRECTORY = 267
+ERROR_DIRECTORY_NOT_SUPPORTED = 336
 ERROR_INVALID_STATE = 5023
 ERROR_CANCELLED = 1223
 ERROR_FILE_CORRUPT = 1392
+ERROR_CANT_RESOLVE_FILENAME = 1921
 
 
 class LayerError(OSError):
@@ -142,6 +147,53 @@ class InvalidStateError(LayerError):
     _errno = errno.EINVAL
 
 
+class EntryIsDirectoryError(LayerError, IsADirectoryError):
+    """A file is needed, and the entry is a directory."""
+
+    code = ERROR_DIRECTORY_NOT_SUPPORTED
+    exit_status = 12
+    _errno = errno.EISDIR
+
+
+class EntryNotDirectoryError(LayerError, NotADirectoryError):
+    """A directory is needed, and the entry is a file."""
+
+    code = ERROR_DIRECTORY
+    exit_status = 13
+    _errno = errno.ENOTDIR
+
+
+class DirectoryNotEmptyError(LayerError):
+    """A directory with something in it cannot be removed or replaced."""
+
+    code = ERROR_DIR_NOT_EMPTY
+    exit_status = 14
+    _errno = errno.ENOTEMPTY
+
+
+class DiskFullError(LayerError):
+    """The scratch, or the host's disk, has no room for it."""
+
+    code = ERROR_DISK_FULL
+    exit_status = 15
+    _errno = errno.ENOSPC
+
+
+class UnresolvedLinkError(LayerError):
+    """A link leads in a circle, or out of the layers."""
+
+    code = ERROR_CANT_RESOLVE_FILENAME
+    exit_status = 16
+    _errno = errno.ELOOP
+
+
+class NotReadyError(InvalidStateError):
+    """The layer must be activated, or prepared, first."""
+
+    code = ERROR_NOT_READY
+    exit_status = 17
+
+
 class OperationCancelledError(LayerError):
     """The caller's cancellation callback said stop; nothing was left behind."""
 
@@ -155,8 +207,6 @@ _HOST_CODES = {
     errno.EACCES: ERROR_ACCESS_DENIED,
     errno.EPERM: ERROR_ACCESS_DENIED,
     errno.EROFS: ERROR_ACCESS_DENIED,
-    errno.ENOSPC: ERROR_DISK_FULL,
-    errno.EDQUOT: ERROR_DISK_FULL,
 }
 
 
@@ -171,5 +221,8 @@ def from_os_error(operation: str, path: str | os.PathLike[str], error: OSError) 
         errno.ENOENT: PathNotFoundError,
         errno.EEXIST: AlreadyExistsError,
         errno.ENOTDIR: NotALayerError,
+        errno.ENOSPC: DiskFullError,
+        errno.EDQUOT: DiskFullError,
+        errno.EISDIR: EntryIsDirectoryError,
     }.get(error.errno or 0, LayerError)
     return kind(operation, path, detail, code=_HOST_CODES.get(error.errno or 0, kind.code))

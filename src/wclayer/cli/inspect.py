@@ -72,7 +72,7 @@ def ls_command(merged: bool, as_json: bool, layer: str, path: str) -> None:
         node = _find(tree, "ls", path)
         nodes = tree.children(node) if node.is_directory else [node]
         if as_json:
-            print_json([entry_facts(tree.entry(n), tree.stream_digests(n), n.row.sha256) for n in nodes])
+            print_json([entry_facts(tree.entry(n), tree.stream_digests(n), tree.digest(n)) for n in nodes])
             return
         for n in nodes:
             time = filetime.to_iso(n.row.last_write_time)[:19].replace("T", " ")
@@ -174,7 +174,7 @@ def stat_command(merged: bool, as_json: bool, layer: str, path: str) -> None:
             print_json({"name": path, "security": shown}) if as_json else echo(f"{'security':>17}  {shown}")
             return
         node = _find(tree, "stat", path)
-        facts = entry_facts(tree.entry(node), tree.stream_digests(node), node.row.sha256)
+        facts = entry_facts(tree.entry(node), tree.stream_digests(node), tree.digest(node))
         facts["links"] = tree.layers[node.layer].link_count(node.row)
         facts["layer"] = str(tree.layers[node.layer].path)
     if as_json:

@@ -22,9 +22,9 @@ _OPEN_DIRECTORIES = 64
 _REMOVAL_DEPTH = 100
 _MOVED_UP = ".wclayer-moved-"
 _DIRECTORY_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_CREATE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+_CREATE_FLAGS = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 # Not blocking: a FIFO in the place of a file must not hang the reader.
-_READ_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_OPEN_FLAGS = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 MAX_HOST_NAME_BYTES = 255
 CANNOT_LINK = (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP)
 """How a host says that it cannot make a hard link here."""
@@ -84,14 +84,14 @@ class HostRoot:
         os.mkdir(name, 0o755, dir_fd=self.directory(parent))
 
     def create(self, path: bytes) -> int:
-        """A new file, open for writing; the caller closes the descriptor."""
+        """A new file, open for reading and writing; the caller closes the descriptor."""
         parent, _, name = path.rpartition(b"/")
         return os.open(name, _CREATE_FLAGS, 0o644, dir_fd=self.directory(parent))
 
-    def open(self, path: bytes) -> int:
-        """An existing file, open for reading; the caller closes the descriptor."""
+    def open(self, path: bytes, *, writable: bool = False) -> int:
+        """An existing file, open for reading, perhaps for writing; the caller closes the descriptor."""
         parent, _, name = path.rpartition(b"/")
-        fd = os.open(name, _READ_FLAGS, dir_fd=self.directory(parent))
+        fd = os.open(name, (os.O_RDWR if writable else os.O_RDONLY) | _OPEN_FLAGS, dir_fd=self.directory(parent))
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             os.close(fd)
             raise FileNotFoundError(2, "not a regular file", os.fsdecode(path))

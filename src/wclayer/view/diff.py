@@ -106,12 +106,12 @@ def _compare(a: MergedTree, node_a: Node, b: MergedTree, node_b: Node, times: bo
             fields[name] = (value_a, value_b)
 
     note("size", row_a.size, row_b.size)
-    note("content", _hex(row_a.sha256), _hex(row_b.sha256))
+    note("content", _hex(a.digest(node_a)), _hex(b.digest(node_b)))
     note("attributes", row_a.attributes, row_b.attributes)
     if times:
         for name in _TIMES:
             note(name, getattr(row_a, name), getattr(row_b, name))
-    note("security", _hex(a.layers[node_a.layer].security(row_a)), _hex(b.layers[node_b.layer].security(row_b)))
+    note("security", _hex(a.security(node_a)), _hex(b.security(node_b)))
     note("reparse", _hex(row_a.reparse), _hex(row_b.reparse))
     note("eas", _hex(row_a.eas), _hex(row_b.eas))
     streams_a = {path_key(name): (size, _hex(sha256)) for name, size, sha256 in a.stream_digests(node_a)}

@@ -1,6 +1,6 @@
 """The tree that a chain of layers shows: the nearest layer's entries over its parents', tombstones applied.
 
-Read-only, and nothing is read before it is asked for.
+Nothing is read before it is asked for. A scratch may be the nearest layer; whoever changes it says so by `forget…`.
 """
 
 from __future__ import annotations
@@ -13,13 +13,15 @@ from types import TracebackType
 from typing import Self
 
 from wclayer.layers.directory import LayerDirectory
-from wclayer.layers.directory.database import EntryRow, from_column
+from wclayer.layers.directory.database import EntryRow, Origin, from_column
 from wclayer.layers.tree import ROOTS
 from wclayer.model import DataStream, Entry
 from wclayer.win32.attributes import DIRECTORY
-from wclayer.win32.names import path_key, split_path
+from wclayer.win32.names import name_key, path_key, split_path
 
 _ROOT_KEYS = frozenset(path_key(root) for root in ROOTS if "/" not in root)
+_REMEMBERED = 250_000
+"""Names that are remembered at most."""
 
 
 def layer_path(text: str) -> str:
@@ -40,6 +42,8 @@ class Node:
     """A name in the merged tree: the entry that shows, the layer it is of, and the directories it is merged from."""
 
     path: str
+    key: str
+    """`path_key` of the path."""
     row: EntryRow
     layer: int
     merged: dict[int, int] = field(default_factory=dict)
@@ -49,32 +53,42 @@ class Node:
     def is_directory(self) -> bool:
         return bool(self.row.attributes & DIRECTORY)
 
+    @property
+    def name(self) -> str:
+        """The last component."""
+        return self.path.rpartition("/")[2]
+
+    @property
+    def file(self) -> tuple[int, int]:
+        """What the names of one file have in common."""
+        return self.layer, self.row.link or self.row.id
+
 
 class MergedTree:
-    """The tree of layers given nearest first; one layer alone shows just itself.
+    """The tree of layers given nearest first, by their paths or open; one layer alone shows just itself.
+
+    Args:
+        remember: names that were read once are not read again, and each has one node.
 
     Raises:
         PathNotFoundError, NotALayerError, CorruptLayerError: see `LayerDirectory`.
     """
 
-    def __init__(self, layers: Sequence[str | os.PathLike[str]]) -> None:
+    def __init__(self, layers: Sequence[str | os.PathLike[str] | LayerDirectory], *, remember: bool = False) -> None:
         with ExitStack() as stack:
-            self.layers = [stack.enter_context(LayerDirectory(layer)) for layer in layers]
+            self.layers = [
+                layer if isinstance(layer, LayerDirectory) else stack.enter_context(LayerDirectory(layer))
+                for layer in layers
+            ]
             self._stack = stack.pop_all()
-        # Of each layer: parent path key to the name keys deleted in it.
-        self._tombstones: list[dict[str, set[str]]] = []
-        # Path keys of the directories at or above a tombstone of any layer.
-        self._touched: set[str] = set()
-        for layer in self.layers:
-            deleted: dict[str, set[str]] = {}
-            for (key,) in layer.query("SELECT key FROM tombstones"):
-                parent, _, name = from_column(key).rpartition("/")
-                deleted.setdefault(parent, set()).add(name)
-            self._tombstones.append(deleted)
-            for parent in deleted:
-                while parent and parent not in self._touched:
-                    self._touched.add(parent)
-                    parent = parent.rpartition("/")[0]
+        # Of each layer, once it is asked for: parent path key to the name keys deleted in it.
+        self._tombstones: list[dict[str, set[str]] | None] = [None] * len(self.layers)
+        self._root = Node("", "", self.layers[0].root(), 0, dict.fromkeys(range(len(self.layers)), 0))
+        # Of each layer: path keys of the directories at or above a tombstone.
+        self._touched: list[set[str]] = [set() for _ in self.layers]
+        self._remembers = remember
+        self._nodes: dict[str, Node | None] = {}
+        self._listings: dict[str, list[Node]] = {}
 
     @classmethod
     def of(cls, layer: str | os.PathLike[str], *, with_parents: bool) -> Self:
@@ -95,39 +109,119 @@ class MergedTree:
 
     def root(self) -> Node:
         """The node above `Files`, `Hives` and `UtilityVM`."""
-        return Node("", self.layers[0].root(), 0, dict.fromkeys(range(len(self.layers)), 0))
+        return self._root
 
     def children(self, node: Node) -> list[Node]:
         """What a directory shows, in the order in which Windows lists it."""
+        listing = self._listings.get(node.key)
+        if listing is not None:
+            return listing
         found: dict[str, Node] = {}
         closed: set[str] = set()
-        directory_key = path_key(node.path)
         for index, layer in enumerate(self.layers):
             if (entry_id := node.merged.get(index)) is not None:
                 for row in layer.children(entry_id):
                     key = from_column(row.key)
                     if key in closed:
                         continue
-                    if key not in found:
-                        name = from_column(row.name)
-                        found[key] = Node(f"{node.path}/{name}" if node.path else name, row, index)
-                    if row.attributes & DIRECTORY and found[key].is_directory:
-                        found[key].merged[index] = row.id
-                    if row.reparse is not None or not row.attributes & DIRECTORY:
+                    child = found.get(key)
+                    if child is None:
+                        child = found[key] = self._node(node, key, row, index)
+                    if self._add_layer(child, row, index):
                         closed.add(key)
             # A layer can delete a name in a directory that it has no entry for.
-            closed |= self._tombstones[index].get(directory_key, set())
-        return [found[key] for key in sorted(found)]
+            closed |= self._deleted(index).get(node.key, set())
+        if not self._remembers:
+            return [found[key] for key in sorted(found)]
+        self._make_room()
+        listing = self._listings[node.key] = [self._remember(found[key]) for key in sorted(found)]
+        return listing
+
+    def child(self, node: Node, name: str) -> Node | None:
+        """What a directory shows under a name, in any case, or None."""
+        key = name_key(name)
+        whole = f"{node.key}/{key}" if node.key else key
+        try:
+            return self._nodes[whole]
+        except KeyError:
+            pass
+        if node.key in self._listings or not node.is_directory:
+            return None
+        found = self._look_up(node, name, key, 0)
+        if self._remembers:
+            self._make_room()
+            self._nodes[whole] = found
+        return found
+
+    def child_in_parents(self, node: Node, name: str) -> Node | None:
+        """What a directory would show under a name if the nearest layer had nothing there and deleted nothing there."""
+        return self._look_up(node, name, name_key(name), 1)
+
+    def _look_up(self, node: Node, name: str, key: str, first: int) -> Node | None:
+        found: Node | None = None
+        for index in range(first, len(self.layers)):
+            if (entry_id := node.merged.get(index)) is not None:
+                row = self.layers[index].child(entry_id, name)
+                if row is not None:
+                    if found is None:
+                        found = self._node(node, key, row, index)
+                    if self._add_layer(found, row, index):
+                        break
+            if key in self._deleted(index).get(node.key, ()):
+                break
+        return found
+
+    @staticmethod
+    def _node(parent: Node, key: str, row: EntryRow, layer: int) -> Node:
+        name = from_column(row.name)
+        if not parent.key:
+            return Node(name, key, row, layer)
+        return Node(f"{parent.path}/{name}", f"{parent.key}/{key}", row, layer)
+
+    @staticmethod
+    def _add_layer(node: Node, row: EntryRow, layer: int) -> bool:
+        """Merges a layer's directory into a node; whether no layer below shows through."""
+        if row.attributes & DIRECTORY and node.is_directory:
+            node.merged[layer] = row.id
+            if node.row.origin == Origin.IMPLIED and row.origin != Origin.IMPLIED:
+                # A root directory that the nearer layer has no entry for looks as its parent's does.
+                node.row, node.layer = row, layer
+        return row.reparse is not None or not row.attributes & DIRECTORY
+
+    def _remember(self, node: Node) -> Node:
+        """The node as it is known, so that there is one for each name."""
+        known = self._nodes.get(node.key)
+        if known is None:
+            self._nodes[node.key] = known = node
+        return known
+
+    def _deleted(self, index: int) -> dict[str, set[str]]:
+        deleted = self._tombstones[index]
+        if deleted is None:
+            deleted = {}
+            for (key,) in self.layers[index].query("SELECT key FROM tombstones"):
+                parent, _, name = from_column(key).rpartition("/")
+                deleted.setdefault(parent, set()).add(name)
+                self._touch(index, parent)
+            self._tombstones[index] = deleted
+        return deleted
+
+    def _touch(self, index: int, key: str) -> None:
+        touched = self._touched[index]
+        while key and key not in touched:
+            touched.add(key)
+            key = key.rpartition("/")[0]
 
     def lookup(self, path: str) -> Node | None:
         """The node at a path as `layer_path` gives it, found without regard to case, or None."""
-        node = self.root()
+        known = self._nodes.get(path_key(path))
+        if known is not None:
+            return known
+        node: Node | None = self._root
         for part in split_path(path):
-            key = path_key(part)
-            child = next((c for c in self.children(node) if path_key(c.path.rpartition("/")[2]) == key), None)
-            if child is None:
+            if node is None:
                 return None
-            node = child
+            node = self.child(node, part)
         return node
 
     def walk(self, node: Node) -> Iterator[Node]:
@@ -148,17 +242,64 @@ class MergedTree:
 
     def streams(self, node: Node) -> Iterator[DataStream]:
         """The node's data streams."""
-        return self.layers[node.layer].streams(node.row, has_data=node.row.sha256 is not None)
+        layer = self.layers[node.layer]
+        row = layer.first_name(node.row)
+        return layer.streams(row, has_data=row.sha256 is not None)
+
+    def security(self, node: Node) -> bytes | None:
+        """The node's security descriptor."""
+        return self.layers[node.layer].security(node.row)
+
+    def digest(self, node: Node) -> bytes | None:
+        """The SHA-256 of the node's main data stream, None where there is none."""
+        return self.layers[node.layer].digest(node.row)
 
     def has_tombstones_below(self, node: Node) -> bool:
         """Whether a layer deletes a name in this directory or anywhere below it."""
-        return path_key(node.path) in self._touched
+        for index in range(len(self.layers)):
+            self._deleted(index)
+        return any(node.key in touched for touched in self._touched)
 
     def stream_digests(self, node: Node) -> list[tuple[str, int, bytes]]:
         """Name, size and SHA-256 of the node's alternate streams."""
-        if not node.row.streams:
+        row = self.layers[node.layer].first_name(node.row)
+        if not row.streams:
             return []
         rows = self.layers[node.layer].query(
-            "SELECT name, size, sha256 FROM streams WHERE entry = ? AND stream_id = 4 ORDER BY id", (node.row.id,)
+            "SELECT name, size, sha256 FROM streams WHERE entry = ? AND stream_id = 4 ORDER BY id", (row.id,)
         )
         return [(from_column(name), size, sha256) for name, size, sha256 in rows]
+
+    # For whoever changes the nearest layer.
+
+    def _make_room(self) -> None:
+        if len(self._nodes) > _REMEMBERED:
+            self._nodes.clear()
+            self._listings.clear()
+
+    def forget(self, key: str) -> None:
+        """The name with that path key came, went, or is another entry now, which has nothing below it."""
+        self._nodes.pop(key, None)
+        self._listings.pop(key, None)
+        self._listings.pop(key.rpartition("/")[0], None)
+
+    def forget_all(self) -> None:
+        """Anything may have changed."""
+        self._nodes.clear()
+        self._listings.clear()
+        self._root.merged = dict.fromkeys(range(len(self.layers)), 0)
+
+    def forget_tombstones(self) -> None:
+        """The nearest layer deletes other names now."""
+        self._tombstones[0] = None
+
+    def note_tombstone(self, key: str, *, is_deleted: bool) -> None:
+        """The nearest layer deletes the name with that path key now, or no longer."""
+        deleted = self._tombstones[0]
+        if deleted is not None:
+            parent, _, name = key.rpartition("/")
+            names = deleted.setdefault(parent, set())
+            (names.add if is_deleted else names.discard)(name)
+            if not names:
+                del deleted[parent]
+            self._touch(0, parent)

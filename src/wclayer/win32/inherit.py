@@ -7,6 +7,7 @@ PostProcessACL), with the generic mapping of file objects.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 
 from wclayer.win32.security import Ace, AceFlags, AceType, Acl, Control, SecurityDescriptor
 from wclayer.win32.sid import ADMINISTRATORS, CREATOR_GROUP, CREATOR_OWNER, LOCAL_SYSTEM, USERS, Sid
@@ -99,6 +100,13 @@ def inherit(
     if sacl is not None:
         control |= Control.SACL_PRESENT | Control.SACL_AUTO_INHERITED
     return SecurityDescriptor(owner, group, dacl, sacl, control)
+
+
+@lru_cache(maxsize=1024)
+def inherited(parent: bytes | None, is_directory: bool) -> bytes:
+    """`inherit` of a self-relative descriptor: real layers have a few distinct ones."""
+    above = None if parent is None else SecurityDescriptor.decode(parent)
+    return inherit(above, is_directory=is_directory).encode()
 
 
 def volume_root() -> SecurityDescriptor:

@@ -19,6 +19,7 @@ __all__ = [
     "path_key",
     "split_path",
     "stream_illegal_reason",
+    "unusable_reason",
     "utf16_length",
 ]
 
@@ -71,6 +72,18 @@ def stream_illegal_reason(name: str) -> str | None:
 def is_reserved(name: str) -> bool:
     """Whether Win32 (not NTFS) reads `name` as a device: CON, aux.txt, "COM1 .log", …"""
     return upcase(name.partition(".")[0].rstrip(" ")) in _DEVICES
+
+
+def unusable_reason(name: str) -> str | None:
+    """Why a program on Windows could not open `name` as one path component, or None: illegal, reserved, or ending in
+    what Win32 cuts off ("Naming Files, Paths, and Namespaces")."""
+    if reason := illegal_reason(name):
+        return reason
+    if name[-1] in ". ":
+        return f"name {name!r} ends in {name[-1]!r}"
+    if is_reserved(name):
+        return f"name {name!r} is that of a device"
+    return None
 
 
 def name_key(name: str) -> str:

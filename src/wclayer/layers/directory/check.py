@@ -51,7 +51,7 @@ def check_layer(
         for line in layer.hive_problems():
             yield Problem(*line.split(": ", 1))
         (total,) = layer.query("SELECT COUNT(*) FROM entries").fetchone()
-        for done, row in enumerate(map(EntryRow._make, layer.query("SELECT * FROM entries ORDER BY id"))):
+        for done, row in enumerate(map(layer.row, layer.query("SELECT * FROM entries ORDER BY id"))):
             if progress is not None and done % 256 == 0:
                 progress(done, total)
             try:
@@ -83,11 +83,14 @@ def _check_database(layer: LayerDirectory) -> Iterator[Problem]:
 
 def _check_entry(layer: LayerDirectory, row: EntryRow, name: str) -> Iterator[Problem]:
     try:
-        info = layer.host.stat(layer.host_path(row))
+        # Of a scratch, only contents are on the host.
+        info = None if layer.is_scratch and row.host_name is None else layer.host.stat(layer.host_path(row))
     except OSError as error:
         yield Problem(name, f"not on the host: {error.strerror}")
         return
-    if row.attributes & DIRECTORY:
+    if info is None:
+        pass
+    elif row.attributes & DIRECTORY:
         if not stat.S_ISDIR(info.st_mode):
             yield Problem(name, "is a directory, but not on the host")
     elif not stat.S_ISREG(info.st_mode):
@@ -110,10 +113,10 @@ def _check_data(layer: LayerDirectory, row: EntryRow, name: str, info: os.stat_r
     if row.link is not None:
         head = layer.by_id(row.link)
         host = layer.host.stat(layer.host_path(head))
-        if (host.st_dev, host.st_ino) == (info.st_dev, info.st_ino):
+        if layer.is_scratch or (host.st_dev, host.st_ino) == (info.st_dev, info.st_ino):
             # The same file on the host: its first name's contents are checked.
             return
-    if row.sha256 is not None:
+    if row.sha256:
         digest = hashlib.sha256()
         for chunk in layer.data_chunks(row):
             digest.update(chunk)
@@ -142,6 +145,14 @@ def _check_streams(layer: LayerDirectory, row: EntryRow, name: str) -> Iterator[
 
 def _find_strangers(layer: LayerDirectory) -> Iterator[Problem]:
     """Files on the host that no entry accounts for."""
+    if layer.is_scratch:
+        known_files = {
+            name.encode()[1:] for (name,) in layer.query("SELECT host_name FROM entries WHERE host_name > '/'")
+        }
+        for path in layer.pool():
+            if path not in known_files:
+                yield Problem(os.fsdecode(path), "is on the host, but not in layer.db")
+        return
     tops = {layer.host_path(row): row for row in layer.children(0)}
     for top in (b"Files", b"Hives", b"UtilityVM"):
         if top in tops:

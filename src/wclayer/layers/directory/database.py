@@ -6,7 +6,9 @@ they are stored as BLOBs of WTF-8; all others are TEXT.
 
 from __future__ import annotations
 
+import os
 import sqlite3
+import struct
 from enum import IntEnum
 from pathlib import Path
 from typing import NamedTuple
@@ -18,6 +20,9 @@ FILE_NAME = DATABASE
 APPLICATION_ID = 0x57434C59
 """`WCLY` in the SQLite header, by which `file` and we know the format."""
 VERSION = 1
+"""Of the database of a finished layer, which never changes."""
+SCRATCH_VERSION = 2
+"""Of the database of a scratch, which is changed in its place."""
 ROOT = 0
 """The parent of the entries at the layer's root."""
 
@@ -66,6 +71,23 @@ CREATE TABLE streams (
 CREATE INDEX streams_by_entry ON streams (entry);
 CREATE TABLE stream_data (stream INTEGER, sequence INTEGER, data BLOB, PRIMARY KEY (stream, sequence)) WITHOUT ROWID;
 """
+
+SCRATCH_SCHEMA = """
+CREATE UNIQUE INDEX tombstones_by_key ON tombstones (key);
+CREATE INDEX entries_by_link ON entries (link) WHERE link IS NOT NULL;
+CREATE INDEX entries_being_written ON entries (id) WHERE size < 0;
+"""
+"""What a scratch's database has besides."""
+BEING_WRITTEN = -1
+"""The size of a scratch's file while it is written to: the size and time of the host's file are the right ones."""
+NOT_HASHED = b""
+"""The digest of a scratch's file whose contents were changed since they were last hashed."""
+POOL = b"/Data"
+"""What the `host_name` of a scratch's file starts with: it is a path from the layer's root."""
+_HEADER = struct.Struct(">60xI4xI")
+"""User version and application id in the header of an SQLite file (its file format, section 1.3)."""
+_BUSY_SECONDS = 60
+_KNOWN_DESCRIPTORS = 4096
 
 
 class Origin(IntEnum):
@@ -156,8 +178,8 @@ def create(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def open_read_only(path: Path) -> sqlite3.Connection:
-    """An existing database, for reading.
+def read_version(path: Path) -> int:
+    """The version of an existing database: `VERSION` or `SCRATCH_VERSION`.
 
     Raises:
         FileNotFoundError: it is not there.
@@ -165,20 +187,83 @@ def open_read_only(path: Path) -> sqlite3.Connection:
     """
     if not path.is_file():
         raise FileNotFoundError(2, "no layer database", str(path))
-    # immutable: a finished layer's database never changes, and its folder may be read-only.
-    connection = sqlite3.connect(
-        f"{path.absolute().as_uri()}?immutable=1", uri=True, isolation_level=None, check_same_thread=False
-    )
-    try:
-        (application,) = connection.execute("PRAGMA application_id").fetchone()
-        (version,) = connection.execute("PRAGMA user_version").fetchone()
-    except sqlite3.DatabaseError as error:
-        connection.close()
-        raise ValueError(f"{FILE_NAME} is not a database: {error}") from None
-    if application != APPLICATION_ID or version != VERSION:
-        connection.close()
+    with path.open("rb") as file:
+        header = file.read(_HEADER.size)
+    if not header.startswith(b"SQLite format 3\0") or len(header) < _HEADER.size:
+        raise ValueError(f"{FILE_NAME} is not a database")
+    version, application = _HEADER.unpack(header)
+    if application != APPLICATION_ID or version not in (VERSION, SCRATCH_VERSION):
         raise ValueError(
             f"{FILE_NAME} has application id {application:#x}, version {version};"
-            f" expected {APPLICATION_ID:#x}, {VERSION}"
+            f" expected {APPLICATION_ID:#x}, {VERSION} or {SCRATCH_VERSION}"
         )
+    return int(version)
+
+
+def open_read_only(path: Path) -> sqlite3.Connection:
+    """An existing database, for reading.
+
+    Raises:
+        FileNotFoundError, ValueError: see `read_version`.
+    """
+    if read_version(path) == SCRATCH_VERSION and os.access(path.parent, os.W_OK):
+        # Readers of a database that others change must be able to lock it.
+        return open_scratch(path)
+    # immutable: a finished layer's database never changes, and its folder may be read-only.
+    return sqlite3.connect(
+        f"{path.absolute().as_uri()}?immutable=1", uri=True, isolation_level=None, check_same_thread=False
+    )
+
+
+def open_scratch(path: Path) -> sqlite3.Connection:
+    """An existing database, for changes by many at once.
+
+    Commits outlive the process at once, and the machine when the write-ahead log is flushed.
+    """
+    connection = sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode=rw", uri=True, isolation_level=None, check_same_thread=False,
+        timeout=_BUSY_SECONDS,
+    )  # fmt: skip
+    connection.execute("PRAGMA synchronous = NORMAL")
     return connection
+
+
+def make_scratch(path: Path) -> None:
+    """Makes the database of a finished layer the database of a scratch."""
+    connection = sqlite3.connect(path, isolation_level=None)
+    try:
+        if read_version(path) == VERSION:
+            connection.executescript(
+                f"BEGIN IMMEDIATE; {SCRATCH_SCHEMA} PRAGMA user_version = {SCRATCH_VERSION}; COMMIT"
+            )
+        connection.execute("PRAGMA journal_mode = WAL")
+    finally:
+        connection.close()
+
+
+class Descriptors:
+    """The numbers of security descriptors, each of which is stored once."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._database = connection
+        self._known: dict[bytes, int] = {}
+
+    def number(self, descriptor: bytes | None) -> int | None:
+        """The number of a descriptor; one that is new is added."""
+        if descriptor is None:
+            return None
+        known = self._known.get(descriptor)
+        if known is None:
+            row = self._database.execute("SELECT id FROM security WHERE descriptor = ?", (descriptor,)).fetchone()
+            if row is None:
+                row = (self._database.execute("INSERT INTO security (descriptor) VALUES (?)", (descriptor,)).lastrowid,)
+            known = int(row[0])
+            # A few hundred in real layers; a hostile one must not fill memory with them.
+            if len(self._known) >= _KNOWN_DESCRIPTORS:
+                self._known.clear()
+            self._known[descriptor] = known
+        return known
+
+    def forget(self) -> None:
+        """After a rollback: what was added is no longer there."""
+        self._known.clear()

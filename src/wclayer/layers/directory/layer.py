@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import sqlite3
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from wclayer.errors import CorruptLayerError, NotALayerError, PathNotFoundError
 from wclayer.layers.directory import database
@@ -18,6 +20,7 @@ from wclayer.layers.tree import Kind
 from wclayer.model import DataStream, Entry, ExtraStream
 from wclayer.win32.attributes import DIRECTORY, FileBasicInfo
 from wclayer.win32.backup import StreamId
+from wclayer.win32.filetime import from_unix_ns
 from wclayer.win32.names import name_key, split_path
 
 CHAIN_FILE = "layerchain.json"
@@ -67,7 +70,8 @@ class LayerDirectory:
         if not self.path.exists():
             raise PathNotFoundError(operation, self.path, "the layer does not exist")
         try:
-            self._database = database.open_read_only(self.path / database.FILE_NAME)
+            self.is_scratch = database.read_version(self.path / database.FILE_NAME) == database.SCRATCH_VERSION
+            self._database = self._connect(self.path / database.FILE_NAME)
         except (FileNotFoundError, NotADirectoryError):
             problem = f"not a layer: it has no {database.FILE_NAME}"
             if is_layer(self.path):
@@ -76,8 +80,16 @@ class LayerDirectory:
         except (ValueError, sqlite3.Error) as error:
             raise CorruptLayerError(operation, self.path, str(error)) from None
         self.host = HostRoot(self.path)
+        self._link_counts: dict[int, int] | None = None
         # id of a directory: its path in the layer, and on the host below the layer's root.
         self._directories: dict[int, tuple[str, bytes]] = {database.ROOT: ("", b"")}
+
+    def _connect(self, path: Path) -> sqlite3.Connection:
+        connection = database.open_read_only(path)
+        if self.is_scratch:
+            # Whoever reads a scratch sees it as it is now, whatever others change meanwhile.
+            connection.execute("BEGIN")
+        return connection
 
     def close(self) -> None:
         self._database.close()
@@ -130,11 +142,33 @@ class LayerDirectory:
         """The entry of a directory with that name, in any case."""
         cursor = self.query("SELECT * FROM entries WHERE parent = ? AND key = ?", (parent, to_column(name_key(name))))
         row = cursor.fetchone()
-        return EntryRow._make(row) if row else None
+        return self.row(row) if row else None
 
     def children(self, parent: int) -> Iterator[EntryRow]:
         """The entries of a directory, in the order in which Windows lists them (by upper-case name)."""
-        yield from map(EntryRow._make, self.query("SELECT * FROM entries WHERE parent = ? ORDER BY key", (parent,)))
+        yield from map(self.row, self.query("SELECT * FROM entries WHERE parent = ? ORDER BY key", (parent,)))
+
+    def row(self, columns: Sequence[Any]) -> EntryRow:
+        """An entry's row from its columns.
+
+        In a scratch, a link has what its first name has, and a file that is being written to its host file's size and
+        time.
+        """
+        row = EntryRow._make(columns)
+        if not self.is_scratch:
+            return row
+        if row.link is not None:
+            head = self.by_id(row.link)
+            return head._replace(id=row.id, parent=row.parent, name=row.name, key=row.key, link=head.id)
+        return self._as_written(row) if row.size < 0 else row
+
+    def _as_written(self, row: EntryRow) -> EntryRow:
+        try:
+            info = self.host.stat(self.host_path(row))
+        except FileNotFoundError:
+            return row._replace(size=0)
+        written = max(from_unix_ns(info.st_mtime_ns), row.last_write_time)
+        return row._replace(size=info.st_size, last_write_time=written, change_time=max(written, row.change_time))
 
     def by_id(self, entry_id: int) -> EntryRow:
         """The entry with that id.
@@ -147,7 +181,11 @@ class LayerDirectory:
             raise CorruptLayerError(
                 self.operation, self.path, f"{database.FILE_NAME} refers to entry {entry_id}, which is not there"
             )
-        return EntryRow._make(row)
+        return self.row(row)
+
+    def first_name(self, row: EntryRow) -> EntryRow:
+        """Of a hard link, the row of the file's first name in this layer, which has its streams; else the row."""
+        return row if row.link is None else self.by_id(row.link)._replace(link=None)
 
     def walk(self, row: EntryRow) -> Iterator[EntryRow]:
         """Everything below an entry, parents before children, each directory in `children` order."""
@@ -182,8 +220,10 @@ class LayerDirectory:
 
     def host_path(self, row: EntryRow) -> bytes:
         """Where the entry's host file lies, relative to the layer's root."""
-        parent = self._directory(row.parent)[1]
         name = database.host_name(row)
+        if name.startswith(b"/"):
+            return name[1:]
+        parent = self._directory(row.parent)[1]
         return parent + b"/" + name if parent else name
 
     def _directory(self, entry_id: int) -> tuple[str, bytes]:
@@ -223,8 +263,38 @@ class LayerDirectory:
     def link_count(self, row: EntryRow) -> int:
         """How many names the entry's file has in this layer."""
         head = row.link or row.id
-        (count,) = self.query("SELECT COUNT(*) FROM entries WHERE link = ?", (head,)).fetchone()
-        return int(count) + 1
+        if self.is_scratch:
+            (count,) = self.query("SELECT COUNT(*) FROM entries WHERE link = ?", (head,)).fetchone()
+            return int(count) + 1
+        if self._link_counts is None:
+            self._link_counts = dict(
+                self.query("SELECT link, COUNT(*) FROM entries WHERE link IS NOT NULL GROUP BY link").fetchall()
+            )
+        return self._link_counts.get(head, 0) + 1
+
+    def names(self, row: EntryRow) -> list[EntryRow]:
+        """All names of the entry's file in this layer, the first one first."""
+        head = row.link or row.id
+        found = self.query("SELECT * FROM entries WHERE id = ? OR link = ? ORDER BY id", (head, head)).fetchall()
+        return [self.row(columns) for columns in found]
+
+    def pool(self) -> Iterator[bytes]:
+        """The host paths of all contents in a scratch's pool."""
+        pool = database.POOL[1:]
+        with suppress(FileNotFoundError):
+            for shelf in sorted(os.listdir(self.host.directory(pool))):
+                at = pool + b"/" + os.fsencode(shelf)
+                for name in sorted(os.listdir(self.host.directory(at))):
+                    yield at + b"/" + os.fsencode(name)
+
+    def digest(self, row: EntryRow) -> bytes | None:
+        """The SHA-256 of the entry's main data stream, None where there is none."""
+        if row.sha256 != database.NOT_HASHED:
+            return row.sha256
+        digest = hashlib.sha256()
+        for chunk in self.data_chunks(row):
+            digest.update(chunk)
+        return digest.digest()
 
     def entry(self, row: EntryRow, *, security: bytes | None = None) -> Entry:
         """The entry in the form that travels; `security` spares its lookup."""
@@ -248,7 +318,7 @@ class LayerDirectory:
             ExtraStream(stream_id, attributes, from_column(name), b"".join(self._stream_chunks(number)))
             for number, stream_id, attributes, name in self.query(
                 "SELECT id, stream_id, attributes, name FROM streams WHERE entry = ? AND stream_id <> ? ORDER BY id",
-                (row.id, int(StreamId.ALTERNATE_DATA)),
+                (row.link or row.id, int(StreamId.ALTERNATE_DATA)),
             ).fetchall()
         )
 
@@ -260,7 +330,7 @@ class LayerDirectory:
         if row.streams:
             for number, attributes, name, size, form in self.query(
                 "SELECT id, attributes, name, size, form FROM streams WHERE entry = ? AND stream_id = ? ORDER BY id",
-                (row.id, int(StreamId.ALTERNATE_DATA)),
+                (row.link or row.id, int(StreamId.ALTERNATE_DATA)),
             ).fetchall():
                 yield DataStream(from_column(name), size, self._stream_chunks(number), attributes, form)
 

@@ -1,4 +1,4 @@
-"""Reads a layer directory as the sequence of entries it was made from."""
+"""Reads a layer directory as the sequence of entries it was made from; of a scratch, the sequence of its changes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ _KNOWN_DESCRIPTORS = 4096
 
 
 class DirectoryLayerReader(LayerReaderBase):
-    """A `LayerReader` over a layer directory: its own entries and tombstones, in their original order.
+    """A `LayerReader` over a layer directory: its own entries and tombstones, in their original order; of a scratch,
+    the tombstones, then the entries in the order of the tree.
 
     A hard link whose target lies in a parent offers the data too, for writers that cannot refer to a parent.
     """
@@ -24,12 +25,23 @@ class DirectoryLayerReader(LayerReaderBase):
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.layer = LayerDirectory(path, operation=self.operation)
         super().__init__(str(self.layer.path))
-        self._rows = iter(self.layer.query("SELECT * FROM entries WHERE origin = ? ORDER BY id", (int(Origin.OWN),)))
+        self._rows: Iterator[EntryRow] = self._scratch_rows() if self.layer.is_scratch else self._original_rows()
         self._tombstones = iter(self.layer.query("SELECT id, path, form FROM tombstones ORDER BY id"))
         self._next_row = next(self._rows, None)
         self._next_tombstone = next(self._tombstones, None)
         self._row: EntryRow | None = None
         self._descriptors: dict[int, bytes] = {}
+        # Of a scratch: the first name that was given of a file with several, by the file's id.
+        self._first_names: dict[int, str] = {}
+
+    def _original_rows(self) -> Iterator[EntryRow]:
+        rows = self.layer.query("SELECT * FROM entries WHERE origin = ? ORDER BY id", (int(Origin.OWN),))
+        yield from map(self.layer.row, rows)
+
+    def _scratch_rows(self) -> Iterator[EntryRow]:
+        for row in self.layer.walk(self.layer.root()):
+            if row.origin == Origin.OWN:
+                yield row
 
     @property
     def trailer_form(self) -> bytes | None:
@@ -39,15 +51,20 @@ class DirectoryLayerReader(LayerReaderBase):
 
     def _advance(self) -> Entry | None:
         tombstone, row = self._next_tombstone, self._next_row
-        if tombstone is not None and (row is None or tombstone[0] < row[0]):
+        if tombstone is not None and (row is None or self.layer.is_scratch or tombstone[0] < row.id):
             self._next_tombstone = next(self._tombstones, None)
             self._row = None
             return Entry(from_column(tombstone[1]), None, form=tombstone[2])
         if row is None:
             return None
         self._next_row = next(self._rows, None)
-        self._row = current = EntryRow._make(row)
-        return self.layer.entry(current, security=self._descriptor(current))
+        self._row = row
+        entry = self.layer.entry(row, security=self._descriptor(row))
+        if self.layer.is_scratch and not entry.is_directory:
+            first = self._first_names.setdefault(row.link or row.id, entry.name)
+            if first != entry.name:
+                entry.link_target, entry.size, entry.extra = first, 0, ()
+        return entry
 
     def _descriptor(self, row: EntryRow) -> bytes | None:
         if row.security is None:
@@ -64,7 +81,7 @@ class DirectoryLayerReader(LayerReaderBase):
     def _open_streams(self, entry: Entry) -> Iterator[DataStream]:
         assert self._row is not None
         if entry.link_target is not None:
-            if self._row.link is not None:
+            if self._row.link is not None or self.layer.is_scratch:
                 return iter(())
             return self.layer.streams(self._row, has_data=self._row.sha256 is not None)
         return self.layer.streams(self._row, has_data=entry.has_data)

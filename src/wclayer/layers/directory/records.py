@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import sqlite3
 from collections.abc import Iterator
 from contextlib import suppress
@@ -10,15 +9,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from wclayer.layers.directory import database
-from wclayer.layers.directory.database import EntryRow, OrdinaryRow, from_column, host_name, to_column
+from wclayer.layers.directory.database import Descriptors, EntryRow, OrdinaryRow, from_column, host_name, to_column
 from wclayer.layers.directory.layer import LayerDirectory
+from wclayer.layers.directory.streams import StreamRecorder, copy_streams
 from wclayer.model import Entry
 from wclayer.win32.attributes import DIRECTORY
 
 _BATCH = 1000
-_STREAM_PIECE = 1 << 20
 _KNOWN_DIRECTORIES = 16_384
-_KNOWN_DESCRIPTORS = 4096
 
 
 class DirectoryPlace(NamedTuple):
@@ -43,7 +41,7 @@ class LayerRecords:
         self._database = database.create(path)
         self._rows: list[EntryRow] = []
         self._ordinary: list[OrdinaryRow] = []
-        self._descriptors: dict[bytes, int] = {}
+        self._descriptors = Descriptors(self._database)
         self._last_id = database.ROOT
         self._last_stream = 0
         self._directories: dict[str, DirectoryPlace] = {"": _TOP}
@@ -84,20 +82,7 @@ class LayerRecords:
 
     def security_id(self, descriptor: bytes | None) -> int | None:
         """The number of a descriptor, which is stored once."""
-        if descriptor is None:
-            return None
-        known = self._descriptors.get(descriptor)
-        if known is None:
-            cursor = self._database.execute("SELECT id FROM security WHERE descriptor = ?", (descriptor,))
-            row = cursor.fetchone()
-            if row is None:
-                row = (self._database.execute("INSERT INTO security (descriptor) VALUES (?)", (descriptor,)).lastrowid,)
-            known = int(row[0])
-            # A few hundred in real layers; a hostile one must not fill memory with them.
-            if len(self._descriptors) >= _KNOWN_DESCRIPTORS:
-                self._descriptors.clear()
-            self._descriptors[descriptor] = known
-        return known
+        return self._descriptors.number(descriptor)
 
     # Finding what was written.
 
@@ -204,18 +189,7 @@ class LayerRecords:
 
     def copy_streams(self, source: LayerDirectory, row: EntryRow, entry_id: int) -> None:
         """The streams of a parent's entry, for an entry of this layer."""
-        if not row.streams:
-            return
-        for number, *columns in source.query(
-            "SELECT id, stream_id, attributes, name, size, sha256 FROM streams WHERE entry = ? ORDER BY id", (row.id,)
-        ).fetchall():
-            self._last_stream += 1
-            copy = self._last_stream
-            self._database.execute("INSERT INTO streams VALUES (?, ?, ?, ?, ?, ?, ?, NULL)", (copy, entry_id, *columns))
-            pieces = source.query("SELECT sequence, data FROM stream_data WHERE stream = ?", (number,))
-            self._database.executemany(
-                "INSERT INTO stream_data VALUES (?, ?, ?)", ((copy, sequence, data) for sequence, data in pieces)
-            )
+        self._last_stream = copy_streams(source, row, self._database, entry_id, self._last_stream)
 
     # Links that can be made only at the end; there may be very many, so they wait in the database.
 
@@ -235,44 +209,3 @@ class LayerRecords:
     def close(self) -> None:
         with suppress(sqlite3.Error):
             self._database.close()
-
-
-class StreamRecorder:
-    """The bytes of one stream on their way into the database, hashed."""
-
-    def __init__(
-        self,
-        connection: sqlite3.Connection,
-        number: int,
-        columns: tuple[int, int, int, str | bytes],
-        form: bytes | None,
-    ) -> None:
-        self._database = connection
-        self._number = number
-        self._columns = columns
-        self._form = form
-        self._buffer = bytearray()
-        self._pieces = 0
-        self._hash = hashlib.sha256()
-        self._size = 0
-
-    def write(self, chunk: bytes | memoryview) -> None:
-        self._hash.update(chunk)
-        self._size += len(chunk)
-        self._buffer += chunk
-        while len(self._buffer) >= _STREAM_PIECE:
-            self._put(bytes(self._buffer[:_STREAM_PIECE]))
-            del self._buffer[:_STREAM_PIECE]
-
-    def close(self) -> None:
-        """The stream is whole."""
-        if self._buffer:
-            self._put(bytes(self._buffer))
-        self._database.execute(
-            "INSERT INTO streams VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            (self._number, *self._columns, self._size, self._hash.digest(), self._form),
-        )
-
-    def _put(self, piece: bytes) -> None:
-        self._database.execute("INSERT INTO stream_data VALUES (?, ?, ?)", (self._number, self._pieces, piece))
-        self._pieces += 1

@@ -16,7 +16,8 @@ from wclayer.layers.directory.database import EntryRow, Origin, host_name, to_co
 from wclayer.layers.directory.hives import BaseHiveMaker
 from wclayer.layers.directory.host_files import SMALL_FILE, HostFiles, is_possible_name
 from wclayer.layers.directory.layer import CHAIN_FILE, LayerDirectory
-from wclayer.layers.directory.records import DirectoryPlace, LayerRecords, StreamRecorder
+from wclayer.layers.directory.records import DirectoryPlace, LayerRecords
+from wclayer.layers.directory.streams import StreamRecorder
 from wclayer.layers.hives import HIVES_ROOT
 from wclayer.layers.staging import Stage, StagedDirectory
 from wclayer.layers.tree import ROOTS, Kind, LayerTree

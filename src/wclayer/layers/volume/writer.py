@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import lru_cache
 from itertools import chain
 from types import TracebackType
 
@@ -16,20 +15,14 @@ from wclayer.layers.tree import ROOTS, LayerTree
 from wclayer.model import DataStream, Entry
 from wclayer.win32.attributes import DIRECTORY, SPARSE_FILE, FileAttributes
 from wclayer.win32.backup import StreamId
-from wclayer.win32.inherit import inherit, volume_root
+from wclayer.win32.inherit import inherited, volume_root
 from wclayer.win32.names import path_key
-from wclayer.win32.security import SecurityDescriptor
 
 _FILES = "FILES"
 _SMALL = 1 << 20
 _IGNORED = frozenset({int(StreamId.LINK), int(StreamId.OBJECT_ID)})
 """Extra streams that need no place of their own: the names of a file, which the volume has, and its object id."""
 _ROOT_ATTRIBUTES = int(FileAttributes.DIRECTORY | FileAttributes.HIDDEN | FileAttributes.SYSTEM)
-
-
-@lru_cache(maxsize=256)
-def _inherited(parent: bytes, is_directory: bool) -> bytes:
-    return inherit(SecurityDescriptor.decode(parent), is_directory=is_directory).encode()
 
 
 class VolumeLayerWriter(LayerWriterBase):
@@ -162,7 +155,7 @@ class VolumeLayerWriter(LayerWriterBase):
             parent, above = self._parent(parent_key)
             name = next(root for root in ROOTS if path_key(root) == key).rpartition("/")[2]
             time = self._time
-            facts = NodeFacts(time, time, time, time, DIRECTORY, _inherited(above, True))
+            facts = NodeFacts(time, time, time, time, DIRECTORY, inherited(above, True))
             known = self._builder.make_directory(parent, name, facts), facts.security
         self._directories[key] = known
         return known
@@ -180,7 +173,7 @@ class VolumeLayerWriter(LayerWriterBase):
                 object_id = extra.data[:64]
         return NodeFacts(
             info.creation_time, info.last_write_time, info.change_time, info.last_access_time, info.attributes,
-            entry.security if entry.security is not None else _inherited(above, entry.is_directory),
+            entry.security if entry.security is not None else inherited(above, entry.is_directory),
             entry.eas, entry.reparse, object_id,
         )  # fmt: skip
 

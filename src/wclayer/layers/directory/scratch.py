@@ -1,0 +1,489 @@
+"""A scratch's layer directory, changed in its place, by any number of processes at once.
+
+The contents of its files lie in `Data`, each under a random name that no rename of the entry touches: so every change
+of names and metadata is one transaction of `layer.db`, and after a crash there is nothing to put right but files that
+no entry refers to. docs/formats/layer-directory.md describes the form.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from wclayer.errors import CorruptLayerError, DiskFullError, LayerBusyError, LayerError
+from wclayer.layers.directory import database
+from wclayer.layers.directory.database import (
+    BEING_WRITTEN,
+    NOT_HASHED,
+    POOL,
+    Descriptors,
+    EntryRow,
+    Origin,
+    from_column,
+    to_column,
+)
+from wclayer.layers.directory.layer import LayerDirectory
+from wclayer.layers.directory.streams import StreamRecorder, copy_streams
+from wclayer.layers.host import CANNOT_LINK, HostRoot
+from wclayer.win32.attributes import FileBasicInfo
+from wclayer.win32.backup import StreamId
+from wclayer.win32.names import name_key
+
+UNSAVED = "unsaved"
+"""The record that the scratch was changed since its disk was last written."""
+_SHELVES = 16
+_INSERT = f"INSERT INTO entries ({','.join(EntryRow._fields)}) VALUES (NULL{',?' * (len(EntryRow._fields) - 1)})"
+_HEAD_COLUMNS = (
+    "attributes", "creation_time", "last_access_time", "last_write_time", "change_time", "security", "size", "sha256",
+    "streams", "eas", "reparse", "host_name",
+)  # fmt: skip
+"""What all names of a file share; of the names after the first, the columns mean nothing."""
+
+
+class Stream(NamedTuple):
+    """An alternate data stream of an entry: its row in `streams`."""
+
+    number: int
+    name: str
+    size: int
+
+
+class ScratchDirectory(LayerDirectory):
+    """The layer directory of a scratch, open for changes, each inside a `transaction`.
+
+    Args:
+        exclusive: nobody else may change it meanwhile; it can still be read.
+
+    Raises:
+        LayerBusyError: another process has it to itself, or `exclusive` is asked for and others change it.
+        PathNotFoundError, NotALayerError, CorruptLayerError: see `LayerDirectory`.
+    """
+
+    def __init__(
+        self, path: str | os.PathLike[str], *, exclusive: bool = False, operation: str = "open scratch"
+    ) -> None:
+        with LayerDirectory(path, operation=operation) as layer:
+            place, is_scratch = layer.path, layer.is_scratch
+        self.lock = threading.RLock()
+        self._depth = 0
+        self._new: list[bytes] = []
+        self._unlinked: list[bytes] = []
+        self._is_marked = False
+        self._shelves: set[bytes] = set()
+        self._descriptors: Descriptors | None = None
+        self._place_lock = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            is_alone = self._lock_place(operation, place, exclusive)
+            crashed = is_scratch and (place / f"{database.FILE_NAME}-wal").exists()
+            if not is_scratch:
+                if not is_alone:
+                    raise LayerBusyError(operation, place, "another process is changing it")
+                database.make_scratch(place / database.FILE_NAME)
+            super().__init__(place, operation=operation)
+            self._descriptors = Descriptors(self._database)
+            if is_alone:
+                if crashed or not is_scratch:
+                    self._adopt_own_files()
+                if crashed:
+                    self._recover()
+            if is_alone and not exclusive:
+                fcntl.flock(self._place_lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(self._place_lock)
+            raise LayerBusyError(operation, place, "another process has just taken it") from None
+        except BaseException:
+            os.close(self._place_lock)
+            raise
+        self._seen = self._version()
+
+    def _lock_place(self, operation: str, place: Path, exclusive: bool) -> bool:
+        """Takes the lock; whether nobody else has one."""
+        with suppress(BlockingIOError):
+            fcntl.flock(self._place_lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        if not exclusive:
+            with suppress(BlockingIOError):
+                fcntl.flock(self._place_lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                return False
+        raise LayerBusyError(operation, place, "another process has it open; a mounted scratch is changed in its mount")
+
+    def _connect(self, path: Path) -> sqlite3.Connection:
+        return database.open_scratch(path)
+
+    def close(self) -> None:
+        super().close()
+        os.close(self._place_lock)
+
+    # Transactions.
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        """The changes made inside happen all together, or not at all if an exception leaves it."""
+        with self.lock:
+            if self._depth:
+                yield
+                return
+            self._execute("BEGIN IMMEDIATE")
+            self._depth = 1
+            try:
+                if not self._is_marked:
+                    self.set_record(UNSAVED, 1)
+                    self._is_marked = True
+                yield
+                self._execute("COMMIT")
+            except BaseException:
+                self._depth = 0
+                self._is_marked = False
+                with suppress(sqlite3.Error):
+                    self._database.execute("ROLLBACK")
+                self._forget()
+                self._unlink(self._new)
+                self._unlinked.clear()
+                raise
+            self._depth = 0
+            self._new.clear()
+            self._unlink(self._unlinked)
+
+    def changed_elsewhere(self) -> bool:
+        """Whether another process has changed the scratch since this was last asked."""
+        version = self._version()
+        if version == self._seen:
+            return False
+        self._seen = version
+        self._directories = {database.ROOT: ("", b"")}
+        return True
+
+    def _version(self) -> int:
+        (version,) = self._execute("PRAGMA data_version").fetchone()
+        return int(version)
+
+    def _execute(self, sql: str, arguments: Sequence[object] = ()) -> sqlite3.Cursor:
+        try:
+            return self._database.execute(sql, arguments)
+        except sqlite3.OperationalError as error:
+            raise self._error(error) from error
+        except sqlite3.DatabaseError as error:
+            raise CorruptLayerError(self.operation, self.path / database.FILE_NAME, str(error)) from None
+
+    def _error(self, error: sqlite3.OperationalError) -> LayerError:
+        place = self.path / database.FILE_NAME
+        if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
+            return DiskFullError(self.operation, place, str(error))
+        if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY:
+            return LayerBusyError(self.operation, place, "another process keeps it locked")
+        return LayerError(self.operation, place, str(error))
+
+    def _forget(self) -> None:
+        self._directories = {database.ROOT: ("", b"")}
+        if self._descriptors is not None:
+            self._descriptors.forget()
+
+    # Entries. All of these want a transaction.
+
+    def set_record(self, key: str, value: str | int | bytes | None) -> None:
+        """Keeps a fact about the layer as a whole, or with None, forgets it."""
+        if value is None:
+            self._execute("DELETE FROM layer WHERE key = ?", (key,))
+        else:
+            self._execute("INSERT OR REPLACE INTO layer VALUES (?, ?)", (key, value))
+
+    def add(
+        self,
+        parent: int,
+        name: str,
+        info: FileBasicInfo,
+        *,
+        security: bytes | None = None,
+        size: int = 0,
+        sha256: bytes | None = None,
+        eas: bytes | None = None,
+        reparse: bytes | None = None,
+        host: bytes | None = None,
+        origin: Origin = Origin.OWN,
+    ) -> int:
+        """Adds an entry to a directory; gives its id. `host` is what `new_file` or `take_file` gave."""
+        return self._insert(
+            EntryRow(
+                0, parent, to_column(name), to_column(name_key(name)), info.attributes, info.creation_time,
+                info.last_access_time, info.last_write_time, info.change_time, self._security_number(security), size,
+                sha256, origin, eas=eas, reparse=reparse, host_name=None if host is None else host.decode(),
+            )
+        )  # fmt: skip
+
+    def add_link(self, parent: int, name: str, target: EntryRow) -> int:
+        """Adds a further name of the file `target`; gives the new entry's id."""
+        return self._insert(
+            EntryRow(
+                0, parent, to_column(name), to_column(name_key(name)), 0, 0, 0, 0, 0, None, 0, None, Origin.OWN,
+                link=target.link or target.id,
+            )
+        )  # fmt: skip
+
+    def _insert(self, row: EntryRow) -> int:
+        number = self._execute(_INSERT, row[1:]).lastrowid
+        assert number is not None
+        return number
+
+    def _security_number(self, descriptor: bytes | None) -> int | None:
+        assert self._descriptors is not None
+        return self._descriptors.number(descriptor)
+
+    def set(self, row: EntryRow, **columns: int | bytes | None) -> None:
+        """Changes columns of an entry, for all its names."""
+        text = ", ".join(f"{column} = ?" for column in columns)
+        self._execute(f"UPDATE entries SET {text} WHERE id = ?", (*columns.values(), row.link or row.id))
+
+    def set_security(self, row: EntryRow, descriptor: bytes, time: int) -> None:
+        """Changes an entry's security descriptor."""
+        self.set(row, security=self._security_number(descriptor), change_time=time)
+
+    def move(self, row: EntryRow, parent: int, name: str) -> None:
+        """Gives an entry another directory and name."""
+        self._execute(
+            "UPDATE entries SET parent = ?, name = ?, key = ? WHERE id = ?",
+            (parent, to_column(name), to_column(name_key(name)), row.id),
+        )
+        self._directories = {database.ROOT: ("", b"")}
+
+    def remove(self, row: EntryRow) -> None:
+        """Removes a name, and with the last one of a file its contents."""
+        self._directories.pop(row.id, None)
+        if row.link is None:
+            (heir,) = self._execute("SELECT MIN(id) FROM entries WHERE link = ?", (row.id,)).fetchone()
+            if heir is None:
+                self._remove_contents(row)
+            else:
+                self._hand_over(row.id, heir)
+        self._execute("DELETE FROM entries WHERE id = ?", (row.id,))
+
+    def _remove_contents(self, row: EntryRow) -> None:
+        if row.streams:
+            for (number,) in self._execute("SELECT id FROM streams WHERE entry = ?", (row.id,)).fetchall():
+                self._execute("DELETE FROM stream_data WHERE stream = ?", (number,))
+            self._execute("DELETE FROM streams WHERE entry = ?", (row.id,))
+        if row.host_name is not None:
+            self._unlinked.append(self.host_path(row))
+
+    def _hand_over(self, old: int, heir: int) -> None:
+        """Makes another name of a file the first one."""
+        columns = ", ".join(_HEAD_COLUMNS)
+        self._execute(
+            f"UPDATE entries SET ({columns}) = (SELECT {columns} FROM entries WHERE id = ?), link = NULL WHERE id = ?",
+            (old, heir),
+        )
+        self._execute("UPDATE entries SET link = ? WHERE link = ?", (heir, old))
+        self._execute("UPDATE streams SET entry = ? WHERE entry = ?", (heir, old))
+
+    def clear(self) -> None:
+        """Removes everything but the root directories."""
+        for (host_name,) in self._execute("SELECT host_name FROM entries WHERE host_name IS NOT NULL"):
+            self._unlinked.append(host_name.encode()[1:])
+        for table in ("stream_data", "streams", "tombstones"):
+            self._execute(f"DELETE FROM {table}")
+        self._execute("DELETE FROM entries WHERE parent <> 0")
+        self._execute("UPDATE entries SET origin = ?", (int(Origin.IMPLIED),))
+        self._forget()
+
+    # Tombstones.
+
+    def has_tombstone(self, key: str) -> bool:
+        """Whether the name with that path key is deleted from the parents."""
+        return self._execute("SELECT 1 FROM tombstones WHERE key = ?", (to_column(key),)).fetchone() is not None
+
+    def add_tombstone(self, path: str, key: str) -> None:
+        """Deletes a name from the parents."""
+        self._execute("INSERT OR IGNORE INTO tombstones (path, key) VALUES (?, ?)", (to_column(path), to_column(key)))
+
+    def remove_tombstone(self, key: str) -> None:
+        """Lets the parents' name show again."""
+        self._execute("DELETE FROM tombstones WHERE key = ?", (to_column(key),))
+
+    def remove_tombstones_below(self, key: str) -> None:
+        """Forgets what is deleted in a directory and below it."""
+        below = [
+            number
+            for number, deleted in self._execute("SELECT id, key FROM tombstones")
+            if from_column(deleted).startswith(key + "/")
+        ]
+        self._database.executemany("DELETE FROM tombstones WHERE id = ?", ((number,) for number in below))
+
+    # Contents.
+
+    def new_file(self) -> tuple[bytes, int]:
+        """A new, empty file for contents: its `host_name`, and a descriptor open for reading and writing."""
+        host = self._new_place()
+        fd = self.host.create(host[1:])
+        self._new.append(host[1:])
+        return host, fd
+
+    def take_file(self, root: HostRoot, path: bytes) -> bytes:
+        """Takes over the contents of a parent's file, without copying them where the host can; gives the `host_name`.
+
+        Before they are written to, `own_file` makes them the scratch's own.
+        """
+        host = self._new_place()
+        try:
+            self.host.link(path, host[1:], source_root=root)
+        except OSError as error:
+            if error.errno not in CANNOT_LINK:
+                raise
+            self.host.copy(path, host[1:], source_root=root)
+        self._new.append(host[1:])
+        return host
+
+    def own_file(self, row: EntryRow) -> EntryRow:
+        """The entry with contents that are its own, marked as being written to: their size and time are now the host
+        file's."""
+        row = self.by_id(row.link or row.id)
+        path = self.host_path(row)
+        if self.host.stat(path).st_nlink > 1:
+            host = self._new_place()
+            self.host.copy(path, host[1:], source_root=self.host)
+            self._new.append(host[1:])
+            self._unlinked.append(path)
+            row = row._replace(host_name=host.decode())
+        self._execute(
+            "UPDATE entries SET host_name = ?, size = ?, sha256 = ? WHERE id = ?",
+            (row.host_name, BEING_WRITTEN, NOT_HASHED, row.id),
+        )
+        return row
+
+    def _new_place(self) -> bytes:
+        name = secrets.token_hex(8)
+        shelf = b"%s/%s" % (POOL[1:], name[-1:].encode())
+        for directory in (POOL[1:], shelf):
+            if directory not in self._shelves:
+                with suppress(FileExistsError):
+                    self.host.make_directory(directory)
+                self._shelves.add(directory)
+        return b"/%s/%s" % (shelf, name.encode())
+
+    def _unlink(self, paths: list[bytes]) -> None:
+        while paths:
+            with suppress(FileNotFoundError):
+                self.host.remove(paths.pop())
+
+    # Streams.
+
+    def streams_of(self, row: EntryRow) -> list[Stream]:
+        """The alternate data streams of an entry."""
+        if not row.streams:
+            return []
+        rows = self._execute(
+            "SELECT id, name, size FROM streams WHERE entry = ? AND stream_id = ? ORDER BY id",
+            (row.link or row.id, int(StreamId.ALTERNATE_DATA)),
+        )
+        return [Stream(number, from_column(name), size) for number, name, size in rows]
+
+    def copy_streams(self, source: LayerDirectory, row: EntryRow, entry_id: int) -> None:
+        """Gives an entry the streams of a parent's entry."""
+        copy_streams(source, row, self._database, entry_id, self._last_stream())
+        self._execute("UPDATE entries SET streams = ? WHERE id = ?", (row.streams, entry_id))
+
+    def put_stream(self, row: EntryRow, name: str, chunks: Sequence[bytes], *, kind: int = StreamId.ALTERNATE_DATA,
+                   attributes: int = 0) -> None:  # fmt: skip
+        """Gives an entry an alternate stream, in the place of one of that name."""
+        self.remove_stream(row, name)
+        entry = row.link or row.id
+        recorder = StreamRecorder(self._database, self._last_stream() + 1, (entry, kind, attributes, to_column(name)))
+        for chunk in chunks:
+            recorder.write(chunk)
+        recorder.close()
+        self._execute("UPDATE entries SET streams = streams + 1 WHERE id = ?", (entry,))
+
+    def remove_stream(self, row: EntryRow, name: str) -> bool:
+        """Removes an alternate stream; whether there was one of that name."""
+        found = [stream for stream in self.streams_of(row) if name_key(stream.name) == name_key(name)]
+        for stream in found:
+            self._execute("DELETE FROM stream_data WHERE stream = ?", (stream.number,))
+            self._execute("DELETE FROM streams WHERE id = ?", (stream.number,))
+            self._execute("UPDATE entries SET streams = streams - 1 WHERE id = ?", (row.link or row.id,))
+        return bool(found)
+
+    def _last_stream(self) -> int:
+        (last,) = self._execute("SELECT IFNULL(MAX(id), 0) FROM streams").fetchone()
+        return int(last)
+
+    # What is safe on disk, and what a crash left.
+
+    def used(self) -> int:
+        """Bytes of all contents and streams."""
+        (files,) = self._execute("SELECT IFNULL(SUM(size), 0) FROM entries WHERE size > 0").fetchone()
+        (streams,) = self._execute("SELECT IFNULL(SUM(size), 0) FROM streams").fetchone()
+        writing = self._execute("SELECT * FROM entries WHERE size < 0").fetchall()
+        return int(files) + int(streams) + sum(self.row(columns).size for columns in writing)
+
+    def sync(self, fd: int | None = None) -> None:
+        """Returns when all changes, and the contents of the open file `fd`, are safe on disk."""
+        if fd is not None:
+            os.fsync(fd)
+        # The names of new contents, then the records that refer to them.
+        for shelf in self._shelves:
+            os.fsync(self.host.directory(shelf))
+        with suppress(FileNotFoundError):
+            log = self.host.open(f"{database.FILE_NAME}-wal".encode())
+            try:
+                os.fsync(log)
+            finally:
+                os.close(log)
+        os.fsync(self.host.fd)
+
+    def hash_all(self) -> None:
+        """Records the sizes and digests of all contents that were changed."""
+        for columns in self._execute("SELECT * FROM entries WHERE size < 0 OR sha256 = ?", (NOT_HASHED,)).fetchall():
+            row = self.row(columns)
+            digest = self.digest(row)
+            with self.transaction():
+                self.set(row, size=row.size, sha256=digest, last_write_time=row.last_write_time)
+
+    def checkpoint(self) -> None:
+        """Moves everything from the write-ahead log into the database, on disk."""
+        self.sync()
+        self._execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def _adopt_own_files(self) -> None:
+        """Moves the contents that lie where a finished layer has them into the pool."""
+        rows = [
+            EntryRow._make(row)
+            for row in self.query(
+                "SELECT * FROM entries WHERE host_name IS NULL AND sha256 IS NOT NULL AND link IS NULL"
+            )
+        ]
+        for row in rows:
+            path = self.host_path(row)
+            with self.transaction():
+                host = self.take_file(self.host, path)
+                self._execute("UPDATE entries SET host_name = ? WHERE id = ?", (host.decode(), row.id))
+                self._unlinked.append(path)
+
+    def _recover(self) -> None:
+        """After a crash: ends what was being written, and removes contents that no entry refers to.
+
+        A machine that stopped may have lost contents that were never flushed: their files are empty then.
+        """
+        for columns in self._execute("SELECT * FROM entries WHERE size < 0").fetchall():
+            row = self.row(columns)
+            with self.transaction():
+                self.set(row, size=row.size, last_write_time=row.last_write_time, change_time=row.change_time)
+        known = {
+            name.encode()[1:]: number
+            for number, name in self._execute("SELECT id, host_name FROM entries WHERE host_name IS NOT NULL")
+        }
+        found = set(self.pool())
+        for path in found - known.keys():
+            self.host.remove(path)
+        for path in known.keys() - found:
+            with self.transaction():
+                host, fd = self.new_file()
+                os.close(fd)
+                self._execute(
+                    "UPDATE entries SET host_name = ?, size = 0, sha256 = ? WHERE id = ?",
+                    (host.decode(), NOT_HASHED, known[path]),
+                )

@@ -1,0 +1,72 @@
+"""Alternate streams in `layer.db`: a row of `streams` for each, its bytes in pieces of 1 MiB."""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+
+from wclayer.layers.directory.database import EntryRow
+from wclayer.layers.directory.layer import LayerDirectory
+
+STREAM_PIECE = 1 << 20
+
+
+def copy_streams(
+    source: LayerDirectory, row: EntryRow, target: sqlite3.Connection, entry_id: int, last_number: int
+) -> int:
+    """Copies the streams of another layer's entry to the entry `entry_id` of a database, with the numbers that follow
+    `last_number`; gives the last one."""
+    if not row.streams:
+        return last_number
+    for number, *columns in source.query(
+        "SELECT id, stream_id, attributes, name, size, sha256 FROM streams WHERE entry = ? ORDER BY id",
+        (row.link or row.id,),
+    ).fetchall():
+        last_number += 1
+        target.execute("INSERT INTO streams VALUES (?, ?, ?, ?, ?, ?, ?, NULL)", (last_number, entry_id, *columns))
+        pieces = source.query("SELECT sequence, data FROM stream_data WHERE stream = ?", (number,))
+        target.executemany(
+            "INSERT INTO stream_data VALUES (?, ?, ?)", ((last_number, sequence, data) for sequence, data in pieces)
+        )
+    return last_number
+
+
+class StreamRecorder:
+    """The bytes of one stream on their way into the database, hashed."""
+
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        number: int,
+        columns: tuple[int, int, int, str | bytes],
+        form: bytes | None = None,
+    ) -> None:
+        self._database = connection
+        self._number = number
+        self._columns = columns
+        self._form = form
+        self._buffer = bytearray()
+        self._pieces = 0
+        self._hash = hashlib.sha256()
+        self._size = 0
+
+    def write(self, chunk: bytes | memoryview) -> None:
+        self._hash.update(chunk)
+        self._size += len(chunk)
+        self._buffer += chunk
+        while len(self._buffer) >= STREAM_PIECE:
+            self._put(bytes(self._buffer[:STREAM_PIECE]))
+            del self._buffer[:STREAM_PIECE]
+
+    def close(self) -> None:
+        """The stream is whole."""
+        if self._buffer:
+            self._put(bytes(self._buffer))
+        self._database.execute(
+            "INSERT INTO streams VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (self._number, *self._columns, self._size, self._hash.digest(), self._form),
+        )
+
+    def _put(self, piece: bytes) -> None:
+        self._database.execute("INSERT INTO stream_data VALUES (?, ?, ?)", (self._number, self._pieces, piece))
+        self._pieces += 1

@@ -1,0 +1,319 @@
+"""Changes to a merged tree: they go to the scratch, which takes over what it changes of its parents.
+
+Entries are taken over with all their metadata, and their contents without a copy where the host can link them; a
+directory's entry alone, not what is in it. What is deleted of a parent gets a tombstone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from wclayer.errors import (
+    AlreadyExistsError,
+    DirectoryNotEmptyError,
+    EntryIsDirectoryError,
+    EntryNotDirectoryError,
+    InvalidParameterError,
+)
+from wclayer.layers.directory.database import Origin
+from wclayer.layers.directory.scratch import ScratchDirectory
+from wclayer.layers.tree import ROOTS
+from wclayer.view.merged import MergedTree, Node
+from wclayer.win32.attributes import DIRECTORY, REPARSE_POINT, FileAttributes, FileBasicInfo
+from wclayer.win32.inherit import inherited, volume_root
+from wclayer.win32.names import path_key
+
+_INHERITED_ATTRIBUTES = int(FileAttributes.NOT_CONTENT_INDEXED)
+_ARCHIVE = int(FileAttributes.ARCHIVE)
+_VOLUME_ROOT = volume_root().encode()
+_FIXED = frozenset(map(path_key, ROOTS))
+
+
+class Changes:
+    """The steps of which changes are made, each inside a transaction of the scratch, which is the tree's first layer.
+
+    Args:
+        reserve: called with the bytes that a change takes, before it is made; it may raise `DiskFullError`.
+        taken_over: called when a file of a parent became the scratch's, with what it was (`Node.file`) and its node.
+        gone: called when the last name of a file is removed, or a parent's file is hidden, with its node.
+    """
+
+    operation = "change scratch"
+
+    def __init__(
+        self,
+        tree: MergedTree,
+        scratch: ScratchDirectory,
+        *,
+        reserve: Callable[[int], None],
+        taken_over: Callable[[tuple[int, int], Node], None],
+        gone: Callable[[Node], None],
+    ) -> None:
+        self._tree = tree
+        self._scratch = scratch
+        self._reserve = reserve
+        self._taken_over = taken_over
+        self._gone = gone
+
+    # Taking over.
+
+    def own(self, node: Node) -> None:
+        """Makes the entry the scratch's, as it is."""
+        if node.is_directory:
+            self.own_directory(node)
+        else:
+            self._own_file(node)
+
+    def own_directory(self, node: Node) -> int:
+        """Makes a directory's entry the scratch's, as it is; gives its id there."""
+        own = node.merged.get(0)
+        if own is not None and (not node.key or (node.layer == 0 and node.row.origin != Origin.IMPLIED)):
+            return own
+        if own is None:
+            own = self._copy(node, self.own_directory(self._parent(node)))
+        elif node.layer:
+            # A root directory that the scratch has no entry for yet.
+            row = self._scratch.by_id(own)
+            source = node.row
+            self._scratch.set(
+                row, origin=int(Origin.OWN), attributes=source.attributes, creation_time=source.creation_time,
+                last_access_time=source.last_access_time, last_write_time=source.last_write_time,
+            )  # fmt: skip
+            descriptor = self._tree.security(node)
+            if descriptor is not None:
+                self._scratch.set_security(row, descriptor, source.change_time)
+        else:
+            self._scratch.set(node.row, origin=int(Origin.OWN))
+        node.merged[0] = own
+        node.row, node.layer = self._scratch.by_id(own), 0
+        return own
+
+    def _own_file(self, node: Node) -> None:
+        if node.layer == 0:
+            return
+        was = node.file
+        layer = self._tree.layers[node.layer]
+        others = []
+        if layer.link_count(node.row) > 1:
+            # All names under which the file shows stay names of one file.
+            for row in layer.names(node.row):
+                other = self._tree.lookup(layer.path_of(row))
+                if other is not None and other is not node and other.file == was:
+                    others.append(other)
+        own = self._copy(node, self.own_directory(self._parent(node)))
+        node.row, node.layer = self._scratch.by_id(own), 0
+        for other in others:
+            link = self._scratch.add_link(self.own_directory(self._parent(other)), other.name, node.row)
+            other.row, other.layer = self._scratch.by_id(link), 0
+        self._taken_over(was, node)
+
+    def own_all(self, node: Node) -> None:
+        """Makes an entry, and everything below it, the scratch's."""
+        self.own(node)
+        if node.is_directory and node.merged.keys() != {0}:
+            for child in self._tree.children(node):
+                self.own_all(child)
+
+    def _copy(self, node: Node, parent: int) -> int:
+        layer = self._tree.layers[node.layer]
+        row = layer.first_name(node.row)
+        host = None
+        if row.sha256 is not None:
+            self._reserve(row.size)
+            host = self._scratch.take_file(layer.host, layer.host_path(node.row))
+        own = self._scratch.add(
+            parent, node.name, FileBasicInfo(*node.row[4:9]), security=self._tree.security(node), size=row.size,
+            sha256=row.sha256, eas=row.eas, reparse=row.reparse, host=host,
+        )  # fmt: skip
+        self._scratch.copy_streams(layer, row, own)
+        return own
+
+    def _parent(self, node: Node) -> Node:
+        parent = self._tree.lookup(node.path.rpartition("/")[0])
+        assert parent is not None
+        return parent
+
+    # Names.
+
+    def create(
+        self,
+        directory: Node,
+        name: str,
+        time: int,
+        *,
+        attributes: int = 0,
+        reparse: bytes | None = None,
+        host: bytes | None = None,
+        size: int = 0,
+        sha256: bytes | None = None,
+    ) -> Node:
+        """Makes a new entry, which has what Windows gives a new one: inherited security, four times, the archive
+        attribute. Nothing shows under that name."""
+        parent = self.own_directory(directory)
+        is_directory = bool(attributes & DIRECTORY)
+        attributes |= directory.row.attributes & _INHERITED_ATTRIBUTES
+        attributes |= (0 if is_directory else _ARCHIVE) | (REPARSE_POINT if reparse is not None else 0)
+        info = FileBasicInfo(attributes, time, time, time, time)
+        security = inherited(self._tree.security(directory) or _VOLUME_ROOT, is_directory)
+        self._scratch.add(
+            parent, name, info, security=security, reparse=reparse, host=host, size=size, sha256=sha256
+        )  # fmt: skip
+        self._settle_name(directory, name, is_directory=is_directory)
+        self.touch(directory, time)
+        return self._child(directory, name)
+
+    def link(self, node: Node, directory: Node, name: str, time: int) -> Node:
+        """Makes a further name of a file. Nothing shows under that name.
+
+        Raises:
+            EntryIsDirectoryError: it is a directory.
+        """
+        if node.is_directory:
+            raise EntryIsDirectoryError(self.operation, node.path, "a directory has one name")
+        self.own(node)
+        self._scratch.add_link(self.own_directory(directory), name, node.row)
+        self._settle_name(directory, name, is_directory=False)
+        self.update(node, change_time=time)
+        self.touch(directory, time)
+        return self._child(directory, name)
+
+    def remove(self, node: Node, time: int) -> None:
+        """Removes a name; a directory must be empty.
+
+        Raises:
+            DirectoryNotEmptyError: it is not.
+            InvalidParameterError: it is a root directory of the layer.
+        """
+        directory = self._parent(node)
+        if not directory.key or node.key in _FIXED:
+            raise InvalidParameterError(self.operation, node.path, "a root directory of the layer cannot be removed")
+        if node.is_directory and self._tree.children(node):
+            raise DirectoryNotEmptyError(self.operation, node.path, "the directory is not empty")
+        self.own_directory(directory)
+        if node.layer or node.is_directory or self._scratch.link_count(node.row) == 1:
+            self._gone(node)
+        self._remove_own(node)
+        below = self._tree.child_in_parents(directory, node.name)
+        if below is not None:
+            self._set_tombstone(below.path, node.key)
+        self.touch(directory, time)
+
+    def _remove_own(self, node: Node) -> None:
+        """Removes the scratch's part of a name."""
+        if node.is_directory:
+            self._scratch.remove_tombstones_below(node.key)
+            self._tree.forget_tombstones()
+            own = node.merged.get(0)
+            if own is not None:
+                self._scratch.remove(self._scratch.by_id(own))
+        elif node.layer == 0:
+            self._forget_other_names(node)
+            self._scratch.remove(node.row)
+        self._tree.forget(node.key)
+
+    def rename(self, node: Node, directory: Node, name: str, time: int, *, replace: bool) -> Node:
+        """Gives an entry, with everything below it, another directory and name.
+
+        Args:
+            replace: what is there already makes way: a file for a file, an empty directory for a directory.
+
+        Raises:
+            AlreadyExistsError: the name is taken.
+            EntryIsDirectoryError, EntryNotDirectoryError, DirectoryNotEmptyError: what is there cannot make way.
+            InvalidParameterError: into itself; a root directory of the layer.
+        """
+        old_directory, target = self._parent(node), self._tree.child(directory, name)
+        if not old_directory.key or node.key in _FIXED:
+            raise InvalidParameterError(self.operation, node.path, "a root directory of the layer cannot be renamed")
+        if (directory.key + "/").startswith(node.key + "/"):
+            raise InvalidParameterError(self.operation, node.path, "a directory cannot be moved into itself")
+        if target is not None and target is not node:
+            if not replace:
+                raise AlreadyExistsError(self.operation, target.path, "the name is taken")
+            if target.is_directory and not node.is_directory:
+                raise EntryIsDirectoryError(self.operation, target.path, "is a directory")
+            if node.is_directory and not target.is_directory:
+                raise EntryNotDirectoryError(self.operation, target.path, "is not a directory")
+            if not target.is_directory and target.file == node.file:
+                # Two names of one file: nothing is to be done (POSIX, rename).
+                return target
+            self.remove(target, time)
+        self.own_all(node)
+        parent = self.own_directory(directory)
+        row = self._scratch.by_id(node.merged[0]) if node.is_directory else node.row
+        if node.is_directory:
+            self._scratch.remove_tombstones_below(node.key)
+            self._tree.forget_tombstones()
+        self._scratch.move(row, parent, name)
+        if target is not node:
+            below = self._tree.child_in_parents(old_directory, node.name)
+            if below is not None:
+                self._set_tombstone(below.path, node.key)
+            self._settle_name(directory, name, is_directory=node.is_directory)
+        if node.is_directory:
+            self._tree.forget_all()
+            directory, old_directory = self._again(directory), self._again(old_directory)
+        self._tree.forget(node.key)
+        moved = self._child(directory, name)
+        self.update(moved, change_time=time)
+        for changed in {id(old_directory): old_directory, id(directory): directory}.values():
+            self.touch(changed, time)
+        return moved
+
+    def _again(self, node: Node) -> Node:
+        found = self._tree.lookup(node.path)
+        assert found is not None
+        return found
+
+    def _child(self, directory: Node, name: str) -> Node:
+        """The node of a name that has just come."""
+        key = f"{directory.key}/{path_key(name)}"
+        self._tree.forget(key)
+        child = self._tree.child(directory, name)
+        assert child is not None
+        return child
+
+    def _settle_name(self, directory: Node, name: str, *, is_directory: bool) -> None:
+        """Of a name that has just come, keeps a tombstone only where it must hide a parent's directory."""
+        below = self._tree.child_in_parents(directory, name)
+        key = f"{directory.key}/{path_key(name)}"
+        if is_directory and below is not None and below.is_directory:
+            self._set_tombstone(below.path, key)
+        else:
+            self._scratch.remove_tombstone(key)
+            self._tree.note_tombstone(key, is_deleted=False)
+
+    def _set_tombstone(self, path: str, key: str) -> None:
+        self._scratch.add_tombstone(path, key)
+        self._tree.note_tombstone(key, is_deleted=True)
+
+    # Metadata.
+
+    def touch(self, directory: Node, time: int) -> None:
+        """Names in a directory have changed."""
+        self.update(directory, last_write_time=time, change_time=time)
+
+    def update(self, node: Node, **columns: int | bytes | None) -> None:
+        """Changes columns of the entry."""
+        self.own(node)
+        self._scratch.set(node.row, **columns)
+        self.refresh(node)
+
+    def set_security(self, node: Node, descriptor: bytes, time: int) -> None:
+        """Changes the entry's security descriptor."""
+        self.own(node)
+        self._scratch.set_security(node.row, descriptor, time)
+        self.refresh(node)
+
+    def refresh(self, node: Node) -> None:
+        """Reads what changed of an entry of the scratch."""
+        node.row = self._scratch.by_id(node.row.id)
+        if not node.is_directory:
+            self._forget_other_names(node)
+
+    def _forget_other_names(self, node: Node) -> None:
+        if node.row.link is None and self._scratch.link_count(node.row) == 1:
+            return
+        for row in self._scratch.names(node.row):
+            if row.id != node.row.id:
+                self._tree.forget(path_key(self._scratch.path_of(row)))
