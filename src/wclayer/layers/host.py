@@ -145,13 +145,18 @@ class HostRoot:
         fd = self.directory(parent)
         os.replace(beside.rpartition(b"/")[2], name, src_dir_fd=fd, dst_dir_fd=fd)
 
-    def copy(self, source: bytes, target: bytes, *, source_root: HostRoot | None = None) -> None:
-        """A new file `target` with the bytes of `source`."""
+    def copy(
+        self, source: bytes, target: bytes, *, source_root: HostRoot | None = None, limit: int | None = None
+    ) -> None:
+        """A new file `target` with the bytes of `source`, or the first `limit` of them."""
         with (
             os.fdopen((source_root or self).open(source), "rb") as reader,
             os.fdopen(self.create(target), "wb") as writer,
         ):
-            shutil.copyfileobj(reader, writer, 1 << 20)
+            if limit is None:
+                shutil.copyfileobj(reader, writer, 1 << 20)
+            while limit and (piece := reader.read(min(limit, 1 << 20))):
+                limit -= writer.write(piece)
 
     def set_times(self, path: bytes, access_ns: int, modify_ns: int) -> None:
         """A directory's or file's times, in nanoseconds since 1970; a host that cannot hold them is left alone."""

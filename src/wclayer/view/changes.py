@@ -275,11 +275,11 @@ class Changes:
 
     def _settle_name(self, directory: Node, name: str, *, is_directory: bool) -> None:
         """Of a name that has just come, keeps a tombstone only where it must hide a parent's directory."""
-        below = self._tree.child_in_parents(directory, name)
         key = f"{directory.key}/{path_key(name)}"
-        if is_directory and below is not None and below.is_directory:
-            self._set_tombstone(below.path, key)
-        else:
+        if not self._tree.is_deleted(key):
+            return
+        below = self._tree.child_in_parents(directory, name)
+        if not is_directory or below is None or not below.is_directory:
             self._scratch.remove_tombstone(key)
             self._tree.note_tombstone(key, is_deleted=False)
 
@@ -293,7 +293,7 @@ class Changes:
         """Names in a directory have changed."""
         self.update(directory, last_write_time=time, change_time=time)
 
-    def update(self, node: Node, **columns: int | bytes | None) -> None:
+    def update(self, node: Node, **columns: int | bytes | str | None) -> None:
         """Changes columns of the entry."""
         self.own(node)
         self._scratch.set(node.row, **columns)

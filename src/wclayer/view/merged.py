@@ -293,6 +293,11 @@ class MergedTree:
         """The nearest layer deletes other names now."""
         self._tombstones[0] = None
 
+    def is_deleted(self, key: str) -> bool:
+        """Whether the nearest layer deletes the name with that path key from the others."""
+        parent, _, name = key.rpartition("/")
+        return name in self._deleted(0).get(parent, ())
+
     def note_tombstone(self, key: str, *, is_deleted: bool) -> None:
         """The nearest layer deletes the name with that path key now, or no longer."""
         deleted = self._tombstones[0]

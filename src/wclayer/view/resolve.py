@@ -83,7 +83,8 @@ def resolve(tree: MergedTree, operation: str, path: str, *, follow: bool) -> Pla
     above = [tree.root()]
     parts = deque(split_path(path))
     links = 0
-    name, node = "", None
+    name = ""
+    node: Node | None = above[0]
     while parts:
         name = parts.popleft()
         directory = above[-1]

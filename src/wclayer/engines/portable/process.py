@@ -47,9 +47,14 @@ def process_base_layer(path: PathLike) -> None:
         for hive in LAYER_HIVES:
             if layer.lookup(hive.config) is None:
                 raise PathNotFoundError(operation, place, f"the layer has no {hive.config}", code=2)
-    _make_base_files(operation, place, None)
+    make_disks(operation, place)
+
+
+def make_disks(operation: str, layer: Path) -> None:
+    """What `process_base_layer` makes, also in a layer that lacks a hive: scratches need the disks, not the hives."""
+    _make_base_files(operation, layer, None)
     for disk in (BLANK_BASE, BLANK):
-        grant_access(operation, VIRTUAL_MACHINES, place / disk)
+        grant_access(operation, VIRTUAL_MACHINES, layer / disk)
 
 
 def process_utility_vm_image(path: PathLike) -> None:

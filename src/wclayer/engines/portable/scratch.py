@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from wclayer.engines.portable.blank import make_child
-from wclayer.engines.portable.process import BLANK, BLANK_BASE, process_base_layer
+from wclayer.engines.portable.process import BLANK, BLANK_BASE, make_disks
 from wclayer.errors import InvalidDataError, InvalidParameterError, PathNotFoundError, from_os_error
 from wclayer.formats.gpt.table import GptError, grown_table, read_table, write_table
 from wclayer.formats.ntfs.grow import grow_volume
@@ -16,11 +16,12 @@ from wclayer.formats.ntfs.structs import NtfsError
 from wclayer.formats.vhdx.errors import VhdxError
 from wclayer.layers.directory import DirectoryLayerWriter
 from wclayer.layers.directory.chain import resolve_chain
+from wclayer.layers.directory.database import FILE_NAME, make_scratch
+from wclayer.layers.directory.scratch import DISK
 from wclayer.layers.staging import StagedFile
 from wclayer.layers.volume.disk_file import DiskFile, PartitionWindow, locator_for
 
 PathLike = str | os.PathLike[str]
-SANDBOX = "sandbox.vhdx"
 
 
 class _ScratchWriter(DirectoryLayerWriter):
@@ -30,7 +31,7 @@ class _ScratchWriter(DirectoryLayerWriter):
 
     def _before_commit(self) -> None:
         base = self.chain[-1]
-        staged = self._staged.path / SANDBOX
+        staged = self._staged.path / DISK
         blank = base / BLANK
         with StagedFile(self.operation, staged) as copy, blank.open("rb") as source:
             shutil.copyfileobj(source, copy.stream, 1 << 20)
@@ -38,12 +39,15 @@ class _ScratchWriter(DirectoryLayerWriter):
             disk = opened.vhdx()
             with DiskFile(base / BLANK_BASE, operation=self.operation) as above:
                 # It must find its parent from where it will be.
-                disk.set_locator(locator_for(Path(self.target) / SANDBOX, base / BLANK_BASE, above.vhdx()))
+                disk.set_locator(locator_for(Path(self.target) / DISK, base / BLANK_BASE, above.vhdx()))
+
+    def _before_rename(self) -> None:
+        make_scratch(self._staged.path / FILE_NAME)
 
 
 def create_scratch_layer(path: PathLike, parents: Sequence[PathLike]) -> None:
     """Makes a read-write layer at `path`, with its disk `sandbox.vhdx`: the base layer's `blank.vhdx`, which finds
-    `blank-base.vhdx` from its new place. A base layer that was not processed is processed first.
+    `blank-base.vhdx` from its new place. A base layer that was not processed gets its disks first.
 
     Args:
         path: where the layer will be: nothing, or an empty folder, in a folder that exists.
@@ -62,7 +66,7 @@ def create_scratch_layer(path: PathLike, parents: Sequence[PathLike]) -> None:
     if not (base / BLANK).is_file() and (base / BLANK_BASE).is_file():
         make_child(operation, base / BLANK_BASE, base / BLANK)
     if not (base / BLANK).is_file():
-        process_base_layer(base)
+        make_disks(operation, base)
     try:
         with _ScratchWriter(path, parents):
             pass
@@ -84,9 +88,9 @@ def expand_scratch_size(path: PathLike, size: int) -> None:
     Reference: `ExpandSandboxSize` of vmcompute.dll, and the growth of the volume that hcsshim does after it.
     """
     operation = "expand scratch"
-    place = Path(os.path.abspath(path)) / SANDBOX
+    place = Path(os.path.abspath(path)) / DISK
     if not place.is_file():
-        raise PathNotFoundError(operation, path, f"not a scratch layer: it has no {SANDBOX}")
+        raise PathNotFoundError(operation, path, f"not a scratch layer: it has no {DISK}")
     try:
         with DiskFile(place, writable=True, operation=operation) as opened:
             disk = opened.vhdx()

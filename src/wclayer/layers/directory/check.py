@@ -125,15 +125,14 @@ def _check_data(layer: LayerDirectory, row: EntryRow, name: str, info: os.stat_r
 
 
 def _check_streams(layer: LayerDirectory, row: EntryRow, name: str) -> Iterator[Problem]:
-    (count,) = (
-        layer.query("SELECT COUNT(*) FROM streams WHERE entry = ?", (row.id,)).fetchone() if row.streams else (0,)
-    )
+    entry = layer.first_name(row).id if layer.is_scratch else row.id
+    (count,) = layer.query("SELECT COUNT(*) FROM streams WHERE entry = ?", (entry,)).fetchone() if row.streams else (0,)
     if count != row.streams:
         yield Problem(name, f"has {count} streams, {row.streams} by its record")
     if not count:
         return
     for number, stream, size, sha256 in layer.query(
-        "SELECT id, name, size, sha256 FROM streams WHERE entry = ?", (row.id,)
+        "SELECT id, name, size, sha256 FROM streams WHERE entry = ?", (entry,)
     ).fetchall():
         digest, length = hashlib.sha256(), 0
         for (data,) in layer.query("SELECT data FROM stream_data WHERE stream = ? ORDER BY sequence", (number,)):

@@ -12,12 +12,12 @@ import os
 import secrets
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from wclayer.errors import CorruptLayerError, DiskFullError, LayerBusyError, LayerError
+from wclayer.errors import CorruptLayerError, DiskFullError, InvalidParameterError, LayerBusyError, LayerError
 from wclayer.layers.directory import database
 from wclayer.layers.directory.database import (
     BEING_WRITTEN,
@@ -36,6 +36,8 @@ from wclayer.win32.attributes import FileBasicInfo
 from wclayer.win32.backup import StreamId
 from wclayer.win32.names import name_key
 
+DISK = "sandbox.vhdx"
+"""The disk by which a folder is a scratch."""
 UNSAVED = "unsaved"
 """The record that the scratch was changed since its disk was last written."""
 _SHELVES = 16
@@ -71,6 +73,8 @@ class ScratchDirectory(LayerDirectory):
     ) -> None:
         with LayerDirectory(path, operation=operation) as layer:
             place, is_scratch = layer.path, layer.is_scratch
+        if not is_scratch and not (place / DISK).is_file():
+            raise InvalidParameterError(operation, place, f"a finished layer, not a scratch: it has no {DISK}")
         self.lock = threading.RLock()
         self._depth = 0
         self._new: list[bytes] = []
@@ -235,7 +239,7 @@ class ScratchDirectory(LayerDirectory):
         assert self._descriptors is not None
         return self._descriptors.number(descriptor)
 
-    def set(self, row: EntryRow, **columns: int | bytes | None) -> None:
+    def set(self, row: EntryRow, **columns: int | bytes | str | None) -> None:
         """Changes columns of an entry, for all its names."""
         text = ", ".join(f"{column} = ?" for column in columns)
         self._execute(f"UPDATE entries SET {text} WHERE id = ?", (*columns.values(), row.link or row.id))
@@ -338,14 +342,18 @@ class ScratchDirectory(LayerDirectory):
         self._new.append(host[1:])
         return host
 
-    def own_file(self, row: EntryRow) -> EntryRow:
+    def drop_file(self, host: bytes) -> None:
+        """Contents that `new_file` or `take_file` made have no name, and go when they are closed."""
+        self._unlinked.append(host[1:])
+
+    def own_file(self, row: EntryRow, *, keep: int | None = None) -> EntryRow:
         """The entry with contents that are its own, marked as being written to: their size and time are now the host
-        file's."""
+        file's. Of what it takes over, `keep` bytes are enough."""
         row = self.by_id(row.link or row.id)
         path = self.host_path(row)
         if self.host.stat(path).st_nlink > 1:
             host = self._new_place()
-            self.host.copy(path, host[1:], source_root=self.host)
+            self.host.copy(path, host[1:], source_root=self.host, limit=keep)
             self._new.append(host[1:])
             self._unlinked.append(path)
             row = row._replace(host_name=host.decode())
@@ -387,7 +395,7 @@ class ScratchDirectory(LayerDirectory):
         copy_streams(source, row, self._database, entry_id, self._last_stream())
         self._execute("UPDATE entries SET streams = ? WHERE id = ?", (row.streams, entry_id))
 
-    def put_stream(self, row: EntryRow, name: str, chunks: Sequence[bytes], *, kind: int = StreamId.ALTERNATE_DATA,
+    def put_stream(self, row: EntryRow, name: str, chunks: Iterable[bytes], *, kind: int = StreamId.ALTERNATE_DATA,
                    attributes: int = 0) -> None:  # fmt: skip
         """Gives an entry an alternate stream, in the place of one of that name."""
         self.remove_stream(row, name)

@@ -443,10 +443,14 @@ class DirectoryLayerWriter(LayerWriterBase):
         self._records.close()
         self._close_parents()
         self._files.close()
+        self._before_rename()
         self._staged.commit()
 
     def _before_commit(self) -> None:
         """For layers that have more than their entries."""
+
+    def _before_rename(self) -> None:
+        """For layers that are not finished when their records are."""
 
     def _discard(self) -> None:
         self._files.abort()

@@ -1,0 +1,313 @@
+"""Open files of a view: contents that are read, and taken over by the scratch when they are first written to."""
+
+from __future__ import annotations
+
+import io
+import os
+import tempfile
+from typing import TYPE_CHECKING, BinaryIO, cast
+
+from wclayer.errors import InvalidParameterError
+from wclayer.layers.directory.database import EntryRow
+from wclayer.view.merged import Node
+from wclayer.win32.attributes import FileAttributes
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer, WriteableBuffer
+
+    from wclayer.view.layer_view import LayerView
+
+_PIECE = 1 << 20
+_IN_MEMORY = 1 << 20
+_ARCHIVE = int(FileAttributes.ARCHIVE)
+MAX_FILE_SIZE = (1 << 44) - (1 << 16)
+"""NTFS with 4 KiB clusters holds files of up to 16 TiB less 64 KiB."""
+
+
+class OpenFile:
+    """The main data of a file that somebody has open: one object for all who have, whatever its names become.
+
+    Positions and lengths are bytes. The methods that change something raise `DiskFullError` and the other `LayerError`s
+    of the view; `read` raises what the host raises.
+    """
+
+    __slots__ = ("_fd", "_has_own_file", "_is_being_written", "_view", "file", "is_detached", "row", "size", "users")
+
+    def __init__(self, view: LayerView, node: Node) -> None:
+        self._view = view
+        self.file = node.file
+        """Which file it is: its layer and id."""
+        self.row: EntryRow = node.row
+        """Its metadata, as it was last seen."""
+        self.size = node.row.size
+        self.users = 0
+        self.is_detached = False
+        """Whether its last name was removed."""
+        self._is_being_written = False
+        layer = view.tree.layers[node.layer]
+        path = layer.host_path(node.row)
+        self._has_own_file = False
+        if node.layer == 0 and view.scratch is not None:
+            self._has_own_file = layer.host.stat(path).st_nlink == 1
+        self._fd = layer.host.open(path, writable=self._has_own_file)
+        if self._has_own_file:
+            self.size = os.fstat(self._fd).st_size
+
+    @property
+    def fd(self) -> int:
+        """The host's descriptor, for reading."""
+        return self._fd
+
+    def read(self, size: int, offset: int) -> bytes:
+        """Up to `size` bytes from `offset`."""
+        return os.pread(self._fd, size, offset)
+
+    def write(self, data: ReadableBuffer, offset: int) -> int:
+        """Puts bytes at `offset`; gives their number, which is all of them."""
+        if not self._is_being_written:
+            self._begin_writing()
+        view = memoryview(data).cast("B")
+        end = offset + len(view)
+        if end > self.size:
+            self._grow(end)
+        done = 0
+        while done < len(view):
+            done += os.pwrite(self._fd, view[done:], offset + done)
+        return done
+
+    def truncate(self, size: int) -> None:
+        """Cuts the file off at `size`, or makes it that long with zeros."""
+        if not self._is_being_written:
+            self._begin_writing(keep=min(size, self.size))
+        if size > self.size:
+            self._grow(size)
+        os.ftruncate(self._fd, size)
+        if size < self.size:
+            self._view.release_space(self.size - size)
+            self.size = size
+
+    def _grow(self, size: int) -> None:
+        if size > MAX_FILE_SIZE:
+            raise InvalidParameterError("write", self._view.name, f"a file has at most {MAX_FILE_SIZE} bytes")
+        self._view.reserve(size - self.size)
+        self.size = size
+
+    def _begin_writing(self, keep: int | None = None) -> None:
+        """Takes the file over, with its contents (`keep` of them), and marks it as being written to."""
+        view = self._view
+        with view.changing() as changes:
+            if self.is_detached:
+                if not self._has_own_file:
+                    self._copy_detached()
+                self._is_being_written = True
+                return
+            scratch = view.writable_scratch()
+            if self.file[0]:
+                node = view.tree.lookup(view.path_of(self.file))
+                assert node is not None
+                changes.own(node)
+            self.row = scratch.own_file(scratch.by_id(self.file[1]), keep=keep)
+            self.reopen()
+            view.forget_names(self.row)
+        self._is_being_written = True
+
+    def reopen(self) -> None:
+        """Its contents lie in another file of the host now."""
+        scratch = self._view.writable_scratch()
+        path = scratch.host_path(self.row)
+        self._has_own_file = scratch.host.stat(path).st_nlink == 1
+        fd = scratch.host.open(path, writable=self._has_own_file)
+        # The number stays: readers in other threads may be using it.
+        os.dup2(fd, self._fd, inheritable=False)
+        os.close(fd)
+        self.size = os.fstat(self._fd).st_size
+
+    def _copy_detached(self) -> None:
+        """A file without a name is written to: its contents go to one of the host without a name."""
+        scratch = self._view.writable_scratch()
+        host, fd = scratch.new_file()
+        at = 0
+        while piece := os.pread(self._fd, _PIECE, at):
+            at += os.pwrite(fd, piece, at)
+        os.dup2(fd, self._fd, inheritable=False)
+        os.close(fd)
+        scratch.drop_file(host)
+        self._has_own_file = True
+
+    @property
+    def is_being_written(self) -> bool:
+        return self._is_being_written
+
+    def flush(self) -> None:
+        """Records size and times of what was written."""
+        if not self._is_being_written:
+            return
+        self._is_being_written = False
+        if self.is_detached:
+            return
+        view = self._view
+        with view.changing():
+            scratch = view.writable_scratch()
+            now = view.now()
+            row = scratch.by_id(self.file[1])
+            scratch.set(
+                row, size=self.size, last_write_time=now, change_time=now, attributes=row.attributes | _ARCHIVE
+            )  # fmt: skip
+            self.row = scratch.by_id(row.id)
+            view.forget_names(self.row)
+
+    def sync(self) -> None:
+        """Returns when what was written is safe on disk."""
+        self.flush()
+        self._view.sync(self._fd)
+
+    def close(self) -> None:
+        """Gives the file back; the last who does closes it."""
+        self._view.give_back(self)
+
+    def shut(self) -> None:
+        """Nobody has it open any more."""
+        try:
+            self.flush()
+        finally:
+            os.close(self._fd)
+
+
+class StreamBuffer:
+    """The data of an alternate stream that somebody has open; what was written goes into the scratch by `flush`."""
+
+    def __init__(self, view: LayerView, node: Node, name: str) -> None:
+        self._view = view
+        self._node = node
+        self._name = name
+        self._is_changed = False
+        self._file = cast(BinaryIO, tempfile.SpooledTemporaryFile(_IN_MEMORY))  # noqa: SIM115 (closed by `close`)
+        for chunk in view.stream_chunks(node, name):
+            self._file.write(chunk)
+        self.size = self._file.tell()
+
+    def read(self, size: int, offset: int) -> bytes:
+        """Up to `size` bytes from `offset`."""
+        self._file.seek(offset)
+        return self._file.read(size)
+
+    def write(self, data: ReadableBuffer, offset: int) -> int:
+        """Puts bytes at `offset`; gives their number, which is all of them."""
+        count = len(memoryview(data).cast("B"))
+        self._resize(max(self.size, offset + count))
+        self._file.seek(offset)
+        self._file.write(data)
+        return count
+
+    def truncate(self, size: int) -> None:
+        """Cuts the stream off at `size`, or makes it that long with zeros."""
+        self._resize(size)
+
+    def _resize(self, size: int) -> None:
+        self._is_changed = True
+        if size > self.size:
+            self._view.reserve(size - self.size)
+            self._file.seek(self.size)
+            missing = size - self.size
+            while missing:
+                missing -= self._file.write(bytes(min(missing, _PIECE)))
+        elif size < self.size:
+            self._file.truncate(size)
+            self._view.release_space(self.size - size)
+        self.size = size
+
+    def flush(self) -> None:
+        """Puts what was written into the scratch."""
+        if self._is_changed:
+            self._is_changed = False
+            self._file.seek(0)
+            self._view.put_stream(self._node, self._name, iter(lambda: self._file.read(_PIECE), b""))
+
+    def sync(self) -> None:
+        """Returns when what was written is safe on disk."""
+        self.flush()
+        self._view.sync()
+
+    def close(self) -> None:
+        """Gives the stream back."""
+        try:
+            self.flush()
+        finally:
+            self._file.close()
+
+
+class ViewFile(io.RawIOBase):
+    """A file, or an alternate stream, of a view as Python knows open files."""
+
+    def __init__(
+        self, data: OpenFile | StreamBuffer, name: str, *, can_read: bool, can_write: bool, append: bool
+    ) -> None:
+        super().__init__()
+        self.name = name
+        self._data = data
+        self._can_read = can_read
+        self._can_write = can_write
+        self._appends = append
+        self._position = 0
+
+    def readable(self) -> bool:
+        return self._can_read
+
+    def writable(self) -> bool:
+        return self._can_write
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        start = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._data.size}[whence]
+        if start + offset < 0:
+            raise InvalidParameterError("seek", self.name, f"position {start + offset}")
+        self._position = start + offset
+        return self._position
+
+    def tell(self) -> int:
+        return self._position
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        if not self._can_read:
+            raise io.UnsupportedOperation("not open for reading")
+        view = memoryview(buffer).cast("B")
+        data = self._data.read(len(view), self._position)
+        view[: len(data)] = data
+        self._position += len(data)
+        return len(data)
+
+    def write(self, data: ReadableBuffer, /) -> int:
+        self._need_write()
+        if self._appends:
+            self._position = self._data.size
+        done = self._data.write(data, self._position)
+        self._position += done
+        return done
+
+    def truncate(self, size: int | None = None, /) -> int:
+        self._need_write()
+        size = self._position if size is None else size
+        self._data.truncate(size)
+        return size
+
+    def _need_write(self) -> None:
+        if not self._can_write:
+            raise io.UnsupportedOperation("not open for writing")
+
+    def flush(self) -> None:
+        super().flush()
+        if self._can_write:
+            self._data.flush()
+
+    def sync(self) -> None:
+        """Returns when what was written is safe on disk."""
+        self._data.sync()
+
+    def close(self) -> None:
+        if not self.closed:
+            try:
+                super().close()
+            finally:
+                self._data.close()

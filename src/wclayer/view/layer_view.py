@@ -1,0 +1,829 @@
+r"""`LayerView`: the file system that a container would see of its layers, and the changes it makes to its scratch."""
+
+from __future__ import annotations
+
+import io
+import os
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic, time_ns
+from types import TracebackType
+from typing import IO, Any, Self
+
+from wclayer.errors import (
+    ERROR_ACCESS_DENIED,
+    ERROR_FILE_NOT_FOUND,
+    ERROR_INVALID_NAME,
+    AlreadyExistsError,
+    DiskFullError,
+    EntryIsDirectoryError,
+    EntryNotDirectoryError,
+    InvalidParameterError,
+    LayerError,
+    PathNotFoundError,
+)
+from wclayer.layers.directory import LayerDirectory
+from wclayer.layers.directory.chain import resolve_chain
+from wclayer.layers.directory.database import NOT_HASHED, EntryRow
+from wclayer.layers.directory.scratch import ScratchDirectory
+from wclayer.layers.volume.capacity import scratch_capacity
+from wclayer.view.changes import Changes
+from wclayer.view.files import OpenFile, StreamBuffer, ViewFile
+from wclayer.view.merged import MergedTree, Node, layer_path
+from wclayer.view.resolve import Place, existing, link_path, resolve
+from wclayer.win32.attributes import DIRECTORY, REPARSE_POINT, FileAttributes, FileBasicInfo
+from wclayer.win32.ea import decode_eas
+from wclayer.win32.filetime import from_unix_ns
+from wclayer.win32.names import name_key, names_equal, path_key, stream_illegal_reason, unusable_reason
+from wclayer.win32.reparse import LinkTarget, decode_link, decode_reparse
+from wclayer.win32.security import SecurityDescriptor
+
+PathLike = str | os.PathLike[str]
+_SETTABLE = int(
+    FileAttributes.READONLY
+    | FileAttributes.HIDDEN
+    | FileAttributes.SYSTEM
+    | FileAttributes.ARCHIVE
+    | FileAttributes.TEMPORARY
+    | FileAttributes.OFFLINE
+    | FileAttributes.NOT_CONTENT_INDEXED
+    | FileAttributes.NO_SCRUB_DATA
+    | FileAttributes.PINNED
+    | FileAttributes.UNPINNED
+)
+"""What SetFileAttributes changes; the other attributes say what the file is."""
+_SPACE_SECONDS = 0.25
+"""How old the sum of what other processes use may be."""
+_INODE_BITS = 40
+
+
+@dataclass(frozen=True, slots=True)
+class FileStatus:
+    """What is known of an entry: its path as it is spelled, its size in bytes, times and attributes, and more."""
+
+    path: str
+    size: int
+    info: FileBasicInfo
+    links: int
+    """How many names the file has."""
+    file_id: int
+    """The same number for all names of one file; it stays while the view is open."""
+    reparse: bytes | None
+    layer: Path
+    """The layer that has it."""
+
+    @property
+    def is_directory(self) -> bool:
+        return self.info.is_directory
+
+    @property
+    def is_link(self) -> bool:
+        """Whether it is a symbolic link or a mount point."""
+        return self.reparse is not None and link_path(self.reparse) is not None
+
+
+class LayerView:
+    r"""The merged file system of layers, read-only, or over them a scratch that takes the changes.
+
+    Paths are given as Windows or POSIX spell them: `C:\Windows`, `\Windows`, `/Windows` and `Windows` mean the same
+    (see `layer_path`), in any case and by short names, too; `name:stream` means an alternate stream where a file's data
+    are meant. Links are followed inside the layers.
+
+    A view may be used by several threads. Several processes may have views of one scratch and change it at once, unless
+    one has it `exclusive`, as a mount does.
+
+    Args:
+        layers: the layer directories, nearest first, or only the nearest one, whose parents follow; none for a
+            scratch's own parents.
+        scratch: the layer directory of a scratch.
+        exclusive: no other process may change the scratch meanwhile.
+
+    Raises:
+        PathNotFoundError, NotALayerError, CorruptLayerError: see `LayerDirectory`.
+        InvalidParameterError: the chain is in the wrong order; neither layers nor a scratch.
+        LayerBusyError: another process has the scratch to itself.
+    """
+
+    operation = "view layers"
+
+    def __init__(
+        self, layers: Sequence[PathLike] = (), scratch: PathLike | None = None, *, exclusive: bool = False
+    ) -> None:
+        self._lock = threading.RLock()
+        self._open: dict[tuple[int, int], OpenFile] = {}
+        # Of files that were taken over: the id they were known by before.
+        self._known_ids: dict[int, int] = {}
+        self._space: int | None = None
+        self._space_is_old, self._space_time = False, 0.0
+        self._capacity: int | None = None
+        with ExitStack() as stack:
+            self.scratch: ScratchDirectory | None = None
+            if scratch is not None:
+                self.scratch = stack.enter_context(
+                    ScratchDirectory(scratch, exclusive=exclusive, operation=self.operation)
+                )
+            chain = resolve_chain(self.operation, layers)
+            if not chain and self.scratch is not None:
+                chain = self.scratch.parents()
+            opened: list[LayerDirectory] = [] if self.scratch is None else [self.scratch]
+            opened += [stack.enter_context(LayerDirectory(layer, operation=self.operation)) for layer in chain]
+            if not opened:
+                raise InvalidParameterError(self.operation, "", "neither layers nor a scratch")
+            self.tree = stack.enter_context(MergedTree(opened, remember=True))
+            self._stack = stack.pop_all()
+        self._is_open = True
+        self._changes: Changes | None = None
+        if self.scratch is not None:
+            self._changes = Changes(
+                self.tree, self.scratch, reserve=self.reserve, taken_over=self._taken_over, gone=self._gone
+            )
+
+    @property
+    def name(self) -> str:
+        """What messages call it: the path of its nearest layer."""
+        return str(self.tree.layers[0].path)
+
+    @property
+    def is_writable(self) -> bool:
+        """Whether it has a scratch."""
+        return self.scratch is not None
+
+    def close(self) -> None:
+        """Ends the view: what was written is recorded, and everything is safe on disk."""
+        with self._lock:
+            if not self._is_open:
+                return
+            self._is_open = False
+            try:
+                for file in tuple(self._open.values()):
+                    file.shut()
+                self._open.clear()
+                if self.scratch is not None:
+                    self.scratch.sync()
+            finally:
+                self._stack.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    # Finding.
+
+    @contextmanager
+    def reading(self) -> Iterator[MergedTree]:
+        """The tree as it is now, for as long as the context lasts."""
+        with self._lock:
+            self._refresh()
+            yield self.tree
+
+    def _refresh(self) -> None:
+        if self.scratch is not None and self.scratch.changed_elsewhere():
+            self.tree.forget_tombstones()
+            self.tree.forget_all()
+            self._space_is_old = True
+
+    def find(self, path: PathLike, *, follow: bool = True) -> Node:
+        """The entry at a path.
+
+        Raises:
+            PathNotFoundError, EntryNotDirectoryError, UnresolvedLinkError: see `resolve`.
+        """
+        inner = layer_path(os.fspath(path))
+        with self.reading() as tree:
+            node = tree.lookup(inner) if not follow else None
+            return node or existing(tree, self.operation, inner, follow=follow)
+
+    def exists(self, path: PathLike) -> bool:
+        """Whether there is something at a path; of a link, where it leads."""
+        try:
+            self.find(path)
+        except LayerError:
+            return False
+        return True
+
+    def stat(self, path: PathLike, *, follow: bool = True) -> FileStatus:
+        """What is known of the entry at a path.
+
+        Raises:
+            see `find`.
+        """
+        with self._lock:
+            return self.status(self.find(path, follow=follow))
+
+    def status(self, node: Node, row: EntryRow | None = None) -> FileStatus:
+        """What is known of an entry."""
+        row = row or node.row
+        size = row.size
+        file = self._open.get(node.file)
+        if file is not None and file.is_being_written:
+            size = file.size
+        info = FileBasicInfo(
+            row.attributes, row.creation_time, row.last_access_time, row.last_write_time, row.change_time
+        )
+        layer = self.tree.layers[node.layer]
+        links = 1 if node.is_directory else layer.link_count(row)
+        return FileStatus(node.path, size, info, links, self.file_id(node.file), row.reparse, layer.path)
+
+    def file_id(self, file: tuple[int, int]) -> int:
+        """A number for a file, which stays when the scratch takes it over."""
+        layer, entry = file
+        if layer == 0 and entry in self._known_ids:
+            return self._known_ids[entry]
+        return (len(self.tree.layers) - layer) << _INODE_BITS | entry
+
+    def listdir(self, path: PathLike) -> list[str]:
+        """The names in a directory, in the order in which Windows lists them.
+
+        Raises:
+            see `scan`.
+        """
+        return [status.path.rpartition("/")[2] for status in self.scan(path)]
+
+    def scan(self, path: PathLike) -> list[FileStatus]:
+        """What is known of the entries of a directory.
+
+        Raises:
+            EntryNotDirectoryError: it is a file.
+            see `find` for the rest.
+        """
+        with self._lock:
+            return [self.status(node) for node in self.children(self.find(path))]
+
+    def children(self, node: Node) -> list[Node]:
+        """The entries of a directory."""
+        if not node.is_directory:
+            raise EntryNotDirectoryError(self.operation, node.path, "is not a directory")
+        return self.tree.children(node)
+
+    def security(self, path: PathLike, *, follow: bool = True) -> bytes | None:
+        """The self-relative security descriptor of an entry."""
+        with self._lock:
+            return self.tree.security(self.find(path, follow=follow))
+
+    def eas(self, path: PathLike, *, follow: bool = True) -> bytes:
+        """The FILE_FULL_EA_INFORMATION list of an entry, empty where it has none."""
+        return self.find(path, follow=follow).row.eas or b""
+
+    def read_link(self, path: PathLike) -> LinkTarget:
+        """What the symbolic link or mount point at a path points to.
+
+        Raises:
+            InvalidParameterError: it is none.
+        """
+        node = self.find(path, follow=False)
+        try:
+            if node.row.reparse is None:
+                raise ValueError("is no link")
+            return decode_link(decode_reparse(node.row.reparse))
+        except ValueError as error:
+            raise InvalidParameterError(self.operation, node.path, str(error)) from None
+
+    def streams(self, path: PathLike, *, follow: bool = True) -> list[tuple[str, int]]:
+        """Names and sizes of the alternate data streams of an entry."""
+        with self._lock:
+            node = self.find(path, follow=follow)
+            return [(name, size) for name, size, _ in self.tree.stream_digests(node)]
+
+    def stream_chunks(self, node: Node, name: str) -> Iterable[bytes | memoryview]:
+        """The bytes of an alternate stream; none if it is not there."""
+        for stream in self.tree.streams(node):
+            if stream.name and names_equal(stream.name, name):
+                return stream.chunks
+        return ()
+
+    # Reading and writing data.
+
+    def open(
+        self, path: PathLike, mode: str = "rb", *, buffering: int = -1, encoding: str | None = None,
+        errors: str | None = None, newline: str | None = None,
+    ) -> IO[Any]:  # fmt: skip
+        """Opens a file, or with `name:stream` an alternate stream, as the built-in `open` does.
+
+        Args:
+            mode: r, w, a or x, with + and b or t.
+
+        Raises:
+            PathNotFoundError: it is not there, and `mode` makes none.
+            AlreadyExistsError: it is there, and `mode` is x.
+            EntryIsDirectoryError: it is a directory.
+            LayerError: the view is read-only; see `find` for the rest.
+        """
+        kinds = set(mode) - {"b", "t", "+"}
+        if len(kinds) != 1 or not kinds <= set("rwax") or {"b", "t"} <= set(mode):
+            raise InvalidParameterError("open", os.fspath(path), f"mode {mode!r}")
+        kind = kinds.pop()
+        writes = kind != "r" or "+" in mode
+        raw = self.open_raw(
+            path, can_read=kind == "r" or "+" in mode, can_write=writes, create=kind != "r", new=kind == "x",
+            truncate=kind == "w", append=kind == "a",
+        )  # fmt: skip
+        if buffering == 0:
+            return raw  # type: ignore[return-value]
+        size = buffering if buffering > 1 else io.DEFAULT_BUFFER_SIZE
+        buffered: IO[bytes]
+        if raw.readable() and raw.writable():
+            buffered = io.BufferedRandom(raw, size)
+        elif raw.writable():
+            buffered = io.BufferedWriter(raw, size)
+        else:
+            buffered = io.BufferedReader(raw, size)
+        if "b" in mode:
+            return buffered
+        return io.TextIOWrapper(buffered, encoding or "utf-8", errors, newline)
+
+    def open_raw(
+        self, path: PathLike, *, can_read: bool = True, can_write: bool = False, create: bool = False,
+        new: bool = False, truncate: bool = False, append: bool = False,
+    ) -> ViewFile:  # fmt: skip
+        """`open` without buffering, by what is to be done with the file."""
+        text = os.fspath(path)
+        file_path, stream = split_stream(text)
+        with self._lock:
+            self._refresh()
+            if can_write:
+                self.writable_scratch()
+            place = resolve(self.tree, "open", layer_path(file_path), follow=True)
+            node = place.node
+            if create and (node is None or (new and not stream)):
+                node = self.create_file(file_path, new=new and not stream)
+            elif node is None:
+                node = existing(self.tree, "open", layer_path(file_path), follow=True)
+            data = self._open_stream(node, stream, create=create, new=new) if stream else self.open_node(node)
+            if truncate and data.size:
+                data.truncate(0)
+            return ViewFile(data, text, can_read=can_read, can_write=can_write, append=append)
+
+    def _open_stream(self, node: Node, stream: str, *, create: bool, new: bool) -> StreamBuffer:
+        if reason := stream_illegal_reason(stream):
+            raise InvalidParameterError("open", node.path, reason, code=ERROR_INVALID_NAME)
+        there = any(names_equal(name, stream) for name, _, _ in self.tree.stream_digests(node))
+        if not there and not create:
+            raise PathNotFoundError("open", node.path, f"has no stream {stream!r}", code=ERROR_FILE_NOT_FOUND)
+        if there and new:
+            raise AlreadyExistsError("open", node.path, f"has a stream {stream!r} already")
+        if not there:
+            self.put_stream(node, stream, ())
+        return StreamBuffer(self, node, stream)
+
+    def open_node(self, node: Node) -> OpenFile:
+        """The data of a file, opened once more; each opening is given back by `close`.
+
+        Raises:
+            EntryIsDirectoryError: it is a directory.
+            InvalidParameterError: it has no data, as a link has none.
+        """
+        with self._lock:
+            if node.is_directory:
+                raise EntryIsDirectoryError("open", node.path, "is a directory")
+            if node.row.sha256 is None:
+                raise InvalidParameterError("open", node.path, "has no data")
+            file = self._open.get(node.file)
+            if file is None:
+                file = self._open[node.file] = OpenFile(self, node)
+            file.users += 1
+            return file
+
+    def give_back(self, file: OpenFile) -> None:
+        """One of those who have a file open has it no longer."""
+        with self._lock:
+            file.users -= 1
+            if file.users == 0 and self._is_open:
+                if self._open.get(file.file) is file:
+                    del self._open[file.file]
+                file.shut()
+
+    def read_bytes(self, path: PathLike) -> bytes:
+        """The contents of a file or alternate stream."""
+        with self.open(path, "rb") as file:
+            data: bytes = file.read()
+            return data
+
+    def write_bytes(self, path: PathLike, data: bytes | bytearray | memoryview) -> None:
+        """Makes the contents of a file or alternate stream; it is made if it is not there."""
+        with self.open(path, "wb") as file:
+            file.write(data)
+
+    # Changing. Each of these happens as a whole, or with an error not at all.
+
+    def writable_scratch(self) -> ScratchDirectory:
+        """The scratch that takes changes.
+
+        Raises:
+            LayerError: there is none: access is denied.
+        """
+        if self.scratch is None:
+            raise LayerError(
+                "change layer", self.name, "the view is read-only: it has no scratch", code=ERROR_ACCESS_DENIED
+            )
+        return self.scratch
+
+    @contextmanager
+    def changing(self) -> Iterator[Changes]:
+        """The steps of changes; those made in the context happen all together."""
+        with self._lock:
+            scratch = self.writable_scratch()
+            assert self._changes is not None
+            space = self._space
+            try:
+                with scratch.transaction():
+                    # What other processes changed before now; from here on they wait.
+                    self._refresh()
+                    yield self._changes
+            except BaseException:
+                self.tree.forget_tombstones()
+                self.tree.forget_all()
+                self._space = space
+                raise
+
+    def now(self) -> int:
+        """The time that changes get (FILETIME)."""
+        return from_unix_ns(time_ns())
+
+    def new_place(self, path: PathLike, operation: str) -> Place:
+        """Where something new is to be made.
+
+        Raises:
+            InvalidParameterError: the name is none that Windows takes.
+            AlreadyExistsError: it is taken.
+            see `find` for the rest.
+        """
+        place = resolve(self.tree, operation, layer_path(os.fspath(path)), follow=False)
+        if place.node is not None:
+            raise AlreadyExistsError(operation, place.node.path, "already exists")
+        self.check_name(place.directory, place.name, operation)
+        return place
+
+    def check_name(self, directory: Node, name: str, operation: str) -> None:
+        """Checks that Windows takes a new name."""
+        if not directory.key:
+            raise InvalidParameterError(operation, name, "a layer has no other root directories")
+        if not directory.is_directory:
+            raise EntryNotDirectoryError(operation, directory.path, "is not a directory")
+        if reason := unusable_reason(name):
+            raise InvalidParameterError(operation, f"{directory.path}/{name}", reason, code=ERROR_INVALID_NAME)
+
+    def create_file(self, path: PathLike, *, new: bool = True) -> Node:
+        """Makes an empty file.
+
+        Args:
+            new: that there is something already is an error; else what is there stays.
+
+        Raises:
+            AlreadyExistsError: there is.
+        """
+        with self.changing() as changes:
+            place = resolve(self.tree, "create file", layer_path(os.fspath(path)), follow=not new)
+            if place.node is not None:
+                if new:
+                    raise AlreadyExistsError("create file", place.node.path, "already exists")
+                return place.node
+            self.check_name(place.directory, place.name, "create file")
+            host, fd = self.writable_scratch().new_file()
+            os.close(fd)
+            return changes.create(place.directory, place.name, self.now(), host=host, sha256=NOT_HASHED)
+
+    def mkdir(self, path: PathLike) -> None:
+        """Makes a directory.
+
+        Raises:
+            AlreadyExistsError: there is something at the path.
+        """
+        with self.changing() as changes:
+            place = self.new_place(path, "create directory")
+            changes.create(place.directory, place.name, self.now(), attributes=DIRECTORY)
+
+    def makedirs(self, path: PathLike) -> None:
+        """Makes a directory, and those above it, where they are not there.
+
+        Raises:
+            EntryNotDirectoryError: one of them is a file.
+        """
+        inner = layer_path(os.fspath(path))
+        parts = inner.split("/")
+        with self.changing() as changes:
+            for count in range(1, len(parts) + 1):
+                place = resolve(self.tree, "create directory", "/".join(parts[:count]), follow=True)
+                if place.node is None:
+                    self.check_name(place.directory, place.name, "create directory")
+                    changes.create(place.directory, place.name, self.now(), attributes=DIRECTORY)
+                elif not place.node.is_directory:
+                    raise EntryNotDirectoryError("create directory", place.node.path, "is not a directory")
+
+    def symlink(self, path: PathLike, target: str, *, is_directory: bool | None = None) -> None:
+        r"""Makes a symbolic link at `path` to `target`: `C:\…`, or a path from the link's directory.
+
+        Args:
+            is_directory: whether it leads to a directory, which Windows wants to know; by default, what is there now.
+        """
+        link = LinkTarget.from_path(target.replace("/", "\\"), is_mount_point=False)
+        self._make_link(path, link, is_directory)
+
+    def mount_point(self, path: PathLike, target: str) -> None:
+        r"""Makes a mount point (junction) at `path` to the directory `target`, an absolute path (`C:\…`).
+
+        Raises:
+            InvalidParameterError: `target` is not absolute.
+        """
+        link = LinkTarget.from_path(target.replace("/", "\\"), is_mount_point=True)
+        if not link.substitute_name.startswith("\\??\\"):
+            raise InvalidParameterError("create mount point", target, "a mount point leads to an absolute path")
+        self._make_link(path, link, True)
+
+    def _make_link(self, path: PathLike, link: LinkTarget, is_directory: bool | None) -> None:
+        reparse = link.encode()
+        with self.changing() as changes:
+            place = self.new_place(path, "create link")
+            if is_directory is None:
+                is_directory = self._leads_to_directory(place, reparse)
+            changes.create(
+                place.directory, place.name, self.now(), attributes=DIRECTORY if is_directory else 0, reparse=reparse
+            )
+
+    def _leads_to_directory(self, place: Place, reparse: bytes) -> bool:
+        target = link_path(reparse)
+        if target is None or not target.parts:
+            return False
+        start = place.directory.path + "/" if target.is_relative else "Files/"
+        try:
+            found = resolve(self.tree, "create link", start + "/".join(target.parts), follow=True).node
+        except LayerError:
+            return False
+        return found is not None and found.is_directory
+
+    def link(self, path: PathLike, target: PathLike) -> None:
+        """Makes `path` a further name of the file at `target` (a hard link).
+
+        Raises:
+            EntryIsDirectoryError: that is a directory.
+        """
+        with self.changing() as changes:
+            node = self.find(target, follow=False)
+            place = self.new_place(path, "create hard link")
+            changes.link(node, place.directory, place.name, self.now())
+
+    def unlink(self, path: PathLike) -> None:
+        """Removes a name of a file, or a link, or with `name:stream` an alternate stream.
+
+        Raises:
+            EntryIsDirectoryError: it is a directory.
+        """
+        file_path, stream = split_stream(os.fspath(path))
+        if stream:
+            self.remove_stream(file_path, stream)
+            return
+        with self.changing() as changes:
+            node = self.find(file_path, follow=False)
+            if node.is_directory and node.row.reparse is None:
+                raise EntryIsDirectoryError("remove", node.path, "is a directory")
+            changes.remove(node, self.now())
+
+    def rmdir(self, path: PathLike) -> None:
+        """Removes an empty directory.
+
+        Raises:
+            EntryNotDirectoryError: it is a file.
+            DirectoryNotEmptyError: it has something in it.
+        """
+        with self.changing() as changes:
+            node = self.find(path, follow=False)
+            if not node.is_directory:
+                raise EntryNotDirectoryError("remove", node.path, "is not a directory")
+            changes.remove(node, self.now())
+
+    def rmtree(self, path: PathLike) -> None:
+        """Removes an entry, and of a directory everything in it."""
+        with self.changing() as changes:
+            pending = [self.find(path, follow=False)]
+            while pending:
+                node = pending[-1]
+                inside = self.tree.children(node) if node.is_directory else []
+                if inside:
+                    pending += inside
+                else:
+                    changes.remove(pending.pop(), self.now())
+
+    def rename(self, source: PathLike, target: PathLike, *, replace: bool = True) -> None:
+        """Gives the entry at `source`, with everything below it, the path `target`.
+
+        Args:
+            replace: what is there makes way: a file for a file, an empty directory for a directory.
+
+        Raises:
+            AlreadyExistsError: something is there, and it is not to be replaced.
+            EntryIsDirectoryError, EntryNotDirectoryError, DirectoryNotEmptyError: it cannot be replaced.
+            InvalidParameterError: a directory would get into itself.
+        """
+        with self.changing() as changes:
+            node = self.find(source, follow=False)
+            place = resolve(self.tree, "rename", layer_path(os.fspath(target)), follow=False)
+            self.check_name(place.directory, place.name, "rename")
+            changes.rename(node, place.directory, place.name, self.now(), replace=replace)
+
+    def truncate(self, path: PathLike, size: int) -> None:
+        """Makes a file `size` bytes long."""
+        with self._lock:
+            self.writable_scratch()
+            file = self.open_node(self.find(path))
+            try:
+                file.truncate(size)
+            finally:
+                file.close()
+
+    def set_attributes(self, path: PathLike, attributes: int, *, follow: bool = True) -> None:
+        """Sets the file attributes; what they say of the file's kind stays as it is."""
+        with self.changing() as changes:
+            node = self.find(path, follow=follow)
+            kept = node.row.attributes & ~_SETTABLE
+            changes.update(node, attributes=kept | attributes & _SETTABLE, change_time=self.now())
+
+    def set_times(
+        self, path: PathLike, *, creation: int | None = None, access: int | None = None, write: int | None = None,
+        change: int | None = None, follow: bool = True,
+    ) -> None:  # fmt: skip
+        """Sets times of an entry (FILETIME); the change time is otherwise that of now."""
+        times = {"creation_time": creation, "last_access_time": access, "last_write_time": write}
+        with self.changing() as changes:
+            node = self.find(path, follow=follow)
+            self.end_writing(node)
+            given: dict[str, int | bytes | None] = {c: value for c, value in times.items() if value is not None}
+            changes.update(node, **given, change_time=self.now() if change is None else change)
+
+    def set_security(self, path: PathLike, descriptor: bytes, *, follow: bool = True) -> None:
+        """Gives an entry a self-relative security descriptor.
+
+        Raises:
+            InvalidParameterError: it is none.
+        """
+        _checked("security descriptor", descriptor, SecurityDescriptor.decode)
+        with self.changing() as changes:
+            changes.set_security(self.find(path, follow=follow), descriptor, self.now())
+
+    def set_eas(self, path: PathLike, eas: bytes, *, follow: bool = True) -> None:
+        """Gives an entry a FILE_FULL_EA_INFORMATION list; with an empty one, none.
+
+        Raises:
+            InvalidParameterError: it is none.
+        """
+        _checked("EAs", eas, decode_eas)
+        with self.changing() as changes:
+            changes.update(self.find(path, follow=follow), eas=eas or None, change_time=self.now())
+
+    def set_reparse(self, path: PathLike, reparse: bytes | None) -> None:
+        """Makes an entry a reparse point (REPARSE_DATA_BUFFER), or with None no longer one.
+
+        Raises:
+            InvalidParameterError: the data are none; an entry with something in it.
+        """
+        if reparse is not None:
+            _checked("reparse data", reparse, decode_reparse)
+        with self.changing() as changes:
+            node = self.find(path, follow=False)
+            if reparse is not None and node.is_directory and self.tree.children(node):
+                raise InvalidParameterError("set reparse point", node.path, "the directory is not empty")
+            attributes = node.row.attributes & ~REPARSE_POINT | (REPARSE_POINT if reparse is not None else 0)
+            data: dict[str, int | bytes | str | None] = {}
+            if reparse is None and not node.is_directory and node.row.sha256 is None:
+                host, fd = self.writable_scratch().new_file()
+                os.close(fd)
+                data = {"sha256": NOT_HASHED, "host_name": host.decode()}
+            changes.update(node, reparse=reparse, attributes=attributes, change_time=self.now(), **data)
+
+    def put_stream(self, node: Node, name: str, chunks: Iterable[bytes]) -> None:
+        """Gives an entry an alternate stream, in the place of one of that name."""
+        if reason := stream_illegal_reason(name):
+            raise InvalidParameterError("write stream", node.path, reason, code=ERROR_INVALID_NAME)
+        with self.changing() as changes:
+            node = existing(self.tree, "write stream", node.path, follow=False)
+            changes.own(node)
+            self.writable_scratch().put_stream(node.row, name, chunks)
+            changes.update(node, change_time=self.now())
+
+    def remove_stream(self, path: PathLike, name: str, *, follow: bool = True) -> None:
+        """Removes an alternate stream.
+
+        Raises:
+            PathNotFoundError: the entry has none of that name.
+        """
+        with self.changing() as changes:
+            node = self.find(path, follow=follow)
+            changes.own(node)
+            if not self.writable_scratch().remove_stream(node.row, name):
+                raise PathNotFoundError(
+                    "remove stream", node.path, f"has no stream {name!r}", code=ERROR_FILE_NOT_FOUND
+                )
+            changes.update(node, change_time=self.now())
+
+    def sync(self, fd: int | None = None) -> None:
+        """Returns when all changes so far are safe on disk, with the contents of the host's open file `fd`."""
+        with self._lock:
+            if self.scratch is not None:
+                self.scratch.sync(fd)
+
+    # What open files need.
+
+    def path_of(self, file: tuple[int, int]) -> str:
+        """A path by which a file of a parent shows.
+
+        Raises:
+            PathNotFoundError: it has none any more.
+        """
+        index, entry = file
+        layer = self.tree.layers[index]
+        for row in layer.names(layer.by_id(entry)):
+            path = layer.path_of(row)
+            node = self.tree.lookup(path)
+            if node is not None and node.file == file:
+                return path
+        raise PathNotFoundError(self.operation, self.name, "the file has no name any more")
+
+    def forget_names(self, row: EntryRow) -> None:
+        """The metadata of a file of the scratch have changed."""
+        scratch = self.writable_scratch()
+        for name in scratch.names(row):
+            self.tree.forget(path_key(scratch.path_of(name)))
+
+    def end_writing(self, node: Node) -> None:
+        """Records what was written to a file so far: what is set after it is to stay."""
+        file = self._open.get(node.file)
+        if file is not None:
+            file.flush()
+            node.row = self.tree.layers[node.layer].by_id(node.row.id)
+
+    def _taken_over(self, was: tuple[int, int], node: Node) -> None:
+        self._known_ids[node.file[1]] = self.file_id(was)
+        file = self._open.pop(was, None)
+        if file is not None:
+            file.file, file.row = node.file, node.row
+            self._open[node.file] = file
+
+    def _gone(self, node: Node) -> None:
+        if node.is_directory:
+            return
+        file = self._open.pop(node.file, None)
+        if file is not None:
+            file.flush()
+            file.is_detached = True
+        if node.layer == 0:
+            self.release_space(node.row.size)
+
+    # Space.
+
+    @property
+    def capacity(self) -> int | None:
+        """Bytes of contents that the scratch's disk has room for; None where there is no disk."""
+        if self._capacity is None and self.scratch is not None:
+            self._capacity = scratch_capacity(self.scratch.path)
+        return self._capacity
+
+    @property
+    def used(self) -> int:
+        """Bytes of contents in the scratch."""
+        if self._space is None or (self._space_is_old and monotonic() - self._space_time > _SPACE_SECONDS):
+            self._space = self.scratch.used() if self.scratch is not None else 0
+            self._space_is_old, self._space_time = False, monotonic()
+        return self._space
+
+    def reserve(self, size: int) -> None:
+        """Counts bytes that contents are about to take.
+
+        Raises:
+            DiskFullError: the scratch's disk has no room for them.
+        """
+        with self._lock:
+            used = self.used
+            capacity = self.capacity
+            if capacity is not None and used + size > capacity:
+                raise DiskFullError(
+                    "write", self.name, f"{size} bytes more than the {used} in use do not fit into {capacity}"
+                )
+            self._space = used + size
+
+    def release_space(self, size: int) -> None:
+        """Counts bytes that contents no longer take."""
+        with self._lock:
+            self._space = max(0, self.used - size)
+
+
+def split_stream(path: str) -> tuple[str, str]:
+    r"""A path and the name of an alternate stream in it: `C:\a:b`, `C:\a:b:$DATA`; "" for the main data."""
+    start = 2 if len(path) >= 2 and path[1] == ":" and path[0].isalpha() else 0
+    last = max(path.rfind("/"), path.rfind("\\"), start - 1) + 1
+    name, colon, stream = path[last:].partition(":")
+    if not colon:
+        return path, ""
+    stream, colon, kind = stream.partition(":")
+    if colon and name_key(kind) != "$DATA":
+        raise InvalidParameterError("open", path, f"stream type {kind!r}; possible is $DATA", code=ERROR_INVALID_NAME)
+    return path[:last] + name, stream
+
+
+def _checked(what: str, data: bytes, decode: Any) -> None:
+    try:
+        decode(data)
+    except ValueError as error:
+        raise InvalidParameterError("change entry", what, str(error)) from None

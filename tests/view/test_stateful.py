@@ -1,0 +1,211 @@
+"""Random operations on the view and on a plain model in memory: both stay equal, also when the scratch is opened anew,
+seen by another process' eyes, exported, and imported elsewhere on the same parents."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+import wclayer
+from tests.support import put_directories, put_file
+from tests.view import model
+from wclayer.layers.directory import DirectoryLayerWriter
+from wclayer.view.layer_view import LayerView
+from wclayer.win32.names import name_key
+
+NAMES = ["a", "B", "b", "cc", "Long file name.text", "ß", "Ä", "ä"]
+paths = st.lists(st.sampled_from(NAMES), min_size=1, max_size=3).map(tuple)
+contents = st.binary(max_size=40)
+
+
+def base_layers(folder: Path) -> tuple[list[Path], model.Model]:
+    """Two layers with something of everything, and the model of what they show."""
+    with DirectoryLayerWriter(folder / "base") as writer:
+        put_directories(writer, "Files", "Files/a", "Files/a/b", "Files/cc", "Files/ä")
+        put_file(writer, "Files/a/cc", b"one", s=b"stream")
+        put_file(writer, "Files/a/b/cc", b"two")
+        put_file(writer, "Files/b", b"shared")
+        writer.add_link("Files/cc/a", "Files/b")
+        put_file(writer, "Files/cc/b", b"hidden")
+        put_file(writer, "Files/ä/a", b"hidden, too")
+    with DirectoryLayerWriter(folder / "middle", [folder / "base"]) as writer:
+        put_directories(writer, "Files", "Files/cc", "Files/ä")
+        writer.remove("Files/cc/b")
+        writer.remove("Files/ä")
+        put_file(writer, "Files/ä/b", b"opaque")
+    plain = model.Model()
+    for path in (("a",), ("a", "b"), ("cc",), ("ä",)):
+        plain.mkdir(path)
+    plain.create(("a", "cc"), b"one")
+    plain.set_stream(("a", "cc"), "s", b"stream")
+    plain.create(("a", "b", "cc"), b"two")
+    plain.create(("b",), b"shared")
+    plain.link(("cc", "a"), ("b",))
+    plain.create(("ä", "b"), b"opaque")
+    return [folder / "middle", folder / "base"], plain
+
+
+def view_listing(view: LayerView) -> dict[str, object]:
+    """The same of a view as `Model.listing` gives of a model."""
+    found: dict[str, object] = {}
+    first: dict[int, str] = {}
+
+    def walk(at: str) -> None:
+        for status in view.scan("C:\\" + at):
+            path = os.path.join(at, status.path.rpartition("/")[2])
+            streams = tuple(
+                sorted(
+                    (name_key(name), view.read_bytes(f"C:\\{path}:{name}")) for name, _ in view.streams("C:\\" + path)
+                )
+            )
+            if status.is_directory:
+                found[path] = ("directory", streams)
+                walk(path)
+            else:
+                data = view.read_bytes("C:\\" + path)
+                assert len(data) == status.size
+                found[path] = (data, streams, status.info.attributes, first.setdefault(status.file_id, path))
+
+    walk("")
+    return found
+
+
+class Operations(RuleBasedStateMachine):
+    @initialize()
+    def start(self) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="wclayer-model-"))
+        self.layers, self.model = base_layers(self.folder)
+        wclayer.create_scratch_layer(self.folder / "scratch", self.layers)
+        self.view = LayerView(scratch=self.folder / "scratch")
+        self.other: LayerView | None = None
+
+    def both(self, operation: str, *arguments: object) -> None:
+        """Does it to both; they agree on whether it is possible, and why not."""
+        refused: list[int | None] = []
+        for target in (self.model, self):
+            try:
+                getattr(target, operation if target is self.model else f"_{operation}")(*arguments)
+                refused.append(None)
+            except model.ModelError as error:
+                refused.append(error.args[0])
+            except wclayer.LayerError as error:
+                refused.append(error.errno)
+        assert refused[0] == refused[1], (operation, arguments)
+
+    @staticmethod
+    def spelled(path: model.Path) -> str:
+        return "C:\\" + "\\".join(path)
+
+    def _mkdir(self, path: model.Path) -> None:
+        self.view.mkdir(self.spelled(path))
+
+    def _create(self, path: model.Path, data: bytes) -> None:
+        with self.view.open(self.spelled(path), "xb") as file:
+            file.write(data)
+
+    def _write(self, path: model.Path, offset: int, data: bytes) -> None:
+        with self.view.open(self.spelled(path), "r+b") as file:
+            file.seek(offset)
+            file.write(data)
+
+    def _truncate(self, path: model.Path, size: int) -> None:
+        self.view.truncate(self.spelled(path), size)
+
+    def _link(self, path: model.Path, target: model.Path) -> None:
+        self.view.link(self.spelled(path), self.spelled(target))
+
+    def _unlink(self, path: model.Path) -> None:
+        self.view.unlink(self.spelled(path))
+
+    def _rmdir(self, path: model.Path) -> None:
+        self.view.rmdir(self.spelled(path))
+
+    def _rename(self, source: model.Path, target: model.Path) -> None:
+        self.view.rename(self.spelled(source), self.spelled(target))
+
+    def _set_stream(self, path: model.Path, name: str, data: bytes) -> None:
+        self.view.write_bytes(f"{self.spelled(path)}:{name}", data)
+
+    @rule(path=paths)
+    def mkdir(self, path: model.Path) -> None:
+        self.both("mkdir", path)
+
+    @rule(path=paths, data=contents)
+    def create(self, path: model.Path, data: bytes) -> None:
+        self.both("create", path, data)
+
+    @rule(path=paths, offset=st.integers(0, 50), data=st.binary(min_size=1, max_size=40))
+    def write(self, path: model.Path, offset: int, data: bytes) -> None:
+        self.both("write", path, offset, data)
+
+    @rule(path=paths, size=st.integers(0, 50))
+    def truncate(self, path: model.Path, size: int) -> None:
+        self.both("truncate", path, size)
+
+    @rule(path=paths, of=paths)
+    def link(self, path: model.Path, of: model.Path) -> None:
+        # Which of two mistakes is told first is nobody's business.
+        with contextlib.suppress(model.ModelError):
+            self.model.find_file(of)
+            self.both("link", path, of)
+
+    @rule(path=paths)
+    def unlink(self, path: model.Path) -> None:
+        self.both("unlink", path)
+
+    @rule(path=paths)
+    def rmdir(self, path: model.Path) -> None:
+        self.both("rmdir", path)
+
+    @rule(source=paths, to=paths)
+    def rename(self, source: model.Path, to: model.Path) -> None:
+        self.both("rename", source, to)
+
+    @rule(path=paths, name=st.sampled_from(["s", "T"]), data=contents)
+    def set_stream(self, path: model.Path, name: str, data: bytes) -> None:
+        self.both("set_stream", path, name, data)
+
+    @rule()
+    def open_again(self) -> None:
+        self.view.close()
+        self.view = LayerView(scratch=self.folder / "scratch")
+
+    @rule()
+    def swap_with_another(self) -> None:
+        """From here on another view, with its own memory of the tree, makes the changes."""
+        other = self.other or LayerView(scratch=self.folder / "scratch")
+        self.view, self.other = other, self.view
+
+    @invariant()
+    def the_same(self) -> None:
+        if hasattr(self, "view"):
+            assert view_listing(self.view) == self.model.listing()
+
+    def teardown(self) -> None:
+        if not hasattr(self, "view"):
+            return
+        try:
+            if self.other is not None:
+                assert view_listing(self.other) == self.model.listing()
+                self.other.close()
+            self.view.close()
+            assert list(wclayer.check_layer(self.folder / "scratch")) == []
+            # Exported, and imported on the same parents: the same merged view.
+            wclayer.export_layer_to_file(self.folder / "changes.tar", self.folder / "scratch")
+            with open(self.folder / "changes.tar", "rb") as stream:
+                wclayer.import_layer_from_tar(stream, self.folder / "copy", self.layers)
+            with LayerView([self.folder / "copy"]) as copy:
+                assert view_listing(copy) == self.model.listing()
+        finally:
+            shutil.rmtree(self.folder)
+
+
+TestOperations = Operations.TestCase
+TestOperations.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
