@@ -16,6 +16,7 @@ MAX_LINKS = 63
 """Links on the way of one path: Windows' limit ("Symbolic Link Effects on File Systems Functions")."""
 _VOLUMES = tuple(path_key(root) for root in ROOTS if root.endswith("Files"))
 """The directories that are a volume's root, to which `C:\\` leads."""
+_DOTS = ("", ".", "..")
 _PREFIXES = ("\\??\\", "\\\\?\\", "\\\\.\\")
 
 
@@ -120,7 +121,8 @@ def resolve(tree: MergedTree, operation: str, path: str, *, follow: bool) -> Pla
         if parts or node.is_directory:
             above.append(node)
     if node is not None and above[-1] is node:
-        return Place(above[-2] if len(above) > 1 else node, node.name, node)
+        # The name as it was asked for: it may be another spelling.
+        return Place(above[-2] if len(above) > 1 else node, node.name if name in _DOTS else name, node)
     return Place(above[-1], name, node)
 
 
