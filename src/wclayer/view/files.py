@@ -62,6 +62,10 @@ class OpenFile:
         """Up to `size` bytes from `offset`."""
         return os.pread(self._fd, size, offset)
 
+    def read_into(self, buffer: WriteableBuffer, offset: int) -> int:
+        """Fills a buffer from `offset`; gives how many bytes there were."""
+        return os.preadv(self._fd, (buffer,), offset)
+
     def write(self, data: ReadableBuffer, offset: int) -> int:
         """Puts bytes at `offset`; gives their number, which is all of them."""
         if not self._is_being_written:

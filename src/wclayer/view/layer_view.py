@@ -151,6 +151,11 @@ class LayerView:
         """Whether it has a scratch."""
         return self.scratch is not None
 
+    @property
+    def is_open(self) -> bool:
+        """Whether it was not closed yet."""
+        return self._is_open
+
     def close(self) -> None:
         """Ends the view: what was written is recorded, and everything is safe on disk."""
         with self._lock:
@@ -388,6 +393,10 @@ class LayerView:
             file.users += 1
             return file
 
+    def open_file(self, file: tuple[int, int]) -> OpenFile | None:
+        """The open data of a file (`Node.file`), if somebody has it open."""
+        return self._open.get(file)
+
     def give_back(self, file: OpenFile) -> None:
         """One of those who have a file open has it no longer."""
         with self._lock:
@@ -521,7 +530,7 @@ class LayerView:
             is_directory: whether it leads to a directory, which Windows wants to know; by default, what is there now.
         """
         link = LinkTarget.from_path(target.replace("/", "\\"), is_mount_point=False)
-        self._make_link(path, link, is_directory)
+        self.create_link(path, link, is_directory=is_directory)
 
     def mount_point(self, path: PathLike, target: str) -> None:
         r"""Makes a mount point (junction) at `path` to the directory `target`, an absolute path (`C:\…`).
@@ -532,9 +541,10 @@ class LayerView:
         link = LinkTarget.from_path(target.replace("/", "\\"), is_mount_point=True)
         if not link.substitute_name.startswith("\\??\\"):
             raise InvalidParameterError("create mount point", target, "a mount point leads to an absolute path")
-        self._make_link(path, link, True)
+        self.create_link(path, link, is_directory=True)
 
-    def _make_link(self, path: PathLike, link: LinkTarget, is_directory: bool | None) -> None:
+    def create_link(self, path: PathLike, link: LinkTarget, *, is_directory: bool | None = None) -> None:
+        """Makes a symbolic link or mount point of a decoded target; see `symlink`."""
         reparse = link.encode()
         with self.changing() as changes:
             place = self.new_place(path, "create link")

@@ -1,0 +1,190 @@
+"""Mounting a view: a process of its own serves it, until it is unmounted."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from wclayer import errors
+from wclayer.errors import (
+    AlreadyExistsError,
+    EntryNotDirectoryError,
+    LayerBusyError,
+    LayerError,
+    NotReadyError,
+    PathNotFoundError,
+)
+from wclayer.layers.directory.scratch import ScratchDirectory
+from wclayer.view.fuse import Operations
+from wclayer.view.layer_view import LayerView
+from wclayer.view.session import load_fuse, run_session
+
+PathLike = str | os.PathLike[str]
+MOUNT = "mount"
+"""The record of a scratch by which it is known where it is mounted, and the name of the folder for that in it."""
+_OPERATION = "mount"
+_TIMEOUT = 60.0
+_UNMOUNTERS = ("fusermount3", "fusermount", "umount")
+
+
+def serve(
+    target: PathLike,
+    layers: Sequence[PathLike] = (),
+    scratch: PathLike | None = None,
+    *,
+    ready: Callable[[], None] = lambda: None,
+) -> None:
+    """Mounts layers, or a scratch over them, at the folder `target`, and serves the mount until it is unmounted, or
+    the process gets SIGINT or SIGTERM.
+
+    Args:
+        ready: called when the mount can be used.
+
+    Raises:
+        NotSupportedError: FUSE is not there.
+        PathNotFoundError, EntryNotDirectoryError: `target` is no folder.
+        AlreadyExistsError: something is mounted there, or lies there.
+        LayerBusyError: another process has the scratch open.
+        see `LayerView` for the rest.
+    """
+    load_fuse()
+    place = check_target(target)
+    view = LayerView(layers, scratch, exclusive=scratch is not None)
+    try:
+        if view.scratch is not None:
+            _set_mount(view.scratch, str(place))
+
+        def mounted() -> None:
+            os.chdir("/")
+            ready()
+
+        run_session(Operations(view, str(place), mounted), str(place), read_only=not view.is_writable)
+    except RuntimeError:
+        raise LayerError(_OPERATION, place, "libfuse could not mount; it has said why") from None
+    finally:
+        if view.scratch is not None and view.is_open:
+            _set_mount(view.scratch, None)
+        view.close()
+
+
+def _set_mount(scratch: ScratchDirectory, place: str | None) -> None:
+    with scratch.transaction():
+        scratch.set_record(MOUNT, place)
+
+
+def check_target(target: PathLike) -> Path:
+    """The folder at which is to be mounted; what a server that died has left there is unmounted.
+
+    Raises:
+        see `serve`.
+    """
+    place = Path(os.path.abspath(target))
+    if is_stale(place):
+        _unmount(place, lazy=True)
+    if not place.exists():
+        raise PathNotFoundError(_OPERATION, place, "the folder does not exist")
+    if not place.is_dir():
+        raise EntryNotDirectoryError(_OPERATION, place, "is not a folder")
+    if os.path.ismount(place):
+        raise AlreadyExistsError(_OPERATION, place, "something is mounted there")
+    if any(place.iterdir()):
+        raise AlreadyExistsError(_OPERATION, place, "the folder is not empty")
+    return place
+
+
+def is_stale(place: Path) -> bool:
+    """Whether a folder is a mount whose server is gone."""
+    try:
+        os.stat(place)
+    except OSError as error:
+        return error.errno in (errno.ENOTCONN, errno.ECONNABORTED)
+    return False
+
+
+def start(target: PathLike, layers: Sequence[PathLike] = (), scratch: PathLike | None = None) -> int:
+    """Starts a process that does `serve`; gives its id when the mount can be used.
+
+    Raises:
+        see `serve`.
+    """
+    load_fuse()
+    reader, writer = os.pipe()
+    arguments = json.dumps(
+        {
+            "target": os.fspath(target),
+            "layers": [os.path.abspath(layer) for layer in layers],
+            "scratch": None if scratch is None else os.path.abspath(scratch),
+        }
+    )
+    with os.fdopen(reader, "rb") as answer:
+        try:
+            server = subprocess.Popen(
+                [sys.executable, "-m", "wclayer.view.server", arguments, str(writer)],
+                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, pass_fds=(writer,),
+                start_new_session=True,
+            )  # fmt: skip
+        finally:
+            os.close(writer)
+        said = json.loads(answer.read() or b"{}")
+    if "error" not in said and said:
+        return server.pid
+    server.wait()
+    if not said:
+        raise LayerError(_OPERATION, target, f"the server ended with status {server.returncode}")
+    kind = getattr(errors, said["error"], LayerError)
+    raise kind(said["operation"], said["path"], said["detail"], code=said["code"])
+
+
+def unmount(target: PathLike) -> None:
+    """Unmounts what is mounted at a folder, and returns when its server has recorded everything.
+
+    Raises:
+        LayerBusyError: files of the mount are open.
+        NotReadyError: nothing is mounted there.
+    """
+    place = Path(os.path.abspath(target))
+    if is_stale(place):
+        _unmount(place, lazy=True)
+        return
+    if not os.path.ismount(place):
+        raise NotReadyError("unmount", place, "nothing is mounted there")
+    _unmount(place, lazy=False)
+
+
+def _unmount(place: Path, *, lazy: bool) -> None:
+    program = next((found for name in _UNMOUNTERS if (found := shutil.which(name)) is not None), None)
+    if program is None:
+        raise errors.NotSupportedError("unmount", place, "neither fusermount3 nor umount is there; install fuse3")
+    options = ["-u"] if "fusermount" in program else []
+    if lazy:
+        options.append("-z" if "fusermount" in program else "-l")
+    done = subprocess.run([program, *options, str(place)], capture_output=True, text=True, check=False)
+    if done.returncode and "busy" in done.stderr:
+        raise LayerBusyError("unmount", place, "files of the mount are open")
+    if done.returncode:
+        raise LayerError("unmount", place, done.stderr.strip() or f"{program} failed")
+
+
+def wait_until_free(scratch: PathLike) -> None:
+    """Returns when the server of a scratch's mount has ended.
+
+    Raises:
+        LayerBusyError: it does not end.
+    """
+    end = time.monotonic() + _TIMEOUT
+    while True:
+        try:
+            ScratchDirectory(scratch, exclusive=True, operation="unmount").close()
+        except LayerBusyError:
+            if time.monotonic() > end:
+                raise
+            time.sleep(0.01)
+            continue
+        return

@@ -1,0 +1,42 @@
+"""The process that serves a mount: `python -m wclayer.view.server JSON FD`, started by `mount.start`.
+
+It says on the pipe FD when the mount can be used, or why not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+from typing import Any
+
+from wclayer.errors import LayerError
+from wclayer.view.mount import serve
+
+
+def main(arguments: str, pipe: str) -> None:
+    """Serves the mount that `arguments` describes."""
+    wanted = json.loads(arguments)
+    answer = int(pipe)
+    os.set_inheritable(answer, False)
+
+    def say(what: dict[str, Any]) -> None:
+        os.write(answer, json.dumps(what).encode())
+        os.close(answer)
+
+    try:
+        serve(wanted["target"], wanted["layers"], wanted["scratch"], ready=lambda: say({"pid": os.getpid()}))
+    except LayerError as error:
+        with contextlib.suppress(OSError):
+            say(
+                {
+                    "error": type(error).__name__, "operation": error.operation, "path": error.path,
+                    "detail": error.detail, "code": error.code,
+                }
+            )  # fmt: skip
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:3])

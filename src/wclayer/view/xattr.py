@@ -1,0 +1,164 @@
+"""Windows metadata as extended attributes of a mounted view, under the names and in the forms that ntfs-3g uses.
+
+| name | value |
+|---|---|
+| `system.ntfs_acl` | self-relative security descriptor |
+| `system.ntfs_attrib`, `system.ntfs_attrib_be` | file attributes, 32 bits in the host's order, or big-endian |
+| `system.ntfs_times`, `system.ntfs_times_be` | creation, last write, last access, change time: four 64-bit FILETIMEs |
+| `system.ntfs_crtime`, `system.ntfs_crtime_be` | creation time alone |
+| `system.ntfs_reparse_data` | REPARSE_DATA_BUFFER |
+| `system.ntfs_ea` | FILE_FULL_EA_INFORMATION list |
+| `system.ntfs_dos_name` | 8.3 name, which can only be read |
+| `user.STREAM` | alternate data stream |
+
+As in ntfs-3g, a listing has the streams only, so that programs which copy all attributes can copy to other systems.
+Source: ntfs-3g's manual of extended attributes ("Using Extended Attributes").
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import struct
+import sys
+from collections.abc import Callable
+
+from wclayer.view.layer_view import LayerView
+from wclayer.view.merged import Node
+from wclayer.win32.names import names_equal
+from wclayer.win32.shortnames import is_short, short_names
+
+STREAM_PREFIX = "user."
+_SYSTEM_PREFIX = "system.ntfs_"
+_NATIVE = "<" if sys.byteorder == "little" else ">"
+_NO_ATTRIBUTE = errno.ENODATA if hasattr(errno, "ENODATA") else 93
+XATTR_CREATE, XATTR_REPLACE = 1, 2
+
+
+def list_xattrs(view: LayerView, node: Node) -> list[str]:
+    """The names of an entry's extended attributes that a listing has."""
+    return [STREAM_PREFIX + name for name, _, _ in view.tree.stream_digests(node)]
+
+
+def get_xattr(view: LayerView, node: Node, name: str) -> bytes:
+    """The value of an extended attribute.
+
+    Raises:
+        OSError: ENODATA if the entry has none of that name.
+    """
+    if name.startswith(STREAM_PREFIX):
+        if name not in list_xattrs(view, node) and not _has_stream(view, node, name[len(STREAM_PREFIX) :]):
+            raise _missing(node)
+        return b"".join(view.stream_chunks(node, name[len(STREAM_PREFIX) :]))
+    reader = _READERS.get(name)
+    value = None if reader is None else reader(view, node)
+    if value is None:
+        raise _missing(node)
+    return value
+
+
+def set_xattr(view: LayerView, node: Node, name: str, value: bytes, flags: int = 0) -> None:
+    """Sets an extended attribute.
+
+    Raises:
+        OSError: ENOTSUP for a name that means nothing here, EEXIST or ENODATA as `flags` (XATTR_CREATE,
+            XATTR_REPLACE) say, EINVAL for a value that cannot be.
+    """
+    path = node.path
+    if name.startswith(STREAM_PREFIX):
+        stream = name[len(STREAM_PREFIX) :]
+        there = _has_stream(view, node, stream)
+        if flags & XATTR_CREATE and there:
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path)
+        if flags & XATTR_REPLACE and not there:
+            raise _missing(node)
+        view.put_stream(node, stream, (value,))
+        return
+    bare = name.removesuffix("_be")
+    order = ">" if bare != name else _NATIVE
+    try:
+        if name == "system.ntfs_acl":
+            view.set_security(path, value, follow=False)
+        elif bare == "system.ntfs_attrib":
+            view.set_attributes(path, struct.unpack(order + "I", value)[0], follow=False)
+        elif bare == "system.ntfs_times":
+            # Up to four times, in this order; a shorter value sets those that it has, as in ntfs-3g.
+            times = struct.unpack(f"{order}{len(value) // 8}Q", value)[:4]
+            names = ("creation", "write", "access", "change")
+            view.set_times(path, follow=False, **dict(zip(names, times, strict=False)))
+        elif bare == "system.ntfs_crtime":
+            view.set_times(path, creation=struct.unpack(order + "Q", value)[0], follow=False)
+        elif name == "system.ntfs_reparse_data":
+            view.set_reparse(path, value)
+        elif name == "system.ntfs_ea":
+            view.set_eas(path, value, follow=False)
+        else:
+            raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP), path)
+    except struct.error:
+        raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), path) from None
+
+
+def remove_xattr(view: LayerView, node: Node, name: str) -> None:
+    """Removes an extended attribute: a stream, the EAs, or what makes the entry a reparse point.
+
+    Raises:
+        OSError: ENODATA if the entry has none of that name, ENOTSUP for one that cannot be removed.
+    """
+    if name.startswith(STREAM_PREFIX):
+        if not _has_stream(view, node, name[len(STREAM_PREFIX) :]):
+            raise _missing(node)
+        view.remove_stream(node.path, name[len(STREAM_PREFIX) :], follow=False)
+    elif name == "system.ntfs_reparse_data" and node.row.reparse is not None:
+        view.set_reparse(node.path, None)
+    elif name == "system.ntfs_ea" and node.row.eas is not None:
+        view.set_eas(node.path, b"", follow=False)
+    elif name in _READERS:
+        raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP), node.path)
+    else:
+        raise _missing(node)
+
+
+def _has_stream(view: LayerView, node: Node, name: str) -> bool:
+    return any(names_equal(known, name) for known, _, _ in view.tree.stream_digests(node))
+
+
+def _missing(node: Node) -> OSError:
+    return OSError(_NO_ATTRIBUTE, os.strerror(_NO_ATTRIBUTE), node.path)
+
+
+def _attributes(order: str) -> Callable[[LayerView, Node], bytes]:
+    return lambda view, node: struct.pack(order + "I", node.row.attributes)
+
+
+def _times(order: str, count: int) -> Callable[[LayerView, Node], bytes]:
+    def read(view: LayerView, node: Node) -> bytes:
+        row = node.row
+        times = (row.creation_time, row.last_write_time, row.last_access_time, row.change_time)
+        return struct.pack(f"{order}{count}Q", *times[:count])
+
+    return read
+
+
+def _dos_name(view: LayerView, node: Node) -> bytes | None:
+    if is_short(node.name):
+        return node.name.encode()
+    directory = view.tree.lookup(node.path.rpartition("/")[0])
+    assert directory is not None
+    made = sorted(view.tree.children(directory), key=lambda child: (-child.layer, child.row.id))
+    return next(
+        (short.encode() for short, long in short_names(c.name for c in made).items() if long == node.name), None
+    )
+
+
+_READERS: dict[str, Callable[[LayerView, Node], bytes | None]] = {
+    "system.ntfs_acl": lambda view, node: view.tree.security(node),
+    "system.ntfs_attrib": _attributes(_NATIVE),
+    "system.ntfs_attrib_be": _attributes(">"),
+    "system.ntfs_times": _times(_NATIVE, 4),
+    "system.ntfs_times_be": _times(">", 4),
+    "system.ntfs_crtime": _times(_NATIVE, 1),
+    "system.ntfs_crtime_be": _times(">", 1),
+    "system.ntfs_reparse_data": lambda view, node: node.row.reparse,
+    "system.ntfs_ea": lambda view, node: node.row.eas,
+    "system.ntfs_dos_name": _dos_name,
+}
