@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 import tempfile
-from typing import TYPE_CHECKING, BinaryIO, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from wclayer.errors import InvalidParameterError
 from wclayer.layers.directory.database import EntryRow
@@ -33,7 +33,7 @@ class OpenFile:
 
     __slots__ = ("_fd", "_has_own_file", "_is_being_written", "_view", "file", "is_detached", "row", "size", "users")
 
-    def __init__(self, view: LayerView, node: Node) -> None:
+    def __init__(self, view: LayerView, node: Node, *, own_fd: int | None = None) -> None:
         self._view = view
         self.file = node.file
         """Which file it is: its layer and id."""
@@ -43,10 +43,13 @@ class OpenFile:
         self.users = 0
         self.is_detached = False
         """Whether its last name was removed."""
-        self._is_being_written = False
+        self._is_being_written = self._has_own_file = own_fd is not None
+        if own_fd is not None:
+            # It has just been made, to be written to.
+            self._fd = own_fd
+            return
         layer = view.tree.layers[node.layer]
         path = layer.host_path(node.row)
-        self._has_own_file = False
         if node.layer == 0 and view.scratch is not None:
             self._has_own_file = layer.host.stat(path).st_nlink == 1
         self._fd = layer.host.open(path, writable=self._has_own_file)
@@ -154,10 +157,11 @@ class OpenFile:
             scratch = view.writable_scratch()
             now = view.now()
             row = scratch.by_id(self.file[1])
-            scratch.set(
-                row, size=self.size, last_write_time=now, change_time=now, attributes=row.attributes | _ARCHIVE
-            )  # fmt: skip
-            self.row = scratch.by_id(row.id)
+            changed: dict[str, Any] = {
+                "size": self.size, "last_write_time": now, "change_time": now, "attributes": row.attributes | _ARCHIVE
+            }  # fmt: skip
+            scratch.set(row, **changed)
+            self.row = row._replace(**changed)
             view.forget_names(self.row)
 
     def sync(self) -> None:

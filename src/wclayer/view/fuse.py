@@ -278,7 +278,7 @@ class Operations:
     def create(self, path: str, mode: int, flags: int) -> int:
         name = self._new_path(path)
         view = self._view
-        file = view.open_node(view.create_file(name, new=bool(flags & os.O_EXCL)))
+        file = view.create_open(name, new=bool(flags & os.O_EXCL))
         if not mode & stat.S_IWUSR:
             self.chmod(path, mode)
         return self._handle(file)

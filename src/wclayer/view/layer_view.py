@@ -27,7 +27,7 @@ from wclayer.errors import (
 )
 from wclayer.layers.directory import LayerDirectory
 from wclayer.layers.directory.chain import resolve_chain
-from wclayer.layers.directory.database import NOT_HASHED, EntryRow
+from wclayer.layers.directory.database import BEING_WRITTEN, NOT_HASHED, EntryRow
 from wclayer.layers.directory.scratch import ScratchDirectory
 from wclayer.layers.volume.capacity import scratch_capacity
 from wclayer.view.changes import Changes
@@ -354,11 +354,15 @@ class LayerView:
                 self.writable_scratch()
             place = resolve(self.tree, "open", layer_path(file_path), follow=True)
             node = place.node
-            if create and (node is None or (new and not stream)):
-                node = self.create_file(file_path, new=new and not stream)
-            elif node is None:
-                node = existing(self.tree, "open", layer_path(file_path), follow=True)
-            data = self._open_stream(node, stream, create=create, new=new) if stream else self.open_node(node)
+            data: OpenFile | StreamBuffer
+            if create and not stream and (node is None or new):
+                data = self.create_open(file_path, new=new)
+            else:
+                if node is None and create:
+                    node = self.create_file(file_path, new=False)
+                elif node is None:
+                    node = existing(self.tree, "open", layer_path(file_path), follow=True)
+                data = self._open_stream(node, stream, create=create, new=new) if stream else self.open_node(node)
             if truncate and data.size:
                 data.truncate(0)
             return ViewFile(data, text, can_read=can_read, can_write=can_write, append=append)
@@ -485,16 +489,39 @@ class LayerView:
         Raises:
             AlreadyExistsError: there is.
         """
+        node, fd = self._create_file(path, new=new, size=0)
+        if fd is not None:
+            os.close(fd)
+        return node
+
+    def create_open(self, path: PathLike, *, new: bool = True) -> OpenFile:
+        """`create_file`, and opens it to be written to."""
+        with self._lock:
+            node, fd = self._create_file(path, new=new, size=BEING_WRITTEN)
+            if fd is None:
+                return self.open_node(node)
+            file = self._open[node.file] = OpenFile(self, node, own_fd=fd)
+            file.users = 1
+            return file
+
+    def _create_file(self, path: PathLike, *, new: bool, size: int) -> tuple[Node, int | None]:
+        """The node of a file, and if it was made, the descriptor of its contents."""
         with self.changing() as changes:
             place = resolve(self.tree, "create file", layer_path(os.fspath(path)), follow=not new)
             if place.node is not None:
                 if new:
                     raise AlreadyExistsError("create file", place.node.path, "already exists")
-                return place.node
+                return place.node, None
             self.check_name(place.directory, place.name, "create file")
             host, fd = self.writable_scratch().new_file()
-            os.close(fd)
-            return changes.create(place.directory, place.name, self.now(), host=host, sha256=NOT_HASHED)
+            try:
+                node = changes.create(
+                    place.directory, place.name, self.now(), host=host, size=size, sha256=NOT_HASHED
+                )  # fmt: skip
+            except BaseException:
+                os.close(fd)
+                raise
+            return node, fd
 
     def mkdir(self, path: PathLike) -> None:
         """Makes a directory.
@@ -754,7 +781,8 @@ class LayerView:
     def forget_names(self, row: EntryRow) -> None:
         """The metadata of a file of the scratch have changed."""
         scratch = self.writable_scratch()
-        for name in scratch.names(row):
+        names = [row] if row.link is None and scratch.link_count(row) == 1 else scratch.names(row)
+        for name in names:
             self.tree.forget(path_key(scratch.path_of(name)))
 
     def end_writing(self, node: Node) -> None:

@@ -115,6 +115,11 @@ def run_session(operations: Operations, mount_point: str, *, read_only: bool) ->
             info.contents.fh = operations.create(path.decode(*_ENCODING), mode, info.contents.flags)
             return 0
 
+        def opendir(self, path: bytes, info: Any) -> int:
+            info.contents.fh = operations.opendir(path.decode(*_ENCODING))
+            info.contents.cache_readdir = info.contents.keep_cache = 1
+            return 0
+
         def rename_fuse_3(self, old: bytes, new: bytes, flags: int) -> int:
             return operations.rename(old.decode(*_ENCODING), new.decode(*_ENCODING), flags)
 
