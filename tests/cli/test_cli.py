@@ -170,7 +170,7 @@ def test_check_exits_with_1_on_problems(tmp_path: Path, layers: Path) -> None:
 
 
 def test_create_and_remove(tmp_path: Path, layers: Path) -> None:
-    run("create", "-l", layers / "child", "-l", layers / "base", tmp_path / "new")
+    run("create", "--read-only", "-l", layers / "child", "-l", layers / "base", tmp_path / "new")
     facts = parsed("info", tmp_path / "new")
     assert isinstance(facts, dict)
     assert facts["parents"] == [str(layers / "child"), str(layers / "base")]

@@ -29,7 +29,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def child(base: Path, tmp_path: Path) -> Path:
-    run("create", "-l", base, tmp_path / "child")
+    run("create", "--read-only", "-l", base, tmp_path / "child")
     return tmp_path / "child"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import click
@@ -25,19 +26,26 @@ from wclayer.cli.output import (
 from wclayer.engines.portable.vmaccess import file_security
 from wclayer.errors import InvalidParameterError, PathNotFoundError
 from wclayer.layers.directory import LayerDirectory
+from wclayer.layers.directory.layer import read_chain
+from wclayer.layers.directory.scratch import is_scratch
+from wclayer.view.layer_view import split_stream
 from wclayer.view.merged import MergedTree, Node, layer_path
+from wclayer.view.resolve import existing
 from wclayer.win32 import filetime
 from wclayer.win32.attributes import attribute_letters
 from wclayer.win32.names import names_equal
 
-merged_option = click.option("-m", "--merged", is_flag=True, help="The layer over its parents, not the layer alone.")
+merged_option = click.option(
+    "-m", "--merged", is_flag=True, help="The layer over its parents, not the layer alone; a scratch always is."
+)
 
 
-def _find(tree: MergedTree, operation: str, path: str) -> Node:
-    node = tree.lookup(layer_path(path))
-    if node is None:
-        raise PathNotFoundError(operation, path, f"no such entry in {tree.layers[0].path}", code=2)
-    return node
+def _tree(layer: str, merged: bool) -> MergedTree:
+    return MergedTree.of(layer, with_parents=merged or is_scratch(layer))
+
+
+def _find(tree: MergedTree, operation: str, path: str, *, follow: bool = True) -> Node:
+    return existing(tree, operation, layer_path(path), follow=follow)
 
 
 def _name(node: Node) -> str:
@@ -68,7 +76,7 @@ def ls_command(merged: bool, as_json: bool, layer: str, path: str) -> None:
     Example:
       wclayer ls /layers/base 'C:\Windows'
     """
-    with MergedTree.of(layer, with_parents=merged) as tree:
+    with _tree(layer, merged) as tree:
         node = _find(tree, "ls", path)
         nodes = tree.children(node) if node.is_directory else [node]
         if as_json:
@@ -95,7 +103,7 @@ def tree_command(merged: bool, depth: int | None, as_json: bool, layer: str, pat
     Example:
       wclayer tree -L 3 /layers/base Windows
     """
-    with MergedTree.of(layer, with_parents=merged) as tree:
+    with _tree(layer, merged) as tree:
         top = _find(tree, "tree", path)
         if as_json:
             print_json(
@@ -139,10 +147,9 @@ def cat_command(merged: bool, layer: str, path: str) -> None:
       wclayer cat /layers/base 'C:\Windows\win.ini'
       wclayer cat /layers/base /setup.exe:Zone.Identifier
     """
-    drive = path[:2] if path[1:2] == ":" else ""
-    file, _, stream = path[len(drive) :].partition(":")
-    with MergedTree.of(layer, with_parents=merged) as tree:
-        node = _find(tree, "cat", drive + file)
+    file, stream = split_stream(path)
+    with _tree(layer, merged) as tree:
+        node = _find(tree, "cat", file)
         if node.is_directory and not stream:
             raise InvalidParameterError("cat", path, "is a directory")
         for data in tree.streams(node):
@@ -166,14 +173,14 @@ def stat_command(merged: bool, as_json: bool, layer: str, path: str) -> None:
     Example:
       wclayer stat /layers/base 'C:\Windows\System32'
     """
-    with MergedTree.of(layer, with_parents=merged) as tree:
+    with _tree(layer, merged) as tree:
         security = file_security(tree.layers[0], path.replace("\\", "/").strip("/"))
         if security is not None:
             # A disk that was made of the layer, which is no entry of it.
             shown = security_text(security)
             print_json({"name": path, "security": shown}) if as_json else echo(f"{'security':>17}  {shown}")
             return
-        node = _find(tree, "stat", path)
+        node = _find(tree, "stat", path, follow=False)
         facts = entry_facts(tree.entry(node), tree.stream_digests(node), tree.digest(node))
         facts["links"] = tree.layers[node.layer].link_count(node.row)
         facts["layer"] = str(tree.layers[node.layer].path)
@@ -227,18 +234,25 @@ def info_command(as_json: bool, layer: str) -> None:
 @click.option("--alone", is_flag=True, help="Compare the two layers alone, not each over its parents.")
 @json_option
 @click.argument("a")
-@click.argument("b")
+@click.argument("b", required=False)
 @click.pass_context
-def diff_command(ctx: click.Context, no_times: bool, alone: bool, as_json: bool, a: str, b: str) -> None:
-    """Show what differs from layer A to layer B, each over its parents: files, their metadata, and the registry.
+def diff_command(ctx: click.Context, no_times: bool, alone: bool, as_json: bool, a: str, b: str | None) -> None:
+    """Show what differs from layer A to layer B, each over its parents: files, their metadata, and the registry. With A
+    alone, show what it changes of its parents; of a scratch, that is what would be exported.
 
     Exit status 1 if anything differs. Access times alone never make a difference.
 
     \b
     Example:
       wclayer diff /layers/base /layers/app
+      wclayer diff /layers/run
     """
     found = []
+    if b is None:
+        parents = read_chain(Path(a))
+        if not parents:
+            raise InvalidParameterError("diff", a, "it has no parents, and no other layer was named")
+        a, b = str(parents[0]), a
     with MergedTree.of(a, with_parents=not alone) as tree_a, MergedTree.of(b, with_parents=not alone) as tree_b:
         for difference in wclayer.diff_trees(tree_a, tree_b, times=not no_times):
             fields = {key: [_field_text(key, value) for value in pair] for key, pair in difference.fields.items()}

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 import click
 
 from wclayer import __version__
-from wclayer.cli import demo, disk, inspect, manage, registry, transfer
+from wclayer.cli import demo, disk, inspect, manage, registry, transfer, view
 from wclayer.errors import LayerError
 
-_GROUPS = (transfer, inspect, manage, registry, disk, demo)
+_GROUPS = (transfer, inspect, manage, view, registry, disk, demo)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -20,8 +20,8 @@ _GROUPS = (transfer, inspect, manage, registry, disk, demo)
 def cli() -> None:
     """Windows container layers on any machine.
 
-    Imports OCI layer tars into layer directories, shows and changes what is in them (the registry, too), exports them
-    again with the same bytes, and makes disks of them.
+    Imports OCI layer tars into layer directories, shows what is in them, mounts and changes scratches over them (the
+    registry, too), exports layers again with the same bytes, and makes disks of them.
 
     Exit status: 0 success; 1 differences or problems found; 2 and above an error (see docs/errors.md).
     """

@@ -14,19 +14,28 @@ from wclayer.cli.transfer import layers_option, warn_of_hives
 from wclayer.errors import NotSupportedError
 
 
-@click.command("create", short_help="Create a new, empty layer.")
+@click.command("create", short_help="Create a scratch: a read-write layer.")
 @layers_option
+@click.option("--size", type=SIZE, default=None, help="Of the scratch's disk (default: the base layer's, 20GiB).")
+@click.option("--read-only", is_flag=True, help="A new, empty, finished layer instead.")
 @click.argument("path")
-def create_command(layers: tuple[str, ...], path: str) -> None:
-    """Create a new, empty layer at PATH on its parents.
+def create_command(layers: tuple[str, ...], size: int | None, read_only: bool, path: str) -> None:
+    """Create a scratch at PATH on its parents: a read-write layer with its disk, sandbox.vhdx.
 
     \b
     Example:
-      wclayer create -l /layers/app -l /layers/base /layers/new
+      wclayer create -l /layers/app -l /layers/base --size 40GiB /layers/run
     """
     if not layers:
         raise click.UsageError("at least one parent layer is needed: -l PARENT")
-    wclayer.create_layer(path, parents=layers)
+    if read_only:
+        if size is not None:
+            raise click.UsageError("a finished layer has no --size")
+        wclayer.create_layer(path, parents=layers)
+    else:
+        wclayer.create_scratch_layer(path, layers)
+        if size is not None:
+            wclayer.expand_scratch_size(path, size)
     echo(f"created {path}")
 
 
@@ -41,25 +50,6 @@ def remove_command(path: str) -> None:
     """
     wclayer.destroy_layer(path)
     echo(f"removed {path}")
-
-
-@click.command("scratch", short_help="Create a read-write layer with its disk.")
-@layers_option
-@click.option("--size", type=SIZE, default=None, help="Of the disk (default: that of the base layer's, 20GiB).")
-@click.argument("path")
-def scratch_command(layers: tuple[str, ...], size: int | None, path: str) -> None:
-    """Create a read-write layer at PATH on its parents, with its disk sandbox.vhdx.
-
-    \b
-    Example:
-      wclayer scratch -l /layers/app -l /layers/base /layers/run
-    """
-    if not layers:
-        raise click.UsageError("at least one parent layer is needed: -l PARENT")
-    wclayer.create_scratch_layer(path, layers)
-    if size is not None:
-        wclayer.expand_scratch_size(path, size)
-    echo(f"created {path}")
 
 
 @click.command("expand", short_help="Grow the disk of a scratch layer.")
@@ -194,7 +184,6 @@ def completion_command(ctx: click.Context, shell: str) -> None:
 COMMANDS = (
     create_command,
     remove_command,
-    scratch_command,
     expand_command,
     process_command,
     grant_command,

@@ -12,13 +12,14 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from wclayer import errors
+import wclayer.errors
 from wclayer.errors import (
     AlreadyExistsError,
     EntryNotDirectoryError,
     LayerBusyError,
     LayerError,
     NotReadyError,
+    NotSupportedError,
     PathNotFoundError,
 )
 from wclayer.layers.directory.scratch import ScratchDirectory
@@ -75,7 +76,7 @@ def serve(
 
 
 def _set_mount(scratch: ScratchDirectory, place: str | None) -> None:
-    with scratch.transaction():
+    with scratch.transaction(is_change=False):
         scratch.set_record(MOUNT, place)
 
 
@@ -86,8 +87,7 @@ def check_target(target: PathLike) -> Path:
         see `serve`.
     """
     place = Path(os.path.abspath(target))
-    if is_stale(place):
-        _unmount(place, lazy=True)
+    remove_stale(place)
     if not place.exists():
         raise PathNotFoundError(_OPERATION, place, "the folder does not exist")
     if not place.is_dir():
@@ -106,6 +106,12 @@ def is_stale(place: Path) -> bool:
     except OSError as error:
         return error.errno in (errno.ENOTCONN, errno.ECONNABORTED)
     return False
+
+
+def remove_stale(place: Path) -> None:
+    """Unmounts what a server that died has left at a folder, if it has."""
+    if is_stale(place):
+        _unmount(place, lazy=True)
 
 
 def start(target: PathLike, layers: Sequence[PathLike] = (), scratch: PathLike | None = None) -> int:
@@ -138,7 +144,7 @@ def start(target: PathLike, layers: Sequence[PathLike] = (), scratch: PathLike |
     server.wait()
     if not said:
         raise LayerError(_OPERATION, target, f"the server ended with status {server.returncode}")
-    kind = getattr(errors, said["error"], LayerError)
+    kind = getattr(wclayer.errors, said["error"], LayerError)
     raise kind(said["operation"], said["path"], said["detail"], code=said["code"])
 
 
@@ -161,7 +167,7 @@ def unmount(target: PathLike) -> None:
 def _unmount(place: Path, *, lazy: bool) -> None:
     program = next((found for name in _UNMOUNTERS if (found := shutil.which(name)) is not None), None)
     if program is None:
-        raise errors.NotSupportedError("unmount", place, "neither fusermount3 nor umount is there; install fuse3")
+        raise NotSupportedError("unmount", place, "neither fusermount3 nor umount is there; install fuse3")
     options = ["-u"] if "fusermount" in program else []
     if lazy:
         options.append("-z" if "fusermount" in program else "-l")

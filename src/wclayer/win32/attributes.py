@@ -6,6 +6,7 @@ Sources: [MS-FSCC] section 2.6 (attributes) and 2.4.7 (FileBasicInformation).
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntFlag
 
@@ -59,6 +60,23 @@ def attribute_names(attributes: int) -> list[str]:
 def attribute_letters(attributes: int) -> str:
     """A column of fixed width in the letters of Windows' `attrib` and PowerShell ("D-HS----------")."""
     return "".join(letter if attributes & bit else "-" for bit, letter in _LETTERS)
+
+
+_CHANGEABLE = {letter: bit for bit, letter in _LETTERS if letter in "RHSAIOTX"}
+
+
+def changed_attributes(attributes: int, changes: Iterable[str]) -> int:
+    """Attributes with changes as Windows' `attrib` takes them: "+R", "-H", …
+
+    Raises:
+        ValueError: a change has another form, or names an attribute that says what the file is.
+    """
+    for change in changes:
+        bit = _CHANGEABLE.get(change[1:].upper())
+        if bit is None or change[0] not in "+-":
+            raise ValueError(f"{change!r} is not + or - and one of {' '.join(sorted(_CHANGEABLE))}")
+        attributes = attributes | bit if change[0] == "+" else attributes & ~bit
+    return attributes
 
 
 _BASIC_INFO = struct.Struct("<4qI4x")  # FILE_BASIC_INFO ([MS-FSCC] 2.4.7), 40 bytes

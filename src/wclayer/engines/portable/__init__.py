@@ -1,5 +1,12 @@
 """The functions of the Host Compute Service, done by this project on any operating system: one verb a module."""
 
+from wclayer.engines.portable.activation import (
+    activate_layer,
+    deactivate_layer,
+    get_layer_mount_path,
+    prepare_layer,
+    unprepare_layer,
+)
 from wclayer.engines.portable.bootstore import read_boot_store
 from wclayer.engines.portable.converting import ConvertResult, convert_layer
 from wclayer.engines.portable.create import create_layer
@@ -40,17 +47,20 @@ __all__ = [
     "ImportResult",
     "LayerDescriptor",
     "RegistryEditor",
+    "activate_layer",
     "check_disk",
     "convert_disk",
     "convert_layer",
     "create_layer",
     "create_scratch_layer",
+    "deactivate_layer",
     "destroy_layer",
     "disk_info",
     "expand_scratch_size",
     "export_layer",
     "export_layer_to_file",
     "export_layer_to_tar",
+    "get_layer_mount_path",
     "get_shared_base_images",
     "grant_vm_access",
     "import_layer",
@@ -63,7 +73,9 @@ __all__ = [
     "name_to_guid",
     "new_layer_reader",
     "new_layer_writer",
+    "prepare_layer",
     "process_base_layer",
     "process_utility_vm_image",
     "read_boot_store",
+    "unprepare_layer",
 ]

@@ -17,7 +17,7 @@ from wclayer.formats.regf.text import RegEdit
 from wclayer.formats.regf.writer import write_hive
 from wclayer.layers.directory.database import Origin
 from wclayer.layers.directory.hives import effective_root, open_hive
-from wclayer.layers.directory.update import LayerUpdate
+from wclayer.layers.directory.update import open_update
 from wclayer.layers.hives import LayerHive
 from wclayer.view.registry import Registry, RegistryPath
 from wclayer.win32.filetime import from_unix_ns
@@ -39,7 +39,7 @@ class RegistryEditor:
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self._update = LayerUpdate(path, operation=Registry.operation)
+        self._update = open_update(path, operation=Registry.operation)
         try:
             self._registry = Registry(path)
         except BaseException:

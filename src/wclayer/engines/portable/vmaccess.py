@@ -12,7 +12,7 @@ from uuid import UUID
 from wclayer.errors import InvalidParameterError, PathNotFoundError, from_os_error
 from wclayer.layers.directory import LayerDirectory
 from wclayer.layers.directory.database import FILE_NAME
-from wclayer.layers.directory.update import LayerUpdate
+from wclayer.layers.directory.update import open_update
 from wclayer.win32.filetime import from_unix_ns
 from wclayer.win32.guid import parse_guid, sid_sub_authorities
 from wclayer.win32.inherit import inherit, volume_root
@@ -78,7 +78,7 @@ def grant_access(operation: str, sid: Sid, path: Path) -> None:
             operation, path, "the file is neither in a layer directory nor on a volume that has its descriptor"
         )
     name = path.relative_to(layer).as_posix()
-    with LayerUpdate(layer, operation=operation) as update:
+    with open_update(layer, operation=operation) as update:
         with LayerDirectory(layer, operation=operation) as directory:
             row = directory.lookup(name)
             kept = directory.security(row) if row is not None else file_security(directory, name)

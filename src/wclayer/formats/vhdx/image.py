@@ -456,6 +456,13 @@ class Vhdx:
             self._set_state(block, BlockState.FULLY_PRESENT, place)
         self._write_file(place + start, data)
 
+    def hide_parent(self) -> None:
+        """Makes all bytes zeros that were the parent's, without a copy of them."""
+        self._mark_written()
+        for block in range(self.facts.blocks):
+            if self.block_state(block)[0] is BlockState.NOT_PRESENT:
+                self._set_state(block, BlockState.ZERO, 0)
+
     def _length_of(self, block: int) -> int:
         return min(self.facts.block_size, self.size - block * self.facts.block_size)
 

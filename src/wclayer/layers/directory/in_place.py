@@ -5,9 +5,15 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from wclayer.errors import PathNotFoundError
+from wclayer.layers.directory import database
+from wclayer.layers.directory.database import EntryRow, Origin
 from wclayer.layers.directory.host_files import FilesInPlace, HostFiles
+from wclayer.layers.directory.records import LayerRecords
+from wclayer.layers.directory.scratch import DISK
 from wclayer.layers.directory.writer import DirectoryLayerWriter
 from wclayer.layers.staging import Stage, StagedDatabase
+from wclayer.win32.attributes import DIRECTORY
 
 
 class InPlaceLayerWriter(DirectoryLayerWriter):
@@ -26,3 +32,28 @@ class InPlaceLayerWriter(DirectoryLayerWriter):
 
     def _host_files(self) -> HostFiles:
         return FilesInPlace(self._staged.path, self._staged.lock)
+
+
+def make_empty_records(operation: str, path: Path) -> bool:
+    """Makes the records of a scratch that Windows made, which has only its disk; whether there were none before.
+
+    Raises:
+        PathNotFoundError: there is no scratch.
+    """
+    if (path / database.FILE_NAME).is_file():
+        return False
+    if not (path / DISK).is_file():
+        raise PathNotFoundError(operation, path, f"not a scratch layer: it has no {DISK}")
+    staged = StagedDatabase(path)
+    try:
+        records = LayerRecords(staged.database)
+        for number, name in enumerate(("Files", "Hives"), start=1):
+            row = EntryRow(number, 0, name, name.upper(), DIRECTORY, 0, 0, 0, 0, None, 0, None, Origin.IMPLIED)
+            records.add(row)
+        records.commit()
+        records.close()
+        staged.commit()
+    except BaseException:
+        staged.discard()
+        raise
+    return True

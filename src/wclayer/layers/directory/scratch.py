@@ -49,6 +49,11 @@ _HEAD_COLUMNS = (
 """What all names of a file share; of the names after the first, the columns mean nothing."""
 
 
+def is_scratch(path: str | os.PathLike[str]) -> bool:
+    """Whether a folder is a scratch: it has a disk of its own."""
+    return (Path(path) / DISK).is_file()
+
+
 class Stream(NamedTuple):
     """An alternate data stream of an entry: its row in `streams`."""
 
@@ -128,8 +133,12 @@ class ScratchDirectory(LayerDirectory):
     # Transactions.
 
     @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """The changes made inside happen all together, or not at all if an exception leaves it."""
+    def transaction(self, *, is_change: bool = True) -> Iterator[None]:
+        """The changes made inside happen all together, or not at all if an exception leaves it.
+
+        Args:
+            is_change: whether they change what the scratch holds, and not just what is known about it.
+        """
         with self.lock:
             if self._depth:
                 yield
@@ -137,7 +146,7 @@ class ScratchDirectory(LayerDirectory):
             self._execute("BEGIN IMMEDIATE")
             self._depth = 1
             try:
-                if not self._is_marked:
+                if is_change and not self._is_marked:
                     self.set_record(UNSAVED, 1)
                     self._is_marked = True
                 yield
@@ -363,6 +372,14 @@ class ScratchDirectory(LayerDirectory):
         )
         return row
 
+    def replace_file(self, row: EntryRow, host: bytes, *, size: int, sha256: bytes, time: int) -> None:
+        """Gives an entry the contents that `new_file` made, written at `time`."""
+        if row.host_name is not None:
+            self._unlinked.append(self.host_path(row))
+        self.set(
+            row, host_name=host.decode(), size=size, sha256=sha256, last_write_time=time, change_time=time
+        )  # fmt: skip
+
     def _new_place(self) -> bytes:
         name = secrets.token_hex(8)
         shelf = b"%s/%s" % (POOL[1:], name[-1:].encode())
@@ -443,12 +460,20 @@ class ScratchDirectory(LayerDirectory):
                 os.close(log)
         os.fsync(self.host.fd)
 
+    def mark_saved(self, **records: str) -> None:
+        """Records that nothing has changed since, with other facts."""
+        with self.transaction(is_change=False):
+            self.set_record(UNSAVED, None)
+            for key, value in records.items():
+                self.set_record(key, value)
+        self._is_marked = False
+
     def hash_all(self) -> None:
         """Records the sizes and digests of all contents that were changed."""
         for columns in self._execute("SELECT * FROM entries WHERE size < 0 OR sha256 = ?", (NOT_HASHED,)).fetchall():
             row = self.row(columns)
             digest = self.digest(row)
-            with self.transaction():
+            with self.transaction(is_change=False):
                 self.set(row, size=row.size, sha256=digest, last_write_time=row.last_write_time)
 
     def checkpoint(self) -> None:

@@ -18,6 +18,7 @@ from wclayer.layers.directory.chain import resolve_chain
 from wclayer.layers.directory.database import EntryRow
 from wclayer.layers.directory.layer import LayerDirectory
 from wclayer.layers.hives import HIVES_ROOT
+from wclayer.layers.tree import Kind
 from wclayer.layers.volume.reader import VolumeLayerReader
 from wclayer.model import DataStream, Entry
 from wclayer.win32.attributes import DIRECTORY, FileAttributes
@@ -28,9 +29,9 @@ _PLACEHOLDERS = (ReparseTag.WCI, ReparseTag.WCI_1)
 _LINKS = (ReparseTag.WCI_LINK, ReparseTag.WCI_LINK_1)
 _FILTER_ATTRIBUTES = int(FileAttributes.REPARSE_POINT | FileAttributes.SPARSE_FILE)
 _NOT_COMPARED = _FILTER_ATTRIBUTES | int(FileAttributes.ARCHIVE)
-_STATE = "Files/WcSandboxState"
+STATE = "Files/WcSandboxState"
 """Where Windows keeps a container's own files on the volume; of these, the delta hives are part of the layer."""
-_STATE_HIVES = f"{_STATE}/{HIVES_ROOT}"
+STATE_HIVES = f"{STATE}/{HIVES_ROOT}"
 
 _Found = tuple[Entry, FileRecord, "tuple[LayerDirectory, EntryRow] | None"]
 
@@ -82,15 +83,18 @@ class ScratchLayerReader(VolumeLayerReader):
     def _take(self, path: str, record: FileRecord) -> None:
         """Looks at a name of the volume, and puts what it means for the layer into the queue."""
         key = path_key(path)
-        if key == path_key(_STATE) or key.startswith(path_key(_STATE) + "/"):
-            if not (key + "/").startswith(path_key(_STATE_HIVES) + "/"):
+        if key == path_key(STATE) or key.startswith(path_key(STATE) + "/"):
+            if not (key + "/").startswith(path_key(STATE_HIVES) + "/"):
                 return
-            path = HIVES_ROOT + path[len(_STATE_HIVES) :]
+            path = HIVES_ROOT + path[len(STATE_HIVES) :]
         while self._held and not path.startswith(self._held[-1][0].name + "/"):
             self._held.pop()
         entry = self._entry_of(path, record)
         point = None if entry.reparse is None else decode_reparse(entry.reparse)
         if point is None or point.tag not in (*_PLACEHOLDERS, *_LINKS, ReparseTag.WCI_TOMBSTONE):
+            if point is None and entry.is_directory and "/" in path and self._parents_have(path):
+                # Without a placeholder's mark, a directory stands for itself: nothing of the parents' shows in it.
+                self._give((Entry(path, None), record, None))
             self._give((entry, record, None))
         elif point.tag == ReparseTag.WCI_TOMBSTONE:
             self._give((Entry(path, None), record, None))
@@ -99,6 +103,9 @@ class ScratchLayerReader(VolumeLayerReader):
             self._give((replace(self._without_filter(entry), link_target=target, size=0), record, None))
         else:
             self._placeholder(entry, record, "Files/" + decode_wci(point).name.replace("\\", "/").strip("/"))
+
+    def _parents_have(self, path: str) -> bool:
+        return any(layer.kind(path) is Kind.DIRECTORY for layer in self._parents)
 
     def _placeholder(self, entry: Entry, record: FileRecord, name: str) -> None:
         source = next(

@@ -1,0 +1,304 @@
+"""The verbs that change a scratch, or look into layers as a file system: `cp`, `rm`, `mkdir`, `mv`, `acl`, `attrib`,
+`mount`, `unmount`, `shell`."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+import wclayer
+from wclayer.cli.output import echo, json_option, print_json, security_text
+from wclayer.cli.transfer import layers_option
+from wclayer.errors import AlreadyExistsError, InvalidParameterError
+from wclayer.layers.directory.scratch import is_scratch
+from wclayer.view import mount
+from wclayer.view.layer_view import LayerView
+from wclayer.view.transfer import copy_between, copy_into, copy_out
+from wclayer.win32.attributes import attribute_letters, attribute_names, changed_attributes
+from wclayer.win32.sddl import from_sddl
+
+
+def open_view(layer: str) -> LayerView:
+    """The view of a scratch, or read-only of another layer, over its parents."""
+    if is_scratch(layer):
+        return LayerView(scratch=layer)
+    return LayerView([layer])
+
+
+def _split(argument: str) -> tuple[str | None, str]:
+    r"""A layer and a path in it (`LAYER:PATH`, `LAYER:C:\x`), or None and a path of the host."""
+    layer, colon, path = argument.partition(":")
+    if colon and (Path(layer) / "layer.db").is_file():
+        return layer, path or "C:\\"
+    return None, argument
+
+
+@click.command("cp", short_help="Copy files into, out of, or between layers.")
+@click.option("-r", "--recursive", is_flag=True, help="Directories with all that is in them.")
+@click.argument("source")
+@click.argument("target")
+def cp_command(recursive: bool, source: str, target: str) -> None:
+    r"""Copy SOURCE to TARGET; one of them, or both, are LAYER:PATH, in a scratch or, to read from, any layer.
+
+    Between layers, everything goes along: security, times, attributes, streams. A file that comes from the host
+    inherits the security of its directory.
+
+    \b
+    Example:
+      wclayer cp app.exe '/layers/run:C:\app'
+      wclayer cp -r '/layers/run:C:\app\logs' .
+    """
+    (layer, path), (to_layer, to_path) = _split(source), _split(target)
+    if layer is None and to_layer is None:
+        raise click.UsageError("neither SOURCE nor TARGET is LAYER:PATH of an existing layer")
+    if to_layer is None:
+        assert layer is not None
+        with open_view(layer) as view:
+            count = copy_out(view, path, to_path, recursive=recursive)
+    elif layer is None:
+        with open_view(to_layer) as view:
+            count = copy_into(view, path, to_path, recursive=recursive)
+    elif os.path.realpath(layer) == os.path.realpath(to_layer):
+        with open_view(layer) as view:
+            count = copy_between(view, path, view, to_path, recursive=recursive)
+    else:
+        with open_view(layer) as view, open_view(to_layer) as other:
+            count = copy_between(view, path, other, to_path, recursive=recursive)
+    echo(f"copied {count} file{'' if count == 1 else 's'}")
+
+
+@click.command("rm", short_help="Remove entries of a scratch.")
+@click.option("-r", "--recursive", is_flag=True, help="Directories with all that is in them.")
+@click.argument("layer")
+@click.argument("paths", nargs=-1, required=True)
+def rm_command(recursive: bool, layer: str, paths: tuple[str, ...]) -> None:
+    r"""Remove files, links and streams (PATH:STREAM) of the scratch LAYER; with -r, directories.
+
+    \b
+    Example:
+      wclayer rm -r /layers/run 'C:\Windows\Temp'
+    """
+    with LayerView(scratch=layer) as view:
+        for path in paths:
+            view.rmtree(path) if recursive else view.unlink(path)
+
+
+@click.command("mkdir", short_help="Make directories in a scratch.")
+@click.option("-p", "--parents", is_flag=True, help="Those above them, too; what is there is no error.")
+@click.argument("layer")
+@click.argument("paths", nargs=-1, required=True)
+def mkdir_command(parents: bool, layer: str, paths: tuple[str, ...]) -> None:
+    r"""Make directories in the scratch LAYER; they inherit their security.
+
+    \b
+    Example:
+      wclayer mkdir -p /layers/run 'C:\app\logs'
+    """
+    with LayerView(scratch=layer) as view:
+        for path in paths:
+            view.makedirs(path) if parents else view.mkdir(path)
+
+
+@click.command("mv", short_help="Rename an entry of a scratch.")
+@click.option("-n", "--no-clobber", is_flag=True, help="That something is there already is an error.")
+@click.argument("layer")
+@click.argument("source")
+@click.argument("target")
+def mv_command(no_clobber: bool, layer: str, source: str, target: str) -> None:
+    r"""Rename SOURCE of the scratch LAYER to TARGET, or into the directory TARGET.
+
+    \b
+    Example:
+      wclayer mv /layers/run 'C:\app\new.exe' 'C:\app\app.exe'
+    """
+    with LayerView(scratch=layer) as view:
+        moved = view.stat(source, follow=False)
+        if view.exists(target) and view.stat(target).is_directory and view.stat(target).file_id != moved.file_id:
+            target = f"{target.rstrip('/')}/{moved.path.rpartition('/')[2]}"
+        view.rename(source, target, replace=not no_clobber)
+
+
+@click.group("acl", short_help="Show or set the security of an entry, as SDDL.")
+def acl_group() -> None:
+    r"""Show or set the security descriptor of an entry, as SDDL.
+
+    \b
+    Example:
+      wclayer acl get /layers/run 'C:\app'
+      wclayer acl set /layers/run 'C:\app' 'O:BAG:SYD:(A;OICI;FA;;;BA)'
+    """
+
+
+@acl_group.command("get")
+@json_option
+@click.argument("layer")
+@click.argument("path")
+def acl_get(as_json: bool, layer: str, path: str) -> None:
+    """Print the security descriptor of PATH in LAYER over its parents."""
+    with open_view(layer) as view:
+        text = security_text(view.security(path))
+    print_json({"path": path, "security": text}) if as_json else echo(text or "-")
+
+
+@acl_group.command("set")
+@click.argument("layer")
+@click.argument("path")
+@click.argument("sddl")
+def acl_set(layer: str, path: str, sddl: str) -> None:
+    """Give PATH of the scratch LAYER the security descriptor SDDL."""
+    try:
+        descriptor = from_sddl(sddl).encode()
+    except ValueError as error:
+        raise InvalidParameterError("acl set", sddl, str(error)) from None
+    with LayerView(scratch=layer) as view:
+        view.set_security(path, descriptor)
+
+
+@click.command(
+    "attrib", short_help="Show or change file attributes.", context_settings={"ignore_unknown_options": True}
+)
+@json_option
+@click.argument("layer")
+@click.argument("path")
+@click.argument("changes", nargs=-1)
+def attrib_command(as_json: bool, layer: str, path: str, changes: tuple[str, ...]) -> None:
+    r"""Show the attributes of PATH in LAYER over its parents, or with CHANGES (+R, -H, ...) change them in a scratch.
+
+    R read-only, H hidden, S system, A archive, I not indexed, O offline, T temporary, X no scrub.
+
+    \b
+    Example:
+      wclayer attrib /layers/run 'C:\app\app.exe' +R -A
+    """
+    with open_view(layer) as view:
+        attributes = view.stat(path).info.attributes
+        if changes:
+            try:
+                view.set_attributes(path, changed_attributes(attributes, changes))
+            except ValueError as error:
+                raise InvalidParameterError("attrib", path, str(error)) from None
+            attributes = view.stat(path).info.attributes
+    if as_json:
+        print_json({"path": path, "attributes": attributes, "attribute_names": attribute_names(attributes)})
+    elif not changes:
+        echo(f"{attribute_letters(attributes)}  {path}")
+
+
+@click.command("mount", short_help="Mount a scratch, or layers read-only.")
+@layers_option
+@click.option("-f", "--foreground", is_flag=True, help="Serve the mount here, until it is unmounted or interrupted.")
+@click.argument("path")
+@click.argument("target", required=False)
+def mount_command(layers: tuple[str, ...], foreground: bool, path: str, target: str | None) -> None:
+    """Mount the layer PATH over its parents at the empty folder TARGET: a scratch to change it, others to read.
+
+    A scratch is activated first, and needs no TARGET: it has the folder "mount" for that.
+
+    \b
+    Example:
+      wclayer mount /layers/run && ls /layers/run/mount && wclayer unmount /layers/run
+      wclayer mount /layers/base /mnt
+    """
+    if not is_scratch(path):
+        if target is None:
+            raise click.UsageError("a layer that is no scratch needs a TARGET")
+        chain = [path, *layers]
+        if foreground:
+            mount.serve(target, chain, ready=lambda: echo(f"{path} is at {target}"))
+        else:
+            mount.start(target, chain)
+            echo(f"{path} is at {target}")
+        return
+    with active(path):
+        if foreground:
+            place = target or os.path.join(path, mount.MOUNT)
+            os.makedirs(place, exist_ok=True)
+            mount.serve(place, layers, path, ready=lambda: echo(f"{path} is at {place}"))
+            wclayer.deactivate_layer(path)
+            return
+        wclayer.prepare_layer(path, layers, target=target)
+    echo(f"{path} is at {wclayer.get_layer_mount_path(path)}")
+
+
+@contextmanager
+def active(path: str) -> Iterator[None]:
+    """Activates a scratch, if it is not; what fails then undoes that."""
+    try:
+        wclayer.activate_layer(path)
+        activated = True
+    except wclayer.LayerBusyError as error:
+        if "active already" not in error.detail:
+            raise
+        activated = False
+    try:
+        yield
+    except BaseException:
+        if activated:
+            wclayer.deactivate_layer(path)
+        raise
+
+
+@click.command("unmount", short_help="Unmount a scratch or layers.")
+@click.argument("path")
+def unmount_command(path: str) -> None:
+    """Unmount the scratch PATH, and write its changes into its disk; or unmount the layers that are mounted at PATH.
+
+    \b
+    Example:
+      wclayer unmount /layers/run
+    """
+    if is_scratch(path):
+        wclayer.unprepare_layer(path)
+        wclayer.deactivate_layer(path)
+    else:
+        mount.unmount(path)
+    echo(f"unmounted {path}")
+
+
+@click.command("shell", short_help="Mount a scratch and open a shell in it.")
+@layers_option
+@click.argument("path")
+@click.argument("command", nargs=-1, type=click.UNPROCESSED)
+@click.pass_context
+def shell_command(ctx: click.Context, layers: tuple[str, ...], path: str, command: tuple[str, ...]) -> None:
+    """Mount the scratch PATH, run $SHELL (or COMMAND) in its root directory, and unmount it when that ends.
+
+    Exits with the status of what was run.
+
+    \b
+    Example:
+      wclayer shell /layers/run
+      wclayer shell /layers/run -- git clone /src/app
+    """
+    if not is_scratch(path):
+        raise InvalidParameterError("shell", path, "not a scratch layer")
+    with active(path):
+        try:
+            wclayer.prepare_layer(path, layers)
+        except AlreadyExistsError:
+            raise AlreadyExistsError("shell", path, "it is mounted already; open a shell there") from None
+    arguments = list(command) or [os.environ.get("SHELL", "/bin/sh")]
+    try:
+        done = subprocess.run(arguments, cwd=wclayer.get_layer_mount_path(path), check=False)
+    finally:
+        wclayer.unprepare_layer(path)
+        wclayer.deactivate_layer(path)
+    ctx.exit(done.returncode if done.returncode >= 0 else 128 - done.returncode)
+
+
+COMMANDS = (
+    cp_command,
+    rm_command,
+    mkdir_command,
+    mv_command,
+    acl_group,
+    attrib_command,
+    mount_command,
+    unmount_command,
+    shell_command,
+)

@@ -1,0 +1,207 @@
+"""`activate_layer`, `prepare_layer`, `get_layer_mount_path`, `unprepare_layer`, `deactivate_layer`: a scratch in use.
+
+Activated, a scratch's changes are in its layer directory; prepared, they are mounted over its parents. Both are records
+of the scratch, so that any process may take the next step, and a crash leaves nothing that the next call cannot tell:
+an activation counts until the machine is started anew, a mount for as long as its server lives.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from wclayer.engines.portable.scratchdisk import SAVED_AS, note_disk, read_disk, was_changed, write_disk
+from wclayer.errors import (
+    AlreadyExistsError,
+    InvalidParameterError,
+    InvalidStateError,
+    LayerBusyError,
+    NotReadyError,
+    from_os_error,
+)
+from wclayer.layers.directory import LayerDirectory
+from wclayer.layers.directory.chain import check_chain
+from wclayer.layers.directory.in_place import make_empty_records
+from wclayer.layers.directory.scratch import DISK, UNSAVED, ScratchDirectory, is_scratch
+from wclayer.view import mount
+
+PathLike = str | os.PathLike[str]
+ACTIVE = "active"
+"""The record of an activated scratch: what tells this start of the machine from others."""
+DISK_VARIABLE = "WCLAYER_SANDBOX_DISK"
+"""With `0` in this environment variable, `deactivate_layer` does not write `sandbox.vhdx`."""
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+def _this_boot() -> str:
+    try:
+        return _BOOT_ID.read_text().strip()
+    except OSError:
+        return "unknown"
+
+
+def activate_layer(path: PathLike, *, prefer: str | None = None) -> None:
+    """Makes a scratch ready to be prepared; of a read-only layer, only makes sure that it is one.
+
+    If `sandbox.vhdx` was changed by somebody else since the scratch was last deactivated, its changes are read in.
+
+    Args:
+        path: the layer directory.
+        prefer: "disk" or "directory": which one counts when both were changed.
+
+    Raises:
+        PathNotFoundError, NotALayerError: there is no layer at `path`.
+        LayerBusyError: the scratch is active already (ERROR_SHARING_VIOLATION), or in use by another process.
+        InvalidStateError: both the disk and the layer directory were changed, and `prefer` does not say which counts.
+        InvalidDataError: the disk is damaged, or does not fit the parents.
+
+    Reference: `ActivateLayer` of vmcompute.dll.
+    """
+    operation = "activate layer"
+    place = Path(os.path.abspath(path))
+    if prefer not in (None, "disk", "directory"):
+        raise InvalidParameterError(operation, place, f"prefer {prefer!r}; possible are disk and directory")
+    if not is_scratch(place):
+        with LayerDirectory(place, operation=operation):
+            return
+    is_foreign = make_empty_records(operation, place)
+    with ScratchDirectory(place, exclusive=True, operation=operation) as scratch:
+        if scratch.record(ACTIVE) == _this_boot():
+            raise LayerBusyError(operation, place, "it is active already")
+        parents = scratch.parents()
+        if is_foreign or was_changed(operation, scratch):
+            if not is_foreign and scratch.record(UNSAVED) and prefer is None:
+                raise InvalidStateError(
+                    operation, place, f"both {DISK} and the layer directory were changed since they last agreed"
+                )
+            if prefer != "directory":
+                read_disk(operation, scratch, parents)
+        elif scratch.record(SAVED_AS) is None and not scratch.record(UNSAVED):
+            note_disk(operation, scratch)
+        with scratch.transaction(is_change=False):
+            scratch.set_record(ACTIVE, _this_boot())
+
+
+def prepare_layer(path: PathLike, parents: Sequence[PathLike] = (), *, target: PathLike | None = None) -> None:
+    """Mounts an active scratch over its parents; `get_layer_mount_path` tells where. A read-only layer needs none.
+
+    Args:
+        path: the layer directory.
+        parents: the parent chain, nearest first; if given, it must be the layer's own.
+        target: an empty folder to mount at (default: the folder `mount` in the layer directory).
+
+    Raises:
+        NotReadyError: the scratch is not active.
+        AlreadyExistsError: it is prepared already.
+        InvalidParameterError: `parents` are not the layer's, or not in their order.
+        NotSupportedError: FUSE is not there; the message says what to install.
+        LayerBusyError: other processes have the scratch open.
+        PathNotFoundError, NotALayerError: there is no layer at `path`.
+
+    Reference: `PrepareLayer` of vmcompute.dll.
+    """
+    operation = "prepare layer"
+    place = Path(os.path.abspath(path))
+    with LayerDirectory(place, operation=operation) as layer:
+        check_chain(layer, parents)
+        if not is_scratch(place):
+            return
+        if layer.record(ACTIVE) != _this_boot():
+            raise NotReadyError(operation, place, "activate it first")
+        mounted = layer.record(mount.MOUNT)
+    if isinstance(mounted, str):
+        at = Path(mounted)
+        if os.path.ismount(at) and not mount.is_stale(at):
+            raise AlreadyExistsError(operation, place, f"it is prepared already, at {at}")
+        mount.remove_stale(at)
+    at = place / mount.MOUNT if target is None else Path(os.path.abspath(target))
+    if target is None:
+        try:
+            at.mkdir(exist_ok=True)
+        except OSError as error:
+            raise from_os_error(operation, at, error) from error
+    mount.start(at, parents, place)
+
+
+def get_layer_mount_path(path: PathLike) -> str:
+    """Where a layer can be accessed: where a scratch is mounted, or of a read-only layer, its folder.
+
+    Raises:
+        NotReadyError: the scratch is not prepared, or the server of its mount has died.
+        PathNotFoundError, NotALayerError: there is no layer at `path`.
+
+    Reference: `GetLayerMountPath` of vmcompute.dll.
+    """
+    operation = "get layer mount path"
+    with LayerDirectory(path, operation=operation) as layer:
+        if not is_scratch(layer.path):
+            return str(layer.path)
+        mounted = layer.record(mount.MOUNT)
+    if not isinstance(mounted, str):
+        raise NotReadyError(operation, path, "it is not prepared")
+    if mount.is_stale(Path(mounted)) or not os.path.ismount(mounted):
+        raise NotReadyError(operation, path, f"the server of its mount at {mounted} has died; prepare it again")
+    return mounted
+
+
+def unprepare_layer(path: PathLike) -> None:
+    """Unmounts a prepared scratch; it stays active, and its changes are safe.
+
+    Raises:
+        NotReadyError: it is not prepared.
+        LayerBusyError: files of the mount are open; it stays prepared.
+        PathNotFoundError, NotALayerError: there is no layer at `path`.
+
+    Reference: `UnprepareLayer` of vmcompute.dll.
+    """
+    operation = "unprepare layer"
+    with LayerDirectory(path, operation=operation) as layer:
+        place = layer.path
+        mounted = layer.record(mount.MOUNT)
+        if not is_scratch(place):
+            return
+    if not isinstance(mounted, str):
+        raise NotReadyError(operation, path, "it is not prepared")
+    at = Path(mounted)
+    if os.path.ismount(at) and not mount.is_stale(at):
+        mount.unmount(at)
+    else:
+        mount.remove_stale(at)
+    mount.wait_until_free(place)
+    if at == place / mount.MOUNT:
+        at.rmdir()
+
+
+def deactivate_layer(path: PathLike, *, write_sandbox: bool | None = None) -> None:
+    """Undoes the activation; the changes are safe on disk when it returns, and in `sandbox.vhdx`, too.
+
+    Args:
+        path: the layer directory.
+        write_sandbox: whether the changes are written into `sandbox.vhdx`, by a fresh one that takes the place of the
+            old; by default, unless the environment variable WCLAYER_SANDBOX_DISK is 0.
+
+    Raises:
+        NotReadyError: it is not active.
+        LayerBusyError: it is prepared, or open in another process.
+        DiskFullError: the changes do not fit into `sandbox.vhdx`; they are safe in the layer directory.
+        PathNotFoundError, NotALayerError: there is no layer at `path`.
+
+    Reference: `DeactivateLayer` of vmcompute.dll.
+    """
+    operation = "deactivate layer"
+    if write_sandbox is None:
+        write_sandbox = os.environ.get(DISK_VARIABLE, "1") != "0"
+    place = Path(os.path.abspath(path))
+    if not is_scratch(place):
+        with LayerDirectory(place, operation=operation):
+            return
+    with ScratchDirectory(place, exclusive=True, operation=operation) as scratch:
+        if scratch.record(ACTIVE) != _this_boot():
+            raise NotReadyError(operation, place, "it is not active")
+        scratch.hash_all()
+        if write_sandbox and scratch.record(UNSAVED):
+            write_disk(operation, scratch, scratch.parents())
+        with scratch.transaction(is_change=False):
+            scratch.set_record(ACTIVE, None)
+        scratch.checkpoint()

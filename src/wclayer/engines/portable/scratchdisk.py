@@ -1,0 +1,113 @@
+"""A scratch and its disk: the changes are written into `sandbox.vhdx`, and read back from one that was changed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from time import time_ns
+from uuid import UUID
+
+from wclayer.engines.portable.identity import layer_id
+from wclayer.errors import InvalidDataError
+from wclayer.formats.gpt.table import GptError, read_table, write_table
+from wclayer.formats.ntfs.structs import NtfsError
+from wclayer.formats.ntfs.volume import NtfsVolume
+from wclayer.formats.vhdx.create import create_vhdx
+from wclayer.formats.vhdx.errors import VhdxError
+from wclayer.layers.copy import copy_layer
+from wclayer.layers.directory import DirectoryLayerReader, LayerDirectory
+from wclayer.layers.directory.scratch import DISK, ScratchDirectory
+from wclayer.layers.directory.scratch_writer import ScratchWriter
+from wclayer.layers.staging import StagedFile
+from wclayer.layers.tree import Kind
+from wclayer.layers.volume.disk_file import DiskFile, PartitionWindow, locator_for
+from wclayer.layers.volume.scratch import ScratchLayerReader
+from wclayer.layers.volume.scratch_writer import ScratchVolumeWriter
+from wclayer.win32.filetime import from_unix_ns
+
+SAVED_AS = "disk_write_guid"
+"""The record of the disk's DataWriteGuid when it last held just what the scratch does ([MS-VHDX] 2.2.2)."""
+
+
+def disk_guid(operation: str, scratch: Path) -> str:
+    """The GUID that changes whenever the data of a scratch's disk are changed.
+
+    Raises:
+        PathNotFoundError, InvalidDataError: the disk is not there, or damaged.
+    """
+    with DiskFile(scratch / DISK, operation=operation) as opened:
+        return str(opened.vhdx().linkage)
+
+
+def was_changed(operation: str, scratch: ScratchDirectory) -> bool:
+    """Whether the disk was changed since the scratch was last written to it."""
+    known = scratch.record(SAVED_AS)
+    return known is not None and known != disk_guid(operation, scratch.path)
+
+
+def note_disk(operation: str, scratch: ScratchDirectory) -> None:
+    """Records that the disk holds just what the scratch does."""
+    scratch.mark_saved(**{SAVED_AS: disk_guid(operation, scratch.path)})
+    scratch.checkpoint()
+
+
+def read_disk(operation: str, scratch: ScratchDirectory, parents: Sequence[Path]) -> None:
+    """Takes what is on the disk for the scratch's changes, all of it or nothing.
+
+    Raises:
+        InvalidDataError: the disk has no sound volume, or marks that fit no parent.
+    """
+    with ExitStack() as stack:
+        opened = [stack.enter_context(LayerDirectory(parent, operation=operation)) for parent in parents]
+        reader = stack.enter_context(ScratchLayerReader(scratch.path / DISK, parents))
+        with ScratchWriter(scratch, opened) as writer:
+            copy_layer(reader, writer)
+    note_disk(operation, scratch)
+
+
+def write_disk(operation: str, scratch: ScratchDirectory, parents: Sequence[Path]) -> None:
+    """Writes the changes into a fresh disk, of the size and on the parent of the old one, which takes its place.
+
+    Raises:
+        DiskFullError: they do not fit; the old disk stays.
+        InvalidDataError: the old disk is damaged.
+    """
+    place = scratch.path / DISK
+    try:
+        with ExitStack() as stack:
+            old = stack.enter_context(DiskFile(place, operation=operation))
+            table = read_table(old.disk)
+            data = max(table.partitions, key=lambda partition: partition.offset)
+            serial = NtfsVolume(PartitionWindow(old.disk, data.offset, data.size)).serial
+            facts = old.vhdx().facts
+            staged = stack.enter_context(StagedFile(operation, place, readable=True))
+            parent = locator = None
+            if old.chain:
+                parent = stack.enter_context(DiskFile(old.chain[0], operation=operation)).vhdx()
+                locator = locator_for(place, old.chain[0], parent)
+            disk = stack.enter_context(
+                create_vhdx(
+                    staged.stream, facts.size, block_size=facts.block_size, parent=parent, locator=locator,
+                    logical_sector_size=facts.logical_sector_size, disk_id=facts.disk_id,
+                )
+            )  # fmt: skip
+            if parent is not None:
+                disk.hide_parent()
+            write_table(disk, table)
+            layers = [stack.enter_context(LayerDirectory(layer, operation=operation)) for layer in parents]
+
+            def owner(path: str) -> UUID | None:
+                found = next((layer for layer in layers if layer.kind(path) is not Kind.ABSENT), None)
+                return layer_id(found.path) if found is not None and found.kind(path) is Kind.DIRECTORY else None
+
+            reader = stack.enter_context(DirectoryLayerReader(scratch.path))
+            volume = PartitionWindow(disk, data.offset, data.size)
+            with ScratchVolumeWriter(
+                volume, str(place), owner=owner, serial=serial, time=from_unix_ns(time_ns()),
+                hidden_sectors=data.offset // disk.sector_size,
+            ) as writer:  # fmt: skip
+                copy_layer(reader, writer)
+    except (VhdxError, GptError, NtfsError) as error:
+        raise InvalidDataError(operation, place, str(error)) from None
+    note_disk(operation, scratch)
