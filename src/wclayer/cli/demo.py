@@ -15,6 +15,7 @@ import wclayer
 from wclayer import sample
 from wclayer.cli.inspect import diff_command, ls_command, stat_command, tree_command
 from wclayer.cli.output import echo, size_text
+from wclayer.formats.regf.values import ValueType, encode_string
 
 
 @click.command("demo", short_help="Show the main job from end to end.")
@@ -24,6 +25,9 @@ from wclayer.cli.output import echo, size_text
 @click.pass_context
 def demo_command(ctx: click.Context, folder: str | None) -> None:
     """Make a sample base layer and a child, import both, look into them, export them, and prove the bytes came back.
+
+    Then make a scratch over them, change its files and registry in a mount, look at the difference, export it, import
+    that elsewhere, and prove that it shows the same.
 
     \b
     Example:
@@ -57,11 +61,7 @@ def demo_command(ctx: click.Context, folder: str | None) -> None:
     ctx.invoke(stat_command, layer=str(child), path=r"C:\app\app.exe", merged=False, as_json=False)
 
     _title("5. What the child changes")
-    with (
-        diff_command.make_context("diff", ["--no-times", str(base), str(child)]) as diff,
-        contextlib.suppress(click.exceptions.Exit),
-    ):
-        diff_command.invoke(diff)
+    _diff("--no-times", base, child)
 
     _title("6. Verify and export them: the same bytes come back")
     for layer, original, expected in ((base, base_tar, diff_ids[0]), (child, child_tar, diff_ids[1])):
@@ -73,6 +73,38 @@ def demo_command(ctx: click.Context, folder: str | None) -> None:
             raise wclayer.CorruptLayerError("demo", layer, f"the export of {original.name} is not what was imported")
         echo(f"{layer.name}: no problem found; export has sha256:{digest[7:23]}…, the diffID of {original.name}")
 
+    scratch, copy = work / "layers" / "scratch", work / "layers" / "copy"
+    _title("7. A scratch over both, changed as a container would")
+    wclayer.create_scratch_layer(scratch, [child, base])
+    wclayer.activate_layer(scratch)
+    try:
+        wclayer.prepare_layer(scratch)
+    except wclayer.NotSupportedError as error:
+        echo(f"no mount ({error.detail}); the same changes without one")
+        with wclayer.LayerView(scratch=scratch) as view:
+            _change(wclayer.LayerPath(view))
+    else:
+        mounted = wclayer.get_layer_mount_path(scratch)
+        echo(f"mounted at {mounted}")
+        _change(Path(mounted))
+        wclayer.unprepare_layer(scratch)
+    with wclayer.RegistryEditor(scratch) as editor:
+        editor.set_value(r"HKLM\SOFTWARE\Demo", "Greeting", int(ValueType.REG_SZ), encode_string("hello"))
+    wclayer.deactivate_layer(scratch)
+    echo(f"deactivated; {scratch / 'sandbox.vhdx'} has the changes, too")
+
+    _title("8. What the scratch changes: this is what is exported")
+    _diff("--no-times", scratch)
+
+    _title("9. Export it, import it elsewhere on the same parents: the same is to be seen")
+    exported = work / "scratch.tar"
+    wclayer.export_layer_to_file(exported, scratch)
+    _import(exported, copy, [child, base])
+    with wclayer.MergedTree([scratch, child, base]) as a, wclayer.MergedTree([copy, child, base]) as b:
+        if any(wclayer.diff_trees(a, b)):
+            raise wclayer.CorruptLayerError("demo", copy, "does not show what the scratch shows")
+    echo("no difference")
+
     _title("Everything is in")
     for path, what in (
         (work, ""),
@@ -82,8 +114,28 @@ def demo_command(ctx: click.Context, folder: str | None) -> None:
         (base / "layer.db", "what a plain file cannot hold"),
         (child / "layerchain.json", "its parents"),
         (work / "child.exported.tar", "the bytes that came back"),
+        (scratch, "the scratch"),
+        (work / "scratch.tar", "its changes"),
     ):
         echo(f"  {path}{f'    {what}' if what else ''}")
+
+
+def _change(root: Path | wclayer.LayerPath) -> None:
+    """Some changes of a container, by the names that `pathlib` and `LayerPath` share."""
+    (root / "app" / "logs").mkdir()
+    (root / "app" / "logs" / "first.txt").write_text("written in the scratch\n")
+    (root / "app" / "app.exe").rename(root / "app" / "renamed.exe")  # type: ignore[arg-type]
+    (root / "Windows" / "win.ini").unlink()
+    for path in sorted(str(path).rpartition("/")[2] for path in (root / "app").iterdir()):
+        echo(f"  app/{path}")
+
+
+def _diff(*arguments: str | Path) -> None:
+    with (
+        diff_command.make_context("diff", [str(argument) for argument in arguments]) as diff,
+        contextlib.suppress(click.exceptions.Exit),
+    ):
+        diff_command.invoke(diff)
 
 
 def _title(text: str) -> None:

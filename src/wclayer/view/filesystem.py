@@ -1,0 +1,189 @@
+r"""`wclayer://`: a view as a file system of `fsspec`.
+
+>>> fs = fsspec.filesystem("wclayer", fo="/layers/run")
+>>> fs.ls("/Windows")
+>>> with fsspec.open("wclayer://Windows/win.ini::file:///layers/base") as file: ...
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import IO, Any
+
+from fsspec.spec import AbstractFileSystem
+from fsspec.utils import infer_storage_options
+
+from wclayer.errors import EntryIsDirectoryError
+from wclayer.layers.directory.scratch import is_scratch
+from wclayer.view.layer_view import FileStatus, LayerView
+from wclayer.win32.filetime import to_unix_ns
+
+
+class LayerFileSystem(AbstractFileSystem):  # type: ignore[misc]
+    """A layer, a chain or a scratch, for `fsspec`; paths are from the volume's root (`/Windows/win.ini`).
+
+    Args:
+        fo: the layer directory, or several, nearest first; a scratch can be written to.
+        view: an open view instead, which stays open.
+    """
+
+    protocol = "wclayer"
+    root_marker = ""
+    cachable = False
+
+    def __init__(
+        self,
+        fo: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = (),
+        *,
+        view: LayerView | None = None,
+        target_protocol: str | None = None,
+        target_options: dict[str, Any] | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(**options)
+        layers = [fo] if isinstance(fo, (str, os.PathLike)) else list(fo)
+        self._owns_view = view is None
+        if view is None:
+            view = LayerView(layers[1:], layers[0]) if layers and is_scratch(layers[0]) else LayerView(layers)
+        self.view = view
+
+    def close(self) -> None:
+        """Closes the view, if it was opened here."""
+        if self._owns_view:
+            self.view.close()
+
+    @classmethod
+    def _strip_protocol(cls, path: Any) -> Any:
+        if isinstance(path, list):
+            return [cls._strip_protocol(one) for one in path]
+        text: str = os.fspath(path)
+        return text.removeprefix("wclayer://").removeprefix("wclayer:").strip("/")
+
+    @staticmethod
+    def _get_kwargs_from_urls(path: str) -> dict[str, Any]:
+        options = infer_storage_options(path)
+        return {"fo": options["fo"]} if "fo" in options else {}
+
+    @staticmethod
+    def _inner(path: str) -> str:
+        return "Files/" + path if path else "Files"
+
+    def _facts(self, status: FileStatus) -> dict[str, Any]:
+        is_directory = status.is_directory
+        return {
+            "name": status.path.removeprefix("Files").strip("/"),
+            "size": 0 if is_directory else status.size,
+            "type": "directory" if is_directory else "file",
+            "islink": status.is_link,
+            "created": _time(status.info.creation_time),
+            "mtime": _time(status.info.last_write_time),
+            "attributes": status.info.attributes,
+            "ino": status.file_id,
+            "nlink": status.links,
+        }
+
+    def info(self, path: str, **options: Any) -> dict[str, Any]:
+        """What is known of an entry."""
+        path = self._strip_protocol(path)
+        facts = self._facts(self.view.stat(self._inner(path)))
+        facts["name"] = path
+        return facts
+
+    def ls(self, path: str, detail: bool = True, **options: Any) -> list[Any]:
+        """What is in a directory; of a file, itself."""
+        path = self._strip_protocol(path)
+        status = self.view.stat(self._inner(path))
+        found = [self.info(path)] if not status.is_directory else []
+        if status.is_directory:
+            for child in self.view.scan(self._inner(path)):
+                name = child.path.rpartition("/")[2]
+                below = f"{path}/{name}" if path else name
+                # A link counts as what it leads to.
+                facts = self.info(below) if child.is_link and self.exists(below) else self._facts(child)
+                found.append({**facts, "name": below})
+        return found if detail else [facts["name"] for facts in found]
+
+    def mkdir(self, path: str, create_parents: bool = True, **options: Any) -> None:
+        """Makes a directory."""
+        path = self._inner(self._strip_protocol(path))
+        if create_parents:
+            self._make_parent(path)
+        self.view.mkdir(path)
+
+    def makedirs(self, path: str, exist_ok: bool = False) -> None:
+        """Makes a directory with those above it."""
+        path = self._inner(self._strip_protocol(path))
+        if not exist_ok and self.view.exists(path):
+            raise FileExistsError(path)
+        self.view.makedirs(path)
+
+    def rmdir(self, path: str) -> None:
+        """Removes an empty directory."""
+        self.view.rmdir(self._inner(self._strip_protocol(path)))
+
+    def rm_file(self, path: str) -> None:
+        """Removes a file."""
+        self.view.unlink(self._inner(self._strip_protocol(path)))
+
+    _rm = rm_file
+
+    def rm(self, path: Any, recursive: bool = False, maxdepth: int | None = None) -> None:
+        """Removes files, or with `recursive` directories with all that is in them."""
+        paths = path if isinstance(path, list) else [path]
+        for one in self.expand_path(paths, recursive=False):
+            inner = self._inner(self._strip_protocol(one))
+            if not self.view.stat(inner, follow=False).is_directory:
+                self.view.unlink(inner)
+            elif recursive:
+                self.view.rmtree(inner)
+            else:
+                raise EntryIsDirectoryError("remove", one, "is a directory; recursive=True removes it")
+
+    def mv(self, path1: str, path2: str, recursive: bool = False, maxdepth: int | None = None, **options: Any) -> None:
+        """Renames an entry with everything below it."""
+        source, target = (self._inner(self._strip_protocol(path)) for path in (path1, path2))
+        if self.view.exists(target) and self.view.stat(target).is_directory:
+            target = f"{target}/{source.rpartition('/')[2]}"
+        self.view.rename(source, target)
+
+    def cp_file(self, path1: str, path2: str, **options: Any) -> None:
+        """Copies a file; a directory alone, without what is in it."""
+        source, target = (self._inner(self._strip_protocol(path)) for path in (path1, path2))
+        if self.view.stat(source).is_directory:
+            self.view.makedirs(target)
+            return
+        self._make_parent(target)
+        with self.view.open(source, "rb") as file, self.view.open(target, "wb") as copy:
+            while piece := file.read(1 << 20):
+                copy.write(piece)
+
+    def _open(
+        self, path: str, mode: str = "rb", block_size: int | None = None, autocommit: bool = True,
+        cache_options: Any = None, **options: Any,
+    ) -> IO[bytes]:  # fmt: skip
+        inner = self._inner(path)
+        if mode[0] in "wxa":
+            self._make_parent(inner)
+        return self.view.open(inner, mode)
+
+    def _make_parent(self, inner: str) -> None:
+        """As in an object store, a file may be written before its directory is made."""
+        parent = inner.rpartition("/")[0]
+        if parent and not self.view.exists(parent):
+            self.view.makedirs(parent)
+
+    def created(self, path: str) -> datetime:
+        """When an entry was made."""
+        made: datetime = self.info(path)["created"]
+        return made
+
+    def modified(self, path: str) -> datetime:
+        """When an entry was last written to."""
+        changed: datetime = self.info(path)["mtime"]
+        return changed
+
+
+def _time(filetime: int) -> datetime:
+    return datetime.fromtimestamp(max(to_unix_ns(filetime), 0) / 1e9, UTC)
