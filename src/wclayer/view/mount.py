@@ -131,19 +131,19 @@ def start(target: PathLike, layers: Sequence[PathLike] = (), scratch: PathLike |
     )
     with os.fdopen(reader, "rb") as answer:
         try:
-            server = subprocess.Popen(
+            # It goes on in a child of its own, which is nobody's to wait for.
+            subprocess.run(
                 [sys.executable, "-m", "wclayer.view.server", arguments, str(writer)],
                 stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, pass_fds=(writer,),
-                start_new_session=True,
+                start_new_session=True, check=False,
             )  # fmt: skip
         finally:
             os.close(writer)
         said = json.loads(answer.read() or b"{}")
-    if "error" not in said and said:
-        return server.pid
-    server.wait()
+    if "pid" in said:
+        return int(said["pid"])
     if not said:
-        raise LayerError(_OPERATION, target, f"the server ended with status {server.returncode}")
+        raise LayerError(_OPERATION, target, "the server of the mount ended without a word")
     kind = getattr(wclayer.errors, said["error"], LayerError)
     raise kind(said["operation"], said["path"], said["detail"], code=said["code"])
 

@@ -20,6 +20,9 @@ def main(arguments: str, pipe: str) -> None:
     wanted = json.loads(arguments)
     answer = int(pipe)
     os.set_inheritable(answer, False)
+    if os.fork():
+        # Whoever started this goes on.
+        os._exit(0)
 
     def say(what: dict[str, Any]) -> None:
         os.write(answer, json.dumps(what).encode())

@@ -126,6 +126,9 @@ def run_session(operations: Operations, mount_point: str, *, read_only: bool) ->
         def chmod_fuse_3(self, path: bytes | None, mode: int, info: Any) -> int:
             return operations.chmod(_path(path), mode, _handle(info))
 
+        def truncate_fuse_3(self, path: bytes | None, length: int, info: Any) -> int:
+            return operations.truncate(_path(path), length, _handle(info))
+
         def utimens_fuse_3(self, path: bytes | None, times: Any, info: Any) -> int:
             return operations.utimens(_path(path), _times(times), _handle(info))
 
