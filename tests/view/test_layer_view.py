@@ -232,7 +232,8 @@ def test_a_directory_made_anew_hides_what_its_parents_have(scratch: Path, base: 
         view.write_bytes("Windows/System32/a.dll", b"")
         view.rmtree("Windows/System32")
         view.write_bytes("Windows/System32", b"a file now")
-    names = [(entry.name, entry.info is None) for entry in wclayer.new_layer_reader(scratch)]
+    with wclayer.new_layer_reader(scratch) as reader:
+        names = [(entry.name, entry.info is None) for entry in reader]
     assert names == [
         ("Files/Program Files", True), ("Files", False), ("Files/Program Files", False), ("Files/Windows", False),
         ("Files/Windows/System32", False),
@@ -244,7 +245,8 @@ def test_a_directory_made_anew_hides_what_its_parents_have(scratch: Path, base: 
         assert not view.exists("Windows/System32")
         # What is made again as a plain file needs no tombstone.
         view.write_bytes("Windows/System32", b"")
-    assert [entry.name for entry in wclayer.new_layer_reader(scratch) if entry.info is None] == ["Files/Program Files"]
+    with wclayer.new_layer_reader(scratch) as reader:
+        assert [entry.name for entry in reader if entry.info is None] == ["Files/Program Files"]
 
 
 def test_space_is_what_the_disk_has(base: Path, tmp_path: Path) -> None:

@@ -332,9 +332,6 @@ class Operations:
         self._view.sync()
         return 0
 
-    def destroy(self, path: str) -> None:
-        self._view.close()
-
     # What the kernel must forget.
 
     def _names_changed(self, node: Node) -> None:

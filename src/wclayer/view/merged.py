@@ -28,10 +28,16 @@ def layer_path(text: str) -> str:
     r"""A path inside a layer, from any spelling people use.
 
     `C:\Windows`, `\Windows`, `/Windows`, `Windows` and `Files/Windows` all mean `Files/Windows`; `Hives/…` and
-    `UtilityVM/…` mean themselves. Nothing, `/` and `\` mean the layer's root, `C:\` means `Files`.
+    `UtilityVM/…` mean themselves. Nothing, `/` and `\` mean the layer's root, `C:\` means `Files`. As in Win32, `..`
+    takes back the component before it, whatever that is.
     """
     drive = len(text) >= 2 and text[1] == ":" and text[0].isalpha()
-    parts = split_path(text[2:] if drive else text)
+    parts: list[str] = []
+    for part in split_path(text[2:] if drive else text):
+        if part == "..":
+            del parts[-1:]
+        elif part != ".":
+            parts.append(part)
     if drive or (parts and path_key(parts[0]) not in _ROOT_KEYS):
         parts.insert(0, "Files")
     return "/".join(parts)

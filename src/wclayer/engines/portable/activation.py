@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from wclayer.engines.portable.scratchdisk import SAVED_AS, note_disk, read_disk, was_changed, write_disk
@@ -170,7 +171,8 @@ def unprepare_layer(path: PathLike) -> None:
         mount.remove_stale(at)
     mount.wait_until_free(place)
     if at == place / mount.MOUNT:
-        at.rmdir()
+        with suppress(OSError):
+            at.rmdir()
 
 
 def deactivate_layer(path: PathLike, *, write_sandbox: bool | None = None) -> None:

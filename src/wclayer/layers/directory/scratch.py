@@ -40,7 +40,9 @@ DISK = "sandbox.vhdx"
 """The disk by which a folder is a scratch."""
 UNSAVED = "unsaved"
 """The record that the scratch was changed since its disk was last written."""
-_SHELVES = 16
+_WAL = f"{database.FILE_NAME}-wal"
+_IN_USE = "scratch.open"
+"""The file that is there while somebody changes the scratch, and after a crash."""
 _INSERT = f"INSERT INTO entries ({','.join(EntryRow._fields)}) VALUES (NULL{',?' * (len(EntryRow._fields) - 1)})"
 _HEAD_COLUMNS = (
     "attributes", "creation_time", "last_access_time", "last_write_time", "change_time", "security", "size", "sha256",
@@ -85,12 +87,13 @@ class ScratchDirectory(LayerDirectory):
         self._new: list[bytes] = []
         self._unlinked: list[bytes] = []
         self._is_marked = False
+        self._has_changed = False
         self._shelves: set[bytes] = set()
         self._descriptors: Descriptors | None = None
         self._place_lock = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             is_alone = self._lock_place(operation, place, exclusive)
-            crashed = is_scratch and (place / f"{database.FILE_NAME}-wal").exists()
+            crashed = is_scratch and any((place / name).exists() for name in (_WAL, _IN_USE))
             if not is_scratch:
                 if not is_alone:
                     raise LayerBusyError(operation, place, "another process is changing it")
@@ -127,6 +130,12 @@ class ScratchDirectory(LayerDirectory):
         return database.open_scratch(path)
 
     def close(self) -> None:
+        if self._has_changed:
+            with suppress(BlockingIOError):
+                fcntl.flock(self._place_lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                # Nobody else has it open.
+                with suppress(FileNotFoundError):
+                    self.host.remove(_IN_USE.encode())
         super().close()
         os.close(self._place_lock)
 
@@ -143,6 +152,10 @@ class ScratchDirectory(LayerDirectory):
             if self._depth:
                 yield
                 return
+            if not self._has_changed:
+                with suppress(FileExistsError):
+                    self.host.write_bytes(_IN_USE.encode(), b"")
+                self._has_changed = True
             self._execute("BEGIN IMMEDIATE")
             self._depth = 1
             try:
@@ -453,7 +466,7 @@ class ScratchDirectory(LayerDirectory):
         for shelf in self._shelves:
             os.fsync(self.host.directory(shelf))
         with suppress(FileNotFoundError):
-            log = self.host.open(f"{database.FILE_NAME}-wal".encode())
+            log = self.host.open(_WAL.encode())
             try:
                 os.fsync(log)
             finally:
@@ -477,9 +490,9 @@ class ScratchDirectory(LayerDirectory):
                 self.set(row, size=row.size, sha256=digest, last_write_time=row.last_write_time)
 
     def checkpoint(self) -> None:
-        """Moves everything from the write-ahead log into the database, on disk."""
+        """Returns when everything is safe on disk, most of it in the database itself; readers are not waited for."""
         self.sync()
-        self._execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self._execute("PRAGMA wal_checkpoint(PASSIVE)")
 
     def _adopt_own_files(self) -> None:
         """Moves the contents that lie where a finished layer has them into the pool."""
