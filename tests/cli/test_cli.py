@@ -257,6 +257,8 @@ def test_the_demo_tells_the_whole_story(tmp_path: Path) -> None:
     shown = text("demo", "--folder", tmp_path / "work")
     assert shown.count("no problem found; export has sha256:") == 2
     assert (tmp_path / "work/layers/child/layerchain.json").exists()
+    assert "+ Files/app/renamed.exe" in shown
+    assert "no difference" in shown
     run("demo", "--folder", tmp_path / "work", status=3)
 
 

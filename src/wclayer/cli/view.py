@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import click
@@ -227,7 +227,10 @@ def mount_command(layers: tuple[str, ...], foreground: bool, path: str, target: 
 
 @contextmanager
 def active(path: str) -> Iterator[None]:
-    """Activates a scratch, if it is not; what fails then undoes that."""
+    """Activates a scratch that is not mounted, if it is not active; what fails then undoes that."""
+    with suppress(wclayer.NotReadyError):
+        at = wclayer.get_layer_mount_path(path)
+        raise AlreadyExistsError("mount", path, f"it is mounted already, at {at}")
     try:
         wclayer.activate_layer(path)
         activated = True
@@ -278,10 +281,7 @@ def shell_command(ctx: click.Context, layers: tuple[str, ...], path: str, comman
     if not is_scratch(path):
         raise InvalidParameterError("shell", path, "not a scratch layer")
     with active(path):
-        try:
-            wclayer.prepare_layer(path, layers)
-        except AlreadyExistsError:
-            raise AlreadyExistsError("shell", path, "it is mounted already; open a shell there") from None
+        wclayer.prepare_layer(path, layers)
     arguments = list(command) or [os.environ.get("SHELL", "/bin/sh")]
     try:
         done = subprocess.run(arguments, cwd=wclayer.get_layer_mount_path(path), check=False)

@@ -58,17 +58,22 @@ def serve(
     load_fuse()
     place = check_target(target)
     view = LayerView(layers, scratch, exclusive=scratch is not None)
+    is_mounted = False
     try:
         if view.scratch is not None:
             _set_mount(view.scratch, str(place))
 
         def mounted() -> None:
+            nonlocal is_mounted
+            is_mounted = True
             os.chdir("/")
             ready()
 
         run_session(Operations(view, str(place), mounted), str(place), read_only=not view.is_writable)
     except RuntimeError:
-        raise LayerError(_OPERATION, place, "libfuse could not mount; it has said why") from None
+        # libfuse also says so when a signal has ended it.
+        if not is_mounted:
+            raise LayerError(_OPERATION, place, "libfuse could not mount; it has said why") from None
     finally:
         if view.scratch is not None and view.is_open:
             _set_mount(view.scratch, None)
