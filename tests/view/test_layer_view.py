@@ -149,6 +149,9 @@ def test_names_that_windows_does_not_take_are_refused(scratch: Path) -> None:
             view.rmtree("UtilityVM/Files")
         with pytest.raises(InvalidParameterError, match="root directory"):
             view.rename("C:\\", "Windows/x")
+        for attempt in (partial(view.mkdir, "UtilityVM/Files/new"), partial(view.truncate, "UtilityVM/Files/EFI/x", 0)):
+            with pytest.raises(wclayer.NotSupportedError, match="utility VM"):
+                attempt()
         assert view.listdir("Windows/System32") == ["a.dll"]
 
 

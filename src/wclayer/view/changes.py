@@ -14,6 +14,7 @@ from wclayer.errors import (
     EntryIsDirectoryError,
     EntryNotDirectoryError,
     InvalidParameterError,
+    NotSupportedError,
 )
 from wclayer.layers.directory.database import Origin
 from wclayer.layers.directory.scratch import ScratchDirectory
@@ -26,6 +27,7 @@ from wclayer.win32.names import path_key
 _INHERITED_ATTRIBUTES = int(FileAttributes.NOT_CONTENT_INDEXED)
 _ARCHIVE = int(FileAttributes.ARCHIVE)
 _VOLUME_ROOT = volume_root().encode()
+_UTILITY_VM = path_key("UtilityVM")
 _FIXED = frozenset(map(path_key, ROOTS))
 
 
@@ -66,6 +68,8 @@ class Changes:
 
     def own_directory(self, node: Node) -> int:
         """Makes a directory's entry the scratch's, as it is; gives its id there."""
+        if node.key.startswith(_UTILITY_VM):
+            raise NotSupportedError(self.operation, node.path, "a scratch has no part of the utility VM")
         own = node.merged.get(0)
         if own is not None and (not node.key or (node.layer == 0 and node.row.origin != Origin.IMPLIED)):
             return own

@@ -11,8 +11,9 @@ import errno
 import os
 import stat
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from wclayer.layers.directory.database import EntryRow
 from wclayer.view.files import OpenFile
 from wclayer.view.layer_view import LayerView
 from wclayer.view.merged import Node
@@ -28,14 +29,25 @@ if TYPE_CHECKING:
 
 _READONLY = int(FileAttributes.READONLY)
 _RENAME_NOREPLACE = 1
+_READDIRPLUS_AUTO = 1 << 14
+"""FUSE_CAP_READDIRPLUS_AUTO of libfuse."""
 _ROOT = "Files"
 _BLOCK = 4096
+_TOLD = 10_000
 _WRITABLE = os.O_WRONLY | os.O_RDWR
 _CAPABILITY = "security.capability"
 _MODE_DIRECTORY = stat.S_IFDIR | 0o777
 _MODE_FILE = stat.S_IFREG | 0o777
 _MODE_LINK = stat.S_IFLNK | 0o777
 _NO_WRITE = 0o222
+
+
+class Shown(NamedTuple):
+    """An entry as FUSE is told of it: made of that row, its name's bytes, and its `struct stat`."""
+
+    row: EntryRow
+    name: bytes
+    stat: Any
 
 
 class Operations:
@@ -57,8 +69,12 @@ class Operations:
         self._ready = ready
         self._uid, self._gid = os.getuid(), os.getgid()
         self.handles: dict[int, OpenFile] = {}
-        self.directories: dict[int, Node] = {}
+        self.directories: dict[int, tuple[Node, list[Node], bool]] = {}
+        # By the directory's path key: the listing that the kernel was last told of.
+        self._told: dict[str, list[Node]] = {}
         self._last_handle = 0
+        self.new_stat: Callable[[], Any] = _no_session
+        """Makes an empty `struct stat`."""
         self.forget_names: Callable[[list[str]], None] = lambda paths: None
 
     # Finding.
@@ -87,8 +103,17 @@ class Operations:
             raise OSError(errno.EINVAL, reason, path)
         return _ROOT + path
 
-    def fill(self, st: Any, node: Node) -> None:
-        """Fills a `struct stat`."""
+    def shown(self, node: Node) -> Shown:
+        """What is shown of an entry, made anew where that may have changed."""
+        memo = node.memo
+        if isinstance(memo, Shown) and memo.row is node.row and not self.handles:
+            return memo
+        made = Shown(node.row, node.name.encode("utf-8", "surrogatepass"), self.new_stat())
+        self._fill(made.stat, node)
+        node.memo = made
+        return made
+
+    def _fill(self, st: Any, node: Node) -> None:
         row = node.row
         attributes, reparse = row.attributes, row.reparse
         view = self._view
@@ -144,17 +169,25 @@ class Operations:
     def readlink(self, path: str) -> str:
         return self._link_text(self.node(path))
 
-    def readdir(self, handle: int) -> list[Node]:
-        """What is in an open directory."""
-        node = self.directories[handle]
-        current = self._view.tree.lookup(node.path)
-        return [] if current is None else self._view.children(current)
+    def readdir(self, handle: int, *, is_start: bool) -> tuple[list[Node], bool]:
+        """What is in an open directory: as it is at the start of a reading, until the next; and whether the kernel was
+        not told of just that before."""
+        node, listing, is_news = self.directories[handle]
+        if is_start:
+            current = self._view.tree.lookup(node.path)
+            listing = [] if current is None else self._view.children(current)
+            is_news = self._told.get(node.key) is not listing
+            if len(self._told) >= _TOLD:
+                self._told.clear()
+            self._told[node.key] = listing
+            self.directories[handle] = node, listing, is_news
+        return listing, is_news
 
     def opendir(self, path: str) -> int:
         node = self.node(path)
         self._view.children(node)
         self._last_handle += 1
-        self.directories[self._last_handle] = node
+        self.directories[self._last_handle] = node, [], True
         return self._last_handle
 
     def releasedir(self, path: str | None, fh: int) -> int:
@@ -354,4 +387,11 @@ class Operations:
         return [layer.path_of(row)[len(_ROOT) :] for row in names if layer.path_of(row).startswith(_ROOT + "/")]
 
     def init_with_config(self, connection: Any, config: Any) -> None:
+        if connection is not None:
+            # Whoever reads a directory mostly looks at its entries, too: their attributes always come along.
+            connection.want &= ~_READDIRPLUS_AUTO
         self._ready()
+
+
+def _no_session() -> Any:
+    raise AssertionError("set by run_session")

@@ -54,6 +54,8 @@ class Node:
     layer: int
     merged: dict[int, int] = field(default_factory=dict)
     """Of a directory: layer to entry id, for every layer that has a part of it."""
+    memo: object = field(default=None, compare=False, repr=False)
+    """What somebody who shows the node has made of it, for the next time."""
 
     @property
     def is_directory(self) -> bool:

@@ -22,7 +22,8 @@ from wclayer.view.fuse import Operations
 _LIBRARIES = ("libfuse3.so.3", "libfuse3.so.4")
 _REMEMBERED = 1_000_000
 """Seconds for which the kernel remembers names and attributes: for as long as the mount lives."""
-_FILL_DIR_PLUS = 2
+_READDIR_PLUS, _FILL_DIR_PLUS = 1, 2
+_DOTS = (b".", b"..")
 _ENCODING = ("utf-8", "surrogatepass")
 """Names with an unpaired surrogate pass as WTF-8."""
 
@@ -83,23 +84,28 @@ def run_session(operations: Operations, mount_point: str, *, read_only: bool) ->
                 return -errno.EIO
 
         def fgetattr(self, path: bytes | None, buffer: Any, info: Any) -> int:
-            ctypes.memset(buffer, 0, stat_size)
-            if info and path is None:
+            if path is not None:
+                shown = operations.shown(operations.node(path.decode(*_ENCODING)))
+                ctypes.memmove(buffer, ctypes.byref(shown.stat), stat_size)
+            else:
+                ctypes.memset(buffer, 0, stat_size)
                 operations.fill_open(buffer.contents, operations.handles[info.contents.fh])
-            elif path is not None:
-                operations.fill(buffer.contents, operations.node(path.decode(*_ENCODING)))
             return 0
 
         def readdir_fuse_3(
             self, path: bytes | None, buffer: Any, filler: Any, offset: int, info: Any, flags: int
         ) -> int:
-            st = fuse.c_stat()
-            for name in (b".", b".."):
-                filler(buffer, name, None, 0, 0)
-            for node in operations.readdir(info.contents.fh):
-                operations.fill(st, node)
-                # readdirplus: the kernel need not ask for these attributes again.
-                if filler(buffer, node.name.encode(*_ENCODING), st, 0, _FILL_DIR_PLUS):
+            nodes, is_news = operations.readdir(info.contents.fh, is_start=offset == 0)
+            # With the place of the next entry, libfuse passes on each as it comes, until the kernel's buffer is full.
+            for place, name in enumerate(_DOTS[offset:], start=offset + 1):
+                if filler(buffer, name, None, place, 0):
+                    return 0
+            # readdirplus: the kernel need not ask for these attributes, now or when it reads the directory again.
+            plus = _FILL_DIR_PLUS if is_news and flags & _READDIR_PLUS else 0
+            shown = operations.shown
+            for place in range(max(offset - len(_DOTS), 0), len(nodes)):
+                _, name, st = shown(nodes[place])
+                if filler(buffer, name, st, place + len(_DOTS) + 1, plus):
                     break
             return 0
 
@@ -135,6 +141,7 @@ def run_session(operations: Operations, mount_point: str, *, read_only: bool) ->
     library = fuse._libfuse
     forgetter = _Forgetter(library)
     operations.forget_names = forgetter.forget
+    operations.new_stat = fuse.c_stat
     stat_size = ctypes.sizeof(fuse.c_stat)
     try:
         Session(
