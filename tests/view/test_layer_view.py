@@ -146,7 +146,7 @@ def test_names_that_windows_does_not_take_are_refused(scratch: Path) -> None:
         with pytest.raises(InvalidParameterError, match="no other root"):
             view.check_name(view.tree.root(), "x", "test")
         with pytest.raises(InvalidParameterError, match="root directory"):
-            view.rmtree("UtilityVM/Files")
+            view.rmtree("Hives")
         with pytest.raises(InvalidParameterError, match="root directory"):
             view.rename("C:\\", "Windows/x")
         for attempt in (partial(view.mkdir, "UtilityVM/Files/new"), partial(view.truncate, "UtilityVM/Files/EFI/x", 0)):

@@ -193,6 +193,32 @@ def _until(true: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
+def test_an_open_file_outlives_its_name(mounted: Path) -> None:
+    path = mounted / "Windows" / "System32" / "a.dll"
+    (mounted / "d").mkdir()
+    (mounted / "d" / "f").write_bytes(b"file")
+    with path.open("r+b", buffering=0) as file, (mounted / "d" / "f").open("r+b", buffering=0) as other:
+        path.unlink()
+        (mounted / "d" / "f").unlink()
+        assert os.listdir(mounted / "d") == []
+        assert (os.fstat(other.fileno()).st_nlink, os.fstat(other.fileno()).st_size) == (0, 4)
+        os.rmdir(mounted / "d")
+        # The first one has another name still.
+        assert os.fstat(file.fileno()).st_size == 7
+        file.write(b"LIB")
+        other.write(b"FILES")
+        os.ftruncate(other.fileno(), 3)
+        other.seek(0)
+        assert other.read() == b"FIL"
+    _until(lambda: (mounted / "Windows" / "link.dll").read_bytes() == b"LIBrary")
+    with (mounted / "target").open("wb", buffering=0) as replaced:
+        replaced.write(b"old")
+        (mounted / "source").write_bytes(b"new")
+        os.rename(mounted / "source", mounted / "target")
+        assert os.fstat(replaced.fileno()).st_size == 3
+    assert (mounted / "target").read_bytes() == b"new"
+
+
 def test_programs_work_on_it(mounted: Path, tmp_path: Path) -> None:
     source = Path(wclayer.__file__).parent
     quoted = f"'{source}'"

@@ -192,9 +192,10 @@ def attrib_command(as_json: bool, layer: str, path: str, changes: tuple[str, ...
 @click.command("mount", short_help="Mount a scratch, or layers read-only.")
 @layers_option
 @click.option("-f", "--foreground", is_flag=True, help="Serve the mount here, until it is unmounted or interrupted.")
+@click.option("--allow-other", is_flag=True, help="For all users of the machine; they can change everything, too.")
 @click.argument("path")
 @click.argument("target", required=False)
-def mount_command(layers: tuple[str, ...], foreground: bool, path: str, target: str | None) -> None:
+def mount_command(layers: tuple[str, ...], foreground: bool, allow_other: bool, path: str, target: str | None) -> None:
     """Mount the layer PATH over its parents at the empty folder TARGET: a scratch to change it, others to read.
 
     A scratch is activated first, and needs no TARGET: it has the folder "mount" for that.
@@ -209,19 +210,19 @@ def mount_command(layers: tuple[str, ...], foreground: bool, path: str, target: 
             raise click.UsageError("a layer that is no scratch needs a TARGET")
         chain = [path, *layers]
         if foreground:
-            mount.serve(target, chain, ready=lambda: echo(f"{path} is at {target}"))
+            mount.serve(target, chain, allow_other=allow_other, ready=lambda: echo(f"{path} is at {target}"))
         else:
-            mount.start(target, chain)
+            mount.start(target, chain, allow_other=allow_other)
             echo(f"{path} is at {target}")
         return
     with active(path):
         if foreground:
             place = target or os.path.join(path, mount.MOUNT)
             os.makedirs(place, exist_ok=True)
-            mount.serve(place, layers, path, ready=lambda: echo(f"{path} is at {place}"))
+            mount.serve(place, layers, path, allow_other=allow_other, ready=lambda: echo(f"{path} is at {place}"))
             wclayer.deactivate_layer(path)
             return
-        wclayer.prepare_layer(path, layers, target=target)
+        wclayer.prepare_layer(path, layers, target=target, allow_other=allow_other)
     echo(f"{path} is at {wclayer.get_layer_mount_path(path)}")
 
 

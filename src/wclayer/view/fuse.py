@@ -21,7 +21,7 @@ from wclayer.view.resolve import find_child, link_path
 from wclayer.view.xattr import get_xattr, list_xattrs, remove_xattr, set_xattr
 from wclayer.win32.attributes import DIRECTORY, FileAttributes
 from wclayer.win32.filetime import UNIX_EPOCH, from_unix_ns
-from wclayer.win32.names import encode_name, illegal_reason, utf16_length
+from wclayer.win32.names import MAX_COMPONENT_UNITS, encode_name, illegal_reason, utf16_length
 from wclayer.win32.reparse import LinkTarget
 
 if TYPE_CHECKING:
@@ -34,6 +34,8 @@ _READDIRPLUS_AUTO = 1 << 14
 _ROOT = "Files"
 _BLOCK = 4096
 _TOLD = 10_000
+_HIDDEN = ".fuse_hidden"
+"""What libfuse calls open files that were removed."""
 _WRITABLE = os.O_WRONLY | os.O_RDWR
 _CAPABILITY = "security.capability"
 _MODE_DIRECTORY = stat.S_IFDIR | 0o777
@@ -69,6 +71,8 @@ class Operations:
         self._ready = ready
         self._uid, self._gid = os.getuid(), os.getgid()
         self.handles: dict[int, OpenFile] = {}
+        # By the path that libfuse knows them by: open files whose last name was removed.
+        self._hidden: dict[str, OpenFile] = {}
         self.directories: dict[int, tuple[Node, list[Node], bool]] = {}
         # By the directory's path key: the listing that the kernel was last told of.
         self._told: dict[str, list[Node]] = {}
@@ -90,14 +94,25 @@ class Operations:
             if parent is not None:
                 node = find_child(tree, parent, path.rpartition("/")[2])
         if node is None:
+            if utf16_length(path.rpartition("/")[2]) > MAX_COMPONENT_UNITS:
+                raise OSError(errno.ENAMETOOLONG, "name too long", path)
             raise OSError(errno.ENOENT, "no such name", path)
         return node
 
     getattr = node
 
+    def stat(self, path: str) -> Any:
+        """The `struct stat` of the entry at a path."""
+        file = self._hidden.get(path)
+        if file is None:
+            return self.shown(self.node(path)).stat
+        st = self.new_stat()
+        self.fill_open(st, file)
+        return st
+
     def _new_path(self, path: str) -> str:
         name = path.rpartition("/")[2]
-        if utf16_length(name) > 255:
+        if utf16_length(name) > MAX_COMPONENT_UNITS:
             raise OSError(errno.ENAMETOOLONG, "name too long", path)
         if reason := illegal_reason(name):
             raise OSError(errno.EINVAL, reason, path)
@@ -223,10 +238,10 @@ class Operations:
         inside = target.removeprefix(self._mount_point + "/") if target != self._mount_point else ""
         if inside != target:
             target = "/" + inside
-        if any(
-            reason for part in target.split("/") if part not in ("", ".", "..") and (reason := illegal_reason(part))
-        ):
-            raise OSError(errno.EINVAL, "a name that Windows does not take", target)
+        for part in target.split("/"):
+            # One that is too long may still be pointed to.
+            if part not in ("", ".", "..") and illegal_reason(part[:MAX_COMPONENT_UNITS]):
+                raise OSError(errno.EINVAL, "a name that Windows does not take", target)
         windows = target.replace("/", "\\")
         return LinkTarget.from_path("C:" + windows if target.startswith("/") else windows, is_mount_point=False)
 
@@ -236,6 +251,10 @@ class Operations:
         return 0
 
     def unlink(self, path: str) -> int:
+        hidden = self._hidden.pop(path, None)
+        if hidden is not None:
+            hidden.close()
+            return 0
         node = self.node(path)
         others = self._other_names(node)
         self._view.unlink(node.path)
@@ -249,8 +268,20 @@ class Operations:
     def rename(self, old: str, new: str, flags: int = 0) -> int:
         if flags & ~_RENAME_NOREPLACE:
             raise OSError(errno.EINVAL, "no exchange of names", old)
+        if new.rpartition("/")[2].startswith(_HIDDEN):
+            self._hide(self.node(old), new)
+            return 0
         self._view.rename(self.node(old).path, self._new_path(new), replace=not flags & _RENAME_NOREPLACE)
         return 0
+
+    def _hide(self, node: Node, path: str) -> None:
+        """libfuse asks to rename an open file that is to be removed or replaced: the name goes, and what it knows the
+        file by from here on is remembered."""
+        file = self._view.open_node(node)
+        others = self._other_names(node)
+        self._view.unlink(node.path)
+        self._hidden[path] = file
+        self.forget_names(others)
 
     # Metadata.
 
@@ -282,10 +313,10 @@ class Operations:
 
     def _node_of(self, path: str | None, fh: int | None) -> Node | None:
         """The entry that is meant by a path, or by an open file; None for one without a name."""
-        if path is not None:
+        file = self.handles[fh] if path is None and fh is not None else self._hidden.get(path or "")
+        if file is None:
+            assert path is not None
             return self.node(path)
-        assert fh is not None
-        file = self.handles[fh]
         return None if file.is_detached else self._view.tree.lookup(self._view.path_of(file.file))
 
     def getxattr(self, path: str, name: str, position: int = 0) -> bytes:
@@ -334,8 +365,12 @@ class Operations:
     def truncate(self, path: str | None, length: int, fh: int | None = None) -> int:
         if fh is not None:
             self.handles[fh].truncate(length)
+            return 0
+        assert path is not None
+        hidden = self._hidden.get(path)
+        if hidden is not None:
+            hidden.truncate(length)
         else:
-            assert path is not None
             self._view.truncate(self.node(path).path, length)
         return 0
 

@@ -40,12 +40,15 @@ def serve(
     layers: Sequence[PathLike] = (),
     scratch: PathLike | None = None,
     *,
+    allow_other: bool = False,
     ready: Callable[[], None] = lambda: None,
 ) -> None:
     """Mounts layers, or a scratch over them, at the folder `target`, and serves the mount until it is unmounted, or
     the process gets SIGINT or SIGTERM.
 
     Args:
+        allow_other: every user of the machine may use the mount, and as everything in it may be written to by anybody,
+            change the scratch; for all but root, /etc/fuse.conf must allow that.
         ready: called when the mount can be used.
 
     Raises:
@@ -69,7 +72,12 @@ def serve(
             os.chdir("/")
             ready()
 
-        run_session(Operations(view, str(place), mounted), str(place), read_only=not view.is_writable)
+        run_session(
+            Operations(view, str(place), mounted),
+            str(place),
+            read_only=not view.is_writable,
+            allow_other=allow_other,
+        )
     except RuntimeError:
         # libfuse also says so when a signal has ended it.
         if not is_mounted:
@@ -119,7 +127,9 @@ def remove_stale(place: Path) -> None:
         _unmount(place, lazy=True)
 
 
-def start(target: PathLike, layers: Sequence[PathLike] = (), scratch: PathLike | None = None) -> int:
+def start(
+    target: PathLike, layers: Sequence[PathLike] = (), scratch: PathLike | None = None, *, allow_other: bool = False
+) -> int:
     """Starts a process that does `serve`; gives its id when the mount can be used.
 
     Raises:
@@ -131,6 +141,7 @@ def start(target: PathLike, layers: Sequence[PathLike] = (), scratch: PathLike |
         {
             "target": os.fspath(target),
             "layers": [os.path.abspath(layer) for layer in layers],
+            "allow_other": allow_other,
             "scratch": None if scratch is None else os.path.abspath(scratch),
         }
     )

@@ -29,7 +29,10 @@ def main(arguments: str, pipe: str) -> None:
         os.close(answer)
 
     try:
-        serve(wanted["target"], wanted["layers"], wanted["scratch"], ready=lambda: say({"pid": os.getpid()}))
+        serve(
+            wanted["target"], wanted["layers"], wanted["scratch"], allow_other=wanted["allow_other"],
+            ready=lambda: say({"pid": os.getpid()}),
+        )  # fmt: skip
     except LayerError as error:
         with contextlib.suppress(OSError):
             say(

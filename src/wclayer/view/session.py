@@ -59,7 +59,7 @@ def _is_there(library: str) -> bool:
     return True
 
 
-def run_session(operations: Operations, mount_point: str, *, read_only: bool) -> None:
+def run_session(operations: Operations, mount_point: str, *, read_only: bool, allow_other: bool) -> None:
     """Mounts a file system, and serves it until it is unmounted or the process is told to end (SIGINT, SIGTERM).
 
     Raises:
@@ -85,8 +85,7 @@ def run_session(operations: Operations, mount_point: str, *, read_only: bool) ->
 
         def fgetattr(self, path: bytes | None, buffer: Any, info: Any) -> int:
             if path is not None:
-                shown = operations.shown(operations.node(path.decode(*_ENCODING)))
-                ctypes.memmove(buffer, ctypes.byref(shown.stat), stat_size)
+                ctypes.memmove(buffer, ctypes.byref(operations.stat(path.decode(*_ENCODING))), stat_size)
             else:
                 ctypes.memset(buffer, 0, stat_size)
                 operations.fill_open(buffer.contents, operations.handles[info.contents.fh])
@@ -146,8 +145,8 @@ def run_session(operations: Operations, mount_point: str, *, read_only: bool) ->
     try:
         Session(
             operations, mount_point, encoding=_ENCODING[0], errors=_ENCODING[1], foreground=True, nothreads=True,
-            fsname="wclayer", subtype="wclayer", ro=read_only, default_permissions=True, use_ino=True, hard_remove=True,
-            kernel_cache=True, entry_timeout=_REMEMBERED, attr_timeout=_REMEMBERED, negative_timeout=_REMEMBERED,
+            fsname="wclayer", subtype="wclayer", ro=read_only, default_permissions=True, use_ino=True,
+            allow_other=allow_other, kernel_cache=True, entry_timeout=_REMEMBERED, attr_timeout=_REMEMBERED, negative_timeout=_REMEMBERED,
         )  # fmt: skip
     finally:
         forgetter.stop()

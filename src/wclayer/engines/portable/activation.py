@@ -84,13 +84,16 @@ def activate_layer(path: PathLike, *, prefer: str | None = None) -> None:
             scratch.set_record(ACTIVE, _this_boot())
 
 
-def prepare_layer(path: PathLike, parents: Sequence[PathLike] = (), *, target: PathLike | None = None) -> None:
+def prepare_layer(
+    path: PathLike, parents: Sequence[PathLike] = (), *, target: PathLike | None = None, allow_other: bool = False
+) -> None:
     """Mounts an active scratch over its parents; `get_layer_mount_path` tells where. A read-only layer needs none.
 
     Args:
         path: the layer directory.
         parents: the parent chain, nearest first; if given, it must be the layer's own.
         target: an empty folder to mount at (default: the folder `mount` in the layer directory).
+        allow_other: every user of the machine may use the mount, and change what is in it.
 
     Raises:
         NotReadyError: the scratch is not active.
@@ -122,7 +125,7 @@ def prepare_layer(path: PathLike, parents: Sequence[PathLike] = (), *, target: P
             at.mkdir(exist_ok=True)
         except OSError as error:
             raise from_os_error(operation, at, error) from error
-    mount.start(at, parents, place)
+    mount.start(at, parents, place, allow_other=allow_other)
 
 
 def get_layer_mount_path(path: PathLike) -> str:
