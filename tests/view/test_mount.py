@@ -193,6 +193,27 @@ def _until(true: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
+def test_times_tell_what_happened(mounted: Path) -> None:
+    path = mounted / "Windows" / "System32" / "a.dll"
+    before = path.stat()
+    with path.open("r+b", buffering=0) as file:
+        file.write(b"L")
+        while_open = os.fstat(file.fileno())
+    after = path.stat()
+    assert before.st_mtime_ns < while_open.st_mtime_ns == after.st_mtime_ns
+    assert before.st_ctime_ns < while_open.st_ctime_ns <= after.st_ctime_ns
+    folder = path.parent.stat()
+    (path.parent / "new").write_bytes(b"")
+    assert path.parent.stat().st_mtime_ns > folder.st_mtime_ns
+    os.utime(path, ns=(10**18, 10**18 + 700))
+    assert (path.stat().st_atime_ns, path.stat().st_mtime_ns) == (10**18, 10**18 + 700)
+    with path.open("r+b", buffering=0) as file:
+        file.write(b"l")
+        os.utime(file.fileno(), ns=(5000, 6000))
+    assert path.stat().st_mtime_ns == 6000
+    assert struct.unpack("=4Q", os.getxattr(path, "system.ntfs_times"))[1] == 116_444_736_000_000_000 + 60
+
+
 def test_an_open_file_outlives_its_name(mounted: Path) -> None:
     path = mounted / "Windows" / "System32" / "a.dll"
     (mounted / "d").mkdir()

@@ -37,7 +37,7 @@ class Changes:
     Args:
         reserve: called with the bytes that a change takes, before it is made; it may raise `DiskFullError`.
         taken_over: called when a file of a parent became the scratch's, with what it was (`Node.file`) and its node.
-        gone: called when the last name of a file is removed, or a parent's file is hidden, with its node.
+        gone: called when the last name under which a file shows is removed, with its node.
     """
 
     operation = "change scratch"
@@ -96,20 +96,22 @@ class Changes:
         if node.layer == 0:
             return
         was = node.file
-        layer = self._tree.layers[node.layer]
-        others = []
-        if layer.link_count(node.row) > 1:
-            # All names under which the file shows stay names of one file.
-            for row in layer.names(node.row):
-                other = self._tree.lookup(layer.path_of(row))
-                if other is not None and other is not node and other.file == was:
-                    others.append(other)
+        # All names under which the file shows stay names of one file.
+        others = self._other_names(node)
         own = self._copy(node, self.own_directory(self._parent(node)))
         node.row, node.layer = self._scratch.by_id(own), 0
         for other in others:
             link = self._scratch.add_link(self.own_directory(self._parent(other)), other.name, node.row)
             other.row, other.layer = self._scratch.by_id(link), 0
         self._taken_over(was, node)
+
+    def _other_names(self, node: Node) -> list[Node]:
+        """The other names under which a file shows."""
+        layer = self._tree.layers[node.layer]
+        if layer.link_count(node.row) == 1:
+            return []
+        found = [self._tree.lookup(layer.path_of(row)) for row in layer.names(node.row)]
+        return [other for other in found if other is not None and other is not node and other.file == node.file]
 
     def own_all(self, node: Node) -> None:
         """Makes an entry, and everything below it, the scratch's."""
@@ -194,7 +196,7 @@ class Changes:
         if node.is_directory and self._tree.children(node):
             raise DirectoryNotEmptyError(self.operation, node.path, "the directory is not empty")
         self.own_directory(directory)
-        if node.layer or node.is_directory or self._scratch.link_count(node.row) == 1:
+        if not node.is_directory and not self._other_names(node):
             self._gone(node)
         self._remove_own(node)
         below = self._tree.child_in_parents(directory, node.name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 import tempfile
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 from wclayer.errors import InvalidParameterError
 from wclayer.layers.directory.database import EntryRow
@@ -31,7 +31,10 @@ class OpenFile:
     of the view; `read` raises what the host raises.
     """
 
-    __slots__ = ("_fd", "_has_own_file", "_is_being_written", "_view", "file", "is_detached", "row", "size", "users")
+    __slots__ = (
+        "_fd", "_has_own_file", "_is_being_written", "_view", "file", "is_detached", "row", "size", "users",
+        "written_time",
+    )  # fmt: skip
 
     def __init__(self, view: LayerView, node: Node, *, own_fd: int | None = None) -> None:
         self._view = view
@@ -40,6 +43,8 @@ class OpenFile:
         self.row: EntryRow = node.row
         """Its metadata, as it was last seen."""
         self.size = node.row.size
+        self.written_time = node.row.last_write_time
+        """When it was last written to; its row says so from `flush` on."""
         self.users = 0
         self.is_detached = False
         """Whether its last name was removed."""
@@ -77,6 +82,7 @@ class OpenFile:
         end = offset + len(view)
         if end > self.size:
             self._grow(end)
+        self.written_time = self._view.now()
         done = 0
         while done < len(view):
             done += os.pwrite(self._fd, view[done:], offset + done)
@@ -88,6 +94,7 @@ class OpenFile:
             self._begin_writing(keep=min(size, self.size))
         if size > self.size:
             self._grow(size)
+        self.written_time = self._view.now()
         os.ftruncate(self._fd, size)
         if size < self.size:
             self._view.release_space(self.size - size)
@@ -145,6 +152,17 @@ class OpenFile:
     def is_being_written(self) -> bool:
         return self._is_being_written
 
+    def now(self, row: EntryRow) -> EntryRow:
+        """The file's row as it is now, whether or not that was recorded."""
+        return self._written(row) if self._is_being_written else row
+
+    def _written(self, row: EntryRow) -> EntryRow:
+        time = self.written_time
+        return row._replace(
+            size=self.size, last_write_time=time, change_time=max(time, row.change_time),
+            attributes=row.attributes | _ARCHIVE,
+        )  # fmt: skip
+
     def flush(self) -> None:
         """Records size and times of what was written."""
         if not self._is_being_written:
@@ -155,14 +173,12 @@ class OpenFile:
         view = self._view
         with view.changing():
             scratch = view.writable_scratch()
-            now = view.now()
-            row = scratch.by_id(self.file[1])
-            changed: dict[str, Any] = {
-                "size": self.size, "last_write_time": now, "change_time": now, "attributes": row.attributes | _ARCHIVE
-            }  # fmt: skip
-            scratch.set(row, **changed)
-            self.row = row._replace(**changed)
-            view.forget_names(self.row)
+            row = self.row = self._written(scratch.by_id(self.file[1]))
+            scratch.set(
+                row, size=row.size, last_write_time=row.last_write_time, change_time=row.change_time,
+                attributes=row.attributes,
+            )  # fmt: skip
+            view.forget_names(row)
 
     def sync(self) -> None:
         """Returns when what was written is safe on disk."""

@@ -129,18 +129,15 @@ class Operations:
         return made
 
     def _fill(self, st: Any, node: Node) -> None:
-        row = node.row
-        attributes, reparse = row.attributes, row.reparse
         view = self._view
+        row = view.current_row(node)
+        attributes, reparse = row.attributes, row.reparse
         size, links = row.size, 1
         if attributes & DIRECTORY:
             mode = _MODE_DIRECTORY
         else:
             mode = _MODE_FILE & ~_NO_WRITE if attributes & _READONLY else _MODE_FILE
             links = view.tree.layers[node.layer].link_count(row)
-            file = view.open_file(node.file)
-            if file is not None and file.is_being_written:
-                size = file.size
         if reparse is not None and (target := link_path(reparse)) is not None and target.parts:
             mode, size = _MODE_LINK, len(encode_name(self._link_text(node)))
         st.st_mode = mode
@@ -152,7 +149,7 @@ class Operations:
 
     def fill_open(self, st: Any, file: OpenFile) -> None:
         """Fills a `struct stat` of an open file, which may have no name any more."""
-        row = file.row
+        row = file.now(file.row)
         st.st_mode = _MODE_FILE & ~_NO_WRITE if row.attributes & _READONLY else _MODE_FILE
         st.st_ino = self._view.file_id(file.file)
         st.st_nlink = 0 if file.is_detached else 1
@@ -385,7 +382,7 @@ class Operations:
         if file.is_being_written:
             file.flush()
             if not file.is_detached:
-                self.forget_names(self._paths(file.file))
+                self.forget_names(self._paths(file.file, alone=file in self._hidden.values()))
         return 0
 
     def release(self, path: str | None, fh: int) -> int:
@@ -414,10 +411,11 @@ class Operations:
         own = node.path[len(_ROOT) :]
         return [path for path in self._paths(node.file) if path != own]
 
-    def _paths(self, file: tuple[int, int]) -> list[str]:
+    def _paths(self, file: tuple[int, int], *, alone: bool = False) -> list[str]:
+        """The paths of a file with several names, or also of its only name."""
         layer = self._view.tree.layers[file[0]]
         names = layer.names(layer.by_id(file[1]))
-        if len(names) == 1:
+        if len(names) == 1 and not alone:
             return []
         return [layer.path_of(row)[len(_ROOT) :] for row in names if layer.path_of(row).startswith(_ROOT + "/")]
 

@@ -220,19 +220,20 @@ class LayerView:
         with self._lock:
             return self.status(self.find(path, follow=follow))
 
-    def status(self, node: Node, row: EntryRow | None = None) -> FileStatus:
-        """What is known of an entry."""
-        row = row or node.row
-        size = row.size
+    def current_row(self, node: Node) -> EntryRow:
+        """What is known of an entry, with what was written to it and not yet recorded."""
         file = self._open.get(node.file)
-        if file is not None and file.is_being_written:
-            size = file.size
+        return node.row if file is None else file.now(node.row)
+
+    def status(self, node: Node) -> FileStatus:
+        """What is known of an entry."""
+        row = self.current_row(node)
         info = FileBasicInfo(
             row.attributes, row.creation_time, row.last_access_time, row.last_write_time, row.change_time
         )
         layer = self.tree.layers[node.layer]
         links = 1 if node.is_directory else layer.link_count(row)
-        return FileStatus(node.path, size, info, links, self.file_id(node.file), row.reparse, layer.path)
+        return FileStatus(node.path, row.size, info, links, self.file_id(node.file), row.reparse, layer.path)
 
     def file_id(self, file: tuple[int, int]) -> int:
         """A number for a file, which stays when the scratch takes it over."""
@@ -800,8 +801,6 @@ class LayerView:
             self._open[node.file] = file
 
     def _gone(self, node: Node) -> None:
-        if node.is_directory:
-            return
         file = self._open.pop(node.file, None)
         if file is not None:
             file.flush()
