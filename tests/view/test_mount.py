@@ -26,7 +26,7 @@ from wclayer.model import Entry
 from wclayer.view import mount
 from wclayer.view.layer_view import LayerView
 from wclayer.win32.inherit import inherited, volume_root
-from wclayer.win32.reparse import LinkTarget
+from wclayer.win32.reparse import LinkTarget, ReparsePoint
 from wclayer.win32.sddl import from_sddl
 
 FILE_SECURITY = from_sddl("O:BAG:SYD:(A;;FA;;;BA)").encode()
@@ -41,6 +41,7 @@ def base(tmp_path: Path) -> Path:
         put_file(writer, "Files/Windows/System32/a.dll", b"library", streams=b"data")
         writer.add_link("Files/Windows/link.dll", "Files/Windows/System32/a.dll")
         writer.put(directory("Files/Ünïcode \U0001f600"))
+        writer.put(Entry("Files/execution alias", info(0x420), reparse=ReparsePoint(0x8000001B, b"x").encode()))
         for name, target, is_mount_point in (
             ("junction", r"C:\Windows\System32", True),
             ("soft", r"Windows\link.dll", False),
@@ -78,9 +79,10 @@ def fails(number: int) -> pytest.RaisesExc[OSError]:
 
 
 def test_what_the_layers_have_is_there(mounted: Path) -> None:
-    assert sorted(os.listdir(mounted)) == ["Windows", "junction", "soft", "Ünïcode \U0001f600"]
+    assert sorted(os.listdir(mounted)) == ["Windows", "execution alias", "junction", "soft", "Ünïcode \U0001f600"]
     assert (mounted / "WINDOWS" / "system32" / "A.DLL").read_bytes() == b"library"
     assert os.readlink(mounted / "junction") == "Windows/System32"
+    assert os.readlink(mounted / "execution alias") == "unsupported reparse tag 0x8000001b"
     assert (mounted / "junction" / "a.dll").read_bytes() == b"library"
     assert (mounted / "soft").read_bytes() == b"library"
     status = (mounted / "Windows" / "link.dll").stat()
@@ -410,7 +412,7 @@ def test_ten_processes_lose_nothing(mounted: Path, scratch: Path) -> None:
 
 def test_what_was_changed_is_what_is_exported(mounted: Path, scratch: Path, base: Path, tmp_path: Path) -> None:
     sh("mkdir -p a/b; echo one > a/b/c; mv Windows/System32 moved; rm Windows/secured; touch -d 2020-01-01 a/b/c; "
-       "rm junction; mkdir junction; ln -s a soft2", mounted)  # fmt: skip
+       "rm junction 'execution alias'; mkdir junction; ln -s a soft2", mounted)  # fmt: skip
     os.setxattr(mounted / "a" / "b" / "c", "user.s", b"stream")
     before = tree_listing(mounted)
     # Also while it is mounted.

@@ -6,13 +6,14 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import click
 
 import wclayer
-from wclayer.cli.output import echo, json_option, print_json, security_text
+from wclayer.cli.output import count_bar, echo, json_option, print_json, security_text
 from wclayer.cli.transfer import layers_option
 from wclayer.errors import AlreadyExistsError, InvalidParameterError
 from wclayer.layers.directory.scratch import is_scratch
@@ -40,9 +41,10 @@ def _split(argument: str) -> tuple[str | None, str]:
 
 @click.command("cp", short_help="Copy files into, out of, or between layers.")
 @click.option("-r", "--recursive", is_flag=True, help="Directories with all that is in them.")
+@json_option
 @click.argument("source")
 @click.argument("target")
-def cp_command(recursive: bool, source: str, target: str) -> None:
+def cp_command(recursive: bool, as_json: bool, source: str, target: str) -> None:
     r"""Copy SOURCE to TARGET; one of them, or both, are LAYER:PATH, in a scratch or, to read from, any layer.
 
     Between layers, everything goes along: security, times, attributes, streams. A file that comes from the host
@@ -56,20 +58,21 @@ def cp_command(recursive: bool, source: str, target: str) -> None:
     (layer, path), (to_layer, to_path) = _split(source), _split(target)
     if layer is None and to_layer is None:
         raise click.UsageError("neither SOURCE nor TARGET is LAYER:PATH of an existing layer")
-    if to_layer is None:
-        assert layer is not None
-        with open_view(layer) as view:
-            count = copy_out(view, path, to_path, recursive=recursive)
-    elif layer is None:
-        with open_view(to_layer) as view:
-            count = copy_into(view, path, to_path, recursive=recursive)
-    elif os.path.realpath(layer) == os.path.realpath(to_layer):
-        with open_view(layer) as view:
-            count = copy_between(view, path, view, to_path, recursive=recursive)
-    else:
-        with open_view(layer) as view, open_view(to_layer) as other:
-            count = copy_between(view, path, other, to_path, recursive=recursive)
-    echo(f"copied {count} file{'' if count == 1 else 's'}")
+    with ExitStack() as stack:
+        bar = stack.enter_context(count_bar("copying"))
+        options: dict[str, Any] = {
+            "recursive": recursive, "progress": None if bar is None else lambda done: bar(done, 0)
+        }  # fmt: skip
+        view = stack.enter_context(open_view(layer or to_layer or ""))
+        if to_layer is None:
+            count = copy_out(view, path, to_path, **options)
+        elif layer is None:
+            count = copy_into(view, path, to_path, **options)
+        else:
+            is_same = os.path.realpath(layer) == os.path.realpath(to_layer)
+            other = view if is_same else stack.enter_context(open_view(to_layer))
+            count = copy_between(view, path, other, to_path, **options)
+    print_json({"files": count}) if as_json else echo(f"copied {count} file{'' if count == 1 else 's'}")
 
 
 @click.command("rm", short_help="Remove entries of a scratch.")
@@ -193,9 +196,12 @@ def attrib_command(as_json: bool, layer: str, path: str, changes: tuple[str, ...
 @layers_option
 @click.option("-f", "--foreground", is_flag=True, help="Serve the mount here, until it is unmounted or interrupted.")
 @click.option("--allow-other", is_flag=True, help="For all users of the machine; they can change everything, too.")
+@json_option
 @click.argument("path")
 @click.argument("target", required=False)
-def mount_command(layers: tuple[str, ...], foreground: bool, allow_other: bool, path: str, target: str | None) -> None:
+def mount_command(
+    layers: tuple[str, ...], foreground: bool, allow_other: bool, as_json: bool, path: str, target: str | None
+) -> None:
     """Mount the layer PATH over its parents at the empty folder TARGET: a scratch to change it, others to read.
 
     A scratch is activated first, and needs no TARGET: it has the folder "mount" for that.
@@ -205,25 +211,29 @@ def mount_command(layers: tuple[str, ...], foreground: bool, allow_other: bool, 
       wclayer mount /layers/run && ls /layers/run/mount && wclayer unmount /layers/run
       wclayer mount /layers/base /mnt
     """
+
+    def tell(place: str) -> None:
+        print_json({"layer": path, "mount_point": place}) if as_json else echo(f"{path} is at {place}")
+
     if not is_scratch(path):
         if target is None:
             raise click.UsageError("a layer that is no scratch needs a TARGET")
         chain = [path, *layers]
         if foreground:
-            mount.serve(target, chain, allow_other=allow_other, ready=lambda: echo(f"{path} is at {target}"))
+            mount.serve(target, chain, allow_other=allow_other, ready=lambda: tell(target))
         else:
             mount.start(target, chain, allow_other=allow_other)
-            echo(f"{path} is at {target}")
+            tell(target)
         return
     with active(path):
         if foreground:
             place = target or os.path.join(path, mount.MOUNT)
             os.makedirs(place, exist_ok=True)
-            mount.serve(place, layers, path, allow_other=allow_other, ready=lambda: echo(f"{path} is at {place}"))
+            mount.serve(place, layers, path, allow_other=allow_other, ready=lambda: tell(place))
             wclayer.deactivate_layer(path)
             return
         wclayer.prepare_layer(path, layers, target=target, allow_other=allow_other)
-    echo(f"{path} is at {wclayer.get_layer_mount_path(path)}")
+    tell(wclayer.get_layer_mount_path(path))
 
 
 @contextmanager

@@ -32,6 +32,8 @@ _RENAME_NOREPLACE = 1
 _READDIRPLUS_AUTO = 1 << 14
 """FUSE_CAP_READDIRPLUS_AUTO of libfuse."""
 _ROOT = "Files"
+_NAME_SURROGATE = 0x20000000
+"""The bit of a reparse tag that says that it stands for another file ([MS-FSCC] 2.1.2)."""
 _BLOCK = 4096
 _TOLD = 10_000
 _HIDDEN = ".fuse_hidden"
@@ -138,7 +140,7 @@ class Operations:
         else:
             mode = _MODE_FILE & ~_NO_WRITE if attributes & _READONLY else _MODE_FILE
             links = view.tree.layers[node.layer].link_count(row)
-        if reparse is not None and (target := link_path(reparse)) is not None and target.parts:
+        if reparse is not None and self._is_link(row):
             mode, size = _MODE_LINK, len(encode_name(self._link_text(node)))
         st.st_mode = mode
         st.st_ino = view.file_id(node.file)
@@ -167,12 +169,22 @@ class Operations:
             seconds, ticks = divmod(time - UNIX_EPOCH, 10_000_000)
             spec.tv_sec, spec.tv_nsec = seconds, ticks * 100
 
+    @staticmethod
+    def _is_link(row: EntryRow) -> bool:
+        """Whether a reparse point is shown as a symbolic link: it stands for another file, or has no contents."""
+        assert row.reparse is not None
+        is_surrogate = int.from_bytes(row.reparse[:4], "little") & _NAME_SURROGATE
+        return bool(is_surrogate) or (row.sha256 is None and not row.attributes & DIRECTORY)
+
     def _link_text(self, node: Node) -> str:
         """Where a link leads, as a path from its directory: the mount may be anywhere."""
-        assert node.row.reparse is not None
-        target = link_path(node.row.reparse)
+        reparse = node.row.reparse
+        if reparse is None or not self._is_link(node.row):
+            raise OSError(errno.EINVAL, "no link", node.path)
+        target = link_path(reparse)
         if target is None or not target.parts:
-            raise OSError(errno.EINVAL, "leads out of the layers", node.path)
+            # As ntfs-3g shows those that lead nowhere here.
+            return f"unsupported reparse tag {int.from_bytes(reparse[:4], 'little'):#010x}"
         text = "/".join(part for part in target.parts if part != ".") or "."
         if target.is_relative:
             return text

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import stat
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from wclayer.errors import (
@@ -19,15 +20,21 @@ from wclayer.view.layer_view import FileStatus, LayerView
 from wclayer.win32.filetime import from_unix_ns, to_unix_ns
 
 PathLike = str | os.PathLike[str]
+Progress = Callable[[int], None]
 _OPERATION = "copy"
 _PIECE = 1 << 20
 
 
-def copy_into(view: LayerView, source: PathLike, target: str, *, recursive: bool = False) -> int:
+def copy_into(
+    view: LayerView, source: PathLike, target: str, *, recursive: bool = False, progress: Progress | None = None
+) -> int:
     """Copies a file of the host, or with `recursive` a directory with all that is in it, into a view.
 
     Files keep their time of modification; security is inherited. Symbolic links of the host are followed. A target that
     is a directory gets the copy below it.
+
+    Args:
+        progress: called with the number of files copied so far, after each.
 
     Returns:
         how many files were copied.
@@ -43,47 +50,55 @@ def copy_into(view: LayerView, source: PathLike, target: str, *, recursive: bool
     try:
         mode = place.stat().st_mode
         if stat.S_ISREG(mode):
-            _file_into(view, place, target)
-            return 1
+            return _counted(_file_into(view, place, target), progress)
         if not stat.S_ISDIR(mode):
             raise NotSupportedError(_OPERATION, place, "neither a file nor a directory")
         if not recursive:
             raise EntryIsDirectoryError(_OPERATION, place, "is a directory; copy it with what is in it (-r)")
-        return _tree_into(view, place, target)
+        return _counted(_tree_into(view, place, target), progress)
     except OSError as error:
         raise from_os_error(_OPERATION, place, error) from error
 
 
-def _tree_into(view: LayerView, place: Path, target: str) -> int:
-    if not _is_directory(view, target):
-        view.mkdir(target)
+def _counted(steps: Iterator[None], progress: Progress | None) -> int:
+    """Does the steps, of which each copies a file; gives their number."""
     count = 0
-    for child in sorted(place.iterdir()):
-        below = f"{target}/{child.name}"
-        if child.is_dir():
-            count += _tree_into(view, child, below)
-        else:
-            _file_into(view, child, below)
-            count += 1
-    _set_time(view, target, place)
+    for count, _ in enumerate(steps, start=1):
+        if progress is not None:
+            progress(count)
     return count
 
 
-def _file_into(view: LayerView, place: Path, target: str) -> None:
+def _tree_into(view: LayerView, place: Path, target: str) -> Iterator[None]:
+    if not _is_directory(view, target):
+        view.mkdir(target)
+    for child in sorted(place.iterdir()):
+        below = f"{target}/{child.name}"
+        yield from _tree_into(view, child, below) if child.is_dir() else _file_into(view, child, below)
+    _set_time(view, target, place)
+
+
+def _file_into(view: LayerView, place: Path, target: str) -> Iterator[None]:
     with place.open("rb") as source, view.open(target, "wb") as copy:
         shutil.copyfileobj(source, copy, _PIECE)
     _set_time(view, target, place)
+    yield
 
 
 def _set_time(view: LayerView, target: str, place: Path) -> None:
     view.set_times(target, write=from_unix_ns(place.stat().st_mtime_ns))
 
 
-def copy_out(view: LayerView, source: str, target: PathLike, *, recursive: bool = False) -> int:
+def copy_out(
+    view: LayerView, source: str, target: PathLike, *, recursive: bool = False, progress: Progress | None = None
+) -> int:
     """Copies a file of a view, or with `recursive` a directory with all that is in it, to the host.
 
-    Files keep their time of modification, and nothing else that Windows knows of them; links are followed inside the
-    view. A target that is a directory gets the copy below it.
+    Files keep their time of modification, and nothing else that Windows knows of them. A link that is named is followed
+    inside the view; links below a directory are left out. A target that is a directory gets the copy below it.
+
+    Args:
+        progress: called with the number of files copied so far, after each.
 
     Returns:
         how many files were copied.
@@ -98,41 +113,50 @@ def copy_out(view: LayerView, source: str, target: PathLike, *, recursive: bool 
         place /= status.path.rpartition("/")[2]
     try:
         if not status.is_directory:
-            _file_out(view, status, source, place)
-            return 1
+            return _counted(_file_out(view, status, source, place), progress)
         if not recursive:
             raise EntryIsDirectoryError(_OPERATION, source, "is a directory; copy it with what is in it (-r)")
-        return _tree_out(view, source, place)
+        return _counted(_tree_out(view, source, place), progress)
     except OSError as error:
         raise from_os_error(_OPERATION, place, error) from error
 
 
-def _tree_out(view: LayerView, source: str, place: Path) -> int:
+def _tree_out(view: LayerView, source: str, place: Path) -> Iterator[None]:
     place.mkdir(exist_ok=True)
-    count = 0
     for child in view.scan(source):
         below = place / child.path.rpartition("/")[2]
-        if child.is_directory and not child.is_link:
-            count += _tree_out(view, child.path, below)
-        elif not child.is_link:
-            _file_out(view, child, child.path, below)
-            count += 1
-    return count
+        if child.is_link:
+            continue
+        yield from (
+            _tree_out(view, child.path, below) if child.is_directory else _file_out(view, child, child.path, below)
+        )
 
 
-def _file_out(view: LayerView, status: FileStatus, source: str, place: Path) -> None:
+def _file_out(view: LayerView, status: FileStatus, source: str, place: Path) -> Iterator[None]:
     with StagedFile(_OPERATION, place) as staged, view.open(source, "rb") as file:
         shutil.copyfileobj(file, staged.stream, _PIECE)
     time = to_unix_ns(status.info.last_write_time)
     if time >= 0:
         os.utime(place, ns=(time, time))
+    yield
 
 
-def copy_between(source: LayerView, path: str, target: LayerView, to: str, *, recursive: bool = False) -> int:
+def copy_between(
+    source: LayerView,
+    path: str,
+    target: LayerView,
+    to: str,
+    *,
+    recursive: bool = False,
+    progress: Progress | None = None,
+) -> int:
     """Copies a file of a view, or with `recursive` a directory with all that is in it, into a view, with all that
     Windows knows of it: security, times, attributes, streams, EAs, links as they are.
 
     A target that is a directory gets the copy below it.
+
+    Args:
+        progress: called with the number of files copied so far, after each.
 
     Returns:
         how many files were copied.
@@ -147,30 +171,29 @@ def copy_between(source: LayerView, path: str, target: LayerView, to: str, *, re
         to = f"{to.rstrip('/')}/{status.path.rpartition('/')[2]}"
     if status.is_directory and not status.is_link and not recursive:
         raise EntryIsDirectoryError(_OPERATION, path, "is a directory; copy it with what is in it (-r)")
-    return _entry_between(source, status, target, to)
+    return _counted(_entry_between(source, status, target, to), progress)
 
 
-def _entry_between(source: LayerView, status: FileStatus, target: LayerView, to: str) -> int:
-    count = 0
+def _entry_between(source: LayerView, status: FileStatus, target: LayerView, to: str) -> Iterator[None]:
     path = status.path
-    if status.is_directory and not status.is_link:
+    if status.is_link:
+        if target.exists(to):
+            raise AlreadyExistsError(_OPERATION, to, "already exists")
+        target.create_link(to, source.read_link(path), is_directory=status.is_directory)
+    elif status.is_directory:
         children = source.scan(path)
         if not target.exists(to):
             target.mkdir(to)
         elif not target.stat(to).is_directory:
             raise EntryNotDirectoryError(_OPERATION, to, "is not a directory")
         for child in children:
-            count += _entry_between(source, child, target, f"{to}/{child.path.rpartition('/')[2]}")
-    elif status.reparse is not None and status.is_link:
-        if target.exists(to):
-            raise AlreadyExistsError(_OPERATION, to, "already exists")
-        target.create_link(to, source.read_link(path), is_directory=status.is_directory)
+            yield from _entry_between(source, child, target, f"{to}/{child.path.rpartition('/')[2]}")
     else:
         with source.open(path, "rb") as file, target.open(to, "wb") as copy:
             shutil.copyfileobj(file, copy, _PIECE)
-        count = 1
     _metadata_between(source, status, target, to)
-    return count
+    if not status.is_directory and not status.is_link:
+        yield
 
 
 def _metadata_between(source: LayerView, status: FileStatus, target: LayerView, to: str) -> None:
