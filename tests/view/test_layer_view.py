@@ -218,6 +218,14 @@ def test_an_open_file_outlives_its_names(scratch: Path) -> None:
             reader.seek(0)
             assert reader.read() == b"LIBrary!"
         assert view.read_bytes("Windows/moved.dll") == b"another"
+        view.write_bytes("one", b"1")
+        view.link("other", "one")
+        with view.open("one", "r+b", buffering=0) as file:
+            number = view.stat("other").file_id
+            view.unlink("one")
+            file.write(b"23")
+            assert (view.stat("other").file_id, view.stat("other").size) == (number, 2)
+        assert view.read_bytes("other") == b"23"
         # Of a file that only a parent has, too.
         with view.open("Program Files/Long name.text", "r+b", buffering=0) as file:
             view.rmtree("Program Files")

@@ -234,6 +234,14 @@ def test_an_open_file_outlives_its_name(mounted: Path) -> None:
         other.seek(0)
         assert other.read() == b"FIL"
     _until(lambda: (mounted / "Windows" / "link.dll").read_bytes() == b"LIBrary")
+    # Also when the name goes by which the others know it.
+    (mounted / "first").write_bytes(b"1")
+    os.link(mounted / "first", mounted / "second")
+    with (mounted / "first").open("r+b", buffering=0) as file:
+        file.write(b"2")
+        (mounted / "first").unlink()
+        file.write(b"3")
+    _until(lambda: (mounted / "second").read_bytes() == b"23")
     with (mounted / "target").open("wb", buffering=0) as replaced:
         replaced.write(b"old")
         (mounted / "source").write_bytes(b"new")

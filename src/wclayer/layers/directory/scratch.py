@@ -44,11 +44,6 @@ _WAL = f"{database.FILE_NAME}-wal"
 _IN_USE = "scratch.open"
 """The file that is there while somebody changes the scratch, and after a crash."""
 _INSERT = f"INSERT INTO entries ({','.join(EntryRow._fields)}) VALUES (NULL{',?' * (len(EntryRow._fields) - 1)})"
-_HEAD_COLUMNS = (
-    "attributes", "creation_time", "last_access_time", "last_write_time", "change_time", "security", "size", "sha256",
-    "streams", "eas", "reparse", "host_name",
-)  # fmt: skip
-"""What all names of a file share; of the names after the first, the columns mean nothing."""
 
 
 def is_scratch(path: str | os.PathLike[str]) -> bool:
@@ -279,15 +274,21 @@ class ScratchDirectory(LayerDirectory):
         self._directories = {database.ROOT: ("", b"")}
 
     def remove(self, row: EntryRow) -> None:
-        """Removes a name, and with the last one of a file its contents."""
+        """Removes a name, and with the last one of a file its contents. The id of a file stays while it has a name."""
         self._directories.pop(row.id, None)
+        number = row.id
         if row.link is None:
-            (heir,) = self._execute("SELECT MIN(id) FROM entries WHERE link = ?", (row.id,)).fetchone()
+            heir = self._execute(
+                "SELECT id, parent, name, key FROM entries WHERE link = ? ORDER BY id LIMIT 1", (row.id,)
+            ).fetchone()
             if heir is None:
                 self._remove_contents(row)
             else:
-                self._hand_over(row.id, heir)
-        self._execute("DELETE FROM entries WHERE id = ?", (row.id,))
+                number, *place = heir
+        self._execute("DELETE FROM entries WHERE id = ?", (number,))
+        if number != row.id:
+            # The row that has what all names share takes the place of another name.
+            self._execute("UPDATE entries SET parent = ?, name = ?, key = ? WHERE id = ?", (*place, row.id))
 
     def _remove_contents(self, row: EntryRow) -> None:
         if row.streams:
@@ -296,16 +297,6 @@ class ScratchDirectory(LayerDirectory):
             self._execute("DELETE FROM streams WHERE entry = ?", (row.id,))
         if row.host_name is not None:
             self._unlinked.append(self.host_path(row))
-
-    def _hand_over(self, old: int, heir: int) -> None:
-        """Makes another name of a file the first one."""
-        columns = ", ".join(_HEAD_COLUMNS)
-        self._execute(
-            f"UPDATE entries SET ({columns}) = (SELECT {columns} FROM entries WHERE id = ?), link = NULL WHERE id = ?",
-            (old, heir),
-        )
-        self._execute("UPDATE entries SET link = ? WHERE link = ?", (heir, old))
-        self._execute("UPDATE streams SET entry = ? WHERE entry = ?", (heir, old))
 
     def clear(self) -> None:
         """Removes everything but the root directories."""
