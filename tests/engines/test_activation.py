@@ -392,6 +392,9 @@ def test_ten_processes_change_one_scratch(scratch: Path) -> None:
         "        view.rename(f'p{name}-{step}', f'Windows/p{name}-{step}')\n"
         "        view.makedirs(f'shared/{step}')\n"
         "        view.write_bytes(f'shared/{step}/{name}', b'')\n"
+        "        with view.open('Windows/b', 'r+b') as file:\n"
+        "            file.seek(int(name) * 100 + step)\n"
+        "            file.write(name.encode())\n"
     )
     workers = [subprocess.Popen([sys.executable, "-c", program, str(scratch), str(n)]) for n in range(10)]
     assert [worker.wait() for worker in workers] == [0] * 10
@@ -400,6 +403,33 @@ def test_ten_processes_change_one_scratch(scratch: Path) -> None:
             for step in range(20):
                 assert view.read_bytes(f"Windows/p{name}-{step}") == str(name).encode() * 100
                 assert view.exists(f"shared/{step}/{name}")
+        # A file of a parent that all of them wrote to.
+        expected = bytearray(b"b" * 5000)
+        for name in range(10):
+            expected[name * 100 : name * 100 + 20] = str(name).encode() * 20
+        assert view.read_bytes("Windows/b") == expected
+    assert list(wclayer.check_layer(scratch)) == []
+
+
+def test_open_files_follow_what_other_processes_do(scratch: Path) -> None:
+    with LayerView(scratch=scratch) as one, LayerView(scratch=scratch) as other:
+        with one.open("Windows/b", "r+b", buffering=0) as file, one.open("Windows/a", "r+b", buffering=0) as gone:
+            number = one.stat("Windows/b").file_id
+            with other.open("Windows/b", "r+b", buffering=0) as theirs:
+                theirs.write(b"THEIRS")
+                theirs.truncate(10)
+            other.rename("Windows/b", "moved")
+            other.unlink("Windows/a")
+            file.seek(8)
+            file.write(b"OURS")
+            file.seek(0)
+            assert file.read() == b"THEIRSbbOURS"
+            gone.write(b"to nowhere")
+            gone.seek(0)
+            assert gone.read() == b"to nowhere"
+        assert other.read_bytes("moved") == b"THEIRSbbOURS"
+        assert one.stat("moved").file_id == other.stat("moved").file_id == number
+        assert not other.exists("Windows/a")
     assert list(wclayer.check_layer(scratch)) == []
 
 

@@ -99,6 +99,7 @@ class Changes:
         # All names under which the file shows stay names of one file.
         others = self._other_names(node)
         own = self._copy(node, self.own_directory(self._parent(node)))
+        self._scratch.note_taken(len(self._tree.layers) - was[0], was[1], own)
         node.row, node.layer = self._scratch.by_id(own), 0
         for other in others:
             link = self._scratch.add_link(self.own_directory(self._parent(other)), other.name, node.row)

@@ -88,6 +88,13 @@ class OpenFile:
             done += os.pwrite(self._fd, view[done:], offset + done)
         return done
 
+    def end(self) -> int:
+        """Where the file ends now, also if another process has written to it."""
+        if not self._is_being_written:
+            self._begin_writing()
+        self.size = os.fstat(self._fd).st_size
+        return self.size
+
     def truncate(self, size: int) -> None:
         """Cuts the file off at `size`, or makes it that long with zeros."""
         if not self._is_being_written:
@@ -110,6 +117,9 @@ class OpenFile:
         """Takes the file over, with its contents (`keep` of them), and marks it as being written to."""
         view = self._view
         with view.changing() as changes:
+            # What other processes did before now, `changing` has seen.
+            if not self.is_detached and self.file[0] and not view.shows(self.file):
+                self.is_detached = True
             if self.is_detached:
                 if not self._has_own_file:
                     self._copy_detached()
@@ -124,6 +134,27 @@ class OpenFile:
             self.reopen()
             view.forget_names(self.row)
         self._is_being_written = True
+
+    def refresh(self) -> None:
+        """Another process has changed the scratch: perhaps it has taken the file over, or removed it."""
+        scratch = self._view.writable_scratch()
+        if self.is_detached:
+            return
+        layer, number = self.file
+        if layer:
+            entry = scratch.taken_as(self._view.depth(layer), number)
+            if entry is None:
+                return
+            self.file = 0, entry
+        row = scratch.find(self.file[1])
+        if row is None:
+            self.is_detached = True
+            return
+        is_elsewhere = layer != 0 or row.host_name != self.row.host_name
+        self.row = row
+        if is_elsewhere:
+            self.reopen()
+        self.size = os.fstat(self._fd).st_size
 
     def reopen(self) -> None:
         """Its contents lie in another file of the host now."""
@@ -173,7 +204,13 @@ class OpenFile:
         view = self._view
         with view.changing():
             scratch = view.writable_scratch()
-            row = self.row = self._written(scratch.by_id(self.file[1]))
+            known = scratch.find(self.file[1])
+            if known is None:
+                self.is_detached = True
+                return
+            # Other processes may have made it longer.
+            self.size = os.fstat(self._fd).st_size
+            row = self.row = self._written(known)
             scratch.set(
                 row, size=row.size, last_write_time=row.last_write_time, change_time=row.change_time,
                 attributes=row.attributes,
@@ -222,6 +259,10 @@ class StreamBuffer:
         self._file.seek(offset)
         self._file.write(data)
         return count
+
+    def end(self) -> int:
+        """Where the stream ends."""
+        return self.size
 
     def truncate(self, size: int) -> None:
         """Cuts the stream off at `size`, or makes it that long with zeros."""
@@ -305,7 +346,7 @@ class ViewFile(io.RawIOBase):
     def write(self, data: ReadableBuffer, /) -> int:
         self._need_write()
         if self._appends:
-            self._position = self._data.size
+            self._position = self._data.end()
         done = self._data.write(data, self._position)
         self._position += done
         return done

@@ -70,7 +70,7 @@ class FileStatus:
     links: int
     """How many names the file has."""
     file_id: int
-    """The same number for all names of one file; it stays while the view is open."""
+    """The same number for all names of one file; it stays when a scratch takes the file over."""
     reparse: bytes | None
     layer: Path
     """The layer that has it."""
@@ -114,8 +114,8 @@ class LayerView:
     ) -> None:
         self._lock = threading.RLock()
         self._open: dict[tuple[int, int], OpenFile] = {}
-        # Of files that were taken over: the id they were known by before.
-        self._known_ids: dict[int, int] = {}
+        # What the files that were taken over were before, once it is asked for.
+        self._taken: dict[int, tuple[int, int]] | None = None
         self._space: int | None = None
         self._space_is_old, self._space_time = False, 0.0
         self._capacity: int | None = None
@@ -191,6 +191,13 @@ class LayerView:
             self.tree.forget_tombstones()
             self.tree.forget_all()
             self._space_is_old = True
+            self._taken = None
+            for key, file in tuple(self._open.items()):
+                file.refresh()
+                if file.file != key or file.is_detached:
+                    del self._open[key]
+                    if not file.is_detached:
+                        self._open[file.file] = file
 
     def find(self, path: PathLike, *, follow: bool = True) -> Node:
         """The entry at a path.
@@ -238,9 +245,16 @@ class LayerView:
     def file_id(self, file: tuple[int, int]) -> int:
         """A number for a file, which stays when the scratch takes it over."""
         layer, entry = file
-        if layer == 0 and entry in self._known_ids:
-            return self._known_ids[entry]
-        return (len(self.tree.layers) - layer) << _INODE_BITS | entry
+        depth = self.depth(layer)
+        if layer == 0 and self.scratch is not None:
+            if self._taken is None:
+                self._taken = self.scratch.taken()
+            depth, entry = self._taken.get(entry, (depth, entry))
+        return depth << _INODE_BITS | entry
+
+    def depth(self, layer: int) -> int:
+        """How far from the base a layer of the tree is, which is 1."""
+        return len(self.tree.layers) - layer
 
     def listdir(self, path: PathLike) -> list[str]:
         """The names in a directory, in the order in which Windows lists them.
@@ -451,7 +465,7 @@ class LayerView:
             except BaseException:
                 self.tree.forget_tombstones()
                 self.tree.forget_all()
-                self._space = space
+                self._space, self._taken = space, None
                 raise
 
     def now(self) -> int:
@@ -779,6 +793,14 @@ class LayerView:
                 return path
         raise PathNotFoundError(self.operation, self.name, "the file has no name any more")
 
+    def shows(self, file: tuple[int, int]) -> bool:
+        """Whether a file of a parent shows under any name."""
+        try:
+            self.path_of(file)
+        except PathNotFoundError:
+            return False
+        return True
+
     def forget_names(self, row: EntryRow) -> None:
         """The metadata of a file of the scratch have changed."""
         scratch = self.writable_scratch()
@@ -794,7 +816,8 @@ class LayerView:
             node.row = self.tree.layers[node.layer].by_id(node.row.id)
 
     def _taken_over(self, was: tuple[int, int], node: Node) -> None:
-        self._known_ids[node.file[1]] = self.file_id(was)
+        if self._taken is not None:
+            self._taken[node.file[1]] = self.depth(was[0]), was[1]
         file = self._open.pop(was, None)
         if file is not None:
             file.file, file.row = node.file, node.row

@@ -76,8 +76,11 @@ SCRATCH_SCHEMA = """
 CREATE UNIQUE INDEX tombstones_by_key ON tombstones (key);
 CREATE INDEX entries_by_link ON entries (link) WHERE link IS NOT NULL;
 CREATE INDEX entries_being_written ON entries (id) WHERE size < 0;
+CREATE TABLE taken (layer INTEGER, source INTEGER, entry INTEGER NOT NULL, PRIMARY KEY (layer, source)) WITHOUT ROWID;
+CREATE INDEX taken_by_entry ON taken (entry);
 """
-"""What a scratch's database has besides."""
+"""What a scratch's database has besides; `taken` tells which files it took over: of which layer, counted from the base,
+and of which id there."""
 BEING_WRITTEN = -1
 """The size of a scratch's file while it is written to: the size and time of the host's file are the right ones."""
 NOT_HASHED = b""

@@ -295,6 +295,7 @@ class ScratchDirectory(LayerDirectory):
             for (number,) in self._execute("SELECT id FROM streams WHERE entry = ?", (row.id,)).fetchall():
                 self._execute("DELETE FROM stream_data WHERE stream = ?", (number,))
             self._execute("DELETE FROM streams WHERE entry = ?", (row.id,))
+        self._execute("DELETE FROM taken WHERE entry = ?", (row.id,))
         if row.host_name is not None:
             self._unlinked.append(self.host_path(row))
 
@@ -302,11 +303,31 @@ class ScratchDirectory(LayerDirectory):
         """Removes everything but the root directories."""
         for (host_name,) in self._execute("SELECT host_name FROM entries WHERE host_name IS NOT NULL"):
             self._unlinked.append(host_name.encode()[1:])
-        for table in ("stream_data", "streams", "tombstones"):
+        for table in ("stream_data", "streams", "tombstones", "taken"):
             self._execute(f"DELETE FROM {table}")
         self._execute("DELETE FROM entries WHERE parent <> 0")
         self._execute("UPDATE entries SET origin = ?", (int(Origin.IMPLIED),))
         self._forget()
+
+    def find(self, number: int) -> EntryRow | None:
+        """The entry with that id, if it is still there."""
+        columns = self._execute("SELECT * FROM entries WHERE id = ?", (number,)).fetchone()
+        return None if columns is None else self.row(columns)
+
+    # Which files were taken over: a layer is counted from the base, which is 1.
+
+    def note_taken(self, layer: int, source: int, entry: int) -> None:
+        """Records that an entry was the file `source` of a layer."""
+        self._execute("INSERT OR REPLACE INTO taken VALUES (?, ?, ?)", (layer, source, entry))
+
+    def taken_as(self, layer: int, source: int) -> int | None:
+        """The entry that was the file `source` of a layer."""
+        found = self._execute("SELECT entry FROM taken WHERE layer = ? AND source = ?", (layer, source)).fetchone()
+        return None if found is None else int(found[0])
+
+    def taken(self) -> dict[int, tuple[int, int]]:
+        """All entries that were taken over: layer and id of what they were."""
+        return {entry: (layer, source) for layer, source, entry in self._execute("SELECT * FROM taken")}
 
     # Tombstones.
 
