@@ -8,6 +8,7 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
+from typing import IO
 
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -85,6 +86,7 @@ class Operations(RuleBasedStateMachine):
         wclayer.create_scratch_layer(self.folder / "scratch", self.layers)
         self.view = LayerView(scratch=self.folder / "scratch")
         self.other: LayerView | None = None
+        self.held: tuple[model.File, IO[bytes]] | None = None
 
     def both(self, operation: str, *arguments: object) -> None:
         """Does it to both; they agree on whether it is possible, and why not."""
@@ -172,8 +174,38 @@ class Operations(RuleBasedStateMachine):
     def set_stream(self, path: model.Path, name: str, data: bytes) -> None:
         self.both("set_stream", path, name, data)
 
+    @rule(path=paths)
+    def hold(self, path: model.Path) -> None:
+        """Keeps a file open, whatever becomes of its names."""
+        self.let_go()
+        with contextlib.suppress(model.ModelError):
+            file = self.model.find_file(path)
+            self.held = file, self.view.open(self.spelled(path), "r+b", buffering=0)
+
+    @rule(offset=st.integers(0, 50), data=st.binary(min_size=1, max_size=40))
+    def write_held(self, offset: int, data: bytes) -> None:
+        if self.held is not None:
+            plain, file = self.held
+            plain.data.extend(bytes(max(0, offset - len(plain.data))))
+            plain.data[offset : offset + len(data)] = data
+            file.seek(offset)
+            file.write(data)
+            file.flush()
+            file.seek(0)
+            assert file.read() == plain.data
+
+    @rule()
+    def let_go(self) -> None:
+        if self.held is not None:
+            plain, file = self.held
+            self.held = None
+            file.seek(0)
+            assert file.read() == plain.data
+            file.close()
+
     @rule()
     def open_again(self) -> None:
+        self.let_go()
         self.view.close()
         self.view = LayerView(scratch=self.folder / "scratch")
 
@@ -192,6 +224,7 @@ class Operations(RuleBasedStateMachine):
         if not hasattr(self, "view"):
             return
         try:
+            self.let_go()
             if self.other is not None:
                 assert view_listing(self.other) == self.model.listing()
                 self.other.close()
