@@ -259,9 +259,15 @@ def test_a_setting_leaves_the_disk_alone(scratch: Path, monkeypatch: pytest.Monk
 def test_a_grown_scratch_stays_grown(scratch: Path) -> None:
     wclayer.activate_layer(scratch)
     wclayer.deactivate_layer(scratch)
+    with LayerView(scratch=scratch) as view:
+        view.mkdir("before")
+        with pytest.raises(LayerBusyError):
+            wclayer.expand_scratch_size(scratch, 30 << 30)
+    # Growing changes the disk, but not what it holds: nobody has to decide which counts.
     wclayer.expand_scratch_size(scratch, 30 << 30)
     wclayer.activate_layer(scratch)
     seen = _change(scratch)
+    assert "Files/before" in seen
     wclayer.deactivate_layer(scratch)
     assert wclayer.disk_info(scratch / "sandbox.vhdx")["size"] == 30 << 30
     wclayer.activate_layer(scratch)

@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -32,6 +33,8 @@ MOUNT = "mount"
 """The record of a scratch by which it is known where it is mounted, and the name of the folder for that in it."""
 _OPERATION = "mount"
 _TIMEOUT = 60.0
+_SAID_WHY = "it has said why"
+_MAX_COMPLAINT = 2000
 _UNMOUNTERS = ("fusermount3", "fusermount", "umount")
 
 
@@ -81,7 +84,7 @@ def serve(
     except RuntimeError:
         # libfuse also says so when a signal has ended it.
         if not is_mounted:
-            raise LayerError(_OPERATION, place, "libfuse could not mount; it has said why") from None
+            raise LayerError(_OPERATION, place, f"libfuse could not mount: {_SAID_WHY}") from None
     finally:
         if view.scratch is not None and view.is_open:
             _set_mount(view.scratch, None)
@@ -145,23 +148,27 @@ def start(
             "scratch": None if scratch is None else os.path.abspath(scratch),
         }
     )
-    with os.fdopen(reader, "rb") as answer:
+    with os.fdopen(reader, "rb") as answer, tempfile.TemporaryFile() as complaints:
         try:
             # It goes on in a child of its own, which is nobody's to wait for.
             subprocess.run(
                 [sys.executable, "-m", "wclayer.view.server", arguments, str(writer)],
-                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, pass_fds=(writer,),
+                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=complaints, pass_fds=(writer,),
                 start_new_session=True, check=False,
             )  # fmt: skip
         finally:
             os.close(writer)
         said = json.loads(answer.read() or b"{}")
+        complaints.seek(0)
+        complaint = " ".join(complaints.read(_MAX_COMPLAINT).decode("utf-8", "replace").split())
     if "pid" in said:
         return int(said["pid"])
     if not said:
-        raise LayerError(_OPERATION, target, "the server of the mount ended without a word")
+        raise LayerError(_OPERATION, target, f"the server of the mount ended: {complaint or 'without a word'}")
     kind = getattr(wclayer.errors, said["error"], LayerError)
-    raise kind(said["operation"], said["path"], said["detail"], code=said["code"])
+    # What libfuse says, it says on the error stream.
+    detail = said["detail"].replace(_SAID_WHY, complaint or _SAID_WHY)
+    raise kind(said["operation"], said["path"], detail, code=said["code"])
 
 
 def unmount(target: PathLike) -> None:

@@ -17,7 +17,7 @@ from wclayer.formats.regf.text import RegEdit
 from wclayer.formats.regf.writer import write_hive
 from wclayer.layers.directory.database import Origin
 from wclayer.layers.directory.hives import effective_root, open_hive
-from wclayer.layers.directory.update import open_update
+from wclayer.layers.directory.scratch_update import open_update
 from wclayer.layers.hives import LayerHive
 from wclayer.view.registry import Registry, RegistryPath
 from wclayer.win32.filetime import from_unix_ns

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from wclayer.engines.portable.blank import make_child
 from wclayer.engines.portable.process import BLANK, BLANK_BASE, make_disks
+from wclayer.engines.portable.scratchdisk import resizing
 from wclayer.errors import InvalidDataError, InvalidParameterError, PathNotFoundError, from_os_error
 from wclayer.formats.gpt.table import GptError, grown_table, read_table, write_table
 from wclayer.formats.ntfs.grow import grow_volume
@@ -84,6 +85,7 @@ def expand_scratch_size(path: PathLike, size: int) -> None:
         PathNotFoundError: there is no scratch layer at `path`.
         InvalidDataError: its disk, or a parent of it, is damaged.
         InvalidParameterError: a size that no disk has.
+        LayerBusyError: the scratch is mounted, or in use.
 
     Reference: `ExpandSandboxSize` of vmcompute.dll, and the growth of the volume that hcsshim does after it.
     """
@@ -92,7 +94,10 @@ def expand_scratch_size(path: PathLike, size: int) -> None:
     if not place.is_file():
         raise PathNotFoundError(operation, path, f"not a scratch layer: it has no {DISK}")
     try:
-        with DiskFile(place, writable=True, operation=operation) as opened:
+        with (
+            resizing(operation, place.parent),
+            DiskFile(place, writable=True, operation=operation) as opened,
+        ):
             disk = opened.vhdx()
             wanted = -(-size // (1 << 20)) << 20
             if wanted > disk.size:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from time import time_ns
 from uuid import UUID
@@ -17,6 +17,7 @@ from wclayer.formats.vhdx.create import create_vhdx
 from wclayer.formats.vhdx.errors import VhdxError
 from wclayer.layers.copy import copy_layer
 from wclayer.layers.directory import DirectoryLayerReader, LayerDirectory
+from wclayer.layers.directory.database import FILE_NAME
 from wclayer.layers.directory.scratch import DISK, ScratchDirectory
 from wclayer.layers.directory.scratch_writer import ScratchWriter
 from wclayer.layers.staging import StagedFile
@@ -44,6 +45,25 @@ def was_changed(operation: str, scratch: ScratchDirectory) -> bool:
     """Whether the disk was changed since the scratch was last written to it."""
     known = scratch.record(SAVED_AS)
     return known is not None and known != disk_guid(operation, scratch.path)
+
+
+@contextmanager
+def resizing(operation: str, path: Path) -> Iterator[None]:
+    """While the size of a scratch's disk is changed: nobody else uses the scratch, and what the disk holds counts as
+    the same afterwards.
+
+    Raises:
+        LayerBusyError: the scratch is in use.
+    """
+    if not (path / FILE_NAME).is_file():
+        yield
+        return
+    with ScratchDirectory(path, exclusive=True, operation=operation) as scratch:
+        is_known = scratch.record(SAVED_AS) == disk_guid(operation, path)
+        yield
+        if is_known:
+            with scratch.transaction(is_change=False):
+                scratch.set_record(SAVED_AS, disk_guid(operation, path))
 
 
 def note_disk(operation: str, scratch: ScratchDirectory) -> None:

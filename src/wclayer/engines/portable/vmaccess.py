@@ -12,7 +12,7 @@ from uuid import UUID
 from wclayer.errors import InvalidParameterError, PathNotFoundError, from_os_error
 from wclayer.layers.directory import LayerDirectory
 from wclayer.layers.directory.database import FILE_NAME
-from wclayer.layers.directory.update import open_update
+from wclayer.layers.directory.scratch_update import open_update
 from wclayer.win32.filetime import from_unix_ns
 from wclayer.win32.guid import parse_guid, sid_sub_authorities
 from wclayer.win32.inherit import inherit, volume_root

@@ -18,74 +18,83 @@ import fcntl
 import hashlib
 import os
 import sqlite3
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Self
 
 from wclayer.errors import InvalidStateError, LayerBusyError, NotSupportedError, from_os_error
 from wclayer.layers.directory import database
 from wclayer.layers.directory.database import INSERT_ENTRY, EntryRow, Origin
 from wclayer.layers.directory.hives import made_row
 from wclayer.layers.directory.layer import LayerDirectory
-from wclayer.layers.directory.scratch import ScratchDirectory
 from wclayer.layers.host import HostRoot
 from wclayer.layers.staging import StagedDatabase
-from wclayer.win32.attributes import DIRECTORY, FileAttributes, FileBasicInfo
+from wclayer.win32.attributes import DIRECTORY, FileAttributes
 
 _SUBSTITUTE = "wclayer~update-"
 _OF_THE_TAR = ("diff_id", "digest", "size", "stored_size")
 """Records of the tar that the layer was imported from, which it no longer is."""
 
 
-class Update(Protocol):
-    """Changes of files and facts of a layer, all of them or none: `put` what changes, then `commit`."""
-
-    def __enter__(self) -> Self: ...
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None, /
-    ) -> None: ...
-
-    def close(self) -> None:
-        """Ends the update; without `commit`, nothing has changed."""
-
-    def put(self, path: str, data: bytes, *, origin: Origin) -> None:
-        """Gives the file at `path` of the layer new contents; it is made if it is not there."""
-
-    def set_security(self, path: str, descriptor: bytes) -> None:
-        """Gives the entry at `path` another security descriptor."""
-
-    def set_record(self, key: str, value: str | int | bytes) -> None:
-        """Keeps a fact about the layer as a whole."""
-
-    def commit(self, time: int) -> None:
-        """Makes the layer the new one; `time` (FILETIME) is when its changed files were written."""
-
-
-def open_update(path: str | os.PathLike[str], *, operation: str) -> Update:
-    """An update of the layer directory at `path`, finished or a scratch.
-
-    Raises:
-        LayerBusyError: another process is changing the layer.
-        PathNotFoundError, NotALayerError, CorruptLayerError: see `LayerDirectory`.
-    """
-    with LayerDirectory(path, operation=operation) as layer:
-        is_scratch = layer.is_scratch
-    return ScratchUpdate(path, operation=operation) if is_scratch else LayerUpdate(path, operation=operation)
-
-
 @dataclass(slots=True)
-class _Change:
+class FileChange:
+    """New contents of a file of a layer."""
+
     path: str
     data: bytes
     origin: Origin
 
 
-class LayerUpdate:
-    """An update of the layer directory at `path`: `put` what changes, then `commit`. Leaving the context without it
-    changes nothing.
+class Update(ABC):
+    """Changes of files and facts of a layer, all of them or none: `put` what changes, then `commit`. Leaving the
+    context without it changes nothing."""
+
+    def __init__(self, operation: str) -> None:
+        self.operation = operation
+        self._changes: list[FileChange] = []
+        self._descriptors: dict[str, bytes] = {}
+        self._records: dict[str, str | int | bytes] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    @abstractmethod
+    def close(self) -> None:
+        """Ends the update."""
+
+    @abstractmethod
+    def put(self, path: str, data: bytes, *, origin: Origin) -> None:
+        """Gives the file at `path` of the layer new contents; it is made if it is not there. Its directory must be.
+
+        Raises:
+            NotSupportedError: it cannot be changed.
+        """
+
+    def set_security(self, path: str, descriptor: bytes) -> None:
+        """Gives the entry at `path` another security descriptor."""
+        self._descriptors[path] = descriptor
+
+    def set_record(self, key: str, value: str | int | bytes) -> None:
+        """Keeps a fact about the layer as a whole."""
+        self._records[key] = value
+
+    @abstractmethod
+    def commit(self, time: int) -> None:
+        """Makes the layer the new one; `time` (FILETIME) is when its changed files were written.
+
+        Raises:
+            LayerError: the host failed; the layer is the old one, or the new one, whole.
+        """
+
+
+class LayerUpdate(Update):
+    """An `Update` of a finished layer directory.
 
     Raises:
         LayerBusyError: another process is updating the layer.
@@ -93,11 +102,8 @@ class LayerUpdate:
     """
 
     def __init__(self, path: str | os.PathLike[str], *, operation: str) -> None:
-        self.operation = operation
+        super().__init__(operation)
         self.path = Path(os.path.abspath(path))
-        self._changes: list[_Change] = []
-        self._descriptors: dict[str, bytes] = {}
-        self._records: dict[str, str | int | bytes] = {}
         with LayerDirectory(self.path, operation=operation):
             pass
         self._lock = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -112,12 +118,6 @@ class LayerUpdate:
             raise
         self._is_open = True
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        self.close()
-
     def close(self) -> None:
         if self._is_open:
             self._is_open = False
@@ -125,11 +125,6 @@ class LayerUpdate:
             os.close(self._lock)
 
     def put(self, path: str, data: bytes, *, origin: Origin) -> None:
-        """Gives the file at `path` of the layer new contents; it is made if it is not there. Its directory must be.
-
-        Raises:
-            NotSupportedError: the file has further names, which would keep the old contents.
-        """
         with LayerDirectory(self.path, operation=self.operation) as layer:
             row = layer.lookup(path)
             if row is not None and layer.link_count(row) > 1:
@@ -137,22 +132,9 @@ class LayerUpdate:
             directory = layer.lookup(path.rpartition("/")[0])
             if directory is None or not directory.attributes & DIRECTORY:
                 raise NotSupportedError(self.operation, self.path / path, "the layer has no such directory")
-        self._changes.append(_Change(path, data, origin))
-
-    def set_security(self, path: str, descriptor: bytes) -> None:
-        """Gives the entry at `path` another security descriptor."""
-        self._descriptors[path] = descriptor
-
-    def set_record(self, key: str, value: str | int | bytes) -> None:
-        """Keeps a fact about the layer as a whole."""
-        self._records[key] = value
+        self._changes.append(FileChange(path, data, origin))
 
     def commit(self, time: int) -> None:
-        """Makes the layer the new one; `time` (FILETIME) is when its changed files were written.
-
-        Raises:
-            LayerError: the host failed; the layer is the old one, or the new one, whole.
-        """
         if not self._is_open:
             raise InvalidStateError(self.operation, self.path, "the update is over")
         try:
@@ -255,82 +237,3 @@ class LayerUpdate:
         except BaseException:
             staged.discard()
             raise
-
-
-class ScratchUpdate:
-    """An `Update` of a scratch, which is changed in its place."""
-
-    def __init__(self, path: str | os.PathLike[str], *, operation: str) -> None:
-        self.operation = operation
-        self._scratch = ScratchDirectory(path, exclusive=True, operation=operation)
-        self._changes: list[_Change] = []
-        self._descriptors: dict[str, bytes] = {}
-        self._records: dict[str, str | int | bytes] = {}
-        self._is_open = True
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        self.close()
-
-    def close(self) -> None:
-        if self._is_open:
-            self._is_open = False
-            self._scratch.close()
-
-    def put(self, path: str, data: bytes, *, origin: Origin) -> None:
-        """See `Update`; its directory must be there.
-
-        Raises:
-            NotSupportedError: it is not.
-        """
-        directory = self._scratch.lookup(path.rpartition("/")[0])
-        if directory is None or not directory.attributes & DIRECTORY:
-            raise NotSupportedError(self.operation, self._scratch.path / path, "the layer has no such directory")
-        self._changes.append(_Change(path, data, origin))
-
-    def set_security(self, path: str, descriptor: bytes) -> None:
-        self._descriptors[path] = descriptor
-
-    def set_record(self, key: str, value: str | int | bytes) -> None:
-        self._records[key] = value
-
-    def commit(self, time: int) -> None:
-        scratch = self._scratch
-        with scratch.transaction():
-            for change in self._changes:
-                self._apply(change, time)
-            for path, descriptor in self._descriptors.items():
-                row = scratch.lookup(path)
-                assert row is not None
-                scratch.set_security(row, descriptor, time)
-            for key, value in self._records.items():
-                scratch.set_record(key, value)
-        scratch.sync()
-        self.close()
-
-    def _apply(self, change: _Change, time: int) -> None:
-        scratch = self._scratch
-        parent_path, _, name = change.path.rpartition("/")
-        directory, row = scratch.lookup(parent_path), scratch.lookup(change.path)
-        assert directory is not None
-        host, fd = scratch.new_file()
-        with os.fdopen(fd, "wb") as file:
-            file.write(change.data)
-            file.flush()
-            os.fsync(fd)
-        digest = hashlib.sha256(change.data).digest()
-        if row is None:
-            info = FileBasicInfo(int(FileAttributes.ARCHIVE), time, time, time, time)
-            scratch.add(
-                directory.id, name, info, size=len(change.data), sha256=digest, host=host, origin=change.origin
-            )  # fmt: skip
-        else:
-            scratch.replace_file(row, host, size=len(change.data), sha256=digest, time=time)
-        if change.origin is Origin.OWN and directory.origin == Origin.IMPLIED:
-            # An exported entry's directory must be exported too.
-            scratch.set(
-                directory, origin=int(Origin.OWN), creation_time=time, last_access_time=time, last_write_time=time,
-                change_time=time,
-            )  # fmt: skip

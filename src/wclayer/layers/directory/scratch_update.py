@@ -1,0 +1,84 @@
+"""Replaces files of a scratch, which is changed in its place; and the update that fits a layer."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+
+from wclayer.errors import NotSupportedError
+from wclayer.layers.directory.database import Origin
+from wclayer.layers.directory.layer import LayerDirectory
+from wclayer.layers.directory.scratch import ScratchDirectory
+from wclayer.layers.directory.update import FileChange, LayerUpdate, Update
+from wclayer.win32.attributes import DIRECTORY, FileAttributes, FileBasicInfo
+
+
+def open_update(path: str | os.PathLike[str], *, operation: str) -> Update:
+    """An update of the layer directory at `path`, finished or a scratch.
+
+    Raises:
+        LayerBusyError: another process is changing the layer.
+        PathNotFoundError, NotALayerError, CorruptLayerError: see `LayerDirectory`.
+    """
+    with LayerDirectory(path, operation=operation) as layer:
+        is_scratch = layer.is_scratch
+    return ScratchUpdate(path, operation=operation) if is_scratch else LayerUpdate(path, operation=operation)
+
+
+class ScratchUpdate(Update):
+    """An `Update` of a scratch, which is changed in its place."""
+
+    def __init__(self, path: str | os.PathLike[str], *, operation: str) -> None:
+        super().__init__(operation)
+        self._scratch = ScratchDirectory(path, exclusive=True, operation=operation)
+        self._is_open = True
+
+    def close(self) -> None:
+        if self._is_open:
+            self._is_open = False
+            self._scratch.close()
+
+    def put(self, path: str, data: bytes, *, origin: Origin) -> None:
+        directory = self._scratch.lookup(path.rpartition("/")[0])
+        if directory is None or not directory.attributes & DIRECTORY:
+            raise NotSupportedError(self.operation, self._scratch.path / path, "the layer has no such directory")
+        self._changes.append(FileChange(path, data, origin))
+
+    def commit(self, time: int) -> None:
+        scratch = self._scratch
+        with scratch.transaction():
+            for change in self._changes:
+                self._apply(change, time)
+            for path, descriptor in self._descriptors.items():
+                row = scratch.lookup(path)
+                assert row is not None
+                scratch.set_security(row, descriptor, time)
+            for key, value in self._records.items():
+                scratch.set_record(key, value)
+        scratch.sync()
+        self.close()
+
+    def _apply(self, change: FileChange, time: int) -> None:
+        scratch = self._scratch
+        parent_path, _, name = change.path.rpartition("/")
+        directory, row = scratch.lookup(parent_path), scratch.lookup(change.path)
+        assert directory is not None
+        host, fd = scratch.new_file()
+        with os.fdopen(fd, "wb") as file:
+            file.write(change.data)
+            file.flush()
+            os.fsync(fd)
+        digest = hashlib.sha256(change.data).digest()
+        if row is None:
+            info = FileBasicInfo(int(FileAttributes.ARCHIVE), time, time, time, time)
+            scratch.add(
+                directory.id, name, info, size=len(change.data), sha256=digest, host=host, origin=change.origin
+            )  # fmt: skip
+        else:
+            scratch.replace_file(row, host, size=len(change.data), sha256=digest, time=time)
+        if change.origin is Origin.OWN and directory.origin == Origin.IMPLIED:
+            # An exported entry's directory must be exported too.
+            scratch.set(
+                directory, origin=int(Origin.OWN), creation_time=time, last_access_time=time, last_write_time=time,
+                change_time=time,
+            )  # fmt: skip
