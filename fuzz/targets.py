@@ -39,6 +39,9 @@ from wclayer.layers.transport import TransportLayerReader
 from wclayer.layers.volume.disk_file import RawDisk
 from wclayer.layers.volume.writer import VolumeLayerWriter
 from wclayer.model import DataStream, Entry, Limits
+from wclayer.view.layer_view import split_stream
+from wclayer.view.merged import layer_path
+from wclayer.view.resolve import link_path
 from wclayer.win32.attributes import FileBasicInfo
 from wclayer.win32.backup import BackupStreamParser, StreamHeader
 from wclayer.win32.ea import ExtendedAttribute, decode_eas, encode_eas
@@ -46,6 +49,7 @@ from wclayer.win32.inherit import volume_root
 from wclayer.win32.reparse import LinkTarget, decode_link, decode_reparse
 from wclayer.win32.sddl import from_sddl, to_sddl
 from wclayer.win32.security import SecurityDescriptor
+from wclayer.win32.shortnames import short_names
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +143,24 @@ def _sddl(data: bytes) -> None:
 
 def _reparse(data: bytes) -> None:
     decode_link(decode_reparse(data))
+
+
+def _link(data: bytes) -> None:
+    """Where a reparse point leads, if anywhere: components of a path."""
+    link = link_path(data)
+    if link is not None and any(not part or "/" in part for part in link.parts if not link.is_relative):
+        raise AssertionError(f"components {link.parts}")
+
+
+def _path(data: bytes) -> None:
+    """However a path is spelled, it stays inside the layer."""
+    file, _ = split_stream(data.decode("utf-16-le", "surrogatepass"))
+    parts = layer_path(file).split("/")
+    if ".." in parts or "." in parts or layer_path(layer_path(file)) != layer_path(file):
+        raise AssertionError(f"path {layer_path(file)!r}")
+    short = short_names(dict.fromkeys(parts))
+    if len(short) != len(set(short.values())):
+        raise AssertionError(f"short names {short}")
 
 
 def _eas(data: bytes) -> None:
@@ -296,9 +318,11 @@ TARGETS = {
     "hive": Target(_hive, lambda: [_hive_seed()]),
     "hive_log": Target(_hive_log, lambda: [_dirty_seed()]),
     "import": Target(_import, lambda: [_child_tar()], InvalidDataError),
+    "link": Target(_link, lambda: [LinkTarget.from_path("C:\\x", is_mount_point=True).encode()]),
     "lznt1": Target(_lznt1, lambda: [b"\x03\x30abcd\0\0", b"\x06\xb0\x04ab\x00\x10\xff\x40\0"]),
     "ntfs": Target(_ntfs, lambda: [_mft_seed()]),
     "ntfs_runs": Target(_runs, lambda: [encode_runs([Run(5, 3), Run(None, 9), Run(2, 1)])]),
+    "path": Target(_path, lambda: ["C:\\a\\..\\b:c".encode("utf-16-le"), "Files/A long one/..".encode("utf-16-le")]),
     "pax": Target(_pax, lambda: [b"12 atime=1.5\n26 MSWINDOWS.fileattr=32\n"]),
     "reg_text": Target(_reg_text, lambda: [b"".join(encode_reg(format_reg([("HKLM\\A", Hive(_hive_seed()).root())])))]),
     "reparse": Target(_reparse, lambda: [LinkTarget.from_path("C:\\x", is_mount_point=True).encode()]),

@@ -8,6 +8,8 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import wclayer
 from tests.support import TIME, info, put_directories, put_file
@@ -20,7 +22,7 @@ from wclayer.win32.inherit import inherited, volume_root
 from wclayer.win32.reparse import LinkTarget, LxSymlink
 from wclayer.win32.sddl import from_sddl, to_sddl
 from wclayer.win32.security import SecurityDescriptor
-from wclayer.win32.shortnames import short_names
+from wclayer.win32.shortnames import is_short, may_be_generated, short_names
 
 PROGRAMS = from_sddl("O:BAG:SYD:PAI(A;OICI;FA;;;BA)(A;OICI;0x1200a9;;;BU)").encode()
 
@@ -107,6 +109,19 @@ def test_short_names_are_made_in_order() -> None:
         "A_B~1.C": "a+b.c", "_N_~1.X": "Ünï.x", "TWODOT~1.HTM": "two.dots.htm",
     }  # fmt: skip
     assert len(short_names(f"a long name {number}" for number in range(30))) == 30
+
+
+@given(
+    st.lists(
+        st.text(st.characters(exclude_categories=["Cc"], exclude_characters='"*/:<>?\\|'), min_size=1, max_size=20),
+        unique=True,
+    )
+)
+def test_short_names_are_short_and_each_has_one(names: list[str]) -> None:
+    found = short_names(names)
+    assert all(is_short(short) and may_be_generated(short) for short in found)
+    assert len(set(found.values())) == len(found)
+    assert {name for name in names if not is_short(name)} == set(found.values())
 
 
 def test_a_new_entry_gets_what_windows_gives_it(scratch: Path) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from wclayer.win32.upcase import upcase
 
 _SHORT = re.compile(r"[^\s.+,;=\[\]\x80-\U0010ffff]{1,8}(\.[^\s.+,;=\[\]\x80-\U0010ffff]{1,3})?\Z")
-_GENERATED = re.compile(r"[^.]{1,6}~[0-9]{1,6}(\.[^.]{1,3})?\Z")
+_GENERATED = re.compile(r"[^.]{0,6}~[0-9]{1,6}(\.[^.]{1,3})?\Z")
 _REPLACED = re.compile(r"[+,;=\[\]\x80-\U0010ffff]")
 _BASE, _EXTENSION = 6, 3
 
