@@ -80,7 +80,7 @@ def test_diff_of_a_scratch_is_what_it_changes(scratch: Path) -> None:
     }
 
 
-def test_a_scratch_is_mounted_and_unmounted(scratch: Path, tmp_path: Path) -> None:
+def test_a_scratch_is_mounted_and_unmounted(scratch: Path, layers: Path, tmp_path: Path) -> None:
     witness("fusermount3")
     place = scratch / "mount"
     assert f"is at {place}" in text("mount", scratch)
@@ -95,8 +95,19 @@ def test_a_scratch_is_mounted_and_unmounted(scratch: Path, tmp_path: Path) -> No
     (tmp_path / "m").mkdir()
     run("mount", scratch, tmp_path / "m")
     assert (tmp_path / "m" / "from outside").read_bytes() == b"x"
-    run("unmount", scratch)
+    assert os.getxattr(tmp_path / "m", "system.wclayer_layer") == os.fsencode(scratch)
+    run("unmount", tmp_path / "m")
+    run("unmount", tmp_path / "m", status=17)
     run("mount", scratch, tmp_path / "nowhere", status=2)
+    # It can go on as any layer can.
+    run("export", "--transport", tmp_path / "t", scratch)
+    assert "Files/from outside" in [name for name, _ in tree_listing(tmp_path / "t")]
+    run("import", "-i", tmp_path / "t", "-l", layers / "child", "-l", layers / "base", tmp_path / "committed")
+    # A transport folder has a folder Hives without metadata, even if it is empty.
+    assert "Files/" not in text("diff", "--no-times", scratch, tmp_path / "committed", status=1)
+    run("convert", scratch, "-o", tmp_path / "run.vhdx")
+    run("import", "-i", tmp_path / "run.vhdx", tmp_path / "flat")
+    assert "from outside" in text("ls", tmp_path / "flat", "C:\\")
     assert "from outside" in text("ls", scratch, "C:\\")
 
 

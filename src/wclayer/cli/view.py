@@ -260,15 +260,16 @@ def active(path: str) -> Iterator[None]:
 @click.command("unmount", short_help="Unmount a scratch or layers.")
 @click.argument("path")
 def unmount_command(path: str) -> None:
-    """Unmount the scratch PATH, and write its changes into its disk; or unmount the layers that are mounted at PATH.
+    """Unmount the scratch PATH, or what is mounted at PATH; a scratch's changes are also written into its disk.
 
     \b
     Example:
       wclayer unmount /layers/run
     """
-    if is_scratch(path):
-        wclayer.unprepare_layer(path)
-        wclayer.deactivate_layer(path)
+    layer = path if is_scratch(path) else mount.mounted_layer(path)
+    if layer is not None and is_scratch(layer):
+        wclayer.unprepare_layer(layer)
+        wclayer.deactivate_layer(layer)
     else:
         mount.unmount(path)
     echo(f"unmounted {path}")

@@ -27,6 +27,7 @@ from wclayer.layers.directory.scratch import ScratchDirectory
 from wclayer.view.fuse import Operations
 from wclayer.view.layer_view import LayerView
 from wclayer.view.session import load_fuse, run_session
+from wclayer.view.xattr import LAYER
 
 PathLike = str | os.PathLike[str]
 MOUNT = "mount"
@@ -169,6 +170,14 @@ def start(
     # What libfuse says, it says on the error stream.
     detail = said["detail"].replace(_SAID_WHY, complaint or _SAID_WHY)
     raise kind(said["operation"], said["path"], detail, code=said["code"])
+
+
+def mounted_layer(target: PathLike) -> Path | None:
+    """The layer directory that is mounted at a folder; None if none is."""
+    try:
+        return Path(os.fsdecode(os.getxattr(target, LAYER)))
+    except OSError:
+        return None
 
 
 def unmount(target: PathLike) -> None:

@@ -10,6 +10,7 @@
 | `system.ntfs_ea` | FILE_FULL_EA_INFORMATION list |
 | `system.ntfs_dos_name` | 8.3 name, which can only be read |
 | `user.STREAM` | alternate data stream |
+| `system.wclayer_layer` | ours: the path of the layer that is mounted |
 
 As in ntfs-3g, a listing has the streams only, so that programs which copy all attributes can copy to other systems.
 Source: ntfs-3g's manual of extended attributes ("Using Extended Attributes").
@@ -29,7 +30,7 @@ from wclayer.win32.names import names_equal
 from wclayer.win32.shortnames import is_short, short_names
 
 STREAM_PREFIX = "user."
-_SYSTEM_PREFIX = "system.ntfs_"
+LAYER = "system.wclayer_layer"
 _NATIVE = "<" if sys.byteorder == "little" else ">"
 _NO_ATTRIBUTE = errno.ENODATA if hasattr(errno, "ENODATA") else 93
 XATTR_CREATE, XATTR_REPLACE = 1, 2
@@ -161,4 +162,5 @@ _READERS: dict[str, Callable[[LayerView, Node], bytes | None]] = {
     "system.ntfs_reparse_data": lambda view, node: node.row.reparse,
     "system.ntfs_ea": lambda view, node: node.row.eas,
     "system.ntfs_dos_name": _dos_name,
+    LAYER: lambda view, node: os.fsencode(view.name),
 }
