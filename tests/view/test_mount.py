@@ -187,6 +187,30 @@ def test_all_names_of_a_file_change_together(mounted: Path) -> None:
     assert (mounted / "third").stat().st_ino == other.stat().st_ino
 
 
+def test_all_spellings_of_a_name_are_one_file(mounted: Path) -> None:
+    lower, upper = mounted / "new file", mounted / "NEW FILE"
+    assert not upper.exists()
+    lower.write_bytes(b"one")
+    assert upper.read_bytes() == b"one"
+    lower.write_bytes(b"longer")
+    _until(lambda: upper.stat().st_size == 6 and upper.read_bytes() == b"longer")
+    upper.write_bytes(b"by the other")
+    _until(lambda: lower.stat().st_size == 12 and lower.read_bytes() == b"by the other")
+    upper.unlink()
+    _until(lambda: not lower.exists())
+    with lower.open("xb") as file:
+        file.write(b"again")
+    _until(lambda: upper.exists() and upper.read_bytes() == b"again")
+    (mounted / "Windows").rename(mounted / "Renamed")
+    assert (mounted / "RENAMED" / "SYSTEM32" / "a.dll").read_bytes() == b"library"
+    (mounted / "Renamed").rename(mounted / "Windows")
+    _until(lambda: not (mounted / "RENAMED").exists())
+    assert (mounted / "WINDOWS" / "System32" / "A.DLL").read_bytes() == b"library"
+    # From one spelling to another.
+    upper.rename(mounted / "New File")
+    assert "New File" in os.listdir(mounted)
+
+
 def _until(true: Callable[[], bool]) -> None:
     """The kernel forgets the other names of a file when it gets to it."""
     end = time.monotonic() + 10

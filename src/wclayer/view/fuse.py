@@ -1,8 +1,8 @@
 """A view as a FUSE file system: what libfuse calls, and how POSIX sees what Windows has.
 
 The kernel remembers names, attributes and contents for as long as the mount lives: it is the only one to change the
-scratch. libfuse knows a file by its path; where a file has several names, the kernel is told to forget the others when
-one is changed.
+scratch. libfuse knows a file by its path as it was spelled; where a file has several names, or is known by several
+spellings, the kernel is told to forget the others when one is changed.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from wclayer.layers.directory.database import EntryRow
@@ -21,7 +21,7 @@ from wclayer.view.resolve import find_child, link_path
 from wclayer.view.xattr import get_xattr, list_xattrs, remove_xattr, set_xattr
 from wclayer.win32.attributes import DIRECTORY, FileAttributes
 from wclayer.win32.filetime import UNIX_EPOCH, from_unix_ns
-from wclayer.win32.names import MAX_COMPONENT_UNITS, encode_name, illegal_reason, utf16_length
+from wclayer.win32.names import MAX_COMPONENT_UNITS, encode_name, illegal_reason, path_key, utf16_length
 from wclayer.win32.reparse import LinkTarget
 
 if TYPE_CHECKING:
@@ -76,6 +76,8 @@ class Operations:
         # By the path that libfuse knows them by: open files whose last name was removed.
         self._hidden: dict[str, OpenFile] = {}
         self.directories: dict[int, tuple[Node, list[Node], bool]] = {}
+        # By path key: spellings of names by which the kernel knows an entry, besides its own.
+        self._spellings: dict[str, set[str]] = {}
         # By the directory's path key: the listing that the kernel was last told of.
         self._told: dict[str, list[Node]] = {}
         self._last_handle = 0
@@ -99,9 +101,19 @@ class Operations:
             if utf16_length(path.rpartition("/")[2]) > MAX_COMPONENT_UNITS:
                 raise OSError(errno.ENAMETOOLONG, "name too long", path)
             raise OSError(errno.ENOENT, "no such name", path)
+        if node.path[len(_ROOT) :] != path and path != "/":
+            # To the kernel, another spelling is another file.
+            self._spellings.setdefault(node.key, set()).add(path)
         return node
 
     getattr = node
+
+    def _known_node(self, path: str) -> Node:
+        """The entry at a path that the kernel has found before; if it is gone, the kernel is to look again."""
+        try:
+            return self.node(path)
+        except FileNotFoundError:
+            raise OSError(errno.ESTALE, "gone, by another spelling of its name", path) from None
 
     def stat(self, path: str) -> Any:
         """The `struct stat` of the entry at a path."""
@@ -123,7 +135,7 @@ class Operations:
     def shown(self, node: Node) -> Shown:
         """What is shown of an entry, made anew where that may have changed."""
         memo = node.memo
-        if isinstance(memo, Shown) and memo.row is node.row and not self.handles:
+        if isinstance(memo, Shown) and memo.row is node.row and self._view.open_file(node.file) is None:
             return memo
         made = Shown(node.row, node.name.encode("utf-8", "surrogatepass"), self.new_stat())
         self._fill(made.stat, node)
@@ -208,7 +220,7 @@ class Operations:
         return listing, is_news
 
     def opendir(self, path: str) -> int:
-        node = self.node(path)
+        node = self._known_node(path)
         self._view.children(node)
         self._last_handle += 1
         self.directories[self._last_handle] = node, [], True
@@ -255,8 +267,8 @@ class Operations:
         return LinkTarget.from_path("C:" + windows if target.startswith("/") else windows, is_mount_point=False)
 
     def link(self, path: str, target: str) -> int:
-        self._view.link(self._new_path(path), _ROOT + target)
-        self._names_changed(self.node(path))
+        self._view.link(self._new_path(path), self.node(target).path)
+        self._names_changed(self.node(path), path)
         return 0
 
     def unlink(self, path: str) -> int:
@@ -265,13 +277,15 @@ class Operations:
             hidden.close()
             return 0
         node = self.node(path)
-        others = self._other_names(node)
+        others = self._other_names(node, path)
         self._view.unlink(node.path)
-        self.forget_names(others)
+        self._forget_spellings(node, others)
         return 0
 
     def rmdir(self, path: str) -> int:
-        self._view.rmdir(self.node(path).path)
+        node = self.node(path)
+        self._view.rmdir(node.path)
+        self._forget_spellings(node)
         return 0
 
     def rename(self, old: str, new: str, flags: int = 0) -> int:
@@ -280,7 +294,9 @@ class Operations:
         if new.rpartition("/")[2].startswith(_HIDDEN):
             self._hide(self.node(old), new)
             return 0
-        self._view.rename(self.node(old).path, self._new_path(new), replace=not flags & _RENAME_NOREPLACE)
+        node = self.node(old)
+        self._view.rename(node.path, self._new_path(new), replace=not flags & _RENAME_NOREPLACE)
+        self._forget_spellings(node)
         return 0
 
     def _hide(self, node: Node, path: str) -> None:
@@ -290,7 +306,7 @@ class Operations:
         others = self._other_names(node)
         self._view.unlink(node.path)
         self._hidden[path] = file
-        self.forget_names(others)
+        self._forget_spellings(node, others)
 
     # Metadata.
 
@@ -302,7 +318,7 @@ class Operations:
             changed = attributes & ~_READONLY if mode & stat.S_IWUSR else attributes | _READONLY
             if changed != attributes:
                 self._view.set_attributes(node.path, changed, follow=False)
-                self._names_changed(node)
+                self._names_changed(node, path)
         return 0
 
     def chown(self, path: str | None, uid: int, gid: int) -> int:
@@ -317,7 +333,7 @@ class Operations:
         now = self._view.now()
         access, write = (None if time is None else now if time == -1 else from_unix_ns(time) for time in times)
         self._view.set_times(node.path, access=access, write=write, follow=False)
-        self._names_changed(node)
+        self._names_changed(node, path)
         return 0
 
     def _node_of(self, path: str | None, fh: int | None) -> Node | None:
@@ -336,7 +352,7 @@ class Operations:
     def setxattr(self, path: str, name: str, value: bytes, options: int, position: int = 0) -> int:
         node = self.node(path)
         set_xattr(self._view, node, name, value, options)
-        self._names_changed(node)
+        self._names_changed(node, path)
         return 0
 
     def listxattr(self, path: str) -> list[str]:
@@ -357,13 +373,13 @@ class Operations:
         return self._handle(file)
 
     def open(self, path: str, flags: int) -> int:
-        node = self.node(path)
+        node = self._known_node(path)
         if flags & _WRITABLE:
             self._view.writable_scratch()
         file = self._view.open_node(node)
         if flags & os.O_TRUNC and file.size:
             file.truncate(0)
-            self._names_changed(node)
+            self._names_changed(node, path)
         return self._handle(file)
 
     def _handle(self, file: OpenFile) -> int:
@@ -394,7 +410,9 @@ class Operations:
         if file.is_being_written:
             file.flush()
             if not file.is_detached:
-                self.forget_names(self._paths(file.file, alone=file in self._hidden.values()))
+                paths = self._paths(file.file)
+                if len(paths) > 1 or file in self._hidden.values():
+                    self.forget_names(sorted(paths))
         return 0
 
     def release(self, path: str | None, fh: int) -> int:
@@ -411,25 +429,31 @@ class Operations:
 
     # What the kernel must forget.
 
-    def _names_changed(self, node: Node) -> None:
-        others = self._other_names(node)
-        if others:
-            self.forget_names(others)
+    def _names_changed(self, node: Node, path: str | None = None) -> None:
+        self.forget_names(self._other_names(node, path))
 
-    def _other_names(self, node: Node) -> list[str]:
-        """The other paths of a file with several names."""
-        if node.is_directory or self._view.tree.layers[node.layer].link_count(node.row) == 1:
-            return []
-        own = node.path[len(_ROOT) :]
-        return [path for path in self._paths(node.file) if path != own]
+    def _other_names(self, node: Node, path: str | None = None) -> list[str]:
+        """By what other paths than `path` the kernel may know an entry: other names of the file, other spellings."""
+        if node.is_directory:
+            found = {node.path[len(_ROOT) :], *self._spellings.get(node.key, ())}
+        else:
+            found = self._paths(node.file)
+        return sorted(found - {path or node.path[len(_ROOT) :]})
 
-    def _paths(self, file: tuple[int, int], *, alone: bool = False) -> list[str]:
-        """The paths of a file with several names, or also of its only name."""
+    def _paths(self, file: tuple[int, int]) -> set[str]:
+        """All paths by which the kernel may know a file."""
         layer = self._view.tree.layers[file[0]]
-        names = layer.names(layer.by_id(file[1]))
-        if len(names) == 1 and not alone:
-            return []
-        return [layer.path_of(row)[len(_ROOT) :] for row in names if layer.path_of(row).startswith(_ROOT + "/")]
+        found: set[str] = set()
+        for row in layer.names(layer.by_id(file[1])):
+            path = layer.path_of(row)
+            if path.startswith(_ROOT + "/"):
+                found |= {path[len(_ROOT) :], *self._spellings.get(path_key(path), ())}
+        return found
+
+    def _forget_spellings(self, node: Node, others: Iterable[str] = ()) -> None:
+        """The entry has another name now, or none, and so has what was below it."""
+        gone = [key for key in self._spellings if key == node.key or key.startswith(node.key + "/")]
+        self.forget_names(sorted({*others, *(path for key in gone for path in self._spellings.pop(key))}))
 
     def init_with_config(self, connection: Any, config: Any) -> None:
         if connection is not None:

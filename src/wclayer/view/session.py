@@ -147,7 +147,7 @@ def run_session(operations: Operations, mount_point: str, *, read_only: bool, al
             operations, mount_point, encoding=_ENCODING[0], errors=_ENCODING[1], foreground=True, nothreads=True,
             fsname="wclayer", subtype="wclayer", ro=read_only, default_permissions=True, use_ino=True,
             allow_other=allow_other, kernel_cache=True,
-            entry_timeout=_REMEMBERED, attr_timeout=_REMEMBERED, negative_timeout=_REMEMBERED,
+            entry_timeout=_REMEMBERED, attr_timeout=_REMEMBERED,
         )  # fmt: skip
     finally:
         forgetter.stop()
