@@ -16,7 +16,7 @@ import wclayer
 from wclayer.cli.output import count_bar, echo, json_option, print_json, security_text
 from wclayer.cli.transfer import layers_option
 from wclayer.errors import AlreadyExistsError, InvalidParameterError
-from wclayer.layers.directory.scratch import is_scratch
+from wclayer.layers.directory.scratch import MOUNT, is_scratch
 from wclayer.view import mount
 from wclayer.view.layer_view import LayerView
 from wclayer.view.transfer import copy_between, copy_into, copy_out
@@ -227,7 +227,7 @@ def mount_command(
         return
     with active(path):
         if foreground:
-            place = target or os.path.join(path, mount.MOUNT)
+            place = target or os.path.join(path, MOUNT)
             os.makedirs(place, exist_ok=True)
             mount.serve(place, layers, path, allow_other=allow_other, ready=lambda: tell(place))
             wclayer.deactivate_layer(path)

@@ -67,14 +67,27 @@ class Changes:
             self._own_file(node)
 
     def own_directory(self, node: Node) -> int:
-        """Makes a directory's entry the scratch's, as it is; gives its id there."""
+        """Makes a directory's entry, and those above it, the scratch's, as they are; gives its id there."""
+        missing = []
+        while (own := self._own_id(node)) is None:
+            missing.append(node)
+            node = self._parent(node)
+        for directory in reversed(missing):
+            own = self._own_one(directory, own)
+        return own
+
+    @staticmethod
+    def _own_id(node: Node) -> int | None:
+        """The id that a directory's entry has in the scratch; None if it has none of its own yet."""
+        own = node.merged.get(0)
+        return own if not node.key or (node.layer == 0 and node.row.origin != Origin.IMPLIED) else None
+
+    def _own_one(self, node: Node, parent: int) -> int:
         if node.key.startswith(_UTILITY_VM):
             raise NotSupportedError(self.operation, node.path, "a scratch has no part of the utility VM")
         own = node.merged.get(0)
-        if own is not None and (not node.key or (node.layer == 0 and node.row.origin != Origin.IMPLIED)):
-            return own
         if own is None:
-            own = self._copy(node, self.own_directory(self._parent(node)))
+            own = self._copy(node, parent)
         elif node.layer:
             # A root directory that the scratch has no entry for yet.
             row = self._scratch.by_id(own)
@@ -116,10 +129,12 @@ class Changes:
 
     def own_all(self, node: Node) -> None:
         """Makes an entry, and everything below it, the scratch's."""
-        self.own(node)
-        if node.is_directory and node.merged.keys() != {0}:
-            for child in self._tree.children(node):
-                self.own_all(child)
+        pending = [node]
+        while pending:
+            at = pending.pop()
+            self.own(at)
+            if at.is_directory and at.merged.keys() != {0}:
+                pending += self._tree.children(at)
 
     def _copy(self, node: Node, parent: int) -> int:
         layer = self._tree.layers[node.layer]

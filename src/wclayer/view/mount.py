@@ -23,15 +23,13 @@ from wclayer.errors import (
     NotSupportedError,
     PathNotFoundError,
 )
-from wclayer.layers.directory.scratch import ScratchDirectory
+from wclayer.layers.directory.scratch import MOUNT, ScratchDirectory
 from wclayer.view.fuse import Operations
 from wclayer.view.layer_view import LayerView
 from wclayer.view.session import load_fuse, run_session
 from wclayer.view.xattr import LAYER
 
 PathLike = str | os.PathLike[str]
-MOUNT = "mount"
-"""The record of a scratch by which it is known where it is mounted, and the name of the folder for that in it."""
 _OPERATION = "mount"
 _TIMEOUT = 60.0
 _SAID_WHY = "it has said why"

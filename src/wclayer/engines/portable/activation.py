@@ -24,7 +24,7 @@ from wclayer.errors import (
 from wclayer.layers.directory import LayerDirectory
 from wclayer.layers.directory.chain import check_chain
 from wclayer.layers.directory.in_place import make_empty_records
-from wclayer.layers.directory.scratch import DISK, UNSAVED, ScratchDirectory, is_scratch
+from wclayer.layers.directory.scratch import DISK, MOUNT, UNSAVED, ScratchDirectory, is_scratch
 from wclayer.view import mount
 
 PathLike = str | os.PathLike[str]
@@ -113,13 +113,13 @@ def prepare_layer(
             return
         if layer.record(ACTIVE) != _this_boot():
             raise NotReadyError(operation, place, "activate it first")
-        mounted = layer.record(mount.MOUNT)
+        mounted = layer.record(MOUNT)
     if isinstance(mounted, str):
         at = Path(mounted)
         if os.path.ismount(at) and not mount.is_stale(at):
             raise AlreadyExistsError(operation, place, f"it is prepared already, at {at}")
         mount.remove_stale(at)
-    at = place / mount.MOUNT if target is None else Path(os.path.abspath(target))
+    at = place / MOUNT if target is None else Path(os.path.abspath(target))
     if target is None:
         try:
             at.mkdir(exist_ok=True)
@@ -141,7 +141,7 @@ def get_layer_mount_path(path: PathLike) -> str:
     with LayerDirectory(path, operation=operation) as layer:
         if not is_scratch(layer.path):
             return str(layer.path)
-        mounted = layer.record(mount.MOUNT)
+        mounted = layer.record(MOUNT)
     if not isinstance(mounted, str):
         raise NotReadyError(operation, path, "it is not prepared")
     if mount.is_stale(Path(mounted)) or not os.path.ismount(mounted):
@@ -162,7 +162,7 @@ def unprepare_layer(path: PathLike) -> None:
     operation = "unprepare layer"
     with LayerDirectory(path, operation=operation) as layer:
         place = layer.path
-        mounted = layer.record(mount.MOUNT)
+        mounted = layer.record(MOUNT)
         if not is_scratch(place):
             return
     if not isinstance(mounted, str):
@@ -173,7 +173,7 @@ def unprepare_layer(path: PathLike) -> None:
     else:
         mount.remove_stale(at)
     mount.wait_until_free(place)
-    if at == place / mount.MOUNT:
+    if at == place / MOUNT:
         with suppress(OSError):
             at.rmdir()
 

@@ -12,6 +12,7 @@ import os
 import secrets
 import sqlite3
 import threading
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -38,9 +39,12 @@ from wclayer.win32.names import name_key
 
 DISK = "sandbox.vhdx"
 """The disk by which a folder is a scratch."""
+MOUNT = "mount"
+"""The record of where it is mounted, and the name of the folder for that in it."""
 UNSAVED = "unsaved"
 """The record that the scratch was changed since its disk was last written."""
 _WAL = f"{database.FILE_NAME}-wal"
+_PATIENCE = 2.0
 _IN_USE = "scratch.open"
 """The file that is there while somebody changes the scratch, and after a crash."""
 _INSERT = f"INSERT INTO entries ({','.join(EntryRow._fields)}) VALUES (NULL{',?' * (len(EntryRow._fields) - 1)})"
@@ -75,6 +79,7 @@ class ScratchDirectory(LayerDirectory):
     ) -> None:
         with LayerDirectory(path, operation=operation) as layer:
             place, is_scratch = layer.path, layer.is_scratch
+            mounted = layer.record(MOUNT)
         if not is_scratch and not (place / DISK).is_file():
             raise InvalidParameterError(operation, place, f"a finished layer, not a scratch: it has no {DISK}")
         self.lock = threading.RLock()
@@ -87,7 +92,8 @@ class ScratchDirectory(LayerDirectory):
         self._descriptors: Descriptors | None = None
         self._place_lock = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            is_alone = self._lock_place(operation, place, exclusive)
+            patience = 0.0 if exclusive or mounted is not None else _PATIENCE
+            is_alone = self._lock_place(operation, place, exclusive, patience)
             crashed = is_scratch and any((place / name).exists() for name in (_WAL, _IN_USE))
             if not is_scratch:
                 if not is_alone:
@@ -110,15 +116,21 @@ class ScratchDirectory(LayerDirectory):
             raise
         self._seen = self._version()
 
-    def _lock_place(self, operation: str, place: Path, exclusive: bool) -> bool:
-        """Takes the lock; whether nobody else has one."""
-        with suppress(BlockingIOError):
-            fcntl.flock(self._place_lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return True
-        if not exclusive:
+    def _lock_place(self, operation: str, place: Path, exclusive: bool, patience: float) -> bool:
+        """Takes the lock; whether nobody else has one. Whoever opens or closes the scratch has it to itself for a
+        moment: `patience` is how many seconds may pass."""
+        end = time.monotonic() + patience
+        while True:
             with suppress(BlockingIOError):
-                fcntl.flock(self._place_lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-                return False
+                fcntl.flock(self._place_lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return True
+            if not exclusive:
+                with suppress(BlockingIOError):
+                    fcntl.flock(self._place_lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                    return False
+            if time.monotonic() >= end:
+                break
+            time.sleep(0.01)
         raise LayerBusyError(operation, place, "another process has it open; a mounted scratch is changed in its mount")
 
     def _connect(self, path: Path) -> sqlite3.Connection:
