@@ -104,13 +104,13 @@ class OpenFile:
         self.written_time = self._view.now()
         os.ftruncate(self._fd, size)
         if size < self.size:
-            self._view.release_space(self.size - size)
+            self._view.resize(self.size, size)
             self.size = size
 
     def _grow(self, size: int) -> None:
         if size > MAX_FILE_SIZE:
             raise InvalidParameterError("write", self._view.name, f"a file has at most {MAX_FILE_SIZE} bytes")
-        self._view.reserve(size - self.size)
+        self._view.resize(self.size, size)
         self.size = size
 
     def _begin_writing(self, keep: int | None = None) -> None:
@@ -271,14 +271,14 @@ class StreamBuffer:
     def _resize(self, size: int) -> None:
         self._is_changed = True
         if size > self.size:
-            self._view.reserve(size - self.size)
+            self._view.resize(self.size, size)
             self._file.seek(self.size)
             missing = size - self.size
             while missing:
                 missing -= self._file.write(bytes(min(missing, _PIECE)))
         elif size < self.size:
             self._file.truncate(size)
-            self._view.release_space(self.size - size)
+            self._view.resize(self.size, size)
         self.size = size
 
     def flush(self) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from time import monotonic, time_ns
+from time import time_ns
 from types import TracebackType
 from typing import IO, Any, Self
 
@@ -18,7 +18,6 @@ from wclayer.errors import (
     ERROR_FILE_NOT_FOUND,
     ERROR_INVALID_NAME,
     AlreadyExistsError,
-    DiskFullError,
     EntryIsDirectoryError,
     EntryNotDirectoryError,
     InvalidParameterError,
@@ -29,11 +28,11 @@ from wclayer.layers.directory import LayerDirectory
 from wclayer.layers.directory.chain import resolve_chain
 from wclayer.layers.directory.database import BEING_WRITTEN, NOT_HASHED, EntryRow
 from wclayer.layers.directory.scratch import ScratchDirectory
-from wclayer.layers.volume.capacity import scratch_capacity
 from wclayer.view.changes import Changes
 from wclayer.view.files import OpenFile, StreamBuffer, ViewFile
 from wclayer.view.merged import MergedTree, Node, layer_path
 from wclayer.view.resolve import Place, existing, link_path, resolve
+from wclayer.view.space import Space
 from wclayer.win32.attributes import DIRECTORY, REPARSE_POINT, FileAttributes, FileBasicInfo
 from wclayer.win32.ea import decode_eas
 from wclayer.win32.filetime import from_unix_ns
@@ -55,8 +54,6 @@ _SETTABLE = int(
     | FileAttributes.UNPINNED
 )
 """What SetFileAttributes changes; the other attributes say what the file is."""
-_SPACE_SECONDS = 0.25
-"""How old the sum of what other processes use may be."""
 _INODE_BITS = 40
 
 
@@ -116,9 +113,6 @@ class LayerView:
         self._open: dict[tuple[int, int], OpenFile] = {}
         # What the files that were taken over were before, once it is asked for.
         self._taken: dict[int, tuple[int, int]] | None = None
-        self._space: int | None = None
-        self._space_is_old, self._space_time = False, 0.0
-        self._capacity: int | None = None
         with ExitStack() as stack:
             self.scratch: ScratchDirectory | None = None
             if scratch is not None:
@@ -132,19 +126,30 @@ class LayerView:
             opened += [stack.enter_context(LayerDirectory(layer, operation=self.operation)) for layer in chain]
             if not opened:
                 raise InvalidParameterError(self.operation, "", "neither layers nor a scratch")
+            self.space = None if self.scratch is None else Space(self.scratch)
             self.tree = stack.enter_context(MergedTree(opened, remember=True))
             self._stack = stack.pop_all()
         self._is_open = True
         self._changes: Changes | None = None
-        if self.scratch is not None:
+        if self.scratch is not None and self.space is not None:
             self._changes = Changes(
-                self.tree, self.scratch, reserve=self.reserve, taken_over=self._taken_over, gone=self._gone
+                self.tree, self.scratch, reserve=self.space.reserve, taken_over=self._taken_over, gone=self._gone
             )
 
     @property
     def name(self) -> str:
         """What messages call it: the path of its nearest layer."""
         return str(self.tree.layers[0].path)
+
+    @property
+    def capacity(self) -> int | None:
+        """Bytes of contents that the scratch's disk has room for; None where there is no disk."""
+        return None if self.space is None else self.space.capacity
+
+    @property
+    def used(self) -> int:
+        """Bytes of contents in the scratch."""
+        return 0 if self.space is None else self.space.used
 
     @property
     def is_writable(self) -> bool:
@@ -190,7 +195,8 @@ class LayerView:
         if self.scratch is not None and self.scratch.changed_elsewhere():
             self.tree.forget_tombstones()
             self.tree.forget_all()
-            self._space_is_old = True
+            if self.space is not None:
+                self.space.note_others()
             self._taken = None
             for key, file in tuple(self._open.items()):
                 file.refresh()
@@ -456,7 +462,6 @@ class LayerView:
         with self._lock:
             scratch = self.writable_scratch()
             assert self._changes is not None
-            space = self._space
             try:
                 with scratch.transaction():
                     # What other processes changed before now; from here on they wait.
@@ -465,7 +470,9 @@ class LayerView:
             except BaseException:
                 self.tree.forget_tombstones()
                 self.tree.forget_all()
-                self._space, self._taken = space, None
+                self._taken = None
+                if self.space is not None:
+                    self.space.forget()
                 raise
 
     def now(self) -> int:
@@ -778,6 +785,18 @@ class LayerView:
 
     # What open files need.
 
+    def resize(self, old: int, new: int) -> None:
+        """Counts that contents are about to take `new` bytes instead of `old`.
+
+        Raises:
+            DiskFullError: the scratch's disk has no room for them.
+        """
+        assert self.space is not None
+        if new > old:
+            self.space.reserve(new - old)
+        elif new < old:
+            self.space.release(old - new)
+
     def path_of(self, file: tuple[int, int]) -> str:
         """A path by which a file of a parent shows.
 
@@ -828,45 +847,8 @@ class LayerView:
         if file is not None:
             file.flush()
             file.is_detached = True
-        if node.layer == 0:
-            self.release_space(node.row.size)
-
-    # Space.
-
-    @property
-    def capacity(self) -> int | None:
-        """Bytes of contents that the scratch's disk has room for; None where there is no disk."""
-        if self._capacity is None and self.scratch is not None:
-            self._capacity = scratch_capacity(self.scratch.path)
-        return self._capacity
-
-    @property
-    def used(self) -> int:
-        """Bytes of contents in the scratch."""
-        if self._space is None or (self._space_is_old and monotonic() - self._space_time > _SPACE_SECONDS):
-            self._space = self.scratch.used() if self.scratch is not None else 0
-            self._space_is_old, self._space_time = False, monotonic()
-        return self._space
-
-    def reserve(self, size: int) -> None:
-        """Counts bytes that contents are about to take.
-
-        Raises:
-            DiskFullError: the scratch's disk has no room for them.
-        """
-        with self._lock:
-            used = self.used
-            capacity = self.capacity
-            if capacity is not None and used + size > capacity:
-                raise DiskFullError(
-                    "write", self.name, f"{size} bytes more than the {used} in use do not fit into {capacity}"
-                )
-            self._space = used + size
-
-    def release_space(self, size: int) -> None:
-        """Counts bytes that contents no longer take."""
-        with self._lock:
-            self._space = max(0, self.used - size)
+        if node.layer == 0 and self.space is not None:
+            self.space.release(node.row.size)
 
 
 def split_stream(path: str) -> tuple[str, str]:

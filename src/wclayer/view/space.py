@@ -1,0 +1,67 @@
+"""How much of a scratch's disk is in use, and how much there is."""
+
+from __future__ import annotations
+
+import threading
+from time import monotonic
+
+from wclayer.errors import DiskFullError
+from wclayer.layers.directory.scratch import ScratchDirectory
+from wclayer.layers.volume.capacity import scratch_capacity
+
+_OLD_SECONDS = 0.25
+"""How old the sum may be when other processes change the scratch, too."""
+
+
+class Space:
+    """The bytes of contents in a scratch, counted as they come and go."""
+
+    def __init__(self, scratch: ScratchDirectory) -> None:
+        self._scratch = scratch
+        self._lock = threading.Lock()
+        self._used: int | None = None
+        self._is_old, self._counted = False, 0.0
+        self._capacity: int | None = None
+
+    @property
+    def capacity(self) -> int | None:
+        """Bytes of contents that the scratch's disk has room for; None where there is no disk that can be read."""
+        if self._capacity is None:
+            self._capacity = scratch_capacity(self._scratch.path)
+        return self._capacity
+
+    @property
+    def used(self) -> int:
+        """Bytes of contents in the scratch."""
+        if self._used is None or (self._is_old and monotonic() - self._counted > _OLD_SECONDS):
+            self._used = self._scratch.used()
+            self._is_old, self._counted = False, monotonic()
+        return self._used
+
+    def reserve(self, size: int) -> None:
+        """Counts bytes that contents are about to take.
+
+        Raises:
+            DiskFullError: the disk has no room for them.
+        """
+        with self._lock:
+            used, capacity = self.used, self.capacity
+            if capacity is not None and used + size > capacity:
+                raise DiskFullError(
+                    "write", self._scratch.path, f"{size} bytes more than the {used} in use do not fit into {capacity}"
+                )
+            self._used = used + size
+
+    def release(self, size: int) -> None:
+        """Counts bytes that contents no longer take."""
+        with self._lock:
+            self._used = max(0, self.used - size)
+
+    def note_others(self) -> None:
+        """Another process has changed the scratch."""
+        self._is_old = True
+
+    def forget(self) -> None:
+        """A change was taken back: what is in use must be counted anew."""
+        with self._lock:
+            self._used = None
