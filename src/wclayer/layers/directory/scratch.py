@@ -486,6 +486,8 @@ class ScratchDirectory(LayerDirectory):
         """Returns when all changes, and the contents of the open file `fd`, are safe on disk."""
         if fd is not None:
             os.fsync(fd)
+        if not self._has_changed:
+            return
         # The names of new contents, then the records that refer to them.
         for shelf in self._shelves:
             os.fsync(self.host.directory(shelf))
