@@ -51,7 +51,7 @@ def scratch(tmp_path: Path, base: Path) -> Path:
     return tmp_path / "scratch"
 
 
-def _volume_of(disk: Path, folder: Path) -> Path:
+def volume_of(disk: Path, folder: Path) -> Path:
     """The data partition of a disk file, alone."""
     raw = folder / "raw"
     wclayer.convert_disk(disk, raw, to="raw")
@@ -64,7 +64,7 @@ def _volume_of(disk: Path, folder: Path) -> Path:
     return folder / "volume"
 
 
-def _verify(volume: Path) -> None:
+def verify(volume: Path) -> None:
     subprocess.run([witness("ntfsfix"), "-n", str(volume)], check=True, capture_output=True)
     checked = subprocess.run(
         [witness("ntfsresize"), "--info", "-f", "-P", str(volume)], check=False, capture_output=True, text=True
@@ -97,7 +97,7 @@ def test_imports_process_base_layers(base: Path, tmp_path: Path) -> None:
 
 
 def test_a_blank_volume_is_sound(base: Path, tmp_path: Path) -> None:
-    _verify(_volume_of(base / "blank-base.vhdx", tmp_path))
+    verify(volume_of(base / "blank-base.vhdx", tmp_path))
 
 
 def test_processing_is_idempotent_and_names_a_missing_hive(base: Path, tmp_path: Path) -> None:
@@ -167,7 +167,7 @@ def test_a_scratch_grows_with_its_contents(scratch: Path, base: Path, tmp_path: 
         assert list(wclayer.check_disk(scratch / "sandbox.vhdx")) == []
         with VolumeLayerReader(scratch / "sandbox.vhdx") as reader:
             assert reader.volume.clusters * 4096 > size - 20 * MIB
-    _verify(_volume_of(scratch / "sandbox.vhdx", tmp_path))
+    verify(volume_of(scratch / "sandbox.vhdx", tmp_path))
     assert (base / "blank-base.vhdx").read_bytes() == before
     with pytest.raises(PathNotFoundError, match=r"sandbox\.vhdx"):
         wclayer.expand_scratch_size(base, 30 * GIB)
@@ -210,7 +210,7 @@ def test_volumes_grow_in_place(tmp_path: Path, maker: str) -> None:
             assert grown == size - 512
             assert grow_volume(RawDisk(file)) == grown
         assert _contents(path) == before
-        _verify(path)
+        verify(path)
 
 
 class _Stopping(RawDisk):
@@ -247,7 +247,7 @@ def test_stopped_while_growing_the_volume_has_the_old_or_the_new_size(tmp_path: 
             assert _contents(path) == before
             os.truncate(path, sizes[-1] + 512)
             if finished or not writes:
-                _verify(path)
+                verify(path)
             else:
                 # Clusters may be marked that nobody uses, no more.
                 subprocess.run([witness("ntfsfix"), "-n", str(path)], check=True, capture_output=True)
