@@ -135,7 +135,11 @@ class Operations:
     def shown(self, node: Node) -> Shown:
         """What is shown of an entry, made anew where that may have changed."""
         memo = node.memo
-        if isinstance(memo, Shown) and memo.row is node.row and self._view.open_file(node.file) is None:
+        if (
+            isinstance(memo, Shown)
+            and memo.row is node.row
+            and not (self.handles and self._view.open_file(node.file) is not None)
+        ):
             return memo
         made = Shown(node.row, node.name.encode("utf-8", "surrogatepass"), self.new_stat())
         self._fill(made.stat, node)
