@@ -61,11 +61,6 @@ class OpenFile:
         if self._has_own_file:
             self.size = os.fstat(self._fd).st_size
 
-    @property
-    def fd(self) -> int:
-        """The host's descriptor, for reading."""
-        return self._fd
-
     def read(self, size: int, offset: int) -> bytes:
         """Up to `size` bytes from `offset`."""
         return os.pread(self._fd, size, offset)
@@ -118,7 +113,8 @@ class OpenFile:
         view = self._view
         with view.changing() as changes:
             # What other processes did before now, `changing` has seen.
-            if not self.is_detached and self.file[0] and not view.shows(self.file):
+            taken = view.node_of(self.file) if self.file[0] and not self.is_detached else None
+            if self.file[0] and taken is None:
                 self.is_detached = True
             if self.is_detached:
                 if not self._has_own_file:
@@ -126,10 +122,8 @@ class OpenFile:
                 self._is_being_written = True
                 return
             scratch = view.writable_scratch()
-            if self.file[0]:
-                node = view.tree.lookup(view.path_of(self.file))
-                assert node is not None
-                changes.own(node)
+            if taken is not None:
+                changes.own(taken)
             self.row = scratch.own_file(scratch.by_id(self.file[1]), keep=keep)
             self.reopen()
             view.forget_names(self.row)

@@ -346,7 +346,7 @@ class Operations:
         if file is None:
             assert path is not None
             return self.node(path)
-        return None if file.is_detached else self._view.tree.lookup(self._view.path_of(file.file))
+        return None if file.is_detached else self._view.node_of(file.file)
 
     def getxattr(self, path: str, name: str, position: int = 0) -> bytes:
         if name == _CAPABILITY:

@@ -315,6 +315,10 @@ class LayerView:
             node = self.find(path, follow=follow)
             return [(name, size) for name, size, _ in self.tree.stream_digests(node)]
 
+    def has_stream(self, node: Node, name: str) -> bool:
+        """Whether an entry has an alternate stream of that name, in any case."""
+        return any(names_equal(known, name) for known, _, _ in self.tree.stream_digests(node))
+
     def stream_chunks(self, node: Node, name: str) -> Iterable[bytes | memoryview]:
         """The bytes of an alternate stream; none if it is not there."""
         for stream in self.tree.streams(node):
@@ -391,7 +395,7 @@ class LayerView:
     def _open_stream(self, node: Node, stream: str, *, create: bool, new: bool) -> StreamBuffer:
         if reason := stream_illegal_reason(stream):
             raise InvalidParameterError("open", node.path, reason, code=ERROR_INVALID_NAME)
-        there = any(names_equal(name, stream) for name, _, _ in self.tree.stream_digests(node))
+        there = self.has_stream(node, stream)
         if not there and not create:
             raise PathNotFoundError("open", node.path, f"has no stream {stream!r}", code=ERROR_FILE_NOT_FOUND)
         if there and new:
@@ -797,28 +801,15 @@ class LayerView:
         elif new < old:
             self.space.release(old - new)
 
-    def path_of(self, file: tuple[int, int]) -> str:
-        """A path by which a file of a parent shows.
-
-        Raises:
-            PathNotFoundError: it has none any more.
-        """
+    def node_of(self, file: tuple[int, int]) -> Node | None:
+        """A node under which a file (`Node.file`) shows; None if it has no name any more."""
         index, entry = file
         layer = self.tree.layers[index]
         for row in layer.names(layer.by_id(entry)):
-            path = layer.path_of(row)
-            node = self.tree.lookup(path)
+            node = self.tree.lookup(layer.path_of(row))
             if node is not None and node.file == file:
-                return path
-        raise PathNotFoundError(self.operation, self.name, "the file has no name any more")
-
-    def shows(self, file: tuple[int, int]) -> bool:
-        """Whether a file of a parent shows under any name."""
-        try:
-            self.path_of(file)
-        except PathNotFoundError:
-            return False
-        return True
+                return node
+        return None
 
     def forget_names(self, row: EntryRow) -> None:
         """The metadata of a file of the scratch have changed."""

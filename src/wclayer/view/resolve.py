@@ -58,13 +58,17 @@ def link_path(reparse: bytes) -> LinkPath | None:
     return LinkPath([], False)
 
 
+def names_by_short_name(tree: MergedTree, directory: Node) -> dict[str, str]:
+    """The names in a directory that have a short one, by that: made in the order of the entries, the base's first."""
+    made = sorted(tree.children(directory), key=lambda node: (-node.layer, node.row.id))
+    return short_names(node.name for node in made)
+
+
 def find_child(tree: MergedTree, directory: Node, name: str) -> Node | None:
     """What a directory shows under a name, which may be a short one."""
     child = tree.child(directory, name)
     if child is None and "~" in name and may_be_generated(name):
-        # In the order in which the entries were made, those of the base layer first.
-        made = sorted(tree.children(directory), key=lambda node: (-node.layer, node.row.id))
-        long = short_names(node.name for node in made).get(name_key(name))
+        long = names_by_short_name(tree, directory).get(name_key(name))
         if long is not None:
             child = tree.child(directory, long)
     return child

@@ -26,8 +26,8 @@ from collections.abc import Callable
 
 from wclayer.view.layer_view import LayerView
 from wclayer.view.merged import Node
-from wclayer.win32.names import names_equal
-from wclayer.win32.shortnames import is_short, short_names
+from wclayer.view.resolve import names_by_short_name
+from wclayer.win32.shortnames import is_short
 
 STREAM_PREFIX = "user."
 LAYER = "system.wclayer_layer"
@@ -48,9 +48,10 @@ def get_xattr(view: LayerView, node: Node, name: str) -> bytes:
         OSError: ENODATA if the entry has none of that name.
     """
     if name.startswith(STREAM_PREFIX):
-        if name not in list_xattrs(view, node) and not _has_stream(view, node, name[len(STREAM_PREFIX) :]):
+        stream = name[len(STREAM_PREFIX) :]
+        if not view.has_stream(node, stream):
             raise _missing(node)
-        return b"".join(view.stream_chunks(node, name[len(STREAM_PREFIX) :]))
+        return b"".join(view.stream_chunks(node, stream))
     reader = _READERS.get(name)
     value = None if reader is None else reader(view, node)
     if value is None:
@@ -68,7 +69,7 @@ def set_xattr(view: LayerView, node: Node, name: str, value: bytes, flags: int =
     path = node.path
     if name.startswith(STREAM_PREFIX):
         stream = name[len(STREAM_PREFIX) :]
-        there = _has_stream(view, node, stream)
+        there = view.has_stream(node, stream)
         if flags & XATTR_CREATE and there:
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path)
         if flags & XATTR_REPLACE and not there:
@@ -106,7 +107,7 @@ def remove_xattr(view: LayerView, node: Node, name: str) -> None:
         OSError: ENODATA if the entry has none of that name, ENOTSUP for one that cannot be removed.
     """
     if name.startswith(STREAM_PREFIX):
-        if not _has_stream(view, node, name[len(STREAM_PREFIX) :]):
+        if not view.has_stream(node, name[len(STREAM_PREFIX) :]):
             raise _missing(node)
         view.remove_stream(node.path, name[len(STREAM_PREFIX) :], follow=False)
     elif name == "system.ntfs_reparse_data" and node.row.reparse is not None:
@@ -117,10 +118,6 @@ def remove_xattr(view: LayerView, node: Node, name: str) -> None:
         raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP), node.path)
     else:
         raise _missing(node)
-
-
-def _has_stream(view: LayerView, node: Node, name: str) -> bool:
-    return any(names_equal(known, name) for known, _, _ in view.tree.stream_digests(node))
 
 
 def _missing(node: Node) -> OSError:
@@ -145,10 +142,8 @@ def _dos_name(view: LayerView, node: Node) -> bytes | None:
         return node.name.encode()
     directory = view.tree.lookup(node.path.rpartition("/")[0])
     assert directory is not None
-    made = sorted(view.tree.children(directory), key=lambda child: (-child.layer, child.row.id))
-    return next(
-        (short.encode() for short, long in short_names(c.name for c in made).items() if long == node.name), None
-    )
+    by_short_name = names_by_short_name(view.tree, directory)
+    return next((short.encode() for short, long in by_short_name.items() if long == node.name), None)
 
 
 _READERS: dict[str, Callable[[LayerView, Node], bytes | None]] = {

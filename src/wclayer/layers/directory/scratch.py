@@ -343,10 +343,6 @@ class ScratchDirectory(LayerDirectory):
 
     # Tombstones.
 
-    def has_tombstone(self, key: str) -> bool:
-        """Whether the name with that path key is deleted from the parents."""
-        return self._execute("SELECT 1 FROM tombstones WHERE key = ?", (to_column(key),)).fetchone() is not None
-
     def add_tombstone(self, path: str, key: str) -> None:
         """Deletes a name from the parents."""
         self._execute("INSERT OR IGNORE INTO tombstones (path, key) VALUES (?, ?)", (to_column(path), to_column(key)))
