@@ -112,7 +112,7 @@ class Changes:
         # All names under which the file shows stay names of one file.
         others = self._other_names(node)
         own = self._copy(node, self.own_directory(self._parent(node)))
-        self._scratch.note_taken(len(self._tree.layers) - was[0], was[1], own)
+        self._scratch.note_taken(self._tree.depth(was[0]), was[1], own)
         node.row, node.layer = self._scratch.by_id(own), 0
         for other in others:
             link = self._scratch.add_link(self.own_directory(self._parent(other)), other.name, node.row)
@@ -144,7 +144,7 @@ class Changes:
             self._reserve(row.size)
             host = self._scratch.take_file(layer.host, layer.host_path(node.row))
         own = self._scratch.add(
-            parent, node.name, FileBasicInfo(*node.row[4:9]), security=self._tree.security(node), size=row.size,
+            parent, node.name, node.row.info, security=self._tree.security(node), size=row.size,
             sha256=row.sha256, eas=row.eas, reparse=row.reparse, host=host,
         )  # fmt: skip
         self._scratch.copy_streams(layer, row, own)

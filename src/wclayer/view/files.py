@@ -136,7 +136,7 @@ class OpenFile:
             return
         layer, number = self.file
         if layer:
-            entry = scratch.taken_as(self._view.depth(layer), number)
+            entry = scratch.taken_as(self._view.tree.depth(layer), number)
             if entry is None:
                 return
             self.file = 0, entry

@@ -241,26 +241,19 @@ class LayerView:
     def status(self, node: Node) -> FileStatus:
         """What is known of an entry."""
         row = self.current_row(node)
-        info = FileBasicInfo(
-            row.attributes, row.creation_time, row.last_access_time, row.last_write_time, row.change_time
-        )
         layer = self.tree.layers[node.layer]
         links = 1 if node.is_directory else layer.link_count(row)
-        return FileStatus(node.path, row.size, info, links, self.file_id(node.file), row.reparse, layer.path)
+        return FileStatus(node.path, row.size, row.info, links, self.file_id(node.file), row.reparse, layer.path)
 
     def file_id(self, file: tuple[int, int]) -> int:
         """A number for a file, which stays when the scratch takes it over."""
         layer, entry = file
-        depth = self.depth(layer)
+        depth = self.tree.depth(layer)
         if layer == 0 and self.scratch is not None:
             if self._taken is None:
                 self._taken = self.scratch.taken()
             depth, entry = self._taken.get(entry, (depth, entry))
         return depth << _INODE_BITS | entry
-
-    def depth(self, layer: int) -> int:
-        """How far from the base a layer of the tree is, which is 1."""
-        return len(self.tree.layers) - layer
 
     def listdir(self, path: PathLike) -> list[str]:
         """The names in a directory, in the order in which Windows lists them.
@@ -827,7 +820,7 @@ class LayerView:
 
     def _taken_over(self, was: tuple[int, int], node: Node) -> None:
         if self._taken is not None:
-            self._taken[node.file[1]] = self.depth(was[0]), was[1]
+            self._taken[node.file[1]] = self.tree.depth(was[0]), was[1]
         file = self._open.pop(was, None)
         if file is not None:
             file.file, file.row = node.file, node.row

@@ -115,6 +115,10 @@ class MergedTree:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self.close()
 
+    def depth(self, layer: int) -> int:
+        """How far a layer is from the base, which is 1."""
+        return len(self.layers) - layer
+
     def root(self) -> Node:
         """The node above `Files`, `Hives` and `UtilityVM`."""
         return self._root

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from wclayer.layers.staging import DATABASE
+from wclayer.win32.attributes import FileBasicInfo
 from wclayer.win32.names import decode_name, encode_name
 
 FILE_NAME = DATABASE
@@ -130,6 +131,13 @@ class EntryRow(NamedTuple):
     spelling: str | bytes | None = None
     host_name: str | None = None
     form: bytes | None = None
+
+    @property
+    def info(self) -> FileBasicInfo:
+        """Its attributes and times."""
+        return FileBasicInfo(
+            self.attributes, self.creation_time, self.last_access_time, self.last_write_time, self.change_time
+        )
 
 
 INSERT_ENTRY = f"INSERT INTO entries VALUES ({','.join('?' * len(EntryRow._fields))})"

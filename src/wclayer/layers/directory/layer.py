@@ -18,7 +18,7 @@ from wclayer.layers.directory.database import EntryRow, from_column, to_column
 from wclayer.layers.host import HostRoot
 from wclayer.layers.tree import Kind
 from wclayer.model import DataStream, Entry, ExtraStream
-from wclayer.win32.attributes import DIRECTORY, FileBasicInfo
+from wclayer.win32.attributes import DIRECTORY
 from wclayer.win32.backup import StreamId
 from wclayer.win32.filetime import from_unix_ns
 from wclayer.win32.names import name_key, split_path
@@ -298,12 +298,9 @@ class LayerDirectory:
 
     def entry(self, row: EntryRow, *, security: bytes | None = None) -> Entry:
         """The entry in the form that travels; `security` spares its lookup."""
-        info = FileBasicInfo(
-            row.attributes, row.creation_time, row.last_access_time, row.last_write_time, row.change_time
-        )
         return Entry(
             self.name_of(row),
-            info,
+            row.info,
             row.size,
             security if security is not None else self.security(row),
             row.eas or b"",

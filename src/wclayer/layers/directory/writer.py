@@ -371,11 +371,7 @@ class DirectoryLayerWriter(LayerWriterBase):
             if row is not None:
                 break
             row = parent.lookup(target)
-        if row is None:
-            return FileBasicInfo()
-        return FileBasicInfo(
-            row.attributes, row.creation_time, row.last_access_time, row.last_write_time, row.change_time
-        )
+        return FileBasicInfo() if row is None else row.info
 
     # Directories.
 
