@@ -11,25 +11,15 @@ reader and a writer of any two formats. Errors are `LayerError`s (an `OSError`) 
     ...         print(entry.name, entry.size)
 """
 
-from wclayer.engines.portable import (
-    ConvertResult,
-    DescriptorFlags,
-    ExportResult,
-    FilterLayerReader,
-    FilterLayerWriter,
-    ImageStore,
-    ImportResult,
-    LayerDescriptor,
-    RegistryEditor,
+from wclayer.engines.choice import engine_name, use_engine
+from wclayer.engines.descriptor import DescriptorFlags, LayerDescriptor
+from wclayer.engines.filter import FilterLayerReader, FilterLayerWriter
+from wclayer.engines.functions import (
     activate_layer,
-    check_disk,
-    convert_disk,
-    convert_layer,
     create_layer,
     create_scratch_layer,
     deactivate_layer,
     destroy_layer,
-    disk_info,
     expand_scratch_size,
     export_layer,
     export_layer_to_file,
@@ -40,20 +30,31 @@ from wclayer.engines.portable import (
     import_layer,
     import_layer_from_disk,
     import_layer_from_tar,
-    is_disk,
     layer_exists,
     layer_id,
-    make_base_layer,
     name_to_guid,
     new_layer_reader,
     new_layer_writer,
     prepare_layer,
     process_base_layer,
     process_utility_vm_image,
-    read_boot_store,
     unprepare_layer,
 )
+from wclayer.engines.portable import (
+    ConvertResult,
+    ImageStore,
+    RegistryEditor,
+    check_disk,
+    convert_disk,
+    convert_layer,
+    disk_info,
+    is_disk,
+    make_base_layer,
+    read_boot_store,
+)
+from wclayer.engines.results import ExportResult, ImportResult
 from wclayer.errors import (
+    AccessDeniedError,
     AlreadyExistsError,
     CorruptLayerError,
     DirectoryNotEmptyError,
@@ -96,6 +97,7 @@ from wclayer.win32.attributes import FileAttributes, FileBasicInfo
 __version__ = "0.1.0"
 
 __all__ = [
+    "AccessDeniedError",
     "AlreadyExistsError",
     "Change",
     "Compression",
@@ -168,6 +170,7 @@ __all__ = [
     "diff_registries",
     "diff_trees",
     "disk_info",
+    "engine_name",
     "expand_scratch_size",
     "export_layer",
     "export_layer_to_file",
@@ -190,4 +193,5 @@ __all__ = [
     "process_utility_vm_image",
     "read_boot_store",
     "unprepare_layer",
+    "use_engine",
 ]

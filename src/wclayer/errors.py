@@ -33,6 +33,9 @@ ERROR_FILE_CORRUPT = 1392
 ERROR_CANT_RESOLVE_FILENAME = 1921
 
 
+_FACILITY_WIN32 = 0x8007_0000
+
+
 class LayerError(OSError):
     """An operation on a layer failed.
 
@@ -60,8 +63,9 @@ class LayerError(OSError):
 
     @property
     def hresult(self) -> int:
-        """The code as an HRESULT of FACILITY_WIN32, the form in which the Host Compute Service reports it."""
-        return 0x80070000 | self.code
+        """The code as an HRESULT, the form in which the Host Compute Service reports it: a Win32 code in
+        FACILITY_WIN32; what is an HRESULT already, as the service's own codes are, stays as it is."""
+        return self.code if self.code > 0xFFFF else _FACILITY_WIN32 | self.code
 
 
 def _rebuild(kind: type[LayerError], operation: str, path: str, detail: str, code: int) -> LayerError:
@@ -121,6 +125,14 @@ class CorruptLayerError(LayerError):
 
     code = ERROR_FILE_CORRUPT
     exit_status = 8
+
+
+class AccessDeniedError(LayerError, PermissionError):
+    """The host's file system, or Windows, does not let the user do that."""
+
+    code = ERROR_ACCESS_DENIED
+    exit_status = 18
+    _errno = errno.EACCES
 
 
 class LayerBusyError(LayerError, PermissionError):
@@ -202,12 +214,54 @@ class OperationCancelledError(LayerError):
     _errno = errno.ECANCELED
 
 
-_HOST_CODES = {
-    errno.ENOENT: ERROR_FILE_NOT_FOUND,
-    errno.EACCES: ERROR_ACCESS_DENIED,
-    errno.EPERM: ERROR_ACCESS_DENIED,
-    errno.EROFS: ERROR_ACCESS_DENIED,
+_KINDS_BY_ERRNO: dict[int, type[LayerError]] = {
+    errno.ENOENT: PathNotFoundError,
+    errno.EEXIST: AlreadyExistsError,
+    errno.ENOTDIR: NotALayerError,
+    errno.ENOSPC: DiskFullError,
+    errno.EDQUOT: DiskFullError,
+    errno.EISDIR: EntryIsDirectoryError,
+    errno.EACCES: AccessDeniedError,
+    errno.EPERM: AccessDeniedError,
+    errno.EROFS: AccessDeniedError,
 }
+
+# Win32 codes for which there is a class, besides the class's own.
+_KINDS_BY_CODE: dict[int, type[LayerError]] = {
+    1: NotSupportedError,  # ERROR_INVALID_FUNCTION
+    ERROR_FILE_NOT_FOUND: PathNotFoundError,
+    15: PathNotFoundError,  # ERROR_INVALID_DRIVE
+    33: LayerBusyError,  # ERROR_LOCK_VIOLATION
+    39: DiskFullError,  # ERROR_HANDLE_DISK_FULL
+    80: AlreadyExistsError,  # ERROR_FILE_EXISTS
+    120: NotSupportedError,  # ERROR_CALL_NOT_IMPLEMENTED
+    ERROR_INVALID_NAME: InvalidParameterError,
+    127: NotSupportedError,  # ERROR_PROC_NOT_FOUND
+    161: InvalidParameterError,  # ERROR_BAD_PATHNAME
+    170: LayerBusyError,  # ERROR_BUSY
+    1314: AccessDeniedError,  # ERROR_PRIVILEGE_NOT_HELD
+    1393: CorruptLayerError,  # ERROR_DISK_CORRUPT
+    4395: UnresolvedLinkError,  # ERROR_REPARSE_POINT_ENCOUNTERED
+} | {
+    kind.code: kind
+    for kind in (
+        PathNotFoundError, AlreadyExistsError, NotALayerError, InvalidParameterError, InvalidDataError,
+        LimitExceededError, CorruptLayerError, AccessDeniedError, LayerBusyError, NotSupportedError, InvalidStateError,
+        EntryIsDirectoryError, DirectoryNotEmptyError, DiskFullError, UnresolvedLinkError, NotReadyError,
+        OperationCancelledError,
+    )
+}  # fmt: skip
+
+
+def from_windows_code(operation: str, path: str | os.PathLike[str], code: int, detail: str) -> LayerError:
+    """The `LayerError` for a Win32 code, or for an HRESULT, one of FACILITY_WIN32 being the Win32 code in it.
+
+    Reference: hcsshim, which reads a failed HRESULT in the same way.
+    """
+    code &= 0xFFFF_FFFF
+    if code & 0x8000_0000 and code & 0x1FFF_0000 == _FACILITY_WIN32 & 0x1FFF_0000:
+        code &= 0xFFFF
+    return _KINDS_BY_CODE.get(code, LayerError)(operation, path, detail, code=code)
 
 
 def from_os_error(operation: str, path: str | os.PathLike[str], error: OSError) -> LayerError:
@@ -217,12 +271,7 @@ def from_os_error(operation: str, path: str | os.PathLike[str], error: OSError) 
     detail = error.strerror or str(error)
     if error.filename is not None:
         path = os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes)) else path
-    kind = {
-        errno.ENOENT: PathNotFoundError,
-        errno.EEXIST: AlreadyExistsError,
-        errno.ENOTDIR: NotALayerError,
-        errno.ENOSPC: DiskFullError,
-        errno.EDQUOT: DiskFullError,
-        errno.EISDIR: EntryIsDirectoryError,
-    }.get(error.errno or 0, LayerError)
-    return kind(operation, path, detail, code=_HOST_CODES.get(error.errno or 0, kind.code))
+    if (code := getattr(error, "winerror", None)) is not None:
+        return from_windows_code(operation, path, code, detail)
+    kind = _KINDS_BY_ERRNO.get(error.errno or 0, LayerError)
+    return kind(operation, path, detail, code=ERROR_FILE_NOT_FOUND if kind is PathNotFoundError else kind.code)

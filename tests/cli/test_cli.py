@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import pty
 import subprocess
 import sys
 from pathlib import Path
@@ -269,6 +268,8 @@ def test_a_closed_pipe_is_no_traceback(layers: Path) -> None:
 
 
 def test_a_terminal_gets_a_progress_bar(tmp_path: Path) -> None:
+    import pty  # not there on Windows
+
     terminal, other_end = pty.openpty()
     subprocess.run(
         [sys.executable, "-m", "wclayer", "import", "-i", str(DATA / "base.tar.gz"), str(tmp_path / "layer")],

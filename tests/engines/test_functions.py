@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import io
 import json
 import os
@@ -19,6 +18,7 @@ from tests.support import contents, info, layer_tar, put_directories, put_file, 
 from wclayer import sample
 from wclayer.engines.portable.images import STORE_VARIABLE
 from wclayer.errors import LayerBusyError, from_os_error
+from wclayer.host import Lock
 from wclayer.win32.attributes import FileBasicInfo
 
 
@@ -142,12 +142,12 @@ def test_parents_in_the_wrong_order(tmp_path: Path, base: Path, child: Path) -> 
 
 
 def test_a_busy_layer_is_not_destroyed(base: Path) -> None:
-    lock = os.open(base, os.O_RDONLY)
-    fcntl.flock(lock, fcntl.LOCK_EX)
+    lock = Lock(base)
+    lock.take()
     with pytest.raises(LayerBusyError) as busy:
         wclayer.destroy_layer(base)
     assert busy.value.code == 32
-    os.close(lock)
+    lock.close()
     wclayer.destroy_layer(base)
 
 

@@ -15,8 +15,8 @@ import pytest
 import wclayer
 from tests.support import archive, info, layer_tar, member, put_directories, put_file
 from wclayer import sample
+from wclayer.host.root import remove_tree
 from wclayer.layers.directory import DirectoryLayerWriter, LayerDirectory
-from wclayer.layers.host import remove_tree
 from wclayer.model import Entry, LayerWriter
 
 

@@ -10,6 +10,7 @@ import click
 
 from wclayer import __version__
 from wclayer.cli import demo, disk, inspect, manage, registry, transfer, view
+from wclayer.engines.choice import ENGINES, use_engine
 from wclayer.errors import LayerError
 
 _GROUPS = (transfer, inspect, manage, view, registry, disk, demo)
@@ -17,14 +18,26 @@ _GROUPS = (transfer, inspect, manage, view, registry, disk, demo)
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="wclayer")
-def cli() -> None:
+@click.option(
+    "--engine",
+    type=click.Choice(ENGINES),
+    default=None,
+    help="Who makes, mounts and removes layers: Windows' own Host Compute Service, or this program (default:"
+    " $WCLAYER_ENGINE, or Windows where it can).",
+)
+def cli(engine: str | None) -> None:
     """Windows container layers on any machine.
 
     Imports OCI layer tars into layer directories, shows what is in them, mounts and changes scratches over them (the
     registry, too), exports layers again with the same bytes, and makes disks of them.
 
+    On Windows, the Host Compute Service can do the work itself (--engine hcs); layers that it makes are the operating
+    system's own, and the verbs that look inside work on this program's layers.
+
     Exit status: 0 success; 1 differences or problems found; 2 and above an error (see docs/errors.md).
     """
+    if engine is not None:
+        use_engine(engine)
 
 
 for _group in _GROUPS:

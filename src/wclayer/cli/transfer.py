@@ -90,7 +90,9 @@ def import_command(source: str | None, layers: tuple[str, ...], as_json: bool, p
 
 
 def warn_of_hives(path: str) -> None:
-    """Says on the error stream which hives of a new layer cannot be read."""
+    """Says on the error stream which hives of a new layer cannot be read; of one that Windows made, Windows would."""
+    if wclayer.engine_name() == "hcs":
+        return
     with LayerDirectory(path) as layer:
         for problem in layer.hive_problems():
             click.echo(f"wclayer: warning: {problem}", err=True)

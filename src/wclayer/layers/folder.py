@@ -81,7 +81,7 @@ class FolderLayerReader(HostWalkReader):
                 )
 
     def _names(self, host: bytes) -> Iterator[bytes]:
-        names = sorted(os.listdir(self._host.directory(host)), key=name_key)
+        names = sorted(self._host.names(host), key=name_key)
         # Effective hives are made from the others.
         skipped = _MADE if host == b"Hives" else ()
         return (host + b"/" + os.fsencode(name) for name in names if name_key(name) not in skipped)

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from wclayer.errors import InvalidDataError, from_os_error
+from wclayer.host.root import HostRoot
 from wclayer.layers.base import LayerReaderBase
-from wclayer.layers.host import HostRoot
 from wclayer.layers.tree import LayerTree
 from wclayer.model import Entry, Limits
 

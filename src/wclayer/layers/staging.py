@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import os
 import re
 import secrets
@@ -19,7 +18,8 @@ from types import TracebackType
 from typing import BinaryIO, Protocol, Self
 
 from wclayer.errors import AlreadyExistsError, LayerBusyError, PathNotFoundError
-from wclayer.layers.host import remove_tree
+from wclayer.host import Lock, create_locked_file, rename_directory
+from wclayer.host.root import remove_tree
 
 DATABASE = "layer.db"
 _LEFTOVER = re.compile(r"\.wclayer-.*-[0-9a-f]{16}\.(partial|gone)\Z", re.DOTALL)
@@ -30,8 +30,8 @@ class Stage(Protocol):
 
     path: Path
     database: Path
-    lock: int
-    """The descriptor by which the builder holds the place; -1 if there is no need."""
+    lock: Lock | None
+    """That by which the builder holds the place, if there is need."""
 
     def commit(self) -> None: ...
     def discard(self) -> None: ...
@@ -51,7 +51,8 @@ class StagedDirectory:
             raise PathNotFoundError(operation, target, f"the folder {parent} does not exist")
         remove_leftovers(parent)
         self._check_free()
-        self.path, self.lock = _make_locked(parent, target.name)
+        self.lock: Lock | None
+        self.path, self.lock = _make_locked_directory(parent, target.name)
         self.database = self.path / DATABASE
 
     def commit(self) -> None:
@@ -61,7 +62,7 @@ class StagedDirectory:
             AlreadyExistsError: something appeared there meanwhile.
         """
         try:
-            os.rename(self.path, self.target)
+            rename_directory(self.path, self.target)
         except OSError as error:
             if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
                 raise AlreadyExistsError(self._operation, self.target, "already exists") from None
@@ -70,7 +71,7 @@ class StagedDirectory:
 
     def discard(self) -> None:
         """Removes the directory."""
-        if self.lock >= 0:
+        if self.lock is not None:
             remove_tree(self.path)
             self._release()
 
@@ -86,15 +87,16 @@ class StagedDirectory:
             raise AlreadyExistsError(self._operation, self.target, "already exists")
 
     def _release(self) -> None:
-        os.close(self.lock)
-        self.lock = -1
+        if self.lock is not None:
+            self.lock.close()
+        self.lock = None
 
 
 class StagedDatabase:
     """A database that appears in an existing folder, by `commit`, and makes it a layer; what an interrupted build
     left there is removed by the next one."""
 
-    lock = -1
+    lock: Lock | None = None
 
     def __init__(self, folder: Path) -> None:
         self.path = folder
@@ -104,7 +106,7 @@ class StagedDatabase:
 
     def commit(self) -> None:
         """Renames the database into its place."""
-        os.rename(self.database, self.path / DATABASE)
+        os.replace(self.database, self.path / DATABASE)
 
     def discard(self) -> None:
         """Removes the database; the folder stays as it is."""
@@ -123,8 +125,8 @@ class StagedFile:
         if not target.parent.is_dir():
             raise PathNotFoundError(operation, target, f"the folder {target.parent} does not exist")
         remove_leftovers(target.parent)
-        self._path, lock = _make_locked(target.parent, target.name, directory=False)
-        self.stream: BinaryIO = os.fdopen(lock, "r+b" if readable else "wb")
+        self._path, fd = _make_locked_file(target.parent, target.name)
+        self.stream: BinaryIO = os.fdopen(fd, "r+b" if readable else "wb")
 
     def __enter__(self) -> Self:
         return self
@@ -152,20 +154,32 @@ def _beside(place: Path, kind: str) -> Path:
     return place.parent / f".wclayer-{place.name[:60]}-{secrets.token_hex(8)}.{kind}"
 
 
-def _make_locked(parent: Path, name: str, *, directory: bool = True) -> tuple[Path, int]:
+def _make_locked_directory(parent: Path, name: str) -> tuple[Path, Lock]:
     while True:
         path = _beside(parent / name, "partial")
-        if directory:
-            path.mkdir()
-            lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        else:
-            lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        path.mkdir()
         # Between mkdir and lock, somebody else's clean-up may have taken the directory for a leftover.
-        with contextlib.suppress(OSError):
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if os.path.samestat(os.fstat(lock), path.stat()):
-                return path, lock
-        os.close(lock)
+        with contextlib.suppress(FileNotFoundError, BlockingIOError):
+            lock = Lock(path)
+            try:
+                lock.take()
+                if lock.status().st_ino == path.stat().st_ino:
+                    return path, lock
+            except BaseException:
+                lock.close()
+                raise
+            lock.close()
+
+
+def _make_locked_file(parent: Path, name: str) -> tuple[Path, int]:
+    while True:
+        path = _beside(parent / name, "partial")
+        with contextlib.suppress(BlockingIOError):
+            fd = create_locked_file(path)
+            with contextlib.suppress(FileNotFoundError):
+                if os.fstat(fd).st_ino == path.stat().st_ino:
+                    return path, fd
+            os.close(fd)
 
 
 def remove_whole(operation: str, path: Path) -> None:
@@ -175,17 +189,16 @@ def remove_whole(operation: str, path: Path) -> None:
         LayerBusyError: another process is removing or building it.
     """
     remove_leftovers(path.parent)
-    lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    lock = Lock(path, follow=False)
     try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise LayerBusyError(operation, path, "another process holds it") from None
+        lock.take()
         gone = _beside(path, "gone")
-        os.rename(path, gone)
+        rename_directory(path, gone)
         remove_tree(gone)
+    except BlockingIOError:
+        raise LayerBusyError(operation, path, "another process holds it") from None
     finally:
-        os.close(lock)
+        lock.close()
 
 
 def remove_leftovers(parent: Path) -> list[str]:
@@ -195,14 +208,14 @@ def remove_leftovers(parent: Path) -> list[str]:
         names = [entry.name for entry in entries if _LEFTOVER.match(entry.name)]
     for name in names:
         with contextlib.suppress(OSError):
-            lock = os.open(parent / name, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+            lock = Lock(parent / name, follow=False)
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if stat.S_ISDIR(os.fstat(lock).st_mode):
+                lock.take()
+                if stat.S_ISDIR(lock.status().st_mode):
                     remove_tree(parent / name)
                 else:
                     os.unlink(parent / name)
                 removed.append(name)
             finally:
-                os.close(lock)
+                lock.close()
     return removed

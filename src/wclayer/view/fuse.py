@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import sys
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -71,7 +72,9 @@ class Operations:
         self._view = view
         self._mount_point = mount_point
         self._ready = ready
-        self._uid, self._gid = os.getuid(), os.getgid()
+        self._uid = self._gid = 0
+        if sys.platform != "win32":
+            self._uid, self._gid = os.getuid(), os.getgid()
         self.handles: dict[int, OpenFile] = {}
         # By the path that libfuse knows them by: open files whose last name was removed.
         self._hidden: dict[str, OpenFile] = {}

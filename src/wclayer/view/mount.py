@@ -172,6 +172,8 @@ def start(
 
 def mounted_layer(target: PathLike) -> Path | None:
     """The layer directory that is mounted at a folder; None if none is."""
+    if sys.platform != "linux":
+        return None
     try:
         return Path(os.fsdecode(os.getxattr(target, LAYER)))
     except OSError:

@@ -14,6 +14,8 @@ from typing import Any
 from wclayer.errors import LayerError
 from wclayer.view.mount import serve
 
+assert sys.platform != "win32"
+
 
 def main(arguments: str, pipe: str) -> None:
     """Serves the mount that `arguments` describes."""

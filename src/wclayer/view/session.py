@@ -34,6 +34,8 @@ def load_fuse() -> Any:
     Raises:
         NotSupportedError: it, or FUSE, is not there; the message says what to install.
     """
+    if sys.platform == "win32":
+        raise NotSupportedError("mount", "libfuse", "a view is mounted through FUSE, which Windows does not have")
     if sys.platform.startswith("linux"):
         if not os.path.exists("/dev/fuse"):
             raise NotSupportedError("mount", "/dev/fuse", "the system has no FUSE device; a container must be given it")

@@ -10,24 +10,19 @@ from wclayer.engines.portable.activation import (
 from wclayer.engines.portable.bootstore import read_boot_store
 from wclayer.engines.portable.converting import ConvertResult, convert_layer
 from wclayer.engines.portable.create import create_layer
-from wclayer.engines.portable.descriptor import DescriptorFlags, LayerDescriptor
 from wclayer.engines.portable.destroy import destroy_layer
 from wclayer.engines.portable.disk import check_disk, convert_disk, disk_info, is_disk
 from wclayer.engines.portable.exists import layer_exists
 from wclayer.engines.portable.exporting import (
-    ExportResult,
     export_layer,
-    export_layer_to_file,
     export_layer_to_tar,
     new_layer_reader,
 )
-from wclayer.engines.portable.filter import FilterLayerReader, FilterLayerWriter
+from wclayer.engines.portable.filter import open_export, open_import
 from wclayer.engines.portable.identity import layer_id, name_to_guid
 from wclayer.engines.portable.images import ImageStore, get_shared_base_images
 from wclayer.engines.portable.importing import (
-    ImportResult,
     import_layer,
-    import_layer_from_disk,
     import_layer_from_tar,
     new_layer_writer,
 )
@@ -39,13 +34,7 @@ from wclayer.engines.portable.vmaccess import grant_vm_access
 
 __all__ = [
     "ConvertResult",
-    "DescriptorFlags",
-    "ExportResult",
-    "FilterLayerReader",
-    "FilterLayerWriter",
     "ImageStore",
-    "ImportResult",
-    "LayerDescriptor",
     "RegistryEditor",
     "activate_layer",
     "check_disk",
@@ -58,13 +47,11 @@ __all__ = [
     "disk_info",
     "expand_scratch_size",
     "export_layer",
-    "export_layer_to_file",
     "export_layer_to_tar",
     "get_layer_mount_path",
     "get_shared_base_images",
     "grant_vm_access",
     "import_layer",
-    "import_layer_from_disk",
     "import_layer_from_tar",
     "is_disk",
     "layer_exists",
@@ -73,6 +60,8 @@ __all__ = [
     "name_to_guid",
     "new_layer_reader",
     "new_layer_writer",
+    "open_export",
+    "open_import",
     "prepare_layer",
     "process_base_layer",
     "process_utility_vm_image",

@@ -4,35 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import BinaryIO
 
-from wclayer.errors import from_os_error
+from wclayer.engines.results import ExportResult
 from wclayer.formats.compression import Compression
 from wclayer.layers.copy import ProgressCallback, copy_layer
 from wclayer.layers.directory import DirectoryLayerReader
 from wclayer.layers.directory.chain import check_chain
-from wclayer.layers.staging import StagedFile
 from wclayer.layers.tar import TarLayerWriter
 from wclayer.layers.transport import TransportLayerWriter
 
 PathLike = str | os.PathLike[str]
-
-
-@dataclass(frozen=True, slots=True)
-class ExportResult:
-    """What an export to a tar wrote: the digests ("sha256:…") and sizes of the stream, and how much is in it.
-
-    `unchanged` tells whether the tar is bit for bit the one that the layer was imported from.
-    """
-
-    diff_id: str
-    digest: str
-    size: int
-    stored_size: int
-    entries: int
-    unchanged: bool
 
 
 def export_layer_to_tar(
@@ -76,35 +58,7 @@ def export_layer_to_tar(
         with writer:
             done = copy_layer(reader, writer, progress=progress, cancelled=cancelled)
         unchanged = writer.diff_id == reader.layer.record("diff_id")
-    return ExportResult(writer.diff_id, writer.digest, writer.size, writer.stored_size, done.entries, unchanged)
-
-
-def export_layer_to_file(
-    file: PathLike,
-    path: PathLike,
-    parents: Sequence[PathLike] = (),
-    *,
-    compression: Compression | str = Compression.NONE,
-    level: int | None = None,
-    progress: ProgressCallback | None = None,
-    cancelled: Callable[[], bool] | None = None,
-) -> ExportResult:
-    """`export_layer_to_tar` into a file that appears, or replaces another, when it is whole.
-
-    Raises:
-        PathNotFoundError: the folder of `file`, or the layer, does not exist.
-        see `export_layer_to_tar` for the rest.
-    """
-    place = Path(os.path.abspath(file))
-    try:
-        with StagedFile("export layer", place) as staged:
-            result = export_layer_to_tar(
-                staged.stream, path, parents, target=file, compression=compression, level=level,
-                progress=progress, cancelled=cancelled,
-            )  # fmt: skip
-    except OSError as error:
-        raise from_os_error("export layer", place, error) from error
-    return result
+    return ExportResult.of(writer, done.entries, unchanged=unchanged)
 
 
 def export_layer(

@@ -4,31 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import BinaryIO
 
 from wclayer.engines.portable.process import ProcessingLayerWriter
+from wclayer.engines.results import ImportResult
 from wclayer.layers.copy import ProgressCallback, copy_layer
 from wclayer.layers.directory import DirectoryLayerWriter
 from wclayer.layers.tar import TarLayerReader
 from wclayer.layers.transport import TransportLayerReader
-from wclayer.layers.volume.reader import VolumeLayerReader
-from wclayer.layers.volume.scratch import ScratchLayerReader
 from wclayer.model import Limits
 
 PathLike = str | os.PathLike[str]
-
-
-@dataclass(frozen=True, slots=True)
-class ImportResult:
-    """What an import from a tar found: the digests ("sha256:…") and sizes of the stream, and how much was in it."""
-
-    diff_id: str
-    digest: str
-    compression: str
-    size: int
-    stored_size: int
-    entries: int
 
 
 def import_layer_from_tar(
@@ -74,14 +60,7 @@ def import_layer_from_tar(
         writer.share_tree(reader.tree)
         done = copy_layer(reader, writer, progress=progress, cancelled=cancelled)
         reader.finish()
-        result = ImportResult(
-            reader.diff_id,
-            reader.digest,
-            reader.compression.value,
-            reader.size,
-            reader.stored_size,
-            done.entries,
-        )
+        result = ImportResult.of(reader, done.entries)
         for key in ("diff_id", "digest", "compression", "size", "stored_size"):
             writer.record(key, getattr(result, key))
         if reader.trailer_form:
@@ -114,37 +93,6 @@ def import_layer(
     """
     with (
         TransportLayerReader(folder, is_base=not parents) as reader,
-        ProcessingLayerWriter(path, parents) as writer,
-    ):
-        copy_layer(reader, writer, progress=progress, cancelled=cancelled)
-
-
-def import_layer_from_disk(
-    path: PathLike,
-    disk: PathLike,
-    parents: Sequence[PathLike] = (),
-    *,
-    progress: ProgressCallback | None = None,
-    cancelled: Callable[[], bool] | None = None,
-) -> None:
-    """Makes the layer `path` from the NTFS volume in the disk file `disk`: VHDX or raw, partitioned or not.
-
-    Without parents, everything on the volume becomes a base layer. With parents, the disk is a scratch on those, and
-    the layer is the difference that it makes.
-
-    Args:
-        path: where the layer will be: nothing, or an empty folder, in a folder that exists.
-        disk: the file; it is left as it is. See `VolumeLayerReader` and `ScratchLayerReader`.
-        parents: the parent chain, nearest first, or only the nearest one; none for a base layer.
-        progress, cancelled: see `copy_layer`.
-
-    Raises:
-        PathNotFoundError: the file, or a parent of a differencing disk, is not there.
-        InvalidDataError: it holds no sound NTFS volume.
-        AlreadyExistsError, NotALayerError, InvalidParameterError: see `new_layer_writer`.
-    """
-    with (
-        ScratchLayerReader(disk, parents) if parents else VolumeLayerReader(disk) as reader,
         ProcessingLayerWriter(path, parents) as writer,
     ):
         copy_layer(reader, writer, progress=progress, cancelled=cancelled)

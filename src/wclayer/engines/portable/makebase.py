@@ -11,10 +11,10 @@ from wclayer.engines.portable.process import ProcessingInPlaceWriter
 from wclayer.errors import AlreadyExistsError, NotALayerError, PathNotFoundError, from_os_error
 from wclayer.formats.regf.minimal import empty_root
 from wclayer.formats.regf.writer import write_hive
+from wclayer.host.root import HostRoot
 from wclayer.layers.copy import ProgressCallback, copy_layer
 from wclayer.layers.folder import FolderLayerReader
 from wclayer.layers.hives import CONFIG, LAYER_HIVES
-from wclayer.layers.host import HostRoot
 from wclayer.win32.names import names_equal
 
 _OPERATION = "make base layer"
@@ -67,7 +67,7 @@ def _ensure_hives(place: Path) -> None:
 
 def _spelled(host: HostRoot, directory: str, name: str) -> str | None:
     """The path of a name in a directory, in whatever case it is there."""
-    for found in os.listdir(host.directory(directory.encode())):
+    for found in host.names(directory.encode()):
         if names_equal(found, name):
             return f"{directory}/{found}" if directory else found
     return None

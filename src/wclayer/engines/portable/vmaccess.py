@@ -66,7 +66,7 @@ def grant_access(operation: str, sid: Sid, path: Path) -> None:
     if not path.exists():
         raise PathNotFoundError(operation, path, "the file does not exist", code=2)
     own = _volume_descriptor(path)
-    if own is not None:
+    if sys.platform == "linux" and own is not None:
         try:
             os.setxattr(path, NTFS_ACL, granted(own, sid))
         except OSError as error:

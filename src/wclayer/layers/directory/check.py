@@ -171,7 +171,7 @@ def _strangers_below(layer: LayerDirectory, top: EntryRow) -> Iterator[Problem]:
             if row.attributes & DIRECTORY:
                 pending.append(row)
         try:
-            names = os.listdir(layer.host.directory(host))
+            names = layer.host.names(host)
         except OSError:
             continue
         for name in sorted(map(os.fsencode, names)):

@@ -15,6 +15,8 @@ from zlib import crc32
 
 from wclayer.layers.directory import file_worker
 
+assert sys.platform == "linux"
+
 _BATCH_BYTES = 256 << 10
 _PIPE_BYTES = 1 << 20
 _LINUX_SET_PIPE_SIZE = 1031

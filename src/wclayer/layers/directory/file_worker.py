@@ -12,6 +12,8 @@ import struct
 import sys
 from contextlib import suppress
 
+assert sys.platform == "linux"
+
 FILE = struct.Struct("<cIIqq")
 DIRECTORY = struct.Struct("<cI")
 ERROR = struct.Struct("<Bi")

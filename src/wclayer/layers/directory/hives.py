@@ -18,11 +18,11 @@ from wclayer.formats.regf.minimal import empty_root
 from wclayer.formats.regf.model import Key, RegfError
 from wclayer.formats.regf.recovery import recover
 from wclayer.formats.regf.writer import write_hive
+from wclayer.host.root import HostRoot
 from wclayer.layers.directory.database import EntryRow, Origin, host_name
 from wclayer.layers.directory.layer import HIVE_PROBLEMS, LayerDirectory
 from wclayer.layers.directory.records import DirectoryPlace, LayerRecords
 from wclayer.layers.hives import LAYER_HIVES, LOG_SUFFIXES, LayerHive
-from wclayer.layers.host import HostRoot
 from wclayer.win32.attributes import DIRECTORY, FileAttributes
 from wclayer.win32.names import path_key
 

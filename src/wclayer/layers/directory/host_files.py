@@ -8,9 +8,10 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Protocol
 
-from wclayer.layers.directory.file_pool import FilePool
-from wclayer.layers.host import CANNOT_LINK, MAX_HOST_NAME_BYTES, HostRoot
+from wclayer import host
+from wclayer.host.root import HostRoot
 from wclayer.win32.filetime import to_unix_ns
 
 SMALL_FILE = 128 << 10
@@ -21,20 +22,28 @@ _SUBSTITUTE = b"wclayer~"
 _UNUSABLE_NAME = (errno.EILSEQ, errno.EINVAL, errno.ENAMETOOLONG)
 
 
+class _Pool(Protocol):
+    """Makes small files elsewhere: `FilePool`, where there is one."""
+
+    def make(self, directory: bytes, name: bytes, data: bytes, access_ns: int, modify_ns: int) -> None: ...
+    def finish(self) -> None: ...
+    def abort(self) -> None: ...
+
+
 class HostFiles:
     """Makes what lies below `root`. One file at a time is open for writing; small ones may be made by worker processes.
 
     Args:
-        lock: the descriptor that holds the place; workers keep it too.
+        lock: that which holds the place; workers keep it too.
     """
 
-    def __init__(self, root: Path, lock: int) -> None:
+    def __init__(self, root: Path, lock: host.Lock | None) -> None:
         self.root = HostRoot(root)
         self._lock = lock
         self._fd = -1
         self._sparse = False
         self._small_files = 0
-        self._pool: FilePool | None = None
+        self._pool: _Pool | None = None
         self._pooled: tuple[bytes, bytes] | None = None
         self._pooled_data = b""
 
@@ -91,7 +100,7 @@ class HostFiles:
             self._pooled = None
         elif self._fd >= 0:
             with suppress(OverflowError, OSError):
-                os.utime(self._fd, ns=times)
+                host.set_file_times(self._fd, *times)
             os.close(self._fd)
             self._fd = -1
 
@@ -111,7 +120,7 @@ class HostFiles:
         try:
             self.root.link(source, target, source_root=source_root)
         except OSError as error:
-            if error.errno not in CANNOT_LINK:
+            if not host.cannot_link(error):
                 raise
             self.root.copy(source, target, source_root=source_root)
 
@@ -146,7 +155,9 @@ class HostFiles:
         self._small_files += 1
         # Where names can clash on the host, making a file must be able to fall back to a substitute name.
         if self._small_files == _POOL_AFTER and sys.platform == "linux" and self.root.distinguishes_case:
-            self._pool = FilePool(self.root.fd, self._lock)
+            from wclayer.layers.directory.file_pool import FilePool
+
+            self._pool = FilePool(self.root.fd, -1 if self._lock is None else self._lock.fd)
         return self._pool is not None
 
     def _under_possible_name(
@@ -195,5 +206,5 @@ class FilesInPlace(HostFiles):
 
 
 def is_possible_name(name: bytes) -> bool:
-    """Whether a Linux host can hold the name, and it is not taken for a substitute."""
-    return len(name) <= MAX_HOST_NAME_BYTES and not name.startswith(_SUBSTITUTE)
+    """Whether the host can hold the name, and it is not taken for a substitute."""
+    return host.unusable_reason(name) is None and not name.startswith(_SUBSTITUTE)

@@ -13,9 +13,9 @@ from types import TracebackType
 from typing import Any, Self
 
 from wclayer.errors import CorruptLayerError, NotALayerError, PathNotFoundError
+from wclayer.host.root import HostRoot
 from wclayer.layers.directory import database
 from wclayer.layers.directory.database import EntryRow, from_column, to_column
-from wclayer.layers.host import HostRoot
 from wclayer.layers.tree import Kind
 from wclayer.model import DataStream, Entry, ExtraStream
 from wclayer.win32.attributes import DIRECTORY
@@ -282,9 +282,9 @@ class LayerDirectory:
         """The host paths of all contents in a scratch's pool."""
         pool = database.POOL[1:]
         with suppress(FileNotFoundError):
-            for shelf in sorted(os.listdir(self.host.directory(pool))):
+            for shelf in sorted(self.host.names(pool)):
                 at = pool + b"/" + os.fsencode(shelf)
-                for name in sorted(os.listdir(self.host.directory(at))):
+                for name in sorted(self.host.names(at)):
                     yield at + b"/" + os.fsencode(name)
 
     def digest(self, row: EntryRow) -> bytes | None:

@@ -7,7 +7,6 @@ no entry refers to. docs/formats/layer-directory.md describes the form.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import secrets
 import sqlite3
@@ -19,6 +18,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from wclayer.errors import CorruptLayerError, DiskFullError, InvalidParameterError, LayerBusyError, LayerError
+from wclayer.host import Lock, cannot_link, sync_directory
+from wclayer.host.root import HostRoot
 from wclayer.layers.directory import database
 from wclayer.layers.directory.database import (
     BEING_WRITTEN,
@@ -32,7 +33,6 @@ from wclayer.layers.directory.database import (
 )
 from wclayer.layers.directory.layer import LayerDirectory
 from wclayer.layers.directory.streams import StreamRecorder, copy_streams
-from wclayer.layers.host import CANNOT_LINK, HostRoot
 from wclayer.win32.attributes import FileBasicInfo
 from wclayer.win32.backup import StreamId
 from wclayer.win32.names import name_key
@@ -90,7 +90,7 @@ class ScratchDirectory(LayerDirectory):
         self._has_changed = False
         self._shelves: set[bytes] = set()
         self._descriptors: Descriptors | None = None
-        self._place_lock = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._place_lock = Lock(place)
         try:
             patience = 0.0 if exclusive or mounted is not None else _PATIENCE
             is_alone = self._lock_place(operation, place, exclusive, patience)
@@ -107,12 +107,12 @@ class ScratchDirectory(LayerDirectory):
                 if crashed:
                     self._recover()
             if is_alone and not exclusive:
-                fcntl.flock(self._place_lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                self._place_lock.take(shared=True)
         except BlockingIOError:
-            os.close(self._place_lock)
+            self._place_lock.close()
             raise LayerBusyError(operation, place, "another process has just taken it") from None
         except BaseException:
-            os.close(self._place_lock)
+            self._place_lock.close()
             raise
         self._seen = self._version()
 
@@ -122,11 +122,11 @@ class ScratchDirectory(LayerDirectory):
         end = time.monotonic() + patience
         while True:
             with suppress(BlockingIOError):
-                fcntl.flock(self._place_lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                self._place_lock.take()
                 return True
             if not exclusive:
                 with suppress(BlockingIOError):
-                    fcntl.flock(self._place_lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                    self._place_lock.take(shared=True)
                     return False
             if time.monotonic() >= end:
                 break
@@ -139,12 +139,12 @@ class ScratchDirectory(LayerDirectory):
     def close(self) -> None:
         if self._has_changed:
             with suppress(BlockingIOError):
-                fcntl.flock(self._place_lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                self._place_lock.take()
                 # Nobody else has it open.
                 with suppress(FileNotFoundError):
                     self.host.remove(_IN_USE.encode())
         super().close()
-        os.close(self._place_lock)
+        self._place_lock.close()
 
     # Transactions.
 
@@ -378,7 +378,7 @@ class ScratchDirectory(LayerDirectory):
         try:
             self.host.link(path, host[1:], source_root=root)
         except OSError as error:
-            if error.errno not in CANNOT_LINK:
+            if not cannot_link(error):
                 raise
             self.host.copy(path, host[1:], source_root=root)
         self._new.append(host[1:])
@@ -486,14 +486,14 @@ class ScratchDirectory(LayerDirectory):
             return
         # The names of new contents, then the records that refer to them.
         for shelf in self._shelves:
-            os.fsync(self.host.directory(shelf))
+            sync_directory(self.host.directory(shelf))
         with suppress(FileNotFoundError):
             log = self.host.open(_WAL.encode())
             try:
                 os.fsync(log)
             finally:
                 os.close(log)
-        os.fsync(self.host.fd)
+        sync_directory(self.host.fd)
 
     def mark_saved(self, **records: str) -> None:
         """Records that nothing has changed since, with other facts."""

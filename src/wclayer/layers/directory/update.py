@@ -14,7 +14,6 @@ After an interruption the layer is the old or the new one, whole; the next updat
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import sqlite3
@@ -26,11 +25,12 @@ from types import TracebackType
 from typing import Self
 
 from wclayer.errors import InvalidStateError, LayerBusyError, NotSupportedError, from_os_error
+from wclayer.host import Lock
+from wclayer.host.root import HostRoot
 from wclayer.layers.directory import database
 from wclayer.layers.directory.database import INSERT_ENTRY, EntryRow, Origin
 from wclayer.layers.directory.hives import made_row
 from wclayer.layers.directory.layer import LayerDirectory
-from wclayer.layers.host import HostRoot
 from wclayer.layers.staging import StagedDatabase
 from wclayer.win32.attributes import DIRECTORY, FileAttributes
 
@@ -106,15 +106,15 @@ class LayerUpdate(Update):
         self.path = Path(os.path.abspath(path))
         with LayerDirectory(self.path, operation=operation):
             pass
-        self._lock = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._lock = Lock(self.path)
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._lock.take()
             self._host = HostRoot(self.path)
         except BlockingIOError:
-            os.close(self._lock)
+            self._lock.close()
             raise LayerBusyError(operation, self.path, "another process is changing it") from None
         except BaseException:
-            os.close(self._lock)
+            self._lock.close()
             raise
         self._is_open = True
 
@@ -122,7 +122,7 @@ class LayerUpdate(Update):
         if self._is_open:
             self._is_open = False
             self._host.close()
-            os.close(self._lock)
+            self._lock.close()
 
     def put(self, path: str, data: bytes, *, origin: Origin) -> None:
         with LayerDirectory(self.path, operation=self.operation) as layer:
@@ -201,23 +201,24 @@ class LayerUpdate(Update):
                 ).fetchall()
             ]
             places = [(layer.host_path(row), layer.host_path(row._replace(host_name=None)), row.id) for row in waiting]
-            for source, target, _ in places:
-                self._host.replace_with_link(source, target)
-            if places:
-                self._replace_database(
-                    lambda connection, _: connection.executemany(
-                        "UPDATE entries SET host_name = NULL WHERE id = ?", ((entry_id,) for *_, entry_id in places)
-                    )
-                )
             directories = {target.rpartition(b"/")[0] for _, target, _ in places}
             for change in self._changes:
                 row = layer.lookup(change.path.rpartition("/")[0])
                 if row is not None:
                     directories.add(layer.host_path(row))
-            for directory in directories:
-                for name in os.listdir(self._host.directory(directory)):
-                    if name.startswith(_SUBSTITUTE):
-                        self._host.remove(directory + b"/" + os.fsencode(name))
+        # Nothing of the layer is open any more: Windows would not replace it.
+        for source, target, _ in places:
+            self._host.replace_with_link(source, target)
+        if places:
+            self._replace_database(
+                lambda connection, _: connection.executemany(
+                    "UPDATE entries SET host_name = NULL WHERE id = ?", ((entry_id,) for *_, entry_id in places)
+                )
+            )
+        for directory in directories:
+            for name in self._host.names(directory):
+                if name.startswith(_SUBSTITUTE):
+                    self._host.remove(directory + b"/" + os.fsencode(name))
 
     def _replace_database(self, change: Callable[[sqlite3.Connection, LayerDirectory], object]) -> None:
         """Puts a changed copy in the place of `layer.db`."""

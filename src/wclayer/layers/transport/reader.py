@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from wclayer.errors import InvalidDataError, NotALayerError, PathNotFoundError
+from wclayer.host import read_at
 from wclayer.layers.base import keep_metadata, plain_stream_name
 from wclayer.layers.host_walk import HostWalkReader
 from wclayer.layers.transport.form import ATTRIBUTES, DIRECTORY_SUFFIX, TOMBSTONES, TOMBSTONES_HEADER, read_times
@@ -104,7 +105,7 @@ class TransportLayerReader(HostWalkReader):
             yield child_host, decode_name(child), None if sidecar is None else host + b"/" + sidecar
 
     def _names(self, host: bytes) -> list[bytes]:
-        return [os.fsencode(name) for name in os.listdir(self._host.directory(host))]
+        return [os.fsencode(name) for name in self._host.names(host)]
 
     def _directory_entry(self, host: bytes, name: str, sidecar: bytes | None) -> Entry:
         if sidecar is not None:
@@ -200,7 +201,7 @@ class TransportLayerReader(HostWalkReader):
 
     def _range(self, at: int, size: int) -> Iterator[bytes]:
         while size:
-            data = os.pread(self._fd, min(size, _PIECE), at)
+            data = read_at(self._fd, min(size, _PIECE), at)
             if not data:
                 raise InvalidDataError(
                     self.operation, self.path, f"a file became shorter while it was read ({size} bytes)"

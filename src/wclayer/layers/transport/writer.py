@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from wclayer.errors import NotSupportedError
+from wclayer.host import unusable_reason
+from wclayer.host.root import HostRoot
 from wclayer.layers.base import LayerWriterBase, backup_stream, stream_name
-from wclayer.layers.host import MAX_HOST_NAME_BYTES, HostRoot
 from wclayer.layers.staging import StagedDirectory
 from wclayer.layers.transport.form import ATTRIBUTES, DIRECTORY_SUFFIX, TOMBSTONES, TOMBSTONES_HEADER, write_times
 from wclayer.layers.tree import Kind, LayerTree
@@ -123,12 +124,8 @@ class TransportLayerWriter(LayerWriterBase):
         parent_key, slash, _ = key.rpartition("/")
         own = name.rpartition("/")[2]
         host_name = encode_name(own)
-        if len(host_name) + len(DIRECTORY_SUFFIX) > MAX_HOST_NAME_BYTES:
-            raise NotSupportedError(
-                self.operation,
-                self.target,
-                f"entry {name!r}: the host has no room for a name of {len(host_name)} bytes",
-            )
+        if reason := unusable_reason(host_name, room=len(DIRECTORY_SUFFIX)):
+            raise NotSupportedError(self.operation, self.target, f"entry {name!r}: {reason}")
         if not slash:
             return host_name
         parent = self._made.get(parent_key)

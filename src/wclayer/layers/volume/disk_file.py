@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path, PureWindowsPath
@@ -65,6 +66,9 @@ class RawDisk:
 
     def extents(self) -> Iterator[tuple[int, int]]:
         """The ranges that may hold something else than zeros, as far as the host knows: offset and length."""
+        if sys.platform == "win32":
+            yield 0, self.size
+            return
         position = 0
         while position < self.size:
             try:

@@ -9,7 +9,7 @@ from enum import IntFlag
 from typing import Self
 from uuid import UUID
 
-from wclayer.engines.portable.identity import layer_id
+from wclayer.engines.choice import engine
 
 # WC_LAYER_DESCRIPTOR: GUID LayerId; union { ULONG Reserved:31, Dirty:1; ULONG Value } Flags; PCWSTR Path, aligned as a
 # pointer (hcsshim, internal/wclayer/layerutils.go).
@@ -34,8 +34,8 @@ class LayerDescriptor:
 
     @classmethod
     def for_layer(cls, path: str | os.PathLike[str], *, dirty: bool = False) -> Self:
-        """The descriptor of the layer at `path`, with its GUID from `layer_id`."""
-        return cls(layer_id(path), os.fspath(path), DescriptorFlags.DIRTY if dirty else DescriptorFlags.NONE)
+        """The descriptor of the layer at `path`, with the GUID that the engine gives it."""
+        return cls(engine().layer_id(path), os.fspath(path), DescriptorFlags.DIRTY if dirty else DescriptorFlags.NONE)
 
     def pack(self, address: int = 0, *, pointer_size: int = 8) -> bytes:
         """The structure followed by its path in NUL-terminated UTF-16, as they lie in memory at `address`.

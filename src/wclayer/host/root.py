@@ -7,7 +7,6 @@ nobody who races with us, can lead a write or a read outside of it.
 from __future__ import annotations
 
 import contextlib
-import errno
 import mmap
 import os
 import secrets
@@ -18,16 +17,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from wclayer import host
+
 _OPEN_DIRECTORIES = 64
 _REMOVAL_DEPTH = 100
 _MOVED_UP = ".wclayer-moved-"
-_DIRECTORY_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_CREATE_FLAGS = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-# Not blocking: a FIFO in the place of a file must not hang the reader.
-_OPEN_FLAGS = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-MAX_HOST_NAME_BYTES = 255
-CANNOT_LINK = (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP)
-"""How a host says that it cannot make a hard link here."""
 
 
 class HostRoot:
@@ -39,12 +33,12 @@ class HostRoot:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
-        self._fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self._fd = host.open_directory(path)
         self._open: OrderedDict[bytes, int] = OrderedDict()
 
     @property
     def fd(self) -> int:
-        """The root's own descriptor."""
+        """The root's own descriptor (a handle on Windows)."""
         return self._fd
 
     @property
@@ -61,7 +55,7 @@ class HostRoot:
         return False
 
     def directory(self, path: bytes) -> int:
-        """A descriptor of the directory `path`; it belongs to this object."""
+        """A descriptor (a handle on Windows) of the directory `path`; it belongs to this object."""
         fd = self._open.get(path)
         if fd is not None:
             return fd
@@ -71,27 +65,27 @@ class HostRoot:
             missing.append(name)
         fd = self._open[path] if path else self._fd
         for name in reversed(missing):
-            fd = os.open(name, _DIRECTORY_FLAGS, dir_fd=fd)
+            fd = host.open_directory_at(fd, name)
             path = path + b"/" + name if path else name
             # The one just opened is the newest: making room never closes it.
             self._open[path] = fd
             if len(self._open) > _OPEN_DIRECTORIES:
-                os.close(self._open.popitem(last=False)[1])
+                host.close_directory(self._open.popitem(last=False)[1])
         return fd
 
     def make_directory(self, path: bytes) -> None:
         parent, _, name = path.rpartition(b"/")
-        os.mkdir(name, 0o755, dir_fd=self.directory(parent))
+        host.make_directory_at(self.directory(parent), name)
 
     def create(self, path: bytes) -> int:
         """A new file, open for reading and writing; the caller closes the descriptor."""
         parent, _, name = path.rpartition(b"/")
-        return os.open(name, _CREATE_FLAGS, 0o644, dir_fd=self.directory(parent))
+        return host.create_file_at(self.directory(parent), name)
 
     def open(self, path: bytes, *, writable: bool = False) -> int:
         """An existing file, open for reading, perhaps for writing; the caller closes the descriptor."""
         parent, _, name = path.rpartition(b"/")
-        fd = os.open(name, (os.O_RDWR if writable else os.O_RDONLY) | _OPEN_FLAGS, dir_fd=self.directory(parent))
+        fd = host.open_file_at(self.directory(parent), name, writable=writable)
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             os.close(fd)
             raise FileNotFoundError(2, "not a regular file", os.fsdecode(path))
@@ -102,11 +96,15 @@ class HostRoot:
         with os.fdopen(self.open(path), "rb") as file:
             return file.read(limit)
 
-    def map(self, path: bytes) -> mmap.mmap:
-        """A whole file that is not empty, mapped into memory for reading."""
+    def names(self, path: bytes) -> list[str]:
+        """The names in the directory `path`."""
+        return [name for name, _ in host.list_directory(self.directory(path))]
+
+    def map(self, path: bytes) -> mmap.mmap | bytes:
+        """A whole file that is not empty, in memory for reading."""
         fd = self.open(path)
         try:
-            return mmap.mmap(fd, 0, access=mmap.ACCESS_READ)
+            return host.map_file(fd)
         finally:
             os.close(fd)
 
@@ -122,13 +120,8 @@ class HostRoot:
         """A hard link `target` to `source`, which may lie under another root."""
         source_parent, _, source_name = source.rpartition(b"/")
         parent, _, name = target.rpartition(b"/")
-        os.link(
-            source_name,
-            name,
-            src_dir_fd=(source_root or self).directory(source_parent),
-            dst_dir_fd=self.directory(parent),
-            follow_symlinks=False,
-        )
+        # The one directory may be what makes room for the other; so many are open that it is never the last.
+        host.link_at((source_root or self).directory(source_parent), source_name, self.directory(parent), name)
 
     def replace_with_link(self, source: bytes, target: bytes) -> None:
         """Puts a hard link to `source`, or a copy where the host has none, in the place of `target`, in one step."""
@@ -138,12 +131,12 @@ class HostRoot:
         try:
             self.link(source, beside)
         except OSError as error:
-            if error.errno not in CANNOT_LINK:
+            if not host.cannot_link(error):
                 raise
             self.copy(source, beside)
         parent, _, name = target.rpartition(b"/")
         fd = self.directory(parent)
-        os.replace(beside.rpartition(b"/")[2], name, src_dir_fd=fd, dst_dir_fd=fd)
+        host.replace_at(fd, beside.rpartition(b"/")[2], fd, name)
 
     def copy(
         self, source: bytes, target: bytes, *, source_root: HostRoot | None = None, limit: int | None = None
@@ -162,12 +155,12 @@ class HostRoot:
         """A directory's or file's times, in nanoseconds since 1970; a host that cannot hold them is left alone."""
         parent, _, name = path.rpartition(b"/")
         with contextlib.suppress(OverflowError, OSError):
-            os.utime(name, ns=(access_ns, modify_ns), dir_fd=self.directory(parent), follow_symlinks=False)
+            host.set_times_at(self.directory(parent), name, access_ns, modify_ns)
 
     def stat(self, path: bytes) -> os.stat_result:
         """`lstat`."""
         parent, _, name = path.rpartition(b"/")
-        return os.stat(name or b".", dir_fd=self.directory(parent), follow_symlinks=False)
+        return host.stat_at(self.directory(parent), name)
 
     def is_directory(self, path: bytes) -> bool:
         """Whether `path` is a directory, and not a link to one."""
@@ -177,21 +170,21 @@ class HostRoot:
         """Removes a file, or a directory with all that is in it."""
         parent, _, name = path.rpartition(b"/")
         fd = self.directory(parent)
-        if stat.S_ISDIR(os.stat(name, dir_fd=fd, follow_symlinks=False).st_mode):
+        if stat.S_ISDIR(host.stat_at(fd, name).st_mode):
             self._forget(path)
             _remove_directory(fd, name)
         else:
-            os.unlink(name, dir_fd=fd)
+            host.remove_file_at(fd, name)
 
     def _forget(self, path: bytes) -> None:
         for known in [p for p in self._open if p == path or p.startswith(path + b"/")]:
-            os.close(self._open.pop(known))
+            host.close_directory(self._open.pop(known))
 
     def close(self) -> None:
         while self._open:
-            os.close(self._open.popitem()[1])
+            host.close_directory(self._open.popitem()[1])
         if self._fd >= 0:
-            os.close(self._fd)
+            host.close_directory(self._fd)
             self._fd = -1
 
     def __enter__(self) -> Self:
@@ -204,43 +197,41 @@ class HostRoot:
 def remove_tree(path: Path) -> None:
     """Removes a directory and everything in it, following no link; what is already gone is no error."""
     with contextlib.suppress(FileNotFoundError):
-        parent = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        parent = host.open_directory(path.parent)
         try:
-            _remove_directory(parent, os.fsencode(path.name))
+            _remove_directory(parent, path.name)
         finally:
-            os.close(parent)
+            host.close_directory(parent)
 
 
-def _remove_directory(parent: int, name: bytes) -> None:
+def _remove_directory(parent: int, name: bytes | str) -> None:
     """Removes a directory of any depth: what lies deep is first moved up, so that few directories are open at once."""
-    top = os.open(name, _DIRECTORY_FLAGS, dir_fd=parent)
+    top = host.open_directory_at(parent, name)
     try:
         _empty_directory(top, top, 0)
         # Only directories that were moved up are left, and their own deep directories come after them.
-        while moved := os.listdir(top):
-            for deep in moved:
+        while moved := host.list_directory(top):
+            for deep, _ in moved:
                 _remove_below(top, deep, top, 0)
     finally:
-        os.close(top)
-    os.rmdir(name, dir_fd=parent)
+        host.close_directory(top)
+    host.remove_directory_at(parent, name)
 
 
 def _empty_directory(directory: int, top: int, depth: int) -> None:
-    with os.scandir(directory) as entries:
-        names = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
-    for name, is_directory in names:
+    for name, is_directory in host.list_directory(directory):
         if not is_directory:
-            os.unlink(name, dir_fd=directory)
+            host.remove_file_at(directory, name)
         elif depth >= _REMOVAL_DEPTH:
-            os.rename(name, f"{_MOVED_UP}{secrets.token_hex(8)}", src_dir_fd=directory, dst_dir_fd=top)
+            host.replace_at(directory, name, top, f"{_MOVED_UP}{secrets.token_hex(8)}")
         else:
             _remove_below(directory, name, top, depth)
 
 
 def _remove_below(directory: int, name: str, top: int, depth: int) -> None:
-    fd = os.open(name, _DIRECTORY_FLAGS, dir_fd=directory)
+    below = host.open_directory_at(directory, name)
     try:
-        _empty_directory(fd, top, depth + 1)
+        _empty_directory(below, top, depth + 1)
     finally:
-        os.close(fd)
-    os.rmdir(name, dir_fd=directory)
+        host.close_directory(below)
+    host.remove_directory_at(directory, name)

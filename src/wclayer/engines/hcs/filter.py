@@ -1,0 +1,163 @@
+"""What the hcs engine reads and writes by for `FilterLayerReader` and `FilterLayerWriter`: the streaming exports, which
+some builds of Windows have.
+
+Reference: an older hcsshim, `FilterLayerReader` and `FilterLayerWriter`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+
+from wclayer.engines.hcs import vmcompute
+from wclayer.engines.hcs.functions import descriptors, destroy_layer, layer_path
+from wclayer.engines.hcs.privileges import privileges
+from wclayer.engines.hcs.structs import FileBasicInfoStruct, descriptor_array
+from wclayer.engines.hcs.vmcompute import call, driver_info
+from wclayer.errors import InvalidStateError, LayerError, NotSupportedError
+from wclayer.win32.attributes import FileBasicInfo
+
+PathLike = str | os.PathLike[str]
+_PIECE = 1 << 20
+_ERROR_NO_MORE_FILES = 0x80070012 - (1 << 32)
+
+
+class _Stream:
+    """A context of Windows between a Begin and an End."""
+
+    operation: str
+
+    def __init__(self, path: PathLike, parents: Sequence[PathLike], begin: str, end: str) -> None:
+        self._path = os.fspath(path)
+        self._end = end
+        self._context = ctypes.c_void_p()
+        # It is asked for before anything is begun that could then not be ended.
+        vmcompute.export(self.operation, end)
+        above = descriptors(self.operation, parents)
+        array = descriptor_array(above)
+        place = layer_path(self.operation, path)
+        with privileges(self.operation, self._path):
+            self._call(begin, driver_info(), place, array, len(above), ctypes.byref(self._context))
+        self._is_open = True
+
+    def _call(self, name: str, *arguments: object) -> None:
+        call(self.operation, self._path, name, *arguments)
+
+    def _require_open(self) -> None:
+        if not self._is_open:
+            raise InvalidStateError(self.operation, self._path, "it is closed")
+
+    def close(self) -> None:
+        if self._is_open:
+            self._is_open = False
+            with privileges(self.operation, self._path):
+                self._call(self._end, self._context)
+
+
+class HcsExport(_Stream):
+    """A layer, entry by entry, as Windows exports it."""
+
+    operation = "read layer"
+
+    def __init__(self, path: PathLike, parents: Sequence[PathLike]) -> None:
+        self._has_entry = False
+        super().__init__(path, parents, "ExportLayerBegin", "ExportLayerEnd")
+
+    def next(self) -> tuple[str, int, FileBasicInfo | None] | None:
+        self._require_open()
+        self._has_entry = False
+        name = ctypes.c_void_p()
+        found = FileBasicInfoStruct()
+        size = ctypes.c_int64()
+        deleted = ctypes.c_uint32()
+        function = vmcompute.export(self.operation, "ExportLayerNext")
+        with privileges(self.operation, self._path):
+            result = function(
+                self._context, ctypes.byref(name), ctypes.byref(found), ctypes.byref(size), ctypes.byref(deleted)
+            )
+        if result == _ERROR_NO_MORE_FILES:
+            return None
+        if result < 0:
+            raise vmcompute.failure(self.operation, self._path, "ExportLayerNext", result)
+        self._has_entry = True
+        # A path from the layer's root may start with the separator.
+        entry = vmcompute.take_string(name.value).removeprefix("\\")
+        return entry, size.value, None if deleted.value else found.to_info()
+
+    def read(self, size: int = -1, /) -> bytes:
+        self._require_open()
+        if not self._has_entry:
+            raise InvalidStateError(self.operation, self._path, "no current entry: call next first")
+        pieces = []
+        while size:
+            want = _PIECE if size < 0 else min(size, _PIECE)
+            buffer = ctypes.create_string_buffer(want)
+            done = ctypes.c_uint32()
+            with privileges(self.operation, self._path):
+                self._call("ExportLayerRead", self._context, buffer, want, ctypes.byref(done))
+            if not done.value:
+                break
+            if done.value > want:
+                raise LayerError(self.operation, self._path, f"ExportLayerRead gave {done.value} bytes for {want}")
+            pieces.append(buffer.raw[: done.value])
+            size -= done.value if size > 0 else 0
+        return b"".join(pieces)
+
+
+class HcsImport(_Stream):
+    """A layer, entry by entry, as Windows imports it."""
+
+    operation = "write layer"
+
+    def __init__(self, path: PathLike, parents: Sequence[PathLike]) -> None:
+        self._has_entry = False
+        super().__init__(path, parents, "ImportLayerBegin", "ImportLayerEnd")
+
+    def add(self, name: str, info: FileBasicInfo) -> None:
+        self._next(name, ctypes.byref(FileBasicInfoStruct.from_info(info)))
+        self._has_entry = True
+
+    def add_link(self, name: str, target: str) -> None:
+        raise NotSupportedError(self.operation, self._path, f"entry {name!r}: ImportLayerNext has no hard links")
+
+    def remove(self, name: str) -> None:
+        self._next(name, None)
+
+    def _next(self, name: str, info: object) -> None:
+        self._require_open()
+        self._has_entry = False
+        path = "\\" + vmcompute.text(self.operation, name).replace("/", "\\").removeprefix("\\")
+        with privileges(self.operation, self._path):
+            self._call("ImportLayerNext", self._context, path, info)
+
+    def write(self, data: bytes | bytearray | memoryview, /) -> int:
+        self._require_open()
+        if not self._has_entry:
+            raise InvalidStateError(self.operation, self._path, "no current entry: call add first")
+        view = memoryview(data).cast("B")
+        with privileges(self.operation, self._path):
+            for at in range(0, len(view), _PIECE):
+                piece = bytes(view[at : at + _PIECE])
+                self._call("ImportLayerWrite", self._context, piece, len(piece))
+        return len(view)
+
+    def abort(self) -> None:
+        """Ends it, and has Windows remove what it made."""
+        if not self._is_open:
+            return
+        # What was begun has no other end, and the reason for this one is known already.
+        with suppress(LayerError):
+            self.close()
+        destroy_layer(self._path)
+
+
+def open_export(path: PathLike, parents: Sequence[PathLike] = ()) -> HcsExport:
+    """What `FilterLayerReader` reads by."""
+    return HcsExport(path, parents)
+
+
+def open_import(path: PathLike, parents: Sequence[PathLike] = ()) -> HcsImport:
+    """What `FilterLayerWriter` writes by."""
+    return HcsImport(path, parents)

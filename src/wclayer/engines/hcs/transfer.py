@@ -1,0 +1,98 @@
+"""`import_layer_from_tar` and `export_layer_to_tar`, with Windows doing the layer's side.
+
+Reference: hcsshim, `ociwclayer`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from typing import BinaryIO
+
+from wclayer.engines.hcs.functions import activate_layer, deactivate_layer, prepare_layer, unprepare_layer
+from wclayer.engines.hcs.reader import new_layer_reader
+from wclayer.engines.hcs.writer import new_layer_writer
+from wclayer.engines.results import ExportResult, ImportResult
+from wclayer.formats.compression import Compression
+from wclayer.layers.copy import ProgressCallback, copy_layer
+from wclayer.layers.tar import TarLayerReader, TarLayerWriter
+from wclayer.model import Limits
+
+PathLike = str | os.PathLike[str]
+
+
+def import_layer_from_tar(
+    stream: BinaryIO,
+    path: PathLike,
+    parents: Sequence[PathLike] = (),
+    *,
+    source: PathLike = "<stream>",
+    limits: Limits | None = None,
+    progress: ProgressCallback | None = None,
+    cancelled: Callable[[], bool] | None = None,
+) -> ImportResult:
+    """Has Windows make the layer `path` of an OCI layer tar; after a failure nothing of it is left.
+
+    Raises:
+        InvalidDataError, LimitExceededError: the stream is not a layer, or too large.
+        see `new_layer_writer` for the rest.
+    """
+    with (
+        new_layer_writer(path, parents) as writer,
+        TarLayerReader(
+            stream,
+            source,
+            is_base=not writer.chain,
+            find_in_parents=writer.find_in_parents if writer.chain else None,
+            limits=limits,
+        ) as reader,
+    ):
+        done = copy_layer(reader, writer, progress=progress, cancelled=cancelled)
+        reader.finish()
+        return ImportResult.of(reader, done.entries)
+
+
+def export_layer_to_tar(
+    stream: BinaryIO,
+    path: PathLike,
+    parents: Sequence[PathLike] = (),
+    *,
+    target: PathLike = "<stream>",
+    compression: Compression | str = Compression.NONE,
+    level: int | None = None,
+    progress: ProgressCallback | None = None,
+    cancelled: Callable[[], bool] | None = None,
+) -> ExportResult:
+    """Writes the layer at `path` to `stream` as an OCI layer tar, in the canonical form.
+
+    A child is activated, prepared and unprepared first, so that it has been initialized, and deactivated at the end.
+
+    Raises:
+        see `new_layer_reader`, `prepare_layer`.
+    """
+    if not parents:
+        return _export(stream, path, parents, target, compression, level, progress, cancelled)
+    activate_layer(path)
+    try:
+        prepare_layer(path, parents)
+        unprepare_layer(path)
+        return _export(stream, path, parents, target, compression, level, progress, cancelled)
+    finally:
+        deactivate_layer(path)
+
+
+def _export(
+    stream: BinaryIO,
+    path: PathLike,
+    parents: Sequence[PathLike],
+    target: PathLike,
+    compression: Compression | str,
+    level: int | None,
+    progress: ProgressCallback | None,
+    cancelled: Callable[[], bool] | None,
+) -> ExportResult:
+    with new_layer_reader(path, parents) as reader:
+        writer = TarLayerWriter(stream, target, compression=Compression(compression), level=level)
+        with writer:
+            done = copy_layer(reader, writer, progress=progress, cancelled=cancelled)
+    return ExportResult.of(writer, done.entries, unchanged=False)

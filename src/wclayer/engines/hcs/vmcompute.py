@@ -1,0 +1,152 @@
+"""vmcompute.dll: its exports with their argument types, and the one way in which they are called.
+
+The exports are not documented; their arguments are those that hcsshim gives them (`internal/wclayer/wclayer.go`, and
+of the streaming ones an older hcsshim).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import threading
+from ctypes import wintypes
+from typing import Any
+
+from wclayer.engines.hcs.structs import FILTER_DRIVER, DriverInfo, FileBasicInfoStruct, Guid, WcLayerDescriptor
+from wclayer.errors import InvalidParameterError, NotSupportedError, from_windows_code
+
+LIBRARY = "vmcompute.dll"
+_LOAD_LIBRARY_SEARCH_SYSTEM32 = 0x800
+_INFO = ctypes.POINTER(DriverInfo)
+_DESCRIPTORS = (ctypes.POINTER(WcLayerDescriptor), ctypes.c_size_t)
+_CONTEXT = ctypes.c_void_p
+_BASIC_INFO = ctypes.POINTER(FileBasicInfoStruct)
+_STRING = wintypes.LPCWSTR
+
+EXPORTS: dict[str, tuple[Any, ...]] = {
+    "ActivateLayer": (_INFO, _STRING),
+    "CreateLayer": (_INFO, _STRING, _STRING),
+    "CreateSandboxLayer": (_INFO, _STRING, ctypes.c_void_p, *_DESCRIPTORS),
+    "DeactivateLayer": (_INFO, _STRING),
+    "DestroyLayer": (_INFO, _STRING),
+    "ExpandSandboxSize": (_INFO, _STRING, ctypes.c_uint64),
+    "ExportLayer": (_INFO, _STRING, _STRING, *_DESCRIPTORS),
+    "GetBaseImages": (ctypes.POINTER(ctypes.c_void_p),),
+    "GetLayerMountPath": (_INFO, _STRING, ctypes.POINTER(ctypes.c_size_t), ctypes.c_void_p),
+    "GrantVmAccess": (_STRING, _STRING),
+    "ImportLayer": (_INFO, _STRING, _STRING, *_DESCRIPTORS),
+    "LayerExists": (_INFO, _STRING, ctypes.POINTER(ctypes.c_uint32)),
+    "NameToGuid": (_STRING, ctypes.POINTER(Guid)),
+    "PrepareLayer": (_INFO, _STRING, *_DESCRIPTORS),
+    "ProcessBaseImage": (_STRING,),
+    "ProcessUtilityImage": (_STRING,),
+    "UnprepareLayer": (_INFO, _STRING),
+}
+"""The exports that every build of Windows with containers has."""
+STREAMING_EXPORTS: dict[str, tuple[Any, ...]] = {
+    "ExportLayerBegin": (_INFO, _STRING, *_DESCRIPTORS, ctypes.POINTER(_CONTEXT)),
+    "ExportLayerNext": (
+        _CONTEXT, ctypes.POINTER(ctypes.c_void_p), _BASIC_INFO, ctypes.POINTER(ctypes.c_int64),
+        ctypes.POINTER(ctypes.c_uint32),
+    ),
+    "ExportLayerRead": (_CONTEXT, ctypes.c_void_p, ctypes.c_uint32, ctypes.POINTER(ctypes.c_uint32)),
+    "ExportLayerEnd": (_CONTEXT,),
+    "ImportLayerBegin": (_INFO, _STRING, *_DESCRIPTORS, ctypes.POINTER(_CONTEXT)),
+    "ImportLayerNext": (_CONTEXT, _STRING, _BASIC_INFO),
+    "ImportLayerWrite": (_CONTEXT, ctypes.c_void_p, ctypes.c_uint32),
+    "ImportLayerEnd": (_CONTEXT,),
+}  # fmt: skip
+"""The exports that some builds have."""
+_PROTOTYPES = EXPORTS | STREAMING_EXPORTS
+
+_loading = threading.Lock()
+_library: ctypes.WinDLL | None = None
+
+
+def load() -> ctypes.WinDLL:
+    """The library, from the system's directory and from no other.
+
+    Raises:
+        OSError: it is not there.
+    """
+    global _library
+    with _loading:
+        if _library is None:
+            _library = ctypes.WinDLL(LIBRARY, winmode=_LOAD_LIBRARY_SEARCH_SYSTEM32)
+        return _library
+
+
+def export(operation: str, name: str) -> ctypes._FuncPointer:
+    """An export, with its argument types.
+
+    Raises:
+        NotSupportedError: the library or the export is not there.
+    """
+    try:
+        library = load()
+    except OSError as error:
+        detail = f"not supported on this build of Windows: {LIBRARY} cannot be loaded ({error.strerror or error})"
+        raise NotSupportedError(operation, LIBRARY, detail) from None
+    try:
+        function = library[name]
+    except AttributeError:
+        detail = f"not supported on this build of Windows: {LIBRARY} has no export {name}"
+        raise NotSupportedError(operation, LIBRARY, detail) from None
+    function.argtypes = _PROTOTYPES[name]
+    function.restype = ctypes.c_int32
+    return function
+
+
+def call(operation: str, path: str | os.PathLike[str], name: str, *arguments: Any) -> None:
+    """Calls an export, which returns an HRESULT.
+
+    Args:
+        operation, path: what an error says was being done, and to what.
+
+    Raises:
+        NotSupportedError: this build of Windows does not have it.
+        LayerError: it failed; the detail is Windows' text.
+    """
+    function = export(operation, name)
+    result = function(*arguments)
+    if result < 0:
+        raise failure(operation, path, name, result)
+
+
+def failure(operation: str, path: str | os.PathLike[str], name: str, result: int) -> OSError:
+    """The error for a failed HRESULT of the export `name`."""
+    code = result & 0xFFFF_FFFF
+    text = ctypes.FormatError(result).strip() or "an error for which Windows has no text"
+    return from_windows_code(operation, path, code, f"{name}: {text} ({code:#010x})")
+
+
+def driver_info() -> ctypes._Pointer[DriverInfo]:
+    """The filter driver, with an empty home directory: layers go by their full paths."""
+    return ctypes.pointer(DriverInfo(FILTER_DRIVER, ""))
+
+
+def text(operation: str, value: str | os.PathLike[str]) -> str:
+    """A string as an argument: Windows would end it at a NUL.
+
+    Raises:
+        InvalidParameterError: it has one.
+    """
+    string = os.fspath(value)
+    if "\0" in string:
+        raise InvalidParameterError(operation, string.replace("\0", "\\0"), "a NUL in a name")
+    return string
+
+
+def take_string(address: int | None) -> str:
+    """The text at an address that a call gave, which is freed (`CoTaskMemFree`)."""
+    if not address:
+        return ""
+    try:
+        return ctypes.wstring_at(address)
+    finally:
+        _co_task_mem_free(address)
+
+
+_co_task_mem_free = ctypes.WinDLL("ole32").CoTaskMemFree
+_co_task_mem_free.argtypes = (ctypes.c_void_p,)
+_co_task_mem_free.restype = None

@@ -1,0 +1,469 @@
+"""Writers of layers that Windows keeps: a base layer straight into its place, a child through a transport folder.
+
+Windows makes neither in one step. What a writer that fails has made is removed, and so is its temporary folder.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from wclayer.engines.hcs.files import BackupFile, restore_times
+from wclayer.engines.hcs.functions import import_layer, process_base_layer, process_utility_vm_image
+from wclayer.engines.hcs.privileges import privileges
+from wclayer.engines.hcs.utility_vm import UtilityVm
+from wclayer.errors import (
+    AlreadyExistsError,
+    InvalidDataError,
+    InvalidParameterError,
+    InvalidStateError,
+    LayerError,
+    PathNotFoundError,
+    from_os_error,
+)
+from wclayer.host import set_all_times
+from wclayer.host.root import HostRoot, remove_tree
+from wclayer.layers.base import backup_stream
+from wclayer.layers.directory.utility_vm import BCD_BACKUPS
+from wclayer.layers.transport.form import ATTRIBUTES, DIRECTORY_SUFFIX
+from wclayer.layers.tree import Kind
+from wclayer.model import DataStream, Entry
+from wclayer.win32.attributes import FileBasicInfo
+from wclayer.win32.backup import BackupStreamParser, StreamHeader, StreamId
+from wclayer.win32.names import decode_name, encode_name, illegal_reason, path_key
+
+PathLike = str | os.PathLike[str]
+
+
+class HcsLayerWriter(ABC):
+    """What the writers of Windows' layers share: the language of backup streams, and what becomes of a failure.
+
+    It is a `LayerWriter`; `put` says in backup streams what it is given in parsed form.
+    """
+
+    operation = "write layer"
+
+    def __init__(self, path: PathLike, parents: Sequence[Path]) -> None:
+        self.target = os.path.abspath(path)
+        self.chain = list(parents)
+        self._state = "open"
+        self._file: BackupFile | None = None
+        self._directories: list[tuple[bytes, FileBasicInfo]] = []
+        for parent in self.chain:
+            if not parent.is_dir():
+                raise PathNotFoundError(self.operation, parent, "the parent does not exist")
+        if not os.path.isdir(os.path.dirname(self.target)):
+            raise PathNotFoundError(self.operation, self.target, "its folder does not exist")
+        try:
+            with suppress(FileExistsError):
+                os.mkdir(self.target)
+            if os.listdir(self.target):
+                raise AlreadyExistsError(self.operation, self.target, "already exists")
+            self.root = HostRoot(self.target)
+        except OSError as error:
+            raise from_os_error(self.operation, self.target, error) from error
+
+    # What the two kinds do differently, each inside the privileges.
+
+    @abstractmethod
+    def _add(self, path: bytes, info: FileBasicInfo) -> None:
+        """Starts an entry."""
+
+    @abstractmethod
+    def _add_link(self, path: bytes, target: bytes) -> None:
+        """Adds a further name."""
+
+    @abstractmethod
+    def _remove(self, path: bytes) -> None:
+        """Takes note of a tombstone."""
+
+    @abstractmethod
+    def _write(self, data: bytes | bytearray | memoryview) -> None:
+        """Takes more of the entry's backup stream."""
+
+    @abstractmethod
+    def _end_entry(self) -> None:
+        """The entry that was started is whole, or is given up."""
+
+    @abstractmethod
+    def _finish(self) -> None:
+        """All entries were there."""
+
+    @abstractmethod
+    def _give_up(self) -> None:
+        """Closes and removes what lies outside of the target."""
+
+    # The protocol.
+
+    def add(self, name: str, info: FileBasicInfo) -> None:
+        with self._step():
+            self._end_entry()
+            self._add(self._path(name), info)
+
+    def add_link(self, name: str, target: str) -> None:
+        with self._step():
+            self._end_entry()
+            self._add_link(self._path(name), self._path(target))
+
+    def remove(self, name: str) -> None:
+        with self._step():
+            self._end_entry()
+            self._remove(self._path(name))
+
+    def write(self, data: bytes | bytearray | memoryview, /) -> int:
+        with self._step():
+            self._write(data)
+        return len(data)
+
+    def put(self, entry: Entry, streams: Iterable[DataStream] = ()) -> None:
+        if entry.info is None:
+            self.remove(entry.name)
+        elif entry.link_target is not None:
+            self.add_link(entry.name, entry.link_target)
+        else:
+            self.add(entry.name, entry.info)
+            backup = BCD_BACKUPS.get(entry.name)
+            try:
+                for chunk in backup_stream(entry, streams if backup is None else self._saved(backup, streams)):
+                    self.write(chunk)
+            except BaseException:
+                self.abort()
+                raise
+
+    def _saved(self, backup: bytes, streams: Iterable[DataStream]) -> Iterator[DataStream]:
+        """The streams of a file that processing changes; its data is also kept as it is, at the layer's root."""
+        for stream in streams:
+            if not stream.name:
+                stream.chunks = self._also_into(backup, stream.chunks)
+            yield stream
+
+    def _also_into(self, backup: bytes, chunks: Iterable[bytes | memoryview]) -> Iterator[bytes | memoryview]:
+        with os.fdopen(self.root.create(backup), "wb") as file:
+            for chunk in chunks:
+                file.write(chunk)
+                yield chunk
+
+    def close(self) -> None:
+        if self._state == "closed":
+            return
+        with self._step():
+            self._end_entry()
+            self._finish()
+            self._state = "closed"
+            self._give_up()
+            self.root.close()
+
+    def abort(self) -> None:
+        if self._state != "open":
+            return
+        self._state = "failed"
+        with suppress(OSError), privileges(self.operation, self.target):
+            try:
+                self._end_entry()
+            finally:
+                self._give_up()
+                self.root.close()
+                remove_tree(Path(self.target))
+
+    def find_in_parents(self, key: str) -> Kind:
+        """What the parents have at a path key, the nearest first."""
+        for parent in self.chain:
+            place = parent.joinpath(*key.split("/"))
+            if place.is_dir():
+                return Kind.DIRECTORY
+            if os.path.lexists(place):
+                return Kind.FILE
+        return Kind.ABSENT
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self.abort()
+
+    # Helpers.
+
+    @contextmanager
+    def _step(self) -> Iterator[None]:
+        """One call: with the privileges, and if it fails, nothing is left."""
+        if self._state != "open":
+            raise InvalidStateError(self.operation, self.target, f"the writer is {self._state}")
+        try:
+            with privileges(self.operation, self.target):
+                yield
+        except LayerError:
+            self.abort()
+            raise
+        except OSError as error:
+            self.abort()
+            raise from_os_error(self.operation, self.target, error) from error
+        except ValueError as error:
+            self.abort()
+            raise InvalidDataError(self.operation, self.target, str(error)) from error
+        except BaseException:
+            self.abort()
+            raise
+
+    def _path(self, name: str) -> bytes:
+        """A name in the form of the host's paths."""
+        parts = name.replace("\\", "/").split("/")
+        for part in parts:
+            if reason := illegal_reason(part):
+                raise InvalidDataError(self.operation, self.target, f"entry {name!r}: {reason}")
+        return encode_name("/".join(parts))
+
+    def _restore(self, path: bytes, info: FileBasicInfo, *, create: bool) -> None:
+        """Opens a file or directory of the target to be restored."""
+        self._file = BackupFile(self.root, path, create=create, is_directory=info.is_directory, writable=True)
+        self._file.set_info(info)
+
+    def _close_file(self) -> None:
+        if self._file is not None:
+            file, self._file = self._file, None
+            file.close()
+
+    def _no_entry(self) -> InvalidStateError:
+        return InvalidStateError(self.operation, self.target, "no current entry: call add first")
+
+    def _process_utility_vm(self) -> None:
+        # Windows is not led by a link in the layer.
+        self.root.directory(b"UtilityVM")
+        process_utility_vm_image(os.path.join(self.target, "UtilityVM"))
+
+
+class BaseLayerWriter(HcsLayerWriter):
+    """A `LayerWriter` that makes a base layer at `path` and has Windows process it when it is closed.
+
+    Raises:
+        AlreadyExistsError: `path` is a folder with something in it.
+        PathNotFoundError: its folder does not exist.
+        AccessDeniedError: the user does not have the privileges that restoring needs.
+
+    Reference: hcsshim, `baselayerwriter.go`.
+    """
+
+    operation = "write base layer"
+
+    def __init__(self, path: PathLike) -> None:
+        super().__init__(path, ())
+        self._has_utility_vm = False
+
+    def _add(self, path: bytes, info: FileBasicInfo) -> None:
+        if path_key(decode_name(path)) == "UTILITYVM/FILES":
+            self._has_utility_vm = True
+        if info.is_directory:
+            self._directories.append((path, info))
+        self._restore(path, info, create=True)
+
+    def _add_link(self, path: bytes, target: bytes) -> None:
+        self.root.link(target, path)
+
+    def _remove(self, path: bytes) -> None:
+        raise InvalidDataError(
+            self.operation, self.target, f"entry {decode_name(path)!r}: a base layer has no tombstones"
+        )
+
+    def _write(self, data: bytes | bytearray | memoryview) -> None:
+        if self._file is None:
+            raise self._no_entry()
+        self._file.write(memoryview(data))
+
+    def _end_entry(self) -> None:
+        self._close_file()
+
+    def _finish(self) -> None:
+        restore_times(self.root, self._directories)
+        process_base_layer(self.target)
+        if self._has_utility_vm:
+            self._process_utility_vm()
+
+    def _give_up(self) -> None:
+        pass
+
+
+class ChildLayerWriter(HcsLayerWriter):
+    """A `LayerWriter` that makes a child layer at `path`: a transport folder that Windows imports at the end.
+
+    What has no place in a transport folder is done in the layer itself: the utility VM, a clone of the parent's with
+    the entries put into it; and after the import, tombstones, hard links and the directories' times.
+
+    Raises:
+        AlreadyExistsError: `path` is a folder with something in it.
+        PathNotFoundError: its folder, or a parent, does not exist.
+        AccessDeniedError: the user does not have the privileges that restoring needs.
+
+    Reference: hcsshim, `legacyLayerWriter`.
+    """
+
+    operation = "write layer"
+
+    def __init__(self, path: PathLike, parents: Sequence[PathLike]) -> None:
+        super().__init__(path, [Path(os.path.abspath(parent)) for parent in parents])
+        self._folder = Path(tempfile.mkdtemp(prefix="hcs"))
+        self._transport = HostRoot(self._folder)
+        self._utility_vm = UtilityVm(self.operation, self.root, self.chain[0])
+        self._added: set[str] = set()
+        self._tombstones: list[bytes] = []
+        self._links: list[tuple[bytes, bytes, Path | None]] = []
+        self._reparse_directories: list[bytes] = []
+        self._plain = -1
+        self._times = (0, 0, 0, 0)
+        self._directory: bytes | None = None
+        self._parser: BackupStreamParser | None = None
+        self._is_reparse = False
+
+    def _add(self, path: bytes, info: FileBasicInfo) -> None:
+        key = path_key(decode_name(path))
+        if key == "UTILITYVM":
+            self._utility_vm.make()
+            return
+        if info.is_directory:
+            self._directories.append((path, info))
+        self._added.add(key)
+        if key.startswith("UTILITYVM/"):
+            if not self._utility_vm.is_made:
+                raise self._invalid(path, "missing UtilityVM directory")
+            if key != "UTILITYVM/FILES" and not key.startswith("UTILITYVM/FILES/"):
+                raise self._invalid(path, "not in UtilityVM/Files")
+            self._restore(path, info, create=self._utility_vm.make_room(path, info))
+            return
+        times = info.creation_time, info.last_access_time, info.last_write_time, info.change_time
+        if key.startswith("HIVES/") and not info.is_directory:
+            self._file = BackupFile(self._transport, path, create=True, writable=True, security=False)
+            self._file.set_info(FileBasicInfo(0, *times))
+            return
+        host = path
+        if info.is_directory:
+            self._transport.make_directory(path)
+            self._directory, self._parser, self._is_reparse = path, BackupStreamParser(), False
+            host += DIRECTORY_SUFFIX.encode()
+        self._plain = self._transport.create(host)
+        _write_all(self._plain, ATTRIBUTES.pack(info.attributes))
+        self._times = times
+
+    def _write(self, data: bytes | bytearray | memoryview) -> None:
+        if self._file is not None:
+            self._file.write(memoryview(data))
+        elif self._plain >= 0:
+            _write_all(self._plain, data)
+            if self._parser is not None:
+                for item in self._parser.feed(data):
+                    if isinstance(item, StreamHeader) and item.id == StreamId.REPARSE_DATA:
+                        self._is_reparse = True
+        else:
+            raise self._no_entry()
+
+    def _end_entry(self) -> None:
+        self._close_file()
+        directory, self._directory = self._directory, None
+        parser, self._parser = self._parser, None
+        if self._plain >= 0:
+            fd, self._plain = self._plain, -1
+            try:
+                set_all_times(fd, self._times)
+            finally:
+                os.close(fd)
+        if parser is not None and self._state == "open":
+            parser.finish()
+        if directory is not None and self._is_reparse:
+            # Nothing may be put where it leads: the folder itself comes back at the end.
+            self._transport.remove(directory)
+            self._reparse_directories.append(directory)
+        self._is_reparse = False
+
+    def _add_link(self, path: bytes, target: bytes) -> None:
+        key, target_key = path_key(decode_name(path)), path_key(decode_name(target))
+        places = ("FILES/", "UTILITYVM/FILES/")
+        if not key.startswith(places) or not target_key.startswith(places):
+            raise self._invalid(path, "a hard link outside of Files and UtilityVM/Files")
+        # A target that is not this layer's own lies in a parent; of the utility VM all is in this layer already.
+        root: Path | None = None
+        if target_key not in self._added:
+            candidates = self.chain if target_key.startswith("FILES/") else [Path(self.target)]
+            root = next((place for place in candidates if _is_there(place, target)), None)
+            if root is None:
+                raise self._invalid(path, f"its link target {decode_name(target)!r} is nowhere")
+        self._links.append((path, target, root))
+        self._added.add(key)
+
+    def _remove(self, path: bytes) -> None:
+        key = path_key(decode_name(path))
+        if key.startswith("FILES/"):
+            self._tombstones.append(path)
+        elif key.startswith("UTILITYVM/FILES/"):
+            self._utility_vm.make()
+            self.root.remove(path)
+        else:
+            raise self._invalid(path, "a tombstone outside of Files and UtilityVM/Files")
+
+    def _finish(self) -> None:
+        for path in self._reparse_directories:
+            self._transport.make_directory(path)
+        self._transport.close()
+        import_layer(self.target, self._folder, self.chain)
+        for path in self._tombstones:
+            _remove_if_there(self.root, path)
+        for path, target, root in self._links:
+            _remove_if_there(self.root, path)
+            if root is None:
+                self.root.link(target, path)
+            else:
+                with HostRoot(root) as source:
+                    self.root.link(target, path, source_root=source)
+        restore_times(self.root, self._directories)
+        if self._utility_vm.is_made:
+            self._process_utility_vm()
+
+    def _give_up(self) -> None:
+        self._transport.close()
+        remove_tree(self._folder)
+
+    def _invalid(self, path: bytes, problem: str) -> InvalidDataError:
+        return InvalidDataError(self.operation, self.target, f"entry {decode_name(path)!r}: {problem}")
+
+
+def _write_all(fd: int, data: bytes | bytearray | memoryview) -> None:
+    view = memoryview(data).cast("B")
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+def _is_there(place: Path, path: bytes) -> bool:
+    with HostRoot(place) as root, suppress(FileNotFoundError, NotADirectoryError):
+        root.stat(path)
+        return True
+    return False
+
+
+def _remove_if_there(root: HostRoot, path: bytes) -> None:
+    with suppress(FileNotFoundError, NotADirectoryError):
+        root.remove(path)
+
+
+def new_layer_writer(path: PathLike, parents: PathLike | Sequence[PathLike] = ()) -> HcsLayerWriter:
+    """A writer that makes the layer at `path`; the layer is there when its `close` returns.
+
+    Args:
+        path: where the layer will be: nothing, or an empty folder, in a folder that exists.
+        parents: the parent chain, nearest first; none for a base layer.
+
+    Raises:
+        AlreadyExistsError: `path` is taken.
+        PathNotFoundError: the folder of `path`, or a parent, does not exist.
+        AccessDeniedError: the user does not have the privileges that restoring needs.
+
+    Reference: hcsshim, `NewLayerWriter`.
+    """
+    chain = [parents] if isinstance(parents, (str, os.PathLike)) else parents
+    if any("\0" in os.fspath(place) for place in (path, *chain)):
+        raise InvalidParameterError(HcsLayerWriter.operation, "path", "a NUL in a name")
+    return ChildLayerWriter(path, chain) if chain else BaseLayerWriter(path)

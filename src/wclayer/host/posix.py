@@ -1,0 +1,202 @@
+"""The host's calls on POSIX: directories are descriptors, and every name is looked up in one (`openat` and its kin)."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import mmap
+import os
+import struct
+import sys
+from contextlib import suppress
+
+assert sys.platform != "win32"
+
+PathLike = str | os.PathLike[str]
+Times = tuple[int, int, int, int]
+_DIRECTORY_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_CREATE_FLAGS = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+# Not blocking: a FIFO in the place of a file must not hang the reader.
+_OPEN_FLAGS = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_CANNOT_LINK = (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP)
+_MAX_NAME_BYTES = 255
+
+_TIMES_ATTRIBUTE = "user.wclayer.times"
+"""A host extended attribute: the four times, of which a POSIX file has a place for only one that lasts, and the time
+the host then gave the file (seconds since 1970, nanoseconds)."""
+_TIMES = struct.Struct("<4QqI")
+
+
+def long_path(path: PathLike) -> str:
+    """The path in the form that has no limit of length."""
+    return os.fspath(path)
+
+
+def unusable_reason(name: bytes, *, room: int = 0) -> str | None:
+    """Why a file of the host cannot have this name, with `room` more bytes behind it; None if it can."""
+    if len(name) + room > _MAX_NAME_BYTES:
+        return f"the host has no room for a name of {len(name)} bytes"
+    return None
+
+
+def cannot_link(error: OSError) -> bool:
+    """Whether the error says that the host can make no hard link here."""
+    return error.errno in _CANNOT_LINK
+
+
+def open_directory(path: PathLike) -> int:
+    """A directory by its path."""
+    return os.open(path, _DIRECTORY_FLAGS)
+
+
+def open_directory_at(directory: int, name: bytes | str) -> int:
+    """A directory in a directory; a link is refused."""
+    return os.open(name, _DIRECTORY_FLAGS | os.O_NOFOLLOW, dir_fd=directory)
+
+
+def close_directory(directory: int) -> None:
+    """Gives a directory back."""
+    os.close(directory)
+
+
+def list_directory(directory: int) -> list[tuple[str, bool]]:
+    """The names in a directory, each with whether it is a directory and not a link to one."""
+    with os.scandir(directory) as entries:
+        return [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
+
+
+def make_directory_at(directory: int, name: bytes | str) -> None:
+    os.mkdir(name, 0o755, dir_fd=directory)
+
+
+def create_file_at(directory: int, name: bytes | str) -> int:
+    """A new file, open for reading and writing; gives its descriptor."""
+    return os.open(name, _CREATE_FLAGS, 0o644, dir_fd=directory)
+
+
+def open_file_at(directory: int, name: bytes | str, *, writable: bool = False) -> int:
+    """What has that name, open for reading, perhaps for writing; a link is refused. Gives its descriptor."""
+    return os.open(name, (os.O_RDWR if writable else os.O_RDONLY) | _OPEN_FLAGS, dir_fd=directory)
+
+
+def link_at(source_directory: int, source: bytes | str, directory: int, name: bytes | str) -> None:
+    """A further name for a file."""
+    os.link(source, name, src_dir_fd=source_directory, dst_dir_fd=directory, follow_symlinks=False)
+
+
+def replace_at(source_directory: int, source: bytes | str, directory: int, name: bytes | str) -> None:
+    """Renames in one step; a file that has the name already is gone."""
+    os.replace(source, name, src_dir_fd=source_directory, dst_dir_fd=directory)
+
+
+def rename_directory(source: PathLike, target: PathLike) -> None:
+    """Renames a directory to where nothing, or an empty directory, is."""
+    os.rename(source, target)
+
+
+def remove_file_at(directory: int, name: bytes | str) -> None:
+    os.unlink(name, dir_fd=directory)
+
+
+def remove_directory_at(directory: int, name: bytes | str) -> None:
+    os.rmdir(name, dir_fd=directory)
+
+
+def stat_at(directory: int, name: bytes | str) -> os.stat_result:
+    """`lstat`; of the directory itself without a name."""
+    return os.stat(name or b".", dir_fd=directory, follow_symlinks=False)
+
+
+def set_times_at(directory: int, name: bytes | str, access_ns: int, modify_ns: int) -> None:
+    """Access and modification time, in nanoseconds since 1970."""
+    os.utime(name, ns=(access_ns, modify_ns), dir_fd=directory, follow_symlinks=False)
+
+
+def set_file_times(fd: int, access_ns: int, modify_ns: int) -> None:
+    """The same for an open file."""
+    os.utime(fd, ns=(access_ns, modify_ns))
+
+
+def set_all_times(fd: int, times: Times) -> None:
+    """Notes the four FILETIMEs of an open file whose access and modification time are set."""
+    with suppress(OSError, AttributeError):  # Python has these calls on Linux only
+        os.setxattr(fd, _TIMES_ATTRIBUTE, _TIMES.pack(*times, *divmod(os.fstat(fd).st_mtime_ns, 10**9)))
+
+
+def all_times(fd: int) -> Times | None:
+    """The four FILETIMEs of an open file: creation, access, write, change; None if the host does not know them."""
+    with suppress(OSError, struct.error, AttributeError):
+        *times, seconds, nanoseconds = _TIMES.unpack(os.getxattr(fd, _TIMES_ATTRIBUTE))
+        # A file that was written since has another time on the host, and that one counts.
+        if seconds * 10**9 + nanoseconds == os.fstat(fd).st_mtime_ns:
+            return times[0], times[1], times[2], times[3]
+    return None
+
+
+def sync_directory(directory: int) -> None:
+    """Makes the names in a directory safe on the disk."""
+    os.fsync(directory)
+
+
+def read_at(fd: int, size: int, offset: int) -> bytes:
+    """Up to `size` bytes from `offset`, whatever the file's position."""
+    return os.pread(fd, size, offset)
+
+
+def read_into_at(fd: int, buffer: memoryview, offset: int) -> int:
+    """The same into a buffer; gives the number of bytes read."""
+    return os.preadv(fd, (buffer,), offset)
+
+
+def write_at(fd: int, data: bytes | memoryview, offset: int) -> int:
+    """Writes at `offset`; gives the number of bytes written."""
+    return os.pwrite(fd, data, offset)
+
+
+def map_file(fd: int) -> mmap.mmap | bytes:
+    """A whole file that is not empty, in memory."""
+    return mmap.mmap(fd, 0, access=mmap.ACCESS_READ)
+
+
+class Lock:
+    """A lock on a file or directory, of the process that takes it and for as long as it lives.
+
+    Args:
+        follow: whether `path` may be a link.
+    """
+
+    def __init__(self, path: PathLike, *, follow: bool = True) -> None:
+        self.fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW))
+
+    def take(self, *, shared: bool = False) -> None:
+        """Takes the lock, or another kind of it.
+
+        Raises:
+            BlockingIOError: somebody else has it; a lock that was held before may be lost.
+        """
+        fcntl.flock(self.fd, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+
+    def status(self) -> os.stat_result:
+        """Of what is locked, wherever it has been renamed to."""
+        return os.fstat(self.fd)
+
+    def close(self) -> None:
+        """Gives the lock back; calling it again does nothing."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+
+def create_locked_file(path: PathLike) -> int:
+    """A new file that is open for reading and writing and on which a `Lock` cannot be taken; gives its descriptor.
+
+    Raises:
+        BlockingIOError: somebody took it in that very moment.
+    """
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd

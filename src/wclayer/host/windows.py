@@ -1,0 +1,357 @@
+"""The host's calls on Windows: directories are handles, and every name is looked up in one (`NtCreateFile`).
+
+All handles share reading, writing and deletion, and names are removed and replaced with POSIX semantics where the file
+system has them, so that a file in use can go, as on the other hosts.
+
+A `Lock` is a handle with the right to write that does not share it: whoever may write can lock, whoever only reads or
+lists is not in the way, and the lock goes with the process.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import msvcrt
+import os
+import re
+import stat
+import threading
+import time
+from contextlib import suppress
+
+from wclayer.host import winapi
+from wclayer.win32.filetime import from_unix_ns
+
+PathLike = str | os.PathLike[str]
+Times = tuple[int, int, int, int]
+_MAX_NAME_UNITS = 255
+_DIRECTORY_ACCESS = winapi.FILE_LIST_DIRECTORY | winapi.FILE_TRAVERSE | winapi.FILE_READ_ATTRIBUTES | winapi.SYNCHRONIZE
+_CANNOT_LINK = (1, 5, 17, 50, 1142)
+"""INVALID_FUNCTION, ACCESS_DENIED, NOT_SAME_DEVICE, NOT_SUPPORTED, TOO_MANY_LINKS."""
+# Names that the file system can hold and programs cannot open (Microsoft, "Naming Files, Paths, and Namespaces").
+_UNUSABLE = re.compile(r"(?:con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³]|conin\$|conout\$)[ ]*(?:\..*)?\Z", re.I | re.S)
+_RENAME_ATTEMPTS = 20
+_RENAME_PAUSE = 0.05
+_listing = threading.Lock()
+
+
+def long_path(path: PathLike) -> str:
+    """The path in the form that has no limit of length."""
+    return winapi.absolute(path)
+
+
+def unusable_reason(name: bytes, *, room: int = 0) -> str | None:
+    """Why a file of the host cannot have this name, with `room` more bytes behind it; None if it can."""
+    text = os.fsdecode(name)
+    units = len(text.encode("utf-16-le", "surrogatepass")) // 2
+    if units + room > _MAX_NAME_UNITS:
+        return f"the host has no room for a name of {units} characters"
+    if text.endswith((".", " ")) or _UNUSABLE.match(text):
+        return "programs of the host cannot open a file of that name"
+    return None
+
+
+def cannot_link(error: OSError) -> bool:
+    """Whether the error says that the host can make no hard link here."""
+    return getattr(error, "winerror", None) in _CANNOT_LINK
+
+
+def open_directory(path: PathLike) -> int:
+    """A directory by its path."""
+    handle = winapi.create_file(winapi.absolute(path), _DIRECTORY_ACCESS)
+    return _checked_directory(handle, os.fspath(path))
+
+
+def open_directory_at(directory: int, name: bytes | str) -> int:
+    """A directory in a directory; a link is refused."""
+    text = os.fsdecode(name)
+    handle = winapi.open_at(directory, text, _DIRECTORY_ACCESS, options=winapi.FILE_DIRECTORY_FILE)
+    return _checked_directory(handle, text)
+
+
+def _checked_directory(handle: int, name: str) -> int:
+    try:
+        attributes = _basic(handle)[4]
+        if attributes & winapi.FILE_ATTRIBUTE_REPARSE_POINT:
+            raise OSError(errno.ELOOP, "a reparse point, not a directory", name)
+        if not attributes & winapi.FILE_ATTRIBUTE_DIRECTORY:
+            raise NotADirectoryError(errno.ENOTDIR, "not a directory", name)
+    except BaseException:
+        winapi.close_handle(handle)
+        raise
+    return handle
+
+
+def close_directory(directory: int) -> None:
+    """Gives a directory back."""
+    winapi.close_handle(directory)
+
+
+def list_directory(directory: int) -> list[tuple[str, bool]]:
+    """The names in a directory, each with whether it is a directory and not a link to one."""
+    found = []
+    buffer = ctypes.create_string_buffer(64 << 10)
+    # The handle has one position, which every listing starts anew.
+    with _listing:
+        restart = True
+        while size := winapi.query_directory(directory, buffer, restart=restart):
+            restart = False
+            data = buffer.raw[:size]
+            at = 0
+            while True:
+                following, _, *_, attributes, length = winapi.DIRECTORY_ENTRY.unpack_from(data, at)
+                start = at + winapi.DIRECTORY_ENTRY.size
+                name = data[start : start + length].decode("utf-16-le", "surrogatepass")
+                if name not in (".", ".."):
+                    kind = attributes & (winapi.FILE_ATTRIBUTE_DIRECTORY | winapi.FILE_ATTRIBUTE_REPARSE_POINT)
+                    found.append((name, kind == winapi.FILE_ATTRIBUTE_DIRECTORY))
+                if not following:
+                    break
+                at += following
+    return found
+
+
+def make_directory_at(directory: int, name: bytes | str) -> None:
+    handle = winapi.open_at(
+        directory, os.fsdecode(name), winapi.FILE_READ_ATTRIBUTES, winapi.FILE_CREATE, winapi.FILE_DIRECTORY_FILE
+    )
+    winapi.close_handle(handle)
+
+
+def create_file_at(directory: int, name: bytes | str) -> int:
+    """A new file, open for reading and writing; gives its descriptor."""
+    access = winapi.GENERIC_READ | winapi.GENERIC_WRITE
+    options = winapi.FILE_NON_DIRECTORY_FILE
+    return _descriptor(winapi.open_at(directory, os.fsdecode(name), access, winapi.FILE_CREATE, options), os.O_RDWR)
+
+
+def open_file_at(directory: int, name: bytes | str, *, writable: bool = False) -> int:
+    """What has that name, open for reading, perhaps for writing; a link is refused. Gives its descriptor."""
+    text = os.fsdecode(name)
+    access = winapi.GENERIC_READ | (winapi.GENERIC_WRITE if writable else 0)
+    handle = winapi.open_at(directory, text, access)
+    if _basic(handle)[4] & winapi.FILE_ATTRIBUTE_REPARSE_POINT:
+        winapi.close_handle(handle)
+        raise OSError(errno.ELOOP, "a reparse point, not a file", text)
+    return _descriptor(handle, os.O_RDWR if writable else os.O_RDONLY)
+
+
+def _descriptor(handle: int, flags: int) -> int:
+    try:
+        return msvcrt.open_osfhandle(handle, flags | os.O_BINARY | os.O_NOINHERIT)
+    except BaseException:
+        winapi.close_handle(handle)
+        raise
+
+
+def _opened(directory: int, name: bytes | str, access: int) -> int:
+    """A handle of what has that name, whatever it is."""
+    return winapi.open_at(directory, os.fsdecode(name), access)
+
+
+def link_at(source_directory: int, source: bytes | str, directory: int, name: bytes | str) -> None:
+    """A further name for a file."""
+    target = _wide_name(name)
+    handle = _opened(source_directory, source, winapi.FILE_WRITE_ATTRIBUTES)
+    try:
+        header = winapi.LINK_INFORMATION.pack(0, directory, len(target))
+        winapi.set_information(handle, winapi.FILE_LINK_INFORMATION, header + target)
+    finally:
+        winapi.close_handle(handle)
+
+
+def replace_at(source_directory: int, source: bytes | str, directory: int, name: bytes | str) -> None:
+    """Renames in one step; a file that has the name already is gone."""
+    target = _wide_name(name)
+    handle = _opened(source_directory, source, winapi.DELETE)
+    try:
+        header = winapi.RENAME_INFORMATION_EX.pack(winapi.RENAME_REPLACE_POSIX, directory, len(target))
+        if not winapi.set_information_if_known(handle, winapi.FILE_RENAME_INFORMATION_EX, header + target):
+            header = winapi.LINK_INFORMATION.pack(1, directory, len(target))
+            winapi.set_information(handle, winapi.FILE_RENAME_INFORMATION, header + target)
+    finally:
+        winapi.close_handle(handle)
+
+
+def _wide_name(name: bytes | str) -> bytes:
+    text = os.fsdecode(name)
+    if not text or any(mark in text for mark in "\\/:\0"):
+        raise winapi.error_of(winapi.ERROR_INVALID_NAME, text)
+    return text.encode("utf-16-le", "surrogatepass")
+
+
+def rename_directory(source: PathLike, target: PathLike) -> None:
+    """Renames a directory to where nothing, or an empty directory, is.
+
+    Windows refuses while any file below is open; virus scanners and indexers open what is new, and soon let it go.
+    """
+    with suppress(FileNotFoundError):
+        os.rmdir(target)
+    for attempt in range(_RENAME_ATTEMPTS + 1):
+        try:
+            os.rename(source, target)
+            return
+        except PermissionError:
+            if attempt == _RENAME_ATTEMPTS:
+                raise
+            time.sleep(_RENAME_PAUSE)
+
+
+def remove_file_at(directory: int, name: bytes | str) -> None:
+    if stat.S_ISDIR(stat_at(directory, name).st_mode):
+        raise IsADirectoryError(errno.EISDIR, "is a directory", os.fsdecode(name))
+    _remove(directory, name)
+
+
+def remove_directory_at(directory: int, name: bytes | str) -> None:
+    if not stat.S_ISDIR(stat_at(directory, name).st_mode):
+        raise NotADirectoryError(errno.ENOTDIR, "not a directory", os.fsdecode(name))
+    _remove(directory, name)
+
+
+def _remove(directory: int, name: bytes | str) -> None:
+    handle = _opened(directory, name, winapi.DELETE)
+    try:
+        flags = winapi.DISPOSITION_DELETE_POSIX.to_bytes(4, "little")
+        if not winapi.set_information_if_known(handle, winapi.FILE_DISPOSITION_INFORMATION_EX, flags):
+            winapi.set_information(handle, winapi.FILE_DISPOSITION_INFORMATION, b"\1")
+    finally:
+        winapi.close_handle(handle)
+
+
+def stat_at(directory: int, name: bytes | str) -> os.stat_result:
+    """`lstat`; of the directory itself without a name."""
+    if not name:
+        # A descriptor owns its handle: this one is asked through a second handle.
+        return _status_of(winapi.duplicate_handle(directory))
+    return _status_of(_opened(directory, name, winapi.FILE_READ_ATTRIBUTES))
+
+
+def _status_of(handle: int) -> os.stat_result:
+    """The status of what a handle is open on, and closes the handle."""
+    fd = _descriptor(handle, os.O_RDONLY)
+    try:
+        status = os.fstat(fd)
+    finally:
+        os.close(fd)
+    if status.st_file_attributes & winapi.FILE_ATTRIBUTE_REPARSE_POINT:
+        return os.stat_result((stat.S_IFLNK | 0o777, *status[1:]), {"st_mtime_ns": status.st_mtime_ns})
+    return status
+
+
+def _basic(handle: int) -> tuple[int, int, int, int, int]:
+    """The four times, and the attributes."""
+    data = winapi.query_information(handle, winapi.FILE_BASIC_INFORMATION, winapi.BASIC_INFORMATION.size)
+    creation, access, write, change, attributes = winapi.BASIC_INFORMATION.unpack(data)
+    return creation, access, write, change, attributes
+
+
+def _set_times(handle: int, creation: int, access: int, write: int, change: int) -> None:
+    data = winapi.BASIC_INFORMATION.pack(creation, access, write, change, 0)
+    winapi.set_information(handle, winapi.FILE_BASIC_INFORMATION, data)
+
+
+def set_times_at(directory: int, name: bytes | str, access_ns: int, modify_ns: int) -> None:
+    """Access and modification time, in nanoseconds since 1970."""
+    handle = _opened(directory, name, winapi.FILE_WRITE_ATTRIBUTES)
+    try:
+        _set_times(handle, 0, from_unix_ns(access_ns), from_unix_ns(modify_ns), 0)
+    finally:
+        winapi.close_handle(handle)
+
+
+def set_file_times(fd: int, access_ns: int, modify_ns: int) -> None:
+    """The same for an open file."""
+    _set_times(msvcrt.get_osfhandle(fd), 0, from_unix_ns(access_ns), from_unix_ns(modify_ns), 0)
+
+
+def set_all_times(fd: int, times: Times) -> None:
+    """Gives an open file its four FILETIMEs: creation, access, write, change. A zero leaves that one as it is."""
+    # As signed numbers, negative ones mean other things.
+    with suppress(OSError):
+        _set_times(msvcrt.get_osfhandle(fd), *(time if time < 1 << 63 else 0 for time in times))
+
+
+def all_times(fd: int) -> Times | None:
+    """The four FILETIMEs of an open file: creation, access, write, change."""
+    return _basic(msvcrt.get_osfhandle(fd))[:4]
+
+
+def sync_directory(directory: int) -> None:
+    """Nothing: the names in a directory are in the file system's own log."""
+
+
+def read_at(fd: int, size: int, offset: int) -> bytes:
+    """Up to `size` bytes from `offset`; the file's position is somewhere else afterwards."""
+    buffer = ctypes.create_string_buffer(size)
+    done = winapi.read_file(msvcrt.get_osfhandle(fd), ctypes.addressof(buffer), size, offset)
+    return buffer.raw[:done]
+
+
+def read_into_at(fd: int, buffer: memoryview, offset: int) -> int:
+    """The same into a buffer; gives the number of bytes read."""
+    target = (ctypes.c_char * len(buffer)).from_buffer(buffer)
+    return winapi.read_file(msvcrt.get_osfhandle(fd), ctypes.addressof(target), len(buffer), offset)
+
+
+def write_at(fd: int, data: bytes | memoryview, offset: int) -> int:
+    """Writes at `offset`; gives the number of bytes written. The file's position is somewhere else afterwards."""
+    source = ctypes.create_string_buffer(bytes(data), len(data))
+    return winapi.write_file(msvcrt.get_osfhandle(fd), ctypes.addressof(source), len(data), offset)
+
+
+def map_file(fd: int) -> bytes:
+    """A whole file that is not empty, in memory. It is read: a mapped file could be neither replaced nor removed."""
+    with os.fdopen(os.dup(fd), "rb") as file:
+        return file.read()
+
+
+class Lock:
+    """A lock on a file or directory, of the process that takes it and for as long as it lives.
+
+    Args:
+        follow: whether `path` may be a link.
+    """
+
+    fd = -1
+
+    def __init__(self, path: PathLike, *, follow: bool = True) -> None:
+        self._path = winapi.absolute(path)
+        self._flags = winapi.FILE_FLAG_BACKUP_SEMANTICS | (0 if follow else winapi.FILE_FLAG_OPEN_REPARSE_POINT)
+        self._handle = winapi.create_file(
+            self._path, winapi.FILE_READ_ATTRIBUTES, winapi.FILE_SHARE_ALL, flags=self._flags
+        )
+
+    def take(self, *, shared: bool = False) -> None:
+        """Takes the lock, or another kind of it.
+
+        Raises:
+            BlockingIOError: somebody else has it; a lock that was held before may be lost.
+        """
+        self.close()
+        share = winapi.FILE_SHARE_ALL if shared else winapi.FILE_SHARE_READ | winapi.FILE_SHARE_DELETE
+        try:
+            self._handle = winapi.create_file(
+                self._path, winapi.FILE_WRITE_DATA | winapi.FILE_READ_ATTRIBUTES, share, flags=self._flags
+            )
+        except OSError as error:
+            if error.winerror == winapi.ERROR_SHARING_VIOLATION:
+                raise BlockingIOError(errno.EAGAIN, "locked by somebody else", self._path) from None
+            raise
+
+    def status(self) -> os.stat_result:
+        """Of what is locked, wherever it has been renamed to."""
+        return _status_of(winapi.duplicate_handle(self._handle))
+
+    def close(self) -> None:
+        """Gives the lock back; calling it again does nothing."""
+        if self._handle >= 0:
+            winapi.close_handle(self._handle)
+            self._handle = -1
+
+
+def create_locked_file(path: PathLike) -> int:
+    """A new file that is open for reading and writing and on which a `Lock` cannot be taken; gives its descriptor."""
+    access = winapi.GENERIC_READ | winapi.GENERIC_WRITE
+    share = winapi.FILE_SHARE_READ | winapi.FILE_SHARE_DELETE
+    return _descriptor(winapi.create_file(winapi.absolute(path), access, share, winapi.CREATE_NEW, 0), os.O_RDWR)
