@@ -19,15 +19,16 @@ from wclayer.cli.main import cli
 
 def run(*arguments: str | Path, status: int = 0, stdin: bytes | None = None) -> subprocess.CompletedProcess[bytes]:
     done = subprocess.run(
-        [sys.executable, "-m", "wclayer", *map(str, arguments)], capture_output=True, check=False, input=stdin
-    )
+        [sys.executable, "-m", "wclayer", *map(str, arguments)],
+        capture_output=True, check=False, input=stdin, env={**os.environ, "PYTHONUTF8": "1"},
+    )  # fmt: skip
     assert done.returncode == status, done.stderr.decode()
     assert b"Traceback" not in done.stderr
     return done
 
 
 def text(*arguments: str | Path, status: int = 0) -> str:
-    return run(*arguments, status=status).stdout.decode()
+    return run(*arguments, status=status).stdout.decode().replace(os.linesep, "\n")
 
 
 def parsed(*arguments: str | Path, status: int = 0) -> object:

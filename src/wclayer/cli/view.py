@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -33,9 +34,11 @@ def open_view(layer: str) -> LayerView:
 
 def _split(argument: str) -> tuple[str | None, str]:
     r"""A layer and a path in it (`LAYER:PATH`, `LAYER:C:\x`), or None and a path of the host."""
-    layer, colon, path = argument.partition(":")
-    if colon and (Path(layer) / "layer.db").is_file():
-        return layer, path or "C:\\"
+    # A host's path may have colons of its own: on Windows, that of its drive.
+    for colon in re.finditer(":", argument):
+        layer, path = argument[: colon.start()], argument[colon.end() :]
+        if (Path(layer) / "layer.db").is_file():
+            return layer, path or "C:\\"
     return None, argument
 
 

@@ -13,6 +13,8 @@ if sys.platform == "win32":
         close_directory,
         create_file_at,
         create_locked_file,
+        impossible_reason,
+        is_awkward,
         link_at,
         list_directory,
         long_path,
@@ -32,7 +34,7 @@ if sys.platform == "win32":
         set_times_at,
         stat_at,
         sync_directory,
-        unusable_reason,
+        sync_file,
         write_at,
     )
 else:
@@ -43,6 +45,8 @@ else:
         close_directory,
         create_file_at,
         create_locked_file,
+        impossible_reason,
+        is_awkward,
         link_at,
         list_directory,
         long_path,
@@ -62,7 +66,7 @@ else:
         set_times_at,
         stat_at,
         sync_directory,
-        unusable_reason,
+        sync_file,
         write_at,
     )
 
@@ -73,6 +77,8 @@ __all__ = [
     "close_directory",
     "create_file_at",
     "create_locked_file",
+    "impossible_reason",
+    "is_awkward",
     "link_at",
     "list_directory",
     "long_path",
@@ -92,6 +98,6 @@ __all__ = [
     "set_times_at",
     "stat_at",
     "sync_directory",
-    "unusable_reason",
+    "sync_file",
     "write_at",
 ]

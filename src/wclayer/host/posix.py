@@ -32,11 +32,16 @@ def long_path(path: PathLike) -> str:
     return os.fspath(path)
 
 
-def unusable_reason(name: bytes, *, room: int = 0) -> str | None:
+def impossible_reason(name: bytes, *, room: int = 0) -> str | None:
     """Why a file of the host cannot have this name, with `room` more bytes behind it; None if it can."""
     if len(name) + room > _MAX_NAME_BYTES:
         return f"the host has no room for a name of {len(name)} bytes"
     return None
+
+
+def is_awkward(name: bytes) -> bool:
+    """Whether programs of the host could not open a file of that possible name."""
+    return False
 
 
 def cannot_link(error: OSError) -> bool:
@@ -131,6 +136,11 @@ def all_times(fd: int) -> Times | None:
         if seconds * 10**9 + nanoseconds == os.fstat(fd).st_mtime_ns:
             return times[0], times[1], times[2], times[3]
     return None
+
+
+def sync_file(fd: int) -> None:
+    """Makes what was written to an open file safe on the disk."""
+    os.fsync(fd)
 
 
 def sync_directory(directory: int) -> None:

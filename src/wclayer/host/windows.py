@@ -13,7 +13,6 @@ import ctypes
 import errno
 import msvcrt
 import os
-import re
 import stat
 import threading
 import time
@@ -21,15 +20,13 @@ from contextlib import suppress
 
 from wclayer.host import winapi
 from wclayer.win32.filetime import from_unix_ns
+from wclayer.win32.names import MAX_COMPONENT_UNITS, unusable_reason, utf16_length
 
 PathLike = str | os.PathLike[str]
 Times = tuple[int, int, int, int]
-_MAX_NAME_UNITS = 255
 _DIRECTORY_ACCESS = winapi.FILE_LIST_DIRECTORY | winapi.FILE_TRAVERSE | winapi.FILE_READ_ATTRIBUTES | winapi.SYNCHRONIZE
 _CANNOT_LINK = (1, 5, 17, 50, 1142)
 """INVALID_FUNCTION, ACCESS_DENIED, NOT_SAME_DEVICE, NOT_SUPPORTED, TOO_MANY_LINKS."""
-# Names that the file system can hold and programs cannot open (Microsoft, "Naming Files, Paths, and Namespaces").
-_UNUSABLE = re.compile(r"(?:con|prn|aux|nul|com[0-9¹²³]|lpt[0-9¹²³]|conin\$|conout\$)[ ]*(?:\..*)?\Z", re.I | re.S)
 _RENAME_ATTEMPTS = 20
 _RENAME_PAUSE = 0.05
 _listing = threading.Lock()
@@ -40,15 +37,17 @@ def long_path(path: PathLike) -> str:
     return winapi.absolute(path)
 
 
-def unusable_reason(name: bytes, *, room: int = 0) -> str | None:
+def impossible_reason(name: bytes, *, room: int = 0) -> str | None:
     """Why a file of the host cannot have this name, with `room` more bytes behind it; None if it can."""
-    text = os.fsdecode(name)
-    units = len(text.encode("utf-16-le", "surrogatepass")) // 2
-    if units + room > _MAX_NAME_UNITS:
+    units = utf16_length(os.fsdecode(name))
+    if units + room > MAX_COMPONENT_UNITS:
         return f"the host has no room for a name of {units} characters"
-    if text.endswith((".", " ")) or _UNUSABLE.match(text):
-        return "programs of the host cannot open a file of that name"
     return None
+
+
+def is_awkward(name: bytes) -> bool:
+    """Whether programs of the host could not open a file of that possible name: `CON`, `x.`, `x `, …"""
+    return unusable_reason(os.fsdecode(name)) is not None
 
 
 def cannot_link(error: OSError) -> bool:
@@ -275,6 +274,13 @@ def set_all_times(fd: int, times: Times) -> None:
 def all_times(fd: int) -> Times | None:
     """The four FILETIMEs of an open file: creation, access, write, change."""
     return _basic(msvcrt.get_osfhandle(fd))[:4]
+
+
+def sync_file(fd: int) -> None:
+    """Makes what was written to an open file safe on the disk."""
+    # Windows flushes only for who may write; through another descriptor, nothing was written.
+    with suppress(PermissionError):
+        os.fsync(fd)
 
 
 def sync_directory(directory: int) -> None:

@@ -32,7 +32,7 @@ typedef struct {
     BYTE header[20 + 1024 + 8];
     UINT32 header_size, needed;
     UINT64 left;
-    int is_data;
+    int is_data, in_main;
     /* Of a file that was never restored: its header and its data are made up. */
     UINT64 plain_size;
 } CONTEXT_OF_BACKUP;
@@ -196,13 +196,15 @@ static BOOL take(HANDLE file, CONTEXT_OF_BACKUP *here, const BYTE *data, DWORD s
             continue;
         }
         here->left = length;
-        here->is_data = kind == 1 || kind == 9;
+        /* Sparse blocks belong to the stream before them. */
+        if (kind != 9) here->in_main = kind == 1;
+        here->is_data = here->in_main && (kind == 1 || kind == 9);
         if (kind == 9) {
             LARGE_INTEGER offset;
             memcpy(&offset, here->header + 20 + name_size, 8);
             here->left -= 8;
-            if (!SetFilePointerEx(file, offset, NULL, FILE_BEGIN)) return FALSE;
-            if (!here->left && !SetEndOfFile(file)) return FALSE;
+            if (here->in_main && !SetFilePointerEx(file, offset, NULL, FILE_BEGIN)) return FALSE;
+            if (here->in_main && !here->left && !SetEndOfFile(file)) return FALSE;
         }
         here->header_size = 0;
         here->needed = 20;

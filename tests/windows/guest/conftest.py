@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import wclayer
 from tests.windows.guest.fake import Fake
 from wclayer.engines.hcs import files
 from wclayer.host import winapi
+from wclayer.host.root import remove_tree
 
 
 class _Kernel32:
@@ -51,5 +51,5 @@ def service(name: str, layer: str, other: str, data: bytes) -> int:
     if name == "CreateSandboxLayer":
         Path(layer, "sandbox.vhdx").write_bytes(b"disk")
     if name == "DestroyLayer":
-        shutil.rmtree(layer)
+        remove_tree(Path(layer))
     return 0

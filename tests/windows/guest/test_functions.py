@@ -1,4 +1,4 @@
-"""The functions of the hcs engine: every export is called with the right arguments, and every failure becomes an error."""
+"""The functions of the hcs engine: every export gets the right arguments, and every failure becomes an error."""
 
 from __future__ import annotations
 

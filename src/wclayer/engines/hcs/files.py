@@ -117,7 +117,8 @@ class BackupFile:
     def read(self, size: int, /) -> bytes:
         """Up to `size` bytes of its backup stream; empty at the end."""
         buffer = ctypes.create_string_buffer(min(size, _PIECE))
-        return buffer.raw[: self._move(_backup_read, buffer, len(buffer))]
+        done = self._move(_backup_read, buffer, len(buffer))
+        return buffer.raw[:done]
 
     def write(self, data: bytes | memoryview, /) -> None:
         """Restores more of its backup stream.

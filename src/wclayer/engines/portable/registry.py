@@ -151,6 +151,8 @@ class RegistryEditor:
                 with self._registry.reading():
                     for path, data, origin in edited.files():
                         self._update.put(path, data, origin=origin)
+        # Windows would not replace what is open.
+        self._registry.close()
         self._update.commit(self._now)
 
     def _edit(self, text: str) -> tuple[_EditedHive, tuple[str, ...]]:

@@ -95,17 +95,18 @@ def write_disk(operation: str, scratch: ScratchDirectory, parents: Sequence[Path
     """
     place = scratch.path / DISK
     try:
-        with ExitStack() as stack:
-            old = stack.enter_context(DiskFile(place, operation=operation))
+        # The old disk is closed before the new one takes its place: Windows would not replace it.
+        with DiskFile(place, operation=operation) as old:
             table = read_table(old.disk)
             data = max(table.partitions, key=lambda partition: partition.offset)
             serial = NtfsVolume(PartitionWindow(old.disk, data.offset, data.size)).serial
-            facts = old.vhdx().facts
+            facts, above = old.vhdx().facts, next(iter(old.chain), None)
+        with ExitStack() as stack:
             staged = stack.enter_context(StagedFile(operation, place, readable=True))
             parent = locator = None
-            if old.chain:
-                parent = stack.enter_context(DiskFile(old.chain[0], operation=operation)).vhdx()
-                locator = locator_for(place, old.chain[0], parent)
+            if above is not None:
+                parent = stack.enter_context(DiskFile(above, operation=operation)).vhdx()
+                locator = locator_for(place, above, parent)
             disk = stack.enter_context(
                 create_vhdx(
                     staged.stream, facts.size, block_size=facts.block_size, parent=parent, locator=locator,

@@ -207,4 +207,4 @@ class FilesInPlace(HostFiles):
 
 def is_possible_name(name: bytes) -> bool:
     """Whether the host can hold the name, and it is not taken for a substitute."""
-    return host.unusable_reason(name) is None and not name.startswith(_SUBSTITUTE)
+    return host.impossible_reason(name) is None and not host.is_awkward(name) and not name.startswith(_SUBSTITUTE)

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from wclayer.errors import CorruptLayerError, DiskFullError, InvalidParameterError, LayerBusyError, LayerError
-from wclayer.host import Lock, cannot_link, sync_directory
+from wclayer.host import Lock, cannot_link, sync_directory, sync_file
 from wclayer.host.root import HostRoot
 from wclayer.layers.directory import database
 from wclayer.layers.directory.database import (
@@ -481,16 +481,16 @@ class ScratchDirectory(LayerDirectory):
     def sync(self, fd: int | None = None) -> None:
         """Returns when all changes, and the contents of the open file `fd`, are safe on disk."""
         if fd is not None:
-            os.fsync(fd)
+            sync_file(fd)
         if not self._has_changed:
             return
         # The names of new contents, then the records that refer to them.
         for shelf in self._shelves:
             sync_directory(self.host.directory(shelf))
         with suppress(FileNotFoundError):
-            log = self.host.open(_WAL.encode())
+            log = self.host.open(_WAL.encode(), writable=True)
             try:
-                os.fsync(log)
+                sync_file(log)
             finally:
                 os.close(log)
         sync_directory(self.host.fd)

@@ -1,0 +1,260 @@
+"""`python -m wclayer.engines.hcs.selftest`: shows, on a real Windows host, that Windows does what the hcs engine asks.
+
+It makes a base layer, a child and a scratch of the sample in a folder of its own, step by step, tells how each step
+went, and removes everything. It needs an elevated administrator, and the Windows feature "Containers". See
+docs/windows.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from wclayer import sample
+from wclayer.engines import hcs
+from wclayer.engines.hcs import vmcompute
+from wclayer.engines.hcs.filter import open_export
+from wclayer.engines.hcs.privileges import privileges
+from wclayer.errors import LayerError, NotSupportedError
+from wclayer.host.root import remove_tree
+from wclayer.layers.tar import TarLayerReader, TarLayerWriter
+from wclayer.model import Entry, LayerReader, LayerWriter
+from wclayer.win32.names import path_key
+
+_GIB = 1 << 30
+_VM = "1e3a4c5b-0000-4000-8000-000000000001"
+_DATA = b"written in the scratch"
+
+
+class SelfTest:
+    """The steps; each raises if Windows does not do what is expected, and gives what is worth telling."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.base = folder / "base"
+        self.child = folder / "child"
+        self.scratch = folder / "scratch"
+        self._volume = ""
+
+    def exports(self) -> str:
+        """Which exports this build has."""
+        missing = []
+        for name in vmcompute.EXPORTS | vmcompute.STREAMING_EXPORTS:
+            try:
+                vmcompute.export("selftest", name)
+            except NotSupportedError:
+                missing.append(name)
+        required = sorted(set(missing) & set(vmcompute.EXPORTS))
+        if required:
+            raise AssertionError(f"missing: {', '.join(required)}")
+        return f"all of {len(vmcompute.EXPORTS)}; streaming: {'no' if missing else 'yes'}"
+
+    def guids(self) -> str:
+        """The GUIDs that Windows gives names."""
+        return ", ".join(f"{name} {hcs.name_to_guid(name)}" for name in ("base", "Base", "ü"))
+
+    def images(self) -> str:
+        """The central image store."""
+        return f"{len(json.loads(hcs.get_shared_base_images())['Images'])} images"
+
+    def import_base(self) -> str:
+        """A base layer from a tar, with what Windows makes of it."""
+        tar = _tar(sample.write_base)
+        result = hcs.import_layer_from_tar(io.BytesIO(tar), self.base)
+        made = [name for name in ("blank-base.vhdx", "blank.vhdx", "layout") if (self.base / name).exists()]
+        _require(len(made) == 3 and (self.base / "Hives" / "System_Base").exists(), f"processing made only {made}")
+        _require(hcs.layer_exists(self.base), "LayerExists does not know it")
+        return f"{result.entries} entries"
+
+    def export_base(self) -> str:
+        """The same entries come out again, with every time, stream and descriptor."""
+        return _compare(_tar(sample.write_base), hcs.new_layer_reader(self.base), is_base=True)
+
+    def import_child(self) -> str:
+        """A child from a tar."""
+        result = hcs.import_layer_from_tar(io.BytesIO(_tar(sample.write_child)), self.child, [self.base])
+        return f"{result.entries} entries"
+
+    def export_child(self) -> str:
+        """Its entries come out again."""
+        out = io.BytesIO()
+        hcs.export_layer_to_tar(out, self.child, [self.base])
+        out.seek(0)
+        return _compare(_tar(sample.write_child), TarLayerReader(out), is_base=False)
+
+    def stream_child(self) -> str:
+        """The streaming export, where the build has it."""
+        try:
+            stream = open_export(self.child, [self.base])
+        except NotSupportedError:
+            return "this build does not have it"
+        count = 0
+        try:
+            while stream.next() is not None:
+                count += 1
+                while stream.read(1 << 20):
+                    pass
+        finally:
+            stream.close()
+        return f"{count} entries"
+
+    def make_scratch(self) -> str:
+        """A scratch, with its disk."""
+        hcs.create_scratch_layer(self.scratch, [self.child, self.base])
+        return f"sandbox.vhdx of {(self.scratch / 'sandbox.vhdx').stat().st_size} bytes"
+
+    def expand_scratch(self) -> str:
+        """The disk, and the volume with it."""
+        hcs.expand_scratch_size(self.scratch, 30 * _GIB)
+        return "30 GiB"
+
+    def grant(self) -> str:
+        """A virtual machine gets access to a disk."""
+        hcs.grant_vm_access(_VM, self.scratch / "sandbox.vhdx")
+        return _VM
+
+    def mount_scratch(self) -> str:
+        """The scratch is activated and prepared, and shows the layers below it."""
+        hcs.activate_layer(self.scratch)
+        hcs.prepare_layer(self.scratch, [self.child, self.base])
+        self._volume = hcs.get_layer_mount_path(self.scratch)
+        _require(bool(self._volume), "it has no mount path")
+        _require(os.path.isdir(os.path.join(self._volume, "Windows")), f"{self._volume} shows no Windows")
+        size = shutil.disk_usage(self._volume).total
+        _require(size > 29 * _GIB, f"its volume has only {size} bytes")
+        return f"{self._volume}, {size / _GIB:.1f} GiB"
+
+    def write_scratch(self) -> str:
+        """A file is written in it."""
+        Path(self._volume, "selftest.txt").write_bytes(_DATA)
+        return "selftest.txt"
+
+    def unmount_scratch(self) -> str:
+        """It is unprepared and deactivated."""
+        hcs.unprepare_layer(self.scratch)
+        hcs.deactivate_layer(self.scratch)
+        return ""
+
+    def export_scratch(self) -> str:
+        """What was written comes out as a layer."""
+        out = io.BytesIO()
+        hcs.export_layer_to_tar(out, self.scratch, [self.child, self.base])
+        out.seek(0)
+        with TarLayerReader(out) as reader:
+            found = {entry.name: entry.size for entry in reader}
+        _require(found.get("Files/selftest.txt") == len(_DATA), f"selftest.txt is not among {len(found)} entries")
+        return f"{len(found)} entries"
+
+    def destroy(self) -> str:
+        """All three are removed."""
+        for layer in (self.scratch, self.child, self.base):
+            hcs.destroy_layer(layer)
+            _require(not layer.exists(), f"{layer} is still there")
+        return ""
+
+    def steps(self) -> list[Callable[[], str]]:
+        """All of them, in order."""
+        return [
+            self.exports, self.guids, self.images, self.import_base, self.export_base, self.import_child,
+            self.export_child, self.stream_child, self.make_scratch, self.expand_scratch, self.grant,
+            self.mount_scratch, self.write_scratch, self.unmount_scratch, self.export_scratch, self.destroy,
+        ]  # fmt: skip
+
+    def clean_up(self) -> None:
+        """Removes what is left after a failure, as well as Windows lets it."""
+        for undo in (hcs.unprepare_layer, hcs.deactivate_layer, hcs.destroy_layer):
+            _try(undo, self.scratch)
+        for layer in (self.child, self.base):
+            _try(hcs.destroy_layer, layer)
+        try:
+            with privileges("selftest", str(self.folder)):
+                remove_tree(self.folder)
+        except OSError as error:
+            print(f"      cleaning up: {error}")
+
+
+def _try(undo: Callable[[Path], None], layer: Path) -> None:
+    if layer.exists():
+        try:
+            undo(layer)
+        except LayerError as error:
+            print(f"      cleaning up: {error}")
+
+
+def _require(holds: bool, otherwise: str) -> None:
+    if not holds:
+        raise AssertionError(otherwise)
+
+
+def _tar(write: Callable[[LayerWriter], None]) -> bytes:
+    out = io.BytesIO()
+    with TarLayerWriter(out) as writer:
+        write(writer)
+    return out.getvalue()
+
+
+def _compare(tar: bytes, found: LayerReader, *, is_base: bool) -> str:
+    """Whether the entries of a tar are those of a layer, whatever their order; what differs is told."""
+    with TarLayerReader(io.BytesIO(tar), is_base=is_base) as reader:
+        wanted = dict(_facts(reader))
+    with found:
+        there = dict(_facts(found))
+    missing = sorted(wanted.keys() - there.keys())
+    _require(not missing, f"{len(missing)} entries are missing, {missing[0] if missing else ''} first")
+    # Of a file with several names, one is the file and the others are links; which, the order decides.
+    different = [name for name, facts in wanted.items() if None not in (facts, there[name]) and facts != there[name]]
+    _require(not different, f"{len(different)} entries differ, {different[0] if different else ''} first")
+    return f"{len(wanted)} entries are the same, {len(there) - len(wanted)} are new"
+
+
+def _facts(reader: LayerReader) -> list[tuple[str, tuple[object, ...] | None]]:
+    """Each entry by its path key, as what must be the same; None for a link."""
+    found = []
+    for entry in reader:
+        streams = [(stream.name, stream.read_all()) for stream in reader.streams()]
+        found.append((path_key(entry.name), None if entry.link_target is not None else _plain(entry, streams)))
+    return found
+
+
+def _plain(entry: Entry, streams: list[tuple[str, bytes]]) -> tuple[object, ...]:
+    if entry.info is None:
+        return ("tombstone",)
+    # The change time is the file system's own, and the access time may be.
+    times = entry.info.creation_time, entry.info.last_write_time
+    return (*times, entry.info.attributes, entry.security, entry.eas, entry.reparse, streams)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the steps; gives 0 if every one went well, 1 otherwise."""
+    parser = argparse.ArgumentParser(prog="python -m wclayer.engines.hcs.selftest", description=__doc__)
+    parser.add_argument("--folder", help="an NTFS folder to work in (default: one below the user's temporary folder)")
+    options = parser.parse_args(arguments)
+    test = SelfTest(Path(tempfile.mkdtemp(prefix="wclayer-selftest-", dir=options.folder)))
+    failures = 0
+    print(f"Windows {'.'.join(map(str, sys.getwindowsversion()[:3]))}, in {test.folder}")
+    try:
+        for step in test.steps():
+            start = time.monotonic()
+            try:
+                said = step()
+                verdict = "ok  "
+            except (LayerError, OSError, AssertionError, ValueError, KeyError) as error:
+                said, verdict = str(error), "FAIL"
+                failures += 1
+            print(f"{verdict}  {step.__name__:<16} {time.monotonic() - start:7.2f} s  {said}", flush=True)
+    finally:
+        test.clean_up()
+    print("everything went well" if not failures else f"{failures} of {len(test.steps())} steps failed")
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,76 @@
+"""Runs the package on Windows: the hcs engine's own tests, and the portable engine's suite, file by file.
+
+What cannot run there is in `limits`, and nothing else is skipped: neither a test that is not in it, nor a line of it
+that no test needs.
+"""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import pytest
+
+from tests.windows import limits
+from tests.windows.machine import ROOT, Machine, build, windows_path
+
+TESTS = ROOT / "tests"
+SUITE = sorted(
+    path.relative_to(ROOT).as_posix()
+    for path in TESTS.rglob("test_*.py")
+    if TESTS / "windows" not in path.parents
+    # Of the repository, not of the package.
+    and path.name != "test_architecture.py"
+)
+GUEST = sorted(path.relative_to(ROOT).as_posix() for path in (TESTS / "windows" / "guest").glob("test_*.py"))
+
+
+@pytest.fixture(scope="session")
+def machine() -> Machine:
+    return build()
+
+
+def run_file(
+    machine: Machine, file: str, report: Path, environment: dict[str, str] | None = None
+) -> dict[str, str | None]:
+    """Runs a file of tests; gives each test's reason for being skipped, or None. A failure fails."""
+    name = Path(file).stem
+    status, output = machine.run(
+        "-m", "pytest", "-q", "--color=no", "-p", "no:cacheprovider", "-p", "no:terminalprogress",
+        "-p", "tests.windows.guest.plugin", f"--basetemp=C:\\t\\{name}", f"--junitxml={windows_path(report)}", file,
+        environment=environment,
+    )  # fmt: skip
+    # 5: every test of the file is skipped at collection.
+    assert status in (0, 5), output[-20_000:]
+    found: dict[str, str | None] = {}
+    for case in ElementTree.parse(report).iter("testcase"):
+        skipped = case.find("skipped")
+        module = (case.get("classname") or "").replace(".", "/")
+        found[f"{module}.py::{case.get('name')}"] = None if skipped is None else skipped.get("message")
+    return found
+
+
+@pytest.mark.parametrize("file", SUITE)
+def test_the_portable_engine(machine: Machine, file: str, tmp_path: Path) -> None:
+    found = run_file(machine, file, tmp_path / "report.xml", {"WCLAYER_ENGINE": "portable"})
+    for test, skipped in found.items():
+        expected = limits.reason(test)
+        if expected is not None:
+            assert skipped == expected, test
+        elif skipped is not None:
+            assert limits.NEEDS_WITNESS.match(skipped), (test, skipped)
+    for start in limits.LIMITS:
+        if start.startswith(file):
+            assert any(test.startswith(start) for test in found), f"no test needs the limit {start}"
+
+
+@pytest.mark.parametrize("file", GUEST)
+def test_the_hcs_engine(machine: Machine, file: str, tmp_path: Path) -> None:
+    found = run_file(machine, file, tmp_path / "report.xml")
+    assert found
+    assert not any(found.values())
+
+
+def test_every_limit_is_of_a_file_that_is_there() -> None:
+    for start in limits.LIMITS:
+        assert start.partition("::")[0] in SUITE
