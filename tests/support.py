@@ -127,10 +127,10 @@ def tree_listing(path: Path) -> list[tuple[str, str]]:
     """Every path below a folder with the SHA-256 of files."""
     found = []
     for folder, directories, files in os.walk(path):
-        found += [(os.path.relpath(os.path.join(folder, name), path), "directory") for name in directories]
+        found += [(Path(folder, name).relative_to(path).as_posix(), "directory") for name in directories]
         for name in files:
-            place = os.path.join(folder, name)
-            found.append((os.path.relpath(place, path), hashlib.sha256(Path(place).read_bytes()).hexdigest()))
+            place = Path(folder, name)
+            found.append((place.relative_to(path).as_posix(), hashlib.sha256(place.read_bytes()).hexdigest()))
     return sorted(found)
 
 

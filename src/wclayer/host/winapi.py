@@ -284,6 +284,19 @@ def open_at(
     """
     if not name or name in (".", "..") or "\\" in name or "/" in name or ":" in name or "\0" in name:
         raise error_of(ERROR_INVALID_NAME, name)
+    return _open_at(directory, name, access, disposition, options, share)
+
+
+def reopen(handle: int, access: int) -> int:
+    """`NtCreateFile` of what a handle is open on; gives another handle, with a position of its own.
+
+    Raises:
+        OSError: the call failed.
+    """
+    return _open_at(handle, "", access, FILE_OPEN, 0, FILE_SHARE_ALL)
+
+
+def _open_at(directory: int, name: str, access: int, disposition: int, options: int, share: int) -> int:
     text = ctypes.create_string_buffer(name.encode("utf-16-le", "surrogatepass"))
     size = len(text) - 1
     if size > 0xFFFE:
@@ -343,8 +356,8 @@ def query_information(handle: int, kind: int, size: int) -> bytes:
     return buffer.raw
 
 
-def query_directory(handle: int, buffer: ctypes.Array[ctypes.c_char], *, restart: bool) -> int:
-    """`NtQueryDirectoryFile` for FileDirectoryInformation; the number of bytes that came, 0 at the end.
+def query_directory(handle: int, buffer: ctypes.Array[ctypes.c_char]) -> int:
+    """`NtQueryDirectoryFile` for FileDirectoryInformation: more of the names; the number of bytes, 0 at the end.
 
     Raises:
         OSError: the call failed.
@@ -352,7 +365,7 @@ def query_directory(handle: int, buffer: ctypes.Array[ctypes.c_char], *, restart
     block = IoStatusBlock()
     status = _ntdll.NtQueryDirectoryFile(
         handle, None, None, None, ctypes.byref(block), buffer, len(buffer), FILE_DIRECTORY_INFORMATION, False, None,
-        restart,
+        False,
     )  # fmt: skip
     if status in (STATUS_NO_MORE_FILES, STATUS_NO_SUCH_FILE):
         return 0

@@ -14,7 +14,6 @@ import errno
 import msvcrt
 import os
 import stat
-import threading
 import time
 from contextlib import suppress
 
@@ -29,7 +28,6 @@ _CANNOT_LINK = (1, 5, 17, 50, 1142)
 """INVALID_FUNCTION, ACCESS_DENIED, NOT_SAME_DEVICE, NOT_SUPPORTED, TOO_MANY_LINKS."""
 _RENAME_ATTEMPTS = 20
 _RENAME_PAUSE = 0.05
-_listing = threading.Lock()
 
 
 def long_path(path: PathLike) -> str:
@@ -46,8 +44,9 @@ def impossible_reason(name: bytes, *, room: int = 0) -> str | None:
 
 
 def is_awkward(name: bytes) -> bool:
-    """Whether programs of the host could not open a file of that possible name: `CON`, `x.`, `x `, …"""
-    return unusable_reason(os.fsdecode(name)) is not None
+    """Whether programs of the host could not open a file of that possible name: `CON`, `x.`, unpaired surrogates, …"""
+    text = os.fsdecode(name)
+    return unusable_reason(text) is not None or any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def cannot_link(error: OSError) -> bool:
@@ -90,11 +89,10 @@ def list_directory(directory: int) -> list[tuple[str, bool]]:
     """The names in a directory, each with whether it is a directory and not a link to one."""
     found = []
     buffer = ctypes.create_string_buffer(64 << 10)
-    # The handle has one position, which every listing starts anew.
-    with _listing:
-        restart = True
-        while size := winapi.query_directory(directory, buffer, restart=restart):
-            restart = False
+    # A handle has one position, and under Wine what it has listed once: each listing has a handle of its own.
+    handle = winapi.reopen(directory, _DIRECTORY_ACCESS)
+    try:
+        while size := winapi.query_directory(handle, buffer):
             data = buffer.raw[:size]
             at = 0
             while True:
@@ -107,6 +105,8 @@ def list_directory(directory: int) -> list[tuple[str, bool]]:
                 if not following:
                     break
                 at += following
+    finally:
+        winapi.close_handle(handle)
     return found
 
 

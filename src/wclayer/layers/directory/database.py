@@ -12,6 +12,7 @@ import struct
 from enum import IntEnum
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import quote
 
 from wclayer.layers.staging import DATABASE
 from wclayer.win32.attributes import FileBasicInfo
@@ -211,6 +212,11 @@ def read_version(path: Path) -> int:
     return int(version)
 
 
+def _uri(path: Path) -> str:
+    r"""The URI by which SQLite opens a file; without an authority, which `Path.as_uri` would make of `\\?\C:\x`."""
+    return f"file:{quote(os.path.abspath(path))}"
+
+
 def open_read_only(path: Path) -> sqlite3.Connection:
     """An existing database, for reading.
 
@@ -221,9 +227,7 @@ def open_read_only(path: Path) -> sqlite3.Connection:
         # Readers of a database that others change must be able to lock it.
         return open_scratch(path)
     # immutable: a finished layer's database never changes, and its folder may be read-only.
-    return sqlite3.connect(
-        f"{path.absolute().as_uri()}?immutable=1", uri=True, isolation_level=None, check_same_thread=False
-    )
+    return sqlite3.connect(f"{_uri(path)}?immutable=1", uri=True, isolation_level=None, check_same_thread=False)
 
 
 def open_scratch(path: Path) -> sqlite3.Connection:
@@ -232,7 +236,7 @@ def open_scratch(path: Path) -> sqlite3.Connection:
     Commits outlive the process at once, and the machine when the write-ahead log is flushed.
     """
     connection = sqlite3.connect(
-        f"{path.absolute().as_uri()}?mode=rw", uri=True, isolation_level=None, check_same_thread=False,
+        f"{_uri(path)}?mode=rw", uri=True, isolation_level=None, check_same_thread=False,
         timeout=_BUSY_SECONDS,
     )  # fmt: skip
     connection.execute("PRAGMA synchronous = NORMAL")

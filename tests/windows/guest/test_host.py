@@ -1,0 +1,297 @@
+"""The portable engine's host on Windows: names, links, locks, open files, times, consoles."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import wclayer
+from tests.support import directory, layer_tar, put_directories, put_file
+from wclayer import host, sample
+from wclayer.errors import LayerBusyError
+from wclayer.host import winapi
+from wclayer.host.root import HostRoot, remove_tree
+from wclayer.layers.directory import LayerDirectory
+from wclayer.model import Entry
+
+_ILLEGAL = "WinError 123"
+AWKWARD = ["CON", "nul.txt", "COM1", "trailing.", "trailing ", "aux", "LPT¹"]
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> HostRoot:
+    (tmp_path / "root").mkdir()
+    return HostRoot(tmp_path / "root")
+
+
+@pytest.fixture(autouse=True)
+def portable_engine() -> None:
+    wclayer.use_engine("portable")
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "a\\b", "a/..", "a:b", "x\0"])
+def test_a_name_never_leads_elsewhere(root: HostRoot, name: str) -> None:
+    directory = root.directory(b"")
+    encoded = name.encode()
+    for call in (
+        lambda: host.open_directory_at(directory, encoded),
+        lambda: host.create_file_at(directory, encoded),
+        lambda: host.open_file_at(directory, encoded),
+        lambda: host.make_directory_at(directory, encoded),
+        lambda: host.remove_file_at(directory, encoded or b"."),
+    ):
+        with pytest.raises(OSError, match=_ILLEGAL):
+            call()
+    root.write_bytes(b"file", b"")
+    with pytest.raises(OSError, match=_ILLEGAL):
+        host.link_at(directory, b"file", directory, encoded)
+    with pytest.raises(OSError, match=_ILLEGAL):
+        host.replace_at(directory, b"file", directory, encoded)
+    assert root.names(b"") == ["file"]
+
+
+@pytest.mark.parametrize("name", AWKWARD)
+def test_names_that_programs_cannot_open(root: HostRoot, name: str) -> None:
+    encoded = name.encode()
+    assert host.is_awkward(encoded)
+    assert host.impossible_reason(encoded) is None
+    # Below an open directory they are names like any other.
+    root.write_bytes(encoded, b"there")
+    assert root.names(b"") == [name]
+    assert root.read_bytes(encoded) == b"there"
+    root.remove(encoded)
+    assert root.names(b"") == []
+
+
+def test_a_layer_has_substitutes_for_them(tmp_path: Path) -> None:
+    tar = tmp_path / "layer.tar"
+    tar.write_bytes(
+        layer_tar(
+            lambda out: (put_directories(out, "Files"), [put_file(out, f"Files/{n}", n.encode()) for n in AWKWARD])
+        )
+    )
+    with tar.open("rb") as stream:
+        wclayer.import_layer_from_tar(stream, tmp_path / "layer")
+    assert all(name.startswith("wclayer~") for name in os.listdir(tmp_path / "layer" / "Files"))
+    with wclayer.new_layer_reader(tmp_path / "layer") as back:
+        found = {entry.name: b"".join(stream.read_all() for stream in back.streams()) for entry in back}
+    assert found == {"Files": b""} | {f"Files/{name}": name.encode() for name in AWKWARD}
+    wclayer.export_layer_to_file(tmp_path / "again.tar", tmp_path / "layer")
+    assert (tmp_path / "again.tar").read_bytes() == tar.read_bytes()
+
+
+def test_names_differ_by_more_than_case(root: HostRoot) -> None:
+    root.write_bytes("Ünïcödé".encode(), b"1")
+    assert not root.distinguishes_case
+    with pytest.raises(FileExistsError):
+        root.create("üNÏCÖDÉ".encode())
+    assert root.read_bytes("ÜNÏCÖDÉ".encode()) == b"1"
+
+
+def test_paths_longer_than_windows_programs_have_them(root: HostRoot, tmp_path: Path) -> None:
+    path = b""
+    for _ in range(20):
+        path += (b"/" if path else b"") + b"d" * 100
+        root.make_directory(path)
+    root.write_bytes(path + b"/" + b"f" * 255, b"deep")
+    assert root.read_bytes(path + b"/" + b"f" * 255) == b"deep"
+    assert host.impossible_reason(b"f" * 256) is not None
+    with pytest.raises(OSError, match="WinError"):
+        root.write_bytes(b"f" * 256, b"")
+    root.close()
+    remove_tree(tmp_path / "root")
+    assert not (tmp_path / "root").exists()
+
+
+def test_a_long_layer_path(tmp_path: Path) -> None:
+    place = winapi.absolute(tmp_path)
+    for _ in range(4):
+        place += "\\" + "p" * 70
+        os.mkdir(place)
+    place += "\\layer"
+    assert len(place) > 260
+    with wclayer.new_layer_writer(place) as out:
+        sample.write_base(out)
+    assert list(wclayer.check_layer(place)) == []
+    wclayer.destroy_layer(place)
+    assert not os.path.exists(place)
+
+
+def test_open_files_can_go(root: HostRoot) -> None:
+    root.write_bytes(b"file", b"content")
+    fd = root.open(b"file")
+    root.remove(b"file")
+    assert os.read(fd, 100) == b"content"
+    os.close(fd)
+    # Wine keeps the name until the last handle is closed; NTFS does not.
+    assert root.names(b"") == []
+    root.write_bytes(b"file", b"another")
+
+
+def test_files_are_replaced(root: HostRoot) -> None:
+    root.write_bytes(b"old", b"old")
+    root.write_bytes(b"new", b"new")
+    top = root.directory(b"")
+    host.replace_at(top, b"new", top, b"old")
+    assert root.names(b"") == ["old"]
+    assert root.read_bytes(b"old") == b"new"
+
+
+def test_what_is_no_file_or_directory_is_said(root: HostRoot) -> None:
+    root.make_directory(b"d")
+    root.write_bytes(b"f", b"")
+    with pytest.raises(FileNotFoundError):
+        root.open(b"d")
+    with pytest.raises(NotADirectoryError):
+        root.directory(b"f")
+    with pytest.raises(FileNotFoundError):
+        root.open(b"none/x")
+    with pytest.raises(IsADirectoryError):
+        host.remove_file_at(root.directory(b""), b"d")
+    with pytest.raises(NotADirectoryError):
+        host.remove_directory_at(root.directory(b""), b"f")
+    root.write_bytes(b"d/x", b"")
+    with pytest.raises(OSError, match="empty"):
+        host.remove_directory_at(root.directory(b""), b"d")
+
+
+def test_directories_are_renamed_onto_empty_ones(tmp_path: Path) -> None:
+    for name in ("new", "empty", "full"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "new" / "x").write_bytes(b"")
+    (tmp_path / "full" / "y").write_bytes(b"")
+    with pytest.raises(OSError, match="empty"):
+        host.rename_directory(tmp_path / "new", tmp_path / "full")
+    host.rename_directory(tmp_path / "new", tmp_path / "empty")
+    assert os.listdir(tmp_path / "empty") == ["x"]
+
+
+def test_reads_and_writes_at_an_offset(root: HostRoot) -> None:
+    fd = root.create(b"f")
+    assert host.write_at(fd, b"abc", 5_000_000_000) == 3
+    assert host.write_at(fd, memoryview(b"xyz"), 2) == 3
+    assert host.read_at(fd, 10, 5_000_000_001) == b"bc"
+    assert host.read_at(fd, 10, 6_000_000_000) == b""
+    buffer = bytearray(6)
+    assert host.read_into_at(fd, memoryview(buffer), 1) == 6
+    assert buffer == b"\0xyz\0\0"
+    host.sync_file(fd)
+    os.close(fd)
+
+
+def test_times_are_kept_to_100_ns(root: HostRoot) -> None:
+    root.write_bytes(b"f", b"")
+    root.set_times(b"f", 1_600_000_000_000_000_100, 1_600_000_000_123_456_700)
+    assert root.stat(b"f").st_mtime_ns == 1_600_000_000_123_456_700
+    fd = root.open(b"f", writable=True)
+    host.set_file_times(fd, 1_500_000_000_000_000_000, 1_500_000_000_000_000_200)
+    times = host.all_times(fd)
+    assert times is not None
+    assert times[2] - 116_444_736_000_000_000 == 15_000_000_000_000_002
+    os.close(fd)
+
+
+# Locks.
+
+
+def test_locks_exclude_each_other(tmp_path: Path) -> None:
+    (tmp_path / "d").mkdir()
+    one, other = host.Lock(tmp_path / "d"), host.Lock(tmp_path / "d")
+    one.take()
+    for shared in (False, True):
+        with pytest.raises(BlockingIOError):
+            other.take(shared=shared)
+    # Who reads or lists is not in the way, and neither is the lock.
+    assert os.listdir(tmp_path / "d") == []
+    (tmp_path / "d" / "x").write_bytes(b"")
+    one.take(shared=True)
+    other.take(shared=True)
+    with pytest.raises(BlockingIOError):
+        one.take()
+    one.close()
+    other.take()
+    os.rename(tmp_path / "d", tmp_path / "e")
+    assert other.status().st_ino == os.stat(tmp_path / "e").st_ino
+    other.close()
+    other.close()
+
+
+def test_a_lock_goes_with_its_process(tmp_path: Path) -> None:
+    program = (
+        "import sys, time; from wclayer import host; lock = host.Lock(sys.argv[1]); lock.take();"
+        "print(1, flush=True); time.sleep(60)"
+    )
+    process = subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    process.stdout.read(1)
+    lock = host.Lock(tmp_path)
+    with pytest.raises(BlockingIOError):
+        lock.take()
+    process.kill()
+    process.wait()
+    process.stdout.close()
+    lock.take()
+    lock.close()
+
+
+def test_a_file_under_construction_cannot_be_locked(tmp_path: Path) -> None:
+    fd = host.create_locked_file(tmp_path / "f")
+    lock = host.Lock(tmp_path / "f")
+    with pytest.raises(BlockingIOError):
+        lock.take()
+    os.close(fd)
+    lock.take()
+    lock.close()
+
+
+def test_an_open_layer_is_busy(tmp_path: Path) -> None:
+    with wclayer.new_layer_writer(tmp_path / "layer") as out:
+        sample.write_base(out)
+    with LayerDirectory(tmp_path / "layer"):
+        lock = host.Lock(tmp_path / "layer")
+        lock.take()
+        with pytest.raises(LayerBusyError):
+            wclayer.destroy_layer(tmp_path / "layer")
+        lock.close()
+    wclayer.destroy_layer(tmp_path / "layer")
+    assert os.listdir(tmp_path) == []
+
+
+# The command.
+
+
+def run(*arguments: str, encoding: str, status: int = 0) -> bytes:
+    environment = {**os.environ, "PYTHONIOENCODING": encoding, "WCLAYER_ENGINE": "portable"}
+    done = subprocess.run(
+        [sys.executable, "-m", "wclayer", *arguments], capture_output=True, check=False, env=environment
+    )
+    assert done.returncode == status, done.stderr
+    assert b"Traceback" not in done.stderr
+    return done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("encoding", ["cp437", "cp1252", "utf-8"])
+def test_any_console_shows_any_name(tmp_path: Path, encoding: str) -> None:
+    with wclayer.new_layer_writer(tmp_path / "layer") as out:
+        put_directories(out, "Files")
+        put_file(out, "Files/ü日本😀\ud800", b"")
+        out.put(directory("Files/d"))
+        out.put(Entry("Files/d/é", directory("x").info, 0))
+    shown = run("tree", str(tmp_path / "layer"), encoding=encoding)
+    assert "ü".encode(encoding) in shown
+    assert (b"\\u65e5" in shown) == (encoding != "utf-8")
+    assert b"\\ud800" in shown
+    # Of an error, too.
+    shown = run("cat", str(tmp_path / "layer"), "日本", encoding=encoding, status=2)
+    assert shown.startswith(b"wclayer: ")
+
+
+def test_a_missing_engine_is_one_line(tmp_path: Path) -> None:
+    shown = run("--engine", "hcs", "mount", str(tmp_path), encoding="utf-8", status=64)
+    assert b"needs a TARGET" in shown
+    shown = run("mount", str(tmp_path), str(tmp_path), encoding="utf-8", status=10)
+    assert b"FUSE, which Windows does not have" in shown
