@@ -56,8 +56,9 @@ def volume_of(disk: Path, folder: Path) -> Path:
     raw = folder / "raw"
     wclayer.convert_disk(disk, raw, to="raw")
     part = wclayer.disk_info(raw)["partitions"][-1]
+    skip = f"skip={part['offset'] // MIB}"
     subprocess.run(
-        ["dd", f"if={raw}", f"of={folder / 'volume'}", "bs=1M", f"skip={part['offset'] // MIB}", "conv=sparse"],
+        [witness("dd"), f"if={raw}", f"of={folder / 'volume'}", "bs=1M", skip, "conv=sparse"],
         check=True, capture_output=True,
     )  # fmt: skip
     os.truncate(folder / "volume", part["size"])

@@ -18,7 +18,7 @@ from wclayer.layers.transport import TransportLayerReader
 
 
 def _expected(name: str) -> list[dict[str, object]]:
-    lines = (DATA / f"{name.partition('.')[0]}.expected.jsonl").read_text().strip().split("\n")
+    lines = (DATA / f"{name.partition('.')[0]}.expected.jsonl").read_text(encoding="utf-8").strip().split("\n")
     return [json.loads(line) for line in lines]
 
 

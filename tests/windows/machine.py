@@ -16,6 +16,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import tomllib
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,7 +107,8 @@ def build() -> Machine:
     if shutil.which(COMPILER) is None:
         pytest.skip(f"needs {COMPILER}")
     sources = sorted(DLLS.glob("*.c"))
-    key = hashlib.sha256(repr((PYTHON, WHEELS, [source.read_bytes() for source in sources])).encode()).hexdigest()[:16]
+    recipe = [Path(__file__).read_bytes(), *(source.read_bytes() for source in sources)]
+    key = hashlib.sha256(b"\0".join(recipe)).hexdigest()[:16]
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "wclayer-tests"
     cache.mkdir(parents=True, exist_ok=True)
     place = cache / f"windows-{key}"
@@ -150,6 +152,14 @@ def _install_python(place: Path) -> None:
         with zipfile.ZipFile(wheel) as contents:
             contents.extractall(place / "python" / "Lib" / "site-packages")
     shutil.rmtree(downloads)
+    # The package is not installed, but its entry points are to be found.
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    facts = place / "python" / "Lib" / "site-packages" / f"wclayer-{project['version']}.dist-info"
+    facts.mkdir()
+    (facts / "METADATA").write_text(f"Metadata-Version: 2.1\nName: wclayer\nVersion: {project['version']}\n")
+    groups = project["entry-points"].items()
+    lines = [f"[{group}]\n" + "".join(f"{n} = {v}\n" for n, v in points.items()) for group, points in groups]
+    (facts / "entry_points.txt").write_text("\n".join(lines))
 
 
 def _compile(source: Path, target: Path, *options: str) -> None:

@@ -59,6 +59,8 @@ ERROR_SHARING_VIOLATION = 32
 ERROR_NOT_ALL_ASSIGNED = 1300
 ERROR_CANT_ACCESS_FILE = 1920
 
+FSCTL_SET_SPARSE = 0x900C4
+
 STATUS_NO_MORE_FILES = 0x8000_0006
 STATUS_NO_SUCH_FILE = 0xC000_000F
 _STATUS_UNKNOWN_CLASS = (0xC000_0002, 0xC000_0003, 0xC000_000D, 0xC000_00BB)
@@ -221,25 +223,21 @@ def close_handle(handle: int) -> None:
     _kernel32.CloseHandle(handle)
 
 
-def device_control(device: str, code: int, data: bytes = b"", output: int = 0) -> bytes:
-    """`DeviceIoControl` of a device that is opened for it; gives the `output` bytes that it answers.
+def device_control(handle: int, code: int, data: bytes = b"", output: int = 0) -> bytes:
+    """`DeviceIoControl`; gives the `output` bytes that the device, or the file system, answers.
 
     Raises:
         OSError: the call failed, or the answer is shorter.
     """
-    handle = create_file(device, GENERIC_READ | GENERIC_WRITE, flags=0)
-    try:
-        buffer = ctypes.create_string_buffer(output)
-        done = wintypes.DWORD()
-        if not _kernel32.DeviceIoControl(
-            handle, code, data or None, len(data), buffer if output else None, output, ctypes.byref(done), None
-        ):
-            raise last_error(device)
-        if done.value < output:
-            raise error_of(ERROR_HANDLE_EOF, device)
-        return buffer.raw[:output]
-    finally:
-        close_handle(handle)
+    buffer = ctypes.create_string_buffer(output)
+    done = wintypes.DWORD()
+    if not _kernel32.DeviceIoControl(
+        handle, code, data or None, len(data), buffer if output else None, output, ctypes.byref(done), None
+    ):
+        raise last_error()
+    if done.value < output:
+        raise error_of(ERROR_HANDLE_EOF)
+    return buffer.raw[:output]
 
 
 def volume_size(root: str) -> int:

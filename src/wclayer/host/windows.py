@@ -276,6 +276,12 @@ def all_times(fd: int) -> Times | None:
     return _basic(msvcrt.get_osfhandle(fd))[:4]
 
 
+def make_sparse(fd: int) -> None:
+    """Lets an open file have holes, where the file system knows them."""
+    with suppress(OSError):
+        winapi.device_control(msvcrt.get_osfhandle(fd), winapi.FSCTL_SET_SPARSE)
+
+
 def sync_file(fd: int) -> None:
     """Makes what was written to an open file safe on the disk."""
     # Windows flushes only for who may write; through another descriptor, nothing was written.

@@ -15,7 +15,7 @@ import pytest
 import wclayer
 from tests.windows.guest.conftest import service
 from tests.windows.guest.fake import Fake
-from wclayer.engines.hcs import vmcompute
+from wclayer.engines.hcs import vmcompute, volume
 from wclayer.errors import (
     AccessDeniedError,
     InvalidParameterError,
@@ -304,6 +304,14 @@ def test_a_failure_of_the_volume_is_an_error(fake: Fake, scratch: Path, step: st
     with pytest.raises(AccessDeniedError):
         wclayer.expand_scratch_size(scratch, 40 << 30)
     os.rename(scratch / "sandbox.vhdx", scratch / "other.vhdx")
+
+
+def test_without_virtdisk_the_volume_cannot_be_expanded(
+    fake: Fake, scratch: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(volume, "_LIBRARY", "virtdisk_none.dll")
+    with pytest.raises(NotSupportedError, match=r"virtdisk_none\.dll has no export OpenVirtualDisk"):
+        wclayer.expand_scratch_size(scratch, 40 << 30)
 
 
 def test_a_scratch_without_a_disk_cannot_be_expanded(fake: Fake, scratch: Path) -> None:

@@ -15,6 +15,7 @@ from wclayer import host, sample
 from wclayer.errors import LayerBusyError
 from wclayer.host import winapi
 from wclayer.host.root import HostRoot, remove_tree
+from wclayer.layers import staging
 from wclayer.layers.directory import LayerDirectory
 from wclayer.model import Entry
 
@@ -141,6 +142,15 @@ def test_files_are_replaced(root: HostRoot) -> None:
     assert root.read_bytes(b"old") == b"new"
 
 
+def test_files_may_have_holes(root: HostRoot) -> None:
+    fd = root.create(b"f")
+    host.make_sparse(fd)
+    os.ftruncate(fd, 1 << 30)
+    assert host.write_at(fd, b"end", (1 << 30) - 3) == 3
+    assert host.read_at(fd, 5, (1 << 30) - 5) == b"\0\0end"
+    os.close(fd)
+
+
 def test_what_is_no_file_or_directory_is_said(root: HostRoot) -> None:
     root.make_directory(b"d")
     root.write_bytes(b"f", b"")
@@ -259,6 +269,39 @@ def test_an_open_layer_is_busy(tmp_path: Path) -> None:
         lock.close()
     wclayer.destroy_layer(tmp_path / "layer")
     assert os.listdir(tmp_path) == []
+
+
+@pytest.fixture
+def nothing_is_open_below(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """Before a folder is renamed, nothing below it may be open: NTFS would refuse. Wine would not, but it knows."""
+    renamed = []
+
+    def checked(source: Path, target: Path) -> None:
+        for place in (*Path(source).rglob("*"),):
+            # Nothing is shared: whoever has it open to read, write or delete is found.
+            winapi.close_handle(winapi.create_file(winapi.absolute(place), winapi.GENERIC_READ, 0))
+        renamed.append(Path(source))
+        host.rename_directory(source, target)
+
+    monkeypatch.setattr(staging, "rename_directory", checked)
+    return renamed
+
+
+def test_nothing_is_open_in_a_folder_that_is_renamed(tmp_path: Path, nothing_is_open_below: list[Path]) -> None:
+    base, child, scratch = tmp_path / "base", tmp_path / "child", tmp_path / "scratch"
+    with wclayer.new_layer_writer(base) as out:
+        sample.write_base(out)
+    with wclayer.new_layer_writer(child, [base]) as out:
+        sample.write_child(out)
+    wclayer.export_layer(child, tmp_path / "transport")
+    wclayer.create_scratch_layer(scratch, [child, base])
+    wclayer.import_layer(tmp_path / "again", tmp_path / "transport", [base])
+    with wclayer.LayerView(scratch=scratch) as view:
+        view.write_bytes("new", b"new")
+    for layer in (scratch, tmp_path / "again", child, base):
+        wclayer.destroy_layer(layer)
+    assert len(nothing_is_open_below) == 9
+    assert os.listdir(tmp_path) == ["transport"]
 
 
 # The command.

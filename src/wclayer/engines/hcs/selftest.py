@@ -134,6 +134,7 @@ class SelfTest:
 
     def write_scratch(self) -> str:
         """A file is written in it."""
+        _require(bool(self._volume), "the scratch is not mounted")
         Path(self._volume, "selftest.txt").write_bytes(_DATA)
         return "selftest.txt"
 

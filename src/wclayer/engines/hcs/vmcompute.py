@@ -16,7 +16,7 @@ from wclayer.engines.hcs.structs import FILTER_DRIVER, DriverInfo, FileBasicInfo
 from wclayer.errors import InvalidParameterError, NotSupportedError, from_windows_code
 
 LIBRARY = "vmcompute.dll"
-_LOAD_LIBRARY_SEARCH_SYSTEM32 = 0x800
+LOAD_LIBRARY_SEARCH_SYSTEM32 = 0x800
 _INFO = ctypes.POINTER(DriverInfo)
 _DESCRIPTORS = (ctypes.POINTER(WcLayerDescriptor), ctypes.c_size_t)
 _CONTEXT = ctypes.c_void_p
@@ -72,7 +72,7 @@ def load() -> ctypes.WinDLL:
     global _library
     with _loading:
         if _library is None:
-            _library = ctypes.WinDLL(LIBRARY, winmode=_LOAD_LIBRARY_SEARCH_SYSTEM32)
+            _library = ctypes.WinDLL(LIBRARY, winmode=LOAD_LIBRARY_SEARCH_SYSTEM32)
         return _library
 
 

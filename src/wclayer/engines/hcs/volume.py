@@ -13,7 +13,8 @@ from contextlib import contextmanager
 from ctypes import wintypes
 
 from wclayer.engines.hcs.structs import INT64, OpenVirtualDiskParameters, VirtualStorageType
-from wclayer.errors import from_os_error
+from wclayer.engines.hcs.vmcompute import LOAD_LIBRARY_SEARCH_SYSTEM32
+from wclayer.errors import NotSupportedError, from_os_error
 from wclayer.host import winapi
 
 _DISK = "sandbox.vhdx"
@@ -22,17 +23,32 @@ _IOCTL_DISK_GET_LENGTH_INFO = 0x0007405C
 _FSCTL_EXTEND_VOLUME = 0x000900F0
 _ATTACH_BYPASS_DEFAULT_ENCRYPTION_POLICY = 0x20
 _PARAMETERS_VERSION = 2
-
-_virtdisk = ctypes.WinDLL("virtdisk", winmode=0x800)
-_virtdisk.OpenVirtualDisk.restype = wintypes.DWORD
-_virtdisk.OpenVirtualDisk.argtypes = (
+_LIBRARY = "virtdisk.dll"
+_OPEN_VIRTUAL_DISK = (
     ctypes.POINTER(VirtualStorageType), wintypes.LPCWSTR, ctypes.c_uint32, ctypes.c_uint32,
     ctypes.POINTER(OpenVirtualDiskParameters), ctypes.POINTER(wintypes.HANDLE),
 )  # fmt: skip
-_virtdisk.AttachVirtualDisk.restype = wintypes.DWORD
-_virtdisk.AttachVirtualDisk.argtypes = (
+_ATTACH_VIRTUAL_DISK = (
     wintypes.HANDLE, ctypes.c_void_p, ctypes.c_uint32, ctypes.c_uint32, ctypes.c_void_p, ctypes.c_void_p,
 )  # fmt: skip
+
+
+def _call(operation: str, disk: str, name: str, arguments: tuple[type, ...], *values: object) -> None:
+    """Calls an export of virtdisk.dll, which returns a Win32 code.
+
+    Raises:
+        NotSupportedError: this build of Windows does not have it.
+        OSError: it failed.
+    """
+    try:
+        function = ctypes.WinDLL(_LIBRARY, winmode=LOAD_LIBRARY_SEARCH_SYSTEM32)[name]
+    except (OSError, AttributeError):
+        detail = f"not supported on this build of Windows: {_LIBRARY} has no export {name}"
+        raise NotSupportedError(operation, _LIBRARY, detail) from None
+    function.restype = wintypes.DWORD
+    function.argtypes = arguments
+    if code := function(*values):
+        raise winapi.error_of(code, disk)
 
 
 def expand_volume(operation: str, layer: str, mount_path: Callable[[], str]) -> None:
@@ -46,33 +62,43 @@ def expand_volume(operation: str, layer: str, mount_path: Callable[[], str]) -> 
     """
     disk = os.path.join(layer, _DISK)
     try:
-        with _attached(disk):
-            volume = mount_path().rstrip("\\")
-            partition = INT64.unpack(winapi.device_control(volume, _IOCTL_DISK_GET_LENGTH_INFO, output=INT64.size))[0]
-            clusters = partition // _CLUSTER
-            # NTFS keeps one cluster for itself; a volume that has no room to grow would be an invalid parameter.
-            if winapi.volume_size(volume + "\\") // _CLUSTER + 1 < clusters:
-                sectors = INT64.pack(clusters * (_CLUSTER // _SECTOR))
-                winapi.device_control(volume, _FSCTL_EXTEND_VOLUME, sectors)
+        with _attached(operation, disk):
+            name = mount_path().rstrip("\\")
+            with _opened(name) as volume:
+                length = winapi.device_control(volume, _IOCTL_DISK_GET_LENGTH_INFO, output=INT64.size)
+                clusters = INT64.unpack(length)[0] // _CLUSTER
+                # NTFS keeps one cluster for itself; a volume that has no room to grow would be an invalid parameter.
+                if winapi.volume_size(name + "\\") // _CLUSTER + 1 < clusters:
+                    sectors = INT64.pack(clusters * (_CLUSTER // _SECTOR))
+                    winapi.device_control(volume, _FSCTL_EXTEND_VOLUME, sectors)
     except OSError as error:
         raise from_os_error(operation, disk, error) from error
 
 
 @contextmanager
-def _attached(disk: str) -> Iterator[None]:
+def _opened(volume: str) -> Iterator[int]:
+    """A handle of a volume for as long as the body runs."""
+    handle = winapi.create_file(volume, winapi.GENERIC_READ | winapi.GENERIC_WRITE, flags=0)
+    try:
+        yield handle
+    finally:
+        winapi.close_handle(handle)
+
+
+@contextmanager
+def _attached(operation: str, disk: str) -> Iterator[None]:
     """Attaches a virtual disk for as long as the body runs."""
     handle = wintypes.HANDLE()
     parameters = OpenVirtualDiskParameters(Version=_PARAMETERS_VERSION)
-    code = _virtdisk.OpenVirtualDisk(
-        ctypes.byref(VirtualStorageType()), disk, 0, 0, ctypes.byref(parameters), ctypes.byref(handle)
-    )
-    if code:
-        raise winapi.error_of(code, disk)
+    kind = VirtualStorageType()
+    _call(
+        operation, disk, "OpenVirtualDisk", _OPEN_VIRTUAL_DISK,
+        ctypes.byref(kind), disk, 0, 0, ctypes.byref(parameters), ctypes.byref(handle),
+    )  # fmt: skip
     assert handle.value is not None
     try:
-        code = _virtdisk.AttachVirtualDisk(handle, None, _ATTACH_BYPASS_DEFAULT_ENCRYPTION_POLICY, 0, None, None)
-        if code:
-            raise winapi.error_of(code, disk)
+        flags = _ATTACH_BYPASS_DEFAULT_ENCRYPTION_POLICY
+        _call(operation, disk, "AttachVirtualDisk", _ATTACH_VIRTUAL_DISK, handle, None, flags, 0, None, None)
         yield
     finally:
         # The disk is detached with its last handle.

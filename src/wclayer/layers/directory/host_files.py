@@ -74,6 +74,8 @@ class HostFiles:
 
         def make(path: bytes) -> None:
             self._fd = self.root.create(path)
+            if sparse:
+                host.make_sparse(self._fd)
 
         return self._under_possible_name(directory, name, entry_id, make)
 
