@@ -12,10 +12,12 @@ import hashlib
 import os
 import pty
 import re
+import select
 import shutil
 import subprocess
 import sys
 import tarfile
+import time
 import tomllib
 import zipfile
 from dataclasses import dataclass
@@ -61,12 +63,11 @@ class Machine:
         )
         os.close(slave)
         try:
-            output = _read_all(terminal)
-            status = process.wait(timeout)
+            output = _read_all(terminal, process, time.monotonic() + timeout)
         finally:
             os.close(terminal)
             process.kill()
-        return status, _CONTROLS.sub("", output.decode("utf-8", "replace"))
+        return process.wait(), _CONTROLS.sub("", output.decode("utf-8", "replace"))
 
     def environment(self) -> dict[str, str]:
         return {
@@ -85,17 +86,20 @@ def windows_path(path: Path) -> str:
     return "Z:" + str(path).replace("/", "\\")
 
 
-def _read_all(terminal: int) -> bytes:
+def _read_all(terminal: int, process: subprocess.Popen[bytes], end: float) -> bytes:
+    """What a process prints until it ends. Wine's services, which it may have started, keep the terminal open."""
     pieces = []
-    while True:
-        try:
-            piece = os.read(terminal, 1 << 16)
-        except OSError:
-            # A terminal whose other side was closed.
+    while time.monotonic() < end:
+        has_ended = process.poll() is not None
+        readable, _, _ = select.select([terminal], [], [], 0 if has_ended else 0.2)
+        if readable:
+            try:
+                pieces.append(os.read(terminal, 1 << 16))
+            except OSError:
+                # A terminal whose other side was closed.
+                break
+        elif has_ended:
             break
-        if not piece:
-            break
-        pieces.append(piece)
     return b"".join(pieces)
 
 
