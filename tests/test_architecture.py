@@ -79,6 +79,26 @@ def test_nobody_else_opens_files_for_writing() -> None:
     assert found - doors - allowed_callers == set()
 
 
+def _signatures(module: str) -> dict[str, str]:
+    """The public functions and methods of a module, each with its arguments and result."""
+    found = {}
+    for node in ast.parse((PACKAGE / module).read_text()).body:
+        members = node.body if isinstance(node, ast.ClassDef) else [node]
+        for member in members:
+            if isinstance(member, ast.FunctionDef) and not (member.name.startswith("_") and member is node):
+                owner = f"{node.name}." if isinstance(node, ast.ClassDef) else ""
+                found[owner + member.name] = f"({ast.unparse(member.args)}) -> {ast.unparse(member.returns or member)}"
+    return found
+
+
+def test_every_host_answers_the_same_questions() -> None:
+    posix, windows = _signatures("host/posix.py"), _signatures("host/windows.py")
+    assert len(posix) > 25
+    assert windows.keys() == posix.keys()
+    for name in posix.keys() - {"map_file"}:  # a file in memory is mapped, or read
+        assert windows[name] == posix[name], name
+
+
 def test_everything_public_is_documented() -> None:
     for name in wclayer.__all__:
         if name != "__version__":

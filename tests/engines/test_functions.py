@@ -18,7 +18,7 @@ from tests.support import contents, info, layer_tar, put_directories, put_file, 
 from wclayer import sample
 from wclayer.engines.portable.images import STORE_VARIABLE
 from wclayer.errors import LayerBusyError, from_os_error
-from wclayer.host import Lock
+from wclayer.host import system
 from wclayer.win32.attributes import FileBasicInfo
 
 
@@ -142,7 +142,7 @@ def test_parents_in_the_wrong_order(tmp_path: Path, base: Path, child: Path) -> 
 
 
 def test_a_busy_layer_is_not_destroyed(base: Path) -> None:
-    lock = Lock(base)
+    lock = system.Lock(base)
     lock.take()
     with pytest.raises(LayerBusyError) as busy:
         wclayer.destroy_layer(base)

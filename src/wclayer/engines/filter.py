@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from wclayer.engines.choice import engine
+from wclayer.layers.base import WriterContext
 from wclayer.win32.attributes import FileBasicInfo
 
 PathLike = str | os.PathLike[str]
@@ -69,7 +70,7 @@ class FilterLayerReader:
         self.close()
 
 
-class FilterLayerWriter:
+class FilterLayerWriter(WriterContext):
     """Writes an on-disk layer entry by entry, in hcsshim's form. The layer is there when `close` returns.
 
     Raises:
@@ -109,12 +110,3 @@ class FilterLayerWriter:
     def abort(self) -> None:
         """Discards the layer."""
         self._stream.abort()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        if kind is None:
-            self.close()
-        else:
-            self.abort()

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from wclayer import host
+from wclayer.host import system
 
 _OPEN_DIRECTORIES = 64
 _REMOVAL_DEPTH = 100
@@ -33,7 +33,7 @@ class HostRoot:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
-        self._fd = host.open_directory(path)
+        self._fd = system.open_directory(path)
         self._open: OrderedDict[bytes, int] = OrderedDict()
 
     @property
@@ -65,27 +65,27 @@ class HostRoot:
             missing.append(name)
         fd = self._open[path] if path else self._fd
         for name in reversed(missing):
-            fd = host.open_directory_at(fd, name)
+            fd = system.open_directory_at(fd, name)
             path = path + b"/" + name if path else name
             # The one just opened is the newest: making room never closes it.
             self._open[path] = fd
             if len(self._open) > _OPEN_DIRECTORIES:
-                host.close_directory(self._open.popitem(last=False)[1])
+                system.close_directory(self._open.popitem(last=False)[1])
         return fd
 
     def make_directory(self, path: bytes) -> None:
         parent, _, name = path.rpartition(b"/")
-        host.make_directory_at(self.directory(parent), name)
+        system.make_directory_at(self.directory(parent), name)
 
     def create(self, path: bytes) -> int:
         """A new file, open for reading and writing; the caller closes the descriptor."""
         parent, _, name = path.rpartition(b"/")
-        return host.create_file_at(self.directory(parent), name)
+        return system.create_file_at(self.directory(parent), name)
 
     def open(self, path: bytes, *, writable: bool = False) -> int:
         """An existing file, open for reading, perhaps for writing; the caller closes the descriptor."""
         parent, _, name = path.rpartition(b"/")
-        fd = host.open_file_at(self.directory(parent), name, writable=writable)
+        fd = system.open_file_at(self.directory(parent), name, writable=writable)
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             os.close(fd)
             raise FileNotFoundError(2, "not a regular file", os.fsdecode(path))
@@ -98,13 +98,13 @@ class HostRoot:
 
     def names(self, path: bytes) -> list[str]:
         """The names in the directory `path`."""
-        return [name for name, _ in host.list_directory(self.directory(path))]
+        return [name for name, _ in system.list_directory(self.directory(path))]
 
     def map(self, path: bytes) -> mmap.mmap | bytes:
         """A whole file that is not empty, in memory for reading."""
         fd = self.open(path)
         try:
-            return host.map_file(fd)
+            return system.map_file(fd)
         finally:
             os.close(fd)
 
@@ -121,7 +121,7 @@ class HostRoot:
         source_parent, _, source_name = source.rpartition(b"/")
         parent, _, name = target.rpartition(b"/")
         # The one directory may be what makes room for the other; so many are open that it is never the last.
-        host.link_at((source_root or self).directory(source_parent), source_name, self.directory(parent), name)
+        system.link_at((source_root or self).directory(source_parent), source_name, self.directory(parent), name)
 
     def replace_with_link(self, source: bytes, target: bytes) -> None:
         """Puts a hard link to `source`, or a copy where the host has none, in the place of `target`, in one step."""
@@ -131,12 +131,12 @@ class HostRoot:
         try:
             self.link(source, beside)
         except OSError as error:
-            if not host.cannot_link(error):
+            if not system.cannot_link(error):
                 raise
             self.copy(source, beside)
         parent, _, name = target.rpartition(b"/")
         fd = self.directory(parent)
-        host.replace_at(fd, beside.rpartition(b"/")[2], fd, name)
+        system.replace_at(fd, beside.rpartition(b"/")[2], fd, name)
 
     def copy(
         self, source: bytes, target: bytes, *, source_root: HostRoot | None = None, limit: int | None = None
@@ -155,12 +155,12 @@ class HostRoot:
         """A directory's or file's times, in nanoseconds since 1970; a host that cannot hold them is left alone."""
         parent, _, name = path.rpartition(b"/")
         with contextlib.suppress(OverflowError, OSError):
-            host.set_times_at(self.directory(parent), name, access_ns, modify_ns)
+            system.set_times_at(self.directory(parent), name, access_ns, modify_ns)
 
     def stat(self, path: bytes) -> os.stat_result:
         """`lstat`."""
         parent, _, name = path.rpartition(b"/")
-        return host.stat_at(self.directory(parent), name)
+        return system.stat_at(self.directory(parent), name)
 
     def is_directory(self, path: bytes) -> bool:
         """Whether `path` is a directory, and not a link to one."""
@@ -170,21 +170,21 @@ class HostRoot:
         """Removes a file, or a directory with all that is in it."""
         parent, _, name = path.rpartition(b"/")
         fd = self.directory(parent)
-        if stat.S_ISDIR(host.stat_at(fd, name).st_mode):
+        if stat.S_ISDIR(system.stat_at(fd, name).st_mode):
             self._forget(path)
             _remove_directory(fd, name)
         else:
-            host.remove_file_at(fd, name)
+            system.remove_file_at(fd, name)
 
     def _forget(self, path: bytes) -> None:
         for known in [p for p in self._open if p == path or p.startswith(path + b"/")]:
-            host.close_directory(self._open.pop(known))
+            system.close_directory(self._open.pop(known))
 
     def close(self) -> None:
         while self._open:
-            host.close_directory(self._open.popitem()[1])
+            system.close_directory(self._open.popitem()[1])
         if self._fd >= 0:
-            host.close_directory(self._fd)
+            system.close_directory(self._fd)
             self._fd = -1
 
     def __enter__(self) -> Self:
@@ -197,41 +197,41 @@ class HostRoot:
 def remove_tree(path: Path) -> None:
     """Removes a directory and everything in it, following no link; what is already gone is no error."""
     with contextlib.suppress(FileNotFoundError):
-        parent = host.open_directory(path.parent)
+        parent = system.open_directory(path.parent)
         try:
             _remove_directory(parent, path.name)
         finally:
-            host.close_directory(parent)
+            system.close_directory(parent)
 
 
 def _remove_directory(parent: int, name: bytes | str) -> None:
     """Removes a directory of any depth: what lies deep is first moved up, so that few directories are open at once."""
-    top = host.open_directory_at(parent, name)
+    top = system.open_directory_at(parent, name)
     try:
         _empty_directory(top, top, 0)
         # Only directories that were moved up are left, and their own deep directories come after them.
-        while moved := host.list_directory(top):
+        while moved := system.list_directory(top):
             for deep, _ in moved:
                 _remove_below(top, deep, top, 0)
     finally:
-        host.close_directory(top)
-    host.remove_directory_at(parent, name)
+        system.close_directory(top)
+    system.remove_directory_at(parent, name)
 
 
 def _empty_directory(directory: int, top: int, depth: int) -> None:
-    for name, is_directory in host.list_directory(directory):
+    for name, is_directory in system.list_directory(directory):
         if not is_directory:
-            host.remove_file_at(directory, name)
+            system.remove_file_at(directory, name)
         elif depth >= _REMOVAL_DEPTH:
-            host.replace_at(directory, name, top, f"{_MOVED_UP}{secrets.token_hex(8)}")
+            system.replace_at(directory, name, top, f"{_MOVED_UP}{secrets.token_hex(8)}")
         else:
             _remove_below(directory, name, top, depth)
 
 
 def _remove_below(directory: int, name: str, top: int, depth: int) -> None:
-    below = host.open_directory_at(directory, name)
+    below = system.open_directory_at(directory, name)
     try:
         _empty_directory(below, top, depth + 1)
     finally:
-        host.close_directory(below)
-    host.remove_directory_at(directory, name)
+        system.close_directory(below)
+    system.remove_directory_at(directory, name)

@@ -165,7 +165,26 @@ class LayerReaderBase(ABC):
         return self._entry
 
 
-class LayerWriterBase(ABC):
+class WriterContext(ABC):
+    """A writer as a context manager: leaving it closes it; by an exception, it discards what was written."""
+
+    @abstractmethod
+    def close(self) -> None: ...
+
+    @abstractmethod
+    def abort(self) -> None: ...
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self.abort()
+
+
+class LayerWriterBase(WriterContext):
     """A `LayerWriter` on top of small steps, each called in a defined order.
 
     For every entry: `_begin`, then for each of its streams `_open_stream`, `_data`…, `_close_stream`, then `_end`.
@@ -199,10 +218,10 @@ class LayerWriterBase(ABC):
     def _data(self, chunk: bytes | memoryview) -> None:
         """Bytes of the current data stream."""
 
-    def _close_stream(self) -> None:  # noqa: B027 (a step that not every format needs)
+    def _close_stream(self) -> None:
         """The current data stream is whole."""
 
-    def _end(self) -> None:  # noqa: B027
+    def _end(self) -> None:
         """The current entry is whole."""
 
     @abstractmethod
@@ -257,15 +276,6 @@ class LayerWriterBase(ABC):
                 self._pending.discard()
                 self._pending = None
             self._discard()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        if kind is None:
-            self.close()
-        else:
-            self.abort()
 
     def _put(self, entry: Entry, streams: Iterable[DataStream]) -> None:
         self._begin(entry, self._check(entry))

@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import BinaryIO, Protocol, Self
 
 from wclayer.errors import AlreadyExistsError, LayerBusyError, PathNotFoundError
-from wclayer.host import Lock, create_locked_file, rename_directory
+from wclayer.host import system
 from wclayer.host.root import remove_tree
 
 DATABASE = "layer.db"
@@ -30,7 +30,7 @@ class Stage(Protocol):
 
     path: Path
     database: Path
-    lock: Lock | None
+    lock: system.Lock | None
     """That by which the builder holds the place, if there is need."""
 
     def commit(self) -> None: ...
@@ -51,7 +51,7 @@ class StagedDirectory:
             raise PathNotFoundError(operation, target, f"the folder {parent} does not exist")
         remove_leftovers(parent)
         self._check_free()
-        self.lock: Lock | None
+        self.lock: system.Lock | None
         self.path, self.lock = _make_locked_directory(parent, target.name)
         self.database = self.path / DATABASE
 
@@ -62,7 +62,7 @@ class StagedDirectory:
             AlreadyExistsError: something appeared there meanwhile.
         """
         try:
-            rename_directory(self.path, self.target)
+            system.rename_directory(self.path, self.target)
         except OSError as error:
             if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
                 raise AlreadyExistsError(self._operation, self.target, "already exists") from None
@@ -96,7 +96,7 @@ class StagedDatabase:
     """A database that appears in an existing folder, by `commit`, and makes it a layer; what an interrupted build
     left there is removed by the next one."""
 
-    lock: Lock | None = None
+    lock: system.Lock | None = None
 
     def __init__(self, folder: Path) -> None:
         self.path = folder
@@ -154,13 +154,13 @@ def _beside(place: Path, kind: str) -> Path:
     return place.parent / f".wclayer-{place.name[:60]}-{secrets.token_hex(8)}.{kind}"
 
 
-def _make_locked_directory(parent: Path, name: str) -> tuple[Path, Lock]:
+def _make_locked_directory(parent: Path, name: str) -> tuple[Path, system.Lock]:
     while True:
         path = _beside(parent / name, "partial")
         path.mkdir()
         # Between mkdir and lock, somebody else's clean-up may have taken the directory for a leftover.
         with contextlib.suppress(FileNotFoundError, BlockingIOError):
-            lock = Lock(path)
+            lock = system.Lock(path)
             try:
                 lock.take()
                 if lock.status().st_ino == path.stat().st_ino:
@@ -175,7 +175,7 @@ def _make_locked_file(parent: Path, name: str) -> tuple[Path, int]:
     while True:
         path = _beside(parent / name, "partial")
         with contextlib.suppress(BlockingIOError):
-            fd = create_locked_file(path)
+            fd = system.create_locked_file(path)
             with contextlib.suppress(FileNotFoundError):
                 if os.fstat(fd).st_ino == path.stat().st_ino:
                     return path, fd
@@ -189,11 +189,11 @@ def remove_whole(operation: str, path: Path) -> None:
         LayerBusyError: another process is removing or building it.
     """
     remove_leftovers(path.parent)
-    lock = Lock(path, follow=False)
+    lock = system.Lock(path, follow=False)
     try:
         lock.take()
         gone = _beside(path, "gone")
-        rename_directory(path, gone)
+        system.rename_directory(path, gone)
         remove_tree(gone)
     except BlockingIOError:
         raise LayerBusyError(operation, path, "another process holds it") from None
@@ -208,7 +208,7 @@ def remove_leftovers(parent: Path) -> list[str]:
         names = [entry.name for entry in entries if _LEFTOVER.match(entry.name)]
     for name in names:
         with contextlib.suppress(OSError):
-            lock = Lock(parent / name, follow=False)
+            lock = system.Lock(parent / name, follow=False)
             try:
                 lock.take()
                 if stat.S_ISDIR(lock.status().st_mode):

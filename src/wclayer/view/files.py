@@ -8,7 +8,7 @@ import tempfile
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from wclayer.errors import InvalidParameterError
-from wclayer.host import read_at, read_into_at, write_at
+from wclayer.host import system
 from wclayer.layers.directory.database import EntryRow
 from wclayer.view.merged import Node
 from wclayer.win32.attributes import FileAttributes
@@ -64,11 +64,11 @@ class OpenFile:
 
     def read(self, size: int, offset: int) -> bytes:
         """Up to `size` bytes from `offset`."""
-        return read_at(self._fd, size, offset)
+        return system.read_at(self._fd, size, offset)
 
     def read_into(self, buffer: WriteableBuffer, offset: int) -> int:
         """Fills a buffer from `offset`; gives how many bytes there were."""
-        return read_into_at(self._fd, memoryview(buffer).cast("B"), offset)
+        return system.read_into_at(self._fd, memoryview(buffer).cast("B"), offset)
 
     def write(self, data: ReadableBuffer, offset: int) -> int:
         """Puts bytes at `offset`; gives their number, which is all of them."""
@@ -81,7 +81,7 @@ class OpenFile:
         self.written_time = self._view.now()
         done = 0
         while done < len(view):
-            done += write_at(self._fd, view[done:], offset + done)
+            done += system.write_at(self._fd, view[done:], offset + done)
         return done
 
     def end(self) -> int:
@@ -167,8 +167,8 @@ class OpenFile:
         scratch = self._view.writable_scratch()
         host, fd = scratch.new_file()
         at = 0
-        while piece := read_at(self._fd, _PIECE, at):
-            at += write_at(fd, piece, at)
+        while piece := system.read_at(self._fd, _PIECE, at):
+            at += system.write_at(fd, piece, at)
         os.dup2(fd, self._fd, inheritable=False)
         os.close(fd)
         scratch.drop_file(host)

@@ -11,9 +11,9 @@ import pytest
 
 import wclayer
 from tests.support import directory, layer_tar, put_directories, put_file
-from wclayer import host, sample
+from wclayer import sample
 from wclayer.errors import LayerBusyError
-from wclayer.host import winapi
+from wclayer.host import system, winapi
 from wclayer.host.root import HostRoot, remove_tree
 from wclayer.layers import staging
 from wclayer.layers.directory import LayerDirectory
@@ -39,27 +39,27 @@ def test_a_name_never_leads_elsewhere(root: HostRoot, name: str) -> None:
     directory = root.directory(b"")
     encoded = name.encode()
     for call in (
-        lambda: host.open_directory_at(directory, encoded),
-        lambda: host.create_file_at(directory, encoded),
-        lambda: host.open_file_at(directory, encoded),
-        lambda: host.make_directory_at(directory, encoded),
-        lambda: host.remove_file_at(directory, encoded or b"."),
+        lambda: system.open_directory_at(directory, encoded),
+        lambda: system.create_file_at(directory, encoded),
+        lambda: system.open_file_at(directory, encoded),
+        lambda: system.make_directory_at(directory, encoded),
+        lambda: system.remove_file_at(directory, encoded or b"."),
     ):
         with pytest.raises(OSError, match=_ILLEGAL):
             call()
     root.write_bytes(b"file", b"")
     with pytest.raises(OSError, match=_ILLEGAL):
-        host.link_at(directory, b"file", directory, encoded)
+        system.link_at(directory, b"file", directory, encoded)
     with pytest.raises(OSError, match=_ILLEGAL):
-        host.replace_at(directory, b"file", directory, encoded)
+        system.replace_at(directory, b"file", directory, encoded)
     assert root.names(b"") == ["file"]
 
 
 @pytest.mark.parametrize("name", AWKWARD)
 def test_names_that_programs_cannot_open(root: HostRoot, name: str) -> None:
     encoded = name.encode()
-    assert host.is_awkward(encoded)
-    assert host.impossible_reason(encoded) is None
+    assert system.is_awkward(encoded)
+    assert system.impossible_reason(encoded) is None
     # Below an open directory they are names like any other.
     root.write_bytes(encoded, b"there")
     assert root.names(b"") == [name]
@@ -100,7 +100,7 @@ def test_paths_longer_than_windows_programs_have_them(root: HostRoot, tmp_path: 
         root.make_directory(path)
     root.write_bytes(path + b"/" + b"f" * 255, b"deep")
     assert root.read_bytes(path + b"/" + b"f" * 255) == b"deep"
-    assert host.impossible_reason(b"f" * 256) is not None
+    assert system.impossible_reason(b"f" * 256) is not None
     with pytest.raises(OSError, match="WinError"):
         root.write_bytes(b"f" * 256, b"")
     root.close()
@@ -137,17 +137,17 @@ def test_files_are_replaced(root: HostRoot) -> None:
     root.write_bytes(b"old", b"old")
     root.write_bytes(b"new", b"new")
     top = root.directory(b"")
-    host.replace_at(top, b"new", top, b"old")
+    system.replace_at(top, b"new", top, b"old")
     assert root.names(b"") == ["old"]
     assert root.read_bytes(b"old") == b"new"
 
 
 def test_files_may_have_holes(root: HostRoot) -> None:
     fd = root.create(b"f")
-    host.make_sparse(fd)
+    system.make_sparse(fd)
     os.ftruncate(fd, 1 << 30)
-    assert host.write_at(fd, b"end", (1 << 30) - 3) == 3
-    assert host.read_at(fd, 5, (1 << 30) - 5) == b"\0\0end"
+    assert system.write_at(fd, b"end", (1 << 30) - 3) == 3
+    assert system.read_at(fd, 5, (1 << 30) - 5) == b"\0\0end"
     os.close(fd)
 
 
@@ -161,12 +161,12 @@ def test_what_is_no_file_or_directory_is_said(root: HostRoot) -> None:
     with pytest.raises(FileNotFoundError):
         root.open(b"none/x")
     with pytest.raises(IsADirectoryError):
-        host.remove_file_at(root.directory(b""), b"d")
+        system.remove_file_at(root.directory(b""), b"d")
     with pytest.raises(NotADirectoryError):
-        host.remove_directory_at(root.directory(b""), b"f")
+        system.remove_directory_at(root.directory(b""), b"f")
     root.write_bytes(b"d/x", b"")
     with pytest.raises(OSError, match="empty"):
-        host.remove_directory_at(root.directory(b""), b"d")
+        system.remove_directory_at(root.directory(b""), b"d")
 
 
 def test_directories_are_renamed_onto_empty_ones(tmp_path: Path) -> None:
@@ -175,21 +175,21 @@ def test_directories_are_renamed_onto_empty_ones(tmp_path: Path) -> None:
     (tmp_path / "new" / "x").write_bytes(b"")
     (tmp_path / "full" / "y").write_bytes(b"")
     with pytest.raises(OSError, match="empty"):
-        host.rename_directory(tmp_path / "new", tmp_path / "full")
-    host.rename_directory(tmp_path / "new", tmp_path / "empty")
+        system.rename_directory(tmp_path / "new", tmp_path / "full")
+    system.rename_directory(tmp_path / "new", tmp_path / "empty")
     assert os.listdir(tmp_path / "empty") == ["x"]
 
 
 def test_reads_and_writes_at_an_offset(root: HostRoot) -> None:
     fd = root.create(b"f")
-    assert host.write_at(fd, b"abc", 5_000_000_000) == 3
-    assert host.write_at(fd, memoryview(b"xyz"), 2) == 3
-    assert host.read_at(fd, 10, 5_000_000_001) == b"bc"
-    assert host.read_at(fd, 10, 6_000_000_000) == b""
+    assert system.write_at(fd, b"abc", 5_000_000_000) == 3
+    assert system.write_at(fd, memoryview(b"xyz"), 2) == 3
+    assert system.read_at(fd, 10, 5_000_000_001) == b"bc"
+    assert system.read_at(fd, 10, 6_000_000_000) == b""
     buffer = bytearray(6)
-    assert host.read_into_at(fd, memoryview(buffer), 1) == 6
+    assert system.read_into_at(fd, memoryview(buffer), 1) == 6
     assert buffer == b"\0xyz\0\0"
-    host.sync_file(fd)
+    system.sync_file(fd)
     os.close(fd)
 
 
@@ -198,8 +198,8 @@ def test_times_are_kept_to_100_ns(root: HostRoot) -> None:
     root.set_times(b"f", 1_600_000_000_000_000_100, 1_600_000_000_123_456_700)
     assert root.stat(b"f").st_mtime_ns == 1_600_000_000_123_456_700
     fd = root.open(b"f", writable=True)
-    host.set_file_times(fd, 1_500_000_000_000_000_000, 1_500_000_000_000_000_200)
-    times = host.all_times(fd)
+    system.set_file_times(fd, 1_500_000_000_000_000_000, 1_500_000_000_000_000_200)
+    times = system.all_times(fd)
     assert times is not None
     assert times[2] - 116_444_736_000_000_000 == 15_000_000_000_000_002
     os.close(fd)
@@ -210,7 +210,7 @@ def test_times_are_kept_to_100_ns(root: HostRoot) -> None:
 
 def test_locks_exclude_each_other(tmp_path: Path) -> None:
     (tmp_path / "d").mkdir()
-    one, other = host.Lock(tmp_path / "d"), host.Lock(tmp_path / "d")
+    one, other = system.Lock(tmp_path / "d"), system.Lock(tmp_path / "d")
     one.take()
     for shared in (False, True):
         with pytest.raises(BlockingIOError):
@@ -232,13 +232,13 @@ def test_locks_exclude_each_other(tmp_path: Path) -> None:
 
 def test_a_lock_goes_with_its_process(tmp_path: Path) -> None:
     program = (
-        "import sys, time; from wclayer import host; lock = host.Lock(sys.argv[1]); lock.take();"
+        "import sys, time; from wclayer.host import system; lock = system.Lock(sys.argv[1]); lock.take();"
         "print(1, flush=True); time.sleep(60)"
     )
     process = subprocess.Popen([sys.executable, "-c", program, str(tmp_path)], stdout=subprocess.PIPE)
     assert process.stdout is not None
     process.stdout.read(1)
-    lock = host.Lock(tmp_path)
+    lock = system.Lock(tmp_path)
     with pytest.raises(BlockingIOError):
         lock.take()
     process.kill()
@@ -249,8 +249,8 @@ def test_a_lock_goes_with_its_process(tmp_path: Path) -> None:
 
 
 def test_a_file_under_construction_cannot_be_locked(tmp_path: Path) -> None:
-    fd = host.create_locked_file(tmp_path / "f")
-    lock = host.Lock(tmp_path / "f")
+    fd = system.create_locked_file(tmp_path / "f")
+    lock = system.Lock(tmp_path / "f")
     with pytest.raises(BlockingIOError):
         lock.take()
     os.close(fd)
@@ -262,7 +262,7 @@ def test_an_open_layer_is_busy(tmp_path: Path) -> None:
     with wclayer.new_layer_writer(tmp_path / "layer") as out:
         sample.write_base(out)
     with LayerDirectory(tmp_path / "layer"):
-        lock = host.Lock(tmp_path / "layer")
+        lock = system.Lock(tmp_path / "layer")
         lock.take()
         with pytest.raises(LayerBusyError):
             wclayer.destroy_layer(tmp_path / "layer")
@@ -281,7 +281,7 @@ def nothing_is_open_below(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
             # Nothing is shared: whoever has it open to read, write or delete is found.
             winapi.close_handle(winapi.create_file(winapi.absolute(place), winapi.GENERIC_READ, 0))
         renamed.append(Path(source))
-        host.rename_directory(source, target)
+        system.rename_directory(source, target)
 
     monkeypatch.setattr(staging, "rename_directory", checked)
     return renamed

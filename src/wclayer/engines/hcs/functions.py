@@ -111,11 +111,7 @@ def export_layer(
     cancelled: Callable[[], bool] | None = None,
 ) -> None:
     """`ExportLayer`: writes the layer as a transport folder. Windows tells no progress and takes no cancellation."""
-    operation = "export layer"
-    above = descriptors(operation, parents)
-    array = descriptor_array(above)
-    places = layer_path(operation, path), layer_path(operation, folder)
-    call(operation, path, "ExportLayer", driver_info(), *places, array, len(above))
+    _transfer("export layer", "ExportLayer", path, folder, parents)
 
 
 def import_layer(
@@ -127,11 +123,14 @@ def import_layer(
     cancelled: Callable[[], bool] | None = None,
 ) -> None:
     """`ImportLayer`: makes a layer of a transport folder. Windows tells no progress and takes no cancellation."""
-    operation = "import layer"
+    _transfer("import layer", "ImportLayer", path, folder, parents)
+
+
+def _transfer(operation: str, name: str, path: PathLike, folder: PathLike, parents: Chain) -> None:
     above = descriptors(operation, parents)
     array = descriptor_array(above)
     places = layer_path(operation, path), layer_path(operation, folder)
-    call(operation, path, "ImportLayer", driver_info(), *places, array, len(above))
+    call(operation, path, name, driver_info(), *places, array, len(above))
 
 
 def get_layer_mount_path(path: PathLike) -> str:

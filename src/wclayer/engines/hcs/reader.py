@@ -12,7 +12,7 @@ from wclayer.engines.hcs.files import BackupFile
 from wclayer.engines.hcs.functions import export_layer
 from wclayer.engines.hcs.privileges import privileges
 from wclayer.errors import InvalidDataError, NotALayerError, PathNotFoundError, from_os_error
-from wclayer.host import list_directory
+from wclayer.host import system
 from wclayer.host.root import HostRoot, remove_tree
 from wclayer.layers.base import LayerReaderBase, keep_metadata, plain_stream_name
 from wclayer.layers.transport import TransportLayerReader
@@ -86,7 +86,10 @@ class BaseLayerReader(LayerReaderBase):
                 pending.append(self._children(path))
 
     def _children(self, path: bytes) -> Iterator[tuple[bytes, bool]]:
-        found = [(encode_name(name), is_directory) for name, is_directory in list_directory(self._root.directory(path))]
+        found = [
+            (encode_name(name), is_directory)
+            for name, is_directory in system.list_directory(self._root.directory(path))
+        ]
         for name, is_directory in sorted(found):
             is_bin = path == b"Files" and is_directory and names_equal(decode_name(name), _RECYCLE_BIN)
             if not is_bin:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from wclayer.engines.hcs.files import BackupFile, restore_times
 from wclayer.errors import InvalidDataError
-from wclayer.host import list_directory
+from wclayer.host import system
 from wclayer.host.root import HostRoot
 from wclayer.layers.directory.utility_vm import BCD_BACKUPS
 from wclayer.win32.attributes import DIRECTORY, REPARSE_POINT, FileBasicInfo
@@ -57,7 +57,7 @@ class UtilityVm:
                     self._root.link(path, path, source_root=parent)
             if is_directory:
                 directories.append((path, info))
-                for name, below in list_directory(parent.directory(path)):
+                for name, below in system.list_directory(parent.directory(path)):
                     pending.append((path + b"/" + encode_name(name), below))
         restore_times(self._root, directories)
 

@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import os
 import tempfile
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from wclayer.engines.hcs.files import BackupFile, restore_times
 from wclayer.engines.hcs.functions import import_layer, process_base_layer, process_utility_vm_image
@@ -27,9 +25,9 @@ from wclayer.errors import (
     PathNotFoundError,
     from_os_error,
 )
-from wclayer.host import set_all_times
+from wclayer.host import system
 from wclayer.host.root import HostRoot, remove_tree
-from wclayer.layers.base import backup_stream
+from wclayer.layers.base import WriterContext, backup_stream
 from wclayer.layers.directory.utility_vm import BCD_BACKUPS
 from wclayer.layers.transport.form import ATTRIBUTES, DIRECTORY_SUFFIX
 from wclayer.layers.tree import Kind
@@ -41,7 +39,7 @@ from wclayer.win32.names import decode_name, encode_name, illegal_reason, path_k
 PathLike = str | os.PathLike[str]
 
 
-class HcsLayerWriter(ABC):
+class HcsLayerWriter(WriterContext):
     """What the writers of Windows' layers share: the language of backup streams, and what becomes of a failure.
 
     It is a `LayerWriter`; `put` says in backup streams what it is given in parsed form.
@@ -180,15 +178,6 @@ class HcsLayerWriter(ABC):
             if os.path.lexists(place):
                 return Kind.FILE
         return Kind.ABSENT
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        if kind is None:
-            self.close()
-        else:
-            self.abort()
 
     # Helpers.
 
@@ -369,7 +358,7 @@ class ChildLayerWriter(HcsLayerWriter):
         if self._plain >= 0:
             fd, self._plain = self._plain, -1
             try:
-                set_all_times(fd, self._times)
+                system.set_all_times(fd, self._times)
             finally:
                 os.close(fd)
         if parser is not None and self._state == "open":

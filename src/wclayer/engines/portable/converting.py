@@ -17,7 +17,7 @@ from wclayer.formats.ntfs.builder import DEFAULT_CLUSTER_SIZE
 from wclayer.formats.ntfs.structs import NtfsError
 from wclayer.formats.vhdx.create import create_vhdx
 from wclayer.formats.vhdx.errors import VhdxError
-from wclayer.host import make_sparse
+from wclayer.host import system
 from wclayer.layers.copy import CopyProgress, ProgressCallback, copy_layer
 from wclayer.layers.directory import DirectoryLayerReader, LayerDirectory
 from wclayer.layers.directory.chain import resolve_chain
@@ -101,7 +101,7 @@ def convert_layer(
                     )
                 )
             else:
-                make_sparse(staged.stream.fileno())
+                system.make_sparse(staged.stream.fileno())
                 staged.stream.truncate(disk_size)
                 disk = RawDisk(staged.stream, size=disk_size)
             volume = PartitionWindow(disk, 0, disk.size) if to == "ntfs" else _partition(disk, identity)

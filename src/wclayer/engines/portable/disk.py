@@ -17,7 +17,7 @@ from wclayer.formats.vhdx.create import DEFAULT_BLOCK_SIZE, create_vhdx
 from wclayer.formats.vhdx.errors import VhdxError
 from wclayer.formats.vhdx.image import Vhdx, is_zero
 from wclayer.formats.vhdx.structs import IDENTIFIER_SIGNATURE as VHDX_SIGNATURE
-from wclayer.host import make_sparse
+from wclayer.host import system
 from wclayer.layers.staging import StagedFile
 from wclayer.layers.volume.disk_file import DiskFile, RawDisk, locator_for
 
@@ -126,7 +126,7 @@ def convert_disk(
         try:
             with StagedFile(_OPERATION, place, readable=True) as staged:
                 if to == "raw":
-                    make_sparse(staged.stream.fileno())
+                    system.make_sparse(staged.stream.fileno())
                     staged.stream.truncate(opened.disk.size)
                     _copy(opened.disk, RawDisk(staged.stream, size=opened.disk.size), None, progress)
                     return

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
-from wclayer import host
+from wclayer.host import system
 from wclayer.host.root import HostRoot
 from wclayer.win32.filetime import to_unix_ns
 
@@ -37,7 +37,7 @@ class HostFiles:
         lock: that which holds the place; workers keep it too.
     """
 
-    def __init__(self, root: Path, lock: host.Lock | None) -> None:
+    def __init__(self, root: Path, lock: system.Lock | None) -> None:
         self.root = HostRoot(root)
         self._lock = lock
         self._fd = -1
@@ -75,7 +75,7 @@ class HostFiles:
         def make(path: bytes) -> None:
             self._fd = self.root.create(path)
             if sparse:
-                host.make_sparse(self._fd)
+                system.make_sparse(self._fd)
 
         return self._under_possible_name(directory, name, entry_id, make)
 
@@ -102,7 +102,7 @@ class HostFiles:
             self._pooled = None
         elif self._fd >= 0:
             with suppress(OverflowError, OSError):
-                host.set_file_times(self._fd, *times)
+                system.set_file_times(self._fd, *times)
             os.close(self._fd)
             self._fd = -1
 
@@ -122,7 +122,7 @@ class HostFiles:
         try:
             self.root.link(source, target, source_root=source_root)
         except OSError as error:
-            if not host.cannot_link(error):
+            if not system.cannot_link(error):
                 raise
             self.root.copy(source, target, source_root=source_root)
 
@@ -209,4 +209,4 @@ class FilesInPlace(HostFiles):
 
 def is_possible_name(name: bytes) -> bool:
     """Whether the host can hold the name, and it is not taken for a substitute."""
-    return host.impossible_reason(name) is None and not host.is_awkward(name) and not name.startswith(_SUBSTITUTE)
+    return system.impossible_reason(name) is None and not system.is_awkward(name) and not name.startswith(_SUBSTITUTE)

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from wclayer.errors import CorruptLayerError, DiskFullError, InvalidParameterError, LayerBusyError, LayerError
-from wclayer.host import Lock, cannot_link, sync_directory, sync_file
+from wclayer.host import system
 from wclayer.host.root import HostRoot
 from wclayer.layers.directory import database
 from wclayer.layers.directory.database import (
@@ -90,7 +90,7 @@ class ScratchDirectory(LayerDirectory):
         self._has_changed = False
         self._shelves: set[bytes] = set()
         self._descriptors: Descriptors | None = None
-        self._place_lock = Lock(place)
+        self._place_lock = system.Lock(place)
         try:
             patience = 0.0 if exclusive or mounted is not None else _PATIENCE
             is_alone = self._lock_place(operation, place, exclusive, patience)
@@ -378,7 +378,7 @@ class ScratchDirectory(LayerDirectory):
         try:
             self.host.link(path, host[1:], source_root=root)
         except OSError as error:
-            if not cannot_link(error):
+            if not system.cannot_link(error):
                 raise
             self.host.copy(path, host[1:], source_root=root)
         self._new.append(host[1:])
@@ -481,19 +481,19 @@ class ScratchDirectory(LayerDirectory):
     def sync(self, fd: int | None = None) -> None:
         """Returns when all changes, and the contents of the open file `fd`, are safe on disk."""
         if fd is not None:
-            sync_file(fd)
+            system.sync_file(fd)
         if not self._has_changed:
             return
         # The names of new contents, then the records that refer to them.
         for shelf in self._shelves:
-            sync_directory(self.host.directory(shelf))
+            system.sync_directory(self.host.directory(shelf))
         with suppress(FileNotFoundError):
             log = self.host.open(_WAL.encode(), writable=True)
             try:
-                sync_file(log)
+                system.sync_file(log)
             finally:
                 os.close(log)
-        sync_directory(self.host.fd)
+        system.sync_directory(self.host.fd)
 
     def mark_saved(self, **records: str) -> None:
         """Records that nothing has changed since, with other facts."""

@@ -25,7 +25,7 @@ from types import TracebackType
 from typing import Self
 
 from wclayer.errors import InvalidStateError, LayerBusyError, NotSupportedError, from_os_error
-from wclayer.host import Lock
+from wclayer.host import system
 from wclayer.host.root import HostRoot
 from wclayer.layers.directory import database
 from wclayer.layers.directory.database import INSERT_ENTRY, EntryRow, Origin
@@ -106,7 +106,7 @@ class LayerUpdate(Update):
         self.path = Path(os.path.abspath(path))
         with LayerDirectory(self.path, operation=operation):
             pass
-        self._lock = Lock(self.path)
+        self._lock = system.Lock(self.path)
         try:
             self._lock.take()
             self._host = HostRoot(self.path)

@@ -13,7 +13,7 @@ import os
 import struct
 from contextlib import suppress
 
-from wclayer.host import all_times, set_all_times, set_file_times
+from wclayer.host import system
 from wclayer.win32.attributes import FileBasicInfo
 from wclayer.win32.filetime import from_unix_ns, to_unix_ns
 
@@ -27,13 +27,13 @@ ATTRIBUTES = struct.Struct("<I")
 def write_times(fd: int, info: FileBasicInfo) -> None:
     """Gives a host file its times, as well as the host can hold them."""
     with suppress(OverflowError, OSError):
-        set_file_times(fd, to_unix_ns(info.last_access_time), to_unix_ns(info.last_write_time))
-    set_all_times(fd, (info.creation_time, info.last_access_time, info.last_write_time, info.change_time))
+        system.set_file_times(fd, to_unix_ns(info.last_access_time), to_unix_ns(info.last_write_time))
+    system.set_all_times(fd, (info.creation_time, info.last_access_time, info.last_write_time, info.change_time))
 
 
 def read_times(fd: int, stat: os.stat_result) -> FileBasicInfo:
     """The times of a host file, with no attributes: those that `write_times` left, or else the host's own."""
-    if (times := all_times(fd)) is not None:
+    if (times := system.all_times(fd)) is not None:
         return FileBasicInfo(0, *times)
     write, access = from_unix_ns(stat.st_mtime_ns), from_unix_ns(stat.st_atime_ns)
     return FileBasicInfo(0, write, access, write, write)

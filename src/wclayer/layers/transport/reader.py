@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from wclayer.errors import InvalidDataError, NotALayerError, PathNotFoundError
-from wclayer.host import read_at
+from wclayer.host import system
 from wclayer.layers.base import keep_metadata, plain_stream_name
 from wclayer.layers.host_walk import HostWalkReader
 from wclayer.layers.transport.form import ATTRIBUTES, DIRECTORY_SUFFIX, TOMBSTONES, TOMBSTONES_HEADER, read_times
@@ -201,7 +201,7 @@ class TransportLayerReader(HostWalkReader):
 
     def _range(self, at: int, size: int) -> Iterator[bytes]:
         while size:
-            data = read_at(self._fd, min(size, _PIECE), at)
+            data = system.read_at(self._fd, min(size, _PIECE), at)
             if not data:
                 raise InvalidDataError(
                     self.operation, self.path, f"a file became shorter while it was read ({size} bytes)"

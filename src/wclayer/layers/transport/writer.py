@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from wclayer.errors import NotSupportedError
-from wclayer.host import impossible_reason
+from wclayer.host import system
 from wclayer.host.root import HostRoot
 from wclayer.layers.base import LayerWriterBase, backup_stream, stream_name
 from wclayer.layers.staging import StagedDirectory
@@ -124,7 +124,7 @@ class TransportLayerWriter(LayerWriterBase):
         parent_key, slash, _ = key.rpartition("/")
         own = name.rpartition("/")[2]
         host_name = encode_name(own)
-        if reason := impossible_reason(host_name, room=len(DIRECTORY_SUFFIX)):
+        if reason := system.impossible_reason(host_name, room=len(DIRECTORY_SUFFIX)):
             raise NotSupportedError(self.operation, self.target, f"entry {name!r}: {reason}")
         if not slash:
             return host_name
