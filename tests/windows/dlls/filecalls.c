@@ -90,6 +90,15 @@ EXPORT void WINAPI FakeVolume(UINT64 partition, UINT64 volume, DWORD answer) {
 }
 EXPORT UINT64 WINAPI FakeExtended(void) { return extended_sectors; }
 
+/* Has a file's backup stream be these bytes. */
+EXPORT void WINAPI FakeStream(HANDLE file, const BYTE *data, UINT32 size) {
+    RECORD *record = record_of(file, 1);
+    free(record->stream);
+    record->stream = malloc(size ? size : 1);
+    memcpy(record->stream, data, size);
+    record->size = record->room = size;
+}
+
 static BOOL fault(DWORD code) {
     InterlockedIncrement(&faults);
     SetLastError(code);

@@ -15,7 +15,6 @@ from wclayer import sample
 from wclayer.errors import LayerBusyError
 from wclayer.host import system, winapi
 from wclayer.host.root import HostRoot, remove_tree
-from wclayer.layers import staging
 from wclayer.layers.directory import LayerDirectory
 from wclayer.model import Entry
 
@@ -277,13 +276,14 @@ def nothing_is_open_below(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     renamed = []
 
     def checked(source: Path, target: Path) -> None:
-        for place in (*Path(source).rglob("*"),):
+        for place in Path(source).rglob("*"):
             # Nothing is shared: whoever has it open to read, write or delete is found.
             winapi.close_handle(winapi.create_file(winapi.absolute(place), winapi.GENERIC_READ, 0))
         renamed.append(Path(source))
-        system.rename_directory(source, target)
+        rename_directory(source, target)
 
-    monkeypatch.setattr(staging, "rename_directory", checked)
+    rename_directory = system.rename_directory
+    monkeypatch.setattr(system, "rename_directory", checked)
     return renamed
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
 import io
 import os
 import struct
 import tempfile
 from collections.abc import Callable, Iterator
+from ctypes import wintypes
 from pathlib import Path
 
 import pytest
@@ -221,6 +223,7 @@ def test_sparse_streams_are_read_dense_and_passed_sparse(fake: Fake, service: Se
             StreamHeader(StreamId.SPARSE_BLOCK, 3, offset=100_000).encode(), b"abc",
             StreamHeader(StreamId.SPARSE_BLOCK, 2, offset=3_000_000).encode(), b"de",
             StreamHeader(StreamId.SPARSE_BLOCK, 0, offset=4_000_000).encode(),
+            StreamHeader(StreamId.LINK, 3).encode(), b"lnk",
             StreamHeader(StreamId.ALTERNATE_DATA, 0, SPARSE_STREAM, ":s:$DATA").encode(),
             StreamHeader(StreamId.SPARSE_BLOCK, 1, offset=10).encode(), b"x",
             StreamHeader(StreamId.SPARSE_BLOCK, 0, offset=20).encode(),
@@ -241,7 +244,7 @@ def test_sparse_streams_are_read_dense_and_passed_sparse(fake: Fake, service: Se
         assert entry.size == 4_000_000
         found = [(stream.name, stream.size, stream.read_all()) for stream in back.streams()]
         assert found == [("", 4_000_000, dense), ("s", 20, bytes(10) + b"x" + bytes(9)), ("t", 1, b"t")]
-        assert [extra.id for extra in entry.extra] == [StreamId.OBJECT_ID]
+        assert [extra.id for extra in entry.extra] == [StreamId.LINK, StreamId.OBJECT_ID]
     with wclayer.new_layer_reader(tmp_path / "layer") as back:
         back.next()
         back.next()
@@ -251,6 +254,31 @@ def test_sparse_streams_are_read_dense_and_passed_sparse(fake: Fake, service: Se
         back.next()
         back.next()
         assert back.read() == raw
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"\x0b\0\0\0" + bytes(16),
+        StreamHeader(StreamId.DATA, 0, SPARSE_STREAM).encode()
+        + StreamHeader(StreamId.SPARSE_BLOCK, 1, offset=5).encode() + b"x"
+        + StreamHeader(StreamId.SPARSE_BLOCK, 1, offset=5).encode() + b"x",
+        StreamHeader(StreamId.SPARSE_BLOCK, 1, offset=5).encode() + b"x",
+        StreamHeader(StreamId.ALTERNATE_DATA, 0, 0, "no colons").encode(),
+        StreamHeader(StreamId.SECURITY_DATA, 1 << 40).encode(),
+        StreamHeader(StreamId.DATA, 10).encode() + b"short",
+    ],
+)  # fmt: skip
+def test_an_unsound_backup_stream_is_an_error(fake: Fake, service: Service, tmp_path: Path, raw: bytes) -> None:
+    with wclayer.new_layer_writer(tmp_path / "layer") as out:
+        out.add("Files", info(0x10))
+        put_file(out, "Files/x", b"x")
+    with HostRoot(tmp_path / "layer") as root, BackupFile(root, b"Files/x") as file:
+        fake.files.FakeStream(ctypes.c_void_p(file._handle), raw, len(raw))
+    with wclayer.new_layer_reader(tmp_path / "layer") as back, pytest.raises(InvalidDataError, match="Files/x: "):
+        for _ in back:
+            for stream in back.streams():
+                stream.read_all()
 
 
 def test_a_base_layer_has_no_tombstones(fake: Fake, service: Service, tmp_path: Path) -> None:
@@ -350,9 +378,6 @@ def test_privileges_are_held_for_the_call_and_given_back(fake: Fake, base: Path,
 
 def _enabled() -> set[str] | None:
     """Which of the privileges the thread's own token has enabled; None if the thread has no token."""
-    import ctypes
-    from ctypes import wintypes
-
     token = wintypes.HANDLE()
     thread = privileges._kernel32.GetCurrentThread()
     if not privileges._advapi32.OpenThreadToken(thread, 0x8, False, ctypes.byref(token)):
@@ -381,8 +406,6 @@ def _enabled() -> set[str] | None:
 def test_a_user_without_the_privileges_is_told(
     fake: Fake, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import ctypes
-
     class NotAdministrator:
         def __getattr__(self, name: str) -> object:
             if name == "AdjustTokenPrivileges":

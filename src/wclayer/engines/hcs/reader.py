@@ -5,26 +5,25 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, cast
 
+from wclayer.engines.hcs.backup_entry import BackupEntry
 from wclayer.engines.hcs.files import BackupFile
 from wclayer.engines.hcs.functions import export_layer
 from wclayer.engines.hcs.privileges import privileges
 from wclayer.errors import InvalidDataError, NotALayerError, PathNotFoundError, from_os_error
 from wclayer.host import system
 from wclayer.host.root import HostRoot, remove_tree
-from wclayer.layers.base import LayerReaderBase, keep_metadata, plain_stream_name
+from wclayer.layers.base import LayerReaderBase
 from wclayer.layers.transport import TransportLayerReader
 from wclayer.model import DataStream, Entry, LinkInfo
 from wclayer.win32.attributes import FileBasicInfo
-from wclayer.win32.backup import SPARSE_STREAM, BackupStreamReader, StreamHeader, StreamId
 from wclayer.win32.filetime import from_unix_ns
 from wclayer.win32.names import decode_name, encode_name, names_equal, path_key
 
 PathLike = str | os.PathLike[str]
 _PIECE = 1 << 20
-_MAX_METADATA = 16 << 20
 _RECYCLE_BIN = "$Recycle.Bin"
 UTILITY_VM, UTILITY_VM_FILES = b"UtilityVM", b"UtilityVM/Files"
 
@@ -55,9 +54,7 @@ class BaseLayerReader(LayerReaderBase):
         self._walk = self._walk_all()
         self._links: dict[bytes, str] = {}
         self._file: BackupFile | None = None
-        self._source: _Recorded | None = None
-        self._backup_stream: BackupStreamReader | None = None
-        self._first: StreamHeader | None = None
+        self._backup_entry: BackupEntry | None = None
 
     def _walk_all(self) -> Iterator[bytes]:
         yield from self._walk_directory(b"Files")
@@ -97,19 +94,15 @@ class BaseLayerReader(LayerReaderBase):
 
     def _advance(self) -> Entry | None:
         self._close_file()
-        try:
-            with privileges(self.operation, self.source):
-                path = next(self._walk, None)
-                return None if path is None else self._entry_at(path)
-        except OSError as error:
-            raise from_os_error(self.operation, self.source, error) from error
-        except ValueError as error:
-            raise self.bad(str(error)) from None
+        with self._reading():
+            path = next(self._walk, None)
+            return None if path is None else self._entry_at(path)
 
     def _entry_at(self, path: bytes) -> Entry:
         file = self._file = BackupFile(self._root, path)
         info = file.info()
         entry = Entry(decode_name(path), info)
+        size = 0
         if not info.is_directory:
             links = file.link_info()
             if links.number_of_links > 1:
@@ -117,121 +110,46 @@ class BaseLayerReader(LayerReaderBase):
                 if first != entry.name:
                     entry.link_target = first
                     return entry
-            entry.size = file.size()
-        self._source = _Recorded(file)
-        self._backup_stream = BackupStreamReader(self._source)
-        self._first = self._metadata(entry)
-        if self._first is None or self._first.id != StreamId.DATA:
-            # What FILE_STANDARD_INFO says of a reparse point is not in a stream.
-            entry.size = 0
-        elif self._first.size:
-            entry.size = self._first.size
+            size = file.size()
+        self._backup_entry = BackupEntry(entry, file, size, self._reading)
         return entry
 
-    def _metadata(self, entry: Entry) -> StreamHeader | None:
-        """Reads metadata into the entry; gives the header of the data that it came to, or None."""
-        stream = self._backup_stream
-        assert stream is not None
-        while (header := stream.next()) is not None:
-            if header.id in (StreamId.DATA, StreamId.ALTERNATE_DATA, StreamId.SPARSE_BLOCK):
-                return header
-            if header.size > _MAX_METADATA:
-                raise ValueError(f"metadata stream {header.id} of {header.size} bytes")
-            keep_metadata(entry, header, stream.read())
-        return None
-
     def _open_streams(self, entry: Entry) -> Iterator[DataStream]:
-        stream = self._backup_stream
-        if stream is None:
-            return
-        if entry.has_data and (self._first is None or self._first.id != StreamId.DATA):
-            yield DataStream("", 0, ())
-        header, self._first = self._first, None
-        while header is not None:
-            sparse = bool(header.attributes & SPARSE_STREAM) and not header.size
-            if header.id == StreamId.DATA:
-                if sparse:
-                    blocks = _SparseBlocks(self, entry.size)
-                    yield DataStream("", entry.size, blocks.chunks, header.attributes)
-                    header = blocks.skip_rest()
-                else:
-                    yield DataStream("", header.size, self.rest(), header.attributes)
-                    header = self._following(entry)
-            elif header.id == StreamId.ALTERNATE_DATA and sparse:
-                # Its size shows at its last block.
-                spool = cast(BinaryIO, tempfile.TemporaryFile())  # noqa: SIM115 (closed below)
-                blocks = _SparseBlocks(self, None)
-                with spool:
-                    for chunk in blocks.chunks:
-                        spool.write(chunk)
-                    size = spool.tell()
-                    spool.seek(0)
-                    name = plain_stream_name(header)
-                    yield DataStream(name, size, _pieces(spool), header.attributes)
-                header = blocks.skip_rest()
-            elif header.id == StreamId.ALTERNATE_DATA:
-                yield DataStream(plain_stream_name(header), header.size, self.rest(), header.attributes)
-                header = self._following(entry)
-            else:
-                raise self.bad(f"entry {entry.name!r}: a sparse block without a sparse data stream before it")
-
-    def _following(self, entry: Entry) -> StreamHeader | None:
-        with privileges(self.operation, self.source):
-            return self._metadata(entry)
-
-    def next_header(self) -> StreamHeader | None:
-        """The next header of the backup stream, whatever it is."""
-        assert self._backup_stream is not None
-        with privileges(self.operation, self.source):
-            return self._backup_stream.next()
-
-    def rest(self) -> Iterator[bytes]:
-        """The data of the stream whose header was last read, as far as nobody has read it."""
-        assert self._backup_stream is not None
-        while data := self._piece():
-            yield data
-
-    def _piece(self) -> bytes:
-        assert self._backup_stream is not None
-        try:
-            with privileges(self.operation, self.source):
-                return self._backup_stream.read(_PIECE)
-        except OSError as error:
-            raise from_os_error(self.operation, self.source, error) from error
-        except ValueError as error:
-            raise self.bad(str(error)) from None
+        return iter(()) if self._backup_entry is None else self._backup_entry.streams()
 
     def read(self, size: int = -1, /) -> bytes:
         """The backup stream, byte for byte as Windows gives it."""
         self._current()
-        if self._source is None:
-            return b""
         pieces: list[bytes] = []
-        try:
-            with privileges(self.operation, self.source):
-                while size and (piece := self._source.again(_PIECE if size < 0 else min(size, _PIECE))):
-                    pieces.append(piece)
-                    size -= len(piece) if size > 0 else 0
-        except OSError as error:
-            raise from_os_error(self.operation, self.source, error) from error
+        while self._backup_entry is not None and size:
+            piece = self._backup_entry.read(size if size > 0 else _PIECE)
+            if not piece:
+                break
+            pieces.append(piece)
+            size -= len(piece) if size > 0 else 0
         return b"".join(pieces)
 
     def link_info(self) -> LinkInfo:
         self._current()
         if self._file is None:
             return LinkInfo(1, bytes(16))
-        try:
+        with self._reading():
             return self._file.link_info()
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        """Windows is asked: with the privileges, and what goes wrong becomes an error that names the file."""
+        try:
+            with privileges(self.operation, self.source):
+                yield
         except OSError as error:
             raise from_os_error(self.operation, self.source, error) from error
-
-    def bad(self, problem: str) -> InvalidDataError:
-        """The error for a backup stream of the current file that is not sound."""
-        place = "" if self._file is None else f"{decode_name(self._file.path)}: "
-        return InvalidDataError(self.operation, self.source, place + problem)
+        except ValueError as error:
+            place = "" if self._file is None else f"{decode_name(self._file.path)}: "
+            raise InvalidDataError(self.operation, self.source, f"{place}{error}") from None
 
     def _close_file(self) -> None:
-        self._source = self._backup_stream = self._first = None
+        self._backup_entry = None
         if self._file is not None:
             self._file.close()
             self._file = None
@@ -239,74 +157,6 @@ class BaseLayerReader(LayerReaderBase):
     def _release(self) -> None:
         self._close_file()
         self._root.close()
-
-
-class _Recorded:
-    """A backup stream that remembers what was read of its metadata, for whoever wants its bytes from the start."""
-
-    def __init__(self, file: BackupFile) -> None:
-        self._file = file
-        self._seen: bytearray | None = bytearray()
-
-    def read(self, size: int, /) -> bytes:
-        """More of the stream, in its parsed reading."""
-        data = self._file.read(size)
-        if self._seen is not None:
-            if len(self._seen) + len(data) > 2 * _MAX_METADATA:
-                # Nobody asks for the bytes who has asked for that much in the other way.
-                self._seen = None
-            else:
-                self._seen += data
-        return data
-
-    def again(self, size: int) -> bytes:
-        """More of the stream's bytes, from its start."""
-        if self._seen:
-            piece = bytes(self._seen[:size])
-            del self._seen[:size]
-            return piece
-        self._seen = None
-        return self._file.read(size)
-
-
-class _SparseBlocks:
-    """The data of a sparse stream, its holes as zeros; `size` is its whole length if that is known."""
-
-    def __init__(self, reader: BaseLayerReader, size: int | None) -> None:
-        self._reader = reader
-        self._size = size
-        self._following: StreamHeader | None = None
-        self.chunks = self._read()
-
-    def _read(self) -> Iterator[bytes]:
-        at = 0
-        while (header := self._reader.next_header()) is not None and header.id == StreamId.SPARSE_BLOCK:
-            if header.offset < at:
-                raise self._reader.bad(f"sparse block at offset {header.offset} lies before the end of the last one")
-            yield from _zeros(header.offset - at)
-            yield from self._reader.rest()
-            at = header.offset + header.size
-        self._following = header
-        if self._size is not None and at < self._size:
-            yield from _zeros(self._size - at)
-
-    def skip_rest(self) -> StreamHeader | None:
-        """Passes over what was not read; gives the header behind it, or None at the end."""
-        for _ in self.chunks:
-            pass
-        return self._following
-
-
-def _pieces(file: BinaryIO) -> Iterator[bytes]:
-    while piece := file.read(_PIECE):
-        yield piece
-
-
-def _zeros(count: int) -> Iterator[bytes]:
-    while count:
-        piece = min(count, _PIECE)
-        yield bytes(piece)
-        count -= piece
 
 
 class ExportedLayerReader(TransportLayerReader):
