@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import posixpath
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,10 @@ class LayerFixtures(abstract.AbstractFixtures):  # type: ignore[misc]
         fs = fsspec.filesystem("wclayer", fo=str(scratch))
         yield fs
         fs.close()
+
+    @pytest.fixture
+    def fs_join(self) -> Callable[..., str]:
+        return posixpath.join
 
     @pytest.fixture
     def fs_path(self) -> str:

@@ -77,7 +77,7 @@ class Machine:
             "PYTHONPATH": ";".join(windows_path(place) for place in (ROOT / "src", ROOT)),
             "PYTHONPYCACHEPREFIX": "C:\\pycache",
             "PYTHONUTF8": "0",
-            "HYPOTHESIS_PROFILE": "ci",
+            "HYPOTHESIS_PROFILE": "windows",
         }
 
 
