@@ -242,9 +242,11 @@ def mount_command(
 @contextmanager
 def active(path: str) -> Iterator[None]:
     """Activates a scratch that is not mounted, if it is not active; what fails then undoes that."""
-    with suppress(wclayer.NotReadyError):
-        at = wclayer.get_layer_mount_path(path)
-        raise AlreadyExistsError("mount", path, f"it is mounted already, at {at}")
+    # Windows has a path for a scratch that is only active, too; it says itself what cannot be.
+    if wclayer.engine_name() == "portable":
+        with suppress(wclayer.NotReadyError):
+            at = wclayer.get_layer_mount_path(path)
+            raise AlreadyExistsError("mount", path, f"it is mounted already, at {at}")
     try:
         wclayer.activate_layer(path)
         activated = True
@@ -284,7 +286,8 @@ def unmount_command(path: str) -> None:
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 @click.pass_context
 def shell_command(ctx: click.Context, layers: tuple[str, ...], path: str, command: tuple[str, ...]) -> None:
-    """Mount the scratch PATH, run $SHELL (or COMMAND) in its root directory, and unmount it when that ends.
+    """Mount the scratch PATH, run $SHELL (on Windows, %COMSPEC%) or COMMAND in its root directory, and unmount it when
+    that ends.
 
     Exits with the status of what was run.
 
@@ -297,7 +300,7 @@ def shell_command(ctx: click.Context, layers: tuple[str, ...], path: str, comman
         raise InvalidParameterError("shell", path, "not a scratch layer")
     with active(path):
         wclayer.prepare_layer(path, layers)
-    arguments = list(command) or [os.environ.get("SHELL", "/bin/sh")]
+    arguments = list(command) or [os.environ.get("SHELL") or os.environ.get("COMSPEC", "/bin/sh")]
     try:
         done = subprocess.run(arguments, cwd=wclayer.get_layer_mount_path(path), check=False)
     finally:

@@ -94,6 +94,11 @@ def replace_at(source_directory: int, source: bytes | str, directory: int, name:
     os.replace(source, name, src_dir_fd=source_directory, dst_dir_fd=directory)
 
 
+def replace_file(source: PathLike, target: PathLike) -> None:
+    """Renames a file to where another one may be; that one is gone then."""
+    os.replace(source, target)
+
+
 def rename_directory(source: PathLike, target: PathLike) -> None:
     """Renames a directory to where nothing, or an empty directory, is."""
     os.rename(source, target)

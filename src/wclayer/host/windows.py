@@ -15,6 +15,7 @@ import msvcrt
 import os
 import stat
 import time
+from collections.abc import Callable
 from contextlib import suppress
 
 from wclayer.host import winapi
@@ -179,21 +180,46 @@ def _wide_name(name: bytes | str) -> bytes:
     return text.encode("utf-16-le", "surrogatepass")
 
 
+def replace_file(source: PathLike, target: PathLike) -> None:
+    """Renames a file to where another one may be; that one is gone then.
+
+    On Windows one that somebody has open, without sharing its deletion, is not replaced (ERROR_SHARING_VIOLATION).
+    """
+    try:
+        _patiently(os.replace, source, target)
+    except PermissionError:
+        # "Access denied" is also said of a target that is open; asked alone, it says why.
+        _open_to_delete(target)
+        raise
+
+
 def rename_directory(source: PathLike, target: PathLike) -> None:
     """Renames a directory to where nothing, or an empty directory, is.
 
-    Windows refuses while any file below is open; virus scanners and indexers open what is new, and soon let it go.
+    On Windows one in which somebody has a file open is not renamed (ERROR_SHARING_VIOLATION).
     """
     with suppress(FileNotFoundError):
         os.rmdir(target)
-    for attempt in range(_RENAME_ATTEMPTS + 1):
-        try:
-            os.rename(source, target)
+    try:
+        _patiently(os.rename, source, target)
+    except PermissionError:
+        # It may be deleted: so it is something in it that is open.
+        _open_to_delete(source)
+        raise winapi.error_of(winapi.ERROR_SHARING_VIOLATION, os.fspath(source)) from None
+
+
+def _patiently(call: Callable[[PathLike, PathLike], None], source: PathLike, target: PathLike) -> None:
+    """Virus scanners and indexers open what is new, and soon let it go."""
+    for _ in range(_RENAME_ATTEMPTS):
+        with suppress(PermissionError):
+            call(source, target)
             return
-        except PermissionError:
-            if attempt == _RENAME_ATTEMPTS:
-                raise
-            time.sleep(_RENAME_PAUSE)
+        time.sleep(_RENAME_PAUSE)
+    call(source, target)
+
+
+def _open_to_delete(path: PathLike) -> None:
+    winapi.close_handle(winapi.create_file(winapi.absolute(path), winapi.DELETE))
 
 
 def remove_file_at(directory: int, name: bytes | str) -> None:

@@ -106,7 +106,7 @@ class StagedDatabase:
 
     def commit(self) -> None:
         """Renames the database into its place."""
-        os.replace(self.database, self.path / DATABASE)
+        system.replace_file(self.database, self.path / DATABASE)
 
     def discard(self) -> None:
         """Removes the database; the folder stays as it is."""
@@ -140,7 +140,7 @@ class StagedFile:
     def commit(self) -> None:
         """Renames the file into its place."""
         self.stream.flush()
-        os.replace(self._path, self.target)
+        system.replace_file(self._path, self.target)
         self.stream.close()
 
     def discard(self) -> None:

@@ -270,6 +270,21 @@ def test_an_open_layer_is_busy(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == []
 
 
+def test_a_layer_that_is_read_is_not_updated(tmp_path: Path) -> None:
+    with wclayer.new_layer_writer(tmp_path / "layer") as out:
+        sample.write_base(out)
+    with LayerDirectory(tmp_path / "layer"):
+        with pytest.raises(LayerBusyError), wclayer.RegistryEditor(tmp_path / "layer") as editor:
+            editor.create_key("HKLM\\SOFTWARE\\New")
+        with (tmp_path / "out.tar").open("wb"), pytest.raises(LayerBusyError):
+            wclayer.export_layer_to_file(tmp_path / "out.tar", tmp_path / "layer")
+    assert list(wclayer.check_layer(tmp_path / "layer")) == []
+    with wclayer.RegistryEditor(tmp_path / "layer") as editor:
+        editor.create_key("HKLM\\SOFTWARE\\New")
+    assert list(wclayer.check_layer(tmp_path / "layer")) == []
+    assert sorted(os.listdir(tmp_path)) == ["layer", "out.tar"]
+
+
 @pytest.fixture
 def nothing_is_open_below(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """Before a folder is renamed, nothing below it may be open: NTFS would refuse. Wine would not, but it knows."""

@@ -6,6 +6,7 @@ import ctypes
 import io
 import os
 import struct
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from ctypes import wintypes
@@ -21,7 +22,6 @@ from tests.support import (
     directory,
     info,
     layer_tar,
-    nothing_left_in,
     put_directories,
     put_file,
     vector_bytes,
@@ -96,10 +96,12 @@ def service(fake: Fake) -> Service:
 
 
 @pytest.fixture(autouse=True)
-def no_folder_is_left() -> Iterator[None]:
+def no_folder_is_left(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """No temporary folder outlives a test, whatever happened in it."""
-    with nothing_left_in(Path(tempfile.gettempdir())):
-        yield
+    folder = tmp_path_factory.mktemp("temporary")
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    yield
+    assert os.listdir(folder) == []
 
 
 def build_base(writer: LayerWriter) -> None:
@@ -421,6 +423,9 @@ def test_a_user_without_the_privileges_is_told(
         wclayer.import_layer_from_tar(io.BytesIO(layer_tar(build_base)), tmp_path / "new")
     with pytest.raises(AccessDeniedError):
         wclayer.new_layer_reader(base, [tmp_path])
+    with pytest.raises(AccessDeniedError), wclayer.new_layer_writer(tmp_path / "child", [base]) as out:
+        out.add("Files", info(0x10))
+    assert sorted(os.listdir(tmp_path)) == ["base"]
 
 
 # A child layer.
@@ -723,6 +728,32 @@ def test_the_verbs_use_the_engine(fake: Fake, service: Service, base_tar: bytes,
     ]  # fmt: skip
     run("--engine", "portable", "import", "-i", str(tar), str(tmp_path / "ours"))
     assert (tmp_path / "ours" / "layer.db").exists()
+
+
+def test_a_scratch_is_mounted_by_windows(fake: Fake, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "sandbox.vhdx").write_bytes(b"disk")
+    fake.texts(mount=f"{tmp_path}\\")
+
+    def run(*arguments: str, status: int = 0) -> str:
+        fake.dll.FakeReset()
+        fake.texts(mount=f"{tmp_path}\\")
+        done = CliRunner().invoke(cli, arguments)
+        assert done.exit_code == status, done.output
+        return done.output
+
+    scratch = str(tmp_path / "run")
+    assert f"{scratch} is at {tmp_path}\\" in run("mount", "-l", "C:\\base", scratch)
+    assert fake.calls == ["ActivateLayer", "PrepareLayer", "GetLayerMountPath", "GetLayerMountPath"]
+    run("unmount", scratch)
+    assert fake.calls == ["UnprepareLayer", "DeactivateLayer"]
+    run("shell", "-l", "C:\\base", scratch, "--", sys.executable, "-c", "raise SystemExit(7)", status=7)
+    assert fake.calls[-2:] == ["UnprepareLayer", "DeactivateLayer"]
+    # What was activated is deactivated when it cannot be prepared.
+    fake.dll.FakeReset()
+    fake.answer("PrepareLayer", 0x80070005)
+    assert isinstance(CliRunner().invoke(cli, ["mount", "-l", "C:\\base", scratch]).exception, AccessDeniedError)
+    assert fake.calls == ["ActivateLayer", "PrepareLayer", "DeactivateLayer"]
 
 
 def test_the_variable_chooses(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:

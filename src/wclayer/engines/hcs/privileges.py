@@ -46,6 +46,7 @@ _advapi32.AdjustTokenPrivileges.argtypes = (
 )  # fmt: skip
 
 _thread = threading.local()
+_luids: dict[str, _Luid] = {}
 
 
 @contextmanager
@@ -75,8 +76,7 @@ def privileges(operation: str, path: str) -> Iterator[None]:
 def _enable(operation: str, path: str) -> None:
     wanted = _TokenPrivileges(len(NAMES))
     for place, name in zip(wanted.Privileges, NAMES, strict=True):
-        if not _advapi32.LookupPrivilegeValueW(None, name, ctypes.byref(place.Luid)):
-            raise _error(operation, path, f"Windows does not know {name}")
+        place.Luid = _luid(operation, path, name)
         place.Attributes = _SE_PRIVILEGE_ENABLED
     token = wintypes.HANDLE()
     access = _TOKEN_ADJUST_PRIVILEGES | _TOKEN_QUERY
@@ -91,6 +91,16 @@ def _enable(operation: str, path: str) -> None:
             raise AccessDeniedError(operation, path, detail, code=_ERROR_PRIVILEGE_NOT_HELD)
     finally:
         winapi.close_handle(token.value)
+
+
+def _luid(operation: str, path: str, name: str) -> _Luid:
+    """The number that this run of Windows has for a privilege."""
+    if name not in _luids:
+        luid = _Luid()
+        if not _advapi32.LookupPrivilegeValueW(None, name, ctypes.byref(luid)):
+            raise _error(operation, path, f"Windows does not know {name}")
+        _luids[name] = luid
+    return _luids[name]
 
 
 def _error(operation: str, path: str, what: str) -> AccessDeniedError:

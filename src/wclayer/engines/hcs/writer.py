@@ -9,7 +9,7 @@ import os
 import tempfile
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from wclayer.engines.hcs.files import BackupFile, restore_times
@@ -17,6 +17,7 @@ from wclayer.engines.hcs.functions import import_layer, process_base_layer, proc
 from wclayer.engines.hcs.privileges import privileges
 from wclayer.engines.hcs.utility_vm import UtilityVm
 from wclayer.errors import (
+    AccessDeniedError,
     AlreadyExistsError,
     InvalidDataError,
     InvalidParameterError,
@@ -125,14 +126,11 @@ class HcsLayerWriter(WriterContext):
         elif entry.link_target is not None:
             self.add_link(entry.name, entry.link_target)
         else:
-            self.add(entry.name, entry.info)
             backup = BCD_BACKUPS.get(entry.name)
-            try:
+            with self._step():
+                self.add(entry.name, entry.info)
                 for chunk in backup_stream(entry, streams if backup is None else self._saved(backup, streams)):
                     self.write(chunk)
-            except BaseException:
-                self.abort()
-                raise
 
     def _saved(self, backup: bytes, streams: Iterable[DataStream]) -> Iterator[DataStream]:
         """The streams of a file that processing changes; its data is also kept as it is, at the layer's root."""
@@ -161,22 +159,19 @@ class HcsLayerWriter(WriterContext):
         if self._state != "open":
             return
         self._state = "failed"
-        with suppress(OSError), privileges(self.operation, self.target):
-            try:
-                self._end_entry()
-            finally:
-                self._give_up()
-                self.root.close()
-                remove_tree(Path(self.target))
+        with ExitStack() as stack:
+            # A user who has not got them may still remove what is the user's own.
+            with suppress(AccessDeniedError):
+                stack.enter_context(privileges(self.operation, self.target))
+            for undo in (self._end_entry, self._give_up, self.root.close, lambda: remove_tree(Path(self.target))):
+                with suppress(OSError):
+                    undo()
 
     def find_in_parents(self, key: str) -> Kind:
         """What the parents have at a path key, the nearest first."""
         for parent in self.chain:
-            place = parent.joinpath(*key.split("/"))
-            if place.is_dir():
-                return Kind.DIRECTORY
-            if os.path.lexists(place):
-                return Kind.FILE
+            with suppress(OSError), HostRoot(parent) as root:
+                return Kind.DIRECTORY if root.is_directory(encode_name(key)) else Kind.FILE
         return Kind.ABSENT
 
     # Helpers.
@@ -297,7 +292,12 @@ class ChildLayerWriter(HcsLayerWriter):
 
     def __init__(self, path: PathLike, parents: Sequence[PathLike]) -> None:
         super().__init__(path, [Path(os.path.abspath(parent)) for parent in parents])
-        self._folder = Path(tempfile.mkdtemp(prefix="hcs"))
+        try:
+            self._folder = Path(tempfile.mkdtemp(prefix="hcs"))
+        except OSError as error:
+            self.root.close()
+            os.rmdir(self.target)
+            raise from_os_error(self.operation, self.target, error) from error
         self._transport = HostRoot(self._folder)
         self._utility_vm = UtilityVm(self.operation, self.root, self.chain[0])
         self._added: set[str] = set()

@@ -19,6 +19,7 @@ import os
 import sqlite3
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -143,6 +144,9 @@ class LayerUpdate(Update):
                 self._replace_database(lambda connection, layer: self._apply(connection, layer, time))
                 self._settle()
         except OSError as error:
+            # The files of an update that did not come about go.
+            with suppress(OSError):
+                self._settle()
             raise from_os_error(self.operation, self.path, error) from error
         finally:
             self.close()
