@@ -138,9 +138,13 @@ class StagedFile:
             self.discard()
 
     def commit(self) -> None:
-        """Renames the file into its place."""
-        self.stream.flush()
-        system.replace_file(self._path, self.target)
+        """Renames the file into its place; if that fails, it is discarded."""
+        try:
+            self.stream.flush()
+            system.replace_file(self._path, self.target)
+        except BaseException:
+            self.discard()
+            raise
         self.stream.close()
 
     def discard(self) -> None:
