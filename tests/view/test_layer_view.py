@@ -217,6 +217,13 @@ def test_metadata_are_changed_without_copying_contents(scratch: Path, base: Path
     assert list(wclayer.check_layer(base)) == []
 
 
+def test_a_root_without_security_keeps_its_times(scratch: Path) -> None:
+    """What is written below it changes its own directory's times, and no other's."""
+    with LayerView(scratch=scratch) as view:
+        view.write_bytes("Windows/new", b"")
+        assert view.stat("C:\\").info == info(0x10)
+
+
 def test_an_open_file_outlives_its_names(scratch: Path) -> None:
     with LayerView(scratch=scratch) as view:
         path = "Windows/System32/a.dll"

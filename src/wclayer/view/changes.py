@@ -95,6 +95,7 @@ class Changes:
             self._scratch.set(
                 row, origin=int(Origin.OWN), attributes=source.attributes, creation_time=source.creation_time,
                 last_access_time=source.last_access_time, last_write_time=source.last_write_time,
+                change_time=source.change_time,
             )  # fmt: skip
             descriptor = self._tree.security(node)
             if descriptor is not None:
