@@ -15,7 +15,7 @@ import pytest
 import wclayer
 from tests.support import archive, info, layer_tar, member, put_directories, put_file
 from wclayer import sample
-from wclayer.host.root import remove_tree
+from wclayer.host.root import HostRoot, remove_tree
 from wclayer.layers.directory import DirectoryLayerWriter, LayerDirectory
 from wclayer.model import Entry, LayerWriter
 
@@ -320,6 +320,22 @@ def test_a_database_of_a_later_version_is_an_error(base: Path) -> None:
     _damage(base, "PRAGMA user_version = 99")
     with pytest.raises(wclayer.CorruptLayerError, match="version 99"):
         wclayer.new_layer_reader(base)
+
+
+def test_a_link_between_directories_that_are_far_apart(tmp_path: Path) -> None:
+    """So many are opened on the way to one that the other would have to be closed."""
+    with HostRoot(tmp_path) as root:
+        root.make_directory(b"source")
+        root.write_bytes(b"source/file", b"content")
+        deep = b"d"
+        root.make_directory(deep)
+        for number in range(100):
+            deep += b"/%d" % number
+            root.make_directory(deep)
+    with HostRoot(tmp_path) as root:
+        root.directory(b"source")
+        root.link(b"source/file", deep + b"/link")
+        assert root.read_bytes(deep + b"/link") == b"content"
 
 
 @pytest.fixture

@@ -6,13 +6,18 @@ that no test needs.
 
 from __future__ import annotations
 
+import shutil
+import struct
+import subprocess
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
+import wclayer
 from tests.windows import limits
-from tests.windows.machine import ROOT, Machine, build, windows_path
+from tests.windows.machine import COMPILER, DLLS, ROOT, Machine, build, windows_path
 
 TESTS = ROOT / "tests"
 SUITE = sorted(
@@ -69,6 +74,18 @@ def test_the_hcs_engine(machine: Machine, file: str, tmp_path: Path) -> None:
     found = run_file(machine, file, tmp_path / "report.xml")
     assert found
     assert not any(found.values())
+
+
+def test_the_layout_of_32_bits() -> None:
+    """The structures that the stand-ins assert, as a 32-bit Windows has them, and as the package packs them."""
+    if shutil.which(COMPILER) is None:
+        pytest.skip(f"needs {COMPILER}")
+    for source in sorted(DLLS.glob("*.c")):
+        command = [COMPILER, "-m32", "-fsyntax-only", "-Wall", "-Wextra", "-Werror", "-Wno-attributes", str(source)]
+        subprocess.run(command, check=True)
+    packed = wclayer.LayerDescriptor(UUID(int=1), "C:\\x").pack(0x1000, pointer_size=4)
+    assert struct.unpack_from("<I", packed, 20) == (0x1000 + 24,)
+    assert packed[24:] == "C:\\x\0".encode("utf-16-le")
 
 
 def test_every_limit_is_of_a_file_that_is_there() -> None:

@@ -54,8 +54,11 @@ class HostRoot:
             self.remove(probe)
         return False
 
-    def directory(self, path: bytes) -> int:
-        """A descriptor (a handle on Windows) of the directory `path`; it belongs to this object."""
+    def directory(self, path: bytes, *, besides: bytes | None = None) -> int:
+        """A descriptor (a handle on Windows) of the directory `path`; it belongs to this object.
+
+        It is good until the next call, which may make room for another one; that of `besides` is not closed for this.
+        """
         fd = self._open.get(path)
         if fd is not None:
             return fd
@@ -70,7 +73,7 @@ class HostRoot:
             # The one just opened is the newest: making room never closes it.
             self._open[path] = fd
             if len(self._open) > _OPEN_DIRECTORIES:
-                system.close_directory(self._open.popitem(last=False)[1])
+                system.close_directory(self._open.pop(next(known for known in self._open if known != besides)))
         return fd
 
     def make_directory(self, path: bytes) -> None:
@@ -120,8 +123,8 @@ class HostRoot:
         """A hard link `target` to `source`, which may lie under another root."""
         source_parent, _, source_name = source.rpartition(b"/")
         parent, _, name = target.rpartition(b"/")
-        # The one directory may be what makes room for the other; so many are open that it is never the last.
-        system.link_at((source_root or self).directory(source_parent), source_name, self.directory(parent), name)
+        source_directory = (source_root or self).directory(source_parent)
+        system.link_at(source_directory, source_name, self.directory(parent, besides=source_parent), name)
 
     def replace_with_link(self, source: bytes, target: bytes) -> None:
         """Puts a hard link to `source`, or a copy where the host has none, in the place of `target`, in one step."""
