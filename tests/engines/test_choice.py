@@ -1,0 +1,98 @@
+"""Who does the functions: how it is said, and that each goes to whom was chosen."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+import wclayer
+from tests.cli.test_cli import run
+from wclayer.engines import choice, portable
+
+BY_ENGINE = sorted(
+    name
+    for name, function in inspect.getmembers(wclayer, inspect.isfunction)
+    if hasattr(function, "__wrapped__") and function.__module__ == "wclayer.engines.functions"
+)
+
+
+@pytest.fixture(autouse=True)
+def undone() -> Iterator[None]:
+    yield
+    wclayer.use_engine("portable")
+
+
+def test_an_engine_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    wclayer.use_engine("portable")
+    assert wclayer.engine_name() == "portable"
+    with pytest.raises(wclayer.InvalidParameterError, match="no such engine"):
+        wclayer.use_engine("docker")
+    assert wclayer.engine_name() == "portable"
+    monkeypatch.setattr(choice, "_chosen", None)
+    monkeypatch.setenv("WCLAYER_ENGINE", "docker")
+    with pytest.raises(wclayer.InvalidParameterError, match="docker"):
+        wclayer.layer_exists("x")
+    monkeypatch.setenv("WCLAYER_ENGINE", "portable")
+    assert wclayer.layer_exists("x") is False
+    assert wclayer.engine_name() == "portable"
+
+
+@pytest.mark.parametrize("name", BY_ENGINE)
+def test_a_function_is_done_by_the_engine(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    seen: list[Any] = []
+    answer = object()
+
+    def function(*arguments: object, **options: object) -> object:
+        seen.append((arguments, options))
+        return answer
+
+    monkeypatch.setattr(choice, "_chosen", SimpleNamespace(**{name: function}))
+    assert getattr(wclayer, name)("a", "b", c=1) is answer
+    assert seen == [(("a", "b"), {"c": 1})]
+
+
+@pytest.mark.parametrize("name", BY_ENGINE)
+def test_it_says_what_it_is(name: str) -> None:
+    function, own = getattr(wclayer, name), getattr(portable, name)
+    assert inspect.signature(function) == inspect.signature(own)
+    assert function.__doc__ == own.__doc__
+    assert "Raises:" in function.__doc__ or name == "layer_exists"
+
+
+def test_readers_and_writers_are_the_engine_s(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = SimpleNamespace(
+        new_layer_reader=lambda *_: "reader", new_layer_writer=lambda *_: "writer",
+        open_export=lambda *_: SimpleNamespace(next=lambda: "entry", close=lambda: None),
+        open_import=lambda *_: SimpleNamespace(write=len, close=lambda: None),
+    )  # fmt: skip
+    monkeypatch.setattr(choice, "_chosen", engine)
+    found: list[object] = [wclayer.new_layer_reader("x"), wclayer.new_layer_writer("x")]
+    with wclayer.FilterLayerReader("x") as source, wclayer.FilterLayerWriter("y") as target:
+        found += [source.next(), target.write(b"abc")]
+    assert found == ["reader", "writer", "entry", 3]
+
+
+def test_the_functions_of_both_are_the_same() -> None:
+    """Where Windows is, the hcs engine is loaded; elsewhere, what it has can only be counted."""
+    assert len(BY_ENGINE) == 20
+    if sys.platform == "win32":
+        from wclayer.engines import hcs
+
+        assert set(BY_ENGINE) <= set(hcs.__all__)
+    else:
+        with pytest.raises(wclayer.NotSupportedError, match="another system"):
+            wclayer.use_engine("hcs")
+        wclayer.use_engine(None)
+        assert wclayer.engine_name() == "portable"
+
+
+def test_the_command_says_what_it_cannot() -> None:
+    assert "docker" in run("--engine", "docker", "ls", "x", status=64).stderr.decode()
+    if sys.platform != "win32":
+        said = run("--engine", "hcs", "ls", "x", status=10).stderr.decode()
+        assert said == "wclayer: choose engine: hcs: it calls Windows, and this is another system\n"
