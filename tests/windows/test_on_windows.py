@@ -39,12 +39,15 @@ def run_file(
     machine: Machine, file: str, report: Path, environment: dict[str, str] | None = None
 ) -> dict[str, str | None]:
     """Runs a file of tests; gives each test's reason for being skipped, or None. A failure fails."""
-    name = Path(file).stem
+    # Of its own: files of different folders share their names, and may run at once.
+    name = f"{Path(file).parent.name}-{Path(file).stem}"
     status, output = machine.run(
         "-m", "pytest", "-q", "--color=no", "-p", "no:cacheprovider", "-p", "no:terminalprogress",
         "-p", "tests.windows.guest.plugin", f"--basetemp=C:\\t\\{name}", f"--junitxml={windows_path(report)}", file,
         environment=environment,
     )  # fmt: skip
+    # pytest leaves its folders; in the user's cache they would stay.
+    shutil.rmtree(machine.prefix / "drive_c" / "t" / name, ignore_errors=True)
     # 5: every test of the file is skipped at collection.
     assert status in (0, 5), output[-20_000:]
     found: dict[str, str | None] = {}
