@@ -36,6 +36,8 @@ WHEELS = (
     "pytest", "regipy", "rich", "zlib-ng", "zstandard",
 )  # fmt: skip
 _WINE = ("/usr/lib/wine/wine64", "/usr/bin/wine64")
+_SERVER_STAYS = 120
+"""Seconds."""
 _CONTROLS = re.compile(r"\x1b\[[?0-9;]*[A-Za-z]|\x1b\][^\x07]*\x07|\r")
 
 
@@ -132,6 +134,12 @@ def build() -> Machine:
             # A build of Windows without the streaming exports and without the image store.
             _compile(DLLS / "vmcompute.c", machine.prefix / "drive_c/windows/system32/vmcompute_old.dll", "-DOLD_BUILD")
             (place / "ready").touch()
+        # Wine's server ends with its last process, and one that starts in that moment fails: this one stays a while.
+        subprocess.run(
+            [f"{wine[: -len('wine64')]}wineserver64", f"-p{_SERVER_STAYS}"],
+            env=os.environ | machine.environment(), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL, check=False,
+        )  # fmt: skip
     return machine
 
 
