@@ -27,11 +27,6 @@ the host then gave the file (seconds since 1970, nanoseconds)."""
 _TIMES = struct.Struct("<4QqI")
 
 
-def long_path(path: PathLike) -> str:
-    """The path in the form that has no limit of length."""
-    return os.fspath(path)
-
-
 def impossible_reason(name: bytes, *, room: int = 0) -> str | None:
     """Why a file of the host cannot have this name, with `room` more bytes behind it; None if it can."""
     if len(name) + room > _MAX_NAME_BYTES:
@@ -133,12 +128,12 @@ def set_all_times(fd: int, times: Times) -> None:
         os.setxattr(fd, _TIMES_ATTRIBUTE, _TIMES.pack(*times, *divmod(os.fstat(fd).st_mtime_ns, 10**9)))
 
 
-def all_times(fd: int) -> Times | None:
+def all_times(fd: int, status: os.stat_result) -> Times | None:
     """The four FILETIMEs of an open file: creation, access, write, change; None if the host does not know them."""
     with suppress(OSError, struct.error, AttributeError):
         *times, seconds, nanoseconds = _TIMES.unpack(os.getxattr(fd, _TIMES_ATTRIBUTE))
         # A file that was written since has another time on the host, and that one counts.
-        if seconds * 10**9 + nanoseconds == os.fstat(fd).st_mtime_ns:
+        if seconds * 10**9 + nanoseconds == status.st_mtime_ns:
             return times[0], times[1], times[2], times[3]
     return None
 

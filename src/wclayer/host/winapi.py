@@ -12,8 +12,8 @@ import struct
 from ctypes import wintypes
 
 # Access rights (winnt.h).
-FILE_READ_DATA = FILE_LIST_DIRECTORY = 0x1
-FILE_WRITE_DATA = FILE_ADD_FILE = 0x2
+FILE_LIST_DIRECTORY = 0x1
+FILE_WRITE_DATA = 0x2  # of a directory: FILE_ADD_FILE
 FILE_TRAVERSE = 0x20
 FILE_READ_ATTRIBUTES = 0x80
 FILE_WRITE_ATTRIBUTES = 0x100
@@ -26,7 +26,6 @@ GENERIC_WRITE = 0x4000_0000
 GENERIC_READ = 0x8000_0000
 
 FILE_SHARE_READ = 1
-FILE_SHARE_WRITE = 2
 FILE_SHARE_DELETE = 4
 FILE_SHARE_ALL = 7
 
@@ -47,17 +46,14 @@ FILE_OPEN_REPARSE_POINT = 0x20_0000
 # Names compare without case, as in every other call of Windows.
 OBJ_CASE_INSENSITIVE = 0x40
 
-FILE_ATTRIBUTE_READONLY = 0x1
 FILE_ATTRIBUTE_DIRECTORY = 0x10
 FILE_ATTRIBUTE_NORMAL = 0x80
 FILE_ATTRIBUTE_REPARSE_POINT = 0x400
 
-ERROR_FILE_NOT_FOUND = 2
 ERROR_INVALID_NAME = 123
 ERROR_HANDLE_EOF = 38
 ERROR_SHARING_VIOLATION = 32
 ERROR_NOT_ALL_ASSIGNED = 1300
-ERROR_CANT_ACCESS_FILE = 1920
 
 FSCTL_SET_SPARSE = 0x900C4
 
@@ -77,8 +73,6 @@ FILE_DISPOSITION_INFORMATION_EX = 64
 FILE_RENAME_INFORMATION_EX = 65
 _NAMED = (FILE_RENAME_INFORMATION, FILE_LINK_INFORMATION, FILE_RENAME_INFORMATION_EX)
 
-BASIC_INFORMATION = struct.Struct("<4QI4x")
-"""FileBasicInformation: creation, access, write and change time, attributes ([MS-FSCC] 2.4.7)."""
 DIRECTORY_ENTRY = struct.Struct("<II6qII")
 """FileDirectoryInformation without its name ([MS-FSCC] 2.4.10): the offset of the next entry, index, four times, end of
 file, allocation, attributes, bytes of the name."""
@@ -280,9 +274,19 @@ def open_at(
     Raises:
         OSError: the call failed, or the name has a separator in it, which would lead out of the directory.
     """
-    if not name or name in (".", "..") or "\\" in name or "/" in name or ":" in name or "\0" in name:
+    return _open_at(directory, wide_name(name), access, disposition, options, share)
+
+
+def wide_name(name: str) -> bytes:
+    """A name in a directory as UTF-16.
+
+    Raises:
+        OSError: it is too long, or has in it what would lead out of the directory, or to a stream.
+    """
+    encoded = name.encode("utf-16-le", "surrogatepass")
+    if not name or name in (".", "..") or any(mark in name for mark in "\\/:\0") or len(encoded) > 0xFFFE:
         raise error_of(ERROR_INVALID_NAME, name)
-    return _open_at(directory, name, access, disposition, options, share)
+    return encoded
 
 
 def reopen(handle: int, access: int) -> int:
@@ -291,15 +295,12 @@ def reopen(handle: int, access: int) -> int:
     Raises:
         OSError: the call failed.
     """
-    return _open_at(handle, "", access, FILE_OPEN, 0, FILE_SHARE_ALL)
+    return _open_at(handle, b"", access, FILE_OPEN, 0, FILE_SHARE_ALL)
 
 
-def _open_at(directory: int, name: str, access: int, disposition: int, options: int, share: int) -> int:
-    text = ctypes.create_string_buffer(name.encode("utf-16-le", "surrogatepass"))
-    size = len(text) - 1
-    if size > 0xFFFE:
-        raise error_of(ERROR_INVALID_NAME, name)
-    unicode = UnicodeString(size, size, ctypes.addressof(text))
+def _open_at(directory: int, name: bytes, access: int, disposition: int, options: int, share: int) -> int:
+    text = ctypes.create_string_buffer(name)
+    unicode = UnicodeString(len(name), len(name), ctypes.addressof(text))
     attributes = ObjectAttributes(
         ctypes.sizeof(ObjectAttributes), directory, ctypes.pointer(unicode), OBJ_CASE_INSENSITIVE, None, None
     )
@@ -310,7 +311,7 @@ def _open_at(directory: int, name: str, access: int, disposition: int, options: 
         options | FILE_OPEN_FOR_BACKUP_INTENT | FILE_SYNCHRONOUS_IO_NONALERT | FILE_OPEN_REPARSE_POINT, None, 0,
     )  # fmt: skip
     if status:
-        raise error_of_status(status, name)
+        raise error_of_status(status, name.decode("utf-16-le", "surrogatepass"))
     assert handle.value is not None
     return handle.value
 
@@ -372,28 +373,28 @@ def query_directory(handle: int, buffer: ctypes.Array[ctypes.c_char]) -> int:
     return block.Information or 0
 
 
-def read_file(handle: int, address: int, size: int, offset: int) -> int:
-    """`ReadFile` from an offset to an address; gives the number of bytes.
+def read_file(handle: int, buffer: ctypes.Array[ctypes.c_char], offset: int) -> int:
+    """`ReadFile` from an offset into a buffer; gives the number of bytes.
 
     Raises:
         OSError: the call failed.
     """
-    return _transfer(_kernel32.ReadFile, handle, address, size, offset)
+    return _transfer(_kernel32.ReadFile, handle, buffer, offset)
 
 
-def write_file(handle: int, address: int, size: int, offset: int) -> int:
-    """`WriteFile` of bytes at an address to an offset; gives the number of bytes.
+def write_file(handle: int, data: bytes, offset: int) -> int:
+    """`WriteFile` to an offset; gives the number of bytes.
 
     Raises:
         OSError: the call failed.
     """
-    return _transfer(_kernel32.WriteFile, handle, address, size, offset)
+    return _transfer(_kernel32.WriteFile, handle, data, offset)
 
 
-def _transfer(call: ctypes._FuncPointer, handle: int, address: int, size: int, offset: int) -> int:
+def _transfer(call: ctypes._FuncPointer, handle: int, data: ctypes.Array[ctypes.c_char] | bytes, offset: int) -> int:
     done = wintypes.DWORD()
     overlapped = Overlapped(None, None, offset & 0xFFFF_FFFF, offset >> 32, None)
-    if not call(handle, address, size, ctypes.byref(done), ctypes.byref(overlapped)):
+    if not call(handle, data, len(data), ctypes.byref(done), ctypes.byref(overlapped)):
         if ctypes.get_last_error() == ERROR_HANDLE_EOF:
             return 0
         raise last_error()

@@ -19,7 +19,8 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from wclayer.host import winapi
-from wclayer.win32.filetime import from_unix_ns
+from wclayer.win32.attributes import FileBasicInfo
+from wclayer.win32.filetime import MAX_FILETIME, from_unix_ns
 from wclayer.win32.names import MAX_COMPONENT_UNITS, unusable_reason, utf16_length
 
 PathLike = str | os.PathLike[str]
@@ -29,11 +30,6 @@ _CANNOT_LINK = (1, 5, 17, 50, 1142)
 """INVALID_FUNCTION, ACCESS_DENIED, NOT_SAME_DEVICE, NOT_SUPPORTED, TOO_MANY_LINKS."""
 _RENAME_ATTEMPTS = 20
 _RENAME_PAUSE = 0.05
-
-
-def long_path(path: PathLike) -> str:
-    """The path in the form that has no limit of length."""
-    return winapi.absolute(path)
 
 
 def impossible_reason(name: bytes, *, room: int = 0) -> str | None:
@@ -70,7 +66,7 @@ def open_directory_at(directory: int, name: bytes | str) -> int:
 
 def _checked_directory(handle: int, name: str) -> int:
     try:
-        attributes = _basic(handle)[4]
+        attributes = _basic(handle).attributes
         if attributes & winapi.FILE_ATTRIBUTE_REPARSE_POINT:
             raise OSError(errno.ELOOP, "a reparse point, not a directory", name)
         if not attributes & winapi.FILE_ATTRIBUTE_DIRECTORY:
@@ -130,7 +126,7 @@ def open_file_at(directory: int, name: bytes | str, *, writable: bool = False) -
     text = os.fsdecode(name)
     access = winapi.GENERIC_READ | (winapi.GENERIC_WRITE if writable else 0)
     handle = winapi.open_at(directory, text, access)
-    if _basic(handle)[4] & winapi.FILE_ATTRIBUTE_REPARSE_POINT:
+    if _basic(handle).attributes & winapi.FILE_ATTRIBUTE_REPARSE_POINT:
         winapi.close_handle(handle)
         raise OSError(errno.ELOOP, "a reparse point, not a file", text)
     return _descriptor(handle, os.O_RDWR if writable else os.O_RDONLY)
@@ -151,7 +147,7 @@ def _opened(directory: int, name: bytes | str, access: int) -> int:
 
 def link_at(source_directory: int, source: bytes | str, directory: int, name: bytes | str) -> None:
     """A further name for a file."""
-    target = _wide_name(name)
+    target = winapi.wide_name(os.fsdecode(name))
     handle = _opened(source_directory, source, winapi.FILE_WRITE_ATTRIBUTES)
     try:
         header = winapi.LINK_INFORMATION.pack(0, directory, len(target))
@@ -162,7 +158,7 @@ def link_at(source_directory: int, source: bytes | str, directory: int, name: by
 
 def replace_at(source_directory: int, source: bytes | str, directory: int, name: bytes | str) -> None:
     """Renames in one step; a file that has the name already is gone."""
-    target = _wide_name(name)
+    target = winapi.wide_name(os.fsdecode(name))
     handle = _opened(source_directory, source, winapi.DELETE)
     try:
         header = winapi.RENAME_INFORMATION_EX.pack(winapi.RENAME_REPLACE_POSIX, directory, len(target))
@@ -171,13 +167,6 @@ def replace_at(source_directory: int, source: bytes | str, directory: int, name:
             winapi.set_information(handle, winapi.FILE_RENAME_INFORMATION, header + target)
     finally:
         winapi.close_handle(handle)
-
-
-def _wide_name(name: bytes | str) -> bytes:
-    text = os.fsdecode(name)
-    if not text or any(mark in text for mark in "\\/:\0"):
-        raise winapi.error_of(winapi.ERROR_INVALID_NAME, text)
-    return text.encode("utf-16-le", "surrogatepass")
 
 
 def replace_file(source: PathLike, target: PathLike) -> None:
@@ -264,15 +253,13 @@ def _status_of(handle: int) -> os.stat_result:
     return status
 
 
-def _basic(handle: int) -> tuple[int, int, int, int, int]:
-    """The four times, and the attributes."""
-    data = winapi.query_information(handle, winapi.FILE_BASIC_INFORMATION, winapi.BASIC_INFORMATION.size)
-    creation, access, write, change, attributes = winapi.BASIC_INFORMATION.unpack(data)
-    return creation, access, write, change, attributes
+def _basic(handle: int) -> FileBasicInfo:
+    return FileBasicInfo.unpack(winapi.query_information(handle, winapi.FILE_BASIC_INFORMATION, FileBasicInfo.SIZE))
 
 
 def _set_times(handle: int, creation: int, access: int, write: int, change: int) -> None:
-    data = winapi.BASIC_INFORMATION.pack(creation, access, write, change, 0)
+    # Attributes of zero leave them as they are.
+    data = FileBasicInfo(0, creation, access, write, change).pack()
     winapi.set_information(handle, winapi.FILE_BASIC_INFORMATION, data)
 
 
@@ -294,12 +281,13 @@ def set_all_times(fd: int, times: Times) -> None:
     """Gives an open file its four FILETIMEs: creation, access, write, change. A zero leaves that one as it is."""
     # As signed numbers, negative ones mean other things.
     with suppress(OSError):
-        _set_times(msvcrt.get_osfhandle(fd), *(time if time < 1 << 63 else 0 for time in times))
+        _set_times(msvcrt.get_osfhandle(fd), *(time if time <= MAX_FILETIME else 0 for time in times))
 
 
-def all_times(fd: int) -> Times | None:
+def all_times(fd: int, status: os.stat_result) -> Times | None:
     """The four FILETIMEs of an open file: creation, access, write, change."""
-    return _basic(msvcrt.get_osfhandle(fd))[:4]
+    info = _basic(msvcrt.get_osfhandle(fd))
+    return info.creation_time, info.last_access_time, info.last_write_time, info.change_time
 
 
 def make_sparse(fd: int) -> None:
@@ -322,20 +310,19 @@ def sync_directory(directory: int) -> None:
 def read_at(fd: int, size: int, offset: int) -> bytes:
     """Up to `size` bytes from `offset`; the file's position is somewhere else afterwards."""
     buffer = ctypes.create_string_buffer(size)
-    done = winapi.read_file(msvcrt.get_osfhandle(fd), ctypes.addressof(buffer), size, offset)
+    done = winapi.read_file(msvcrt.get_osfhandle(fd), buffer, offset)
     return buffer.raw[:done]
 
 
 def read_into_at(fd: int, buffer: memoryview, offset: int) -> int:
     """The same into a buffer; gives the number of bytes read."""
     target = (ctypes.c_char * len(buffer)).from_buffer(buffer)
-    return winapi.read_file(msvcrt.get_osfhandle(fd), ctypes.addressof(target), len(buffer), offset)
+    return winapi.read_file(msvcrt.get_osfhandle(fd), target, offset)
 
 
 def write_at(fd: int, data: bytes | memoryview, offset: int) -> int:
     """Writes at `offset`; gives the number of bytes written. The file's position is somewhere else afterwards."""
-    source = ctypes.create_string_buffer(bytes(data), len(data))
-    return winapi.write_file(msvcrt.get_osfhandle(fd), ctypes.addressof(source), len(data), offset)
+    return winapi.write_file(msvcrt.get_osfhandle(fd), bytes(data), offset)
 
 
 def map_file(fd: int) -> bytes:

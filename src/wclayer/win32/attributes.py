@@ -9,6 +9,7 @@ import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntFlag
+from typing import ClassVar
 
 
 class FileAttributes(IntFlag):
@@ -85,6 +86,9 @@ _BASIC_INFO = struct.Struct("<4qI4x")  # FILE_BASIC_INFO ([MS-FSCC] 2.4.7), 40 b
 @dataclass(slots=True)
 class FileBasicInfo:
     """FILE_BASIC_INFO: the attributes and the four times, each a FILETIME (100 ns since 1601; see `filetime`)."""
+
+    SIZE: ClassVar[int] = _BASIC_INFO.size
+    """Bytes."""
 
     attributes: int = 0
     creation_time: int = 0

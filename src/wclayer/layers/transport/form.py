@@ -33,7 +33,7 @@ def write_times(fd: int, info: FileBasicInfo) -> None:
 
 def read_times(fd: int, stat: os.stat_result) -> FileBasicInfo:
     """The times of a host file, with no attributes: those that `write_times` left, or else the host's own."""
-    if (times := system.all_times(fd)) is not None:
+    if (times := system.all_times(fd, stat)) is not None:
         return FileBasicInfo(0, *times)
     write, access = from_unix_ns(stat.st_mtime_ns), from_unix_ns(stat.st_atime_ns)
     return FileBasicInfo(0, write, access, write, write)
