@@ -197,6 +197,13 @@ class HostRoot:
         self.close()
 
 
+def write_all(fd: int, data: bytes | bytearray | memoryview) -> None:
+    """Writes all of `data` where the file, or pipe, is."""
+    view = memoryview(data).cast("B")
+    while view:
+        view = view[os.write(fd, view) :]
+
+
 def remove_tree(path: Path) -> None:
     """Removes a directory and everything in it, following no link; what is already gone is no error."""
     with contextlib.suppress(FileNotFoundError):

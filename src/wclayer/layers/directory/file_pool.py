@@ -13,6 +13,7 @@ import sys
 from contextlib import suppress
 from zlib import crc32
 
+from wclayer.host.root import write_all
 from wclayer.layers.directory import file_worker
 
 assert sys.platform == "linux"
@@ -79,12 +80,11 @@ class _Worker:
             self._flush()
 
     def _flush(self) -> None:
-        data = memoryview(b"".join(self._batch))
+        data = b"".join(self._batch)
         self._batch.clear()
         self._size = 0
         try:
-            while data:
-                data = data[os.write(self._pipe, data) :]
+            write_all(self._pipe, data)
         except BrokenPipeError:
             self.wait()
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from wclayer.host import system
-from wclayer.host.root import HostRoot
+from wclayer.host.root import HostRoot, write_all
 from wclayer.win32.filetime import to_unix_ns
 
 SMALL_FILE = 128 << 10
@@ -84,13 +84,10 @@ class HostFiles:
         if self._pooled is not None:
             self._pooled_data += chunk
             return
-        size = len(chunk)
         if self._sparse and not any(chunk):
-            os.ftruncate(self._fd, os.lseek(self._fd, size, os.SEEK_CUR))
+            os.ftruncate(self._fd, os.lseek(self._fd, len(chunk), os.SEEK_CUR))
             return
-        written = os.write(self._fd, chunk)
-        while written < size:
-            written += os.write(self._fd, memoryview(chunk)[written:])
+        write_all(self._fd, chunk)
 
     def end_file(self, access_time: int, write_time: int) -> None:
         """Ends the file that was begun, if one was; the times (FILETIMEs) are only for people who look at it:

@@ -6,6 +6,7 @@ import hashlib
 import os
 
 from wclayer.errors import NotSupportedError
+from wclayer.host.root import write_all
 from wclayer.layers.base import LayerWriterBase
 from wclayer.layers.directory.database import Origin
 from wclayer.layers.directory.layer import LayerDirectory
@@ -67,9 +68,7 @@ class ScratchWriter(LayerWriterBase):
             self._stream[1].append(bytes(chunk))
             return
         self._digest.update(chunk)
-        view = memoryview(chunk)
-        while view:
-            view = view[os.write(self._fd, view) :]
+        write_all(self._fd, chunk)
 
     def _close_stream(self) -> None:
         if self._fd >= 0:
