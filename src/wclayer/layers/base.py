@@ -101,6 +101,10 @@ class LayerReaderBase(ABC):
     def _open_streams(self, entry: Entry) -> Iterator[DataStream]:
         """The current entry's data streams."""
 
+    def _open_backup(self, entry: Entry) -> Iterator[bytes | memoryview]:
+        """The current entry's Win32 backup stream."""
+        return backup_stream(entry, self.streams())
+
     def _release(self) -> None:  # noqa: B027 (not every reader holds something)
         """Gives back what the reader holds."""
 
@@ -122,7 +126,7 @@ class LayerReaderBase(ABC):
     def read(self, size: int = -1, /) -> bytes:
         if self._backup is None:
             entry = self._current()
-            self._backup = iter(()) if entry.info is None else backup_stream(entry, self.streams())
+            self._backup = iter(()) if entry.info is None else self._open_backup(entry)
         pieces: list[bytes | memoryview] = []
         while size:
             if not len(self._backup_rest):

@@ -20,7 +20,7 @@ from wclayer.win32.names import illegal_reason, path_key, utf16_length
 ROOTS = ("Files", "Hives", "UtilityVM", "UtilityVM/Files")
 """The directories that are there whether or not a layer has entries for them."""
 _ROOT_KEYS = frozenset(path_key(root) for root in ROOTS)
-_LINK_ROOTS = ("FILES/", "UTILITYVM/FILES/")
+LINK_ROOTS = ("FILES/", "UTILITYVM/FILES/")
 _LAST = re.compile(r'[^"*/:<>?\\|\x00-\x1f]{1,127}\Z')
 # One pass over the usual path: a known root, then components free of NTFS's illegal characters.
 _PATH = re.compile(r'(?:FILES|HIVES|UTILITYVM(?=/FILES(?:/|\Z)|\Z))(?:/[^"*/:<>?\\|\x00-\x1f]{1,255})*\Z')
@@ -201,7 +201,7 @@ class LayerTree:
         target = path_key(entry.link_target)
         if _PATH.match(target) is None or any(part in _DOTS for part in target.split("/")):
             self._fail(entry, f"hard link to {entry.link_target!r}, which is not a path of a layer")
-        if not target.startswith(_LINK_ROOTS) or not path_key(entry.name).startswith(_LINK_ROOTS):
+        if not target.startswith(LINK_ROOTS) or not path_key(entry.name).startswith(LINK_ROOTS):
             self._fail(entry, f"hard link to {entry.link_target!r}: links are possible below Files and UtilityVM/Files")
         kind = self.kind(target)
         if not kind and not self._is_base:
@@ -216,7 +216,7 @@ class LayerTree:
     def _add_tombstone(self, entry: Entry, key: str) -> None:
         if self._is_base:
             self._fail(entry, "tombstone in a base layer")
-        if not key.startswith(_LINK_ROOTS):
+        if not key.startswith(LINK_ROOTS):
             self._fail(entry, "tombstone outside Files and UtilityVM/Files")
         if self._kinds.insert(hash((key, "tombstone")), Kind.FILE):
             self._fail(entry, "duplicate tombstone")

@@ -6,6 +6,8 @@ Names are Python strings; an unpaired surrogate, which NTFS allows, stays one un
 
 from __future__ import annotations
 
+import re
+
 from wclayer.win32.upcase import upcase
 
 __all__ = [
@@ -14,6 +16,7 @@ __all__ = [
     "encode_name",
     "illegal_reason",
     "is_reserved",
+    "last_component",
     "name_key",
     "names_equal",
     "path_key",
@@ -84,6 +87,11 @@ def unusable_reason(name: str) -> str | None:
     if is_reserved(name):
         return f"name {name!r} is that of a device"
     return None
+
+
+def last_component(path: str) -> str:
+    r"""What a path ends in, its components separated by `\\` or `/`."""
+    return re.split(r"[\\/]", path.rstrip("\\/"))[-1]
 
 
 def name_key(name: str) -> str:

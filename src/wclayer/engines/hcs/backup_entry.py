@@ -44,10 +44,14 @@ class BackupEntry:
         if self._header is not None and self._header.id == StreamId.DATA:
             entry.size = self._header.size or size
 
-    def read(self, size: int) -> bytes:
-        """More of the stream's bytes, from its very start, as Windows gives them; empty at the end."""
-        with self._reading():
-            return self._source.again(min(size, _PIECE))
+    def backup_stream(self) -> Iterator[bytes]:
+        """The stream's bytes, from its very start, as Windows gives them."""
+        while True:
+            with self._reading():
+                piece = self._source.again(_PIECE)
+            if not piece:
+                return
+            yield piece
 
     def streams(self) -> Iterator[DataStream]:
         """The data streams. Metadata behind them is put into the entry when it is reached."""

@@ -72,7 +72,8 @@ class BackupFile:
         self.path = path
         self._security = security
         self._context = ctypes.c_void_p()
-        self._transfer: Callable[..., Any] | None = None
+        # What is restored is not read, and the reverse.
+        self._transfer = _backup_write if writable else _backup_read
         access = WRITE_ACCESS if writable else READ_ACCESS
         if not security:
             access &= ~(winapi.ACCESS_SYSTEM_SECURITY | winapi.WRITE_DAC | winapi.WRITE_OWNER)
@@ -117,7 +118,7 @@ class BackupFile:
     def read(self, size: int, /) -> bytes:
         """Up to `size` bytes of its backup stream; empty at the end."""
         buffer = ctypes.create_string_buffer(min(size, _PIECE))
-        done = self._move(_backup_read, buffer, len(buffer))
+        done = self._move(buffer)
         return buffer.raw[:done]
 
     def write(self, data: bytes | memoryview, /) -> None:
@@ -129,24 +130,24 @@ class BackupFile:
         view = memoryview(data).cast("B")
         while view:
             piece = bytes(view[:_PIECE])
-            done = self._move(_backup_write, piece, len(piece))
+            done = self._move(piece)
             if done != len(piece):
                 raise winapi.error_of(_ERROR_WRITE_FAULT)
             view = view[done:]
 
-    def _move(self, call: Callable[..., Any], buffer: object, size: int) -> int:
+    def _move(self, buffer: ctypes.Array[ctypes.c_char] | bytes) -> int:
         done = wintypes.DWORD()
-        self._transfer = call
-        if not call(self._handle, buffer, size, ctypes.byref(done), False, self._security, ctypes.byref(self._context)):
+        if not self._transfer(
+            self._handle, buffer, len(buffer), ctypes.byref(done), False, self._security, ctypes.byref(self._context)
+        ):
             raise winapi.last_error()
         return done.value
 
     def close(self) -> None:
         """Gives back what Windows holds for the backup, and the file."""
-        if self._transfer is not None and self._context:
-            self._transfer(self._handle, None, 0, None, True, False, ctypes.byref(self._context))
-        self._transfer = None
         if self._handle >= 0:
+            if self._context:
+                self._transfer(self._handle, None, 0, None, True, False, ctypes.byref(self._context))
             winapi.close_handle(self._handle)
             self._handle = -1
 

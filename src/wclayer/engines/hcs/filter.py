@@ -14,14 +14,14 @@ from contextlib import suppress
 from wclayer.engines.hcs import vmcompute
 from wclayer.engines.hcs.functions import descriptors, destroy_layer, layer_path
 from wclayer.engines.hcs.privileges import privileges
-from wclayer.engines.hcs.structs import FileBasicInfoStruct, descriptor_array
+from wclayer.engines.hcs.structs import FileBasicInfoStruct
 from wclayer.engines.hcs.vmcompute import call, driver_info
 from wclayer.errors import InvalidStateError, LayerError, NotSupportedError
 from wclayer.win32.attributes import FileBasicInfo
 
 PathLike = str | os.PathLike[str]
 _PIECE = 1 << 20
-_ERROR_NO_MORE_FILES = 0x80070012 - (1 << 32)
+_ERROR_NO_MORE_FILES = 18
 
 
 class _Stream:
@@ -36,10 +36,9 @@ class _Stream:
         # It is asked for before anything is begun that could then not be ended.
         vmcompute.export(self.operation, end)
         above = descriptors(self.operation, parents)
-        array = descriptor_array(above)
         place = layer_path(self.operation, path)
         with privileges(self.operation, self._path):
-            self._call(begin, driver_info(), place, array, len(above), ctypes.byref(self._context))
+            self._call(begin, driver_info(), place, *above, ctypes.byref(self._context))
         self._is_open = True
 
     def _call(self, name: str, *arguments: object) -> None:
@@ -72,15 +71,14 @@ class HcsExport(_Stream):
         found = FileBasicInfoStruct()
         size = ctypes.c_int64()
         deleted = ctypes.c_uint32()
-        function = vmcompute.export(self.operation, "ExportLayerNext")
-        with privileges(self.operation, self._path):
-            result = function(
-                self._context, ctypes.byref(name), ctypes.byref(found), ctypes.byref(size), ctypes.byref(deleted)
-            )
-        if result == _ERROR_NO_MORE_FILES:
-            return None
-        if result < 0:
-            raise vmcompute.failure(self.operation, self._path, "ExportLayerNext", result)
+        answers = ctypes.byref(name), ctypes.byref(found), ctypes.byref(size), ctypes.byref(deleted)
+        try:
+            with privileges(self.operation, self._path):
+                self._call("ExportLayerNext", self._context, *answers)
+        except LayerError as error:
+            if error.code == _ERROR_NO_MORE_FILES:
+                return None
+            raise
         self._has_entry = True
         # A path from the layer's root may start with the separator.
         entry = vmcompute.take_string(name.value).removeprefix("\\")

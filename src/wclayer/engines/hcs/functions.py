@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import ctypes
 import os
-import re
 import threading
 from collections.abc import Callable, Sequence
 from uuid import UUID
 
 from wclayer.engines.descriptor import LayerDescriptor
 from wclayer.engines.hcs import vmcompute
-from wclayer.engines.hcs.structs import Guid, descriptor_array
+from wclayer.engines.hcs.structs import DescriptorArray, Guid, descriptor_array
 from wclayer.engines.hcs.vmcompute import call, driver_info, text
 from wclayer.engines.hcs.volume import expand_volume
 from wclayer.errors import InvalidParameterError
 from wclayer.host import winapi
 from wclayer.layers.copy import CopyProgress
+from wclayer.win32.names import last_component
 
 PathLike = str | os.PathLike[str]
 Chain = PathLike | Sequence[PathLike]
@@ -46,10 +46,10 @@ def layer_path(operation: str, path: PathLike) -> str:
     return winapi.absolute(place) if len(place) > _SHORT_PATH else place
 
 
-def descriptors(operation: str, parents: Chain) -> list[LayerDescriptor]:
-    """The descriptors of a parent chain, nearest first, each with the GUID that Windows gives its name."""
+def descriptors(operation: str, parents: Chain) -> tuple[DescriptorArray, int]:
+    """A parent chain, nearest first, as two arguments of a call; each with the GUID that Windows gives its name."""
     chain = [parents] if isinstance(parents, (str, os.PathLike)) else parents
-    return [LayerDescriptor(layer_id(parent), layer_path(operation, parent)) for parent in chain]
+    return descriptor_array([LayerDescriptor(layer_id(parent), layer_path(operation, parent)) for parent in chain])
 
 
 def activate_layer(path: PathLike, *, prefer: str | None = None) -> None:
@@ -75,9 +75,8 @@ def create_scratch_layer(path: PathLike, parents: Sequence[PathLike]) -> None:
     """`CreateSandboxLayer`: a new read-write layer on a parent chain, nearest first."""
     operation = "create scratch layer"
     above = descriptors(operation, parents)
-    array = descriptor_array(above)
     place = layer_path(operation, path)
-    call(operation, path, "CreateSandboxLayer", driver_info(), place, None, array, len(above))
+    call(operation, path, "CreateSandboxLayer", driver_info(), place, None, *above)
 
 
 def deactivate_layer(path: PathLike) -> None:
@@ -128,9 +127,8 @@ def import_layer(
 
 def _transfer(operation: str, name: str, path: PathLike, folder: PathLike, parents: Chain) -> None:
     above = descriptors(operation, parents)
-    array = descriptor_array(above)
     places = layer_path(operation, path), layer_path(operation, folder)
-    call(operation, path, name, driver_info(), *places, array, len(above))
+    call(operation, path, name, driver_info(), *places, *above)
 
 
 def get_layer_mount_path(path: PathLike) -> str:
@@ -182,7 +180,7 @@ def name_to_guid(name: str) -> UUID:
 
 def layer_id(path: PathLike) -> UUID:
     """The GUID of a layer: `name_to_guid` of the last component of its path."""
-    return name_to_guid(re.split(r"[\\/]", os.fspath(path).rstrip("\\/"))[-1])
+    return name_to_guid(last_component(os.fspath(path)))
 
 
 def prepare_layer(
@@ -196,10 +194,9 @@ def prepare_layer(
     if target is not None:
         raise InvalidParameterError(operation, target, "Windows shows a scratch on its own volume, and nowhere else")
     above = descriptors(operation, parents)
-    array = descriptor_array(above)
     place = layer_path(operation, path)
     with _preparing:
-        call(operation, path, "PrepareLayer", driver_info(), place, array, len(above))
+        call(operation, path, "PrepareLayer", driver_info(), place, *above)
 
 
 def unprepare_layer(path: PathLike) -> None:

@@ -12,6 +12,7 @@ from wclayer.engines.hcs.backup_entry import BackupEntry
 from wclayer.engines.hcs.files import BackupFile
 from wclayer.engines.hcs.functions import export_layer
 from wclayer.engines.hcs.privileges import privileges
+from wclayer.engines.hcs.utility_vm import FILES, TOP
 from wclayer.errors import InvalidDataError, NotALayerError, PathNotFoundError, from_os_error
 from wclayer.host import system
 from wclayer.host.root import HostRoot, remove_tree
@@ -23,9 +24,7 @@ from wclayer.win32.filetime import from_unix_ns
 from wclayer.win32.names import decode_name, encode_name, names_equal, path_key
 
 PathLike = str | os.PathLike[str]
-_PIECE = 1 << 20
 _RECYCLE_BIN = "$Recycle.Bin"
-UTILITY_VM, UTILITY_VM_FILES = b"UtilityVM", b"UtilityVM/Files"
 
 
 class BaseLayerReader(LayerReaderBase):
@@ -58,10 +57,10 @@ class BaseLayerReader(LayerReaderBase):
 
     def _walk_all(self) -> Iterator[bytes]:
         yield from self._walk_directory(b"Files")
-        if self._is_directory(UTILITY_VM_FILES):
+        if self._is_directory(FILES):
             # Only Files: what else lies in UtilityVM was made from it.
-            yield UTILITY_VM
-            yield from self._walk_directory(UTILITY_VM_FILES)
+            yield TOP
+            yield from self._walk_directory(FILES)
 
     def _is_directory(self, path: bytes) -> bool:
         try:
@@ -117,17 +116,9 @@ class BaseLayerReader(LayerReaderBase):
     def _open_streams(self, entry: Entry) -> Iterator[DataStream]:
         return iter(()) if self._backup_entry is None else self._backup_entry.streams()
 
-    def read(self, size: int = -1, /) -> bytes:
-        """The backup stream, byte for byte as Windows gives it."""
-        self._current()
-        pieces: list[bytes] = []
-        while self._backup_entry is not None and size:
-            piece = self._backup_entry.read(size if size > 0 else _PIECE)
-            if not piece:
-                break
-            pieces.append(piece)
-            size -= len(piece) if size > 0 else 0
-        return b"".join(pieces)
+    def _open_backup(self, entry: Entry) -> Iterator[bytes | memoryview]:
+        """Byte for byte as Windows gives it."""
+        return iter(()) if self._backup_entry is None else self._backup_entry.backup_stream()
 
     def link_info(self) -> LinkInfo:
         self._current()

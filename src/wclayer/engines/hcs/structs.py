@@ -10,15 +10,12 @@ import ctypes
 import struct
 from collections.abc import Sequence
 from ctypes import wintypes
-from typing import TYPE_CHECKING, Self
+from typing import Self
 from uuid import UUID
 
 from wclayer.engines.descriptor import LayerDescriptor
 from wclayer.win32.attributes import FileBasicInfo
 from wclayer.win32.filetime import MAX_FILETIME
-
-if TYPE_CHECKING:
-    DescriptorArray = ctypes.Array["WcLayerDescriptor"]
 
 FILTER_DRIVER = 1
 """GraphDriverType: of DiffDriver and FilterDriver the one that is in use."""
@@ -51,14 +48,17 @@ class WcLayerDescriptor(ctypes.Structure):
     _fields_ = (("LayerId", Guid), ("Flags", ctypes.c_uint32), ("Path", wintypes.LPCWSTR))
 
 
-def descriptor_array(descriptors: Sequence[LayerDescriptor]) -> DescriptorArray:
-    """The array of structures that a call takes; it keeps the paths that its structures point to."""
+DescriptorArray = ctypes.Array[WcLayerDescriptor]
+
+
+def descriptor_array(descriptors: Sequence[LayerDescriptor]) -> tuple[DescriptorArray, int]:
+    """The array of structures that a call takes, and their number; it keeps the paths that its structures point to."""
     array = (WcLayerDescriptor * len(descriptors))()
     for place, descriptor in zip(array, descriptors, strict=True):
         place.LayerId = Guid.from_buffer_copy(descriptor.id.bytes_le)
         place.Flags = int(descriptor.flags)
         place.Path = descriptor.path
-    return array
+    return array, len(descriptors)
 
 
 class FileBasicInfoStruct(ctypes.Structure):
@@ -74,9 +74,7 @@ class FileBasicInfoStruct(ctypes.Structure):
 
     def to_info(self) -> FileBasicInfo:
         """Times and attributes as the package has them."""
-        return FileBasicInfo(
-            self.FileAttributes, self.CreationTime, self.LastAccessTime, self.LastWriteTime, self.ChangeTime
-        )
+        return FileBasicInfo.unpack(bytes(self))
 
     @classmethod
     def from_info(cls, info: FileBasicInfo) -> Self:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from typing import BinaryIO
 
 from wclayer.engines.hcs.functions import activate_layer, deactivate_layer, prepare_layer, unprepare_layer
@@ -70,29 +71,13 @@ def export_layer_to_tar(
     Raises:
         see `new_layer_reader`, `prepare_layer`.
     """
-    if not parents:
-        return _export(stream, path, parents, target, compression, level, progress, cancelled)
-    activate_layer(path)
-    try:
-        prepare_layer(path, parents)
-        unprepare_layer(path)
-        return _export(stream, path, parents, target, compression, level, progress, cancelled)
-    finally:
-        deactivate_layer(path)
-
-
-def _export(
-    stream: BinaryIO,
-    path: PathLike,
-    parents: Sequence[PathLike],
-    target: PathLike,
-    compression: Compression | str,
-    level: int | None,
-    progress: ProgressCallback | None,
-    cancelled: Callable[[], bool] | None,
-) -> ExportResult:
-    with new_layer_reader(path, parents) as reader:
-        writer = TarLayerWriter(stream, target, compression=Compression(compression), level=level)
-        with writer:
-            done = copy_layer(reader, writer, progress=progress, cancelled=cancelled)
+    with ExitStack() as stack:
+        if parents:
+            activate_layer(path)
+            stack.callback(deactivate_layer, path)
+            prepare_layer(path, parents)
+            unprepare_layer(path)
+        reader = stack.enter_context(new_layer_reader(path, parents))
+        writer = stack.enter_context(TarLayerWriter(stream, target, compression=Compression(compression), level=level))
+        done = copy_layer(reader, writer, progress=progress, cancelled=cancelled)
     return ExportResult.of(writer, done.entries, unchanged=False)

@@ -11,14 +11,12 @@ from wclayer.engines.hcs.files import BackupFile, restore_times
 from wclayer.errors import InvalidDataError
 from wclayer.host import system
 from wclayer.host.root import HostRoot
-from wclayer.layers.directory.utility_vm import BCD_BACKUPS
+from wclayer.layers.directory import utility_vm
 from wclayer.win32.attributes import DIRECTORY, REPARSE_POINT, FileBasicInfo
 from wclayer.win32.names import decode_name, encode_name, path_key
 
-_TOP = b"UtilityVM"
-_FILES = b"UtilityVM/Files"
-_MUTATED = frozenset(path_key(path) for path in BCD_BACKUPS)
-"""What processing changes: it must not be one file with the parent's."""
+FILES = utility_vm.FILES.encode()
+TOP = FILES.partition(b"/")[0]
 _PIECE = 1 << 20
 
 
@@ -35,7 +33,7 @@ class UtilityVm:
         """Clones the parent's; once."""
         if self.is_made:
             return
-        self._root.make_directory(_TOP)
+        self._root.make_directory(TOP)
         try:
             with HostRoot(self._parent) as parent:
                 self._clone(parent)
@@ -46,12 +44,12 @@ class UtilityVm:
 
     def _clone(self, parent: HostRoot) -> None:
         directories: list[tuple[bytes, FileBasicInfo]] = []
-        pending = [(_FILES, True)]
+        pending = [(FILES, True)]
         while pending:
             path, is_directory = pending.pop()
             with BackupFile(parent, path) as source:
                 info = source.info()
-                if is_directory or info.attributes & REPARSE_POINT or path_key(decode_name(path)) in _MUTATED:
+                if is_directory or info.attributes & REPARSE_POINT or path_key(decode_name(path)) in utility_vm.MUTATED:
                     self._copy(source, info, path)
                 else:
                     self._root.link(path, path, source_root=parent)

@@ -14,6 +14,7 @@ from typing import Any
 
 from wclayer.engines.hcs.structs import FILTER_DRIVER, DriverInfo, FileBasicInfoStruct, Guid, WcLayerDescriptor
 from wclayer.errors import InvalidParameterError, NotSupportedError, from_windows_code
+from wclayer.host import winapi
 
 LIBRARY = "vmcompute.dll"
 LOAD_LIBRARY_SEARCH_SYSTEM32 = 0x800
@@ -116,8 +117,7 @@ def call(operation: str, path: str | os.PathLike[str], name: str, *arguments: An
 def failure(operation: str, path: str | os.PathLike[str], name: str, result: int) -> OSError:
     """The error for a failed HRESULT of the export `name`."""
     code = result & 0xFFFF_FFFF
-    text = ctypes.FormatError(result).strip() or "an error for which Windows has no text"
-    return from_windows_code(operation, path, code, f"{name}: {text} ({code:#010x})")
+    return from_windows_code(operation, path, code, f"{name}: {winapi.message_of(code)} ({code:#010x})")
 
 
 def driver_info() -> ctypes._Pointer[DriverInfo]:

@@ -10,6 +10,7 @@ import tempfile
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 from wclayer.engines.hcs.files import BackupFile, restore_times
@@ -26,12 +27,11 @@ from wclayer.errors import (
     PathNotFoundError,
     from_os_error,
 )
-from wclayer.host import system
-from wclayer.host.root import HostRoot, remove_tree
+from wclayer.host.root import HostRoot, remove_tree, write_all
 from wclayer.layers.base import WriterContext, backup_stream
 from wclayer.layers.directory.utility_vm import BCD_BACKUPS
-from wclayer.layers.transport.form import ATTRIBUTES, DIRECTORY_SUFFIX
-from wclayer.layers.tree import Kind
+from wclayer.layers.transport.form import ATTRIBUTES, DIRECTORY_SUFFIX, write_times
+from wclayer.layers.tree import LINK_ROOTS, Kind
 from wclayer.model import DataStream, Entry
 from wclayer.win32.attributes import FileBasicInfo
 from wclayer.win32.backup import BackupStreamParser, StreamHeader, StreamId
@@ -83,18 +83,21 @@ class HcsLayerWriter(WriterContext):
         """Takes note of a tombstone."""
 
     @abstractmethod
-    def _write(self, data: bytes | bytearray | memoryview) -> None:
-        """Takes more of the entry's backup stream."""
-
-    @abstractmethod
-    def _end_entry(self) -> None:
-        """The entry that was started is whole, or is given up."""
-
-    @abstractmethod
     def _finish(self) -> None:
         """All entries were there."""
 
-    @abstractmethod
+    def _write(self, data: bytes | bytearray | memoryview) -> None:
+        """Takes more of the entry's backup stream."""
+        if self._file is None:
+            raise InvalidStateError(self.operation, self.target, "no current entry: call add first")
+        self._file.write(memoryview(data))
+
+    def _end_entry(self) -> None:
+        """The entry that was started is whole, or is given up."""
+        if self._file is not None:
+            file, self._file = self._file, None
+            file.close()
+
     def _give_up(self) -> None:
         """Closes and removes what lies outside of the target."""
 
@@ -210,14 +213,6 @@ class HcsLayerWriter(WriterContext):
         self._file = BackupFile(self.root, path, create=create, is_directory=info.is_directory, writable=True)
         self._file.set_info(info)
 
-    def _close_file(self) -> None:
-        if self._file is not None:
-            file, self._file = self._file, None
-            file.close()
-
-    def _no_entry(self) -> InvalidStateError:
-        return InvalidStateError(self.operation, self.target, "no current entry: call add first")
-
     def _process_utility_vm(self) -> None:
         # Windows is not led by a link in the layer.
         self.root.directory(b"UtilityVM")
@@ -256,22 +251,11 @@ class BaseLayerWriter(HcsLayerWriter):
             self.operation, self.target, f"entry {decode_name(path)!r}: a base layer has no tombstones"
         )
 
-    def _write(self, data: bytes | bytearray | memoryview) -> None:
-        if self._file is None:
-            raise self._no_entry()
-        self._file.write(memoryview(data))
-
-    def _end_entry(self) -> None:
-        self._close_file()
-
     def _finish(self) -> None:
         restore_times(self.root, self._directories)
         process_base_layer(self.target)
         if self._has_utility_vm:
             self._process_utility_vm()
-
-    def _give_up(self) -> None:
-        pass
 
 
 class ChildLayerWriter(HcsLayerWriter):
@@ -304,11 +288,7 @@ class ChildLayerWriter(HcsLayerWriter):
         self._tombstones: list[bytes] = []
         self._links: list[tuple[bytes, bytes, Path | None]] = []
         self._reparse_directories: list[bytes] = []
-        self._plain = -1
-        self._times = (0, 0, 0, 0)
-        self._directory: bytes | None = None
-        self._parser: BackupStreamParser | None = None
-        self._is_reparse = False
+        self._transport_file: _TransportFile | None = None
 
     def _add(self, path: bytes, info: FileBasicInfo) -> None:
         key = path_key(decode_name(path))
@@ -325,54 +305,34 @@ class ChildLayerWriter(HcsLayerWriter):
                 raise self._invalid(path, "not in UtilityVM/Files")
             self._restore(path, info, create=self._utility_vm.make_room(path, info))
             return
-        times = info.creation_time, info.last_access_time, info.last_write_time, info.change_time
         if key.startswith("HIVES/") and not info.is_directory:
             self._file = BackupFile(self._transport, path, create=True, writable=True, security=False)
-            self._file.set_info(FileBasicInfo(0, *times))
+            self._file.set_info(replace(info, attributes=0))
             return
-        host = path
         if info.is_directory:
             self._transport.make_directory(path)
-            self._directory, self._parser, self._is_reparse = path, BackupStreamParser(), False
-            host += DIRECTORY_SUFFIX.encode()
-        self._plain = self._transport.create(host)
-        _write_all(self._plain, ATTRIBUTES.pack(info.attributes))
-        self._times = times
+        self._transport_file = _TransportFile(self._transport, path, info)
 
     def _write(self, data: bytes | bytearray | memoryview) -> None:
-        if self._file is not None:
-            self._file.write(memoryview(data))
-        elif self._plain >= 0:
-            _write_all(self._plain, data)
-            if self._parser is not None:
-                for item in self._parser.feed(data):
-                    if isinstance(item, StreamHeader) and item.id == StreamId.REPARSE_DATA:
-                        self._is_reparse = True
+        if self._transport_file is not None:
+            self._transport_file.write(data)
         else:
-            raise self._no_entry()
+            super()._write(data)
 
     def _end_entry(self) -> None:
-        self._close_file()
-        directory, self._directory = self._directory, None
-        parser, self._parser = self._parser, None
-        if self._plain >= 0:
-            fd, self._plain = self._plain, -1
-            try:
-                system.set_all_times(fd, self._times)
-            finally:
-                os.close(fd)
-        if parser is not None and self._state == "open":
-            parser.finish()
-        if directory is not None and self._is_reparse:
+        super()._end_entry()
+        file, self._transport_file = self._transport_file, None
+        if file is None:
+            return
+        file.close()
+        if self._state == "open" and file.is_reparse_directory():
             # Nothing may be put where it leads: the folder itself comes back at the end.
-            self._transport.remove(directory)
-            self._reparse_directories.append(directory)
-        self._is_reparse = False
+            self._transport.remove(file.path)
+            self._reparse_directories.append(file.path)
 
     def _add_link(self, path: bytes, target: bytes) -> None:
         key, target_key = path_key(decode_name(path)), path_key(decode_name(target))
-        places = ("FILES/", "UTILITYVM/FILES/")
-        if not key.startswith(places) or not target_key.startswith(places):
+        if not key.startswith(LINK_ROOTS) or not target_key.startswith(LINK_ROOTS):
             raise self._invalid(path, "a hard link outside of Files and UtilityVM/Files")
         # A target that is not this layer's own lies in a parent; of the utility VM all is in this layer already.
         root: Path | None = None
@@ -420,10 +380,42 @@ class ChildLayerWriter(HcsLayerWriter):
         return InvalidDataError(self.operation, self.target, f"entry {decode_name(path)!r}: {problem}")
 
 
-def _write_all(fd: int, data: bytes | bytearray | memoryview) -> None:
-    view = memoryview(data).cast("B")
-    while view:
-        view = view[os.write(fd, view) :]
+class _TransportFile:
+    """What the transport folder has of an entry, being written: its attributes, then its backup stream.
+
+    That of a directory is read along: whether it is a reparse point decides what becomes of the directory.
+    """
+
+    def __init__(self, root: HostRoot, path: bytes, info: FileBasicInfo) -> None:
+        self.path = path
+        self._info = info
+        self._parser = BackupStreamParser() if info.is_directory else None
+        self._is_reparse = False
+        self._fd = root.create(path + DIRECTORY_SUFFIX.encode() if info.is_directory else path)
+        write_all(self._fd, ATTRIBUTES.pack(info.attributes))
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        write_all(self._fd, data)
+        if self._parser is not None:
+            for item in self._parser.feed(data):
+                if isinstance(item, StreamHeader) and item.id == StreamId.REPARSE_DATA:
+                    self._is_reparse = True
+
+    def close(self) -> None:
+        try:
+            write_times(self._fd, self._info)
+        finally:
+            os.close(self._fd)
+
+    def is_reparse_directory(self) -> bool:
+        """Whether it is one.
+
+        Raises:
+            ValueError: a directory's backup stream is not whole.
+        """
+        if self._parser is not None:
+            self._parser.finish()
+        return self._is_reparse
 
 
 def _is_there(place: Path, path: bytes) -> bool:

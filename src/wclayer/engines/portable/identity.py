@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import re
 from uuid import UUID, uuid5
 
 from wclayer.errors import InvalidParameterError
+from wclayer.win32.names import last_component
 
 NAMESPACE = UUID("5a0e44ab-9c8e-5e60-a3d1-0a52bb9fe5c7")
 """The namespace of the portable engine's GUIDs. It never changes: GUIDs made from it are stored in layers."""
@@ -38,4 +38,4 @@ def layer_id(path: str | os.PathLike[str]) -> UUID:
     Raises:
         InvalidParameterError: the path has no last component.
     """
-    return name_to_guid(re.split(r"[\\/]", os.fspath(path).rstrip("\\/"))[-1])
+    return name_to_guid(last_component(os.fspath(path)))

@@ -21,7 +21,8 @@ BCD_BACKUPS = {
     f"{BOOT_STORE}.LOG2": b"bcd.log2.bak",
 }
 """The boot store, which processing changes, and where its imported state is kept."""
-_MUTATED = frozenset(path_key(path) for path in BCD_BACKUPS)
+MUTATED = frozenset(path_key(path) for path in BCD_BACKUPS)
+"""What processing changes, by path key: a child does not share it with its parent."""
 
 
 def find_parent(parents: Sequence[LayerDirectory]) -> tuple[LayerDirectory, EntryRow] | None:
@@ -46,7 +47,7 @@ def clone(parent: LayerDirectory, top: EntryRow, records: LayerRecords, files: H
         host_path = parent.host_path(row)
         if row.attributes & DIRECTORY:
             files.root.make_directory(host_path)
-        elif row.reparse is not None or path_key(parent.path_of(row)) in _MUTATED:
+        elif row.reparse is not None or path_key(parent.path_of(row)) in MUTATED:
             files.root.copy(host_path, host_path, source_root=parent.host)
         else:
             files.link_or_copy(host_path, host_path, parent.host)
