@@ -35,7 +35,8 @@ WHEELS = (
     "click", "colorama", "dissect.hypervisor", "dissect.ntfs", "dissect.regf", "fsspec", "hypothesis", "mfusepy",
     "pytest", "regipy", "rich", "zlib-ng", "zstandard",
 )  # fmt: skip
-_WINE = ("/usr/lib/wine/wine64", "/usr/bin/wine64")
+_WINE = {"/usr/lib/wine/wine64": "/usr/lib/wine/wineserver64", "/usr/bin/wine64": "/usr/bin/wineserver"}
+"""Wine, and its server, as Debian and others have them."""
 _SERVER_STAYS = 120
 """Seconds."""
 _CONTROLS = re.compile(r"\x1b\[[?0-9;]*[A-Za-z]|\x1b\][^\x07]*\x07|\r")
@@ -136,7 +137,7 @@ def build() -> Machine:
             (place / "ready").touch()
         # Wine's server ends with its last process, and one that starts in that moment fails: this one stays a while.
         subprocess.run(
-            [f"{wine[: -len('wine64')]}wineserver64", f"-p{_SERVER_STAYS}"],
+            [_WINE[wine], f"-p{_SERVER_STAYS}"],
             env=os.environ | machine.environment(), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL, check=False,
         )  # fmt: skip
