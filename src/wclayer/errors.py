@@ -6,8 +6,11 @@ the same over both engines. `docs/errors.md` lists the classes with their codes 
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
+import sqlite3
+from collections.abc import Iterator
 from typing import ClassVar
 
 # Win32 error codes ([MS-ERREF] section 2.2).
@@ -34,6 +37,21 @@ ERROR_CANT_RESOLVE_FILENAME = 1921
 
 
 _FACILITY_WIN32 = 0x8007_0000
+
+
+class FormatError(ValueError):
+    """The bytes that a codec reads are not of its format, or what it is to write has no form in it.
+
+    The base of the errors of `formats/` and `win32/`, which know neither an operation nor a path: `during` adds them.
+    """
+
+
+class FormatLimitError(FormatError):
+    """What is read is larger than a limit that the caller set."""
+
+
+class NoSpaceError(FormatError):
+    """What a codec writes to has no room left."""
 
 
 class LayerError(OSError):
@@ -224,6 +242,27 @@ _KINDS_BY_ERRNO: dict[int, type[LayerError]] = {
     errno.EACCES: AccessDeniedError,
     errno.EPERM: AccessDeniedError,
     errno.EROFS: AccessDeniedError,
+    errno.ENOTEMPTY: DirectoryNotEmptyError,
+    errno.ELOOP: UnresolvedLinkError,
+    errno.EBUSY: LayerBusyError,
+    errno.ETXTBSY: LayerBusyError,
+    errno.EOPNOTSUPP: NotSupportedError,
+    errno.ENOSYS: NotSupportedError,
+    errno.ENAMETOOLONG: InvalidParameterError,
+}
+
+# Primary result codes of SQLite (sqlite.org/rescode.html).
+_KINDS_BY_SQLITE_CODE: dict[int, type[LayerError]] = {
+    sqlite3.SQLITE_FULL: DiskFullError,
+    sqlite3.SQLITE_BUSY: LayerBusyError,
+    sqlite3.SQLITE_LOCKED: LayerBusyError,
+    sqlite3.SQLITE_READONLY: AccessDeniedError,
+    sqlite3.SQLITE_PERM: AccessDeniedError,
+    sqlite3.SQLITE_AUTH: AccessDeniedError,
+    sqlite3.SQLITE_CANTOPEN: AccessDeniedError,
+    sqlite3.SQLITE_IOERR: LayerError,
+    sqlite3.SQLITE_NOMEM: LayerError,
+    sqlite3.SQLITE_INTERRUPT: OperationCancelledError,
 }
 
 # Win32 codes for which there is a class, besides the class's own.
@@ -275,3 +314,53 @@ def from_os_error(operation: str, path: str | os.PathLike[str], error: OSError) 
         return from_windows_code(operation, path, code, detail)
     kind = _KINDS_BY_ERRNO.get(error.errno or 0, LayerError)
     return kind(operation, path, detail, code=ERROR_FILE_NOT_FOUND if kind is PathNotFoundError else kind.code)
+
+
+def from_sqlite_error(operation: str, path: str | os.PathLike[str], error: sqlite3.Error) -> LayerError:
+    """The `LayerError` for a failure of SQLite: a failure of the host by SQLite's code, anything else as damage."""
+    code = getattr(error, "sqlite_errorcode", None)
+    kind = CorruptLayerError if code is None else _KINDS_BY_SQLITE_CODE.get(code & 0xFF, CorruptLayerError)
+    return kind(operation, path, str(error))
+
+
+def translated(
+    operation: str,
+    path: str | os.PathLike[str],
+    error: BaseException,
+    *,
+    damage: type[LayerError] = InvalidDataError,
+) -> LayerError | None:
+    """The `LayerError` for an exception, or None for one that says nothing about a layer (a defect, an interrupt).
+
+    Args:
+        operation: the verb that failed.
+        path: the file or folder it was at; the host's own errors name theirs.
+        error: the exception; a `LayerError` is returned as it is.
+        damage: the class for a `FormatError`: `InvalidDataError` for what the caller gave, `CorruptLayerError` for
+            what belongs to a layer directory.
+    """
+    if isinstance(error, OSError):
+        return from_os_error(operation, path, error)
+    if isinstance(error, NoSpaceError):
+        return DiskFullError(operation, path, str(error))
+    if isinstance(error, FormatLimitError):
+        return LimitExceededError(operation, path, str(error))
+    if isinstance(error, FormatError):
+        return damage(operation, path, str(error))
+    if isinstance(error, sqlite3.Error):
+        return from_sqlite_error(operation, path, error)
+    return None
+
+
+@contextlib.contextmanager
+def during(
+    operation: str, path: str | os.PathLike[str], *, damage: type[LayerError] = InvalidDataError
+) -> Iterator[None]:
+    """Turns what the host, SQLite or a codec raises in its body into a `LayerError`: see `translated`."""
+    try:
+        yield
+    except (OSError, FormatError, sqlite3.Error) as error:
+        told = translated(operation, path, error, damage=damage)
+        if told is error or told is None:
+            raise
+        raise told from error

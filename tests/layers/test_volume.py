@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import hashlib
 import io
@@ -20,7 +21,7 @@ import wclayer
 from tests.cli.test_cli import run, text
 from tests.support import contents, layer_tar, put_directories, put_file, shared, witness
 from wclayer import sample
-from wclayer.errors import ERROR_DISK_FULL, InvalidDataError, LayerError, NotSupportedError
+from wclayer.errors import ERROR_DISK_FULL, DiskFullError, InvalidDataError, NotSupportedError
 from wclayer.formats.ntfs.structs import AttributeType
 from wclayer.formats.ntfs.volume import NtfsVolume
 from wclayer.layers.volume.disk_file import RawDisk
@@ -347,12 +348,12 @@ def test_a_full_volume_is_an_error(tmp_path: Path) -> None:
         put_directories(writer, "Files")
         put_file(writer, "Files/large", bytes(9 * MIB))
 
-    with pytest.raises(LayerError, match="is full") as caught:
+    with pytest.raises(DiskFullError, match="is full") as caught:
         _volume(tmp_path / "volume", build, 9 * MIB)
-    assert caught.value.code == ERROR_DISK_FULL
+    assert (caught.value.code, caught.value.errno) == (ERROR_DISK_FULL, errno.ENOSPC)
     wclayer.import_layer_from_tar(io.BytesIO(layer_tar(build)), tmp_path / "layer")
     before = sorted(tmp_path.iterdir())
-    with pytest.raises(LayerError, match="is full"):
+    with pytest.raises(DiskFullError, match="is full"):
         wclayer.convert_layer(tmp_path / "layer", tmp_path / "disk", to="ntfs", size=9 * MIB)
     assert sorted(tmp_path.iterdir()) == before
 

@@ -21,6 +21,8 @@ from typing import BinaryIO, Protocol, Self, cast
 import zstandard
 from zlib_ng import zlib_ng
 
+from wclayer.errors import FormatError, FormatLimitError
+
 _PIECE = 1 << 20
 _QUEUE_PIECES = 4
 _GZIP_BLOCK = 512 << 10
@@ -50,11 +52,11 @@ def detect(prefix: bytes) -> Compression:
     return Compression.NONE
 
 
-class CompressedDataError(ValueError):
+class CompressedDataError(FormatError):
     """The compressed data is damaged or cut off."""
 
 
-class ExpansionLimitError(CompressedDataError):
+class ExpansionLimitError(CompressedDataError, FormatLimitError):
     """The data expands beyond the limit on its size or its ratio."""
 
 

@@ -6,6 +6,7 @@ import zlib
 from dataclasses import dataclass, field, replace
 from uuid import UUID
 
+from wclayer.errors import FormatError
 from wclayer.formats.disk import Disk
 from wclayer.formats.gpt import structs
 from wclayer.formats.gpt.structs import Header
@@ -15,7 +16,7 @@ _RESERVED_END = 16 * MIB
 """Where the Microsoft reserved partition ends, and the data begins."""
 
 
-class GptError(ValueError):
+class GptError(FormatError):
     """The disk has no sound GUID partition table, or none that can be had fits."""
 
 

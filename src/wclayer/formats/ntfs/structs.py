@@ -11,6 +11,8 @@ from enum import IntEnum, IntFlag
 from struct import Struct
 from typing import NamedTuple
 
+from wclayer.errors import FormatError, NoSpaceError
+
 SECTOR_SIZE = 512
 MAX_CLUSTERS = 0xFFFFFFFF
 RECORD_SIZE = 1024
@@ -219,11 +221,11 @@ ATTRIBUTE_DEFINITIONS = (
 )
 
 
-class NtfsError(ValueError):
+class NtfsError(FormatError):
     """The volume is not sound, or cannot hold what it is to hold."""
 
 
-class OutOfSpaceError(NtfsError):
+class OutOfSpaceError(NtfsError, NoSpaceError):
     """The volume is full."""
 
 

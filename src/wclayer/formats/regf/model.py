@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
+from wclayer.errors import FormatError
 from wclayer.formats.regf.structs import KeyFlags, LayerSemantics
 from wclayer.win32.upcase import upcase
 
 
-class RegfError(ValueError):
+class RegfError(FormatError):
     """The bytes are not a sound hive; `offset` is the cell offset (from the end of the base block), or None."""
 
     def __init__(self, problem: str, offset: int | None = None) -> None:

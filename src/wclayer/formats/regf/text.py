@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+from wclayer.errors import FormatError
 from wclayer.formats.regf.model import Key, Value, walk
 from wclayer.formats.regf.structs import LayerSemantics
 from wclayer.formats.regf.values import ValueType, encode_string
@@ -28,7 +29,7 @@ _LINE_END = re.compile(r"\r\n|\n|\r")
 _UNQUOTABLE = re.compile(r"[\x00\r\n\ud800-\udfff]")
 
 
-class RegTextError(ValueError):
+class RegTextError(FormatError):
     """The text is not in the `.reg` format; `line` is where, from 1."""
 
     def __init__(self, line: int, problem: str) -> None:

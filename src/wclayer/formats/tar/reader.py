@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
+from wclayer.errors import FormatError, FormatLimitError
 from wclayer.formats.tar import structs
 from wclayer.formats.tar.structs import BLOCK
 
@@ -18,7 +19,7 @@ _PAX_RECORD = re.compile(rb"([1-9][0-9]*) ([^=\n]+)=([^\n]*)\n")
 _DATA_PIECE = 1 << 20
 
 
-class TarFormatError(ValueError):
+class TarFormatError(FormatError):
     """The bytes are not a tar archive; `offset` is where, `member` the member's name as far as it is known."""
 
     def __init__(self, offset: int, problem: str, member: str = "") -> None:
@@ -28,7 +29,7 @@ class TarFormatError(ValueError):
         super().__init__(f"{f'member {member!r}, ' if member else ''}offset {offset}: {problem}")
 
 
-class HeaderTooLargeError(TarFormatError):
+class HeaderTooLargeError(TarFormatError, FormatLimitError):
     """A PAX block or GNU long name is larger than the limit."""
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from wclayer.errors import FormatError
 
-class VhdxError(ValueError):
+
+class VhdxError(FormatError):
     """The file is not a sound VHDX file, or cannot do what was asked; `offset` is the place in the file, or None."""
 
     def __init__(self, problem: str, offset: int | None = None) -> None:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from itertools import chain
-from types import TracebackType
 
-from wclayer.errors import ERROR_DISK_FULL, InvalidDataError, LayerError, NotSupportedError
+from wclayer.errors import NotSupportedError, during
 from wclayer.formats.disk import Disk
 from wclayer.formats.ntfs.builder import DEFAULT_CLUSTER_SIZE, NodeFacts, VolumeBuilder
-from wclayer.formats.ntfs.structs import NtfsError, OutOfSpaceError
 from wclayer.layers.base import LayerWriterBase
 from wclayer.layers.tree import ROOTS, LayerTree
 from wclayer.model import DataStream, Entry
@@ -224,24 +223,5 @@ class VolumeLayerWriter(LayerWriterBase):
     def _discard(self) -> None:
         """The disk is the caller's, who discards it."""
 
-    def _errors(self) -> _VolumeErrors:
-        return _VolumeErrors(self.operation, self.target)
-
-
-class _VolumeErrors:
-    """Makes a `LayerError` of what the builder says."""
-
-    __slots__ = ("_operation", "_target")
-
-    def __init__(self, operation: str, target: str) -> None:
-        self._operation = operation
-        self._target = target
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        if isinstance(error, OutOfSpaceError):
-            raise LayerError(self._operation, self._target, str(error), code=ERROR_DISK_FULL) from None
-        if isinstance(error, NtfsError):
-            raise InvalidDataError(self._operation, self._target, str(error)) from None
+    def _errors(self) -> AbstractContextManager[None]:
+        return during(self.operation, self.target)
