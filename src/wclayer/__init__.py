@@ -85,7 +85,17 @@ from wclayer.layers.transport import TransportLayerReader, TransportLayerWriter
 from wclayer.layers.volume.reader import VolumeLayerReader
 from wclayer.layers.volume.scratch import ScratchLayerReader
 from wclayer.layers.volume.writer import VolumeLayerWriter
-from wclayer.model import DataStream, Entry, ExtraStream, LayerReader, LayerWriter, Limits, LinkInfo
+from wclayer.model import (
+    DataStream,
+    Entry,
+    ExtraStream,
+    LayerReader,
+    LayerWriter,
+    Limits,
+    LinkInfo,
+    limits_in_use,
+    use_limits,
+)
 from wclayer.view.diff import Change, Difference, diff_trees
 from wclayer.view.layer_view import FileStatus, LayerView
 from wclayer.view.merged import MergedTree
@@ -184,6 +194,7 @@ __all__ = [
     "is_disk",
     "layer_exists",
     "layer_id",
+    "limits_in_use",
     "make_base_layer",
     "name_to_guid",
     "new_layer_reader",
@@ -194,4 +205,5 @@ __all__ = [
     "read_boot_store",
     "unprepare_layer",
     "use_engine",
+    "use_limits",
 ]

@@ -47,7 +47,13 @@ class FormatError(ValueError):
 
 
 class FormatLimitError(FormatError):
-    """What is read is larger than a limit that the caller set."""
+    """What is read is larger than a limit that the caller set; the message ends with `limit_hint`."""
+
+
+def limit_hint(limit: str) -> str:
+    """How the message ends that refuses something beyond a limit: the field of `Limits` and the option that raises
+    it."""
+    return f"(limit {limit}; --max-{limit.replace('_', '-')} raises it)"
 
 
 class NoSpaceError(FormatError):

@@ -8,7 +8,7 @@ streams (`read`, `write`), for callers who know hcsshim's readers and writers.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -22,23 +22,67 @@ __all__ = [
     "LayerWriter",
     "Limits",
     "LinkInfo",
+    "limits_in_use",
+    "use_limits",
 ]
+
+
+def _limit(default: int, meaning: str) -> int:
+    """A field of `Limits`: its default, and what a value of N does, for `--help` and the documents."""
+    return field(default=default, metadata={"meaning": meaning})
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """How much of an input is accepted; every bound can be raised by the caller."""
+    """How much of an input is accepted: the one place that states every limit.
 
-    entries: int = 20_000_000
-    """Entries in one layer."""
-    total_size: int = 4 << 40
-    """Bytes of the decompressed layer."""
-    ratio: int = 1000
-    """Decompressed bytes for one compressed byte, once 64 MiB have come out."""
-    pax_size: int = 1 << 20
-    """Bytes of one PAX header or GNU long name."""
-    path_length: int = 32_767
-    """UTF-16 units of an entry's path: the longest path of the NT object manager."""
+    Every source obeys those that concern it: a tar, a transport folder, a plain folder, a disk, a hive, a layer
+    directory from elsewhere. The defaults let through what Windows makes, with room to spare, and keep the memory of
+    the process below 256 MiB. Each is an argument here and an option of every verb (`--max-FIELD N`); the error that
+    refuses something names its limit (`limit_hint`).
+    """
+
+    entries: int = _limit(5_000_000, "Refuse more than N entries in one layer")
+    total_size: int = _limit(4 << 40, "Refuse more than N bytes in all: of a decompressed tar, of a folder's files")
+    ratio: int = _limit(1000, "Refuse more than N bytes that come out for each stored one, after the unrated ones")
+    unrated_size: int = _limit(64 << 20, "Let N bytes come out before the ratio counts")
+    pax_size: int = _limit(1 << 20, "Refuse more than N bytes of PAX records, or of a GNU long name, of one member")
+    global_pax_size: int = _limit(1 << 20, "Refuse more than N bytes of global PAX records of one tar")
+    trailer_size: int = _limit(16 << 20, "Refuse more than N bytes behind the last member of a tar")
+    path_length: int = _limit(32_767, "Refuse a path of more than N UTF-16 units")
+    path_depth: int = _limit(16_384, "Refuse a path of more than N names")
+    names_size: int = _limit(64 << 20, "Refuse a folder whose names take more than N bytes of memory at one time")
+    streams: int = _limit(8_192, "Refuse more than N alternate streams of one file")
+    security_size: int = _limit(132 << 10, "Refuse a security descriptor of more than N bytes")
+    all_security_size: int = _limit(64 << 20, "Refuse more than N bytes of different security descriptors in a layer")
+    metadata_size: int = _limit(1 << 20, "Refuse more than N bytes of EAs, reparse data and the like of one entry")
+    hive_size: int = _limit(1 << 30, "Refuse a registry hive of more than N bytes")
+    chain_length: int = _limit(256, "Refuse more than N parents of a layer")
+    json_size: int = _limit(1 << 20, "Refuse a JSON file of a layer directory of more than N bytes")
+    record_size: int = _limit(16 << 20, "Refuse a value of more than N bytes in `layer.db`")
+
+    def __post_init__(self) -> None:
+        for limit in fields(self):
+            if getattr(self, limit.name) < 0:
+                raise ValueError(f"limit {limit.name} is {getattr(self, limit.name)}: a limit is not negative")
+
+
+_limits_in_use = Limits()
+
+
+def use_limits(limits: Limits) -> None:
+    """Says which limits hold in this process wherever a caller gives none of its own.
+
+    Args:
+        limits: for every source that is opened from now on.
+    """
+    global _limits_in_use
+    _limits_in_use = limits
+
+
+def limits_in_use() -> Limits:
+    """The limits that `use_limits` set last, or the defaults."""
+    return _limits_in_use
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -12,6 +13,7 @@ from pathlib import Path
 import click
 import pytest
 
+import wclayer
 from tests.support import DATA, layer_tar, vector_bytes
 from wclayer import sample
 from wclayer.cli.main import cli
@@ -196,10 +198,26 @@ def test_makebaselayer_and_images(tmp_path: Path) -> None:
     [
         (["import", "-i", "NO", "L"], 2, "import layer: NO: No such file"),
         (["import", "-i", str(DATA / "child.tar"), "L"], 6, "tombstone in a base layer"),
-        (["import", "-i", str(DATA / "base.tar.gz"), "--max-entries", "3", "L"], 7, "more than 3 entries"),
-        (["import", "-i", str(DATA / "base.tar.gz"), "--max-size", "1000", "L"], 7, "more than 1000 bytes"),
-        (["import", "-i", str(DATA / "base.tar.gz"), "--max-path-length", "9", "L"], 7, "path longer than 9"),
-        (["import", "-i", str(DATA / "base.tar.gz"), "--max-pax-size", "9", "L"], 7, "larger than 9"),
+        (
+            ["import", "-i", str(DATA / "base.tar.gz"), "--max-entries", "3", "L"],
+            7,
+            "more than 3 entries (limit entries; --max-entries raises it)",
+        ),
+        (
+            ["import", "-i", str(DATA / "base.tar.gz"), "--max-size", "1000", "L"],
+            7,
+            "more than 1000 bytes come out (limit total_size; --max-total-size raises it)",
+        ),
+        (
+            ["import", "-i", str(DATA / "base.tar.gz"), "--max-path-length", "9", "L"],
+            7,
+            "path longer than 9 UTF-16 units (limit path_length; --max-path-length raises it)",
+        ),
+        (
+            ["import", "-i", str(DATA / "base.tar.gz"), "--max-pax-size", "9", "L"],
+            7,
+            "is larger than 9 (limit pax_size; --max-pax-size raises it)",
+        ),
         (["import", "-i", str(DATA / "base.tar.gz"), "-l", "NO", "L"], 2, "does not exist"),
         (["export", "NO"], 2, "the layer does not exist"),
         (["export", "--gzip", "--zstd", "NO"], 64, "choose one"),
@@ -287,3 +305,24 @@ def test_a_poor_console_gets_escapes(layers: Path) -> None:
         capture_output=True, check=True, env={**os.environ, "PYTHONIOENCODING": "ascii"},
     )  # fmt: skip
     assert b"\\u65e5" in done.stdout
+
+
+def test_every_limit_is_an_option_of_every_verb() -> None:
+    fields = {f"--max-{field.name.replace('_', '-')}" for field in dataclasses.fields(wclayer.Limits)}
+    commands = list(cli.commands.values())
+    while commands:
+        command = commands.pop()
+        options = {name for parameter in command.params for name in parameter.opts}
+        assert fields <= options, command.name
+        if isinstance(command, click.Group):
+            commands += command.commands.values()
+
+
+def test_a_limit_holds_for_one_command(tmp_path: Path) -> None:
+    missing = str(tmp_path / "missing")
+    with pytest.raises(wclayer.PathNotFoundError):
+        cli.main(["import", "-i", missing, "--max-chain-length", "3", missing], standalone_mode=False)
+    assert wclayer.limits_in_use() == wclayer.Limits(chain_length=3)
+    with pytest.raises(wclayer.PathNotFoundError):
+        cli.main(["ls", missing], standalone_mode=False)
+    assert wclayer.limits_in_use() == wclayer.Limits()

@@ -132,7 +132,7 @@ def test_each_is_refused_by_name_and_place(name: str, tmp_path: Path) -> None:
         (Limits(entries=5), "more than 5 entries"),
         (Limits(total_size=100_000), "more than 100000 bytes"),
         (Limits(pax_size=50), "larger than 50"),
-        (Limits(path_length=20), "path longer than 20 units"),
+        (Limits(path_length=20), "path longer than 20 UTF-16 units"),
     ],
 )
 def test_limits_are_settable(limits: Limits, problem: str, tmp_path: Path) -> None:

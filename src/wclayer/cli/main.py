@@ -10,8 +10,10 @@ import click
 
 from wclayer import __version__
 from wclayer.cli import demo, disk, inspect, manage, registry, transfer, view
+from wclayer.cli.limits import add_limit_options
 from wclayer.engines.choice import ENGINES, use_engine
 from wclayer.errors import LayerError
+from wclayer.model import Limits, use_limits
 
 _GROUPS = (transfer, inspect, manage, view, registry, disk, demo)
 
@@ -38,10 +40,13 @@ def cli(engine: str | None) -> None:
     """
     if engine is not None:
         use_engine(engine)
+    # Before the options of the verb: one process may run several commands.
+    use_limits(Limits())
 
 
 for _group in _GROUPS:
     for _command in _group.COMMANDS:
+        add_limit_options(_command)
         cli.add_command(_command)
 
 

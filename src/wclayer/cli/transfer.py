@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -21,29 +20,14 @@ layers_option = click.option(
 )
 
 
-def _limit(name: str, what: str, field: str | None = None) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    return click.option(
-        f"--max-{name}",
-        field or name.replace("-", "_"),
-        type=click.IntRange(1),
-        metavar="N",
-        help=f"Refuse {what} (default: {getattr(wclayer.Limits(), field or name.replace('-', '_'))}).",
-    )
-
-
 @click.command("import", short_help="Import a tar, a transport folder or a disk.")
 @click.option(
     "-i", "--input", "source", metavar="FILE", help="Layer tar, transport folder or disk (default: a tar from stdin)."
 )
 @layers_option
-@_limit("entries", "more entries than N")
-@_limit("size", "more than N bytes, decompressed", field="total_size")
-@_limit("ratio", "more than N decompressed bytes for a compressed one")
-@_limit("pax-size", "a PAX header or long name of more than N bytes")
-@_limit("path-length", "a path of more than N UTF-16 units")
 @json_option
 @click.argument("path")
-def import_command(source: str | None, layers: tuple[str, ...], as_json: bool, path: str, **limits: int | None) -> None:
+def import_command(source: str | None, layers: tuple[str, ...], as_json: bool, path: str) -> None:
     """Import a layer tar (plain, gzip or zstd), a transport folder, or a disk with an NTFS volume (VHDX or raw) as the
     layer directory PATH. A disk with parents is a scratch: the layer is what it changes.
 
@@ -68,15 +52,12 @@ def import_command(source: str | None, layers: tuple[str, ...], as_json: bool, p
             echo(f"imported {path}")
         warn_of_hives(path)
         return
-    chosen = wclayer.Limits(**{field: value for field, value in limits.items() if value is not None})
     try:
         stream: BinaryIO = sys.stdin.buffer if source is None else open(source, "rb")  # noqa: SIM115 (closed below)
     except OSError as error:
         raise from_os_error("import layer", source or "-", error) from error
     with stream, progress_bar("importing", stream) as progress:
-        result = wclayer.import_layer_from_tar(
-            stream, path, layers, source=source or "<stdin>", limits=chosen, progress=progress
-        )
+        result = wclayer.import_layer_from_tar(stream, path, layers, source=source or "<stdin>", progress=progress)
     if as_json:
         print_json({"path": os.path.abspath(path), **dataclasses.asdict(result)})
     else:

@@ -21,7 +21,7 @@ from typing import BinaryIO, Protocol, Self, cast
 import zstandard
 from zlib_ng import zlib_ng
 
-from wclayer.errors import FormatError, FormatLimitError
+from wclayer.errors import FormatError, FormatLimitError, limit_hint
 
 _PIECE = 1 << 20
 _QUEUE_PIECES = 4
@@ -29,7 +29,6 @@ _GZIP_BLOCK = 512 << 10
 _WINDOW = 32 << 10
 # RFC 1952: ID1 ID2, CM = deflate, no flags, no time, no extra flags, unknown system: nothing that varies.
 _GZIP_HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
-_RATIO_GRACE = 64 << 20
 
 
 _ZLIB_ERROR = cast("type[Exception]", zlib_ng.error)  # its stubs declare an instance
@@ -151,13 +150,20 @@ class HashedInput:
     After the last piece, `digest` is the SHA-256 of the bytes as they were stored and `diff_id` that of the bytes as
     they came out (both "sha256:…"), `stored_size` and `size` their lengths.
 
-    `max_size` bounds the decompressed bytes; `max_ratio` the expansion, once 64 MiB have come out.
+    Args:
+        raw: the stream; it is read to its end, not closed.
+        max_size: how many bytes may come out (None: any number).
+        max_ratio: how many bytes may come out for each one that was read (None: any number).
+        unrated_size: how many bytes may come out before the ratio counts.
     """
 
-    def __init__(self, raw: BinaryIO, *, max_size: int | None = None, max_ratio: int | None = None) -> None:
+    def __init__(
+        self, raw: BinaryIO, *, max_size: int | None = None, max_ratio: int | None = None, unrated_size: int = 0
+    ) -> None:
         self._raw = raw
         self._max_size = max_size
         self._max_ratio = max_ratio
+        self._unrated_size = unrated_size
         self._queue: queue.Queue[bytes | BaseException | None] = queue.Queue(_QUEUE_PIECES)
         self._stop = threading.Event()
         self._done = False
@@ -244,10 +250,11 @@ class HashedInput:
 
     def _check_limits(self) -> None:
         if self._max_size is not None and self.size > self._max_size:
-            raise ExpansionLimitError(f"more than {self._max_size} bytes come out of {self.stored_size}")
-        if self._max_ratio is not None and self.size > _RATIO_GRACE + self.stored_size * self._max_ratio:
+            raise ExpansionLimitError(f"more than {self._max_size} bytes come out {limit_hint('total_size')}")
+        if self._max_ratio is not None and self.size > self._unrated_size + self.stored_size * self._max_ratio:
             raise ExpansionLimitError(
                 f"{self.size} bytes come out of {self.stored_size}: more than {self._max_ratio} for one"
+                f" {limit_hint('ratio')}"
             )
 
 

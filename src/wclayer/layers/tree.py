@@ -12,8 +12,8 @@ from array import array
 from collections.abc import Callable
 from enum import IntEnum
 
-from wclayer.errors import InvalidDataError, LimitExceededError
-from wclayer.model import Entry, Limits
+from wclayer.errors import InvalidDataError, LimitExceededError, limit_hint
+from wclayer.model import Entry, Limits, limits_in_use
 from wclayer.win32.attributes import DIRECTORY
 from wclayer.win32.names import illegal_reason, path_key, utf16_length
 
@@ -106,7 +106,7 @@ class LayerTree:
         self._source = source
         self._is_base = is_base
         self._find_in_parents = find_in_parents
-        self._limits = limits or Limits()
+        self._limits = limits or limits_in_use()
         self._kinds = _KindTable()
         self._parent_key = ""
         self._count = 0
@@ -127,7 +127,9 @@ class LayerTree:
         key = path_key(name)
         self._count += 1
         if self._count > self._limits.entries:
-            raise LimitExceededError(self._operation, self._source, f"more than {self._limits.entries} entries")
+            raise LimitExceededError(
+                self._operation, self._source, f"more than {self._limits.entries} entries {limit_hint('entries')}"
+            )
         parent_key, _, last = key.rpartition("/")
         if (
             parent_key != self._parent_key
@@ -167,9 +169,8 @@ class LayerTree:
 
     def _check_path(self, entry: Entry, name: str) -> None:
         if utf16_length(name) > self._limits.path_length:
-            raise LimitExceededError(
-                self._operation, self._source, _at(entry, f"path longer than {self._limits.path_length} units")
-            )
+            problem = f"path longer than {self._limits.path_length} UTF-16 units {limit_hint('path_length')}"
+            raise LimitExceededError(self._operation, self._source, _at(entry, problem))
         parts = name.split("/")
         root = path_key(parts[0])
         if root not in _ROOT_KEYS:

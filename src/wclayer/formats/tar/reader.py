@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
-from wclayer.errors import FormatError, FormatLimitError
+from wclayer.errors import FormatError, FormatLimitError, limit_hint
 from wclayer.formats.tar import structs
 from wclayer.formats.tar.structs import BLOCK
 
@@ -192,7 +192,7 @@ class TarStream(Generic[T]):
             block = self._source.take(BLOCK)
             header += (padded, block)
             if sum(map(len, header)) > 4 * self._max_header:
-                raise HeaderTooLargeError(offset, "too many extension headers in a row")
+                raise HeaderTooLargeError(offset, f"too many extension headers in a row {limit_hint('pax_size')}")
         raw = b"".join(header)
         if not any(block):
             if pax or long_name or long_link:
@@ -329,7 +329,9 @@ class TarStream(Generic[T]):
             self._check_sum(block, offset)
         size = parse_number(block[structs.SIZE], offset, "size of an extension header")
         if size > self._max_header:
-            raise HeaderTooLargeError(offset, f"extension header of {size} bytes is larger than {self._max_header}")
+            raise HeaderTooLargeError(
+                offset, f"extension header of {size} bytes is larger than {self._max_header} {limit_hint('pax_size')}"
+            )
         return size
 
     @staticmethod

@@ -15,7 +15,7 @@ from wclayer.layers.tar.form import encode_form
 from wclayer.layers.tar.members import decode_entry, encode_entry, encode_stream
 from wclayer.layers.tar.ordinary import OrdinaryMembers
 from wclayer.layers.tree import Kind, LayerTree
-from wclayer.model import DataStream, Entry, Limits
+from wclayer.model import DataStream, Entry, Limits, limits_in_use
 from wclayer.win32.names import decode_name, name_key, path_key, stream_illegal_reason
 
 _READ_AT_ONCE = 256 << 10
@@ -48,9 +48,11 @@ class TarLayerReader(LayerReaderBase):
         keep_form: bool = False,
     ) -> None:
         super().__init__(os.fspath(source))
-        limits = limits or Limits()
+        limits = limits or limits_in_use()
         self._limits = limits
-        self._input = HashedInput(raw, max_size=limits.total_size, max_ratio=limits.ratio)
+        self._input = HashedInput(
+            raw, max_size=limits.total_size, max_ratio=limits.ratio, unrated_size=limits.unrated_size
+        )
         self._tar = TarStream(self._input, max_header=limits.pax_size, recognise=OrdinaryMembers())
         self.tree = LayerTree(
             self.operation, self.source, is_base=is_base, find_in_parents=find_in_parents, limits=limits
