@@ -12,7 +12,9 @@ import wclayer
 from tests.cli.test_cli import parsed, run, text
 from tests.support import witness
 from wclayer.errors import InvalidDataError, InvalidParameterError, PathNotFoundError
-from wclayer.layers.volume.disk_file import DiskFile
+from wclayer.formats.disk import DiskError
+from wclayer.formats.vhdx.errors import VhdxError
+from wclayer.layers.volume.disk_file import DiskFile, PartitionWindow, RawDisk
 
 MIB = 1 << 20
 
@@ -115,3 +117,47 @@ def test_damage_is_found(raw: Path, tmp_path: Path) -> None:
     image[512 + 60] ^= 1
     raw.write_bytes(image)
     assert "primary table" in text("disk", "check", raw, status=1)
+
+
+def _with_bad_block(path: Path) -> Path:
+    """Makes the BAT of a VHDX file, which stands at 3 MiB, name a place outside of the file for one block."""
+    data = bytearray(path.read_bytes())
+    data[3 * MIB + 3 * 8 : 3 * MIB + 4 * 8] = ((1 << 40) | 6).to_bytes(8, "little")
+    path.write_bytes(data)
+    return path
+
+
+def test_a_damaged_source_is_the_source_s_damage(raw: Path, tmp_path: Path) -> None:
+    path, target = tmp_path / "disk.vhdx", tmp_path / "target.vhdx"
+    wclayer.convert_disk(raw, path)
+    _with_bad_block(path)
+    with pytest.raises(InvalidDataError, match="outside of the file") as caught:
+        wclayer.convert_disk(path, target)
+    assert caught.value.path == str(path)
+    assert not target.exists()
+    wclayer.convert_disk(raw, path)
+    wclayer.convert_disk(raw, tmp_path / "child.vhdx", parent=path)
+    _with_bad_block(path)
+    with pytest.raises(InvalidDataError, match="outside of the file") as caught:
+        wclayer.convert_disk(raw, target, parent=path)
+    assert caught.value.path == str(path)
+
+
+def test_a_block_outside_of_the_file_is_a_problem_that_check_tells(raw: Path, tmp_path: Path) -> None:
+    path = tmp_path / "disk.vhdx"
+    wclayer.convert_disk(raw, path)
+    _with_bad_block(path)
+    assert "outside of the file" in text("disk", "check", path, status=1)
+    assert "outside of the file" in run("disk", "info", path, status=6).stderr.decode()
+
+
+def test_a_raw_disk_and_a_partition_refuse_what_is_outside_of_them(raw: Path) -> None:
+    with raw.open("r+b") as file:
+        disk = RawDisk(file)
+        for place in (disk, PartitionWindow(disk, MIB, 4 * MIB)):
+            with pytest.raises(DiskError, match=r"of a (disk|partition) of") as caught:
+                place.read(place.size, 1)
+            assert not isinstance(caught.value, VhdxError)
+            with pytest.raises(DiskError, match=r"of a (disk|partition) of") as caught:
+                place.write(-1, b"x")
+            assert not isinstance(caught.value, VhdxError)

@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from wclayer.errors import FormatError
+
+
+class DiskError(FormatError):
+    """What was asked of a disk is outside of it, or the disk cannot give it."""
+
 
 class Disk(Protocol):
     """A virtual disk, a raw one, a partition: `size` bytes in sectors of `sector_size`."""

@@ -79,6 +79,12 @@ def open_file_at(directory: int, name: bytes | str, *, writable: bool = False) -
     return os.open(name, (os.O_RDWR if writable else os.O_RDONLY) | _OPEN_FLAGS, dir_fd=directory)
 
 
+def open_without_waiting(path: PathLike, *, writable: bool = False) -> int:
+    """What has that path, links being followed, open for reading, perhaps for writing; gives its descriptor. The other
+    end of a FIFO is not waited for."""
+    return os.open(path, (os.O_RDWR if writable else os.O_RDONLY) | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+
+
 def link_at(source_directory: int, source: bytes | str, directory: int, name: bytes | str) -> None:
     """A further name for a file."""
     os.link(source, name, src_dir_fd=source_directory, dst_dir_fd=directory, follow_symlinks=False)

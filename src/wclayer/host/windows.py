@@ -132,6 +132,11 @@ def open_file_at(directory: int, name: bytes | str, *, writable: bool = False) -
     return _descriptor(handle, os.O_RDWR if writable else os.O_RDONLY)
 
 
+def open_without_waiting(path: PathLike, *, writable: bool = False) -> int:
+    """What has that path, links being followed, open for reading, perhaps for writing; gives its descriptor."""
+    return os.open(path, (os.O_RDWR if writable else os.O_RDONLY) | os.O_BINARY | os.O_NOINHERIT)
+
+
 def _descriptor(handle: int, flags: int) -> int:
     try:
         return msvcrt.open_osfhandle(handle, flags | os.O_BINARY | os.O_NOINHERIT)

@@ -8,15 +8,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from time import time_ns
+from typing import BinaryIO
 from uuid import UUID, uuid4, uuid5
 
-from wclayer.errors import InvalidParameterError, from_os_error
+from wclayer.errors import InvalidParameterError, during
 from wclayer.formats.disk import Disk
-from wclayer.formats.gpt.table import GptError
 from wclayer.formats.ntfs.builder import DEFAULT_CLUSTER_SIZE
-from wclayer.formats.ntfs.structs import NtfsError
 from wclayer.formats.vhdx.create import create_vhdx
-from wclayer.formats.vhdx.errors import VhdxError
 from wclayer.host import system
 from wclayer.layers.copy import CopyProgress, ProgressCallback, copy_layer
 from wclayer.layers.directory import DirectoryLayerReader, LayerDirectory
@@ -77,7 +75,7 @@ def convert_layer(
         PathNotFoundError, NotALayerError, CorruptLayerError: a layer cannot be opened.
         InvalidParameterError: sizes that no disk has; a chain in the wrong order.
         NotSupportedError: the layer alone has tombstones.
-        LayerError: with ERROR_DISK_FULL if the layer does not fit.
+        DiskFullError: the layer does not fit into `size`, or the host's disk is full.
     """
     if to not in FORMATS:
         raise InvalidParameterError(_OPERATION, target, f"format {to!r}; possible are {', '.join(FORMATS)}")
@@ -91,21 +89,10 @@ def convert_layer(
     disk_size = size if size is not None else max(DEFAULT_SIZE, _needed(chain[:1] if alone else chain))
     identity = _REPRODUCIBLE if reproducible else uuid4()
     place = Path(os.path.abspath(target))
-    try:
-        with StagedFile(_OPERATION, place, readable=True) as staged, ExitStack() as stack:
-            disk: Disk
-            if to == "vhdx":
-                disk = stack.enter_context(
-                    create_vhdx(
-                        staged.stream, disk_size, disk_id=uuid5(identity, "disk"), write_guid=uuid5(identity, "data")
-                    )
-                )
-            else:
-                system.make_sparse(staged.stream.fileno())
-                staged.stream.truncate(disk_size)
-                disk = RawDisk(staged.stream, size=disk_size)
+    with during(_OPERATION, place), StagedFile(_OPERATION, place, readable=True) as staged, ExitStack() as stack:
+        with during(_OPERATION, place, damage=InvalidParameterError):
+            disk = _new_disk(staged.stream, to, disk_size, identity)
             volume = PartitionWindow(disk, 0, disk.size) if to == "ntfs" else _partition(disk, identity)
-            reader = stack.enter_context(DirectoryLayerReader(chain[0]) if alone else MergedLayerReader(chain))
             writer = VolumeLayerWriter(
                 volume,
                 str(place),
@@ -116,14 +103,20 @@ def convert_layer(
                 time=0 if reproducible else from_unix_ns(time_ns()),
                 hidden_sectors=volume.offset // disk.sector_size,
             )
-            with writer:
-                done: CopyProgress = copy_layer(reader, writer, progress=progress, cancelled=cancelled)
-            disk.flush()
-    except (VhdxError, GptError, NtfsError) as error:
-        raise InvalidParameterError(_OPERATION, target, str(error)) from None
-    except OSError as error:
-        raise from_os_error(_OPERATION, target, error) from error
+        reader = stack.enter_context(DirectoryLayerReader(chain[0]) if alone else MergedLayerReader(chain))
+        with writer:
+            done: CopyProgress = copy_layer(reader, writer, progress=progress, cancelled=cancelled)
+        disk.flush()
     return ConvertResult(disk_size, volume.size, done.entries)
+
+
+def _new_disk(file: BinaryIO, to: str, size: int, identity: UUID) -> Disk:
+    """An empty disk of that format and size in bytes."""
+    if to == "vhdx":
+        return create_vhdx(file, size, disk_id=uuid5(identity, "disk"), write_guid=uuid5(identity, "data"))
+    system.make_sparse(file.fileno())
+    file.truncate(size)
+    return RawDisk(file, size=size)
 
 
 def _partition(disk: Disk, identity: UUID) -> PartitionWindow:

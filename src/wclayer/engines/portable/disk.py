@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-from wclayer.errors import InvalidParameterError, from_os_error
+from wclayer.errors import FormatError, InvalidParameterError, during
 from wclayer.formats.disk import Disk
 from wclayer.formats.gpt.structs import HEADER_SIGNATURE as GPT_SIGNATURE
-from wclayer.formats.gpt.table import GptError, read_table
+from wclayer.formats.gpt.table import read_table
 from wclayer.formats.ntfs.structs import BOOT_OEM_ID as NTFS_SIGNATURE
 from wclayer.formats.vhdx.check import check_vhdx
 from wclayer.formats.vhdx.create import DEFAULT_BLOCK_SIZE, create_vhdx
-from wclayer.formats.vhdx.errors import VhdxError
 from wclayer.formats.vhdx.image import Vhdx, is_zero
 from wclayer.formats.vhdx.structs import IDENTIFIER_SIGNATURE as VHDX_SIGNATURE
 from wclayer.host import system
+from wclayer.layers.inputs import has_any_place, open_any_place
 from wclayer.layers.staging import StagedFile
 from wclayer.layers.volume.disk_file import DiskFile, RawDisk, locator_for
 
@@ -27,9 +28,12 @@ _OPERATION = "convert disk"
 
 
 def is_disk(path: PathLike) -> bool:
-    """Whether a file holds a disk: VHDX, a raw one with a GUID partition table, or an NTFS volume."""
+    """Whether a file holds a disk: VHDX, raw with a GUID partition table, or an NTFS volume; a stream does not."""
+    # Of a stream, what is read here would be lost for whoever reads it next.
+    if not has_any_place(path):
+        return False
     try:
-        with open(path, "rb") as file:
+        with open_any_place("open disk", path) as file:
             head = file.read(1024)
     except OSError:
         return False
@@ -42,7 +46,7 @@ def disk_info(path: PathLike) -> dict[str, Any]:
     Raises:
         PathNotFoundError, InvalidDataError: see `DiskFile`.
     """
-    with DiskFile(path, operation="disk info") as opened:
+    with DiskFile(path, operation="disk info") as opened, opened.errors():
         disk = opened.disk
         facts: dict[str, Any] = {"path": str(opened.path), "format": "raw", "size": disk.size}
         if isinstance(disk, Vhdx):
@@ -60,7 +64,7 @@ def disk_info(path: PathLike) -> dict[str, Any]:
         facts["file_size"] = opened.path.stat().st_size
         try:
             table = read_table(disk)
-        except (GptError, VhdxError):
+        except FormatError:
             facts["partitions"] = []
         else:
             facts["partition_table"] = str(table.disk_guid)
@@ -83,15 +87,15 @@ def check_disk(path: PathLike) -> Iterator[str]:
     Raises:
         PathNotFoundError, InvalidDataError: it cannot be opened at all.
     """
-    with DiskFile(path, operation="check disk") as opened:
+    with DiskFile(path, operation="check disk") as opened, opened.errors():
         if isinstance(opened.disk, Vhdx):
             yield from check_vhdx(opened.file, opened.disk)
         sector = opened.disk.sector_size
-        if opened.disk.size >= 2 * sector and opened.disk.read(sector, 8) == b"EFI PART":
-            try:
+        try:
+            if opened.disk.size >= 2 * sector and opened.disk.read(sector, 8) == GPT_SIGNATURE:
                 yield from read_table(opened.disk).problems
-            except GptError as error:
-                yield str(error)
+        except FormatError as error:
+            yield str(error)
 
 
 def convert_disk(
@@ -122,62 +126,77 @@ def convert_disk(
     if parent is not None and to == "raw":
         raise InvalidParameterError(_OPERATION, target, "a raw disk has no parent")
     place = Path(os.path.abspath(target))
-    with DiskFile(source, operation=_OPERATION) as opened:
-        try:
-            with StagedFile(_OPERATION, place, readable=True) as staged:
-                if to == "raw":
-                    system.make_sparse(staged.stream.fileno())
-                    staged.stream.truncate(opened.disk.size)
-                    _copy(opened.disk, RawDisk(staged.stream, size=opened.disk.size), None, progress)
-                    return
-                sizes: dict[str, Any] = {"block_size": block_size, "logical_sector_size": opened.disk.sector_size}
-                if parent is None:
-                    with create_vhdx(staged.stream, opened.disk.size, is_fixed=is_fixed, **sizes) as made:
-                        _copy(opened.disk, made, None, progress)
-                    return
-                with DiskFile(parent, operation=_OPERATION) as above:
-                    if not isinstance(above.disk, Vhdx):
-                        raise InvalidParameterError(_OPERATION, parent, "the parent is no VHDX file")
-                    locator = locator_for(place, above.path, above.disk)
-                    with create_vhdx(
-                        staged.stream, opened.disk.size, is_fixed=is_fixed, parent=above.disk, locator=locator, **sizes
-                    ) as made:
-                        _copy(opened.disk, made, above.disk, progress)
-        except VhdxError as error:
-            raise InvalidParameterError(_OPERATION, target, str(error)) from None
-        except OSError as error:
-            raise from_os_error(_OPERATION, target, error) from error
+    with during(_OPERATION, place), ExitStack() as stack:
+        opened = stack.enter_context(DiskFile(source, operation=_OPERATION))
+        above = None
+        if parent is not None:
+            above = stack.enter_context(DiskFile(parent, operation=_OPERATION))
+            if not isinstance(above.disk, Vhdx):
+                raise InvalidParameterError(_OPERATION, parent, "the parent is no VHDX file")
+        staged = stack.enter_context(StagedFile(_OPERATION, place, readable=True))
+        with during(_OPERATION, place, damage=InvalidParameterError):
+            made = _new_disk(staged.stream, opened.disk, place, above, to, is_fixed, block_size)
+        _copy(opened, made, above, progress)
+        made.flush()
 
 
-def _copy(
-    source: Vhdx | RawDisk, target: Disk, parent: Vhdx | RawDisk | None, progress: Callable[[int, int], None] | None
-) -> None:
+def _new_disk(
+    file: BinaryIO,
+    source: Disk,
+    place: Path,
+    parent: DiskFile | None,
+    to: str,
+    is_fixed: bool,
+    block_size: int,
+) -> Disk:
+    """An empty disk in `file` that has room for the bytes of `source`."""
+    if to == "raw":
+        system.make_sparse(file.fileno())
+        file.truncate(source.size)
+        return RawDisk(file, size=source.size)
+    disk = None if parent is None else parent.vhdx()
+    return create_vhdx(
+        file,
+        source.size,
+        block_size=block_size,
+        logical_sector_size=source.sector_size,
+        is_fixed=is_fixed,
+        parent=disk,
+        locator=None if disk is None or parent is None else locator_for(place, parent.path, disk),
+    )
+
+
+def _copy(source: DiskFile, target: Disk, parent: DiskFile | None, progress: Callable[[int, int], None] | None) -> None:
     """The bytes of one disk to another, leaving out what is there already: zeros, or the parent's bytes."""
-    for offset in _pieces(source, parent):
-        count = min(_PIECE, source.size - offset)
-        data = source.read(offset, count)
-        if parent is None:
-            present = is_zero(data)
-        else:
-            above = max(0, min(count, parent.size - offset))
-            present = data == (parent.read(offset, above) if above else b"") + bytes(count - above)
-        if not present:
+    disk = source.disk
+    pieces = _pieces(source) | (set() if parent is None else _pieces(parent))
+    for offset in sorted(piece for piece in pieces if piece < disk.size):
+        count = min(_PIECE, disk.size - offset)
+        with source.errors():
+            data = disk.read(offset, count)
+        if not _is_present(parent, offset, data):
             target.write(offset, data)
         if progress is not None:
-            progress(offset + count, source.size)
+            progress(offset + count, disk.size)
 
 
-def _pieces(*disks: Vhdx | RawDisk | None) -> list[int]:
-    """Where the pieces start in which one of the disks, or a parent of it, may hold something."""
+def _is_present(parent: DiskFile | None, offset: int, data: bytes) -> bool:
+    """Whether a disk on that parent, or on none, has these bytes there before anything is written."""
+    if parent is None:
+        return is_zero(data)
+    with parent.errors():
+        length = max(0, min(len(data), parent.disk.size - offset))
+        above = parent.disk.read(offset, length) if length else b""
+    return data == above + bytes(len(data) - length)
+
+
+def _pieces(file: DiskFile) -> set[int]:
+    """Where the pieces start in which the disk, or a parent of it, may hold something."""
     found: set[int] = set()
-    pending = list(disks)
-    while pending:
-        disk = pending.pop()
-        if disk is None:
-            continue
-        for offset, length in disk.extents():
-            found.update(range(offset // _PIECE * _PIECE, offset + length, _PIECE))
-        if isinstance(disk, Vhdx) and isinstance(disk.parent, Vhdx):
-            pending.append(disk.parent)
-    end = disks[0].size if disks[0] is not None else 0
-    return sorted(offset for offset in found if offset < end)
+    disk: Disk | None = file.disk
+    with file.errors():
+        while isinstance(disk, (Vhdx, RawDisk)):
+            for offset, length in disk.extents():
+                found.update(range(offset // _PIECE * _PIECE, offset + length, _PIECE))
+            disk = disk.parent if isinstance(disk, Vhdx) else None
+    return found

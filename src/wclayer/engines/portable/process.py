@@ -8,11 +8,10 @@ from pathlib import Path
 from wclayer.engines.portable.blank import make_blank_pair
 from wclayer.engines.portable.bootstore import read_boot_store
 from wclayer.engines.portable.vmaccess import FILE_SECURITY, VIRTUAL_MACHINES, grant_access, new_file_access
-from wclayer.errors import InvalidDataError, PathNotFoundError, from_os_error
+from wclayer.errors import PathNotFoundError, during
 from wclayer.formats.bcd import read_store
 from wclayer.formats.regf.hive import Hive
 from wclayer.formats.regf.model import RegfError
-from wclayer.formats.vhdx.errors import VhdxError
 from wclayer.layers.directory import DirectoryLayerWriter, LayerDirectory
 from wclayer.layers.directory.in_place import InPlaceLayerWriter
 from wclayer.layers.directory.utility_vm import BOOT_STORE
@@ -80,24 +79,16 @@ def process_utility_vm_image(path: PathLike) -> None:
 
 
 def _make_base_files(operation: str, layer: Path, final: Path | None) -> None:
-    try:
+    with during(operation, layer):
         make_blank_pair(operation, layer / BLANK_BASE, layer / BLANK, BASE_SIZE, final=final)
         if not (layer / LAYOUT_FILE).is_file():
             with StagedFile(operation, layer / LAYOUT_FILE) as staged:
                 staged.stream.write(LAYOUT)
-    except VhdxError as error:
-        raise InvalidDataError(operation, layer, str(error)) from None
-    except OSError as error:
-        raise from_os_error(operation, layer, error) from error
 
 
 def _make_template_files(operation: str, folder: Path, final: Path | None) -> None:
-    try:
+    with during(operation, folder):
         make_blank_pair(operation, folder / TEMPLATE_BASE, folder / TEMPLATE, TEMPLATE_SIZE, final=final)
-    except VhdxError as error:
-        raise InvalidDataError(operation, folder, str(error)) from None
-    except OSError as error:
-        raise from_os_error(operation, folder, error) from error
 
 
 class ProcessingLayerWriter(DirectoryLayerWriter):

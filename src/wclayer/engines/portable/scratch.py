@@ -10,15 +10,14 @@ from pathlib import Path
 from wclayer.engines.portable.blank import make_child
 from wclayer.engines.portable.process import BLANK, BLANK_BASE, make_disks
 from wclayer.engines.portable.scratchdisk import resizing
-from wclayer.errors import InvalidDataError, InvalidParameterError, PathNotFoundError, from_os_error
-from wclayer.formats.gpt.table import GptError, grown_table, read_table, write_table
+from wclayer.errors import InvalidParameterError, PathNotFoundError, during
+from wclayer.formats.gpt.table import grown_table, read_table, write_table
 from wclayer.formats.ntfs.grow import grow_volume
-from wclayer.formats.ntfs.structs import NtfsError
-from wclayer.formats.vhdx.errors import VhdxError
 from wclayer.layers.directory import DirectoryLayerWriter
 from wclayer.layers.directory.chain import resolve_chain
 from wclayer.layers.directory.database import FILE_NAME, make_scratch
 from wclayer.layers.directory.scratch import DISK
+from wclayer.layers.inputs import open_any_place
 from wclayer.layers.staging import StagedFile
 from wclayer.layers.volume.disk_file import DiskFile, PartitionWindow, locator_for
 
@@ -34,7 +33,7 @@ class _ScratchWriter(DirectoryLayerWriter):
         base = self.chain[-1]
         staged = self._staged.path / DISK
         blank = base / BLANK
-        with StagedFile(self.operation, staged) as copy, blank.open("rb") as source:
+        with StagedFile(self.operation, staged) as copy, open_any_place(self.operation, blank) as source:
             shutil.copyfileobj(source, copy.stream, 1 << 20)
         with DiskFile(staged, writable=True, operation=self.operation, parent=base / BLANK_BASE) as opened:
             disk = opened.vhdx()
@@ -68,11 +67,8 @@ def create_scratch_layer(path: PathLike, parents: Sequence[PathLike]) -> None:
         make_child(operation, base / BLANK_BASE, base / BLANK)
     if not (base / BLANK).is_file():
         make_disks(operation, base)
-    try:
-        with _ScratchWriter(path, parents):
-            pass
-    except VhdxError as error:
-        raise InvalidDataError(operation, base / BLANK, str(error)) from None
+    with _ScratchWriter(path, parents):
+        pass
 
 
 def expand_scratch_size(path: PathLike, size: int) -> None:
@@ -93,26 +89,20 @@ def expand_scratch_size(path: PathLike, size: int) -> None:
     place = Path(os.path.abspath(path)) / DISK
     if not place.is_file():
         raise PathNotFoundError(operation, path, f"not a scratch layer: it has no {DISK}")
-    try:
-        with (
-            resizing(operation, place.parent),
-            DiskFile(place, writable=True, operation=operation) as opened,
-        ):
-            disk = opened.vhdx()
-            wanted = -(-size // (1 << 20)) << 20
-            if wanted > disk.size:
-                try:
-                    disk.resize(wanted)
-                except VhdxError as error:
-                    raise InvalidParameterError(operation, place, str(error)) from None
-            # The backup table is still where the smaller disk ended; the primary one is enough.
-            table = read_table(disk)
-            if table.problems or grown_table(table, disk.size) != table:
-                table = grown_table(table, disk.size)
-                write_table(disk, table)
-            data = max(table.partitions, key=lambda partition: partition.offset)
-            grow_volume(PartitionWindow(disk, data.offset, data.size))
-    except (VhdxError, GptError, NtfsError) as error:
-        raise InvalidDataError(operation, place, str(error)) from None
-    except OSError as error:
-        raise from_os_error(operation, place, error) from error
+    with (
+        during(operation, place),
+        resizing(operation, place.parent),
+        DiskFile(place, writable=True, operation=operation) as opened,
+    ):
+        disk = opened.vhdx()
+        wanted = -(-size // (1 << 20)) << 20
+        if wanted > disk.size:
+            with during(operation, place, damage=InvalidParameterError):
+                disk.resize(wanted)
+        # The backup table is still where the smaller disk ended; the primary one is enough.
+        table = read_table(disk)
+        if table.problems or grown_table(table, disk.size) != table:
+            table = grown_table(table, disk.size)
+            write_table(disk, table)
+        data = table.data_partition
+        grow_volume(PartitionWindow(disk, data.offset, data.size))

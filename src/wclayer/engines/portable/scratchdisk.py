@@ -9,12 +9,10 @@ from time import time_ns
 from uuid import UUID
 
 from wclayer.engines.portable.identity import layer_id
-from wclayer.errors import InvalidDataError
-from wclayer.formats.gpt.table import GptError, read_table, write_table
-from wclayer.formats.ntfs.structs import NtfsError
+from wclayer.errors import during
+from wclayer.formats.gpt.table import read_table, write_table
 from wclayer.formats.ntfs.volume import NtfsVolume
 from wclayer.formats.vhdx.create import create_vhdx
-from wclayer.formats.vhdx.errors import VhdxError
 from wclayer.layers.copy import copy_layer
 from wclayer.layers.directory import DirectoryLayerReader, LayerDirectory
 from wclayer.layers.directory.database import FILE_NAME
@@ -94,41 +92,38 @@ def write_disk(operation: str, scratch: ScratchDirectory, parents: Sequence[Path
         InvalidDataError: the old disk is damaged.
     """
     place = scratch.path / DISK
-    try:
-        # The old disk is closed before the new one takes its place: Windows would not replace it.
-        with DiskFile(place, operation=operation) as old:
-            table = read_table(old.disk)
-            data = max(table.partitions, key=lambda partition: partition.offset)
-            serial = NtfsVolume(PartitionWindow(old.disk, data.offset, data.size)).serial
-            facts, above = old.vhdx().facts, next(iter(old.chain), None)
-        with ExitStack() as stack:
-            staged = stack.enter_context(StagedFile(operation, place, readable=True))
-            parent = locator = None
-            if above is not None:
-                parent = stack.enter_context(DiskFile(above, operation=operation)).vhdx()
-                locator = locator_for(place, above, parent)
-            disk = stack.enter_context(
-                create_vhdx(
-                    staged.stream, facts.size, block_size=facts.block_size, parent=parent, locator=locator,
-                    logical_sector_size=facts.logical_sector_size, disk_id=facts.disk_id,
-                )
-            )  # fmt: skip
-            if parent is not None:
-                disk.hide_parent()
-            write_table(disk, table)
-            layers = [stack.enter_context(LayerDirectory(layer, operation=operation)) for layer in parents]
+    # The old disk is closed before the new one takes its place: Windows would not replace it.
+    with DiskFile(place, operation=operation) as old, old.errors():
+        table = read_table(old.disk)
+        data = table.data_partition
+        serial = NtfsVolume(PartitionWindow(old.disk, data.offset, data.size)).serial
+        facts, above = old.vhdx().facts, next(iter(old.chain), None)
+    with during(operation, place), ExitStack() as stack:
+        staged = stack.enter_context(StagedFile(operation, place, readable=True))
+        parent = locator = None
+        if above is not None:
+            parent = stack.enter_context(DiskFile(above, operation=operation)).vhdx()
+            locator = locator_for(place, above, parent)
+        disk = stack.enter_context(
+            create_vhdx(
+                staged.stream, facts.size, block_size=facts.block_size, parent=parent, locator=locator,
+                logical_sector_size=facts.logical_sector_size, disk_id=facts.disk_id,
+            )
+        )  # fmt: skip
+        if parent is not None:
+            disk.hide_parent()
+        write_table(disk, table)
+        layers = [stack.enter_context(LayerDirectory(layer, operation=operation)) for layer in parents]
 
-            def owner(path: str) -> UUID | None:
-                found = next((layer for layer in layers if layer.kind(path) is not Kind.ABSENT), None)
-                return layer_id(found.path) if found is not None and found.kind(path) is Kind.DIRECTORY else None
+        def owner(path: str) -> UUID | None:
+            found = next((layer for layer in layers if layer.kind(path) is not Kind.ABSENT), None)
+            return layer_id(found.path) if found is not None and found.kind(path) is Kind.DIRECTORY else None
 
-            reader = stack.enter_context(DirectoryLayerReader(scratch.path))
-            volume = PartitionWindow(disk, data.offset, data.size)
-            with ScratchVolumeWriter(
-                volume, str(place), owner=owner, serial=serial, time=from_unix_ns(time_ns()),
-                hidden_sectors=data.offset // disk.sector_size,
-            ) as writer:  # fmt: skip
-                copy_layer(reader, writer)
-    except (VhdxError, GptError, NtfsError) as error:
-        raise InvalidDataError(operation, place, str(error)) from None
+        reader = stack.enter_context(DirectoryLayerReader(scratch.path))
+        volume = PartitionWindow(disk, data.offset, data.size)
+        with ScratchVolumeWriter(
+            volume, str(place), owner=owner, serial=serial, time=from_unix_ns(time_ns()),
+            hidden_sectors=data.offset // disk.sector_size,
+        ) as writer:  # fmt: skip
+            copy_layer(reader, writer)
     note_disk(operation, scratch)

@@ -44,6 +44,17 @@ class PartitionTable:
     """What is wrong with one of its two copies, or with the protective MBR."""
 
     @property
+    def data_partition(self) -> Partition:
+        """The last partition, which is the one that holds the data of a data disk.
+
+        Raises:
+            GptError: there is no partition.
+        """
+        if not self.partitions:
+            raise GptError("the partition table has no partition")
+        return max(self.partitions, key=lambda partition: partition.offset)
+
+    @property
     def entries_sectors(self) -> int:
         """Sectors of the array of entries."""
         return structs.ENTRY_COUNT * structs.ENTRY.size // self.sector_size

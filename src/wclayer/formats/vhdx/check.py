@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 from wclayer.formats.vhdx import structs
+from wclayer.formats.vhdx.errors import VhdxError
 from wclayer.formats.vhdx.image import Vhdx, checksum
 from wclayer.formats.vhdx.structs import BlockState, Header
 
@@ -40,7 +41,11 @@ def check_vhdx(file: BinaryIO, disk: Vhdx) -> Iterator[str]:
 def _check_places(disk: Vhdx) -> Iterator[str]:
     places = [(0, structs.HEADER_SECTION, "the header section"), *disk.own_regions()]
     for block in range(disk.facts.blocks):
-        state, offset = disk.block_state(block)
+        try:
+            state, offset = disk.block_state(block)
+        except VhdxError as error:
+            yield str(error)
+            continue
         if state >= BlockState.FULLY_PRESENT:
             places.append((offset, disk.facts.block_size, f"block {block}"))
     places.sort()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from wclayer.errors import FormatError
+from wclayer.formats.disk import DiskError
 
 
-class VhdxError(FormatError):
+class VhdxError(DiskError):
     """The file is not a sound VHDX file, or cannot do what was asked; `offset` is the place in the file, or None."""
 
     def __init__(self, problem: str, offset: int | None = None) -> None:

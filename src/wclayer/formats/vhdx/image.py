@@ -160,7 +160,7 @@ class Vhdx:
         self._file.flush()
         try:
             os.fsync(self._file.fileno())
-        except (OSError, io.UnsupportedOperation):
+        except io.UnsupportedOperation:
             # A file in memory.
             return
 

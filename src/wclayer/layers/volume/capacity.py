@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from wclayer.formats.gpt.table import GptError, read_table
-from wclayer.formats.vhdx.errors import VhdxError
+from wclayer.errors import FormatError
+from wclayer.formats.gpt.table import read_table
 from wclayer.layers.directory.scratch import DISK
 from wclayer.layers.volume.disk_file import DiskFile
 
@@ -17,9 +17,8 @@ def scratch_capacity(scratch: Path) -> int | None:
     """Bytes of contents that fit on the volume of the scratch's disk; None if it has no disk that can be read."""
     try:
         with DiskFile(scratch / DISK, operation="read scratch disk") as opened:
-            table = read_table(opened.disk)
-            size = max(partition.size for partition in table.partitions)
-    except (OSError, ValueError, VhdxError, GptError):
+            size = read_table(opened.disk).data_partition.size
+    except (OSError, FormatError):
         return None
     part, whole = _FOR_CONTENTS
     return size * part // whole

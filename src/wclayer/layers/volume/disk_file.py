@@ -7,18 +7,18 @@ import io
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path, PureWindowsPath
 from types import TracebackType
 from typing import BinaryIO, Self
 from uuid import UUID
 
-from wclayer.errors import InvalidDataError, LayerError, PathNotFoundError, from_os_error
-from wclayer.formats.disk import Disk
+from wclayer.errors import InvalidDataError, LayerError, PathNotFoundError, during
+from wclayer.formats.disk import Disk, DiskError
 from wclayer.formats.gpt.table import data_disk_table, write_table
 from wclayer.formats.vhdx import structs
-from wclayer.formats.vhdx.errors import VhdxError
 from wclayer.formats.vhdx.image import ParentLocator, Vhdx
+from wclayer.layers.inputs import open_any_place
 
 _MAX_CHAIN = 128
 _RAW_SECTOR = 512
@@ -41,10 +41,10 @@ class RawDisk:
         """`length` bytes from `offset`.
 
         Raises:
-            VhdxError: the range is outside of the disk.
+            DiskError: the range is outside of the disk.
         """
         if offset < 0 or length < 0 or offset + length > self.size:
-            raise VhdxError(f"{length} bytes at {offset} of a disk of {self.size}")
+            raise DiskError(f"{length} bytes at {offset} of a disk of {self.size}")
         self._file.seek(offset)
         data = self._file.read(length)
         return data + bytes(length - len(data))
@@ -53,10 +53,10 @@ class RawDisk:
         """Puts bytes at `offset`.
 
         Raises:
-            VhdxError: the range is outside of the disk.
+            DiskError: the range is outside of the disk.
         """
         if offset < 0 or offset + len(data) > self.size:
-            raise VhdxError(f"{len(data)} bytes at {offset} of a disk of {self.size}")
+            raise DiskError(f"{len(data)} bytes at {offset} of a disk of {self.size}")
         self._file.seek(offset)
         self._file.write(data)
 
@@ -97,7 +97,7 @@ class PartitionWindow:
         """`length` bytes from `offset`.
 
         Raises:
-            VhdxError: the range is outside of the partition.
+            DiskError: the range is outside of the partition.
         """
         self._check(offset, length)
         return self._disk.read(self.offset + offset, length)
@@ -106,7 +106,7 @@ class PartitionWindow:
         """Puts bytes at `offset`.
 
         Raises:
-            VhdxError: the range is outside of the partition.
+            DiskError: the range is outside of the partition.
         """
         self._check(offset, len(data))
         self._disk.write(self.offset + offset, data)
@@ -117,7 +117,7 @@ class PartitionWindow:
 
     def _check(self, offset: int, length: int) -> None:
         if offset < 0 or length < 0 or offset + length > self.size:
-            raise VhdxError(f"{length} bytes at {offset} of a partition of {self.size}")
+            raise DiskError(f"{length} bytes at {offset} of a partition of {self.size}")
 
 
 def partition_data_disk(disk: Disk, disk_guid: UUID, guids: tuple[UUID, UUID]) -> PartitionWindow:
@@ -138,6 +138,7 @@ class DiskFile:
     Raises:
         PathNotFoundError: the file, or a parent of it, is not there.
         InvalidDataError: it is no sound VHDX file, or a parent is not the one it was made from.
+        InvalidParameterError: it is a stream, such as a FIFO, and no disk.
     """
 
     def __init__(
@@ -168,29 +169,29 @@ class DiskFile:
             raise InvalidDataError(self.operation, self.path, "not a VHDX file")
         return self.disk
 
+    def errors(self) -> AbstractContextManager[None]:
+        """Makes a `LayerError`, with the path of this file, of what the disk and the host say in its body."""
+        return during(self.operation, self.path)
+
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         try:
             if kind is None:
-                self.disk.flush()
+                with self.errors():
+                    self.disk.flush()
         finally:
             self._stack.close()
 
     def _open(self, path: Path, writable: bool) -> tuple[BinaryIO, Vhdx | RawDisk]:
-        try:
-            file: BinaryIO = self._stack.enter_context(path.open("r+b" if writable else "rb"))
-        except OSError as error:
-            raise from_os_error(self.operation, path, error) from error
-        signature = file.read(len(structs.IDENTIFIER_SIGNATURE))
-        file.seek(0)
-        if signature != structs.IDENTIFIER_SIGNATURE:
-            return file, RawDisk(file)
-        try:
+        with during(self.operation, path):
+            file = self._stack.enter_context(open_any_place(self.operation, path, writable=writable))
+            signature = file.read(len(structs.IDENTIFIER_SIGNATURE))
+            file.seek(0)
+            if signature != structs.IDENTIFIER_SIGNATURE:
+                return file, RawDisk(file)
             return file, Vhdx(file, writable=writable, open_parent=lambda locator: self._open_parent(path, locator))
-        except VhdxError as error:
-            raise InvalidDataError(self.operation, path, str(error)) from None
 
     def _open_parent(self, child: Path, locator: ParentLocator) -> Vhdx:
         if len(self.chain) >= _MAX_CHAIN:

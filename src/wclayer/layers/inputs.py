@@ -1,0 +1,73 @@
+"""Opens the files that a user names as input: what can be read at any place, and what can only be read on."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from typing import BinaryIO
+
+from wclayer.errors import EntryIsDirectoryError, InvalidParameterError, during
+from wclayer.host import system
+
+
+def has_any_place(path: str | os.PathLike[str]) -> bool:
+    """Whether `path` leads to a file that is there and can be read at any place: a regular one or a block device."""
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError):
+        return False
+    return stat.S_ISREG(mode) or stat.S_ISBLK(mode)
+
+
+def open_any_place(operation: str, path: str | os.PathLike[str], *, writable: bool = False) -> BinaryIO:
+    """Opens a file that is read, and perhaps written, at any place. A FIFO is not waited for.
+
+    Raises:
+        PathNotFoundError, AccessDeniedError: the file is not there, or the user may not open it.
+        EntryIsDirectoryError: it is a directory.
+        InvalidParameterError: it is a FIFO, a socket or a character device, which can only be read on.
+    """
+    with during(operation, path):
+        # Asked before it is opened: whoever writes to a FIFO would lose what is read here.
+        _refuse_others(operation, path, os.stat(path).st_mode)
+        fd = system.open_without_waiting(path, writable=writable)
+        try:
+            _refuse_others(operation, path, os.fstat(fd).st_mode)
+            return os.fdopen(fd, "r+b" if writable else "rb")
+        except BaseException:
+            os.close(fd)
+            raise
+
+
+def _refuse_others(operation: str, path: str | os.PathLike[str], mode: int) -> None:
+    if stat.S_ISDIR(mode):
+        raise EntryIsDirectoryError(operation, path, "is a directory; a file is needed")
+    if not stat.S_ISREG(mode) and not stat.S_ISBLK(mode):
+        raise InvalidParameterError(
+            operation, path, f"is {kind_of(mode)}, which can only be read on; write it to a file first"
+        )
+
+
+def open_stream(operation: str, path: str | os.PathLike[str]) -> BinaryIO:
+    """Opens a file that is read once, from its beginning to its end: a regular file, a device, a FIFO, a pipe.
+
+    Raises:
+        PathNotFoundError, AccessDeniedError: the file is not there, or the user may not open it.
+        EntryIsDirectoryError: it is a directory.
+    """
+    with during(operation, path):
+        return Path(path).open("rb")
+
+
+def kind_of(mode: int) -> str:
+    """What a file is that is neither a regular file nor a directory."""
+    for is_kind, text in (
+        (stat.S_ISFIFO, "a FIFO or pipe"),
+        (stat.S_ISSOCK, "a socket"),
+        (stat.S_ISCHR, "a character device"),
+        (stat.S_ISBLK, "a block device"),
+    ):
+        if is_kind(mode):
+            return text
+    return "neither a file nor a device"
