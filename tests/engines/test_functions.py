@@ -20,6 +20,7 @@ from wclayer.engines.portable.images import STORE_VARIABLE
 from wclayer.errors import LayerBusyError, from_os_error
 from wclayer.host import system
 from wclayer.win32.attributes import FileBasicInfo
+from wclayer.win32.backup import StreamHeader, StreamId
 
 
 @pytest.fixture
@@ -239,7 +240,22 @@ def test_filter_writer_links(tmp_path: Path) -> None:
         writer.add("Files", FileBasicInfo(0x10))
         writer.add("Files\\a", info())
         writer.add_link("Files\\b", "Files\\a")
+        writer.add_link("Files/c", "\\Files\\a")
     assert os.path.samefile(tmp_path / "layer/Files/a", tmp_path / "layer/Files/b")
+    with wclayer.new_layer_reader(tmp_path / "layer") as reader:
+        infos = {entry.name: entry.info for entry in reader}
+    assert infos["Files/a"] == infos["Files/b"] == infos["Files/c"] == info()
+
+
+def test_a_filter_writer_links_to_the_entry_that_it_writes(tmp_path: Path) -> None:
+    with wclayer.FilterLayerWriter(tmp_path / "layer") as writer:
+        writer.add("Files", FileBasicInfo(0x10))
+        writer.add("Files/a", info())
+        writer.write(StreamHeader(StreamId.DATA, 4).encode() + b"data")
+        writer.add_link("Files/b", "Files/a")
+    with wclayer.new_layer_reader(tmp_path / "layer") as reader:
+        assert [(entry.name, entry.info) for entry in reader][2] == ("Files/b", info())
+    assert (tmp_path / "layer/Files/b").read_bytes() == b"data"
 
 
 def test_images(tmp_path: Path, base: Path, child: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,11 +13,12 @@ from pathlib import Path
 import pytest
 
 import wclayer
-from tests.support import archive, info, layer_tar, member, put_directories, put_file
+from tests.support import archive, contents, info, layer_tar, member, nothing_left_in, put_directories, put_file
 from wclayer import sample
 from wclayer.host.root import HostRoot, remove_tree
 from wclayer.layers.directory import DirectoryLayerWriter, LayerDirectory
-from wclayer.model import Entry, LayerWriter
+from wclayer.model import DataStream, Entry, LayerWriter
+from wclayer.win32.attributes import FileBasicInfo
 
 
 def _layer(path: Path, build: Callable[[LayerWriter], None], *parents: Path) -> Path:
@@ -207,6 +208,192 @@ def test_a_child_replaces_cloned_files_and_directories(tmp_path: Path, base: Pat
 def test_a_tombstone_of_nothing_in_the_utility_vm_is_refused(tmp_path: Path, base: Path) -> None:
     with pytest.raises(wclayer.InvalidDataError, match="no such name"):
         _layer(tmp_path / "child", lambda w: w.remove("UtilityVM/Files/no"), base)
+
+
+def _utility_vm(writer: LayerWriter) -> None:
+    put_directories(writer, "Files", "UtilityVM", "UtilityVM/Files")
+
+
+def test_a_cloned_directory_keeps_its_name_on_the_host(tmp_path: Path) -> None:
+    """That of one whose own name the host cannot hold is a substitute."""
+    long = f"UtilityVM/Files/{'ü' * 200}"
+
+    def build_parent(writer: LayerWriter) -> None:
+        _utility_vm(writer)
+        put_directories(writer, long)
+        put_file(writer, f"{long}/kept", b"kept")
+        put_file(writer, f"{long}/deleted", b"deleted")
+
+    def build(writer: LayerWriter) -> None:
+        _utility_vm(writer)
+        put_directories(writer, long)
+        writer.remove(f"{long}/deleted")
+        put_file(writer, f"{long}/new", b"new")
+
+    parent = _layer(tmp_path / "parent", build_parent)
+    layer = _layer(tmp_path / "child", build, parent)
+    assert list(wclayer.check_layer(layer)) == []
+    with LayerDirectory(layer) as directory:
+        for name in ("kept", "new"):
+            row = directory.lookup(f"{long}/{name}")
+            assert row is not None
+            assert b"".join(directory.data_chunks(row)) == name.encode()
+        assert directory.lookup(f"{long}/deleted") is None
+
+
+@pytest.mark.parametrize("change", ["delete", "replace", "delete directory", "name directory"])
+def test_streams_of_cloned_entries_go_with_them(change: str, tmp_path: Path) -> None:
+    def build_parent(writer: LayerWriter) -> None:
+        _utility_vm(writer)
+        writer.put(Entry("UtilityVM/Files/d", info(0x10)), [DataStream("of a directory", 1, (b"d",))])
+        put_file(writer, "UtilityVM/Files/d/a", b"1", stream=b"2")
+
+    def build(writer: LayerWriter) -> None:
+        _utility_vm(writer)
+        if change == "delete":
+            writer.remove("UtilityVM/Files/d/a")
+        elif change == "replace":
+            put_file(writer, "UtilityVM/Files/d/a", b"new")
+        elif change == "delete directory":
+            writer.remove("UtilityVM/Files/d")
+        else:
+            put_directories(writer, "UtilityVM/Files/d")
+
+    layer = _layer(tmp_path / "child", build, _layer(tmp_path / "parent", build_parent))
+    assert list(wclayer.check_layer(layer)) == []
+
+
+def test_names_of_a_cloned_file_stay_links_whichever_is_deleted(tmp_path: Path) -> None:
+    """The walk that clones comes to "a" first; the first name in the parent, which has the stream, is "z"."""
+
+    def build_parent(writer: LayerWriter) -> None:
+        _utility_vm(writer)
+        put_file(writer, "UtilityVM/Files/z", b"data", stream=b"of all names")
+        for name in ("a", "m"):
+            writer.put(Entry(f"UtilityVM/Files/{name}", info(), link_target="UtilityVM/Files/z"))
+
+    def build(writer: LayerWriter) -> None:
+        _utility_vm(writer)
+        writer.put(Entry("UtilityVM/Files/own", info(), link_target="UtilityVM/Files/m"))
+        writer.remove("UtilityVM/Files/a")
+        writer.remove("UtilityVM/Files/m")
+
+    layer = _layer(tmp_path / "child", build, _layer(tmp_path / "parent", build_parent))
+    assert list(wclayer.check_layer(layer)) == []
+    assert os.path.samefile(layer / "UtilityVM/Files/z", layer / "UtilityVM/Files/own")
+    with LayerDirectory(layer) as directory:
+        for name in ("z", "own"):
+            row = directory.lookup(f"UtilityVM/Files/{name}")
+            assert row is not None
+            file = directory.first_name(row)
+            (_, stream) = directory.streams(file, has_data=True)
+            assert stream.read_all() == b"of all names"
+            assert directory.link_count(row) == 2
+
+
+def test_a_directory_with_own_entries_is_not_deleted_from_the_clone(tmp_path: Path) -> None:
+    def build_parent(writer: LayerWriter) -> None:
+        _utility_vm(writer)
+        put_directories(writer, "UtilityVM/Files/d")
+
+    def build(writer: LayerWriter) -> None:
+        _utility_vm(writer)
+        put_file(writer, "UtilityVM/Files/d/own", b"1")
+        writer.remove("UtilityVM/Files/d")
+
+    parent = _layer(tmp_path / "parent", build_parent)
+    with nothing_left_in(tmp_path), pytest.raises(wclayer.InvalidDataError, match=r"Files/d': the layer itself has"):
+        _layer(tmp_path / "child", build, parent)
+
+
+def test_links_to_cloned_files_outlive_them_while_files_are_on_their_way(tmp_path: Path) -> None:
+    def build_parent(writer: LayerWriter) -> None:
+        _utility_vm(writer)
+        put_file(writer, "UtilityVM/Files/a", b"data")
+
+    def build(writer: LayerWriter) -> None:
+        put_directories(writer, "Files")
+        for number in range(_ENOUGH_FOR_A_POOL):
+            put_file(writer, f"Files/{number}", b"x")
+        put_directories(writer, "UtilityVM", "UtilityVM/Files")
+        writer.put(Entry("UtilityVM/Files/own", info(), link_target="UtilityVM/Files/a"))
+        writer.remove("UtilityVM/Files/a")
+
+    layer = _layer(tmp_path / "child", build, _layer(tmp_path / "parent", build_parent))
+    assert (layer / "UtilityVM/Files/own").read_bytes() == b"data"
+    assert list(wclayer.check_layer(layer)) == []
+
+
+_ENOUGH_FOR_A_POOL = 520
+_TIMES = [0, 1, 116_444_735_999_999_999, 210_866_803_540_000_000, 2**63 - 1]
+"""1601, before 1970, after the nanoseconds of 64 bits end (2262), the last that a FILETIME can hold."""
+
+
+@pytest.mark.parametrize("files", [1, _ENOUGH_FOR_A_POOL])
+def test_every_time_of_windows_is_kept(files: int, tmp_path: Path) -> None:
+    """Whether or not the host can hold it, and whoever makes the file."""
+
+    def build(writer: LayerWriter) -> None:
+        put_directories(writer, "Files")
+        for number in range(files):
+            put_file(writer, f"Files/{number}", b"x")
+        for time in _TIMES:
+            times = FileBasicInfo(0x20, time, time, time, time)
+            writer.put(Entry(f"Files/f{time}", times))
+            writer.put(Entry(f"Files/d{time}", FileBasicInfo(0x10, time, time, time, time)))
+            writer.put(Entry(f"Files/d{time}/large", times, 200_000), [DataStream("", 200_000, (bytes(200_000),))])
+
+    layer = tmp_path / "layer"
+    data = layer_tar(build)
+    wclayer.import_layer_from_tar(io.BytesIO(data), layer)
+    assert list(wclayer.check_layer(layer)) == []
+    raw = io.BytesIO()
+    wclayer.export_layer_to_tar(raw, layer)
+    assert raw.getvalue() == data
+    wclayer.export_layer(layer, tmp_path / "folder")
+    wclayer.import_layer(tmp_path / "again", tmp_path / "folder")
+    again = {entry[0]: entry for entry in contents(wclayer.new_layer_reader(tmp_path / "again"))}
+    assert [again[entry[0]] for entry in contents(wclayer.new_layer_reader(layer))] == contents(
+        wclayer.new_layer_reader(layer)
+    )
+    with wclayer.FilterLayerWriter(tmp_path / "filter") as writer, wclayer.FilterLayerReader(layer) as reader:
+        while (entry := reader.next()) is not None:
+            assert entry[2] is not None
+            writer.add(entry[0], entry[2])
+            writer.write(reader.read())
+    assert contents(wclayer.new_layer_reader(tmp_path / "filter")) == contents(wclayer.new_layer_reader(layer))
+
+
+@pytest.mark.parametrize("time", [-1, 2**63])
+def test_times_that_no_filetime_can_hold_are_refused(time: int, tmp_path: Path) -> None:
+    def build(writer: LayerWriter) -> None:
+        put_directories(writer, "Files")
+        writer.put(Entry("Files/a", FileBasicInfo(0x20, 0, time, 0, 0)))
+
+    with nothing_left_in(tmp_path), pytest.raises(wclayer.InvalidDataError, match=r"'Files/a': a time outside"):
+        _layer(tmp_path / "layer", build)
+
+
+def test_a_link_with_an_impossible_name_waits_for_its_target(tmp_path: Path) -> None:
+    """A small file is on its way through a worker when its second name comes, which the host cannot hold."""
+    long = f"Files/{'ü' * 200}"
+
+    def build(writer: LayerWriter) -> None:
+        put_directories(writer, "Files")
+        for number in range(_ENOUGH_FOR_A_POOL):
+            put_file(writer, f"Files/{number}", b"x")
+        put_file(writer, "Files/target", b"data")
+        writer.put(Entry(long, info(), link_target="Files/target"))
+
+    data = layer_tar(build)
+    layer = tmp_path / "layer"
+    wclayer.import_layer_from_tar(io.BytesIO(data), layer)
+    assert list(wclayer.check_layer(layer)) == []
+    with LayerDirectory(layer) as directory:
+        row = directory.lookup(long)
+        assert row is not None
+        assert b"".join(directory.data_chunks(row)) == b"data"
+        assert os.path.samefile(layer / os.fsdecode(directory.host_path(row)), layer / "Files/target")
 
 
 def test_descriptors_are_stored_once(base: Path) -> None:

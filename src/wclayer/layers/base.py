@@ -247,10 +247,15 @@ class LayerWriterBase(WriterContext):
             self._pending = _PendingEntry(self, Entry(clean_name(name), info))
 
     def add_link(self, name: str, target: str) -> None:
-        self.put(Entry(clean_name(name), self._link_info(target), link_target=clean_name(target)))
+        target = clean_name(target)
+        with self._discard_on_failure:
+            # The target may be the entry that `add` started.
+            self._settle()
+            self._put(Entry(clean_name(name), self._link_info(target), link_target=target), ())
 
     def _link_info(self, target: str) -> FileBasicInfo:
-        """The basic info that a link made by `add_link` gets: that of its target where the writer knows it."""
+        """The basic info that a link made by `add_link` gets: that of its target, a path in the form that entries have,
+        where the writer knows it."""
         return FileBasicInfo()
 
     def remove(self, name: str) -> None:

@@ -148,10 +148,14 @@ class LayerTree:
             self._add_tombstone(entry, key)
             self._last_entry, self._last_key = entry, key
             return key
+        info = entry.info
+        if (info.creation_time | info.last_access_time | info.last_write_time | info.change_time) >> 63:
+            # A FILETIME is less than 2^63, and no time is negative: neither layer.db nor a tar has a form for others.
+            self._fail(entry, "a time outside of the years 1601 to 30828")
         kind = Kind.FILE
         if entry.link_target is not None:
             self._check_target(entry)
-        elif entry.info.attributes & DIRECTORY:
+        elif info.attributes & DIRECTORY:
             kind = Kind.DIRECTORY if entry.reparse is None or not _is_surrogate(entry.reparse) else Kind.LINK
         if key in _ROOT_KEYS and kind is not Kind.DIRECTORY:
             self._fail(entry, "must be a directory")

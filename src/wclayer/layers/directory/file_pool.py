@@ -29,13 +29,19 @@ class FilePool:
     def __init__(self, root_fd: int, lock_fd: int) -> None:
         self._workers = [_Worker(root_fd, lock_fd) for _ in range(min(os.cpu_count() or 1, 4))]
 
-    def make(self, directory: bytes, name: bytes, data: bytes, access_ns: int, modify_ns: int) -> None:
+    def make(self, directory: bytes, name: bytes, data: bytes, access_time: int, write_time: int) -> None:
         """Has a file made; a failure shows later, at the latest in `finish`.
+
+        Args:
+            directory: relative to the root; it is there.
+            name: of the file, which is not there.
+            data: its contents.
+            access_time, write_time: FILETIMEs, from 0 to 2^63 - 1.
 
         Raises:
             OSError: what a worker has met.
         """
-        self._workers[crc32(directory) % len(self._workers)].make(directory, name, data, access_ns, modify_ns)
+        self._workers[crc32(directory) % len(self._workers)].make(directory, name, data, access_time, write_time)
 
     def finish(self) -> None:
         """Waits until all files are made.
@@ -69,12 +75,12 @@ class _Worker:
         self._batch: list[bytes] = []
         self._size = 0
 
-    def make(self, directory: bytes, name: bytes, data: bytes, access_ns: int, modify_ns: int) -> None:
+    def make(self, directory: bytes, name: bytes, data: bytes, access_time: int, write_time: int) -> None:
         batch = self._batch
         if directory != self._directory:
             self._directory = directory
             batch += (file_worker.DIRECTORY.pack(b"D", len(directory)), directory)
-        batch += (file_worker.FILE.pack(b"F", len(name), len(data), access_ns, modify_ns), name, data)
+        batch += (file_worker.FILE.pack(b"F", len(name), len(data), access_time, write_time), name, data)
         self._size += 64 + len(data)
         if self._size > _BATCH_BYTES:
             self._flush()

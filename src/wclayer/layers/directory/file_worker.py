@@ -2,8 +2,8 @@
 
 It is run by `file_pool`, with the descriptor of the layer's root directory as its argument. Records on standard input,
 integers little-endian: a directory to work in, `D`, length (uint32), path relative to the root; a file, `F`, length of
-its name (uint32), length of its data (uint32), access and modification time in nanoseconds (int64), name, data. At the
-end of its input it answers with one byte, zero; at an error with the byte one and the error's number (int32), and ends.
+its name (uint32), length of its data (uint32), access and modification time (FILETIME: int64), name, data. At the end
+of its input it answers with one byte, zero; at an error with the byte one and the error's number (int32), and ends.
 """
 
 import os
@@ -17,6 +17,7 @@ assert sys.platform == "linux"
 FILE = struct.Struct("<cIIqq")
 DIRECTORY = struct.Struct("<cI")
 ERROR = struct.Struct("<Bi")
+_UNIX_EPOCH = 116_444_736_000_000_000  # 1970-01-01 as a FILETIME
 _DIRECTORY_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _CREATE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
@@ -32,7 +33,7 @@ def enter(root: int, path: bytes) -> int:
 
 
 def make(directory: int, name: bytes, data: bytes, access: int, modify: int) -> None:
-    """One file."""
+    """One file; the times are FILETIMEs."""
     fd = os.open(name, _CREATE_FLAGS, 0o644, dir_fd=directory)
     try:
         written = os.write(fd, data) if data else 0
@@ -40,7 +41,7 @@ def make(directory: int, name: bytes, data: bytes, access: int, modify: int) -> 
             written += os.write(fd, data[written:])
         # Where the host cannot hold the time, layer.db has it.
         with suppress(OSError, OverflowError):
-            os.utime(fd, ns=(access, modify))
+            os.utime(fd, ns=((access - _UNIX_EPOCH) * 100, (modify - _UNIX_EPOCH) * 100))
     finally:
         os.close(fd)
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import errno
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from itertools import count
 from pathlib import Path
 from typing import Protocol
 
@@ -25,7 +26,7 @@ _UNUSABLE_NAME = (errno.EILSEQ, errno.EINVAL, errno.ENAMETOOLONG)
 class _Pool(Protocol):
     """Makes small files elsewhere: `FilePool`, where there is one."""
 
-    def make(self, directory: bytes, name: bytes, data: bytes, access_ns: int, modify_ns: int) -> None: ...
+    def make(self, directory: bytes, name: bytes, data: bytes, access_time: int, write_time: int) -> None: ...
     def finish(self) -> None: ...
     def abort(self) -> None: ...
 
@@ -52,17 +53,9 @@ class HostFiles:
         """Whether files may still be on their way: then a link to one has to wait for `finish`."""
         return self._pool is not None
 
-    def make_directory(self, directory: bytes, name: bytes, entry_id: int, *, may_exist: bool) -> bytes:
+    def make_directory(self, directory: bytes, name: bytes, entry_id: int) -> bytes:
         """Makes a directory in the directory `directory`; gives the name it got on the host."""
-
-        def make(path: bytes) -> None:
-            try:
-                self.root.make_directory(path)
-            except FileExistsError:
-                if not may_exist:
-                    raise
-
-        return self._under_possible_name(directory, name, entry_id, make)
+        return self._under_possible_name(directory, name, entry_id, self.root.make_directory)
 
     def begin_file(self, directory: bytes, name: bytes, entry_id: int, size: int, *, sparse: bool) -> bytes:
         """Starts a file of about `size` bytes; gives the name it got on the host."""
@@ -92,27 +85,41 @@ class HostFiles:
     def end_file(self, access_time: int, write_time: int) -> None:
         """Ends the file that was begun, if one was; the times (FILETIMEs) are only for people who look at it:
         `layer.db` has the exact ones."""
-        times = to_unix_ns(access_time), to_unix_ns(write_time)
         if self._pooled is not None:
             assert self._pool is not None
-            self._pool.make(*self._pooled, self._pooled_data, *times)
+            self._pool.make(*self._pooled, self._pooled_data, access_time, write_time)
             self._pooled = None
         elif self._fd >= 0:
             with suppress(OverflowError, OSError):
-                system.set_file_times(self._fd, *times)
+                system.set_file_times(self._fd, to_unix_ns(access_time), to_unix_ns(write_time))
             os.close(self._fd)
             self._fd = -1
 
     def make_small_file(self, directory: bytes, name: bytes, data: bytes, access_time: int, write_time: int) -> None:
         """The whole way of a small file with a possible name, while `is_pooling`."""
         assert self._pool is not None
-        self._pool.make(directory, name, data, to_unix_ns(access_time), to_unix_ns(write_time))
+        self._pool.make(directory, name, data, access_time, write_time)
 
     def link(self, source: bytes, directory: bytes, name: bytes, entry_id: int, source_root: HostRoot) -> bytes:
         """Makes a further name for the file at `source`; gives the name it got on the host."""
         return self._under_possible_name(
             directory, name, entry_id, lambda path: self.link_or_copy(source, path, source_root)
         )
+
+    def name_for_later(self, directory: bytes, name: bytes, entry_id: int) -> bytes:
+        """The name that an entry will get on the host which is made only after `finish`: its own, or a substitute.
+
+        While `is_pooling`, the host tells names apart as Windows does, and no other entry can take the name meanwhile.
+        """
+        if is_possible_name(name):
+            return name
+        substitutes = _substitutes(entry_id)
+        while True:
+            name = next(substitutes)
+            try:
+                self.root.stat(directory + b"/" + name if directory else name)
+            except FileNotFoundError:
+                return name
 
     def link_or_copy(self, source: bytes, target: bytes, source_root: HostRoot) -> None:
         """A hard link, or a copy where the host cannot link the two."""
@@ -172,21 +179,26 @@ class HostFiles:
             except OSError as error:
                 if error.errno not in _UNUSABLE_NAME:
                     raise
-        attempt = 0
+        substitutes = _substitutes(entry_id)
         while True:
-            name = _SUBSTITUTE + (b"%d-%d" % (entry_id, attempt) if attempt else b"%d" % entry_id)
-            try:
+            name = next(substitutes)
+            with suppress(FileExistsError):
                 make(directory + b"/" + name if directory else name)
                 return name
-            except FileExistsError:
-                # A cloned utility VM brings substitutes of its own.
-                attempt += 1
+
+
+def _substitutes(entry_id: int) -> Iterator[bytes]:
+    """The names that an entry may have on the host in place of its own: a cloned utility VM brings substitutes of its
+    parent, so the first may be taken."""
+    yield _SUBSTITUTE + b"%d" % entry_id
+    for attempt in count(1):
+        yield _SUBSTITUTE + b"%d-%d" % (entry_id, attempt)
 
 
 class FilesInPlace(HostFiles):
     """The files of a folder that becomes a layer as it is: they are there already, and nothing is changed."""
 
-    def make_directory(self, directory: bytes, name: bytes, entry_id: int, *, may_exist: bool) -> bytes:
+    def make_directory(self, directory: bytes, name: bytes, entry_id: int) -> bytes:
         with suppress(FileExistsError):
             self.root.make_directory(directory + b"/" + name if directory else name)
         return name

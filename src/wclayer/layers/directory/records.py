@@ -45,6 +45,7 @@ class LayerRecords:
         self._last_id = database.ROOT
         self._last_stream = 0
         self._directories: dict[str, DirectoryPlace] = {"": _TOP}
+        self._expects_removals = False
 
     def new_id(self) -> int:
         """The next entry's id: ids are in the original order of the entries."""
@@ -75,6 +76,9 @@ class LayerRecords:
         """Puts the rows that wait into the database."""
         if self._rows:
             self._database.executemany(database.INSERT_ENTRY, self._rows)
+            if self._expects_removals:
+                links = [(row.link, row.id) for row in self._rows if row.link is not None]
+                self._database.executemany("INSERT INTO temp.names VALUES (?, ?)", links)
             self._rows.clear()
         if self._ordinary:
             self._database.executemany(database.INSERT_ORDINARY_ENTRY, self._ordinary)
@@ -157,24 +161,62 @@ class LayerRecords:
 
     def replace_directory(self, old_id: int, new_id: int) -> None:
         """Makes way for a new row of the directory `old_id`, whose children it takes over."""
+        self._remove_streams(old_id)
         self._database.execute("DELETE FROM entries WHERE id = ?", (old_id,))
         self._database.execute("UPDATE entries SET parent = ? WHERE parent = ?", (new_id, old_id))
         self.forget_directories()
 
+    def expect_removals(self) -> None:
+        """Says that entries from now on may be removed again, by `remove`."""
+        self.flush()
+        self._expects_removals = True
+        # Not an index of `entries`, which a finished layer does not have: the names that are links.
+        self._database.execute(
+            "CREATE TEMP TABLE names (link INTEGER, id INTEGER, PRIMARY KEY (link, id)) WITHOUT ROWID"
+        )
+
     def remove(self, row: EntryRow) -> None:
-        """Removes an entry and all below it; the other names of a removed file stay links of each other."""
-        pending = [row.id]
-        while pending:
-            entry_id = pending.pop()
-            pending += [
-                child for (child,) in self._database.execute("SELECT id FROM entries WHERE parent = ?", (entry_id,))
-            ]
-            self._database.execute("DELETE FROM entries WHERE id = ?", (entry_id,))
-            (heir,) = self._database.execute("SELECT MIN(id) FROM entries WHERE link = ?", (entry_id,)).fetchone()
-            if heir is not None:
-                self._database.execute("UPDATE entries SET link = NULL WHERE id = ?", (heir,))
-                self._database.execute("UPDATE entries SET link = ? WHERE link = ?", (heir, entry_id))
-        self.forget_directories()
+        """Removes an entry that came after `expect_removals`, and all below it; the other names of a removed file stay
+        links of each other, and the first of them takes over its streams.
+
+        Raises:
+            ValueError: below it lie entries that the layer itself has.
+        """
+        self.flush()
+        below = [row.id]
+        for entry_id in below:
+            for child, origin in self._database.execute("SELECT id, origin FROM entries WHERE parent = ?", (entry_id,)):
+                if origin == database.Origin.OWN:
+                    raise ValueError("the layer itself has entries below it")
+                below.append(child)
+        for entry_id in below:
+            self._remove_one(entry_id)
+        if row.attributes & DIRECTORY:
+            self.forget_directories()
+
+    def _remove_one(self, entry_id: int) -> None:
+        execute = self._database.execute
+        streams, link = execute("SELECT streams, link FROM entries WHERE id = ?", (entry_id,)).fetchone()
+        execute("DELETE FROM entries WHERE id = ?", (entry_id,))
+        if link is not None:
+            execute("DELETE FROM temp.names WHERE link = ? AND id = ?", (link, entry_id))
+            return
+        names = [name for (name,) in execute("SELECT id FROM temp.names WHERE link = ? ORDER BY id", (entry_id,))]
+        if not names:
+            self._remove_streams(entry_id)
+            return
+        heir, *others = names
+        execute("DELETE FROM temp.names WHERE link = ?", (entry_id,))
+        execute("UPDATE streams SET entry = ? WHERE entry = ?", (heir, entry_id))
+        execute("UPDATE entries SET link = NULL, streams = ? WHERE id = ?", (streams, heir))
+        for other in others:
+            execute("UPDATE entries SET link = ? WHERE id = ?", (heir, other))
+            execute("INSERT INTO temp.names VALUES (?, ?)", (heir, other))
+
+    def _remove_streams(self, entry_id: int) -> None:
+        execute = self._database.execute
+        execute("DELETE FROM stream_data WHERE stream IN (SELECT id FROM streams WHERE entry = ?)", (entry_id,))
+        execute("DELETE FROM streams WHERE entry = ?", (entry_id,))
 
     # Streams.
 

@@ -39,27 +39,41 @@ def clone(parent: LayerDirectory, top: EntryRow, records: LayerRecords, files: H
     Files become hard links of the parent's, except reparse points and the boot store, which are copied: those are
     changed in place.
     """
-    ids = {top.id: top_id}
-    heads: dict[int, int] = {}
+    records.expect_removals()
+    # Ids of the parent to ids here: of directories, and of the first name of each file that has several.
+    directories = {top.id: top_id}
+    heads: dict[int, tuple[int, bytes]] = {}
     for row in parent.walk(top):
         entry_id = records.new_id()
-        ids[row.id] = entry_id
         host_path = parent.host_path(row)
+        source, source_root = host_path, parent.host
+        file = row
+        head = entry_id
+        if row.attributes & DIRECTORY:
+            directories[row.id] = entry_id
+        elif parent.link_count(row) > 1:
+            # The walk may come to another name before it comes to that which has the streams.
+            file = parent.first_name(row)
+            head, source = heads.setdefault(file.id, (entry_id, host_path))
+        is_first = head == entry_id
         if row.attributes & DIRECTORY:
             files.root.make_directory(host_path)
+        elif not is_first:
+            files.link_or_copy(source, host_path, files.root)
         elif row.reparse is not None or path_key(parent.path_of(row)) in MUTATED:
-            files.root.copy(host_path, host_path, source_root=parent.host)
+            files.root.copy(source, host_path, source_root=source_root)
         else:
-            files.link_or_copy(host_path, host_path, parent.host)
-        records.copy_streams(parent, row, entry_id)
-        head = heads.setdefault(row.link or row.id, entry_id)
+            files.link_or_copy(source, host_path, source_root)
+        if is_first:
+            records.copy_streams(parent, file, entry_id)
         records.add(
             row._replace(
                 id=entry_id,
-                parent=ids[row.parent],
+                parent=directories[row.parent],
                 origin=Origin.CLONED,
                 security=records.security_id(parent.security(row)),
-                link=None if head == entry_id else head,
+                streams=file.streams if is_first else 0,
+                link=None if is_first else head,
                 link_target=None,
                 spelling=None,
                 form=None,

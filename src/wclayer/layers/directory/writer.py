@@ -200,7 +200,7 @@ class DirectoryLayerWriter(LayerWriterBase):
         )
         own_host_name = encode_name(_ROOT_SPELLING[key].rpartition("/")[2] if key in _ROOT_SPELLING else name)
         replaced = None
-        if in_utility_vm or key in _ROOT_SPELLING:
+        if (in_utility_vm and self._has_clone) or key in _ROOT_SPELLING:
             replaced = self._records.child(directory.id, last_key)
         if replaced is not None and not (replaced.attributes & entry.info.attributes & DIRECTORY):
             self._remove_cloned(replaced, directory)
@@ -212,7 +212,9 @@ class DirectoryLayerWriter(LayerWriterBase):
             current.is_link = True
             made = self._make_link(entry, directory, own_host_name)
         elif entry.info.attributes & DIRECTORY:
-            made = self._files.make_directory(directory.host, own_host_name, entry_id, may_exist=replaced is not None)
+            made = own_host_name
+            if replaced is None:
+                made = self._files.make_directory(directory.host, own_host_name, entry_id)
             place = DirectoryPlace(entry_id, path, directory.host_child(made))
             self._records.remember_directory(key, place)
         else:
@@ -332,10 +334,11 @@ class DirectoryLayerWriter(LayerWriterBase):
             current.row = self._row(
                 entry, entry.info, row.security, row.size, row.sha256, 0, row.eas, row.reparse, row.link or row.id
             )
-            if self._files.is_pooling and is_possible_name(name):
+            if self._files.is_pooling and row.origin != Origin.CLONED:
                 # The target may be on its way through the workers.
-                self._records.postpone_link(source, directory.host_child(name))
-                return name
+                made = self._files.name_for_later(directory.host, name, current.id)
+                self._records.postpone_link(source, directory.host_child(made))
+                return made
             return self._files.link(source, directory.host, name, current.id, self._files.root)
         for parent in self._parents:
             row_there = parent.lookup(entry.link_target)
@@ -387,7 +390,7 @@ class DirectoryLayerWriter(LayerWriterBase):
         parent = self._directory(parent_key)
         name = spelling.rpartition("/")[2]
         entry_id = self._records.new_id()
-        made = self._files.make_directory(parent.host, name.encode(), entry_id, may_exist=False)
+        made = self._files.make_directory(parent.host, name.encode(), entry_id)
         self._records.add(
             EntryRow(entry_id, parent.id, name, last, DIRECTORY, 0, 0, 0, 0, None, 0, None, Origin.IMPLIED)
         )
@@ -413,8 +416,11 @@ class DirectoryLayerWriter(LayerWriterBase):
         self._remove_cloned(row, directory)
 
     def _remove_cloned(self, row: EntryRow, directory: DirectoryPlace) -> None:
+        try:
+            self._records.remove(row)
+        except ValueError as error:
+            raise self._bad(self._entry, str(error)) from None
         self._files.root.remove(directory.host_child(host_name(row)))
-        self._records.remove(row)
 
     # The end.
 
