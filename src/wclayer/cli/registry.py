@@ -15,6 +15,7 @@ from wclayer.formats.regf.model import Key, Value, fold, walk
 from wclayer.formats.regf.text import RegTextError, encode_reg, format_reg, parse_reg
 from wclayer.formats.regf.values import from_text, parse_type, to_text, type_name
 from wclayer.layers.staging import StagedFile
+from wclayer.model import limits_in_use
 from wclayer.view.registry import registry_path
 from wclayer.win32 import filetime
 
@@ -62,7 +63,7 @@ def query_command(recursive: bool, name: str | None, as_json: bool, layer: str, 
     with wclayer.Registry(layer) as registry, registry.reading():
         top = registry.key(key)
         path = str(registry_path(key))
-        for at, current in walk(top, path) if recursive else [(path, top)]:
+        for at, current in walk(top, path, max_paths=limits_in_use().key_paths) if recursive else [(path, top)]:
             values = [v for v in current.values() if name is None or fold(v.name) == fold(name)]
             if as_json:
                 found.append(_key_facts(at, current))
@@ -160,7 +161,8 @@ def import_command(layer: str, file: str) -> None:
 def export_command(layer: str, key: str, file: str) -> None:
     """Write a KEY of LAYER and everything below it as a .reg FILE (default: standard output)."""
     with wclayer.Registry(layer) as registry, registry.reading():
-        lines = encode_reg(format_reg([(str(registry_path(key)), registry.key(key))]))
+        keys = [(str(registry_path(key)), registry.key(key))]
+        lines = encode_reg(format_reg(keys, max_paths=limits_in_use().key_paths))
         try:
             if file == "-":
                 sys.stdout.buffer.writelines(lines)

@@ -111,7 +111,9 @@ class HostRoot:
         finally:
             os.close(fd)
 
-    def write_bytes(self, path: bytes, data: bytes, *, flush: bool = False) -> None:
+    def write_bytes(
+        self, path: bytes, data: bytes | bytearray | memoryview | mmap.mmap, *, flush: bool = False
+    ) -> None:
         """A new file with that content; with `flush`, safe on the disk."""
         with os.fdopen(self.create(path), "wb") as file:
             file.write(data)

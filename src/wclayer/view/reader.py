@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 
+from wclayer.errors import during
 from wclayer.formats.regf.writer import write_hive
 from wclayer.layers.base import LayerReaderBase
 from wclayer.layers.directory.hives import effective_root
 from wclayer.layers.hives import LAYER_HIVES
-from wclayer.model import DataStream, Entry
+from wclayer.model import DataStream, Entry, limits_in_use
 from wclayer.view.merged import MergedTree, Node
 from wclayer.win32.names import path_key
 
@@ -67,8 +68,11 @@ class MergedLayerReader(LayerReaderBase):
         layers = self._merged.layers
         if hive is None or not any(layer.lookup(hive.delta) is not None for layer in layers[:-1]):
             return None
-        root = effective_root(layers, hive)
-        return None if root is None else write_hive(root, file_name=hive.config_name)
+        with during(self.operation, layers[0].path / hive.delta):
+            root = effective_root(layers, hive)
+            if root is None:
+                return None
+            return write_hive(root, file_name=hive.config_name, max_size=limits_in_use().hive_size)
 
     def _open_streams(self, entry: Entry) -> Iterator[DataStream]:
         node = self._node

@@ -8,18 +8,28 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-from wclayer.errors import InvalidDataError, InvalidParameterError, PathNotFoundError
-from wclayer.formats.regf.model import Key, KeyFacts, RegfError, TreeKey, Value, fold, index_by_name
+from wclayer.errors import FormatError, InvalidDataError, InvalidParameterError, PathNotFoundError, translated
+from wclayer.formats.regf.model import (
+    Key,
+    KeyFacts,
+    PathBudget,
+    TreeKey,
+    Value,
+    check_depth,
+    fold,
+    index_by_name,
+)
 from wclayer.formats.regf.structs import KeyFlags
 from wclayer.formats.regf.values import ValueType, decode_string, integer
 from wclayer.layers.directory import LayerDirectory
 from wclayer.layers.directory.hives import effective_root
 from wclayer.layers.hives import LAYER_HIVES, LayerHive
+from wclayer.model import limits_in_use
 from wclayer.view.diff import Change
 
 _ROOT_NAMES = {
@@ -122,9 +132,16 @@ class Registry:
             self._roots[hive.stem] = effective_root(self.layers, hive)
         return self._roots[hive.stem]
 
-    def reading(self) -> _Reading:
-        """Keys are read when they are looked at: inside this context, damage found then is an `InvalidDataError`."""
-        return _Reading(self)
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Keys are read when they are looked at: inside this context, damage found then is an `InvalidDataError`, and
+        more than a limit allows a `LimitExceededError`."""
+        try:
+            yield
+        except FormatError as error:
+            told = translated(self.operation, self.layers[0].path, error)
+            assert told is not None
+            raise told from error
 
     def find(self, text: str) -> Key | None:
         r"""The key at a path (`HKLM\SYSTEM\CurrentControlSet\Services`), or None.
@@ -218,22 +235,6 @@ class Registry:
         return top
 
 
-class _Reading:
-    """Turns the damage found in its context into an error of the registry's layer."""
-
-    def __init__(self, registry: Registry) -> None:
-        self._registry = registry
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        if isinstance(error, RegfError):
-            raise InvalidDataError(
-                self._registry.operation, self._registry.layers[0].path, f"registry: {error}"
-            ) from None
-
-
 class _Mounted:
     """A hive's root key under the name it is mounted by."""
 
@@ -286,23 +287,39 @@ def diff_registries(a: Registry, b: Registry, *, times: bool = True) -> Iterator
 
 
 def _diff_keys(path: str, a: Key | None, b: Key | None, times: bool) -> Iterator[RegistryDifference]:
-    pending = [(path, a, b)]
+    budget = PathBudget(limits_in_use().key_paths)
+    yield from _diff_pair(path, a, b, times)
+    pending = [(path, iter(_pairs(a, b)))]
     while pending:
-        path, a, b = pending.pop()
-        if a is None or b is None:
-            if a is not b:
-                yield RegistryDifference(Change.ADDED if a is None else Change.REMOVED, path, None, {})
-        else:
-            fields = _diff_facts(a.facts, b.facts, times)
-            if fields:
-                yield RegistryDifference(Change.CHANGED, path, None, fields)
-        yield from _diff_values(path, a, b)
-        in_a = {} if a is None else index_by_name(a.subkeys())
-        in_b = {} if b is None else index_by_name(b.subkeys())
-        for name in sorted(in_a.keys() | in_b.keys(), reverse=True):
-            below = (in_b.get(name), in_a.get(name))
-            spelled = next(key.name for key in below if key is not None)
-            pending.append((f"{path}\\{spelled}", in_a.get(name), in_b.get(name)))
+        above, pairs = pending[-1]
+        pair = next(pairs, None)
+        if pair is None:
+            pending.pop()
+            continue
+        spelled = next(key for key in reversed(pair) if key is not None)
+        check_depth(len(pending), spelled)
+        path = budget.join(above, spelled.name)
+        yield from _diff_pair(path, *pair, times)
+        pending.append((path, iter(_pairs(*pair))))
+
+
+def _pairs(a: Key | None, b: Key | None) -> list[tuple[Key | None, Key | None]]:
+    """The subkeys of two keys, by name: what each side has under it."""
+    in_a = {} if a is None else index_by_name(a.subkeys())
+    in_b = {} if b is None else index_by_name(b.subkeys())
+    return [(in_a.get(name), in_b.get(name)) for name in sorted(in_a.keys() | in_b.keys())]
+
+
+def _diff_pair(path: str, a: Key | None, b: Key | None, times: bool) -> Iterator[RegistryDifference]:
+    """The differences of a key itself, without those of its subkeys."""
+    if a is None or b is None:
+        if a is not b:
+            yield RegistryDifference(Change.ADDED if a is None else Change.REMOVED, path, None, {})
+    else:
+        fields = _diff_facts(a.facts, b.facts, times)
+        if fields:
+            yield RegistryDifference(Change.CHANGED, path, None, fields)
+    yield from _diff_values(path, a, b)
 
 
 def _diff_facts(a: KeyFacts, b: KeyFacts, times: bool) -> dict[str, tuple[object, object]]:

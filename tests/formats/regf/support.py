@@ -13,7 +13,7 @@ from regipy.registry import RegistryHive
 
 from tests.support import shared
 from wclayer.formats.regf import structs
-from wclayer.formats.regf.hive import Hive
+from wclayer.formats.regf.hive import Buffer, Hive
 from wclayer.formats.regf.model import Key, KeyFacts, TreeKey, Value, fold, walk
 from wclayer.formats.regf.structs import LayerSemantics
 
@@ -77,7 +77,7 @@ def cells(hive: bytes) -> Iterator[tuple[int, bytes]]:
         position = end
 
 
-def reread(data: bytes) -> Key:
+def reread(data: Buffer) -> Key:
     return Hive(data).root()
 
 

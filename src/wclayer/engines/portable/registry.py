@@ -19,6 +19,7 @@ from wclayer.layers.directory.database import Origin
 from wclayer.layers.directory.hives import effective_root, open_hive
 from wclayer.layers.directory.scratch_update import open_update
 from wclayer.layers.hives import LayerHive
+from wclayer.model import limits_in_use
 from wclayer.view.registry import Registry, RegistryPath
 from wclayer.win32.filetime import from_unix_ns
 from wclayer.win32.inherit import inherit
@@ -297,10 +298,11 @@ class _EditedHive:
         effective = merge(self._above, self._delta)
         if effective is None:
             raise RegfError("the root key is deleted")
-        base = write_hive(effective, file_name=self._hive.base)
+        max_size = limits_in_use().hive_size
+        base = write_hive(effective, file_name=self._hive.base, max_size=max_size)
         if self._is_base:
             return [(self._hive.config, base, Origin.OWN), (self._hive.base, base, Origin.MADE)]
-        delta = write_hive(self._delta, has_layered_keys=True, file_name=self._hive.delta)
+        delta = write_hive(self._delta, has_layered_keys=True, file_name=self._hive.delta, max_size=max_size)
         return [(self._hive.delta, delta, Origin.OWN), (self._hive.base, base, Origin.MADE)]
 
 

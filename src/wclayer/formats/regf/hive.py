@@ -34,8 +34,9 @@ _cell_size = structs.CELL_SIZE.unpack_from
 _COMP_NAME = int(KeyFlags.COMP_NAME)
 _KEY_FLAGS = ~int(structs.FORM_FLAGS)
 _SEMANTICS = tuple(LayerSemantics)
-# Cells that hold more than this have one owner; what smaller ones cost is bounded by the number of references.
-_OWNED_SIZE = BIG_DATA_SEGMENT
+# Cells with more bytes than this belong to one key; what smaller ones cost is bounded by the number of references.
+_OWNED_SIZE = 256
+_OWNED_VALUES = 4
 
 
 class HiveKey:
@@ -61,7 +62,7 @@ class HiveKey:
         return KeyFacts(
             node[2],
             None if node[13] == NO_CELL else hive.security(node[13]),
-            hive.raw_cell(node[14], node[22], "class name") if node[22] and node[14] != NO_CELL else b"",
+            hive.class_name(node[14], node[22], self.offset) if node[22] and node[14] != NO_CELL else b"",
             node[1] & _KEY_FLAGS,
             node[16],
             node[3],
@@ -110,6 +111,8 @@ class HiveKey:
         count = node[7]
         if not count:
             return ()
+        if count > structs.MAX_SUBKEYS:
+            raise RegfError(f"the key has {count} subkeys; read are up to {structs.MAX_SUBKEYS}", self.offset)
         offsets = self._hive.list_elements(node[9], self.offset)
         if len(offsets) != count:
             raise RegfError(f"the key has {count} subkeys, but {len(offsets)} in its list", self.offset)
@@ -165,6 +168,11 @@ class Hive:
         self._admitted_pages = bytearray(-(-self.size // structs.BIN_ALIGNMENT))
         self._security: dict[int, bytes] = {}
         self._owners: dict[int, int] = {}
+
+    @property
+    def buffer(self) -> Buffer:
+        """The whole file, as it was given: not a copy."""
+        return self._data
 
     @property
     def data(self) -> bytes:
@@ -274,6 +282,8 @@ class Hive:
         length = node[21]
         if start + length > end:
             raise RegfError(f"a key name of {length} bytes in a cell that has room for {end - start}", offset)
+        if length > structs.MAX_NAME_UNITS * (1 if node[1] & _COMP_NAME else 2):
+            raise RegfError(f"a key name of {length} bytes; Windows allows {structs.MAX_NAME_UNITS} characters", offset)
         return HiveKey(self, offset, self._name(start, length, node[1] & _COMP_NAME, offset), node)
 
     def _name(self, start: int, length: int, compressed: int, offset: int) -> str:
@@ -344,13 +354,29 @@ class Hive:
         start, end = self.cell(list_offset, "values list")
         if count * 4 > end - start:
             raise RegfError(f"a list of {count} values in a cell that holds {end - start} bytes", list_offset)
-        if count > 64:
+        if count > structs.MAX_VALUES:
+            raise RegfError(f"{count} values of one key; read are up to {structs.MAX_VALUES}", list_offset)
+        if count > _OWNED_VALUES:
             self._own(list_offset, owner, "a values list")
-        value = self.value
-        return [value(offset) for offset in unpack_from(f"<{count}I", self._data, start)]
+        offsets = unpack_from(f"<{count}I", self._data, start)
+        if len(set(offsets)) != count:
+            raise RegfError("a value is listed twice", list_offset)
+        read, taken = self._value, set[int]()
+        return [read(offset, owner, taken) for offset in offsets]
 
-    def value(self, offset: int) -> Value:
-        """The value whose cell is at an offset."""
+    def class_name(self, offset: int, size: int, owner: int) -> bytes:
+        """The class name of the key at `owner`, as it is stored."""
+        if size > _OWNED_SIZE:
+            self._own(offset, owner, "a class name")
+        return self.raw_cell(offset, size, "class name")
+
+    def _value(self, offset: int, owner: int, taken: set[int]) -> Value:
+        """The value whose cell is at an offset.
+
+        Args:
+            owner: the offset of its key.
+            taken: the offsets of the data of the key's values before it; its own is added.
+        """
         start, end = self.cell(offset, "value")
         if end - start < _VALUE_SIZE:
             raise RegfError(f"a value in a cell that holds {end - start} bytes", offset)
@@ -373,25 +399,28 @@ class Hive:
             # The data stands in the field of its offset, 8 bytes into the structure.
             data = bytes(self._data[start + 8 : start + 8 + size])
         elif size:
-            data = self._value_data(data_offset, size, offset)
+            data = self._value_data(data_offset, size, owner, taken)
         else:
             data = b""
         return Value(name, kind, data, bool(flags & structs.VALUE_TOMBSTONE))
 
-    def _value_data(self, offset: int, size: int, owner: int) -> bytes:
+    def _value_data(self, offset: int, size: int, owner: int, taken: set[int]) -> bytes:
         if size > _OWNED_SIZE:
             if size > self.size:
                 raise RegfError(f"{size} bytes of data in a hive of {self.size}", owner)
             self._own(offset, owner, "data")
+            if offset in taken:
+                raise RegfError("data that belongs to two values", offset)
+            taken.add(offset)
         start, end = self.cell(offset, "data")
         # Some writers put large data into one large cell in later versions, too.
-        if size > _OWNED_SIZE and end - start < size and self.base.minor_version >= structs.BIG_DATA_MINOR_VERSION:
-            return self._big_data(offset, size, owner)
+        if size > BIG_DATA_SEGMENT and end - start < size and self.base.minor_version >= structs.BIG_DATA_MINOR_VERSION:
+            return self._big_data(offset, size, owner, taken)
         if end - start < size:
             raise RegfError(f"{size} bytes of data in a cell that holds {end - start}", offset)
         return bytes(self._data[start : start + size])
 
-    def _big_data(self, offset: int, size: int, owner: int) -> bytes:
+    def _big_data(self, offset: int, size: int, owner: int, taken: set[int]) -> bytes:
         signature, count, list_offset = structs.BIG_DATA.unpack(
             self.raw_cell(offset, structs.BIG_DATA.size, "big data")
         )
@@ -405,6 +434,9 @@ class Hive:
         pieces = []
         for segment in segments:
             self._own(segment, owner, "a data segment")
+            if segment in taken:
+                raise RegfError("a data segment that belongs to two values", segment)
+            taken.add(segment)
             pieces.append(self.raw_cell(segment, min(size, BIG_DATA_SEGMENT), "data segment"))
             size -= BIG_DATA_SEGMENT
         return b"".join(pieces)

@@ -207,8 +207,17 @@ def _node_cost(key: Key) -> int:
     for value in key.values():
         cost += _cell(structs.KEY_VALUE.size + _name_size(value.name)) + structs.OFFSET_ELEMENT.size
         if len(value.data) > structs.MAX_RESIDENT:
-            cost += _cell(len(value.data))
+            cost += _data_cost(len(value.data))
     return cost
+
+
+def _data_cost(size: int) -> int:
+    """The bytes of the cells of a value's data (see `_HiveWriter._write_data`)."""
+    if size <= structs.BIG_DATA_SEGMENT:
+        return _cell(size)
+    segments = -(-size // structs.BIG_DATA_SEGMENT)
+    listed = _cell(segments * structs.OFFSET_ELEMENT.size)
+    return _cell(structs.BIG_DATA.size) + listed + segments * _cell(structs.BIG_DATA_SEGMENT)
 
 
 def _cell(content: int) -> int:

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
-from wclayer.errors import FormatError
-from wclayer.formats.regf.structs import KeyFlags, LayerSemantics
+from wclayer.errors import FormatError, FormatLimitError, limit_hint
+from wclayer.formats.regf.structs import MAX_DEPTH, KeyFlags, LayerSemantics
 from wclayer.win32.upcase import upcase
 
 
@@ -18,6 +18,10 @@ class RegfError(FormatError):
         self.problem = problem
         self.offset = offset
         super().__init__(problem if offset is None else f"cell {offset:#x}: {problem}")
+
+
+class RegfLimitError(RegfError, FormatLimitError):
+    """What a hive holds is larger than a limit."""
 
 
 class Value(NamedTuple):
@@ -125,31 +129,87 @@ def index_by_name(keys: list[Key]) -> dict[str, Key]:
     return found
 
 
-def walk(key: Key, path: str = "") -> Iterator[tuple[str, Key]]:
-    """A key and everything below it, parents before children, each with its path below `key`."""
-    pending = [(path, key)]
+class PathBudget:
+    """Counts the characters of the paths that are made of a hive: each key's path repeats those above it, so a hive of
+    a few MiB can have paths of many GiB.
+
+    Args:
+        limit: how many characters are accepted in all (`Limits.key_paths`); None: any number.
+    """
+
+    def __init__(self, limit: int | None) -> None:
+        self._limit = limit
+        self._used = 0
+
+    def join(self, above: str, name: str) -> str:
+        """Returns: the path of the key `name` below the path `above`.
+
+        Raises:
+            RegfLimitError: the paths have more characters than the limit.
+        """
+        self._used += len(above) + len(name) + 1
+        if self._limit is not None and self._used > self._limit:
+            raise RegfLimitError(
+                f"the paths of the keys have more than {self._limit} characters {limit_hint('key_paths')}"
+            )
+        return f"{above}\\{name}" if above else name
+
+
+def check_depth(depth: int, key: Key) -> None:
+    """Checks that Windows allows a key so far below the root.
+
+    Args:
+        depth: levels from the root, which is at 0.
+
+    Raises:
+        RegfError: there are more levels than Windows allows.
+    """
+    if depth > MAX_DEPTH:
+        raise RegfError(f"more than {MAX_DEPTH} levels of keys, at {key.name!r}")
+
+
+def walk(key: Key, path: str = "", *, max_paths: int | None = None) -> Iterator[tuple[str, Key]]:
+    """A key and everything below it, parents before children, each with its path below `key`.
+
+    Args:
+        path: what the path of `key` itself is.
+        max_paths: how many characters all the paths may have together (see `PathBudget`).
+
+    Raises:
+        RegfError: there are more levels of keys than Windows allows.
+        RegfLimitError: the paths have more than `max_paths` characters.
+    """
+    budget = PathBudget(max_paths)
+    yield path, key
+    pending = [(path, iter(key.subkeys()))]
     while pending:
-        path, key = pending.pop()
-        yield path, key
-        prefix = f"{path}\\" if path else ""
-        pending += [(prefix + child.name, child) for child in reversed(key.subkeys())]
+        above, children = pending[-1]
+        child = next(children, None)
+        if child is None:
+            pending.pop()
+            continue
+        check_depth(len(pending), child)
+        child_path = budget.join(above, child.name)
+        yield child_path, child
+        pending.append((child_path, iter(child.subkeys())))
 
 
 def copy_key(key: Key) -> TreeKey:
     """A key with everything below it, in memory.
 
     Raises:
-        RegfError: two subkeys of one key have the same name.
+        RegfError: two subkeys of one key have the same name; there are more levels of keys than Windows allows.
     """
     top = TreeKey(key.name, key.facts)
-    pending: list[tuple[Key, TreeKey]] = [(key, top)]
+    pending: list[tuple[Key, TreeKey, int]] = [(key, top, 0)]
     while pending:
-        source, target = pending.pop()
+        source, target, depth = pending.pop()
+        check_depth(depth, source)
         for value in source.values():
             target.set(value)
         for name, child in index_by_name(source.subkeys()).items():
             target.below[name] = copied = TreeKey(child.name, child.facts)
-            pending.append((child, copied))
+            pending.append((child, copied, depth + 1))
     return top
 
 
@@ -158,9 +218,12 @@ __all__ = [
     "KeyFacts",
     "KeyFlags",
     "LayerSemantics",
+    "PathBudget",
     "RegfError",
+    "RegfLimitError",
     "TreeKey",
     "Value",
+    "check_depth",
     "copy_key",
     "fold",
     "index_by_name",

@@ -6,14 +6,15 @@ files"; structures are in `structs`.
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from wclayer.errors import limit_hint
 from wclayer.formats.regf import structs
-from wclayer.formats.regf.model import RegfError
+from wclayer.formats.regf.model import RegfError, RegfLimitError
 from wclayer.formats.regf.structs import BASE_BLOCK_SIZE, BIN_ALIGNMENT, LOG_SECTOR, BaseBlock
 
-_MAX_GROWTH = 1 << 31
 _MASK = 0xFFFFFFFF
 
 
@@ -35,33 +36,46 @@ class _Log:
     data: memoryview
 
 
-def is_dirty(data: bytes | memoryview) -> bool:
+Buffer = bytes | bytearray | memoryview | mmap.mmap
+
+
+def is_dirty(data: Buffer) -> bool:
     """Whether a hive's base block says that the last write was not finished, or is damaged itself."""
     base = _base_block(data)
     return base is None or base.primary_sequence != base.secondary_sequence
 
 
-def recover(data: bytes, logs: Sequence[bytes]) -> bytes:
+def recover(data: Buffer, logs: Sequence[Buffer], *, max_size: int = structs.MAX_HIVE_SIZE) -> Buffer:
     """The hive as Windows would see it: with what its logs hold and the file lacks.
+
+    A hive grows by what its logs bring: it becomes no larger than the file and the logs together.
 
     Args:
         data: the hive file.
         logs: the contents of `.LOG`, `.LOG1` and `.LOG2`, as far as they are there, in this order.
+        max_size: how many bytes the recovered hive may have.
 
     Returns:
         `data` itself if the hive is clean; else a clean hive.
 
     Raises:
         RegfError: the hive is dirty, and no log applies to it.
+        RegfLimitError: it would be larger than `max_size`.
     """
     if len(data) >= BASE_BLOCK_SIZE and not is_dirty(data):
         return data
+    if len(data) > max_size:
+        raise RegfLimitError(
+            f"a hive of {len(data)} bytes whose last write was not finished; at most {max_size} can be recovered "
+            f"{limit_hint('hive_size')}"
+        )
+    growth = min(max_size, len(data) + sum(len(log) for log in logs)) - BASE_BLOCK_SIZE
     sound = [log for log in map(_open_log, logs) if log is not None]
     new = [log for log in sound if log.base.file_type == structs.FILE_TYPE_NEW_LOG]
-    recovered = _apply_new(data, new) if new else None
+    recovered = _apply_new(data, new, growth) if new else None
     if recovered is None:
         old = [log for log in sound if log.base.file_type in structs.FILE_TYPE_OLD_LOGS]
-        recovered = _apply_old(data, old)
+        recovered = _apply_old(data, old, growth)
     if recovered is None:
         raise RegfError(
             f"the hive's last write was not finished, and none of its {len(logs)} logs applies to it"
@@ -71,7 +85,7 @@ def recover(data: bytes, logs: Sequence[bytes]) -> bytes:
     return recovered
 
 
-def _base_block(data: bytes | memoryview) -> BaseBlock | None:
+def _base_block(data: Buffer) -> BaseBlock | None:
     """The base block at the start of a hive or log, or None if its checksum or signature is wrong."""
     if len(data) < LOG_SECTOR:
         return None
@@ -82,16 +96,14 @@ def _base_block(data: bytes | memoryview) -> BaseBlock | None:
     return base
 
 
-def _open_log(data: bytes) -> _Log | None:
+def _open_log(data: Buffer) -> _Log | None:
     base = _base_block(data)
     if base is None or base.primary_sequence != base.secondary_sequence:
         return None
     return _Log(base, memoryview(data))
 
 
-def _finish(
-    hive: bytearray, source: bytes | memoryview, bins_size: int, sequence: int, flags: int | None = None
-) -> bytes:
+def _finish(hive: bytearray, source: Buffer, bins_size: int, sequence: int, flags: int | None = None) -> bytearray:
     """Gives the hive the base block `source`, as the write that ends a recovery leaves it."""
     head = bytearray(source[:LOG_SECTOR])
     if flags is not None:
@@ -109,16 +121,16 @@ def _finish(
         head, structs.BASE_CHECKSUM_OFFSET, structs.checksum(head[: structs.BASE_CHECKSUM_OFFSET])
     )
     hive[:LOG_SECTOR] = head
-    return bytes(hive)
+    return hive
 
 
 # The new format.
 
 
-def _apply_new(data: bytes, logs: list[_Log]) -> bytes | None:
+def _apply_new(data: Buffer, logs: list[_Log], max_bins: int) -> bytearray | None:
     """The hive with the log entries that follow what the file holds; None if there are none."""
     base = _base_block(data)
-    runs = [(log, run) for log in logs if (run := list(_entries(log)))]
+    runs = [(log, run) for log in logs if (run := list(_entries(log, max_bins)))]
     if base is None:
         # Only the log with the latest entries counts, and it brings the base block.
         runs = sorted(runs, key=lambda pair: pair[1][-1].sequence)[-1:]
@@ -128,7 +140,7 @@ def _apply_new(data: bytes, logs: list[_Log]) -> bytes | None:
         runs.sort(key=lambda pair: pair[1][0].sequence)
     if not runs:
         return None
-    hive = bytearray(data.ljust(BASE_BLOCK_SIZE, b"\0"))
+    hive = _copy(data)
     last: _Entry | None = None
     for _, run in runs:
         if last is not None and run[0].sequence != last.sequence + 1:
@@ -144,17 +156,17 @@ def _apply_new(data: bytes, logs: list[_Log]) -> bytes | None:
     return _finish(hive, source, last.bins_size, last.sequence, last.flags)
 
 
-def _entries(log: _Log) -> Iterator[_Entry]:
+def _entries(log: _Log, max_bins: int) -> Iterator[_Entry]:
     """The entries of a log that are sound and follow each other, from the one its base block names."""
     position = LOG_SECTOR
     expected = log.base.primary_sequence
-    while (entry := _entry(log.data[position:])) is not None and entry[0].sequence == expected:
+    while (entry := _entry(log.data[position:], max_bins)) is not None and entry[0].sequence == expected:
         yield entry[0]
         position += entry[1]
         expected += 1
 
 
-def _entry(data: memoryview) -> tuple[_Entry, int] | None:
+def _entry(data: memoryview, max_bins: int) -> tuple[_Entry, int] | None:
     """The entry at the start of `data` and its size; None if there is no sound one."""
     header = structs.LOG_ENTRY
     if len(data) < header.size:
@@ -162,7 +174,7 @@ def _entry(data: memoryview) -> tuple[_Entry, int] | None:
     signature, size, flags, sequence, bins_size, count, hash_1, hash_2 = header.unpack_from(data)
     if signature != structs.LOG_ENTRY_SIGNATURE or size % LOG_SECTOR or not header.size <= size <= len(data):
         return None
-    if bins_size % BIN_ALIGNMENT or bins_size > _MAX_GROWTH:
+    if bins_size % BIN_ALIGNMENT or bins_size > max_bins:
         return None
     if hash_2 != marvin32(data[: structs.LOG_ENTRY_HASHED]) or hash_1 != marvin32(data[header.size : size]):
         return None
@@ -171,11 +183,17 @@ def _entry(data: memoryview) -> tuple[_Entry, int] | None:
         return None
     pages = []
     for offset, length in structs.PAGE_REFERENCE.iter_unpack(data[header.size : position]):
-        if position + length > size or offset + length > bins_size:
+        if not length or position + length > size or offset + length > bins_size:
             return None
         pages.append((offset, data[position : position + length]))
         position += length
     return _Entry(sequence, flags, bins_size, tuple(pages)), size
+
+
+def _copy(data: Buffer) -> bytearray:
+    hive = bytearray(data)
+    hive += bytes(max(0, BASE_BLOCK_SIZE - len(hive)))
+    return hive
 
 
 def _grow(hive: bytearray, bins_size: int) -> None:
@@ -202,17 +220,17 @@ def marvin32(data: bytes | memoryview, seed: int = structs.MARVIN32_SEED) -> int
 # The old format.
 
 
-def _apply_old(data: bytes, logs: list[_Log]) -> bytes | None:
+def _apply_old(data: Buffer, logs: list[_Log], max_bins: int) -> bytearray | None:
     """The hive with the dirty pages of the latest log that belongs to it; None if there is none."""
     base = _base_block(data)
     if base is not None:
         logs = [log for log in logs if log.base.last_written >= base.last_written]
     # Of two logs, the later one holds everything since the last whole write; the first wins a tie.
     for log in sorted(logs, key=lambda log: log.base.last_written, reverse=True):
-        pages = _dirty_pages(log)
+        pages = _dirty_pages(log, max_bins)
         if pages is None:
             continue
-        hive = bytearray(data.ljust(BASE_BLOCK_SIZE, b"\0"))
+        hive = _copy(data)
         _grow(hive, log.base.bins_size)
         for number, page in pages:
             start = BASE_BLOCK_SIZE + number * structs.DIRTY_PAGE
@@ -221,12 +239,12 @@ def _apply_old(data: bytes, logs: list[_Log]) -> bytes | None:
     return None
 
 
-def _dirty_pages(log: _Log) -> list[tuple[int, memoryview]] | None:
+def _dirty_pages(log: _Log, max_bins: int) -> list[tuple[int, memoryview]] | None:
     """The pages of a log with their numbers; None if it is too short for what its dirty vector says."""
     data, bins_size = log.data, log.base.bins_size
     sector = LOG_SECTOR * max(1, log.base.clustering_factor)
     signature = structs.DIRTY_VECTOR_SIGNATURE
-    if data[sector : sector + len(signature)] != signature or bins_size % BIN_ALIGNMENT or bins_size > _MAX_GROWTH:
+    if data[sector : sector + len(signature)] != signature or bins_size % BIN_ALIGNMENT or bins_size > max_bins:
         return None
     start = sector + len(signature)
     bitmap = data[start : start + bins_size // structs.DIRTY_PAGE // 8]

@@ -18,6 +18,11 @@ NO_CELL = 0xFFFFFFFF
 """A cell offset that points nowhere."""
 MAX_DEPTH = 512
 """Levels of keys below the root that Windows allows."""
+MAX_HIVE_SIZE = 1 << 31
+"""Bytes: cell offsets have 31 bits."""
+MAX_VALUES = 1 << 18
+MAX_SUBKEYS = 1 << 19
+"""Values and subkeys of one key that are read: more than any hive of Windows has, and few enough for memory."""
 MAX_NAME_UNITS = 255
 MAX_VALUE_NAME_UNITS = 16_383
 

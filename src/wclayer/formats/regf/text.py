@@ -173,19 +173,24 @@ def _past_line(text: str, end: int) -> int:
     return len(text) if match is None else match.end()
 
 
-def format_reg(keys: Iterable[tuple[str, Key]]) -> Iterator[str]:
+def format_reg(keys: Iterable[tuple[str, Key]], *, max_paths: int | None = None) -> Iterator[str]:
     """The lines of a `.reg` file, without their ends, for keys with the full path of each.
 
     Of a delta hive, tombstones become deletions, and a key that supersedes its subtree is deleted before it is made.
 
+    Args:
+        max_paths: how many characters the paths of all keys below one of `keys` may have (see `walk`).
+
     Raises:
         RegTextError: a key's name has a line break in it, which the format cannot hold.
+        RegfError: a key is damaged, or below more levels than Windows allows.
+        RegfLimitError: the paths have more than `max_paths` characters.
     """
     yield HEADER
     yield ""
     for top_path, top in keys:
         superseded = ""
-        for path, key in walk(top, top_path):
+        for path, key in walk(top, top_path, max_paths=max_paths):
             if "\r" in path or "\n" in path:
                 raise RegTextError(0, f"key {path!r}: a line break in a key's name has no form in a .reg file")
             semantics = key.facts.semantics

@@ -9,10 +9,22 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from itertools import pairwise
 from struct import pack
+from typing import TypedDict, Unpack
 
+from wclayer.errors import limit_hint
 from wclayer.formats.regf import structs
-from wclayer.formats.regf.model import Key, KeyFacts, RegfError, Value, fold, sort_key
+from wclayer.formats.regf.model import (
+    Key,
+    KeyFacts,
+    RegfError,
+    RegfLimitError,
+    Value,
+    check_depth,
+    fold,
+    sort_key,
+)
 from wclayer.formats.regf.structs import BASE_BLOCK_SIZE, BIG_DATA_SEGMENT, BIN_ALIGNMENT, NO_CELL, KeyFlags
+from wclayer.win32.names import utf16_length
 
 # What fits into one 4 KiB bin beside its header and the cell's size: Windows splits lists there.
 _LIST_ELEMENTS = (BIN_ALIGNMENT - structs.BIN_HEADER.size - 4 - structs.LIST_HEADER.size) // structs.NAMED_ELEMENT.size
@@ -23,29 +35,42 @@ _pack_size = structs.CELL_SIZE.pack_into
 _pack_value = structs.KEY_VALUE.pack
 
 
-def write_hive(
-    root: Key, *, minor_version: int = 5, has_layered_keys: bool = False, file_name: str = "", sequence: int = 1
-) -> bytes:
-    """The hive file that holds `root` and everything below it.
+class HiveOptions(TypedDict, total=False):
+    """How a hive file is written."""
 
-    Args:
-        minor_version: 3 to 6; from 4 on there is big data, from 5 on subkeys lists have hashes.
-        has_layered_keys: whether the base block says that the hive is a delta; its version is then at least 1.6, as
-            Windows writes it.
-        file_name: what the base block says of the file's path, of which the last 31 UTF-16 units are kept.
-        sequence: both sequence numbers.
+    minor_version: int
+    """3 to 6 (default: 5); from 4 on there is big data, from 5 on subkeys lists have hashes."""
+    has_layered_keys: bool
+    """Whether the base block says that the hive is a delta; its version is then 1.6, as Windows writes it."""
+    file_name: str
+    """What the base block says of the file's path, of which the last 31 UTF-16 units are kept."""
+    sequence: int
+    """Both sequence numbers (default: 1)."""
+    max_size: int
+    """How many bytes the file may have (default: as many as the format allows)."""
+
+
+def write_hive(root: Key, **options: Unpack[HiveOptions]) -> bytes:
+    """The hive file that holds `root` and everything below it.
 
     Raises:
         RegfError: the tree cannot be a hive: two subkeys or values of one name, names too long, too many levels.
+        RegfLimitError: the file would be larger than `max_size`.
     """
-    writer = _HiveWriter(6 if has_layered_keys else minor_version)
+    return bytes(hive_buffer(root, **options))
+
+
+def hive_buffer(root: Key, **options: Unpack[HiveOptions]) -> bytearray:
+    """`write_hive` without the copy that makes the result unchangeable: for hives that are large."""
+    has_layered_keys, sequence = options.get("has_layered_keys", False), options.get("sequence", 1)
+    minor_version = 6 if has_layered_keys else options.get("minor_version", 5)
+    writer = _HiveWriter(minor_version, options.get("max_size", structs.MAX_HIVE_SIZE))
     root_cell = writer.write_tree(root)
     last_written = root.facts.last_written
-    bins = writer.finish(last_written)
-    name = file_name.encode("utf-16-le", "surrogatepass")[-62:]
-    head = bytearray(BASE_BLOCK_SIZE)
+    hive = writer.finish(last_written)
+    name = options.get("file_name", "").encode("utf-16-le", "surrogatepass")[-62:]
     structs.BASE_HEAD.pack_into(
-        head,
+        hive,
         0,
         *structs.BaseBlock(
             structs.BASE_SIGNATURE,
@@ -57,17 +82,17 @@ def write_hive(
             structs.FILE_TYPE_PRIMARY,
             structs.FILE_FORMAT_MEMORY,
             root_cell,
-            len(bins),
+            len(hive) - BASE_BLOCK_SIZE,
             1,
             name,
         ),
     )
     if has_layered_keys:
-        structs.BASE_FLAGS.pack_into(head, structs.BASE_FLAGS_OFFSET, structs.SUPPORTS_LAYERED_KEYS)
+        structs.BASE_FLAGS.pack_into(hive, structs.BASE_FLAGS_OFFSET, structs.SUPPORTS_LAYERED_KEYS)
     structs.BASE_CHECKSUM.pack_into(
-        head, structs.BASE_CHECKSUM_OFFSET, structs.checksum(head[: structs.BASE_CHECKSUM_OFFSET])
+        hive, structs.BASE_CHECKSUM_OFFSET, structs.checksum(hive[: structs.BASE_CHECKSUM_OFFSET])
     )
-    return bytes(head + bins)
+    return hive
 
 
 @dataclass(slots=True)
@@ -84,9 +109,12 @@ class _Open:
 
 
 class _HiveWriter:
-    def __init__(self, minor_version: int) -> None:
+    def __init__(self, minor_version: int, max_size: int) -> None:
         self.minor_version = minor_version
-        self._bins = bytearray()
+        self._max_size = min(max_size, structs.MAX_HIVE_SIZE)
+        # The whole file, base block included: a hive is large enough to be held only once. Cell offsets count from the
+        # end of the base block.
+        self._file = bytearray(BASE_BLOCK_SIZE)
         self._position = self._end = 0
         # Room that is left in bins other than the one being filled: start and end.
         self._gaps: list[tuple[int, int]] = []
@@ -104,8 +132,7 @@ class _HiveWriter:
                 path.pop()
                 continue
             _, key = current.pending.pop()
-            if len(path) > structs.MAX_DEPTH:
-                raise RegfError(f"more than {structs.MAX_DEPTH} levels of keys, at {key.name!r}")
+            check_depth(len(path), key)
             child = self._write_key(key, current.offset, 0)
             self._list(current, key, child.offset)
             path.append(child)
@@ -118,7 +145,7 @@ class _HiveWriter:
         else:
             hint = int.from_bytes(structs.name_hint(name), "little")
         current.elements += (offset, hint)
-        current.largest_name = max(current.largest_name, 2 * len(name))
+        current.largest_name = max(current.largest_name, 2 * utf16_length(name))
         current.largest_class = max(current.largest_class, len(key.facts.class_name))
 
     def _write_key(self, key: Key, parent: int, extra_flags: int) -> _Open:
@@ -153,8 +180,8 @@ class _HiveWriter:
             len(name),
             len(facts.class_name),
         )
-        start = offset + 4
-        self._bins[start : start + _KEY_SIZE + len(name)] = node + name
+        start = _contents(offset)
+        self._file[start : start + _KEY_SIZE + len(name)] = node + name
         return _Open(offset, pending)
 
     def _close(self, current: _Open) -> None:
@@ -176,11 +203,11 @@ class _HiveWriter:
             subkeys = self._put(
                 structs.LIST_HEADER.pack(structs.INDEX_ROOT, len(leaves)) + pack(f"<{len(leaves)}I", *leaves)
             )
-        node = list(structs.KEY_NODE.unpack_from(self._bins, current.offset + 4))
+        node = list(structs.KEY_NODE.unpack_from(self._file, _contents(current.offset)))
         node[9] = subkeys
         node[15] = current.largest_name
         node[17] = current.largest_class
-        structs.KEY_NODE.pack_into(self._bins, current.offset + 4, *node)
+        structs.KEY_NODE.pack_into(self._file, _contents(current.offset), *node)
 
     # Values.
 
@@ -194,7 +221,7 @@ class _HiveWriter:
         offsets = []
         for value in values:
             offsets.append(self._write_value(value))
-            largest_name = max(largest_name, 2 * len(value.name))
+            largest_name = max(largest_name, 2 * utf16_length(value.name))
             largest_data = max(largest_data, len(value.data))
         return self._put(pack(f"<{len(offsets)}I", *offsets)), len(values), largest_name, largest_data
 
@@ -219,9 +246,14 @@ class _HiveWriter:
     def _write_data(self, data: bytes) -> int:
         if len(data) <= BIG_DATA_SEGMENT or self.minor_version < structs.BIG_DATA_MINOR_VERSION:
             return self._put(data)
-        segments = [self._put(data[at : at + BIG_DATA_SEGMENT]) for at in range(0, len(data), BIG_DATA_SEGMENT)]
-        if len(segments) > 0xFFFF:
+        if -(-len(data) // BIG_DATA_SEGMENT) > 0xFFFF:
             raise RegfError(f"a value of {len(data)} bytes")
+        # Windows gives the last segment a cell as large as the others', and some readers lose the end of one that is
+        # smaller.
+        segments = [
+            self._put(data[at : at + BIG_DATA_SEGMENT].ljust(BIG_DATA_SEGMENT, b"\0"))
+            for at in range(0, len(data), BIG_DATA_SEGMENT)
+        ]
         listed = self._put(pack(f"<{len(segments)}I", *segments))
         return self._put(structs.BIG_DATA.pack(structs.BIG_DATA_SIGNATURE, len(segments), listed))
 
@@ -244,16 +276,16 @@ class _HiveWriter:
             item = structs.KEY_SECURITY.pack(
                 structs.SECURITY_SIGNATURE, 0, ring[(index + 1) % len(ring)], ring[index - 1], count, len(descriptor)
             )
-            start = offset + 4
-            self._bins[start : start + len(item) + len(descriptor)] = item + descriptor
+            start = _contents(offset)
+            self._file[start : start + len(item) + len(descriptor)] = item + descriptor
 
     # Cells and bins.
 
     def _put(self, data: bytes) -> int:
         """A new cell with that content."""
         offset = self._allocate(len(data))
-        start = offset + 4
-        self._bins[start : start + len(data)] = data
+        start = _contents(offset)
+        self._file[start : start + len(data)] = data
         return offset
 
     def _allocate(self, content: int) -> int:
@@ -264,7 +296,7 @@ class _HiveWriter:
             self._position += size
         else:
             offset = self._find_room(size)
-        _pack_size(self._bins, offset, -size)
+        _pack_size(self._file, BASE_BLOCK_SIZE + offset, -size)
         return offset
 
     def _find_room(self, size: int) -> int:
@@ -272,12 +304,13 @@ class _HiveWriter:
             if end - start >= size:
                 self._gaps[index] = (start + size, end)
                 return start
-        bin_start = len(self._bins)
+        bin_start = len(self._file) - BASE_BLOCK_SIZE
         bin_size = -(-(structs.BIN_HEADER.size + size) // BIN_ALIGNMENT) * BIN_ALIGNMENT
-        self._bins += bytes(bin_size)
-        if len(self._bins) >= 1 << 31:
-            raise RegfError("the hive would be larger than 2 GiB")
-        structs.BIN_HEADER.pack_into(self._bins, bin_start, structs.BIN_SIGNATURE, bin_start, bin_size, 0, 0, 0)
+        if len(self._file) + bin_size > self._max_size:
+            raise RegfLimitError(f"the hive would be larger than {self._max_size} bytes {limit_hint('hive_size')}")
+        header = structs.BIN_HEADER.pack(structs.BIN_SIGNATURE, bin_start, bin_size, 0, 0, 0)
+        self._file += header
+        self._file += bytes(bin_size - len(header))
         offset = bin_start + structs.BIN_HEADER.size
         rest = (offset + size, bin_start + bin_size)
         # Go on where there is more room, and remember the other place.
@@ -295,16 +328,22 @@ class _HiveWriter:
 
     def _free(self, gap: tuple[int, int]) -> None:
         if gap[1] > gap[0]:
-            _pack_size(self._bins, gap[0], gap[1] - gap[0])
+            _pack_size(self._file, BASE_BLOCK_SIZE + gap[0], gap[1] - gap[0])
 
     def finish(self, last_written: int) -> bytearray:
-        """The bins, complete."""
+        """Returns: the file, complete but for its base block."""
         self._write_security()
         for gap in (*self._gaps, (self._position, self._end)):
             self._free(gap)
-        signature, offset, size, reserved, _, spare = structs.BIN_HEADER.unpack_from(self._bins)
-        structs.BIN_HEADER.pack_into(self._bins, 0, signature, offset, size, reserved, last_written, spare)
-        return self._bins
+        signature, offset, size, reserved, _, spare = structs.BIN_HEADER.unpack_from(self._file, BASE_BLOCK_SIZE)
+        fields = signature, offset, size, reserved, last_written, spare
+        structs.BIN_HEADER.pack_into(self._file, BASE_BLOCK_SIZE, *fields)
+        return self._file
+
+
+def _contents(offset: int) -> int:
+    """Returns: where in the file the contents of the cell at a cell offset start."""
+    return BASE_BLOCK_SIZE + offset + structs.CELL_SIZE.size
 
 
 def _in_order(key: Key) -> list[tuple[bytes, Key]]:

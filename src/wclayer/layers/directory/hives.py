@@ -8,25 +8,29 @@ merge.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
 from wclayer.errors import InvalidDataError
-from wclayer.formats.regf.hive import Hive
+from wclayer.formats.regf.hive import Buffer, Hive
 from wclayer.formats.regf.layered import merge
 from wclayer.formats.regf.minimal import empty_root
-from wclayer.formats.regf.model import Key, RegfError
+from wclayer.formats.regf.model import Key, RegfError, RegfLimitError
 from wclayer.formats.regf.recovery import recover
-from wclayer.formats.regf.writer import write_hive
+from wclayer.formats.regf.writer import hive_buffer, write_hive
 from wclayer.host.root import HostRoot
 from wclayer.layers.directory.database import EntryRow, Origin, host_name
 from wclayer.layers.directory.layer import HIVE_PROBLEMS, LayerDirectory
 from wclayer.layers.directory.records import DirectoryPlace, LayerRecords
 from wclayer.layers.hives import LAYER_HIVES, LOG_SUFFIXES, LayerHive
+from wclayer.model import limits_in_use
 from wclayer.win32.attributes import DIRECTORY, FileAttributes
 from wclayer.win32.names import path_key
 
-_MAX_LOG = 1 << 28
+_MAX_LOG = 1 << 27
+_GROWTH, _SLACK = 2, 1 << 20
+"""A merged hive may be so many times as large as the hives it is made of, and so many bytes more: a hostile one can
+refer to the same cell many times, and would grow without bound."""
 
 
 def effective_root(layers: Sequence[LayerDirectory], hive: LayerHive) -> Key | None:
@@ -72,13 +76,15 @@ def open_hive(layer: LayerDirectory, path: str) -> Hive | None:
         raise InvalidDataError(layer.operation, layer.path / path, str(error)) from None
 
 
-def _open(host: HostRoot, path: bytes, logs: Sequence[bytes]) -> Hive:
+def _open(host: HostRoot, path: bytes, logs: Sequence[bytes], max_size: int | None = None) -> Hive:
     # The map lives as long as the hive does.
     data = host.map(path)
     hive = Hive(data)
     if not hive.is_dirty:
         return hive
-    return Hive(recover(bytes(data), [host.read_bytes(log) for log in logs]))
+    if max_size is None:
+        max_size = limits_in_use().hive_size
+    return Hive(recover(data, [host.map(log) for log in logs], max_size=max_size))
 
 
 def _root(layer: LayerDirectory, hive: LayerHive, found: Hive) -> Key:
@@ -88,13 +94,33 @@ def _root(layer: LayerDirectory, hive: LayerHive, found: Hive) -> Key:
         raise InvalidDataError(layer.operation, layer.path, f"hive {hive.stem}: {error}") from None
 
 
+def _sizes(layers: Sequence[LayerDirectory], hive: LayerHive) -> Iterator[int]:
+    """Returns: the sizes of the files that layers have of a hive."""
+    for layer in layers:
+        for path in (hive.base, hive.config, hive.delta):
+            row = layer.lookup(path)
+            if row is not None:
+                yield row.size
+
+
 class BaseHiveMaker:
-    """Makes the `_Base` hives of a layer whose files and rows are all in place."""
+    """Makes the `_Base` hives of a layer whose files and rows are all in place.
+
+    Args:
+        max_size: how many bytes a hive may have that is put together in memory (`Limits.hive_size`).
+    """
 
     def __init__(
-        self, operation: str, records: LayerRecords, root: HostRoot, parents: Sequence[LayerDirectory]
+        self,
+        operation: str,
+        records: LayerRecords,
+        root: HostRoot,
+        parents: Sequence[LayerDirectory],
+        *,
+        max_size: int | None = None,
     ) -> None:
         self._operation = operation
+        self._max_size = limits_in_use().hive_size if max_size is None else max_size
         self._records = records
         self._root = root
         self._parents = parents
@@ -131,20 +157,28 @@ class BaseHiveMaker:
             return None
         return directory, row
 
-    def _effective(self, hive: LayerHive, directory: DirectoryPlace, row: EntryRow) -> bytes | None:
+    def _effective(self, hive: LayerHive, directory: DirectoryPlace, row: EntryRow) -> Buffer | None:
         """The effective hive; None if the layer's own hive is an empty file that changes nothing."""
         path = directory.host_child(host_name(row))
         if not row.size:
             return None if self._parents else write_hive(empty_root(row.last_write_time), file_name=hive.config_name)
         if not self._parents:
-            found = _open(self._root, path, self._logs(hive))
+            found = _open(self._root, path, self._logs(hive), self._max_size)
             found.root()
-            return found.data
+            return found.buffer
         delta = _open(self._root, path, ())
         merged = merge(effective_root(self._parents, hive), delta.root())
         if merged is None:
             raise RegfError("the root key is deleted")
-        return write_hive(merged, file_name=hive.base)
+        growth = (row.size + sum(_sizes(self._parents, hive))) * _GROWTH + _SLACK
+        try:
+            return hive_buffer(merged, file_name=hive.base, max_size=min(self._max_size, growth))
+        except RegfLimitError:
+            if growth > self._max_size:
+                raise
+            raise RegfError(
+                f"merged, the hives would have more than {growth} bytes, {_GROWTH} times their own"
+            ) from None
 
     def _logs(self, hive: LayerHive) -> list[bytes]:
         found = [self._file(hive.config + suffix) for suffix in LOG_SUFFIXES]
@@ -152,7 +186,7 @@ class BaseHiveMaker:
             log[0].host_child(host_name(log[1])) for log in found if log is not None and 0 < log[1].size <= _MAX_LOG
         ]
 
-    def _add(self, hive: LayerHive, hives: DirectoryPlace, source: EntryRow, data: bytes) -> None:
+    def _add(self, hive: LayerHive, hives: DirectoryPlace, source: EntryRow, data: Buffer) -> None:
         name = hive.base.rpartition("/")[2]
         path = hives.host_child(name.encode())
         with suppress(FileNotFoundError):
@@ -161,7 +195,7 @@ class BaseHiveMaker:
         self._records.add(made_row(self._records.new_id(), hives.id, name, source.last_write_time, data))
 
 
-def made_row(entry_id: int, directory: int, name: str, time: int, data: bytes) -> EntryRow:
+def made_row(entry_id: int, directory: int, name: str, time: int, data: Buffer) -> EntryRow:
     """The row of a file that was made from the layer's entries and is none itself."""
     attributes = int(FileAttributes.ARCHIVE)
     times = (time, time, time, time)

@@ -21,7 +21,7 @@ from wclayer.layers.directory.streams import StreamRecorder
 from wclayer.layers.hives import HIVES_ROOT
 from wclayer.layers.staging import Stage, StagedDirectory
 from wclayer.layers.tree import ROOTS, Kind, LayerTree
-from wclayer.model import DataStream, Entry, Limits
+from wclayer.model import DataStream, Entry, Limits, limits_in_use
 from wclayer.win32.attributes import DIRECTORY, SPARSE_FILE, FileBasicInfo
 from wclayer.win32.backup import StreamId
 from wclayer.win32.names import encode_name, path_key
@@ -82,6 +82,7 @@ class DirectoryLayerWriter(LayerWriterBase):
         limits: Limits | None = None,
     ) -> None:
         place = Path(os.path.abspath(path))
+        self._max_hive_size = (limits or limits_in_use()).hive_size
         self._parents: list[LayerDirectory] = []
         self.chain = resolve_chain(self.operation, parents)
         tree = LayerTree(
@@ -434,7 +435,9 @@ class DirectoryLayerWriter(LayerWriterBase):
                 self._files.link_or_copy(source, target, self._files.root)
         utility_vm.keep_boot_store(self._records, self._files)
         hives = self._directory(path_key(HIVES_ROOT))
-        BaseHiveMaker(self.operation, self._records, self._files.root, self._parents).make_all(hives)
+        BaseHiveMaker(
+            self.operation, self._records, self._files.root, self._parents, max_size=self._max_hive_size
+        ).make_all(hives)
         self._before_commit()
         if self.chain:
             parents = json.dumps([str(parent) for parent in self.chain])
