@@ -57,6 +57,7 @@ class Limits:
     all_security_size: int = _limit(64 << 20, "Refuse more than N bytes of different security descriptors in a layer")
     metadata_size: int = _limit(1 << 20, "Refuse more than N bytes of EAs, reparse data and the like of one entry")
     hive_size: int = _limit(192 << 20, "Put no registry hive of more than N bytes together in memory")
+    reg_file_size: int = _limit(64 << 20, "Refuse a .reg file of more than N bytes")
     key_paths: int = _limit(1 << 28, "Refuse registry keys whose paths have more than N characters in all")
     chain_length: int = _limit(256, "Refuse more than N parents of a layer")
     json_size: int = _limit(1 << 20, "Refuse a JSON file of a layer directory of more than N bytes")

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from tests.cli.test_cli import parsed, run, text
-from tests.formats.regf.support import hive_bytes
+from tests.formats.regf.support import crafted_hive, hive_bytes, simple_tree
+from tests.layers.test_hives import base_layer
 from wclayer.formats.regf.hive import Hive
+from wclayer.formats.regf.writer import write_hive
 
 KEY = r"HKLM\SYSTEM\CurrentControlSet\Services\Tcpip\Parameters"
 
@@ -160,3 +162,28 @@ def test_an_import_warns_of_a_damaged_hive(tmp_path: Path) -> None:
     assert "SOFTWARE: 7 bytes" in text("check", tmp_path / "layer", status=1)
     run("reg", "query", tmp_path / "layer", r"HKLM\SOFTWARE", status=6)
     run("reg", "query", tmp_path / "layer", r"HKLM\SYSTEM")
+
+
+def test_an_export_of_paths_that_repeat_long_names_is_limited(tmp_path: Path) -> None:
+    chain = [(max(0, index - 1), "n" * 250) for index in range(101)]
+    hive = crafted_hive([*chain, *((100, f"k{number}") for number in range(500))])
+    layer = base_layer(tmp_path, SOFTWARE=hive)
+    target = tmp_path / "out.reg"
+    few = ("--max-key-paths", "1000000")
+    for refused in (
+        run("reg", "export", *few, layer, "HKLM", target, status=7),
+        run("reg", "query", "-s", *few, layer, "HKLM", status=7),
+    ):
+        assert b"--max-key-paths" in refused.stderr
+    assert not target.exists()
+    run("reg", "export", layer, "HKLM", target)
+    assert target.stat().st_size > 20_000_000
+
+
+def test_a_reg_file_larger_than_the_limit_is_refused(tmp_path: Path) -> None:
+    layer = base_layer(tmp_path, SOFTWARE=write_hive(simple_tree()))
+    text = tmp_path / "in.reg"
+    text.write_text("Windows Registry Editor Version 5.00\n\n[HKEY_LOCAL_MACHINE\\SOFTWARE\\New]\n")
+    refused = run("reg", "import", "--max-reg-file-size", "50", layer, text, status=7)
+    assert b"--max-reg-file-size" in refused.stderr
+    run("reg", "import", layer, text)

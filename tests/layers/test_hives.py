@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 import wclayer
-from tests.formats.regf.support import facts_of, hive_bytes, reread, simple_tree
-from tests.support import layer_tar, put_directories, put_file
+from tests.formats.regf.support import crafted_hive, dirty_pair, facts_of, hive_bytes, new_log, reread, simple_tree
+from tests.support import layer_tar, nothing_left_in, put_directories, put_file
 from wclayer.errors import InvalidDataError
 from wclayer.formats.regf.layered import delta_of, merge
 from wclayer.formats.regf.model import Key, TreeKey, Value
@@ -18,7 +18,7 @@ from wclayer.formats.regf.writer import write_hive
 from wclayer.layers.directory import LayerDirectory
 from wclayer.layers.directory.hives import effective_root
 from wclayer.layers.hives import LAYER_HIVES, LayerHive
-from wclayer.model import LayerWriter
+from wclayer.model import LayerWriter, Limits
 
 CONFIG = "Files/Windows/System32/config"
 SYSTEM = next(hive for hive in LAYER_HIVES if hive.stem == "System")
@@ -38,12 +38,14 @@ def import_tar(folder: Path, name: str, build: Callable[[LayerWriter], None], *p
 def base_layer(folder: Path, **hives: bytes) -> Path:
     """A base layer with those hives in its config."""
 
-    def build(writer: LayerWriter) -> None:
-        put_directories(writer, "Files", "Files/Windows", "Files/Windows/System32", CONFIG)
-        for name, data in hives.items():
-            put_file(writer, f"{CONFIG}/{name.replace('_', '.')}", data)
+    return import_tar(folder, "base", lambda writer: put_hives(writer, **hives))
 
-    return import_tar(folder, "base", build)
+
+def put_hives(writer: LayerWriter, **hives: bytes) -> None:
+    """Puts the entries of a base layer with those hives in its config."""
+    put_directories(writer, "Files", "Files/Windows", "Files/Windows/System32", CONFIG)
+    for name, data in hives.items():
+        put_file(writer, f"{CONFIG}/{name.replace('_', '.')}", data)
 
 
 def child_layer(folder: Path, name: str, *parents: Path, **deltas: bytes) -> Path:
@@ -190,3 +192,46 @@ def test_base_hives_of_a_folder_are_made_anew(tmp_path: Path) -> None:
         assert (tmp_path / "layer" / hive.base).read_bytes() == data
     with wclayer.new_layer_reader(tmp_path / "layer") as reader:
         assert not any("_Base" in entry.name for entry in reader)
+
+
+_DEEP = crafted_hive([(max(0, index - 1), "k") for index in range(514)])
+
+
+def test_a_delta_of_more_levels_than_windows_allows_cannot_be_converted(tmp_path: Path) -> None:
+    base = base_layer(tmp_path, SYSTEM=write_hive(simple_tree()))
+    child = child_layer(tmp_path, "child", base, System=_DEEP)
+    with LayerDirectory(child) as opened:
+        assert "more than 512 levels" in opened.hive_problems()[0]
+    with nothing_left_in(tmp_path), pytest.raises(InvalidDataError, match="more than 512 levels") as caught:
+        wclayer.convert_layer(child, tmp_path / "disk.vhdx")
+    assert "System_Delta" in caught.value.path
+
+
+def test_a_delta_whose_cells_stand_for_many_makes_no_base_hive(tmp_path: Path) -> None:
+    base = base_layer(tmp_path, SYSTEM=write_hive(simple_tree()))
+    keys = [(0, "r"), *((0, f"k{number}") for number in range(20_000))]
+    hostile = crafted_hive(keys, values={number: [1, 2, 3, 4] for number in range(1, len(keys))}, data=bytes(256))
+    child = child_layer(tmp_path, "child", base, System=hostile)
+    with LayerDirectory(child) as opened:
+        assert "2 times their own" in opened.hive_problems()[0]
+    assert not (child / "Hives" / "System_Base").exists()
+
+
+def test_a_log_that_claims_gigabytes_makes_no_base_hive(tmp_path: Path) -> None:
+    dirty, _, _ = dirty_pair()
+    log = new_log(dirty, 1, [(0, dirty[4096:8192])], 256 << 20)
+    base = base_layer(tmp_path, SYSTEM=dirty, SYSTEM_LOG1=log)
+    with LayerDirectory(base) as opened:
+        assert "none of its 1 logs applies" in opened.hive_problems()[0]
+    assert not (base / "Hives" / "System_Base").exists()
+
+
+def test_the_limit_of_hives_holds_at_import(tmp_path: Path) -> None:
+    dirty, _, log = dirty_pair()
+    tar = layer_tar(lambda writer: put_hives(writer, SYSTEM=dirty, SYSTEM_LOG1=log))
+    for limit, problems in ((len(dirty) - 1, 1), (1 << 20, 0)):
+        layer = tmp_path / str(limit)
+        wclayer.import_layer_from_tar(io.BytesIO(tar), layer, limits=Limits(hive_size=limit))
+        with LayerDirectory(layer) as opened:
+            assert len(opened.hive_problems()) == problems
+            assert all("--max-hive-size" in problem for problem in opened.hive_problems())

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+import textwrap
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, BinaryIO
 
@@ -48,6 +49,15 @@ SIZE = _Size()
 def print_json(value: object) -> None:
     """One JSON document, indented; an unpaired surrogate is escaped."""
     click.echo(json.dumps(value, indent=2, ensure_ascii=True))
+
+
+def print_json_list(items: Iterable[object]) -> None:
+    """What `print_json` prints of a list, whose items need not be in memory together."""
+    separator = "["
+    for item in items:
+        click.echo(f"{separator}\n{textwrap.indent(json.dumps(item, indent=2, ensure_ascii=True), '  ')}", nl=False)
+        separator = ","
+    click.echo("[]" if separator == "[" else "\n]")
 
 
 def echo(text: str) -> None:

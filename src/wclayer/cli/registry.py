@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import click
 
 import wclayer
-from wclayer.cli.output import echo, json_option, print_json
-from wclayer.errors import InvalidDataError, InvalidParameterError, PathNotFoundError
+from wclayer.cli.output import echo, json_option, print_json, print_json_list
+from wclayer.errors import (
+    InvalidDataError,
+    InvalidParameterError,
+    LimitExceededError,
+    PathNotFoundError,
+    during,
+    limit_hint,
+)
 from wclayer.formats.regf.model import Key, Value, fold, walk
 from wclayer.formats.regf.text import RegTextError, encode_reg, format_reg, parse_reg
 from wclayer.formats.regf.values import from_text, parse_type, to_text, type_name
@@ -59,15 +66,15 @@ def _key_facts(path: str, key: Key) -> dict[str, Any]:
 @click.argument("key")
 def query_command(recursive: bool, name: str | None, as_json: bool, layer: str, key: str) -> None:
     """Print a KEY of LAYER: its values and the names of its subkeys."""
-    found: list[dict[str, Any]] = []
     with wclayer.Registry(layer) as registry, registry.reading():
         top = registry.key(key)
         path = str(registry_path(key))
-        for at, current in walk(top, path, max_paths=limits_in_use().key_paths) if recursive else [(path, top)]:
+        found = walk(top, path, max_paths=limits_in_use().key_paths) if recursive else iter([(path, top)])
+        if as_json:
+            print_json_list(_key_facts(at, current) for at, current in found)
+            return
+        for at, current in found:
             values = [v for v in current.values() if name is None or fold(v.name) == fold(name)]
-            if as_json:
-                found.append(_key_facts(at, current))
-                continue
             if values or (name is None and (recursive or at == path)):
                 echo(at)
                 for value in values:
@@ -78,8 +85,6 @@ def query_command(recursive: bool, name: str | None, as_json: bool, layer: str, 
                     echo(f"{at}\\{child.name}")
             elif not recursive and not values:
                 raise PathNotFoundError("reg query", key, f"the key has no value {name!r}", code=2)
-    if as_json:
-        print_json(found)
 
 
 @reg_group.command("get")
@@ -144,7 +149,15 @@ def delete_command(layer: str, key: str, name: str | None) -> None:
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, allow_dash=True))
 def import_command(layer: str, file: str) -> None:
     """Carry out a .reg FILE (version 5.00; - is standard input) on LAYER."""
-    data = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+    most = limits_in_use().reg_file_size
+    with during("reg import", file):
+        if file == "-":
+            data = sys.stdin.buffer.read(most + 1)
+        else:
+            with open(file, "rb") as stream:
+                data = stream.read(most + 1)
+    if len(data) > most:
+        raise LimitExceededError("reg import", file, f"more than {most} bytes {limit_hint('reg_file_size')}")
     try:
         edits = list(parse_reg(data))
     except RegTextError as error:
@@ -160,19 +173,19 @@ def import_command(layer: str, file: str) -> None:
 @click.argument("file", default="-")
 def export_command(layer: str, key: str, file: str) -> None:
     """Write a KEY of LAYER and everything below it as a .reg FILE (default: standard output)."""
+    if file == "-":
+        _write_reg(layer, key, sys.stdout.buffer)
+        return
+    with during("reg export", file), StagedFile("reg export", Path(file).absolute()) as staged:
+        _write_reg(layer, key, staged.stream)
+    echo(f"exported {registry_path(key)} to {file}")
+
+
+def _write_reg(layer: str, key: str, stream: BinaryIO) -> None:
     with wclayer.Registry(layer) as registry, registry.reading():
         keys = [(str(registry_path(key)), registry.key(key))]
-        lines = encode_reg(format_reg(keys, max_paths=limits_in_use().key_paths))
-        try:
-            if file == "-":
-                sys.stdout.buffer.writelines(lines)
-                sys.stdout.buffer.flush()
-                return
-            with StagedFile("reg export", Path(file).absolute()) as staged:
-                staged.stream.writelines(lines)
-        except RegTextError as error:
-            raise InvalidDataError("reg export", key, str(error)) from None
-    echo(f"exported {registry_path(key)} to {file}")
+        stream.writelines(encode_reg(format_reg(keys, max_paths=limits_in_use().key_paths)))
+        stream.flush()
 
 
 @click.command("bcd", short_help="List the boot configuration of a utility VM.")

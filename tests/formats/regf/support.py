@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import lzma
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,9 @@ from tests.support import shared
 from wclayer.formats.regf import structs
 from wclayer.formats.regf.hive import Buffer, Hive
 from wclayer.formats.regf.model import Key, KeyFacts, TreeKey, Value, fold, walk
+from wclayer.formats.regf.recovery import marvin32
 from wclayer.formats.regf.structs import LayerSemantics
+from wclayer.formats.regf.writer import write_hive
 
 SOUND_HIVES = (
     "BCD", "BigDataHive", "BogusKeyNamesHive", "CompHive", "DupNameHive", "EffectiveSizeHive", "EmptyHive",
@@ -141,3 +143,108 @@ def _changed(draw: st.DrawFn, key: TreeKey) -> TreeKey:
         if fold(added.name) not in result.below:
             result.add(added)
     return result
+
+
+def crafted_hive(
+    keys: Sequence[tuple[int, str]], *, values: Mapping[int, Sequence[int]] = {}, data: bytes = b""
+) -> bytes:
+    """A hive that `write_hive` would refuse to write, cell by cell.
+
+    Args:
+        keys: the index of each key's parent (the first key is the root) and its name.
+        values: for the index of a key, the indexes of its values' data: one number is one vk cell, whoever lists it.
+        data: what every value's data is; there is one cell of it.
+    """
+    body = bytearray(32)
+
+    def put(content: bytes) -> int:
+        offset = len(body)
+        size = (len(content) + 4 + 7) & ~7
+        body.extend(struct.pack("<i", -size) + content.ljust(size - 4, b"\0"))
+        return offset
+
+    data_cell = put(data)
+    value_cells = {
+        number: put(
+            structs.KEY_VALUE.pack(b"vk", len(name := f"v{number}".encode()), len(data), data_cell, 3, 1, 0) + name
+        )
+        for number in sorted({number for listed in values.values() for number in listed})
+    }
+    below: dict[int, list[int]] = {}
+    for index, (parent, _) in enumerate(keys[1:], 1):
+        below.setdefault(parent, []).append(index)
+    offsets: list[int] = []
+    for index, (parent, key_name) in enumerate(keys):
+        listed = values.get(index, ())
+        list_cell = put(struct.pack(f"<{len(listed)}I", *(value_cells[n] for n in listed))) if listed else 0xFFFFFFFF
+        node = structs.KEY_NODE.pack(
+            b"nk",
+            0x20 | (4 if not index else 0),
+            0,
+            0,
+            0,
+            0,
+            offsets[parent] if index else 0,
+            len(below.get(index, ())),
+            0,
+            0xFFFFFFFF,
+            0xFFFFFFFF,
+            len(listed),
+            list_cell,
+            0xFFFFFFFF,
+            0xFFFFFFFF,
+            0,
+            0,
+            0,
+            0,
+            0,
+            0,
+            len(key_name),
+            0,
+        )
+        offsets.append(put(node + key_name.encode("latin-1")))
+    for index, children in below.items():
+        elements = [n for child in children for n in (offsets[child], structs.name_hash(fold(keys[child][1])))]
+        cell = put(struct.pack(f"<2sH{len(elements)}I", b"lh", len(children), *elements))
+        struct.pack_into("<I", body, offsets[index] + 4 + 28, cell)
+    size = -(-(len(body) + 8) // 4096) * 4096
+    body.extend(struct.pack("<i", size - len(body)).ljust(size - len(body), b"\0"))
+    structs.BIN_HEADER.pack_into(body, 0, b"hbin", 0, size, 0, 0, 0)
+    head = bytearray(4096)
+    structs.BASE_HEAD.pack_into(head, 0, b"regf", 1, 1, 0, 1, 5, 0, 1, offsets[0], size, 1, b"")
+    structs.BASE_CHECKSUM.pack_into(head, 508, structs.checksum(bytes(head[:508])))
+    return bytes(head + body)
+
+
+def new_log(base: bytes, sequence: int, pages: list[tuple[int, bytes]], bins_size: int) -> bytes:
+    """A log file in the new format with one entry."""
+    head = bytearray(base[:512])
+    struct.pack_into("<II", head, 4, sequence, sequence)
+    struct.pack_into("<I", head, 28, structs.FILE_TYPE_NEW_LOG)
+    structs.BASE_CHECKSUM.pack_into(head, 508, structs.checksum(bytes(head[:508])))
+    body = b"".join(structs.PAGE_REFERENCE.pack(offset, len(data)) for offset, data in pages)
+    body += b"".join(data for _, data in pages)
+    size = -(-(40 + len(body)) // 512) * 512
+    body = body.ljust(size - 40, b"\0")
+    fields = (b"HvLE", size, 0, sequence, bins_size, len(pages))
+    first = struct.pack("<4sIIIIIQ", *fields, marvin32(body))
+    return bytes(head) + first + struct.pack("<Q", marvin32(first)) + body
+
+
+def dirty_pair() -> tuple[bytes, bytes, bytes]:
+    """A hive, what it became, and the log between them."""
+    before = write_hive(simple_tree())
+    tree = simple_tree()
+    child = tree.subkey("child")
+    assert isinstance(child, TreeKey)
+    child.set(Value("new", 3, bytes(30_000)))
+    after = write_hive(tree)
+    pages = [
+        (offset - 4096, after[offset : offset + 4096])
+        for offset in range(4096, len(after), 4096)
+        if after[offset : offset + 4096] != before[offset : offset + 4096]
+    ]
+    dirty = bytearray(before)
+    struct.pack_into("<II", dirty, 4, 2, 1)
+    structs.BASE_CHECKSUM.pack_into(dirty, 508, structs.checksum(bytes(dirty[:508])))
+    return bytes(dirty), after, new_log(before, 1, pages, len(after) - 4096)

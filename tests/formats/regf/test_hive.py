@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import random
 import struct
 import tracemalloc
 from pathlib import Path
@@ -12,11 +13,23 @@ from dissect.regf import regf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.formats.regf.support import SOUND_HIVES, cells, facts_of, hive_bytes, regipy_hive, reread, simple_tree
+from tests.formats.regf.support import (
+    SOUND_HIVES,
+    cells,
+    crafted_hive,
+    facts_of,
+    hive_bytes,
+    regipy_hive,
+    reread,
+    simple_tree,
+)
+from wclayer.errors import FormatError
 from wclayer.formats.regf import structs
 from wclayer.formats.regf.hive import Hive
-from wclayer.formats.regf.model import Key, KeyFacts, RegfError, TreeKey, Value, fold, walk
+from wclayer.formats.regf.layered import delta_of, merge
+from wclayer.formats.regf.model import Key, KeyFacts, RegfError, RegfLimitError, TreeKey, Value, copy_key, fold, walk
 from wclayer.formats.regf.structs import LayerSemantics
+from wclayer.formats.regf.text import format_reg
 from wclayer.formats.regf.writer import write_hive
 from wclayer.win32.security import SecurityDescriptor
 
@@ -329,3 +342,71 @@ def test_a_walk_of_a_hive_keeps_little_in_memory() -> None:
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 8 << 20
+
+
+def test_more_levels_than_windows_allows_are_an_error() -> None:
+    deep = crafted_hive([(max(0, index - 1), "k") for index in range(514)])
+    with pytest.raises(RegfError, match="more than 512 levels"):
+        list(walk(Hive(deep).root()))
+    with pytest.raises(RegfError, match="more than 512 levels"):
+        copy_key(Hive(deep).root())
+    with pytest.raises(RegfError, match="more than 512 levels"):
+        list(format_reg([("HKLM", Hive(deep).root())]))
+    assert len(list(walk(Hive(crafted_hive([(max(0, index - 1), "k") for index in range(513)])).root()))) == 513
+
+
+def test_a_key_s_name_is_no_longer_than_windows_allows() -> None:
+    assert [key.name for key in Hive(crafted_hive([(0, "r"), (0, "a" * 255)])).root().subkeys()] == ["a" * 255]
+    with pytest.raises(RegfError, match="Windows allows 255"):
+        Hive(crafted_hive([(0, "r"), (0, "a" * 256)])).root().subkeys()
+
+
+def test_paths_that_repeat_long_names_are_limited() -> None:
+    # 100 levels of long names, and then many keys below: each path repeats all of it.
+    chain = [(max(0, index - 1), "n" * 250) for index in range(101)]
+    hive = Hive(crafted_hive([*chain, *((100, f"k{number}") for number in range(3000))]))
+    tracemalloc.start()
+    with pytest.raises(RegfLimitError, match="key_paths"):
+        for _ in walk(hive.root(), max_paths=10_000_000):
+            pass
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 4 << 20
+    with pytest.raises(RegfLimitError, match="key_paths"):
+        for _ in format_reg([("HKLM", hive.root())], max_paths=10_000_000):
+            pass
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({0: [1, 1]}, "listed twice"),
+        ({0: [1, 2]}, "two values"),
+        ({0: [1], 1: [1]}, "belongs to"),
+        ({0: [1], 1: [2]}, "belongs to"),
+    ],
+)
+def test_data_that_stands_for_more_than_one_value_is_an_error(values: dict[int, list[int]], message: str) -> None:
+    hive = Hive(crafted_hive([(0, "r"), (0, "a")], values=values, data=bytes(1000)))
+    with pytest.raises(RegfError, match=message):
+        facts_of(hive.root())
+
+
+def test_mutated_hives_are_read_and_written_or_refused() -> None:
+    source = random.Random(13)
+    for _ in range(600):
+        data = bytearray(_SMALL)
+        for _ in range(source.randrange(1, 6)):
+            # Mostly where the structures are: the base block's fields, and the cells.
+            at = source.choice((source.randrange(48), source.randrange(4096, len(data))))
+            data[at] = source.choice((0, 1, 0x7F, 0x80, 0xFF, source.randrange(256)))
+        try:
+            root = Hive(bytes(data)).root()
+            merged = merge(reread(_SMALL), root)
+            for key in (root, merged):
+                if key is not None:
+                    list(format_reg([("HKLM", key)], max_paths=1 << 20))
+                    assert len(write_hive(key, max_size=1 << 20)) <= 1 << 20
+            delta_of(reread(_SMALL), root)
+        except FormatError as error:
+            assert str(error)

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import random
-import struct
+import tracemalloc
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.formats.regf.support import facts_of, hive_bytes, reread, simple_tree
-from wclayer.formats.regf import structs
+from tests.formats.regf.support import dirty_pair, facts_of, hive_bytes, new_log, reread
 from wclayer.formats.regf.hive import Hive
-from wclayer.formats.regf.model import RegfError, TreeKey, Value
+from wclayer.formats.regf.model import RegfError, RegfLimitError
 from wclayer.formats.regf.recovery import is_dirty, marvin32, recover
-from wclayer.formats.regf.writer import write_hive
 
 
 def _logs(name: str) -> list[bytes]:
@@ -100,42 +98,8 @@ def test_marvin32(seed: int, data: str, expected: int) -> None:
     assert marvin32(bytes.fromhex(data), seed) == expected
 
 
-def _new_log(base: bytes, sequence: int, pages: list[tuple[int, bytes]], bins_size: int) -> bytes:
-    """A log file in the new format with one entry."""
-    head = bytearray(base[:512])
-    struct.pack_into("<II", head, 4, sequence, sequence)
-    struct.pack_into("<I", head, 28, structs.FILE_TYPE_NEW_LOG)
-    structs.BASE_CHECKSUM.pack_into(head, 508, structs.checksum(bytes(head[:508])))
-    body = b"".join(structs.PAGE_REFERENCE.pack(offset, len(data)) for offset, data in pages)
-    body += b"".join(data for _, data in pages)
-    size = -(-(40 + len(body)) // 512) * 512
-    body = body.ljust(size - 40, b"\0")
-    fields = (b"HvLE", size, 0, sequence, bins_size, len(pages))
-    first = struct.pack("<4sIIIIIQ", *fields, marvin32(body))
-    return bytes(head) + first + struct.pack("<Q", marvin32(first)) + body
-
-
-def _dirty_pair() -> tuple[bytes, bytes, bytes]:
-    """A hive, what it became, and the log between them."""
-    before = write_hive(simple_tree())
-    tree = simple_tree()
-    child = tree.subkey("child")
-    assert isinstance(child, TreeKey)
-    child.set(Value("new", 3, bytes(30_000)))
-    after = write_hive(tree)
-    pages = [
-        (offset - 4096, after[offset : offset + 4096])
-        for offset in range(4096, len(after), 4096)
-        if after[offset : offset + 4096] != before[offset : offset + 4096]
-    ]
-    dirty = bytearray(before)
-    struct.pack_into("<II", dirty, 4, 2, 1)
-    structs.BASE_CHECKSUM.pack_into(dirty, 508, structs.checksum(bytes(dirty[:508])))
-    return bytes(dirty), after, _new_log(before, 1, pages, len(after) - 4096)
-
-
 def test_a_hive_grows_by_its_log() -> None:
-    dirty, after, log = _dirty_pair()
+    dirty, after, log = dirty_pair()
     assert len(after) > len(dirty)
     recovered = recover(dirty, [log])
     assert facts_of(reread(recovered)) == facts_of(reread(after))
@@ -155,7 +119,7 @@ def test_a_damaged_log_is_applied_as_far_as_it_is_sound(damage: list[tuple[int, 
     assert not Hive(recovered).is_dirty
 
 
-_PAIR = _dirty_pair()
+_PAIR = dirty_pair()
 
 
 def test_damaged_real_logs_never_crash() -> None:
@@ -172,3 +136,24 @@ def test_damaged_real_logs_never_crash() -> None:
                 recover(data, [bytes(log) for log in broken])
             except RegfError:
                 pass
+
+
+def test_a_log_makes_a_hive_no_larger_than_what_it_brings() -> None:
+    dirty, _, _ = dirty_pair()
+    # Each entry says that the hive has gigabytes, and brings one page.
+    for bins_size in (256 << 20, (2 << 30) - 4096):
+        log = new_log(dirty, 1, [(0, dirty[4096:8192])], bins_size)
+        tracemalloc.start()
+        with pytest.raises(RegfError, match="none of its 1 logs"):
+            recover(dirty, [log])
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert peak < 1 << 20
+
+
+def test_a_hive_larger_than_the_limit_is_not_recovered() -> None:
+    dirty, _, log = dirty_pair()
+    with pytest.raises(RegfLimitError, match="hive_size"):
+        recover(dirty, [log], max_size=len(dirty) - 1)
+    with pytest.raises(RegfError, match="none of its 1 logs"):
+        recover(dirty, [log], max_size=len(dirty) + 4096)

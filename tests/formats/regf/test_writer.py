@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import struct
 import subprocess
+import tracemalloc
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
@@ -17,7 +19,7 @@ from tests.support import witness
 from wclayer.formats.regf import structs
 from wclayer.formats.regf.hive import Hive, HiveKey
 from wclayer.formats.regf.minimal import empty_root
-from wclayer.formats.regf.model import KeyFacts, RegfError, TreeKey, Value, fold, walk
+from wclayer.formats.regf.model import KeyFacts, RegfError, RegfLimitError, TreeKey, Value, fold, walk
 from wclayer.formats.regf.writer import write_hive
 
 pytestmark = pytest.mark.filterwarnings("ignore:Generating overly large repr")
@@ -222,3 +224,59 @@ def _deepen(root: TreeKey, levels: int) -> None:
 def test_duplicate_names_of_a_crafted_hive_are_not_lost_silently() -> None:
     with pytest.raises(RegfError, match="4500"):
         write_hive(Hive(hive_bytes("DuplicateSubkeysHive")).root())
+
+
+_LARGE = (16_345, 16_348, 16_349, 32_688, 32_689, 50_000)
+
+
+def _large_values() -> TreeKey:
+    root = empty_root(1)
+    for size in _LARGE:
+        root.set(Value(f"v{size}", 3, bytes(index % 251 for index in range(size))))
+    return root
+
+
+def test_every_segment_of_big_data_has_a_cell_of_windows_size() -> None:
+    data = write_hive(_large_values())
+    held = {offset: len(content) + 4 for offset, content in cells(data)}
+    seen = 0
+    for _, content in cells(data):
+        if content[:2] == b"db":
+            _, count, listed = structs.BIG_DATA.unpack_from(content)
+            offsets = struct.unpack_from(f"<{count}I", data, 4096 + listed + 4)
+            assert [held[offset] for offset in offsets] == [16_352] * count
+            seen += 1
+    assert seen == len(_LARGE)
+
+
+def test_other_readers_read_the_end_of_big_data(tmp_path: Path) -> None:
+    tree = _large_values()
+    data = write_hive(tree)
+    expected = {value.name: value.data for value in tree.values()}
+    assert {value.name: value.data for value in Hive(data).root().values()} == expected
+    theirs = regf.RegistryHive(io.BytesIO(data)).root()
+    assert {value.name: value.data for value in theirs.values()} == expected
+    (tmp_path / "hive").write_bytes(data)
+    xml = subprocess.run([witness("hivexml"), str(tmp_path / "hive")], capture_output=True, check=True).stdout
+    node = ElementTree.fromstring(xml).findall("node")[0]
+    hivex = {v.get("key"): base64.b64decode(v.get("value") or v.text or "") for v in node.findall("value")}
+    assert hivex == expected
+
+
+def test_the_largest_names_are_counted_in_utf_16_units() -> None:
+    root = empty_root(1)
+    child = TreeKey("\U0001f600\U0001f600\U0001f600", KeyFacts(1))
+    child.set(Value("\U0001f600\u00e9", 4, bytes(4)))
+    root.add(child)
+    hive = Hive(write_hive(root))
+    nodes = [structs.KEY_NODE.unpack_from(content) for _, content in cells(hive.data) if content[:2] == b"nk"]
+    assert [(node[15], node[18]) for node in nodes] == [(12, 0), (0, 6)]
+
+
+def test_a_hive_larger_than_the_limit_is_refused_before_it_is_made() -> None:
+    tracemalloc.start()
+    with pytest.raises(RegfLimitError, match="hive_size"):
+        write_hive(_large_values(), max_size=100_000)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 1 << 20
