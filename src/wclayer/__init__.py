@@ -75,6 +75,7 @@ from wclayer.errors import (
     UnresolvedLinkError,
 )
 from wclayer.formats.compression import Compression
+from wclayer.host.durability import unsynced
 from wclayer.layers.copy import CopyProgress, copy_layer
 from wclayer.layers.directory.check import Problem, check_layer
 from wclayer.layers.directory.reader import DirectoryLayerReader
@@ -204,6 +205,7 @@ __all__ = [
     "process_utility_vm_image",
     "read_boot_store",
     "unprepare_layer",
+    "unsynced",
     "use_engine",
     "use_limits",
 ]

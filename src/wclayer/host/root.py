@@ -13,6 +13,7 @@ import secrets
 import shutil
 import stat
 from collections import OrderedDict
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -21,6 +22,7 @@ from wclayer.host import system
 
 _OPEN_DIRECTORIES = 64
 _REMOVAL_DEPTH = 100
+_FEW_FILES = 32
 _MOVED_UP = ".wclayer-moved-"
 
 
@@ -119,7 +121,7 @@ class HostRoot:
             file.write(data)
             if flush:
                 file.flush()
-                os.fsync(file.fileno())
+                system.sync_file(file.fileno())
 
     def link(self, source: bytes, target: bytes, *, source_root: HostRoot | None = None) -> None:
         """A hard link `target` to `source`, which may lie under another root."""
@@ -204,6 +206,64 @@ def write_all(fd: int, data: bytes | bytearray | memoryview) -> None:
     view = memoryview(data).cast("B")
     while view:
         view = view[os.write(fd, view) :]
+
+
+def sync_tree(path: Path) -> None:
+    """Makes everything in a directory safe on the disk: the contents of its files, and the names.
+
+    A few files are synced one by one. For more, the whole file system is (on Linux): one journal commit instead of one
+    for each file. It is not done for a few, because it also waits for everything that other programs have written.
+    """
+    with HostRoot(path) as root:
+        if _holds_many(root) and system.sync_file_system(root.fd):
+            return
+        for place, files in _walk(root):
+            directory = root.directory(place)
+            for name in files:
+                system.sync_file_at(directory, name)
+            system.sync_directory(directory)
+
+
+def _holds_many(root: HostRoot) -> bool:
+    count = 0
+    for _, files in _walk(root):
+        count += 1 + len(files)
+        if count > _FEW_FILES:
+            return True
+    return False
+
+
+def _walk(root: HostRoot) -> Iterator[tuple[bytes, list[str]]]:
+    """Every directory of a root, with the names of the regular files in it."""
+    pending = [b""]
+    while pending:
+        place = pending.pop()
+        directory = root.directory(place)
+        files = []
+        for name, is_directory in system.list_directory(directory):
+            if is_directory:
+                pending.append(b"%s/%s" % (place, os.fsencode(name)) if place else os.fsencode(name))
+            elif stat.S_ISREG(system.stat_at(directory, name).st_mode):
+                files.append(name)
+        yield place, files
+
+
+def sync_file(path: Path) -> None:
+    """Makes the contents of a file safe on the disk, whoever wrote them."""
+    parent = system.open_directory(path.parent)
+    try:
+        system.sync_file_at(parent, path.name)
+    finally:
+        system.close_directory(parent)
+
+
+def sync_directory(path: Path) -> None:
+    """Makes the names in a directory safe on the disk."""
+    directory = system.open_directory(path)
+    try:
+        system.sync_directory(directory)
+    finally:
+        system.close_directory(directory)
 
 
 def remove_tree(path: Path) -> None:

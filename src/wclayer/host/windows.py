@@ -308,8 +308,23 @@ def sync_file(fd: int) -> None:
         os.fsync(fd)
 
 
+def sync_file_at(directory: int, name: bytes | str) -> None:
+    """Makes the contents of a file safe on the disk, whoever wrote them."""
+    with suppress(PermissionError):
+        fd = open_file_at(directory, name, writable=True)
+        try:
+            sync_file(fd)
+        finally:
+            os.close(fd)
+
+
 def sync_directory(directory: int) -> None:
     """Nothing: the names in a directory are in the file system's own log."""
+
+
+def sync_file_system(directory: int) -> bool:
+    """Whether the host made all that was written to the file system safe: Windows lets only administrators do that."""
+    return False
 
 
 def read_at(fd: int, size: int, offset: int) -> bytes:

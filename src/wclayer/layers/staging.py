@@ -3,6 +3,9 @@
 What is under construction or removal has a name of the form `.wclayer-NAME-RANDOM.partial` (or `.gone`) beside NAME,
 and its builder holds a lock on it for as long as it lives. Whoever next builds or removes anything in the same place
 finds those without a living holder and removes them.
+
+What has its name is whole, after a power cut, too: contents, records and the names in a directory are made safe on the
+disk first, then it is renamed, then its own name is made safe (see `durability`).
 """
 
 from __future__ import annotations
@@ -18,8 +21,8 @@ from types import TracebackType
 from typing import BinaryIO, Protocol, Self
 
 from wclayer.errors import AlreadyExistsError, LayerBusyError, PathNotFoundError
-from wclayer.host import system
-from wclayer.host.root import remove_tree
+from wclayer.host import durability, system
+from wclayer.host.root import remove_tree, sync_directory, sync_file, sync_tree
 
 DATABASE = "layer.db"
 _LEFTOVER = re.compile(r"\.wclayer-.*-[0-9a-f]{16}\.(partial|gone)\Z", re.DOTALL)
@@ -56,17 +59,20 @@ class StagedDirectory:
         self.database = self.path / DATABASE
 
     def commit(self) -> None:
-        """Renames the directory into its place.
+        """Makes the directory safe on the disk, and renames it into its place.
 
         Raises:
             AlreadyExistsError: something appeared there meanwhile.
         """
+        if durability.is_wanted():
+            sync_tree(self.path)
         try:
             system.rename_directory(self.path, self.target)
         except OSError as error:
             if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
                 raise AlreadyExistsError(self._operation, self.target, "already exists") from None
             raise
+        _sync_name(self.target)
         self._release()
 
     def discard(self) -> None:
@@ -94,19 +100,30 @@ class StagedDirectory:
 
 class StagedDatabase:
     """A database that appears in an existing folder, by `commit`, and makes it a layer; what an interrupted build
-    left there is removed by the next one."""
+    left there is removed by the next one.
+
+    Args:
+        with_contents: the rest of the folder is new, too: it must be safe on the disk before the database appears.
+    """
 
     lock: system.Lock | None = None
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, with_contents: bool = False) -> None:
         self.path = folder
+        self._with_contents = with_contents
         for leftover in folder.glob(f".{DATABASE}-*.partial"):
             leftover.unlink(missing_ok=True)
         self.database = folder / f".{DATABASE}-{secrets.token_hex(8)}.partial"
 
     def commit(self) -> None:
-        """Renames the database into its place."""
+        """Makes the database safe on the disk, and renames it into its place."""
+        if durability.is_wanted():
+            if self._with_contents:
+                sync_tree(self.path)
+            else:
+                sync_file(self.database)
         system.replace_file(self.database, self.path / DATABASE)
+        _sync_name(self.path / DATABASE)
 
     def discard(self) -> None:
         """Removes the database; the folder stays as it is."""
@@ -138,10 +155,13 @@ class StagedFile:
             self.discard()
 
     def commit(self) -> None:
-        """Renames the file into its place; if that fails, it is discarded."""
+        """Makes the file safe on the disk, and renames it into its place; if that fails, it is discarded."""
         try:
             self.stream.flush()
+            if durability.is_wanted():
+                system.sync_file(self.stream.fileno())
             system.replace_file(self._path, self.target)
+            _sync_name(self.target)
         except BaseException:
             self.discard()
             raise
@@ -152,6 +172,12 @@ class StagedFile:
         self._path.unlink(missing_ok=True)
         with contextlib.suppress(OSError):
             self.stream.close()
+
+
+def _sync_name(place: Path) -> None:
+    """Makes the name that something has just got, or lost, safe on the disk."""
+    if durability.is_wanted():
+        sync_directory(place.parent)
 
 
 def _beside(place: Path, kind: str) -> Path:
@@ -198,6 +224,8 @@ def remove_whole(operation: str, path: Path) -> None:
         lock.take()
         gone = _beside(path, "gone")
         system.rename_directory(path, gone)
+        # Else, a power cut could leave a part of it under its old name.
+        _sync_name(path)
         remove_tree(gone)
     except BlockingIOError:
         raise LayerBusyError(operation, path, "another process holds it") from None

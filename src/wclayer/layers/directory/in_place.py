@@ -28,7 +28,7 @@ class InPlaceLayerWriter(DirectoryLayerWriter):
         super().__init__(path)
 
     def _stage(self, place: Path) -> Stage:
-        return StagedDatabase(place)
+        return StagedDatabase(place, with_contents=True)
 
     def _host_files(self) -> HostFiles:
         return FilesInPlace(self._staged.path, self._staged.lock)

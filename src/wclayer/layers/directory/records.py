@@ -17,6 +17,7 @@ from wclayer.win32.attributes import DIRECTORY
 
 _BATCH = 1000
 _KNOWN_DIRECTORIES = 16_384
+_KNOWN_PATH_BYTES = 16 << 20
 
 
 class DirectoryPlace(NamedTuple):
@@ -46,6 +47,7 @@ class LayerRecords:
         self._last_stream = 0
         self._directories: dict[str, DirectoryPlace] = {"": _TOP}
         self._expects_removals = False
+        self._known_bytes = 0
 
     def new_id(self) -> int:
         """The next entry's id: ids are in the original order of the entries."""
@@ -132,30 +134,38 @@ class LayerRecords:
 
     def remember_directory(self, path_key: str, place: DirectoryPlace) -> None:
         """Spares `directory` the look into the database."""
-        if len(self._directories) >= _KNOWN_DIRECTORIES:
+        size = len(path_key) + len(place.path) + len(place.host)
+        if len(self._directories) >= _KNOWN_DIRECTORIES or self._known_bytes + size > _KNOWN_PATH_BYTES:
             self.forget_directories()
         self._directories[path_key] = place
+        self._known_bytes += size
 
     def forget_directories(self) -> None:
         """Says that directories have changed."""
         self._directories = {"": _TOP}
+        self._known_bytes = 0
 
     def directories(self, *, besides: int) -> Iterator[tuple[bytes, EntryRow]]:
         """The host path and row of every directory whose origin is not `besides`."""
         rows = self._database.execute(
             "SELECT * FROM entries WHERE attributes & ? AND origin <> ?", (DIRECTORY, besides)
         )
+        known: dict[int, bytes] = {}
+        size = 0
         for row in map(EntryRow._make, rows):
-            parts = []
-            at = row
-            while True:
-                parts.append(host_name(at))
-                if at.parent == database.ROOT:
-                    break
-                at = EntryRow._make(
-                    self._database.execute("SELECT * FROM entries WHERE id = ?", (at.parent,)).fetchone()
-                )
-            yield b"/".join(reversed(parts)), row
+            above = [row]
+            while above[-1].parent != database.ROOT and above[-1].parent not in known:
+                (parent,) = self._database.execute("SELECT * FROM entries WHERE id = ?", (above[-1].parent,))
+                above.append(EntryRow._make(parent))
+            path = known.get(above[-1].parent, b"")
+            for at in reversed(above):
+                path = b"%s/%s" % (path, host_name(at)) if path else host_name(at)
+                if size > _KNOWN_PATH_BYTES:
+                    known.clear()
+                    size = 0
+                known[at.id] = path
+                size += len(path)
+            yield path, row
 
     # Changing what was written.
 

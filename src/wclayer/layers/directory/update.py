@@ -18,7 +18,7 @@ import hashlib
 import os
 import sqlite3
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +26,7 @@ from types import TracebackType
 from typing import Self
 
 from wclayer.errors import InvalidStateError, LayerBusyError, NotSupportedError, from_os_error
-from wclayer.host import system
+from wclayer.host import durability, system
 from wclayer.host.root import HostRoot
 from wclayer.layers.directory import database
 from wclayer.layers.directory.database import INSERT_ENTRY, EntryRow, Origin
@@ -155,13 +155,15 @@ class LayerUpdate(Update):
         (last,) = connection.execute(
             "SELECT MAX((SELECT IFNULL(MAX(id), 0) FROM entries), (SELECT IFNULL(MAX(id), 0) FROM tombstones))"
         ).fetchone()
+        directories = []
         for number, change in enumerate(self._changes):
             parent_path, _, name = change.path.rpartition("/")
             directory = layer.lookup(parent_path)
             assert directory is not None
+            directories.append(directory)
             substitute = f"{_SUBSTITUTE}{os.getpid()}-{number}"
             host = layer.host_path(directory) + b"/" + substitute.encode()
-            self._host.write_bytes(host, change.data, flush=True)
+            self._host.write_bytes(host, change.data, flush=durability.is_wanted())
             row = layer.lookup(change.path)
             if row is not None:
                 connection.execute(
@@ -182,6 +184,7 @@ class LayerUpdate(Update):
                     " last_write_time = ?, change_time = ? WHERE id = ?",
                     (int(Origin.OWN), int(FileAttributes.DIRECTORY), time, time, time, time, directory.id),
                 )
+        self._sync({layer.host_path(directory) for directory in directories})
         for path, descriptor in self._descriptors.items():
             row = layer.lookup(path)
             assert row is not None
@@ -213,6 +216,7 @@ class LayerUpdate(Update):
         # Nothing of the layer is open any more: Windows would not replace it.
         for source, target, _ in places:
             self._host.replace_with_link(source, target)
+        self._sync(directories)
         if places:
             self._replace_database(
                 lambda connection, _: connection.executemany(
@@ -223,6 +227,13 @@ class LayerUpdate(Update):
             for name in self._host.names(directory):
                 if name.startswith(_SUBSTITUTE):
                     self._host.remove(directory + b"/" + os.fsencode(name))
+        self._sync(directories)
+
+    def _sync(self, directories: Iterable[bytes]) -> None:
+        """Makes the names in directories safe on the disk, before a database refers to them."""
+        if durability.is_wanted():
+            for directory in directories:
+                system.sync_directory(self._host.directory(directory))
 
     def _replace_database(self, change: Callable[[sqlite3.Connection, LayerDirectory], object]) -> None:
         """Puts a changed copy in the place of `layer.db`."""
