@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from tests.cli.test_cli import parsed, run, text
-from tests.formats.regf.support import crafted_hive, hive_bytes, simple_tree
+from tests.formats.regf.boot_store import boot_store
+from tests.formats.regf.support import crafted_hive, simple_tree
 from tests.layers.test_hives import base_layer
+from tests.packages import system_hive
 from wclayer.formats.regf.hive import Hive
 from wclayer.formats.regf.writer import write_hive
 
@@ -21,10 +23,10 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("layers") / "base"
     config = folder / "Files/Windows/System32/config"
     config.mkdir(parents=True)
-    (config / "SYSTEM").write_bytes(hive_bytes("SYSTEM"))
+    (config / "SYSTEM").write_bytes(system_hive())
     boot = folder / "UtilityVM/Files/EFI/Microsoft/Boot"
     boot.mkdir(parents=True)
-    (boot / "BCD").write_bytes(hive_bytes("BCD"))
+    (boot / "BCD").write_bytes(boot_store())
     run("makebaselayer", folder)
     return folder
 
@@ -38,26 +40,26 @@ def child(base: Path, tmp_path: Path) -> Path:
 def test_query(base: Path) -> None:
     lines = text("reg", "query", base, KEY).splitlines()
     assert lines[0] == r"HKEY_LOCAL_MACHINE\SYSTEM\CurrentControlSet\Services\Tcpip\Parameters"
-    assert "    Domain    REG_SZ    shieldbase.local" in lines
+    assert "    ICSDomain    REG_SZ    mshome.net" in lines
     assert "    IPEnableRouter    REG_DWORD    0x0" in lines
     assert lines[0] + r"\Interfaces" in lines
-    assert text("reg", "query", base, KEY.lower(), "-v", "domain").count("REG_") == 1
+    assert text("reg", "query", base, KEY.lower(), "-v", "icsdomain").count("REG_") == 1
     recursive = text("reg", "query", "-s", base, KEY)
     assert recursive.count("\nHKEY_LOCAL_MACHINE") > 10
     shown = parsed("reg", "query", base, KEY)
     assert isinstance(shown, list)
     assert shown[0]["key"] == lines[0]
-    assert {"name": "Domain", "type": "REG_SZ", "text": "shieldbase.local"}.items() <= next(
-        value for value in shown[0]["values"] if value["name"] == "Domain"
+    assert {"name": "ICSDomain", "type": "REG_SZ", "text": "mshome.net"}.items() <= next(
+        value for value in shown[0]["values"] if value["name"] == "ICSDomain"
     ).items()
     assert text("reg", "query", base, "HKLM").splitlines()[-1] == r"HKEY_LOCAL_MACHINE\SYSTEM"
 
 
 def test_get(base: Path) -> None:
-    assert text("reg", "get", base, KEY, "Domain") == "shieldbase.local\n"
-    shown = parsed("reg", "get", base, KEY, "Domain")
+    assert text("reg", "get", base, KEY, "ICSDomain") == "mshome.net\n"
+    shown = parsed("reg", "get", base, KEY, "ICSDomain")
     assert isinstance(shown, dict)
-    assert bytes.fromhex(shown["data"]).decode("utf-16-le") == "shieldbase.local\0"
+    assert bytes.fromhex(shown["data"]).decode("utf-16-le") == "mshome.net\0"
 
 
 def test_set_and_delete(child: Path) -> None:
@@ -76,8 +78,8 @@ def test_set_and_delete(child: Path) -> None:
     ]
     run("reg", "delete", child, r"HKLM\SOFTWARE\My App", "Level")
     run("reg", "get", child, r"HKLM\SOFTWARE\My App", "Level", status=2)
-    run("reg", "delete", child, KEY, "Domain")
-    run("reg", "get", child, KEY, "Domain", status=2)
+    run("reg", "delete", child, KEY, "ICSDomain")
+    run("reg", "get", child, KEY, "ICSDomain", status=2)
     run("reg", "delete", child, r"HKLM\SOFTWARE\My App")
     run("reg", "query", child, r"HKLM\SOFTWARE\My App", status=2)
     run("check", child)
@@ -97,19 +99,19 @@ def test_export_and_import(base: Path, child: Path, tmp_path: Path) -> None:
 
 
 def test_diff_shows_the_registry(base: Path, child: Path) -> None:
-    run("reg", "set", child, KEY, "Domain", "example.org")
+    run("reg", "set", child, KEY, "ICSDomain", "example.org")
     run("reg", "delete", child, KEY, "NameServer")
     shown = text("diff", "--no-times", base, child, status=1)
-    key = r"HKEY_LOCAL_MACHINE\SYSTEM\ControlSet001\services\Tcpip\Parameters"
-    assert f"~ {key} : Domain = REG_SZ shieldbase.local -> REG_SZ example.org\n" in shown
+    key = r"HKEY_LOCAL_MACHINE\SYSTEM\ControlSet001\Services\Tcpip\Parameters"
+    assert f"~ {key} : ICSDomain = REG_SZ mshome.net -> REG_SZ example.org\n" in shown
     assert f"- {key} : NameServer = REG_SZ \n" in shown
     assert "_Base" not in shown
     entries = json.loads(run("diff", "--json", "--no-times", base, child, status=1).stdout)
     assert {
         "change": "changed",
         "key": key,
-        "value": "Domain",
-        "fields": {"data": ["REG_SZ shieldbase.local", "REG_SZ example.org"]},
+        "value": "ICSDomain",
+        "fields": {"data": ["REG_SZ mshome.net", "REG_SZ example.org"]},
     } in entries
     assert "last written" in text("diff", base, child, status=1)
 

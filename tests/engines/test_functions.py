@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import wclayer
-from tests.support import contents, info, layer_tar, put_directories, put_file, shared
+from tests.support import contents, info, layer_tar, put_directories, put_file
 from wclayer import sample
 from wclayer.engines.portable.images import STORE_VARIABLE
 from wclayer.errors import LayerBusyError, from_os_error
@@ -164,15 +164,6 @@ def test_guids_are_version_5_and_never_change() -> None:
     assert guid.version == 5
     assert wclayer.layer_id("/layers/base/") == wclayer.layer_id("C:\\layers\\base") == guid
     assert wclayer.name_to_guid("Base") != guid
-
-
-def test_guids_are_not_those_of_windows() -> None:
-    """The documented difference: should the real namespace ever be found, this test says so."""
-    pairs = json.loads(shared("layer-guids.json").read_text())
-    assert len(pairs) == 10
-    for pair in pairs:
-        assert UUID(pair["guid"]).version == 5
-        assert wclayer.name_to_guid(pair["name"]) != UUID(pair["guid"])
 
 
 @given(st.uuids(), st.text(st.characters(exclude_characters="\0"), max_size=50), st.booleans(), st.sampled_from([4, 8]))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import wclayer
-from tests.formats.regf.support import hive_bytes
+from tests.formats.regf.boot_store import boot_store
 from tests.layers.test_hives import CONFIG, base_layer, child_layer
 from wclayer.errors import InvalidDataError, InvalidParameterError, PathNotFoundError
 from wclayer.formats.regf.hive import Hive
@@ -280,7 +280,7 @@ def test_a_boot_store(tmp_path: Path) -> None:
     boot = tmp_path / "layer/UtilityVM/Files/EFI/Microsoft/Boot"
     boot.mkdir(parents=True)
     (tmp_path / "layer/Files").mkdir()
-    (boot / "BCD").write_bytes(hive_bytes("BCD"))
+    (boot / "BCD").write_bytes(boot_store())
     wclayer.make_base_layer(tmp_path / "layer")
     aliases = [found.alias for found in wclayer.read_boot_store(tmp_path / "layer")]
     assert "bootmgr" in aliases

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import io
 import os
@@ -14,7 +13,8 @@ import pytest
 
 import wclayer
 from tests.cli.test_cli import parsed, run, text
-from tests.support import layer_tar, put_directories, put_file, shared, witness
+from tests.packages import windows_volume
+from tests.support import copy_data, layer_tar, put_directories, put_file, witness
 from wclayer import sample
 from wclayer.engines.portable.vmaccess import granted, vm_sid
 from wclayer.errors import (
@@ -56,12 +56,9 @@ def volume_of(disk: Path, folder: Path) -> Path:
     raw = folder / "raw"
     wclayer.convert_disk(disk, raw, to="raw")
     part = wclayer.disk_info(raw)["partitions"][-1]
-    skip = f"skip={part['offset'] // MIB}"
-    subprocess.run(
-        [witness("dd"), f"if={raw}", f"of={folder / 'volume'}", "bs=1M", skip, "conv=sparse"],
-        check=True, capture_output=True,
-    )  # fmt: skip
-    os.truncate(folder / "volume", part["size"])
+    with raw.open("rb") as source, (folder / "volume").open("wb") as target:
+        copy_data(source, target, part["offset"])
+        target.truncate(part["size"])
     return folder / "volume"
 
 
@@ -181,7 +178,7 @@ def _filled(path: Path, size: int, *, maker: str) -> dict[str, str]:
     path.write_bytes(b"")
     os.truncate(path, size)
     if maker == "Windows":
-        path.write_bytes(gzip.decompress(shared("ntfs/windows-ntfs.bin.gz").read_bytes()))
+        path.write_bytes(windows_volume())
     elif maker == "mkntfs":
         subprocess.run([witness("mkntfs"), "-F", "-q", "-Q", str(path)], check=True, capture_output=True)
         source = path.with_name("source")

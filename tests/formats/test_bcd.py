@@ -1,15 +1,15 @@
-"""Boot configuration stores: a real one, by the names that bcdedit gives."""
+"""Boot configuration stores, by the names that bcdedit gives."""
 
 from __future__ import annotations
 
 import pytest
 
-from tests.formats.regf.support import hive_bytes
+from tests.formats.regf.boot_store import DISK, LOADER, MANAGER, PARTITION, RECOVERY, RESUME, boot_store
 from wclayer.formats.bcd import BcdElement, read_store
 from wclayer.formats.regf.hive import Hive
 from wclayer.formats.regf.model import KeyFacts, RegfError, TreeKey, Value
 
-STORE = {found.id: found for found in read_store(Hive(hive_bytes("BCD")).root())}
+STORE = {found.id: found for found in read_store(Hive(boot_store()).root())}
 
 
 def test_objects_have_their_names_and_kinds() -> None:
@@ -20,37 +20,35 @@ def test_objects_have_their_names_and_kinds() -> None:
     }  # fmt: skip
     assert by_alias["bootmgr"].kind == "Windows Boot Manager"
     assert by_alias["memdiag"].kind == "Windows Memory Tester"
-    assert STORE["{733b62e5-f608-11eb-825c-c112f60133ab}"].kind == "Windows Boot Loader"
-    assert STORE["{733b62e4-f608-11eb-825c-c112f60133ab}"].kind == "Resume from Hibernate"
+    assert STORE[LOADER].kind == "Windows Boot Loader"
+    assert STORE[RESUME].kind == "Resume from Hibernate"
 
 
 def test_elements_have_their_names_and_values() -> None:
-    loader = {element.name: element.value for element in STORE["{733b62e5-f608-11eb-825c-c112f60133ab}"].elements}
-    partition = "partition={8e0f2c38-e4ea-47ba-b7fc-9d8c74dccf0b} disk={5e0b23a9-7d09-48df-8d48-719ecd4d78ca}"
-    partition = str(loader["osdevice"])
-    assert partition.startswith("partition={8e0f2c38-e4ea-47ba-b7fc-9d8c74dccf0b} disk={")
+    loader = {element.name: element.value for element in STORE[LOADER].elements}
+    partition = f"partition={{{PARTITION}}} disk={{{DISK}}}"
     assert loader == {
         "device": partition,
         "path": r"\Windows\system32\winload.efi",
-        "description": "Windows 10",
+        "description": "Windows Server",
         "locale": "en-US",
         "inherit": ["{bootloadersettings}"],
-        "recoverysequence": ["{733b62e6-f608-11eb-825c-c112f60133ab}"],
+        "recoverysequence": [RECOVERY],
         "displaymessageoverride": "3",
         "recoveryenabled": "Yes",
         "isolatedcontext": "Yes",
         "allowedinmemorysettings": ["0x15000075"],
         "osdevice": partition,
         "systemroot": r"\Windows",
-        "resumeobject": "{733b62e4-f608-11eb-825c-c112f60133ab}",
+        "resumeobject": RESUME,
         "nx": "0",
         "bootmenupolicy": "1",
     }
-    manager = {element.name: element.value for element in STORE["{9dea862c-5cdd-4e70-acc1-f32b344d4795}"].elements}
+    manager = {element.name: element.value for element in STORE[MANAGER].elements}
     assert manager["timeout"] == "30"
-    assert manager["default"] == "{733b62e5-f608-11eb-825c-c112f60133ab}"
+    assert manager["default"] == LOADER
     # An element's meaning depends on its object.
-    resume = {element.name for element in STORE["{733b62e4-f608-11eb-825c-c112f60133ab}"].elements}
+    resume = {element.name for element in STORE[RESUME].elements}
     assert {"filedevice", "filepath", "debugoptionenabled", "bootmenupolicy"} <= resume
 
 

@@ -9,7 +9,18 @@ from pathlib import Path
 import pytest
 
 import wclayer
-from tests.formats.regf.support import crafted_hive, dirty_pair, facts_of, hive_bytes, new_log, reread, simple_tree
+from tests.formats.regf.craft import dirty
+from tests.formats.regf.support import (
+    crafted_hive,
+    dirty_pair,
+    facts_of,
+    hive_bytes,
+    new_log,
+    reread,
+    simple_tree,
+    two_states,
+    two_step_logs,
+)
 from tests.support import layer_tar, nothing_left_in, put_directories, put_file
 from wclayer.errors import InvalidDataError
 from wclayer.formats.regf.layered import delta_of, merge
@@ -134,20 +145,19 @@ def test_the_effective_hive_without_base_hives_is_the_same(tmp_path: Path) -> No
 
 
 def test_the_real_hives(tmp_path: Path) -> None:
-    base = base_layer(tmp_path, SYSTEM=hive_bytes("SYSTEM"), DEFAULT=hive_bytes("NTUSER.DAT"))
-    child = child_layer(tmp_path, "child", base, System=hive_bytes("System_Delta"))
+    base = base_layer(tmp_path, SYSTEM=hive_bytes("SYSTEM"), DEFAULT=hive_bytes("strings"))
+    child = child_layer(tmp_path, "child", base, System=hive_bytes("a delta"))
     merged = reread((child / "Hives/System_Base").read_bytes())
-    expected = merge(reread(hive_bytes("SYSTEM")), reread(hive_bytes("System_Delta")))
+    expected = merge(reread(hive_bytes("SYSTEM")), reread(hive_bytes("a delta")))
     assert expected is not None
     assert facts_of(merged) == facts_of(expected)
 
 
 def test_a_dirty_hive_is_recovered_from_the_logs_beside_it(tmp_path: Path) -> None:
-    name = "NewDirtyHive1.NewDirtyHive"
-    logs = {f"SYSTEM_LOG{n}": hive_bytes(f"{name}.LOG{n}") for n in (1, 2)}
-    base = base_layer(tmp_path, SYSTEM=hive_bytes(name), **logs)
-    recovered = reread(hive_bytes("NewDirtyHive1.RecoveredHive_Windows10"))
-    assert facts_of(reread((base / "Hives/System_Base").read_bytes())) == facts_of(recovered)
+    before, after = two_states()
+    logs = {"SYSTEM_LOG1": two_step_logs()[0], "SYSTEM_LOG2": two_step_logs()[1]}
+    base = base_layer(tmp_path, SYSTEM=dirty(before), **logs)
+    assert facts_of(reread((base / "Hives/System_Base").read_bytes())) == facts_of(reread(after))
 
 
 def test_a_damaged_hive_does_not_cost_the_layer(tmp_path: Path) -> None:
@@ -218,18 +228,18 @@ def test_a_delta_whose_cells_stand_for_many_makes_no_base_hive(tmp_path: Path) -
 
 
 def test_a_log_that_claims_gigabytes_makes_no_base_hive(tmp_path: Path) -> None:
-    dirty, _, _ = dirty_pair()
-    log = new_log(dirty, 1, [(0, dirty[4096:8192])], 256 << 20)
-    base = base_layer(tmp_path, SYSTEM=dirty, SYSTEM_LOG1=log)
+    before, _, _ = dirty_pair()
+    log = new_log(before, 1, [(0, before[4096:8192])], 256 << 20)
+    base = base_layer(tmp_path, SYSTEM=before, SYSTEM_LOG1=log)
     with LayerDirectory(base) as opened:
         assert "none of its 1 logs applies" in opened.hive_problems()[0]
     assert not (base / "Hives" / "System_Base").exists()
 
 
 def test_the_limit_of_hives_holds_at_import(tmp_path: Path) -> None:
-    dirty, _, log = dirty_pair()
-    tar = layer_tar(lambda writer: put_hives(writer, SYSTEM=dirty, SYSTEM_LOG1=log))
-    for limit, problems in ((len(dirty) - 1, 1), (1 << 20, 0)):
+    before, _, log = dirty_pair()
+    tar = layer_tar(lambda writer: put_hives(writer, SYSTEM=before, SYSTEM_LOG1=log))
+    for limit, problems in ((len(before) - 1, 1), (1 << 20, 0)):
         layer = tmp_path / str(limit)
         wclayer.import_layer_from_tar(io.BytesIO(tar), layer, limits=Limits(hive_size=limit))
         with LayerDirectory(layer) as opened:

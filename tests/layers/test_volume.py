@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import gzip
 import hashlib
 import io
 import random
@@ -19,7 +18,8 @@ from hypothesis import strategies as st
 
 import wclayer
 from tests.cli.test_cli import run, text
-from tests.support import contents, layer_tar, put_directories, put_file, shared, witness
+from tests.packages import windows_volume
+from tests.support import contents, layer_tar, put_directories, put_file, witness
 from wclayer import sample
 from wclayer.errors import ERROR_DISK_FULL, DiskFullError, InvalidDataError, NotSupportedError
 from wclayer.formats.ntfs.structs import AttributeType
@@ -294,7 +294,7 @@ def test_what_mkntfs_and_wimlib_make_is_read(tmp_path: Path) -> None:
 
 def test_a_volume_that_windows_made(tmp_path: Path) -> None:
     path = tmp_path / "windows"
-    path.write_bytes(gzip.decompress(shared("ntfs/windows-ntfs.bin.gz").read_bytes()))
+    path.write_bytes(windows_volume())
     with path.open("rb") as file:
         theirs = NTFS(file)
         count = compressed = 0

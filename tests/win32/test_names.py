@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import gzip
 import io
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support import shared
+from tests.packages import windows_volume
 from wclayer.win32 import names
 from wclayer.win32.upcase import upcase, upcase_table
 
@@ -18,7 +17,7 @@ _any_name = st.text(st.characters(codec=None, exclude_categories=()), max_size=3
 
 def test_upcase_is_that_of_a_volume_formatted_by_windows() -> None:
     ntfs = pytest.importorskip("dissect.ntfs")
-    volume = ntfs.NTFS(io.BytesIO(gzip.decompress(shared("ntfs/windows-ntfs.bin.gz").read_bytes())))
+    volume = ntfs.NTFS(io.BytesIO(windows_volume()))
     table = volume.mft.get("$UpCase").open().read(131072)
     ours = upcase_table()
     differing = [hex(unit) for unit in range(65536) if table[2 * unit : 2 * unit + 2] != ours[2 * unit : 2 * unit + 2]]

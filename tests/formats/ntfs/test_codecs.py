@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import io
 
 import pytest
@@ -11,7 +10,7 @@ from dissect.util.compression import lznt1
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support import shared
+from tests.packages import windows_volume
 from wclayer.formats.ntfs import structs
 from wclayer.formats.ntfs.index import build_index, directory_entry
 from wclayer.formats.ntfs.lznt1 import decompress
@@ -122,7 +121,7 @@ def test_indexes_are_balanced_and_in_order(count: int, cluster_size: int) -> Non
 
 def test_descriptors_are_those_of_a_windows_volume() -> None:
     """Every descriptor of a volume that Windows made has the hash that Windows gave it, and the same indexes."""
-    volume = NTFS(io.BytesIO(gzip.decompress(shared("ntfs/windows-ntfs.bin.gz").read_bytes())))
+    volume = NTFS(io.BytesIO(windows_volume()))
     stream = volume.mft.get(9).open("$SDS").read()
     store = SecurityStore()
     position = 0

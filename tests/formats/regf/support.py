@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import lzma
+import functools
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -11,7 +11,8 @@ from typing import Any
 from hypothesis import strategies as st
 from regipy.registry import RegistryHive
 
-from tests.support import shared
+from tests.formats.regf.craft import SOUND, CraftedKey, CraftedValue, changed_pages, craft, crafted_log, dirty
+from tests.packages import system_hive
 from wclayer.formats.regf import structs
 from wclayer.formats.regf.hive import Buffer, Hive
 from wclayer.formats.regf.model import Key, KeyFacts, TreeKey, Value, fold, walk
@@ -19,18 +20,40 @@ from wclayer.formats.regf.recovery import marvin32
 from wclayer.formats.regf.structs import LayerSemantics
 from wclayer.formats.regf.writer import write_hive
 
-SOUND_HIVES = (
-    "BCD", "BigDataHive", "BogusKeyNamesHive", "CompHive", "DupNameHive", "EffectiveSizeHive", "EmptyHive",
-    "ExtendedASCIIHive", "GarbageHive", "HealedHive", "ManySubkeysHive", "MultiSzHive", "NTUSER.DAT", "NewFlagsHive",
-    "StringValuesHive", "SYSTEM", "System_Delta", "UnicodeHive", "UpcaseHive", "ValuesOrderHive", "WrongOrderHive",
-    "NewDirtyHive1.NewDirtyHive", "NewDirtyHive1.RecoveredHive_Windows10", "NewDirtyHive2.NewDirtyHive",
-    "OldDirtyHive.OldDirtyHive", "OldDirtyHive.RecoveredHive_Windows7", "transactions_NTUSER.DAT",
-)  # fmt: skip
+SOUND_HIVES = ("SYSTEM", *SOUND)
 
 
 def hive_bytes(name: str) -> bytes:
-    """A hive of the shared vectors."""
-    return lzma.decompress(shared(f"hives/{name}.xz").read_bytes())
+    """A sound hive: `SYSTEM`, the real one, or a crafted one by its name."""
+    return system_hive() if name == "SYSTEM" else SOUND[name].data
+
+
+@functools.cache
+def two_states() -> tuple[bytes, bytes]:
+    """A hive, and what it became: one more value in a page of its own, and one value changed in another."""
+
+    def hive(text: str) -> bytes:
+        filler = CraftedValue("filler", 3, bytes(9000))
+        below = [CraftedKey("first", [CraftedValue("v", 1, text.encode("utf-16-le")), filler])]
+        below.append(CraftedKey("second", [CraftedValue("v", 1, text[::-1].encode("utf-16-le")), filler]))
+        return craft(CraftedKey("ROOT", below=below)).data
+
+    return hive("before"), hive("later!")
+
+
+@functools.cache
+def two_step_logs() -> list[bytes]:
+    """Two logs in the new format, an entry each, that make the second of `two_states` of the first.
+
+    The second log's entry has all pages of both, as the latest log of Windows may.
+    """
+    before, after = two_states()
+    pages = changed_pages(before, after)
+    assert len(pages) > 1
+    return [
+        new_log(before, 1, pages[:1], len(after) - 4096),
+        new_log(before, 2, pages, len(after) - 4096),
+    ]
 
 
 def facts_of(key: Key) -> dict[str, tuple[KeyFacts, dict[str, Value]]]:
@@ -216,19 +239,9 @@ def crafted_hive(
     return bytes(head + body)
 
 
-def new_log(base: bytes, sequence: int, pages: list[tuple[int, bytes]], bins_size: int) -> bytes:
+def new_log(base: bytes, sequence: int, pages: Sequence[tuple[int, bytes]], bins_size: int) -> bytes:
     """A log file in the new format with one entry."""
-    head = bytearray(base[:512])
-    struct.pack_into("<II", head, 4, sequence, sequence)
-    struct.pack_into("<I", head, 28, structs.FILE_TYPE_NEW_LOG)
-    structs.BASE_CHECKSUM.pack_into(head, 508, structs.checksum(bytes(head[:508])))
-    body = b"".join(structs.PAGE_REFERENCE.pack(offset, len(data)) for offset, data in pages)
-    body += b"".join(data for _, data in pages)
-    size = -(-(40 + len(body)) // 512) * 512
-    body = body.ljust(size - 40, b"\0")
-    fields = (b"HvLE", size, 0, sequence, bins_size, len(pages))
-    first = struct.pack("<4sIIIIIQ", *fields, marvin32(body))
-    return bytes(head) + first + struct.pack("<Q", marvin32(first)) + body
+    return crafted_log(base, sequence, pages, bins_size, marvin32)
 
 
 def dirty_pair() -> tuple[bytes, bytes, bytes]:
@@ -239,12 +252,4 @@ def dirty_pair() -> tuple[bytes, bytes, bytes]:
     assert isinstance(child, TreeKey)
     child.set(Value("new", 3, bytes(30_000)))
     after = write_hive(tree)
-    pages = [
-        (offset - 4096, after[offset : offset + 4096])
-        for offset in range(4096, len(after), 4096)
-        if after[offset : offset + 4096] != before[offset : offset + 4096]
-    ]
-    dirty = bytearray(before)
-    struct.pack_into("<II", dirty, 4, 2, 1)
-    structs.BASE_CHECKSUM.pack_into(dirty, 508, structs.checksum(bytes(dirty[:508])))
-    return bytes(dirty), after, new_log(before, 1, pages, len(after) - 4096)
+    return dirty(before), after, new_log(before, 1, changed_pages(before, after), len(after) - 4096)

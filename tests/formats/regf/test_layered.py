@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 
+from tests.formats.regf.craft import CraftedKey, CraftedValue, craft
 from tests.formats.regf.support import changed_pairs, facts_of, hive_bytes, reread, trees
 from wclayer.formats.regf.hive import Hive
 from wclayer.formats.regf.layered import delta_of, merge
@@ -99,7 +100,7 @@ def test_superseding_a_tree_hides_what_is_below() -> None:
 
 
 def test_a_merged_tree_has_no_layer_semantics_left() -> None:
-    delta = Hive(hive_bytes("System_Delta")).root()
+    delta = Hive(hive_bytes("a delta")).root()
     for merged in (_merged(None, delta), _merged(BASE, delta)):
         for facts, values in facts_of(merged).values():
             assert facts.semantics is NORMAL
@@ -117,9 +118,9 @@ def test_merging_deltas_one_by_one() -> None:
     assert a.subkeys() == []
 
 
-def test_the_real_delta_over_a_real_system_hive() -> None:
-    """They are of different machines, yet all that the delta sets is there, and what it deletes is not."""
-    base, delta = Hive(hive_bytes("SYSTEM")).root(), Hive(hive_bytes("System_Delta")).root()
+def test_a_delta_over_a_real_system_hive() -> None:
+    """All that the delta sets is there, and what it deletes is not."""
+    base, delta = Hive(hive_bytes("SYSTEM")).root(), Hive(_real_delta()).root()
     before, own = facts_of(base), facts_of(delta)
     data = write_hive(_merged(base, delta))
     after = {path.upper(): seen for path, seen in facts_of(reread(data)).items()}
@@ -133,6 +134,20 @@ def test_the_real_delta_over_a_real_system_hive() -> None:
             assert seen.get(value.name.upper()) == (None if value.is_tombstone else value)
     untouched = set(before) - {path for path in before if path.upper() in {p.upper() for p in own}}
     assert all(before[path] == after[path.upper()] for path in untouched)
+
+
+def _real_delta() -> bytes:
+    """A delta, cell by cell, of keys that the real hive has."""
+    services = CraftedKey(
+        "Services",
+        below=[
+            CraftedKey("acpitime", layered=1),
+            CraftedKey("Beep", [CraftedValue("displayname", 0, b"", flags=2), CraftedValue("Start", 4, b"\4\0\0\0")]),
+            CraftedKey("atapi", [CraftedValue("Start", 4, b"\4\0\0\0")], [CraftedKey("New", layered=3)], layered=0x83),
+            CraftedKey("Fresh", [CraftedValue("Start", 4, b"\4\0\0\0")]),
+        ],
+    )
+    return craft(CraftedKey("ROOT", below=[CraftedKey("ControlSet001", below=[services])]), minor=6, flags=2).data
 
 
 @given(changed_pairs())

