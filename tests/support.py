@@ -14,8 +14,8 @@ from typing import BinaryIO
 
 import pytest
 
-from wclayer.formats.tar.structs import TRAILER
-from wclayer.formats.tar.writer import TarHeader, encode_header
+from wclayer.formats.tar.structs import TRAILER, header_checksum
+from wclayer.formats.tar.writer import TarHeader, encode_header, encode_pax_block
 from wclayer.layers.tar import TarLayerReader, TarLayerWriter
 from wclayer.model import DataStream, Entry, LayerReader, LayerWriter, Limits
 from wclayer.win32.attributes import FileBasicInfo
@@ -81,6 +81,13 @@ def member(name: bytes, data: bytes = b"", *, kind: bytes = b"0", link: bytes = 
     records = {key.replace("_", ".").encode(): value for key, value in pax.items()}
     header = TarHeader(name, kind[0], 0o644, len(data), 1_600_000_000, link, records)
     return encode_header(header) + data + bytes(-len(data) % 512)
+
+
+def global_header(**pax: bytes) -> bytes:
+    """A header of global PAX records (`_` stands for `.` in their keys)."""
+    block = encode_pax_block(b"x", {key.replace("_", ".").encode(): value for key, value in pax.items()})
+    own = block[:156] + b"g" + block[157:512]
+    return own[:148] + b"%06o\0 " % header_checksum(own) + own[156:] + block[512:]
 
 
 def archive(*members: bytes) -> bytes:

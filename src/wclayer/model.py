@@ -48,7 +48,7 @@ class Limits:
     unrated_size: int = _limit(64 << 20, "Let N bytes come out before the ratio counts")
     pax_size: int = _limit(1 << 20, "Refuse more than N bytes of PAX records, or of a GNU long name, of one member")
     global_pax_size: int = _limit(1 << 20, "Refuse more than N bytes of global PAX records of one tar")
-    trailer_size: int = _limit(16 << 20, "Refuse more than N bytes behind the last member of a tar")
+    trailer_size: int = _limit(1 << 20, "Refuse more than N bytes, or 16 N zeros, behind the end of a tar")
     path_length: int = _limit(32_767, "Refuse a path of more than N UTF-16 units")
     path_depth: int = _limit(16_384, "Refuse a path of more than N names")
     names_size: int = _limit(64 << 20, "Refuse a folder whose names take more than N bytes of memory at one time")

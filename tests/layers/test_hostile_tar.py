@@ -5,13 +5,26 @@ from __future__ import annotations
 import base64
 import io
 import random
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 import wclayer
-from tests.support import TRAILER_BYTES, archive, layer_tar, member, nothing_left_in, read_tar, vector_bytes
+from tests.support import (
+    TRAILER_BYTES,
+    archive,
+    global_header,
+    layer_tar,
+    member,
+    nothing_left_in,
+    read_tar,
+    vector_bytes,
+)
 from wclayer import sample
+from wclayer.formats.tar.reader import TarMember, TarStream
+from wclayer.layers.tar.members import global_records
 from wclayer.model import Limits
 
 _FILES = member(b"Files", kind=b"5")
@@ -105,12 +118,18 @@ _CASES = {
     "descriptor": (archive(_FILES, member(b"Files/a", MSWINDOWS_rawsd=b"!!!")), "not base64"),
     "SDDL": (archive(_FILES, member(b"Files/a", MSWINDOWS_sd=b"nonsense")), "SDDL"),
     "EA": (archive(_FILES, member(b"Files/a", MSWINDOWS_xattr_X=b"%%%")), "not base64"),
+    "link target": (
+        archive(_FILES, member(b"Files/a", kind=b"2", link=b"x" * 70_000)),
+        r"member 'Files/a' \(offset 512\): link target of 70000 UTF-16 units is longer than Windows allows",
+    ),
     "EA list": (archive(_FILES, member(b"Files/a", WCLAYER_ea=base64.b64encode(b"\xff" * 9))), "EA list"),
     "reparse": (archive(_FILES, member(b"Files/a", WCLAYER_reparse=base64.b64encode(b"\xff" * 9))), "reparse buffer"),
     "extra stream": (archive(_FILES, member(b"Files/a", WCLAYER_stream_0_99_0=b":")), "does not name a stream"),
     "extra stream numbers": (archive(_FILES, member(b"Files/a", WCLAYER_stream_0_7_9999999999=b":")), "does not name"),
     "PAX size": (archive(_FILES, member(b"Files/a", size=b"-5")), "PAX size .* is not a number"),
     "trailing junk": (archive(_FILES) + b"j" * (2 << 20), "follow the end of the archive"),
+    "global EA": (archive(_FILES, global_header(MSWINDOWS_xattr_X=b"eA=="), _A), "it belongs to one member"),
+    "global sparse": (archive(_FILES, global_header(GNU_sparse_major=b"1"), _A), "it belongs to one member"),
     "gzip damage": (b"\x1f\x8b\x08\0" + b"x" * 100, "gzip"),
     "zstd damage": (b"\x28\xb5\x2f\xfd" + b"x" * 100, "zstd"),
     "empty": (b"", "without its end-of-archive"),
@@ -148,6 +167,50 @@ def test_expansion_is_limited(tmp_path: Path) -> None:
     data = gzip.compress(archive(_FILES, member(b"Files/zeros", bytes(90 << 20))))
     with nothing_left_in(tmp_path), pytest.raises(wclayer.LimitExceededError, match="more than 100 for one"):
         wclayer.import_layer_from_tar(io.BytesIO(data), tmp_path / "layer", limits=Limits(ratio=100))
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        b"1" * (1 << 20), b"1 " * (1 << 19), b"1 a=" * (1 << 18), b"9 a=b\n" * 170_000, b"1 " + b"a" * (1 << 20),
+        b"6 a=b\n" * 170_000, b"7 a=\n\n\n" * 150_000, b"99999999 " * 100_000,
+    ],
+    ids=range(8),
+)  # fmt: skip
+def test_the_time_of_pax_records_is_linear_in_their_bytes(block: bytes) -> None:
+    """The first of these took more than an hour, and Ctrl-C did not end it."""
+    program = "import sys; from wclayer.formats.tar.reader import *\ntry: parse_pax(sys.stdin.buffer.read(), 0)\n"
+    program += "except TarFormatError: pass"
+    subprocess.run([sys.executable, "-c", program], input=block, check=True, timeout=60)
+
+
+def test_one_large_record_is_read(tmp_path: Path) -> None:
+    data = archive(_FILES, member(b"Files/a", comment=b"1" * 1_000_000))
+    assert [entry.name for entry, _ in read_tar(data)] == ["Files", "Files/a"]
+
+
+def test_global_records_cost_members_nothing_that_do_not_concern_them() -> None:
+    headers = [global_header(**{f"comment{number}": b"x" * 1000, "mtime": b"7"}) for number in range(100)]
+    members: list[TarMember] = []
+    stream: TarStream[TarMember] = TarStream(iter([archive(*headers, _FILES, _A)]), choose_global=global_records)
+    while (found := stream.next()) is not None:
+        members.append(found)
+    assert [member.pax for member in members] == [{b"mtime": b"7"}] * 2
+
+
+def test_global_records_are_bounded(tmp_path: Path) -> None:
+    data = archive(*(global_header(path=b"x" * 700), global_header(linkpath=b"x" * 700)), _FILES)
+    with nothing_left_in(tmp_path), pytest.raises(wclayer.LimitExceededError, match="limit global_pax_size"):
+        wclayer.import_layer_from_tar(io.BytesIO(data), tmp_path / "layer", limits=Limits(global_pax_size=1000))
+    # The same records again take no more room.
+    assert (
+        len(
+            read_tar(
+                archive(_FILES, *[global_header(mtime=b"7") for _ in range(500)], _A), limits=Limits(global_pax_size=20)
+            )
+        )
+        == 2
+    )
 
 
 def test_a_generated_corpus(tmp_path: Path) -> None:

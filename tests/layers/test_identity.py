@@ -15,12 +15,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import wclayer
-from tests.support import TRAILER_BYTES, archive, layer_tar, member, witness
+from tests.support import TRAILER_BYTES, archive, global_header, layer_tar, member, read_tar, witness
 from wclayer import sample
 from wclayer.layers.directory import DirectoryLayerWriter
 from wclayer.layers.tar.members import encode_entry
 from wclayer.layers.tar.ordinary import OrdinaryEncoder
 from wclayer.model import Entry, LayerWriter
+from wclayer.win32 import filetime
 from wclayer.win32.attributes import FileBasicInfo
 from wclayer.win32.inherit import volume_root
 
@@ -86,6 +87,14 @@ _ODD = {
     "time with more digits": archive(_FILES, member(b"Files/a", mtime=b"1600000000.123456789")),
     "old SDDL": archive(_FILES, member(b"Files/a", MSWINDOWS_sd=b"D:(A;;FA;;;WD)")),
     "base64 with odd padding bits": archive(_FILES, member(b"Files/a", MSWINDOWS_rawsd=b"")),
+    "base64 broken into lines": archive(
+        _FILES, member(b"Files/a", MSWINDOWS_rawsd=b"AQAEgA\r\nAAAAAAAAAA\nAAAAAAAAAAA=\n")
+    ),
+    "attributes with many zeros": archive(_FILES, member(b"Files/a", MSWINDOWS_fileattr=b"0" * 5000 + b"32")),
+    "times taken back": archive(_FILES, global_header(atime=b"7"), member(b"Files/a", atime=b"", ctime=b"", mtime=b"")),
+    "a contiguous file": archive(_FILES, member(b"Files/a", b"data", kind=b"7")),
+    "a time before 1970 with many digits": archive(_FILES, member(b"Files/a", mtime=b"-1.00000005")),
+    "global records": archive(_FILES, global_header(comment=b"1", mtime=b"8.5"), member(b"Files/a", b"data")),
     "directory with a slash": archive(member(b"Files/", kind=b"5"), member(b"Files/a")),
     "dot slash": archive(member(b"./Files/", kind=b"5"), member(b"./Files/a")),
     "stream in an odd form": archive(_FILES, member(b"Files/a", b"1"), member(b"Files/a:s", b"2", comment=b"x")),
@@ -188,3 +197,22 @@ def test_the_short_way_recognises_only_what_is_canonical(tmp_path: Path) -> None
             wclayer.destroy_layer(folder / "layer")
     assert refused > 300
     assert same > 300
+
+
+def test_what_go_s_reader_takes_means_the_same_here() -> None:
+    def only_file(*members: bytes) -> tuple[Entry, bytes]:
+        return read_tar(archive(_FILES, *members))[-1]
+
+    assert only_file(member(b"Files/a", MSWINDOWS_fileattr=b"00000000000032"))[0].info == FileBasicInfo(
+        32, *[filetime.UNIX_EPOCH + 16 * 10**15] * 4
+    )
+    assert only_file(member(b"Files/a", MSWINDOWS_rawsd=b"YWJj\r\nZGVm\n"))[0].security == b"abcdef"
+    # POSIX: an empty value takes a record back, of the member or of all.
+    entry, _ = only_file(global_header(atime=b"7", mtime=b"8"), member(b"Files/a", atime=b"", mtime=b""))
+    assert entry.info is not None
+    assert entry.info.last_access_time == entry.info.last_write_time == filetime.UNIX_EPOCH + 16 * 10**15
+    # POSIX: a contiguous file is a regular one.
+    assert only_file(member(b"Files/a", b"data", kind=b"7"))[1].endswith(b"data")
+    entry, _ = only_file(member(b"Files/a", mtime=b"-1.00000005"))
+    assert entry.info is not None
+    assert entry.info.last_write_time == filetime.UNIX_EPOCH - 10**7

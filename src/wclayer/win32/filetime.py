@@ -17,7 +17,7 @@ MAX_FILETIME = 0x7FFF_FFFF_FFFF_FFFF
 def from_decimal_seconds(text: str) -> int:
     """A FILETIME from decimal seconds since 1970, as PAX records hold them ("1667169497.6310847", "-0.5").
 
-    Digits finer than 100 ns are dropped towards the past, as Windows truncates them.
+    Digits finer than 100 ns are dropped, towards 1970, as go-winio's `NsecToFiletime` does for Windows' own tools.
 
     Raises:
         ValueError: not a decimal number, or outside what a FILETIME can hold.
@@ -30,7 +30,7 @@ def from_decimal_seconds(text: str) -> int:
         raise ValueError(f"not decimal seconds: {text[:40]!r}")
     ticks = int(digits) * TICKS_PER_SECOND + int(fraction[:7].ljust(7, "0"))
     if whole[0] == "-":
-        ticks = -ticks - (1 if fraction[7:].strip("0") else 0)
+        ticks = -ticks
     ticks += UNIX_EPOCH
     if not 0 <= ticks <= MAX_FILETIME:
         raise ValueError(f"time outside 1601..30828: {text[:40]!r}")

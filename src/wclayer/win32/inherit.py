@@ -102,7 +102,7 @@ def inherit(
     return SecurityDescriptor(owner, group, dacl, sacl, control)
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=128)
 def inherited(parent: bytes | None, is_directory: bool) -> bytes:
     """`inherit` of a self-relative descriptor: real layers have a few distinct ones."""
     above = None if parent is None else SecurityDescriptor.decode(parent)

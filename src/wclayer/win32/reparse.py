@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 from uuid import UUID
 
+from wclayer.errors import FormatError
+
 
 class ReparseTag(IntEnum):
     """The reparse tags that layers contain."""
@@ -53,10 +55,10 @@ class ReparsePoint:
         """The REPARSE_DATA_BUFFER: tag, length, reserved, data.
 
         Raises:
-            ValueError: longer than Windows' 16 KiB.
+            FormatError: longer than Windows' 16 KiB.
         """
         if _HEADER.size + len(self.data) > MAX_REPARSE_DATA:
-            raise ValueError(f"reparse data of {len(self.data)} bytes is longer than Windows allows")
+            raise FormatError(f"reparse data of {len(self.data)} bytes is longer than Windows allows")
         return _HEADER.pack(self.tag, len(self.data), 0) + self.data
 
     @property
@@ -81,9 +83,15 @@ class LinkTarget:
         return bool(self.flags & SYMLINK_FLAG_RELATIVE)
 
     def encode(self) -> bytes:
-        """The REPARSE_DATA_BUFFER, names NUL-terminated and in the order substitute, print, as go-winio lays it out."""
+        """The REPARSE_DATA_BUFFER, names NUL-terminated and in the order substitute, print, as go-winio lays it out.
+
+        Raises:
+            FormatError: longer than Windows' 16 KiB.
+        """
         substitute = _utf16(self.substitute_name)
         printed = _utf16(self.print_name)
+        if len(substitute) + len(printed) > MAX_REPARSE_DATA:
+            raise FormatError(f"link target of {len(printed) // 2} UTF-16 units is longer than Windows allows")
         names = _NAMES.pack(0, len(substitute), len(substitute) + 2, len(printed))
         flags = b"" if self.is_mount_point else _FLAGS.pack(self.flags)
         data = names + flags + substitute + b"\0\0" + printed + b"\0\0"
@@ -118,8 +126,8 @@ class WciPlaceholder:
 
     def encode(self) -> bytes:
         name = _utf16(self.name)
-        if len(name) > 0xFFFF:
-            raise ValueError("WCI name longer than 32767 units")
+        if len(name) > MAX_REPARSE_DATA:
+            raise FormatError(f"WCI name of {len(name) // 2} UTF-16 units is longer than Windows allows")
         return ReparsePoint(
             self.tag, _WCI.pack(self.version, self.reserved, self.layer.bytes_le, len(name)) + name
         ).encode()
@@ -160,6 +168,8 @@ def decode_reparse(data: bytes | memoryview) -> ReparsePoint:
     """
     if len(data) < _HEADER.size:
         raise ValueError(f"reparse buffer of {len(data)} bytes is shorter than its {_HEADER.size}-byte header")
+    if len(data) > MAX_REPARSE_DATA:
+        raise ValueError(f"reparse buffer of {len(data)} bytes is longer than Windows allows")
     tag, length, _reserved = _HEADER.unpack_from(data)
     if _HEADER.size + length != len(data):
         raise ValueError(f"reparse buffer holds {len(data) - _HEADER.size} bytes of data, its header says {length}")

@@ -15,7 +15,9 @@ from wclayer.errors import FormatError, FormatLimitError, limit_hint
 from wclayer.formats.tar import structs
 from wclayer.formats.tar.structs import BLOCK
 
-_PAX_RECORD = re.compile(rb"([1-9][0-9]*) ([^=\n]+)=([^\n]*)\n")
+_PAX_RECORD = re.compile(rb"([1-9][0-9]{0,8}) ([^=\n]+)=([^\n]*)\n")
+# Possessive: whatever the bytes, they are looked at once.
+_PAX_RECORDS = re.compile(rb"(?:[1-9][0-9]{0,8} [^=\n]+=[^\n]*\n)*+")
 _DATA_PIECE = 1 << 20
 
 
@@ -107,19 +109,33 @@ Recognise = Callable[[bytes, bytes, bytes, int], T | None]
 class TarStream(Generic[T]):
     """A tar archive as it arrives.
 
-    `max_header` bounds the bytes of one PAX block or GNU long name. `recognise` sees the ordinary member (a PAX header
-    block, its records with their padding, the member's own block, the offset) before it is taken apart, and may give
-    something of its own in place of a `TarMember`; it must then have checked all of it, checksums included. Its
-    `size` says how much data follows.
+    Args:
+        chunks: its bytes.
+        max_header: the largest PAX block or GNU long name, in bytes.
+        max_global: the most bytes of keys and values that global records may take together.
+        recognise: sees the ordinary member (a PAX header block, its records with their padding, the member's own block,
+            the offset) before it is taken apart, and may give something of its own in place of a `TarMember`; it must
+            then have checked all of it, checksums included. Its `size` says how much data follows.
+        choose_global: is given the records of each global header, and gives those of them that later members get;
+            raises `ValueError` for one that it refuses. What it leaves out costs members nothing.
     """
 
     def __init__(
-        self, chunks: Iterator[bytes], *, max_header: int = 1 << 20, recognise: Recognise[T] | None = None
+        self,
+        chunks: Iterator[bytes],
+        *,
+        max_header: int = 1 << 20,
+        max_global: int = 1 << 20,
+        recognise: Recognise[T] | None = None,
+        choose_global: Callable[[dict[bytes, bytes]], dict[bytes, bytes]] = dict,
     ) -> None:
         self._recognise = recognise
         self._source = ByteSource(chunks)
         self._max_header = max_header
+        self._max_global = max_global
+        self._choose_global = choose_global
         self._global: dict[bytes, bytes] = {}
+        self._global_size = 0
         self._left = 0
         self._pad = 0
         self._padding = b""
@@ -167,6 +183,7 @@ class TarStream(Generic[T]):
         """A member with any sequence of extension headers; `block` is the last block read, and in `header`."""
         long_name = long_link = None
         at = offset
+        total = sum(map(len, header))
         while True:
             if len(block) != BLOCK:
                 if not block and len(header) == 1:
@@ -183,7 +200,7 @@ class TarStream(Generic[T]):
             if kind == structs.PAX:
                 pax = (pax or {}) | parse_pax(data, at + BLOCK)
             elif kind == structs.PAX_GLOBAL:
-                self._global |= parse_pax(data, at + BLOCK)
+                self._take_global(parse_pax(data, at + BLOCK), at)
             elif kind == structs.GNU_LONG_NAME:
                 long_name = data.rstrip(b"\0")
             else:
@@ -191,7 +208,8 @@ class TarStream(Generic[T]):
             at = self._source.offset
             block = self._source.take(BLOCK)
             header += (padded, block)
-            if sum(map(len, header)) > 4 * self._max_header:
+            total += len(padded) + len(block)
+            if total > 4 * self._max_header:
                 raise HeaderTooLargeError(offset, f"too many extension headers in a row {limit_hint('pax_size')}")
         raw = b"".join(header)
         if not any(block):
@@ -219,6 +237,7 @@ class TarStream(Generic[T]):
         if self._global:
             pax = self._global | pax
         self._check_sum(block, offset)
+        # An empty value says that a record does not hold (POSIX, "pax Extended Header").
         name = pax.get(b"path") or long_name
         if name is None:
             name = _text(block[structs.NAME])
@@ -228,7 +247,7 @@ class TarStream(Generic[T]):
         if link_name is None:
             link_name = _text(block[structs.LINKNAME]) if block[structs.LINKNAME.start] else b""
         kind = block[structs.TYPEFLAG]
-        if (size_text := pax.get(b"size")) is not None:
+        if size_text := pax.get(b"size"):
             if not size_text.isdigit() or len(size_text) > 18:
                 raise TarFormatError(offset, f"PAX size {size_text[:20]!r} is not a number", _show(name))
             size = int(size_text)
@@ -293,23 +312,24 @@ class TarStream(Generic[T]):
         start with the padding of that data, because it was not zero.
 
         Raises:
-            TarFormatError: more than `limit` bytes that are not zero follow the end of the archive.
+            HeaderTooLargeError: these are more than `limit` bytes up to the last that is not zero, or more than sixteen
+                times as many zeros after it.
         """
-        pieces = [self._padding]
-        length = len(self._padding)
+        trailer = bytearray(self._padding)
         zeros = 0
         while piece := self._source.piece(_DATA_PIECE):
             if any(piece):
-                pieces.append(bytes(zeros) + bytes(piece))
-                length += zeros + len(piece)
+                trailer += bytes(zeros)
+                trailer += piece
                 zeros = 0
             else:
                 zeros += len(piece)
-            if length > limit:
-                raise TarFormatError(self.offset, f"more than {limit} bytes follow the end of the archive")
-        if zeros > _MAX_ZERO_TRAILER:
-            raise TarFormatError(self.offset, f"{zeros} zero bytes follow the end of the archive")
-        return b"".join(pieces) + bytes(zeros), self._trailer_has_padding
+            if len(trailer) > limit or zeros > _ZEROS_FOR_EACH * limit:
+                raise HeaderTooLargeError(
+                    self.offset, f"more than {limit} bytes follow the end of the archive {limit_hint('trailer_size')}"
+                )
+        trailer += bytes(zeros)
+        return bytes(trailer), self._trailer_has_padding
 
     def _finish_data(self) -> None:
         if self._left:
@@ -323,6 +343,21 @@ class TarStream(Generic[T]):
             if pad != structs.ZERO_BLOCK[: self._pad]:
                 self._padding = pad
             self._pad = 0
+
+    def _take_global(self, records: dict[bytes, bytes], offset: int) -> None:
+        try:
+            chosen = self._choose_global(records)
+        except ValueError as error:
+            raise TarFormatError(offset, str(error)) from None
+        for key, value in chosen.items():
+            if (old := self._global.get(key)) is not None:
+                self._global_size -= len(key) + len(old)
+            self._global[key] = value
+            self._global_size += len(key) + len(value)
+        if self._global_size > self._max_global:
+            raise HeaderTooLargeError(
+                offset, f"more than {self._max_global} bytes of global PAX records {limit_hint('global_pax_size')}"
+            )
 
     def _extended_size(self, block: bytes, offset: int, *, checked: bool = True) -> int:
         if checked:
@@ -348,22 +383,31 @@ class TarStream(Generic[T]):
 _REGULAR_TYPES = frozenset({structs.REGULAR, structs.REGULAR_OLD, structs.CONTIGUOUS})
 _NO_DATA_TYPES = frozenset({structs.LINK, structs.SYMLINK, structs.DIRECTORY, ord("3"), ord("4"), ord("6")})
 _EXTENSIONS = frozenset({structs.PAX, structs.PAX_GLOBAL, structs.GNU_LONG_NAME, structs.GNU_LONG_LINK})
+_ZEROS_FOR_EACH = 16
+"""Writers pad archives with zeros, some generously."""
 _PLAIN_TYPES = _REGULAR_TYPES - {structs.REGULAR_OLD} | _NO_DATA_TYPES
-_MAX_ZERO_TRAILER = 16 << 20
 
 
 def parse_pax(data: bytes, offset: int) -> dict[bytes, bytes]:
     """The records of a PAX block ("LENGTH KEY=VALUE\\n"); a later record of the same key wins.
+
+    The time that it takes is linear in the length of `data`.
+
+    Args:
+        data: the block without its padding.
+        offset: where in the archive it starts, for messages.
 
     Raises:
         TarFormatError: a record's length does not fit its text.
     """
     records: dict[bytes, bytes] = {}
     at = 0
-    # One regular expression finds all records without newlines in them; each length is then checked against the text.
-    for length, key, value in _PAX_RECORD.findall(data):
+    # Records without newlines in them, nearly always all, are found by one call; each length is then checked against
+    # the text. `findall` sees only what is a sequence of records, so it never has to look further than the next one.
+    whole = _PAX_RECORDS.match(data)
+    for length, key, value in _PAX_RECORD.findall(data, 0, whole.end() if whole else 0):
         size = len(length) + len(key) + len(value) + 3
-        if int(length[:9]) != size or data[at : at + len(length)] != length:
+        if int(length) != size:
             break
         records[key] = value
         at += size

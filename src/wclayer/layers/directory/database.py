@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
 
+from wclayer.layers.cache import Cache
 from wclayer.layers.staging import DATABASE
 from wclayer.win32.attributes import FileBasicInfo
 from wclayer.win32.names import decode_name, encode_name
@@ -92,7 +93,6 @@ POOL = b"/Data"
 _HEADER = struct.Struct(">60xI4xI")
 """User version and application id in the header of an SQLite file (its file format, section 1.3)."""
 _BUSY_SECONDS = 60
-_KNOWN_DESCRIPTORS = 4096
 
 
 class Origin(IntEnum):
@@ -261,7 +261,7 @@ class Descriptors:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._database = connection
-        self._known: dict[bytes, int] = {}
+        self._known: Cache[bytes, int] = Cache()
 
     def number(self, descriptor: bytes | None) -> int | None:
         """The number of a descriptor; one that is new is added."""
@@ -273,12 +273,9 @@ class Descriptors:
             if row is None:
                 row = (self._database.execute("INSERT INTO security (descriptor) VALUES (?)", (descriptor,)).lastrowid,)
             known = int(row[0])
-            # A few hundred in real layers; a hostile one must not fill memory with them.
-            if len(self._known) >= _KNOWN_DESCRIPTORS:
-                self._known.clear()
-            self._known[descriptor] = known
+            self._known.keep(descriptor, known, len(descriptor))
         return known
 
     def forget(self) -> None:
         """After a rollback: what was added is no longer there."""
-        self._known.clear()
+        self._known.forget()

@@ -14,6 +14,7 @@ from typing import Any, Self
 
 from wclayer.errors import CorruptLayerError, NotALayerError, PathNotFoundError
 from wclayer.host.root import HostRoot
+from wclayer.layers.cache import Cache
 from wclayer.layers.directory import database
 from wclayer.layers.directory.database import EntryRow, from_column, to_column
 from wclayer.layers.tree import Kind
@@ -27,7 +28,6 @@ CHAIN_FILE = "layerchain.json"
 HIVE_PROBLEMS = "hive_problems"
 """The record of the hives that could not be made, one a line."""
 _READ_PIECE = 1 << 20
-_KNOWN_DIRECTORIES = 16_384
 
 
 def is_layer(path: str | os.PathLike[str]) -> bool:
@@ -82,7 +82,7 @@ class LayerDirectory:
         self.host = HostRoot(self.path)
         self._link_counts: dict[int, int] | None = None
         # id of a directory: its path in the layer, and on the host below the layer's root.
-        self._directories: dict[int, tuple[str, bytes]] = {database.ROOT: ("", b"")}
+        self._directories: Cache[int, tuple[str, bytes]] = Cache(16 << 20)
 
     def _connect(self, path: Path) -> sqlite3.Connection:
         connection = database.open_read_only(path)
@@ -232,20 +232,20 @@ class LayerDirectory:
             return known
         above: list[EntryRow] = []
         seen: set[int] = set()
-        while (known := self._directories.get(entry_id)) is None:
+        while entry_id != database.ROOT and (known := self._directories.get(entry_id)) is None:
             if entry_id in seen:
                 raise CorruptLayerError(self.operation, self.path, f"entry {entry_id} lies below itself")
             seen.add(entry_id)
             row = self.by_id(entry_id)
             above.append(row)
             entry_id = row.parent
-        if len(self._directories) > _KNOWN_DIRECTORIES:
-            self._directories = {database.ROOT: ("", b"")}
+        if known is None:
+            known = "", b""
         for row in reversed(above):
             path, host = known
             name, own_host = from_column(row.name), database.host_name(row)
             known = (f"{path}/{name}" if path else name, host + b"/" + own_host if host else own_host)
-            self._directories[row.id] = known
+            self._directories.keep(row.id, known, len(known[0]) + len(known[1]))
         return known
 
     def security(self, row: EntryRow) -> bytes | None:

@@ -6,11 +6,10 @@ import os
 from collections.abc import Iterator
 
 from wclayer.layers.base import LayerReaderBase
+from wclayer.layers.cache import Cache
 from wclayer.layers.directory.database import EntryRow, Origin, from_column
 from wclayer.layers.directory.layer import LayerDirectory
 from wclayer.model import DataStream, Entry, LinkInfo
-
-_KNOWN_DESCRIPTORS = 4096
 
 
 class DirectoryLayerReader(LayerReaderBase):
@@ -30,7 +29,7 @@ class DirectoryLayerReader(LayerReaderBase):
         self._next_row = next(self._rows, None)
         self._next_tombstone = next(self._tombstones, None)
         self._row: EntryRow | None = None
-        self._descriptors: dict[int, bytes] = {}
+        self._descriptors: Cache[int, bytes] = Cache()
         # Of a scratch: the first name that was given of a file with several, by the file's id.
         self._first_names: dict[int, str] = {}
 
@@ -73,9 +72,7 @@ class DirectoryLayerReader(LayerReaderBase):
         if descriptor is None:
             descriptor = self.layer.security(row)
             assert descriptor is not None
-            if len(self._descriptors) >= _KNOWN_DESCRIPTORS:
-                self._descriptors.clear()
-            self._descriptors[row.security] = descriptor
+            self._descriptors.keep(row.security, descriptor, len(descriptor))
         return descriptor
 
     def _open_streams(self, entry: Entry) -> Iterator[DataStream]:

@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from wclayer.layers.cache import Cache
 from wclayer.layers.directory import database
 from wclayer.layers.directory.database import Descriptors, EntryRow, OrdinaryRow, from_column, host_name, to_column
 from wclayer.layers.directory.layer import LayerDirectory
@@ -16,8 +17,7 @@ from wclayer.model import Entry
 from wclayer.win32.attributes import DIRECTORY
 
 _BATCH = 1000
-_KNOWN_DIRECTORIES = 16_384
-_KNOWN_PATH_BYTES = 16 << 20
+_BATCH_BYTES = 4 << 20
 
 
 class DirectoryPlace(NamedTuple):
@@ -45,9 +45,9 @@ class LayerRecords:
         self._descriptors = Descriptors(self._database)
         self._last_id = database.ROOT
         self._last_stream = 0
-        self._directories: dict[str, DirectoryPlace] = {"": _TOP}
+        self._rows_size = 0
+        self._directories: Cache[str, DirectoryPlace] = Cache(16 << 20)
         self._expects_removals = False
-        self._known_bytes = 0
 
     def new_id(self) -> int:
         """The next entry's id: ids are in the original order of the entries."""
@@ -60,7 +60,10 @@ class LayerRecords:
 
     def add(self, row: EntryRow) -> None:
         self._rows.append(row)
-        if len(self._rows) >= _BATCH:
+        for value in (row.eas, row.reparse, row.link_target, row.spelling, row.form):
+            if value is not None:
+                self._rows_size += len(value)
+        if len(self._rows) >= _BATCH or self._rows_size >= _BATCH_BYTES:
             self.flush()
 
     def add_ordinary(self, row: OrdinaryRow) -> None:
@@ -82,6 +85,7 @@ class LayerRecords:
                 links = [(row.link, row.id) for row in self._rows if row.link is not None]
                 self._database.executemany("INSERT INTO temp.names VALUES (?, ?)", links)
             self._rows.clear()
+            self._rows_size = 0
         if self._ordinary:
             self._database.executemany(database.INSERT_ORDINARY_ENTRY, self._ordinary)
             self._ordinary.clear()
@@ -113,12 +117,12 @@ class LayerRecords:
 
     def known_directory(self, path_key: str) -> DirectoryPlace | None:
         """`directory`, if it needs no look into the database."""
-        return self._directories.get(path_key)
+        return self._directories.get(path_key) if path_key else _TOP
 
     def directory(self, path_key: str) -> DirectoryPlace | None:
         """Where the directory with that path key is, or None if it was not written."""
         missing = []
-        while (place := self._directories.get(path_key)) is None:
+        while (place := self.known_directory(path_key)) is None:
             path_key, _, last = path_key.rpartition("/")
             missing.append(last)
         for last in reversed(missing):
@@ -134,16 +138,11 @@ class LayerRecords:
 
     def remember_directory(self, path_key: str, place: DirectoryPlace) -> None:
         """Spares `directory` the look into the database."""
-        size = len(path_key) + len(place.path) + len(place.host)
-        if len(self._directories) >= _KNOWN_DIRECTORIES or self._known_bytes + size > _KNOWN_PATH_BYTES:
-            self.forget_directories()
-        self._directories[path_key] = place
-        self._known_bytes += size
+        self._directories.keep(path_key, place, len(path_key) + len(place.path) + len(place.host))
 
     def forget_directories(self) -> None:
         """Says that directories have changed."""
-        self._directories = {"": _TOP}
-        self._known_bytes = 0
+        self._directories.forget()
 
     def directories(self, *, besides: int) -> Iterator[tuple[bytes, EntryRow]]:
         """The host path and row of every directory whose origin is not `besides`."""

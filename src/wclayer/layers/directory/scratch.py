@@ -190,7 +190,7 @@ class ScratchDirectory(LayerDirectory):
         if version == self._seen:
             return False
         self._seen = version
-        self._directories = {database.ROOT: ("", b"")}
+        self._directories.forget()
         return True
 
     def _version(self) -> int:
@@ -214,7 +214,7 @@ class ScratchDirectory(LayerDirectory):
         return LayerError(self.operation, place, str(error))
 
     def _forget(self) -> None:
-        self._directories = {database.ROOT: ("", b"")}
+        self._directories.forget()
         if self._descriptors is not None:
             self._descriptors.forget()
 
@@ -283,7 +283,7 @@ class ScratchDirectory(LayerDirectory):
             "UPDATE entries SET parent = ?, name = ?, key = ? WHERE id = ?",
             (parent, to_column(name), to_column(name_key(name)), row.id),
         )
-        self._directories = {database.ROOT: ("", b"")}
+        self._directories.forget()
 
     def remove(self, row: EntryRow) -> None:
         """Removes a name, and with the last one of a file its contents. The id of a file stays while it has a name."""

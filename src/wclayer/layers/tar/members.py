@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import binascii
 from base64 import b64encode
-from functools import lru_cache
+from collections.abc import Callable
 
 from wclayer.formats.tar import structs
 from wclayer.formats.tar.reader import TarMember
 from wclayer.formats.tar.writer import TarHeader, encode_header
+from wclayer.layers.cache import Cache
 from wclayer.model import Entry, ExtraStream
 from wclayer.win32 import filetime
 from wclayer.win32.attributes import DIRECTORY, FileBasicInfo
@@ -41,6 +42,7 @@ GNU_SPARSE_PREFIX = b"GNU.sparse."
 _COMMON_RECORDS = frozenset(
     {FILE_ATTRIBUTES, RAW_SECURITY, CREATION_TIME, b"atime", b"ctime", b"mtime", b"path", b"linkpath", b"size"}
 )
+_GLOBAL_RECORDS = _COMMON_RECORDS | {SDDL_SECURITY, MOUNT_POINT}
 
 # File type bits of the mode (POSIX `c_ISDIR` …), as backuptar sets them.
 _IS_DIRECTORY = 0o040000
@@ -73,7 +75,7 @@ def encode_entry(entry: Entry) -> bytes:
     else:
         header.size = entry.size
     if entry.security is not None:
-        records[RAW_SECURITY] = _cached_b64(entry.security)
+        records[RAW_SECURITY] = _known(_ENCODED, entry.security, b64encode)
     if entry.reparse is not None:
         _encode_reparse(entry, header)
     if entry.eas:
@@ -163,6 +165,18 @@ def whiteout_name(name: bytes) -> bytes | None:
     return directory + slash + base[len(WHITEOUT_PREFIX) :] if base.startswith(WHITEOUT_PREFIX) else None
 
 
+def global_records(records: dict[bytes, bytes]) -> dict[bytes, bytes]:
+    """Of the records of a global header, those that mean something to an entry.
+
+    Raises:
+        ValueError: one that can only be said of one member.
+    """
+    for key in records:
+        if key.startswith((EA_PREFIX, b"WCLAYER.", GNU_SPARSE_PREFIX)):
+            raise ValueError(f"global record {key[:80]!r}: it belongs to one member")
+    return {key: records[key] for key in _GLOBAL_RECORDS & records.keys()}
+
+
 def decode_entry(member: TarMember) -> Entry:
     """The entry that a member stands for.
 
@@ -196,9 +210,9 @@ def decode_entry(member: TarMember) -> Entry:
     elif info.attributes & DIRECTORY and member.size:
         raise ValueError(f"a directory by its attributes, with {member.size} bytes of data")
     if (raw := pax.get(RAW_SECURITY)) is not None:
-        entry.security = _cached_unb64(raw) or None
-    elif (sddl := pax.get(SDDL_SECURITY)) is not None:
-        entry.security = _cached_sddl(sddl)
+        entry.security = _known(_DECODED, raw, decode_base64) or None
+    elif sddl := pax.get(SDDL_SECURITY):
+        entry.security = _known(_DECODED_SDDL, sddl, _decode_sddl)
     if not pax.keys() <= _COMMON_RECORDS:
         _decode_rare(entry, pax)
     return entry
@@ -240,21 +254,23 @@ def _extra_numbers(key: bytes) -> tuple[int, int, int]:
 def _decode_info(member: TarMember) -> FileBasicInfo:
     pax = member.pax
     mtime = pax.get(b"mtime")
-    write = _filetime(mtime) if mtime is not None else _filetime(b"%d" % member.mtime)
+    # An empty record is one that does not hold; a missing time is that of the last write.
+    write = _filetime(mtime or b"%d" % member.mtime)
     creation, access, change = pax.get(CREATION_TIME), pax.get(b"atime"), pax.get(b"ctime")
     attributes = pax.get(FILE_ATTRIBUTES)
-    if attributes is None:
+    if not attributes:
         bits = DIRECTORY if member.type == structs.DIRECTORY else 0
     else:
-        bits = int(attributes) if attributes.isdigit() and len(attributes) <= 10 else -1
+        digits = attributes.lstrip(b"0") or b"0"
+        bits = int(digits) if attributes.isdigit() and len(digits) <= 10 else -1
         if not 0 <= bits <= 0xFFFFFFFF:
             raise ValueError(f"MSWINDOWS.fileattr {attributes[:20]!r} is not a 32-bit number")
     return FileBasicInfo(
         bits,
-        write if creation is None else _filetime(creation),
-        write if access is None else _filetime(access),
+        _filetime(creation) if creation else write,
+        _filetime(access) if access else write,
         write,
-        write if change is None else _filetime(change),
+        _filetime(change) if change else write,
     )
 
 
@@ -267,22 +283,31 @@ def _filetime(value: bytes) -> int:
 
 
 def decode_base64(value: bytes) -> bytes:
-    """Strict base64.
+    """Strict base64, perhaps broken into lines, as Go's decoder takes it.
 
     Raises:
         ValueError: anything else.
     """
     try:
-        return binascii.a2b_base64(value, strict_mode=True) if value else b""
+        return binascii.a2b_base64(value.translate(None, b"\r\n"), strict_mode=True) if value else b""
     except binascii.Error as error:
         raise ValueError(f"not base64: {error}") from None
 
 
 # A layer has a few hundred distinct descriptors for all of its files.
-_cached_unb64 = lru_cache(maxsize=4096)(decode_base64)
-_cached_b64 = lru_cache(maxsize=4096)(b64encode)
+_DECODED: Cache[bytes, bytes] = Cache()
+_DECODED_SDDL: Cache[bytes, bytes] = Cache()
+_ENCODED: Cache[bytes, bytes] = Cache()
 
 
-@lru_cache(maxsize=1024)
-def _cached_sddl(value: bytes) -> bytes:
+def _known(cache: Cache[bytes, bytes], value: bytes, convert: Callable[[bytes], bytes]) -> bytes:
+    """What `convert` makes of a value, made once for values that come again."""
+    found = cache.get(value)
+    if found is None:
+        found = convert(value)
+        cache.keep(value, found, len(value) + len(found))
+    return found
+
+
+def _decode_sddl(value: bytes) -> bytes:
     return from_sddl(value.decode("utf-8")).encode()

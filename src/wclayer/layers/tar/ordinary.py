@@ -15,6 +15,7 @@ from zlib import adler32
 from wclayer.formats.tar import structs
 from wclayer.formats.tar.structs import BLOCK
 from wclayer.formats.tar.writer import TarHeader, encode_header, encode_pax_record
+from wclayer.layers.cache import Cache
 from wclayer.layers.tar import members
 from wclayer.model import Entry
 from wclayer.win32.attributes import DIRECTORY, REPARSE_POINT, FileBasicInfo
@@ -34,7 +35,6 @@ _SPACES_SUM = 8 * 0x20
 _FILE_TAIL_SUM = sum(_FILE_TAIL) + _SPACES_SUM
 _DIRECTORY_TAIL_SUM = sum(_DIRECTORY_TAIL) + _SPACES_SUM
 _PAX_TAIL_SUM = sum(_PAX_TAIL) + _SPACES_SUM
-_MAX_DESCRIPTORS = 4096
 _OCTAL_11 = re.compile(rb"[0-7]{11}\0")
 _FRACTION = rb"(\.[0-9]{0,6}[1-9])"
 # Times from 2001 to 2286: ten digits, and a fraction if there is one.
@@ -54,7 +54,7 @@ class OrdinaryMembers:
 
     def __init__(self) -> None:
         # Canonical record lines with a descriptor, and the descriptor.
-        self._security: dict[bytes, bytes | None] = {b"": None}
+        self._security: Cache[bytes, bytes] = Cache()
 
     def __call__(self, pax_block: bytes, padded: bytes, block: bytes, offset: int) -> Entry | None:
         """The entry of an ordinary member in canonical form; None for any other, or if anything is wrong with it."""
@@ -113,7 +113,8 @@ class OrdinaryMembers:
             return None
         if write and (int(write_length) != len(write_part) + 20 or int(write) != header_time):
             return None
-        if security_line not in self._security and not self._learn(security_line):
+        security = self._security.get(security_line) or (self._learn(security_line) if security_line else None)
+        if security is None and security_line:
             return None
         return FileBasicInfo(
             bits,
@@ -121,21 +122,19 @@ class OrdinaryMembers:
             _ticks(access, access_part),
             _ticks(write or b"%d" % header_time, write_part),
             _ticks(change, change_part),
-        ), self._security[security_line]
+        ), security
 
-    def _learn(self, line: bytes) -> bool:
-        """Remembers the descriptor in a record line; False if the line is not what the canonical writer writes."""
+    def _learn(self, line: bytes) -> bytes | None:
+        """Remembers the descriptor in a record line; None if the line is not what the canonical writer writes."""
         value = line.partition(b"=")[2][:-1]
         try:
             descriptor = members.decode_base64(value)
         except ValueError:
-            return False
+            return None
         if not descriptor or encode_pax_record(members.RAW_SECURITY, b64encode(descriptor)) != line:
-            return False
-        if len(self._security) >= _MAX_DESCRIPTORS:
-            self._security = {b"": None}
-        self._security[line] = descriptor
-        return True
+            return None
+        self._security.keep(line, descriptor, len(line) + len(descriptor))
+        return descriptor
 
 
 def _ticks(seconds: bytes, fraction: bytes) -> int:
@@ -147,7 +146,7 @@ class OrdinaryEncoder:
     """`members.encode_entry` for ordinary entries, at a third of its cost."""
 
     def __init__(self) -> None:
-        self._security: dict[bytes | None, bytes] = {None: b""}
+        self._security: Cache[bytes, bytes] = Cache()
 
     def __call__(self, entry: Entry) -> bytes:
         """The canonical header of any entry."""
@@ -168,9 +167,9 @@ class OrdinaryEncoder:
         write = _text(info.last_write_time)
         if creation is None or access is None or change is None or write is None:
             return members.encode_entry(entry)
-        security = self._security.get(entry.security)
-        if security is None:
-            security = self._remember(entry.security)
+        security = b""
+        if entry.security is not None:
+            security = self._security.get(entry.security) or self._remember(entry.security)
         bits = b"%d" % info.attributes
         records = b"%d LIBARCHIVE.creationtime=%b\n%d MSWINDOWS.fileattr=%b\n%b%d atime=%b\n%d ctime=%b\n" % (
             len(creation) + 28, creation, len(bits) + 23, bits, security,
@@ -194,12 +193,9 @@ class OrdinaryEncoder:
             head, _head_sum(head) + tail_sum, tail,
         )  # fmt: skip
 
-    def _remember(self, security: bytes | None) -> bytes:
-        assert security is not None
+    def _remember(self, security: bytes) -> bytes:
         record = encode_pax_record(members.RAW_SECURITY, b64encode(security))
-        if len(self._security) >= _MAX_DESCRIPTORS:
-            self._security = {None: b""}
-        self._security[security] = record
+        self._security.keep(security, record, len(security) + len(record))
         return record
 
 

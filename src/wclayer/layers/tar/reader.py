@@ -12,7 +12,7 @@ from wclayer.formats.tar import structs
 from wclayer.formats.tar.reader import HeaderTooLargeError, TarFormatError, TarMember, TarStream
 from wclayer.layers.base import LayerReaderBase
 from wclayer.layers.tar.form import encode_form
-from wclayer.layers.tar.members import decode_entry, encode_entry, encode_stream
+from wclayer.layers.tar.members import decode_entry, encode_entry, encode_stream, global_records
 from wclayer.layers.tar.ordinary import OrdinaryMembers
 from wclayer.layers.tree import Kind, LayerTree
 from wclayer.model import DataStream, Entry, Limits, limits_in_use
@@ -53,7 +53,13 @@ class TarLayerReader(LayerReaderBase):
         self._input = HashedInput(
             raw, max_size=limits.total_size, max_ratio=limits.ratio, unrated_size=limits.unrated_size
         )
-        self._tar = TarStream(self._input, max_header=limits.pax_size, recognise=OrdinaryMembers())
+        self._tar = TarStream(
+            self._input,
+            max_header=limits.pax_size,
+            max_global=limits.global_pax_size,
+            recognise=OrdinaryMembers(),
+            choose_global=global_records,
+        )
         self.tree = LayerTree(
             self.operation, self.source, is_base=is_base, find_in_parents=find_in_parents, limits=limits
         )
@@ -98,7 +104,7 @@ class TarLayerReader(LayerReaderBase):
             self._peeked = None
         if self.trailer_form is None:
             try:
-                trailer, own_padding = self._tar.trailer(self._limits.pax_size)
+                trailer, own_padding = self._tar.trailer(self._limits.trailer_size)
             except (TarFormatError, CompressedDataError, OSError) as error:
                 self._fail(error)
             self.trailer_form = encode_form(trailer, structs.TRAILER, own_padding=own_padding) or b""
