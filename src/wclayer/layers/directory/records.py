@@ -18,6 +18,7 @@ from wclayer.win32.attributes import DIRECTORY
 
 _BATCH = 1000
 _BATCH_BYTES = 4 << 20
+_KNOWN_PATH_BYTES = 16 << 20
 
 
 class DirectoryPlace(NamedTuple):
@@ -46,7 +47,7 @@ class LayerRecords:
         self._last_id = database.ROOT
         self._last_stream = 0
         self._rows_size = 0
-        self._directories: Cache[str, DirectoryPlace] = Cache(16 << 20)
+        self._directories: Cache[str, DirectoryPlace] = Cache(_KNOWN_PATH_BYTES)
         self._expects_removals = False
 
     def new_id(self) -> int:
@@ -149,8 +150,7 @@ class LayerRecords:
         rows = self._database.execute(
             "SELECT * FROM entries WHERE attributes & ? AND origin <> ?", (DIRECTORY, besides)
         )
-        known: dict[int, bytes] = {}
-        size = 0
+        known: Cache[int, bytes] = Cache(_KNOWN_PATH_BYTES)
         for row in map(EntryRow._make, rows):
             above = [row]
             while above[-1].parent != database.ROOT and above[-1].parent not in known:
@@ -159,11 +159,7 @@ class LayerRecords:
             path = known.get(above[-1].parent, b"")
             for at in reversed(above):
                 path = b"%s/%s" % (path, host_name(at)) if path else host_name(at)
-                if size > _KNOWN_PATH_BYTES:
-                    known.clear()
-                    size = 0
-                known[at.id] = path
-                size += len(path)
+                known.keep(at.id, path, len(path))
             yield path, row
 
     # Changing what was written.
