@@ -8,6 +8,7 @@ import hashlib
 import io
 import os
 import shutil
+import subprocess
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -17,6 +18,8 @@ import pytest
 from wclayer.formats.tar.structs import TRAILER, header_checksum
 from wclayer.formats.tar.writer import TarHeader, encode_header, encode_pax_block
 from wclayer.layers.tar import TarLayerReader, TarLayerWriter
+from wclayer.layers.volume.disk_file import RawDisk
+from wclayer.layers.volume.writer import VolumeLayerWriter
 from wclayer.model import DataStream, Entry, LayerReader, LayerWriter, Limits
 from wclayer.win32.attributes import FileBasicInfo
 
@@ -131,6 +134,37 @@ def tree_listing(path: Path) -> list[tuple[str, str]]:
             place = Path(folder, name)
             found.append((place.relative_to(path).as_posix(), hashlib.sha256(place.read_bytes()).hexdigest()))
     return sorted(found)
+
+
+def write_volume(
+    path: Path, build: Callable[[LayerWriter], object], size: int = 64 << 20, *, whole: bool = True, cluster: int = 4096
+) -> Path:
+    """Makes an NTFS volume of the layer that a function puts together, in a file of that size."""
+    with path.open("w+b") as file:
+        file.truncate(size)
+        disk = RawDisk(file)
+        with VolumeLayerWriter(
+            disk, str(path), whole=whole, cluster_size=cluster, label="Test", serial=7, time=TIME
+        ) as writer:
+            build(writer)
+    return path
+
+
+def verify_volume(path: Path) -> None:
+    """Every checker of NTFS volumes that there is on Linux finds the volume sound."""
+    fixed = subprocess.run([witness("ntfsfix"), "-n", str(path)], capture_output=True, text=True, check=True)
+    assert "was processed successfully" in fixed.stdout
+    resize = [witness("ntfsresize"), "--info", "-f", "-P", str(path)]
+    checked = subprocess.run(resize, capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
+    assert "Checking filesystem consistency" in checked.stdout
+    clusters = subprocess.run([witness("ntfscluster"), "-i", str(path)], capture_output=True, text=True, check=True)
+    assert "bytes per volume" in clusters.stdout
+    seen = subprocess.run([witness("fsntfsinfo"), str(path)], capture_output=True, text=True, check=True)
+    assert "Version" in seen.stdout
+    information = subprocess.run([witness("ntfsinfo"), "-m", str(path)], capture_output=True, text=True, check=True)
+    assert "Volume State: Clean" in information.stdout or "Volume Flags: 0x0000" in information.stdout
+    assert not information.stderr.replace("\n", "").strip()
 
 
 def chunks_of(data: bytes, sizes: Iterable[int]) -> Iterator[bytes]:

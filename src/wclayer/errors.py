@@ -60,6 +60,10 @@ class NoSpaceError(FormatError):
     """What a codec writes to has no room left."""
 
 
+class NotRepresentableError(FormatError):
+    """What a codec is to write is sound, and its format cannot hold it."""
+
+
 class LayerError(OSError):
     """An operation on a layer failed.
 
@@ -351,6 +355,8 @@ def translated(
         return DiskFullError(operation, path, str(error))
     if isinstance(error, FormatLimitError):
         return LimitExceededError(operation, path, str(error))
+    if isinstance(error, NotRepresentableError):
+        return NotSupportedError(operation, path, str(error))
     if isinstance(error, FormatError):
         return damage(operation, path, str(error))
     if isinstance(error, sqlite3.Error):

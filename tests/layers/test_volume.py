@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 import wclayer
 from tests.cli.test_cli import run, text
 from tests.packages import windows_volume
-from tests.support import contents, layer_tar, put_directories, put_file, witness
+from tests.support import contents, layer_tar, put_directories, put_file, verify_volume, witness, write_volume
 from wclayer import sample
 from wclayer.errors import ERROR_DISK_FULL, DiskFullError, InvalidDataError, NotSupportedError
 from wclayer.formats.ntfs.structs import AttributeType
@@ -35,36 +35,6 @@ from wclayer.win32.reparse import LinkTarget
 
 MIB = 1 << 20
 TIME = 133_500_000_000_000_000
-
-
-def _volume(
-    path: Path, build: Callable[[LayerWriter], None], size: int = 64 * MIB, *, whole: bool = True, cluster: int = 4096
-) -> Path:
-    with path.open("w+b") as file:
-        file.truncate(size)
-        disk = RawDisk(file)
-        with VolumeLayerWriter(
-            disk, str(path), whole=whole, cluster_size=cluster, label="Test", serial=7, time=TIME
-        ) as writer:
-            build(writer)
-    return path
-
-
-def _verify(path: Path) -> None:
-    """Every checker of NTFS volumes that there is on Linux finds the volume sound."""
-    fixed = subprocess.run([witness("ntfsfix"), "-n", str(path)], capture_output=True, text=True, check=True)
-    assert "was processed successfully" in fixed.stdout
-    resize = [witness("ntfsresize"), "--info", "-f", "-P", str(path)]
-    checked = subprocess.run(resize, capture_output=True, text=True, check=False)
-    assert checked.returncode == 0, checked.stdout + checked.stderr
-    assert "Checking filesystem consistency" in checked.stdout
-    clusters = subprocess.run([witness("ntfscluster"), "-i", str(path)], capture_output=True, text=True, check=True)
-    assert "bytes per volume" in clusters.stdout
-    seen = subprocess.run([witness("fsntfsinfo"), str(path)], capture_output=True, text=True, check=True)
-    assert "Version" in seen.stdout
-    information = subprocess.run([witness("ntfsinfo"), "-m", str(path)], capture_output=True, text=True, check=True)
-    assert "Volume State: Clean" in information.stdout or "Volume Flags: 0x0000" in information.stdout
-    assert not information.stderr.replace("\n", "").strip()
 
 
 def _everything(writer: LayerWriter) -> None:
@@ -121,8 +91,8 @@ def _by_name(reader: wclayer.LayerReader) -> dict[str, tuple[object, ...]]:
 
 @pytest.mark.parametrize("cluster", [512, 1024, 4096, 65_536])
 def test_everything_is_sound_and_comes_back(tmp_path: Path, cluster: int) -> None:
-    path = _volume(tmp_path / "volume", _everything, 128 * MIB, cluster=cluster)
-    _verify(path)
+    path = write_volume(tmp_path / "volume", _everything, 128 * MIB, cluster=cluster)
+    verify_volume(path)
     expected = _expected(_everything)
     with VolumeLayerReader(path) as reader:
         found = _by_name(reader)
@@ -180,7 +150,7 @@ def test_a_chain_is_flattened(tmp_path: Path) -> None:
 
 
 def test_the_sleuth_kit_sees_the_same(tmp_path: Path) -> None:
-    path = _volume(tmp_path / "volume", _everything, 128 * MIB)
+    path = write_volume(tmp_path / "volume", _everything, 128 * MIB)
     listed = subprocess.run([witness("fls"), "-r", "-p", str(path)], capture_output=True, check=True).stdout
     names = {}
     for line in listed.decode("utf-8", "replace").splitlines():
@@ -209,7 +179,7 @@ def test_the_sleuth_kit_sees_the_same(tmp_path: Path) -> None:
 
 
 def test_dissect_sees_the_same(tmp_path: Path) -> None:
-    path = _volume(tmp_path / "volume", _everything, 128 * MIB)
+    path = write_volume(tmp_path / "volume", _everything, 128 * MIB)
     with path.open("rb") as file:
         theirs = NTFS(file)
         assert theirs.volume_name == "Test"
@@ -232,7 +202,7 @@ def test_dissect_sees_the_same(tmp_path: Path) -> None:
 
 def test_ntfs_3g_writes_into_it(tmp_path: Path) -> None:
     """Its MFT grows, its directories split, its bitmap gives clusters; what was there stays."""
-    path = _volume(tmp_path / "volume", _everything, 128 * MIB)
+    path = write_volume(tmp_path / "volume", _everything, 128 * MIB)
     with VolumeLayerReader(path) as reader:
         before = _by_name(reader)
     source = tmp_path / "source"
@@ -242,7 +212,7 @@ def test_ntfs_3g_writes_into_it(tmp_path: Path) -> None:
         subprocess.run(copy, check=True, capture_output=True)
         shown = [witness("ntfscat"), str(path), f"Files/many/new file {number}"]
         assert subprocess.run(shown, check=True, capture_output=True).stdout == source.read_bytes()
-    _verify(path)
+    verify_volume(path)
     with VolumeLayerReader(path) as reader:
         after = _by_name(reader)
     assert len(after) == len(before) + 40
@@ -251,7 +221,7 @@ def test_ntfs_3g_writes_into_it(tmp_path: Path) -> None:
 
 
 def test_wimlib_captures_it(tmp_path: Path) -> None:
-    path = _volume(tmp_path / "volume", _everything, 128 * MIB)
+    path = write_volume(tmp_path / "volume", _everything, 128 * MIB)
     wim = tmp_path / "captured.wim"
     capture = [witness("wimlib-imagex"), "capture", str(path), str(wim), "--check", "--compress=none"]
     subprocess.run(capture, check=True, capture_output=True)
@@ -265,7 +235,7 @@ def test_wimlib_captures_it(tmp_path: Path) -> None:
 
 def _applied(tmp_path: Path) -> Path:
     """A volume that mkntfs makes and wimlib fills from the sample layer's volume."""
-    path = _volume(tmp_path / "ours", _everything, 128 * MIB)
+    path = write_volume(tmp_path / "ours", _everything, 128 * MIB)
     wim, theirs = tmp_path / "captured.wim", tmp_path / "theirs"
     subprocess.run(
         [witness("wimlib-imagex"), "capture", str(path), str(wim), "--compress=none"], check=True, capture_output=True
@@ -336,8 +306,8 @@ def test_a_directory_of_many_entries(tmp_path: Path) -> None:
         for name in names:
             put_file(writer, f"Files/d/{name}")
 
-    path = _volume(tmp_path / "volume", build, 400 * MIB)
-    _verify(path)
+    path = write_volume(tmp_path / "volume", build, 400 * MIB)
+    verify_volume(path)
     with VolumeLayerReader(path) as reader:
         found = [entry.name.rpartition("/")[2] for entry in reader][2:]
     assert found == sorted(names, key=name_key)
@@ -349,7 +319,7 @@ def test_a_full_volume_is_an_error(tmp_path: Path) -> None:
         put_file(writer, "Files/large", bytes(9 * MIB))
 
     with pytest.raises(DiskFullError, match="is full") as caught:
-        _volume(tmp_path / "volume", build, 9 * MIB)
+        write_volume(tmp_path / "volume", build, 9 * MIB)
     assert (caught.value.code, caught.value.errno) == (ERROR_DISK_FULL, errno.ENOSPC)
     wclayer.import_layer_from_tar(io.BytesIO(layer_tar(build)), tmp_path / "layer")
     before = sorted(tmp_path.iterdir())
@@ -360,13 +330,13 @@ def test_a_full_volume_is_an_error(tmp_path: Path) -> None:
 
 def test_sizes_and_what_has_no_place(tmp_path: Path) -> None:
     for size in (8 * MIB, 1 << 40):
-        path = _volume(tmp_path / "volume", lambda writer: put_file(writer, "Files/f", b"x"), size)
+        path = write_volume(tmp_path / "volume", lambda writer: put_file(writer, "Files/f", b"x"), size)
         assert path.stat().st_blocks * 512 < 60 * MIB
         if size < 1 << 40:
-            _verify(path)
+            verify_volume(path)
     for size, cluster in ((MIB, 4096), (64 * MIB, 3000)):
         with pytest.raises(ValueError, match="possible are"):
-            _volume(tmp_path / "other", lambda writer: None, size, cluster=cluster)
+            write_volume(tmp_path / "other", lambda writer: None, size, cluster=cluster)
     base, child = tmp_path / "base", tmp_path / "child"
     wclayer.import_layer_from_tar(io.BytesIO(layer_tar(sample.write_base)), base)
     wclayer.import_layer_from_tar(io.BytesIO(layer_tar(sample.write_child)), child, [base])

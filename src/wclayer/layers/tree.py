@@ -16,6 +16,7 @@ from wclayer.errors import InvalidDataError, LimitExceededError, limit_hint
 from wclayer.model import Entry, Limits, limits_in_use
 from wclayer.win32.attributes import DIRECTORY
 from wclayer.win32.names import illegal_reason, path_key, utf16_length
+from wclayer.win32.reparse import is_name_surrogate
 
 ROOTS = ("Files", "Hives", "UtilityVM", "UtilityVM/Files")
 """The directories that are there whether or not a layer has entries for them."""
@@ -156,7 +157,7 @@ class LayerTree:
         if entry.link_target is not None:
             self._check_target(entry)
         elif info.attributes & DIRECTORY:
-            kind = Kind.DIRECTORY if entry.reparse is None or not _is_surrogate(entry.reparse) else Kind.LINK
+            kind = Kind.DIRECTORY if entry.reparse is None or not is_name_surrogate(entry.reparse) else Kind.LINK
         if key in _ROOT_KEYS and kind is not Kind.DIRECTORY:
             self._fail(entry, "must be a directory")
         if self._kinds.insert(hash(key), kind):
@@ -233,8 +234,3 @@ class LayerTree:
 def _at(entry: Entry, problem: str) -> str:
     what = "tombstone" if entry.info is None else "entry"
     return f"{what} {entry.name[:300]!r}{f' ({entry.place})' if entry.place else ''}: {problem}"
-
-
-def _is_surrogate(reparse: bytes) -> bool:
-    """Whether the reparse tag stands for another file (bit 29, [MS-FSCC] 2.1.2): a path through it leads elsewhere."""
-    return len(reparse) >= 4 and bool(reparse[3] & 0x20)

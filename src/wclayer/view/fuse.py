@@ -23,7 +23,7 @@ from wclayer.view.xattr import get_xattr, list_xattrs, remove_xattr, set_xattr
 from wclayer.win32.attributes import DIRECTORY, FileAttributes
 from wclayer.win32.filetime import UNIX_EPOCH, from_unix_ns
 from wclayer.win32.names import MAX_COMPONENT_UNITS, encode_name, illegal_reason, path_key, utf16_length
-from wclayer.win32.reparse import LinkTarget
+from wclayer.win32.reparse import LinkTarget, is_name_surrogate
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -33,8 +33,6 @@ _RENAME_NOREPLACE = 1
 _READDIRPLUS_AUTO = 1 << 14
 """FUSE_CAP_READDIRPLUS_AUTO of libfuse."""
 _ROOT = "Files"
-_NAME_SURROGATE = 0x20000000
-"""The bit of a reparse tag that says that it stands for another file ([MS-FSCC] 2.1.2)."""
 _BLOCK = 4096
 _TOLD = 10_000
 _HIDDEN = ".fuse_hidden"
@@ -192,8 +190,7 @@ class Operations:
     def _is_link(row: EntryRow) -> bool:
         """Whether a reparse point is shown as a symbolic link: it stands for another file, or has no contents."""
         assert row.reparse is not None
-        is_surrogate = int.from_bytes(row.reparse[:4], "little") & _NAME_SURROGATE
-        return bool(is_surrogate) or (row.sha256 is None and not row.attributes & DIRECTORY)
+        return is_name_surrogate(row.reparse) or (row.sha256 is None and not row.attributes & DIRECTORY)
 
     def _link_text(self, node: Node) -> str:
         """Where a link leads, as a path from its directory: the mount may be anywhere."""

@@ -7,11 +7,13 @@ Names are Python strings; an unpaired surrogate, which NTFS allows, stays one un
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 from wclayer.win32.upcase import upcase
 
 __all__ = [
     "MAX_COMPONENT_UNITS",
+    "collation_key",
     "decode_name",
     "encode_name",
     "illegal_reason",
@@ -20,6 +22,7 @@ __all__ = [
     "name_key",
     "names_equal",
     "path_key",
+    "sorted_keys",
     "split_path",
     "stream_illegal_reason",
     "unusable_reason",
@@ -102,6 +105,20 @@ def name_key(name: str) -> str:
 def path_key(path: str) -> str:
     """`name_key` of every component of a `/`-separated path."""
     return upcase(path)
+
+
+def collation_key(name: str) -> tuple[bytes, bytes]:
+    """What NTFS sorts names by: the code units of the upper-case form, then those of the name ("Collation")."""
+    return upcase(name).encode("utf-16-be", "surrogatepass"), name.encode("utf-16-be", "surrogatepass")
+
+
+def sorted_keys(keys: Iterable[str]) -> list[str]:
+    """Keys made by `name_key` in the order in which NTFS lists their names: by code unit."""
+    found = sorted(keys)
+    # Python compares code points: that is another order if some need two units.
+    if any(not key.isascii() and max(key) > "\uffff" for key in found):
+        found.sort(key=lambda key: key.encode("utf-16-be", "surrogatepass"))
+    return found
 
 
 def names_equal(a: str, b: str) -> bool:

@@ -160,6 +160,12 @@ class LxSymlink:
         return ReparsePoint(ReparseTag.LX_SYMLINK, struct.pack("<I", self.version) + self.target).encode()
 
 
+def is_name_surrogate(data: bytes | memoryview) -> bool:
+    """Whether a REPARSE_DATA_BUFFER stands for another file or directory (bit 29 of the tag, [MS-FSCC] 2.1.2.1): a path
+    through it leads elsewhere. A directory with another tag has its own children."""
+    return len(data) >= 4 and bool(data[3] & 0x20)
+
+
 def decode_reparse(data: bytes | memoryview) -> ReparsePoint:
     """The tag and data of a REPARSE_DATA_BUFFER.
 

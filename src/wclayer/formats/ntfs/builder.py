@@ -27,6 +27,7 @@ from wclayer.formats.ntfs.structs import (
     SECTOR_SIZE,
     AttributeType,
     Collation,
+    FileTooComplexError,
     Namespace,
     NtfsError,
     OutOfSpaceError,
@@ -34,8 +35,10 @@ from wclayer.formats.ntfs.structs import (
     SystemFile,
 )
 from wclayer.win32.attributes import FileAttributes
+from wclayer.win32.ea import FILE_NEED_EA, decode_eas
+from wclayer.win32.names import collation_key, name_key, utf16_length
 from wclayer.win32.sid import ADMINISTRATORS
-from wclayer.win32.upcase import upcase, upcase_table
+from wclayer.win32.upcase import upcase_table
 
 _MIB = 1 << 20
 MIN_VOLUME_SIZE = 8 * _MIB
@@ -44,7 +47,7 @@ DEFAULT_CLUSTER_SIZE = 4096
 CLUSTER_SIZES = tuple(512 << shift for shift in range(8))
 _WRITE_BUFFER = 1 << 20
 _FIRST_MFT_RECORDS = 256
-_MAX_MFT_RUN = 64 << 20
+_LARGE_MFT_RUN = 64 << 20
 _RESIDENT_LIMIT = 640
 """A value up to this long stays in the record, if the record has room."""
 _RECORD_GAP = 16 * RECORD_SIZE
@@ -104,6 +107,12 @@ class _Stream:
     """Of a sparse one: what there is so far."""
 
 
+def mft_growth(have: int) -> int:
+    """By how many bytes an MFT of `have` bytes grows. The runs of the largest one still fit into its own record, which
+    is read before any other."""
+    return min(max(_FIRST_MFT_RECORDS * RECORD_SIZE, have // 2), max(_LARGE_MFT_RUN, have // 8))
+
+
 class VolumeBuilder:
     """A new NTFS volume on `disk`, from its first byte to its last.
 
@@ -141,6 +150,10 @@ class VolumeBuilder:
         self._clusters = self._sectors * SECTOR_SIZE // cluster_size
         if self._clusters > structs.MAX_CLUSTERS:
             raise NtfsError(f"{self._clusters} clusters of {cluster_size} bytes; a volume has at most 2^32")
+        if utf16_length(label) > structs.MAX_LABEL_UNITS:
+            raise NtfsError(
+                f"a label of {utf16_length(label)} UTF-16 units; a volume's has at most {structs.MAX_LABEL_UNITS}"
+            )
         self._label = label
         self._serial = serial
         self._time = time
@@ -163,9 +176,12 @@ class VolumeBuilder:
         self._reparse: list[bytes] = []
         self._object_ids: list[bytes] = []
         self._recycled: list[int] = []
+        self._given_back: list[Run] = []
+        """Clusters that were written, and are not needed any more."""
         # What has a fixed place, or should be at the start.
         self._boot_run = self._allocate(structs.BOOT_SIZE)
-        self._mirror_run = self._allocate(4 * RECORD_SIZE)
+        self._mirror_size = max(structs.MIRRORED_RECORDS * RECORD_SIZE, cluster_size)
+        self._mirror_run = self._allocate(self._mirror_size)
         self._log_run = self._allocate(4 * _MIB if disk.size >= 256 * _MIB else 2 * _MIB)
         self._grow_mft()
         self._file: tuple[int, int, str, NodeFacts] | None = None
@@ -215,7 +231,7 @@ class VolumeBuilder:
     # Records.
 
     def _grow_mft(self) -> None:
-        size = min(max(_FIRST_MFT_RECORDS * RECORD_SIZE, self._mft_records * RECORD_SIZE // 2), _MAX_MFT_RUN)
+        size = mft_growth(self._mft_records * RECORD_SIZE)
         run = self._allocate(-(-size // self.cluster_size) * self.cluster_size)
         self._mft_runs.append(run)
         self._mft_records += run.length * self.cluster_size // RECORD_SIZE
@@ -255,12 +271,29 @@ class VolumeBuilder:
         self._record_buffer.write(offset, record)
 
     def _put_file(
-        self, number: int, sequence: int, flags: RecordFlags | int, links: int, attributes: Sequence[Attribute]
+        self,
+        number: int,
+        sequence: int,
+        flags: RecordFlags | int,
+        links: int,
+        attributes: Sequence[Attribute],
+        place: tuple[int, str],
     ) -> None:
-        packed = pack_records(number, sequence, flags, links, attributes, self._new_record, self._store)
+        """Writes the records of a file; `place`, its directory and name, is for messages."""
+        try:
+            packed = pack_records(number, sequence, flags, links, attributes, self._new_record, self._store)
+        except FileTooComplexError as error:
+            raise FileTooComplexError(f"{self._path_of(*place)!r}: {error}") from None
         self._put_record(number, packed.base)
         for extension, record in packed.extensions:
             self._put_record(extension, record)
+
+    def _path_of(self, parent: int, name: str) -> str:
+        """The path of a name from the volume's root, for messages."""
+        while parent != _ROOT:
+            directory = self._directories[parent]
+            parent, name = directory.parent, f"{directory.name}/{name}"
+        return name
 
     def _standard_information(self, facts: NodeFacts) -> Attribute:
         return Attribute(AttributeType.STANDARD_INFORMATION, value=self._information(facts))
@@ -279,7 +312,7 @@ class VolumeBuilder:
         encoded = name.encode("utf-16-le", "surrogatepass")
         flags = facts.attributes & ~_NOT_STORED | extra_flags
         tag = None if facts.reparse is None else int.from_bytes(facts.reparse[:4], "little")
-        union = len(facts.eas) if tag is None else tag
+        union = _ea_sizes(facts.eas)[1] if tag is None else tag
         return (
             structs.FILE_NAME.pack(
                 parent, facts.creation_time, facts.last_write_time, facts.change_time, facts.last_access_time,
@@ -417,7 +450,7 @@ class VolumeBuilder:
         attributes = self._common(record, 1, facts)
         attributes.append(Attribute(AttributeType.FILE_NAME, value=file_name, is_indexed=True))
         attributes += self._streams
-        self._put_file(record, 1, RecordFlags.IN_USE, 1, attributes)
+        self._put_file(record, 1, RecordFlags.IN_USE, 1, attributes, (parent, name))
 
     def put_plain_file(self, parent: int, name: str, facts: NodeFacts, data: bytes) -> None:
         """The whole way of an ordinary file: its main stream and nothing else."""
@@ -443,8 +476,18 @@ class VolumeBuilder:
         self._put_record(number, record)
 
     def add_link(self, parent: int, name: str, file: int) -> None:
-        """Makes `name` in the directory `parent` a further name of a file that is there."""
-        self._links.setdefault(file, []).append((parent, name))
+        """Makes `name` in the directory `parent` a further name of a file that is there.
+
+        Raises:
+            FileTooComplexError: the file has as many names as NTFS allows.
+        """
+        links = self._links.setdefault(file, [])
+        if len(links) + 1 >= structs.MAX_NAMES:
+            raise FileTooComplexError(
+                f"{self._path_of(parent, name)!r}: a further name of a file with {structs.MAX_NAMES}, the most that "
+                "NTFS allows"
+            )
+        links.append((parent, name))
 
     def find(self, parent: int, name: str) -> int | None:
         """The file or directory of that name, in any case, in a directory of this volume, or None.
@@ -453,9 +496,9 @@ class VolumeBuilder:
         """
         directory = self._directories[parent]
         for entry in _names(memoryview(directory.entries)[directory.indexed :]):
-            directory.index[upcase(_name_of(entry))] = int.from_bytes(entry[:8], "little")
+            directory.index[name_key(_name_of(entry))] = int.from_bytes(entry[:8], "little")
         directory.indexed = len(directory.entries)
-        return directory.index.get(upcase(name))
+        return directory.index.get(name_key(name))
 
     # The end.
 
@@ -492,34 +535,45 @@ class VolumeBuilder:
                 attributes.append(Attribute(AttributeType.FILE_NAME, value=value, is_indexed=True))
                 self._add_name(parent, file, value)
             self._recycled += extensions
-            self._put_file(number, 1, RecordFlags.IN_USE, len(links) + 1, attributes)
+            self._put_file(number, 1, RecordFlags.IN_USE, len(links) + 1, attributes, links[0])
         for number in self._recycled:
             self._put_record(number, encode_record(number, 2, 0, 0, ()))
         self._flush()
 
     def _read_file(self, number: int) -> tuple[list[Attribute], list[int]]:
         """The attributes of a file, and its extension records."""
-        _, attributes = decode_record(self._disk.read(self._record_offset(number), RECORD_SIZE))
-        extensions: list[int] = []
-        found = []
-        for attribute in attributes:
-            if attribute.type != AttributeType.ATTRIBUTE_LIST:
-                found.append(attribute)
-                continue
-            value = attribute.value
-            if value is None:
-                start = attribute.runs[0].start
-                assert start is not None
-                value = self._disk.read(start * self.cluster_size, attribute.size)
-            position = 0
-            while position < len(value):
-                _, length, _, _, _, record, _ = structs.LIST_ENTRY.unpack_from(value, position)
-                position += length
-                if record & structs.RECORD_MASK not in (number, *extensions):
-                    extensions.append(record & structs.RECORD_MASK)
+        _, parts = decode_record(self._disk.read(self._record_offset(number), RECORD_SIZE))
+        extensions: dict[int, None] = {}
+        for attribute in parts:
+            if attribute.type == AttributeType.ATTRIBUTE_LIST:
+                extensions |= dict.fromkeys(self._listed(attribute))
+        extensions.pop(number, None)
         for extension in extensions:
-            found += decode_record(self._disk.read(self._record_offset(extension), RECORD_SIZE))[1]
-        return found, extensions
+            parts += decode_record(self._disk.read(self._record_offset(extension), RECORD_SIZE))[1]
+        found: list[Attribute] = []
+        runs: list[Run] = []
+        for part in parts:
+            if part.first_vcn:
+                # The parts of an attribute follow on each other.
+                runs.extend(part.runs)
+            elif part.type != AttributeType.ATTRIBUTE_LIST:
+                part.runs = runs = list(part.runs)
+                found.append(part)
+        return found, list(extensions)
+
+    def _listed(self, attribute: Attribute) -> Iterator[int]:
+        """The records that an attribute list names."""
+        value = attribute.value
+        if value is None:
+            start = attribute.runs[0].start
+            assert start is not None
+            value = self._disk.read(start * self.cluster_size, attribute.size)
+            self._given_back += attribute.runs
+        position = 0
+        while position < len(value):
+            _, length, _, _, _, record, _ = structs.LIST_ENTRY.unpack_from(value, position)
+            position += length
+            yield record & structs.RECORD_MASK
 
     def _finish_directory(self, number: int, directory: _Directory) -> None:
         record, sequence = number & structs.RECORD_MASK, number >> structs.SEQUENCE_SHIFT
@@ -536,7 +590,8 @@ class VolumeBuilder:
         attributes += self._index(
             _I30, AttributeType.FILE_NAME, Collation.FILE_NAME, entries, _ROOT_ROOM - len(name) // 2
         )
-        self._put_file(record, sequence, RecordFlags.IN_USE | RecordFlags.DIRECTORY, 1, attributes)
+        place = directory.parent, directory.name
+        self._put_file(record, sequence, RecordFlags.IN_USE | RecordFlags.DIRECTORY, 1, attributes, place)
 
     def _index(
         self,
@@ -559,9 +614,9 @@ class VolumeBuilder:
 
     # The volume's own files.
 
-    def _system_facts(self) -> NodeFacts:
+    def _system_facts(self, more_attributes: int = 0) -> NodeFacts:
         time = self._time
-        return NodeFacts(time, time, time, time, _SYSTEM_ATTRIBUTES, self._system_security)
+        return NodeFacts(time, time, time, time, _SYSTEM_ATTRIBUTES | more_attributes, self._system_security)
 
     def _system_files(self) -> dict[SystemFile, list[Attribute]]:
         """The volume's own files whose contents are known before the directories are."""
@@ -573,7 +628,7 @@ class VolumeBuilder:
         ) + bytes(structs.ATTRIBUTE_DEFINITION.size)
         whole = self._clusters * self.cluster_size
         return {
-            SystemFile.MFT_MIRROR: [self._placed(self._mirror_run, 4 * RECORD_SIZE)],
+            SystemFile.MFT_MIRROR: [self._placed(self._mirror_run, self._mirror_size)],
             SystemFile.LOG_FILE: [self._placed(self._log_run, self._log_run.length * self.cluster_size)],
             SystemFile.VOLUME: [
                 Attribute(AttributeType.VOLUME_NAME, value=self._label.encode("utf-16-le")),
@@ -609,8 +664,9 @@ class VolumeBuilder:
         for number, indexes in views.items():
             attributes = [a for index in indexes for a in self._index(index[0], 0, index[1], index[2])]
             self._put_system(number, names[number], attributes, flags, parent=extend, sequence=1)
-        # The descriptors of all files are known; those of the system's own are the root's.
+        # What is still to be written has the descriptor of the volume's own files, or is the root directory.
         self._security.id_of(self._system_security)
+        self._security.id_of(self._directories[_ROOT].facts.security)
         files[SystemFile.SECURE] = [
             self._stored(AttributeType.DATA, "$SDS", self._security.stream),
             *self._index("$SDH", 0, Collation.SECURITY_HASH, self._security.by_hash()),
@@ -625,7 +681,7 @@ class VolumeBuilder:
             self._put_system(number, name, files[number], RecordFlags.IN_USE | view)
         for reserved in range(structs.FIRST_RESERVED, structs.END_RESERVED):
             attributes = [self._standard_information(self._system_facts()), Attribute(AttributeType.DATA)]
-            self._put_file(reserved, reserved, RecordFlags.IN_USE, 0, attributes)
+            self._put_file(reserved, reserved, RecordFlags.IN_USE, 0, attributes, (_ROOT, ""))
         self._finish_map()
 
     def _finish_map(self) -> None:
@@ -658,7 +714,7 @@ class VolumeBuilder:
                 self._put_record(number, encode_record(number, 1, 0, 0, ()))
         self._flush()
         self._write_bits(mft_bitmap, used, mft_bits * 8, mft_bits * 8)
-        self._write_bits(bitmap, [(0, self._next_cluster)], bits * 8, self._clusters)
+        self._write_bits(bitmap, self._cluster_ranges(), bits * 8, self._clusters)
         self._write_fixed()
 
     def _record_ranges(self) -> list[tuple[int, int]]:
@@ -669,6 +725,15 @@ class VolumeBuilder:
             ranges.append((start, number))
             start = number + 1
         return [*ranges, (start, self._next_record)]
+
+    def _cluster_ranges(self) -> list[tuple[int, int]]:
+        """The clusters in use, as ranges."""
+        ranges = []
+        first = 0
+        for start, length in sorted((run.start or 0, run.length) for run in self._given_back):
+            ranges.append((first, start))
+            first = start + length
+        return [*ranges, (first, self._next_cluster)]
 
     def _write_bits(self, place: Attribute, ranges: list[tuple[int, int]], total: int, end: int) -> None:
         """Writes a bitmap in which the ranges are set, and what is beyond `end`; zeros are there already."""
@@ -695,7 +760,7 @@ class VolumeBuilder:
         size = self._log_run.length * self.cluster_size
         for offset in range(0, size, _MIB):
             self._disk.write(self._log_run.start * self.cluster_size + offset, piece[: size - offset])
-        mirror = self._disk.read(self._record_offset(0), 4 * RECORD_SIZE)
+        mirror = self._disk.read(self._record_offset(0), self._mirror_size)
         self._disk.write(self._mirror_run.start * self.cluster_size, mirror)
         boot = self._boot_sector()
         self._disk.write(0, boot)
@@ -729,16 +794,15 @@ class VolumeBuilder:
         sequence = sequence or max(1, int(number))
         main = next((a for a in attributes if a.type == AttributeType.DATA and not a.name), None)
         allocated, size = _sizes(main)
-        extra = structs.FILE_NAME_VIEW_INDEX if flags & RecordFlags.VIEW_INDEX else 0
-        value = self._file_name(
-            parent, name, self._system_facts(), allocated, size, extra_flags=extra, namespace=Namespace.WIN32_AND_DOS
-        )
+        # Windows has the flag of a view in the standard information of these files, too.
+        facts = self._system_facts(structs.FILE_NAME_VIEW_INDEX if flags & RecordFlags.VIEW_INDEX else 0)
+        value = self._file_name(parent, name, facts, allocated, size, namespace=Namespace.WIN32_AND_DOS)
         own = [
-            self._standard_information(self._system_facts()),
+            self._standard_information(facts),
             Attribute(AttributeType.FILE_NAME, value=value, is_indexed=True),
             *attributes,
         ]
-        self._put_file(number, sequence, flags, 1, own)
+        self._put_file(number, sequence, flags, 1, own, (parent, name))
         self._add_name(parent, reference(number, sequence), value)
 
     def _quotas(self) -> list[bytes]:
@@ -809,15 +873,9 @@ def _sizes(main: Attribute | None) -> tuple[int, int]:
 
 
 def _ea_sizes(eas: bytes) -> tuple[int, int]:
-    """How many EAs are needed (flag 0x80), and the packed size of all: without the padding between them."""
-    needed = packed = position = 0
-    while True:
-        following, flags, name, value = structs.EA_HEADER.unpack_from(eas, position)
-        needed += bool(flags & 0x80)
-        packed += 5 + name + value
-        if not following:
-            return needed, packed
-        position += following
+    """How many EAs are needed, and the packed size of all: without the padding between them."""
+    found = decode_eas(eas) if eas else []
+    return sum(bool(ea.flags & FILE_NEED_EA) for ea in found), sum(5 + len(ea.name) + len(ea.value) for ea in found)
 
 
 def _names(entries: bytearray | memoryview) -> Iterator[bytes]:
@@ -835,8 +893,7 @@ def _name_of(entry: bytes) -> str:
 
 
 def _collation_key(entry: bytes) -> tuple[bytes, bytes]:
-    name = _name_of(entry)
-    return upcase(name).encode("utf-16-be", "surrogatepass"), name.encode("utf-16-be", "surrogatepass")
+    return collation_key(_name_of(entry))
 
 
 def _numbers_key(entry: bytes) -> tuple[int, ...]:

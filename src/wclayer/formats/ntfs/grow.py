@@ -7,12 +7,17 @@ two writes, clusters may be marked as used that nobody uses, which Windows' own 
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable, Iterator
+
 from wclayer.formats.disk import Disk
 from wclayer.formats.ntfs import structs
-from wclayer.formats.ntfs.runs import Run, encode_runs
+from wclayer.formats.ntfs.runs import Run, RunList, encode_runs
 from wclayer.formats.ntfs.structs import SECTOR_SIZE, AttributeType, NtfsError, OutOfSpaceError, SystemFile
 from wclayer.formats.ntfs.volume import NtfsVolume, StreamAttribute
 
+_PIECE = 1 << 20
+_SAME_BYTES = re.compile(rb"\0+|\xff+")
 _DIRTY = 0x0001
 _SECTORS_OFFSET = 0x28
 
@@ -40,8 +45,7 @@ def grow_volume(disk: Disk) -> int:
     bitmap = volume.record(SystemFile.BITMAP).find(AttributeType.DATA)
     if bitmap is None or bitmap.value is not None:
         raise NtfsError("the cluster bitmap is not where it should be")
-    bits = bytearray(volume.value(bitmap))
-    runs = _grow_bitmap(disk, volume, bitmap, bits, old, new)
+    bits = _grow_bitmap(disk, volume, bitmap, old, new)
     disk.flush()
     # The bad-cluster list is a hole as large as the volume; that it is larger does no harm.
     _resize_bad_clusters(disk, volume, new)
@@ -52,10 +56,7 @@ def grow_volume(disk: Disk) -> int:
     disk.write(0, bytes(boot))
     disk.flush()
     # What was beyond the old end is marked used in any bitmap, and is free now.
-    padding = min(new, -(-old // 64) * 64)
-    for cluster in range(old, padding):
-        bits[cluster >> 3] &= ~(1 << (cluster & 7)) & 0xFF
-    _write_bits(disk, volume, runs, bits, old >> 3, -(-padding // 8))
+    bits.fill(old, min(new, -(-old // 64) * 64), used=False)
     disk.flush()
     return sectors * volume.sector_size
 
@@ -69,90 +70,132 @@ def _check_clean(volume: NtfsVolume) -> None:
         raise NtfsError("the volume is marked dirty: Windows has to check it first")
 
 
-def _grow_bitmap(
-    disk: Disk, volume: NtfsVolume, bitmap: StreamAttribute, bits: bytearray, old: int, new: int
-) -> list[Run]:
-    """Makes the bitmap large enough for `new` clusters; gives where it is then."""
+class _Bits:
+    """The cluster bitmap, changed where it lies.
+
+    Args:
+        runs: its clusters.
+    """
+
+    def __init__(self, disk: Disk, cluster_size: int, runs: Iterable[Run]) -> None:
+        self._disk = disk
+        self._cluster_size = cluster_size
+        self._runs = list(runs)
+
+    def fill(self, first: int, stop: int, *, used: bool) -> None:
+        """Marks the clusters from `first` to the one before `stop`."""
+        while first < stop:
+            start = first >> 3
+            end = min(-(-stop // 8), start + _PIECE)
+            data = self._read(start, end)
+            last = min(stop, end * 8)
+            whole = -(-first // 8), last >> 3
+            data[whole[0] - start : whole[1] - start] = (b"\xff" if used else b"\0") * max(0, whole[1] - whole[0])
+            for cluster in (*range(first, min(whole[0] * 8, last)), *range(max(whole[1] * 8, first), last)):
+                bit = 1 << (cluster & 7)
+                at = (cluster >> 3) - start
+                data[at] = data[at] | bit if used else data[at] & ~bit
+            self._write(start, data)
+            first = last
+
+    def _read(self, start: int, end: int) -> bytearray:
+        return bytearray(b"".join(self._disk.read(place, length) for place, _, length in self._places(start, end)))
+
+    def _write(self, start: int, data: bytearray) -> None:
+        for place, offset, length in self._places(start, start + len(data)):
+            self._disk.write(place, bytes(data[offset : offset + length]))
+
+    def _places(self, start: int, end: int) -> Iterator[tuple[int, int, int]]:
+        """Where bytes of the bitmap are: the place on the disk, the offset from `start`, the length."""
+        position = 0
+        for run in self._runs:
+            extent = run.length * self._cluster_size
+            first, stop = max(start, position), min(end, position + extent)
+            if first < stop and run.start is not None:
+                yield run.start * self._cluster_size + first - position, first - start, stop - first
+            position += extent
+
+
+def _grow_bitmap(disk: Disk, volume: NtfsVolume, bitmap: StreamAttribute, old: int, new: int) -> _Bits:
+    """Makes the bitmap large enough for `new` clusters; gives it with all of its clusters."""
     size = volume.cluster_size
     length = -(-new // 64) * 8
-    have = sum(run.length for run in bitmap.runs)
-    runs = list(bitmap.runs)
-    added = _free_runs(bits, old, -(-length // size) - have) if length > have * size else []
+    have = bitmap.runs.clusters
+    added = _free_runs(volume.chunks(bitmap), old, -(-length // size) - have) if length > have * size else []
     # The clusters are taken first, in the bitmap as it is.
+    bits = _Bits(disk, size, bitmap.runs)
     for run in added:
         assert run.start is not None
-        for cluster in range(run.start, run.start + run.length):
-            bits[cluster >> 3] |= 1 << (cluster & 7)
-        disk.write(run.start * size, bytes(run.length * size))
-    _write_bits(disk, volume, bitmap.runs, bits, 0, len(bits))
+        for offset in range(0, run.length * size, _PIECE):
+            disk.write(run.start * size + offset, bytes(min(_PIECE, run.length * size - offset)))
+        bits.fill(run.start, run.start + run.length, used=True)
     disk.flush()
-    for run in added:
-        last = runs[-1]
-        if last.start is not None and run.start == last.start + last.length:
-            runs[-1] = Run(last.start, last.length + run.length)
-        else:
-            runs.append(run)
-    bits += bytes(length - len(bits))
-    for cluster in range(new, length * 8):
-        bits[cluster >> 3] |= 1 << (cluster & 7)
-    _write_bits(disk, volume, runs, bits, old >> 3, length)
+    runs = RunList([*bitmap.runs, *added])
+    bits = _Bits(disk, size, runs)
+    # What the old bitmap has beyond the old end stays marked until the volume has its new size.
+    bits.fill(-(-old // 64) * 64, new, used=False)
+    bits.fill(new, length * 8, used=True)
     disk.flush()
     if length != bitmap.size or added:
-        allocated = sum(run.length for run in runs) * size
-        _replace_attribute(disk, volume, SystemFile.BITMAP, "", runs, length, allocated, length)
-    return runs
+        _replace_attribute(disk, volume, SystemFile.BITMAP, "", list(runs), length, runs.clusters * size, length)
+    return bits
 
 
-def _free_runs(bits: bytearray, clusters: int, needed: int) -> list[Run]:
-    """Free clusters of the volume, in as few runs as the first fit gives."""
+def _free_runs(pieces: Iterable[bytes], clusters: int, needed: int) -> list[Run]:
+    """Free clusters of a volume, in as few runs as the first fit gives.
+
+    Args:
+        pieces: the cluster bitmap.
+    """
     found: list[Run] = []
+    for start, stop in _free_ranges(pieces, clusters):
+        count = min(stop - start, needed)
+        found.append(Run(start, count))
+        needed -= count
+        if not needed:
+            return found
+    raise OutOfSpaceError("the volume has no free clusters for its larger bitmap")
+
+
+def _free_ranges(pieces: Iterable[bytes], clusters: int) -> Iterator[tuple[int, int]]:
+    """The ranges of clear bits of a bitmap."""
+    start: int | None = None
     cluster = 0
-    while needed > 0 and cluster < clusters:
-        if not cluster & 7 and bits[cluster >> 3] == 0xFF:
-            cluster += 8
-            continue
-        start = cluster
-        while cluster < clusters and cluster - start < needed and not bits[cluster >> 3] >> (cluster & 7) & 1:
-            cluster += 1
-        if cluster > start:
-            found.append(Run(start, cluster - start))
-            needed -= cluster - start
-        else:
-            cluster += 1
-    if needed > 0:
-        raise OutOfSpaceError("the volume has no free clusters for its larger bitmap")
-    return found
-
-
-def _write_bits(disk: Disk, volume: NtfsVolume, runs: list[Run], bits: bytearray, first: int, end: int) -> None:
-    """Writes a part of the bitmap to where its runs are."""
-    position = 0
-    for run in runs:
-        extent = run.length * volume.cluster_size
-        start, stop = max(first, position), min(end, position + extent)
-        if start < stop and run.start is not None:
-            disk.write(run.start * volume.cluster_size + start - position, bytes(bits[start:stop]))
-        position += extent
+    for piece in pieces:
+        position = 0
+        while position < len(piece) and cluster < clusters:
+            byte = piece[position]
+            same = _SAME_BYTES.match(piece, position)
+            if same is not None:
+                bits = [(byte & 1, (same.end() - position) * 8)]
+                position = same.end()
+            else:
+                bits = [(byte >> bit & 1, 1) for bit in range(8)]
+                position += 1
+            for is_used, length in bits:
+                if is_used and start is not None:
+                    yield start, min(cluster, clusters)
+                    start = None
+                elif not is_used and start is None and cluster < clusters:
+                    start = cluster
+                cluster += length
+    if start is not None:
+        yield start, min(cluster, clusters)
 
 
 def _resize_bad_clusters(disk: Disk, volume: NtfsVolume, clusters: int) -> None:
     bad = volume.record(SystemFile.BAD_CLUSTERS).find(AttributeType.DATA, "$Bad")
     if bad is None or bad.value is not None:
         return
-    have = sum(run.length for run in bad.runs)
-    runs = list(bad.runs)
-    if runs and runs[-1].start is None:
-        runs[-1] = Run(None, runs[-1].length + clusters - have)
-    else:
-        runs.append(Run(None, clusters - have))
+    runs = RunList([*bad.runs, Run(None, clusters - bad.runs.clusters)])
     whole = clusters * volume.cluster_size
-    _replace_attribute(disk, volume, SystemFile.BAD_CLUSTERS, "$Bad", runs, whole, whole, bad.initialized)
+    _replace_attribute(disk, volume, SystemFile.BAD_CLUSTERS, "$Bad", list(runs), whole, whole, bad.initialized)
 
 
 def _replace_attribute(
     disk: Disk, volume: NtfsVolume, number: int, name: str, runs: list[Run], size: int, allocated: int, initialized: int
 ) -> None:
-    """Gives a non-resident data attribute of a system file other runs and sizes, in its record, in one write."""
+    """Gives a non-resident data attribute of a system file other runs and sizes, in its record and its copy."""
     offset = volume.record_offset(number)
     block = bytearray(disk.read(offset, volume.record_size))
     sequence = int.from_bytes(block[_usa(block) : _usa(block) + 2], "little")
@@ -185,7 +228,10 @@ def _replace_attribute(
     structs.RECORD.pack_into(block, 0, *header)
     block[position:] = (attribute + rest).ljust(volume.record_size - position, b"\0")
     structs.protect(block, sequence % 0xFFFF + 1)
+    mirrored = volume.mirror_offset(number)
     disk.write(offset, bytes(block))
+    if mirrored is not None:
+        disk.write(mirrored, bytes(block))
 
 
 def _usa(block: bytearray) -> int:

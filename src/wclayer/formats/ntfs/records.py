@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from wclayer.formats.ntfs import structs
-from wclayer.formats.ntfs.runs import Run, decode_runs, encode_runs
-from wclayer.formats.ntfs.structs import RECORD_SIZE, AttributeType, NtfsError, RecordFlags
+from wclayer.formats.ntfs.runs import Run, decode_runs, encode_run, encode_runs
+from wclayer.formats.ntfs.structs import RECORD_SIZE, AttributeType, FileTooComplexError, NtfsError, RecordFlags
+from wclayer.win32.names import collation_key, utf16_length
 
 _SEQUENCE_OFFSET = structs.RECORD.size
 _FIRST_ATTRIBUTE = 0x38
 _ROOM = RECORD_SIZE - _FIRST_ATTRIBUTE - 8
 """Bytes for attributes in a record, the end mark taken off."""
-_SORT_LIMIT = 0xFFFF
+_MAX_ATTRIBUTES = structs.MAX_LIST_SIZE // 32
+"""Each takes 32 bytes of an attribute list, or more."""
+_LIST_ID = _MAX_ATTRIBUTES + 1
+"""The id of an attribute list: more than those of the attributes in it."""
 _RESIDENT_SIZE = structs.RESIDENT.size
 _pack_resident = structs.RESIDENT.pack
 
@@ -36,6 +40,45 @@ class Attribute:
     is_indexed: bool = False
     is_initialized: bool = True
     """Of a non-resident one: whether its clusters hold its data; else it reads as zeros."""
+    first_vcn: int = 0
+    """Of a part of a non-resident one: the cluster of the whole with which its runs begin. Only the first has sizes."""
+
+    @property
+    def order(self) -> tuple[int, tuple[bytes, bytes], int]:
+        """By what the attributes of a file are sorted."""
+        return self.type, collation_key(self.name), self.first_vcn
+
+    def parts(self) -> list[Attribute]:
+        """The attribute in parts that each fit into a record: itself, if it does.
+
+        Raises:
+            FileTooComplexError: its value does not, and cannot be divided.
+        """
+        if len(self.encode(0)) <= _ROOM:
+            return [self]
+        if self.value is not None:
+            raise FileTooComplexError(f"{len(self.value)} bytes of an attribute {self.type:#x} in one record")
+        runs: list[Run] = []
+        parts = [replace(self, runs=runs)]
+        room, used, previous, vcn = self._room_for_runs(), 0, 0, 0
+        for run in self.runs:
+            pair, previous = encode_run(run, previous)
+            if used + len(pair) > room:
+                runs = []
+                parts.append(Attribute(self.type, self.name, None, runs, is_sparse=self.is_sparse, first_vcn=vcn))
+                pair, previous = encode_run(run, 0)
+                room, used = parts[-1]._room_for_runs(), 0
+            runs.append(run)
+            used += len(pair)
+            vcn += run.length
+        return parts
+
+    def _room_for_runs(self) -> int:
+        """Bytes for mapping pairs in a record that holds nothing else, the end of the pairs taken off."""
+        return _ROOM - _aligned(self._header_size() + 2 * utf16_length(self.name)) - 8
+
+    def _header_size(self) -> int:
+        return structs.NON_RESIDENT.size + (8 if self.is_sparse and not self.first_vcn else 0)
 
     def encode(self, number: int) -> bytes:
         """The attribute with its id, aligned to 8 bytes."""
@@ -51,16 +94,16 @@ class Attribute:
             )  # fmt: skip
             return ((header + name).ljust(value_offset, b"\0") + self.value).ljust(length, b"\0")
         pairs = encode_runs(self.runs)
-        head = structs.NON_RESIDENT.size + (8 if self.is_sparse else 0)
+        head = self._header_size()
         runs_offset = _aligned(head + len(name))
         length = _aligned(runs_offset + len(pairs))
         clusters = sum(run.length for run in self.runs)
         header = structs.NON_RESIDENT.pack(
-            self.type, length, 1, len(name) // 2, head, flags, number, 0, (clusters - 1) & 0xFFFFFFFFFFFFFFFF,
-            runs_offset, 0, b"", self.allocated, self.size,
+            self.type, length, 1, len(name) // 2, head, flags, number, self.first_vcn,
+            (self.first_vcn + clusters - 1) & 0xFFFFFFFFFFFFFFFF, runs_offset, 0, b"", self.allocated, self.size,
             self.size if self.is_initialized else 0,
         )  # fmt: skip
-        if self.is_sparse:
+        if head > structs.NON_RESIDENT.size:
             header += self.on_disk.to_bytes(8, "little")
         return ((header + name).ljust(runs_offset, b"\0") + pairs).ljust(length, b"\0")
 
@@ -127,24 +170,28 @@ def pack_records(
         store: puts a value into clusters, and gives a non-resident attribute for it, of no type yet.
 
     Raises:
-        NtfsError: an attribute does not fit into any record.
+        FileTooComplexError: NTFS has no room for so many.
     """
-    ordered = sorted(attributes, key=lambda attribute: (attribute.type, _name_key(attribute.name)))
+    if len(attributes) > _MAX_ATTRIBUTES:
+        raise FileTooComplexError(f"{len(attributes)} names, streams and other attributes of one file")
+    ordered = sorted(attributes, key=lambda attribute: attribute.order)
     encoded = [attribute.encode(index) for index, attribute in enumerate(ordered)]
     if sum(map(len, encoded)) <= _ROOM:
         return PackedRecords(encode_record(number, sequence, flags, links, encoded, next_id=len(encoded)), [])
     # First what is large goes into clusters, then what is left over into further records.
-    for attribute in sorted(ordered, key=lambda attribute: -len(attribute.value or b"")):
+    used = sum(map(len, encoded))
+    for index in sorted(range(len(ordered)), key=lambda index: -len(ordered[index].value or b"")):
+        attribute = ordered[index]
         if attribute.value is not None and attribute.type in _MOVABLE and len(attribute.value) > 48:
             stored = store(attribute.value)
             attribute.value, attribute.runs = None, stored.runs
             attribute.size, attribute.allocated = stored.size, stored.allocated
-            if sum(len(a.encode(0)) for a in ordered) <= _ROOM:
-                break
-    encoded = [attribute.encode(index) for index, attribute in enumerate(ordered)]
-    if sum(map(len, encoded)) <= _ROOM:
-        return PackedRecords(encode_record(number, sequence, flags, links, encoded, next_id=len(encoded)), [])
-    return _with_list(number, sequence, flags, links, ordered, encoded, new_record, store)
+            used -= len(encoded[index])
+            encoded[index] = attribute.encode(index)
+            used += len(encoded[index])
+            if used <= _ROOM:
+                return PackedRecords(encode_record(number, sequence, flags, links, encoded, next_id=len(encoded)), [])
+    return _with_list(number, sequence, flags, links, ordered, new_record, store)
 
 
 _MOVABLE = frozenset(
@@ -153,55 +200,55 @@ _MOVABLE = frozenset(
 )  # fmt: skip
 
 
-def _name_key(name: str) -> bytes:
-    return name.upper().encode("utf-16-be", "surrogatepass")
-
-
 def _with_list(
     number: int,
     sequence: int,
     flags: RecordFlags | int,
     links: int,
     ordered: Sequence[Attribute],
-    encoded: Sequence[bytes],
     new_record: Callable[[], int],
     store: Callable[[bytes], Attribute],
 ) -> PackedRecords:
     # The base record keeps what is always first, and has the list; the rest is dealt out.
-    places: list[tuple[int, int]] = []
+    kept: list[bytes] = []
     extensions: list[tuple[int, list[bytes]]] = []
+    entries = bytearray()
     room = 0
     own = reference(number, sequence)
-    for index, attribute in enumerate(ordered):
-        if attribute.type == AttributeType.STANDARD_INFORMATION:
-            places.append((own, index))
-            continue
-        if len(encoded[index]) > room:
-            extensions.append((new_record(), []))
-            room = _ROOM
-        record, parts = extensions[-1]
-        parts.append(encoded[index])
-        room -= len(encoded[index])
-        places.append((reference(record, 1), index))
-    entries = b""
-    for attribute, (record, index) in zip(ordered, places, strict=True):
-        name = attribute.name.encode("utf-16-le", "surrogatepass")
-        length = _aligned(26 + len(name))
-        entry = structs.LIST_ENTRY.pack(attribute.type, length, len(name) // 2, 26, 0, record, index)
-        entries += (entry + name).ljust(length, b"\0")
-    kept = [encoded[index] for (record, index) in places if record == own]
-    listing = Attribute(AttributeType.ATTRIBUTE_LIST, value=entries)
-    if sum(map(len, kept)) + len(listing.encode(0)) > _ROOM:
-        stored = store(entries)
-        listing = Attribute(
-            AttributeType.ATTRIBUTE_LIST, value=None, runs=stored.runs, size=stored.size, allocated=stored.allocated
+    # An id is one attribute's in its record; of two parts of an attribute, each has a record of its own.
+    for index, part in enumerate(part for attribute in ordered for part in attribute.parts()):
+        encoded = part.encode(index)
+        place = own
+        if part.type == AttributeType.STANDARD_INFORMATION:
+            kept.append(encoded)
+        else:
+            if len(encoded) > room:
+                extensions.append((new_record(), []))
+                room = _ROOM
+            record, parts = extensions[-1]
+            parts.append(encoded)
+            room -= len(encoded)
+            place = reference(record, 1)
+        name = part.name.encode("utf-16-le", "surrogatepass")
+        length = _aligned(structs.LIST_ENTRY.size + len(name))
+        entry = structs.LIST_ENTRY.pack(
+            part.type, length, len(name) // 2, structs.LIST_ENTRY.size, part.first_vcn, place, index
         )
-    kept.insert(1, listing.encode(len(ordered)))
-    base = encode_record(number, sequence, flags, links, kept, next_id=len(ordered) + 1)
+        entries += (entry + name).ljust(length, b"\0")
+        if len(entries) > structs.MAX_LIST_SIZE:
+            raise FileTooComplexError(
+                f"its names, streams and pieces take more than the {structs.MAX_LIST_SIZE} bytes of an attribute list"
+            )
+    listing = Attribute(AttributeType.ATTRIBUTE_LIST, value=bytes(entries))
+    if sum(map(len, kept)) + len(listing.encode(0)) > _ROOM:
+        stored = store(bytes(entries))
+        listing = replace(stored, type=AttributeType.ATTRIBUTE_LIST)
+    kept.insert(1, listing.encode(_LIST_ID))
+    base = encode_record(number, sequence, flags, links, kept, next_id=_LIST_ID + 1)
     return PackedRecords(
         base,
         [
-            (record, encode_record(record, 1, RecordFlags.IN_USE, 0, parts, base=own, next_id=_SORT_LIMIT))
+            (record, encode_record(record, 1, RecordFlags.IN_USE, 0, parts, base=own, next_id=_LIST_ID))
             for record, parts in extensions
         ],
     )
@@ -288,7 +335,8 @@ def _decode_attribute(data: bytes) -> Attribute:
     fields = structs.NON_RESIDENT.unpack_from(data)
     is_sparse = bool(flags & structs.ATTRIBUTE_SPARSE)
     on_disk = int.from_bytes(data[structs.NON_RESIDENT.size : structs.NON_RESIDENT.size + 8], "little")
+    first_vcn = fields[7]
     return Attribute(
         kind, name, None, list(decode_runs(data[fields[9] :])), fields[13], fields[12], is_sparse,
-        on_disk if is_sparse else 0,
+        on_disk if is_sparse and not first_vcn else 0, first_vcn=first_vcn,
     )  # fmt: skip

@@ -11,7 +11,7 @@ from enum import IntEnum, IntFlag
 from struct import Struct
 from typing import NamedTuple
 
-from wclayer.errors import FormatError, NoSpaceError
+from wclayer.errors import FormatError, NoSpaceError, NotRepresentableError
 
 SECTOR_SIZE = 512
 MAX_CLUSTERS = 0xFFFFFFFF
@@ -32,6 +32,8 @@ BOOT_SIGNATURE_OFFSET = 510
 BOOT_SIGNATURE = b"\x55\xaa"
 BOOT_SIZE = 8192
 MEDIA_FIXED = 0xF8
+MIRRORED_RECORDS = 4
+"""Records that `$MFTMirr` has copies of; as many as fill a cluster, if those are more."""
 
 
 class SystemFile(IntEnum):
@@ -109,6 +111,10 @@ ATTRIBUTE_SPARSE = 0x8000
 INDEXED = 1
 
 # "$ATTRIBUTE_LIST".
+MAX_LIST_SIZE = 256 << 10
+"""Bytes of an attribute list: the limit of Windows' driver, which others keep."""
+MAX_NAMES = 1024
+"""Names of one file ("CreateHardLink" on learn.microsoft.com: 1,023 besides the first)."""
 LIST_ENTRY = Struct("<IHBBQQH")
 """Type, length, name length and offset, first VCN, record, attribute id; the name follows."""
 
@@ -132,6 +138,10 @@ class Namespace(IntEnum):
     DOS = 2
     WIN32_AND_DOS = 3
 
+
+# "$VOLUME_NAME".
+MAX_LABEL_UNITS = 128
+"""UTF-16 units: "$AttrDef" allows 256 bytes."""
 
 # "$VOLUME_INFORMATION".
 VOLUME_INFORMATION = Struct("<QBBH")
@@ -227,6 +237,10 @@ class NtfsError(FormatError):
 
 class OutOfSpaceError(NtfsError, NoSpaceError):
     """The volume is full."""
+
+
+class FileTooComplexError(NtfsError, NotRepresentableError):
+    """A file has more names, streams or pieces than NTFS can hold of one."""
 
 
 def protect(block: bytearray, sequence: int) -> None:

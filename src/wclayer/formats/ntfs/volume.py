@@ -1,11 +1,12 @@
 """Reads NTFS volumes: records, attributes, directories, and the data of streams.
 
-Everything that a volume says of places and lengths is checked against the volume's size before it is used, and a walk
-visits no directory twice.
+Everything that a volume says of places and lengths is checked against the volume's size before it is used. What is held
+in memory at once is bounded: a file's records, a path of blocks through an index, a piece of data, some descriptors.
 """
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -13,7 +14,7 @@ from typing import NamedTuple
 from wclayer.formats.disk import Disk
 from wclayer.formats.ntfs import structs
 from wclayer.formats.ntfs.lznt1 import decompress
-from wclayer.formats.ntfs.runs import Run, decode_runs
+from wclayer.formats.ntfs.runs import Run, RunList, decode_runs
 from wclayer.formats.ntfs.structs import (
     RECORD_MASK,
     SECTOR_SIZE,
@@ -25,9 +26,18 @@ from wclayer.formats.ntfs.structs import (
 )
 
 _PIECE = 1 << 20
-_MAX_VALUE = 256 << 20
-"""The largest attribute that is read as one object: indexes and lists, not data."""
-_MAX_RECORD_SIZE = 1 << 16
+_ZEROS = bytes(_PIECE)
+_MAX_VALUE = 1 << 20
+"""The largest attribute that is read as one object: descriptors, lists, reparse data, EAs."""
+_MAX_RECORD_SIZE = 4096
+"""Bytes; volumes have records of 1,024, or of 4,096 on disks with such sectors."""
+_MAX_INDEX_BLOCK = 1 << 16
+_MAX_INDEX_DEPTH = 24
+_MAX_ATTRIBUTES = 1 << 14
+"""Attributes in all records of a file: twice as many as an attribute list can name."""
+_MAX_COMPRESSION_UNIT = 1 << 20
+"""Bytes; NTFS has units of 16 clusters of up to 4 KiB."""
+_DESCRIPTOR_CACHE = 16 << 20
 _GUID_SIZE = 16
 
 
@@ -44,7 +54,7 @@ class StreamAttribute:
     initialized: int = 0
     compression_unit: int = 0
     """Of a compressed one: clusters, as a power of two."""
-    runs: list[Run] = field(default_factory=list)
+    runs: RunList = field(default_factory=RunList)
 
     @property
     def is_compressed(self) -> bool:
@@ -156,18 +166,17 @@ class NtfsVolume:
         self.clusters = min(self.sectors * sector, disk.size) // self.cluster_size
         self.record_size = self._unit(fields[15])
         self._index_size = self._unit(fields[17])
-        if not 512 <= self.record_size <= _MAX_RECORD_SIZE or not 512 <= self._index_size <= _MAX_RECORD_SIZE:
+        if not 512 <= self.record_size <= _MAX_RECORD_SIZE or not 512 <= self._index_size <= _MAX_INDEX_BLOCK:
             raise NtfsError(f"records of {self.record_size} bytes, index blocks of {self._index_size}")
         self._mft = StreamAttribute(
             AttributeType.DATA, "", 0, None, self.record_size, self.record_size,
-            runs=[Run(fields[13], -(-self.record_size // self.cluster_size))],
+            runs=RunList([Run(fields[13], -(-self.record_size // self.cluster_size))]),
         )  # fmt: skip
-        whole = self.record(SystemFile.MFT).find(AttributeType.DATA)
-        if whole is None or whole.value is not None:
-            raise NtfsError("the MFT has no data")
-        self._mft = whole
-        self._descriptors: dict[int, bytes] | None = None
-        self._births: dict[bytes, bytes] | None = None
+        self._mft = self._find_mft()
+        self._secure: FileRecord | None = None
+        self._object_ids: FileRecord | None = None
+        self._descriptors: OrderedDict[int, bytes] = OrderedDict()
+        self._descriptor_bytes = 0
 
     def _unit(self, number: int) -> int:
         """A size from the boot sector: clusters, or a negative power of two."""
@@ -186,6 +195,31 @@ class NtfsVolume:
 
     # Records.
 
+    def _find_mft(self) -> StreamAttribute:
+        """The data of the MFT. The further parts of its runs are in records which the parts before lead to."""
+        _, parts = self._raw_record(SystemFile.MFT)
+        whole = next(
+            (a for _, a in _pieces(parts, SystemFile.MFT) if a.type == AttributeType.DATA and not a.name), None
+        )
+        if whole is None or whole.value is not None:
+            raise NtfsError("the MFT has no data")
+        self._mft = whole
+        size, whole.size = whole.size, min(whole.size, whole.runs.clusters * self.cluster_size)
+        for kind, vcn, record in self._list_entries(SystemFile.MFT, parts):
+            if kind == AttributeType.DATA and vcn:
+                part = next(
+                    (a for first, a in _pieces(self._extension(record, SystemFile.MFT), record)
+                     if a.type == kind and not a.name and first == vcn == whole.runs.clusters),
+                    None,
+                )  # fmt: skip
+                if part is None:
+                    raise NtfsError(f"record {record}: the MFT's clusters from {whole.runs.clusters} are not in it")
+                whole.runs.extend(part.runs)
+                whole.size = min(size, whole.runs.clusters * self.cluster_size)
+        if whole.size < size:
+            raise NtfsError(f"an MFT of {size} bytes in {whole.runs.clusters} clusters of {self.cluster_size} bytes")
+        return whole
+
     def record(self, number: int) -> FileRecord:
         """A file by the number of its base record.
 
@@ -195,10 +229,11 @@ class NtfsVolume:
         header, parts = self._raw_record(number)
         if header[10] & RECORD_MASK:
             raise NtfsError(f"record {number}: part of record {header[10] & RECORD_MASK}")
-        listing = next((part for part in parts if part[0] == AttributeType.ATTRIBUTE_LIST), None)
-        if listing is not None:
-            parts = [part for part in parts if part is not listing]
-            parts += self._listed(number, _attribute(listing[1], number))
+        others = {record for _, _, record in self._list_entries(number, parts)} - {number}
+        for other in sorted(others):
+            parts += self._extension(other, number)
+            if len(parts) > _MAX_ATTRIBUTES:
+                raise NtfsError(f"record {number}: a file of more than {_MAX_ATTRIBUTES} attributes")
         return FileRecord(number, header[4], header[7], _joined(parts, number))
 
     def record_offset(self, number: int) -> int:
@@ -207,22 +242,35 @@ class NtfsVolume:
         Raises:
             NtfsError: the MFT has no such record, or not in one piece.
         """
-        offset = number * self.record_size
-        for run in self._mft.runs:
-            extent = run.length * self.cluster_size
-            if offset + self.record_size <= extent and run.start is not None:
-                return run.start * self.cluster_size + offset
-            offset -= extent
-            if offset < 0:
-                break
-        raise NtfsError(f"record {number}: not in one piece of the MFT")
+        return self._record_in(self._mft, number)
+
+    def mirror_offset(self, number: int) -> int | None:
+        """Where the copy of a record in `$MFTMirr` is in the volume; None if it has none.
+
+        Raises:
+            NtfsError: `$MFTMirr` is damaged.
+        """
+        mirror = self.record(SystemFile.MFT_MIRROR).find(AttributeType.DATA)
+        if mirror is None or mirror.value is not None:
+            raise NtfsError("$MFTMirr has no clusters")
+        self._check(mirror)
+        return self._record_in(mirror, number) if (number + 1) * self.record_size <= mirror.size else None
+
+    def _record_in(self, records: StreamAttribute, number: int) -> int:
+        cluster, within = divmod(number * self.record_size, self.cluster_size)
+        run = next(records.runs.from_cluster(cluster), None)
+        if run is None or run.start is None or within + self.record_size > run.length * self.cluster_size:
+            raise NtfsError(f"record {number}: not in one piece of the MFT")
+        if run.start + run.length > self.clusters:
+            raise NtfsError(f"a run to cluster {run.start + run.length} of {self.clusters}")
+        return run.start * self.cluster_size + within
 
     def _raw_record(self, number: int) -> tuple[tuple[int, ...], list[tuple[int, bytes]]]:
         """A record's header and its encoded attributes, each with its type."""
         offset = number * self.record_size
         if number < 0 or offset + self.record_size > self._mft.size:
             raise NtfsError(f"record {number}: the MFT has {self.records}")
-        block = bytearray(b"".join(self._read_runs(self._mft, offset, self.record_size)))
+        block = bytearray(b"".join(self.chunks(self._mft, offset, offset + self.record_size)))
         if block[:4] != structs.RECORD_SIGNATURE:
             raise NtfsError(f"record {number}: signature {bytes(block[:4])!r} instead of {structs.RECORD_SIGNATURE!r}")
         if not structs.unprotect(block):
@@ -243,26 +291,29 @@ class NtfsVolume:
             position += length
         return header, parts
 
-    def _listed(self, number: int, listing: StreamAttribute) -> list[tuple[int, bytes]]:
-        """The attributes that a list names in other records."""
-        data = self.value(listing)
+    def _list_entries(self, number: int, parts: list[tuple[int, bytes]]) -> Iterator[tuple[int, int, int]]:
+        """What the attribute list among a record's attributes names: types, first clusters, records."""
+        listing = next((data for kind, data in parts if kind == AttributeType.ATTRIBUTE_LIST), None)
+        if listing is None:
+            return
+        _, attribute = _piece(listing, number)
+        if attribute.size > structs.MAX_LIST_SIZE:
+            raise NtfsError(f"record {number}: an attribute list of {attribute.size} bytes")
+        data = self.value(attribute)
         position = 0
-        others: list[int] = []
         while position + structs.LIST_ENTRY.size <= len(data):
-            _, length, _, _, _, reference, _ = structs.LIST_ENTRY.unpack_from(data, position)
+            kind, length, _, _, vcn, reference, _ = structs.LIST_ENTRY.unpack_from(data, position)
             if length < structs.LIST_ENTRY.size:
                 raise NtfsError(f"record {number}: an entry of {length} bytes in its attribute list")
             position += length
-            record = reference & RECORD_MASK
-            if record != number and record not in others:
-                others.append(record)
-        found = []
-        for other in others:
-            header, parts = self._raw_record(other)
-            if header[10] & RECORD_MASK != number:
-                raise NtfsError(f"record {other}: named by record {number}, but not part of it")
-            found += parts
-        return found
+            yield kind, vcn, reference & RECORD_MASK
+
+    def _extension(self, number: int, base: int) -> list[tuple[int, bytes]]:
+        """The attributes in a record that an attribute list names."""
+        header, parts = self._raw_record(number)
+        if number != base and header[10] & RECORD_MASK != base:
+            raise NtfsError(f"record {number}: named by record {base}, but not part of it")
+        return parts
 
     # Data.
 
@@ -278,55 +329,68 @@ class NtfsVolume:
             raise NtfsError(f"an attribute {attribute.type:#x} of {attribute.size} bytes")
         return b"".join(self.chunks(attribute))
 
-    def chunks(self, attribute: StreamAttribute) -> Iterator[bytes]:
-        """The bytes of an attribute, holes and what was never written as zeros.
+    def chunks(self, attribute: StreamAttribute, start: int = 0, end: int | None = None) -> Iterator[bytes]:
+        """The bytes of an attribute, or those from `start` to `end`; holes and what was never written as zeros.
 
         Raises:
-            NtfsError: its runs do not hold it, or lead outside of the volume; compressed data that is none.
+            NtfsError: its runs do not hold it, or lead outside of the volume; compressed data that is none, or is to be
+                read from elsewhere than its start.
         """
+        end = attribute.size if end is None else min(end, attribute.size)
         if attribute.value is not None:
-            if attribute.value:
-                yield attribute.value
+            if attribute.value[start:end]:
+                yield attribute.value[start:end]
             return
-        if attribute.flags & structs.ATTRIBUTE_ENCRYPTED:
-            raise NtfsError("an encrypted stream")
-        valid = min(attribute.size, attribute.initialized)
+        self._check(attribute)
+        valid = max(start, min(end, attribute.initialized))
         if attribute.is_compressed:
+            if start:
+                raise NtfsError("a compressed stream is read from its start")
             yield from self._decompressed(attribute, valid)
         else:
-            yield from self._read_runs(attribute, 0, valid)
-        left = attribute.size - valid
-        while left:
-            count = min(left, _PIECE)
-            yield bytes(count)
-            left -= count
+            yield from self._read_runs(attribute, start, valid)
+        yield from _zeros(end - valid)
 
-    def _read_runs(self, attribute: StreamAttribute, offset: int, length: int) -> Iterator[bytes]:
+    def _check(self, attribute: StreamAttribute) -> None:
+        """Checks what an attribute says of its clusters, before the first of them is read."""
+        if attribute.flags & structs.ATTRIBUTE_ENCRYPTED:
+            raise NtfsError("an encrypted stream")
+        if attribute.size > attribute.runs.clusters * self.cluster_size:
+            raise NtfsError(
+                f"{attribute.size} bytes in runs of {attribute.runs.clusters} clusters of {self.cluster_size} bytes"
+            )
+        if attribute.runs.allocated > self.clusters:
+            raise NtfsError(f"{attribute.runs.allocated} clusters of a volume that has {self.clusters}")
+
+    def _read_runs(self, attribute: StreamAttribute, start: int, end: int) -> Iterator[bytes]:
         size = self.cluster_size
-        for run in attribute.runs:
-            extent = run.length * size
-            if offset >= extent:
-                offset -= extent
-                continue
-            place = None if run.start is None else run.start * size
-            if place is not None and run.start is not None and run.start + run.length > self.clusters:
-                raise NtfsError(f"a run to cluster {run.start + run.length} of {self.clusters}")
-            while length and offset < extent:
-                count = min(length, extent - offset, _PIECE)
-                yield bytes(count) if place is None else self._disk.read(place + offset, count)
-                offset += count
-                length -= count
-            offset = 0
-            if not length:
+        cluster, within = divmod(start, size)
+        left = end - start
+        for run in attribute.runs.from_cluster(cluster) if left else ():
+            if run.start is None:
+                count = min(left, run.length * size - within)
+                yield from _zeros(count)
+                left -= count
+            else:
+                if run.start + run.length > self.clusters:
+                    raise NtfsError(f"a run to cluster {run.start + run.length} of {self.clusters}")
+                position, stop = run.start * size + within, (run.start + run.length) * size
+                while left and position < stop:
+                    count = min(left, stop - position, _PIECE)
+                    yield self._disk.read(position, count)
+                    position += count
+                    left -= count
+            within = 0
+            if not left:
                 return
-        if length:
-            raise NtfsError(f"an attribute of {attribute.size} bytes whose runs end {length} bytes before")
 
     def _decompressed(self, attribute: StreamAttribute, valid: int) -> Iterator[bytes]:
         """By compression units: one with as many clusters as it stands for is plain, one without any is zeros."""
-        if not 0 < attribute.compression_unit <= 8:
-            raise NtfsError(f"a compression unit of 2^{attribute.compression_unit} clusters")
-        unit = 1 << attribute.compression_unit
+        unit = 1 << min(attribute.compression_unit, 32)
+        if not attribute.compression_unit or unit * self.cluster_size > _MAX_COMPRESSION_UNIT:
+            raise NtfsError(
+                f"a compression unit of 2^{attribute.compression_unit} clusters of {self.cluster_size} bytes"
+            )
         clusters = _each_cluster(attribute.runs)
         for _ in range(0, valid, unit * self.cluster_size):
             places = [place for _, place in zip(range(unit), clusters, strict=False)]
@@ -345,35 +409,80 @@ class NtfsVolume:
 
     # Directories.
 
-    def entries(self, directory: FileRecord) -> list[DirectoryEntry]:
-        """The names in a directory, without those for DOS.
+    def entries(self, directory: FileRecord) -> Iterator[DirectoryEntry]:
+        """The names in a directory, without those for DOS, in the order of its index.
 
         Raises:
             NtfsError: its index is damaged.
         """
-        found = (_directory_entry(entry, directory.number) for entry in self._index_entries(directory, "$I30"))
-        return [entry for entry in found if entry.namespace != Namespace.DOS]
+        for data in self._index_entries(directory, "$I30"):
+            entry = _directory_entry(data, directory.number)
+            if entry.namespace != Namespace.DOS:
+                yield entry
 
     def _index_entries(self, record: FileRecord, name: str) -> Iterator[bytes]:
-        """The entries of an index: of its root, and of the blocks that are in use."""
-        number = record.number
+        """The entries of an index in their order. No block is read twice."""
+        seen: set[int] = set()
+        above = [self._root_node(record, name)]
+        while above:
+            found = next(above[-1], None)
+            if found is None:
+                above.pop()
+                continue
+            entry, block = found
+            if block is None:
+                if entry is not None:
+                    yield entry
+                continue
+            if block in seen:
+                raise NtfsError(f"record {record.number}: index {name} leads to block {block} twice")
+            seen.add(block)
+            # What is below an entry comes before it.
+            above.append(iter(((entry, None),)))
+            above.append(self._block_node(record, name, block))
+            if len(above) > 2 * _MAX_INDEX_DEPTH:
+                raise NtfsError(f"record {record.number}: index {name} has more than {_MAX_INDEX_DEPTH} levels")
+
+    def _find_in_view(self, record: FileRecord, name: str, key: bytes) -> bytes | None:
+        """The data of a key in a view that is ordered by 32-bit numbers, or None."""
+        wanted = _numbers(key)
+        node = self._root_node(record, name)
+        for _ in range(_MAX_INDEX_DEPTH):
+            below: int | None = None
+            for entry, block in node:
+                below = block
+                if entry is None:
+                    break
+                offset, length, _, _, key_length, _, _ = structs.VIEW_ENTRY.unpack_from(entry)
+                start = structs.VIEW_ENTRY.size
+                if start + key_length > len(entry) or offset + length > len(entry):
+                    raise NtfsError(f"record {record.number}: an entry of index {name} that reaches out of it")
+                found = _numbers(entry[start : start + key_length])
+                if found == wanted:
+                    return entry[offset : offset + length]
+                if found > wanted:
+                    break
+            if below is None:
+                return None
+            node = self._block_node(record, name, below)
+        raise NtfsError(f"record {record.number}: index {name} has more than {_MAX_INDEX_DEPTH} levels")
+
+    def _root_node(self, record: FileRecord, name: str) -> Iterator[_NodeEntry]:
         root = record.find(AttributeType.INDEX_ROOT, name)
         if root is None or root.value is None:
-            raise NtfsError(f"record {number}: no index {name}")
-        yield from _node_entries(root.value, structs.INDEX_ROOT.size, number)
+            raise NtfsError(f"record {record.number}: no index {name}")
+        return _node_entries(root.value, structs.INDEX_ROOT.size, record.number)
+
+    def _block_node(self, record: FileRecord, name: str, number: int) -> Iterator[_NodeEntry]:
         allocation = record.find(AttributeType.INDEX_ALLOCATION, name)
-        bitmap = record.find(AttributeType.BITMAP, name)
-        if allocation is None or bitmap is None:
-            return
-        blocks, bits = self.value(allocation), self.value(bitmap)
         size = self._index_size
-        for index in range(len(blocks) // size):
-            if not (index >> 3 < len(bits) and bits[index >> 3] >> (index & 7) & 1):
-                continue
-            block = bytearray(blocks[index * size : (index + 1) * size])
-            if block[:4] != structs.INDEX_BLOCK_SIGNATURE or not structs.unprotect(block):
-                raise NtfsError(f"record {number}: index block {index} is damaged")
-            yield from _node_entries(bytes(block), structs.INDEX_BLOCK.size, number)
+        start = number * (self.cluster_size if self.cluster_size <= size else SECTOR_SIZE)
+        if allocation is None or start + size > allocation.size:
+            raise NtfsError(f"record {record.number}: index {name} has no block {number}")
+        block = bytearray(b"".join(self.chunks(allocation, start, start + size)))
+        if block[:4] != structs.INDEX_BLOCK_SIGNATURE or not structs.unprotect(block):
+            raise NtfsError(f"record {record.number}: index block {number} is damaged")
+        return _node_entries(bytes(block), structs.INDEX_BLOCK.size, record.number)
 
     # Object ids.
 
@@ -387,64 +496,77 @@ class NtfsVolume:
         if own is None or own.value is None or len(own.value) < _GUID_SIZE:
             return None
         key = own.value[:_GUID_SIZE]
-        if self._births is None:
-            self._births = dict(self._read_births())
-        return key + self._births.get(key, own.value[_GUID_SIZE:64].ljust(3 * _GUID_SIZE, b"\0"))
-
-    def _read_births(self) -> Iterator[tuple[bytes, bytes]]:
-        extend = self.record(SystemFile.EXTEND)
-        number = next((e.reference & RECORD_MASK for e in self.entries(extend) if e.name == "$ObjId"), None)
-        if number is None:
-            return
-        for entry in self._index_entries(self.record(number), "$O"):
-            offset, length, _, _, key_length, _, _ = structs.VIEW_ENTRY.unpack_from(entry)
-            if key_length == _GUID_SIZE and offset + length <= len(entry) and length >= 8 + 3 * _GUID_SIZE:
-                key = entry[structs.VIEW_ENTRY.size : structs.VIEW_ENTRY.size + _GUID_SIZE]
-                yield key, entry[offset + 8 : offset + 8 + 3 * _GUID_SIZE]
+        if self._object_ids is None:
+            extend = self.record(SystemFile.EXTEND)
+            number = next((e.reference & RECORD_MASK for e in self.entries(extend) if e.name == "$ObjId"), None)
+            if number is None:
+                return own.value[: 4 * _GUID_SIZE].ljust(4 * _GUID_SIZE, b"\0")
+            self._object_ids = self.record(number)
+        data = self._find_in_view(self._object_ids, "$O", key)
+        births = own.value[_GUID_SIZE : 4 * _GUID_SIZE] if data is None else data[8 : 8 + 3 * _GUID_SIZE]
+        return key + births.ljust(3 * _GUID_SIZE, b"\0")
 
     # Security.
 
     def security(self, record: FileRecord, security_id: int) -> bytes | None:
-        """The security descriptor of a file: its own, or the shared one of its id.
+        """The security descriptor of a file: its own, or the shared one of its id; None if it has neither.
 
         Raises:
-            NtfsError: `$Secure` is damaged.
+            NtfsError: `$Secure` is damaged, or has no descriptor of that id.
         """
         own = record.find(AttributeType.SECURITY_DESCRIPTOR)
         if own is not None:
             return self.value(own)
-        if self._descriptors is None:
-            self._descriptors = self._read_descriptors()
-        return self._descriptors.get(security_id)
+        if not security_id:
+            return None
+        known = self._descriptors.get(security_id)
+        if known is None:
+            known = self._descriptors[security_id] = self._read_descriptor(record.number, security_id)
+            self._descriptor_bytes += len(known)
+            while self._descriptor_bytes > _DESCRIPTOR_CACHE:
+                self._descriptor_bytes -= len(self._descriptors.popitem(last=False)[1])
+        return known
 
-    def _read_descriptors(self) -> dict[int, bytes]:
-        try:
-            stream = self.record(SystemFile.SECURE).find(AttributeType.DATA, "$SDS")
-        except NtfsError:
-            return {}
-        data = b"" if stream is None else self.value(stream)
-        found: dict[int, bytes] = {}
-        position = 0
-        while position + structs.SDS_ENTRY.size <= len(data):
-            _, number, offset, length = structs.SDS_ENTRY.unpack_from(data, position)
-            # The rest of a block is empty; the next one is its copy.
-            if offset != position or not structs.SDS_ENTRY.size < length <= structs.SDS_BLOCK:
-                position = (position // (2 * structs.SDS_BLOCK) + 1) * 2 * structs.SDS_BLOCK
-                continue
-            found[number] = data[position + structs.SDS_ENTRY.size : position + length]
-            position += -(-length // structs.SDS_ALIGNMENT) * structs.SDS_ALIGNMENT
-            if position // structs.SDS_BLOCK % 2:
-                position = (position // structs.SDS_BLOCK + 1) * structs.SDS_BLOCK
-        return found
+    def _read_descriptor(self, number: int, security_id: int) -> bytes:
+        if self._secure is None:
+            self._secure = self.record(SystemFile.SECURE)
+        stream = self._secure.find(AttributeType.DATA, "$SDS")
+        place = self._find_in_view(self._secure, "$SII", security_id.to_bytes(4, "little"))
+        if stream is None or place is None or len(place) < structs.SDS_ENTRY.size:
+            raise NtfsError(f"record {number}: $Secure has no descriptor {security_id:#x}")
+        _, _, offset, length = structs.SDS_ENTRY.unpack_from(place)
+        if structs.SDS_ENTRY.size < length <= structs.SDS_BLOCK:
+            # Of each entry there is a copy in the next block.
+            for start in (offset, offset + structs.SDS_BLOCK):
+                data = b"".join(self.chunks(stream, start, start + length)) if start + length <= stream.size else b""
+                if data[: structs.SDS_ENTRY.size] == place[: structs.SDS_ENTRY.size]:
+                    return data[structs.SDS_ENTRY.size :]
+        raise NtfsError(f"record {number}: $Secure has no sound descriptor {security_id:#x}")
 
 
-def _each_cluster(runs: list[Run]) -> Iterator[int | None]:
+_NodeEntry = tuple[bytes | None, int | None]
+"""An entry of an index (None: the end of a node), and the block of what comes before it."""
+
+
+def _zeros(count: int) -> Iterator[bytes]:
+    for _ in range(count // _PIECE):
+        yield _ZEROS
+    if count % _PIECE:
+        yield bytes(count % _PIECE)
+
+
+def _numbers(key: bytes) -> tuple[int, ...]:
+    return tuple(int.from_bytes(key[at : at + 4], "little") for at in range(0, len(key), 4))
+
+
+def _each_cluster(runs: RunList) -> Iterator[int | None]:
     for start, length in runs:
         for index in range(length):
             yield None if start is None else start + index
 
 
-def _attribute(data: bytes, number: int) -> StreamAttribute:
+def _piece(data: bytes, number: int) -> tuple[int, StreamAttribute]:
+    """An attribute of a record, and the cluster of the whole attribute with which its runs begin."""
     kind, _, is_non_resident, name_length, name_offset, flags = structs.RESIDENT.unpack_from(data)[:6]
     if name_length and name_offset + 2 * name_length > len(data):
         raise NtfsError(f"record {number}: an attribute's name outside of it")
@@ -453,51 +575,62 @@ def _attribute(data: bytes, number: int) -> StreamAttribute:
         *_, length, offset, _, _ = structs.RESIDENT.unpack_from(data)
         if offset + length > len(data):
             raise NtfsError(f"record {number}: an attribute's value outside of it")
-        return StreamAttribute(kind, name, flags, data[offset : offset + length], length, length)
+        return 0, StreamAttribute(kind, name, flags, data[offset : offset + length], length, length)
     if len(data) < structs.NON_RESIDENT.size:
         raise NtfsError(f"record {number}: a non-resident attribute of {len(data)} bytes")
     fields = structs.NON_RESIDENT.unpack_from(data)
-    runs = list(decode_runs(data[fields[9] :]))
+    runs = RunList(decode_runs(memoryview(data)[fields[9] :]))
     # Of the parts of an attribute, the first one has the sizes.
     first = fields[7] == 0
-    return StreamAttribute(
+    return fields[7], StreamAttribute(
         kind, name, flags, None, fields[13] if first else 0, fields[14] if first else 0, fields[10] & 0xFF, runs
     )
 
 
+def _pieces(parts: list[tuple[int, bytes]], number: int) -> Iterator[tuple[int, StreamAttribute]]:
+    return (_piece(data, number) for _, data in parts)
+
+
 def _joined(parts: list[tuple[int, bytes]], number: int) -> list[StreamAttribute]:
     """The attributes, each with all of its runs: those of one type and name that are not resident are one."""
-    decoded = []
-    for _, data in parts:
-        attribute = _attribute(data, number)
-        first_vcn = structs.NON_RESIDENT.unpack_from(data)[7] if attribute.value is None else 0
-        decoded.append((first_vcn, attribute))
     whole: dict[tuple[int, str], StreamAttribute] = {}
     found = []
-    for first_vcn, attribute in sorted(decoded, key=lambda pair: pair[0]):
-        key = (attribute.type, attribute.name)
-        if attribute.value is None and first_vcn and key in whole:
-            whole[key].runs += attribute.runs
+    for first_vcn, attribute in sorted(_pieces(parts, number), key=lambda pair: pair[0]):
+        if attribute.value is not None:
+            found.append(attribute)
             continue
-        if attribute.value is None:
+        key = (attribute.type, attribute.name)
+        if not first_vcn:
+            if key in whole:
+                raise NtfsError(f"record {number}: two attributes {attribute.type:#x} {attribute.name!r}")
             whole[key] = attribute
-        found.append(attribute)
+            found.append(attribute)
+        elif key not in whole or first_vcn != whole[key].runs.clusters:
+            raise NtfsError(
+                f"record {number}: attribute {attribute.type:#x} {attribute.name!r} lacks clusters before {first_vcn}"
+            )
+        else:
+            whole[key].runs.extend(attribute.runs)
     return found
 
 
-def _node_entries(data: bytes, header: int, number: int) -> Iterator[bytes]:
-    """The entries of an index root or block, without the last, which holds none."""
+def _node_entries(data: bytes, header: int, number: int) -> Iterator[_NodeEntry]:
+    """The entries of an index root or block."""
     if header + structs.INDEX_HEADER.size > len(data):
         raise NtfsError(f"record {number}: an index of {len(data)} bytes")
     offset, used, _, _, _ = structs.INDEX_HEADER.unpack_from(data, header)
     position, end = header + offset, min(header + used, len(data))
     while position + structs.INDEX_ENTRY.size <= end:
         _, length, _, flags, _ = structs.INDEX_ENTRY.unpack_from(data, position)
-        if flags & structs.ENTRY_IS_LAST:
-            return
-        if length < structs.INDEX_ENTRY.size or position + length > end:
+        has_block = flags & structs.ENTRY_HAS_BLOCK
+        if length < structs.INDEX_ENTRY.size + (8 if has_block else 0) or position + length > end:
             raise NtfsError(f"record {number}: an index entry of {length} bytes")
-        yield data[position : position + length]
+        entry = data[position : position + length]
+        block = int.from_bytes(entry[-8:], "little") if has_block else None
+        if flags & structs.ENTRY_IS_LAST:
+            yield None, block
+            return
+        yield entry, block
         position += length
 
 

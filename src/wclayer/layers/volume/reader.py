@@ -12,7 +12,15 @@ from wclayer.errors import InvalidDataError, LayerError
 from wclayer.formats.disk import Disk
 from wclayer.formats.gpt.structs import BASIC_DATA
 from wclayer.formats.gpt.table import GptError, read_table
-from wclayer.formats.ntfs.structs import BOOT_OEM_ID, RECORD_MASK, SECTOR_SIZE, AttributeType, NtfsError, SystemFile
+from wclayer.formats.ntfs.structs import (
+    BOOT_OEM_ID,
+    END_RESERVED,
+    RECORD_MASK,
+    SECTOR_SIZE,
+    AttributeType,
+    NtfsError,
+    SystemFile,
+)
 from wclayer.formats.ntfs.volume import FileRecord, NtfsVolume, StreamAttribute
 from wclayer.formats.ntfs.wof import STREAM, algorithm_of, decompressed
 from wclayer.layers.base import LayerReaderBase
@@ -22,6 +30,7 @@ from wclayer.model import DataStream, Entry, ExtraStream, LinkInfo
 from wclayer.win32.attributes import DIRECTORY, FileAttributes, FileBasicInfo
 from wclayer.win32.backup import StreamId
 from wclayer.win32.names import name_key
+from wclayer.win32.reparse import is_name_surrogate
 
 _WINDOWS_OWN = frozenset(name_key(name) for name in ("$RECYCLE.BIN", "System Volume Information"))
 """What Windows adds to any volume that it mounts."""
@@ -65,28 +74,31 @@ class VolumeLayerReader(LayerReaderBase):
     def _errors(self, place: str) -> _ReadErrors:
         return _ReadErrors(self.operation, str(self._file.path), place)
 
-    def _names(self, directory: FileRecord) -> list[tuple[str, int]]:
+    def _names(self, directory: FileRecord) -> Iterator[tuple[str, int]]:
         """The names in a directory, in Windows' order, with their records."""
         is_root = directory.number == SystemFile.ROOT
-        found = [
-            (entry.name, entry.reference & RECORD_MASK)
-            for entry in self.volume.entries(directory)
-            if not is_root or (entry.reference & RECORD_MASK >= 16 and name_key(entry.name) not in _WINDOWS_OWN)
-        ]
-        return sorted(found, key=lambda pair: name_key(pair[0]))
+        for entry in self.volume.entries(directory):
+            number = entry.reference & RECORD_MASK
+            if not is_root or (number >= END_RESERVED and name_key(entry.name) not in _WINDOWS_OWN):
+                yield entry.name, number
 
     def _is_layer(self, root: FileRecord) -> bool:
-        names = {name_key(name) for name, _ in self._names(root)}
-        return bool(names) and "FILES" in names and names <= _TOP_ROOTS
+        names: set[str] = set()
+        for name, _ in self._names(root):
+            names.add(name_key(name))
+            if not names <= _TOP_ROOTS:
+                return False
+        return "FILES" in names
 
     def _walk(self, root: FileRecord) -> Iterator[tuple[str, FileRecord]]:
         if not self._whole:
             yield "Files", root
-        pending = [("" if self._whole else "Files", iter(self._names(root)))]
+        pending = [("" if self._whole else "Files", self._names(root))]
         seen = {root.number}
         while pending:
             path, names = pending[-1]
-            child = next(names, None)
+            with self._errors(path):
+                child = next(names, None)
             if child is None:
                 pending.pop()
                 continue
@@ -99,11 +111,12 @@ class VolumeLayerReader(LayerReaderBase):
                     if number in seen:
                         raise NtfsError(f"record {number}: a directory with two names")
                     seen.add(number)
-                    pending.append((child_path, iter(self._names(record))))
+                    pending.append((child_path, self._names(record)))
 
     def _descends(self, record: FileRecord) -> bool:
-        """Whether what is in a directory is part of the layer: not below a junction."""
-        return record.find(AttributeType.REPARSE_POINT) is None
+        """Whether what is in a directory is part of the layer: not below what stands for another, as a junction."""
+        reparse = record.find(AttributeType.REPARSE_POINT)
+        return reparse is None or not is_name_surrogate(self.volume.value(reparse))
 
     def _advance(self) -> Entry | None:
         found = next(self._records, None)

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 
-from wclayer.formats.ntfs.structs import AttributeType, NtfsError
+from wclayer.formats.ntfs.structs import NtfsError
 from wclayer.formats.ntfs.volume import FileRecord
 from wclayer.layers.directory.chain import resolve_chain
 from wclayer.layers.directory.database import EntryRow
@@ -64,10 +64,6 @@ class ScratchLayerReader(VolumeLayerReader):
         # Directories above the current place that were not given yet: they are if something in them is.
         self._held: list[_Found] = []
         self._source: tuple[LayerDirectory, EntryRow] | None = None
-
-    def _descends(self, record: FileRecord) -> bool:
-        reparse = record.find(AttributeType.REPARSE_POINT)
-        return reparse is None or int.from_bytes(self.volume.value(reparse)[:4], "little") in _PLACEHOLDERS
 
     def _advance(self) -> Entry | None:
         while not self._queue:

@@ -185,7 +185,8 @@ class VolumeLayerWriter(LayerWriterBase):
         file = None if directory is None else self._builder.find(directory[0], last)
         if file is None:
             return False
-        self._builder.add_link(parent, name, file)
+        with self._errors():
+            self._builder.add_link(parent, name, file)
         return True
 
     def _open_stream(self, stream: DataStream) -> None:
