@@ -26,7 +26,7 @@ from wclayer.cli.output import (
 from wclayer.engines.portable.vmaccess import file_security
 from wclayer.errors import InvalidParameterError, PathNotFoundError
 from wclayer.layers.directory import LayerDirectory
-from wclayer.layers.directory.layer import read_chain
+from wclayer.layers.directory.chain_file import read_chain
 from wclayer.layers.directory.scratch import is_scratch
 from wclayer.view.layer_view import split_stream
 from wclayer.view.merged import MergedTree, Node, layer_path

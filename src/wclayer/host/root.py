@@ -12,26 +12,49 @@ import os
 import secrets
 import shutil
 import stat
+import sys
 from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from wclayer.errors import FormatError, FormatLimitError
 from wclayer.host import system
 
 _OPEN_DIRECTORIES = 64
+"""So many directories one root keeps open."""
+_OPEN_IN_ALL = 256
+"""So many all roots together, but for a few of each: a chain may have many layers, and a process few descriptors."""
+_OPEN_AT_LEAST = 2
+_NO_NAMES = frozenset((b"", b".", b".."))
+# Windows takes a name apart at these, wherever it is opened.
+_NOT_IN_NAMES = b"\0/\\:" if sys.platform == "win32" else b"\0/"
 _REMOVAL_DEPTH = 100
 _FEW_FILES = 32
 _MOVED_UP = ".wclayer-moved-"
 
 
+class PathError(FormatError):
+    """A path that does not stay below its root: absolute, or with `.`, `..` or nothing among its names."""
+
+
+def _checked(name: bytes) -> bytes:
+    """A name, as one component of a path."""
+    if name in _NO_NAMES or any(byte in name for byte in _NOT_IN_NAMES):
+        raise PathError(f"{name[:300]!r} in a path is not a name")
+    return name
+
+
 class HostRoot:
     """A directory of the host, and what lies below it.
 
-    Paths are bytes, `/`-separated, relative to the root; directories last used stay open. The methods raise what the
-    host raises (`FileExistsError`, `FileNotFoundError`, `OSError` with ELOOP or ENOTDIR for a link on the way).
+    Paths are bytes, `/`-separated, relative to the root; directories last used stay open. The methods raise `PathError`
+    for a path that leads out of the root, and what the host raises (`FileExistsError`, `FileNotFoundError`, `OSError`
+    with ELOOP or ENOTDIR for a link on the way).
     """
+
+    _open_in_all = 0
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
@@ -70,36 +93,52 @@ class HostRoot:
             missing.append(name)
         fd = self._open[path] if path else self._fd
         for name in reversed(missing):
-            fd = system.open_directory_at(fd, name)
+            fd = system.open_directory_at(fd, _checked(name))
             path = path + b"/" + name if path else name
             # The one just opened is the newest: making room never closes it.
             self._open[path] = fd
-            if len(self._open) > _OPEN_DIRECTORIES:
-                system.close_directory(self._open.pop(next(known for known in self._open if known != besides)))
+            HostRoot._open_in_all += 1
+            while len(self._open) > _OPEN_DIRECTORIES or (
+                HostRoot._open_in_all > _OPEN_IN_ALL and len(self._open) > _OPEN_AT_LEAST
+            ):
+                self._close(next(known for known in self._open if known != besides))
         return fd
 
-    def make_directory(self, path: bytes) -> None:
+    def _place(self, path: bytes, *, besides: bytes | None = None) -> tuple[int, bytes]:
+        """The directory that `path` is in, and its name there: every path comes in here, or through `directory`."""
         parent, _, name = path.rpartition(b"/")
-        system.make_directory_at(self.directory(parent), name)
+        return self.directory(parent, besides=besides), _checked(name)
+
+    def _close(self, path: bytes) -> None:
+        system.close_directory(self._open.pop(path))
+        HostRoot._open_in_all -= 1
+
+    def make_directory(self, path: bytes) -> None:
+        system.make_directory_at(*self._place(path))
 
     def create(self, path: bytes) -> int:
         """A new file, open for reading and writing; the caller closes the descriptor."""
-        parent, _, name = path.rpartition(b"/")
-        return system.create_file_at(self.directory(parent), name)
+        return system.create_file_at(*self._place(path))
 
     def open(self, path: bytes, *, writable: bool = False) -> int:
         """An existing file, open for reading, perhaps for writing; the caller closes the descriptor."""
-        parent, _, name = path.rpartition(b"/")
-        fd = system.open_file_at(self.directory(parent), name, writable=writable)
+        fd = system.open_file_at(*self._place(path), writable=writable)
         if not stat.S_ISREG(os.fstat(fd).st_mode):
             os.close(fd)
             raise FileNotFoundError(2, "not a regular file", os.fsdecode(path))
         return fd
 
     def read_bytes(self, path: bytes, limit: int = 1 << 30) -> bytes:
-        """A whole file, up to `limit` bytes."""
+        """A whole file of at most `limit` bytes.
+
+        Raises:
+            FormatLimitError: it is larger.
+        """
         with os.fdopen(self.open(path), "rb") as file:
-            return file.read(limit)
+            data = file.read(limit + 1)
+        if len(data) > limit:
+            raise FormatLimitError(f"{os.fsdecode(path)} is larger than {limit} bytes")
+        return data
 
     def names(self, path: bytes) -> list[str]:
         """The names in the directory `path`."""
@@ -124,11 +163,12 @@ class HostRoot:
                 system.sync_file(file.fileno())
 
     def link(self, source: bytes, target: bytes, *, source_root: HostRoot | None = None) -> None:
-        """A hard link `target` to `source`, which may lie under another root."""
-        source_parent, _, source_name = source.rpartition(b"/")
-        parent, _, name = target.rpartition(b"/")
-        source_directory = (source_root or self).directory(source_parent)
-        system.link_at(source_directory, source_name, self.directory(parent, besides=source_parent), name)
+        """A hard link `target` to `source`, a regular file, which may lie under another root."""
+        root = source_root or self
+        directory, name = root._place(source)
+        if not stat.S_ISREG(system.stat_at(directory, name).st_mode):
+            raise FileNotFoundError(2, "not a regular file", os.fsdecode(source))
+        system.link_at(directory, name, *self._place(target, besides=source.rpartition(b"/")[0]))
 
     def replace_with_link(self, source: bytes, target: bytes) -> None:
         """Puts a hard link to `source`, or a copy where the host has none, in the place of `target`, in one step."""
@@ -141,8 +181,7 @@ class HostRoot:
             if not system.cannot_link(error):
                 raise
             self.copy(source, beside)
-        parent, _, name = target.rpartition(b"/")
-        fd = self.directory(parent)
+        fd, name = self._place(target)
         system.replace_at(fd, beside.rpartition(b"/")[2], fd, name)
 
     def copy(
@@ -160,14 +199,12 @@ class HostRoot:
 
     def set_times(self, path: bytes, access_ns: int, modify_ns: int) -> None:
         """A directory's or file's times, in nanoseconds since 1970; a host that cannot hold them is left alone."""
-        parent, _, name = path.rpartition(b"/")
         with contextlib.suppress(OverflowError, OSError):
-            system.set_times_at(self.directory(parent), name, access_ns, modify_ns)
+            system.set_times_at(*self._place(path), access_ns, modify_ns)
 
     def stat(self, path: bytes) -> os.stat_result:
         """`lstat`."""
-        parent, _, name = path.rpartition(b"/")
-        return system.stat_at(self.directory(parent), name)
+        return system.stat_at(*self._place(path))
 
     def is_directory(self, path: bytes) -> bool:
         """Whether `path` is a directory, and not a link to one."""
@@ -175,8 +212,7 @@ class HostRoot:
 
     def remove(self, path: bytes) -> None:
         """Removes a file, or a directory with all that is in it."""
-        parent, _, name = path.rpartition(b"/")
-        fd = self.directory(parent)
+        fd, name = self._place(path)
         if stat.S_ISDIR(system.stat_at(fd, name).st_mode):
             self._forget(path)
             _remove_directory(fd, name)
@@ -185,11 +221,11 @@ class HostRoot:
 
     def _forget(self, path: bytes) -> None:
         for known in [p for p in self._open if p == path or p.startswith(path + b"/")]:
-            system.close_directory(self._open.pop(known))
+            self._close(known)
 
     def close(self) -> None:
         while self._open:
-            system.close_directory(self._open.popitem()[1])
+            self._close(next(reversed(self._open)))
         if self._fd >= 0:
             system.close_directory(self._fd)
             self._fd = -1

@@ -17,6 +17,7 @@ from wclayer.layers.directory.database import EntryRow, Origin, from_column
 from wclayer.layers.tree import ROOTS
 from wclayer.model import DataStream, Entry
 from wclayer.win32.attributes import DIRECTORY
+from wclayer.win32.backup import StreamId
 from wclayer.win32.names import name_key, path_key, split_path
 
 _ROOT_KEYS = frozenset(path_key(root) for root in ROOTS if "/" not in root)
@@ -211,8 +212,8 @@ class MergedTree:
         deleted = self._tombstones[index]
         if deleted is None:
             deleted = {}
-            for (key,) in self.layers[index].query("SELECT key FROM tombstones"):
-                parent, _, name = from_column(key).rpartition("/")
+            for tombstone in self.layers[index].tombstones():
+                parent, _, name = tombstone.key.rpartition("/")
                 deleted.setdefault(parent, set()).add(name)
                 self._touch(index, parent)
             self._tombstones[index] = deleted
@@ -274,13 +275,12 @@ class MergedTree:
 
     def stream_digests(self, node: Node) -> list[tuple[str, int, bytes]]:
         """Name, size and SHA-256 of the node's alternate streams."""
-        row = self.layers[node.layer].first_name(node.row)
-        if not row.streams:
-            return []
-        rows = self.layers[node.layer].query(
-            "SELECT name, size, sha256 FROM streams WHERE entry = ? AND stream_id = 4 ORDER BY id", (row.id,)
-        )
-        return [(from_column(name), size, sha256) for name, size, sha256 in rows]
+        layer = self.layers[node.layer]
+        return [
+            (stream.name, stream.size, stream.sha256)
+            for stream in layer.stream_rows(layer.first_name(node.row))
+            if stream.stream_id == StreamId.ALTERNATE_DATA
+        ]
 
     # For whoever changes the nearest layer.
 

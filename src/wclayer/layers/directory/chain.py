@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from wclayer.errors import InvalidParameterError
-from wclayer.layers.directory.layer import LayerDirectory, read_chain
+from wclayer.layers.directory.chain_file import read_chain
+from wclayer.layers.directory.layer import LayerDirectory
 
 
 def resolve_chain(operation: str, parents: Sequence[str | os.PathLike[str]]) -> list[Path]:

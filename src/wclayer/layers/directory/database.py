@@ -6,16 +6,24 @@ they are stored as BLOBs of WTF-8; all others are TEXT.
 
 from __future__ import annotations
 
+import functools
 import os
 import sqlite3
+import stat
 import struct
+from collections.abc import Iterator
+from contextlib import suppress
 from enum import IntEnum
+from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
+from wclayer.errors import CorruptLayerError, FormatError, LayerError, from_sqlite_error
+from wclayer.host.root import HostRoot
 from wclayer.layers.cache import Cache
-from wclayer.layers.staging import DATABASE
+from wclayer.layers.staging import DATABASE, StagedDatabase
+from wclayer.model import limits_in_use
 from wclayer.win32.attributes import FileBasicInfo
 from wclayer.win32.names import decode_name, encode_name
 
@@ -93,6 +101,15 @@ POOL = b"/Data"
 _HEADER = struct.Struct(">60xI4xI")
 """User version and application id in the header of an SQLite file (its file format, section 1.3)."""
 _BUSY_SECONDS = 60
+_CACHE_KIB = 8 << 10
+_FILES = ("", "-wal", "-shm")
+"""What the names of a database's files end in."""
+_JOURNAL = "-journal"
+# A query may take 20 million steps of SQLite's machine, and a million more for each 256 KiB of the database: a scan of
+# every column takes one million for each MiB.
+_STEPS = 1_000_000
+_PATIENCE = 20
+_BYTES = 256 << 10
 
 
 class Origin(IntEnum):
@@ -190,26 +207,138 @@ def create(path: Path) -> sqlite3.Connection:
     return connection
 
 
-def read_version(path: Path) -> int:
-    """The version of an existing database: `VERSION` or `SCRATCH_VERSION`.
+class DatabaseError(FormatError):
+    """`layer.db` is not a database of this project, or not the file that one is."""
+
+
+def read_version(root: HostRoot) -> int:
+    """The version of the database of the layer at `root`: `VERSION` or `SCRATCH_VERSION`.
 
     Raises:
         FileNotFoundError: it is not there.
-        ValueError: it is not a layer database, or one of a version this code does not know.
+        DatabaseError: it is no regular file, no layer database, or one of a version this code does not know.
     """
-    if not path.is_file():
-        raise FileNotFoundError(2, "no layer database", str(path))
-    with path.open("rb") as file:
+    name = FILE_NAME.encode()
+    if not stat.S_ISREG(root.stat(name).st_mode):
+        raise DatabaseError(f"{FILE_NAME} is not a regular file")
+    with os.fdopen(root.open(name), "rb") as file:
         header = file.read(_HEADER.size)
     if not header.startswith(b"SQLite format 3\0") or len(header) < _HEADER.size:
-        raise ValueError(f"{FILE_NAME} is not a database")
+        raise DatabaseError(f"{FILE_NAME} is not a database")
     version, application = _HEADER.unpack(header)
     if application != APPLICATION_ID or version not in (VERSION, SCRATCH_VERSION):
-        raise ValueError(
+        raise DatabaseError(
             f"{FILE_NAME} has application id {application:#x}, version {version};"
             f" expected {APPLICATION_ID:#x}, {VERSION} or {SCRATCH_VERSION}"
         )
     return int(version)
+
+
+class LayerDatabase(sqlite3.Connection):
+    """A connection to an existing `layer.db`, which anybody may have made.
+
+    Its schema is ours, no value in it is larger than the file or than the limit, and no query works longer than a
+    database of that size can need: pages can refer to each other so that a small file has endless rows.
+    """
+
+    work = 0
+    """How many `_STEPS` the query that runs has taken."""
+
+    def restrict(self, path: Path, version: int) -> None:
+        """Checks the database and sets its bounds; `path` is its file.
+
+        Raises:
+            DatabaseError: the schema is not that of the version.
+            sqlite3.Error: the database is damaged.
+        """
+        self._path = path
+        self.set_progress_handler(self._count, _STEPS)
+        most = limits_in_use().record_size
+        # What is written to a scratch may be larger than the file is now.
+        self.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, most if version == SCRATCH_VERSION else min(most, self.size()))
+        self.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
+        for pragma in ("trusted_schema = OFF", "cell_size_check = ON", f"cache_size = -{_CACHE_KIB}"):
+            self.execute(f"PRAGMA {pragma}")
+        found = self.execute("SELECT type, name, tbl_name, sql FROM sqlite_master LIMIT 100").fetchall()
+        for what in set(found) ^ _declared(version):
+            raise DatabaseError(f"{FILE_NAME}: {what[0]} {what[1]!r} is not what a database of version {version} has")
+
+    def size(self) -> int:
+        """Bytes of the database, its log included."""
+        size = 0
+        for suffix in _FILES:
+            with suppress(OSError):
+                size += os.stat(f"{self._path}{suffix}").st_size
+        return size
+
+    def _count(self) -> bool:
+        self.work += 1
+        return self.is_exhausted()
+
+    def is_exhausted(self) -> bool:
+        """Whether the last query was stopped because it worked too long."""
+        return self.work > _PATIENCE and self.work > _PATIENCE + self.size() // _BYTES
+
+
+class Answer:
+    """The rows of a query. Whatever SQLite meets while it finds them is a `LayerError`.
+
+    Args:
+        operation, path: for messages.
+        cursor: of a `LayerDatabase`.
+    """
+
+    __slots__ = ("_cursor", "_operation", "_path")
+
+    def __init__(self, operation: str, path: Path, cursor: sqlite3.Cursor) -> None:
+        self._operation = operation
+        self._path = path
+        self._cursor = cursor
+
+    def __iter__(self) -> Iterator[tuple[Any, ...]]:
+        try:
+            # Not the cursor itself, which `yield from` would close with the iteration, perhaps after its database.
+            yield from islice(self._cursor, None)
+        except (sqlite3.Error, UnicodeError) as error:
+            raise query_error(self._operation, self._path, self._cursor.connection, error) from error
+
+    def fetchone(self) -> Any:
+        """The next row, or None."""
+        try:
+            return self._cursor.fetchone()
+        except (sqlite3.Error, UnicodeError) as error:
+            raise query_error(self._operation, self._path, self._cursor.connection, error) from error
+
+    def fetchall(self) -> list[tuple[Any, ...]]:
+        """All rows that are left."""
+        return list(self)
+
+    @property
+    def lastrowid(self) -> int | None:
+        """The id of the row that was inserted."""
+        return self._cursor.lastrowid
+
+
+def query_error(
+    operation: str, path: Path, connection: sqlite3.Connection, error: sqlite3.Error | UnicodeError
+) -> LayerError:
+    """The `LayerError` for what a query has met; a misuse of SQLite is raised as it is."""
+    if isinstance(error, (sqlite3.ProgrammingError, sqlite3.InterfaceError)):
+        raise error
+    if isinstance(error, UnicodeError):
+        return CorruptLayerError(operation, path, f"a text that is not UTF-8: {error}")
+    if isinstance(connection, LayerDatabase) and connection.is_exhausted():
+        size = connection.size()
+        return CorruptLayerError(operation, path, f"a query takes more work than a database of {size} bytes can need")
+    return from_sqlite_error(operation, path, error)
+
+
+@functools.cache
+def _declared(version: int) -> frozenset[tuple[str, str, str, str | None]]:
+    """What `sqlite_master` holds of a database of that version."""
+    with sqlite3.connect(":memory:") as connection:
+        connection.executescript(SCHEMA if version == VERSION else SCHEMA + SCRATCH_SCHEMA)
+        return frozenset(connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_master"))
 
 
 def _uri(path: Path) -> str:
@@ -217,43 +346,74 @@ def _uri(path: Path) -> str:
     return f"file:{quote(os.path.abspath(path))}"
 
 
-def open_read_only(path: Path) -> sqlite3.Connection:
-    """An existing database, for reading.
+def _open(path: Path, parameters: str, version: int) -> LayerDatabase:
+    connection = sqlite3.connect(
+        f"{_uri(path)}?{parameters}", uri=True, isolation_level=None, check_same_thread=False, timeout=_BUSY_SECONDS,
+        factory=LayerDatabase,
+    )  # fmt: skip
+    try:
+        connection.restrict(path, version)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def open_read_only(path: Path, version: int) -> LayerDatabase:
+    """An existing database of that version, for reading.
 
     Raises:
-        FileNotFoundError, ValueError: see `read_version`.
+        DatabaseError, sqlite3.Error: it is damaged, or not what `version` has.
     """
-    if read_version(path) == SCRATCH_VERSION and os.access(path.parent, os.W_OK):
+    if version == SCRATCH_VERSION and os.access(path.parent, os.W_OK):
         # Readers of a database that others change must be able to lock it.
-        return open_scratch(path)
+        connection = open_scratch(path)
+        connection.execute("PRAGMA query_only = ON")
+        return connection
     # immutable: a finished layer's database never changes, and its folder may be read-only.
-    return sqlite3.connect(f"{_uri(path)}?immutable=1", uri=True, isolation_level=None, check_same_thread=False)
+    return _open(path, "immutable=1", version)
 
 
-def open_scratch(path: Path) -> sqlite3.Connection:
-    """An existing database, for changes by many at once.
+def open_scratch(path: Path) -> LayerDatabase:
+    """An existing database of a scratch, for changes by many at once.
 
     Commits outlive the process at once, and the machine when the write-ahead log is flushed.
+
+    Raises:
+        DatabaseError, sqlite3.Error: it is damaged, or something else lies in the place of one of its files.
     """
-    connection = sqlite3.connect(
-        f"{_uri(path)}?mode=rw", uri=True, isolation_level=None, check_same_thread=False,
-        timeout=_BUSY_SECONDS,
-    )  # fmt: skip
+    for suffix in _FILES:
+        with suppress(FileNotFoundError):
+            if not stat.S_ISREG(os.lstat(f"{path}{suffix}").st_mode):
+                raise DatabaseError(f"{FILE_NAME}{suffix} is not a regular file")
+    if os.path.lexists(f"{path}{_JOURNAL}"):
+        # SQLite would play it back, and remove the file that it names as the journal above it, wherever that is.
+        raise DatabaseError(f"{FILE_NAME}{_JOURNAL} is there, which the database of a scratch never has")
+    connection = _open(path, "mode=rw", SCRATCH_VERSION)
     connection.execute("PRAGMA synchronous = NORMAL")
     return connection
 
 
 def make_scratch(path: Path) -> None:
-    """Makes the database of a finished layer the database of a scratch."""
-    connection = sqlite3.connect(path, isolation_level=None)
-    try:
-        if read_version(path) == VERSION:
-            connection.executescript(
-                f"BEGIN IMMEDIATE; {SCRATCH_SCHEMA} PRAGMA user_version = {SCRATCH_VERSION}; COMMIT"
-            )
-        connection.execute("PRAGMA journal_mode = WAL")
-    finally:
-        connection.close()
+    """Makes the database of a finished layer the database of a scratch; a copy of it takes its place."""
+    with HostRoot(path.parent) as root:
+        is_finished = read_version(root) == VERSION
+        if not is_finished:
+            return
+        staged = StagedDatabase(path.parent)
+        try:
+            root.copy(FILE_NAME.encode(), os.fsencode(staged.database.name))
+            connection = _open(staged.database, "mode=rw", VERSION)
+            try:
+                connection.execute("PRAGMA journal_mode = OFF")
+                connection.executescript(f"BEGIN; {SCRATCH_SCHEMA} PRAGMA user_version = {SCRATCH_VERSION}; COMMIT")
+                connection.execute("PRAGMA journal_mode = WAL")
+            finally:
+                connection.close()
+            staged.commit()
+        except BaseException:
+            staged.discard()
+            raise
 
 
 class Descriptors:

@@ -3,56 +3,49 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from wclayer.errors import CorruptLayerError, NotALayerError, PathNotFoundError
-from wclayer.host.root import HostRoot
+from wclayer.errors import (
+    CorruptLayerError,
+    FormatError,
+    FormatLimitError,
+    LayerError,
+    NotALayerError,
+    during,
+    limit_hint,
+    translated,
+)
 from wclayer.layers.cache import Cache
-from wclayer.layers.directory import database
-from wclayer.layers.directory.database import EntryRow, from_column, to_column
+from wclayer.layers.directory import database, rows
+from wclayer.layers.directory.chain_file import chain_of, open_folder
+from wclayer.layers.directory.database import Answer, EntryRow, from_column, query_error, to_column
+from wclayer.layers.directory.rows import StreamRow, TombstoneRow
 from wclayer.layers.tree import Kind
-from wclayer.model import DataStream, Entry, ExtraStream
+from wclayer.model import DataStream, Entry, ExtraStream, limits_in_use
 from wclayer.win32.attributes import DIRECTORY
 from wclayer.win32.backup import StreamId
 from wclayer.win32.filetime import from_unix_ns
-from wclayer.win32.names import name_key, split_path
+from wclayer.win32.names import name_key, path_key, split_path
 
-CHAIN_FILE = "layerchain.json"
 HIVE_PROBLEMS = "hive_problems"
 """The record of the hives that could not be made, one a line."""
 _READ_PIECE = 1 << 20
+# The index finds rows, and the rows themselves say where they are: a damaged index cannot put a directory below itself.
+_CHILD = "SELECT e.* FROM entries i CROSS JOIN entries e ON e.id = i.id WHERE i.parent = ? AND i.key = ?"
+_CHILDREN = "SELECT e.* FROM entries i CROSS JOIN entries e ON e.id = i.id WHERE i.parent = ? ORDER BY i.key"
+_LOST_DIRECTORIES = 16_384
 
 
 def is_layer(path: str | os.PathLike[str]) -> bool:
     """Whether a folder is a layer directory, ours or one that Windows made."""
     folder = Path(path)
     return (folder / database.FILE_NAME).is_file() or (folder / "Files").is_dir() or (folder / "sandbox.vhdx").is_file()
-
-
-def read_chain(path: Path) -> list[Path]:
-    """The parents that `layerchain.json` names, nearest first; none if it is not there.
-
-    Raises:
-        CorruptLayerError: it is not a JSON list of paths.
-    """
-    try:
-        chain = json.loads((path / CHAIN_FILE).read_bytes())
-    except FileNotFoundError:
-        return []
-    except ValueError as error:
-        raise CorruptLayerError("read layer chain", path / CHAIN_FILE, f"not JSON: {error}") from None
-    if chain is None:
-        return []
-    if not isinstance(chain, list) or not all(isinstance(parent, str) for parent in chain):
-        raise CorruptLayerError("read layer chain", path / CHAIN_FILE, "not a list of paths")
-    return [Path(parent) for parent in chain]
 
 
 class LayerDirectory:
@@ -67,26 +60,34 @@ class LayerDirectory:
     def __init__(self, path: str | os.PathLike[str], *, operation: str = "open layer") -> None:
         self.operation = operation
         self.path = Path(os.path.abspath(path))
-        if not self.path.exists():
-            raise PathNotFoundError(operation, self.path, "the layer does not exist")
+        self._file = self.path / database.FILE_NAME
+        self.host = open_folder(operation, self.path)
         try:
-            self.is_scratch = database.read_version(self.path / database.FILE_NAME) == database.SCRATCH_VERSION
-            self._database = self._connect(self.path / database.FILE_NAME)
-        except (FileNotFoundError, NotADirectoryError):
-            problem = f"not a layer: it has no {database.FILE_NAME}"
-            if is_layer(self.path):
-                problem += "; `wclayer makebaselayer` makes one for a folder with Files in it"
-            raise NotALayerError(operation, self.path, problem) from None
-        except (ValueError, sqlite3.Error) as error:
-            raise CorruptLayerError(operation, self.path, str(error)) from None
-        self.host = HostRoot(self.path)
+            with during(operation, self.path, damage=CorruptLayerError):
+                self.is_scratch = self._open_database()
+        except BaseException:
+            self.host.close()
+            raise
         self._link_counts: dict[int, int] | None = None
         # id of a directory: its path in the layer, and on the host below the layer's root.
         self._directories: Cache[int, tuple[str, bytes]] = Cache(16 << 20)
+        self._lost: set[int] = set()
 
-    def _connect(self, path: Path) -> sqlite3.Connection:
-        connection = database.open_read_only(path)
-        if self.is_scratch:
+    def _open_database(self) -> bool:
+        """Opens the database; whether it is that of a scratch."""
+        try:
+            version = database.read_version(self.host)
+        except FileNotFoundError:
+            problem = f"not a layer: it has no {database.FILE_NAME}"
+            if is_layer(self.path):
+                problem += "; `wclayer makebaselayer` makes one for a folder with Files in it"
+            raise NotALayerError(self.operation, self.path, problem) from None
+        self._database = self._connect(self._file, version)
+        return version == database.SCRATCH_VERSION
+
+    def _connect(self, path: Path, version: int) -> database.LayerDatabase:
+        connection = database.open_read_only(path, version)
+        if version == database.SCRATCH_VERSION:
             # Whoever reads a scratch sees it as it is now, whatever others change meanwhile.
             connection.execute("BEGIN")
         return connection
@@ -101,29 +102,66 @@ class LayerDirectory:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self.close()
 
-    def query(self, sql: str, arguments: Sequence[object] = ()) -> sqlite3.Cursor:
+    def query(self, sql: str, arguments: Sequence[object] = ()) -> Answer:
         """A query of `layer.db`.
 
         Raises:
-            CorruptLayerError: the database is damaged.
+            CorruptLayerError: the database is damaged; this and other errors of SQLite come from the answer, too.
         """
+        connection = self._database
+        connection.work = 0
         try:
-            return self._database.execute(sql, arguments)
-        except sqlite3.DatabaseError as error:
-            raise CorruptLayerError(self.operation, self.path / database.FILE_NAME, str(error)) from None
+            return Answer(self.operation, self._file, connection.execute(sql, arguments))
+        except sqlite3.Error as error:
+            raise query_error(self.operation, self._file, connection, error) from error
+
+    def _damaged(self, problem: str | FormatError) -> LayerError:
+        if isinstance(problem, FormatError):
+            told = translated(self.operation, self._file, problem, damage=CorruptLayerError)
+            assert told is not None
+            return told
+        return CorruptLayerError(self.operation, self._file, problem)
+
+    def _beyond(self, problem: str, limit: str) -> LayerError:
+        return self._damaged(FormatLimitError(f"{problem} {limit_hint(limit)}"))
 
     def record(self, key: str) -> str | int | bytes | None:
-        """What the layer's own records say ("diff_id", "digest", "size", …), or None."""
-        row = self.query("SELECT value FROM layer WHERE key = ?", (key,)).fetchone()
-        return row[0] if row else None
+        """What the layer's own records say ("diff_id", "digest", "size", …), or None.
+
+        Raises:
+            CorruptLayerError: the record is of another kind than such a record is.
+        """
+        row = self.query("SELECT value FROM layer WHERE key = ?", (to_column(key),)).fetchone()
+        value = row[0] if row else None
+        if value is not None and not isinstance(value, (str, int, bytes)):
+            raise self._damaged(f"record {key!r}: {value!r}")
+        return value
+
+    def text(self, key: str) -> str | None:
+        """`record` of a fact that is text."""
+        value = self.record(key)
+        if value is not None and not isinstance(value, str):
+            raise self._damaged(f"record {key!r}: {rows.shown(value)} instead of text")
+        return value
+
+    def blob(self, key: str) -> bytes | None:
+        """`record` of a fact that is bytes."""
+        value = self.record(key)
+        if value is not None and not isinstance(value, bytes):
+            raise self._damaged(f"record {key!r}: {rows.shown(value)} instead of bytes")
+        return value
 
     def hive_problems(self) -> list[str]:
         """Why hives of the layer have no `_Base`: "PATH: what is wrong", each."""
-        return str(self.record(HIVE_PROBLEMS) or "").splitlines()
+        return (self.text(HIVE_PROBLEMS) or "").splitlines()
 
     def parents(self) -> list[Path]:
-        """The parent chain, nearest first."""
-        return read_chain(self.path)
+        """The parent chain, nearest first.
+
+        Raises:
+            CorruptLayerError, LimitExceededError: see `read_chain`.
+        """
+        return chain_of(self.host)
 
     def root(self) -> EntryRow:
         """The row that stands for the layer's root directory; it is not an entry of the layer."""
@@ -140,27 +178,83 @@ class LayerDirectory:
 
     def child(self, parent: int, name: str) -> EntryRow | None:
         """The entry of a directory with that name, in any case."""
-        cursor = self.query("SELECT * FROM entries WHERE parent = ? AND key = ?", (parent, to_column(name_key(name))))
-        row = cursor.fetchone()
-        return self.row(row) if row else None
+        key = to_column(name_key(name))
+        columns = self.query(_CHILD, (parent, key)).fetchone()
+        if columns is None:
+            return None
+        row = self.row(columns)
+        if row.parent != parent or row.key != key:
+            raise self._damaged(f"entry {row.id}: the index has it in another place")
+        return row
 
     def children(self, parent: int) -> Iterator[EntryRow]:
         """The entries of a directory, in the order in which Windows lists them (by upper-case name)."""
-        yield from map(self.row, self.query("SELECT * FROM entries WHERE parent = ? ORDER BY key", (parent,)))
+        make = self.row
+        last: str | bytes = ""
+        for columns in self.query(_CHILDREN, (parent,)):
+            row = make(columns)
+            key = row.key
+            try:
+                is_next = key > last  # type: ignore[operator]
+            except TypeError:
+                # SQLite has BLOBs after TEXT.
+                is_next = isinstance(key, bytes)
+            if row.parent != parent or not is_next:
+                raise self._damaged(f"entry {row.id}: the index has it in another place, or twice")
+            last = key
+            yield row
+
+    def entries(self) -> Iterator[EntryRow]:
+        """All rows of `entries`, in the original order."""
+        return self._rows("SELECT * FROM entries ORDER BY id")
+
+    def own_entries(self) -> Iterator[EntryRow]:
+        """The rows of the entries that came with this layer, in the original order."""
+        return self._rows(f"SELECT * FROM entries WHERE origin = {int(database.Origin.OWN)} ORDER BY id")
+
+    def _rows(self, sql: str, arguments: Sequence[object] = ()) -> Iterator[EntryRow]:
+        last, left = 0, limits_in_use().entries
+        for columns in self.query(sql, arguments):
+            row = self.row(columns)
+            if row.id <= last:
+                raise self._damaged(f"entry {row.id} is there twice")
+            last = row.id
+            if not left:
+                raise self._beyond(f"more than {limits_in_use().entries} entries", "entries")
+            left -= 1
+            yield row
 
     def row(self, columns: Sequence[Any]) -> EntryRow:
         """An entry's row from its columns.
 
         In a scratch, a link has what its first name has, and a file that is being written to its host file's size and
         time.
+
+        Raises:
+            CorruptLayerError: a column holds what no layer has.
         """
-        row = EntryRow._make(columns)
+        try:
+            row = rows.entry_row(columns)
+        except FormatError as error:
+            raise self._damaged(error) from None
         if not self.is_scratch:
+            if row.size < 0:
+                raise self._damaged(f"entry {row.id}: size: {row.size}")
             return row
         if row.link is not None:
-            head = self.by_id(row.link)
+            head = self._head(row)
             return head._replace(id=row.id, parent=row.parent, name=row.name, key=row.key, link=head.id)
         return self._as_written(row) if row.size < 0 else row
+
+    def _head(self, row: EntryRow) -> EntryRow:
+        """Of a further name of a file, the row of its first name."""
+        columns = self.query("SELECT * FROM entries WHERE id = ? AND link IS NULL", (row.link,)).fetchone()
+        if columns is None:
+            raise self._damaged(f"entry {row.id}: link: entry {row.link}, which is not the first name of a file")
+        head = self.row(columns)
+        if head.id != row.link or head.link is not None or head.attributes & DIRECTORY:
+            raise self._damaged(f"entry {row.id}: link: entry {row.link}, which is not the first name of a file")
+        return head
 
     def _as_written(self, row: EntryRow) -> EntryRow:
         try:
@@ -176,28 +270,36 @@ class LayerDirectory:
         Raises:
             CorruptLayerError: there is none.
         """
-        row = self.query("SELECT * FROM entries WHERE id = ?", (entry_id,)).fetchone()
-        if row is None:
-            raise CorruptLayerError(
-                self.operation, self.path, f"{database.FILE_NAME} refers to entry {entry_id}, which is not there"
-            )
-        return self.row(row)
+        columns = self.query("SELECT * FROM entries WHERE id = ?", (entry_id,)).fetchone()
+        if columns is None:
+            raise self._damaged(f"refers to entry {entry_id}, which is not there")
+        row = self.row(columns)
+        if row.id != entry_id:
+            raise self._damaged(f"has entry {row.id} in the place of entry {entry_id}")
+        return row
 
     def first_name(self, row: EntryRow) -> EntryRow:
         """Of a hard link, the row of the file's first name in this layer, which has its streams; else the row."""
-        return row if row.link is None else self.by_id(row.link)._replace(link=None)
+        return row if row.link is None else self._head(row)
 
     def walk(self, row: EntryRow) -> Iterator[EntryRow]:
         """Everything below an entry, parents before children, each directory in `children` order."""
+        limits = limits_in_use()
+        left = limits.entries
         pending = [self.children(row.id)]
         while pending:
-            child = next(pending[-1], None)
-            if child is None:
+            for child in pending[-1]:
+                left -= 1
+                yield child
+                if child.attributes & DIRECTORY:
+                    pending.append(self.children(child.id))
+                    break
+            else:
                 pending.pop()
-                continue
-            yield child
-            if child.attributes & DIRECTORY:
-                pending.append(self.children(child.id))
+            if len(pending) > limits.path_depth:
+                raise self._beyond(f"a path of more than {limits.path_depth} names", "path_depth")
+            if left < 0:
+                raise self._beyond(f"more than {limits.entries} entries", "entries")
 
     def kind(self, key: str) -> Kind:
         """What the layer has at a path, for `LayerTree`."""
@@ -208,7 +310,13 @@ class LayerDirectory:
 
     def name_of(self, row: EntryRow) -> str:
         """The entry's path as the source spelled it."""
-        return from_column(row.spelling) if row.spelling is not None else self.path_of(row)
+        path = self.path_of(row)
+        if row.spelling is None:
+            return path
+        spelling = from_column(row.spelling)
+        if path_key(spelling) != path_key(path):
+            raise self._damaged(f"entry {row.id}: spelling: {spelling[:300]!r} is another path than {path[:300]!r}")
+        return spelling
 
     def path_of(self, row: EntryRow) -> str:
         """The entry's path in the layer, each directory as it is spelled itself."""
@@ -230,23 +338,37 @@ class LayerDirectory:
         known = self._directories.get(entry_id)
         if known is not None:
             return known
-        above: list[EntryRow] = []
-        seen: set[int] = set()
+        above: dict[int, EntryRow] = {}
         while entry_id != database.ROOT and (known := self._directories.get(entry_id)) is None:
-            if entry_id in seen:
-                raise CorruptLayerError(self.operation, self.path, f"entry {entry_id} lies below itself")
-            seen.add(entry_id)
+            if entry_id in above or entry_id in self._lost:
+                self._lose(above)
+                raise self._damaged(f"entry {entry_id} lies below itself, or below what is no directory")
             row = self.by_id(entry_id)
-            above.append(row)
+            above[entry_id] = row
+            if not row.attributes & DIRECTORY:
+                self._lose(above)
+                raise self._damaged(f"entry {entry_id}: entries lie below it, and it is no directory")
+            if len(above) > (most := limits_in_use().path_depth):
+                self._lose(above)
+                raise self._beyond(f"entry {entry_id}: in more than {most} directories", "path_depth")
             entry_id = row.parent
         if known is None:
             known = "", b""
-        for row in reversed(above):
+        longest = limits_in_use().path_length
+        for row in reversed(above.values()):
             path, host = known
             name, own_host = from_column(row.name), database.host_name(row)
             known = (f"{path}/{name}" if path else name, host + b"/" + own_host if host else own_host)
+            if len(known[0]) > longest:
+                raise self._beyond(f"entry {row.id}: a path of more than {longest} units", "path_length")
             self._directories.keep(row.id, known, len(known[0]) + len(known[1]))
         return known
+
+    def _lose(self, directories: Iterable[int]) -> None:
+        """Remembers directories that have no path, so that what lies in them does not look for it again."""
+        if len(self._lost) > _LOST_DIRECTORIES:
+            self._lost.clear()
+        self._lost.update(directories)
 
     def security(self, row: EntryRow) -> bytes | None:
         """The entry's self-relative security descriptor."""
@@ -254,11 +376,11 @@ class LayerDirectory:
             return None
         found = self.query("SELECT descriptor FROM security WHERE id = ?", (row.security,)).fetchone()
         if found is None:
-            raise CorruptLayerError(
-                self.operation, self.path, f"entry {self.name_of(row)!r}: security {row.security} is not there"
-            )
-        descriptor: bytes = found[0]
-        return descriptor
+            raise self._damaged(f"entry {row.id}: security {row.security} is not there")
+        try:
+            return rows.descriptor(row.security, found[0])
+        except FormatError as error:
+            raise self._damaged(error) from None
 
     def link_count(self, row: EntryRow) -> int:
         """How many names the entry's file has in this layer."""
@@ -267,16 +389,14 @@ class LayerDirectory:
             (count,) = self.query("SELECT COUNT(*) FROM entries WHERE link = ?", (head,)).fetchone()
             return int(count) + 1
         if self._link_counts is None:
-            self._link_counts = dict(
-                self.query("SELECT link, COUNT(*) FROM entries WHERE link IS NOT NULL GROUP BY link").fetchall()
-            )
+            links = self.query("SELECT link, COUNT(*) FROM entries WHERE typeof(link) = 'integer' GROUP BY link")
+            self._link_counts = dict(links.fetchall())
         return self._link_counts.get(head, 0) + 1
 
     def names(self, row: EntryRow) -> list[EntryRow]:
         """All names of the entry's file in this layer, the first one first."""
         head = row.link or row.id
-        found = self.query("SELECT * FROM entries WHERE id = ? OR link = ? ORDER BY id", (head, head)).fetchall()
-        return [self.row(columns) for columns in found]
+        return list(self._rows("SELECT * FROM entries WHERE id = ? OR link = ? ORDER BY id", (head, head)))
 
     def pool(self) -> Iterator[bytes]:
         """The host paths of all contents in a scratch's pool."""
@@ -310,13 +430,51 @@ class LayerDirectory:
             row.form,
         )
 
+    def stream_rows(self, row: EntryRow) -> list[StreamRow]:
+        """All streams of the entry but the main one, in their order.
+
+        Raises:
+            CorruptLayerError: they are not as many as the entry's record says, or a row holds what no layer has.
+        """
+        if not row.streams:
+            return []
+        most = limits_in_use().streams
+        entry = row.link or row.id
+        found: list[StreamRow] = []
+        for columns in self.query(
+            f"SELECT {','.join(StreamRow._fields)} FROM streams WHERE entry = ? ORDER BY id LIMIT ?", (entry, most + 1)
+        ):
+            try:
+                stream = rows.stream_row(columns)
+            except FormatError as error:
+                raise self._damaged(error) from None
+            if stream.entry != entry or (found and stream.id <= found[-1].id):
+                raise self._damaged(f"stream {stream.id}: the index has it elsewhere, or twice")
+            found.append(stream)
+        if len(found) > most:
+            raise self._beyond(f"entry {row.id}: more than {most} streams", "streams")
+        if len(found) != row.streams:
+            raise self._damaged(f"entry {row.id}: streams: {row.streams}, and there are {len(found)}")
+        return found
+
+    def tombstones(self) -> Iterator[TombstoneRow]:
+        """The names that the layer deletes from its parents, in the original order."""
+        last = 0
+        for columns in self.query(f"SELECT {','.join(TombstoneRow._fields)} FROM tombstones ORDER BY id"):
+            try:
+                row = rows.tombstone_row(columns)
+            except FormatError as error:
+                raise self._damaged(error) from None
+            if row.id <= last:
+                raise self._damaged(f"tombstone {row.id} is there twice")
+            last = row.id
+            yield row
+
     def _extras(self, row: EntryRow) -> tuple[ExtraStream, ...]:
         return tuple(
-            ExtraStream(stream_id, attributes, from_column(name), b"".join(self._stream_chunks(number)))
-            for number, stream_id, attributes, name in self.query(
-                "SELECT id, stream_id, attributes, name FROM streams WHERE entry = ? AND stream_id <> ? ORDER BY id",
-                (row.link or row.id, int(StreamId.ALTERNATE_DATA)),
-            ).fetchall()
+            ExtraStream(stream.stream_id, stream.attributes, stream.name, b"".join(self.stream_chunks(stream)))
+            for stream in self.stream_rows(row)
+            if stream.stream_id != StreamId.ALTERNATE_DATA
         )
 
     def streams(self, row: EntryRow, *, has_data: bool) -> Iterator[DataStream]:
@@ -324,16 +482,29 @@ class LayerDirectory:
         if has_data:
             small = row.size <= _READ_PIECE
             yield DataStream("", row.size, (self._whole_file(row),) if small else self.data_chunks(row))
-        if row.streams:
-            for number, attributes, name, size, form in self.query(
-                "SELECT id, attributes, name, size, form FROM streams WHERE entry = ? AND stream_id = ? ORDER BY id",
-                (row.link or row.id, int(StreamId.ALTERNATE_DATA)),
-            ).fetchall():
-                yield DataStream(from_column(name), size, self._stream_chunks(number), attributes, form)
+        for stream in self.stream_rows(row):
+            if stream.stream_id == StreamId.ALTERNATE_DATA:
+                yield DataStream(stream.name, stream.size, self.stream_chunks(stream), stream.attributes, stream.form)
 
-    def _stream_chunks(self, number: int) -> Iterator[bytes]:
-        for (data,) in self.query("SELECT data FROM stream_data WHERE stream = ? ORDER BY sequence", (number,)):
-            yield data
+    def stream_chunks(self, stream: StreamRow) -> Iterator[bytes]:
+        """The bytes of a stream.
+
+        Raises:
+            CorruptLayerError: they are not as many as its record says.
+        """
+        size = 0
+        pieces = self.query("SELECT sequence, data FROM stream_data WHERE stream = ? ORDER BY sequence", (stream.id,))
+        for expected, (sequence, data) in enumerate(pieces):
+            try:
+                chunk = rows.piece(stream.id, expected, sequence, data)
+            except FormatError as error:
+                raise self._damaged(error) from None
+            size += len(chunk)
+            if size > stream.size:
+                break
+            yield chunk
+        if size != stream.size:
+            raise self._damaged(f"stream {stream.id}: other than the {stream.size} bytes that its record says")
 
     def data_chunks(self, row: EntryRow) -> Iterator[bytes]:
         """The bytes of the entry's main data stream.
@@ -371,9 +542,10 @@ class LayerDirectory:
         path = self.host_path(row)
         try:
             return self.host.open(path)
-        except OSError as error:
+        except (OSError, FormatError) as error:
+            reason = getattr(error, "strerror", None) or error
             raise CorruptLayerError(
-                self.operation, self.path / os.fsdecode(path), f"cannot be opened: {error.strerror}"
+                self.operation, self.path / os.fsdecode(path), f"cannot be opened: {reason}"
             ) from error
 
     def _wrong_size(self, row: EntryRow, fd: int) -> CorruptLayerError:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from wclayer.layers.base import LayerReaderBase
 from wclayer.layers.cache import Cache
-from wclayer.layers.directory.database import EntryRow, Origin, from_column
+from wclayer.layers.directory.database import EntryRow, Origin
 from wclayer.layers.directory.layer import LayerDirectory
 from wclayer.model import DataStream, Entry, LinkInfo
 
@@ -24,18 +24,14 @@ class DirectoryLayerReader(LayerReaderBase):
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.layer = LayerDirectory(path, operation=self.operation)
         super().__init__(str(self.layer.path))
-        self._rows: Iterator[EntryRow] = self._scratch_rows() if self.layer.is_scratch else self._original_rows()
-        self._tombstones = iter(self.layer.query("SELECT id, path, form FROM tombstones ORDER BY id"))
+        self._rows: Iterator[EntryRow] = self._scratch_rows() if self.layer.is_scratch else self.layer.own_entries()
+        self._tombstones = self.layer.tombstones()
         self._next_row = next(self._rows, None)
         self._next_tombstone = next(self._tombstones, None)
         self._row: EntryRow | None = None
         self._descriptors: Cache[int, bytes] = Cache()
         # Of a scratch: the first name that was given of a file with several, by the file's id.
         self._first_names: dict[int, str] = {}
-
-    def _original_rows(self) -> Iterator[EntryRow]:
-        rows = self.layer.query("SELECT * FROM entries WHERE origin = ? ORDER BY id", (int(Origin.OWN),))
-        yield from map(self.layer.row, rows)
 
     def _scratch_rows(self) -> Iterator[EntryRow]:
         for row in self.layer.walk(self.layer.root()):
@@ -45,15 +41,14 @@ class DirectoryLayerReader(LayerReaderBase):
     @property
     def trailer_form(self) -> bytes | None:
         """What the end of the tar had that was imported, if not the canonical end."""
-        form = self.layer.record("trailer_form")
-        return form if isinstance(form, bytes) else None
+        return self.layer.blob("trailer_form")
 
     def _advance(self) -> Entry | None:
         tombstone, row = self._next_tombstone, self._next_row
-        if tombstone is not None and (row is None or self.layer.is_scratch or tombstone[0] < row.id):
+        if tombstone is not None and (row is None or self.layer.is_scratch or tombstone.id < row.id):
             self._next_tombstone = next(self._tombstones, None)
             self._row = None
-            return Entry(from_column(tombstone[1]), None, form=tombstone[2])
+            return Entry(tombstone.path, None, form=tombstone.form)
         if row is None:
             return None
         self._next_row = next(self._rows, None)

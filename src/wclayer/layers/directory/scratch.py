@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from wclayer.errors import CorruptLayerError, DiskFullError, InvalidParameterError, LayerBusyError, LayerError
+from wclayer.errors import InvalidParameterError, LayerBusyError
 from wclayer.host import system
 from wclayer.host.root import HostRoot
 from wclayer.layers.directory import database
@@ -25,6 +25,7 @@ from wclayer.layers.directory.database import (
     BEING_WRITTEN,
     NOT_HASHED,
     POOL,
+    Answer,
     Descriptors,
     EntryRow,
     Origin,
@@ -133,7 +134,7 @@ class ScratchDirectory(LayerDirectory):
             time.sleep(0.01)
         raise LayerBusyError(operation, place, "another process has it open; a mounted scratch is changed in its mount")
 
-    def _connect(self, path: Path) -> sqlite3.Connection:
+    def _connect(self, path: Path, version: int) -> database.LayerDatabase:
         return database.open_scratch(path)
 
     def close(self) -> None:
@@ -197,21 +198,8 @@ class ScratchDirectory(LayerDirectory):
         (version,) = self._execute("PRAGMA data_version").fetchone()
         return int(version)
 
-    def _execute(self, sql: str, arguments: Sequence[object] = ()) -> sqlite3.Cursor:
-        try:
-            return self._database.execute(sql, arguments)
-        except sqlite3.OperationalError as error:
-            raise self._error(error) from error
-        except sqlite3.DatabaseError as error:
-            raise CorruptLayerError(self.operation, self.path / database.FILE_NAME, str(error)) from None
-
-    def _error(self, error: sqlite3.OperationalError) -> LayerError:
-        place = self.path / database.FILE_NAME
-        if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
-            return DiskFullError(self.operation, place, str(error))
-        if error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY:
-            return LayerBusyError(self.operation, place, "another process keeps it locked")
-        return LayerError(self.operation, place, str(error))
+    def _execute(self, sql: str, arguments: Sequence[object] = ()) -> Answer:
+        return self.query(sql, arguments)
 
     def _forget(self) -> None:
         self._directories.forget()

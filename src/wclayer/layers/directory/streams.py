@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import sqlite3
 
-from wclayer.layers.directory.database import EntryRow
+from wclayer.layers.directory.database import EntryRow, to_column
 from wclayer.layers.directory.layer import LayerDirectory
 
 STREAM_PIECE = 1 << 20
@@ -16,18 +16,13 @@ def copy_streams(
 ) -> int:
     """Copies the streams of another layer's entry to the entry `entry_id` of a database, with the numbers that follow
     `last_number`; gives the last one."""
-    if not row.streams:
-        return last_number
-    for number, *columns in source.query(
-        "SELECT id, stream_id, attributes, name, size, sha256 FROM streams WHERE entry = ? ORDER BY id",
-        (row.link or row.id,),
-    ).fetchall():
+    for stream in source.stream_rows(row):
         last_number += 1
-        target.execute("INSERT INTO streams VALUES (?, ?, ?, ?, ?, ?, ?, NULL)", (last_number, entry_id, *columns))
-        pieces = source.query("SELECT sequence, data FROM stream_data WHERE stream = ?", (number,))
-        target.executemany(
-            "INSERT INTO stream_data VALUES (?, ?, ?)", ((last_number, sequence, data) for sequence, data in pieces)
-        )
+        columns = stream.stream_id, stream.attributes, to_column(stream.name)
+        recorder = StreamRecorder(target, last_number, (entry_id, *columns))
+        for chunk in source.stream_chunks(stream):
+            recorder.write(chunk)
+        recorder.close()
     return last_number
 
 

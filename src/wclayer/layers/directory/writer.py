@@ -12,10 +12,11 @@ from pathlib import Path
 from wclayer.layers.base import LayerWriterBase
 from wclayer.layers.directory import utility_vm
 from wclayer.layers.directory.chain import resolve_chain
+from wclayer.layers.directory.chain_file import CHAIN_FILE
 from wclayer.layers.directory.database import EntryRow, Origin, host_name, to_column
 from wclayer.layers.directory.hives import BaseHiveMaker
 from wclayer.layers.directory.host_files import SMALL_FILE, HostFiles, is_possible_name
-from wclayer.layers.directory.layer import CHAIN_FILE, LayerDirectory
+from wclayer.layers.directory.layer import LayerDirectory
 from wclayer.layers.directory.records import DirectoryPlace, LayerRecords
 from wclayer.layers.directory.streams import StreamRecorder
 from wclayer.layers.hives import HIVES_ROOT
@@ -342,9 +343,10 @@ class DirectoryLayerWriter(LayerWriterBase):
                 return made
             return self._files.link(source, directory.host, name, current.id, self._files.root)
         for parent in self._parents:
-            row_there = parent.lookup(entry.link_target)
-            if row_there is None:
+            found = parent.lookup(entry.link_target)
+            if found is None:
                 continue
+            row_there = parent.first_name(found)
             self._records.copy_streams(parent, row_there, current.id)
             security = self._records.security_id(parent.security(row_there))
             current.row = self._row(
@@ -357,7 +359,7 @@ class DirectoryLayerWriter(LayerWriterBase):
                 row_there.eas,
                 row_there.reparse,
             )
-            return self._files.link(parent.host_path(row_there), directory.host, name, current.id, parent.host)
+            return self._files.link(parent.host_path(found), directory.host, name, current.id, parent.host)
         raise self._bad(entry, f"hard link to {entry.link_target!r}, which is not there")
 
     def _own_target(self, key: str) -> tuple[DirectoryPlace, EntryRow] | None:

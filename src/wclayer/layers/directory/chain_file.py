@@ -1,0 +1,110 @@
+"""`layerchain.json`: the parents of a layer, as the layer itself names them."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path, PureWindowsPath
+
+from wclayer.errors import (
+    CorruptLayerError,
+    FormatError,
+    FormatLimitError,
+    NotALayerError,
+    PathNotFoundError,
+    during,
+    limit_hint,
+)
+from wclayer.host.root import HostRoot
+from wclayer.layers.json_file import read_json
+from wclayer.model import limits_in_use
+
+CHAIN_FILE = "layerchain.json"
+
+
+class ChainError(FormatError):
+    """`layerchain.json` names what cannot be a chain of parents."""
+
+
+def open_folder(operation: str, path: Path) -> HostRoot:
+    """The folder of a layer.
+
+    Raises:
+        PathNotFoundError: it does not exist.
+        NotALayerError: it is a file.
+    """
+    with during(operation, path):
+        try:
+            return HostRoot(path)
+        except FileNotFoundError:
+            raise PathNotFoundError(operation, path, "the layer does not exist") from None
+        except NotADirectoryError:
+            problem = "a file, not the folder of a layer; `wclayer import -i FILE FOLDER` makes one of a tar or a disk"
+            raise NotALayerError(operation, path, problem) from None
+
+
+def read_chain(path: Path, *, operation: str = "read layer chain") -> list[Path]:
+    """The parents that the `layerchain.json` of a layer names, nearest first; none if it or the layer is not there.
+
+    Raises:
+        NotALayerError: `path` is a file.
+        CorruptLayerError: it is not a JSON list of absolute paths, names a layer twice or the layer itself.
+        LimitExceededError: it is larger than `json_size`, or names more than `chain_length` parents.
+    """
+    try:
+        root = open_folder(operation, path)
+    except PathNotFoundError:
+        return []
+    with root:
+        return chain_of(root, operation=operation)
+
+
+def chain_of(root: HostRoot, *, operation: str = "read layer chain") -> list[Path]:
+    """`read_chain` of the layer at `root`."""
+    with during(operation, root.path / CHAIN_FILE, damage=CorruptLayerError):
+        try:
+            named = read_json(root, CHAIN_FILE.encode())
+        except FileNotFoundError:
+            return []
+        if named is None:
+            return []
+        if not isinstance(named, list) or not all(isinstance(parent, str) for parent in named):
+            raise ChainError("not a list of paths")
+        most = limits_in_use().chain_length
+        if len(named) > most:
+            raise FormatLimitError(f"{len(named)} parents, more than {most} {limit_hint('chain_length')}")
+        chain = [_parent(root.path, parent) for parent in named]
+        seen = {_identity(root.path)}
+        for parent in chain:
+            if (same := _identity(parent)) in seen:
+                raise ChainError(f"{str(parent)!r} is named twice, or is the layer itself")
+            seen.add(same)
+        return chain
+
+
+def _parent(layer: Path, text: str) -> Path:
+    """A parent's path from what the file says.
+
+    A relative path would mean another layer in each folder that the command is started in. A network share is opened
+    only for a layer that lies on it itself: to open one tells its host who the user is.
+    """
+    windows = PureWindowsPath(text)
+    if "\0" in text or not (os.path.isabs(text) or windows.is_absolute()):
+        raise ChainError(f"{text[:300]!r} is not an absolute path")
+    if sys.platform == "win32":
+        drive = windows.drive
+        if drive.startswith("\\\\") and drive.casefold() != PureWindowsPath(layer).drive.casefold():
+            raise ChainError(f"{text[:300]!r} lies on a network share or a device")
+    elif not os.path.isabs(text):
+        # A path of Windows, where the layer came from: nothing here has it, and it is not relative to any folder.
+        return Path(os.sep + text)
+    return Path(text)
+
+
+def _identity(path: Path) -> tuple[int, int] | str:
+    """What two paths of one folder have in common."""
+    try:
+        status = path.stat()
+    except (OSError, ValueError):
+        return os.path.normcase(os.path.abspath(path))
+    return status.st_dev, status.st_ino
