@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import BinaryIO
 
 from wclayer.formats.vhdx import structs
 from wclayer.formats.vhdx.errors import VhdxError
 from wclayer.formats.vhdx.image import Vhdx, checksum
-from wclayer.formats.vhdx.structs import BlockState, Header
+from wclayer.formats.vhdx.structs import MIB, BlockState, Header
+
+_MOST_PLACES = 2 * structs.MAX_DISK_SIZE // MIB
+_MOST_PROBLEMS = 1000
+"""Problems of places that are told of one file."""
 
 
 def check_vhdx(file: BinaryIO, disk: Vhdx) -> Iterator[str]:
@@ -35,22 +40,34 @@ def check_vhdx(file: BinaryIO, disk: Vhdx) -> Iterator[str]:
         yield "the two region tables differ"
     if disk.log_was_replayed:
         yield "its last writer was stopped: the log has changes that are not in the file yet"
-    yield from _check_places(disk)
+    yield from islice(_check_places(disk), _MOST_PROBLEMS)
 
 
 def _check_places(disk: Vhdx) -> Iterator[str]:
-    places = [(0, structs.HEADER_SECTION, "the header section"), *disk.own_regions()]
-    for block in range(disk.facts.blocks):
+    """What is wrong with where the file's parts are: outside of it, or in each other.
+
+    All begin and end at a whole MiB, so one byte for each MiB of the file says whether something is there.
+    """
+    taken = bytearray()
+
+    def take(offset: int, length: int, name: str) -> Iterator[str]:
+        start, end = offset // MIB, -(-(offset + length) // MIB)
+        if end > _MOST_PLACES:
+            yield f"{name} at {offset:#x} is farther into the file than a disk of 64 TiB needs"
+            return
+        if len(taken) < end:
+            taken.extend(bytes(end - len(taken)))
+        if taken.find(1, start, end) >= 0:
+            yield f"{name} at {offset:#x} overlaps what is there already"
+        taken[start:end] = b"\1" * (end - start)
+
+    for offset, length, name in [(0, structs.HEADER_SECTION, "the header section"), *disk.own_regions()]:
+        yield from take(offset, length, name)
+    for block in disk.blocks_in_use():
         try:
             state, offset = disk.block_state(block)
         except VhdxError as error:
             yield str(error)
             continue
         if state >= BlockState.FULLY_PRESENT:
-            places.append((offset, disk.facts.block_size, f"block {block}"))
-    places.sort()
-    end, before = 0, ""
-    for offset, length, name in places:
-        if offset < end:
-            yield f"{name} at {offset:#x} overlaps {before}"
-        end, before = max(end, offset + length), name
+            yield from take(offset, disk.facts.block_size, f"block {block}")

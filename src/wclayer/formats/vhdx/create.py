@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from struct import pack
 from typing import BinaryIO
 from uuid import UUID, uuid4
 
@@ -69,11 +70,9 @@ def create_vhdx(
     )
     bat_size = -(-facts.bat_entries * 8 // MIB) * MIB
     end = _BAT_OFFSET + bat_size
-    bat = memoryview(bytearray(facts.bat_entries * 8)).cast("Q")
+    first_block = end
     if is_fixed:
-        for block in range(facts.blocks):
-            bat[block + block // facts.chunk_ratio] = end | BlockState.FULLY_PRESENT
-            end += block_size
+        end += facts.blocks * block_size
     guid = (write_guid or uuid4()).bytes_le
     header = Header(
         structs.HEADER_SIGNATURE, 0, 1, guid, guid, structs.NO_GUID, structs.LOG_VERSION, structs.VERSION, _LOG_SIZE,
@@ -92,8 +91,14 @@ def create_vhdx(
         file.seek(offset)
         file.write(data)
     if is_fixed:
+        # A chunk of blocks at a time, with the entry of its sector bitmap, which a fixed disk leaves zero.
         file.seek(_BAT_OFFSET)
-        file.write(bat.cast("B"))
+        for chunk in range(0, facts.blocks, facts.chunk_ratio):
+            blocks = range(chunk, min(chunk + facts.chunk_ratio, facts.blocks))
+            entries = [first_block + block * block_size | BlockState.FULLY_PRESENT for block in blocks]
+            if blocks.stop < facts.blocks:
+                entries.append(0)
+            file.write(pack(f"<{len(entries)}Q", *entries))
     file.seek(0, io.SEEK_END)
     return Vhdx(file, writable=True, is_new=True, open_parent=lambda _: parent if parent is not None else _no_parent())
 

@@ -16,12 +16,14 @@ from uuid import UUID, uuid4, uuid5
 
 from wclayer.formats.disk import Disk
 from wclayer.formats.vhdx import structs
+from wclayer.formats.vhdx.bat import BlockTable
 from wclayer.formats.vhdx.crc32c import crc32c
 from wclayer.formats.vhdx.errors import VhdxError
 from wclayer.formats.vhdx.log import read_log, write_entry
 from wclayer.formats.vhdx.structs import MIB, BlockState, Header
 
-_BAT_PIECE = 4096
+_MAX_CHANGED = 8 * MIB
+"""Bytes of the BAT and of sector bitmaps that are changed in memory before they are written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,10 +112,10 @@ class Vhdx:
         if bat_size < needed or self._bat_offset + needed > self._file_size:
             raise VhdxError(f"a BAT of {bat_size} bytes for {self.facts.bat_entries} entries", self._bat_offset)
         self._bat_size = bat_size
-        self._bat = memoryview(bytearray(self._read_file(self._bat_offset, needed))).cast("Q")
-        self._dirty_bat: set[int] = set()
-        self._bitmaps: dict[int, bytearray] = {}
-        self._dirty_bitmaps: set[int] = set()
+        self._bat = BlockTable(self._read_file, self._bat_offset, self.facts.bat_entries)
+        # Of the sector bitmaps, the parts of single blocks: those that were changed, and the last one that was read.
+        self._changed_bits: dict[int, bytearray] = {}
+        self._last_bits: tuple[int, bytearray] | None = None
         self._is_marked = is_new
         self.parent: Disk | None = None
         if self.facts.locator is not None:
@@ -189,17 +191,20 @@ class Vhdx:
         header = self.header
         if header.log_guid == structs.NO_GUID:
             return False
-        if not 0 < header.log_length <= self._file_size:
-            raise VhdxError(f"a log of {header.log_length} bytes", header.log_offset)
+        if not 0 < header.log_length <= min(structs.MAX_LOG, self._file_size):
+            raise VhdxError(
+                f"a log of {header.log_length} bytes in a file of {self._file_size}; replayed are logs of up to "
+                f"{structs.MAX_LOG}",
+                header.log_offset,
+            )
         writes, last_offset = read_log(
             self._read_file(header.log_offset, header.log_length), header.log_guid, self._file_size, header.log_offset
         )
-        for offset, data in writes:
+        for offset, sector in writes:
             if self._writable:
-                self._write_file(offset, data)
+                self._write_file(offset, sector)
             else:
-                for at in range(0, len(data), structs.SECTOR):
-                    self._overlay[offset + at] = data[at : at + structs.SECTOR]
+                self._overlay[offset] = sector
         if self._writable:
             if self._file_size < last_offset:
                 grow_file(self._file, last_offset)
@@ -245,6 +250,8 @@ class Vhdx:
                 if flags & structs.IS_REQUIRED:
                     raise VhdxError(f"unknown metadata that is required: {UUID(bytes_le=item)}", base)
                 continue
+            if item in items:
+                raise VhdxError(f"metadata item {UUID(bytes_le=item)} is there twice", base)
             end = offset + length
             if length > structs.MAX_ITEM_SIZE or offset < structs.METADATA_TABLE_SIZE or end > self._metadata_size:
                 raise VhdxError(f"metadata item {UUID(bytes_le=item)} is not in its region", base)
@@ -298,7 +305,7 @@ class Vhdx:
 
     def allocated(self) -> int:
         """How many blocks have a place in the file."""
-        return sum(self.block_state(block)[0] >= BlockState.FULLY_PRESENT for block in range(self.facts.blocks))
+        return sum(1 for _ in self.extents())
 
     @property
     def linkage(self) -> UUID:
@@ -309,6 +316,12 @@ class Vhdx:
 
     def _entry_index(self, block: int) -> int:
         return block + block // self.facts.chunk_ratio
+
+    def _block_of(self, index: int) -> int | None:
+        """Returns: the block that an entry of the BAT is of; None if it is of a sector bitmap, or of no block."""
+        chunk, at = divmod(index, self.facts.chunk_ratio + 1)
+        block = chunk * self.facts.chunk_ratio + at
+        return block if at < self.facts.chunk_ratio and block < self.facts.blocks else None
 
     def _bitmap_index(self, block: int) -> int:
         ratio = self.facts.chunk_ratio
@@ -338,28 +351,48 @@ class Vhdx:
             )
         return state, offset
 
-    def _bitmap(self, block: int) -> tuple[bytearray, int]:
-        """The sector bitmap block of a payload block's chunk, and the first bit of the block in it."""
-        chunk = block // self.facts.chunk_ratio
-        known = self._bitmaps.get(chunk)
-        if known is None:
-            entry = self._bat[self._bitmap_index(block)]
-            offset = entry >> structs.BAT_OFFSET_SHIFT << structs.BAT_OFFSET_SHIFT
-            if entry & structs.BAT_STATE_MASK == BlockState.FULLY_PRESENT:
-                if offset < MIB or offset + structs.BITMAP_BLOCK_SIZE > self._file_size:
-                    raise VhdxError(f"the sector bitmap of block {block} is outside of the file", offset)
-                known = bytearray(self._read_file(offset, structs.BITMAP_BLOCK_SIZE))
-            else:
-                known = bytearray(structs.BITMAP_BLOCK_SIZE)
-            self._bitmaps[chunk] = known
-        sectors = self.facts.block_size // self.sector_size
-        return known, (block % self.facts.chunk_ratio) * sectors
+    def blocks_in_use(self) -> Iterator[int]:
+        """The numbers of the blocks whose entry in the BAT is not zero; the others are not there."""
+        for index, _ in self._bat.in_use():
+            block = self._block_of(index)
+            if block is not None:
+                yield block
+
+    def _bits_place(self, block: int) -> int | None:
+        """Returns: where in the file the bits of a block's sectors are; None if it has no sector bitmap yet.
+
+        Raises:
+            VhdxError: the bitmap is outside of the file.
+        """
+        entry = self._bat[self._bitmap_index(block)]
+        if entry & structs.BAT_STATE_MASK != BlockState.FULLY_PRESENT:
+            return None
+        offset = entry >> structs.BAT_OFFSET_SHIFT << structs.BAT_OFFSET_SHIFT
+        if offset < MIB or offset + structs.BITMAP_BLOCK_SIZE > self._file_size:
+            raise VhdxError(f"the sector bitmap of block {block} is outside of the file", offset)
+        return offset + block % self.facts.chunk_ratio * self._bits_size
+
+    @property
+    def _bits_size(self) -> int:
+        return self.facts.block_size // self.sector_size // 8
+
+    def _bits(self, block: int) -> bytearray:
+        """One bit for each sector of a block: whether it is here, not in the parent."""
+        known = self._changed_bits.get(block)
+        if known is not None:
+            return known
+        if self._last_bits is not None and self._last_bits[0] == block:
+            return self._last_bits[1]
+        place = self._bits_place(block)
+        bits = bytearray(self._bits_size if place is None else self._read_file(place, self._bits_size))
+        self._last_bits = block, bits
+        return bits
 
     # Reading.
 
     def extents(self) -> Iterator[tuple[int, int]]:
         """The ranges that may hold something else than zeros, or than the parent's bytes: offset and length."""
-        for block in range(self.facts.blocks):
+        for block in self.blocks_in_use():
             if self.block_state(block)[0] >= BlockState.FULLY_PRESENT:
                 yield block * self.facts.block_size, self._length_of(block)
 
@@ -398,14 +431,14 @@ class Vhdx:
 
     def _read_partial(self, block: int, place: int, start: int, count: int) -> bytes:
         """From here and the parent in turn, as the sector bitmap says."""
-        bitmap, first = self._bitmap(block)
+        bitmap = self._bits(block)
         sector = self.sector_size
         pieces = []
         position, end = start, start + count
         while position < end:
-            own = _bit(bitmap, first + position // sector)
+            own = _bit(bitmap, position // sector)
             stop = position
-            while stop < end and _bit(bitmap, first + stop // sector) == own:
+            while stop < end and _bit(bitmap, stop // sector) == own:
                 stop = min(end, (stop // sector + 1) * sector)
             if own:
                 pieces.append(self._read_file(place + position, stop - position))
@@ -428,6 +461,7 @@ class Vhdx:
             raise VhdxError(f"{len(data)} bytes at {offset} of a disk of {self.size}")
         if data:
             self._mark_written()
+        self._limit_changes()
         view = memoryview(data)
         while view:
             block, start = divmod(offset, self.facts.block_size)
@@ -441,7 +475,7 @@ class Vhdx:
         if state is BlockState.FULLY_PRESENT:
             self._write_file(place + start, data)
             return
-        if self.parent is None:
+        if state is not BlockState.PARTIALLY_PRESENT and not self._is_over_parent(block):
             if is_zero(data):
                 return
             self._write_file(self._allocate(block, BlockState.FULLY_PRESENT) + start, data)
@@ -460,8 +494,20 @@ class Vhdx:
         """Makes all bytes zeros that were the parent's, without a copy of them."""
         self._mark_written()
         for block in range(self.facts.blocks):
+            if not self._is_over_parent(block):
+                break
             if self.block_state(block)[0] is BlockState.NOT_PRESENT:
                 self._set_state(block, BlockState.ZERO, 0)
+                self._limit_changes()
+
+    def _is_over_parent(self, block: int) -> bool:
+        """Whether the parent has bytes where a block is; there are only zeros behind its end."""
+        return self.parent is not None and block * self.facts.block_size < self.parent.size
+
+    def _limit_changes(self) -> None:
+        """Writes what was changed of the BAT and the sector bitmaps when that is much."""
+        if self._bat.changed_size + len(self._changed_bits) * self._bits_size > _MAX_CHANGED:
+            self.flush()
 
     def _length_of(self, block: int) -> int:
         return min(self.facts.block_size, self.size - block * self.facts.block_size)
@@ -480,18 +526,15 @@ class Vhdx:
             place = self._allocate(block, BlockState.PARTIALLY_PRESENT)
             self._ensure_bitmap_block(block)
         self._write_file(place + start, data)
-        bitmap, bit = self._bitmap(block)
-        for number in range(bit + first, bit + last + 1):
-            bitmap[number >> 3] |= 1 << (number & 7)
-        self._dirty_bitmaps.add(block // self.facts.chunk_ratio)
+        bits = self._bits(block)
+        for number in range(first, last + 1):
+            bits[number >> 3] |= 1 << (number & 7)
+        self._changed_bits[block] = bits
 
     def _ensure_bitmap_block(self, block: int) -> None:
         index = self._bitmap_index(block)
         if self._bat[index] & structs.BAT_STATE_MASK != BlockState.FULLY_PRESENT:
             self._bat[index] = self._grow_file(structs.BITMAP_BLOCK_SIZE) | BlockState.FULLY_PRESENT
-            self._dirty_bat.add(index)
-            self._bitmaps[block // self.facts.chunk_ratio] = bytearray(structs.BITMAP_BLOCK_SIZE)
-            self._dirty_bitmaps.add(block // self.facts.chunk_ratio)
 
     def _allocate(self, block: int, state: BlockState) -> int:
         place = self._grow_file(self.facts.block_size)
@@ -499,9 +542,7 @@ class Vhdx:
         return place
 
     def _set_state(self, block: int, state: BlockState, place: int) -> None:
-        index = self._entry_index(block)
-        self._bat[index] = place | state
-        self._dirty_bat.add(index)
+        self._bat[self._entry_index(block)] = place | state
 
     def _grow_file(self, length: int) -> int:
         """Room at the file's end, aligned to 1 MiB."""
@@ -520,20 +561,13 @@ class Vhdx:
         """Makes everything that was written safe: data first, then what refers to it."""
         if not self._writable:
             return
-        for chunk in sorted(self._dirty_bitmaps):
-            entry = self._bat[(chunk + 1) * (self.facts.chunk_ratio + 1) - 1]
-            self._write_file(entry >> structs.BAT_OFFSET_SHIFT << structs.BAT_OFFSET_SHIFT, self._bitmaps[chunk])
-        self._dirty_bitmaps.clear()
+        for block in sorted(self._changed_bits):
+            place = self._bits_place(block)
+            assert place is not None
+            self._write_file(place, self._changed_bits[block])
+        self._changed_bits.clear()
         self._sync()
-        pieces = sorted({index * 8 // _BAT_PIECE for index in self._dirty_bat})
-        raw = self._bat.cast("B")
-        self._log_and_write(
-            [
-                (self._bat_offset + piece * _BAT_PIECE, bytes(raw[piece * _BAT_PIECE : (piece + 1) * _BAT_PIECE]))
-                for piece in pieces
-            ]
-        )
-        self._dirty_bat.clear()
+        self._log_and_write(self._bat.take_changes())
 
     def _log_and_write(self, writes: list[tuple[int, bytes]]) -> None:
         """Makes changes of the file's own structures, sector by sector, all at once: through the log."""
@@ -611,29 +645,30 @@ class Vhdx:
         self.flush()
         self._mark_written()
         grown = replace(facts, size=size)
-        bat = memoryview(bytearray(grown.bat_entries * 8)).cast("Q")
-        bat[: len(self._bat)] = self._bat
-        changes: list[tuple[int, bytes]] = []
+        used, needed = facts.bat_entries * 8, grown.bat_entries * 8
         bat_offset, bat_size = self._bat_offset, self._bat_size
-        if grown.bat_entries * 8 > bat_size:
-            bat_size = -(-grown.bat_entries * 8 // MIB) * MIB
+        if needed > bat_size:
+            # The new BAT is not used before the region tables name it, so it needs no log.
+            bat_size = -(-needed // MIB) * MIB
             bat_offset = self._grow_file(bat_size)
+            for at in range(0, used, MIB):
+                self._write_file(bat_offset + at, self._read_file(self._bat_offset + at, min(MIB, used - at)))
+        bat = BlockTable(self._read_file, bat_offset, grown.bat_entries)
+        # What follows the entries in use may be anything.
+        for index in range(facts.bat_entries, grown.bat_entries if bat_offset == self._bat_offset else 0):
+            if bat[index]:
+                bat[index] = 0
         if grown.is_fixed:
             for block in range(facts.blocks, grown.blocks):
                 bat[block + block // grown.chunk_ratio] = self._grow_file(grown.block_size) | BlockState.FULLY_PRESENT
-        raw = bytes(bat.cast("B"))
+                if bat.changed_size > _MAX_CHANGED:
+                    self._log_and_write(bat.take_changes())
+        changes = bat.take_changes()
         if bat_offset != self._bat_offset:
-            # The new BAT is not used before the region tables name it, so it needs no log.
-            self._write_file(bat_offset, raw)
             table = encode_regions(bat_offset, bat_size, self._metadata_offset, self._metadata_size)
-            changes += [(offset, table[: structs.SECTOR]) for offset in structs.REGION_TABLE_OFFSETS]
-        else:
-            before = bytes(self._bat.cast("B"))
-            changes += [
-                (bat_offset + at, raw[at : at + _BAT_PIECE])
-                for at in range(0, len(raw), _BAT_PIECE)
-                if raw[at : at + _BAT_PIECE] != before[at : at + _BAT_PIECE]
-            ]
+            for offset, data in changes:
+                self._write_file(offset, data)
+            changes = [(offset, table[: structs.SECTOR]) for offset in structs.REGION_TABLE_OFFSETS]
         size_offset = self._item_offsets[structs.DISK_SIZE_ITEM]
         sector = size_offset // structs.SECTOR * structs.SECTOR
         metadata = bytearray(self._read_file(sector, structs.SECTOR))
@@ -704,6 +739,7 @@ def _decode_locator(data: bytes, offset: int) -> ParentLocator:
     if kind != structs.VHDX_LOCATOR_TYPE:
         raise VhdxError(f"a parent locator of the type {UUID(bytes_le=kind)}", offset)
     entries = {}
+    text_size = 0
     for index in range(count):
         at = structs.LOCATOR_HEADER.size + index * structs.LOCATOR_ENTRY.size
         if at + structs.LOCATOR_ENTRY.size > len(data):
@@ -711,6 +747,9 @@ def _decode_locator(data: bytes, offset: int) -> ParentLocator:
         key, value, key_length, value_length = structs.LOCATOR_ENTRY.unpack_from(data, at)
         if key + key_length > len(data) or value + value_length > len(data):
             raise VhdxError("an entry of the parent locator is outside of it", offset)
+        text_size += key_length + value_length
+        if text_size > len(data):
+            raise VhdxError("the entries of the parent locator overlap", offset)
         name = data[key : key + key_length].decode("utf-16-le", "replace")
         entries[name] = data[value : value + value_length].decode("utf-16-le", "replace")
     try:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import accumulate
+
 from wclayer.formats.vhdx import structs
 from wclayer.formats.vhdx.crc32c import crc32c
 from wclayer.formats.vhdx.errors import VhdxError
 from wclayer.formats.vhdx.structs import SECTOR, LogEntryHeader
 
 _MAX_ZEROS = 1 << 30
+"""Bytes of zeros that a whole log may write."""
+_ZEROS = bytes(SECTOR)
 
 
 def read_log(log: bytes, guid: bytes, file_size: int, offset: int) -> tuple[list[tuple[int, bytes]], int]:
@@ -19,76 +24,106 @@ def read_log(log: bytes, guid: bytes, file_size: int, offset: int) -> tuple[list
         file_size: of the file, in bytes.
         offset: where the log is, for messages.
 
+    Returns:
+        sectors with their offsets in the file, and the size in bytes.
+
     Raises:
         VhdxError: it holds no complete sequence of entries, or the file is shorter than it was when they were written.
     """
-    best: list[LogEntryHeader] = []
-    best_bodies: list[bytes] = []
-    for start in range(0, len(log), SECTOR):
-        headers, bodies = _sequence(log, start, guid)
-        if headers and (not best or headers[-1].sequence > best[-1].sequence):
-            best, best_bodies = headers, bodies
-    if not best:
+    active = _active_sequence(_entries(log, guid, offset), len(log))
+    if not active:
         raise VhdxError("the log holds no complete entry", offset)
-    if best[-1].flushed_file_offset > file_size:
+    last = active[-1][1]
+    if last.flushed_file_offset > file_size:
         raise VhdxError(
-            f"the file has {file_size} bytes, but had {best[-1].flushed_file_offset} when its log was written", offset
+            f"the file has {file_size} bytes, but had {last.flushed_file_offset} when its log was written", offset
         )
+    end = max(file_size, last.last_file_offset)
     writes: list[tuple[int, bytes]] = []
-    for header, body in zip(best, best_bodies, strict=True):
-        writes += _decode(header, body, offset)
-    return writes, best[-1].last_file_offset
+    zeros = 0
+    for position, header in active:
+        for target, length, content in _decode(header, _content(log, position, header.length), offset):
+            if target + length > end:
+                raise VhdxError(f"the log writes {length} bytes at {target:#x} of a file of {end}", offset)
+            zeros += length if content is None else 0
+            if zeros > _MAX_ZEROS:
+                raise VhdxError(f"the log writes more than {_MAX_ZEROS} zeros", offset)
+            # The sectors of zeros are one object.
+            writes += [(at, _ZEROS if content is None else content) for at in range(target, target + length, SECTOR)]
+    return writes, last.last_file_offset
 
 
-def _sequence(log: bytes, start: int, guid: bytes) -> tuple[list[LogEntryHeader], list[bytes]]:
-    """The entries that follow each other from a sector on, if the last one's tail is that sector."""
-    headers: list[LogEntryHeader] = []
-    bodies: list[bytes] = []
-    position = start
-    length = 0
-    while length < len(log):
-        found = _entry(log, position, guid)
-        if found is None or (headers and found[0].sequence != headers[-1].sequence + 1):
-            break
-        headers.append(found[0])
-        bodies.append(found[1])
-        length += found[0].length
-        position = (position + found[0].length) % len(log)
-    # Only entries from the tail of the last one on are active.
-    while headers and headers[-1].tail != start:
-        headers.pop()
-        bodies.pop()
-    return headers, bodies
+def _entries(log: bytes, guid: bytes, offset: int) -> dict[int, LogEntryHeader]:
+    """The sound entries of a log by their positions."""
+    found: dict[int, LogEntryHeader] = {}
+    verified = 0
+    for position in range(0, len(log), SECTOR):
+        header = LogEntryHeader._make(structs.LOG_ENTRY.unpack_from(log, position))
+        if header.signature != structs.LOG_ENTRY_SIGNATURE or header.log_guid != guid or not header.sequence:
+            continue
+        if header.length % SECTOR or not SECTOR <= header.length <= len(log) or header.tail % SECTOR:
+            continue
+        # Entries do not lie in each other, but an old one may still be there in part.
+        verified += header.length
+        if verified > 4 * len(log):
+            raise VhdxError("the entries of the log overlap each other", offset)
+        data = _content(log, position, header.length)
+        if crc32c(data[:4] + bytes(4) + data[8:]) == header.checksum:
+            found[position] = header
+    return found
 
 
-def _entry(log: bytes, position: int, guid: bytes) -> tuple[LogEntryHeader, bytes] | None:
-    header = LogEntryHeader._make(structs.LOG_ENTRY.unpack_from(log, position))
-    if header.signature != structs.LOG_ENTRY_SIGNATURE or header.log_guid != guid or not header.sequence:
-        return None
-    if header.length % SECTOR or not SECTOR <= header.length <= len(log) or header.tail % SECTOR:
-        return None
-    data = log[position : position + header.length]
-    data += log[: header.length - len(data)]
-    cleared = data[:4] + bytes(4) + data[8:]
-    if crc32c(cleared) != header.checksum:
-        return None
-    return header, data
+def _active_sequence(entries: dict[int, LogEntryHeader], size: int) -> list[tuple[int, LogEntryHeader]]:
+    """The entries that are to be replayed: the latest one whose tail, and all from there on to itself, is there.
+
+    Args:
+        entries: by position.
+        size: of the log in bytes.
+    """
+    following = {}
+    for position, header in entries.items():
+        place = (position + header.length) % size
+        if place in entries and entries[place].sequence == header.sequence + 1:
+            following[position] = place
+    best: list[tuple[int, LogEntryHeader]] = []
+    for start in entries.keys() - set(following.values()):
+        chain = [start]
+        while chain[-1] in following:
+            chain.append(following[chain[-1]])
+        if best and entries[chain[-1]].sequence <= best[-1][1].sequence:
+            continue
+        ends = list(accumulate(entries[position].length for position in chain))
+        indexes = {position: index for index, position in enumerate(chain)}
+        for index in range(len(chain) - 1, -1, -1):
+            header = entries[chain[index]]
+            if best and header.sequence <= best[-1][1].sequence:
+                break
+            tail = indexes.get(header.tail)
+            if tail is not None and tail <= index and ends[index] - ends[tail] + entries[chain[tail]].length <= size:
+                best = [(position, entries[position]) for position in chain[tail : index + 1]]
+                break
+    return best
 
 
-def _decode(header: LogEntryHeader, data: bytes, offset: int) -> list[tuple[int, bytes]]:
+def _content(log: bytes, position: int, length: int) -> bytes:
+    """The bytes of an entry, which may go on at the start of the log."""
+    data = log[position : position + length]
+    return data + log[: length - len(data)]
+
+
+def _decode(header: LogEntryHeader, data: bytes, offset: int) -> Iterator[tuple[int, int, bytes | None]]:
+    """What an entry writes: offset in the file, number of bytes, and the bytes of a sector, or None for zeros."""
     table = structs.LOG_ENTRY.size + header.descriptor_count * structs.LOG_DESCRIPTOR_SIZE
     sector = -(-table // SECTOR) * SECTOR
     if sector > len(data):
         raise VhdxError(f"a log entry of {len(data)} bytes with {header.descriptor_count} descriptors", offset)
-    writes = []
     for index in range(header.descriptor_count):
         at = structs.LOG_ENTRY.size + index * structs.LOG_DESCRIPTOR_SIZE
         signature = data[at : at + 4]
+        content: bytes | None = None
+        length = SECTOR
         if signature == structs.ZERO_DESCRIPTOR_SIGNATURE:
             _, _, length, target, sequence = structs.ZERO_DESCRIPTOR.unpack_from(data, at)
-            if length > _MAX_ZEROS:
-                raise VhdxError(f"a log descriptor of {length} zeros", offset)
-            content = bytes(length)
         elif signature == structs.DATA_DESCRIPTOR_SIGNATURE and sector + SECTOR <= len(data):
             _, trailing, leading, target, sequence = structs.DATA_DESCRIPTOR.unpack_from(data, at)
             mark, high, middle, low = structs.DATA_SECTOR.unpack_from(data, sector)
@@ -98,10 +133,9 @@ def _decode(header: LogEntryHeader, data: bytes, offset: int) -> list[tuple[int,
             content = leading + middle + trailing
         else:
             raise VhdxError(f"a log descriptor with the signature {signature!r}", offset)
-        if sequence != header.sequence or target % SECTOR or len(content) % SECTOR:
+        if sequence != header.sequence or target % SECTOR or length % SECTOR:
             raise VhdxError("a log descriptor is of another entry, or not aligned", offset)
-        writes.append((target, content))
-    return writes
+        yield target, length, content
 
 
 def write_entry(sectors: list[tuple[int, bytes]], guid: bytes, file_size: int) -> bytes:

@@ -58,6 +58,8 @@ METADATA_REGION = UUID("8b7ca206-4790-4b9a-b8fe-575f050f886e").bytes_le
 REQUIRED = 1
 
 # 2.3 "Log".
+MAX_LOG = 32 * MIB
+"""Bytes of the largest log that is replayed; Windows and others make logs of 1 MiB."""
 LOG_ENTRY = Struct("<4sIIIQII16sQQ")
 LOG_ENTRY_SIGNATURE = b"loge"
 LOG_DESCRIPTOR_SIZE = 32
