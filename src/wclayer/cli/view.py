@@ -16,7 +16,8 @@ import click
 import wclayer
 from wclayer.cli.output import count_bar, echo, json_option, print_json, security_text
 from wclayer.cli.transfer import layers_option
-from wclayer.errors import AlreadyExistsError, InvalidParameterError
+from wclayer.engines.portable.activation import has_unsaved_changes
+from wclayer.errors import AlreadyExistsError, InvalidParameterError, NotReadyError
 from wclayer.layers.directory.scratch import MOUNT, is_scratch
 from wclayer.view import mount
 from wclayer.view.layer_view import LayerView
@@ -265,19 +266,41 @@ def active(path: str) -> Iterator[None]:
 @click.command("unmount", short_help="Unmount a scratch or layers.")
 @click.argument("path")
 def unmount_command(path: str) -> None:
-    """Unmount the scratch PATH, or what is mounted at PATH; a scratch's changes are also written into its disk.
+    """Unmount the scratch PATH, or the layer that is mounted at PATH.
+
+    A scratch's changes are then written into its disk, sandbox.vhdx, too: also those that cp, rm, mkdir, mv, acl,
+    attrib and reg made without a mount, and those of a mount that somebody else took away.
 
     \b
     Example:
       wclayer unmount /layers/run
     """
     layer = path if is_scratch(path) else mount.mounted_layer(path)
-    if layer is not None and is_scratch(layer):
-        wclayer.unprepare_layer(layer)
-        wclayer.deactivate_layer(layer)
-    else:
+    if layer is None or not is_scratch(layer):
         mount.unmount(path)
+    elif not put_away(os.fspath(layer)):
+        echo(f"{path} was not mounted; its changes are in its disk now")
+        return
     echo(f"unmounted {path}")
+
+
+def put_away(scratch: str) -> bool:
+    """Unmounts a scratch, and writes its changes into its disk. Returns whether it was mounted."""
+    was_mounted = True
+    try:
+        wclayer.unprepare_layer(scratch)
+    except wclayer.NotReadyError:
+        if wclayer.engine_name() != "portable":
+            raise
+        was_mounted = False
+    try:
+        wclayer.deactivate_layer(scratch)
+    except wclayer.NotReadyError as error:
+        if was_mounted or not has_unsaved_changes(scratch):
+            raise NotReadyError("unmount", scratch, "it is not mounted, and its disk holds all its changes") from error
+        wclayer.activate_layer(scratch)
+        wclayer.deactivate_layer(scratch)
+    return was_mounted
 
 
 @click.command("shell", short_help="Mount a scratch and open a shell in it.")

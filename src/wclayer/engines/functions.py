@@ -10,6 +10,7 @@ from typing import ParamSpec, TypeVar
 
 from wclayer.engines import portable
 from wclayer.engines.choice import engine
+from wclayer.engines.portable.activation import check_disk_is_current
 from wclayer.engines.results import ExportResult
 from wclayer.errors import from_os_error
 from wclayer.formats.compression import Compression
@@ -119,8 +120,10 @@ def import_layer_from_disk(
     Raises:
         PathNotFoundError: the file, or a parent of a differencing disk, is not there.
         InvalidDataError: it holds no sound NTFS volume.
+        InvalidStateError: it is the disk of a scratch with changes that it lacks: `deactivate_layer` writes them.
         AlreadyExistsError, NotALayerError, InvalidParameterError: see `new_layer_writer`.
     """
+    check_disk_is_current("import layer", disk)
     with (
         ScratchLayerReader(disk, parents) if parents else VolumeLayerReader(disk) as reader,
         new_layer_writer(path, parents) as writer,

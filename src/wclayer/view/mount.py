@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -35,6 +36,9 @@ _TIMEOUT = 60.0
 _SAID_WHY = "it has said why"
 _MAX_COMPLAINT = 2000
 _UNMOUNTERS = ("fusermount3", "fusermount", "umount")
+_MOUNTS = Path("/proc/self/mountinfo")
+_ESCAPE = re.compile(rb"\\([0-7]{3})")
+_TYPE = b"fuse.wclayer"
 
 
 def serve(
@@ -114,13 +118,39 @@ def check_target(target: PathLike) -> Path:
     return place
 
 
+def is_ours(place: Path) -> bool:
+    """Returns whether the mount at a folder, the topmost of several, is one of wclayer's, its server alive or not."""
+    if not sys.platform.startswith("linux"):
+        return os.path.ismount(place)
+    # The folder itself is not asked: that of a dead server does not answer.
+    wanted = os.fsencode(os.path.realpath(place.parent)).rstrip(b"/") + b"/" + os.fsencode(place.name)
+    kind = b""
+    for line in _MOUNTS.read_bytes().splitlines():
+        # proc_pid_mountinfo(5): fields, of which the fifth is the place, then " - " and the file system's type.
+        fields, _, rest = line.partition(b" - ")
+        escaped = fields.split(b" ")[4]
+        if _ESCAPE.sub(lambda found: bytes([int(found[1], 8)]), escaped) == wanted:
+            kind = rest.partition(b" ")[0]
+    return kind == _TYPE
+
+
 def is_stale(place: Path) -> bool:
-    """Whether a folder is a mount whose server is gone."""
+    """Returns whether a folder is a mount of wclayer's whose server is gone."""
+    if sys.platform == "win32":
+        # Nothing is mounted there.
+        return False
     try:
-        os.stat(place)
+        # Not stat: the kernel remembers its answer for as long as the mount is there.
+        os.statvfs(place)
     except OSError as error:
-        return error.errno in (errno.ENOTCONN, errno.ECONNABORTED)
+        return error.errno in (errno.ENOTCONN, errno.ECONNABORTED) and is_ours(place)
     return False
+
+
+def is_serving(place: Path, layer: Path) -> bool:
+    """Returns whether a mount at a folder shows a layer directory, as its living server says."""
+    shown = None if is_stale(place) else mounted_layer(place)
+    return shown is not None and is_ours(place) and os.path.realpath(shown) == os.path.realpath(layer)
 
 
 def remove_stale(place: Path) -> None:
@@ -151,7 +181,8 @@ def start(
         try:
             # It goes on in a child of its own, which is nobody's to wait for.
             subprocess.run(
-                [sys.executable, "-m", "wclayer.view.server", arguments, str(writer)],
+                # -P: without it, Python would take modules from the current folder, which may be anybody's.
+                [sys.executable, "-P", "-m", "wclayer.view.server", arguments, str(writer)],
                 stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=complaints, pass_fds=(writer,),
                 start_new_session=True, check=False,
             )  # fmt: skip
@@ -185,19 +216,26 @@ def unmount(target: PathLike) -> None:
 
     Raises:
         LayerBusyError: files of the mount are open.
-        NotReadyError: nothing is mounted there.
+        NotReadyError: nothing is mounted there, or something that is none of wclayer's mounts.
     """
     place = Path(os.path.abspath(target))
     if is_stale(place):
         _unmount(place, lazy=True)
         return
-    if not os.path.ismount(place):
-        raise NotReadyError("unmount", place, "nothing is mounted there")
+    if not is_ours(place):
+        problem = (
+            "what is mounted there is not a mount of wclayer's"
+            if os.path.ismount(place)
+            else "nothing is mounted there"
+        )
+        raise NotReadyError("unmount", place, problem)
     _unmount(place, lazy=False)
 
 
 def _unmount(place: Path, *, lazy: bool) -> None:
-    program = next((found for name in _UNMOUNTERS if (found := shutil.which(name)) is not None), None)
+    found = (shutil.which(name) for name in _UNMOUNTERS)
+    # A PATH may name the current folder; what lies there is not run.
+    program = next((path for path in found if path is not None and os.path.isabs(path)), None)
     if program is None:
         raise NotSupportedError("unmount", place, "neither fusermount3 nor umount is there; install fuse3")
     options = ["-u"] if "fusermount" in program else []

@@ -22,7 +22,8 @@ from wclayer.errors import (
     from_os_error,
 )
 from wclayer.layers.directory import LayerDirectory
-from wclayer.layers.directory.chain import check_chain
+from wclayer.layers.directory.chain import check_chain, remember_chain
+from wclayer.layers.directory.database import FILE_NAME
 from wclayer.layers.directory.in_place import make_empty_records
 from wclayer.layers.directory.scratch import DISK, MOUNT, UNSAVED, ScratchDirectory, is_scratch
 from wclayer.view import mount
@@ -113,12 +114,12 @@ def prepare_layer(
             return
         if layer.record(ACTIVE) != _this_boot():
             raise NotReadyError(operation, place, "activate it first")
-        mounted = layer.record(MOUNT)
-    if isinstance(mounted, str):
-        at = Path(mounted)
-        if os.path.ismount(at) and not mount.is_stale(at):
-            raise AlreadyExistsError(operation, place, f"it is prepared already, at {at}")
-        mount.remove_stale(at)
+        recorded = _recorded_mount(layer)
+    if recorded is not None:
+        if mount.is_serving(recorded, place):
+            raise AlreadyExistsError(operation, place, f"it is prepared already, at {recorded}")
+        mount.remove_stale(recorded)
+    remember_chain(operation, place, parents)
     at = place / MOUNT if target is None else Path(os.path.abspath(target))
     if target is None:
         try:
@@ -126,6 +127,11 @@ def prepare_layer(
         except OSError as error:
             raise from_os_error(operation, at, error) from error
     mount.start(at, parents, place, allow_other=allow_other)
+
+
+def _recorded_mount(layer: LayerDirectory) -> Path | None:
+    recorded = layer.record(MOUNT)
+    return Path(recorded) if isinstance(recorded, str) and os.path.isabs(recorded) else None
 
 
 def get_layer_mount_path(path: PathLike) -> str:
@@ -141,12 +147,12 @@ def get_layer_mount_path(path: PathLike) -> str:
     with LayerDirectory(path, operation=operation) as layer:
         if not is_scratch(layer.path):
             return str(layer.path)
-        mounted = layer.record(MOUNT)
-    if not isinstance(mounted, str):
+        place, recorded = layer.path, _recorded_mount(layer)
+    if recorded is None:
         raise NotReadyError(operation, path, "it is not prepared")
-    if mount.is_stale(Path(mounted)) or not os.path.ismount(mounted):
-        raise NotReadyError(operation, path, f"the server of its mount at {mounted} has died; prepare it again")
-    return mounted
+    if not mount.is_serving(recorded, place):
+        raise NotReadyError(operation, path, f"the server of its mount at {recorded} has ended; prepare it again")
+    return str(recorded)
 
 
 def unprepare_layer(path: PathLike) -> None:
@@ -161,14 +167,13 @@ def unprepare_layer(path: PathLike) -> None:
     """
     operation = "unprepare layer"
     with LayerDirectory(path, operation=operation) as layer:
-        place = layer.path
-        mounted = layer.record(MOUNT)
+        place, at = layer.path, _recorded_mount(layer)
         if not is_scratch(place):
             return
-    if not isinstance(mounted, str):
+    if at is None:
         raise NotReadyError(operation, path, "it is not prepared")
-    at = Path(mounted)
-    if os.path.ismount(at) and not mount.is_stale(at):
+    # The record may come from elsewhere, as the layer directory may: only a mount that shows this layer is touched.
+    if mount.is_serving(at, place):
         mount.unmount(at)
     else:
         mount.remove_stale(at)
@@ -176,6 +181,28 @@ def unprepare_layer(path: PathLike) -> None:
     if at == place / MOUNT:
         with suppress(OSError):
             at.rmdir()
+
+
+def has_unsaved_changes(path: PathLike) -> bool:
+    """Returns whether a scratch has changes that its `sandbox.vhdx` lacks: `deactivate_layer` writes them.
+
+    Raises:
+        PathNotFoundError, NotALayerError: there is no layer at `path`.
+    """
+    with LayerDirectory(path, operation="look at scratch") as layer:
+        return layer.is_scratch and bool(layer.record(UNSAVED))
+
+
+def check_disk_is_current(operation: str, disk: PathLike) -> None:
+    """Checks that a disk file is not the `sandbox.vhdx` of a scratch with changes that it lacks.
+
+    Raises:
+        InvalidStateError: it is; the message says what writes them.
+    """
+    place = Path(os.path.abspath(disk))
+    if place.name == DISK and (place.parent / FILE_NAME).is_file() and has_unsaved_changes(place.parent):
+        problem = "the scratch has changes that its disk lacks; `wclayer unmount SCRATCH` writes them into it"
+        raise InvalidStateError(operation, place, problem)
 
 
 def deactivate_layer(path: PathLike, *, write_sandbox: bool | None = None) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from wclayer.errors import InvalidParameterError
-from wclayer.layers.directory.chain_file import read_chain
+from wclayer.layers.directory.chain_file import CHAIN_FILE, read_chain
 from wclayer.layers.directory.layer import LayerDirectory
+from wclayer.layers.staging import StagedFile
 
 
 def resolve_chain(operation: str, parents: Sequence[str | os.PathLike[str]]) -> list[Path]:
@@ -34,6 +36,21 @@ def resolve_chain(operation: str, parents: Sequence[str | os.PathLike[str]]) -> 
         if ancestors & set(given[:index]):
             raise InvalidParameterError(operation, parent, "the parents are not in the order nearest first")
     return chain
+
+
+def remember_chain(operation: str, layer: Path, parents: Sequence[str | os.PathLike[str]]) -> None:
+    """Writes where a scratch's parents are into its `layerchain.json`, if that names other places: they were moved.
+
+    Args:
+        operation: the verb that was given the parents.
+        layer: the scratch, whose chain `check_chain` has compared with them.
+        parents: the chain, nearest first, or only the nearest one; none leaves the file as it is.
+    """
+    chain = resolve_chain(operation, parents)
+    known = [os.path.realpath(parent) for parent in read_chain(layer)]
+    if chain and [os.path.realpath(parent) for parent in chain] != known:
+        with StagedFile(operation, layer / CHAIN_FILE) as staged:
+            staged.stream.write(json.dumps([str(parent) for parent in chain]).encode())
 
 
 def check_chain(layer: LayerDirectory, parents: Sequence[str | os.PathLike[str]]) -> None:
