@@ -260,6 +260,8 @@ class Changes:
             if not target.is_directory and target.file == node.file:
                 # Two names of one file: nothing is to be done (POSIX, rename).
                 return target
+            if not node.is_directory and node.layer == 0:
+                self._scratch.secure(node.row)
             self.remove(target, time)
         self.own_all(node)
         parent = self.own_directory(directory)

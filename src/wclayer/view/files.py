@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import tempfile
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 
 from wclayer.errors import InvalidParameterError
 from wclayer.host import system
+from wclayer.host.root import write_all
 from wclayer.layers.directory.database import EntryRow
 from wclayer.view.merged import Node
 from wclayer.win32.attributes import FileAttributes
@@ -229,6 +231,41 @@ class OpenFile:
             os.close(self._fd)
 
 
+class StagedContents(io.RawIOBase):
+    """New contents of a file on their way into the scratch, hashed; what they take is counted as it comes."""
+
+    def __init__(self, view: LayerView, fd: int) -> None:
+        super().__init__()
+        self._view = view
+        self._fd = fd
+        self._hash = hashlib.sha256()
+        self.size = 0
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: ReadableBuffer, /) -> int:
+        piece = memoryview(data).cast("B")
+        if self.size + len(piece) > MAX_FILE_SIZE:
+            raise InvalidParameterError("write", self._view.name, f"a file has at most {MAX_FILE_SIZE} bytes")
+        self._view.resize(self.size, self.size + len(piece))
+        self.size += len(piece)
+        self._hash.update(piece)
+        write_all(self._fd, piece)
+        return len(piece)
+
+    def digest(self) -> bytes:
+        """The SHA-256 of what was written."""
+        return self._hash.digest()
+
+    def close(self) -> None:
+        if not self.closed:
+            try:
+                super().close()
+            finally:
+                os.close(self._fd)
+
+
 class StreamBuffer:
     """The data of an alternate stream that somebody has open; what was written goes into the scratch by `flush`."""
 
@@ -286,7 +323,7 @@ class StreamBuffer:
     def sync(self) -> None:
         """Returns when what was written is safe on disk."""
         self.flush()
-        self._view.sync()
+        self._view.sync_names()
 
     def close(self) -> None:
         """Gives the stream back."""

@@ -428,7 +428,7 @@ class Operations:
         return 0
 
     def fsyncdir(self, path: str | None, datasync: int, fh: int) -> int:
-        self._view.sync()
+        self._view.sync_names()
         return 0
 
     # What the kernel must forget.

@@ -24,12 +24,13 @@ from wclayer.errors import (
     LayerError,
     PathNotFoundError,
 )
+from wclayer.host import durability
 from wclayer.layers.directory import LayerDirectory
 from wclayer.layers.directory.chain import resolve_chain
 from wclayer.layers.directory.database import BEING_WRITTEN, NOT_HASHED, EntryRow
 from wclayer.layers.directory.scratch import ScratchDirectory
 from wclayer.view.changes import Changes
-from wclayer.view.files import OpenFile, StreamBuffer, ViewFile
+from wclayer.view.files import OpenFile, StagedContents, StreamBuffer, ViewFile
 from wclayer.view.merged import MergedTree, Node, layer_path
 from wclayer.view.resolve import Place, existing, link_path, resolve
 from wclayer.view.space import Space
@@ -55,6 +56,7 @@ _SETTABLE = int(
 )
 """What SetFileAttributes changes; the other attributes say what the file is."""
 _INODE_BITS = 40
+_PIECE = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,8 +173,8 @@ class LayerView:
                 for file in tuple(self._open.values()):
                     file.shut()
                 self._open.clear()
-                if self.scratch is not None:
-                    self.scratch.sync()
+                if self.scratch is not None and durability.is_wanted():
+                    self.scratch.sync_all()
             finally:
                 self._stack.close()
 
@@ -435,9 +437,77 @@ class LayerView:
             return data
 
     def write_bytes(self, path: PathLike, data: bytes | bytearray | memoryview) -> None:
-        """Makes the contents of a file or alternate stream; it is made if it is not there."""
-        with self.open(path, "wb") as file:
+        """Makes the contents of a file or alternate stream, all at once; it is made if it is not there."""
+        with self.replacing(path) as file:
             file.write(data)
+
+    @contextmanager
+    def replacing(self, path: PathLike) -> Iterator[IO[bytes]]:
+        """A file for the new contents of a file or alternate stream, which is made if it is not there.
+
+        They take the place of the old ones in one step when the context ends: whoever looks, after a crash or a power
+        cut, too, finds the old contents or the new ones. If the context is left by an exception, nothing is changed.
+
+        Raises:
+            EntryIsDirectoryError: it is a directory.
+            InvalidParameterError: it has no data, as a link has none.
+            DiskFullError: the scratch's disk has no room for both.
+            see `open` for the rest.
+        """
+        if split_stream(os.fspath(path))[1]:
+            # A stream's contents are part of the records: they are changed in one step anyway.
+            with self.open(path, "wb") as file:
+                yield file
+            return
+        with self._lock:
+            self._refresh()
+            scratch = self.writable_scratch()
+            self._replaceable(path)
+            host, fd = scratch.stage_file()
+        contents = StagedContents(self, fd)
+        try:
+            with io.BufferedWriter(contents, _PIECE) as buffered:
+                yield buffered
+            with self.changing() as changes:
+                opened = self._put_contents(changes, path, host, contents)
+        except BaseException:
+            with self._lock:
+                scratch.drop_staged(host)
+                if self.space is not None:
+                    self.space.forget()
+            raise
+        if opened is not None:
+            with self._lock:
+                opened.refresh()
+
+    def _replaceable(self, path: PathLike) -> Place:
+        place = resolve(self.tree, "open", layer_path(os.fspath(path)), follow=True)
+        if place.node is None:
+            self.check_name(place.directory, place.name, "create file")
+        elif place.node.is_directory:
+            raise EntryIsDirectoryError("open", place.node.path, "is a directory")
+        elif place.node.row.sha256 is None:
+            raise InvalidParameterError("open", place.node.path, "has no data")
+        return place
+
+    def _put_contents(self, changes: Changes, path: PathLike, host: bytes, contents: StagedContents) -> OpenFile | None:
+        """Puts staged contents into the place of a file's, or makes a file of them; gives that file, if it is open."""
+        scratch, place = self.writable_scratch(), self._replaceable(path)
+        scratch.make_safe(host)
+        if place.node is None:
+            changes.create(
+                place.directory, place.name, self.now(), host=host, size=contents.size, sha256=contents.digest()
+            )  # fmt: skip
+            return None
+        node = place.node
+        self.end_writing(node)
+        changes.own(node)
+        old = node.row.size
+        scratch.replace_file(node.row, host, size=contents.size, sha256=contents.digest(), time=self.now())
+        changes.update(node, attributes=node.row.attributes | int(FileAttributes.ARCHIVE))
+        self.resize(old, 0)
+        self.forget_names(node.row)
+        return self._open.get(node.file)
 
     # Changing. Each of these happens as a whole, or with an error not at all.
 
@@ -775,10 +845,23 @@ class LayerView:
             changes.update(node, change_time=self.now())
 
     def sync(self, fd: int | None = None) -> None:
-        """Returns when all changes so far are safe on disk, with the contents of the host's open file `fd`."""
+        """Returns when all changes so far are safe on disk; with the host's open file `fd`, of all contents only
+        those of that file."""
+        with self._lock:
+            if self.scratch is None:
+                return
+            if fd is None:
+                for file in tuple(self._open.values()):
+                    file.flush()
+                self.scratch.sync_all()
+            else:
+                self.scratch.sync(fd)
+
+    def sync_names(self) -> None:
+        """Returns when all changes of names, metadata and alternate streams so far are safe on disk."""
         with self._lock:
             if self.scratch is not None:
-                self.scratch.sync(fd)
+                self.scratch.sync()
 
     # What open files need.
 

@@ -79,7 +79,7 @@ def _tree_into(view: LayerView, place: Path, target: str) -> Iterator[None]:
 
 
 def _file_into(view: LayerView, place: Path, target: str) -> Iterator[None]:
-    with place.open("rb") as source, view.open(target, "wb") as copy:
+    with place.open("rb") as source, view.replacing(target) as copy:
         shutil.copyfileobj(source, copy, _PIECE)
     _set_time(view, target, place)
     yield
@@ -189,7 +189,7 @@ def _entry_between(source: LayerView, status: FileStatus, target: LayerView, to:
         for child in children:
             yield from _entry_between(source, child, target, f"{to}/{child.path.rpartition('/')[2]}")
     else:
-        with source.open(path, "rb") as file, target.open(to, "wb") as copy:
+        with source.open(path, "rb") as file, target.replacing(to) as copy:
             shutil.copyfileobj(file, copy, _PIECE)
     _metadata_between(source, status, target, to)
     if not status.is_directory and not status.is_link:

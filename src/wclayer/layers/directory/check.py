@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from wclayer.errors import CorruptLayerError
 from wclayer.layers.directory.database import EntryRow
 from wclayer.layers.directory.layer import LayerDirectory
+from wclayer.layers.directory.scratch import IN_USE
 from wclayer.win32.attributes import DIRECTORY
 from wclayer.win32.ea import decode_eas
 from wclayer.win32.reparse import decode_reparse
@@ -145,6 +146,9 @@ def _check_streams(layer: LayerDirectory, row: EntryRow, name: str) -> Iterator[
 def _find_strangers(layer: LayerDirectory) -> Iterator[Problem]:
     """Files on the host that no entry accounts for."""
     if layer.is_scratch:
+        if any(name.startswith(IN_USE) for name in layer.host.names(b"")):
+            # Old contents wait until the records are safe, and are then removed; after a crash, when it is next opened.
+            return
         known_files = {
             name.encode()[1:] for (name,) in layer.query("SELECT host_name FROM entries WHERE host_name > '/'")
         }

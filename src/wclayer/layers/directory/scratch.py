@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from wclayer.errors import InvalidParameterError, LayerBusyError
-from wclayer.host import system
+from wclayer.host import durability, system
 from wclayer.host.root import HostRoot
 from wclayer.layers.directory import database
 from wclayer.layers.directory.database import (
@@ -46,8 +46,13 @@ UNSAVED = "unsaved"
 """The record that the scratch was changed since its disk was last written."""
 _WAL = f"{database.FILE_NAME}-wal"
 _PATIENCE = 2.0
-_IN_USE = "scratch.open"
-"""The file that is there while somebody changes the scratch, and after a crash."""
+IN_USE = "scratch.open"
+"""What the name of a file starts with that each process puts there while it changes the scratch, and that a crash
+leaves."""
+_FEW_CONTENTS = 32
+_MAX_UNSYNCED = 65_536
+_MAX_GONE, _MAX_GONE_BYTES = 1_000, 64 << 20
+"""So many old contents may wait until they are removed."""
 _INSERT = f"INSERT INTO entries ({','.join(EntryRow._fields)}) VALUES (NULL{',?' * (len(EntryRow._fields) - 1)})"
 
 
@@ -87,15 +92,24 @@ class ScratchDirectory(LayerDirectory):
         self._depth = 0
         self._new: list[bytes] = []
         self._unlinked: list[bytes] = []
+        # Contents that no record refers to any more. They are removed when the records are safe on the disk: else, a
+        # power cut could leave the old records, and not the contents that they refer to.
+        self._gone: list[bytes] = []
+        self._gone_bytes = 0
+        self._failure: OSError | None = None
+        # Contents that may not be safe on the disk yet, and the directories of the pool with new names in them.
+        self._unsynced: set[bytes] = set()
+        self._unsynced_shelves: set[bytes] = set()
         self._is_marked = False
-        self._has_changed = False
+        self._mark: bytes | None = None
         self._shelves: set[bytes] = set()
         self._descriptors: Descriptors | None = None
         self._place_lock = system.Lock(place)
         try:
             patience = 0.0 if exclusive or mounted is not None else _PATIENCE
             is_alone = self._lock_place(operation, place, exclusive, patience)
-            crashed = is_scratch and any((place / name).exists() for name in (_WAL, _IN_USE))
+            marks = [name for name in os.listdir(place) if name.startswith(IN_USE)]
+            crashed = is_scratch and (bool(marks) or (place / _WAL).exists())
             if not is_scratch:
                 if not is_alone:
                     raise LayerBusyError(operation, place, "another process is changing it")
@@ -107,6 +121,9 @@ class ScratchDirectory(LayerDirectory):
                     self._adopt_own_files()
                 if crashed:
                     self._recover()
+                    # Nobody else has it open: these marks are of processes that died.
+                    for name in marks:
+                        self.host.remove(os.fsencode(name))
             if is_alone and not exclusive:
                 self._place_lock.take(shared=True)
         except BlockingIOError:
@@ -138,14 +155,16 @@ class ScratchDirectory(LayerDirectory):
         return database.open_scratch(path)
 
     def close(self) -> None:
-        if self._has_changed:
-            with suppress(BlockingIOError):
-                self._place_lock.take()
-                # Nobody else has it open.
+        try:
+            self._remove_gone()
+            if self._mark is not None:
+                # The marks of other processes stay: one of them may have died, and then its contents are cleaned up by
+                # whoever next has the scratch to itself.
                 with suppress(FileNotFoundError):
-                    self.host.remove(_IN_USE.encode())
-        super().close()
-        self._place_lock.close()
+                    self.host.remove(self._mark)
+        finally:
+            super().close()
+            self._place_lock.close()
 
     # Transactions.
 
@@ -160,10 +179,10 @@ class ScratchDirectory(LayerDirectory):
             if self._depth:
                 yield
                 return
-            if not self._has_changed:
-                with suppress(FileExistsError):
-                    self.host.write_bytes(_IN_USE.encode(), b"")
-                self._has_changed = True
+            self._mark_in_use()
+            self._raise_failure()
+            if len(self._unsynced) > _MAX_UNSYNCED:
+                self._sync_contents()
             self._execute("BEGIN IMMEDIATE")
             self._depth = 1
             try:
@@ -183,7 +202,13 @@ class ScratchDirectory(LayerDirectory):
                 raise
             self._depth = 0
             self._new.clear()
-            self._unlink(self._unlinked)
+            self._wait_to_remove()
+
+    def _mark_in_use(self) -> None:
+        if self._mark is None:
+            mark = f"{IN_USE}.{secrets.token_hex(8)}".encode()
+            self.host.write_bytes(mark, b"")
+            self._mark = mark
 
     def changed_elsewhere(self) -> bool:
         """Whether another process has changed the scratch since this was last asked."""
@@ -355,7 +380,23 @@ class ScratchDirectory(LayerDirectory):
         host = self._new_place()
         fd = self.host.create(host[1:])
         self._new.append(host[1:])
+        self._unsynced.add(host[1:])
         return host, fd
+
+    def stage_file(self) -> tuple[bytes, int]:
+        """`new_file` outside of a transaction, for contents that a later one puts into their place.
+
+        What is not put there must be given to `drop_staged`; a crash leaves nothing of it.
+        """
+        self._mark_in_use()
+        host = self._new_place()
+        fd = self.host.create(host[1:])
+        self._unsynced.add(host[1:])
+        return host, fd
+
+    def drop_staged(self, host: bytes) -> None:
+        """Removes contents that `stage_file` made."""
+        self._unlink([host[1:]])
 
     def take_file(self, root: HostRoot, path: bytes) -> bytes:
         """Takes over the contents of a parent's file, without copying them where the host can; gives the `host_name`.
@@ -369,6 +410,7 @@ class ScratchDirectory(LayerDirectory):
             if not system.cannot_link(error):
                 raise
             self.host.copy(path, host[1:], source_root=root)
+            self._unsynced.add(host[1:])
         self._new.append(host[1:])
         return host
 
@@ -387,6 +429,7 @@ class ScratchDirectory(LayerDirectory):
             self._new.append(host[1:])
             self._unlinked.append(path)
             row = row._replace(host_name=host.decode())
+        self._unsynced.add(self.host_path(row))
         self._execute(
             "UPDATE entries SET host_name = ?, size = ?, sha256 = ? WHERE id = ?",
             (row.host_name, BEING_WRITTEN, NOT_HASHED, row.id),
@@ -409,12 +452,45 @@ class ScratchDirectory(LayerDirectory):
                 with suppress(FileExistsError):
                     self.host.make_directory(directory)
                 self._shelves.add(directory)
+                self._unsynced_shelves.add(b"")
+            self._unsynced_shelves.add(directory)
         return b"/%s/%s" % (shelf, name.encode())
 
     def _unlink(self, paths: list[bytes]) -> None:
         while paths:
+            path = paths.pop()
+            self._unsynced.discard(path)
             with suppress(FileNotFoundError):
-                self.host.remove(paths.pop())
+                self.host.remove(path)
+
+    def _wait_to_remove(self) -> None:
+        """Old contents, which the transaction that has just ended forgot, go when its records are safe on the disk."""
+        for path in self._unlinked:
+            with suppress(FileNotFoundError):
+                self._gone_bytes += self.host.stat(path).st_size
+            self._unsynced.discard(path)
+        self._gone += self._unlinked
+        self._unlinked.clear()
+        if len(self._gone) > _MAX_GONE or self._gone_bytes > _MAX_GONE_BYTES:
+            try:
+                self._remove_gone()
+            except OSError as error:
+                # The transaction is over, and happened: whoever next wants something hears of it.
+                self._failure = error
+
+    def _raise_failure(self) -> None:
+        if self._failure is not None:
+            error, self._failure = self._failure, None
+            raise error
+
+    def _remove_gone(self) -> None:
+        if self._gone and durability.is_wanted():
+            self._sync_records()
+        self._drop_gone()
+
+    def _drop_gone(self) -> None:
+        self._unlink(self._gone)
+        self._gone_bytes = 0
 
     # Streams.
 
@@ -467,14 +543,53 @@ class ScratchDirectory(LayerDirectory):
         return int(files) + int(streams) + sum(self.row(columns).size for columns in writing)
 
     def sync(self, fd: int | None = None) -> None:
-        """Returns when all changes, and the contents of the open file `fd`, are safe on disk."""
+        """Returns when all changes of names and metadata, and the contents of the open file `fd`, are safe on disk."""
         if fd is not None:
             system.sync_file(fd)
-        if not self._has_changed:
-            return
-        # The names of new contents, then the records that refer to them.
-        for shelf in self._shelves:
+        self._raise_failure()
+        if self._mark is not None:
+            self._sync_records()
+            self._drop_gone()
+
+    def sync_all(self) -> None:
+        """Returns when all changes, and all contents, are safe on disk."""
+        self._sync_contents()
+        self.sync()
+
+    def secure(self, row: EntryRow) -> None:
+        """Makes the contents of a file safe on the disk before it takes the place of another: after a power cut, its
+        name has the contents of the one or the other, whether or not anybody asked for them to be safe."""
+        path = self.host_path(row) if row.host_name is not None else b""
+        if path in self._unsynced:
+            self._sync_content(path)
+            self._sync_shelves()
+
+    def make_safe(self, host: bytes) -> None:
+        """Makes new contents safe on the disk, unless the caller does not wait for that."""
+        if durability.is_wanted():
+            self._sync_content(host[1:])
+            self._sync_shelves()
+
+    def _sync_contents(self) -> None:
+        if len(self._unsynced) <= _FEW_CONTENTS or not system.sync_file_system(self.host.fd):
+            for path in self._unsynced.copy():
+                self._sync_content(path)
+        self._unsynced.clear()
+
+    def _sync_content(self, path: bytes) -> None:
+        directory, _, name = path.rpartition(b"/")
+        with suppress(FileNotFoundError):
+            system.sync_file_at(self.host.directory(directory), name)
+        self._unsynced.discard(path)
+
+    def _sync_shelves(self) -> None:
+        for shelf in self._unsynced_shelves:
             system.sync_directory(self.host.directory(shelf))
+        self._unsynced_shelves.clear()
+
+    def _sync_records(self) -> None:
+        # The names of new contents, then the records that refer to them.
+        self._sync_shelves()
         with suppress(FileNotFoundError):
             log = self.host.open(_WAL.encode(), writable=True)
             try:
@@ -501,7 +616,8 @@ class ScratchDirectory(LayerDirectory):
 
     def checkpoint(self) -> None:
         """Returns when everything is safe on disk, most of it in the database itself; readers are not waited for."""
-        self.sync()
+        if durability.is_wanted():
+            self.sync_all()
         self._execute("PRAGMA wal_checkpoint(PASSIVE)")
 
     def _adopt_own_files(self) -> None:
@@ -522,7 +638,8 @@ class ScratchDirectory(LayerDirectory):
     def _recover(self) -> None:
         """After a crash: ends what was being written, and removes contents that no entry refers to.
 
-        A machine that stopped may have lost contents that were never flushed: their files are empty then.
+        A machine that stopped may have lost contents that nobody had asked to be safe: their files are shorter then, or
+        empty.
         """
         for columns in self._execute("SELECT * FROM entries WHERE size < 0").fetchall():
             row = self.row(columns)
@@ -535,6 +652,11 @@ class ScratchDirectory(LayerDirectory):
         found = set(self.pool())
         for path in found - known.keys():
             self.host.remove(path)
+        for columns in self._execute("SELECT * FROM entries WHERE host_name IS NOT NULL").fetchall():
+            row = EntryRow._make(columns)
+            if (path := self.host_path(row)) in found and (size := self.host.stat(path).st_size) != row.size:
+                with self.transaction():
+                    self.set(row, size=size, sha256=NOT_HASHED)
         for path in known.keys() - found:
             with self.transaction():
                 host, fd = self.new_file()

@@ -6,6 +6,7 @@ import hashlib
 import os
 
 from wclayer.errors import NotSupportedError
+from wclayer.host import durability
 from wclayer.layers.directory.database import Origin
 from wclayer.layers.directory.layer import LayerDirectory
 from wclayer.layers.directory.scratch import ScratchDirectory
@@ -55,7 +56,8 @@ class ScratchUpdate(Update):
                 scratch.set_security(row, descriptor, time)
             for key, value in self._records.items():
                 scratch.set_record(key, value)
-        scratch.sync()
+        if durability.is_wanted():
+            scratch.sync_all()
         self.close()
 
     def _apply(self, change: FileChange, time: int) -> None:
@@ -67,7 +69,7 @@ class ScratchUpdate(Update):
         with os.fdopen(fd, "wb") as file:
             file.write(change.data)
             file.flush()
-            os.fsync(fd)
+        scratch.make_safe(host)
         digest = hashlib.sha256(change.data).digest()
         if row is None:
             info = FileBasicInfo(int(FileAttributes.ARCHIVE), time, time, time, time)
