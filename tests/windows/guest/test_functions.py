@@ -229,6 +229,8 @@ def test_what_windows_cannot_do_is_said(fake: Fake) -> None:
         wclayer.prepare_layer(LAYER, [BASE], target="C:\\mnt")
     with pytest.raises(InvalidParameterError, match="nothing to prefer"):
         wclayer.activate_layer(LAYER, prefer="disk")
+    with pytest.raises(InvalidParameterError, match="in its disk alone"):
+        wclayer.deactivate_layer(LAYER, write_sandbox=False)
     with pytest.raises(InvalidParameterError, match="not a size"):
         wclayer.expand_scratch_size(LAYER, 1 << 63)
     assert fake.log == []

@@ -79,9 +79,11 @@ def create_scratch_layer(path: PathLike, parents: Sequence[PathLike]) -> None:
     call(operation, path, "CreateSandboxLayer", driver_info(), place, None, *above)
 
 
-def deactivate_layer(path: PathLike) -> None:
+def deactivate_layer(path: PathLike, *, write_sandbox: bool | None = None) -> None:
     """`DeactivateLayer`: dismounts what `activate_layer` mounted."""
     operation = "deactivate layer"
+    if write_sandbox is False:
+        raise InvalidParameterError(operation, path, "Windows keeps a scratch in its disk alone: it is always written")
     call(operation, path, "DeactivateLayer", driver_info(), layer_path(operation, path))
 
 
