@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import sqlite3
 from collections.abc import Iterator
 from typing import ClassVar
@@ -16,6 +17,7 @@ from typing import ClassVar
 # Win32 error codes ([MS-ERREF] section 2.2).
 ERROR_FILE_NOT_FOUND = 2
 ERROR_PATH_NOT_FOUND = 3
+ERROR_TOO_MANY_OPEN_FILES = 4
 ERROR_ACCESS_DENIED = 5
 ERROR_INVALID_DATA = 13
 ERROR_NOT_READY = 21
@@ -261,6 +263,18 @@ _KINDS_BY_ERRNO: dict[int, type[LayerError]] = {
     errno.ENAMETOOLONG: InvalidParameterError,
 }
 
+_CODES_BY_ERRNO: dict[int, int] = {
+    errno.ENOENT: ERROR_FILE_NOT_FOUND,
+    errno.EMFILE: ERROR_TOO_MANY_OPEN_FILES,
+    errno.ENFILE: ERROR_TOO_MANY_OPEN_FILES,
+}
+"""Where the Windows code is not that of the class."""
+
+TEMPORARY_NAME = re.compile(r"\.(?:wclayer-)?(?P<name>[^/\\]+)-[0-9a-f]{16}\.(?:partial|gone)(?=[/\\]|\Z)")
+"""The name of what is being made or removed, beside the place that has `name` (see `layers/staging.py`)."""
+TEMPORARY_NAME_LENGTH = 60
+"""So many characters of a name are part of a temporary one."""
+
 # Primary result codes of SQLite (sqlite.org/rescode.html).
 _KINDS_BY_SQLITE_CODE: dict[int, type[LayerError]] = {
     sqlite3.SQLITE_FULL: DiskFullError,
@@ -314,23 +328,49 @@ def from_windows_code(operation: str, path: str | os.PathLike[str], code: int, d
 
 
 def from_os_error(operation: str, path: str | os.PathLike[str], error: OSError) -> LayerError:
-    """The `LayerError` for a failure of the host's file system; a `LayerError` is returned as it is."""
+    """The `LayerError` for a failure of the host's file system; a `LayerError` is returned as it is.
+
+    Its path is what the host's error names, or else `path`; never the name of something that is still being made.
+    """
     if isinstance(error, LayerError):
         return error
     detail = error.strerror or str(error)
-    if error.filename is not None:
-        path = os.fsdecode(error.filename) if isinstance(error.filename, (str, bytes)) else path
+    if isinstance(error.filename, (str, bytes)):
+        path = os.fsdecode(error.filename)
+    path = visible_path(path)
     if (code := getattr(error, "winerror", None)) is not None:
         return from_windows_code(operation, path, code, detail)
-    kind = _KINDS_BY_ERRNO.get(error.errno or 0, LayerError)
-    return kind(operation, path, detail, code=ERROR_FILE_NOT_FOUND if kind is PathNotFoundError else kind.code)
+    number = error.errno or 0
+    kind = _KINDS_BY_ERRNO.get(number, LayerError)
+    return kind(operation, path, detail, code=_CODES_BY_ERRNO.get(number, kind.code))
+
+
+def visible_path(path: str | os.PathLike[str]) -> str:
+    """A path as its user knows it: what is still being made has the name that it will have."""
+
+    def final(found: re.Match[str]) -> str:
+        name = found["name"]
+        return f"{name}…" if len(name) == TEMPORARY_NAME_LENGTH else name
+
+    return TEMPORARY_NAME.sub(final, os.fspath(path))
 
 
 def from_sqlite_error(operation: str, path: str | os.PathLike[str], error: sqlite3.Error) -> LayerError:
-    """The `LayerError` for a failure of SQLite: a failure of the host by SQLite's code, anything else as damage."""
+    """The `LayerError` for a failure of SQLite: a failure of the host by SQLite's code, anything else as damage.
+
+    SQLite does not tell the host's own error: why a file cannot be opened, the host is asked again.
+    """
     code = getattr(error, "sqlite_errorcode", None)
+    if code == sqlite3.SQLITE_IOERR_SHMSIZE:
+        # The index of the write-ahead log could not get its 32 KiB.
+        return DiskFullError(operation, visible_path(path), f"no room for the index of its log ({error})")
+    if code is not None and code & 0xFF == sqlite3.SQLITE_CANTOPEN:
+        try:
+            os.close(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)))
+        except OSError as reason:
+            return from_os_error(operation, path, reason)
     kind = CorruptLayerError if code is None else _KINDS_BY_SQLITE_CODE.get(code & 0xFF, CorruptLayerError)
-    return kind(operation, path, str(error))
+    return kind(operation, visible_path(path), str(error))
 
 
 def translated(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Any, BinaryIO
 
 import click
@@ -21,7 +20,8 @@ from wclayer.errors import (
 from wclayer.formats.regf.model import Key, Value, fold, walk
 from wclayer.formats.regf.text import RegTextError, encode_reg, format_reg, parse_reg
 from wclayer.formats.regf.values import from_text, parse_type, to_text, type_name
-from wclayer.layers.staging import StagedFile
+from wclayer.layers.inputs import open_stream
+from wclayer.layers.staging import OutputFile
 from wclayer.model import limits_in_use
 from wclayer.view.registry import registry_path
 from wclayer.win32 import filetime
@@ -154,7 +154,7 @@ def import_command(layer: str, file: str) -> None:
         if file == "-":
             data = sys.stdin.buffer.read(most + 1)
         else:
-            with open(file, "rb") as stream:
+            with open_stream("reg import", file) as stream:
                 data = stream.read(most + 1)
     if len(data) > most:
         raise LimitExceededError("reg import", file, f"more than {most} bytes {limit_hint('reg_file_size')}")
@@ -176,8 +176,8 @@ def export_command(layer: str, key: str, file: str) -> None:
     if file == "-":
         _write_reg(layer, key, sys.stdout.buffer)
         return
-    with during("reg export", file), StagedFile("reg export", Path(file).absolute()) as staged:
-        _write_reg(layer, key, staged.stream)
+    with OutputFile("reg export", file, sources=[layer]) as output:
+        _write_reg(layer, key, output.stream)
     echo(f"exported {registry_path(key)} to {file}")
 
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import os
 import sys
 from pathlib import Path
-from typing import BinaryIO
+from typing import cast
 
 import click
 
 import wclayer
 from wclayer.cli.output import echo, json_option, print_json, progress_bar, size_text
-from wclayer.errors import from_os_error
+from wclayer.engines.portable.disk import starts_disk
+from wclayer.errors import InvalidParameterError
 from wclayer.layers.directory import LayerDirectory
+from wclayer.layers.inputs import open_stream
 
 layers_option = click.option(
     "-l", "--layer", "layers", multiple=True, metavar="PARENT", help="A parent layer, nearest first; once for each."
@@ -52,12 +55,12 @@ def import_command(source: str | None, layers: tuple[str, ...], as_json: bool, p
             echo(f"imported {path}")
         warn_of_hives(path)
         return
-    try:
-        stream: BinaryIO = sys.stdin.buffer if source is None else open(source, "rb")  # noqa: SIM115 (closed below)
-    except OSError as error:
-        raise from_os_error("import layer", source or "-", error) from error
+    name = source or "<stdin>"
+    stream = cast(io.BufferedReader, sys.stdin.buffer) if source is None else open_stream("import layer", source)
+    if starts_disk(stream.peek(1024)):
+        raise InvalidParameterError("import layer", name, "holds a disk, which a stream cannot be; write it to a file")
     with stream, progress_bar("importing", stream) as progress:
-        result = wclayer.import_layer_from_tar(stream, path, layers, source=source or "<stdin>", progress=progress)
+        result = wclayer.import_layer_from_tar(stream, path, layers, source=name, progress=progress)
     if as_json:
         print_json({"path": os.path.abspath(path), **dataclasses.asdict(result)})
     else:

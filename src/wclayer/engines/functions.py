@@ -5,17 +5,15 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from wclayer.engines import portable
 from wclayer.engines.choice import engine
 from wclayer.engines.portable.activation import check_disk_is_current
 from wclayer.engines.results import ExportResult
-from wclayer.errors import from_os_error
 from wclayer.formats.compression import Compression
 from wclayer.layers.copy import ProgressCallback, copy_layer
-from wclayer.layers.staging import StagedFile
+from wclayer.layers.staging import OutputFile
 from wclayer.layers.volume.reader import VolumeLayerReader
 from wclayer.layers.volume.scratch import ScratchLayerReader
 from wclayer.model import LayerReader, LayerWriter
@@ -141,19 +139,17 @@ def export_layer_to_file(
     progress: ProgressCallback | None = None,
     cancelled: Callable[[], bool] | None = None,
 ) -> ExportResult:
-    """`export_layer_to_tar` into a file that appears, or replaces another, when it is whole.
+    """`export_layer_to_tar` into a file that appears, or replaces another, when it is whole. A link is followed; a
+    device or a FIFO is written to (see `OutputFile`).
 
     Raises:
         PathNotFoundError: the folder of `file`, or the layer, does not exist.
+        InvalidParameterError: `file` lies in the layer.
+        EntryIsDirectoryError, AccessDeniedError, DiskFullError: it is a directory, or the host does not let it be made.
         see `export_layer_to_tar` for the rest.
     """
-    place = Path(os.path.abspath(file))
-    try:
-        with StagedFile("export layer", place) as staged:
-            result = export_layer_to_tar(
-                staged.stream, path, parents, target=file, compression=compression, level=level,
-                progress=progress, cancelled=cancelled,
-            )  # fmt: skip
-    except OSError as error:
-        raise from_os_error("export layer", place, error) from error
-    return result
+    with OutputFile("export layer", file, sources=[path]) as output:
+        return export_layer_to_tar(
+            output.stream, path, parents, target=file, compression=compression, level=level,
+            progress=progress, cancelled=cancelled,
+        )  # fmt: skip

@@ -7,6 +7,7 @@ import errno
 import fcntl
 import mmap
 import os
+import stat
 import struct
 import sys
 from contextlib import suppress
@@ -24,6 +25,8 @@ _MAX_NAME_BYTES = 255
 _STATFS_BYTES = 256
 """More than `struct statfs` has on any machine; its first field is the kind of the file system."""
 _FUSE_MAGIC = 0x65735546
+_BLKZEROOUT = 0x127F
+"""The ioctl of Linux by which a block device makes a range of itself zeros (linux/fs.h)."""
 
 _TIMES_ATTRIBUTE = "user.wclayer.times"
 """A host extended attribute: the four times, of which a POSIX file has a place for only one that lasts, and the time
@@ -87,6 +90,33 @@ def open_without_waiting(path: PathLike, *, writable: bool = False) -> int:
     """What has that path, links being followed, open for reading, perhaps for writing; gives its descriptor. The other
     end of a FIFO is not waited for."""
     return os.open(path, (os.O_RDWR if writable else os.O_RDONLY) | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
+
+
+def open_for_writing(path: PathLike) -> int:
+    """A device or FIFO that is there, links being followed, open for writing, and for reading if it is a disk; gives
+    its descriptor."""
+    flags = os.O_RDWR if stat.S_ISBLK(os.stat(path).st_mode) else os.O_WRONLY
+    return os.open(path, flags | os.O_CLOEXEC | os.O_NOCTTY)
+
+
+def take_mode(fd: int, status: os.stat_result) -> None:
+    """Gives an open file the mode of another, and its owner and group where the user may give files away."""
+    if stat.S_ISREG(status.st_mode):
+        with suppress(PermissionError):
+            os.fchown(fd, status.st_uid, status.st_gid)
+        os.fchmod(fd, stat.S_IMODE(status.st_mode))
+
+
+def write_zeros(fd: int, offset: int, length: int) -> None:
+    """Makes a range of an open block device read as zeros."""
+    if sys.platform == "linux":
+        with suppress(OSError):
+            fcntl.ioctl(fd, _BLKZEROOUT, struct.pack("=QQ", offset, length))
+            return
+    zeros = memoryview(bytes(1 << 20))
+    while length:
+        done = os.pwrite(fd, zeros[: min(length, len(zeros))], offset)
+        offset, length = offset + done, length - done
 
 
 def link_at(source_directory: int, source: bytes | str, directory: int, name: bytes | str) -> None:

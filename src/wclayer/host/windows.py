@@ -137,6 +137,19 @@ def open_without_waiting(path: PathLike, *, writable: bool = False) -> int:
     return os.open(path, (os.O_RDWR if writable else os.O_RDONLY) | os.O_BINARY | os.O_NOINHERIT)
 
 
+def open_for_writing(path: PathLike) -> int:
+    """A device that is there, open for writing; gives its descriptor."""
+    return os.open(path, os.O_WRONLY | os.O_BINARY | os.O_NOINHERIT)
+
+
+def take_mode(fd: int, status: os.stat_result) -> None:
+    """Nothing: a file's access is its folder's here."""
+
+
+def write_zeros(fd: int, offset: int, length: int) -> None:
+    """Nothing: Windows shows no block devices as files."""
+
+
 def _descriptor(handle: int, flags: int) -> int:
     try:
         return msvcrt.open_osfhandle(handle, flags | os.O_BINARY | os.O_NOINHERIT)

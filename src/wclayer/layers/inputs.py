@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import stat
 from pathlib import Path
@@ -49,7 +50,7 @@ def _refuse_others(operation: str, path: str | os.PathLike[str], mode: int) -> N
         )
 
 
-def open_stream(operation: str, path: str | os.PathLike[str]) -> BinaryIO:
+def open_stream(operation: str, path: str | os.PathLike[str]) -> io.BufferedReader:
     """Opens a file that is read once, from its beginning to its end: a regular file, a device, a FIFO, a pipe.
 
     Raises:

@@ -1,5 +1,7 @@
 """All-or-nothing directories and files: built beside their place and renamed into it; removed by renaming away first.
 
+`OutputFile` is what every verb writes a single file into that its user named.
+
 What is under construction or removal has a name of the form `.wclayer-NAME-RANDOM.partial` (or `.gone`) beside NAME,
 and its builder holds a lock on it for as long as it lives. Whoever next builds or removes anything in the same place
 finds those without a living holder and removes them.
@@ -16,16 +18,33 @@ import os
 import re
 import secrets
 import stat
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Protocol, Self
 
-from wclayer.errors import AlreadyExistsError, LayerBusyError, PathNotFoundError
+from wclayer.errors import (
+    TEMPORARY_NAME_LENGTH,
+    AlreadyExistsError,
+    DiskFullError,
+    EntryIsDirectoryError,
+    InvalidParameterError,
+    LayerBusyError,
+    LayerError,
+    NotSupportedError,
+    PathNotFoundError,
+    during,
+    from_os_error,
+)
 from wclayer.host import durability, system
 from wclayer.host.root import remove_tree, sync_directory, sync_file, sync_tree
+from wclayer.layers.inputs import kind_of
 
 DATABASE = "layer.db"
 _LEFTOVER = re.compile(r"\.wclayer-.*-[0-9a-f]{16}\.(partial|gone)\Z", re.DOTALL)
+_OPEN_FILE = re.compile(r"(?:/proc/(?P<process>[^/]+)(?:/task/[^/]+)?|/dev)/fd/(?P<number>\d+)\Z")
+"""The path by which a process's open file can be named."""
+_MAX_LINKS = 40
 
 
 class Stage(Protocol):
@@ -52,10 +71,11 @@ class StagedDirectory:
         parent = target.parent
         if not parent.is_dir():
             raise PathNotFoundError(operation, target, f"the folder {parent} does not exist")
-        remove_leftovers(parent)
-        self._check_free()
         self.lock: system.Lock | None
-        self.path, self.lock = _make_locked_directory(parent, target.name)
+        with during(operation, target):
+            remove_leftovers(parent)
+            self._check_free()
+            self.path, self.lock = _make_locked_directory(parent, target.name)
         self.database = self.path / DATABASE
 
     def commit(self) -> None:
@@ -76,9 +96,10 @@ class StagedDirectory:
         self._release()
 
     def discard(self) -> None:
-        """Removes the directory."""
+        """Removes the directory; what the host does not let go, the next build in the same folder removes."""
         if self.lock is not None:
-            remove_tree(self.path)
+            with contextlib.suppress(OSError):
+                remove_tree(self.path)
             self._release()
 
     def _check_free(self) -> None:
@@ -127,23 +148,38 @@ class StagedDatabase:
 
     def discard(self) -> None:
         """Removes the database; the folder stays as it is."""
-        self.database.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            self.database.unlink(missing_ok=True)
 
 
 class StagedFile:
-    """A file that appears at `target` whole, by `commit`, or not at all; one that is there already is replaced.
+    """A file that appears at `target` whole, by `commit`, or not at all; one that is there already is replaced, and
+    the new one has its mode, and its owner where the user may give files away.
 
     `stream` is where it is written, and if it is `readable`, read again. Leaving its context commits it; by an
     exception, it discards it.
+
+    Raises:
+        PathNotFoundError: the folder of `target` does not exist.
+        AccessDeniedError, DiskFullError, …: the host does not let it be made.
     """
 
     def __init__(self, operation: str, target: Path, *, readable: bool = False) -> None:
+        self._operation = operation
         self.target = target
         if not target.parent.is_dir():
             raise PathNotFoundError(operation, target, f"the folder {target.parent} does not exist")
-        remove_leftovers(target.parent)
-        self._path, fd = _make_locked_file(target.parent, target.name)
+        with during(operation, target):
+            remove_leftovers(target.parent)
+            self._path, fd = _make_locked_file(target.parent, target.name)
         self.stream: BinaryIO = os.fdopen(fd, "r+b" if readable else "wb")
+        try:
+            # Before anything is in it: nobody may read it meanwhile who could not read the old one.
+            with contextlib.suppress(FileNotFoundError):
+                system.take_mode(fd, os.lstat(target))
+        except OSError:
+            self.discard()
+            raise
 
     def __enter__(self) -> Self:
         return self
@@ -157,11 +193,12 @@ class StagedFile:
     def commit(self) -> None:
         """Makes the file safe on the disk, and renames it into its place; if that fails, it is discarded."""
         try:
-            self.stream.flush()
-            if durability.is_wanted():
-                system.sync_file(self.stream.fileno())
-            system.replace_file(self._path, self.target)
-            _sync_name(self.target)
+            with during(self._operation, self.target):
+                self.stream.flush()
+                if durability.is_wanted():
+                    system.sync_file(self.stream.fileno())
+                system.replace_file(self._path, self.target)
+                _sync_name(self.target)
         except BaseException:
             self.discard()
             raise
@@ -169,7 +206,9 @@ class StagedFile:
 
     def discard(self) -> None:
         """Removes the file."""
-        self._path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            self._path.unlink(missing_ok=True)
+        # Closing writes what is still in the buffer, for which there may be no room.
         with contextlib.suppress(OSError):
             self.stream.close()
 
@@ -180,8 +219,173 @@ def _sync_name(place: Path) -> None:
         sync_directory(place.parent)
 
 
+class OutputFile:
+    """The file that a user named for a result, open for writing: `-o` and its kin.
+
+    - Where nothing or a regular file is, a `StagedFile`: the result appears whole, or not at all.
+    - A symbolic link stands for the file that it leads to, there already or not.
+    - A device, a FIFO, a terminal, an open file of this process (`/dev/stdout`, `/dev/fd/N`) is written to as it is,
+      from its beginning or from where it is; after a failure it holds a part.
+
+    Leaving its context ends the result; by an exception, it discards what can be discarded. A bare `OSError` of its
+    body is one of writing, and becomes a `LayerError` with the target's path.
+
+    Args:
+        target: what the user named.
+        any_place: the result is written at any place and read again, as a disk is: what can only be written on is
+            refused, before anything is written.
+        sources: the files and folders that are read for it. A target that is one of them, by whatever name, or lies in
+            one, is refused.
+
+    Raises:
+        InvalidParameterError: the target is one of the sources, or cannot be written at any place.
+        EntryIsDirectoryError: the target is a directory.
+        PathNotFoundError: its folder does not exist.
+        UnresolvedLinkError: its links lead in a circle.
+        AccessDeniedError, DiskFullError, …: the host does not let it be made.
+    """
+
+    def __init__(
+        self,
+        operation: str,
+        target: str | os.PathLike[str],
+        *,
+        any_place: bool = False,
+        sources: Iterable[str | os.PathLike[str]] = (),
+    ) -> None:
+        self._operation = operation
+        self.target = Path(os.path.abspath(target))
+        self._staged: StagedFile | None = None
+        self.room: int | None = None
+        """Of a block device: how many bytes it has."""
+        with during(operation, self.target):
+            open_file = _open_file_of(self.target)
+            status = None if open_file is not None else _status_of(self.target)
+            refuse_sources(operation, self.target, sources)
+            if open_file is None and (status is None or stat.S_ISREG(status.st_mode)):
+                self._staged = StagedFile(operation, Path(os.path.realpath(self.target)), readable=any_place)
+                self.stream = self._staged.stream
+                return
+            if status is not None and stat.S_ISDIR(status.st_mode):
+                raise EntryIsDirectoryError(operation, self.target, "is a directory; a file is needed")
+            is_device = status is not None and stat.S_ISBLK(status.st_mode)
+            if any_place and not is_device:
+                what = "an open file" if status is None else kind_of(status.st_mode)
+                raise InvalidParameterError(
+                    operation, self.target, f"is {what}, which can only be written on; a disk needs a file"
+                )
+            fd = os.dup(open_file) if open_file is not None else system.open_for_writing(self.target)
+            self.stream = os.fdopen(fd, "r+b" if is_device else "wb")
+            if is_device:
+                self.room = self.stream.seek(0, os.SEEK_END)
+                self.stream.seek(0)
+
+    @property
+    def is_device(self) -> bool:
+        """Whether it is a block device: it has the size it has, and does not read as zeros."""
+        return self.room is not None
+
+    def make_empty_disk(self, size: int) -> None:
+        """Gives it `size` bytes that read as zeros, and as holes where the host has holes.
+
+        Raises:
+            DiskFullError: it is a block device that has fewer.
+        """
+        if self.room is None:
+            system.make_sparse(self.stream.fileno())
+            self.stream.truncate(size)
+        elif size > self.room:
+            raise DiskFullError(
+                self._operation, self.target, f"the device has {self.room} bytes, and {size} are needed"
+            )
+        else:
+            system.write_zeros(self.stream.fileno(), 0, size)
+
+    def refuse_device(self, form: str) -> None:
+        """Refuses a block device for a form that makes its file grow.
+
+        Raises:
+            NotSupportedError: it is one.
+        """
+        if self.is_device:
+            raise NotSupportedError(
+                self._operation, self.target, f"{form} grows as it is written, and a block device does not"
+            )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        if self._staged is not None:
+            self._staged.__exit__(kind, error, tb)
+        elif kind is None:
+            with during(self._operation, self.target):
+                self.stream.flush()
+                if self.is_device and durability.is_wanted():
+                    system.sync_file(self.stream.fileno())
+                self.stream.close()
+        else:
+            with contextlib.suppress(OSError):
+                self.stream.close()
+        if isinstance(error, OSError) and not isinstance(error, LayerError):
+            raise from_os_error(self._operation, self.target, error) from error
+
+
+def refuse_sources(operation: str, target: str | os.PathLike[str], sources: Iterable[str | os.PathLike[str]]) -> None:
+    """Refuses a target that is one of the sources, by whatever name, or lies in one.
+
+    Raises:
+        InvalidParameterError: it does.
+    """
+    place = Path(os.path.realpath(target))
+    above: dict[tuple[int, int], Path] = {}
+    device = None
+    for path in (place, *place.parents):
+        with contextlib.suppress(OSError):
+            status = path.stat()
+            if stat.S_ISDIR(status.st_mode):
+                if device not in (None, status.st_dev):
+                    # What is mounted in a folder, as a scratch is in its own, is not part of it.
+                    break
+                device = status.st_dev
+            above[status.st_dev, status.st_ino] = path
+    for source in sources:
+        try:
+            status = os.stat(source)
+        except OSError:
+            # Whoever opens it says what is wrong with it.
+            continue
+        if (found := above.get((status.st_dev, status.st_ino))) is not None:
+            text = "is also what is read" if found == place else "lies in what is read"
+            raise InvalidParameterError(operation, target, f"{text} ({os.fspath(source)}); choose another place")
+
+
+def _status_of(target: Path) -> os.stat_result | None:
+    """Of what a path leads to; None if nothing is there yet."""
+    try:
+        return target.stat()
+    except FileNotFoundError:
+        return None
+
+
+def _open_file_of(target: Path) -> int | None:
+    """The descriptor of this process that a path leads to, as `/dev/stdout` does; else None."""
+    place = os.fspath(target)
+    for _ in range(_MAX_LINKS):
+        folder, name = os.path.split(place)
+        place = os.path.join(os.path.realpath(folder), name)
+        found = _OPEN_FILE.match(place)
+        if found is not None and found["process"] in (None, str(os.getpid())):
+            return int(found["number"])
+        try:
+            place = os.path.join(os.path.dirname(place), os.readlink(place))
+        except OSError:
+            return None
+    return None
+
+
 def _beside(place: Path, kind: str) -> Path:
-    return place.parent / f".wclayer-{place.name[:60]}-{secrets.token_hex(8)}.{kind}"
+    return place.parent / f".wclayer-{place.name[:TEMPORARY_NAME_LENGTH]}-{secrets.token_hex(8)}.{kind}"
 
 
 def _make_locked_directory(parent: Path, name: str) -> tuple[Path, system.Lock]:
@@ -236,7 +440,9 @@ def remove_whole(operation: str, path: Path) -> None:
 def remove_leftovers(parent: Path) -> list[str]:
     """Removes what interrupted builds and removals left in `parent`; gives the names removed."""
     removed = []
-    with os.scandir(parent) as entries:
+    names: list[str] = []
+    # One may make something in a folder that one may not list.
+    with contextlib.suppress(PermissionError), os.scandir(parent) as entries:
         names = [entry.name for entry in entries if _LEFTOVER.match(entry.name)]
     for name in names:
         with contextlib.suppress(OSError):

@@ -15,7 +15,7 @@ from wclayer.errors import (
     NotSupportedError,
     from_os_error,
 )
-from wclayer.layers.staging import StagedFile
+from wclayer.layers.staging import OutputFile
 from wclayer.view.layer_view import FileStatus, LayerView
 from wclayer.win32.filetime import from_unix_ns, to_unix_ns
 
@@ -133,10 +133,13 @@ def _tree_out(view: LayerView, source: str, place: Path) -> Iterator[None]:
 
 
 def _file_out(view: LayerView, status: FileStatus, source: str, place: Path) -> Iterator[None]:
-    with StagedFile(_OPERATION, place) as staged, view.open(source, "rb") as file:
-        shutil.copyfileobj(file, staged.stream, _PIECE)
+    with (
+        OutputFile(_OPERATION, place, sources=[layer.path for layer in view.tree.layers]) as output,
+        view.open(source, "rb") as file,
+    ):
+        shutil.copyfileobj(file, output.stream, _PIECE)
     time = to_unix_ns(status.info.last_write_time)
-    if time >= 0:
+    if time >= 0 and place.is_file():
         os.utime(place, ns=(time, time))
     yield
 

@@ -8,18 +8,16 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from time import time_ns
-from typing import BinaryIO
 from uuid import UUID, uuid4, uuid5
 
 from wclayer.errors import InvalidParameterError, during
 from wclayer.formats.disk import Disk
 from wclayer.formats.ntfs.builder import DEFAULT_CLUSTER_SIZE
 from wclayer.formats.vhdx.create import create_vhdx
-from wclayer.host import system
 from wclayer.layers.copy import CopyProgress, ProgressCallback, copy_layer
 from wclayer.layers.directory import DirectoryLayerReader, LayerDirectory
 from wclayer.layers.directory.chain import resolve_chain
-from wclayer.layers.staging import StagedFile
+from wclayer.layers.staging import OutputFile
 from wclayer.layers.volume.disk_file import PartitionWindow, RawDisk, partition_data_disk
 from wclayer.layers.volume.writer import VolumeLayerWriter
 from wclayer.view.reader import MergedLayerReader
@@ -56,7 +54,8 @@ def convert_layer(
     progress: ProgressCallback | None = None,
     cancelled: Callable[[], bool] | None = None,
 ) -> ConvertResult:
-    """Makes a disk of a layer with its parents, which appears at `target` when it is whole.
+    """Makes a disk of a layer with its parents, which appears at `target` when it is whole. A link is followed; a block
+    device that is large enough is written to, as a raw disk or a volume.
 
     The chain is flattened: what is in `Files` is at the root of an NTFS volume, deleted names are gone, and the
     registry is merged into `Windows/System32/config`. With `alone`, it is the first layer without its parents, as it
@@ -65,7 +64,8 @@ def convert_layer(
     Args:
         layers: the layer, or the chain, nearest first; of one layer the chain that it knows.
         to: "vhdx" (dynamic) or "raw", disks with a partition table; "ntfs", the volume alone.
-        size: of the disk in bytes; by default 20 GiB, or what the layer needs if that is more.
+        size: of the disk in bytes; by default 20 GiB, or what the layer needs if that is more, or of a block device
+            what it has.
         cluster_size: bytes; a power of two from 512 to 65,536.
         label: the volume's name.
         reproducible: the same layers give the same bytes: no random GUIDs, no time of now.
@@ -73,7 +73,8 @@ def convert_layer(
 
     Raises:
         PathNotFoundError, NotALayerError, CorruptLayerError: a layer cannot be opened.
-        InvalidParameterError: sizes that no disk has; a chain in the wrong order.
+        InvalidParameterError: sizes that no disk has; a chain in the wrong order; `target` lies in a layer, or can
+            only be written on.
         NotSupportedError: the layer alone has tombstones.
         DiskFullError: the layer does not fit into `size`, or the host's disk is full.
     """
@@ -86,12 +87,15 @@ def convert_layer(
     elif not alone:
         with LayerDirectory(chain[0], operation=_OPERATION) as layer:
             chain += layer.parents()
-    disk_size = size if size is not None else max(DEFAULT_SIZE, _needed(chain[:1] if alone else chain))
     identity = _REPRODUCIBLE if reproducible else uuid4()
     place = Path(os.path.abspath(target))
-    with during(_OPERATION, place), StagedFile(_OPERATION, place, readable=True) as staged, ExitStack() as stack:
+    with ExitStack() as stack:
+        stack.enter_context(during(_OPERATION, place))
+        output = stack.enter_context(OutputFile(_OPERATION, place, any_place=True, sources=chain))
+        needed = _needed(chain[:1] if alone else chain)
+        disk_size = size or output.room or max(DEFAULT_SIZE, needed)
         with during(_OPERATION, place, damage=InvalidParameterError):
-            disk = _new_disk(staged.stream, to, disk_size, identity)
+            disk = _new_disk(output, to, disk_size, identity)
             volume = PartitionWindow(disk, 0, disk.size) if to == "ntfs" else _partition(disk, identity)
             writer = VolumeLayerWriter(
                 volume,
@@ -110,13 +114,13 @@ def convert_layer(
     return ConvertResult(disk_size, volume.size, done.entries)
 
 
-def _new_disk(file: BinaryIO, to: str, size: int, identity: UUID) -> Disk:
+def _new_disk(output: OutputFile, to: str, size: int, identity: UUID) -> Disk:
     """An empty disk of that format and size in bytes."""
     if to == "vhdx":
-        return create_vhdx(file, size, disk_id=uuid5(identity, "disk"), write_guid=uuid5(identity, "data"))
-    system.make_sparse(file.fileno())
-    file.truncate(size)
-    return RawDisk(file, size=size)
+        output.refuse_device("a VHDX file")
+        return create_vhdx(output.stream, size, disk_id=uuid5(identity, "disk"), write_guid=uuid5(identity, "data"))
+    output.make_empty_disk(size)
+    return RawDisk(output.stream, size=size)
 
 
 def _partition(disk: Disk, identity: UUID) -> PartitionWindow:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from wclayer.errors import FormatError, InvalidParameterError, during
 from wclayer.formats.disk import Disk
@@ -17,9 +17,8 @@ from wclayer.formats.vhdx.check import check_vhdx
 from wclayer.formats.vhdx.create import DEFAULT_BLOCK_SIZE, create_vhdx
 from wclayer.formats.vhdx.image import Vhdx, is_zero
 from wclayer.formats.vhdx.structs import IDENTIFIER_SIGNATURE as VHDX_SIGNATURE
-from wclayer.host import system
 from wclayer.layers.inputs import has_any_place, open_any_place
-from wclayer.layers.staging import StagedFile
+from wclayer.layers.staging import OutputFile
 from wclayer.layers.volume.disk_file import DiskFile, RawDisk, locator_for
 
 PathLike = str | os.PathLike[str]
@@ -34,9 +33,13 @@ def is_disk(path: PathLike) -> bool:
         return False
     try:
         with open_any_place("open disk", path) as file:
-            head = file.read(1024)
+            return starts_disk(file.read(1024))
     except OSError:
         return False
+
+
+def starts_disk(head: bytes) -> bool:
+    """Whether bytes are the beginning of what holds a disk."""
     return head.startswith(VHDX_SIGNATURE) or head[3:11] == NTFS_SIGNATURE or head[512:520] == GPT_SIGNATURE
 
 
@@ -108,7 +111,8 @@ def convert_disk(
     parent: PathLike | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
-    """Makes the disk file `target`, which appears when it is whole, of the disk in `source`.
+    """Makes the disk file `target`, which appears when it is whole, of the disk in `source`. A link is followed; a
+    block device that is large enough is written to, as a raw disk.
 
     Args:
         to: "vhdx" or "raw".
@@ -119,7 +123,9 @@ def convert_disk(
 
     Raises:
         PathNotFoundError, InvalidDataError: see `DiskFile`.
-        InvalidParameterError: sizes that a disk cannot have; a parent that does not fit.
+        InvalidParameterError: sizes that a disk cannot have; a parent that does not fit; `target` is one of the files
+            that are read, or can only be written on.
+        DiskFullError, AccessDeniedError: the host has no room, or does not let it be made.
     """
     if to not in ("vhdx", "raw"):
         raise InvalidParameterError(_OPERATION, target, f"format {to!r}; possible are vhdx and raw")
@@ -133,36 +139,36 @@ def convert_disk(
             above = stack.enter_context(DiskFile(parent, operation=_OPERATION))
             if not isinstance(above.disk, Vhdx):
                 raise InvalidParameterError(_OPERATION, parent, "the parent is no VHDX file")
-        staged = stack.enter_context(StagedFile(_OPERATION, place, readable=True))
+        files = [opened.path, *opened.chain, *([] if above is None else [above.path, *above.chain])]
+        output = stack.enter_context(OutputFile(_OPERATION, place, any_place=True, sources=files))
         with during(_OPERATION, place, damage=InvalidParameterError):
-            made = _new_disk(staged.stream, opened.disk, place, above, to, is_fixed, block_size)
+            made = _new_disk(output, opened.disk, above, to, is_fixed, block_size)
         _copy(opened, made, above, progress)
         made.flush()
 
 
 def _new_disk(
-    file: BinaryIO,
+    output: OutputFile,
     source: Disk,
-    place: Path,
     parent: DiskFile | None,
     to: str,
     is_fixed: bool,
     block_size: int,
 ) -> Disk:
-    """An empty disk in `file` that has room for the bytes of `source`."""
+    """An empty disk that has room for the bytes of `source`."""
     if to == "raw":
-        system.make_sparse(file.fileno())
-        file.truncate(source.size)
-        return RawDisk(file, size=source.size)
+        output.make_empty_disk(source.size)
+        return RawDisk(output.stream, size=source.size)
+    output.refuse_device("a VHDX file")
     disk = None if parent is None else parent.vhdx()
     return create_vhdx(
-        file,
+        output.stream,
         source.size,
         block_size=block_size,
         logical_sector_size=source.sector_size,
         is_fixed=is_fixed,
         parent=disk,
-        locator=None if disk is None or parent is None else locator_for(place, parent.path, disk),
+        locator=None if disk is None or parent is None else locator_for(output.target, parent.path, disk),
     )
 
 
