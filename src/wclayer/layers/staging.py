@@ -319,11 +319,10 @@ class OutputFile:
         if self._staged is not None:
             self._staged.__exit__(kind, error, tb)
         elif kind is None:
-            with during(self._operation, self.target):
+            with during(self._operation, self.target), self.stream:
                 self.stream.flush()
                 if self.is_device and durability.is_wanted():
                     system.sync_file(self.stream.fileno())
-                self.stream.close()
         else:
             with contextlib.suppress(OSError):
                 self.stream.close()
