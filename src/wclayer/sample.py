@@ -60,7 +60,7 @@ class _Sample:
         name: str,
         data: bytes,
         attributes: int = _A,
-        security: bytes = _FILE,
+        security: bytes | None = _FILE,
         eas: bytes = b"",
         **streams: bytes,
     ) -> None:
@@ -150,7 +150,8 @@ def write_child(writer: LayerWriter) -> None:
     writer.remove("Files/License.txt")
     writer.remove("Files/Users/Public/CON")
     make.directory("Hives")
-    make.file("Hives/Software_Delta", _software_delta())
+    # As Windows exports hives: without a descriptor of their own.
+    make.file("Hives/Software_Delta", _software_delta(), security=None)
 
 
 def _key(root: TreeKey, path: str, **values: str | int) -> TreeKey:

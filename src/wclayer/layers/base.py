@@ -14,16 +14,22 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import BinaryIO, Self, cast
 
-from wclayer.errors import InvalidDataError, InvalidStateError, LayerError, from_os_error
+from wclayer.errors import (
+    InvalidDataError,
+    InvalidStateError,
+    LayerError,
+    LimitExceededError,
+    from_os_error,
+    limit_hint,
+)
+from wclayer.layers.budget import Budget
 from wclayer.layers.tree import LayerTree
-from wclayer.model import DataStream, Entry, ExtraStream, LinkInfo
+from wclayer.model import DataStream, Entry, ExtraStream, Limits, LinkInfo
 from wclayer.win32.attributes import FileBasicInfo
 from wclayer.win32.backup import SPARSE_STREAM, BackupStreamParser, StreamHeader, StreamId
-from wclayer.win32.names import encode_name, names_equal, path_key, stream_illegal_reason
+from wclayer.win32.names import encode_name, name_key, path_key, stream_illegal_reason
 
-_MAX_METADATA = 16 << 20
 _SPOOL_IN_MEMORY = 1 << 20
-_MAX_SPARSE_OFFSET = 1 << 60
 _PIECE = 1 << 20
 
 
@@ -68,6 +74,31 @@ def plain_stream_name(header: StreamHeader) -> str:
     return base
 
 
+def check_metadata(
+    header: StreamHeader, before: int, limits: Limits, exceeded: Callable[[str, str], LimitExceededError]
+) -> int:
+    """Checks the size of a stream that is not data, before it is read.
+
+    Args:
+        header: of the stream.
+        before: bytes of such streams that the entry has already, descriptors not counted.
+        limits: `security_size` and `metadata_size` are obeyed.
+        exceeded: makes the error from what is wrong and the limit's name.
+
+    Returns:
+        The bytes of such streams with this one.
+
+    Raises:
+        LimitExceededError: it is larger than the limit.
+    """
+    limit, size, largest = "metadata_size", before + header.size, limits.metadata_size
+    if header.id == StreamId.SECURITY_DATA:
+        limit, size, largest = "security_size", header.size, limits.security_size
+    if size > largest:
+        raise exceeded(f"{StreamId(header.id).name} of {size} bytes, more than {largest}", limit)
+    return before if header.id == StreamId.SECURITY_DATA else size
+
+
 def keep_metadata(entry: Entry, header: StreamHeader, data: bytes) -> None:
     """Puts a stream that is not data into the entry it belongs to."""
     if header.id == StreamId.SECURITY_DATA:
@@ -92,6 +123,7 @@ class LayerReaderBase(ABC):
         self._backup: Iterator[bytes | memoryview] | None = None
         self._backup_rest: memoryview = memoryview(b"")
         self._closed = False
+        self._budget: Budget | None = None
 
     @abstractmethod
     def _advance(self) -> Entry | None:
@@ -121,6 +153,8 @@ class LayerReaderBase(ABC):
         if self._streams is None:
             entry = self._current()
             self._streams = iter(()) if entry.info is None else self._open_streams(entry)
+            if self._budget is not None:
+                self._streams = self._budget.checked(entry, self._streams)
         return self._streams
 
     def read(self, size: int = -1, /) -> bytes:
@@ -204,6 +238,11 @@ class LayerWriterBase(WriterContext):
         self._pending: _PendingEntry | None = None
         self._state = "open"
         self._discard_on_failure = _DiscardOnFailure(self)
+
+    @property
+    def limits(self) -> Limits:
+        """Those that what comes through `write` must keep."""
+        return self._tree.limits
 
     def share_tree(self, tree: LayerTree) -> None:
         """Lets the reader's tree check the names of both sides: what it has checked is not checked again."""
@@ -370,9 +409,13 @@ class _PendingEntry:
         self._parser = BackupStreamParser()
         self._spool = cast(BinaryIO, tempfile.SpooledTemporaryFile(_SPOOL_IN_MEMORY))  # noqa: SIM115 (closed by `discard`)
         self._streams: list[_SpooledStream] = []
+        self._names: set[str] = set()
+        self._budget = Budget(writer.operation, writer.target, writer.limits)
+        self._metadata_size = 0
         self._metadata: tuple[StreamHeader, bytearray] | None = None
 
     def feed(self, data: bytes | bytearray | memoryview) -> None:
+        self._budget.store(len(data))
         for item in self._parser.feed(data):
             if isinstance(item, StreamHeader):
                 self._start(item)
@@ -389,6 +432,9 @@ class _PendingEntry:
         except ValueError as error:
             raise self._error(str(error)) from None
         self._end_metadata()
+        # A sparse stream shows its size at its end only.
+        for stream in self._streams:
+            self._budget.spend(stream.size, f"entry {self._entry.name!r}")
         # A main stream goes first, wherever it came.
         self._streams.sort(key=lambda stream: stream.name != "")
         if self._streams and not self._streams[0].name:
@@ -415,14 +461,17 @@ class _PendingEntry:
                 name = plain_stream_name(header) if header.id == StreamId.ALTERNATE_DATA else ""
             except ValueError as error:
                 raise self._error(str(error)) from None
-            if any(names_equal(stream.name, name) for stream in self._streams):
+            if (key := name_key(name)) in self._names:
                 raise self._error(f"a second stream {name!r}" if name else "a second main data stream")
+            limits = self._writer.limits
+            if len(self._names) > limits.streams:
+                raise self._exceeded(f"more than {limits.streams} streams", "streams")
+            self._names.add(key)
             start = self._streams[-1].start + self._streams[-1].size if self._streams else 0
             self._seek(start)
             self._streams.append(_SpooledStream(name, header.attributes, start))
-        elif header.size > _MAX_METADATA:
-            raise self._error(f"metadata stream {header.id} of {header.size} bytes")
         else:
+            self._metadata_size = check_metadata(header, self._metadata_size, self._writer.limits, self._exceeded)
             self._metadata = (header, bytearray())
 
     def _start_block(self, header: StreamHeader) -> None:
@@ -431,8 +480,7 @@ class _PendingEntry:
         stream = self._streams[-1]
         if header.offset < stream.size:
             raise self._error(f"sparse block at offset {header.offset} lies before the end of the last, {stream.size}")
-        if header.offset >= _MAX_SPARSE_OFFSET:
-            raise self._error(f"sparse block at offset {header.offset}")
+        self._budget.check(header.offset + header.size, f"entry {self._entry.name!r}")
         self._seek(stream.start + header.offset)
         stream.size = header.offset
 
@@ -458,6 +506,10 @@ class _PendingEntry:
 
     def _error(self, problem: str) -> InvalidDataError:
         return self._writer._bad(self._entry, problem)
+
+    def _exceeded(self, problem: str, limit: str) -> LimitExceededError:
+        problem = f"entry {self._entry.name!r}: {problem} {limit_hint(limit)}"
+        return LimitExceededError(self._writer.operation, self._writer.target, problem)
 
 
 @dataclass(slots=True)

@@ -9,9 +9,10 @@ from functools import lru_cache
 from pathlib import Path
 
 from wclayer.errors import InvalidDataError, NotALayerError
+from wclayer.layers.budget import stored_size
 from wclayer.layers.hives import LAYER_HIVES
 from wclayer.layers.host_walk import HostWalkReader
-from wclayer.model import DataStream, Entry
+from wclayer.model import DataStream, Entry, Limits
 from wclayer.win32.attributes import FileAttributes, FileBasicInfo
 from wclayer.win32.filetime import from_unix_ns
 from wclayer.win32.inherit import inherit, volume_root
@@ -40,11 +41,11 @@ class FolderLayerReader(HostWalkReader):
 
     operation = "read folder"
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], *, limits: Limits | None = None) -> None:
         place = Path(os.path.abspath(path))
         if not (place / "Files").is_dir():
             raise NotALayerError(self.operation, place, "the folder has no folder Files in it")
-        super().__init__(place, is_base=True)
+        super().__init__(place, is_base=True, limits=limits)
         self._links: dict[tuple[int, int], str] = {}
         self._host_path = b""
 
@@ -59,32 +60,37 @@ class FolderLayerReader(HostWalkReader):
 
     def _walk_directory(self, host: bytes, security: SecurityDescriptor) -> Iterator[Entry]:
         yield self._entry_of(host, security, self._host.stat(host))
-        pending = [(security, self._names(host))]
+        # Of each directory on the way down, what is left of it, and how long its path is: a deep tree must not hold
+        # the paths of all.
+        pending = [(security, self._names(host), len(host))]
         while pending:
-            security, names = pending[-1]
-            child = next(names, None)
-            if child is None:
+            security, names, length = pending[-1]
+            name = next(names, None)
+            if name is None:
                 pending.pop()
                 continue
-            info = self._host.stat(child)
+            host = host[:length] + b"/" + name
+            info = self._host.stat(host)
             if stat.S_ISDIR(info.st_mode):
-                yield self._entry_of(child, _inherit(security, is_directory=True), info)
-                pending.append((_inherit(security, is_directory=True), self._names(child)))
+                below = _inherit(security, is_directory=True)
+                yield self._entry_of(host, below, info)
+                pending.append((below, self._names(host), len(host)))
             elif stat.S_ISREG(info.st_mode):
-                self._host_path = child
-                yield self._entry_of(child, _inherit(security, is_directory=False), info)
+                self._host_path = host
+                yield self._entry_of(host, _inherit(security, is_directory=False), info)
             else:
                 raise InvalidDataError(
                     self.operation,
-                    self.path / os.fsdecode(child),
+                    self.path / os.fsdecode(host),
                     "neither a file nor a directory; a layer holds no other",
                 )
 
     def _names(self, host: bytes) -> Iterator[bytes]:
-        names = sorted(self._host.names(host), key=name_key)
         # Effective hives are made from the others.
         skipped = _MADE if host == b"Hives" else ()
-        return (host + b"/" + os.fsencode(name) for name in names if name_key(name) not in skipped)
+        names = [name for name in sorted(self._host.names(host), key=name_key) if name_key(name) not in skipped]
+        encoded = [os.fsencode(name) for name in names]
+        return self._held(encoded, sum(map(len, encoded)))
 
     def _entry_of(self, host: bytes, security: SecurityDescriptor, info: os.stat_result) -> Entry:
         is_directory = stat.S_ISDIR(info.st_mode)
@@ -94,7 +100,10 @@ class FolderLayerReader(HostWalkReader):
         entry = Entry(name, FileBasicInfo(attributes, time, time, time, time), security=_encoded(security))
         if not is_directory:
             entry.size = info.st_size
+            self._stored.store(stored_size(info))
             if info.st_nlink > 1:
+                if (info.st_dev, info.st_ino) not in self._links:
+                    self._hold(1, len(name))
                 first = self._links.setdefault((info.st_dev, info.st_ino), name)
                 if first != name and name.partition("/")[0] == "Files":
                     entry.link_target, entry.size = first, 0

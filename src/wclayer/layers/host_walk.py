@@ -5,12 +5,18 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TypeVar
 
-from wclayer.errors import InvalidDataError, from_os_error
+from wclayer.errors import InvalidDataError, LimitExceededError, from_os_error, limit_hint
 from wclayer.host.root import HostRoot
 from wclayer.layers.base import LayerReaderBase
+from wclayer.layers.budget import Budget
 from wclayer.layers.tree import LayerTree
-from wclayer.model import Entry, Limits
+from wclayer.model import Entry, Limits, limits_in_use
+
+T = TypeVar("T")
+_NAME_OVERHEAD = 200
+"""Bytes of memory that a name takes besides its characters, roughly."""
 
 
 class HostWalkReader(LayerReaderBase):
@@ -19,7 +25,10 @@ class HostWalkReader(LayerReaderBase):
     def __init__(self, path: Path, *, is_base: bool, limits: Limits | None = None) -> None:
         super().__init__(str(path))
         self.path = path
-        self._tree = LayerTree(self.operation, self.source, is_base=is_base, limits=limits)
+        self.limits = limits or limits_in_use()
+        self._tree = LayerTree(self.operation, self.source, is_base=is_base, limits=self.limits)
+        self._budget = self._stored = Budget(self.operation, self.source, self.limits)
+        self._names_size = 0
         self._host = HostRoot(path)
         self._walk = self._walk_all()
 
@@ -37,6 +46,30 @@ class HostWalkReader(LayerReaderBase):
         if entry is not None:
             self._tree.add(entry)
         return entry
+
+    def _hold(self, names: int, size: int) -> None:
+        """Counts names that are kept in memory against `names_size`.
+
+        Args:
+            names: how many there are; fewer than none gives them back.
+            size: bytes in them.
+
+        Raises:
+            LimitExceededError: with these, the names that are kept are too large.
+        """
+        self._names_size += _NAME_OVERHEAD * names + size
+        if self._names_size > self.limits.names_size:
+            problem = f"its names take more than {self.limits.names_size} bytes {limit_hint('names_size')}"
+            raise LimitExceededError(self.operation, self.source, problem)
+
+    def _held(self, names: list[T], size: int) -> Iterator[T]:
+        """The names of one directory, `size` bytes, which count for as long as they are kept."""
+        count = len(names)
+        self._hold(count, size)
+        names.reverse()
+        while names:
+            yield names.pop()
+        self._hold(-count, -size)
 
     def _release(self) -> None:
         self._host.close()

@@ -107,7 +107,9 @@ class LayerTree:
         self._source = source
         self._is_base = is_base
         self._find_in_parents = find_in_parents
-        self._limits = limits or limits_in_use()
+        self.limits = limits or limits_in_use()
+        # No name is too long, and no path too deep, of which both are true: it has no more characters than this.
+        self._surely_short = min(self.limits.path_length >> 1, 2 * self.limits.path_depth - 1)
         self._kinds = _KindTable()
         self._parent_key = ""
         self._count = 0
@@ -127,19 +129,19 @@ class LayerTree:
         name = entry.name
         key = path_key(name)
         self._count += 1
-        if self._count > self._limits.entries:
+        if self._count > self.limits.entries:
             raise LimitExceededError(
-                self._operation, self._source, f"more than {self._limits.entries} entries {limit_hint('entries')}"
+                self._operation, self._source, f"more than {self.limits.entries} entries {limit_hint('entries')}"
             )
         parent_key, _, last = key.rpartition("/")
         if (
             parent_key != self._parent_key
             or not parent_key
             or _LAST.match(last) is None
-            or len(name) > self._limits.path_length >> 1
+            or len(name) > self._surely_short
         ):
-            if _PATH.match(key) is None or "/." in key or not key.isascii() or len(key) > 255:
-                self._check_path(entry, name)
+            if _PATH.match(key) is None or "/." in key or not key.isascii() or len(key) > min(255, self._surely_short):
+                self._check_path(entry, name, parent_key)
             if entry.info is not None:
                 self._check_parent(entry, parent_key)
                 self._parent_key = parent_key
@@ -153,6 +155,11 @@ class LayerTree:
         if (info.creation_time | info.last_access_time | info.last_write_time | info.change_time) >> 63:
             # A FILETIME is less than 2^63, and no time is negative: neither layer.db nor a tar has a form for others.
             self._fail(entry, "a time outside of the years 1601 to 30828")
+        if entry.security is not None and len(entry.security) > self.limits.security_size:
+            problem = f"a security descriptor of {len(entry.security)} bytes, more than {self.limits.security_size}"
+            self._exceed(entry, problem, "security_size")
+        if entry.eas or entry.reparse is not None or entry.extra:
+            self._check_metadata(entry)
         kind = Kind.FILE
         if entry.link_target is not None:
             self._check_target(entry)
@@ -172,10 +179,16 @@ class LayerTree:
             return Kind.DIRECTORY
         return Kind(kind)
 
-    def _check_path(self, entry: Entry, name: str) -> None:
-        if utf16_length(name) > self._limits.path_length:
-            problem = f"path longer than {self._limits.path_length} UTF-16 units {limit_hint('path_length')}"
-            raise LimitExceededError(self._operation, self._source, _at(entry, problem))
+    def _check_path(self, entry: Entry, name: str, parent_key: str) -> None:
+        if utf16_length(name) > self.limits.path_length:
+            self._exceed(entry, f"path longer than {self.limits.path_length} UTF-16 units", "path_length")
+        if name.count("/") >= self.limits.path_depth:
+            self._exceed(entry, f"path of more than {self.limits.path_depth} names", "path_depth")
+        if self._kinds.get(hash(parent_key)) == Kind.DIRECTORY:
+            # The directory's own entry was checked: in a deep tree, this is what keeps the time linear.
+            if reason := illegal_reason(name.rpartition("/")[2]):
+                self._fail(entry, reason)
+            return
         parts = name.split("/")
         root = path_key(parts[0])
         if root not in _ROOT_KEYS:
@@ -185,6 +198,12 @@ class LayerTree:
         for part in parts:
             if reason := illegal_reason(part):
                 self._fail(entry, reason)
+
+    def _check_metadata(self, entry: Entry) -> None:
+        size = len(entry.eas) + len(entry.reparse or b"") + sum(len(extra.data) for extra in entry.extra)
+        if size > self.limits.metadata_size:
+            problem = f"EAs, reparse data and such of {size} bytes, more than {self.limits.metadata_size}"
+            self._exceed(entry, problem, "metadata_size")
 
     def _check_parent(self, entry: Entry, parent_key: str) -> None:
         if not parent_key:
@@ -226,6 +245,9 @@ class LayerTree:
             self._fail(entry, "tombstone outside Files and UtilityVM/Files")
         if self._kinds.insert(hash((key, "tombstone")), Kind.FILE):
             self._fail(entry, "duplicate tombstone")
+
+    def _exceed(self, entry: Entry, problem: str, limit: str) -> None:
+        raise LimitExceededError(self._operation, self._source, _at(entry, f"{problem} {limit_hint(limit)}"))
 
     def _fail(self, entry: Entry, problem: str) -> None:
         raise InvalidDataError(self._operation, self._source, _at(entry, problem))

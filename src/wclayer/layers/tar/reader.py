@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import BinaryIO, NoReturn
 
-from wclayer.errors import InvalidDataError, LayerError, LimitExceededError, from_os_error
+from wclayer.errors import InvalidDataError, LayerError, LimitExceededError, from_os_error, limit_hint
 from wclayer.formats.compression import CompressedDataError, Compression, ExpansionLimitError, HashedInput
 from wclayer.formats.tar import structs
 from wclayer.formats.tar.reader import HeaderTooLargeError, TarFormatError, TarMember, TarStream
@@ -177,6 +177,9 @@ class TarLayerReader(LayerReaderBase):
             self._reject(member, reason)
         if name_key(name) in self._stream_names:
             self._reject(member, "duplicate stream")
+        if len(self._stream_names) >= self._limits.streams:
+            problem = f"more than {self._limits.streams} streams of {entry.name[:300]!r} {limit_hint('streams')}"
+            raise LimitExceededError(self.operation, self.source, problem)
         self._stream_names.add(name_key(name))
         return name
 

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from wclayer.errors import InvalidDataError, NotALayerError, PathNotFoundError
+from wclayer.errors import InvalidDataError, LimitExceededError, NotALayerError, PathNotFoundError, limit_hint
 from wclayer.host import system
-from wclayer.layers.base import keep_metadata, plain_stream_name
+from wclayer.layers.base import check_metadata, keep_metadata, plain_stream_name
+from wclayer.layers.budget import stored_size
 from wclayer.layers.host_walk import HostWalkReader
 from wclayer.layers.transport.form import ATTRIBUTES, DIRECTORY_SUFFIX, TOMBSTONES, TOMBSTONES_HEADER, read_times
 from wclayer.model import DataStream, Entry, Limits, LinkInfo
-from wclayer.win32.attributes import DIRECTORY, FileBasicInfo
+from wclayer.win32.attributes import DIRECTORY, FileAttributes, FileBasicInfo
 from wclayer.win32.backup import SPARSE_STREAM, BackupStreamReader, StreamId
 from wclayer.win32.filetime import from_unix_ns
 from wclayer.win32.names import decode_name, name_key, path_key
 
 _PIECE = 1 << 20
-_MAX_TOMBSTONES = 256 << 20
-_MAX_METADATA = 16 << 20
 _RECYCLE_BIN = name_key("$Recycle.Bin")
+_SUFFIX_KEY = name_key(DIRECTORY_SUFFIX)
 
 
 class TransportLayerReader(HostWalkReader):
@@ -44,6 +45,7 @@ class TransportLayerReader(HostWalkReader):
         super().__init__(place, is_base=is_base, limits=limits)
         self._fd = -1
         self._layout: list[_StreamAt] = []
+        self._name = ""
         self._number_of_links = 1
         self._inode = 0
         try:
@@ -58,7 +60,7 @@ class TransportLayerReader(HostWalkReader):
         return super()._advance()
 
     def _walk_all(self) -> Iterator[Entry]:
-        tops = {name_key(decode_name(name)): name for name in self._names(b"")}
+        tops = self._by_key(b"")
         for top in ("FILES", "HIVES", "UTILITYVM"):
             if (name := tops.get(top)) is not None:
                 encoded = top == "FILES" or _suffixed(tops, top) is not None
@@ -72,40 +74,59 @@ class TransportLayerReader(HostWalkReader):
         """The entry of a directory, its tombstones, and everything below it."""
         yield self._directory_entry(host, name, sidecar)
         yield from self._tombstones_in(name)
-        pending = [(name, self._children(host))]
+        is_encoded = encoded and name_key(name) != "HIVES"
+        # Of each directory on the way down, what is left of it, and how long its paths are: a deep tree must not hold
+        # them all.
+        pending = [(self._children(host), len(host), len(name))]
         while pending:
-            name, children = pending[-1]
+            children, host_length, length = pending[-1]
+            host, name = host[:host_length], name[:length]
             child = next(children, None)
             if child is None:
                 pending.pop()
                 continue
-            child_host, own, sidecar = child
-            child_name = f"{name}/{own}"
-            if not self._host.is_directory(child_host):
-                yield self._file_entry(child_host, child_name, encoded and not path_key(name).startswith("HIVES"))
-            elif name_key(own) != _RECYCLE_BIN or path_key(name) != "FILES":
-                yield self._directory_entry(child_host, child_name, sidecar)
-                yield from self._tombstones_in(child_name)
-                pending.append((child_name, self._children(child_host)))
+            own_host, sidecar = child
+            own = decode_name(own_host)
+            is_bin = name_key(own) == _RECYCLE_BIN and name_key(name) == "FILES"
+            host, name = host + b"/" + own_host, f"{name}/{own}"
+            if not self._host.is_directory(host):
+                yield self._file_entry(host, name, is_encoded)
+            elif not is_bin:
+                beside = None if sidecar is None else host[:host_length] + b"/" + sidecar
+                yield self._directory_entry(host, name, beside)
+                yield from self._tombstones_in(name)
+                pending.append((self._children(host), len(host), len(name)))
 
     def _tombstones_in(self, directory: str) -> Iterator[Entry]:
         for tombstone in self._tombstones.pop(path_key(directory), ()):
             yield Entry(tombstone, None, place=TOMBSTONES)
 
-    def _children(self, host: bytes) -> Iterator[tuple[bytes, str, bytes | None]]:
-        """What is in a directory: host path, name, and the host path of a directory's own file if it has one."""
-        children = {name_key(decode_name(child)): child for child in self._names(host)}
+    def _children(self, host: bytes) -> Iterator[tuple[bytes, bytes | None]]:
+        """What is in a directory, in order: each name on the host, and the name of a directory's own file if it has
+        one."""
+        children = self._by_key(host)
+        found = []
         for key, child in sorted(children.items(), key=lambda item: item[1]):
-            child_host = host + b"/" + child
-            if key.endswith(name_key(DIRECTORY_SUFFIX)):
-                if key[: -len(DIRECTORY_SUFFIX)] not in children:
-                    raise self._bad(child_host, "a directory's metadata without the directory")
-                continue
-            sidecar = _suffixed(children, key)
-            yield child_host, decode_name(child), None if sidecar is None else host + b"/" + sidecar
+            if not key.endswith(_SUFFIX_KEY):
+                found.append((child, _suffixed(children, key)))
+            elif key[: -len(_SUFFIX_KEY)] not in children:
+                raise self._bad(host + b"/" + child, "a directory's metadata without the directory")
+        return self._held(found, sum(map(len, children.values())))
 
-    def _names(self, host: bytes) -> list[bytes]:
-        return [os.fsencode(name) for name in self._host.names(host)]
+    def _by_key(self, host: bytes) -> dict[str, bytes]:
+        """The names in a directory of the host by what Windows compares.
+
+        Raises:
+            InvalidDataError: Windows holds two of them for the same.
+        """
+        names: dict[str, bytes] = {}
+        for text in self._host.names(host):
+            name = os.fsencode(text)
+            other = names.setdefault(name_key(decode_name(name)), name)
+            if other != name:
+                one, two = sorted((os.fsdecode(other), text))
+                raise self._bad(host, f"{one!r} and {two!r} differ only in case: to Windows they are one name")
+        return names
 
     def _directory_entry(self, host: bytes, name: str, sidecar: bytes | None) -> Entry:
         if sidecar is not None:
@@ -123,6 +144,7 @@ class TransportLayerReader(HostWalkReader):
         self._fd = self._host.open(host)
         stat = os.fstat(self._fd)
         self._number_of_links, self._inode = stat.st_nlink, stat.st_ino
+        self._stored.store(stored_size(stat))
         info = read_times(self._fd, stat)
         if may_link and stat.st_nlink > 1:
             inode = (stat.st_dev, stat.st_ino)
@@ -130,17 +152,26 @@ class TransportLayerReader(HostWalkReader):
                 if encoded:
                     info.attributes = self._read_attributes(host)
                 return Entry(name, info, link_target=first)
+            self._hold(1, len(name))
             self._links[inode] = name
         if not encoded:
-            self._layout = [_StreamAt("", stat.st_size, 0, 0, None)]
+            # As Windows makes files.
+            info.attributes = int(FileAttributes.ARCHIVE)
+            self._layout = [_StreamAt("", stat.st_size, 0, 0, sparse=False)]
             return Entry(name, info, stat.st_size)
         info.attributes = self._read_attributes(host)
         entry = Entry(name, info)
+        self._name = name
         try:
             self._scan(entry)
+        except LimitExceededError:
+            raise
         except ValueError as error:
             raise self._bad(host, str(error)) from None
         return entry
+
+    def _exceeded(self, problem: str, limit: str) -> LimitExceededError:
+        return LimitExceededError(self.operation, self.source, f"entry {self._name!r}: {problem} {limit_hint(limit)}")
 
     def _read_attributes(self, host: bytes) -> int:
         data = os.read(self._fd, ATTRIBUTES.size)
@@ -153,24 +184,32 @@ class TransportLayerReader(HostWalkReader):
         file = os.fdopen(self._fd, "rb", 64 << 10, closefd=False)
         file.seek(ATTRIBUTES.size)
         reader = BackupStreamReader(file)
+        names: set[str] = set()
+        metadata = 0
+        follows = False
         for header in reader:
             at = ATTRIBUTES.size + reader.position
             if header.id in (StreamId.DATA, StreamId.ALTERNATE_DATA):
                 name = plain_stream_name(header) if header.id == StreamId.ALTERNATE_DATA else ""
+                if (key := name_key(name)) in names:
+                    raise ValueError(f"a second stream {name!r}" if name else "a second main data stream")
+                names.add(key)
+                if len(names) > self.limits.streams + 1:
+                    raise self._exceeded(f"more than {self.limits.streams} streams", "streams")
                 sparse = bool(header.attributes & SPARSE_STREAM) and not header.size
-                self._layout.append(_StreamAt(name, header.size, header.attributes, at, [] if sparse else None))
+                self._layout.append(_StreamAt(name, header.size, header.attributes, at, sparse=sparse))
             elif header.id == StreamId.SPARSE_BLOCK:
-                if not self._layout or (blocks := self._layout[-1].blocks) is None:
+                if not self._layout or not self._layout[-1].sparse or not follows:
                     raise ValueError("a sparse block without a sparse data stream before it")
                 if header.offset < self._layout[-1].size:
                     raise ValueError(f"sparse block at offset {header.offset} lies before the end of the last one")
-                blocks.append((header.offset, at, header.size))
                 self._layout[-1].size = header.offset + header.size
             else:
-                if header.size > _MAX_METADATA:
-                    raise ValueError(f"metadata stream {header.id} of {header.size} bytes")
+                metadata = check_metadata(header, metadata, self.limits, self._exceeded)
+                follows = False
                 keep_metadata(entry, header, reader.read())
                 continue
+            follows = True
             # Data is not read now: the file is sought past it.
             file.seek(at + header.size)
             reader.skipped()
@@ -178,7 +217,7 @@ class TransportLayerReader(HostWalkReader):
                 raise ValueError(f"backup stream: ends inside the data stream at offset {at}")
         entry.size = next((stream.size for stream in self._layout if not stream.name), 0)
         if entry.has_data and not any(not stream.name for stream in self._layout):
-            self._layout.insert(0, _StreamAt("", 0, 0, 0, None))
+            self._layout.insert(0, _StreamAt("", 0, 0, 0, sparse=False))
 
     def _open_streams(self, entry: Entry) -> Iterator[DataStream]:
         if entry.link_target is not None:
@@ -187,17 +226,22 @@ class TransportLayerReader(HostWalkReader):
             yield DataStream(stream.name, stream.size, self._chunks(stream), stream.attributes)
 
     def _chunks(self, stream: _StreamAt) -> Iterator[bytes]:
-        if stream.blocks is None:
+        if not stream.sparse:
             yield from self._range(stream.at, stream.size)
             return
+        # The blocks are read again: there may be very many.
         position = 0
-        for offset, at, size in stream.blocks:
-            while position < offset:
-                hole = min(offset - position, _PIECE)
+        source = _ReadAt(self._fd, stream.at)
+        reader = BackupStreamReader(source)
+        while position < stream.size and (header := reader.next()) is not None:
+            while position < header.offset:
+                hole = min(header.offset - position, _PIECE)
                 yield bytes(hole)
                 position += hole
-            yield from self._range(at, size)
-            position += size
+            yield from self._range(source.at, header.size)
+            position += header.size
+            source.at += header.size
+            reader.skipped()
 
     def _range(self, at: int, size: int) -> Iterator[bytes]:
         while size:
@@ -217,16 +261,18 @@ class TransportLayerReader(HostWalkReader):
             NotALayerError: the file is missing, or not version 1.0.
         """
         try:
-            data = self._host.read_bytes(TOMBSTONES.encode(), _MAX_TOMBSTONES)
+            data = self._host.read_bytes(TOMBSTONES.encode(), self.limits.names_size + 1)
         except FileNotFoundError:
             raise NotALayerError(self.operation, self.path, f"not a transport folder: it has no {TOMBSTONES}") from None
-        lines = data.replace(b"\r\n", b"\n").split(b"\n")
-        if lines[0] != TOMBSTONES_HEADER:
+        self._hold(0, len(data))
+        lines = io.BytesIO(data)
+        if lines.readline().rstrip(b"\r\n") != TOMBSTONES_HEADER:
             raise NotALayerError(
                 self.operation, self.path / TOMBSTONES, "does not start with the header of version 1.0"
             )
         tombstones: dict[str, list[str]] = {}
-        for number, line in enumerate(lines[1:], 2):
+        for number, ended in enumerate(lines, 2):
+            line = ended.rstrip(b"\r\n")
             if not line:
                 continue
             if not line.startswith(b"\\"):
@@ -237,6 +283,7 @@ class TransportLayerReader(HostWalkReader):
                 path = "Files/" + decode_name(line[1:]).replace("\\", "/")
             except UnicodeDecodeError:
                 raise InvalidDataError(self.operation, self.path / TOMBSTONES, f"line {number} is not UTF-8") from None
+            self._hold(2, 2 * len(path))
             tombstones.setdefault(path_key(path.rpartition("/")[0]), []).append(path)
         return tombstones
 
@@ -260,19 +307,30 @@ class TransportLayerReader(HostWalkReader):
 
 
 class _StreamAt:
-    """Where a data stream lies in its host file; `blocks` are (offset, place, size) of a sparse one."""
+    """Where a data stream lies in its host file; that of a sparse one is where its blocks start."""
 
-    __slots__ = ("at", "attributes", "blocks", "name", "size")
+    __slots__ = ("at", "attributes", "name", "size", "sparse")
 
-    def __init__(
-        self, name: str, size: int, attributes: int, at: int, blocks: list[tuple[int, int, int]] | None
-    ) -> None:
+    def __init__(self, name: str, size: int, attributes: int, at: int, *, sparse: bool) -> None:
         self.name = name
         self.size = size
         self.attributes = attributes
         self.at = at
-        self.blocks = blocks
+        self.sparse = sparse
+
+
+class _ReadAt:
+    """An open file from a place on, whatever its own position."""
+
+    def __init__(self, fd: int, at: int) -> None:
+        self._fd = fd
+        self.at = at
+
+    def read(self, size: int, /) -> bytes:
+        data = system.read_at(self._fd, size, self.at)
+        self.at += len(data)
+        return data
 
 
 def _suffixed(names: dict[str, bytes], key: str) -> bytes | None:
-    return names.get(key + name_key(DIRECTORY_SUFFIX))
+    return names.get(key + _SUFFIX_KEY)

@@ -15,12 +15,27 @@ from wclayer.layers.staging import StagedDirectory
 from wclayer.layers.transport.form import ATTRIBUTES, DIRECTORY_SUFFIX, TOMBSTONES, TOMBSTONES_HEADER, write_times
 from wclayer.layers.tree import Kind, LayerTree
 from wclayer.model import DataStream, Entry
-from wclayer.win32.attributes import FileBasicInfo
+from wclayer.win32.attributes import FileAttributes, FileBasicInfo, attribute_names
 from wclayer.win32.backup import SPARSE_STREAM, StreamHeader, StreamId
 from wclayer.win32.filetime import to_unix_ns
 from wclayer.win32.names import encode_name, path_key
 
 _BUFFER = 1 << 20
+
+
+_OF_A_PLAIN_FILE = int(FileAttributes.ARCHIVE | FileAttributes.NORMAL)
+
+
+def _beyond_a_plain_file(entry: Entry) -> str | None:
+    """What a hive has that a plain file of the host cannot hold, or None."""
+    assert entry.info is not None
+    if entry.security is not None:
+        return "a security descriptor"
+    if entry.eas or entry.reparse is not None or entry.extra:
+        return "EAs, reparse data and other streams"
+    if entry.info.attributes & ~_OF_A_PLAIN_FILE:
+        return f"attributes ({', '.join(attribute_names(entry.info.attributes))})"
+    return None
 
 
 class TransportLayerWriter(LayerWriterBase):
@@ -58,6 +73,12 @@ class TransportLayerWriter(LayerWriterBase):
             self._add_link(entry, host_path)
             return
         self._plain = key.startswith("HIVES/") and not entry.is_directory
+        if self._plain and (problem := _beyond_a_plain_file(entry)):
+            raise NotSupportedError(
+                self.operation,
+                self.target,
+                f"entry {entry.name!r}: the form has hives as plain files, without {problem}",
+            )
         if entry.is_directory:
             self._host.make_directory(host_path)
             self._made[key] = host_path
