@@ -17,10 +17,9 @@ from typing import BinaryIO, Self, cast
 from wclayer.errors import (
     InvalidDataError,
     InvalidStateError,
-    LayerError,
     LimitExceededError,
-    from_os_error,
     limit_hint,
+    translated,
 )
 from wclayer.layers.budget import Budget
 from wclayer.layers.tree import LayerTree
@@ -390,10 +389,11 @@ class _DiscardOnFailure:
             return
         writer = self._writer
         writer.abort()
-        if isinstance(error, OSError) and not isinstance(error, LayerError):
-            raise from_os_error(writer.operation, writer.target, error) from error
-        if isinstance(error, (ValueError, OverflowError)) and not isinstance(error, LayerError):
-            raise InvalidDataError(writer.operation, writer.target, str(error)) from error
+        told = translated(writer.operation, writer.target, error)
+        if told is None and isinstance(error, (ValueError, OverflowError)):
+            told = InvalidDataError(writer.operation, writer.target, str(error))
+        if told is not None and told is not error:
+            raise told from error
 
 
 class _PendingEntry:

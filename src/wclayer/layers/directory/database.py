@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from wclayer.errors import CorruptLayerError, FormatError, LayerError, from_sqlite_error
+from wclayer.errors import CorruptLayerError, FormatError, FormatLimitError, LayerError, from_sqlite_error, limit_hint
 from wclayer.host.root import HostRoot
 from wclayer.layers.cache import Cache
 from wclayer.layers.staging import DATABASE, StagedDatabase
@@ -417,20 +417,37 @@ def make_scratch(path: Path) -> None:
 
 
 class Descriptors:
-    """The numbers of security descriptors, each of which is stored once."""
+    """The numbers of security descriptors, each of which is stored once.
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    Args:
+        connection: of the database.
+        max_size: how many bytes of descriptors may be added (`Limits.all_security_size`).
+    """
+
+    def __init__(self, connection: sqlite3.Connection, max_size: int) -> None:
         self._database = connection
         self._known: Cache[bytes, int] = Cache()
+        self._max_size = max_size
+        self._size = 0
 
     def number(self, descriptor: bytes | None) -> int | None:
-        """The number of a descriptor; one that is new is added."""
+        """The number of a descriptor; one that is new is added.
+
+        Raises:
+            FormatLimitError: that makes more descriptors than the limit lets through.
+        """
         if descriptor is None:
             return None
         known = self._known.get(descriptor)
         if known is None:
             row = self._database.execute("SELECT id FROM security WHERE descriptor = ?", (descriptor,)).fetchone()
             if row is None:
+                self._size += len(descriptor)
+                if self._size > self._max_size:
+                    raise FormatLimitError(
+                        f"more than {self._max_size} bytes of different security descriptors"
+                        f" {limit_hint('all_security_size')}"
+                    )
                 row = (self._database.execute("INSERT INTO security (descriptor) VALUES (?)", (descriptor,)).lastrowid,)
             known = int(row[0])
             self._known.keep(descriptor, known, len(descriptor))

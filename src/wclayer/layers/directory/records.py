@@ -13,7 +13,7 @@ from wclayer.layers.directory import database
 from wclayer.layers.directory.database import Descriptors, EntryRow, OrdinaryRow, from_column, host_name, to_column
 from wclayer.layers.directory.layer import LayerDirectory
 from wclayer.layers.directory.streams import StreamRecorder, copy_streams
-from wclayer.model import Entry
+from wclayer.model import Entry, Limits, limits_in_use
 from wclayer.win32.attributes import DIRECTORY
 
 _BATCH = 1000
@@ -39,11 +39,11 @@ _TOP = DirectoryPlace(database.ROOT, "", b"")
 class LayerRecords:
     """The tables of a new `layer.db` at `path`; nothing is safe on disk before `commit`."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, limits: Limits | None = None) -> None:
         self._database = database.create(path)
         self._rows: list[EntryRow] = []
         self._ordinary: list[OrdinaryRow] = []
-        self._descriptors = Descriptors(self._database)
+        self._descriptors = Descriptors(self._database, (limits or limits_in_use()).all_security_size)
         self._last_id = database.ROOT
         self._last_stream = 0
         self._rows_size = 0

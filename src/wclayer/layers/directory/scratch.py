@@ -34,6 +34,7 @@ from wclayer.layers.directory.database import (
 )
 from wclayer.layers.directory.layer import LayerDirectory
 from wclayer.layers.directory.streams import StreamRecorder, copy_streams
+from wclayer.model import limits_in_use
 from wclayer.win32.attributes import FileBasicInfo
 from wclayer.win32.backup import StreamId
 from wclayer.win32.names import name_key
@@ -115,7 +116,7 @@ class ScratchDirectory(LayerDirectory):
                     raise LayerBusyError(operation, place, "another process is changing it")
                 database.make_scratch(place / database.FILE_NAME)
             super().__init__(place, operation=operation)
-            self._descriptors = Descriptors(self._database)
+            self._descriptors = Descriptors(self._database, limits_in_use().all_security_size)
             if is_alone:
                 if crashed or not is_scratch:
                     self._adopt_own_files()

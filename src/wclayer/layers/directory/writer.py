@@ -102,7 +102,7 @@ class DirectoryLayerWriter(LayerWriterBase):
             self._close_parents()
             raise
         self._files = self._host_files()
-        self._records = LayerRecords(self._staged.database)
+        self._records = LayerRecords(self._staged.database, tree.limits)
         self._has_clone = False
         self._entry = Entry("", None)
         self._current = _Current(0, 0, "", "", None)

@@ -31,9 +31,14 @@ def write_times(fd: int, info: FileBasicInfo) -> None:
     system.set_all_times(fd, (info.creation_time, info.last_access_time, info.last_write_time, info.change_time))
 
 
-def read_times(fd: int, stat: os.stat_result) -> FileBasicInfo:
-    """The times of a host file, with no attributes: those that `write_times` left, or else the host's own."""
+def read_times(fd: int, stat: os.stat_result, *, is_hive: bool) -> FileBasicInfo:
+    """The times of a host file, with no attributes: those that `write_times` left, or else the host's own.
+
+    Of a hive that came from elsewhere they all are that of the last write, as hcsshim has it: the others are those of
+    the copy.
+    """
     if (times := system.all_times(fd, stat)) is not None:
         return FileBasicInfo(0, *times)
-    write, access = from_unix_ns(stat.st_mtime_ns), from_unix_ns(stat.st_atime_ns)
+    write = from_unix_ns(stat.st_mtime_ns)
+    access = write if is_hive else from_unix_ns(stat.st_atime_ns)
     return FileBasicInfo(0, write, access, write, write)

@@ -7,7 +7,14 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from wclayer.errors import InvalidDataError, LimitExceededError, NotALayerError, PathNotFoundError, limit_hint
+from wclayer.errors import (
+    FormatLimitError,
+    InvalidDataError,
+    LimitExceededError,
+    NotALayerError,
+    PathNotFoundError,
+    limit_hint,
+)
 from wclayer.host import system
 from wclayer.layers.base import check_metadata, keep_metadata, plain_stream_name
 from wclayer.layers.budget import stored_size
@@ -145,7 +152,7 @@ class TransportLayerReader(HostWalkReader):
         stat = os.fstat(self._fd)
         self._number_of_links, self._inode = stat.st_nlink, stat.st_ino
         self._stored.store(stored_size(stat))
-        info = read_times(self._fd, stat)
+        info = read_times(self._fd, stat, is_hive=not encoded)
         if may_link and stat.st_nlink > 1:
             inode = (stat.st_dev, stat.st_ino)
             if (first := self._links.get(inode)) is not None:
@@ -261,9 +268,11 @@ class TransportLayerReader(HostWalkReader):
             NotALayerError: the file is missing, or not version 1.0.
         """
         try:
-            data = self._host.read_bytes(TOMBSTONES.encode(), self.limits.names_size + 1)
+            data = self._host.read_bytes(TOMBSTONES.encode(), self.limits.names_size)
         except FileNotFoundError:
             raise NotALayerError(self.operation, self.path, f"not a transport folder: it has no {TOMBSTONES}") from None
+        except FormatLimitError as error:
+            raise LimitExceededError(self.operation, self.path, f"{error} {limit_hint('names_size')}") from None
         self._hold(0, len(data))
         lines = io.BytesIO(data)
         if lines.readline().rstrip(b"\r\n") != TOMBSTONES_HEADER:

@@ -24,9 +24,10 @@ from wclayer.formats.ntfs.structs import (
 from wclayer.formats.ntfs.volume import FileRecord, NtfsVolume, StreamAttribute
 from wclayer.formats.ntfs.wof import STREAM, algorithm_of, decompressed
 from wclayer.layers.base import LayerReaderBase
+from wclayer.layers.budget import Budget, stored_size
 from wclayer.layers.tree import ROOTS
 from wclayer.layers.volume.disk_file import DiskFile, PartitionWindow
-from wclayer.model import DataStream, Entry, ExtraStream, LinkInfo
+from wclayer.model import DataStream, Entry, ExtraStream, LinkInfo, limits_in_use
 from wclayer.win32.attributes import DIRECTORY, FileAttributes, FileBasicInfo
 from wclayer.win32.backup import StreamId
 from wclayer.win32.names import name_key
@@ -49,6 +50,7 @@ class VolumeLayerReader(LayerReaderBase):
     Raises:
         PathNotFoundError: the file is not there.
         InvalidDataError: it holds no sound NTFS volume.
+        LimitExceededError: it is larger than the limits in use (`use_limits`).
     """
 
     operation = "read volume"
@@ -56,6 +58,9 @@ class VolumeLayerReader(LayerReaderBase):
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._file = DiskFile(path, operation=self.operation)
         super().__init__(str(self._file.path))
+        # Files with holes, compressed ones, and damaged ones, may claim any size.
+        self._budget = Budget(self.operation, self.source, limits_in_use())
+        self._budget.store(stored_size(os.stat(self._file.path)))
         try:
             with self._errors("the volume"):
                 self.volume = NtfsVolume(_find_volume(self._file.disk))

@@ -1,0 +1,85 @@
+"""Transport folders: what the form cannot hold or Windows could not read is said, never lost."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+import wclayer
+from tests.support import info, nothing_left_in, put_directories, put_file
+from wclayer.layers.transport import TransportLayerReader, TransportLayerWriter
+from wclayer.model import Entry
+from wclayer.win32.attributes import FileBasicInfo
+from wclayer.win32.ea import ExtendedAttribute, encode_eas
+from wclayer.win32.filetime import UNIX_EPOCH
+from wclayer.win32.inherit import volume_root
+
+
+@pytest.mark.parametrize(
+    ("below", "names"),
+    [
+        ("Files", ("a", "A")), ("Files", ("ä", "Ä")), ("Files/d", ("x.$wcidirs$", "x.$WCIDIRS$")),
+        (".", ("Hives", "HIVES")),
+    ],
+)  # fmt: skip
+def test_transport_folders_with_names_that_differ_in_case_are_refused(
+    below: str, names: tuple[str, str], tmp_path: Path
+) -> None:
+    """To Windows they are one: one of the two would be lost."""
+    folder = tmp_path / "folder"
+    with TransportLayerWriter(folder) as writer:
+        put_directories(writer, "Files", "Files/d", "Files/d/x")
+        put_file(writer, "Files/a", b"data")
+    shutil.rmtree(folder / "Hives")
+    for name in names:
+        if name.lower().startswith("hives"):
+            (folder / below / name).mkdir()
+        else:
+            (folder / below / name).write_bytes((folder / "Files/a").read_bytes())
+    found = sorted(os.listdir(folder / below))
+    if not set(names) <= set(found):
+        pytest.skip("this host holds the two names for one")
+    one, two = sorted(names)
+    with nothing_left_in(tmp_path), pytest.raises(wclayer.InvalidDataError) as refused:
+        wclayer.import_layer(tmp_path / "layer", folder)
+    assert f"{one!r} and {two!r} differ only in case" in str(refused.value)
+
+
+def test_a_transport_folder_says_what_it_cannot_hold_of_a_hive(tmp_path: Path) -> None:
+    security = volume_root().encode()
+    for entry, problem in (
+        (Entry("Hives/h", info(), security=security), "a security descriptor"),
+        (Entry("Hives/h", info(), eas=encode_eas([ExtendedAttribute(b"N", b"v")])), "EAs"),
+        (Entry("Hives/h", info(0x22)), r"attributes \(HIDDEN, ARCHIVE\)"),
+    ):
+        with (
+            nothing_left_in(tmp_path),
+            pytest.raises(wclayer.NotSupportedError, match=f"'Hives/h'.*hives as plain files, without {problem}"),
+            TransportLayerWriter(tmp_path / "folder") as writer,
+        ):
+            put_directories(writer, "Files", "Hives")
+            writer.put(entry)
+    with TransportLayerWriter(tmp_path / "folder") as writer:
+        put_directories(writer, "Files", "Hives")
+        put_file(writer, "Hives/h", b"hive")
+    with TransportLayerReader(tmp_path / "folder") as reader:
+        assert [entry.info for entry in reader if entry.name == "Hives/h"] == [info()]
+
+
+def test_the_times_of_a_host_file_without_ours(tmp_path: Path) -> None:
+    """As docs/formats/transport-folder.md says: what a folder from elsewhere has."""
+    with TransportLayerWriter(tmp_path / "folder") as writer:
+        put_directories(writer, "Files", "Hives")
+        put_file(writer, "Files/a", b"data")
+        put_file(writer, "Hives/h", b"hive")
+    seconds = 1_600_000_000
+    for name in ("Files/a", "Hives/h"):
+        os.utime(tmp_path / "folder" / name, (seconds + 50, seconds))
+    written = UNIX_EPOCH + seconds * 10**7
+    with TransportLayerReader(tmp_path / "folder") as reader:
+        found = {entry.name: entry.info for entry in reader}
+    assert found["Files/a"] == FileBasicInfo(0x20, written, written + 50 * 10**7, written, written)
+    assert found["Hives/h"] == FileBasicInfo(0x20, written, written, written, written)
