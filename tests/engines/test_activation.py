@@ -150,8 +150,7 @@ def test_read_only_layers_need_none_of_it(layers: list[Path], tmp_path: Path) ->
 
 
 def test_where_fuse_is_missing_the_message_says_what_to_install(scratch: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(session, "_LIBRARIES", ("libfuse3.so.none",))
-    monkeypatch.delenv("FUSE_LIBRARY_PATH", raising=False)
+    monkeypatch.setattr(session, "_MOUNTER", "fusermount3.none")
     wclayer.activate_layer(scratch)
     with pytest.raises(NotSupportedError, match="install the package fuse3"):
         wclayer.prepare_layer(scratch)

@@ -36,8 +36,8 @@ class Changes:
 
     Args:
         reserve: called with the bytes that a change takes, before it is made; it may raise `DiskFullError`.
-        taken_over: called when a file of a parent became the scratch's, with what it was (`Node.file`) and its node.
-        gone: called when the last name under which a file shows is removed, with its node.
+        taken_over: called when an entry of a parent became the scratch's, with what it was (`Node.file`) and its node.
+        gone: called when a directory, or the last name under which a file shows, is removed, with its node.
     """
 
     operation = "change scratch"
@@ -85,9 +85,11 @@ class Changes:
     def _own_one(self, node: Node, parent: int) -> int:
         if node.key.startswith(_UTILITY_VM):
             raise NotSupportedError(self.operation, node.path, "a scratch has no part of the utility VM")
-        own = node.merged.get(0)
+        own, was = node.merged.get(0), node.file
+        is_new = own is None
         if own is None:
             own = self._copy(node, parent)
+            self._scratch.note_taken(self._tree.depth(was[0]), was[1], own)
         elif node.layer:
             # A root directory that the scratch has no entry for yet.
             row = self._scratch.by_id(own)
@@ -104,6 +106,8 @@ class Changes:
             self._scratch.set(node.row, origin=int(Origin.OWN))
         node.merged[0] = own
         node.row, node.layer = self._scratch.by_id(own), 0
+        if is_new:
+            self._taken_over(was, node)
         return own
 
     def _own_file(self, node: Node) -> None:
@@ -213,7 +217,7 @@ class Changes:
         if node.is_directory and self._tree.children(node):
             raise DirectoryNotEmptyError(self.operation, node.path, "the directory is not empty")
         self.own_directory(directory)
-        if not node.is_directory and not self._other_names(node):
+        if node.is_directory or not self._other_names(node):
             self._gone(node)
         self._remove_own(node)
         below = self._tree.child_in_parents(directory, node.name)

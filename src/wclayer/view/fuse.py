@@ -1,8 +1,8 @@
-"""A view as a FUSE file system: what libfuse calls, and how POSIX sees what Windows has.
+"""A view as a FUSE file system: what the kernel asks for, and how POSIX sees what Windows has.
 
 The kernel remembers names, attributes and contents for as long as the mount lives: it is the only one to change the
-scratch. libfuse knows a file by its path as it was spelled; where a file has several names, or is known by several
-spellings, the kernel is told to forget the others when one is changed.
+scratch, and knows each file by one number (`Nodes`). Only where something is changed by another spelling of its name
+than the stored one must the kernel be told to forget what it knows by that.
 """
 
 from __future__ import annotations
@@ -11,253 +11,379 @@ import errno
 import os
 import stat
 import sys
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
+from wclayer.errors import LayerError
 from wclayer.layers.directory.database import EntryRow
+from wclayer.view import fuse_abi as abi
 from wclayer.view.files import OpenFile
+from wclayer.view.fuse_abi import Opcode, OpenFlag, SetAttr
 from wclayer.view.layer_view import LayerView
 from wclayer.view.merged import Node
-from wclayer.view.resolve import find_child, link_path
+from wclayer.view.nodes import Nodes
+from wclayer.view.posix_link import link_text
+from wclayer.view.resolve import Place, find_child
 from wclayer.view.xattr import get_xattr, list_xattrs, remove_xattr, set_xattr
 from wclayer.win32.attributes import DIRECTORY, FileAttributes
 from wclayer.win32.filetime import UNIX_EPOCH, from_unix_ns
-from wclayer.win32.names import MAX_COMPONENT_UNITS, encode_name, illegal_reason, path_key, utf16_length
+from wclayer.win32.names import MAX_COMPONENT_UNITS, encode_name, illegal_reason, utf16_length
 from wclayer.win32.reparse import LinkTarget, is_name_surrogate
 
-if TYPE_CHECKING:
-    from _typeshed import ReadableBuffer
-
 _READONLY = int(FileAttributes.READONLY)
-_RENAME_NOREPLACE = 1
-_READDIRPLUS_AUTO = 1 << 14
-"""FUSE_CAP_READDIRPLUS_AUTO of libfuse."""
-_ROOT = "Files"
+_REMEMBERED = 1_000_000
+"""Seconds for which the kernel remembers names and attributes: for as long as the mount lives."""
 _BLOCK = 4096
-_TOLD = 10_000
-_HIDDEN = ".fuse_hidden"
-"""What libfuse calls open files that were removed."""
+_MAX_READ = 1 << 20
 _WRITABLE = os.O_WRONLY | os.O_RDWR
 _CAPABILITY = "security.capability"
 _MODE_DIRECTORY = stat.S_IFDIR | 0o777
 _MODE_FILE = stat.S_IFREG | 0o777
 _MODE_LINK = stat.S_IFLNK | 0o777
 _NO_WRITE = 0o222
+_UNCACHED, _CACHED, _NOT_WRITTEN = int(OpenFlag.DIRECT_IO), int(OpenFlag.KEEP_CACHE), int(OpenFlag.NO_FLUSH)
+_CACHED_LIST = int(OpenFlag.CACHE_DIR | OpenFlag.KEEP_CACHE)
+_DOTS = (b".", b"..")
+_UNKNOWN = bytes(abi.ENTRY_HEAD.size + abi.ATTR.size)
+"""Of an entry in a listing: the kernel is to ask when it wants to know more."""
 
 
 class Shown(NamedTuple):
-    """An entry as FUSE is told of it: made of that row, its name's bytes, and its `struct stat`."""
+    """An entry as the kernel is told of it: made of that row, its name's bytes, its mode, its number and inode, and
+    `fuse_entry_out`."""
 
     row: EntryRow
     name: bytes
-    stat: Any
+    mode: int
+    number: int
+    inode: int
+    entry: bytes
+
+    @property
+    def attributes(self) -> bytes:
+        """Its `fuse_attr`."""
+        return self.entry[abi.ENTRY_HEAD.size :]
+
+
+class Handle(NamedTuple):
+    """An open file: its contents, the number of the entry, and whether it was opened by an alias."""
+
+    file: OpenFile
+    number: int
+    is_alias: bool
+
+
+class Listing:
+    """An open directory: its number, and what is in it since its reading began."""
+
+    __slots__ = ("nodes", "number")
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.nodes: list[Node] = []
 
 
 class Operations:
-    """What FUSE asks of a file system, on a `LayerView`; paths are `/`-separated, from the volume's root.
+    """What the kernel asks of a file system, on a `LayerView`.
+
+    `answers` has a method for each opcode: it gets the number that the message is about and what stands behind the
+    header, and gives what stands behind the header of the answer. It raises `OSError` for an error of POSIX.
 
     Args:
         mount_point: where it is mounted, for the targets of new links.
-        ready: called when the kernel has taken the mount.
     """
 
-    use_ns = True
-    # The kernel says which open file it means, so no path is needed for that.
-    flag_nopath = True
-    flag_nullpath_ok = True
-
-    def __init__(self, view: LayerView, mount_point: str, ready: Callable[[], None]) -> None:
-        self._view = view
+    def __init__(self, view: LayerView, mount_point: str) -> None:
+        self.view = self._view = view
+        self._tree = view.tree
         self._mount_point = mount_point
-        self._ready = ready
         self._uid = self._gid = 0
         if sys.platform != "win32":
             self._uid, self._gid = os.getuid(), os.getgid()
-        self.handles: dict[int, OpenFile] = {}
-        # By the path that libfuse knows them by: open files whose last name was removed.
-        self._hidden: dict[str, OpenFile] = {}
-        self.directories: dict[int, tuple[Node, list[Node], bool]] = {}
-        # By path key: spellings of names by which the kernel knows an entry, besides its own.
-        self._spellings: dict[str, set[str]] = {}
-        # By the directory's path key: the listing that the kernel was last told of.
-        self._told: dict[str, list[Node]] = {}
+        self.nodes = Nodes(view)
+        self._handles: dict[int, Handle] = {}
+        self._listings: dict[int, Listing] = {}
+        # By their number: open files whose last name was removed.
+        self._nameless: dict[int, OpenFile] = {}
         self._last_handle = 0
-        self.new_stat: Callable[[], Any] = _no_session
-        """Makes an empty `struct stat`."""
-        self.forget_names: Callable[[list[str]], None] = lambda paths: None
+        self._data = memoryview(bytearray(_MAX_READ))
+        self.stale_numbers: list[int] = []
+        """Entries that were changed by an alias: the kernel is to forget attributes and contents before it is
+        answered."""
+        self.stale_names: list[tuple[int, bytes]] = []
+        """Directories and names in them that the kernel is to forget when it was answered."""
+        self.answers: dict[int, Callable[[int, memoryview], bytes | memoryview]] = {
+            Opcode.LOOKUP: self._lookup, Opcode.GETATTR: self._getattr, Opcode.SETATTR: self._setattr,
+            Opcode.FORGET: self._forget, Opcode.BATCH_FORGET: self._batch_forget, Opcode.READLINK: self._readlink,
+            Opcode.SYMLINK: self._symlink, Opcode.MKNOD: self._mknod, Opcode.MKDIR: self._mkdir,
+            Opcode.UNLINK: self._unlink, Opcode.RMDIR: self._rmdir, Opcode.RENAME: self._rename,
+            Opcode.RENAME2: self._rename2, Opcode.LINK: self._link, Opcode.OPEN: self._open, Opcode.READ: self._read,
+            Opcode.WRITE: self._write, Opcode.STATFS: self._statfs, Opcode.RELEASE: self._release,
+            Opcode.FLUSH: self._flush, Opcode.FSYNC: self._fsync, Opcode.CREATE: self._create,
+            Opcode.OPENDIR: self._opendir, Opcode.READDIR: self._readdir, Opcode.READDIRPLUS: self._readdirplus,
+            Opcode.RELEASEDIR: self._releasedir, Opcode.FSYNCDIR: self._fsyncdir, Opcode.SETXATTR: self._setxattr,
+            Opcode.GETXATTR: self._getxattr, Opcode.LISTXATTR: self._listxattr, Opcode.REMOVEXATTR: self._removexattr,
+            Opcode.DESTROY: lambda number, body: b"", Opcode.INTERRUPT: lambda number, body: b"",
+        }  # fmt: skip
 
     # Finding.
 
-    def node(self, path: str) -> Node:
-        """The entry at a path."""
-        if "\\" in path or ":" in path:
-            raise OSError(errno.ENOENT, "no such name", path)
-        tree = self._view.tree
-        node = tree.lookup(_ROOT + path if path != "/" else _ROOT)
-        if node is None and "~" in path:
-            parent = tree.lookup(_ROOT + path.rpartition("/")[0])
-            if parent is not None:
-                node = find_child(tree, parent, path.rpartition("/")[2])
-        if node is None:
-            if utf16_length(path.rpartition("/")[2]) > MAX_COMPONENT_UNITS:
-                raise OSError(errno.ENAMETOOLONG, "name too long", path)
-            raise OSError(errno.ENOENT, "no such name", path)
-        if node.path[len(_ROOT) :] != path and path != "/":
-            # To the kernel, another spelling is another file.
-            self._spellings.setdefault(node.key, set()).add(path)
+    def _directory(self, number: int) -> Node:
+        node = self.nodes.node(number)
+        if not node.is_directory:
+            raise OSError(errno.ENOTDIR, "no directory", node.path)
         return node
 
-    getattr = node
+    def _child(self, directory: Node, name: bytes) -> Node:
+        """What a directory shows under a name."""
+        text = _text(name)
+        node = None if "\\" in text or ":" in text else find_child(self._tree, directory, text)
+        if node is None:
+            if utf16_length(text) > MAX_COMPONENT_UNITS:
+                raise OSError(errno.ENAMETOOLONG, "name too long", text)
+            raise OSError(errno.ENOENT, "no such name", text)
+        return node
 
-    def _known_node(self, path: str) -> Node:
-        """The entry at a path that the kernel has found before; if it is gone, the kernel is to look again."""
-        try:
-            return self.node(path)
-        except FileNotFoundError:
-            raise OSError(errno.ESTALE, "gone, by another spelling of its name", path) from None
+    def _lookup(self, number: int, body: memoryview) -> bytes:
+        name = bytes(body[:-1])
+        return self._entry(self._child(self._directory(number), name), number, name)
 
-    def stat(self, path: str) -> Any:
-        """The `struct stat` of the entry at a path."""
-        file = self._hidden.get(path)
-        if file is None:
-            return self.shown(self.node(path)).stat
-        st = self.new_stat()
-        self.fill_open(st, file)
-        return st
+    def _entry(self, node: Node, parent: int, name: bytes) -> bytes:
+        """`fuse_entry_out` of an entry that the kernel knows, from now on, by a name in a directory."""
+        shown = self._shown(node)
+        if self.nodes.is_stored_spelling(node, parent, name):
+            self.nodes.told(shown.number)
+            return shown.entry
+        if shown.name == name and not stat.S_ISDIR(shown.mode):
+            # Below an alias: of the name, the kernel remembers nothing; it is the same file.
+            self.nodes.told(shown.number)
+            return abi.ENTRY_HEAD.pack(shown.number, 0, 0, 0, 0, 0) + shown.attributes
+        alias = self.nodes.alias(parent, name, shown.number)
+        self.nodes.told(alias)
+        return abi.ENTRY_HEAD.pack(alias, 0, 0, 0, 0, 0) + shown.attributes
 
-    def _new_path(self, path: str) -> str:
-        name = path.rpartition("/")[2]
-        if utf16_length(name) > MAX_COMPONENT_UNITS:
-            raise OSError(errno.ENAMETOOLONG, "name too long", path)
-        if reason := illegal_reason(name):
-            raise OSError(errno.EINVAL, reason, path)
-        return _ROOT + path
+    def _forget(self, number: int, body: memoryview) -> bytes:
+        self.nodes.forget(number, abi.FORGET_IN.unpack_from(body)[0])
+        return b""
 
-    def shown(self, node: Node) -> Shown:
+    def _batch_forget(self, number: int, body: memoryview) -> bytes:
+        count, _ = abi.BATCH_FORGET_IN.unpack_from(body)
+        at = abi.BATCH_FORGET_IN.size
+        for forgotten, times in abi.FORGET_ONE.iter_unpack(body[at : at + count * abi.FORGET_ONE.size]):
+            self.nodes.forget(forgotten, times)
+        return b""
+
+    # Attributes.
+
+    def _shown(self, node: Node) -> Shown:
         """What is shown of an entry, made anew where that may have changed."""
         memo = node.memo
         if (
             isinstance(memo, Shown)
             and memo.row is node.row
-            and not (self.handles and self._view.open_file(node.file) is not None)
+            and self.nodes.is_current(memo.number)
+            and not (self._handles and self._view.open_file(node.file) is not None)
         ):
             return memo
-        made = Shown(node.row, node.name.encode("utf-8", "surrogatepass"), self.new_stat())
-        self._fill(made.stat, node)
-        node.memo = made
+        number = self.nodes.number(node)
+        mode, attributes = self._attributes(node, number)
+        # A link's text may change with its directory's place.
+        remembered = 0 if stat.S_ISLNK(mode) else _REMEMBERED
+        entry = abi.ENTRY_HEAD.pack(number, 0, _REMEMBERED, remembered, 0, 0) + attributes
+        inode = self.nodes.inode(number)
+        made = node.memo = Shown(node.row, encode_name(node.name), mode, number, inode, entry)
+        self.nodes.note(number, node)
         return made
 
-    def _fill(self, st: Any, node: Node) -> None:
+    def _attributes(self, node: Node, number: int) -> tuple[int, bytes]:
+        """The mode of an entry, and its `fuse_attr`."""
         view = self._view
         row = view.current_row(node)
-        attributes, reparse = row.attributes, row.reparse
         size, links = row.size, 1
-        if attributes & DIRECTORY:
+        if _is_link(row):
+            mode, size = _MODE_LINK, len(link_text(node))
+        elif row.attributes & DIRECTORY:
             mode = _MODE_DIRECTORY
         else:
-            mode = _MODE_FILE & ~_NO_WRITE if attributes & _READONLY else _MODE_FILE
+            mode = _MODE_FILE & ~_NO_WRITE if row.attributes & _READONLY else _MODE_FILE
+        if not row.attributes & DIRECTORY:
             links = view.tree.layers[node.layer].link_count(row)
-        if reparse is not None and self._is_link(row):
-            mode, size = _MODE_LINK, len(encode_name(self._link_text(node)))
-        st.st_mode = mode
-        st.st_ino = view.file_id(node.file)
-        st.st_nlink = links
-        st.st_size = size
-        st.st_blocks = (size + 511) >> 9
-        self._fill_common(st, row)
+        return mode, self._packed(number, row, mode, size, links)
 
-    def fill_open(self, st: Any, file: OpenFile) -> None:
-        """Fills a `struct stat` of an open file, which may have no name any more."""
+    def _attributes_of_nameless(self, number: int, file: OpenFile) -> bytes:
         row = file.now(file.row)
-        st.st_mode = _MODE_FILE & ~_NO_WRITE if row.attributes & _READONLY else _MODE_FILE
-        st.st_ino = self._view.file_id(file.file)
-        st.st_nlink = 0 if file.is_detached else 1
-        st.st_size = file.size
-        st.st_blocks = (file.size + 511) >> 9
-        self._fill_common(st, row)
+        mode = _MODE_FILE & ~_NO_WRITE if row.attributes & _READONLY else _MODE_FILE
+        return self._packed(number, row, mode, file.size, 0)
 
-    def _fill_common(self, st: Any, row: Any) -> None:
-        st.st_uid, st.st_gid, st.st_blksize = self._uid, self._gid, _BLOCK
-        for spec, time in (
-            (st.st_atimespec, row.last_access_time),
-            (st.st_mtimespec, row.last_write_time),
-            (st.st_ctimespec, row.change_time),
-        ):
-            seconds, ticks = divmod(time - UNIX_EPOCH, 10_000_000)
-            spec.tv_sec, spec.tv_nsec = seconds, ticks * 100
+    def _packed(self, number: int, row: EntryRow, mode: int, size: int, links: int) -> bytes:
+        (access, access_ns), (write, write_ns), (change, change_ns) = (
+            divmod(time - UNIX_EPOCH, 10_000_000)
+            for time in (row.last_access_time, row.last_write_time, row.change_time)
+        )
+        return abi.ATTR.pack(
+            self.nodes.inode(number), size, (size + 511) >> 9, access, write, change, access_ns * 100,
+            write_ns * 100, change_ns * 100, mode, links, self._uid, self._gid, 0, _BLOCK, 0,
+        )  # fmt: skip
 
-    @staticmethod
-    def _is_link(row: EntryRow) -> bool:
-        """Whether a reparse point is shown as a symbolic link: it stands for another file, or has no contents."""
-        assert row.reparse is not None
-        return is_name_surrogate(row.reparse) or (row.sha256 is None and not row.attributes & DIRECTORY)
+    def _getattr(self, number: int, body: memoryview) -> bytes:
+        real = self.nodes.real(number)
+        nameless = self._nameless.get(real)
+        if nameless is not None:
+            return _attr_out(_REMEMBERED, self._attributes_of_nameless(real, nameless))
+        shown = self._shown(self.nodes.node(number))
+        is_remembered = not self.nodes.is_alias(number) and not stat.S_ISLNK(shown.mode)
+        return _attr_out(_REMEMBERED if is_remembered else 0, shown.attributes)
 
-    def _link_text(self, node: Node) -> str:
-        """Where a link leads, as a path from its directory: the mount may be anywhere."""
-        reparse = node.row.reparse
-        if reparse is None or not self._is_link(node.row):
+    def _setattr(self, number: int, body: memoryview) -> bytes:
+        (
+            valid, _, handle, size, _, access, write, _, access_ns, write_ns, _, mode, _, _, _, _
+        ) = abi.SETATTR_IN.unpack_from(body)  # fmt: skip
+        real = self.nodes.real(number)
+        file = self._handles[handle].file if valid & SetAttr.FH else self._nameless.get(real)
+        node = None if real in self._nameless else self.nodes.node(real)
+        if valid & SetAttr.SIZE:
+            if file is not None:
+                file.truncate(size)
+            elif node is not None:
+                self._view.truncate(node, size)
+        if node is not None:
+            if valid & SetAttr.MODE:
+                self._set_mode(node, mode)
+            now = self._view.now()
+            access_time = _time(valid, SetAttr.ATIME, SetAttr.ATIME_NOW, now, access, access_ns)
+            write_time = _time(valid, SetAttr.MTIME, SetAttr.MTIME_NOW, now, write, write_ns)
+            if access_time is not None or write_time is not None:
+                self._view.set_times(node, access=access_time, write=write_time)
+        self.note_change(number)
+        return self._getattr(number, body)
+
+    def _set_mode(self, node: Node, mode: int) -> None:
+        """Of the mode, Windows has only whether a file may be written to."""
+        if node.is_directory or node.row.reparse is not None:
+            return
+        attributes = node.row.attributes
+        changed = attributes & ~_READONLY if mode & stat.S_IWUSR else attributes | _READONLY
+        if changed != attributes:
+            self._view.set_attributes(node, changed)
+
+    def note_change(self, number: int) -> None:
+        """An entry was changed: what the kernel knows of it by its own number is no longer so."""
+        if self.nodes.is_alias(number):
+            self.stale_numbers.append(self.nodes.real(number))
+
+    def _readlink(self, number: int, body: memoryview) -> bytes:
+        node = self.nodes.node(number)
+        if not _is_link(node.row):
             raise OSError(errno.EINVAL, "no link", node.path)
-        target = link_path(reparse)
-        if target is None or not target.parts:
-            # As ntfs-3g shows those that lead nowhere here.
-            return f"unsupported reparse tag {int.from_bytes(reparse[:4], 'little'):#010x}"
-        text = "/".join(part for part in target.parts if part != ".") or "."
-        if target.is_relative:
-            return text
-        return "../" * (node.path.count("/") - 1) + text
+        return link_text(node)
 
-    def readlink(self, path: str) -> str:
-        return self._link_text(self.node(path))
-
-    def readdir(self, handle: int, *, is_start: bool) -> tuple[list[Node], bool]:
-        """What is in an open directory: as it is at the start of a reading, until the next; and whether the kernel was
-        not told of just that before."""
-        node, listing, is_news = self.directories[handle]
-        if is_start:
-            current = self._view.tree.lookup(node.path)
-            listing = [] if current is None else self._view.children(current)
-            is_news = self._told.get(node.key) is not listing
-            if len(self._told) >= _TOLD:
-                self._told.clear()
-            self._told[node.key] = listing
-            self.directories[handle] = node, listing, is_news
-        return listing, is_news
-
-    def opendir(self, path: str) -> int:
-        node = self._known_node(path)
-        self._view.children(node)
-        self._last_handle += 1
-        self.directories[self._last_handle] = node, [], True
-        return self._last_handle
-
-    def releasedir(self, path: str | None, fh: int) -> int:
-        self.directories.pop(fh, None)
-        return 0
-
-    def statfs(self, path: str) -> dict[str, int]:
-        view = self._view
-        total, used = view.capacity or 0, view.used
+    def _statfs(self, number: int, body: memoryview) -> bytes:
+        total, used = self._view.capacity or 0, self._view.used
         free = max(0, total - used) // _BLOCK
-        return {
-            "f_bsize": _BLOCK, "f_frsize": _BLOCK, "f_blocks": total // _BLOCK, "f_bfree": free, "f_bavail": free,
-            "f_files": 0, "f_ffree": 0, "f_namemax": 255,
-        }  # fmt: skip
+        return abi.STATFS_OUT.pack(total // _BLOCK, free, free, 0, 0, _BLOCK, MAX_COMPONENT_UNITS, _BLOCK)
 
-    # Changing names.
+    # Directories.
 
-    def mkdir(self, path: str, mode: int) -> int:
-        self._view.mkdir(self._new_path(path))
-        return 0
+    def _opendir(self, number: int, body: memoryview) -> bytes:
+        self._directory(number)
+        self._last_handle += 1
+        self._listings[self._last_handle] = Listing(number)
+        flags = 0 if self.nodes.is_alias(number) else _CACHED_LIST
+        return abi.OPEN_OUT.pack(self._last_handle, flags, 0)
 
-    def mknod(self, path: str, mode: int, dev: int) -> int:
+    def _readdir(self, number: int, body: memoryview) -> bytes:
+        return self._list(body, plus=False)
+
+    def _readdirplus(self, number: int, body: memoryview) -> bytes:
+        return self._list(body, plus=True)
+
+    def _list(self, body: memoryview, *, plus: bool) -> bytes:
+        """What is in an open directory from a place on, as much as the kernel has room for; with `plus`, the kernel
+        gets the attributes, too, and need not ask for them."""
+        handle, offset, room, _, _, _, _ = abi.READ_IN.unpack_from(body)
+        listing = self._listings[handle]
+        if offset == 0:
+            listing.nodes = self._view.children(self._directory(listing.number))
+        tells = plus and not self.nodes.is_alias(listing.number)
+        made = bytearray()
+        for place in range(offset, len(listing.nodes) + len(_DOTS)):
+            if place < len(_DOTS):
+                name, mode, number, entry = _DOTS[place], stat.S_IFDIR, 0, _UNKNOWN
+                inode = self.nodes.inode(self.nodes.real(listing.number))
+            else:
+                shown = self._listed(listing.nodes[place - len(_DOTS)])
+                if shown is None:
+                    continue
+                name, mode, number, inode = shown.name, shown.mode, shown.number, shown.inode
+                entry = shown.entry if tells else _UNKNOWN
+            head = abi.DIRENT_HEAD.pack(inode, place + 1, len(name), stat.S_IFMT(mode) >> 12)
+            padding = bytes(-len(name) % 8)
+            record = (entry + head + name + padding) if plus else (head + name + padding)
+            if len(made) + len(record) > room:
+                break
+            made += record
+            if tells and number:
+                self.nodes.told(number)
+        return bytes(made)
+
+    def _listed(self, node: Node) -> Shown | None:
+        """What is shown of an entry in a listing; None for one that cannot be, as the kernel would refuse all."""
+        try:
+            shown = self._shown(node)
+        except (LayerError, ValueError):
+            return None
+        name = shown.name
+        if not 0 < len(name) <= abi.MAX_NAME or b"/" in name or b"\0" in name or name in _DOTS:
+            return None
+        return shown
+
+    def _releasedir(self, number: int, body: memoryview) -> bytes:
+        self._listings.pop(_handle(body), None)
+        return b""
+
+    def _fsyncdir(self, number: int, body: memoryview) -> bytes:
+        self._view.sync_names()
+        return b""
+
+    # New names.
+
+    def _new_place(self, number: int, name: bytes) -> Place:
+        """Where the kernel wants a new entry, which may be there already."""
+        text = _text(name)
+        if utf16_length(text) > MAX_COMPONENT_UNITS:
+            raise OSError(errno.ENAMETOOLONG, "name too long", text)
+        if reason := illegal_reason(text):
+            raise OSError(errno.EINVAL, reason, text)
+        directory = self._directory(number)
+        return Place(directory, text, self._tree.child(directory, text))
+
+    def _made(self, place: Place, parent: int, name: bytes) -> bytes:
+        """`fuse_entry_out` of what has just been made."""
+        self.note_change(parent)
+        node = self._tree.child(self.nodes.node(parent), place.name)
+        assert node is not None
+        return self._entry(node, parent, name)
+
+    def _mkdir(self, number: int, body: memoryview) -> bytes:
+        (name,) = _names(body, abi.MKDIR_IN.size, 1)
+        place = self._new_place(number, name)
+        self._view.mkdir(place)
+        return self._made(place, number, name)
+
+    def _mknod(self, number: int, body: memoryview) -> bytes:
+        mode, _, _, _ = abi.MKNOD_IN.unpack_from(body)
+        (name,) = _names(body, abi.MKNOD_IN.size, 1)
         if not stat.S_ISREG(mode):
-            raise OSError(errno.EPERM, "Windows has no such files", path)
-        self._view.create_file(self._new_path(path))
-        return 0
+            raise OSError(errno.EPERM, "Windows has no such files")
+        place = self._new_place(number, name)
+        self._view.create_file(place)
+        return self._made(place, number, name)
 
-    def symlink(self, path: str, target: str) -> int:
-        self._view.create_link(self._new_path(path), self._link_target(target))
-        return 0
+    def _symlink(self, number: int, body: memoryview) -> bytes:
+        name, target = _names(body, 0, 2)
+        place = self._new_place(number, name)
+        self._view.create_link(place, self._link_target(_text(target)))
+        return self._made(place, number, name)
 
     def _link_target(self, target: str) -> LinkTarget:
         inside = target.removeprefix(self._mount_point + "/") if target != self._mount_point else ""
@@ -270,201 +396,286 @@ class Operations:
         windows = target.replace("/", "\\")
         return LinkTarget.from_path("C:" + windows if target.startswith("/") else windows, is_mount_point=False)
 
-    def link(self, path: str, target: str) -> int:
-        self._view.link(self._new_path(path), self.node(target).path)
-        self._names_changed(self.node(path), path)
-        return 0
+    def _link(self, number: int, body: memoryview) -> bytes:
+        (old,) = abi.LINK_IN.unpack_from(body)
+        (name,) = _names(body, abi.LINK_IN.size, 1)
+        place = self._new_place(number, name)
+        self._view.link(place, self.nodes.node(old))
+        self.note_change(old)
+        return self._made(place, number, name)
 
-    def unlink(self, path: str) -> int:
-        hidden = self._hidden.pop(path, None)
-        if hidden is not None:
-            hidden.close()
-            return 0
-        node = self.node(path)
-        others = self._other_names(node, path)
-        self._view.unlink(node.path)
-        self._forget_spellings(node, others)
-        return 0
+    # Names that go.
 
-    def rmdir(self, path: str) -> int:
-        node = self.node(path)
-        self._view.rmdir(node.path)
-        self._forget_spellings(node)
-        return 0
+    def _unlink(self, number: int, body: memoryview) -> bytes:
+        self._remove(number, bytes(body[:-1]), self._view.unlink)
+        return b""
 
-    def rename(self, old: str, new: str, flags: int = 0) -> int:
-        if flags & ~_RENAME_NOREPLACE:
-            raise OSError(errno.EINVAL, "no exchange of names", old)
-        if new.rpartition("/")[2].startswith(_HIDDEN):
-            self._hide(self.node(old), new)
-            return 0
-        node = self.node(old)
-        self._view.rename(node.path, self._new_path(new), replace=not flags & _RENAME_NOREPLACE)
-        self._forget_spellings(node)
-        return 0
+    def _rmdir(self, number: int, body: memoryview) -> bytes:
+        self._remove(number, bytes(body[:-1]), self._view.rmdir)
+        return b""
 
-    def _hide(self, node: Node, path: str) -> None:
-        """libfuse asks to rename an open file that is to be removed or replaced: the name goes, and what it knows the
-        file by from here on is remembered."""
-        file = self._view.open_node(node)
-        others = self._other_names(node)
-        self._view.unlink(node.path)
-        self._hidden[path] = file
-        self._forget_spellings(node, others)
+    def _remove(self, number: int, name: bytes, remove: Callable[[Node], None]) -> None:
+        node = self._child(self._directory(number), name)
+        if _is_link(node.row):
+            remove = self._view.unlink
+        leaver = _Leaver(self, node, number, name)
+        remove(node)
+        leaver.done()
 
-    # Metadata.
+    def _rename(self, number: int, body: memoryview) -> bytes:
+        (to,) = abi.RENAME_IN.unpack_from(body)
+        return self._do_rename(number, to, *_names(body, abi.RENAME_IN.size, 2), flags=0)
 
-    def chmod(self, path: str | None, mode: int, fh: int | None = None) -> int:
-        """Of the mode, Windows has only whether a file may be written to."""
-        node = self._node_of(path, fh)
-        if node is not None and not node.is_directory and node.row.reparse is None:
-            attributes = node.row.attributes
-            changed = attributes & ~_READONLY if mode & stat.S_IWUSR else attributes | _READONLY
-            if changed != attributes:
-                self._view.set_attributes(node.path, changed, follow=False)
-                self._names_changed(node, path)
-        return 0
+    def _rename2(self, number: int, body: memoryview) -> bytes:
+        to, flags, _ = abi.RENAME2_IN.unpack_from(body)
+        return self._do_rename(number, to, *_names(body, abi.RENAME2_IN.size, 2), flags=flags)
 
-    def chown(self, path: str | None, uid: int, gid: int) -> int:
-        """Everything belongs to whoever has mounted it; the owner that Windows knows is in `system.ntfs_acl`."""
-        return 0
+    def _do_rename(self, number: int, to: int, old: bytes, new: bytes, *, flags: int) -> bytes:
+        if flags & ~abi.RENAME_NOREPLACE:
+            raise OSError(errno.EINVAL, "no exchange of names")
+        node = self._child(self._directory(number), old)
+        place = self._new_place(to, new)
+        leavers = [_Leaver(self, node, number, old)]
+        if place.node is not None and place.node is not node:
+            leavers.append(_Leaver(self, place.node, to, new))
+        self._view.rename(node, place, replace=not flags & abi.RENAME_NOREPLACE)
+        for leaver in leavers:
+            leaver.done()
+        self.note_change(to)
+        if self.nodes.is_alias(to):
+            # The kernel has moved what it knew of the entry there.
+            self.stale_names.append((to, new))
+        return b""
 
-    def utimens(self, path: str | None, times: tuple[int | None, int | None], fh: int | None = None) -> int:
-        """Sets the access and modification time (ns since 1970); None leaves one, -1 is now."""
-        node = self._node_of(path, fh)
-        if node is None:
-            return 0
-        now = self._view.now()
-        access, write = (None if time is None else now if time == -1 else from_unix_ns(time) for time in times)
-        self._view.set_times(node.path, access=access, write=write, follow=False)
-        self._names_changed(node, path)
-        return 0
+    def left(self, number: int, file: OpenFile | None) -> None:
+        """The last name of the file with that number went; who has it open keeps it."""
+        if file is not None and file.is_detached:
+            self._nameless[number] = file
 
-    def _node_of(self, path: str | None, fh: int | None) -> Node | None:
-        """The entry that is meant by a path, or by an open file; None for one without a name."""
-        file = self.handles[fh] if path is None and fh is not None else self._hidden.get(path or "")
-        if file is None:
-            assert path is not None
-            return self.node(path)
-        return None if file.is_detached else self._view.node_of(file.file)
+    # Extended attributes.
 
-    def getxattr(self, path: str, name: str, position: int = 0) -> bytes:
-        if name == _CAPABILITY:
-            raise OSError(errno.ENODATA, "no such attribute", path)
-        return get_xattr(self._view, self.node(path), name)
+    def _setxattr(self, number: int, body: memoryview) -> bytes:
+        size, flags = abi.SETXATTR_IN.unpack_from(body)
+        name, _, rest = bytes(body[abi.SETXATTR_IN.size :]).partition(b"\0")
+        node = self.nodes.node(number)
+        with self._perhaps_another_kind(number, node):
+            set_xattr(self._view, node, _text(name), rest[:size], flags)
+        return b""
 
-    def setxattr(self, path: str, name: str, value: bytes, options: int, position: int = 0) -> int:
-        node = self.node(path)
-        set_xattr(self._view, node, name, value, options)
-        self._names_changed(node, path)
-        return 0
+    def _removexattr(self, number: int, body: memoryview) -> bytes:
+        node = self.nodes.node(number)
+        with self._perhaps_another_kind(number, node):
+            remove_xattr(self._view, node, _text(bytes(body[:-1])))
+        return b""
 
-    def listxattr(self, path: str) -> list[str]:
-        return list_xattrs(self._view, self.node(path))
+    def _perhaps_another_kind(self, number: int, node: Node) -> _KindWatch:
+        return _KindWatch(self, number, node)
 
-    def removexattr(self, path: str, name: str) -> int:
-        remove_xattr(self._view, self.node(path), name)
-        return 0
+    def becomes(self, node: Node) -> None:
+        """An entry is of another kind: the kernel, to which a number is of one kind for ever, knows it by another."""
+        number = self.nodes.number(node)
+        file = self._view.open_file(node.file)
+        if file is not None:
+            self._nameless[number] = file
+        self.nodes.renumber(node)
+        node.memo = None
+        self.stale_numbers.append(number)
+        for name in self._all_names(node):
+            parent = self._tree.lookup(name.path.rpartition("/")[0])
+            if parent is not None:
+                self.stale_names.append((self.nodes.number(parent), encode_name(name.name)))
+
+    def _all_names(self, node: Node) -> list[Node]:
+        if node.is_directory:
+            return [node]
+        layer = self._tree.layers[node.layer]
+        found = (self._tree.lookup(layer.path_of(row)) for row in layer.names(node.row))
+        return [name for name in found if name is not None and name.file == node.file]
+
+    def _getxattr(self, number: int, body: memoryview) -> bytes:
+        room, _ = abi.GETXATTR_IN.unpack_from(body)
+        name = _text(bytes(body[abi.GETXATTR_IN.size : -1]))
+        if name == _CAPABILITY or self.nodes.real(number) in self._nameless:
+            raise OSError(errno.ENODATA, "no such attribute", name)
+        return _sized(get_xattr(self._view, self.nodes.node(number), name), room)
+
+    def _listxattr(self, number: int, body: memoryview) -> bytes:
+        room, _ = abi.GETXATTR_IN.unpack_from(body)
+        names = [] if self.nodes.real(number) in self._nameless else list_xattrs(self._view, self.nodes.node(number))
+        return _sized(b"".join(encode_name(name) + b"\0" for name in names), room)
 
     # Data.
 
-    def create(self, path: str, mode: int, flags: int) -> int:
-        name = self._new_path(path)
-        view = self._view
-        file = view.create_open(name, new=bool(flags & os.O_EXCL))
+    def _create(self, number: int, body: memoryview) -> bytes:
+        flags, mode, _, _ = abi.CREATE_IN.unpack_from(body)
+        (name,) = _names(body, abi.CREATE_IN.size, 1)
+        place = self._new_place(number, name)
+        if place.node is not None:
+            if flags & os.O_EXCL:
+                raise OSError(errno.EEXIST, "already exists", place.node.path)
+            # It came by another spelling since the kernel looked.
+            raise OSError(errno.ESTALE, "is there by now", place.node.path)
+        file = self._view.create_open(place)
         if not mode & stat.S_IWUSR:
-            self.chmod(path, mode)
-        return self._handle(file)
+            node = self._view.node_of(file.file)
+            assert node is not None
+            self._set_mode(node, mode)
+        entry = self._made(place, number, name)
+        return entry + self._opened(file, abi.ENTRY_HEAD.unpack_from(entry)[0], flags)
 
-    def open(self, path: str, flags: int) -> int:
-        node = self._known_node(path)
-        if flags & _WRITABLE:
-            self._view.writable_scratch()
-        file = self._view.open_node(node)
+    def _open(self, number: int, body: memoryview) -> bytes:
+        flags, _ = abi.OPEN_IN.unpack_from(body)
+        file = self._nameless.get(self.nodes.real(number))
+        if file is None:
+            node = self.nodes.node(number)
+            if flags & _WRITABLE:
+                self._view.writable_scratch()
+            file = self._view.open_node(node)
+        else:
+            file.users += 1
         if flags & os.O_TRUNC and file.size:
             file.truncate(0)
-            self._names_changed(node, path)
-        return self._handle(file)
+            self.note_change(number)
+        return self._opened(file, number, flags)
 
-    def _handle(self, file: OpenFile) -> int:
+    def _opened(self, file: OpenFile, number: int, flags: int) -> bytes:
         self._last_handle += 1
-        self.handles[self._last_handle] = file
-        return self._last_handle
+        is_alias = self.nodes.is_alias(number)
+        self._handles[self._last_handle] = Handle(file, self.nodes.real(number), is_alias)
+        treated = _UNCACHED if is_alias else _CACHED
+        if not flags & _WRITABLE:
+            treated |= _NOT_WRITTEN
+        return abi.OPEN_OUT.pack(self._last_handle, treated, 0)
 
-    def truncate(self, path: str | None, length: int, fh: int | None = None) -> int:
-        if fh is not None:
-            self.handles[fh].truncate(length)
-            return 0
-        assert path is not None
-        hidden = self._hidden.get(path)
-        if hidden is not None:
-            hidden.truncate(length)
+    def _read(self, number: int, body: memoryview) -> memoryview:
+        handle, offset, size, _, _, _, _ = abi.READ_IN.unpack_from(body)
+        room = self._data[:size]
+        return room[: self._handles[handle].file.read_into(room, offset)]
+
+    def _write(self, number: int, body: memoryview) -> bytes:
+        fh, offset, size, kind, _, flags, _ = abi.WRITE_IN.unpack_from(body)
+        handle = self._handles[fh]
+        if handle.is_alias:
+            if flags & os.O_APPEND and not kind & abi.WRITE_CACHE:
+                # Of an alias, the kernel does not know how long it is.
+                offset = handle.file.size
+            self.stale_numbers.append(handle.number)
+        at = abi.WRITE_IN.size
+        return abi.WRITE_OUT.pack(handle.file.write(body[at : at + size], offset), 0)
+
+    def _flush(self, number: int, body: memoryview) -> bytes:
+        handle = self._handles[_handle(body)]
+        if handle.file.is_being_written:
+            handle.file.flush()
+            if handle.is_alias:
+                self.stale_numbers.append(handle.number)
+        return b""
+
+    def _release(self, number: int, body: memoryview) -> bytes:
+        handle = self._handles.pop(_handle(body))
+        handle.file.close()
+        if not handle.file.users:
+            self._nameless.pop(handle.number, None)
+        return b""
+
+    def _fsync(self, number: int, body: memoryview) -> bytes:
+        self._handles[_handle(body)].file.sync()
+        return b""
+
+
+class _Leaver:
+    """A name that is about to go from where it is, for what the kernel must hear of that when it has gone."""
+
+    def __init__(self, operations: Operations, node: Node, parent: int, name: bytes) -> None:
+        nodes = operations.nodes
+        self._operations = operations
+        self._view = operations.view
+        self._file_id = self._view.file_id(node.file)
+        self._number = nodes.number(node)
+        self._open = None if node.is_directory else self._view.open_file(node.file)
+        self._is_directory = node.is_directory
+        self._parent = parent
+        self._stored: tuple[int, bytes] | None = None
+        if not nodes.is_stored_spelling(node, parent, name):
+            self._stored = nodes.real(parent), encode_name(node.name)
+
+    def done(self) -> None:
+        """The name is gone from there."""
+        operations, nodes = self._operations, self._operations.nodes
+        if self._stored is not None:
+            operations.stale_numbers.append(self._number)
+            operations.stale_names.append(self._stored)
+        operations.note_change(self._parent)
+        file = self._view.file_of_id(self._file_id)
+        if file is None or file[0] or self._view.scratch is None or self._view.scratch.find(file[1]) is None:
+            nodes.gone(self._file_id)
+            operations.left(self._number, self._open)
+
+
+class _KindWatch:
+    """What is done inside may make another kind of an entry."""
+
+    def __init__(self, operations: Operations, number: int, node: Node) -> None:
+        self._operations = operations
+        self._number = number
+        self._node = node
+
+    def __enter__(self) -> None:
+        self._kind = _kind(self._node.row)
+
+    def __exit__(self, kind: object, error: object, traceback: object) -> None:
+        if error is not None:
+            return
+        node = self._operations.nodes.node(self._number)
+        if _kind(node.row) == self._kind:
+            self._operations.note_change(self._number)
         else:
-            self._view.truncate(self.node(path).path, length)
-        return 0
-
-    def read(self, path: str | None, size: int, offset: int, fh: int) -> bytes:
-        return self.handles[fh].read(size, offset)
-
-    def write(self, path: str | None, data: ReadableBuffer, offset: int, fh: int) -> int:
-        return self.handles[fh].write(data, offset)
-
-    def flush(self, path: str | None, fh: int) -> int:
-        file = self.handles[fh]
-        if file.is_being_written:
-            file.flush()
-            if not file.is_detached:
-                paths = self._paths(file.file)
-                if len(paths) > 1 or file in self._hidden.values():
-                    self.forget_names(sorted(paths))
-        return 0
-
-    def release(self, path: str | None, fh: int) -> int:
-        self.handles.pop(fh).close()
-        return 0
-
-    def fsync(self, path: str | None, datasync: int, fh: int) -> int:
-        self.handles[fh].sync()
-        return 0
-
-    def fsyncdir(self, path: str | None, datasync: int, fh: int) -> int:
-        self._view.sync_names()
-        return 0
-
-    # What the kernel must forget.
-
-    def _names_changed(self, node: Node, path: str | None = None) -> None:
-        self.forget_names(self._other_names(node, path))
-
-    def _other_names(self, node: Node, path: str | None = None) -> list[str]:
-        """By what other paths than `path` the kernel may know an entry: other names of the file, other spellings."""
-        if node.is_directory:
-            found = {node.path[len(_ROOT) :], *self._spellings.get(node.key, ())}
-        else:
-            found = self._paths(node.file)
-        return sorted(found - {path or node.path[len(_ROOT) :]})
-
-    def _paths(self, file: tuple[int, int]) -> set[str]:
-        """All paths by which the kernel may know a file."""
-        layer = self._view.tree.layers[file[0]]
-        found: set[str] = set()
-        for row in layer.names(layer.by_id(file[1])):
-            path = layer.path_of(row)
-            if path.startswith(_ROOT + "/"):
-                found |= {path[len(_ROOT) :], *self._spellings.get(path_key(path), ())}
-        return found
-
-    def _forget_spellings(self, node: Node, others: Iterable[str] = ()) -> None:
-        """The entry has another name now, or none, and so has what was below it."""
-        gone = [key for key in self._spellings if key == node.key or key.startswith(node.key + "/")]
-        self.forget_names(sorted({*others, *(path for key in gone for path in self._spellings.pop(key))}))
-
-    def init_with_config(self, connection: Any, config: Any) -> None:
-        if connection is not None:
-            # Whoever reads a directory mostly looks at its entries, too: their attributes always come along.
-            connection.want &= ~_READDIRPLUS_AUTO
-        self._ready()
+            self._operations.becomes(node)
 
 
-def _no_session() -> Any:
-    raise AssertionError("set by run_session")
+def _is_link(row: EntryRow) -> bool:
+    """Whether a reparse point is shown as a symbolic link: it stands for another file, or has no contents."""
+    if row.reparse is None:
+        return False
+    return is_name_surrogate(row.reparse) or (row.sha256 is None and not row.attributes & DIRECTORY)
+
+
+def _kind(row: EntryRow) -> int:
+    """What POSIX takes an entry for."""
+    if _is_link(row):
+        return stat.S_IFLNK
+    return stat.S_IFDIR if row.attributes & DIRECTORY else stat.S_IFREG
+
+
+def _text(name: bytes) -> str:
+    """A name; one with an unpaired surrogate passes as WTF-8."""
+    return name.decode("utf-8", "surrogatepass")
+
+
+def _names(body: memoryview, at: int, count: int) -> list[bytes]:
+    """The names that stand in a message from an offset on, each with a NUL behind it."""
+    return bytes(body[at:]).split(b"\0")[:count]
+
+
+def _handle(body: memoryview) -> int:
+    return int(abi.HANDLE_IN.unpack_from(body)[0])
+
+
+def _attr_out(remembered: int, attributes: bytes) -> bytes:
+    return abi.ATTR_HEAD.pack(remembered, 0, 0) + attributes
+
+
+def _time(valid: int, given: int, is_now: int, now: int, seconds: int, nanoseconds: int) -> int | None:
+    """A time that a SETATTR message sets, as a FILETIME."""
+    if not valid & given:
+        return None
+    return now if valid & is_now else from_unix_ns(seconds * 10**9 + nanoseconds)
+
+
+def _sized(value: bytes, room: int) -> bytes:
+    """The answer to a question for an extended attribute: the value, or its size."""
+    if not room:
+        return abi.GETXATTR_OUT.pack(len(value), 0)
+    if len(value) > room:
+        raise OSError(errno.ERANGE, "the value is longer")
+    return value

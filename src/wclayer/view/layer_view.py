@@ -5,9 +5,10 @@ from __future__ import annotations
 import io
 import os
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from time import time_ns
 from types import TracebackType
@@ -42,6 +43,10 @@ from wclayer.win32.reparse import LinkTarget, decode_link, decode_reparse
 from wclayer.win32.security import SecurityDescriptor
 
 PathLike = str | os.PathLike[str]
+Where = PathLike | Node
+"""An entry that is there: its path, or its node in the view's tree."""
+NewPlace = PathLike | Place
+"""Where an entry is to be made: its path, or its directory and name."""
 _SETTABLE = int(
     FileAttributes.READONLY
     | FileAttributes.HIDDEN
@@ -55,7 +60,7 @@ _SETTABLE = int(
     | FileAttributes.UNPINNED
 )
 """What SetFileAttributes changes; the other attributes say what the file is."""
-_INODE_BITS = 40
+INODE_BITS = 40
 _PIECE = 1 << 20
 
 
@@ -113,8 +118,10 @@ class LayerView:
     ) -> None:
         self._lock = threading.RLock()
         self._open: dict[tuple[int, int], OpenFile] = {}
-        # What the files that were taken over were before, once it is asked for.
+        # What the entries that were taken over were before, once it is asked for.
         self._taken: dict[int, tuple[int, int]] | None = None
+        # What brings open files back to where they were, if the change that is being made is taken back.
+        self._undo: list[Callable[[], None]] = []
         with ExitStack() as stack:
             self.scratch: ScratchDirectory | None = None
             if scratch is not None:
@@ -207,12 +214,18 @@ class LayerView:
                     if not file.is_detached:
                         self._open[file.file] = file
 
-    def find(self, path: PathLike, *, follow: bool = True) -> Node:
-        """The entry at a path.
+    def find(self, path: Where, *, follow: bool = True) -> Node:
+        """The entry at a path; of a node, the node that stands for its name now, without following a link.
 
         Raises:
             PathNotFoundError, EntryNotDirectoryError, UnresolvedLinkError: see `resolve`.
         """
+        if isinstance(path, Node):
+            with self.reading() as tree:
+                node = path if tree.knows(path) else tree.lookup(path.path)
+            if node is None:
+                raise PathNotFoundError(self.operation, path.path, "is no longer there", code=ERROR_FILE_NOT_FOUND)
+            return node
         inner = layer_path(os.fspath(path))
         with self.reading() as tree:
             node = tree.lookup(inner) if not follow else None
@@ -249,13 +262,31 @@ class LayerView:
 
     def file_id(self, file: tuple[int, int]) -> int:
         """A number for a file, which stays when the scratch takes it over."""
+        depth, entry = self.origin(file)
+        return depth << INODE_BITS | entry
+
+    def origin(self, file: tuple[int, int]) -> tuple[int, int]:
+        """What a file (`Node.file`) was first: its layer, counted from the base, which is 1, and its id there."""
         layer, entry = file
-        depth = self.tree.depth(layer)
-        if layer == 0 and self.scratch is not None:
-            if self._taken is None:
-                self._taken = self.scratch.taken()
-            depth, entry = self._taken.get(entry, (depth, entry))
-        return depth << _INODE_BITS | entry
+        first = self.tree.depth(layer), entry
+        if layer or self.scratch is None:
+            return first
+        if self._taken is None:
+            self._taken = self.scratch.taken()
+        return self._taken.get(entry, first)
+
+    def file_of_id(self, file_id: int) -> tuple[int, int] | None:
+        """The file that has a number (`Node.file`), which need not have a name any more; None if there is no layer
+        for it."""
+        depth, entry = file_id >> INODE_BITS, file_id & (1 << INODE_BITS) - 1
+        layer = len(self.tree.layers) - depth
+        if not 0 <= layer < len(self.tree.layers):
+            return None
+        if layer and self.scratch is not None:
+            taken = self.scratch.taken_as(depth, entry)
+            if taken is not None:
+                return 0, taken
+        return layer, entry
 
     def listdir(self, path: PathLike) -> list[str]:
         """The names in a directory, in the order in which Windows lists them.
@@ -534,7 +565,11 @@ class LayerView:
                     # What other processes changed before now; from here on they wait.
                     self._refresh()
                     yield self._changes
+                if not scratch.is_changing:
+                    self._undo.clear()
             except BaseException:
+                while self._undo:
+                    self._undo.pop()()
                 self.tree.forget_tombstones()
                 self.tree.forget_all()
                 self._taken = None
@@ -546,7 +581,7 @@ class LayerView:
         """The time that changes get (FILETIME)."""
         return from_unix_ns(time_ns())
 
-    def new_place(self, path: PathLike, operation: str) -> Place:
+    def new_place(self, path: NewPlace, operation: str) -> Place:
         """Where something new is to be made.
 
         Raises:
@@ -554,11 +589,17 @@ class LayerView:
             AlreadyExistsError: it is taken.
             see `find` for the rest.
         """
-        place = resolve(self.tree, operation, layer_path(os.fspath(path)), follow=False)
+        place = self._place(path, operation, follow=False)
         if place.node is not None:
             raise AlreadyExistsError(operation, place.node.path, "already exists")
         self.check_name(place.directory, place.name, operation)
         return place
+
+    def _place(self, path: NewPlace, operation: str, *, follow: bool) -> Place:
+        if not isinstance(path, Place):
+            return resolve(self.tree, operation, layer_path(os.fspath(path)), follow=follow)
+        directory = self.find(path.directory)
+        return Place(directory, path.name, self.tree.child(directory, path.name))
 
     def check_name(self, directory: Node, name: str, operation: str) -> None:
         """Checks that Windows takes a new name."""
@@ -569,7 +610,7 @@ class LayerView:
         if reason := unusable_reason(name):
             raise InvalidParameterError(operation, f"{directory.path}/{name}", reason, code=ERROR_INVALID_NAME)
 
-    def create_file(self, path: PathLike, *, new: bool = True) -> Node:
+    def create_file(self, path: NewPlace, *, new: bool = True) -> Node:
         """Makes an empty file.
 
         Args:
@@ -583,7 +624,7 @@ class LayerView:
             os.close(fd)
         return node
 
-    def create_open(self, path: PathLike, *, new: bool = True) -> OpenFile:
+    def create_open(self, path: NewPlace, *, new: bool = True) -> OpenFile:
         """`create_file`, and opens it to be written to."""
         with self._lock:
             node, fd = self._create_file(path, new=new, size=BEING_WRITTEN)
@@ -593,10 +634,10 @@ class LayerView:
             file.users = 1
             return file
 
-    def _create_file(self, path: PathLike, *, new: bool, size: int) -> tuple[Node, int | None]:
+    def _create_file(self, path: NewPlace, *, new: bool, size: int) -> tuple[Node, int | None]:
         """The node of a file, and if it was made, the descriptor of its contents."""
         with self.changing() as changes:
-            place = resolve(self.tree, "create file", layer_path(os.fspath(path)), follow=not new)
+            place = self._place(path, "create file", follow=not new)
             if place.node is not None:
                 if new:
                     raise AlreadyExistsError("create file", place.node.path, "already exists")
@@ -612,7 +653,7 @@ class LayerView:
                 raise
             return node, fd
 
-    def mkdir(self, path: PathLike) -> None:
+    def mkdir(self, path: NewPlace) -> None:
         """Makes a directory.
 
         Raises:
@@ -659,7 +700,7 @@ class LayerView:
             raise InvalidParameterError("create mount point", target, "a mount point leads to an absolute path")
         self.create_link(path, link, is_directory=True)
 
-    def create_link(self, path: PathLike, link: LinkTarget, *, is_directory: bool | None = None) -> None:
+    def create_link(self, path: NewPlace, link: LinkTarget, *, is_directory: bool | None = None) -> None:
         """Makes a symbolic link or mount point of a decoded target; see `symlink`."""
         reparse = link.encode()
         with self.changing() as changes:
@@ -681,7 +722,7 @@ class LayerView:
             return False
         return found is not None and found.is_directory
 
-    def link(self, path: PathLike, target: PathLike) -> None:
+    def link(self, path: NewPlace, target: Where) -> None:
         """Makes `path` a further name of the file at `target` (a hard link).
 
         Raises:
@@ -692,23 +733,24 @@ class LayerView:
             place = self.new_place(path, "create hard link")
             changes.link(node, place.directory, place.name, self.now())
 
-    def unlink(self, path: PathLike) -> None:
+    def unlink(self, path: Where) -> None:
         """Removes a name of a file, or a link, or with `name:stream` an alternate stream.
 
         Raises:
             EntryIsDirectoryError: it is a directory.
         """
-        file_path, stream = split_stream(os.fspath(path))
-        if stream:
-            self.remove_stream(file_path, stream)
-            return
+        if not isinstance(path, Node):
+            path, stream = split_stream(os.fspath(path))
+            if stream:
+                self.remove_stream(path, stream)
+                return
         with self.changing() as changes:
-            node = self.find(file_path, follow=False)
+            node = self.find(path, follow=False)
             if node.is_directory and node.row.reparse is None:
                 raise EntryIsDirectoryError("remove", node.path, "is a directory")
             changes.remove(node, self.now())
 
-    def rmdir(self, path: PathLike) -> None:
+    def rmdir(self, path: Where) -> None:
         """Removes an empty directory.
 
         Raises:
@@ -733,7 +775,7 @@ class LayerView:
                 else:
                     changes.remove(pending.pop(), self.now())
 
-    def rename(self, source: PathLike, target: PathLike, *, replace: bool = True) -> None:
+    def rename(self, source: Where, target: NewPlace, *, replace: bool = True) -> None:
         """Gives the entry at `source`, with everything below it, the path `target`.
 
         Args:
@@ -746,11 +788,11 @@ class LayerView:
         """
         with self.changing() as changes:
             node = self.find(source, follow=False)
-            place = resolve(self.tree, "rename", layer_path(os.fspath(target)), follow=False)
+            place = self._place(target, "rename", follow=False)
             self.check_name(place.directory, place.name, "rename")
             changes.rename(node, place.directory, place.name, self.now(), replace=replace)
 
-    def truncate(self, path: PathLike, size: int) -> None:
+    def truncate(self, path: Where, size: int) -> None:
         """Makes a file `size` bytes long."""
         with self._lock:
             self.writable_scratch()
@@ -760,7 +802,7 @@ class LayerView:
             finally:
                 file.close()
 
-    def set_attributes(self, path: PathLike, attributes: int, *, follow: bool = True) -> None:
+    def set_attributes(self, path: Where, attributes: int, *, follow: bool = True) -> None:
         """Sets the file attributes; what they say of the file's kind stays as it is."""
         with self.changing() as changes:
             node = self.find(path, follow=follow)
@@ -768,7 +810,7 @@ class LayerView:
             changes.update(node, attributes=kept | attributes & _SETTABLE, change_time=self.now())
 
     def set_times(
-        self, path: PathLike, *, creation: int | None = None, access: int | None = None, write: int | None = None,
+        self, path: Where, *, creation: int | None = None, access: int | None = None, write: int | None = None,
         change: int | None = None, follow: bool = True,
     ) -> None:  # fmt: skip
         """Sets times of an entry (FILETIME); the change time is otherwise that of now."""
@@ -779,7 +821,7 @@ class LayerView:
             given: dict[str, int | bytes | None] = {c: value for c, value in times.items() if value is not None}
             changes.update(node, **given, change_time=self.now() if change is None else change)
 
-    def set_security(self, path: PathLike, descriptor: bytes, *, follow: bool = True) -> None:
+    def set_security(self, path: Where, descriptor: bytes, *, follow: bool = True) -> None:
         """Gives an entry a self-relative security descriptor.
 
         Raises:
@@ -789,7 +831,7 @@ class LayerView:
         with self.changing() as changes:
             changes.set_security(self.find(path, follow=follow), descriptor, self.now())
 
-    def set_eas(self, path: PathLike, eas: bytes, *, follow: bool = True) -> None:
+    def set_eas(self, path: Where, eas: bytes, *, follow: bool = True) -> None:
         """Gives an entry a FILE_FULL_EA_INFORMATION list; with an empty one, none.
 
         Raises:
@@ -799,7 +841,7 @@ class LayerView:
         with self.changing() as changes:
             changes.update(self.find(path, follow=follow), eas=eas or None, change_time=self.now())
 
-    def set_reparse(self, path: PathLike, reparse: bytes | None) -> None:
+    def set_reparse(self, path: Where, reparse: bytes | None) -> None:
         """Makes an entry a reparse point (REPARSE_DATA_BUFFER), or with None no longer one.
 
         Raises:
@@ -829,7 +871,7 @@ class LayerView:
             self.writable_scratch().put_stream(node.row, name, chunks)
             changes.update(node, change_time=self.now())
 
-    def remove_stream(self, path: PathLike, name: str, *, follow: bool = True) -> None:
+    def remove_stream(self, path: Where, name: str, *, follow: bool = True) -> None:
         """Removes an alternate stream.
 
         Raises:
@@ -881,7 +923,10 @@ class LayerView:
         """A node under which a file (`Node.file`) shows; None if it has no name any more."""
         index, entry = file
         layer = self.tree.layers[index]
-        for row in layer.names(layer.by_id(entry)):
+        head = self.scratch.find(entry) if self.scratch is not None and index == 0 else layer.by_id(entry)
+        if head is None:
+            return None
+        for row in [head] if layer.link_count(head) == 1 else layer.names(head):
             node = self.tree.lookup(layer.path_of(row))
             if node is not None and node.file == file:
                 return node
@@ -906,14 +951,26 @@ class LayerView:
             self._taken[node.file[1]] = self.tree.depth(was[0]), was[1]
         file = self._open.pop(was, None)
         if file is not None:
+            self._undo.append(partial(self._put_back, file, file.file, file.row))
             file.file, file.row = node.file, node.row
             self._open[node.file] = file
+
+    def _put_back(self, file: OpenFile, was: tuple[int, int], row: EntryRow) -> None:
+        """An open file is again what it was before a change that is taken back."""
+        if self._open.get(file.file) is file:
+            del self._open[file.file]
+        file.file, file.row, file.is_detached = was, row, False
+        self._open[was] = file
 
     def _gone(self, node: Node) -> None:
         file = self._open.pop(node.file, None)
         if file is not None:
             file.flush()
+            self._undo.append(partial(self._put_back, file, file.file, file.row))
             file.is_detached = True
+        if node.layer == 0 and self._taken is not None:
+            # Its number in the scratch may be given to another entry.
+            self._taken.pop(node.file[1], None)
         if node.layer == 0 and self.space is not None:
             self.space.release(node.row.size)
 

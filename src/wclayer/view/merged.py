@@ -225,6 +225,10 @@ class MergedTree:
             touched.add(key)
             key = key.rpartition("/")[0]
 
+    def knows(self, node: Node) -> bool:
+        """Whether a node is the one that stands for its name now."""
+        return node is self._root or self._nodes.get(node.key) is node
+
     def lookup(self, path: str) -> Node | None:
         """The node at a path as `layer_path` gives it, found without regard to case, or None."""
         known = self._nodes.get(path_key(path))

@@ -27,13 +27,12 @@ from wclayer.errors import (
 from wclayer.layers.directory.scratch import MOUNT, ScratchDirectory
 from wclayer.view.fuse import Operations
 from wclayer.view.layer_view import LayerView
-from wclayer.view.session import load_fuse, run_session
+from wclayer.view.session import check_fuse, run_session
 from wclayer.view.xattr import LAYER
 
 PathLike = str | os.PathLike[str]
 _OPERATION = "mount"
 _TIMEOUT = 60.0
-_SAID_WHY = "it has said why"
 _MAX_COMPLAINT = 2000
 _UNMOUNTERS = ("fusermount3", "fusermount", "umount")
 _MOUNTS = Path("/proc/self/mountinfo")
@@ -64,30 +63,24 @@ def serve(
         LayerBusyError: another process has the scratch open.
         see `LayerView` for the rest.
     """
-    load_fuse()
+    check_fuse()
     place = check_target(target)
     view = LayerView(layers, scratch, exclusive=scratch is not None)
-    is_mounted = False
     try:
         if view.scratch is not None:
             _set_mount(view.scratch, str(place))
 
         def mounted() -> None:
-            nonlocal is_mounted
-            is_mounted = True
             os.chdir("/")
             ready()
 
         run_session(
-            Operations(view, str(place), mounted),
+            Operations(view, str(place)),
             str(place),
             read_only=not view.is_writable,
             allow_other=allow_other,
+            ready=mounted,
         )
-    except RuntimeError:
-        # libfuse also says so when a signal has ended it.
-        if not is_mounted:
-            raise LayerError(_OPERATION, place, f"libfuse could not mount: {_SAID_WHY}") from None
     finally:
         if view.scratch is not None and view.is_open:
             _set_mount(view.scratch, None)
@@ -167,7 +160,7 @@ def start(
     Raises:
         see `serve`.
     """
-    load_fuse()
+    check_fuse()
     reader, writer = os.pipe()
     arguments = json.dumps(
         {
@@ -196,9 +189,7 @@ def start(
     if not said:
         raise LayerError(_OPERATION, target, f"the server of the mount ended: {complaint or 'without a word'}")
     kind = getattr(wclayer.errors, said["error"], LayerError)
-    # What libfuse says, it says on the error stream.
-    detail = said["detail"].replace(_SAID_WHY, complaint or _SAID_WHY)
-    raise kind(said["operation"], said["path"], detail, code=said["code"])
+    raise kind(said["operation"], said["path"], said["detail"], code=said["code"])
 
 
 def mounted_layer(target: PathLike) -> Path | None:

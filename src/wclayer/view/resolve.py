@@ -18,6 +18,9 @@ _VOLUMES = tuple(path_key(root) for root in ROOTS if root.endswith("Files"))
 """The directories that are a volume's root, to which `C:\\` leads."""
 _DOTS = ("", ".", "..")
 _PREFIXES = ("\\??\\", "\\\\?\\", "\\\\.\\")
+_SHARE = "\\\\"
+_DRIVE = "C:"
+"""The volume that the layers are, to what is in them."""
 
 
 class Place(NamedTuple):
@@ -41,7 +44,7 @@ def link_path(reparse: bytes) -> LinkPath | None:
         point = decode_reparse(reparse)
         if point.tag == ReparseTag.LX_SYMLINK:
             posix = decode_lx_symlink(point).target.decode("utf-8", "surrogateescape")
-            return LinkPath([] if posix.startswith("/") else posix.split("/"), True)
+            return LinkPath(_collapsed(posix.split("/")), not posix.startswith("/"))
         if point.tag not in (ReparseTag.SYMLINK, ReparseTag.MOUNT_POINT):
             return None
         link = decode_link(point)
@@ -50,12 +53,24 @@ def link_path(reparse: bytes) -> LinkPath | None:
     target = link.substitute_name
     for prefix in _PREFIXES:
         target = target.removeprefix(prefix)
-    if link.is_relative:
+    if link.is_relative and not target.startswith(_SHARE):
         # A path that starts with a separator is from the root of the volume that the link is on.
-        return LinkPath(split_path(target), not target.startswith("\\"))
-    if target[1:2] == ":" and target[:1].isalpha():
-        return LinkPath([".", *split_path(target[2:])], False)
+        return LinkPath(_collapsed(split_path(target)), not target.startswith("\\"))
+    if target[:2].upper() == _DRIVE and (len(target) == 2 or target[2] in "\\/"):
+        return LinkPath(_collapsed(split_path(target[2:])), False)
     return LinkPath([], False)
+
+
+def _collapsed(parts: list[str]) -> list[str]:
+    """The components of a link's target: `..` takes back the component before it, as in Win32, and only those that have
+    none before them are left. Never empty: a target that is the directory itself is `.`."""
+    found: list[str] = []
+    for part in parts:
+        if part == ".." and found and found[-1] != "..":
+            found.pop()
+        elif part not in ("", "."):
+            found.append(part)
+    return found or ["."]
 
 
 def names_by_short_name(tree: MergedTree, directory: Node) -> dict[str, str]:

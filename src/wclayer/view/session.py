@@ -1,208 +1,347 @@
-"""The bridge to libfuse 3, through `mfusepy`: its calls of a file system, without copies where many come.
+"""A mount's connection to the kernel: it is made through `fusermount3`, and served until it is taken away.
 
-`mfusepy` is path-based and knows neither readdirplus nor the flags of rename; what it lacks, and what is called most,
-is done here on its own structures.
+The kernel's own interface is spoken here (`fuse_abi`), not libfuse's: libfuse knows a file by its path as somebody
+spelled it, which names that differ in case lead into deadlocks.
 """
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 import queue
+import select
+import shutil
+import signal
+import socket
+import sqlite3
+import subprocess
 import sys
 import threading
+import time
 import traceback
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 
-from wclayer.errors import NotSupportedError
+from wclayer.errors import AccessDeniedError, FormatError, LayerError, NotSupportedError, translated
+from wclayer.view import fuse_abi as abi
 from wclayer.view.fuse import Operations
+from wclayer.view.fuse_abi import InitFlag, Notice, Opcode
 
-_LIBRARIES = ("libfuse3.so.3", "libfuse3.so.4")
-_REMEMBERED = 1_000_000
-"""Seconds for which the kernel remembers names and attributes: for as long as the mount lives."""
-_READDIR_PLUS, _FILL_DIR_PLUS = 1, 2
-_DOTS = (b".", b"..")
-_ENCODING = ("utf-8", "surrogatepass")
-"""Names with an unpaired surrogate pass as WTF-8."""
+Message = tuple[bytes | memoryview, ...]
+"""The pieces of a message to the kernel."""
+_OPERATION = "mount"
+_DEVICE = "/dev/fuse"
+_MOUNTER = "fusermount3"
+_MAX_DATA = 1 << 20
+"""Bytes that one READ or WRITE has at most."""
+_BUFFER = _MAX_DATA + (1 << 16)
+_PAGES = 256
+_TIME_STEP = 100
+"""Nanoseconds in which times are kept."""
+_BACKGROUND, _CONGESTED = 12, 9
+_WANTED = (
+    InitFlag.ASYNC_READ | InitFlag.ATOMIC_O_TRUNC | InitFlag.BIG_WRITES | InitFlag.DO_READDIRPLUS | InitFlag.ASYNC_DIO
+    | InitFlag.PARALLEL_DIROPS | InitFlag.MAX_PAGES | InitFlag.EXPLICIT_INVAL_DATA | InitFlag.HANDLE_KILLPRIV_V2
+    | InitFlag.INIT_EXT | InitFlag.DIRECT_IO_ALLOW_MMAP
+)  # fmt: skip
+_MAX_ERRNO = 511
+"""The largest error number that the kernel takes in an answer."""
+_MAX_TRACEBACKS = 10
+"""Of mistakes of ours, so many are written to the error stream, which may be a file."""
+_NO_LENGTH = bytes(4)
+_PATIENCE = 10.0
+"""Seconds after which a mount ends that has still something to tell the kernel."""
+_MOMENT = 20
+"""Milliseconds."""
 
 
-def load_fuse() -> Any:
-    """The module `mfusepy`, on libfuse 3.
+def check_fuse() -> str:
+    """That views can be mounted here; gives the path of `fusermount3`.
 
     Raises:
-        NotSupportedError: it, or FUSE, is not there; the message says what to install.
+        NotSupportedError: FUSE is not there; the message says what to install.
     """
-    if sys.platform == "win32":
-        raise NotSupportedError("mount", "libfuse", "a view is mounted through FUSE, which Windows does not have")
-    if sys.platform.startswith("linux"):
-        if not os.path.exists("/dev/fuse"):
-            raise NotSupportedError("mount", "/dev/fuse", "the system has no FUSE device; a container must be given it")
-        if "FUSE_LIBRARY_PATH" not in os.environ:
-            # By itself, mfusepy would take libfuse 2 where both are there.
-            name = next(filter(_is_there, _LIBRARIES), None)
-            if name is None:
-                raise NotSupportedError("mount", _LIBRARIES[0], "libfuse 3 is not there; install the package fuse3")
-            os.environ["FUSE_LIBRARY_PATH"] = name
-    try:
-        import mfusepy
-    except (ImportError, OSError) as error:
-        package = "macFUSE or FUSE-T" if sys.platform == "darwin" else "the package fuse3"
-        raise NotSupportedError("mount", "libfuse", f"cannot be loaded ({error}); install {package}") from None
-    return mfusepy
+    if not sys.platform.startswith("linux"):
+        raise NotSupportedError(_OPERATION, "FUSE", "a view is mounted through Linux' FUSE, which is not there")
+    if not os.path.exists(_DEVICE):
+        raise NotSupportedError(_OPERATION, _DEVICE, "the system has no FUSE device; a container must be given it")
+    mounter = shutil.which(_MOUNTER)
+    # A PATH may name the current folder; what lies there is not run.
+    if mounter is None or not os.path.isabs(mounter):
+        raise NotSupportedError(_OPERATION, _MOUNTER, "is not there; install the package fuse3")
+    return mounter
 
 
-def _is_there(library: str) -> bool:
-    try:
-        ctypes.CDLL(library)
-    except OSError:
-        return False
-    return True
-
-
-def run_session(operations: Operations, mount_point: str, *, read_only: bool, allow_other: bool) -> None:
+def run_session(
+    operations: Operations, mount_point: str, *, read_only: bool, allow_other: bool, ready: Callable[[], None]
+) -> None:
     """Mounts a file system, and serves it until it is unmounted or the process is told to end (SIGINT, SIGTERM).
 
+    Args:
+        ready: called when the kernel has taken the mount.
+
     Raises:
-        NotSupportedError: FUSE is not there.
-        RuntimeError: libfuse could not mount; it has said why on the error stream.
+        NotSupportedError: FUSE is not there, or too old.
+        LayerError: it cannot be mounted; the message is that of `fusermount3`.
     """
-    fuse = load_fuse()
-
-    class Session(fuse.FUSE):  # type: ignore[misc, name-defined]
-        """`mfusepy.FUSE` with its most frequent calls done anew."""
-
-        def _wrapper(self, func: Callable[..., Any], *arguments: Any) -> int:
-            try:
-                return func(*arguments) or 0
-            except OSError as error:
-                return -(error.errno or errno.EIO)
-            except UnicodeError:
-                return -errno.EILSEQ
-            except Exception:  # noqa: BLE001 (nothing may pass into libfuse)
-                # A mistake of ours: the caller gets an error, and whoever looks at the error stream sees the place.
-                traceback.print_exc()
-                return -errno.EIO
-
-        def fgetattr(self, path: bytes | None, buffer: Any, info: Any) -> int:
-            if path is not None:
-                ctypes.memmove(buffer, ctypes.byref(operations.stat(path.decode(*_ENCODING))), stat_size)
-            else:
-                ctypes.memset(buffer, 0, stat_size)
-                operations.fill_open(buffer.contents, operations.handles[info.contents.fh])
-            return 0
-
-        def readdir_fuse_3(
-            self, path: bytes | None, buffer: Any, filler: Any, offset: int, info: Any, flags: int
-        ) -> int:
-            nodes, is_news = operations.readdir(info.contents.fh, is_start=offset == 0)
-            # With the place of the next entry, libfuse passes on each as it comes, until the kernel's buffer is full.
-            for place, name in enumerate(_DOTS[offset:], start=offset + 1):
-                if filler(buffer, name, None, place, 0):
-                    return 0
-            # readdirplus: the kernel need not ask for these attributes, now or when it reads the directory again.
-            plus = _FILL_DIR_PLUS if is_news and flags & _READDIR_PLUS else 0
-            shown = operations.shown
-            for place in range(max(offset - len(_DOTS), 0), len(nodes)):
-                _, name, st = shown(nodes[place])
-                if filler(buffer, name, st, place + len(_DOTS) + 1, plus):
-                    break
-            return 0
-
-        def read(self, path: bytes | None, buffer: Any, size: int, offset: int, info: Any) -> int:
-            target = (ctypes.c_char * size).from_address(ctypes.addressof(buffer.contents))
-            return operations.handles[info.contents.fh].read_into(target, offset)
-
-        def write(self, path: bytes | None, buffer: Any, size: int, offset: int, info: Any) -> int:
-            source = (ctypes.c_char * size).from_address(ctypes.addressof(buffer.contents))
-            return operations.write(None, source, offset, info.contents.fh)
-
-        def create(self, path: bytes, mode: int, info: Any) -> int:
-            info.contents.fh = operations.create(path.decode(*_ENCODING), mode, info.contents.flags)
-            return 0
-
-        def opendir(self, path: bytes, info: Any) -> int:
-            info.contents.fh = operations.opendir(path.decode(*_ENCODING))
-            info.contents.cache_readdir = info.contents.keep_cache = 1
-            return 0
-
-        def rename_fuse_3(self, old: bytes, new: bytes, flags: int) -> int:
-            return operations.rename(old.decode(*_ENCODING), new.decode(*_ENCODING), flags)
-
-        def chmod_fuse_3(self, path: bytes | None, mode: int, info: Any) -> int:
-            return operations.chmod(_path(path), mode, _handle(info))
-
-        def truncate_fuse_3(self, path: bytes | None, length: int, info: Any) -> int:
-            return operations.truncate(_path(path), length, _handle(info))
-
-        def utimens_fuse_3(self, path: bytes | None, times: Any, info: Any) -> int:
-            return operations.utimens(_path(path), _times(times), _handle(info))
-
-    library = fuse._libfuse
-    forgetter = _Forgetter(library)
-    operations.forget_names = forgetter.forget
-    operations.new_stat = fuse.c_stat
-    stat_size = ctypes.sizeof(fuse.c_stat)
+    mounter = check_fuse()
+    options = ["ro" if read_only else "rw", "nosuid", "nodev", "default_permissions", "fsname=wclayer",
+               "subtype=wclayer", f"max_read={_MAX_DATA}"]  # fmt: skip
+    if allow_other:
+        options.append("allow_other")
+    device = _mount(mounter, mount_point, options)
+    connection = Connection(device, operations, mount_point)
+    is_served = False
     try:
-        Session(
-            operations, mount_point, encoding=_ENCODING[0], errors=_ENCODING[1], foreground=True, nothreads=True,
-            fsname="wclayer", subtype="wclayer", ro=read_only, default_permissions=True, use_ino=True,
-            allow_other=allow_other, kernel_cache=True,
-            entry_timeout=_REMEMBERED, attr_timeout=_REMEMBERED,
-        )  # fmt: skip
+        connection.run(ready)
+        is_served = connection.is_unmounted
     finally:
-        forgetter.stop()
+        if not is_served:
+            subprocess.run([mounter, "-u", "-q", "-z", "--", mount_point], check=False, capture_output=True)
+        connection.stop()
+        os.close(device)
 
 
-def _path(path: bytes | None) -> str | None:
-    return None if path is None else path.decode(*_ENCODING)
+def _mount(mounter: str, mount_point: str, options: list[str]) -> int:
+    """Mounts; gives the descriptor of the connection, which `fusermount3` passes through a socket."""
+    assert sys.platform != "win32"
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+    with ours, theirs:
+        done = subprocess.run(
+            [mounter, "-o", ",".join(options), "--", mount_point],
+            env={**os.environ, "_FUSE_COMMFD": str(theirs.fileno())}, pass_fds=(theirs.fileno(),),
+            stdin=subprocess.DEVNULL, capture_output=True, check=False,
+        )  # fmt: skip
+        theirs.close()
+        descriptors = socket.recv_fds(ours, 1, 1)[1]
+    if done.returncode or not descriptors:
+        why = " ".join(done.stderr.decode("utf-8", "replace").split()) or f"exit status {done.returncode}"
+        kind = AccessDeniedError if "ermission" in why or "not permitted" in why else LayerError
+        raise kind(_OPERATION, mount_point, f"fusermount3 could not mount: {why}")
+    os.set_inheritable(descriptors[0], False)
+    return descriptors[0]
 
 
-def _handle(info: Any) -> int | None:
-    return int(info.contents.fh) if info else None
+class _Stop(BaseException):
+    """A signal says that the mount is to end, while no request is being answered."""
 
 
-_UTIME_NOW, _UTIME_OMIT = (1 << 30) - 1, (1 << 30) - 2
+class Connection:
+    """The connection to the kernel, over which requests come and answers and notices go.
 
-
-def _times(times: Any) -> tuple[int | None, int | None]:
-    """The access and modification time of utimensat in ns; None for one that is to stay, -1 for now."""
-
-    def one(spec: Any) -> int | None:
-        if spec.tv_nsec == _UTIME_OMIT:
-            return None
-        return -1 if spec.tv_nsec == _UTIME_NOW else int(spec.tv_sec) * 10**9 + int(spec.tv_nsec)
-
-    if not times:
-        return -1, -1
-    return one(times.contents.actime), one(times.contents.modtime)
-
-
-class _Forgetter:
-    """Tells the kernel, from a thread of its own, which paths it must forget the attributes and contents of.
-
-    Not in the call that changed the file: the kernel may wait for us there with a page of it locked.
+    Args:
+        device: the descriptor.
     """
 
-    def __init__(self, library: Any) -> None:
-        self._library = library
-        self._paths: queue.SimpleQueue[tuple[int, bytes] | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
-        library.fuse_invalidate_path.argtypes = (ctypes.c_void_p, ctypes.c_char_p)
+    def __init__(self, device: int, operations: Operations, mount_point: str) -> None:
+        self._device = device
+        self._operations = operations
+        self._mount_point = mount_point
+        self.is_unmounted = False
+        """Whether the kernel has taken the mount away."""
+        self._is_idle = self._is_told_to_stop = False
+        self._told_mistakes = 0
+        self._buffer = bytearray(_BUFFER)
+        self._message = memoryview(self._buffer)
+        self._answers = _Sender(device)
+        self._notices = _Sender(device)
 
-    def forget(self, paths: list[str]) -> None:
-        """Called while a request is answered."""
-        if paths:
-            session = self._library.fuse_get_context().contents.fuse
-            for path in paths:
-                self._paths.put((session, path.encode(*_ENCODING)))
+    def run(self, ready: Callable[[], None] = lambda: None) -> None:
+        """Answers requests until the mount is taken away, or a signal comes.
 
-    def _run(self) -> None:
-        while (item := self._paths.get()) is not None:
-            self._library.fuse_invalidate_path(*item)
+        Raises:
+            NotSupportedError: the kernel is too old.
+        """
+        assert sys.platform != "win32"
+        with self._signals(), suppress(_Stop):
+            while (size := self._take()) is not None:
+                if size:
+                    self._answer(self._message[:size], ready)
+
+    def _take(self) -> int | None:
+        """Takes a request; gives its size, 0 if there was none after all, and None at the end."""
+        assert sys.platform != "win32"
+        buffer = self._buffer
+        # Whether a request was taken shows in this when a signal breaks in.
+        buffer[:4] = _NO_LENGTH
+        try:
+            self._is_idle = True
+            if self._is_told_to_stop:
+                return None
+            size = os.readv(self._device, (buffer,))
+            self._is_idle = False
+        except _Stop:
+            return int.from_bytes(buffer[:4], sys.byteorder) or None
+        except OSError as error:
+            self._is_idle = False
+            if error.errno in (errno.ENOENT, errno.EINTR, errno.EAGAIN):
+                # The request was taken back.
+                return 0
+            if error.errno != errno.ENODEV:
+                raise
+            self.is_unmounted = True
+            return None
+        return size
 
     def stop(self) -> None:
-        self._paths.put(None)
-        self._thread.join()
+        """Returns when all answers and notices were sent, which may need the answers to other requests."""
+        assert sys.platform != "win32"
+        poll = select.poll()
+        poll.register(self._device, select.POLLIN)
+        end = time.monotonic() + _PATIENCE
+        self._is_told_to_stop = False
+        while (self._answers.is_busy or self._notices.is_busy) and time.monotonic() < end:
+            if poll.poll(_MOMENT):
+                size = self._take()
+                if size is None:
+                    break
+                if size:
+                    self._answer(self._message[:size], lambda: None)
+        self._answers.stop()
+        self._notices.stop()
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def end(number: int, frame: object) -> None:
+            self._is_told_to_stop = True
+            if self._is_idle:
+                self._is_idle = False
+                raise _Stop
+
+        before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _answer(self, message: memoryview, ready: Callable[[], None]) -> None:
+        size, opcode, unique, node, _, _, _, extensions, _ = abi.IN_HEADER.unpack_from(message)
+        end = size - extensions * abi.EXTENSION_UNIT
+        body = message[abi.IN_HEADER.size : end]
+        if opcode == Opcode.INIT:
+            self._send(unique, self._init(body))
+            ready()
+            return
+        operations = self._operations
+        answer = operations.answers.get(opcode)
+        if answer is None:
+            self._send(unique, b"", errno.ENOSYS)
+            return
+        error = 0
+        given: bytes | memoryview = b""
+        try:
+            given = answer(node, body)
+        except Exception as failure:  # noqa: BLE001 (the mount goes on, whatever one request met)
+            error = self._error_number(failure)
+        if operations.stale_numbers:
+            notices = [_inode_notice(number) for number in operations.stale_numbers]
+            operations.stale_numbers.clear()
+            if opcode not in abi.UNANSWERED:
+                notices.append(_answered(unique, given, error))
+            # From a thread of its own: the kernel may have a page locked that it waits for us to fill.
+            self._answers.send(notices)
+        elif opcode not in abi.UNANSWERED:
+            self._send(unique, given, error)
+        if operations.stale_names:
+            # Not before the answer: what changes a directory has it locked until then.
+            self._notices.send([_name_notice(*stale) for stale in operations.stale_names])
+            operations.stale_names.clear()
+
+    def _error_number(self, failure: Exception) -> int:
+        """The error of POSIX for what answering a request met."""
+        if isinstance(failure, UnicodeError):
+            return errno.EILSEQ
+        if isinstance(failure, (OSError, FormatError, sqlite3.Error)):
+            told = translated(_OPERATION, self._mount_point, failure) or failure
+            number = failure.errno if isinstance(failure, OSError) else getattr(told, "errno", None)
+            return number if number and 0 < number <= _MAX_ERRNO else errno.EIO
+        # A mistake of ours: the caller gets an error, and whoever looks at the error stream sees the place.
+        self._told_mistakes += 1
+        if self._told_mistakes <= _MAX_TRACEBACKS:
+            traceback.print_exception(failure)
+        return errno.EIO
+
+    def _init(self, body: memoryview) -> bytes:
+        major, minor, readahead, low, high = abi.INIT_IN.unpack_from(body)
+        if major != abi.KERNEL_VERSION or minor < abi.MIN_MINOR:
+            raise NotSupportedError(
+                _OPERATION, self._mount_point,
+                f"the kernel's FUSE has version {major}.{minor}; needed is {abi.KERNEL_VERSION}.{abi.MIN_MINOR}",
+            )  # fmt: skip
+        offered = low | (high << 32 if low & InitFlag.INIT_EXT else 0)
+        flags = int(_WANTED) & offered
+        return abi.INIT_OUT.pack(
+            abi.KERNEL_VERSION, min(minor, abi.MAX_MINOR), readahead, flags & 0xFFFF_FFFF, _BACKGROUND, _CONGESTED,
+            _MAX_DATA, _TIME_STEP, _PAGES, 0, flags >> 32,
+        )  # fmt: skip
+
+    def _send(self, unique: int, body: bytes | memoryview, error: int = 0) -> None:
+        _write(self._device, _answered(unique, body, error))
+
+
+def _answered(unique: int, body: bytes | memoryview, error: int) -> Message:
+    if error:
+        return (abi.OUT_HEADER.pack(abi.OUT_HEADER.size, -error, unique),)
+    header = abi.OUT_HEADER.pack(abi.OUT_HEADER.size + len(body), 0, unique)
+    return (header, body) if len(body) else (header,)
+
+
+def _inode_notice(number: int) -> Message:
+    body = abi.INVAL_INODE_OUT.pack(number, 0, 0)
+    return (abi.OUT_HEADER.pack(abi.OUT_HEADER.size + len(body), Notice.INVAL_INODE, 0), body)
+
+
+def _name_notice(directory: int, name: bytes) -> Message:
+    body = abi.INVAL_ENTRY_OUT.pack(directory, len(name), 0) + name + b"\0"
+    return (abi.OUT_HEADER.pack(abi.OUT_HEADER.size + len(body), Notice.INVAL_ENTRY, 0), body)
+
+
+def _write(device: int, message: Message) -> None:
+    assert sys.platform != "win32"
+    # The request was taken back, the kernel does not know what it is to forget, or the mount is gone: the next
+    # reading tells.
+    with suppress(OSError):
+        os.writev(device, message)
+
+
+class _Sender:
+    """Sends messages from a thread of its own, in their order: the kernel may keep one who sends a notice waiting."""
+
+    def __init__(self, device: int) -> None:
+        self._device = device
+        # Only roughly right while both threads change it; both orders of the two changes end at the same.
+        self._waiting_count = 0
+        self._waiting: queue.SimpleQueue[list[Message] | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+
+    def send(self, messages: list[Message]) -> None:
+        assert sys.platform != "win32"
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, daemon=True)
+            # Signals are for the thread that waits for requests.
+            before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+            self._thread.start()
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        self._waiting_count += 1
+        self._waiting.put(messages)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether something is still to be sent."""
+        return self._waiting_count > 0
+
+    def _run(self) -> None:
+        while (messages := self._waiting.get()) is not None:
+            for message in messages:
+                _write(self._device, message)
+            self._waiting_count -= 1
+
+    def stop(self) -> None:
+        if self._thread is not None:
+            self._waiting.put(None)
+            self._thread.join()

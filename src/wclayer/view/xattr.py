@@ -27,6 +27,7 @@ from collections.abc import Callable
 from wclayer.view.layer_view import LayerView
 from wclayer.view.merged import Node
 from wclayer.view.resolve import names_by_short_name
+from wclayer.win32.names import names_equal
 from wclayer.win32.shortnames import is_short
 
 STREAM_PREFIX = "user."
@@ -34,23 +35,28 @@ LAYER = "system.wclayer_layer"
 _NATIVE = "<" if sys.byteorder == "little" else ">"
 _NO_ATTRIBUTE = errno.ENODATA if hasattr(errno, "ENODATA") else 93
 XATTR_CREATE, XATTR_REPLACE = 1, 2
+MAX_VALUE = 1 << 16
+"""Bytes that an extended attribute has at most on Linux (XATTR_SIZE_MAX)."""
 
 
 def list_xattrs(view: LayerView, node: Node) -> list[str]:
     """The names of an entry's extended attributes that a listing has."""
-    return [STREAM_PREFIX + name for name, _, _ in view.tree.stream_digests(node)]
+    return [STREAM_PREFIX + name for name, _, _ in view.tree.stream_digests(node) if name and "\0" not in name]
 
 
 def get_xattr(view: LayerView, node: Node, name: str) -> bytes:
     """The value of an extended attribute.
 
     Raises:
-        OSError: ENODATA if the entry has none of that name.
+        OSError: ENODATA if the entry has none of that name, E2BIG for one longer than `MAX_VALUE`.
     """
     if name.startswith(STREAM_PREFIX):
         stream = name[len(STREAM_PREFIX) :]
-        if not view.has_stream(node, stream):
+        sizes = [size for known, size, _ in view.tree.stream_digests(node) if names_equal(known, stream)]
+        if not sizes:
             raise _missing(node)
+        if sizes[0] > MAX_VALUE:
+            raise OSError(errno.E2BIG, os.strerror(errno.E2BIG), node.path)
         return b"".join(view.stream_chunks(node, stream))
     reader = _READERS.get(name)
     value = None if reader is None else reader(view, node)

@@ -211,6 +211,11 @@ class ScratchDirectory(LayerDirectory):
             self.host.write_bytes(mark, b"")
             self._mark = mark
 
+    @property
+    def is_changing(self) -> bool:
+        """Whether a `transaction` is going on."""
+        return self._depth > 0
+
     def changed_elsewhere(self) -> bool:
         """Whether another process has changed the scratch since this was last asked."""
         version = self._version()

@@ -1,0 +1,202 @@
+"""Which number the kernel knows an entry of a mounted view by, and which entry a number stands for.
+
+All names of a file have one number, and so one place in the kernel's memory. A number tells where its entry is to be
+found, so that nothing has to be remembered of the many entries that are only looked at: it is the number of the file
+in the view (`LayerView.file_id`). Only these have a number of their own, kept for as long as the kernel knows it:
+
+- entries that the scratch has made, because the database gives the numbers of removed ones to others;
+- entries that became something else (a file that is a link now), because to the kernel a number is of one kind;
+- other spellings of a name. To the kernel, names that differ in case are different names. If it knew one number by
+  two of them, it would not pass on a rename from one to the other. So each spelling but the stored one is an *alias*:
+  a node of its own, of which the kernel remembers nothing, neither name nor attributes nor contents.
+"""
+
+from __future__ import annotations
+
+import errno
+from dataclasses import dataclass
+
+from wclayer.errors import CorruptLayerError
+from wclayer.layers.tree import ROOTS
+from wclayer.view.fuse_abi import ROOT
+from wclayer.view.layer_view import INODE_BITS, LayerView
+from wclayer.view.merged import Node
+from wclayer.win32.names import encode_name, path_key
+
+VOLUME = ROOTS[0]
+"""The root directory of the layer that is the mount's."""
+_VOLUME_KEY = path_key(VOLUME)
+_FIRST_OWN = 1 << 62
+"""The first number that tells nothing; no number of a file is as large."""
+_KNOWN = 100_000
+"""Nodes that are found again without a query, at most."""
+
+
+@dataclass(slots=True)
+class Numbered:
+    """An entry with a number of its own: the number of its file, its inode for programs, and how often the kernel was
+    told of it."""
+
+    number: int
+    file_id: int
+    inode: int
+    lookups: int = 0
+
+
+@dataclass(slots=True)
+class Alias:
+    """A spelling that is not the stored one, of what has the number `target`; or a directory below such a one."""
+
+    number: int
+    parent: int
+    name: bytes
+    target: int
+    lookups: int = 0
+
+
+class Nodes:
+    """The numbers of a view's entries.
+
+    Its methods raise `OSError` ESTALE for a number whose entry is gone: the kernel then looks the name up again.
+    """
+
+    def __init__(self, view: LayerView) -> None:
+        self._view = view
+        self._own_depth = len(view.tree.layers) if view.scratch is not None else 0
+        self._last = _FIRST_OWN
+        self._own: dict[int, Numbered] = {}
+        self._by_file: dict[int, Numbered] = {}
+        self._aliases: dict[int, Alias] = {}
+        self._by_spelling: dict[tuple[int, bytes], Alias] = {}
+        self._inodes: set[int] = set()
+        self._known: dict[int, Node] = {}
+
+    def __len__(self) -> int:
+        return len(self._own) + len(self._aliases)
+
+    # From an entry to its number.
+
+    def number(self, node: Node) -> int:
+        """The number of an entry."""
+        if node.key == _VOLUME_KEY:
+            return ROOT
+        depth, entry = self._view.origin(node.file)
+        if entry >> INODE_BITS:
+            raise CorruptLayerError("mount", node.path, f"entry {entry} has too large a number")
+        file_id = depth << INODE_BITS | entry
+        own = self._by_file.get(file_id)
+        if own is None:
+            if depth != self._own_depth:
+                return file_id
+            own = self._make(file_id)
+        return own.number
+
+    def inode(self, number: int) -> int:
+        """What programs see as the inode of the entry with that number: the number of its file, but not what a removed
+        file has that the kernel still knows."""
+        own = self._own.get(number)
+        return number if own is None else own.inode
+
+    def _make(self, file_id: int) -> Numbered:
+        number = self._next()
+        own = Numbered(number, file_id, number if file_id in self._inodes else file_id)
+        self._inodes.add(own.inode)
+        self._own[number] = self._by_file[file_id] = own
+        return own
+
+    def _next(self) -> int:
+        self._last += 1
+        return self._last
+
+    def renumber(self, node: Node) -> None:
+        """The entry is of another kind now."""
+        self._known.pop(self.number(node), None)
+        file_id = self._view.file_id(node.file)
+        self._inodes.add(file_id)
+        self._make(file_id)
+
+    def gone(self, file_id: int) -> None:
+        """A file has no name any more, a directory is removed: its number in the layer may come again."""
+        self._by_file.pop(file_id, None)
+
+    # From a number to its entry.
+
+    def real(self, number: int) -> int:
+        """The number of the entry itself, for that of an alias."""
+        alias = self._aliases.get(number) if number > _FIRST_OWN else None
+        return number if alias is None else alias.target
+
+    def is_alias(self, number: int) -> bool:
+        return number in self._aliases
+
+    def node(self, number: int) -> Node:
+        """The entry that a number stands for; a file with several names by one of them."""
+        number = self.real(number)
+        node = self._known.get(number)
+        if node is None or not self._view.tree.knows(node):
+            node = self._find(number)
+            self.note(number, node)
+        return node
+
+    def note(self, number: int, node: Node) -> None:
+        """The entry with that number was looked at, and will be asked for."""
+        if len(self._known) >= _KNOWN:
+            self._known.clear()
+        self._known[number] = node
+
+    def _find(self, number: int) -> Node:
+        if number == ROOT:
+            node = self._view.tree.lookup(VOLUME)
+        else:
+            own = self._own.get(number)
+            file_id = number if own is None else own.file_id
+            file = self._view.file_of_id(file_id)
+            node = None if file is None else self._view.node_of(file)
+        if node is None or self.number(node) != number:
+            raise OSError(errno.ESTALE, "gone, or known by another number")
+        return node
+
+    # What the kernel remembers.
+
+    def alias(self, parent: int, name: bytes, target: int) -> int:
+        """The number by which the kernel knows what has the number `target` under a name in a directory."""
+        alias = self._by_spelling.get((parent, name))
+        if alias is None or alias.target != target:
+            alias = Alias(self._next(), parent, name, target)
+            self._aliases[alias.number] = self._by_spelling[parent, name] = alias
+        return alias.number
+
+    def told(self, number: int) -> None:
+        """The kernel was told of a number once more."""
+        if number > _FIRST_OWN:
+            kept = self._own.get(number) or self._aliases[number]
+            kept.lookups += 1
+
+    def forget(self, number: int, count: int) -> None:
+        """The kernel has forgotten `count` of the times it was told of a number."""
+        if number <= _FIRST_OWN:
+            return
+        kept = self._own.get(number) or self._aliases.get(number)
+        if kept is None:
+            return
+        kept.lookups -= count
+        if kept.lookups > 0:
+            return
+        self._known.pop(number, None)
+        if isinstance(kept, Alias):
+            del self._aliases[number]
+            if self._by_spelling.get((kept.parent, kept.name)) is kept:
+                del self._by_spelling[kept.parent, kept.name]
+        else:
+            del self._own[number]
+            self._inodes.discard(kept.inode)
+            if self._by_file.get(kept.file_id) is kept:
+                del self._by_file[kept.file_id]
+
+    def is_stored_spelling(self, node: Node, parent: int, name: bytes) -> bool:
+        """Whether the kernel asks for an entry by its stored name, in a directory that it knows by its own."""
+        return not self.is_alias(parent) and encode_name(node.name) == name
+
+    def is_current(self, number: int) -> bool:
+        """Whether a number may be told to the kernel again."""
+        return number <= _FIRST_OWN or number in self._own
