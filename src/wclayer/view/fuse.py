@@ -442,8 +442,9 @@ class Operations:
         for leaver in leavers:
             leaver.done()
         self.note_change(to)
-        if self.nodes.is_alias(to):
-            # The kernel has moved what it knew of the entry there.
+        # The kernel moves what it knew of the entry there; another spelling it must not remember.
+        moved = self._tree.child(self.nodes.node(to), place.name)
+        if moved is not None and not self.nodes.is_stored_spelling(moved, to, new):
             self.stale_names.append((to, new))
         return b""
 
