@@ -62,7 +62,7 @@ def check_fuse() -> str:
         NotSupportedError: FUSE is not there; the message says what to install.
     """
     if not sys.platform.startswith("linux"):
-        raise NotSupportedError(_OPERATION, "FUSE", "a view is mounted through Linux' FUSE, which is not there")
+        raise _no_fuse()
     if not os.path.exists(_DEVICE):
         raise NotSupportedError(_OPERATION, _DEVICE, "the system has no FUSE device; a container must be given it")
     mounter = shutil.which(_MOUNTER)
@@ -70,6 +70,10 @@ def check_fuse() -> str:
     if mounter is None or not os.path.isabs(mounter):
         raise NotSupportedError(_OPERATION, _MOUNTER, "is not there; install the package fuse3")
     return mounter
+
+
+def _no_fuse() -> NotSupportedError:
+    return NotSupportedError(_OPERATION, "FUSE", "a view is mounted through Linux' FUSE, which is not there")
 
 
 def run_session(
@@ -104,7 +108,8 @@ def run_session(
 
 def _mount(mounter: str, mount_point: str, options: list[str]) -> int:
     """Mounts; gives the descriptor of the connection, which `fusermount3` passes through a socket."""
-    assert sys.platform != "win32"
+    if sys.platform == "win32":
+        raise _no_fuse()
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
     with ours, theirs:
         done = subprocess.run(
@@ -152,7 +157,8 @@ class Connection:
         Raises:
             NotSupportedError: the kernel is too old.
         """
-        assert sys.platform != "win32"
+        if sys.platform == "win32":
+            raise _no_fuse()
         with self._signals(), suppress(_Stop):
             while (size := self._take()) is not None:
                 if size:
@@ -160,7 +166,8 @@ class Connection:
 
     def _take(self) -> int | None:
         """Takes a request; gives its size, 0 if there was none after all, and None at the end."""
-        assert sys.platform != "win32"
+        if sys.platform == "win32":
+            raise _no_fuse()
         buffer = self._buffer
         # Whether a request was taken shows in this when a signal breaks in.
         buffer[:4] = _NO_LENGTH
@@ -185,7 +192,8 @@ class Connection:
 
     def stop(self) -> None:
         """Returns when all answers and notices were sent, which may need the answers to other requests."""
-        assert sys.platform != "win32"
+        if sys.platform == "win32":
+            raise _no_fuse()
         poll = select.poll()
         poll.register(self._device, select.POLLIN)
         end = time.monotonic() + _PATIENCE
@@ -302,7 +310,8 @@ def _name_notice(directory: int, name: bytes) -> Message:
 
 
 def _write(device: int, message: Message) -> None:
-    assert sys.platform != "win32"
+    if sys.platform == "win32":
+        raise _no_fuse()
     # The request was taken back, the kernel does not know what it is to forget, or the mount is gone: the next
     # reading tells.
     with suppress(OSError):
@@ -320,7 +329,8 @@ class _Sender:
         self._thread: threading.Thread | None = None
 
     def send(self, messages: list[Message]) -> None:
-        assert sys.platform != "win32"
+        if sys.platform == "win32":
+            raise _no_fuse()
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, daemon=True)
             # Signals are for the thread that waits for requests.
