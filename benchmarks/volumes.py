@@ -21,7 +21,8 @@ from benchmarks import layers
 from benchmarks.__main__ import measure
 from wclayer import TarLayerReader, VolumeLayerWriter, copy_layer
 from wclayer.formats.vhdx.create import create_vhdx
-from wclayer.layers.volume.disk_file import PartitionWindow, RawDisk
+from wclayer.layers.volume.disk_file import PartitionWindow
+from wclayer.layers.volume.raw import RawDisk
 
 _SIZE = 8 << 30
 _TIME = 133_500_000_000_000_000

@@ -36,7 +36,7 @@ from wclayer.formats.vhdx.image import Vhdx
 from wclayer.layers.directory.check import check_layer
 from wclayer.layers.tar import TarLayerReader, TarLayerWriter
 from wclayer.layers.transport import TransportLayerReader
-from wclayer.layers.volume.disk_file import RawDisk
+from wclayer.layers.volume.raw import RawDisk
 from wclayer.layers.volume.writer import VolumeLayerWriter
 from wclayer.model import DataStream, Entry, Limits
 from wclayer.view.layer_view import split_stream

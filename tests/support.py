@@ -18,7 +18,7 @@ import pytest
 from wclayer.formats.tar.structs import TRAILER, header_checksum
 from wclayer.formats.tar.writer import TarHeader, encode_header, encode_pax_block
 from wclayer.layers.tar import TarLayerReader, TarLayerWriter
-from wclayer.layers.volume.disk_file import RawDisk
+from wclayer.layers.volume.raw import RawDisk
 from wclayer.layers.volume.writer import VolumeLayerWriter
 from wclayer.model import DataStream, Entry, LayerReader, LayerWriter, Limits
 from wclayer.win32.attributes import FileBasicInfo

@@ -14,7 +14,8 @@ from tests.support import witness
 from wclayer.errors import InvalidDataError, InvalidParameterError, PathNotFoundError
 from wclayer.formats.disk import DiskError
 from wclayer.formats.vhdx.errors import VhdxError
-from wclayer.layers.volume.disk_file import DiskFile, PartitionWindow, RawDisk
+from wclayer.layers.volume.disk_file import DiskFile, PartitionWindow
+from wclayer.layers.volume.raw import RawDisk
 
 MIB = 1 << 20
 

@@ -27,7 +27,8 @@ from wclayer.formats.ntfs.grow import grow_volume
 from wclayer.formats.ntfs.structs import NtfsError, OutOfSpaceError
 from wclayer.formats.ntfs.volume import NtfsVolume
 from wclayer.layers.directory import LayerDirectory
-from wclayer.layers.volume.disk_file import DiskFile, RawDisk
+from wclayer.layers.volume.disk_file import DiskFile
+from wclayer.layers.volume.raw import RawDisk
 from wclayer.layers.volume.reader import VolumeLayerReader
 from wclayer.layers.volume.writer import VolumeLayerWriter
 from wclayer.model import LayerWriter

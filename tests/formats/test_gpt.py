@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tests.support import witness
 from wclayer.formats.gpt import structs
 from wclayer.formats.gpt.table import GptError, Partition, data_disk_table, grown_table, read_table, write_table
-from wclayer.layers.volume.disk_file import RawDisk
+from wclayer.layers.volume.raw import RawDisk
 
 MIB = 1 << 20
 GUIDS = (UUID(int=2), UUID(int=3))

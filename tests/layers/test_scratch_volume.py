@@ -11,7 +11,7 @@ import pytest
 import wclayer
 from tests.support import layer_tar, put_directories, put_file
 from wclayer.errors import InvalidDataError
-from wclayer.layers.volume.disk_file import RawDisk
+from wclayer.layers.volume.raw import RawDisk
 from wclayer.layers.volume.scratch import ScratchLayerReader
 from wclayer.layers.volume.writer import VolumeLayerWriter
 from wclayer.model import DataStream, Entry, LayerWriter

@@ -24,7 +24,7 @@ from wclayer import sample
 from wclayer.errors import ERROR_DISK_FULL, DiskFullError, InvalidDataError, NotSupportedError
 from wclayer.formats.ntfs.structs import AttributeType
 from wclayer.formats.ntfs.volume import NtfsVolume
-from wclayer.layers.volume.disk_file import RawDisk
+from wclayer.layers.volume.raw import RawDisk
 from wclayer.layers.volume.reader import VolumeLayerReader
 from wclayer.layers.volume.writer import VolumeLayerWriter
 from wclayer.model import DataStream, Entry, ExtraStream, LayerWriter

@@ -30,7 +30,7 @@ from wclayer.formats.ntfs.records import Attribute, decode_record, encode_record
 from wclayer.formats.ntfs.runs import Run
 from wclayer.formats.ntfs.structs import RECORD_SIZE, AttributeType, NtfsError, RecordFlags, SystemFile
 from wclayer.formats.ntfs.volume import NtfsVolume
-from wclayer.layers.volume.disk_file import RawDisk
+from wclayer.layers.volume.raw import RawDisk
 from wclayer.layers.volume.reader import VolumeLayerReader
 from wclayer.layers.volume.writer import VolumeLayerWriter
 from wclayer.model import DataStream, Entry, LayerWriter

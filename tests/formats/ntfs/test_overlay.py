@@ -20,7 +20,7 @@ from wclayer.formats.ntfs.lzx import decompress_lzx
 from wclayer.formats.ntfs.structs import NtfsError
 from wclayer.formats.ntfs.wof import algorithm_of, decompressed
 from wclayer.formats.ntfs.xpress import decompress_xpress
-from wclayer.layers.volume.disk_file import RawDisk
+from wclayer.layers.volume.raw import RawDisk
 from wclayer.layers.volume.reader import VolumeLayerReader
 from wclayer.layers.volume.writer import VolumeLayerWriter
 from wclayer.model import DataStream, Entry

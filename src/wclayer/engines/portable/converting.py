@@ -18,7 +18,8 @@ from wclayer.layers.copy import CopyProgress, ProgressCallback, copy_layer
 from wclayer.layers.directory import DirectoryLayerReader, LayerDirectory
 from wclayer.layers.directory.chain import resolve_chain
 from wclayer.layers.staging import OutputFile
-from wclayer.layers.volume.disk_file import PartitionWindow, RawDisk, partition_data_disk
+from wclayer.layers.volume.disk_file import PartitionWindow, partition_data_disk
+from wclayer.layers.volume.raw import RawDisk
 from wclayer.layers.volume.writer import VolumeLayerWriter
 from wclayer.view.reader import MergedLayerReader
 from wclayer.win32.filetime import from_unix_ns

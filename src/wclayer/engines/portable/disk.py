@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import heapq
+import io
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from wclayer.errors import FormatError, InvalidParameterError, during
 from wclayer.formats.disk import Disk
 from wclayer.formats.gpt.structs import HEADER_SIGNATURE as GPT_SIGNATURE
 from wclayer.formats.gpt.table import read_table
-from wclayer.formats.ntfs.structs import BOOT_OEM_ID as NTFS_SIGNATURE
+from wclayer.formats.mbr.table import MbrError, read_mbr
+from wclayer.formats.vhd.image import DynamicVhd
 from wclayer.formats.vhdx.check import check_vhdx
 from wclayer.formats.vhdx.create import DEFAULT_BLOCK_SIZE, create_vhdx
 from wclayer.formats.vhdx.image import Vhdx, is_zero
-from wclayer.formats.vhdx.structs import IDENTIFIER_SIGNATURE as VHDX_SIGNATURE
 from wclayer.layers.inputs import has_any_place, open_any_place
 from wclayer.layers.staging import OutputFile
-from wclayer.layers.volume.disk_file import DiskFile, RawDisk, locator_for
+from wclayer.layers.volume.disk_file import DiskFile, locator_for
+from wclayer.layers.volume.kinds import DiskKind, disk_kind, foreign_format
+from wclayer.layers.volume.raw import RawDisk
 
 PathLike = str | os.PathLike[str]
 _PIECE = 1 << 20
@@ -27,20 +31,25 @@ _OPERATION = "convert disk"
 
 
 def is_disk(path: PathLike) -> bool:
-    """Whether a file holds a disk: VHDX, raw with a GUID partition table, or an NTFS volume; a stream does not."""
+    """Whether a file holds a disk or a volume: VHDX, VHD, raw with a partition table, an NTFS volume; also one in a
+    format that is refused by name when it is opened (`DiskFile`). A stream does not."""
     # Of a stream, what is read here would be lost for whoever reads it next.
     if not has_any_place(path):
         return False
     try:
         with open_any_place("open disk", path) as file:
-            return starts_disk(file.read(1024))
+            return _holds_disk(file)
     except OSError:
         return False
 
 
 def starts_disk(head: bytes) -> bool:
     """Whether bytes are the beginning of what holds a disk."""
-    return head.startswith(VHDX_SIGNATURE) or head[3:11] == NTFS_SIGNATURE or head[512:520] == GPT_SIGNATURE
+    return _holds_disk(io.BytesIO(head))
+
+
+def _holds_disk(file: BinaryIO) -> bool:
+    return foreign_format(file) is not None or disk_kind(file) not in (None, DiskKind.OTHER)
 
 
 def disk_info(path: PathLike) -> dict[str, Any]:
@@ -64,14 +73,24 @@ def disk_info(path: PathLike) -> dict[str, Any]:
                 "linkage": str(disk.linkage),
                 "parents": [str(parent) for parent in opened.chain],
             }
+        elif opened.vhd is not None:
+            facts |= {"format": "vhd", "kind": opened.vhd.kind, "disk_id": str(opened.vhd.disk_id)}
+            if isinstance(disk, DynamicVhd):
+                facts |= {"block_size": disk.block_size, "blocks_present": disk.allocated()}
         facts["file_size"] = opened.path.stat().st_size
-        try:
-            table = read_table(disk)
-        except FormatError:
-            facts["partitions"] = []
-        else:
-            facts["partition_table"] = str(table.disk_guid)
-            facts["partitions"] = [
+        return facts | _partition_facts(disk)
+
+
+def _partition_facts(disk: Disk) -> dict[str, Any]:
+    """What the partition table of a disk says; of a disk without one, that there are no partitions."""
+    try:
+        table = read_table(disk)
+    except FormatError:
+        pass
+    else:
+        return {
+            "partition_table": str(table.disk_guid),
+            "partitions": [
                 {
                     "type": str(partition.type),
                     "guid": str(partition.guid),
@@ -80,12 +99,29 @@ def disk_info(path: PathLike) -> dict[str, Any]:
                     "name": partition.name,
                 }
                 for partition in table.partitions
-            ]
-        return facts
+            ],
+        }
+    try:
+        record = read_mbr(disk)
+    except FormatError:
+        return {"partitions": []}
+    return {
+        "partition_table": f"MBR {record.disk_id:#010x}",
+        "partitions": [
+            {
+                "type": f"{partition.type:#04x}",
+                "offset": partition.offset,
+                "size": partition.size,
+                "name": "logical" if partition.is_logical else "",
+                "active": partition.is_active,
+            }
+            for partition in record.partitions
+        ],
+    }
 
 
 def check_disk(path: PathLike) -> Iterator[str]:
-    """Everything that is wrong with a disk file: the structures of a VHDX file, the partition table in it.
+    """Everything that is wrong with a disk file: the structures of a VHDX or VHD file, the partition table in it.
 
     Raises:
         PathNotFoundError, InvalidDataError: it cannot be opened at all.
@@ -93,12 +129,25 @@ def check_disk(path: PathLike) -> Iterator[str]:
     with DiskFile(path, operation="check disk") as opened, opened.errors():
         if isinstance(opened.disk, Vhdx):
             yield from check_vhdx(opened.file, opened.disk)
-        sector = opened.disk.sector_size
+        if opened.vhd is not None:
+            yield from opened.vhd.problems
+        if isinstance(opened.disk, DynamicVhd):
+            yield from opened.disk.problems()
         try:
-            if opened.disk.size >= 2 * sector and opened.disk.read(sector, 8) == GPT_SIGNATURE:
-                yield from read_table(opened.disk).problems
+            yield from _table_problems(opened.disk)
         except FormatError as error:
             yield str(error)
+
+
+def _table_problems(disk: Disk) -> tuple[str, ...]:
+    """What is wrong with the partition table of a disk; nothing, if it has none."""
+    sector = disk.sector_size
+    if disk.size >= 2 * sector and disk.read(sector, len(GPT_SIGNATURE)) == GPT_SIGNATURE:
+        return read_table(disk).problems
+    try:
+        return read_mbr(disk).problems
+    except MbrError:
+        return ()
 
 
 def convert_disk(
@@ -175,8 +224,7 @@ def _new_disk(
 def _copy(source: DiskFile, target: Disk, parent: DiskFile | None, progress: Callable[[int, int], None] | None) -> None:
     """The bytes of one disk to another, leaving out what is there already: zeros, or the parent's bytes."""
     disk = source.disk
-    pieces = _pieces(source) | (set() if parent is None else _pieces(parent))
-    for offset in sorted(piece for piece in pieces if piece < disk.size):
+    for offset in _pieces(disk.size, [source] if parent is None else [source, parent]):
         count = min(_PIECE, disk.size - offset)
         with source.errors():
             data = disk.read(offset, count)
@@ -196,13 +244,26 @@ def _is_present(parent: DiskFile | None, offset: int, data: bytes) -> bool:
     return data == above + bytes(len(data) - length)
 
 
-def _pieces(file: DiskFile) -> set[int]:
-    """Where the pieces start in which the disk, or a parent of it, may hold something."""
-    found: set[int] = set()
+def _pieces(size: int, files: Sequence[DiskFile]) -> Iterator[int]:
+    """Where the pieces of the first `size` bytes start in which one of the disks, or a parent, may hold something."""
+    done = 0
+    for offset, length in heapq.merge(*(ranges for file in files for ranges in _extents(file))):
+        for piece in range(max(done, offset // _PIECE * _PIECE), min(size, offset + length), _PIECE):
+            yield piece
+            done = piece + _PIECE
+
+
+def _extents(file: DiskFile) -> list[Iterator[tuple[int, int]]]:
+    """The ranges that a disk and each of its parents may hold something in, in order."""
+    found = []
     disk: Disk | None = file.disk
-    with file.errors():
-        while isinstance(disk, (Vhdx, RawDisk)):
-            for offset, length in disk.extents():
-                found.update(range(offset // _PIECE * _PIECE, offset + length, _PIECE))
-            disk = disk.parent if isinstance(disk, Vhdx) else None
+    while isinstance(disk, (Vhdx, DynamicVhd, RawDisk)):
+        found.append(_told(file, disk.extents()))
+        disk = disk.parent if isinstance(disk, Vhdx) else None
     return found
+
+
+def _told(file: DiskFile, ranges: Iterator[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    """The same, with errors that name the file."""
+    with file.errors():
+        yield from ranges

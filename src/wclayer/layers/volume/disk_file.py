@@ -1,86 +1,26 @@
-"""Files of the host that hold a disk: VHDX files with their parents, and raw images."""
+"""Files of the host that hold a disk: VHDX files with their parents, VHD files, and raw images."""
 
 from __future__ import annotations
 
-import errno
-import io
 import os
-import sys
-from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path, PureWindowsPath
 from types import TracebackType
 from typing import BinaryIO, Self
 from uuid import UUID
 
-from wclayer.errors import InvalidDataError, LayerError, PathNotFoundError, during
+from wclayer.errors import InvalidDataError, LayerError, NotSupportedError, PathNotFoundError, during
 from wclayer.formats.disk import Disk, DiskError
-from wclayer.formats.gpt.table import data_disk_table, write_table
-from wclayer.formats.vhdx import structs
+from wclayer.formats.gpt.structs import BASIC_DATA
+from wclayer.formats.gpt.table import GptError, data_disk_table, read_table, write_table
+from wclayer.formats.mbr.table import MbrError, read_mbr
+from wclayer.formats.vhd.image import DynamicVhd, VhdFacts, read_facts
 from wclayer.formats.vhdx.image import ParentLocator, Vhdx
 from wclayer.layers.inputs import open_any_place
+from wclayer.layers.volume.kinds import DiskKind, disk_kind, foreign_format, raw_sector_size, what_else
+from wclayer.layers.volume.raw import RawDisk
 
 _MAX_CHAIN = 128
-_RAW_SECTOR = 512
-
-
-class RawDisk:
-    """A disk whose file is its bytes.
-
-    Args:
-        file: open for reading, or for both.
-        size: bytes; by default those of the file.
-    """
-
-    def __init__(self, file: BinaryIO, *, size: int | None = None, sector_size: int = _RAW_SECTOR) -> None:
-        self._file = file
-        self.size = file.seek(0, io.SEEK_END) if size is None else size
-        self.sector_size = sector_size
-
-    def read(self, offset: int, length: int) -> bytes:
-        """`length` bytes from `offset`.
-
-        Raises:
-            DiskError: the range is outside of the disk.
-        """
-        if offset < 0 or length < 0 or offset + length > self.size:
-            raise DiskError(f"{length} bytes at {offset} of a disk of {self.size}")
-        self._file.seek(offset)
-        data = self._file.read(length)
-        return data + bytes(length - len(data))
-
-    def write(self, offset: int, data: bytes | memoryview) -> None:
-        """Puts bytes at `offset`.
-
-        Raises:
-            DiskError: the range is outside of the disk.
-        """
-        if offset < 0 or offset + len(data) > self.size:
-            raise DiskError(f"{len(data)} bytes at {offset} of a disk of {self.size}")
-        self._file.seek(offset)
-        self._file.write(data)
-
-    def flush(self) -> None:
-        """Hands what was written to the host."""
-        self._file.flush()
-
-    def extents(self) -> Iterator[tuple[int, int]]:
-        """The ranges that may hold something else than zeros, as far as the host knows: offset and length."""
-        if sys.platform == "win32":
-            yield 0, self.size
-            return
-        position = 0
-        while position < self.size:
-            try:
-                start = os.lseek(self._file.fileno(), position, os.SEEK_DATA)
-                end = os.lseek(self._file.fileno(), start, os.SEEK_HOLE)
-            except OSError as error:
-                # Nothing but a hole is left; or the host knows none.
-                if error.errno != errno.ENXIO:
-                    yield position, self.size - position
-                return
-            yield start, min(end, self.size) - start
-            position = end
 
 
 class PartitionWindow:
@@ -120,6 +60,22 @@ class PartitionWindow:
             raise DiskError(f"{length} bytes at {offset} of a partition of {self.size}")
 
 
+def data_windows(disk: Disk) -> list[PartitionWindow]:
+    """The partitions of a disk that may hold a volume of Windows: by a GUID partition table, or a master boot record.
+
+    Raises:
+        DiskError: it has neither.
+    """
+    try:
+        found = [(part.offset, part.size) for part in read_table(disk).partitions if part.type == BASIC_DATA]
+    except GptError as error:
+        try:
+            found = [(part.offset, part.size) for part in read_mbr(disk).partitions if part.is_data]
+        except MbrError as other:
+            raise DiskError(f"it has no partition table: {error}; {other}") from None
+    return [PartitionWindow(disk, offset, size) for offset, size in found if offset + size <= disk.size]
+
+
 def partition_data_disk(disk: Disk, disk_guid: UUID, guids: tuple[UUID, UUID]) -> PartitionWindow:
     """Writes the partition table of a data disk; gives the data partition. The arguments are `data_disk_table`'s."""
     table = data_disk_table(disk.size, disk.sector_size, disk_guid, guids)
@@ -137,7 +93,8 @@ class DiskFile:
 
     Raises:
         PathNotFoundError: the file, or a parent of it, is not there.
-        InvalidDataError: it is no sound VHDX file, or a parent is not the one it was made from.
+        InvalidDataError: it is no disk, or a damaged one, or a parent is not the one it was made from.
+        NotSupportedError: it is a disk in a format that is not read; the message says which.
         InvalidParameterError: it is a stream, such as a FIFO, and no disk.
     """
 
@@ -154,6 +111,8 @@ class DiskFile:
         self.path = Path(os.path.abspath(path))
         self.chain: list[Path] = []
         """The files of the parents, nearest first."""
+        self.vhd: VhdFacts | None = None
+        """What the footer says, if the file is a VHD file."""
         with ExitStack() as stack:
             self._stack = stack
             self.file, self.disk = self._open(self.path, writable)
@@ -184,14 +143,26 @@ class DiskFile:
         finally:
             self._stack.close()
 
-    def _open(self, path: Path, writable: bool) -> tuple[BinaryIO, Vhdx | RawDisk]:
+    def _open(self, path: Path, writable: bool) -> tuple[BinaryIO, Vhdx | DynamicVhd | RawDisk]:
         with during(self.operation, path):
             file = self._stack.enter_context(open_any_place(self.operation, path, writable=writable))
-            signature = file.read(len(structs.IDENTIFIER_SIGNATURE))
-            file.seek(0)
-            if signature != structs.IDENTIFIER_SIGNATURE:
-                return file, RawDisk(file)
-            return file, Vhdx(file, writable=writable, open_parent=lambda locator: self._open_parent(path, locator))
+            foreign = foreign_format(file)
+            if foreign is not None:
+                raise NotSupportedError(self.operation, path, foreign)
+            kind = disk_kind(file)
+            if kind is None:
+                raise InvalidDataError(
+                    self.operation, path, f"not a disk: it is {what_else(file)}, neither VHDX nor VHD nor a raw image"
+                )
+            if kind is DiskKind.VHDX:
+                return file, Vhdx(file, writable=writable, open_parent=lambda locator: self._open_parent(path, locator))
+            facts = read_facts(file) if kind is DiskKind.VHD else None
+            if facts is None:
+                return file, RawDisk(file, sector_size=raw_sector_size(file))
+            if writable:
+                raise NotSupportedError(self.operation, path, "VHD files are read, not written")
+            self.vhd = facts
+            return file, DynamicVhd(file, facts) if facts.kind == "dynamic" else RawDisk(file, size=facts.size)
 
     def _open_parent(self, child: Path, locator: ParentLocator) -> Vhdx:
         if len(self.chain) >= _MAX_CHAIN:

@@ -9,9 +9,7 @@ from types import TracebackType
 from typing import Self
 
 from wclayer.errors import InvalidDataError, LayerError
-from wclayer.formats.disk import Disk
-from wclayer.formats.gpt.structs import BASIC_DATA
-from wclayer.formats.gpt.table import GptError, read_table
+from wclayer.formats.disk import Disk, DiskError
 from wclayer.formats.ntfs.structs import (
     BOOT_OEM_ID,
     END_RESERVED,
@@ -26,7 +24,7 @@ from wclayer.formats.ntfs.wof import STREAM, algorithm_of, decompressed
 from wclayer.layers.base import LayerReaderBase
 from wclayer.layers.budget import Budget, stored_size
 from wclayer.layers.tree import ROOTS
-from wclayer.layers.volume.disk_file import DiskFile, PartitionWindow
+from wclayer.layers.volume.disk_file import DiskFile, data_windows
 from wclayer.model import DataStream, Entry, ExtraStream, LinkInfo, limits_in_use
 from wclayer.win32.attributes import DIRECTORY, FileAttributes, FileBasicInfo
 from wclayer.win32.backup import StreamId
@@ -200,18 +198,17 @@ class VolumeLayerReader(LayerReaderBase):
 
 
 def _find_volume(disk: Disk) -> Disk:
-    """The volume of a disk: the disk itself, or its first basic data partition that holds one."""
+    """The volume of a disk: the disk itself, or its first data partition that holds one."""
     if _has_volume(disk):
         return disk
     try:
-        table = read_table(disk)
-    except GptError as error:
+        windows = data_windows(disk)
+    except DiskError as error:
         raise NtfsError(f"neither an NTFS volume nor a partition table: {error}") from None
-    for partition in table.partitions:
-        window = PartitionWindow(disk, partition.offset, partition.size)
-        if partition.type == BASIC_DATA and _has_volume(window):
-            return window
-    raise NtfsError("no partition of the disk holds an NTFS volume")
+    found = next((window for window in windows if _has_volume(window)), None)
+    if found is None:
+        raise NtfsError("no partition of the disk holds an NTFS volume")
+    return found
 
 
 def _has_volume(disk: Disk) -> bool:

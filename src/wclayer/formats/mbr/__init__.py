@@ -1,0 +1,1 @@
+"""Master boot records: the partition tables from before GUID ones, read."""
