@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,9 @@ import pytest
 import wclayer
 from tests.formats.regf.boot_store import boot_store
 from tests.layers.test_hives import CONFIG, base_layer, child_layer
-from wclayer.errors import InvalidDataError, InvalidParameterError, PathNotFoundError
+from tests.support import layer_tar
+from wclayer import sample
+from wclayer.errors import InvalidDataError, InvalidParameterError, LayerBusyError, PathNotFoundError
 from wclayer.formats.regf.hive import Hive
 from wclayer.formats.regf.minimal import empty_root
 from wclayer.formats.regf.model import Key, KeyFacts, TreeKey, Value
@@ -18,6 +22,8 @@ from wclayer.formats.regf.structs import KeyFlags, LayerSemantics
 from wclayer.formats.regf.text import parse_reg
 from wclayer.formats.regf.values import encode_string
 from wclayer.formats.regf.writer import write_hive
+from wclayer.layers.directory import LayerDirectory
+from wclayer.layers.directory.scratch import MOUNT, ScratchDirectory
 from wclayer.view.diff import Change
 from wclayer.view.registry import registry_path
 from wclayer.win32.sddl import to_sddl
@@ -295,3 +301,80 @@ def test_a_boot_store(tmp_path: Path) -> None:
         (boot / "BCD").write_bytes(write_hive(empty_root()))
         wclayer.make_base_layer(tmp_path / "bad")
         list(wclayer.read_boot_store(tmp_path / "bad"))
+
+
+@pytest.fixture
+def scratch(tmp_path: Path, child: Path, base: Path) -> Path:
+    wclayer.create_scratch_layer(tmp_path / "run", [child, base])
+    return tmp_path / "run"
+
+
+def test_updates_of_one_scratch_wait_for_each_other(scratch: Path) -> None:
+    command = [sys.executable, "-m", "wclayer", "reg", "set", str(scratch), r"HKLM\SYSTEM\New"]
+    running = [
+        subprocess.Popen([*command, f"value{number}", str(number)], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
+        for number in range(4)
+    ]
+    for process in running:
+        _, error = process.communicate()
+        assert process.returncode == 0, error.decode()
+    assert _values(scratch, r"HKLM\SYSTEM\New") is not None
+    assert sorted(_values(scratch, r"HKLM\SYSTEM\New") or ()) == [f"value{number}" for number in range(4)]
+
+
+def test_updates_of_one_finished_layer_wait_for_each_other(child: Path) -> None:
+    with wclayer.RegistryEditor(child) as editor:
+        editor.create_key(r"HKLM\SYSTEM\First")
+        command = [sys.executable, "-m", "wclayer", "reg", "set", str(child), r"HKLM\SYSTEM\Second"]
+        second = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
+        with pytest.raises(subprocess.TimeoutExpired):
+            second.wait(1.5)
+    _, error = second.communicate()
+    assert second.returncode == 0, error.decode()
+    assert _values(child, r"HKLM\SYSTEM\First") == _values(child, r"HKLM\SYSTEM\Second") == {}
+
+
+def test_the_message_says_why_a_scratch_is_not_free(scratch: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wclayer.layers.directory.update.PATIENCE", 0.1)
+    command = [sys.executable, "-c", _HOLD, str(scratch)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "ready\n"
+        with pytest.raises(LayerBusyError, match=r"another process has it open$"):
+            wclayer.RegistryEditor(scratch)
+        holder.communicate("\n")
+    with ScratchDirectory(scratch) as opened, opened.transaction():
+        opened.set_record(MOUNT, "/somewhere")
+    with ScratchDirectory(scratch), pytest.raises(LayerBusyError, match="it is mounted"):
+        wclayer.RegistryEditor(scratch)
+
+
+_HOLD = """
+import sys
+from wclayer.layers.directory.scratch import ScratchDirectory
+with ScratchDirectory(sys.argv[1]):
+    print("ready", flush=True)
+    sys.stdin.readline()
+"""
+
+
+def test_a_new_delta_has_the_security_of_the_one_below(base: Path, tmp_path: Path) -> None:
+    tar = layer_tar(sample.write_base)
+    wclayer.import_layer_from_tar(io.BytesIO(tar), tmp_path / "sample")
+    wclayer.import_layer_from_tar(
+        io.BytesIO(layer_tar(sample.write_child)), tmp_path / "sample-child", [tmp_path / "sample"]
+    )
+    chain = [tmp_path / "sample-child", tmp_path / "sample"]
+    wclayer.create_scratch_layer(tmp_path / "run", chain)
+    wclayer.create_layer(tmp_path / "finished", parents=chain)
+    for layer in (tmp_path / "run", tmp_path / "finished"):
+        with wclayer.RegistryEditor(layer) as editor:
+            editor.create_key(r"HKLM\SOFTWARE\New")
+            editor.create_key(r"HKLM\SYSTEM\New")
+        with LayerDirectory(layer) as opened, LayerDirectory(chain[0]) as below:
+            for name in ("Hives", "Hives/Software_Delta", "Hives/System_Delta"):
+                row, parents = opened.lookup(name), below.lookup(name)
+                assert row is not None
+                assert opened.security(row) is not None
+                if parents is not None and below.security(parents) is not None:
+                    assert opened.security(row) == below.security(parents)

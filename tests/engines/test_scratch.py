@@ -14,7 +14,7 @@ import pytest
 import wclayer
 from tests.cli.test_cli import parsed, run, text
 from tests.packages import windows_volume
-from tests.support import copy_data, layer_tar, put_directories, put_file, witness
+from tests.support import copy_data, layer_tar, nothing_left_in, put_directories, put_file, witness
 from wclayer import sample
 from wclayer.engines.portable.vmaccess import granted, vm_sid
 from wclayer.errors import (
@@ -172,6 +172,9 @@ def test_a_scratch_grows_with_its_contents(scratch: Path, base: Path, tmp_path: 
         wclayer.expand_scratch_size(base, 30 * GIB)
     with pytest.raises(InvalidParameterError, match="64 TiB"):
         wclayer.expand_scratch_size(scratch, 65 << 40)
+    for size in (0, -1):
+        with pytest.raises(InvalidParameterError, match=f"a size of {size} bytes"):
+            wclayer.expand_scratch_size(scratch, size)
 
 
 def _filled(path: Path, size: int, *, maker: str) -> dict[str, str]:
@@ -344,3 +347,13 @@ def test_the_verbs(base: Path, tmp_path: Path) -> None:
     assert wclayer.disk_info(tmp_path / "run/sandbox.vhdx")["size"] == 25 * GIB
     assert "at least one parent" in run("create", tmp_path / "x", status=64).stderr.decode()
     assert "UUID" in run("grant", "x", base / "layout", status=5).stderr.decode()
+
+
+@pytest.mark.parametrize(
+    ("size", "message"), [("5", "at least the 21474836480"), ("10GiB", "at least"), ("70TiB", "64 TiB")]
+)
+def test_a_size_that_the_disk_of_a_new_scratch_cannot_have_is_refused(
+    base: Path, tmp_path: Path, size: str, message: str
+) -> None:
+    with nothing_left_in(tmp_path):
+        assert message in run("create", "-l", base, "--size", size, tmp_path / "run", status=5).stderr.decode()

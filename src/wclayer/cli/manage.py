@@ -11,12 +11,18 @@ from click.shell_completion import get_completion_class
 import wclayer
 from wclayer.cli.output import SIZE, echo, json_option, print_json, progress_bar, size_text
 from wclayer.cli.transfer import layers_option, warn_of_hives
-from wclayer.errors import NotSupportedError
+from wclayer.errors import InvalidParameterError, NotSupportedError
+from wclayer.layers.directory.scratch import DISK
 
 
 @click.command("create", short_help="Create a scratch: a read-write layer.")
 @layers_option
-@click.option("--size", type=SIZE, default=None, help="Of the scratch's disk (default: the base layer's, 20GiB).")
+@click.option(
+    "--size",
+    type=SIZE,
+    default=None,
+    help="Of the scratch's disk; at least the base layer's, 20GiB, which is the default.",
+)
 @click.option("--read-only", is_flag=True, help="A new, empty, finished layer instead.")
 @click.argument("path")
 def create_command(layers: tuple[str, ...], size: int | None, read_only: bool, path: str) -> None:
@@ -35,8 +41,26 @@ def create_command(layers: tuple[str, ...], size: int | None, read_only: bool, p
     else:
         wclayer.create_scratch_layer(path, layers)
         if size is not None:
-            wclayer.expand_scratch_size(path, size)
+            try:
+                _give_size(path, size)
+            except BaseException:
+                wclayer.destroy_layer(path)
+                raise
     echo(f"created {path}")
+
+
+def _give_size(path: str, size: int) -> None:
+    """Gives a new scratch a disk of a size.
+
+    Raises:
+        InvalidParameterError: its disk is larger from the start, or no disk can have that size.
+    """
+    least = wclayer.disk_info(os.path.join(path, DISK))["size"]
+    if size < least:
+        raise InvalidParameterError(
+            "create scratch layer", path, f"--size {size}: its disk has at least the {least} bytes of the base layer's"
+        )
+    wclayer.expand_scratch_size(path, size)
 
 
 @click.command("remove", short_help="Remove a layer.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from time import time_ns
 from types import TracebackType
 from typing import Self
@@ -17,12 +17,14 @@ from wclayer.formats.regf.text import RegEdit
 from wclayer.formats.regf.writer import write_hive
 from wclayer.layers.directory.database import Origin
 from wclayer.layers.directory.hives import effective_root, open_hive
+from wclayer.layers.directory.layer import LayerDirectory
 from wclayer.layers.directory.scratch_update import open_update
-from wclayer.layers.hives import LayerHive
+from wclayer.layers.directory.update import FileChange
+from wclayer.layers.hives import HIVES_ROOT, LayerHive
 from wclayer.model import limits_in_use
 from wclayer.view.registry import Registry, RegistryPath
 from wclayer.win32.filetime import from_unix_ns
-from wclayer.win32.inherit import inherit
+from wclayer.win32.inherit import inherit, inherited, volume_root
 from wclayer.win32.names import utf16_length
 from wclayer.win32.security import SecurityDescriptor
 
@@ -150,8 +152,11 @@ class RegistryEditor:
         for edited in self._hives.values():
             if edited.is_changed:
                 with self._registry.reading():
-                    for path, data, origin in edited.files():
-                        self._update.put(path, data, origin=origin)
+                    for change in edited.files():
+                        self._update.put(
+                            change.path, change.data, origin=change.origin, security=change.security,
+                            directory_security=change.directory_security,
+                        )  # fmt: skip
         # Windows would not replace what is open.
         self._registry.close()
         self._update.commit(self._now)
@@ -200,7 +205,8 @@ class _EditedHive:
     def __init__(self, registry: Registry, hive: LayerHive, now: int) -> None:
         self._hive = hive
         self._now = now
-        self._layer = layer = registry.layers[0]
+        self._layers = registry.layers
+        layer = registry.layers[0]
         self._is_base = len(registry.layers) == 1
         self.is_changed = False
         if self._is_base:
@@ -293,17 +299,30 @@ class _EditedHive:
         parent.add(child)
         return child
 
-    def files(self) -> list[tuple[str, bytes, Origin]]:
-        """The files of the layer that hold the hive now: path, contents, origin."""
+    def files(self) -> list[FileChange]:
+        """The files of the layer that hold the hive now."""
         effective = merge(self._above, self._delta)
         if effective is None:
             raise RegfError("the root key is deleted")
         max_size = limits_in_use().hive_size
         base = write_hive(effective, file_name=self._hive.base, max_size=max_size)
+        made = FileChange(self._hive.base, base, Origin.MADE)
         if self._is_base:
-            return [(self._hive.config, base, Origin.OWN), (self._hive.base, base, Origin.MADE)]
+            return [FileChange(self._hive.config, base, Origin.OWN), made]
         delta = write_hive(self._delta, has_layered_keys=True, file_name=self._hive.delta, max_size=max_size)
-        return [(self._hive.delta, delta, Origin.OWN), (self._hive.base, base, Origin.MADE)]
+        above = _security_of(self._layers, HIVES_ROOT) or volume_root().encode()
+        own = _security_of(self._layers, self._hive.delta) or inherited(above, is_directory=False)
+        return [FileChange(self._hive.delta, delta, Origin.OWN, own, above), made]
+
+
+def _security_of(layers: Sequence[LayerDirectory], path: str) -> bytes | None:
+    """The descriptor that the nearest of `layers` has for an entry."""
+    for layer in layers:
+        row = layer.lookup(path)
+        descriptor = None if row is None else layer.security(row)
+        if descriptor is not None:
+            return descriptor
+    return None
 
 
 def _promoted(key: Key) -> KeyFacts:

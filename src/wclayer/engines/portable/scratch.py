@@ -86,6 +86,8 @@ def expand_scratch_size(path: PathLike, size: int) -> None:
     Reference: `ExpandSandboxSize` of vmcompute.dll, and the growth of the volume that hcsshim does after it.
     """
     operation = "expand scratch"
+    if size < 1:
+        raise InvalidParameterError(operation, path, f"a size of {size} bytes")
     place = Path(os.path.abspath(path)) / DISK
     if not place.is_file():
         raise PathNotFoundError(operation, path, f"not a scratch layer: it has no {DISK}")

@@ -75,6 +75,7 @@ class ScratchDirectory(LayerDirectory):
 
     Args:
         exclusive: nobody else may change it meanwhile; it can still be read.
+        wait: with `exclusive`, how many seconds others may still have the scratch, if it is not mounted.
 
     Raises:
         LayerBusyError: another process has it to itself, or `exclusive` is asked for and others change it.
@@ -82,7 +83,12 @@ class ScratchDirectory(LayerDirectory):
     """
 
     def __init__(
-        self, path: str | os.PathLike[str], *, exclusive: bool = False, operation: str = "open scratch"
+        self,
+        path: str | os.PathLike[str],
+        *,
+        exclusive: bool = False,
+        wait: float = 0.0,
+        operation: str = "open scratch",
     ) -> None:
         with LayerDirectory(path, operation=operation) as layer:
             place, is_scratch = layer.path, layer.is_scratch
@@ -107,8 +113,8 @@ class ScratchDirectory(LayerDirectory):
         self._descriptors: Descriptors | None = None
         self._place_lock = system.Lock(place)
         try:
-            patience = 0.0 if exclusive or mounted is not None else _PATIENCE
-            is_alone = self._lock_place(operation, place, exclusive, patience)
+            patience = 0.0 if mounted is not None else wait if exclusive else _PATIENCE
+            is_alone = self._lock_place(operation, place, exclusive, patience, mounted is not None)
             marks = [name for name in os.listdir(place) if name.startswith(IN_USE)]
             crashed = is_scratch and (bool(marks) or (place / _WAL).exists())
             if not is_scratch:
@@ -135,7 +141,7 @@ class ScratchDirectory(LayerDirectory):
             raise
         self._seen = self._version()
 
-    def _lock_place(self, operation: str, place: Path, exclusive: bool, patience: float) -> bool:
+    def _lock_place(self, operation: str, place: Path, exclusive: bool, patience: float, is_mounted: bool) -> bool:
         """Takes the lock; whether nobody else has one. Whoever opens or closes the scratch has it to itself for a
         moment: `patience` is how many seconds may pass."""
         end = time.monotonic() + patience
@@ -150,7 +156,8 @@ class ScratchDirectory(LayerDirectory):
             if time.monotonic() >= end:
                 break
             time.sleep(0.01)
-        raise LayerBusyError(operation, place, "another process has it open; a mounted scratch is changed in its mount")
+        why = "it is mounted, and changed in its mount" if is_mounted else "another process has it open"
+        raise LayerBusyError(operation, place, why)
 
     def _connect(self, path: Path, version: int) -> database.LayerDatabase:
         return database.open_scratch(path)

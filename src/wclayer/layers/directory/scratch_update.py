@@ -7,6 +7,7 @@ import os
 
 from wclayer.errors import NotSupportedError
 from wclayer.host import durability
+from wclayer.layers.directory import update
 from wclayer.layers.directory.database import Origin
 from wclayer.layers.directory.layer import LayerDirectory
 from wclayer.layers.directory.scratch import ScratchDirectory
@@ -31,7 +32,7 @@ class ScratchUpdate(Update):
 
     def __init__(self, path: str | os.PathLike[str], *, operation: str) -> None:
         super().__init__(operation)
-        self._scratch = ScratchDirectory(path, exclusive=True, operation=operation)
+        self._scratch = ScratchDirectory(path, exclusive=True, wait=update.PATIENCE, operation=operation)
         self._is_open = True
 
     def close(self) -> None:
@@ -39,11 +40,10 @@ class ScratchUpdate(Update):
             self._is_open = False
             self._scratch.close()
 
-    def put(self, path: str, data: bytes, *, origin: Origin) -> None:
+    def _check(self, path: str) -> None:
         directory = self._scratch.lookup(path.rpartition("/")[0])
         if directory is None or not directory.attributes & DIRECTORY:
             raise NotSupportedError(self.operation, self._scratch.path / path, "the layer has no such directory")
-        self._changes.append(FileChange(path, data, origin))
 
     def commit(self, time: int) -> None:
         scratch = self._scratch
@@ -74,12 +74,15 @@ class ScratchUpdate(Update):
         if row is None:
             info = FileBasicInfo(int(FileAttributes.ARCHIVE), time, time, time, time)
             scratch.add(
-                directory.id, name, info, size=len(change.data), sha256=digest, host=host, origin=change.origin
+                directory.id, name, info, security=change.security, size=len(change.data), sha256=digest, host=host,
+                origin=change.origin,
             )  # fmt: skip
         else:
             scratch.replace_file(row, host, size=len(change.data), sha256=digest, time=time)
         if change.origin is Origin.OWN and directory.origin == Origin.IMPLIED:
             # An exported entry's directory must be exported too.
+            if change.directory_security is not None:
+                scratch.set_security(directory, change.directory_security, time)
             scratch.set(
                 directory, origin=int(Origin.OWN), creation_time=time, last_access_time=time, last_write_time=time,
                 change_time=time,

@@ -17,6 +17,7 @@ from __future__ import annotations
 import hashlib
 import os
 import sqlite3
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -35,6 +36,8 @@ from wclayer.layers.directory.layer import LayerDirectory
 from wclayer.layers.staging import StagedDatabase
 from wclayer.win32.attributes import DIRECTORY, FileAttributes
 
+PATIENCE = 10.0
+"""Seconds that an update waits for other processes that have the layer."""
 _SUBSTITUTE = "wclayer~update-"
 _OF_THE_TAR = ("diff_id", "digest", "size", "stored_size")
 """Records of the tar that the layer was imported from, which it no longer is."""
@@ -47,6 +50,10 @@ class FileChange:
     path: str
     data: bytes
     origin: Origin
+    security: bytes | None = None
+    """The descriptor of the file, if it is new."""
+    directory_security: bytes | None = None
+    """The descriptor of its directory, if that was no entry of the layer yet."""
 
 
 class Update(ABC):
@@ -69,13 +76,30 @@ class Update(ABC):
     def close(self) -> None:
         """Ends the update."""
 
-    @abstractmethod
-    def put(self, path: str, data: bytes, *, origin: Origin) -> None:
+    def put(
+        self,
+        path: str,
+        data: bytes,
+        *,
+        origin: Origin,
+        security: bytes | None = None,
+        directory_security: bytes | None = None,
+    ) -> None:
         """Gives the file at `path` of the layer new contents; it is made if it is not there. Its directory must be.
+
+        Args:
+            security: the descriptor of the file, if it is made.
+            directory_security: the descriptor of its directory, if that was no entry of the layer yet.
 
         Raises:
             NotSupportedError: it cannot be changed.
         """
+        self._check(path)
+        self._changes.append(FileChange(path, data, origin, security, directory_security))
+
+    @abstractmethod
+    def _check(self, path: str) -> None:
+        """Raises a `NotSupportedError` if the file at `path` cannot be changed."""
 
     def set_security(self, path: str, descriptor: bytes) -> None:
         """Gives the entry at `path` another security descriptor."""
@@ -109,7 +133,7 @@ class LayerUpdate(Update):
             pass
         self._lock = system.Lock(self.path)
         try:
-            self._lock.take()
+            _take(self._lock)
             self._host = HostRoot(self.path)
         except BlockingIOError:
             self._lock.close()
@@ -125,7 +149,7 @@ class LayerUpdate(Update):
             self._host.close()
             self._lock.close()
 
-    def put(self, path: str, data: bytes, *, origin: Origin) -> None:
+    def _check(self, path: str) -> None:
         with LayerDirectory(self.path, operation=self.operation) as layer:
             row = layer.lookup(path)
             if row is not None and layer.link_count(row) > 1:
@@ -133,7 +157,6 @@ class LayerUpdate(Update):
             directory = layer.lookup(path.rpartition("/")[0])
             if directory is None or not directory.attributes & DIRECTORY:
                 raise NotSupportedError(self.operation, self.path / path, "the layer has no such directory")
-        self._changes.append(FileChange(path, data, origin))
 
     def commit(self, time: int) -> None:
         if not self._is_open:
@@ -177,7 +200,10 @@ class LayerUpdate(Update):
                 origin=change.origin, host_name=substitute
             )
             connection.execute(INSERT_ENTRY, new)
+            if change.origin is Origin.OWN:
+                _secure(connection, new.id, change.security)
             if change.origin is Origin.OWN and directory.origin == Origin.IMPLIED:
+                _secure(connection, directory.id, change.directory_security)
                 # An exported entry's directory must be exported too.
                 connection.execute(
                     "UPDATE entries SET origin = ?, attributes = ?, creation_time = ?, last_access_time = ?,"
@@ -253,3 +279,31 @@ class LayerUpdate(Update):
         except BaseException:
             staged.discard()
             raise
+
+
+def _secure(connection: sqlite3.Connection, entry: int, descriptor: bytes | None) -> None:
+    """Gives an entry that is new its security descriptor."""
+    if descriptor is None:
+        return
+    connection.execute("INSERT OR IGNORE INTO security (descriptor) VALUES (?)", (descriptor,))
+    connection.execute(
+        "UPDATE entries SET security = (SELECT id FROM security WHERE descriptor = ?) WHERE id = ?", (descriptor, entry)
+    )
+
+
+def _take(lock: system.Lock) -> None:
+    """Takes a lock when other updates of the layer have ended.
+
+    Raises:
+        BlockingIOError: they did not within `PATIENCE`.
+    """
+    end = time.monotonic() + PATIENCE
+    while True:
+        try:
+            lock.take()
+        except BlockingIOError:
+            if time.monotonic() >= end:
+                raise
+            time.sleep(0.01)
+        else:
+            return
