@@ -14,7 +14,8 @@ import wclayer
 from tests.cli.test_cli import parsed, run, text
 from tests.formats.test_mbr import record
 from tests.support import nothing_left_in, witness
-from wclayer.errors import InvalidDataError, NotSupportedError
+from wclayer.errors import InvalidDataError, LimitExceededError, NotSupportedError
+from wclayer.formats.vhdx.image import ParentLocator
 from wclayer.layers.volume.disk_file import DiskFile
 
 MIB = 1 << 20
@@ -159,3 +160,30 @@ def test_a_blank_image_and_one_with_another_file_system_are_disks(tmp_path: Path
         wclayer.convert_disk(path, tmp_path / f"{path.stem}.vhdx")
         with DiskFile(tmp_path / f"{path.stem}.vhdx") as opened:
             assert opened.disk.read(0, MIB) == path.read_bytes()
+
+
+def test_the_limits_of_a_disk_are_those_of_the_call_or_the_command(volume: bytes, tmp_path: Path) -> None:
+    disk = _partitioned(tmp_path / "disk.img", volume)
+    size = Path(__file__).stat().st_size
+    with nothing_left_in(tmp_path), pytest.raises(LimitExceededError, match="max-total-size"):
+        wclayer.import_layer_from_disk(tmp_path / "layer", disk, limits=wclayer.Limits(total_size=size - 1))
+    with nothing_left_in(tmp_path):
+        refused = run("import", "--max-size", str(size - 1), "-i", disk, tmp_path / "layer", status=7)
+    assert b"--max-total-size" in refused.stderr
+    wclayer.import_layer_from_disk(tmp_path / "layer", disk, limits=wclayer.Limits(total_size=size))
+
+
+def test_disks_that_are_each_other_s_parent_are_refused(tmp_path: Path) -> None:
+    blank, first, second = (tmp_path / name for name in ("blank.img", "first.vhdx", "second.vhdx"))
+    blank.write_bytes(bytes(MIB))
+    wclayer.convert_disk(blank, first)
+    wclayer.convert_disk(blank, second, parent=first)
+    for parent in (second, first):
+        # The second becomes the parent of itself, then of the first, which is its own.
+        wclayer.convert_disk(blank, tmp_path / "new.vhdx", parent=parent)
+        with DiskFile(tmp_path / "new.vhdx", writable=True) as opened:
+            opened.vhdx().set_locator(ParentLocator(opened.vhdx().linkage, {"relative_path": r".\new.vhdx"}))
+        for call in (wclayer.disk_info, lambda path: list(wclayer.check_disk(path))):
+            with pytest.raises(InvalidDataError, match="itself made from it"):
+                call(tmp_path / "new.vhdx")
+        (tmp_path / "new.vhdx").unlink()

@@ -14,7 +14,7 @@ _SIZES = ("size", "block_size", "file_size")
 
 @click.group("disk", short_help="Look into, check or convert a disk file.")
 def disk_group() -> None:
-    """Disk files: VHDX (fixed, dynamic, differencing) and raw images.
+    """Disk files: VHDX (fixed, dynamic, differencing), VHD (fixed, dynamic; read only) and raw images.
 
     \b
     Example:
@@ -53,7 +53,9 @@ def info_command(as_json: bool, file: str) -> None:
 @click.argument("file")
 @click.pass_context
 def check_command(ctx: click.Context, as_json: bool, file: str) -> None:
-    """Verify the disk FILE: the structures of VHDX, and its partition table. Exit status 1 if there is a problem."""
+    """Verify the disk FILE: its structures, if it is VHDX or VHD, and its partition table.
+
+    Exit status 1 if there is a problem."""
     problems = list(wclayer.check_disk(file))
     if as_json:
         print_json(problems)

@@ -31,8 +31,8 @@ layers_option = click.option(
 @json_option
 @click.argument("path")
 def import_command(source: str | None, layers: tuple[str, ...], as_json: bool, path: str) -> None:
-    """Import a layer tar (plain, gzip or zstd), a transport folder, or a disk with an NTFS volume (VHDX or raw) as the
-    layer directory PATH. A disk with parents is a scratch: the layer is what it changes.
+    """Import a layer tar (plain, gzip or zstd), a transport folder, or a disk with an NTFS volume (VHDX, VHD or raw) as
+    the layer directory PATH. A disk with parents is a scratch: the layer is what it changes.
 
     Nothing is at PATH until all of it is; a damaged or hostile tar leaves nothing behind.
 

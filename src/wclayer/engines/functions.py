@@ -16,7 +16,7 @@ from wclayer.layers.copy import ProgressCallback, copy_layer
 from wclayer.layers.staging import OutputFile
 from wclayer.layers.volume.reader import VolumeLayerReader
 from wclayer.layers.volume.scratch import ScratchLayerReader
-from wclayer.model import LayerReader, LayerWriter
+from wclayer.model import LayerReader, LayerWriter, Limits
 
 PathLike = str | os.PathLike[str]
 _Arguments = ParamSpec("_Arguments")
@@ -101,10 +101,11 @@ def import_layer_from_disk(
     disk: PathLike,
     parents: Sequence[PathLike] = (),
     *,
+    limits: Limits | None = None,
     progress: ProgressCallback | None = None,
     cancelled: Callable[[], bool] | None = None,
 ) -> None:
-    """Makes the layer `path` from the NTFS volume in the disk file `disk`: VHDX or raw, partitioned or not.
+    """Makes the layer `path` from the NTFS volume in the disk file `disk`: VHDX, VHD or raw, partitioned or not.
 
     Without parents, everything on the volume becomes a base layer. With parents, the disk is a scratch on those, and
     the layer is the difference that it makes.
@@ -113,17 +114,22 @@ def import_layer_from_disk(
         path: where the layer will be: nothing, or an empty folder, in a folder that exists.
         disk: the file; it is left as it is. See `VolumeLayerReader` and `ScratchLayerReader`.
         parents: the parent chain, nearest first, or only the nearest one; none for a base layer.
+        limits: how much is accepted of what the volume's files say; by default the limits in use (`use_limits`).
         progress, cancelled: see `copy_layer`.
 
     Raises:
         PathNotFoundError: the file, or a parent of a differencing disk, is not there.
         InvalidDataError: it holds no sound NTFS volume.
+        LimitExceededError: it is larger than `limits` allow.
+        NotSupportedError: it is a disk in a format that is not read (`DiskFile`).
         InvalidStateError: it is the disk of a scratch with changes that it lacks: `deactivate_layer` writes them.
         AlreadyExistsError, NotALayerError, InvalidParameterError: see `new_layer_writer`.
     """
     check_disk_is_current("import layer", disk)
     with (
-        ScratchLayerReader(disk, parents) if parents else VolumeLayerReader(disk) as reader,
+        ScratchLayerReader(disk, parents, limits=limits)
+        if parents
+        else VolumeLayerReader(disk, limits=limits) as reader,
         new_layer_writer(path, parents) as writer,
     ):
         copy_layer(reader, writer, progress=progress, cancelled=cancelled)

@@ -25,7 +25,7 @@ from wclayer.layers.base import LayerReaderBase
 from wclayer.layers.budget import Budget, stored_size
 from wclayer.layers.tree import ROOTS
 from wclayer.layers.volume.disk_file import DiskFile, data_windows
-from wclayer.model import DataStream, Entry, ExtraStream, LinkInfo, limits_in_use
+from wclayer.model import DataStream, Entry, ExtraStream, Limits, LinkInfo, limits_in_use
 from wclayer.win32.attributes import DIRECTORY, FileAttributes, FileBasicInfo
 from wclayer.win32.backup import StreamId
 from wclayer.win32.names import name_key
@@ -38,27 +38,32 @@ _TOP_ROOTS = frozenset(name_key(root) for root in ROOTS if "/" not in root)
 
 
 class VolumeLayerReader(LayerReaderBase):
-    """A `LayerReader` over the NTFS volume in a disk file (VHDX or raw, with or without a partition table).
+    """A `LayerReader` over the NTFS volume in a disk file (VHDX, VHD or raw, with or without a partition table).
 
     A volume whose root has nothing but `Files`, `Hives` and `UtilityVM` is taken as a layer as it is; of any other,
     what is at its root is the layer's `Files`. The volume's own files, and what Windows adds to every volume, are left
     out. Files that the Windows Overlay Filter compressed are read as what they are without it. Names are in the order
     in which Windows lists them; short names are not kept.
 
+    Args:
+        path: the disk file.
+        limits: how much is accepted; by default the limits in use (`use_limits`).
+
     Raises:
         PathNotFoundError: the file is not there.
         InvalidDataError: it holds no sound NTFS volume.
-        LimitExceededError: it is larger than the limits in use (`use_limits`).
+        LimitExceededError: it is larger than `limits` allow.
     """
 
     operation = "read volume"
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], *, limits: Limits | None = None) -> None:
         self._file = DiskFile(path, operation=self.operation)
         super().__init__(str(self._file.path))
         # Files with holes, compressed ones, and damaged ones, may claim any size.
-        self._budget = Budget(self.operation, self.source, limits_in_use())
-        self._budget.store(stored_size(os.stat(self._file.path)))
+        self._budget = Budget(self.operation, self.source, limits or limits_in_use())
+        for file in (self._file.path, *self._file.chain):
+            self._budget.store(stored_size(os.stat(file)))
         try:
             with self._errors("the volume"):
                 self.volume = NtfsVolume(_find_volume(self._file.disk))

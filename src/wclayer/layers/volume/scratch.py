@@ -20,7 +20,7 @@ from wclayer.layers.directory.layer import LayerDirectory
 from wclayer.layers.hives import HIVES_ROOT
 from wclayer.layers.tree import Kind
 from wclayer.layers.volume.reader import VolumeLayerReader
-from wclayer.model import DataStream, Entry
+from wclayer.model import DataStream, Entry, Limits
 from wclayer.win32.attributes import DIRECTORY, FileAttributes
 from wclayer.win32.names import path_key
 from wclayer.win32.reparse import ReparseTag, decode_reparse, decode_wci
@@ -46,6 +46,7 @@ class ScratchLayerReader(VolumeLayerReader):
     Args:
         path: the disk file, such as `sandbox.vhdx`.
         parents: the layer directories, nearest first, or only the nearest one.
+        limits: how much is accepted; by default the limits in use (`use_limits`).
 
     Raises:
         PathNotFoundError, NotALayerError: the file or a parent is not there.
@@ -54,11 +55,17 @@ class ScratchLayerReader(VolumeLayerReader):
 
     operation = "read scratch"
 
-    def __init__(self, path: str | os.PathLike[str], parents: Sequence[str | os.PathLike[str]]) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        parents: Sequence[str | os.PathLike[str]],
+        *,
+        limits: Limits | None = None,
+    ) -> None:
         chain = resolve_chain(self.operation, parents)
         with ExitStack() as stack:
             self._parents = [stack.enter_context(LayerDirectory(parent, operation=self.operation)) for parent in chain]
-            super().__init__(path)
+            super().__init__(path, limits=limits)
             self._layers = stack.pop_all()
         self._queue: deque[_Found] = deque()
         # Directories above the current place that were not given yet: they are if something in them is.
