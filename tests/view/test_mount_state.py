@@ -90,7 +90,7 @@ def test_a_dead_server_is_seen_whatever_the_kernel_remembers(layers: Path) -> No
     run("mount", layers / "run")
     os.stat(layers / "run/mount")
     _kill_server(layers)
-    with pytest.raises(NotReadyError, match="has ended"):
+    with pytest.raises(NotReadyError, match="has died"):
         wclayer.get_layer_mount_path(layers / "run")
     wclayer.prepare_layer(layers / "run")
     assert (layers / "run/mount/d/f").read_bytes() == b"base"

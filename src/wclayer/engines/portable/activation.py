@@ -151,7 +151,7 @@ def get_layer_mount_path(path: PathLike) -> str:
     if recorded is None:
         raise NotReadyError(operation, path, "it is not prepared")
     if not mount.is_serving(recorded, place):
-        raise NotReadyError(operation, path, f"the server of its mount at {recorded} has ended; prepare it again")
+        raise NotReadyError(operation, path, f"the server of its mount at {recorded} has died; prepare it again")
     return str(recorded)
 
 
