@@ -16,7 +16,9 @@ from wclayer.engines.portable import export_layer_to_tar, import_layer_from_tar
 from wclayer.errors import InvalidDataError
 from wclayer.formats.bcd import read_store
 from wclayer.formats.compression import Compression, HashedInput, HashedOutput
+from wclayer.formats.gpt.structs import MBR_PARTITION
 from wclayer.formats.gpt.table import data_disk_table, read_table, write_table
+from wclayer.formats.mbr.table import read_mbr
 from wclayer.formats.ntfs.lznt1 import decompress
 from wclayer.formats.ntfs.runs import Run, decode_runs, encode_runs
 from wclayer.formats.ntfs.structs import NtfsError
@@ -30,6 +32,10 @@ from wclayer.formats.regf.recovery import recover
 from wclayer.formats.regf.text import encode_reg, format_reg, parse_reg
 from wclayer.formats.regf.writer import write_hive
 from wclayer.formats.tar.reader import parse_pax
+from wclayer.formats.vhd import structs as vhd_structs
+from wclayer.formats.vhd.image import DynamicVhd, read_facts
+from wclayer.formats.vhd.structs import Footer as VhdFooter
+from wclayer.formats.vhd.structs import Header as VhdHeader
 from wclayer.formats.vhdx.check import check_vhdx
 from wclayer.formats.vhdx.create import create_vhdx
 from wclayer.formats.vhdx.image import Vhdx
@@ -221,6 +227,48 @@ def _vhdx_seed() -> bytes:
     return file.getvalue()
 
 
+def _vhd(data: bytes) -> None:
+    file = io.BytesIO(data)
+    facts = read_facts(file)
+    if facts is None or facts.kind == "fixed":
+        return
+    disk = DynamicVhd(file, facts)
+    for _ in disk.problems():
+        pass
+    disk.read(0, min(disk.size, 1 << 16))
+
+
+def _vhd_seed() -> bytes:
+    """A dynamic disk of one block of 64 KiB, with the first of its sectors."""
+    footer = VhdFooter(
+        b"conectix", 2, 0x10000, 512, 0, b"fuzz", 0, b"Wi2k", 1 << 16, 1 << 16, 0, 0, 0, 3, 0, bytes(16), 0
+    )
+    header = VhdHeader(b"cxsparse", (1 << 64) - 1, 1536, 0x10000, 1, 1 << 16, 0, bytes(16), 0, 0, b"", b"")
+    first = vhd_structs.FOOTER.pack(*footer)
+    second = vhd_structs.HEADER.pack(*header)
+    first = vhd_structs.FOOTER.pack(*footer._replace(checksum=vhd_structs.checksum(first, 64)))
+    second = vhd_structs.HEADER.pack(*header._replace(checksum=vhd_structs.checksum(second, 36)))
+    return first + second + bytes((0, 0, 0, 4)).ljust(512, b"\xff") + b"\x80".ljust(512 + (1 << 16), b"\0") + first
+
+
+def _mbr(data: bytes) -> None:
+    read_mbr(RawDisk(io.BytesIO(data)))
+
+
+def _mbr_seed() -> bytes:
+    """A boot record with a primary and an extended partition, and the record of the latter."""
+    entry = MBR_PARTITION.pack(0x80, b"", 7, b"", 8, 8)
+    extended = MBR_PARTITION.pack(0, b"", 5, b"", 1, 99)
+    return (
+        bytes(446)
+        + (entry + extended).ljust(64, b"\0")
+        + b"\x55\xaa"
+        + bytes(446)
+        + entry.ljust(64, b"\0")
+        + b"\x55\xaa"
+    )
+
+
 def _gpt(data: bytes) -> None:
     read_table(RawDisk(io.BytesIO(data)))
 
@@ -320,6 +368,7 @@ TARGETS = {
     "import": Target(_import, lambda: [_child_tar()], InvalidDataError),
     "link": Target(_link, lambda: [LinkTarget.from_path("C:\\x", is_mount_point=True).encode()]),
     "lznt1": Target(_lznt1, lambda: [b"\x03\x30abcd\0\0", b"\x06\xb0\x04ab\x00\x10\xff\x40\0"]),
+    "mbr": Target(_mbr, lambda: [_mbr_seed()]),
     "ntfs": Target(_ntfs, lambda: [_mft_seed()]),
     "ntfs_runs": Target(_runs, lambda: [encode_runs([Run(5, 3), Run(None, 9), Run(2, 1)])]),
     "path": Target(_path, lambda: ["C:\\a\\..\\b:c".encode("utf-16-le"), "Files/A long one/..".encode("utf-16-le")]),
@@ -329,6 +378,7 @@ TARGETS = {
     "sddl": Target(_sddl, lambda: [to_sddl(volume_root()).encode(), b"O:BAD:P(OA;CI;RP;;;WD)S:(ML;;NW;;;LW)"]),
     "security": Target(_security, lambda: [volume_root().encode()]),
     "tar_layer": Target(_tar_layer, lambda: [_child_tar()], InvalidDataError),
+    "vhd": Target(_vhd, lambda: [_vhd_seed()]),
     "vhdx": Target(_vhdx, lambda: [_vhdx_seed()]),
     "transport": Target(_transport, lambda: [bytes(4) + StreamHeader(1, 3).encode() + b"abc"], InvalidDataError),
 }

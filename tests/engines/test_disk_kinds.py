@@ -137,7 +137,7 @@ def _tar() -> bytes:
         (_tar(), "a tar"),
         (b"regf" + bytes(4092), "a registry hive"),
         (b"text\n" * 512, "something else"),
-        (b"", "something else"),
+        (b"", "an empty file"),
         (bytes(1000), "something else"),
     ],
 )

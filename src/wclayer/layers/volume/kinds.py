@@ -111,6 +111,8 @@ def disk_kind(file: BinaryIO) -> DiskKind | None:
 def what_else(file: BinaryIO) -> str:
     """What a file is that is no disk, for messages."""
     head = _head(file)
+    if not head:
+        return "an empty file"
     return next((kind.name for kind in _NO_DISKS if head.startswith(kind.signature, kind.offset)), "something else")
 
 
