@@ -335,7 +335,10 @@ def from_os_error(operation: str, path: str | os.PathLike[str], error: OSError) 
     if isinstance(error, LayerError):
         return error
     detail = error.strerror or str(error)
-    if isinstance(error.filename, (str, bytes)):
+    if isinstance(error.filename, bytes) and not os.path.isabs(error.filename):
+        # A name that was looked up in an open directory, below `path`.
+        detail = f"{os.fsdecode(error.filename)}: {detail}"
+    elif isinstance(error.filename, (str, bytes)):
         path = os.fsdecode(error.filename)
     path = visible_path(path)
     if (code := getattr(error, "winerror", None)) is not None:

@@ -7,9 +7,11 @@ language (`read`, `write`) is translated here, once.
 from __future__ import annotations
 
 import hashlib
+import sqlite3
 import tempfile
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import BinaryIO, Self, cast
@@ -108,6 +110,13 @@ def keep_metadata(entry: Entry, header: StreamHeader, data: bytes) -> None:
         entry.reparse = data or None
     else:
         entry.extra += (ExtraStream(header.id, header.attributes, header.name, data),)
+
+
+def all_of(*steps: Callable[[], object]) -> None:
+    """Takes every step of giving something up, whatever the ones before met: closing a file may write, and fail."""
+    for step in steps:
+        with suppress(OSError, sqlite3.Error):
+            step()
 
 
 class LayerReaderBase(ABC):
@@ -272,7 +281,7 @@ class LayerWriterBase(WriterContext):
 
     @abstractmethod
     def _discard(self) -> None:
-        """Nothing of the layer stays behind."""
+        """Nothing of the layer stays behind. What went wrong has been told: this raises nothing (see `all_of`)."""
 
     def put(self, entry: Entry, streams: Iterable[DataStream] = ()) -> None:
         with self._discard_on_failure:
@@ -319,10 +328,8 @@ class LayerWriterBase(WriterContext):
     def abort(self) -> None:
         if self._state == "open":
             self._state = "failed"
-            if self._pending is not None:
-                self._pending.discard()
-                self._pending = None
-            self._discard()
+            pending, self._pending = self._pending, None
+            all_of(*(() if pending is None else (pending.discard,)), self._discard)
 
     def _put(self, entry: Entry, streams: Iterable[DataStream]) -> None:
         self._begin(entry, self._check(entry))

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
-from wclayer.errors import InvalidDataError, NotALayerError
+from wclayer.errors import InvalidDataError, NotALayerError, during
 from wclayer.layers.budget import stored_size
 from wclayer.layers.hives import LAYER_HIVES
 from wclayer.layers.host_walk import HostWalkReader
@@ -114,10 +114,11 @@ class FolderLayerReader(HostWalkReader):
             yield DataStream("", entry.size, self._chunks(self._host_path, entry.size))
 
     def _chunks(self, host: bytes, size: int) -> Iterator[bytes]:
-        fd = self._host.open(host)
-        try:
-            while size and (data := os.read(fd, min(size, _PIECE))):
-                size -= len(data)
-                yield data
-        finally:
-            os.close(fd)
+        with during(self.operation, self.path / os.fsdecode(host)):
+            fd = self._host.open(host)
+            try:
+                while size and (data := os.read(fd, min(size, _PIECE))):
+                    size -= len(data)
+                    yield data
+            finally:
+                os.close(fd)

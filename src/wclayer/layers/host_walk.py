@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeVar
 
-from wclayer.errors import InvalidDataError, LimitExceededError, from_os_error, limit_hint
+from wclayer.errors import InvalidDataError, LimitExceededError, during, from_os_error, limit_hint
 from wclayer.host.root import HostRoot
 from wclayer.layers.base import LayerReaderBase
 from wclayer.layers.budget import Budget
@@ -29,7 +29,8 @@ class HostWalkReader(LayerReaderBase):
         self._tree = LayerTree(self.operation, self.source, is_base=is_base, limits=self.limits)
         self._budget = self._stored = Budget(self.operation, self.source, self.limits)
         self._names_size = 0
-        self._host = HostRoot(path)
+        with during(self.operation, path):
+            self._host = HostRoot(path)
         self._walk = self._walk_all()
 
     @abstractmethod

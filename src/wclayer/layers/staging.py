@@ -92,7 +92,12 @@ class StagedDirectory:
             if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
                 raise AlreadyExistsError(self._operation, self.target, "already exists") from None
             raise
-        _sync_name(self.target)
+        try:
+            _sync_name(self.target)
+        except BaseException:
+            # Nobody was told of it yet: it goes as it came.
+            system.rename_directory(self.target, self.path)
+            raise
         self._release()
 
     def discard(self) -> None:
@@ -197,8 +202,15 @@ class StagedFile:
                 self.stream.flush()
                 if durability.is_wanted():
                     system.sync_file(self.stream.fileno())
+                is_new = not os.path.lexists(self.target)
                 system.replace_file(self._path, self.target)
-                _sync_name(self.target)
+                try:
+                    _sync_name(self.target)
+                except BaseException:
+                    # One that replaced another stays: it is whole, and the other is gone.
+                    if is_new:
+                        self.target.unlink(missing_ok=True)
+                    raise
         except BaseException:
             self.discard()
             raise

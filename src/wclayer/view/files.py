@@ -8,7 +8,7 @@ import os
 import tempfile
 from typing import TYPE_CHECKING, BinaryIO, cast
 
-from wclayer.errors import InvalidParameterError
+from wclayer.errors import InvalidParameterError, during, from_os_error
 from wclayer.host import system
 from wclayer.host.root import write_all
 from wclayer.layers.directory.database import EntryRow
@@ -30,8 +30,7 @@ MAX_FILE_SIZE = (1 << 44) - (1 << 16)
 class OpenFile:
     """The main data of a file that somebody has open: one object for all who have, whatever its names become.
 
-    Positions and lengths are bytes. The methods that change something raise `DiskFullError` and the other `LayerError`s
-    of the view; `read` raises what the host raises.
+    Positions and lengths are bytes. What the host raises becomes a `LayerError` with the view's name.
     """
 
     __slots__ = (
@@ -66,11 +65,17 @@ class OpenFile:
 
     def read(self, size: int, offset: int) -> bytes:
         """Up to `size` bytes from `offset`."""
-        return system.read_at(self._fd, size, offset)
+        try:
+            return system.read_at(self._fd, size, offset)
+        except OSError as error:
+            raise from_os_error("read", self._view.name, error) from error
 
     def read_into(self, buffer: WriteableBuffer, offset: int) -> int:
         """Fills a buffer from `offset`; gives how many bytes there were."""
-        return system.read_into_at(self._fd, memoryview(buffer).cast("B"), offset)
+        try:
+            return system.read_into_at(self._fd, memoryview(buffer).cast("B"), offset)
+        except OSError as error:
+            raise from_os_error("read", self._view.name, error) from error
 
     def write(self, data: ReadableBuffer, offset: int) -> int:
         """Puts bytes at `offset`; gives their number, which is all of them."""
@@ -82,8 +87,9 @@ class OpenFile:
             self._grow(end)
         self.written_time = self._view.now()
         done = 0
-        while done < len(view):
-            done += system.write_at(self._fd, view[done:], offset + done)
+        with during("write", self._view.name):
+            while done < len(view):
+                done += system.write_at(self._fd, view[done:], offset + done)
         return done
 
     def end(self) -> int:
@@ -100,7 +106,8 @@ class OpenFile:
         if size > self.size:
             self._grow(size)
         self.written_time = self._view.now()
-        os.ftruncate(self._fd, size)
+        with during("write", self._view.name):
+            os.ftruncate(self._fd, size)
         if size < self.size:
             self._view.resize(self.size, size)
             self.size = size
@@ -169,8 +176,9 @@ class OpenFile:
         scratch = self._view.writable_scratch()
         host, fd = scratch.new_file()
         at = 0
-        while piece := system.read_at(self._fd, _PIECE, at):
-            at += system.write_at(fd, piece, at)
+        with during("write", self._view.name):
+            while piece := system.read_at(self._fd, _PIECE, at):
+                at += system.write_at(fd, piece, at)
         os.dup2(fd, self._fd, inheritable=False)
         os.close(fd)
         scratch.drop_file(host)
@@ -251,7 +259,8 @@ class StagedContents(io.RawIOBase):
         self._view.resize(self.size, self.size + len(piece))
         self.size += len(piece)
         self._hash.update(piece)
-        write_all(self._fd, piece)
+        with during("write", self._view.name):
+            write_all(self._fd, piece)
         return len(piece)
 
     def digest(self) -> bytes:

@@ -15,10 +15,12 @@ from pathlib import Path
 from wclayer.engines.portable.scratchdisk import SAVED_AS, note_disk, read_disk, was_changed, write_disk
 from wclayer.errors import (
     AlreadyExistsError,
+    CorruptLayerError,
     InvalidParameterError,
     InvalidStateError,
     LayerBusyError,
     NotReadyError,
+    during,
     from_os_error,
 )
 from wclayer.layers.directory import LayerDirectory
@@ -68,7 +70,10 @@ def activate_layer(path: PathLike, *, prefer: str | None = None) -> None:
         with LayerDirectory(place, operation=operation):
             return
     is_foreign = make_empty_records(operation, place)
-    with ScratchDirectory(place, exclusive=True, operation=operation) as scratch:
+    with (
+        during(operation, place, damage=CorruptLayerError),
+        ScratchDirectory(place, exclusive=True, operation=operation) as scratch,
+    ):
         if scratch.record(ACTIVE) == _this_boot():
             raise LayerBusyError(operation, place, "it is active already")
         parents = scratch.parents()
@@ -228,7 +233,10 @@ def deactivate_layer(path: PathLike, *, write_sandbox: bool | None = None) -> No
     if not is_scratch(place):
         with LayerDirectory(place, operation=operation):
             return
-    with ScratchDirectory(place, exclusive=True, operation=operation) as scratch:
+    with (
+        during(operation, place, damage=CorruptLayerError),
+        ScratchDirectory(place, exclusive=True, operation=operation) as scratch,
+    ):
         if scratch.record(ACTIVE) != _this_boot():
             raise NotReadyError(operation, place, "it is not active")
         scratch.hash_all()

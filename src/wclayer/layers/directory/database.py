@@ -193,17 +193,21 @@ def create(path: Path) -> sqlite3.Connection:
     """A new, empty database for bulk writing: it becomes visible only when its layer is renamed into place, so it
     needs neither journal nor flush."""
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-    connection.execute("PRAGMA page_size = 4096")
-    connection.execute("PRAGMA journal_mode = OFF")
-    connection.execute("PRAGMA synchronous = OFF")
-    connection.execute("PRAGMA locking_mode = EXCLUSIVE")
-    connection.execute("PRAGMA cache_size = -16384")
-    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-    connection.execute(f"PRAGMA user_version = {VERSION}")
-    connection.executescript(SCHEMA)
-    connection.execute("PRAGMA temp_store = FILE")
-    connection.execute("CREATE TEMP TABLE links (source BLOB, target BLOB)")
-    connection.execute("BEGIN")
+    try:
+        connection.execute("PRAGMA page_size = 4096")
+        connection.execute("PRAGMA journal_mode = OFF")
+        connection.execute("PRAGMA synchronous = OFF")
+        connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+        connection.execute("PRAGMA cache_size = -16384")
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {VERSION}")
+        connection.executescript(SCHEMA)
+        connection.execute("PRAGMA temp_store = FILE")
+        connection.execute("CREATE TEMP TABLE links (source BLOB, target BLOB)")
+        connection.execute("BEGIN")
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 

@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
-from wclayer.errors import InvalidDataError
+from wclayer.errors import InvalidDataError, during
 from wclayer.formats.regf.hive import Buffer, Hive
 from wclayer.formats.regf.layered import merge
 from wclayer.formats.regf.minimal import empty_root
@@ -70,10 +70,8 @@ def open_hive(layer: LayerDirectory, path: str) -> Hive | None:
         log = layer.lookup(path + suffix)
         if log is not None and not log.attributes & DIRECTORY and 0 < log.size <= _MAX_LOG:
             logs.append(layer.host_path(log))
-    try:
+    with during(layer.operation, layer.path / path):
         return _open(layer.host, layer.host_path(row), logs)
-    except RegfError as error:
-        raise InvalidDataError(layer.operation, layer.path / path, str(error)) from None
 
 
 def _open(host: HostRoot, path: bytes, logs: Sequence[bytes], max_size: int | None = None) -> Hive:

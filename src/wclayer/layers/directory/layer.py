@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import sqlite3
@@ -18,6 +19,7 @@ from wclayer.errors import (
     LayerError,
     NotALayerError,
     during,
+    from_os_error,
     limit_hint,
     translated,
 )
@@ -36,6 +38,8 @@ from wclayer.win32.names import name_key, path_key, split_path
 HIVE_PROBLEMS = "hive_problems"
 """The record of the hives that could not be made, one a line."""
 _READ_PIECE = 1 << 20
+_NOT_THE_FILE = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENXIO, errno.ENAMETOOLONG, errno.EINVAL)
+"""Errors that say that a file is not what `layer.db` says; any other says something of the host."""
 # The index finds rows, and the rows themselves say where they are: a damaged index cannot put a directory below itself.
 _CHILD = "SELECT e.* FROM entries i CROSS JOIN entries e ON e.id = i.id WHERE i.parent = ? AND i.key = ?"
 _CHILDREN = "SELECT e.* FROM entries i CROSS JOIN entries e ON e.id = i.id WHERE i.parent = ? ORDER BY i.key"
@@ -518,7 +522,7 @@ class LayerDirectory:
         fd = self._open_file(row)
         try:
             left = row.size if os.fstat(fd).st_size == row.size else -1
-            while left > 0 and (data := os.read(fd, _READ_PIECE)):
+            while left > 0 and (data := self._read(row, fd, _READ_PIECE)):
                 left -= len(data)
                 yield data
             if left:
@@ -526,12 +530,18 @@ class LayerDirectory:
         finally:
             os.close(fd)
 
+    def _read(self, row: EntryRow, fd: int, size: int) -> bytes:
+        try:
+            return os.read(fd, size)
+        except OSError as error:
+            raise from_os_error(self.operation, self.path / os.fsdecode(self.host_path(row)), error) from error
+
     def _whole_file(self, row: EntryRow) -> bytes:
         """`data_chunks` of a file that is one piece."""
         fd = self._open_file(row)
         try:
             # One byte more than there should be: a file that has grown shows itself without a stat.
-            data = os.read(fd, row.size + 1)
+            data = self._read(row, fd, row.size + 1)
             if len(data) != row.size:
                 raise self._wrong_size(row, fd)
             return data
@@ -543,10 +553,12 @@ class LayerDirectory:
         try:
             return self.host.open(path)
         except (OSError, FormatError) as error:
+            place = self.path / os.fsdecode(path)
+            if isinstance(error, OSError) and error.errno not in _NOT_THE_FILE:
+                error.filename = os.fspath(place)
+                raise from_os_error(self.operation, place, error) from error
             reason = getattr(error, "strerror", None) or error
-            raise CorruptLayerError(
-                self.operation, self.path / os.fsdecode(path), f"cannot be opened: {reason}"
-            ) from error
+            raise CorruptLayerError(self.operation, place, f"cannot be opened: {reason}") from error
 
     def _wrong_size(self, row: EntryRow, fd: int) -> CorruptLayerError:
         return CorruptLayerError(

@@ -13,11 +13,11 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from wclayer.errors import InvalidParameterError, LayerBusyError
+from wclayer.errors import CorruptLayerError, InvalidParameterError, LayerBusyError, during, translated
 from wclayer.host import durability, system
 from wclayer.host.root import HostRoot
 from wclayer.layers.directory import database
@@ -136,6 +136,9 @@ class ScratchDirectory(LayerDirectory):
         except BlockingIOError:
             self._place_lock.close()
             raise LayerBusyError(operation, place, "another process has just taken it") from None
+        except (OSError, sqlite3.Error) as error:
+            self._place_lock.close()
+            raise translated(operation, place, error, damage=CorruptLayerError) or error from error
         except BaseException:
             self._place_lock.close()
             raise
@@ -164,7 +167,8 @@ class ScratchDirectory(LayerDirectory):
 
     def close(self) -> None:
         try:
-            self._remove_gone()
+            with self._errors():
+                self._remove_gone()
             if self._mark is not None:
                 # The marks of other processes stay: one of them may have died, and then its contents are cleaned up by
                 # whoever next has the scratch to itself.
@@ -183,7 +187,7 @@ class ScratchDirectory(LayerDirectory):
         Args:
             is_change: whether they change what the scratch holds, and not just what is known about it.
         """
-        with self.lock:
+        with self.lock, self._errors():
             if self._depth:
                 yield
                 return
@@ -390,8 +394,9 @@ class ScratchDirectory(LayerDirectory):
 
     def new_file(self) -> tuple[bytes, int]:
         """A new, empty file for contents: its `host_name`, and a descriptor open for reading and writing."""
-        host = self._new_place()
-        fd = self.host.create(host[1:])
+        with self._errors():
+            host = self._new_place()
+            fd = self.host.create(host[1:])
         self._new.append(host[1:])
         self._unsynced.add(host[1:])
         return host, fd
@@ -401,15 +406,17 @@ class ScratchDirectory(LayerDirectory):
 
         What is not put there must be given to `drop_staged`; a crash leaves nothing of it.
         """
-        self._mark_in_use()
-        host = self._new_place()
-        fd = self.host.create(host[1:])
+        with self._errors():
+            self._mark_in_use()
+            host = self._new_place()
+            fd = self.host.create(host[1:])
         self._unsynced.add(host[1:])
         return host, fd
 
     def drop_staged(self, host: bytes) -> None:
         """Removes contents that `stage_file` made."""
-        self._unlink([host[1:]])
+        with self._errors():
+            self._unlink([host[1:]])
 
     def take_file(self, root: HostRoot, path: bytes) -> bytes:
         """Takes over the contents of a parent's file, without copying them where the host can; gives the `host_name`.
@@ -494,7 +501,11 @@ class ScratchDirectory(LayerDirectory):
     def _raise_failure(self) -> None:
         if self._failure is not None:
             error, self._failure = self._failure, None
-            raise error
+            with self._errors():
+                raise error
+
+    def _errors(self) -> AbstractContextManager[None]:
+        return during(self.operation, self.path, damage=CorruptLayerError)
 
     def _remove_gone(self) -> None:
         if self._gone and durability.is_wanted():
@@ -566,8 +577,9 @@ class ScratchDirectory(LayerDirectory):
 
     def sync_all(self) -> None:
         """Returns when all changes, and all contents, are safe on disk."""
-        self._sync_contents()
-        self.sync()
+        with self._errors():
+            self._sync_contents()
+            self.sync()
 
     def secure(self, row: EntryRow) -> None:
         """Makes the contents of a file safe on the disk before it takes the place of another: after a power cut, its

@@ -26,7 +26,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from wclayer.errors import InvalidStateError, LayerBusyError, NotSupportedError, from_os_error
+from wclayer.errors import (
+    CorruptLayerError,
+    FormatError,
+    InvalidStateError,
+    LayerBusyError,
+    NotSupportedError,
+    translated,
+)
 from wclayer.host import durability, system
 from wclayer.host.root import HostRoot
 from wclayer.layers.directory import database
@@ -166,11 +173,11 @@ class LayerUpdate(Update):
             if self._changes or self._descriptors or self._records:
                 self._replace_database(lambda connection, layer: self._apply(connection, layer, time))
                 self._settle()
-        except OSError as error:
+        except (OSError, FormatError, sqlite3.Error) as error:
             # The files of an update that did not come about go.
-            with suppress(OSError):
+            with suppress(OSError, FormatError, sqlite3.Error):
                 self._settle()
-            raise from_os_error(self.operation, self.path, error) from error
+            raise translated(self.operation, self.path, error, damage=CorruptLayerError) or error from error
         finally:
             self.close()
 

@@ -6,10 +6,12 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from itertools import chain
 from pathlib import Path
 
-from wclayer.layers.base import LayerWriterBase
+from wclayer.errors import during
+from wclayer.layers.base import LayerWriterBase, all_of
 from wclayer.layers.directory import utility_vm
 from wclayer.layers.directory.chain import resolve_chain
 from wclayer.layers.directory.chain_file import CHAIN_FILE
@@ -101,8 +103,13 @@ class DirectoryLayerWriter(LayerWriterBase):
         except BaseException:
             self._close_parents()
             raise
-        self._files = self._host_files()
-        self._records = LayerRecords(self._staged.database, tree.limits)
+        with ExitStack() as stack, during(self.operation, place):
+            stack.callback(self._staged.discard)
+            stack.callback(self._close_parents)
+            self._files = self._host_files()
+            stack.callback(self._files.close)
+            self._records = LayerRecords(self._staged.database, tree.limits)
+            stack.pop_all()
         self._has_clone = False
         self._entry = Entry("", None)
         self._current = _Current(0, 0, "", "", None)
@@ -110,7 +117,8 @@ class DirectoryLayerWriter(LayerWriterBase):
 
     def record(self, key: str, value: str | int | bytes | None) -> None:
         """Keeps a fact about the layer as a whole ("diff_id", "digest", …)."""
-        self._records.record(key, value)
+        with self._discard_on_failure:
+            self._records.record(key, value)
 
     def find_in_parents(self, key: str) -> Kind:
         """What the parents have at a path key, the nearest first."""
@@ -460,11 +468,9 @@ class DirectoryLayerWriter(LayerWriterBase):
         """For layers that are not finished when their records are."""
 
     def _discard(self) -> None:
-        self._files.abort()
-        self._records.close()
-        self._close_parents()
-        self._files.close()
-        self._staged.discard()
+        all_of(
+            self._files.abort, self._records.close, self._close_parents, self._files.close, self._staged.discard
+        )  # fmt: skip
 
     def _close_parents(self) -> None:
         for parent in self._parents:

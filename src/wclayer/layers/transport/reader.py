@@ -13,6 +13,7 @@ from wclayer.errors import (
     LimitExceededError,
     NotALayerError,
     PathNotFoundError,
+    during,
     limit_hint,
 )
 from wclayer.host import system
@@ -56,7 +57,8 @@ class TransportLayerReader(HostWalkReader):
         self._number_of_links = 1
         self._inode = 0
         try:
-            self._tombstones = self._read_tombstones()
+            with during(self.operation, place / TOMBSTONES):
+                self._tombstones = self._read_tombstones()
         except BaseException:
             self._host.close()
             raise
@@ -252,7 +254,8 @@ class TransportLayerReader(HostWalkReader):
 
     def _range(self, at: int, size: int) -> Iterator[bytes]:
         while size:
-            data = system.read_at(self._fd, min(size, _PIECE), at)
+            with during(self.operation, self.path / self._entry_name()):
+                data = system.read_at(self._fd, min(size, _PIECE), at)
             if not data:
                 raise InvalidDataError(
                     self.operation, self.path, f"a file became shorter while it was read ({size} bytes)"
@@ -260,6 +263,9 @@ class TransportLayerReader(HostWalkReader):
             yield data
             at += len(data)
             size -= len(data)
+
+    def _entry_name(self) -> str:
+        return "" if self._entry is None else self._entry.name
 
     def _read_tombstones(self) -> dict[str, list[str]]:
         """Directory key to the paths deleted in it.

@@ -7,10 +7,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from wclayer.errors import NotSupportedError
+from wclayer.errors import NotSupportedError, during
 from wclayer.host import system
 from wclayer.host.root import HostRoot
-from wclayer.layers.base import LayerWriterBase, backup_stream, stream_name
+from wclayer.layers.base import LayerWriterBase, all_of, backup_stream, stream_name
 from wclayer.layers.staging import StagedDirectory
 from wclayer.layers.transport.form import ATTRIBUTES, DIRECTORY_SUFFIX, TOMBSTONES, TOMBSTONES_HEADER, write_times
 from wclayer.layers.tree import Kind, LayerTree
@@ -51,7 +51,12 @@ class TransportLayerWriter(LayerWriterBase):
         place = Path(os.path.abspath(path))
         super().__init__(str(place), LayerTree(self.operation, str(place), is_base=False))
         self._staged = StagedDirectory(self.operation, place)
-        self._host = HostRoot(self._staged.path)
+        try:
+            with during(self.operation, place):
+                self._host = HostRoot(self._staged.path)
+        except BaseException:
+            self._staged.discard()
+            raise
         self._made: dict[str, bytes] = {}
         self._tombstones: list[str] = []
         self._directories: list[tuple[bytes, FileBasicInfo]] = []
@@ -174,8 +179,5 @@ class TransportLayerWriter(LayerWriterBase):
         self._staged.commit()
 
     def _discard(self) -> None:
-        if self._file is not None:
-            self._file.close()
-            self._file = None
-        self._host.close()
-        self._staged.discard()
+        file, self._file = self._file, None
+        all_of(*(() if file is None else (file.close,)), self._host.close, self._staged.discard)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
-from wclayer.errors import InvalidDataError, LayerError
+from wclayer.errors import FormatLimitError, InvalidDataError, LayerError, LimitExceededError, from_os_error
 from wclayer.formats.disk import Disk, DiskError
 from wclayer.formats.ntfs.structs import (
     BOOT_OEM_ID,
@@ -195,7 +195,8 @@ class VolumeLayerReader(LayerReaderBase):
         record = self._record
         if record is None:
             return super().link_info()
-        names = {(name.parent, name.name) for name in record.names()}
+        with self._errors(self._current().name):
+            names = {(name.parent, name.name) for name in record.names()}
         return LinkInfo(max(1, len(names)), record.number.to_bytes(16, "little"))
 
     def _release(self) -> None:
@@ -222,7 +223,7 @@ def _has_volume(disk: Disk) -> bool:
 
 
 class _ReadErrors:
-    """Makes an `InvalidDataError`, which names the place, of what the volume or the disk says."""
+    """Makes a `LayerError`, which names the place, of what the volume, the disk or the host says."""
 
     __slots__ = ("_operation", "_path", "_place")
 
@@ -235,5 +236,9 @@ class _ReadErrors:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        if isinstance(error, FormatLimitError):
+            raise LimitExceededError(self._operation, self._path, f"{self._place}: {error}") from None
+        if isinstance(error, OSError) and not isinstance(error, LayerError):
+            raise from_os_error(self._operation, self._path, error) from error
         if isinstance(error, ValueError) and not isinstance(error, LayerError):
             raise InvalidDataError(self._operation, self._path, f"{self._place}: {error}") from None

@@ -1,0 +1,431 @@
+"""What the functions do when the host fails: the right error of the family, and nothing left."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import inspect
+import io
+import os
+import pickle
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+import wclayer
+from tests.support import info, layer_tar, put_directories, put_file, witness
+from wclayer import sample
+from wclayer.errors import (
+    AccessDeniedError,
+    CorruptLayerError,
+    DiskFullError,
+    InvalidDataError,
+    LayerError,
+    NotALayerError,
+    PathNotFoundError,
+)
+from wclayer.host import system
+from wclayer.model import LayerWriter
+from wclayer.view.transfer import copy_out
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="faults of the host are made with what Linux has")
+NOBODY = 65534
+_MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+"""Where syncing costs nothing."""
+MIB = 1 << 20
+
+
+@dataclass
+class World:
+    """Layers and files to work with; `place` is where results go, `scratch` one that may be changed."""
+
+    sources: Path
+    place: Path
+
+    @property
+    def base(self) -> Path:
+        return self.sources / "base"
+
+    @property
+    def scratch(self) -> Path:
+        return self.place / "scratch"
+
+
+@pytest.fixture(scope="module")
+def sources() -> Iterator[Path]:
+    # Not below pytest's folder, which no other user may enter.
+    with tempfile.TemporaryDirectory(dir=_MEMORY) as folder:
+        place = Path(folder)
+        place.chmod(0o755)
+        (place / "base.tar").write_bytes(layer_tar(sample.write_base))
+        with (place / "base.tar").open("rb") as stream:
+            wclayer.import_layer_from_tar(stream, place / "base")
+        wclayer.export_layer(place / "base", place / "transport")
+        wclayer.convert_layer(place / "base", place / "base.img", to="ntfs", size=64 * MIB)
+        wclayer.convert_disk(place / "base.img", place / "base.vhdx")
+        wclayer.create_scratch_layer(place / "scratch", [place / "base"])
+        with wclayer.LayerView(scratch=place / "scratch") as view:
+            view.write_bytes("C:\\app.txt", b"x" * 300_000)
+        yield place
+
+
+def _import_tar(world: World) -> None:
+    with (world.sources / "base.tar").open("rb") as stream:
+        wclayer.import_layer_from_tar(stream, world.place / "layer", source="base.tar")
+
+
+def _import_many(world: World) -> None:
+    """So many files that worker processes make them."""
+
+    def build(writer: LayerWriter) -> None:
+        put_directories(writer, "Files")
+        for number in range(700):
+            put_file(writer, f"Files/{number}", b"x" * 900)
+
+    wclayer.import_layer_from_tar(io.BytesIO(layer_tar(build)), world.place / "layer", source="many.tar")
+
+
+def _import_streams(world: World) -> None:
+    def build(writer: LayerWriter) -> None:
+        put_directories(writer, "Files")
+        put_file(writer, "Files/f", b"x", stream=b"s" * 3_000_000)
+
+    wclayer.import_layer_from_tar(io.BytesIO(layer_tar(build)), world.place / "layer", source="streams.tar")
+
+
+def _write_backup(world: World) -> None:
+    with wclayer.new_layer_writer(world.place / "layer") as writer:
+        writer.add("Files", info(0x10))
+        writer.add("Files/f", info())
+        writer.write(b"\1\0\0\0\0\0\0\0" + (2 * MIB).to_bytes(8, "little") + bytes(4) + b"x" * 2 * MIB)
+
+
+def _edit(path: Path) -> None:
+    with wclayer.RegistryEditor(path) as editor:
+        editor.set_value("HKLM\\SOFTWARE\\New", "a", 1, b"b\0\0\0")
+
+
+def _copy_out(world: World) -> None:
+    with wclayer.LayerView([world.base]) as view:
+        copy_out(view, "C:\\Windows\\System32", world.place / "out", recursive=True)
+
+
+def _change(world: World) -> None:
+    with wclayer.LayerView(scratch=world.scratch) as view:
+        view.mkdir("C:\\new")
+        view.write_bytes("C:\\new\\file", b"x" * 500_000)
+        view.write_bytes("C:\\Windows\\win.ini", b"changed")
+        view.unlink("C:\\new\\file")
+
+
+def _activate(world: World) -> None:
+    wclayer.activate_layer(world.scratch)
+    wclayer.deactivate_layer(world.scratch)
+
+
+MAKING: dict[str, Callable[[World], object]] = {
+    "import tar": _import_tar,
+    "import many": _import_many,
+    "import streams": _import_streams,
+    "import folder": lambda w: wclayer.import_layer(w.place / "layer", w.sources / "transport"),
+    "import disk": lambda w: wclayer.import_layer_from_disk(w.place / "layer", w.sources / "base.img"),
+    "new_layer_writer": _write_backup,
+    "create layer": lambda w: wclayer.create_layer(w.place / "layer", w.base),
+    "create scratch": lambda w: wclayer.create_scratch_layer(w.place / "layer", [w.base]),
+    "export tar": lambda w: wclayer.export_layer_to_file(w.place / "out", w.base),
+    "export gzip": lambda w: wclayer.export_layer_to_file(w.place / "out", w.base, compression="gzip"),
+    "export folder": lambda w: wclayer.export_layer(w.base, w.place / "out"),
+    "convert vhdx": lambda w: wclayer.convert_layer(w.base, w.place / "out", size=64 * MIB),
+    "convert ntfs": lambda w: wclayer.convert_layer(w.base, w.place / "out", to="ntfs", size=64 * MIB),
+    "disk to vhdx": lambda w: wclayer.convert_disk(w.sources / "base.img", w.place / "out"),
+    "disk to raw": lambda w: wclayer.convert_disk(w.sources / "base.vhdx", w.place / "out", to="raw"),
+}
+"""Functions that make something in `place`, which must be as it was if they fail."""
+CHANGING: dict[str, Callable[[World], object]] = {
+    "change scratch": _change,
+    "activate, deactivate": _activate,
+    "expand": lambda w: wclayer.expand_scratch_size(w.scratch, 30 << 30),
+    "edit registry": lambda w: _edit(w.scratch),
+    "grant": lambda w: wclayer.grant_vm_access("11111111-2222-3333-4444-555555555555", w.scratch / "sandbox.vhdx"),
+    "copy out": _copy_out,
+}
+"""Functions that change the scratch, or make more than one thing."""
+EVERY = MAKING | CHANGING
+
+
+def _copy_scratch(world: World) -> None:
+    shutil.copytree(world.sources / "scratch", world.scratch, symlinks=True)
+
+
+def _caught(function: Callable[[World], object], world: World) -> LayerError | None:
+    """What a function raises; anything that is no `LayerError` is a failure of the test."""
+    try:
+        function(world)
+    except LayerError as error:
+        for text in (str(error), error.path):
+            assert ".partial" not in text, text
+            assert ".gone" not in text, text
+        return error
+    return None
+
+
+def _hidden(place: Path) -> list[str]:
+    return [path.name for path in place.rglob("*") if path.name.endswith((".partial", ".gone"))]
+
+
+# Calls of the host that fail.
+
+_CALLS = [
+    name
+    for name, call in vars(system).items()
+    if inspect.isfunction(call)
+    and call.__module__ == system.__name__
+    # These say no; those give something back, or up.
+    and not name.startswith(("impossible", "is_", "cannot_", "close_", "remove_", "all_times", "set_all_times", "map_"))
+]
+_ERRORS = {
+    errno.ENOSPC: (DiskFullError, 15),
+    errno.EACCES: (AccessDeniedError, 18),
+    errno.EROFS: (AccessDeniedError, 18),
+    errno.EIO: (LayerError, 1),
+    errno.EMFILE: (LayerError, 1),
+}
+
+
+def _failing(call: Callable[..., object], number: int, after: int, calls: list[int]) -> Callable[..., object]:
+    def fail(*arguments: object, **options: object) -> object:
+        calls.append(1)
+        if len(calls) == after + 1:
+            raise OSError(number, os.strerror(number))
+        return call(*arguments, **options)
+
+    return fail
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_a_call_of_the_host_that_fails_is_the_right_error(
+    name: str, sources: Path, open_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = 0
+    for index, call in enumerate(_CALLS):
+        number = list(_ERRORS)[index % len(_ERRORS)]
+        for after in (0, 3):
+            world = World(sources, open_folder / f"{call}-{after}")
+            world.place.mkdir()
+            if name in CHANGING:
+                _copy_scratch(world)
+            before = sorted(os.listdir(world.place))
+            calls: list[int] = []
+            with monkeypatch.context() as patched:
+                patched.setattr(system, call, _failing(getattr(system, call), number, after, calls))
+                error = _caught(EVERY[name], world)
+            if error is not None:
+                seen += 1
+                kind, status = _ERRORS[number]
+                assert (type(error), error.exit_status) == (kind, status), (call, error)
+                assert error.errno in (number, kind._errno)
+                if name in MAKING:
+                    assert sorted(os.listdir(world.place)) == before, call
+                assert _hidden(world.place) == [], call
+            shutil.rmtree(world.place)
+    assert seen
+
+
+# A disk that is full, and one that is read-only.
+
+
+@contextlib.contextmanager
+def _mounted(folder: Path, size: str) -> Iterator[Path]:
+    if os.geteuid() != 0:
+        pytest.skip("only root mounts")
+    folder.mkdir(exist_ok=True)
+    command = [witness("mount"), "-t", "tmpfs", "-o", f"size={size},mode=755", "wclayer-test", str(folder)]
+    done = subprocess.run(command, capture_output=True, check=False)
+    if done.returncode:
+        pytest.skip(f"nothing can be mounted here: {done.stderr.decode().strip()}")
+    try:
+        yield folder
+    finally:
+        subprocess.run([witness("umount"), str(folder)], check=True)
+
+
+def _leave(place: Path, room: int) -> None:
+    """Fills a disk, but for `room` bytes."""
+    status = os.statvfs(place)
+    fill = status.f_bavail * status.f_frsize - room
+    with (place / "filler").open("wb") as file:
+        os.posix_fallocate(file.fileno(), 0, max(fill, 1))
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_a_full_disk_is_a_full_disk(name: str, sources: Path, tmp_path: Path) -> None:
+    full = 0
+    for room in (0, 8 << 10, 120 << 10, 500 << 10, 9 * MIB):
+        with _mounted(tmp_path / "m", "64m") as folder:
+            world = World(sources, folder / "place")
+            world.place.mkdir()
+            if name in CHANGING:
+                _copy_scratch(world)
+            _leave(folder, room)
+            before = sorted(os.listdir(world.place))
+            error = _caught(EVERY[name], world)
+            if error is None:
+                continue
+            full += 1
+            assert (type(error), error.errno, error.code) == (DiskFullError, errno.ENOSPC, 112), (room, error)
+            if name in MAKING:
+                assert sorted(os.listdir(world.place)) == before, room
+            assert _hidden(world.place) == [], room
+            if name in CHANGING:
+                (folder / "filler").unlink()
+                assert list(wclayer.check_layer(world.scratch)) == [], room
+    assert full
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_a_read_only_disk_denies_access(name: str, sources: Path, tmp_path: Path) -> None:
+    with _mounted(tmp_path / "m", "64m") as folder:
+        world = World(sources, folder)
+        if name in CHANGING:
+            _copy_scratch(world)
+        subprocess.run([witness("mount"), "-o", "remount,ro", str(folder)], check=True)
+        error = _caught(EVERY[name], world)
+        assert (type(error), error and error.errno) == (AccessDeniedError, errno.EACCES), error
+        assert error is not None
+        assert error.path.startswith(str(folder))
+
+
+def test_what_only_reads_works_on_a_read_only_disk(sources: Path, tmp_path: Path) -> None:
+    with _mounted(tmp_path / "m", "64m") as folder:
+        world = World(sources, folder)
+        _copy_scratch(world)
+        subprocess.run([witness("mount"), "-o", "remount,ro", str(folder)], check=True)
+        assert list(wclayer.check_layer(world.scratch)) == []
+        wclayer.export_layer_to_tar(io.BytesIO(), world.scratch)
+
+
+# A user who may not.
+
+
+def _as_nobody(function: Callable[[World], object], world: World) -> LayerError | None:
+    """What a function raises when an ordinary user calls it."""
+    if os.geteuid() != 0:
+        pytest.skip("only root becomes another user")
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            os.close(reader)
+            os.setgroups([])
+            os.setgid(NOBODY)
+            os.setuid(NOBODY)
+            with os.fdopen(writer, "wb") as answer:
+                try:
+                    pickle.dump(_caught(function, world), answer)
+                except BaseException as error:  # noqa: BLE001 (told by the parent)
+                    pickle.dump(repr(error), answer)
+            status = 0
+        finally:
+            os._exit(status)
+    os.close(writer)
+    with os.fdopen(reader, "rb") as answer:
+        data = answer.read()
+    os.waitpid(child, 0)
+    found = pickle.loads(data)
+    assert found is None or isinstance(found, LayerError), found
+    return found
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that every user may enter."""
+    with tempfile.TemporaryDirectory(dir=_MEMORY) as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_a_user_who_may_not_is_denied_access(name: str, sources: Path, open_folder: Path) -> None:
+    world = World(sources, open_folder)
+    if name in CHANGING:
+        _copy_scratch(world)
+    before = sorted(os.listdir(open_folder))
+    error = _as_nobody(EVERY[name], world)
+    assert type(error) is AccessDeniedError, error
+    assert error.path.startswith(str(open_folder))
+    assert sorted(os.listdir(open_folder)) == before
+
+
+READING: dict[str, tuple[str, Callable[[World], object]]] = {
+    "import folder": ("transport/Files", lambda w: wclayer.import_layer(w.place / "layer", w.place / "transport")),
+    "import disk": ("base.img", lambda w: wclayer.import_layer_from_disk(w.place / "layer", w.place / "base.img")),
+    "export": ("base/Files/Windows/win.ini", lambda w: wclayer.export_layer_to_tar(io.BytesIO(), w.place / "base")),
+    "convert": ("base/layer.db", lambda w: wclayer.convert_layer(w.place / "base", w.place / "o", size=64 * MIB)),
+    "disk info": ("base.vhdx", lambda w: wclayer.disk_info(w.place / "base.vhdx")),
+    "disk check": ("base.vhdx", lambda w: list(wclayer.check_disk(w.place / "base.vhdx"))),
+    "disk convert": ("base.vhdx", lambda w: wclayer.convert_disk(w.place / "base.vhdx", w.place / "o")),
+}
+"""Functions that read, and a file that they need."""
+
+
+@pytest.fixture
+def readable(sources: Path, open_folder: Path) -> World:
+    for name in ("base", "transport"):
+        shutil.copytree(sources / name, open_folder / name, symlinks=True)
+    for name in ("base.img", "base.vhdx"):
+        shutil.copy(sources / name, open_folder / name)
+    open_folder.chmod(0o777)
+    return World(sources, open_folder)
+
+
+@pytest.mark.parametrize("name", READING)
+def test_what_may_not_be_read_is_denied_by_its_name(name: str, readable: World) -> None:
+    needed, function = READING[name]
+    (readable.place / needed).chmod(0)
+    before = sorted(os.listdir(readable.place))
+    error = _as_nobody(function, readable)
+    assert type(error) is AccessDeniedError, error
+    assert error.path.startswith(str(readable.place / needed.partition("/")[0]))
+    assert sorted(os.listdir(readable.place)) == before
+
+
+@pytest.mark.parametrize("name", READING)
+def test_what_is_missing_is_missing(name: str, readable: World) -> None:
+    needed, function = READING[name]
+    path = readable.place / needed.partition("/")[0]
+    path.rename(readable.place / "elsewhere")
+    error = _caught(function, readable)
+    assert type(error) in (PathNotFoundError, NotALayerError), error
+    assert error is not None
+    assert error.path == str(path)
+
+
+@pytest.mark.parametrize(
+    ("damaged", "kind", "name"),
+    [
+        ("base.img", InvalidDataError, "import disk"),
+        ("base.vhdx", InvalidDataError, "disk info"),
+        ("base.vhdx", InvalidDataError, "disk convert"),
+        ("base/layer.db", CorruptLayerError, "export"),
+        ("base/layer.db", CorruptLayerError, "convert"),
+        ("transport/tombstones.txt", NotALayerError, "import folder"),
+    ],
+)
+def test_what_is_damaged_is_told_by_its_name(damaged: str, kind: type[LayerError], name: str, readable: World) -> None:
+    path = readable.place / damaged
+    data = bytearray(path.read_bytes())
+    data[4 : len(data) // 2] = b"\xee" * (len(data) // 2 - 4)
+    path.write_bytes(data)
+    before = sorted(os.listdir(readable.place))
+    error = _caught(READING[name][1], readable)
+    assert type(error) is kind, error
+    assert error is not None
+    assert error.path.startswith(str(readable.place / damaged.partition("/")[0]))
+    assert sorted(os.listdir(readable.place)) == before
