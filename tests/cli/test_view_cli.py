@@ -111,6 +111,21 @@ def test_a_scratch_is_mounted_and_unmounted(scratch: Path, layers: Path, tmp_pat
     assert "from outside" in text("ls", scratch, "C:\\")
 
 
+def test_a_mounted_scratch_can_be_looked_at(scratch: Path, tmp_path: Path) -> None:
+    witness("fusermount3")
+    text("mount", scratch)
+    try:
+        (scratch / "mount" / "made").write_bytes(b"in the mount")
+        assert text("attrib", scratch, r"C:\made").startswith("A")
+        assert text("acl", "get", scratch, r"C:\made").startswith("O:")
+        text("cp", rf"{scratch}:C:\made", tmp_path / "copy")
+        assert (tmp_path / "copy").read_bytes() == b"in the mount"
+        for change in (("attrib", scratch, r"C:\made", "+R"), ("cp", tmp_path / "copy", rf"{scratch}:C:\x")):
+            run(*change, status=9)
+    finally:
+        run("unmount", scratch)
+
+
 def test_layers_are_mounted_to_be_read(layers: Path, tmp_path: Path) -> None:
     witness("fusermount3")
     run("mount", layers / "child", status=64)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import wclayer
 from tests.support import TIME, info, put_directories, put_file
-from wclayer.errors import ERROR_ACCESS_DENIED, InvalidParameterError, LayerError
+from wclayer.errors import ERROR_ACCESS_DENIED, CorruptLayerError, InvalidParameterError, LayerError
 from wclayer.layers.directory import DirectoryLayerWriter
 from wclayer.model import Entry
 from wclayer.view.layer_view import LayerView, split_stream
@@ -391,3 +391,40 @@ def test_streams_in_paths() -> None:
     assert split_stream(r"C:\a") == (r"C:\a", "")
     with pytest.raises(InvalidParameterError):
         split_stream("x/a:b:$INDEX_ALLOCATION")
+
+
+def test_below_a_damaged_descriptor_nothing_is_made(tmp_path: Path) -> None:
+    with DirectoryLayerWriter(tmp_path / "base") as writer:
+        put_directories(writer, "Files")
+        writer.put(Entry("Files/odd", info(0x10), security=b"no descriptor, but 24 by"))
+    wclayer.create_scratch_layer(tmp_path / "run", [tmp_path / "base"])
+    with LayerView(scratch=tmp_path / "run") as view:
+        attempts: list[Callable[[], object]] = [
+            lambda: view.write_bytes(r"C:\odd\x", b""), lambda: view.mkdir(r"C:\odd\x"),
+            lambda: view.symlink(r"C:\odd\x", "y"), lambda: view.mount_point(r"C:\odd\x", r"C:\odd"),
+        ]  # fmt: skip
+        for attempt in attempts:
+            with pytest.raises(CorruptLayerError, match=r"Files/odd: .* security descriptor is damaged"):
+                attempt()
+        assert view.listdir(r"C:\odd") == []
+
+
+def test_a_change_that_is_taken_back_leaves_open_files_as_they_were(scratch: Path) -> None:
+    class StopError(Exception):
+        pass
+
+    with LayerView(scratch=scratch) as view:
+        with view.open("Windows/System32/a.dll", "r+b", buffering=0) as file:
+            with pytest.raises(StopError), view.changing():
+                view.set_attributes("Windows/System32/a.dll", 0x22)
+                view.unlink("Windows/System32/a.dll")
+                raise StopError
+            file.write(b"LIB")
+        assert view.read_bytes("Windows/System32/a.dll") == b"LIBrary"
+
+
+def test_times_are_filetimes(scratch: Path) -> None:
+    with LayerView(scratch=scratch) as view:
+        for time in (-1, 1 << 63, 1 << 64):
+            with pytest.raises(InvalidParameterError, match="FILETIME"):
+                view.set_times("Windows", write=time)

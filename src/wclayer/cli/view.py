@@ -26,9 +26,9 @@ from wclayer.win32.attributes import attribute_letters, attribute_names, changed
 from wclayer.win32.sddl import from_sddl
 
 
-def open_view(layer: str) -> LayerView:
-    """The view of a scratch, or read-only of another layer, over its parents."""
-    if is_scratch(layer):
+def open_view(layer: str, *, writes: bool = False) -> LayerView:
+    """The view of a layer over its parents; `writes`, of a scratch, to change it, which a mounted one does not let."""
+    if writes and is_scratch(layer):
         return LayerView(scratch=layer)
     return LayerView([layer])
 
@@ -67,14 +67,14 @@ def cp_command(recursive: bool, as_json: bool, source: str, target: str) -> None
         options: dict[str, Any] = {
             "recursive": recursive, "progress": None if bar is None else lambda done: bar(done, 0)
         }  # fmt: skip
-        view = stack.enter_context(open_view(layer or to_layer or ""))
+        is_same = layer is not None and to_layer is not None and os.path.realpath(layer) == os.path.realpath(to_layer)
+        view = stack.enter_context(open_view(layer or to_layer or "", writes=layer is None or is_same))
         if to_layer is None:
             count = copy_out(view, path, to_path, **options)
         elif layer is None:
             count = copy_into(view, path, to_path, **options)
         else:
-            is_same = os.path.realpath(layer) == os.path.realpath(to_layer)
-            other = view if is_same else stack.enter_context(open_view(to_layer))
+            other = view if is_same else stack.enter_context(open_view(to_layer, writes=True))
             count = copy_between(view, path, other, to_path, **options)
     print_json({"files": count}) if as_json else echo(f"copied {count} file{'' if count == 1 else 's'}")
 
@@ -182,7 +182,7 @@ def attrib_command(as_json: bool, layer: str, path: str, changes: tuple[str, ...
     Example:
       wclayer attrib /layers/run 'C:\app\app.exe' +R -A
     """
-    with open_view(layer) as view:
+    with open_view(layer, writes=bool(changes)) as view:
         attributes = view.stat(path).info.attributes
         if changes:
             try:

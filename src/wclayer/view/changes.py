@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from wclayer.errors import (
     AlreadyExistsError,
+    CorruptLayerError,
     DirectoryNotEmptyError,
     EntryIsDirectoryError,
     EntryNotDirectoryError,
@@ -28,7 +29,8 @@ _INHERITED_ATTRIBUTES = int(FileAttributes.NOT_CONTENT_INDEXED)
 _ARCHIVE = int(FileAttributes.ARCHIVE)
 _VOLUME_ROOT = volume_root().encode()
 _UTILITY_VM = path_key("UtilityVM")
-_FIXED = frozenset(map(path_key, ROOTS))
+FIXED = frozenset(map(path_key, ROOTS))
+"""Path keys of the root directories, which stay what they are."""
 
 
 class Changes:
@@ -181,7 +183,14 @@ class Changes:
         attributes |= directory.row.attributes & _INHERITED_ATTRIBUTES
         attributes |= (0 if is_directory else _ARCHIVE) | (REPARSE_POINT if reparse is not None else 0)
         info = FileBasicInfo(attributes, time, time, time, time)
-        security = inherited(self._tree.security(directory) or _VOLUME_ROOT, is_directory)
+        try:
+            security = inherited(self._tree.security(directory) or _VOLUME_ROOT, is_directory)
+        except ValueError as error:
+            raise CorruptLayerError(
+                self.operation,
+                directory.path,
+                f"nothing can be made in it: its security descriptor is damaged: {error}",
+            ) from None
         self._scratch.add(
             parent, name, info, security=security, reparse=reparse, host=host, size=size, sha256=sha256
         )  # fmt: skip
@@ -212,7 +221,7 @@ class Changes:
             InvalidParameterError: it is a root directory of the layer.
         """
         directory = self._parent(node)
-        if not directory.key or node.key in _FIXED:
+        if not directory.key or node.key in FIXED:
             raise InvalidParameterError(self.operation, node.path, "a root directory of the layer cannot be removed")
         if node.is_directory and self._tree.children(node):
             raise DirectoryNotEmptyError(self.operation, node.path, "the directory is not empty")
@@ -250,7 +259,7 @@ class Changes:
             InvalidParameterError: into itself; a root directory of the layer.
         """
         old_directory, target = self._parent(node), self._tree.child(directory, name)
-        if not old_directory.key or node.key in _FIXED:
+        if not old_directory.key or node.key in FIXED:
             raise InvalidParameterError(self.operation, node.path, "a root directory of the layer cannot be renamed")
         if (directory.key + "/").startswith(node.key + "/"):
             raise InvalidParameterError(self.operation, node.path, "a directory cannot be moved into itself")

@@ -111,7 +111,10 @@ class Operations:
         """Entries that were changed by an alias: the kernel is to forget attributes and contents before it is
         answered."""
         self.stale_names: list[tuple[int, bytes]] = []
-        """Directories and names in them that the kernel is to forget when it was answered."""
+        """Directories and names in them that the kernel is to forget when it was answered, because until then it has
+        the directory locked; before, if `is_other_kind`."""
+        self.is_other_kind = False
+        """Whether an entry became another kind; of the directories of its names, none is locked for that."""
         self.answers: dict[int, Callable[[int, memoryview], bytes | memoryview]] = {
             Opcode.LOOKUP: self._lookup, Opcode.GETATTR: self._getattr, Opcode.SETATTR: self._setattr,
             Opcode.FORGET: self._forget, Opcode.BATCH_FORGET: self._batch_forget, Opcode.READLINK: self._readlink,
@@ -438,7 +441,11 @@ class Operations:
         leavers = [_Leaver(self, node, number, old)]
         if place.node is not None and place.node is not node:
             leavers.append(_Leaver(self, place.node, to, new))
-        self._view.rename(node, place, replace=not flags & abi.RENAME_NOREPLACE)
+        replace = not flags & abi.RENAME_NOREPLACE
+        with self._view.changing() as changes:
+            if replace and len(leavers) > 1 and place.node is not None and _is_other_link(node, place.node):
+                changes.remove(place.node, self._view.now())
+            self._view.rename(node, place, replace=replace)
         for leaver in leavers:
             leaver.done()
         self.note_change(to)
@@ -480,6 +487,7 @@ class Operations:
             self._nameless[number] = file
         self.nodes.renumber(node)
         node.memo = None
+        self.is_other_kind = True
         self.stale_numbers.append(number)
         for name in self._all_names(node):
             parent = self._tree.lookup(name.path.rpartition("/")[0])
@@ -639,6 +647,13 @@ def _is_link(row: EntryRow) -> bool:
     if row.reparse is None:
         return False
     return is_name_surrogate(row.reparse) or (row.sha256 is None and not row.attributes & DIRECTORY)
+
+
+def _is_other_link(node: Node, target: Node) -> bool:
+    """Whether one of two entries is a directory to Windows and the other is not, and POSIX knows both as files or
+    links, of which one can replace the other."""
+    shown = (_kind(node.row), _kind(target.row))
+    return node.is_directory != target.is_directory and stat.S_IFDIR not in shown
 
 
 def _kind(row: EntryRow) -> int:

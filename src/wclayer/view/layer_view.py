@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from time import time_ns
 from types import TracebackType
-from typing import IO, Any, Self
+from typing import IO, Any, Self, TypeVar
 
 from wclayer.errors import (
     ERROR_ACCESS_DENIED,
@@ -30,16 +30,23 @@ from wclayer.layers.directory import LayerDirectory
 from wclayer.layers.directory.chain import resolve_chain
 from wclayer.layers.directory.database import BEING_WRITTEN, NOT_HASHED, EntryRow
 from wclayer.layers.directory.scratch import ScratchDirectory
-from wclayer.view.changes import Changes
+from wclayer.view.changes import FIXED, Changes
 from wclayer.view.files import OpenFile, StagedContents, StreamBuffer, ViewFile
 from wclayer.view.merged import MergedTree, Node, layer_path
 from wclayer.view.resolve import Place, existing, link_path, resolve
 from wclayer.view.space import Space
 from wclayer.win32.attributes import DIRECTORY, REPARSE_POINT, FileAttributes, FileBasicInfo
-from wclayer.win32.ea import decode_eas
-from wclayer.win32.filetime import from_unix_ns
+from wclayer.win32.ea import decode_eas, encode_eas
+from wclayer.win32.filetime import MAX_FILETIME, from_unix_ns
 from wclayer.win32.names import name_key, names_equal, path_key, stream_illegal_reason, unusable_reason
-from wclayer.win32.reparse import LinkTarget, decode_link, decode_reparse
+from wclayer.win32.reparse import (
+    LinkTarget,
+    ReparsePoint,
+    ReparseTag,
+    decode_link,
+    decode_lx_symlink,
+    decode_reparse,
+)
 from wclayer.win32.security import SecurityDescriptor
 
 PathLike = str | os.PathLike[str]
@@ -62,6 +69,11 @@ _SETTABLE = int(
 """What SetFileAttributes changes; the other attributes say what the file is."""
 INODE_BITS = 40
 _PIECE = 1 << 20
+_MAX_EAS = 0xFFFF
+"""Bytes of EAs that a file has at most ($EA of NTFS)."""
+_ILLEGAL_IN_EA_NAME = frozenset(range(32)) | frozenset(b'"*+,/:;<=>?[\\]|')
+"""Bytes that Windows' file systems take in no name of an EA (Microsoft's fastfat sample, `FatIsEaNameValid`)."""
+_Checked = TypeVar("_Checked")
 
 
 @dataclass(frozen=True, slots=True)
@@ -568,7 +580,7 @@ class LayerView:
                 if not scratch.is_changing:
                     self._undo.clear()
             except BaseException:
-                while self._undo:
+                while self._undo and not scratch.is_changing:
                     self._undo.pop()()
                 self.tree.forget_tombstones()
                 self.tree.forget_all()
@@ -813,7 +825,14 @@ class LayerView:
         self, path: Where, *, creation: int | None = None, access: int | None = None, write: int | None = None,
         change: int | None = None, follow: bool = True,
     ) -> None:  # fmt: skip
-        """Sets times of an entry (FILETIME); the change time is otherwise that of now."""
+        """Sets times of an entry (FILETIME); the change time is otherwise that of now.
+
+        Raises:
+            InvalidParameterError: a time that Windows does not take.
+        """
+        for time in (creation, access, write, change):
+            if time is not None and not 0 <= time <= MAX_FILETIME:
+                raise InvalidParameterError("set times", _named(path), f"FILETIME {time}: must be 0 to {MAX_FILETIME}")
         times = {"creation_time": creation, "last_access_time": access, "last_write_time": write}
         with self.changing() as changes:
             node = self.find(path, follow=follow)
@@ -827,7 +846,7 @@ class LayerView:
         Raises:
             InvalidParameterError: it is none.
         """
-        _checked("security descriptor", descriptor, SecurityDescriptor.decode)
+        _checked("security descriptor", path, descriptor, SecurityDescriptor.decode)
         with self.changing() as changes:
             changes.set_security(self.find(path, follow=follow), descriptor, self.now())
 
@@ -835,22 +854,25 @@ class LayerView:
         """Gives an entry a FILE_FULL_EA_INFORMATION list; with an empty one, none.
 
         Raises:
-            InvalidParameterError: it is none.
+            InvalidParameterError: it is none that NTFS takes: a name is missing, or there twice, or it is too long.
         """
-        _checked("EAs", eas, decode_eas)
+        made = _checked("EAs", path, eas, _checked_eas)
         with self.changing() as changes:
-            changes.update(self.find(path, follow=follow), eas=eas or None, change_time=self.now())
+            changes.update(self.find(path, follow=follow), eas=made or None, change_time=self.now())
 
     def set_reparse(self, path: Where, reparse: bytes | None) -> None:
         """Makes an entry a reparse point (REPARSE_DATA_BUFFER), or with None no longer one.
 
         Raises:
-            InvalidParameterError: the data are none; an entry with something in it.
+            InvalidParameterError: the data are none, or none of their tag's form; an entry with something in it; a
+                root directory of the layer.
         """
         if reparse is not None:
-            _checked("reparse data", reparse, decode_reparse)
+            _checked("reparse data", path, reparse, _checked_reparse)
         with self.changing() as changes:
             node = self.find(path, follow=False)
+            if node.key in FIXED:
+                raise InvalidParameterError("set reparse point", node.path, "a root directory of the layer")
             if reparse is not None and node.is_directory and self.tree.children(node):
                 raise InvalidParameterError("set reparse point", node.path, "the directory is not empty")
             attributes = node.row.attributes & ~REPARSE_POINT | (REPARSE_POINT if reparse is not None else 0)
@@ -988,8 +1010,41 @@ def split_stream(path: str) -> tuple[str, str]:
     return path[:last] + name, stream
 
 
-def _checked(what: str, data: bytes, decode: Any) -> None:
+def _named(path: Where) -> str:
+    return path.path if isinstance(path, Node) else os.fspath(path)
+
+
+def _checked(what: str, path: Where, data: bytes, decode: Callable[[bytes], _Checked]) -> _Checked:
+    """What a decoder makes of metadata that an entry is to get.
+
+    Raises:
+        InvalidParameterError: they are damaged.
+    """
     try:
-        decode(data)
+        return decode(data)
     except ValueError as error:
-        raise InvalidParameterError("change entry", what, str(error)) from None
+        raise InvalidParameterError("change entry", _named(path), f"{what}: {error}") from None
+
+
+def _checked_eas(data: bytes) -> bytes:
+    """A list of EAs that NTFS takes, as it is stored."""
+    eas = decode_eas(data)
+    made = encode_eas(eas)
+    if len(made) > _MAX_EAS:
+        raise ValueError(f"{len(made)} bytes of EAs; a file has at most {_MAX_EAS}")
+    names = [ea.name.upper() for ea in eas]
+    if len(set(names)) != len(names):
+        raise ValueError("a name is there twice")
+    if illegal := _ILLEGAL_IN_EA_NAME.intersection(b"".join(names)):
+        raise ValueError(f"character {chr(min(illegal))!r} in a name")
+    return made
+
+
+def _checked_reparse(data: bytes) -> ReparsePoint:
+    """A reparse point whose data have the form that its tag says, where that is known."""
+    point = decode_reparse(data)
+    if point.tag in (ReparseTag.SYMLINK, ReparseTag.MOUNT_POINT):
+        decode_link(point)
+    elif point.tag == ReparseTag.LX_SYMLINK:
+        decode_lx_symlink(point)
+    return point

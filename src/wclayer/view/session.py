@@ -150,6 +150,8 @@ class Connection:
         self._message = memoryview(self._buffer)
         self._answers = _Sender(device)
         self._notices = _Sender(device)
+        self._kinds = _Sender(device)
+        self._senders = (self._answers, self._notices, self._kinds)
 
     def run(self, ready: Callable[[], None] = lambda: None) -> None:
         """Answers requests until the mount is taken away, or a signal comes.
@@ -186,6 +188,8 @@ class Connection:
                 return 0
             if error.errno != errno.ENODEV:
                 raise
+            size = 0
+        if not size:
             self.is_unmounted = True
             return None
         return size
@@ -198,15 +202,15 @@ class Connection:
         poll.register(self._device, select.POLLIN)
         end = time.monotonic() + _PATIENCE
         self._is_told_to_stop = False
-        while (self._answers.is_busy or self._notices.is_busy) and time.monotonic() < end:
+        while any(sender.is_busy for sender in self._senders) and time.monotonic() < end:
             if poll.poll(_MOMENT):
                 size = self._take()
                 if size is None:
                     break
                 if size:
                     self._answer(self._message[:size], lambda: None)
-        self._answers.stop()
-        self._notices.stop()
+        for sender in self._senders:
+            sender.stop()
 
     @contextmanager
     def _signals(self) -> Iterator[None]:
@@ -246,19 +250,25 @@ class Connection:
             given = answer(node, body)
         except Exception as failure:  # noqa: BLE001 (the mount goes on, whatever one request met)
             error = self._error_number(failure)
-        if operations.stale_numbers:
-            notices = [_inode_notice(number) for number in operations.stale_numbers]
-            operations.stale_numbers.clear()
-            if opcode not in abi.UNANSWERED:
-                notices.append(_answered(unique, given, error))
-            # From a thread of its own: the kernel may have a page locked that it waits for us to fill.
-            self._answers.send(notices)
-        elif opcode not in abi.UNANSWERED:
-            self._send(unique, given, error)
-        if operations.stale_names:
-            # Not before the answer: what changes a directory has it locked until then.
-            self._notices.send([_name_notice(*stale) for stale in operations.stale_names])
-            operations.stale_names.clear()
+        if opcode in abi.UNANSWERED:
+            return
+        told = _answered(unique, given, error)
+        entries = [_inode_notice(number) for number in operations.stale_numbers]
+        names = [_name_notice(*stale) for stale in operations.stale_names]
+        operations.stale_numbers.clear()
+        operations.stale_names.clear()
+        # Each from a thread of its own: the kernel keeps a notice waiting while it has the directory of a name locked,
+        # or a page that it waits for us to fill. None of them waits for something that is behind it in its own row.
+        if operations.is_other_kind:
+            operations.is_other_kind = False
+            self._kinds.send([*entries, *names, told])
+            return
+        if entries:
+            self._answers.send([*entries, told])
+        else:
+            _write(self._device, told)
+        if names:
+            self._notices.send(names)
 
     def _error_number(self, failure: Exception) -> int:
         """The error of POSIX for what answering a request met."""
@@ -323,8 +333,8 @@ class _Sender:
 
     def __init__(self, device: int) -> None:
         self._device = device
-        # Only roughly right while both threads change it; both orders of the two changes end at the same.
-        self._waiting_count = 0
+        # Each is changed by one thread only.
+        self._taken = self._sent = 0
         self._waiting: queue.SimpleQueue[list[Message] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
 
@@ -337,21 +347,21 @@ class _Sender:
             before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
             self._thread.start()
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        self._waiting_count += 1
+        self._taken += 1
         self._waiting.put(messages)
 
     @property
     def is_busy(self) -> bool:
         """Whether something is still to be sent."""
-        return self._waiting_count > 0
+        return self._taken != self._sent
 
     def _run(self) -> None:
         while (messages := self._waiting.get()) is not None:
             for message in messages:
                 _write(self._device, message)
-            self._waiting_count -= 1
+            self._sent += 1
 
     def stop(self) -> None:
         if self._thread is not None:
             self._waiting.put(None)
-            self._thread.join()
+            self._thread.join(_PATIENCE)

@@ -1,0 +1,163 @@
+"""The connection to the kernel, with a test in the kernel's place."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import struct
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support import put_directories, put_file
+from wclayer.errors import NotSupportedError
+from wclayer.layers.directory import DirectoryLayerWriter
+from wclayer.view import fuse_abi as abi
+from wclayer.view.fuse import Operations
+from wclayer.view.fuse_abi import InitFlag, Opcode
+from wclayer.view.layer_view import LayerView
+from wclayer.view.session import Connection
+
+if sys.platform == "win32":
+    pytest.skip("needs POSIX' sockets", allow_module_level=True)
+
+
+class Kernel:
+    """The kernel's end of a connection to the server of a view."""
+
+    def __init__(self, view: LayerView) -> None:
+        self.ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        for end in (self.ours, theirs):
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 << 20)
+        self.theirs = theirs
+        self.operations = Operations(view, "/mount")
+        self.connection = Connection(theirs.fileno(), self.operations, "/mount")
+        self.failure: BaseException | None = None
+        self.thread = threading.Thread(target=self._serve)
+        self.thread.start()
+
+    def _serve(self) -> None:
+        try:
+            self.connection.run()
+        except BaseException as error:  # noqa: BLE001 (for the test to look at)
+            self.failure = error
+
+    def ask(self, opcode: int, node: int = abi.ROOT, body: bytes = b"") -> tuple[int, bytes]:
+        """Sends a message; gives the error and what stands behind the header of the answer."""
+        size = abi.IN_HEADER.size + len(body)
+        self.ours.send(abi.IN_HEADER.pack(size, opcode, 7, node, 0, 0, 0, 0, 0) + body)
+        answer = self.ours.recv(2 << 20)
+        size, error, unique = abi.OUT_HEADER.unpack_from(answer)
+        assert (size, unique) == (len(answer), 7)
+        return -error, answer[abi.OUT_HEADER.size :]
+
+    def init(self, minor: int = 38, flags: int = 0) -> tuple[int, ...]:
+        message = abi.INIT_IN.pack(abi.KERNEL_VERSION, minor, 1 << 17, flags & 0xFFFF_FFFF, flags >> 32) + bytes(44)
+        return abi.INIT_OUT.unpack(self.ask(Opcode.INIT, 0, message)[1])
+
+    def close(self) -> None:
+        self.ours.close()
+        self.thread.join()
+        self.theirs.close()
+
+
+@pytest.fixture
+def view(tmp_path: Path) -> Iterator[LayerView]:
+    with DirectoryLayerWriter(tmp_path / "base") as writer:
+        put_directories(writer, "Files", "Files/d")
+        put_file(writer, "Files/d/Name", b"data")
+    with LayerView([tmp_path / "base"]) as view:
+        yield view
+
+
+@pytest.fixture
+def kernel(view: LayerView) -> Iterator[Kernel]:
+    kernel = Kernel(view)
+    yield kernel
+    kernel.close()
+
+
+def test_the_layouts_are_those_of_the_kernel() -> None:
+    sizes = {
+        abi.IN_HEADER: 40, abi.OUT_HEADER: 16, abi.ATTR: 88, abi.ENTRY_HEAD: 40, abi.ATTR_HEAD: 16, abi.DIRENT_HEAD: 24,
+        abi.INIT_OUT: 64, abi.SETATTR_IN: 88, abi.READ_IN: 40, abi.WRITE_IN: 40, abi.STATFS_OUT: 80, abi.OPEN_OUT: 16,
+        abi.INVAL_INODE_OUT: 24, abi.INVAL_ENTRY_OUT: 16, abi.RENAME2_IN: 16, abi.CREATE_IN: 16,
+    }  # fmt: skip
+    assert {layout.format: layout.size for layout in sizes} == {layout.format: size for layout, size in sizes.items()}
+
+
+def test_of_what_the_kernel_offers_the_server_takes_what_it_can(kernel: Kernel) -> None:
+    offered = InitFlag.MAX_PAGES | InitFlag.INIT_EXT | InitFlag.DIRECT_IO_ALLOW_MMAP | 1 << 16 | 1 << 23
+    major, minor, _, low, _, _, most, step, _, _, high = kernel.init(99, offered)
+    assert (major, minor, most, step) == (7, abi.MAX_MINOR, 1 << 20, 100)
+    assert low | high << 32 == InitFlag.MAX_PAGES | InitFlag.INIT_EXT | InitFlag.DIRECT_IO_ALLOW_MMAP
+
+
+def test_a_kernel_that_is_too_old_is_refused(kernel: Kernel) -> None:
+    message = abi.INIT_IN.pack(7, 23, 0, 0, 0)
+    kernel.ours.send(abi.IN_HEADER.pack(abi.IN_HEADER.size + len(message), Opcode.INIT, 1, 0, 0, 0, 0, 0, 0) + message)
+    kernel.thread.join(10)
+    assert isinstance(kernel.failure, NotSupportedError)
+    assert "7.23" in str(kernel.failure)
+
+
+def test_messages_that_nobody_knows_get_an_error(kernel: Kernel) -> None:
+    kernel.init()
+    for opcode in (39, 40, 43, 46, 47, 51, 4096):
+        assert kernel.ask(opcode, body=bytes(64)) == (errno.ENOSYS, b"")
+
+
+def test_a_spelling_is_a_node_of_its_own_that_is_not_remembered(kernel: Kernel) -> None:
+    kernel.init()
+
+    def entry(parent: int, name: bytes) -> tuple[int, int, int]:
+        error, answer = kernel.ask(Opcode.LOOKUP, parent, name + b"\0")
+        assert error == 0
+        node, _, names, attributes, _, _ = abi.ENTRY_HEAD.unpack_from(answer)
+        return node, names, attributes
+
+    stored, names, attributes = entry(abi.ROOT, b"d")
+    assert names == attributes == 1_000_000
+    alias, names, attributes = entry(abi.ROOT, b"D")
+    assert alias != stored
+    assert names == attributes == 0
+    assert entry(abi.ROOT, b"D")[0] == alias
+    file = entry(stored, b"Name")
+    # A file is the same below an alias; under another spelling it is not.
+    assert entry(alias, b"Name")[0] == file[0]
+    assert entry(alias, b"NAME")[0] not in (file[0], entry(stored, b"NAME")[0])
+    assert len(kernel.operations.nodes) == 3
+    kernel.ours.send(
+        abi.IN_HEADER.pack(abi.IN_HEADER.size + 8, Opcode.FORGET, 0, alias, 0, 0, 0, 0, 0) + abi.FORGET_IN.pack(2)
+    )
+    assert kernel.ask(Opcode.GETATTR, alias, bytes(16))[0] == errno.ESTALE
+    assert len(kernel.operations.nodes) == 2
+
+
+def test_what_goes_wrong_in_the_server_is_told_a_few_times(
+    kernel: Kernel, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """`attack.md` F35: the error stream may be a file."""
+
+    def fail(node: int, body: memoryview) -> bytes:
+        raise ZeroDivisionError("a mistake")
+
+    monkeypatch.setitem(kernel.operations.answers, int(Opcode.STATFS), fail)
+    kernel.init()
+    for _ in range(50):
+        assert kernel.ask(Opcode.STATFS) == (errno.EIO, b"")
+    assert 1 <= capfd.readouterr().err.count("ZeroDivisionError: a mistake") <= 10
+
+
+def test_messages_of_any_bytes_get_an_answer(kernel: Kernel, capfd: pytest.CaptureFixture[str]) -> None:
+    kernel.init()
+    quiet = {Opcode.FORGET, Opcode.BATCH_FORGET, Opcode.INTERRUPT, Opcode.INIT}
+    for opcode in sorted(set(Opcode) - quiet):
+        for body in (b"", b"\0", b"\xff" * 7, struct.pack("=8Q", *range(8)), os.urandom(100) + b"\0"):
+            for node in (0, 1, 5, (1 << 62) + 5, (1 << 64) - 1):
+                error, _ = kernel.ask(opcode, node, body)
+                assert 0 <= error < 512
