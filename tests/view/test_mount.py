@@ -410,7 +410,7 @@ def test_a_killed_server_loses_nothing_and_is_recognised(scratch: Path, tmp_path
         os.listdir(place)
     with fails(errno.ENOTCONN):
         os.close(fd)
-    with pytest.raises(NotReadyError, match="ended"):
+    with pytest.raises(NotReadyError, match="died"):
         wclayer.get_layer_mount_path(scratch)
     wclayer.prepare_layer(scratch, target=place)
     assert (place / "synced").read_bytes() == b"synced and more"
