@@ -416,7 +416,7 @@ class LayerDirectory:
         if row.sha256 != database.NOT_HASHED:
             return row.sha256
         digest = hashlib.sha256()
-        for chunk in self.data_chunks(row):
+        for chunk in self.data_chunks(row, verify=False):
             digest.update(chunk)
         return digest.digest()
 
@@ -494,9 +494,9 @@ class LayerDirectory:
         """The bytes of a stream.
 
         Raises:
-            CorruptLayerError: they are not as many as its record says.
+            CorruptLayerError: they are not those that its record says, by number or SHA-256.
         """
-        size = 0
+        size, digest = 0, hashlib.sha256()
         pieces = self.query("SELECT sequence, data FROM stream_data WHERE stream = ? ORDER BY sequence", (stream.id,))
         for expected, (sequence, data) in enumerate(pieces):
             try:
@@ -506,29 +506,41 @@ class LayerDirectory:
             size += len(chunk)
             if size > stream.size:
                 break
+            digest.update(chunk)
             yield chunk
         if size != stream.size:
             raise self._damaged(f"stream {stream.id}: other than the {stream.size} bytes that its record says")
+        if digest.digest() != stream.sha256:
+            entry = self.path_of(self.by_id(stream.entry))
+            raise self._damaged(f"stream {stream.name!r} of {entry}: its contents do not have the recorded SHA-256")
 
-    def data_chunks(self, row: EntryRow) -> Iterator[bytes]:
+    def data_chunks(self, row: EntryRow, *, verify: bool = True) -> Iterator[bytes]:
         """The bytes of the entry's main data stream.
 
+        Args:
+            verify: whether their SHA-256, where it is recorded, is compared at their end.
+
         Raises:
-            CorruptLayerError: the host's file is missing, or not as long as `layer.db` says.
+            CorruptLayerError: the host's file is missing, not as long as `layer.db` says, or holds other bytes.
         """
         if row.size <= _READ_PIECE:
-            yield self._whole_file(row)
+            yield self._whole_file(row, verify=verify)
             return
+        digest = hashlib.sha256() if verify and row.sha256 else None
         fd = self._open_file(row)
         try:
             left = row.size if os.fstat(fd).st_size == row.size else -1
             while left > 0 and (data := self._read(row, fd, _READ_PIECE)):
                 left -= len(data)
+                if digest is not None:
+                    digest.update(data)
                 yield data
             if left:
                 raise self._wrong_size(row, fd)
         finally:
             os.close(fd)
+        if digest is not None and digest.digest() != row.sha256:
+            raise self._wrong_contents(row)
 
     def _read(self, row: EntryRow, fd: int, size: int) -> bytes:
         try:
@@ -536,7 +548,7 @@ class LayerDirectory:
         except OSError as error:
             raise from_os_error(self.operation, self.path / os.fsdecode(self.host_path(row)), error) from error
 
-    def _whole_file(self, row: EntryRow) -> bytes:
+    def _whole_file(self, row: EntryRow, *, verify: bool = True) -> bytes:
         """`data_chunks` of a file that is one piece."""
         fd = self._open_file(row)
         try:
@@ -544,9 +556,11 @@ class LayerDirectory:
             data = self._read(row, fd, row.size + 1)
             if len(data) != row.size:
                 raise self._wrong_size(row, fd)
-            return data
         finally:
             os.close(fd)
+        if verify and row.sha256 and hashlib.sha256(data).digest() != row.sha256:
+            raise self._wrong_contents(row)
+        return data
 
     def _open_file(self, row: EntryRow) -> int:
         path = self.host_path(row)
@@ -559,6 +573,13 @@ class LayerDirectory:
                 raise from_os_error(self.operation, place, error) from error
             reason = getattr(error, "strerror", None) or error
             raise CorruptLayerError(self.operation, place, f"cannot be opened: {reason}") from error
+
+    def _wrong_contents(self, row: EntryRow) -> CorruptLayerError:
+        return CorruptLayerError(
+            self.operation,
+            self.path / os.fsdecode(self.host_path(row)),
+            f"its contents do not have the SHA-256 that {database.FILE_NAME} says",
+        )
 
     def _wrong_size(self, row: EntryRow, fd: int) -> CorruptLayerError:
         return CorruptLayerError(
