@@ -7,10 +7,12 @@ import errno
 import fcntl
 import mmap
 import os
+import re
 import stat
 import struct
 import sys
 from contextlib import suppress
+from pathlib import Path
 
 assert sys.platform != "win32"
 
@@ -27,6 +29,8 @@ _STATFS_BYTES = 256
 _FUSE_MAGIC = 0x65735546
 _BLKZEROOUT = 0x127F
 """The ioctl of Linux by which a block device makes a range of itself zeros (linux/fs.h)."""
+_MOUNTS = Path("/proc/self/mountinfo")
+_OCTAL = re.compile(rb"\\([0-7]{3})")
 
 _TIMES_ATTRIBUTE = "user.wclayer.times"
 """A host extended attribute: the four times, of which a POSIX file has a place for only one that lasts, and the time
@@ -227,6 +231,25 @@ def sync_file_system(directory: int) -> bool:
             return False
         raise OSError(number, os.strerror(number))
     return True
+
+
+def mounts() -> list[tuple[bytes, bytes]]:
+    """Where file systems are mounted, and their types, the later ones over the earlier ones; empty where the host has
+    no list of them.
+
+    Source: proc_pid_mountinfo(5).
+    """
+    try:
+        lines = _MOUNTS.read_bytes().splitlines()
+    except OSError:
+        return []
+    found = []
+    for line in lines:
+        # The fifth field is the place, in which a backslash and three octal digits stand for some bytes.
+        fields, _, rest = line.partition(b" - ")
+        place = _OCTAL.sub(lambda octal: bytes([int(octal[1], 8)]), fields.split(b" ")[4])
+        found.append((place, rest.partition(b" ")[0]))
+    return found
 
 
 def read_at(fd: int, size: int, offset: int) -> bytes:

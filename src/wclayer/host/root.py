@@ -7,6 +7,7 @@ nobody who races with us, can lead a write or a read outside of it.
 from __future__ import annotations
 
 import contextlib
+import errno
 import mmap
 import os
 import secrets
@@ -302,8 +303,28 @@ def sync_directory(path: Path) -> None:
         system.close_directory(directory)
 
 
+def mounts_below(path: Path) -> list[Path]:
+    """Where file systems are mounted in a directory, or at it."""
+    top = os.fsencode(os.path.realpath(path))
+    mounts = system.mounts()
+    if not mounts:
+        # No list of them: each directory is asked.
+        device = os.lstat(path.parent).st_dev
+        with HostRoot(path) as root:
+            return [
+                path / os.fsdecode(place)
+                for place, _ in _walk(root)
+                if system.stat_at(root.directory(place), b"").st_dev != device
+            ]
+    return [Path(os.fsdecode(at)) for at, _ in mounts if at == top or at.startswith(top + b"/")]
+
+
 def remove_tree(path: Path) -> None:
-    """Removes a directory and everything in it, following no link; what is already gone is no error."""
+    """Removes a directory and everything in it, following no link; what is already gone is no error.
+
+    Raises:
+        OSError: with EBUSY, another file system is mounted in it; nothing of that one is removed.
+    """
     with contextlib.suppress(FileNotFoundError):
         parent = system.open_directory(path.parent)
         try:
@@ -315,31 +336,39 @@ def remove_tree(path: Path) -> None:
 def _remove_directory(parent: int, name: bytes | str) -> None:
     """Removes a directory of any depth: what lies deep is first moved up, so that few directories are open at once."""
     top = system.open_directory_at(parent, name)
+    device = system.stat_at(parent, b"").st_dev
     try:
-        _empty_directory(top, top, 0)
+        _check_device(top, name, device)
+        _empty_directory(top, top, 0, device)
         # Only directories that were moved up are left, and their own deep directories come after them.
         while moved := system.list_directory(top):
             for deep, _ in moved:
-                _remove_below(top, deep, top, 0)
+                _remove_below(top, deep, top, 0, device)
     finally:
         system.close_directory(top)
     system.remove_directory_at(parent, name)
 
 
-def _empty_directory(directory: int, top: int, depth: int) -> None:
+def _check_device(directory: int, name: bytes | str, device: int) -> None:
+    if system.stat_at(directory, b"").st_dev != device:
+        raise OSError(errno.EBUSY, "another file system is mounted there; unmount it first", os.fsdecode(name))
+
+
+def _empty_directory(directory: int, top: int, depth: int, device: int) -> None:
     for name, is_directory in system.list_directory(directory):
         if not is_directory:
             system.remove_file_at(directory, name)
         elif depth >= _REMOVAL_DEPTH:
             system.replace_at(directory, name, top, f"{_MOVED_UP}{secrets.token_hex(8)}")
         else:
-            _remove_below(directory, name, top, depth)
+            _remove_below(directory, name, top, depth, device)
 
 
-def _remove_below(directory: int, name: str, top: int, depth: int) -> None:
+def _remove_below(directory: int, name: str, top: int, depth: int, device: int) -> None:
     below = system.open_directory_at(directory, name)
     try:
-        _empty_directory(below, top, depth + 1)
+        _check_device(below, name, device)
+        _empty_directory(below, top, depth + 1, device)
     finally:
         system.close_directory(below)
     system.remove_directory_at(directory, name)

@@ -340,6 +340,11 @@ def sync_file_system(directory: int) -> bool:
     return False
 
 
+def mounts() -> list[tuple[bytes, bytes]]:
+    """Nothing: what is mounted in a directory is a reparse point there, which no path is led through."""
+    return []
+
+
 def read_at(fd: int, size: int, offset: int) -> bytes:
     """Up to `size` bytes from `offset`; the file's position is somewhere else afterwards."""
     buffer = ctypes.create_string_buffer(size)

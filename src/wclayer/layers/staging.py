@@ -18,7 +18,7 @@ import os
 import re
 import secrets
 import stat
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Protocol, Self
@@ -427,8 +427,11 @@ def _make_locked_file(parent: Path, name: str) -> tuple[Path, int]:
             os.close(fd)
 
 
-def remove_whole(operation: str, path: Path) -> None:
+def remove_whole(operation: str, path: Path, check: Callable[[], None] = lambda: None) -> None:
     """Removes a directory so that an interruption never leaves a part of it under its name.
+
+    Args:
+        check: called when nobody else can hold it any more, and before anything is changed; it may raise.
 
     Raises:
         LayerBusyError: another process is removing or building it.
@@ -437,6 +440,7 @@ def remove_whole(operation: str, path: Path) -> None:
     lock = system.Lock(path, follow=False)
     try:
         lock.take()
+        check()
         gone = _beside(path, "gone")
         system.rename_directory(path, gone)
         # Else, a power cut could leave a part of it under its old name.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -24,6 +23,7 @@ from wclayer.errors import (
     NotSupportedError,
     PathNotFoundError,
 )
+from wclayer.host import system
 from wclayer.layers.directory.scratch import MOUNT, ScratchDirectory
 from wclayer.view.fuse import Operations
 from wclayer.view.layer_view import LayerView
@@ -35,8 +35,6 @@ _OPERATION = "mount"
 _TIMEOUT = 60.0
 _MAX_COMPLAINT = 2000
 _UNMOUNTERS = ("fusermount3", "fusermount", "umount")
-_MOUNTS = Path("/proc/self/mountinfo")
-_ESCAPE = re.compile(rb"\\([0-7]{3})")
 _TYPE = b"fuse.wclayer"
 
 
@@ -118,12 +116,9 @@ def is_ours(place: Path) -> bool:
     # The folder itself is not asked: that of a dead server does not answer.
     wanted = os.fsencode(os.path.realpath(place.parent)).rstrip(b"/") + b"/" + os.fsencode(place.name)
     kind = b""
-    for line in _MOUNTS.read_bytes().splitlines():
-        # proc_pid_mountinfo(5): fields, of which the fifth is the place, then " - " and the file system's type.
-        fields, _, rest = line.partition(b" - ")
-        escaped = fields.split(b" ")[4]
-        if _ESCAPE.sub(lambda found: bytes([int(found[1], 8)]), escaped) == wanted:
-            kind = rest.partition(b" ")[0]
+    for at, its_kind in system.mounts():
+        if at == wanted:
+            kind = its_kind
     return kind == _TYPE
 
 

@@ -5,11 +5,20 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from wclayer.errors import NotALayerError, PathNotFoundError, from_os_error
-from wclayer.layers.directory import is_layer
+from wclayer.errors import LayerBusyError, NotALayerError, PathNotFoundError, from_os_error
+from wclayer.host.root import HostRoot, mounts_below
+from wclayer.layers.directory import database
+from wclayer.layers.directory.chain_file import CHAIN_FILE
+from wclayer.layers.directory.scratch import DISK
 from wclayer.layers.staging import remove_leftovers, remove_whole
+from wclayer.view import mount
 
 _OPERATION = "destroy layer"
+_MARKS = (CHAIN_FILE, DISK)
+"""Files by which a folder is a layer, whatever else is in it."""
+_MARKS_BESIDE_FILES = (database.FILE_NAME, "blank.vhdx", "blank-base.vhdx", "layout", "Hives/*_Base")
+"""Files by which a folder with `Files` in it is a layer: of a damaged one of ours, or of one that Windows made. A
+transport folder has none of these."""
 
 
 def destroy_layer(path: str | os.PathLike[str]) -> None:
@@ -18,10 +27,12 @@ def destroy_layer(path: str | os.PathLike[str]) -> None:
     What an interrupted call left beside it is removed by the next call of any function that creates or removes layers
     in the same folder.
 
+    A mount of the layer whose server has died is unmounted first.
+
     Raises:
         PathNotFoundError: there is nothing at `path`.
         NotALayerError: the folder is not a layer; it is not touched.
-        LayerBusyError: another process is removing it.
+        LayerBusyError: another process is using or removing it; a file system is mounted in it. Nothing is removed.
 
     Reference: `DestroyLayer` of vmcompute.dll.
     """
@@ -31,8 +42,42 @@ def destroy_layer(path: str | os.PathLike[str]) -> None:
             if place.parent.is_dir():
                 remove_leftovers(place.parent)
             raise PathNotFoundError(_OPERATION, place, "the layer does not exist")
-        if place.is_symlink() or not place.is_dir() or not is_layer(place):
-            raise NotALayerError(_OPERATION, place, "not a layer: it has neither layer.db, nor Files, nor sandbox.vhdx")
-        remove_whole(_OPERATION, place)
+        if place.is_symlink():
+            raise NotALayerError(
+                _OPERATION, place, f"a symbolic link to {os.readlink(place)}; name the layer itself, or remove the link"
+            )
+        if not place.is_dir():
+            raise NotALayerError(_OPERATION, place, "not a layer: it is no folder")
+        if not _is_layer(place):
+            raise NotALayerError(
+                _OPERATION, place,
+                f"not a layer: it has no {database.FILE_NAME}, {CHAIN_FILE} or {DISK}, and no other file that only"
+                " layers have; remove the folder by the means of the system if it is to go",
+            )  # fmt: skip
+        remove_whole(_OPERATION, place, lambda: _check_mounts(place))
     except OSError as error:
         raise from_os_error(_OPERATION, place, error) from error
+
+
+def _is_layer(place: Path) -> bool:
+    """Whether a folder is certainly a layer, ours or one that Windows or containerd made, perhaps a damaged one."""
+    try:
+        with HostRoot(place) as root:
+            database.read_version(root)
+    except (OSError, ValueError):
+        pass
+    else:
+        return True
+    if any((place / mark).is_file() for mark in _MARKS):
+        return True
+    return (place / "Files").is_dir() and any(
+        found.is_file() for mark in _MARKS_BESIDE_FILES for found in list(place.glob(mark))
+    )
+
+
+def _check_mounts(place: Path) -> None:
+    for at in mounts_below(place):
+        if not mount.is_stale(at):
+            raise LayerBusyError(_OPERATION, at, "a file system is mounted there; unmount it first")
+    for at in mounts_below(place):
+        mount.remove_stale(at)
