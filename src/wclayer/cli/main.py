@@ -10,6 +10,7 @@ import click
 
 from wclayer import __version__
 from wclayer.cli import demo, disk, inspect, manage, registry, transfer, view
+from wclayer.cli.durability import add_no_sync_option
 from wclayer.cli.limits import add_limit_options
 from wclayer.engines.choice import ENGINES, use_engine
 from wclayer.errors import LayerError
@@ -47,6 +48,7 @@ def cli(engine: str | None) -> None:
 for _group in _GROUPS:
     for _command in _group.COMMANDS:
         add_limit_options(_command)
+        add_no_sync_option(_command)
         cli.add_command(_command)
 
 

@@ -14,8 +14,9 @@ import click
 import wclayer
 from wclayer.cli.output import echo, json_option, print_json, progress_bar, size_text
 from wclayer.engines.portable.disk import starts_disk
-from wclayer.errors import InvalidParameterError
+from wclayer.errors import AlreadyExistsError, InvalidParameterError
 from wclayer.layers.directory import LayerDirectory
+from wclayer.layers.directory.scratch import is_scratch
 from wclayer.layers.inputs import open_stream
 
 layers_option = click.option(
@@ -28,9 +29,10 @@ layers_option = click.option(
     "-i", "--input", "source", metavar="FILE", help="Layer tar, transport folder or disk (default: a tar from stdin)."
 )
 @layers_option
+@click.option("--over-scratch", is_flag=True, help="PATH may be a scratch on the parents, which the layer replaces.")
 @json_option
 @click.argument("path")
-def import_command(source: str | None, layers: tuple[str, ...], as_json: bool, path: str) -> None:
+def import_command(source: str | None, layers: tuple[str, ...], over_scratch: bool, as_json: bool, path: str) -> None:
     """Import a layer tar (plain, gzip or zstd), a transport folder, or a disk with an NTFS volume (VHDX, VHD or raw) as
     the layer directory PATH. A disk with parents is a scratch: the layer is what it changes.
 
@@ -41,7 +43,12 @@ def import_command(source: str | None, layers: tuple[str, ...], as_json: bool, p
       wclayer import -i base.tar.gz /layers/base
       wclayer import -i app.tar -l /layers/base /layers/app
       wclayer import -i sandbox.vhdx -l /layers/base /layers/changes
+      wclayer export /layers/run | wclayer import --over-scratch -l /layers/base /layers/run
     """
+    if not over_scratch and is_scratch(path):
+        raise AlreadyExistsError(
+            "import layer", path, "a scratch is there; with --over-scratch, a tar on its parents replaces it"
+        )
     is_folder = source is not None and Path(source).is_dir()
     if source is not None and (is_folder or wclayer.is_disk(source)):
         with progress_bar("importing") as progress:

@@ -229,6 +229,11 @@ def _open_to_delete(path: PathLike) -> None:
     winapi.close_handle(winapi.create_file(winapi.absolute(path), winapi.DELETE))
 
 
+def exchange_directories(first: PathLike, second: PathLike) -> bool:
+    """Whether two directories got each other's name in one step: Windows has no such call."""
+    return False
+
+
 def remove_file_at(directory: int, name: bytes | str) -> None:
     if stat.S_ISDIR(stat_at(directory, name).st_mode):
         raise IsADirectoryError(errno.EISDIR, "is a directory", os.fsdecode(name))

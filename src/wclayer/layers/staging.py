@@ -37,7 +37,7 @@ from wclayer.errors import (
     from_os_error,
 )
 from wclayer.host import durability, system
-from wclayer.host.root import remove_tree, sync_directory, sync_file, sync_tree
+from wclayer.host.root import mounts_below, remove_tree, sync_directory, sync_file, sync_tree
 from wclayer.layers.inputs import kind_of
 
 DATABASE = "layer.db"
@@ -63,10 +63,16 @@ class StagedDirectory:
     """A directory that appears at `target` whole, by `commit`, or not at all.
 
     An empty directory that is already at `target` is replaced; anything else there is an error.
+
+    Args:
+        operation: the verb that makes it.
+        target: where it will be.
+        replaces: what is at `target` now is replaced by it, in one step; it stays whole until then.
     """
 
-    def __init__(self, operation: str, target: Path) -> None:
+    def __init__(self, operation: str, target: Path, *, replaces: bool = False) -> None:
         self._operation = operation
+        self._replaces = replaces
         self.target = target
         parent = target.parent
         if not parent.is_dir():
@@ -74,7 +80,8 @@ class StagedDirectory:
         self.lock: system.Lock | None
         with during(operation, target):
             remove_leftovers(parent)
-            self._check_free()
+            if not replaces:
+                self._check_free()
             self.path, self.lock = _make_locked_directory(parent, target.name)
         self.database = self.path / DATABASE
 
@@ -86,6 +93,9 @@ class StagedDirectory:
         """
         if durability.is_wanted():
             sync_tree(self.path)
+        if self._replaces:
+            self._exchange()
+            return
         try:
             system.rename_directory(self.path, self.target)
         except OSError as error:
@@ -99,6 +109,34 @@ class StagedDirectory:
             system.rename_directory(self.target, self.path)
             raise
         self._release()
+
+    def _exchange(self) -> None:
+        """Takes the place of what is at the target, which then goes.
+
+        Raises:
+            LayerBusyError: another process has it open.
+            NotSupportedError: the host cannot exchange two directories.
+        """
+        old = system.Lock(self.target, follow=False)
+        try:
+            try:
+                old.take()
+            except BlockingIOError:
+                raise LayerBusyError(self._operation, self.target, "another process has it open") from None
+            if mounts := mounts_below(self.target):
+                raise LayerBusyError(self._operation, mounts[0], "a file system is mounted there; unmount it first")
+            if not system.exchange_directories(self.path, self.target):
+                raise NotSupportedError(
+                    self._operation, self.target,
+                    "this host cannot replace a scratch in one step; import to another place, and remove the scratch",
+                )  # fmt: skip
+            _sync_name(self.target)
+            # From here on the layer is the new one; what is left of the old one, the next build removes.
+            with contextlib.suppress(OSError):
+                remove_tree(self.path)
+            self._release()
+        finally:
+            old.close()
 
     def discard(self) -> None:
         """Removes the directory; what the host does not let go, the next build in the same folder removes."""

@@ -140,7 +140,7 @@ class LayerView:
                 self.scratch = stack.enter_context(
                     ScratchDirectory(scratch, exclusive=exclusive, operation=self.operation)
                 )
-            chain = resolve_chain(self.operation, layers)
+            chain = resolve_chain(self.operation, layers, first_is_own=scratch is None)
             if not chain and self.scratch is not None:
                 chain = self.scratch.parents()
             opened: list[LayerDirectory] = [] if self.scratch is None else [self.scratch]

@@ -33,6 +33,8 @@ from wclayer.view import mount
 PathLike = str | os.PathLike[str]
 ACTIVE = "active"
 """The record of an activated scratch: what tells this start of the machine from others."""
+UNREAD = "disk_unread"
+"""The record of a scratch whose disk could not be read yet, because its parents are not known."""
 DISK_VARIABLE = "WCLAYER_SANDBOX_DISK"
 """With `0` in this environment variable, `deactivate_layer` does not write `sandbox.vhdx`."""
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -77,13 +79,20 @@ def activate_layer(path: PathLike, *, prefer: str | None = None) -> None:
         if scratch.record(ACTIVE) == _this_boot():
             raise LayerBusyError(operation, place, "it is active already")
         parents = scratch.parents()
-        if is_foreign or was_changed(operation, scratch):
-            if not is_foreign and scratch.record(UNSAVED) and prefer is None:
+        is_unread = is_foreign or scratch.record(UNREAD) is not None
+        if is_unread and not parents:
+            # What the disk changes can be told when prepare_layer names the parents.
+            with scratch.transaction(is_change=False):
+                scratch.set_record(UNREAD, 1)
+        elif is_unread or was_changed(operation, scratch):
+            if not is_unread and scratch.record(UNSAVED) and prefer is None:
                 raise InvalidStateError(
                     operation, place, f"both {DISK} and the layer directory were changed since they last agreed"
                 )
             if prefer != "directory":
                 read_disk(operation, scratch, parents)
+            with scratch.transaction(is_change=False):
+                scratch.set_record(UNREAD, None)
         elif scratch.record(SAVED_AS) is None and not scratch.record(UNSAVED):
             note_disk(operation, scratch)
         with scratch.transaction(is_change=False):
@@ -97,7 +106,8 @@ def prepare_layer(
 
     Args:
         path: the layer directory.
-        parents: the parent chain, nearest first; if given, it must be the layer's own.
+        parents: the parent chain, nearest first; if given, it must be the layer's own. A scratch that knows none, as
+            containerd makes it of a copy of `blank.vhdx`, learns it from here.
         target: an empty folder to mount at (default: the folder `mount` in the layer directory).
         allow_other: every user of the machine may use the mount, and change what is in it.
 
@@ -114,17 +124,27 @@ def prepare_layer(
     operation = "prepare layer"
     place = Path(os.path.abspath(path))
     with LayerDirectory(place, operation=operation) as layer:
-        check_chain(layer, parents)
+        knows_parents = bool(layer.parents())
+        if knows_parents or not is_scratch(place):
+            check_chain(layer, parents)
         if not is_scratch(place):
             return
         if layer.record(ACTIVE) != _this_boot():
             raise NotReadyError(operation, place, "activate it first")
+        if not knows_parents and not parents:
+            raise InvalidParameterError(operation, place, "it does not know its parents; they must be named")
         recorded = _recorded_mount(layer)
+        is_unread = layer.record(UNREAD) is not None
     if recorded is not None:
         if mount.is_serving(recorded, place):
             raise AlreadyExistsError(operation, place, f"it is prepared already, at {recorded}")
         mount.remove_stale(recorded)
     remember_chain(operation, place, parents)
+    if is_unread:
+        with ScratchDirectory(place, exclusive=True, operation=operation) as scratch:
+            read_disk(operation, scratch, scratch.parents())
+            with scratch.transaction(is_change=False):
+                scratch.set_record(UNREAD, None)
     at = place / MOUNT if target is None else Path(os.path.abspath(target))
     if target is None:
         try:
@@ -240,7 +260,7 @@ def deactivate_layer(path: PathLike, *, write_sandbox: bool | None = None) -> No
         if scratch.record(ACTIVE) != _this_boot():
             raise NotReadyError(operation, place, "it is not active")
         scratch.hash_all()
-        if write_sandbox and scratch.record(UNSAVED):
+        if write_sandbox and scratch.record(UNSAVED) and scratch.record(UNREAD) is None:
             write_disk(operation, scratch, scratch.parents())
         with scratch.transaction(is_change=False):
             scratch.set_record(ACTIVE, None)

@@ -84,7 +84,7 @@ def convert_layer(
     given = [layers] if isinstance(layers, (str, os.PathLike)) else list(layers)
     chain = [Path(os.path.abspath(given[0]))]
     if len(given) > 1:
-        chain = resolve_chain(_OPERATION, given)
+        chain = resolve_chain(_OPERATION, given, first_is_own=True)
     elif not alone:
         with LayerDirectory(chain[0], operation=_OPERATION) as layer:
             chain += layer.parents()

@@ -31,9 +31,13 @@ def import_layer_from_tar(
 
     The layer remembers what it needs to be exported with the same bytes. Nothing is at `path` until all of it is.
 
+    As with hcsshim, `path` may be a scratch on the same parents, whose own export the stream may be: it is committed.
+    The finished layer takes its place in one step, when it is whole; the scratch, its disk too, is gone then. After a
+    failure the scratch is as it was.
+
     Args:
         stream: the tar; read to its end, not closed.
-        path: where the layer will be: nothing, or an empty folder, in a folder that exists.
+        path: where the layer will be: nothing, an empty folder, or a scratch on `parents`, in a folder that exists.
         parents: the parent chain, nearest first, or only the nearest one; none for a base layer.
         source: what messages call the stream.
         limits: how much is accepted.
@@ -47,7 +51,7 @@ def import_layer_from_tar(
     Reference: hcsshim, `ociwclayer.ImportLayerFromTar`.
     """
     with (
-        ProcessingLayerWriter(path, parents, limits=limits) as writer,
+        ProcessingLayerWriter(path, parents, limits=limits, over_scratch=True) as writer,
         TarLayerReader(
             stream,
             source,

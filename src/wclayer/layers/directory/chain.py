@@ -10,21 +10,35 @@ from pathlib import Path
 from wclayer.errors import InvalidParameterError
 from wclayer.layers.directory.chain_file import CHAIN_FILE, read_chain
 from wclayer.layers.directory.layer import LayerDirectory
+from wclayer.layers.directory.scratch import is_scratch
 from wclayer.layers.staging import StagedFile
 
 
-def resolve_chain(operation: str, parents: Sequence[str | os.PathLike[str]]) -> list[Path]:
+def resolve_chain(
+    operation: str, parents: Sequence[str | os.PathLike[str]], *, first_is_own: bool = False
+) -> list[Path]:
     """The whole parent chain, absolute, nearest first.
 
     A caller may name the chain or just the nearest parent, whose own chain then follows.
 
+    Args:
+        operation: the verb that was given the parents.
+        parents: the layers that were named, nearest first.
+        first_is_own: the first one is no parent, but the layer itself, which may be a scratch.
+
     Raises:
-        InvalidParameterError: a layer is named twice, or the chain is the one that the nearest parent knows in another
-            order.
+        InvalidParameterError: a layer is named twice; the chain is the one that the nearest parent knows in another
+            order, or contradicts what one of them knows; a parent is a scratch.
     """
     chain = [Path(os.path.abspath(parent)) for parent in parents]
     if not chain:
         return []
+    for parent in chain[1:] if first_is_own else chain:
+        if is_scratch(parent):
+            raise InvalidParameterError(
+                operation, parent,
+                "is a scratch, which goes on changing, and no parent; export it and import it as a finished layer",
+            )  # fmt: skip
     if len(chain) == 1:
         return chain + read_chain(chain[0])
     given = [os.path.realpath(parent) for parent in chain]
@@ -32,10 +46,23 @@ def resolve_chain(operation: str, parents: Sequence[str | os.PathLike[str]]) -> 
         raise InvalidParameterError(operation, chain[0], "a layer is named twice among the parents")
     for index, parent in enumerate(chain):
         # Layers that were moved have other paths than their children know; only an order that contradicts is a mistake.
-        ancestors = {os.path.realpath(path) for path in read_chain(parent)}
+        recorded = read_chain(parent)
+        ancestors = {os.path.realpath(path) for path in recorded}
         if ancestors & set(given[:index]):
             raise InvalidParameterError(operation, parent, "the parents are not in the order nearest first")
+        if recorded and not _agree(recorded, chain[index + 1 :]):
+            named = ", ".join(str(path) for path in recorded)
+            raise InvalidParameterError(operation, parent, f"other parents were named after it than its own: {named}")
     return chain
+
+
+def _agree(recorded: Sequence[Path], given: Sequence[Path]) -> bool:
+    """Whether the parents that were given can be those that a layer records. They have the same names elsewhere if they
+    were moved or copied together, and other names if they were renamed: then nothing is where they were."""
+    return len(recorded) == len(given) and all(
+        known.name == named.name or not known.exists() or os.path.realpath(known) == os.path.realpath(named)
+        for known, named in zip(recorded, given, strict=True)
+    )
 
 
 def remember_chain(operation: str, layer: Path, parents: Sequence[str | os.PathLike[str]]) -> None:

@@ -14,12 +14,13 @@ from wclayer.errors import during
 from wclayer.layers.base import LayerWriterBase, all_of
 from wclayer.layers.directory import utility_vm
 from wclayer.layers.directory.chain import resolve_chain
-from wclayer.layers.directory.chain_file import CHAIN_FILE
+from wclayer.layers.directory.chain_file import CHAIN_FILE, read_chain
 from wclayer.layers.directory.database import EntryRow, Origin, host_name, to_column
 from wclayer.layers.directory.hives import BaseHiveMaker
 from wclayer.layers.directory.host_files import SMALL_FILE, HostFiles, is_possible_name
 from wclayer.layers.directory.layer import LayerDirectory
 from wclayer.layers.directory.records import DirectoryPlace, LayerRecords
+from wclayer.layers.directory.scratch import is_scratch
 from wclayer.layers.directory.streams import StreamRecorder
 from wclayer.layers.hives import HIVES_ROOT
 from wclayer.layers.staging import Stage, StagedDirectory
@@ -68,6 +69,9 @@ class DirectoryLayerWriter(LayerWriterBase):
         path: where the layer will be: nothing, or an empty folder, in a folder that exists.
         parents: the parent chain, nearest first, or only the nearest one; none for a base layer.
 
+        limits: how much is accepted.
+        over_scratch: a scratch at `path` on the same parents makes way, in one step, when the layer is whole.
+
     Raises:
         AlreadyExistsError: `path` is taken.
         PathNotFoundError: the folder of `path`, or a parent, does not exist.
@@ -83,8 +87,10 @@ class DirectoryLayerWriter(LayerWriterBase):
         parents: Sequence[str | os.PathLike[str]] = (),
         *,
         limits: Limits | None = None,
+        over_scratch: bool = False,
     ) -> None:
         place = Path(os.path.abspath(path))
+        self._over_scratch = over_scratch
         self._max_hive_size = (limits or limits_in_use()).hive_size
         self._parents: list[LayerDirectory] = []
         self.chain = resolve_chain(self.operation, parents)
@@ -128,7 +134,14 @@ class DirectoryLayerWriter(LayerWriterBase):
         return Kind.ABSENT
 
     def _stage(self, place: Path) -> Stage:
-        return StagedDirectory(self.operation, place)
+        return StagedDirectory(
+            self.operation, place, replaces=self._over_scratch and is_scratch(place) and self._has_chain(place)
+        )
+
+    def _has_chain(self, scratch: Path) -> bool:
+        """Whether a scratch records the parents that this layer has."""
+        known = [os.path.realpath(parent) for parent in read_chain(scratch)]
+        return bool(known) and known == [os.path.realpath(parent) for parent in self.chain]
 
     def _host_files(self) -> HostFiles:
         return HostFiles(self._staged.path, self._staged.lock)

@@ -1,0 +1,38 @@
+"""The option `--no-sync` of the verbs that write."""
+
+from __future__ import annotations
+
+import click
+
+from wclayer.host.durability import unsynced
+
+_WRITING = frozenset(
+    {
+        "import", "export", "create", "remove", "expand", "process", "makebaselayer", "convert", "cp", "rm", "mkdir",
+        "mv", "demo", "set", "delete",
+    }
+)  # fmt: skip
+"""The verbs, and those below `acl` and `reg`, that report something as done."""
+
+
+def add_no_sync_option(command: click.Command) -> None:
+    """Gives a verb the option, if it writes."""
+    if isinstance(command, click.Group):
+        for below in command.commands.values():
+            add_no_sync_option(below)
+    elif command.name in _WRITING:
+        command.params.append(
+            click.Option(
+                ["--no-sync"],
+                is_flag=True,
+                envvar="WCLAYER_NO_SYNC",
+                help="Do not wait until what is written would survive a power cut (also: WCLAYER_NO_SYNC=1).",
+                expose_value=False,
+                callback=_set,
+            )
+        )
+
+
+def _set(context: click.Context, option: click.Parameter, value: bool) -> None:
+    if value:
+        context.with_resource(unsynced())
