@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from uuid import UUID
 
@@ -14,8 +16,9 @@ from wclayer.errors import InvalidDataError
 from wclayer.layers.volume.raw import RawDisk
 from wclayer.layers.volume.scratch import ScratchLayerReader
 from wclayer.layers.volume.writer import VolumeLayerWriter
-from wclayer.model import DataStream, Entry, LayerWriter
+from wclayer.model import DataStream, Entry, ExtraStream, LayerWriter
 from wclayer.win32.attributes import FileBasicInfo
+from wclayer.win32.ea import ExtendedAttribute, encode_eas
 from wclayer.win32.inherit import inherit, volume_root
 from wclayer.win32.reparse import ReparsePoint, ReparseTag, WciPlaceholder
 
@@ -128,3 +131,94 @@ def test_a_placeholder_for_nothing_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(InvalidDataError, match="no parent has"):
         wclayer.import_layer_from_disk(tmp_path / "child", scratch, [base])
     assert not (tmp_path / "child").exists()
+
+
+DIRECTORY_INFO = FileBasicInfo(0x10, TIME, TIME, TIME, TIME)
+EAS = encode_eas([ExtendedAttribute(b"A", b"value")])
+
+
+def _one_directory(
+    folder: Path, entry: Entry, streams: Sequence[DataStream], scratch: Entry, *more: DataStream
+) -> Path:
+    """A layer with one directory, and a disk on which a placeholder stands for it."""
+
+    def build(writer: LayerWriter) -> None:
+        writer.put(Entry("Files", DIRECTORY_INFO, security=DIRECTORY))
+        writer.put(replace(entry, name="Files/d", security=DIRECTORY), streams)
+
+    wclayer.import_layer_from_tar(io.BytesIO(layer_tar(build)), folder / "base")
+    path = folder / "sandbox.img"
+    with path.open("w+b") as file:
+        file.truncate(16 << 20)
+        with VolumeLayerWriter(RawDisk(file), str(path), serial=1, time=TIME) as writer:
+            writer.put(Entry("Files", DIRECTORY_INFO, security=DIRECTORY))
+            assert scratch.info is not None
+            info = replace(scratch.info, attributes=scratch.info.attributes | 0x400)
+            mark = _mark(ReparseTag.WCI_1, "d")
+            writer.put(replace(scratch, name="Files/d", info=info, security=DIRECTORY, reparse=mark), more)
+    return path
+
+
+def _stream(name: str, data: bytes) -> DataStream:
+    return DataStream(name, len(data), (data,))
+
+
+@pytest.mark.parametrize(
+    ("entry", "streams"),
+    [
+        (Entry("", DIRECTORY_INFO, eas=EAS), (_stream("s", b"data"),)),
+        (Entry("", DIRECTORY_INFO), (_stream("s", b"data"), _stream("t", b""))),
+        (Entry("", DIRECTORY_INFO), (_stream("s", b"DATA"),)),
+        (Entry("", DIRECTORY_INFO), ()),
+        (Entry("", FileBasicInfo(0x10, TIME + 1, TIME, TIME, TIME)), (_stream("s", b"data"),)),
+        (Entry("", FileBasicInfo(0x10, TIME, TIME, TIME + 1, TIME)), (_stream("s", b"data"),)),
+        (Entry("", FileBasicInfo(0x10, TIME, TIME, TIME, TIME + 1)), (_stream("s", b"data"),)),
+        (Entry("", FileBasicInfo(0x12, TIME, TIME, TIME, TIME)), (_stream("s", b"data"),)),
+        (Entry("", DIRECTORY_INFO, extra=(ExtraStream(7, 0, "", bytes(range(64))),)), (_stream("s", b"data"),)),
+    ],
+    ids=[
+        "eas",
+        "one stream more",
+        "stream",
+        "one stream less",
+        "creation",
+        "write",
+        "change",
+        "attributes",
+        "object id",
+    ],
+)
+def test_a_change_of_a_directory_alone_is_read(tmp_path: Path, entry: Entry, streams: tuple[DataStream, ...]) -> None:
+    path = _one_directory(tmp_path, Entry("", DIRECTORY_INFO), (_stream("s", b"data"),), entry, *streams)
+    with ScratchLayerReader(path, [tmp_path / "base"]) as reader:
+        found = [(e, {s.name: s.read_all() for s in reader.streams()}) for e in reader]
+    assert [e.name for e, _ in found] == ["Files", "Files/d"]
+    changed = found[1][0]
+    assert changed.info == entry.info
+    assert (changed.eas, changed.extra, changed.reparse) == (entry.eas, entry.extra, None)
+    assert found[1][1] == {stream.name: b"".join(stream.chunks) for stream in streams}
+
+
+def test_a_directory_that_is_as_in_the_parents_is_left_out(tmp_path: Path) -> None:
+    streams = (_stream("s", b"data"),)
+    # The last access is none of the container's changes.
+    scratch = Entry("", FileBasicInfo(0x10, TIME, TIME + 1, TIME, TIME), eas=EAS)
+    path = _one_directory(tmp_path, Entry("", DIRECTORY_INFO, eas=EAS), streams, scratch, _stream("s", b"data"))
+    with ScratchLayerReader(path, [tmp_path / "base"]) as reader:
+        assert [entry.name for entry in reader] == ["Files"]
+
+
+def test_directories_alone_come_back_from_the_disk_of_a_scratch(tmp_path: Path) -> None:
+    _one_directory(tmp_path, Entry("", DIRECTORY_INFO), (_stream("s", b"data"),), Entry("", DIRECTORY_INFO))
+    scratch = tmp_path / "scratch"
+    wclayer.create_scratch_layer(scratch, [tmp_path / "base"])
+    wclayer.activate_layer(scratch)
+    with wclayer.LayerView(scratch=scratch) as view:
+        view.set_eas("/d", EAS)
+        view.write_bytes("/d:t", b"new")
+    wclayer.deactivate_layer(scratch)
+    wclayer.import_layer_from_disk(tmp_path / "back", scratch / "sandbox.vhdx", [tmp_path / "base"])
+    with wclayer.LayerView([tmp_path / "back", tmp_path / "base"]) as view:
+        assert view.find("/d").row.eas == EAS
+        assert view.read_bytes("/d:t") == b"new"
+        assert view.read_bytes("/d:s") == b"data"

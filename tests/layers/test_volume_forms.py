@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import io
+import re
+import struct
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -12,10 +15,13 @@ import pytest
 from dissect.ntfs import NTFS
 
 import wclayer
+from tests.cli.test_cli import run
 from tests.support import (
     TIME,
+    archive,
     contents,
     layer_tar,
+    member,
     put_directories,
     put_file,
     put_files,
@@ -23,7 +29,8 @@ from tests.support import (
     witness,
     write_volume,
 )
-from wclayer.errors import InvalidParameterError, NotSupportedError
+from wclayer import sample
+from wclayer.errors import DiskFullError, InvalidDataError, InvalidParameterError, NotSupportedError
 from wclayer.formats.ntfs import builder, structs
 from wclayer.formats.ntfs.grow import grow_volume
 from wclayer.formats.ntfs.records import Attribute, decode_record, encode_record, reference
@@ -35,6 +42,7 @@ from wclayer.layers.volume.reader import VolumeLayerReader
 from wclayer.layers.volume.writer import VolumeLayerWriter
 from wclayer.model import DataStream, Entry, LayerWriter
 from wclayer.win32.attributes import FileBasicInfo
+from wclayer.win32.backup import StreamHeader, StreamId
 from wclayer.win32.ea import ExtendedAttribute, encode_eas
 from wclayer.win32.reparse import ReparsePoint
 from wclayer.win32.sddl import from_sddl
@@ -402,3 +410,105 @@ def test_the_root_directory_keeps_a_descriptor_that_nothing_else_has(tmp_path: P
     path = write_volume(tmp_path / "volume", build, whole=False)
     with VolumeLayerReader(path) as reader:
         assert [entry.security for entry in reader] == [descriptor]
+
+
+# What a volume has no form for, or another.
+
+
+def test_a_full_volume_says_what_size_is_needed(tmp_path: Path) -> None:
+    wclayer.import_layer_from_tar(io.BytesIO(layer_tar(sample.write_base)), tmp_path / "layer")
+    with pytest.raises(DiskFullError, match="is full; a disk of") as caught:
+        wclayer.convert_layer(tmp_path / "layer", tmp_path / "disk", to="ntfs", size=10_719_232)
+    needed = int(re.findall(r"a disk of (\d+) bytes", str(caught.value))[0])
+    made = wclayer.convert_layer(tmp_path / "layer", tmp_path / "disk", to="ntfs", size=needed)
+    assert made.disk_size == needed
+    with pytest.raises(DiskFullError):
+        wclayer.convert_layer(tmp_path / "layer", tmp_path / "other", to="ntfs", size=needed // 3)
+
+
+def test_a_file_marked_as_encrypted_can_be_opened_on_the_volume(tmp_path: Path) -> None:
+    def build(writer: LayerWriter) -> None:
+        put_directories(writer, "Files")
+        put_file(writer, "Files/f", b"plain", 0x4020)
+        writer.put(Entry("Files/d", FileBasicInfo(0x4010, TIME, TIME, TIME, TIME)))
+
+    layer, disk = tmp_path / "layer", tmp_path / "disk"
+    wclayer.import_layer_from_tar(io.BytesIO(layer_tar(build)), layer)
+    assert wclayer.convert_layer(layer, disk, to="ntfs", size=16 * MIB).unencrypted == 2
+    assert _read_by_ntfs_3g(disk, "f") == b"plain"
+    with VolumeLayerReader(disk) as reader:
+        assert [entry.info.attributes for entry in reader if entry.info][1:] == [0x10, 0x20]
+    done = run("convert", layer, "--to", "ntfs", "--size", "16MiB", "-o", tmp_path / "other")
+    assert b"2 entries are marked as encrypted" in done.stderr
+
+
+def _led(eas: list[ExtendedAttribute]) -> bytes:
+    """A list whose last entry leads to its end, as ntfs-3g writes it."""
+    plain, last = encode_eas(eas), len(encode_eas(eas[:-1]))
+    return plain[:last] + (len(plain) - last).to_bytes(4, "little") + plain[last + 4 :]
+
+
+EAS = [ExtendedAttribute(b"A", b"12345"), ExtendedAttribute(b"BB", b"", flags=0x80)]
+
+
+def test_eas_as_ntfs_3g_writes_them_are_taken_from_a_disk(tmp_path: Path) -> None:
+    def build(writer: LayerWriter) -> None:
+        writer.put(Entry("Files/f", INFO, 0, eas=_led(EAS)), [DataStream("", 0, ())])
+
+    path = write_volume(tmp_path / "volume", build, whole=False)
+    layer = tmp_path / "layer"
+    wclayer.import_layer_from_disk(layer, path)
+    assert list(wclayer.check_layer(layer)) == []
+    with wclayer.LayerView([layer]) as view:
+        assert view.find("/f").row.eas == encode_eas(EAS)
+    wclayer.export_layer_to_file(tmp_path / "tar", layer)
+    wclayer.convert_layer(layer, tmp_path / "disk", to="ntfs", size=16 * MIB)
+
+
+def test_eas_as_ntfs_3g_writes_them_keep_their_bytes_in_a_tar(tmp_path: Path) -> None:
+    def build(writer: LayerWriter) -> None:
+        writer.put(Entry("Files/f", INFO, 0, eas=_led(EAS)), [DataStream("", 0, ())])
+
+    tar, layer = layer_tar(build), tmp_path / "layer"
+    result = wclayer.import_layer_from_tar(io.BytesIO(tar), layer)
+    assert list(wclayer.check_layer(layer)) == []
+    assert wclayer.export_layer_to_file(tmp_path / "tar", layer).diff_id == result.diff_id
+    assert (tmp_path / "tar").read_bytes() == tar
+    wclayer.convert_layer(layer, tmp_path / "disk", to="ntfs", size=16 * MIB)
+    with VolumeLayerReader(tmp_path / "disk") as reader:
+        assert [entry.eas for entry in reader][-1] == encode_eas(EAS)
+
+
+_TOO_MANY = b"".join(
+    struct.pack("<IBBH", 0xFFF8 // 2, 0, 1, 0x7000) + b"A\0" + bytes(0xFFF8 // 2 - 10) for _ in range(3)
+)
+
+
+@pytest.mark.parametrize(
+    ("eas", "message"),
+    [
+        (_TOO_MANY, "at most 65536"),
+        (struct.pack("<IBBH", 0, 0, 0, 0) + b"\0", "EA name of 0 bytes"),
+        (struct.pack("<IBBH", 0, 0, 2, 0) + b"a\0\0", "without NUL"),
+        (struct.pack("<IBBH", 11, 0, 1, 0) + b"a\0", "past the end"),
+    ],
+)
+def test_eas_that_no_file_has_are_refused_by_every_source(tmp_path: Path, eas: bytes, message: str) -> None:
+    layer = tmp_path / "layer"
+    tar = archive(
+        member(b"Files", kind=b"5", MSWINDOWS_fileattr=b"16"),
+        member(b"Files/f", MSWINDOWS_fileattr=b"32", WCLAYER_ea=base64.b64encode(eas)),
+    )
+    with pytest.raises(InvalidDataError, match=f"Files/f.*{message}"):
+        wclayer.import_layer_from_tar(io.BytesIO(tar), layer, limits=wclayer.Limits(pax_size=1 << 20))
+    with pytest.raises(InvalidDataError, match=f"Files/f.*{message}"), wclayer.new_layer_writer(layer) as writer:
+        writer.add("Files", FileBasicInfo(0x10, TIME, TIME, TIME, TIME))
+        writer.add("Files/f", INFO)
+        writer.write(StreamHeader(StreamId.EA_DATA, len(eas)).encode() + eas)
+    wclayer.import_layer_from_tar(io.BytesIO(layer_tar(lambda w: put_file(w, "Files/f"))), tmp_path / "whole")
+    wclayer.export_layer(tmp_path / "whole", tmp_path / "transport")
+    with (tmp_path / "transport" / "Files" / "f").open("ab") as file:
+        file.write(StreamHeader(StreamId.EA_DATA, len(eas)).encode() + eas)
+    with pytest.raises(InvalidDataError, match=f"Files/f.*{message}"):
+        wclayer.import_layer(layer, tmp_path / "transport")
+    assert not layer.exists()

@@ -13,7 +13,7 @@ from wclayer.layers.directory import DirectoryLayerWriter
 from wclayer.model import DataStream, Entry, LayerWriter
 from wclayer.view.merged import layer_path
 from wclayer.win32.inherit import volume_root
-from wclayer.win32.reparse import LinkTarget
+from wclayer.win32.reparse import LinkTarget, ReparsePoint
 
 Build = Callable[[LayerWriter], None]
 
@@ -152,3 +152,44 @@ def test_access_times_alone_are_no_difference(chain: Callable[..., list[Path]]) 
     layers = chain(_base, child)
     with wclayer.MergedTree(layers[1:]) as a, wclayer.MergedTree(layers) as b:
         assert list(wclayer.diff_trees(a, b)) == []
+
+
+def test_a_directory_with_a_tag_that_is_no_surrogate_is_merged(chain: Callable[..., list[Path]]) -> None:
+    cloud = ReparsePoint(0x9000701A, b"\1\0\0\0").encode()
+
+    def base(writer: LayerWriter) -> None:
+        put_directories(writer, "Files")
+        writer.put(Entry("Files/cloud", info(0x410), reparse=cloud))
+        put_file(writer, "Files/cloud/kept", b"base")
+
+    def child(writer: LayerWriter) -> None:
+        put_directories(writer, "Files")
+        writer.put(Entry("Files/cloud", info(0x412), reparse=cloud))
+        put_file(writer, "Files/cloud/new", b"child")
+
+    layers = chain(base, child)
+    with wclayer.MergedTree(layers) as tree:
+        assert _names(tree, "Files/cloud") == ["kept", "new"]
+        assert _content(tree, "Files/cloud/kept") == b"base"
+    scratch = layers[0].parent / "scratch"
+    wclayer.create_scratch_layer(scratch, layers)
+    with wclayer.LayerView(scratch=scratch) as view:
+        view.set_attributes("/cloud", 0x410)
+        assert view.read_bytes("/cloud/kept") == b"base"
+        with pytest.raises(wclayer.EntryIsDirectoryError):
+            view.unlink("/cloud")
+        assert view.read_bytes("/cloud/new") == b"child"
+
+
+def test_names_are_listed_by_code_unit(chain: Callable[..., list[Path]]) -> None:
+    def base(writer: LayerWriter) -> None:
+        put_directories(writer, "Files")
+        streams = [DataStream("", 0, ()), *(DataStream(name, 0, ()) for name in ("\uff5a", "\U0001f600", "b"))]
+        writer.put(Entry("Files/\uff5a", info(), 0), streams)
+        put_files(writer, "Files/\U0001f600", "Files/b")
+
+    with wclayer.MergedTree(chain(base)) as tree:
+        assert _names(tree, "Files") == ["b", "\U0001f600", "\uff5a"]
+        node = tree.lookup("Files/\uff5a")
+        assert node is not None
+        assert [name for name, _, _ in tree.stream_digests(node)] == ["b", "\U0001f600", "\uff5a"]

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wclayer.win32.attributes import FileBasicInfo, attribute_letters, attribute_names
-from wclayer.win32.ea import ExtendedAttribute, decode_eas, encode_eas
+from wclayer.win32.ea import MAX_LIST_SIZE, EaError, ExtendedAttribute, decode_eas, encode_eas, with_last_marked
 from wclayer.win32.guid import format_guid, parse_guid
 from wclayer.win32.sid import Sid, vm_sid
 
@@ -67,6 +67,32 @@ def test_ea_layout_is_file_full_ea_information() -> None:
 def test_impossible_ea_names_are_refused(name: bytes) -> None:
     with pytest.raises(ValueError, match="EA name"):
         encode_eas([ExtendedAttribute(name, b"")])
+
+
+@pytest.mark.parametrize("name", [b"", b"a\0b", b"x" * 255])
+def test_lists_with_impossible_ea_names_are_refused(name: bytes) -> None:
+    with pytest.raises(EaError, match="EA name"):
+        decode_eas(struct.pack("<IBBH", 0, 0, len(name), 0) + name + b"\0")
+
+
+@given(_eas.filter(bool))
+def test_a_list_whose_last_entry_leads_to_its_end_is_the_same(eas: list[ExtendedAttribute]) -> None:
+    plain = encode_eas(eas)
+    last = len(encode_eas(eas[:-1]))
+    led = plain[:last] + (len(plain) - last).to_bytes(4, "little") + plain[last + 4 :]
+    assert decode_eas(led) == eas
+    assert with_last_marked(led) == with_last_marked(plain) == plain
+    with pytest.raises(EaError, match="past the end"):
+        decode_eas(plain[:last] + (len(plain) - last + 1).to_bytes(4, "little") + plain[last + 4 :])
+
+
+def test_a_file_has_64_kib_of_eas() -> None:
+    half = ExtendedAttribute(b"A", bytes(MAX_LIST_SIZE // 2 - 10))
+    assert decode_eas(encode_eas([half, half])) == [half, half]
+    with pytest.raises(EaError, match="more than 65536 bytes"):
+        encode_eas([half, half, ExtendedAttribute(b"B", b"")])
+    with pytest.raises(EaError, match="at most 65536"):
+        decode_eas(encode_eas([half, half]) + bytes(4))
 
 
 def test_guid_spellings() -> None:

@@ -119,6 +119,12 @@ def convert_layer_command(
         print_json({"path": target, **dataclasses.asdict(result)})
     else:
         echo(f"made {target}: {result.entries} entries in a volume of {size_text(result.volume_size)}")
+    if result.unencrypted:
+        click.echo(
+            f"wclayer: warning: {result.unencrypted} entries are marked as encrypted; their data are plain, and there "
+            "are no keys, so they are without that mark on the volume",
+            err=True,
+        )
 
 
 COMMANDS = (disk_group, convert_layer_command)

@@ -46,6 +46,7 @@ from wclayer.win32.reparse import (
     decode_link,
     decode_lx_symlink,
     decode_reparse,
+    is_name_surrogate,
 )
 from wclayer.win32.security import SecurityDescriptor
 
@@ -758,7 +759,8 @@ class LayerView:
                 return
         with self.changing() as changes:
             node = self.find(path, follow=False)
-            if node.is_directory and node.row.reparse is None:
+            reparse = node.row.reparse
+            if node.is_directory and (reparse is None or not is_name_surrogate(reparse)):
                 raise EntryIsDirectoryError("remove", node.path, "is a directory")
             changes.remove(node, self.now())
 

@@ -18,7 +18,8 @@ from wclayer.layers.tree import ROOTS
 from wclayer.model import DataStream, Entry
 from wclayer.win32.attributes import DIRECTORY
 from wclayer.win32.backup import StreamId
-from wclayer.win32.names import name_key, path_key, split_path
+from wclayer.win32.names import collation_key, name_key, path_key, sorted_keys, split_path
+from wclayer.win32.reparse import is_name_surrogate
 
 _ROOT_KEYS = frozenset(path_key(root) for root in ROOTS if "/" not in root)
 _REMEMBERED = 250_000
@@ -145,9 +146,9 @@ class MergedTree:
             # A layer can delete a name in a directory that it has no entry for.
             closed |= self._deleted(index).get(node.key, set())
         if not self._remembers:
-            return [found[key] for key in sorted(found)]
+            return [found[key] for key in sorted_keys(found)]
         self._make_room()
-        listing = self._listings[node.key] = [self._remember(found[key]) for key in sorted(found)]
+        listing = self._listings[node.key] = [self._remember(found[key]) for key in sorted_keys(found)]
         return listing
 
     def child(self, node: Node, name: str) -> Node | None:
@@ -199,7 +200,7 @@ class MergedTree:
             if node.row.origin == Origin.IMPLIED and row.origin != Origin.IMPLIED:
                 # A root directory that the nearer layer has no entry for looks as its parent's does.
                 node.row, node.layer = row, layer
-        return row.reparse is not None or not row.attributes & DIRECTORY
+        return not row.attributes & DIRECTORY or (row.reparse is not None and is_name_surrogate(row.reparse))
 
     def _remember(self, node: Node) -> Node:
         """The node as it is known, so that there is one for each name."""
@@ -280,11 +281,12 @@ class MergedTree:
     def stream_digests(self, node: Node) -> list[tuple[str, int, bytes]]:
         """Name, size and SHA-256 of the node's alternate streams."""
         layer = self.layers[node.layer]
-        return [
+        found = [
             (stream.name, stream.size, stream.sha256)
             for stream in layer.stream_rows(layer.first_name(node.row))
             if stream.stream_id == StreamId.ALTERNATE_DATA
         ]
+        return sorted(found, key=lambda stream: collation_key(stream[0]))
 
     # For whoever changes the nearest layer.
 

@@ -15,6 +15,10 @@ from uuid import UUID
 from wclayer.errors import FormatError
 
 
+class ReparseError(FormatError):
+    """A reparse buffer is not of its form, or what it is to hold does not fit."""
+
+
 class ReparseTag(IntEnum):
     """The reparse tags that layers contain."""
 
@@ -170,15 +174,15 @@ def decode_reparse(data: bytes | memoryview) -> ReparsePoint:
     """The tag and data of a REPARSE_DATA_BUFFER.
 
     Raises:
-        ValueError: shorter than its header says, or longer than Windows allows.
+        ReparseError: shorter than its header says, or longer than Windows allows.
     """
     if len(data) < _HEADER.size:
-        raise ValueError(f"reparse buffer of {len(data)} bytes is shorter than its {_HEADER.size}-byte header")
+        raise ReparseError(f"reparse buffer of {len(data)} bytes is shorter than its {_HEADER.size}-byte header")
     if len(data) > MAX_REPARSE_DATA:
-        raise ValueError(f"reparse buffer of {len(data)} bytes is longer than Windows allows")
+        raise ReparseError(f"reparse buffer of {len(data)} bytes is longer than Windows allows")
     tag, length, _reserved = _HEADER.unpack_from(data)
     if _HEADER.size + length != len(data):
-        raise ValueError(f"reparse buffer holds {len(data) - _HEADER.size} bytes of data, its header says {length}")
+        raise ReparseError(f"reparse buffer holds {len(data) - _HEADER.size} bytes of data, its header says {length}")
     return ReparsePoint(tag, bytes(data[_HEADER.size :]))
 
 
@@ -186,21 +190,21 @@ def decode_link(point: ReparsePoint) -> LinkTarget:
     """The target of a symbolic link or mount point.
 
     Raises:
-        ValueError: another tag, or a name that lies outside the buffer.
+        ReparseError: another tag, or a name that lies outside the buffer.
     """
     if point.tag not in (ReparseTag.SYMLINK, ReparseTag.MOUNT_POINT):
-        raise ValueError(f"reparse tag {point.tag_name} is not a link")
+        raise ReparseError(f"reparse tag {point.tag_name} is not a link")
     is_mount_point = point.tag == ReparseTag.MOUNT_POINT
     names_at = _NAMES.size + (0 if is_mount_point else _FLAGS.size)
     if len(point.data) < names_at:
-        raise ValueError(f"link reparse data of {len(point.data)} bytes is shorter than {names_at}")
+        raise ReparseError(f"link reparse data of {len(point.data)} bytes is shorter than {names_at}")
     sub_offset, sub_length, print_offset, print_length = _NAMES.unpack_from(point.data)
     flags = 0 if is_mount_point else _FLAGS.unpack_from(point.data, _NAMES.size)[0]
     names = point.data[names_at:]
 
     def name(offset: int, length: int, which: str) -> str:
         if length % 2 or offset + length > len(names):
-            raise ValueError(f"{which} name at {offset}, {length} bytes, lies outside the {len(names)}-byte buffer")
+            raise ReparseError(f"{which} name at {offset}, {length} bytes, lies outside the {len(names)}-byte buffer")
         return names[offset : offset + length].decode("utf-16-le", "surrogatepass")
 
     return LinkTarget(
@@ -212,16 +216,16 @@ def decode_wci(point: ReparsePoint) -> WciPlaceholder:
     """The layer and name of a WCI placeholder or link.
 
     Raises:
-        ValueError: another tag, or a name that lies outside the buffer.
+        ReparseError: another tag, or a name that lies outside the buffer.
     """
     if point.tag not in (ReparseTag.WCI, ReparseTag.WCI_1, ReparseTag.WCI_LINK, ReparseTag.WCI_LINK_1):
-        raise ValueError(f"reparse tag {point.tag_name} is not a WCI placeholder or link")
+        raise ReparseError(f"reparse tag {point.tag_name} is not a WCI placeholder or link")
     if len(point.data) < _WCI.size:
-        raise ValueError(f"WCI reparse data of {len(point.data)} bytes is shorter than {_WCI.size}")
+        raise ReparseError(f"WCI reparse data of {len(point.data)} bytes is shorter than {_WCI.size}")
     version, reserved, guid, length = _WCI.unpack_from(point.data)
     name = point.data[_WCI.size : _WCI.size + length]
     if length % 2 or len(name) != length:
-        raise ValueError(f"WCI name of {length} bytes lies outside the buffer")
+        raise ReparseError(f"WCI name of {length} bytes lies outside the buffer")
     return WciPlaceholder(point.tag, version, reserved, UUID(bytes_le=guid), name.decode("utf-16-le", "surrogatepass"))
 
 
@@ -229,10 +233,10 @@ def decode_wof(point: ReparsePoint) -> WofFile:
     """The compression of a WOF file.
 
     Raises:
-        ValueError: another tag, or not the file provider's 16 bytes.
+        ReparseError: another tag, or not the file provider's 16 bytes.
     """
     if point.tag != ReparseTag.WOF or len(point.data) != _WOF_EXTERNAL.size + _WOF_FILE.size:
-        raise ValueError(f"reparse tag {point.tag_name} with {len(point.data)} bytes is not a WOF file")
+        raise ReparseError(f"reparse tag {point.tag_name} with {len(point.data)} bytes is not a WOF file")
     return WofFile(*_WOF_EXTERNAL.unpack_from(point.data), *_WOF_FILE.unpack_from(point.data, _WOF_EXTERNAL.size))
 
 
@@ -240,10 +244,10 @@ def decode_lx_symlink(point: ReparsePoint) -> LxSymlink:
     """The target of a WSL symbolic link.
 
     Raises:
-        ValueError: another tag, or data without the version field.
+        ReparseError: another tag, or data without the version field.
     """
     if point.tag != ReparseTag.LX_SYMLINK or len(point.data) < 4:
-        raise ValueError(f"reparse tag {point.tag_name} with {len(point.data)} bytes is not an LX symlink")
+        raise ReparseError(f"reparse tag {point.tag_name} with {len(point.data)} bytes is not an LX symlink")
     return LxSymlink(int.from_bytes(point.data[:4], "little"), point.data[4:])
 
 

@@ -10,9 +10,10 @@ from pathlib import Path
 from time import time_ns
 from uuid import UUID, uuid4, uuid5
 
-from wclayer.errors import InvalidParameterError, during
+from wclayer.errors import DiskFullError, InvalidParameterError, during
 from wclayer.formats.disk import Disk
 from wclayer.formats.ntfs.builder import DEFAULT_CLUSTER_SIZE
+from wclayer.formats.ntfs.structs import OutOfSpaceError
 from wclayer.formats.vhdx.create import create_vhdx
 from wclayer.layers.copy import CopyProgress, ProgressCallback, copy_layer
 from wclayer.layers.directory import DirectoryLayerReader, LayerDirectory
@@ -29,6 +30,10 @@ _OPERATION = "convert layer"
 FORMATS = ("vhdx", "raw", "ntfs")
 DEFAULT_SIZE = 20 << 30
 _GIB = 1 << 30
+_VOLUME_OVERHEAD = 8 << 20
+"""Bytes of the volume's own files: most of it the log."""
+_ENTRY_OVERHEAD = 2560
+"""Bytes of an entry's record, with half as much for what the MFT may grow, and of its names in a directory."""
 _REPRODUCIBLE = UUID("7b1c2a52-6d0c-5a0c-9f5e-3d8a1d1d9c77")
 """Stands for the random part of a disk's GUIDs when the same layer is to give the same disk."""
 
@@ -40,6 +45,8 @@ class ConvertResult:
     disk_size: int
     volume_size: int
     entries: int
+    unencrypted: int
+    """Entries with the attribute that they are encrypted, which a volume without keys cannot have: it is not there."""
 
 
 def convert_layer(
@@ -109,10 +116,17 @@ def convert_layer(
                 hidden_sectors=volume.offset // disk.sector_size,
             )
         reader = stack.enter_context(DirectoryLayerReader(chain[0]) if alone else MergedLayerReader(chain))
-        with writer:
-            done: CopyProgress = copy_layer(reader, writer, progress=progress, cancelled=cancelled)
+        try:
+            with writer:
+                done: CopyProgress = copy_layer(reader, writer, progress=progress, cancelled=cancelled)
+        except DiskFullError as error:
+            if not isinstance(error.__cause__, OutOfSpaceError):
+                raise
+            room = _room_for(chain[:1] if alone else chain, cluster_size) + disk.size - volume.size
+            detail = f"{error.detail}; a disk of {room} bytes has room for what the layers hold"
+            raise DiskFullError(_OPERATION, place, detail) from error.__cause__
         disk.flush()
-    return ConvertResult(disk_size, volume.size, done.entries)
+    return ConvertResult(disk_size, volume.size, done.entries, writer.unencrypted)
 
 
 def _new_disk(output: OutputFile, to: str, size: int, identity: UUID) -> Disk:
@@ -132,10 +146,17 @@ def _partition(disk: Disk, identity: UUID) -> PartitionWindow:
 
 def _needed(chain: Sequence[Path]) -> int:
     """A size, in whole GiB, in which everything of the layers has room, with a quarter to spare."""
-    total = 0
+    return (_room_for(chain, DEFAULT_CLUSTER_SIZE) * 5 // 4 // _GIB + 1) * _GIB
+
+
+def _room_for(chain: Sequence[Path], cluster_size: int) -> int:
+    """Bytes of a volume in which everything of the layers has room, none of it hiding another."""
+    total = _VOLUME_OVERHEAD
     for path in chain:
         with LayerDirectory(path, operation=_OPERATION) as layer:
-            (files, entries) = layer.query("SELECT IFNULL(SUM(size), 0), COUNT(*) FROM entries").fetchone()
-            (streams,) = layer.query("SELECT IFNULL(SUM(size), 0) FROM streams").fetchone()
-            total += files + streams + entries * 5120
-    return (total * 5 // 4 // _GIB + 1) * _GIB
+            for table, size in (("entries", "size"), ("streams", "size"), ("security", "2 * LENGTH(descriptor)")):
+                clusters = f"({size} + {cluster_size - 1}) / {cluster_size}"
+                count, needed = layer.query(f"SELECT COUNT(*), IFNULL(SUM({clusters}), 0) FROM {table}").fetchone()
+                total += needed * cluster_size + count * _ENTRY_OVERHEAD
+    # The bitmap of the clusters, and what directories leave empty in theirs.
+    return total + total // 16

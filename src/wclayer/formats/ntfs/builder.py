@@ -200,10 +200,7 @@ class VolumeBuilder:
         count = -(-size // self.cluster_size)
         start = self._next_cluster
         if start + count > self._clusters:
-            raise OutOfSpaceError(
-                f"the volume of {self._disk.size} bytes is full; what it is to hold needs at least "
-                f"{(start + count) * self.cluster_size}"
-            )
+            raise OutOfSpaceError(f"the volume of {self._disk.size} bytes is full")
         self._next_cluster += count
         return Run(start, count)
 

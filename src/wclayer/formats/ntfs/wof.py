@@ -42,8 +42,16 @@ def algorithm_of(reparse: bytes) -> int | None:
     return found.algorithm
 
 
-def decompressed(algorithm: int, size: int, stream: Iterator[bytes], stored: int) -> Iterator[bytes]:
+def decompressed(
+    algorithm: int, size: int, read: Callable[[int, int], Iterator[bytes]], stored: int
+) -> Iterator[bytes]:
     """The `size` bytes of a file whose compressed stream has `stored` bytes, chunk by chunk.
+
+    Args:
+        algorithm: as `algorithm_of` gives it.
+        size: bytes of the file.
+        read: gives the bytes of the compressed stream from one offset to another.
+        stored: bytes of the compressed stream.
 
     Raises:
         NtfsError: the stream is not what the algorithm makes.
@@ -52,17 +60,20 @@ def decompressed(algorithm: int, size: int, stream: Iterator[bytes], stored: int
     count = -(-size // chunk_size)
     width = 8 if size >= _LARGE else 4
     table_size = width * (count - 1) if count else 0
-    if table_size > stored:
+    # Each chunk has a byte at least.
+    if table_size + count > stored:
         raise NtfsError(f"{stored} bytes of compressed data with {count} chunks")
-    source = _Source(stream)
-    table = source.take(table_size)
-    starts = [0, *(int.from_bytes(table[at : at + width], "little") for at in range(0, table_size, width))]
-    ends = [*starts[1:], stored - table_size]
-    for index, (start, end) in enumerate(zip(starts[:count], ends, strict=False)):
+    # The table and the chunks are read side by side: neither is ever in memory as a whole.
+    table, source = _Source(read(0, table_size)), _Source(read(table_size, stored))
+    start = 0
+    for index in range(count):
+        is_last = index == count - 1
+        end = stored - table_size if is_last else int.from_bytes(table.take(width), "little")
         length = min(chunk_size, size - index * chunk_size)
         if not 0 < end - start <= length:
             raise NtfsError(f"compressed chunk {index} has {end - start} bytes for {length}")
         data = source.take(end - start)
+        start = end
         yield data if len(data) == length else decompress(data, length)
 
 

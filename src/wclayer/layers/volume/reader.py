@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
-from types import TracebackType
-from typing import Self
+from functools import partial
 
-from wclayer.errors import FormatLimitError, InvalidDataError, LayerError, LimitExceededError, from_os_error
+from wclayer.errors import FormatError, LimitExceededError, during, limit_hint
 from wclayer.formats.disk import Disk, DiskError
 from wclayer.formats.ntfs.structs import (
     BOOT_OEM_ID,
@@ -28,12 +28,15 @@ from wclayer.layers.volume.disk_file import DiskFile, data_windows
 from wclayer.model import DataStream, Entry, ExtraStream, Limits, LinkInfo, limits_in_use
 from wclayer.win32.attributes import DIRECTORY, FileAttributes, FileBasicInfo
 from wclayer.win32.backup import StreamId
-from wclayer.win32.names import name_key
+from wclayer.win32.ea import decode_eas, with_last_marked
+from wclayer.win32.names import name_key, utf16_length
 from wclayer.win32.reparse import is_name_surrogate
 
 _WINDOWS_OWN = frozenset(name_key(name) for name in ("$RECYCLE.BIN", "System Volume Information"))
 """What Windows adds to any volume that it mounts."""
 _OVERLAY_ATTRIBUTES = int(FileAttributes.REPARSE_POINT | FileAttributes.SPARSE_FILE)
+_MAX_PLACE = 300
+"""Characters of a path in a message."""
 _TOP_ROOTS = frozenset(name_key(root) for root in ROOTS if "/" not in root)
 
 
@@ -47,21 +50,22 @@ class VolumeLayerReader(LayerReaderBase):
 
     Args:
         path: the disk file.
-        limits: how much is accepted; by default the limits in use (`use_limits`).
+        limits: how much is accepted; by default the limits in use.
 
     Raises:
         PathNotFoundError: the file is not there.
         InvalidDataError: it holds no sound NTFS volume.
-        LimitExceededError: it is larger than `limits` allow.
+        LimitExceededError: it is larger than `limits`.
     """
 
     operation = "read volume"
 
     def __init__(self, path: str | os.PathLike[str], *, limits: Limits | None = None) -> None:
+        self._limits = limits or limits_in_use()
         self._file = DiskFile(path, operation=self.operation)
         super().__init__(str(self._file.path))
         # Files with holes, compressed ones, and damaged ones, may claim any size.
-        self._budget = Budget(self.operation, self.source, limits or limits_in_use())
+        self._budget = Budget(self.operation, self.source, self._limits)
         for file in (self._file.path, *self._file.chain):
             self._budget.store(stored_size(os.stat(file)))
         try:
@@ -73,14 +77,22 @@ class VolumeLayerReader(LayerReaderBase):
             self._file.__exit__(None, None, None)
             raise
         self._records = self._walk(root)
+        self._claimed = 0
+        """Clusters that the files so far say to be theirs."""
         self._record: FileRecord | None = None
         self._algorithm: int | None = None
         """Of the current file: what the Windows Overlay Filter compressed it with."""
         # The first name of a file with several.
         self._links: dict[int, str] = {}
 
-    def _errors(self, place: str) -> _ReadErrors:
-        return _ReadErrors(self.operation, str(self._file.path), place)
+    @contextmanager
+    def _errors(self, place: str) -> Iterator[None]:
+        """Makes an `InvalidDataError`, which names the place, of what the volume or the disk says."""
+        with during(self.operation, self._file.path):
+            try:
+                yield
+            except FormatError as error:
+                raise type(error)(f"{place[:_MAX_PLACE]}: {error}") from error
 
     def _names(self, directory: FileRecord) -> Iterator[tuple[str, int]]:
         """The names in a directory, in Windows' order, with their records."""
@@ -99,27 +111,41 @@ class VolumeLayerReader(LayerReaderBase):
         return "FILES" in names
 
     def _walk(self, root: FileRecord) -> Iterator[tuple[str, FileRecord]]:
+        path = "" if self._whole else "Files"
         if not self._whole:
-            yield "Files", root
-        pending = [("" if self._whole else "Files", self._names(root))]
+            yield path, root
+        # Of each directory above: its names that are left, and the length of its own path.
+        pending = [(self._names(root), len(path))]
+        limits, count = self._limits, 0
         seen = {root.number}
         while pending:
-            path, names = pending[-1]
+            names, length = pending[-1]
+            path = path[:length]
             with self._errors(path):
                 child = next(names, None)
             if child is None:
                 pending.pop()
                 continue
             name, number = child
-            child_path = f"{path}/{name}" if path else name
-            with self._errors(child_path):
+            path = f"{path}/{name}" if path else name
+            count += 1
+            for value, limit, what in (
+                (count, "entries", "entries"),
+                (len(pending) + 1, "path_depth", "names in a path"),
+                (utf16_length(path), "path_length", "UTF-16 units in a path"),
+            ):
+                if value > getattr(limits, limit):
+                    problem = f"{path[:_MAX_PLACE]}: more than {getattr(limits, limit)} {what} {limit_hint(limit)}"
+                    raise LimitExceededError(self.operation, self.source, problem)
+            with self._errors(path):
                 record = self.volume.record(number)
-                yield child_path, record
+            yield path, record
+            with self._errors(path):
                 if record.is_directory and self._descends(record):
                     if number in seen:
                         raise NtfsError(f"record {number}: a directory with two names")
                     seen.add(number)
-                    pending.append((child_path, self._names(record)))
+                    pending.append((self._names(record), len(path)))
 
     def _descends(self, record: FileRecord) -> bool:
         """Whether what is in a directory is part of the layer: not below what stands for another, as a junction."""
@@ -147,6 +173,7 @@ class VolumeLayerReader(LayerReaderBase):
             first = self._links.setdefault(record.number, path)
             if first != path:
                 return Entry(path, info, link_target=first)
+        self._claim(record)
         main = record.find(AttributeType.DATA)
         reparse, eas = record.find(AttributeType.REPARSE_POINT), record.find(AttributeType.EA)
         object_id = self.volume.object_id(record)
@@ -163,11 +190,26 @@ class VolumeLayerReader(LayerReaderBase):
             info,
             0 if main is None or record.is_directory else main.size,
             self.volume.security(record, facts.security_id),
-            b"" if eas is None else self.volume.value(eas),
+            b"" if eas is None else self._eas(eas),
             reparse_data,
             None,
             extra,
         )
+
+    def _claim(self, record: FileRecord) -> None:
+        """Counts a file's clusters: as no two files share one, those of all files are no more than the volume's."""
+        self._claimed += sum(attribute.runs.allocated for attribute in record.attributes)
+        if self._claimed > self.volume.clusters:
+            raise NtfsError(
+                f"record {record.number}: with this file, {self._claimed} clusters are in use of a volume that has "
+                f"{self.volume.clusters}"
+            )
+
+    def _eas(self, attribute: StreamAttribute) -> bytes:
+        """EAs as Windows shows them."""
+        eas = self.volume.value(attribute)
+        decode_eas(eas)
+        return with_last_marked(eas)
 
     def _open_streams(self, entry: Entry) -> Iterator[DataStream]:
         record = self._record
@@ -189,7 +231,8 @@ class VolumeLayerReader(LayerReaderBase):
                 yield from self.volume.chunks(stream)
             else:
                 assert self._algorithm is not None
-                yield from decompressed(self._algorithm, stream.size, self.volume.chunks(overlay), overlay.size)
+                read = partial(self.volume.chunks, overlay)
+                yield from decompressed(self._algorithm, stream.size, read, overlay.size)
 
     def link_info(self) -> LinkInfo:
         record = self._record
@@ -220,25 +263,3 @@ def _find_volume(disk: Disk) -> Disk:
 def _has_volume(disk: Disk) -> bool:
     # The OEM ID follows the jump instruction of the boot sector.
     return disk.size >= SECTOR_SIZE and disk.read(3, len(BOOT_OEM_ID)) == BOOT_OEM_ID
-
-
-class _ReadErrors:
-    """Makes a `LayerError`, which names the place, of what the volume, the disk or the host says."""
-
-    __slots__ = ("_operation", "_path", "_place")
-
-    def __init__(self, operation: str, path: str, place: str) -> None:
-        self._operation = operation
-        self._path = path
-        self._place = place
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        if isinstance(error, FormatLimitError):
-            raise LimitExceededError(self._operation, self._path, f"{self._place}: {error}") from None
-        if isinstance(error, OSError) and not isinstance(error, LayerError):
-            raise from_os_error(self._operation, self._path, error) from error
-        if isinstance(error, ValueError) and not isinstance(error, LayerError):
-            raise InvalidDataError(self._operation, self._path, f"{self._place}: {error}") from None

@@ -6,13 +6,14 @@ file or directory of a parent, a *tombstone* for a deleted name, a *link* for a 
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 
-from wclayer.formats.ntfs.structs import NtfsError
+from wclayer.formats.ntfs.structs import AttributeType, NtfsError
 from wclayer.formats.ntfs.volume import FileRecord
 from wclayer.layers.directory.chain import resolve_chain
 from wclayer.layers.directory.database import EntryRow
@@ -21,14 +22,17 @@ from wclayer.layers.hives import HIVES_ROOT
 from wclayer.layers.tree import Kind
 from wclayer.layers.volume.reader import VolumeLayerReader
 from wclayer.model import DataStream, Entry, Limits
-from wclayer.win32.attributes import DIRECTORY, FileAttributes
-from wclayer.win32.names import path_key
+from wclayer.win32.attributes import FileAttributes
+from wclayer.win32.backup import StreamId
+from wclayer.win32.ea import with_last_marked
+from wclayer.win32.names import name_key, path_key
 from wclayer.win32.reparse import ReparseTag, decode_reparse, decode_wci
 
 _PLACEHOLDERS = (ReparseTag.WCI, ReparseTag.WCI_1)
 _LINKS = (ReparseTag.WCI_LINK, ReparseTag.WCI_LINK_1)
 _FILTER_ATTRIBUTES = int(FileAttributes.REPARSE_POINT | FileAttributes.SPARSE_FILE)
 _NOT_COMPARED = _FILTER_ATTRIBUTES | int(FileAttributes.ARCHIVE)
+_ENCRYPTED = int(FileAttributes.ENCRYPTED)
 STATE = "Files/WcSandboxState"
 """Where Windows keeps a container's own files on the volume; of these, the delta hives are part of the layer."""
 STATE_HIVES = f"{STATE}/{HIVES_ROOT}"
@@ -39,17 +43,19 @@ _Found = tuple[Entry, FileRecord, "tuple[LayerDirectory, EntryRow] | None"]
 class ScratchLayerReader(VolumeLayerReader):
     """A `LayerReader` over the difference that the volume in a disk file makes to layers, its parents.
 
-    A placeholder that is as in the parents is left out; one whose attributes, security or time were changed is the
-    parent's file with those; a directory is given if something in it is, or if it was changed itself. A link is a hard
-    link to the parent's file. The delta hives in `WcSandboxState` become `Hives`.
+    A placeholder that is as in the parents is left out. One whose attributes, security, EAs, alternate streams,
+    creation time or write time were changed is the parent's file with those. A directory is given if something in it
+    is, or if one of these, its change time or its object id was changed. A link is a hard link to the parent's file.
+    The delta hives in `WcSandboxState` become `Hives`.
 
     Args:
         path: the disk file, such as `sandbox.vhdx`.
         parents: the layer directories, nearest first, or only the nearest one.
-        limits: how much is accepted; by default the limits in use (`use_limits`).
+        limits: how much is accepted; by default the limits in use.
 
     Raises:
         PathNotFoundError, NotALayerError: the file or a parent is not there.
+        LimitExceededError: the volume is larger than `limits`.
         InvalidDataError: the file holds no sound NTFS volume; a placeholder for what no parent has.
     """
 
@@ -117,16 +123,49 @@ class ScratchLayerReader(VolumeLayerReader):
         if source is None:
             raise NtfsError(f"a placeholder for {name!r}, which no parent has")
         layer, row = source
+        theirs = layer.entry(row)
         entry = self._without_filter(entry)
         assert entry.info is not None
-        changed = (entry.info.attributes ^ row.attributes) & ~_NOT_COMPARED or entry.security != layer.security(row)
-        if row.attributes & DIRECTORY:
+        assert theirs.info is not None
+        # What a volume cannot hold of an attribute, it does not take away.
+        entry.info.attributes |= theirs.info.attributes & _ENCRYPTED
+        changed = (
+            (entry.info.attributes ^ theirs.info.attributes) & ~_NOT_COMPARED != 0
+            or entry.security != theirs.security
+            or entry.info.creation_time != theirs.info.creation_time
+            or entry.info.last_write_time != theirs.info.last_write_time
+        )
+        eas = with_last_marked(theirs.eas)
+        if theirs.is_directory:
             self._held.append((entry, record, None))
-            if changed:
+            if (
+                changed
+                or entry.info.change_time != theirs.info.change_time
+                or entry.eas != eas
+                or _object_id(entry) != _object_id(theirs)
+                or not self._has_streams_of(record, layer, row)
+            ):
                 self._give_held()
             return
-        if changed or entry.info.last_write_time != row.last_write_time:
+        # The mark of a file need not have its EAs and streams, which are the parent's then.
+        if entry.eas != eas and entry.eas:
+            changed = True
+        elif not entry.eas:
+            entry = replace(entry, eas=eas)
+        own_streams = any(a.type == AttributeType.DATA and a.name for a in record.attributes)
+        if changed or (own_streams and not self._has_streams_of(record, layer, row)):
             self._give((replace(entry, size=row.size), record, source))
+
+    def _has_streams_of(self, record: FileRecord, layer: LayerDirectory, row: EntryRow) -> bool:
+        """Whether a file or directory of the volume has the alternate streams of a parent's, and no others."""
+        own = {name_key(a.name): a for a in record.attributes if a.type == AttributeType.DATA and a.name}
+        for theirs in layer.streams(row, has_data=False):
+            mine = own.pop(name_key(theirs.name), None)
+            if mine is None or mine.size != theirs.size:
+                return False
+            if _digest(self.volume.chunks(mine)) != _digest(theirs.chunks):
+                return False
+        return not own
 
     @staticmethod
     def _without_filter(entry: Entry) -> Entry:
@@ -144,10 +183,26 @@ class ScratchLayerReader(VolumeLayerReader):
 
     def _open_streams(self, entry: Entry) -> Iterator[DataStream]:
         if self._source is None:
-            return super()._open_streams(entry)
+            yield from super()._open_streams(entry)
+            return
         layer, row = self._source
-        return layer.streams(row, has_data=row.sha256 is not None)
+        own = [stream for stream in super()._open_streams(entry) if stream.name]
+        for stream in layer.streams(row, has_data=row.sha256 is not None):
+            if not stream.name or not own:
+                yield stream
+        yield from own
 
     def _release(self) -> None:
         super()._release()
         self._layers.close()
+
+
+def _object_id(entry: Entry) -> bytes:
+    return next((extra.data[:64].ljust(64, b"\0") for extra in entry.extra if extra.id == StreamId.OBJECT_ID), b"")
+
+
+def _digest(chunks: Iterable[bytes | memoryview]) -> bytes:
+    digest = hashlib.sha256()
+    for chunk in chunks:
+        digest.update(chunk)
+    return digest.digest()

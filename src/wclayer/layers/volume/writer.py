@@ -21,6 +21,7 @@ _FILES = "FILES"
 _SMALL = 1 << 20
 _IGNORED = frozenset({int(StreamId.LINK), int(StreamId.OBJECT_ID)})
 """Extra streams that need no place of their own: the names of a file, which the volume has, and its object id."""
+_ENCRYPTED = int(FileAttributes.ENCRYPTED)
 _ROOT_ATTRIBUTES = int(FileAttributes.DIRECTORY | FileAttributes.HIDDEN | FileAttributes.SYSTEM)
 
 
@@ -67,6 +68,8 @@ class VolumeLayerWriter(LayerWriterBase):
         self._directories: dict[str, tuple[int, bytes]] = {"": (self._builder.root, root.security)}
         self._time = time
         self._entry = Entry("", None)
+        self.unencrypted = 0
+        """How many entries have lost the attribute that says that they are encrypted: their data are plain here."""
         self._is_link = False
         self._is_sparse = False
         self._has_main = False
@@ -170,8 +173,13 @@ class VolumeLayerWriter(LayerWriterBase):
                 )
             if extra.id == StreamId.OBJECT_ID:
                 object_id = extra.data[:64]
+        attributes = info.attributes
+        if attributes & _ENCRYPTED:
+            # Without keys, which no layer has, nobody could open the file.
+            attributes &= ~_ENCRYPTED
+            self.unencrypted += 1
         return NodeFacts(
-            info.creation_time, info.last_write_time, info.change_time, info.last_access_time, info.attributes,
+            info.creation_time, info.last_write_time, info.change_time, info.last_access_time, attributes,
             entry.security if entry.security is not None else inherited(above, entry.is_directory),
             entry.eas, entry.reparse, object_id,
         )  # fmt: skip
