@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import base64
+import csv
 import hashlib
 import io
 import re
 import struct
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,8 @@ from dissect.ntfs import NTFS
 
 import wclayer
 from tests.cli.test_cli import run
+from tests.packages import NTFS as NTFS_PACKAGE
+from tests.packages import packaged
 from tests.support import (
     TIME,
     archive,
@@ -512,3 +515,40 @@ def test_eas_that_no_file_has_are_refused_by_every_source(tmp_path: Path, eas: b
     with pytest.raises(InvalidDataError, match=f"Files/f.*{message}"):
         wclayer.import_layer(layer, tmp_path / "transport")
     assert not layer.exists()
+
+
+def test_the_fragmented_mft_of_a_windows_volume_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "volume"
+    rows = csv.reader(io.StringIO(packaged(NTFS_PACKAGE, "tests/_data/ntfs_fragmented_mft.csv.gz").decode()))
+    # The boot sector, the MFT's own records, and holes for the rest.
+    csv.field_size_limit(1 << 20)
+    with path.open("w+b") as file:
+        for offset, data in rows:
+            file.seek(int(offset))
+            file.write(bytes.fromhex(data))
+        file.truncate(1 << 40)
+        volume = NtfsVolume(RawDisk(file))
+        file.seek(0)
+        theirs = NTFS(file)
+        mft = volume.record(SystemFile.MFT).find(AttributeType.DATA)
+        assert mft is not None
+        assert [(run.start, run.length) for run in mft.runs] == theirs.mft.fh.runlist
+    assert len(mft.runs) == 238
+
+
+def _below(view: wclayer.LayerView, path: str) -> Iterator[str]:
+    for name in view.listdir(path):
+        child = f"{path}/{name}"
+        yield child
+        if view.find(child).is_directory:
+            yield from _below(view, child)
+
+
+def test_a_folder_of_onedrive_is_read_with_its_files(tmp_path: Path) -> None:
+    path = tmp_path / "volume"
+    path.write_bytes(packaged(NTFS_PACKAGE, "tests/_data/ntfs-cloud.bin.gz"))
+    found = [name for name in _names_in(path) if name.startswith("Files/OneDrive/")]
+    assert len(found) == 9
+    wclayer.import_layer_from_disk(tmp_path / "layer", path)
+    with wclayer.LayerView([tmp_path / "layer"]) as view:
+        assert {f"Files{path}" for path in _below(view, "/OneDrive")} == set(found)

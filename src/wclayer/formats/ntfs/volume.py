@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from wclayer.formats.disk import Disk
@@ -41,6 +41,11 @@ _DESCRIPTOR_CACHE = 16 << 20
 _GUID_SIZE = 16
 
 
+_NO_RUNS = RunList()
+_DIRECTORY = int(RecordFlags.DIRECTORY)
+_IN_USE = int(RecordFlags.IN_USE)
+
+
 @dataclass(slots=True)
 class StreamAttribute:
     """An attribute, put together of its parts in all of its file's records."""
@@ -54,7 +59,8 @@ class StreamAttribute:
     initialized: int = 0
     compression_unit: int = 0
     """Of a compressed one: clusters, as a power of two."""
-    runs: RunList = field(default_factory=RunList)
+    runs: RunList = _NO_RUNS
+    """Of a resident one: none."""
 
     @property
     def is_compressed(self) -> bool:
@@ -99,7 +105,7 @@ class FileRecord:
 
     @property
     def is_directory(self) -> bool:
-        return bool(self.flags & RecordFlags.DIRECTORY)
+        return bool(self.flags & _DIRECTORY)
 
     def find(self, kind: int, name: str = "") -> StreamAttribute | None:
         """The attribute of that type and name, or None."""
@@ -242,7 +248,7 @@ class NtfsVolume:
         Raises:
             NtfsError: the MFT has no such record, or not in one piece.
         """
-        return self._record_in(self._mft, number)
+        return self._checked_place(self._mft, number)
 
     def mirror_offset(self, number: int) -> int | None:
         """Where the copy of a record in `$MFTMirr` is in the volume; None if it has none.
@@ -254,13 +260,20 @@ class NtfsVolume:
         if mirror is None or mirror.value is not None:
             raise NtfsError("$MFTMirr has no clusters")
         self._check(mirror)
-        return self._record_in(mirror, number) if (number + 1) * self.record_size <= mirror.size else None
+        return self._checked_place(mirror, number) if (number + 1) * self.record_size <= mirror.size else None
 
-    def _record_in(self, records: StreamAttribute, number: int) -> int:
+    def _checked_place(self, records: StreamAttribute, number: int) -> int:
+        place = self._place(records, number)
+        if place is None:
+            raise NtfsError(f"record {number}: not in one piece of the MFT")
+        return place
+
+    def _place(self, records: StreamAttribute, number: int) -> int | None:
+        """Where a record is in the volume, if all of it is in one run."""
         cluster, within = divmod(number * self.record_size, self.cluster_size)
         run = next(records.runs.from_cluster(cluster), None)
         if run is None or run.start is None or within + self.record_size > run.length * self.cluster_size:
-            raise NtfsError(f"record {number}: not in one piece of the MFT")
+            return None
         if run.start + run.length > self.clusters:
             raise NtfsError(f"a run to cluster {run.start + run.length} of {self.clusters}")
         return run.start * self.cluster_size + within
@@ -270,13 +283,17 @@ class NtfsVolume:
         offset = number * self.record_size
         if number < 0 or offset + self.record_size > self._mft.size:
             raise NtfsError(f"record {number}: the MFT has {self.records}")
-        block = bytearray(b"".join(self.chunks(self._mft, offset, offset + self.record_size)))
+        place = self._place(self._mft, number)
+        if place is not None:
+            block = bytearray(self._disk.read(place, self.record_size))
+        else:
+            block = bytearray(b"".join(self.chunks(self._mft, offset, offset + self.record_size)))
         if block[:4] != structs.RECORD_SIGNATURE:
             raise NtfsError(f"record {number}: signature {bytes(block[:4])!r} instead of {structs.RECORD_SIGNATURE!r}")
         if not structs.unprotect(block):
             raise NtfsError(f"record {number}: it was not written as a whole")
         header = structs.RECORD.unpack_from(block)
-        if not header[7] & RecordFlags.IN_USE:
+        if not header[7] & _IN_USE:
             raise NtfsError(f"record {number}: not in use")
         position, end = header[6], min(header[8], len(block))
         parts = []

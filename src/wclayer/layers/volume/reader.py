@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
+from types import TracebackType
 
-from wclayer.errors import FormatError, LimitExceededError, during, limit_hint
+from wclayer.errors import LimitExceededError, limit_hint, translated
 from wclayer.formats.disk import Disk, DiskError
 from wclayer.formats.ntfs.structs import (
     BOOT_OEM_ID,
@@ -85,14 +86,8 @@ class VolumeLayerReader(LayerReaderBase):
         # The first name of a file with several.
         self._links: dict[int, str] = {}
 
-    @contextmanager
-    def _errors(self, place: str) -> Iterator[None]:
-        """Makes an `InvalidDataError`, which names the place, of what the volume or the disk says."""
-        with during(self.operation, self._file.path):
-            try:
-                yield
-            except FormatError as error:
-                raise type(error)(f"{place[:_MAX_PLACE]}: {error}") from error
+    def _errors(self, place: str) -> _Place:
+        return _Place(self.operation, self._file.path, place)
 
     def _names(self, directory: FileRecord) -> Iterator[tuple[str, int]]:
         """The names in a directory, in Windows' order, with their records."""
@@ -129,14 +124,12 @@ class VolumeLayerReader(LayerReaderBase):
             name, number = child
             path = f"{path}/{name}" if path else name
             count += 1
-            for value, limit, what in (
-                (count, "entries", "entries"),
-                (len(pending) + 1, "path_depth", "names in a path"),
-                (utf16_length(path), "path_length", "UTF-16 units in a path"),
-            ):
-                if value > getattr(limits, limit):
-                    problem = f"{path[:_MAX_PLACE]}: more than {getattr(limits, limit)} {what} {limit_hint(limit)}"
-                    raise LimitExceededError(self.operation, self.source, problem)
+            if count > limits.entries:
+                self._exceeded(path, "entries", "entries")
+            if len(pending) >= limits.path_depth:
+                self._exceeded(path, "path_depth", "names in a path")
+            if len(path) > limits.path_length >> 1 and utf16_length(path) > limits.path_length:
+                self._exceeded(path, "path_length", "UTF-16 units in a path")
             with self._errors(path):
                 record = self.volume.record(number)
             yield path, record
@@ -146,6 +139,10 @@ class VolumeLayerReader(LayerReaderBase):
                         raise NtfsError(f"record {number}: a directory with two names")
                     seen.add(number)
                     pending.append((self._names(record), len(path)))
+
+    def _exceeded(self, path: str, limit: str, what: str) -> None:
+        problem = f"{path[:_MAX_PLACE]}: more than {getattr(self._limits, limit)} {what} {limit_hint(limit)}"
+        raise LimitExceededError(self.operation, self.source, problem)
 
     def _descends(self, record: FileRecord) -> bool:
         """Whether what is in a directory is part of the layer: not below what stands for another, as a junction."""
@@ -263,3 +260,25 @@ def _find_volume(disk: Disk) -> Disk:
 def _has_volume(disk: Disk) -> bool:
     # The OEM ID follows the jump instruction of the boot sector.
     return disk.size >= SECTOR_SIZE and disk.read(3, len(BOOT_OEM_ID)) == BOOT_OEM_ID
+
+
+class _Place:
+    """A step of the reader: what a codec or the host says becomes a `LayerError` that names a place in the volume."""
+
+    __slots__ = ("_operation", "_path", "_place")
+
+    def __init__(self, operation: str, path: Path, place: str) -> None:
+        self._operation = operation
+        self._path = path
+        self._place = place
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        if error is None:
+            return
+        told = translated(self._operation, self._path, error)
+        if told is not None and told is not error:
+            detail = f"{self._place[:_MAX_PLACE]}: {told.detail}"
+            raise type(told)(told.operation, told.path, detail, code=told.code) from error
