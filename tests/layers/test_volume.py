@@ -425,7 +425,7 @@ def test_damage_names_the_place(tmp_path: Path) -> None:
         contents(reader)
     for content in (b"", b"x" * 5000):
         path.write_bytes(content)
-        with pytest.raises(InvalidDataError, match="the volume"), VolumeLayerReader(path):
+        with pytest.raises(InvalidDataError, match="not a disk"), VolumeLayerReader(path):
             pass
 
 

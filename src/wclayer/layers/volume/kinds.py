@@ -96,10 +96,13 @@ def disk_kind(file: BinaryIO) -> DiskKind | None:
     size = file.seek(0, io.SEEK_END)
     if head.startswith(VHDX_SIGNATURE):
         return DiskKind.VHDX
-    if head.startswith(VHD_SIGNATURE) or any(_at(file, size - back, 8) == VHD_SIGNATURE for back in (512, 511)):
+    if head.startswith(VHD_SIGNATURE):
         return DiskKind.VHD
+    # A volume cut out of a fixed VHD file may have that file's footer at its end.
     if head[3:11] == NTFS_SIGNATURE:
         return DiskKind.VOLUME
+    if any(_at(file, size - back, 8) == VHD_SIGNATURE for back in (512, 511)):
+        return DiskKind.VHD
     if any(head.startswith(GPT_SIGNATURE, sector) for sector in _SECTOR_SIZES) or _has_mbr(file):
         return DiskKind.PARTITIONED
     sector = head[:512]
