@@ -291,7 +291,7 @@ def _ntfs(data: bytes) -> None:
                 if attribute.size < 1 << 20:
                     volume.value(attribute)
             if record.is_directory:
-                volume.entries(record)
+                list(volume.entries(record))
             volume.object_id(record)
 
 
