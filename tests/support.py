@@ -6,21 +6,28 @@ import contextlib
 import gzip
 import hashlib
 import io
+import json
 import os
 import shutil
+import signal
 import subprocess
-from collections.abc import Callable, Iterable, Iterator
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from types import MappingProxyType
+from typing import IO, BinaryIO
 
 import pytest
 
+from wclayer.cli.main import main
+from wclayer.engines import choice
 from wclayer.formats.tar.structs import TRAILER, header_checksum
 from wclayer.formats.tar.writer import TarHeader, encode_header, encode_pax_block
 from wclayer.layers.tar import TarLayerReader, TarLayerWriter
 from wclayer.layers.volume.raw import RawDisk
 from wclayer.layers.volume.writer import VolumeLayerWriter
-from wclayer.model import DataStream, Entry, LayerReader, LayerWriter, Limits
+from wclayer.model import DataStream, Entry, LayerReader, LayerWriter, Limits, use_limits
 from wclayer.win32.attributes import FileBasicInfo
 
 DATA = Path(__file__).parent / "data"
@@ -201,3 +208,78 @@ def nothing_left_in(folder: Path) -> Iterator[None]:
     before = sorted(os.listdir(folder))
     yield
     assert sorted(os.listdir(folder)) == before
+
+
+def run_process(
+    *arguments: str | Path,
+    status: int = 0,
+    stdin: bytes | None = None,
+    locale: Mapping[str, str] = MappingProxyType({}),
+) -> subprocess.CompletedProcess[bytes]:
+    """Runs the command as a process of its own, as a user does; `locale` are variables of its environment."""
+    done = subprocess.run(
+        [sys.executable, "-m", "wclayer", *map(str, arguments)],
+        capture_output=True, check=False, input=stdin, env={**os.environ, "PYTHONUTF8": "1", **locale},
+    )  # fmt: skip
+    assert done.returncode == status, done.stderr.decode(errors="replace")
+    assert b"Traceback" not in done.stderr
+    return done
+
+
+def run(*arguments: str | Path, status: int = 0, stdin: bytes | None = None) -> subprocess.CompletedProcess[bytes]:
+    """Runs the command in this process, which is as good as in its own where that is not what a test is about, and
+    ten times as fast; what is printed, by child processes as well, is returned."""
+    with contextlib.ExitStack() as stack:
+        files = [stack.enter_context(tempfile.TemporaryFile()) for _ in range(3)]
+        files[0].write(stdin or b"")
+        files[0].seek(0)
+        handler, engine = signal.getsignal(signal.SIGINT), choice._chosen
+        with _standard_streams(files), pytest.raises(SystemExit) as ended:
+            try:
+                main([str(argument) for argument in arguments])
+            finally:
+                signal.signal(signal.SIGINT, handler)
+                choice._chosen = engine
+                use_limits(Limits())
+        printed = []
+        for file in files[1:]:
+            file.seek(0)
+            printed.append(file.read())
+    done = subprocess.CompletedProcess(list(map(str, arguments)), int(ended.value.code or 0), *printed)
+    assert done.returncode == status, done.stderr.decode()
+    return done
+
+
+@contextlib.contextmanager
+def _standard_streams(files: Sequence[IO[bytes]]) -> Iterator[None]:
+    """Has these files as the standard streams: the descriptors, which child processes get, and Python's objects."""
+    known = [os.dup(number) for number in range(3)]
+    streams = sys.stdin, sys.stdout, sys.stderr
+    for stream in streams[1:]:
+        stream.flush()
+    try:
+        for number, file in enumerate(files):
+            os.dup2(file.fileno(), number)
+        sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115 (closed below)
+        sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+        sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False)  # noqa: SIM115
+        try:
+            yield
+        finally:
+            for stream in (sys.stdin, sys.stdout, sys.stderr):
+                stream.close()
+    finally:
+        sys.stdin, sys.stdout, sys.stderr = streams
+        for number, descriptor in enumerate(known):
+            os.dup2(descriptor, number)
+            os.close(descriptor)
+
+
+def text(*arguments: str | Path, status: int = 0) -> str:
+    """What the command prints."""
+    return run(*arguments, status=status).stdout.decode().replace(os.linesep, "\n")
+
+
+def parsed(*arguments: str | Path, status: int = 0) -> object:
+    """What the command prints for programs."""
+    return json.loads(text(*arguments, "--json", status=status))

@@ -11,101 +11,202 @@ reader and a writer of any two formats. Errors are `LayerError`s (an `OSError`) 
     ...         print(entry.name, entry.size)
 """
 
-from wclayer.engines.choice import engine_name, use_engine
-from wclayer.engines.descriptor import DescriptorFlags, LayerDescriptor
-from wclayer.engines.filter import FilterLayerReader, FilterLayerWriter
-from wclayer.engines.functions import (
-    activate_layer,
-    create_layer,
-    create_scratch_layer,
-    deactivate_layer,
-    destroy_layer,
-    expand_scratch_size,
-    export_layer,
-    export_layer_to_file,
-    export_layer_to_tar,
-    get_layer_mount_path,
-    get_shared_base_images,
-    grant_vm_access,
-    import_layer,
-    import_layer_from_disk,
-    import_layer_from_tar,
-    layer_exists,
-    layer_id,
-    name_to_guid,
-    new_layer_reader,
-    new_layer_writer,
-    prepare_layer,
-    process_base_layer,
-    process_utility_vm_image,
-    unprepare_layer,
-)
-from wclayer.engines.portable import (
-    ConvertResult,
-    ImageStore,
-    RegistryEditor,
-    check_disk,
-    convert_disk,
-    convert_layer,
-    disk_info,
-    is_disk,
-    make_base_layer,
-    read_boot_store,
-)
-from wclayer.engines.results import ExportResult, ImportResult
-from wclayer.errors import (
-    AccessDeniedError,
-    AlreadyExistsError,
-    CorruptLayerError,
-    DirectoryNotEmptyError,
-    DiskFullError,
-    EntryIsDirectoryError,
-    EntryNotDirectoryError,
-    InvalidDataError,
-    InvalidParameterError,
-    InvalidStateError,
-    LayerBusyError,
-    LayerError,
-    LimitExceededError,
-    NotALayerError,
-    NotReadyError,
-    NotSupportedError,
-    OperationCancelledError,
-    PathNotFoundError,
-    UnresolvedLinkError,
-)
-from wclayer.formats.compression import Compression
-from wclayer.host.durability import unsynced
-from wclayer.layers.copy import CopyProgress, copy_layer
-from wclayer.layers.directory.check import Problem, check_layer
-from wclayer.layers.directory.reader import DirectoryLayerReader
-from wclayer.layers.directory.writer import DirectoryLayerWriter
-from wclayer.layers.folder import FolderLayerReader
-from wclayer.layers.tar import TarLayerReader, TarLayerWriter
-from wclayer.layers.transport import TransportLayerReader, TransportLayerWriter
-from wclayer.layers.volume.reader import VolumeLayerReader
-from wclayer.layers.volume.scratch import ScratchLayerReader
-from wclayer.layers.volume.writer import VolumeLayerWriter
-from wclayer.model import (
-    DataStream,
-    Entry,
-    ExtraStream,
-    LayerReader,
-    LayerWriter,
-    Limits,
-    LinkInfo,
-    limits_in_use,
-    use_limits,
-)
-from wclayer.view.diff import Change, Difference, diff_trees
-from wclayer.view.layer_view import FileStatus, LayerView
-from wclayer.view.merged import MergedTree
-from wclayer.view.path import LayerPath
-from wclayer.view.reader import MergedLayerReader
-from wclayer.view.registry import Registry, RegistryDifference, diff_registries
-from wclayer.win32.attributes import FileAttributes, FileBasicInfo
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from wclayer.engines.choice import engine_name, use_engine
+    from wclayer.engines.descriptor import DescriptorFlags, LayerDescriptor
+    from wclayer.engines.filter import FilterLayerReader, FilterLayerWriter
+    from wclayer.engines.functions import (
+        activate_layer,
+        create_layer,
+        create_scratch_layer,
+        deactivate_layer,
+        destroy_layer,
+        expand_scratch_size,
+        export_layer,
+        export_layer_to_file,
+        export_layer_to_tar,
+        get_layer_mount_path,
+        get_shared_base_images,
+        grant_vm_access,
+        import_layer,
+        import_layer_from_disk,
+        import_layer_from_tar,
+        layer_exists,
+        layer_id,
+        name_to_guid,
+        new_layer_reader,
+        new_layer_writer,
+        prepare_layer,
+        process_base_layer,
+        process_utility_vm_image,
+        unprepare_layer,
+    )
+    from wclayer.engines.portable import (
+        ConvertResult,
+        ImageStore,
+        RegistryEditor,
+        check_disk,
+        convert_disk,
+        convert_layer,
+        disk_info,
+        is_disk,
+        make_base_layer,
+        read_boot_store,
+    )
+    from wclayer.engines.results import ExportResult, ImportResult
+    from wclayer.errors import (
+        AccessDeniedError,
+        AlreadyExistsError,
+        CorruptLayerError,
+        DirectoryNotEmptyError,
+        DiskFullError,
+        EntryIsDirectoryError,
+        EntryNotDirectoryError,
+        InvalidDataError,
+        InvalidParameterError,
+        InvalidStateError,
+        LayerBusyError,
+        LayerError,
+        LimitExceededError,
+        NotALayerError,
+        NotReadyError,
+        NotSupportedError,
+        OperationCancelledError,
+        PathNotFoundError,
+        UnresolvedLinkError,
+    )
+    from wclayer.formats.compression import Compression
+    from wclayer.host.durability import unsynced
+    from wclayer.layers.copy import CopyProgress, copy_layer
+    from wclayer.layers.directory.check import Problem, check_layer
+    from wclayer.layers.directory.reader import DirectoryLayerReader
+    from wclayer.layers.directory.writer import DirectoryLayerWriter
+    from wclayer.layers.folder import FolderLayerReader
+    from wclayer.layers.tar import TarLayerReader, TarLayerWriter
+    from wclayer.layers.transport import TransportLayerReader, TransportLayerWriter
+    from wclayer.layers.volume.reader import VolumeLayerReader
+    from wclayer.layers.volume.scratch import ScratchLayerReader
+    from wclayer.layers.volume.writer import VolumeLayerWriter
+    from wclayer.model import (
+        DataStream,
+        Entry,
+        ExtraStream,
+        LayerReader,
+        LayerWriter,
+        Limits,
+        LinkInfo,
+        limits_in_use,
+        use_limits,
+    )
+    from wclayer.view.diff import Change, Difference, diff_trees
+    from wclayer.view.layer_view import FileStatus, LayerView
+    from wclayer.view.merged import MergedTree
+    from wclayer.view.path import LayerPath
+    from wclayer.view.reader import MergedLayerReader
+    from wclayer.view.registry import Registry, RegistryDifference, diff_registries
+    from wclayer.win32.attributes import FileAttributes, FileBasicInfo
 
 __version__ = "0.1.0"
+
+_HOMES = {
+    "wclayer.engines.choice": ("engine_name", "use_engine"),
+    "wclayer.engines.descriptor": ("DescriptorFlags", "LayerDescriptor"),
+    "wclayer.engines.filter": ("FilterLayerReader", "FilterLayerWriter"),
+    "wclayer.engines.functions": (
+        "activate_layer",
+        "create_layer",
+        "create_scratch_layer",
+        "deactivate_layer",
+        "destroy_layer",
+        "expand_scratch_size",
+        "export_layer",
+        "export_layer_to_file",
+        "export_layer_to_tar",
+        "get_layer_mount_path",
+        "get_shared_base_images",
+        "grant_vm_access",
+        "import_layer",
+        "import_layer_from_disk",
+        "import_layer_from_tar",
+        "layer_exists",
+        "layer_id",
+        "name_to_guid",
+        "new_layer_reader",
+        "new_layer_writer",
+        "prepare_layer",
+        "process_base_layer",
+        "process_utility_vm_image",
+        "unprepare_layer",
+    ),
+    "wclayer.engines.portable": (
+        "ConvertResult",
+        "ImageStore",
+        "RegistryEditor",
+        "check_disk",
+        "convert_disk",
+        "convert_layer",
+        "disk_info",
+        "is_disk",
+        "make_base_layer",
+        "read_boot_store",
+    ),
+    "wclayer.engines.results": ("ExportResult", "ImportResult"),
+    "wclayer.errors": (
+        "AccessDeniedError",
+        "AlreadyExistsError",
+        "CorruptLayerError",
+        "DirectoryNotEmptyError",
+        "DiskFullError",
+        "EntryIsDirectoryError",
+        "EntryNotDirectoryError",
+        "InvalidDataError",
+        "InvalidParameterError",
+        "InvalidStateError",
+        "LayerBusyError",
+        "LayerError",
+        "LimitExceededError",
+        "NotALayerError",
+        "NotReadyError",
+        "NotSupportedError",
+        "OperationCancelledError",
+        "PathNotFoundError",
+        "UnresolvedLinkError",
+    ),
+    "wclayer.formats.compression": ("Compression",),
+    "wclayer.host.durability": ("unsynced",),
+    "wclayer.layers.copy": ("CopyProgress", "copy_layer"),
+    "wclayer.layers.directory.check": ("Problem", "check_layer"),
+    "wclayer.layers.directory.reader": ("DirectoryLayerReader",),
+    "wclayer.layers.directory.writer": ("DirectoryLayerWriter",),
+    "wclayer.layers.folder": ("FolderLayerReader",),
+    "wclayer.layers.tar": ("TarLayerReader", "TarLayerWriter"),
+    "wclayer.layers.transport": ("TransportLayerReader", "TransportLayerWriter"),
+    "wclayer.layers.volume.reader": ("VolumeLayerReader",),
+    "wclayer.layers.volume.scratch": ("ScratchLayerReader",),
+    "wclayer.layers.volume.writer": ("VolumeLayerWriter",),
+    "wclayer.model": (
+        "DataStream",
+        "Entry",
+        "ExtraStream",
+        "LayerReader",
+        "LayerWriter",
+        "Limits",
+        "LinkInfo",
+        "limits_in_use",
+        "use_limits",
+    ),
+    "wclayer.view.diff": ("Change", "Difference", "diff_trees"),
+    "wclayer.view.layer_view": ("FileStatus", "LayerView"),
+    "wclayer.view.merged": ("MergedTree",),
+    "wclayer.view.path": ("LayerPath",),
+    "wclayer.view.reader": ("MergedLayerReader",),
+    "wclayer.view.registry": ("Registry", "RegistryDifference", "diff_registries"),
+    "wclayer.win32.attributes": ("FileAttributes", "FileBasicInfo"),
+}
+"""Where each public name is defined: the module is loaded when the name is used for the first time."""
 
 __all__ = [
     "AccessDeniedError",
@@ -209,3 +310,19 @@ __all__ = [
     "use_engine",
     "use_limits",
 ]
+
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> object:
+    """Loads a public name (PEP 562)."""
+    module = _HOME_OF.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value: object = getattr(importlib.import_module(module), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(globals().keys() | _HOME_OF.keys())

@@ -13,8 +13,7 @@ from pathlib import Path
 import pytest
 
 import wclayer
-from tests.cli.test_cli import run
-from tests.support import DATA, layer_tar, nothing_left_in, vector_bytes, witness
+from tests.support import DATA, layer_tar, nothing_left_in, run, run_process, vector_bytes, witness
 from wclayer import sample
 from wclayer.errors import (
     DiskFullError,
@@ -61,7 +60,7 @@ def _convert_disk(target: Path, layer: Path, raw: Path) -> None:
 
 
 def _reg_export(target: Path, layer: Path, raw: Path) -> None:
-    from wclayer.cli.main import cli
+    from wclayer.cli.verbs import cli
 
     cli.main(["reg", "export", str(layer), "HKLM\\SYSTEM", str(target)], standalone_mode=False)
 
@@ -269,11 +268,11 @@ def test_a_stream_is_imported_whole(tmp_path: Path) -> None:
     writer = threading.Thread(target=lambda: fifo.write_bytes(data), daemon=True)
     writer.start()
     run("import", "-i", fifo, tmp_path / "of a fifo")
-    run("import", "-i", "/dev/stdin", tmp_path / "of a pipe", stdin=data)
+    run_process("import", "-i", "/dev/stdin", tmp_path / "of a pipe", stdin=data)
     for name in ("of a fifo", "of a pipe"):
         assert _imported(tmp_path / name) == expected
     with nothing_left_in(tmp_path):
-        shown = run("import", "-i", "/dev/stdin", tmp_path / "x", stdin=b"vhdxfile" + bytes(4096), status=5)
+        shown = run_process("import", "-i", "/dev/stdin", tmp_path / "x", stdin=b"vhdxfile" + bytes(4096), status=5)
         assert b"a disk" in shown.stderr
 
 

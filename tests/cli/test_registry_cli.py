@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.test_cli import parsed, run, text
 from tests.formats.regf.boot_store import boot_store
 from tests.formats.regf.support import crafted_hive, simple_tree
 from tests.layers.test_hives import base_layer
 from tests.packages import system_hive
+from tests.support import parsed, run, text
 from wclayer.formats.regf.hive import Hive
 from wclayer.formats.regf.writer import write_hive
 

@@ -10,10 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.test_cli import layers, parsed, run, text
-from tests.support import tree_listing, witness
-
-__all__ = ["layers"]
+from tests.support import parsed, run, text, tree_listing, witness
 
 
 @pytest.fixture

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 import wclayer
-from tests.cli.test_cli import run
-from wclayer.engines import choice, portable
+from tests.support import run
+from wclayer.engines import choice
 
 BY_ENGINE = sorted(
     name
@@ -56,12 +58,33 @@ def test_a_function_is_done_by_the_engine(monkeypatch: pytest.MonkeyPatch, name:
     assert seen == [(("a", "b"), {"c": 1})]
 
 
+def _arguments(engine: str, name: str) -> list[tuple[str, str]]:
+    """The arguments of an engine's function, read from its source, as Windows' engine cannot be loaded elsewhere."""
+    modules = (Path(choice.__file__).parent / engine).glob("*.py")
+    found = [
+        function.args
+        for module in modules
+        for function in ast.parse(module.read_text()).body
+        if isinstance(function, ast.FunctionDef) and function.name == name
+    ]
+    assert len(found) == 1, name
+    given = found[0]
+    defaults = [None] * (len(given.args) - len(given.defaults)) + given.defaults
+    pairs = [*zip(given.args, defaults, strict=True), *zip(given.kwonlyargs, given.kw_defaults, strict=True)]
+    names = [(argument.arg, "" if default is None else ast.unparse(default)) for argument, default in pairs]
+    names.insert(len(given.args), ("*", ""))
+    return names
+
+
 @pytest.mark.parametrize("name", BY_ENGINE)
-def test_it_says_what_it_is(name: str) -> None:
-    function, own = getattr(wclayer, name), getattr(portable, name)
-    assert inspect.signature(function) == inspect.signature(own)
-    assert function.__doc__ == own.__doc__
-    assert "Raises:" in function.__doc__ or name == "layer_exists"
+def test_both_engines_take_the_same_arguments(name: str) -> None:
+    assert _arguments("hcs", name) == _arguments("portable", name)
+
+
+@pytest.mark.parametrize("name", BY_ENGINE)
+def test_it_says_what_it_raises(name: str) -> None:
+    document = getattr(wclayer, name).__doc__
+    assert "Raises:" in document or name == "layer_exists"
 
 
 def test_readers_and_writers_are_the_engine_s(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -73,7 +73,7 @@ def _leftovers(folder: Path) -> list[str]:
     return [name for name in os.listdir(folder) if name.startswith(".wclayer-")]
 
 
-def _clean(folder: Path, tar: Path) -> None:
+def _clean(folder: Path) -> None:
     """The next call in the same folder removes what is left."""
     deadline = time.monotonic() + 20
     while True:
@@ -96,19 +96,29 @@ def test_import(tar: Path, tmp_path: Path) -> None:
             whole += 1
         else:
             interrupted += 1
-    _clean(tmp_path, tar)
+    _clean(tmp_path)
     assert interrupted > 3
     assert whole + interrupted == 15
 
 
 def test_destroy(tar: Path, tmp_path: Path) -> None:
-    for number, moment in enumerate(_moments(0.4, 10)):
-        layer = tmp_path / f"layer{number}"
+    def imported(name: str) -> Path:
         with tar.open("rb") as stream:
-            wclayer.import_layer_from_tar(stream, layer)
+            wclayer.import_layer_from_tar(stream, tmp_path / name)
+        return tmp_path / name
+
+    duration = _duration(_DESTROY, imported("first"))
+    gone = 0
+    for number, moment in enumerate([*_moments(duration, 9), 10 * duration]):
+        layer = imported(f"layer{number}")
         _kill_at(moment, _DESTROY, layer)
-        _is_whole(layer)
-    _clean(tmp_path, tar)
+        if _is_whole(layer):
+            wclayer.destroy_layer(layer)
+        else:
+            gone += 1
+        assert not layer.exists()
+    assert gone > 0
+    _clean(tmp_path)
 
 
 @pytest.mark.parametrize(("script", "name"), [(_EXPORT, "transport"), (_EXPORT_FILE, "layer.tar")])
@@ -127,7 +137,7 @@ def test_export(script: str, name: str, tar: Path, tmp_path: Path) -> None:
         else:
             wclayer.import_layer(tmp_path / "again", target)
             wclayer.destroy_layer(tmp_path / "again")
-    _clean(tmp_path, tar)
+    _clean(tmp_path)
 
 
 def test_a_build_that_is_going_on_is_left_alone(tmp_path: Path) -> None:

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 import wclayer
-from tests.cli.test_cli import parsed, run, text
-from tests.support import witness
+from tests.support import parsed, run, text, witness
 from wclayer.errors import InvalidDataError, InvalidParameterError, PathNotFoundError
 from wclayer.formats.disk import DiskError
 from wclayer.formats.vhdx.errors import VhdxError

@@ -11,9 +11,8 @@ from pathlib import Path
 import pytest
 
 import wclayer
-from tests.cli.test_cli import parsed, run, text
 from tests.formats.test_mbr import record
-from tests.support import nothing_left_in, witness
+from tests.support import nothing_left_in, parsed, run, text, witness
 from wclayer.errors import InvalidDataError, LimitExceededError, NotSupportedError
 from wclayer.formats.vhdx.image import ParentLocator
 from wclayer.layers.volume.disk_file import DiskFile

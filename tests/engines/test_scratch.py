@@ -12,9 +12,8 @@ from uuid import UUID
 import pytest
 
 import wclayer
-from tests.cli.test_cli import parsed, run, text
 from tests.packages import windows_volume
-from tests.support import copy_data, layer_tar, nothing_left_in, put_directories, put_file, witness
+from tests.support import copy_data, layer_tar, nothing_left_in, parsed, put_directories, put_file, run, text, witness
 from wclayer import sample
 from wclayer.engines.portable.vmaccess import granted, vm_sid
 from wclayer.errors import (

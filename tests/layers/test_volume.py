@@ -17,9 +17,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import wclayer
-from tests.cli.test_cli import run, text
 from tests.packages import windows_volume
-from tests.support import contents, layer_tar, put_directories, put_file, verify_volume, witness, write_volume
+from tests.support import (
+    contents,
+    layer_tar,
+    put_directories,
+    put_file,
+    run,
+    text,
+    verify_volume,
+    witness,
+    write_volume,
+)
 from wclayer import sample
 from wclayer.errors import ERROR_DISK_FULL, DiskFullError, InvalidDataError, NotSupportedError
 from wclayer.formats.ntfs.structs import AttributeType

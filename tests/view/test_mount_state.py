@@ -14,8 +14,7 @@ from pathlib import Path
 import pytest
 
 import wclayer
-from tests.cli.test_cli import run, text
-from tests.support import layer_tar, put_directories, put_file, witness
+from tests.support import layer_tar, put_directories, put_file, run, text, witness
 from wclayer.errors import InvalidStateError, NotReadyError
 from wclayer.layers.directory.scratch import MOUNT
 from wclayer.model import LayerWriter

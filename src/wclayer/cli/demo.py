@@ -140,7 +140,7 @@ def _diff(*arguments: str | Path) -> None:
 
 def _title(text: str) -> None:
     echo("")
-    echo(click.style(text, bold=True))
+    click.echo(click.style(text, bold=True))
 
 
 def _write(path: Path, write: Callable[[wclayer.LayerWriter], None], compression: wclayer.Compression) -> None:

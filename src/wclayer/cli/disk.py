@@ -7,12 +7,13 @@ import dataclasses
 import click
 
 import wclayer
+from wclayer.cli.group import Verbs
 from wclayer.cli.output import SIZE, count_bar, echo, json_option, print_json, progress_bar, size_text
 
 _SIZES = ("size", "block_size", "file_size")
 
 
-@click.group("disk", short_help="Look into, check or convert a disk file.")
+@click.group("disk", cls=Verbs, short_help="Look into, check or convert a disk file.")
 def disk_group() -> None:
     """Disk files: VHDX (fixed, dynamic, differencing), VHD (fixed, dynamic; read only) and raw images.
 

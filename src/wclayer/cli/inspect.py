@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 
@@ -23,11 +24,12 @@ from wclayer.cli.output import (
     security_text,
     size_text,
 )
+from wclayer.cli.text import LAYER_PATH, can_show
 from wclayer.engines.portable.vmaccess import file_security
-from wclayer.errors import InvalidParameterError, PathNotFoundError
-from wclayer.layers.directory import LayerDirectory
+from wclayer.errors import EntryIsDirectoryError, InvalidParameterError, PathNotFoundError, UnresolvedLinkError
 from wclayer.layers.directory.chain_file import read_chain
 from wclayer.layers.directory.scratch import is_scratch
+from wclayer.layers.directory.summary import summarize_layer
 from wclayer.view.layer_view import split_stream
 from wclayer.view.merged import MergedTree, Node, layer_path
 from wclayer.view.resolve import existing
@@ -45,7 +47,12 @@ def _tree(layer: str, merged: bool) -> MergedTree:
 
 
 def _find(tree: MergedTree, operation: str, path: str, *, follow: bool = True) -> Node:
-    return existing(tree, operation, layer_path(path), follow=follow)
+    try:
+        return existing(tree, operation, layer_path(path), follow=follow)
+    except (PathNotFoundError, UnresolvedLinkError) as error:
+        if len(tree.layers) == 1 and tree.layers[0].parents():
+            error.detail += "; that is the layer alone: with -m, its parents are looked at, too"
+        raise
 
 
 def _name(node: Node) -> str:
@@ -66,15 +73,18 @@ def _suffix(tree: MergedTree, node: Node) -> str:
 @merged_option
 @json_option
 @click.argument("layer")
-@click.argument("path", default="")
+@click.argument("path", default="", type=LAYER_PATH)
 def ls_command(merged: bool, as_json: bool, layer: str, path: str) -> None:
-    r"""List a directory of LAYER: attributes, size, time written, name.
+    """List a directory of LAYER: attributes, size, time written, name.
 
-    C:\Windows, /Windows and Files/Windows mean the same.
+    C:\\Windows, \\Windows, /Windows, Windows and Files/Windows mean the same, in any case. C:\\ is Files, the volume
+    of a container; nothing, or / alone, is the root of the layer, above Files, Hives and UtilityVM.
+
+    A character that cannot be shown is printed as <U+XXXX>, its number; every verb takes paths in this form, too.
 
     \b
     Example:
-      wclayer ls /layers/base 'C:\Windows'
+      wclayer ls /layers/base 'C:\\Windows'
     """
     with _tree(layer, merged) as tree:
         node = _find(tree, "ls", path)
@@ -95,7 +105,7 @@ def ls_command(merged: bool, as_json: bool, layer: str, path: str) -> None:
 )
 @json_option
 @click.argument("layer")
-@click.argument("path", default="")
+@click.argument("path", default="", type=LAYER_PATH)
 def tree_command(merged: bool, depth: int | None, as_json: bool, layer: str, path: str) -> None:
     """Show everything below a directory of LAYER as a tree.
 
@@ -113,14 +123,29 @@ def tree_command(merged: bool, depth: int | None, as_json: bool, layer: str, pat
                 ]
             )
             return
+        lines = _BOX if can_show("".join(_BOX)) else _ASCII
         echo(top.path or layer)
-        for indent, is_last, node in _walk_tree(tree, top, depth):
+        for indent, is_last, node in _walk_tree(tree, top, depth, lines):
             streams = "".join(f" [:{name} {size_text(size)}]" for name, size, _ in tree.stream_digests(node))
             size = "" if node.is_directory or node.row.reparse is not None else f"  {size_text(node.row.size)}"
-            echo(f"{indent}{'└── ' if is_last else '├── '}{_name(node)}{_suffix(tree, node)}{size}{streams}")
+            echo(f"{indent}{lines.last if is_last else lines.branch}{_name(node)}{_suffix(tree, node)}{size}{streams}")
 
 
-def _walk_tree(tree: MergedTree, top: Node, depth: int | None) -> Iterator[tuple[str, bool, Node]]:
+class _Lines(NamedTuple):
+    """What a tree is drawn with."""
+
+    branch: str
+    last: str
+    through: str
+
+
+_BOX = _Lines("├── ", "└── ", "│   ")
+_ASCII = _Lines("|-- ", "`-- ", "|   ")
+
+
+def _walk_tree(
+    tree: MergedTree, top: Node, depth: int | None, lines: _Lines = _ASCII
+) -> Iterator[tuple[str, bool, Node]]:
     """Everything below `top`, `depth` levels deep: a line's indent, whether it is its directory's last, the node."""
     pending = [("", tree.children(top)[::-1])]
     while pending:
@@ -132,26 +157,26 @@ def _walk_tree(tree: MergedTree, top: Node, depth: int | None) -> Iterator[tuple
         is_last = not children
         yield indent, is_last, node
         if node.is_directory and (depth is None or len(pending) < depth):
-            pending.append((indent + ("    " if is_last else "│   "), tree.children(node)[::-1]))
+            pending.append((indent + ("    " if is_last else lines.through), tree.children(node)[::-1]))
 
 
 @click.command("cat", short_help="Print a file, or one of its streams.")
 @merged_option
 @click.argument("layer")
-@click.argument("path")
+@click.argument("path", type=LAYER_PATH)
 def cat_command(merged: bool, layer: str, path: str) -> None:
-    r"""Write the contents of a file of LAYER, or of one of its streams (PATH:STREAM), to standard output.
+    """Write the contents of a file of LAYER, or of one of its streams (PATH:STREAM), to standard output.
 
     \b
     Example:
-      wclayer cat /layers/base 'C:\Windows\win.ini'
+      wclayer cat /layers/base 'C:\\Windows\\win.ini'
       wclayer cat /layers/base /setup.exe:Zone.Identifier
     """
     file, stream = split_stream(path)
     with _tree(layer, merged) as tree:
         node = _find(tree, "cat", file)
         if node.is_directory and not stream:
-            raise InvalidParameterError("cat", path, "is a directory")
+            raise EntryIsDirectoryError("cat", path, "is a directory")
         for data in tree.streams(node):
             if names_equal(data.name, stream):
                 for chunk in data.chunks:
@@ -165,13 +190,13 @@ def cat_command(merged: bool, layer: str, path: str) -> None:
 @merged_option
 @json_option
 @click.argument("layer")
-@click.argument("path")
+@click.argument("path", type=LAYER_PATH)
 def stat_command(merged: bool, as_json: bool, layer: str, path: str) -> None:
-    r"""Show all metadata of one entry of LAYER, its security descriptor as SDDL.
+    """Show all metadata of one entry of LAYER, its security descriptor as SDDL.
 
     \b
     Example:
-      wclayer stat /layers/base 'C:\Windows\System32'
+      wclayer stat /layers/base 'C:\\Windows\\System32'
     """
     with _tree(layer, merged) as tree:
         security = file_security(tree.layers[0], path.replace("\\", "/").strip("/"))
@@ -212,15 +237,10 @@ def info_command(as_json: bool, layer: str) -> None:
     Example:
       wclayer info /layers/app
     """
-    with LayerDirectory(layer, operation="info") as directory:
-        facts: dict[str, Any] = {"path": str(directory.path), "id": str(wclayer.layer_id(directory.path))}
-        for key in ("diff_id", "digest", "compression", "size", "stored_size"):
-            facts[key] = directory.record(key)
-        (facts["entries"],) = directory.query("SELECT COUNT(*) FROM entries WHERE origin = 0").fetchone()
-        (facts["tombstones"],) = directory.query("SELECT COUNT(*) FROM tombstones").fetchone()
-        (facts["security_descriptors"],) = directory.query("SELECT COUNT(*) FROM security").fetchone()
-        (facts["forms"],) = directory.query("SELECT COUNT(form) FROM entries").fetchone()
-        facts["parents"] = [str(parent) for parent in directory.parents()]
+    summary = dataclasses.asdict(summarize_layer(layer))
+    path, parents = summary.pop("path"), summary.pop("parents")
+    facts: dict[str, Any] = {"path": str(path), "id": str(wclayer.layer_id(path)), **summary}
+    facts["parents"] = [str(parent) for parent in parents]
     if as_json:
         print_json(facts)
         return

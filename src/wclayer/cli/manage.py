@@ -9,6 +9,7 @@ import click
 from click.shell_completion import get_completion_class
 
 import wclayer
+from wclayer.cli.group import Verbs
 from wclayer.cli.output import SIZE, echo, json_option, print_json, progress_bar, size_text
 from wclayer.cli.transfer import layers_option, warn_of_hives
 from wclayer.errors import InvalidParameterError, NotSupportedError
@@ -136,7 +137,7 @@ def makebaselayer_command(path: str) -> None:
     echo(f"{path} is a base layer")
 
 
-@click.group("images", short_help="The store of shared base images.")
+@click.group("images", cls=Verbs, short_help="The store of shared base images.")
 def images_group() -> None:
     """The central image store: base images that everybody on this machine shares.
 

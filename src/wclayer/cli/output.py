@@ -8,10 +8,11 @@ import sys
 import textwrap
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
+from wclayer.cli.text import shown
 from wclayer.formats.regf.model import Value
 from wclayer.formats.regf.values import to_text, type_name
 from wclayer.layers.copy import CopyProgress, ProgressCallback
@@ -27,7 +28,13 @@ from wclayer.win32.security import SecurityDescriptor
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 
 
-class _Size(click.ParamType[int]):
+if TYPE_CHECKING:
+    _NumberParameter = click.ParamType[int]
+else:
+    _NumberParameter = click.ParamType  # no generic class before click 8.4
+
+
+class _Size(_NumberParameter):
     """Bytes, or a number with KiB, MiB, GiB or TiB."""
 
     name = "size"
@@ -48,7 +55,7 @@ SIZE = _Size()
 
 def print_json(value: object) -> None:
     """One JSON document, indented; an unpaired surrogate is escaped."""
-    click.echo(json.dumps(value, indent=2, ensure_ascii=True))
+    print(json.dumps(value, indent=2, ensure_ascii=True), flush=True)
 
 
 def print_json_list(items: Iterable[object]) -> None:
@@ -61,9 +68,8 @@ def print_json_list(items: Iterable[object]) -> None:
 
 
 def echo(text: str) -> None:
-    """A line of text on any console: what its encoding cannot hold is escaped."""
-    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
-    click.echo(text.encode(encoding, "backslashreplace").decode(encoding))
+    """Prints a line of text; what a terminal would obey, or cannot show, is escaped (`shown`)."""
+    print(shown(text), flush=True)
 
 
 def size_text(size: float) -> str:
@@ -73,6 +79,11 @@ def size_text(size: float) -> str:
             break
         size /= 1024
     return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+
+
+def warn(text: str) -> None:
+    """Prints a line of text on the error stream."""
+    print(f"wclayer: {shown(text)}", file=sys.stderr, flush=True)
 
 
 @contextmanager

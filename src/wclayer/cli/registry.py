@@ -8,6 +8,7 @@ from typing import Any, BinaryIO
 import click
 
 import wclayer
+from wclayer.cli.group import Verbs
 from wclayer.cli.output import echo, json_option, print_json, print_json_list
 from wclayer.errors import (
     InvalidDataError,
@@ -27,16 +28,18 @@ from wclayer.view.registry import registry_path
 from wclayer.win32 import filetime
 
 
-@click.group("reg", short_help="Look into or change the registry of a layer.")
+@click.group("reg", cls=Verbs, short_help="Look into or change the registry of a layer.")
 def reg_group() -> None:
-    r"""The registry of a layer over its parents. Keys are spelled as for reg.exe: HKLM\SOFTWARE\..., HKU\.DEFAULT\...
+    """The registry of a layer over its parents.
+
+    Keys are spelled as for reg.exe: HKLM\\SOFTWARE\\..., HKU\\.DEFAULT\\...
 
     Changes go to the layer's delta hives (of a base layer, to its hives), all of a command or none.
 
     \b
     Example:
-      wclayer reg query /layers/app 'HKLM\SYSTEM\CurrentControlSet\Services\Dnscache'
-      wclayer reg set /layers/app 'HKLM\SOFTWARE\My App' Level 3 -t REG_DWORD
+      wclayer reg query /layers/app 'HKLM\\SYSTEM\\CurrentControlSet\\Services\\Dnscache'
+      wclayer reg set /layers/app 'HKLM\\SOFTWARE\\My App' Level 3 -t REG_DWORD
     """
 
 

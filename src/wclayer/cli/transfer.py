@@ -12,7 +12,7 @@ from typing import cast
 import click
 
 import wclayer
-from wclayer.cli.output import echo, json_option, print_json, progress_bar, size_text
+from wclayer.cli.output import echo, json_option, print_json, progress_bar, size_text, warn
 from wclayer.engines.portable.disk import starts_disk
 from wclayer.errors import AlreadyExistsError, InvalidParameterError
 from wclayer.layers.directory import LayerDirectory
@@ -86,7 +86,7 @@ def warn_of_hives(path: str) -> None:
         return
     with LayerDirectory(path) as layer:
         for problem in layer.hive_problems():
-            click.echo(f"wclayer: warning: {problem}", err=True)
+            warn(f"warning: {problem}")
 
 
 @click.command("export", short_help="Export a layer as a tar.")

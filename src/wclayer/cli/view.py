@@ -14,14 +14,16 @@ from typing import Any
 import click
 
 import wclayer
-from wclayer.cli.output import count_bar, echo, json_option, print_json, security_text
+from wclayer.cli.group import Verbs
+from wclayer.cli.output import count_bar, echo, json_option, print_json, security_text, warn
+from wclayer.cli.text import LAYER_PATH, path_of_argument
 from wclayer.cli.transfer import layers_option
 from wclayer.engines.portable.activation import has_unsaved_changes
 from wclayer.errors import AlreadyExistsError, InvalidParameterError, NotReadyError
 from wclayer.layers.directory.scratch import MOUNT, is_scratch
 from wclayer.view import mount
 from wclayer.view.layer_view import LayerView
-from wclayer.view.transfer import copy_between, copy_into, copy_out
+from wclayer.view.transfer import copy_between, copy_into, copy_out, move
 from wclayer.win32.attributes import attribute_letters, attribute_names, changed_attributes
 from wclayer.win32.sddl import from_sddl
 
@@ -39,26 +41,42 @@ def _split(argument: str) -> tuple[str | None, str]:
     for colon in re.finditer(":", argument):
         layer, path = argument[: colon.start()], argument[colon.end() :]
         if (Path(layer) / "layer.db").is_file():
-            return layer, path or "C:\\"
+            return layer, path_of_argument(path) or "C:\\"
     return None, argument
 
 
 @click.command("cp", short_help="Copy files into, out of, or between layers.")
 @click.option("-r", "--recursive", is_flag=True, help="Directories with all that is in them.")
+@click.option("--no-streams", is_flag=True, help="To the host, alternate streams are not wanted: do not tell of them.")
 @json_option
 @click.argument("source")
 @click.argument("target")
-def cp_command(recursive: bool, as_json: bool, source: str, target: str) -> None:
-    r"""Copy SOURCE to TARGET; one of them, or both, are LAYER:PATH, in a scratch or, to read from, any layer.
+@click.pass_context
+def cp_command(ctx: click.Context, recursive: bool, no_streams: bool, as_json: bool, source: str, target: str) -> None:
+    """Copy SOURCE to TARGET; one of them, or both, are LAYER:PATH, in a scratch or, to read from, any layer.
 
-    Between layers, everything goes along: security, times, attributes, streams. A file that comes from the host
-    inherits the security of its directory.
+    Between layers, everything goes along: security, times, attributes, streams, links. A file that comes from the
+    host keeps its time of modification and inherits the security of its directory; links of the host are followed.
+
+    On the host, a file has its contents and its time of modification; security, attributes and the other times are not
+    copied. A link below SOURCE becomes a symbolic link if it leads to something that is copied, too. Other links,
+    reparse points and alternate streams are left out, which is told on the error stream; exit status 1 if an entry is.
+    PATH:STREAM copies one alternate stream.
 
     \b
     Example:
-      wclayer cp app.exe '/layers/run:C:\app'
-      wclayer cp -r '/layers/run:C:\app\logs' .
+      wclayer cp app.exe '/layers/run:C:\\app'
+      wclayer cp -r '/layers/run:C:\\app\\logs' .
     """
+    is_incomplete = False
+
+    def tell(left: str, what: str) -> None:
+        nonlocal is_incomplete
+        is_stream = ":" in left
+        is_incomplete |= not is_stream
+        if not (is_stream and no_streams):
+            warn(f"not copied: {left}: {what}")
+
     (layer, path), (to_layer, to_path) = _split(source), _split(target)
     if layer is None and to_layer is None:
         raise click.UsageError("neither SOURCE nor TARGET is LAYER:PATH of an existing layer")
@@ -67,28 +85,29 @@ def cp_command(recursive: bool, as_json: bool, source: str, target: str) -> None
         options: dict[str, Any] = {
             "recursive": recursive, "progress": None if bar is None else lambda done: bar(done, 0)
         }  # fmt: skip
-        is_same = layer is not None and to_layer is not None and os.path.realpath(layer) == os.path.realpath(to_layer)
+        is_same = layer is not None and to_layer is not None and os.path.samefile(layer, to_layer)
         view = stack.enter_context(open_view(layer or to_layer or "", writes=layer is None or is_same))
         if to_layer is None:
-            count = copy_out(view, path, to_path, **options)
+            count = copy_out(view, path, to_path, left_out=tell, **options)
         elif layer is None:
             count = copy_into(view, path, to_path, **options)
         else:
             other = view if is_same else stack.enter_context(open_view(to_layer, writes=True))
             count = copy_between(view, path, other, to_path, **options)
     print_json({"files": count}) if as_json else echo(f"copied {count} file{'' if count == 1 else 's'}")
+    ctx.exit(1 if is_incomplete else 0)
 
 
 @click.command("rm", short_help="Remove entries of a scratch.")
 @click.option("-r", "--recursive", is_flag=True, help="Directories with all that is in them.")
 @click.argument("layer")
-@click.argument("paths", nargs=-1, required=True)
+@click.argument("paths", nargs=-1, required=True, type=LAYER_PATH)
 def rm_command(recursive: bool, layer: str, paths: tuple[str, ...]) -> None:
-    r"""Remove files, links and streams (PATH:STREAM) of the scratch LAYER; with -r, directories.
+    """Remove files, links and streams (PATH:STREAM) of the scratch LAYER; with -r, directories.
 
     \b
     Example:
-      wclayer rm -r /layers/run 'C:\Windows\Temp'
+      wclayer rm -r /layers/run 'C:\\Windows\\Temp'
     """
     with LayerView(scratch=layer) as view:
         for path in paths:
@@ -98,13 +117,13 @@ def rm_command(recursive: bool, layer: str, paths: tuple[str, ...]) -> None:
 @click.command("mkdir", short_help="Make directories in a scratch.")
 @click.option("-p", "--parents", is_flag=True, help="Those above them, too; what is there is no error.")
 @click.argument("layer")
-@click.argument("paths", nargs=-1, required=True)
+@click.argument("paths", nargs=-1, required=True, type=LAYER_PATH)
 def mkdir_command(parents: bool, layer: str, paths: tuple[str, ...]) -> None:
-    r"""Make directories in the scratch LAYER; they inherit their security.
+    """Make directories in the scratch LAYER; they inherit their security.
 
     \b
     Example:
-      wclayer mkdir -p /layers/run 'C:\app\logs'
+      wclayer mkdir -p /layers/run 'C:\\app\\logs'
     """
     with LayerView(scratch=layer) as view:
         for path in paths:
@@ -112,39 +131,36 @@ def mkdir_command(parents: bool, layer: str, paths: tuple[str, ...]) -> None:
 
 
 @click.command("mv", short_help="Rename an entry of a scratch.")
-@click.option("-n", "--no-clobber", is_flag=True, help="That something is there already is an error.")
+@click.option("-n", "--no-clobber", is_flag=True, help="Fail if there is something at TARGET.")
 @click.argument("layer")
-@click.argument("source")
-@click.argument("target")
+@click.argument("source", type=LAYER_PATH)
+@click.argument("target", type=LAYER_PATH)
 def mv_command(no_clobber: bool, layer: str, source: str, target: str) -> None:
-    r"""Rename SOURCE of the scratch LAYER to TARGET, or into the directory TARGET.
+    """Rename SOURCE of the scratch LAYER to TARGET, or into the directory TARGET.
 
     \b
     Example:
-      wclayer mv /layers/run 'C:\app\new.exe' 'C:\app\app.exe'
+      wclayer mv /layers/run 'C:\\app\\new.exe' 'C:\\app\\app.exe'
     """
     with LayerView(scratch=layer) as view:
-        moved = view.stat(source, follow=False)
-        if view.exists(target) and view.stat(target).is_directory and view.stat(target).file_id != moved.file_id:
-            target = f"{target.rstrip('/')}/{moved.path.rpartition('/')[2]}"
-        view.rename(source, target, replace=not no_clobber)
+        move(view, source, target, replace=not no_clobber)
 
 
-@click.group("acl", short_help="Show or set the security of an entry, as SDDL.")
+@click.group("acl", cls=Verbs, short_help="Show or set the security of an entry, as SDDL.")
 def acl_group() -> None:
-    r"""Show or set the security descriptor of an entry, as SDDL.
+    """Show or set the security descriptor of an entry, as SDDL.
 
     \b
     Example:
-      wclayer acl get /layers/run 'C:\app'
-      wclayer acl set /layers/run 'C:\app' 'O:BAG:SYD:(A;OICI;FA;;;BA)'
+      wclayer acl get /layers/run 'C:\\app'
+      wclayer acl set /layers/run 'C:\\app' 'O:BAG:SYD:(A;OICI;FA;;;BA)'
     """
 
 
 @acl_group.command("get")
 @json_option
 @click.argument("layer")
-@click.argument("path")
+@click.argument("path", type=LAYER_PATH)
 def acl_get(as_json: bool, layer: str, path: str) -> None:
     """Print the security descriptor of PATH in LAYER over its parents."""
     with open_view(layer) as view:
@@ -154,7 +170,7 @@ def acl_get(as_json: bool, layer: str, path: str) -> None:
 
 @acl_group.command("set")
 @click.argument("layer")
-@click.argument("path")
+@click.argument("path", type=LAYER_PATH)
 @click.argument("sddl")
 def acl_set(layer: str, path: str, sddl: str) -> None:
     """Give PATH of the scratch LAYER the security descriptor SDDL."""
@@ -171,16 +187,16 @@ def acl_set(layer: str, path: str, sddl: str) -> None:
 )
 @json_option
 @click.argument("layer")
-@click.argument("path")
+@click.argument("path", type=LAYER_PATH)
 @click.argument("changes", nargs=-1)
 def attrib_command(as_json: bool, layer: str, path: str, changes: tuple[str, ...]) -> None:
-    r"""Show the attributes of PATH in LAYER over its parents, or with CHANGES (+R, -H, ...) change them in a scratch.
+    """Show the attributes of PATH in LAYER over its parents, or with CHANGES (+R, -H, ...) change them in a scratch.
 
     R read-only, H hidden, S system, A archive, I not indexed, O offline, T temporary, X no scrub.
 
     \b
     Example:
-      wclayer attrib /layers/run 'C:\app\app.exe' +R -A
+      wclayer attrib /layers/run 'C:\\app\\app.exe' +R -A
     """
     with open_view(layer, writes=bool(changes)) as view:
         attributes = view.stat(path).info.attributes

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -33,12 +35,27 @@ class Difference:
 _TIMES = ("creation_time", "last_write_time", "change_time", "last_access_time")
 
 
-def diff_trees(a: MergedTree, b: MergedTree, *, times: bool = True) -> Iterator[Difference]:
+def diff_trees(
+    a: MergedTree | str | os.PathLike[str], b: MergedTree | str | os.PathLike[str], *, times: bool = True
+) -> Iterator[Difference]:
     """The differences from `a` to `b`, by name; a directory that is added or removed brings everything below it.
 
     Args:
+        a, b: two trees, or the paths of two layers, each of which is looked at over its parents.
         times: whether the four times count. Access times alone never make a difference.
+
+    Raises:
+        PathNotFoundError, NotALayerError, CorruptLayerError: see `MergedTree`; at the first step.
     """
+    with ExitStack() as stack:
+        trees = [
+            tree if isinstance(tree, MergedTree) else stack.enter_context(MergedTree.of(tree, with_parents=True))
+            for tree in (a, b)
+        ]
+        yield from _differences(trees[0], trees[1], times)
+
+
+def _differences(a: MergedTree, b: MergedTree, times: bool) -> Iterator[Difference]:
     pending = [_pairs(a, a.root(), b, b.root())]
     while pending:
         pair = next(pending[-1], None)

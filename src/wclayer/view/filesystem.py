@@ -9,24 +9,35 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from datetime import UTC, datetime
-from typing import IO, Any
+from datetime import UTC, datetime, timedelta
+from types import TracebackType
+from typing import IO, Any, Self
 
-from fsspec.spec import AbstractFileSystem
+from fsspec.spec import AbstractFileSystem, make_instance
 from fsspec.utils import infer_storage_options
 
-from wclayer.errors import EntryIsDirectoryError
+from wclayer.errors import EntryIsDirectoryError, NotSupportedError
+from wclayer.layers.directory.chain import as_chain
 from wclayer.layers.directory.scratch import is_scratch
 from wclayer.view.layer_view import FileStatus, LayerView
-from wclayer.win32.filetime import to_unix_ns
+
+_OPERATION = "open file system"
+_FILETIME_EPOCH = datetime(1601, 1, 1, tzinfo=UTC)
 
 
 class LayerFileSystem(AbstractFileSystem):  # type: ignore[misc]
     """A layer, a chain or a scratch, for `fsspec`; paths are from the volume's root (`/Windows/win.ini`).
 
+    Names are given back without a leading `/`, as file systems of archives do. An instance can be pickled: the other
+    one opens the same layers. `close`, or leaving its context, gives the layers back.
+
     Args:
         fo: the layer directory, or several, nearest first; a scratch can be written to.
         view: an open view instead, which stays open.
+        target_protocol: what `fo` is a path of, in a chained URL: `file`.
+
+    Raises:
+        NotSupportedError: `fo` is not on a file system of this machine, or `target_options` were given.
     """
 
     protocol = "wclayer"
@@ -43,7 +54,12 @@ class LayerFileSystem(AbstractFileSystem):  # type: ignore[misc]
         **options: Any,
     ) -> None:
         super().__init__(**options)
-        layers = [fo] if isinstance(fo, (str, os.PathLike)) else list(fo)
+        if target_protocol not in (None, "file", "local") or target_options:
+            raise NotSupportedError(
+                _OPERATION, str(fo), f"a layer directory must be on this machine, not at {target_protocol}, which takes"
+                f" the options {target_options or {}}: copy it here first"
+            )  # fmt: skip
+        layers = as_chain(_OPERATION, fo)
         self._owns_view = view is None
         if view is None:
             view = LayerView(layers[1:], layers[0]) if layers and is_scratch(layers[0]) else LayerView(layers)
@@ -53,6 +69,16 @@ class LayerFileSystem(AbstractFileSystem):  # type: ignore[misc]
         """Closes the view, if it was opened here."""
         if self._owns_view:
             self.view.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        layers = [str(layer.path) for layer in self.view.tree.layers]
+        return make_instance, (type(self), (), {"fo": layers})
 
     @classmethod
     def _strip_protocol(cls, path: Any) -> Any:
@@ -186,4 +212,8 @@ class LayerFileSystem(AbstractFileSystem):  # type: ignore[misc]
 
 
 def _time(filetime: int) -> datetime:
-    return datetime.fromtimestamp(max(to_unix_ns(filetime), 0) / 1e9, UTC)
+    """A FILETIME to the microsecond; one after the year 9999 is the last moment that Python knows."""
+    try:
+        return _FILETIME_EPOCH + timedelta(microseconds=filetime // 10)
+    except OverflowError:
+        return datetime.max.replace(tzinfo=UTC)

@@ -32,7 +32,7 @@ from wclayer.layers.directory.database import BEING_WRITTEN, NOT_HASHED, EntryRo
 from wclayer.layers.directory.scratch import ScratchDirectory
 from wclayer.view.changes import FIXED, Changes
 from wclayer.view.files import OpenFile, StagedContents, StreamBuffer, ViewFile
-from wclayer.view.merged import MergedTree, Node, layer_path
+from wclayer.view.merged import MergedTree, Node, has_drive, layer_path
 from wclayer.view.resolve import Place, existing, link_path, resolve
 from wclayer.view.space import Space
 from wclayer.win32.attributes import DIRECTORY, REPARSE_POINT, FileAttributes, FileBasicInfo
@@ -1001,7 +1001,7 @@ class LayerView:
 
 def split_stream(path: str) -> tuple[str, str]:
     r"""A path and the name of an alternate stream in it: `C:\a:b`, `C:\a:b:$DATA`; "" for the main data."""
-    start = 2 if len(path) >= 2 and path[1] == ":" and path[0].isalpha() else 0
+    start = 2 if has_drive(path) else 0
     last = max(path.rfind("/"), path.rfind("\\"), start - 1) + 1
     name, colon, stream = path[last:].partition(":")
     if not colon:

@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
+from wclayer.errors import ERROR_INVALID_NAME, InvalidParameterError
 from wclayer.layers.directory import LayerDirectory
+from wclayer.layers.directory.chain import as_chain
 from wclayer.layers.directory.database import EntryRow, Origin, from_column
 from wclayer.layers.tree import ROOTS
 from wclayer.model import DataStream, Entry
@@ -26,14 +28,29 @@ _REMEMBERED = 250_000
 """Names that are remembered at most."""
 
 
+def has_drive(text: str) -> bool:
+    """Whether a path begins with a drive's letter, as `C:` is."""
+    return text[1:2] == ":" and text[0].isascii() and text[0].isalpha()
+
+
 def layer_path(text: str) -> str:
     r"""A path inside a layer, from any spelling people use.
 
     `C:\Windows`, `\Windows`, `/Windows`, `Windows` and `Files/Windows` all mean `Files/Windows`; `Hives/…` and
     `UtilityVM/…` mean themselves. Nothing, `/` and `\` mean the layer's root, `C:\` means `Files`. As in Win32, `..`
     takes back the component before it, whatever that is.
+
+    Raises:
+        InvalidParameterError: the path is on another drive than C:, the only one of a layer.
     """
-    drive = len(text) >= 2 and text[1] == ":" and text[0].isalpha()
+    drive = has_drive(text)
+    if drive and text[0] not in "cC":
+        raise InvalidParameterError(
+            "find entry",
+            text,
+            f"a layer has no drive {text[:2]}, only C: (a stream of a file in its root is C:\\NAME:STREAM)",
+            code=ERROR_INVALID_NAME,
+        )
     parts: list[str] = []
     for part in split_path(text[2:] if drive else text):
         if part == "..":
@@ -84,11 +101,19 @@ class MergedTree:
         PathNotFoundError, NotALayerError, CorruptLayerError: see `LayerDirectory`.
     """
 
-    def __init__(self, layers: Sequence[str | os.PathLike[str] | LayerDirectory], *, remember: bool = False) -> None:
+    def __init__(
+        self,
+        layers: str | os.PathLike[str] | Sequence[str | os.PathLike[str] | LayerDirectory],
+        *,
+        remember: bool = False,
+    ) -> None:
+        named = as_chain("open layers", layers) if isinstance(layers, (str, os.PathLike)) else layers
+        if not named:
+            raise InvalidParameterError("open layers", "", "no layer was named")
         with ExitStack() as stack:
             self.layers = [
                 layer if isinstance(layer, LayerDirectory) else stack.enter_context(LayerDirectory(layer))
-                for layer in layers
+                for layer in named
             ]
             self._stack = stack.pop_all()
         # Of each layer, once it is asked for: parent path key to the name keys deleted in it.

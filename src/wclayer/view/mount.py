@@ -24,6 +24,7 @@ from wclayer.errors import (
     PathNotFoundError,
 )
 from wclayer.host import system
+from wclayer.layers.directory.chain import as_chain
 from wclayer.layers.directory.scratch import MOUNT, ScratchDirectory
 from wclayer.view.fuse import Operations
 from wclayer.view.layer_view import LayerView
@@ -160,7 +161,7 @@ def start(
     arguments = json.dumps(
         {
             "target": os.fspath(target),
-            "layers": [os.path.abspath(layer) for layer in layers],
+            "layers": [os.path.abspath(layer) for layer in as_chain(_OPERATION, layers)],
             "allow_other": allow_other,
             "scratch": None if scratch is None else os.path.abspath(scratch),
         }

@@ -1,26 +1,42 @@
-"""Copies of files and directories: between host and view, and between views with all that Windows knows of them."""
+"""Copies of files and directories: between host and view, and between views with all that Windows knows of them.
+
+What cannot be copied is found before anything is changed, where that can be known.
+"""
 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import IO
 
 from wclayer.errors import (
     AlreadyExistsError,
     EntryIsDirectoryError,
     EntryNotDirectoryError,
+    InvalidParameterError,
+    LayerError,
     NotSupportedError,
-    from_os_error,
+    during,
 )
+from wclayer.layers.inputs import open_any_place
 from wclayer.layers.staging import OutputFile
-from wclayer.view.layer_view import FileStatus, LayerView
+from wclayer.view.layer_view import FileStatus, LayerView, split_stream
+from wclayer.view.merged import Node, layer_path
+from wclayer.view.resolve import existing, resolve
 from wclayer.win32.filetime import from_unix_ns, to_unix_ns
+from wclayer.win32.names import decode_name, encode_name, last_component, name_key, names_equal, unusable_reason
+from wclayer.win32.reparse import decode_reparse
 
 PathLike = str | os.PathLike[str]
 Progress = Callable[[int], None]
+LeftOut = Callable[[str, str], None]
+"""Is told the path of an entry, and what of it has no form on the host and was left out."""
+Steps = Iterator["Steps | None"]
+"""The steps of a copy: None after each file, and the steps of a directory as one; see `_each`."""
 _OPERATION = "copy"
 _PIECE = 1 << 20
 
@@ -31,7 +47,7 @@ def copy_into(
     """Copies a file of the host, or with `recursive` a directory with all that is in it, into a view.
 
     Files keep their time of modification; security is inherited. Symbolic links of the host are followed. A target that
-    is a directory gets the copy below it.
+    is a directory gets the copy below it; `path:stream` is an alternate stream, which gets a file's contents.
 
     Args:
         progress: called with the number of files copied so far, after each.
@@ -40,49 +56,135 @@ def copy_into(
         how many files were copied.
 
     Raises:
-        PathNotFoundError: the source, or the target's directory, is not there.
+        PathNotFoundError: the source, or the target's directory, is not there; a link in the source leads nowhere.
         EntryIsDirectoryError: the source is a directory, and `recursive` was not said.
-        NotSupportedError: it is neither file nor directory.
+        EntryNotDirectoryError: the target ends in a separator, and is no directory.
+        InvalidParameterError: a name in the source is none for Windows, or leads back to a directory that it is in.
+        AlreadyExistsError: two names in a directory of the source are the same for Windows.
+        NotSupportedError: something in the source is neither file nor directory.
     """
     place = Path(source)
-    if _is_directory(view, target):
-        target = f"{target.rstrip('/')}/{place.name}"
-    try:
+    with during(_OPERATION, place):
         mode = place.stat().st_mode
-        if stat.S_ISREG(mode):
-            return _counted(_file_into(view, place, target), progress)
-        if not stat.S_ISDIR(mode):
-            raise NotSupportedError(_OPERATION, place, "neither a file nor a directory")
+    is_directory = stat.S_ISDIR(mode)
+    _, stream = split_stream(target)
+    if not stream:
+        _refuse_separator(view, target, is_directory=is_directory)
+        if _is_directory(view, target):
+            target = _below(target, _usable_name(Path(os.path.abspath(place))))
+    elif is_directory:
+        raise EntryIsDirectoryError(_OPERATION, place, "is a directory; a stream has the contents of a file")
+    with during(_OPERATION, place):
+        if not is_directory:
+            _refuse_others(place, mode)
+            return _counted(_file_into(view, place, target, is_stream=bool(stream)), progress)
         if not recursive:
             raise EntryIsDirectoryError(_OPERATION, place, "is a directory; copy it with what is in it (-r)")
+        for _ in _each(_check_tree(place, set())):
+            pass
         return _counted(_tree_into(view, place, target), progress)
-    except OSError as error:
-        raise from_os_error(_OPERATION, place, error) from error
 
 
-def _counted(steps: Iterator[None], progress: Progress | None) -> int:
-    """Does the steps, of which each copies a file; gives their number."""
+def _each(steps: Steps) -> Iterator[None]:
+    """Does the steps one after the other, those of directories at any depth in their place."""
+    pending = [steps]
+    while pending:
+        for step in pending[-1]:
+            if step is not None:
+                pending.append(step)
+                break
+            yield
+        else:
+            pending.pop()
+
+
+def _counted(steps: Steps, progress: Progress | None) -> int:
+    """Does the steps, and returns how many files they copied."""
     count = 0
-    for count, _ in enumerate(steps, start=1):
+    for count, _ in enumerate(_each(steps), start=1):
         if progress is not None:
             progress(count)
     return count
 
 
-def _tree_into(view: LayerView, place: Path, target: str) -> Iterator[None]:
+def _refuse_others(place: Path, mode: int) -> None:
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise NotSupportedError(_OPERATION, place, "is neither a file nor a directory")
+
+
+def _usable_name(place: Path) -> str:
+    """The name that a file of the host gets in a layer."""
+    name = name_of_host(place.name)
+    if reason := unusable_reason(name):
+        raise InvalidParameterError(_OPERATION, place, reason)
+    return name
+
+
+def name_of_host(name: str) -> str:
+    """The name in a layer for a name of the host: its bytes as UTF-8, whatever the locale is.
+
+    A byte that is not UTF-8 becomes a surrogate, U+DC80 to U+DCFF, as Python has it.
+    """
+    if os.name == "nt":
+        return name
+    data = os.fsencode(name)
+    try:
+        return decode_name(data)
+    except UnicodeDecodeError:
+        return data.decode("utf-8", "surrogateescape")
+
+
+def name_on_host(name: str) -> str:
+    """The name of the host for a name in a layer, the inverse of `name_of_host`."""
+    if os.name == "nt":
+        return name
+    try:
+        data = name.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        data = encode_name(name)
+    return os.fsdecode(data)
+
+
+def _check_tree(place: Path, above: set[tuple[int, int]]) -> Steps:
+    """Finds what of a folder cannot be copied, before any of it is. `above` are the folders that it is in."""
+    status = place.stat()
+    identity = status.st_dev, status.st_ino
+    if identity in above:
+        raise InvalidParameterError(_OPERATION, place, "is a link to a folder that it is in itself")
+    above.add(identity)
+    names: dict[str, str] = {}
+    for child in place.iterdir():
+        name = _usable_name(child)
+        other = names.setdefault(name_key(name), child.name)
+        if other != child.name:
+            raise AlreadyExistsError(_OPERATION, child, f"for Windows this is the same name as {other!r} beside it")
+        mode = child.stat().st_mode
+        _refuse_others(child, mode)
+        if stat.S_ISDIR(mode):
+            yield _check_tree(child, above)
+    above.remove(identity)
+
+
+def _tree_into(view: LayerView, place: Path, target: str) -> Steps:
     if not _is_directory(view, target):
         view.mkdir(target)
     for child in sorted(place.iterdir()):
-        below = f"{target}/{child.name}"
-        yield from _tree_into(view, child, below) if child.is_dir() else _file_into(view, child, below)
+        below = _below(target, name_of_host(child.name))
+        yield _tree_into(view, child, below) if child.is_dir() else _file_into(view, child, below)
     _set_time(view, target, place)
 
 
-def _file_into(view: LayerView, place: Path, target: str) -> Iterator[None]:
-    with place.open("rb") as source, view.replacing(target) as copy:
+def _file_into(view: LayerView, place: Path, target: str, *, is_stream: bool = False) -> Steps:
+    with open_any_place(_OPERATION, place) as source:
+        _copy(source, view, target)
+    if not is_stream:
+        _set_time(view, target, place)
+    yield None
+
+
+def _copy(source: IO[bytes], view: LayerView, target: str) -> None:
+    with view.replacing(target) as copy:
         shutil.copyfileobj(source, copy, _PIECE)
-    _set_time(view, target, place)
-    yield
 
 
 def _set_time(view: LayerView, target: str, place: Path) -> None:
@@ -90,15 +192,23 @@ def _set_time(view: LayerView, target: str, place: Path) -> None:
 
 
 def copy_out(
-    view: LayerView, source: str, target: PathLike, *, recursive: bool = False, progress: Progress | None = None
+    view: LayerView,
+    source: str,
+    target: PathLike,
+    *,
+    recursive: bool = False,
+    progress: Progress | None = None,
+    left_out: LeftOut | None = None,
 ) -> int:
-    """Copies a file of a view, or with `recursive` a directory with all that is in it, to the host.
+    """Copies a file or alternate stream of a view, or with `recursive` a directory with all that is in it, to the host.
 
     Files keep their time of modification, and nothing else that Windows knows of them. A link that is named is followed
-    inside the view; links below a directory are left out. A target that is a directory gets the copy below it.
+    inside the view. A link below a directory becomes a symbolic link if it leads to something that is copied, too. A
+    target that is a directory gets the copy below it.
 
     Args:
         progress: called with the number of files copied so far, after each.
+        left_out: called for each link, alternate stream and reparse point that is not copied.
 
     Returns:
         how many files were copied.
@@ -106,33 +216,73 @@ def copy_out(
     Raises:
         PathNotFoundError: the source, or the target's folder, is not there.
         EntryIsDirectoryError: the source is a directory, and `recursive` was not said.
+        EntryNotDirectoryError: the target ends in a separator, and is no folder; a link of the host is in the way.
     """
     place = Path(target)
-    status = view.stat(source)
+    path, stream = split_stream(source)
+    status = view.stat(path)
+    is_directory = status.is_directory and not stream
+    if os.fspath(target).endswith(tuple(filter(None, (os.sep, os.altsep)))) and not (is_directory or place.is_dir()):
+        raise EntryNotDirectoryError(_OPERATION, target, "is not a directory")
+    if is_directory and not recursive:
+        raise EntryIsDirectoryError(_OPERATION, source, "is a directory; copy it with what is in it (-r)")
     if place.is_dir():
-        place /= status.path.rpartition("/")[2]
-    try:
-        if not status.is_directory:
-            return _counted(_file_out(view, status, source, place), progress)
-        if not recursive:
-            raise EntryIsDirectoryError(_OPERATION, source, "is a directory; copy it with what is in it (-r)")
-        return _counted(_tree_out(view, source, place), progress)
-    except OSError as error:
-        raise from_os_error(_OPERATION, place, error) from error
+        place /= name_on_host(last_component(status.path) or "root")
+    tell: LeftOut = left_out or (lambda path, what: None)
+    with during(_OPERATION, place):
+        if is_directory:
+            return _counted(_tree_out(view, status, status.path, place, place, tell), progress)
+        return _counted(_file_out(view, status, source, place, tell, is_stream=bool(stream)), progress)
 
 
-def _tree_out(view: LayerView, source: str, place: Path) -> Iterator[None]:
+def _tree_out(view: LayerView, status: FileStatus, top: str, top_place: Path, place: Path, tell: LeftOut) -> Steps:
+    if place != top_place and place.is_symlink():
+        raise EntryNotDirectoryError(_OPERATION, place, "is a symbolic link, where a folder is to be")
     place.mkdir(exist_ok=True)
-    for child in view.scan(source):
-        below = place / child.path.rpartition("/")[2]
+    _tell_streams(view, status, tell)
+    for child in view.scan(status.path):
+        below = place / name_on_host(last_component(child.path))
         if child.is_link:
-            continue
-        yield from (
-            _tree_out(view, child.path, below) if child.is_directory else _file_out(view, child, child.path, below)
-        )
+            _link_out(view, child, top, top_place, below, tell)
+        elif child.is_directory:
+            if child.reparse is not None:
+                tell(child.path, _reparse_text(child.reparse))
+            yield _tree_out(view, child, top, top_place, below, tell)
+        else:
+            yield _file_out(view, child, child.path, below, tell)
 
 
-def _file_out(view: LayerView, status: FileStatus, source: str, place: Path) -> Iterator[None]:
+def _link_out(view: LayerView, status: FileStatus, top: str, top_place: Path, place: Path, tell: LeftOut) -> None:
+    """Makes a symbolic link of one that leads to something in the tree that is copied; tells of any other."""
+    try:
+        leads_to = view.stat(status.path).path
+    except LayerError as error:
+        tell(status.path, f"a link: {error.detail}")
+        return
+    if not _is_in(leads_to, top):
+        tell(status.path, f"a link to {leads_to}, which is not in what is copied")
+        return
+    if os.path.lexists(place) and not place.is_symlink():
+        tell(status.path, f"a link to {leads_to}: {place} exists and is no link")
+        return
+    inside = [name_on_host(part) for part in leads_to[len(top) :].split("/") if part]
+    text = os.path.relpath(top_place.joinpath(*inside), place.parent)
+    try:
+        place.unlink(missing_ok=True)
+        place.symlink_to(text, target_is_directory=view.stat(leads_to).is_directory)
+    except OSError as error:
+        tell(status.path, f"a link to {leads_to}: {error.strerror}")
+
+
+def _file_out(
+    view: LayerView, status: FileStatus, source: str, place: Path, tell: LeftOut, *, is_stream: bool = False
+) -> Steps:
+    if not is_stream:
+        if status.reparse is not None:
+            tell(status.path, _reparse_text(status.reparse))
+            if not _has_data(view, status.path):
+                return
+        _tell_streams(view, status, tell)
     with (
         OutputFile(_OPERATION, place, sources=[layer.path for layer in view.tree.layers]) as output,
         view.open(source, "rb") as file,
@@ -141,7 +291,23 @@ def _file_out(view: LayerView, status: FileStatus, source: str, place: Path) -> 
     time = to_unix_ns(status.info.last_write_time)
     if time >= 0 and place.is_file():
         os.utime(place, ns=(time, time))
-    yield
+    yield None
+
+
+def _tell_streams(view: LayerView, status: FileStatus, tell: LeftOut) -> None:
+    for name, size in view.streams(status.path, follow=False):
+        tell(f"{status.path}:{name}", f"an alternate stream of {size} bytes")
+
+
+def _reparse_text(reparse: bytes) -> str:
+    try:
+        return f"a reparse point ({decode_reparse(reparse).tag_name})"
+    except ValueError:
+        return "a reparse point"
+
+
+def _has_data(view: LayerView, path: str) -> bool:
+    return view.find(path, follow=False).row.sha256 is not None
 
 
 def copy_between(
@@ -154,9 +320,10 @@ def copy_between(
     progress: Progress | None = None,
 ) -> int:
     """Copies a file of a view, or with `recursive` a directory with all that is in it, into a view, with all that
-    Windows knows of it: security, times, attributes, streams, EAs, links as they are.
+    Windows knows of it: security, times, attributes, streams, EAs, links and reparse points as they are.
 
-    A target that is a directory gets the copy below it.
+    A target that is a directory gets the copy below it. With `path:stream`, one alternate stream is copied, or is what
+    gets the contents.
 
     Args:
         progress: called with the number of files copied so far, after each.
@@ -168,41 +335,90 @@ def copy_between(
         PathNotFoundError: the source, or the target's directory, is not there.
         EntryIsDirectoryError: the source is a directory, and `recursive` was not said.
         EntryNotDirectoryError, AlreadyExistsError: what is there cannot make way.
+        InvalidParameterError: source and target are the same file, or the target is in the source.
     """
-    status = source.stat(path, follow=False)
-    if _is_directory(target, to):
-        to = f"{to.rstrip('/')}/{status.path.rpartition('/')[2]}"
-    if status.is_directory and not status.is_link and not recursive:
+    from_file, from_stream = split_stream(path)
+    to_file, to_stream = split_stream(to)
+    status = source.stat(from_file, follow=bool(from_stream))
+    is_directory = status.is_directory and not status.is_link and not from_stream
+    if is_directory and (to_stream or not recursive):
         raise EntryIsDirectoryError(_OPERATION, path, "is a directory; copy it with what is in it (-r)")
+    if not to_stream:
+        _refuse_separator(target, to, is_directory=is_directory)
+        if _is_directory(target, to):
+            to = to_file = _below(to, last_component(status.path))
+    if source is target:
+        _refuse_itself(source, status, from_stream, to_file, to_stream, path, to)
+    if from_stream or to_stream:
+        with source.open(path, "rb") as file:
+            _copy(file, target, to)
+        return _counted(iter([None]), progress)
     return _counted(_entry_between(source, status, target, to), progress)
 
 
-def _entry_between(source: LayerView, status: FileStatus, target: LayerView, to: str) -> Iterator[None]:
+def _refuse_itself(
+    view: LayerView, status: FileStatus, from_stream: str, to_file: str, to_stream: str, path: str, to: str
+) -> None:
+    """Refuses a copy that would empty its source before it is read, or never end."""
+    with view.reading() as tree:
+        node = existing(tree, _OPERATION, status.path, follow=False)
+        place = resolve(tree, _OPERATION, layer_path(to_file), follow=True)
+        if _is_same(node, place.node) and names_equal(from_stream, to_stream):
+            raise InvalidParameterError(_OPERATION, path, f"and {to} are the same file")
+        if node.is_directory and _is_in(place.directory.key, node.key):
+            raise InvalidParameterError(_OPERATION, path, f"a directory cannot be copied into itself, to {to}")
+
+
+def _is_same(node: Node, other: Node | None) -> bool:
+    return other is not None and node.file == other.file
+
+
+def _is_in(path: str, top: str) -> bool:
+    return not top or path == top or path.startswith(top + "/")
+
+
+def _entry_between(source: LayerView, status: FileStatus, target: LayerView, to: str) -> Steps:
     path = status.path
     if status.is_link:
-        if target.exists(to):
-            raise AlreadyExistsError(_OPERATION, to, "already exists")
+        _refuse_existing(target, to)
         target.create_link(to, source.read_link(path), is_directory=status.is_directory)
     elif status.is_directory:
         children = source.scan(path)
         if not target.exists(to):
             target.mkdir(to)
+            if status.reparse is not None:
+                target.set_reparse(to, status.reparse)
         elif not target.stat(to).is_directory:
             raise EntryNotDirectoryError(_OPERATION, to, "is not a directory")
         for child in children:
-            yield from _entry_between(source, child, target, f"{to}/{child.path.rpartition('/')[2]}")
+            yield _entry_between(source, child, target, _below(to, last_component(child.path)))
+    elif _has_data(source, path):
+        with source.open(path, "rb") as file:
+            _copy(file, target, to)
+        if status.reparse is not None:
+            target.set_reparse(to, status.reparse)
     else:
-        with source.open(path, "rb") as file, target.replacing(to) as copy:
-            shutil.copyfileobj(file, copy, _PIECE)
+        _refuse_existing(target, to)
+        target.write_bytes(to, b"")
+        target.set_reparse(to, status.reparse)
     _metadata_between(source, status, target, to)
     if not status.is_directory and not status.is_link:
-        yield
+        yield None
+
+
+def _refuse_existing(target: LayerView, to: str) -> None:
+    if target.exists(to):
+        raise AlreadyExistsError(_OPERATION, to, "already exists")
 
 
 def _metadata_between(source: LayerView, status: FileStatus, target: LayerView, to: str) -> None:
     path, info = status.path, status.info
+    if not status.is_link and target.exists(to):
+        # The contents went to where a link leads.
+        to = target.stat(to).path
     for name, _ in source.streams(path, follow=False):
-        target.write_bytes(f"{to}:{name}", source.read_bytes(f"{path}:{name}"))
+        with source.open(f"{path}:{name}", "rb") as stream:
+            _copy(stream, target, f"{to}:{name}")
     descriptor = source.security(path, follow=False)
     if descriptor is not None:
         target.set_security(to, descriptor, follow=False)
@@ -213,6 +429,37 @@ def _metadata_between(source: LayerView, status: FileStatus, target: LayerView, 
         to, creation=info.creation_time, access=info.last_access_time, write=info.last_write_time,
         change=info.change_time, follow=False,
     )  # fmt: skip
+
+
+def move(view: LayerView, source: str, target: str, *, replace: bool = True) -> None:
+    """Renames an entry of a view to `target`, or into the directory `target`.
+
+    Raises:
+        InvalidParameterError: source and target are the same file; a directory would get into itself.
+        EntryNotDirectoryError: the target ends in a separator, and is no directory.
+        see `LayerView.rename` for the rest.
+    """
+    moved = view.stat(source, follow=False)
+    _refuse_separator(view, target, is_directory=moved.is_directory)
+    if _is_directory(view, target) and view.stat(target).file_id != moved.file_id:
+        target = _below(target, last_component(moved.path))
+    with view.reading() as tree:
+        node = existing(tree, "rename", layer_path(source), follow=False)
+        place = resolve(tree, "rename", layer_path(target), follow=False)
+        is_same_name = place.node is not None and place.node.key == node.key
+        if _is_same(node, place.node) and (not is_same_name or place.name == node.name):
+            raise InvalidParameterError("rename", source, f"and {target} are the same file")
+    view.rename(source, target, replace=replace)
+
+
+def _refuse_separator(view: LayerView, target: str, *, is_directory: bool) -> None:
+    """Refuses a file's name that ends as a directory's does."""
+    if re.search(r"[\\/]\Z", target) and not is_directory and not _is_directory(view, target):
+        raise EntryNotDirectoryError(_OPERATION, target, "is not a directory")
+
+
+def _below(directory: str, name: str) -> str:
+    return f"{directory.rstrip('/')}/{name}"
 
 
 def _is_directory(view: LayerView, path: str) -> bool:

@@ -27,7 +27,7 @@ from tests.support import (
     vector_bytes,
 )
 from tests.windows.guest.fake import Fake
-from wclayer.cli.main import cli
+from wclayer.cli.verbs import cli
 from wclayer.engines import portable
 from wclayer.engines.hcs import privileges, reader, writer
 from wclayer.engines.hcs.files import BackupFile

@@ -20,6 +20,7 @@ from wclayer.engines.hcs.volume import expand_volume
 from wclayer.errors import InvalidParameterError
 from wclayer.host import winapi
 from wclayer.layers.copy import CopyProgress
+from wclayer.layers.directory.chain import as_chain
 from wclayer.win32.names import last_component
 
 PathLike = str | os.PathLike[str]
@@ -48,7 +49,7 @@ def layer_path(operation: str, path: PathLike) -> str:
 
 def descriptors(operation: str, parents: Chain) -> tuple[DescriptorArray, int]:
     """A parent chain, nearest first, as two arguments of a call; each with the GUID that Windows gives its name."""
-    chain = [parents] if isinstance(parents, (str, os.PathLike)) else parents
+    chain = as_chain(operation, parents)
     return descriptor_array([LayerDescriptor(layer_id(parent), layer_path(operation, parent)) for parent in chain])
 
 

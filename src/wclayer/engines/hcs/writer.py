@@ -29,6 +29,7 @@ from wclayer.errors import (
 )
 from wclayer.host.root import HostRoot, remove_tree, write_all
 from wclayer.layers.base import WriterContext, backup_stream
+from wclayer.layers.directory.chain import as_chain
 from wclayer.layers.directory.utility_vm import BCD_BACKUPS
 from wclayer.layers.transport.form import ATTRIBUTES, DIRECTORY_SUFFIX, write_times
 from wclayer.layers.tree import LINK_ROOTS, Kind
@@ -444,7 +445,7 @@ def new_layer_writer(path: PathLike, parents: PathLike | Sequence[PathLike] = ()
 
     Reference: hcsshim, `NewLayerWriter`.
     """
-    chain = [parents] if isinstance(parents, (str, os.PathLike)) else parents
+    chain = as_chain(HcsLayerWriter.operation, parents)
     if any("\0" in os.fspath(place) for place in (path, *chain)):
         raise InvalidParameterError(HcsLayerWriter.operation, "path", "a NUL in a name")
     return ChildLayerWriter(path, chain) if chain else BaseLayerWriter(path)

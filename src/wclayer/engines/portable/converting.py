@@ -17,7 +17,7 @@ from wclayer.formats.ntfs.structs import OutOfSpaceError
 from wclayer.formats.vhdx.create import create_vhdx
 from wclayer.layers.copy import CopyProgress, ProgressCallback, copy_layer
 from wclayer.layers.directory import DirectoryLayerReader, LayerDirectory
-from wclayer.layers.directory.chain import resolve_chain
+from wclayer.layers.directory.chain import as_chain, resolve_chain
 from wclayer.layers.staging import OutputFile
 from wclayer.layers.volume.disk_file import PartitionWindow, partition_data_disk
 from wclayer.layers.volume.raw import RawDisk
@@ -88,7 +88,7 @@ def convert_layer(
     """
     if to not in FORMATS:
         raise InvalidParameterError(_OPERATION, target, f"format {to!r}; possible are {', '.join(FORMATS)}")
-    given = [layers] if isinstance(layers, (str, os.PathLike)) else list(layers)
+    given = as_chain(_OPERATION, layers)
     chain = [Path(os.path.abspath(given[0]))]
     if len(given) > 1:
         chain = resolve_chain(_OPERATION, given, first_is_own=True)

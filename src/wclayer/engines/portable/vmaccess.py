@@ -88,7 +88,7 @@ def grant_access(operation: str, sid: Sid, path: Path) -> None:
         if row is not None:
             update.set_security(name, after)
         else:
-            update.set_record(FILE_SECURITY + name, after)
+            update.set_record(_record_of(name), after)
         update.commit(from_unix_ns(time_ns()))
 
 
@@ -127,5 +127,10 @@ def granted(descriptor: bytes, sid: Sid) -> bytes:
 
 def file_security(layer: LayerDirectory, name: str) -> bytes | None:
     """The security descriptor of a file of a layer that is no entry of it, as `grant_vm_access` left it."""
-    kept = layer.record(FILE_SECURITY + name)
+    kept = layer.record(_record_of(name))
     return kept if isinstance(kept, bytes) else None
+
+
+def _record_of(name: str) -> str:
+    r"""The record that keeps a file's descriptor; SQLite's text has no unpaired surrogates, and no name has a `\`."""
+    return FILE_SECURITY + name.encode("utf-8", "backslashreplace").decode()

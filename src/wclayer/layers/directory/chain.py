@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from wclayer.errors import InvalidParameterError
@@ -12,6 +12,28 @@ from wclayer.layers.directory.chain_file import CHAIN_FILE, read_chain
 from wclayer.layers.directory.layer import LayerDirectory
 from wclayer.layers.directory.scratch import is_scratch
 from wclayer.layers.staging import StagedFile
+
+
+def as_chain(
+    operation: str, layers: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
+) -> list[str | os.PathLike[str]]:
+    """The layers that a caller named, nearest first: several paths, or one path alone, which is no sequence of letters.
+
+    Raises:
+        InvalidParameterError: it is neither, or a path is empty.
+    """
+    if isinstance(layers, (str, os.PathLike)):
+        layers = [layers]
+    try:
+        chain = list(layers)
+    except TypeError:
+        raise InvalidParameterError(operation, repr(layers), "is no path, and no sequence of paths") from None
+    for layer in chain:
+        if not isinstance(layer, (str, os.PathLike)):
+            raise InvalidParameterError(operation, repr(layer), "is no path of a layer")
+        if not os.fspath(layer):
+            raise InvalidParameterError(operation, "", "the path of a layer is empty")
+    return chain
 
 
 def resolve_chain(
@@ -30,7 +52,7 @@ def resolve_chain(
         InvalidParameterError: a layer is named twice; the chain is the one that the nearest parent knows in another
             order, or contradicts what one of them knows; a parent is a scratch.
     """
-    chain = [Path(os.path.abspath(parent)) for parent in parents]
+    chain = [Path(os.path.abspath(parent)) for parent in as_chain(operation, parents)]
     if not chain:
         return []
     for parent in chain[1:] if first_is_own else chain:

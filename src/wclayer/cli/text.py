@@ -1,0 +1,102 @@
+r"""Text as a terminal can show it, and paths as a command line can spell them: `<U+D800>` stands for a character.
+
+A layer's names may have characters that a terminal cannot show, that it would obey, or that have no UTF-8: an unpaired
+surrogate. `<` and `>` are in no Windows name, so what is printed can be given to any verb.
+"""
+
+from __future__ import annotations
+
+import codecs
+import io
+import os
+import re
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from wclayer.errors import ERROR_INVALID_NAME, InvalidParameterError
+from wclayer.win32.names import decode_name
+
+_HANDLER = "wclayer.escape"
+# C0 and C1 controls, but for tab and line feed: a terminal obeys them. Bidirectional controls: they reorder a line.
+_CONTROL = re.compile("[\x00-\x08\x0b-\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]|\r(?!\n)")
+_ESCAPE = re.compile(r"<U\+([0-9A-Fa-f]{1,8})>")
+
+
+def _escape(text: str) -> str:
+    return "".join(f"<U+{ord(character):04X}>" for character in text)
+
+
+def _escape_unencodable(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return _escape(error.object[error.start : error.end]), error.end
+
+
+codecs.register_error(_HANDLER, _escape_unencodable)
+
+
+def escape_what_cannot_be_shown() -> None:
+    """Has the standard streams write `<U+…>` for what their encoding does not have, where they would raise an error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=_HANDLER)
+
+
+def shown(text: str) -> str:
+    """`text` without what a terminal would obey instead of showing it."""
+    return _CONTROL.sub(lambda found: _escape(found[0]), text)
+
+
+def can_show(text: str) -> bool:
+    """Whether standard output has a form for every character of `text`."""
+    try:
+        text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def path_of_argument(argument: str) -> str:
+    """The path in a layer that an argument spells: UTF-8 in any locale, or as listings show it, with `<U+…>`.
+
+    A byte that is not UTF-8 stands for the surrogate U+DC80 to U+DCFF, as Python has it for names of the host.
+    """
+    data = os.fsencode(argument) if os.name != "nt" else argument.encode("utf-8", "surrogatepass")
+    try:
+        path = decode_name(data)
+    except UnicodeDecodeError:
+        path = data.decode("utf-8", "surrogateescape")
+    if "<U+" not in path:
+        return path
+    path = _ESCAPE.sub(lambda found: _character(argument, found[1]), path)
+    # Two surrogates that are a pair are one character of a name.
+    return path.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
+
+
+def _character(argument: str, digits: str) -> str:
+    try:
+        return chr(int(digits, 16))
+    except ValueError:
+        raise InvalidParameterError(
+            "find entry", argument, f"there is no character U+{digits}", code=ERROR_INVALID_NAME
+        ) from None
+
+
+if TYPE_CHECKING:
+    _TextParameter = click.ParamType[str]
+else:
+    _TextParameter = click.ParamType  # no generic class before click 8.4
+
+
+class _LayerPath(_TextParameter):
+    """A path in a layer: see `path_of_argument`."""
+
+    name = "path"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        return path_of_argument(str(value))
+
+
+LAYER_PATH = _LayerPath()

@@ -1,0 +1,158 @@
+"""The group of all verbs, each loaded when it is used, and what becomes of errors."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import sqlite3
+import sys
+from collections.abc import Iterator, Sequence
+from typing import Any, TextIO
+
+import click
+
+from wclayer import __version__
+from wclayer.cli.durability import add_no_sync_option
+from wclayer.cli.group import USAGE_ERROR, Verbs
+from wclayer.cli.limits import add_limit_options
+from wclayer.cli.text import escape_what_cannot_be_shown, shown
+from wclayer.engines.choice import ENGINES, use_engine
+from wclayer.errors import FormatError, OperationCancelledError, translated
+from wclayer.model import Limits, use_limits
+
+CLOSED_PIPE = 141
+INTERRUPTED = OperationCancelledError.exit_status
+
+_MODULES = {
+    "demo": ("demo",),
+    "disk": ("disk", "convert"),
+    "inspect": ("ls", "tree", "cat", "stat", "info", "diff", "check"),
+    "manage": ("create", "remove", "expand", "process", "grant", "makebaselayer", "images", "completion"),
+    "registry": ("reg", "bcd"),
+    "transfer": ("import", "export"),
+    "view": ("cp", "rm", "mkdir", "mv", "acl", "attrib", "mount", "unmount", "shell"),
+}
+"""The verbs of each module of this package, which names the commands themselves in `COMMANDS`."""
+
+
+class _StoppedError(Exception):
+    """Carries an error, its cause, past click, which has ways of its own to report some."""
+
+
+@contextlib.contextmanager
+def _past_click() -> Iterator[None]:
+    try:
+        yield
+    except (BrokenPipeError, KeyboardInterrupt) as error:
+        raise _StoppedError from error
+
+
+class _AllVerbs(Verbs):
+    """The command itself."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(verb for verbs in _MODULES.values() for verb in verbs)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        for module, verbs in _MODULES.items():
+            if cmd_name in verbs and cmd_name not in self.commands:
+                for command in importlib.import_module(f"wclayer.cli.{module}").COMMANDS:
+                    add_limit_options(command)
+                    add_no_sync_option(command)
+                    self.add_command(command)
+        return super().get_command(ctx, cmd_name)
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        with _past_click():
+            return super().make_context(info_name, args, parent, **extra)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with _past_click():
+            return super().invoke(ctx)
+
+
+@click.group(cls=_AllVerbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="wclayer")
+@click.option(
+    "--engine",
+    type=click.Choice(ENGINES),
+    default=None,
+    help="Who makes, mounts and removes layers: Windows' own Host Compute Service, or this program (default:"
+    " $WCLAYER_ENGINE, or Windows where it can).",
+)
+def cli(engine: str | None) -> None:
+    """Windows container layers on any machine.
+
+    Imports OCI layer tars into layer directories, shows what is in them, mounts and changes scratches over them (the
+    registry, too), exports layers again with the same bytes, and makes disks of them.
+
+    On Windows, the Host Compute Service can do the work itself (--engine hcs); layers that it makes are the operating
+    system's own, and the verbs that look inside work on this program's layers.
+
+    Exit status: 0 success; 1 differences or problems found, or an error of the host that has no status of its own; 2
+    to 18 the other errors, 64 wrong usage, 130 interrupted, 141 the reader of the output is gone (see docs/errors.md).
+    """
+    if engine is not None:
+        use_engine(engine)
+    # Before the options of the verb: one process may run several commands.
+    use_limits(Limits())
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command, prints what becomes of it, and returns the exit status."""
+    escape_what_cannot_be_shown()
+    try:
+        return _status(arguments)
+    finally:
+        # Python would flush them once more at the end, and tell that in its own way.
+        for stream in (sys.stdout, sys.stderr):
+            _drop_what_cannot_be_written(stream)
+
+
+def _status(arguments: Sequence[str] | None) -> int:
+    try:
+        status = cli.main(
+            args=None if arguments is None else list(arguments), prog_name="wclayer", standalone_mode=False
+        )
+        sys.stdout.flush()
+    except click.exceptions.Abort:
+        return _told("interrupted", INTERRUPTED)
+    except click.ClickException as error:
+        return _told(error.format_message(), USAGE_ERROR)
+    except _StoppedError as stopped:
+        if isinstance(stopped.__cause__, KeyboardInterrupt):
+            return _told("interrupted", INTERRUPTED)
+        return CLOSED_PIPE
+    except (OSError, FormatError, sqlite3.Error) as error:
+        return _failed(error)
+    return status if isinstance(status, int) else 0
+
+
+def _failed(error: OSError | FormatError | sqlite3.Error) -> int:
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, BrokenPipeError):
+            return CLOSED_PIPE
+        # An error that a translator returned as it was is its own cause.
+        cause = cause.__cause__ if cause.__cause__ is not cause else None
+    # What the library gave no path to is one of the standard streams.
+    told = translated("wclayer", "", error)
+    assert told is not None
+    return _told(str(told) if told.path else told.detail, told.exit_status)
+
+
+def _told(message: str, status: int) -> int:
+    with contextlib.suppress(OSError):
+        print(f"wclayer: {shown(' '.join(message.splitlines()))}", file=sys.stderr, flush=True)
+    return status
+
+
+def _drop_what_cannot_be_written(stream: TextIO) -> None:
+    try:
+        stream.flush()
+    except OSError:
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), stream.fileno())

@@ -1,0 +1,241 @@
+"""The command as a process: its streams, its locale, interrupts, and what it loads."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.support import DATA, layer_tar, put_directories, put_file, run, run_process
+from wclayer.model import LayerWriter
+
+NAMES = ("\ud800 half", "日本語", "bell\x9b", "é")
+C_LOCALE = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": ""}
+LATIN = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": "latin-1"}
+COMMAND = [sys.executable, "-m", "wclayer"]
+
+
+@pytest.fixture(scope="module")
+def odd(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A layer of files with names that are hard to show: each has its own name as its contents, in UTF-8."""
+
+    def build(writer: LayerWriter) -> None:
+        put_directories(writer, "Files", "Files/d")
+        for name in NAMES:
+            put_file(writer, f"Files/d/{name}", name.encode("utf-8", "surrogatepass"), 0x20, **{"s\x1b[2J": b"x"})
+
+    folder = tmp_path_factory.mktemp("odd")
+    (folder / "odd.tar").write_bytes(layer_tar(build))
+    run("import", "-i", folder / "odd.tar", folder / "odd")
+    return folder / "odd"
+
+
+def _environment(**more: str) -> dict[str, str]:
+    return {name: value for name, value in {**os.environ, **more}.items() if value}
+
+
+# Streams.
+
+
+def _with_closed(descriptor: int) -> Callable[[], None]:
+    return lambda: os.close(descriptor)
+
+
+@pytest.mark.parametrize(
+    ("descriptor", "arguments", "status", "message"),
+    [
+        (1, ["cat", "LAYER", "C:\\License.txt"], 1, b"Bad file descriptor"),
+        (1, ["ls", "LAYER"], 1, b"Bad file descriptor"),
+        (0, ["import", "NEW"], 1, b"Bad file descriptor"),
+        (0, ["ls", "LAYER"], 0, b""),
+        (2, ["ls", "LAYER", "nowhere"], 2, b""),
+        (2, ["ls", "LAYER"], 0, b""),
+    ],
+)
+def test_a_closed_stream_is_no_traceback(
+    descriptor: int, arguments: list[str], status: int, message: bytes, layers: Path, tmp_path: Path
+) -> None:
+    places = {"LAYER": str(layers / "base"), "NEW": str(tmp_path / "new")}
+    done = subprocess.run(
+        [*COMMAND, *(places.get(argument, argument) for argument in arguments)], capture_output=True, check=False,
+        preexec_fn=_with_closed(descriptor),
+    )  # fmt: skip
+    assert (done.returncode, b"Traceback" in done.stderr) == (status, False), done.stderr
+    assert message in done.stderr
+    assert done.stderr.count(b"\n") == bool(message)
+    assert os.listdir(tmp_path) == []
+
+
+def test_no_file_gets_the_descriptor_of_a_closed_stream(layers: Path, tmp_path: Path) -> None:
+    """What child processes and messages print would go into the layer."""
+    done = subprocess.run(
+        [*COMMAND, "import", "-i", str(layers / "base.tar"), str(tmp_path / "layer")], check=False,
+        preexec_fn=lambda: os.closerange(1, 3),
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "no problem found" in run_process("check", tmp_path / "layer").stdout.decode()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["tree", "LAYER"], ["ls", "LAYER", "C:\\"], ["cat", "LAYER", "C:\\License.txt"], ["stat", "LAYER", "C:\\"],
+        ["info", "LAYER"], ["diff", "LAYER", "CHILD"], ["check", "LAYER"], ["export", "LAYER"],
+        ["export", "-z", "LAYER"],
+        ["reg", "query", "LAYER", "HKLM\\SOFTWARE"], ["reg", "export", "LAYER", "HKLM\\SOFTWARE"], ["--help"],
+        ["ls", "--help"], ["--version"], ["completion", "bash"],
+    ],
+    ids=" ".join,
+)  # fmt: skip
+def test_a_reader_that_is_gone_ends_every_verb_in_silence(arguments: list[str], layers: Path) -> None:
+    places = {"LAYER": str(layers / "base"), "CHILD": str(layers / "child")}
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        done = subprocess.run(
+            [*COMMAND, *(places.get(argument, argument) for argument in arguments)], stdout=writer,
+            stderr=subprocess.PIPE, check=False,
+        )  # fmt: skip
+    finally:
+        os.close(writer)
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
+def test_a_full_disk_below_the_output_is_told(layers: Path) -> None:
+    for arguments in (["ls", layers / "base"], ["export", layers / "base"], ["cat", layers / "base", "License.txt"]):
+        with open("/dev/full", "wb") as full:
+            done = subprocess.run([*COMMAND, *map(str, arguments)], stdout=full, stderr=subprocess.PIPE, check=False)
+        assert (done.returncode, done.stderr.count(b"\n")) == (15, 1), done.stderr
+        assert b"No space left" in done.stderr
+
+
+# Locales.
+
+
+@pytest.mark.parametrize("locale", [C_LOCALE, LATIN, {"PYTHONUTF8": "1"}, {"PYTHONIOENCODING": "ascii:strict"}])
+def test_what_is_listed_can_be_given_back_in_any_locale(locale: dict[str, str], odd: Path) -> None:
+    listed = run_process("ls", odd, "d", locale=locale).stdout
+    shown = [line.split(b"  ")[-1] for line in listed.splitlines()]
+    assert len(shown) == len(NAMES)
+    found = set()
+    for name in shown:
+        command = [*map(os.fsencode, COMMAND), b"cat", os.fsencode(odd), b"C:\\d\\" + name]
+        if locale == LATIN:
+            # The bytes of a name are UTF-8 whatever the terminal's encoding is.
+            command[-1] = command[-1].decode("latin-1").encode()
+        found.add(subprocess.run(command, capture_output=True, check=True, env=_environment(**locale)).stdout)
+    assert found == {name.encode("utf-8", "surrogatepass") for name in NAMES}
+    assert b"<U+D800> half" in shown
+    assert b"bell<U+009B>" in shown
+
+
+@pytest.mark.parametrize("verb", ["ls", "cat", "stat", "attrib", "acl get", "tree", "rm", "mkdir", "mv", "cp"])
+@pytest.mark.parametrize("name", [b"\xed\xa0\x80 half", b"<U+D800> half", b"gone\xff", "日本語".encode()])
+def test_every_verb_takes_any_name(verb: str, name: bytes, odd: Path, tmp_path: Path) -> None:
+    scratch = tmp_path / "run"
+    run("create", "-l", odd, scratch)
+    path = b"C:\\d\\" + name
+    exists = b"gone" not in name
+    arguments: list[str | bytes | Path] = [*verb.split(), "LAYER", path]
+    if verb == "mv":
+        arguments.append(b"C:\\d\\new" + name)
+    elif verb == "cp":
+        arguments = ["cp", os.fsencode(scratch) + b":" + path, tmp_path / "out"]
+    elif verb == "mkdir":
+        exists = not exists
+    given = [os.fsencode(scratch if argument == "LAYER" else argument) for argument in arguments]
+    done = run(*map(os.fsdecode, given), status=0 if exists else 3 if verb == "mkdir" else 2)
+    assert (b"wclayer: " in done.stderr) != exists
+
+
+def test_names_are_no_commands_to_the_terminal(odd: Path) -> None:
+    for arguments in (["tree"], ["ls", "C:\\d"], ["stat", "C:\\d\\é"], ["ls", "C:\\\x1b[2J"]):
+        done = run(arguments[0], odd, *arguments[1:], status=2 if "\x1b" in arguments[-1] else 0)
+        assert not set(done.stdout + done.stderr) & {0x1B, 0x07}
+        assert "\x9b" not in done.stdout.decode()
+
+
+def test_help_is_printed_in_the_poorest_locale() -> None:
+    assert b"Usage" in run_process("--help", locale=C_LOCALE).stdout
+
+
+# Interrupts.
+
+
+def test_an_interrupt_at_any_moment_of_the_start_is_one_line(layers: Path) -> None:
+    """The process is stopped in the middle of loading whichever module, or of its work."""
+    program = (
+        "import sys, os, signal, builtins\n"
+        "usual, left = builtins.__import__, [int(sys.argv[1])]\n"
+        "def interrupting(*arguments, **options):\n"
+        "    left[0] -= 1\n"
+        "    if left[0] == 0: os.kill(os.getpid(), signal.SIGINT)\n"
+        "    return usual(*arguments, **options)\n"
+        "from wclayer.cli.main import main\n"
+        "builtins.__import__ = interrupting\n"
+        "main(sys.argv[2:])\n"
+    )
+    for count in (1, 2, 20, 200, 600, 1200):
+        done = subprocess.run(
+            [sys.executable, "-c", program, str(count), "tree", str(layers / "base")], capture_output=True, check=False
+        )
+        assert (done.returncode, done.stderr) == (130, b"wclayer: interrupted\n"), count
+
+
+def test_an_interrupt_of_work_is_one_line(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [*COMMAND, "import", str(tmp_path / "layer")], stdin=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdin is not None
+    process.stdin.write((DATA / "base.tar.gz").read_bytes()[:5000])
+    process.stdin.flush()
+    while not list(tmp_path.glob(".wclayer-*/Files")):
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (130, b"wclayer: interrupted\n")
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_process_that_ignores_interrupts_goes_on(layers: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", "import os, signal; from wclayer.cli.main import main; "
+         "os.kill(os.getpid(), signal.SIGINT); main(['info', os.sys.argv[1]])", str(layers / "base")],
+        capture_output=True, check=True, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN) and None,
+    )  # fmt: skip
+    assert b"diff id" in done.stdout
+
+
+# What is loaded.
+
+
+def test_a_verb_loads_what_it_needs() -> None:
+    program = (
+        "import sys; from wclayer.cli.main import main\n"
+        "try: main(['--version'])\n"
+        "except SystemExit: print(*sys.modules)"
+    )
+    loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, text=True).stdout.split()
+    assert "wclayer.cli.verbs" in loaded
+    assert [name for name in loaded if name.startswith(("wclayer.view", "wclayer.layers", "wclayer.formats"))] == []
+
+
+def test_every_name_of_a_module_is_its_verb() -> None:
+    from wclayer.cli import verbs
+
+    for module, names in verbs._MODULES.items():
+        commands = __import__(f"wclayer.cli.{module}", fromlist=["COMMANDS"]).COMMANDS
+        assert {command.name for command in commands} == set(names), module
+
+
+@pytest.mark.parametrize("group", [[], ["reg"], ["disk"], ["images"], ["acl"]], ids=" ".join)
+def test_a_group_alone_shows_its_help(group: list[str]) -> None:
+    done = run(*group, status=64)
+    assert done.stdout == b""
+    assert done.stderr == run(*group, "--help").stdout
