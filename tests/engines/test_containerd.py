@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 
 import wclayer
-from tests.cli.test_cli import run
-from tests.support import tree_listing, vector_bytes
+from tests.support import run, tree_listing, vector_bytes
 from wclayer.host import system
 from wclayer.layers.directory.scratch import ScratchDirectory
 from wclayer.view.layer_view import LayerView

@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 import wclayer
-from tests.cli.test_cli import run
-from tests.support import directory, put_file, tree_listing
+from tests.support import directory, put_file, run, tree_listing
 from wclayer.host import system
 from wclayer.host.root import mounts_below, remove_tree
 from wclayer.layers.directory import DirectoryLayerWriter

@@ -16,7 +16,6 @@ import pytest
 from dissect.ntfs import NTFS
 
 import wclayer
-from tests.cli.test_cli import run
 from tests.packages import NTFS as NTFS_PACKAGE
 from tests.packages import packaged
 from tests.support import (
@@ -28,6 +27,7 @@ from tests.support import (
     put_directories,
     put_file,
     put_files,
+    run,
     verify_volume,
     witness,
     write_volume,
