@@ -242,7 +242,9 @@ class HashedInput:
                 self._check_limits()
                 if not plain:
                     self._hash.update(piece)
-                self._put(piece)
+                # The queue is bounded by the number of pieces: no piece is large.
+                for start in range(0, len(piece), _PIECE):
+                    self._put(piece[start : start + _PIECE] if len(piece) > _PIECE else piece)
                 if self._stop.is_set():
                     return
             data = self._raw.read(_PIECE)
