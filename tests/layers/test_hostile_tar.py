@@ -274,3 +274,15 @@ def test_old_tars_have_sddl() -> None:
     ((_, _), (file, _)) = read_tar(archive(_FILES, member(b"Files/a", MSWINDOWS_sd=b"O:BAG:SYD:(A;;FA;;;WD)")))
     assert file.security is not None
     assert file.security[:4] == b"\x01\x00\x04\x80"
+
+
+def test_a_header_that_could_not_be_written_again_is_refused(tmp_path: Path) -> None:
+    """However far the limits are raised."""
+    limits = Limits(pax_size=1 << 30, trailer_size=1 << 30)
+    large = member(b"Files/a", comment=b"x" * (33 << 20))
+    for data, problem in (
+        (archive(_FILES, large), "member 'Files/a'.*no more than 33554432 can be kept"),
+        (archive(_FILES) + bytes(33 << 20), "no more than 33554432 can be kept"),
+    ):
+        with nothing_left_in(tmp_path), pytest.raises(wclayer.InvalidDataError, match=problem):
+            wclayer.import_layer_from_tar(io.BytesIO(data), tmp_path / "layer", limits=limits)

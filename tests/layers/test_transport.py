@@ -69,6 +69,14 @@ def test_a_transport_folder_says_what_it_cannot_hold_of_a_hive(tmp_path: Path) -
         assert [entry.info for entry in reader if entry.name == "Hives/h"] == [info()]
 
 
+def test_a_link_may_spell_its_target_in_another_case(tmp_path: Path) -> None:
+    with TransportLayerWriter(tmp_path / "folder") as writer:
+        put_directories(writer, "Files", "Files/Dir")
+        put_file(writer, "Files/Dir/Größe", b"data")
+        writer.put(Entry("Files/link", info(), link_target="FILES/dir/GRÖßE"))
+    assert os.path.samefile(tmp_path / "folder/Files/link", tmp_path / "folder/Files/Dir/Größe")
+
+
 def test_the_times_of_a_host_file_without_ours(tmp_path: Path) -> None:
     """As docs/formats/transport-folder.md says: what a folder from elsewhere has."""
     with TransportLayerWriter(tmp_path / "folder") as writer:

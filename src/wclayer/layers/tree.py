@@ -155,6 +155,8 @@ class LayerTree:
         if (info.creation_time | info.last_access_time | info.last_write_time | info.change_time) >> 63:
             # A FILETIME is less than 2^63, and no time is negative: neither layer.db nor a tar has a form for others.
             self._fail(entry, "a time outside of the years 1601 to 30828")
+        if info.attributes >> 32:
+            self._fail(entry, f"attributes {info.attributes:#x}, which are no 32-bit number")
         if entry.security is not None and len(entry.security) > self.limits.security_size:
             problem = f"a security descriptor of {len(entry.security)} bytes, more than {self.limits.security_size}"
             self._exceed(entry, problem, "security_size")

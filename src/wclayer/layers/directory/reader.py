@@ -55,10 +55,17 @@ class DirectoryLayerReader(LayerReaderBase):
         self._row = row
         entry = self.layer.entry(row, security=self._descriptor(row))
         if self.layer.is_scratch and not entry.is_directory:
-            first = self._first_names.setdefault(row.link or row.id, entry.name)
-            if first != entry.name:
-                entry.link_target, entry.size, entry.extra = first, 0, ()
+            self._name_again(entry, row)
         return entry
+
+    def _name_again(self, entry: Entry, row: EntryRow) -> None:
+        """Makes a link of a further name of a file: the first name that comes of it is the file."""
+        head = row.link or row.id
+        first = self._first_names.get(head)
+        if first is not None:
+            entry.link_target, entry.size, entry.extra = first, 0, ()
+        elif row.link is not None or self.layer.link_count(row) > 1:
+            self._first_names[head] = entry.name
 
     def _descriptor(self, row: EntryRow) -> bytes | None:
         if row.security is None:

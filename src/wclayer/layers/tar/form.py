@@ -10,14 +10,20 @@ import zlib
 
 _OWN_PADDING = b"\x01"
 _ZERO_PADDING = b"\x00"
-MAX_FORM = 64 << 20
+MAX_FORM = 32 << 20
+"""Bytes of a header, or of the end of an archive, that a form can stand for."""
 
 
 def encode_form(raw: bytes, canonical: bytes, *, own_padding: bool = False) -> bytes | None:
     """The form of a header, or None if it is canonical.
 
     `own_padding`: `raw` starts with the padding of the data before it, because that is not zero.
+
+    Raises:
+        ValueError: longer than a form can be.
     """
+    if len(raw) > MAX_FORM:
+        raise ValueError(f"a header of {len(raw)} bytes: no more than {MAX_FORM} can be kept")
     if raw == canonical and not own_padding:
         return None
     # Deflate looks back 32 KiB: of a longer canonical header the last part serves.

@@ -105,9 +105,9 @@ class TarLayerReader(LayerReaderBase):
         if self.trailer_form is None:
             try:
                 trailer, own_padding = self._tar.trailer(self._limits.trailer_size)
-            except (TarFormatError, CompressedDataError, OSError) as error:
+                self.trailer_form = encode_form(trailer, structs.TRAILER, own_padding=own_padding) or b""
+            except (ValueError, OSError) as error:
                 self._fail(error)
-            self.trailer_form = encode_form(trailer, structs.TRAILER, own_padding=own_padding) or b""
 
     def _advance(self) -> Entry | None:
         if self._peeked is None and self._entry is not None:
@@ -194,7 +194,10 @@ class TarLayerReader(LayerReaderBase):
 
     def _form(self, member: TarMember, canonical: bytes) -> bytes | None:
         # Headers are whole blocks: anything else in front of them is padding that was not zero.
-        return encode_form(member.header, canonical, own_padding=len(member.header) % structs.BLOCK != 0)
+        try:
+            return encode_form(member.header, canonical, own_padding=len(member.header) % structs.BLOCK != 0)
+        except ValueError as error:
+            self._reject(member, str(error))
 
     def _reject(self, member: TarMember, problem: str) -> NoReturn:
         name = member.name[:300].decode("utf-8", "replace")

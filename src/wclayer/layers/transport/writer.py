@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -11,14 +12,15 @@ from wclayer.errors import NotSupportedError, during
 from wclayer.host import system
 from wclayer.host.root import HostRoot
 from wclayer.layers.base import LayerWriterBase, all_of, backup_stream, stream_name
+from wclayer.layers.cache import Cache
 from wclayer.layers.staging import StagedDirectory
 from wclayer.layers.transport.form import ATTRIBUTES, DIRECTORY_SUFFIX, TOMBSTONES, TOMBSTONES_HEADER, write_times
 from wclayer.layers.tree import Kind, LayerTree
 from wclayer.model import DataStream, Entry
-from wclayer.win32.attributes import FileAttributes, FileBasicInfo, attribute_names
+from wclayer.win32.attributes import FileAttributes, attribute_names
 from wclayer.win32.backup import SPARSE_STREAM, StreamHeader, StreamId
 from wclayer.win32.filetime import to_unix_ns
-from wclayer.win32.names import encode_name, path_key
+from wclayer.win32.names import decode_name, encode_name, name_key, path_key
 
 _BUFFER = 1 << 20
 
@@ -51,18 +53,30 @@ class TransportLayerWriter(LayerWriterBase):
         place = Path(os.path.abspath(path))
         super().__init__(str(place), LayerTree(self.operation, str(place), is_base=False))
         self._staged = StagedDirectory(self.operation, place)
+        # Host paths of directories by path key: those last used, and all with their times, which may be very many.
+        self._made: Cache[str, bytes] = Cache()
+        self._directories = sqlite3.connect("", isolation_level=None, check_same_thread=False)
+        self._directories.execute("PRAGMA journal_mode = OFF")
+        self._directories.execute("CREATE TABLE made (key BLOB UNIQUE, host BLOB, access_time, write_time)")
         try:
             with during(self.operation, place):
                 self._host = HostRoot(self._staged.path)
+                self._tombstones = self._start_tombstones()
         except BaseException:
-            self._staged.discard()
+            all_of(self._directories.close, self._staged.discard)
             raise
-        self._made: dict[str, bytes] = {}
-        self._tombstones: list[str] = []
-        self._directories: list[tuple[bytes, FileBasicInfo]] = []
         self._file: BinaryIO | None = None
         self._entry = Entry("", None)
         self._plain = False
+
+    def _start_tombstones(self) -> BinaryIO:
+        try:
+            file = os.fdopen(self._host.create(TOMBSTONES.encode()), "wb", _BUFFER)
+        except BaseException:
+            self._host.close()
+            raise
+        file.write(TOMBSTONES_HEADER + b"\r\n")
+        return file
 
     def _begin(self, entry: Entry, key: str) -> None:
         self._entry = entry
@@ -71,7 +85,8 @@ class TransportLayerWriter(LayerWriterBase):
                 raise NotSupportedError(
                     self.operation, self.target, f"tombstone {entry.name!r}: the form has tombstones below Files only"
                 )
-            self._tombstones.append(entry.name.partition("/")[2])
+            name = entry.name.partition("/")[2].replace("/", "\\")
+            self._tombstones.write(b"\\" + encode_name(name) + b"\r\n")
             return
         host_path = self._host_path(entry.name, key)
         if entry.link_target is not None:
@@ -86,8 +101,9 @@ class TransportLayerWriter(LayerWriterBase):
             )
         if entry.is_directory:
             self._host.make_directory(host_path)
-            self._made[key] = host_path
-            self._directories.append((host_path, entry.info))
+            self._made.keep(key, host_path, len(key) + len(host_path))
+            times = entry.info.last_access_time, entry.info.last_write_time
+            self._directories.execute("INSERT INTO made VALUES (?, ?, ?, ?)", (encode_name(key), host_path, *times))
             self._start_file(host_path + DIRECTORY_SUFFIX.encode())
         else:
             self._start_file(host_path)
@@ -110,7 +126,7 @@ class TransportLayerWriter(LayerWriterBase):
         assert entry.link_target is not None
         target_key = path_key(entry.link_target)
         if self._tree.kind(target_key) is Kind.FILE:
-            self._host.link(self._host_path(entry.link_target, target_key), host_path)
+            self._host.link(self._existing(self._host_path(entry.link_target, target_key), target_key), host_path)
         else:
             # Its target lies in a parent: the data, if the reader has it, makes it a file of its own.
             self._plain = False
@@ -156,6 +172,11 @@ class TransportLayerWriter(LayerWriterBase):
             return host_name
         parent = self._made.get(parent_key)
         if parent is None:
+            row = self._directories.execute(
+                "SELECT host FROM made WHERE key = ?", (encode_name(parent_key),)
+            ).fetchone()
+            parent = None if row is None else bytes(row[0])
+        if parent is None:
             # A root that had no entry of its own.
             parent = encode_name(name.rpartition("/")[0])
             with suppress(FileExistsError):
@@ -163,21 +184,41 @@ class TransportLayerWriter(LayerWriterBase):
                     self._host.make_directory(parent.partition(b"/")[0])
             with suppress(FileExistsError):
                 self._host.make_directory(parent)
-            self._made[parent_key] = parent
+            self._made.keep(parent_key, parent, len(parent_key) + len(parent))
         return parent + b"/" + host_name
 
+    def _existing(self, host_path: bytes, key: str) -> bytes:
+        """The host path of a file that was made, from one whose last name may be spelled in another case."""
+        try:
+            self._host.stat(host_path)
+        except FileNotFoundError:
+            directory = host_path.rpartition(b"/")[0]
+            wanted = key.rpartition("/")[2]
+            for name in self._host.names(directory):
+                if name_key(decode_name(os.fsencode(name))) == wanted:
+                    return directory + b"/" + os.fsencode(name)
+            raise
+        return host_path
+
     def _finish(self) -> None:
-        lines = [TOMBSTONES_HEADER]
-        lines += [b"\\" + encode_name(name.replace("/", "\\")) for name in self._tombstones]
-        self._host.write_bytes(TOMBSTONES.encode(), b"\r\n".join([*lines, b""]))
+        self._tombstones.close()
         for root in (b"Files", b"Hives"):
             with suppress(FileExistsError):
                 self._host.make_directory(root)
-        for host_path, info in reversed(self._directories):
-            self._host.set_times(host_path, to_unix_ns(info.last_access_time), to_unix_ns(info.last_write_time))
+        for host_path, access_time, write_time in self._directories.execute(
+            "SELECT host, access_time, write_time FROM made"
+        ):
+            self._host.set_times(host_path, to_unix_ns(access_time), to_unix_ns(write_time))
+        self._directories.close()
         self._host.close()
         self._staged.commit()
 
     def _discard(self) -> None:
         file, self._file = self._file, None
-        all_of(*(() if file is None else (file.close,)), self._host.close, self._staged.discard)
+        all_of(
+            self._tombstones.close,
+            *(() if file is None else (file.close,)),
+            self._directories.close,
+            self._host.close,
+            self._staged.discard,
+        )
