@@ -186,7 +186,7 @@ class LayerTree:
             self._exceed(entry, f"path longer than {self.limits.path_length} UTF-16 units", "path_length")
         if name.count("/") >= self.limits.path_depth:
             self._exceed(entry, f"path of more than {self.limits.path_depth} names", "path_depth")
-        if self._kinds.get(hash(parent_key)) == Kind.DIRECTORY:
+        if "/" in parent_key and self._kinds.get(hash(parent_key)) == Kind.DIRECTORY:
             # The directory's own entry was checked: in a deep tree, this is what keeps the time linear.
             if reason := illegal_reason(name.rpartition("/")[2]):
                 self._fail(entry, reason)
