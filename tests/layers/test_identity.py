@@ -23,6 +23,7 @@ from wclayer.layers.tar.ordinary import OrdinaryEncoder
 from wclayer.model import Entry, LayerWriter
 from wclayer.win32 import filetime
 from wclayer.win32.attributes import FileBasicInfo
+from wclayer.win32.ea import ExtendedAttribute, encode_eas
 from wclayer.win32.inherit import volume_root
 
 
@@ -216,3 +217,15 @@ def test_what_go_s_reader_takes_means_the_same_here() -> None:
     entry, _ = only_file(member(b"Files/a", mtime=b"-1.00000005"))
     assert entry.info is not None
     assert entry.info.last_write_time == filetime.UNIX_EPOCH - 10**7
+
+
+def test_an_ea_with_an_equals_sign_in_its_name_comes_back(tmp_path: Path) -> None:
+    eas = encode_eas([ExtendedAttribute(b"A=B", b"value"), ExtendedAttribute(b"C", b"")])
+
+    def build(writer: LayerWriter) -> None:
+        writer.put(Entry("Files", FileBasicInfo(0x10)))
+        writer.put(Entry("Files/a", FileBasicInfo(0x20), eas=eas))
+
+    data = layer_tar(build)
+    assert read_tar(data)[-1][0].eas == eas
+    assert _round_trip(data, tmp_path) == data

@@ -148,7 +148,8 @@ def _link_reparse(link_name: bytes, is_mount_point: bool) -> bytes:
 
 def _encode_eas(data: bytes, records: dict[bytes, bytes]) -> None:
     eas = decode_eas(data)
-    plain = {EA_PREFIX + ea.name: b64encode(ea.value) for ea in eas}
+    # The key of a record ends at its first "=": an EA with one in its name has no record, and is in the list alone.
+    plain = {EA_PREFIX + ea.name: b64encode(ea.value) for ea in eas if b"=" not in ea.name}
     records.update(plain)
     if _eas_from_records(plain) != data:
         records[EA_LIST] = b64encode(data)
