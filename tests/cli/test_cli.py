@@ -16,8 +16,6 @@ import wclayer
 from tests.support import DATA, parsed, run, run_process, text, vector_bytes
 from wclayer.cli.verbs import cli
 
-__all__ = ["parsed", "run", "text"]
-
 
 def test_import_and_export_give_the_same_bytes(tmp_path: Path) -> None:
     layer = tmp_path / "layer"

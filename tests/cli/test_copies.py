@@ -11,6 +11,7 @@ import pytest
 
 from tests.support import layer_tar, put_directories, put_file, run, text
 from wclayer import LayerView
+from wclayer.host.root import remove_tree
 from wclayer.model import LayerWriter
 
 DATA = b"what must not get lost"
@@ -194,8 +195,12 @@ def test_a_deep_tree_is_copied(scratch: Path, tmp_path: Path) -> None:
     with LayerView(scratch=scratch) as view:
         view.makedirs(f"C:/{deep}")
         view.write_bytes(f"C:/{deep}/f", DATA)
-    run("cp", "-r", f"{scratch}:C:\\d", tmp_path / "out")
-    run("cp", "-r", tmp_path / "out", f"{scratch}:C:\\again")
+    try:
+        run("cp", "-r", f"{scratch}:C:\\d", tmp_path / "out")
+        run("cp", "-r", tmp_path / "out", f"{scratch}:C:\\again")
+    finally:
+        # What cleans up after tests does not get that deep.
+        remove_tree(tmp_path / "out")
     run("cp", "-r", f"{scratch}:C:\\again", f"{scratch}:C:\\third")
     with LayerView(scratch=scratch) as view:
         assert view.read_bytes(f"C:/third/{deep.removeprefix('d/')}/f") == DATA

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import DATA, layer_tar, put_directories, put_file, run, run_process
+from tests.support import layer_tar, put_directories, put_file, run, run_process, vector_bytes
 from wclayer.model import LayerWriter
 
 NAMES = ("\ud800 half", "日本語", "bell\x9b", "é")
@@ -146,7 +146,7 @@ def test_every_verb_takes_any_name(verb: str, name: bytes, odd: Path, tmp_path: 
     if verb == "mv":
         arguments.append(b"C:\\d\\new" + name)
     elif verb == "cp":
-        arguments = ["cp", os.fsencode(scratch) + b":" + path, tmp_path / "out"]
+        arguments = ["cp", "--no-streams", os.fsencode(scratch) + b":" + path, tmp_path / "out"]
     elif verb == "mkdir":
         exists = not exists
     given = [os.fsencode(scratch if argument == "LAYER" else argument) for argument in arguments]
@@ -193,7 +193,7 @@ def test_an_interrupt_of_work_is_one_line(tmp_path: Path) -> None:
         [*COMMAND, "import", str(tmp_path / "layer")], stdin=subprocess.PIPE, stderr=subprocess.PIPE
     )
     assert process.stdin is not None
-    process.stdin.write((DATA / "base.tar.gz").read_bytes()[:5000])
+    process.stdin.write(vector_bytes("base.tar.gz")[: 4 << 20])
     process.stdin.flush()
     while not list(tmp_path.glob(".wclayer-*/Files")):
         time.sleep(0.01)
