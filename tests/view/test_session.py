@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+import wclayer
 from tests.support import put_directories, put_file
 from wclayer.errors import NotSupportedError
 from wclayer.layers.directory import DirectoryLayerWriter
@@ -21,6 +22,7 @@ from wclayer.view.fuse import Operations
 from wclayer.view.fuse_abi import InitFlag, Opcode
 from wclayer.view.layer_view import LayerView
 from wclayer.view.session import Connection
+from wclayer.win32.reparse import LinkTarget
 
 if sys.platform == "win32":
     pytest.skip("needs POSIX' sockets", allow_module_level=True)
@@ -50,14 +52,28 @@ class Kernel:
         """Sends a message; gives the error and what stands behind the header of the answer."""
         size = abi.IN_HEADER.size + len(body)
         self.ours.send(abi.IN_HEADER.pack(size, opcode, 7, node, 0, 0, 0, 0, 0) + body)
-        answer = self.ours.recv(2 << 20)
-        size, error, unique = abi.OUT_HEADER.unpack_from(answer)
-        assert (size, unique) == (len(answer), 7)
+        unique = 0
+        while not unique:
+            # Of itself, the server tells what the kernel is to forget.
+            answer = self.ours.recv(2 << 20)
+            size, error, unique = abi.OUT_HEADER.unpack_from(answer)
+            assert size == len(answer)
+        assert unique == 7
         return -error, answer[abi.OUT_HEADER.size :]
 
     def init(self, minor: int = 38, flags: int = 0) -> tuple[int, ...]:
         message = abi.INIT_IN.pack(abi.KERNEL_VERSION, minor, 1 << 17, flags & 0xFFFF_FFFF, flags >> 32) + bytes(44)
         return abi.INIT_OUT.unpack(self.ask(Opcode.INIT, 0, message)[1])
+
+    def look_up(self, name: bytes, parent: int = abi.ROOT) -> int:
+        """The number by which the kernel knows a name from now on."""
+        error, answer = self.ask(Opcode.LOOKUP, parent, name + b"\0")
+        assert error == 0
+        return int(abi.ENTRY_HEAD.unpack_from(answer)[0])
+
+    def forget(self, node: int, count: int = 1) -> None:
+        size = abi.IN_HEADER.size + abi.FORGET_IN.size
+        self.ours.send(abi.IN_HEADER.pack(size, Opcode.FORGET, 0, node, 0, 0, 0, 0, 0) + abi.FORGET_IN.pack(count))
 
     def close(self) -> None:
         self.ours.close()
@@ -131,11 +147,68 @@ def test_a_spelling_is_a_node_of_its_own_that_is_not_remembered(kernel: Kernel) 
     assert entry(alias, b"Name")[0] == file[0]
     assert entry(alias, b"NAME")[0] not in (file[0], entry(stored, b"NAME")[0])
     assert len(kernel.operations.nodes) == 3
-    kernel.ours.send(
-        abi.IN_HEADER.pack(abi.IN_HEADER.size + 8, Opcode.FORGET, 0, alias, 0, 0, 0, 0, 0) + abi.FORGET_IN.pack(2)
-    )
+    kernel.forget(alias, 2)
     assert kernel.ask(Opcode.GETATTR, alias, bytes(16))[0] == errno.ESTALE
     assert len(kernel.operations.nodes) == 2
+
+
+@pytest.fixture
+def changing(tmp_path: Path) -> Iterator[Kernel]:
+    """The kernel's end of a connection to the server of a scratch over a layer with `Name` in it."""
+    with DirectoryLayerWriter(tmp_path / "base") as writer:
+        put_directories(writer, "Files")
+        put_file(writer, "Files/Name", b"data")
+    wclayer.create_scratch_layer(tmp_path / "run", [tmp_path / "base"])
+    with LayerView(scratch=tmp_path / "run") as view:
+        kernel = Kernel(view)
+        kernel.init()
+        yield kernel
+        kernel.close()
+
+
+def _opened(kernel: Kernel, node: int) -> int:
+    error, answer = kernel.ask(Opcode.OPEN, node, abi.OPEN_IN.pack(os.O_RDWR, 0))
+    assert error == 0
+    return int(abi.OPEN_OUT.unpack(answer)[0])
+
+
+def test_what_another_spelling_stands_for_is_known_while_the_kernel_knows_the_spelling(changing: Kernel) -> None:
+    error, answer = changing.ask(Opcode.CREATE, body=abi.CREATE_IN.pack(os.O_RDWR, 0o777, 0, 0) + b"b\0")
+    assert error == 0
+    stored = abi.ENTRY_HEAD.unpack_from(answer)[0]
+    alias = changing.look_up(b"B")
+    _opened(changing, alias)
+    # A rename from `B` to `b`: to the kernel, the one takes the place of the other, which it forgets.
+    assert changing.ask(Opcode.RENAME, body=abi.RENAME_IN.pack(abi.ROOT) + b"B\0b\0")[0] == 0
+    changing.forget(stored)
+    error, answer = changing.ask(Opcode.GETATTR, alias, bytes(16))
+    assert error == 0
+    # All is given back.
+    inode = abi.ATTR.unpack_from(answer, abi.ATTR_HEAD.size)[0]
+    assert changing.look_up(b"b") == stored
+    assert changing.operations.nodes.inode(stored) == inode
+    changing.forget(stored)
+    changing.forget(alias)
+    assert changing.ask(Opcode.GETATTR, alias, bytes(16))[0] == errno.ESTALE
+    assert len(changing.operations.nodes) == 0
+
+
+def test_the_number_of_what_became_another_kind_is_not_given_to_that(changing: Kernel) -> None:
+    file = changing.look_up(b"Name")
+    handle = _opened(changing, file)
+    reparse = LinkTarget.from_path("nowhere", is_mount_point=False).encode()
+    body = abi.SETXATTR_IN.pack(len(reparse), 0) + b"system.ntfs_reparse_data\0" + reparse
+    assert changing.ask(Opcode.SETXATTR, file, body)[0] == 0
+    numbers = set()
+    for _ in range(3):
+        # Each time, the kernel has forgotten the link, but not the file that it was, which is open.
+        link = changing.look_up(b"Name")
+        numbers.add(link)
+        changing.forget(link)
+    assert file not in numbers
+    assert changing.ask(Opcode.GETATTR, file, bytes(16))[0] == 0
+    read = abi.READ_IN.pack(handle, 0, 100, 0, 0, 0, 0)
+    assert changing.ask(Opcode.READ, file, read) == (0, b"data")
 
 
 def test_what_goes_wrong_in_the_server_is_told_a_few_times(

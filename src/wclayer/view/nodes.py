@@ -8,7 +8,8 @@ in the view (`LayerView.file_id`). Only these have a number of their own, kept f
 - entries that became something else (a file that is a link now), because to the kernel a number is of one kind;
 - other spellings of a name. To the kernel, names that differ in case are different names. If it knew one number by
   two of them, it would not pass on a rename from one to the other. So each spelling but the stored one is an *alias*:
-  a node of its own, of which the kernel remembers nothing, neither name nor attributes nor contents.
+  a node of its own, of which the kernel remembers nothing, neither name nor attributes nor contents. While the kernel
+  knows an alias, the number that it stands for is kept, whether or not the kernel knows that, too.
 """
 
 from __future__ import annotations
@@ -34,8 +35,8 @@ _KNOWN = 100_000
 
 @dataclass(slots=True)
 class Numbered:
-    """An entry with a number of its own: the number of its file, its inode for programs, and how often the kernel was
-    told of it."""
+    """An entry with a number of its own: the number of its file, its inode for programs, and how often it is known: the
+    kernel was told of it, or an alias stands for it."""
 
     number: int
     file_id: int
@@ -86,7 +87,8 @@ class Nodes:
         file_id = depth << INODE_BITS | entry
         own = self._by_file.get(file_id)
         if own is None:
-            if depth != self._own_depth:
+            # What became another kind keeps what it was as an inode: of its first number, the kernel may still know.
+            if depth != self._own_depth and file_id not in self._inodes:
                 return file_id
             own = self._make(file_id)
         return own.number
@@ -164,10 +166,11 @@ class Nodes:
         if alias is None or alias.target != target:
             alias = Alias(self._next(), parent, name, target)
             self._aliases[alias.number] = self._by_spelling[parent, name] = alias
+            self.told(target)
         return alias.number
 
     def told(self, number: int) -> None:
-        """The kernel was told of a number once more."""
+        """A number is known once more: to the kernel, or to an alias."""
         if number > _FIRST_OWN:
             kept = self._own.get(number) or self._aliases[number]
             kept.lookups += 1
@@ -187,6 +190,7 @@ class Nodes:
             del self._aliases[number]
             if self._by_spelling.get((kept.parent, kept.name)) is kept:
                 del self._by_spelling[kept.parent, kept.name]
+            self.forget(kept.target, 1)
         else:
             del self._own[number]
             self._inodes.discard(kept.inode)
