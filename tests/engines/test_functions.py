@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 import wclayer
 from tests.support import contents, info, layer_tar, put_directories, put_file
 from wclayer import sample
-from wclayer.engines.portable.images import STORE_VARIABLE
-from wclayer.errors import LayerBusyError, from_os_error
+from wclayer.engines.portable.images import STORE_VARIABLE, ImageStore
+from wclayer.errors import CorruptLayerError, InvalidParameterError, LayerBusyError, from_os_error
 from wclayer.host import system
 from wclayer.win32.attributes import FileBasicInfo
 from wclayer.win32.backup import StreamHeader, StreamId
@@ -372,3 +372,40 @@ def test_transport_folders_compare_without_case(tmp_path: Path) -> None:
     assert found == [
         ("FILES", False), ("FILES/Dir", False), ("Files/DIR/gone", True), ("FILES/Dir/a", False), ("Hives", False),
     ]  # fmt: skip
+
+
+def _store(folder: Path, **changes: object) -> ImageStore:
+    """A store with one record, some of it changed."""
+    folder.mkdir()
+    record = {"Name": "a", "Version": "1", "Path": str(folder), "Size": 1, "CreatedTime": "2024-01-01T00:00:00Z"}
+    (folder / "a@1.json").write_text(json.dumps(record | changes))
+    return ImageStore(folder)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"Name": "b"}, {"Name": 1}, {"Name": None}, {"Path": "relative"}, {"Path": 5}, {"Size": "1"}, {"Size": True}],
+)
+def test_a_record_of_an_image_that_was_tampered_with_is_refused(tmp_path: Path, changes: dict[str, object]) -> None:
+    assert len(_store(tmp_path / "good").images()) == 1
+    with pytest.raises(CorruptLayerError, match=r"a@1\.json: not the record of an image"):
+        _store(tmp_path / "bad", **changes).images()
+
+
+@pytest.mark.parametrize("text", [b"[" * 100_000, b"\xff", b"5", b""])
+def test_a_record_of_an_image_that_is_none_is_refused(tmp_path: Path, text: bytes) -> None:
+    store = _store(tmp_path / "store")
+    (store.path / "a@1.json").write_bytes(text)
+    with pytest.raises(CorruptLayerError, match=r"a@1\.json"):
+        store.images()
+
+
+def test_no_name_of_an_image_leads_out_of_the_store(tmp_path: Path) -> None:
+    store = _store(tmp_path / "store")
+    (tmp_path / "x@1.json").write_text("{}")
+    for name in ("../x", "", ".", "a/b"):
+        with pytest.raises(InvalidParameterError):
+            store.unregister(name, "1")
+        with pytest.raises(InvalidParameterError):
+            store.register(tmp_path, name, "1")
+    assert (tmp_path / "x@1.json").exists()

@@ -88,6 +88,8 @@ class HostRoot:
         fd = self._open.get(path)
         if fd is not None:
             return fd
+        if path.startswith(b"/"):
+            raise PathError(f"{path[:300]!r} is an absolute path")
         missing = []
         while path and path not in self._open:
             path, _, name = path.rpartition(b"/")
@@ -107,7 +109,9 @@ class HostRoot:
 
     def _place(self, path: bytes, *, besides: bytes | None = None) -> tuple[int, bytes]:
         """The directory that `path` is in, and its name there: every path comes in here, or through `directory`."""
-        parent, _, name = path.rpartition(b"/")
+        parent, slash, name = path.rpartition(b"/")
+        if slash and not parent:
+            raise PathError(f"{path[:300]!r} is an absolute path")
         return self.directory(parent, besides=besides), _checked(name)
 
     def _close(self, path: bytes) -> None:

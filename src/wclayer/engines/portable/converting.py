@@ -156,7 +156,9 @@ def _room_for(chain: Sequence[Path], cluster_size: int) -> int:
         with LayerDirectory(path, operation=_OPERATION) as layer:
             for table, size in (("entries", "size"), ("streams", "size"), ("security", "2 * LENGTH(descriptor)")):
                 clusters = f"({size} + {cluster_size - 1}) / {cluster_size}"
-                count, needed = layer.query(f"SELECT COUNT(*), IFNULL(SUM({clusters}), 0) FROM {table}").fetchone()
+                count, needed = layer.query(
+                    f"SELECT COUNT(1), IFNULL(CAST(SUM({clusters}) AS INTEGER), 0) FROM {table}"
+                ).fetchone()
                 total += needed * cluster_size + count * _ENTRY_OVERHEAD
     # The bitmap of the clusters, and what directories leave empty in theirs.
     return total + total // 16

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -9,10 +10,13 @@ import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
-from wclayer.errors import AlreadyExistsError, CorruptLayerError, InvalidParameterError, PathNotFoundError
+from wclayer.errors import AlreadyExistsError, CorruptLayerError, InvalidParameterError, PathNotFoundError, during
+from wclayer.host.root import HostRoot
 from wclayer.layers.directory import LayerDirectory
+from wclayer.layers.json_file import JsonFileError, read_json
 
 STORE_VARIABLE = "WCLAYER_IMAGE_STORE"
+_FIELDS: dict[str, type[str] | type[int]] = {"Name": str, "Version": str, "Path": str, "Size": int, "CreatedTime": str}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}\Z")
 
 
@@ -42,40 +46,43 @@ class ImageStore:
             AlreadyExistsError: that name and version is registered.
             PathNotFoundError, NotALayerError: there is no layer at `layer`.
         """
-        for text in (name, version):
-            if not _NAME.match(text):
-                raise InvalidParameterError("register image", self.path, f"{text!r} is not a name or version")
+        file = self._file("register image", name, version)
         with LayerDirectory(layer, operation="register image") as directory:
             if directory.parents():
                 raise InvalidParameterError("register image", directory.path, "not a base layer: it has parents")
-            (size,) = directory.query("SELECT TOTAL(size) FROM entries WHERE link IS NULL").fetchone()
             record = {
                 "Name": name,
                 "Version": version,
                 "Path": str(directory.path),
-                "Size": int(size),
+                "Size": directory.totals().file_bytes,
                 "CreatedTime": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
             }
-        self.path.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=self.path, prefix=".new-", delete=False) as file:
-            json.dump(record, file)
-        try:
-            os.link(file.name, self._file(name, version))
-        except FileExistsError:
-            raise AlreadyExistsError("register image", self.path, f"{name} {version} is registered already") from None
-        finally:
-            os.unlink(file.name)
+        with during("register image", self.path):
+            self.path.mkdir(parents=True, exist_ok=True)
+            fd, new = tempfile.mkstemp(dir=self.path, prefix=".new-")
+            try:
+                with os.fdopen(fd, "w") as stream:
+                    json.dump(record, stream)
+                os.link(new, file)
+            except FileExistsError:
+                taken = f"{name} {version} is registered already"
+                raise AlreadyExistsError("register image", self.path, taken) from None
+            finally:
+                os.unlink(new)
 
     def unregister(self, name: str, version: str) -> None:
         """Takes an image out of the store; its layer stays.
 
         Raises:
+            InvalidParameterError: see `register`.
             PathNotFoundError: it is not registered.
         """
-        try:
-            self._file(name, version).unlink()
-        except FileNotFoundError:
-            raise PathNotFoundError("unregister image", self.path, f"{name} {version} is not registered") from None
+        file = self._file("unregister image", name, version)
+        with during("unregister image", self.path):
+            try:
+                file.unlink()
+            except FileNotFoundError:
+                raise PathNotFoundError("unregister image", self.path, f"{name} {version} is not registered") from None
 
     def images(self) -> list[dict[str, str | int]]:
         """The images, by name and version.
@@ -84,16 +91,42 @@ class ImageStore:
             CorruptLayerError: a file of the store is not a record.
         """
         found = []
-        for file in sorted(self.path.glob("*.json")):
-            try:
-                record = json.loads(file.read_bytes())
-                found.append({key: record[key] for key in ("Name", "Version", "Path", "Size", "CreatedTime")})
-            except (ValueError, KeyError, TypeError):
-                raise CorruptLayerError("list images", file, "not the record of an image") from None
+        with contextlib.ExitStack() as stack:
+            with during("list images", self.path):
+                try:
+                    root = stack.enter_context(HostRoot(self.path))
+                except FileNotFoundError:
+                    return []
+                names = sorted(name for name in root.names(b"") if name.endswith(".json"))
+            for name in names:
+                with during("list images", self.path / name, damage=CorruptLayerError):
+                    found.append(_image(name, read_json(root, os.fsencode(name))))
         return found
 
-    def _file(self, name: str, version: str) -> Path:
-        return self.path / f"{name}@{version}.json"
+    def _file(self, operation: str, name: str, version: str) -> Path:
+        for text in (name, version):
+            if not _NAME.match(text):
+                raise InvalidParameterError(operation, self.path, f"{text!r} is not a name or version")
+        return self.path / _file_name(name, version)
+
+
+def _file_name(name: str, version: str) -> str:
+    return f"{name}@{version}.json"
+
+
+def _image(file_name: str, record: object) -> dict[str, str | int]:
+    """The record of an image, from what its file holds."""
+    if not isinstance(record, dict):
+        raise JsonFileError("not the record of an image")
+    image: dict[str, str | int] = {}
+    for key, kind in _FIELDS.items():
+        value = record.get(key)
+        if not isinstance(value, kind) or isinstance(value, bool):
+            raise JsonFileError(f"not the record of an image: {key} is {str(value)[:60]!r}")
+        image[key] = value
+    if file_name != _file_name(str(image["Name"]), str(image["Version"])) or not os.path.isabs(str(image["Path"])):
+        raise JsonFileError("not the record of an image: it has another name, or no absolute path")
+    return image
 
 
 def get_shared_base_images(store: str | os.PathLike[str] | None = None) -> str:

@@ -7,10 +7,13 @@ import os
 import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
-from wclayer.errors import CorruptLayerError
-from wclayer.layers.directory.database import EntryRow
-from wclayer.layers.directory.layer import LayerDirectory
+from wclayer.errors import CorruptLayerError, LimitExceededError
+from wclayer.layers.directory.chain_file import CHAIN_FILE, read_chain
+from wclayer.layers.directory.database import FILE_NAME, ROOT, EntryRow
+from wclayer.layers.directory.layer import CHILDREN, LayerDirectory
+from wclayer.layers.directory.rows import descriptor
 from wclayer.layers.directory.scratch import IN_USE
 from wclayer.win32.attributes import DIRECTORY
 from wclayer.win32.ea import decode_eas
@@ -48,38 +51,89 @@ def check_layer(
         PathNotFoundError, NotALayerError, CorruptLayerError: it cannot be opened at all.
     """
     with LayerDirectory(path, operation="check layer") as layer:
-        yield from _check_database(layer)
-        for line in layer.hive_problems():
-            yield Problem(*line.split(": ", 1))
-        (total,) = layer.query("SELECT COUNT(*) FROM entries").fetchone()
-        for done, row in enumerate(map(layer.row, layer.query("SELECT * FROM entries ORDER BY id"))):
-            if progress is not None and done % 256 == 0:
-                progress(done, total)
-            try:
-                name = layer.path_of(row)
-                yield from _check_entry(layer, row, name)
-            except CorruptLayerError as error:
-                yield Problem(f"entry {row.id}", error.detail)
-        if progress is not None:
-            progress(total, total)
-        yield from _find_strangers(layer)
-        for parent in layer.parents():
-            if not parent.is_dir():
-                yield Problem("layerchain.json", f"the parent {parent} does not exist")
+        for place, problems in (
+            (FILE_NAME, _check_database(layer)),
+            (FILE_NAME, _check_records(layer)),
+            (FILE_NAME, _check_entries(layer, progress)),
+            (FILE_NAME, _check_tombstones(layer)),
+            (FILE_NAME, _find_strangers(layer)),
+            (CHAIN_FILE, _check_chain(layer)),
+        ):
+            yield from _told(place, problems)
+
+
+def _told(place: str, problems: Iterator[Problem]) -> Iterator[Problem]:
+    """Problems, and as the last one the damage that ends the search for more."""
+    try:
+        yield from problems
+    except (CorruptLayerError, LimitExceededError) as error:
+        yield Problem(place, error.detail)
 
 
 def _check_database(layer: LayerDirectory) -> Iterator[Problem]:
     for (text,) in layer.query("PRAGMA integrity_check(20)"):
         if text != "ok":
-            yield Problem("layer.db", text)
+            yield Problem(FILE_NAME, str(text))
     for problem, sql in _DANGLING.items():
         for (entry_id,) in layer.query(sql):
             yield Problem(f"entry {entry_id}", f"its {problem} refers to nothing")
-    for number, descriptor in layer.query("SELECT id, descriptor FROM security"):
+    for number, value in layer.query("SELECT id, descriptor FROM security ORDER BY id"):
         try:
-            SecurityDescriptor.decode(descriptor)
+            SecurityDescriptor.decode(descriptor(number, value))
         except ValueError as error:
             yield Problem(f"security {number}", str(error))
+
+
+def _check_records(layer: LayerDirectory) -> Iterator[Problem]:
+    for line in layer.hive_problems():
+        name, _, text = line.partition(": ")
+        yield Problem(name, text)
+    for key, value in layer.query("SELECT key, value FROM layer ORDER BY key"):
+        if not isinstance(value, (str, int, bytes)):
+            yield Problem(FILE_NAME, f"record {key!r}: {value!r}")
+
+
+def _check_entries(layer: LayerDirectory, progress: Callable[[int, int], None] | None) -> Iterator[Problem]:
+    total = layer.totals().entries
+    last = 0
+    for done, columns in enumerate(layer.query("SELECT * FROM entries ORDER BY id")):
+        if progress is not None and done % 256 == 0:
+            progress(done, total)
+        place = f"entry {columns[0]}"
+        if columns[0] <= last:
+            yield Problem(place, "is there twice")
+            break
+        last = columns[0]
+        try:
+            row = layer.row(columns)
+            place = layer.name_of(row)
+        except (CorruptLayerError, LimitExceededError) as error:
+            yield Problem(place, error.detail)
+            continue
+        yield from _told(place, _check_entry(layer, row, place))
+    if progress is not None:
+        progress(total, total)
+
+
+def _check_tombstones(layer: LayerDirectory) -> Iterator[Problem]:
+    for _ in layer.tombstones():
+        pass
+    yield from ()
+
+
+def _check_chain(layer: LayerDirectory) -> Iterator[Problem]:
+    own = os.path.realpath(layer.path)
+    for parent in layer.parents():
+        if not parent.is_dir():
+            yield Problem(CHAIN_FILE, f"the parent {parent} does not exist")
+        else:
+            for above in _told(CHAIN_FILE, _above(own, parent)):
+                yield Problem(above.path, f"the parent {parent}: {above.text}")
+
+
+def _above(own: str, parent: Path) -> Iterator[Problem]:
+    if any(os.path.realpath(path) == own for path in read_chain(parent)):
+        yield Problem(CHAIN_FILE, "has the layer itself among its parents")
 
 
 def _check_entry(layer: LayerDirectory, row: EntryRow, name: str) -> Iterator[Problem]:
@@ -126,21 +180,19 @@ def _check_data(layer: LayerDirectory, row: EntryRow, name: str, info: os.stat_r
 
 
 def _check_streams(layer: LayerDirectory, row: EntryRow, name: str) -> Iterator[Problem]:
-    entry = layer.first_name(row).id if layer.is_scratch else row.id
-    (count,) = layer.query("SELECT COUNT(*) FROM streams WHERE entry = ?", (entry,)).fetchone() if row.streams else (0,)
-    if count != row.streams:
-        yield Problem(name, f"has {count} streams, {row.streams} by its record")
-    if not count:
+    if row.link is not None:
+        # They are those of its first name.
         return
-    for number, stream, size, sha256 in layer.query(
-        "SELECT id, name, size, sha256 FROM streams WHERE entry = ?", (entry,)
-    ).fetchall():
-        digest, length = hashlib.sha256(), 0
-        for (data,) in layer.query("SELECT data FROM stream_data WHERE stream = ? ORDER BY sequence", (number,)):
-            digest.update(data)
-            length += len(data)
-        if length != size or digest.digest() != sha256:
-            yield Problem(f"{name}:{stream}", "the stream's contents do not have the recorded size and SHA-256")
+    for stream in layer.stream_rows(row):
+        digest = hashlib.sha256()
+        try:
+            for data in layer.stream_chunks(stream):
+                digest.update(data)
+        except CorruptLayerError as error:
+            yield Problem(f"{name}:{stream.name}", f"not of the recorded size and SHA-256: {error.detail}")
+            continue
+        if digest.digest() != stream.sha256:
+            yield Problem(f"{name}:{stream.name}", "the stream's contents do not have the recorded SHA-256")
 
 
 def _find_strangers(layer: LayerDirectory) -> Iterator[Problem]:
@@ -149,14 +201,12 @@ def _find_strangers(layer: LayerDirectory) -> Iterator[Problem]:
         if any(name.startswith(IN_USE) for name in layer.host.names(b"")):
             # Old contents wait until the records are safe, and are then removed; after a crash, when it is next opened.
             return
-        known_files = {
-            name.encode()[1:] for (name,) in layer.query("SELECT host_name FROM entries WHERE host_name > '/'")
-        }
+        known_files = {layer.host_path(row) for row in layer.entries() if row.host_name is not None}
         for path in layer.pool():
             if path not in known_files:
                 yield Problem(os.fsdecode(path), "is on the host, but not in layer.db")
         return
-    tops = {layer.host_path(row): row for row in layer.children(0)}
+    tops = {layer.host_path(row): row for row in _children(layer, ROOT) if row is not None}
     for top in (b"Files", b"Hives", b"UtilityVM"):
         if top in tops:
             yield from _strangers_below(layer, tops[top])
@@ -170,7 +220,11 @@ def _strangers_below(layer: LayerDirectory, top: EntryRow) -> Iterator[Problem]:
         directory = pending.pop()
         host = layer.host_path(directory)
         known = set()
-        for row in layer.children(directory.id):
+        unknown = "is on the host, but not in layer.db"
+        for row in _children(layer, directory.id):
+            if row is None:
+                unknown = "is on the host, but in no record of layer.db that is sound"
+                continue
             known.add(layer.host_path(row).rpartition(b"/")[2])
             if row.attributes & DIRECTORY:
                 pending.append(row)
@@ -181,4 +235,15 @@ def _strangers_below(layer: LayerDirectory, top: EntryRow) -> Iterator[Problem]:
         for name in sorted(map(os.fsencode, names)):
             # The utility VM's folder also holds what processing made, beside its Files.
             if name not in known and not (host == b"UtilityVM" and name != b"Files"):
-                yield Problem(os.fsdecode(host + b"/" + name), "is on the host, but not in layer.db")
+                yield Problem(os.fsdecode(host + b"/" + name), unknown)
+
+
+def _children(layer: LayerDirectory, directory: int) -> Iterator[EntryRow | None]:
+    """The rows of a directory's entries, None for one that is damaged."""
+    for columns in layer.query(CHILDREN, (directory,)):
+        try:
+            row = layer.row(columns)
+        except (CorruptLayerError, LimitExceededError):
+            yield None
+            continue
+        yield row if row.parent == directory else None

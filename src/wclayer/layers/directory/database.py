@@ -357,6 +357,10 @@ def _open(path: Path, parameters: str, version: int) -> LayerDatabase:
     )  # fmt: skip
     try:
         connection.restrict(path, version)
+    except UnicodeError as error:
+        # SQLite's own message quotes what is not UTF-8.
+        connection.close()
+        raise DatabaseError(f"{FILE_NAME}: its schema is damaged: {error}") from None
     except BaseException:
         connection.close()
         raise

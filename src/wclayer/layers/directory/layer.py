@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from wclayer.errors import (
     CorruptLayerError,
@@ -42,7 +42,7 @@ _NOT_THE_FILE = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.E
 """Errors that say that a file is not what `layer.db` says; any other says something of the host."""
 # The index finds rows, and the rows themselves say where they are: a damaged index cannot put a directory below itself.
 _CHILD = "SELECT e.* FROM entries i CROSS JOIN entries e ON e.id = i.id WHERE i.parent = ? AND i.key = ?"
-_CHILDREN = "SELECT e.* FROM entries i CROSS JOIN entries e ON e.id = i.id WHERE i.parent = ? ORDER BY i.key"
+CHILDREN = "SELECT e.* FROM entries i CROSS JOIN entries e ON e.id = i.id WHERE i.parent = ? ORDER BY i.key"
 _LOST_DIRECTORIES = 16_384
 
 
@@ -50,6 +50,21 @@ def is_layer(path: str | os.PathLike[str]) -> bool:
     """Whether a folder is a layer directory, ours or one that Windows made."""
     folder = Path(path)
     return (folder / database.FILE_NAME).is_file() or (folder / "Files").is_dir() or (folder / "sandbox.vhdx").is_file()
+
+
+class Totals(NamedTuple):
+    """How much a layer holds, by its records."""
+
+    entries: int
+    """All rows, those that a layer has besides its own entries included."""
+    own_entries: int
+    tombstones: int
+    descriptors: int
+    forms: int
+    """Entries whose tar header was not the canonical one."""
+    file_bytes: int
+    """Of all contents, each file once."""
+    stream_bytes: int
 
 
 class LayerDirectory:
@@ -116,7 +131,7 @@ class LayerDirectory:
         connection.work = 0
         try:
             return Answer(self.operation, self._file, connection.execute(sql, arguments))
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeError) as error:
             raise query_error(self.operation, self._file, connection, error) from error
 
     def _damaged(self, problem: str | FormatError) -> LayerError:
@@ -148,12 +163,32 @@ class LayerDirectory:
             raise self._damaged(f"record {key!r}: {rows.shown(value)} instead of text")
         return value
 
+    def number(self, key: str) -> int | None:
+        """`record` of a fact that is a number."""
+        value = self.record(key)
+        if value is not None and not isinstance(value, int):
+            raise self._damaged(f"record {key!r}: {rows.shown(value)} instead of a number")
+        return value
+
     def blob(self, key: str) -> bytes | None:
         """`record` of a fact that is bytes."""
         value = self.record(key)
         if value is not None and not isinstance(value, bytes):
             raise self._damaged(f"record {key!r}: {rows.shown(value)} instead of bytes")
         return value
+
+    def totals(self) -> Totals:
+        """How much the layer holds, by its records."""
+        entries, own, forms, file_bytes = self.query(
+            "SELECT COUNT(1), TOTAL(origin = 0), COUNT(form),"
+            " IFNULL(SUM(size) FILTER (WHERE typeof(size) = 'integer' AND size > 0 AND link IS NULL), 0) FROM entries"
+        ).fetchone()
+        (tombstones,) = self.query("SELECT COUNT(1) FROM tombstones").fetchone()
+        (descriptors,) = self.query("SELECT COUNT(1) FROM security").fetchone()
+        (stream_bytes,) = self.query(
+            "SELECT IFNULL(SUM(size) FILTER (WHERE typeof(size) = 'integer' AND size > 0), 0) FROM streams"
+        ).fetchone()
+        return Totals(entries, int(own), tombstones, descriptors, forms, file_bytes, stream_bytes)
 
     def hive_problems(self) -> list[str]:
         """Why hives of the layer have no `_Base`: "PATH: what is wrong", each."""
@@ -195,7 +230,7 @@ class LayerDirectory:
         """The entries of a directory, in the order in which Windows lists them (by upper-case name)."""
         make = self.row
         last: str | bytes = ""
-        for columns in self.query(_CHILDREN, (parent,)):
+        for columns in self.query(CHILDREN, (parent,)):
             row = make(columns)
             key = row.key
             try:
@@ -390,10 +425,10 @@ class LayerDirectory:
         """How many names the entry's file has in this layer."""
         head = row.link or row.id
         if self.is_scratch:
-            (count,) = self.query("SELECT COUNT(*) FROM entries WHERE link = ?", (head,)).fetchone()
+            (count,) = self.query("SELECT COUNT(1) FROM entries WHERE link = ?", (head,)).fetchone()
             return int(count) + 1
         if self._link_counts is None:
-            links = self.query("SELECT link, COUNT(*) FROM entries WHERE typeof(link) = 'integer' GROUP BY link")
+            links = self.query("SELECT link, COUNT(1) FROM entries WHERE typeof(link) = 'integer' GROUP BY link")
             self._link_counts = dict(links.fetchall())
         return self._link_counts.get(head, 0) + 1
 
@@ -405,7 +440,8 @@ class LayerDirectory:
     def pool(self) -> Iterator[bytes]:
         """The host paths of all contents in a scratch's pool."""
         pool = database.POOL[1:]
-        with suppress(FileNotFoundError):
+        place = self.path / os.fsdecode(pool)
+        with suppress(FileNotFoundError), during(self.operation, place, damage=CorruptLayerError):
             for shelf in sorted(self.host.names(pool)):
                 at = pool + b"/" + os.fsencode(shelf)
                 for name in sorted(self.host.names(at)):

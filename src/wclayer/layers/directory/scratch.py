@@ -29,13 +29,12 @@ from wclayer.layers.directory.database import (
     Descriptors,
     EntryRow,
     Origin,
-    from_column,
     to_column,
 )
 from wclayer.layers.directory.layer import LayerDirectory
 from wclayer.layers.directory.streams import StreamRecorder, copy_streams
 from wclayer.model import limits_in_use
-from wclayer.win32.attributes import FileBasicInfo
+from wclayer.win32.attributes import DIRECTORY, FileBasicInfo
 from wclayer.win32.backup import StreamId
 from wclayer.win32.names import name_key
 
@@ -54,6 +53,8 @@ _FEW_CONTENTS = 32
 _MAX_UNSYNCED = 65_536
 _MAX_GONE, _MAX_GONE_BYTES = 1_000, 64 << 20
 """So many old contents may wait until they are removed."""
+_WITH_HOST_NAME = "SELECT * FROM entries WHERE host_name IS NOT NULL AND link IS NULL ORDER BY id"
+_BEING_WRITTEN = "SELECT * FROM entries WHERE size < 0 AND link IS NULL ORDER BY id"
 _INSERT = f"INSERT INTO entries ({','.join(EntryRow._fields)}) VALUES (NULL{',?' * (len(EntryRow._fields) - 1)})"
 
 
@@ -320,13 +321,11 @@ class ScratchDirectory(LayerDirectory):
         self._directories.pop(row.id, None)
         number = row.id
         if row.link is None:
-            heir = self._execute(
-                "SELECT id, parent, name, key FROM entries WHERE link = ? ORDER BY id LIMIT 1", (row.id,)
-            ).fetchone()
+            heir = next(self._rows("SELECT * FROM entries WHERE link = ? ORDER BY id LIMIT 1", (row.id,)), None)
             if heir is None:
                 self._remove_contents(row)
             else:
-                number, *place = heir
+                number, place = heir.id, (heir.parent, heir.name, heir.key)
         self._execute("DELETE FROM entries WHERE id = ?", (number,))
         if number != row.id:
             # The row that has what all names share takes the place of another name.
@@ -343,12 +342,16 @@ class ScratchDirectory(LayerDirectory):
 
     def clear(self) -> None:
         """Removes everything but the root directories."""
-        for (host_name,) in self._execute("SELECT host_name FROM entries WHERE host_name IS NOT NULL"):
-            self._unlinked.append(host_name.encode()[1:])
+        for row in self._rows(_WITH_HOST_NAME):
+            self._unlinked.append(self.host_path(row))
         for table in ("stream_data", "streams", "tombstones", "taken"):
             self._execute(f"DELETE FROM {table}")
         self._execute("DELETE FROM entries WHERE parent <> 0")
-        self._execute("UPDATE entries SET origin = ?", (int(Origin.IMPLIED),))
+        self._execute(
+            "UPDATE entries SET origin = ?, attributes = ?, creation_time = 0, last_access_time = 0,"
+            " last_write_time = 0, change_time = 0, security = NULL, streams = 0, eas = NULL, form = NULL",
+            (int(Origin.IMPLIED), DIRECTORY),
+        )
         self._forget()
 
     def find(self, number: int) -> EntryRow | None:
@@ -383,11 +386,7 @@ class ScratchDirectory(LayerDirectory):
 
     def remove_tombstones_below(self, key: str) -> None:
         """Forgets what is deleted in a directory and below it."""
-        below = [
-            number
-            for number, deleted in self._execute("SELECT id, key FROM tombstones")
-            if from_column(deleted).startswith(key + "/")
-        ]
+        below = [tombstone.id for tombstone in self.tombstones() if tombstone.key.startswith(key + "/")]
         self._database.executemany("DELETE FROM tombstones WHERE id = ?", ((number,) for number in below))
 
     # Contents.
@@ -480,13 +479,13 @@ class ScratchDirectory(LayerDirectory):
         while paths:
             path = paths.pop()
             self._unsynced.discard(path)
-            with suppress(FileNotFoundError):
+            with suppress(FileNotFoundError, NotADirectoryError):
                 self.host.remove(path)
 
     def _wait_to_remove(self) -> None:
         """Old contents, which the transaction that has just ended forgot, go when its records are safe on the disk."""
         for path in self._unlinked:
-            with suppress(FileNotFoundError):
+            with suppress(FileNotFoundError, NotADirectoryError):
                 self._gone_bytes += self.host.stat(path).st_size
             self._unsynced.discard(path)
         self._gone += self._unlinked
@@ -520,13 +519,11 @@ class ScratchDirectory(LayerDirectory):
 
     def streams_of(self, row: EntryRow) -> list[Stream]:
         """The alternate data streams of an entry."""
-        if not row.streams:
-            return []
-        rows = self._execute(
-            "SELECT id, name, size FROM streams WHERE entry = ? AND stream_id = ? ORDER BY id",
-            (row.link or row.id, int(StreamId.ALTERNATE_DATA)),
-        )
-        return [Stream(number, from_column(name), size) for number, name, size in rows]
+        return [
+            Stream(stream.id, stream.name, stream.size)
+            for stream in self.stream_rows(row)
+            if stream.stream_id == StreamId.ALTERNATE_DATA
+        ]
 
     def copy_streams(self, source: LayerDirectory, row: EntryRow, entry_id: int) -> None:
         """Gives an entry the streams of a parent's entry."""
@@ -561,19 +558,18 @@ class ScratchDirectory(LayerDirectory):
 
     def used(self) -> int:
         """Bytes of all contents and streams."""
-        (files,) = self._execute("SELECT IFNULL(SUM(size), 0) FROM entries WHERE size > 0").fetchone()
-        (streams,) = self._execute("SELECT IFNULL(SUM(size), 0) FROM streams").fetchone()
-        writing = self._execute("SELECT * FROM entries WHERE size < 0").fetchall()
-        return int(files) + int(streams) + sum(self.row(columns).size for columns in writing)
+        totals = self.totals()
+        return totals.file_bytes + totals.stream_bytes + sum(row.size for row in self._rows(_BEING_WRITTEN))
 
     def sync(self, fd: int | None = None) -> None:
         """Returns when all changes of names and metadata, and the contents of the open file `fd`, are safe on disk."""
-        if fd is not None:
-            system.sync_file(fd)
-        self._raise_failure()
-        if self._mark is not None:
-            self._sync_records()
-            self._drop_gone()
+        with self._errors():
+            if fd is not None:
+                system.sync_file(fd)
+            self._raise_failure()
+            if self._mark is not None:
+                self._sync_records()
+                self._drop_gone()
 
     def sync_all(self) -> None:
         """Returns when all changes, and all contents, are safe on disk."""
@@ -633,8 +629,7 @@ class ScratchDirectory(LayerDirectory):
 
     def hash_all(self) -> None:
         """Records the sizes and digests of all contents that were changed."""
-        for columns in self._execute("SELECT * FROM entries WHERE size < 0 OR sha256 = ?", (NOT_HASHED,)).fetchall():
-            row = self.row(columns)
+        for row in list(self._rows("SELECT * FROM entries WHERE size < 0 OR sha256 = ? ORDER BY id", (NOT_HASHED,))):
             digest = self.digest(row)
             with self.transaction(is_change=False):
                 self.set(row, size=row.size, sha256=digest, last_write_time=row.last_write_time)
@@ -647,13 +642,8 @@ class ScratchDirectory(LayerDirectory):
 
     def _adopt_own_files(self) -> None:
         """Moves the contents that lie where a finished layer has them into the pool."""
-        rows = [
-            EntryRow._make(row)
-            for row in self.query(
-                "SELECT * FROM entries WHERE host_name IS NULL AND sha256 IS NOT NULL AND link IS NULL"
-            )
-        ]
-        for row in rows:
+        own = "SELECT * FROM entries WHERE host_name IS NULL AND sha256 IS NOT NULL AND link IS NULL ORDER BY id"
+        for row in list(self._rows(own)):
             path = self.host_path(row)
             with self.transaction():
                 host = self.take_file(self.host, path)
@@ -666,19 +656,14 @@ class ScratchDirectory(LayerDirectory):
         A machine that stopped may have lost contents that nobody had asked to be safe: their files are shorter then, or
         empty.
         """
-        for columns in self._execute("SELECT * FROM entries WHERE size < 0").fetchall():
-            row = self.row(columns)
+        for row in list(self._rows(_BEING_WRITTEN)):
             with self.transaction():
                 self.set(row, size=row.size, last_write_time=row.last_write_time, change_time=row.change_time)
-        known = {
-            name.encode()[1:]: number
-            for number, name in self._execute("SELECT id, host_name FROM entries WHERE host_name IS NOT NULL")
-        }
+        known = {self.host_path(row): row.id for row in self._rows(_WITH_HOST_NAME)}
         found = set(self.pool())
         for path in found - known.keys():
             self.host.remove(path)
-        for columns in self._execute("SELECT * FROM entries WHERE host_name IS NOT NULL").fetchall():
-            row = EntryRow._make(columns)
+        for row in list(self._rows(_WITH_HOST_NAME)):
             if (path := self.host_path(row)) in found and (size := self.host.stat(path).st_size) != row.size:
                 with self.transaction():
                     self.set(row, size=size, sha256=NOT_HASHED)

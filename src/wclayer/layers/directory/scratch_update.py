@@ -11,7 +11,7 @@ from wclayer.layers.directory import update
 from wclayer.layers.directory.database import Origin
 from wclayer.layers.directory.layer import LayerDirectory
 from wclayer.layers.directory.scratch import ScratchDirectory
-from wclayer.layers.directory.update import FileChange, LayerUpdate, Update
+from wclayer.layers.directory.update import FileChange, LayerUpdate, Update, own_directory
 from wclayer.win32.attributes import DIRECTORY, FileAttributes, FileBasicInfo
 
 
@@ -83,7 +83,4 @@ class ScratchUpdate(Update):
             # An exported entry's directory must be exported too.
             if change.directory_security is not None:
                 scratch.set_security(directory, change.directory_security, time)
-            scratch.set(
-                directory, origin=int(Origin.OWN), creation_time=time, last_access_time=time, last_write_time=time,
-                change_time=time,
-            )  # fmt: skip
+            scratch.set(directory, **own_directory(time))

@@ -6,7 +6,6 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from wclayer.layers.directory.database import Origin
 from wclayer.layers.directory.layer import LayerDirectory
 
 
@@ -38,19 +37,9 @@ def summarize_layer(path: str | os.PathLike[str], *, operation: str = "info") ->
         PathNotFoundError, NotALayerError, CorruptLayerError: see `LayerDirectory`.
     """
     with LayerDirectory(path, operation=operation) as layer:
-        counts = [
-            int(layer.query(f"SELECT {what}").fetchone()[0])
-            for what in (
-                f"COUNT(*) FROM entries WHERE origin = {int(Origin.OWN)}",
-                "COUNT(*) FROM tombstones",
-                "COUNT(*) FROM security",
-                "COUNT(form) FROM entries",
-            )
-        ]
-        records = {key: layer.record(key) for key in ("diff_id", "digest", "compression", "size", "stored_size")}
-        texts = {key: value if isinstance(value, str) else None for key, value in records.items()}
-        sizes = {key: value if isinstance(value, int) else None for key, value in records.items()}
+        totals = layer.totals()
         return LayerSummary(
-            layer.path, texts["diff_id"], texts["digest"], texts["compression"], sizes["size"], sizes["stored_size"],
-            counts[0], counts[1], counts[2], counts[3], layer.parents(),
+            layer.path, layer.text("diff_id"), layer.text("digest"), layer.text("compression"), layer.number("size"),
+            layer.number("stored_size"), totals.own_entries, totals.tombstones, totals.descriptors, totals.forms,
+            layer.parents(),
         )  # fmt: skip

@@ -37,11 +37,11 @@ from wclayer.errors import (
 from wclayer.host import durability, system
 from wclayer.host.root import HostRoot
 from wclayer.layers.directory import database
-from wclayer.layers.directory.database import INSERT_ENTRY, EntryRow, Origin
+from wclayer.layers.directory.database import INSERT_ENTRY, Origin
 from wclayer.layers.directory.hives import made_row
 from wclayer.layers.directory.layer import LayerDirectory
 from wclayer.layers.staging import StagedDatabase
-from wclayer.win32.attributes import DIRECTORY, FileAttributes
+from wclayer.win32.attributes import DIRECTORY
 
 PATIENCE = 10.0
 """Seconds that an update waits for other processes that have the layer."""
@@ -61,6 +61,12 @@ class FileChange:
     """The descriptor of the file, if it is new."""
     directory_security: bytes | None = None
     """The descriptor of its directory, if that was no entry of the layer yet."""
+
+
+def own_directory(time: int) -> dict[str, int]:
+    """The columns of a root directory that had no entry of its own and becomes one, made at `time` (FILETIME)."""
+    times = dict.fromkeys(("creation_time", "last_access_time", "last_write_time", "change_time"), time)
+    return {"origin": int(Origin.OWN), "attributes": DIRECTORY, **times}
 
 
 class Update(ABC):
@@ -212,11 +218,9 @@ class LayerUpdate(Update):
             if change.origin is Origin.OWN and directory.origin == Origin.IMPLIED:
                 _secure(connection, directory.id, change.directory_security)
                 # An exported entry's directory must be exported too.
-                connection.execute(
-                    "UPDATE entries SET origin = ?, attributes = ?, creation_time = ?, last_access_time = ?,"
-                    " last_write_time = ?, change_time = ? WHERE id = ?",
-                    (int(Origin.OWN), int(FileAttributes.DIRECTORY), time, time, time, time, directory.id),
-                )
+                columns = own_directory(time)
+                text = ", ".join(f"{column} = ?" for column in columns)
+                connection.execute(f"UPDATE entries SET {text} WHERE id = ?", (*columns.values(), directory.id))
         self._sync({layer.host_path(directory) for directory in directories})
         for path, descriptor in self._descriptors.items():
             row = layer.lookup(path)
@@ -235,10 +239,10 @@ class LayerUpdate(Update):
         """Steps 3 to 5, for this update or for one that was interrupted."""
         with LayerDirectory(self.path, operation=self.operation) as layer:
             waiting = [
-                EntryRow._make(row)
-                for row in layer.query(
+                layer.row(columns)
+                for columns in layer.query(
                     "SELECT * FROM entries WHERE host_name >= ? AND host_name < ?", (_SUBSTITUTE, _SUBSTITUTE + "~")
-                ).fetchall()
+                )
             ]
             places = [(layer.host_path(row), layer.host_path(row._replace(host_name=None)), row.id) for row in waiting]
             directories = {target.rpartition(b"/")[0] for _, target, _ in places}
