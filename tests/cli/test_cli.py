@@ -227,8 +227,14 @@ _COMMANDS = dict(_commands(cli))
 def test_every_verb_has_help(name: tuple[str, ...]) -> None:
     shown = text(*name, "--help")
     assert "Usage: wclayer " in shown
+    assert "\\b" not in shown
     if len(name) == 1:
         assert "Example:" in shown
+        # As it is written: one command a line, which can be copied.
+        example = (_COMMANDS[name].help or "").partition("Example:\n")[2].split("\n\n")[0]
+        lines = {line.strip() for line in example.splitlines()}
+        assert len(example) > 10
+        assert lines <= {line.strip() for line in shown.splitlines()}
 
 
 def test_the_version_is_told() -> None:
