@@ -9,10 +9,10 @@ from wclayer.host.durability import unsynced
 _WRITING = frozenset(
     {
         "import", "export", "create", "remove", "expand", "process", "makebaselayer", "convert", "cp", "rm", "mkdir",
-        "mv", "demo", "set", "delete",
+        "mv", "demo", "set", "delete", "attrib", "grant", "unmount", "shell",
     }
 )  # fmt: skip
-"""The verbs, and those below `acl` and `reg`, that report something as done."""
+"""The verbs, those below `acl`, `disk` and `reg` included, that wait for the disk before they end."""
 
 
 def add_no_sync_option(command: click.Command) -> None:
