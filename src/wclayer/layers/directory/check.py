@@ -116,9 +116,9 @@ def _check_entries(layer: LayerDirectory, progress: Callable[[int, int], None] |
 
 
 def _check_tombstones(layer: LayerDirectory) -> Iterator[Problem]:
+    """Reads all tombstones: a damaged one raises, and `_told` makes the problem of it."""
     for _ in layer.tombstones():
-        pass
-    yield from ()
+        yield from ()
 
 
 def _check_chain(layer: LayerDirectory) -> Iterator[Problem]:
@@ -184,15 +184,11 @@ def _check_streams(layer: LayerDirectory, row: EntryRow, name: str) -> Iterator[
         # They are those of its first name.
         return
     for stream in layer.stream_rows(row):
-        digest = hashlib.sha256()
         try:
-            for data in layer.stream_chunks(stream):
-                digest.update(data)
+            for _ in layer.stream_chunks(stream):
+                pass
         except CorruptLayerError as error:
             yield Problem(f"{name}:{stream.name}", f"not of the recorded size and SHA-256: {error.detail}")
-            continue
-        if digest.digest() != stream.sha256:
-            yield Problem(f"{name}:{stream.name}", "the stream's contents do not have the recorded SHA-256")
 
 
 def _find_strangers(layer: LayerDirectory) -> Iterator[Problem]:
