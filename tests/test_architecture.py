@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from dataclasses import fields
 from pathlib import Path
 
 import click
@@ -12,6 +13,7 @@ import pytest
 import wclayer
 from wclayer import errors
 from wclayer.cli.verbs import cli
+from wclayer.model import Limits
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "src" / "wclayer"
@@ -198,6 +200,23 @@ def test_the_document_of_errors_is_true() -> None:
     for name, kind in family.items():
         cells = [cell.strip(" `") for cell in rows[name].split("|")]
         assert (int(cells[3]), int(cells[4])) == (kind.code, kind.exit_status), name
+
+
+def test_the_document_of_security_states_every_limit() -> None:
+    rows = {cells[1].strip(" `"): cells for row in _rows_of("docs/security.md") if (cells := row.split("|"))}
+    for limit in fields(Limits):
+        assert rows[limit.name][2].strip() == str(limit.default), limit.name
+        assert rows[limit.name][3].strip() == limit.metadata["meaning"], limit.name
+
+
+def test_the_tests_that_documents_name_are_there() -> None:
+    for path in ROOT.glob("docs/**/*.md"):
+        for name in re.findall(r"`(tests/[a-zA-Z0-9_/.]+)`", path.read_text()):
+            assert (ROOT / name).exists(), (path, name)
+
+
+def _rows_of(document: str) -> list[str]:
+    return [line for line in (ROOT / document).read_text().splitlines() if line.startswith("|")]
 
 
 @pytest.mark.parametrize("path", [*sorted(ROOT.glob("docs/**/*.md")), ROOT / "README.md", ROOT / "CONTRIBUTING.md"])
