@@ -24,7 +24,7 @@ from wclayer.layers.hives import HIVES_ROOT, LayerHive
 from wclayer.model import limits_in_use
 from wclayer.view.registry import Registry, RegistryPath
 from wclayer.win32.filetime import from_unix_ns
-from wclayer.win32.inherit import inherit, inherited, volume_root
+from wclayer.win32.inherit import inherit, volume_root
 from wclayer.win32.names import utf16_length
 from wclayer.win32.security import SecurityDescriptor
 
@@ -311,7 +311,8 @@ class _EditedHive:
             return [FileChange(self._hive.config, base, Origin.OWN), made]
         delta = write_hive(self._delta, has_layered_keys=True, file_name=self._hive.delta, max_size=max_size)
         above = _security_of(self._layers, HIVES_ROOT) or volume_root().encode()
-        own = _security_of(self._layers, self._hive.delta) or inherited(above, is_directory=False)
+        # Hives that Windows writes carry no descriptor, and a transport folder has no place for one.
+        own = _security_of(self._layers, self._hive.delta)
         return [FileChange(self._hive.delta, delta, Origin.OWN, own, above), made]
 
 
