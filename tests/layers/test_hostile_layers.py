@@ -11,6 +11,7 @@ import random
 import re
 import sqlite3
 import sys
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -393,6 +394,17 @@ def test_no_path_leads_out_of_a_root(tmp_path: Path, path: bytes) -> None:
             with pytest.raises(PathError):
                 root.names(path)
     assert os.listdir(tmp_path / "root") == ["a"]
+
+
+def test_a_read_takes_the_memory_of_the_file_not_of_the_limit(tmp_path: Path) -> None:
+    (tmp_path / "small").write_bytes(b"1")
+    with HostRoot(tmp_path) as root:
+        tracemalloc.start()
+        try:
+            assert root.read_bytes(b"small") == b"1"
+            assert tracemalloc.get_traced_memory()[1] < 1 << 20
+        finally:
+            tracemalloc.stop()
 
 
 @needs_posix

@@ -17,6 +17,7 @@ from wclayer.layers.directory.in_place import InPlaceLayerWriter
 from wclayer.layers.directory.utility_vm import BOOT_STORE
 from wclayer.layers.hives import LAYER_HIVES
 from wclayer.layers.staging import StagedFile
+from wclayer.model import limits_in_use
 from wclayer.win32.names import path_key
 
 PathLike = str | os.PathLike[str]
@@ -114,13 +115,13 @@ class ProcessingLayerWriter(DirectoryLayerWriter):
 
     def _has_sound_boot_store(self) -> bool:
         row = self._records.locate(path_key(BOOT_STORE))
-        if row is None or not row.size:
+        if row is None or not 0 < row.size <= limits_in_use().hive_size:
             return False
         directory = self._records.directory(path_key(BOOT_STORE.rpartition("/")[0]))
         assert directory is not None
         path = directory.host_child(BOOT_STORE.rpartition("/")[2].encode())
         try:
-            for _ in read_store(Hive(self._files.root.read_bytes(path)).root()):
+            for _ in read_store(Hive(self._files.root.read_bytes(path, limits_in_use().hive_size)).root()):
                 pass
         except (RegfError, OSError):
             return False
