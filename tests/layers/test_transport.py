@@ -13,6 +13,7 @@ from tests.support import info, nothing_left_in, put_directories, put_file
 from wclayer.layers.transport import TransportLayerReader, TransportLayerWriter
 from wclayer.model import Entry
 from wclayer.win32.attributes import FileBasicInfo
+from wclayer.win32.backup import StreamHeader, StreamId
 from wclayer.win32.ea import ExtendedAttribute, encode_eas
 from wclayer.win32.filetime import UNIX_EPOCH
 from wclayer.win32.inherit import volume_root
@@ -46,6 +47,35 @@ def test_transport_folders_with_names_that_differ_in_case_are_refused(
     with nothing_left_in(tmp_path), pytest.raises(wclayer.InvalidDataError) as refused:
         wclayer.import_layer(tmp_path / "layer", folder)
     assert f"{one!r} and {two!r} differ only in case" in str(refused.value)
+
+
+@pytest.mark.parametrize("size", [100, 1 << 60, (1 << 63) - 1])
+def test_a_stream_that_claims_more_than_its_file_has_names_the_file(size: int, tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    with TransportLayerWriter(folder) as writer:
+        put_directories(writer, "Files")
+        put_file(writer, "Files/a", b"data")
+    header = StreamHeader(StreamId.DATA, size)
+    (folder / "Files/a").write_bytes(bytes(4) + header.encode() + b"1")
+    with nothing_left_in(tmp_path), pytest.raises(wclayer.InvalidDataError, match="ends inside") as refused:
+        wclayer.import_layer(tmp_path / "layer", folder)
+    assert str(folder / "Files/a") in str(refused.value)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links and FIFOs of POSIX")
+@pytest.mark.parametrize("kind", ["link", "fifo", "link to a folder"])
+def test_what_is_no_file_in_a_transport_folder_is_refused_by_name(kind: str, tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    with TransportLayerWriter(folder) as writer:
+        put_directories(writer, "Files")
+    (tmp_path / "canary").write_bytes(b"canary")
+    if kind == "fifo":
+        os.mkfifo(folder / "Files/a")
+    else:
+        (folder / "Files/a").symlink_to(tmp_path / ("canary" if kind == "link" else "."))
+    with nothing_left_in(tmp_path), pytest.raises(wclayer.InvalidDataError, match="not a regular file") as refused:
+        wclayer.import_layer(tmp_path / "layer", folder)
+    assert str(folder / "Files/a") in str(refused.value)
 
 
 def test_a_transport_folder_says_what_it_cannot_hold_of_a_hive(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 from collections.abc import Iterator
@@ -150,7 +151,12 @@ class TransportLayerReader(HostWalkReader):
 
     def _file_entry(self, host: bytes, name: str, encoded: bool, *, may_link: bool = True) -> Entry:
         self._close_file()
-        self._fd = self._host.open(host)
+        try:
+            self._fd = self._host.open(host)
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.ELOOP, errno.ENXIO):
+                raise self._bad(host, "not a regular file: a transport folder has directories and files") from None
+            raise
         stat = os.fstat(self._fd)
         self._number_of_links, self._inode = stat.st_nlink, stat.st_ino
         self._stored.store(stored_size(stat))
@@ -219,11 +225,11 @@ class TransportLayerReader(HostWalkReader):
                 keep_metadata(entry, header, reader.read())
                 continue
             follows = True
-            # Data is not read now: the file is sought past it.
-            file.seek(at + header.size)
-            reader.skipped()
             if os.fstat(self._fd).st_size < at + header.size:
                 raise ValueError(f"backup stream: ends inside the data stream at offset {at}")
+            # Data is not read now: the file is sought past it, and a place that no file can have is none to seek.
+            file.seek(at + header.size)
+            reader.skipped()
         entry.size = next((stream.size for stream in self._layout if not stream.name), 0)
         if entry.has_data and not any(not stream.name for stream in self._layout):
             self._layout.insert(0, _StreamAt("", 0, 0, 0, sparse=False))
