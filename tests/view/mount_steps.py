@@ -22,6 +22,10 @@ NAMES = ("a", "A", "b", "B", "d", "D", ".fuse_hidden1")
 DIRECTORIES = ("d", "D")
 REPARSE = "system.ntfs_reparse_data"
 NOREPLACE, EXCHANGE = 1, 2
+LINKED, LINKED_DATA = ("a", "d/B"), b"two names"
+FILES = {".fuse_hidden1": b"one name", "d/A": b"in a directory"}
+"""What is there before the first step, in a parent of the scratch: a file with two names, others, and the directories
+`d` and `d/d`."""
 PATIENCE = 10.0
 """Seconds within which the kernel forgets a name that went by another spelling."""
 if sys.platform != "win32":
@@ -49,6 +53,13 @@ class Model:
 
     def __init__(self) -> None:
         self.root = Thing(stat.S_IFDIR)
+        for path in (("d",), ("d", "d")):
+            self.add(path, Thing(stat.S_IFDIR))
+        linked = Thing(stat.S_IFREG, bytearray(LINKED_DATA))
+        for name in LINKED:
+            self.add(tuple(name.split("/")), linked)
+        for name, data in FILES.items():
+            self.add(tuple(name.split("/")), Thing(stat.S_IFREG, bytearray(data)))
 
     def directory(self, path: Path) -> Thing:
         here = self.root
@@ -103,7 +114,7 @@ class Model:
             if there[1].entries:
                 raise OSError(errno.ENOTEMPTY, "")
         spelling = new[-1]
-        if is_same_name and old[-1] == new[-1]:
+        if old == new:
             return
         del self.directory(old).entries[name_key(old[-1])]
         target.entries[name_key(new[-1])] = spelling, thing
@@ -150,6 +161,7 @@ class Steps:
             self.create, self.create, self.mkdir, self.symlink, self.unlink, self.unlink, self.rmdir, self.rename,
             self.rename, self.rename, self.rename_onto_itself, self.link, self.look, self.look, self.look,
             self.set_reparse, self.remove_reparse, self.truncate, self.keep_open, self.write_open, self.read_open,
+            self.truncate_open,
             self.close, self.list, self.stream, self.touch, self.write, self.append,
         ]  # fmt: skip
 
@@ -284,7 +296,7 @@ class Steps:
 
         def on_model() -> None:
             thing = self.model.find(old)
-            if thing.kind == stat.S_IFDIR:
+            if thing.kind == stat.S_IFDIR or ":directory" in thing.streams:
                 raise OSError(errno.EPERM, "")
             self.model.add(new, thing)
 
@@ -387,14 +399,30 @@ class Steps:
         )  # fmt: skip
 
     def keep_open(self) -> None:
-        path = self.path()
+        path, truncates = self.path(), self.chance.random() < 0.2
         if len(self.open) > 3:
             self.close()
 
-        def on_mount() -> None:
-            self.open.append((os.open(self.at(path), os.O_RDWR), self._file(path)))
+        def on_model() -> None:
+            thing = self._file(path)
+            if truncates:
+                thing.data.clear()
 
-        self.both(f"open {path}", lambda: self._file(path), on_mount)
+        def on_mount() -> None:
+            flags = os.O_RDWR | (os.O_TRUNC if truncates else 0)
+            self.open.append((os.open(self.at(path), flags), self._file(path)))
+
+        self.both(f"open {path}, truncated: {truncates}", on_model, on_mount)
+
+    def truncate_open(self) -> None:
+        if self.open:
+            fd, thing = self.chance.choice(self.open)
+            size = self.chance.randrange(40)
+
+            def on_model() -> None:
+                thing.data[:] = thing.data[:size] + bytes(max(0, size - len(thing.data)))
+
+            self.both(f"truncate {fd} to {size}", on_model, lambda: os.ftruncate(fd, size))
 
     def write_open(self) -> None:
         if self.open:
@@ -440,7 +468,10 @@ class Steps:
     def compare(self) -> None:
         """All names, in all spellings, are what the model says."""
         print(self.number, "compare", flush=True)
-        assert tree(self.place) == self.model.listing(), self.number
+        seen, wanted = tree(self.place), self.model.listing()
+        different = {path: (seen.get(path), wanted.get(path)) for path in {*seen, *wanted}}
+        different = {path: both for path, both in different.items() if both[0] != both[1]}
+        assert not different, (self.number, different)
         inodes: dict[int, int] = {}
         for directory in [(), *[(name,) for name in DIRECTORIES]]:
             for name in NAMES:

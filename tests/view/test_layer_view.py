@@ -428,3 +428,37 @@ def test_times_are_filetimes(scratch: Path) -> None:
         for time in (-1, 1 << 63, 1 << 64):
             with pytest.raises(InvalidParameterError, match="FILETIME"):
                 view.set_times("Windows", write=time)
+
+
+def test_what_was_deleted_in_a_directory_stays_so_when_that_is_spelled_another_way(scratch: Path) -> None:
+    with LayerView(scratch=scratch) as view:
+        view.unlink("Windows/System32/a.dll")
+        view.rename("Windows/System32", "Windows/SYSTEM32")
+        view.rename("Windows", "WINDOWS")
+        assert view.listdir("Windows/System32") == []
+        assert view.listdir("Windows") == ["relative", "SYSTEM32", "up"]
+    with LayerView(scratch=scratch) as view:
+        assert view.listdir("Windows/System32") == []
+    wclayer.export_layer_to_file(scratch.parent / "changes.tar", scratch)
+    with open(scratch.parent / "changes.tar", "rb") as tar:
+        wclayer.import_layer_from_tar(tar, scratch.parent / "top", [scratch.parent / "base"])
+    with LayerView([scratch.parent / "top", scratch.parent / "base"]) as view:
+        assert view.listdir("WINDOWS/system32") == []
+        assert view.read_bytes("Program Files/Long name.text") == b"long"
+
+
+def test_names_that_a_nearer_layer_deletes_are_not_counted(tmp_path: Path) -> None:
+    with DirectoryLayerWriter(tmp_path / "base") as writer:
+        put_directories(writer, "Files")
+        put_file(writer, "Files/a", b"data")
+        for name in ("b", "c"):
+            writer.put(Entry(f"Files/{name}", info(), link_target="Files/a"))
+    wclayer.create_scratch_layer(tmp_path / "run", [tmp_path / "base"])
+    with LayerView(scratch=tmp_path / "run") as view:
+        assert view.stat("a").links == 3
+        view.unlink("b")
+        assert view.stat("a").links == 2
+        view.write_bytes("a", b"taken over")
+        assert view.stat("c").links == 2
+        view.unlink("c")
+        assert view.stat("a").links == 1

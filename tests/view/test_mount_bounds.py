@@ -8,7 +8,8 @@ import stat
 import struct
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -188,3 +189,48 @@ def test_a_directory_keeps_its_inode_when_it_is_taken_over(mounted: Path) -> Non
     (mounted / "d" / "new").write_bytes(b"")
     (mounted / "d").rename(mounted / "other")
     assert (mounted / "other").stat().st_ino == before
+
+
+def test_a_directory_that_replaces_itself_by_another_spelling_is_not_removed(mounted: Path) -> None:
+    (mounted / "dir").mkdir()
+    (mounted / "dir" / "first").write_bytes(b"1")
+    with open(mounted / "dir" / "first", "rb"):
+        # To the kernel, `dir` is another directory, which makes way, and which the open file keeps in its memory.
+        for old, new in (("DIR", "dir"), ("dir", "Dir"), ("DIR", "Dir"), ("Dir", "dir"), ("Dir", "dir")):
+            os.rename(mounted / old, mounted / new)
+            _until(lambda new=new: os.listdir(mounted / new) == ["first"])  # type: ignore[misc]
+            (mounted / new / "second").write_bytes(b"2")
+            assert sorted(os.listdir(mounted / "DIR")) == ["first", "second"]
+            (mounted / new / "second").unlink()
+
+
+def test_a_stream_is_read_while_the_file_is_written_to(mounted: Path) -> None:
+    os.setxattr(mounted / "d" / "file", "user.s", b"stream")
+    with open(mounted / "d" / "file", "r+b", buffering=0) as file:
+        file.truncate(5)
+        assert os.getxattr(mounted / "d" / "file", "user.s") == b"stream"
+        file.truncate(1)
+        assert os.getxattr(mounted / "d" / "file", "user.s") == b"stream"
+
+
+def test_an_open_file_that_was_a_link_meanwhile_shows_what_is_written(mounted: Path) -> None:
+    path, data = mounted / "d" / "file", LinkTarget.from_path("nowhere", is_mount_point=False).encode()
+    with open(path, "r+b", buffering=0) as file:
+        os.setxattr(path, "system.ntfs_reparse_data", data, follow_symlinks=False)
+        os.removexattr(path, "system.ntfs_reparse_data", follow_symlinks=False)
+        _until(path.is_file)
+        assert path.read_bytes() == b"inside"
+        file.write(b"IN")
+        assert path.read_bytes() == b"INside"
+        file.truncate(3)
+        assert path.read_bytes() == b"INs"
+        path.write_bytes(b"out")
+        assert os.pread(file.fileno(), 10, 0) == b"out"
+
+
+def _until(check: Callable[[], bool]) -> None:
+    """Waits for what the kernel does a moment after a call."""
+    end = time.monotonic() + 30
+    while not check():
+        assert time.monotonic() < end
+        time.sleep(0.001)

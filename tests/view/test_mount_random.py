@@ -16,9 +16,10 @@ from pathlib import Path
 import pytest
 
 import wclayer
-from tests.support import put_directories, witness
+from tests.support import info, put_directories, put_file, witness
 from tests.view import mount_steps
 from wclayer.layers.directory import DirectoryLayerWriter
+from wclayer.model import Entry
 from wclayer.view import mount
 from wclayer.view.layer_view import LayerView
 
@@ -35,7 +36,12 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     witness("fusermount3")
     layer = tmp_path_factory.mktemp("layers") / "base"
     with DirectoryLayerWriter(layer) as writer:
-        put_directories(writer, "Files")
+        put_directories(writer, "Files", "Files/d", "Files/d/d")
+        for name, data in mount_steps.FILES.items():
+            put_file(writer, f"Files/{name}", data)
+        first, second = mount_steps.LINKED
+        put_file(writer, f"Files/{first}", mount_steps.LINKED_DATA)
+        writer.put(Entry(f"Files/{second}", info(), link_target=f"Files/{first}"))
     return layer
 
 

@@ -117,7 +117,7 @@ class Changes:
             return
         was = node.file
         # All names under which the file shows stay names of one file.
-        others = self._other_names(node)
+        others = self._tree.other_names(node)
         own = self._copy(node, self.own_directory(self._parent(node)))
         self._scratch.note_taken(self._tree.depth(was[0]), was[1], own)
         node.row, node.layer = self._scratch.by_id(own), 0
@@ -125,14 +125,6 @@ class Changes:
             link = self._scratch.add_link(self.own_directory(self._parent(other)), other.name, node.row)
             other.row, other.layer = self._scratch.by_id(link), 0
         self._taken_over(was, node)
-
-    def _other_names(self, node: Node) -> list[Node]:
-        """The other names under which a file shows."""
-        layer = self._tree.layers[node.layer]
-        if layer.link_count(node.row) == 1:
-            return []
-        found = [self._tree.lookup(layer.path_of(row)) for row in layer.names(node.row)]
-        return [other for other in found if other is not None and other is not node and other.file == node.file]
 
     def own_all(self, node: Node) -> None:
         """Makes an entry, and everything below it, the scratch's."""
@@ -226,8 +218,12 @@ class Changes:
         if node.is_directory and self._tree.children(node):
             raise DirectoryNotEmptyError(self.operation, node.path, "the directory is not empty")
         self.own_directory(directory)
-        if node.is_directory or not self._other_names(node):
+        others = self._tree.other_names(node)
+        if not others:
             self._gone(node)
+        for other in others:
+            # It has one name less.
+            self._tree.forget(other.key)
         self._remove_own(node)
         below = self._tree.child_in_parents(directory, node.name)
         if below is not None:
@@ -243,7 +239,6 @@ class Changes:
             if own is not None:
                 self._scratch.remove(self._scratch.by_id(own))
         elif node.layer == 0:
-            self._forget_other_names(node)
             self._scratch.remove(node.row)
         self._tree.forget(node.key)
 
@@ -276,12 +271,16 @@ class Changes:
             if not node.is_directory and node.layer == 0:
                 self._scratch.secure(node.row)
             self.remove(target, time)
-        self.own_all(node)
         parent = self.own_directory(directory)
+        if target is node:
+            # Another spelling: what the parents have below it still shows through it, or is deleted there.
+            self.own(node)
+        else:
+            self.own_all(node)
+            if node.is_directory:
+                self._scratch.remove_tombstones_below(node.key)
+                self._tree.forget_tombstones()
         row = self._scratch.by_id(node.merged[0]) if node.is_directory else node.row
-        if node.is_directory:
-            self._scratch.remove_tombstones_below(node.key)
-            self._tree.forget_tombstones()
         self._scratch.move(row, parent, name)
         if target is not node:
             below = self._tree.child_in_parents(old_directory, node.name)

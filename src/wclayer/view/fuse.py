@@ -103,7 +103,8 @@ class Operations:
         self.nodes = Nodes(view)
         self._handles: dict[int, Handle] = {}
         self._listings: dict[int, Listing] = {}
-        # By their number: open files whose last name was removed.
+        # By their number: open files that no name leads to by that number, because the last one was removed, or because
+        # they were another kind meanwhile.
         self._nameless: dict[int, OpenFile] = {}
         self._last_handle = 0
         self._data = memoryview(bytearray(_MAX_READ))
@@ -202,16 +203,14 @@ class Operations:
         """The mode of an entry, and its `fuse_attr`."""
         view = self._view
         row = view.current_row(node)
-        size, links = row.size, 1
+        size = row.size
         if _is_link(row):
             mode, size = _MODE_LINK, len(link_text(node))
         elif row.attributes & DIRECTORY:
             mode = _MODE_DIRECTORY
         else:
             mode = _MODE_FILE & ~_NO_WRITE if row.attributes & _READONLY else _MODE_FILE
-        if not row.attributes & DIRECTORY:
-            links = view.tree.layers[node.layer].link_count(row)
-        return mode, self._packed(number, row, mode, size, links)
+        return mode, self._packed(number, row, mode, size, 1 + len(view.tree.other_names(node)))
 
     def _attributes_of_nameless(self, number: int, file: OpenFile) -> bytes:
         row = file.now(file.row)
@@ -247,6 +246,7 @@ class Operations:
         if valid & SetAttr.SIZE:
             if file is not None:
                 file.truncate(size)
+                self._note_contents(file, real)
             elif node is not None:
                 self._view.truncate(node, size)
         if node is not None:
@@ -273,6 +273,16 @@ class Operations:
         """An entry was changed: what the kernel knows of it by its own number is no longer so."""
         if self.nodes.is_alias(number):
             self.stale_numbers.append(self.nodes.real(number))
+
+    def _note_contents(self, file: OpenFile, number: int) -> None:
+        """The contents of an open file were changed by a number; it has several if it was another kind meanwhile."""
+        if not self._nameless or file.is_detached:
+            return
+        known = {other for other, nameless in self._nameless.items() if nameless is file}
+        node = self._view.node_of(file.file)
+        if node is not None:
+            known.add(self.nodes.number(node))
+        self.stale_numbers += known - {number}
 
     def _readlink(self, number: int, body: memoryview) -> bytes:
         node = self.nodes.node(number)
@@ -441,6 +451,8 @@ class Operations:
         leavers = [_Leaver(self, node, number, old)]
         if place.node is not None and place.node is not node:
             leavers.append(_Leaver(self, place.node, to, new))
+        is_itself = place.node is node and stat.S_ISDIR(_kind(node.row)) and (number, old) != (to, new)
+        is_stored = self.nodes.is_stored_spelling(node, to, new)
         replace = not flags & abi.RENAME_NOREPLACE
         with self._view.changing() as changes:
             if replace and len(leavers) > 1 and place.node is not None and _is_other_link(node, place.node):
@@ -451,6 +463,8 @@ class Operations:
         self.note_change(to)
         # The kernel moves what it knew of the entry there; another spelling it must not remember.
         moved = self._tree.child(self.nodes.node(to), place.name)
+        if moved is not None and is_itself:
+            self.nodes.replaced_by_itself(moved, is_stored=is_stored, parent=to, name=new)
         if moved is not None and not self.nodes.is_stored_spelling(moved, to, new):
             self.stale_names.append((to, new))
         return b""
@@ -486,20 +500,12 @@ class Operations:
         if file is not None:
             self._nameless[number] = file
         self.nodes.renumber(node)
-        node.memo = None
         self.is_other_kind = True
         self.stale_numbers.append(number)
-        for name in self._all_names(node):
+        for name in (node, *self._tree.other_names(node)):
             parent = self._tree.lookup(name.path.rpartition("/")[0])
             if parent is not None:
                 self.stale_names.append((self.nodes.number(parent), encode_name(name.name)))
-
-    def _all_names(self, node: Node) -> list[Node]:
-        if node.is_directory:
-            return [node]
-        layer = self._tree.layers[node.layer]
-        found = (self._tree.lookup(layer.path_of(row)) for row in layer.names(node.row))
-        return [name for name in found if name is not None and name.file == node.file]
 
     def _getxattr(self, number: int, body: memoryview) -> bytes:
         room, _ = abi.GETXATTR_IN.unpack_from(body)
@@ -545,6 +551,7 @@ class Operations:
         if flags & os.O_TRUNC and file.size:
             file.truncate(0)
             self.note_change(number)
+            self._note_contents(file, self.nodes.real(number))
         return self._opened(file, number, flags)
 
     def _opened(self, file: OpenFile, number: int, flags: int) -> bytes:
@@ -569,6 +576,7 @@ class Operations:
                 # Of an alias, the kernel does not know how long it is.
                 offset = handle.file.size
             self.stale_numbers.append(handle.number)
+        self._note_contents(handle.file, handle.number)
         at = abi.WRITE_IN.size
         return abi.WRITE_OUT.pack(handle.file.write(body[at : at + size], offset), 0)
 
@@ -584,7 +592,8 @@ class Operations:
         handle = self._handles.pop(_handle(body))
         handle.file.close()
         if not handle.file.users:
-            self._nameless.pop(handle.number, None)
+            for known in [known for known, file in self._nameless.items() if file is handle.file]:
+                del self._nameless[known]
         return b""
 
     def _fsync(self, number: int, body: memoryview) -> bytes:

@@ -85,7 +85,7 @@ class FileStatus:
     size: int
     info: FileBasicInfo
     links: int
-    """How many names the file has."""
+    """Under how many names the file shows."""
     file_id: int
     """The same number for all names of one file; it stays when a scratch takes the file over."""
     reparse: bytes | None
@@ -270,7 +270,7 @@ class LayerView:
         """What is known of an entry."""
         row = self.current_row(node)
         layer = self.tree.layers[node.layer]
-        links = 1 if node.is_directory else layer.link_count(row)
+        links = 1 + len(self.tree.other_names(node))
         return FileStatus(node.path, row.size, row.info, links, self.file_id(node.file), row.reparse, layer.path)
 
     def file_id(self, file: tuple[int, int]) -> int:
@@ -360,8 +360,10 @@ class LayerView:
 
     def stream_chunks(self, node: Node, name: str) -> Iterable[bytes | memoryview]:
         """The bytes of an alternate stream; none if it is not there."""
-        for stream in self.tree.streams(node):
-            if stream.name and names_equal(stream.name, name):
+        layer = self.tree.layers[node.layer]
+        # The main data may be changing: they are not asked for.
+        for stream in layer.streams(layer.first_name(node.row), has_data=False):
+            if names_equal(stream.name, name):
                 return stream.chunks
         return ()
 

@@ -279,6 +279,14 @@ class MergedTree:
             if child.is_directory:
                 pending.append(iter(self.children(child)))
 
+    def other_names(self, node: Node) -> list[Node]:
+        """The other names under which a file shows: a nearer layer may have deleted or replaced some."""
+        layer = self.layers[node.layer]
+        if node.is_directory or layer.link_count(node.row) == 1:
+            return []
+        found = [self.lookup(layer.path_of(row)) for row in layer.names(node.row)]
+        return [other for other in found if other is not None and other.key != node.key and other.file == node.file]
+
     def entry(self, node: Node) -> Entry:
         """The node's entry with all metadata."""
         return self.layers[node.layer].entry(node.row)

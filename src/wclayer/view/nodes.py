@@ -5,7 +5,8 @@ found, so that nothing has to be remembered of the many entries that are only lo
 in the view (`LayerView.file_id`). Only these have a number of their own, kept for as long as the kernel knows it:
 
 - entries that the scratch has made, because the database gives the numbers of removed ones to others;
-- entries that became something else (a file that is a link now), because to the kernel a number is of one kind;
+- entries that became something else (a file that is a link now), because to the kernel a number is of one kind, and
+  directories that it takes for removed;
 - other spellings of a name. To the kernel, names that differ in case are different names. If it knew one number by
   two of them, it would not pass on a rename from one to the other. So each spelling but the stored one is an *alias*:
   a node of its own, of which the kernel remembers nothing, neither name nor attributes nor contents. While the kernel
@@ -87,7 +88,7 @@ class Nodes:
         file_id = depth << INODE_BITS | entry
         own = self._by_file.get(file_id)
         if own is None:
-            # What became another kind keeps what it was as an inode: of its first number, the kernel may still know.
+            # The kernel may still know the first number of what was given another.
             if depth != self._own_depth and file_id not in self._inodes:
                 return file_id
             own = self._make(file_id)
@@ -111,11 +112,32 @@ class Nodes:
         return self._last
 
     def renumber(self, node: Node) -> None:
-        """The entry is of another kind now."""
+        """The number of the entry is not to be told to the kernel again: it gets another."""
         self._known.pop(self.number(node), None)
+        node.memo = None
         file_id = self._view.file_id(node.file)
         self._inodes.add(file_id)
         self._make(file_id)
+
+    def replaced_by_itself(self, node: Node, *, is_stored: bool, parent: int, name: bytes) -> None:
+        """A directory was renamed from one spelling to another.
+
+        What the kernel knew by the other one is to it a directory that was removed, in which it finds nothing any more.
+
+        Args:
+            is_stored: whether the other one was the stored spelling, else an alias.
+        """
+        if not is_stored:
+            self._by_spelling.pop((parent, name), None)
+            return
+        old = self.number(node)
+        self.renumber(node)
+        new = self.number(node)
+        for alias in self._aliases.values():
+            if alias.target == old:
+                alias.target = new
+                self.told(new)
+                self.forget(old, 1)
 
     def gone(self, file_id: int) -> None:
         """A file has no name any more, a directory is removed: its number in the layer may come again."""
