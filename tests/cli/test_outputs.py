@@ -28,7 +28,6 @@ from wclayer.layers.directory import LayerDirectory
 from wclayer.view.transfer import copy_out
 
 MIB = 1 << 20
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has none of these kinds of files")
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import shutil
 import sys
 import threading
@@ -163,7 +164,7 @@ def test_parents_that_contradict_each_other_are_refused(base: Path, scratch: Pat
         lambda: wclayer.convert_layer(wrong, tmp_path / "new"),
         lambda: LayerView(wrong),
     ):
-        with pytest.raises(wclayer.InvalidParameterError, match=f"other parents .* its own: {base}"):
+        with pytest.raises(wclayer.InvalidParameterError, match=f"other parents .* its own: {re.escape(str(base))}"):
             call()
     for call in (
         lambda: wclayer.create_scratch_layer(tmp_path / "new", [scratch]),

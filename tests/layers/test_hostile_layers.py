@@ -144,7 +144,7 @@ def test_a_link_in_a_layer_is_not_followed(layers: Layers, canary: Canary, tmp_p
 
 
 @needs_posix
-@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: os.symlink("/dev/zero", path)],
+@pytest.mark.parametrize("make", [lambda path: os.mkfifo(path), os.mkdir, lambda path: os.symlink("/dev/zero", path)],
                          ids=["FIFO", "directory", "link"])  # fmt: skip
 @pytest.mark.parametrize(
     "name", ["layer.db", "layer.db-wal", "layer.db-shm", "layer.db-journal", "layerchain.json", "scratch.open", "Data"]

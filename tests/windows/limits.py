@@ -15,17 +15,73 @@ _HOLES = "Wine does not tell how much space a file takes"
 _SURROGATES = "Wine cannot store a name with an unpaired surrogate"
 _LINKS = "Wine makes no symbolic links that programs see"
 _CUT_OFF = "Wine cuts a name off at 255 bytes of UTF-8"
+_SPECIAL = "Windows has no FIFOs, sockets and devices as files, and no files for open files"
+_NO_NAME = "no file there has such a name"
+_DEEP = "takes minutes: Wine looks names up from the host's root"
+_TEXT = "names on Windows are text"
+_BEFORE_EXEC = "nothing of ours runs in a new process before its program does"
+_EXCHANGE = "other hosts cannot exchange two folders"
+_POSIX = "links and FIFOs of POSIX"
+_PROC = "the witness needs /proc"
+_COPIES = "tests/cli/test_copies.py::"
+_PROCESS = "tests/cli/test_process.py::"
+_OUTPUTS = "tests/cli/test_outputs.py::"
+_HOSTILE = "tests/layers/test_hostile_layers.py::"
 _CONTRACT = "tests/layers/test_contract.py::"
 
 LIMITS: dict[str, str] = {
     "tests/cli/test_cli.py::test_a_closed_pipe_is_no_traceback": "needs the shell's pipes and head",
     "tests/cli/test_cli.py::test_a_terminal_gets_a_progress_bar": "needs a pseudo-terminal",
+    _COPIES + "test_a_file_onto_itself_is_refused[cp-": _LINKS,
+    _COPIES + "test_a_name_that_windows_has_not_leaves_nothing": _NO_NAME,
+    _COPIES + "test_what_cannot_be_copied_is_found_first[_fifo-": _SPECIAL,
+    _COPIES + "test_what_cannot_be_copied_is_found_first[_socket-": _SPECIAL,
+    _COPIES + "test_what_cannot_be_copied_is_found_first[_dangling-": _LINKS,
+    _COPIES + "test_what_cannot_be_copied_is_found_first[_loop-": _LINKS,
+    _COPIES + "test_what_cannot_be_copied_is_found_first[_bad_name-": _NO_NAME,
+    _COPIES + "test_what_cannot_be_copied_is_found_first[_other_case-": "two names that differ in case are one there",
+    _COPIES + "test_a_fifo_alone_is_refused": _SPECIAL,
+    _COPIES + "test_links_go_to_the_host_or_are_told": _LINKS,
+    _COPIES + "test_nothing_is_written_through_a_link_of_the_host": _LINKS,
+    _COPIES + "test_a_deep_tree_is_copied": _DEEP,
+    _COPIES + "test_names_of_the_host_come_back[gone": _TEXT,
+    _COPIES + "test_names_of_the_host_come_back[\\xed": _SURROGATES,
+    _PROCESS + "test_a_closed_stream_is_no_traceback": _BEFORE_EXEC,
+    _PROCESS + "test_no_file_gets_the_descriptor_of_a_closed_stream": _BEFORE_EXEC,
+    _PROCESS
+    + "test_a_reader_that_is_gone_ends_every_verb_in_silence[completion": "click asks Bash, which is not there",
+    _PROCESS + "test_a_full_disk_below_the_output_is_told": "needs /dev/full, which Wine shows as a terminal",
+    _PROCESS + "test_what_is_listed_can_be_given_back_in_any_locale[locale0]": _TEXT,
+    _PROCESS + "test_every_verb_takes_any_name[gone": _TEXT,
+    _PROCESS + "test_an_interrupt_of_work_is_one_line": "no process there can interrupt one other",
+    _PROCESS + "test_a_process_that_ignores_interrupts_goes_on": _BEFORE_EXEC,
+    _OUTPUTS + "test_an_existing_file_keeps_its_mode_and_owner": "modes and owners are of POSIX",
+    _OUTPUTS + "test_a_link_is_followed": _LINKS,
+    _OUTPUTS + "test_a_fifo_is_written_to": _SPECIAL,
+    _OUTPUTS + "test_a_device_is_written_to": "only root makes devices",
+    _OUTPUTS + "test_an_open_file_is_written_to_where_it_is": _SPECIAL,
+    _OUTPUTS + "test_a_disk_is_not_written_to_a_stream": _SPECIAL,
+    _OUTPUTS + "test_a_result_never_goes_into_what_is_read": _LINKS,
+    _OUTPUTS + "test_a_disk_is_not_converted_onto_what_it_is_made_of": _LINKS,
+    _OUTPUTS + "test_a_block_device_is_written_to_where_it_is_large_enough": _SPECIAL,
+    _OUTPUTS + "test_a_stream_is_imported_whole": _SPECIAL,
+    _OUTPUTS + "test_a_fifo_where_a_file_is_needed_is_refused": _SPECIAL,
+    _OUTPUTS + "test_a_reg_file_may_be_a_stream": _SPECIAL,
     "tests/engines/test_activation.py::test_where_fuse_is_missing": "the message for Linux; Windows has its own test",
+    "tests/engines/test_containerd.py::test_a_scratch_of_a_copied_disk_is_mounted": "a view is mounted through FUSE",
+    "tests/engines/test_containerd.py::test_a_scratch_is_committed_over_its_own_path": _EXCHANGE,
+    "tests/engines/test_containerd.py::test_a_commit_that_fails_leaves_the_scratch": _EXCHANGE,
+    "tests/engines/test_containerd.py::test_the_command_replaces_a_scratch_only_if_told_to": _EXCHANGE,
+    "tests/engines/test_destroy.py::test_a_link_to_a_layer_is_said_to_be_one": _LINKS,
+    "tests/engines/test_destroy.py::test_a_file_system_mounted_in": "only root mounts, and only Linux has tmpfs",
+    "tests/engines/test_destroy.py::test_a_scratch_whose_server_was_killed": "needs FUSE",
+    "tests/engines/test_faults.py": "faults of the host are made with what Linux has",
     "tests/engines/test_functions.py::test_destroy_layer_removes_only_layers": _LINKS,
     "tests/engines/test_functions.py::test_make_base_layer_refuses_what_has_no_place": _LINKS,
-    "tests/engines/test_functions.py::test_host_names_that_are_no_text": "names on Windows are text",
+    "tests/engines/test_functions.py::test_host_names_that_are_no_text": _TEXT,
     "tests/engines/test_functions.py::test_transport_folders_compare_without_case": "Wine does not respell a name",
     "tests/engines/test_scratch.py::test_imports_process_base_layers": _HOLES,
+    "tests/formats/vhdx/test_hostile.py::test_the_largest_disk_is_looked_at_in_little": "RLIMIT_AS is of POSIX",
     "tests/formats/vhdx/test_vhdx.py::test_holes_stay_holes": _HOLES,
     _CONTRACT + "test_everything_comes_back[Transport]": _SURROGATES,
     _CONTRACT + "test_backup_streams_carry_everything[Transport]": _SURROGATES,
@@ -35,10 +91,22 @@ LIMITS: dict[str, str] = {
     "tests/layers/test_directory.py::test_many_small_files_go_through_workers": _CUT_OFF,
     "tests/layers/test_directory.py::test_sparse_files_take_no_space": _HOLES,
     "tests/layers/test_directory.py::test_check_finds[<lambda>-Files/Windows/win.ini-a file, but not on": _LINKS,
-    "tests/layers/test_directory.py::test_deep_trees": "takes minutes: Wine looks names up from the host's root",
+    "tests/layers/test_directory.py::test_deep_trees": _DEEP,
+    "tests/layers/test_durability.py": _PROC,
+    _HOSTILE + "test_a_link_in_a_layer_is_not_followed": _POSIX,
+    _HOSTILE + "test_what_is_no_file_in_the_place_of_one_hangs_nobody": _POSIX,
+    _HOSTILE + "test_a_link_is_made_of_files_only": _POSIX,
+    _HOSTILE + "test_many_roots_keep_few_directories_open": "descriptors are counted by POSIX",
+    "tests/layers/test_hostile_volume.py::test_damage_is_a_layer_error_and_costs": "RLIMIT_AS is of POSIX",
+    "tests/layers/test_memory.py": "only Linux tells and limits memory so",
+    "tests/layers/test_scratch_durability.py": _PROC,
+    "tests/layers/test_transport.py::test_transport_folders_with_names": "this host holds the two names for one",
+    "tests/layers/test_transport.py::test_a_transport_folder_says_what_it_cannot_hold_of_a_hive": _TIMES,
+    "tests/layers/test_transport.py::test_the_times_of_a_host_file_without_ours": _TIMES,
     "tests/layers/test_update.py::test_killed_at_every_step": "needs fork",
     "tests/layers/test_vectors.py::test_our_transport_folder_to_tar_keeps_times_too": _TIMES,
     "tests/layers/test_volume.py::test_sizes_and_what_has_no_place": _HOLES,
+    "tests/view/test_session.py": "needs POSIX' sockets",
 }
 """Node ids, or what they start with, and the reason."""
 

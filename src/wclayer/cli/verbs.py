@@ -19,6 +19,7 @@ from wclayer.cli.limits import add_limit_options
 from wclayer.cli.text import escape_what_cannot_be_shown, shown
 from wclayer.engines.choice import ENGINES, use_engine
 from wclayer.errors import FormatError, OperationCancelledError, translated
+from wclayer.host import system
 from wclayer.model import Limits, use_limits
 
 CLOSED_PIPE = 141
@@ -134,7 +135,7 @@ def _status(arguments: Sequence[str] | None) -> int:
 def _failed(error: OSError | FormatError | sqlite3.Error) -> int:
     cause: BaseException | None = error
     while cause is not None:
-        if isinstance(cause, BrokenPipeError):
+        if isinstance(cause, OSError) and system.has_no_reader(cause):
             return CLOSED_PIPE
         # An error that a translator returned as it was is its own cause.
         cause = cause.__cause__ if cause.__cause__ is not cause else None

@@ -56,6 +56,11 @@ def cannot_link(error: OSError) -> bool:
     return error.errno in _CANNOT_LINK
 
 
+def has_no_reader(error: OSError) -> bool:
+    """Returns whether the error of a write to standard output says that nobody reads it any more."""
+    return isinstance(error, BrokenPipeError)
+
+
 def open_directory(path: PathLike) -> int:
     """A directory by its path."""
     return os.open(path, _DIRECTORY_FLAGS)

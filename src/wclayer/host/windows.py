@@ -51,6 +51,18 @@ def cannot_link(error: OSError) -> bool:
     return getattr(error, "winerror", None) in _CANNOT_LINK
 
 
+def has_no_reader(error: OSError) -> bool:
+    """Returns whether the error of a write to standard output says that nobody reads it any more."""
+    if isinstance(error, BrokenPipeError):
+        return True
+    # The C runtime has no number of its own for ERROR_NO_DATA. What it says so has neither a path nor Windows' code.
+    if type(error) is not OSError or error.errno != errno.EINVAL or error.filename is not None or error.winerror:
+        return False
+    with suppress(OSError):
+        return stat.S_ISFIFO(os.fstat(1).st_mode)
+    return False
+
+
 def open_directory(path: PathLike) -> int:
     """A directory by its path."""
     handle = winapi.create_file(winapi.absolute(path), _DIRECTORY_ACCESS)
