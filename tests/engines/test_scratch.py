@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import re
+import sqlite3
 import subprocess
 from pathlib import Path
 from uuid import UUID
@@ -17,9 +19,11 @@ from tests.support import copy_data, layer_tar, nothing_left_in, parsed, put_dir
 from wclayer import sample
 from wclayer.engines.portable.vmaccess import granted, vm_sid
 from wclayer.errors import (
+    CorruptLayerError,
     InvalidDataError,
     InvalidParameterError,
     NotALayerError,
+    NotSupportedError,
     PathNotFoundError,
 )
 from wclayer.formats.ntfs.grow import grow_volume
@@ -33,7 +37,8 @@ from wclayer.layers.volume.writer import VolumeLayerWriter
 from wclayer.model import LayerWriter
 from wclayer.win32.inherit import volume_root
 from wclayer.win32.sddl import to_sddl
-from wclayer.win32.security import SecurityDescriptor
+from wclayer.win32.security import Ace, Acl, SecurityDescriptor
+from wclayer.win32.sid import Sid
 
 MIB, GIB = 1 << 20, 1 << 30
 VM = UUID("00112233-4455-6677-8899-aabbccddeeff")
@@ -330,6 +335,19 @@ def test_access_that_cannot_be_granted(base: Path, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(PathNotFoundError, match="neither"):
         wclayer.grant_vm_access(VM, tmp_path / "file")
+
+
+def test_access_to_a_file_whose_descriptor_cannot_take_it_is_refused(base: Path) -> None:
+    path = base / "Files/License.txt"
+    full = volume_root().with_dacl(Acl.of([Ace(0, 0, 1, Sid(5, (number,))) for number in range(3275)]))
+    for descriptor, kind in ((b"\1\2" * 8, CorruptLayerError), (full.encode(), NotSupportedError)):
+        with sqlite3.connect(base / "layer.db") as connection:
+            for (number,) in connection.execute("SELECT id FROM security").fetchall():
+                # Each is there once: what follows a descriptor is not read.
+                value = descriptor + bytes(number)
+                connection.execute("UPDATE security SET descriptor = ? WHERE id = ?", (value, number))
+        with pytest.raises(kind, match=re.escape("License.txt")):
+            wclayer.grant_vm_access(VM, path)
 
 
 def test_explicit_entries_come_first_and_a_null_dacl_stays() -> None:

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field, replace
 from enum import IntEnum, IntFlag
 from uuid import UUID
 
-from wclayer.win32.sid import Sid
+from wclayer.errors import NotRepresentableError
+from wclayer.win32.sid import SecurityError, Sid
 
 _DESCRIPTOR = struct.Struct("<BBHIIII")  # Revision, Sbz1, Control, OffsetOwner, OffsetGroup, OffsetSacl, OffsetDacl
 _ACL = struct.Struct("<BBHHH")  # AclRevision, Sbz1, AclSize, AceCount, Sbz2
@@ -111,7 +112,7 @@ class Ace:
         """The binary form. Its length is that of its parts: Windows wants `data` to be a multiple of four bytes long.
 
         Raises:
-            ValueError: longer than an ACE can be.
+            NotRepresentableError: longer than an ACE can be.
         """
         if self.sid is None:
             body = self.data
@@ -124,7 +125,7 @@ class Ace:
             body += self.sid.encode() + self.data
         size = _ACE.size + len(body)
         if size > MAX_ACL_SIZE:
-            raise ValueError(f"ACE of {size} bytes is longer than {MAX_ACL_SIZE}")
+            raise NotRepresentableError(f"ACE of {size} bytes is longer than {MAX_ACL_SIZE}")
         return _ACE.pack(self.type, self.flags, size) + body
 
     @classmethod
@@ -132,13 +133,13 @@ class Ace:
         """The ACE at `offset` and the offset after it; it must lie before `end`.
 
         Raises:
-            ValueError: an impossible size, or a SID that lies outside the ACE.
+            SecurityError: an impossible size, or a SID that lies outside the ACE.
         """
         if end - offset < _ACE.size:
-            raise ValueError(f"ACE at offset {offset} is cut off")
+            raise SecurityError(f"ACE at offset {offset} is cut off")
         ace_type, flags, size = _ACE.unpack_from(data, offset)
         if size < _ACE.size or size > end - offset:
-            raise ValueError(f"ACE at offset {offset}: size {size} does not fit in its ACL")
+            raise SecurityError(f"ACE at offset {offset}: size {size} does not fit in its ACL")
         body = data[offset + _ACE.size : offset + size]
         after = offset + size
         if ace_type not in _SID_TYPES:
@@ -148,14 +149,14 @@ class Ace:
         if ace_type in _OBJECT_TYPES:
             at += _MASK.size
         if len(body) < at:
-            raise ValueError(f"ACE at offset {offset}: {size} bytes have no room for its mask")
+            raise SecurityError(f"ACE at offset {offset}: {size} bytes have no room for its mask")
         (mask,) = _MASK.unpack_from(body)
         if ace_type in _OBJECT_TYPES:
             (present,) = _MASK.unpack_from(body, _MASK.size)
             for index, bit in enumerate((OBJECT_TYPE_PRESENT, INHERITED_OBJECT_TYPE_PRESENT)):
                 if present & bit:
                     if len(body) < at + 16:
-                        raise ValueError(f"ACE at offset {offset}: object type is cut off")
+                        raise SecurityError(f"ACE at offset {offset}: object type is cut off")
                     guids[index] = UUID(bytes_le=body[at : at + 16])
                     at += 16
         sid = Sid.decode(body, at)
@@ -180,12 +181,12 @@ class Acl:
         """The binary form.
 
         Raises:
-            ValueError: longer than an ACL can be.
+            NotRepresentableError: longer than an ACL can be.
         """
         body = b"".join(ace.encode() for ace in self.aces)
         size = _ACL.size + len(body)
         if size > MAX_ACL_SIZE:
-            raise ValueError(f"ACL of {size} bytes is longer than {MAX_ACL_SIZE}")
+            raise NotRepresentableError(f"ACL of {size} bytes is longer than {MAX_ACL_SIZE}")
         return _ACL.pack(self.revision, 0, size, len(self.aces), 0) + body
 
     @classmethod
@@ -193,14 +194,14 @@ class Acl:
         """The ACL at `offset`.
 
         Raises:
-            ValueError: cut off, or entries that do not fit in it.
+            SecurityError: cut off, or entries that do not fit in it.
         """
         if len(data) - offset < _ACL.size:
-            raise ValueError(f"ACL at offset {offset} is cut off")
+            raise SecurityError(f"ACL at offset {offset} is cut off")
         revision, _sbz1, size, count, _sbz2 = _ACL.unpack_from(data, offset)
         end = offset + size
         if size < _ACL.size or end > len(data):
-            raise ValueError(f"ACL at offset {offset}: size {size} reaches past the end")
+            raise SecurityError(f"ACL at offset {offset}: size {size} reaches past the end")
         aces = []
         at = offset + _ACL.size
         for _ in range(count):
@@ -229,7 +230,7 @@ class SecurityDescriptor:
         """The self-relative form, in the order in which Windows lays it out: SACL, DACL, owner, group.
 
         Raises:
-            ValueError: an ACL that is too long.
+            NotRepresentableError: an ACL that is too long.
         """
         body = bytearray()
 
@@ -252,19 +253,21 @@ class SecurityDescriptor:
         """From the self-relative form.
 
         Raises:
-            ValueError: not self-relative, not revision 1, or an offset outside `data`.
+            SecurityError: not self-relative, not revision 1, or an offset outside `data`.
         """
         data = bytes(data)
         if len(data) < _DESCRIPTOR.size:
-            raise ValueError(
+            raise SecurityError(
                 f"security descriptor of {len(data)} bytes is shorter than its {_DESCRIPTOR.size}-byte header"
             )
         revision, sbz1, control, owner, group, sacl, dacl = _DESCRIPTOR.unpack_from(data)
         if revision != 1 or not control & Control.SELF_RELATIVE:
-            raise ValueError(f"security descriptor: revision {revision}, control {control:#06x} is not self-relative")
+            raise SecurityError(
+                f"security descriptor: revision {revision}, control {control:#06x} is not self-relative"
+            )
         for name, offset in (("owner", owner), ("group", group), ("SACL", sacl), ("DACL", dacl)):
             if offset and not _DESCRIPTOR.size <= offset < len(data):
-                raise ValueError(f"security descriptor: {name} offset {offset} lies outside its {len(data)} bytes")
+                raise SecurityError(f"security descriptor: {name} offset {offset} lies outside its {len(data)} bytes")
         return cls(
             owner=Sid.decode(data, owner) if owner else None,
             group=Sid.decode(data, group) if group else None,

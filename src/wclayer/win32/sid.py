@@ -10,10 +10,15 @@ import struct
 from dataclasses import dataclass
 from uuid import UUID
 
+from wclayer.errors import FormatError
 from wclayer.win32.guid import sid_sub_authorities
 
 MAX_SUB_AUTHORITIES = 15
 _TEXT = re.compile(r"S-1-(0x[0-9A-Fa-f]{1,12}|\d{1,15})((?:-(?:0x[0-9A-Fa-f]{1,8}|\d{1,10}))*)\Z", re.IGNORECASE)
+
+
+class SecurityError(FormatError):
+    """The bytes are not a SID, or not a security descriptor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +52,15 @@ class Sid:
         """The SID at `offset`; what follows it is not looked at.
 
         Raises:
-            ValueError: not revision 1, more than fifteen sub-authorities, or cut off.
+            SecurityError: not revision 1, more than fifteen sub-authorities, or cut off.
         """
         if len(data) - offset < 8:
-            raise ValueError(f"SID at offset {offset} is cut off")
+            raise SecurityError(f"SID at offset {offset} is cut off")
         revision, count = data[offset], data[offset + 1]
         if revision != 1 or count > MAX_SUB_AUTHORITIES:
-            raise ValueError(f"SID at offset {offset}: revision {revision}, {count} sub-authorities")
+            raise SecurityError(f"SID at offset {offset}: revision {revision}, {count} sub-authorities")
         if len(data) - offset < 8 + 4 * count:
-            raise ValueError(f"SID at offset {offset} is cut off")
+            raise SecurityError(f"SID at offset {offset} is cut off")
         authority = int.from_bytes(data[offset + 2 : offset + 8], "big")
         return cls(authority, struct.unpack_from(f"<{count}I", data, offset + 8))
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from time import time_ns
 from uuid import UUID
 
-from wclayer.errors import InvalidParameterError, PathNotFoundError, from_os_error
+from wclayer.errors import CorruptLayerError, InvalidParameterError, PathNotFoundError, during
 from wclayer.layers.directory import LayerDirectory
 from wclayer.layers.directory.database import FILE_NAME
 from wclayer.layers.directory.scratch_update import open_update
@@ -50,6 +50,8 @@ def grant_vm_access(vm_id: UUID | str, path: PathLike) -> None:
     Raises:
         PathNotFoundError: the file is not there, or has no security descriptor that can be changed here.
         InvalidParameterError: `vm_id` is no GUID.
+        CorruptLayerError: the file's security descriptor is damaged.
+        NotSupportedError: its ACL has no room for another entry.
 
     Reference: `GrantVmAccess` of vmcompute.dll.
     """
@@ -67,10 +69,8 @@ def grant_access(operation: str, sid: Sid, path: Path) -> None:
         raise PathNotFoundError(operation, path, "the file does not exist", code=2)
     own = _volume_descriptor(path)
     if sys.platform == "linux" and own is not None:
-        try:
+        with during(operation, path):
             os.setxattr(path, NTFS_ACL, granted(own, sid))
-        except OSError as error:
-            raise from_os_error(operation, path, error) from error
         return
     layer = next((parent for parent in path.parents if (parent / FILE_NAME).is_file()), None)
     if layer is None:
@@ -82,7 +82,8 @@ def grant_access(operation: str, sid: Sid, path: Path) -> None:
         with LayerDirectory(layer, operation=operation) as directory:
             row = directory.lookup(name)
             kept = directory.security(row) if row is not None else file_security(directory, name)
-        after = granted(kept, sid) if kept is not None else new_file_access(sid)
+        with during(operation, path, damage=CorruptLayerError):
+            after = granted(kept, sid) if kept is not None else new_file_access(sid)
         if after == kept:
             return
         if row is not None:
