@@ -522,7 +522,7 @@ def test_a_link_between_directories_that_are_far_apart(tmp_path: Path) -> None:
     with HostRoot(tmp_path) as root:
         root.directory(b"source")
         root.link(b"source/file", deep + b"/link")
-        assert root.read_bytes(deep + b"/link") == b"content"
+        assert root.read_bytes(deep + b"/link", 100) == b"content"
 
 
 @pytest.fixture

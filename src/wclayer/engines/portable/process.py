@@ -8,10 +8,9 @@ from pathlib import Path
 from wclayer.engines.portable.blank import make_blank_pair
 from wclayer.engines.portable.bootstore import read_boot_store
 from wclayer.engines.portable.vmaccess import FILE_SECURITY, VIRTUAL_MACHINES, grant_access, new_file_access
-from wclayer.errors import PathNotFoundError, during
+from wclayer.errors import FormatError, PathNotFoundError, during
 from wclayer.formats.bcd import read_store
 from wclayer.formats.regf.hive import Hive
-from wclayer.formats.regf.model import RegfError
 from wclayer.layers.directory import DirectoryLayerWriter, LayerDirectory
 from wclayer.layers.directory.in_place import InPlaceLayerWriter
 from wclayer.layers.directory.utility_vm import BOOT_STORE
@@ -123,7 +122,7 @@ class ProcessingLayerWriter(DirectoryLayerWriter):
         try:
             for _ in read_store(Hive(self._files.root.read_bytes(path, limits_in_use().hive_size)).root()):
                 pass
-        except (RegfError, OSError):
+        except (FormatError, OSError):
             return False
         return True
 
