@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-from wclayer.errors import FormatError, InvalidDataError, InvalidParameterError, PathNotFoundError, translated
+from wclayer.errors import InvalidDataError, InvalidParameterError, PathNotFoundError, during
 from wclayer.formats.regf.model import (
     Key,
     KeyFacts,
@@ -136,12 +136,8 @@ class Registry:
     def reading(self) -> Iterator[None]:
         """Keys are read when they are looked at: inside this context, damage found then is an `InvalidDataError`, and
         more than a limit allows a `LimitExceededError`."""
-        try:
+        with during(self.operation, self.layers[0].path):
             yield
-        except FormatError as error:
-            told = translated(self.operation, self.layers[0].path, error)
-            assert told is not None
-            raise told from error
 
     def find(self, text: str) -> Key | None:
         r"""The key at a path (`HKLM\SYSTEM\CurrentControlSet\Services`), or None.

@@ -21,7 +21,6 @@ from wclayer.errors import (
     LayerBusyError,
     NotReadyError,
     during,
-    from_os_error,
 )
 from wclayer.layers.directory import LayerDirectory
 from wclayer.layers.directory.chain import check_chain, remember_chain
@@ -147,10 +146,8 @@ def prepare_layer(
                 scratch.set_record(UNREAD, None)
     at = place / MOUNT if target is None else Path(os.path.abspath(target))
     if target is None:
-        try:
+        with during(operation, at):
             at.mkdir(exist_ok=True)
-        except OSError as error:
-            raise from_os_error(operation, at, error) from error
     mount.start(at, parents, place, allow_other=allow_other)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from wclayer.errors import LayerBusyError, NotALayerError, PathNotFoundError, from_os_error
+from wclayer.errors import LayerBusyError, NotALayerError, PathNotFoundError, during
 from wclayer.host.root import HostRoot, mounts_below
 from wclayer.layers.directory import database
 from wclayer.layers.directory.chain_file import CHAIN_FILE
@@ -37,7 +37,7 @@ def destroy_layer(path: str | os.PathLike[str]) -> None:
     Reference: `DestroyLayer` of vmcompute.dll.
     """
     place = Path(os.path.abspath(path))
-    try:
+    with during(_OPERATION, place):
         if not os.path.lexists(place):
             if place.parent.is_dir():
                 remove_leftovers(place.parent)
@@ -55,8 +55,6 @@ def destroy_layer(path: str | os.PathLike[str]) -> None:
                 " layers have; remove the folder by the means of the system if it is to go",
             )  # fmt: skip
         remove_whole(_OPERATION, place, lambda: _check_mounts(place))
-    except OSError as error:
-        raise from_os_error(_OPERATION, place, error) from error
 
 
 def _is_layer(place: Path) -> bool:

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from wclayer.engines.portable.process import ProcessingInPlaceWriter
-from wclayer.errors import AlreadyExistsError, NotALayerError, PathNotFoundError, from_os_error
+from wclayer.errors import AlreadyExistsError, NotALayerError, PathNotFoundError, during
 from wclayer.formats.regf.minimal import empty_root
 from wclayer.formats.regf.writer import write_hive
 from wclayer.host.root import HostRoot
@@ -46,10 +46,8 @@ def make_base_layer(
         raise AlreadyExistsError(_OPERATION, place, "the folder is a layer already")
     if not (place / "Files").is_dir():
         raise NotALayerError(_OPERATION, place, "the folder has no folder Files in it")
-    try:
+    with during(_OPERATION, place):
         _ensure_hives(place)
-    except OSError as error:
-        raise from_os_error(_OPERATION, place, error) from error
     with FolderLayerReader(place) as reader, ProcessingInPlaceWriter(place) as writer:
         copy_layer(reader, writer, progress=progress, cancelled=cancelled)
 

@@ -6,10 +6,10 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import BinaryIO, NoReturn
 
-from wclayer.errors import InvalidDataError, LayerError, LimitExceededError, from_os_error, limit_hint
-from wclayer.formats.compression import CompressedDataError, Compression, ExpansionLimitError, HashedInput
+from wclayer.errors import FormatError, InvalidDataError, LimitExceededError, limit_hint, translated
+from wclayer.formats.compression import Compression, HashedInput
 from wclayer.formats.tar import structs
-from wclayer.formats.tar.reader import HeaderTooLargeError, TarFormatError, TarMember, TarStream
+from wclayer.formats.tar.reader import TarMember, TarStream
 from wclayer.layers.base import LayerReaderBase
 from wclayer.layers.tar.form import encode_form
 from wclayer.layers.tar.members import decode_entry, encode_entry, encode_stream, global_records
@@ -151,13 +151,13 @@ class TarLayerReader(LayerReaderBase):
             return self._pieces()
         try:
             return (self._tar.read_all(),)
-        except (TarFormatError, CompressedDataError, OSError) as error:
+        except (FormatError, OSError) as error:
             self._fail(error)
 
     def _pieces(self) -> Iterator[bytes | memoryview]:
         try:
             yield from self._tar.data()
-        except (TarFormatError, CompressedDataError, OSError) as error:
+        except (FormatError, OSError) as error:
             self._fail(error)
 
     def _stream_of_current(self, entry: Entry, member: TarMember) -> str | None:
@@ -187,7 +187,7 @@ class TarLayerReader(LayerReaderBase):
         if self._peeked is None and not self._ended:
             try:
                 self._peeked = self._tar.next()
-            except (TarFormatError, CompressedDataError, OSError) as error:
+            except (FormatError, OSError) as error:
                 self._fail(error)
             self._ended = self._peeked is None
         return self._peeked
@@ -204,11 +204,8 @@ class TarLayerReader(LayerReaderBase):
         raise InvalidDataError(self.operation, self.source, f"member {name!r} (offset {member.offset}): {problem}")
 
     def _fail(self, error: Exception) -> NoReturn:
-        if isinstance(error, (HeaderTooLargeError, ExpansionLimitError)):
-            raise LimitExceededError(self.operation, self.source, str(error)) from None
-        if isinstance(error, OSError) and not isinstance(error, LayerError):
-            raise from_os_error(self.operation, self.source, error) from error
-        raise InvalidDataError(self.operation, self.source, str(error)) from None
+        told = translated(self.operation, self.source, error)
+        raise told or InvalidDataError(self.operation, self.source, str(error)) from error
 
     def _release(self) -> None:
         self._input.close()

@@ -126,8 +126,10 @@ def raw_sector_size(file: BinaryIO) -> int:
     says, counted in sectors. Where nothing shows it, the size is 512.
     """
     head = _head(file)
-    if head.startswith(GPT_SIGNATURE, 512) or not _has_mbr(file):
-        return 4096 if head.startswith(GPT_SIGNATURE, 4096) and not head.startswith(GPT_SIGNATURE, 512) else 512
+    if head.startswith(GPT_SIGNATURE, 512):
+        return 512
+    if not _has_mbr(file):
+        return 4096 if head.startswith(GPT_SIGNATURE, 4096) else 512
     for size in _SECTOR_SIZES:
         for partition in read_mbr(RawDisk(file, sector_size=size)).partitions:
             if _at(file, partition.offset + 3, len(NTFS_SIGNATURE)) == NTFS_SIGNATURE:
