@@ -14,6 +14,7 @@ from uuid import UUID
 import pytest
 
 import wclayer
+from tests.formats.regf.boot_store import boot_store
 from tests.packages import windows_volume
 from tests.support import copy_data, layer_tar, nothing_left_in, parsed, put_directories, put_file, run, text, witness
 from wclayer import sample
@@ -34,7 +35,7 @@ from wclayer.layers.volume.disk_file import DiskFile
 from wclayer.layers.volume.raw import RawDisk
 from wclayer.layers.volume.reader import VolumeLayerReader
 from wclayer.layers.volume.writer import VolumeLayerWriter
-from wclayer.model import LayerWriter
+from wclayer.model import LayerWriter, Limits, use_limits
 from wclayer.win32.inherit import volume_root
 from wclayer.win32.sddl import to_sddl
 from wclayer.win32.security import Ace, Acl, SecurityDescriptor
@@ -137,6 +138,30 @@ def test_a_damaged_boot_store_is_not_processed(tmp_path: Path) -> None:
     assert not (tmp_path / "layer/UtilityVM/SystemTemplate.vhdx").exists()
     with pytest.raises(InvalidDataError, match="BCD"):
         wclayer.process_utility_vm_image(tmp_path / "layer/UtilityVM")
+
+
+def test_a_boot_store_beyond_the_limit_of_hives_costs_no_import(tmp_path: Path) -> None:
+    store = boot_store()
+    boot = "UtilityVM/Files/EFI/Microsoft/Boot"
+
+    def build(writer: LayerWriter) -> None:
+        put_directories(writer, "Files", "UtilityVM", "UtilityVM/Files", *_above(boot))
+        put_file(writer, f"{boot}/BCD", store)
+
+    for name, limits in (("within", Limits()), ("beyond", Limits(hive_size=len(store) - 1))):
+        use_limits(limits)
+        try:
+            wclayer.import_layer_from_tar(io.BytesIO(layer_tar(build)), tmp_path / name)
+        finally:
+            use_limits(Limits())
+        assert (tmp_path / name / boot / "BCD").read_bytes() == store
+        assert (tmp_path / name / "UtilityVM/SystemTemplate.vhdx").exists() == (name == "within")
+
+
+def _above(path: str) -> list[str]:
+    """The directories below UtilityVM/Files that lead to one, and that one."""
+    parts = path.split("/")
+    return ["/".join(parts[:count]) for count in range(3, len(parts) + 1)]
 
 
 def test_a_scratch_layer_finds_its_parent(scratch: Path, base: Path, tmp_path: Path) -> None:
