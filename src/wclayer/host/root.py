@@ -291,7 +291,7 @@ def _walk(root: HostRoot) -> Iterator[tuple[bytes, list[str]]]:
 
 
 def sync_file(path: Path) -> None:
-    """Makes the contents of a file safe on the disk, whoever wrote them."""
+    """Makes the contents of a file safe on the disk, also those that another process wrote."""
     parent = system.open_directory(path.parent)
     try:
         system.sync_file_at(parent, path.name)

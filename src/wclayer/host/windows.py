@@ -339,7 +339,7 @@ def sync_file(fd: int) -> None:
 
 
 def sync_file_at(directory: int, name: bytes | str) -> None:
-    """Makes the contents of a file safe on the disk, whoever wrote them."""
+    """Makes the contents of a file safe on the disk, also those that another process wrote."""
     with suppress(PermissionError):
         fd = open_file_at(directory, name, writable=True)
         try:

@@ -30,7 +30,7 @@ def open_any_place(operation: str, path: str | os.PathLike[str], *, writable: bo
         InvalidParameterError: it is a FIFO, a socket or a character device, which can only be read on.
     """
     with during(operation, path):
-        # Asked before it is opened: whoever writes to a FIFO would lose what is read here.
+        # Asked before it is opened: the writer of a FIFO would lose what is read here.
         _refuse_others(operation, path, os.stat(path).st_mode)
         fd = system.open_without_waiting(path, writable=writable)
         try:

@@ -105,7 +105,7 @@ class StagedDirectory:
         try:
             _sync_name(self.target)
         except BaseException:
-            # Nobody was told of it yet: it goes as it came.
+            # No caller knows of it yet, so it is taken back.
             system.rename_directory(self.target, self.path)
             raise
         self._release()
@@ -402,7 +402,7 @@ def refuse_sources(operation: str, target: str | os.PathLike[str], sources: Iter
         try:
             status = os.stat(source)
         except OSError:
-            # Whoever opens it says what is wrong with it.
+            # The code that opens it reports what is wrong with it.
             continue
         if (found := above.get((status.st_dev, status.st_ino))) is not None:
             text = "is also what is read" if found == place else "lies in what is read"

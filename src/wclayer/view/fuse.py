@@ -115,7 +115,7 @@ class Operations:
         """Directories and names in them that the kernel is to forget when it was answered, because until then it has
         the directory locked; before, if `is_other_kind`."""
         self.is_other_kind = False
-        """Whether an entry became another kind; of the directories of its names, none is locked for that."""
+        """Whether an entry became another kind: the kernel has none of the directories of its names locked then."""
         self.answers: dict[int, Callable[[int, memoryview], bytes | memoryview]] = {
             Opcode.LOOKUP: self._lookup, Opcode.GETATTR: self._getattr, Opcode.SETATTR: self._setattr,
             Opcode.FORGET: self._forget, Opcode.BATCH_FORGET: self._batch_forget, Opcode.READLINK: self._readlink,

@@ -491,8 +491,9 @@ class LayerView:
     def replacing(self, path: PathLike) -> Iterator[IO[bytes]]:
         """A file for the new contents of a file or alternate stream, which is made if it is not there.
 
-        They take the place of the old ones in one step when the context ends: whoever looks, after a crash or a power
-        cut, too, finds the old contents or the new ones. If the context is left by an exception, nothing is changed.
+        They take the place of the old ones in one step when the context ends: a reader finds the old
+        contents or the new ones, also after a crash or a power cut. If the context is left by an exception, nothing is
+        changed.
 
         Raises:
             EntryIsDirectoryError: it is a directory.
@@ -600,7 +601,7 @@ class LayerView:
         """Where something new is to be made.
 
         Raises:
-            InvalidParameterError: the name is none that Windows takes.
+            InvalidParameterError: Windows does not take the name.
             AlreadyExistsError: it is taken.
             see `find` for the rest.
         """
@@ -858,7 +859,7 @@ class LayerView:
         """Gives an entry a FILE_FULL_EA_INFORMATION list; with an empty one, none.
 
         Raises:
-            InvalidParameterError: it is none that NTFS takes: a name is missing, or there twice, or it is too long.
+            InvalidParameterError: NTFS does not take it: a name is missing or there twice, or the list is too long.
         """
         made = _checked("EAs", path, eas, _checked_eas)
         with self.changing() as changes:

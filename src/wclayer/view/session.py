@@ -278,7 +278,7 @@ class Connection:
             told = translated(_OPERATION, self._mount_point, failure) or failure
             number = failure.errno if isinstance(failure, OSError) else getattr(told, "errno", None)
             return number if number and 0 < number <= _MAX_ERRNO else errno.EIO
-        # A mistake of ours: the caller gets an error, and whoever looks at the error stream sees the place.
+        # A defect of this program: the caller gets an error, and the traceback goes to the error stream.
         self._told_mistakes += 1
         if self._told_mistakes <= _MAX_TRACEBACKS:
             traceback.print_exception(failure)

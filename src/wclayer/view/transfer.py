@@ -59,7 +59,7 @@ def copy_into(
         PathNotFoundError: the source, or the target's directory, is not there; a link in the source leads nowhere.
         EntryIsDirectoryError: the source is a directory, and `recursive` was not said.
         EntryNotDirectoryError: the target ends in a separator, and is no directory.
-        InvalidParameterError: a name in the source is none for Windows, or leads back to a directory that it is in.
+        InvalidParameterError: a name in the source is not legal on Windows, or leads back to a directory that it is in.
         AlreadyExistsError: two names in a directory of the source are the same for Windows.
         NotSupportedError: something in the source is neither file nor directory.
     """

@@ -33,7 +33,7 @@ _OPERATION = "convert disk"
 def is_disk(path: PathLike) -> bool:
     """Whether a file holds a disk or a volume: VHDX, VHD, raw with a partition table, an NTFS volume; also one in a
     format that is refused by name when it is opened (`DiskFile`). A stream does not."""
-    # Of a stream, what is read here would be lost for whoever reads it next.
+    # What is read of a stream here would be lost for its next reader.
     if not has_any_place(path):
         return False
     try:

@@ -70,7 +70,7 @@ class RegistryEditor:
         """Makes a key, with the keys above it; one that is there already is left as it is.
 
         Raises:
-            InvalidParameterError: the path is none of the registry, or a name is too long.
+            InvalidParameterError: the path is not one of the registry, or a name is too long.
             PathNotFoundError: the layer has no such hive.
         """
         self._edit(key)
@@ -146,7 +146,7 @@ class RegistryEditor:
         """Writes the changed hives and makes the layer the new one, in one step.
 
         Raises:
-            InvalidDataError: a hive would become something that is none (too many levels, …).
+            InvalidDataError: the hive would break a rule of hives (too many levels, …).
             LayerError: the host failed; the layer is as before, or as it should be, whole.
         """
         for edited in self._hives.values():

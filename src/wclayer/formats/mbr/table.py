@@ -90,7 +90,7 @@ def read_mbr(disk: Disk) -> MbrTable:
 
 
 def _entries(data: bytes) -> list[_Entry] | None:
-    """The four entries of a boot record; None if it is none: a volume's boot sector ends with the same signature."""
+    """The four entries of a boot record; None of a volume's boot sector, which ends with the same signature."""
     if data[-2:] != MBR_SIGNATURE:
         return None
     found: list[_Entry] = []

@@ -87,7 +87,7 @@ class Huffman:
                 if own == length:
                     table += [symbol] * span
         if len(table) > 1 << longest or (table and len(table) < 1 << longest and len(set(table)) > 1):
-            raise NtfsError("a Huffman code that is none")
+            raise NtfsError("an invalid Huffman code")
         # A code of one symbol leaves half of its table empty.
         table += [table[0]] * ((1 << longest) - len(table)) if table else []
         self._table = table

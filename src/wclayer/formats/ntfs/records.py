@@ -315,7 +315,7 @@ def decode_record(record: bytes) -> tuple[int, list[Attribute]]:
     """
     block = bytearray(record)
     if block[:4] != structs.RECORD_SIGNATURE or not structs.unprotect(block):
-        raise NtfsError("a record that is none")
+        raise NtfsError("not a record: the signature or the update sequence is wrong")
     header = structs.RECORD.unpack_from(block)
     base, position = header[10], header[6]
     found = []

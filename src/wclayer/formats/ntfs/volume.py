@@ -130,7 +130,7 @@ class FileRecord:
         """Its names.
 
         Raises:
-            NtfsError: one of them is none.
+            NtfsError: one of them is damaged.
         """
         return [
             _file_name(attribute.value, self.number)
@@ -350,8 +350,8 @@ class NtfsVolume:
         """The bytes of an attribute, or those from `start` to `end`; holes and what was never written as zeros.
 
         Raises:
-            NtfsError: its runs do not hold it, or lead outside of the volume; compressed data that is none, or is to be
-                read from elsewhere than its start.
+            NtfsError: its runs do not hold it, or lead outside of the volume; compressed data is invalid, or is not
+                read from its start.
         """
         end = attribute.size if end is None else min(end, attribute.size)
         if attribute.value is not None:

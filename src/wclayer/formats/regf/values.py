@@ -75,7 +75,7 @@ def decode_strings(data: bytes) -> list[str]:
 
 
 def integer(value: Value) -> int | None:
-    """The number that a DWORD or QWORD value holds, or None if it is none or has another size."""
+    """The number that a DWORD or QWORD value holds, or None if the value has another type or size."""
     size = _INTEGERS.get(ValueType(value.type)) if value.type in _INTEGERS else None
     if size != len(value.data):
         return None

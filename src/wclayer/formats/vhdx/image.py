@@ -331,7 +331,7 @@ class Vhdx:
         """A payload block's state, and its offset in the file.
 
         Raises:
-            VhdxError: the BAT's entry is none that is defined, or leads outside of the file.
+            VhdxError: the BAT's entry has an undefined state, or leads outside of the file.
         """
         entry = self._bat[self._entry_index(block)]
         offset = entry >> structs.BAT_OFFSET_SHIFT << structs.BAT_OFFSET_SHIFT
@@ -634,7 +634,7 @@ class Vhdx:
         """Grows the virtual disk to `size` bytes, in place and in one step; what is there stays.
 
         Raises:
-            VhdxError: it would shrink, or the size is none that a disk can have.
+            VhdxError: it would shrink, or no disk can have that size.
         """
         facts = self.facts
         if size < self.size:

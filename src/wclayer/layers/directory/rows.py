@@ -120,7 +120,7 @@ def _entry_reason(row: EntryRow) -> str | None:
     if from_column(row.key) != key:
         return f"key: {from_column(row.key)!r} instead of {key!r}"
     if row.name != to_column(name) or row.key != to_column(key):
-        return f"name: {name!r} is stored as text that is none, or not as text"
+        return f"name: {name!r} is not stored as valid text"
     if row.spelling is not None and path_key(from_column(row.spelling)).rpartition("/")[2] != key:
         return f"spelling: {from_column(row.spelling)!r} is not a spelling of {name!r}"
     if row.parent == ROOT:

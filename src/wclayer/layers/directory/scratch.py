@@ -171,8 +171,8 @@ class ScratchDirectory(LayerDirectory):
             with self._errors():
                 self._remove_gone()
             if self._mark is not None:
-                # The marks of other processes stay: one of them may have died, and then its contents are cleaned up by
-                # whoever next has the scratch to itself.
+                # The marks of other processes stay: one of them may have died, and then the next process
+                # that has the scratch to itself cleans up its contents.
                 with suppress(FileNotFoundError):
                     self.host.remove(self._mark)
         finally:
@@ -494,7 +494,7 @@ class ScratchDirectory(LayerDirectory):
             try:
                 self._remove_gone()
             except OSError as error:
-                # The transaction is over, and happened: whoever next wants something hears of it.
+                # The transaction has succeeded, so this error is raised by the next call.
                 self._failure = error
 
     def _raise_failure(self) -> None:

@@ -80,7 +80,7 @@ _NO_DISKS = (
 
 
 def foreign_format(file: BinaryIO) -> str | None:
-    """Why a file is not read that holds a disk or a volume in another format, and what helps; None if it is none."""
+    """Why a file in a known format that is not read is refused, and what helps; None for any other file."""
     head = _head(file)
     for kind in _FOREIGN:
         if head.startswith(kind.signature, kind.offset):
@@ -112,7 +112,7 @@ def disk_kind(file: BinaryIO) -> DiskKind | None:
 
 
 def what_else(file: BinaryIO) -> str:
-    """What a file is that is no disk, for messages."""
+    """The name, for messages, of what a file is that does not hold a disk."""
     head = _head(file)
     if not head:
         return "an empty file"
