@@ -133,7 +133,7 @@ class HostRoot:
             raise FileNotFoundError(2, "not a regular file", os.fsdecode(path))
         return fd
 
-    def read_bytes(self, path: bytes, limit: int) -> bytes:
+    def read_bytes(self, path: bytes, limit: int = 1 << 30) -> bytes:
         """A whole file of at most `limit` bytes.
 
         Raises:
