@@ -131,7 +131,9 @@ def view(tmp_path: Path) -> LayerView:
 
 
 def test_values_that_windows_does_not_take_are_refused(view: LayerView) -> None:
-    too_long = encode_eas(ExtendedAttribute(b"E%d" % number, bytes(60_000)) for number in range(2))
+    lists = [encode_eas([ExtendedAttribute(b"E%d" % number, bytes(60_000))]) for number in range(2)]
+    # Each begins with the distance to the next.
+    too_long = struct.pack("<I", len(lists[0])) + lists[0][4:] + lists[1]
     with view:
         for name, value in (
             ("system.ntfs_ea", EMPTY_NAME), ("system.ntfs_ea", NUL_IN_NAME), ("system.ntfs_ea", too_long),

@@ -122,16 +122,16 @@ def _check_tombstones(layer: LayerDirectory) -> Iterator[Problem]:
 
 
 def _check_chain(layer: LayerDirectory) -> Iterator[Problem]:
-    own = os.path.realpath(layer.path)
     for parent in layer.parents():
         if not parent.is_dir():
             yield Problem(CHAIN_FILE, f"the parent {parent} does not exist")
         else:
-            for above in _told(CHAIN_FILE, _above(own, parent)):
+            for above in _told(CHAIN_FILE, _above(layer.path, parent)):
                 yield Problem(above.path, f"the parent {parent}: {above.text}")
 
 
-def _above(own: str, parent: Path) -> Iterator[Problem]:
+def _above(layer: Path, parent: Path) -> Iterator[Problem]:
+    own = os.path.realpath(layer)
     if any(os.path.realpath(path) == own for path in read_chain(parent)):
         yield Problem(CHAIN_FILE, "has the layer itself among its parents")
 
