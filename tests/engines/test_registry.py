@@ -382,3 +382,16 @@ def test_a_new_delta_has_the_security_of_the_one_below(base: Path, tmp_path: Pat
             assert opened.security(hives) is not None
         # As Windows' own hives have none, a transport folder holds them.
         wclayer.export_layer(layer, tmp_path / f"{layer.name}-transport")
+
+
+def test_below_a_key_with_a_damaged_descriptor_no_key_is_made(tmp_path: Path) -> None:
+    root = _system()
+    root.add(TreeKey("Damaged", root.facts._replace(security=b"\1" * 9)))
+    child = child_layer(tmp_path, "child", base_layer(tmp_path, SYSTEM=write_hive(root)))
+    before = (child / "layer.db").read_bytes()
+    with (
+        pytest.raises(InvalidDataError, match="security descriptor"),
+        wclayer.RegistryEditor(child) as editor,
+    ):
+        editor.create_key(r"HKLM\SYSTEM\Damaged\New")
+    assert (child / "layer.db").read_bytes() == before

@@ -452,3 +452,13 @@ def test_the_commands(tmp_path: Path) -> None:
     assert (
         "no room" in run("convert", tmp_path / "base", "--size", "1MiB", "-o", tmp_path / "x", status=5).stderr.decode()
     )
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_what_would_inherit_of_a_damaged_descriptor_is_refused(whole: bool) -> None:
+    disk = RawDisk(io.BytesIO(), size=8 * MIB)
+    writer = VolumeLayerWriter(disk, "memory", whole=whole, serial=1, time=TIME)
+    put_directories(writer, "Files")
+    writer.put(Entry("Files/d", FileBasicInfo(0x10, 1, 2, 3, 4), security=b"\1" * 9))
+    with pytest.raises(InvalidDataError, match=r"Files/d/file.*its directory is damaged"):
+        put_file(writer, "Files/d/file", b"data")

@@ -14,6 +14,7 @@ from wclayer.errors import (
     DirectoryNotEmptyError,
     EntryIsDirectoryError,
     EntryNotDirectoryError,
+    FormatError,
     InvalidParameterError,
     NotSupportedError,
 )
@@ -177,7 +178,7 @@ class Changes:
         info = FileBasicInfo(attributes, time, time, time, time)
         try:
             security = inherited(self._tree.security(directory) or _VOLUME_ROOT, is_directory)
-        except ValueError as error:
+        except FormatError as error:
             raise CorruptLayerError(
                 self.operation,
                 directory.path,

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from itertools import chain
 
-from wclayer.errors import NotSupportedError, during
+from wclayer.errors import FormatError, NotSupportedError, during
 from wclayer.formats.disk import Disk
 from wclayer.formats.ntfs.builder import DEFAULT_CLUSTER_SIZE, NodeFacts, VolumeBuilder
 from wclayer.layers.base import LayerWriterBase
@@ -157,7 +157,8 @@ class VolumeLayerWriter(LayerWriterBase):
             parent, above = self._parent(parent_key)
             name = next(root for root in ROOTS if path_key(root) == key).rpartition("/")[2]
             time = self._time
-            facts = NodeFacts(time, time, time, time, DIRECTORY, inherited(above, True))
+            with self._errors():
+                facts = NodeFacts(time, time, time, time, DIRECTORY, inherited(above, True))
             known = self._builder.make_directory(parent, name, facts), facts.security
         self._directories[key] = known
         return known
@@ -178,9 +179,14 @@ class VolumeLayerWriter(LayerWriterBase):
             # Without keys, which no layer has, nobody could open the file.
             attributes &= ~_ENCRYPTED
             self.unencrypted += 1
+        security = entry.security
+        if security is None:
+            try:
+                security = inherited(above, entry.is_directory)
+            except FormatError as error:
+                raise self._bad(entry, f"the security descriptor of its directory is damaged: {error}") from None
         return NodeFacts(
-            info.creation_time, info.last_write_time, info.change_time, info.last_access_time, attributes,
-            entry.security if entry.security is not None else inherited(above, entry.is_directory),
+            info.creation_time, info.last_write_time, info.change_time, info.last_access_time, attributes, security,
             entry.eas, entry.reparse, object_id,
         )  # fmt: skip
 
