@@ -18,6 +18,7 @@ from tests.support import put_directories, put_file
 from wclayer.errors import NotSupportedError
 from wclayer.layers.directory import DirectoryLayerWriter
 from wclayer.view import fuse_abi as abi
+from wclayer.view import nodes
 from wclayer.view.fuse import Operations
 from wclayer.view.fuse_abi import InitFlag, Opcode
 from wclayer.view.layer_view import LayerView
@@ -191,6 +192,27 @@ def test_what_another_spelling_stands_for_is_known_while_the_kernel_knows_the_sp
     changing.forget(alias)
     assert changing.ask(Opcode.GETATTR, alias, bytes(16))[0] == errno.ESTALE
     assert len(changing.operations.nodes) == 0
+
+
+def test_of_what_the_kernel_was_not_told_little_is_kept(changing: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nodes, "_UNTOLD", 10)
+    assert changing.ask(Opcode.MKDIR, body=abi.MKDIR_IN.pack(0o777, 0) + b"d\0")[0] == 0
+    alias = changing.look_up(b"D")
+    made = []
+    for count in range(50):
+        error, answer = changing.ask(Opcode.MKNOD, alias, abi.MKNOD_IN.pack(0o100777, 0, 0, 0) + b"%d\0" % count)
+        assert error == 0
+        made.append(abi.ENTRY_HEAD.unpack_from(answer)[0])
+    assert len(changing.operations.nodes) == 52
+    for number in made:
+        changing.forget(number)
+    # Below another spelling, a listing tells the kernel of nothing.
+    error, answer = changing.ask(Opcode.OPENDIR, alias, abi.OPEN_IN.pack(0, 0))
+    read = abi.READ_IN.pack(abi.OPEN_OUT.unpack(answer)[0], 0, 1 << 16, 0, 0, 0, 0)
+    inodes = [changing.ask(Opcode.READDIRPLUS, alias, read)[1] for _ in range(2)]
+    assert inodes[0] == inodes[1]
+    assert len(changing.operations.nodes) == 12
+    assert changing.look_up(b"7", alias) not in made
 
 
 def test_the_number_of_what_became_another_kind_is_not_given_to_that(changing: Kernel) -> None:

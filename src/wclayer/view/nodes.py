@@ -32,6 +32,8 @@ _FIRST_OWN = 1 << 62
 """The first number that tells nothing; no number of a file is as large."""
 _KNOWN = 100_000
 """Nodes that are found again without a query, at most."""
+_UNTOLD = 10_000
+"""Numbers of their own that the kernel was not told of, which are kept at most."""
 
 
 @dataclass(slots=True)
@@ -71,6 +73,8 @@ class Nodes:
         self._aliases: dict[int, Alias] = {}
         self._by_spelling: dict[tuple[int, bytes], Alias] = {}
         self._inodes: set[int] = set()
+        # Numbers of their own of which the kernel was not told: it will not say that it forgets them.
+        self._untold: dict[int, None] = {}
         self._known: dict[int, Node] = {}
 
     def __len__(self) -> int:
@@ -105,7 +109,18 @@ class Nodes:
         own = Numbered(number, file_id, number if file_id in self._inodes else file_id)
         self._inodes.add(own.inode)
         self._own[number] = self._by_file[file_id] = own
+        self._untold[number] = None
+        if len(self._untold) > _UNTOLD:
+            self._drop(self._own[next(iter(self._untold))])
         return own
+
+    def _drop(self, own: Numbered) -> None:
+        del self._own[own.number]
+        self._untold.pop(own.number, None)
+        self._known.pop(own.number, None)
+        self._inodes.discard(own.inode)
+        if self._by_file.get(own.file_id) is own:
+            del self._by_file[own.file_id]
 
     def _next(self) -> int:
         self._last += 1
@@ -141,7 +156,9 @@ class Nodes:
 
     def gone(self, file_id: int) -> None:
         """A file has no name any more, a directory is removed: its number in the layer may come again."""
-        self._by_file.pop(file_id, None)
+        own = self._by_file.pop(file_id, None)
+        if own is not None and own.number in self._untold:
+            self._drop(own)
 
     # From a number to its entry.
 
@@ -196,6 +213,7 @@ class Nodes:
         if number > _FIRST_OWN:
             kept = self._own.get(number) or self._aliases[number]
             kept.lookups += 1
+            self._untold.pop(number, None)
 
     def forget(self, number: int, count: int) -> None:
         """The kernel has forgotten `count` of the times it was told of a number."""
@@ -207,17 +225,13 @@ class Nodes:
         kept.lookups -= count
         if kept.lookups > 0:
             return
-        self._known.pop(number, None)
         if isinstance(kept, Alias):
             del self._aliases[number]
             if self._by_spelling.get((kept.parent, kept.name)) is kept:
                 del self._by_spelling[kept.parent, kept.name]
             self.forget(kept.target, 1)
         else:
-            del self._own[number]
-            self._inodes.discard(kept.inode)
-            if self._by_file.get(kept.file_id) is kept:
-                del self._by_file[kept.file_id]
+            self._drop(kept)
 
     def is_stored_spelling(self, node: Node, parent: int, name: bytes) -> bool:
         """Whether the kernel asks for an entry by its stored name, in a directory that it knows by its own."""
