@@ -220,6 +220,7 @@ def test_an_open_file_that_was_a_link_meanwhile_shows_what_is_written(mounted: P
         os.removexattr(path, "system.ntfs_reparse_data", follow_symlinks=False)
         _until(path.is_file)
         assert path.read_bytes() == b"inside"
+        assert os.fstat(file.fileno()).st_nlink == 1
         file.write(b"IN")
         assert path.read_bytes() == b"INside"
         file.truncate(3)

@@ -215,7 +215,10 @@ class Operations:
     def _attributes_of_nameless(self, number: int, file: OpenFile) -> bytes:
         row = file.now(file.row)
         mode = _MODE_FILE & ~_NO_WRITE if row.attributes & _READONLY else _MODE_FILE
-        return self._packed(number, row, mode, file.size, 0)
+        # One that was another kind meanwhile has its names still.
+        node = None if file.is_detached else self._view.node_of(file.file)
+        links = 0 if node is None else 1 + len(self._tree.other_names(node))
+        return self._packed(number, row, mode, file.size, links)
 
     def _packed(self, number: int, row: EntryRow, mode: int, size: int, links: int) -> bytes:
         (access, access_ns), (write, write_ns), (change, change_ns) = (
