@@ -11,6 +11,8 @@ import os
 import sqlite3
 import stat
 import struct
+import threading
+import weakref
 from collections.abc import Iterator
 from contextlib import suppress
 from enum import IntEnum
@@ -215,6 +217,14 @@ class DatabaseError(FormatError):
     """`layer.db` is not a database of this project, or not the file that one is."""
 
 
+# The databases of scratches that this process has open. When a process closes any descriptor of a file, POSIX drops all
+# locks that the process has on it. So nothing but SQLite may open these files: without the locks, another process would
+# remove the log (`layer.db-wal`) that this one goes on writing to, and what it wrote would be lost.
+# Source: https://www.sqlite.org/howtocorrupt.html, 2.2.
+_open_scratches: weakref.WeakSet[LayerDatabase] = weakref.WeakSet()
+_opening = threading.Lock()
+
+
 def read_version(root: HostRoot) -> int:
     """The version of the database of the layer at `root`: `VERSION` or `SCRATCH_VERSION`.
 
@@ -223,10 +233,14 @@ def read_version(root: HostRoot) -> int:
         DatabaseError: it is no regular file, no layer database, or one of a version this code does not know.
     """
     name = FILE_NAME.encode()
-    if not stat.S_ISREG(root.stat(name).st_mode):
-        raise DatabaseError(f"{FILE_NAME} is not a regular file")
-    with os.fdopen(root.open(name), "rb") as file:
-        header = file.read(_HEADER.size)
+    with _opening:
+        status = root.stat(name)
+        if not stat.S_ISREG(status.st_mode):
+            raise DatabaseError(f"{FILE_NAME} is not a regular file")
+        if any(database.scratch == (status.st_dev, status.st_ino) for database in _open_scratches):
+            return SCRATCH_VERSION
+        with os.fdopen(root.open(name), "rb") as file:
+            header = file.read(_HEADER.size)
     if not header.startswith(b"SQLite format 3\0") or len(header) < _HEADER.size:
         raise DatabaseError(f"{FILE_NAME} is not a database")
     version, application = _HEADER.unpack(header)
@@ -247,6 +261,21 @@ class LayerDatabase(sqlite3.Connection):
 
     work = 0
     """How many `_STEPS` the query that runs has taken."""
+
+    scratch: tuple[int, int] | None = None
+    """Device and inode of the file, while it is open and that of a scratch."""
+
+    def close(self) -> None:
+        """Closes the connection; a second call does nothing."""
+        super().close()
+        self.scratch = None
+
+    def register(self, path: Path) -> None:
+        """Notes that this process has the database of a scratch, the file `path`, open (see `read_version`)."""
+        with _opening:
+            status = os.stat(path)
+            self.scratch = (status.st_dev, status.st_ino)
+            _open_scratches.add(self)
 
     def restrict(self, path: Path, version: int) -> None:
         """Checks the database and sets its bounds; `path` is its file.
@@ -356,6 +385,8 @@ def _open(path: Path, parameters: str, version: int) -> LayerDatabase:
         factory=LayerDatabase,
     )  # fmt: skip
     try:
+        if version == SCRATCH_VERSION:
+            connection.register(path)
         connection.restrict(path, version)
     except UnicodeError as error:
         # SQLite's own message quotes what is not UTF-8.
