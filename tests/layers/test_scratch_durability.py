@@ -12,6 +12,7 @@ import pytest
 import wclayer
 from tests.power_cut import PowerCutWitness
 from tests.support import directory, put_file
+from wclayer.errors import InvalidParameterError
 from wclayer.layers.directory import DirectoryLayerWriter
 from wclayer.layers.directory.scratch import IN_USE, ScratchDirectory
 from wclayer.view.layer_view import LayerView
@@ -173,11 +174,12 @@ def test_who_has_the_file_open_sees_the_new_contents(run: Path) -> None:
         assert view.read_bytes("own") == OLD
 
 
-def test_a_copy_of_a_file_onto_itself_changes_nothing(run: Path) -> None:
+def test_a_refused_copy_of_a_file_onto_itself_changes_nothing(run: Path) -> None:
     with LayerView(scratch=run) as view:
         view.link("second", "own")
         for target in ("own", "OWN", "second"):
-            copy_between(view, "own", view, target)
+            with pytest.raises(InvalidParameterError, match="are the same file"):
+                copy_between(view, "own", view, target)
             assert view.read_bytes("own") == OLD
 
 

@@ -32,8 +32,10 @@ from wclayer.layers.tree import Kind
 from wclayer.model import DataStream, Entry, ExtraStream, limits_in_use
 from wclayer.win32.attributes import DIRECTORY
 from wclayer.win32.backup import StreamId
+from wclayer.win32.ea import decode_eas
 from wclayer.win32.filetime import from_unix_ns
 from wclayer.win32.names import name_key, path_key, split_path
+from wclayer.win32.reparse import decode_reparse
 
 HIVE_PROBLEMS = "hive_problems"
 """The record of the hives that could not be made, one a line."""
@@ -249,7 +251,9 @@ class LayerDirectory:
 
     def own_entries(self) -> Iterator[EntryRow]:
         """The rows of the entries that came with this layer, in the original order."""
-        return self._rows(f"SELECT * FROM entries WHERE origin = {int(database.Origin.OWN)} ORDER BY id")
+        # Not `origin = 0`: a row of an origin that no layer has is an error, and not left out.
+        others = ",".join(str(int(origin)) for origin in database.Origin if origin is not database.Origin.OWN)
+        return self._rows(f"SELECT * FROM entries WHERE origin NOT IN ({others}) ORDER BY id")
 
     def _rows(self, sql: str, arguments: Sequence[object] = ()) -> Iterator[EntryRow]:
         last, left = 0, limits_in_use().entries
@@ -457,7 +461,18 @@ class LayerDirectory:
         return digest.digest()
 
     def entry(self, row: EntryRow, *, security: bytes | None = None) -> Entry:
-        """The entry in the form that travels; `security` spares its lookup."""
+        """The entry in the form that travels; `security` spares its lookup.
+
+        Raises:
+            CorruptLayerError: its EAs or reparse data have not their form.
+        """
+        try:
+            if row.eas:
+                decode_eas(row.eas)
+            if row.reparse is not None:
+                decode_reparse(row.reparse)
+        except ValueError as error:
+            raise self._damaged(f"entry {row.id}: {error}") from None
         return Entry(
             self.name_of(row),
             row.info,
