@@ -25,8 +25,7 @@ from wclayer.view.layer_view import LayerView
 from wclayer.view.session import Connection
 from wclayer.win32.reparse import LinkTarget
 
-if sys.platform == "win32":
-    pytest.skip("needs POSIX' sockets", allow_module_level=True)
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX' sockets")
 
 
 class Kernel:

@@ -310,7 +310,6 @@ def sync_directory(path: Path) -> None:
 
 def mounts_below(path: Path) -> list[Path]:
     """Where file systems are mounted in a directory, or at it."""
-    top = os.fsencode(os.path.realpath(path))
     mounts = system.mounts()
     if not mounts:
         # No list of them: each directory is asked.
@@ -321,6 +320,7 @@ def mounts_below(path: Path) -> list[Path]:
                 for place, _ in _walk(root)
                 if system.stat_at(root.directory(place), b"").st_dev != device
             ]
+    top = os.fsencode(os.path.realpath(path))
     return [Path(os.fsdecode(at)) for at, _ in mounts if at == top or at.startswith(top + b"/")]
 
 
