@@ -239,3 +239,10 @@ def test_a_group_alone_shows_its_help(group: list[str]) -> None:
     done = run(*group, status=64)
     assert done.stdout == b""
     assert done.stderr == run(*group, "--help").stdout
+
+
+def test_a_message_has_the_command_s_name_once(capsys: pytest.CaptureFixture[str]) -> None:
+    from wclayer.cli import verbs
+
+    assert verbs._failed(PermissionError(13, "Permission denied", "/layers/base")) == 18
+    assert capsys.readouterr().err == "wclayer: /layers/base: Permission denied\n"

@@ -140,9 +140,11 @@ def _failed(error: OSError | FormatError | sqlite3.Error) -> int:
         # An error that a translator returned as it was is its own cause.
         cause = cause.__cause__ if cause.__cause__ is not cause else None
     # What the library gave no path to is one of the standard streams.
-    told = translated("wclayer", "", error)
+    told = translated("", "", error)
     assert told is not None
-    return _told(str(told) if told.path else told.detail, told.exit_status)
+    if told.operation:
+        return _told(str(told), told.exit_status)
+    return _told(f"{told.path}: {told.detail}" if told.path else told.detail, told.exit_status)
 
 
 def _told(message: str, status: int) -> int:

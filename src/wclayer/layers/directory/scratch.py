@@ -59,8 +59,13 @@ _INSERT = f"INSERT INTO entries ({','.join(EntryRow._fields)}) VALUES (NULL{',?'
 
 
 def is_scratch(path: str | os.PathLike[str]) -> bool:
-    """Whether a folder is a scratch: it has a disk of its own."""
-    return (Path(path) / DISK).is_file()
+    """Returns whether a folder is a scratch: it has a disk of its own.
+
+    Raises:
+        AccessDeniedError: the folder may not be looked into.
+    """
+    with during("open layer", path):
+        return (Path(path) / DISK).is_file()
 
 
 class Stream(NamedTuple):
