@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-from wclayer.errors import InvalidDataError, InvalidParameterError, PathNotFoundError, during
+from wclayer.errors import FormatError, InvalidDataError, InvalidParameterError, PathNotFoundError, translated
 from wclayer.formats.regf.model import (
     Key,
     KeyFacts,
@@ -135,9 +135,13 @@ class Registry:
     @contextmanager
     def reading(self) -> Iterator[None]:
         """Keys are read when they are looked at: inside this context, damage found then is an `InvalidDataError`, and
-        more than a limit allows a `LimitExceededError`."""
-        with during(self.operation, self.layers[0].path):
+        more than a limit allows a `LimitExceededError`. What the host refuses the caller stays the caller's."""
+        try:
             yield
+        except FormatError as error:
+            told = translated(self.operation, self.layers[0].path, error)
+            assert told is not None
+            raise told from error
 
     def find(self, text: str) -> Key | None:
         r"""The key at a path (`HKLM\SYSTEM\CurrentControlSet\Services`), or None.
