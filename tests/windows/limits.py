@@ -105,6 +105,7 @@ LIMITS: dict[str, str] = {
     _HOSTILE + "test_many_roots_keep_few_directories_open": "descriptors are counted by POSIX",
     "tests/layers/test_limits.py::test_a_plain_folder_with_holes_is_bounded": "Wine writes the zeros of a hole",
     "tests/layers/test_scratch_durability.py": _PROC,
+    "tests/layers/test_transport.py::test_what_is_no_file_in_a_transport_folder_is_refused_by_name": _POSIX,
     "tests/layers/test_transport.py::test_transport_folders_with_names": "this host holds the two names for one",
     "tests/layers/test_transport.py::test_a_transport_folder_says_what_it_cannot_hold_of_a_hive": _TIMES,
     "tests/layers/test_transport.py::test_the_times_of_a_host_file_without_ours": _TIMES,
