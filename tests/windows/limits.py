@@ -76,7 +76,6 @@ LIMITS: dict[str, str] = {
     "tests/engines/test_destroy.py::test_a_link_to_a_layer_is_said_to_be_one": _LINKS,
     "tests/engines/test_destroy.py::test_a_file_system_mounted_in": "only root mounts, and only Linux has tmpfs",
     "tests/engines/test_destroy.py::test_a_scratch_whose_server_was_killed": "needs FUSE",
-    "tests/engines/test_faults.py": "faults of the host are made with what Linux has",
     "tests/engines/test_functions.py::test_destroy_layer_removes_only_layers": _LINKS,
     "tests/engines/test_functions.py::test_make_base_layer_refuses_what_has_no_place": _LINKS,
     "tests/engines/test_functions.py::test_host_names_that_are_no_text": _TEXT,

@@ -27,10 +27,12 @@ _PURE_FILES = {"test_bcd.py", "test_compression.py", "test_gpt.py", "test_mbr.py
 _PURE_FILES |= {"test_hostile.py", "test_hostile_tar.py", "test_hostile_volume.py", "test_volume_forms.py"}
 # Memory is limited, and told, by Linux.
 _PURE_FILES |= {"test_memory.py"}
+# Faults, power cuts and kills are made with what Linux has.
+_LINUX = TESTS / "proof"
 SUITE = sorted(
     path.relative_to(ROOT).as_posix()
     for path in TESTS.rglob("test_*.py")
-    if not {TESTS / "windows", *_PURE} & set(path.parents)
+    if not {TESTS / "windows", _LINUX, *_PURE} & set(path.parents)
     and path.name not in _PURE_FILES
     # Of the repository, not of the package.
     and path.name != "test_architecture.py"

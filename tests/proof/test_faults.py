@@ -13,14 +13,13 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 import wclayer
-from tests.support import info, layer_tar, put_directories, put_file, witness
-from wclayer import sample
+from tests.proof.operations import CHANGING, EVERY, MAKING, MIB, World, copy_scratch, make_sources
+from tests.support import witness
 from wclayer.errors import (
     AccessDeniedError,
     CorruptLayerError,
@@ -31,30 +30,14 @@ from wclayer.errors import (
     PathNotFoundError,
 )
 from wclayer.host import system
-from wclayer.model import LayerWriter
-from wclayer.view.transfer import copy_out
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="faults of the host are made with what Linux has")
+pytestmark = [
+    pytest.mark.faults,
+    pytest.mark.skipif(sys.platform != "linux", reason="faults of the host are made with what Linux has"),
+]
 NOBODY = 65534
 _MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 """Where syncing costs nothing."""
-MIB = 1 << 20
-
-
-@dataclass
-class World:
-    """Layers and files to work with; `place` is where results go, `scratch` one that may be changed."""
-
-    sources: Path
-    place: Path
-
-    @property
-    def base(self) -> Path:
-        return self.sources / "base"
-
-    @property
-    def scratch(self) -> Path:
-        return self.place / "scratch"
 
 
 @pytest.fixture(scope="module")
@@ -63,104 +46,8 @@ def sources() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(dir=_MEMORY) as folder:
         place = Path(folder)
         place.chmod(0o755)
-        (place / "base.tar").write_bytes(layer_tar(sample.write_base))
-        with (place / "base.tar").open("rb") as stream:
-            wclayer.import_layer_from_tar(stream, place / "base")
-        wclayer.export_layer(place / "base", place / "transport")
-        wclayer.convert_layer(place / "base", place / "base.img", to="ntfs", size=64 * MIB)
-        wclayer.convert_disk(place / "base.img", place / "base.vhdx")
-        wclayer.create_scratch_layer(place / "scratch", [place / "base"])
-        with wclayer.LayerView(scratch=place / "scratch") as view:
-            view.write_bytes("C:\\app.txt", b"x" * 300_000)
+        make_sources(place)
         yield place
-
-
-def _import_tar(world: World) -> None:
-    with (world.sources / "base.tar").open("rb") as stream:
-        wclayer.import_layer_from_tar(stream, world.place / "layer", source="base.tar")
-
-
-def _import_many(world: World) -> None:
-    """So many files that worker processes make them."""
-
-    def build(writer: LayerWriter) -> None:
-        put_directories(writer, "Files")
-        for number in range(700):
-            put_file(writer, f"Files/{number}", b"x" * 900)
-
-    wclayer.import_layer_from_tar(io.BytesIO(layer_tar(build)), world.place / "layer", source="many.tar")
-
-
-def _import_streams(world: World) -> None:
-    def build(writer: LayerWriter) -> None:
-        put_directories(writer, "Files")
-        put_file(writer, "Files/f", b"x", stream=b"s" * 3_000_000)
-
-    wclayer.import_layer_from_tar(io.BytesIO(layer_tar(build)), world.place / "layer", source="streams.tar")
-
-
-def _write_backup(world: World) -> None:
-    with wclayer.new_layer_writer(world.place / "layer") as writer:
-        writer.add("Files", info(0x10))
-        writer.add("Files/f", info())
-        writer.write(b"\1\0\0\0\0\0\0\0" + (2 * MIB).to_bytes(8, "little") + bytes(4) + b"x" * 2 * MIB)
-
-
-def _edit(path: Path) -> None:
-    with wclayer.RegistryEditor(path) as editor:
-        editor.set_value("HKLM\\SOFTWARE\\New", "a", 1, b"b\0\0\0")
-
-
-def _copy_out(world: World) -> None:
-    with wclayer.LayerView([world.base]) as view:
-        copy_out(view, "C:\\Windows\\System32", world.place / "out", recursive=True)
-
-
-def _change(world: World) -> None:
-    with wclayer.LayerView(scratch=world.scratch) as view:
-        view.mkdir("C:\\new")
-        view.write_bytes("C:\\new\\file", b"x" * 500_000)
-        view.write_bytes("C:\\Windows\\win.ini", b"changed")
-        view.unlink("C:\\new\\file")
-
-
-def _activate(world: World) -> None:
-    wclayer.activate_layer(world.scratch)
-    wclayer.deactivate_layer(world.scratch)
-
-
-MAKING: dict[str, Callable[[World], object]] = {
-    "import tar": _import_tar,
-    "import many": _import_many,
-    "import streams": _import_streams,
-    "import folder": lambda w: wclayer.import_layer(w.place / "layer", w.sources / "transport"),
-    "import disk": lambda w: wclayer.import_layer_from_disk(w.place / "layer", w.sources / "base.img"),
-    "new_layer_writer": _write_backup,
-    "create layer": lambda w: wclayer.create_layer(w.place / "layer", w.base),
-    "create scratch": lambda w: wclayer.create_scratch_layer(w.place / "layer", [w.base]),
-    "export tar": lambda w: wclayer.export_layer_to_file(w.place / "out", w.base),
-    "export gzip": lambda w: wclayer.export_layer_to_file(w.place / "out", w.base, compression="gzip"),
-    "export folder": lambda w: wclayer.export_layer(w.base, w.place / "out"),
-    "convert vhdx": lambda w: wclayer.convert_layer(w.base, w.place / "out", size=64 * MIB),
-    "convert ntfs": lambda w: wclayer.convert_layer(w.base, w.place / "out", to="ntfs", size=64 * MIB),
-    "disk to vhdx": lambda w: wclayer.convert_disk(w.sources / "base.img", w.place / "out"),
-    "disk to raw": lambda w: wclayer.convert_disk(w.sources / "base.vhdx", w.place / "out", to="raw"),
-}
-"""Functions that make something in `place`, which must be as it was if they fail."""
-CHANGING: dict[str, Callable[[World], object]] = {
-    "change scratch": _change,
-    "activate, deactivate": _activate,
-    "expand": lambda w: wclayer.expand_scratch_size(w.scratch, 30 << 30),
-    "edit registry": lambda w: _edit(w.scratch),
-    "grant": lambda w: wclayer.grant_vm_access("11111111-2222-3333-4444-555555555555", w.scratch / "sandbox.vhdx"),
-    "copy out": _copy_out,
-}
-"""Functions that change the scratch, or make more than one thing."""
-EVERY = MAKING | CHANGING
-
-
-def _copy_scratch(world: World) -> None:
-    shutil.copytree(world.sources / "scratch", world.scratch, symlinks=True)
 
 
 def _caught(function: Callable[[World], object], world: World) -> LayerError | None:
@@ -219,7 +106,7 @@ def test_a_call_of_the_host_that_fails_is_the_right_error(
             world = World(sources, open_folder / f"{call}-{after}")
             world.place.mkdir()
             if name in CHANGING:
-                _copy_scratch(world)
+                copy_scratch(world)
             before = sorted(os.listdir(world.place))
             calls: list[int] = []
             with monkeypatch.context() as patched:
@@ -271,7 +158,7 @@ def test_a_full_disk_is_a_full_disk(name: str, sources: Path, tmp_path: Path) ->
             world = World(sources, folder / "place")
             world.place.mkdir()
             if name in CHANGING:
-                _copy_scratch(world)
+                copy_scratch(world)
             _leave(folder, room)
             before = sorted(os.listdir(world.place))
             error = _caught(EVERY[name], world)
@@ -293,7 +180,7 @@ def test_a_read_only_disk_denies_access(name: str, sources: Path, tmp_path: Path
     with _mounted(tmp_path / "m", "64m") as folder:
         world = World(sources, folder)
         if name in CHANGING:
-            _copy_scratch(world)
+            copy_scratch(world)
         subprocess.run([witness("mount"), "-o", "remount,ro", str(folder)], check=True)
         error = _caught(EVERY[name], world)
         assert (type(error), error and error.errno) == (AccessDeniedError, errno.EACCES), error
@@ -304,7 +191,7 @@ def test_a_read_only_disk_denies_access(name: str, sources: Path, tmp_path: Path
 def test_what_only_reads_works_on_a_read_only_disk(sources: Path, tmp_path: Path) -> None:
     with _mounted(tmp_path / "m", "64m") as folder:
         world = World(sources, folder)
-        _copy_scratch(world)
+        copy_scratch(world)
         subprocess.run([witness("mount"), "-o", "remount,ro", str(folder)], check=True)
         assert list(wclayer.check_layer(world.scratch)) == []
         wclayer.export_layer_to_tar(io.BytesIO(), world.scratch)
@@ -355,7 +242,7 @@ def open_folder() -> Iterator[Path]:
 def test_a_user_who_may_not_is_denied_access(name: str, sources: Path, open_folder: Path) -> None:
     world = World(sources, open_folder)
     if name in CHANGING:
-        _copy_scratch(world)
+        copy_scratch(world)
     before = sorted(os.listdir(open_folder))
     error = _as_nobody(EVERY[name], world)
     assert type(error) is AccessDeniedError, error

@@ -1,0 +1,1 @@
+"""Faults at every call, power cuts, kills, histories, hostile input and other hosts."""
