@@ -1,135 +1,478 @@
-"""The operations that are tried under faults, power cuts and kills, and the world that they work in."""
+"""The operations that are tried under faults, power cuts and kills: each one call of the library on a small `World`,
+with what it finds, what it leaves, and the command that does the same."""
 
 from __future__ import annotations
 
+import hashlib
 import io
+import json
+import os
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import wclayer
-from tests.support import info, layer_tar, put_directories, put_file
-from wclayer import sample
-from wclayer.model import LayerWriter
-from wclayer.view.transfer import copy_out
+from tests.proof.world import KEY, MIB, VOLUME, World, copy_scratch
+from tests.support import contents, info, tree_listing
+from wclayer.engines.portable.activation import ACTIVE, has_unsaved_changes
+from wclayer.engines.portable.vmaccess import file_security
+from wclayer.errors import NotReadyError
+from wclayer.formats.regf.model import walk
+from wclayer.formats.regf.text import parse_reg
+from wclayer.layers.directory import LayerDirectory
+from wclayer.layers.directory.scratch import DISK, is_scratch
+from wclayer.layers.volume.disk_file import DiskFile
+from wclayer.layers.volume.reader import VolumeLayerReader
+from wclayer.view.transfer import copy_between, copy_into, copy_out, move
 
-MIB = 1 << 20
-
-
-@dataclass
-class World:
-    """Layers and files to work with; `place` is where results go, `scratch` one that may be changed."""
-
-    sources: Path
-    place: Path
-
-    @property
-    def base(self) -> Path:
-        return self.sources / "base"
-
-    @property
-    def scratch(self) -> Path:
-        return self.place / "scratch"
+Step = Callable[[World], object]
+_HIVE = re.compile(r"Hives/|Files/Windows/System32/config/")
+"""Files with times of their own in them."""
+VM = "11111111-2222-3333-4444-555555555555"
 
 
-def make_sources(place: Path) -> None:
-    """Puts what the operations read into a folder: a base layer, its tar, transport folder and disks, and a scratch."""
-    (place / "base.tar").write_bytes(layer_tar(sample.write_base))
-    with (place / "base.tar").open("rb") as stream:
-        wclayer.import_layer_from_tar(stream, place / "base")
-    wclayer.export_layer(place / "base", place / "transport")
-    wclayer.convert_layer(place / "base", place / "base.img", to="ntfs", size=64 * MIB)
-    wclayer.convert_disk(place / "base.img", place / "base.vhdx")
-    wclayer.create_scratch_layer(place / "scratch", [place / "base"])
-    with wclayer.LayerView(scratch=place / "scratch") as view:
-        view.write_bytes("C:\\app.txt", b"x" * 300_000)
+@dataclass(frozen=True)
+class Operation:
+    """One thing that a user does.
+
+    `place` of the world holds what `prepare` put there. `call` is the operation as a call of the library, `command` as
+    that of the command, where it has a verb. `result` returns what is there, as a value that is equal for
+    equal results, whoever made them and when; it raises a `LayerError` for what is not sound.
+
+    - `is_whole`: a failure leaves `place` as it was, byte for byte: the operation makes one thing, or nothing.
+    - `is_one_step`: a failure leaves what `result` tells as it was before, or as it is after a success.
+    """
+
+    call: Step
+    result: Step
+    prepare: Step = lambda world: None
+    command: str | None = None
+    is_whole: bool = False
+    is_one_step: bool = True
+
+    def __call__(self, world: World) -> object:
+        return self.call(world)
+
+    def arguments(self, world: World) -> list[str]:
+        """The arguments of the command, if there is one."""
+        assert self.command is not None
+        places = {"sources": world.sources, "place": world.place, "base": world.base, "layer": world.layer,
+                  "scratch": world.scratch, "out": world.out}  # fmt: skip
+        return [part.format(**places) for part in self.command.split()]
 
 
-def _import_tar(world: World) -> None:
-    with (world.sources / "base.tar").open("rb") as stream:
-        wclayer.import_layer_from_tar(stream, world.place / "layer", source="base.tar")
+# What operations leave.
 
 
-def _import_many(world: World) -> None:
-    """So many files that worker processes make them."""
-
-    def build(writer: LayerWriter) -> None:
-        put_directories(writer, "Files")
-        for number in range(700):
-            put_file(writer, f"Files/{number}", b"x" * 900)
-
-    wclayer.import_layer_from_tar(io.BytesIO(layer_tar(build)), world.place / "layer", source="many.tar")
+def layer_at(path: Path) -> object:
+    """A finished layer with everything that is in it; None if there is nothing."""
+    if not os.path.lexists(path):
+        return None
+    assert [str(problem) for problem in wclayer.check_layer(path)] == []
+    beside = sorted(name for name in os.listdir(path) if name != "layer.db")
+    return beside, contents(wclayer.DirectoryLayerReader(path)), _registry(path)
 
 
-def _import_streams(world: World) -> None:
-    def build(writer: LayerWriter) -> None:
-        put_directories(writer, "Files")
-        put_file(writer, "Files/f", b"x", stream=b"s" * 3_000_000)
+def scratch_at(path: Path) -> object:
+    """What a scratch, or a layer, changes, without times; None if there is nothing."""
+    if not os.path.lexists(path):
+        return None
+    assert [str(problem) for problem in wclayer.check_layer(path)] == []
+    found: list[tuple[object, ...]] = []
+    with wclayer.DirectoryLayerReader(path) as reader:
+        for entry in reader:
+            if entry.info is None:
+                found.append((entry.name, None))
+                continue
+            is_hive = bool(_HIVE.match(entry.name))
+            streams = [
+                (stream.name, hashlib.sha256(stream.read_all()).hexdigest() if not is_hive else "a hive")
+                for stream in reader.streams()
+            ]
+            found.append((
+                entry.name, entry.info.attributes, entry.link_target, entry.security, entry.eas, entry.reparse, streams,
+            ))  # fmt: skip
+    return is_scratch(path), sorted(found, key=lambda entry: str(entry[0])), _registry(path)
 
-    wclayer.import_layer_from_tar(io.BytesIO(layer_tar(build)), world.place / "layer", source="streams.tar")
+
+def _registry(path: Path) -> list[object]:
+    with wclayer.Registry(path) as registry, registry.reading():
+        known = registry.find(KEY)
+        return [] if known is None else [(name, list(key.values())) for name, key in walk(known)]
+
+
+def file_at(path: Path) -> object:
+    """A file or folder of the host; None if there is nothing."""
+    if path.is_dir():
+        return tree_listing(path)
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else None
+
+
+def _disk_at(path: Path) -> object:
+    """What is on a disk, whose GUIDs are always new ones; None if there is nothing."""
+    if not path.exists():
+        return None
+    assert list(wclayer.check_disk(path)) == []
+    with DiskFile(path) as opened:
+        return hashlib.sha256(opened.disk.read(0, opened.disk.size)).hexdigest()
+
+
+def _volume_at(path: Path) -> object:
+    if not path.exists():
+        return None
+    return contents(VolumeLayerReader(path))
+
+
+def _made_layer(world: World) -> object:
+    return layer_at(world.layer)
+
+
+def _base_or_folder(world: World) -> object:
+    return scratch_at(world.layer) if (world.layer / "layer.db").exists() else "a folder"
+
+
+def _made_scratch(world: World) -> object:
+    return scratch_at(world.layer)
+
+
+def _scratch(world: World) -> object:
+    return scratch_at(world.scratch)
+
+
+def _out(world: World) -> object:
+    return file_at(world.out)
+
+
+def _use(world: World) -> object:
+    """How far a scratch is on its way: active, mounted, its changes in its disk."""
+    try:
+        place = wclayer.get_layer_mount_path(world.scratch)
+        mounted: object = tree_listing(Path(place) / "app")
+    except NotReadyError as error:
+        mounted = error.detail
+    with wclayer.LayerView([world.scratch]) as view:
+        assert view.read_bytes("C:\\app\\data") == b"x" * 300_000
+    with DiskFile(world.scratch / DISK) as opened:
+        size = opened.disk.size
+    with LayerDirectory(world.scratch) as layer:
+        is_active = layer.record(ACTIVE) is not None
+    return is_active, mounted, has_unsaved_changes(world.scratch), size
+
+
+def _granted(world: World) -> object:
+    with LayerDirectory(world.scratch) as layer:
+        return file_security(layer, DISK)
+
+
+def _store(world: World) -> object:
+    images = json.loads(wclayer.get_shared_base_images(world.place / "store"))["Images"]
+    return [(image["Name"], image["Version"], Path(image["Path"]).name) for image in images]
+
+
+def _made_disk(world: World) -> object:
+    return _disk_at(world.out)
+
+
+def _made_volume(world: World) -> object:
+    return _volume_at(world.out)
+
+
+# What operations do, where it takes more than one line.
+
+
+def _import(name: str, *parents: str) -> Step:
+    def call(world: World) -> None:
+        with (world.sources / name).open("rb") as stream:
+            chain = [world.sources / parent for parent in parents]
+            wclayer.import_layer_from_tar(stream, world.layer, chain, source=world.sources / name)
+
+    return call
+
+
+class _Stream(io.RawIOBase):
+    """Bytes that come as from a pipe: in pieces, and forward only."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._at = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: object) -> int:
+        view = memoryview(buffer)  # type: ignore[arg-type]
+        piece = self._data[self._at : self._at + min(len(view), 60_000)]
+        view[: len(piece)] = piece
+        self._at += len(piece)
+        return len(piece)
+
+
+def _import_stream(world: World) -> None:
+    data = (world.sources / "base.tar.gz").read_bytes()
+    wclayer.import_layer_from_tar(io.BufferedReader(_Stream(data)), world.layer, source="<stdin>")
+
+
+def _import_disk(name: str) -> Step:
+    return lambda world: wclayer.import_layer_from_disk(world.layer, world.sources / name)
 
 
 def _write_backup(world: World) -> None:
-    with wclayer.new_layer_writer(world.place / "layer") as writer:
+    with wclayer.new_layer_writer(world.layer) as writer:
         writer.add("Files", info(0x10))
         writer.add("Files/f", info())
         writer.write(b"\1\0\0\0\0\0\0\0" + (2 * MIB).to_bytes(8, "little") + bytes(4) + b"x" * 2 * MIB)
 
 
-def _edit(path: Path) -> None:
-    with wclayer.RegistryEditor(path) as editor:
-        editor.set_value("HKLM\\SOFTWARE\\New", "a", 1, b"b\0\0\0")
+def _copy_base(world: World) -> None:
+    shutil.copytree(world.base, world.layer, symlinks=True)
 
 
-def _copy_out(world: World) -> None:
-    with wclayer.LayerView([world.base]) as view:
-        copy_out(view, "C:\\Windows\\System32", world.place / "out", recursive=True)
+def _copy_unprocessed(world: World) -> None:
+    _copy_base(world)
+    for name in ("blank.vhdx", "blank-base.vhdx", "layout"):
+        (world.layer / name).unlink()
 
 
-def _change(world: World) -> None:
-    with wclayer.LayerView(scratch=world.scratch) as view:
-        view.mkdir("C:\\new")
-        view.write_bytes("C:\\new\\file", b"x" * 500_000)
-        view.write_bytes("C:\\Windows\\win.ini", b"changed")
-        view.unlink("C:\\new\\file")
+def _copy_plain(world: World) -> None:
+    shutil.copytree(world.sources / "plain", world.layer)
+
+
+def _export(compression: str) -> Step:
+    return lambda world: wclayer.export_layer_to_file(world.out, world.base, compression=compression)
+
+
+def _set(world: World) -> None:
+    with wclayer.RegistryEditor(world.scratch) as editor:
+        editor.set_value(f"{KEY}\\New", "a", 1, b"b\0\0\0")
+
+
+def _delete(world: World) -> None:
+    with wclayer.RegistryEditor(world.scratch) as editor:
+        editor.delete_key(f"{KEY}\\Old")
+
+
+def _set_of_layer(world: World) -> None:
+    with wclayer.RegistryEditor(world.layer) as editor:
+        editor.set_value(KEY, "Level", 4, b"\2\0\0\0")
+
+
+def _in_view(step: Callable[[wclayer.LayerView, World], object]) -> Step:
+    """A step in the view of the scratch."""
+
+    def call(world: World) -> None:
+        with wclayer.LayerView(scratch=world.scratch) as view:
+            step(view, world)
+
+    return call
+
+
+def _copy_out(source: str) -> Step:
+    def call(world: World) -> None:
+        with wclayer.LayerView([world.base]) as view:
+            copy_out(view, source, world.out, recursive=True)
+
+    return call
+
+
+def _copy_between(world: World) -> None:
+    with wclayer.LayerView([world.base]) as view, wclayer.LayerView(scratch=world.scratch) as target:
+        copy_between(view, "C:\\docs", target, "C:\\copy", recursive=True)
+
+
+def _change(view: wclayer.LayerView, _: World) -> None:
+    view.mkdir("C:\\new")
+    view.write_bytes("C:\\new\\file", b"x" * 500_000)
+    view.write_bytes("C:\\docs\\empty.txt", b"changed")
+    view.unlink("C:\\new\\file")
+
+
+def _commit(world: World) -> None:
+    tar = io.BytesIO()
+    wclayer.export_layer_to_tar(tar, world.scratch)
+    tar.seek(0)
+    wclayer.import_layer_from_tar(tar, world.scratch, [world.base], source="<stdin>")
+
+
+def _export_scratch(world: World) -> None:
+    copy_scratch(world)
+    wclayer.export_layer_to_file(world.place / "changes.tar", world.scratch)
 
 
 def _activate(world: World) -> None:
     wclayer.activate_layer(world.scratch)
+
+
+def _copy_active(world: World) -> None:
+    copy_scratch(world)
+    wclayer.activate_layer(world.scratch)
+
+
+def _mount(world: World) -> None:
+    wclayer.prepare_layer(world.scratch)
+
+
+def _copy_mounted(world: World) -> None:
+    _copy_active(world)
+    wclayer.prepare_layer(world.scratch)
+
+
+def _unmount(world: World) -> None:
+    wclayer.unprepare_layer(world.scratch)
     wclayer.deactivate_layer(world.scratch)
 
 
-MAKING: dict[str, Callable[[World], object]] = {
-    "import tar": _import_tar,
-    "import many": _import_many,
-    "import streams": _import_streams,
-    "import folder": lambda w: wclayer.import_layer(w.place / "layer", w.sources / "transport"),
-    "import disk": lambda w: wclayer.import_layer_from_disk(w.place / "layer", w.sources / "base.img"),
-    "new_layer_writer": _write_backup,
-    "create layer": lambda w: wclayer.create_layer(w.place / "layer", w.base),
-    "create scratch": lambda w: wclayer.create_scratch_layer(w.place / "layer", [w.base]),
-    "export tar": lambda w: wclayer.export_layer_to_file(w.place / "out", w.base),
-    "export gzip": lambda w: wclayer.export_layer_to_file(w.place / "out", w.base, compression="gzip"),
-    "export folder": lambda w: wclayer.export_layer(w.base, w.place / "out"),
-    "convert vhdx": lambda w: wclayer.convert_layer(w.base, w.place / "out", size=64 * MIB),
-    "convert ntfs": lambda w: wclayer.convert_layer(w.base, w.place / "out", to="ntfs", size=64 * MIB),
-    "disk to vhdx": lambda w: wclayer.convert_disk(w.sources / "base.img", w.place / "out"),
-    "disk to raw": lambda w: wclayer.convert_disk(w.sources / "base.vhdx", w.place / "out", to="raw"),
+def _cycle(world: World) -> None:
+    wclayer.activate_layer(world.scratch)
+    wclayer.deactivate_layer(world.scratch)
+
+
+def _register(world: World) -> None:
+    wclayer.ImageStore(world.place / "store").register(world.base, "image", "1")
+
+
+def _reg_import(world: World) -> None:
+    with wclayer.RegistryEditor(world.scratch) as editor:
+        editor.apply(list(parse_reg((world.sources / "edits.reg").read_bytes())))
+
+
+def _import_over(world: World) -> None:
+    with (world.place / "changes.tar").open("rb") as stream:
+        wclayer.import_layer_from_tar(stream, world.scratch, [world.base], source=world.place / "changes.tar")
+
+
+def _making(call: Step, result: Step, command: str | None = None) -> Operation:
+    return Operation(call, result, command=command, is_whole=True)
+
+
+def _steps(step: Callable[[wclayer.LayerView, World], object], command: str | None = None) -> Operation:
+    """Several changes of the scratch, one after the other."""
+    return Operation(_in_view(step), _scratch, copy_scratch, command, is_one_step=False)
+
+
+def _one_step(step: Callable[[wclayer.LayerView, World], object], command: str | None = None) -> Operation:
+    return Operation(_in_view(step), _scratch, copy_scratch, command)
+
+
+MAKING: dict[str, Operation] = {
+    "import tar": _making(_import("base.tar"), _made_layer, "import -i {sources}/base.tar {layer}"),
+    "import gzip": _making(_import("base.tar.gz"), _made_layer, "import -i {sources}/base.tar.gz {layer}"),
+    "import zstd": _making(_import("base.tar.zst"), _made_layer, "import -i {sources}/base.tar.zst {layer}"),
+    "import stream": _making(_import_stream, _made_layer),
+    "import child": _making(
+        _import("child.tar", "base"), _made_layer, "import -i {sources}/child.tar -l {base} {layer}"
+    ),
+    "import many": _making(_import("many.tar"), _made_layer, "import -i {sources}/many.tar {layer}"),
+    "import folder": _making(
+        lambda w: wclayer.import_layer(w.layer, w.sources / "transport"),
+        _made_layer,
+        "import -i {sources}/transport {layer}",
+    ),
+    "import raw disk": _making(_import_disk("base.img"), _made_layer, "import -i {sources}/base.img {layer}"),
+    "import vhdx": _making(_import_disk("base.vhdx"), _made_layer, "import -i {sources}/base.vhdx {layer}"),
+    "import vhd": _making(_import_disk("base.vhd"), _made_layer, "import -i {sources}/base.vhd {layer}"),
+    "import backup streams": _making(_write_backup, _made_layer),
+    "create layer": _making(
+        lambda w: wclayer.create_layer(w.layer, w.base), _made_layer, "create --read-only -l {base} {layer}"
+    ),
+    "create scratch": _making(
+        lambda w: wclayer.create_scratch_layer(w.layer, [w.base]), _made_scratch, "create -l {base} {layer}"
+    ),
+    "export tar": _making(_export("none"), _out, "export -o {out} {base}"),
+    "export gzip": _making(_export("gzip"), _out, "export -z -o {out} {base}"),
+    "export zstd": _making(_export("zstd"), _out, "export --zstd -o {out} {base}"),
+    "export folder": _making(lambda w: wclayer.export_layer(w.base, w.out), _out, "export --transport {out} {base}"),
+    "convert to vhdx": _making(
+        lambda w: wclayer.convert_layer(w.base, w.out, size=2 * VOLUME),
+        _made_volume,
+        f"convert --size {2 * VOLUME} -o {{out}} {{base}}",
+    ),
+    "convert to ntfs": _making(
+        lambda w: wclayer.convert_layer(w.base, w.out, to="ntfs", size=VOLUME),
+        _made_volume,
+        f"convert --to ntfs --size {VOLUME} -o {{out}} {{base}}",
+    ),
+    "disk to vhdx": _making(
+        lambda w: wclayer.convert_disk(w.sources / "base.img", w.out),
+        _made_disk,
+        "disk convert {sources}/base.img {out}",
+    ),
+    "disk to raw": _making(
+        lambda w: wclayer.convert_disk(w.sources / "base.vhdx", w.out, to="raw"),
+        _made_disk,
+        "disk convert --to raw {sources}/base.vhdx {out}",
+    ),
+    "copy out": _making(_copy_out("C:\\Windows\\large.dll"), _out, "cp {base}:C:\\Windows\\large.dll {out}"),
 }
-"""Functions that make something in `place`, which must be as it was if they fail."""
-CHANGING: dict[str, Callable[[World], object]] = {
-    "change scratch": _change,
-    "activate, deactivate": _activate,
-    "expand": lambda w: wclayer.expand_scratch_size(w.scratch, 30 << 30),
-    "edit registry": lambda w: _edit(w.scratch),
-    "grant": lambda w: wclayer.grant_vm_access("11111111-2222-3333-4444-555555555555", w.scratch / "sandbox.vhdx"),
-    "copy out": _copy_out,
+"""Operations that make one thing in `place`, which must be as it was if they fail."""
+CHANGING: dict[str, Operation] = {
+    "remove": Operation(lambda w: wclayer.destroy_layer(w.layer), _made_layer, _copy_base, "remove {layer}"),
+    "make base layer": Operation(
+        lambda w: wclayer.make_base_layer(w.layer), _base_or_folder, _copy_plain, "makebaselayer {layer}"
+    ),
+    "process": Operation(
+        lambda w: wclayer.process_base_layer(w.layer), _made_layer, _copy_unprocessed, "process {layer}"
+    ),
+    "register image": Operation(_register, _store, command="images add --store {place}/store {base} image 1"),
+    "unregister image": Operation(
+        lambda w: wclayer.ImageStore(w.place / "store").unregister("image", "1"),
+        _store,
+        _register,
+        "images remove --store {place}/store image 1",
+    ),
+    "copy tree out": Operation(_copy_out("C:\\docs"), _out, command="cp -r {base}:C:\\docs {out}", is_one_step=False),
+    "copy in": _steps(
+        lambda view, w: copy_into(view, w.sources / "tree" / "one", "C:\\one"),
+        "cp {sources}/tree/one {scratch}:C:\\one",
+    ),
+    "copy tree in": _steps(
+        lambda view, w: copy_into(view, w.sources / "tree", "C:\\tree", recursive=True),
+        "cp -r {sources}/tree {scratch}:C:\\tree",
+    ),
+    "copy between": Operation(
+        _copy_between, _scratch, copy_scratch, "cp -r {base}:C:\\docs {scratch}:C:\\copy", is_one_step=False
+    ),
+    "write": _one_step(lambda view, _: view.write_bytes("C:\\docs\\with eas.txt", b"y" * 90_000)),
+    "rm": _one_step(lambda view, _: view.unlink("C:\\docs\\empty.txt"), "rm {scratch} C:\\docs\\empty.txt"),
+    "rm tree": _steps(lambda view, _: view.rmtree("C:\\app"), "rm -r {scratch} C:\\app"),
+    "mv": _one_step(lambda view, _: move(view, "C:\\docs", "C:\\moved"), "mv {scratch} C:\\docs C:\\moved"),
+    "mkdir": _steps(lambda view, _: view.makedirs("C:\\a\\b"), "mkdir -p {scratch} C:\\a\\b"),
+    "attrib": _one_step(
+        lambda view, _: view.set_attributes("C:\\docs\\empty.txt", 0x23), "attrib {scratch} C:\\docs\\empty.txt +R +H"
+    ),
+    "change scratch": _steps(_change),
+    "reg set": Operation(_set, _scratch, copy_scratch, f"reg set {{scratch}} {KEY}\\New a b"),
+    "reg set of a layer": Operation(
+        _set_of_layer, lambda w: scratch_at(w.layer), _copy_base, f"reg set {{layer}} {KEY} Level 2 -t REG_DWORD"
+    ),
+    "reg delete": Operation(_delete, _scratch, copy_scratch, f"reg delete {{scratch}} {KEY}\\Old"),
+    "reg import": Operation(_reg_import, _scratch, copy_scratch, "reg import {scratch} {sources}/edits.reg"),
+    "expand": Operation(
+        lambda w: wclayer.expand_scratch_size(w.scratch, 30 << 30), _use, copy_scratch, "expand {scratch} 30GiB"
+    ),
+    "grant": Operation(
+        lambda w: wclayer.grant_vm_access(VM, w.scratch / DISK),
+        _granted,
+        copy_scratch,
+        f"grant {VM} {{scratch}}/{DISK}",
+    ),
+    "commit": Operation(_commit, _scratch, copy_scratch),
+    "import over scratch": Operation(
+        _import_over,
+        _scratch,
+        _export_scratch,
+        "import --over-scratch -i {place}/changes.tar -l {base} {scratch}",
+    ),
+    "activate": Operation(_activate, _use, copy_scratch),
+    "deactivate": Operation(lambda w: wclayer.deactivate_layer(w.scratch), _use, _copy_active),
+    "activate, deactivate": Operation(_cycle, _use, copy_scratch, is_one_step=False),
 }
-"""Functions that change the scratch, or make more than one thing."""
+"""Operations that change something that is there already, or make more than one thing."""
+MOUNTING: dict[str, Operation] = {
+    "mount": Operation(_mount, _use, _copy_active, "mount {scratch}"),
+    "unmount": Operation(_unmount, _use, _copy_mounted, "unmount {scratch}", is_one_step=False),
+}
+"""Operations with the server of a mount, which not every user can make."""
 EVERY = MAKING | CHANGING
-
-
-def copy_scratch(world: World) -> None:
-    """Gives the world a scratch of its own, which operations may change."""
-    shutil.copytree(world.sources / "scratch", world.scratch, symlinks=True)
+"""Those that every user of Linux can do."""
