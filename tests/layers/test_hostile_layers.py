@@ -319,6 +319,25 @@ def test_other_tables_are_checked_too(layers: Layers, tmp_path: Path, sql: str) 
         assert list(check_layer(layer))
 
 
+@pytest.mark.parametrize(
+    ("sql", "said"),
+    [
+        ("UPDATE entries SET form = x'07' WHERE name = 'new'", "Files/new: unknown kind of tar form"),
+        ("UPDATE streams SET form = x'0001'", "Files/new: tar form does not fit its entry"),
+        ("UPDATE tombstones SET form = x''", "Files/dir/deep: unknown kind of tar form"),
+        ("INSERT INTO layer VALUES ('trailer_form', x'00')", "layer.db: tar form does not fit its entry"),
+        ("INSERT INTO tombstones SELECT id + 100, path, key, form FROM tombstones", "Files/dir/deep: .*duplicate"),
+        ("UPDATE entries SET id = 100 WHERE name = 'dir'; UPDATE entries SET parent = 100 WHERE name = 'b.bin'",
+         "its parent directory was not there before it"),
+    ],
+)  # fmt: skip
+def test_check_tells_what_an_export_would_stumble_over(layers: Layers, tmp_path: Path, sql: str, said: str) -> None:
+    layer = copy_of(layers.child, tmp_path / "layer")
+    assert list(check_layer(layer)) == []
+    change(layer, *sql.split(";"))
+    assert re.search(said, "\n".join(f"{problem.path}: {problem.text}" for problem in check_layer(layer)))
+
+
 def test_a_check_goes_on_after_a_row_that_is_damaged(layers: Layers, tmp_path: Path) -> None:
     layer = copy_of(layers.base, tmp_path / "layer")
     change(

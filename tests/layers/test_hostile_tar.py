@@ -79,6 +79,10 @@ _CASES = {
         archive(_FILES, member(b"Files/l", kind=b"1", link=b"Files/a"), _A), "'Files/a', which is not there"
     ),
     "link to a directory": (archive(_FILES, member(b"Files/l", kind=b"1", link=b"Files")), "hard link to 'Files'"),
+    "link with the attribute of a directory": (
+        archive(_FILES, _A, member(b"Files/l", kind=b"1", link=b"Files/a", MSWINDOWS_fileattr=b"16")),
+        r"'Files/l' \(offset \d+\): hard link to 'Files/a' with the attribute of a directory",
+    ),
     "link out": (archive(_FILES, member(b"Files/l", kind=b"1", link=b"../../etc/passwd")), "not a path of a layer"),
     "link out inside": (
         archive(_FILES, member(b"Files/l", kind=b"1", link=b"Files/../../x")), "not a path of a layer"

@@ -78,6 +78,47 @@ def test_what_is_no_file_in_a_transport_folder_is_refused_by_name(kind: str, tmp
     assert str(folder / "Files/a") in str(refused.value)
 
 
+@pytest.mark.skipif(os.name == "nt", reason="links and FIFOs of POSIX")
+@pytest.mark.parametrize("kind", ["link", "fifo"])
+def test_tombstones_that_are_no_file_are_refused_by_name(kind: str, tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    with TransportLayerWriter(folder) as writer:
+        put_directories(writer, "Files")
+    place = folder / "tombstones.txt"
+    place.rename(tmp_path / "elsewhere")
+    if kind == "fifo":
+        os.mkfifo(place)
+    else:
+        place.symlink_to(tmp_path / "elsewhere")
+    with nothing_left_in(tmp_path), pytest.raises((wclayer.InvalidDataError, wclayer.NotALayerError)) as refused:
+        wclayer.import_layer(tmp_path / "layer", folder)
+    assert "tombstones.txt" in str(refused.value)
+    assert "symbolic" not in str(refused.value)
+
+
+def test_reparse_data_that_no_volume_holds_is_refused_where_it_comes_in(tmp_path: Path) -> None:
+    """A layer with them could be neither read nor exported."""
+    folder = tmp_path / "folder"
+    with TransportLayerWriter(folder) as writer:
+        put_directories(writer, "Files")
+        put_file(writer, "Files/a", b"data")
+    header = StreamHeader(StreamId.REPARSE_DATA, 8)
+    (folder / "Files/a").write_bytes(b"\x20\x04\0\0" + header.encode() + b"\x0c\0\0\xa0\x99\0\0\0")
+    with nothing_left_in(tmp_path), pytest.raises(wclayer.InvalidDataError, match=r"'Files/a': reparse buffer"):
+        wclayer.import_layer(tmp_path / "layer", folder)
+
+
+def test_the_spelling_of_a_root_is_kept(tmp_path: Path) -> None:
+    """A second folder `Files` beside it would be one name too many."""
+    with TransportLayerWriter(tmp_path / "folder") as writer:
+        put_directories(writer, "files", "Files/d")
+        put_file(writer, "FILES/d/a", b"data")
+    assert sorted(path.name for path in (tmp_path / "folder").iterdir() if path.is_dir()) == ["Hives", "files"]
+    wclayer.import_layer(tmp_path / "layer", tmp_path / "folder")
+    with wclayer.LayerView([tmp_path / "layer"]) as view:
+        assert view.read_bytes("C:\\d\\a") == b"data"
+
+
 def test_a_transport_folder_says_what_it_cannot_hold_of_a_hive(tmp_path: Path) -> None:
     security = volume_root().encode()
     for entry, problem in (

@@ -30,6 +30,7 @@ from wclayer.win32.attributes import FileBasicInfo
 from wclayer.win32.backup import SPARSE_STREAM, BackupStreamParser, StreamHeader, StreamId
 from wclayer.win32.ea import decode_eas
 from wclayer.win32.names import encode_name, name_key, path_key, stream_illegal_reason
+from wclayer.win32.reparse import decode_reparse
 
 _SPOOL_IN_MEMORY = 1 << 20
 _PIECE = 1 << 20
@@ -333,12 +334,14 @@ class LayerWriterBase(WriterContext):
             all_of(*(() if pending is None else (pending.discard,)), self._discard)
 
     def _put(self, entry: Entry, streams: Iterable[DataStream]) -> None:
-        if entry.eas:
-            # What no volume holds is refused where it comes in.
-            try:
+        # What no volume holds is refused where it comes in.
+        try:
+            if entry.eas:
                 decode_eas(entry.eas)
-            except ValueError as error:
-                raise self._bad(entry, str(error)) from None
+            if entry.reparse is not None:
+                decode_reparse(entry.reparse)
+        except ValueError as error:
+            raise self._bad(entry, str(error)) from None
         self._begin(entry, self._check(entry))
         needs_data = entry.has_data and entry.size > 0
         for index, stream in enumerate(streams):

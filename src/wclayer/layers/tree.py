@@ -225,6 +225,9 @@ class LayerTree:
 
     def _check_target(self, entry: Entry) -> None:
         assert entry.link_target is not None
+        assert entry.info is not None
+        if entry.info.attributes & DIRECTORY:
+            self._fail(entry, f"hard link to {entry.link_target!r} with the attribute of a directory")
         target = path_key(entry.link_target)
         if _PATH.match(target) is None or any(part in _DOTS for part in target.split("/")):
             self._fail(entry, f"hard link to {entry.link_target!r}, which is not a path of a layer")

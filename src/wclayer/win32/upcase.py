@@ -9,6 +9,9 @@ Source: Microsoft's published upper-case mapping table ([MS-UCODEREF] section 3.
 strings to upper case"); a test compares it with the `$UpCase` of a volume formatted by Windows.
 """
 
+import functools
+import struct
+
 # (first, last, step, delta): each unit first, first+step … last maps to itself plus delta.
 # fmt: off
 _RANGES = (
@@ -61,6 +64,7 @@ def upcase(name: str) -> str:
     return name.upper() if name.isascii() else name.translate(UPCASE)
 
 
+@functools.cache
 def upcase_table() -> bytes:
     """The whole table as `$UpCase` stores it: 65,536 little-endian 16-bit units (131,072 bytes)."""
-    return b"".join(UPCASE.get(unit, unit).to_bytes(2, "little") for unit in range(0x10000))
+    return struct.pack("<65536H", *(UPCASE.get(unit, unit) for unit in range(0x10000)))

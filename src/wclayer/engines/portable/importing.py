@@ -10,6 +10,7 @@ from wclayer.engines.portable.process import ProcessingLayerWriter
 from wclayer.engines.results import ImportResult
 from wclayer.layers.copy import ProgressCallback, copy_layer
 from wclayer.layers.directory import DirectoryLayerWriter
+from wclayer.layers.directory.database import TRAILER_FORM
 from wclayer.layers.tar import TarLayerReader
 from wclayer.layers.transport import TransportLayerReader
 from wclayer.model import Limits
@@ -68,7 +69,7 @@ def import_layer_from_tar(
         for key in ("diff_id", "digest", "compression", "size", "stored_size"):
             writer.record(key, getattr(result, key))
         if reader.trailer_form:
-            writer.record("trailer_form", reader.trailer_form)
+            writer.record(TRAILER_FORM, reader.trailer_form)
     return result
 
 

@@ -9,13 +9,20 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from wclayer.errors import CorruptLayerError, LimitExceededError
+from wclayer.errors import CorruptLayerError, InvalidDataError, LimitExceededError
+from wclayer.formats.tar.structs import TRAILER
 from wclayer.layers.directory.chain_file import CHAIN_FILE, read_chain
-from wclayer.layers.directory.database import FILE_NAME, ROOT, EntryRow
+from wclayer.layers.directory.database import FILE_NAME, ROOT, TRAILER_FORM, EntryRow
 from wclayer.layers.directory.layer import CHILDREN, LayerDirectory
+from wclayer.layers.directory.reader import DirectoryLayerReader
 from wclayer.layers.directory.rows import descriptor
 from wclayer.layers.directory.scratch import IN_USE
+from wclayer.layers.tar.form import decode_form
+from wclayer.layers.tar.members import encode_entry, encode_stream
+from wclayer.layers.tree import LayerTree
+from wclayer.model import Entry
 from wclayer.win32.attributes import DIRECTORY
+from wclayer.win32.backup import StreamId
 from wclayer.win32.ea import decode_eas
 from wclayer.win32.reparse import decode_reparse
 from wclayer.win32.security import SecurityDescriptor
@@ -56,6 +63,7 @@ def check_layer(
             (FILE_NAME, _check_records(layer)),
             (FILE_NAME, _check_entries(layer, progress)),
             (FILE_NAME, _check_tombstones(layer)),
+            (FILE_NAME, _check_rules(layer)),
             (FILE_NAME, _find_strangers(layer)),
             (CHAIN_FILE, _check_chain(layer)),
         ):
@@ -91,6 +99,8 @@ def _check_records(layer: LayerDirectory) -> Iterator[Problem]:
     for key, value in layer.query("SELECT key, value FROM layer ORDER BY key"):
         if not isinstance(value, (str, int, bytes)):
             yield Problem(FILE_NAME, f"record {key!r}: {value!r}")
+    if trailer := layer.blob(TRAILER_FORM):
+        yield from _check_form(trailer, TRAILER, FILE_NAME)
 
 
 def _check_entries(layer: LayerDirectory, progress: Callable[[int, int], None] | None) -> Iterator[Problem]:
@@ -117,8 +127,30 @@ def _check_entries(layer: LayerDirectory, progress: Callable[[int, int], None] |
 
 def _check_tombstones(layer: LayerDirectory) -> Iterator[Problem]:
     """Reads all tombstones: a damaged one raises, and `_told` makes the problem of it."""
-    for _ in layer.tombstones():
-        yield from ()
+    for row in layer.tombstones():
+        if row.form is not None:
+            yield from _check_form(row.form, encode_entry(Entry(row.path, None)), row.path)
+
+
+def _check_rules(layer: LayerDirectory) -> Iterator[Problem]:
+    """The rules of layers, as whoever reads this one holds its entries against them, in their order."""
+    tree = LayerTree(layer.operation, FILE_NAME, is_base=False)
+    with DirectoryLayerReader(layer.path) as reader:
+        for entry in reader:
+            try:
+                tree.add(entry)
+            except InvalidDataError as error:
+                if isinstance(error, LimitExceededError):
+                    raise
+                yield Problem(entry.name, error.detail)
+
+
+def _check_form(form: bytes, canonical: bytes, name: str) -> Iterator[Problem]:
+    """That a form fits what the tar says canonically, as an export needs it."""
+    try:
+        decode_form(form, canonical)
+    except ValueError as error:
+        yield Problem(name, str(error))
 
 
 def _check_chain(layer: LayerDirectory) -> Iterator[Problem]:
@@ -159,6 +191,8 @@ def _check_entry(layer: LayerDirectory, row: EntryRow, name: str) -> Iterator[Pr
             except ValueError as error:
                 yield Problem(name, f"{what}: {error}")
     yield from _check_streams(layer, row, name)
+    if row.form is not None:
+        yield from _check_form(row.form, encode_entry(layer.entry(row)), name)
 
 
 def _check_data(layer: LayerDirectory, row: EntryRow, name: str, info: os.stat_result) -> Iterator[Problem]:
@@ -184,6 +218,8 @@ def _check_streams(layer: LayerDirectory, row: EntryRow, name: str) -> Iterator[
         # They are those of its first name.
         return
     for stream in layer.stream_rows(row):
+        if stream.form is not None and stream.stream_id == StreamId.ALTERNATE_DATA:
+            yield from _check_form(stream.form, encode_stream(layer.entry(row), stream.name, stream.size), name)
         try:
             for _ in layer.stream_chunks(stream):
                 pass

@@ -94,6 +94,8 @@ CREATE INDEX taken_by_entry ON taken (entry);
 """
 """What a scratch's database has besides; `taken` tells which files it took over: of which layer, counted from the base,
 and of which id there."""
+TRAILER_FORM = "trailer_form"
+"""The record of what the end of the tar had that was imported, if not the canonical end."""
 BEING_WRITTEN = -1
 """The size of a scratch's file while it is written to: the size and time of the host's file are the right ones."""
 NOT_HASHED = b""

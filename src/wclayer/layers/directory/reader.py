@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from wclayer.layers.base import LayerReaderBase
 from wclayer.layers.cache import Cache
-from wclayer.layers.directory.database import EntryRow, Origin
+from wclayer.layers.directory.database import TRAILER_FORM, EntryRow, Origin
 from wclayer.layers.directory.layer import LayerDirectory
 from wclayer.model import DataStream, Entry, LinkInfo
 
@@ -41,7 +41,7 @@ class DirectoryLayerReader(LayerReaderBase):
     @property
     def trailer_form(self) -> bytes | None:
         """What the end of the tar had that was imported, if not the canonical end."""
-        return self.layer.blob("trailer_form")
+        return self.layer.blob(TRAILER_FORM)
 
     def _advance(self) -> Entry | None:
         tombstone, row = self._next_tombstone, self._next_row

@@ -29,6 +29,9 @@ from wclayer.win32.filetime import from_unix_ns
 from wclayer.win32.names import decode_name, name_key, path_key
 
 _PIECE = 1 << 20
+_NO_FILE = (errno.ENOENT, errno.ELOOP, errno.ENXIO)
+"""How the host refuses to open a link, a FIFO, a socket or a device as a file."""
+_NOT_REGULAR = "not a regular file: a transport folder has directories and files"
 _RECYCLE_BIN = name_key("$Recycle.Bin")
 _SUFFIX_KEY = name_key(DIRECTORY_SUFFIX)
 
@@ -154,8 +157,8 @@ class TransportLayerReader(HostWalkReader):
         try:
             self._fd = self._host.open(host)
         except OSError as error:
-            if error.errno in (errno.ENOENT, errno.ELOOP, errno.ENXIO):
-                raise self._bad(host, "not a regular file: a transport folder has directories and files") from None
+            if error.errno in _NO_FILE:
+                raise self._bad(host, _NOT_REGULAR) from None
             raise
         stat = os.fstat(self._fd)
         self._number_of_links, self._inode = stat.st_nlink, stat.st_ino
@@ -283,6 +286,10 @@ class TransportLayerReader(HostWalkReader):
             data = self._host.read_bytes(TOMBSTONES.encode(), self.limits.names_size)
         except FileNotFoundError:
             raise NotALayerError(self.operation, self.path, f"not a transport folder: it has no {TOMBSTONES}") from None
+        except OSError as error:
+            if error.errno in _NO_FILE:
+                raise self._bad(TOMBSTONES.encode(), _NOT_REGULAR) from None
+            raise
         except FormatLimitError as error:
             raise LimitExceededError(self.operation, self.path, f"{error} {limit_hint('names_size')}") from None
         self._hold(0, len(data))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -15,7 +14,7 @@ from wclayer.layers.base import LayerWriterBase, all_of, backup_stream, stream_n
 from wclayer.layers.cache import Cache
 from wclayer.layers.staging import StagedDirectory
 from wclayer.layers.transport.form import ATTRIBUTES, DIRECTORY_SUFFIX, TOMBSTONES, TOMBSTONES_HEADER, write_times
-from wclayer.layers.tree import Kind, LayerTree
+from wclayer.layers.tree import ROOTS, Kind, LayerTree
 from wclayer.model import DataStream, Entry
 from wclayer.win32.attributes import FileAttributes, attribute_names
 from wclayer.win32.backup import SPARSE_STREAM, StreamHeader, StreamId
@@ -23,7 +22,8 @@ from wclayer.win32.filetime import to_unix_ns
 from wclayer.win32.names import decode_name, encode_name, name_key, path_key
 
 _BUFFER = 1 << 20
-
+_ROOT_KEYS = frozenset(path_key(root) for root in ROOTS)
+_ALWAYS_THERE = (path_key("Files"), path_key("Hives"))
 
 _OF_A_PLAIN_FILE = int(FileAttributes.ARCHIVE | FileAttributes.NORMAL)
 
@@ -55,6 +55,8 @@ class TransportLayerWriter(LayerWriterBase):
         self._staged = StagedDirectory(self.operation, place)
         # Host paths of directories by path key: those last used, and all with their times, which may be very many.
         self._made: Cache[str, bytes] = Cache()
+        # The same of the layer's roots, which may have no entry of their own, and any spelling.
+        self._roots: dict[str, bytes] = {}
         self._directories = sqlite3.connect("", isolation_level=None, check_same_thread=False)
         self._directories.execute("PRAGMA journal_mode = OFF")
         self._directories.execute("CREATE TABLE made (key BLOB UNIQUE, host BLOB, access_time, write_time)")
@@ -102,6 +104,8 @@ class TransportLayerWriter(LayerWriterBase):
         if entry.is_directory:
             self._host.make_directory(host_path)
             self._made.keep(key, host_path, len(key) + len(host_path))
+            if key in _ROOT_KEYS:
+                self._roots[key] = host_path
             times = entry.info.last_access_time, entry.info.last_write_time
             self._directories.execute("INSERT INTO made VALUES (?, ?, ?, ?)", (encode_name(key), host_path, *times))
             self._start_file(host_path + DIRECTORY_SUFFIX.encode())
@@ -170,22 +174,29 @@ class TransportLayerWriter(LayerWriterBase):
             raise NotSupportedError(self.operation, self.target, f"entry {name!r}: {reason}")
         if not slash:
             return host_name
-        parent = self._made.get(parent_key)
+        parent = self._made.get(parent_key) or self._roots.get(parent_key)
+        if parent is None and parent_key in _ROOT_KEYS:
+            return self._make_root(parent_key) + b"/" + host_name
         if parent is None:
             row = self._directories.execute(
                 "SELECT host FROM made WHERE key = ?", (encode_name(parent_key),)
             ).fetchone()
-            parent = None if row is None else bytes(row[0])
-        if parent is None:
-            # A root that had no entry of its own.
-            parent = encode_name(name.rpartition("/")[0])
-            with suppress(FileExistsError):
-                if b"/" in parent:
-                    self._host.make_directory(parent.partition(b"/")[0])
-            with suppress(FileExistsError):
-                self._host.make_directory(parent)
+            assert row is not None
+            parent = bytes(row[0])
             self._made.keep(parent_key, parent, len(parent_key) + len(parent))
         return parent + b"/" + host_name
+
+    def _make_root(self, key: str) -> bytes:
+        """Makes a root of the layer that has no entry of its own, if it is not there; gives its host path."""
+        known = self._roots.get(key)
+        if known is None:
+            above_key, slash, _ = key.rpartition("/")
+            known = encode_name(next(root for root in ROOTS if path_key(root) == key).rpartition("/")[2])
+            if slash:
+                known = self._make_root(above_key) + b"/" + known
+            self._host.make_directory(known)
+            self._roots[key] = known
+        return known
 
     def _existing(self, host_path: bytes, key: str) -> bytes:
         """The host path of a file that was made, from one whose last name may be spelled in another case."""
@@ -202,9 +213,8 @@ class TransportLayerWriter(LayerWriterBase):
 
     def _finish(self) -> None:
         self._tombstones.close()
-        for root in (b"Files", b"Hives"):
-            with suppress(FileExistsError):
-                self._host.make_directory(root)
+        for root in _ALWAYS_THERE:
+            self._make_root(root)
         for host_path, access_time, write_time in self._directories.execute(
             "SELECT host, access_time, write_time FROM made"
         ):
