@@ -5,12 +5,11 @@ from __future__ import annotations
 import contextlib
 import io
 import tempfile
-from collections.abc import Callable
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from uuid import UUID
 
+from fuzz.target import Target
 from wclayer import sample
 from wclayer.engines.portable import export_layer_to_tar, import_layer_from_tar
 from wclayer.errors import InvalidDataError
@@ -56,15 +55,6 @@ from wclayer.win32.reparse import LinkTarget, decode_link, decode_reparse
 from wclayer.win32.sddl import from_sddl, to_sddl
 from wclayer.win32.security import SecurityDescriptor
 from wclayer.win32.shortnames import short_names
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """What is run, what it starts from, and what it may raise."""
-
-    run: Callable[[bytes], None]
-    seeds: Callable[[], list[bytes]]
-    allowed: type[Exception] = ValueError
 
 
 def _child_tar() -> bytes:
@@ -365,7 +355,7 @@ TARGETS = {
     "gpt": Target(_gpt, lambda: [_gpt_seed()]),
     "hive": Target(_hive, lambda: [_hive_seed()]),
     "hive_log": Target(_hive_log, lambda: [_dirty_seed()]),
-    "import": Target(_import, lambda: [_child_tar()], InvalidDataError),
+    "import": Target(_import, lambda: [_child_tar()], (InvalidDataError,)),
     "link": Target(_link, lambda: [LinkTarget.from_path("C:\\x", is_mount_point=True).encode()]),
     "lznt1": Target(_lznt1, lambda: [b"\x03\x30abcd\0\0", b"\x06\xb0\x04ab\x00\x10\xff\x40\0"]),
     "mbr": Target(_mbr, lambda: [_mbr_seed()]),
@@ -377,8 +367,8 @@ TARGETS = {
     "reparse": Target(_reparse, lambda: [LinkTarget.from_path("C:\\x", is_mount_point=True).encode()]),
     "sddl": Target(_sddl, lambda: [to_sddl(volume_root()).encode(), b"O:BAD:P(OA;CI;RP;;;WD)S:(ML;;NW;;;LW)"]),
     "security": Target(_security, lambda: [volume_root().encode()]),
-    "tar_layer": Target(_tar_layer, lambda: [_child_tar()], InvalidDataError),
+    "tar_layer": Target(_tar_layer, lambda: [_child_tar()], (InvalidDataError,)),
     "vhd": Target(_vhd, lambda: [_vhd_seed()]),
     "vhdx": Target(_vhdx, lambda: [_vhdx_seed()]),
-    "transport": Target(_transport, lambda: [bytes(4) + StreamHeader(1, 3).encode() + b"abc"], InvalidDataError),
+    "transport": Target(_transport, lambda: [bytes(4) + StreamHeader(1, 3).encode() + b"abc"], (InvalidDataError,)),
 }
