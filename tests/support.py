@@ -30,6 +30,11 @@ from wclayer.layers.volume.writer import VolumeLayerWriter
 from wclayer.model import DataStream, Entry, LayerReader, LayerWriter, Limits, use_limits
 from wclayer.win32.attributes import FileBasicInfo
 
+if sys.version_info >= (3, 14):
+    from compression import zstd as zstd
+else:
+    from backports import zstd as zstd
+
 DATA = Path(__file__).parent / "data"
 VECTORS = ("base.tar.gz", "child.tar", "child-no-junction.tar")
 TRAILER_BYTES = TRAILER

@@ -8,6 +8,7 @@ import os
 import re
 import sqlite3
 import subprocess
+from contextlib import closing
 from pathlib import Path
 from uuid import UUID
 
@@ -368,7 +369,7 @@ def test_access_to_a_file_whose_descriptor_cannot_take_it_is_refused(base: Path)
     path = base / "Files/License.txt"
     full = volume_root().with_dacl(Acl.of([Ace(0, 0, 1, Sid(5, (number,))) for number in range(3275)]))
     for descriptor, kind in ((b"\1\2" * 8, CorruptLayerError), (full.encode(), NotSupportedError)):
-        with sqlite3.connect(base / "layer.db") as connection:
+        with closing(sqlite3.connect(base / "layer.db")) as connection, connection:
             for (number,) in connection.execute("SELECT id FROM security").fetchall():
                 # Each is there once: what follows a descriptor is not read.
                 value = descriptor + bytes(number)

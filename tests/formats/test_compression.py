@@ -9,11 +9,10 @@ import subprocess
 import zlib
 
 import pytest
-import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support import witness
+from tests.support import witness, zstd
 from wclayer.formats.compression import (
     CompressedDataError,
     Compression,
@@ -83,7 +82,7 @@ def test_what_the_usual_programs_write_is_read() -> None:
 
 def test_members_and_frames_in_a_row() -> None:
     assert _decompress(gzip.compress(b"one") + gzip.compress(b"two") + bytes(100))[0] == b"onetwo"
-    frame = zstandard.ZstdCompressor().compress
+    frame = zstd.compress
     skippable = b"\x50\x2a\x4d\x18\x03\0\0\0abc"
     assert _decompress(skippable + frame(b"one") + skippable + frame(b"two"))[0] == b"onetwo"
 
@@ -107,9 +106,21 @@ def test_limits() -> None:
 
 
 def test_zstd_bomb_is_bounded() -> None:
-    packed = zstandard.ZstdCompressor(level=19).compress(bytes(512 << 20))
+    packed = zstd.compress(bytes(512 << 20), 19)
     with pytest.raises(ExpansionLimitError):
         _decompress(packed, max_ratio=100)
+
+
+def test_what_expands_much_comes_in_small_pieces() -> None:
+    packed = zstd.compress(bytes(64 << 20), 19)
+    pieces = [len(piece) for piece in HashedInput(io.BytesIO(packed))]
+    assert sum(pieces) == 64 << 20
+    assert max(pieces) <= 1 << 20
+
+
+def test_frames_may_be_tiny_and_empty() -> None:
+    packed = (zstd.compress(b"") + zstd.compress(b"x")) * 5000 + zstd.compress(b"")
+    assert _decompress(packed)[0] == b"x" * 5000
 
 
 @given(st.binary(max_size=300))

@@ -15,9 +15,8 @@ import pytest
 _LIMIT = 256
 _FRAME = """
 import base64, io, os, resource, struct, sys
-import zstandard
 import wclayer
-from tests.support import TRAILER_BYTES, global_header, member
+from tests.support import TRAILER_BYTES, global_header, member, zstd
 
 # What is mapped is more than what is used: libraries, the stacks of threads.
 resource.setrlimit(resource.RLIMIT_AS, (700 << 20, 700 << 20))
@@ -55,9 +54,9 @@ print(int(status["VmHWM"].split()[0]) >> 10)
 """
 _PLAIN = "yield from members()"
 _ZSTD = """
-    frame = zstandard.ZstdCompressor(
-        compression_params=zstandard.ZstdCompressionParameters(window_log=27, compression_level=1)
-    ).compressobj()
+    frame = zstd.ZstdCompressor(
+        options={zstd.CompressionParameter.window_log: 27, zstd.CompressionParameter.compression_level: 1}
+    )
     for piece in members():
         yield frame.compress(piece)
     yield frame.flush()

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -290,14 +291,14 @@ def test_programs_work_on_it(mounted: Path, tmp_path: Path) -> None:
     )  # fmt: skip
     sh("dd if=/dev/urandom of=big bs=1M count=8 status=none; dd if=big of=copy bs=64k conv=fsync status=none; "
        "cmp big copy", mounted)  # fmt: skip
-    with sqlite3.connect(mounted / "db.sqlite") as db:
+    with closing(sqlite3.connect(mounted / "db.sqlite")) as db, db:
         db.execute("CREATE TABLE t (x)")
         for number in range(200):
             db.execute("INSERT INTO t VALUES (?)", (number,))
             if number % 50 == 0:
                 db.commit()
     db.close()
-    with sqlite3.connect(mounted / "db.sqlite") as db:
+    with closing(sqlite3.connect(mounted / "db.sqlite")) as db, db:
         assert db.execute("SELECT COUNT(*), SUM(x) FROM t").fetchone() == (200, 19900)
         assert db.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     db.close()

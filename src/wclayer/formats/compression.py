@@ -1,15 +1,17 @@
 """Compressed streams in and out, hashed on the way: gzip, zstd or plain, recognised by magic.
 
-Decompression and hashing run in a thread of their own, compression in several: zlib-ng, zstandard and hashlib release
+Decompression and hashing run in a thread of their own, compression in several: zlib-ng, zstd and hashlib release
 the interpreter's lock, so a second core carries them while the caller parses or formats.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import queue
 import struct
+import sys
 import threading
 from collections import deque
 from collections.abc import Iterator
@@ -18,10 +20,14 @@ from enum import Enum
 from types import TracebackType
 from typing import BinaryIO, Protocol, Self, cast
 
-import zstandard
 from zlib_ng import zlib_ng
 
 from wclayer.errors import FormatError, FormatLimitError, limit_hint
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 _PIECE = 1 << 20
 _QUEUE_PIECES = 4
@@ -106,29 +112,29 @@ class _Gunzip:
 class _Unzstd:
     """zstd frames one after the other (RFC 8878); skippable frames are skipped."""
 
-    _MAX_WINDOW = 128 << 20
+    _MAX_WINDOW_LOG = 27  # 128 MiB
+    _SLICE = 4 << 10
 
     def __init__(self) -> None:
-        self._context = zstandard.ZstdDecompressor(max_window_size=self._MAX_WINDOW)
-        self._frame = self._context.decompressobj()
+        self._frame = self._new_frame()
         self._between = True
 
+    def _new_frame(self) -> zstd.ZstdDecompressor:
+        return zstd.ZstdDecompressor(options={zstd.DecompressionParameter.window_log_max: self._MAX_WINDOW_LOG})
+
     def feed(self, data: bytes) -> Iterator[bytes]:
-        # One call returns all that its input expands to, and four bytes can stand for a block of 128 KiB: small inputs
-        # bound what a call can return to 16 MiB.
-        view = memoryview(data)
-        for start in range(0, len(view), 512):
-            rest = bytes(view[start : start + 512])
-            while rest:
+        # What is behind a frame is copied at the frame's end: small inputs keep that cheap where frames are tiny.
+        for start in range(0, len(data), self._SLICE):
+            rest = data[start : start + self._SLICE]
+            while rest or not (self._between or self._frame.needs_input):
                 if self._between:
-                    self._frame = self._context.decompressobj()
-                    self._between = False
+                    self._frame = self._new_frame()
                 try:
-                    out = self._frame.decompress(rest)
-                except zstandard.ZstdError as error:
+                    out = self._frame.decompress(rest, _PIECE)
+                except zstd.ZstdError as error:
                     raise CompressedDataError(f"zstd: {error}") from None
-                rest = self._frame.unused_data if self._frame.eof else b""
                 self._between = self._frame.eof
+                rest = self._frame.unused_data if self._between else b""
                 if out:
                     yield out
 
@@ -206,10 +212,11 @@ class HashedInput:
         self._stop.set()
         self._done = True
         while self._thread is not None and self._thread.is_alive():
-            try:
-                self._queue.get(timeout=0.05)
-            except queue.Empty:
-                continue
+            # A full queue is what it may wait for.
+            with contextlib.suppress(queue.Empty):
+                while True:
+                    self._queue.get_nowait()
+            self._thread.join(0.05)
 
     def _run(self) -> None:
         end: BaseException | None = None
@@ -407,10 +414,16 @@ def _deflate(block: bytes, window: bytes, level: int, flush: int) -> bytes:
 
 class _ZstdEncoder:
     def __init__(self, level: int | None) -> None:
-        # Any number of threads from one up gives the same bytes.
-        self._frame = zstandard.ZstdCompressor(
-            3 if level is None else level, threads=os.cpu_count() or 1, write_checksum=True
-        ).compressobj()
+        parameter = zstd.CompressionParameter
+        # Any number of threads from one up gives the same bytes. A zstd that was built without threads has 0 at most.
+        threads = min(os.cpu_count() or 1, parameter.nb_workers.bounds()[1])
+        self._frame = zstd.ZstdCompressor(
+            options={
+                parameter.compression_level: 3 if level is None else level,
+                parameter.checksum_flag: 1,
+                parameter.nb_workers: threads,
+            }
+        )
 
     def feed(self, block: bytes) -> Iterator[bytes]:
         yield self._frame.compress(block)

@@ -14,7 +14,7 @@ import struct
 import threading
 import weakref
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from enum import IntEnum
 from itertools import islice
 from pathlib import Path
@@ -371,7 +371,7 @@ def query_error(
 @functools.cache
 def _declared(version: int) -> frozenset[tuple[str, str, str, str | None]]:
     """What `sqlite_master` holds of a database of that version."""
-    with sqlite3.connect(":memory:") as connection:
+    with closing(sqlite3.connect(":memory:")) as connection:
         connection.executescript(SCHEMA if version == VERSION else SCHEMA + SCRATCH_SCHEMA)
         return frozenset(connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_master"))
 
