@@ -78,7 +78,7 @@ class _Sample:
     def program(self, size: int) -> bytes:
         """Bytes that look like a program's: a header, code that repeats, data that does not."""
         words = [self._random.randbytes(12) for _ in range(64)]
-        body = b"".join(self._random.choice(words) for _ in range(size // 16)) + self._random.randbytes(size // 4)
+        body = b"".join(self._random.choices(words, k=size // 16)) + self._random.randbytes(size // 4)
         return (b"MZ\x90\0\3\0\0\0\4\0\0\0\xff\xff\0\0" + body)[:size]
 
 

@@ -17,7 +17,7 @@ from dissect.ntfs import NTFS
 
 import wclayer
 from tests.packages import NTFS as NTFS_PACKAGE
-from tests.packages import packaged
+from tests.packages import packaged, write_cloud_volume
 from tests.support import (
     TIME,
     archive,
@@ -546,7 +546,7 @@ def _below(view: wclayer.LayerView, path: str) -> Iterator[str]:
 
 def test_a_folder_of_onedrive_is_read_with_its_files(tmp_path: Path) -> None:
     path = tmp_path / "volume"
-    path.write_bytes(packaged(NTFS_PACKAGE, "tests/_data/ntfs-cloud.bin.gz"))
+    write_cloud_volume(path)
     found = [name for name in _names_in(path) if name.startswith("Files/OneDrive/")]
     assert len(found) == 9
     wclayer.import_layer_from_disk(tmp_path / "layer", path)

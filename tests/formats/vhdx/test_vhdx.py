@@ -53,6 +53,16 @@ def test_crc32c() -> None:
     assert crc32c(b"123456789") == 0xE3069283
 
 
+@given(st.binary(max_size=40), st.integers(0, 300))
+def test_crc32c_of_zeros_at_the_end(data: bytes, zeros: int) -> None:
+    remainder = 0xFFFFFFFF
+    for byte in data + bytes(zeros):
+        remainder ^= byte
+        for _ in range(8):
+            remainder = remainder >> 1 ^ (0x82F63B78 if remainder & 1 else 0)
+    assert crc32c(data + bytes(zeros)) == remainder ^ 0xFFFFFFFF
+
+
 writes = st.lists(
     st.tuples(st.integers(0, 8 * MIB - 1), st.integers(1, 3 * MIB), st.integers(0, 255)), min_size=1, max_size=8
 )
