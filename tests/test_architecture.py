@@ -98,8 +98,6 @@ def test_nobody_else_opens_files_for_writing() -> None:
         "cli/verbs.py": "the null device in the place of a closed pipe",
         "engines/hcs/selftest.py": "a file in the mount of a scratch that Windows made",
         "engines/hcs/writer.py": "a utility VM's files, made by HostRoot",
-        "engines/portable/images.py": "the store's list, replaced in one step",
-        "engines/portable/makebase.py": "hives, by HostRoot",
         "layers/inputs.py": "a disk that the caller named, to be grown",
         "view/": "files of a view",
     }

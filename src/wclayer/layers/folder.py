@@ -52,7 +52,8 @@ class FolderLayerReader(HostWalkReader):
     def _walk_all(self) -> Iterator[Entry]:
         root = volume_root()
         yield from self._walk_directory(b"Files", root)
-        if (self.path / "Hives").is_dir():
+        # With effective hives alone, it may be what an interrupted call of `make_base_layer` left.
+        if (self.path / "Hives").is_dir() and any(name_key(name) not in _MADE for name in self._host.names(b"Hives")):
             yield from self._walk_directory(b"Hives", root)
         if (self.path / "UtilityVM" / "Files").is_dir():
             yield self._entry_of(b"UtilityVM", root, self._host.stat(b"UtilityVM"))

@@ -103,7 +103,7 @@ class StagedDirectory:
                 raise AlreadyExistsError(self._operation, self.target, "already exists") from None
             raise
         try:
-            _sync_name(self.target)
+            sync_name(self.target)
         except BaseException:
             # No caller knows of it yet, so it is taken back.
             system.rename_directory(self.target, self.path)
@@ -130,7 +130,7 @@ class StagedDirectory:
                     self._operation, self.target,
                     "this host cannot replace a scratch in one step; import to another place, and remove the scratch",
                 )  # fmt: skip
-            _sync_name(self.target)
+            sync_name(self.target)
             # From here on the layer is the new one; what is left of the old one, the next build removes.
             with contextlib.suppress(OSError):
                 remove_tree(self.path)
@@ -187,7 +187,7 @@ class StagedDatabase:
             else:
                 sync_file(self.database)
         system.replace_file(self.database, self.path / DATABASE)
-        _sync_name(self.path / DATABASE)
+        sync_name(self.path / DATABASE)
 
     def discard(self) -> None:
         """Removes the database; the folder stays as it is."""
@@ -202,13 +202,18 @@ class StagedFile:
     `stream` is where it is written, and if it is `readable`, read again. Leaving its context commits it; by an
     exception, it discards it.
 
+    Args:
+        replaces: whether a file that is there already is replaced; else it is an error, found when it is committed.
+
     Raises:
+        AlreadyExistsError: something is at `target`, and is not to be replaced.
         PathNotFoundError: the folder of `target` does not exist.
         AccessDeniedError, DiskFullError, …: the host does not let it be made.
     """
 
-    def __init__(self, operation: str, target: Path, *, readable: bool = False) -> None:
+    def __init__(self, operation: str, target: Path, *, readable: bool = False, replaces: bool = True) -> None:
         self._operation = operation
+        self._replaces = replaces
         self.target = target
         if not target.parent.is_dir():
             raise PathNotFoundError(operation, target, f"the folder {target.parent} does not exist")
@@ -241,9 +246,13 @@ class StagedFile:
                 if durability.is_wanted():
                     system.sync_file(self.stream.fileno())
                 is_new = not os.path.lexists(self.target)
-                system.replace_file(self._path, self.target)
+                if self._replaces:
+                    system.replace_file(self._path, self.target)
+                else:
+                    os.link(self._path, self.target)
+                    self._path.unlink()
                 try:
-                    _sync_name(self.target)
+                    sync_name(self.target)
                 except BaseException:
                     # One that replaced another stays: it is whole, and the other is gone.
                     if is_new:
@@ -263,10 +272,18 @@ class StagedFile:
             self.stream.close()
 
 
-def _sync_name(place: Path) -> None:
+def sync_name(place: Path) -> None:
     """Makes the name that something has just got, or lost, safe on the disk."""
     if durability.is_wanted():
         sync_directory(place.parent)
+
+
+def make_folder(path: Path) -> None:
+    """Makes a folder, and those above it that are missing; their names are safe on the disk."""
+    missing = [folder for folder in (path, *path.parents) if not folder.is_dir()]
+    path.mkdir(parents=True, exist_ok=True)
+    for folder in missing:
+        sync_name(folder)
 
 
 class OutputFile:
@@ -334,6 +351,12 @@ class OutputFile:
     def is_device(self) -> bool:
         """Whether it is a block device: it has the size it has, and does not read as zeros."""
         return self.room is not None
+
+    def set_times(self, access_ns: int, modify_ns: int) -> None:
+        """Gives a file its times, in nanoseconds since 1970, when all of it is written; nothing else has any."""
+        if self._staged is not None:
+            self.stream.flush()
+            system.set_file_times(self.stream.fileno(), access_ns, modify_ns)
 
     def make_empty_disk(self, size: int) -> None:
         """Gives it `size` bytes that read as zeros, and as holes where the host has holes.
@@ -482,7 +505,7 @@ def remove_whole(operation: str, path: Path, check: Callable[[], None] = lambda:
         gone = _beside(path, "gone")
         system.rename_directory(path, gone)
         # Else, a power cut could leave a part of it under its old name.
-        _sync_name(path)
+        sync_name(path)
         remove_tree(gone)
     except BlockingIOError:
         raise LayerBusyError(operation, path, "another process holds it") from None

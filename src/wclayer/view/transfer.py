@@ -22,8 +22,10 @@ from wclayer.errors import (
     NotSupportedError,
     during,
 )
+from wclayer.host import durability
+from wclayer.host.root import sync_directory
 from wclayer.layers.inputs import open_any_place
-from wclayer.layers.staging import OutputFile
+from wclayer.layers.staging import OutputFile, make_folder
 from wclayer.view.layer_view import FileStatus, LayerView, split_stream
 from wclayer.view.merged import Node, layer_path
 from wclayer.view.resolve import existing, resolve
@@ -238,7 +240,7 @@ def copy_out(
 def _tree_out(view: LayerView, status: FileStatus, top: str, top_place: Path, place: Path, tell: LeftOut) -> Steps:
     if place != top_place and place.is_symlink():
         raise EntryNotDirectoryError(_OPERATION, place, "is a symbolic link, where a folder is to be")
-    place.mkdir(exist_ok=True)
+    make_folder(place)
     _tell_streams(view, status, tell)
     for child in view.scan(status.path):
         below = place / name_on_host(last_component(child.path))
@@ -250,6 +252,9 @@ def _tree_out(view: LayerView, status: FileStatus, top: str, top_place: Path, pl
             yield _tree_out(view, child, top, top_place, below, tell)
         else:
             yield _file_out(view, child, child.path, below, tell)
+    if durability.is_wanted():
+        # The names of the links in it.
+        sync_directory(place)
 
 
 def _link_out(view: LayerView, status: FileStatus, top: str, top_place: Path, place: Path, tell: LeftOut) -> None:
@@ -288,9 +293,9 @@ def _file_out(
         view.open(source, "rb") as file,
     ):
         shutil.copyfileobj(file, output.stream, _PIECE)
-    time = to_unix_ns(status.info.last_write_time)
-    if time >= 0 and place.is_file():
-        os.utime(place, ns=(time, time))
+        time = to_unix_ns(status.info.last_write_time)
+        if time >= 0:
+            output.set_times(time, time)
     yield None
 
 

@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import re
-import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from wclayer.errors import AlreadyExistsError, CorruptLayerError, InvalidParamet
 from wclayer.host.root import HostRoot
 from wclayer.layers.directory import LayerDirectory
 from wclayer.layers.json_file import JsonFileError, read_json
+from wclayer.layers.staging import StagedFile, make_folder, sync_name
 
 STORE_VARIABLE = "WCLAYER_IMAGE_STORE"
 _FIELDS: dict[str, type[str] | type[int]] = {"Name": str, "Version": str, "Path": str, "Size": int, "CreatedTime": str}
@@ -58,17 +58,13 @@ class ImageStore:
                 "CreatedTime": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
             }
         with during("register image", self.path):
-            self.path.mkdir(parents=True, exist_ok=True)
-            fd, new = tempfile.mkstemp(dir=self.path, prefix=".new-")
+            make_folder(self.path)
             try:
-                with os.fdopen(fd, "w") as stream:
-                    json.dump(record, stream)
-                os.link(new, file)
-            except FileExistsError:
+                with StagedFile("register image", file, replaces=False) as staged:
+                    staged.stream.write(json.dumps(record).encode())
+            except AlreadyExistsError:
                 taken = f"{name} {version} is registered already"
                 raise AlreadyExistsError("register image", self.path, taken) from None
-            finally:
-                os.unlink(new)
 
     def unregister(self, name: str, version: str) -> None:
         """Takes an image out of the store; its layer stays.
@@ -81,6 +77,7 @@ class ImageStore:
         with during("unregister image", self.path):
             try:
                 file.unlink()
+                sync_name(file)
             except FileNotFoundError:
                 raise PathNotFoundError("unregister image", self.path, f"{name} {version} is not registered") from None
 

@@ -15,6 +15,7 @@ from wclayer.host.root import HostRoot
 from wclayer.layers.copy import ProgressCallback, copy_layer
 from wclayer.layers.folder import FolderLayerReader
 from wclayer.layers.hives import CONFIG, LAYER_HIVES
+from wclayer.layers.staging import StagedFile, remove_leftovers
 from wclayer.win32.names import names_equal
 
 _OPERATION = "make base layer"
@@ -57,10 +58,13 @@ def _ensure_hives(place: Path) -> None:
         directory = ""
         for part in CONFIG.split("/"):
             directory = _spelled(host, directory, part) or _make(host, directory, part)
+        remove_leftovers(place / directory)
         for hive in LAYER_HIVES:
             name = hive.config_name
             if _spelled(host, directory, name) is None:
-                host.write_bytes(f"{directory}/{name}".encode(), write_hive(empty_root(), file_name=name))
+                # Whole or not at all: the next call leaves what it finds as it is.
+                with StagedFile(_OPERATION, place / directory / name) as staged:
+                    staged.stream.write(write_hive(empty_root(), file_name=name))
 
 
 def _spelled(host: HostRoot, directory: str, name: str) -> str | None:

@@ -175,6 +175,9 @@ class ScratchDirectory(LayerDirectory):
         try:
             with self._errors():
                 self._remove_gone()
+                if self._mark is not None and durability.is_wanted():
+                    # Contents whose removal a power cut undoes are removed again only while a mark is there.
+                    self._sync_shelves()
             if self._mark is not None:
                 # The marks of other processes stay: one of them may have died, and then the next process
                 # that has the scratch to itself cleans up its contents.
@@ -227,6 +230,9 @@ class ScratchDirectory(LayerDirectory):
             mark = f"{IN_USE}.{secrets.token_hex(8)}".encode()
             self.host.write_bytes(mark, b"")
             self._mark = mark
+            if durability.is_wanted():
+                # Before there is anything that it stands for.
+                system.sync_directory(self.host.fd)
 
     @property
     def is_changing(self) -> bool:
@@ -486,6 +492,7 @@ class ScratchDirectory(LayerDirectory):
             self._unsynced.discard(path)
             with suppress(FileNotFoundError, NotADirectoryError):
                 self.host.remove(path)
+                self._unsynced_shelves.add(path.rpartition(b"/")[0])
 
     def _wait_to_remove(self) -> None:
         """Old contents, which the transaction that has just ended forgot, go when its records are safe on the disk."""
@@ -666,8 +673,7 @@ class ScratchDirectory(LayerDirectory):
                 self.set(row, size=row.size, last_write_time=row.last_write_time, change_time=row.change_time)
         known = {self.host_path(row): row.id for row in self._rows(_WITH_HOST_NAME)}
         found = set(self.pool())
-        for path in found - known.keys():
-            self.host.remove(path)
+        self._unlink(list(found - known.keys()))
         for row in list(self._rows(_WITH_HOST_NAME)):
             if (path := self.host_path(row)) in found and (size := self.host.stat(path).st_size) != row.size:
                 with self.transaction():
@@ -680,3 +686,7 @@ class ScratchDirectory(LayerDirectory):
                     "UPDATE entries SET host_name = ?, size = 0, sha256 = ? WHERE id = ?",
                     (host.decode(), NOT_HASHED, known[path]),
                 )
+        if durability.is_wanted():
+            # The marks go next, and nothing else tells that the scratch has to be looked through.
+            self._sync_contents()
+            self._sync_records()
