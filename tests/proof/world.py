@@ -26,6 +26,8 @@ VOLUME = 16 * MIB
 """The size of the raw disks that are made."""
 MANY = 600
 """So many small files that worker processes make them."""
+MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+"""Where syncing costs nothing."""
 KEY = "HKLM\\SOFTWARE\\Known"
 """A key that the base has, with the value `Level`."""
 _TIME = 133_500_000_000_000_000

@@ -1,0 +1,66 @@
+"""Every operation, its calls recorded, and in a fresh folder what a power cut may have left of them: the old state, the
+new one, or a clear error; and of what was reported as done, only the new one."""
+
+from __future__ import annotations
+
+import random
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.proof.operations import EVERY
+from tests.proof.power_cuts.recording import Recorder
+from tests.proof.power_cuts.verdict import Case, Refused
+from tests.proof.world import MEMORY, make_sources
+
+pytestmark = [
+    pytest.mark.power_cuts,
+    pytest.mark.skipif(sys.platform != "linux", reason="calls are recorded by strace"),
+]
+_SAMPLES, _LONG_SAMPLES = 20, 3_000
+_TRIES = 2
+IN_STEPS = {
+    "process": "makes several files, each whole, and leaves those that are there",
+    "deactivate": "the new disk is in its place before the records say so; the next call writes it again",
+}
+"""Operations that a failure undoes, or completes, but a power cut does not."""
+
+
+@pytest.fixture(scope="module")
+def sources() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
+        place = Path(folder) / "sources"
+        place.mkdir()
+        make_sources(place)
+        yield place
+
+
+@pytest.fixture(scope="module")
+def recorder(sources: Path) -> Iterator[Recorder]:
+    made = Recorder(sources, sources.parent / "place")
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_a_power_cut_leaves_the_old_state_or_the_new_one(
+    name: str, recorder: Recorder, sources: Path, is_long: bool
+) -> None:
+    case = Case(name, recorder, sources)
+    recording, source = case.recording, random.Random(name)
+    assert case.new == case.left
+    assert not isinstance(case.old, Refused)
+    assert not isinstance(case.new, Refused)
+    assert list(map(str, case.faults(recording, recording.prefixes()))) == []
+    if case.operation.is_one_step and name not in IN_STEPS:
+        assert [found for found in case.between() if found not in (case.old, case.new)] == []
+    for done in range(case.steps + 1) if is_long else (case.steps,):
+        assert list(map(str, case.faults(recording, ((done, state) for state in recording.lone(done))))) == []
+    samples = case.samples(recording, _LONG_SAMPLES if is_long else _SAMPLES, source)
+    assert list(map(str, case.faults(recording, samples))) == []
+    for done, state in case.samples(recording, _LONG_SAMPLES // 10 if is_long else _TRIES, source):
+        if case.find(recording, state) == case.old and done < case.steps:
+            assert case.second_try(recording, state) == case.new, state

@@ -1,0 +1,120 @@
+"""What a user finds after a power cut: the old state, the new one, a step between them, or an error that says so."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.proof.operations import EVERY, Operation
+from tests.proof.power_cuts.disk import Recording, State
+from tests.proof.power_cuts.recording import Recorder
+from tests.proof.world import World
+from wclayer.errors import LayerError
+from wclayer.layers.staging import remove_leftovers
+
+
+@dataclass(frozen=True)
+class Refused:
+    """An error of the family, or what a check reports: the layer is not sound, and its user is told."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A state in which a user finds what must not be."""
+
+    done: int
+    state: State
+    found: object
+
+    def __str__(self) -> str:
+        return f"after {self.done} steps, of which are kept {sorted(self.state.kept)}: {str(self.found)[:2000]}"
+
+
+class Case:
+    """An operation that was recorded, and what is found in the states that a power cut may leave of it."""
+
+    def __init__(self, name: str, recorder: Recorder, sources: Path, *, is_synced: bool = True) -> None:
+        self.name = name
+        self.operation: Operation = EVERY[name]
+        self.world = World(sources, recorder.place)
+        self._recorder = recorder
+        self.recording = recorder.record(name, is_synced=is_synced)
+        self.left = self._look()
+        """What the operation itself left."""
+        self.steps = len(self.recording.steps)
+        self._known: dict[object, object] = {}
+        self.old = self.find(self.recording, State(frozenset()))
+        self.new = self.find(self.recording, State(frozenset(range(self.steps))))
+        self._between: list[object] | None = None
+
+    def find(self, recording: Recording, state: State) -> object:
+        """What is found in a state of the recording, or of one with fewer syncs."""
+        key = recording.key(state)
+        if key not in self._known:
+            self._recorder.forget()
+            recording.put(state, self.world.place)
+            self._known[key] = self._look()
+        return self._known[key]
+
+    @property
+    def looked_at(self) -> int:
+        """In how many different states was looked."""
+        return len(self._known)
+
+    def _look(self) -> object:
+        try:
+            found = self.operation.result(self.world)
+        except LayerError as error:
+            return Refused(str(error))
+        except AssertionError as problems:
+            return Refused(str(problems))
+        # Whatever was under construction goes with the next call.
+        for folder in (self.world.place, self.world.place / "store"):
+            if folder.is_dir():
+                remove_leftovers(folder)
+                hidden = [path.name for path in folder.iterdir() if path.name.startswith(".")]
+                assert hidden == [], hidden
+        return found
+
+    def between(self) -> list[object]:
+        """What a process that is killed leaves, step by step: of operations that take several steps."""
+        if self._between is None:
+            whole = (State(frozenset(range(done))) for done in range(self.steps + 1))
+            self._between = []
+            for state in whole:
+                found = self.find(self.recording, state)
+                if found not in self._between and not isinstance(found, Refused):
+                    self._between.append(found)
+        return self._between
+
+    def faults(self, recording: Recording, states: Iterable[tuple[int, State]]) -> Iterator[Fault]:
+        """The states in which is found what must not be. What is refused must become the new state by a second try."""
+        for done, state in states:
+            found = self.find(recording, state)
+            if found == self.new or (found == self.old and done < self.steps):
+                continue
+            if done < self.steps and isinstance(found, Refused):
+                if self.second_try(recording, state) != self.new:
+                    yield Fault(done, state, found)
+            elif done == self.steps or found not in self.between():
+                yield Fault(done, state, found)
+
+    def second_try(self, recording: Recording, state: State) -> object:
+        """What is there when the operation is done again in that state."""
+        self._recorder.forget()
+        recording.put(state, self.world.place)
+        try:
+            self.operation(self.world)
+        except LayerError as error:
+            return Refused(str(error))
+        return self._look()
+
+    def samples(self, recording: Recording, count: int, source: random.Random) -> Iterator[tuple[int, State]]:
+        """States of random moments, half of them when the operation was done."""
+        for number in range(count):
+            done = self.steps if number % 2 else source.randrange(self.steps + 1)
+            yield done, recording.sampled(done, source)
