@@ -409,3 +409,19 @@ def test_no_name_of_an_image_leads_out_of_the_store(tmp_path: Path) -> None:
         with pytest.raises(InvalidParameterError):
             store.register(tmp_path, name, "1")
     assert (tmp_path / "x@1.json").exists()
+
+
+def test_effective_hives_of_a_call_that_was_interrupted_are_no_part_of_a_base_layer(tmp_path: Path) -> None:
+    for name in ("first", "again"):
+        (tmp_path / name / "Files").mkdir(parents=True)
+    (tmp_path / "again" / "Hives").mkdir()
+    for name in ("System_Base", "Sam_Base"):
+        (tmp_path / "again" / "Hives" / name).write_bytes(b"cut off")
+    listed = []
+    for name in ("first", "again"):
+        wclayer.make_base_layer(tmp_path / name)
+        assert list(wclayer.check_layer(tmp_path / name)) == []
+        with wclayer.new_layer_reader(tmp_path / name) as reader:
+            listed.append([entry.name for entry in reader])
+    assert listed[0] == listed[1]
+    assert "Hives" not in listed[0]

@@ -123,6 +123,7 @@ def test_killed_at_every_step_the_layer_is_the_old_or_the_new_one(tmp_path: Path
         found = [_read(layer, f"Hives/{name}") for name in names]
         assert found in ([b"new"] * 3, [b"", None, None]), step
         outcomes.append(found[0] == b"new")
+        assert list(wclayer.check_layer(layer)) == [], step
         # The next update ends what was begun, and leaves nothing of it.
         _update(layer, b"third")
         assert sorted(os.listdir(layer / "Hives")) == ["Software_Delta", "System_Base", "System_Delta"]

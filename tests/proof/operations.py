@@ -71,7 +71,7 @@ def layer_at(path: Path) -> object:
     if not os.path.lexists(path):
         return None
     assert [str(problem) for problem in wclayer.check_layer(path)] == []
-    beside = sorted(name for name in os.listdir(path) if name != "layer.db")
+    beside = sorted(name for name in os.listdir(path) if name != "layer.db" and not name.startswith(".wclayer-"))
     return beside, contents(wclayer.DirectoryLayerReader(path)), _registry(path)
 
 

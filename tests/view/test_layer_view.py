@@ -462,3 +462,25 @@ def test_names_that_a_nearer_layer_deletes_are_not_counted(tmp_path: Path) -> No
         assert view.stat("c").links == 2
         view.unlink("c")
         assert view.stat("a").links == 1
+
+
+def test_a_stream_gets_its_new_contents_in_one_step(scratch: Path) -> None:
+    with LayerView(scratch=scratch) as view:
+        view.write_bytes("C:\\f:stream", b"old")
+        with pytest.raises(ZeroDivisionError), view.replacing("C:\\f:stream") as file:
+            file.write(b"new")
+            raise ZeroDivisionError
+        assert view.read_bytes("C:\\f:stream") == b"old"
+        with view.replacing("C:\\f:stream") as file, LayerView([scratch]) as reader:
+            file.write(b"new")
+            assert reader.read_bytes("C:\\f:stream") == b"old"
+        assert view.read_bytes("C:\\f:stream") == b"new"
+        # Nor is a file made for a stream that does not come about.
+        with pytest.raises(ZeroDivisionError), view.replacing("C:\\g:stream"):
+            raise ZeroDivisionError
+        assert not view.exists("C:\\g")
+        used = view.used
+        view.write_bytes("C:\\f:stream", b"s" * 2_000_000)
+        assert view.used == used + 2_000_000 - 3
+        view.write_bytes("C:\\f:stream", b"")
+        assert view.used == used - 3

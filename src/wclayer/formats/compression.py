@@ -432,7 +432,8 @@ class _ZstdEncoder:
         yield self._frame.flush()
 
     def close(self) -> None:
-        pass
+        # It has threads for as long as it is there, and may be part of a circle that is collected much later.
+        del self._frame
 
 
 _ENCODERS: dict[Compression, type[_PlainEncoder] | type[_GzipEncoder] | type[_ZstdEncoder]] = {

@@ -6,6 +6,7 @@ import hashlib
 import io
 import os
 import tempfile
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from wclayer.errors import InvalidParameterError, during, from_os_error
@@ -273,6 +274,35 @@ class StagedContents(io.RawIOBase):
                 super().close()
             finally:
                 os.close(self._fd)
+
+
+class StagedStream(io.RawIOBase):
+    """New contents of an alternate stream on their way into the scratch; what they take is counted as it comes."""
+
+    def __init__(self, view: LayerView) -> None:
+        super().__init__()
+        self._view = view
+        self._file = cast(BinaryIO, tempfile.SpooledTemporaryFile(_IN_MEMORY))  # noqa: SIM115 (closed by `close`)
+        self.size = 0
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: ReadableBuffer, /) -> int:
+        piece = memoryview(data).cast("B")
+        self._view.resize(self.size, self.size + len(piece))
+        self.size += len(piece)
+        with during("write", self._view.name):
+            return self._file.write(piece)
+
+    def chunks(self) -> Iterator[bytes]:
+        """What was written, in pieces."""
+        self._file.seek(0)
+        return iter(lambda: self._file.read(_PIECE), b"")
+
+    def close(self) -> None:
+        super().close()
+        self._file.close()
 
 
 class StreamBuffer:

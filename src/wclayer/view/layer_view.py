@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from time import time_ns
 from types import TracebackType
-from typing import IO, Any, Self, TypeVar
+from typing import IO, Any, Self, TypeVar, cast
 
 from wclayer.errors import (
     ERROR_ACCESS_DENIED,
@@ -31,7 +31,7 @@ from wclayer.layers.directory.chain import resolve_chain
 from wclayer.layers.directory.database import BEING_WRITTEN, NOT_HASHED, EntryRow
 from wclayer.layers.directory.scratch import ScratchDirectory
 from wclayer.view.changes import FIXED, Changes
-from wclayer.view.files import OpenFile, StagedContents, StreamBuffer, ViewFile
+from wclayer.view.files import OpenFile, StagedContents, StagedStream, StreamBuffer, ViewFile
 from wclayer.view.merged import MergedTree, Node, has_drive, layer_path
 from wclayer.view.resolve import Place, existing, link_path, resolve
 from wclayer.view.space import Space
@@ -501,9 +501,9 @@ class LayerView:
             DiskFullError: the scratch's disk has no room for both.
             see `open` for the rest.
         """
-        if split_stream(os.fspath(path))[1]:
-            # A stream's contents are part of the records: they are changed in one step anyway.
-            with self.open(path, "wb") as file:
+        file_path, stream = split_stream(os.fspath(path))
+        if stream:
+            with self._replacing_stream(file_path, stream) as file:
                 yield file
             return
         with self._lock:
@@ -526,6 +526,32 @@ class LayerView:
         if opened is not None:
             with self._lock:
                 opened.refresh()
+
+    @contextmanager
+    def _replacing_stream(self, path: str, stream: str) -> Iterator[IO[bytes]]:
+        """`replacing` for an alternate stream, whose contents are part of the records."""
+        with self._lock:
+            self._refresh()
+            self.writable_scratch()
+            place = self._place(path, "open", follow=True)
+            if place.node is None:
+                self.check_name(place.directory, place.name, "create file")
+            if reason := stream_illegal_reason(stream):
+                raise InvalidParameterError("open", f"{path}:{stream}", reason, code=ERROR_INVALID_NAME)
+        try:
+            with StagedStream(self) as contents:
+                yield cast(IO[bytes], contents)
+                with self.changing():
+                    node = self.create_file(path, new=False)
+                    for name, size, _ in self.tree.stream_digests(node):
+                        if names_equal(name, stream):
+                            self.resize(size, 0)
+                    self.put_stream(node, stream, contents.chunks())
+        except BaseException:
+            with self._lock:
+                if self.space is not None:
+                    self.space.forget()
+            raise
 
     def _replaceable(self, path: PathLike) -> Place:
         place = resolve(self.tree, "open", layer_path(os.fspath(path)), follow=True)

@@ -75,7 +75,8 @@ def expand_scratch_size(path: PathLike, size: int) -> None:
     """Grows the disk of the scratch layer at `path`, the partition and the NTFS volume on it to at least `size` bytes,
     with their contents untouched. A disk that is that large already is left as it is.
 
-    Stopped anywhere, the disk is sound, and growing it again ends what was begun.
+    Stopped anywhere, the disk and what is on it are sound, but for the backup of the partition table, which may be
+    an old one, or not at the disk's new end yet; growing it again ends what was begun.
 
     Raises:
         PathNotFoundError: there is no scratch layer at `path`.
@@ -93,10 +94,11 @@ def expand_scratch_size(path: PathLike, size: int) -> None:
         raise PathNotFoundError(operation, path, f"not a scratch layer: it has no {DISK}")
     with (
         during(operation, place),
-        resizing(operation, place.parent),
+        resizing(operation, place.parent) as guid,
         DiskFile(place, writable=True, operation=operation) as opened,
     ):
         disk = opened.vhdx()
+        disk.write_guid = guid
         wanted = -(-size // (1 << 20)) << 20
         if wanted > disk.size:
             with during(operation, place, damage=InvalidParameterError):

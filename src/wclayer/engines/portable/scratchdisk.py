@@ -6,13 +6,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from time import time_ns
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from wclayer.engines.portable.identity import layer_id
 from wclayer.errors import during
 from wclayer.formats.gpt.table import read_table, write_table
 from wclayer.formats.ntfs.volume import NtfsVolume
 from wclayer.formats.vhdx.create import create_vhdx
+from wclayer.host import durability
 from wclayer.layers.copy import copy_layer
 from wclayer.layers.directory import DirectoryLayerReader, LayerDirectory
 from wclayer.layers.directory.database import FILE_NAME
@@ -27,6 +28,9 @@ from wclayer.win32.filetime import from_unix_ns
 
 SAVED_AS = "disk_write_guid"
 """The record of the disk's DataWriteGuid when it last held just what the scratch does ([MS-VHDX] 2.2.2)."""
+SAVED_NEXT = "disk_write_guid_next"
+"""The record of the DataWriteGuid that the disk gets by what is being done to it: by it, the disk is told from one that
+somebody else has changed, after an interruption, too."""
 
 
 def disk_guid(operation: str, scratch: Path) -> str:
@@ -40,25 +44,35 @@ def disk_guid(operation: str, scratch: Path) -> str:
 
 
 def was_changed(operation: str, scratch: ScratchDirectory) -> bool:
-    """Whether the disk was changed since the scratch was last written to it."""
+    """Whether somebody else has changed the disk since the scratch was last written to it."""
     known = scratch.record(SAVED_AS)
-    return known is not None and known != disk_guid(operation, scratch.path)
+    return known is not None and disk_guid(operation, scratch.path) not in (known, scratch.record(SAVED_NEXT))
+
+
+def _announce(scratch: ScratchDirectory) -> UUID:
+    """Records, and returns, a DataWriteGuid that the disk gets next."""
+    guid = uuid4()
+    with scratch.transaction(is_change=False):
+        scratch.set_record(SAVED_NEXT, str(guid))
+    if durability.is_wanted():
+        scratch.sync()
+    return guid
 
 
 @contextmanager
-def resizing(operation: str, path: Path) -> Iterator[None]:
+def resizing(operation: str, path: Path) -> Iterator[UUID]:
     """While the size of a scratch's disk is changed: nobody else uses the scratch, and what the disk holds counts as
-    the same afterwards.
+    the same afterwards. Gives the DataWriteGuid by which the disk is to be changed.
 
     Raises:
         LayerBusyError: the scratch is in use.
     """
     if not (path / FILE_NAME).is_file():
-        yield
+        yield uuid4()
         return
     with ScratchDirectory(path, exclusive=True, operation=operation) as scratch:
         is_known = scratch.record(SAVED_AS) == disk_guid(operation, path)
-        yield
+        yield _announce(scratch) if is_known else uuid4()
         if is_known:
             with scratch.transaction(is_change=False):
                 scratch.set_record(SAVED_AS, disk_guid(operation, path))
@@ -107,7 +121,7 @@ def write_disk(operation: str, scratch: ScratchDirectory, parents: Sequence[Path
         disk = stack.enter_context(
             create_vhdx(
                 staged.stream, facts.size, block_size=facts.block_size, parent=parent, locator=locator,
-                logical_sector_size=facts.logical_sector_size, disk_id=facts.disk_id,
+                logical_sector_size=facts.logical_sector_size, disk_id=facts.disk_id, write_guid=_announce(scratch),
             )
         )  # fmt: skip
         if parent is not None:

@@ -99,6 +99,8 @@ class Vhdx:
         self._writable = writable
         self._file_size = file.seek(0, io.SEEK_END)
         self._overlay: dict[int, bytes] = {}
+        self.write_guid: UUID | None = None
+        """The DataWriteGuid that the first change gives the disk (2.2.2); by default a random one."""
         if self._read_file(0, 8) != structs.IDENTIFIER_SIGNATURE:
             raise VhdxError("no VHDX file: it does not start with 'vhdxfile'", 0)
         self.header, self._header_index = self._current_header()
@@ -555,7 +557,8 @@ class Vhdx:
         """Before the first change: says in the header that file and data are other ones (2.2.2, FileWriteGuid)."""
         if not self._is_marked:
             self._is_marked = True
-            self._write_header(self.header._replace(file_write_guid=uuid4().bytes_le, data_write_guid=uuid4().bytes_le))
+            guid = self.write_guid or uuid4()
+            self._write_header(self.header._replace(file_write_guid=uuid4().bytes_le, data_write_guid=guid.bytes_le))
 
     def flush(self) -> None:
         """Makes everything that was written safe: data first, then what refers to it."""

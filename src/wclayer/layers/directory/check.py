@@ -17,6 +17,7 @@ from wclayer.layers.directory.layer import CHILDREN, LayerDirectory
 from wclayer.layers.directory.reader import DirectoryLayerReader
 from wclayer.layers.directory.rows import descriptor
 from wclayer.layers.directory.scratch import IN_USE
+from wclayer.layers.directory.update import SUBSTITUTE
 from wclayer.layers.tar.form import decode_form
 from wclayer.layers.tar.members import encode_entry, encode_stream
 from wclayer.layers.tree import LayerTree
@@ -258,6 +259,9 @@ def _strangers_below(layer: LayerDirectory, top: EntryRow) -> Iterator[Problem]:
                 unknown = "is on the host, but in no record of layer.db that is sound"
                 continue
             known.add(layer.host_path(row).rpartition(b"/")[2])
+            if (row.host_name or "").startswith(SUBSTITUTE):
+                # An update was interrupted: what it replaces stays until the next one ends it.
+                known.add(layer.host_path(row._replace(host_name=None)).rpartition(b"/")[2])
             if row.attributes & DIRECTORY:
                 pending.append(row)
         try:
@@ -265,8 +269,10 @@ def _strangers_below(layer: LayerDirectory, top: EntryRow) -> Iterator[Problem]:
         except OSError:
             continue
         for name in sorted(map(os.fsencode, names)):
-            # The utility VM's folder also holds what processing made, beside its Files.
-            if name not in known and not (host == b"UtilityVM" and name != b"Files"):
+            # The utility VM's folder also holds what processing made, beside its Files; an update that was interrupted
+            # leaves contents that have no place yet, or have theirs already.
+            is_beside = host == b"UtilityVM" and name != b"Files"
+            if name not in known and not is_beside and not name.startswith(SUBSTITUTE.encode()):
                 yield Problem(os.fsdecode(host + b"/" + name), unknown)
 
 

@@ -33,6 +33,7 @@ from wclayer.layers.directory.database import (
 )
 from wclayer.layers.directory.layer import LayerDirectory
 from wclayer.layers.directory.streams import StreamRecorder, copy_streams
+from wclayer.layers.staging import remove_leftovers
 from wclayer.model import limits_in_use
 from wclayer.win32.attributes import DIRECTORY, FileBasicInfo
 from wclayer.win32.backup import StreamId
@@ -663,11 +664,13 @@ class ScratchDirectory(LayerDirectory):
                 self._unlinked.append(path)
 
     def _recover(self) -> None:
-        """After a crash: ends what was being written, and removes contents that no entry refers to.
+        """After a crash: ends what was being written, and removes contents that no entry refers to, and what is left of
+        a disk that was to take the place of the scratch's.
 
         A machine that stopped may have lost contents that nobody had asked to be safe: their files are shorter then, or
         empty.
         """
+        remove_leftovers(self.path)
         for row in list(self._rows(_BEING_WRITTEN)):
             with self.transaction():
                 self.set(row, size=row.size, last_write_time=row.last_write_time, change_time=row.change_time)

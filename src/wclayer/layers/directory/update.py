@@ -45,7 +45,8 @@ from wclayer.win32.attributes import DIRECTORY
 
 PATIENCE = 10.0
 """Seconds that an update waits for other processes that have the layer."""
-_SUBSTITUTE = "wclayer~update-"
+SUBSTITUTE = "wclayer~update-"
+"""What the names of new contents start with until they have the places of the old ones."""
 _OF_THE_TAR = ("diff_id", "digest", "size", "stored_size")
 """Records of the tar that the layer was imported from, which it no longer is."""
 
@@ -197,7 +198,7 @@ class LayerUpdate(Update):
             directory = layer.lookup(parent_path)
             assert directory is not None
             directories.append(directory)
-            substitute = f"{_SUBSTITUTE}{os.getpid()}-{number}"
+            substitute = f"{SUBSTITUTE}{os.getpid()}-{number}"
             host = layer.host_path(directory) + b"/" + substitute.encode()
             self._host.write_bytes(host, change.data, flush=durability.is_wanted())
             row = layer.lookup(change.path)
@@ -241,7 +242,7 @@ class LayerUpdate(Update):
             waiting = [
                 layer.row(columns)
                 for columns in layer.query(
-                    "SELECT * FROM entries WHERE host_name >= ? AND host_name < ?", (_SUBSTITUTE, _SUBSTITUTE + "~")
+                    "SELECT * FROM entries WHERE host_name >= ? AND host_name < ?", (SUBSTITUTE, SUBSTITUTE + "~")
                 )
             ]
             places = [(layer.host_path(row), layer.host_path(row._replace(host_name=None)), row.id) for row in waiting]
@@ -262,7 +263,7 @@ class LayerUpdate(Update):
             )
         for directory in directories:
             for name in self._host.names(directory):
-                if name.startswith(_SUBSTITUTE):
+                if name.startswith(SUBSTITUTE):
                     self._host.remove(directory + b"/" + os.fsencode(name))
         self._sync(directories)
 
