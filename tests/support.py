@@ -231,15 +231,18 @@ def run_process(
     return done
 
 
-def run(*arguments: str | Path, status: int = 0, stdin: bytes | None = None) -> subprocess.CompletedProcess[bytes]:
+def run(
+    *arguments: str | Path, status: int = 0, stdin: bytes | None = None, stdout: IO[bytes] | None = None
+) -> subprocess.CompletedProcess[bytes]:
     """Runs the command in this process, which is as good as in its own where that is not what a test is about, and
-    ten times as fast; what is printed, by child processes as well, is returned."""
+    ten times as fast; what is printed, by child processes as well, is returned, or goes to `stdout`."""
     with contextlib.ExitStack() as stack:
-        files = [stack.enter_context(tempfile.TemporaryFile()) for _ in range(3)]
+        files: list[IO[bytes]] = [stack.enter_context(tempfile.TemporaryFile()) for _ in range(3)]
         files[0].write(stdin or b"")
         files[0].seek(0)
+        streams = [files[0], stdout or files[1], files[2]]
         handler, engine = signal.getsignal(signal.SIGINT), choice._chosen
-        with _standard_streams(files), pytest.raises(SystemExit) as ended:
+        with _standard_streams(streams), pytest.raises(SystemExit) as ended:
             try:
                 main([str(argument) for argument in arguments])
             finally:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import BinaryIO, cast
 
 import pytest
 
@@ -95,16 +97,26 @@ def test_no_file_gets_the_descriptor_of_a_closed_stream(layers: Path, tmp_path: 
 )  # fmt: skip
 def test_a_reader_that_is_gone_ends_every_verb_in_silence(arguments: list[str], layers: Path) -> None:
     places = {"LAYER": str(layers / "base"), "CHILD": str(layers / "child")}
+    with _without_reader() as writer:
+        done = run(*(places.get(argument, argument) for argument in arguments), status=141, stdout=writer)
+    assert done.stderr == b""
+
+
+def test_a_process_whose_reader_is_gone_ends_in_silence(layers: Path) -> None:
+    """Python itself would tell at the end of a process what it could not print."""
+    for arguments in (["tree", layers / "base"], ["export", layers / "base"], ["--version"]):
+        with _without_reader() as writer:
+            done = subprocess.run([*COMMAND, *map(str, arguments)], stdout=writer, stderr=subprocess.PIPE, check=False)
+        assert (done.returncode, done.stderr) == (141, b"")
+
+
+@contextlib.contextmanager
+def _without_reader() -> Iterator[BinaryIO]:
+    """The end of a pipe that one writes to, when the other is closed."""
     reader, writer = os.pipe()
     os.close(reader)
-    try:
-        done = subprocess.run(
-            [*COMMAND, *(places.get(argument, argument) for argument in arguments)], stdout=writer,
-            stderr=subprocess.PIPE, check=False,
-        )  # fmt: skip
-    finally:
-        os.close(writer)
-    assert (done.returncode, done.stderr) == (141, b"")
+    with open(writer, "wb", buffering=0) as file:
+        yield cast(BinaryIO, file)
 
 
 def test_a_full_disk_below_the_output_is_told(layers: Path) -> None:
@@ -118,19 +130,28 @@ def test_a_full_disk_below_the_output_is_told(layers: Path) -> None:
 # Locales.
 
 
+_CAT_EACH = """
+import sys
+from wclayer.cli.verbs import run
+
+for path in sys.argv[2:]:
+    assert run(["cat", sys.argv[1], path]) == 0
+    sys.stdout.buffer.write(b"|")
+"""
+"""Prints each of the files that the process is given: a start of Python for each would take longer."""
+
+
 @pytest.mark.parametrize("locale", [C_LOCALE, LATIN, {"PYTHONUTF8": "1"}, {"PYTHONIOENCODING": "ascii:strict"}])
 def test_what_is_listed_can_be_given_back_in_any_locale(locale: dict[str, str], odd: Path) -> None:
     listed = run_process("ls", odd, "d", locale=locale).stdout
     shown = [line.split(b"  ")[-1] for line in listed.splitlines()]
     assert len(shown) == len(NAMES)
-    found = set()
-    for name in shown:
-        command = [*map(os.fsencode, COMMAND), b"cat", os.fsencode(odd), b"C:\\d\\" + name]
-        if locale == LATIN:
-            # The bytes of a name are UTF-8 whatever the terminal's encoding is.
-            command[-1] = command[-1].decode("latin-1").encode()
-        found.add(subprocess.run(command, capture_output=True, check=True, env=_environment(**locale)).stdout)
-    assert found == {name.encode("utf-8", "surrogatepass") for name in NAMES}
+    # The bytes of a name are UTF-8 whatever the terminal's encoding is.
+    given = [name.decode("latin-1").encode() if locale == LATIN else name for name in shown]
+    paths = [b"C:\\d\\" + name for name in given]
+    command = [os.fsencode(sys.executable), b"-c", _CAT_EACH.encode(), os.fsencode(odd), *paths]
+    printed = subprocess.run(command, capture_output=True, check=True, env=_environment(**locale)).stdout
+    assert set(printed.split(b"|")) == {name.encode("utf-8", "surrogatepass") for name in NAMES} | {b""}
     assert b"<U+D800> half" in shown
     assert b"bell<U+009B>" in shown
 
