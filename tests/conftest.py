@@ -13,7 +13,7 @@ settings.register_profile(
 # CI tells whether a change is good, so it looks at the same examples each time; new ones are looked for elsewhere.
 settings.register_profile("ci", parent=settings.get_profile("default"), derandomize=True)
 # On Windows the same code runs as here: it is the host that is looked at.
-settings.register_profile("windows", parent=settings.get_profile("ci"), max_examples=25)
+settings.register_profile("windows", parent=settings.get_profile("ci"), max_examples=10)
 settings.register_profile("thorough", parent=settings.get_profile("default"), max_examples=3000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") else "default"))
 

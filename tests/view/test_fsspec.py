@@ -18,29 +18,41 @@ from wclayer.layers.directory import DirectoryLayerWriter
 from wclayer.view.filesystem import LayerFileSystem
 
 
-@pytest.fixture
-def scratch(tmp_path: Path) -> Path:
-    with DirectoryLayerWriter(tmp_path / "base") as writer:
+def make_scratch(folder: Path) -> Path:
+    with DirectoryLayerWriter(folder / "base") as writer:
         put_directories(writer, "Files", "Files/Windows")
         put_file(writer, "Files/Windows/win.ini", b"[fonts]", s=b"stream")
-    wclayer.create_scratch_layer(tmp_path / "run", [tmp_path / "base"])
-    return tmp_path / "run"
+    wclayer.create_scratch_layer(folder / "run", [folder / "base"])
+    return folder / "run"
+
+
+@pytest.fixture
+def scratch(tmp_path: Path) -> Path:
+    return make_scratch(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def file_system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LayerFileSystem]:
+    """That of one scratch, in which each of fsspec's tests has a directory."""
+    fs = fsspec.filesystem("wclayer", fo=str(make_scratch(tmp_path_factory.mktemp("layers"))))
+    yield fs
+    fs.close()
 
 
 class LayerFixtures(abstract.AbstractFixtures):  # type: ignore[misc]
     @pytest.fixture
-    def fs(self, scratch: Path) -> Iterator[LayerFileSystem]:
-        fs = fsspec.filesystem("wclayer", fo=str(scratch))
-        yield fs
-        fs.close()
+    def fs(self, file_system: LayerFileSystem) -> LayerFileSystem:
+        return file_system
 
     @pytest.fixture
     def fs_join(self) -> Callable[..., str]:
         return posixpath.join
 
     @pytest.fixture
-    def fs_path(self) -> str:
-        return "Windows"
+    def fs_path(self, fs: LayerFileSystem) -> str:
+        place = f"Windows/{len(fs.ls('Windows'))}"
+        fs.mkdir(place)
+        return place
 
     @pytest.fixture
     def local_fs(self) -> LocalFileSystem:

@@ -21,7 +21,7 @@ _DEEP = "takes minutes: Wine looks names up from the host's root"
 _TEXT = "names on Windows are text"
 _BEFORE_EXEC = "nothing of ours runs in a new process before its program does"
 _EXCHANGE = "other hosts cannot exchange two folders"
-_SWEEP = "takes minutes, and what reads a damaged database asks nothing of the host"
+_SWEEP = "takes minutes, and what reads changed bytes asks nothing of the host"
 _POSIX = "links and FIFOs of POSIX"
 _PROC = "the witness needs /proc"
 _COPIES = "tests/cli/test_copies.py::"
@@ -102,6 +102,7 @@ LIMITS: dict[str, str] = {
     _HOSTILE + "test_what_is_no_file_in_the_place_of_one_hangs_nobody": _POSIX,
     _HOSTILE + "test_a_link_is_made_of_files_only": _POSIX,
     _HOSTILE + "test_many_roots_keep_few_directories_open": "descriptors are counted by POSIX",
+    "tests/layers/test_identity.py::test_the_short_way_recognises_only_what_is_canonical": _SWEEP,
     "tests/layers/test_limits.py::test_a_plain_folder_with_holes_is_bounded": "Wine writes the zeros of a hole",
     "tests/layers/test_scratch_durability.py": _PROC,
     "tests/layers/test_transport.py::test_what_is_no_file_in_a_transport_folder_is_refused_by_name": _POSIX,
@@ -110,7 +111,6 @@ LIMITS: dict[str, str] = {
     "tests/layers/test_transport.py::test_the_times_of_a_host_file_without_ours": _TIMES,
     "tests/layers/test_update.py::test_killed_at_every_step": "needs fork",
     "tests/layers/test_vectors.py::test_our_transport_folder_to_tar_keeps_times_too": _TIMES,
-    "tests/layers/test_volume.py::test_sizes_and_what_has_no_place": _HOLES,
     "tests/view/test_session.py": "needs POSIX' sockets",
 }
 """Node ids, or what they start with, and the reason."""
