@@ -347,18 +347,40 @@ view.close()
 """
 
 
+def _run_killed(*arguments: str) -> tuple[int, list[str]]:
+    """Runs `KILLED` in a process of its own; gives its exit status, and what it said."""
+    if sys.platform == "win32":
+        command = [sys.executable, "-c", KILLED, *arguments]
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
+        return done.returncode, done.stdout.split()
+    # As good as an interpreter of its own, and ten times as fast.
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            os.dup2(writer, 1)
+            sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
+            sys.argv[1:] = arguments
+            exec(KILLED, {})
+            status = 0
+        finally:
+            os._exit(status)
+    os.close(writer)
+    with open(reader, encoding="utf-8") as said:
+        words = said.read().split()
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), words
+
+
 def test_killed_at_any_step_the_scratch_opens(layers: list[Path], tmp_path: Path) -> None:
     outcomes = set()
     step = 0
     while True:
         place = tmp_path / f"run{step}"
         wclayer.create_scratch_layer(place, layers)
-        done = subprocess.run(
-            [sys.executable, "-c", KILLED, str(place), str(step)], capture_output=True, text=True, check=False
-        )
+        status, said = _run_killed(str(place), str(step))
         # Killed, or at its end: of Windows, the status of a process that is killed is the signal's number.
-        assert done.returncode in (0, -9, 9), done.stderr
-        said = done.stdout.split()
+        assert status in (0, -9, 9)
         with LayerView(scratch=place) as view:
             names = view.listdir("C:\\")
             # A directory is under its old name or the new one, whole.
@@ -376,7 +398,7 @@ def test_killed_at_any_step_the_scratch_opens(layers: list[Path], tmp_path: Path
         assert list(wclayer.check_layer(place)) == []
         outcomes.add(tuple(said))
         wclayer.destroy_layer(place)
-        if "done" in said and done.returncode == 0:
+        if "done" in said and status == 0:
             break
         step += 7
     assert len(outcomes) >= 3

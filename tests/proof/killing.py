@@ -17,12 +17,13 @@ import select
 import signal
 import socket
 import struct
+import subprocess
 import sys
 import tempfile
 import time
 import traceback
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import pytest
@@ -179,13 +180,7 @@ class Process:
                 raise AssertionError("it hangs")
             duration = time.monotonic() - self._start
             status = os.waitstatus_to_exitcode(os.waitpid(self.id, 0)[1])
-            end = time.monotonic() + PATIENCE
-            # Those of its group that lose their parent become children of this process: see `orphans_come_here`.
-            with contextlib.suppress(ChildProcessError):
-                while True:
-                    while os.waitpid(-self.id, os.WNOHANG)[0] == 0:
-                        assert time.monotonic() < end, "a process of its group lives on"
-                        time.sleep(0.001)
+            _wait_for_group(self.id)
         finally:
             self.kill()
             _living.discard(self)
@@ -219,6 +214,17 @@ def orphans_come_here() -> Iterator[None]:
         library.prctl(_PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
 
 
+def _wait_for_group(number: int) -> None:
+    """Returns when no process of a group lives. Those that lose their parent are children of this process: see
+    `orphans_come_here`."""
+    end = time.monotonic() + PATIENCE
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            while os.waitpid(-number, os.WNOHANG)[0] == 0:
+                assert time.monotonic() < end, "a process of its group lives on"
+                time.sleep(0.001)
+
+
 def run(step: Callable[[], object], *, counted: bool = False) -> Ended:
     """Runs a step in a process of its own to its end."""
     with orphans_come_here():
@@ -243,6 +249,42 @@ def run_killed_before(call: int, step: Callable[[], object]) -> Ended:
         process = Process(step, counted=True)
         process.answer(call)
         return process.wait()
+
+
+def run_with_child_killed(step: Callable[[], object], call: int | None = None) -> Ended:
+    """Runs a step in a process of its own, of whose children one is killed: the one that makes the call of that number,
+    from 0 on, of all their calls. Without a number, these are only counted."""
+    with orphans_come_here():
+        process = Process(step, counted=True)
+        process.answer(call, of_children=True)
+        return process.wait()
+
+
+def run_killed_alone(seconds: float, step: Callable[[], object]) -> Ended:
+    """Runs a step in a process of its own, which is killed after some seconds; the processes that it has started live
+    on, and end by themselves."""
+    with orphans_come_here():
+        process = Process(step)
+        if not process.has_ended(seconds):
+            process.kill_alone()
+        return process.wait()
+
+
+def run_command_killed(seconds: float, arguments: Sequence[str]) -> int:
+    """Runs the command as a user does, and kills it with its group after some seconds; gives its status, as that of a
+    process of its own."""
+    with orphans_come_here():
+        command = subprocess.Popen(
+            [sys.executable, "-m", "wclayer", *arguments],
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, process_group=0,
+        )  # fmt: skip
+        try:
+            command.wait(seconds)
+        except subprocess.TimeoutExpired:
+            os.killpg(command.pid, signal.SIGKILL)
+        status = command.wait(PATIENCE)
+        _wait_for_group(command.pid)
+        return status
 
 
 def check_counting() -> None:

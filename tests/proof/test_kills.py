@@ -306,6 +306,7 @@ def test_a_killed_operation_leaves_the_old_or_the_new(name: str, sources: Path, 
     known = _learn(name, world)
     listed = _of_sources(sources)
     found: Counter[str] = Counter()
+    killed = 0
     for number in runs:
         chance = random.Random(f"{SEED} {name} {number}")
         _begin(world, operation)
@@ -318,6 +319,7 @@ def test_a_killed_operation_leaves_the_old_or_the_new(name: str, sources: Path, 
             what = _what(name, _state(name, world), known)
             assert ended.was_killed or what == "new"
             found[what] += 1
+            killed += ended.was_killed
             if name in _ACTIVATING and number % 4 == 1:
                 _start_anew(world, known)
             elif number % _SAMPLE[name in MAKING, name in _ACTIVATING] == 0:
@@ -328,7 +330,88 @@ def test_a_killed_operation_leaves_the_old_or_the_new(name: str, sources: Path, 
             error.add_note(f"{name}, killed {moment}; again: WCLAYER_KILL_SEED={SEED} WCLAYER_KILL_RUN={number}")
             raise
         world.remove()
+    # The others had ended before.
+    assert killed >= len(runs) // 3
     print(f"{name}: {sum(found.values())} kills: {dict(found)}")
+
+
+@contextlib.contextmanager
+def _told(number: int) -> Iterator[None]:
+    """Says of a failure how it is seen again."""
+    try:
+        yield
+    except BaseException as error:
+        error.add_note(f"again: WCLAYER_KILL_SEED={SEED} WCLAYER_KILL_RUN={number}")
+        raise
+
+
+def test_a_worker_that_is_killed_fails_the_import(world: World, runs: range) -> None:
+    killing.check_counting()
+    operation, found = EVERY["import many"], Counter[str]()
+    known = _learn("import many", world)
+    _begin(world, operation)
+    calls = len(killing.run_with_child_killed(lambda: operation(world)).calls)
+    assert calls > 100
+    world.remove()
+    for number in runs:
+        _begin(world, operation)
+        with _told(number):
+            # Now and then the last calls, with which a worker answers.
+            chance = random.Random(f"{SEED} worker {number}")
+            call = chance.choice((chance.randrange(calls), calls - 1 - chance.randrange(8)))
+            ended = killing.run_with_child_killed(lambda: operation(world), call)
+            found["refused" if ended.status else "new"] += 1
+            if ended.status:
+                assert ended.status == killing.REFUSED, ended.said
+                assert "the process that makes files has died" in ended.said
+                # Its parent lived, and has removed everything.
+                assert os.listdir(world.place) == []
+                if number % 5 == 0:
+                    operation(world)
+            else:
+                # It had done its work.
+                assert call >= calls - 8
+            assert bool(ended.status and number % 5) or _state("import many", world) == known.new
+        world.remove()
+    print(f"workers: {sum(found.values())} kills: {dict(found)}")
+
+
+def test_workers_whose_parent_is_killed_end_and_what_they_made_is_removed(world: World, runs: range) -> None:
+    operation, found = EVERY["import many"], Counter[str]()
+    known = _learn("import many", world)
+    for number in runs:
+        _begin(world, operation)
+        with _told(number):
+            chance = random.Random(f"{SEED} parent {number}")
+            ended = killing.run_killed_alone(chance.uniform(0, 1.05) * known.ended.duration, lambda: operation(world))
+            assert ended.status in (0, -9), ended.said
+            found[_what("import many", _state("import many", world), known)] += 1
+            _clean(world)
+        world.remove()
+    print(f"parents of workers: {sum(found.values())} kills: {dict(found)}")
+
+
+@pytest.mark.parametrize("name", ["import many", "export gzip", "remove", "copy tree in", "reg set of a layer"])
+def test_a_command_that_is_killed_leaves_the_old_or_the_new(name: str, world: World, runs: range) -> None:
+    operation, found = EVERY[name], Counter[str]()
+    known = _learn(name, world)
+    _begin(world, operation)
+    start = time.monotonic()
+    assert killing.run_command_killed(killing.PATIENCE, operation.arguments(world)) == 0
+    duration = time.monotonic() - start
+    world.remove()
+    for number in runs[: max(1, len(runs) // 10)]:
+        _begin(world, operation)
+        with _told(number):
+            # Not in the interpreter's own beginning.
+            seconds = random.Random(f"{SEED} command {name} {number}").uniform(0.4, 1.05) * duration
+            assert killing.run_command_killed(seconds, operation.arguments(world)) in (0, -9)
+            what = _what(name, _state(name, world), known)
+            found[what] += 1
+            _try_again(name, operation, world, known, what)
+            _clean(world)
+        world.remove()
+    print(f"command, {name}: {sum(found.values())} kills: {dict(found)}")
 
 
 def test_an_operation_that_has_ended_leaves_no_thread_and_nothing_open(sources: Path, world: World) -> None:
