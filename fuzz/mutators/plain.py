@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from random import Random
-
-Mutator = Callable[[bytes, Random, int], bytes]
-"""An input, a source of random numbers, the most bytes of the result: another input."""
 
 _PIECES = (b"\0", b"\xff" * 4, b"../", b"\0\0\0\0\0\0\0\0", b"\x01\0\0\0", b"\\", b"/", b"\x7f", b"\x80")
 _NEAR = (-1, 1, -8, 8, 512)
@@ -80,9 +76,3 @@ def rearrange(pieces: list[bytes], chance: Random) -> list[bytes]:
 def is_rare(chance: Random) -> bool:
     """Once in eight times: when the structure is to be left alone, and only bytes are changed."""
     return not chance.randrange(8)
-
-
-def weighted(chance: Random, choices: Sequence[tuple[int, Callable[[], None]]]) -> None:
-    """Does one of the choices, each as often as its weight says."""
-    actions = [action for _, action in choices]
-    chance.choices(actions, [weight for weight, _ in choices])[0]()

@@ -21,7 +21,7 @@ from wclayer.formats.regf.model import (
     fold,
     index_by_name,
 )
-from wclayer.formats.regf.structs import LayerSemantics
+from wclayer.formats.regf.structs import KeyFlags, LayerSemantics
 
 NORMAL = LayerSemantics.NORMAL
 TOMBSTONE = LayerSemantics.TOMBSTONE
@@ -67,6 +67,9 @@ class MergedKey:
     def values(self) -> list[Value]:
         """The values of the key above, as the delta changes them, then the new ones."""
         own = self._delta.values()
+        if self._delta.facts.flags & KeyFlags.PREDEF_HANDLE:
+            # It stands for another key, and has no values that a hive could hold.
+            return []
         if self._base is None or self._semantics is SUPERSEDE_LOCAL:
             return [value for value in own if not value.is_tombstone]
         merged = {fold(value.name): value for value in self._base.values()}

@@ -189,12 +189,16 @@ def format_reg(keys: Iterable[tuple[str, Key]], *, max_paths: int | None = None)
     yield HEADER
     yield ""
     for top_path, top in keys:
-        superseded = ""
+        superseded = deleted = ""
         for path, key in walk(top, top_path, max_paths=max_paths):
             if "\r" in path or "\n" in path:
                 raise RegTextError(0, f"key {path!r}: a line break in a key's name has no form in a .reg file")
             semantics = key.facts.semantics
+            if deleted and path.startswith(deleted):
+                # What somebody has put below a tombstone is deleted with it.
+                continue
             if semantics is LayerSemantics.TOMBSTONE:
+                deleted = path + "\\"
                 yield f"[-{path}]"
                 yield ""
                 continue
