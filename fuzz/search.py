@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 
-from fuzz import bounds, corpus
+from fuzz import bounds, corpus, place
 from fuzz.target import Mutator, Target
 from fuzz.targets import TARGETS
 
@@ -77,7 +77,7 @@ def search(atheris: ModuleType, names: Sequence[str], *, until: float, jobs: int
     running: dict[int, _Process] = {}
     gc.collect()
     gc.freeze()
-    with tempfile.TemporaryDirectory(prefix="fuzz-") as scratch:
+    with tempfile.TemporaryDirectory(prefix="fuzz-", dir=place.memory()) as scratch:
         try:
             while waiting or running:
                 while waiting and len(running) < jobs:
@@ -124,6 +124,7 @@ def _start(atheris: ModuleType, result: Result, seconds: int, scratch: Path) -> 
         return process, pid
     try:
         _redirect(log)
+        place.use(folder)
         seeds = folder / "seeds"
         for data in target.seeds():
             corpus.write(seeds, data)
@@ -169,7 +170,6 @@ def _fuzz(
     atheris: ModuleType, target: Target, run: Callable[[bytes], None], folder: Path, options: Sequence[str]
 ) -> None:
     """Gives this process to libFuzzer."""
-    tempfile.tempdir = str(folder)
     memory = bounds.resident() + bounds.MEMORY
     bounds.limit_memory(bounds.MEMORY + _FOR_THREADS)
     arguments = [
@@ -329,7 +329,7 @@ def minimise(atheris: ModuleType, name: str, *, max_bytes: int) -> tuple[int, in
     ]:
         if len(data) <= target.max_size:
             known.setdefault(hashlib.sha256(data).hexdigest()[:16], data)
-    with tempfile.TemporaryDirectory(prefix="fuzz-") as scratch:
+    with tempfile.TemporaryDirectory(prefix="fuzz-", dir=place.memory()) as scratch:
         reached = _features(atheris, target, known, Path(scratch))
     chosen: list[str] = []
     covered: set[int] = set()
@@ -369,6 +369,7 @@ def _features(atheris: ModuleType, target: Target, inputs: dict[str, bytes], scr
         if not pid:
             try:
                 _redirect(scratch / "log")
+                place.use(scratch)
                 run = _Finds(empty).run(target)
                 options = [
                     "-merge_inner=1",

@@ -19,9 +19,9 @@ from fuzz.operations.ground import (
     base_layer,
     expect,
     fresh,
-    ground,
     info,
     layer_contents,
+    made_once,
     put_directories,
     put_file,
 )
@@ -256,8 +256,7 @@ def _build_child(writer: LayerWriter) -> None:
 @lru_cache(maxsize=1)
 def layers() -> dict[str, Path]:
     """Small layers to change copies of: a base, a child of one, and a scratch."""
-    place = ground()
-    found = {kind: place / f"db-{kind}" for kind in _KINDS}
+    found = {kind: made_once(f"db-{kind}") for kind in _KINDS}
     with unsynced():
         with DirectoryLayerWriter(found["base"]) as writer:
             build_rich(writer)

@@ -3,17 +3,16 @@ operation keeps."""
 
 from __future__ import annotations
 
-import atexit
 import hashlib
 import io
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 
+from fuzz import place as place_of_process
 from wclayer.errors import CorruptLayerError, InvalidDataError, LayerError
 from wclayer.host.durability import unsynced
 from wclayer.layers.directory import DirectoryLayerReader, DirectoryLayerWriter
@@ -28,28 +27,12 @@ LIMITS = Limits(
 )  # fmt: skip
 """What an input of a few KiB may ask for, so that one run is short."""
 TIME = 133_500_000_000_000_000
-_MEMORY = "/dev/shm"
-
-
-@lru_cache(maxsize=1)
-def ground() -> Path:
-    """The folder of this process, in memory where the host has such a place; it is removed at the end."""
-    place = Path(tempfile.mkdtemp(prefix="wclayer-fuzz-", dir=_MEMORY if os.access(_MEMORY, os.W_OK) else None))
-    owner = os.getpid()
-
-    def remove() -> None:
-        # Not at the end of a child of this process.
-        if os.getpid() == owner:
-            shutil.rmtree(place, ignore_errors=True)
-
-    atexit.register(remove)
-    return place
 
 
 @contextmanager
 def fresh() -> Iterator[Path]:
     """An empty folder, gone afterwards; nothing waits for the disk meanwhile."""
-    place = ground() / "run"
+    place = place_of_process.own() / "run"
     if place.exists():
         shutil.rmtree(place)
     place.mkdir()
@@ -151,7 +134,12 @@ def layer_contents(layer: Path, *, times: bool = True) -> list[Content]:
     return contents(DirectoryLayerReader(layer), times=times)
 
 
-# Layers to start from.
+# Layers to start from. A fork reads those that its parent has made.
+
+
+def made_once(name: str) -> Path:
+    """The place of a layer that is made once, and that nothing changes."""
+    return place_of_process.own() / name
 
 
 def info(attributes: int = 0x20) -> FileBasicInfo:
@@ -193,7 +181,7 @@ def build_base(writer: LayerWriter) -> None:
 @lru_cache(maxsize=1)
 def base_layer() -> Path:
     """A finished base layer, made once; nothing changes it."""
-    place = ground() / "base"
+    place = made_once("base")
     with unsynced(), DirectoryLayerWriter(place) as writer:
         build_base(writer)
     return place

@@ -131,7 +131,7 @@ def _merge(base: TreeKey, delta: TreeKey) -> None:
     seen = merge(base, delta)
     wanted = _merged(_plain(base), _plain(delta))
     if seen is None or wanted is None:
-        expect(seen is wanted is None, "a root that is deleted", seen, wanted)
+        expect(seen is None and wanted is None, "a root that is deleted", seen, wanted)
         return
     _expect_same(_plain(seen), wanted, "merged otherwise than the rules say:")
     for name, child in wanted.below.items():

@@ -1,5 +1,5 @@
-"""A sequence of operations on a view, against the plainest file system in memory: each is possible in both or in neither,
-for the same reason, and both show the same; opened again, exported and imported, too."""
+"""A sequence of operations on a view, against the plainest file system in memory: each is possible in both or in
+neither, for the same reason, and both show the same; opened again, exported and imported, too."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from fuzz.operations.choices import Choices
-from fuzz.operations.ground import expect, fresh, ground, info, put_directories, put_file
+from fuzz.operations.ground import expect, fresh, info, made_once, put_directories, put_file
 from tests.view.model import Model, ModelError
 from wclayer.engines.portable import create_scratch_layer, export_layer_to_tar, import_layer_from_tar
 from wclayer.errors import LayerError
@@ -32,11 +32,11 @@ Place = tuple[str, ...]
 
 
 def changes(data: bytes) -> None:
-    """The data is a byte that says what is done at the end, and a sequence of operations on a scratch over two layers."""
-    layers = _layers()
+    """The data is a byte that says what is done at the end, then operations on a scratch over two layers."""
+    layers, source = _layers()
     with fresh() as folder:
         scratch = folder / "scratch"
-        shutil.copytree(ground() / "view-scratch", scratch)
+        shutil.copytree(source, scratch)
         run = _Run(scratch, _model())
         try:
             choices = Choices(data)
@@ -295,9 +295,9 @@ def _expect_shown(view: LayerView, model: Model, problem: str) -> None:
 
 
 @lru_cache(maxsize=1)
-def _layers() -> list[Path]:
+def _layers() -> tuple[list[Path], Path]:
     """Two layers with something of everything, and a scratch over them to copy; made once."""
-    base, middle = ground() / "view-base", ground() / "view-middle"
+    base, middle, scratch = (made_once(f"view-{name}") for name in ("base", "middle", "scratch"))
     with unsynced():
         with DirectoryLayerWriter(base) as writer:
             put_directories(writer, ("Files", "Files/a", "Files/a/b", "Files/cc", "Files/ä"))
@@ -312,10 +312,10 @@ def _layers() -> list[Path]:
             writer.remove("Files/cc/b")
             writer.remove("Files/ä")
             put_file(writer, "Files/ä/b", b"opaque")
-        create_scratch_layer(ground() / "view-scratch", [middle, base])
+        create_scratch_layer(scratch, [middle, base])
     # With no disk in the file, nothing bounds what the scratch may hold, and nobody looks into it.
-    os.truncate(ground() / "view-scratch" / "sandbox.vhdx", 0)
-    return [middle, base]
+    os.truncate(scratch / "sandbox.vhdx", 0)
+    return [middle, base], scratch
 
 
 def _model() -> Model:

@@ -23,7 +23,7 @@ def _operation(
     max_size: int = 16 * _KIB,
     weight: float = 1.0,
 ) -> Target:
-    return Target(run, seeds, RefusedError, mutator, words, max_size, weight)
+    return Target(run, seeds, (RefusedError,), mutator, words, max_size, weight)
 
 
 TARGETS = {
