@@ -117,12 +117,12 @@ class Canary:
     def __init__(self, folder: Path) -> None:
         folder.mkdir()
         self.folder = folder
-        self.file = folder / "canary"
+        self.file = folder / "secret.txt"
         self.file.write_bytes(_UNTOUCHED)
         self._status = self.file.stat()
 
     def assert_untouched(self) -> None:
-        assert [path.name for path in self.folder.iterdir()] == ["canary"]
+        assert [path.name for path in self.folder.iterdir()] == [self.file.name]
         status = self.file.stat()
         assert self.file.read_bytes() == _UNTOUCHED
         assert (status.st_ino, status.st_nlink, status.st_mode) == (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,9 @@ import pytest
 from tests.support import layer_tar, put_directories, put_file, run, text
 from wclayer import LayerView
 from wclayer.host.root import remove_tree
+from wclayer.layers import staging
 from wclayer.model import LayerWriter
+from wclayer.view import transfer
 
 DATA = b"what must not get lost"
 
@@ -234,3 +237,31 @@ def test_what_the_layer_alone_lacks_is_told(base: Path, tmp_path: Path) -> None:
     for verb in ("stat", "cat", "ls"):
         assert b"with -m" in run(verb, tmp_path / "child", "C:\\app\\notes.txt", status=2).stderr
     assert b"with -m" not in run("stat", base, "C:\\nowhere", status=2).stderr
+
+
+def test_a_folder_is_looked_through_once_for_all_files_of_it(
+    scratch: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For each file anew, the time of a copy went by the square of their number."""
+    with LayerView(scratch=scratch) as view:
+        view.mkdir("C:\\many")
+        for number in range(20):
+            view.write_bytes(f"C:\\many\\{number}", b"x")
+    looked: list[Path] = []
+    for module in (staging, transfer):
+        monkeypatch.setattr(module, "remove_leftovers", looked.append)
+    run("cp", "-r", f"{scratch}:C:\\many", tmp_path / "out")
+    assert len(os.listdir(tmp_path / "out")) == 20
+    assert looked == [tmp_path / "out"]
+
+
+def test_what_is_copied_is_what_was_recorded(base: Path, tmp_path: Path) -> None:
+    damaged, scratch = tmp_path / "damaged", tmp_path / "run"
+    shutil.copytree(base, damaged)
+    file = damaged / "Files" / "app" / "notes.txt"
+    file.write_bytes(bytes(byte ^ 1 for byte in file.read_bytes()))
+    run("create", "-l", base, scratch)
+    for target in (str(tmp_path / "out"), f"{scratch}:C:\\copied"):
+        assert b"SHA-256" in run("cp", f"{damaged}:C:\\app\\notes.txt", target, status=8).stderr
+    assert not (tmp_path / "out").exists()
+    run("stat", "-m", scratch, "C:\\copied", status=2)

@@ -4,7 +4,6 @@ verb ends, and its error is one of the family."""
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import io
 import json
 import os
@@ -18,8 +17,10 @@ import pytest
 
 import wclayer
 from tests import hostile_layers
+from tests.hostile import layers as hostile
+from tests.hostile.forms import World
 from tests.hostile_layers import Canary, Layers, change, copy_of, use
-from tests.support import directory, info
+from tests.support import directory, info, nothing_left_in
 from wclayer.errors import CorruptLayerError, LayerError, LimitExceededError, NotALayerError
 from wclayer.host.root import HostRoot, PathError
 from wclayer.layers.directory import DirectoryLayerWriter, LayerDirectory
@@ -27,6 +28,8 @@ from wclayer.layers.directory.chain_file import read_chain
 from wclayer.layers.directory.check import check_layer
 from wclayer.layers.directory.scratch import ScratchDirectory
 from wclayer.model import Entry
+from wclayer.view.layer_view import LayerView
+from wclayer.view.transfer import copy_out
 
 needs_posix = pytest.mark.skipif(sys.platform == "win32", reason="links and FIFOs of POSIX")
 
@@ -67,61 +70,26 @@ def test_every_verb_ends_well_on_a_database_with_some_damaged_bytes(
 
 # What leads out of a layer.
 
-OUT = "../../../outside/canary"
-"""The canary, from `Files/dir` of a layer beside its folder."""
-_FILE = "UPDATE entries SET host_name = {} WHERE name = 'b.bin'"
-_DIRECTORY = "UPDATE entries SET host_name = {} WHERE attributes & 16 AND name = {}"
-ATTACKS = {
-    "host name that climbs": (_FILE.format(f"'{OUT}'"),),
-    "host name from the root": (_FILE.format("'/../outside/canary'"),),
-    "host name in the pool that climbs": (_FILE.format(f"'/Data/0/{OUT}'"),),
-    "absolute host name": (_FILE.format("'/CANARY'"),),
-    "host name of a directory that climbs": (
-        _DIRECTORY.format("'../../../outside'", "'dir'"), _FILE.format("'canary'"),
-    ),
-    "a root directory elsewhere": (
-        _DIRECTORY.format("'../outside'", "'Files'"), _DIRECTORY.format("'.'", "'dir'"), _FILE.format("'canary'"),
-    ),
-    "dots as a name": ("UPDATE entries SET name = '..', key = '..' WHERE attributes & 16 AND name = 'dir'",),
-    "a name that climbs": (f"UPDATE entries SET name = '{OUT}', key = '{OUT.upper()}' WHERE name = 'b.bin'",),
-    "a name with a backslash": (r"UPDATE entries SET name = '..\x', key = '..\X' WHERE name = 'b.bin'",),
-    "a name as bytes": (f"UPDATE entries SET name = CAST('{OUT}' AS BLOB) WHERE name = 'b.bin'",),
-    "a file at the root": ("UPDATE entries SET parent = 0 WHERE name = 'b.bin'",),
-}  # fmt: skip
-
-
-def _attack(layer: Path, attack: tuple[str, ...], canary: Canary) -> None:
-    """Makes the row of a file one of the canary: its size and digest agree, so nothing but its place is wrong."""
-    data = canary.file.read_bytes()
-    change(
-        layer,
-        (
-            "UPDATE entries SET size = ?, sha256 = ? WHERE name = 'b.bin'",
-            (len(data), hashlib.sha256(data).digest()),
-        ),
-        *(statement.replace("CANARY", str(canary.file)) for statement in attack),
-    )
-
 
 @pytest.mark.parametrize("kind", Layers._fields)
-@pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS)
+@pytest.mark.parametrize("attack", hostile.ATTACKS.values(), ids=hostile.ATTACKS)
 def test_nothing_outside_of_a_layer_is_touched(
     layers: Layers, canary: Canary, tmp_path: Path, kind: str, attack: tuple[str, ...]
 ) -> None:
     layer = copy_of(getattr(layers, kind), tmp_path / "layer")
-    _attack(layer, attack, canary)
+    hostile.attack(layer, attack, canary.file)
     _use_all(layer, layers, tmp_path)
     canary.assert_untouched()
     canary.assert_unread(tmp_path / "out", layer / "Files")
     assert list(check_layer(layer))
 
 
-@pytest.mark.parametrize("attack", ATTACKS.values(), ids=ATTACKS)
+@pytest.mark.parametrize("attack", hostile.ATTACKS.values(), ids=hostile.ATTACKS)
 def test_no_file_outside_becomes_part_of_a_child(
     layers: Layers, canary: Canary, tmp_path: Path, attack: tuple[str, ...]
 ) -> None:
     parent, made = copy_of(layers.base, tmp_path / "parent"), tmp_path / "child"
-    _attack(parent, attack, canary)
+    hostile.attack(parent, attack, canary.file)
     with contextlib.suppress(LayerError), DirectoryLayerWriter(made, [parent]) as writer:
         writer.put(directory("Files"))
         writer.put(Entry("Files/stolen", info(), link_target="Files/dir/b.bin"))
@@ -164,15 +132,7 @@ def test_the_journal_that_names_a_file_of_the_host_removes_nothing(
     layers: Layers, canary: Canary, tmp_path: Path
 ) -> None:
     layer = copy_of(layers.scratch, tmp_path / "layer")
-    # A hot journal that ends with the name of the journal above it, which SQLite removes once it has played this back.
-    name = str(canary.file).encode()
-    checksum = sum(byte if byte < 128 else byte - 256 for byte in name) & 0xFFFFFFFF
-    magic = bytes.fromhex("d9d505f920a163d7")
-    page, pages = 4096, (layer / "layer.db").stat().st_size // 4096
-    header = magic + b"".join(number.to_bytes(4, "big") for number in (0, 0, pages, 512, page))
-    lock_page = ((1 << 30) // page + 1).to_bytes(4, "big")
-    above = lock_page + name + len(name).to_bytes(4, "big") + checksum.to_bytes(4, "big") + magic
-    (layer / "layer.db-journal").write_bytes(header.ljust(512, b"\0") + above)
+    hostile.put_journal(layer, canary.file)
     _use_all(layer, layers, tmp_path)
     canary.assert_untouched()
 
@@ -201,12 +161,7 @@ def test_a_view_in_the_place_of_a_table_is_refused(layers: Layers, tmp_path: Pat
     _use_all(layer, layers, tmp_path)
 
 
-@pytest.mark.parametrize("sql", [
-    "CREATE TRIGGER t AFTER INSERT ON entries BEGIN DELETE FROM entries; END",
-    "CREATE TABLE more (x)",
-    "DROP TABLE tombstones",
-    "CREATE INDEX i ON entries (name)",
-])  # fmt: skip
+@pytest.mark.parametrize("sql", hostile.SCHEMAS)
 def test_another_schema_is_refused(layers: Layers, tmp_path: Path, sql: str) -> None:
     layer = copy_of(layers.base, tmp_path / "layer")
     change(layer, sql)
@@ -242,29 +197,9 @@ def test_directories_below_each_other_are_found_and_bounded(layers: Layers, tmp_
 # What columns may hold.
 
 
-COLUMNS: dict[str, list[object]] = {
-    "attributes": [-1, 1 << 32, "x", 1.5, b"\x20"],
-    "creation_time": [-1, -(1 << 63), "never", 1e300],
-    "change_time": [-5, b""],
-    "size": [-1, -2, 1.5],
-    "sha256": [b"short", "text", 5],
-    "origin": [4, -1],
-    "streams": [-1, "x"],
-    "security": [0, -1, 10**9, "x", b"x"],
-    "parent": [-1, "x", 10**9],
-    "link": [0, 10**9, "x"],
-    "link_target": ["../x", "Files/../../x", b"\xff", 7, "elsewhere/x"],
-    "spelling": ["../x", "Files/other", b"\xff", 7, "C:/x"],
-    "host_name": ["a/b", ".", "..", "a\\b", "a\0b", 5, b"x", "/Data/0/x"],
-    "name": ["", ".", "a/b", "a\0b", "a:b", 5, b"\xff", b"plain", "x" * 300],
-    "key": ["lower", b"\xff", 5],
-    "eas": ["text", 5, b"\xff" * 9],
-    "reparse": ["text", 5, b"\xff" * 9],
-    "form": ["text", 5],
-}  # fmt: skip
-
-
-@pytest.mark.parametrize(("column", "value"), [(column, value) for column in COLUMNS for value in COLUMNS[column]])
+@pytest.mark.parametrize(
+    ("column", "value"), [(column, value) for column, values in hostile.COLUMNS.items() for value in values]
+)
 def test_a_column_that_no_layer_has_is_told_by_entry_and_name(
     layers: Layers, tmp_path: Path, column: str, value: object
 ) -> None:
@@ -288,29 +223,7 @@ def test_a_row_that_no_layer_has_is_not_left_out_of_an_export(
         wclayer.export_layer_to_tar(io.BytesIO(), layer)
 
 
-@pytest.mark.parametrize("sql", [
-    "UPDATE streams SET name = CAST(x'ff' AS TEXT)",
-    "UPDATE streams SET name = 'a/b'",
-    "UPDATE streams SET size = -1",
-    "UPDATE streams SET size = 1000000000000",
-    "UPDATE streams SET sha256 = 'text'",
-    "UPDATE streams SET stream_id = -4",
-    "DELETE FROM streams",
-    "UPDATE stream_data SET data = 'text'",
-    "UPDATE stream_data SET data = 5",
-    "UPDATE stream_data SET sequence = 7",
-    "DELETE FROM stream_data",
-    "UPDATE security SET descriptor = 'text'",
-    "UPDATE security SET descriptor = x'01' WHERE id = 1",
-    "DELETE FROM security",
-    "UPDATE tombstones SET path = 5",
-    "UPDATE tombstones SET path = '../x', key = '../X'",
-    "UPDATE tombstones SET key = 'FILES/ELSEWHERE'",
-    "UPDATE tombstones SET key = CAST(x'ff' AS TEXT)",
-    "UPDATE layer SET value = 1.5",
-    "UPDATE layer SET value = x'00'",
-    "INSERT OR REPLACE INTO layer VALUES ('hive_problems', 5)",
-])  # fmt: skip
+@pytest.mark.parametrize("sql", hostile.OTHER_TABLES)
 def test_other_tables_are_checked_too(layers: Layers, tmp_path: Path, sql: str) -> None:
     layer = copy_of(layers.child, tmp_path / "layer")
     change(layer, sql)
@@ -396,6 +309,58 @@ def test_a_chain_of_too_many_parents_is_refused(layers: Layers, tmp_path: Path) 
         file.truncate(10 << 30)
     with pytest.raises(LimitExceededError, match="json_size"):
         read_chain(layer)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows can have such paths")
+@pytest.mark.parametrize("chain", [b'["/\\ud800"]', b'["/' + b"x" * 5000 + b'"]', b'["' + b"/x" * 3000 + b'"]'])
+def test_a_chain_names_no_path_that_the_host_cannot_have(layers: Layers, tmp_path: Path, chain: bytes) -> None:
+    layer = copy_of(layers.base, tmp_path / "layer")
+    (layer / "layerchain.json").write_bytes(chain)
+    with pytest.raises(CorruptLayerError, match=r"layerchain\.json: .*(cannot be a path|longer than a path)"):
+        read_chain(layer)
+    _use_all(layer, layers, tmp_path)
+
+
+# What a record claims, and what lies on the way to it.
+
+
+@needs_posix
+def test_a_file_that_is_one_hole_is_refused_before_it_comes_out(layers: Layers, tmp_path: Path) -> None:
+    layer = copy_of(layers.base, tmp_path / "layer")
+    os.truncate(layer / "Files/dir/b.bin", 1 << 40)
+    change(layer, ("UPDATE entries SET size = ? WHERE name = 'b.bin'", (1 << 40,)))
+    assert any("limit ratio" in problem.text for problem in check_layer(layer))
+    with nothing_left_in(tmp_path):
+        for call in (
+            lambda: wclayer.export_layer_to_file(tmp_path / "out", layer),
+            lambda: wclayer.convert_layer(layer, tmp_path / "out", to="ntfs", size=2 << 40),
+        ):
+            with pytest.raises(LimitExceededError, match=r"b\.bin.*limit ratio"):
+                call()
+    with pytest.raises(LimitExceededError, match=r"b\.bin.*limit ratio"), LayerView([layer]) as view:
+        copy_out(view, "C:\\dir\\b.bin", tmp_path / "copied")
+    assert not (tmp_path / "copied").exists()
+
+
+@needs_posix
+@pytest.mark.parametrize("place", ["Files", "Files/dir", "Files/dir/b.bin"])
+@pytest.mark.parametrize("kind", ["FIFO", "empty file", "link to itself", "directory"])
+def test_what_lies_in_the_way_is_damage_of_the_layer(
+    layers: Layers, canary: Canary, tmp_path: Path, place: str, kind: str
+) -> None:
+    layer = copy_of(layers.base, tmp_path / "layer")
+    hostile.put_special(layer / place, kind, World(tmp_path, canary.folder))
+    with pytest.raises(CorruptLayerError) as told, LayerView([layer]) as view:
+        copy_out(view, "C:\\dir\\b.bin", tmp_path / "copied")
+    assert told.value.path.startswith(str(layer))
+    assert not (tmp_path / "copied").exists()
+    if (place, kind) == ("Files/dir/b.bin", "empty file"):
+        # A link to it can be made; `check` tells what it holds.
+        return
+    with pytest.raises(CorruptLayerError) as told, DirectoryLayerWriter(tmp_path / "made", [layer]) as writer:
+        writer.put(directory("Files"))
+        writer.put(Entry("Files/l", info(), link_target="Files/dir/b.bin"))
+    assert told.value.path.startswith(str(layer))
 
 
 # The door.

@@ -207,7 +207,7 @@ def stat_command(merged: bool, as_json: bool, layer: str, path: str) -> None:
             return
         node = _find(tree, "stat", path, follow=False)
         facts = entry_facts(tree.entry(node), tree.stream_digests(node), tree.digest(node))
-        facts["links"] = 1 + len(tree.other_names(node))
+        facts["links"] = tree.link_count(node)
         facts["layer"] = str(tree.layers[node.layer].path)
     if as_json:
         print_json(facts)

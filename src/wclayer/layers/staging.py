@@ -203,7 +203,12 @@ class StagedFile:
     exception, it discards it.
 
     Args:
+        operation: what errors carry.
+        target: the file.
+        readable: whether the stream is read, too.
         replaces: whether a file that is there already is replaced; else it is an error, found when it is committed.
+        sweep: remove what interrupted calls left in the folder of `target`; whoever makes many files in one folder
+            does that once, with `remove_leftovers`.
 
     Raises:
         AlreadyExistsError: something is at `target`, and is not to be replaced.
@@ -211,14 +216,17 @@ class StagedFile:
         AccessDeniedError, DiskFullError, …: the host does not let it be made.
     """
 
-    def __init__(self, operation: str, target: Path, *, readable: bool = False, replaces: bool = True) -> None:
+    def __init__(
+        self, operation: str, target: Path, *, readable: bool = False, replaces: bool = True, sweep: bool = True
+    ) -> None:
         self._operation = operation
         self._replaces = replaces
         self.target = target
         if not target.parent.is_dir():
             raise PathNotFoundError(operation, target, f"the folder {target.parent} does not exist")
         with during(operation, target):
-            remove_leftovers(target.parent)
+            if sweep:
+                remove_leftovers(target.parent)
             self._path, fd = _make_locked_file(target.parent, target.name)
         self.stream: BinaryIO = os.fdopen(fd, "r+b" if readable else "wb")
         try:
@@ -303,6 +311,7 @@ class OutputFile:
             refused, before anything is written.
         sources: the files and folders that are read for it. A target that is one of them, by whatever name, or lies in
             one, is refused.
+        sweep: see `StagedFile`.
 
     Raises:
         InvalidParameterError: the target is one of the sources, or cannot be written at any place.
@@ -319,6 +328,7 @@ class OutputFile:
         *,
         any_place: bool = False,
         sources: Iterable[str | os.PathLike[str]] = (),
+        sweep: bool = True,
     ) -> None:
         self._operation = operation
         self.target = Path(os.path.abspath(target))
@@ -330,7 +340,9 @@ class OutputFile:
             status = None if open_file is not None else _status_of(self.target)
             refuse_sources(operation, self.target, sources)
             if open_file is None and (status is None or stat.S_ISREG(status.st_mode)):
-                self._staged = StagedFile(operation, Path(os.path.realpath(self.target)), readable=any_place)
+                self._staged = StagedFile(
+                    operation, Path(os.path.realpath(self.target)), readable=any_place, sweep=sweep
+                )
                 self.stream = self._staged.stream
                 return
             if status is not None and stat.S_ISDIR(status.st_mode):

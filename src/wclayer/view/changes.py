@@ -141,6 +141,7 @@ class Changes:
         row = layer.first_name(node.row)
         host = None
         if row.sha256 is not None:
+            layer.stat_file(node.row)
             self._reserve(row.size)
             host = self._scratch.take_file(layer.host, layer.host_path(node.row))
         own = self._scratch.add(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 from wclayer.errors import InvalidParameterError, during, from_os_error
 from wclayer.host import system
 from wclayer.host.root import write_all
+from wclayer.layers.budget import stored_size
 from wclayer.layers.directory.database import EntryRow
 from wclayer.view.merged import Node
 from wclayer.win32.attributes import FileAttributes
@@ -57,12 +58,32 @@ class OpenFile:
             self._fd = own_fd
             return
         layer = view.tree.layers[node.layer]
-        path = layer.host_path(node.row)
         if node.layer == 0 and view.scratch is not None:
-            self._has_own_file = layer.host.stat(path).st_nlink == 1
-        self._fd = layer.host.open(path, writable=self._has_own_file)
+            self._has_own_file = layer.stat_file(node.row).st_nlink == 1
+        self._fd = layer.open_file(node.row, writable=self._has_own_file)
         if self._has_own_file:
             self.size = os.fstat(self._fd).st_size
+
+    def verify(self, digest: bytes) -> None:
+        """Holds the SHA-256 of all of it, as it was read, against its record.
+
+        Raises:
+            CorruptLayerError: they differ, and nobody has changed it meanwhile.
+        """
+        layer = self._view.tree.layers[self.file[0]]
+        expected = self.row.sha256
+        if not expected or expected == digest or self._is_being_written:
+            return
+        if layer.is_scratch:
+            # Another process may have written to it since its record was read; one that only reads cannot ask.
+            now = self._view.scratch.find(self.row.id) if layer is self._view.scratch else None
+            if now is None or now.sha256 != expected:
+                return
+        raise layer.wrong_contents(self.row)
+
+    def stored_size(self) -> int:
+        """The bytes that it takes on the host, without its holes."""
+        return stored_size(os.fstat(self._fd))
 
     def read(self, size: int, offset: int) -> bytes:
         """Up to `size` bytes from `offset`."""
@@ -164,9 +185,8 @@ class OpenFile:
     def reopen(self) -> None:
         """Its contents lie in another file of the host now."""
         scratch = self._view.writable_scratch()
-        path = scratch.host_path(self.row)
-        self._has_own_file = scratch.host.stat(path).st_nlink == 1
-        fd = scratch.host.open(path, writable=self._has_own_file)
+        self._has_own_file = scratch.stat_file(self.row).st_nlink == 1
+        fd = scratch.open_file(self.row, writable=self._has_own_file)
         # The number stays: readers in other threads may be using it.
         os.dup2(fd, self._fd, inheritable=False)
         os.close(fd)
@@ -318,6 +338,13 @@ class StreamBuffer:
             self._file.write(chunk)
         self.size = self._file.tell()
 
+    def verify(self, digest: bytes) -> None:
+        """Nothing is to be done: its bytes were held against their record when it was opened."""
+
+    def stored_size(self) -> int:
+        """The bytes that it takes in its layer: all of it."""
+        return self.size
+
     def read(self, size: int, offset: int) -> bytes:
         """Up to `size` bytes from `offset`."""
         self._file.seek(offset)
@@ -404,6 +431,23 @@ class ViewFile(io.RawIOBase):
 
     def tell(self) -> int:
         return self._position
+
+    def pieces(self, size: int) -> Iterator[bytes]:
+        """All of it, in pieces of at most `size` bytes.
+
+        Raises:
+            CorruptLayerError: at the end, these are not the bytes that its layer has recorded.
+        """
+        self.seek(0)
+        digest = hashlib.sha256()
+        while piece := self.read(size):
+            digest.update(piece)
+            yield piece
+        self._data.verify(digest.digest())
+
+    def stored_size(self) -> int:
+        """The bytes that it takes where it is stored, without its holes."""
+        return self._data.stored_size()
 
     def readinto(self, buffer: WriteableBuffer, /) -> int:
         if not self._can_read:

@@ -210,14 +210,14 @@ class Operations:
             mode = _MODE_DIRECTORY
         else:
             mode = _MODE_FILE & ~_NO_WRITE if row.attributes & _READONLY else _MODE_FILE
-        return mode, self._packed(number, row, mode, size, 1 + len(view.tree.other_names(node)))
+        return mode, self._packed(number, row, mode, size, view.tree.link_count(node))
 
     def _attributes_of_nameless(self, number: int, file: OpenFile) -> bytes:
         row = file.now(file.row)
         mode = _MODE_FILE & ~_NO_WRITE if row.attributes & _READONLY else _MODE_FILE
         # One that was another kind meanwhile has its names still.
         node = None if file.is_detached else self._view.node_of(file.file)
-        links = 0 if node is None else 1 + len(self._tree.other_names(node))
+        links = 0 if node is None else self._tree.link_count(node)
         return self._packed(number, row, mode, file.size, links)
 
     def _packed(self, number: int, row: EntryRow, mode: int, size: int, links: int) -> bytes:

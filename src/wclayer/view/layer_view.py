@@ -270,7 +270,7 @@ class LayerView:
         """What is known of an entry."""
         row = self.current_row(node)
         layer = self.tree.layers[node.layer]
-        links = 1 + len(self.tree.other_names(node))
+        links = self.tree.link_count(node)
         return FileStatus(node.path, row.size, row.info, links, self.file_id(node.file), row.reparse, layer.path)
 
     def file_id(self, file: tuple[int, int]) -> int:

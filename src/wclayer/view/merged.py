@@ -25,6 +25,8 @@ from wclayer.win32.reparse import is_name_surrogate
 
 _ROOT_KEYS = frozenset(path_key(root) for root in ROOTS if "/" not in root)
 _REMEMBERED = 250_000
+_COUNTED = 65_536
+"""Files with several names whose number is remembered."""
 """Names that are remembered at most."""
 
 
@@ -124,6 +126,7 @@ class MergedTree:
         self._remembers = remember
         self._nodes: dict[str, Node | None] = {}
         self._listings: dict[str, list[Node]] = {}
+        self._link_counts: dict[tuple[int, int], int] = {}
 
     @classmethod
     def of(cls, layer: str | os.PathLike[str], *, with_parents: bool) -> Self:
@@ -287,6 +290,17 @@ class MergedTree:
         found = [self.lookup(layer.path_of(row)) for row in layer.names(node.row)]
         return [other for other in found if other is not None and other.key != node.key and other.file == node.file]
 
+    def link_count(self, node: Node) -> int:
+        """How many names show of a node's file. It is counted once: a directory may hold all of many names."""
+        if node.is_directory or self.layers[node.layer].link_count(node.row) == 1:
+            return 1
+        count = self._link_counts.get(node.file)
+        if count is None:
+            if len(self._link_counts) >= _COUNTED:
+                self._link_counts.clear()
+            self._link_counts[node.file] = count = 1 + len(self.other_names(node))
+        return count
+
     def entry(self, node: Node) -> Entry:
         """The node's entry with all metadata."""
         return self.layers[node.layer].entry(node.row)
@@ -330,18 +344,21 @@ class MergedTree:
 
     def forget(self, key: str) -> None:
         """The name with that path key came, went, or is another entry now, which has nothing below it."""
+        self._link_counts.clear()
         self._nodes.pop(key, None)
         self._listings.pop(key, None)
         self._listings.pop(key.rpartition("/")[0], None)
 
     def forget_all(self) -> None:
         """Anything may have changed."""
+        self._link_counts.clear()
         self._nodes.clear()
         self._listings.clear()
         self._root.merged = dict.fromkeys(range(len(self.layers)), 0)
 
     def forget_tombstones(self) -> None:
         """The nearest layer deletes other names now."""
+        self._link_counts.clear()
         self._tombstones[0] = None
 
     def is_deleted(self, key: str) -> bool:
@@ -351,6 +368,7 @@ class MergedTree:
 
     def note_tombstone(self, key: str, *, is_deleted: bool) -> None:
         """The nearest layer deletes the name with that path key now, or no longer."""
+        self._link_counts.clear()
         deleted = self._tombstones[0]
         if deleted is not None:
             parent, _, name = key.rpartition("/")

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from wclayer.errors import during
 from wclayer.formats.regf.writer import write_hive
 from wclayer.layers.base import LayerReaderBase
+from wclayer.layers.budget import Budget
 from wclayer.layers.directory.hives import effective_root
 from wclayer.layers.hives import LAYER_HIVES
 from wclayer.model import DataStream, Entry, limits_in_use
@@ -32,6 +33,9 @@ class MergedLayerReader(LayerReaderBase):
     def __init__(self, layers: Sequence[str | os.PathLike[str]]) -> None:
         self._merged = MergedTree(layers)
         super().__init__(str(self._merged.layers[0].path))
+        budget = Budget(self.operation, self.source, limits_in_use())
+        for layer in self._merged.layers:
+            layer.budget = budget
         top = self._merged.lookup("Files")
         self._nodes: Iterator[Node] = iter(()) if top is None else self._all(top)
         self._node: Node | None = None

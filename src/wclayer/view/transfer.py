@@ -24,8 +24,11 @@ from wclayer.errors import (
 )
 from wclayer.host import durability
 from wclayer.host.root import sync_directory
+from wclayer.layers.budget import Budget
 from wclayer.layers.inputs import open_any_place
-from wclayer.layers.staging import OutputFile, make_folder
+from wclayer.layers.staging import OutputFile, make_folder, remove_leftovers
+from wclayer.model import limits_in_use
+from wclayer.view.files import ViewFile
 from wclayer.view.layer_view import FileStatus, LayerView, split_stream
 from wclayer.view.merged import Node, layer_path
 from wclayer.view.resolve import existing, resolve
@@ -189,6 +192,12 @@ def _copy(source: IO[bytes], view: LayerView, target: str) -> None:
         shutil.copyfileobj(source, copy, _PIECE)
 
 
+def _copy_verified(source: ViewFile, view: LayerView, target: str) -> None:
+    with view.replacing(target) as copy:
+        for piece in source.pieces(_PIECE):
+            copy.write(piece)
+
+
 def _set_time(view: LayerView, target: str, place: Path) -> None:
     view.set_times(target, write=from_unix_ns(place.stat().st_mtime_ns))
 
@@ -231,16 +240,21 @@ def copy_out(
     if place.is_dir():
         place /= name_on_host(last_component(status.path) or "root")
     tell: LeftOut = left_out or (lambda path, what: None)
+    budget = Budget(_OPERATION, view.name, limits_in_use())
     with during(_OPERATION, place):
         if is_directory:
-            return _counted(_tree_out(view, status, status.path, place, place, tell), progress)
-        return _counted(_file_out(view, status, source, place, tell, is_stream=bool(stream)), progress)
+            return _counted(_tree_out(view, status, status.path, place, place, tell, budget), progress)
+        return _counted(_file_out(view, status, source, place, tell, budget, is_stream=bool(stream)), progress)
 
 
-def _tree_out(view: LayerView, status: FileStatus, top: str, top_place: Path, place: Path, tell: LeftOut) -> Steps:
+def _tree_out(
+    view: LayerView, status: FileStatus, top: str, top_place: Path, place: Path, tell: LeftOut, budget: Budget
+) -> Steps:
     if place != top_place and place.is_symlink():
         raise EntryNotDirectoryError(_OPERATION, place, "is a symbolic link, where a folder is to be")
     make_folder(place)
+    # Once, and not for each file: to list the folder for each would take the square of their number.
+    remove_leftovers(place)
     _tell_streams(view, status, tell)
     for child in view.scan(status.path):
         below = place / name_on_host(last_component(child.path))
@@ -249,9 +263,9 @@ def _tree_out(view: LayerView, status: FileStatus, top: str, top_place: Path, pl
         elif child.is_directory:
             if child.reparse is not None:
                 tell(child.path, _reparse_text(child.reparse))
-            yield _tree_out(view, child, top, top_place, below, tell)
+            yield _tree_out(view, child, top, top_place, below, tell, budget)
         else:
-            yield _file_out(view, child, child.path, below, tell)
+            yield _file_out(view, child, child.path, below, tell, budget, sweep=False)
     if durability.is_wanted():
         # The names of the links in it.
         sync_directory(place)
@@ -280,7 +294,15 @@ def _link_out(view: LayerView, status: FileStatus, top: str, top_place: Path, pl
 
 
 def _file_out(
-    view: LayerView, status: FileStatus, source: str, place: Path, tell: LeftOut, *, is_stream: bool = False
+    view: LayerView,
+    status: FileStatus,
+    source: str,
+    place: Path,
+    tell: LeftOut,
+    budget: Budget,
+    *,
+    is_stream: bool = False,
+    sweep: bool = True,
 ) -> Steps:
     if not is_stream:
         if status.reparse is not None:
@@ -288,14 +310,16 @@ def _file_out(
             if not _has_data(view, status.path):
                 return
         _tell_streams(view, status, tell)
-    with (
-        OutputFile(_OPERATION, place, sources=[layer.path for layer in view.tree.layers]) as output,
-        view.open(source, "rb") as file,
-    ):
-        shutil.copyfileobj(file, output.stream, _PIECE)
-        time = to_unix_ns(status.info.last_write_time)
-        if time >= 0:
-            output.set_times(time, time)
+    # First: what cannot be read is no fault of the target, which is not touched then.
+    with view.open_raw(source) as file:
+        budget.store(file.stored_size())
+        budget.spend(file.seek(0, os.SEEK_END), source[:300])
+        with OutputFile(_OPERATION, place, sources=[layer.path for layer in view.tree.layers], sweep=sweep) as output:
+            for piece in file.pieces(_PIECE):
+                output.stream.write(piece)
+            time = to_unix_ns(status.info.last_write_time)
+            if time >= 0:
+                output.set_times(time, time)
     yield None
 
 
@@ -355,8 +379,8 @@ def copy_between(
     if source is target:
         _refuse_itself(source, status, from_stream, to_file, to_stream, path, to)
     if from_stream or to_stream:
-        with source.open(path, "rb") as file:
-            _copy(file, target, to)
+        with source.open_raw(path) as file:
+            _copy_verified(file, target, to)
         return _counted(iter([None]), progress)
     return _counted(_entry_between(source, status, target, to), progress)
 
@@ -398,8 +422,8 @@ def _entry_between(source: LayerView, status: FileStatus, target: LayerView, to:
         for child in children:
             yield _entry_between(source, child, target, _below(to, last_component(child.path)))
     elif _has_data(source, path):
-        with source.open(path, "rb") as file:
-            _copy(file, target, to)
+        with source.open_raw(path) as file:
+            _copy_verified(file, target, to)
         if status.reparse is not None:
             target.set_reparse(to, status.reparse)
     else:
@@ -422,8 +446,8 @@ def _metadata_between(source: LayerView, status: FileStatus, target: LayerView, 
         # The contents went to where a link leads.
         to = target.stat(to).path
     for name, _ in source.streams(path, follow=False):
-        with source.open(f"{path}:{name}", "rb") as stream:
-            _copy(stream, target, f"{to}:{name}")
+        with source.open_raw(f"{path}:{name}") as stream:
+            _copy_verified(stream, target, f"{to}:{name}")
     descriptor = source.security(path, follow=False)
     if descriptor is not None:
         target.set_security(to, descriptor, follow=False)

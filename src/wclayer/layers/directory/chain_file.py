@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from pathlib import Path, PureWindowsPath
@@ -105,6 +106,10 @@ def _identity(path: Path) -> tuple[int, int] | str:
     """What two paths of one folder have in common."""
     try:
         status = path.stat()
-    except (OSError, ValueError):
+    except UnicodeEncodeError:
+        raise ChainError(f"{str(path)[:300]!r} cannot be a path of this host") from None
+    except (OSError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+            raise ChainError(f"{str(path)[:300]!r}… is longer than a path of this host can be") from None
         return os.path.normcase(os.path.abspath(path))
     return status.st_dev, status.st_ino

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from wclayer.errors import CorruptLayerError, InvalidDataError, LimitExceededError
 from wclayer.formats.tar.structs import TRAILER
+from wclayer.layers.budget import Budget
 from wclayer.layers.directory.chain_file import CHAIN_FILE, read_chain
 from wclayer.layers.directory.database import FILE_NAME, ROOT, TRAILER_FORM, EntryRow
 from wclayer.layers.directory.layer import CHILDREN, LayerDirectory
@@ -21,7 +22,7 @@ from wclayer.layers.directory.update import SUBSTITUTE
 from wclayer.layers.tar.form import decode_form
 from wclayer.layers.tar.members import encode_entry, encode_stream
 from wclayer.layers.tree import LayerTree
-from wclayer.model import Entry
+from wclayer.model import Entry, limits_in_use
 from wclayer.win32.attributes import DIRECTORY
 from wclayer.win32.backup import StreamId
 from wclayer.win32.ea import decode_eas
@@ -33,7 +34,8 @@ _DANGLING = {
     "parent": "SELECT id FROM entries"
     " WHERE parent <> 0 AND parent NOT IN (SELECT id FROM entries WHERE attributes & 16)",
     "security": "SELECT id FROM entries WHERE security IS NOT NULL AND security NOT IN (SELECT id FROM security)",
-    "link": "SELECT id FROM entries WHERE link IS NOT NULL AND link NOT IN (SELECT id FROM entries WHERE link IS NULL)",
+    "link": "SELECT id FROM entries WHERE link IS NOT NULL AND link NOT IN"
+    " (SELECT id FROM entries WHERE link IS NULL AND NOT attributes & 16)",
     "stream": "SELECT entry FROM streams WHERE entry NOT IN (SELECT id FROM entries)",
 }
 
@@ -59,6 +61,7 @@ def check_layer(
         PathNotFoundError, NotALayerError, CorruptLayerError: it cannot be opened at all.
     """
     with LayerDirectory(path, operation="check layer") as layer:
+        layer.budget = Budget("check layer", str(layer.path), limits_in_use())
         for place, problems in (
             (FILE_NAME, _check_database(layer)),
             (FILE_NAME, _check_records(layer)),

@@ -6,6 +6,7 @@ import errno
 import hashlib
 import os
 import sqlite3
+import stat
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -23,6 +24,7 @@ from wclayer.errors import (
     limit_hint,
     translated,
 )
+from wclayer.layers.budget import Budget, stored_size
 from wclayer.layers.cache import Cache
 from wclayer.layers.directory import database, rows
 from wclayer.layers.directory.chain_file import chain_of, open_folder
@@ -89,6 +91,8 @@ class LayerDirectory:
         except BaseException:
             self.host.close()
             raise
+        self.budget: Budget | None = None
+        """Counts what comes out of large files; without one, each file is held against the limits alone."""
         self._link_counts: dict[int, int] | None = None
         # id of a directory: its path in the layer, and on the host below the layer's root.
         self._directories: Cache[int, tuple[str, bytes]] = Cache(16 << 20)
@@ -304,6 +308,8 @@ class LayerDirectory:
             info = self.host.stat(self.host_path(row))
         except FileNotFoundError:
             return row._replace(size=0)
+        except OSError as error:
+            raise self._file_error(self.host_path(row), error) from error
         written = max(from_unix_ns(info.st_mtime_ns), row.last_write_time)
         return row._replace(size=info.st_size, last_write_time=written, change_time=max(written, row.change_time))
 
@@ -578,9 +584,14 @@ class LayerDirectory:
             yield self._whole_file(row, verify=verify)
             return
         digest = hashlib.sha256() if verify and row.sha256 else None
-        fd = self._open_file(row)
+        fd = self.open_file(row)
         try:
-            left = row.size if os.fstat(fd).st_size == row.size else -1
+            status = os.fstat(fd)
+            # Before any of it comes out: a file may be one hole. A smaller one takes, with its record, enough itself.
+            budget = self.budget or Budget(self.operation, str(self.path), limits_in_use())
+            budget.store(stored_size(status))
+            budget.spend(row.size, f"entry {self.path_of(row)[:300]!r}")
+            left = row.size if status.st_size == row.size else -1
             while left > 0 and (data := self._read(row, fd, _READ_PIECE)):
                 left -= len(data)
                 if digest is not None:
@@ -591,7 +602,7 @@ class LayerDirectory:
         finally:
             os.close(fd)
         if digest is not None and digest.digest() != row.sha256:
-            raise self._wrong_contents(row)
+            raise self.wrong_contents(row)
 
     def _read(self, row: EntryRow, fd: int, size: int) -> bytes:
         try:
@@ -601,7 +612,7 @@ class LayerDirectory:
 
     def _whole_file(self, row: EntryRow, *, verify: bool = True) -> bytes:
         """`data_chunks` of a file that is one piece."""
-        fd = self._open_file(row)
+        fd = self.open_file(row)
         try:
             # One byte more than there should be: a file that has grown shows itself without a stat.
             data = self._read(row, fd, row.size + 1)
@@ -610,22 +621,47 @@ class LayerDirectory:
         finally:
             os.close(fd)
         if verify and row.sha256 and hashlib.sha256(data).digest() != row.sha256:
-            raise self._wrong_contents(row)
+            raise self.wrong_contents(row)
         return data
 
-    def _open_file(self, row: EntryRow) -> int:
+    def open_file(self, row: EntryRow, *, writable: bool = False) -> int:
+        """A descriptor of the host's file with the entry's contents; the caller closes it.
+
+        Raises:
+            CorruptLayerError: there is none, or something else lies in its place or on the way.
+            AccessDeniedError, LayerError: the host does not let it be opened.
+        """
         path = self.host_path(row)
         try:
-            return self.host.open(path)
+            return self.host.open(path, writable=writable)
         except (OSError, FormatError) as error:
-            place = self.path / os.fsdecode(path)
-            if isinstance(error, OSError) and error.errno not in _NOT_THE_FILE:
-                error.filename = os.fspath(place)
-                raise from_os_error(self.operation, place, error) from error
-            reason = getattr(error, "strerror", None) or error
-            raise CorruptLayerError(self.operation, place, f"cannot be opened: {reason}") from error
+            raise self._file_error(path, error) from error
 
-    def _wrong_contents(self, row: EntryRow) -> CorruptLayerError:
+    def stat_file(self, row: EntryRow) -> os.stat_result:
+        """What the host knows of the file with the entry's contents.
+
+        Raises:
+            see `open_file`.
+        """
+        path = self.host_path(row)
+        try:
+            status = self.host.stat(path)
+        except (OSError, FormatError) as error:
+            raise self._file_error(path, error) from error
+        if not stat.S_ISREG(status.st_mode):
+            raise self._file_error(path, FileNotFoundError(errno.ENOENT, "not a regular file"))
+        return status
+
+    def _file_error(self, path: bytes, error: OSError | FormatError) -> LayerError:
+        place = self.path / os.fsdecode(path)
+        if isinstance(error, OSError) and error.errno not in _NOT_THE_FILE:
+            error.filename = os.fspath(place)
+            return from_os_error(self.operation, place, error)
+        reason = getattr(error, "strerror", None) or error
+        return CorruptLayerError(self.operation, place, f"cannot be opened: {reason}")
+
+    def wrong_contents(self, row: EntryRow) -> CorruptLayerError:
+        """The error for contents that do not have the SHA-256 of the entry's record."""
         return CorruptLayerError(
             self.operation,
             self.path / os.fsdecode(self.host_path(row)),

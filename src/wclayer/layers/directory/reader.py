@@ -6,10 +6,11 @@ import os
 from collections.abc import Iterator
 
 from wclayer.layers.base import LayerReaderBase
+from wclayer.layers.budget import Budget
 from wclayer.layers.cache import Cache
 from wclayer.layers.directory.database import TRAILER_FORM, EntryRow, Origin
 from wclayer.layers.directory.layer import LayerDirectory
-from wclayer.model import DataStream, Entry, LinkInfo
+from wclayer.model import DataStream, Entry, LinkInfo, limits_in_use
 
 
 class DirectoryLayerReader(LayerReaderBase):
@@ -24,6 +25,7 @@ class DirectoryLayerReader(LayerReaderBase):
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.layer = LayerDirectory(path, operation=self.operation)
         super().__init__(str(self.layer.path))
+        self.layer.budget = Budget(self.operation, self.source, limits_in_use())
         self._rows: Iterator[EntryRow] = self._scratch_rows() if self.layer.is_scratch else self.layer.own_entries()
         self._tombstones = self.layer.tombstones()
         self._next_row = next(self._rows, None)

@@ -454,7 +454,7 @@ class ScratchDirectory(LayerDirectory):
         file's. Of what it takes over, `keep` bytes are enough."""
         row = self.by_id(row.link or row.id)
         path = self.host_path(row)
-        if self.host.stat(path).st_nlink > 1:
+        if self.stat_file(row).st_nlink > 1:
             host = self._new_place()
             self.host.copy(path, host[1:], source_root=self.host, limit=keep)
             self._new.append(host[1:])

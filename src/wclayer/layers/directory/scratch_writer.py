@@ -127,7 +127,10 @@ class ScratchWriter(LayerWriterBase):
             if found is None:
                 continue
             source = layer.first_name(found)
-            host = self._scratch.take_file(layer.host, layer.host_path(found)) if source.sha256 is not None else None
+            host = None
+            if source.sha256 is not None:
+                layer.stat_file(found)
+                host = self._scratch.take_file(layer.host, layer.host_path(found))
             added = self._scratch.add(
                 parent, name, info, security=layer.security(found), size=source.size, sha256=source.sha256,
                 eas=source.eas, reparse=source.reparse, host=host,

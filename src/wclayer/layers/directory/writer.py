@@ -368,6 +368,7 @@ class DirectoryLayerWriter(LayerWriterBase):
             if found is None:
                 continue
             row_there = parent.first_name(found)
+            parent.stat_file(found)
             self._records.copy_streams(parent, row_there, current.id)
             security = self._records.security_id(parent.security(row_there))
             current.row = self._row(
