@@ -173,6 +173,13 @@ def test_a_damaged_hive_does_not_cost_the_layer(tmp_path: Path) -> None:
     assert {problem.path for problem in wclayer.check_layer(child)} == {"Hives/System_Delta", "Hives/Software_Delta"}
 
 
+def test_a_hive_whose_file_a_power_cut_has_emptied_is_refused(tmp_path: Path) -> None:
+    base = base_layer(tmp_path, SYSTEM=hive_bytes("SYSTEM"))
+    (base / SYSTEM.base).write_bytes(b"")
+    with LayerDirectory(base) as layer, pytest.raises(InvalidDataError, match="System_Base"):
+        effective_root([layer], SYSTEM)
+
+
 def test_a_base_hive_that_came_with_the_layer_is_left_alone(tmp_path: Path) -> None:
     own = write_hive(simple_tree())
 

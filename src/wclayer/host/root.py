@@ -151,10 +151,11 @@ class HostRoot:
         return [name for name, _ in system.list_directory(self.directory(path))]
 
     def map(self, path: bytes) -> mmap.mmap | bytes:
-        """A whole file that is not empty, in memory for reading."""
+        """A whole file, in memory for reading."""
         fd = self.open(path)
         try:
-            return system.map_file(fd)
+            # Nobody can map an empty file.
+            return system.map_file(fd) if os.fstat(fd).st_size else b""
         finally:
             os.close(fd)
 

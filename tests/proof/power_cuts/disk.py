@@ -22,13 +22,14 @@ import os
 import random
 import re
 import stat
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 SECTOR = 512
-_HOLE = 1 << 16
-"""Zeros of so many bytes are not written."""
+_ZEROS = bytes(1 << 16)
+"""What is not written of a file, which has a hole there."""
 _LEFTOVER = re.compile(r"\.wclayer-.*-[0-9a-f]{16}\.(partial|gone)\Z|\.layer\.db-[0-9a-f]{16}\.partial\Z", re.DOTALL)
 """What is under construction or removal: nobody looks into it."""
 
@@ -118,6 +119,16 @@ class Recording:
     def __init__(self, root: Node, steps: list[Step]) -> None:
         self.root = root
         self.steps = steps
+        self._safe: list[tuple[int, frozenset[int]]] = [(-1, frozenset())]
+        """After each sync: its number, and what is safe from then on."""
+        pending: list[int] = []
+        for done, step in enumerate(steps):
+            if not isinstance(step, Sync):
+                pending.append(done)
+                continue
+            covered = {number for number in pending if number < step.begun and _covers(step, steps[number])}
+            pending = [number for number in pending if number not in covered]
+            self._safe.append((done, self._safe[-1][1] | covered))
 
     def without(self, sync: int) -> Recording:
         """The same, in which a sync did not happen."""
@@ -134,26 +145,55 @@ class Recording:
         """The numbers of the steps that are syncs."""
         return [number for number, step in enumerate(self.steps) if isinstance(step, Sync)]
 
+    def path(self, node: Node | None) -> str:
+        """A name that a node has had; of what all is meant by, nothing."""
+        if node is None:
+            return "everything"
+        names = [
+            (directory, name) for step in self.steps if isinstance(step, Names)
+            for directory, name, named in step.changes if named is node
+        ]  # fmt: skip
+        tree = Tree(self, State(frozenset()))
+        found = [path for path, known in tree.walk() if known is node]
+        return found[0] if found else f"{self.path(names[-1][0])}/{names[-1][1]}"
+
     def safe(self, done: int) -> frozenset[int]:
         """Which of the first `done` steps no power cut can undo."""
-        safe: set[int] = set()
-        pending = [number for number in range(done) if not isinstance(self.steps[number], Sync)]
-        for step in self.steps[:done]:
-            if isinstance(step, Sync):
-                covered = [number for number in pending if number < step.begun and _covers(step, self.steps[number])]
-                safe.update(covered)
-                pending = [number for number in pending if number not in safe]
-        return frozenset(safe)
+        return self._safe[bisect_left(self._safe, done, key=lambda known: known[0]) - 1][1]
 
-    def prefixes(self) -> Iterator[tuple[int, State]]:
-        """For each number of steps done: all of them are on the disk; only those that are safe; all names, and of the
-        contents only those that are safe."""
+    def killed(self) -> Iterator[State]:
+        """What a process leaves that is killed after each step: those that look the same come once."""
+        seen: set[object] = set()
+        tree = Tree(self, State(frozenset()))
+        for number in range(len(self.steps)):
+            tree.apply(number)
+            if (key := tree.key()) not in seen:
+                seen.add(key)
+                yield State(frozenset(tree.kept))
+
+    def prefixes(self, begin: int = 0) -> Iterator[tuple[int, State]]:
+        """For each number of steps done, from some number on: all of them are on the disk; only those that are safe;
+        all names, and of the contents only those that are safe. States that look the same come once, but those at the
+        end come in any case."""
+        seen: set[object] = set()
+        every, named = Tree(self, State(frozenset())), Tree(self, State(frozenset()))
+        safe: frozenset[int] = frozenset()
         for done in range(len(self.steps) + 1):
-            safe = self.safe(done)
-            steps = range(done)
-            yield done, State(frozenset(steps))
-            yield done, State(safe)
-            yield done, State(safe | {number for number in steps if isinstance(self.steps[number], Names)})
+            if done:
+                every.apply(done - 1)
+                if self.safe(done) != safe:
+                    safe = self.safe(done)
+                    names = {number for number in range(done) if isinstance(self.steps[number], Names)}
+                    named = Tree(self, State(safe | names))
+                elif isinstance(self.steps[done - 1], Names):
+                    named.apply(done - 1)
+            if done < begin:
+                continue
+            for tree in (every, Tree(self, State(safe)), named):
+                key = tree.key()
+                if key not in seen or done == len(self.steps):
+                    seen.add(key)
+                    yield done, State(frozenset(tree.kept))
 
     def lone(self, done: int) -> Iterator[State]:
         """The states in which only one step is lost of the first `done`, or only one is kept, of those that may be."""
@@ -257,15 +297,7 @@ class Recording:
 
     def key(self, state: State) -> object:
         """Equal for states in which a user finds the same."""
-        tree = Tree(self, state)
-        parts = dict(state.parts)
-        found = []
-        for path, node in tree.walk(into_leftovers=False):
-            applied = [(n, parts.get(n)) for n in tree.applied.get(node.number, ())]
-            if _LEFTOVER.match(path.rpartition("/")[2]):
-                applied.clear()
-            found.append((path, node.number, tuple(applied)))
-        return tuple(found)
+        return Tree(self, state).key()
 
     def put(self, state: State, place: Path) -> None:
         """Makes a folder of what is on the disk."""
@@ -291,16 +323,32 @@ class Tree:
         self.applied: dict[int, list[int]] = {}
         """Of each node, the steps that changed it."""
         self._names: dict[int, dict[str, Node]] = {}
+        self.kept: list[int] = []
         for number in sorted(state.kept):
-            step = self._steps[number]
-            if isinstance(step, Names):
-                for directory, name, node in step.changes:
-                    names = self._names_in(directory)
-                    names.pop(name, None)
-                    if node is not None:
-                        names[name] = node
-            elif not isinstance(step, Sync):
-                self.applied.setdefault(step.node.number, []).append(number)
+            self.apply(number)
+
+    def apply(self, number: int) -> None:
+        """Adds a step, which comes after those that are there."""
+        self.kept.append(number)
+        step = self._steps[number]
+        if isinstance(step, Names):
+            for directory, name, node in step.changes:
+                names = self._names_in(directory)
+                names.pop(name, None)
+                if node is not None:
+                    names[name] = node
+        elif not isinstance(step, Sync):
+            self.applied.setdefault(step.node.number, []).append(number)
+
+    def key(self) -> object:
+        """Equal for trees in which a user finds the same."""
+        found = []
+        for path, node in self.walk(into_leftovers=False):
+            applied = [(n, self._parts.get(n)) for n in self.applied.get(node.number, ())]
+            if _LEFTOVER.match(path.rpartition("/")[2]):
+                applied.clear()
+            found.append((path, node.number, tuple(applied)))
+        return tuple(found)
 
     def _names_in(self, directory: Node) -> dict[str, Node]:
         return self._names.setdefault(directory.number, directory.names.copy())
@@ -389,10 +437,10 @@ class Tree:
         else:
             fd = os.open(at, os.O_WRONLY | os.O_CREAT | os.O_EXCL, stat.S_IMODE(mode))
             try:
-                data = memoryview(self.data(node))
-                for start in range(0, len(data), _HOLE):
-                    piece = data[start : start + _HOLE]
-                    if any(piece[:64]) or piece != bytes(len(piece)):
+                data = self.data(node)
+                for start in range(0, len(data), len(_ZEROS)):
+                    piece = data[start : start + len(_ZEROS)]
+                    if not _ZEROS.startswith(piece):
                         os.pwrite(fd, piece, start)
                 os.ftruncate(fd, len(data))
             finally:

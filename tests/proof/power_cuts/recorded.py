@@ -10,7 +10,7 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import wclayer
-from tests.proof.operations import EVERY
+from tests.proof.power_cuts.operations import OPERATIONS
 from tests.proof.world import World
 
 
@@ -20,11 +20,11 @@ def main() -> None:
     for line in sys.stdin:
         name, is_synced = json.loads(line)
         world.place.mkdir()
-        EVERY[name].prepare(world)
+        OPERATIONS[name].prepare(world)
         print("begin", flush=True)
         sys.stdin.readline()
         with nullcontext() if is_synced else wclayer.unsynced():
-            EVERY[name](world)
+            OPERATIONS[name](world)
         print("end", flush=True)
 
 

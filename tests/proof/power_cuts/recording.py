@@ -136,7 +136,7 @@ class Recorder:
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, umask=_UMASK, cwd=_TOP
         )
-        self._log: BinaryIO = log.open("rb")
+        self._log: BinaryIO = log.open("rb", buffering=1 << 20)
         log.unlink()
         self._unfinished: dict[bytes, tuple[bytes, bytes, int]] = {}
 
@@ -144,6 +144,8 @@ class Recorder:
         """Ends the process."""
         assert self._process.stdin is not None
         self._process.stdin.close()
+        for _ in self._log:
+            pass
         self._log.close()
         self._process.wait()
 

@@ -5,14 +5,22 @@ from __future__ import annotations
 import random
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
-from tests.proof.operations import EVERY, Operation
+from tests.proof.operations import Operation
 from tests.proof.power_cuts.disk import Recording, State
+from tests.proof.power_cuts.operations import OPERATIONS
 from tests.proof.power_cuts.recording import Recorder
 from tests.proof.world import World
 from wclayer.errors import LayerError
 from wclayer.layers.staging import remove_leftovers
+
+IN_STEPS = {
+    "process": "makes several files, each whole, and leaves those that are there",
+    "deactivate": "the new disk is in its place before the records say so; the next call writes it again",
+}
+"""Operations that a failure undoes, or completes, but a power cut does not."""
 
 
 @dataclass(frozen=True)
@@ -34,19 +42,36 @@ class Fault:
         return f"after {self.done} steps, of which are kept {sorted(self.state.kept)}: {str(self.found)[:2000]}"
 
 
+def look(operation: Operation, world: World) -> object:
+    """What a user finds of an operation; what was under construction must go with the next call."""
+    try:
+        found = operation.result(world)
+    except LayerError as error:
+        return Refused(str(error))
+    except AssertionError as problems:
+        return Refused(str(problems))
+    for folder in (world.place, world.place / "store"):
+        if folder.is_dir():
+            remove_leftovers(folder)
+            hidden = [path.name for path in folder.iterdir() if path.name.startswith(".")]
+            assert hidden == [], hidden
+    return found
+
+
 class Case:
     """An operation that was recorded, and what is found in the states that a power cut may leave of it."""
 
     def __init__(self, name: str, recorder: Recorder, sources: Path, *, is_synced: bool = True) -> None:
         self.name = name
-        self.operation: Operation = EVERY[name]
+        self.operation: Operation = OPERATIONS[name]
         self.world = World(sources, recorder.place)
         self._recorder = recorder
         self.recording = recorder.record(name, is_synced=is_synced)
-        self.left = self._look()
+        self.left = look(self.operation, self.world)
         """What the operation itself left."""
         self.steps = len(self.recording.steps)
         self._known: dict[object, object] = {}
+        self._tried: dict[object, object] = {}
         self.old = self.find(self.recording, State(frozenset()))
         self.new = self.find(self.recording, State(frozenset(range(self.steps))))
         self._between: list[object] | None = None
@@ -57,7 +82,7 @@ class Case:
         if key not in self._known:
             self._recorder.forget()
             recording.put(state, self.world.place)
-            self._known[key] = self._look()
+            self._known[key] = look(self.operation, self.world)
         return self._known[key]
 
     @property
@@ -65,27 +90,11 @@ class Case:
         """In how many different states was looked."""
         return len(self._known)
 
-    def _look(self) -> object:
-        try:
-            found = self.operation.result(self.world)
-        except LayerError as error:
-            return Refused(str(error))
-        except AssertionError as problems:
-            return Refused(str(problems))
-        # Whatever was under construction goes with the next call.
-        for folder in (self.world.place, self.world.place / "store"):
-            if folder.is_dir():
-                remove_leftovers(folder)
-                hidden = [path.name for path in folder.iterdir() if path.name.startswith(".")]
-                assert hidden == [], hidden
-        return found
-
     def between(self) -> list[object]:
-        """What a process that is killed leaves, step by step: of operations that take several steps."""
+        """What a process that is killed leaves, step by step."""
         if self._between is None:
-            whole = (State(frozenset(range(done))) for done in range(self.steps + 1))
             self._between = []
-            for state in whole:
+            for state in self.recording.killed():
                 found = self.find(self.recording, state)
                 if found not in self._between and not isinstance(found, Refused):
                     self._between.append(found)
@@ -105,16 +114,32 @@ class Case:
 
     def second_try(self, recording: Recording, state: State) -> object:
         """What is there when the operation is done again in that state."""
+        key = recording.key(state)
+        if key not in self._tried:
+            self._tried[key] = self._try(recording, state)
+        return self._tried[key]
+
+    def _try(self, recording: Recording, state: State) -> object:
         self._recorder.forget()
         recording.put(state, self.world.place)
         try:
             self.operation(self.world)
         except LayerError as error:
             return Refused(str(error))
-        return self._look()
+        return look(self.operation, self.world)
 
-    def samples(self, recording: Recording, count: int, source: random.Random) -> Iterator[tuple[int, State]]:
+    def is_missed(self, sync: int, count: int, source: random.Random) -> bool:
+        """Whether a user could find what must not be, had that sync not happened."""
+        recording = self.recording.without(sync)
+        moments = [done for done in range(sync, self.steps + 1) if done in (sync + 1, self.steps)]
+        lone = ((done, state) for done in moments for state in recording.lone(done))
+        states = chain(recording.prefixes(sync), lone, self.samples(recording, count, source, sync))
+        return next(self.faults(recording, states), None) is not None
+
+    def samples(
+        self, recording: Recording, count: int, source: random.Random, begin: int = 0
+    ) -> Iterator[tuple[int, State]]:
         """States of random moments, half of them when the operation was done."""
         for number in range(count):
-            done = self.steps if number % 2 else source.randrange(self.steps + 1)
+            done = self.steps if number % 2 else source.randrange(begin, self.steps + 1)
             yield done, recording.sampled(done, source)
