@@ -17,6 +17,8 @@ from wclayer.formats.regf.values import ValueType, encode_string
 
 HEADER = "Windows Registry Editor Version 5.00"
 _WIDTH = 80
+_PER_BYTE = 3
+"""Characters: two digits and a comma."""
 _BOM_UTF16 = b"\xff\xfe"
 _BOM_UTF8 = b"\xef\xbb\xbf"
 # A quoted name or string: escapes are \\ and \" only, and it may hold line breaks.
@@ -236,16 +238,14 @@ def _quotable(value: Value) -> str | None:
 
 
 def _wrap(head: str, data: bytes) -> Iterator[str]:
-    line = head
-    for index, byte in enumerate(data):
-        last = index == len(data) - 1
-        item = f"{byte:02x}" if last else f"{byte:02x},"
-        # A line that goes on ends with a backslash, which counts.
-        if len(line) + len(item) + (not last) > _WIDTH - 1 and line.strip():
-            yield line + "\\"
-            line = "  "
-        line += item
-    yield line
+    """The lines of hexadecimal data, none of them wider than `_WIDTH`: all but the last end with a backslash."""
+    line, at = head, 0
+    while at < len(data) and len(line) + _PER_BYTE * (len(data) - at) > _WIDTH:
+        # A line holds the comma after its last byte and the backslash. A long name may leave no room for a byte.
+        count = max(0, (_WIDTH - len(line) - 2) // _PER_BYTE)
+        yield f"{line}{data[at : at + count].hex(',')},\\" if count else f"{line}\\"
+        line, at = "  ", at + count
+    yield line + data[at:].hex(",")
 
 
 def _escape(text: str) -> str:
