@@ -400,7 +400,8 @@ def test_killed_at_any_step_the_scratch_opens(layers: list[Path], tmp_path: Path
         wclayer.destroy_layer(place)
         if "done" in said and status == 0:
             break
-        step += 7
+        # A start of Python takes a second in the Windows of the tests.
+        step += 23 if sys.platform == "win32" else 7
     assert len(outcomes) >= 3
     assert list(wclayer.check_layer(layers[1])) == []
 
