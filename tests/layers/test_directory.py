@@ -481,6 +481,16 @@ def test_check_finds(base: Path, damage: object, path: str, problem: str) -> Non
     assert any(p.path.startswith(path) and problem in p.text for p in found), found
 
 
+def test_check_tells_of_a_hard_link_whose_first_name_is_missing(tmp_path: Path) -> None:
+    with DirectoryLayerWriter(tmp_path / "layer") as writer:
+        writer.put(directory("Files"))
+        put_file(writer, "Files/first", b"data")
+        writer.put(Entry("Files/second", info(), link_target="Files/first"))
+    (tmp_path / "layer/Files/first").unlink()
+    problems = {problem.path: problem.text for problem in wclayer.check_layer(tmp_path / "layer")}
+    assert problems == {"Files/first": "not on the host: No such file or directory"}
+
+
 def test_check_finds_a_missing_parent(base: Path, child: Path) -> None:
     wclayer.destroy_layer(base)
     assert any("does not exist" in problem.text for problem in wclayer.check_layer(child))

@@ -6,6 +6,7 @@ import hashlib
 import os
 import stat
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -205,8 +206,10 @@ def _check_data(layer: LayerDirectory, row: EntryRow, name: str, info: os.stat_r
         return
     if row.link is not None:
         head = layer.by_id(row.link)
-        host = layer.host.stat(layer.host_path(head))
-        if layer.is_scratch or (host.st_dev, host.st_ino) == (info.st_dev, info.st_ino):
+        host = None
+        with suppress(OSError):  # that it is not there is told of the first name
+            host = layer.host.stat(layer.host_path(head))
+        if layer.is_scratch or (host is not None and (host.st_dev, host.st_ino) == (info.st_dev, info.st_ino)):
             # The same file on the host: its first name's contents are checked.
             return
     if row.sha256:
