@@ -483,7 +483,7 @@ def test_check_finds(base: Path, damage: object, path: str, problem: str) -> Non
 
 def test_check_tells_of_a_hard_link_whose_first_name_is_missing(tmp_path: Path) -> None:
     with DirectoryLayerWriter(tmp_path / "layer") as writer:
-        writer.put(directory("Files"))
+        put_directories(writer, "Files")
         put_file(writer, "Files/first", b"data")
         writer.put(Entry("Files/second", info(), link_target="Files/first"))
     (tmp_path / "layer/Files/first").unlink()
