@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -72,7 +72,19 @@ def child_layer(folder: Path, name: str, *parents: Path, **deltas: bytes) -> Pat
 
 def _effective(hive: LayerHive, *layers: Path) -> Key | None:
     opened = [LayerDirectory(layer) for layer in layers]
+    _opened.extend(opened)
     return effective_root(opened, hive)
+
+
+_opened: list[LayerDirectory] = []
+"""What a key of `_effective` reads from, until the test ends."""
+
+
+@pytest.fixture(autouse=True)
+def _close_layers() -> Iterator[None]:
+    yield
+    while _opened:
+        _opened.pop().close()
 
 
 def _changed() -> tuple[TreeKey, bytes]:

@@ -23,7 +23,12 @@ _CREATE_FLAGS = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXE
 # Not blocking: a FIFO in the place of a file must not hang the reader.
 _OPEN_FLAGS = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _CANNOT_LINK = (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP)
-_MAX_NAME_BYTES = 255
+LONGEST_NAME = 255
+"""Bytes."""
+_NO_LOCKS = (errno.ENOLCK, errno.EBADF, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
+"""Network file systems: without a service for locks; where only what is open for writing can be locked (flock(2) on
+NFS); without the call."""
+_CANNOT_SYNC_DIRECTORIES = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
 _STATFS_BYTES = 256
 """More than `struct statfs` has on any machine; its first field is the kind of the file system."""
 _FUSE_MAGIC = 0x65735546
@@ -41,7 +46,7 @@ _TIMES = struct.Struct("<4QqI")
 
 def impossible_reason(name: bytes, *, room: int = 0) -> str | None:
     """Why a file of the host cannot have this name, with `room` more bytes behind it; None if it can."""
-    if len(name) + room > _MAX_NAME_BYTES:
+    if len(name) + room > LONGEST_NAME:
         return f"the host has no room for a name of {len(name)} bytes"
     return None
 
@@ -230,8 +235,12 @@ def sync_file_at(directory: int, name: bytes | str) -> None:
 
 
 def sync_directory(directory: int) -> None:
-    """Makes the names in a directory safe on the disk."""
-    os.fsync(directory)
+    """Makes the names in a directory safe on the disk, where the host's file system lets that be asked for."""
+    try:
+        os.fsync(directory)
+    except OSError as error:
+        if error.errno not in _CANNOT_SYNC_DIRECTORIES:
+            raise
 
 
 def sync_file_system(directory: int) -> bool:
@@ -311,8 +320,18 @@ class Lock:
 
         Raises:
             BlockingIOError: somebody else has it; a lock that was held before may be lost.
+            OSError: with ENOTSUP, the file system has no locks.
         """
-        fcntl.flock(self.fd, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+        try:
+            fcntl.flock(self.fd, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+            raise OSError(
+                errno.ENOTSUP,
+                f"its file system cannot lock it ({error.strerror}), so others could change it at the same time;"
+                " use a place on a local disk",
+            ) from None
 
     def status(self) -> os.stat_result:
         """Of what is locked, wherever it has been renamed to."""
@@ -328,13 +347,16 @@ class Lock:
 def create_locked_file(path: PathLike) -> int:
     """A new file that is open for reading and writing and on which a `Lock` cannot be taken; gives its descriptor.
 
+    Where the file system has no locks, nobody can take one either, and it stays without.
+
     Raises:
         BlockingIOError: somebody took it in that very moment.
     """
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BaseException:
-        os.close(fd)
-        raise
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            os.close(fd)
+            raise
     return fd

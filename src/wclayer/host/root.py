@@ -33,6 +33,8 @@ _NO_NAMES = frozenset((b"", b".", b".."))
 _NOT_IN_NAMES = b"\0/\\:" if sys.platform == "win32" else b"\0/"
 _REMOVAL_DEPTH = 100
 _FEW_FILES = 32
+UNUSABLE_NAME = (errno.EILSEQ, errno.EINVAL, errno.ENAMETOOLONG)
+"""What hosts say of a name that no file can have there."""
 _MOVED_UP = ".wclayer-moved-"
 
 
@@ -68,10 +70,16 @@ class HostRoot:
         return self._fd
 
     @property
-    def distinguishes_case(self) -> bool:
-        """Whether two names that differ only in case are two names here."""
-        probe = b"wclayer~case"
-        self.write_bytes(probe, b"")
+    def takes_every_name(self) -> bool:
+        """Whether a file can have every name here that is not impossible on the host, and names that differ only in
+        case are two names. Where it is not so, a file system has shorter names, or only those that are UTF-8."""
+        probe = b"wclayer~case\xff".ljust(system.LONGEST_NAME, b"x")
+        try:
+            self.write_bytes(probe, b"")
+        except OSError as error:
+            if error.errno not in UNUSABLE_NAME:
+                raise
+            return False
         try:
             self.stat(probe.upper())
         except FileNotFoundError:

@@ -25,6 +25,8 @@ from wclayer.win32.names import MAX_COMPONENT_UNITS, unusable_reason, utf16_leng
 
 PathLike = str | os.PathLike[str]
 Times = tuple[int, int, int, int]
+LONGEST_NAME = MAX_COMPONENT_UNITS
+"""Characters."""
 _DIRECTORY_ACCESS = winapi.FILE_LIST_DIRECTORY | winapi.FILE_TRAVERSE | winapi.FILE_READ_ATTRIBUTES | winapi.SYNCHRONIZE
 _CANNOT_LINK = (1, 5, 17, 50, 1142)
 """INVALID_FUNCTION, ACCESS_DENIED, NOT_SAME_DEVICE, NOT_SUPPORTED, TOO_MANY_LINKS."""

@@ -18,7 +18,7 @@ import os
 import re
 import secrets
 import stat
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Protocol, Self
@@ -257,8 +257,7 @@ class StagedFile:
                 if self._replaces:
                     system.replace_file(self._path, self.target)
                 else:
-                    os.link(self._path, self.target)
-                    self._path.unlink()
+                    self._link()
                 try:
                     sync_name(self.target)
                 except BaseException:
@@ -270,6 +269,20 @@ class StagedFile:
             self.discard()
             raise
         self.stream.close()
+
+    def _link(self) -> None:
+        """Takes the place if nothing is there."""
+        try:
+            os.link(self._path, self.target)
+        except OSError as error:
+            if not system.cannot_link(error):
+                raise
+            # Where there are no links, the host is asked first: what appears in this very moment is replaced.
+            if not os.path.lexists(self.target):
+                system.replace_file(self._path, self.target)
+                return
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), os.fspath(self.target)) from None
+        self._path.unlink()
 
     def discard(self) -> None:
         """Removes the file."""
@@ -472,10 +485,25 @@ def _beside(place: Path, kind: str) -> Path:
     return place.parent / f".wclayer-{place.name[:TEMPORARY_NAME_LENGTH]}-{secrets.token_hex(8)}.{kind}"
 
 
+@contextlib.contextmanager
+def _possible_name(path: Path) -> Iterator[None]:
+    """Says what it means that a new file or directory cannot have its name: all that is made has such names."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.EILSEQ):
+            raise
+        raise OSError(
+            errno.ENOTSUP,
+            f"its file system does not take names like {path.name!r} ({error.strerror}); use a place on another one",
+        ) from None
+
+
 def _make_locked_directory(parent: Path, name: str) -> tuple[Path, system.Lock]:
     while True:
         path = _beside(parent / name, "partial")
-        path.mkdir()
+        with _possible_name(path):
+            path.mkdir()
         # Between mkdir and lock, somebody else's clean-up may have taken the directory for a leftover.
         with contextlib.suppress(FileNotFoundError, BlockingIOError):
             lock = system.Lock(path)
@@ -483,8 +511,12 @@ def _make_locked_directory(parent: Path, name: str) -> tuple[Path, system.Lock]:
                 lock.take()
                 if lock.status().st_ino == path.stat().st_ino:
                     return path, lock
+            except BlockingIOError:
+                lock.close()
+                raise
             except BaseException:
                 lock.close()
+                path.rmdir()
                 raise
             lock.close()
 
@@ -493,7 +525,8 @@ def _make_locked_file(parent: Path, name: str) -> tuple[Path, int]:
     while True:
         path = _beside(parent / name, "partial")
         with contextlib.suppress(BlockingIOError):
-            fd = system.create_locked_file(path)
+            with _possible_name(path):
+                fd = system.create_locked_file(path)
             with contextlib.suppress(FileNotFoundError):
                 if os.fstat(fd).st_ino == path.stat().st_ino:
                     return path, fd

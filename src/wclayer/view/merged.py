@@ -117,10 +117,11 @@ class MergedTree:
                 layer if isinstance(layer, LayerDirectory) else stack.enter_context(LayerDirectory(layer))
                 for layer in named
             ]
+            root = self.layers[0].root()
             self._stack = stack.pop_all()
         # Of each layer, once it is asked for: parent path key to the name keys deleted in it.
         self._tombstones: list[dict[str, set[str]] | None] = [None] * len(self.layers)
-        self._root = Node("", "", self.layers[0].root(), 0, dict.fromkeys(range(len(self.layers)), 0))
+        self._root = Node("", "", root, 0, dict.fromkeys(range(len(self.layers)), 0))
         # Of each layer: path keys of the directories at or above a tombstone.
         self._touched: list[set[str]] = [set() for _ in self.layers]
         self._remembers = remember

@@ -36,7 +36,11 @@ class MergedLayerReader(LayerReaderBase):
         budget = Budget(self.operation, self.source, limits_in_use())
         for layer in self._merged.layers:
             layer.budget = budget
-        top = self._merged.lookup("Files")
+        try:
+            top = self._merged.lookup("Files")
+        except BaseException:
+            self._merged.close()
+            raise
         self._nodes: Iterator[Node] = iter(()) if top is None else self._all(top)
         self._node: Node | None = None
         self._hive: bytes | None = None

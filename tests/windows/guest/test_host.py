@@ -86,7 +86,7 @@ def test_a_layer_has_substitutes_for_them(tmp_path: Path) -> None:
 
 def test_names_differ_by_more_than_case(root: HostRoot) -> None:
     root.write_bytes("Ünïcödé".encode(), b"1")
-    assert not root.distinguishes_case
+    assert not root.takes_every_name
     with pytest.raises(FileExistsError):
         root.create("üNÏCÖDÉ".encode())
     assert root.read_bytes("ÜNÏCÖDÉ".encode()) == b"1"

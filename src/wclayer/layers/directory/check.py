@@ -274,12 +274,26 @@ def _strangers_below(layer: LayerDirectory, top: EntryRow) -> Iterator[Problem]:
             names = layer.host.names(host)
         except OSError:
             continue
-        for name in sorted(map(os.fsencode, names)):
+        listed = set(map(os.fsencode, names))
+        # Some hosts list a name in another spelling than it was given: in another case, or decomposed.
+        respelled = _identities(layer, host, known - listed)
+        for name in sorted(listed - known):
             # The utility VM's folder also holds what processing made, beside its Files; an update that was interrupted
             # leaves contents that have no place yet, or have theirs already.
-            is_beside = host == b"UtilityVM" and name != b"Files"
-            if name not in known and not is_beside and not name.startswith(SUBSTITUTE.encode()):
+            if (host == b"UtilityVM" and name != b"Files") or name.startswith(SUBSTITUTE.encode()):
+                continue
+            if not respelled or not _identities(layer, host, {name}) & respelled:
                 yield Problem(os.fsdecode(host + b"/" + name), unknown)
+
+
+def _identities(layer: LayerDirectory, directory: bytes, names: set[bytes]) -> set[tuple[int, int]]:
+    """Device and inode of each of the names that the directory has on the host."""
+    found = set()
+    for name in names:
+        with suppress(OSError):
+            status = layer.host.stat(directory + b"/" + name)
+            found.add((status.st_dev, status.st_ino))
+    return found
 
 
 def _children(layer: LayerDirectory, directory: int) -> Iterator[EntryRow | None]:

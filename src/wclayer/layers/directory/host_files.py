@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from wclayer.host import system
-from wclayer.host.root import HostRoot, write_all
+from wclayer.host.root import UNUSABLE_NAME, HostRoot, write_all
 from wclayer.win32.filetime import to_unix_ns
 
 SMALL_FILE = 128 << 10
@@ -20,7 +19,6 @@ _POOL_AFTER = 500
 """So many small files, and worker processes are worth their start."""
 _SUBSTITUTE = b"wclayer~"
 """What the host name of an entry starts with whose own name the host cannot hold; the entry's id follows."""
-_UNUSABLE_NAME = (errno.EILSEQ, errno.EINVAL, errno.ENAMETOOLONG)
 
 
 class _Pool(Protocol):
@@ -159,8 +157,8 @@ class HostFiles:
     def _takes_small_file(self) -> bool:
         """Whether workers make this small file; they start when there have been enough of them."""
         self._small_files += 1
-        # Where names can clash on the host, making a file must be able to fall back to a substitute name.
-        if self._small_files == _POOL_AFTER and sys.platform == "linux" and self.root.distinguishes_case:
+        # Where the host may refuse a name, or have it twice, whoever makes a file must be able to take a substitute.
+        if self._small_files == _POOL_AFTER and sys.platform == "linux" and self.root.takes_every_name:
             from wclayer.layers.directory.file_pool import FilePool
 
             self._pool = FilePool(self.root.fd, -1 if self._lock is None else self._lock.fd)
@@ -177,7 +175,7 @@ class HostFiles:
                 # On a host that compares names more loosely than Windows.
                 pass
             except OSError as error:
-                if error.errno not in _UNUSABLE_NAME:
+                if error.errno not in UNUSABLE_NAME:
                     raise
         substitutes = _substitutes(entry_id)
         while True:

@@ -28,8 +28,12 @@ class DirectoryLayerReader(LayerReaderBase):
         self.layer.budget = Budget(self.operation, self.source, limits_in_use())
         self._rows: Iterator[EntryRow] = self._scratch_rows() if self.layer.is_scratch else self.layer.own_entries()
         self._tombstones = self.layer.tombstones()
-        self._next_row = next(self._rows, None)
-        self._next_tombstone = next(self._tombstones, None)
+        try:
+            self._next_row = next(self._rows, None)
+            self._next_tombstone = next(self._tombstones, None)
+        except BaseException:
+            self.layer.close()
+            raise
         self._row: EntryRow | None = None
         self._descriptors: Cache[int, bytes] = Cache()
         # Of a scratch: the first name that was given of a file with several, by the file's id.

@@ -119,6 +119,7 @@ class ScratchDirectory(LayerDirectory):
         self._shelves: set[bytes] = set()
         self._descriptors: Descriptors | None = None
         self._place_lock = system.Lock(place)
+        opened = False
         try:
             patience = 0.0 if mounted is not None else wait if exclusive else _PATIENCE
             is_alone = self._lock_place(operation, place, exclusive, patience, mounted is not None)
@@ -129,6 +130,7 @@ class ScratchDirectory(LayerDirectory):
                     raise LayerBusyError(operation, place, "another process is changing it")
                 database.make_scratch(place / database.FILE_NAME)
             super().__init__(place, operation=operation)
+            opened = True
             self._descriptors = Descriptors(self._database, limits_in_use().all_security_size)
             if is_alone:
                 if crashed or not is_scratch:
@@ -140,14 +142,14 @@ class ScratchDirectory(LayerDirectory):
                         self.host.remove(os.fsencode(name))
             if is_alone and not exclusive:
                 self._place_lock.take(shared=True)
-        except BlockingIOError:
+        except BaseException as error:
+            if opened:
+                super().close()
             self._place_lock.close()
-            raise LayerBusyError(operation, place, "another process has just taken it") from None
-        except (OSError, sqlite3.Error) as error:
-            self._place_lock.close()
-            raise translated(operation, place, error, damage=CorruptLayerError) or error from error
-        except BaseException:
-            self._place_lock.close()
+            if isinstance(error, BlockingIOError):
+                raise LayerBusyError(operation, place, "another process has just taken it") from None
+            if isinstance(error, (OSError, sqlite3.Error)):
+                raise translated(operation, place, error, damage=CorruptLayerError) or error from error
             raise
         self._seen = self._version()
 

@@ -32,6 +32,7 @@ from wclayer.errors import (
     InvalidStateError,
     LayerBusyError,
     NotSupportedError,
+    from_os_error,
     translated,
 )
 from wclayer.host import durability, system
@@ -152,6 +153,9 @@ class LayerUpdate(Update):
         except BlockingIOError:
             self._lock.close()
             raise LayerBusyError(operation, self.path, "another process is changing it") from None
+        except OSError as error:
+            self._lock.close()
+            raise from_os_error(operation, self.path, error) from error
         except BaseException:
             self._lock.close()
             raise

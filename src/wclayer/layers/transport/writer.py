@@ -130,7 +130,17 @@ class TransportLayerWriter(LayerWriterBase):
         assert entry.link_target is not None
         target_key = path_key(entry.link_target)
         if self._tree.kind(target_key) is Kind.FILE:
-            self._host.link(self._existing(self._host_path(entry.link_target, target_key), target_key), host_path)
+            target = self._existing(self._host_path(entry.link_target, target_key), target_key)
+            try:
+                self._host.link(target, host_path)
+            except OSError as error:
+                if not system.cannot_link(error):
+                    raise
+                raise NotSupportedError(
+                    self.operation, self.target,
+                    f"{entry.name!r} is a hard link, and the file system of the folder has none; export a tar,"
+                    " or to another file system",
+                ) from error  # fmt: skip
         else:
             # Its target lies in a parent: the data, if the reader has it, makes it a file of its own.
             self._plain = False
