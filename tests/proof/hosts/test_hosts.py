@@ -74,11 +74,17 @@ HOSTS = {
 
 def _run(place: Path, sources: Path, names: tuple[str, ...], kind: str = "") -> dict[str, dict[str, object]]:
     """Runs operations in a process of their own; returns what became of each."""
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.proof.hosts.core", str(place), str(sources), *names],
-        capture_output=True, text=True, timeout=900, check=False, cwd=ROOT,
-        env={**os.environ, taken_away.VARIABLE: kind, taken_away.PLACE: str(place)},
-    )  # fmt: skip
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "tests.proof.hosts.core", str(place), str(sources), *names],
+            capture_output=True, text=True, timeout=900, check=False, cwd=ROOT,
+            env={**os.environ, taken_away.VARIABLE: kind, taken_away.PLACE: str(place)},
+        )  # fmt: skip
+    finally:
+        # What a failed operation left mounted.
+        for line in reversed(Path("/proc/self/mountinfo").read_text().splitlines()):
+            if (at := line.split()[4]).startswith(f"{place}/"):
+                subprocess.run(["umount", "-l", at], check=False)
     assert done.returncode == 0, done.stderr[-4000:]
     found: dict[str, dict[str, object]] = json.loads(done.stdout)
     return found
