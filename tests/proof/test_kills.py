@@ -24,7 +24,7 @@ if sys.platform != "linux":
 import wclayer
 from tests.proof import killing
 from tests.proof.operations import EVERY, MAKING, Operation
-from tests.proof.world import World, make_sources
+from tests.proof.world import World, copy_scratch, make_sources
 from tests.support import tree_listing
 from wclayer.engines.portable import activation
 from wclayer.errors import CorruptLayerError, InvalidDataError, LayerBusyError, LayerError
@@ -269,14 +269,15 @@ def _try_again(name: str, operation: Operation, world: World, known: _Known, wha
         assert _state(name, world) == known.new
 
 
-def _start_anew(world: World, known: _Known) -> None:
-    """After a start of the machine, nobody has it active, and the disk is told from one that somebody else changed."""
+def _start_anew(world: World) -> object:
+    """After a start of the machine, nobody has a scratch active, and its disk is told from one that somebody else has
+    changed; gives what is saved on it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(activation, "_this_boot", lambda: "another start")
         wclayer.activate_layer(world.scratch)
         wclayer.deactivate_layer(world.scratch)
     assert not activation.has_unsaved_changes(world.scratch)
-    assert _on_disk(world.scratch) == known.saved
+    return _on_disk(world.scratch)
 
 
 @pytest.mark.parametrize("name", ["deactivate", "expand"])
@@ -284,14 +285,28 @@ def test_a_disk_that_was_just_changed_is_not_taken_for_one_of_somebody_else(name
     """Between the change of a scratch's disk and the record of it are few calls, which random moments seldom meet."""
     killing.check_counting()
     operation = EVERY[name]
-    known = _learn(name, world)
-    calls = known.ended.calls
+
+    def begin() -> None:
+        # Its disk was written once, and it was changed since.
+        world.place.mkdir()
+        copy_scratch(world)
+        wclayer.activate_layer(world.scratch)
+        wclayer.deactivate_layer(world.scratch)
+        with wclayer.LayerView(scratch=world.scratch) as view:
+            view.write_bytes("C:\\app\\more", b"changed since")
+        if name == "deactivate":
+            wclayer.activate_layer(world.scratch)
+
+    begin()
+    calls = killing.run(lambda: operation(world), counted=True).calls
+    saved = _start_anew(world)
+    world.remove()
     # A new disk gets its name by the last rename; one that grows is changed in its place.
     last = max((number for number, call in enumerate(calls) if call.startswith("rename")), default=len(calls) // 2)
     for call in (last + 1, last + 3, (last + len(calls)) // 2):
-        _begin(world, operation)
+        begin()
         assert killing.run_killed_before(call, lambda: operation(world)).was_killed
-        _start_anew(world, known)
+        assert _start_anew(world) == saved
         _clean(world)
         world.remove()
 
@@ -338,7 +353,7 @@ def test_a_killed_operation_leaves_the_old_or_the_new(name: str, sources: Path, 
             found[what] += 1
             killed += ended.was_killed
             if name in _ACTIVATING and number % 4 == 1:
-                _start_anew(world, known)
+                assert _start_anew(world) == known.saved
             elif number % _SAMPLE[name in MAKING, name in _ACTIVATING] == 0:
                 _try_again(name, operation, world, known, what)
             _clean(world)
