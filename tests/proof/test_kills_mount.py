@@ -189,7 +189,9 @@ def _check_partly(found: dict[str, bytes], wanted: dict[str, bytes], name: str, 
 class _Server:
     def __init__(self, world: World) -> None:
         self.place = world.place / "m"
-        self.place.mkdir(exist_ok=True)
+        with contextlib.suppress(FileExistsError):
+            # It may be a mount whose server has died, which does not answer.
+            os.mkdir(self.place)
         ready, told = os.pipe()
         self._asked, self._answer = os.pipe()
 
