@@ -30,13 +30,19 @@ def main(names: list[str]) -> None:
         for name in names:
             case = Case(name, recorder, sources)
             recording = case.recording
-            idle = [n for n in recording.syncs if not case.is_missed(n, _SAMPLES, random.Random(n))]
-            print(f"{name}: {case.steps} steps, {len(recording.syncs)} syncs, {len(idle)} not missed;"
-                  f" {case.looked_at} states", flush=True)  # fmt: skip
-            for number in idle:
+            of_files: dict[str, list[int]] = {}
+            for number in recording.syncs:
                 step = recording.steps[number]
                 assert isinstance(step, Sync)
-                print(f"    {number}: {recording.path(step.node) or '/'}")
+                of_files.setdefault(recording.path(step.node) or "/", []).append(number)
+            idle = {n for n in recording.syncs if not case.are_missed([n], _SAMPLES, random.Random(n))}
+            print(f"{name}: {case.steps} steps, {len(recording.syncs)} syncs, {len(idle)} not missed", flush=True)
+            for path, syncs in of_files.items():
+                if not idle.isdisjoint(syncs):
+                    needed = case.are_missed(syncs, _SAMPLES, random.Random(path)) if len(syncs) > 1 else False
+                    which = " ".join(str(number) for number in syncs if number in idle)
+                    print(f"    {path}: {which}{': one of them, or another of its syncs, is' if needed else ''}")
+            print(f"    {case.looked_at} states looked at", flush=True)
         recorder.close()
 
 

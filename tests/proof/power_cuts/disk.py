@@ -23,7 +23,7 @@ import random
 import re
 import stat
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -130,15 +130,10 @@ class Recording:
             pending = [number for number in pending if number not in covered]
             self._safe.append((done, self._safe[-1][1] | covered))
 
-    def without(self, sync: int) -> Recording:
-        """The same, in which a sync did not happen."""
-        steps = self.steps.copy()
-        steps[sync] = Facts(self.root)
-        return Recording(self.root, steps)
-
-    def without_syncs(self) -> Recording:
-        """The same, in which no sync did happen."""
-        return Recording(self.root, [Facts(self.root) if isinstance(step, Sync) else step for step in self.steps])
+    def without(self, syncs: Container[int]) -> Recording:
+        """The same, in which some syncs did not happen."""
+        nothing = Facts(self.root)
+        return Recording(self.root, [nothing if number in syncs else step for number, step in enumerate(self.steps)])
 
     @property
     def syncs(self) -> list[int]:

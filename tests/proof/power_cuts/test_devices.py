@@ -30,7 +30,7 @@ _TOGETHER = ["import many", "export tar", "rm tree"]
 """Operations that can be done one after the other in one folder."""
 _CUT = ["import many", "reg set of a layer"]
 _ONE_STEP = [name for name in _COMMANDS if EVERY[name].is_one_step and name not in IN_STEPS]
-_CUTS, _LONG_CUTS = 2, 40
+_CUTS, _LONG_CUTS = 1, 40
 _SECONDS = 6.0
 """Longer than a journal waits before it is written (ext4: 5 s)."""
 

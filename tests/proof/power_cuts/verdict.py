@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import random
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from itertools import chain
 from pathlib import Path
 
+import wclayer
 from tests.proof.operations import Operation
 from tests.proof.power_cuts.disk import Recording, State
 from tests.proof.power_cuts.operations import OPERATIONS
 from tests.proof.power_cuts.recording import Recorder
 from tests.proof.world import World
 from wclayer.errors import LayerError
+from wclayer.formats.gpt.table import read_table
+from wclayer.formats.ntfs.structs import AttributeType, SystemFile
+from wclayer.formats.ntfs.volume import NtfsVolume
 from wclayer.layers.staging import remove_leftovers
+from wclayer.layers.volume.disk_file import DiskFile, PartitionWindow
 
 IN_STEPS = {
     "process": "makes several files, each whole, and leaves those that are there",
+    "expand": "the disk grows, then its partition, then its volume; the next call ends it",
     "deactivate": "the new disk is in its place before the records say so; the next call writes it again",
 }
 """Operations that a failure undoes, or completes, but a power cut does not."""
@@ -42,10 +51,33 @@ class Fault:
         return f"after {self.done} steps, of which are kept {sorted(self.state.kept)}: {str(self.found)[:2000]}"
 
 
+@cache
+def _disk(place: Path, digests: tuple[tuple[Path, bytes], ...]) -> object:
+    """What a disk is, whose file and parents have these digests: sizes, and the names at the top of its volume."""
+    assert list(wclayer.check_disk(place)) == []
+    with DiskFile(place) as opened, opened.errors():
+        data = read_table(opened.disk).data_partition
+        volume = NtfsVolume(PartitionWindow(opened.disk, data.offset, data.size))
+        bitmap = volume.record(SystemFile.BITMAP).find(AttributeType.DATA)
+        assert bitmap is not None
+        used = sum(len(chunk) for chunk in volume.chunks(bitmap))
+        names = sorted(entry.name for entry in volume.entries(volume.record(SystemFile.ROOT)))
+        return place, opened.disk.size, data.size, volume.sectors, used, names
+
+
+def _disks(folder: Path) -> list[object]:
+    """The disks of a layer, which its records do not tell of; none before the folder is a layer."""
+    if not (folder / "layer.db").exists():
+        return []
+    places = sorted(path for path in folder.rglob("*.vhdx") if ".wclayer-" not in os.fspath(path))
+    digests = tuple((place, hashlib.sha256(place.read_bytes()).digest()) for place in places)
+    return [_disk(place, digests) for place in places]
+
+
 def look(operation: Operation, world: World) -> object:
     """What a user finds of an operation; what was under construction must go with the next call."""
     try:
-        found = operation.result(world)
+        found = operation.result(world), [_disks(layer) for layer in (world.layer, world.scratch)]
     except LayerError as error:
         return Refused(str(error))
     except AssertionError as problems:
@@ -128,12 +160,12 @@ class Case:
             return Refused(str(error))
         return look(self.operation, self.world)
 
-    def is_missed(self, sync: int, count: int, source: random.Random) -> bool:
-        """Whether a user could find what must not be, had that sync not happened."""
-        recording = self.recording.without(sync)
-        moments = [done for done in range(sync, self.steps + 1) if done in (sync + 1, self.steps)]
-        lone = ((done, state) for done in moments for state in recording.lone(done))
-        states = chain(recording.prefixes(sync), lone, self.samples(recording, count, source, sync))
+    def are_missed(self, syncs: Collection[int], count: int, source: random.Random) -> bool:
+        """Whether a user could find what must not be, had these syncs not happened."""
+        recording, first = self.recording.without(syncs), min(syncs)
+        moments = {*(sync + 1 for sync in syncs), self.steps}
+        lone = ((done, state) for done in sorted(moments) for state in recording.lone(done))
+        states = chain(recording.prefixes(first), lone, self.samples(recording, count, source, first))
         return next(self.faults(recording, states), None) is not None
 
     def samples(
