@@ -74,7 +74,7 @@ def rows(data: bytes) -> None:
                 _edit(connection, choices, tables)
         finally:
             connection.close()
-        _use(layer, verbs)
+        use(layer, verbs)
 
 
 def pages(data: bytes) -> None:
@@ -89,7 +89,7 @@ def pages(data: bytes) -> None:
             at, changed = choices.number(3) % len(database), choices.block()
             database[at : at + len(changed)] = changed[: len(database) - at]
         place.write_bytes(database)
-        _use(layer, verbs)
+        use(layer, verbs)
 
 
 def _edit(connection: sqlite3.Connection, choices: Choices, tables: dict[str, tuple[str, ...]]) -> None:
@@ -176,7 +176,7 @@ def _copy(source: str, target: str) -> str:
     return target
 
 
-def _use(layer: Path, verbs: int) -> None:
+def use(layer: Path, verbs: int) -> None:
     """Runs all verbs that read, some only if `verbs` has their bit; compares what they say with what `check` says."""
     told: list[str] = []
     try:

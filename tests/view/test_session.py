@@ -255,3 +255,39 @@ def test_messages_of_any_bytes_get_an_answer(kernel: Kernel, capfd: pytest.Captu
             for node in (0, 1, 5, (1 << 62) + 5, (1 << 64) - 1):
                 error, _ = kernel.ask(opcode, node, body)
                 assert 0 <= error < 512
+    # None of them is a mistake of the server's.
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_what_is_not_open_is_told_so(kernel: Kernel, capfd: pytest.CaptureFixture[str]) -> None:
+    kernel.init()
+    read = abi.READ_IN.pack(77, 0, 100, 0, 0, 0, 0)
+    handle = abi.HANDLE_IN.pack(77) + bytes(24)
+    for opcode in (Opcode.READ, Opcode.READDIR, Opcode.READDIRPLUS):
+        assert kernel.ask(opcode, body=read) == (errno.EBADF, b"")
+    for opcode in (Opcode.FLUSH, Opcode.FSYNC, Opcode.RELEASE):
+        assert kernel.ask(opcode, body=handle) == (errno.EBADF, b"")
+    assert kernel.ask(Opcode.WRITE, body=abi.WRITE_IN.pack(77, 0, 1, 0, 0, 0, 0) + b"x") == (errno.EBADF, b"")
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_an_offset_that_no_file_has_is_refused(changing: Kernel, capfd: pytest.CaptureFixture[str]) -> None:
+    file = changing.look_up(b"Name")
+    handle = _opened(changing, file)
+    for offset in (1 << 63, (1 << 64) - 1):
+        assert changing.ask(Opcode.READ, file, abi.READ_IN.pack(handle, offset, 1, 0, 0, 0, 0))[0] == errno.EINVAL
+        write = abi.WRITE_IN.pack(handle, offset, 1, 0, 0, 0, 0) + b"x"
+        assert changing.ask(Opcode.WRITE, file, write)[0] == errno.EINVAL
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_nothing_is_made_below_a_directory_that_became_a_link(changing: Kernel) -> None:
+    """A layer with an entry below a junction is none that could be exported."""
+    assert changing.ask(Opcode.MKDIR, body=abi.MKDIR_IN.pack(0o777, 0) + b"d\0")[0] == 0
+    directory = changing.look_up(b"d")
+    reparse = LinkTarget.from_path("C:\\x", is_mount_point=True).encode()
+    body = abi.SETXATTR_IN.pack(len(reparse), 0) + b"system.ntfs_reparse_data\0" + reparse
+    assert changing.ask(Opcode.SETXATTR, directory, body)[0] == 0
+    for node in (directory, changing.look_up(b"d")):
+        made = changing.ask(Opcode.MKNOD, node, abi.MKNOD_IN.pack(0o100777, 0, 0, 0) + b"n\0")[0]
+        assert made in (errno.ENOTDIR, errno.ESTALE)

@@ -35,6 +35,8 @@ _REMEMBERED = 1_000_000
 """Seconds for which the kernel remembers names and attributes: for as long as the mount lives."""
 _BLOCK = 4096
 _MAX_READ = 1 << 20
+_MAX_OFFSET = (1 << 63) - 1
+"""The largest offset in a file that the host's calls take."""
 _WRITABLE = os.O_WRONLY | os.O_RDWR
 _CAPABILITY = "security.capability"
 _MODE_DIRECTORY = stat.S_IFDIR | 0o777
@@ -134,7 +136,8 @@ class Operations:
 
     def _directory(self, number: int) -> Node:
         node = self.nodes.node(number)
-        if not node.is_directory:
+        # What is shown as a link has nothing below it: the kernel may still have it open as the directory that it was.
+        if not node.is_directory or _is_link(node.row):
             raise OSError(errno.ENOTDIR, "no directory", node.path)
         return node
 
@@ -244,7 +247,7 @@ class Operations:
             valid, _, handle, size, _, access, write, _, access_ns, write_ns, _, mode, _, _, _, _
         ) = abi.SETATTR_IN.unpack_from(body)  # fmt: skip
         real = self.nodes.real(number)
-        file = self._handles[handle].file if valid & SetAttr.FH else self._nameless.get(real)
+        file = self._handle(handle).file if valid & SetAttr.FH else self._nameless.get(real)
         node = None if real in self._nameless else self.nodes.node(real)
         if valid & SetAttr.SIZE:
             if file is not None:
@@ -317,7 +320,9 @@ class Operations:
         """What is in an open directory from a place on, as much as the kernel has room for; with `plus`, the kernel
         gets the attributes, too, and need not ask for them."""
         handle, offset, room, _, _, _, _ = abi.READ_IN.unpack_from(body)
-        listing = self._listings[handle]
+        listing = self._listings.get(handle)
+        if listing is None:
+            raise _not_open()
         if offset == 0:
             listing.nodes = self._view.children(self._directory(listing.number))
         tells = plus and not self.nodes.is_alias(listing.number)
@@ -354,7 +359,7 @@ class Operations:
         return shown
 
     def _releasedir(self, number: int, body: memoryview) -> bytes:
-        self._listings.pop(_handle(body), None)
+        self._listings.pop(_number(body), None)
         return b""
 
     def _fsyncdir(self, number: int, body: memoryview) -> bytes:
@@ -566,14 +571,27 @@ class Operations:
             treated |= _NOT_WRITTEN
         return abi.OPEN_OUT.pack(self._last_handle, treated, 0)
 
+    def _handle(self, number: int) -> Handle:
+        """The open file with that number.
+
+        Raises:
+            OSError: EBADF, it is none.
+        """
+        handle = self._handles.get(number)
+        if handle is None:
+            raise _not_open()
+        return handle
+
     def _read(self, number: int, body: memoryview) -> memoryview:
         handle, offset, size, _, _, _, _ = abi.READ_IN.unpack_from(body)
+        _check_offset(offset)
         room = self._data[:size]
-        return room[: self._handles[handle].file.read_into(room, offset)]
+        return room[: self._handle(handle).file.read_into(room, offset)]
 
     def _write(self, number: int, body: memoryview) -> bytes:
         fh, offset, size, kind, _, flags, _ = abi.WRITE_IN.unpack_from(body)
-        handle = self._handles[fh]
+        _check_offset(offset)
+        handle = self._handle(fh)
         if handle.is_alias:
             if flags & os.O_APPEND and not kind & abi.WRITE_CACHE:
                 # Of an alias, the kernel does not know how long it is.
@@ -584,7 +602,7 @@ class Operations:
         return abi.WRITE_OUT.pack(handle.file.write(body[at : at + size], offset), 0)
 
     def _flush(self, number: int, body: memoryview) -> bytes:
-        handle = self._handles[_handle(body)]
+        handle = self._handle(_number(body))
         if handle.file.is_being_written:
             handle.file.flush()
             if handle.is_alias:
@@ -592,7 +610,9 @@ class Operations:
         return b""
 
     def _release(self, number: int, body: memoryview) -> bytes:
-        handle = self._handles.pop(_handle(body))
+        number = _number(body)
+        handle = self._handle(number)
+        del self._handles[number]
         handle.file.close()
         if not handle.file.users:
             for known in [known for known, file in self._nameless.items() if file is handle.file]:
@@ -600,7 +620,7 @@ class Operations:
         return b""
 
     def _fsync(self, number: int, body: memoryview) -> bytes:
-        self._handles[_handle(body)].file.sync()
+        self._handle(_number(body)).file.sync()
         return b""
 
 
@@ -680,12 +700,29 @@ def _text(name: bytes) -> str:
     return name.decode("utf-8", "surrogatepass")
 
 
+def _check_offset(offset: int) -> None:
+    if offset > _MAX_OFFSET:
+        raise OSError(errno.EINVAL, "an offset that no file has")
+
+
+def _not_open() -> OSError:
+    return OSError(errno.EBADF, "not the number of an open file")
+
+
 def _names(body: memoryview, at: int, count: int) -> list[bytes]:
-    """The names that stand in a message from an offset on, each with a NUL behind it."""
-    return bytes(body[at:]).split(b"\0")[:count]
+    """The names that stand in a message from an offset on, each with a NUL behind it.
+
+    Raises:
+        OSError: EINVAL, there are fewer.
+    """
+    names = bytes(body[at:]).split(b"\0")[:-1]
+    if len(names) < count:
+        raise OSError(errno.EINVAL, "a message that ends inside a name")
+    return names[:count]
 
 
-def _handle(body: memoryview) -> int:
+def _number(body: memoryview) -> int:
+    """The number of the open file or directory that a message is about."""
     return int(abi.HANDLE_IN.unpack_from(body)[0])
 
 

@@ -152,3 +152,24 @@ GETXATTR_IN = struct.Struct("=II")  # size, padding; the name follows
 GETXATTR_OUT = struct.Struct("=II")  # size, padding
 INVAL_INODE_OUT = struct.Struct("=Qqq")  # nodeid, offset and length of the contents to forget
 INVAL_ENTRY_OUT = struct.Struct("=QII")  # node id of the directory, namelen, flags; the name follows, with a NUL
+
+_FIXED: dict[int, struct.Struct] = {
+    Opcode.FORGET: FORGET_IN, Opcode.BATCH_FORGET: BATCH_FORGET_IN, Opcode.SETATTR: SETATTR_IN, Opcode.MKNOD: MKNOD_IN,
+    Opcode.MKDIR: MKDIR_IN, Opcode.RENAME: RENAME_IN, Opcode.RENAME2: RENAME2_IN, Opcode.LINK: LINK_IN,
+    Opcode.OPEN: OPEN_IN, Opcode.OPENDIR: OPEN_IN, Opcode.CREATE: CREATE_IN, Opcode.READ: READ_IN,
+    Opcode.READDIR: READ_IN, Opcode.READDIRPLUS: READ_IN, Opcode.WRITE: WRITE_IN, Opcode.SETXATTR: SETXATTR_IN,
+    Opcode.GETXATTR: GETXATTR_IN, Opcode.LISTXATTR: GETXATTR_IN, Opcode.RELEASE: HANDLE_IN,
+    Opcode.RELEASEDIR: HANDLE_IN, Opcode.FLUSH: HANDLE_IN, Opcode.FSYNC: HANDLE_IN, Opcode.FSYNCDIR: HANDLE_IN,
+}  # fmt: skip
+"""What stands in front of names and data in a message, by its opcode."""
+
+
+def is_whole(opcode: int, body: memoryview) -> bool:
+    """Whether what stands behind the header of a message has all the numbers that its opcode says."""
+    fixed = _FIXED.get(opcode)
+    if fixed is None or len(body) < fixed.size:
+        return fixed is None
+    if opcode != Opcode.BATCH_FORGET:
+        return True
+    count, _ = BATCH_FORGET_IN.unpack_from(body)
+    return len(body) >= fixed.size + int(count) * FORGET_ONE.size

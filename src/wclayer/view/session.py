@@ -247,6 +247,8 @@ class Connection:
         error = 0
         given: bytes | memoryview = b""
         try:
+            if not abi.is_whole(opcode, body):
+                raise OSError(errno.EINVAL, "a message that is cut off")
             given = answer(node, body)
         except Exception as failure:  # noqa: BLE001 (the mount goes on, whatever one request met)
             error = self._error_number(failure)

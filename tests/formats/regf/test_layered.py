@@ -12,7 +12,7 @@ from tests.formats.regf.support import changed_pairs, facts_of, hive_bytes, rere
 from wclayer.formats.regf.hive import Hive
 from wclayer.formats.regf.layered import delta_of, merge
 from wclayer.formats.regf.model import Key, KeyFacts, TreeKey, Value, copy_key
-from wclayer.formats.regf.structs import LayerSemantics
+from wclayer.formats.regf.structs import KeyFlags, LayerSemantics
 from wclayer.formats.regf.writer import write_hive
 
 pytestmark = pytest.mark.filterwarnings("ignore:Generating overly large repr")
@@ -97,6 +97,17 @@ def test_superseding_a_tree_hides_what_is_below() -> None:
     x = a.subkey("x")
     assert x is not None
     assert x.values() == []
+
+
+def test_a_key_that_stands_for_another_has_no_values() -> None:
+    """Their number would be read as its handle."""
+    handle = _facts(flags=int(KeyFlags.PREDEF_HANDLE))
+    merged = merge(_key("root", _key("k", v=b"1")), _key("root", _key("k", facts=handle)))
+    assert merged is not None
+    key = merged.subkey("k")
+    assert key is not None
+    assert key.values() == []
+    assert facts_of(Hive(write_hive(merged)).root()) == facts_of(merged)
 
 
 def test_a_merged_tree_has_no_layer_semantics_left() -> None:

@@ -13,7 +13,8 @@ from tests.formats.regf.support import facts_of, hive_bytes, names, simple_tree,
 from tests.support import witness
 from wclayer.formats.regf.hive import Hive
 from wclayer.formats.regf.minimal import empty_root
-from wclayer.formats.regf.model import Key, TreeKey, Value, walk
+from wclayer.formats.regf.model import Key, KeyFacts, TreeKey, Value, walk
+from wclayer.formats.regf.structs import LayerSemantics
 from wclayer.formats.regf.text import HEADER, RegEdit, RegTextError, encode_reg, format_reg, parse_reg
 from wclayer.formats.regf.writer import write_hive
 
@@ -122,6 +123,18 @@ def test_a_delta_hive_becomes_deletions() -> None:
     assert f"[-{services}\\replaced]\n\n[{services}\\replaced]\n" in text
     assert f"[-{services}\\replaced\\below]" not in text
     assert '"removed"=-\n' in text
+
+
+def test_what_lies_below_a_tombstone_is_not_made_again() -> None:
+    root = TreeKey("root")
+    gone = TreeKey("gone", KeyFacts(semantics=LayerSemantics.TOMBSTONE))
+    gone.add(TreeKey("below"))
+    root.add(gone)
+    root.add(TreeKey("gone too"))
+    lines = list(format_reg([("HKLM\\X", root)]))
+    assert "[-HKLM\\X\\gone]" in lines
+    assert not any("below" in line for line in lines)
+    assert "[HKLM\\X\\gone too]" in lines
 
 
 def test_everything_people_write_is_read() -> None:
