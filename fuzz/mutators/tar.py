@@ -129,8 +129,9 @@ def _change_header(header: bytes, chance: Random) -> bytes:
     if kind == 0:
         block[structs.TYPEFLAG] = chance.choice(_TYPES)
     elif kind == 1:
-        field = chance.choice((structs.NAME, structs.LINKNAME))
-        block[field] = chance.choice(_NAMES)[:100].ljust(100, b"\0")
+        field = chance.choice((structs.NAME, structs.NAME, structs.LINKNAME))
+        name = chance.choice(_NAMES) if chance.randrange(2) else _vary(bytes(block[field]).rstrip(b"\0"), chance)
+        block[field] = name[:100].ljust(100, b"\0")
     else:
         field = chance.choice(_FIELDS)
         length = field.stop - field.start
@@ -138,6 +139,21 @@ def _change_header(header: bytes, chance: Random) -> bytes:
         text = b"%0*o\0" % (length - 1, number % 8 ** (length - 1))
         block[field] = chance.choice((text, overwrite(bytes(block[field]), chance), bytes(length)))
     return _mended(block)
+
+
+def _vary(name: bytes, chance: Random) -> bytes:
+    """A name that is nearly the same: in another case, with a letter more or less, or with a stream."""
+    letters = (b"x", b"X", b" ", b".", b":", b"/", "ä".encode(), b"$", b"~1", b":Odd Name")
+    kind = chance.randrange(4)
+    if kind == 0:
+        return name.swapcase()
+    if kind == 1:
+        at = chance.randrange(len(name) + 1)
+        return name[:at] + name[at : at + 1].swapcase() + name[at + 1 :]
+    if kind == 2:
+        return name[:-1]
+    at = chance.choice((len(name), chance.randrange(len(name) + 1)))
+    return name[:at] + chance.choice(letters) + name[at:]
 
 
 def _change_records(records: list[tuple[bytes, bytes]], chance: Random) -> list[tuple[bytes, bytes]]:
