@@ -185,6 +185,16 @@ def stat_at(directory: int, name: bytes | str) -> os.stat_result:
     return os.stat(name or b".", dir_fd=directory, follow_symlinks=False)
 
 
+def leads_to(path: PathLike, directory: int) -> bool:
+    """Whether a path leads to an open directory: nobody has removed, renamed or replaced it meanwhile."""
+    opened = os.fstat(directory)
+    try:
+        found = os.stat(path)
+    except OSError:
+        return False
+    return (found.st_dev, found.st_ino) == (opened.st_dev, opened.st_ino)
+
+
 def set_times_at(directory: int, name: bytes | str, access_ns: int, modify_ns: int) -> None:
     """Access and modification time, in nanoseconds since 1970."""
     os.utime(name, ns=(access_ns, modify_ns), dir_fd=directory, follow_symlinks=False)

@@ -70,6 +70,11 @@ class HostRoot:
         return self._fd
 
     @property
+    def is_in_place(self) -> bool:
+        """Whether its path still leads to the directory that was opened: nobody has removed or replaced it."""
+        return system.leads_to(self.path, self._fd)
+
+    @property
     def takes_every_name(self) -> bool:
         """Whether a file can have every name here that is not impossible on the host, and names that differ only in
         case are two names. Where it is not so, a file system has shorter names, or only those that are UTF-8."""

@@ -278,6 +278,11 @@ def stat_at(directory: int, name: bytes | str) -> os.stat_result:
     return _status_of(_opened(directory, name, winapi.FILE_READ_ATTRIBUTES))
 
 
+def leads_to(path: PathLike, directory: int) -> bool:
+    """Whether a path leads to an open directory. Windows renames and removes no directory that is open."""
+    return True
+
+
 def _status_of(handle: int) -> os.stat_result:
     """The status of what a handle is open on, and closes the handle."""
     fd = _descriptor(handle, os.O_RDONLY)

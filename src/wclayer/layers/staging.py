@@ -18,6 +18,7 @@ import os
 import re
 import secrets
 import stat
+import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
@@ -41,6 +42,8 @@ from wclayer.host.root import mounts_below, remove_tree, sync_directory, sync_fi
 from wclayer.layers.inputs import kind_of
 
 DATABASE = "layer.db"
+PATIENCE = 10.0
+"""Seconds that one waits for other processes that have a layer for a moment, as an update of it has."""
 _LEFTOVER = re.compile(r"\.wclayer-.*-[0-9a-f]{16}\.(partial|gone)\Z", re.DOTALL)
 _OPEN_FILE = re.compile(r"(?:/proc/(?P<process>[^/]+)(?:/task/[^/]+)?|/dev)/fd/(?P<number>\d+)\Z")
 """The path by which a process's open file can be named."""
@@ -59,6 +62,58 @@ class Stage(Protocol):
     def discard(self) -> None: ...
 
 
+def lock_place(place: Path, *, shared: bool = False, follow: bool = True) -> system.Lock:
+    """Takes the lock of what is at a place, also if other processes put something else there meanwhile.
+
+    Whoever renames away, or replaces, what has this lock has taken it: so what is at the place stays there for as long
+    as the lock is held.
+
+    Args:
+        shared: others may have it, too, if they share it.
+        follow: whether `place` may be a link.
+
+    Raises:
+        BlockingIOError: somebody else has it.
+        FileNotFoundError, OSError: there is nothing, or it may not be opened.
+    """
+    while True:
+        lock = system.Lock(place, follow=follow)
+        try:
+            lock.take(shared=shared)
+            if lock.status().st_ino == os.stat(place, follow_symlinks=follow).st_ino:
+                return lock
+        except BaseException:
+            lock.close()
+            raise
+        lock.close()
+
+
+def wait_for_place(
+    operation: str, place: Path, *, patience: float | None = None, shared: bool = False,
+    busy: str = "another process is changing it",
+) -> system.Lock:  # fmt: skip
+    """`lock_place` when others have given the lock back.
+
+    Args:
+        operation: for messages.
+        patience: how many seconds that may take (default: `PATIENCE`).
+        busy: the message if it takes longer.
+
+    Raises:
+        LayerBusyError: they did not.
+        PathNotFoundError, AccessDeniedError, …: there is nothing, or it may not be opened.
+    """
+    end = time.monotonic() + (PATIENCE if patience is None else patience)
+    with during(operation, place):
+        while True:
+            try:
+                return lock_place(place, shared=shared)
+            except BlockingIOError:
+                if time.monotonic() >= end:
+                    raise LayerBusyError(operation, place, busy) from None
+            time.sleep(0.01)
+
+
 class StagedDirectory:
     """A directory that appears at `target` whole, by `commit`, or not at all.
 
@@ -67,12 +122,12 @@ class StagedDirectory:
     Args:
         operation: the verb that makes it.
         target: where it will be.
-        replaces: what is at `target` now is replaced by it, in one step; it stays whole until then.
+        may_replace: says whether what is at `target` is replaced by it, in one step; it stays whole until then.
     """
 
-    def __init__(self, operation: str, target: Path, *, replaces: bool = False) -> None:
+    def __init__(self, operation: str, target: Path, *, may_replace: Callable[[], bool] = lambda: False) -> None:
         self._operation = operation
-        self._replaces = replaces
+        self._may_replace = may_replace
         self.target = target
         parent = target.parent
         if not parent.is_dir():
@@ -80,7 +135,7 @@ class StagedDirectory:
         self.lock: system.Lock | None
         with during(operation, target):
             remove_leftovers(parent)
-            if not replaces:
+            if not may_replace():
                 self._check_free()
             self.path, self.lock = _make_locked_directory(parent, target.name)
         self.database = self.path / DATABASE
@@ -93,9 +148,10 @@ class StagedDirectory:
         """
         if durability.is_wanted():
             sync_tree(self.path)
-        if self._replaces:
-            self._exchange()
-            return
+        # Others may put a scratch there, or take it away, until the last moment.
+        while self._may_replace():
+            if self._exchange():
+                return
         try:
             system.rename_directory(self.path, self.target)
         except OSError as error:
@@ -110,19 +166,22 @@ class StagedDirectory:
             raise
         self._release()
 
-    def _exchange(self) -> None:
-        """Takes the place of what is at the target, which then goes.
+    def _exchange(self) -> bool:
+        """Takes the place of what is at the target, which then goes; False if that has become something else.
 
         Raises:
             LayerBusyError: another process has it open.
             NotSupportedError: the host cannot exchange two directories.
         """
-        old = system.Lock(self.target, follow=False)
         try:
-            try:
-                old.take()
-            except BlockingIOError:
-                raise LayerBusyError(self._operation, self.target, "another process has it open") from None
+            old = lock_place(self.target, follow=False)
+        except FileNotFoundError:
+            return False
+        except BlockingIOError:
+            raise LayerBusyError(self._operation, self.target, "another process has it open") from None
+        try:
+            if not self._may_replace():
+                return False
             if mounts := mounts_below(self.target):
                 raise LayerBusyError(self._operation, mounts[0], "a file system is mounted there; unmount it first")
             if not system.exchange_directories(self.path, self.target):
@@ -135,6 +194,7 @@ class StagedDirectory:
             with contextlib.suppress(OSError):
                 remove_tree(self.path)
             self._release()
+            return True
         finally:
             old.close()
 
@@ -164,16 +224,16 @@ class StagedDirectory:
 
 class StagedDatabase:
     """A database that appears in an existing folder, by `commit`, and makes it a layer; what an interrupted build
-    left there is removed by the next one.
+    left there is removed by the next one. Whoever makes one has the lock of the folder.
 
     Args:
         with_contents: the rest of the folder is new, too: it must be safe on the disk before the database appears.
+        lock: the lock, which is given back at the end; None if the caller has it.
     """
 
-    lock: system.Lock | None = None
-
-    def __init__(self, folder: Path, *, with_contents: bool = False) -> None:
+    def __init__(self, folder: Path, *, with_contents: bool = False, lock: system.Lock | None = None) -> None:
         self.path = folder
+        self.lock = lock
         self._with_contents = with_contents
         for leftover in folder.glob(f".{DATABASE}-*.partial"):
             leftover.unlink(missing_ok=True)
@@ -188,11 +248,18 @@ class StagedDatabase:
                 sync_file(self.database)
         system.replace_file(self.database, self.path / DATABASE)
         sync_name(self.path / DATABASE)
+        self._release()
 
     def discard(self) -> None:
         """Removes the database; the folder stays as it is."""
         with contextlib.suppress(OSError):
             self.database.unlink(missing_ok=True)
+        self._release()
+
+    def _release(self) -> None:
+        if self.lock is not None:
+            self.lock.close()
+        self.lock = None
 
 
 class StagedFile:
@@ -543,17 +610,17 @@ def remove_whole(operation: str, path: Path, check: Callable[[], None] = lambda:
         LayerBusyError: another process is removing or building it.
     """
     remove_leftovers(path.parent)
-    lock = system.Lock(path, follow=False)
     try:
-        lock.take()
+        lock = lock_place(path, follow=False)
+    except BlockingIOError:
+        raise LayerBusyError(operation, path, "another process holds it") from None
+    try:
         check()
         gone = _beside(path, "gone")
         system.rename_directory(path, gone)
         # Else, a power cut could leave a part of it under its old name.
         sync_name(path)
         remove_tree(gone)
-    except BlockingIOError:
-        raise LayerBusyError(operation, path, "another process holds it") from None
     finally:
         lock.close()
 

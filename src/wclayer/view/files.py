@@ -7,9 +7,10 @@ import io
 import os
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, BinaryIO, cast
 
-from wclayer.errors import InvalidParameterError, during, from_os_error
+from wclayer.errors import InvalidParameterError, LayerBusyError, during, from_os_error
 from wclayer.host import system
 from wclayer.host.root import write_all
 from wclayer.layers.budget import stored_size
@@ -87,6 +88,7 @@ class OpenFile:
 
     def read(self, size: int, offset: int) -> bytes:
         """Up to `size` bytes from `offset`."""
+        self._view.catch_up()
         try:
             return system.read_at(self._fd, size, offset)
         except OSError as error:
@@ -94,6 +96,7 @@ class OpenFile:
 
     def read_into(self, buffer: WriteableBuffer, offset: int) -> int:
         """Fills a buffer from `offset`; gives how many bytes there were."""
+        self._view.catch_up()
         try:
             return system.read_into_at(self._fd, memoryview(buffer).cast("B"), offset)
         except OSError as error:
@@ -101,9 +104,17 @@ class OpenFile:
 
     def write(self, data: ReadableBuffer, offset: int) -> int:
         """Puts bytes at `offset`; gives their number, which is all of them."""
-        if not self._is_being_written:
-            self._begin_writing()
+        with self._writing():
+            return self._write(memoryview(data).cast("B"), offset)
+
+    def append(self, data: ReadableBuffer) -> int:
+        """Puts bytes at the end, also if other processes do so at the same time; gives where the file ends then."""
         view = memoryview(data).cast("B")
+        with self._writing():
+            self._write(view, self.size)
+            return self.size
+
+    def _write(self, view: memoryview, offset: int) -> int:
         end = offset + len(view)
         if end > self.size:
             self._grow(end)
@@ -114,25 +125,31 @@ class OpenFile:
                 done += system.write_at(self._fd, view[done:], offset + done)
         return done
 
-    def end(self) -> int:
-        """Where the file ends now, also if another process has written to it."""
-        if not self._is_being_written:
-            self._begin_writing()
-        self.size = os.fstat(self._fd).st_size
-        return self.size
-
     def truncate(self, size: int) -> None:
         """Cuts the file off at `size`, or makes it that long with zeros."""
-        if not self._is_being_written:
-            self._begin_writing(keep=min(size, self.size))
-        if size > self.size:
-            self._grow(size)
-        self.written_time = self._view.now()
-        with during("write", self._view.name):
-            os.ftruncate(self._fd, size)
-        if size < self.size:
-            self._view.resize(self.size, size)
-            self.size = size
+        with self._writing(keep=size):
+            if size > self.size:
+                self._grow(size)
+            self.written_time = self._view.now()
+            with during("write", self._view.name):
+                os.ftruncate(self._fd, size)
+            if size < self.size:
+                self._view.resize(self.size, size)
+                self.size = size
+
+    @contextmanager
+    def _writing(self, keep: int | None = None) -> Iterator[None]:
+        """A context in which the file is written to, and by nobody else; of its contents, `keep` bytes are enough."""
+        while True:
+            if not self._is_being_written:
+                self._begin_writing(None if keep is None else min(keep, self.size))
+            with self._view.alone():
+                # Another process may have recorded it meanwhile, or replaced its contents.
+                if self._is_being_written:
+                    if self._view.is_shared:
+                        self.size = os.fstat(self._fd).st_size
+                    yield
+                    return
 
     def _grow(self, size: int) -> None:
         if size > MAX_FILE_SIZE:
@@ -179,7 +196,12 @@ class OpenFile:
         is_elsewhere = layer != 0 or row.host_name != self.row.host_name
         self.row = row
         if is_elsewhere:
-            self.reopen()
+            with suppress(LayerBusyError):
+                # What is not there was replaced once more, of which the next look tells.
+                self.reopen()
+        if self._is_being_written and (is_elsewhere or not scratch.is_being_written(row)):
+            # Whatever is written from here on must be marked and recorded anew.
+            self._is_being_written = False
         self.size = os.fstat(self._fd).st_size
 
     def reopen(self) -> None:
@@ -215,8 +237,9 @@ class OpenFile:
 
     def _written(self, row: EntryRow) -> EntryRow:
         time = self.written_time
+        size = os.fstat(self._fd).st_size if self._view.is_shared else self.size
         return row._replace(
-            size=self.size, last_write_time=time, change_time=max(time, row.change_time),
+            size=size, last_write_time=time, change_time=max(time, row.change_time),
             attributes=row.attributes | _ARCHIVE,
         )  # fmt: skip
 
@@ -358,8 +381,9 @@ class StreamBuffer:
         self._file.write(data)
         return count
 
-    def end(self) -> int:
-        """Where the stream ends."""
+    def append(self, data: ReadableBuffer) -> int:
+        """Puts bytes at the end; gives where the stream ends then."""
+        self.write(data, self.size)
         return self.size
 
     def truncate(self, size: int) -> None:
@@ -461,7 +485,8 @@ class ViewFile(io.RawIOBase):
     def write(self, data: ReadableBuffer, /) -> int:
         self._need_write()
         if self._appends:
-            self._position = self._data.end()
+            self._position = self._data.append(data)
+            return len(memoryview(data).cast("B"))
         done = self._data.write(data, self._position)
         self._position += done
         return done

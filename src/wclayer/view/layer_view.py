@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import io
 import os
+import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,6 +23,7 @@ from wclayer.errors import (
     EntryIsDirectoryError,
     EntryNotDirectoryError,
     InvalidParameterError,
+    LayerBusyError,
     LayerError,
     PathNotFoundError,
 )
@@ -70,6 +72,7 @@ _SETTABLE = int(
 """What SetFileAttributes changes; the other attributes say what the file is."""
 INODE_BITS = 40
 _PIECE = 1 << 20
+_TRIES = 100
 _MAX_EAS = 0xFFFF
 """Bytes of EAs that a file has at most ($EA of NTFS)."""
 _ILLEGAL_IN_EA_NAME = frozenset(range(32)) | frozenset(b'"*+,/:;<=>?[\\]|')
@@ -208,10 +211,28 @@ class LayerView:
 
     @contextmanager
     def reading(self) -> Iterator[MergedTree]:
-        """The tree as it is now, for as long as the context lasts."""
-        with self._lock:
+        """The tree as it is now, for as long as the context lasts, whatever other processes change meanwhile.
+
+        Changes cannot be begun inside.
+        """
+        with self._lock, nullcontext() if self.scratch is None else self.scratch.reading():
             self._refresh()
             yield self.tree
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether other processes may change the scratch meanwhile."""
+        return self.scratch is not None and self.scratch.is_shared
+
+    def alone(self) -> AbstractContextManager[object]:
+        """A context in which no other process changes the scratch, and what it changed before is known here."""
+        return self.changing() if self.is_shared else self._lock
+
+    def catch_up(self) -> None:
+        """Takes note of what other processes have changed before now."""
+        if self.is_shared:
+            with self._lock:
+                self._refresh()
 
     def _refresh(self) -> None:
         if self.scratch is not None and self.scratch.changed_elsewhere():
@@ -258,13 +279,16 @@ class LayerView:
         Raises:
             see `find`.
         """
-        with self._lock:
+        with self.reading():
             return self.status(self.find(path, follow=follow))
 
     def current_row(self, node: Node) -> EntryRow:
         """What is known of an entry, with what was written to it and not yet recorded."""
-        file = self._open.get(node.file)
-        return node.row if file is None else file.now(node.row)
+        row, file = node.row, self._open.get(node.file)
+        if self.scratch is not None and self.scratch.is_shared and node.layer == 0 and row.sha256 == NOT_HASHED:
+            # Another process may be writing to it, which changes nothing but its file on the host.
+            row = self.scratch.find(row.id) or row
+        return row if file is None else file.now(row)
 
     def status(self, node: Node) -> FileStatus:
         """What is known of an entry."""
@@ -316,7 +340,7 @@ class LayerView:
             EntryNotDirectoryError: it is a file.
             see `find` for the rest.
         """
-        with self._lock:
+        with self.reading():
             return [self.status(node) for node in self.children(self.find(path))]
 
     def children(self, node: Node) -> list[Node]:
@@ -327,8 +351,8 @@ class LayerView:
 
     def security(self, path: PathLike, *, follow: bool = True) -> bytes | None:
         """The self-relative security descriptor of an entry."""
-        with self._lock:
-            return self.tree.security(self.find(path, follow=follow))
+        with self.reading() as tree:
+            return tree.security(self.find(path, follow=follow))
 
     def eas(self, path: PathLike, *, follow: bool = True) -> bytes:
         """The FILE_FULL_EA_INFORMATION list of an entry, empty where it has none."""
@@ -350,9 +374,9 @@ class LayerView:
 
     def streams(self, path: PathLike, *, follow: bool = True) -> list[tuple[str, int]]:
         """Names and sizes of the alternate data streams of an entry."""
-        with self._lock:
+        with self.reading() as tree:
             node = self.find(path, follow=follow)
-            return [(name, size) for name, size, _ in self.tree.stream_digests(node)]
+            return [(name, size) for name, size, _ in tree.stream_digests(node)]
 
     def has_stream(self, node: Node, name: str) -> bool:
         """Whether an entry has an alternate stream of that name, in any case."""
@@ -413,25 +437,32 @@ class LayerView:
     ) -> ViewFile:  # fmt: skip
         """`open` without buffering, by what is to be done with the file."""
         text = os.fspath(path)
-        file_path, stream = split_stream(text)
-        with self._lock:
-            self._refresh()
-            if can_write:
-                self.writable_scratch()
-            place = resolve(self.tree, "open", layer_path(file_path), follow=True)
-            node = place.node
-            data: OpenFile | StreamBuffer
-            if create and not stream and (node is None or new):
-                data = self.create_open(file_path, new=new)
-            else:
-                if node is None and create:
-                    node = self.create_file(file_path, new=False)
-                elif node is None:
-                    node = existing(self.tree, "open", layer_path(file_path), follow=True)
-                data = self._open_stream(node, stream, create=create, new=new) if stream else self.open_node(node)
-            if truncate and data.size:
+        if can_write:
+            self.writable_scratch()
+        data = self._open_data(text, create=create, new=new)
+        if truncate:
+            try:
                 data.truncate(0)
-            return ViewFile(data, text, can_read=can_read, can_write=can_write, append=append)
+            except BaseException:
+                data.close()
+                raise
+        return ViewFile(data, text, can_read=can_read, can_write=can_write, append=append)
+
+    def _open_data(self, text: str, *, create: bool, new: bool) -> OpenFile | StreamBuffer:
+        path, stream = split_stream(text)
+        if create and not stream:
+            return self.create_open(path, new=new)
+        if create:
+            with self.changing():
+                return self._open_stream(self.create_file(path, new=False), stream, create=True, new=new)
+        for _ in range(_TRIES):
+            # Another process may have removed or replaced the contents since: then they are looked for once more.
+            with suppress(LayerBusyError), self.reading() as tree:
+                node = existing(tree, "open", layer_path(path), follow=True)
+                return self._open_stream(node, stream, create=False, new=False) if stream else self.open_node(node)
+            if not self.is_shared:
+                break
+        raise LayerBusyError("open", path, "other processes change it all the time; try again")
 
     def _open_stream(self, node: Node, stream: str, *, create: bool, new: bool) -> StreamBuffer:
         if reason := stream_illegal_reason(stream):
@@ -451,6 +482,7 @@ class LayerView:
         Raises:
             EntryIsDirectoryError: it is a directory.
             InvalidParameterError: it has no data, as a link has none.
+            LayerBusyError: another process has replaced its contents since the node was looked up.
         """
         with self._lock:
             if node.is_directory:
@@ -506,10 +538,10 @@ class LayerView:
             with self._replacing_stream(file_path, stream) as file:
                 yield file
             return
-        with self._lock:
-            self._refresh()
-            scratch = self.writable_scratch()
+        scratch = self.writable_scratch()
+        with self.reading():
             self._replaceable(path)
+        with self._lock:
             host, fd = scratch.stage_file()
         contents = StagedContents(self, fd)
         try:
@@ -530,9 +562,8 @@ class LayerView:
     @contextmanager
     def _replacing_stream(self, path: str, stream: str) -> Iterator[IO[bytes]]:
         """`replacing` for an alternate stream, whose contents are part of the records."""
-        with self._lock:
-            self._refresh()
-            self.writable_scratch()
+        self.writable_scratch()
+        with self.reading():
             place = self._place(path, "open", follow=True)
             if place.node is None:
                 self.check_name(place.directory, place.name, "create file")
@@ -669,9 +700,16 @@ class LayerView:
     def create_open(self, path: NewPlace, *, new: bool = True) -> OpenFile:
         """`create_file`, and opens it to be written to."""
         with self._lock:
-            node, fd = self._create_file(path, new=new, size=BEING_WRITTEN)
-            if fd is None:
-                return self.open_node(node)
+            fd: int | None = None
+            try:
+                with self.changing():
+                    node, fd = self._create_file(path, new=new, size=BEING_WRITTEN)
+                    if fd is None:
+                        return self.open_node(node)
+            except BaseException:
+                if fd is not None:
+                    os.close(fd)
+                raise
             file = self._open[node.file] = OpenFile(self, node, own_fd=fd)
             file.users = 1
             return file
@@ -839,7 +877,8 @@ class LayerView:
         """Makes a file `size` bytes long."""
         with self._lock:
             self.writable_scratch()
-            file = self.open_node(self.find(path))
+            with self.alone():
+                file = self.open_node(self.find(path))
             try:
                 file.truncate(size)
             finally:

@@ -10,18 +10,21 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import wclayer.errors
 from wclayer.errors import (
     AlreadyExistsError,
     EntryNotDirectoryError,
+    InvalidParameterError,
     LayerBusyError,
     LayerError,
     NotReadyError,
     NotSupportedError,
     PathNotFoundError,
+    during,
 )
 from wclayer.host import system
 from wclayer.layers.directory.chain import as_chain
@@ -45,6 +48,8 @@ def serve(
     scratch: PathLike | None = None,
     *,
     allow_other: bool = False,
+    make_target: bool = False,
+    needed: Mapping[str, str] | None = None,
     ready: Callable[[], None] = lambda: None,
 ) -> None:
     """Mounts layers, or a scratch over them, at the folder `target`, and serves the mount until it is unmounted, or
@@ -53,6 +58,8 @@ def serve(
     Args:
         allow_other: every user of the machine may use the mount, and as everything in it may be written to by anybody,
             change the scratch; for all but root, /etc/fuse.conf must allow that.
+        make_target: `target` is a folder in the scratch, which is made.
+        needed: records that the scratch must have.
         ready: called when the mount can be used.
 
     Raises:
@@ -60,12 +67,21 @@ def serve(
         PathNotFoundError, EntryNotDirectoryError: `target` is no folder.
         AlreadyExistsError: something is mounted there, or lies there.
         LayerBusyError: another process has the scratch open.
+        NotReadyError: the scratch has not what is `needed`, as it is not active.
         see `LayerView` for the rest.
     """
     check_fuse()
-    place = check_target(target)
+    if not make_target:
+        check_target(target)
     view = LayerView(layers, scratch, exclusive=scratch is not None)
     try:
+        # From here on, nobody else mounts the scratch, or says that it is no longer active.
+        if view.scratch is not None and any(view.scratch.record(key) != value for key, value in (needed or {}).items()):
+            raise NotReadyError(_OPERATION, view.name, "activate it first")
+        if make_target:
+            with during(_OPERATION, target):
+                Path(target).mkdir(exist_ok=True)
+        place = check_target(target)
         if view.scratch is not None:
             _set_mount(view.scratch, str(place))
 
@@ -149,8 +165,9 @@ def remove_stale(place: Path) -> None:
 
 
 def start(
-    target: PathLike, layers: Sequence[PathLike] = (), scratch: PathLike | None = None, *, allow_other: bool = False
-) -> int:
+    target: PathLike, layers: Sequence[PathLike] = (), scratch: PathLike | None = None, *, allow_other: bool = False,
+    make_target: bool = False, needed: Mapping[str, str] | None = None,
+) -> int:  # fmt: skip
     """Starts a process that does `serve`; gives its id when the mount can be used.
 
     Raises:
@@ -163,6 +180,8 @@ def start(
             "target": os.fspath(target),
             "layers": [os.path.abspath(layer) for layer in as_chain(_OPERATION, layers)],
             "allow_other": allow_other,
+            "make_target": make_target,
+            "needed": dict(needed or {}),
             "scratch": None if scratch is None else os.path.abspath(scratch),
         }
     )
@@ -231,12 +250,17 @@ def _unmount(place: Path, *, lazy: bool) -> None:
     done = subprocess.run([program, *options, str(place)], capture_output=True, text=True, check=False)
     if done.returncode and "busy" in done.stderr:
         raise LayerBusyError("unmount", place, "files of the mount are open")
+    if done.returncode and not lazy and not is_ours(place):
+        raise NotReadyError("unmount", place, "nothing is mounted there any more")
     if done.returncode:
         raise LayerError("unmount", place, done.stderr.strip() or f"{program} failed")
 
 
-def wait_until_free(scratch: PathLike) -> None:
-    """Returns when the server of a scratch's mount has ended.
+def wait_until_free(scratch: PathLike, target: PathLike | None = None) -> None:
+    """Returns when the server of a scratch's mount, which was unmounted, has ended.
+
+    Args:
+        target: where the mount was; a folder in the scratch is removed.
 
     Raises:
         LayerBusyError: it does not end.
@@ -244,10 +268,32 @@ def wait_until_free(scratch: PathLike) -> None:
     end = time.monotonic() + _TIMEOUT
     while True:
         try:
-            ScratchDirectory(scratch, exclusive=True, operation="unmount").close()
+            forget(scratch, target)
+        except (PathNotFoundError, InvalidParameterError):
+            # Another process has removed the scratch since, or committed it, which it could not before.
+            return
         except LayerBusyError:
+            if target is not None and is_serving(Path(target), Path(scratch)):
+                # Another process has mounted it again since.
+                return
             if time.monotonic() > end:
                 raise
             time.sleep(0.01)
             continue
         return
+
+
+def forget(scratch: PathLike, target: PathLike | None) -> bool:
+    """Makes a scratch whose server has ended one that is not mounted; whether it was recorded as mounted at `target`.
+
+    Raises:
+        LayerBusyError: the server has not ended, or another process has the scratch open.
+    """
+    with ScratchDirectory(scratch, exclusive=True, operation="unmount") as opened:
+        was_recorded = target is not None and opened.record(MOUNT) == os.fspath(target)
+        if was_recorded:
+            _set_mount(opened, None)
+        if target is not None and Path(target) == opened.path / MOUNT:
+            with suppress(OSError):
+                os.rmdir(target)
+    return was_recorded

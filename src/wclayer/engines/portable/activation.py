@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 
 from wclayer.engines.portable.scratchdisk import SAVED_AS, note_disk, read_disk, was_changed, write_disk
@@ -22,18 +21,18 @@ from wclayer.errors import (
     NotReadyError,
     during,
 )
+from wclayer.host import system
 from wclayer.layers.directory import LayerDirectory
 from wclayer.layers.directory.chain import check_chain, remember_chain
 from wclayer.layers.directory.database import FILE_NAME
 from wclayer.layers.directory.in_place import make_empty_records
-from wclayer.layers.directory.scratch import DISK, MOUNT, UNSAVED, ScratchDirectory, is_scratch
+from wclayer.layers.directory.scratch import DISK, MOUNT, UNREAD, UNSAVED, ScratchDirectory, is_scratch
+from wclayer.layers.staging import wait_for_place
 from wclayer.view import mount
 
 PathLike = str | os.PathLike[str]
 ACTIVE = "active"
 """The record of an activated scratch: what tells this start of the machine from others."""
-UNREAD = "disk_unread"
-"""The record of a scratch whose disk could not be read yet, because its parents are not known."""
 DISK_VARIABLE = "WCLAYER_SANDBOX_DISK"
 """With `0` in this environment variable, `deactivate_layer` does not write `sandbox.vhdx`."""
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -44,6 +43,26 @@ def _this_boot() -> str:
         return _BOOT_ID.read_text().strip()
     except OSError:
         return "unknown"
+
+
+def _open_scratch(operation: str, place: Path, lock: system.Lock | None = None) -> ScratchDirectory | None:
+    """The scratch at a place, for this process alone; None for a finished layer.
+
+    Args:
+        lock: the lock of the place, if it was taken already.
+
+    Raises:
+        PathNotFoundError, NotALayerError, LayerBusyError: see `ScratchDirectory`.
+    """
+    while is_scratch(place):
+        try:
+            return ScratchDirectory(place, exclusive=True, lock=lock, operation=operation)
+        except InvalidParameterError:
+            # A commit may just have made it a finished layer.
+            if is_scratch(place):
+                raise
+    with LayerDirectory(place, operation=operation):
+        return None
 
 
 def activate_layer(path: PathLike, *, prefer: str | None = None) -> None:
@@ -67,22 +86,30 @@ def activate_layer(path: PathLike, *, prefer: str | None = None) -> None:
     place = Path(os.path.abspath(path))
     if prefer not in (None, "disk", "directory"):
         raise InvalidParameterError(operation, place, f"prefer {prefer!r}; possible are disk and directory")
-    if not is_scratch(place):
-        with LayerDirectory(place, operation=operation):
-            return
-    is_foreign = make_empty_records(operation, place)
-    with (
-        during(operation, place, damage=CorruptLayerError),
-        ScratchDirectory(place, exclusive=True, operation=operation) as scratch,
-    ):
+    lock = None
+    if is_scratch(place) and not (place / FILE_NAME).is_file():
+        lock = wait_for_place(operation, place, patience=0, busy="another process is using it")
+    try:
+        if lock is not None:
+            with during(operation, place):
+                make_empty_records(operation, place)
+        opened = _open_scratch(operation, place, lock)
+    except BaseException:
+        if lock is not None:
+            lock.close()
+        raise
+    if opened is None:
+        if lock is not None:
+            lock.close()
+        return
+    with during(operation, place, damage=CorruptLayerError), opened as scratch:
         if scratch.record(ACTIVE) == _this_boot():
             raise LayerBusyError(operation, place, "it is active already")
         parents = scratch.parents()
-        is_unread = is_foreign or scratch.record(UNREAD) is not None
+        is_unread = scratch.record(UNREAD) is not None
         if is_unread and not parents:
             # What the disk changes can be told when prepare_layer names the parents.
-            with scratch.transaction(is_change=False):
-                scratch.set_record(UNREAD, 1)
+            pass
         elif is_unread or was_changed(operation, scratch):
             if not is_unread and scratch.record(UNSAVED) and prefer is None:
                 raise InvalidStateError(
@@ -122,11 +149,24 @@ def prepare_layer(
     """
     operation = "prepare layer"
     place = Path(os.path.abspath(path))
-    with LayerDirectory(place, operation=operation) as layer:
-        knows_parents = bool(layer.parents())
-        if knows_parents or not is_scratch(place):
+    try:
+        _prepare(operation, place, parents, target, allow_other)
+    except InvalidParameterError:
+        if is_scratch(place):
+            raise
+        # A commit has made it a finished layer meanwhile.
+        with LayerDirectory(place, operation=operation) as layer:
             check_chain(layer, parents)
-        if not is_scratch(place):
+
+
+def _prepare(
+    operation: str, place: Path, parents: Sequence[PathLike], target: PathLike | None, allow_other: bool
+) -> None:
+    with LayerDirectory(place, operation=operation) as layer:
+        knows_parents, has_disk = bool(layer.parents()), _has_disk(layer)
+        if knows_parents or not has_disk:
+            check_chain(layer, parents)
+        if not has_disk:
             return
         if layer.record(ACTIVE) != _this_boot():
             raise NotReadyError(operation, place, "activate it first")
@@ -138,17 +178,29 @@ def prepare_layer(
         if mount.is_serving(recorded, place):
             raise AlreadyExistsError(operation, place, f"it is prepared already, at {recorded}")
         mount.remove_stale(recorded)
-    remember_chain(operation, place, parents)
-    if is_unread:
+    if parents or is_unread:
         with ScratchDirectory(place, exclusive=True, operation=operation) as scratch:
-            read_disk(operation, scratch, scratch.parents())
-            with scratch.transaction(is_change=False):
-                scratch.set_record(UNREAD, None)
+            if parents and scratch.parents():
+                check_chain(scratch, parents)
+            remember_chain(operation, place, parents)
+            if scratch.record(UNREAD) is not None:
+                read_disk(operation, scratch, scratch.parents())
+                with scratch.transaction(is_change=False):
+                    scratch.set_record(UNREAD, None)
     at = place / MOUNT if target is None else Path(os.path.abspath(target))
-    if target is None:
-        with during(operation, at):
-            at.mkdir(exist_ok=True)
-    mount.start(at, parents, place, allow_other=allow_other)
+    mount.start(at, parents, place, allow_other=allow_other, make_target=target is None, needed={ACTIVE: _this_boot()})
+
+
+def _has_disk(layer: LayerDirectory) -> bool:
+    """Whether a layer is a scratch.
+
+    Raises:
+        PathNotFoundError: another process has just removed it.
+    """
+    found = is_scratch(layer.path)
+    if not found and (error := layer.changed()) is not None:
+        raise error
+    return found
 
 
 def _recorded_mount(layer: LayerDirectory) -> Path | None:
@@ -167,7 +219,7 @@ def get_layer_mount_path(path: PathLike) -> str:
     """
     operation = "get layer mount path"
     with LayerDirectory(path, operation=operation) as layer:
-        if not is_scratch(layer.path):
+        if not _has_disk(layer):
             return str(layer.path)
         place, recorded = layer.path, _recorded_mount(layer)
     if recorded is None:
@@ -190,19 +242,18 @@ def unprepare_layer(path: PathLike) -> None:
     operation = "unprepare layer"
     with LayerDirectory(path, operation=operation) as layer:
         place, at = layer.path, _recorded_mount(layer)
-        if not is_scratch(place):
+        if not _has_disk(layer):
             return
     if at is None:
         raise NotReadyError(operation, path, "it is not prepared")
     # The record may come from elsewhere, as the layer directory may: only a mount that shows this layer is touched.
     if mount.is_serving(at, place):
         mount.unmount(at)
-    else:
-        mount.remove_stale(at)
-    mount.wait_until_free(place)
-    if at == place / MOUNT:
-        with suppress(OSError):
-            at.rmdir()
+        mount.wait_until_free(place, at)
+        return
+    mount.remove_stale(at)
+    if not mount.forget(place, at):
+        raise NotReadyError(operation, path, "it is not prepared any more: another process has just unmounted it")
 
 
 def has_unsaved_changes(path: PathLike) -> bool:
@@ -247,13 +298,10 @@ def deactivate_layer(path: PathLike, *, write_sandbox: bool | None = None) -> No
     if write_sandbox is None:
         write_sandbox = os.environ.get(DISK_VARIABLE, "1") != "0"
     place = Path(os.path.abspath(path))
-    if not is_scratch(place):
-        with LayerDirectory(place, operation=operation):
-            return
-    with (
-        during(operation, place, damage=CorruptLayerError),
-        ScratchDirectory(place, exclusive=True, operation=operation) as scratch,
-    ):
+    opened = _open_scratch(operation, place)
+    if opened is None:
+        return
+    with during(operation, place, damage=CorruptLayerError), opened as scratch:
         if scratch.record(ACTIVE) != _this_boot():
             raise NotReadyError(operation, place, "it is not active")
         scratch.hash_all()

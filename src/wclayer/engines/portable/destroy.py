@@ -46,15 +46,20 @@ def destroy_layer(path: str | os.PathLike[str]) -> None:
             raise NotALayerError(
                 _OPERATION, place, f"a symbolic link to {os.readlink(place)}; name the layer itself, or remove the link"
             )
-        if not place.is_dir():
-            raise NotALayerError(_OPERATION, place, "not a layer: it is no folder")
-        if not _is_layer(place):
-            raise NotALayerError(
-                _OPERATION, place,
-                f"not a layer: it has no {database.FILE_NAME}, {CHAIN_FILE} or {DISK}, and no other file that only"
-                " layers have; remove the folder by the means of the system if it is to go",
-            )  # fmt: skip
-        remove_whole(_OPERATION, place, lambda: _check_mounts(place))
+        remove_whole(_OPERATION, place, lambda: _check(place))
+
+
+def _check(place: Path) -> None:
+    """Refuses what is no layer, and a layer in which something is mounted. Nobody else moves it away meanwhile."""
+    if not place.is_dir():
+        raise NotALayerError(_OPERATION, place, "not a layer: it is no folder")
+    if not _is_layer(place):
+        raise NotALayerError(
+            _OPERATION, place,
+            f"not a layer: it has no {database.FILE_NAME}, {CHAIN_FILE} or {DISK}, and no other file that only"
+            " layers have; remove the folder by the means of the system if it is to go",
+        )  # fmt: skip
+    _check_mounts(place)
 
 
 def _is_layer(place: Path) -> bool:

@@ -82,7 +82,8 @@ class ImageStore:
                 raise PathNotFoundError("unregister image", self.path, f"{name} {version} is not registered") from None
 
     def images(self) -> list[dict[str, str | int]]:
-        """The images, by name and version.
+        """The images, by name and version: each that was registered all the time; whether one that comes or goes
+        meanwhile is listed is left open.
 
         Raises:
             CorruptLayerError: a file of the store is not a record.
@@ -96,7 +97,11 @@ class ImageStore:
                     return []
                 names = sorted(name for name in root.names(b"") if name.endswith(".json"))
             for name in names:
-                with during("list images", self.path / name, damage=CorruptLayerError):
+                # One that was taken out since is no image any more.
+                with (
+                    during("list images", self.path / name, damage=CorruptLayerError),
+                    contextlib.suppress(FileNotFoundError),
+                ):
                     found.append(_image(name, read_json(root, os.fsencode(name))))
         return found
 

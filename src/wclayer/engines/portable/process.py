@@ -15,7 +15,7 @@ from wclayer.layers.directory import DirectoryLayerWriter, LayerDirectory
 from wclayer.layers.directory.in_place import InPlaceLayerWriter
 from wclayer.layers.directory.utility_vm import BOOT_STORE
 from wclayer.layers.hives import LAYER_HIVES
-from wclayer.layers.staging import StagedFile
+from wclayer.layers.staging import StagedFile, wait_for_place
 from wclayer.model import limits_in_use
 from wclayer.win32.names import path_key
 
@@ -51,7 +51,11 @@ def process_base_layer(path: PathLike) -> None:
 
 def make_disks(operation: str, layer: Path) -> None:
     """What `process_base_layer` makes, also in a layer that lacks a hive: scratches need the disks, not the hives."""
-    _make_base_files(operation, layer, None)
+    lock = wait_for_place(operation, layer)
+    try:
+        _make_base_files(operation, layer, None)
+    finally:
+        lock.close()
     for disk in (BLANK_BASE, BLANK):
         grant_access(operation, VIRTUAL_MACHINES, layer / disk)
 
@@ -73,7 +77,11 @@ def process_utility_vm_image(path: PathLike) -> None:
             raise PathNotFoundError(operation, layer.path, f"the layer has no {BOOT_STORE}", code=2)
     for _ in read_boot_store(place.parent):
         pass
-    _make_template_files(operation, place, None)
+    lock = wait_for_place(operation, place.parent)
+    try:
+        _make_template_files(operation, place, None)
+    finally:
+        lock.close()
     for disk in (TEMPLATE_BASE, TEMPLATE):
         grant_access(operation, VIRTUAL_MACHINES, place / disk)
 

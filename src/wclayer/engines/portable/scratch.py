@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 from wclayer.engines.portable.blank import make_child
 from wclayer.engines.portable.process import BLANK, BLANK_BASE, make_disks
 from wclayer.engines.portable.scratchdisk import resizing
-from wclayer.errors import InvalidParameterError, PathNotFoundError, during
+from wclayer.errors import InvalidParameterError, LayerError, PathNotFoundError, during
 from wclayer.formats.gpt.table import grown_table, read_table, write_table
 from wclayer.formats.ntfs.grow import grow_volume
 from wclayer.layers.directory import DirectoryLayerWriter
@@ -18,7 +19,7 @@ from wclayer.layers.directory.chain import resolve_chain
 from wclayer.layers.directory.database import FILE_NAME, make_scratch
 from wclayer.layers.directory.scratch import DISK
 from wclayer.layers.inputs import open_any_place
-from wclayer.layers.staging import StagedFile
+from wclayer.layers.staging import StagedFile, wait_for_place
 from wclayer.layers.volume.disk_file import DiskFile, PartitionWindow, locator_for
 
 PathLike = str | os.PathLike[str]
@@ -63,12 +64,22 @@ def create_scratch_layer(path: PathLike, parents: Sequence[PathLike]) -> None:
     if not chain:
         raise InvalidParameterError(operation, path, "a scratch layer needs at least one parent")
     base = chain[-1]
-    if not (base / BLANK).is_file() and (base / BLANK_BASE).is_file():
-        make_child(operation, base / BLANK_BASE, base / BLANK)
+    while True:
+        # The two disks belong together: nobody may remove the base layer between one and the other.
+        with closing(wait_for_place(operation, base, shared=True)):
+            if (base / BLANK).is_file():
+                with _ScratchWriter(path, parents):
+                    return
+        _make_blank(operation, base)
+
+
+def _make_blank(operation: str, base: Path) -> None:
+    """Makes the blank disk of a base layer that has none."""
+    with closing(wait_for_place(operation, base)):
+        if not (base / BLANK).is_file() and (base / BLANK_BASE).is_file():
+            make_child(operation, base / BLANK_BASE, base / BLANK)
     if not (base / BLANK).is_file():
         make_disks(operation, base)
-    with _ScratchWriter(path, parents):
-        pass
 
 
 def expand_scratch_size(path: PathLike, size: int) -> None:
@@ -90,8 +101,18 @@ def expand_scratch_size(path: PathLike, size: int) -> None:
     if size < 1:
         raise InvalidParameterError(operation, path, f"a size of {size} bytes")
     place = Path(os.path.abspath(path)) / DISK
+    try:
+        _expand(operation, place, size)
+    except LayerError as error:
+        if not isinstance(error, (InvalidParameterError, PathNotFoundError)) or place.is_file():
+            raise
+        problem = f"not a scratch layer: it has no {DISK}"
+        raise PathNotFoundError(operation, place.parent, problem) from None
+
+
+def _expand(operation: str, place: Path, size: int) -> None:
     if not place.is_file():
-        raise PathNotFoundError(operation, path, f"not a scratch layer: it has no {DISK}")
+        raise PathNotFoundError(operation, place, "is not there")
     with (
         during(operation, place),
         resizing(operation, place.parent) as guid,

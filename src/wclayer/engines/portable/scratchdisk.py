@@ -19,7 +19,7 @@ from wclayer.layers.directory import DirectoryLayerReader, LayerDirectory
 from wclayer.layers.directory.database import FILE_NAME
 from wclayer.layers.directory.scratch import DISK, ScratchDirectory
 from wclayer.layers.directory.scratch_writer import ScratchWriter
-from wclayer.layers.staging import StagedFile
+from wclayer.layers.staging import StagedFile, wait_for_place
 from wclayer.layers.tree import Kind
 from wclayer.layers.volume.disk_file import DiskFile, PartitionWindow, locator_for
 from wclayer.layers.volume.scratch import ScratchLayerReader
@@ -68,7 +68,12 @@ def resizing(operation: str, path: Path) -> Iterator[UUID]:
         LayerBusyError: the scratch is in use.
     """
     if not (path / FILE_NAME).is_file():
-        yield uuid4()
+        # One that was never activated here.
+        lock = wait_for_place(operation, path, patience=0, busy="another process is using it")
+        try:
+            yield uuid4()
+        finally:
+            lock.close()
         return
     with ScratchDirectory(path, exclusive=True, operation=operation) as scratch:
         is_known = scratch.record(SAVED_AS) == disk_guid(operation, path)

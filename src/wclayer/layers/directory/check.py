@@ -10,8 +10,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from wclayer.errors import CorruptLayerError, InvalidDataError, LimitExceededError
+from wclayer.errors import CorruptLayerError, InvalidDataError, LayerBusyError, LimitExceededError
 from wclayer.formats.tar.structs import TRAILER
+from wclayer.host import system
 from wclayer.layers.budget import Budget
 from wclayer.layers.directory.chain_file import CHAIN_FILE, read_chain
 from wclayer.layers.directory.database import FILE_NAME, ROOT, TRAILER_FORM, EntryRow
@@ -30,6 +31,7 @@ from wclayer.win32.ea import decode_eas
 from wclayer.win32.reparse import decode_reparse
 from wclayer.win32.security import SecurityDescriptor
 
+_TRIES = 10
 # What an entry refers to, and the query for those entries whose reference leads nowhere.
 _DANGLING = {
     "parent": "SELECT id FROM entries"
@@ -59,7 +61,9 @@ def check_layer(
         progress: called now and then with the entries checked and their total.
 
     Raises:
-        PathNotFoundError, NotALayerError, CorruptLayerError: it cannot be opened at all.
+        PathNotFoundError, NotALayerError, CorruptLayerError: it cannot be opened at all, or was removed meanwhile.
+        LayerBusyError: an update has replaced files of a finished layer meanwhile. A scratch may be changed: of each
+            entry, it is checked as it is when it is looked at.
     """
     with LayerDirectory(path, operation="check layer") as layer:
         layer.budget = Budget("check layer", str(layer.path), limits_in_use())
@@ -125,9 +129,46 @@ def _check_entries(layer: LayerDirectory, progress: Callable[[int, int], None] |
         except (CorruptLayerError, LimitExceededError) as error:
             yield Problem(place, error.detail)
             continue
-        yield from _told(place, _check_entry(layer, row, place))
+        yield from _problems_of(layer, row, place)
     if progress is not None:
         progress(total, total)
+
+
+def _problems_of(layer: LayerDirectory, row: EntryRow, place: str) -> list[Problem]:
+    """What is wrong with an entry, which another process may be changing meanwhile."""
+    found = _settled_problems(layer, row, place)
+    for _ in range(_TRIES):
+        if found is not None:
+            break
+        # It is looked at as it is now.
+        with LayerDirectory(layer.path, operation=layer.operation) as now:
+            columns = now.query("SELECT * FROM entries WHERE id = ?", (row.link or row.id,)).fetchone()
+            if columns is None:
+                return []
+            row = now.row(columns)
+            found = _settled_problems(now, row, now.name_of(row))
+    # Of one that somebody writes to all the time, nothing can be told.
+    return found or []
+
+
+def _settled_problems(layer: LayerDirectory, row: EntryRow, place: str) -> list[Problem] | None:
+    """What is wrong with an entry; None if another process has changed it in a scratch, so that nothing can be told.
+
+    Raises:
+        PathNotFoundError, LayerBusyError: another process has removed or changed the layer.
+    """
+    try:
+        found = list(_told(place, _check_entry(layer, row, place)))
+    except LayerBusyError:
+        if not layer.is_scratch:
+            raise
+        return None
+    changed = layer.changed(row) if found else None
+    if changed is None:
+        return found
+    if layer.is_scratch and isinstance(changed, LayerBusyError):
+        return None
+    raise changed
 
 
 def _check_tombstones(layer: LayerDirectory) -> Iterator[Problem]:
@@ -236,15 +277,43 @@ def _check_streams(layer: LayerDirectory, row: EntryRow, name: str) -> Iterator[
 
 def _find_strangers(layer: LayerDirectory) -> Iterator[Problem]:
     """Files on the host that no entry accounts for."""
+    found = list(_strange_contents(layer) if layer.is_scratch else _strange_files(layer))
+    if found and layer.is_scratch and not _is_in_use(layer):
+        # Other processes may have put them there since, and ended.
+        with LayerDirectory(layer.path, operation=layer.operation) as now:
+            known = {problem.path for problem in _strange_contents(now)}
+        found = [problem for problem in found if problem.path in known]
+    if found and (changed := layer.changed()) is not None:
+        raise changed
+    if found and not _is_in_use(layer):
+        yield from found
+
+
+def _is_in_use(layer: LayerDirectory) -> bool:
+    """Whether another process is changing the layer, so that there may be files that are no part of it yet, or no
+    longer."""
     if layer.is_scratch:
-        if any(name.startswith(IN_USE) for name in layer.host.names(b"")):
-            # Old contents wait until the records are safe, and are then removed; after a crash, when it is next opened.
-            return
-        known_files = {layer.host_path(row) for row in layer.entries() if row.host_name is not None}
-        for path in layer.pool():
-            if path not in known_files:
-                yield Problem(os.fsdecode(path), "is on the host, but not in layer.db")
-        return
+        # Old contents wait until the records are safe, and are then removed; after a crash, when it is next opened.
+        return any(name.startswith(IN_USE) for name in layer.host.names(b""))
+    lock = system.Lock(layer.path)
+    try:
+        lock.take(shared=True)
+    except BlockingIOError:
+        return True
+    finally:
+        lock.close()
+    return False
+
+
+def _strange_contents(layer: LayerDirectory) -> Iterator[Problem]:
+    """Contents in a scratch's pool that no entry has."""
+    known = {layer.host_path(row) for row in layer.entries() if row.host_name is not None}
+    for path in layer.pool():
+        if path not in known:
+            yield Problem(os.fsdecode(path), "is on the host, but not in layer.db")
+
+
+def _strange_files(layer: LayerDirectory) -> Iterator[Problem]:
     tops = {layer.host_path(row): row for row in _children(layer, ROOT) if row is not None}
     for top in (b"Files", b"Hives", b"UtilityVM"):
         if top in tops:

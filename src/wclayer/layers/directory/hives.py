@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
-from wclayer.errors import InvalidDataError, during
+from wclayer.errors import InvalidDataError, PathNotFoundError, during
 from wclayer.formats.regf.hive import Buffer, Hive
 from wclayer.formats.regf.layered import merge
 from wclayer.formats.regf.minimal import empty_root
@@ -61,6 +61,7 @@ def open_hive(layer: LayerDirectory, path: str) -> Hive | None:
 
     Raises:
         InvalidDataError: it is no sound hive.
+        PathNotFoundError, LayerBusyError: another process has removed or changed the layer.
     """
     row = layer.lookup(path)
     if row is None or row.attributes & DIRECTORY or not row.size:
@@ -70,8 +71,11 @@ def open_hive(layer: LayerDirectory, path: str) -> Hive | None:
         log = layer.lookup(path + suffix)
         if log is not None and not log.attributes & DIRECTORY and 0 < log.size <= _MAX_LOG:
             logs.append(layer.host_path(log))
-    with during(layer.operation, layer.path / path):
-        return _open(layer.host, layer.host_path(row), logs)
+    try:
+        with during(layer.operation, layer.path / path):
+            return _open(layer.host, layer.host_path(row), logs)
+    except PathNotFoundError as error:
+        raise layer.changed(row) or error from error
 
 
 def _open(host: HostRoot, path: bytes, logs: Sequence[bytes], max_size: int | None = None) -> Hive:

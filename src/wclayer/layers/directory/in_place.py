@@ -10,10 +10,12 @@ from wclayer.layers.directory import database
 from wclayer.layers.directory.database import EntryRow, Origin
 from wclayer.layers.directory.host_files import FilesInPlace, HostFiles
 from wclayer.layers.directory.records import LayerRecords
-from wclayer.layers.directory.scratch import DISK
+from wclayer.layers.directory.scratch import DISK, UNREAD
 from wclayer.layers.directory.writer import DirectoryLayerWriter
-from wclayer.layers.staging import Stage, StagedDatabase
+from wclayer.layers.staging import Stage, StagedDatabase, wait_for_place
 from wclayer.win32.attributes import DIRECTORY
+
+_BUSY = "another process is using it"
 
 
 class InPlaceLayerWriter(DirectoryLayerWriter):
@@ -28,20 +30,23 @@ class InPlaceLayerWriter(DirectoryLayerWriter):
         super().__init__(path)
 
     def _stage(self, place: Path) -> Stage:
-        return StagedDatabase(place, with_contents=True)
+        return StagedDatabase(
+            place, with_contents=True, lock=wait_for_place(self.operation, place, patience=0, busy=_BUSY)
+        )
 
     def _host_files(self) -> HostFiles:
         return FilesInPlace(self._staged.path, self._staged.lock)
 
 
-def make_empty_records(operation: str, path: Path) -> bool:
-    """Makes the records of a scratch that Windows made, which has only its disk; whether there were none before.
+def make_empty_records(operation: str, path: Path) -> None:
+    """Makes the records of a scratch that Windows made, which has only its disk, if there are none; they say that the
+    disk was not read yet. Whoever calls this has the scratch to itself.
 
     Raises:
         PathNotFoundError: there is no scratch.
     """
     if (path / database.FILE_NAME).is_file():
-        return False
+        return
     if not (path / DISK).is_file():
         raise PathNotFoundError(operation, path, f"not a scratch layer: it has no {DISK}")
     staged = StagedDatabase(path)
@@ -50,10 +55,10 @@ def make_empty_records(operation: str, path: Path) -> bool:
         for number, name in enumerate(("Files", "Hives"), start=1):
             row = EntryRow(number, 0, name, name.upper(), DIRECTORY, 0, 0, 0, 0, None, 0, None, Origin.IMPLIED)
             records.add(row)
+        records.record(UNREAD, 1)
         records.commit()
         records.close()
         staged.commit()
     except BaseException:
         staged.discard()
         raise
-    return True

@@ -17,8 +17,10 @@ from wclayer.errors import (
     CorruptLayerError,
     FormatError,
     FormatLimitError,
+    LayerBusyError,
     LayerError,
     NotALayerError,
+    PathNotFoundError,
     during,
     from_os_error,
     limit_hint,
@@ -42,6 +44,7 @@ from wclayer.win32.reparse import decode_reparse
 HIVE_PROBLEMS = "hive_problems"
 """The record of the hives that could not be made, one a line."""
 _READ_PIECE = 1 << 20
+_TRIES = 100
 _NOT_THE_FILE = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENXIO, errno.ENAMETOOLONG, errno.EINVAL)
 """Errors that say that a file is not what `layer.db` says; any other says something of the host."""
 # The index finds rows, and the rows themselves say where they are: a damaged index cannot put a directory below itself.
@@ -84,13 +87,11 @@ class LayerDirectory:
         self.operation = operation
         self.path = Path(os.path.abspath(path))
         self._file = self.path / database.FILE_NAME
-        self.host = open_folder(operation, self.path)
-        try:
-            with during(operation, self.path, damage=CorruptLayerError):
-                self.is_scratch = self._open_database()
-        except BaseException:
-            self.host.close()
-            raise
+        for _ in range(_TRIES):
+            if self._open():
+                break
+        else:
+            raise LayerBusyError(operation, self.path, "other processes replace it again and again")
         self.budget: Budget | None = None
         """Counts what comes out of large files; without one, each file is held against the limits alone."""
         self._link_counts: dict[int, int] | None = None
@@ -98,8 +99,66 @@ class LayerDirectory:
         self._directories: Cache[int, tuple[str, bytes]] = Cache(16 << 20)
         self._lost: set[int] = set()
 
+    def _open(self) -> bool:
+        """Opens the folder and its database; False if another process put another layer into the place meanwhile."""
+        self.host = open_folder(self.operation, self.path)
+        try:
+            with during(self.operation, self.path, damage=CorruptLayerError):
+                self.is_scratch = self._open_database()
+        except LayerError:
+            is_the_same = self.host.is_in_place and self._is_the_same_database()
+            self.host.close()
+            if is_the_same:
+                raise
+            return False
+        except BaseException:
+            self.host.close()
+            raise
+        # SQLite opens its files by their path.
+        if self.host.is_in_place and self._is_the_same_database():
+            return True
+        LayerDirectory.close(self)
+        return False
+
+    def changed(self, row: EntryRow | None = None) -> LayerError | None:
+        """The error that explains that the layer is not as it was when it was opened, as another process has removed or
+        changed it since; None if none has.
+
+        Args:
+            row: the entry that it is about.
+        """
+        if not self.host.is_in_place:
+            return PathNotFoundError(self.operation, self.path, "the layer was removed while it was read")
+        problem = "another process has changed it while it was read; try again"
+        if self.is_scratch:
+            if row is None or not self._is_other_now(row):
+                return None
+            return LayerBusyError(self.operation, self.path, f"{self.path_of(row)}: {problem}")
+        return None if self._is_the_same_database() else LayerBusyError(self.operation, self.path, problem)
+
+    def _is_the_same_database(self) -> bool:
+        """Whether the database was not replaced, as an update does, and whoever makes a scratch's of it."""
+        return self._identity == self._database_identity()
+
+    def _database_identity(self) -> tuple[int, int] | None:
+        try:
+            status = self.host.stat(database.FILE_NAME.encode())
+        except OSError:
+            return None
+        return status.st_dev, status.st_ino
+
+    def _is_other_now(self, row: EntryRow) -> bool:
+        """Whether the contents of a scratch's file are others than they were when it was opened."""
+        sql, key = "SELECT host_name, size, sha256 FROM entries WHERE id = ?", (row.link or row.id,)
+        known = self.query(sql, key).fetchone()
+        with LayerDirectory(self.path, operation=self.operation) as layer:
+            return bool(
+                known != layer.query(sql, key).fetchone() or known is None or known[1] == database.BEING_WRITTEN
+            )
+
     def _open_database(self) -> bool:
         """Opens the database; whether it is that of a scratch."""
+        self._identity = self._database_identity()
         try:
             version = database.read_version(self.host)
         except FileNotFoundError:
@@ -591,7 +650,8 @@ class LayerDirectory:
             budget = self.budget or Budget(self.operation, str(self.path), limits_in_use())
             budget.store(stored_size(status))
             budget.spend(row.size, f"entry {self.path_of(row)[:300]!r}")
-            left = row.size if status.st_size == row.size else -1
+            is_longer = status.st_size > row.size and self.is_being_written(row)
+            left = row.size if status.st_size == row.size or is_longer else -1
             while left > 0 and (data := self._read(row, fd, _READ_PIECE)):
                 left -= len(data)
                 if digest is not None:
@@ -616,6 +676,9 @@ class LayerDirectory:
         try:
             # One byte more than there should be: a file that has grown shows itself without a stat.
             data = self._read(row, fd, row.size + 1)
+            if len(data) > row.size and self.is_being_written(row):
+                # It has grown since its size was looked at.
+                data = data[: row.size]
             if len(data) != row.size:
                 raise self._wrong_size(row, fd)
         finally:
@@ -635,7 +698,7 @@ class LayerDirectory:
         try:
             return self.host.open(path, writable=writable)
         except (OSError, FormatError) as error:
-            raise self._file_error(path, error) from error
+            raise self._file_error(row, path, error) from error
 
     def stat_file(self, row: EntryRow) -> os.stat_result:
         """What the host knows of the file with the entry's contents.
@@ -647,29 +710,36 @@ class LayerDirectory:
         try:
             status = self.host.stat(path)
         except (OSError, FormatError) as error:
-            raise self._file_error(path, error) from error
+            raise self._file_error(row, path, error) from error
         if not stat.S_ISREG(status.st_mode):
-            raise self._file_error(path, FileNotFoundError(errno.ENOENT, "not a regular file"))
+            raise self._file_error(row, path, FileNotFoundError(errno.ENOENT, "not a regular file"))
         return status
 
-    def _file_error(self, path: bytes, error: OSError | FormatError) -> LayerError:
+    def _file_error(self, row: EntryRow, path: bytes, error: OSError | FormatError) -> LayerError:
         place = self.path / os.fsdecode(path)
         if isinstance(error, OSError) and error.errno not in _NOT_THE_FILE:
             error.filename = os.fspath(place)
             return from_os_error(self.operation, place, error)
         reason = getattr(error, "strerror", None) or error
-        return CorruptLayerError(self.operation, place, f"cannot be opened: {reason}")
+        return self.changed(row) or CorruptLayerError(self.operation, place, f"cannot be opened: {reason}")
 
-    def wrong_contents(self, row: EntryRow) -> CorruptLayerError:
+    def is_being_written(self, row: EntryRow) -> bool:
+        """Whether the size and time of an entry's host file are the right ones, as somebody writes to it."""
+        if not self.is_scratch:
+            return False
+        found = self.query("SELECT size < 0 FROM entries WHERE id = ?", (row.link or row.id,)).fetchone()
+        return found is not None and bool(found[0])
+
+    def wrong_contents(self, row: EntryRow) -> LayerError:
         """The error for contents that do not have the SHA-256 of the entry's record."""
-        return CorruptLayerError(
+        return self.changed(row) or CorruptLayerError(
             self.operation,
             self.path / os.fsdecode(self.host_path(row)),
             f"its contents do not have the SHA-256 that {database.FILE_NAME} says",
         )
 
-    def _wrong_size(self, row: EntryRow, fd: int) -> CorruptLayerError:
-        return CorruptLayerError(
+    def _wrong_size(self, row: EntryRow, fd: int) -> LayerError:
+        return self.changed(row) or CorruptLayerError(
             self.operation,
             self.path / os.fsdecode(self.host_path(row)),
             f"is {os.fstat(fd).st_size} bytes long; {database.FILE_NAME} says {row.size}",

@@ -17,7 +17,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from wclayer.errors import CorruptLayerError, InvalidParameterError, LayerBusyError, during, translated
+from wclayer.errors import CorruptLayerError, InvalidParameterError, LayerBusyError, NotReadyError, during, translated
 from wclayer.host import durability, system
 from wclayer.host.root import HostRoot
 from wclayer.layers.directory import database
@@ -33,7 +33,7 @@ from wclayer.layers.directory.database import (
 )
 from wclayer.layers.directory.layer import LayerDirectory
 from wclayer.layers.directory.streams import StreamRecorder, copy_streams
-from wclayer.layers.staging import remove_leftovers
+from wclayer.layers.staging import lock_place, remove_leftovers
 from wclayer.model import limits_in_use
 from wclayer.win32.attributes import DIRECTORY, FileBasicInfo
 from wclayer.win32.backup import StreamId
@@ -45,6 +45,11 @@ MOUNT = "mount"
 """The record of where it is mounted, and the name of the folder for that in it."""
 UNSAVED = "unsaved"
 """The record that the scratch was changed since its disk was last written."""
+UNREAD = "disk_unread"
+"""The record of a scratch whose disk holds changes that were not read yet, as its parents are not known."""
+LAST_ID = "last_id"
+"""The record of the largest id that a removed entry had: a process may still have that file open, and would take one
+that gets its id for it."""
 _WAL = f"{database.FILE_NAME}-wal"
 _PATIENCE = 2.0
 IN_USE = "scratch.open"
@@ -56,7 +61,9 @@ _MAX_GONE, _MAX_GONE_BYTES = 1_000, 64 << 20
 """So many old contents may wait until they are removed."""
 _WITH_HOST_NAME = "SELECT * FROM entries WHERE host_name IS NOT NULL AND link IS NULL ORDER BY id"
 _BEING_WRITTEN = "SELECT * FROM entries WHERE size < 0 AND link IS NULL ORDER BY id"
-_INSERT = f"INSERT INTO entries ({','.join(EntryRow._fields)}) VALUES (NULL{',?' * (len(EntryRow._fields) - 1)})"
+_NEXT_ID = (
+    "SELECT MAX(IFNULL((SELECT MAX(id) FROM entries), 0), IFNULL((SELECT value FROM layer WHERE key = ?), 0)) + 1"
+)
 
 
 def is_scratch(path: str | os.PathLike[str]) -> bool:
@@ -67,6 +74,30 @@ def is_scratch(path: str | os.PathLike[str]) -> bool:
     """
     with during("open layer", path):
         return (Path(path) / DISK).is_file()
+
+
+def _need_disk(operation: str, place: Path) -> None:
+    """Refuses a layer that is no scratch."""
+    if not (place / DISK).is_file():
+        raise InvalidParameterError(operation, place, f"a finished layer, not a scratch: it has no {DISK}")
+
+
+def _lock(operation: str, place: Path, exclusive: bool, patience: float, is_mounted: bool) -> tuple[system.Lock, bool]:
+    """Takes the lock of a scratch; whether nobody else has one. Whoever opens or closes the scratch has it to itself
+    for a moment: `patience` is how many seconds may pass."""
+    end = time.monotonic() + patience
+    with during(operation, place):
+        while True:
+            with suppress(BlockingIOError):
+                return lock_place(place), True
+            if not exclusive:
+                with suppress(BlockingIOError):
+                    return lock_place(place, shared=True), False
+            if time.monotonic() >= end:
+                break
+            time.sleep(0.01)
+    why = "it is mounted, and changed in its mount" if is_mounted else "another process has it open"
+    raise LayerBusyError(operation, place, why)
 
 
 class Stream(NamedTuple):
@@ -83,6 +114,7 @@ class ScratchDirectory(LayerDirectory):
     Args:
         exclusive: nobody else may change it meanwhile; it can still be read.
         wait: with `exclusive`, how many seconds others may still have the scratch, if it is not mounted.
+        lock: with `exclusive`, the lock of the place, if the caller has taken it; it is given back with the scratch.
 
     Raises:
         LayerBusyError: another process has it to itself, or `exclusive` is asked for and others change it.
@@ -95,15 +127,18 @@ class ScratchDirectory(LayerDirectory):
         *,
         exclusive: bool = False,
         wait: float = 0.0,
+        lock: system.Lock | None = None,
         operation: str = "open scratch",
     ) -> None:
         with LayerDirectory(path, operation=operation) as layer:
-            place, is_scratch = layer.path, layer.is_scratch
-            mounted = layer.record(MOUNT)
-        if not is_scratch and not (place / DISK).is_file():
-            raise InvalidParameterError(operation, place, f"a finished layer, not a scratch: it has no {DISK}")
+            place, mounted = layer.path, layer.record(MOUNT)
+            if not layer.is_scratch:
+                _need_disk(operation, place)
         self.lock = threading.RLock()
+        self.is_shared = not exclusive
+        """Whether other processes may change the scratch meanwhile."""
         self._depth = 0
+        self._is_reading = False
         self._new: list[bytes] = []
         self._unlinked: list[bytes] = []
         # Contents that no record refers to any more. They are removed when the records are safe on the disk: else, a
@@ -118,11 +153,18 @@ class ScratchDirectory(LayerDirectory):
         self._mark: bytes | None = None
         self._shelves: set[bytes] = set()
         self._descriptors: Descriptors | None = None
-        self._place_lock = system.Lock(place)
+        patience = 0.0 if mounted is not None else wait if exclusive else _PATIENCE
+        if lock is not None:
+            self._place_lock, is_alone = lock, True
+        else:
+            self._place_lock, is_alone = _lock(operation, place, exclusive, patience, mounted is not None)
         opened = False
         try:
-            patience = 0.0 if mounted is not None else wait if exclusive else _PATIENCE
-            is_alone = self._lock_place(operation, place, exclusive, patience, mounted is not None)
+            # What is at the place now stays there.
+            with HostRoot(place) as root:
+                is_scratch = database.read_version(root) == database.SCRATCH_VERSION
+            if not is_scratch:
+                _need_disk(operation, place)
             marks = [name for name in os.listdir(place) if name.startswith(IN_USE)]
             crashed = is_scratch and (bool(marks) or (place / _WAL).exists())
             if not is_scratch:
@@ -152,24 +194,6 @@ class ScratchDirectory(LayerDirectory):
                 raise translated(operation, place, error, damage=CorruptLayerError) or error from error
             raise
         self._seen = self._version()
-
-    def _lock_place(self, operation: str, place: Path, exclusive: bool, patience: float, is_mounted: bool) -> bool:
-        """Takes the lock; whether nobody else has one. Whoever opens or closes the scratch has it to itself for a
-        moment: `patience` is how many seconds may pass."""
-        end = time.monotonic() + patience
-        while True:
-            with suppress(BlockingIOError):
-                self._place_lock.take()
-                return True
-            if not exclusive:
-                with suppress(BlockingIOError):
-                    self._place_lock.take(shared=True)
-                    return False
-            if time.monotonic() >= end:
-                break
-            time.sleep(0.01)
-        why = "it is mounted, and changed in its mount" if is_mounted else "another process has it open"
-        raise LayerBusyError(operation, place, why)
 
     def _connect(self, path: Path, version: int) -> database.LayerDatabase:
         return database.open_scratch(path)
@@ -211,6 +235,10 @@ class ScratchDirectory(LayerDirectory):
             self._depth = 1
             try:
                 if is_change and not self._is_marked:
+                    if self.record(UNREAD) is not None:
+                        raise NotReadyError(
+                            self.operation, self.path, f"what {DISK} changes was not read yet; activate it first"
+                        )
                     self.set_record(UNSAVED, 1)
                     self._is_marked = True
                 yield
@@ -227,6 +255,24 @@ class ScratchDirectory(LayerDirectory):
             self._depth = 0
             self._new.clear()
             self._wait_to_remove()
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """What is read inside is the scratch as it stands at one moment, whatever other processes change meanwhile.
+
+        Changes cannot be begun inside.
+        """
+        with self.lock:
+            if not self.is_shared or self._depth or self._is_reading:
+                yield
+                return
+            self._execute("BEGIN")
+            self._is_reading = True
+            try:
+                yield
+            finally:
+                self._is_reading = False
+                self._execute("COMMIT")
 
     def _mark_in_use(self) -> None:
         if self._mark is None:
@@ -305,9 +351,9 @@ class ScratchDirectory(LayerDirectory):
         )  # fmt: skip
 
     def _insert(self, row: EntryRow) -> int:
-        number = self._execute(_INSERT, row[1:]).lastrowid
-        assert number is not None
-        return number
+        (number,) = self._execute(_NEXT_ID, (LAST_ID,)).fetchone()
+        self._execute(database.INSERT_ENTRY, row._replace(id=number))
+        return int(number)
 
     def _security_number(self, descriptor: bytes | None) -> int | None:
         assert self._descriptors is not None
@@ -340,6 +386,9 @@ class ScratchDirectory(LayerDirectory):
                 self._remove_contents(row)
             else:
                 number, place = heir.id, (heir.parent, heir.name, heir.key)
+        (last,) = self._execute("SELECT MAX(id) FROM entries").fetchone()
+        if number == last:
+            self.set_record(LAST_ID, number)
         self._execute("DELETE FROM entries WHERE id = ?", (number,))
         if number != row.id:
             # The row that has what all names share takes the place of another name.

@@ -7,7 +7,7 @@ import os
 
 from wclayer.errors import NotSupportedError
 from wclayer.host import durability
-from wclayer.layers.directory import update
+from wclayer.layers import staging
 from wclayer.layers.directory.database import Origin
 from wclayer.layers.directory.layer import LayerDirectory
 from wclayer.layers.directory.scratch import ScratchDirectory
@@ -32,7 +32,7 @@ class ScratchUpdate(Update):
 
     def __init__(self, path: str | os.PathLike[str], *, operation: str) -> None:
         super().__init__(operation)
-        self._scratch = ScratchDirectory(path, exclusive=True, wait=update.PATIENCE, operation=operation)
+        self._scratch = ScratchDirectory(path, exclusive=True, wait=staging.PATIENCE, operation=operation)
         self._is_open = True
 
     def close(self) -> None:

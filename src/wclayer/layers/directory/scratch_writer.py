@@ -10,7 +10,7 @@ from wclayer.host.root import write_all
 from wclayer.layers.base import LayerWriterBase
 from wclayer.layers.directory.database import Origin
 from wclayer.layers.directory.layer import LayerDirectory
-from wclayer.layers.directory.scratch import ScratchDirectory
+from wclayer.layers.directory.scratch import UNREAD, ScratchDirectory
 from wclayer.layers.tree import LayerTree
 from wclayer.model import DataStream, Entry
 from wclayer.win32.attributes import FileBasicInfo
@@ -31,9 +31,10 @@ class ScratchWriter(LayerWriterBase):
         super().__init__(str(scratch.path), LayerTree(self.operation, str(scratch.path), is_base=False))
         self._scratch = scratch
         self._parents = parents
-        self._transaction = scratch.transaction()
+        self._transaction = scratch.transaction(is_change=False)
         self._transaction.__enter__()
         scratch.clear()
+        scratch.set_record(UNREAD, None)
         self._entry = Entry("", None)
         self._row_id = 0
         self._is_link = False

@@ -17,7 +17,6 @@ from __future__ import annotations
 import hashlib
 import os
 import sqlite3
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -30,7 +29,6 @@ from wclayer.errors import (
     CorruptLayerError,
     FormatError,
     InvalidStateError,
-    LayerBusyError,
     NotSupportedError,
     from_os_error,
     translated,
@@ -41,11 +39,9 @@ from wclayer.layers.directory import database
 from wclayer.layers.directory.database import INSERT_ENTRY, Origin
 from wclayer.layers.directory.hives import made_row
 from wclayer.layers.directory.layer import LayerDirectory
-from wclayer.layers.staging import StagedDatabase
+from wclayer.layers.staging import StagedDatabase, wait_for_place
 from wclayer.win32.attributes import DIRECTORY
 
-PATIENCE = 10.0
-"""Seconds that an update waits for other processes that have the layer."""
 SUBSTITUTE = "wclayer~update-"
 """What the names of new contents start with until they have the places of the old ones."""
 _OF_THE_TAR = ("diff_id", "digest", "size", "stored_size")
@@ -146,13 +142,9 @@ class LayerUpdate(Update):
         self.path = Path(os.path.abspath(path))
         with LayerDirectory(self.path, operation=operation):
             pass
-        self._lock = system.Lock(self.path)
+        self._lock = wait_for_place(operation, self.path)
         try:
-            _take(self._lock)
             self._host = HostRoot(self.path)
-        except BlockingIOError:
-            self._lock.close()
-            raise LayerBusyError(operation, self.path, "another process is changing it") from None
         except OSError as error:
             self._lock.close()
             raise from_os_error(operation, self.path, error) from error
@@ -305,21 +297,3 @@ def _secure(connection: sqlite3.Connection, entry: int, descriptor: bytes | None
     connection.execute(
         "UPDATE entries SET security = (SELECT id FROM security WHERE descriptor = ?) WHERE id = ?", (descriptor, entry)
     )
-
-
-def _take(lock: system.Lock) -> None:
-    """Takes a lock when other updates of the layer have ended.
-
-    Raises:
-        BlockingIOError: they did not within `PATIENCE`.
-    """
-    end = time.monotonic() + PATIENCE
-    while True:
-        try:
-            lock.take()
-        except BlockingIOError:
-            if time.monotonic() >= end:
-                raise
-            time.sleep(0.01)
-        else:
-            return

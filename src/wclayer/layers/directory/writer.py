@@ -134,9 +134,9 @@ class DirectoryLayerWriter(LayerWriterBase):
         return Kind.ABSENT
 
     def _stage(self, place: Path) -> Stage:
-        return StagedDirectory(
-            self.operation, place, replaces=self._over_scratch and is_scratch(place) and self._has_chain(place)
-        )
+        if not self._over_scratch:
+            return StagedDirectory(self.operation, place)
+        return StagedDirectory(self.operation, place, may_replace=lambda: is_scratch(place) and self._has_chain(place))
 
     def _has_chain(self, scratch: Path) -> bool:
         """Whether a scratch records the parents that this layer has."""
