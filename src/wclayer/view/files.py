@@ -88,7 +88,6 @@ class OpenFile:
 
     def read(self, size: int, offset: int) -> bytes:
         """Up to `size` bytes from `offset`."""
-        self._view.catch_up()
         try:
             return system.read_at(self._fd, size, offset)
         except OSError as error:
@@ -96,11 +95,23 @@ class OpenFile:
 
     def read_into(self, buffer: WriteableBuffer, offset: int) -> int:
         """Fills a buffer from `offset`; gives how many bytes there were."""
-        self._view.catch_up()
         try:
             return system.read_into_at(self._fd, memoryview(buffer).cast("B"), offset)
         except OSError as error:
             raise from_os_error("read", self._view.name, error) from error
+
+    def contents(self) -> OpenContents | None:
+        """The contents as they stand now, which stay those when others take their place; None where none can."""
+        if not self._view.is_writable:
+            return None
+        self._view.catch_up()
+        with during("read", self._view.name):
+            return OpenContents(self._view, os.dup(self._fd))
+
+    def end(self) -> int:
+        """Where the file ends now, also if another process has written to it."""
+        self._view.catch_up()
+        return os.fstat(self._fd).st_size if self._view.is_shared else self.size
 
     def write(self, data: ReadableBuffer, offset: int) -> int:
         """Puts bytes at `offset`; gives their number, which is all of them."""
@@ -283,6 +294,28 @@ class OpenFile:
             os.close(self._fd)
 
 
+class OpenContents:
+    """The contents that a file had when it was looked at: what is read bit by bit is of the same, also if they are
+    replaced meanwhile. What is written to them in their place is seen."""
+
+    __slots__ = ("_fd", "_view")
+
+    def __init__(self, view: LayerView, fd: int) -> None:
+        self._view = view
+        self._fd = fd
+
+    def read(self, size: int, offset: int) -> bytes:
+        """Up to `size` bytes from `offset`."""
+        try:
+            return system.read_at(self._fd, size, offset)
+        except OSError as error:
+            raise from_os_error("read", self._view.name, error) from error
+
+    def close(self) -> None:
+        """Gives them back."""
+        os.close(self._fd)
+
+
 class StagedContents(io.RawIOBase):
     """New contents of a file on their way into the scratch, hashed; what they take is counted as it comes."""
 
@@ -381,6 +414,13 @@ class StreamBuffer:
         self._file.write(data)
         return count
 
+    def contents(self) -> None:
+        """Nothing: it is a copy already."""
+
+    def end(self) -> int:
+        """Where the stream ends."""
+        return self.size
+
     def append(self, data: ReadableBuffer) -> int:
         """Puts bytes at the end; gives where the stream ends then."""
         self.write(data, self.size)
@@ -436,6 +476,8 @@ class ViewFile(io.RawIOBase):
         self._can_write = can_write
         self._appends = append
         self._position = 0
+        # What is read from the beginning on, or from where it was sought, up to the end.
+        self._contents: OpenContents | None = None
 
     def readable(self) -> bool:
         return self._can_read
@@ -447,7 +489,7 @@ class ViewFile(io.RawIOBase):
         return True
 
     def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
-        start = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._data.size}[whence]
+        start = self._data.end() if whence == os.SEEK_END else {os.SEEK_SET: 0, os.SEEK_CUR: self._position}[whence]
         if start + offset < 0:
             raise InvalidParameterError("seek", self.name, f"position {start + offset}")
         self._position = start + offset
@@ -477,7 +519,12 @@ class ViewFile(io.RawIOBase):
         if not self._can_read:
             raise io.UnsupportedOperation("not open for reading")
         view = memoryview(buffer).cast("B")
-        data = self._data.read(len(view), self._position)
+        if self._contents is None or self._position == 0:
+            self._let_go()
+            self._contents = self._data.contents()
+        data = (self._contents or self._data).read(len(view), self._position)
+        if not data:
+            self._let_go()
         view[: len(data)] = data
         self._position += len(data)
         return len(data)
@@ -497,7 +544,14 @@ class ViewFile(io.RawIOBase):
         self._data.truncate(size)
         return size
 
+    def _let_go(self) -> None:
+        """What is read next is what stands there then."""
+        contents, self._contents = self._contents, None
+        if contents is not None:
+            contents.close()
+
     def _need_write(self) -> None:
+        self._let_go()
         if not self._can_write:
             raise io.UnsupportedOperation("not open for writing")
 
@@ -515,4 +569,5 @@ class ViewFile(io.RawIOBase):
             try:
                 super().close()
             finally:
+                self._let_go()
                 self._data.close()
