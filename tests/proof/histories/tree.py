@@ -634,6 +634,15 @@ class MountScene(ScratchScene):
         if event.kind == "link" and event.failed and event.during & _NAMING:
             # Its two paths are looked up one after the other.
             yield state
+        elif event.kind == "link" and event.result == "ok" and event.during & {"unlink", "rename"}:
+            # So the file may have lost the name by which it was found.
+            path = str(event.arguments[0])
+            for number, node in state.nodes:
+                model = Model(state)
+                if node.data is not None and path not in model.names and number in model.names.values():
+                    model.names[path] = number
+                    model.touch(path)
+                    yield model.state()
         elif event.kind == "stat" and isinstance(event.result, tuple) and event.result[2] == 0:
             # The file lost its last name after it was found by it.
             if event.during & {"unlink", "rename"}:

@@ -368,7 +368,7 @@ class LayerDirectory:
         except FileNotFoundError:
             return row._replace(size=0)
         except OSError as error:
-            raise self._file_error(self.host_path(row), error) from error
+            raise self._file_error(row, self.host_path(row), error) from error
         written = max(from_unix_ns(info.st_mtime_ns), row.last_write_time)
         return row._replace(size=info.st_size, last_write_time=written, change_time=max(written, row.change_time))
 
