@@ -476,7 +476,7 @@ class ViewFile(io.RawIOBase):
         self._can_write = can_write
         self._appends = append
         self._position = 0
-        # What is read from the beginning on, or from where it was sought, up to the end.
+        # What is read from the beginning on, until something is read from there again.
         self._contents: OpenContents | None = None
 
     def readable(self) -> bool:
@@ -523,8 +523,6 @@ class ViewFile(io.RawIOBase):
             self._let_go()
             self._contents = self._data.contents()
         data = (self._contents or self._data).read(len(view), self._position)
-        if not data:
-            self._let_go()
         view[: len(data)] = data
         self._position += len(data)
         return len(data)
