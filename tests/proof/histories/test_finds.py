@@ -1,0 +1,263 @@
+"""What the histories found, once more without chance: two views, or two calls, one between the steps of the other."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import sys
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+import wclayer
+from tests.proof.histories.places import child_tar
+from tests.proof.histories.tree import make_base
+from wclayer.engines.portable import destroy, images
+from wclayer.engines.portable.images import ImageStore
+from wclayer.errors import AlreadyExistsError, LayerBusyError, NotReadyError, PathNotFoundError
+from wclayer.host import system
+from wclayer.layers import staging
+from wclayer.layers.directory.in_place import make_empty_records
+from wclayer.layers.directory.layer import LayerDirectory
+from wclayer.layers.directory.scratch import ScratchDirectory
+from wclayer.view import mount
+from wclayer.view.layer_view import LayerView
+
+pytestmark = [
+    pytest.mark.histories,
+    pytest.mark.skipif(sys.platform != "linux", reason="an open folder is not moved away on Windows"),
+]
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    make_base(tmp_path / "base")
+    return tmp_path / "base"
+
+
+@pytest.fixture
+def scratch(base: Path, tmp_path: Path) -> Path:
+    wclayer.create_scratch_layer(tmp_path / "scratch", [base])
+    return tmp_path / "scratch"
+
+
+@pytest.fixture
+def views(scratch: Path) -> tuple[LayerView, LayerView]:
+    """Two views of one scratch, as two processes have them."""
+    return LayerView(scratch=scratch), LayerView(scratch=scratch)
+
+
+def test_what_is_read_bit_by_bit_is_of_one_content(views: tuple[LayerView, LayerView]) -> None:
+    one, other = views
+    other.write_bytes("f", b"old" * 10)
+    with one.open("f", "rb", buffering=0) as file:
+        assert file.read(3) == b"old"
+        other.write_bytes("f", b"new" * 20)
+        one.stat("f")
+        assert file.read() == b"old" * 9
+        assert file.read() == b""
+        file.seek(0)
+        assert file.read() == b"new" * 20
+
+
+def test_a_file_that_two_write_to_is_as_long_as_both_made_it(views: tuple[LayerView, LayerView], scratch: Path) -> None:
+    one, other = views
+    with one.open("f", "ab", buffering=0) as first, other.open("f", "ab", buffering=0) as second:
+        first.write(b"1")
+        second.write(b"2")
+        second.flush()
+        first.write(b"3")
+        assert other.stat("f").size == one.stat("f").size == 3
+        assert list(wclayer.check_layer(scratch)) == []
+        second.write(b"4")
+    assert other.read_bytes("f") == b"1234"
+
+
+def test_contents_that_are_replaced_while_somebody_writes_to_them_keep_their_record(
+    views: tuple[LayerView, LayerView], scratch: Path
+) -> None:
+    one, other = views
+    with one.open("f", "wb", buffering=0) as file:
+        file.write(b"before")
+        other.write_bytes("f", b"replaced")
+        file.write(b"AND")
+    assert one.read_bytes("f") == other.read_bytes("f") == b"replacAND"
+    assert list(wclayer.check_layer(scratch)) == []
+
+
+def test_the_number_of_a_removed_file_is_given_to_no_other(views: tuple[LayerView, LayerView]) -> None:
+    one, other = views
+    with one.open("f", "ab", buffering=0) as file:
+        other.unlink("f")
+        other.write_bytes("another", b"another's")
+        file.write(b"lost")
+    assert other.read_bytes("another") == one.read_bytes("another") == b"another's"
+
+
+def test_a_new_stream_is_never_seen_without_its_contents(views: tuple[LayerView, LayerView]) -> None:
+    one, other = views
+    with one.replacing("/f:s") as stream:
+        stream.write(b"contents")
+        assert not other.exists("f")
+    assert other.read_bytes("/f:s") == b"contents"
+
+
+def test_a_listing_is_of_one_moment(views: tuple[LayerView, LayerView], monkeypatch: pytest.MonkeyPatch) -> None:
+    one, other = views
+    query = LayerDirectory.query
+    done: list[int] = []
+
+    def between(layer: LayerDirectory, *arguments: object) -> object:
+        if layer is one.scratch and "ORDER BY i.key" in str(arguments[0]) and not done:
+            # After the directory was found, before it is listed.
+            done.append(1)
+            other.rmtree("d")
+        return query(layer, *arguments)  # type: ignore[arg-type]
+
+    other.write_bytes("d/new", b"")
+    monkeypatch.setattr(LayerDirectory, "query", between)
+    assert one.listdir("d") == ["a", "l", "new"]
+    with pytest.raises(PathNotFoundError):
+        one.listdir("d")
+
+
+def test_contents_that_went_while_a_scratch_was_read_are_no_damage(scratch: Path) -> None:
+    with LayerView(scratch=scratch) as view:
+        view.write_bytes("f", b"old")
+    with LayerDirectory(scratch) as reader:
+        row = reader.lookup("Files/f")
+        assert row is not None
+        with LayerView(scratch=scratch) as view:
+            view.write_bytes("f", b"new")
+        with pytest.raises(LayerBusyError, match="try again"):
+            b"".join(reader.data_chunks(row))
+
+
+def test_a_layer_that_was_removed_while_it_was_read_is_not_there(base: Path) -> None:
+    with LayerDirectory(base) as reader:
+        row = reader.lookup("Files/a")
+        assert row is not None
+        wclayer.destroy_layer(base)
+        with pytest.raises(PathNotFoundError, match="removed while it was read"):
+            b"".join(reader.data_chunks(row))
+
+
+def test_what_took_the_place_of_a_layer_is_not_removed_for_it(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock = system.Lock
+    moved: list[Path] = []
+
+    def locked(path: Path, **options: bool) -> object:
+        found = lock(path, **options)
+        if Path(path) == base and not moved:
+            # Between the opening of the folder and its lock, it is another one.
+            moved.append(base.rename(tmp_path / "elsewhere"))
+            base.mkdir()
+            (base / "somebody's").write_text("file")
+        return found
+
+    monkeypatch.setattr(system, "Lock", locked)
+    with pytest.raises(wclayer.NotALayerError):
+        wclayer.destroy_layer(base)
+    assert (base / "somebody's").read_text() == "file"
+
+
+def test_a_layer_that_another_process_is_removing_is_not_there_instead_of_being_none(
+    base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check = destroy._check
+    done: list[int] = []
+
+    def slow(place: Path) -> None:
+        if not done:
+            done.append(1)
+            with pytest.raises(LayerBusyError):
+                wclayer.destroy_layer(base)
+        check(place)
+
+    monkeypatch.setattr(destroy, "_check", slow)
+    wclayer.destroy_layer(base)
+    assert not base.exists()
+
+
+def test_a_commit_takes_the_place_of_a_scratch_and_of_nothing_else(
+    base: Path, scratch: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit = staging.StagedDirectory.commit
+    done: list[int] = []
+
+    def late(staged: staging.StagedDirectory) -> None:
+        if not done:
+            # The scratch of before is gone, and a finished layer is there.
+            done.append(1)
+            wclayer.destroy_layer(scratch)
+            wclayer.import_layer_from_tar(io.BytesIO(child_tar("theirs")), scratch, [base])
+        commit(staged)
+
+    monkeypatch.setattr(staging.StagedDirectory, "commit", late)
+    with pytest.raises(AlreadyExistsError):
+        wclayer.import_layer_from_tar(io.BytesIO(child_tar("ours")), scratch, [base])
+    with LayerView([scratch]) as view:
+        assert view.read_bytes("f") == b"theirs"
+
+
+def test_the_disk_of_a_scratch_that_was_never_read_counts_until_it_is(scratch: Path) -> None:
+    for name in ("layer.db", "Files", "Hives"):
+        target = scratch / name
+        shutil.rmtree(target) if target.is_dir() else target.unlink()
+    # As an activation that was ended in its midst leaves it.
+    make_empty_records("test", scratch)
+    with LayerView(scratch=scratch) as view, pytest.raises(NotReadyError, match="activate it first"):
+        view.write_bytes("f", b"lost when the disk is read")
+    wclayer.activate_layer(scratch)
+    with LayerView(scratch=scratch) as view:
+        view.write_bytes("f", b"kept")
+
+
+def test_only_an_active_scratch_is_mounted(scratch: Path) -> None:
+    # Between the first look of prepare_layer and its server, another process has deactivated it.
+    with pytest.raises(NotReadyError):
+        mount.start(scratch / "mount", scratch=scratch, make_target=True, needed={"active": "this start"})
+    assert not (scratch / "mount").exists()
+
+
+def test_of_two_who_unmount_one_did(scratch: Path) -> None:
+    with ScratchDirectory(scratch, exclusive=True) as opened:
+        with opened.transaction():
+            opened.set_record("mount", str(scratch / "mount"))
+        with pytest.raises(LayerBusyError):
+            wclayer.unprepare_layer(scratch)
+    # Its server has died.
+    wclayer.unprepare_layer(scratch)
+    with pytest.raises(NotReadyError):
+        wclayer.unprepare_layer(scratch)
+
+
+def test_an_image_that_is_taken_out_while_images_are_listed_is_none(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = ImageStore(tmp_path / "store")
+    store.register(base, "one", "1")
+    store.register(base, "two", "1")
+    read: Callable[..., object] = vars(images)["read_json"]
+
+    def late(*arguments: object) -> object:
+        (tmp_path / "store" / "two@1.json").unlink(missing_ok=True)
+        return read(*arguments)
+
+    monkeypatch.setattr(images, "read_json", late)
+    assert [image["Name"] for image in store.images()] == ["one"]
+
+
+def test_who_finds_the_blank_disk_made_meanwhile_takes_that(base: Path, tmp_path: Path) -> None:
+    # The base layer has no disks: the first scratch makes them, and nobody makes them again over these.
+    wclayer.create_scratch_layer(tmp_path / "one", [base])
+    made = (base / "blank-base.vhdx").stat().st_ino
+    with closing(staging.lock_place(base, shared=True)):
+        wclayer.create_scratch_layer(tmp_path / "two", [base])
+        with pytest.raises(LayerBusyError):
+            wclayer.destroy_layer(base)
+    assert (base / "blank-base.vhdx").stat().st_ino == made
