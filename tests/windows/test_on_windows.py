@@ -39,7 +39,7 @@ SUITE = sorted(
     if not {TESTS / "windows", _LINUX, *_PURE} & set(path.parents)
     and path.name not in _PURE_FILES
     # Of the repository, not of the package.
-    and path.name != "test_architecture.py"
+    and path.name not in ("test_architecture.py", "test_workflow.py")
 )
 GUEST = sorted(path.relative_to(ROOT).as_posix() for path in (TESTS / "windows" / "guest").glob("test_*.py"))
 
