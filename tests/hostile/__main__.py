@@ -23,10 +23,13 @@ def main(folder: Path) -> None:
             form.build(place, world)
             manifest.append(
                 {
-                    "file": str(place.relative_to(folder)), "name": form.name, "kind": form.kind,
-                    "finding": form.finding, "exit statuses": sorted(form.outcome),
+                    "file": str(place.relative_to(folder)),
+                    "name": form.name,
+                    "kind": form.kind,
+                    "finding": form.finding,
+                    "exit statuses": sorted(form.outcome),
                 }
-            )  # fmt: skip
+            )
     (folder / "manifest.json").write_text(json.dumps(manifest, indent=1) + "\n")
     print(f"{len(manifest)} forms in {folder}")
 

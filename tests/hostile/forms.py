@@ -22,8 +22,17 @@ UNSUPPORTED = frozenset({10})
 UNUSABLE = frozenset({5})
 """It is not what the command can read: a FIFO, a directory."""
 KINDS = (
-    "tar", "transport", "folder", "layer", "parent", "scratch", "hive", "reg", "disk", "target",
-)  # fmt: skip
+    "tar",
+    "transport",
+    "folder",
+    "layer",
+    "parent",
+    "scratch",
+    "hive",
+    "reg",
+    "disk",
+    "target",
+)
 """A tar; a transport folder; a plain folder; the directory of a finished layer; one with a parent of its own beside
 it; the directory of a scratch; a tar with a hive in it; a `.reg` text; a disk file; a place for a result."""
 
@@ -58,7 +67,8 @@ class World:
         return place
 
 
-Build = Callable[[Path, World], None]
+Build = Callable[[Path, World], object]
+"""Puts a form at a place; what it gives is of no use."""
 
 
 @dataclass(frozen=True)
@@ -110,8 +120,15 @@ def form(
     """Registers a function as a form, whose name is the function's."""
 
     def register(build: Build) -> Build:
-        add(kind, build.__name__.strip("_").replace("_", " "), finding, outcome, build, more=more,
-            has_parents=has_parents)  # fmt: skip
+        add(
+            kind,
+            build.__name__.strip("_").replace("_", " "),
+            finding,
+            outcome,
+            build,
+            more=more,
+            has_parents=has_parents,
+        )
         return build
 
     return register

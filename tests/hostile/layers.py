@@ -157,7 +157,8 @@ for _column, _values in COLUMNS.items():
                 layer, (f"UPDATE OR REPLACE entries SET {column} = ? WHERE name = 'b.bin'", (value,))
             ),
             DAMAGED,
-            which=("base", "scratch") if _number == 0 else ("base",),
+            # Of a scratch, a size of -1 says that the file is being written to.
+            which=("base", "scratch") if _number == 0 and _column != "size" else ("base",),
         )
 for _number, _statement in enumerate(OTHER_TABLES):
     _layer(

@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 
 import wclayer
+from tests.layers.damaged_volumes import circular_index, claim_hole, share_clusters, with_list
 from tests.support import TIME, nothing_left_in, put_directories, put_file, put_files, write_volume
 from wclayer.errors import InvalidDataError, LayerError, LimitExceededError
 from wclayer.formats.ntfs import runs as runs_module
 from wclayer.formats.ntfs import structs
-from wclayer.formats.ntfs.records import Attribute, decode_record, encode_record, reference
 from wclayer.formats.ntfs.runs import Run, RunList
-from wclayer.formats.ntfs.structs import RECORD_SIZE, AttributeType, NtfsError, RecordFlags
+from wclayer.formats.ntfs.structs import RECORD_SIZE, AttributeType, NtfsError
 from wclayer.formats.ntfs.volume import NtfsVolume, StreamAttribute
 from wclayer.formats.ntfs.wof import decompressed
 from wclayer.layers.volume.raw import RawDisk
@@ -149,91 +149,28 @@ def test_no_bit_of_a_size_field_makes_a_file_larger_than_its_clusters(tmp_path: 
 
 
 def test_files_that_share_clusters_are_refused(tmp_path: Path) -> None:
-    def build(writer: LayerWriter) -> None:
-        put_directories(writer, "Files")
-        for number in range(10):
-            put_file(writer, f"Files/f{number}", b"x" * 10_000)
-
-    path = write_volume(tmp_path / "volume", build, 8 * MIB, whole=False)
-    with path.open("r+b") as file:
-        disk = RawDisk(file)
-        volume = NtfsVolume(disk)
-        for entry in list(volume.entries(volume.record(5))):
-            if entry.name.startswith("f"):
-                number = entry.reference & structs.RECORD_MASK
-                place = volume.record_offset(number)
-                _, attributes = decode_record(disk.read(place, RECORD_SIZE))
-                data = next(a for a in attributes if a.type == AttributeType.DATA)
-                data.runs, data.size = [Run(0, volume.clusters // 4)], volume.clusters // 4 * 4096
-                encoded = [attribute.encode(index) for index, attribute in enumerate(attributes)]
-                disk.write(place, encode_record(number, 1, RecordFlags.IN_USE, 1, encoded, next_id=9))
+    path = share_clusters(tmp_path / "volume")
     with pytest.raises(InvalidDataError, match=r"Files/f\d: record \d+: with this file, \d+ clusters are in use"):
         read_everything(path)
 
 
-def _with_list(path: Path, entries: int) -> tuple[int, int]:
-    """Gives a file an attribute list of so many entries, all of which name one record; gives the file's record and the
-    record's size on the disk."""
-    with path.open("r+b") as file:
-        disk = RawDisk(file)
-        volume = NtfsVolume(disk)
-        number = next(e.reference & structs.RECORD_MASK for e in volume.entries(volume.record(5)) if e.name == "f")
-        place, other = volume.record_offset(number), volume.record_offset(27)
-        _, attributes = decode_record(disk.read(place, RECORD_SIZE))
-        entry = structs.LIST_ENTRY.pack(AttributeType.DATA, 32, 0, 26, 0, reference(27, 1), 0).ljust(32, b"\0")
-        data = entry * entries
-        clusters = -(-len(data) // 4096)
-        start = volume.clusters - clusters
-        disk.write(start * 4096, data.ljust(clusters * 4096, b"\0"))
-        listing = Attribute(
-            AttributeType.ATTRIBUTE_LIST, value=None, runs=[Run(start, clusters)], size=len(data),
-            allocated=clusters * 4096,
-        )  # fmt: skip
-        kept = [a for a in attributes if a.type != AttributeType.DATA]
-        kept.insert(1, listing)
-        encoded = [attribute.encode(index) for index, attribute in enumerate(kept)]
-        disk.write(place, encode_record(number, 1, RecordFlags.IN_USE, 1, encoded, next_id=9))
-        moved = [Attribute(AttributeType.DATA, value=b"moved").encode(0)]
-        disk.write(other, encode_record(27, 1, RecordFlags.IN_USE, 0, moved, base=reference(number, 1), next_id=9))
-    return number, clusters * 4096
-
-
 def test_an_attribute_list_costs_no_more_than_its_bytes(tmp_path: Path) -> None:
     path = write_volume(tmp_path / "volume", lambda w: put_file(w, "Files/f", b"x"), 16 * MIB, whole=False)
-    number, size = _with_list(path, 8192)
+    number, size = with_list(path, 8192)
     with path.open("rb") as file:
         disk = _CountedDisk(file)
         volume = NtfsVolume(disk)
         disk.count = 0
         assert [a.value for a in volume.record(number).attributes if a.type == AttributeType.DATA] == [b"moved"]
         assert disk.count == size + 2 * RECORD_SIZE
-    _with_list(path, 8193)
+    with_list(path, 8193)
     with path.open("rb") as file, pytest.raises(NtfsError, match="an attribute list of 262176 bytes"):
         NtfsVolume(RawDisk(file)).record(number)
 
 
 def test_an_index_that_leads_in_a_circle_is_refused(tmp_path: Path) -> None:
-    def build(writer: LayerWriter) -> None:
-        put_directories(writer, "Files", "Files/d")
-        put_files(writer, *(f"Files/d/a file with quite a long name {number}" for number in range(2000)))
-
-    path = write_volume(tmp_path / "volume", build, 16 * MIB, whole=False)
-    with path.open("r+b") as file:
-        disk = RawDisk(file)
-        volume = NtfsVolume(disk)
-        number = next(e.reference & structs.RECORD_MASK for e in volume.entries(volume.record(5)) if e.name == "d")
-        blocks = volume.record(number).find(AttributeType.INDEX_ALLOCATION, "$I30")
-        assert blocks is not None
-        start = blocks.runs[0].start
-        assert start is not None
-        upper = next(at for at in range(blocks.size // 4096) if disk.read((start + at) * 4096 + 36, 1) == b"\1")
-        block = bytearray(disk.read((start + upper) * 4096, 4096))
-        assert structs.unprotect(block)
-        at = structs.INDEX_BLOCK.size + int.from_bytes(block[24:28], "little")
-        length = int.from_bytes(block[at + 8 : at + 10], "little")
-        block[at + length - 8 : at + length] = upper.to_bytes(8, "little")
-        structs.protect(block, 1)
-        disk.write((start + upper) * 4096, bytes(block))
+    path = tmp_path / "volume"
+    number, upper = circular_index(path)
     with pytest.raises(InvalidDataError, match=rf"Files/d: record {number}: index \$I30 leads to block {upper} twice"):
         read_everything(path)
 
@@ -275,21 +212,6 @@ def test_what_a_stream_says_of_itself_is_bounded(tmp_path: Path, monkeypatch: py
         RunList([Run(None, 1 << 62), Run(None, 1)])
 
 
-def _claim(path: Path, size: int) -> None:
-    """Makes the file of a volume one hole of that size."""
-    with path.open("r+b") as file:
-        disk = RawDisk(file)
-        volume = NtfsVolume(disk)
-        number = next(e.reference & structs.RECORD_MASK for e in volume.entries(volume.record(5)) if e.name == "f")
-        place = volume.record_offset(number)
-        _, attributes = decode_record(disk.read(place, RECORD_SIZE))
-        data = next(a for a in attributes if a.type == AttributeType.DATA)
-        data.value, data.runs, data.size, data.allocated = None, [Run(None, size // 4096)], size, size
-        data.is_sparse = True
-        encoded = [attribute.encode(index) for index, attribute in enumerate(attributes)]
-        disk.write(place, encode_record(number, 1, RecordFlags.IN_USE, 1, encoded, next_id=9))
-
-
 def test_holes_are_no_larger_than_the_limits_let_them(tmp_path: Path) -> None:
     path = write_volume(tmp_path / "volume", lambda w: put_file(w, "Files/f", b"x"), 8 * MIB, whole=False)
     for size, limits, limit in (
@@ -298,7 +220,7 @@ def test_holes_are_no_larger_than_the_limits_let_them(tmp_path: Path) -> None:
         (2 * MIB, Limits(total_size=MIB), "total_size"),
         (2 * MIB, Limits(ratio=0, unrated_size=MIB), "ratio"),
     ):
-        _claim(path, size)
+        claim_hole(path, size)
         with pytest.raises(LimitExceededError, match=rf"Files/f.*\(limit {limit};"), nothing_left_in(tmp_path):
             wclayer.import_layer_from_disk(tmp_path / "layer", path, limits=limits)
     wclayer.import_layer_from_disk(tmp_path / "layer", path)

@@ -122,6 +122,14 @@ def test_a_sparse_block_far_out_is_refused_before_anything_is_written(size: int,
         writer.write(stream)
 
 
+def test_streams_of_nothing_count(tmp_path: Path) -> None:
+    """A hundred thousand of them in a file of 2 MB took minutes."""
+    empty = StreamHeader(StreamId.OBJECT_ID, 0, name="").encode()
+    folder = _transport(tmp_path, empty * 9000)
+    with nothing_left_in(tmp_path), pytest.raises(wclayer.LimitExceededError, match=r"'Files/a'.*limit metadata_size"):
+        wclayer.import_layer(tmp_path / "layer", folder)
+
+
 def test_what_a_sparse_file_may_claim_can_be_raised(tmp_path: Path) -> None:
     size = 1 << 20
     blocks = b"".join(StreamHeader(StreamId.SPARSE_BLOCK, 1, offset=at).encode() + b"!" for at in range(0, 3000, 1000))

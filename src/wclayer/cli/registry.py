@@ -161,12 +161,14 @@ def import_command(layer: str, file: str) -> None:
                 data = stream.read(most + 1)
     if len(data) > most:
         raise LimitExceededError("reg import", file, f"more than {most} bytes {limit_hint('reg_file_size')}")
-    try:
-        edits = list(parse_reg(data))
-    except RegTextError as error:
-        raise InvalidDataError("reg import", file, str(error)) from None
     with wclayer.RegistryEditor(layer) as editor:
-        count = editor.apply(edits)
+        try:
+            # One step after the other: those of a short text may take much memory.
+            count = editor.apply(parse_reg(data))
+        except RegTextError as error:
+            raise InvalidDataError("reg import", file, str(error)) from None
+        except InvalidParameterError as error:
+            raise InvalidDataError("reg import", file, f"{error.path}: {error.detail}") from None
     echo(f"imported {file}: {count} steps")
 
 

@@ -77,6 +77,10 @@ def plain_stream_name(header: StreamHeader) -> str:
     return base
 
 
+_STREAM_OVERHEAD = 128
+"""Bytes of memory that a stream takes besides its data and its name, roughly."""
+
+
 def check_metadata(
     header: StreamHeader, before: int, limits: Limits, exceeded: Callable[[str, str], LimitExceededError]
 ) -> int:
@@ -89,7 +93,7 @@ def check_metadata(
         exceeded: makes the error from what is wrong and the limit's name.
 
     Returns:
-        The bytes of such streams with this one.
+        The bytes that such streams take with this one.
 
     Raises:
         LimitExceededError: it is larger than the limit.
@@ -99,7 +103,10 @@ def check_metadata(
         limit, size, largest = "security_size", header.size, limits.security_size
     if size > largest:
         raise exceeded(f"{StreamId(header.id).name} of {size} bytes, more than {largest}", limit)
-    return before if header.id == StreamId.SECURITY_DATA else size
+    if header.id == StreamId.SECURITY_DATA:
+        return before
+    # Each is kept with its name, even one that is empty.
+    return size + _STREAM_OVERHEAD + 2 * len(header.name)
 
 
 def keep_metadata(entry: Entry, header: StreamHeader, data: bytes) -> None:

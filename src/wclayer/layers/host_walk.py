@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from abc import abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,8 @@ from wclayer.layers.tree import LayerTree
 from wclayer.model import Entry, Limits, limits_in_use
 
 T = TypeVar("T")
+_IN_THE_WAY = (errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.EISDIR)
+"""What the host says where a link, a file or a special file lies in the place of a folder, or the reverse."""
 _NAME_OVERHEAD = 200
 """Bytes of memory that a name takes besides its characters, roughly."""
 
@@ -41,7 +44,12 @@ class HostWalkReader(LayerReaderBase):
         try:
             entry = next(self._walk, None)
         except OSError as error:
-            raise from_os_error(self.operation, self.path, error) from error
+            told = from_os_error(self.operation, self.path, error)
+            if error.errno in _IN_THE_WAY:
+                raise InvalidDataError(
+                    self.operation, told.path, f"{told.detail}; neither links nor special files are followed"
+                ) from error
+            raise told from error
         except UnicodeDecodeError as error:
             raise InvalidDataError(self.operation, self.path, f"the name {error.object!r} is not UTF-8") from None
         if entry is not None:

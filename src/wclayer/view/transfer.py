@@ -24,7 +24,7 @@ from wclayer.errors import (
 )
 from wclayer.host import durability
 from wclayer.host.root import sync_directory
-from wclayer.layers.budget import Budget
+from wclayer.layers.budget import Budget, stored_size
 from wclayer.layers.inputs import open_any_place
 from wclayer.layers.staging import OutputFile, make_folder, remove_leftovers
 from wclayer.model import limits_in_use
@@ -79,15 +79,16 @@ def copy_into(
             target = _below(target, _usable_name(Path(os.path.abspath(place))))
     elif is_directory:
         raise EntryIsDirectoryError(_OPERATION, place, "is a directory; a stream has the contents of a file")
+    budget = Budget(_OPERATION, str(place), limits_in_use())
     with during(_OPERATION, place):
         if not is_directory:
             _refuse_others(place, mode)
-            return _counted(_file_into(view, place, target, is_stream=bool(stream)), progress)
+            return _counted(_file_into(view, place, target, budget, is_stream=bool(stream)), progress)
         if not recursive:
             raise EntryIsDirectoryError(_OPERATION, place, "is a directory; copy it with what is in it (-r)")
         for _ in _each(_check_tree(place, set())):
             pass
-        return _counted(_tree_into(view, place, target), progress)
+        return _counted(_tree_into(view, place, target, budget), progress)
 
 
 def _each(steps: Steps) -> Iterator[None]:
@@ -170,17 +171,20 @@ def _check_tree(place: Path, above: set[tuple[int, int]]) -> Steps:
     above.remove(identity)
 
 
-def _tree_into(view: LayerView, place: Path, target: str) -> Steps:
+def _tree_into(view: LayerView, place: Path, target: str, budget: Budget) -> Steps:
     if not _is_directory(view, target):
         view.mkdir(target)
     for child in sorted(place.iterdir()):
         below = _below(target, name_of_host(child.name))
-        yield _tree_into(view, child, below) if child.is_dir() else _file_into(view, child, below)
+        yield _tree_into(view, child, below, budget) if child.is_dir() else _file_into(view, child, below, budget)
     _set_time(view, target, place)
 
 
-def _file_into(view: LayerView, place: Path, target: str, *, is_stream: bool = False) -> Steps:
+def _file_into(view: LayerView, place: Path, target: str, budget: Budget, *, is_stream: bool = False) -> Steps:
     with open_any_place(_OPERATION, place) as source:
+        found = os.fstat(source.fileno())
+        budget.store(stored_size(found))
+        budget.spend(found.st_size, str(place)[:300])
         _copy(source, view, target)
     if not is_stream:
         _set_time(view, target, place)

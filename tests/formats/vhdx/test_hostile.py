@@ -11,21 +11,28 @@ import tracemalloc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
 from uuid import uuid4
 
 import pytest
 
+from tests.formats.vhdx.craft import (
+    BAT,
+    LOG,
+    METADATA,
+    child_disk,
+    locator,
+    log_entry,
+    set_header,
+    set_locator,
+    small_disk,
+)
 from wclayer.errors import FormatError
 from wclayer.formats.vhdx import structs
 from wclayer.formats.vhdx.check import check_vhdx
-from wclayer.formats.vhdx.crc32c import crc32c
 from wclayer.formats.vhdx.create import create_vhdx
 from wclayer.formats.vhdx.errors import VhdxError
-from wclayer.formats.vhdx.image import ParentLocator, Vhdx, encode_header, sealed
-from wclayer.formats.vhdx.structs import MIB, SECTOR, Header
-
-_LOG, _METADATA, _BAT = MIB, 2 * MIB, 3 * MIB
+from wclayer.formats.vhdx.image import ParentLocator, Vhdx, sealed
+from wclayer.formats.vhdx.structs import MIB, SECTOR
 
 
 @contextmanager
@@ -39,71 +46,23 @@ def _at_most(size: int) -> Iterator[None]:
         tracemalloc.stop()
 
 
-def _disk(size: int = 8 * MIB) -> io.BytesIO:
-    file = io.BytesIO()
-    with create_vhdx(file, size) as disk:
-        disk.write(3 * MIB, b"data" * 5000)
-    return file
-
-
-def _child() -> io.BytesIO:
-    file, parent = io.BytesIO(), Vhdx(_disk())
-    with create_vhdx(file, parent.size, parent=parent, locator=ParentLocator(uuid4(), {"relative_path": "p"})) as disk:
-        disk.write(5 * MIB, b"x" * 512)
-    return file
-
-
-def _set_header(file: BinaryIO, **changes: Any) -> None:
-    """Changes both headers, and puts their checksums right."""
-    for offset in structs.HEADER_OFFSETS:
-        file.seek(offset)
-        header = Header._make(structs.HEADER.unpack(file.read(structs.HEADER.size)))
-        file.seek(offset)
-        file.write(encode_header(header._replace(checksum=0, **changes)))
-
-
-def _set_locator(file: BinaryIO, item: bytes) -> None:
-    """Puts another parent locator behind the other items."""
-    file.seek(_METADATA)
-    table = bytearray(file.read(structs.METADATA_TABLE_SIZE))
-    place = structs.METADATA_TABLE_SIZE + 4096
-    for index in range(structs.METADATA_HEADER.unpack_from(table)[2]):
-        at = structs.METADATA_HEADER.size + index * structs.METADATA_ENTRY.size
-        if table[at : at + 16] == structs.PARENT_LOCATOR_ITEM:
-            struct.pack_into("<II", table, at + 16, place, len(item))
-    file.seek(_METADATA)
-    file.write(table)
-    file.seek(_METADATA + place)
-    file.write(item)
-
-
-def _locator(entries: int, length: int) -> bytes:
-    """A parent locator whose entries all have the same key and value, of `length` bytes each."""
-    text = structs.LOCATOR_HEADER.size + structs.LOCATOR_ENTRY.size * entries
-    return (
-        structs.LOCATOR_HEADER.pack(structs.VHDX_LOCATOR_TYPE, 0, entries)
-        + structs.LOCATOR_ENTRY.pack(text, text, length, length) * entries
-        + bytes(length)
-    )
-
-
 def test_entries_of_a_parent_locator_do_not_overlap() -> None:
-    file = _child()
-    _set_locator(file, _locator(20_000, 65_534))
+    file = child_disk()
+    set_locator(file, locator(20_000, 65_534))
     with _at_most(8 * MIB), pytest.raises(VhdxError, match="overlap"):
-        Vhdx(file, open_parent=lambda _: Vhdx(_disk()))
+        Vhdx(file, open_parent=lambda _: Vhdx(small_disk()))
 
 
 def test_a_metadata_item_is_there_once() -> None:
-    file = _disk()
-    file.seek(_METADATA)
+    file = small_disk()
+    file.seek(METADATA)
     table = bytearray(file.read(structs.METADATA_TABLE_SIZE))
     first = table[32 : 32 + structs.METADATA_ENTRY.size]
     for index in range(2000):
         at = structs.METADATA_HEADER.size + index * structs.METADATA_ENTRY.size
         table[at : at + len(first)] = first
     struct.pack_into("<H", table, 10, 2000)
-    file.seek(_METADATA)
+    file.seek(METADATA)
     file.write(table)
     with pytest.raises(VhdxError, match="twice"):
         Vhdx(file)
@@ -111,21 +70,13 @@ def test_a_metadata_item_is_there_once() -> None:
 
 def test_a_log_that_claims_gigabytes_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "disk.vhdx"
-    path.write_bytes(_disk().getvalue())
+    path.write_bytes(small_disk().getvalue())
     with path.open("r+b") as file:
         file.truncate(8 << 30)
         for length in (3 << 30, 33 * MIB):
-            _set_header(file, log_guid=uuid4().bytes_le, log_length=length)
+            set_header(file, log_guid=uuid4().bytes_le, log_length=length)
             with _at_most(MIB), pytest.raises(VhdxError, match=f"a log of {length} bytes"):
                 Vhdx(file)
-
-
-def _log_entry(guid: bytes, descriptors: bytes, count: int, last: int) -> bytes:
-    size = -(-(structs.LOG_ENTRY.size + len(descriptors)) // SECTOR) * SECTOR
-    head = structs.LOG_ENTRY.pack(b"loge", 0, size, 0, 1, count, 0, guid, 0, last)
-    entry = bytearray((head + descriptors).ljust(size, b"\0"))
-    entry[4:8] = crc32c(entry).to_bytes(4, "little")
-    return bytes(entry)
 
 
 @pytest.mark.parametrize(
@@ -137,25 +88,25 @@ def test_a_log_writes_no_more_than_the_file_can_need(
     count: int, length: int, target: int, message: str, writable: bool, tmp_path: Path
 ) -> None:
     path = tmp_path / "disk.vhdx"
-    path.write_bytes(_disk().getvalue())
+    path.write_bytes(small_disk().getvalue())
     guid = uuid4().bytes_le
     with path.open("r+b") as file:
         file.truncate(256 * MIB)
-        _set_header(file, log_guid=guid)
+        set_header(file, log_guid=guid)
         zeros = structs.ZERO_DESCRIPTOR.pack(b"zero", 0, length, target, 1) * count
-        file.seek(_LOG)
-        file.write(_log_entry(guid, zeros, count, 256 * MIB))
+        file.seek(LOG)
+        file.write(log_entry(guid, zeros, count, 256 * MIB))
         with _at_most(64 * MIB), pytest.raises(VhdxError, match=message):
             Vhdx(file, writable=writable)
 
 
 def test_zeros_of_a_log_are_read_as_zeros() -> None:
-    file = _disk()
+    file = small_disk()
     guid = uuid4().bytes_le
     place = Vhdx(file).block_state(3)[1]
-    _set_header(file, log_guid=guid)
-    file.seek(_LOG)
-    file.write(_log_entry(guid, structs.ZERO_DESCRIPTOR.pack(b"zero", 0, 2 * SECTOR, place, 1), 1, place + MIB))
+    set_header(file, log_guid=guid)
+    file.seek(LOG)
+    file.write(log_entry(guid, structs.ZERO_DESCRIPTOR.pack(b"zero", 0, 2 * SECTOR, place, 1), 1, place + MIB))
     for writable in (False, True):
         disk = Vhdx(file, writable=writable)
         assert disk.log_was_replayed
@@ -163,11 +114,11 @@ def test_zeros_of_a_log_are_read_as_zeros() -> None:
 
 
 def test_log_entries_that_lie_in_each_other_are_refused() -> None:
-    file = _disk()
+    file = small_disk()
     guid = uuid4().bytes_le
-    _set_header(file, log_guid=guid)
+    set_header(file, log_guid=guid)
     for sector in range(20):
-        file.seek(_LOG + sector * SECTOR)
+        file.seek(LOG + sector * SECTOR)
         file.write(structs.LOG_ENTRY.pack(b"loge", 0, MIB, 0, sector + 1, 0, 0, guid, 0, 0))
     with pytest.raises(VhdxError, match="overlap"):
         Vhdx(file)
@@ -193,7 +144,7 @@ def test_the_largest_disk_is_looked_at_in_little_memory(tmp_path: Path) -> None:
 
 
 def test_changes_of_a_large_disk_are_written_before_they_take_much_memory(tmp_path: Path) -> None:
-    parent = Vhdx(_disk())
+    parent = Vhdx(small_disk())
     with (
         (tmp_path / "disk.vhdx").open("w+b") as file,
         create_vhdx(
@@ -208,14 +159,22 @@ def test_changes_of_a_large_disk_are_written_before_they_take_much_memory(tmp_pa
         assert disk.read(3 * MIB, 8) == b"owna" + b"data"
 
 
+@pytest.mark.parametrize("offset", [(1 << 64) - MIB, (1 << 63) - MIB])
+def test_a_log_where_no_file_has_a_place_is_refused(offset: int) -> None:
+    file = small_disk()
+    set_header(file, log_guid=uuid4().bytes_le, log_offset=offset)
+    with pytest.raises(VhdxError, match=r"log|no file has any"):
+        Vhdx(file)
+
+
 def _mutants() -> Iterator[io.BytesIO]:
     """Files with some fields changed and every checksum right."""
     source = random.Random(2026)
-    originals = [_disk().getvalue(), _child().getvalue()]
+    originals = [small_disk().getvalue(), child_disk().getvalue()]
     places = (
         [(offset, structs.HEADER.size, SECTOR) for offset in structs.HEADER_OFFSETS]
         + [(offset, 16 + 2 * 32, structs.REGION_TABLE_SIZE) for offset in structs.REGION_TABLE_OFFSETS]
-        + [(_METADATA, 32 + 6 * 32, 0), (_METADATA + structs.METADATA_TABLE_SIZE, 200, 0), (_BAT, 9 * 8, 0)]
+        + [(METADATA, 32 + 6 * 32, 0), (METADATA + structs.METADATA_TABLE_SIZE, 200, 0), (BAT, 9 * 8, 0)]
     )
     for number in range(120):
         data = bytearray(originals[number % 2])
@@ -237,7 +196,7 @@ def test_mutated_files_with_right_checksums_are_read_or_refused() -> None:
     opened = 0
     for file in _mutants():
         try:
-            disk = Vhdx(file, open_parent=lambda _: Vhdx(_disk()))
+            disk = Vhdx(file, open_parent=lambda _: Vhdx(small_disk()))
             opened += 1
             list(check_vhdx(file, disk))
             for offset, length in disk.extents():

@@ -121,6 +121,9 @@ def prepare() -> None:
         "wclayer.layers.volume.writer", "wclayer.formats.ntfs.builder", "wclayer.formats.regf.recovery",
         "wclayer.formats.vhd.image", "wclayer.formats.mbr.table", "wclayer.formats.gpt.table", "wclayer.view.transfer",
         "wclayer.formats.bcd", "wclayer.view.diff",
+        # Another user may not enter the folder that Python lies in.
+        "encodings.utf_8_sig", "encodings.utf_16", "encodings.utf_32", "encodings.idna", "encodings.utf_16_le",
+        "encodings.utf_16_be", "encodings.utf_32_be", "encodings.utf_32_le",
     ):  # fmt: skip
         importlib.import_module(name)
     gc.collect()
@@ -241,7 +244,7 @@ def _mapped() -> int:
 
 def _names(place: Path) -> object:
     """What a form is made of, to see whether it was changed; None of a scratch, which commands may change."""
-    if (place / "sandbox.vhdx").exists():
+    if (place / "sandbox.vhdx").exists() or (place / "base" / "sandbox.vhdx").exists():
         return None
     found = {}
     for path, status in _walk(place):

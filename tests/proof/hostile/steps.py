@@ -233,7 +233,7 @@ def _target(form: Form, place: Path, room: Room, user: str) -> Iterator[Step]:
     base = str(room.world.layers.base)
     target = str(room.out / "target")
     small, link = str(room.world.folder / "small.img"), str(room.world.folder / "link.tar")
-    taken = frozenset({3, 4, 5, 13, 18})
+    taken = frozenset({3, 4, 5, 13, 16, 18})
     commands: dict[str, tuple[list[str], frozenset[int]]] = {
         "export -o": (["export", "-o", target, base], form.outcome),
         "export --transport": (["export", "--transport", target, base], taken),

@@ -22,6 +22,8 @@ from wclayer.formats.vhdx.errors import VhdxError
 from wclayer.formats.vhdx.log import read_log, write_entry
 from wclayer.formats.vhdx.structs import MIB, BlockState, Header
 
+_LAST_PLACE = (1 << 63) - 1
+"""Of a file: more does not fit into an offset of the host."""
 _MAX_CHANGED = 8 * MIB
 """Bytes of the BAT and of sector bitmaps that are changed in memory before they are written."""
 
@@ -139,7 +141,13 @@ class Vhdx:
     # The file.
 
     def _read_file(self, offset: int, length: int) -> bytes:
-        """Bytes of the file, as the log says they are; zeros after its end."""
+        """Bytes of the file, as the log says they are; zeros after its end.
+
+        Raises:
+            VhdxError: no file has such a place.
+        """
+        if offset > _LAST_PLACE - length:
+            raise VhdxError(f"refers to {length} bytes at {offset:#x}, where no file has any")
         self._file.seek(offset)
         data = self._file.read(length)
         if len(data) < length:

@@ -103,6 +103,8 @@ class TransportLayerReader(HostWalkReader):
             is_bin = name_key(own) == _RECYCLE_BIN and name_key(name) == "FILES"
             host, name = host + b"/" + own_host, f"{name}/{own}"
             if not self._host.is_directory(host):
+                if sidecar is not None:
+                    raise self._bad(host[:host_length] + b"/" + sidecar, "the metadata of a directory, which is a file")
                 yield self._file_entry(host, name, is_encoded)
             elif not is_bin:
                 beside = None if sidecar is None else host[:host_length] + b"/" + sidecar

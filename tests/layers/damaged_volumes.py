@@ -1,0 +1,109 @@
+"""Small NTFS volumes that are damaged, or claim too much, in one place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.support import put_directories, put_file, put_files, write_volume
+from wclayer.formats.ntfs import structs
+from wclayer.formats.ntfs.records import Attribute, decode_record, encode_record, reference
+from wclayer.formats.ntfs.runs import Run
+from wclayer.formats.ntfs.structs import RECORD_SIZE, AttributeType, RecordFlags
+from wclayer.formats.ntfs.volume import NtfsVolume
+from wclayer.layers.volume.raw import RawDisk
+from wclayer.model import LayerWriter
+
+MIB = 1 << 20
+
+
+def with_list(path: Path, entries: int) -> tuple[int, int]:
+    """Gives a file an attribute list of so many entries, all of which name one record; gives the file's record and the
+    record's size on the disk."""
+    with path.open("r+b") as file:
+        disk = RawDisk(file)
+        volume = NtfsVolume(disk)
+        number = next(e.reference & structs.RECORD_MASK for e in volume.entries(volume.record(5)) if e.name == "f")
+        place, other = volume.record_offset(number), volume.record_offset(27)
+        _, attributes = decode_record(disk.read(place, RECORD_SIZE))
+        entry = structs.LIST_ENTRY.pack(AttributeType.DATA, 32, 0, 26, 0, reference(27, 1), 0).ljust(32, b"\0")
+        data = entry * entries
+        clusters = -(-len(data) // 4096)
+        start = volume.clusters - clusters
+        disk.write(start * 4096, data.ljust(clusters * 4096, b"\0"))
+        listing = Attribute(
+            AttributeType.ATTRIBUTE_LIST, value=None, runs=[Run(start, clusters)], size=len(data),
+            allocated=clusters * 4096,
+        )  # fmt: skip
+        kept = [a for a in attributes if a.type != AttributeType.DATA]
+        kept.insert(1, listing)
+        encoded = [attribute.encode(index) for index, attribute in enumerate(kept)]
+        disk.write(place, encode_record(number, 1, RecordFlags.IN_USE, 1, encoded, next_id=9))
+        moved = [Attribute(AttributeType.DATA, value=b"moved").encode(0)]
+        disk.write(other, encode_record(27, 1, RecordFlags.IN_USE, 0, moved, base=reference(number, 1), next_id=9))
+    return number, clusters * 4096
+
+
+def claim_hole(path: Path, size: int) -> None:
+    """Makes the file of a volume one hole of that size."""
+    with path.open("r+b") as file:
+        disk = RawDisk(file)
+        volume = NtfsVolume(disk)
+        number = next(e.reference & structs.RECORD_MASK for e in volume.entries(volume.record(5)) if e.name == "f")
+        place = volume.record_offset(number)
+        _, attributes = decode_record(disk.read(place, RECORD_SIZE))
+        data = next(a for a in attributes if a.type == AttributeType.DATA)
+        data.value, data.runs, data.size, data.allocated = None, [Run(None, size // 4096)], size, size
+        data.is_sparse = True
+        encoded = [attribute.encode(index) for index, attribute in enumerate(attributes)]
+        disk.write(place, encode_record(number, 1, RecordFlags.IN_USE, 1, encoded, next_id=9))
+
+
+def share_clusters(path: Path) -> Path:
+    """Makes a volume of ten files that all have the same quarter of it."""
+
+    def build(writer: LayerWriter) -> None:
+        put_directories(writer, "Files")
+        for number in range(10):
+            put_file(writer, f"Files/f{number}", b"x" * 10_000)
+
+    write_volume(path, build, 8 * MIB, whole=False)
+    with path.open("r+b") as file:
+        disk = RawDisk(file)
+        volume = NtfsVolume(disk)
+        for entry in list(volume.entries(volume.record(5))):
+            if entry.name.startswith("f"):
+                number = entry.reference & structs.RECORD_MASK
+                place = volume.record_offset(number)
+                _, attributes = decode_record(disk.read(place, RECORD_SIZE))
+                data = next(a for a in attributes if a.type == AttributeType.DATA)
+                data.runs, data.size = [Run(0, volume.clusters // 4)], volume.clusters // 4 * 4096
+                encoded = [attribute.encode(index) for index, attribute in enumerate(attributes)]
+                disk.write(place, encode_record(number, 1, RecordFlags.IN_USE, 1, encoded, next_id=9))
+    return path
+
+
+def circular_index(path: Path) -> tuple[int, int]:
+    """Makes a volume with a directory whose index leads back to itself; gives its record and the block."""
+
+    def build(writer: LayerWriter) -> None:
+        put_directories(writer, "Files", "Files/d")
+        put_files(writer, *(f"Files/d/a file with quite a long name {number}" for number in range(2000)))
+
+    write_volume(path, build, 16 * MIB, whole=False)
+    with path.open("r+b") as file:
+        disk = RawDisk(file)
+        volume = NtfsVolume(disk)
+        number = next(e.reference & structs.RECORD_MASK for e in volume.entries(volume.record(5)) if e.name == "d")
+        blocks = volume.record(number).find(AttributeType.INDEX_ALLOCATION, "$I30")
+        assert blocks is not None
+        start = blocks.runs[0].start
+        assert start is not None
+        upper = next(at for at in range(blocks.size // 4096) if disk.read((start + at) * 4096 + 36, 1) == b"\1")
+        block = bytearray(disk.read((start + upper) * 4096, 4096))
+        assert structs.unprotect(block)
+        at = structs.INDEX_BLOCK.size + int.from_bytes(block[24:28], "little")
+        length = int.from_bytes(block[at + 8 : at + 10], "little")
+        block[at + length - 8 : at + length] = upper.to_bytes(8, "little")
+        structs.protect(block, 1)
+        disk.write((start + upper) * 4096, bytes(block))
+    return number, upper
