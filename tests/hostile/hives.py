@@ -164,7 +164,7 @@ def _log(bins_size: int) -> bytes:
 
 _HEAD = "Windows Registry Editor Version 5.00\r\n\r\n"
 _KEY = "[HKEY_LOCAL_MACHINE\\SOFTWARE\\x]\r\n"
-_NO_PLACE = frozenset({2, 6})
+_NO_PLACE = frozenset({2, 5, 6})
 _TEXTS: dict[str, tuple[bytes, frozenset[int]]] = {
     "nothing": (b"", REFUSED),
     "another version": (b"REGEDIT4\r\n", REFUSED | TAKEN),
@@ -172,7 +172,10 @@ _TEXTS: dict[str, tuple[bytes, frozenset[int]]] = {
     "NUL": ((_HEAD + _KEY + '"a\0b"="c"\r\n').encode("utf-16"), REFUSED | TAKEN),
     "an unended value": ((_HEAD + _KEY + '"a"="').encode("utf-16"), REFUSED),
     "a line without an end": ((_HEAD + _KEY + '"a"=hex:' + "00,\\\r\n" * 50_000).encode("utf-16"), REFUSED | TAKEN),
-    "backslashes": ((_HEAD + _KEY + '"' + "\\\\" * 20_000 + '"="x"\r\n').encode("utf-16"), REFUSED | LIMITED),
+    "backslashes": (
+        (_HEAD + _KEY + '"' + "\\\\" * 20_000 + '"="x"\r\n').encode("utf-16"),
+        REFUSED | LIMITED | _NO_PLACE,
+    ),
     "a key without an end": ((_HEAD + "[" + "HKLM\\a" * 20_000).encode("utf-16"), REFUSED | LIMITED | _NO_PLACE),
     "a key of another root": ((_HEAD + "[HKEY_NOBODY\\x]\r\n").encode("utf-16"), _NO_PLACE),
     "a root alone": ((_HEAD + "[-HKEY_LOCAL_MACHINE]\r\n").encode("utf-16"), _NO_PLACE | frozenset({10})),

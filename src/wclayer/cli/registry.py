@@ -168,7 +168,7 @@ def import_command(layer: str, file: str) -> None:
         except RegTextError as error:
             raise InvalidDataError("reg import", file, str(error)) from None
         except InvalidParameterError as error:
-            raise InvalidDataError("reg import", file, f"{error.path}: {error.detail}") from None
+            raise InvalidParameterError("reg import", file, f"{error.path}: {error.detail}", code=error.code) from None
     echo(f"imported {file}: {count} steps")
 
 
