@@ -13,7 +13,6 @@ from pathlib import Path
 from fuzz.operations.choices import Choices
 from fuzz.operations.databases import layers, use
 from fuzz.operations.ground import CORRUPT, LIMITS, expect, fresh
-from wclayer.engines.descriptor import LayerDescriptor
 from wclayer.engines.portable import get_layer_mount_path, get_shared_base_images, unprepare_layer
 from wclayer.engines.portable.activation import has_unsaved_changes
 from wclayer.engines.portable.images import ImageStore
@@ -134,17 +133,6 @@ def images(data: bytes) -> None:
             expect((folder / name).is_file(), "an image that is in no file of its name:", image)
 
 
-def descriptor(data: bytes) -> None:
-    """The data is a WC_LAYER_DESCRIPTOR in memory: a byte for the size of pointers, and the memory."""
-    size = 8 if data[:1] < b"\x80" else 4
-    try:
-        found = LayerDescriptor.unpack(data[1:], pointer_size=size)
-    except ValueError:
-        return
-    again = LayerDescriptor.unpack(found.pack(0, pointer_size=size), pointer_size=size)
-    expect(again == found, "a descriptor does not survive its encoding:", found, again)
-
-
 def chain_seeds() -> list[bytes]:
     return [
         b'["$BASE"]',
@@ -165,8 +153,3 @@ def image_seeds() -> list[bytes]:
     record = {"Name": "image", "Version": "1", "Path": "/x", "Size": 5, "CreatedTime": "2026-01-01T00:00:00Z"}
     text = json.dumps(record).encode()
     return [b"\0" + len(text).to_bytes(2, "little") + text, b"\2\2\0{}"]
-
-
-def descriptor_seeds() -> list[bytes]:
-    return [b"\0" + bytes(16) + bytes(8) + (32).to_bytes(8, "little") + b"C\0:\0\0\0",
-            b"\x80" + bytes(20) + (24).to_bytes(4, "little") + b"C\0\0\0"]  # fmt: skip

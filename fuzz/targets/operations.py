@@ -32,7 +32,6 @@ TARGETS = {
     "chain": _operation(records.chain, records.chain_seeds, words=_PATHS, max_size=_KIB, weight=0.5),
     "db_pages": _operation(databases.pages, databases.page_seeds, max_size=_KIB),
     "db_rows": _operation(databases.rows, databases.row_seeds, max_size=256, weight=2),
-    "descriptor": _operation(records.descriptor, records.descriptor_seeds, max_size=256, weight=0.2),
     "disk_gpt": _operation(disks.gpt, disks.gpt_seeds, disks.mutate_disk, weight=0.5),
     "disk_ntfs": _operation(disks.ntfs, disks.ntfs_seeds, disks.mutate_disk, max_size=24 * _KIB, weight=2),
     "disk_vhd": _operation(disks.vhd_file, disks.vhd_seeds, disks.mutate_disk, weight=0.5),
