@@ -146,7 +146,7 @@ def chain_seeds() -> list[bytes]:
 
 
 def record_seeds() -> list[bytes]:
-    return [bytes([record, 1, value]) for record in range(len(_RECORDS)) for value in (1, 8, 12)] + [b""]
+    return [bytes([record, 1, (1, 8, 12)[record % 3]]) for record in range(len(_RECORDS))] + [b""]
 
 
 def image_seeds() -> list[bytes]:

@@ -33,7 +33,7 @@ from wclayer.win32.reparse import LinkTarget
 
 _MOST = 60
 _MAX_ERRNO = 511
-_PATIENCE = 20.0
+_PATIENCE = 50.0
 """Seconds after which an answer that has not come is none."""
 _OPCODES = sorted(Opcode)
 _NAMES = (
