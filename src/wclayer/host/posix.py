@@ -185,12 +185,12 @@ def stat_at(directory: int, name: bytes | str) -> os.stat_result:
     return os.stat(name or b".", dir_fd=directory, follow_symlinks=False)
 
 
-def leads_to(path: PathLike, directory: int) -> bool:
+def is_at(path: PathLike, directory: int) -> bool:
     """Whether a path leads to an open directory: nobody has removed, renamed or replaced it meanwhile."""
     opened = os.fstat(directory)
     try:
         found = os.stat(path)
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return False
     return (found.st_dev, found.st_ino) == (opened.st_dev, opened.st_ino)
 

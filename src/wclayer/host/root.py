@@ -72,7 +72,7 @@ class HostRoot:
     @property
     def is_in_place(self) -> bool:
         """Whether its path still leads to the directory that was opened: nobody has removed or replaced it."""
-        return system.leads_to(self.path, self._fd)
+        return system.is_at(self.path, self._fd)
 
     @property
     def takes_every_name(self) -> bool:

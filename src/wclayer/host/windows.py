@@ -278,7 +278,7 @@ def stat_at(directory: int, name: bytes | str) -> os.stat_result:
     return _status_of(_opened(directory, name, winapi.FILE_READ_ATTRIBUTES))
 
 
-def leads_to(path: PathLike, directory: int) -> bool:
+def is_at(path: PathLike, directory: int) -> bool:
     """Whether a path leads to an open directory. Windows renames and removes no directory that is open."""
     return True
 

@@ -149,15 +149,11 @@ class StagedDirectory:
         if durability.is_wanted():
             sync_tree(self.path)
         # Others may put a scratch there, or take it away, until the last moment.
-        while self._may_replace():
-            if self._exchange():
-                return
-        try:
-            system.rename_directory(self.path, self.target)
-        except OSError as error:
-            if error.errno in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
-                raise AlreadyExistsError(self._operation, self.target, "already exists") from None
-            raise
+        while not self._put():
+            pass
+        if self.lock is None:
+            # An exchange ends by itself.
+            return
         try:
             sync_name(self.target)
         except BaseException:
@@ -165,6 +161,20 @@ class StagedDirectory:
             system.rename_directory(self.target, self.path)
             raise
         self._release()
+
+    def _put(self) -> bool:
+        """Renames the directory into its place; False if that is now one that may be replaced."""
+        if self._may_replace():
+            return self._exchange()
+        try:
+            system.rename_directory(self.path, self.target)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+                raise
+            if self._may_replace():
+                return False
+            raise AlreadyExistsError(self._operation, self.target, "already exists") from None
+        return True
 
     def _exchange(self) -> bool:
         """Takes the place of what is at the target, which then goes; False if that has become something else.

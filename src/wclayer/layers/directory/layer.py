@@ -106,7 +106,7 @@ class LayerDirectory:
             with during(self.operation, self.path, damage=CorruptLayerError):
                 self.is_scratch = self._open_database()
         except LayerError:
-            is_the_same = self.host.is_in_place and self._is_the_same_database()
+            is_the_same = self._is_in_place() and self._is_the_same_database()
             self.host.close()
             if is_the_same:
                 raise
@@ -115,7 +115,7 @@ class LayerDirectory:
             self.host.close()
             raise
         # SQLite opens its files by their path.
-        if self.host.is_in_place and self._is_the_same_database():
+        if self._is_in_place() and self._is_the_same_database():
             return True
         LayerDirectory.close(self)
         return False
@@ -127,7 +127,7 @@ class LayerDirectory:
         Args:
             row: the entry that it is about.
         """
-        if not self.host.is_in_place:
+        if not self._is_in_place():
             return PathNotFoundError(self.operation, self.path, "the layer was removed while it was read")
         problem = "another process has changed it while it was read; try again"
         if self.is_scratch:
@@ -135,6 +135,11 @@ class LayerDirectory:
                 return None
             return LayerBusyError(self.operation, self.path, f"{self.path_of(row)}: {problem}")
         return None if self._is_the_same_database() else LayerBusyError(self.operation, self.path, problem)
+
+    def _is_in_place(self) -> bool:
+        """Whether the layer is still at its path."""
+        with during(self.operation, self.path):
+            return self.host.is_in_place
 
     def _is_the_same_database(self) -> bool:
         """Whether the database was not replaced, as an update does, and whoever makes a scratch's of it."""
