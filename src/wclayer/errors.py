@@ -20,6 +20,7 @@ ERROR_PATH_NOT_FOUND = 3
 ERROR_TOO_MANY_OPEN_FILES = 4
 ERROR_ACCESS_DENIED = 5
 ERROR_INVALID_DATA = 13
+ERROR_OUTOFMEMORY = 14
 ERROR_NOT_READY = 21
 ERROR_WRITE_FAULT = 29
 ERROR_SHARING_VIOLATION = 32
@@ -221,6 +222,14 @@ class DiskFullError(LayerError):
     _errno = errno.ENOSPC
 
 
+class OutOfMemoryError(LayerError, MemoryError):
+    """The process, or the machine, has no memory for it."""
+
+    code = ERROR_OUTOFMEMORY
+    exit_status = 19
+    _errno = errno.ENOMEM
+
+
 class UnresolvedLinkError(LayerError):
     """A link leads in a circle, or out of the layers."""
 
@@ -250,6 +259,7 @@ _KINDS_BY_ERRNO: dict[int, type[LayerError]] = {
     errno.ENOTDIR: NotALayerError,
     errno.ENOSPC: DiskFullError,
     errno.EDQUOT: DiskFullError,
+    errno.ENOMEM: OutOfMemoryError,
     errno.EISDIR: EntryIsDirectoryError,
     errno.EACCES: AccessDeniedError,
     errno.EPERM: AccessDeniedError,
@@ -270,10 +280,17 @@ _CODES_BY_ERRNO: dict[int, int] = {
 }
 """Where the Windows code is not that of the class."""
 
-TEMPORARY_NAME = re.compile(r"\.(?:wclayer-)?(?P<name>[^/\\]+)-[0-9a-f]{16}\.(?:partial|gone)(?=[/\\]|\Z)")
+TEMPORARY_NAME = re.compile(
+    r"\.(?:wclayer-)?(?P<name>[^/\\]+)-[0-9a-f]{16}\.(?:partial|gone)(?=[/\\]|-wal|-shm|-journal|\Z)"
+)
 """The name of what is being made or removed, beside the place that has `name` (see `layers/staging.py`)."""
+UPDATE_NAME = re.compile(r"wclayer~update-[0-9-]+(?:-link)?(?=[/\\]|\Z)")
+"""The name of new contents of a file of a layer, beside it (see `layers/directory/update.py`)."""
 TEMPORARY_NAME_LENGTH = 60
 """So many characters of a name are part of a temporary one."""
+
+_LOG_INDEX = 32 << 10
+"""Bytes of the index that SQLite makes of a write-ahead log."""
 
 # Primary result codes of SQLite (sqlite.org/rescode.html).
 _KINDS_BY_SQLITE_CODE: dict[int, type[LayerError]] = {
@@ -285,7 +302,7 @@ _KINDS_BY_SQLITE_CODE: dict[int, type[LayerError]] = {
     sqlite3.SQLITE_AUTH: AccessDeniedError,
     sqlite3.SQLITE_CANTOPEN: AccessDeniedError,
     sqlite3.SQLITE_IOERR: LayerError,
-    sqlite3.SQLITE_NOMEM: LayerError,
+    sqlite3.SQLITE_NOMEM: OutOfMemoryError,
     sqlite3.SQLITE_INTERRUPT: OperationCancelledError,
 }
 
@@ -293,6 +310,7 @@ _KINDS_BY_SQLITE_CODE: dict[int, type[LayerError]] = {
 _KINDS_BY_CODE: dict[int, type[LayerError]] = {
     1: NotSupportedError,  # ERROR_INVALID_FUNCTION
     ERROR_FILE_NOT_FOUND: PathNotFoundError,
+    8: OutOfMemoryError,  # ERROR_NOT_ENOUGH_MEMORY
     15: PathNotFoundError,  # ERROR_INVALID_DRIVE
     33: LayerBusyError,  # ERROR_LOCK_VIOLATION
     39: DiskFullError,  # ERROR_HANDLE_DISK_FULL
@@ -311,7 +329,7 @@ _KINDS_BY_CODE: dict[int, type[LayerError]] = {
         PathNotFoundError, AlreadyExistsError, NotALayerError, InvalidParameterError, InvalidDataError,
         LimitExceededError, CorruptLayerError, AccessDeniedError, LayerBusyError, NotSupportedError, InvalidStateError,
         EntryIsDirectoryError, DirectoryNotEmptyError, DiskFullError, UnresolvedLinkError, NotReadyError,
-        OperationCancelledError,
+        OperationCancelledError, OutOfMemoryError,
     )
 }  # fmt: skip
 
@@ -337,7 +355,7 @@ def from_os_error(operation: str, path: str | os.PathLike[str], error: OSError) 
     detail = error.strerror or str(error)
     if isinstance(error.filename, bytes) and not os.path.isabs(error.filename):
         # A name that was looked up in an open directory, below `path`.
-        detail = f"{os.fsdecode(error.filename)}: {detail}"
+        detail = f"{visible_path(os.fsdecode(error.filename))}: {detail}"
     elif isinstance(error.filename, (str, bytes)):
         path = os.fsdecode(error.filename)
     path = visible_path(path)
@@ -355,7 +373,16 @@ def visible_path(path: str | os.PathLike[str]) -> str:
         name = found["name"]
         return f"{name}…" if len(name) == TEMPORARY_NAME_LENGTH else name
 
-    return TEMPORARY_NAME.sub(final, os.fspath(path))
+    return UPDATE_NAME.sub("new contents of a file", TEMPORARY_NAME.sub(final, os.fspath(path)))
+
+
+def _is_full(path: str | os.PathLike[str]) -> bool:
+    """Whether the file system of a path has no room left for what SQLite needs to read."""
+    try:
+        status = os.statvfs(path)
+    except (OSError, AttributeError):
+        return True
+    return status.f_bavail * status.f_frsize < _LOG_INDEX
 
 
 def from_sqlite_error(operation: str, path: str | os.PathLike[str], error: sqlite3.Error) -> LayerError:
@@ -364,12 +391,15 @@ def from_sqlite_error(operation: str, path: str | os.PathLike[str], error: sqlit
     SQLite does not tell the host's own error: why a file cannot be opened, the host is asked again.
     """
     code = getattr(error, "sqlite_errorcode", None)
-    if code == sqlite3.SQLITE_IOERR_SHMSIZE:
+    if code == sqlite3.SQLITE_IOERR_SHMSIZE and _is_full(path):
         # The index of the write-ahead log could not get its 32 KiB.
         return DiskFullError(operation, visible_path(path), f"no room for the index of its log ({error})")
     if code is not None and code & 0xFF == sqlite3.SQLITE_CANTOPEN:
         try:
             os.close(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)))
+        except FileNotFoundError:
+            # It could not be made, and nobody knows why.
+            return LayerError(operation, visible_path(path), str(error))
         except OSError as reason:
             return from_os_error(operation, path, reason)
     kind = CorruptLayerError if code is None else _KINDS_BY_SQLITE_CODE.get(code & 0xFF, CorruptLayerError)
@@ -394,6 +424,7 @@ def translated(
     """
     if isinstance(error, OSError):
         return from_os_error(operation, path, error)
+    path = visible_path(path)
     if isinstance(error, NoSpaceError):
         return DiskFullError(operation, path, str(error))
     if isinstance(error, FormatLimitError):
@@ -404,6 +435,8 @@ def translated(
         return damage(operation, path, str(error))
     if isinstance(error, sqlite3.Error):
         return from_sqlite_error(operation, path, error)
+    if isinstance(error, MemoryError):
+        return OutOfMemoryError(operation, path, str(error) or "there is not enough memory")
     return None
 
 
@@ -411,10 +444,11 @@ def translated(
 def during(
     operation: str, path: str | os.PathLike[str], *, damage: type[LayerError] = InvalidDataError
 ) -> Iterator[None]:
-    """Turns what the host, SQLite or a codec raises in its body into a `LayerError`: see `translated`."""
+    """Turns what the host, SQLite or a codec raises in its body into a `LayerError`, and a `MemoryError`: see
+    `translated`."""
     try:
         yield
-    except (OSError, FormatError, sqlite3.Error) as error:
+    except (OSError, FormatError, sqlite3.Error, MemoryError) as error:
         told = translated(operation, path, error, damage=damage)
         if told is error or told is None:
             raise

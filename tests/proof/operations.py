@@ -23,6 +23,7 @@ from wclayer.formats.regf.model import walk
 from wclayer.formats.regf.text import parse_reg
 from wclayer.layers.directory import LayerDirectory
 from wclayer.layers.directory.scratch import DISK, is_scratch
+from wclayer.layers.inputs import open_stream
 from wclayer.layers.volume.disk_file import DiskFile
 from wclayer.layers.volume.reader import VolumeLayerReader
 from wclayer.view.transfer import copy_between, copy_into, copy_out, move
@@ -184,7 +185,7 @@ def _made_volume(world: World) -> object:
 
 def _import(name: str, *parents: str) -> Step:
     def call(world: World) -> None:
-        with (world.sources / name).open("rb") as stream:
+        with open_stream("import layer", world.sources / name) as stream:
             chain = [world.sources / parent for parent in parents]
             wclayer.import_layer_from_tar(stream, world.layer, chain, source=world.sources / name)
 
@@ -338,7 +339,7 @@ def _reg_import(world: World) -> None:
 
 
 def _import_over(world: World) -> None:
-    with (world.place / "changes.tar").open("rb") as stream:
+    with open_stream("import layer", world.place / "changes.tar") as stream:
         wclayer.import_layer_from_tar(stream, world.scratch, [world.base], source=world.place / "changes.tar")
 
 
@@ -412,7 +413,11 @@ CHANGING: dict[str, Operation] = {
         lambda w: wclayer.make_base_layer(w.layer), _base_or_folder, _copy_plain, "makebaselayer {layer}"
     ),
     "process": Operation(
-        lambda w: wclayer.process_base_layer(w.layer), _made_layer, _copy_unprocessed, "process {layer}"
+        lambda w: wclayer.process_base_layer(w.layer),
+        _made_layer,
+        _copy_unprocessed,
+        "process {layer}",
+        is_one_step=False,
     ),
     "register image": Operation(_register, _store, command="images add --store {place}/store {base} image 1"),
     "unregister image": Operation(
@@ -465,7 +470,7 @@ CHANGING: dict[str, Operation] = {
         "import --over-scratch -i {place}/changes.tar -l {base} {scratch}",
     ),
     "activate": Operation(_activate, _use, copy_scratch),
-    "deactivate": Operation(lambda w: wclayer.deactivate_layer(w.scratch), _use, _copy_active),
+    "deactivate": Operation(lambda w: wclayer.deactivate_layer(w.scratch), _use, _copy_active, is_one_step=False),
     "activate, deactivate": Operation(_cycle, _use, copy_scratch, is_one_step=False),
 }
 """Operations that change something that is there already, or make more than one thing."""

@@ -7,6 +7,7 @@ the interpreter's lock, so a second core carries them while the caller parses or
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import os
 import queue
@@ -16,6 +17,7 @@ import threading
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from enum import Enum
 from types import TracebackType
 from typing import BinaryIO, Protocol, Self, cast
@@ -38,6 +40,15 @@ _GZIP_HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
 
 
 _ZLIB_ERROR = cast("type[Exception]", zlib_ng.error)  # its stubs declare an instance
+
+
+@contextmanager
+def _starting_threads() -> Iterator[None]:
+    """Makes an error of the host of that it can start no thread, for which Python has a `RuntimeError`."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise OSError(errno.ENOMEM, f"too many threads, or no memory for one ({error})") from error
 
 
 class Compression(Enum):
@@ -198,14 +209,26 @@ class HashedInput:
             raise StopIteration
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="wclayer-input", daemon=True)
-            self._thread.start()
-        item = self._queue.get()
+            with _starting_threads():
+                self._thread.start()
+        item = self._next_item()
         if isinstance(item, bytes):
             return item
         self._done = True
         if item is not None:
             raise item
         raise StopIteration
+
+    def _next_item(self) -> bytes | BaseException | None:
+        assert self._thread is not None
+        while True:
+            is_alive = self._thread.is_alive()
+            try:
+                return self._queue.get(timeout=1)
+            except queue.Empty:
+                # Without memory, a thread may die without a word.
+                if not is_alive:
+                    return MemoryError("the thread that reads has died")
 
     def close(self) -> None:
         """Stops reading ahead; what is left of `raw` is not read."""
@@ -337,7 +360,8 @@ class HashedOutput:
             return
         self.size += len(block)
         # In order, in a thread of its own; it never lags far behind.
-        self._hashing.append(self._hasher.submit(self._hash.update, block))
+        with _starting_threads():
+            self._hashing.append(self._hasher.submit(self._hash.update, block))
         if len(self._hashing) > _QUEUE_PIECES:
             self._hashing.popleft().result()
         for out in self._encoder.feed(block):
@@ -387,7 +411,8 @@ class _GzipEncoder:
             yield _GZIP_HEADER
         self._crc = zlib_ng.crc32(block, self._crc)
         self._size += len(block)
-        self._pending.append(self._pool.submit(_deflate, block, self._window, self._level, zlib_ng.Z_SYNC_FLUSH))
+        with _starting_threads():
+            self._pending.append(self._pool.submit(_deflate, block, self._window, self._level, zlib_ng.Z_SYNC_FLUSH))
         self._window = block[-_WINDOW:]
         while len(self._pending) > self._ahead:
             yield self._pending.popleft().result()

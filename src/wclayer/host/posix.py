@@ -1,4 +1,7 @@
-"""The host's calls on POSIX: directories are descriptors, and every name is looked up in one (`openat` and its kin)."""
+"""The host's calls on POSIX: directories are descriptors, and every name is looked up in one (`openat` and its kin).
+
+Such a name is given to the host as bytes: by that, `errors.from_os_error` tells it from a path of its own.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,8 @@ import re
 import stat
 import struct
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 assert sys.platform != "win32"
@@ -22,6 +26,8 @@ _DIRECTORY_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _CREATE_FLAGS = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 # Not blocking: a FIFO in the place of a file must not hang the reader.
 _OPEN_FLAGS = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+# The last one: a file system may have no room for them, however much room it has.
+_NO_ATTRIBUTE = (errno.ENOTSUP, errno.EPERM, errno.ENODATA, errno.E2BIG) if sys.platform == "linux" else ()
 _CANNOT_LINK = (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP)
 LONGEST_NAME = 255
 """Bytes."""
@@ -73,12 +79,22 @@ def open_directory(path: PathLike) -> int:
 
 def open_directory_at(directory: int, name: bytes | str) -> int:
     """A directory in a directory; a link is refused."""
-    return os.open(name, _DIRECTORY_FLAGS | os.O_NOFOLLOW, dir_fd=directory)
+    return os.open(os.fsencode(name), _DIRECTORY_FLAGS | os.O_NOFOLLOW, dir_fd=directory)
 
 
 def close_directory(directory: int) -> None:
     """Gives a directory back."""
-    os.close(directory)
+    close_read(directory)
+
+
+def close_read(fd: int) -> None:
+    """Closes a file or directory through which nothing was written. The descriptor is free even if the host reports an
+    error, which then says nothing about any contents."""
+    try:
+        os.close(fd)
+    except OSError as error:
+        if error.errno == errno.EBADF:
+            raise
 
 
 def list_directory(directory: int) -> list[tuple[str, bool]]:
@@ -88,17 +104,17 @@ def list_directory(directory: int) -> list[tuple[str, bool]]:
 
 
 def make_directory_at(directory: int, name: bytes | str) -> None:
-    os.mkdir(name, 0o755, dir_fd=directory)
+    os.mkdir(os.fsencode(name), 0o755, dir_fd=directory)
 
 
 def create_file_at(directory: int, name: bytes | str) -> int:
     """A new file, open for reading and writing; gives its descriptor."""
-    return os.open(name, _CREATE_FLAGS, 0o644, dir_fd=directory)
+    return os.open(os.fsencode(name), _CREATE_FLAGS, 0o644, dir_fd=directory)
 
 
 def open_file_at(directory: int, name: bytes | str, *, writable: bool = False) -> int:
     """What has that name, open for reading, perhaps for writing; a link is refused. Gives its descriptor."""
-    return os.open(name, (os.O_RDWR if writable else os.O_RDONLY) | _OPEN_FLAGS, dir_fd=directory)
+    return os.open(os.fsencode(name), (os.O_RDWR if writable else os.O_RDONLY) | _OPEN_FLAGS, dir_fd=directory)
 
 
 def open_without_waiting(path: PathLike, *, writable: bool = False) -> int:
@@ -136,12 +152,14 @@ def write_zeros(fd: int, offset: int, length: int) -> None:
 
 def link_at(source_directory: int, source: bytes | str, directory: int, name: bytes | str) -> None:
     """A further name for a file."""
-    os.link(source, name, src_dir_fd=source_directory, dst_dir_fd=directory, follow_symlinks=False)
+    os.link(
+        os.fsencode(source), os.fsencode(name), src_dir_fd=source_directory, dst_dir_fd=directory, follow_symlinks=False
+    )
 
 
 def replace_at(source_directory: int, source: bytes | str, directory: int, name: bytes | str) -> None:
     """Renames in one step; a file that has the name already is gone."""
-    os.replace(source, name, src_dir_fd=source_directory, dst_dir_fd=directory)
+    os.replace(os.fsencode(source), os.fsencode(name), src_dir_fd=source_directory, dst_dir_fd=directory)
 
 
 def replace_file(source: PathLike, target: PathLike) -> None:
@@ -173,16 +191,16 @@ def exchange_directories(first: PathLike, second: PathLike) -> bool:
 
 
 def remove_file_at(directory: int, name: bytes | str) -> None:
-    os.unlink(name, dir_fd=directory)
+    os.unlink(os.fsencode(name), dir_fd=directory)
 
 
 def remove_directory_at(directory: int, name: bytes | str) -> None:
-    os.rmdir(name, dir_fd=directory)
+    os.rmdir(os.fsencode(name), dir_fd=directory)
 
 
 def stat_at(directory: int, name: bytes | str) -> os.stat_result:
     """`lstat`; of the directory itself without a name."""
-    return os.stat(name or b".", dir_fd=directory, follow_symlinks=False)
+    return os.stat(os.fsencode(name) or b".", dir_fd=directory, follow_symlinks=False)
 
 
 def is_at(path: PathLike, directory: int) -> bool:
@@ -197,7 +215,7 @@ def is_at(path: PathLike, directory: int) -> bool:
 
 def set_times_at(directory: int, name: bytes | str, access_ns: int, modify_ns: int) -> None:
     """Access and modification time, in nanoseconds since 1970."""
-    os.utime(name, ns=(access_ns, modify_ns), dir_fd=directory, follow_symlinks=False)
+    os.utime(os.fsencode(name), ns=(access_ns, modify_ns), dir_fd=directory, follow_symlinks=False)
 
 
 def set_file_times(fd: int, access_ns: int, modify_ns: int) -> None:
@@ -207,18 +225,29 @@ def set_file_times(fd: int, access_ns: int, modify_ns: int) -> None:
 
 def set_all_times(fd: int, times: Times) -> None:
     """Notes the four FILETIMEs of an open file whose access and modification time are set."""
-    with suppress(OSError, AttributeError):  # Python has these calls on Linux only
-        os.setxattr(fd, _TIMES_ATTRIBUTE, _TIMES.pack(*times, *divmod(os.fstat(fd).st_mtime_ns, 10**9)))
+    value = _TIMES.pack(*times, *divmod(os.fstat(fd).st_mtime_ns, 10**9))
+    with suppress(AttributeError), _without_attributes():  # Python has these calls on Linux only
+        os.setxattr(fd, _TIMES_ATTRIBUTE, value)
 
 
 def all_times(fd: int, status: os.stat_result) -> Times | None:
     """The four FILETIMEs of an open file: creation, access, write, change; None if the host does not know them."""
-    with suppress(OSError, struct.error, AttributeError):
+    with suppress(struct.error, AttributeError), _without_attributes():
         *times, seconds, nanoseconds = _TIMES.unpack(os.getxattr(fd, _TIMES_ATTRIBUTE))
         # A file that was written since has another time on the host, and that one counts.
         if seconds * 10**9 + nanoseconds == status.st_mtime_ns:
             return times[0], times[1], times[2], times[3]
     return None
+
+
+@contextmanager
+def _without_attributes() -> Iterator[None]:
+    """Lets pass that a file system, or a file, has no such attribute; any other failure is one."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _NO_ATTRIBUTE:
+            raise
 
 
 def make_sparse(fd: int) -> None:
@@ -241,7 +270,7 @@ def sync_file_at(directory: int, name: bytes | str) -> None:
     try:
         sync_file(fd)
     finally:
-        os.close(fd)
+        close_read(fd)
 
 
 def sync_directory(directory: int) -> None:
@@ -350,8 +379,8 @@ class Lock:
     def close(self) -> None:
         """Gives the lock back; calling it again does nothing."""
         if self.fd >= 0:
-            os.close(self.fd)
-            self.fd = -1
+            fd, self.fd = self.fd, -1
+            close_read(fd)
 
 
 def create_locked_file(path: PathLike) -> int:
@@ -367,6 +396,9 @@ def create_locked_file(path: PathLike) -> int:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         if error.errno not in _NO_LOCKS:
-            os.close(fd)
+            close_read(fd)
+            if not isinstance(error, BlockingIOError):
+                with suppress(OSError):
+                    os.unlink(path)
             raise
     return fd

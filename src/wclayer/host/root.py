@@ -18,7 +18,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import BinaryIO, Self
 
 from wclayer.errors import FormatError, FormatLimitError
 from wclayer.host import system
@@ -141,9 +141,12 @@ class HostRoot:
     def open(self, path: bytes, *, writable: bool = False) -> int:
         """An existing file, open for reading, perhaps for writing; the caller closes the descriptor."""
         fd = system.open_file_at(*self._place(path), writable=writable)
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            os.close(fd)
-            raise FileNotFoundError(2, "not a regular file", os.fsdecode(path))
+        try:
+            if not stat.S_ISREG(os.fstat(fd).st_mode):
+                raise FileNotFoundError(2, "not a regular file", os.fsdecode(path))
+        except BaseException:
+            system.close_read(fd)
+            raise
         return fd
 
     def read_bytes(self, path: bytes, limit: int = 1 << 30) -> bytes:
@@ -170,17 +173,29 @@ class HostRoot:
             # Nobody can map an empty file.
             return system.map_file(fd) if os.fstat(fd).st_size else b""
         finally:
-            os.close(fd)
+            system.close_read(fd)
 
     def write_bytes(
         self, path: bytes, data: bytes | bytearray | memoryview | mmap.mmap, *, flush: bool = False
     ) -> None:
-        """A new file with that content; with `flush`, safe on the disk."""
-        with os.fdopen(self.create(path), "wb") as file:
+        """A new file with that content, or none after a failure; with `flush`, safe on the disk."""
+        with self._new_file(path) as file:
             file.write(data)
             if flush:
                 file.flush()
                 system.sync_file(file.fileno())
+
+    @contextlib.contextmanager
+    def _new_file(self, path: bytes) -> Iterator[BinaryIO]:
+        """A new file that is written to, and removed if that fails."""
+        fd = self.create(path)
+        try:
+            with os.fdopen(fd, "wb") as file:
+                yield file
+        except BaseException:
+            with contextlib.suppress(OSError):
+                self.remove(path)
+            raise
 
     def link(self, source: bytes, target: bytes, *, source_root: HostRoot | None = None) -> None:
         """A hard link `target` to `source`, a regular file, which may lie under another root."""
@@ -207,13 +222,13 @@ class HostRoot:
     def copy(
         self, source: bytes, target: bytes, *, source_root: HostRoot | None = None, limit: int | None = None
     ) -> None:
-        """A new file `target` with the bytes of `source`, or the first `limit` of them."""
-        with (
-            os.fdopen((source_root or self).open(source), "rb") as reader,
-            os.fdopen(self.create(target), "wb") as writer,
-        ):
+        """A new file `target` with the bytes of `source`, or the first `limit` of them; none after a failure."""
+        with os.fdopen((source_root or self).open(source), "rb") as reader, self._new_file(target) as writer:
             if limit is None:
+                size = os.fstat(reader.fileno()).st_size
                 shutil.copyfileobj(reader, writer, 1 << 20)
+                if writer.tell() < size:
+                    raise OSError(errno.EIO, f"ends after {writer.tell()} of {size} bytes", source)
             while limit and (piece := reader.read(min(limit, 1 << 20))):
                 limit -= writer.write(piece)
 
@@ -238,6 +253,10 @@ class HostRoot:
             _remove_directory(fd, name)
         else:
             system.remove_file_at(fd, name)
+
+    def remove_file(self, path: bytes) -> None:
+        """Removes what is no directory."""
+        system.remove_file_at(*self._place(path))
 
     def _forget(self, path: bytes) -> None:
         for known in [p for p in self._open if p == path or p.startswith(path + b"/")]:
@@ -355,8 +374,8 @@ def remove_tree(path: Path) -> None:
 def _remove_directory(parent: int, name: bytes | str) -> None:
     """Removes a directory of any depth: what lies deep is first moved up, so that few directories are open at once."""
     top = system.open_directory_at(parent, name)
-    device = system.stat_at(parent, b"").st_dev
     try:
+        device = system.stat_at(parent, b"").st_dev
         _check_device(top, name, device)
         _empty_directory(top, top, 0, device)
         # Only directories that were moved up are left, and their own deep directories come after them.

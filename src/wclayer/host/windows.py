@@ -96,6 +96,16 @@ def close_directory(directory: int) -> None:
     winapi.close_handle(directory)
 
 
+def close_read(fd: int) -> None:
+    """Closes a file through which nothing was written. The descriptor is free even if the host reports an error, which
+    then says nothing about any contents."""
+    try:
+        os.close(fd)
+    except OSError as error:
+        if error.errno == errno.EBADF:
+            raise
+
+
 def list_directory(directory: int) -> list[tuple[str, bool]]:
     """The names in a directory, each with whether it is a directory and not a link to one."""
     found = []

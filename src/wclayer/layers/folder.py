@@ -9,6 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from wclayer.errors import InvalidDataError, NotALayerError, during
+from wclayer.host import system
 from wclayer.layers.budget import stored_size
 from wclayer.layers.hives import LAYER_HIVES
 from wclayer.layers.host_walk import HostWalkReader
@@ -122,4 +123,4 @@ class FolderLayerReader(HostWalkReader):
                     size -= len(data)
                     yield data
             finally:
-                os.close(fd)
+                system.close_read(fd)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 import stat
-from pathlib import Path
+from contextlib import suppress
 from typing import BinaryIO
 
 from wclayer.errors import EntryIsDirectoryError, InvalidParameterError, during
@@ -35,9 +35,9 @@ def open_any_place(operation: str, path: str | os.PathLike[str], *, writable: bo
         fd = system.open_without_waiting(path, writable=writable)
         try:
             _refuse_others(operation, path, os.fstat(fd).st_mode)
-            return os.fdopen(fd, "r+b" if writable else "rb")
+            return os.fdopen(fd, "r+b") if writable else io.BufferedReader(_ReadFile(fd))
         except BaseException:
-            os.close(fd)
+            system.close_read(fd)
             raise
 
 
@@ -58,7 +58,15 @@ def open_stream(operation: str, path: str | os.PathLike[str]) -> io.BufferedRead
         EntryIsDirectoryError: it is a directory.
     """
     with during(operation, path):
-        return Path(path).open("rb")
+        return io.BufferedReader(_ReadFile(path))
+
+
+class _ReadFile(io.FileIO):
+    """A file that is only read: that closing it fails says nothing."""
+
+    def close(self) -> None:
+        with suppress(OSError):
+            super().close()
 
 
 def kind_of(mode: int) -> str:

@@ -130,10 +130,9 @@ class StagedDirectory:
         self._may_replace = may_replace
         self.target = target
         parent = target.parent
-        if not parent.is_dir():
-            raise PathNotFoundError(operation, target, f"the folder {parent} does not exist")
         self.lock: system.Lock | None
         with during(operation, target):
+            _check_folder(operation, target)
             remove_leftovers(parent)
             if not may_replace():
                 self._check_free()
@@ -201,8 +200,10 @@ class StagedDirectory:
                 )  # fmt: skip
             sync_name(self.target)
             # From here on the layer is the new one; what is left of the old one, the next build removes.
-            with contextlib.suppress(OSError):
-                remove_tree(self.path)
+            for _ in range(2):
+                with contextlib.suppress(OSError):
+                    remove_tree(self.path)
+                    break
             self._release()
             return True
         finally:
@@ -299,9 +300,8 @@ class StagedFile:
         self._operation = operation
         self._replaces = replaces
         self.target = target
-        if not target.parent.is_dir():
-            raise PathNotFoundError(operation, target, f"the folder {target.parent} does not exist")
         with during(operation, target):
+            _check_folder(operation, target)
             if sweep:
                 remove_leftovers(target.parent)
             self._path, fd = _make_locked_file(target.parent, target.name)
@@ -330,6 +330,9 @@ class StagedFile:
                 self.stream.flush()
                 if durability.is_wanted():
                     system.sync_file(self.stream.fileno())
+                else:
+                    # Some file systems, as NFS, write when a file is closed, and only then say what failed.
+                    os.close(os.dup(self.stream.fileno()))
                 is_new = not os.path.lexists(self.target)
                 if self._replaces:
                     system.replace_file(self._path, self.target)
@@ -345,7 +348,12 @@ class StagedFile:
         except BaseException:
             self.discard()
             raise
-        self.stream.close()
+        # Everything is written: that closing it fails would mean nothing.
+        with contextlib.suppress(OSError):
+            self.stream.close()
+        if not self._replaces:
+            with contextlib.suppress(OSError):
+                self._path.unlink()
 
     def _link(self) -> None:
         """Takes the place if nothing is there."""
@@ -468,7 +476,7 @@ class OutputFile:
         """
         if self.room is None:
             system.make_sparse(self.stream.fileno())
-            self.stream.truncate(size)
+            os.ftruncate(self.stream.fileno(), size)
         elif size > self.room:
             raise DiskFullError(
                 self._operation, self.target, f"the device has {self.room} bytes, and {size} are needed"
@@ -558,6 +566,11 @@ def _open_file_of(target: Path) -> int | None:
     return None
 
 
+def _check_folder(operation: str, target: Path) -> None:
+    if not target.parent.is_dir():
+        raise PathNotFoundError(operation, target, f"the folder {target.parent} does not exist")
+
+
 def _beside(place: Path, kind: str) -> Path:
     return place.parent / f".wclayer-{place.name[:TEMPORARY_NAME_LENGTH]}-{secrets.token_hex(8)}.{kind}"
 
@@ -581,21 +594,23 @@ def _make_locked_directory(parent: Path, name: str) -> tuple[Path, system.Lock]:
         path = _beside(parent / name, "partial")
         with _possible_name(path):
             path.mkdir()
-        # Between mkdir and lock, somebody else's clean-up may have taken the directory for a leftover.
-        with contextlib.suppress(FileNotFoundError, BlockingIOError):
+        lock = None
+        try:
             lock = system.Lock(path)
-            try:
-                lock.take()
-                if lock.status().st_ino == path.stat().st_ino:
-                    return path, lock
-            except BlockingIOError:
-                lock.close()
-                raise
-            except BaseException:
-                lock.close()
-                path.rmdir()
-                raise
+            lock.take()
+            if lock.status().st_ino == path.stat().st_ino:
+                return path, lock
             lock.close()
+        except (FileNotFoundError, BlockingIOError):
+            # Between mkdir and lock, somebody else's clean-up has taken the directory for a leftover.
+            if lock is not None:
+                lock.close()
+        except BaseException:
+            if lock is not None:
+                lock.close()
+            with contextlib.suppress(OSError):
+                path.rmdir()
+            raise
 
 
 def _make_locked_file(parent: Path, name: str) -> tuple[Path, int]:
@@ -604,10 +619,17 @@ def _make_locked_file(parent: Path, name: str) -> tuple[Path, int]:
         with contextlib.suppress(BlockingIOError):
             with _possible_name(path):
                 fd = system.create_locked_file(path)
-            with contextlib.suppress(FileNotFoundError):
+            try:
                 if os.fstat(fd).st_ino == path.stat().st_ino:
                     return path, fd
-            os.close(fd)
+                os.close(fd)
+            except FileNotFoundError:
+                os.close(fd)
+            except BaseException:
+                os.close(fd)
+                with contextlib.suppress(OSError):
+                    path.unlink()
+                raise
 
 
 def remove_whole(operation: str, path: Path, check: Callable[[], None] = lambda: None) -> None:
@@ -628,9 +650,16 @@ def remove_whole(operation: str, path: Path, check: Callable[[], None] = lambda:
         check()
         gone = _beside(path, "gone")
         system.rename_directory(path, gone)
-        # Else, a power cut could leave a part of it under its old name.
-        sync_name(path)
-        remove_tree(gone)
+        try:
+            # Else, a power cut could leave a part of it under its old name.
+            sync_name(path)
+            remove_tree(gone)
+        except BaseException:
+            # It is gone already; an interrupt, or what the host could not do once, does not leave its contents. What
+            # it can never do, a later call tries.
+            with contextlib.suppress(OSError):
+                remove_tree(gone)
+            raise
     finally:
         lock.close()
 

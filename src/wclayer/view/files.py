@@ -59,11 +59,16 @@ class OpenFile:
             self._fd = own_fd
             return
         layer = view.tree.layers[node.layer]
-        if node.layer == 0 and view.scratch is not None:
-            self._has_own_file = layer.stat_file(node.row).st_nlink == 1
-        self._fd = layer.open_file(node.row, writable=self._has_own_file)
-        if self._has_own_file:
-            self.size = os.fstat(self._fd).st_size
+        with during("open", view.name):
+            if node.layer == 0 and view.scratch is not None:
+                self._has_own_file = layer.stat_file(node.row).st_nlink == 1
+            self._fd = layer.open_file(node.row, writable=self._has_own_file)
+            if self._has_own_file:
+                try:
+                    self.size = os.fstat(self._fd).st_size
+                except OSError:
+                    system.close_read(self._fd)
+                    raise
 
     def verify(self, digest: bytes) -> None:
         """Holds the SHA-256 of all of it, as it was read, against its record.
@@ -291,7 +296,8 @@ class OpenFile:
         try:
             self.flush()
         finally:
-            os.close(self._fd)
+            with during("close", self._view.name):
+                os.close(self._fd)
 
 
 class OpenContents:
@@ -349,7 +355,8 @@ class StagedContents(io.RawIOBase):
             try:
                 super().close()
             finally:
-                os.close(self._fd)
+                with during("write", self._view.name):
+                    os.close(self._fd)
 
 
 class StagedStream(io.RawIOBase):

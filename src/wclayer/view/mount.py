@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import wclayer.errors
 from wclayer.errors import (
@@ -174,15 +175,29 @@ def start(
         see `serve`.
     """
     check_fuse()
+    with during(_OPERATION, target):
+        said, complaint = _start(
+            target, layers, scratch, allow_other=allow_other, make_target=make_target, needed=dict(needed or {})
+        )
+    if "pid" in said:
+        return int(said["pid"])
+    if not said:
+        raise LayerError(_OPERATION, target, f"the server of the mount ended: {complaint or 'without a word'}")
+    kind = getattr(wclayer.errors, said["error"], LayerError)
+    raise kind(said["operation"], said["path"], said["detail"], code=said["code"])
+
+
+def _start(
+    target: PathLike, layers: Sequence[PathLike], scratch: PathLike | None, **options: object
+) -> tuple[dict[str, Any], str]:
+    """Starts the server; gives what it said on its pipe, and what on its error stream."""
     reader, writer = os.pipe()
     arguments = json.dumps(
         {
             "target": os.fspath(target),
             "layers": [os.path.abspath(layer) for layer in as_chain(_OPERATION, layers)],
-            "allow_other": allow_other,
-            "make_target": make_target,
-            "needed": dict(needed or {}),
             "scratch": None if scratch is None else os.path.abspath(scratch),
+            **options,
         }
     )
     with os.fdopen(reader, "rb") as answer, tempfile.TemporaryFile() as complaints:
@@ -199,12 +214,7 @@ def start(
         said = json.loads(answer.read() or b"{}")
         complaints.seek(0)
         complaint = " ".join(complaints.read(_MAX_COMPLAINT).decode("utf-8", "replace").split())
-    if "pid" in said:
-        return int(said["pid"])
-    if not said:
-        raise LayerError(_OPERATION, target, f"the server of the mount ended: {complaint or 'without a word'}")
-    kind = getattr(wclayer.errors, said["error"], LayerError)
-    raise kind(said["operation"], said["path"], said["detail"], code=said["code"])
+    return said, complaint
 
 
 def mounted_layer(target: PathLike) -> Path | None:

@@ -347,8 +347,10 @@ class _Sender:
             self._thread = threading.Thread(target=self._run, daemon=True)
             # Signals are for the thread that waits for requests.
             before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
-            self._thread.start()
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            try:
+                self._thread.start()
+            finally:
+                signal.pthread_sigmask(signal.SIG_SETMASK, before)
         self._taken += 1
         self._waiting.put(messages)
 

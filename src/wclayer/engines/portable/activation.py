@@ -41,7 +41,8 @@ _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 def _this_boot() -> str:
     try:
         return _BOOT_ID.read_text().strip()
-    except OSError:
+    except (FileNotFoundError, PermissionError):
+        # A host, or a container, that does not tell.
         return "unknown"
 
 

@@ -56,8 +56,9 @@ def make_disks(operation: str, layer: Path) -> None:
         _make_base_files(operation, layer, None)
     finally:
         lock.close()
-    for disk in (BLANK_BASE, BLANK):
-        grant_access(operation, VIRTUAL_MACHINES, layer / disk)
+    with during(operation, layer):
+        for disk in (BLANK_BASE, BLANK):
+            grant_access(operation, VIRTUAL_MACHINES, layer / disk)
 
 
 def process_utility_vm_image(path: PathLike) -> None:
@@ -82,8 +83,9 @@ def process_utility_vm_image(path: PathLike) -> None:
         _make_template_files(operation, place, None)
     finally:
         lock.close()
-    for disk in (TEMPLATE_BASE, TEMPLATE):
-        grant_access(operation, VIRTUAL_MACHINES, place / disk)
+    with during(operation, place):
+        for disk in (TEMPLATE_BASE, TEMPLATE):
+            grant_access(operation, VIRTUAL_MACHINES, place / disk)
 
 
 def _make_base_files(operation: str, layer: Path, final: Path | None) -> None:

@@ -10,7 +10,7 @@ from itertools import islice
 from typing import BinaryIO
 from uuid import UUID
 
-from wclayer.formats.disk import DiskError
+from wclayer.formats.disk import DiskError, read_file
 from wclayer.formats.vhd import structs
 from wclayer.formats.vhd.structs import ENTRY, SECTOR, Footer, Header
 
@@ -135,9 +135,7 @@ class DynamicVhd:
         return header
 
     def _read_file(self, offset: int, length: int) -> bytes:
-        self._file.seek(offset)
-        data = self._file.read(length)
-        return data + bytes(length - len(data))
+        return read_file(self._file, offset, length)
 
     def _entries(self, number: int) -> bytes:
         """A piece of the block allocation table."""

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import BinaryIO, Self
 from uuid import UUID, uuid4, uuid5
 
-from wclayer.formats.disk import Disk
+from wclayer.formats.disk import Disk, read_file
 from wclayer.formats.vhdx import structs
 from wclayer.formats.vhdx.bat import BlockTable
 from wclayer.formats.vhdx.crc32c import crc32c
@@ -148,10 +148,7 @@ class Vhdx:
         """
         if offset > _LAST_PLACE - length:
             raise VhdxError(f"refers to {length} bytes at {offset:#x}, where no file has any")
-        self._file.seek(offset)
-        data = self._file.read(length)
-        if len(data) < length:
-            data += bytes(length - len(data))
+        data = read_file(self._file, offset, length)
         if not self._overlay:
             return data
         patched = bytearray(data)
@@ -693,7 +690,12 @@ class Vhdx:
 
 def grow_file(file: BinaryIO, size: int) -> None:
     """Makes a file `size` bytes long, with a hole where the host has holes."""
-    file.truncate(size)
+    # Not `file.truncate`, which gives up at an interrupt.
+    if isinstance(getattr(file, "raw", None), io.FileIO):
+        file.flush()
+        os.ftruncate(file.fileno(), size)
+    else:
+        file.truncate(size)
     if file.seek(0, io.SEEK_END) < size:
         # A file in memory does not grow by truncation.
         file.seek(size - 1)

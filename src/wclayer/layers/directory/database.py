@@ -302,7 +302,7 @@ class LayerDatabase(sqlite3.Connection):
         """Bytes of the database, its log included."""
         size = 0
         for suffix in _FILES:
-            with suppress(OSError):
+            with suppress(FileNotFoundError):
                 size += os.stat(f"{self._path}{suffix}").st_size
         return size
 

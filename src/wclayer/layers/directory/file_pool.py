@@ -27,7 +27,13 @@ class FilePool:
     """Worker processes below the directory `root_fd`; `lock_fd` is the layer's lock."""
 
     def __init__(self, root_fd: int, lock_fd: int) -> None:
-        self._workers = [_Worker(root_fd, lock_fd) for _ in range(min(os.cpu_count() or 1, 4))]
+        self._workers: list[_Worker] = []
+        try:
+            for _ in range(min(os.cpu_count() or 1, 4)):
+                self._workers.append(_Worker(root_fd, lock_fd))
+        except BaseException:
+            self.abort()
+            raise
 
     def make(self, directory: bytes, name: bytes, data: bytes, access_time: int, write_time: int) -> None:
         """Has a file made; a failure shows later, at the latest in `finish`.

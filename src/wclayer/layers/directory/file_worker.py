@@ -67,9 +67,12 @@ def main() -> None:
                     os.close(directory)
                 directory = enter(root, read(length))
     except OSError as error:
-        os.write(1, ERROR.pack(1, error.errno or 0))
-        return
-    os.write(1, b"\0")
+        answer = ERROR.pack(1, error.errno or 0)
+    else:
+        answer = b"\0"
+    # Nobody reads it any more, if whoever started this has died.
+    with suppress(OSError):
+        os.write(1, answer)
 
 
 if __name__ == "__main__":

@@ -90,8 +90,7 @@ class HostFiles:
         elif self._fd >= 0:
             with suppress(OverflowError, OSError):
                 system.set_file_times(self._fd, to_unix_ns(access_time), to_unix_ns(write_time))
-            os.close(self._fd)
-            self._fd = -1
+            self._close_file()
 
     def make_small_file(self, directory: bytes, name: bytes, data: bytes, access_time: int, write_time: int) -> None:
         """The whole way of a small file with a possible name, while `is_pooling`."""
@@ -148,11 +147,17 @@ class HostFiles:
             self._pool.abort()
             self._pool = None
 
+    def _close_file(self) -> None:
+        # Once only: the descriptor is free even if closing it fails, and may be another file's by then.
+        fd, self._fd = self._fd, -1
+        os.close(fd)
+
     def close(self) -> None:
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
-        self.root.close()
+        try:
+            if self._fd >= 0:
+                self._close_file()
+        finally:
+            self.root.close()
 
     def _takes_small_file(self) -> bool:
         """Whether workers make this small file; they start when there have been enough of them."""

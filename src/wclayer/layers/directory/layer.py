@@ -26,6 +26,7 @@ from wclayer.errors import (
     limit_hint,
     translated,
 )
+from wclayer.host import system
 from wclayer.layers.budget import Budget, stored_size
 from wclayer.layers.cache import Cache
 from wclayer.layers.directory import database, rows
@@ -176,14 +177,20 @@ class LayerDirectory:
 
     def _connect(self, path: Path, version: int) -> database.LayerDatabase:
         connection = database.open_read_only(path, version)
-        if version == database.SCRATCH_VERSION:
-            # Whoever reads a scratch sees it as it is now, whatever others change meanwhile.
-            connection.execute("BEGIN")
+        try:
+            if version == database.SCRATCH_VERSION:
+                # Whoever reads a scratch sees it as it is now, whatever others change meanwhile.
+                connection.execute("BEGIN")
+        except BaseException:
+            connection.close()
+            raise
         return connection
 
     def close(self) -> None:
-        self._database.close()
-        self.host.close()
+        try:
+            self._database.close()
+        finally:
+            self.host.close()
 
     def __enter__(self) -> Self:
         return self
@@ -665,7 +672,7 @@ class LayerDirectory:
             if left:
                 raise self._wrong_size(row, fd)
         finally:
-            os.close(fd)
+            system.close_read(fd)
         if digest is not None and digest.digest() != row.sha256:
             raise self.wrong_contents(row)
 
@@ -687,7 +694,7 @@ class LayerDirectory:
             if len(data) != row.size:
                 raise self._wrong_size(row, fd)
         finally:
-            os.close(fd)
+            system.close_read(fd)
         if verify and row.sha256 and hashlib.sha256(data).digest() != row.sha256:
             raise self.wrong_contents(row)
         return data

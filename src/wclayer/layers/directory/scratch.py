@@ -13,11 +13,11 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from wclayer.errors import CorruptLayerError, InvalidParameterError, LayerBusyError, NotReadyError, during, translated
+from wclayer.errors import CorruptLayerError, InvalidParameterError, LayerBusyError, NotReadyError, during
 from wclayer.host import durability, system
 from wclayer.host.root import HostRoot
 from wclayer.layers.directory import database
@@ -100,6 +100,15 @@ def _lock(operation: str, place: Path, exclusive: bool, patience: float, is_moun
     raise LayerBusyError(operation, place, why)
 
 
+@contextmanager
+def _opening(operation: str, place: Path) -> Iterator[None]:
+    with during(operation, place, damage=CorruptLayerError):
+        try:
+            yield
+        except BlockingIOError:
+            raise LayerBusyError(operation, place, "another process has just taken it") from None
+
+
 class Stream(NamedTuple):
     """An alternate data stream of an entry: its row in `streams`."""
 
@@ -150,6 +159,7 @@ class ScratchDirectory(LayerDirectory):
         self._unsynced: set[bytes] = set()
         self._unsynced_shelves: set[bytes] = set()
         self._is_marked = False
+        self._is_littered = False
         self._mark: bytes | None = None
         self._shelves: set[bytes] = set()
         self._descriptors: Descriptors | None = None
@@ -158,8 +168,8 @@ class ScratchDirectory(LayerDirectory):
             self._place_lock, is_alone = lock, True
         else:
             self._place_lock, is_alone = _lock(operation, place, exclusive, patience, mounted is not None)
-        opened = False
-        try:
+        with _opening(operation, place), ExitStack() as stack:
+            stack.callback(self._place_lock.close)
             # What is at the place now stays there.
             with HostRoot(place) as root:
                 is_scratch = database.read_version(root) == database.SCRATCH_VERSION
@@ -172,7 +182,7 @@ class ScratchDirectory(LayerDirectory):
                     raise LayerBusyError(operation, place, "another process is changing it")
                 database.make_scratch(place / database.FILE_NAME)
             super().__init__(place, operation=operation)
-            opened = True
+            stack.callback(super().close)
             self._descriptors = Descriptors(self._database, limits_in_use().all_security_size)
             if is_alone:
                 if crashed or not is_scratch:
@@ -184,16 +194,8 @@ class ScratchDirectory(LayerDirectory):
                         self.host.remove(os.fsencode(name))
             if is_alone and not exclusive:
                 self._place_lock.take(shared=True)
-        except BaseException as error:
-            if opened:
-                super().close()
-            self._place_lock.close()
-            if isinstance(error, BlockingIOError):
-                raise LayerBusyError(operation, place, "another process has just taken it") from None
-            if isinstance(error, (OSError, sqlite3.Error)):
-                raise translated(operation, place, error, damage=CorruptLayerError) or error from error
-            raise
-        self._seen = self._version()
+            self._seen = self._version()
+            stack.pop_all()
 
     def _connect(self, path: Path, version: int) -> database.LayerDatabase:
         return database.open_scratch(path)
@@ -201,15 +203,18 @@ class ScratchDirectory(LayerDirectory):
     def close(self) -> None:
         try:
             with self._errors():
-                self._remove_gone()
+                if durability.is_wanted() and self._gone:
+                    self._sync_records()
+                self._drop_gone()
                 if self._mark is not None and durability.is_wanted():
                     # Contents whose removal a power cut undoes are removed again only while a mark is there.
                     self._sync_shelves()
-            if self._mark is not None:
+            if self._mark is not None and not self._is_littered:
                 # The marks of other processes stay: one of them may have died, and then the next process
                 # that has the scratch to itself cleans up its contents.
-                with suppress(FileNotFoundError):
-                    self.host.remove(self._mark)
+                # One that stays means no more than that: everything that it marks is done.
+                with suppress(OSError):
+                    self.host.remove_file(self._mark)
         finally:
             super().close()
             self._place_lock.close()
@@ -542,14 +547,21 @@ class ScratchDirectory(LayerDirectory):
         while paths:
             path = paths.pop()
             self._unsynced.discard(path)
-            with suppress(FileNotFoundError, NotADirectoryError):
-                self.host.remove(path)
+            try:
+                self.host.remove_file(path)
                 self._unsynced_shelves.add(path.rpartition(b"/")[0])
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            except OSError:
+                # Nothing refers to it. By the mark, which stays, the next process that has the scratch to itself knows
+                # that something is left, and removes it.
+                self._is_littered = True
 
     def _wait_to_remove(self) -> None:
         """Old contents, which the transaction that has just ended forgot, go when its records are safe on the disk."""
         for path in self._unlinked:
-            with suppress(FileNotFoundError, NotADirectoryError):
+            # Only a measure: the transaction has succeeded.
+            with suppress(OSError):
                 self._gone_bytes += self.host.stat(path).st_size
             self._unsynced.discard(path)
         self._gone += self._unlinked

@@ -73,8 +73,8 @@ class ScratchWriter(LayerWriterBase):
 
     def _close_stream(self) -> None:
         if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+            fd, self._fd = self._fd, -1
+            os.close(fd)
 
     def _end(self) -> None:
         entry, scratch = self._entry, self._scratch

@@ -328,8 +328,8 @@ class TransportLayerReader(HostWalkReader):
         self._layout = []
         self._number_of_links, self._inode = 1, 0
         if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+            fd, self._fd = self._fd, -1
+            system.close_read(fd)
 
     def _release(self) -> None:
         self._close_file()

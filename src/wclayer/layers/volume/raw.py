@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from wclayer.formats.disk import DiskError
+from wclayer.formats.disk import DiskError, read_file
 
 _RAW_SECTOR = 512
 
@@ -35,9 +35,7 @@ class RawDisk:
         """
         if offset < 0 or length < 0 or offset + length > self.size:
             raise DiskError(f"{length} bytes at {offset} of a disk of {self.size}")
-        self._file.seek(offset)
-        data = self._file.read(length)
-        return data + bytes(length - len(data))
+        return read_file(self._file, offset, length)
 
     def write(self, offset: int, data: bytes | memoryview) -> None:
         """Puts bytes at `offset`.

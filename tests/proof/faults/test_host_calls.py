@@ -1,0 +1,82 @@
+"""Each call of the host that an operation makes fails once: the error is the right one, nothing is left, and the second
+try succeeds.
+
+A call is what Python, SQLite and the other libraries ask of libc, in worker processes and the server of a mount, too.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.proof.faults import shim
+from tests.proof.operations import EVERY, MOUNTING, Operation
+from tests.proof.world import make_sources
+
+pytestmark = [
+    pytest.mark.faults,
+    pytest.mark.skipif(sys.platform != "linux", reason="calls of libc are replaced with what Linux has"),
+]
+_MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+"""Where syncing costs nothing."""
+_SAMPLES = 12
+_SEED = 14
+_BOTH: dict[str, Operation] = EVERY | MOUNTING
+Ask = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def ask() -> Iterator[Ask]:
+    """Asks a process that has the shim to try an operation: see `trial.main`."""
+    with tempfile.TemporaryDirectory(dir=_MEMORY) as folder:
+        (Path(folder) / "sources").mkdir()
+        make_sources(Path(folder) / "sources")
+        environment = {**os.environ, **shim.build(Path(folder))}
+        process: subprocess.Popen[str] | None = None
+
+        def request(**wanted: object) -> dict[str, Any]:
+            nonlocal process
+            if process is None:
+                process = subprocess.Popen(
+                    [sys.executable, "-m", "tests.proof.faults.trial", folder], env=environment, text=True,
+                    stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8",
+                )  # fmt: skip
+            assert process.stdin is not None
+            assert process.stdout is not None
+            process.stdin.write(json.dumps(wanted) + "\n")
+            process.stdin.flush()
+            answer = process.stdout.readline()
+            if not answer:
+                process.wait()
+                process = None
+                pytest.fail(f"the process that tries {wanted} has died")
+            said: dict[str, Any] = json.loads(answer)
+            return said
+
+        yield request
+        if process is not None:
+            assert process.stdin is not None
+            process.stdin.close()
+            process.wait()
+
+
+@pytest.mark.parametrize("name", _BOTH)
+def test_a_call_that_fails_is_told_and_leaves_nothing(name: str, ask: Ask, is_long: bool) -> None:
+    done = ask(name=name, by_command=False, seed=_SEED, count=None if is_long else _SAMPLES)
+    assert done["found"] == []
+    assert done["trials"] >= min(done["calls"], _SAMPLES)
+
+
+@pytest.mark.parametrize("name", [name for name, operation in _BOTH.items() if operation.command is not None])
+def test_the_command_says_in_one_line_what_failed(name: str, ask: Ask, is_long: bool) -> None:
+    done = ask(name=name, by_command=True, seed=_SEED, count=200 if is_long else _SAMPLES // 3)
+    assert done["found"] == []
+    assert done["trials"]

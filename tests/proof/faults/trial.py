@@ -1,0 +1,401 @@
+"""Tries an operation with one fault at a time, and says what is not as promised: `python -m tests.proof.faults.trial`.
+
+It is run in the environment that `shim.build` gives, by `conftest.py`, or by hand to see one fault again.
+"""
+
+from __future__ import annotations
+
+import errno
+import faulthandler
+import gc
+import json
+import os
+import random
+import re
+import subprocess
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import wclayer
+from tests.proof.faults.shim import END, SHORT, Shim
+from tests.proof.operations import EVERY, MOUNTING, Operation
+from tests.proof.world import World
+from tests.support import run, tree_listing
+from wclayer.errors import (
+    AccessDeniedError,
+    AlreadyExistsError,
+    CorruptLayerError,
+    DiskFullError,
+    InvalidStateError,
+    LayerError,
+    OutOfMemoryError,
+    PathNotFoundError,
+    visible_path,
+)
+
+_WRITES = (errno.ENOSPC, errno.EIO, errno.EINTR)
+_NAMES = (errno.EACCES, errno.EIO)
+_NEW_NAMES = (errno.ENOSPC, errno.EACCES, errno.EIO)
+FAULTS: dict[str, tuple[int, ...]] = {
+    "open": (errno.EACCES, errno.EMFILE, errno.EIO, errno.EINTR),
+    "opendir": (errno.EMFILE, errno.EACCES, errno.EIO),
+    "create": (errno.ENOSPC, errno.EMFILE, errno.EACCES, errno.EINTR),
+    "read": (errno.EIO, SHORT, END, errno.EINTR),
+    "write": (errno.ENOSPC, SHORT, errno.EIO, errno.EINTR),
+    "copy": (errno.ENOSPC, SHORT, errno.EIO, END),
+    "sync": (errno.EIO, errno.ENOSPC, errno.EINTR),
+    "truncate": _WRITES,
+    "rename": _NEW_NAMES,
+    "link": _NEW_NAMES,
+    "symlink": _NEW_NAMES,
+    "mkdir": _NEW_NAMES,
+    "unlink": _NAMES,
+    "stat": _NAMES,
+    "fstat": (errno.EIO,),
+    "access": _NAMES,
+    "readlink": _NAMES,
+    "readdir": (errno.EIO,),
+    "chmod": _NAMES,
+    "chown": _NAMES,
+    "utime": _NAMES,
+    "setxattr": _NEW_NAMES,
+    "getxattr": _NAMES,
+    "lock": (errno.ENOLCK, errno.EINTR),
+    "mmap": (errno.ENOMEM,),
+    "dup": (errno.EMFILE,),
+    "pipe": (errno.EMFILE,),
+    "fork": (errno.EAGAIN, errno.ENOMEM),
+    "thread": (errno.EAGAIN,),
+    "ioctl": (errno.EIO,),
+    "close": (errno.EIO, errno.ENOSPC, errno.EINTR),
+}
+"""How each kind of call can fail."""
+_KINDS: dict[int, type[LayerError]] = {
+    errno.ENOSPC: DiskFullError,
+    errno.EACCES: AccessDeniedError,
+    errno.ENOMEM: OutOfMemoryError,
+    # Of a thread; of a process it is EAGAIN itself.
+    errno.EAGAIN: OutOfMemoryError,
+}
+"""What an error of the host becomes; any other is a `LayerError` without a class of its own."""
+_PATIENCE = 120
+"""Seconds after which a trial hangs: SQLite waits for 60."""
+_OF_DATABASES = (LayerError, AccessDeniedError, CorruptLayerError)
+_DATABASE = re.compile(r"layer\.db(-wal|-shm|-journal)?\Z")
+_UNDER_CONSTRUCTION = r"\.partial|\.gone|~update-"
+_LEFT = re.compile(r"\.partial\Z|\.gone\Z|~update-|\Ascratch\.open|-link\Z")
+_NOT_REPEATABLE = (
+    "copy tree out", "copy tree in", "copy between", "change scratch", "activate, deactivate", "unmount", "mkdir",
+)  # fmt: skip
+"""Operations of several steps, of which a second try finds what the first one has made, and does something else."""
+_ALREADY = (PathNotFoundError, AlreadyExistsError, InvalidStateError)
+"""How a second try may end if the first one was done, and said only that something failed after that."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """The fault of a trial: the `at`th call, which was `call`, has it."""
+
+    at: int
+    call: str
+    number: int
+    path: str = ""
+
+    def __str__(self) -> str:
+        name = {SHORT: "SHORT", END: "END"}.get(self.number) or errno.errorcode[self.number]
+        return f"call {self.at}, {self.call} {self.path}, {name}"
+
+
+class _CommandError(Exception):
+    """The command failed."""
+
+    def __init__(self, status: int, printed: str) -> None:
+        super().__init__(f"exit status {status}: {printed}")
+        self.status = status
+        self.printed = printed
+
+
+class Trials:
+    """Trials of one operation.
+
+    Args:
+        root: a folder with `sources`, which `make_sources` has filled; the trials take place in `root/w`.
+    """
+
+    def __init__(self, shim: Shim, root: Path, name: str, *, by_command: bool = False) -> None:
+        self._shim = shim
+        self._world = World(root / "sources", root / "w")
+        self._operation: Operation = (EVERY | MOUNTING)[name]
+        self._call: Callable[[World], object] = self._run_command if by_command else self._operation.call
+        self._is_mount = name in MOUNTING
+        self._is_repeatable = name not in _NOT_REPEATABLE
+        shim.watch(root)
+        with self._prepared():
+            self._old = self._operation.result(self._world)
+            # What is imported and cached at the first time is not part of the operation.
+            self._call(self._world)
+        with self._prepared():
+            shim.record()
+            self._call(self._world)
+            shim.stop()
+            self.calls = shim.calls()
+            self._new = self._operation.result(self._world)
+
+    def _run_command(self, world: World) -> None:
+        done = run(*self._operation.arguments(world), status=None)
+        if done.returncode:
+            raise _CommandError(done.returncode, done.stderr.decode(errors="replace"))
+
+    @contextmanager
+    def _prepared(self) -> Iterator[None]:
+        self._world.place.mkdir()
+        try:
+            self._operation.prepare(self._world)
+            yield
+        finally:
+            self._world.remove()
+
+    def trial(self, fault: Fault) -> tuple[Fault, list[str]]:
+        """Does the operation with that fault. Returns the fault that it had, and what is wrong afterwards."""
+        with self._prepared():
+            before = tree_listing(self._world.place) if self._operation.is_whole else None
+            problems: list[str] = []
+            with _nothing_kept(problems):
+                self._shim.fail(fault.at, fault.call, fault.number)
+                error: BaseException | None = None
+                try:
+                    self._call(self._world)
+                except BaseException as caught:  # noqa: BLE001 (whatever it is, is looked at)
+                    error = caught
+                finally:
+                    hit = self._shim.stop()
+                if error is not None:
+                    self._trace = "".join(traceback.format_exception(error))
+                    _forget_frames(error)
+            if hit is not None:
+                fault = Fault(hit, fault.call, fault.number, self._shim.call(hit)[1])
+            elif error is None:
+                return fault, problems
+            problems += self._problems_of(fault, error)
+            problems += self._problems_left(fault, error, before)
+        return fault, problems
+
+    def _problems_of(self, fault: Fault, error: BaseException | None) -> Iterator[str]:
+        """What is wrong with the error itself."""
+        if error is None:
+            return
+        if isinstance(error, _CommandError):
+            yield from _problems_of_command(fault, error)
+            return
+        if not isinstance(error, LayerError):
+            yield f"no error of the family: {type(error).__name__}: {error}"
+            return
+        text = f"{type(error).__name__}: {error}"
+        for said in (str(error), error.path):
+            if re.search(_UNDER_CONSTRUCTION, said):
+                yield f"names what is under construction: {text}"
+                break
+        if not self._is_right_path(fault, error.path):
+            yield f"names another path: {text}"
+        if fault.number in (SHORT, END):
+            return
+        if fault.number == errno.EINTR and fault.call == "close":
+            # The descriptor is gone; whether all was written, nobody can say.
+            return
+        if fault.number == errno.EINTR:
+            yield f"an interrupted call is not tried again: {text}"
+        kind = _kind(fault)
+        if "unable to open database file" in str(error) and fault.call in ("stat", "readlink"):
+            # SQLite looks at each folder on the way itself.
+            return
+        is_database = _DATABASE.search(visible_path(fault.path)) is not None
+        # SQLite does not tell why a file cannot be opened, and takes what cannot be read for damaged.
+        if type(error) is not kind and not (is_database and type(error) in _OF_DATABASES):
+            yield f"not the class for it, {kind.__name__}: {text}"
+
+    def _is_right_path(self, fault: Fault, named: str) -> bool:
+        """Whether an error names the file that failed, a folder that it is in, or what is being made."""
+        world = self._world
+        failed = visible_path(fault.path)
+        targets = [str(path) for path in (world.layer, world.scratch, world.out, world.place / "store")]
+        return (
+            named in ("<stdin>", *targets)
+            or any(named.startswith(f"{target}/") for target in targets)
+            or f"{failed}/".startswith(f"{named}/")
+            or named.startswith(f"{failed}/")
+            or (not failed.startswith("/") and named.startswith(str(world.sources)))
+        )
+
+    def _problems_left(self, fault: Fault, error: BaseException | None, before: object) -> Iterator[str]:
+        """What is wrong with what is there afterwards."""
+        world, operation = self._world, self._operation
+        left = [
+            str(path.relative_to(world.place))
+            for path in world.place.rglob("*")
+            # What the host does not remove is there.
+            if _LEFT.search(path.name) and fault.call != "unlink" and not self._is_mount
+        ]
+        if left:
+            yield f"left behind: {left[:5]}"
+        if error is not None and operation.is_whole and (after := tree_listing(world.place)) != before:
+            yield f"something is there after a failure: {after[:5]}"
+            return
+        if fault.call == "unlink" and "/Data/" in fault.path:
+            # Old contents that the host does not remove: the next process that opens the scratch does.
+            wclayer.LayerView(scratch=world.scratch).close()
+        try:
+            found = operation.result(world)
+        except BaseException as wrong:  # noqa: BLE001
+            yield f"what is there is not sound: {type(wrong).__name__}: {wrong}"
+            return
+        if error is None:
+            if found != self._new:
+                yield "no error, and another result"
+            return
+        if operation.is_one_step and found not in (self._old, self._new):
+            yield "neither as before nor as after"
+        if not self._is_repeatable:
+            return
+        try:
+            operation.call(world)
+        except BaseException as again:  # noqa: BLE001
+            if not (isinstance(again, _ALREADY) and found == self._new):
+                yield f"the second try fails: {type(again).__name__}: {again}"
+            _forget_frames(again)
+            return
+        if operation.result(world) != self._new:
+            yield "the second try has another result"
+
+
+def _problems_of_command(fault: Fault, error: _CommandError) -> Iterator[str]:
+    """What is wrong with what the command says, and its exit status."""
+    if not re.fullmatch(r"(wclayer: [^\n]+\n)+", error.printed):
+        yield f"not lines of ours: {error}"
+    if re.search(_UNDER_CONSTRUCTION, error.printed):
+        yield f"names what is under construction: {error}"
+    if fault.number in (SHORT, END, errno.EINTR):
+        return
+    wanted = {_kind(fault).exit_status}
+    if _DATABASE.search(visible_path(fault.path)) or "unable to open database file" in error.printed:
+        wanted |= {kind.exit_status for kind in _OF_DATABASES}
+    if error.status not in wanted:
+        yield f"not the status for it, {wanted}: {error}"
+
+
+def _kind(fault: Fault) -> type[LayerError]:
+    if (fault.call, fault.number) == ("fork", errno.EAGAIN):
+        return LayerError
+    return _KINDS.get(fault.number, LayerError)
+
+
+def groups(calls: list[tuple[str, str]]) -> dict[tuple[str, str], list[int]]:
+    """The numbers of calls that are alike: the same call, on paths that differ in random names and numbers only."""
+    found: dict[tuple[str, str], list[int]] = {}
+    for number, (call, path) in enumerate(calls):
+        found.setdefault((call, re.sub(r"[0-9a-f]{16}|[0-9]+|Data/[0-9a-f]", "*", path)), []).append(number)
+    return found
+
+
+def faults_of(calls: list[tuple[str, str]], seed: int, count: int | None) -> list[Fault]:
+    """The faults to try: `count` of them, of as many kinds of calls as there can be, or all."""
+    if count is None:
+        return [Fault(at, call, number) for at, (call, _) in enumerate(calls) for number in FAULTS[call]]
+    source = random.Random(seed)
+    alike = groups(calls)
+    # Each kind of call with one of its faults, then with the next one.
+    rounds: list[list[Fault]] = []
+    for (call, _), numbers in alike.items():
+        faults = list(FAULTS[call])
+        source.shuffle(faults)
+        for turn, number in enumerate(faults):
+            rounds.extend([] for _ in range(turn + 1 - len(rounds)))
+            rounds[turn].append(Fault(source.choice(numbers), call, number))
+    for faults_of_round in rounds:
+        source.shuffle(faults_of_round)
+    return [fault for faults_of_round in rounds for fault in faults_of_round][:count]
+
+
+@contextmanager
+def _nothing_kept(problems: list[str]) -> Iterator[None]:
+    """Looks whether open files, threads, and children are kept, and what is said of objects that are thrown away."""
+    files, threads, children = _open_files(), set(threading.enumerate()), _children()
+    said: list[str] = []
+    hooks = sys.unraisablehook, threading.excepthook
+    sys.unraisablehook = lambda what: said.append(f"{type(what.exc_value).__name__}: {what.exc_value} in {what.object}")
+    threading.excepthook = lambda what: said.append(f"{what.exc_type.__name__}: {what.exc_value} in {what.thread}")
+    try:
+        yield
+        if _open_files() != files:
+            # An error, its frames and a generator in them may refer to each other.
+            gc.collect()
+        if kept := [path for path in _open_files() if path not in files]:
+            problems.append(f"open files are kept: {kept}")
+        if kept_threads := set(threading.enumerate()) - threads:
+            problems.append(f"threads are kept: {kept_threads}")
+        if kept_children := _children() - children:
+            problems.append(f"children are kept: {kept_children}")
+        try:
+            if os.waitpid(-1, os.WNOHANG)[0]:
+                problems.append("a child that has ended is kept")
+        except ChildProcessError:
+            pass
+    finally:
+        sys.unraisablehook, threading.excepthook = hooks
+        problems += [f"said on the side: {text}" for text in said]
+
+
+def _children() -> set[str]:
+    return set(Path(f"/proc/self/task/{os.getpid()}/children").read_text().split())
+
+
+def _open_files() -> list[str]:
+    found = []
+    for number in os.listdir("/proc/self/fd"):
+        try:
+            found.append(os.readlink(f"/proc/self/fd/{number}"))
+        except FileNotFoundError:
+            # That of the folder itself.
+            continue
+    return sorted(found)
+
+
+def _forget_frames(error: BaseException | None) -> None:
+    """An error's frames keep what was open in them."""
+    while error is not None:
+        error.__traceback__ = None
+        _forget_frames(error.__context__ if error.__context__ is not error.__cause__ else None)
+        error = error.__cause__ if error.__cause__ is not error else None
+
+
+def main() -> None:
+    """Answers requests, one JSON object a line: which operation, how, and how many trials. Each answer is one, too."""
+    # A process that was begun by vfork shares its memory with this one, and the shim in it.
+    subprocess._USE_VFORK = False  # type: ignore[misc]
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    shim, root = Shim(), Path(sys.argv[1])
+    for line in sys.stdin:
+        wanted = json.loads(line)
+        # What hangs says where.
+        faulthandler.dump_traceback_later(_PATIENCE, exit=True)
+        trials = Trials(shim, root, wanted["name"], by_command=wanted["by_command"])
+        faults = faults_of(trials.calls, wanted["seed"], wanted["count"])
+        if wanted["by_command"]:
+            # Of what is no file, the standard streams are part.
+            faults = [fault for fault in faults if trials.calls[fault.at][1].startswith("/")]
+        found = []
+        for fault in faults:
+            faulthandler.dump_traceback_later(_PATIENCE, exit=True)
+            seen, problems = trials.trial(fault)
+            found += [f"{seen}: {problem}".replace(str(root), "") for problem in problems]
+        faulthandler.cancel_dump_traceback_later()
+        print(json.dumps({"calls": len(trials.calls), "trials": len(faults), "found": found}), file=answers, flush=True)
+
+
+if __name__ == "__main__":
+    main()
