@@ -75,6 +75,7 @@ if TYPE_CHECKING:
         NotReadyError,
         NotSupportedError,
         OperationCancelledError,
+        OutOfMemoryError,
         PathNotFoundError,
         UnresolvedLinkError,
     )
@@ -172,6 +173,7 @@ _HOMES = {
         "NotReadyError",
         "NotSupportedError",
         "OperationCancelledError",
+        "OutOfMemoryError",
         "PathNotFoundError",
         "UnresolvedLinkError",
     ),
@@ -255,6 +257,7 @@ __all__ = [
     "NotReadyError",
     "NotSupportedError",
     "OperationCancelledError",
+    "OutOfMemoryError",
     "PathNotFoundError",
     "Problem",
     "Registry",

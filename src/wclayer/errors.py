@@ -10,6 +10,7 @@ import contextlib
 import errno
 import os
 import re
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from typing import ClassVar
@@ -379,10 +380,9 @@ def visible_path(path: str | os.PathLike[str]) -> str:
 def _is_full(path: str | os.PathLike[str]) -> bool:
     """Whether the file system of a path has no room left for what SQLite needs to read."""
     try:
-        status = os.statvfs(path)
-    except (OSError, AttributeError):
+        return shutil.disk_usage(path).free < _LOG_INDEX
+    except OSError:
         return True
-    return status.f_bavail * status.f_frsize < _LOG_INDEX
 
 
 def from_sqlite_error(operation: str, path: str | os.PathLike[str], error: sqlite3.Error) -> LayerError:

@@ -94,7 +94,7 @@ def cli(engine: str | None) -> None:
     system's own, and the verbs that look inside work on this program's layers.
 
     Exit status: 0 success; 1 differences or problems found, or an error of the host that has no status of its own; 2
-    to 18 the other errors, 64 wrong usage, 130 interrupted, 141 the reader of the output is gone (see docs/errors.md).
+    to 19 the other errors, 64 wrong usage, 130 interrupted, 141 the reader of the output is gone (see docs/errors.md).
     """
     if engine is not None:
         use_engine(engine)
@@ -127,12 +127,12 @@ def _status(arguments: Sequence[str] | None) -> int:
         if isinstance(stopped.__cause__, KeyboardInterrupt):
             return _told("interrupted", INTERRUPTED)
         return CLOSED_PIPE
-    except (OSError, FormatError, sqlite3.Error) as error:
+    except (OSError, FormatError, sqlite3.Error, MemoryError) as error:
         return _failed(error)
     return status if isinstance(status, int) else 0
 
 
-def _failed(error: OSError | FormatError | sqlite3.Error) -> int:
+def _failed(error: OSError | FormatError | sqlite3.Error | MemoryError) -> int:
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, OSError) and system.has_no_reader(cause):

@@ -351,9 +351,6 @@ class StagedFile:
         # Everything is written: that closing it fails would mean nothing.
         with contextlib.suppress(OSError):
             self.stream.close()
-        if not self._replaces:
-            with contextlib.suppress(OSError):
-                self._path.unlink()
 
     def _link(self) -> None:
         """Takes the place if nothing is there."""
@@ -367,7 +364,9 @@ class StagedFile:
                 system.replace_file(self._path, self.target)
                 return
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), os.fspath(self.target)) from None
-        self._path.unlink()
+        # It is there: a second name that stays is what the next call in the folder removes.
+        with contextlib.suppress(OSError):
+            self._path.unlink()
 
     def discard(self) -> None:
         """Removes the file."""
