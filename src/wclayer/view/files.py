@@ -296,8 +296,11 @@ class OpenFile:
         try:
             self.flush()
         finally:
-            with during("close", self._view.name):
-                os.close(self._fd)
+            if self._has_own_file:
+                with during("close", self._view.name):
+                    os.close(self._fd)
+            else:
+                system.close_read(self._fd)
 
 
 class OpenContents:

@@ -33,6 +33,7 @@ from wclayer.errors import (
     DiskFullError,
     InvalidStateError,
     LayerError,
+    NotSupportedError,
     OutOfMemoryError,
     PathNotFoundError,
     visible_path,
@@ -79,6 +80,7 @@ _KINDS: dict[int, type[LayerError]] = {
     errno.ENOSPC: DiskFullError,
     errno.EACCES: AccessDeniedError,
     errno.ENOMEM: OutOfMemoryError,
+    errno.ENOLCK: NotSupportedError,
     # Of a thread; of a process it is EAGAIN itself.
     errno.EAGAIN: OutOfMemoryError,
 }
@@ -242,6 +244,11 @@ class Trials:
         ]
         if left:
             yield f"left behind: {left[:5]}"
+        if isinstance(error, _CommandError):
+            # It looks at what it has made, which may fail, too.
+            if operation.result(world) not in (self._old, self._new):
+                yield "neither as before nor as after"
+            return
         if error is not None and operation.is_whole and (after := tree_listing(world.place)) != before:
             yield f"something is there after a failure: {after[:5]}"
             return
