@@ -86,9 +86,7 @@ def search(atheris: ModuleType, names: Sequence[str], *, until: float, jobs: int
                     left = max(0.0, until - now) * min(jobs, len(waiting) + 1)
                     weight = TARGETS[name].weight
                     share = weight / (weight + sum(TARGETS[other].weight for other in waiting))
-                    seconds = int(min(left * share, until - now))
-                    if seconds < 1:
-                        continue
+                    seconds = max(1, int(min(left * share, until - now)))
                     process, pid = _start(atheris, results[name], seconds, Path(scratch))
                     running[pid] = process
                 for pid, process in list(running.items()):

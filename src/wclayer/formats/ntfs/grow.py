@@ -14,7 +14,7 @@ from wclayer.formats.disk import Disk
 from wclayer.formats.ntfs import structs
 from wclayer.formats.ntfs.runs import Run, RunList, encode_runs
 from wclayer.formats.ntfs.structs import SECTOR_SIZE, AttributeType, NtfsError, OutOfSpaceError, SystemFile
-from wclayer.formats.ntfs.volume import NtfsVolume, StreamAttribute
+from wclayer.formats.ntfs.volume import NtfsVolume
 
 _PIECE = 1 << 20
 _SAME_BYTES = re.compile(rb"\0+|\xff+")
@@ -45,10 +45,27 @@ def grow_volume(disk: Disk) -> int:
     bitmap = volume.record(SystemFile.BITMAP).find(AttributeType.DATA)
     if bitmap is None or bitmap.value is not None:
         raise NtfsError("the cluster bitmap is not where it should be")
-    bits = _grow_bitmap(disk, volume, bitmap, old, new)
+    if any(run.start is None or run.start + run.length > old for run in bitmap.runs):
+        raise NtfsError("the cluster bitmap has holes, or is outside of the volume")
+    length = -(-new // 64) * 8
+    missing = -(-length // size) - bitmap.runs.clusters
+    added = _free_runs(volume.chunks(bitmap), old, missing) if missing > 0 else []
+    runs = RunList([*bitmap.runs, *added])
+    # What can be refused is refused here, before anything is written.
+    changed_bitmap = _changed_record(
+        disk, volume, SystemFile.BITMAP, "", list(runs), length, runs.clusters * size, length
+    )
+    changed_bad_clusters = _resized_bad_clusters(disk, volume, new)
+    _take_clusters(disk, size, bitmap.runs, added)
+    bits = _Bits(disk, size, runs)
+    # What the old bitmap has beyond the old end stays marked until the volume has its new size.
+    bits.fill(-(-old // 64) * 64, new, used=False)
+    bits.fill(new, length * 8, used=True)
+    disk.flush()
+    _write(disk, changed_bitmap)
     disk.flush()
     # The bad-cluster list is a hole as large as the volume; that it is larger does no harm.
-    _resize_bad_clusters(disk, volume, new)
+    _write(disk, changed_bad_clusters)
     boot = bytearray(disk.read(0, SECTOR_SIZE))
     boot[_SECTORS_OFFSET : _SECTORS_OFFSET + 8] = sectors.to_bytes(8, "little")
     disk.write(sectors * volume.sector_size, bytes(boot))
@@ -116,29 +133,22 @@ class _Bits:
             position += extent
 
 
-def _grow_bitmap(disk: Disk, volume: NtfsVolume, bitmap: StreamAttribute, old: int, new: int) -> _Bits:
-    """Makes the bitmap large enough for `new` clusters; gives it with all of its clusters."""
-    size = volume.cluster_size
-    length = -(-new // 64) * 8
-    have = bitmap.runs.clusters
-    added = _free_runs(volume.chunks(bitmap), old, -(-length // size) - have) if length > have * size else []
-    # The clusters are taken first, in the bitmap as it is.
-    bits = _Bits(disk, size, bitmap.runs)
+def _take_clusters(disk: Disk, size: int, bitmap: Iterable[Run], added: list[Run]) -> None:
+    """Fills clusters with zeros, and marks them as used in the bitmap as it is.
+
+    Args:
+        disk: the disk.
+        size: bytes of a cluster.
+        bitmap: the clusters of the bitmap.
+        added: the clusters that are taken.
+    """
+    bits = _Bits(disk, size, bitmap)
     for run in added:
         assert run.start is not None
         for offset in range(0, run.length * size, _PIECE):
             disk.write(run.start * size + offset, bytes(min(_PIECE, run.length * size - offset)))
         bits.fill(run.start, run.start + run.length, used=True)
     disk.flush()
-    runs = RunList([*bitmap.runs, *added])
-    bits = _Bits(disk, size, runs)
-    # What the old bitmap has beyond the old end stays marked until the volume has its new size.
-    bits.fill(-(-old // 64) * 64, new, used=False)
-    bits.fill(new, length * 8, used=True)
-    disk.flush()
-    if length != bitmap.size or added:
-        _replace_attribute(disk, volume, SystemFile.BITMAP, "", list(runs), length, runs.clusters * size, length)
-    return bits
 
 
 def _free_runs(pieces: Iterable[bytes], clusters: int, needed: int) -> list[Run]:
@@ -183,19 +193,31 @@ def _free_ranges(pieces: Iterable[bytes], clusters: int) -> Iterator[tuple[int, 
         yield start, min(cluster, clusters)
 
 
-def _resize_bad_clusters(disk: Disk, volume: NtfsVolume, clusters: int) -> None:
+_Writes = list[tuple[int, bytes]]
+"""What is to be written: offsets on the disk, each with bytes."""
+
+
+def _write(disk: Disk, writes: _Writes) -> None:
+    for offset, data in writes:
+        disk.write(offset, data)
+
+
+def _resized_bad_clusters(disk: Disk, volume: NtfsVolume, clusters: int) -> _Writes:
+    """The list of bad clusters for a volume of so many."""
     bad = volume.record(SystemFile.BAD_CLUSTERS).find(AttributeType.DATA, "$Bad")
     if bad is None or bad.value is not None:
-        return
+        return []
+    if bad.runs.clusters > clusters:
+        raise NtfsError(f"a list of bad clusters for {bad.runs.clusters} clusters, which is more than {clusters}")
     runs = RunList([*bad.runs, Run(None, clusters - bad.runs.clusters)])
     whole = clusters * volume.cluster_size
-    _replace_attribute(disk, volume, SystemFile.BAD_CLUSTERS, "$Bad", list(runs), whole, whole, bad.initialized)
+    return _changed_record(disk, volume, SystemFile.BAD_CLUSTERS, "$Bad", list(runs), whole, whole, bad.initialized)
 
 
-def _replace_attribute(
+def _changed_record(
     disk: Disk, volume: NtfsVolume, number: int, name: str, runs: list[Run], size: int, allocated: int, initialized: int
-) -> None:
-    """Gives a non-resident data attribute of a system file other runs and sizes, in its record and its copy."""
+) -> _Writes:
+    """The record of a system file, and its copy, with other runs and sizes of a non-resident data attribute."""
     offset = volume.record_offset(number)
     block = bytearray(disk.read(offset, volume.record_size))
     sequence = int.from_bytes(block[_usa(block) : _usa(block) + 2], "little")
@@ -207,7 +229,7 @@ def _replace_attribute(
     while True:
         kind = int.from_bytes(block[position : position + 4], "little")
         length = int.from_bytes(block[position + 4 : position + 8], "little")
-        if kind == structs.ATTRIBUTE_END or not length:
+        if kind == structs.ATTRIBUTE_END or not length or position + structs.NON_RESIDENT.size > len(block):
             raise NtfsError(f"record {number}: its data is in another record")
         fields = list(structs.NON_RESIDENT.unpack_from(block, position))
         start = position + fields[4]
@@ -229,9 +251,7 @@ def _replace_attribute(
     block[position:] = (attribute + rest).ljust(volume.record_size - position, b"\0")
     structs.protect(block, sequence % 0xFFFF + 1)
     mirrored = volume.mirror_offset(number)
-    disk.write(offset, bytes(block))
-    if mirrored is not None:
-        disk.write(mirrored, bytes(block))
+    return [(place, bytes(block)) for place in (offset, mirrored) if place is not None]
 
 
 def _usa(block: bytearray) -> int:
