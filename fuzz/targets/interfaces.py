@@ -58,7 +58,7 @@ def _argument(data: bytes) -> None:
     """A path in a layer as a word of the command line: it can be shown, and what is shown can be typed."""
     path = path_of_argument(data.decode("utf-8", "surrogateescape"))
     text = shown(path)
-    assert not any(character < " " or "\x7f" <= character < "\xa0" for character in text)
+    assert not any(character < " " or "\x7f" <= character < "\xa0" for character in text if character not in "\n\r\t")
     path_of_argument(encode_name(text).decode("utf-8", "surrogateescape"))
 
 

@@ -12,7 +12,7 @@ from wclayer.formats.regf.hive import Hive
 from wclayer.formats.regf.layered import delta_of, merge
 from wclayer.formats.regf.minimal import empty_root
 from wclayer.formats.regf.model import Key, TreeKey, Value, copy_key, walk
-from wclayer.formats.regf.recovery import is_dirty, recover
+from wclayer.formats.regf.recovery import is_dirty, marvin32, recover
 from wclayer.formats.regf.text import encode_reg, format_reg, parse_reg
 from wclayer.formats.regf.values import ValueType, from_text, integer, parse_type, to_text, type_name
 from wclayer.formats.regf.writer import write_hive
@@ -106,12 +106,41 @@ def _delta(data: bytes) -> None:
 
 def _log(data: bytes) -> None:
     """The data is a hive and its log."""
-    hive, log = _sealed(data[: len(_small_hive())]), _sealed(data[len(_small_hive()) :])
+    hive, log = _sealed(data[: len(_small_hive())]), _sealed_log(data[len(_small_hive()) :])
     if not is_dirty(hive):
         hive = _with_number(hive, 4, 7)
     recovered = bytes(recover(hive, [log]))
     assert not is_dirty(recovered)
     assert bytes(recover(recovered, [log])) == recovered
+
+
+def _sealed_log(data: bytes) -> bytes:
+    """A log with the right checksum in its base block, and the right hashes in the entries of the new format."""
+    out = bytearray(_sealed(data))
+    head = structs.LOG_ENTRY
+    for place in range(structs.LOG_SECTOR, len(out) - head.size, structs.LOG_SECTOR):
+        signature, size, *fields, _, _ = head.unpack_from(out, place)
+        if signature == structs.LOG_ENTRY_SIGNATURE and head.size <= size <= len(out) - place:
+            pages = marvin32(bytes(out[place + head.size : place + size]))
+            head.pack_into(out, place, signature, size, *fields, pages, 0)
+            start = bytes(out[place : place + structs.LOG_ENTRY_HASHED])
+            head.pack_into(out, place, signature, size, *fields, pages, marvin32(start))
+    return bytes(out)
+
+
+def _new_log_seed() -> bytes:
+    """A hive whose write was not finished, followed by a log of the new format with two entries."""
+    hive = _small_hive()
+    bins = len(hive) - structs.BASE_BLOCK_SIZE
+    log = hive[: structs.LOG_SECTOR]
+    for offset, number in ((28, structs.FILE_TYPE_NEW_LOG), (4, 7), (8, 7)):
+        log = _with_number(log, offset, number)
+    for sequence, offset in ((7, 0), (8, bins - 512)):
+        page = hive[structs.BASE_BLOCK_SIZE + offset :][:512]
+        size = 2 * structs.LOG_SECTOR
+        entry = structs.LOG_ENTRY.pack(structs.LOG_ENTRY_SIGNATURE, size, 0, sequence, bins, 1, 0, 0)
+        log += (entry + structs.PAGE_REFERENCE.pack(offset, len(page)) + page).ljust(size, b"\0")
+    return _with_number(_with_number(hive, 4, 7), 8, 6) + log
 
 
 def _with_number(hive: bytes, offset: int, number: int) -> bytes:
@@ -201,7 +230,9 @@ TARGETS = {
     "bcd": Target(_bcd, lambda: [_boot_store()], words=_WORDS, max_size=16 << 10),
     "delta": Target(_delta, lambda: [_delta_hive(), _small_hive()], words=_WORDS, max_size=16 << 10),
     "hive": Target(_hive, lambda: [_small_hive(), _large_hive()], words=_WORDS, max_size=44 << 10, weight=2),
-    "hive_log": Target(_log, lambda: [_old_log_seed()], words=(b"HvLE", b"DIRT", *_WORDS), max_size=32 << 10),
+    "hive_log": Target(
+        _log, lambda: [_old_log_seed(), _new_log_seed()], words=(b"HvLE", b"DIRT", *_WORDS), max_size=32 << 10
+    ),
     "reg_path": Target(
         lambda data: registry_path(data.decode("utf-8", "surrogateescape")),
         lambda: [b"HKLM\\SOFTWARE\\x", b"HKU\\S-1-5-18", b"HKCR\\.txt", b"HKCC"],

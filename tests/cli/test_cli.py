@@ -288,6 +288,12 @@ def test_a_poor_console_gets_escapes(layers: Path) -> None:
     assert run("cat", layers / "base", f"Users/Public/{shown}").stdout == "Grüße".encode()
 
 
+def test_characters_and_sizes_that_there_are_not_are_wrong_usage(layers: Path) -> None:
+    for digits in ("110000", "FFFFFFFF"):
+        assert f"no character U+{digits}".encode() in run("ls", layers / "base", f"a<U+{digits}>", status=5).stderr
+    assert b"is not a size" in run("expand", layers / "base", "9" * 5000, status=64).stderr
+
+
 def test_every_limit_is_an_option_of_every_verb() -> None:
     fields = {f"--max-{field.name.replace('_', '-')}" for field in dataclasses.fields(wclayer.Limits)}
     commands: list[click.Command] = [cli]

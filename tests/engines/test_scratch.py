@@ -322,6 +322,13 @@ def test_volumes_that_cannot_grow(tmp_path: Path) -> None:
     data[start : start + bitmap.size] = b"\xff" * bitmap.size
     with pytest.raises(OutOfSpaceError, match="no free clusters"):
         grow_volume(RawDisk(io.BytesIO(bytes(data) + bytes(400 * MIB))))
+    # One whose list of bad clusters is damaged is refused before anything is written.
+    data = bytearray(path.read_bytes())
+    data[volume.record_offset(8)] ^= 1
+    file = io.BytesIO(bytes(data) + bytes(400 * MIB))
+    with pytest.raises(NtfsError, match="record 8"):
+        grow_volume(RawDisk(file))
+    assert file.getvalue()[: len(data)] == data
 
 
 def test_the_sid_of_a_virtual_machine() -> None:

@@ -34,6 +34,10 @@ else:
     _NumberParameter = click.ParamType  # no generic class before click 8.4
 
 
+_MAX_DIGITS = 20
+"""A size of more digits is beyond what any file has."""
+
+
 class _Size(_NumberParameter):
     """Bytes, or a number with KiB, MiB, GiB or TiB."""
 
@@ -45,8 +49,8 @@ class _Size(_NumberParameter):
         text = str(value).strip().lower().removesuffix("ib").removesuffix("b")
         shift = {"k": 10, "m": 20, "g": 30, "t": 40}.get(text[-1:], 0)
         number = text[:-1] if shift else text
-        if not number.isdecimal():
-            self.fail(f"{value!r} is not a size such as 20GiB", param, ctx)
+        if not number.isdecimal() or len(number) > _MAX_DIGITS:
+            self.fail(f"{text[:40]!r} is not a size such as 20GiB", param, ctx)
         return int(number) << shift
 
 

@@ -78,7 +78,7 @@ def path_of_argument(argument: str) -> str:
 def _character(argument: str, digits: str) -> str:
     try:
         return chr(int(digits, 16))
-    except ValueError:
+    except (ValueError, OverflowError):
         raise InvalidParameterError(
             "find entry", argument, f"there is no character U+{digits}", code=ERROR_INVALID_NAME
         ) from None
