@@ -10,7 +10,7 @@ from pathlib import Path
 
 import fuzz
 
-_CORPUS_BYTES = 32 << 10
+_CORPUS_BYTES = 40 << 10
 """The most bytes of a target's corpus in the repository."""
 
 

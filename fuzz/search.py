@@ -232,7 +232,7 @@ class _Finds:
         self._known.add(place)
         file = corpus.write(self._folder, data)
         file.with_suffix(".txt").write_text("".join(traceback.format_exception(error)))
-        print(f"FIND {file}", file=sys.stderr, flush=True)
+        os.write(2, f"\nFIND {file}\n".encode())
         if len(self._known) == _MOST_FINDS:
             os._exit(0)
 

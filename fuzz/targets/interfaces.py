@@ -11,6 +11,7 @@ from uuid import UUID
 
 import click
 
+from fuzz import place
 from fuzz.target import Target
 from wclayer.cli.output import SIZE
 from wclayer.cli.text import path_of_argument, shown
@@ -71,8 +72,8 @@ def _json(data: bytes) -> None:
 
 @cache
 def _layer() -> Path:
-    """A layer with a directory, a file with a stream, and a link, kept until the process ends."""
-    path = Path(tempfile.mkdtemp(prefix="fuzz-")) / "base"
+    """A layer with a directory, a file with a stream, and a link."""
+    path = place.own() / "kernel"
     security = volume_root().encode()
     with DirectoryLayerWriter(path) as writer:
         for name in ("Files", "Files/d"):
@@ -146,6 +147,14 @@ def _kernel_seeds() -> list[bytes]:
         + _message(Opcode.OPEN, bytes(8), 3)
         + _message(Opcode.READ, read, 3),
         _message(Opcode.GETXATTR, abi.GETXATTR_IN.pack(99, 0) + b"system.ntfs_acl"),
+        _message(Opcode.LOOKUP, b"d")
+        + _message(Opcode.LOOKUP, b"a long name", 2)
+        + b"".join(
+            _message(Opcode.GETXATTR, abi.GETXATTR_IN.pack(99, 0) + b"system.ntfs_" + name, 3)
+            for name in (b"attrib_be", b"times", b"dos_name", b"reparse_data")
+        )
+        + _message(Opcode.SETXATTR, abi.SETXATTR_IN.pack(4, 0) + b"system.ntfs_attrib_be\0\0\0\0\1", 3)
+        + _message(Opcode.REMOVEXATTR, b"user.s", 3),
         _message(Opcode.LISTXATTR, abi.GETXATTR_IN.pack(99, 0)) + _message(Opcode.STATFS, b""),
         _message(Opcode.RENAME2, abi.RENAME2_IN.pack(1, 1, 0) + b"a\0b") + _message(Opcode.SYMLINK, b"x\0../y"),
     ]

@@ -156,9 +156,9 @@ def _path(data: bytes) -> None:
     assert ".." not in parts
     assert "." not in parts
     assert layer_path(layer_path(file)) == layer_path(file)
-    short = short_names(dict.fromkeys(part for part in parts if part))
+    short = short_names(dict.fromkeys(part for part in parts if illegal_reason(part) is None))
     assert len(short) == len(set(short.values())), short
-    for name in short.values():
+    for name in short:
         assert is_short(name), name
         assert may_be_generated(name), name
 

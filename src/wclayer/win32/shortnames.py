@@ -34,6 +34,8 @@ def short_names(names: Iterable[str]) -> dict[str, str]:
     given = list(names)
     taken = {upcase(name) for name in given}
     found: dict[str, str] = {}
+    # By beginning and extension: the number from which on one may be free. Those below are not tried again.
+    numbers: dict[tuple[str, str], int] = {}
     for name in given:
         if is_short(name):
             continue
@@ -41,7 +43,7 @@ def short_names(names: Iterable[str]) -> dict[str, str]:
         if not dot:
             base, extension = extension, ""
         base, extension = _clean(base)[:_BASE], _clean(extension)[:_EXTENSION]
-        number = 1
+        number = numbers.get((base, extension), 1)
         while True:
             tail = f"~{number}"
             short = base[: 8 - len(tail)] + tail + (f".{extension}" if extension else "")
@@ -49,6 +51,7 @@ def short_names(names: Iterable[str]) -> dict[str, str]:
                 break
             number += 1
         taken.add(short)
+        numbers[base, extension] = number + 1
         found[short] = name
     return found
 
