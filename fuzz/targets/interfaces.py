@@ -99,7 +99,7 @@ _OPCODES = sorted(Opcode)
 
 
 def _messages(data: bytes) -> Iterator[tuple[int, int, memoryview]]:
-    """The messages that the data stands for: an opcode, the number of an entry, and the length of the body."""
+    """The messages that the data stands for: an opcode, which of the known entries it is about, and the body."""
     at = 0
     while at + 3 <= len(data):
         opcode = _OPCODES[data[at] % len(_OPCODES)]
@@ -107,19 +107,22 @@ def _messages(data: bytes) -> Iterator[tuple[int, int, memoryview]]:
         body = data[at + 3 : at + 3 + length]
         at += 3 + length
         fixed = _BODIES[opcode].size if opcode in _BODIES else 0
-        yield opcode, number or 1, memoryview(body.ljust(fixed, b"\0") + b"\0\0")
+        yield opcode, number, memoryview(body.ljust(fixed, b"\0") + b"\0")
 
 
 def _kernel(data: bytes) -> None:
     """Each message that a kernel can send gets an answer or an error of POSIX."""
     with LayerView([_layer()]) as view:
         operations = Operations(view, "/mount")
-        for opcode, number, body in _messages(data):
+        known = [abi.ROOT]
+        for opcode, which, body in _messages(data):
             answer = operations.answers.get(opcode)
             if answer is None:
                 continue
             try:
-                answer(number, body)
+                given = answer(known[which % len(known)], body)
+                if opcode == Opcode.LOOKUP:
+                    known.append(abi.ENTRY_HEAD.unpack_from(given)[0])
             except (OSError, UnicodeError, ValueError, KeyError):
                 # A KeyError: a handle that was never given.
                 continue
@@ -130,33 +133,33 @@ def _kernel(data: bytes) -> None:
                 get_xattr(view, node, name)
 
 
-def _message(opcode: Opcode, body: bytes, number: int = 1) -> bytes:
+def _message(opcode: Opcode, body: bytes, number: int = 0) -> bytes:
     return bytes((_OPCODES.index(opcode), number, len(body))) + body
 
 
 def _kernel_seeds() -> list[bytes]:
     read = abi.READ_IN.pack(1, 0, 4096, 0, 0, 0, 0)
     return [
-        _message(Opcode.LOOKUP, b"d") + _message(Opcode.LOOKUP, b"a long name", 2) + _message(Opcode.GETATTR, b"", 3),
+        _message(Opcode.LOOKUP, b"d") + _message(Opcode.LOOKUP, b"a long name", 1) + _message(Opcode.GETATTR, b"", 2),
         _message(Opcode.OPENDIR, b"")
         + _message(Opcode.READDIRPLUS, read)
         + _message(Opcode.RELEASEDIR, struct.pack("=Q", 1)),
-        _message(Opcode.LOOKUP, b"l") + _message(Opcode.READLINK, b"", 2),
+        _message(Opcode.LOOKUP, b"l") + _message(Opcode.READLINK, b"", 1),
         _message(Opcode.LOOKUP, b"D")
-        + _message(Opcode.LOOKUP, b"ALONGN~1", 2)
-        + _message(Opcode.OPEN, bytes(8), 3)
-        + _message(Opcode.READ, read, 3),
+        + _message(Opcode.LOOKUP, b"ALONGN~1", 1)
+        + _message(Opcode.OPEN, bytes(8), 2)
+        + _message(Opcode.READ, read, 2),
         _message(Opcode.GETXATTR, abi.GETXATTR_IN.pack(99, 0) + b"system.ntfs_acl"),
         _message(Opcode.LOOKUP, b"d")
-        + _message(Opcode.LOOKUP, b"a long name", 2)
+        + _message(Opcode.LOOKUP, b"a long name", 1)
         + b"".join(
-            _message(Opcode.GETXATTR, abi.GETXATTR_IN.pack(99, 0) + b"system.ntfs_" + name, 3)
+            _message(Opcode.GETXATTR, abi.GETXATTR_IN.pack(99, 0) + b"system.ntfs_" + name, 2)
             for name in (b"attrib_be", b"times", b"dos_name", b"reparse_data")
         )
-        + _message(Opcode.SETXATTR, abi.SETXATTR_IN.pack(4, 0) + b"system.ntfs_attrib_be\0\0\0\0\1", 3)
-        + _message(Opcode.REMOVEXATTR, b"user.s", 3),
+        + _message(Opcode.SETXATTR, abi.SETXATTR_IN.pack(4, 0) + b"system.ntfs_attrib_be\0\0\0\0\1", 2)
+        + _message(Opcode.REMOVEXATTR, b"user.s", 2),
         _message(Opcode.LISTXATTR, abi.GETXATTR_IN.pack(99, 0)) + _message(Opcode.STATFS, b""),
-        _message(Opcode.RENAME2, abi.RENAME2_IN.pack(1, 1, 0) + b"a\0b") + _message(Opcode.SYMLINK, b"x\0../y"),
+        _message(Opcode.RENAME2, abi.RENAME2_IN.pack(abi.ROOT, 1, 0) + b"a\0b") + _message(Opcode.SYMLINK, b"x\0../y"),
     ]
 
 
