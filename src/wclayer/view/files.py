@@ -7,7 +7,7 @@ import io
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from wclayer.errors import InvalidParameterError, LayerBusyError, during, from_os_error
@@ -400,8 +400,11 @@ class StreamBuffer:
         self._name = name
         self._is_changed = False
         self._file = cast(BinaryIO, tempfile.SpooledTemporaryFile(_IN_MEMORY))  # noqa: SIM115 (closed by `close`)
-        for chunk in view.stream_chunks(node, name):
-            self._file.write(chunk)
+        with ExitStack() as stack:
+            stack.callback(self._file.close)
+            for chunk in view.stream_chunks(node, name):
+                self._file.write(chunk)
+            stack.pop_all()
         self.size = self._file.tell()
 
     def verify(self, digest: bytes) -> None:
