@@ -237,6 +237,13 @@ def _mbr_seed() -> bytes:
     return bytes(446) + (entry + extended).ljust(64, b"\0") + last + bytes(446) + entry.ljust(64, b"\0") + last
 
 
+def _mbr_circle() -> bytes:
+    """A boot record with an extended partition whose second record leads to itself."""
+    last = b"\x55\xaa"
+    further = gpt_structs.MBR_PARTITION.pack(0, b"", 5, b"", 1, 99)
+    return 3 * (bytes(446) + further.ljust(64, b"\0") + last)
+
+
 _GPT_SIZE = 18 * _MIB
 
 
@@ -291,7 +298,7 @@ TARGETS = {
         words=(b"EFI PART", b"NTFS    ", b"\x55\xaa", b"conectix"), max_size=8192,
     ),
     "gpt": Target(_gpt, _gpt_seeds, max_size=512),
-    "mbr": Target(_mbr, lambda: [_mbr_seed()], words=(b"\x55\xaa",), max_size=4096),
+    "mbr": Target(_mbr, lambda: [_mbr_seed(), _mbr_circle()], words=(b"\x55\xaa",), max_size=4096),
     "vhd": Target(_vhd, _vhd_seeds, max_size=2049),
     "vhdx": Target(_vhdx, _vhdx_seeds, max_size=512, weight=2),
     "vhdx_locator": Target(
