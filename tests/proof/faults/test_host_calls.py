@@ -68,9 +68,7 @@ def ask() -> Iterator[Ask]:
 
         yield request
         if process is not None:
-            assert process.stdin is not None
-            process.stdin.close()
-            process.wait()
+            process.communicate()
 
 
 @pytest.mark.parametrize("name", _BOTH)

@@ -38,6 +38,7 @@ from wclayer.errors import (
     PathNotFoundError,
     visible_path,
 )
+from wclayer.layers.directory.scratch import IN_USE
 
 _WRITES = (errno.ENOSPC, errno.EIO, errno.EINTR)
 _NAMES = (errno.EACCES, errno.EIO)
@@ -206,8 +207,9 @@ class Trials:
             yield f"names another path: {text}"
         if fault.number in (SHORT, END):
             return
-        if fault.number == errno.EINTR and fault.call == "close":
-            # The descriptor is gone; whether all was written, nobody can say.
+        is_database = _DATABASE.search(visible_path(fault.path)) is not None
+        if fault.number == errno.EINTR and (fault.call == "close" or is_database):
+            # The descriptor is gone; whether all was written, nobody can say. SQLite does not try to sync again.
             return
         if fault.number == errno.EINTR:
             yield f"an interrupted call is not tried again: {text}"
@@ -215,7 +217,6 @@ class Trials:
         if "unable to open database file" in str(error) and fault.call in ("stat", "readlink"):
             # SQLite looks at each folder on the way itself.
             return
-        is_database = _DATABASE.search(visible_path(fault.path)) is not None
         # SQLite does not tell why a file cannot be opened, and takes what cannot be read for damaged.
         if type(error) is not kind and not (is_database and type(error) in _OF_DATABASES):
             yield f"not the class for it, {kind.__name__}: {text}"
@@ -240,13 +241,16 @@ class Trials:
             str(path.relative_to(world.place))
             for path in world.place.rglob("*")
             # What the host does not remove is there.
-            if _LEFT.search(path.name) and fault.call != "unlink" and not self._is_mount
+            if _LEFT.search(path.name)
+            and fault.call != "unlink"
+            # The mark of a scratch, by which the next process knows that it is to look for what is left.
+            and not (path.name.startswith(IN_USE) and (self._is_mount or error is not None))
         ]
         if left:
             yield f"left behind: {left[:5]}"
         if isinstance(error, _CommandError):
             # It looks at what it has made, which may fail, too.
-            if operation.result(world) not in (self._old, self._new):
+            if operation.result(world) not in (self._old, self._new) and operation.is_one_step:
                 yield "neither as before nor as after"
             return
         if error is not None and operation.is_whole and (after := tree_listing(world.place)) != before:
@@ -277,6 +281,10 @@ class Trials:
             return
         if operation.result(world) != self._new:
             yield "the second try has another result"
+        if not self._is_mount and (
+            kept := [name for name in world.place.rglob(f"{IN_USE}*") if fault.call != "unlink"]
+        ):
+            yield f"marks are left by the second try: {kept}"
 
 
 def _problems_of_command(fault: Fault, error: _CommandError) -> Iterator[str]:
@@ -308,16 +316,26 @@ def groups(calls: list[tuple[str, str]]) -> dict[tuple[str, str], list[int]]:
     return found
 
 
+def _can_be(path: str, number: int) -> bool:
+    """Whether a call on that path can have a fault: a pipe is never full for good."""
+    return not (path.startswith("pipe:") and number == errno.ENOSPC)
+
+
 def faults_of(calls: list[tuple[str, str]], seed: int, count: int | None) -> list[Fault]:
     """The faults to try: `count` of them, of as many kinds of calls as there can be, or all."""
     if count is None:
-        return [Fault(at, call, number) for at, (call, _) in enumerate(calls) for number in FAULTS[call]]
+        return [
+            Fault(at, call, number)
+            for at, (call, path) in enumerate(calls)
+            for number in FAULTS[call]
+            if _can_be(path, number)
+        ]
     source = random.Random(seed)
     alike = groups(calls)
     # Each kind of call with one of its faults, then with the next one.
     rounds: list[list[Fault]] = []
-    for (call, _), numbers in alike.items():
-        faults = list(FAULTS[call])
+    for (call, path), numbers in alike.items():
+        faults = [number for number in FAULTS[call] if _can_be(path, number)]
         source.shuffle(faults)
         for turn, number in enumerate(faults):
             rounds.extend([] for _ in range(turn + 1 - len(rounds)))

@@ -107,19 +107,24 @@ class LayerDirectory:
             with during(self.operation, self.path, damage=CorruptLayerError):
                 self.is_scratch = self._open_database()
         except LayerError:
-            is_the_same = self._is_in_place() and self._is_the_same_database()
-            self.host.close()
+            try:
+                is_the_same = self._is_in_place() and self._is_the_same_database()
+            finally:
+                self.host.close()
             if is_the_same:
                 raise
             return False
         except BaseException:
             self.host.close()
             raise
-        # SQLite opens its files by their path.
-        if self._is_in_place() and self._is_the_same_database():
-            return True
-        LayerDirectory.close(self)
-        return False
+        is_the_same = False
+        try:
+            # SQLite opens its files by their path.
+            is_the_same = self._is_in_place() and self._is_the_same_database()
+        finally:
+            if not is_the_same:
+                LayerDirectory.close(self)
+        return is_the_same
 
     def changed(self, row: EntryRow | None = None) -> LayerError | None:
         """The error that explains that the layer is not as it was when it was opened, as another process has removed or
