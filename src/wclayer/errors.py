@@ -274,6 +274,9 @@ _KINDS_BY_ERRNO: dict[int, type[LayerError]] = {
     errno.ENAMETOOLONG: InvalidParameterError,
 }
 
+_IN_THE_WAY = (errno.ENOTDIR, errno.ELOOP, errno.ENXIO)
+"""What the host says where a link, a file or a special file lies in the place of a directory or file."""
+
 _CODES_BY_ERRNO: dict[int, int] = {
     errno.ENOENT: ERROR_FILE_NOT_FOUND,
     errno.EMFILE: ERROR_TOO_MANY_OPEN_FILES,
@@ -423,7 +426,12 @@ def translated(
             what belongs to a layer directory.
     """
     if isinstance(error, OSError):
-        return from_os_error(operation, path, error)
+        told = from_os_error(operation, path, error)
+        is_below = isinstance(error.filename, bytes) and not os.path.isabs(error.filename)
+        if damage is CorruptLayerError and is_below and error.errno in _IN_THE_WAY:
+            # A name that was looked up in a directory of the layer: something lies in the place of one of its own.
+            return CorruptLayerError(operation, told.path, told.detail)
+        return told
     path = visible_path(path)
     if isinstance(error, NoSpaceError):
         return DiskFullError(operation, path, str(error))

@@ -209,7 +209,7 @@ _child(
     "a file elsewhere",
     "path escapes",
     lambda place, world: _pairs(
-        parent_linkage=_GUID, relative_path="..\\..\\world\\small.img", absolute_win32_path="/proc/version"
+        parent_linkage=_GUID, relative_path="..\\..\\world\\small.img", absolute_win32_path="/nowhere/disk.vhdx"
     ),
 )
 _child("a FIFO", "FIFOs", lambda place, world: _pairs(parent_linkage=_GUID, relative_path="..\\..\\outside\\fifo"))
