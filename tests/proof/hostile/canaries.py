@@ -8,7 +8,8 @@ import struct
 from pathlib import Path
 
 _EVENT = struct.Struct("=iIII")
-_OPENED, _READ, _WRITTEN, _CLOSED = 0x20, 0x1, 0x2, 0x18
+_OPENED, _READ, _WRITTEN = 0x20, 0x1, 0x2
+_IS_DIRECTORY = 0x40000000
 _CHANGED = 0x4 | 0x40 | 0x80 | 0x100 | 0x200 | 0x400 | 0x800
 """Metadata, moved away, moved here, created, removed, itself removed, itself moved."""
 _SECRET = b"outside of every target\n"
@@ -93,8 +94,8 @@ class Canaries:
             while at < len(data):
                 _, mask, _, length = _EVENT.unpack_from(data, at)
                 name = data[at + _EVENT.size : at + _EVENT.size + length].rstrip(b"\0")
-                # Our own look at the folder opens it, and nothing in it.
-                if name or mask & _CHANGED:
+                # Our own look at a folder opens it, as may that of anybody who walks the host, and nothing in it.
+                if mask & _CHANGED or not mask & _IS_DIRECTORY:
                     names.add(os.fsdecode(name) or "folder")
                 at += _EVENT.size + length
 

@@ -289,7 +289,7 @@ def _copy_file(source: str, target: str) -> None:
             writer.truncate(status.st_size)
     elif stat.S_ISREG(status.st_mode):
         shutil.copy2(source, target)
-    elif stat.S_ISFIFO(status.st_mode):
-        os.mkfifo(target)
-    elif not stat.S_ISSOCK(status.st_mode):
+    elif stat.S_ISLNK(status.st_mode):
+        os.symlink(os.readlink(source), target)
+    else:
         os.mknod(target, status.st_mode, status.st_rdev)
