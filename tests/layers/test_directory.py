@@ -487,8 +487,9 @@ def test_check_tells_of_a_hard_link_whose_first_name_is_missing(tmp_path: Path) 
         put_file(writer, "Files/first", b"data")
         writer.put(Entry("Files/second", info(), link_target="Files/first"))
     (tmp_path / "layer/Files/first").unlink()
-    problems = {problem.path: problem.text for problem in wclayer.check_layer(tmp_path / "layer")}
-    assert problems == {"Files/first": "not on the host: No such file or directory"}
+    (problem,) = wclayer.check_layer(tmp_path / "layer")
+    assert problem.path == "Files/first"
+    assert problem.text.startswith("not on the host: ")
 
 
 def test_check_finds_a_missing_parent(base: Path, child: Path) -> None:

@@ -108,6 +108,8 @@ LIMITS: dict[str, str] = {
     "tests/layers/test_identity.py::test_the_short_way_recognises_only_what_is_canonical": _SWEEP,
     "tests/layers/test_limits.py::test_a_plain_folder_with_holes_is_bounded": "Wine writes the zeros of a hole",
     "tests/layers/test_scratch_durability.py": _PROC,
+    "tests/layers/test_transport.py::test_tombstones_that_are_no_file_are_refused_by_name[link]": _POSIX,
+    "tests/layers/test_transport.py::test_tombstones_that_are_no_file_are_refused_by_name[fifo]": _POSIX,
     "tests/layers/test_transport.py::test_what_is_no_file_in_a_transport_folder_is_refused_by_name": _POSIX,
     "tests/layers/test_transport.py::test_transport_folders_with_names": "this host holds the two names for one",
     "tests/layers/test_transport.py::test_a_transport_folder_says_what_it_cannot_hold_of_a_hive": _TIMES,
