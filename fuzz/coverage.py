@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
+from itertools import chain
 from pathlib import Path
 
 
@@ -26,10 +28,11 @@ def lines_reached(names: Iterable[str] | None) -> list[str]:
         from fuzz.targets import TARGETS
 
         for name in names or TARGETS:
-            for place, data in corpus.inputs(name):
-                corpus.run(name, place, data)
-            for file in corpus.files(corpus.found(name)):
-                corpus.run(name, str(file), file.read_bytes())
+            found = ((str(file), file.read_bytes()) for file in corpus.files(corpus.found(name)))
+            for place, data in chain(corpus.inputs(name), found):
+                # Whether it is a find is not asked here.
+                with contextlib.suppress(corpus.FindError):
+                    corpus.run(name, place, data)
     finally:
         measure.stop()
     import wclayer
