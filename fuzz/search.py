@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import hashlib
+import math
 import os
 import random
 import re
@@ -30,7 +31,7 @@ _MOST_FINDS = 20
 """A target with so many finds of its own in a process is searched no further."""
 _MOST_PROCESSES = 4
 """So many processes of a target may end before their time."""
-_GRACE = 40
+_GRACE = bounds.WAITING + 30
 """A process that is so many seconds late is killed."""
 # A thread has its own arena and stack: address space that is reserved, not memory that is used.
 _FOR_THREADS = 256 << 20
@@ -135,7 +136,7 @@ def _start(atheris: ModuleType, result: Result, seconds: int, scratch: Path) -> 
         _fuzz(
             atheris,
             target,
-            _Finds(finds).run(target),
+            _Finds(finds).run(target, until=process.started + seconds + 5),
             folder,
             [
                 f"-max_total_time={seconds}",
@@ -173,6 +174,7 @@ def _fuzz(
     arguments = [
         sys.argv[0],
         f"-timeout={bounds.WAITING}",
+        f"-report_slow_units={bounds.WAITING}",
         f"-rss_limit_mb={memory >> 20}",
         "-print_final_stats=1",
         *options,
@@ -204,10 +206,18 @@ class _Finds:
         self._folder = folder
         self._known: set[str] = set()
 
-    def run(self, target: Target) -> Callable[[bytes], None]:
-        """The function that libFuzzer calls with each input."""
+    def run(self, target: Target, *, until: float = math.inf) -> Callable[[bytes], None]:
+        """The function that libFuzzer calls with each input.
+
+        Args:
+            target: what it runs.
+            until: when the process ends, in seconds of `time.monotonic`: libFuzzer looks at no clock while it reads the
+                corpus, which takes long on a busy machine.
+        """
 
         def one(data: bytes) -> None:
+            if time.monotonic() > until:
+                os._exit(0)
             signal.setitimer(signal.ITIMER_PROF, bounds.SECONDS)
             try:
                 target.one(data)

@@ -204,3 +204,22 @@ def test_mutated_files_with_right_checksums_are_read_or_refused() -> None:
         except FormatError as error:
             assert str(error)
     assert opened > 20
+
+
+def test_a_block_in_part_needs_its_sector_bitmap() -> None:
+    file = child_disk()
+
+    def opened(*, writable: bool = False) -> Vhdx:
+        return Vhdx(file, writable=writable, open_parent=lambda _: Vhdx(small_disk()))
+
+    disk = opened()
+    assert disk.read(5 * MIB, 1024) == b"x" * 512 + bytes(512)
+    assert list(check_vhdx(file, disk)) == []
+    bat = next(offset for offset, _, name in disk.own_regions() if name == "the BAT")
+    file.seek(bat + 8 * disk.facts.chunk_ratio)
+    file.write(bytes(8))
+    with pytest.raises(VhdxError, match="sector bitmap"):
+        opened().read(5 * MIB, 512)
+    with pytest.raises(VhdxError, match="sector bitmap"):
+        opened(writable=True).write(5 * MIB, b"y" * 512)
+    assert [problem for problem in check_vhdx(file, opened()) if "sector bitmap" in problem]

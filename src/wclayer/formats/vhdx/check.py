@@ -66,6 +66,8 @@ def _check_places(disk: Vhdx) -> Iterator[str]:
     for block in disk.blocks_in_use():
         try:
             state, offset = disk.block_state(block)
+            if state is BlockState.PARTIALLY_PRESENT:
+                disk.bits_place(block)
         except VhdxError as error:
             yield str(error)
             continue

@@ -365,15 +365,18 @@ class Vhdx:
             if block is not None:
                 yield block
 
-    def _bits_place(self, block: int) -> int | None:
-        """Returns: where in the file the bits of a block's sectors are; None if it has no sector bitmap yet.
+    def bits_place(self, block: int) -> int:
+        """Where in the file the bits of the sectors of a block are that is there in part.
 
         Raises:
-            VhdxError: the bitmap is outside of the file.
+            VhdxError: the sector bitmap is not there, or outside of the file.
         """
         entry = self._bat[self._bitmap_index(block)]
         if entry & structs.BAT_STATE_MASK != BlockState.FULLY_PRESENT:
-            return None
+            raise VhdxError(
+                f"block {block} is there in part, and the sector bitmap that says which is not there",
+                self._bat_offset + 8 * self._bitmap_index(block),
+            )
         offset = entry >> structs.BAT_OFFSET_SHIFT << structs.BAT_OFFSET_SHIFT
         if offset < MIB or offset + structs.BITMAP_BLOCK_SIZE > self._file_size:
             raise VhdxError(f"the sector bitmap of block {block} is outside of the file", offset)
@@ -390,8 +393,7 @@ class Vhdx:
             return known
         if self._last_bits is not None and self._last_bits[0] == block:
             return self._last_bits[1]
-        place = self._bits_place(block)
-        bits = bytearray(self._bits_size if place is None else self._read_file(place, self._bits_size))
+        bits = bytearray(self._read_file(self.bits_place(block), self._bits_size))
         self._last_bits = block, bits
         return bits
 
@@ -570,9 +572,7 @@ class Vhdx:
         if not self._writable:
             return
         for block in sorted(self._changed_bits):
-            place = self._bits_place(block)
-            assert place is not None
-            self._write_file(place, self._changed_bits[block])
+            self._write_file(self.bits_place(block), self._changed_bits[block])
         self._changed_bits.clear()
         self._sync()
         self._log_and_write(self._bat.take_changes())
