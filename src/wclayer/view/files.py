@@ -225,9 +225,11 @@ class OpenFile:
         scratch = self._view.writable_scratch()
         self._has_own_file = scratch.stat_file(self.row).st_nlink == 1
         fd = scratch.open_file(self.row, writable=self._has_own_file)
-        # The number stays: readers in other threads may be using it.
-        os.dup2(fd, self._fd, inheritable=False)
-        os.close(fd)
+        try:
+            # The number stays: readers in other threads may be using it.
+            os.dup2(fd, self._fd, inheritable=False)
+        finally:
+            system.close_read(fd)
         self.size = os.fstat(self._fd).st_size
 
     def _copy_detached(self) -> None:
@@ -236,10 +238,12 @@ class OpenFile:
         host, fd = scratch.new_file()
         at = 0
         with during("write", self._view.name):
-            while piece := system.read_at(self._fd, _PIECE, at):
-                at += system.write_at(fd, piece, at)
-        os.dup2(fd, self._fd, inheritable=False)
-        os.close(fd)
+            try:
+                while piece := system.read_at(self._fd, _PIECE, at):
+                    at += system.write_at(fd, piece, at)
+                os.dup2(fd, self._fd, inheritable=False)
+            finally:
+                os.close(fd)
         scratch.drop_file(host)
         self._has_own_file = True
 
@@ -322,7 +326,8 @@ class OpenContents:
 
     def close(self) -> None:
         """Gives them back."""
-        os.close(self._fd)
+        with during("close", self._view.name):
+            os.close(self._fd)
 
 
 class StagedContents(io.RawIOBase):
