@@ -74,6 +74,12 @@ def test_a_directory_into_itself_is_refused(target: str, scratch: Path) -> None:
     assert text("tree", scratch) == before
 
 
+def test_the_folder_that_gets_a_copied_directory_must_be_there(scratch: Path, tmp_path: Path) -> None:
+    target = tmp_path / "missing/copy"
+    assert b"missing" in run("cp", "-r", f"{scratch}:app", target, status=2).stderr
+    assert not target.parent.exists()
+
+
 def test_a_target_that_ends_in_a_separator_is_a_directory(scratch: Path, tmp_path: Path) -> None:
     (tmp_path / "f").write_bytes(DATA)
     before = text("tree", scratch)

@@ -20,6 +20,7 @@ import secrets
 import stat
 import time
 from collections.abc import Callable, Iterable, Iterator
+from itertools import takewhile
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Protocol, Self
@@ -383,10 +384,11 @@ def sync_name(place: Path) -> None:
         sync_directory(place.parent)
 
 
-def make_folder(path: Path) -> None:
-    """Makes a folder, and those above it that are missing; their names are safe on the disk."""
-    missing = [folder for folder in (path, *path.parents) if not folder.is_dir()]
-    path.mkdir(parents=True, exist_ok=True)
+def make_folder(path: Path, *, parents: bool = False) -> None:
+    """Makes a folder if it is not there, and with `parents` those above it that are missing; their names are safe on
+    the disk."""
+    missing = list(takewhile(lambda folder: not folder.is_dir(), (path, *path.parents)))
+    path.mkdir(parents=parents, exist_ok=True)
     for folder in missing:
         sync_name(folder)
 

@@ -58,7 +58,7 @@ class ImageStore:
                 "CreatedTime": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
             }
         with during("register image", self.path):
-            make_folder(self.path)
+            make_folder(self.path, parents=True)
             try:
                 with StagedFile("register image", file, replaces=False) as staged:
                     staged.stream.write(json.dumps(record).encode())
