@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -15,6 +16,7 @@ import pytest
 import wclayer
 from tests.support import archive, contents, info, layer_tar, member, nothing_left_in, put_directories, put_file
 from wclayer import sample
+from wclayer.host import system
 from wclayer.host.root import HostRoot, remove_tree
 from wclayer.layers.directory import DirectoryLayerWriter, LayerDirectory
 from wclayer.model import DataStream, Entry, LayerWriter
@@ -490,6 +492,17 @@ def test_check_tells_of_a_hard_link_whose_first_name_is_missing(tmp_path: Path) 
     (problem,) = wclayer.check_layer(tmp_path / "layer")
     assert problem.path == "Files/first"
     assert problem.text.startswith("not on the host: ")
+
+
+def test_check_finds_a_strange_file_where_the_file_system_has_no_locks(
+    base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(lock: system.Lock, *, shared: bool = False) -> None:
+        raise OSError(errno.ENOTSUP, "its file system cannot lock it")
+
+    (base / "Files/stranger").write_bytes(b"")
+    monkeypatch.setattr(system.Lock, "take", refuse)
+    assert [problem.path for problem in wclayer.check_layer(base)] == ["Files/stranger"]
 
 
 def test_check_finds_a_missing_parent(base: Path, child: Path) -> None:

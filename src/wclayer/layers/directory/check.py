@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import stat
@@ -10,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from wclayer.errors import CorruptLayerError, InvalidDataError, LayerBusyError, LimitExceededError
+from wclayer.errors import CorruptLayerError, InvalidDataError, LayerBusyError, LimitExceededError, during
 from wclayer.formats.tar.structs import TRAILER
 from wclayer.host import system
 from wclayer.layers.budget import Budget
@@ -295,13 +296,18 @@ def _is_in_use(layer: LayerDirectory) -> bool:
     if layer.is_scratch:
         # Old contents wait until the records are safe, and are then removed; after a crash, when it is next opened.
         return any(name.startswith(IN_USE) for name in layer.host.names(b""))
-    lock = system.Lock(layer.path)
-    try:
-        lock.take(shared=True)
-    except BlockingIOError:
-        return True
-    finally:
-        lock.close()
+    with during(layer.operation, layer.path):
+        lock = system.Lock(layer.path)
+        try:
+            lock.take(shared=True)
+        except BlockingIOError:
+            return True
+        except OSError as error:
+            # Where the file system has no locks, whoever would change the layer is refused.
+            if error.errno != errno.ENOTSUP:
+                raise
+        finally:
+            lock.close()
     return False
 
 
