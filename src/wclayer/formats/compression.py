@@ -6,7 +6,6 @@ the interpreter's lock, so a second core carries them while the caller parses or
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import hashlib
 import os
@@ -17,7 +16,7 @@ import threading
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from enum import Enum
 from types import TracebackType
 from typing import BinaryIO, Protocol, Self, cast
@@ -236,7 +235,7 @@ class HashedInput:
         self._done = True
         while self._thread is not None and self._thread.is_alive():
             # A full queue is what it may wait for.
-            with contextlib.suppress(queue.Empty):
+            with suppress(queue.Empty):
                 while True:
                     self._queue.get_nowait()
             self._thread.join(0.05)

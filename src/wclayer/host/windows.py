@@ -443,8 +443,8 @@ class Lock:
     def close(self) -> None:
         """Gives the lock back; calling it again does nothing."""
         if self._handle >= 0:
-            winapi.close_handle(self._handle)
-            self._handle = -1
+            handle, self._handle = self._handle, -1
+            winapi.close_handle(handle)
 
 
 def create_locked_file(path: PathLike) -> int:

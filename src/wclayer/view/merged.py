@@ -25,9 +25,9 @@ from wclayer.win32.reparse import is_name_surrogate
 
 _ROOT_KEYS = frozenset(path_key(root) for root in ROOTS if "/" not in root)
 _REMEMBERED = 250_000
-_COUNTED = 65_536
-"""Files with several names whose number is remembered."""
 """Names that are remembered at most."""
+_COUNTED = 65_536
+"""Files with several names whose number is remembered at most."""
 
 
 def has_drive(text: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import closing
 from pathlib import Path
 
 from wclayer.engines.portable.blank import make_blank_pair
@@ -51,11 +52,8 @@ def process_base_layer(path: PathLike) -> None:
 
 def make_disks(operation: str, layer: Path) -> None:
     """What `process_base_layer` makes, also in a layer that lacks a hive: scratches need the disks, not the hives."""
-    lock = wait_for_place(operation, layer)
-    try:
+    with closing(wait_for_place(operation, layer)):
         _make_base_files(operation, layer, None)
-    finally:
-        lock.close()
     with during(operation, layer):
         for disk in (BLANK_BASE, BLANK):
             grant_access(operation, VIRTUAL_MACHINES, layer / disk)
@@ -78,11 +76,8 @@ def process_utility_vm_image(path: PathLike) -> None:
             raise PathNotFoundError(operation, layer.path, f"the layer has no {BOOT_STORE}", code=2)
     for _ in read_boot_store(place.parent):
         pass
-    lock = wait_for_place(operation, place.parent)
-    try:
+    with closing(wait_for_place(operation, place.parent)):
         _make_template_files(operation, place, None)
-    finally:
-        lock.close()
     with during(operation, place):
         for disk in (TEMPLATE_BASE, TEMPLATE):
             grant_access(operation, VIRTUAL_MACHINES, place / disk)

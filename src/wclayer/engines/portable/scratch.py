@@ -11,7 +11,7 @@ from pathlib import Path
 from wclayer.engines.portable.blank import make_child
 from wclayer.engines.portable.process import BLANK, BLANK_BASE, make_disks
 from wclayer.engines.portable.scratchdisk import resizing
-from wclayer.errors import InvalidParameterError, LayerError, PathNotFoundError, during
+from wclayer.errors import InvalidParameterError, PathNotFoundError, during
 from wclayer.formats.gpt.table import grown_table, read_table, write_table
 from wclayer.formats.ntfs.grow import grow_volume
 from wclayer.layers.directory import DirectoryLayerWriter
@@ -103,8 +103,8 @@ def expand_scratch_size(path: PathLike, size: int) -> None:
     place = Path(os.path.abspath(path)) / DISK
     try:
         _expand(operation, place, size)
-    except LayerError as error:
-        if not isinstance(error, (InvalidParameterError, PathNotFoundError)) or place.is_file():
+    except (InvalidParameterError, PathNotFoundError):
+        if place.is_file():
             raise
         problem = f"not a scratch layer: it has no {DISK}"
         raise PathNotFoundError(operation, place.parent, problem) from None

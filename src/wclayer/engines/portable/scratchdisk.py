@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from time import time_ns
 from uuid import UUID, uuid4
@@ -69,11 +69,8 @@ def resizing(operation: str, path: Path) -> Iterator[UUID]:
     """
     if not (path / FILE_NAME).is_file():
         # One that was never activated here.
-        lock = wait_for_place(operation, path, patience=0, busy="another process is using it")
-        try:
+        with closing(wait_for_place(operation, path, patience=0, busy="another process is using it")):
             yield uuid4()
-        finally:
-            lock.close()
         return
     with ScratchDirectory(path, exclusive=True, operation=operation) as scratch:
         is_known = scratch.record(SAVED_AS) == disk_guid(operation, path)

@@ -203,9 +203,7 @@ class ScratchDirectory(LayerDirectory):
     def close(self) -> None:
         try:
             with self._errors():
-                if durability.is_wanted() and self._gone:
-                    self._sync_records()
-                self._drop_gone()
+                self._remove_gone()
                 if self._mark is not None and durability.is_wanted():
                     # Contents whose removal a power cut undoes are removed again only while a mark is there.
                     self._sync_shelves()

@@ -30,7 +30,7 @@ from wclayer.errors import (
     FormatError,
     InvalidStateError,
     NotSupportedError,
-    from_os_error,
+    during,
     translated,
 )
 from wclayer.host import durability, system
@@ -144,10 +144,8 @@ class LayerUpdate(Update):
             pass
         self._lock = wait_for_place(operation, self.path)
         try:
-            self._host = HostRoot(self.path)
-        except OSError as error:
-            self._lock.close()
-            raise from_os_error(operation, self.path, error) from error
+            with during(operation, self.path):
+                self._host = HostRoot(self.path)
         except BaseException:
             self._lock.close()
             raise
