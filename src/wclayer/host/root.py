@@ -81,6 +81,9 @@ class HostRoot:
         probe = b"wclayer~case\xff".ljust(system.LONGEST_NAME, b"x")
         try:
             self.write_bytes(probe, b"")
+        except UnicodeDecodeError:
+            # Names are text on Windows.
+            return False
         except OSError as error:
             if error.errno not in UNUSABLE_NAME:
                 raise
