@@ -316,6 +316,24 @@ def test_a_disk_that_was_just_changed_is_not_taken_for_one_of_somebody_else(name
         world.remove()
 
 
+def test_a_new_disk_that_is_not_whole_is_removed_when_the_scratch_is_opened(world: World) -> None:
+    killing.check_counting()
+    operation = EVERY["activate, deactivate"]
+    _begin(world, operation)
+    calls = killing.run(lambda: operation(world), counted=True).calls
+    world.remove()
+    found = 0
+    # A staged file is made, and locked.
+    for lock in [number for number, call in enumerate(calls) if call == "flock"]:
+        for call in range(lock, lock + 3):
+            _begin(world, operation)
+            killing.run_killed_before(call, lambda: operation(world))
+            found += any(name.endswith(".partial") for name in os.listdir(world.scratch))
+            _clean(world)
+            world.remove()
+    assert found
+
+
 def _clean(world: World) -> None:
     """The next calls in the folders remove what is left, and nothing stays."""
     wclayer.create_layer(world.place / "next", world.base)

@@ -114,6 +114,8 @@ def write_disk(operation: str, scratch: ScratchDirectory, parents: Sequence[Path
         data = table.data_partition
         serial = NtfsVolume(PartitionWindow(old.disk, data.offset, data.size)).serial
         facts, above = old.vhdx().facts, next(iter(old.chain), None)
+    # First of all: by the mark that this leaves after a crash, what is left of the new disk is found and removed.
+    guid = _announce(scratch)
     with during(operation, place), ExitStack() as stack:
         staged = stack.enter_context(StagedFile(operation, place, readable=True))
         parent = locator = None
@@ -123,7 +125,7 @@ def write_disk(operation: str, scratch: ScratchDirectory, parents: Sequence[Path
         disk = stack.enter_context(
             create_vhdx(
                 staged.stream, facts.size, block_size=facts.block_size, parent=parent, locator=locator,
-                logical_sector_size=facts.logical_sector_size, disk_id=facts.disk_id, write_guid=_announce(scratch),
+                logical_sector_size=facts.logical_sector_size, disk_id=facts.disk_id, write_guid=guid,
             )
         )  # fmt: skip
         if parent is not None:
