@@ -1,4 +1,5 @@
-"""`python -m tests.hostile FOLDER`: writes the whole corpus into a folder, with `manifest.json`."""
+"""`python -m tests.hostile FOLDER [KIND]…`: writes the corpus, or its forms of some kinds, into a folder, with
+`manifest.json`."""
 
 from __future__ import annotations
 
@@ -10,14 +11,21 @@ from pathlib import Path
 from tests.hostile.forms import World, forms
 
 
-def main(folder: Path) -> None:
-    """Writes every form to FOLDER/KIND/NAME; links in them lead to FOLDER/outside, which is made, too."""
+def main(folder: Path, kinds: list[str]) -> None:
+    """Writes forms to FOLDER/KIND/NAME; links in them lead to FOLDER/outside, which is made, too.
+
+    Args:
+        folder: where they go.
+        kinds: which forms; none means all.
+    """
     (folder / "outside").mkdir(parents=True)
     (folder / "outside" / "secret.txt").write_bytes(b"outside of every target\n")
     manifest = []
     with tempfile.TemporaryDirectory() as work:
         world = World(Path(work), (folder / "outside").resolve())
         for form in forms():
+            if kinds and form.kind not in kinds:
+                continue
             place = folder / form.kind / form.file_name
             place.parent.mkdir(exist_ok=True)
             form.build(place, world)
@@ -35,4 +43,4 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), sys.argv[2:])

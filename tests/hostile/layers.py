@@ -540,7 +540,15 @@ CHAINS: dict[str, bytes] = {
     "an empty path": b'[""]',
     "the root": b'["/"]',
 }
-_CHAIN_TAKEN = ("a share", "a device", "a long path", "a long path of short names", "the root", "a mark before it")
+_CHAIN_TAKEN = (
+    "UTF-16",
+    "a share",
+    "a device",
+    "a long path",
+    "a long path of short names",
+    "the root",
+    "a mark before it",
+)
 for _name, _bytes in CHAINS.items():
     _layer(
         f"chain {_name}",

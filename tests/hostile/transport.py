@@ -235,7 +235,7 @@ def make_levels(top: Path, count: int) -> None:
     os.close(fd)
 
 
-_transport("twelve hundred levels", "F14, sibling", lambda folder, world: make_levels(folder / "Files/d", 1200), TAKEN)
+_transport("three hundred levels", "F14, sibling", lambda folder, world: make_levels(folder / "Files/d", 300), TAKEN)
 
 
 @form("transport", "F29, sibling", TAKEN)

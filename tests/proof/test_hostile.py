@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import subprocess
 import sys
@@ -62,9 +64,12 @@ def test_every_finding_has_a_form_or_a_test() -> None:
 
 
 def test_the_corpus_is_written_with_a_manifest(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.hostile", str(tmp_path / "corpus")], cwd=_ROOT, capture_output=True, text=True,
-        check=False,
-    )  # fmt: skip
+    kinds = ("reg", "transport")
+    command = [sys.executable, "-m", "tests.hostile", str(tmp_path / "corpus"), *kinds]
+    done = subprocess.run(command, cwd=_ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "corpus" / "manifest.json").read_text().count('"finding"') == sum(1 for _ in forms())
+    manifest = json.loads((tmp_path / "corpus" / "manifest.json").read_text())
+    assert {entry["kind"] for entry in manifest} == set(kinds)
+    assert len(manifest) == sum(1 for kind in kinds for _ in forms(kind))
+    for entry in manifest:
+        assert os.path.lexists(tmp_path / "corpus" / entry["file"])

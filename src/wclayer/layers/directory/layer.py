@@ -663,12 +663,14 @@ class LayerDirectory:
         fd = self.open_file(row)
         try:
             status = os.fstat(fd)
+            is_longer = status.st_size > row.size and self.is_being_written(row)
+            if status.st_size != row.size and not is_longer:
+                raise self._wrong_size(row, fd)
             # Before any of it comes out: a file may be one hole. A smaller one takes, with its record, enough itself.
             budget = self.budget or Budget(self.operation, str(self.path), limits_in_use())
             budget.store(stored_size(status))
             budget.spend(row.size, f"entry {self.path_of(row)[:300]!r}")
-            is_longer = status.st_size > row.size and self.is_being_written(row)
-            left = row.size if status.st_size == row.size or is_longer else -1
+            left = row.size
             while left > 0 and (data := self._read(row, fd, _READ_PIECE)):
                 left -= len(data)
                 if digest is not None:
