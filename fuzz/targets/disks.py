@@ -141,7 +141,7 @@ def _vhdx(data: bytes) -> None:
 
 
 def _vhdx_seeds() -> list[bytes]:
-    # The log's guid, an entry's count and a descriptor; the BAT's first entry; an item's offset; the size, a flag.
+    # The log's guid, an entry's count and a descriptor; the BAT; an item's offset and length; the size, a flag.
     return [
         b"",
         patch(0, 48, bytes(16)) + patch(1, 48, bytes(16)),
@@ -149,6 +149,7 @@ def _vhdx_seeds() -> list[bytes]:
         patch(4, 64, b"zero\0\0\0\0\0\x10\0\0\0\0\0\0\0\0\3\0\0\0\0\0\1"),
         patch(6, 0, b"\7"),
         patch(7, 48, b"\0\0\1\0"),
+        patch(7, 52, b"\xff\xff\xff\x7f"),
         patch(8, 0, b"\0\0\x20\0\0\0\0\0"),
         patch(3, 16, bytes(32)),
     ]
