@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import os
 import re
 import shutil
 import sqlite3
-from collections.abc import Iterator
-from typing import ClassVar
+from collections.abc import Callable, Iterator
+from typing import ClassVar, ParamSpec, TypeVar
 
 # Win32 error codes ([MS-ERREF] section 2.2).
 ERROR_FILE_NOT_FOUND = 2
@@ -446,6 +447,25 @@ def translated(
     if isinstance(error, MemoryError):
         return OutOfMemoryError(operation, path, str(error) or "there is not enough memory")
     return None
+
+
+_Arguments = ParamSpec("_Arguments")
+_Result = TypeVar("_Result")
+
+
+def telling(function: Callable[_Arguments, _Result]) -> Callable[_Arguments, _Result]:
+    """A public function, of which nothing but errors of the family comes for what the host, SQLite or memory fails at,
+    wherever in it that is. Where nobody knew better, they have the function's name as the operation, and the first
+    path among the arguments."""
+    operation = function.__name__.replace("_", " ")
+
+    @functools.wraps(function)
+    def call(*arguments: _Arguments.args, **options: _Arguments.kwargs) -> _Result:
+        paths = (value for value in (*arguments, *options.values()) if isinstance(value, (str, os.PathLike)))
+        with during(operation, next(paths, "")):
+            return function(*arguments, **options)
+
+    return call
 
 
 @contextlib.contextmanager

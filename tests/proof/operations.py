@@ -18,7 +18,7 @@ from tests.proof.world import KEY, MIB, VOLUME, World, copy_scratch
 from tests.support import contents, info, tree_listing
 from wclayer.engines.portable.activation import ACTIVE, has_unsaved_changes
 from wclayer.engines.portable.vmaccess import file_security
-from wclayer.errors import NotReadyError
+from wclayer.errors import NotReadyError, during
 from wclayer.formats.regf.model import walk
 from wclayer.formats.regf.text import parse_reg
 from wclayer.layers.directory import LayerDirectory
@@ -335,7 +335,9 @@ def _register(world: World) -> None:
 
 def _reg_import(world: World) -> None:
     with wclayer.RegistryEditor(world.scratch) as editor:
-        editor.apply(list(parse_reg((world.sources / "edits.reg").read_bytes())))
+        with during("reg import", world.sources):
+            edits = list(parse_reg((world.sources / "edits.reg").read_bytes()))
+        editor.apply(edits)
 
 
 def _import_over(world: World) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import inspect
 import io
 import os
 import pickle
@@ -30,7 +29,6 @@ from wclayer.errors import (
     NotALayerError,
     PathNotFoundError,
 )
-from wclayer.host import system
 
 pytestmark = [
     pytest.mark.faults,
@@ -68,63 +66,6 @@ def _caught(function: Callable[[World], object], world: World) -> LayerError | N
 
 def _hidden(place: Path) -> list[str]:
     return [path.name for path in place.rglob("*") if path.name.endswith((".partial", ".gone"))]
-
-
-# Calls of the host that fail.
-
-_CALLS = [
-    name
-    for name, call in vars(system).items()
-    if inspect.isfunction(call)
-    and call.__module__ == system.__name__
-    # These say no; those give something back, or up.
-    and not name.startswith(("impossible", "is_", "cannot_", "close_", "remove_", "all_times", "set_all_times", "map_"))
-]
-_ERRORS = {
-    errno.ENOSPC: (DiskFullError, 15),
-    errno.EACCES: (AccessDeniedError, 18),
-    errno.EROFS: (AccessDeniedError, 18),
-    errno.EIO: (LayerError, 1),
-    errno.EMFILE: (LayerError, 1),
-}
-
-
-def _failing(call: Callable[..., object], number: int, after: int, calls: list[int]) -> Callable[..., object]:
-    def fail(*arguments: object, **options: object) -> object:
-        calls.append(1)
-        if len(calls) == after + 1:
-            raise OSError(number, os.strerror(number))
-        return call(*arguments, **options)
-
-    return fail
-
-
-@pytest.mark.parametrize("name", _NAMES)
-def test_a_call_of_the_host_that_fails_is_the_right_error(
-    name: str, sources: Path, open_folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    seen = 0
-    for index, call in enumerate(_CALLS):
-        number = list(_ERRORS)[index % len(_ERRORS)]
-        for after in (0, 3):
-            world = World(sources, open_folder / f"{call}-{after}")
-            world.place.mkdir()
-            EVERY[name].prepare(world)
-            before = sorted(os.listdir(world.place))
-            calls: list[int] = []
-            with monkeypatch.context() as patched:
-                patched.setattr(system, call, _failing(getattr(system, call), number, after, calls))
-                error = _caught(EVERY[name], world)
-            if error is not None:
-                seen += 1
-                kind, status = _ERRORS[number]
-                assert (type(error), error.exit_status) == (kind, status), (call, error)
-                assert error.errno in (number, kind._errno)
-                if name in MAKING:
-                    assert sorted(os.listdir(world.place)) == before, call
-                assert _hidden(world.place) == [], call
-            shutil.rmtree(world.place)
-    assert seen
 
 
 # A disk that is full, and one that is read-only.

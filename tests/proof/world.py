@@ -7,6 +7,7 @@ import random
 import shutil
 import struct
 import subprocess
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +31,7 @@ MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 """Where syncing costs nothing."""
 KEY = "HKLM\\SOFTWARE\\Known"
 """A key that the base has, with the value `Level`."""
+_TRIES = 100
 _TIME = 133_500_000_000_000_000
 
 
@@ -65,6 +67,12 @@ class World:
         for at in reversed(mounts):
             if at.startswith(f"{os.path.realpath(self.place)}/"):
                 subprocess.run(["umount", "-l", at], check=False)
+        # A server whose mount was taken away closes its files meanwhile.
+        for _ in range(_TRIES):
+            shutil.rmtree(self.place, ignore_errors=True)
+            if not self.place.exists():
+                return
+            time.sleep(0.05)
         shutil.rmtree(self.place)
 
 

@@ -11,6 +11,7 @@ from wclayer.engines import portable
 from wclayer.engines.choice import engine
 from wclayer.engines.portable.activation import check_disk_is_current
 from wclayer.engines.results import ExportResult
+from wclayer.errors import telling
 from wclayer.formats.compression import Compression
 from wclayer.layers.copy import ProgressCallback, copy_layer
 from wclayer.layers.staging import OutputFile
@@ -26,6 +27,8 @@ _Result = TypeVar("_Result")
 def _by_engine(function: Callable[_Arguments, _Result]) -> Callable[_Arguments, _Result]:
     """The function of that name of the chosen engine. The portable one stands for its signature and documentation."""
 
+    @functools.wraps(function)
+    @telling
     @functools.wraps(function)
     def call(*arguments: _Arguments.args, **options: _Arguments.kwargs) -> _Result:
         result: _Result = getattr(engine(), function.__name__)(*arguments, **options)
@@ -57,6 +60,7 @@ process_utility_vm_image = _by_engine(portable.process_utility_vm_image)
 unprepare_layer = _by_engine(portable.unprepare_layer)
 
 
+@telling
 def new_layer_reader(path: PathLike, parents: Sequence[PathLike] = ()) -> LayerReader:
     """A reader of the layer at `path`: its entries and tombstones.
 
@@ -76,6 +80,7 @@ def new_layer_reader(path: PathLike, parents: Sequence[PathLike] = ()) -> LayerR
     return reader
 
 
+@telling
 def new_layer_writer(path: PathLike, parents: Sequence[PathLike] = ()) -> LayerWriter:
     """A writer that makes the layer directory `path`; the layer is there when its `close` returns.
 
@@ -96,6 +101,7 @@ def new_layer_writer(path: PathLike, parents: Sequence[PathLike] = ()) -> LayerW
     return writer
 
 
+@telling
 def import_layer_from_disk(
     path: PathLike,
     disk: PathLike,
@@ -135,6 +141,7 @@ def import_layer_from_disk(
         copy_layer(reader, writer, progress=progress, cancelled=cancelled)
 
 
+@telling
 def export_layer_to_file(
     file: PathLike,
     path: PathLike,

@@ -14,11 +14,12 @@ import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import pytest
 
 from tests.proof.faults import shim
-from tests.proof.operations import EVERY, MOUNTING, Operation
+from tests.proof.operations import EVERY, Operation
 from tests.proof.world import make_sources
 
 pytestmark = [
@@ -27,14 +28,9 @@ pytestmark = [
 ]
 _MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 """Where syncing costs nothing."""
-_SAMPLES = 8
-_SEED = 14
-_BOTH: dict[str, Operation] = {
-    name: operation
-    for name, operation in (EVERY | MOUNTING).items()
-    # Not yet understood: trials of these ended the process that tries them.
-    if name not in ("import over scratch", "mount", "unmount")
-}
+_SAMPLES = 14
+# Not those of MOUNTING: a server whose call failed may go on, with what the trial waits for.
+_OPERATIONS: dict[str, Operation] = dict(EVERY)
 Ask = Callable[..., dict[str, Any]]
 
 
@@ -71,15 +67,15 @@ def ask() -> Iterator[Ask]:
             process.communicate()
 
 
-@pytest.mark.parametrize("name", _BOTH)
+@pytest.mark.parametrize("name", _OPERATIONS)
 def test_a_call_that_fails_is_told_and_leaves_nothing(name: str, ask: Ask, is_long: bool) -> None:
-    done = ask(name=name, by_command=False, seed=_SEED, count=None if is_long else _SAMPLES)
+    done = ask(name=name, by_command=False, seed=crc32(name.encode()), count=None if is_long else _SAMPLES)
     assert done["found"] == []
     assert done["trials"] >= min(done["calls"], _SAMPLES)
 
 
-@pytest.mark.parametrize("name", [name for name, operation in _BOTH.items() if operation.command is not None])
+@pytest.mark.parametrize("name", [name for name, operation in _OPERATIONS.items() if operation.command is not None])
 def test_the_command_says_in_one_line_what_failed(name: str, ask: Ask, is_long: bool) -> None:
-    done = ask(name=name, by_command=True, seed=_SEED, count=200 if is_long else _SAMPLES // 4)
+    done = ask(name=name, by_command=True, seed=crc32(name.encode()), count=200 if is_long else _SAMPLES // 5)
     assert done["found"] == []
     assert done["trials"]

@@ -17,7 +17,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -226,8 +226,10 @@ class Trials:
         world = self._world
         failed = visible_path(fault.path)
         targets = [str(path) for path in (world.layer, world.scratch, world.out, world.place / "store")]
+        if not named.startswith("/"):
+            return named == "<stdin>"
         return (
-            named in ("<stdin>", *targets)
+            named in targets
             or any(named.startswith(f"{target}/") for target in targets)
             or f"{failed}/".startswith(f"{named}/")
             or named.startswith(f"{failed}/")
@@ -239,7 +241,8 @@ class Trials:
         world, operation = self._world, self._operation
         left = [
             str(path.relative_to(world.place))
-            for path in world.place.rglob("*")
+            # A mount may be one whose server has died.
+            for path in (world.place.rglob("*") if not self._is_mount else ())
             # What the host does not remove is there.
             if _LEFT.search(path.name)
             and fault.call != "unlink"
@@ -258,7 +261,8 @@ class Trials:
             return
         if fault.call == "unlink" and "/Data/" in fault.path:
             # Old contents that the host does not remove: the next process that opens the scratch does.
-            wclayer.LayerView(scratch=world.scratch).close()
+            with suppress(LayerError):
+                wclayer.LayerView(scratch=world.scratch).close()
         try:
             found = operation.result(world)
         except BaseException as wrong:  # noqa: BLE001

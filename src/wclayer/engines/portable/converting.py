@@ -10,7 +10,7 @@ from pathlib import Path
 from time import time_ns
 from uuid import UUID, uuid4, uuid5
 
-from wclayer.errors import DiskFullError, InvalidParameterError, during
+from wclayer.errors import DiskFullError, InvalidParameterError, during, telling
 from wclayer.formats.disk import Disk
 from wclayer.formats.ntfs.builder import DEFAULT_CLUSTER_SIZE
 from wclayer.formats.ntfs.structs import OutOfSpaceError
@@ -49,6 +49,7 @@ class ConvertResult:
     """Entries with the attribute that they are encrypted, which a volume without keys cannot have: it is not there."""
 
 
+@telling
 def convert_layer(
     layers: PathLike | Sequence[PathLike],
     target: PathLike,

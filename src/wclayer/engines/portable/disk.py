@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from wclayer.errors import FormatError, InvalidParameterError, during
+from wclayer.errors import FormatError, InvalidParameterError, during, telling
 from wclayer.formats.disk import Disk
 from wclayer.formats.gpt.structs import HEADER_SIGNATURE as GPT_SIGNATURE
 from wclayer.formats.gpt.table import read_table
@@ -30,6 +30,7 @@ _PIECE = 1 << 20
 _OPERATION = "convert disk"
 
 
+@telling
 def is_disk(path: PathLike) -> bool:
     """Whether a file holds a disk or a volume: VHDX, VHD, raw with a partition table, an NTFS volume; also one in a
     format that is refused by name when it is opened (`DiskFile`). A stream does not."""
@@ -52,6 +53,7 @@ def _holds_disk(file: BinaryIO) -> bool:
     return foreign_format(file) is not None or disk_kind(file) not in (None, DiskKind.OTHER)
 
 
+@telling
 def disk_info(path: PathLike) -> dict[str, Any]:
     """What a disk file is: its format, sizes (bytes), parents, partitions.
 
@@ -150,6 +152,7 @@ def _table_problems(disk: Disk) -> tuple[str, ...]:
         return ()
 
 
+@telling
 def convert_disk(
     source: PathLike,
     target: PathLike,

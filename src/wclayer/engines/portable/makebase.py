@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from wclayer.engines.portable.process import ProcessingInPlaceWriter
-from wclayer.errors import AlreadyExistsError, NotALayerError, PathNotFoundError, during
+from wclayer.errors import AlreadyExistsError, NotALayerError, PathNotFoundError, during, telling
 from wclayer.formats.regf.minimal import empty_root
 from wclayer.formats.regf.writer import write_hive
 from wclayer.host.root import HostRoot
@@ -21,6 +21,7 @@ from wclayer.win32.names import names_equal
 _OPERATION = "make base layer"
 
 
+@telling
 def make_base_layer(
     path: str | os.PathLike[str],
     *,
