@@ -31,6 +31,8 @@ _MOST_FINDS = 20
 """A target with so many finds of its own in a process is searched no further."""
 _MOST_PROCESSES = 4
 """So many processes of a target may end before their time."""
+_LEAST = 0.5
+"""Each target is searched for so many seconds at least."""
 _GRACE = bounds.WAITING + 30
 """A process that is so many seconds late is killed."""
 # A thread has its own arena and stack: address space that is reserved, not memory that is used.
@@ -87,7 +89,7 @@ def search(atheris: ModuleType, names: Sequence[str], *, until: float, jobs: int
                     left = max(0.0, until - now) * min(jobs, len(waiting) + 1)
                     weight = TARGETS[name].weight
                     share = weight / (weight + sum(TARGETS[other].weight for other in waiting))
-                    seconds = max(1, int(min(left * share, until - now)))
+                    seconds = max(_LEAST, min(left * share, until - now))
                     process, pid = _start(atheris, results[name], seconds, Path(scratch))
                     running[pid] = process
                 for pid, process in list(running.items()):
@@ -109,7 +111,7 @@ def search(atheris: ModuleType, names: Sequence[str], *, until: float, jobs: int
     return list(results.values())
 
 
-def _start(atheris: ModuleType, result: Result, seconds: int, scratch: Path) -> tuple[_Process, int]:
+def _start(atheris: ModuleType, result: Result, seconds: float, scratch: Path) -> tuple[_Process, int]:
     """Forks the process of a target; returns it and its number."""
     name = result.name
     target = TARGETS[name]
@@ -136,10 +138,9 @@ def _start(atheris: ModuleType, result: Result, seconds: int, scratch: Path) -> 
         _fuzz(
             atheris,
             target,
-            _Finds(finds).run(target, until=process.started + seconds + 5),
+            _Finds(finds).run(target, until=process.started + seconds),
             folder,
             [
-                f"-max_total_time={seconds}",
                 f"-max_len={target.max_size}",
                 *([f"-dict={words}"] if target.words else []),
                 f"-artifact_prefix={finds}/",
@@ -176,7 +177,6 @@ def _fuzz(
         f"-timeout={bounds.WAITING}",
         f"-report_slow_units={bounds.WAITING}",
         f"-rss_limit_mb={memory >> 20}",
-        "-print_final_stats=1",
         *options,
     ]
     if target.mutator is None:
@@ -211,13 +211,18 @@ class _Finds:
 
         Args:
             target: what it runs.
-            until: when the process ends, in seconds of `time.monotonic`: libFuzzer looks at no clock while it reads the
-                corpus, which takes long on a busy machine.
+            until: when the process ends, in seconds of `time.monotonic`. libFuzzer counts whole seconds, and looks at
+                no clock while it reads the corpus.
         """
 
+        runs = 0
+
         def one(data: bytes) -> None:
+            nonlocal runs
             if time.monotonic() > until:
+                os.write(2, f"\nRUNS {runs}\n".encode())
                 os._exit(0)
+            runs += 1
             signal.setitimer(signal.ITIMER_PROF, bounds.SECONDS)
             try:
                 target.one(data)
@@ -254,7 +259,7 @@ def _end(process: _Process, status: int) -> bool:
     result.seconds += spent
     log = process.log.read_text(errors="replace")
     lines = re.findall(r"^#(\d+)\s+\w+\s+cov: (\d+) ft: (\d+) corp: (\d+)/", log, re.MULTILINE)
-    total = re.search(r"^stat::number_of_executed_units: (\d+)", log, re.MULTILINE)
+    total = re.search(r"^RUNS (\d+)", log, re.MULTILINE)
     if lines:
         runs, result.edges, result.features, result.inputs = (int(number) for number in lines[-1])
         result.runs += int(total[1]) if total else runs
