@@ -55,7 +55,7 @@ class Host:
 
 
 def _locked(name: str) -> bool:
-    return name != "make base layer" and (name == "export folder" or not name.startswith(_UNLOCKED))
+    return name == "export folder" or not name.startswith(_UNLOCKED)
 
 
 _LOCKS = {name: "its file system cannot lock it" for name in core.ALL if _locked(name)}

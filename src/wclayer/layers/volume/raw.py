@@ -57,15 +57,19 @@ class RawDisk:
         if sys.platform == "win32":
             yield 0, self.size
             return
-        position = 0
+        fd, position = self._file.fileno(), 0
         while position < self.size:
+            # The file object buffers, and believes that it alone moves the position.
+            known = os.lseek(fd, 0, os.SEEK_CUR)
             try:
-                start = os.lseek(self._file.fileno(), position, os.SEEK_DATA)
-                end = os.lseek(self._file.fileno(), start, os.SEEK_HOLE)
+                start = os.lseek(fd, position, os.SEEK_DATA)
+                end = os.lseek(fd, start, os.SEEK_HOLE)
             except OSError as error:
                 # Nothing but a hole is left; or the host knows none.
                 if error.errno != errno.ENXIO:
                     yield position, self.size - position
                 return
+            finally:
+                os.lseek(fd, known, os.SEEK_SET)
             yield start, min(end, self.size) - start
             position = end
