@@ -50,6 +50,15 @@ OWN: dict[str, Operation] = {
 ALL = operations.EVERY | {"unmount": operations.MOUNTING["unmount"]} | OWN
 
 
+def _without_case(value: object) -> object:
+    """What an operation left, as it is told where names are listed in another case, and so in another order."""
+    if isinstance(value, str):
+        return value.casefold()
+    if isinstance(value, list):
+        return sorted(map(_without_case, value), key=repr)
+    return tuple(map(_without_case, value)) if isinstance(value, tuple) else value
+
+
 def run(sources: Path, place: Path, name: str) -> dict[str, object]:
     """Runs an operation; returns the digest of what it left, or the error, and the names that are there after it."""
     place.mkdir()
@@ -64,7 +73,7 @@ def run(sources: Path, place: Path, name: str) -> dict[str, object]:
         operation(world)
     except LayerError as error:
         return {"error": type(error).__name__, "text": str(error), "new": sorted(set(os.listdir(place)) - set(before))}
-    told = repr(operation.result(world)).replace(str(place), "PLACE")
+    told = repr(_without_case(operation.result(world))).replace(str(place).casefold(), "PLACE")
     return {"left": hashlib.sha256(told.encode("utf-8", "surrogatepass")).hexdigest()}
 
 

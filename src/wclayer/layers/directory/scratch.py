@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from wclayer.errors import CorruptLayerError, InvalidParameterError, LayerBusyError, NotReadyError, during
 from wclayer.host import durability, system
-from wclayer.host.root import HostRoot
+from wclayer.host.root import UNUSABLE_NAME, HostRoot
 from wclayer.layers.directory import database
 from wclayer.layers.directory.database import (
     BEING_WRITTEN,
@@ -73,7 +73,13 @@ def is_scratch(path: str | os.PathLike[str]) -> bool:
         AccessDeniedError: the folder may not be looked into.
     """
     with during("open layer", path):
-        return (Path(path) / DISK).is_file()
+        try:
+            return (Path(path) / DISK).is_file()
+        except OSError as error:
+            # No file can have that name there.
+            if error.errno in UNUSABLE_NAME:
+                return False
+            raise
 
 
 def _need_disk(operation: str, place: Path) -> None:
