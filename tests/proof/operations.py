@@ -29,7 +29,7 @@ from wclayer.layers.volume.reader import VolumeLayerReader
 from wclayer.view.transfer import copy_between, copy_into, copy_out, move
 
 Step = Callable[[World], object]
-_HIVE = re.compile(r"Hives/|Files/Windows/System32/config/")
+_HIVE = re.compile(r"Hives/|Files/Windows/System32/config/", re.IGNORECASE)
 """Files with times of their own in them."""
 VM = "11111111-2222-3333-4444-555555555555"
 
