@@ -19,7 +19,7 @@ from wclayer.engines import choice
 BY_ENGINE = sorted(
     name
     for name, function in inspect.getmembers(wclayer, inspect.isfunction)
-    if hasattr(function, "__wrapped__") and function.__module__ == "wclayer.engines.functions"
+    if function.__module__ == "wclayer.engines.functions" != inspect.unwrap(function).__module__
 )
 
 
