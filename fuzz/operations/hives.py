@@ -12,9 +12,9 @@ from fuzz.mutators.regf import mutate_hive
 from fuzz.operations.ground import RefusedError, expect
 from wclayer.errors import FormatError
 from wclayer.formats.regf import structs
+from wclayer.formats.regf.delta import delta_of, merge
+from wclayer.formats.regf.empty import empty_root
 from wclayer.formats.regf.hive import Hive
-from wclayer.formats.regf.layered import delta_of, merge
-from wclayer.formats.regf.minimal import empty_root
 from wclayer.formats.regf.model import Key, KeyFacts, TreeKey, Value, copy_key, fold
 from wclayer.formats.regf.recovery import recover
 from wclayer.formats.regf.structs import LayerSemantics

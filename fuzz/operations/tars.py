@@ -23,7 +23,7 @@ from fuzz.operations.ground import (
     tar_of,
 )
 from wclayer.engines.portable import export_layer_to_tar, import_layer_from_tar
-from wclayer.formats.regf.minimal import empty_root
+from wclayer.formats.regf.empty import empty_root
 from wclayer.formats.regf.model import TreeKey, Value
 from wclayer.formats.regf.writer import write_hive
 from wclayer.layers.directory import DirectoryLayerReader

@@ -8,9 +8,9 @@ from fuzz.target import Target
 from wclayer.errors import LayerError
 from wclayer.formats.bcd import read_store
 from wclayer.formats.regf import structs
+from wclayer.formats.regf.delta import delta_of, merge
+from wclayer.formats.regf.empty import empty_root
 from wclayer.formats.regf.hive import Hive
-from wclayer.formats.regf.layered import delta_of, merge
-from wclayer.formats.regf.minimal import empty_root
 from wclayer.formats.regf.model import Key, TreeKey, Value, copy_key, walk
 from wclayer.formats.regf.recovery import is_dirty, marvin32, recover
 from wclayer.formats.regf.text import encode_reg, format_reg, parse_reg

@@ -9,8 +9,8 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 
-from wclayer.formats.regf.layered import delta_of
-from wclayer.formats.regf.minimal import empty_root
+from wclayer.formats.regf.delta import delta_of
+from wclayer.formats.regf.empty import empty_root
 from wclayer.formats.regf.model import KeyFacts, TreeKey, Value, fold
 from wclayer.formats.regf.values import ValueType, encode_string
 from wclayer.formats.regf.writer import write_hive

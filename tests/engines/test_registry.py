@@ -15,8 +15,8 @@ from tests.layers.test_hives import CONFIG, base_layer, child_layer
 from tests.support import layer_tar
 from wclayer import sample
 from wclayer.errors import InvalidDataError, InvalidParameterError, LayerBusyError, PathNotFoundError
+from wclayer.formats.regf.empty import empty_root
 from wclayer.formats.regf.hive import Hive
-from wclayer.formats.regf.minimal import empty_root
 from wclayer.formats.regf.model import Key, KeyFacts, TreeKey, Value
 from wclayer.formats.regf.structs import KeyFlags, LayerSemantics
 from wclayer.formats.regf.text import parse_reg

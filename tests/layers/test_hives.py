@@ -23,7 +23,7 @@ from tests.formats.regf.support import (
 )
 from tests.support import layer_tar, nothing_left_in, put_directories, put_file
 from wclayer.errors import InvalidDataError
-from wclayer.formats.regf.layered import delta_of, merge
+from wclayer.formats.regf.delta import delta_of, merge
 from wclayer.formats.regf.model import Key, TreeKey, Value
 from wclayer.formats.regf.writer import write_hive
 from wclayer.layers.directory import LayerDirectory

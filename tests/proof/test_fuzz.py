@@ -42,7 +42,7 @@ PARSERS = (
 )  # fmt: skip
 NO_PARSERS = {
     "formats/disk.py": "a protocol",
-    "formats/regf/minimal.py": "makes a hive",
+    "formats/regf/empty.py": "makes a hive",
     "formats/vhdx/create.py": "makes a disk",
     "formats/ntfs/builder.py": "makes a volume",
     "formats/ntfs/index.py": "makes an index",

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import wclayer
 from tests.support import directory, info, layer_tar, put_directories, put_file, put_files
-from wclayer.formats.regf.minimal import empty_root
+from wclayer.formats.regf.empty import empty_root
 from wclayer.formats.regf.model import KeyFacts, TreeKey, Value
 from wclayer.formats.regf.writer import write_hive
 from wclayer.formats.vhd import structs as vhd

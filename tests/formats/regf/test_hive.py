@@ -26,8 +26,8 @@ from tests.formats.regf.support import (
 )
 from wclayer.errors import FormatError
 from wclayer.formats.regf import structs
+from wclayer.formats.regf.delta import delta_of, merge
 from wclayer.formats.regf.hive import Hive
-from wclayer.formats.regf.layered import delta_of, merge
 from wclayer.formats.regf.model import Key, KeyFacts, RegfError, RegfLimitError, TreeKey, Value, copy_key, fold, walk
 from wclayer.formats.regf.structs import LayerSemantics
 from wclayer.formats.regf.text import format_reg

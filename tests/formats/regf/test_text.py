@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from tests.formats.regf.support import facts_of, hive_bytes, names, simple_tree, trees, values
 from tests.support import witness
+from wclayer.formats.regf.empty import empty_root
 from wclayer.formats.regf.hive import Hive
-from wclayer.formats.regf.minimal import empty_root
 from wclayer.formats.regf.model import Key, KeyFacts, TreeKey, Value, walk
 from wclayer.formats.regf.structs import LayerSemantics
 from wclayer.formats.regf.text import HEADER, RegEdit, RegTextError, encode_reg, format_reg, parse_reg

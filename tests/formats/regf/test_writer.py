@@ -18,8 +18,8 @@ from tests.formats.regf.craft import CraftedKey, craft
 from tests.formats.regf.support import SOUND_HIVES, cells, facts_of, hive_bytes, regipy_hive, reread, simple_tree, trees
 from tests.support import witness
 from wclayer.formats.regf import structs
+from wclayer.formats.regf.empty import empty_root
 from wclayer.formats.regf.hive import Hive, HiveKey
-from wclayer.formats.regf.minimal import empty_root
 from wclayer.formats.regf.model import KeyFacts, RegfError, RegfLimitError, TreeKey, Value, fold, walk
 from wclayer.formats.regf.writer import write_hive
 

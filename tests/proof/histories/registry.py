@@ -12,8 +12,8 @@ from tests.proof.histories.checker import Event
 from tests.proof.histories.stress import Recorder
 from tests.proof.histories.tree import hidden
 from tests.support import put_directories, put_file
+from wclayer.formats.regf.empty import empty_root
 from wclayer.formats.regf.hive import Hive
-from wclayer.formats.regf.minimal import empty_root
 from wclayer.formats.regf.writer import write_hive
 from wclayer.layers.hives import LAYER_HIVES
 from wclayer.layers.tar import TarLayerReader

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from wclayer.engines.portable.process import ProcessingInPlaceWriter
 from wclayer.errors import AlreadyExistsError, NotALayerError, PathNotFoundError, during, telling
-from wclayer.formats.regf.minimal import empty_root
+from wclayer.formats.regf.empty import empty_root
 from wclayer.formats.regf.writer import write_hive
 from wclayer.host.root import HostRoot
 from wclayer.layers.copy import ProgressCallback, copy_layer

@@ -9,8 +9,8 @@ from types import TracebackType
 from typing import Self
 
 from wclayer.errors import InvalidParameterError, PathNotFoundError
-from wclayer.formats.regf.layered import SUPERSEDE_LOCAL, SUPERSEDE_TREE, TOMBSTONE, merge
-from wclayer.formats.regf.minimal import empty_root, root_security
+from wclayer.formats.regf.delta import SUPERSEDE_LOCAL, SUPERSEDE_TREE, TOMBSTONE, merge
+from wclayer.formats.regf.empty import empty_root, root_security
 from wclayer.formats.regf.model import Key, KeyFacts, RegfError, TreeKey, Value, copy_key, fold
 from wclayer.formats.regf.structs import MAX_DEPTH, MAX_NAME_UNITS, MAX_VALUE_NAME_UNITS
 from wclayer.formats.regf.text import RegEdit

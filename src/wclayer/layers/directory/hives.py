@@ -12,9 +12,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
 from wclayer.errors import InvalidDataError, PathNotFoundError, during
+from wclayer.formats.regf.delta import merge
+from wclayer.formats.regf.empty import empty_root
 from wclayer.formats.regf.hive import Buffer, Hive
-from wclayer.formats.regf.layered import merge
-from wclayer.formats.regf.minimal import empty_root
 from wclayer.formats.regf.model import Key, RegfError, RegfLimitError
 from wclayer.formats.regf.recovery import recover
 from wclayer.formats.regf.writer import hive_buffer, write_hive

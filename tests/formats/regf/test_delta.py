@@ -9,8 +9,8 @@ from hypothesis import given
 
 from tests.formats.regf.craft import CraftedKey, CraftedValue, craft
 from tests.formats.regf.support import changed_pairs, facts_of, hive_bytes, reread, trees
+from wclayer.formats.regf.delta import delta_of, merge
 from wclayer.formats.regf.hive import Hive
-from wclayer.formats.regf.layered import delta_of, merge
 from wclayer.formats.regf.model import Key, KeyFacts, TreeKey, Value, copy_key
 from wclayer.formats.regf.structs import KeyFlags, LayerSemantics
 from wclayer.formats.regf.writer import write_hive
