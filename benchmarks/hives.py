@@ -45,7 +45,7 @@ def _walk_ours(path: Path) -> Callable[[], object]:
     def work() -> int:
         count = 0
         for _, key in walk(Hive(data).root()):
-            count += 1 + len(key.facts.class_name)
+            count += 1 + len(key.metadata.class_name)
             for value in key.values():
                 count += len(value.data)
         return count

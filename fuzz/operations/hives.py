@@ -15,7 +15,7 @@ from wclayer.formats.regf import structs
 from wclayer.formats.regf.delta import delta_of, merge
 from wclayer.formats.regf.empty import empty_root
 from wclayer.formats.regf.hive import Hive
-from wclayer.formats.regf.model import Key, KeyFacts, TreeKey, Value, copy_key, fold
+from wclayer.formats.regf.model import Key, KeyMetadata, TreeKey, Value, copy_key, fold
 from wclayer.formats.regf.recovery import recover
 from wclayer.formats.regf.structs import LayerSemantics
 from wclayer.formats.regf.text import RegEdit, RegTextError, encode_reg, format_reg, parse_reg
@@ -29,36 +29,36 @@ _MAX_PATHS = 1 << 20
 
 @dataclass
 class _Plain:
-    """A key as it is seen, in dictionaries: its name, facts, values and subkeys by folded names."""
+    """A key as it is seen, in dictionaries: its name, metadata, values and subkeys by folded names."""
 
     name: str
-    facts: KeyFacts
+    metadata: KeyMetadata
     values: dict[str, Value] = field(default_factory=dict)
     below: dict[str, _Plain] = field(default_factory=dict)
 
 
 def _plain(key: Key) -> _Plain:
     """What a key shows, to compare."""
-    found = _Plain(key.name, key.facts, {fold(value.name): value for value in key.values()})
+    found = _Plain(key.name, key.metadata, {fold(value.name): value for value in key.values()})
     found.below = {fold(child.name): _plain(child) for child in key.subkeys()}
     return found
 
 
 def _merged(above: _Plain | None, delta: _Plain) -> _Plain | None:
     """What is seen where one key lies over another, by the rules of layered keys, told once more and plainly."""
-    own = delta.facts
+    own = delta.metadata
     if own.semantics == LayerSemantics.TOMBSTONE:
         return None
     hidden = None if own.semantics == LayerSemantics.SUPERSEDE_TREE else above
     shown = None if own.semantics == LayerSemantics.SUPERSEDE_LOCAL else hidden
     class_name = own.class_name
     if own.inherits_class:
-        class_name = b"" if shown is None else shown.facts.class_name
-    written = own.last_written if shown is None else max(own.last_written, shown.facts.last_written)
-    facts = own._replace(
+        class_name = b"" if shown is None else shown.metadata.class_name
+    written = own.last_written if shown is None else max(own.last_written, shown.metadata.last_written)
+    metadata = own._replace(
         class_name=class_name, last_written=written, semantics=LayerSemantics.NORMAL, inherits_class=False
     )
-    result = _Plain(delta.name, facts, {} if shown is None else dict(shown.values))
+    result = _Plain(delta.name, metadata, {} if shown is None else dict(shown.values))
     for name, value in delta.values.items():
         if value.is_tombstone:
             result.values.pop(name, None)
@@ -80,7 +80,7 @@ def _expect_same(one: _Plain, other: _Plain, problem: str) -> None:
     pending = [("", one, other)]
     while pending:
         path, a, b = pending.pop()
-        expect(a.name == b.name and a.facts == b.facts, problem, path, (a.name, a.facts), (b.name, b.facts))
+        expect(a.name == b.name and a.metadata == b.metadata, problem, path, (a.name, a.metadata), (b.name, b.metadata))
         expect(a.values == b.values, problem, path, a.values, b.values)
         expect(a.below.keys() == b.below.keys(), problem, path, sorted(a.below), sorted(b.below))
         pending += [(f"{path}\\{name}", a.below[name], b.below[name]) for name in a.below]
@@ -122,7 +122,7 @@ def _all(root: TreeKey) -> Iterable[TreeKey]:
 
 def _as_base(key: TreeKey) -> None:
     """Makes a key one that is not layered."""
-    key.facts = key.facts._replace(semantics=LayerSemantics.NORMAL, inherits_class=False)
+    key.metadata = key.metadata._replace(semantics=LayerSemantics.NORMAL, inherits_class=False)
     key.by_name = {name: value for name, value in key.by_name.items() if not value.is_tombstone}
 
 
@@ -137,7 +137,11 @@ def _merge(base: TreeKey, delta: TreeKey) -> None:
     for name, child in wanted.below.items():
         found = seen.subkey(child.name.swapcase())
         if fold(child.name.swapcase()) == name:
-            expect(found is not None and found.facts == child.facts, "a merged key that is listed is not found:", name)
+            expect(
+                found is not None and found.metadata == child.metadata,
+                "a merged key that is listed is not found:",
+                name,
+            )
     try:
         written = write_hive(seen, max_size=_MAX_SIZE)
     except FormatError as error:
@@ -164,7 +168,7 @@ def _become(base: TreeKey, changed: TreeKey) -> None:
 
 def _forget_access(key: _Plain) -> None:
     """Who looked at a key makes no difference."""
-    key.facts = key.facts._replace(access_bits=0)
+    key.metadata = key.metadata._replace(access_bits=0)
     for child in key.below.values():
         _forget_access(child)
 
@@ -213,7 +217,7 @@ def _carry_out(seen: dict[str, dict[str, Value]], edit: RegEdit) -> None:
 
 def _shown(key: TreeKey, path: str) -> dict[str, dict[str, Value]]:
     """The values by paths, of all keys that are no tombstones."""
-    if key.facts.semantics is LayerSemantics.TOMBSTONE:
+    if key.metadata.semantics is LayerSemantics.TOMBSTONE:
         return {}
     values = {name: value for name, value in key.by_name.items() if not value.is_tombstone}
     found = {fold(path): values}
@@ -288,15 +292,15 @@ def _tree(*, is_delta: bool) -> TreeKey:
         ("C", LayerSemantics.SUPERSEDE_TREE, b""), ("d", LayerSemantics.TOMBSTONE, b""),
     )  # fmt: skip
     for number, (name, semantics, class_name) in enumerate(kinds):
-        facts = root.facts._replace(class_name=class_name, last_written=10 - number if is_delta else number)
+        metadata = root.metadata._replace(class_name=class_name, last_written=10 - number if is_delta else number)
         if is_delta:
-            facts = facts._replace(semantics=semantics, inherits_class=name == "a")
-        key = TreeKey(name, facts)
+            metadata = metadata._replace(semantics=semantics, inherits_class=name == "a")
+        key = TreeKey(name, metadata)
         if not is_delta or semantics is not LayerSemantics.TOMBSTONE:
             key.set(Value("", 1, b"x\0\0\0"))
             key.set(Value("n", 4, number.to_bytes(4, "little")))
             key.set(Value("gone", 3, b"" if is_delta else b"12345678", is_tombstone=is_delta))
-            below = TreeKey("below", root.facts._replace(last_written=3))
+            below = TreeKey("below", root.metadata._replace(last_written=3))
             below.set(Value("v" + name, 3, bytes(40)))
             key.add(below)
         root.add(key)

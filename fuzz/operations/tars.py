@@ -94,7 +94,7 @@ def _without_form(stream: DataStream) -> DataStream:
 
 def _software() -> TreeKey:
     root = empty_root(1)
-    key = TreeKey("Key", root.facts)
+    key = TreeKey("Key", root.metadata)
     key.set(Value("v", 1, b"x\0\0\0"))
     root.add(key)
     return root

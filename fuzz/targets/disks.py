@@ -15,7 +15,7 @@ from wclayer.formats.gpt import structs as gpt_structs
 from wclayer.formats.gpt.table import data_disk_table, grown_table, read_table, write_table
 from wclayer.formats.mbr.table import read_mbr
 from wclayer.formats.vhd import structs as vhd_structs
-from wclayer.formats.vhd.image import DynamicVhd, read_facts
+from wclayer.formats.vhd.image import DynamicVhd, read_metadata
 from wclayer.formats.vhdx import image, log, structs
 from wclayer.formats.vhdx.check import check_vhdx
 from wclayer.formats.vhdx.crc32c import crc32c
@@ -199,10 +199,10 @@ def _vhd(data: bytes) -> None:
         if len(part) == size:
             head[start + offset : start + offset + 4] = vhd_structs.checksum(part, offset).to_bytes(4, "big")
     file = io.BytesIO(bytes(head).ljust(4 * 512, b"\0") + bytes(512 + _BLOCK) + bytes(head[:512]).ljust(512, b"\0"))
-    facts = read_facts(file)
-    if facts is None or facts.kind == "fixed":
+    metadata = read_metadata(file)
+    if metadata is None or metadata.kind == "fixed":
         return
-    disk = DynamicVhd(file, facts)
+    disk = DynamicVhd(file, metadata)
     for _ in disk.problems():
         pass
     for _, _ in zip(disk.extents(), range(100), strict=False):

@@ -36,7 +36,7 @@ def _shape(key: Key | None) -> list[tuple[str, str, int, bytes, list[Value]]]:
     if key is None:
         return []
     return [
-        (path, each.name, each.facts.flags, each.facts.class_name, each.values())
+        (path, each.name, each.metadata.flags, each.metadata.class_name, each.values())
         for path, each in walk(key, max_paths=_MOST_PATHS)
     ]
 
@@ -61,10 +61,10 @@ def _hive(data: bytes) -> None:
 def _small_hive() -> bytes:
     root = empty_root(1)
     for name in ("Objects", "b\u20ac"):
-        child = TreeKey(name, root.facts._replace(class_name=b"c\0"))
+        child = TreeKey(name, root.metadata._replace(class_name=b"c\0"))
         child.set(Value("", 1, b"x\0\0\0"))
         child.set(Value("number", 4, b"\1\0\0\0"))
-        child.add(TreeKey("Elements", child.facts))
+        child.add(TreeKey("Elements", child.metadata))
         root.add(child)
     return write_hive(root)
 
@@ -75,7 +75,7 @@ def _large_hive() -> bytes:
     root = empty_root(1)
     root.set(Value("large", 3, bytes(structs.BIG_DATA_SEGMENT + 5)))
     for number in range(8):
-        root.add(TreeKey(f"k{number}", root.facts))
+        root.add(TreeKey(f"k{number}", root.metadata))
     return write_hive(root)
 
 
@@ -86,7 +86,7 @@ def _delta_hive() -> bytes:
     changed = copy_key(base)
     changed.set(Value("new", 1, b"y\0\0\0"))
     objects = changed.below.pop("OBJECTS")
-    changed.add(TreeKey("Added", objects.facts))
+    changed.add(TreeKey("Added", objects.metadata))
     delta = delta_of(base, changed)
     assert delta is not None
     return write_hive(delta)
@@ -179,7 +179,7 @@ def _reg_round_trip(data: bytes) -> None:
     root = Hive(_sealed(data)).root()
     text = b"".join(encode_reg(format_reg([("HKEY_LOCAL_MACHINE\\A", root)], max_paths=_MOST_PATHS)))
     keys = {edit.key for edit in parse_reg(text)}
-    if any(key.facts.semantics for _, key in walk(root, max_paths=_MOST_PATHS)):
+    if any(key.metadata.semantics for _, key in walk(root, max_paths=_MOST_PATHS)):
         # A key of a delta may be one that deletes.
         return
     assert all(f"HKEY_LOCAL_MACHINE\\A{chr(92) if path else ''}{path}" in keys for path, _ in walk(root))
@@ -204,12 +204,12 @@ def _bcd(data: bytes) -> None:
 @cache
 def _boot_store() -> bytes:
     root = empty_root(1)
-    objects = TreeKey("Objects", root.facts)
-    entry = TreeKey("{9dea862c-5cdd-4e70-acc1-f32b344d4795}", root.facts)
-    description = TreeKey("Description", root.facts)
+    objects = TreeKey("Objects", root.metadata)
+    entry = TreeKey("{9dea862c-5cdd-4e70-acc1-f32b344d4795}", root.metadata)
+    description = TreeKey("Description", root.metadata)
     description.set(Value("Type", 4, (0x10100002).to_bytes(4, "little")))
     entry.add(description)
-    elements = TreeKey("Elements", root.facts)
+    elements = TreeKey("Elements", root.metadata)
     for name, kind, contents in (
         ("11000001", 3, bytes(16) + b"\6\0\0\0\0\0\0\0\x48\0\0\0" + bytes(60)),
         ("12000004", 1, "Windows\0".encode("utf-16-le")),
@@ -217,7 +217,7 @@ def _boot_store() -> bytes:
         ("15000007", 3, bytes(8)),
         ("16000009", 3, b"\1"),
     ):
-        element = TreeKey(name, root.facts)
+        element = TreeKey(name, root.metadata)
         element.set(Value("Element", kind, contents))
         elements.add(element)
     entry.add(elements)

@@ -19,7 +19,7 @@ from wclayer.win32.attributes import (
 )
 from wclayer.win32.backup import BackupStreamParser, BackupStreamReader, StreamHeader
 from wclayer.win32.ea import ExtendedAttribute, decode_eas, encode_eas, with_last_marked
-from wclayer.win32.guid import format_guid, parse_guid, sid_sub_authorities
+from wclayer.win32.guid import parse_guid, sid_sub_authorities
 from wclayer.win32.inherit import inherit, volume_root
 from wclayer.win32.names import (
     collation_key,
@@ -110,7 +110,7 @@ def _sid(data: bytes) -> None:
 def _guid(data: bytes) -> None:
     text = data.decode("latin-1")
     guid = parse_guid(text)
-    assert parse_guid(format_guid(guid)) == guid
+    assert parse_guid(str(guid)) == parse_guid(f"{{{guid}}}") == guid
     assert vm_sid(guid).encode()[-16:] == b"".join(part.to_bytes(4, "little") for part in sid_sub_authorities(guid))
 
 

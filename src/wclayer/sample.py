@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from wclayer.formats.regf.delta import delta_of
 from wclayer.formats.regf.empty import empty_root
-from wclayer.formats.regf.model import KeyFacts, TreeKey, Value, fold
+from wclayer.formats.regf.model import KeyMetadata, TreeKey, Value, fold
 from wclayer.formats.regf.values import ValueType, encode_string
 from wclayer.formats.regf.writer import write_hive
 from wclayer.model import DataStream, Entry, LayerWriter
@@ -20,12 +20,11 @@ from wclayer.win32.ea import ExtendedAttribute, encode_eas
 from wclayer.win32.inherit import inherit, volume_root
 from wclayer.win32.reparse import LinkTarget
 from wclayer.win32.sddl import from_sddl
+from wclayer.win32.sid import TRUSTED_INSTALLER
 
 _BASE_TIME = 133_500_000_000_000_000
 _TRUSTED_INSTALLER = from_sddl(
-    "O:S-1-5-80-956008885-3418522649-1831038044-1853292631-2271478464"
-    "G:S-1-5-80-956008885-3418522649-1831038044-1853292631-2271478464"
-    "D:PAI(A;;FA;;;S-1-5-80-956008885-3418522649-1831038044-1853292631-2271478464)"
+    f"O:{TRUSTED_INSTALLER}G:{TRUSTED_INSTALLER}D:PAI(A;;FA;;;{TRUSTED_INSTALLER})"
     "(A;;0x1200a9;;;BA)(A;;0x1200a9;;;SY)(A;;0x1200a9;;;BU)(A;;0x1200a9;;;AC)"
 ).encode()
 _ROOT = volume_root()
@@ -160,7 +159,7 @@ def _key(root: TreeKey, path: str, **values: str | int) -> TreeKey:
     for name in path.split("\\"):
         child = key.below.get(fold(name))
         if not isinstance(child, TreeKey):
-            child = TreeKey(name, KeyFacts(_BASE_TIME, root.facts.security))
+            child = TreeKey(name, KeyMetadata(_BASE_TIME, root.metadata.security))
             key.add(child)
         key = child
     for name, value in values.items():

@@ -17,7 +17,7 @@ from wclayer import sample
 from wclayer.errors import InvalidDataError, InvalidParameterError, LayerBusyError, PathNotFoundError
 from wclayer.formats.regf.empty import empty_root
 from wclayer.formats.regf.hive import Hive
-from wclayer.formats.regf.model import Key, KeyFacts, TreeKey, Value
+from wclayer.formats.regf.model import Key, KeyMetadata, TreeKey, Value
 from wclayer.formats.regf.structs import KeyFlags, LayerSemantics
 from wclayer.formats.regf.text import parse_reg
 from wclayer.formats.regf.values import encode_string
@@ -37,7 +37,7 @@ def _tree(*paths: str) -> TreeKey:
         for name in path.split("\\"):
             child = key.subkey(name)
             if not isinstance(child, TreeKey):
-                child = TreeKey(name, KeyFacts(10, root.facts.security, "cls".encode("utf-16-le")))
+                child = TreeKey(name, KeyMetadata(10, root.metadata.security, "cls".encode("utf-16-le")))
                 child.set(Value("v", 1, encode_string(name)))
                 key.add(child)
             key = child
@@ -49,11 +49,11 @@ def _system() -> TreeKey:
     select = root.subkey("Select")
     assert isinstance(select, TreeKey)
     select.set(Value("Current", 4, b"\x01\0\0\0"))
-    link = TreeKey("Link", KeyFacts(10, root.facts.security, flags=int(KeyFlags.SYM_LINK)))
+    link = TreeKey("Link", KeyMetadata(10, root.metadata.security, flags=int(KeyFlags.SYM_LINK)))
     target = r"\Registry\Machine\SOFTWARE\Target"
     link.set(Value("SymbolicLinkValue", 6, target.encode("utf-16-le")))
     root.add(link)
-    loop = TreeKey("Loop", KeyFacts(10, root.facts.security, flags=int(KeyFlags.SYM_LINK)))
+    loop = TreeKey("Loop", KeyMetadata(10, root.metadata.security, flags=int(KeyFlags.SYM_LINK)))
     loop.set(Value("SymbolicLinkValue", 6, r"\REGISTRY\MACHINE\SYSTEM\Loop".encode("utf-16-le")))
     root.add(loop)
     return root
@@ -127,30 +127,30 @@ def test_a_value_is_set_in_the_delta(child: Path, base: Path) -> None:
     key = _delta(child, r"ControlSet001\Services\A")
     assert key.values() == [Value("Start", 4, b"\x02\0\0\0")]
     for path in ("", "ControlSet001", r"ControlSet001\Services", r"ControlSet001\Services\A"):
-        facts = _delta(child, path).facts
+        metadata = _delta(child, path).metadata
         # As Windows promotes keys: merged, the class from above.
-        assert facts.semantics is LayerSemantics.NORMAL
-        assert facts.inherits_class
-        assert facts.class_name == b""
+        assert metadata.semantics is LayerSemantics.NORMAL
+        assert metadata.inherits_class
+        assert metadata.class_name == b""
     with wclayer.Registry(child) as registry:
-        merged = registry.key(rf"{SERVICES}\A").facts
+        merged = registry.key(rf"{SERVICES}\A").metadata
         assert merged.class_name == "cls".encode("utf-16-le")
         assert merged.last_written > 10
-        assert registry.key(SERVICES).facts.last_written == 10
+        assert registry.key(SERVICES).metadata.last_written == 10
     assert list(wclayer.check_layer(child)) == []
 
 
 def test_new_keys_take_their_security_from_above(child: Path) -> None:
     with wclayer.RegistryEditor(child) as editor:
         editor.create_key(rf"{SERVICES}\New\Deeper")
-    facts = _delta(child, r"ControlSet001\Services\New\Deeper").facts
-    assert (facts.semantics, facts.inherits_class) == (LayerSemantics.NORMAL, False)
-    assert facts.security is not None
-    sddl = to_sddl(SecurityDescriptor.decode(facts.security))
+    metadata = _delta(child, r"ControlSet001\Services\New\Deeper").metadata
+    assert (metadata.semantics, metadata.inherits_class) == (LayerSemantics.NORMAL, False)
+    assert metadata.security is not None
+    sddl = to_sddl(SecurityDescriptor.decode(metadata.security))
     assert "(A;CIID;KR;;;BU)" in sddl
     assert "(A;CIID;KA;;;SY)" in sddl
     with wclayer.Registry(child) as registry:
-        assert registry.key(SERVICES).facts.last_written > 10
+        assert registry.key(SERVICES).metadata.last_written > 10
 
 
 def test_deleted_values_and_keys_become_tombstones(child: Path) -> None:
@@ -160,7 +160,7 @@ def test_deleted_values_and_keys_become_tombstones(child: Path) -> None:
     assert _values(child, rf"{SERVICES}\A") == {}
     assert _values(child, rf"{SERVICES}\B") is None
     assert _delta(child, r"ControlSet001\Services\A").values() == [Value("v", 0, b"", is_tombstone=True)]
-    assert _delta(child, r"ControlSet001\Services\B").facts.semantics is LayerSemantics.TOMBSTONE
+    assert _delta(child, r"ControlSet001\Services\B").metadata.semantics is LayerSemantics.TOMBSTONE
     with wclayer.RegistryEditor(child) as editor:
         with pytest.raises(PathNotFoundError, match="no value"):
             editor.delete_value(rf"{SERVICES}\A", "v")
@@ -185,7 +185,7 @@ def test_a_key_made_again_supersedes_what_was_deleted(child: Path) -> None:
     assert _values(child, rf"{SERVICES}\A\Sub") is None
     assert _values(child, rf"{SERVICES}\A\Other") == {"x": bytes(4)}
     for path in (r"ControlSet001\Services\a", r"ControlSet001\Services\a\Other"):
-        assert _delta(child, path).facts.semantics is LayerSemantics.SUPERSEDE_TREE
+        assert _delta(child, path).metadata.semantics is LayerSemantics.SUPERSEDE_TREE
 
 
 def test_the_delta_travels(child: Path, base: Path, tmp_path: Path) -> None:
@@ -386,7 +386,7 @@ def test_a_new_delta_has_the_security_of_the_one_below(base: Path, tmp_path: Pat
 
 def test_below_a_key_with_a_damaged_descriptor_no_key_is_made(tmp_path: Path) -> None:
     root = _system()
-    root.add(TreeKey("Damaged", root.facts._replace(security=b"\1" * 9)))
+    root.add(TreeKey("Damaged", root.metadata._replace(security=b"\1" * 9)))
     child = child_layer(tmp_path, "child", base_layer(tmp_path, SYSTEM=write_hive(root)))
     before = (child / "layer.db").read_bytes()
     with (

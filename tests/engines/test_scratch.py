@@ -20,7 +20,7 @@ from tests.formats.regf.boot_store import boot_store
 from tests.packages import windows_volume
 from tests.support import copy_data, layer_tar, nothing_left_in, parsed, put_directories, put_file, run, text, witness
 from wclayer import sample
-from wclayer.engines.portable.vmaccess import granted, vm_sid
+from wclayer.engines.portable.vmaccess import granted
 from wclayer.errors import (
     CorruptLayerError,
     InvalidDataError,
@@ -41,7 +41,7 @@ from wclayer.model import LayerWriter, Limits, use_limits
 from wclayer.win32.inherit import volume_root
 from wclayer.win32.sddl import to_sddl
 from wclayer.win32.security import Ace, Acl, SecurityDescriptor
-from wclayer.win32.sid import Sid
+from wclayer.win32.sid import Sid, vm_sid
 
 MIB, GIB = 1 << 20, 1 << 30
 VM = UUID("00112233-4455-6677-8899-aabbccddeeff")
@@ -173,7 +173,7 @@ def test_a_scratch_layer_finds_its_parent(scratch: Path, base: Path, tmp_path: P
     assert facts["parents"] == [str(base / "blank-base.vhdx")]
     assert facts["linkage"] != wclayer.disk_info(base / "blank.vhdx")["linkage"]
     with DiskFile(scratch / "sandbox.vhdx") as opened:
-        locator = opened.vhdx().facts.locator
+        locator = opened.vhdx().metadata.locator
         assert locator is not None
         assert locator.entries["relative_path"] == r"..\base\blank-base.vhdx"
     assert wclayer.layer_exists(scratch)

@@ -7,7 +7,7 @@ import pytest
 from tests.formats.regf.boot_store import DISK, LOADER, MANAGER, PARTITION, RECOVERY, RESUME, boot_store
 from wclayer.formats.bcd import BcdElement, read_store
 from wclayer.formats.regf.hive import Hive
-from wclayer.formats.regf.model import KeyFacts, RegfError, TreeKey, Value
+from wclayer.formats.regf.model import KeyMetadata, RegfError, TreeKey, Value
 
 STORE = {found.id: found for found in read_store(Hive(boot_store()).root())}
 
@@ -54,7 +54,7 @@ def test_elements_have_their_names_and_values() -> None:
 
 def _store(element: str, kind: int, data: bytes) -> TreeKey:
     def key(name: str, *below: TreeKey) -> TreeKey:
-        made = TreeKey(name, KeyFacts())
+        made = TreeKey(name, KeyMetadata())
         for child in below:
             made.add(child)
         return made

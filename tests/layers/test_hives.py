@@ -13,8 +13,8 @@ from tests.formats.regf.craft import dirty
 from tests.formats.regf.support import (
     crafted_hive,
     dirty_pair,
-    facts_of,
     hive_bytes,
+    metadata_of,
     new_log,
     reread,
     simple_tree,
@@ -94,7 +94,7 @@ def _changed() -> tuple[TreeKey, bytes]:
     assert isinstance(child, TreeKey)
     child.set(Value("dword", 4, b"\x02\0\0\0"))
     del child.by_name["SHORT"]
-    changed.add(TreeKey("New", child.facts))
+    changed.add(TreeKey("New", child.metadata))
     delta = delta_of(simple_tree(), changed)
     assert delta is not None
     return changed, write_hive(delta, has_layered_keys=True)
@@ -131,7 +131,7 @@ def test_a_child_gets_its_parent_s_hive_with_its_delta(tmp_path: Path) -> None:
     changed, delta = _changed()
     base = base_layer(tmp_path, SYSTEM=write_hive(simple_tree()))
     child = child_layer(tmp_path, "child", base, System=delta)
-    assert facts_of(reread((child / "Hives/System_Base").read_bytes())) == facts_of(changed)
+    assert metadata_of(reread((child / "Hives/System_Base").read_bytes())) == metadata_of(changed)
     # A layer in between without deltas changes nothing, and the next delta goes onto the nearest `_Base`.
     middle = child_layer(tmp_path, "middle", child, base)
     again = changed.subkey("New")
@@ -140,7 +140,7 @@ def test_a_child_gets_its_parent_s_hive_with_its_delta(tmp_path: Path) -> None:
     second = delta_of(reread((child / "Hives/System_Base").read_bytes()), changed)
     assert second is not None
     top = child_layer(tmp_path, "top", middle, child, base, System=write_hive(second, has_layered_keys=True))
-    assert facts_of(reread((top / "Hives/System_Base").read_bytes())) == facts_of(changed)
+    assert metadata_of(reread((top / "Hives/System_Base").read_bytes())) == metadata_of(changed)
     assert not (middle / "Hives/System_Base").exists()
 
 
@@ -153,7 +153,7 @@ def test_the_effective_hive_without_base_hives_is_the_same(tmp_path: Path) -> No
     kept = _effective(SYSTEM, child, base)
     assert merged is not None
     assert kept is not None
-    assert facts_of(merged) == facts_of(kept) == facts_of(changed)
+    assert metadata_of(merged) == metadata_of(kept) == metadata_of(changed)
 
 
 def test_the_real_hives(tmp_path: Path) -> None:
@@ -162,14 +162,14 @@ def test_the_real_hives(tmp_path: Path) -> None:
     merged = reread((child / "Hives/System_Base").read_bytes())
     expected = merge(reread(hive_bytes("SYSTEM")), reread(hive_bytes("a delta")))
     assert expected is not None
-    assert facts_of(merged) == facts_of(expected)
+    assert metadata_of(merged) == metadata_of(expected)
 
 
 def test_a_dirty_hive_is_recovered_from_the_logs_beside_it(tmp_path: Path) -> None:
     before, after = two_states()
     logs = {"SYSTEM_LOG1": two_step_logs()[0], "SYSTEM_LOG2": two_step_logs()[1]}
     base = base_layer(tmp_path, SYSTEM=dirty(before), **logs)
-    assert facts_of(reread((base / "Hives/System_Base").read_bytes())) == facts_of(reread(after))
+    assert metadata_of(reread((base / "Hives/System_Base").read_bytes())) == metadata_of(reread(after))
 
 
 def test_a_damaged_hive_does_not_cost_the_layer(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 import wclayer
 from tests.support import directory, info, layer_tar, put_directories, put_file, put_files
 from wclayer.formats.regf.empty import empty_root
-from wclayer.formats.regf.model import KeyFacts, TreeKey, Value
+from wclayer.formats.regf.model import KeyMetadata, TreeKey, Value
 from wclayer.formats.regf.writer import write_hive
 from wclayer.formats.vhd import structs as vhd
 from wclayer.model import Entry, LayerWriter
@@ -159,9 +159,9 @@ def write_many(writer: LayerWriter) -> None:
 def _hive(name: str) -> bytes:
     """A hive with a key that has the value `Level` and a subkey `Old`."""
     root = empty_root(_TIME)
-    key = TreeKey(name, KeyFacts(_TIME, root.facts.security))
+    key = TreeKey(name, KeyMetadata(_TIME, root.metadata.security))
     key.set(Value("Level", 4, b"\1\0\0\0"))
-    key.add(TreeKey("Old", KeyFacts(_TIME, root.facts.security)))
+    key.add(TreeKey("Old", KeyMetadata(_TIME, root.metadata.security)))
     root.add(key)
     return write_hive(root)
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from wclayer.win32.attributes import FileBasicInfo, attribute_letters, attribute_names
 from wclayer.win32.ea import MAX_LIST_SIZE, EaError, ExtendedAttribute, decode_eas, encode_eas, with_last_marked
-from wclayer.win32.guid import format_guid, parse_guid
+from wclayer.win32.guid import parse_guid
 from wclayer.win32.sid import Sid, vm_sid
 
 _time = st.integers(0, (1 << 63) - 1)
@@ -97,7 +97,7 @@ def test_a_file_has_64_kib_of_eas() -> None:
 
 def test_guid_spellings() -> None:
     guid = parse_guid("{1532B584-8431-5b5a-8735-5e1b4fe9c2a9}")
-    assert format_guid(guid) == "1532b584-8431-5b5a-8735-5e1b4fe9c2a9"
+    assert str(guid) == "1532b584-8431-5b5a-8735-5e1b4fe9c2a9"
     with pytest.raises(ValueError, match=r"GUID|UUID"):
         parse_guid("1532b58484315b5a87355e1b4fe9c2a9")
 
@@ -105,6 +105,7 @@ def test_guid_spellings() -> None:
 def test_a_virtual_machine_s_sid_embeds_its_guid() -> None:
     guid = UUID("00010203-0405-0607-0809-0a0b0c0d0e0f")
     assert str(vm_sid(guid)) == f"S-1-5-83-1-{0x00010203}-{0x06070405}-{0x0B0A0908}-{0x0F0E0D0C}"
+    assert vm_sid(f"{{{guid}}}") == vm_sid(guid)
 
 
 @given(st.integers(0, (1 << 48) - 1), st.lists(st.integers(0, 0xFFFFFFFF), max_size=15))

@@ -55,7 +55,7 @@ def _target(key: str, name: str | None) -> str:
 def _key_facts(path: str, key: Key) -> dict[str, Any]:
     return {
         "key": path,
-        "last_written": filetime.to_iso(key.facts.last_written),
+        "last_written": filetime.to_iso(key.metadata.last_written),
         "values": [_value_facts(value) for value in key.values()],
         "subkeys": [child.name for child in key.subkeys()],
     }

@@ -16,7 +16,7 @@ from typing import Self
 from wclayer.errors import FormatError, InvalidDataError, InvalidParameterError, PathNotFoundError, translated
 from wclayer.formats.regf.model import (
     Key,
-    KeyFacts,
+    KeyMetadata,
     PathBudget,
     TreeKey,
     Value,
@@ -187,7 +187,7 @@ class Registry:
                 current = self._current_control_set(key, name)
                 if current is not None:
                     return RegistryPath((*path.parts[:2], current, *path.parts[3:]))
-            if child is not None and child.facts.flags & KeyFlags.SYM_LINK:
+            if child is not None and child.metadata.flags & KeyFlags.SYM_LINK:
                 target = self._target(child)
                 if target is not None:
                     return RegistryPath((*target, *path.parts[index + 1 :]))
@@ -245,8 +245,8 @@ class _Mounted:
         self._root = root
 
     @property
-    def facts(self) -> KeyFacts:
-        return self._root.facts
+    def metadata(self) -> KeyMetadata:
+        return self._root.metadata
 
     def values(self) -> list[Value]:
         return self._root.values()
@@ -316,13 +316,13 @@ def _diff_pair(path: str, a: Key | None, b: Key | None, times: bool) -> Iterator
         if a is not b:
             yield RegistryDifference(Change.ADDED if a is None else Change.REMOVED, path, None, {})
     else:
-        fields = _diff_facts(a.facts, b.facts, times)
+        fields = _diff_metadata(a.metadata, b.metadata, times)
         if fields:
             yield RegistryDifference(Change.CHANGED, path, None, fields)
     yield from _diff_values(path, a, b)
 
 
-def _diff_facts(a: KeyFacts, b: KeyFacts, times: bool) -> dict[str, tuple[object, object]]:
+def _diff_metadata(a: KeyMetadata, b: KeyMetadata, times: bool) -> dict[str, tuple[object, object]]:
     fields: dict[str, tuple[object, object]] = {}
     for name in ("last_written", "security", "class_name", "flags"):
         old, new = getattr(a, name), getattr(b, name)

@@ -1,4 +1,4 @@
-"""GUIDs are `uuid.UUID`; this module adds Windows' registry spelling and its mixed-endian bytes.
+"""GUIDs are `uuid.UUID` objects. This module adds Windows' spelling with braces and the numbers of a GUID in a SID.
 
 Source: [MS-DTYP] section 2.3.4. The standard library's `UUID.bytes_le` is exactly the packet form.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
-__all__ = ["UUID", "format_guid", "parse_guid", "sid_sub_authorities"]
+__all__ = ["UUID", "parse_guid", "sid_sub_authorities"]
 
 
 def parse_guid(text: str) -> UUID:
@@ -21,11 +21,6 @@ def parse_guid(text: str) -> UUID:
     if len(bare) != 36 or str(value) != bare.lower():
         raise ValueError(f"not a GUID: {text[:64]!r}")
     return value
-
-
-def format_guid(guid: UUID) -> str:
-    """Lower case, no braces: the spelling hcsshim and Docker use."""
-    return str(guid)
 
 
 def sid_sub_authorities(guid: UUID) -> tuple[int, int, int, int]:

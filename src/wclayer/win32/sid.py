@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from wclayer.errors import FormatError
-from wclayer.win32.guid import sid_sub_authorities
+from wclayer.win32.guid import parse_guid, sid_sub_authorities
 
 MAX_SUB_AUTHORITIES = 15
 _TEXT = re.compile(r"S-1-(0x[0-9A-Fa-f]{1,12}|\d{1,15})((?:-(?:0x[0-9A-Fa-f]{1,8}|\d{1,10}))*)\Z", re.IGNORECASE)
@@ -95,36 +95,38 @@ def _sid(authority: int, *sub_authorities: int) -> Sid:
     return Sid(authority, sub_authorities)
 
 
-def vm_sid(vm_id: UUID) -> Sid:
-    """The SID of one virtual machine: S-1-5-83-1-… with its GUID as four little-endian 32-bit numbers."""
-    return _sid(5, 83, 1, *sid_sub_authorities(vm_id))
+def vm_sid(vm_id: UUID | str) -> Sid:
+    """The SID of a virtual machine: S-1-5-83-1- and its GUID as four little-endian 32-bit numbers.
+
+    Raises:
+        ValueError: `vm_id` is text that is not a GUID.
+    """
+    guid = vm_id if isinstance(vm_id, UUID) else parse_guid(vm_id)
+    return _sid(5, 83, 1, *sid_sub_authorities(guid))
 
 
-NULL = _sid(0, 0)
-EVERYONE = _sid(1, 0)
 CREATOR_OWNER = _sid(3, 0)
 CREATOR_GROUP = _sid(3, 1)
-OWNER_RIGHTS = _sid(3, 4)
-AUTHENTICATED_USERS = _sid(5, 11)
 LOCAL_SYSTEM = _sid(5, 18)
 ADMINISTRATORS = _sid(5, 32, 544)
 USERS = _sid(5, 32, 545)
 VIRTUAL_MACHINES = _sid(5, 83, 0)
+"""The group of all virtual machines."""
 TRUSTED_INSTALLER = _sid(5, 80, 956008885, 3418522649, 1831038044, 1853292631, 2271478464)
 
 # [MS-DTYP] 2.5.1.1. Aliases relative to a domain (DA, DU, LA, LG, …) have no SID without that domain, so they are
 # accepted by no parser that works off-line and are left out.
 ALIASES: dict[str, Sid] = {
     "AA": _sid(5, 32, 579), "AC": _sid(15, 2, 1), "AN": _sid(5, 7), "AO": _sid(5, 32, 548), "AS": _sid(18, 1),
-    "AU": AUTHENTICATED_USERS, "BA": ADMINISTRATORS, "BG": _sid(5, 32, 546), "BO": _sid(5, 32, 551),
+    "AU": _sid(5, 11), "BA": ADMINISTRATORS, "BG": _sid(5, 32, 546), "BO": _sid(5, 32, 551),
     "BU": USERS, "CD": _sid(5, 32, 574), "CG": CREATOR_GROUP, "CO": CREATOR_OWNER, "CY": _sid(5, 32, 569),
     "ED": _sid(5, 9), "ER": _sid(5, 32, 573), "ES": _sid(5, 32, 576), "HA": _sid(5, 32, 578),
     "HI": _sid(16, 12288), "IS": _sid(5, 32, 568), "IU": _sid(5, 4), "LS": _sid(5, 19), "LU": _sid(5, 32, 559),
     "LW": _sid(16, 4096), "ME": _sid(16, 8192), "MP": _sid(16, 8448), "MS": _sid(5, 32, 577),
-    "MU": _sid(5, 32, 558), "NO": _sid(5, 32, 556), "NS": _sid(5, 20), "NU": _sid(5, 2), "OW": OWNER_RIGHTS,
+    "MU": _sid(5, 32, 558), "NO": _sid(5, 32, 556), "NS": _sid(5, 20), "NU": _sid(5, 2), "OW": _sid(3, 4),
     "PO": _sid(5, 32, 550), "PS": _sid(5, 10), "PU": _sid(5, 32, 547), "RA": _sid(5, 32, 575),
     "RC": _sid(5, 12), "RD": _sid(5, 32, 555), "RE": _sid(5, 32, 552), "RM": _sid(5, 32, 580),
     "RU": _sid(5, 32, 554), "SI": _sid(16, 16384), "SO": _sid(5, 32, 549), "SS": _sid(18, 2), "SU": _sid(5, 6),
-    "SY": LOCAL_SYSTEM, "UD": _sid(5, 84, 0, 0, 0, 0, 0), "WD": EVERYONE, "WR": _sid(5, 33),
+    "SY": LOCAL_SYSTEM, "UD": _sid(5, 84, 0, 0, 0, 0, 0), "WD": _sid(1, 0), "WR": _sid(5, 33),
 }  # fmt: skip
 _ALIAS_OF = {sid: alias for alias, sid in ALIASES.items()}

@@ -15,7 +15,7 @@ from tests.formats.regf.craft import SOUND, CraftedKey, CraftedValue, changed_pa
 from tests.packages import system_hive
 from wclayer.formats.regf import structs
 from wclayer.formats.regf.hive import Buffer, Hive
-from wclayer.formats.regf.model import Key, KeyFacts, TreeKey, Value, fold, walk
+from wclayer.formats.regf.model import Key, KeyMetadata, TreeKey, Value, fold, walk
 from wclayer.formats.regf.recovery import marvin32
 from wclayer.formats.regf.structs import LayerSemantics
 from wclayer.formats.regf.writer import write_hive
@@ -56,9 +56,9 @@ def two_step_logs() -> list[bytes]:
     ]
 
 
-def facts_of(key: Key) -> dict[str, tuple[KeyFacts, dict[str, Value]]]:
+def metadata_of(key: Key) -> dict[str, tuple[KeyMetadata, dict[str, Value]]]:
     """Everything at and below a key as plain values; the order of values and subkeys does not count."""
-    return {path: (current.facts, {value.name: value for value in current.values()}) for path, current in walk(key)}
+    return {path: (current.metadata, {value.name: value for value in current.values()}) for path, current in walk(key)}
 
 
 def regipy_hive(path: Path) -> Any:
@@ -69,8 +69,8 @@ def regipy_hive(path: Path) -> Any:
 
 def simple_tree() -> TreeKey:
     """A tree with one of everything."""
-    root = TreeKey("ROOT", KeyFacts(133_000_000_000_000_000, b"\x01\x00\x04\x80" + bytes(16), flags=8))
-    child = TreeKey("Child", KeyFacts(5, root.facts.security, "Klasse".encode("utf-16-le"), control_flags=1))
+    root = TreeKey("ROOT", KeyMetadata(133_000_000_000_000_000, b"\x01\x00\x04\x80" + bytes(16), flags=8))
+    child = TreeKey("Child", KeyMetadata(5, root.metadata.security, "Klasse".encode("utf-16-le"), control_flags=1))
     child.set(Value("", 1, "default\0".encode("utf-16-le")))
     child.set(Value("dword", 4, b"\x01\x00\x00\x00"))
     child.set(Value("short", 3, b"\x07"))
@@ -78,8 +78,8 @@ def simple_tree() -> TreeKey:
     child.set(Value("gross\u00e9", 3, bytes(range(256)) * 300))
     child.set(Value("\u043f\u0440", 0x1234, b"12345"))
     root.add(child)
-    root.add(TreeKey("\u00e4hnlich", KeyFacts(7, b"\x01\x00\x04\x80" + bytes(20))))
-    root.add(TreeKey("\u20acuro", KeyFacts(8)))
+    root.add(TreeKey("\u00e4hnlich", KeyMetadata(7, b"\x01\x00\x04\x80" + bytes(20))))
+    root.add(TreeKey("\u20acuro", KeyMetadata(8)))
     return root
 
 
@@ -108,8 +108,8 @@ def reread(data: Buffer) -> Key:
 
 names = st.text(st.characters(codec="utf-16", exclude_characters="\\\0"), min_size=1, max_size=12)
 _securities = st.sampled_from([None, b"a" * 20, b"b" * 28, b"c" * 100])
-_facts = st.builds(
-    KeyFacts,
+_metadata = st.builds(
+    KeyMetadata,
     st.integers(0, 2**63),
     _securities,
     st.sampled_from([b"", b"K\0l\0"]),
@@ -124,11 +124,11 @@ values = st.builds(Value, st.one_of(st.just(""), names), st.integers(0, 2**32 - 
 
 
 def _grow(children: st.SearchStrategy[TreeKey]) -> st.SearchStrategy[TreeKey]:
-    return st.builds(_tree, names, _facts, st.lists(values, max_size=4), st.lists(children, max_size=4))
+    return st.builds(_tree, names, _metadata, st.lists(values, max_size=4), st.lists(children, max_size=4))
 
 
-def _tree(name: str, facts: KeyFacts, of_key: list[Value], below: list[TreeKey]) -> TreeKey:
-    key = TreeKey(name, facts)
+def _tree(name: str, metadata: KeyMetadata, of_key: list[Value], below: list[TreeKey]) -> TreeKey:
+    key = TreeKey(name, metadata)
     for value in of_key:
         key.set(value)
     for child in below:
@@ -136,7 +136,9 @@ def _tree(name: str, facts: KeyFacts, of_key: list[Value], below: list[TreeKey])
     return key
 
 
-trees = st.recursive(st.builds(_tree, names, _facts, st.lists(values, max_size=4), st.just([])), _grow, max_leaves=12)
+trees = st.recursive(
+    st.builds(_tree, names, _metadata, st.lists(values, max_size=4), st.just([])), _grow, max_leaves=12
+)
 
 
 @st.composite
@@ -149,8 +151,8 @@ def changed_pairs(draw: st.DrawFn) -> tuple[TreeKey, TreeKey]:
 
 @st.composite
 def _changed(draw: st.DrawFn, key: TreeKey) -> TreeKey:
-    facts = draw(_facts) if draw(st.integers(0, 3)) == 0 else key.facts
-    result = TreeKey(key.name, facts)
+    metadata = draw(_metadata) if draw(st.integers(0, 3)) == 0 else key.metadata
+    result = TreeKey(key.name, metadata)
     for value in key.values():
         what = draw(st.integers(0, 3))
         if what:

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 
 from tests.formats.regf.craft import CraftedKey, CraftedValue, craft
-from tests.formats.regf.support import changed_pairs, facts_of, hive_bytes, reread, trees
+from tests.formats.regf.support import changed_pairs, hive_bytes, metadata_of, reread, trees
 from wclayer.formats.regf.delta import delta_of, merge
 from wclayer.formats.regf.hive import Hive
-from wclayer.formats.regf.model import Key, KeyFacts, TreeKey, Value, copy_key
+from wclayer.formats.regf.model import Key, KeyMetadata, TreeKey, Value, copy_key
 from wclayer.formats.regf.structs import KeyFlags, LayerSemantics
 from wclayer.formats.regf.writer import write_hive
 
@@ -20,9 +20,9 @@ NORMAL, TOMBSTONE = LayerSemantics.NORMAL, LayerSemantics.TOMBSTONE
 LOCAL, TREE = LayerSemantics.SUPERSEDE_LOCAL, LayerSemantics.SUPERSEDE_TREE
 
 
-def _key(name: str, *below: TreeKey, facts: KeyFacts | None = None, **values: bytes | None) -> TreeKey:
+def _key(name: str, *below: TreeKey, metadata: KeyMetadata | None = None, **values: bytes | None) -> TreeKey:
     """A key; a value of None is a tombstone."""
-    key = TreeKey(name, facts or KeyFacts(10, b"sd", b"C\0"))
+    key = TreeKey(name, metadata or KeyMetadata(10, b"sd", b"C\0"))
     for value_name, data in values.items():
         key.set(Value(value_name, 0 if data is None else 3, data or b"", data is None))
     for child in below:
@@ -30,12 +30,12 @@ def _key(name: str, *below: TreeKey, facts: KeyFacts | None = None, **values: by
     return key
 
 
-def _facts(semantics: LayerSemantics = NORMAL, time: int = 20, **more: object) -> KeyFacts:
-    return replace_facts(KeyFacts(time, b"sd2", b"D\0", semantics=semantics), **more)
+def _metadata(semantics: LayerSemantics = NORMAL, time: int = 20, **more: object) -> KeyMetadata:
+    return replace_metadata(KeyMetadata(time, b"sd2", b"D\0", semantics=semantics), **more)
 
 
-def replace_facts(facts: KeyFacts, **more: object) -> KeyFacts:
-    return facts._replace(**more)  # type: ignore[arg-type]
+def replace_metadata(metadata: KeyMetadata, **more: object) -> KeyMetadata:
+    return metadata._replace(**more)  # type: ignore[arg-type]
 
 
 def _merged(base: Key | None, delta: Key) -> Key:
@@ -48,12 +48,12 @@ BASE = _key("ROOT", _key("a", _key("x", v=b"xv"), _key("y"), v=b"av", w=b"aw"), 
 
 
 def test_a_normal_key_is_merged() -> None:
-    delta = _key("ROOT", _key("A", _key("z"), facts=_facts(), w=None, n=b"new"), facts=_facts())
+    delta = _key("ROOT", _key("A", _key("z"), metadata=_metadata(), w=None, n=b"new"), metadata=_metadata())
     merged = _merged(BASE, delta)
     assert [child.name for child in merged.subkeys()] == ["A", "b"]
     a = merged.subkey("a")
     assert a is not None
-    assert a.facts == KeyFacts(20, b"sd2", b"D\0")
+    assert a.metadata == KeyMetadata(20, b"sd2", b"D\0")
     assert a.values() == [Value("v", 3, b"av"), Value("n", 3, b"new")]
     assert [child.name for child in a.subkeys()] == ["x", "y", "z"]
     assert merged.values() == [Value("r", 3, b"root")]
@@ -61,36 +61,36 @@ def test_a_normal_key_is_merged() -> None:
 
 def test_the_latest_time_counts() -> None:
     for time, expected in ((5, 10), (15, 15)):
-        assert _merged(BASE, _key("ROOT", facts=_facts(time=time))).facts.last_written == expected
+        assert _merged(BASE, _key("ROOT", metadata=_metadata(time=time))).metadata.last_written == expected
 
 
 def test_the_class_is_inherited_when_the_delta_says_so() -> None:
-    assert _merged(BASE, _key("ROOT", facts=_facts())).facts.class_name == b"D\0"
-    inheriting = _facts(inherits_class=True, class_name=b"")
-    assert _merged(BASE, _key("ROOT", facts=inheriting)).facts.class_name == b"C\0"
+    assert _merged(BASE, _key("ROOT", metadata=_metadata())).metadata.class_name == b"D\0"
+    inheriting = _metadata(inherits_class=True, class_name=b"")
+    assert _merged(BASE, _key("ROOT", metadata=inheriting)).metadata.class_name == b"C\0"
     # There is nothing above a key that supersedes, or that is new.
-    assert _merged(None, _key("ROOT", facts=inheriting)).facts.class_name == b""
-    assert _merged(BASE, _key("ROOT", facts=replace_facts(inheriting, semantics=TREE))).facts.class_name == b""
+    assert _merged(None, _key("ROOT", metadata=inheriting)).metadata.class_name == b""
+    assert _merged(BASE, _key("ROOT", metadata=replace_metadata(inheriting, semantics=TREE))).metadata.class_name == b""
 
 
 def test_a_tombstone_deletes_the_key_and_all_below() -> None:
-    merged = _merged(BASE, _key("ROOT", _key("a", facts=_facts(TOMBSTONE)), facts=_facts()))
+    merged = _merged(BASE, _key("ROOT", _key("a", metadata=_metadata(TOMBSTONE)), metadata=_metadata()))
     assert [child.name for child in merged.subkeys()] == ["b"]
     assert merged.subkey("A") is None
-    assert merge(BASE, _key("ROOT", facts=_facts(TOMBSTONE))) is None
+    assert merge(BASE, _key("ROOT", metadata=_metadata(TOMBSTONE))) is None
 
 
 def test_superseding_alone_keeps_what_is_below() -> None:
-    delta = _key("ROOT", _key("a", _key("y", facts=_facts(TOMBSTONE)), facts=_facts(LOCAL, time=3), n=b"n"))
+    delta = _key("ROOT", _key("a", _key("y", metadata=_metadata(TOMBSTONE)), metadata=_metadata(LOCAL, time=3), n=b"n"))
     a = _merged(BASE, delta).subkey("a")
     assert a is not None
-    assert a.facts == KeyFacts(3, b"sd2", b"D\0")
+    assert a.metadata == KeyMetadata(3, b"sd2", b"D\0")
     assert a.values() == [Value("n", 3, b"n")]
     assert [child.name for child in a.subkeys()] == ["x"]
 
 
 def test_superseding_a_tree_hides_what_is_below() -> None:
-    delta = _key("ROOT", _key("a", _key("x", facts=_facts(TREE)), facts=_facts(TREE), n=b"n"))
+    delta = _key("ROOT", _key("a", _key("x", metadata=_metadata(TREE)), metadata=_metadata(TREE), n=b"n"))
     a = _merged(BASE, delta).subkey("a")
     assert a is not None
     assert [child.name for child in a.subkeys()] == ["x"]
@@ -101,27 +101,27 @@ def test_superseding_a_tree_hides_what_is_below() -> None:
 
 def test_a_key_that_stands_for_another_has_no_values() -> None:
     """Their number would be read as its handle."""
-    handle = _facts(flags=int(KeyFlags.PREDEF_HANDLE))
-    merged = merge(_key("root", _key("k", v=b"1")), _key("root", _key("k", facts=handle)))
+    handle = _metadata(flags=int(KeyFlags.PREDEF_HANDLE))
+    merged = merge(_key("root", _key("k", v=b"1")), _key("root", _key("k", metadata=handle)))
     assert merged is not None
     key = merged.subkey("k")
     assert key is not None
     assert key.values() == []
-    assert facts_of(Hive(write_hive(merged)).root()) == facts_of(merged)
+    assert metadata_of(Hive(write_hive(merged)).root()) == metadata_of(merged)
 
 
 def test_a_merged_tree_has_no_layer_semantics_left() -> None:
     delta = Hive(hive_bytes("a delta")).root()
     for merged in (_merged(None, delta), _merged(BASE, delta)):
-        for facts, values in facts_of(merged).values():
-            assert facts.semantics is NORMAL
-            assert not facts.inherits_class
+        for metadata, values in metadata_of(merged).values():
+            assert metadata.semantics is NORMAL
+            assert not metadata.inherits_class
             assert not any(value.is_tombstone for value in values.values())
 
 
 def test_merging_deltas_one_by_one() -> None:
-    first = _key("ROOT", _key("a", facts=_facts(TOMBSTONE)), facts=_facts())
-    second = _key("ROOT", _key("a", facts=_facts(TREE), again=b"1"), facts=_facts())
+    first = _key("ROOT", _key("a", metadata=_metadata(TOMBSTONE)), metadata=_metadata())
+    second = _key("ROOT", _key("a", metadata=_metadata(TREE), again=b"1"), metadata=_metadata())
     merged = _merged(_merged(BASE, first), second)
     a = merged.subkey("a")
     assert a is not None
@@ -132,12 +132,12 @@ def test_merging_deltas_one_by_one() -> None:
 def test_a_delta_over_a_real_system_hive() -> None:
     """All that the delta sets is there, and what it deletes is not."""
     base, delta = Hive(hive_bytes("SYSTEM")).root(), Hive(_real_delta()).root()
-    before, own = facts_of(base), facts_of(delta)
+    before, own = metadata_of(base), metadata_of(delta)
     data = write_hive(_merged(base, delta))
-    after = {path.upper(): seen for path, seen in facts_of(reread(data)).items()}
+    after = {path.upper(): seen for path, seen in metadata_of(reread(data)).items()}
     assert len(after) > len(before)
-    for path, (facts, values) in own.items():
-        if facts.semantics is TOMBSTONE:
+    for path, (metadata, values) in own.items():
+        if metadata.semantics is TOMBSTONE:
             assert path.upper() not in after
             continue
         for value in values.values():
@@ -166,13 +166,13 @@ def test_the_delta_of_a_change_makes_it(pair: tuple[TreeKey, TreeKey]) -> None:
     base, changed = pair
     delta = delta_of(base, changed)
     if delta is None:
-        assert facts_of(base) == facts_of(changed)
+        assert metadata_of(base) == metadata_of(changed)
         return
-    assert facts_of(base) != facts_of(changed)
-    assert facts_of(_merged(base, delta)) == facts_of(changed)
+    assert metadata_of(base) != metadata_of(changed)
+    assert metadata_of(_merged(base, delta)) == metadata_of(changed)
     # Through files, too.
     written = reread(write_hive(delta, has_layered_keys=True))
-    assert facts_of(_merged(reread(write_hive(base)), written)) == facts_of(changed)
+    assert metadata_of(_merged(reread(write_hive(base)), written)) == metadata_of(changed)
     _check_semantics(delta, below_tree=False)
 
 
@@ -181,7 +181,7 @@ def test_the_delta_of_unrelated_trees(base: TreeKey, changed: TreeKey) -> None:
     renamed = replace(changed, name=base.name)
     delta = delta_of(base, renamed)
     merged = base if delta is None else _merged(base, delta)
-    assert facts_of(merged) == facts_of(renamed)
+    assert metadata_of(merged) == metadata_of(renamed)
 
 
 @given(trees)
@@ -191,11 +191,11 @@ def test_nothing_changed_nothing_in_the_delta(tree: TreeKey) -> None:
 
 def _check_semantics(key: Key, *, below_tree: bool) -> None:
     """Under a key that supersedes its tree, all but tombstones do; a tombstone holds nothing."""
-    semantics = key.facts.semantics
+    semantics = key.metadata.semantics
     if semantics is TOMBSTONE:
         assert not key.values()
         assert not key.subkeys()
-        assert key.facts.class_name == b""
+        assert key.metadata.class_name == b""
     elif below_tree:
         assert semantics is TREE
     for child in key.subkeys():
@@ -216,7 +216,7 @@ def test_a_small_change_of_a_large_hive_is_a_small_delta() -> None:
     delta = delta_of(base, changed)
     assert delta is not None
     assert [child.name for child in delta.subkeys()] == ["ControlSet001"]
-    assert delta.subkeys()[0].facts.inherits_class
+    assert delta.subkeys()[0].metadata.inherits_class
     assert _size(delta) == 8192
 
 
@@ -237,7 +237,7 @@ def test_the_smallest_way_is_taken(change: str, semantics: LayerSemantics) -> No
     if change == "drop most keys":
         new.by_name.clear()
     if change == "an older time":
-        new.facts = new.facts._replace(last_written=5)
+        new.metadata = new.metadata._replace(last_written=5)
     else:
         new.set(Value("value0", 4, b"1234"))
     base.add(old)
@@ -246,11 +246,11 @@ def test_the_smallest_way_is_taken(change: str, semantics: LayerSemantics) -> No
     assert delta is not None
     found = delta.subkey("key")
     assert found is not None
-    assert found.facts.semantics is semantics
-    assert facts_of(_merged(base, delta)) == facts_of(changed)
+    assert found.metadata.semantics is semantics
+    assert metadata_of(_merged(base, delta)) == metadata_of(changed)
 
 
 def test_access_bits_make_no_delta() -> None:
     changed = copy_key(BASE)
-    changed.facts = changed.facts._replace(access_bits=3)
+    changed.metadata = changed.metadata._replace(access_bits=3)
     assert delta_of(BASE, changed) is None

@@ -18,8 +18,8 @@ from tests.formats.regf.support import (
     SOUND_HIVES,
     cells,
     crafted_hive,
-    facts_of,
     hive_bytes,
+    metadata_of,
     regipy_hive,
     reread,
     simple_tree,
@@ -28,7 +28,7 @@ from wclayer.errors import FormatError
 from wclayer.formats.regf import structs
 from wclayer.formats.regf.delta import delta_of, merge
 from wclayer.formats.regf.hive import Hive
-from wclayer.formats.regf.model import Key, KeyFacts, RegfError, RegfLimitError, TreeKey, Value, copy_key, fold, walk
+from wclayer.formats.regf.model import Key, KeyMetadata, RegfError, RegfLimitError, TreeKey, Value, copy_key, fold, walk
 from wclayer.formats.regf.structs import LayerSemantics
 from wclayer.formats.regf.text import format_reg
 from wclayer.formats.regf.writer import write_hive
@@ -46,8 +46,8 @@ def test_a_hive_as_dissect_reads_it(name: str) -> None:
         their_key, our_key = pending.pop()
         keys += 1
         assert their_key.name == our_key.name
-        assert their_key.cell.LastWriteTime == our_key.facts.last_written
-        assert (their_key.class_name or "") == our_key.facts.class_name.decode("utf-16-le")
+        assert their_key.cell.LastWriteTime == our_key.metadata.last_written
+        assert (their_key.class_name or "") == our_key.metadata.class_name.decode("utf-16-le")
         their_values = list(their_key.values())
         our_values = our_key.values()
         assert len(their_values) == len(our_values)
@@ -78,7 +78,7 @@ def test_keys_and_values_as_regipy_reads_them(tmp_path: Path) -> None:
 
 def test_real_descriptors_parse() -> None:
     hive = Hive(hive_bytes("SYSTEM"))
-    descriptors = {key.facts.security for _, key in walk(hive.root())}
+    descriptors = {key.metadata.security for _, key in walk(hive.root())}
     assert len(descriptors) > 50
     for descriptor in descriptors:
         assert descriptor is not None
@@ -91,20 +91,20 @@ def test_a_delta_hive_has_layered_keys() -> None:
     assert not Hive(hive_bytes("strings")).has_layered_keys
     services = r"ControlSet001\Services"
 
-    def facts(path: str) -> KeyFacts:
+    def metadata(path: str) -> KeyMetadata:
         key = hive.find(path)
         assert key is not None
-        return key.facts
+        return key.metadata
 
-    service = facts(rf"{services}\replaced")
+    service = metadata(rf"{services}\replaced")
     assert (service.semantics, service.inherits_class) == (LayerSemantics.SUPERSEDE_TREE, True)
-    subkey = facts(rf"{services}\replaced\below")
+    subkey = metadata(rf"{services}\replaced\below")
     assert (subkey.semantics, subkey.inherits_class) == (LayerSemantics.SUPERSEDE_TREE, False)
-    assert facts(rf"{services}\replaced alone").semantics is LayerSemantics.SUPERSEDE_LOCAL
-    assert facts(rf"{services}\GONE").semantics is LayerSemantics.TOMBSTONE
+    assert metadata(rf"{services}\replaced alone").semantics is LayerSemantics.SUPERSEDE_LOCAL
+    assert metadata(rf"{services}\GONE").semantics is LayerSemantics.TOMBSTONE
     key = hive.find(rf"{services}\merged")
     assert key is not None
-    assert key.facts.semantics is LayerSemantics.NORMAL
+    assert key.metadata.semantics is LayerSemantics.NORMAL
     gone, start = key.value("removed"), key.value("start")
     assert gone == Value("removed", 0, b"", is_tombstone=True)
     assert start is not None
@@ -114,14 +114,14 @@ def test_a_delta_hive_has_layered_keys() -> None:
 @pytest.mark.parametrize("name", SOUND_HIVES)
 def test_odd_hives_are_read_whole(name: str) -> None:
     hive = Hive(hive_bytes(name))
-    assert sum(1 + len(key.values()) for _, key in walk(hive.root()) if key.facts is not None) > 0
+    assert sum(1 + len(key.values()) for _, key in walk(hive.root()) if key.metadata is not None) > 0
 
 
 @pytest.mark.parametrize("name", UNSOUND)
 def test_bad_hives_are_errors_that_name_the_cell(name: str) -> None:
     data, problem = UNSOUND[name]
     with pytest.raises(RegfError, match=problem) as caught:
-        facts_of(reread(data))
+        metadata_of(reread(data))
     if name != "half a base block":
         assert caught.value.offset is not None
         assert str(caught.value).startswith(f"cell {caught.value.offset:#x}: ")
@@ -149,7 +149,7 @@ def test_what_the_crafted_hives_hold() -> None:
     subkey = Hive(hive_bytes("control flags")).find(r"1\2")
     assert subkey is not None
     # The 32-bit flag, in the place where Windows Vista and later have it.
-    assert subkey.facts.control_flags == 1
+    assert subkey.metadata.control_flags == 1
     many = Hive(hive_bytes("many subkeys")).find("key_with_many_subkeys")
     assert many is not None
     assert len(many.subkeys()) == 5000
@@ -183,7 +183,7 @@ def test_all_versions(minor: int) -> None:
     tree = simple_tree()
     data = write_hive(tree, minor_version=minor)
     assert Hive(data).base.minor_version == minor
-    assert facts_of(reread(data)) == facts_of(tree)
+    assert metadata_of(reread(data)) == metadata_of(tree)
 
 
 @pytest.mark.parametrize(("major", "minor"), [(1, 2), (1, 7), (2, 5), (0, 3)])
@@ -222,7 +222,7 @@ def test_a_cycle_of_keys_is_an_error() -> None:
         for parent in (child, root):
             cyclic = _patched(_patched(data, lists[0], 4, "<I", target), target, 16, "<I", parent)
             with pytest.raises(RegfError, match="parent"):
-                facts_of(reread(cyclic))
+                metadata_of(reread(cyclic))
 
 
 def test_a_key_listed_twice_is_an_error() -> None:
@@ -233,7 +233,7 @@ def test_a_key_listed_twice_is_an_error() -> None:
     listed = _cell(data, b"lh")
     twice = _patched(data, listed, 12, "<I", _cell(data, b"nk", 1))
     with pytest.raises(RegfError, match="listed twice"):
-        facts_of(reread(twice))
+        metadata_of(reread(twice))
 
 
 def test_index_roots_do_not_nest_and_do_not_repeat() -> None:
@@ -243,9 +243,9 @@ def test_index_roots_do_not_nest_and_do_not_repeat() -> None:
     data = write_hive(root)
     index_root = _cell(data, b"ri")
     with pytest.raises(RegfError, match="index root in an index root"):
-        facts_of(reread(_patched(data, index_root, 4, "<I", index_root)))
+        metadata_of(reread(_patched(data, index_root, 4, "<I", index_root)))
     with pytest.raises(RegfError, match="names a list twice"):
-        facts_of(reread(_patched(data, index_root, 4, "<II", *[_cell(data, b"lh")] * 2)))
+        metadata_of(reread(_patched(data, index_root, 4, "<II", *[_cell(data, b"lh")] * 2)))
     hive = Hive(_patched(data, index_root, 4, "<I", index_root))
     with pytest.raises(RegfError, match="index root"):
         hive.root().subkey("key5")
@@ -257,10 +257,10 @@ def test_absurd_counts_are_errors(count: int) -> None:
     child = _cell(data, b"nk", 1)
     for at, message in ((20, "subkeys"), (36, "values")):
         with pytest.raises(RegfError, match=message):
-            facts_of(reread(_patched(data, child if at == 36 else _cell(data, b"nk"), at, "<I", count)))
+            metadata_of(reread(_patched(data, child if at == 36 else _cell(data, b"nk"), at, "<I", count)))
     value = _cell(data, b"vk")
     with pytest.raises(RegfError, match="bytes of data"):
-        facts_of(reread(_patched(data, value, 4, "<I", count & 0x7FFFFFFF | 0x10000000)))
+        metadata_of(reread(_patched(data, value, 4, "<I", count & 0x7FFFFFFF | 0x10000000)))
 
 
 def test_one_large_value_does_not_stand_for_many() -> None:
@@ -272,7 +272,7 @@ def test_one_large_value_does_not_stand_for_many() -> None:
     first, second = _cell(data, b"vk"), _cell(data, b"vk", 1)
     (shared_data,) = struct.unpack_from("<I", data, 4096 + first + 4 + 8)
     with pytest.raises(RegfError, match="belongs to"):
-        facts_of(reread(_patched(data, second, 8, "<I", shared_data)))
+        metadata_of(reread(_patched(data, second, 8, "<I", shared_data)))
     tree = TreeKey("ROOT")
     for name in ("a", "b"):
         child = TreeKey(name)
@@ -282,7 +282,7 @@ def test_one_large_value_does_not_stand_for_many() -> None:
     data = write_hive(tree)
     (listed,) = struct.unpack_from("<I", data, 4096 + _cell(data, b"nk", 1) + 4 + 40)
     with pytest.raises(RegfError, match="belongs to"):
-        facts_of(reread(_patched(data, _cell(data, b"nk", 2), 40, "<I", listed)))
+        metadata_of(reread(_patched(data, _cell(data, b"nk", 2), 40, "<I", listed)))
 
 
 def test_overlapping_cells_are_errors() -> None:
@@ -293,7 +293,7 @@ def test_overlapping_cells_are_errors() -> None:
     (size,) = struct.unpack_from("<i", hidden, 4096 + 32)
     struct.pack_into("<i", hidden, 4096 + 32, size - 8)
     with pytest.raises(RegfError, match="no allocated cell starts here"):
-        facts_of(reread(bytes(hidden)))
+        metadata_of(reread(bytes(hidden)))
     with pytest.raises(RegfError, match="no allocated cell starts here"):
         Hive(data).key(child + 8, None)
     for offset in (3, len(data), 0xFFFFFFF8):
@@ -304,7 +304,7 @@ def test_overlapping_cells_are_errors() -> None:
 @given(st.binary(max_size=6000))
 def test_arbitrary_bytes_are_no_hive(data: bytes) -> None:
     with pytest.raises(RegfError):
-        facts_of(reread(data))
+        metadata_of(reread(data))
 
 
 @given(st.lists(st.tuples(st.integers(0, 8191), st.integers(0, 255)), min_size=1, max_size=12))
@@ -313,7 +313,7 @@ def test_a_damaged_hive_is_read_or_refused(damage: list[tuple[int, int]]) -> Non
     for position, byte in damage:
         data[position % len(data)] = byte
     try:
-        facts_of(reread(bytes(data)))
+        metadata_of(reread(bytes(data)))
     except RegfError as error:
         assert str(error)
 
@@ -385,7 +385,7 @@ def test_paths_that_repeat_long_names_are_limited() -> None:
 def test_data_that_stands_for_more_than_one_value_is_an_error(values: dict[int, list[int]], message: str) -> None:
     hive = Hive(crafted_hive([(0, "r"), (0, "a")], values=values, data=bytes(1000)))
     with pytest.raises(RegfError, match=message):
-        facts_of(hive.root())
+        metadata_of(hive.root())
 
 
 def test_mutated_hives_are_read_and_written_or_refused() -> None:

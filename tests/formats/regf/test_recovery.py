@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.formats.regf.craft import dirty, old_log
-from tests.formats.regf.support import dirty_pair, facts_of, new_log, reread, two_states, two_step_logs
+from tests.formats.regf.support import dirty_pair, metadata_of, new_log, reread, two_states, two_step_logs
 from wclayer.formats.regf.hive import Hive
 from wclayer.formats.regf.model import RegfError, RegfLimitError
 from wclayer.formats.regf.recovery import is_dirty, marvin32, recover
@@ -30,7 +30,7 @@ def test_a_hive_is_recovered_from_its_logs(form: str) -> None:
     ours = recover(data, _logs(form))
     assert not Hive(ours).is_dirty
     assert ours[4096:] == after[4096:]
-    assert facts_of(reread(ours)) == facts_of(reread(after)) != facts_of(reread(data))
+    assert metadata_of(reread(ours)) == metadata_of(reread(after)) != metadata_of(reread(data))
     # The write that ends a recovery has the number after that of the last entry, or of the old log.
     assert Hive(ours).base[1:3] == ((3, 3) if form == "new" else (6, 6))
 
@@ -71,7 +71,7 @@ def test_a_base_block_that_was_lost_comes_from_the_log(form: str) -> None:
     logs = _logs(form)[-1:] if form == "new" else _logs(form)
     ours = recover(bytes(data), logs)
     assert not Hive(ours).is_dirty
-    assert facts_of(reread(ours))
+    assert metadata_of(reread(ours))
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_a_hive_grows_by_its_log() -> None:
     before, after, log = dirty_pair()
     assert len(after) > len(before)
     recovered = recover(before, [log])
-    assert facts_of(reread(recovered)) == facts_of(reread(after))
+    assert metadata_of(reread(recovered)) == metadata_of(reread(after))
     assert recovered[4096:] == after[4096:]
 
 

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.formats.regf.support import facts_of, hive_bytes, names, simple_tree, trees, values
+from tests.formats.regf.support import hive_bytes, metadata_of, names, simple_tree, trees, values
 from tests.support import witness
 from wclayer.formats.regf.empty import empty_root
 from wclayer.formats.regf.hive import Hive
-from wclayer.formats.regf.model import Key, KeyFacts, TreeKey, Value, walk
+from wclayer.formats.regf.model import Key, KeyMetadata, TreeKey, Value, walk
 from wclayer.formats.regf.structs import LayerSemantics
 from wclayer.formats.regf.text import HEADER, RegEdit, RegTextError, encode_reg, format_reg, parse_reg
 from wclayer.formats.regf.writer import write_hive
@@ -72,8 +72,8 @@ def test_hivexregedit_reads_what_is_exported(tmp_path: Path) -> None:
     (tmp_path / "all.reg").write_text(text, encoding="utf-8", newline="\n")
     command = [witness("hivexregedit"), "--merge", "--encoding", "UTF-8", "--prefix", PREFIX]
     subprocess.run([*command, str(tmp_path / "hive"), str(tmp_path / "all.reg")], check=True)
-    merged = facts_of(Hive((tmp_path / "hive").read_bytes()).root())
-    for path, (_, expected) in facts_of(source).items():
+    merged = metadata_of(Hive((tmp_path / "hive").read_bytes()).root())
+    for path, (_, expected) in metadata_of(source).items():
         assert merged[path][1] == expected
 
 
@@ -127,7 +127,7 @@ def test_a_delta_hive_becomes_deletions() -> None:
 
 def test_what_lies_below_a_tombstone_is_not_made_again() -> None:
     root = TreeKey("root")
-    gone = TreeKey("gone", KeyFacts(semantics=LayerSemantics.TOMBSTONE))
+    gone = TreeKey("gone", KeyMetadata(semantics=LayerSemantics.TOMBSTONE))
     gone.add(TreeKey("below"))
     root.add(gone)
     root.add(TreeKey("gone too"))

@@ -15,12 +15,21 @@ from dissect.regf import regf
 from hypothesis import given
 
 from tests.formats.regf.craft import CraftedKey, craft
-from tests.formats.regf.support import SOUND_HIVES, cells, facts_of, hive_bytes, regipy_hive, reread, simple_tree, trees
+from tests.formats.regf.support import (
+    SOUND_HIVES,
+    cells,
+    hive_bytes,
+    metadata_of,
+    regipy_hive,
+    reread,
+    simple_tree,
+    trees,
+)
 from tests.support import witness
 from wclayer.formats.regf import structs
 from wclayer.formats.regf.empty import empty_root
 from wclayer.formats.regf.hive import Hive, HiveKey
-from wclayer.formats.regf.model import KeyFacts, RegfError, RegfLimitError, TreeKey, Value, fold, walk
+from wclayer.formats.regf.model import KeyMetadata, RegfError, RegfLimitError, TreeKey, Value, fold, walk
 from wclayer.formats.regf.writer import write_hive
 
 pytestmark = pytest.mark.filterwarnings("ignore:Generating overly large repr")
@@ -31,7 +40,7 @@ def test_reading_writing_reading_is_identity(name: str) -> None:
     hive = Hive(hive_bytes(name))
     written = write_hive(hive.root(), minor_version=hive.base.minor_version, has_layered_keys=hive.has_layered_keys)
     again = Hive(written)
-    assert facts_of(again.root()) == facts_of(hive.root())
+    assert metadata_of(again.root()) == metadata_of(hive.root())
     assert again.has_layered_keys == hive.has_layered_keys
     assert not again.is_dirty
 
@@ -40,23 +49,23 @@ def test_reading_writing_reading_is_identity(name: str) -> None:
 def test_any_tree_survives(tree: TreeKey) -> None:
     for minor in (3, 5):
         data = write_hive(tree, minor_version=minor)
-        assert facts_of(reread(data)) == facts_of(tree)
+        assert metadata_of(reread(data)) == metadata_of(tree)
         assert write_hive(tree, minor_version=minor) == data
 
 
 def _tree_for_witnesses() -> TreeKey:
     root = empty_root(133_000_000_000_000_000)
-    child = TreeKey("Child", KeyFacts(132_000_000_000_000_000, root.facts.security, "Klasse".encode("utf-16-le")))
+    child = TreeKey("Child", KeyMetadata(132_000_000_000_000_000, root.metadata.security, "Klasse".encode("utf-16-le")))
     child.set(Value("", 1, "default\0".encode("utf-16-le")))
     child.set(Value("dword", 4, b"\x2a\0\0\0"))
     child.set(Value("large", 3, bytes(range(256)) * 300))
     child.set(Value("many", 7, "a\0b\0\0".encode("utf-16-le")))
     root.add(child)
-    many = TreeKey("Many", KeyFacts(131_000_000_000_000_000, root.facts.security))
+    many = TreeKey("Many", KeyMetadata(131_000_000_000_000_000, root.metadata.security))
     for number in range(1200):
-        many.add(TreeKey(f"key{number}", KeyFacts(1, root.facts.security)))
+        many.add(TreeKey(f"key{number}", KeyMetadata(1, root.metadata.security)))
     root.add(many)
-    root.add(TreeKey("\u043f\u0440\u0438", KeyFacts(1, child.facts.security)))
+    root.add(TreeKey("\u043f\u0440\u0438", KeyMetadata(1, child.metadata.security)))
     return root
 
 
@@ -128,7 +137,7 @@ def test_layout() -> None:
     data = write_hive(tree, file_name=r"\SystemRoot\System32\Config\A_LONG_NAME_OF_A_HIVE", sequence=7)
     hive = Hive(data)
     assert hive.base[:3] == (b"regf", 7, 7)
-    assert hive.base.last_written == tree.facts.last_written
+    assert hive.base.last_written == tree.metadata.last_written
     assert hive.base.bins_size == len(data) - 4096
     assert hive.file_name == r"32\Config\A_LONG_NAME_OF_A_HIVE"
     assert len(data) % 4096 == 0
@@ -136,7 +145,7 @@ def test_layout() -> None:
     # Descriptors are stored once, counted, and linked to a ring.
     items = {offset: struct.unpack_from("<2sHIIII", c) for offset, c in contents.items() if c[:2] == b"sk"}
     keys = [structs.KEY_NODE.unpack_from(c) for c in contents.values() if c[:2] == b"nk"]
-    assert len(items) == len({key.facts.security for _, key in walk(tree)})
+    assert len(items) == len({key.metadata.security for _, key in walk(tree)})
     for offset, (_, _, flink, blink, count, _) in items.items():
         assert count == sum(key[13] == offset for key in keys)
         assert items[flink][3] == offset
@@ -157,7 +166,7 @@ def test_layout() -> None:
 def test_a_minimal_hive() -> None:
     hive = Hive(write_hive(empty_root()))
     assert hive.root().name == "ROOT"
-    assert hive.root().facts == empty_root().facts
+    assert hive.root().metadata == empty_root().metadata
     assert len(hive.data) == 8192
 
 
@@ -267,7 +276,7 @@ def test_other_readers_read_the_end_of_big_data(tmp_path: Path) -> None:
 
 def test_the_largest_names_are_counted_in_utf_16_units() -> None:
     root = empty_root(1)
-    child = TreeKey("\U0001f600\U0001f600\U0001f600", KeyFacts(1))
+    child = TreeKey("\U0001f600\U0001f600\U0001f600", KeyMetadata(1))
     child.set(Value("\U0001f600\u00e9", 4, bytes(4)))
     root.add(child)
     hive = Hive(write_hive(root))

@@ -17,7 +17,7 @@ from tests.formats.vhd.craft import VHD_SIZE, dynamic_vhd, vhd_content, vhd_foot
 from tests.support import witness
 from wclayer.errors import FormatError
 from wclayer.formats.vhd import structs
-from wclayer.formats.vhd.image import DynamicVhd, VhdError, read_facts
+from wclayer.formats.vhd.image import DynamicVhd, VhdError, read_metadata
 from wclayer.layers.volume.disk_file import DiskFile
 
 MIB = 1 << 20
@@ -25,9 +25,9 @@ MIB = 1 << 20
 
 def _open(data: bytes) -> DynamicVhd:
     file = io.BytesIO(data)
-    facts = read_facts(file)
-    assert facts is not None
-    return DynamicVhd(file, facts)
+    metadata = read_metadata(file)
+    assert metadata is not None
+    return DynamicVhd(file, metadata)
 
 
 @pytest.mark.parametrize("kind", ["fixed", "dynamic"])
@@ -77,16 +77,16 @@ def test_sectors_that_the_bitmap_leaves_out_are_zeros() -> None:
 def test_one_copy_of_the_footer_is_enough() -> None:
     whole = dynamic_vhd()
     for data in (whole[:-512] + bytes(512), bytes(512) + whole[512:], whole[:-512]):
-        facts = read_facts(io.BytesIO(data))
-        assert facts is not None
-        assert facts.problems
-        assert DynamicVhd(io.BytesIO(data), facts).read(0, VHD_SIZE) == vhd_content()
+        metadata = read_metadata(io.BytesIO(data))
+        assert metadata is not None
+        assert metadata.problems
+        assert DynamicVhd(io.BytesIO(data), metadata).read(0, VHD_SIZE) == vhd_content()
 
 
 def test_a_footer_of_511_bytes_is_found() -> None:
-    facts = read_facts(io.BytesIO(bytes(VHD_SIZE) + vhd_footer(disk_type=structs.FIXED)[:511]))
-    assert facts is not None
-    assert facts.kind == "fixed"
+    metadata = read_metadata(io.BytesIO(bytes(VHD_SIZE) + vhd_footer(disk_type=structs.FIXED)[:511]))
+    assert metadata is not None
+    assert metadata.kind == "fixed"
 
 
 @pytest.mark.parametrize(
@@ -132,10 +132,10 @@ def test_a_table_of_a_large_disk_takes_little_memory(tmp_path: Path) -> None:
         # No table is there: a hole says of every block that it is at 0.
         file.truncate(1 << 40)
         file.write(data[-512:])
-        facts = read_facts(file)
-        assert facts is not None
+        metadata = read_metadata(file)
+        assert metadata is not None
         tracemalloc.start()
-        disk = DynamicVhd(file, facts)
+        disk = DynamicVhd(file, metadata)
         with pytest.raises(VhdError, match="block 0"):
             disk.allocated()
         assert len(list(disk.problems())) == 1000

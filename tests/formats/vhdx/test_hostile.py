@@ -216,7 +216,7 @@ def test_a_block_in_part_needs_its_sector_bitmap() -> None:
     assert disk.read(5 * MIB, 1024) == b"x" * 512 + bytes(512)
     assert list(check_vhdx(file, disk)) == []
     bat = next(offset for offset, _, name in disk.own_regions() if name == "the BAT")
-    file.seek(bat + 8 * disk.facts.chunk_ratio)
+    file.seek(bat + 8 * disk.metadata.chunk_ratio)
     file.write(bytes(8))
     with pytest.raises(VhdxError, match="sector bitmap"):
         opened().read(5 * MIB, 512)

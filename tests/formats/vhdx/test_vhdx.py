@@ -81,7 +81,7 @@ def test_what_is_written_is_read(changes: list[tuple[int, int, int]], block: int
     for opened in (disk, _reopen(file)):
         assert opened.read(0, opened.size) == expected
     assert list(check_vhdx(file, disk)) == []
-    assert disk.facts.kind == ("fixed" if is_fixed else "dynamic")
+    assert disk.metadata.kind == ("fixed" if is_fixed else "dynamic")
 
 
 @given(writes, writes, st.sampled_from([512, 4096]))

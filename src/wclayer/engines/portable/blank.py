@@ -6,7 +6,7 @@ from pathlib import Path
 from time import time_ns
 from uuid import uuid4
 
-from wclayer.formats.ntfs.builder import NodeFacts, VolumeBuilder
+from wclayer.formats.ntfs.builder import FileMetadata, VolumeBuilder
 from wclayer.formats.vhdx.create import create_vhdx
 from wclayer.layers.staging import StagedFile
 from wclayer.layers.volume.disk_file import DiskFile, locator_for, partition_data_disk
@@ -30,7 +30,7 @@ def make_blank_pair(operation: str, base: Path, child: Path, size: int, *, final
         with StagedFile(operation, base, readable=True) as staged, create_vhdx(staged.stream, size) as disk:
             volume = partition_data_disk(disk, uuid4(), (uuid4(), uuid4()))
             now = from_unix_ns(time_ns())
-            root = NodeFacts(now, now, now, now, _ROOT_ATTRIBUTES, volume_root().encode())
+            root = FileMetadata(now, now, now, now, _ROOT_ATTRIBUTES, volume_root().encode())
             VolumeBuilder(
                 volume, root, serial=uuid4().int >> 64, time=now, hidden_sectors=volume.offset // disk.sector_size
             ).finish()  # fmt: skip
@@ -46,7 +46,7 @@ def make_child(operation: str, parent: Path, child: Path, *, final: Path | None 
         with (
             StagedFile(operation, child, readable=True) as staged,
             create_vhdx(
-                staged.stream, disk.size, block_size=disk.facts.block_size, logical_sector_size=disk.sector_size,
+                staged.stream, disk.size, block_size=disk.metadata.block_size, logical_sector_size=disk.sector_size,
                 parent=disk, locator=locator_for(*places, disk),
             ),
         ):  # fmt: skip

@@ -66,12 +66,12 @@ def disk_info(path: PathLike) -> dict[str, Any]:
         if isinstance(disk, Vhdx):
             facts |= {
                 "format": "vhdx",
-                "kind": disk.facts.kind,
-                "block_size": disk.facts.block_size,
+                "kind": disk.metadata.kind,
+                "block_size": disk.metadata.block_size,
                 "blocks_present": disk.allocated(),
-                "logical_sector_size": disk.facts.logical_sector_size,
-                "physical_sector_size": disk.facts.physical_sector_size,
-                "disk_id": str(disk.facts.disk_id),
+                "logical_sector_size": disk.metadata.logical_sector_size,
+                "physical_sector_size": disk.metadata.physical_sector_size,
+                "disk_id": str(disk.metadata.disk_id),
                 "linkage": str(disk.linkage),
                 "parents": [str(parent) for parent in opened.chain],
             }

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from wclayer.engines.portable.blank import make_blank_pair
 from wclayer.engines.portable.bootstore import read_boot_store
-from wclayer.engines.portable.vmaccess import FILE_SECURITY, VIRTUAL_MACHINES, grant_access, new_file_access
+from wclayer.engines.portable.vmaccess import FILE_SECURITY, grant_access, new_file_access
 from wclayer.errors import FormatError, PathNotFoundError, during
 from wclayer.formats.bcd import read_store
 from wclayer.formats.regf.hive import Hive
@@ -19,6 +19,7 @@ from wclayer.layers.hives import LAYER_HIVES
 from wclayer.layers.staging import StagedFile, wait_for_place
 from wclayer.model import limits_in_use
 from wclayer.win32.names import path_key
+from wclayer.win32.sid import VIRTUAL_MACHINES
 
 PathLike = str | os.PathLike[str]
 LAYOUT_FILE, LAYOUT = "layout", b"vhd-with-hives\n"

@@ -11,7 +11,7 @@ from typing import Self
 from wclayer.errors import InvalidParameterError, PathNotFoundError
 from wclayer.formats.regf.delta import SUPERSEDE_LOCAL, SUPERSEDE_TREE, TOMBSTONE, merge
 from wclayer.formats.regf.empty import empty_root, root_security
-from wclayer.formats.regf.model import Key, KeyFacts, RegfError, TreeKey, Value, copy_key, fold
+from wclayer.formats.regf.model import Key, KeyMetadata, RegfError, TreeKey, Value, copy_key, fold
 from wclayer.formats.regf.structs import MAX_DEPTH, MAX_NAME_UNITS, MAX_VALUE_NAME_UNITS
 from wclayer.formats.regf.text import RegEdit
 from wclayer.formats.regf.writer import write_hive
@@ -249,7 +249,7 @@ class _EditedHive:
             return False
         own, above = self._own(names)
         own.by_name.pop(fold(name), None)
-        inherits = above is not None and own.facts.semantics not in (SUPERSEDE_LOCAL, SUPERSEDE_TREE)
+        inherits = above is not None and own.metadata.semantics not in (SUPERSEDE_LOCAL, SUPERSEDE_TREE)
         if inherits and above is not None:
             for value in above.values():
                 if fold(value.name) == fold(name):
@@ -265,36 +265,36 @@ class _EditedHive:
         if hidden is None:
             parent.below.pop(fold(name), None)
         else:
-            facts = KeyFacts(self._now, parent.facts.security, semantics=TOMBSTONE)
-            parent.add(TreeKey(hidden.name, facts))
+            metadata = KeyMetadata(self._now, parent.metadata.security, semantics=TOMBSTONE)
+            parent.add(TreeKey(hidden.name, metadata))
         self._touch(parent)
 
     def _touch(self, key: TreeKey) -> None:
-        key.facts = key.facts._replace(last_written=self._now)
+        key.metadata = key.metadata._replace(last_written=self._now)
         self.is_changed = True
 
     def _own(self, names: tuple[str, ...]) -> tuple[TreeKey, Key | None]:
         """The delta's own key at a path, made if need be, and the key above that it is merged with."""
         own, above = self._delta, self._above
         for name in names:
-            superseded = own.facts.semantics is SUPERSEDE_TREE
+            superseded = own.metadata.semantics is SUPERSEDE_TREE
             hidden = None if above is None or superseded else above.subkey(name)
             child = own.below.get(fold(name))
             if not isinstance(child, TreeKey):
                 child = self._add(own, name, hidden, superseded)
-            elif child.facts.semantics is TOMBSTONE:
+            elif child.metadata.semantics is TOMBSTONE:
                 child = self._add(own, name, None, superseded=True)
-            own, above = child, None if child.facts.semantics is SUPERSEDE_TREE else hidden
+            own, above = child, None if child.metadata.semantics is SUPERSEDE_TREE else hidden
         return own, above
 
     def _add(self, parent: TreeKey, name: str, hidden: Key | None, superseded: bool) -> TreeKey:
         if hidden is not None:
             child = TreeKey(hidden.name, _promoted(hidden))
         else:
-            facts = KeyFacts(self._now, _inherited(parent.facts.security))
+            metadata = KeyMetadata(self._now, _inherited(parent.metadata.security))
             if superseded:
-                facts = facts._replace(semantics=SUPERSEDE_TREE)
-            child = TreeKey(name, facts)
+                metadata = metadata._replace(semantics=SUPERSEDE_TREE)
+            child = TreeKey(name, metadata)
             self._touch(parent)
         parent.add(child)
         return child
@@ -326,9 +326,9 @@ def _security_of(layers: Sequence[LayerDirectory], path: str) -> bytes | None:
     return None
 
 
-def _promoted(key: Key) -> KeyFacts:
+def _promoted(key: Key) -> KeyMetadata:
     """What a key of a delta is that only leads to others: all is as in the layers above."""
-    return key.facts._replace(class_name=b"", inherits_class=True)
+    return key.metadata._replace(class_name=b"", inherits_class=True)
 
 
 def _inherited(parent: bytes | None) -> bytes:

@@ -113,7 +113,7 @@ def write_disk(operation: str, scratch: ScratchDirectory, parents: Sequence[Path
         table = read_table(old.disk)
         data = table.data_partition
         serial = NtfsVolume(PartitionWindow(old.disk, data.offset, data.size)).serial
-        facts, above = old.vhdx().facts, next(iter(old.chain), None)
+        metadata, above = old.vhdx().metadata, next(iter(old.chain), None)
     # First of all: by the mark that this leaves after a crash, what is left of the new disk is found and removed.
     guid = _announce(scratch)
     with during(operation, place), ExitStack() as stack:
@@ -124,8 +124,8 @@ def write_disk(operation: str, scratch: ScratchDirectory, parents: Sequence[Path
             locator = locator_for(place, above, parent)
         disk = stack.enter_context(
             create_vhdx(
-                staged.stream, facts.size, block_size=facts.block_size, parent=parent, locator=locator,
-                logical_sector_size=facts.logical_sector_size, disk_id=facts.disk_id, write_guid=guid,
+                staged.stream, metadata.size, block_size=metadata.block_size, parent=parent, locator=locator,
+                logical_sector_size=metadata.logical_sector_size, disk_id=metadata.disk_id, write_guid=guid,
             )
         )  # fmt: skip
         if parent is not None:

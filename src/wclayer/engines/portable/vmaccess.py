@@ -14,27 +14,17 @@ from wclayer.layers.directory import LayerDirectory
 from wclayer.layers.directory.database import FILE_NAME
 from wclayer.layers.directory.scratch_update import open_update
 from wclayer.win32.filetime import from_unix_ns
-from wclayer.win32.guid import parse_guid, sid_sub_authorities
 from wclayer.win32.inherit import inherit, volume_root
 from wclayer.win32.security import Ace, AceType, Acl, Control, SecurityDescriptor
-from wclayer.win32.sid import Sid
+from wclayer.win32.sid import Sid, vm_sid
 
 PathLike = str | os.PathLike[str]
-VIRTUAL_MACHINES = Sid.parse("S-1-5-83-0")
-"""The group of all virtual machines."""
-_VM_AUTHORITY = (83, 1)
 _FILE_ALL_ACCESS = 0x1F01FF
 _MAX_DESCRIPTOR = 1 << 16
 NTFS_ACL = "system.ntfs_acl"
 """The extended attribute in which ntfs-3g shows a file's security descriptor."""
 FILE_SECURITY = "security:"
 """What the record of a file of a layer starts with that is no entry, such as its disks."""
-
-
-def vm_sid(vm_id: UUID | str) -> Sid:
-    """The SID of a virtual machine: S-1-5-83-1- and its GUID as four little-endian 32-bit numbers."""
-    guid = vm_id if isinstance(vm_id, UUID) else parse_guid(vm_id)
-    return Sid(5, (*_VM_AUTHORITY, *sid_sub_authorities(guid)))
 
 
 def grant_vm_access(vm_id: UUID | str, path: PathLike) -> None:

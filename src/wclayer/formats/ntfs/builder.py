@@ -64,7 +64,7 @@ _ROOT = reference(SystemFile.ROOT, SystemFile.ROOT)
 
 
 @dataclass(frozen=True, slots=True)
-class NodeFacts:
+class FileMetadata:
     """What a file or directory is besides its data: FILETIMEs, attributes, the rest as Windows gives and takes it."""
 
     creation_time: int
@@ -84,7 +84,7 @@ class _Directory:
 
     parent: int
     name: str
-    facts: NodeFacts
+    metadata: FileMetadata
     entries: bytearray = field(default_factory=bytearray)
     index: dict[str, int] = field(default_factory=dict)
     """Name to reference, for the entries up to `indexed`: made when a name is looked for."""
@@ -131,7 +131,7 @@ class VolumeBuilder:
     def __init__(
         self,
         disk: Disk,
-        root: NodeFacts,
+        root: FileMetadata,
         *,
         cluster_size: int = DEFAULT_CLUSTER_SIZE,
         label: str = "",
@@ -184,7 +184,7 @@ class VolumeBuilder:
         self._mirror_run = self._allocate(self._mirror_size)
         self._log_run = self._allocate(4 * _MIB if disk.size >= 256 * _MIB else 2 * _MIB)
         self._grow_mft()
-        self._file: tuple[int, int, str, NodeFacts] | None = None
+        self._file: tuple[int, int, str, FileMetadata] | None = None
         self._streams: list[Attribute] = []
         self._stream: _Stream | None = None
 
@@ -292,73 +292,73 @@ class VolumeBuilder:
             parent, name = directory.parent, f"{directory.name}/{name}"
         return name
 
-    def _standard_information(self, facts: NodeFacts) -> Attribute:
-        return Attribute(AttributeType.STANDARD_INFORMATION, value=self._information(facts))
+    def _standard_information(self, metadata: FileMetadata) -> Attribute:
+        return Attribute(AttributeType.STANDARD_INFORMATION, value=self._information(metadata))
 
-    def _information(self, facts: NodeFacts) -> bytes:
-        attributes = facts.attributes & ~_NOT_STORED
+    def _information(self, metadata: FileMetadata) -> bytes:
+        attributes = metadata.attributes & ~_NOT_STORED
         return structs.STANDARD_INFORMATION.pack(
-            facts.creation_time, facts.last_write_time, facts.change_time, facts.last_access_time,
-            attributes, 0, 0, 0, 0, self._security.id_of(facts.security), 0, 0,
+            metadata.creation_time, metadata.last_write_time, metadata.change_time, metadata.last_access_time,
+            attributes, 0, 0, 0, 0, self._security.id_of(metadata.security), 0, 0,
         )  # fmt: skip
 
     def _file_name(
-        self, parent: int, name: str, facts: NodeFacts, allocated: int, size: int, *, extra_flags: int = 0,
+        self, parent: int, name: str, metadata: FileMetadata, allocated: int, size: int, *, extra_flags: int = 0,
         namespace: Namespace = Namespace.POSIX,
     ) -> bytes:  # fmt: skip
         encoded = name.encode("utf-16-le", "surrogatepass")
-        flags = facts.attributes & ~_NOT_STORED | extra_flags
-        tag = None if facts.reparse is None else int.from_bytes(facts.reparse[:4], "little")
-        union = _ea_sizes(facts.eas)[1] if tag is None else tag
+        flags = metadata.attributes & ~_NOT_STORED | extra_flags
+        tag = None if metadata.reparse is None else int.from_bytes(metadata.reparse[:4], "little")
+        union = _ea_sizes(metadata.eas)[1] if tag is None else tag
         return (
             structs.FILE_NAME.pack(
-                parent, facts.creation_time, facts.last_write_time, facts.change_time, facts.last_access_time,
-                allocated, size, flags, union, len(encoded) // 2, namespace,
+                parent, metadata.creation_time, metadata.last_write_time, metadata.change_time,
+                metadata.last_access_time, allocated, size, flags, union, len(encoded) // 2, namespace,
             )
             + encoded
         )  # fmt: skip
 
-    def _common(self, number: int, sequence: int, facts: NodeFacts) -> list[Attribute]:
+    def _common(self, number: int, sequence: int, metadata: FileMetadata) -> list[Attribute]:
         """The attributes of files and directories that are not names, data or indexes."""
-        found = [self._standard_information(facts)]
-        if facts.object_id is not None:
-            key = facts.object_id[:16]
+        found = [self._standard_information(metadata)]
+        if metadata.object_id is not None:
+            key = metadata.object_id[:16]
             found.append(Attribute(AttributeType.OBJECT_ID, value=key))
-            data = reference(number, sequence).to_bytes(8, "little") + facts.object_id[16:64].ljust(48, b"\0")
+            data = reference(number, sequence).to_bytes(8, "little") + metadata.object_id[16:64].ljust(48, b"\0")
             self._object_ids.append(view_entry(key, data))
-        if facts.reparse is not None:
-            found.append(Attribute(AttributeType.REPARSE_POINT, value=facts.reparse))
-            key = facts.reparse[:4] + reference(number, sequence).to_bytes(8, "little")
+        if metadata.reparse is not None:
+            found.append(Attribute(AttributeType.REPARSE_POINT, value=metadata.reparse))
+            key = metadata.reparse[:4] + reference(number, sequence).to_bytes(8, "little")
             self._reparse.append(view_entry(key, b""))
-        if facts.eas:
-            needed, packed = _ea_sizes(facts.eas)
-            information = structs.EA_INFORMATION.pack(packed, needed, len(facts.eas))
+        if metadata.eas:
+            needed, packed = _ea_sizes(metadata.eas)
+            information = structs.EA_INFORMATION.pack(packed, needed, len(metadata.eas))
             found.append(Attribute(AttributeType.EA_INFORMATION, value=information))
-            found.append(Attribute(AttributeType.EA, value=facts.eas))
+            found.append(Attribute(AttributeType.EA, value=metadata.eas))
         return found
 
     # Entries.
 
-    def make_directory(self, parent: int, name: str, facts: NodeFacts) -> int:
+    def make_directory(self, parent: int, name: str, metadata: FileMetadata) -> int:
         """A new directory below the directory `parent`; gives its reference. Named streams of it may follow."""
         number = reference(self._new_record(), 1)
-        self._add_name(parent, number, self._file_name(parent, name, facts, 0, 0, extra_flags=_DIRECTORY_FLAG))
-        self._directories[number] = directory = _Directory(parent, name, facts)
+        self._add_name(parent, number, self._file_name(parent, name, metadata, 0, 0, extra_flags=_DIRECTORY_FLAG))
+        self._directories[number] = directory = _Directory(parent, name, metadata)
         self._streams = directory.streams
         return number
 
-    def set_root(self, facts: NodeFacts) -> None:
+    def set_root(self, metadata: FileMetadata) -> None:
         """What the root directory is. Named streams of it may follow."""
-        self._directories[_ROOT].facts = facts
+        self._directories[_ROOT].metadata = metadata
         self._streams = self._directories[_ROOT].streams
 
     def _add_name(self, parent: int, file: int, file_name: bytes) -> None:
         self._directories[parent].entries += directory_entry(file, file_name)
 
-    def begin_node(self, parent: int, name: str, facts: NodeFacts) -> int:
+    def begin_node(self, parent: int, name: str, metadata: FileMetadata) -> int:
         """Starts a file, or the streams of one; gives its reference. Streams follow, then `end_node`."""
         number = reference(self._new_record(), 1)
-        self._file = (number, parent, name, facts)
+        self._file = (number, parent, name, metadata)
         self._streams = []
         return number
 
@@ -437,26 +437,26 @@ class VolumeBuilder:
     def end_node(self) -> None:
         """Ends the file that was begun."""
         assert self._file is not None
-        number, parent, name, facts = self._file
+        number, parent, name, metadata = self._file
         self._file = None
         main = next((stream for stream in self._streams if not stream.name), None)
         allocated, size = _sizes(main)
-        file_name = self._file_name(parent, name, facts, allocated, size)
+        file_name = self._file_name(parent, name, metadata, allocated, size)
         self._add_name(parent, number, file_name)
         record = number & structs.RECORD_MASK
-        attributes = self._common(record, 1, facts)
+        attributes = self._common(record, 1, metadata)
         attributes.append(Attribute(AttributeType.FILE_NAME, value=file_name, is_indexed=True))
         attributes += self._streams
         self._put_file(record, 1, RecordFlags.IN_USE, 1, attributes, (parent, name))
 
-    def put_plain_file(self, parent: int, name: str, facts: NodeFacts, data: bytes) -> None:
+    def put_plain_file(self, parent: int, name: str, metadata: FileMetadata, data: bytes) -> None:
         """The whole way of an ordinary file: its main stream and nothing else."""
         number = self._new_record()
         size = len(data)
-        information = self._information(facts)
+        information = self._information(metadata)
         if size <= _RESIDENT_LIMIT:
             allocated = (size + 7) & ~7
-            file_name = self._file_name(parent, name, facts, allocated, size)
+            file_name = self._file_name(parent, name, metadata, allocated, size)
             record = encode_plain_record(number, information, file_name, data, None, size, allocated)
         else:
             record = None
@@ -466,7 +466,7 @@ class VolumeBuilder:
             allocated = run.length * self.cluster_size
             if size:
                 self._write(run.start * self.cluster_size, data)
-            file_name = self._file_name(parent, name, facts, allocated, size)
+            file_name = self._file_name(parent, name, metadata, allocated, size)
             record = encode_plain_record(number, information, file_name, None, run, size, allocated)
             assert record is not None
         self._add_name(parent, reference(number, 1), file_name)
@@ -574,12 +574,12 @@ class VolumeBuilder:
 
     def _finish_directory(self, number: int, directory: _Directory) -> None:
         record, sequence = number & structs.RECORD_MASK, number >> structs.SEQUENCE_SHIFT
-        facts = directory.facts
+        metadata = directory.metadata
         namespace = Namespace.WIN32_AND_DOS if number == _ROOT else Namespace.POSIX
         name = self._file_name(
-            directory.parent, directory.name, facts, 0, 0, extra_flags=_DIRECTORY_FLAG, namespace=namespace
+            directory.parent, directory.name, metadata, 0, 0, extra_flags=_DIRECTORY_FLAG, namespace=namespace
         )
-        attributes = self._common(record, sequence, facts)
+        attributes = self._common(record, sequence, metadata)
         attributes.append(Attribute(AttributeType.FILE_NAME, value=name, is_indexed=True))
         attributes += directory.streams
         entries = sorted(_names(directory.entries), key=_collation_key)
@@ -611,9 +611,9 @@ class VolumeBuilder:
 
     # The volume's own files.
 
-    def _system_facts(self, more_attributes: int = 0) -> NodeFacts:
+    def _system_metadata(self, more_attributes: int = 0) -> FileMetadata:
         time = self._time
-        return NodeFacts(time, time, time, time, _SYSTEM_ATTRIBUTES | more_attributes, self._system_security)
+        return FileMetadata(time, time, time, time, _SYSTEM_ATTRIBUTES | more_attributes, self._system_security)
 
     def _system_files(self) -> dict[SystemFile, list[Attribute]]:
         """The volume's own files whose contents are known before the directories are."""
@@ -650,7 +650,7 @@ class VolumeBuilder:
 
     def _finish_system(self, files: dict[SystemFile, list[Attribute]]) -> None:
         extend = reference(SystemFile.EXTEND, SystemFile.EXTEND)
-        self._directories[extend] = _Directory(_ROOT, "$Extend", self._system_facts())
+        self._directories[extend] = _Directory(_ROOT, "$Extend", self._system_metadata())
         views = {
             SystemFile.QUOTA: [("$O", Collation.SID, self._quota_owners()), ("$Q", Collation.NUMBER, self._quotas())],
             SystemFile.OBJECT_IDS: [("$O", Collation.NUMBERS, sorted(self._object_ids, key=_numbers_key))],
@@ -663,7 +663,7 @@ class VolumeBuilder:
             self._put_system(number, names[number], attributes, flags, parent=extend, sequence=1)
         # What is still to be written has the descriptor of the volume's own files, or is the root directory.
         self._security.id_of(self._system_security)
-        self._security.id_of(self._directories[_ROOT].facts.security)
+        self._security.id_of(self._directories[_ROOT].metadata.security)
         files[SystemFile.SECURE] = [
             self._stored(AttributeType.DATA, "$SDS", self._security.stream),
             *self._index("$SDH", 0, Collation.SECURITY_HASH, self._security.by_hash()),
@@ -671,13 +671,13 @@ class VolumeBuilder:
         ]
         self._finish_directory(extend, self._directories[extend])
         self._add_name(
-            _ROOT, extend, self._file_name(_ROOT, "$Extend", self._system_facts(), 0, 0, extra_flags=_DIRECTORY_FLAG)
+            _ROOT, extend, self._file_name(_ROOT, "$Extend", self._system_metadata(), 0, 0, extra_flags=_DIRECTORY_FLAG)
         )
         for number, name in _SYSTEM_NAMES.items():
             view = RecordFlags.VIEW_INDEX if number is SystemFile.SECURE else 0
             self._put_system(number, name, files[number], RecordFlags.IN_USE | view)
         for reserved in range(structs.FIRST_RESERVED, structs.END_RESERVED):
-            attributes = [self._standard_information(self._system_facts()), Attribute(AttributeType.DATA)]
+            attributes = [self._standard_information(self._system_metadata()), Attribute(AttributeType.DATA)]
             self._put_file(reserved, reserved, RecordFlags.IN_USE, 0, attributes, (_ROOT, ""))
         self._finish_map()
 
@@ -699,7 +699,7 @@ class VolumeBuilder:
         self._put_system(SystemFile.MFT, "$MFT", [mft, mft_bitmap], RecordFlags.IN_USE)
         root = self._directories[_ROOT]
         name = self._file_name(
-            _ROOT, ".", root.facts, 0, 0, extra_flags=_DIRECTORY_FLAG, namespace=Namespace.WIN32_AND_DOS
+            _ROOT, ".", root.metadata, 0, 0, extra_flags=_DIRECTORY_FLAG, namespace=Namespace.WIN32_AND_DOS
         )
         self._add_name(_ROOT, _ROOT, name)
         self._finish_directory(_ROOT, root)
@@ -792,10 +792,10 @@ class VolumeBuilder:
         main = next((a for a in attributes if a.type == AttributeType.DATA and not a.name), None)
         allocated, size = _sizes(main)
         # Windows has the flag of a view in the standard information of these files, too.
-        facts = self._system_facts(structs.FILE_NAME_VIEW_INDEX if flags & RecordFlags.VIEW_INDEX else 0)
-        value = self._file_name(parent, name, facts, allocated, size, namespace=Namespace.WIN32_AND_DOS)
+        metadata = self._system_metadata(structs.FILE_NAME_VIEW_INDEX if flags & RecordFlags.VIEW_INDEX else 0)
+        value = self._file_name(parent, name, metadata, allocated, size, namespace=Namespace.WIN32_AND_DOS)
         own = [
-            self._standard_information(facts),
+            self._standard_information(metadata),
             Attribute(AttributeType.FILE_NAME, value=value, is_indexed=True),
             *attributes,
         ]

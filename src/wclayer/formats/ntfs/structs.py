@@ -193,8 +193,6 @@ FIRST_OWNER_ID = 0x100
 # "$ATTRIBUTE_LIST" and others refer to a file by its record (48 bits) and the record's sequence number.
 SEQUENCE_SHIFT = 48
 RECORD_MASK = (1 << SEQUENCE_SHIFT) - 1
-EA_HEADER = Struct("<IBBH")
-"""Offset of the next one, flags, name length, value length ([MS-FSCC] 2.4.16)."""
 EA_INFORMATION = Struct("<HHI")
 """Bytes of the EAs packed, number of those that are needed, bytes unpacked."""
 

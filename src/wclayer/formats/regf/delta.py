@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 
 from wclayer.formats.regf import structs
 from wclayer.formats.regf.model import (
-    NO_FACTS,
+    NO_METADATA,
     Key,
-    KeyFacts,
+    KeyMetadata,
     TreeKey,
     Value,
     copy_key,
@@ -36,7 +36,7 @@ def merge(base: Key | None, delta: Key | None) -> Key | None:
     """
     if delta is None:
         return base
-    if delta.facts.semantics is TOMBSTONE:
+    if delta.metadata.semantics is TOMBSTONE:
         return None
     return MergedKey(base, delta)
 
@@ -47,16 +47,16 @@ class MergedKey:
     __slots__ = ("_base", "_delta", "_semantics", "name")
 
     def __init__(self, base: Key | None, delta: Key) -> None:
-        self._semantics = delta.facts.semantics
+        self._semantics = delta.metadata.semantics
         self._base = None if self._semantics is SUPERSEDE_TREE else base
         self._delta = delta
         self.name = delta.name
 
     @property
-    def facts(self) -> KeyFacts:
+    def metadata(self) -> KeyMetadata:
         """What the key is: of the delta, except that the class name may be inherited and the latest time counts."""
-        own = self._delta.facts
-        above = None if self._base is None or self._semantics is SUPERSEDE_LOCAL else self._base.facts
+        own = self._delta.metadata
+        above = None if self._base is None or self._semantics is SUPERSEDE_LOCAL else self._base.metadata
         class_name, last_written = own.class_name, own.last_written
         if own.inherits_class:
             class_name = b"" if above is None else above.class_name
@@ -67,7 +67,7 @@ class MergedKey:
     def values(self) -> list[Value]:
         """The values of the key above, as the delta changes them, then the new ones."""
         own = self._delta.values()
-        if self._delta.facts.flags & KeyFlags.PREDEF_HANDLE:
+        if self._delta.metadata.flags & KeyFlags.PREDEF_HANDLE:
             # It stands for another key, and has no values that a hive could hold.
             return []
         if self._base is None or self._semantics is SUPERSEDE_LOCAL:
@@ -129,10 +129,10 @@ class _Pair:
     def __post_init__(self) -> None:
         old, new = index_by_name(self.base.subkeys()), index_by_name(self.changed.subkeys())
         self.pending = [(old[name], new[name]) for name in old if name in new]
-        security = self.changed.facts.security
+        security = self.changed.metadata.security
         for name, key in old.items():
             if name not in new:
-                gone = TreeKey(key.name, NO_FACTS._replace(security=security, semantics=TOMBSTONE))
+                gone = TreeKey(key.name, NO_METADATA._replace(security=security, semantics=TOMBSTONE))
                 self.take(gone, _node_cost(gone))
         for name, key in new.items():
             if name not in old:
@@ -145,16 +145,16 @@ class _Pair:
 
     def smallest(self) -> tuple[TreeKey, int] | None:
         """The smallest delta of this key and what is below it, with its cost; None if nothing differs."""
-        old, new = self.base.facts, self.changed.facts
+        old, new = self.base.metadata, self.changed.metadata
         values = self._changed_values()
         same_class = old.class_name == new.class_name
-        facts = new._replace(
+        metadata = new._replace(
             semantics=NORMAL, inherits_class=same_class, class_name=b"" if same_class else new.class_name
         )
         is_same = old._replace(access_bits=0) == new._replace(access_bits=0) and self.base.name == self.changed.name
         if is_same and not values and not self._below:
             return None
-        merged = TreeKey(self.changed.name, facts)
+        merged = TreeKey(self.changed.name, metadata)
         local = TreeKey(self.changed.name, new._replace(semantics=SUPERSEDE_LOCAL))
         for value in values:
             merged.set(value)
@@ -185,7 +185,7 @@ def _superseding(key: Key) -> TreeKey:
     pending = [top]
     while pending:
         current = pending.pop()
-        current.facts = current.facts._replace(semantics=SUPERSEDE_TREE)
+        current.metadata = current.metadata._replace(semantics=SUPERSEDE_TREE)
         pending += [child for child in current.below.values() if isinstance(child, TreeKey)]
     return top
 
@@ -203,10 +203,10 @@ def _tree_cost(key: Key, limit: int | None) -> int:
 
 def _node_cost(key: Key) -> int:
     """The bytes of the cells of a key and its values, with its element in the list of subkeys."""
-    facts = key.facts
+    metadata = key.metadata
     cost = _cell(structs.KEY_NODE.size + _name_size(key.name)) + structs.NAMED_ELEMENT.size
-    if facts.class_name:
-        cost += _cell(len(facts.class_name))
+    if metadata.class_name:
+        cost += _cell(len(metadata.class_name))
     for value in key.values():
         cost += _cell(structs.KEY_VALUE.size + _name_size(value.name)) + structs.OFFSET_ELEMENT.size
         if len(value.data) > structs.MAX_RESIDENT:

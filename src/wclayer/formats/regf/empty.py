@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from wclayer.formats.regf.model import KeyFacts, TreeKey
+from wclayer.formats.regf.model import KeyMetadata, TreeKey
 from wclayer.formats.regf.structs import KeyFlags
 from wclayer.win32.sddl import from_sddl
 
@@ -19,4 +19,4 @@ def root_security() -> bytes:
 
 def empty_root(last_written: int = 0) -> TreeKey:
     """The root key of a new hive."""
-    return TreeKey(ROOT_NAME, KeyFacts(last_written, root_security(), flags=int(KeyFlags.NO_DELETE)))
+    return TreeKey(ROOT_NAME, KeyMetadata(last_written, root_security(), flags=int(KeyFlags.NO_DELETE)))

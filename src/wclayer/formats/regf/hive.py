@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from struct import Struct, unpack_from
 
 from wclayer.formats.regf import structs
-from wclayer.formats.regf.model import Key, KeyFacts, RegfError, Value, fold, sort_key
+from wclayer.formats.regf.model import Key, KeyMetadata, RegfError, Value, fold, sort_key
 from wclayer.formats.regf.structs import (
     BASE_BLOCK_SIZE,
     BIG_DATA_SEGMENT,
@@ -40,7 +40,7 @@ _OWNED_VALUES = 4
 
 
 class HiveKey:
-    """A key of a hive. Its facts, values and subkeys are read when they are asked for."""
+    """A key of a hive. Its metadata, values and subkeys are read when they are asked for."""
 
     __slots__ = ("_hive", "_node", "name", "offset")
 
@@ -55,11 +55,11 @@ class HiveKey:
         return f"<HiveKey {self.name!r} at {self.offset:#x}>"
 
     @property
-    def facts(self) -> KeyFacts:
+    def metadata(self) -> KeyMetadata:
         """Times, security and flags."""
         node, hive = self._node, self._hive
         layered = node[4]
-        return KeyFacts(
+        return KeyMetadata(
             node[2],
             None if node[13] == NO_CELL else hive.security(node[13]),
             hive.class_name(node[14], node[22], self.offset) if node[22] and node[14] != NO_CELL else b"",

@@ -36,7 +36,7 @@ class Value(NamedTuple):
     is_tombstone: bool = False
 
 
-class KeyFacts(NamedTuple):
+class KeyMetadata(NamedTuple):
     """What a key is, besides its name, its values and its subkeys."""
 
     last_written: int = 0
@@ -55,7 +55,7 @@ class KeyFacts(NamedTuple):
     """In a delta hive: the class name is the one of the layers above."""
 
 
-NO_FACTS = KeyFacts()
+NO_METADATA = KeyMetadata()
 
 
 class Key(Protocol):
@@ -65,7 +65,7 @@ class Key(Protocol):
     def name(self) -> str: ...
 
     @property
-    def facts(self) -> KeyFacts: ...
+    def metadata(self) -> KeyMetadata: ...
 
     def values(self) -> list[Value]:
         """The values, in the order in which they are stored."""
@@ -82,7 +82,7 @@ class TreeKey:
     """A key in memory, which can be changed. Subkeys and values are found by `fold`ed name."""
 
     name: str
-    facts: KeyFacts = NO_FACTS
+    metadata: KeyMetadata = NO_METADATA
     by_name: dict[str, Value] = field(default_factory=dict)
     below: dict[str, Key] = field(default_factory=dict)
 
@@ -200,7 +200,7 @@ def copy_key(key: Key) -> TreeKey:
     Raises:
         RegfError: two subkeys of one key have the same name; there are more levels of keys than Windows allows.
     """
-    top = TreeKey(key.name, key.facts)
+    top = TreeKey(key.name, key.metadata)
     pending: list[tuple[Key, TreeKey, int]] = [(key, top, 0)]
     while pending:
         source, target, depth = pending.pop()
@@ -208,15 +208,15 @@ def copy_key(key: Key) -> TreeKey:
         for value in source.values():
             target.set(value)
         for name, child in index_by_name(source.subkeys()).items():
-            target.below[name] = copied = TreeKey(child.name, child.facts)
+            target.below[name] = copied = TreeKey(child.name, child.metadata)
             pending.append((child, copied, depth + 1))
     return top
 
 
 __all__ = [
     "Key",
-    "KeyFacts",
     "KeyFlags",
+    "KeyMetadata",
     "LayerSemantics",
     "PathBudget",
     "RegfError",

@@ -195,7 +195,7 @@ def format_reg(keys: Iterable[tuple[str, Key]], *, max_paths: int | None = None)
         for path, key in walk(top, top_path, max_paths=max_paths):
             if "\r" in path or "\n" in path:
                 raise RegTextError(0, f"key {path!r}: a line break in a key's name has no form in a .reg file")
-            semantics = key.facts.semantics
+            semantics = key.metadata.semantics
             if deleted and path.startswith(deleted):
                 # What somebody has put below a tombstone is deleted with it.
                 continue

@@ -15,7 +15,7 @@ from wclayer.errors import limit_hint
 from wclayer.formats.regf import structs
 from wclayer.formats.regf.model import (
     Key,
-    KeyFacts,
+    KeyMetadata,
     RegfError,
     RegfLimitError,
     Value,
@@ -66,7 +66,7 @@ def hive_buffer(root: Key, **options: Unpack[HiveOptions]) -> bytearray:
     minor_version = 6 if has_layered_keys else options.get("minor_version", 5)
     writer = _HiveWriter(minor_version, options.get("max_size", structs.MAX_HIVE_SIZE))
     root_cell = writer.write_tree(root)
-    last_written = root.facts.last_written
+    last_written = root.metadata.last_written
     hive = writer.finish(last_written)
     name = options.get("file_name", "").encode("utf-16-le", "surrogatepass")[-62:]
     structs.BASE_HEAD.pack_into(
@@ -146,21 +146,21 @@ class _HiveWriter:
             hint = int.from_bytes(structs.name_hint(name), "little")
         current.elements += (offset, hint)
         current.largest_name = max(current.largest_name, 2 * utf16_length(name))
-        current.largest_class = max(current.largest_class, len(key.facts.class_name))
+        current.largest_class = max(current.largest_class, len(key.metadata.class_name))
 
     def _write_key(self, key: Key, parent: int, extra_flags: int) -> _Open:
-        facts = key.facts
+        metadata = key.metadata
         name, compressed = _encode_name(key.name)
         offset = self._allocate(_KEY_SIZE + len(name))
         pending = _in_order(key)
         values_list, count, largest_name, largest_data = self._write_values(key.values(), key.name)
-        class_cell = NO_CELL if not facts.class_name else self._put(facts.class_name)
+        class_cell = NO_CELL if not metadata.class_name else self._put(metadata.class_name)
         node = structs.KEY_NODE.pack(
             structs.KEY_SIGNATURE,
-            facts.flags | extra_flags | (KeyFlags.COMP_NAME if compressed else 0),
-            facts.last_written,
-            facts.access_bits,
-            facts.semantics | (structs.INHERIT_CLASS if facts.inherits_class else 0),
+            metadata.flags | extra_flags | (KeyFlags.COMP_NAME if compressed else 0),
+            metadata.last_written,
+            metadata.access_bits,
+            metadata.semantics | (structs.INHERIT_CLASS if metadata.inherits_class else 0),
             0,
             parent,
             len(pending),
@@ -169,16 +169,16 @@ class _HiveWriter:
             NO_CELL,
             count,
             values_list,
-            self._security_cell(facts),
+            self._security_cell(metadata),
             class_cell,
             0,
-            facts.control_flags,
+            metadata.control_flags,
             0,
             largest_name,
             largest_data,
             0,
             len(name),
-            len(facts.class_name),
+            len(metadata.class_name),
         )
         start = _contents(offset)
         self._file[start : start + _KEY_SIZE + len(name)] = node + name
@@ -259,8 +259,8 @@ class _HiveWriter:
 
     # Security.
 
-    def _security_cell(self, facts: KeyFacts) -> int:
-        descriptor = facts.security
+    def _security_cell(self, metadata: KeyMetadata) -> int:
+        descriptor = metadata.security
         if descriptor is None:
             return NO_CELL
         known = self._security.get(descriptor)

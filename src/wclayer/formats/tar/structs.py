@@ -31,7 +31,6 @@ DEVMINOR = slice(337, 345)
 PREFIX = slice(345, 500)
 
 USTAR_MAGIC = b"ustar\00000"
-GNU_MAGIC = b"ustar  \0"
 
 REGULAR = ord("0")
 REGULAR_OLD = 0

@@ -26,7 +26,7 @@ class VhdError(DiskError):
 
 
 @dataclass(frozen=True, slots=True)
-class VhdFacts:
+class VhdMetadata:
     """What the footer of a VHD file says."""
 
     size: int
@@ -39,7 +39,7 @@ class VhdFacts:
     """What is wrong with one of the two copies of the footer."""
 
 
-def read_facts(file: BinaryIO) -> VhdFacts | None:
+def read_metadata(file: BinaryIO) -> VhdMetadata | None:
     """What a VHD file is, by its footer or, if that is damaged, by the footer's copy; None if it is no VHD file.
 
     Raises:
@@ -72,7 +72,7 @@ def read_facts(file: BinaryIO) -> VhdFacts | None:
             problems.append("there is only one copy of the footer")
         elif sound[0] != sound[1]:
             problems.append("the two copies of the footer differ")
-    return VhdFacts(size, kind, UUID(bytes=footer.unique_id), footer.data_offset, tuple(problems))
+    return VhdMetadata(size, kind, UUID(bytes=footer.unique_id), footer.data_offset, tuple(problems))
 
 
 def _footer(file: BinaryIO, place: int) -> tuple[Footer | None, str]:
@@ -92,7 +92,7 @@ class DynamicVhd:
 
     Args:
         file: open for reading.
-        facts: what `read_facts` said of it.
+        metadata: what `read_metadata` said of it.
 
     Raises:
         VhdError: its header is damaged, or its table does not fit the disk.
@@ -100,10 +100,10 @@ class DynamicVhd:
 
     sector_size = SECTOR
 
-    def __init__(self, file: BinaryIO, facts: VhdFacts) -> None:
+    def __init__(self, file: BinaryIO, metadata: VhdMetadata) -> None:
         self._file = file
-        self.facts = facts
-        self.size = facts.size
+        self.metadata = metadata
+        self.size = metadata.size
         self._file_size = file.seek(0, io.SEEK_END)
         header = self._read_header()
         self.block_size = header.block_size
@@ -120,7 +120,7 @@ class DynamicVhd:
         self._bitmap: tuple[int, bytes] = (-1, b"")
 
     def _read_header(self) -> Header:
-        place = self.facts.header_offset
+        place = self.metadata.header_offset
         if place + structs.HEADER.size > self._file_size:
             raise VhdError(f"the header of the dynamic disk is at {place:#x}, outside of the file")
         data = self._read_file(place, structs.HEADER.size)

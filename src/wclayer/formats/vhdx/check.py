@@ -72,4 +72,4 @@ def _check_places(disk: Vhdx) -> Iterator[str]:
             yield str(error)
             continue
         if state >= BlockState.FULLY_PRESENT:
-            yield from take(offset, disk.facts.block_size, f"block {block}")
+            yield from take(offset, disk.metadata.block_size, f"block {block}")

@@ -11,7 +11,7 @@ from wclayer.formats.disk import Disk
 from wclayer.formats.vhdx import structs
 from wclayer.formats.vhdx.errors import VhdxError
 from wclayer.formats.vhdx.image import (
-    DiskFacts,
+    DiskMetadata,
     ParentLocator,
     Vhdx,
     check_geometry,
@@ -65,14 +65,14 @@ def create_vhdx(
         raise VhdxError("a differencing disk needs both its parent and a locator for it")
     if parent is not None and parent.sector_size != logical_sector_size:
         raise VhdxError(f"sectors of {logical_sector_size} bytes on a parent with those of {parent.sector_size}")
-    facts = DiskFacts(
+    metadata = DiskMetadata(
         size, block_size, logical_sector_size, physical_sector_size, disk_id or uuid4(), is_fixed, locator
     )
-    bat_size = -(-facts.bat_entries * 8 // MIB) * MIB
+    bat_size = -(-metadata.bat_entries * 8 // MIB) * MIB
     end = _BAT_OFFSET + bat_size
     first_block = end
     if is_fixed:
-        end += facts.blocks * block_size
+        end += metadata.blocks * block_size
     guid = (write_guid or uuid4()).bytes_le
     header = Header(
         structs.HEADER_SIGNATURE, 0, 1, guid, guid, structs.NO_GUID, structs.LOG_VERSION, structs.VERSION, _LOG_SIZE,
@@ -86,17 +86,17 @@ def create_vhdx(
         (structs.HEADER_OFFSETS[0], encode_header(header)),
         (structs.HEADER_OFFSETS[1], encode_header(header._replace(sequence=2))),
         *((offset, regions) for offset in structs.REGION_TABLE_OFFSETS),
-        (_METADATA_OFFSET, _metadata(facts)),
+        (_METADATA_OFFSET, _metadata(metadata)),
     ):
         file.seek(offset)
         file.write(data)
     if is_fixed:
         # A chunk of blocks at a time, with the entry of its sector bitmap, which a fixed disk leaves zero.
         file.seek(_BAT_OFFSET)
-        for chunk in range(0, facts.blocks, facts.chunk_ratio):
-            blocks = range(chunk, min(chunk + facts.chunk_ratio, facts.blocks))
+        for chunk in range(0, metadata.blocks, metadata.chunk_ratio):
+            blocks = range(chunk, min(chunk + metadata.chunk_ratio, metadata.blocks))
             entries = [first_block + block * block_size | BlockState.FULLY_PRESENT for block in blocks]
-            if blocks.stop < facts.blocks:
+            if blocks.stop < metadata.blocks:
                 entries.append(0)
             file.write(pack(f"<{len(entries)}Q", *entries))
     file.seek(0, io.SEEK_END)
@@ -107,21 +107,21 @@ def _no_parent() -> Disk:
     raise VhdxError("a disk without a parent")
 
 
-def _metadata(facts: DiskFacts) -> bytes:
+def _metadata(metadata: DiskMetadata) -> bytes:
     """The metadata region: its table, then the items."""
-    flags = structs.LEAVE_BLOCKS_ALLOCATED if facts.is_fixed else 0
-    if facts.locator is not None:
+    flags = structs.LEAVE_BLOCKS_ALLOCATED if metadata.is_fixed else 0
+    if metadata.locator is not None:
         flags |= structs.HAS_PARENT
     disk = structs.IS_VIRTUAL_DISK | structs.IS_REQUIRED
     items = [
-        (structs.FILE_PARAMETERS_ITEM, structs.FILE_PARAMETERS.pack(facts.block_size, flags), structs.IS_REQUIRED),
-        (structs.DISK_SIZE_ITEM, facts.size.to_bytes(8, "little"), disk),
-        (structs.DISK_ID_ITEM, facts.disk_id.bytes_le, disk),
-        (structs.LOGICAL_SECTOR_ITEM, facts.logical_sector_size.to_bytes(4, "little"), disk),
-        (structs.PHYSICAL_SECTOR_ITEM, facts.physical_sector_size.to_bytes(4, "little"), disk),
+        (structs.FILE_PARAMETERS_ITEM, structs.FILE_PARAMETERS.pack(metadata.block_size, flags), structs.IS_REQUIRED),
+        (structs.DISK_SIZE_ITEM, metadata.size.to_bytes(8, "little"), disk),
+        (structs.DISK_ID_ITEM, metadata.disk_id.bytes_le, disk),
+        (structs.LOGICAL_SECTOR_ITEM, metadata.logical_sector_size.to_bytes(4, "little"), disk),
+        (structs.PHYSICAL_SECTOR_ITEM, metadata.physical_sector_size.to_bytes(4, "little"), disk),
     ]
-    if facts.locator is not None:
-        items.append((structs.PARENT_LOCATOR_ITEM, encode_locator(facts.locator), structs.IS_REQUIRED))
+    if metadata.locator is not None:
+        items.append((structs.PARENT_LOCATOR_ITEM, encode_locator(metadata.locator), structs.IS_REQUIRED))
     table = structs.METADATA_HEADER.pack(structs.METADATA_SIGNATURE, 0, len(items), b"")
     body = b""
     for item, data, item_flags in items:

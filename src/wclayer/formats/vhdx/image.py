@@ -38,7 +38,7 @@ class ParentLocator:
 
 
 @dataclass(frozen=True, slots=True)
-class DiskFacts:
+class DiskMetadata:
     """What the metadata say of the virtual disk."""
 
     size: int
@@ -109,24 +109,24 @@ class Vhdx:
         self.log_was_replayed = self._replay_log()
         """Whether the last writer was stopped in the midst of an update, which the log then completed."""
         self._bat_offset, bat_size, self._metadata_offset, self._metadata_size = self._regions()
-        self.facts = self._read_metadata()
-        self.size = self.facts.size
-        self.sector_size = self.facts.logical_sector_size
-        needed = self.facts.bat_entries * 8
+        self.metadata = self._read_metadata()
+        self.size = self.metadata.size
+        self.sector_size = self.metadata.logical_sector_size
+        needed = self.metadata.bat_entries * 8
         if bat_size < needed or self._bat_offset + needed > self._file_size:
-            raise VhdxError(f"a BAT of {bat_size} bytes for {self.facts.bat_entries} entries", self._bat_offset)
+            raise VhdxError(f"a BAT of {bat_size} bytes for {self.metadata.bat_entries} entries", self._bat_offset)
         self._bat_size = bat_size
-        self._bat = BlockTable(self._read_file, self._bat_offset, self.facts.bat_entries)
+        self._bat = BlockTable(self._read_file, self._bat_offset, self.metadata.bat_entries)
         # Of the sector bitmaps, the parts of single blocks: those that were changed, and the last one that was read.
         self._changed_bits: dict[int, bytearray] = {}
         self._last_bits: tuple[int, bytearray] | None = None
         self._is_marked = is_new
         self.parent: Disk | None = None
-        if self.facts.locator is not None:
+        if self.metadata.locator is not None:
             if open_parent is None:
                 raise VhdxError("a differencing disk, and nobody to open its parent", self._metadata_offset)
-            self.parent = open_parent(self.facts.locator)
-            if self.parent.size > self.size and self.parent.size - self.size >= self.facts.block_size:
+            self.parent = open_parent(self.metadata.locator)
+            if self.parent.size > self.size and self.parent.size - self.size >= self.metadata.block_size:
                 raise VhdxError(
                     f"the parent has {self.parent.size} bytes, this disk {self.size}", self._metadata_offset
                 )
@@ -242,7 +242,7 @@ class Vhdx:
             raise VhdxError("no region for the BAT, or none for metadata", offset)
         return *found[structs.BAT_REGION], *found[structs.METADATA_REGION]
 
-    def _read_metadata(self) -> DiskFacts:
+    def _read_metadata(self) -> DiskMetadata:
         base = self._metadata_offset
         table = self._read_file(base, structs.METADATA_TABLE_SIZE)
         signature, _, count, _ = structs.METADATA_HEADER.unpack_from(table)
@@ -264,9 +264,9 @@ class Vhdx:
                 raise VhdxError(f"metadata item {UUID(bytes_le=item)} is not in its region", base)
             items[item] = self._read_file(base + offset, length)
             self._item_offsets[item] = base + offset
-        return self._facts(items)
+        return self._metadata(items)
 
-    def _facts(self, items: dict[bytes, bytes]) -> DiskFacts:
+    def _metadata(self, items: dict[bytes, bytes]) -> DiskMetadata:
         base = self._metadata_offset
 
         def number(item: bytes, size: int) -> int:
@@ -285,7 +285,7 @@ class Vhdx:
         locator = None
         if flags & structs.HAS_PARENT:
             locator = _decode_locator(items.get(structs.PARENT_LOCATOR_ITEM, b""), base)
-        return DiskFacts(
+        return DiskMetadata(
             size,
             block_size,
             logical,
@@ -302,9 +302,9 @@ class Vhdx:
             (self._bat_offset, self._bat_size, "the BAT"),
             (self._metadata_offset, self._metadata_size, "the metadata"),
         ]
-        if self.facts.locator is not None:
-            for chunk in range(-(-self.facts.blocks // self.facts.chunk_ratio)):
-                entry = self._bat[self._bitmap_index(chunk * self.facts.chunk_ratio)]
+        if self.metadata.locator is not None:
+            for chunk in range(-(-self.metadata.blocks // self.metadata.chunk_ratio)):
+                entry = self._bat[self._bitmap_index(chunk * self.metadata.chunk_ratio)]
                 if entry & structs.BAT_STATE_MASK == BlockState.FULLY_PRESENT:
                     offset = entry >> structs.BAT_OFFSET_SHIFT << structs.BAT_OFFSET_SHIFT
                     found.append((offset, structs.BITMAP_BLOCK_SIZE, f"sector bitmap {chunk}"))
@@ -322,16 +322,16 @@ class Vhdx:
     # Blocks.
 
     def _entry_index(self, block: int) -> int:
-        return block + block // self.facts.chunk_ratio
+        return block + block // self.metadata.chunk_ratio
 
     def _block_of(self, index: int) -> int | None:
         """Returns: the block that an entry of the BAT is of; None if it is of a sector bitmap, or of no block."""
-        chunk, at = divmod(index, self.facts.chunk_ratio + 1)
-        block = chunk * self.facts.chunk_ratio + at
-        return block if at < self.facts.chunk_ratio and block < self.facts.blocks else None
+        chunk, at = divmod(index, self.metadata.chunk_ratio + 1)
+        block = chunk * self.metadata.chunk_ratio + at
+        return block if at < self.metadata.chunk_ratio and block < self.metadata.blocks else None
 
     def _bitmap_index(self, block: int) -> int:
-        ratio = self.facts.chunk_ratio
+        ratio = self.metadata.chunk_ratio
         return (block // ratio + 1) * (ratio + 1) - 1
 
     def block_state(self, block: int) -> tuple[BlockState, int]:
@@ -346,12 +346,12 @@ class Vhdx:
             state = BlockState(entry & structs.BAT_STATE_MASK)
         except ValueError:
             state = None
-        if state is None or (state is BlockState.PARTIALLY_PRESENT and self.facts.locator is None):
+        if state is None or (state is BlockState.PARTIALLY_PRESENT and self.metadata.locator is None):
             raise VhdxError(
                 f"block {block} has the state {entry & structs.BAT_STATE_MASK}",
                 self._bat_offset + 8 * self._entry_index(block),
             )
-        if state >= BlockState.FULLY_PRESENT and (offset < MIB or offset + self.facts.block_size > self._file_size):
+        if state >= BlockState.FULLY_PRESENT and (offset < MIB or offset + self.metadata.block_size > self._file_size):
             raise VhdxError(
                 f"block {block} is at {offset:#x}, outside of the file",
                 self._bat_offset + 8 * self._entry_index(block),
@@ -380,11 +380,11 @@ class Vhdx:
         offset = entry >> structs.BAT_OFFSET_SHIFT << structs.BAT_OFFSET_SHIFT
         if offset < MIB or offset + structs.BITMAP_BLOCK_SIZE > self._file_size:
             raise VhdxError(f"the sector bitmap of block {block} is outside of the file", offset)
-        return offset + block % self.facts.chunk_ratio * self._bits_size
+        return offset + block % self.metadata.chunk_ratio * self._bits_size
 
     @property
     def _bits_size(self) -> int:
-        return self.facts.block_size // self.sector_size // 8
+        return self.metadata.block_size // self.sector_size // 8
 
     def _bits(self, block: int) -> bytearray:
         """One bit for each sector of a block: whether it is here, not in the parent."""
@@ -403,7 +403,7 @@ class Vhdx:
         """The ranges that may hold something else than zeros, or than the parent's bytes: offset and length."""
         for block in self.blocks_in_use():
             if self.block_state(block)[0] >= BlockState.FULLY_PRESENT:
-                yield block * self.facts.block_size, self._length_of(block)
+                yield block * self.metadata.block_size, self._length_of(block)
 
     def read(self, offset: int, length: int) -> bytes:
         """`length` bytes of the virtual disk from `offset`.
@@ -415,8 +415,8 @@ class Vhdx:
             raise VhdxError(f"{length} bytes at {offset} of a disk of {self.size}")
         pieces = []
         while length:
-            block, start = divmod(offset, self.facts.block_size)
-            count = min(length, self.facts.block_size - start)
+            block, start = divmod(offset, self.metadata.block_size)
+            count = min(length, self.metadata.block_size - start)
             pieces.append(self._read_block(block, start, count))
             offset += count
             length -= count
@@ -429,7 +429,7 @@ class Vhdx:
         if state is BlockState.PARTIALLY_PRESENT:
             return self._read_partial(block, place, start, count)
         if state is BlockState.NOT_PRESENT and self.parent is not None:
-            return self._read_parent(block * self.facts.block_size + start, count)
+            return self._read_parent(block * self.metadata.block_size + start, count)
         return bytes(count)
 
     def _read_parent(self, offset: int, count: int) -> bytes:
@@ -452,7 +452,7 @@ class Vhdx:
             if own:
                 pieces.append(self._read_file(place + position, stop - position))
             else:
-                pieces.append(self._read_parent(block * self.facts.block_size + position, stop - position))
+                pieces.append(self._read_parent(block * self.metadata.block_size + position, stop - position))
             position = stop
         return b"".join(pieces)
 
@@ -473,8 +473,8 @@ class Vhdx:
         self._limit_changes()
         view = memoryview(data)
         while view:
-            block, start = divmod(offset, self.facts.block_size)
-            count = min(len(view), self.facts.block_size - start)
+            block, start = divmod(offset, self.metadata.block_size)
+            count = min(len(view), self.metadata.block_size - start)
             self._write_block(block, start, view[:count])
             offset += count
             view = view[count:]
@@ -502,7 +502,7 @@ class Vhdx:
     def hide_parent(self) -> None:
         """Makes all bytes zeros that were the parent's, without a copy of them."""
         self._mark_written()
-        for block in range(self.facts.blocks):
+        for block in range(self.metadata.blocks):
             if not self._is_over_parent(block):
                 break
             if self.block_state(block)[0] is BlockState.NOT_PRESENT:
@@ -511,7 +511,7 @@ class Vhdx:
 
     def _is_over_parent(self, block: int) -> bool:
         """Whether the parent has bytes where a block is; there are only zeros behind its end."""
-        return self.parent is not None and block * self.facts.block_size < self.parent.size
+        return self.parent is not None and block * self.metadata.block_size < self.parent.size
 
     def _limit_changes(self) -> None:
         """Writes what was changed of the BAT and the sector bitmaps when that is much."""
@@ -519,7 +519,7 @@ class Vhdx:
             self.flush()
 
     def _length_of(self, block: int) -> int:
-        return min(self.facts.block_size, self.size - block * self.facts.block_size)
+        return min(self.metadata.block_size, self.size - block * self.metadata.block_size)
 
     def _write_partial(self, block: int, state: BlockState, place: int, start: int, data: memoryview) -> None:
         """Into a block that has some of its sectors, the parent having the others."""
@@ -546,7 +546,7 @@ class Vhdx:
             self._bat[index] = self._grow_file(structs.BITMAP_BLOCK_SIZE) | BlockState.FULLY_PRESENT
 
     def _allocate(self, block: int, state: BlockState) -> int:
-        place = self._grow_file(self.facts.block_size)
+        place = self._grow_file(self.metadata.block_size)
         self._set_state(block, state, place)
         return place
 
@@ -611,7 +611,7 @@ class Vhdx:
         Raises:
             VhdxError: the disk has no parent, or the metadata have no room.
         """
-        if self.facts.locator is None:
+        if self.metadata.locator is None:
             raise VhdxError("a disk without a parent")
         data = encode_locator(locator)
         base = self._metadata_offset
@@ -634,7 +634,7 @@ class Vhdx:
         self._sync()
         sector = own // structs.SECTOR * structs.SECTOR
         self._log_and_write([(base + sector, bytes(table[sector : sector + structs.SECTOR]))])
-        self.facts = replace(self.facts, locator=locator)
+        self.metadata = replace(self.metadata, locator=locator)
 
     # Growing.
 
@@ -644,16 +644,16 @@ class Vhdx:
         Raises:
             VhdxError: it would shrink, or no disk can have that size.
         """
-        facts = self.facts
+        metadata = self.metadata
         if size < self.size:
             raise VhdxError(f"the disk has {self.size} bytes, and cannot shrink to {size}")
-        check_geometry(size, facts.block_size, facts.logical_sector_size, facts.physical_sector_size)
+        check_geometry(size, metadata.block_size, metadata.logical_sector_size, metadata.physical_sector_size)
         if size == self.size:
             return
         self.flush()
         self._mark_written()
-        grown = replace(facts, size=size)
-        used, needed = facts.bat_entries * 8, grown.bat_entries * 8
+        grown = replace(metadata, size=size)
+        used, needed = metadata.bat_entries * 8, grown.bat_entries * 8
         bat_offset, bat_size = self._bat_offset, self._bat_size
         if needed > bat_size:
             # The new BAT is not used before the region tables name it, so it needs no log.
@@ -663,11 +663,11 @@ class Vhdx:
                 self._write_file(bat_offset + at, self._read_file(self._bat_offset + at, min(MIB, used - at)))
         bat = BlockTable(self._read_file, bat_offset, grown.bat_entries)
         # What follows the entries in use may be anything.
-        for index in range(facts.bat_entries, grown.bat_entries if bat_offset == self._bat_offset else 0):
+        for index in range(metadata.bat_entries, grown.bat_entries if bat_offset == self._bat_offset else 0):
             if bat[index]:
                 bat[index] = 0
         if grown.is_fixed:
-            for block in range(facts.blocks, grown.blocks):
+            for block in range(metadata.blocks, grown.blocks):
                 bat[block + block // grown.chunk_ratio] = self._grow_file(grown.block_size) | BlockState.FULLY_PRESENT
                 if bat.changed_size > _MAX_CHANGED:
                     self._log_and_write(bat.take_changes())
@@ -679,12 +679,12 @@ class Vhdx:
             changes = [(offset, table[: structs.SECTOR]) for offset in structs.REGION_TABLE_OFFSETS]
         size_offset = self._item_offsets[structs.DISK_SIZE_ITEM]
         sector = size_offset // structs.SECTOR * structs.SECTOR
-        metadata = bytearray(self._read_file(sector, structs.SECTOR))
-        metadata[size_offset - sector : size_offset - sector + 8] = size.to_bytes(8, "little")
+        changed = bytearray(self._read_file(sector, structs.SECTOR))
+        changed[size_offset - sector : size_offset - sector + 8] = size.to_bytes(8, "little")
         self._sync()
         # The entries of blocks that are not there yet do no harm; the size makes them count, so it comes last.
-        self._log_and_write([*changes, (sector, bytes(metadata))])
-        self.facts, self._bat, self._bat_offset, self._bat_size = grown, bat, bat_offset, bat_size
+        self._log_and_write([*changes, (sector, bytes(changed))])
+        self.metadata, self._bat, self._bat_offset, self._bat_size = grown, bat, bat_offset, bat_size
         self.size = size
 
 

@@ -14,7 +14,7 @@ from wclayer.formats.disk import Disk, DiskError
 from wclayer.formats.gpt.structs import BASIC_DATA
 from wclayer.formats.gpt.table import GptError, data_disk_table, read_table, write_table
 from wclayer.formats.mbr.table import MbrError, read_mbr
-from wclayer.formats.vhd.image import DynamicVhd, VhdFacts, read_facts
+from wclayer.formats.vhd.image import DynamicVhd, VhdMetadata, read_metadata
 from wclayer.formats.vhdx.image import ParentLocator, Vhdx
 from wclayer.layers.inputs import open_any_place
 from wclayer.layers.volume.kinds import DiskKind, disk_kind, foreign_format, raw_sector_size, what_else
@@ -111,7 +111,7 @@ class DiskFile:
         self.path = Path(os.path.abspath(path))
         self.chain: list[Path] = []
         """The files of the parents, nearest first."""
-        self.vhd: VhdFacts | None = None
+        self.vhd: VhdMetadata | None = None
         """What the footer says, if the file is a VHD file."""
         with ExitStack() as stack:
             self._stack = stack
@@ -156,13 +156,13 @@ class DiskFile:
                 )
             if kind is DiskKind.VHDX:
                 return file, Vhdx(file, writable=writable, open_parent=lambda locator: self._open_parent(path, locator))
-            facts = read_facts(file) if kind is DiskKind.VHD else None
-            if facts is None:
+            metadata = read_metadata(file) if kind is DiskKind.VHD else None
+            if metadata is None:
                 return file, RawDisk(file, sector_size=raw_sector_size(file))
             if writable:
                 raise NotSupportedError(self.operation, path, "VHD files are read, not written")
-            self.vhd = facts
-            return file, DynamicVhd(file, facts) if facts.kind == "dynamic" else RawDisk(file, size=facts.size)
+            self.vhd = metadata
+            return file, DynamicVhd(file, metadata) if metadata.kind == "dynamic" else RawDisk(file, size=metadata.size)
 
     def _open_parent(self, child: Path, locator: ParentLocator) -> Vhdx:
         if len(self.chain) >= _MAX_CHAIN:

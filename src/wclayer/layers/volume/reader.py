@@ -160,11 +160,11 @@ class VolumeLayerReader(LayerReaderBase):
             return self._entry_of(path, record)
 
     def _entry_of(self, path: str, record: FileRecord) -> Entry:
-        facts = record.information()
-        attributes = facts.attributes | (DIRECTORY if record.is_directory else 0)
+        information = record.information()
+        attributes = information.attributes | (DIRECTORY if record.is_directory else 0)
         info = FileBasicInfo(
-            attributes & 0xFFFFFFFF, facts.creation_time, facts.last_access_time, facts.last_write_time,
-            facts.change_time,
+            attributes & 0xFFFFFFFF, information.creation_time, information.last_access_time,
+            information.last_write_time, information.change_time,
         )  # fmt: skip
         if not record.is_directory and len({(n.parent, n.name) for n in record.names()}) > 1:
             first = self._links.setdefault(record.number, path)
@@ -186,7 +186,7 @@ class VolumeLayerReader(LayerReaderBase):
             path,
             info,
             0 if main is None or record.is_directory else main.size,
-            self.volume.security(record, facts.security_id),
+            self.volume.security(record, information.security_id),
             b"" if eas is None else self._eas(eas),
             reparse_data,
             None,

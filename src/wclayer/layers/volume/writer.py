@@ -8,7 +8,7 @@ from itertools import chain
 
 from wclayer.errors import FormatError, NotSupportedError, during
 from wclayer.formats.disk import Disk
-from wclayer.formats.ntfs.builder import DEFAULT_CLUSTER_SIZE, NodeFacts, VolumeBuilder
+from wclayer.formats.ntfs.builder import DEFAULT_CLUSTER_SIZE, FileMetadata, VolumeBuilder
 from wclayer.layers.base import LayerWriterBase
 from wclayer.layers.tree import ROOTS, LayerTree
 from wclayer.model import DataStream, Entry
@@ -59,7 +59,7 @@ class VolumeLayerWriter(LayerWriterBase):
     ) -> None:
         super().__init__(target, LayerTree(self.operation, target, is_base=False))
         self._whole = whole
-        root = NodeFacts(time, time, time, time, _ROOT_ATTRIBUTES, volume_root().encode())
+        root = FileMetadata(time, time, time, time, _ROOT_ATTRIBUTES, volume_root().encode())
         self._builder = VolumeBuilder(
             disk, root, cluster_size=cluster_size, label=label, serial=serial, time=time,
             hidden_sectors=hidden_sectors,
@@ -93,9 +93,9 @@ class VolumeLayerWriter(LayerWriterBase):
         self._check(entry)
         if len(data) != entry.size:
             raise self._bad(entry, f"{len(data)} bytes of data instead of {entry.size}")
-        facts = self._facts(entry, parent[1])
+        metadata = self._metadata(entry, parent[1])
         with self._errors():
-            self._builder.put_plain_file(parent[0], entry.name.rpartition("/")[2], facts, data)
+            self._builder.put_plain_file(parent[0], entry.name.rpartition("/")[2], metadata, data)
 
     def _plain_parent(self, entry: Entry) -> tuple[int, bytes] | None:
         """The directory of an entry that is an ordinary small file, as far as it says itself; else None."""
@@ -134,18 +134,18 @@ class VolumeLayerWriter(LayerWriterBase):
         if entry.link_target is not None and self._add_link(entry, parent, name):
             self._is_link = True
             return
-        facts = self._facts(entry, above)
+        metadata = self._metadata(entry, above)
         self._is_sparse = bool(info.attributes & SPARSE_FILE)
         with self._errors():
             if entry.is_directory:
-                self._directories[key] = self._builder.make_directory(parent, name, facts), facts.security
+                self._directories[key] = self._builder.make_directory(parent, name, metadata), metadata.security
             else:
-                self._builder.begin_node(parent, name, facts)
+                self._builder.begin_node(parent, name, metadata)
 
     def _set_root(self, entry: Entry) -> None:
-        facts = self._facts(entry, self._directories[""][1])
-        self._builder.set_root(facts)
-        self._directories[_FILES] = self._builder.root, facts.security
+        metadata = self._metadata(entry, self._directories[""][1])
+        self._builder.set_root(metadata)
+        self._directories[_FILES] = self._builder.root, metadata.security
 
     def _parent(self, key: str) -> tuple[int, bytes]:
         """The directory at a path key; a root that had no entry of its own is made."""
@@ -158,12 +158,12 @@ class VolumeLayerWriter(LayerWriterBase):
             name = next(root for root in ROOTS if path_key(root) == key).rpartition("/")[2]
             time = self._time
             with self._errors():
-                facts = NodeFacts(time, time, time, time, DIRECTORY, inherited(above, True))
-            known = self._builder.make_directory(parent, name, facts), facts.security
+                metadata = FileMetadata(time, time, time, time, DIRECTORY, inherited(above, True))
+            known = self._builder.make_directory(parent, name, metadata), metadata.security
         self._directories[key] = known
         return known
 
-    def _facts(self, entry: Entry, above: bytes) -> NodeFacts:
+    def _metadata(self, entry: Entry, above: bytes) -> FileMetadata:
         info = entry.info
         assert info is not None
         object_id = None
@@ -185,7 +185,7 @@ class VolumeLayerWriter(LayerWriterBase):
                 security = inherited(above, entry.is_directory)
             except FormatError as error:
                 raise self._bad(entry, f"the security descriptor of its directory is damaged: {error}") from None
-        return NodeFacts(
+        return FileMetadata(
             info.creation_time, info.last_write_time, info.change_time, info.last_access_time, attributes, security,
             entry.eas, entry.reparse, object_id,
         )  # fmt: skip
