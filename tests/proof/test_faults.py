@@ -19,7 +19,7 @@ import pytest
 import wclayer
 from tests.proof.operations import EVERY, MAKING
 from tests.proof.world import MIB, World, copy_scratch, make_sources
-from tests.support import witness
+from tests.support import load_the_package, witness
 from wclayer.errors import (
     AccessDeniedError,
     CorruptLayerError,
@@ -145,6 +145,7 @@ def _as_nobody(function: Callable[[World], object], world: World) -> LayerError 
     """What a function raises when an ordinary user calls it."""
     if os.geteuid() != 0:
         pytest.skip("only root becomes another user")
+    load_the_package()
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import importlib
 import os
 import resource
 import select
@@ -18,7 +17,7 @@ from pathlib import Path
 
 from tests.hostile.forms import Form, World
 from tests.proof.hostile.canaries import Canaries
-from tests.support import copy_data
+from tests.support import copy_data, load_the_package
 from wclayer.cli import verbs
 from wclayer.host.root import remove_tree
 from wclayer.layers.budget import stored_size
@@ -114,18 +113,7 @@ class Room:
 
 def prepare() -> None:
     """Loads all that commands need, so that forks have it."""
-    for module in verbs._MODULES:
-        importlib.import_module(f"wclayer.cli.{module}")
-    for name in (
-        "wclayer.view.server", "wclayer.engines.portable", "wclayer.layers.volume.reader", "wclayer.layers.folder",
-        "wclayer.layers.volume.writer", "wclayer.formats.ntfs.builder", "wclayer.formats.regf.recovery",
-        "wclayer.formats.vhd.image", "wclayer.formats.mbr.table", "wclayer.formats.gpt.table", "wclayer.view.transfer",
-        "wclayer.formats.bcd", "wclayer.view.diff",
-        # Another user may not enter the folder that Python lies in.
-        "encodings.utf_8_sig", "encodings.utf_16", "encodings.utf_32", "encodings.idna", "encodings.utf_16_le",
-        "encodings.utf_16_be", "encodings.utf_32_be", "encodings.utf_32_le",
-    ):  # fmt: skip
-        importlib.import_module(name)
+    load_the_package()
     gc.collect()
     gc.freeze()
 
