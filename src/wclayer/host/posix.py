@@ -351,6 +351,8 @@ class Lock:
         follow: whether `path` may be a link.
     """
 
+    __slots__ = ("fd",)
+
     def __init__(self, path: PathLike, *, follow: bool = True) -> None:
         self.fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW))
 

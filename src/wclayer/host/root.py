@@ -61,8 +61,8 @@ class HostRoot:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
-        self._fd = system.open_directory(path)
         self._open: OrderedDict[bytes, int] = OrderedDict()
+        self._fd = system.open_directory(path)
 
     @property
     def fd(self) -> int:
@@ -112,8 +112,8 @@ class HostRoot:
             missing.append(name)
         fd = self._open[path] if path else self._fd
         for name in reversed(missing):
-            fd = system.open_directory_at(fd, _checked(name))
             path = path + b"/" + name if path else name
+            fd = system.open_directory_at(fd, _checked(name))
             # The one just opened is the newest: making room never closes it.
             self._open[path] = fd
             HostRoot._open_in_all += 1

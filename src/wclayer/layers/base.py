@@ -124,7 +124,7 @@ def keep_metadata(entry: Entry, header: StreamHeader, data: bytes) -> None:
 def all_of(*steps: Callable[[], object]) -> None:
     """Takes every step of giving something up, whatever the ones before met: closing a file may write, and fail."""
     for step in steps:
-        with suppress(OSError, sqlite3.Error):
+        with suppress(OSError, sqlite3.Error, MemoryError):
             step()
 
 

@@ -138,7 +138,11 @@ class StagedDirectory:
             if not may_replace():
                 self._check_free()
             self.path, self.lock = _make_locked_directory(parent, target.name)
-        self.database = self.path / DATABASE
+            try:
+                self.database = self.path / DATABASE
+            except BaseException:
+                self.discard()
+                raise
 
     def commit(self) -> None:
         """Makes the directory safe on the disk, and renames it into its place.
@@ -306,12 +310,18 @@ class StagedFile:
             if sweep:
                 remove_leftovers(target.parent)
             self._path, fd = _make_locked_file(target.parent, target.name)
-        self.stream: BinaryIO = os.fdopen(fd, "r+b" if readable else "wb")
+        try:
+            self.stream: BinaryIO = os.fdopen(fd, "r+b" if readable else "wb")
+        except BaseException:
+            with contextlib.suppress(OSError):
+                self._path.unlink()
+            os.close(fd)
+            raise
         try:
             # Before anything is in it: nobody may read it meanwhile who could not read the old one.
             with contextlib.suppress(FileNotFoundError):
                 system.take_mode(fd, os.lstat(target))
-        except OSError:
+        except BaseException:
             self.discard()
             raise
 

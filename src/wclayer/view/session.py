@@ -276,7 +276,7 @@ class Connection:
         """The error of POSIX for what answering a request met."""
         if isinstance(failure, UnicodeError):
             return errno.EILSEQ
-        if isinstance(failure, (OSError, FormatError, sqlite3.Error)):
+        if isinstance(failure, (OSError, FormatError, sqlite3.Error, MemoryError)):
             told = translated(_OPERATION, self._mount_point, failure) or failure
             number = failure.errno if isinstance(failure, OSError) else getattr(told, "errno", None)
             return number if number and 0 < number <= _MAX_ERRNO else errno.EIO

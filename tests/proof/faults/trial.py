@@ -18,11 +18,14 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import wclayer
 from tests.proof.faults.shim import END, SHORT, Shim
+from tests.proof.faults.sqlite_steps import CODES, Steps
 from tests.proof.operations import EVERY, MOUNTING, Operation
 from tests.proof.world import World
 from tests.support import run, tree_listing
@@ -32,6 +35,7 @@ from wclayer.errors import (
     CorruptLayerError,
     DiskFullError,
     InvalidStateError,
+    LayerBusyError,
     LayerError,
     NotSupportedError,
     OutOfMemoryError,
@@ -86,10 +90,22 @@ _KINDS: dict[int, type[LayerError]] = {
     errno.EAGAIN: OutOfMemoryError,
 }
 """What an error of the host becomes; any other is a `LayerError` without a class of its own."""
+_MEMORY_SAMPLES = 1000
+"""Of the allocations of an operation, in the long mode."""
 _PATIENCE = 120
 """Seconds after which a trial hangs: SQLite waits for 60."""
+_SQLITE_KINDS: dict[str, type[LayerError]] = {
+    "SQLITE_FULL": DiskFullError,
+    "SQLITE_IOERR": LayerError,
+    "SQLITE_NOMEM": OutOfMemoryError,
+    "SQLITE_BUSY": LayerBusyError,
+    "SQLITE_CORRUPT": CorruptLayerError,
+    "SQLITE_READONLY": AccessDeniedError,
+}
 _OF_DATABASES = (LayerError, AccessDeniedError, CorruptLayerError)
 _DATABASE = re.compile(r"layer\.db(-wal|-shm|-journal)?\Z")
+_OF_PYTHON = "MemoryError|path should be string|digital envelope routines"
+"""Python itself, and OpenSSL, make something else of some lacks of memory."""
 _UNDER_CONSTRUCTION = r"\.partial|\.gone|~update-"
 _LEFT = re.compile(r"\.partial\Z|\.gone\Z|~update-|\Ascratch\.open|-link\Z")
 _NOT_REPEATABLE = (
@@ -121,6 +137,19 @@ class _CommandError(Exception):
         super().__init__(f"exit status {status}: {printed}")
         self.status = status
         self.printed = printed
+
+
+@dataclass
+class _Tried:
+    """What became of a trial."""
+
+    before: object
+    """What was in the folder of results, where a failure leaves it so."""
+    error: BaseException | None = None
+    trace: str = ""
+    hit: int | None = None
+    """The number of the call that failed."""
+    problems: list[str] = field(default_factory=list)
 
 
 class Trials:
@@ -163,30 +192,75 @@ class Trials:
         finally:
             self._world.remove()
 
-    def trial(self, fault: Fault) -> tuple[Fault, list[str]]:
-        """Does the operation with that fault. Returns the fault that it had, and what is wrong afterwards."""
+    def trial(self, fault: Fault) -> tuple[str, list[str]]:
+        """Does the operation with a call of the host that fails. Returns which did, and what is wrong afterwards."""
         with self._prepared():
-            before = tree_listing(self._world.place) if self._operation.is_whole else None
-            problems: list[str] = []
-            with _nothing_kept(problems):
-                self._shim.fail(fault.at, fault.call, fault.number)
-                error: BaseException | None = None
-                try:
-                    self._call(self._world)
-                except BaseException as caught:  # noqa: BLE001 (whatever it is, is looked at)
-                    error = caught
-                finally:
-                    hit = self._shim.stop()
-                if error is not None:
-                    self._trace = "".join(traceback.format_exception(error))
-                    _forget_frames(error)
-            if hit is not None:
-                fault = Fault(hit, fault.call, fault.number, self._shim.call(hit)[1])
-            elif error is None:
-                return fault, problems
-            problems += self._problems_of(fault, error)
-            problems += self._problems_left(fault, error, before)
-        return fault, problems
+            tried = self._try(lambda: self._shim.fail(fault.at, fault.call, fault.number), self._shim.stop)
+            if tried.hit is not None:
+                fault = Fault(tried.hit, fault.call, fault.number, self._shim.call(tried.hit)[1])
+            elif tried.error is None:
+                return str(fault), tried.problems
+            problems = [*tried.problems, *self._problems_of(fault, tried.error)]
+            return str(fault), [*problems, *self._problems_left(fault, tried)]
+
+    def sqlite_steps(self) -> list[str]:
+        """What the operation has SQLite do, step by step."""
+        with self._prepared():
+            steps = Steps()
+            with steps.watched():
+                self._call(self._world)
+        return steps.said
+
+    def sqlite_trial(self, at: int, code: str) -> tuple[str, list[str]]:
+        """Does the operation with a step of SQLite that fails."""
+        with self._prepared():
+            steps = Steps(at, code)
+            with steps.watched():
+                tried = self._try(lambda: None, lambda: None)
+            if len(steps.said) <= at:
+                return "", []
+            fault = f"step {at}, {' '.join(steps.said[at].split())[:60]}, {code}"
+            problems = list(tried.problems)
+            if not isinstance(tried.error, (LayerError, type(None))):
+                problems.append(f"no error of the family: {tried.trace}")
+            elif tried.error is not None and type(tried.error) is not _SQLITE_KINDS[code]:
+                problems.append(f"not the class for it: {type(tried.error).__name__}: {tried.error}")
+            return fault, [*problems, *self._problems_left(Fault(at, "sqlite", 0), tried)]
+
+    def allocations(self) -> int:
+        """How often the operation asks for memory."""
+        with self._prepared():
+            self._shim.count_memory()
+            self._call(self._world)
+            self._shim.stop()
+        return self._shim.allocations
+
+    def memory_trial(self, at: int) -> tuple[str, list[str]]:
+        """Does the operation with an allocation that fails."""
+        with self._prepared():
+            tried = self._try(lambda: self._shim.exhaust_memory(at, 1), self._shim.stop)
+            # Between the opening of a file and its being known to who closes it, Python itself asks for memory.
+            problems = [problem for problem in tried.problems if not problem.startswith(("open files", "said on the"))]
+            if not isinstance(tried.error, (MemoryError, type(None))) and not re.search(_OF_PYTHON, tried.trace):
+                problems.append(f"no lack of memory: {tried.trace}")
+            fault = f"allocation {at}"
+            return fault, [*problems, *self._problems_left(Fault(at, "memory", 0), tried)]
+
+    def _try(self, start: Callable[[], None], stop: Callable[[], int | None]) -> _Tried:
+        """Does the operation; `start` begins the fault, `stop` ends it, and says which call had it."""
+        tried = _Tried(tree_listing(self._world.place) if self._operation.is_whole else None)
+        with _nothing_kept(tried.problems):
+            start()
+            try:
+                self._call(self._world)
+            except BaseException as caught:  # noqa: BLE001 (whatever it is, is looked at)
+                tried.error = caught
+            finally:
+                tried.hit = stop()
+            if tried.error is not None:
+                tried.trace = "".join(traceback.format_exception(tried.error))
+                _forget_frames(tried.error)
+        return tried
 
     def _problems_of(self, fault: Fault, error: BaseException | None) -> Iterator[str]:
         """What is wrong with the error itself."""
@@ -236,9 +310,9 @@ class Trials:
             or (not failed.startswith("/") and named.startswith(str(world.sources)))
         )
 
-    def _problems_left(self, fault: Fault, error: BaseException | None, before: object) -> Iterator[str]:
+    def _problems_left(self, fault: Fault, tried: _Tried) -> Iterator[str]:
         """What is wrong with what is there afterwards."""
-        world, operation = self._world, self._operation
+        world, operation, error, before = self._world, self._operation, tried.error, tried.before
         left = [
             str(path.relative_to(world.place))
             # A mount may be one whose server has died.
@@ -256,7 +330,9 @@ class Trials:
             if operation.result(world) not in (self._old, self._new) and operation.is_one_step:
                 yield "neither as before nor as after"
             return
-        if error is not None and operation.is_whole and (after := tree_listing(world.place)) != before:
+        # Memory may run out when all is done.
+        is_done = operation.is_whole and fault.call == "memory" and tree_listing(world.place) != before
+        if error is not None and operation.is_whole and not is_done and (after := tree_listing(world.place)) != before:
             yield f"something is there after a failure: {after[:5]}"
             return
         if fault.call == "unlink" and "/Data/" in fault.path:
@@ -272,19 +348,22 @@ class Trials:
             if found != self._new:
                 yield "no error, and another result"
             return
-        if operation.is_one_step and found not in (self._old, self._new):
+        if (operation.is_one_step or is_done) and found not in (self._old, self._new):
             yield "neither as before nor as after"
         if not self._is_repeatable:
             return
         try:
             operation.call(world)
         except BaseException as again:  # noqa: BLE001
-            if not (isinstance(again, _ALREADY) and found == self._new):
+            if not ((isinstance(again, _ALREADY) or "already" in str(again)) and found == self._new):
                 yield f"the second try fails: {type(again).__name__}: {again}"
             _forget_frames(again)
             return
-        if operation.result(world) != self._new:
-            yield "the second try has another result"
+        try:
+            if operation.result(world) != self._new:
+                yield "the second try has another result"
+        except BaseException as wrong:  # noqa: BLE001
+            yield f"the result of the second try is not sound: {type(wrong).__name__}: {wrong}"
         if not self._is_mount and (
             kept := [name for name in world.place.rglob(f"{IN_USE}*") if fault.call != "unlink"]
         ):
@@ -364,7 +443,7 @@ def _nothing_kept(problems: list[str]) -> Iterator[None]:
             gc.collect()
         if kept := [path for path in _open_files() if path not in files]:
             problems.append(f"open files are kept: {kept}")
-        if kept_threads := set(threading.enumerate()) - threads:
+        if kept_threads := {thread for thread in set(threading.enumerate()) - threads if thread.is_alive()}:
             problems.append(f"threads are kept: {kept_threads}")
         if kept_children := _children() - children:
             problems.append(f"children are kept: {kept_children}")
@@ -401,8 +480,28 @@ def _forget_frames(error: BaseException | None) -> None:
         error = error.__cause__ if error.__cause__ is not error else None
 
 
+def _trials_of(trials: Trials, wanted: dict[str, Any]) -> Iterator[Callable[[], tuple[str, list[str]]]]:
+    """The trials that a request asks for: of which kind, how many, sampled by which seed."""
+    source, count = random.Random(wanted["seed"]), wanted["count"]
+    if wanted["what"] == "sqlite":
+        steps = [(at, code) for at in range(len(trials.sqlite_steps())) for code in CODES]
+        for at, code in steps if count is None else source.sample(steps, min(count, len(steps))):
+            yield partial(trials.sqlite_trial, at, code)
+    elif wanted["what"] == "memory":
+        allocations = trials.allocations()
+        for at in sorted(source.randrange(allocations) for _ in range(count or _MEMORY_SAMPLES)):
+            yield partial(trials.memory_trial, at)
+    else:
+        faults = faults_of(trials.calls, wanted["seed"], count)
+        if wanted["what"] == "command":
+            # Of what is no file, the standard streams are part.
+            faults = [fault for fault in faults if trials.calls[fault.at][1].startswith("/")]
+        for fault in faults:
+            yield partial(trials.trial, fault)
+
+
 def main() -> None:
-    """Answers requests, one JSON object a line: which operation, how, and how many trials. Each answer is one, too."""
+    """Answers requests, one JSON object a line: which operation, what is to fail, and how often. So is each answer."""
     # A process that was begun by vfork shares its memory with this one, and the shim in it.
     subprocess._USE_VFORK = False  # type: ignore[misc]
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
@@ -412,18 +511,16 @@ def main() -> None:
         wanted = json.loads(line)
         # What hangs says where.
         faulthandler.dump_traceback_later(_PATIENCE, exit=True)
-        trials = Trials(shim, root, wanted["name"], by_command=wanted["by_command"])
-        faults = faults_of(trials.calls, wanted["seed"], wanted["count"])
-        if wanted["by_command"]:
-            # Of what is no file, the standard streams are part.
-            faults = [fault for fault in faults if trials.calls[fault.at][1].startswith("/")]
-        found = []
-        for fault in faults:
+        trials = Trials(shim, root, wanted["name"], by_command=wanted["what"] == "command")
+        found: list[str] = []
+        done = 0
+        for trial in _trials_of(trials, wanted):
             faulthandler.dump_traceback_later(_PATIENCE, exit=True)
-            seen, problems = trials.trial(fault)
-            found += [f"{seen}: {problem}".replace(str(root), "") for problem in problems]
+            fault, problems = trial()
+            done += 1
+            found += [f"{fault}: {problem}".replace(str(root), "") for problem in problems]
         faulthandler.cancel_dump_traceback_later()
-        print(json.dumps({"calls": len(trials.calls), "trials": len(faults), "found": found}), file=answers, flush=True)
+        print(json.dumps({"calls": len(trials.calls), "trials": done, "found": found}), file=answers, flush=True)
 
 
 if __name__ == "__main__":

@@ -174,9 +174,9 @@ class LayerUpdate(Update):
             if self._changes or self._descriptors or self._records:
                 self._replace_database(lambda connection, layer: self._apply(connection, layer, time))
                 self._settle()
-        except (OSError, FormatError, sqlite3.Error) as error:
+        except (OSError, FormatError, sqlite3.Error, MemoryError) as error:
             # The files of an update that did not come about go.
-            with suppress(OSError, FormatError, sqlite3.Error):
+            with suppress(OSError, FormatError, sqlite3.Error, MemoryError):
                 self._settle()
             raise translated(self.operation, self.path, error, damage=CorruptLayerError) or error from error
         finally:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import BinaryIO
 
@@ -57,16 +59,19 @@ class TransportLayerWriter(LayerWriterBase):
         self._made: Cache[str, bytes] = Cache()
         # The same of the layer's roots, which may have no entry of their own, and any spelling.
         self._roots: dict[str, bytes] = {}
-        self._directories = sqlite3.connect("", isolation_level=None, check_same_thread=False)
-        self._directories.execute("PRAGMA journal_mode = OFF")
-        self._directories.execute("CREATE TABLE made (key BLOB UNIQUE, host BLOB, access_time, write_time)")
-        try:
+        with ExitStack() as stack:
+            # All of it is given up, whatever the steps before meet.
+            begun: list[Callable[[], object]] = [self._staged.discard]
+            stack.callback(lambda: all_of(*begun))
             with during(self.operation, place):
+                self._directories = sqlite3.connect("", isolation_level=None, check_same_thread=False)
+                begun.insert(0, self._directories.close)
+                self._directories.execute("PRAGMA journal_mode = OFF")
+                self._directories.execute("CREATE TABLE made (key BLOB UNIQUE, host BLOB, access_time, write_time)")
                 self._host = HostRoot(self._staged.path)
+                begun.insert(0, self._host.close)
                 self._tombstones = self._start_tombstones()
-        except BaseException:
-            all_of(self._directories.close, self._staged.discard)
-            raise
+            stack.pop_all()
         self._file: BinaryIO | None = None
         self._entry = Entry("", None)
         self._plain = False

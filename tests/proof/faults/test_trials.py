@@ -1,7 +1,7 @@
-"""Each call of the host that an operation makes fails once: the error is the right one, nothing is left, and the second
-try succeeds.
+"""Each call of the host that an operation makes fails once, each step of SQLite does, and memory runs out: the error is
+the right one, nothing is left, and the second try succeeds.
 
-A call is what Python, SQLite and the other libraries ask of libc, in worker processes and the server of a mount, too.
+A call is what Python, SQLite and the other libraries ask of libc, in worker processes, too.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -37,10 +38,23 @@ Ask = Callable[..., dict[str, Any]]
 @pytest.fixture(scope="module")
 def ask() -> Iterator[Ask]:
     """Asks a process that has the shim to try an operation: see `trial.main`."""
+    with _process({}) as request:
+        yield request
+
+
+@pytest.fixture(scope="module")
+def ask_counting() -> Iterator[Ask]:
+    """The same, of which each object of Python is an allocation of its own."""
+    with _process({"PYTHONMALLOC": "malloc"}) as request:
+        yield request
+
+
+@contextmanager
+def _process(variables: dict[str, str]) -> Iterator[Ask]:
     with tempfile.TemporaryDirectory(dir=_MEMORY) as folder:
         (Path(folder) / "sources").mkdir()
         make_sources(Path(folder) / "sources")
-        environment = {**os.environ, **shim.build(Path(folder))}
+        environment = {**os.environ, **shim.build(Path(folder)), **variables}
         process: subprocess.Popen[str] | None = None
 
         def request(**wanted: object) -> dict[str, Any]:
@@ -62,20 +76,36 @@ def ask() -> Iterator[Ask]:
             said: dict[str, Any] = json.loads(answer)
             return said
 
-        yield request
-        if process is not None:
-            process.communicate()
+        try:
+            yield request
+        finally:
+            if process is not None:
+                process.communicate()
 
 
 @pytest.mark.parametrize("name", _OPERATIONS)
 def test_a_call_that_fails_is_told_and_leaves_nothing(name: str, ask: Ask, is_long: bool) -> None:
-    done = ask(name=name, by_command=False, seed=crc32(name.encode()), count=None if is_long else _SAMPLES)
+    done = ask(name=name, what="host", seed=crc32(name.encode()), count=None if is_long else _SAMPLES)
     assert done["found"] == []
     assert done["trials"] >= min(done["calls"], _SAMPLES)
 
 
 @pytest.mark.parametrize("name", [name for name, operation in _OPERATIONS.items() if operation.command is not None])
 def test_the_command_says_in_one_line_what_failed(name: str, ask: Ask, is_long: bool) -> None:
-    done = ask(name=name, by_command=True, seed=crc32(name.encode()), count=200 if is_long else _SAMPLES // 5)
+    done = ask(name=name, what="command", seed=crc32(name.encode()), count=200 if is_long else _SAMPLES // 5)
     assert done["found"] == []
     assert done["trials"]
+
+
+@pytest.mark.parametrize("name", _OPERATIONS)
+def test_a_step_of_sqlite_that_fails_is_told_and_leaves_nothing(name: str, ask: Ask, is_long: bool) -> None:
+    done = ask(name=name, what="sqlite", seed=crc32(name.encode()), count=None if is_long else _SAMPLES // 2)
+    assert done["found"] == []
+
+
+# Python's pool of threads waits for ever for a thread that has died without memory, and a worker says no more than that
+# it has died.
+@pytest.mark.parametrize("name", [name for name in _OPERATIONS if name not in ("export gzip", "import many")])
+def test_memory_that_runs_out_is_told_and_leaves_nothing(name: str, ask_counting: Ask, is_long: bool) -> None:
+    done = ask_counting(name=name, what="memory", seed=crc32(name.encode()), count=None if is_long else _SAMPLES // 5)
+    assert done["found"] == []
