@@ -211,7 +211,8 @@ class _Stream(io.RawIOBase):
 
 
 def _import_stream(world: World) -> None:
-    data = (world.sources / "base.tar.gz").read_bytes()
+    with open_stream("import layer", world.sources / "base.tar.gz") as file:
+        data = file.read()
     wclayer.import_layer_from_tar(io.BufferedReader(_Stream(data)), world.layer, source="<stdin>")
 
 

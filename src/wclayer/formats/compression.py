@@ -43,10 +43,11 @@ _ZLIB_ERROR = cast("type[Exception]", zlib_ng.error)  # its stubs declare an ins
 
 @contextmanager
 def _starting_threads() -> Iterator[None]:
-    """Makes an error of the host of that it can start no thread, for which Python has a `RuntimeError`."""
+    """Makes an error of the host of that it can start no thread, for which Python has a `RuntimeError`, and zstd, which
+    fails at nothing else when it compresses, an error of its own."""
     try:
         yield
-    except RuntimeError as error:
+    except (RuntimeError, zstd.ZstdError) as error:
         raise OSError(errno.ENOMEM, f"too many threads, or no memory for one ({error})") from error
 
 
@@ -450,10 +451,14 @@ class _ZstdEncoder:
         )
 
     def feed(self, block: bytes) -> Iterator[bytes]:
-        yield self._frame.compress(block)
+        with _starting_threads():
+            piece = self._frame.compress(block)
+        yield piece
 
     def finish(self) -> Iterator[bytes]:
-        yield self._frame.flush()
+        with _starting_threads():
+            piece = self._frame.flush()
+        yield piece
 
     def close(self) -> None:
         # It has threads for as long as it is there, and may be part of a circle that is collected much later.

@@ -251,8 +251,12 @@ class StagedDatabase:
         self.path = folder
         self.lock = lock
         self._with_contents = with_contents
-        for leftover in folder.glob(f".{DATABASE}-*.partial"):
-            leftover.unlink(missing_ok=True)
+        try:
+            for leftover in folder.glob(f".{DATABASE}-*.partial"):
+                leftover.unlink(missing_ok=True)
+        except BaseException:
+            self._release()
+            raise
         self.database = folder / f".{DATABASE}-{secrets.token_hex(8)}.partial"
 
     def commit(self) -> None:

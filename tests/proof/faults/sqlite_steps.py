@@ -89,4 +89,14 @@ class Steps:
             def cursor(self, factory: Any = Cursor) -> Any:
                 return super().cursor(factory)
 
+            # Python's own do not ask `cursor`.
+            def execute(self, sql: str, *parameters: Any) -> Any:
+                return self.cursor().execute(sql, *parameters)
+
+            def executemany(self, sql: str, parameters: Iterable[Any], /) -> Any:
+                return self.cursor().executemany(sql, parameters)
+
+            def executescript(self, sql: str, /) -> Any:
+                return self.cursor().executescript(sql)
+
         return Connection

@@ -21,7 +21,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from wclayer.errors import CorruptLayerError, FormatError, FormatLimitError, LayerError, from_sqlite_error, limit_hint
+from wclayer.errors import (
+    CorruptLayerError,
+    FormatError,
+    FormatLimitError,
+    LayerError,
+    OutOfMemoryError,
+    from_sqlite_error,
+    limit_hint,
+)
 from wclayer.host.root import HostRoot
 from wclayer.layers.cache import Cache
 from wclayer.layers.staging import DATABASE, StagedDatabase
@@ -334,14 +342,14 @@ class Answer:
         try:
             # Not the cursor itself, which `yield from` would close with the iteration, perhaps after its database.
             yield from islice(self._cursor, None)
-        except (sqlite3.Error, UnicodeError) as error:
+        except (sqlite3.Error, UnicodeError, MemoryError) as error:
             raise query_error(self._operation, self._path, self._cursor.connection, error) from error
 
     def fetchone(self) -> Any:
         """The next row, or None."""
         try:
             return self._cursor.fetchone()
-        except (sqlite3.Error, UnicodeError) as error:
+        except (sqlite3.Error, UnicodeError, MemoryError) as error:
             raise query_error(self._operation, self._path, self._cursor.connection, error) from error
 
     def fetchall(self) -> list[tuple[Any, ...]]:
@@ -355,11 +363,13 @@ class Answer:
 
 
 def query_error(
-    operation: str, path: Path, connection: sqlite3.Connection, error: sqlite3.Error | UnicodeError
+    operation: str, path: Path, connection: sqlite3.Connection, error: sqlite3.Error | UnicodeError | MemoryError
 ) -> LayerError:
     """The `LayerError` for what a query has met; a misuse of SQLite is raised as it is."""
     if isinstance(error, (sqlite3.ProgrammingError, sqlite3.InterfaceError)):
         raise error
+    if isinstance(error, MemoryError):
+        return OutOfMemoryError(operation, path, "there is not enough memory")
     if isinstance(error, UnicodeError):
         return CorruptLayerError(operation, path, f"a text that is not UTF-8: {error}")
     if isinstance(connection, LayerDatabase) and connection.is_exhausted():

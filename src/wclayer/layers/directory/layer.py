@@ -213,7 +213,7 @@ class LayerDirectory:
         connection.work = 0
         try:
             return Answer(self.operation, self._file, connection.execute(sql, arguments))
-        except (sqlite3.Error, UnicodeError) as error:
+        except (sqlite3.Error, UnicodeError, MemoryError) as error:
             raise query_error(self.operation, self._file, connection, error) from error
 
     def _damaged(self, problem: str | FormatError) -> LayerError:

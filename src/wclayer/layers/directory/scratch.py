@@ -17,7 +17,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, suppre
 from pathlib import Path
 from typing import NamedTuple
 
-from wclayer.errors import CorruptLayerError, InvalidParameterError, LayerBusyError, NotReadyError, during
+from wclayer.errors import CorruptLayerError, InvalidParameterError, LayerBusyError, LayerError, NotReadyError, during
 from wclayer.host import durability, system
 from wclayer.host.root import UNUSABLE_NAME, HostRoot
 from wclayer.layers.directory import database
@@ -281,7 +281,11 @@ class ScratchDirectory(LayerDirectory):
                 yield
             finally:
                 self._is_reading = False
-                self._execute("COMMIT")
+                try:
+                    self._execute("COMMIT")
+                except LayerError:
+                    # Nothing was changed, so it only has to end: else, no other transaction could begin.
+                    self._execute("ROLLBACK")
 
     def _mark_in_use(self) -> None:
         if self._mark is None:
