@@ -25,7 +25,7 @@ def _floor(module: str) -> int:
     first = module.split(".")[1] if "." in module else ""
     if first == "sample":
         return FLOORS.index("view")
-    if first in ("model", "errors"):
+    if first in ("model", "errors", "_types"):
         return FLOORS.index("win32")
     return FLOORS.index(first) if first in FLOORS else FLOORS.index("")
 
@@ -55,11 +55,15 @@ def test_imports_point_down() -> None:
 
 
 def test_formats_know_nothing_of_layers() -> None:
+    shared = ("wclayer.errors", "wclayer._types")
     for module, imported in _imports():
         if module.startswith("wclayer.formats"):
-            assert imported.startswith(("wclayer.formats", "wclayer.win32", "wclayer.errors")), (module, imported)
+            assert imported.startswith(("wclayer.formats", "wclayer.win32", "wclayer.errors", "wclayer._types")), (
+                module,
+                imported,
+            )
         if module.startswith("wclayer.win32"):
-            assert imported.startswith(("wclayer.win32", "wclayer.errors")), (module, imported)
+            assert imported.startswith(("wclayer.win32", *shared)), (module, imported)
 
 
 _DOORS = {

@@ -105,7 +105,7 @@ def _is_clean(layer: Path) -> bool:
 
 
 def _open_exclusively(layer: Path) -> None:
-    with ScratchDirectory(layer, exclusive=True, operation="fuzz") as scratch:
+    with ScratchDirectory(layer, exclusive=True) as scratch:
         scratch.hash_all()
         scratch.checkpoint()
 

@@ -9,12 +9,16 @@ from __future__ import annotations
 import contextlib
 import errno
 import functools
+import inspect
 import os
 import re
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
-from typing import ClassVar, ParamSpec, TypeVar
+from types import TracebackType
+from typing import Any, ClassVar, ParamSpec, TypeVar
+
+from wclayer._types import StrPath
 
 # Win32 error codes ([MS-ERREF] section 2.2).
 ERROR_FILE_NOT_FOUND = 2
@@ -72,15 +76,20 @@ class NotRepresentableError(FormatError):
 class LayerError(OSError):
     """An operation on a layer failed.
 
-    `operation` is the verb that failed ("import layer"), `path` the layer, file or stream it failed on, `detail` what
-    is wrong and where, `code` the Win32 error code, `exit_status` what the command exits with.
+    Attributes:
+        operation: the verb that failed ("import layer"). The public function fills it in (`during`): the code below it
+            does not know the verb.
+        path: the layer, file or stream on which it failed.
+        detail: what is wrong, and where.
+        code: the Win32 error code.
+        exit_status: the exit status of the command.
     """
 
     code: int = ERROR_WRITE_FAULT
     exit_status: ClassVar[int] = 1
     _errno: ClassVar[int] = errno.EIO
 
-    def __init__(self, operation: str, path: str | os.PathLike[str], detail: str, *, code: int | None = None) -> None:
+    def __init__(self, path: StrPath, detail: str, *, code: int | None = None, operation: str = "") -> None:
         self.operation = operation
         self.path = os.fspath(path)
         self.detail = detail
@@ -89,10 +98,10 @@ class LayerError(OSError):
         super().__init__(self._errno, detail, self.path)
 
     def __str__(self) -> str:
-        return f"{self.operation}: {self.path}: {self.detail}"
+        return ": ".join(part for part in (self.operation, self.path, self.detail) if part)
 
     def __reduce__(self) -> tuple[object, ...]:
-        return _rebuild, (type(self), self.operation, self.path, self.detail, self.code)
+        return _rebuild, (type(self), self.path, self.detail, self.code, self.operation)
 
     @property
     def hresult(self) -> int:
@@ -101,8 +110,8 @@ class LayerError(OSError):
         return self.code if self.code > 0xFFFF else _FACILITY_WIN32 | self.code
 
 
-def _rebuild(kind: type[LayerError], operation: str, path: str, detail: str, code: int) -> LayerError:
-    return kind(operation, path, detail, code=code)
+def _rebuild(kind: type[LayerError], path: str, detail: str, code: int, operation: str) -> LayerError:
+    return kind(path, detail, code=code, operation=operation)
 
 
 class PathNotFoundError(LayerError, FileNotFoundError):
@@ -339,7 +348,7 @@ _KINDS_BY_CODE: dict[int, type[LayerError]] = {
 }  # fmt: skip
 
 
-def from_windows_code(operation: str, path: str | os.PathLike[str], code: int, detail: str) -> LayerError:
+def from_windows_code(path: StrPath, code: int, detail: str) -> LayerError:
     """The `LayerError` for a Win32 code, or for an HRESULT, one of FACILITY_WIN32 being the Win32 code in it.
 
     Reference: hcsshim, which reads a failed HRESULT in the same way.
@@ -347,10 +356,10 @@ def from_windows_code(operation: str, path: str | os.PathLike[str], code: int, d
     code &= 0xFFFF_FFFF
     if code & 0x8000_0000 and code & 0x1FFF_0000 == _FACILITY_WIN32 & 0x1FFF_0000:
         code &= 0xFFFF
-    return _KINDS_BY_CODE.get(code, LayerError)(operation, path, detail, code=code)
+    return _KINDS_BY_CODE.get(code, LayerError)(path, detail, code=code)
 
 
-def from_os_error(operation: str, path: str | os.PathLike[str], error: OSError) -> LayerError:
+def from_os_error(path: StrPath, error: OSError) -> LayerError:
     """The `LayerError` for a failure of the host's file system; a `LayerError` is returned as it is.
 
     Its path is what the host's error names, or else `path`; never the name of something that is still being made.
@@ -365,13 +374,13 @@ def from_os_error(operation: str, path: str | os.PathLike[str], error: OSError) 
         path = os.fsdecode(error.filename)
     path = visible_path(path)
     if (code := getattr(error, "winerror", None)) is not None:
-        return from_windows_code(operation, path, code, detail)
+        return from_windows_code(path, code, detail)
     number = error.errno or 0
     kind = _KINDS_BY_ERRNO.get(number, LayerError)
-    return kind(operation, path, detail, code=_CODES_BY_ERRNO.get(number, kind.code))
+    return kind(path, detail, code=_CODES_BY_ERRNO.get(number, kind.code))
 
 
-def visible_path(path: str | os.PathLike[str]) -> str:
+def visible_path(path: StrPath) -> str:
     """A path as its user knows it: what is still being made has the name that it will have."""
 
     def final(found: re.Match[str]) -> str:
@@ -381,7 +390,7 @@ def visible_path(path: str | os.PathLike[str]) -> str:
     return UPDATE_NAME.sub("new contents of a file", TEMPORARY_NAME.sub(final, os.fspath(path)))
 
 
-def _is_full(path: str | os.PathLike[str]) -> bool:
+def _is_full(path: StrPath) -> bool:
     """Whether the file system of a path has no room left for what SQLite needs to read."""
     try:
         return shutil.disk_usage(path).free < _LOG_INDEX
@@ -389,7 +398,7 @@ def _is_full(path: str | os.PathLike[str]) -> bool:
         return True
 
 
-def from_sqlite_error(operation: str, path: str | os.PathLike[str], error: sqlite3.Error) -> LayerError:
+def from_sqlite_error(path: StrPath, error: sqlite3.Error) -> LayerError:
     """The `LayerError` for a failure of SQLite: a failure of the host by SQLite's code, anything else as damage.
 
     SQLite does not tell the host's own error: why a file cannot be opened, the host is asked again.
@@ -397,22 +406,21 @@ def from_sqlite_error(operation: str, path: str | os.PathLike[str], error: sqlit
     code = getattr(error, "sqlite_errorcode", None)
     if code == sqlite3.SQLITE_IOERR_SHMSIZE and _is_full(path):
         # The index of the write-ahead log could not get its 32 KiB.
-        return DiskFullError(operation, visible_path(path), f"no room for the index of its log ({error})")
+        return DiskFullError(visible_path(path), f"no room for the index of its log ({error})")
     if code is not None and code & 0xFF == sqlite3.SQLITE_CANTOPEN:
         try:
             os.close(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)))
         except FileNotFoundError:
             # It could not be made, and nobody knows why.
-            return LayerError(operation, visible_path(path), str(error))
+            return LayerError(visible_path(path), str(error))
         except OSError as reason:
-            return from_os_error(operation, path, reason)
+            return from_os_error(path, reason)
     kind = CorruptLayerError if code is None else _KINDS_BY_SQLITE_CODE.get(code & 0xFF, CorruptLayerError)
-    return kind(operation, visible_path(path), str(error))
+    return kind(visible_path(path), str(error))
 
 
 def translated(
-    operation: str,
-    path: str | os.PathLike[str],
+    path: StrPath,
     error: BaseException,
     *,
     damage: type[LayerError] = InvalidDataError,
@@ -420,64 +428,135 @@ def translated(
     """The `LayerError` for an exception, or None for one that says nothing about a layer (a defect, an interrupt).
 
     Args:
-        operation: the verb that failed.
         path: the file or folder it was at; the host's own errors name theirs.
         error: the exception; a `LayerError` is returned as it is.
         damage: the class for a `FormatError`: `InvalidDataError` for what the caller gave, `CorruptLayerError` for
             what belongs to a layer directory.
     """
     if isinstance(error, OSError):
-        told = from_os_error(operation, path, error)
+        told = from_os_error(path, error)
         is_below = isinstance(error.filename, bytes) and not os.path.isabs(error.filename)
         if damage is CorruptLayerError and is_below and error.errno in _IN_THE_WAY:
             # A name that was looked up in a directory of the layer: something lies in the place of one of its own.
-            return CorruptLayerError(operation, told.path, told.detail)
+            return CorruptLayerError(told.path, told.detail)
         return told
     path = visible_path(path)
     if isinstance(error, NoSpaceError):
-        return DiskFullError(operation, path, str(error))
+        return DiskFullError(path, str(error))
     if isinstance(error, FormatLimitError):
-        return LimitExceededError(operation, path, str(error))
+        return LimitExceededError(path, str(error))
     if isinstance(error, NotRepresentableError):
-        return NotSupportedError(operation, path, str(error))
+        return NotSupportedError(path, str(error))
     if isinstance(error, FormatError):
-        return damage(operation, path, str(error))
+        return damage(path, str(error))
     if isinstance(error, sqlite3.Error):
-        return from_sqlite_error(operation, path, error)
+        return from_sqlite_error(path, error)
     if isinstance(error, MemoryError):
-        return OutOfMemoryError(operation, path, str(error) or "there is not enough memory")
+        return OutOfMemoryError(path, str(error) or "there is not enough memory")
     return None
+
+
+_FOREIGN = (OSError, FormatError, sqlite3.Error, MemoryError)
+"""What the host, a codec, SQLite and Python raise."""
+
+
+@contextlib.contextmanager
+def errors_at(path: StrPath, *, damage: type[LayerError] = InvalidDataError) -> Iterator[None]:
+    """Turns what the host, SQLite or a codec raises in its body into a `LayerError` (see `translated`).
+
+    Args:
+        path: the file or folder that the body is about.
+        damage: see `translated`.
+    """
+    try:
+        yield
+    except _FOREIGN as error:
+        told = translated(path, error, damage=damage)
+        if told is error or told is None:
+            raise
+        raise told from error
 
 
 _Arguments = ParamSpec("_Arguments")
 _Result = TypeVar("_Result")
+_Class = TypeVar("_Class", bound=type[Any])
 
 
-def telling(function: Callable[_Arguments, _Result]) -> Callable[_Arguments, _Result]:
-    """A public function, of which nothing but errors of the family comes for what the host, SQLite or memory fails at,
-    wherever in it that is. Where nobody knew better, they have the function's name as the operation, and the first
-    path among the arguments."""
-    operation = function.__name__.replace("_", " ")
+class during:  # noqa: N801 (used like a function, as those of contextlib are)
+    """The boundary of a public function, as a context manager around its body or as a decorator of the function: what
+    the host, SQLite, a codec or memory fails at is raised as an error of the family, which names the operation.
 
-    @functools.wraps(function)
-    def call(*arguments: _Arguments.args, **options: _Arguments.kwargs) -> _Result:
-        paths = (value for value in (*arguments, *options.values()) if isinstance(value, (str, os.PathLike)))
-        with during(operation, next(paths, "")):
-            return function(*arguments, **options)
+    An error that has its operation, or its path, already keeps it.
+
+    Args:
+        operation: the verb ("import layer").
+        path: the file or folder that the body is about; as a decorator, by default the first path among the arguments.
+        damage: see `translated`.
+    """
+
+    __slots__ = ("_damage", "_operation", "_path")
+
+    def __init__(self, operation: str, path: StrPath = "", *, damage: type[LayerError] = InvalidDataError) -> None:
+        self._operation = operation
+        self._path = path
+        self._damage = damage
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        if error is None:
+            return
+        told = translated(self._path, error, damage=self._damage)
+        if told is None:
+            return
+        told.operation = told.operation or self._operation
+        if not told.path:
+            told.path = told.filename = os.fspath(self._path)
+        if told is not error:
+            raise told from error
+
+    def __call__(self, function: Callable[_Arguments, _Result]) -> Callable[_Arguments, _Result]:
+        @functools.wraps(function)
+        def call(*arguments: _Arguments.args, **options: _Arguments.kwargs) -> _Result:
+            try:
+                return function(*arguments, **options)
+            except _FOREIGN:
+                paths = (value for value in (*arguments, *options.values()) if isinstance(value, (str, os.PathLike)))
+                with during(self._operation, self._path or next(paths, ""), damage=self._damage):
+                    raise
+
+        return call
+
+
+def boundary(kind: _Class) -> _Class:
+    """Decorates a public class: its public methods, `__init__`, `__iter__` and `__exit__` raise only errors of the
+    family, as with `during`. Errors without an operation get the class's attribute `operation`.
+
+    Methods that a class inherits are those of its base, which has the decorator itself.
+    """
+    for name, method in list(vars(kind).items()):
+        if inspect.isfunction(method) and (not name.startswith("_") or name in ("__init__", "__iter__", "__exit__")):
+            setattr(kind, name, _bounded_generator(method) if inspect.isgeneratorfunction(method) else _bounded(method))
+    return kind
+
+
+def _bounded(method: Callable[..., _Result]) -> Callable[..., _Result]:
+    @functools.wraps(method)
+    def call(self: Any, *arguments: Any, **options: Any) -> _Result:
+        try:
+            return method(self, *arguments, **options)
+        except _FOREIGN:
+            with during(self.operation):
+                raise
 
     return call
 
 
-@contextlib.contextmanager
-def during(
-    operation: str, path: str | os.PathLike[str], *, damage: type[LayerError] = InvalidDataError
-) -> Iterator[None]:
-    """Turns what the host, SQLite or a codec raises in its body into a `LayerError`, and a `MemoryError`: see
-    `translated`."""
-    try:
-        yield
-    except (OSError, FormatError, sqlite3.Error, MemoryError) as error:
-        told = translated(operation, path, error, damage=damage)
-        if told is error or told is None:
-            raise
-        raise told from error
+def _bounded_generator(method: Callable[..., Iterator[_Result]]) -> Callable[..., Iterator[_Result]]:
+    @functools.wraps(method)
+    def call(self: Any, *arguments: Any, **options: Any) -> Iterator[_Result]:
+        with during(self.operation):
+            yield from method(self, *arguments, **options)
+
+    return call

@@ -17,7 +17,7 @@ import wclayer
 from tests.support import contents, info, layer_tar, put_directories, put_file
 from wclayer import sample
 from wclayer.engines.portable.images import STORE_VARIABLE, ImageStore
-from wclayer.errors import CorruptLayerError, InvalidParameterError, LayerBusyError, from_os_error
+from wclayer.errors import CorruptLayerError, InvalidParameterError, LayerBusyError, during, from_os_error
 from wclayer.host import system
 from wclayer.win32.attributes import FileBasicInfo
 from wclayer.win32.backup import StreamHeader, StreamId
@@ -153,9 +153,10 @@ def test_a_busy_layer_is_not_destroyed(base: Path) -> None:
 
 
 def test_failures_of_the_host_keep_their_code() -> None:
-    full = from_os_error("write", "/x", OSError(28, "No space left on device"))
-    assert (full.code, str(full)) == (112, "write: /x: No space left on device")
-    assert from_os_error("write", "/x", PermissionError(13, "Permission denied")).code == 5
+    with pytest.raises(wclayer.DiskFullError) as full, during("write", "/x"):
+        raise OSError(28, "No space left on device")
+    assert (full.value.code, str(full.value)) == (112, "write: /x: No space left on device")
+    assert from_os_error("/x", PermissionError(13, "Permission denied")).code == 5
 
 
 def test_guids_are_version_5_and_never_change() -> None:

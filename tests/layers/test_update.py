@@ -27,7 +27,7 @@ def _child(folder: Path) -> Path:
 
 
 def _update(layer: Path, content: bytes) -> None:
-    with LayerUpdate(layer, operation="test") as update:
+    with LayerUpdate(layer) as update:
         update.put("Hives/System_Delta", content, origin=Origin.OWN)
         update.put("Hives/Software_Delta", content, origin=Origin.OWN)
         update.put("Hives/System_Base", content, origin=Origin.MADE)
@@ -62,7 +62,7 @@ def test_files_are_replaced_and_added(tmp_path: Path) -> None:
 
 def test_nothing_happens_without_commit(tmp_path: Path) -> None:
     layer = _child(tmp_path)
-    with LayerUpdate(layer, operation="test") as update:
+    with LayerUpdate(layer) as update:
         update.put("Hives/System_Delta", b"new", origin=Origin.OWN)
     assert _read(layer, "Hives/System_Delta") == b""
     with pytest.raises(InvalidStateError):
@@ -72,15 +72,15 @@ def test_nothing_happens_without_commit(tmp_path: Path) -> None:
 def test_two_updates_do_not_meet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     layer = _child(tmp_path)
     monkeypatch.setattr("wclayer.layers.staging.PATIENCE", 0.1)
-    with LayerUpdate(layer, operation="test"), pytest.raises(LayerBusyError):
-        LayerUpdate(layer, operation="test")
-    with LayerUpdate(layer, operation="test"):
+    with LayerUpdate(layer), pytest.raises(LayerBusyError):
+        LayerUpdate(layer)
+    with LayerUpdate(layer):
         pass
 
 
 def test_a_hard_link_is_not_replaced(tmp_path: Path) -> None:
     layer = base_layer(tmp_path, SYSTEM=write_hive(simple_tree()))
-    with LayerUpdate(layer, operation="test") as update:
+    with LayerUpdate(layer) as update:
         with pytest.raises(NotSupportedError, match="no such directory"):
             update.put("Nowhere/at/all", b"", origin=Origin.OWN)
         update.put(f"{CONFIG}/SYSTEM", b"x", origin=Origin.OWN)

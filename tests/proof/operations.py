@@ -185,7 +185,7 @@ def _made_volume(world: World) -> object:
 
 def _import(name: str, *parents: str) -> Step:
     def call(world: World) -> None:
-        with open_stream("import layer", world.sources / name) as stream:
+        with open_stream(world.sources / name) as stream:
             chain = [world.sources / parent for parent in parents]
             wclayer.import_layer_from_tar(stream, world.layer, chain, source=world.sources / name)
 
@@ -211,7 +211,7 @@ class _Stream(io.RawIOBase):
 
 
 def _import_stream(world: World) -> None:
-    with open_stream("import layer", world.sources / "base.tar.gz") as file:
+    with open_stream(world.sources / "base.tar.gz") as file:
         data = file.read()
     wclayer.import_layer_from_tar(io.BufferedReader(_Stream(data)), world.layer, source="<stdin>")
 
@@ -342,7 +342,7 @@ def _reg_import(world: World) -> None:
 
 
 def _import_over(world: World) -> None:
-    with open_stream("import layer", world.place / "changes.tar") as stream:
+    with open_stream(world.place / "changes.tar") as stream:
         wclayer.import_layer_from_tar(stream, world.scratch, [world.base], source=world.place / "changes.tar")
 
 

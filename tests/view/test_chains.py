@@ -52,7 +52,7 @@ def test_one_path_is_a_chain(kind: Any, child: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("nothing", [5, None, [5], [b"x"], "", [""], ["a", None]])
 def test_what_is_no_chain_is_refused(nothing: Any) -> None:
     with pytest.raises(wclayer.InvalidParameterError):
-        as_chain("test", nothing)
+        as_chain(nothing)
     with pytest.raises(wclayer.InvalidParameterError):
         wclayer.LayerView(nothing)
 

@@ -160,7 +160,7 @@ def test_names_that_windows_does_not_take_are_refused(scratch: Path) -> None:
                     attempt()
                 assert caught.value.code == 123
         with pytest.raises(InvalidParameterError, match="no other root"):
-            view.check_name(view.tree.root(), "x", "test")
+            view.check_name(view.tree.root(), "x")
         with pytest.raises(InvalidParameterError, match="root directory"):
             view.rmtree("Hives")
         with pytest.raises(InvalidParameterError, match="root directory"):

@@ -40,7 +40,7 @@ def demo_command(ctx: click.Context, folder: str | None) -> None:
         try:
             work.mkdir(parents=True)
         except FileExistsError:
-            raise wclayer.AlreadyExistsError("demo", work, "already exists") from None
+            raise wclayer.AlreadyExistsError(work, "already exists") from None
     base_tar, child_tar = work / "base.tar.gz", work / "child.tar"
     base, child = work / "layers" / "base", work / "layers" / "child"
     (work / "layers").mkdir()
@@ -70,7 +70,7 @@ def demo_command(ctx: click.Context, folder: str | None) -> None:
         result = wclayer.export_layer_to_file(exported, layer)
         digest = "sha256:" + hashlib.sha256(exported.read_bytes()).hexdigest()
         if problems or digest != expected or not result.unchanged:
-            raise wclayer.CorruptLayerError("demo", layer, f"the export of {original.name} is not what was imported")
+            raise wclayer.CorruptLayerError(layer, f"the export of {original.name} is not what was imported")
         echo(f"{layer.name}: no problem found; export has sha256:{digest[7:23]}…, the diffID of {original.name}")
 
     scratch, copy = work / "layers" / "scratch", work / "layers" / "copy"
@@ -102,7 +102,7 @@ def demo_command(ctx: click.Context, folder: str | None) -> None:
     _import(exported, copy, [child, base])
     with wclayer.MergedTree([scratch, child, base]) as a, wclayer.MergedTree([copy, child, base]) as b:
         if any(wclayer.diff_trees(a, b)):
-            raise wclayer.CorruptLayerError("demo", copy, "does not show what the scratch shows")
+            raise wclayer.CorruptLayerError(copy, "does not show what the scratch shows")
     echo("no difference")
 
     _title("Everything is in")

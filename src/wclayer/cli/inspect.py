@@ -46,9 +46,9 @@ def _tree(layer: str, merged: bool) -> MergedTree:
     return MergedTree.of(layer, with_parents=merged or is_scratch(layer))
 
 
-def _find(tree: MergedTree, operation: str, path: str, *, follow: bool = True) -> Node:
+def _find(tree: MergedTree, path: str, *, follow: bool = True) -> Node:
     try:
-        return existing(tree, operation, layer_path(path), follow=follow)
+        return existing(tree, layer_path(path), follow=follow)
     except (PathNotFoundError, UnresolvedLinkError) as error:
         if len(tree.layers) == 1 and tree.layers[0].parents():
             error.detail += "; that is the layer alone: with -m, its parents are looked at, too"
@@ -87,7 +87,7 @@ def ls_command(merged: bool, as_json: bool, layer: str, path: str) -> None:
       wclayer ls /layers/base 'C:\\Windows'
     """
     with _tree(layer, merged) as tree:
-        node = _find(tree, "ls", path)
+        node = _find(tree, path)
         nodes = tree.children(node) if node.is_directory else [node]
         if as_json:
             print_json([entry_facts(tree.entry(n), tree.stream_digests(n), tree.digest(n)) for n in nodes])
@@ -114,7 +114,7 @@ def tree_command(merged: bool, depth: int | None, as_json: bool, layer: str, pat
       wclayer tree -L 3 /layers/base Windows
     """
     with _tree(layer, merged) as tree:
-        top = _find(tree, "tree", path)
+        top = _find(tree, path)
         if as_json:
             print_json(
                 [
@@ -174,16 +174,16 @@ def cat_command(merged: bool, layer: str, path: str) -> None:
     """
     file, stream = split_stream(path)
     with _tree(layer, merged) as tree:
-        node = _find(tree, "cat", file)
+        node = _find(tree, file)
         if node.is_directory and not stream:
-            raise EntryIsDirectoryError("cat", path, "is a directory")
+            raise EntryIsDirectoryError(path, "is a directory")
         for data in tree.streams(node):
             if names_equal(data.name, stream):
                 for chunk in data.chunks:
                     sys.stdout.buffer.write(chunk)
                 sys.stdout.buffer.flush()
                 return
-        raise PathNotFoundError("cat", path, f"the file has no stream {stream!r}" if stream else "has no data", code=2)
+        raise PathNotFoundError(path, f"the file has no stream {stream!r}" if stream else "has no data", code=2)
 
 
 @click.command("stat", short_help="Show all metadata of one entry.")
@@ -205,7 +205,7 @@ def stat_command(merged: bool, as_json: bool, layer: str, path: str) -> None:
             shown = security_text(security)
             print_json({"name": path, "security": shown}) if as_json else echo(f"{'security':>17}  {shown}")
             return
-        node = _find(tree, "stat", path, follow=False)
+        node = _find(tree, path, follow=False)
         facts = entry_facts(tree.entry(node), tree.stream_digests(node), tree.digest(node))
         facts["links"] = tree.link_count(node)
         facts["layer"] = str(tree.layers[node.layer].path)
@@ -271,7 +271,7 @@ def diff_command(ctx: click.Context, no_times: bool, alone: bool, as_json: bool,
     if b is None:
         parents = read_chain(Path(a))
         if not parents:
-            raise InvalidParameterError("diff", a, "it has no parents, and no other layer was named")
+            raise InvalidParameterError(a, "it has no parents, and no other layer was named")
         a, b = str(parents[0]), a
     with MergedTree.of(a, with_parents=not alone) as tree_a, MergedTree.of(b, with_parents=not alone) as tree_b:
         for difference in wclayer.diff_trees(tree_a, tree_b, times=not no_times):

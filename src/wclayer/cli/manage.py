@@ -12,7 +12,7 @@ import wclayer
 from wclayer.cli.group import Verbs
 from wclayer.cli.output import SIZE, echo, json_option, print_json, progress_bar, size_text
 from wclayer.cli.transfer import layers_option, warn_of_hives
-from wclayer.errors import InvalidParameterError, NotSupportedError
+from wclayer.errors import InvalidParameterError, NotSupportedError, during
 from wclayer.layers.directory.scratch import DISK
 
 
@@ -26,6 +26,7 @@ from wclayer.layers.directory.scratch import DISK
 )
 @click.option("--read-only", is_flag=True, help="A new, empty, finished layer instead.")
 @click.argument("path")
+@during("create scratch layer")
 def create_command(layers: tuple[str, ...], size: int | None, read_only: bool, path: str) -> None:
     """Create a scratch at PATH on its parents: a read-write layer with its disk, sandbox.vhdx.
 
@@ -58,9 +59,7 @@ def _give_size(path: str, size: int) -> None:
     """
     least = wclayer.disk_info(os.path.join(path, DISK))["size"]
     if size < least:
-        raise InvalidParameterError(
-            "create scratch layer", path, f"--size {size}: its disk has at least the {least} bytes of the base layer's"
-        )
+        raise InvalidParameterError(path, f"--size {size}: its disk has at least the {least} bytes of the base layer's")
     wclayer.expand_scratch_size(path, size)
 
 
@@ -201,7 +200,7 @@ def completion_command(ctx: click.Context, shell: str) -> None:
     """
     kind = get_completion_class(shell)
     if kind is None:
-        raise NotSupportedError("completion", shell, "no completion for this shell")
+        raise NotSupportedError(shell, "no completion for this shell")
     root = ctx.find_root()
     echo(kind(root.command, {}, "wclayer", "_WCLAYER_COMPLETE").source())
 

@@ -15,7 +15,7 @@ from wclayer.errors import (
     InvalidParameterError,
     LimitExceededError,
     PathNotFoundError,
-    during,
+    errors_at,
     limit_hint,
 )
 from wclayer.formats.regf.model import Key, Value, fold, walk
@@ -87,7 +87,7 @@ def query_command(recursive: bool, name: str | None, as_json: bool, layer: str, 
                 for child in current.subkeys():
                     echo(f"{at}\\{child.name}")
             elif not recursive and not values:
-                raise PathNotFoundError("reg query", key, f"the key has no value {name!r}", code=2)
+                raise PathNotFoundError(key, f"the key has no value {name!r}", code=2)
 
 
 @reg_group.command("get")
@@ -100,7 +100,7 @@ def get_command(as_json: bool, layer: str, key: str, name: str) -> None:
     with wclayer.Registry(layer) as registry, registry.reading():
         value = next((v for v in registry.key(key).values() if fold(v.name) == fold(name)), None)
     if value is None:
-        raise PathNotFoundError("reg get", key, f"the key has no value {name!r}", code=2)
+        raise PathNotFoundError(key, f"the key has no value {name!r}", code=2)
     if as_json:
         print_json(_value_facts(value))
     else:
@@ -124,7 +124,7 @@ def set_command(kind: str, layer: str, key: str, name: str | None, data: str | N
         number = parse_type(kind)
         content = b"" if data is None else from_text(number, data)
     except ValueError as error:
-        raise InvalidParameterError("reg set", key, str(error)) from None
+        raise InvalidParameterError(key, str(error)) from None
     with wclayer.RegistryEditor(layer) as editor:
         if name is None:
             editor.create_key(key)
@@ -153,22 +153,22 @@ def delete_command(layer: str, key: str, name: str | None) -> None:
 def import_command(layer: str, file: str) -> None:
     """Carry out a .reg FILE (version 5.00; - is standard input) on LAYER."""
     most = limits_in_use().reg_file_size
-    with during("reg import", file):
+    with errors_at(file):
         if file == "-":
             data = sys.stdin.buffer.read(most + 1)
         else:
-            with open_stream("reg import", file) as stream:
+            with open_stream(file) as stream:
                 data = stream.read(most + 1)
     if len(data) > most:
-        raise LimitExceededError("reg import", file, f"more than {most} bytes {limit_hint('reg_file_size')}")
+        raise LimitExceededError(file, f"more than {most} bytes {limit_hint('reg_file_size')}")
     with wclayer.RegistryEditor(layer) as editor:
         try:
             # One step after the other: those of a short text may take much memory.
             count = editor.apply(parse_reg(data))
         except RegTextError as error:
-            raise InvalidDataError("reg import", file, str(error)) from None
+            raise InvalidDataError(file, str(error)) from None
         except InvalidParameterError as error:
-            raise InvalidParameterError("reg import", file, f"{error.path}: {error.detail}", code=error.code) from None
+            raise InvalidParameterError(file, f"{error.path}: {error.detail}", code=error.code) from None
     echo(f"imported {file}: {count} steps")
 
 
@@ -181,7 +181,7 @@ def export_command(layer: str, key: str, file: str) -> None:
     if file == "-":
         _write_reg(layer, key, sys.stdout.buffer)
         return
-    with OutputFile("reg export", file, sources=[layer]) as output:
+    with OutputFile(file, sources=[layer]) as output:
         _write_reg(layer, key, output.stream)
     echo(f"exported {registry_path(key)} to {file}")
 

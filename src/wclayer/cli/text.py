@@ -80,7 +80,7 @@ def _character(argument: str, digits: str) -> str:
         return chr(int(digits, 16))
     except (ValueError, OverflowError):
         raise InvalidParameterError(
-            "find entry", argument, f"there is no character U+{digits}", code=ERROR_INVALID_NAME
+            argument, f"there is no character U+{digits}", code=ERROR_INVALID_NAME, operation="find entry"
         ) from None
 
 

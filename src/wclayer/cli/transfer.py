@@ -14,7 +14,7 @@ import click
 import wclayer
 from wclayer.cli.output import echo, json_option, print_json, progress_bar, size_text, warn
 from wclayer.engines.portable.disk import starts_disk
-from wclayer.errors import AlreadyExistsError, InvalidParameterError
+from wclayer.errors import AlreadyExistsError, InvalidParameterError, during
 from wclayer.layers.directory import LayerDirectory
 from wclayer.layers.directory.scratch import is_scratch
 from wclayer.layers.inputs import open_stream
@@ -32,6 +32,7 @@ layers_option = click.option(
 @click.option("--over-scratch", is_flag=True, help="PATH may be a scratch on the parents, which the layer replaces.")
 @json_option
 @click.argument("path")
+@during("import layer")
 def import_command(source: str | None, layers: tuple[str, ...], over_scratch: bool, as_json: bool, path: str) -> None:
     """Import a layer tar (plain, gzip or zstd), a transport folder, or a disk with an NTFS volume (VHDX, VHD or raw) as
     the layer directory PATH. A disk with parents is a scratch: the layer is what it changes.
@@ -46,9 +47,7 @@ def import_command(source: str | None, layers: tuple[str, ...], over_scratch: bo
       wclayer export /layers/run | wclayer import --over-scratch -l /layers/base /layers/run
     """
     if not over_scratch and is_scratch(path):
-        raise AlreadyExistsError(
-            "import layer", path, "a scratch is there; with --over-scratch, a tar on its parents replaces it"
-        )
+        raise AlreadyExistsError(path, "a scratch is there; with --over-scratch, a tar on its parents replaces it")
     is_folder = source is not None and Path(source).is_dir()
     if source is not None and (is_folder or wclayer.is_disk(source)):
         with progress_bar("importing") as progress:
@@ -63,9 +62,9 @@ def import_command(source: str | None, layers: tuple[str, ...], over_scratch: bo
         warn_of_hives(path)
         return
     name = source or "<stdin>"
-    stream = cast(io.BufferedReader, sys.stdin.buffer) if source is None else open_stream("import layer", source)
+    stream = cast(io.BufferedReader, sys.stdin.buffer) if source is None else open_stream(source)
     if starts_disk(stream.peek(1024)):
-        raise InvalidParameterError("import layer", name, "holds a disk, which a stream cannot be; write it to a file")
+        raise InvalidParameterError(name, "holds a disk, which a stream cannot be; write it to a file")
     with stream, progress_bar("importing", stream) as progress:
         result = wclayer.import_layer_from_tar(stream, path, layers, source=name, progress=progress)
     if as_json:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import os
 import sqlite3
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TextIO
 
 import click
@@ -18,7 +19,7 @@ from wclayer.cli.group import USAGE_ERROR, Verbs
 from wclayer.cli.limits import add_limit_options
 from wclayer.cli.text import escape_what_cannot_be_shown, shown
 from wclayer.engines.choice import ENGINES, use_engine
-from wclayer.errors import FormatError, OperationCancelledError, translated
+from wclayer.errors import FormatError, OperationCancelledError, during, translated
 from wclayer.host import system
 from wclayer.model import Limits, use_limits
 
@@ -59,6 +60,7 @@ class _AllVerbs(Verbs):
         for module, verbs in _MODULES.items():
             if cmd_name in verbs and cmd_name not in self.commands:
                 for command in importlib.import_module(f"wclayer.cli.{module}").COMMANDS:
+                    _tell_the_verb(command, command.name or "")
                     add_limit_options(command)
                     add_no_sync_option(command)
                     self.add_command(command)
@@ -73,6 +75,25 @@ class _AllVerbs(Verbs):
     def invoke(self, ctx: click.Context) -> Any:
         with _past_click():
             return super().invoke(ctx)
+
+
+def _tell_the_verb(command: click.Command, verb: str) -> None:
+    """Makes the errors of a command, and of those below it, name the verb where they name no operation."""
+    if command.callback is not None:
+        command.callback = _naming(verb, command.callback)
+    if isinstance(command, click.Group):
+        for name, below in command.commands.items():
+            _tell_the_verb(below, f"{verb} {name}")
+
+
+def _naming(verb: str, callback: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(callback)
+    def call(*arguments: Any, **options: Any) -> Any:
+        # Not as a decorator, which would name a path: what fails may be the standard output.
+        with during(verb):
+            return callback(*arguments, **options)
+
+    return call
 
 
 @click.group(cls=_AllVerbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -140,7 +161,7 @@ def _failed(error: OSError | FormatError | sqlite3.Error | MemoryError) -> int:
         # An error that a translator returned as it was is its own cause.
         cause = cause.__cause__ if cause.__cause__ is not cause else None
     # What the library gave no path to is one of the standard streams.
-    told = translated("", "", error)
+    told = translated("", error)
     assert told is not None
     if told.operation:
         return _told(str(told), told.exit_status)

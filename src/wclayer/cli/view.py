@@ -177,7 +177,7 @@ def acl_set(layer: str, path: str, sddl: str) -> None:
     try:
         descriptor = from_sddl(sddl).encode()
     except ValueError as error:
-        raise InvalidParameterError("acl set", sddl, str(error)) from None
+        raise InvalidParameterError(sddl, str(error)) from None
     with LayerView(scratch=layer) as view:
         view.set_security(path, descriptor)
 
@@ -204,7 +204,7 @@ def attrib_command(as_json: bool, layer: str, path: str, changes: tuple[str, ...
             try:
                 view.set_attributes(path, changed_attributes(attributes, changes))
             except ValueError as error:
-                raise InvalidParameterError("attrib", path, str(error)) from None
+                raise InvalidParameterError(path, str(error)) from None
             attributes = view.stat(path).info.attributes
     if as_json:
         print_json({"path": path, "attributes": attributes, "attribute_names": attribute_names(attributes)})
@@ -263,7 +263,7 @@ def active(path: str) -> Iterator[None]:
     if wclayer.engine_name() == "portable":
         with suppress(wclayer.NotReadyError):
             at = wclayer.get_layer_mount_path(path)
-            raise AlreadyExistsError("mount", path, f"it is mounted already, at {at}")
+            raise AlreadyExistsError(path, f"it is mounted already, at {at}")
     try:
         wclayer.activate_layer(path)
         activated = True
@@ -313,7 +313,7 @@ def put_away(scratch: str) -> bool:
         wclayer.deactivate_layer(scratch)
     except wclayer.NotReadyError as error:
         if was_mounted or not has_unsaved_changes(scratch):
-            raise NotReadyError("unmount", scratch, "it is not mounted, and its disk holds all its changes") from error
+            raise NotReadyError(scratch, "it is not mounted, and its disk holds all its changes") from error
         wclayer.activate_layer(scratch)
         wclayer.deactivate_layer(scratch)
     return was_mounted
@@ -336,7 +336,7 @@ def shell_command(ctx: click.Context, layers: tuple[str, ...], path: str, comman
       wclayer shell /layers/run -- git clone /src/app
     """
     if not is_scratch(path):
-        raise InvalidParameterError("shell", path, "not a scratch layer")
+        raise InvalidParameterError(path, "not a scratch layer")
     with active(path):
         wclayer.prepare_layer(path, layers)
     arguments = list(command) or [os.environ.get("SHELL") or os.environ.get("COMSPEC", "/bin/sh")]

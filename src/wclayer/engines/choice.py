@@ -12,16 +12,16 @@ import sys
 import threading
 from types import ModuleType
 
-from wclayer.errors import InvalidParameterError, NotSupportedError
+from wclayer.errors import InvalidParameterError, NotSupportedError, during
 
 ENGINES = ("hcs", "portable")
 VARIABLE = "WCLAYER_ENGINE"
-_OPERATION = "choose engine"
 
 _choosing = threading.Lock()
 _chosen: ModuleType | None = None
 
 
+@during("choose engine")
 def use_engine(name: str | None) -> None:
     """Has all functions done by the engine `name` ("hcs" or "portable"); None: by the one that fits this host.
 
@@ -35,6 +35,7 @@ def use_engine(name: str | None) -> None:
         _chosen = engine
 
 
+@during("choose engine")
 def engine_name() -> str:
     """The name of the engine that does the functions.
 
@@ -44,6 +45,7 @@ def engine_name() -> str:
     return engine().__name__.rpartition(".")[2]
 
 
+@during("choose engine")
 def engine() -> ModuleType:
     """The package of the engine that does the functions; it has them under their public names.
 
@@ -60,9 +62,9 @@ def engine() -> ModuleType:
 
 def _load(name: str) -> ModuleType:
     if name not in ENGINES:
-        raise InvalidParameterError(_OPERATION, name, f"no such engine; there are {' and '.join(ENGINES)}")
+        raise InvalidParameterError(name, f"no such engine; there are {' and '.join(ENGINES)}")
     if name == "hcs" and sys.platform != "win32":
-        raise NotSupportedError(_OPERATION, name, "it calls Windows, and this is another system")
+        raise NotSupportedError(name, "it calls Windows, and this is another system")
     return importlib.import_module(f"wclayer.engines.{name}")
 
 
@@ -71,7 +73,7 @@ def _fitting() -> str:
         from wclayer.engines.hcs import vmcompute
 
         try:
-            vmcompute.export(_OPERATION, "LayerExists")
+            vmcompute.export("LayerExists")
         except NotSupportedError:
             return "portable"
         return "hcs"

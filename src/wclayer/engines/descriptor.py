@@ -9,6 +9,7 @@ from enum import IntFlag
 from typing import Self
 from uuid import UUID
 
+from wclayer._types import StrPath
 from wclayer.engines.choice import engine
 
 # WC_LAYER_DESCRIPTOR: GUID LayerId; union { ULONG Reserved:31, Dirty:1; ULONG Value } Flags; PCWSTR Path, aligned as a
@@ -33,7 +34,7 @@ class LayerDescriptor:
     flags: DescriptorFlags = DescriptorFlags.NONE
 
     @classmethod
-    def for_layer(cls, path: str | os.PathLike[str], *, dirty: bool = False) -> Self:
+    def for_layer(cls, path: StrPath, *, dirty: bool = False) -> Self:
         """The descriptor of the layer at `path`, with the GUID that the engine gives it."""
         return cls(engine().layer_id(path), os.fspath(path), DescriptorFlags.DIRTY if dirty else DescriptorFlags.NONE)
 

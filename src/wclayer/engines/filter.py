@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Protocol, Self
 
+from wclayer._types import StrPath
 from wclayer.engines.choice import engine
 from wclayer.layers.base import WriterContext
 from wclayer.win32.attributes import FileBasicInfo
 
-PathLike = str | os.PathLike[str]
 FilterEntry = tuple[str, int, FileBasicInfo | None]
 
 
@@ -45,7 +44,7 @@ class FilterLayerReader:
     Reference: `ExportLayerBegin`, `ExportLayerNext`, `ExportLayerRead`, `ExportLayerEnd` of vmcompute.dll.
     """
 
-    def __init__(self, path: PathLike, parents: Sequence[PathLike] = ()) -> None:
+    def __init__(self, path: StrPath, parents: Sequence[StrPath] = ()) -> None:
         self._stream: ExportStream = engine().open_export(path, parents)
 
     def next(self) -> FilterEntry | None:
@@ -80,7 +79,7 @@ class FilterLayerWriter(WriterContext):
     Reference: `ImportLayerBegin`, `ImportLayerNext`, `ImportLayerWrite`, `ImportLayerEnd` of vmcompute.dll.
     """
 
-    def __init__(self, path: PathLike, parents: Sequence[PathLike] = ()) -> None:
+    def __init__(self, path: StrPath, parents: Sequence[StrPath] = ()) -> None:
         self._stream: ImportStream = engine().open_import(path, parents)
 
     def add(self, name: str, info: FileBasicInfo) -> None:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import functools
-import os
 from collections.abc import Callable, Sequence
 from typing import ParamSpec, TypeVar
 
+from wclayer._types import StrPath
 from wclayer.engines import portable
 from wclayer.engines.choice import engine
 from wclayer.engines.portable.activation import check_disk_is_current
 from wclayer.engines.results import ExportResult
-from wclayer.errors import telling
+from wclayer.errors import during
 from wclayer.formats.compression import Compression
 from wclayer.layers.copy import ProgressCallback, copy_layer
 from wclayer.layers.staging import OutputFile
@@ -19,7 +19,6 @@ from wclayer.layers.volume.reader import VolumeLayerReader
 from wclayer.layers.volume.scratch import ScratchLayerReader
 from wclayer.model import LayerReader, LayerWriter, Limits
 
-PathLike = str | os.PathLike[str]
 _Arguments = ParamSpec("_Arguments")
 _Result = TypeVar("_Result")
 
@@ -27,8 +26,6 @@ _Result = TypeVar("_Result")
 def _by_engine(function: Callable[_Arguments, _Result]) -> Callable[_Arguments, _Result]:
     """The function of that name of the chosen engine. The portable one stands for its signature and documentation."""
 
-    @functools.wraps(function)
-    @telling
     @functools.wraps(function)
     def call(*arguments: _Arguments.args, **options: _Arguments.kwargs) -> _Result:
         result: _Result = getattr(engine(), function.__name__)(*arguments, **options)
@@ -60,8 +57,8 @@ process_utility_vm_image = _by_engine(portable.process_utility_vm_image)
 unprepare_layer = _by_engine(portable.unprepare_layer)
 
 
-@telling
-def new_layer_reader(path: PathLike, parents: Sequence[PathLike] = ()) -> LayerReader:
+@during("read layer")
+def new_layer_reader(path: StrPath, parents: Sequence[StrPath] = ()) -> LayerReader:
     """A reader of the layer at `path`: its entries and tombstones.
 
     Args:
@@ -80,8 +77,8 @@ def new_layer_reader(path: PathLike, parents: Sequence[PathLike] = ()) -> LayerR
     return reader
 
 
-@telling
-def new_layer_writer(path: PathLike, parents: Sequence[PathLike] = ()) -> LayerWriter:
+@during("import layer")
+def new_layer_writer(path: StrPath, parents: Sequence[StrPath] = ()) -> LayerWriter:
     """A writer that makes the layer directory `path`; the layer is there when its `close` returns.
 
     Args:
@@ -101,11 +98,11 @@ def new_layer_writer(path: PathLike, parents: Sequence[PathLike] = ()) -> LayerW
     return writer
 
 
-@telling
+@during("import layer")
 def import_layer_from_disk(
-    path: PathLike,
-    disk: PathLike,
-    parents: Sequence[PathLike] = (),
+    path: StrPath,
+    disk: StrPath,
+    parents: Sequence[StrPath] = (),
     *,
     limits: Limits | None = None,
     progress: ProgressCallback | None = None,
@@ -131,7 +128,7 @@ def import_layer_from_disk(
         InvalidStateError: it is the disk of a scratch with changes that it lacks: `deactivate_layer` writes them.
         AlreadyExistsError, NotALayerError, InvalidParameterError: see `new_layer_writer`.
     """
-    check_disk_is_current("import layer", disk)
+    check_disk_is_current(disk)
     with (
         ScratchLayerReader(disk, parents, limits=limits)
         if parents
@@ -141,11 +138,11 @@ def import_layer_from_disk(
         copy_layer(reader, writer, progress=progress, cancelled=cancelled)
 
 
-@telling
+@during("export layer")
 def export_layer_to_file(
-    file: PathLike,
-    path: PathLike,
-    parents: Sequence[PathLike] = (),
+    file: StrPath,
+    path: StrPath,
+    parents: Sequence[StrPath] = (),
     *,
     compression: Compression | str = Compression.NONE,
     level: int | None = None,
@@ -161,7 +158,7 @@ def export_layer_to_file(
         EntryIsDirectoryError, AccessDeniedError, DiskFullError: it is a directory, or the host does not let it be made.
         see `export_layer_to_tar` for the rest.
     """
-    with OutputFile("export layer", file, sources=[path]) as output:
+    with OutputFile(file, sources=[path]) as output:
         return export_layer_to_tar(
             output.stream, path, parents, target=file, compression=compression, level=level,
             progress=progress, cancelled=cancelled,

@@ -18,9 +18,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from wclayer._types import StrPath
+
 assert sys.platform != "win32"
 
-PathLike = str | os.PathLike[str]
 Times = tuple[int, int, int, int]
 _DIRECTORY_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _CREATE_FLAGS = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -72,7 +73,7 @@ def has_no_reader(error: OSError) -> bool:
     return isinstance(error, BrokenPipeError)
 
 
-def open_directory(path: PathLike) -> int:
+def open_directory(path: StrPath) -> int:
     """A directory by its path."""
     return os.open(path, _DIRECTORY_FLAGS)
 
@@ -117,13 +118,13 @@ def open_file_at(directory: int, name: bytes | str, *, writable: bool = False) -
     return os.open(os.fsencode(name), (os.O_RDWR if writable else os.O_RDONLY) | _OPEN_FLAGS, dir_fd=directory)
 
 
-def open_without_waiting(path: PathLike, *, writable: bool = False) -> int:
+def open_without_waiting(path: StrPath, *, writable: bool = False) -> int:
     """What has that path, links being followed, open for reading, perhaps for writing; gives its descriptor. The other
     end of a FIFO is not waited for."""
     return os.open(path, (os.O_RDWR if writable else os.O_RDONLY) | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
 
 
-def open_for_writing(path: PathLike) -> int:
+def open_for_writing(path: StrPath) -> int:
     """A device or FIFO that is there, links being followed, open for writing, and for reading if it is a disk; gives
     its descriptor."""
     flags = os.O_RDWR if stat.S_ISBLK(os.stat(path).st_mode) else os.O_WRONLY
@@ -162,17 +163,17 @@ def replace_at(source_directory: int, source: bytes | str, directory: int, name:
     os.replace(os.fsencode(source), os.fsencode(name), src_dir_fd=source_directory, dst_dir_fd=directory)
 
 
-def replace_file(source: PathLike, target: PathLike) -> None:
+def replace_file(source: StrPath, target: StrPath) -> None:
     """Renames a file to where another one may be; that one is gone then."""
     os.replace(source, target)
 
 
-def rename_directory(source: PathLike, target: PathLike) -> None:
+def rename_directory(source: StrPath, target: StrPath) -> None:
     """Renames a directory to where nothing, or an empty directory, is."""
     os.rename(source, target)
 
 
-def exchange_directories(first: PathLike, second: PathLike) -> bool:
+def exchange_directories(first: StrPath, second: StrPath) -> bool:
     """Gives each of two directories the other's name, in one step; False where the host cannot.
 
     Source: rename(2), RENAME_EXCHANGE.
@@ -203,7 +204,7 @@ def stat_at(directory: int, name: bytes | str) -> os.stat_result:
     return os.stat(os.fsencode(name) or b".", dir_fd=directory, follow_symlinks=False)
 
 
-def is_at(path: PathLike, directory: int) -> bool:
+def is_at(path: StrPath, directory: int) -> bool:
     """Whether a path leads to an open directory: nobody has removed, renamed or replaced it meanwhile."""
     opened = os.fstat(directory)
     try:
@@ -353,7 +354,7 @@ class Lock:
 
     __slots__ = ("fd",)
 
-    def __init__(self, path: PathLike, *, follow: bool = True) -> None:
+    def __init__(self, path: StrPath, *, follow: bool = True) -> None:
         self.fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW))
 
     def take(self, *, shared: bool = False) -> None:
@@ -385,7 +386,7 @@ class Lock:
             close_read(fd)
 
 
-def create_locked_file(path: PathLike) -> int:
+def create_locked_file(path: StrPath) -> int:
     """A new file that is open for reading and writing and on which a `Lock` cannot be taken; gives its descriptor.
 
     Where the file system has no locks, nobody can take one either, and it stays without.

@@ -20,6 +20,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 
+from wclayer._types import StrPath
 from wclayer.errors import FormatError, FormatLimitError
 from wclayer.host import system
 
@@ -59,7 +60,7 @@ class HostRoot:
 
     _open_in_all = 0
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: StrPath) -> None:
         self.path = Path(path)
         self._open: OrderedDict[bytes, int] = OrderedDict()
         self._fd = system.open_directory(path)

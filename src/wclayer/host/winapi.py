@@ -11,6 +11,8 @@ import os
 import struct
 from ctypes import wintypes
 
+from wclayer._types import StrPath
+
 # Access rights (winnt.h).
 FILE_LIST_DIRECTORY = 0x1
 FILE_WRITE_DATA = 0x2  # of a directory: FILE_ADD_FILE
@@ -401,7 +403,7 @@ def _transfer(call: ctypes._FuncPointer, handle: int, data: ctypes.Array[ctypes.
     return done.value
 
 
-def absolute(path: str | os.PathLike[str]) -> str:
+def absolute(path: StrPath) -> str:
     r"""A path in the form that has no limit of length: `\\?\C:\…`, `\\?\UNC\server\…`."""
     text = os.path.abspath(path)
     if text.startswith(("\\\\?\\", "\\\\.\\")):

@@ -18,12 +18,12 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
+from wclayer._types import StrPath
 from wclayer.host import winapi
 from wclayer.win32.attributes import FileBasicInfo
 from wclayer.win32.filetime import MAX_FILETIME, from_unix_ns
 from wclayer.win32.names import MAX_COMPONENT_UNITS, unusable_reason, utf16_length
 
-PathLike = str | os.PathLike[str]
 Times = tuple[int, int, int, int]
 LONGEST_NAME = MAX_COMPONENT_UNITS
 """Characters."""
@@ -65,7 +65,7 @@ def has_no_reader(error: OSError) -> bool:
     return False
 
 
-def open_directory(path: PathLike) -> int:
+def open_directory(path: StrPath) -> int:
     """A directory by its path."""
     handle = winapi.create_file(winapi.absolute(path), _DIRECTORY_ACCESS)
     return _checked_directory(handle, os.fspath(path))
@@ -156,12 +156,12 @@ def open_file_at(directory: int, name: bytes | str, *, writable: bool = False) -
     return _descriptor(handle, os.O_RDWR if writable else os.O_RDONLY)
 
 
-def open_without_waiting(path: PathLike, *, writable: bool = False) -> int:
+def open_without_waiting(path: StrPath, *, writable: bool = False) -> int:
     """What has that path, links being followed, open for reading, perhaps for writing; gives its descriptor."""
     return os.open(path, (os.O_RDWR if writable else os.O_RDONLY) | os.O_BINARY | os.O_NOINHERIT)
 
 
-def open_for_writing(path: PathLike) -> int:
+def open_for_writing(path: StrPath) -> int:
     """A device that is there, open for writing; gives its descriptor."""
     return os.open(path, os.O_WRONLY | os.O_BINARY | os.O_NOINHERIT)
 
@@ -211,7 +211,7 @@ def replace_at(source_directory: int, source: bytes | str, directory: int, name:
         winapi.close_handle(handle)
 
 
-def replace_file(source: PathLike, target: PathLike) -> None:
+def replace_file(source: StrPath, target: StrPath) -> None:
     """Renames a file to where another one may be; that one is gone then.
 
     On Windows one that somebody has open, without sharing its deletion, is not replaced (ERROR_SHARING_VIOLATION).
@@ -224,7 +224,7 @@ def replace_file(source: PathLike, target: PathLike) -> None:
         raise
 
 
-def rename_directory(source: PathLike, target: PathLike) -> None:
+def rename_directory(source: StrPath, target: StrPath) -> None:
     """Renames a directory to where nothing, or an empty directory, is.
 
     On Windows one in which somebody has a file open is not renamed (ERROR_SHARING_VIOLATION).
@@ -239,7 +239,7 @@ def rename_directory(source: PathLike, target: PathLike) -> None:
         raise winapi.error_of(winapi.ERROR_SHARING_VIOLATION, os.fspath(source)) from None
 
 
-def _patiently(call: Callable[[PathLike, PathLike], None], source: PathLike, target: PathLike) -> None:
+def _patiently(call: Callable[[StrPath, StrPath], None], source: StrPath, target: StrPath) -> None:
     """Virus scanners and indexers open what is new, and soon let it go."""
     for _ in range(_RENAME_ATTEMPTS):
         with suppress(PermissionError):
@@ -249,11 +249,11 @@ def _patiently(call: Callable[[PathLike, PathLike], None], source: PathLike, tar
     call(source, target)
 
 
-def _open_to_delete(path: PathLike) -> None:
+def _open_to_delete(path: StrPath) -> None:
     winapi.close_handle(winapi.create_file(winapi.absolute(path), winapi.DELETE))
 
 
-def exchange_directories(first: PathLike, second: PathLike) -> bool:
+def exchange_directories(first: StrPath, second: StrPath) -> bool:
     """Whether two directories got each other's name in one step: Windows has no such call."""
     return False
 
@@ -288,7 +288,7 @@ def stat_at(directory: int, name: bytes | str) -> os.stat_result:
     return _status_of(_opened(directory, name, winapi.FILE_READ_ATTRIBUTES))
 
 
-def is_at(path: PathLike, directory: int) -> bool:
+def is_at(path: StrPath, directory: int) -> bool:
     """Whether a path leads to an open directory. Windows renames and removes no directory that is open."""
     return True
 
@@ -412,7 +412,7 @@ class Lock:
 
     fd = -1
 
-    def __init__(self, path: PathLike, *, follow: bool = True) -> None:
+    def __init__(self, path: StrPath, *, follow: bool = True) -> None:
         self._path = winapi.absolute(path)
         self._flags = winapi.FILE_FLAG_BACKUP_SEMANTICS | (0 if follow else winapi.FILE_FLAG_OPEN_REPARSE_POINT)
         self._handle = winapi.create_file(
@@ -447,7 +447,7 @@ class Lock:
             winapi.close_handle(handle)
 
 
-def create_locked_file(path: PathLike) -> int:
+def create_locked_file(path: StrPath) -> int:
     """A new file that is open for reading and writing and on which a `Lock` cannot be taken; gives its descriptor."""
     access = winapi.GENERIC_READ | winapi.GENERIC_WRITE
     share = winapi.FILE_SHARE_READ | winapi.FILE_SHARE_DELETE

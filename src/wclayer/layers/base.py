@@ -20,6 +20,8 @@ from wclayer.errors import (
     InvalidDataError,
     InvalidStateError,
     LimitExceededError,
+    boundary,
+    during,
     limit_hint,
     translated,
 )
@@ -128,6 +130,7 @@ def all_of(*steps: Callable[[], object]) -> None:
             step()
 
 
+@boundary
 class LayerReaderBase(ABC):
     """A `LayerReader` on top of two steps."""
 
@@ -159,7 +162,7 @@ class LayerReaderBase(ABC):
 
     def next(self) -> Entry | None:
         if self._closed:
-            raise InvalidStateError(self.operation, self.source, "the reader is closed")
+            raise InvalidStateError(self.source, "the reader is closed")
         entry = self._advance()
         self._streams = self._backup = None
         self._backup_rest = memoryview(b"")
@@ -172,7 +175,20 @@ class LayerReaderBase(ABC):
             self._streams = iter(()) if entry.info is None else self._open_streams(entry)
             if self._budget is not None:
                 self._streams = self._budget.checked(entry, self._streams)
+            self._streams = self._of_this(self._streams)
         return self._streams
+
+    def _of_this(self, streams: Iterator[DataStream]) -> Iterator[DataStream]:
+        """The streams, whose errors are those of the reader, wherever they are read."""
+        with during(self.operation, self.source):
+            for stream in streams:
+                if not isinstance(stream.chunks, (tuple, list)):
+                    stream.chunks = self._chunks_of_this(stream.chunks)
+                yield stream
+
+    def _chunks_of_this(self, chunks: Iterable[bytes | memoryview]) -> Iterator[bytes | memoryview]:
+        with during(self.operation, self.source):
+            yield from chunks
 
     def read(self, size: int = -1, /) -> bytes:
         if self._backup is None:
@@ -216,7 +232,7 @@ class LayerReaderBase(ABC):
 
     def _current(self) -> Entry:
         if self._entry is None:
-            raise InvalidStateError(self.operation, self.source, "no current entry: call next first")
+            raise InvalidStateError(self.source, "no current entry: call next first")
         return self._entry
 
 
@@ -239,6 +255,7 @@ class WriterContext(ABC):
             self.abort()
 
 
+@boundary
 class LayerWriterBase(WriterContext):
     """A `LayerWriter` on top of small steps, each called in a defined order.
 
@@ -319,7 +336,7 @@ class LayerWriterBase(WriterContext):
 
     def write(self, data: bytes | bytearray | memoryview, /) -> int:
         if self._pending is None:
-            raise InvalidStateError(self.operation, self.target, "no current entry: call add first")
+            raise InvalidStateError(self.target, "no current entry: call add first")
         with self._discard_on_failure:
             self._pending.feed(data)
         return len(data)
@@ -328,7 +345,7 @@ class LayerWriterBase(WriterContext):
         if self._state == "closed":
             return
         if self._state != "open":
-            raise InvalidStateError(self.operation, self.target, "the layer failed before and was discarded")
+            raise InvalidStateError(self.target, "the layer failed before and was discarded")
         with self._discard_on_failure:
             self._settle()
             self._finish()
@@ -383,12 +400,12 @@ class LayerWriterBase(WriterContext):
         self._close_stream()
 
     def _bad(self, entry: Entry, problem: str) -> InvalidDataError:
-        return InvalidDataError(self.operation, self.target, f"entry {entry.name!r}: {problem}")
+        return InvalidDataError(self.target, f"entry {entry.name!r}: {problem}")
 
     def _settle(self) -> None:
         """Ends the entry that `add` started."""
         if self._state != "open":
-            raise InvalidStateError(self.operation, self.target, f"the writer is {self._state}")
+            raise InvalidStateError(self.target, f"the writer is {self._state}")
         if self._pending is not None:
             pending, self._pending = self._pending, None
             try:
@@ -413,9 +430,9 @@ class _DiscardOnFailure:
             return
         writer = self._writer
         writer.abort()
-        told = translated(writer.operation, writer.target, error)
+        told = translated(writer.target, error)
         if told is None and isinstance(error, (ValueError, OverflowError)):
-            told = InvalidDataError(writer.operation, writer.target, str(error))
+            told = InvalidDataError(writer.target, str(error))
         if told is not None and told is not error:
             raise told from error
 
@@ -434,7 +451,7 @@ class _PendingEntry:
         self._spool = cast(BinaryIO, tempfile.SpooledTemporaryFile(_SPOOL_IN_MEMORY))  # noqa: SIM115 (closed by `discard`)
         self._streams: list[_SpooledStream] = []
         self._names: set[str] = set()
-        self._budget = Budget(writer.operation, writer.target, writer.limits)
+        self._budget = Budget(writer.target, writer.limits)
         self._metadata_size = 0
         self._metadata: tuple[StreamHeader, bytearray] | None = None
 
@@ -533,7 +550,7 @@ class _PendingEntry:
 
     def _exceeded(self, problem: str, limit: str) -> LimitExceededError:
         problem = f"entry {self._entry.name!r}: {problem} {limit_hint(limit)}"
-        return LimitExceededError(self._writer.operation, self._writer.target, problem)
+        return LimitExceededError(self._writer.target, problem)
 
 
 @dataclass(slots=True)

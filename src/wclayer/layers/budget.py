@@ -13,12 +13,11 @@ class Budget:
     """Counts the data that comes out of a source, before it does: files with holes may claim any size.
 
     Args:
-        operation, source: what errors carry.
+        source: for errors.
         limits: `total_size`, `ratio`, `unrated_size` and `streams` are obeyed.
     """
 
-    def __init__(self, operation: str, source: str, limits: Limits) -> None:
-        self._operation = operation
+    def __init__(self, source: str, limits: Limits) -> None:
         self._source = source
         self._limits = limits
         self._stored = 0
@@ -64,7 +63,7 @@ class Budget:
             yield stream
 
     def _refuse(self, what: str, problem: str, limit: str) -> None:
-        raise LimitExceededError(self._operation, self._source, f"{what}: {problem} {limit_hint(limit)}")
+        raise LimitExceededError(self._source, f"{what}: {problem} {limit_hint(limit)}")
 
 
 def stored_size(status: os.stat_result) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from wclayer.errors import OperationCancelledError
+from wclayer.errors import OperationCancelledError, during
 from wclayer.model import DataStream, LayerReader, LayerWriter
 
 ProgressCallback = Callable[["CopyProgress"], None]
@@ -22,6 +22,7 @@ class CopyProgress:
     name: str = ""
 
 
+@during("copy layer")
 def copy_layer(
     reader: LayerReader,
     writer: LayerWriter,
@@ -46,7 +47,7 @@ def copy_layer(
         if progress is not None:
             progress(state)
         if cancelled is not None and cancelled():
-            raise OperationCancelledError("copy layer", state.name, "cancelled")
+            raise OperationCancelledError(state.name, "cancelled")
 
     def counted(chunks: Iterable[bytes | memoryview]) -> Iterator[bytes | memoryview]:
         for chunk in chunks:

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
-from wclayer.errors import InvalidDataError, NotALayerError, during
+from wclayer._types import StrPath
+from wclayer.errors import InvalidDataError, NotALayerError, boundary, errors_at
 from wclayer.host import system
 from wclayer.layers.budget import stored_size
 from wclayer.layers.hives import LAYER_HIVES
@@ -29,6 +30,7 @@ _inherit = lru_cache(maxsize=256)(inherit)
 _encoded = lru_cache(maxsize=256)(SecurityDescriptor.encode)
 
 
+@boundary
 class FolderLayerReader(HostWalkReader):
     """A `LayerReader` over a folder with `Files` in it (and perhaps `Hives`, `UtilityVM/Files`).
 
@@ -42,10 +44,10 @@ class FolderLayerReader(HostWalkReader):
 
     operation = "read folder"
 
-    def __init__(self, path: str | os.PathLike[str], *, limits: Limits | None = None) -> None:
+    def __init__(self, path: StrPath, *, limits: Limits | None = None) -> None:
         place = Path(os.path.abspath(path))
         if not (place / "Files").is_dir():
-            raise NotALayerError(self.operation, place, "the folder has no folder Files in it")
+            raise NotALayerError(place, "the folder has no folder Files in it")
         super().__init__(place, is_base=True, limits=limits)
         self._links: dict[tuple[int, int], str] = {}
         self._host_path = b""
@@ -82,7 +84,6 @@ class FolderLayerReader(HostWalkReader):
                 yield self._entry_of(host, _inherit(security, is_directory=False), info)
             else:
                 raise InvalidDataError(
-                    self.operation,
                     self.path / os.fsdecode(host),
                     "neither a file nor a directory; a layer holds no other",
                 )
@@ -116,7 +117,7 @@ class FolderLayerReader(HostWalkReader):
             yield DataStream("", entry.size, self._chunks(self._host_path, entry.size))
 
     def _chunks(self, host: bytes, size: int) -> Iterator[bytes]:
-        with during(self.operation, self.path / os.fsdecode(host)):
+        with errors_at(self.path / os.fsdecode(host)):
             fd = self._host.open(host)
             try:
                 while size and (data := os.read(fd, min(size, _PIECE))):

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeVar
 
-from wclayer.errors import InvalidDataError, LimitExceededError, during, from_os_error, limit_hint
+from wclayer.errors import InvalidDataError, LimitExceededError, boundary, errors_at, from_os_error, limit_hint
 from wclayer.host.root import HostRoot
 from wclayer.layers.base import LayerReaderBase
 from wclayer.layers.budget import Budget
@@ -22,6 +22,7 @@ _NAME_OVERHEAD = 200
 """Bytes of memory that a name takes besides its characters, roughly."""
 
 
+@boundary
 class HostWalkReader(LayerReaderBase):
     """A `LayerReader` over the folder `path`, whose entries one generator finds; each is checked as it comes."""
 
@@ -29,10 +30,10 @@ class HostWalkReader(LayerReaderBase):
         super().__init__(str(path))
         self.path = path
         self.limits = limits or limits_in_use()
-        self._tree = LayerTree(self.operation, self.source, is_base=is_base, limits=self.limits)
-        self._budget = self._stored = Budget(self.operation, self.source, self.limits)
+        self._tree = LayerTree(self.source, is_base=is_base, limits=self.limits)
+        self._budget = self._stored = Budget(self.source, self.limits)
         self._names_size = 0
-        with during(self.operation, path):
+        with errors_at(path):
             self._host = HostRoot(path)
         self._walk = self._walk_all()
 
@@ -44,14 +45,14 @@ class HostWalkReader(LayerReaderBase):
         try:
             entry = next(self._walk, None)
         except OSError as error:
-            told = from_os_error(self.operation, self.path, error)
+            told = from_os_error(self.path, error)
             if error.errno in _IN_THE_WAY:
                 raise InvalidDataError(
-                    self.operation, told.path, f"{told.detail}; neither links nor special files are followed"
+                    told.path, f"{told.detail}; neither links nor special files are followed"
                 ) from error
             raise told from error
         except UnicodeDecodeError as error:
-            raise InvalidDataError(self.operation, self.path, f"the name {error.object!r} is not UTF-8") from None
+            raise InvalidDataError(self.path, f"the name {error.object!r} is not UTF-8") from None
         if entry is not None:
             self._tree.add(entry)
         return entry
@@ -69,7 +70,7 @@ class HostWalkReader(LayerReaderBase):
         self._names_size += _NAME_OVERHEAD * names + size
         if self._names_size > self.limits.names_size:
             problem = f"its names take more than {self.limits.names_size} bytes {limit_hint('names_size')}"
-            raise LimitExceededError(self.operation, self.source, problem)
+            raise LimitExceededError(self.source, problem)
 
     def _held(self, names: list[T], size: int) -> Iterator[T]:
         """The names of one directory, `size` bytes, which count for as long as they are kept."""

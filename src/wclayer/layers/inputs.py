@@ -8,11 +8,12 @@ import stat
 from contextlib import suppress
 from typing import BinaryIO
 
-from wclayer.errors import EntryIsDirectoryError, InvalidParameterError, during
+from wclayer._types import StrPath
+from wclayer.errors import EntryIsDirectoryError, InvalidParameterError, errors_at
 from wclayer.host import system
 
 
-def has_any_place(path: str | os.PathLike[str]) -> bool:
+def has_any_place(path: StrPath) -> bool:
     """Whether `path` leads to a file that is there and can be read at any place: a regular one or a block device."""
     try:
         mode = os.stat(path).st_mode
@@ -21,7 +22,7 @@ def has_any_place(path: str | os.PathLike[str]) -> bool:
     return stat.S_ISREG(mode) or stat.S_ISBLK(mode)
 
 
-def open_any_place(operation: str, path: str | os.PathLike[str], *, writable: bool = False) -> BinaryIO:
+def open_any_place(path: StrPath, *, writable: bool = False) -> BinaryIO:
     """Opens a file that is read, and perhaps written, at any place. A FIFO is not waited for.
 
     Raises:
@@ -29,35 +30,33 @@ def open_any_place(operation: str, path: str | os.PathLike[str], *, writable: bo
         EntryIsDirectoryError: it is a directory.
         InvalidParameterError: it is a FIFO, a socket or a character device, which can only be read on.
     """
-    with during(operation, path):
+    with errors_at(path):
         # Asked before it is opened: the writer of a FIFO would lose what is read here.
-        _refuse_others(operation, path, os.stat(path).st_mode)
+        _refuse_others(path, os.stat(path).st_mode)
         fd = system.open_without_waiting(path, writable=writable)
         try:
-            _refuse_others(operation, path, os.fstat(fd).st_mode)
+            _refuse_others(path, os.fstat(fd).st_mode)
             return os.fdopen(fd, "r+b") if writable else io.BufferedReader(_ReadFile(fd))
         except BaseException:
             system.close_read(fd)
             raise
 
 
-def _refuse_others(operation: str, path: str | os.PathLike[str], mode: int) -> None:
+def _refuse_others(path: StrPath, mode: int) -> None:
     if stat.S_ISDIR(mode):
-        raise EntryIsDirectoryError(operation, path, "is a directory; a file is needed")
+        raise EntryIsDirectoryError(path, "is a directory; a file is needed")
     if not stat.S_ISREG(mode) and not stat.S_ISBLK(mode):
-        raise InvalidParameterError(
-            operation, path, f"is {kind_of(mode)}, which can only be read on; write it to a file first"
-        )
+        raise InvalidParameterError(path, f"is {kind_of(mode)}, which can only be read on; write it to a file first")
 
 
-def open_stream(operation: str, path: str | os.PathLike[str]) -> io.BufferedReader:
+def open_stream(path: StrPath) -> io.BufferedReader:
     """Opens a file that is read once, from its beginning to its end: a regular file, a device, a FIFO, a pipe.
 
     Raises:
         PathNotFoundError, AccessDeniedError: the file is not there, or the user may not open it.
         EntryIsDirectoryError: it is a directory.
     """
-    with during(operation, path):
+    with errors_at(path):
         return io.BufferedReader(_ReadFile(path))
 
 

@@ -25,6 +25,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Protocol, Self
 
+from wclayer._types import StrPath
 from wclayer.errors import (
     TEMPORARY_NAME_LENGTH,
     AlreadyExistsError,
@@ -35,7 +36,7 @@ from wclayer.errors import (
     LayerError,
     NotSupportedError,
     PathNotFoundError,
-    during,
+    errors_at,
     from_os_error,
 )
 from wclayer.host import durability, system
@@ -90,13 +91,12 @@ def lock_place(place: Path, *, shared: bool = False, follow: bool = True) -> sys
 
 
 def wait_for_place(
-    operation: str, place: Path, *, patience: float | None = None, shared: bool = False,
+    place: Path, *, patience: float | None = None, shared: bool = False,
     busy: str = "another process is changing it",
 ) -> system.Lock:  # fmt: skip
     """`lock_place` when others have given the lock back.
 
     Args:
-        operation: for messages.
         patience: how many seconds that may take (default: `PATIENCE`).
         busy: the message if it takes longer.
 
@@ -105,13 +105,13 @@ def wait_for_place(
         PathNotFoundError, AccessDeniedError, …: there is nothing, or it may not be opened.
     """
     end = time.monotonic() + (PATIENCE if patience is None else patience)
-    with during(operation, place):
+    with errors_at(place):
         while True:
             try:
                 return lock_place(place, shared=shared)
             except BlockingIOError:
                 if time.monotonic() >= end:
-                    raise LayerBusyError(operation, place, busy) from None
+                    raise LayerBusyError(place, busy) from None
             time.sleep(0.01)
 
 
@@ -121,19 +121,17 @@ class StagedDirectory:
     An empty directory that is already at `target` is replaced; anything else there is an error.
 
     Args:
-        operation: the verb that makes it.
         target: where it will be.
         may_replace: says whether what is at `target` is replaced by it, in one step; it stays whole until then.
     """
 
-    def __init__(self, operation: str, target: Path, *, may_replace: Callable[[], bool] = lambda: False) -> None:
-        self._operation = operation
+    def __init__(self, target: Path, *, may_replace: Callable[[], bool] = lambda: False) -> None:
         self._may_replace = may_replace
         self.target = target
         parent = target.parent
         self.lock: system.Lock | None
-        with during(operation, target):
-            _check_folder(operation, target)
+        with errors_at(target):
+            _check_folder(target)
             remove_leftovers(parent)
             if not may_replace():
                 self._check_free()
@@ -177,7 +175,7 @@ class StagedDirectory:
                 raise
             if self._may_replace():
                 return False
-            raise AlreadyExistsError(self._operation, self.target, "already exists") from None
+            raise AlreadyExistsError(self.target, "already exists") from None
         return True
 
     def _exchange(self) -> bool:
@@ -192,15 +190,15 @@ class StagedDirectory:
         except FileNotFoundError:
             return False
         except BlockingIOError:
-            raise LayerBusyError(self._operation, self.target, "another process has it open") from None
+            raise LayerBusyError(self.target, "another process has it open") from None
         try:
             if not self._may_replace():
                 return False
             if mounts := mounts_below(self.target):
-                raise LayerBusyError(self._operation, mounts[0], "a file system is mounted there; unmount it first")
+                raise LayerBusyError(mounts[0], "a file system is mounted there; unmount it first")
             if not system.exchange_directories(self.path, self.target):
                 raise NotSupportedError(
-                    self._operation, self.target,
+                    self.target,
                     "this host cannot replace a scratch in one step; import to another place, and remove the scratch",
                 )  # fmt: skip
             sync_name(self.target)
@@ -230,7 +228,7 @@ class StagedDirectory:
         except NotADirectoryError:
             taken = True
         if taken:
-            raise AlreadyExistsError(self._operation, self.target, "already exists")
+            raise AlreadyExistsError(self.target, "already exists")
 
     def _release(self) -> None:
         if self.lock is not None:
@@ -290,7 +288,6 @@ class StagedFile:
     exception, it discards it.
 
     Args:
-        operation: what errors carry.
         target: the file.
         readable: whether the stream is read, too.
         replaces: whether a file that is there already is replaced; else it is an error, found when it is committed.
@@ -303,14 +300,11 @@ class StagedFile:
         AccessDeniedError, DiskFullError, …: the host does not let it be made.
     """
 
-    def __init__(
-        self, operation: str, target: Path, *, readable: bool = False, replaces: bool = True, sweep: bool = True
-    ) -> None:
-        self._operation = operation
+    def __init__(self, target: Path, *, readable: bool = False, replaces: bool = True, sweep: bool = True) -> None:
         self._replaces = replaces
         self.target = target
-        with during(operation, target):
-            _check_folder(operation, target)
+        with errors_at(target):
+            _check_folder(target)
             if sweep:
                 remove_leftovers(target.parent)
             self._path, fd = _make_locked_file(target.parent, target.name)
@@ -341,7 +335,7 @@ class StagedFile:
     def commit(self) -> None:
         """Makes the file safe on the disk, and renames it into its place; if that fails, it is discarded."""
         try:
-            with during(self._operation, self.target):
+            with errors_at(self.target):
                 self.stream.flush()
                 if durability.is_wanted():
                     system.sync_file(self.stream.fileno())
@@ -436,35 +430,31 @@ class OutputFile:
 
     def __init__(
         self,
-        operation: str,
-        target: str | os.PathLike[str],
+        target: StrPath,
         *,
         any_place: bool = False,
-        sources: Iterable[str | os.PathLike[str]] = (),
+        sources: Iterable[StrPath] = (),
         sweep: bool = True,
     ) -> None:
-        self._operation = operation
         self.target = Path(os.path.abspath(target))
         self._staged: StagedFile | None = None
         self.room: int | None = None
         """Of a block device: how many bytes it has."""
-        with during(operation, self.target):
+        with errors_at(self.target):
             open_file = _open_file_of(self.target)
             status = None if open_file is not None else _status_of(self.target)
-            refuse_sources(operation, self.target, sources)
+            refuse_sources(self.target, sources)
             if open_file is None and (status is None or stat.S_ISREG(status.st_mode)):
-                self._staged = StagedFile(
-                    operation, Path(os.path.realpath(self.target)), readable=any_place, sweep=sweep
-                )
+                self._staged = StagedFile(Path(os.path.realpath(self.target)), readable=any_place, sweep=sweep)
                 self.stream = self._staged.stream
                 return
             if status is not None and stat.S_ISDIR(status.st_mode):
-                raise EntryIsDirectoryError(operation, self.target, "is a directory; a file is needed")
+                raise EntryIsDirectoryError(self.target, "is a directory; a file is needed")
             is_device = status is not None and stat.S_ISBLK(status.st_mode)
             if any_place and not is_device:
                 what = "an open file" if status is None else kind_of(status.st_mode)
                 raise InvalidParameterError(
-                    operation, self.target, f"is {what}, which can only be written on; a disk needs a file"
+                    self.target, f"is {what}, which can only be written on; a disk needs a file"
                 )
             fd = os.dup(open_file) if open_file is not None else system.open_for_writing(self.target)
             self.stream = os.fdopen(fd, "r+b" if is_device else "wb")
@@ -493,9 +483,7 @@ class OutputFile:
             system.make_sparse(self.stream.fileno())
             os.ftruncate(self.stream.fileno(), size)
         elif size > self.room:
-            raise DiskFullError(
-                self._operation, self.target, f"the device has {self.room} bytes, and {size} are needed"
-            )
+            raise DiskFullError(self.target, f"the device has {self.room} bytes, and {size} are needed")
         else:
             system.write_zeros(self.stream.fileno(), 0, size)
 
@@ -506,9 +494,7 @@ class OutputFile:
             NotSupportedError: it is one.
         """
         if self.is_device:
-            raise NotSupportedError(
-                self._operation, self.target, f"{form} grows as it is written, and a block device does not"
-            )
+            raise NotSupportedError(self.target, f"{form} grows as it is written, and a block device does not")
 
     def __enter__(self) -> Self:
         return self
@@ -517,7 +503,7 @@ class OutputFile:
         if self._staged is not None:
             self._staged.__exit__(kind, error, tb)
         elif kind is None:
-            with during(self._operation, self.target), self.stream:
+            with errors_at(self.target), self.stream:
                 self.stream.flush()
                 if self.is_device and durability.is_wanted():
                     system.sync_file(self.stream.fileno())
@@ -525,10 +511,10 @@ class OutputFile:
             with contextlib.suppress(OSError):
                 self.stream.close()
         if isinstance(error, OSError) and not isinstance(error, LayerError):
-            raise from_os_error(self._operation, self.target, error) from error
+            raise from_os_error(self.target, error) from error
 
 
-def refuse_sources(operation: str, target: str | os.PathLike[str], sources: Iterable[str | os.PathLike[str]]) -> None:
+def refuse_sources(target: StrPath, sources: Iterable[StrPath]) -> None:
     """Refuses a target that is one of the sources, by whatever name, or lies in one.
 
     Raises:
@@ -554,7 +540,7 @@ def refuse_sources(operation: str, target: str | os.PathLike[str], sources: Iter
             continue
         if (found := above.get((status.st_dev, status.st_ino))) is not None:
             text = "is also what is read" if found == place else "lies in what is read"
-            raise InvalidParameterError(operation, target, f"{text} ({os.fspath(source)}); choose another place")
+            raise InvalidParameterError(target, f"{text} ({os.fspath(source)}); choose another place")
 
 
 def _status_of(target: Path) -> os.stat_result | None:
@@ -581,9 +567,9 @@ def _open_file_of(target: Path) -> int | None:
     return None
 
 
-def _check_folder(operation: str, target: Path) -> None:
+def _check_folder(target: Path) -> None:
     if not target.parent.is_dir():
-        raise PathNotFoundError(operation, target, f"the folder {target.parent} does not exist")
+        raise PathNotFoundError(target, f"the folder {target.parent} does not exist")
 
 
 def _beside(place: Path, kind: str) -> Path:
@@ -647,7 +633,7 @@ def _make_locked_file(parent: Path, name: str) -> tuple[Path, int]:
                 raise
 
 
-def remove_whole(operation: str, path: Path, check: Callable[[], None] = lambda: None) -> None:
+def remove_whole(path: Path, check: Callable[[], None] = lambda: None) -> None:
     """Removes a directory so that an interruption never leaves a part of it under its name.
 
     Args:
@@ -660,7 +646,7 @@ def remove_whole(operation: str, path: Path, check: Callable[[], None] = lambda:
     try:
         lock = lock_place(path, follow=False)
     except BlockingIOError:
-        raise LayerBusyError(operation, path, "another process holds it") from None
+        raise LayerBusyError(path, "another process holds it") from None
     try:
         check()
         gone = _beside(path, "gone")

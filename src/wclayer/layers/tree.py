@@ -90,20 +90,18 @@ class LayerTree:
     """The names of one layer as they come, and the rules they must keep.
 
     `is_base`: the layer has no parents, so tombstones and links out of the layer are errors. `find_in_parents` looks a
-    path key up in the parents; without it, names that only a parent can resolve are let through. `operation` and
-    `source` are what errors carry.
+    path key up in the parents; without it, names that only a parent can resolve are let through. Errors carry
+    `source` as their path.
     """
 
     def __init__(
         self,
-        operation: str,
         source: str,
         *,
         is_base: bool,
         find_in_parents: Callable[[str], Kind] | None = None,
         limits: Limits | None = None,
     ) -> None:
-        self._operation = operation
         self._source = source
         self._is_base = is_base
         self._find_in_parents = find_in_parents
@@ -130,9 +128,7 @@ class LayerTree:
         key = path_key(name)
         self._count += 1
         if self._count > self.limits.entries:
-            raise LimitExceededError(
-                self._operation, self._source, f"more than {self.limits.entries} entries {limit_hint('entries')}"
-            )
+            raise LimitExceededError(self._source, f"more than {self.limits.entries} entries {limit_hint('entries')}")
         parent_key, _, last = key.rpartition("/")
         if (
             parent_key != self._parent_key
@@ -252,10 +248,10 @@ class LayerTree:
             self._fail(entry, "duplicate tombstone")
 
     def _exceed(self, entry: Entry, problem: str, limit: str) -> None:
-        raise LimitExceededError(self._operation, self._source, _at(entry, f"{problem} {limit_hint(limit)}"))
+        raise LimitExceededError(self._source, _at(entry, f"{problem} {limit_hint(limit)}"))
 
     def _fail(self, entry: Entry, problem: str) -> None:
-        raise InvalidDataError(self._operation, self._source, _at(entry, problem))
+        raise InvalidDataError(self._source, _at(entry, problem))
 
 
 def _at(entry: Entry, problem: str) -> str:

@@ -43,8 +43,6 @@ class Changes:
         gone: called when a directory, or the last name under which a file shows, is removed, with its node.
     """
 
-    operation = "change scratch"
-
     def __init__(
         self,
         tree: MergedTree,
@@ -87,7 +85,7 @@ class Changes:
 
     def _own_one(self, node: Node, parent: int) -> int:
         if node.key.startswith(_UTILITY_VM):
-            raise NotSupportedError(self.operation, node.path, "a scratch has no part of the utility VM")
+            raise NotSupportedError(node.path, "a scratch has no part of the utility VM")
         own, was = node.merged.get(0), node.file
         is_new = own is None
         if own is None:
@@ -181,7 +179,6 @@ class Changes:
             security = inherited(self._tree.security(directory) or _VOLUME_ROOT, is_directory)
         except FormatError as error:
             raise CorruptLayerError(
-                self.operation,
                 directory.path,
                 f"nothing can be made in it: its security descriptor is damaged: {error}",
             ) from None
@@ -199,7 +196,7 @@ class Changes:
             EntryIsDirectoryError: it is a directory.
         """
         if node.is_directory:
-            raise EntryIsDirectoryError(self.operation, node.path, "a directory has one name")
+            raise EntryIsDirectoryError(node.path, "a directory has one name")
         self.own(node)
         self._scratch.add_link(self.own_directory(directory), name, node.row)
         self._settle_name(directory, name, is_directory=False)
@@ -216,9 +213,9 @@ class Changes:
         """
         directory = self._parent(node)
         if not directory.key or node.key in FIXED:
-            raise InvalidParameterError(self.operation, node.path, "a root directory of the layer cannot be removed")
+            raise InvalidParameterError(node.path, "a root directory of the layer cannot be removed")
         if node.is_directory and self._tree.children(node):
-            raise DirectoryNotEmptyError(self.operation, node.path, "the directory is not empty")
+            raise DirectoryNotEmptyError(node.path, "the directory is not empty")
         self.own_directory(directory)
         others = self._tree.other_names(node)
         if not others:
@@ -257,16 +254,16 @@ class Changes:
         """
         old_directory, target = self._parent(node), self._tree.child(directory, name)
         if not old_directory.key or node.key in FIXED:
-            raise InvalidParameterError(self.operation, node.path, "a root directory of the layer cannot be renamed")
+            raise InvalidParameterError(node.path, "a root directory of the layer cannot be renamed")
         if (directory.key + "/").startswith(node.key + "/"):
-            raise InvalidParameterError(self.operation, node.path, "a directory cannot be moved into itself")
+            raise InvalidParameterError(node.path, "a directory cannot be moved into itself")
         if target is not None and target is not node:
             if not replace:
-                raise AlreadyExistsError(self.operation, target.path, "the name is taken")
+                raise AlreadyExistsError(target.path, "the name is taken")
             if target.is_directory and not node.is_directory:
-                raise EntryIsDirectoryError(self.operation, target.path, "is a directory")
+                raise EntryIsDirectoryError(target.path, "is a directory")
             if node.is_directory and not target.is_directory:
-                raise EntryNotDirectoryError(self.operation, target.path, "is not a directory")
+                raise EntryNotDirectoryError(target.path, "is not a directory")
             if not target.is_directory and target.file == node.file:
                 # Two names of one file: nothing is to be done (POSIX, rename).
                 return target

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from enum import Enum
 
+from wclayer._types import StrPath
+from wclayer.errors import during
 from wclayer.layers.directory.database import Origin
 from wclayer.view.merged import MergedTree, Node
 from wclayer.win32.names import path_key
@@ -35,9 +36,8 @@ class Difference:
 _TIMES = ("creation_time", "last_write_time", "change_time", "last_access_time")
 
 
-def diff_trees(
-    a: MergedTree | str | os.PathLike[str], b: MergedTree | str | os.PathLike[str], *, times: bool = True
-) -> Iterator[Difference]:
+@during("compare layers")
+def diff_trees(a: MergedTree | StrPath, b: MergedTree | StrPath, *, times: bool = True) -> Iterator[Difference]:
     """The differences from `a` to `b`, by name; a directory that is added or removed brings everything below it.
 
     Args:

@@ -96,14 +96,14 @@ class OpenFile:
         try:
             return system.read_at(self._fd, size, offset)
         except OSError as error:
-            raise from_os_error("read", self._view.name, error) from error
+            raise from_os_error(self._view.name, error) from error
 
     def read_into(self, buffer: WriteableBuffer, offset: int) -> int:
         """Fills a buffer from `offset`; gives how many bytes there were."""
         try:
             return system.read_into_at(self._fd, memoryview(buffer).cast("B"), offset)
         except OSError as error:
-            raise from_os_error("read", self._view.name, error) from error
+            raise from_os_error(self._view.name, error) from error
 
     def contents(self) -> OpenContents | None:
         """The contents as they stand now, which stay those when others take their place; None where none can."""
@@ -169,7 +169,7 @@ class OpenFile:
 
     def _grow(self, size: int) -> None:
         if size > MAX_FILE_SIZE:
-            raise InvalidParameterError("write", self._view.name, f"a file has at most {MAX_FILE_SIZE} bytes")
+            raise InvalidParameterError(self._view.name, f"a file has at most {MAX_FILE_SIZE} bytes")
         self._view.resize(self.size, size)
         self.size = size
 
@@ -322,7 +322,7 @@ class OpenContents:
         try:
             return system.read_at(self._fd, size, offset)
         except OSError as error:
-            raise from_os_error("read", self._view.name, error) from error
+            raise from_os_error(self._view.name, error) from error
 
     def close(self) -> None:
         """Gives them back."""
@@ -346,7 +346,7 @@ class StagedContents(io.RawIOBase):
     def write(self, data: ReadableBuffer, /) -> int:
         piece = memoryview(data).cast("B")
         if self.size + len(piece) > MAX_FILE_SIZE:
-            raise InvalidParameterError("write", self._view.name, f"a file has at most {MAX_FILE_SIZE} bytes")
+            raise InvalidParameterError(self._view.name, f"a file has at most {MAX_FILE_SIZE} bytes")
         self._view.resize(self.size, self.size + len(piece))
         self.size += len(piece)
         self._hash.update(piece)
@@ -509,7 +509,7 @@ class ViewFile(io.RawIOBase):
     def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
         start = self._data.end() if whence == os.SEEK_END else {os.SEEK_SET: 0, os.SEEK_CUR: self._position}[whence]
         if start + offset < 0:
-            raise InvalidParameterError("seek", self.name, f"position {start + offset}")
+            raise InvalidParameterError(self.name, f"position {start + offset}")
         self._position = start + offset
         return self._position
 

@@ -16,6 +16,7 @@ from typing import IO, Any, Self
 from fsspec.spec import AbstractFileSystem, make_instance
 from fsspec.utils import infer_storage_options
 
+from wclayer._types import StrPath
 from wclayer.errors import EntryIsDirectoryError, NotSupportedError
 from wclayer.layers.directory.chain import as_chain
 from wclayer.layers.directory.scratch import is_scratch
@@ -46,7 +47,7 @@ class LayerFileSystem(AbstractFileSystem):  # type: ignore[misc]
 
     def __init__(
         self,
-        fo: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = (),
+        fo: StrPath | Sequence[StrPath] = (),
         *,
         view: LayerView | None = None,
         target_protocol: str | None = None,
@@ -56,10 +57,10 @@ class LayerFileSystem(AbstractFileSystem):  # type: ignore[misc]
         super().__init__(**options)
         if target_protocol not in (None, "file", "local") or target_options:
             raise NotSupportedError(
-                _OPERATION, str(fo), f"a layer directory must be on this machine, not at {target_protocol}, which takes"
+                str(fo), f"a layer directory must be on this machine, not at {target_protocol}, which takes"
                 f" the options {target_options or {}}: copy it here first"
             )  # fmt: skip
-        layers = as_chain(_OPERATION, fo)
+        layers = as_chain(fo)
         self._owns_view = view is None
         if view is None:
             view = LayerView(layers[1:], layers[0]) if layers and is_scratch(layers[0]) else LayerView(layers)
@@ -165,7 +166,7 @@ class LayerFileSystem(AbstractFileSystem):  # type: ignore[misc]
             elif recursive:
                 self.view.rmtree(inner)
             else:
-                raise EntryIsDirectoryError("remove", one, "is a directory; recursive=True removes it")
+                raise EntryIsDirectoryError(one, "is a directory; recursive=True removes it")
 
     def mv(self, path1: str, path2: str, recursive: bool = False, maxdepth: int | None = None, **options: Any) -> None:
         """Renames an entry with everything below it."""

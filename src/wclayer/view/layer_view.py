@@ -14,6 +14,7 @@ from time import time_ns
 from types import TracebackType
 from typing import IO, Any, Self, TypeVar, cast
 
+from wclayer._types import StrPath
 from wclayer.errors import (
     ERROR_ACCESS_DENIED,
     ERROR_FILE_NOT_FOUND,
@@ -25,6 +26,8 @@ from wclayer.errors import (
     LayerBusyError,
     LayerError,
     PathNotFoundError,
+    boundary,
+    during,
 )
 from wclayer.host import durability
 from wclayer.layers.directory import LayerDirectory
@@ -51,10 +54,9 @@ from wclayer.win32.reparse import (
 )
 from wclayer.win32.security import SecurityDescriptor
 
-PathLike = str | os.PathLike[str]
-Where = PathLike | Node
+Where = StrPath | Node
 """An entry that is there: its path, or its node in the view's tree."""
-NewPlace = PathLike | Place
+NewPlace = StrPath | Place
 """Where an entry is to be made: its path, or its directory and name."""
 _SETTABLE = int(
     FileAttributes.READONLY
@@ -104,6 +106,7 @@ class FileStatus:
         return self.reparse is not None and link_path(self.reparse) is not None
 
 
+@boundary
 class LayerView:
     r"""The merged file system of layers, read-only, or over them a scratch that takes the changes.
 
@@ -129,7 +132,7 @@ class LayerView:
     operation = "view layers"
 
     def __init__(
-        self, layers: Sequence[PathLike] = (), scratch: PathLike | None = None, *, exclusive: bool = False
+        self, layers: Sequence[StrPath] = (), scratch: StrPath | None = None, *, exclusive: bool = False
     ) -> None:
         self._lock = threading.RLock()
         self._open: dict[tuple[int, int], OpenFile] = {}
@@ -140,16 +143,14 @@ class LayerView:
         with ExitStack() as stack:
             self.scratch: ScratchDirectory | None = None
             if scratch is not None:
-                self.scratch = stack.enter_context(
-                    ScratchDirectory(scratch, exclusive=exclusive, operation=self.operation)
-                )
-            chain = resolve_chain(self.operation, layers, first_is_own=scratch is None)
+                self.scratch = stack.enter_context(ScratchDirectory(scratch, exclusive=exclusive))
+            chain = resolve_chain(layers, first_is_own=scratch is None)
             if not chain and self.scratch is not None:
                 chain = self.scratch.parents()
             opened: list[LayerDirectory] = [] if self.scratch is None else [self.scratch]
-            opened += [stack.enter_context(LayerDirectory(layer, operation=self.operation)) for layer in chain]
+            opened += [stack.enter_context(LayerDirectory(layer)) for layer in chain]
             if not opened:
-                raise InvalidParameterError(self.operation, "", "neither layers nor a scratch")
+                raise InvalidParameterError("", "neither layers nor a scratch")
             self.space = None if self.scratch is None else Space(self.scratch)
             self.tree = stack.enter_context(MergedTree(opened, remember=True))
             self._stack = stack.pop_all()
@@ -257,14 +258,14 @@ class LayerView:
             with self.reading() as tree:
                 node = path if tree.knows(path) else tree.lookup(path.path)
             if node is None:
-                raise PathNotFoundError(self.operation, path.path, "is no longer there", code=ERROR_FILE_NOT_FOUND)
+                raise PathNotFoundError(path.path, "is no longer there", code=ERROR_FILE_NOT_FOUND)
             return node
         inner = layer_path(os.fspath(path))
         with self.reading() as tree:
             node = tree.lookup(inner) if not follow else None
-            return node or existing(tree, self.operation, inner, follow=follow)
+            return node or existing(tree, inner, follow=follow)
 
-    def exists(self, path: PathLike) -> bool:
+    def exists(self, path: StrPath) -> bool:
         """Whether there is something at a path; of a link, where it leads."""
         try:
             self.find(path)
@@ -272,7 +273,7 @@ class LayerView:
             return False
         return True
 
-    def stat(self, path: PathLike, *, follow: bool = True) -> FileStatus:
+    def stat(self, path: StrPath, *, follow: bool = True) -> FileStatus:
         """What is known of the entry at a path.
 
         Raises:
@@ -324,7 +325,7 @@ class LayerView:
                 return 0, taken
         return layer, entry
 
-    def listdir(self, path: PathLike) -> list[str]:
+    def listdir(self, path: StrPath) -> list[str]:
         """The names in a directory, in the order in which Windows lists them.
 
         Raises:
@@ -332,7 +333,7 @@ class LayerView:
         """
         return [status.path.rpartition("/")[2] for status in self.scan(path)]
 
-    def scan(self, path: PathLike) -> list[FileStatus]:
+    def scan(self, path: StrPath) -> list[FileStatus]:
         """What is known of the entries of a directory.
 
         Raises:
@@ -345,19 +346,19 @@ class LayerView:
     def children(self, node: Node) -> list[Node]:
         """The entries of a directory."""
         if not node.is_directory:
-            raise EntryNotDirectoryError(self.operation, node.path, "is not a directory")
+            raise EntryNotDirectoryError(node.path, "is not a directory")
         return self.tree.children(node)
 
-    def security(self, path: PathLike, *, follow: bool = True) -> bytes | None:
+    def security(self, path: StrPath, *, follow: bool = True) -> bytes | None:
         """The self-relative security descriptor of an entry."""
         with self.reading() as tree:
             return tree.security(self.find(path, follow=follow))
 
-    def eas(self, path: PathLike, *, follow: bool = True) -> bytes:
+    def eas(self, path: StrPath, *, follow: bool = True) -> bytes:
         """The FILE_FULL_EA_INFORMATION list of an entry, empty where it has none."""
         return self.find(path, follow=follow).row.eas or b""
 
-    def read_link(self, path: PathLike) -> LinkTarget:
+    def read_link(self, path: StrPath) -> LinkTarget:
         """What the symbolic link or mount point at a path points to.
 
         Raises:
@@ -369,9 +370,9 @@ class LayerView:
                 raise ValueError("is no link")
             return decode_link(decode_reparse(node.row.reparse))
         except ValueError as error:
-            raise InvalidParameterError(self.operation, node.path, str(error)) from None
+            raise InvalidParameterError(node.path, str(error)) from None
 
-    def streams(self, path: PathLike, *, follow: bool = True) -> list[tuple[str, int]]:
+    def streams(self, path: StrPath, *, follow: bool = True) -> list[tuple[str, int]]:
         """Names and sizes of the alternate data streams of an entry."""
         with self.reading() as tree:
             node = self.find(path, follow=follow)
@@ -392,8 +393,9 @@ class LayerView:
 
     # Reading and writing data.
 
+    @during("open")
     def open(
-        self, path: PathLike, mode: str = "rb", *, buffering: int = -1, encoding: str | None = None,
+        self, path: StrPath, mode: str = "rb", *, buffering: int = -1, encoding: str | None = None,
         errors: str | None = None, newline: str | None = None,
     ) -> IO[Any]:  # fmt: skip
         """Opens a file, or with `name:stream` an alternate stream, as the built-in `open` does.
@@ -409,7 +411,7 @@ class LayerView:
         """
         kinds = set(mode) - {"b", "t", "+"}
         if len(kinds) != 1 or not kinds <= set("rwax") or {"b", "t"} <= set(mode):
-            raise InvalidParameterError("open", os.fspath(path), f"mode {mode!r}")
+            raise InvalidParameterError(os.fspath(path), f"mode {mode!r}")
         kind = kinds.pop()
         writes = kind != "r" or "+" in mode
         raw = self.open_raw(
@@ -430,8 +432,9 @@ class LayerView:
             return buffered
         return io.TextIOWrapper(buffered, encoding or "utf-8", errors, newline)
 
+    @during("open")
     def open_raw(
-        self, path: PathLike, *, can_read: bool = True, can_write: bool = False, create: bool = False,
+        self, path: StrPath, *, can_read: bool = True, can_write: bool = False, create: bool = False,
         new: bool = False, truncate: bool = False, append: bool = False,
     ) -> ViewFile:  # fmt: skip
         """`open` without buffering, by what is to be done with the file."""
@@ -457,24 +460,25 @@ class LayerView:
         for _ in range(_TRIES):
             # Another process may have removed or replaced the contents since: then they are looked for once more.
             with suppress(LayerBusyError), self.reading() as tree:
-                node = existing(tree, "open", layer_path(path), follow=True)
+                node = existing(tree, layer_path(path), follow=True)
                 return self._open_stream(node, stream, create=False, new=False) if stream else self.open_node(node)
             if not self.is_shared:
                 break
-        raise LayerBusyError("open", path, "other processes change it all the time; try again")
+        raise LayerBusyError(path, "other processes change it all the time; try again")
 
     def _open_stream(self, node: Node, stream: str, *, create: bool, new: bool) -> StreamBuffer:
         if reason := stream_illegal_reason(stream):
-            raise InvalidParameterError("open", node.path, reason, code=ERROR_INVALID_NAME)
+            raise InvalidParameterError(node.path, reason, code=ERROR_INVALID_NAME)
         there = self.has_stream(node, stream)
         if not there and not create:
-            raise PathNotFoundError("open", node.path, f"has no stream {stream!r}", code=ERROR_FILE_NOT_FOUND)
+            raise PathNotFoundError(node.path, f"has no stream {stream!r}", code=ERROR_FILE_NOT_FOUND)
         if there and new:
-            raise AlreadyExistsError("open", node.path, f"has a stream {stream!r} already")
+            raise AlreadyExistsError(node.path, f"has a stream {stream!r} already")
         if not there:
             self.put_stream(node, stream, ())
         return StreamBuffer(self, node, stream)
 
+    @during("open")
     def open_node(self, node: Node) -> OpenFile:
         """The data of a file, opened once more; each opening is given back by `close`.
 
@@ -485,9 +489,9 @@ class LayerView:
         """
         with self._lock:
             if node.is_directory:
-                raise EntryIsDirectoryError("open", node.path, "is a directory")
+                raise EntryIsDirectoryError(node.path, "is a directory")
             if node.row.sha256 is None:
-                raise InvalidParameterError("open", node.path, "has no data")
+                raise InvalidParameterError(node.path, "has no data")
             file = self._open.get(node.file)
             if file is None:
                 file = self._open[node.file] = OpenFile(self, node)
@@ -507,19 +511,19 @@ class LayerView:
                     del self._open[file.file]
                 file.shut()
 
-    def read_bytes(self, path: PathLike) -> bytes:
+    def read_bytes(self, path: StrPath) -> bytes:
         """The contents of a file or alternate stream."""
         with self.open(path, "rb") as file:
             data: bytes = file.read()
             return data
 
-    def write_bytes(self, path: PathLike, data: bytes | bytearray | memoryview) -> None:
+    def write_bytes(self, path: StrPath, data: bytes | bytearray | memoryview) -> None:
         """Makes the contents of a file or alternate stream, all at once; it is made if it is not there."""
         with self.replacing(path) as file:
             file.write(data)
 
     @contextmanager
-    def replacing(self, path: PathLike) -> Iterator[IO[bytes]]:
+    def replacing(self, path: StrPath) -> Iterator[IO[bytes]]:
         """A file for the new contents of a file or alternate stream, which is made if it is not there.
 
         They take the place of the old ones in one step when the context ends: a reader finds the old
@@ -563,11 +567,11 @@ class LayerView:
         """`replacing` for an alternate stream, whose contents are part of the records."""
         self.writable_scratch()
         with self.reading():
-            place = self._place(path, "open", follow=True)
+            place = self._place(path, follow=True)
             if place.node is None:
-                self.check_name(place.directory, place.name, "create file")
+                self.check_name(place.directory, place.name)
             if reason := stream_illegal_reason(stream):
-                raise InvalidParameterError("open", f"{path}:{stream}", reason, code=ERROR_INVALID_NAME)
+                raise InvalidParameterError(f"{path}:{stream}", reason, code=ERROR_INVALID_NAME)
         try:
             with StagedStream(self) as contents:
                 yield cast(IO[bytes], contents)
@@ -583,17 +587,17 @@ class LayerView:
                     self.space.forget()
             raise
 
-    def _replaceable(self, path: PathLike) -> Place:
-        place = resolve(self.tree, "open", layer_path(os.fspath(path)), follow=True)
+    def _replaceable(self, path: StrPath) -> Place:
+        place = resolve(self.tree, layer_path(os.fspath(path)), follow=True)
         if place.node is None:
-            self.check_name(place.directory, place.name, "create file")
+            self.check_name(place.directory, place.name)
         elif place.node.is_directory:
-            raise EntryIsDirectoryError("open", place.node.path, "is a directory")
+            raise EntryIsDirectoryError(place.node.path, "is a directory")
         elif place.node.row.sha256 is None:
-            raise InvalidParameterError("open", place.node.path, "has no data")
+            raise InvalidParameterError(place.node.path, "has no data")
         return place
 
-    def _put_contents(self, changes: Changes, path: PathLike, host: bytes, contents: StagedContents) -> OpenFile | None:
+    def _put_contents(self, changes: Changes, path: StrPath, host: bytes, contents: StagedContents) -> OpenFile | None:
         """Puts staged contents into the place of a file's, or makes a file of them; gives that file, if it is open."""
         scratch, place = self.writable_scratch(), self._replaceable(path)
         scratch.make_safe(host)
@@ -621,9 +625,7 @@ class LayerView:
             LayerError: there is none: access is denied.
         """
         if self.scratch is None:
-            raise LayerError(
-                "change layer", self.name, "the view is read-only: it has no scratch", code=ERROR_ACCESS_DENIED
-            )
+            raise LayerError(self.name, "the view is read-only: it has no scratch", code=ERROR_ACCESS_DENIED)
         return self.scratch
 
     @contextmanager
@@ -653,7 +655,7 @@ class LayerView:
         """The time that changes get (FILETIME)."""
         return from_unix_ns(time_ns())
 
-    def new_place(self, path: NewPlace, operation: str) -> Place:
+    def new_place(self, path: NewPlace) -> Place:
         """Where something new is to be made.
 
         Raises:
@@ -661,27 +663,28 @@ class LayerView:
             AlreadyExistsError: it is taken.
             see `find` for the rest.
         """
-        place = self._place(path, operation, follow=False)
+        place = self._place(path, follow=False)
         if place.node is not None:
-            raise AlreadyExistsError(operation, place.node.path, "already exists")
-        self.check_name(place.directory, place.name, operation)
+            raise AlreadyExistsError(place.node.path, "already exists")
+        self.check_name(place.directory, place.name)
         return place
 
-    def _place(self, path: NewPlace, operation: str, *, follow: bool) -> Place:
+    def _place(self, path: NewPlace, *, follow: bool) -> Place:
         if not isinstance(path, Place):
-            return resolve(self.tree, operation, layer_path(os.fspath(path)), follow=follow)
+            return resolve(self.tree, layer_path(os.fspath(path)), follow=follow)
         directory = self.find(path.directory)
         return Place(directory, path.name, self.tree.child(directory, path.name))
 
-    def check_name(self, directory: Node, name: str, operation: str) -> None:
+    def check_name(self, directory: Node, name: str) -> None:
         """Checks that Windows takes a new name."""
         if not directory.key:
-            raise InvalidParameterError(operation, name, "a layer has no other root directories")
+            raise InvalidParameterError(name, "a layer has no other root directories")
         if not directory.is_directory:
-            raise EntryNotDirectoryError(operation, directory.path, "is not a directory")
+            raise EntryNotDirectoryError(directory.path, "is not a directory")
         if reason := unusable_reason(name):
-            raise InvalidParameterError(operation, f"{directory.path}/{name}", reason, code=ERROR_INVALID_NAME)
+            raise InvalidParameterError(f"{directory.path}/{name}", reason, code=ERROR_INVALID_NAME)
 
+    @during("create file")
     def create_file(self, path: NewPlace, *, new: bool = True) -> Node:
         """Makes an empty file.
 
@@ -696,6 +699,7 @@ class LayerView:
             os.close(fd)
         return node
 
+    @during("create file")
     def create_open(self, path: NewPlace, *, new: bool = True) -> OpenFile:
         """`create_file`, and opens it to be written to."""
         with self._lock:
@@ -716,12 +720,12 @@ class LayerView:
     def _create_file(self, path: NewPlace, *, new: bool, size: int) -> tuple[Node, int | None]:
         """The node of a file, and if it was made, the descriptor of its contents."""
         with self.changing() as changes:
-            place = self._place(path, "create file", follow=not new)
+            place = self._place(path, follow=not new)
             if place.node is not None:
                 if new:
-                    raise AlreadyExistsError("create file", place.node.path, "already exists")
+                    raise AlreadyExistsError(place.node.path, "already exists")
                 return place.node, None
-            self.check_name(place.directory, place.name, "create file")
+            self.check_name(place.directory, place.name)
             host, fd = self.writable_scratch().new_file()
             try:
                 node = changes.create(
@@ -732,6 +736,7 @@ class LayerView:
                 raise
             return node, fd
 
+    @during("create directory")
     def mkdir(self, path: NewPlace) -> None:
         """Makes a directory.
 
@@ -739,10 +744,11 @@ class LayerView:
             AlreadyExistsError: there is something at the path.
         """
         with self.changing() as changes:
-            place = self.new_place(path, "create directory")
+            place = self.new_place(path)
             changes.create(place.directory, place.name, self.now(), attributes=DIRECTORY)
 
-    def makedirs(self, path: PathLike) -> None:
+    @during("create directory")
+    def makedirs(self, path: StrPath) -> None:
         """Makes a directory, and those above it, where they are not there.
 
         Raises:
@@ -752,14 +758,15 @@ class LayerView:
         parts = inner.split("/")
         with self.changing() as changes:
             for count in range(1, len(parts) + 1):
-                place = resolve(self.tree, "create directory", "/".join(parts[:count]), follow=True)
+                place = resolve(self.tree, "/".join(parts[:count]), follow=True)
                 if place.node is None:
-                    self.check_name(place.directory, place.name, "create directory")
+                    self.check_name(place.directory, place.name)
                     changes.create(place.directory, place.name, self.now(), attributes=DIRECTORY)
                 elif not place.node.is_directory:
-                    raise EntryNotDirectoryError("create directory", place.node.path, "is not a directory")
+                    raise EntryNotDirectoryError(place.node.path, "is not a directory")
 
-    def symlink(self, path: PathLike, target: str, *, is_directory: bool | None = None) -> None:
+    @during("create link")
+    def symlink(self, path: StrPath, target: str, *, is_directory: bool | None = None) -> None:
         r"""Makes a symbolic link at `path` to `target`: `C:\…`, or a path from the link's directory.
 
         Args:
@@ -768,7 +775,8 @@ class LayerView:
         link = LinkTarget.from_path(target.replace("/", "\\"), is_mount_point=False)
         self.create_link(path, link, is_directory=is_directory)
 
-    def mount_point(self, path: PathLike, target: str) -> None:
+    @during("create mount point")
+    def mount_point(self, path: StrPath, target: str) -> None:
         r"""Makes a mount point (junction) at `path` to the directory `target`, an absolute path (`C:\…`).
 
         Raises:
@@ -776,14 +784,15 @@ class LayerView:
         """
         link = LinkTarget.from_path(target.replace("/", "\\"), is_mount_point=True)
         if not link.substitute_name.startswith("\\??\\"):
-            raise InvalidParameterError("create mount point", target, "a mount point leads to an absolute path")
+            raise InvalidParameterError(target, "a mount point leads to an absolute path")
         self.create_link(path, link, is_directory=True)
 
+    @during("create link")
     def create_link(self, path: NewPlace, link: LinkTarget, *, is_directory: bool | None = None) -> None:
         """Makes a symbolic link or mount point of a decoded target; see `symlink`."""
         reparse = link.encode()
         with self.changing() as changes:
-            place = self.new_place(path, "create link")
+            place = self.new_place(path)
             if is_directory is None:
                 is_directory = self._leads_to_directory(place, reparse)
             changes.create(
@@ -796,11 +805,12 @@ class LayerView:
             return False
         start = place.directory.path + "/" if target.is_relative else "Files/"
         try:
-            found = resolve(self.tree, "create link", start + "/".join(target.parts), follow=True).node
+            found = resolve(self.tree, start + "/".join(target.parts), follow=True).node
         except LayerError:
             return False
         return found is not None and found.is_directory
 
+    @during("create hard link")
     def link(self, path: NewPlace, target: Where) -> None:
         """Makes `path` a further name of the file at `target` (a hard link).
 
@@ -809,9 +819,10 @@ class LayerView:
         """
         with self.changing() as changes:
             node = self.find(target, follow=False)
-            place = self.new_place(path, "create hard link")
+            place = self.new_place(path)
             changes.link(node, place.directory, place.name, self.now())
 
+    @during("remove")
     def unlink(self, path: Where) -> None:
         """Removes a name of a file, or a link, or with `name:stream` an alternate stream.
 
@@ -827,9 +838,10 @@ class LayerView:
             node = self.find(path, follow=False)
             reparse = node.row.reparse
             if node.is_directory and (reparse is None or not is_name_surrogate(reparse)):
-                raise EntryIsDirectoryError("remove", node.path, "is a directory")
+                raise EntryIsDirectoryError(node.path, "is a directory")
             changes.remove(node, self.now())
 
+    @during("remove")
     def rmdir(self, path: Where) -> None:
         """Removes an empty directory.
 
@@ -840,10 +852,11 @@ class LayerView:
         with self.changing() as changes:
             node = self.find(path, follow=False)
             if not node.is_directory:
-                raise EntryNotDirectoryError("remove", node.path, "is not a directory")
+                raise EntryNotDirectoryError(node.path, "is not a directory")
             changes.remove(node, self.now())
 
-    def rmtree(self, path: PathLike) -> None:
+    @during("remove")
+    def rmtree(self, path: StrPath) -> None:
         """Removes an entry, and of a directory everything in it."""
         with self.changing() as changes:
             pending = [self.find(path, follow=False)]
@@ -855,6 +868,7 @@ class LayerView:
                 else:
                     changes.remove(pending.pop(), self.now())
 
+    @during("rename")
     def rename(self, source: Where, target: NewPlace, *, replace: bool = True) -> None:
         """Gives the entry at `source`, with everything below it, the path `target`.
 
@@ -868,10 +882,11 @@ class LayerView:
         """
         with self.changing() as changes:
             node = self.find(source, follow=False)
-            place = self._place(target, "rename", follow=False)
-            self.check_name(place.directory, place.name, "rename")
+            place = self._place(target, follow=False)
+            self.check_name(place.directory, place.name)
             changes.rename(node, place.directory, place.name, self.now(), replace=replace)
 
+    @during("write")
     def truncate(self, path: Where, size: int) -> None:
         """Makes a file `size` bytes long."""
         with self._lock:
@@ -883,6 +898,7 @@ class LayerView:
             finally:
                 file.close()
 
+    @during("set attributes")
     def set_attributes(self, path: Where, attributes: int, *, follow: bool = True) -> None:
         """Sets the file attributes; what they say of the file's kind stays as it is."""
         with self.changing() as changes:
@@ -890,6 +906,7 @@ class LayerView:
             kept = node.row.attributes & ~_SETTABLE
             changes.update(node, attributes=kept | attributes & _SETTABLE, change_time=self.now())
 
+    @during("set times")
     def set_times(
         self, path: Where, *, creation: int | None = None, access: int | None = None, write: int | None = None,
         change: int | None = None, follow: bool = True,
@@ -901,7 +918,7 @@ class LayerView:
         """
         for time in (creation, access, write, change):
             if time is not None and not 0 <= time <= MAX_FILETIME:
-                raise InvalidParameterError("set times", _named(path), f"FILETIME {time}: must be 0 to {MAX_FILETIME}")
+                raise InvalidParameterError(_named(path), f"FILETIME {time}: must be 0 to {MAX_FILETIME}")
         times = {"creation_time": creation, "last_access_time": access, "last_write_time": write}
         with self.changing() as changes:
             node = self.find(path, follow=follow)
@@ -909,6 +926,7 @@ class LayerView:
             given: dict[str, int | bytes | None] = {c: value for c, value in times.items() if value is not None}
             changes.update(node, **given, change_time=self.now() if change is None else change)
 
+    @during("set security")
     def set_security(self, path: Where, descriptor: bytes, *, follow: bool = True) -> None:
         """Gives an entry a self-relative security descriptor.
 
@@ -919,6 +937,7 @@ class LayerView:
         with self.changing() as changes:
             changes.set_security(self.find(path, follow=follow), descriptor, self.now())
 
+    @during("set EAs")
     def set_eas(self, path: Where, eas: bytes, *, follow: bool = True) -> None:
         """Gives an entry a FILE_FULL_EA_INFORMATION list; with an empty one, none.
 
@@ -929,6 +948,7 @@ class LayerView:
         with self.changing() as changes:
             changes.update(self.find(path, follow=follow), eas=made or None, change_time=self.now())
 
+    @during("set reparse point")
     def set_reparse(self, path: Where, reparse: bytes | None) -> None:
         """Makes an entry a reparse point (REPARSE_DATA_BUFFER), or with None no longer one.
 
@@ -941,9 +961,9 @@ class LayerView:
         with self.changing() as changes:
             node = self.find(path, follow=False)
             if node.key in FIXED:
-                raise InvalidParameterError("set reparse point", node.path, "a root directory of the layer")
+                raise InvalidParameterError(node.path, "a root directory of the layer")
             if reparse is not None and node.is_directory and self.tree.children(node):
-                raise InvalidParameterError("set reparse point", node.path, "the directory is not empty")
+                raise InvalidParameterError(node.path, "the directory is not empty")
             attributes = node.row.attributes & ~REPARSE_POINT | (REPARSE_POINT if reparse is not None else 0)
             data: dict[str, int | bytes | str | None] = {}
             if reparse is None and not node.is_directory and node.row.sha256 is None:
@@ -952,16 +972,18 @@ class LayerView:
                 data = {"sha256": NOT_HASHED, "host_name": host.decode()}
             changes.update(node, reparse=reparse, attributes=attributes, change_time=self.now(), **data)
 
+    @during("write stream")
     def put_stream(self, node: Node, name: str, chunks: Iterable[bytes]) -> None:
         """Gives an entry an alternate stream, in the place of one of that name."""
         if reason := stream_illegal_reason(name):
-            raise InvalidParameterError("write stream", node.path, reason, code=ERROR_INVALID_NAME)
+            raise InvalidParameterError(node.path, reason, code=ERROR_INVALID_NAME)
         with self.changing() as changes:
-            node = existing(self.tree, "write stream", node.path, follow=False)
+            node = existing(self.tree, node.path, follow=False)
             changes.own(node)
             self.writable_scratch().put_stream(node.row, name, chunks)
             changes.update(node, change_time=self.now())
 
+    @during("remove stream")
     def remove_stream(self, path: Where, name: str, *, follow: bool = True) -> None:
         """Removes an alternate stream.
 
@@ -972,9 +994,7 @@ class LayerView:
             node = self.find(path, follow=follow)
             changes.own(node)
             if not self.writable_scratch().remove_stream(node.row, name):
-                raise PathNotFoundError(
-                    "remove stream", node.path, f"has no stream {name!r}", code=ERROR_FILE_NOT_FOUND
-                )
+                raise PathNotFoundError(node.path, f"has no stream {name!r}", code=ERROR_FILE_NOT_FOUND)
             changes.update(node, change_time=self.now())
 
     def sync(self, fd: int | None = None) -> None:
@@ -1075,7 +1095,7 @@ def split_stream(path: str) -> tuple[str, str]:
         return path, ""
     stream, colon, kind = stream.partition(":")
     if colon and name_key(kind) != "$DATA":
-        raise InvalidParameterError("open", path, f"stream type {kind!r}; possible is $DATA", code=ERROR_INVALID_NAME)
+        raise InvalidParameterError(path, f"stream type {kind!r}; possible is $DATA", code=ERROR_INVALID_NAME)
     return path[:last] + name, stream
 
 
@@ -1092,7 +1112,7 @@ def _checked(what: str, path: Where, data: bytes, decode: Callable[[bytes], _Che
     try:
         return decode(data)
     except ValueError as error:
-        raise InvalidParameterError("change entry", _named(path), f"{what}: {error}") from None
+        raise InvalidParameterError(_named(path), f"{what}: {error}") from None
 
 
 def _checked_eas(data: bytes) -> bytes:

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
 
-from wclayer.errors import ERROR_INVALID_NAME, InvalidParameterError
+from wclayer._types import StrPath
+from wclayer.errors import ERROR_INVALID_NAME, InvalidParameterError, boundary
 from wclayer.layers.directory import LayerDirectory
 from wclayer.layers.directory.chain import as_chain
 from wclayer.layers.directory.database import EntryRow, Origin, from_column
@@ -48,7 +49,6 @@ def layer_path(text: str) -> str:
     drive = has_drive(text)
     if drive and text[0] not in "cC":
         raise InvalidParameterError(
-            "find entry",
             text,
             f"a layer has no drive {text[:2]}, only C: (a stream of a file in its root is C:\\NAME:STREAM)",
             code=ERROR_INVALID_NAME,
@@ -93,6 +93,7 @@ class Node:
         return self.layer, self.row.link or self.row.id
 
 
+@boundary
 class MergedTree:
     """The tree of layers given nearest first, by their paths or open; one layer alone shows just itself.
 
@@ -103,15 +104,17 @@ class MergedTree:
         PathNotFoundError, NotALayerError, CorruptLayerError: see `LayerDirectory`.
     """
 
+    operation = "find entry"
+
     def __init__(
         self,
-        layers: str | os.PathLike[str] | Sequence[str | os.PathLike[str] | LayerDirectory],
+        layers: StrPath | Sequence[StrPath | LayerDirectory],
         *,
         remember: bool = False,
     ) -> None:
-        named = as_chain("open layers", layers) if isinstance(layers, (str, os.PathLike)) else layers
+        named = as_chain(layers) if isinstance(layers, (str, os.PathLike)) else layers
         if not named:
-            raise InvalidParameterError("open layers", "", "no layer was named")
+            raise InvalidParameterError("", "no layer was named")
         with ExitStack() as stack:
             self.layers = [
                 layer if isinstance(layer, LayerDirectory) else stack.enter_context(LayerDirectory(layer))
@@ -130,7 +133,7 @@ class MergedTree:
         self._link_counts: dict[tuple[int, int], int] = {}
 
     @classmethod
-    def of(cls, layer: str | os.PathLike[str], *, with_parents: bool) -> Self:
+    def of(cls, layer: StrPath, *, with_parents: bool) -> Self:
         """The tree of one layer, alone or over the parents it knows."""
         if not with_parents:
             return cls([layer])

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import wclayer.errors
+from wclayer._types import StrPath
 from wclayer.errors import (
     AlreadyExistsError,
     EntryNotDirectoryError,
@@ -26,6 +27,7 @@ from wclayer.errors import (
     NotSupportedError,
     PathNotFoundError,
     during,
+    errors_at,
 )
 from wclayer.host import system
 from wclayer.layers.directory.chain import as_chain
@@ -35,18 +37,17 @@ from wclayer.view.layer_view import LayerView
 from wclayer.view.session import check_fuse, run_session
 from wclayer.view.xattr import LAYER
 
-PathLike = str | os.PathLike[str]
-_OPERATION = "mount"
 _TIMEOUT = 60.0
 _MAX_COMPLAINT = 2000
 _UNMOUNTERS = ("fusermount3", "fusermount", "umount")
 _TYPE = b"fuse.wclayer"
 
 
+@during("mount")
 def serve(
-    target: PathLike,
-    layers: Sequence[PathLike] = (),
-    scratch: PathLike | None = None,
+    target: StrPath,
+    layers: Sequence[StrPath] = (),
+    scratch: StrPath | None = None,
     *,
     allow_other: bool = False,
     make_target: bool = False,
@@ -78,9 +79,9 @@ def serve(
     try:
         # From here on, nobody else mounts the scratch, or says that it is no longer active.
         if view.scratch is not None and any(view.scratch.record(key) != value for key, value in (needed or {}).items()):
-            raise NotReadyError(_OPERATION, view.name, "activate it first")
+            raise NotReadyError(view.name, "activate it first")
         if make_target:
-            with during(_OPERATION, target):
+            with errors_at(target):
                 Path(target).mkdir(exist_ok=True)
         place = check_target(target)
         if view.scratch is not None:
@@ -108,7 +109,8 @@ def _set_mount(scratch: ScratchDirectory, place: str | None) -> None:
         scratch.set_record(MOUNT, place)
 
 
-def check_target(target: PathLike) -> Path:
+@during("mount")
+def check_target(target: StrPath) -> Path:
     """The folder at which is to be mounted; what a server that died has left there is unmounted.
 
     Raises:
@@ -117,13 +119,13 @@ def check_target(target: PathLike) -> Path:
     place = Path(os.path.abspath(target))
     remove_stale(place)
     if not place.exists():
-        raise PathNotFoundError(_OPERATION, place, "the folder does not exist")
+        raise PathNotFoundError(place, "the folder does not exist")
     if not place.is_dir():
-        raise EntryNotDirectoryError(_OPERATION, place, "is not a folder")
+        raise EntryNotDirectoryError(place, "is not a folder")
     if os.path.ismount(place):
-        raise AlreadyExistsError(_OPERATION, place, "something is mounted there")
+        raise AlreadyExistsError(place, "something is mounted there")
     if any(place.iterdir()):
-        raise AlreadyExistsError(_OPERATION, place, "the folder is not empty")
+        raise AlreadyExistsError(place, "the folder is not empty")
     return place
 
 
@@ -165,8 +167,9 @@ def remove_stale(place: Path) -> None:
         _unmount(place, lazy=True)
 
 
+@during("mount")
 def start(
-    target: PathLike, layers: Sequence[PathLike] = (), scratch: PathLike | None = None, *, allow_other: bool = False,
+    target: StrPath, layers: Sequence[StrPath] = (), scratch: StrPath | None = None, *, allow_other: bool = False,
     make_target: bool = False, needed: Mapping[str, str] | None = None,
 ) -> int:  # fmt: skip
     """Starts a process that does `serve`; gives its id when the mount can be used.
@@ -175,27 +178,27 @@ def start(
         see `serve`.
     """
     check_fuse()
-    with during(_OPERATION, target):
+    with errors_at(target):
         said, complaint = _start(
             target, layers, scratch, allow_other=allow_other, make_target=make_target, needed=dict(needed or {})
         )
     if "pid" in said:
         return int(said["pid"])
     if not said:
-        raise LayerError(_OPERATION, target, f"the server of the mount ended: {complaint or 'without a word'}")
+        raise LayerError(target, f"the server of the mount ended: {complaint or 'without a word'}")
     kind = getattr(wclayer.errors, said["error"], LayerError)
-    raise kind(said["operation"], said["path"], said["detail"], code=said["code"])
+    raise kind(said["path"], said["detail"], code=said["code"], operation=said["operation"])
 
 
 def _start(
-    target: PathLike, layers: Sequence[PathLike], scratch: PathLike | None, **options: object
+    target: StrPath, layers: Sequence[StrPath], scratch: StrPath | None, **options: object
 ) -> tuple[dict[str, Any], str]:
     """Starts the server; gives what it said on its pipe, and what on its error stream."""
     reader, writer = os.pipe()
     arguments = json.dumps(
         {
             "target": os.fspath(target),
-            "layers": [os.path.abspath(layer) for layer in as_chain(_OPERATION, layers)],
+            "layers": [os.path.abspath(layer) for layer in as_chain(layers)],
             "scratch": None if scratch is None else os.path.abspath(scratch),
             **options,
         }
@@ -217,7 +220,8 @@ def _start(
     return said, complaint
 
 
-def mounted_layer(target: PathLike) -> Path | None:
+@during("unmount")
+def mounted_layer(target: StrPath) -> Path | None:
     """The layer directory that is mounted at a folder; None if none is."""
     if sys.platform != "linux":
         return None
@@ -227,7 +231,8 @@ def mounted_layer(target: PathLike) -> Path | None:
         return None
 
 
-def unmount(target: PathLike) -> None:
+@during("unmount")
+def unmount(target: StrPath) -> None:
     """Unmounts what is mounted at a folder, and returns when its server has recorded everything.
 
     Raises:
@@ -244,7 +249,7 @@ def unmount(target: PathLike) -> None:
             if os.path.ismount(place)
             else "nothing is mounted there"
         )
-        raise NotReadyError("unmount", place, problem)
+        raise NotReadyError(place, problem)
     _unmount(place, lazy=False)
 
 
@@ -253,20 +258,21 @@ def _unmount(place: Path, *, lazy: bool) -> None:
     # A PATH may name the current folder; what lies there is not run.
     program = next((path for path in found if path is not None and os.path.isabs(path)), None)
     if program is None:
-        raise NotSupportedError("unmount", place, "neither fusermount3 nor umount is there; install fuse3")
+        raise NotSupportedError(place, "neither fusermount3 nor umount is there; install fuse3")
     options = ["-u"] if "fusermount" in program else []
     if lazy:
         options.append("-z" if "fusermount" in program else "-l")
     done = subprocess.run([program, *options, str(place)], capture_output=True, text=True, check=False)
     if done.returncode and "busy" in done.stderr:
-        raise LayerBusyError("unmount", place, "files of the mount are open")
+        raise LayerBusyError(place, "files of the mount are open")
     if done.returncode and not lazy and not is_ours(place):
-        raise NotReadyError("unmount", place, "nothing is mounted there any more")
+        raise NotReadyError(place, "nothing is mounted there any more")
     if done.returncode:
-        raise LayerError("unmount", place, done.stderr.strip() or f"{program} failed")
+        raise LayerError(place, done.stderr.strip() or f"{program} failed")
 
 
-def wait_until_free(scratch: PathLike, target: PathLike | None = None) -> None:
+@during("unmount")
+def wait_until_free(scratch: StrPath, target: StrPath | None = None) -> None:
     """Returns when the server of a scratch's mount, which was unmounted, has ended.
 
     Args:
@@ -293,13 +299,14 @@ def wait_until_free(scratch: PathLike, target: PathLike | None = None) -> None:
         return
 
 
-def forget(scratch: PathLike, target: PathLike | None) -> bool:
+@during("unmount")
+def forget(scratch: StrPath, target: StrPath | None) -> bool:
     """Makes a scratch whose server has ended one that is not mounted; whether it was recorded as mounted at `target`.
 
     Raises:
         LayerBusyError: the server has not ended, or another process has the scratch open.
     """
-    with ScratchDirectory(scratch, exclusive=True, operation="unmount") as opened:
+    with ScratchDirectory(scratch, exclusive=True) as opened:
         was_recorded = target is not None and opened.record(MOUNT) == os.fspath(target)
         if was_recorded:
             _set_mount(opened, None)

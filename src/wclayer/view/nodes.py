@@ -88,7 +88,7 @@ class Nodes:
             return ROOT
         depth, entry = self._view.origin(node.file)
         if entry >> INODE_BITS:
-            raise CorruptLayerError("mount", node.path, f"entry {entry} has too large a number")
+            raise CorruptLayerError(node.path, f"entry {entry} has too large a number")
         file_id = depth << INODE_BITS | entry
         own = self._by_file.get(file_id)
         if own is None:

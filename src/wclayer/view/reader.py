@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 
-from wclayer.errors import during
+from wclayer._types import StrPath
+from wclayer.errors import boundary, errors_at
 from wclayer.formats.regf.writer import write_hive
 from wclayer.layers.base import LayerReaderBase
 from wclayer.layers.budget import Budget
@@ -18,6 +18,7 @@ from wclayer.win32.names import path_key
 _HIVES = {path_key(hive.config): hive for hive in LAYER_HIVES}
 
 
+@boundary
 class MergedLayerReader(LayerReaderBase):
     """A `LayerReader` over what is in `Files` of layers given nearest first: deleted names are gone, what a nearer
     layer has stands for what the others have, the hives in `Windows/System32/config` are the effective ones.
@@ -30,10 +31,10 @@ class MergedLayerReader(LayerReaderBase):
 
     operation = "read merged layers"
 
-    def __init__(self, layers: Sequence[str | os.PathLike[str]]) -> None:
+    def __init__(self, layers: Sequence[StrPath]) -> None:
         self._merged = MergedTree(layers)
         super().__init__(str(self._merged.layers[0].path))
-        budget = Budget(self.operation, self.source, limits_in_use())
+        budget = Budget(self.source, limits_in_use())
         for layer in self._merged.layers:
             layer.budget = budget
         try:
@@ -76,7 +77,7 @@ class MergedLayerReader(LayerReaderBase):
         layers = self._merged.layers
         if hive is None or not any(layer.lookup(hive.delta) is not None for layer in layers[:-1]):
             return None
-        with during(self.operation, layers[0].path / hive.delta):
+        with errors_at(layers[0].path / hive.delta):
             root = effective_root(layers, hive)
             if root is None:
                 return None

@@ -6,14 +6,21 @@ r"""The effective registry of a layer over its parents, by the paths that `reg.e
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-from wclayer.errors import FormatError, InvalidDataError, InvalidParameterError, PathNotFoundError, translated
+from wclayer._types import StrPath
+from wclayer.errors import (
+    FormatError,
+    InvalidDataError,
+    InvalidParameterError,
+    PathNotFoundError,
+    boundary,
+    translated,
+)
 from wclayer.formats.regf.model import (
     Key,
     KeyMetadata,
@@ -71,7 +78,7 @@ class RegistryPath:
         return self.parts[2:]
 
 
-def registry_path(text: str, *, operation: str = "registry") -> RegistryPath:
+def registry_path(text: str) -> RegistryPath:
     r"""A path from `reg.exe`'s spelling: `HKLM\…` or `HKEY_LOCAL_MACHINE\…`, `HKU\…`, `HKCR\…`, `HKCC\…`.
 
     Raises:
@@ -80,15 +87,16 @@ def registry_path(text: str, *, operation: str = "registry") -> RegistryPath:
     names = [part for part in text.split("\\") if part]
     first = names[0].upper() if names else ""
     if first in _NO_USER:
-        raise InvalidParameterError(operation, text, r"a layer has no current user; its default user is HKU\.DEFAULT")
+        raise InvalidParameterError(text, r"a layer has no current user; its default user is HKU\.DEFAULT")
     if first not in _ROOT_NAMES:
-        raise InvalidParameterError(operation, text, "a key starts with HKLM, HKU, HKCR or HKCC, or their full names")
+        raise InvalidParameterError(text, "a key starts with HKLM, HKU, HKCR or HKCC, or their full names")
     parts = [*_ROOT_NAMES[first], *names[1:]]
     if parts[0] == "HKEY_USERS" and len(parts) > 1 and parts[1].upper() == _LOCAL_SYSTEM:
         parts[1] = ".DEFAULT"
     return RegistryPath(tuple(parts))
 
 
+@boundary
 class Registry:
     """The registry of the layer at `path`, with its parents; for reading.
 
@@ -101,14 +109,12 @@ class Registry:
 
     operation = "registry"
 
-    def __init__(self, path: str | os.PathLike[str], *, alone: bool = False) -> None:
+    def __init__(self, path: StrPath, *, alone: bool = False) -> None:
         with ExitStack() as stack:
-            layer = stack.enter_context(LayerDirectory(path, operation=self.operation))
+            layer = stack.enter_context(LayerDirectory(path))
             self.layers = [layer]
             if not alone:
-                self.layers += [
-                    stack.enter_context(LayerDirectory(parent, operation=self.operation)) for parent in layer.parents()
-                ]
+                self.layers += [stack.enter_context(LayerDirectory(parent)) for parent in layer.parents()]
             self._stack = stack.pop_all()
         self._roots: dict[str, Key | None] = {}
 
@@ -139,7 +145,7 @@ class Registry:
         try:
             yield
         except FormatError as error:
-            told = translated(self.operation, self.layers[0].path, error)
+            told = translated(self.layers[0].path, error)
             assert told is not None
             raise told from error
 
@@ -161,19 +167,19 @@ class Registry:
         """
         found = self.find(text)
         if found is None:
-            raise PathNotFoundError(self.operation, text, f"no such key in {self.layers[0].path}", code=2)
+            raise PathNotFoundError(text, f"no such key in {self.layers[0].path}", code=2)
         return found
 
     def resolve(self, text: str) -> RegistryPath:
         """The path of the key that a path leads to: links and `CurrentControlSet` resolved, as far as it exists."""
-        path = registry_path(text, operation=self.operation)
+        path = registry_path(text)
         with self.reading():
             for _ in range(_MAX_LINKS):
                 followed = self._follow(path)
                 if followed is None:
                     return path
                 path = followed
-        raise InvalidDataError(self.operation, text, f"more than {_MAX_LINKS} links between keys on the way")
+        raise InvalidDataError(text, f"more than {_MAX_LINKS} links between keys on the way")
 
     def _follow(self, path: RegistryPath) -> RegistryPath | None:
         """The path with the first link on it replaced by its target, or None if there is no link."""

@@ -89,7 +89,7 @@ def find_child(tree: MergedTree, directory: Node, name: str) -> Node | None:
     return child
 
 
-def resolve(tree: MergedTree, operation: str, path: str, *, follow: bool) -> Place:
+def resolve(tree: MergedTree, path: str, *, follow: bool) -> Place:
     """Where a path as `layer_path` gives it leads.
 
     Args:
@@ -117,20 +117,20 @@ def resolve(tree: MergedTree, operation: str, path: str, *, follow: bool) -> Pla
             node = above[-1]
             continue
         if not directory.is_directory:
-            raise EntryNotDirectoryError(operation, path, f"{directory.path} is not a directory")
+            raise EntryNotDirectoryError(path, f"{directory.path} is not a directory")
         node = find_child(tree, directory, name)
         if node is None:
             if parts:
-                raise PathNotFoundError(operation, path, f"{directory.path} has no {name!r}")
+                raise PathNotFoundError(path, f"{directory.path} has no {name!r}")
             break
         if node.row.reparse is not None and (follow or parts):
             target = link_path(node.row.reparse)
             if target is not None:
                 links += 1
                 if links > MAX_LINKS:
-                    raise UnresolvedLinkError(operation, path, f"more than {MAX_LINKS} links on the way")
+                    raise UnresolvedLinkError(path, f"more than {MAX_LINKS} links on the way")
                 if not target.parts:
-                    raise UnresolvedLinkError(operation, path, f"the link {node.path} leads out of the layers")
+                    raise UnresolvedLinkError(path, f"the link {node.path} leads out of the layers")
                 if not target.is_relative:
                     volume = next((v for v in _VOLUMES if node.key.startswith(v + "/")), _VOLUMES[0])
                     above = _to_volume(tree, volume)
@@ -155,15 +155,15 @@ def _to_volume(tree: MergedTree, volume: str) -> list[Node]:
     return above
 
 
-def existing(tree: MergedTree, operation: str, path: str, *, follow: bool) -> Node:
+def existing(tree: MergedTree, path: str, *, follow: bool) -> Node:
     """`resolve`, of a path that must be there.
 
     Raises:
         PathNotFoundError: it is not.
     """
-    place = resolve(tree, operation, path, follow=follow)
+    place = resolve(tree, path, follow=follow)
     if place.node is None:
         raise PathNotFoundError(
-            operation, path, f"{place.directory.path or 'the layer'} has no {place.name!r}", code=ERROR_FILE_NOT_FOUND
+            path, f"{place.directory.path or 'the layer'} has no {place.name!r}", code=ERROR_FILE_NOT_FOUND
         )
     return place.node

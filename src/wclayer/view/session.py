@@ -64,16 +64,16 @@ def check_fuse() -> str:
     if not sys.platform.startswith("linux"):
         raise _no_fuse()
     if not os.path.exists(_DEVICE):
-        raise NotSupportedError(_OPERATION, _DEVICE, "the system has no FUSE device; a container must be given it")
+        raise NotSupportedError(_DEVICE, "the system has no FUSE device; a container must be given it")
     mounter = shutil.which(_MOUNTER)
     # A PATH may name the current folder; what lies there is not run.
     if mounter is None or not os.path.isabs(mounter):
-        raise NotSupportedError(_OPERATION, _MOUNTER, "is not there; install the package fuse3")
+        raise NotSupportedError(_MOUNTER, "is not there; install the package fuse3")
     return mounter
 
 
 def _no_fuse() -> NotSupportedError:
-    return NotSupportedError(_OPERATION, "FUSE", "a view is mounted through Linux' FUSE, which is not there")
+    return NotSupportedError("FUSE", "a view is mounted through Linux' FUSE, which is not there")
 
 
 def run_session(
@@ -122,7 +122,7 @@ def _mount(mounter: str, mount_point: str, options: list[str]) -> int:
     if done.returncode or not descriptors:
         why = " ".join(done.stderr.decode("utf-8", "replace").split()) or f"exit status {done.returncode}"
         kind = AccessDeniedError if "ermission" in why or "not permitted" in why else LayerError
-        raise kind(_OPERATION, mount_point, f"fusermount3 could not mount: {why}")
+        raise kind(mount_point, f"fusermount3 could not mount: {why}")
     os.set_inheritable(descriptors[0], False)
     return descriptors[0]
 
@@ -277,7 +277,7 @@ class Connection:
         if isinstance(failure, UnicodeError):
             return errno.EILSEQ
         if isinstance(failure, (OSError, FormatError, sqlite3.Error, MemoryError)):
-            told = translated(_OPERATION, self._mount_point, failure) or failure
+            told = translated(self._mount_point, failure) or failure
             number = failure.errno if isinstance(failure, OSError) else getattr(told, "errno", None)
             return number if number and 0 < number <= _MAX_ERRNO else errno.EIO
         # A defect of this program: the caller gets an error, and the traceback goes to the error stream.
@@ -290,7 +290,7 @@ class Connection:
         major, minor, readahead, low, high = abi.INIT_IN.unpack_from(body)
         if major != abi.KERNEL_VERSION or minor < abi.MIN_MINOR:
             raise NotSupportedError(
-                _OPERATION, self._mount_point,
+                self._mount_point,
                 f"the kernel's FUSE has version {major}.{minor}; needed is {abi.KERNEL_VERSION}.{abi.MIN_MINOR}",
             )  # fmt: skip
         offered = low | (high << 32 if low & InitFlag.INIT_EXT else 0)

@@ -48,7 +48,7 @@ class Space:
             used, capacity = self.used, self.capacity
             if capacity is not None and used + size > capacity:
                 raise DiskFullError(
-                    "write", self._scratch.path, f"{size} bytes more than the {used} in use do not fit into {capacity}"
+                    self._scratch.path, f"{size} bytes more than the {used} in use do not fit into {capacity}"
                 )
             self._used = used + size
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
+from wclayer._types import StrPath
 from wclayer.errors import (
     AlreadyExistsError,
     EntryIsDirectoryError,
@@ -21,6 +22,7 @@ from wclayer.errors import (
     LayerError,
     NotSupportedError,
     during,
+    errors_at,
 )
 from wclayer.host import durability
 from wclayer.host.root import sync_directory
@@ -36,18 +38,17 @@ from wclayer.win32.filetime import from_unix_ns, to_unix_ns
 from wclayer.win32.names import decode_name, encode_name, last_component, name_key, names_equal, unusable_reason
 from wclayer.win32.reparse import decode_reparse
 
-PathLike = str | os.PathLike[str]
 Progress = Callable[[int], None]
 LeftOut = Callable[[str, str], None]
 """Is told the path of an entry, and what of it has no form on the host and was left out."""
 Steps = Iterator["Steps | None"]
 """The steps of a copy: None after each file, and the steps of a directory as one; see `_each`."""
-_OPERATION = "copy"
 _PIECE = 1 << 20
 
 
+@during("copy")
 def copy_into(
-    view: LayerView, source: PathLike, target: str, *, recursive: bool = False, progress: Progress | None = None
+    view: LayerView, source: StrPath, target: str, *, recursive: bool = False, progress: Progress | None = None
 ) -> int:
     """Copies a file of the host, or with `recursive` a directory with all that is in it, into a view.
 
@@ -69,7 +70,7 @@ def copy_into(
         NotSupportedError: something in the source is neither file nor directory.
     """
     place = Path(source)
-    with during(_OPERATION, place):
+    with errors_at(place):
         mode = place.stat().st_mode
     is_directory = stat.S_ISDIR(mode)
     _, stream = split_stream(target)
@@ -78,14 +79,14 @@ def copy_into(
         if _is_directory(view, target):
             target = _below(target, _usable_name(Path(os.path.abspath(place))))
     elif is_directory:
-        raise EntryIsDirectoryError(_OPERATION, place, "is a directory; a stream has the contents of a file")
-    budget = Budget(_OPERATION, str(place), limits_in_use())
-    with during(_OPERATION, place):
+        raise EntryIsDirectoryError(place, "is a directory; a stream has the contents of a file")
+    budget = Budget(str(place), limits_in_use())
+    with errors_at(place):
         if not is_directory:
             _refuse_others(place, mode)
             return _counted(_file_into(view, place, target, budget, is_stream=bool(stream)), progress)
         if not recursive:
-            raise EntryIsDirectoryError(_OPERATION, place, "is a directory; copy it with what is in it (-r)")
+            raise EntryIsDirectoryError(place, "is a directory; copy it with what is in it (-r)")
         for _ in _each(_check_tree(place, set())):
             pass
         return _counted(_tree_into(view, place, target, budget), progress)
@@ -115,14 +116,14 @@ def _counted(steps: Steps, progress: Progress | None) -> int:
 
 def _refuse_others(place: Path, mode: int) -> None:
     if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
-        raise NotSupportedError(_OPERATION, place, "is neither a file nor a directory")
+        raise NotSupportedError(place, "is neither a file nor a directory")
 
 
 def _usable_name(place: Path) -> str:
     """The name that a file of the host gets in a layer."""
     name = name_of_host(place.name)
     if reason := unusable_reason(name):
-        raise InvalidParameterError(_OPERATION, place, reason)
+        raise InvalidParameterError(place, reason)
     return name
 
 
@@ -156,14 +157,14 @@ def _check_tree(place: Path, above: set[tuple[int, int]]) -> Steps:
     status = place.stat()
     identity = status.st_dev, status.st_ino
     if identity in above:
-        raise InvalidParameterError(_OPERATION, place, "is a link to a folder that it is in itself")
+        raise InvalidParameterError(place, "is a link to a folder that it is in itself")
     above.add(identity)
     names: dict[str, str] = {}
     for child in place.iterdir():
         name = _usable_name(child)
         other = names.setdefault(name_key(name), child.name)
         if other != child.name:
-            raise AlreadyExistsError(_OPERATION, child, f"for Windows this is the same name as {other!r} beside it")
+            raise AlreadyExistsError(child, f"for Windows this is the same name as {other!r} beside it")
         mode = child.stat().st_mode
         _refuse_others(child, mode)
         if stat.S_ISDIR(mode):
@@ -181,7 +182,7 @@ def _tree_into(view: LayerView, place: Path, target: str, budget: Budget) -> Ste
 
 
 def _file_into(view: LayerView, place: Path, target: str, budget: Budget, *, is_stream: bool = False) -> Steps:
-    with open_any_place(_OPERATION, place) as source:
+    with open_any_place(place) as source:
         found = os.fstat(source.fileno())
         budget.store(stored_size(found))
         budget.spend(found.st_size, str(place)[:300])
@@ -206,10 +207,11 @@ def _set_time(view: LayerView, target: str, place: Path) -> None:
     view.set_times(target, write=from_unix_ns(place.stat().st_mtime_ns))
 
 
+@during("copy")
 def copy_out(
     view: LayerView,
     source: str,
-    target: PathLike,
+    target: StrPath,
     *,
     recursive: bool = False,
     progress: Progress | None = None,
@@ -238,14 +240,14 @@ def copy_out(
     status = view.stat(path)
     is_directory = status.is_directory and not stream
     if os.fspath(target).endswith(tuple(filter(None, (os.sep, os.altsep)))) and not (is_directory or place.is_dir()):
-        raise EntryNotDirectoryError(_OPERATION, target, "is not a directory")
+        raise EntryNotDirectoryError(target, "is not a directory")
     if is_directory and not recursive:
-        raise EntryIsDirectoryError(_OPERATION, source, "is a directory; copy it with what is in it (-r)")
+        raise EntryIsDirectoryError(source, "is a directory; copy it with what is in it (-r)")
     if place.is_dir():
         place /= name_on_host(last_component(status.path) or "root")
     tell: LeftOut = left_out or (lambda path, what: None)
-    budget = Budget(_OPERATION, view.name, limits_in_use())
-    with during(_OPERATION, place):
+    budget = Budget(view.name, limits_in_use())
+    with errors_at(place):
         if is_directory:
             return _counted(_tree_out(view, status, status.path, place, place, tell, budget), progress)
         return _counted(_file_out(view, status, source, place, tell, budget, is_stream=bool(stream)), progress)
@@ -255,7 +257,7 @@ def _tree_out(
     view: LayerView, status: FileStatus, top: str, top_place: Path, place: Path, tell: LeftOut, budget: Budget
 ) -> Steps:
     if place != top_place and place.is_symlink():
-        raise EntryNotDirectoryError(_OPERATION, place, "is a symbolic link, where a folder is to be")
+        raise EntryNotDirectoryError(place, "is a symbolic link, where a folder is to be")
     make_folder(place)
     # Once, and not for each file: to list the folder for each would take the square of their number.
     remove_leftovers(place)
@@ -318,7 +320,7 @@ def _file_out(
     with view.open_raw(source) as file:
         budget.store(file.stored_size())
         budget.spend(file.seek(0, os.SEEK_END), source[:300])
-        with OutputFile(_OPERATION, place, sources=[layer.path for layer in view.tree.layers], sweep=sweep) as output:
+        with OutputFile(place, sources=[layer.path for layer in view.tree.layers], sweep=sweep) as output:
             for piece in file.pieces(_PIECE):
                 output.stream.write(piece)
             time = to_unix_ns(status.info.last_write_time)
@@ -343,6 +345,7 @@ def _has_data(view: LayerView, path: str) -> bool:
     return view.find(path, follow=False).row.sha256 is not None
 
 
+@during("copy")
 def copy_between(
     source: LayerView,
     path: str,
@@ -375,7 +378,7 @@ def copy_between(
     status = source.stat(from_file, follow=bool(from_stream))
     is_directory = status.is_directory and not status.is_link and not from_stream
     if is_directory and (to_stream or not recursive):
-        raise EntryIsDirectoryError(_OPERATION, path, "is a directory; copy it with what is in it (-r)")
+        raise EntryIsDirectoryError(path, "is a directory; copy it with what is in it (-r)")
     if not to_stream:
         _refuse_separator(target, to, is_directory=is_directory)
         if _is_directory(target, to):
@@ -394,12 +397,12 @@ def _refuse_itself(
 ) -> None:
     """Refuses a copy that would empty its source before it is read, or never end."""
     with view.reading() as tree:
-        node = existing(tree, _OPERATION, status.path, follow=False)
-        place = resolve(tree, _OPERATION, layer_path(to_file), follow=True)
+        node = existing(tree, status.path, follow=False)
+        place = resolve(tree, layer_path(to_file), follow=True)
         if _is_same(node, place.node) and names_equal(from_stream, to_stream):
-            raise InvalidParameterError(_OPERATION, path, f"and {to} are the same file")
+            raise InvalidParameterError(path, f"and {to} are the same file")
         if node.is_directory and _is_in(place.directory.key, node.key):
-            raise InvalidParameterError(_OPERATION, path, f"a directory cannot be copied into itself, to {to}")
+            raise InvalidParameterError(path, f"a directory cannot be copied into itself, to {to}")
 
 
 def _is_same(node: Node, other: Node | None) -> bool:
@@ -422,7 +425,7 @@ def _entry_between(source: LayerView, status: FileStatus, target: LayerView, to:
             if status.reparse is not None:
                 target.set_reparse(to, status.reparse)
         elif not target.stat(to).is_directory:
-            raise EntryNotDirectoryError(_OPERATION, to, "is not a directory")
+            raise EntryNotDirectoryError(to, "is not a directory")
         for child in children:
             yield _entry_between(source, child, target, _below(to, last_component(child.path)))
     elif _has_data(source, path):
@@ -441,7 +444,7 @@ def _entry_between(source: LayerView, status: FileStatus, target: LayerView, to:
 
 def _refuse_existing(target: LayerView, to: str) -> None:
     if target.exists(to):
-        raise AlreadyExistsError(_OPERATION, to, "already exists")
+        raise AlreadyExistsError(to, "already exists")
 
 
 def _metadata_between(source: LayerView, status: FileStatus, target: LayerView, to: str) -> None:
@@ -464,6 +467,7 @@ def _metadata_between(source: LayerView, status: FileStatus, target: LayerView, 
     )  # fmt: skip
 
 
+@during("rename")
 def move(view: LayerView, source: str, target: str, *, replace: bool = True) -> None:
     """Renames an entry of a view to `target`, or into the directory `target`.
 
@@ -477,18 +481,18 @@ def move(view: LayerView, source: str, target: str, *, replace: bool = True) -> 
     if _is_directory(view, target) and view.stat(target).file_id != moved.file_id:
         target = _below(target, last_component(moved.path))
     with view.reading() as tree:
-        node = existing(tree, "rename", layer_path(source), follow=False)
-        place = resolve(tree, "rename", layer_path(target), follow=False)
+        node = existing(tree, layer_path(source), follow=False)
+        place = resolve(tree, layer_path(target), follow=False)
         is_same_name = place.node is not None and place.node.key == node.key
         if _is_same(node, place.node) and (not is_same_name or place.name == node.name):
-            raise InvalidParameterError("rename", source, f"and {target} are the same file")
+            raise InvalidParameterError(source, f"and {target} are the same file")
     view.rename(source, target, replace=replace)
 
 
 def _refuse_separator(view: LayerView, target: str, *, is_directory: bool) -> None:
     """Refuses a file's name that ends as a directory's does."""
     if re.search(r"[\\/]\Z", target) and not is_directory and not _is_directory(view, target):
-        raise EntryNotDirectoryError(_OPERATION, target, "is not a directory")
+        raise EntryNotDirectoryError(target, "is not a directory")
 
 
 def _below(directory: str, name: str) -> str:

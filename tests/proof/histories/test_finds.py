@@ -209,7 +209,7 @@ def test_the_disk_of_a_scratch_that_was_never_read_counts_until_it_is(scratch: P
         target = scratch / name
         shutil.rmtree(target) if target.is_dir() else target.unlink()
     # As an activation that was ended in its midst leaves it.
-    make_empty_records("test", scratch)
+    make_empty_records(scratch)
     with LayerView(scratch=scratch) as view, pytest.raises(NotReadyError, match="activate it first"):
         view.write_bytes("f", b"lost when the disk is read")
     wclayer.activate_layer(scratch)

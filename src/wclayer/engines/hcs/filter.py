@@ -11,15 +11,15 @@ import os
 from collections.abc import Sequence
 from contextlib import suppress
 
+from wclayer._types import StrPath
 from wclayer.engines.hcs import vmcompute
 from wclayer.engines.hcs.functions import descriptors, destroy_layer, layer_path
 from wclayer.engines.hcs.privileges import privileges
 from wclayer.engines.hcs.structs import FileBasicInfoStruct
 from wclayer.engines.hcs.vmcompute import call, driver_info
-from wclayer.errors import InvalidStateError, LayerError, NotSupportedError
+from wclayer.errors import InvalidStateError, LayerError, NotSupportedError, boundary, during
 from wclayer.win32.attributes import FileBasicInfo
 
-PathLike = str | os.PathLike[str]
 _PIECE = 1 << 20
 _ERROR_NO_MORE_FILES = 18
 
@@ -29,38 +29,39 @@ class _Stream:
 
     operation: str
 
-    def __init__(self, path: PathLike, parents: Sequence[PathLike], begin: str, end: str) -> None:
+    def __init__(self, path: StrPath, parents: Sequence[StrPath], begin: str, end: str) -> None:
         self._path = os.fspath(path)
         self._end = end
         self._context = ctypes.c_void_p()
         # It is asked for before anything is begun that could then not be ended.
-        vmcompute.export(self.operation, end)
-        above = descriptors(self.operation, parents)
-        place = layer_path(self.operation, path)
-        with privileges(self.operation, self._path):
+        vmcompute.export(end)
+        above = descriptors(parents)
+        place = layer_path(path)
+        with privileges(self._path):
             self._call(begin, driver_info(), place, *above, ctypes.byref(self._context))
         self._is_open = True
 
     def _call(self, name: str, *arguments: object) -> None:
-        call(self.operation, self._path, name, *arguments)
+        call(self._path, name, *arguments)
 
     def _require_open(self) -> None:
         if not self._is_open:
-            raise InvalidStateError(self.operation, self._path, "it is closed")
+            raise InvalidStateError(self._path, "it is closed")
 
     def close(self) -> None:
         if self._is_open:
             self._is_open = False
-            with privileges(self.operation, self._path):
+            with privileges(self._path):
                 self._call(self._end, self._context)
 
 
+@boundary
 class HcsExport(_Stream):
     """A layer, entry by entry, as Windows exports it."""
 
     operation = "read layer"
 
-    def __init__(self, path: PathLike, parents: Sequence[PathLike]) -> None:
+    def __init__(self, path: StrPath, parents: Sequence[StrPath]) -> None:
         self._has_entry = False
         super().__init__(path, parents, "ExportLayerBegin", "ExportLayerEnd")
 
@@ -73,7 +74,7 @@ class HcsExport(_Stream):
         deleted = ctypes.c_uint32()
         answers = ctypes.byref(name), ctypes.byref(found), ctypes.byref(size), ctypes.byref(deleted)
         try:
-            with privileges(self.operation, self._path):
+            with privileges(self._path):
                 self._call("ExportLayerNext", self._context, *answers)
         except LayerError as error:
             if error.code == _ERROR_NO_MORE_FILES:
@@ -87,29 +88,30 @@ class HcsExport(_Stream):
     def read(self, size: int = -1, /) -> bytes:
         self._require_open()
         if not self._has_entry:
-            raise InvalidStateError(self.operation, self._path, "no current entry: call next first")
+            raise InvalidStateError(self._path, "no current entry: call next first")
         pieces = []
         while size:
             want = _PIECE if size < 0 else min(size, _PIECE)
             buffer = ctypes.create_string_buffer(want)
             done = ctypes.c_uint32()
-            with privileges(self.operation, self._path):
+            with privileges(self._path):
                 self._call("ExportLayerRead", self._context, buffer, want, ctypes.byref(done))
             if not done.value:
                 break
             if done.value > want:
-                raise LayerError(self.operation, self._path, f"ExportLayerRead gave {done.value} bytes for {want}")
+                raise LayerError(self._path, f"ExportLayerRead gave {done.value} bytes for {want}")
             pieces.append(buffer.raw[: done.value])
             size -= done.value if size > 0 else 0
         return b"".join(pieces)
 
 
+@boundary
 class HcsImport(_Stream):
     """A layer, entry by entry, as Windows imports it."""
 
     operation = "write layer"
 
-    def __init__(self, path: PathLike, parents: Sequence[PathLike]) -> None:
+    def __init__(self, path: StrPath, parents: Sequence[StrPath]) -> None:
         self._has_entry = False
         super().__init__(path, parents, "ImportLayerBegin", "ImportLayerEnd")
 
@@ -118,7 +120,7 @@ class HcsImport(_Stream):
         self._has_entry = True
 
     def add_link(self, name: str, target: str) -> None:
-        raise NotSupportedError(self.operation, self._path, f"entry {name!r}: ImportLayerNext has no hard links")
+        raise NotSupportedError(self._path, f"entry {name!r}: ImportLayerNext has no hard links")
 
     def remove(self, name: str) -> None:
         self._next(name, None)
@@ -126,16 +128,16 @@ class HcsImport(_Stream):
     def _next(self, name: str, info: object) -> None:
         self._require_open()
         self._has_entry = False
-        path = "\\" + vmcompute.text(self.operation, name).replace("/", "\\").removeprefix("\\")
-        with privileges(self.operation, self._path):
+        path = "\\" + vmcompute.text(name).replace("/", "\\").removeprefix("\\")
+        with privileges(self._path):
             self._call("ImportLayerNext", self._context, path, info)
 
     def write(self, data: bytes | bytearray | memoryview, /) -> int:
         self._require_open()
         if not self._has_entry:
-            raise InvalidStateError(self.operation, self._path, "no current entry: call add first")
+            raise InvalidStateError(self._path, "no current entry: call add first")
         view = memoryview(data).cast("B")
-        with privileges(self.operation, self._path):
+        with privileges(self._path):
             for at in range(0, len(view), _PIECE):
                 piece = bytes(view[at : at + _PIECE])
                 self._call("ImportLayerWrite", self._context, piece, len(piece))
@@ -151,11 +153,13 @@ class HcsImport(_Stream):
         destroy_layer(self._path)
 
 
-def open_export(path: PathLike, parents: Sequence[PathLike] = ()) -> HcsExport:
+@during("read layer")
+def open_export(path: StrPath, parents: Sequence[StrPath] = ()) -> HcsExport:
     """What `FilterLayerReader` reads by."""
     return HcsExport(path, parents)
 
 
-def open_import(path: PathLike, parents: Sequence[PathLike] = ()) -> HcsImport:
+@during("write layer")
+def open_import(path: StrPath, parents: Sequence[StrPath] = ()) -> HcsImport:
     """What `FilterLayerWriter` writes by."""
     return HcsImport(path, parents)

@@ -12,19 +12,19 @@ import threading
 from collections.abc import Callable, Sequence
 from uuid import UUID
 
+from wclayer._types import StrPath
 from wclayer.engines.descriptor import LayerDescriptor
 from wclayer.engines.hcs import vmcompute
 from wclayer.engines.hcs.structs import DescriptorArray, Guid, descriptor_array
 from wclayer.engines.hcs.vmcompute import call, driver_info, text
 from wclayer.engines.hcs.volume import expand_volume
-from wclayer.errors import InvalidParameterError
+from wclayer.errors import InvalidParameterError, during
 from wclayer.host import winapi
 from wclayer.layers.copy import CopyProgress
 from wclayer.layers.directory.chain import as_chain
 from wclayer.win32.names import last_component
 
-PathLike = str | os.PathLike[str]
-Chain = PathLike | Sequence[PathLike]
+Chain = StrPath | Sequence[StrPath]
 _MAX_PATH_UNITS = 1 << 16
 _E_UNEXPECTED = 0x8000FFFF - (1 << 32)
 _SHORT_PATH = 240
@@ -34,187 +34,190 @@ _SHORT_PATH = 240
 _preparing = threading.Lock()
 
 
-def layer_path(operation: str, path: PathLike) -> str:
+def layer_path(path: StrPath) -> str:
     """A layer's path as Windows takes it: absolute, and if it is long, in the form that may be.
 
     Raises:
         InvalidParameterError: it has a NUL, or is empty.
     """
-    given = text(operation, path)
+    given = text(path)
     if not given:
-        raise InvalidParameterError(operation, given, "the path is empty")
+        raise InvalidParameterError(given, "the path is empty")
     place = os.path.abspath(given)
     return winapi.absolute(place) if len(place) > _SHORT_PATH else place
 
 
-def descriptors(operation: str, parents: Chain) -> tuple[DescriptorArray, int]:
+def descriptors(parents: Chain) -> tuple[DescriptorArray, int]:
     """A parent chain, nearest first, as two arguments of a call; each with the GUID that Windows gives its name."""
-    chain = as_chain(operation, parents)
-    return descriptor_array([LayerDescriptor(layer_id(parent), layer_path(operation, parent)) for parent in chain])
+    chain = as_chain(parents)
+    return descriptor_array([LayerDescriptor(layer_id(parent), layer_path(parent)) for parent in chain])
 
 
-def activate_layer(path: PathLike, *, prefer: str | None = None) -> None:
+@during("activate layer")
+def activate_layer(path: StrPath, *, prefer: str | None = None) -> None:
     """`ActivateLayer`: mounts the volume of a scratch; of a read-only layer it does nothing.
 
     Windows has the scratch's files in its disk and nowhere else: `prefer` must be None.
     """
-    operation = "activate layer"
     if prefer is not None:
-        raise InvalidParameterError(operation, path, "Windows keeps a scratch in its disk alone: nothing to prefer")
-    call(operation, path, "ActivateLayer", driver_info(), layer_path(operation, path))
+        raise InvalidParameterError(path, "Windows keeps a scratch in its disk alone: nothing to prefer")
+    call(path, "ActivateLayer", driver_info(), layer_path(path))
 
 
-def create_layer(path: PathLike, parent: PathLike | None = None, *, parents: Sequence[PathLike] = ()) -> None:
+@during("create layer")
+def create_layer(path: StrPath, parent: StrPath | None = None, *, parents: Sequence[StrPath] = ()) -> None:
     """`CreateLayer`: a new, empty, read-only layer on its nearest parent."""
-    operation = "create layer"
     nearest = parent if parent is not None else next(iter(parents), None)
-    above = "" if nearest is None else layer_path(operation, nearest)
-    call(operation, path, "CreateLayer", driver_info(), layer_path(operation, path), above)
+    above = "" if nearest is None else layer_path(nearest)
+    call(path, "CreateLayer", driver_info(), layer_path(path), above)
 
 
-def create_scratch_layer(path: PathLike, parents: Sequence[PathLike]) -> None:
+@during("create scratch layer")
+def create_scratch_layer(path: StrPath, parents: Sequence[StrPath]) -> None:
     """`CreateSandboxLayer`: a new read-write layer on a parent chain, nearest first."""
-    operation = "create scratch layer"
-    above = descriptors(operation, parents)
-    place = layer_path(operation, path)
-    call(operation, path, "CreateSandboxLayer", driver_info(), place, None, *above)
+    above = descriptors(parents)
+    place = layer_path(path)
+    call(path, "CreateSandboxLayer", driver_info(), place, None, *above)
 
 
-def deactivate_layer(path: PathLike, *, write_sandbox: bool | None = None) -> None:
+@during("deactivate layer")
+def deactivate_layer(path: StrPath, *, write_sandbox: bool | None = None) -> None:
     """`DeactivateLayer`: dismounts what `activate_layer` mounted."""
-    operation = "deactivate layer"
     if write_sandbox is False:
-        raise InvalidParameterError(operation, path, "Windows keeps a scratch in its disk alone: it is always written")
-    call(operation, path, "DeactivateLayer", driver_info(), layer_path(operation, path))
+        raise InvalidParameterError(path, "Windows keeps a scratch in its disk alone: it is always written")
+    call(path, "DeactivateLayer", driver_info(), layer_path(path))
 
 
-def destroy_layer(path: PathLike) -> None:
+@during("destroy layer")
+def destroy_layer(path: StrPath) -> None:
     """`DestroyLayer`: removes a layer and its folder."""
-    operation = "destroy layer"
-    call(operation, path, "DestroyLayer", driver_info(), layer_path(operation, path))
+    call(path, "DestroyLayer", driver_info(), layer_path(path))
 
 
-def expand_scratch_size(path: PathLike, size: int) -> None:
+@during("expand scratch")
+def expand_scratch_size(path: StrPath, size: int) -> None:
     """`ExpandSandboxSize`, and then the growth of the volume to the whole partition."""
-    operation = "expand scratch"
     if not 0 <= size < 1 << 63:
-        raise InvalidParameterError(operation, path, f"{size} is not a size of a disk")
-    place = layer_path(operation, path)
-    call(operation, path, "ExpandSandboxSize", driver_info(), place, size)
-    expand_volume(operation, place, lambda: get_layer_mount_path(path))
+        raise InvalidParameterError(path, f"{size} is not a size of a disk")
+    place = layer_path(path)
+    call(path, "ExpandSandboxSize", driver_info(), place, size)
+    expand_volume(place, lambda: get_layer_mount_path(path))
 
 
+@during("export layer")
 def export_layer(
-    path: PathLike,
-    folder: PathLike,
+    path: StrPath,
+    folder: StrPath,
     parents: Chain = (),
     *,
     progress: Callable[[CopyProgress], None] | None = None,
     cancelled: Callable[[], bool] | None = None,
 ) -> None:
     """`ExportLayer`: writes the layer as a transport folder. Windows tells no progress and takes no cancellation."""
-    _transfer("export layer", "ExportLayer", path, folder, parents)
+    _transfer("ExportLayer", path, folder, parents)
 
 
+@during("import layer")
 def import_layer(
-    path: PathLike,
-    folder: PathLike,
+    path: StrPath,
+    folder: StrPath,
     parents: Chain = (),
     *,
     progress: Callable[[CopyProgress], None] | None = None,
     cancelled: Callable[[], bool] | None = None,
 ) -> None:
     """`ImportLayer`: makes a layer of a transport folder. Windows tells no progress and takes no cancellation."""
-    _transfer("import layer", "ImportLayer", path, folder, parents)
+    _transfer("ImportLayer", path, folder, parents)
 
 
-def _transfer(operation: str, name: str, path: PathLike, folder: PathLike, parents: Chain) -> None:
-    above = descriptors(operation, parents)
-    places = layer_path(operation, path), layer_path(operation, folder)
-    call(operation, path, name, driver_info(), *places, *above)
+def _transfer(name: str, path: StrPath, folder: StrPath, parents: Chain) -> None:
+    above = descriptors(parents)
+    places = layer_path(path), layer_path(folder)
+    call(path, name, driver_info(), *places, *above)
 
 
-def get_layer_mount_path(path: PathLike) -> str:
+@during("get layer mount path")
+def get_layer_mount_path(path: StrPath) -> str:
     """`GetLayerMountPath`: the volume of an activated scratch, the folder of another layer."""
-    operation = "get layer mount path"
-    place = layer_path(operation, path)
+    place = layer_path(path)
     length = ctypes.c_size_t(0)
-    call(operation, path, "GetLayerMountPath", driver_info(), place, ctypes.byref(length), None)
+    call(path, "GetLayerMountPath", driver_info(), place, ctypes.byref(length), None)
     if not length.value:
         return ""
     if length.value > _MAX_PATH_UNITS:
-        raise vmcompute.failure(operation, path, "GetLayerMountPath", _E_UNEXPECTED)
+        raise vmcompute.failure(path, "GetLayerMountPath", _E_UNEXPECTED)
     buffer = ctypes.create_unicode_buffer(length.value)
-    call(operation, path, "GetLayerMountPath", driver_info(), place, ctypes.byref(length), buffer)
+    call(path, "GetLayerMountPath", driver_info(), place, ctypes.byref(length), buffer)
     return buffer.value
 
 
-def get_shared_base_images(store: PathLike | None = None) -> str:
+@during("get shared base images")
+def get_shared_base_images(store: StrPath | None = None) -> str:
     """`GetBaseImages`: JSON of the images in Windows' central store, which is the only one it has."""
-    operation = "get shared base images"
     if store is not None:
-        raise InvalidParameterError(operation, store, "Windows has one central store; the hcs engine takes no other")
+        raise InvalidParameterError(store, "Windows has one central store; the hcs engine takes no other")
     address = ctypes.c_void_p()
-    call(operation, vmcompute.LIBRARY, "GetBaseImages", ctypes.byref(address))
+    call(vmcompute.LIBRARY, "GetBaseImages", ctypes.byref(address))
     return vmcompute.take_string(address.value)
 
 
-def grant_vm_access(vm_id: UUID | str, path: PathLike) -> None:
+@during("grant VM access")
+def grant_vm_access(vm_id: UUID | str, path: StrPath) -> None:
     """`GrantVmAccess`: a virtual machine may open a file."""
-    operation = "grant VM access"
-    call(operation, path, "GrantVmAccess", text(operation, str(vm_id)), layer_path(operation, path))
+    call(path, "GrantVmAccess", text(str(vm_id)), layer_path(path))
 
 
-def layer_exists(path: PathLike) -> bool:
+@during("layer exists")
+def layer_exists(path: StrPath) -> bool:
     """`LayerExists`: whether there is a layer at `path`."""
-    operation = "layer exists"
     found = ctypes.c_uint32()
-    call(operation, path, "LayerExists", driver_info(), layer_path(operation, path), ctypes.byref(found))
+    call(path, "LayerExists", driver_info(), layer_path(path), ctypes.byref(found))
     return bool(found.value)
 
 
+@during("name to GUID")
 def name_to_guid(name: str) -> UUID:
     """`NameToGuid`: the GUID by which Windows knows a layer of that name."""
-    operation = "name to GUID"
     guid = Guid()
-    call(operation, name, "NameToGuid", text(operation, name), ctypes.byref(guid))
+    call(name, "NameToGuid", text(name), ctypes.byref(guid))
     return guid.to_uuid()
 
 
-def layer_id(path: PathLike) -> UUID:
+@during("layer id")
+def layer_id(path: StrPath) -> UUID:
     """The GUID of a layer: `name_to_guid` of the last component of its path."""
     return name_to_guid(last_component(os.fspath(path)))
 
 
+@during("prepare layer")
 def prepare_layer(
-    path: PathLike, parents: Chain = (), *, target: PathLike | None = None, allow_other: bool = False
+    path: StrPath, parents: Chain = (), *, target: StrPath | None = None, allow_other: bool = False
 ) -> None:
     """`PrepareLayer`: the file system filter shows a scratch over its parents. One at a time in this process.
 
     The view is on the scratch's volume (`get_layer_mount_path`): `target` must be None.
     """
-    operation = "prepare layer"
     if target is not None:
-        raise InvalidParameterError(operation, target, "Windows shows a scratch on its own volume, and nowhere else")
-    above = descriptors(operation, parents)
-    place = layer_path(operation, path)
+        raise InvalidParameterError(target, "Windows shows a scratch on its own volume, and nowhere else")
+    above = descriptors(parents)
+    place = layer_path(path)
     with _preparing:
-        call(operation, path, "PrepareLayer", driver_info(), place, *above)
+        call(path, "PrepareLayer", driver_info(), place, *above)
 
 
-def unprepare_layer(path: PathLike) -> None:
+@during("unprepare layer")
+def unprepare_layer(path: StrPath) -> None:
     """`UnprepareLayer`: the filter lets go of a scratch."""
-    operation = "unprepare layer"
-    call(operation, path, "UnprepareLayer", driver_info(), layer_path(operation, path))
+    call(path, "UnprepareLayer", driver_info(), layer_path(path))
 
 
-def process_base_layer(path: PathLike) -> None:
+@during("process base layer")
+def process_base_layer(path: StrPath) -> None:
     """`ProcessBaseImage`: what Windows needs to run on a base layer whose files are in place."""
-    operation = "process base layer"
-    call(operation, path, "ProcessBaseImage", layer_path(operation, path))
+    call(path, "ProcessBaseImage", layer_path(path))
 
 
-def process_utility_vm_image(path: PathLike) -> None:
+@during("process utility VM image")
+def process_utility_vm_image(path: StrPath) -> None:
     """`ProcessUtilityImage`: the same for a utility VM; `path` is the layer's folder `UtilityVM`."""
-    operation = "process utility VM image"
-    call(operation, path, "ProcessUtilityImage", layer_path(operation, path))
+    call(path, "ProcessUtilityImage", layer_path(path))

@@ -50,11 +50,11 @@ _luids: dict[str, _Luid] = {}
 
 
 @contextmanager
-def privileges(operation: str, path: str) -> Iterator[None]:
+def privileges(path: str) -> Iterator[None]:
     """Gives the calling thread the three privileges while the body runs; inside another such body it does nothing.
 
     Args:
-        operation, path: what an error says was being done, and to what.
+        path: what they are needed for, for errors.
 
     Raises:
         AccessDeniedError: the user does not have them.
@@ -63,9 +63,9 @@ def privileges(operation: str, path: str) -> Iterator[None]:
         yield
         return
     if not _advapi32.ImpersonateSelf(_SECURITY_IMPERSONATION):
-        raise _error(operation, path, "the thread gets no token of its own")
+        raise _error(path, "the thread gets no token of its own")
     try:
-        _enable(operation, path)
+        _enable(path)
         _thread.holds = True
         yield
     finally:
@@ -73,36 +73,36 @@ def privileges(operation: str, path: str) -> Iterator[None]:
         _advapi32.RevertToSelf()
 
 
-def _enable(operation: str, path: str) -> None:
+def _enable(path: str) -> None:
     wanted = _TokenPrivileges(len(NAMES))
     for place, name in zip(wanted.Privileges, NAMES, strict=True):
-        place.Luid = _luid(operation, path, name)
+        place.Luid = _luid(path, name)
         place.Attributes = _SE_PRIVILEGE_ENABLED
     token = wintypes.HANDLE()
     access = _TOKEN_ADJUST_PRIVILEGES | _TOKEN_QUERY
     if not _advapi32.OpenThreadToken(_kernel32.GetCurrentThread(), access, False, ctypes.byref(token)):
-        raise _error(operation, path, "the thread's token cannot be opened")
+        raise _error(path, "the thread's token cannot be opened")
     assert token.value is not None
     try:
         done = _advapi32.AdjustTokenPrivileges(token, False, ctypes.byref(wanted), 0, None, None)
         # It succeeds, too, when it could enable only some of them.
         if not done or ctypes.get_last_error() == winapi.ERROR_NOT_ALL_ASSIGNED:
             detail = f"needs {', '.join(NAMES)}: run it as an elevated administrator"
-            raise AccessDeniedError(operation, path, detail, code=_ERROR_PRIVILEGE_NOT_HELD)
+            raise AccessDeniedError(path, detail, code=_ERROR_PRIVILEGE_NOT_HELD)
     finally:
         winapi.close_handle(token.value)
 
 
-def _luid(operation: str, path: str, name: str) -> _Luid:
+def _luid(path: str, name: str) -> _Luid:
     """The number that this run of Windows has for a privilege."""
     if name not in _luids:
         luid = _Luid()
         if not _advapi32.LookupPrivilegeValueW(None, name, ctypes.byref(luid)):
-            raise _error(operation, path, f"Windows does not know {name}")
+            raise _error(path, f"Windows does not know {name}")
         _luids[name] = luid
     return _luids[name]
 
 
-def _error(operation: str, path: str, what: str) -> AccessDeniedError:
+def _error(path: str, what: str) -> AccessDeniedError:
     code = ctypes.get_last_error()
-    return AccessDeniedError(operation, path, f"{what}: {winapi.message_of(code)}", code=code)
+    return AccessDeniedError(path, f"{what}: {winapi.message_of(code)}", code=code)

@@ -8,12 +8,20 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from wclayer._types import StrPath
 from wclayer.engines.hcs.backup_entry import BackupEntry
 from wclayer.engines.hcs.files import BackupFile
 from wclayer.engines.hcs.functions import export_layer
 from wclayer.engines.hcs.privileges import privileges
 from wclayer.engines.hcs.utility_vm import FILES, TOP
-from wclayer.errors import InvalidDataError, NotALayerError, PathNotFoundError, from_os_error
+from wclayer.errors import (
+    InvalidDataError,
+    NotALayerError,
+    PathNotFoundError,
+    boundary,
+    during,
+    from_os_error,
+)
 from wclayer.host import system
 from wclayer.host.root import HostRoot, remove_tree
 from wclayer.layers.base import LayerReaderBase
@@ -23,10 +31,10 @@ from wclayer.win32.attributes import FileBasicInfo
 from wclayer.win32.filetime import from_unix_ns
 from wclayer.win32.names import decode_name, encode_name, names_equal, path_key
 
-PathLike = str | os.PathLike[str]
 _RECYCLE_BIN = "$Recycle.Bin"
 
 
+@boundary
 class BaseLayerReader(LayerReaderBase):
     """A `LayerReader` over a base layer in its place: `Files`, then `UtilityVM` with its `Files` if it has them.
 
@@ -42,13 +50,13 @@ class BaseLayerReader(LayerReaderBase):
 
     operation = "read base layer"
 
-    def __init__(self, path: PathLike) -> None:
+    def __init__(self, path: StrPath) -> None:
         place = os.path.abspath(path)
         super().__init__(place)
         if not os.path.isdir(place):
-            raise PathNotFoundError(self.operation, place, "the folder does not exist")
+            raise PathNotFoundError(place, "the folder does not exist")
         if not os.path.isdir(os.path.join(place, "Files")):
-            raise NotALayerError(self.operation, place, "not a base layer: it has no folder Files")
+            raise NotALayerError(place, "not a base layer: it has no folder Files")
         self._root = HostRoot(place)
         self._walk = self._walk_all()
         self._links: dict[bytes, str] = {}
@@ -131,13 +139,13 @@ class BaseLayerReader(LayerReaderBase):
     def _reading(self) -> Iterator[None]:
         """Windows is asked: with the privileges, and what goes wrong becomes an error that names the file."""
         try:
-            with privileges(self.operation, self.source):
+            with privileges(self.source):
                 yield
         except OSError as error:
-            raise from_os_error(self.operation, self.source, error) from error
+            raise from_os_error(self.source, error) from error
         except ValueError as error:
             place = "" if self._file is None else f"{decode_name(self._file.path)}: "
-            raise InvalidDataError(self.operation, self.source, f"{place}{error}") from None
+            raise InvalidDataError(self.source, f"{place}{error}") from None
 
     def _close_file(self) -> None:
         self._backup_entry = None
@@ -150,6 +158,7 @@ class BaseLayerReader(LayerReaderBase):
         self._root.close()
 
 
+@boundary
 class ExportedLayerReader(TransportLayerReader):
     """A `LayerReader` over a child layer: Windows exports it to a temporary folder, which goes when this is closed.
 
@@ -161,10 +170,10 @@ class ExportedLayerReader(TransportLayerReader):
 
     operation = "read layer"
 
-    def __init__(self, path: PathLike, parents: Sequence[PathLike]) -> None:
+    def __init__(self, path: StrPath, parents: Sequence[StrPath]) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="hcs"))
         try:
-            with privileges(self.operation, os.fspath(path)):
+            with privileges(os.fspath(path)):
                 export_layer(path, self._folder, parents)
             super().__init__(self._folder)
         except BaseException:
@@ -177,7 +186,7 @@ class ExportedLayerReader(TransportLayerReader):
             try:
                 status = self._host.stat(b"Hives/System_Delta")
             except FileNotFoundError:
-                raise InvalidDataError(self.operation, self.source, "the export has no Hives\\System_Delta") from None
+                raise InvalidDataError(self.source, "the export has no Hives\\System_Delta") from None
             assert entry.info is not None
             entry.info = _written_at(entry.info.attributes, status)
         return entry
@@ -199,7 +208,8 @@ def _written_at(attributes: int, status: os.stat_result) -> FileBasicInfo:
     return FileBasicInfo(attributes, time, time, time, time)
 
 
-def new_layer_reader(path: PathLike, parents: Sequence[PathLike] = ()) -> BaseLayerReader | ExportedLayerReader:
+@during("read layer")
+def new_layer_reader(path: StrPath, parents: Sequence[StrPath] = ()) -> BaseLayerReader | ExportedLayerReader:
     """A reader of the layer at `path`: of a base layer where it lies, of a child by exporting it.
 
     Args:

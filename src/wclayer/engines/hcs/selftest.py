@@ -49,7 +49,7 @@ class SelfTest:
         missing = []
         for name in vmcompute.EXPORTS | vmcompute.STREAMING_EXPORTS:
             try:
-                vmcompute.export("selftest", name)
+                vmcompute.export(name)
             except NotSupportedError:
                 missing.append(name)
         required = sorted(set(missing) & set(vmcompute.EXPORTS))
@@ -176,7 +176,7 @@ class SelfTest:
         for layer in (self.child, self.base):
             _try(hcs.destroy_layer, layer)
         try:
-            with privileges("selftest", str(self.folder)):
+            with privileges(str(self.folder)):
                 remove_tree(self.folder)
         except OSError as error:
             print(f"      cleaning up: {error}")

@@ -5,29 +5,29 @@ Reference: hcsshim, `ociwclayer`.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import BinaryIO
 
+from wclayer._types import StrPath
 from wclayer.engines.hcs.functions import activate_layer, deactivate_layer, prepare_layer, unprepare_layer
 from wclayer.engines.hcs.reader import new_layer_reader
 from wclayer.engines.hcs.writer import new_layer_writer
 from wclayer.engines.results import ExportResult, ImportResult
+from wclayer.errors import during
 from wclayer.formats.compression import Compression
 from wclayer.layers.copy import ProgressCallback, copy_layer
 from wclayer.layers.tar import TarLayerReader, TarLayerWriter
 from wclayer.model import Limits
 
-PathLike = str | os.PathLike[str]
 
-
+@during("import layer")
 def import_layer_from_tar(
     stream: BinaryIO,
-    path: PathLike,
-    parents: Sequence[PathLike] = (),
+    path: StrPath,
+    parents: Sequence[StrPath] = (),
     *,
-    source: PathLike = "<stream>",
+    source: StrPath = "<stream>",
     limits: Limits | None = None,
     progress: ProgressCallback | None = None,
     cancelled: Callable[[], bool] | None = None,
@@ -53,12 +53,13 @@ def import_layer_from_tar(
         return ImportResult.of(reader, done.entries)
 
 
+@during("export layer")
 def export_layer_to_tar(
     stream: BinaryIO,
-    path: PathLike,
-    parents: Sequence[PathLike] = (),
+    path: StrPath,
+    parents: Sequence[StrPath] = (),
     *,
-    target: PathLike = "<stream>",
+    target: StrPath = "<stream>",
     compression: Compression | str = Compression.NONE,
     level: int | None = None,
     progress: ProgressCallback | None = None,

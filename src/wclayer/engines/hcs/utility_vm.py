@@ -23,8 +23,7 @@ _PIECE = 1 << 20
 class UtilityVm:
     """The utility VM of the layer below `root`, whose nearest parent is at `parent`."""
 
-    def __init__(self, operation: str, root: HostRoot, parent: Path) -> None:
-        self._operation = operation
+    def __init__(self, root: HostRoot, parent: Path) -> None:
         self._root = root
         self._parent = parent
         self.is_made = False
@@ -39,7 +38,7 @@ class UtilityVm:
                 self._clone(parent)
         except FileNotFoundError:
             detail = f"the parent {self._parent} has no UtilityVM\\Files to be cloned"
-            raise InvalidDataError(self._operation, self._root.path, detail) from None
+            raise InvalidDataError(self._root.path, detail) from None
         self.is_made = True
 
     def _clone(self, parent: HostRoot) -> None:

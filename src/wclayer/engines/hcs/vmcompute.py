@@ -12,6 +12,7 @@ import threading
 from ctypes import wintypes
 from typing import Any
 
+from wclayer._types import StrPath
 from wclayer.engines.hcs.structs import FILTER_DRIVER, DriverInfo, FileBasicInfoStruct, Guid, WcLayerDescriptor
 from wclayer.errors import InvalidParameterError, NotSupportedError, from_windows_code
 from wclayer.host import winapi
@@ -77,7 +78,7 @@ def load() -> ctypes.WinDLL:
         return _library
 
 
-def export(operation: str, name: str) -> ctypes._FuncPointer:
+def export(name: str) -> ctypes._FuncPointer:
     """An export, with its argument types.
 
     Raises:
@@ -87,37 +88,37 @@ def export(operation: str, name: str) -> ctypes._FuncPointer:
         library = load()
     except OSError as error:
         detail = f"not supported on this build of Windows: {LIBRARY} cannot be loaded ({error.strerror or error})"
-        raise NotSupportedError(operation, LIBRARY, detail) from None
+        raise NotSupportedError(LIBRARY, detail) from None
     try:
         function = library[name]
     except AttributeError:
         detail = f"not supported on this build of Windows: {LIBRARY} has no export {name}"
-        raise NotSupportedError(operation, LIBRARY, detail) from None
+        raise NotSupportedError(LIBRARY, detail) from None
     function.argtypes = _PROTOTYPES[name]
     function.restype = ctypes.c_int32
     return function
 
 
-def call(operation: str, path: str | os.PathLike[str], name: str, *arguments: Any) -> None:
+def call(path: StrPath, name: str, *arguments: Any) -> None:
     """Calls an export, which returns an HRESULT.
 
     Args:
-        operation, path: what an error says was being done, and to what.
+        path: what the call is about, for errors.
 
     Raises:
         NotSupportedError: this build of Windows does not have it.
         LayerError: it failed; the detail is Windows' text.
     """
-    function = export(operation, name)
+    function = export(name)
     result = function(*arguments)
     if result < 0:
-        raise failure(operation, path, name, result)
+        raise failure(path, name, result)
 
 
-def failure(operation: str, path: str | os.PathLike[str], name: str, result: int) -> OSError:
+def failure(path: StrPath, name: str, result: int) -> OSError:
     """The error for a failed HRESULT of the export `name`."""
     code = result & 0xFFFF_FFFF
-    return from_windows_code(operation, path, code, f"{name}: {winapi.message_of(code)} ({code:#010x})")
+    return from_windows_code(path, code, f"{name}: {winapi.message_of(code)} ({code:#010x})")
 
 
 def driver_info() -> ctypes._Pointer[DriverInfo]:
@@ -125,7 +126,7 @@ def driver_info() -> ctypes._Pointer[DriverInfo]:
     return ctypes.pointer(DriverInfo(FILTER_DRIVER, ""))
 
 
-def text(operation: str, value: str | os.PathLike[str]) -> str:
+def text(value: StrPath) -> str:
     """A string as an argument: Windows would end it at a NUL.
 
     Raises:
@@ -133,7 +134,7 @@ def text(operation: str, value: str | os.PathLike[str]) -> str:
     """
     string = os.fspath(value)
     if "\0" in string:
-        raise InvalidParameterError(operation, string.replace("\0", "\\0"), "a NUL in a name")
+        raise InvalidParameterError(string.replace("\0", "\\0"), "a NUL in a name")
     return string
 
 

@@ -33,7 +33,7 @@ _ATTACH_VIRTUAL_DISK = (
 )  # fmt: skip
 
 
-def _call(operation: str, disk: str, name: str, arguments: tuple[type, ...], *values: object) -> None:
+def _call(disk: str, name: str, arguments: tuple[type, ...], *values: object) -> None:
     """Calls an export of virtdisk.dll, which returns a Win32 code.
 
     Raises:
@@ -44,14 +44,14 @@ def _call(operation: str, disk: str, name: str, arguments: tuple[type, ...], *va
         function = ctypes.WinDLL(_LIBRARY, winmode=LOAD_LIBRARY_SEARCH_SYSTEM32)[name]
     except (OSError, AttributeError):
         detail = f"not supported on this build of Windows: {_LIBRARY} has no export {name}"
-        raise NotSupportedError(operation, _LIBRARY, detail) from None
+        raise NotSupportedError(_LIBRARY, detail) from None
     function.restype = wintypes.DWORD
     function.argtypes = arguments
     if code := function(*values):
         raise winapi.error_of(code, disk)
 
 
-def expand_volume(operation: str, layer: str, mount_path: Callable[[], str]) -> None:
+def expand_volume(layer: str, mount_path: Callable[[], str]) -> None:
     """Grows the volume of the scratch `layer` to its partition.
 
     Args:
@@ -62,7 +62,7 @@ def expand_volume(operation: str, layer: str, mount_path: Callable[[], str]) -> 
     """
     disk = os.path.join(layer, _DISK)
     try:
-        with _attached(operation, disk):
+        with _attached(disk):
             name = mount_path().rstrip("\\")
             with _opened(name) as volume:
                 length = winapi.device_control(volume, _IOCTL_DISK_GET_LENGTH_INFO, output=INT64.size)
@@ -72,7 +72,7 @@ def expand_volume(operation: str, layer: str, mount_path: Callable[[], str]) -> 
                     sectors = INT64.pack(clusters * (_CLUSTER // _SECTOR))
                     winapi.device_control(volume, _FSCTL_EXTEND_VOLUME, sectors)
     except OSError as error:
-        raise from_os_error(operation, disk, error) from error
+        raise from_os_error(disk, error) from error
 
 
 @contextmanager
@@ -86,19 +86,19 @@ def _opened(volume: str) -> Iterator[int]:
 
 
 @contextmanager
-def _attached(operation: str, disk: str) -> Iterator[None]:
+def _attached(disk: str) -> Iterator[None]:
     """Attaches a virtual disk for as long as the body runs."""
     handle = wintypes.HANDLE()
     parameters = OpenVirtualDiskParameters(Version=_PARAMETERS_VERSION)
     kind = VirtualStorageType()
     _call(
-        operation, disk, "OpenVirtualDisk", _OPEN_VIRTUAL_DISK,
+        disk, "OpenVirtualDisk", _OPEN_VIRTUAL_DISK,
         ctypes.byref(kind), disk, 0, 0, ctypes.byref(parameters), ctypes.byref(handle),
     )  # fmt: skip
     assert handle.value is not None
     try:
         flags = _ATTACH_BYPASS_DEFAULT_ENCRYPTION_POLICY
-        _call(operation, disk, "AttachVirtualDisk", _ATTACH_VIRTUAL_DISK, handle, None, flags, 0, None, None)
+        _call(disk, "AttachVirtualDisk", _ATTACH_VIRTUAL_DISK, handle, None, flags, 0, None, None)
         yield
     finally:
         # The disk is detached with its last handle.

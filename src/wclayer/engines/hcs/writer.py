@@ -13,6 +13,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
+from wclayer._types import StrPath
 from wclayer.engines.hcs.files import BackupFile, restore_times
 from wclayer.engines.hcs.functions import import_layer, process_base_layer, process_utility_vm_image
 from wclayer.engines.hcs.privileges import privileges
@@ -25,6 +26,8 @@ from wclayer.errors import (
     InvalidStateError,
     LayerError,
     PathNotFoundError,
+    boundary,
+    during,
     from_os_error,
 )
 from wclayer.host.root import HostRoot, remove_tree, write_all
@@ -38,9 +41,8 @@ from wclayer.win32.attributes import FileBasicInfo
 from wclayer.win32.backup import BackupStreamParser, StreamHeader, StreamId
 from wclayer.win32.names import decode_name, encode_name, illegal_reason, path_key
 
-PathLike = str | os.PathLike[str]
 
-
+@boundary
 class HcsLayerWriter(WriterContext):
     """What the writers of Windows' layers share: the language of backup streams, and what becomes of a failure.
 
@@ -49,7 +51,7 @@ class HcsLayerWriter(WriterContext):
 
     operation = "write layer"
 
-    def __init__(self, path: PathLike, parents: Sequence[Path]) -> None:
+    def __init__(self, path: StrPath, parents: Sequence[Path]) -> None:
         self.target = os.path.abspath(path)
         self.chain = list(parents)
         self._state = "open"
@@ -57,17 +59,17 @@ class HcsLayerWriter(WriterContext):
         self._directories: list[tuple[bytes, FileBasicInfo]] = []
         for parent in self.chain:
             if not parent.is_dir():
-                raise PathNotFoundError(self.operation, parent, "the parent does not exist")
+                raise PathNotFoundError(parent, "the parent does not exist")
         if not os.path.isdir(os.path.dirname(self.target)):
-            raise PathNotFoundError(self.operation, self.target, "its folder does not exist")
+            raise PathNotFoundError(self.target, "its folder does not exist")
         try:
             with suppress(FileExistsError):
                 os.mkdir(self.target)
             if os.listdir(self.target):
-                raise AlreadyExistsError(self.operation, self.target, "already exists")
+                raise AlreadyExistsError(self.target, "already exists")
             self.root = HostRoot(self.target)
         except OSError as error:
-            raise from_os_error(self.operation, self.target, error) from error
+            raise from_os_error(self.target, error) from error
 
     # What the two kinds do differently, each inside the privileges.
 
@@ -90,7 +92,7 @@ class HcsLayerWriter(WriterContext):
     def _write(self, data: bytes | bytearray | memoryview) -> None:
         """Takes more of the entry's backup stream."""
         if self._file is None:
-            raise InvalidStateError(self.operation, self.target, "no current entry: call add first")
+            raise InvalidStateError(self.target, "no current entry: call add first")
         self._file.write(memoryview(data))
 
     def _end_entry(self) -> None:
@@ -166,7 +168,7 @@ class HcsLayerWriter(WriterContext):
         with ExitStack() as stack:
             # A user who has not got them may still remove what is the user's own.
             with suppress(AccessDeniedError):
-                stack.enter_context(privileges(self.operation, self.target))
+                stack.enter_context(privileges(self.target))
             for undo in (self._end_entry, self._give_up, self.root.close, lambda: remove_tree(Path(self.target))):
                 with suppress(OSError):
                     undo()
@@ -184,19 +186,19 @@ class HcsLayerWriter(WriterContext):
     def _step(self) -> Iterator[None]:
         """One call: with the privileges, and if it fails, nothing is left."""
         if self._state != "open":
-            raise InvalidStateError(self.operation, self.target, f"the writer is {self._state}")
+            raise InvalidStateError(self.target, f"the writer is {self._state}")
         try:
-            with privileges(self.operation, self.target):
+            with privileges(self.target):
                 yield
         except LayerError:
             self.abort()
             raise
         except OSError as error:
             self.abort()
-            raise from_os_error(self.operation, self.target, error) from error
+            raise from_os_error(self.target, error) from error
         except ValueError as error:
             self.abort()
-            raise InvalidDataError(self.operation, self.target, str(error)) from error
+            raise InvalidDataError(self.target, str(error)) from error
         except BaseException:
             self.abort()
             raise
@@ -206,7 +208,7 @@ class HcsLayerWriter(WriterContext):
         parts = name.replace("\\", "/").split("/")
         for part in parts:
             if reason := illegal_reason(part):
-                raise InvalidDataError(self.operation, self.target, f"entry {name!r}: {reason}")
+                raise InvalidDataError(self.target, f"entry {name!r}: {reason}")
         return encode_name("/".join(parts))
 
     def _restore(self, path: bytes, info: FileBasicInfo, *, create: bool) -> None:
@@ -220,6 +222,7 @@ class HcsLayerWriter(WriterContext):
         process_utility_vm_image(os.path.join(self.target, "UtilityVM"))
 
 
+@boundary
 class BaseLayerWriter(HcsLayerWriter):
     """A `LayerWriter` that makes a base layer at `path` and has Windows process it when it is closed.
 
@@ -233,7 +236,7 @@ class BaseLayerWriter(HcsLayerWriter):
 
     operation = "write base layer"
 
-    def __init__(self, path: PathLike) -> None:
+    def __init__(self, path: StrPath) -> None:
         super().__init__(path, ())
         self._has_utility_vm = False
 
@@ -248,9 +251,7 @@ class BaseLayerWriter(HcsLayerWriter):
         self.root.link(target, path)
 
     def _remove(self, path: bytes) -> None:
-        raise InvalidDataError(
-            self.operation, self.target, f"entry {decode_name(path)!r}: a base layer has no tombstones"
-        )
+        raise InvalidDataError(self.target, f"entry {decode_name(path)!r}: a base layer has no tombstones")
 
     def _finish(self) -> None:
         restore_times(self.root, self._directories)
@@ -259,6 +260,7 @@ class BaseLayerWriter(HcsLayerWriter):
             self._process_utility_vm()
 
 
+@boundary
 class ChildLayerWriter(HcsLayerWriter):
     """A `LayerWriter` that makes a child layer at `path`: a transport folder that Windows imports at the end.
 
@@ -275,16 +277,16 @@ class ChildLayerWriter(HcsLayerWriter):
 
     operation = "write layer"
 
-    def __init__(self, path: PathLike, parents: Sequence[PathLike]) -> None:
+    def __init__(self, path: StrPath, parents: Sequence[StrPath]) -> None:
         super().__init__(path, [Path(os.path.abspath(parent)) for parent in parents])
         try:
             self._folder = Path(tempfile.mkdtemp(prefix="hcs"))
         except OSError as error:
             self.root.close()
             os.rmdir(self.target)
-            raise from_os_error(self.operation, self.target, error) from error
+            raise from_os_error(self.target, error) from error
         self._transport = HostRoot(self._folder)
-        self._utility_vm = UtilityVm(self.operation, self.root, self.chain[0])
+        self._utility_vm = UtilityVm(self.root, self.chain[0])
         self._added: set[str] = set()
         self._tombstones: list[bytes] = []
         self._links: list[tuple[bytes, bytes, Path | None]] = []
@@ -378,7 +380,7 @@ class ChildLayerWriter(HcsLayerWriter):
         remove_tree(self._folder)
 
     def _invalid(self, path: bytes, problem: str) -> InvalidDataError:
-        return InvalidDataError(self.operation, self.target, f"entry {decode_name(path)!r}: {problem}")
+        return InvalidDataError(self.target, f"entry {decode_name(path)!r}: {problem}")
 
 
 class _TransportFile:
@@ -431,7 +433,8 @@ def _remove_if_there(root: HostRoot, path: bytes) -> None:
         root.remove(path)
 
 
-def new_layer_writer(path: PathLike, parents: PathLike | Sequence[PathLike] = ()) -> HcsLayerWriter:
+@during("import layer")
+def new_layer_writer(path: StrPath, parents: StrPath | Sequence[StrPath] = ()) -> HcsLayerWriter:
     """A writer that makes the layer at `path`; the layer is there when its `close` returns.
 
     Args:
@@ -445,7 +448,7 @@ def new_layer_writer(path: PathLike, parents: PathLike | Sequence[PathLike] = ()
 
     Reference: hcsshim, `NewLayerWriter`.
     """
-    chain = as_chain(HcsLayerWriter.operation, parents)
+    chain = as_chain(parents)
     if any("\0" in os.fspath(place) for place in (path, *chain)):
-        raise InvalidParameterError(HcsLayerWriter.operation, "path", "a NUL in a name")
+        raise InvalidParameterError("path", "a NUL in a name")
     return ChildLayerWriter(path, chain) if chain else BaseLayerWriter(path)

@@ -11,6 +11,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from wclayer._types import StrPath
 from wclayer.engines.portable.scratchdisk import SAVED_AS, note_disk, read_disk, was_changed, write_disk
 from wclayer.errors import (
     AlreadyExistsError,
@@ -20,6 +21,7 @@ from wclayer.errors import (
     LayerBusyError,
     NotReadyError,
     during,
+    errors_at,
 )
 from wclayer.host import system
 from wclayer.layers.directory import LayerDirectory
@@ -30,7 +32,6 @@ from wclayer.layers.directory.scratch import DISK, MOUNT, UNREAD, UNSAVED, Scrat
 from wclayer.layers.staging import wait_for_place
 from wclayer.view import mount
 
-PathLike = str | os.PathLike[str]
 ACTIVE = "active"
 """The record of an activated scratch: what tells this start of the machine from others."""
 DISK_VARIABLE = "WCLAYER_SANDBOX_DISK"
@@ -46,7 +47,7 @@ def _this_boot() -> str:
         return "unknown"
 
 
-def _open_scratch(operation: str, place: Path, lock: system.Lock | None = None) -> ScratchDirectory | None:
+def _open_scratch(place: Path, lock: system.Lock | None = None) -> ScratchDirectory | None:
     """The scratch at a place, for this process alone; None for a finished layer.
 
     Args:
@@ -57,16 +58,17 @@ def _open_scratch(operation: str, place: Path, lock: system.Lock | None = None) 
     """
     while is_scratch(place):
         try:
-            return ScratchDirectory(place, exclusive=True, lock=lock, operation=operation)
+            return ScratchDirectory(place, exclusive=True, lock=lock)
         except InvalidParameterError:
             # A commit may just have made it a finished layer.
             if is_scratch(place):
                 raise
-    with LayerDirectory(place, operation=operation):
+    with LayerDirectory(place):
         return None
 
 
-def activate_layer(path: PathLike, *, prefer: str | None = None) -> None:
+@during("activate layer")
+def activate_layer(path: StrPath, *, prefer: str | None = None) -> None:
     """Makes a scratch ready to be prepared; of a read-only layer, only makes sure that it is one.
 
     If `sandbox.vhdx` was changed by somebody else since the scratch was last deactivated, its changes are read in.
@@ -83,18 +85,17 @@ def activate_layer(path: PathLike, *, prefer: str | None = None) -> None:
 
     Reference: `ActivateLayer` of vmcompute.dll.
     """
-    operation = "activate layer"
     place = Path(os.path.abspath(path))
     if prefer not in (None, "disk", "directory"):
-        raise InvalidParameterError(operation, place, f"prefer {prefer!r}; possible are disk and directory")
+        raise InvalidParameterError(place, f"prefer {prefer!r}; possible are disk and directory")
     lock = None
     if is_scratch(place) and not (place / FILE_NAME).is_file():
-        lock = wait_for_place(operation, place, patience=0, busy="another process is using it")
+        lock = wait_for_place(place, patience=0, busy="another process is using it")
     try:
         if lock is not None:
-            with during(operation, place):
-                make_empty_records(operation, place)
-        opened = _open_scratch(operation, place, lock)
+            with errors_at(place):
+                make_empty_records(place)
+        opened = _open_scratch(place, lock)
     except BaseException:
         if lock is not None:
             lock.close()
@@ -103,31 +104,32 @@ def activate_layer(path: PathLike, *, prefer: str | None = None) -> None:
         if lock is not None:
             lock.close()
         return
-    with during(operation, place, damage=CorruptLayerError), opened as scratch:
+    with errors_at(place, damage=CorruptLayerError), opened as scratch:
         if scratch.record(ACTIVE) == _this_boot():
-            raise LayerBusyError(operation, place, "it is active already")
+            raise LayerBusyError(place, "it is active already")
         parents = scratch.parents()
         is_unread = scratch.record(UNREAD) is not None
         if is_unread and not parents:
             # What the disk changes can be told when prepare_layer names the parents.
             pass
-        elif is_unread or was_changed(operation, scratch):
+        elif is_unread or was_changed(scratch):
             if not is_unread and scratch.record(UNSAVED) and prefer is None:
                 raise InvalidStateError(
-                    operation, place, f"both {DISK} and the layer directory were changed since they last agreed"
+                    place, f"both {DISK} and the layer directory were changed since they last agreed"
                 )
             if prefer != "directory":
-                read_disk(operation, scratch, parents)
+                read_disk(scratch, parents)
             with scratch.transaction(is_change=False):
                 scratch.set_record(UNREAD, None)
         elif scratch.record(SAVED_AS) is None and not scratch.record(UNSAVED):
-            note_disk(operation, scratch)
+            note_disk(scratch)
         with scratch.transaction(is_change=False):
             scratch.set_record(ACTIVE, _this_boot())
 
 
+@during("prepare layer")
 def prepare_layer(
-    path: PathLike, parents: Sequence[PathLike] = (), *, target: PathLike | None = None, allow_other: bool = False
+    path: StrPath, parents: Sequence[StrPath] = (), *, target: StrPath | None = None, allow_other: bool = False
 ) -> None:
     """Mounts an active scratch over its parents; `get_layer_mount_path` tells where. A read-only layer needs none.
 
@@ -148,44 +150,41 @@ def prepare_layer(
 
     Reference: `PrepareLayer` of vmcompute.dll.
     """
-    operation = "prepare layer"
     place = Path(os.path.abspath(path))
     try:
-        _prepare(operation, place, parents, target, allow_other)
+        _prepare(place, parents, target, allow_other)
     except InvalidParameterError:
         if is_scratch(place):
             raise
         # A commit has made it a finished layer meanwhile.
-        with LayerDirectory(place, operation=operation) as layer:
+        with LayerDirectory(place) as layer:
             check_chain(layer, parents)
 
 
-def _prepare(
-    operation: str, place: Path, parents: Sequence[PathLike], target: PathLike | None, allow_other: bool
-) -> None:
-    with LayerDirectory(place, operation=operation) as layer:
+def _prepare(place: Path, parents: Sequence[StrPath], target: StrPath | None, allow_other: bool) -> None:
+    with LayerDirectory(place) as layer:
         knows_parents, has_disk = bool(layer.parents()), _has_disk(layer)
         if knows_parents or not has_disk:
             check_chain(layer, parents)
         if not has_disk:
             return
         if layer.record(ACTIVE) != _this_boot():
-            raise NotReadyError(operation, place, "activate it first")
+            raise NotReadyError(place, "activate it first")
         if not knows_parents and not parents:
-            raise InvalidParameterError(operation, place, "it does not know its parents; they must be named")
+            raise InvalidParameterError(place, "it does not know its parents; they must be named")
         recorded = _recorded_mount(layer)
         is_unread = layer.record(UNREAD) is not None
     if recorded is not None:
         if mount.is_serving(recorded, place):
-            raise AlreadyExistsError(operation, place, f"it is prepared already, at {recorded}")
+            raise AlreadyExistsError(place, f"it is prepared already, at {recorded}")
         mount.remove_stale(recorded)
     if parents or is_unread:
-        with ScratchDirectory(place, exclusive=True, operation=operation) as scratch:
+        with ScratchDirectory(place, exclusive=True) as scratch:
             if parents and scratch.parents():
                 check_chain(scratch, parents)
-            remember_chain(operation, place, parents)
+            remember_chain(place, parents)
             if scratch.record(UNREAD) is not None:
-                read_disk(operation, scratch, scratch.parents())
+                read_disk(scratch, scratch.parents())
                 with scratch.transaction(is_change=False):
                     scratch.set_record(UNREAD, None)
     at = place / MOUNT if target is None else Path(os.path.abspath(target))
@@ -209,7 +208,8 @@ def _recorded_mount(layer: LayerDirectory) -> Path | None:
     return Path(recorded) if isinstance(recorded, str) and os.path.isabs(recorded) else None
 
 
-def get_layer_mount_path(path: PathLike) -> str:
+@during("get layer mount path")
+def get_layer_mount_path(path: StrPath) -> str:
     """Where a layer can be accessed: where a scratch is mounted, or of a read-only layer, its folder.
 
     Raises:
@@ -218,19 +218,19 @@ def get_layer_mount_path(path: PathLike) -> str:
 
     Reference: `GetLayerMountPath` of vmcompute.dll.
     """
-    operation = "get layer mount path"
-    with LayerDirectory(path, operation=operation) as layer:
+    with LayerDirectory(path) as layer:
         if not _has_disk(layer):
             return str(layer.path)
         place, recorded = layer.path, _recorded_mount(layer)
     if recorded is None:
-        raise NotReadyError(operation, path, "it is not prepared")
+        raise NotReadyError(path, "it is not prepared")
     if not mount.is_serving(recorded, place):
-        raise NotReadyError(operation, path, f"the server of its mount at {recorded} has died; prepare it again")
+        raise NotReadyError(path, f"the server of its mount at {recorded} has died; prepare it again")
     return str(recorded)
 
 
-def unprepare_layer(path: PathLike) -> None:
+@during("unprepare layer")
+def unprepare_layer(path: StrPath) -> None:
     """Unmounts a prepared scratch; it stays active, and its changes are safe.
 
     Raises:
@@ -240,13 +240,12 @@ def unprepare_layer(path: PathLike) -> None:
 
     Reference: `UnprepareLayer` of vmcompute.dll.
     """
-    operation = "unprepare layer"
-    with LayerDirectory(path, operation=operation) as layer:
+    with LayerDirectory(path) as layer:
         place, at = layer.path, _recorded_mount(layer)
         if not _has_disk(layer):
             return
     if at is None:
-        raise NotReadyError(operation, path, "it is not prepared")
+        raise NotReadyError(path, "it is not prepared")
     # The record may come from elsewhere, as the layer directory may: only a mount that shows this layer is touched.
     if mount.is_serving(at, place):
         mount.unmount(at)
@@ -254,20 +253,21 @@ def unprepare_layer(path: PathLike) -> None:
         return
     mount.remove_stale(at)
     if not mount.forget(place, at):
-        raise NotReadyError(operation, path, "it is not prepared any more: another process has just unmounted it")
+        raise NotReadyError(path, "it is not prepared any more: another process has just unmounted it")
 
 
-def has_unsaved_changes(path: PathLike) -> bool:
+@during("look at scratch")
+def has_unsaved_changes(path: StrPath) -> bool:
     """Returns whether a scratch has changes that its `sandbox.vhdx` lacks: `deactivate_layer` writes them.
 
     Raises:
         PathNotFoundError, NotALayerError: there is no layer at `path`.
     """
-    with LayerDirectory(path, operation="look at scratch") as layer:
+    with LayerDirectory(path) as layer:
         return layer.is_scratch and bool(layer.record(UNSAVED))
 
 
-def check_disk_is_current(operation: str, disk: PathLike) -> None:
+def check_disk_is_current(disk: StrPath) -> None:
     """Checks that a disk file is not the `sandbox.vhdx` of a scratch with changes that it lacks.
 
     Raises:
@@ -276,10 +276,11 @@ def check_disk_is_current(operation: str, disk: PathLike) -> None:
     place = Path(os.path.abspath(disk))
     if place.name == DISK and (place.parent / FILE_NAME).is_file() and has_unsaved_changes(place.parent):
         problem = "the scratch has changes that its disk lacks; `wclayer unmount SCRATCH` writes them into it"
-        raise InvalidStateError(operation, place, problem)
+        raise InvalidStateError(place, problem)
 
 
-def deactivate_layer(path: PathLike, *, write_sandbox: bool | None = None) -> None:
+@during("deactivate layer")
+def deactivate_layer(path: StrPath, *, write_sandbox: bool | None = None) -> None:
     """Undoes the activation; the changes are safe on disk when it returns, and in `sandbox.vhdx`, too.
 
     Args:
@@ -295,19 +296,18 @@ def deactivate_layer(path: PathLike, *, write_sandbox: bool | None = None) -> No
 
     Reference: `DeactivateLayer` of vmcompute.dll.
     """
-    operation = "deactivate layer"
     if write_sandbox is None:
         write_sandbox = os.environ.get(DISK_VARIABLE, "1") != "0"
     place = Path(os.path.abspath(path))
-    opened = _open_scratch(operation, place)
+    opened = _open_scratch(place)
     if opened is None:
         return
-    with during(operation, place, damage=CorruptLayerError), opened as scratch:
+    with errors_at(place, damage=CorruptLayerError), opened as scratch:
         if scratch.record(ACTIVE) != _this_boot():
-            raise NotReadyError(operation, place, "it is not active")
+            raise NotReadyError(place, "it is not active")
         scratch.hash_all()
         if write_sandbox and scratch.record(UNSAVED) and scratch.record(UNREAD) is None:
-            write_disk(operation, scratch, scratch.parents())
+            write_disk(scratch, scratch.parents())
         with scratch.transaction(is_change=False):
             scratch.set_record(ACTIVE, None)
         scratch.checkpoint()

@@ -17,7 +17,7 @@ from wclayer.win32.inherit import volume_root
 _ROOT_ATTRIBUTES = int(FileAttributes.DIRECTORY | FileAttributes.HIDDEN | FileAttributes.SYSTEM)
 
 
-def make_blank_pair(operation: str, base: Path, child: Path, size: int, *, final: Path | None = None) -> None:
+def make_blank_pair(base: Path, child: Path, size: int, *, final: Path | None = None) -> None:
     """Makes a disk of `size` bytes with a partition table and an empty NTFS volume, and its differencing child.
 
     What is there already is left as it is.
@@ -27,7 +27,7 @@ def make_blank_pair(operation: str, base: Path, child: Path, size: int, *, final
         final: the folder in which they will be, if that is another one.
     """
     if not base.is_file():
-        with StagedFile(operation, base, readable=True) as staged, create_vhdx(staged.stream, size) as disk:
+        with StagedFile(base, readable=True) as staged, create_vhdx(staged.stream, size) as disk:
             volume = partition_data_disk(disk, uuid4(), (uuid4(), uuid4()))
             now = from_unix_ns(time_ns())
             root = FileMetadata(now, now, now, now, _ROOT_ATTRIBUTES, volume_root().encode())
@@ -35,16 +35,16 @@ def make_blank_pair(operation: str, base: Path, child: Path, size: int, *, final
                 volume, root, serial=uuid4().int >> 64, time=now, hidden_sectors=volume.offset // disk.sector_size
             ).finish()  # fmt: skip
     if not child.is_file():
-        make_child(operation, base, child, final=final)
+        make_child(base, child, final=final)
 
 
-def make_child(operation: str, parent: Path, child: Path, *, final: Path | None = None) -> None:
+def make_child(parent: Path, child: Path, *, final: Path | None = None) -> None:
     """Makes the differencing disk `child` on the VHDX file `parent`; see `make_blank_pair`."""
     places = (child, parent) if final is None else (final / child.name, final / parent.name)
-    with DiskFile(parent, operation=operation) as above:
+    with DiskFile(parent) as above:
         disk = above.vhdx()
         with (
-            StagedFile(operation, child, readable=True) as staged,
+            StagedFile(child, readable=True) as staged,
             create_vhdx(
                 staged.stream, disk.size, block_size=disk.metadata.block_size, logical_sector_size=disk.sector_size,
                 parent=disk, locator=locator_for(*places, disk),

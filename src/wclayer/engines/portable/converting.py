@@ -10,7 +10,8 @@ from pathlib import Path
 from time import time_ns
 from uuid import UUID, uuid4, uuid5
 
-from wclayer.errors import DiskFullError, InvalidParameterError, during, telling
+from wclayer._types import StrPath
+from wclayer.errors import DiskFullError, InvalidParameterError, during, errors_at
 from wclayer.formats.disk import Disk
 from wclayer.formats.ntfs.builder import DEFAULT_CLUSTER_SIZE
 from wclayer.formats.ntfs.structs import OutOfSpaceError
@@ -25,8 +26,6 @@ from wclayer.layers.volume.writer import VolumeLayerWriter
 from wclayer.view.reader import MergedLayerReader
 from wclayer.win32.filetime import from_unix_ns
 
-PathLike = str | os.PathLike[str]
-_OPERATION = "convert layer"
 FORMATS = ("vhdx", "raw", "ntfs")
 DEFAULT_SIZE = 20 << 30
 _GIB = 1 << 30
@@ -49,10 +48,10 @@ class ConvertResult:
     """Entries with the attribute that they are encrypted, which a volume without keys cannot have: it is not there."""
 
 
-@telling
+@during("convert layer")
 def convert_layer(
-    layers: PathLike | Sequence[PathLike],
-    target: PathLike,
+    layers: StrPath | Sequence[StrPath],
+    target: StrPath,
     *,
     to: str = "vhdx",
     size: int | None = None,
@@ -88,22 +87,22 @@ def convert_layer(
         DiskFullError: the layer does not fit into `size`, or the host's disk is full.
     """
     if to not in FORMATS:
-        raise InvalidParameterError(_OPERATION, target, f"format {to!r}; possible are {', '.join(FORMATS)}")
-    given = as_chain(_OPERATION, layers)
+        raise InvalidParameterError(target, f"format {to!r}; possible are {', '.join(FORMATS)}")
+    given = as_chain(layers)
     chain = [Path(os.path.abspath(given[0]))]
     if len(given) > 1:
-        chain = resolve_chain(_OPERATION, given, first_is_own=True)
+        chain = resolve_chain(given, first_is_own=True)
     elif not alone:
-        with LayerDirectory(chain[0], operation=_OPERATION) as layer:
+        with LayerDirectory(chain[0]) as layer:
             chain += layer.parents()
     identity = _REPRODUCIBLE if reproducible else uuid4()
     place = Path(os.path.abspath(target))
     with ExitStack() as stack:
-        stack.enter_context(during(_OPERATION, place))
-        output = stack.enter_context(OutputFile(_OPERATION, place, any_place=True, sources=chain))
+        stack.enter_context(errors_at(place))
+        output = stack.enter_context(OutputFile(place, any_place=True, sources=chain))
         needed = _needed(chain[:1] if alone else chain)
         disk_size = size or output.room or max(DEFAULT_SIZE, needed)
-        with during(_OPERATION, place, damage=InvalidParameterError):
+        with errors_at(place, damage=InvalidParameterError):
             disk = _new_disk(output, to, disk_size, identity)
             volume = PartitionWindow(disk, 0, disk.size) if to == "ntfs" else _partition(disk, identity)
             writer = VolumeLayerWriter(
@@ -125,7 +124,7 @@ def convert_layer(
                 raise
             room = _room_for(chain[:1] if alone else chain, cluster_size) + disk.size - volume.size
             detail = f"{error.detail}; a disk of {room} bytes has room for what the layers hold"
-            raise DiskFullError(_OPERATION, place, detail) from error.__cause__
+            raise DiskFullError(place, detail) from error.__cause__
         disk.flush()
     return ConvertResult(disk_size, volume.size, done.entries, writer.unencrypted)
 
@@ -154,7 +153,7 @@ def _room_for(chain: Sequence[Path], cluster_size: int) -> int:
     """Bytes of a volume in which everything of the layers has room, none of it hiding another."""
     total = _VOLUME_OVERHEAD
     for path in chain:
-        with LayerDirectory(path, operation=_OPERATION) as layer:
+        with LayerDirectory(path) as layer:
             for table, size in (("entries", "size"), ("streams", "size"), ("security", "2 * LENGTH(descriptor)")):
                 clusters = f"({size} + {cluster_size - 1}) / {cluster_size}"
                 count, needed = layer.query(

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 
+from wclayer._types import StrPath
+from wclayer.errors import during
 from wclayer.layers.directory import DirectoryLayerWriter
 
-PathLike = str | os.PathLike[str]
 
-
-def create_layer(path: PathLike, parent: PathLike | None = None, *, parents: Sequence[PathLike] = ()) -> None:
+@during("create layer")
+def create_layer(path: StrPath, parent: StrPath | None = None, *, parents: Sequence[StrPath] = ()) -> None:
     """Creates a new, empty, read-only layer at `path`, on the parent `parent` (and that one's own parents).
 
     Args:

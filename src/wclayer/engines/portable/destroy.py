@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from wclayer.errors import LayerBusyError, NotALayerError, PathNotFoundError, during
+from wclayer._types import StrPath
+from wclayer.errors import LayerBusyError, NotALayerError, PathNotFoundError, during, errors_at
 from wclayer.host.root import HostRoot, mounts_below
 from wclayer.layers.directory import database
 from wclayer.layers.directory.chain_file import CHAIN_FILE
@@ -13,7 +14,6 @@ from wclayer.layers.directory.scratch import DISK
 from wclayer.layers.staging import remove_leftovers, remove_whole
 from wclayer.view import mount
 
-_OPERATION = "destroy layer"
 _MARKS = (CHAIN_FILE, DISK)
 """Files by which a folder is a layer, whatever else is in it."""
 _MARKS_BESIDE_FILES = (database.FILE_NAME, "blank.vhdx", "blank-base.vhdx", "layout", "Hives/*_Base")
@@ -21,7 +21,8 @@ _MARKS_BESIDE_FILES = (database.FILE_NAME, "blank.vhdx", "blank-base.vhdx", "lay
 transport folder has none of these."""
 
 
-def destroy_layer(path: str | os.PathLike[str]) -> None:
+@during("destroy layer")
+def destroy_layer(path: StrPath) -> None:
     """Removes the layer at `path`, whole: an interruption leaves nothing under its name.
 
     What an interrupted call left beside it is removed by the next call of any function that creates or removes layers
@@ -37,25 +38,25 @@ def destroy_layer(path: str | os.PathLike[str]) -> None:
     Reference: `DestroyLayer` of vmcompute.dll.
     """
     place = Path(os.path.abspath(path))
-    with during(_OPERATION, place):
+    with errors_at(place):
         if not os.path.lexists(place):
             if place.parent.is_dir():
                 remove_leftovers(place.parent)
-            raise PathNotFoundError(_OPERATION, place, "the layer does not exist")
+            raise PathNotFoundError(place, "the layer does not exist")
         if place.is_symlink():
             raise NotALayerError(
-                _OPERATION, place, f"a symbolic link to {os.readlink(place)}; name the layer itself, or remove the link"
+                place, f"a symbolic link to {os.readlink(place)}; name the layer itself, or remove the link"
             )
-        remove_whole(_OPERATION, place, lambda: _check(place))
+        remove_whole(place, lambda: _check(place))
 
 
 def _check(place: Path) -> None:
     """Refuses what is no layer, and a layer in which something is mounted. Nobody else moves it away meanwhile."""
     if not place.is_dir():
-        raise NotALayerError(_OPERATION, place, "not a layer: it is no folder")
+        raise NotALayerError(place, "not a layer: it is no folder")
     if not _is_layer(place):
         raise NotALayerError(
-            _OPERATION, place,
+            place,
             f"not a layer: it has no {database.FILE_NAME}, {CHAIN_FILE} or {DISK}, and no other file that only"
             " layers have; remove the folder by the means of the system if it is to go",
         )  # fmt: skip
@@ -81,6 +82,6 @@ def _is_layer(place: Path) -> bool:
 def _check_mounts(place: Path) -> None:
     for at in mounts_below(place):
         if not mount.is_stale(at):
-            raise LayerBusyError(_OPERATION, at, "a file system is mounted there; unmount it first")
+            raise LayerBusyError(at, "a file system is mounted there; unmount it first")
     for at in mounts_below(place):
         mount.remove_stale(at)

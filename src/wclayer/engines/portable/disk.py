@@ -10,7 +10,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from wclayer.errors import FormatError, InvalidParameterError, during, telling
+from wclayer._types import StrPath
+from wclayer.errors import FormatError, InvalidParameterError, during, errors_at
 from wclayer.formats.disk import Disk
 from wclayer.formats.gpt.structs import HEADER_SIGNATURE as GPT_SIGNATURE
 from wclayer.formats.gpt.table import read_table
@@ -25,20 +26,18 @@ from wclayer.layers.volume.disk_file import DiskFile, locator_for
 from wclayer.layers.volume.kinds import DiskKind, disk_kind, foreign_format
 from wclayer.layers.volume.raw import RawDisk
 
-PathLike = str | os.PathLike[str]
 _PIECE = 1 << 20
-_OPERATION = "convert disk"
 
 
-@telling
-def is_disk(path: PathLike) -> bool:
+@during("disk info")
+def is_disk(path: StrPath) -> bool:
     """Whether a file holds a disk or a volume: VHDX, VHD, raw with a partition table, an NTFS volume; also one in a
     format that is refused by name when it is opened (`DiskFile`). A stream does not."""
     # What is read of a stream here would be lost for its next reader.
     if not has_any_place(path):
         return False
     try:
-        with open_any_place("open disk", path) as file:
+        with open_any_place(path) as file:
             return _holds_disk(file)
     except OSError:
         return False
@@ -53,14 +52,14 @@ def _holds_disk(file: BinaryIO) -> bool:
     return foreign_format(file) is not None or disk_kind(file) not in (None, DiskKind.OTHER)
 
 
-@telling
-def disk_info(path: PathLike) -> dict[str, Any]:
+@during("disk info")
+def disk_info(path: StrPath) -> dict[str, Any]:
     """What a disk file is: its format, sizes (bytes), parents, partitions.
 
     Raises:
         PathNotFoundError, InvalidDataError: see `DiskFile`.
     """
-    with DiskFile(path, operation="disk info") as opened, opened.errors():
+    with DiskFile(path) as opened, opened.errors():
         disk = opened.disk
         facts: dict[str, Any] = {"path": str(opened.path), "format": "raw", "size": disk.size}
         if isinstance(disk, Vhdx):
@@ -122,13 +121,14 @@ def _partition_facts(disk: Disk) -> dict[str, Any]:
     }
 
 
-def check_disk(path: PathLike) -> Iterator[str]:
+@during("check disk")
+def check_disk(path: StrPath) -> Iterator[str]:
     """Everything that is wrong with a disk file: the structures of a VHDX or VHD file, the partition table in it.
 
     Raises:
         PathNotFoundError, InvalidDataError: it cannot be opened at all.
     """
-    with DiskFile(path, operation="check disk") as opened, opened.errors():
+    with DiskFile(path) as opened, opened.errors():
         if isinstance(opened.disk, Vhdx):
             yield from check_vhdx(opened.file, opened.disk)
         if opened.vhd is not None:
@@ -152,15 +152,15 @@ def _table_problems(disk: Disk) -> tuple[str, ...]:
         return ()
 
 
-@telling
+@during("convert disk")
 def convert_disk(
-    source: PathLike,
-    target: PathLike,
+    source: StrPath,
+    target: StrPath,
     *,
     to: str = "vhdx",
     is_fixed: bool = False,
     block_size: int = DEFAULT_BLOCK_SIZE,
-    parent: PathLike | None = None,
+    parent: StrPath | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
     """Makes the disk file `target`, which appears when it is whole, of the disk in `source`. A link is followed; a
@@ -180,20 +180,20 @@ def convert_disk(
         DiskFullError, AccessDeniedError: the host has no room, or does not let it be made.
     """
     if to not in ("vhdx", "raw"):
-        raise InvalidParameterError(_OPERATION, target, f"format {to!r}; possible are vhdx and raw")
+        raise InvalidParameterError(target, f"format {to!r}; possible are vhdx and raw")
     if parent is not None and to == "raw":
-        raise InvalidParameterError(_OPERATION, target, "a raw disk has no parent")
+        raise InvalidParameterError(target, "a raw disk has no parent")
     place = Path(os.path.abspath(target))
-    with during(_OPERATION, place), ExitStack() as stack:
-        opened = stack.enter_context(DiskFile(source, operation=_OPERATION))
+    with errors_at(place), ExitStack() as stack:
+        opened = stack.enter_context(DiskFile(source))
         above = None
         if parent is not None:
-            above = stack.enter_context(DiskFile(parent, operation=_OPERATION))
+            above = stack.enter_context(DiskFile(parent))
             if not isinstance(above.disk, Vhdx):
-                raise InvalidParameterError(_OPERATION, parent, "the parent is no VHDX file")
+                raise InvalidParameterError(parent, "the parent is no VHDX file")
         files = [opened.path, *opened.chain, *([] if above is None else [above.path, *above.chain])]
-        output = stack.enter_context(OutputFile(_OPERATION, place, any_place=True, sources=files))
-        with during(_OPERATION, place, damage=InvalidParameterError):
+        output = stack.enter_context(OutputFile(place, any_place=True, sources=files))
+        with errors_at(place, damage=InvalidParameterError):
             made = _new_disk(output, opened.disk, above, to, is_fixed, block_size)
         _copy(opened, made, above, progress)
         made.flush()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from typing import BinaryIO
 
+from wclayer._types import StrPath
 from wclayer.engines.results import ExportResult
+from wclayer.errors import during
 from wclayer.formats.compression import Compression
 from wclayer.layers.copy import ProgressCallback, copy_layer
 from wclayer.layers.directory import DirectoryLayerReader
@@ -14,15 +15,14 @@ from wclayer.layers.directory.chain import check_chain
 from wclayer.layers.tar import TarLayerWriter
 from wclayer.layers.transport import TransportLayerWriter
 
-PathLike = str | os.PathLike[str]
 
-
+@during("export layer")
 def export_layer_to_tar(
     stream: BinaryIO,
-    path: PathLike,
-    parents: Sequence[PathLike] = (),
+    path: StrPath,
+    parents: Sequence[StrPath] = (),
     *,
-    target: PathLike = "<stream>",
+    target: StrPath = "<stream>",
     compression: Compression | str = Compression.NONE,
     level: int | None = None,
     progress: ProgressCallback | None = None,
@@ -61,10 +61,11 @@ def export_layer_to_tar(
     return ExportResult.of(writer, done.entries, unchanged=unchanged)
 
 
+@during("export layer")
 def export_layer(
-    path: PathLike,
-    folder: PathLike,
-    parents: Sequence[PathLike] = (),
+    path: StrPath,
+    folder: StrPath,
+    parents: Sequence[StrPath] = (),
     *,
     progress: ProgressCallback | None = None,
     cancelled: Callable[[], bool] | None = None,
@@ -90,7 +91,8 @@ def export_layer(
             copy_layer(reader, writer, progress=progress, cancelled=cancelled)
 
 
-def new_layer_reader(path: PathLike, parents: Sequence[PathLike] = ()) -> DirectoryLayerReader:
+@during("read layer")
+def new_layer_reader(path: StrPath, parents: Sequence[StrPath] = ()) -> DirectoryLayerReader:
     """A reader of the layer at `path`: its entries and tombstones in their original order.
 
     Args:

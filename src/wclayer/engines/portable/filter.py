@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 
+from wclayer._types import StrPath
 from wclayer.engines.portable.exporting import new_layer_reader
 from wclayer.engines.portable.importing import new_layer_writer
+from wclayer.errors import during
 from wclayer.layers.directory import DirectoryLayerWriter
 from wclayer.win32.attributes import FileBasicInfo
-
-PathLike = str | os.PathLike[str]
 
 
 class PortableExport:
     """A layer, entry by entry, in the form of `FilterLayerReader`."""
 
-    def __init__(self, path: PathLike, parents: Sequence[PathLike]) -> None:
+    def __init__(self, path: StrPath, parents: Sequence[StrPath]) -> None:
         self._reader = new_layer_reader(path, parents)
 
     def next(self) -> tuple[str, int, FileBasicInfo | None] | None:
@@ -30,11 +29,13 @@ class PortableExport:
         self._reader.close()
 
 
-def open_export(path: PathLike, parents: Sequence[PathLike] = ()) -> PortableExport:
+@during("read layer")
+def open_export(path: StrPath, parents: Sequence[StrPath] = ()) -> PortableExport:
     """What `FilterLayerReader` reads by."""
     return PortableExport(path, parents)
 
 
-def open_import(path: PathLike, parents: Sequence[PathLike] = ()) -> DirectoryLayerWriter:
+@during("write layer")
+def open_import(path: StrPath, parents: Sequence[StrPath] = ()) -> DirectoryLayerWriter:
     """What `FilterLayerWriter` writes by."""
     return new_layer_writer(path, parents)

@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 from uuid import UUID, uuid5
 
-from wclayer.errors import InvalidParameterError
+from wclayer._types import StrPath
+from wclayer.errors import InvalidParameterError, during
 from wclayer.win32.names import last_component
 
 NAMESPACE = UUID("5a0e44ab-9c8e-5e60-a3d1-0a52bb9fe5c7")
 """The namespace of the portable engine's GUIDs. It never changes: GUIDs made from it are stored in layers."""
 
 
+@during("name to GUID")
 def name_to_guid(name: str) -> UUID:
     """The version-5 GUID of a layer's name, over a namespace of this project's own.
 
@@ -23,16 +25,15 @@ def name_to_guid(name: str) -> UUID:
         InvalidParameterError: the name is empty, or is not text that has a UTF-8 form.
     """
     if not name:
-        raise InvalidParameterError("name to GUID", name, "the name is empty")
+        raise InvalidParameterError(name, "the name is empty")
     try:
         return uuid5(NAMESPACE, name)
     except UnicodeEncodeError:
-        raise InvalidParameterError(
-            "name to GUID", name.encode("utf-8", "replace").decode(), "an unpaired surrogate"
-        ) from None
+        raise InvalidParameterError(name.encode("utf-8", "replace").decode(), "an unpaired surrogate") from None
 
 
-def layer_id(path: str | os.PathLike[str]) -> UUID:
+@during("layer id")
+def layer_id(path: StrPath) -> UUID:
     """The GUID of a layer: `name_to_guid` of the last component of its path, as hcsshim's `LayerID`.
 
     Raises:

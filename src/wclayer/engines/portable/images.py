@@ -9,7 +9,14 @@ import re
 from datetime import UTC, datetime
 from pathlib import Path
 
-from wclayer.errors import AlreadyExistsError, CorruptLayerError, InvalidParameterError, PathNotFoundError, during
+from wclayer._types import StrPath
+from wclayer.errors import (
+    AlreadyExistsError,
+    CorruptLayerError,
+    InvalidParameterError,
+    PathNotFoundError,
+    during,
+)
 from wclayer.host.root import HostRoot
 from wclayer.layers.directory import LayerDirectory
 from wclayer.layers.json_file import JsonFileError, read_json
@@ -34,10 +41,10 @@ class ImageStore:
     `path` is the folder; by default that of `default_store`. It need not exist.
     """
 
-    def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
+    def __init__(self, path: StrPath | None = None) -> None:
         self.path = Path(path) if path is not None else default_store()
 
-    def register(self, layer: str | os.PathLike[str], name: str, version: str) -> None:
+    def register(self, layer: StrPath, name: str, version: str) -> None:
         """Adds a base layer to the store under a name and version.
 
         Raises:
@@ -46,10 +53,10 @@ class ImageStore:
             AlreadyExistsError: that name and version is registered.
             PathNotFoundError, NotALayerError: there is no layer at `layer`.
         """
-        file = self._file("register image", name, version)
-        with LayerDirectory(layer, operation="register image") as directory:
+        file = self._file(name, version)
+        with LayerDirectory(layer) as directory:
             if directory.parents():
-                raise InvalidParameterError("register image", directory.path, "not a base layer: it has parents")
+                raise InvalidParameterError(directory.path, "not a base layer: it has parents")
             record = {
                 "Name": name,
                 "Version": version,
@@ -60,11 +67,11 @@ class ImageStore:
         with during("register image", self.path):
             make_folder(self.path, parents=True)
             try:
-                with StagedFile("register image", file, replaces=False) as staged:
+                with StagedFile(file, replaces=False) as staged:
                     staged.stream.write(json.dumps(record).encode())
             except AlreadyExistsError:
                 taken = f"{name} {version} is registered already"
-                raise AlreadyExistsError("register image", self.path, taken) from None
+                raise AlreadyExistsError(self.path, taken) from None
 
     def unregister(self, name: str, version: str) -> None:
         """Takes an image out of the store; its layer stays.
@@ -73,13 +80,13 @@ class ImageStore:
             InvalidParameterError: see `register`.
             PathNotFoundError: it is not registered.
         """
-        file = self._file("unregister image", name, version)
+        file = self._file(name, version)
         with during("unregister image", self.path):
             try:
                 file.unlink()
                 sync_name(file)
             except FileNotFoundError:
-                raise PathNotFoundError("unregister image", self.path, f"{name} {version} is not registered") from None
+                raise PathNotFoundError(self.path, f"{name} {version} is not registered") from None
 
     def images(self) -> list[dict[str, str | int]]:
         """The images, by name and version: each that was registered all the time; whether one that comes or goes
@@ -105,10 +112,10 @@ class ImageStore:
                     found.append(_image(name, read_json(root, os.fsencode(name))))
         return found
 
-    def _file(self, operation: str, name: str, version: str) -> Path:
+    def _file(self, name: str, version: str) -> Path:
         for text in (name, version):
             if not _NAME.match(text):
-                raise InvalidParameterError(operation, self.path, f"{text!r} is not a name or version")
+                raise InvalidParameterError(self.path, f"{text!r} is not a name or version")
         return self.path / _file_name(name, version)
 
 
@@ -131,7 +138,8 @@ def _image(file_name: str, record: object) -> dict[str, str | int]:
     return image
 
 
-def get_shared_base_images(store: str | os.PathLike[str] | None = None) -> str:
+@during("list images")
+def get_shared_base_images(store: StrPath | None = None) -> str:
     """JSON of the images in the central image store: `{"Images":[{"Name","Version","Path","Size","CreatedTime"}]}`.
 
     Args:

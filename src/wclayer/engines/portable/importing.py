@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from typing import BinaryIO
 
+from wclayer._types import StrPath
 from wclayer.engines.portable.process import ProcessingLayerWriter
 from wclayer.engines.results import ImportResult
+from wclayer.errors import during
 from wclayer.layers.copy import ProgressCallback, copy_layer
 from wclayer.layers.directory import DirectoryLayerWriter
 from wclayer.layers.directory.database import TRAILER_FORM
@@ -15,15 +16,14 @@ from wclayer.layers.tar import TarLayerReader
 from wclayer.layers.transport import TransportLayerReader
 from wclayer.model import Limits
 
-PathLike = str | os.PathLike[str]
 
-
+@during("import layer")
 def import_layer_from_tar(
     stream: BinaryIO,
-    path: PathLike,
-    parents: Sequence[PathLike] = (),
+    path: StrPath,
+    parents: Sequence[StrPath] = (),
     *,
-    source: PathLike = "<stream>",
+    source: StrPath = "<stream>",
     limits: Limits | None = None,
     progress: ProgressCallback | None = None,
     cancelled: Callable[[], bool] | None = None,
@@ -73,10 +73,11 @@ def import_layer_from_tar(
     return result
 
 
+@during("import layer")
 def import_layer(
-    path: PathLike,
-    folder: PathLike,
-    parents: Sequence[PathLike] = (),
+    path: StrPath,
+    folder: StrPath,
+    parents: Sequence[StrPath] = (),
     *,
     progress: ProgressCallback | None = None,
     cancelled: Callable[[], bool] | None = None,
@@ -103,7 +104,8 @@ def import_layer(
         copy_layer(reader, writer, progress=progress, cancelled=cancelled)
 
 
-def new_layer_writer(path: PathLike, parents: Sequence[PathLike] = ()) -> DirectoryLayerWriter:
+@during("import layer")
+def new_layer_writer(path: StrPath, parents: Sequence[StrPath] = ()) -> DirectoryLayerWriter:
     """A writer that makes the layer directory `path`; the layer is there when its `close` returns.
 
     Args:

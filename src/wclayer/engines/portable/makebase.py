@@ -7,8 +7,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from wclayer._types import StrPath
 from wclayer.engines.portable.process import ProcessingInPlaceWriter
-from wclayer.errors import AlreadyExistsError, NotALayerError, PathNotFoundError, during, telling
+from wclayer.errors import AlreadyExistsError, NotALayerError, PathNotFoundError, during, errors_at
 from wclayer.formats.regf.empty import empty_root
 from wclayer.formats.regf.writer import write_hive
 from wclayer.host.root import HostRoot
@@ -18,12 +19,10 @@ from wclayer.layers.hives import CONFIG, LAYER_HIVES
 from wclayer.layers.staging import StagedFile, remove_leftovers
 from wclayer.win32.names import names_equal
 
-_OPERATION = "make base layer"
 
-
-@telling
+@during("make base layer")
 def make_base_layer(
-    path: str | os.PathLike[str],
+    path: StrPath,
     *,
     progress: ProgressCallback | None = None,
     cancelled: Callable[[], bool] | None = None,
@@ -43,12 +42,12 @@ def make_base_layer(
     """
     place = Path(os.path.abspath(path))
     if not place.is_dir():
-        raise PathNotFoundError(_OPERATION, place, "the folder does not exist")
+        raise PathNotFoundError(place, "the folder does not exist")
     if (place / "layer.db").exists():
-        raise AlreadyExistsError(_OPERATION, place, "the folder is a layer already")
+        raise AlreadyExistsError(place, "the folder is a layer already")
     if not (place / "Files").is_dir():
-        raise NotALayerError(_OPERATION, place, "the folder has no folder Files in it")
-    with during(_OPERATION, place):
+        raise NotALayerError(place, "the folder has no folder Files in it")
+    with errors_at(place):
         _ensure_hives(place)
     with FolderLayerReader(place) as reader, ProcessingInPlaceWriter(place) as writer:
         copy_layer(reader, writer, progress=progress, cancelled=cancelled)
@@ -64,7 +63,7 @@ def _ensure_hives(place: Path) -> None:
             name = hive.config_name
             if _spelled(host, directory, name) is None:
                 # Whole or not at all: the next call leaves what it finds as it is.
-                with StagedFile(_OPERATION, place / directory / name) as staged:
+                with StagedFile(place / directory / name) as staged:
                     staged.stream.write(write_hive(empty_root(), file_name=name))
 
 

@@ -6,10 +6,11 @@ import os
 from contextlib import closing
 from pathlib import Path
 
+from wclayer._types import StrPath
 from wclayer.engines.portable.blank import make_blank_pair
 from wclayer.engines.portable.bootstore import read_boot_store
 from wclayer.engines.portable.vmaccess import FILE_SECURITY, grant_access, new_file_access
-from wclayer.errors import FormatError, PathNotFoundError, during
+from wclayer.errors import FormatError, PathNotFoundError, boundary, during, errors_at
 from wclayer.formats.bcd import read_store
 from wclayer.formats.regf.hive import Hive
 from wclayer.layers.directory import DirectoryLayerWriter, LayerDirectory
@@ -21,7 +22,6 @@ from wclayer.model import limits_in_use
 from wclayer.win32.names import path_key
 from wclayer.win32.sid import VIRTUAL_MACHINES
 
-PathLike = str | os.PathLike[str]
 LAYOUT_FILE, LAYOUT = "layout", b"vhd-with-hives\n"
 BLANK_BASE, BLANK = "blank-base.vhdx", "blank.vhdx"
 UTILITY_VM = "UtilityVM"
@@ -30,7 +30,8 @@ BASE_SIZE = 20 << 30
 TEMPLATE_SIZE = 10 << 30
 
 
-def process_base_layer(path: PathLike) -> None:
+@during("process base layer")
+def process_base_layer(path: StrPath) -> None:
     """Makes `layout`, `blank-base.vhdx` and its child `blank.vhdx` in the base layer at `path`, and gives all virtual
     machines access to both disks. What is there already is left as it is.
 
@@ -42,25 +43,25 @@ def process_base_layer(path: PathLike) -> None:
 
     Reference: `ProcessBaseImage` of vmcompute.dll.
     """
-    operation = "process base layer"
-    with LayerDirectory(path, operation=operation) as layer:
+    with LayerDirectory(path) as layer:
         place = layer.path
         for hive in LAYER_HIVES:
             if layer.lookup(hive.config) is None:
-                raise PathNotFoundError(operation, place, f"the layer has no {hive.config}", code=2)
-    make_disks(operation, place)
+                raise PathNotFoundError(place, f"the layer has no {hive.config}", code=2)
+    make_disks(place)
 
 
-def make_disks(operation: str, layer: Path) -> None:
+def make_disks(layer: Path) -> None:
     """What `process_base_layer` makes, also in a layer that lacks a hive: scratches need the disks, not the hives."""
-    with closing(wait_for_place(operation, layer)):
-        _make_base_files(operation, layer, None)
-    with during(operation, layer):
+    with closing(wait_for_place(layer)):
+        _make_base_files(layer, None)
+    with errors_at(layer):
         for disk in (BLANK_BASE, BLANK):
-            grant_access(operation, VIRTUAL_MACHINES, layer / disk)
+            grant_access(VIRTUAL_MACHINES, layer / disk)
 
 
-def process_utility_vm_image(path: PathLike) -> None:
+@during("process utility VM image")
+def process_utility_vm_image(path: StrPath) -> None:
     """Makes `SystemTemplateBase.vhdx` and its child `SystemTemplate.vhdx` in the utility VM at `path`, which is
     `LAYER/UtilityVM`, and gives all virtual machines access to both. What is there already is left as it is.
 
@@ -70,33 +71,33 @@ def process_utility_vm_image(path: PathLike) -> None:
 
     Reference: `ProcessUtilityImage` of vmcompute.dll.
     """
-    operation = "process utility VM image"
     place = Path(os.path.abspath(path))
-    with LayerDirectory(place.parent, operation=operation) as layer:
+    with LayerDirectory(place.parent) as layer:
         if layer.lookup(BOOT_STORE) is None:
-            raise PathNotFoundError(operation, layer.path, f"the layer has no {BOOT_STORE}", code=2)
+            raise PathNotFoundError(layer.path, f"the layer has no {BOOT_STORE}", code=2)
     for _ in read_boot_store(place.parent):
         pass
-    with closing(wait_for_place(operation, place.parent)):
-        _make_template_files(operation, place, None)
-    with during(operation, place):
+    with closing(wait_for_place(place.parent)):
+        _make_template_files(place, None)
+    with errors_at(place):
         for disk in (TEMPLATE_BASE, TEMPLATE):
-            grant_access(operation, VIRTUAL_MACHINES, place / disk)
+            grant_access(VIRTUAL_MACHINES, place / disk)
 
 
-def _make_base_files(operation: str, layer: Path, final: Path | None) -> None:
-    with during(operation, layer):
-        make_blank_pair(operation, layer / BLANK_BASE, layer / BLANK, BASE_SIZE, final=final)
+def _make_base_files(layer: Path, final: Path | None) -> None:
+    with errors_at(layer):
+        make_blank_pair(layer / BLANK_BASE, layer / BLANK, BASE_SIZE, final=final)
         if not (layer / LAYOUT_FILE).is_file():
-            with StagedFile(operation, layer / LAYOUT_FILE) as staged:
+            with StagedFile(layer / LAYOUT_FILE) as staged:
                 staged.stream.write(LAYOUT)
 
 
-def _make_template_files(operation: str, folder: Path, final: Path | None) -> None:
-    with during(operation, folder):
-        make_blank_pair(operation, folder / TEMPLATE_BASE, folder / TEMPLATE, TEMPLATE_SIZE, final=final)
+def _make_template_files(folder: Path, final: Path | None) -> None:
+    with errors_at(folder):
+        make_blank_pair(folder / TEMPLATE_BASE, folder / TEMPLATE, TEMPLATE_SIZE, final=final)
 
 
+@boundary
 class ProcessingLayerWriter(DirectoryLayerWriter):
     """A writer of layer directories that processes base layers, as Windows' own does: the disks come with the layer.
 
@@ -110,10 +111,10 @@ class ProcessingLayerWriter(DirectoryLayerWriter):
         folder, final = self._staged.path, Path(self.target)
         made = []
         if all(self._records.locate(path_key(hive.config)) is not None for hive in LAYER_HIVES):
-            _make_base_files(self.operation, folder, final)
+            _make_base_files(folder, final)
             made += [BLANK_BASE, BLANK]
         if self._has_sound_boot_store():
-            _make_template_files(self.operation, folder / UTILITY_VM, final / UTILITY_VM)
+            _make_template_files(folder / UTILITY_VM, final / UTILITY_VM)
             made += [f"{UTILITY_VM}/{TEMPLATE_BASE}", f"{UTILITY_VM}/{TEMPLATE}"]
         for name in made:
             self.record(FILE_SECURITY + name, new_file_access(VIRTUAL_MACHINES))
@@ -133,5 +134,6 @@ class ProcessingLayerWriter(DirectoryLayerWriter):
         return True
 
 
+@boundary
 class ProcessingInPlaceWriter(ProcessingLayerWriter, InPlaceLayerWriter):
     """The same for a folder that becomes a layer in its place."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
 from time import time_ns
 from types import TracebackType
 from typing import Self
 
-from wclayer.errors import InvalidParameterError, PathNotFoundError
+from wclayer._types import StrPath
+from wclayer.errors import InvalidParameterError, PathNotFoundError, boundary
 from wclayer.formats.regf.delta import SUPERSEDE_LOCAL, SUPERSEDE_TREE, TOMBSTONE, merge
 from wclayer.formats.regf.empty import empty_root, root_security
 from wclayer.formats.regf.model import Key, KeyMetadata, RegfError, TreeKey, Value, copy_key, fold
@@ -29,6 +29,7 @@ from wclayer.win32.names import utf16_length
 from wclayer.win32.security import SecurityDescriptor
 
 
+@boundary
 class RegistryEditor:
     """Changes the registry of the layer at `path`, all at once: by `commit`, or when its context ends without an error.
 
@@ -41,8 +42,10 @@ class RegistryEditor:
         PathNotFoundError, NotALayerError, CorruptLayerError: the layer or a parent cannot be opened.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self._update = open_update(path, operation=Registry.operation)
+    operation = Registry.operation
+
+    def __init__(self, path: StrPath) -> None:
+        self._update = open_update(path)
         try:
             self._registry = Registry(path)
         except BaseException:
@@ -87,9 +90,7 @@ class RegistryEditor:
             see `create_key`.
         """
         if utf16_length(name) > MAX_VALUE_NAME_UNITS:
-            raise InvalidParameterError(
-                Registry.operation, key, f"a value's name has at most {MAX_VALUE_NAME_UNITS} characters"
-            )
+            raise InvalidParameterError(key, f"a value's name has at most {MAX_VALUE_NAME_UNITS} characters")
         hive, below = self._edit(key)
         hive.set_value(below, Value(name, kind, data))
 
@@ -101,7 +102,7 @@ class RegistryEditor:
         """
         hive, below = self._existing(key)
         if not hive.delete_value(below, name):
-            raise PathNotFoundError(Registry.operation, key, f"the key has no value {name!r}", code=2)
+            raise PathNotFoundError(key, f"the key has no value {name!r}", code=2)
 
     def delete_key(self, key: str) -> None:
         """Deletes a key and everything below it.
@@ -112,7 +113,7 @@ class RegistryEditor:
         """
         hive, below = self._existing(key)
         if not below:
-            raise InvalidParameterError(Registry.operation, key, "the root key of a hive cannot be deleted")
+            raise InvalidParameterError(key, "the root key of a hive cannot be deleted")
         hive.delete_key(below)
 
     def apply(self, edits: Iterable[RegEdit]) -> int:
@@ -166,11 +167,9 @@ class RegistryEditor:
         hive, path = self._hive(text)
         for name in path.below:
             if utf16_length(name) > MAX_NAME_UNITS:
-                raise InvalidParameterError(
-                    Registry.operation, text, f"a key's name has at most {MAX_NAME_UNITS} characters"
-                )
+                raise InvalidParameterError(text, f"a key's name has at most {MAX_NAME_UNITS} characters")
         if len(path.below) >= MAX_DEPTH:
-            raise InvalidParameterError(Registry.operation, text, f"more than {MAX_DEPTH} levels of keys")
+            raise InvalidParameterError(text, f"more than {MAX_DEPTH} levels of keys")
         with self._registry.reading():
             hive.create_key(path.below)
         return hive, path.below
@@ -179,9 +178,7 @@ class RegistryEditor:
         hive, path = self._hive(text)
         with self._registry.reading():
             if hive.find(path.below) is None:
-                raise PathNotFoundError(
-                    Registry.operation, text, f"no such key in {self._registry.layers[0].path}", code=2
-                )
+                raise PathNotFoundError(text, f"no such key in {self._registry.layers[0].path}", code=2)
         return hive, path.below
 
     def _hive(self, text: str) -> tuple[_EditedHive, RegistryPath]:
@@ -189,7 +186,7 @@ class RegistryEditor:
         hive = path.hive
         if hive is None:
             raise InvalidParameterError(
-                Registry.operation, text, r"names no hive of a layer: HKLM\SAM, HKLM\SECURITY, HKLM\SOFTWARE, "
+                text, r"names no hive of a layer: HKLM\SAM, HKLM\SECURITY, HKLM\SOFTWARE, "
                 r"HKLM\SYSTEM or HKU\.DEFAULT",
             )  # fmt: skip
         edited = self._hives.get(hive.stem)
@@ -212,7 +209,7 @@ class _EditedHive:
         if self._is_base:
             row = layer.lookup(hive.config)
             if row is None:
-                raise PathNotFoundError(registry.operation, layer.path, f"the layer has no hive {hive.config}", code=2)
+                raise PathNotFoundError(layer.path, f"the layer has no hive {hive.config}", code=2)
             self._above: Key | None = effective_root(registry.layers, hive) or empty_root(now)
             delta = None
         else:

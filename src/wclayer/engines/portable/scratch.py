@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
+from wclayer._types import StrPath
 from wclayer.engines.portable.blank import make_child
 from wclayer.engines.portable.process import BLANK, BLANK_BASE, make_disks
 from wclayer.engines.portable.scratchdisk import resizing
-from wclayer.errors import InvalidParameterError, PathNotFoundError, during
+from wclayer.errors import InvalidParameterError, PathNotFoundError, boundary, during, errors_at
 from wclayer.formats.gpt.table import grown_table, read_table, write_table
 from wclayer.formats.ntfs.grow import grow_volume
 from wclayer.layers.directory import DirectoryLayerWriter
@@ -22,9 +23,8 @@ from wclayer.layers.inputs import open_any_place
 from wclayer.layers.staging import StagedFile, wait_for_place
 from wclayer.layers.volume.disk_file import DiskFile, PartitionWindow, locator_for
 
-PathLike = str | os.PathLike[str]
 
-
+@boundary
 class _ScratchWriter(DirectoryLayerWriter):
     """An empty layer with a disk in it."""
 
@@ -34,11 +34,11 @@ class _ScratchWriter(DirectoryLayerWriter):
         base = self.chain[-1]
         staged = self._staged.path / DISK
         blank = base / BLANK
-        with StagedFile(self.operation, staged) as copy, open_any_place(self.operation, blank) as source:
+        with StagedFile(staged) as copy, open_any_place(blank) as source:
             shutil.copyfileobj(source, copy.stream, 1 << 20)
-        with DiskFile(staged, writable=True, operation=self.operation, parent=base / BLANK_BASE) as opened:
+        with DiskFile(staged, writable=True, parent=base / BLANK_BASE) as opened:
             disk = opened.vhdx()
-            with DiskFile(base / BLANK_BASE, operation=self.operation) as above:
+            with DiskFile(base / BLANK_BASE) as above:
                 # It must find its parent from where it will be.
                 disk.set_locator(locator_for(Path(self.target) / DISK, base / BLANK_BASE, above.vhdx()))
 
@@ -46,7 +46,8 @@ class _ScratchWriter(DirectoryLayerWriter):
         make_scratch(self._staged.path / FILE_NAME)
 
 
-def create_scratch_layer(path: PathLike, parents: Sequence[PathLike]) -> None:
+@during(_ScratchWriter.operation)
+def create_scratch_layer(path: StrPath, parents: Sequence[StrPath]) -> None:
     """Makes a read-write layer at `path`, with its disk `sandbox.vhdx`: the base layer's `blank.vhdx`, which finds
     `blank-base.vhdx` from its new place. A base layer that was not processed gets its disks first.
 
@@ -59,30 +60,30 @@ def create_scratch_layer(path: PathLike, parents: Sequence[PathLike]) -> None:
 
     Reference: `CreateSandboxLayer` of vmcompute.dll.
     """
-    operation = _ScratchWriter.operation
-    chain = resolve_chain(operation, parents)
+    chain = resolve_chain(parents)
     if not chain:
-        raise InvalidParameterError(operation, path, "a scratch layer needs at least one parent")
+        raise InvalidParameterError(path, "a scratch layer needs at least one parent")
     base = chain[-1]
     while True:
         # The two disks belong together: nobody may remove the base layer between one and the other.
-        with closing(wait_for_place(operation, base, shared=True)):
+        with closing(wait_for_place(base, shared=True)):
             if (base / BLANK).is_file():
                 with _ScratchWriter(path, parents):
                     return
-        _make_blank(operation, base)
+        _make_blank(base)
 
 
-def _make_blank(operation: str, base: Path) -> None:
+def _make_blank(base: Path) -> None:
     """Makes the blank disk of a base layer that has none."""
-    with closing(wait_for_place(operation, base)):
+    with closing(wait_for_place(base)):
         if not (base / BLANK).is_file() and (base / BLANK_BASE).is_file():
-            make_child(operation, base / BLANK_BASE, base / BLANK)
+            make_child(base / BLANK_BASE, base / BLANK)
     if not (base / BLANK).is_file():
-        make_disks(operation, base)
+        make_disks(base)
 
 
-def expand_scratch_size(path: PathLike, size: int) -> None:
+@during("expand scratch")
+def expand_scratch_size(path: StrPath, size: int) -> None:
     """Grows the disk of the scratch layer at `path`, the partition and the NTFS volume on it to at least `size` bytes,
     with their contents untouched. A disk that is that large already is left as it is.
 
@@ -97,32 +98,31 @@ def expand_scratch_size(path: PathLike, size: int) -> None:
 
     Reference: `ExpandSandboxSize` of vmcompute.dll, and the growth of the volume that hcsshim does after it.
     """
-    operation = "expand scratch"
     if size < 1:
-        raise InvalidParameterError(operation, path, f"a size of {size} bytes")
+        raise InvalidParameterError(path, f"a size of {size} bytes")
     place = Path(os.path.abspath(path)) / DISK
     try:
-        _expand(operation, place, size)
+        _expand(place, size)
     except (InvalidParameterError, PathNotFoundError):
         if place.is_file():
             raise
         problem = f"not a scratch layer: it has no {DISK}"
-        raise PathNotFoundError(operation, place.parent, problem) from None
+        raise PathNotFoundError(place.parent, problem) from None
 
 
-def _expand(operation: str, place: Path, size: int) -> None:
+def _expand(place: Path, size: int) -> None:
     if not place.is_file():
-        raise PathNotFoundError(operation, place, "is not there")
+        raise PathNotFoundError(place, "is not there")
     with (
-        during(operation, place),
-        resizing(operation, place.parent) as guid,
-        DiskFile(place, writable=True, operation=operation) as opened,
+        errors_at(place),
+        resizing(place.parent) as guid,
+        DiskFile(place, writable=True) as opened,
     ):
         disk = opened.vhdx()
         disk.write_guid = guid
         wanted = -(-size // (1 << 20)) << 20
         if wanted > disk.size:
-            with during(operation, place, damage=InvalidParameterError):
+            with errors_at(place, damage=InvalidParameterError):
                 disk.resize(wanted)
         # The backup table is still where the smaller disk ended; the primary one is enough.
         table = read_table(disk)

@@ -9,7 +9,7 @@ from time import time_ns
 from uuid import UUID, uuid4
 
 from wclayer.engines.portable.identity import layer_id
-from wclayer.errors import during
+from wclayer.errors import errors_at
 from wclayer.formats.gpt.table import read_table, write_table
 from wclayer.formats.ntfs.volume import NtfsVolume
 from wclayer.formats.vhdx.create import create_vhdx
@@ -33,20 +33,20 @@ SAVED_NEXT = "disk_write_guid_next"
 somebody else has changed, after an interruption, too."""
 
 
-def disk_guid(operation: str, scratch: Path) -> str:
+def disk_guid(scratch: Path) -> str:
     """The GUID that changes whenever the data of a scratch's disk are changed.
 
     Raises:
         PathNotFoundError, InvalidDataError: the disk is not there, or damaged.
     """
-    with DiskFile(scratch / DISK, operation=operation) as opened:
+    with DiskFile(scratch / DISK) as opened:
         return str(opened.vhdx().linkage)
 
 
-def was_changed(operation: str, scratch: ScratchDirectory) -> bool:
+def was_changed(scratch: ScratchDirectory) -> bool:
     """Whether somebody else has changed the disk since the scratch was last written to it."""
     known = scratch.record(SAVED_AS)
-    return known is not None and disk_guid(operation, scratch.path) not in (known, scratch.record(SAVED_NEXT))
+    return known is not None and disk_guid(scratch.path) not in (known, scratch.record(SAVED_NEXT))
 
 
 def _announce(scratch: ScratchDirectory) -> UUID:
@@ -60,7 +60,7 @@ def _announce(scratch: ScratchDirectory) -> UUID:
 
 
 @contextmanager
-def resizing(operation: str, path: Path) -> Iterator[UUID]:
+def resizing(path: Path) -> Iterator[UUID]:
     """While the size of a scratch's disk is changed: nobody else uses the scratch, and what the disk holds counts as
     the same afterwards. Gives the DataWriteGuid by which the disk is to be changed.
 
@@ -69,38 +69,38 @@ def resizing(operation: str, path: Path) -> Iterator[UUID]:
     """
     if not (path / FILE_NAME).is_file():
         # One that was never activated here.
-        with closing(wait_for_place(operation, path, patience=0, busy="another process is using it")):
+        with closing(wait_for_place(path, patience=0, busy="another process is using it")):
             yield uuid4()
         return
-    with ScratchDirectory(path, exclusive=True, operation=operation) as scratch:
-        is_known = scratch.record(SAVED_AS) == disk_guid(operation, path)
+    with ScratchDirectory(path, exclusive=True) as scratch:
+        is_known = scratch.record(SAVED_AS) == disk_guid(path)
         yield _announce(scratch) if is_known else uuid4()
         if is_known:
             with scratch.transaction(is_change=False):
-                scratch.set_record(SAVED_AS, disk_guid(operation, path))
+                scratch.set_record(SAVED_AS, disk_guid(path))
 
 
-def note_disk(operation: str, scratch: ScratchDirectory) -> None:
+def note_disk(scratch: ScratchDirectory) -> None:
     """Records that the disk holds just what the scratch does."""
-    scratch.mark_saved(**{SAVED_AS: disk_guid(operation, scratch.path)})
+    scratch.mark_saved(**{SAVED_AS: disk_guid(scratch.path)})
     scratch.checkpoint()
 
 
-def read_disk(operation: str, scratch: ScratchDirectory, parents: Sequence[Path]) -> None:
+def read_disk(scratch: ScratchDirectory, parents: Sequence[Path]) -> None:
     """Takes what is on the disk for the scratch's changes, all of it or nothing.
 
     Raises:
         InvalidDataError: the disk has no sound volume, or marks that fit no parent.
     """
     with ExitStack() as stack:
-        opened = [stack.enter_context(LayerDirectory(parent, operation=operation)) for parent in parents]
+        opened = [stack.enter_context(LayerDirectory(parent)) for parent in parents]
         reader = stack.enter_context(ScratchLayerReader(scratch.path / DISK, parents))
         with ScratchWriter(scratch, opened) as writer:
             copy_layer(reader, writer)
-    note_disk(operation, scratch)
+    note_disk(scratch)
 
 
-def write_disk(operation: str, scratch: ScratchDirectory, parents: Sequence[Path]) -> None:
+def write_disk(scratch: ScratchDirectory, parents: Sequence[Path]) -> None:
     """Writes the changes into a fresh disk, of the size and on the parent of the old one, which takes its place.
 
     Raises:
@@ -109,18 +109,18 @@ def write_disk(operation: str, scratch: ScratchDirectory, parents: Sequence[Path
     """
     place = scratch.path / DISK
     # The old disk is closed before the new one takes its place: Windows would not replace it.
-    with DiskFile(place, operation=operation) as old, old.errors():
+    with DiskFile(place) as old, old.errors():
         table = read_table(old.disk)
         data = table.data_partition
         serial = NtfsVolume(PartitionWindow(old.disk, data.offset, data.size)).serial
         metadata, above = old.vhdx().metadata, next(iter(old.chain), None)
     # First of all: by the mark that this leaves after a crash, what is left of the new disk is found and removed.
     guid = _announce(scratch)
-    with during(operation, place), ExitStack() as stack:
-        staged = stack.enter_context(StagedFile(operation, place, readable=True))
+    with errors_at(place), ExitStack() as stack:
+        staged = stack.enter_context(StagedFile(place, readable=True))
         parent = locator = None
         if above is not None:
-            parent = stack.enter_context(DiskFile(above, operation=operation)).vhdx()
+            parent = stack.enter_context(DiskFile(above)).vhdx()
             locator = locator_for(place, above, parent)
         disk = stack.enter_context(
             create_vhdx(
@@ -131,7 +131,7 @@ def write_disk(operation: str, scratch: ScratchDirectory, parents: Sequence[Path
         if parent is not None:
             disk.hide_parent()
         write_table(disk, table)
-        layers = [stack.enter_context(LayerDirectory(layer, operation=operation)) for layer in parents]
+        layers = [stack.enter_context(LayerDirectory(layer)) for layer in parents]
 
         def owner(path: str) -> UUID | None:
             found = next((layer for layer in layers if layer.kind(path) is not Kind.ABSENT), None)
@@ -144,4 +144,4 @@ def write_disk(operation: str, scratch: ScratchDirectory, parents: Sequence[Path
             hidden_sectors=data.offset // disk.sector_size,
         ) as writer:  # fmt: skip
             copy_layer(reader, writer)
-    note_disk(operation, scratch)
+    note_disk(scratch)

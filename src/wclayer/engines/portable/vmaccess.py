@@ -9,7 +9,8 @@ from pathlib import Path
 from time import time_ns
 from uuid import UUID
 
-from wclayer.errors import CorruptLayerError, InvalidParameterError, PathNotFoundError, during
+from wclayer._types import StrPath
+from wclayer.errors import CorruptLayerError, InvalidParameterError, PathNotFoundError, during, errors_at
 from wclayer.layers.directory import LayerDirectory
 from wclayer.layers.directory.database import FILE_NAME
 from wclayer.layers.directory.scratch_update import open_update
@@ -18,7 +19,6 @@ from wclayer.win32.inherit import inherit, volume_root
 from wclayer.win32.security import Ace, AceType, Acl, Control, SecurityDescriptor
 from wclayer.win32.sid import Sid, vm_sid
 
-PathLike = str | os.PathLike[str]
 _FILE_ALL_ACCESS = 0x1F01FF
 _MAX_DESCRIPTOR = 1 << 16
 NTFS_ACL = "system.ntfs_acl"
@@ -27,7 +27,8 @@ FILE_SECURITY = "security:"
 """What the record of a file of a layer starts with that is no entry, such as its disks."""
 
 
-def grant_vm_access(vm_id: UUID | str, path: PathLike) -> None:
+@during("grant VM access")
+def grant_vm_access(vm_id: UUID | str, path: StrPath) -> None:
     """Gives a virtual machine full access to a file: its ACE is added to the file's security descriptor, once.
 
     The descriptor of a file of a layer directory is in the layer's records; of a file on an ntfs-3g mount, it is the
@@ -45,34 +46,33 @@ def grant_vm_access(vm_id: UUID | str, path: PathLike) -> None:
 
     Reference: `GrantVmAccess` of vmcompute.dll.
     """
-    operation = "grant VM access"
     try:
         sid = vm_sid(vm_id)
     except ValueError as error:
-        raise InvalidParameterError(operation, path, str(error)) from None
-    grant_access(operation, sid, Path(os.path.abspath(path)))
+        raise InvalidParameterError(path, str(error)) from None
+    grant_access(sid, Path(os.path.abspath(path)))
 
 
-def grant_access(operation: str, sid: Sid, path: Path) -> None:
+def grant_access(sid: Sid, path: Path) -> None:
     """Gives `sid` full access to a file; see `grant_vm_access`."""
     if not path.exists():
-        raise PathNotFoundError(operation, path, "the file does not exist", code=2)
+        raise PathNotFoundError(path, "the file does not exist", code=2)
     own = _volume_descriptor(path)
     if sys.platform == "linux" and own is not None:
-        with during(operation, path):
+        with errors_at(path):
             os.setxattr(path, NTFS_ACL, granted(own, sid))
         return
     layer = next((parent for parent in path.parents if (parent / FILE_NAME).is_file()), None)
     if layer is None:
         raise PathNotFoundError(
-            operation, path, "the file is neither in a layer directory nor on a volume that has its descriptor"
+            path, "the file is neither in a layer directory nor on a volume that has its descriptor"
         )
     name = path.relative_to(layer).as_posix()
-    with open_update(layer, operation=operation) as update:
-        with LayerDirectory(layer, operation=operation) as directory:
+    with open_update(layer) as update:
+        with LayerDirectory(layer) as directory:
             row = directory.lookup(name)
             kept = directory.security(row) if row is not None else file_security(directory, name)
-        with during(operation, path, damage=CorruptLayerError):
+        with errors_at(path, damage=CorruptLayerError):
             after = granted(kept, sid) if kept is not None else new_file_access(sid)
         if after == kept:
             return

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from wclayer._types import StrPath
 from wclayer.errors import InvalidParameterError
 from wclayer.layers.directory.chain_file import CHAIN_FILE, read_chain
 from wclayer.layers.directory.layer import LayerDirectory
@@ -14,9 +15,7 @@ from wclayer.layers.directory.scratch import is_scratch
 from wclayer.layers.staging import StagedFile
 
 
-def as_chain(
-    operation: str, layers: str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
-) -> list[str | os.PathLike[str]]:
+def as_chain(layers: StrPath | Iterable[StrPath]) -> list[StrPath]:
     """The layers that a caller named, nearest first: several paths, or one path alone, which is no sequence of letters.
 
     Raises:
@@ -27,24 +26,21 @@ def as_chain(
     try:
         chain = list(layers)
     except TypeError:
-        raise InvalidParameterError(operation, repr(layers), "is no path, and no sequence of paths") from None
+        raise InvalidParameterError(repr(layers), "is no path, and no sequence of paths") from None
     for layer in chain:
         if not isinstance(layer, (str, os.PathLike)):
-            raise InvalidParameterError(operation, repr(layer), "is no path of a layer")
+            raise InvalidParameterError(repr(layer), "is no path of a layer")
         if not os.fspath(layer):
-            raise InvalidParameterError(operation, "", "the path of a layer is empty")
+            raise InvalidParameterError("", "the path of a layer is empty")
     return chain
 
 
-def resolve_chain(
-    operation: str, parents: Sequence[str | os.PathLike[str]], *, first_is_own: bool = False
-) -> list[Path]:
+def resolve_chain(parents: Sequence[StrPath], *, first_is_own: bool = False) -> list[Path]:
     """The whole parent chain, absolute, nearest first.
 
     A caller may name the chain or just the nearest parent, whose own chain then follows.
 
     Args:
-        operation: the verb that was given the parents.
         parents: the layers that were named, nearest first.
         first_is_own: the first one is no parent, but the layer itself, which may be a scratch.
 
@@ -52,29 +48,29 @@ def resolve_chain(
         InvalidParameterError: a layer is named twice; the chain is the one that the nearest parent knows in another
             order, or contradicts what one of them knows; a parent is a scratch.
     """
-    chain = [Path(os.path.abspath(parent)) for parent in as_chain(operation, parents)]
+    chain = [Path(os.path.abspath(parent)) for parent in as_chain(parents)]
     if not chain:
         return []
     for parent in chain[1:] if first_is_own else chain:
         if is_scratch(parent):
             raise InvalidParameterError(
-                operation, parent,
+                parent,
                 "is a scratch, which goes on changing, and no parent; export it and import it as a finished layer",
             )  # fmt: skip
     if len(chain) == 1:
         return chain + read_chain(chain[0])
     given = [os.path.realpath(parent) for parent in chain]
     if len(set(given)) != len(given):
-        raise InvalidParameterError(operation, chain[0], "a layer is named twice among the parents")
+        raise InvalidParameterError(chain[0], "a layer is named twice among the parents")
     for index, parent in enumerate(chain):
         # Layers that were moved have other paths than their children know; only an order that contradicts is a mistake.
         recorded = read_chain(parent)
         ancestors = {os.path.realpath(path) for path in recorded}
         if ancestors & set(given[:index]):
-            raise InvalidParameterError(operation, parent, "the parents are not in the order nearest first")
+            raise InvalidParameterError(parent, "the parents are not in the order nearest first")
         if recorded and not _agree(recorded, chain[index + 1 :]):
             named = ", ".join(str(path) for path in recorded)
-            raise InvalidParameterError(operation, parent, f"other parents were named after it than its own: {named}")
+            raise InvalidParameterError(parent, f"other parents were named after it than its own: {named}")
     return chain
 
 
@@ -87,22 +83,21 @@ def _agree(recorded: Sequence[Path], given: Sequence[Path]) -> bool:
     )
 
 
-def remember_chain(operation: str, layer: Path, parents: Sequence[str | os.PathLike[str]]) -> None:
+def remember_chain(layer: Path, parents: Sequence[StrPath]) -> None:
     """Writes where a scratch's parents are into its `layerchain.json`, if that names other places: they were moved.
 
     Args:
-        operation: the verb that was given the parents.
         layer: the scratch, whose chain `check_chain` has compared with them.
         parents: the chain, nearest first, or only the nearest one; none leaves the file as it is.
     """
-    chain = resolve_chain(operation, parents)
+    chain = resolve_chain(parents)
     known = [os.path.realpath(parent) for parent in read_chain(layer)]
     if chain and [os.path.realpath(parent) for parent in chain] != known:
-        with StagedFile(operation, layer / CHAIN_FILE) as staged:
+        with StagedFile(layer / CHAIN_FILE) as staged:
             staged.stream.write(json.dumps([str(parent) for parent in chain]).encode())
 
 
-def check_chain(layer: LayerDirectory, parents: Sequence[str | os.PathLike[str]]) -> None:
+def check_chain(layer: LayerDirectory, parents: Sequence[StrPath]) -> None:
     """Checks the parents that a caller gives for an existing layer; none given is right for every layer.
 
     Raises:
@@ -110,13 +105,13 @@ def check_chain(layer: LayerDirectory, parents: Sequence[str | os.PathLike[str]]
     """
     if not parents:
         return
-    chain = resolve_chain(layer.operation, parents)
+    chain = resolve_chain(parents)
     known = layer.parents()
     if len(chain) != len(known):
         raise InvalidParameterError(
-            layer.operation, layer.path, f"the layer has {len(known)} parents, not the {len(chain)} that were named"
+            layer.path, f"the layer has {len(known)} parents, not the {len(chain)} that were named"
         )
     if {path.name for path in chain} == {path.name for path in known} and [p.name for p in chain] != [
         p.name for p in known
     ]:
-        raise InvalidParameterError(layer.operation, layer.path, "the parents are not in the order nearest first")
+        raise InvalidParameterError(layer.path, "the parents are not in the order nearest first")

@@ -13,7 +13,7 @@ from wclayer.errors import (
     FormatLimitError,
     NotALayerError,
     PathNotFoundError,
-    during,
+    errors_at,
     limit_hint,
 )
 from wclayer.host.root import HostRoot
@@ -27,24 +27,24 @@ class ChainError(FormatError):
     """`layerchain.json` names what cannot be a chain of parents."""
 
 
-def open_folder(operation: str, path: Path) -> HostRoot:
+def open_folder(path: Path) -> HostRoot:
     """The folder of a layer.
 
     Raises:
         PathNotFoundError: it does not exist.
         NotALayerError: it is a file.
     """
-    with during(operation, path):
+    with errors_at(path):
         try:
             return HostRoot(path)
         except FileNotFoundError:
-            raise PathNotFoundError(operation, path, "the layer does not exist") from None
+            raise PathNotFoundError(path, "the layer does not exist") from None
         except NotADirectoryError:
             problem = "a file, not the folder of a layer; `wclayer import -i FILE FOLDER` makes one of a tar or a disk"
-            raise NotALayerError(operation, path, problem) from None
+            raise NotALayerError(path, problem) from None
 
 
-def read_chain(path: Path, *, operation: str = "read layer chain") -> list[Path]:
+def read_chain(path: Path) -> list[Path]:
     """The parents that the `layerchain.json` of a layer names, nearest first; none if it or the layer is not there.
 
     Raises:
@@ -53,16 +53,16 @@ def read_chain(path: Path, *, operation: str = "read layer chain") -> list[Path]
         LimitExceededError: it is larger than `json_size`, or names more than `chain_length` parents.
     """
     try:
-        root = open_folder(operation, path)
+        root = open_folder(path)
     except PathNotFoundError:
         return []
     with root:
-        return chain_of(root, operation=operation)
+        return chain_of(root)
 
 
-def chain_of(root: HostRoot, *, operation: str = "read layer chain") -> list[Path]:
+def chain_of(root: HostRoot) -> list[Path]:
     """`read_chain` of the layer at `root`."""
-    with during(operation, root.path / CHAIN_FILE, damage=CorruptLayerError):
+    with errors_at(root.path / CHAIN_FILE, damage=CorruptLayerError):
         try:
             named = read_json(root, CHAIN_FILE.encode())
         except FileNotFoundError:

@@ -11,7 +11,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from wclayer.errors import CorruptLayerError, InvalidDataError, LayerBusyError, LimitExceededError, during
+from wclayer._types import StrPath
+from wclayer.errors import CorruptLayerError, InvalidDataError, LayerBusyError, LimitExceededError, during, errors_at
 from wclayer.formats.tar.structs import TRAILER
 from wclayer.host import system
 from wclayer.layers.budget import Budget
@@ -52,9 +53,8 @@ class Problem:
     text: str
 
 
-def check_layer(
-    path: str | os.PathLike[str], *, progress: Callable[[int, int], None] | None = None
-) -> Iterator[Problem]:
+@during("check layer")
+def check_layer(path: StrPath, *, progress: Callable[[int, int], None] | None = None) -> Iterator[Problem]:
     """Every problem of a layer directory: sizes, digests, links, references, metadata that does not parse, files that
     are missing or should not be there, parents that are gone.
 
@@ -66,8 +66,8 @@ def check_layer(
         LayerBusyError: an update has replaced files of a finished layer meanwhile. A scratch may be changed: of each
             entry, it is checked as it is when it is looked at.
     """
-    with LayerDirectory(path, operation="check layer") as layer:
-        layer.budget = Budget("check layer", str(layer.path), limits_in_use())
+    with LayerDirectory(path) as layer:
+        layer.budget = Budget(str(layer.path), limits_in_use())
         for place, problems in (
             (FILE_NAME, _check_database(layer)),
             (FILE_NAME, _check_records(layer)),
@@ -142,7 +142,7 @@ def _problems_of(layer: LayerDirectory, row: EntryRow, place: str) -> list[Probl
         if found is not None:
             break
         # It is looked at as it is now.
-        with LayerDirectory(layer.path, operation=layer.operation) as now:
+        with LayerDirectory(layer.path) as now:
             columns = now.query("SELECT * FROM entries WHERE id = ?", (row.link or row.id,)).fetchone()
             if columns is None:
                 return []
@@ -181,7 +181,7 @@ def _check_tombstones(layer: LayerDirectory) -> Iterator[Problem]:
 
 def _check_rules(layer: LayerDirectory) -> Iterator[Problem]:
     """The rules of layers, as whoever reads this one holds its entries against them, in their order."""
-    tree = LayerTree(layer.operation, FILE_NAME, is_base=False)
+    tree = LayerTree(FILE_NAME, is_base=False)
     with DirectoryLayerReader(layer.path) as reader:
         for entry in reader:
             try:
@@ -281,7 +281,7 @@ def _find_strangers(layer: LayerDirectory) -> Iterator[Problem]:
     found = list(_strange_contents(layer) if layer.is_scratch else _strange_files(layer))
     if found and layer.is_scratch and not _is_in_use(layer):
         # Other processes may have put them there since, and ended.
-        with LayerDirectory(layer.path, operation=layer.operation) as now:
+        with LayerDirectory(layer.path) as now:
             known = {problem.path for problem in _strange_contents(now)}
         found = [problem for problem in found if problem.path in known]
     if found and (changed := layer.changed()) is not None:
@@ -296,7 +296,7 @@ def _is_in_use(layer: LayerDirectory) -> bool:
     if layer.is_scratch:
         # Old contents wait until the records are safe, and are then removed; after a crash, when it is next opened.
         return any(name.startswith(IN_USE) for name in layer.host.names(b""))
-    with during(layer.operation, layer.path):
+    with errors_at(layer.path):
         lock = system.Lock(layer.path)
         try:
             lock.take(shared=True)

@@ -327,14 +327,13 @@ class Answer:
     """The rows of a query. Whatever SQLite meets while it finds them is a `LayerError`.
 
     Args:
-        operation, path: for messages.
+        path: of the database, for errors.
         cursor: of a `LayerDatabase`.
     """
 
     __slots__ = ("_cursor", "_operation", "_path")
 
-    def __init__(self, operation: str, path: Path, cursor: sqlite3.Cursor) -> None:
-        self._operation = operation
+    def __init__(self, path: Path, cursor: sqlite3.Cursor) -> None:
         self._path = path
         self._cursor = cursor
 
@@ -343,14 +342,14 @@ class Answer:
             # Not the cursor itself, which `yield from` would close with the iteration, perhaps after its database.
             yield from islice(self._cursor, None)
         except (sqlite3.Error, UnicodeError, MemoryError) as error:
-            raise query_error(self._operation, self._path, self._cursor.connection, error) from error
+            raise query_error(self._path, self._cursor.connection, error) from error
 
     def fetchone(self) -> Any:
         """The next row, or None."""
         try:
             return self._cursor.fetchone()
         except (sqlite3.Error, UnicodeError, MemoryError) as error:
-            raise query_error(self._operation, self._path, self._cursor.connection, error) from error
+            raise query_error(self._path, self._cursor.connection, error) from error
 
     def fetchall(self) -> list[tuple[Any, ...]]:
         """All rows that are left."""
@@ -363,19 +362,19 @@ class Answer:
 
 
 def query_error(
-    operation: str, path: Path, connection: sqlite3.Connection, error: sqlite3.Error | UnicodeError | MemoryError
+    path: Path, connection: sqlite3.Connection, error: sqlite3.Error | UnicodeError | MemoryError
 ) -> LayerError:
     """The `LayerError` for what a query has met; a misuse of SQLite is raised as it is."""
     if isinstance(error, (sqlite3.ProgrammingError, sqlite3.InterfaceError)):
         raise error
     if isinstance(error, MemoryError):
-        return OutOfMemoryError(operation, path, "there is not enough memory")
+        return OutOfMemoryError(path, "there is not enough memory")
     if isinstance(error, UnicodeError):
-        return CorruptLayerError(operation, path, f"a text that is not UTF-8: {error}")
+        return CorruptLayerError(path, f"a text that is not UTF-8: {error}")
     if isinstance(connection, LayerDatabase) and connection.is_exhausted():
         size = connection.size()
-        return CorruptLayerError(operation, path, f"a query takes more work than a database of {size} bytes can need")
-    return from_sqlite_error(operation, path, error)
+        return CorruptLayerError(path, f"a query takes more work than a database of {size} bytes can need")
+    return from_sqlite_error(path, error)
 
 
 @functools.cache

@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
-from wclayer.errors import InvalidDataError, PathNotFoundError, during
+from wclayer.errors import InvalidDataError, PathNotFoundError, errors_at
 from wclayer.formats.regf.delta import merge
 from wclayer.formats.regf.empty import empty_root
 from wclayer.formats.regf.hive import Buffer, Hive
@@ -72,7 +72,7 @@ def open_hive(layer: LayerDirectory, path: str) -> Hive | None:
         if log is not None and not log.attributes & DIRECTORY and 0 < log.size <= _MAX_LOG:
             logs.append(layer.host_path(log))
     try:
-        with during(layer.operation, layer.path / path):
+        with errors_at(layer.path / path):
             return _open(layer.host, layer.host_path(row), logs)
     except PathNotFoundError as error:
         raise layer.changed(row) or error from error
@@ -93,7 +93,7 @@ def _root(layer: LayerDirectory, hive: LayerHive, found: Hive) -> Key:
     try:
         return found.root()
     except RegfError as error:
-        raise InvalidDataError(layer.operation, layer.path, f"hive {hive.stem}: {error}") from None
+        raise InvalidDataError(layer.path, f"hive {hive.stem}: {error}") from None
 
 
 def _sizes(layers: Sequence[LayerDirectory], hive: LayerHive) -> Iterator[int]:
@@ -114,14 +114,12 @@ class BaseHiveMaker:
 
     def __init__(
         self,
-        operation: str,
         records: LayerRecords,
         root: HostRoot,
         parents: Sequence[LayerDirectory],
         *,
         max_size: int | None = None,
     ) -> None:
-        self._operation = operation
         self._max_size = limits_in_use().hive_size if max_size is None else max_size
         self._records = records
         self._root = root

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
-from wclayer.errors import PathNotFoundError
+from wclayer._types import StrPath
+from wclayer.errors import PathNotFoundError, boundary
 from wclayer.layers.directory import database
 from wclayer.layers.directory.database import EntryRow, Origin
 from wclayer.layers.directory.host_files import FilesInPlace, HostFiles
@@ -18,6 +18,7 @@ from wclayer.win32.attributes import DIRECTORY
 _BUSY = "another process is using it"
 
 
+@boundary
 class InPlaceLayerWriter(DirectoryLayerWriter):
     """A `LayerWriter` that makes an existing folder a base layer: it records what it is given, and changes no file.
 
@@ -26,19 +27,17 @@ class InPlaceLayerWriter(DirectoryLayerWriter):
 
     operation = "make layer in place"
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: StrPath) -> None:
         super().__init__(path)
 
     def _stage(self, place: Path) -> Stage:
-        return StagedDatabase(
-            place, with_contents=True, lock=wait_for_place(self.operation, place, patience=0, busy=_BUSY)
-        )
+        return StagedDatabase(place, with_contents=True, lock=wait_for_place(place, patience=0, busy=_BUSY))
 
     def _host_files(self) -> HostFiles:
         return FilesInPlace(self._staged.path, self._staged.lock)
 
 
-def make_empty_records(operation: str, path: Path) -> None:
+def make_empty_records(path: Path) -> None:
     """Makes the records of a scratch that Windows made, which has only its disk, if there are none; they say that the
     disk was not read yet. Whoever calls this has the scratch to itself.
 
@@ -48,7 +47,7 @@ def make_empty_records(operation: str, path: Path) -> None:
     if (path / database.FILE_NAME).is_file():
         return
     if not (path / DISK).is_file():
-        raise PathNotFoundError(operation, path, f"not a scratch layer: it has no {DISK}")
+        raise PathNotFoundError(path, f"not a scratch layer: it has no {DISK}")
     staged = StagedDatabase(path)
     try:
         records = LayerRecords(staged.database)

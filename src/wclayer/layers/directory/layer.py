@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
+from wclayer._types import StrPath
 from wclayer.errors import (
     CorruptLayerError,
     FormatError,
@@ -21,7 +22,7 @@ from wclayer.errors import (
     LayerError,
     NotALayerError,
     PathNotFoundError,
-    during,
+    errors_at,
     from_os_error,
     limit_hint,
     translated,
@@ -54,7 +55,7 @@ CHILDREN = "SELECT e.* FROM entries i CROSS JOIN entries e ON e.id = i.id WHERE 
 _LOST_DIRECTORIES = 16_384
 
 
-def is_layer(path: str | os.PathLike[str]) -> bool:
+def is_layer(path: StrPath) -> bool:
     """Whether a folder is a layer directory, ours or one that Windows made."""
     folder = Path(path)
     return (folder / database.FILE_NAME).is_file() or (folder / "Files").is_dir() or (folder / "sandbox.vhdx").is_file()
@@ -84,15 +85,14 @@ class LayerDirectory:
         CorruptLayerError: its `layer.db` is damaged or of an unknown version.
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, operation: str = "open layer") -> None:
-        self.operation = operation
+    def __init__(self, path: StrPath) -> None:
         self.path = Path(os.path.abspath(path))
         self._file = self.path / database.FILE_NAME
         for _ in range(_TRIES):
             if self._open():
                 break
         else:
-            raise LayerBusyError(operation, self.path, "other processes replace it again and again")
+            raise LayerBusyError(self.path, "other processes replace it again and again")
         self.budget: Budget | None = None
         """Counts what comes out of large files; without one, each file is held against the limits alone."""
         self._link_counts: dict[int, int] | None = None
@@ -102,9 +102,9 @@ class LayerDirectory:
 
     def _open(self) -> bool:
         """Opens the folder and its database; False if another process put another layer into the place meanwhile."""
-        self.host = open_folder(self.operation, self.path)
+        self.host = open_folder(self.path)
         try:
-            with during(self.operation, self.path, damage=CorruptLayerError):
+            with errors_at(self.path, damage=CorruptLayerError):
                 self.is_scratch = self._open_database()
         except LayerError:
             try:
@@ -134,17 +134,17 @@ class LayerDirectory:
             row: the entry that it is about.
         """
         if not self._is_in_place():
-            return PathNotFoundError(self.operation, self.path, "the layer was removed while it was read")
+            return PathNotFoundError(self.path, "the layer was removed while it was read")
         problem = "another process has changed it while it was read; try again"
         if self.is_scratch:
             if row is None or not self._is_other_now(row):
                 return None
-            return LayerBusyError(self.operation, self.path, f"{self.path_of(row)}: {problem}")
-        return None if self._is_the_same_database() else LayerBusyError(self.operation, self.path, problem)
+            return LayerBusyError(self.path, f"{self.path_of(row)}: {problem}")
+        return None if self._is_the_same_database() else LayerBusyError(self.path, problem)
 
     def _is_in_place(self) -> bool:
         """Whether the layer is still at its path."""
-        with during(self.operation, self.path):
+        with errors_at(self.path):
             return self.host.is_in_place
 
     def _is_the_same_database(self) -> bool:
@@ -162,7 +162,7 @@ class LayerDirectory:
         """Whether the contents of a scratch's file are others than they were when it was opened."""
         sql, key = "SELECT host_name, size, sha256 FROM entries WHERE id = ?", (row.link or row.id,)
         known = self.query(sql, key).fetchone()
-        with LayerDirectory(self.path, operation=self.operation) as layer:
+        with LayerDirectory(self.path) as layer:
             return bool(
                 known != layer.query(sql, key).fetchone() or known is None or known[1] == database.BEING_WRITTEN
             )
@@ -176,7 +176,7 @@ class LayerDirectory:
             problem = f"not a layer: it has no {database.FILE_NAME}"
             if is_layer(self.path):
                 problem += "; `wclayer makebaselayer` makes one for a folder with Files in it"
-            raise NotALayerError(self.operation, self.path, problem) from None
+            raise NotALayerError(self.path, problem) from None
         self._database = self._connect(self._file, version)
         return version == database.SCRATCH_VERSION
 
@@ -212,16 +212,16 @@ class LayerDirectory:
         connection = self._database
         connection.work = 0
         try:
-            return Answer(self.operation, self._file, connection.execute(sql, arguments))
+            return Answer(self._file, connection.execute(sql, arguments))
         except (sqlite3.Error, UnicodeError, MemoryError) as error:
-            raise query_error(self.operation, self._file, connection, error) from error
+            raise query_error(self._file, connection, error) from error
 
     def _damaged(self, problem: str | FormatError) -> LayerError:
         if isinstance(problem, FormatError):
-            told = translated(self.operation, self._file, problem, damage=CorruptLayerError)
+            told = translated(self._file, problem, damage=CorruptLayerError)
             assert told is not None
             return told
-        return CorruptLayerError(self.operation, self._file, problem)
+        return CorruptLayerError(self._file, problem)
 
     def _beyond(self, problem: str, limit: str) -> LayerError:
         return self._damaged(FormatLimitError(f"{problem} {limit_hint(limit)}"))
@@ -527,7 +527,7 @@ class LayerDirectory:
         """The host paths of all contents in a scratch's pool."""
         pool = database.POOL[1:]
         place = self.path / os.fsdecode(pool)
-        with suppress(FileNotFoundError), during(self.operation, place, damage=CorruptLayerError):
+        with suppress(FileNotFoundError), errors_at(place, damage=CorruptLayerError):
             for shelf in sorted(self.host.names(pool)):
                 at = pool + b"/" + os.fsencode(shelf)
                 for name in sorted(self.host.names(at)):
@@ -667,7 +667,7 @@ class LayerDirectory:
             if status.st_size != row.size and not is_longer:
                 raise self._wrong_size(row, fd)
             # Before any of it comes out: a file may be one hole. A smaller one takes, with its record, enough itself.
-            budget = self.budget or Budget(self.operation, str(self.path), limits_in_use())
+            budget = self.budget or Budget(str(self.path), limits_in_use())
             budget.store(stored_size(status))
             budget.spend(row.size, f"entry {self.path_of(row)[:300]!r}")
             left = row.size
@@ -687,7 +687,7 @@ class LayerDirectory:
         try:
             return os.read(fd, size)
         except OSError as error:
-            raise from_os_error(self.operation, self.path / os.fsdecode(self.host_path(row)), error) from error
+            raise from_os_error(self.path / os.fsdecode(self.host_path(row)), error) from error
 
     def _whole_file(self, row: EntryRow, *, verify: bool = True) -> bytes:
         """`data_chunks` of a file that is one piece."""
@@ -738,9 +738,9 @@ class LayerDirectory:
         place = self.path / os.fsdecode(path)
         if isinstance(error, OSError) and error.errno not in _NOT_THE_FILE:
             error.filename = os.fspath(place)
-            return from_os_error(self.operation, place, error)
+            return from_os_error(place, error)
         reason = getattr(error, "strerror", None) or error
-        return self.changed(row) or CorruptLayerError(self.operation, place, f"cannot be opened: {reason}")
+        return self.changed(row) or CorruptLayerError(place, f"cannot be opened: {reason}")
 
     def is_being_written(self, row: EntryRow) -> bool:
         """Whether the size and time of an entry's host file are the right ones, as somebody writes to it."""
@@ -752,14 +752,12 @@ class LayerDirectory:
     def wrong_contents(self, row: EntryRow) -> LayerError:
         """The error for contents that do not have the SHA-256 of the entry's record."""
         return self.changed(row) or CorruptLayerError(
-            self.operation,
             self.path / os.fsdecode(self.host_path(row)),
             f"its contents do not have the SHA-256 that {database.FILE_NAME} says",
         )
 
     def _wrong_size(self, row: EntryRow, fd: int) -> LayerError:
         return self.changed(row) or CorruptLayerError(
-            self.operation,
             self.path / os.fsdecode(self.host_path(row)),
             f"is {os.fstat(fd).st_size} bytes long; {database.FILE_NAME} says {row.size}",
         )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 
+from wclayer._types import StrPath
+from wclayer.errors import boundary
 from wclayer.layers.base import LayerReaderBase
 from wclayer.layers.budget import Budget
 from wclayer.layers.cache import Cache
@@ -13,6 +14,7 @@ from wclayer.layers.directory.layer import LayerDirectory
 from wclayer.model import DataStream, Entry, LinkInfo, limits_in_use
 
 
+@boundary
 class DirectoryLayerReader(LayerReaderBase):
     """A `LayerReader` over a layer directory: its own entries and tombstones, in their original order; of a scratch,
     the tombstones, then the entries in the order of the tree.
@@ -22,10 +24,10 @@ class DirectoryLayerReader(LayerReaderBase):
 
     operation = "read layer"
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.layer = LayerDirectory(path, operation=self.operation)
+    def __init__(self, path: StrPath) -> None:
+        self.layer = LayerDirectory(path)
         super().__init__(str(self.layer.path))
-        self.layer.budget = Budget(self.operation, self.source, limits_in_use())
+        self.layer.budget = Budget(self.source, limits_in_use())
         self._rows: Iterator[EntryRow] = self._scratch_rows() if self.layer.is_scratch else self.layer.own_entries()
         self._tombstones = self.layer.tombstones()
         try:

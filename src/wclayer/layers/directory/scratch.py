@@ -17,7 +17,16 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, suppre
 from pathlib import Path
 from typing import NamedTuple
 
-from wclayer.errors import CorruptLayerError, InvalidParameterError, LayerBusyError, LayerError, NotReadyError, during
+from wclayer._types import StrPath
+from wclayer.errors import (
+    CorruptLayerError,
+    InvalidParameterError,
+    LayerBusyError,
+    LayerError,
+    NotReadyError,
+    during,
+    errors_at,
+)
 from wclayer.host import durability, system
 from wclayer.host.root import UNUSABLE_NAME, HostRoot
 from wclayer.layers.directory import database
@@ -66,7 +75,7 @@ _NEXT_ID = (
 )
 
 
-def is_scratch(path: str | os.PathLike[str]) -> bool:
+def is_scratch(path: StrPath) -> bool:
     """Returns whether a folder is a scratch: it has a disk of its own.
 
     Raises:
@@ -82,17 +91,17 @@ def is_scratch(path: str | os.PathLike[str]) -> bool:
             raise
 
 
-def _need_disk(operation: str, place: Path) -> None:
+def _need_disk(place: Path) -> None:
     """Refuses a layer that is no scratch."""
     if not (place / DISK).is_file():
-        raise InvalidParameterError(operation, place, f"a finished layer, not a scratch: it has no {DISK}")
+        raise InvalidParameterError(place, f"a finished layer, not a scratch: it has no {DISK}")
 
 
-def _lock(operation: str, place: Path, exclusive: bool, patience: float, is_mounted: bool) -> tuple[system.Lock, bool]:
+def _lock(place: Path, exclusive: bool, patience: float, is_mounted: bool) -> tuple[system.Lock, bool]:
     """Takes the lock of a scratch; whether nobody else has one. Whoever opens or closes the scratch has it to itself
     for a moment: `patience` is how many seconds may pass."""
     end = time.monotonic() + patience
-    with during(operation, place):
+    with errors_at(place):
         while True:
             with suppress(BlockingIOError):
                 return lock_place(place), True
@@ -103,16 +112,16 @@ def _lock(operation: str, place: Path, exclusive: bool, patience: float, is_moun
                 break
             time.sleep(0.01)
     why = "it is mounted, and changed in its mount" if is_mounted else "another process has it open"
-    raise LayerBusyError(operation, place, why)
+    raise LayerBusyError(place, why)
 
 
 @contextmanager
-def _opening(operation: str, place: Path) -> Iterator[None]:
-    with during(operation, place, damage=CorruptLayerError):
+def _opening(place: Path) -> Iterator[None]:
+    with errors_at(place, damage=CorruptLayerError):
         try:
             yield
         except BlockingIOError:
-            raise LayerBusyError(operation, place, "another process has just taken it") from None
+            raise LayerBusyError(place, "another process has just taken it") from None
 
 
 class Stream(NamedTuple):
@@ -138,17 +147,16 @@ class ScratchDirectory(LayerDirectory):
 
     def __init__(
         self,
-        path: str | os.PathLike[str],
+        path: StrPath,
         *,
         exclusive: bool = False,
         wait: float = 0.0,
         lock: system.Lock | None = None,
-        operation: str = "open scratch",
     ) -> None:
-        with LayerDirectory(path, operation=operation) as layer:
+        with LayerDirectory(path) as layer:
             place, mounted = layer.path, layer.record(MOUNT)
             if not layer.is_scratch:
-                _need_disk(operation, place)
+                _need_disk(place)
         self.lock = threading.RLock()
         self.is_shared = not exclusive
         """Whether other processes may change the scratch meanwhile."""
@@ -173,21 +181,21 @@ class ScratchDirectory(LayerDirectory):
         if lock is not None:
             self._place_lock, is_alone = lock, True
         else:
-            self._place_lock, is_alone = _lock(operation, place, exclusive, patience, mounted is not None)
-        with _opening(operation, place), ExitStack() as stack:
+            self._place_lock, is_alone = _lock(place, exclusive, patience, mounted is not None)
+        with _opening(place), ExitStack() as stack:
             stack.callback(self._place_lock.close)
             # What is at the place now stays there.
             with HostRoot(place) as root:
                 is_scratch = database.read_version(root) == database.SCRATCH_VERSION
             if not is_scratch:
-                _need_disk(operation, place)
+                _need_disk(place)
             marks = [name for name in os.listdir(place) if name.startswith(IN_USE)]
             crashed = is_scratch and (bool(marks) or (place / _WAL).exists())
             if not is_scratch:
                 if not is_alone:
-                    raise LayerBusyError(operation, place, "another process is changing it")
+                    raise LayerBusyError(place, "another process is changing it")
                 database.make_scratch(place / database.FILE_NAME)
-            super().__init__(place, operation=operation)
+            super().__init__(place)
             stack.callback(super().close)
             self._descriptors = Descriptors(self._database, limits_in_use().all_security_size)
             if is_alone:
@@ -245,9 +253,7 @@ class ScratchDirectory(LayerDirectory):
             try:
                 if is_change and not self._is_marked:
                     if self.record(UNREAD) is not None:
-                        raise NotReadyError(
-                            self.operation, self.path, f"what {DISK} changes was not read yet; activate it first"
-                        )
+                        raise NotReadyError(self.path, f"what {DISK} changes was not read yet; activate it first")
                     self.set_record(UNSAVED, 1)
                     self._is_marked = True
                 yield
@@ -588,7 +594,7 @@ class ScratchDirectory(LayerDirectory):
                 raise error
 
     def _errors(self) -> AbstractContextManager[None]:
-        return during(self.operation, self.path, damage=CorruptLayerError)
+        return errors_at(self.path, damage=CorruptLayerError)
 
     def _remove_gone(self) -> None:
         if self._gone and durability.is_wanted():

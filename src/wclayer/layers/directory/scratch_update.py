@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 
+from wclayer._types import StrPath
 from wclayer.errors import NotSupportedError
 from wclayer.host import durability
 from wclayer.layers import staging
@@ -15,24 +16,24 @@ from wclayer.layers.directory.update import FileChange, LayerUpdate, Update, own
 from wclayer.win32.attributes import DIRECTORY, FileAttributes, FileBasicInfo
 
 
-def open_update(path: str | os.PathLike[str], *, operation: str) -> Update:
+def open_update(path: StrPath) -> Update:
     """An update of the layer directory at `path`, finished or a scratch.
 
     Raises:
         LayerBusyError: another process is changing the layer.
         PathNotFoundError, NotALayerError, CorruptLayerError: see `LayerDirectory`.
     """
-    with LayerDirectory(path, operation=operation) as layer:
+    with LayerDirectory(path) as layer:
         is_scratch = layer.is_scratch
-    return ScratchUpdate(path, operation=operation) if is_scratch else LayerUpdate(path, operation=operation)
+    return ScratchUpdate(path) if is_scratch else LayerUpdate(path)
 
 
 class ScratchUpdate(Update):
     """An `Update` of a scratch, which is changed in its place."""
 
-    def __init__(self, path: str | os.PathLike[str], *, operation: str) -> None:
-        super().__init__(operation)
-        self._scratch = ScratchDirectory(path, exclusive=True, wait=staging.PATIENCE, operation=operation)
+    def __init__(self, path: StrPath) -> None:
+        super().__init__()
+        self._scratch = ScratchDirectory(path, exclusive=True, wait=staging.PATIENCE)
         self._is_open = True
 
     def close(self) -> None:
@@ -43,7 +44,7 @@ class ScratchUpdate(Update):
     def _check(self, path: str) -> None:
         directory = self._scratch.lookup(path.rpartition("/")[0])
         if directory is None or not directory.attributes & DIRECTORY:
-            raise NotSupportedError(self.operation, self._scratch.path / path, "the layer has no such directory")
+            raise NotSupportedError(self._scratch.path / path, "the layer has no such directory")
 
     def commit(self, time: int) -> None:
         scratch = self._scratch

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 
-from wclayer.errors import NotSupportedError
+from wclayer.errors import NotSupportedError, boundary
 from wclayer.host.root import write_all
 from wclayer.layers.base import LayerWriterBase
 from wclayer.layers.directory.database import Origin
@@ -16,6 +16,7 @@ from wclayer.model import DataStream, Entry
 from wclayer.win32.attributes import FileBasicInfo
 
 
+@boundary
 class ScratchWriter(LayerWriterBase):
     """A `LayerWriter` into a scratch that is open: all of the changes it gets take the place of the scratch's own, in
     one transaction, when it is closed.
@@ -28,7 +29,7 @@ class ScratchWriter(LayerWriterBase):
     operation = "write scratch"
 
     def __init__(self, scratch: ScratchDirectory, parents: list[LayerDirectory]) -> None:
-        super().__init__(str(scratch.path), LayerTree(self.operation, str(scratch.path), is_base=False))
+        super().__init__(str(scratch.path), LayerTree(str(scratch.path), is_base=False))
         self._scratch = scratch
         self._parents = parents
         self._transaction = scratch.transaction(is_change=False)
@@ -106,7 +107,7 @@ class ScratchWriter(LayerWriterBase):
             scratch.put_stream(row, stream.name, pieces, attributes=stream.attributes)
             row = scratch.by_id(self._row_id)
         if entry.extra:
-            raise NotSupportedError(self.operation, self.target, f"entry {entry.name!r}: stream {entry.extra[0].id}")
+            raise NotSupportedError(self.target, f"entry {entry.name!r}: stream {entry.extra[0].id}")
 
     def _set_root(self, row_id: int, info: FileBasicInfo, security: bytes | None) -> None:
         row = self._scratch.by_id(row_id)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from wclayer._types import StrPath
+from wclayer.errors import during
 from wclayer.layers.directory.layer import LayerDirectory
 
 
@@ -30,13 +31,14 @@ class LayerSummary:
     parents: list[Path]
 
 
-def summarize_layer(path: str | os.PathLike[str], *, operation: str = "info") -> LayerSummary:
+@during("info")
+def summarize_layer(path: StrPath) -> LayerSummary:
     """Returns the summary of the layer directory at `path`.
 
     Raises:
         PathNotFoundError, NotALayerError, CorruptLayerError: see `LayerDirectory`.
     """
-    with LayerDirectory(path, operation=operation) as layer:
+    with LayerDirectory(path) as layer:
         totals = layer.totals()
         return LayerSummary(
             layer.path, layer.text("diff_id"), layer.text("digest"), layer.text("compression"), layer.number("size"),

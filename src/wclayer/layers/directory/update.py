@@ -25,12 +25,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from wclayer._types import StrPath
 from wclayer.errors import (
     CorruptLayerError,
     FormatError,
     InvalidStateError,
     NotSupportedError,
-    during,
+    errors_at,
     translated,
 )
 from wclayer.host import durability, system
@@ -71,8 +72,7 @@ class Update(ABC):
     """Changes of files and facts of a layer, all of them or none: `put` what changes, then `commit`. Leaving the
     context without it changes nothing."""
 
-    def __init__(self, operation: str) -> None:
-        self.operation = operation
+    def __init__(self) -> None:
         self._changes: list[FileChange] = []
         self._descriptors: dict[str, bytes] = {}
         self._records: dict[str, str | int | bytes] = {}
@@ -137,14 +137,14 @@ class LayerUpdate(Update):
         PathNotFoundError, NotALayerError, CorruptLayerError: see `LayerDirectory`.
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, operation: str) -> None:
-        super().__init__(operation)
+    def __init__(self, path: StrPath) -> None:
+        super().__init__()
         self.path = Path(os.path.abspath(path))
-        with LayerDirectory(self.path, operation=operation):
+        with LayerDirectory(self.path):
             pass
-        self._lock = wait_for_place(operation, self.path)
+        self._lock = wait_for_place(self.path)
         try:
-            with during(operation, self.path):
+            with errors_at(self.path):
                 self._host = HostRoot(self.path)
         except BaseException:
             self._lock.close()
@@ -158,17 +158,17 @@ class LayerUpdate(Update):
             self._lock.close()
 
     def _check(self, path: str) -> None:
-        with LayerDirectory(self.path, operation=self.operation) as layer:
+        with LayerDirectory(self.path) as layer:
             row = layer.lookup(path)
             if row is not None and layer.link_count(row) > 1:
-                raise NotSupportedError(self.operation, self.path / path, "it is a hard link, one of several names")
+                raise NotSupportedError(self.path / path, "it is a hard link, one of several names")
             directory = layer.lookup(path.rpartition("/")[0])
             if directory is None or not directory.attributes & DIRECTORY:
-                raise NotSupportedError(self.operation, self.path / path, "the layer has no such directory")
+                raise NotSupportedError(self.path / path, "the layer has no such directory")
 
     def commit(self, time: int) -> None:
         if not self._is_open:
-            raise InvalidStateError(self.operation, self.path, "the update is over")
+            raise InvalidStateError(self.path, "the update is over")
         try:
             self._settle()
             if self._changes or self._descriptors or self._records:
@@ -178,7 +178,7 @@ class LayerUpdate(Update):
             # The files of an update that did not come about go.
             with suppress(OSError, FormatError, sqlite3.Error, MemoryError):
                 self._settle()
-            raise translated(self.operation, self.path, error, damage=CorruptLayerError) or error from error
+            raise translated(self.path, error, damage=CorruptLayerError) or error from error
         finally:
             self.close()
 
@@ -232,7 +232,7 @@ class LayerUpdate(Update):
 
     def _settle(self) -> None:
         """Steps 3 to 5, for this update or for one that was interrupted."""
-        with LayerDirectory(self.path, operation=self.operation) as layer:
+        with LayerDirectory(self.path) as layer:
             waiting = [
                 layer.row(columns)
                 for columns in layer.query(
@@ -271,7 +271,7 @@ class LayerUpdate(Update):
         """Puts a changed copy in the place of `layer.db`."""
         staged = StagedDatabase(self.path)
         try:
-            with LayerDirectory(self.path, operation=self.operation) as layer:
+            with LayerDirectory(self.path) as layer:
                 layer.host.copy(database.FILE_NAME.encode(), os.fsencode(staged.database.name))
                 connection = sqlite3.connect(staged.database, isolation_level=None)
                 try:

@@ -10,7 +10,8 @@ from contextlib import ExitStack
 from itertools import chain
 from pathlib import Path
 
-from wclayer.errors import during
+from wclayer._types import StrPath
+from wclayer.errors import boundary, errors_at
 from wclayer.layers.base import LayerWriterBase, all_of
 from wclayer.layers.directory import utility_vm
 from wclayer.layers.directory.chain import resolve_chain
@@ -60,6 +61,7 @@ class _Current:
         self.streams = 0
 
 
+@boundary
 class DirectoryLayerWriter(LayerWriterBase):
     """A `LayerWriter` that makes a layer directory at `path`.
 
@@ -83,8 +85,8 @@ class DirectoryLayerWriter(LayerWriterBase):
 
     def __init__(
         self,
-        path: str | os.PathLike[str],
-        parents: Sequence[str | os.PathLike[str]] = (),
+        path: StrPath,
+        parents: Sequence[StrPath] = (),
         *,
         limits: Limits | None = None,
         over_scratch: bool = False,
@@ -93,9 +95,8 @@ class DirectoryLayerWriter(LayerWriterBase):
         self._over_scratch = over_scratch
         self._max_hive_size = (limits or limits_in_use()).hive_size
         self._parents: list[LayerDirectory] = []
-        self.chain = resolve_chain(self.operation, parents)
+        self.chain = resolve_chain(parents)
         tree = LayerTree(
-            self.operation,
             str(place),
             is_base=not self.chain,
             find_in_parents=self.find_in_parents if self.chain else None,
@@ -104,12 +105,12 @@ class DirectoryLayerWriter(LayerWriterBase):
         super().__init__(str(place), tree)
         try:
             for parent in self.chain:
-                self._parents.append(LayerDirectory(parent, operation=self.operation))
+                self._parents.append(LayerDirectory(parent))
             self._staged = self._stage(place)
         except BaseException:
             self._close_parents()
             raise
-        with ExitStack() as stack, during(self.operation, place):
+        with ExitStack() as stack, errors_at(place):
             stack.callback(self._staged.discard)
             stack.callback(self._close_parents)
             self._files = self._host_files()
@@ -135,8 +136,8 @@ class DirectoryLayerWriter(LayerWriterBase):
 
     def _stage(self, place: Path) -> Stage:
         if not self._over_scratch:
-            return StagedDirectory(self.operation, place)
-        return StagedDirectory(self.operation, place, may_replace=lambda: is_scratch(place) and self._has_chain(place))
+            return StagedDirectory(place)
+        return StagedDirectory(place, may_replace=lambda: is_scratch(place) and self._has_chain(place))
 
     def _has_chain(self, scratch: Path) -> bool:
         """Whether a scratch records the parents that this layer has."""
@@ -459,9 +460,7 @@ class DirectoryLayerWriter(LayerWriterBase):
                 self._files.link_or_copy(source, target, self._files.root)
         utility_vm.keep_boot_store(self._records, self._files)
         hives = self._directory(path_key(HIVES_ROOT))
-        BaseHiveMaker(
-            self.operation, self._records, self._files.root, self._parents, max_size=self._max_hive_size
-        ).make_all(hives)
+        BaseHiveMaker(self._records, self._files.root, self._parents, max_size=self._max_hive_size).make_all(hives)
         self._before_commit()
         if self.chain:
             parents = json.dumps([str(parent) for parent in self.chain])

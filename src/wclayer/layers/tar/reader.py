@@ -6,7 +6,15 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import BinaryIO, NoReturn
 
-from wclayer.errors import FormatError, InvalidDataError, LimitExceededError, limit_hint, translated
+from wclayer._types import StrPath
+from wclayer.errors import (
+    FormatError,
+    InvalidDataError,
+    LimitExceededError,
+    boundary,
+    limit_hint,
+    translated,
+)
 from wclayer.formats.compression import Compression, HashedInput
 from wclayer.formats.tar import structs
 from wclayer.formats.tar.reader import TarMember, TarStream
@@ -21,6 +29,7 @@ from wclayer.win32.names import decode_name, name_key, path_key, stream_illegal_
 _READ_AT_ONCE = 256 << 10
 
 
+@boundary
 class TarLayerReader(LayerReaderBase):
     """A `LayerReader` over a tar stream.
 
@@ -40,7 +49,7 @@ class TarLayerReader(LayerReaderBase):
     def __init__(
         self,
         raw: BinaryIO,
-        source: str | os.PathLike[str] = "<stream>",
+        source: StrPath = "<stream>",
         *,
         is_base: bool = False,
         find_in_parents: Callable[[str], Kind] | None = None,
@@ -60,9 +69,7 @@ class TarLayerReader(LayerReaderBase):
             recognise=OrdinaryMembers(),
             choose_global=global_records,
         )
-        self.tree = LayerTree(
-            self.operation, self.source, is_base=is_base, find_in_parents=find_in_parents, limits=limits
-        )
+        self.tree = LayerTree(self.source, is_base=is_base, find_in_parents=find_in_parents, limits=limits)
         self._keep_form = keep_form
         self._peeked: TarMember | Entry | None = None
         self._ended = False
@@ -179,7 +186,7 @@ class TarLayerReader(LayerReaderBase):
             self._reject(member, "duplicate stream")
         if len(self._stream_names) >= self._limits.streams:
             problem = f"more than {self._limits.streams} streams of {entry.name[:300]!r} {limit_hint('streams')}"
-            raise LimitExceededError(self.operation, self.source, problem)
+            raise LimitExceededError(self.source, problem)
         self._stream_names.add(name_key(name))
         return name
 
@@ -201,11 +208,11 @@ class TarLayerReader(LayerReaderBase):
 
     def _reject(self, member: TarMember, problem: str) -> NoReturn:
         name = member.name[:300].decode("utf-8", "replace")
-        raise InvalidDataError(self.operation, self.source, f"member {name!r} (offset {member.offset}): {problem}")
+        raise InvalidDataError(self.source, f"member {name!r} (offset {member.offset}): {problem}")
 
     def _fail(self, error: Exception) -> NoReturn:
-        told = translated(self.operation, self.source, error)
-        raise told or InvalidDataError(self.operation, self.source, str(error)) from error
+        told = translated(self.source, error)
+        raise told or InvalidDataError(self.source, str(error)) from error
 
     def _release(self) -> None:
         self._input.close()

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from itertools import chain
 from typing import BinaryIO
 
-from wclayer.errors import CorruptLayerError
+from wclayer._types import StrPath
+from wclayer.errors import CorruptLayerError, boundary
 from wclayer.formats.compression import Compression, HashedOutput
 from wclayer.formats.tar import structs
 from wclayer.layers.base import LayerWriterBase
@@ -20,6 +21,7 @@ from wclayer.model import DataStream, Entry
 _SMALL = 128 << 10
 
 
+@boundary
 class TarLayerWriter(LayerWriterBase):
     """A `LayerWriter` into a tar stream.
 
@@ -39,14 +41,14 @@ class TarLayerWriter(LayerWriterBase):
     def __init__(
         self,
         raw: BinaryIO,
-        target: str | os.PathLike[str] = "<stream>",
+        target: StrPath = "<stream>",
         *,
         compression: Compression = Compression.NONE,
         level: int | None = None,
         trailer_form: bytes | None = None,
     ) -> None:
         name = os.fspath(target)
-        super().__init__(name, LayerTree(self.operation, name, is_base=False))
+        super().__init__(name, LayerTree(name, is_base=False))
         self._output = HashedOutput(raw, compression, level)
         self._trailer_form = trailer_form
         self._entry = Entry("", None)
@@ -130,7 +132,7 @@ class TarLayerWriter(LayerWriterBase):
             try:
                 canonical, own_padding = decode_form(form, canonical)
             except ValueError as error:
-                raise CorruptLayerError(self.operation, self.target, f"entry {self._entry.name!r}: {error}") from None
+                raise CorruptLayerError(self.target, f"entry {self._entry.name!r}: {error}") from None
         if self._padding and not own_padding:
             canonical = bytes(self._padding) + canonical
         self._padding = 0

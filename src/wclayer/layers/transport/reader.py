@@ -8,13 +8,15 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from wclayer._types import StrPath
 from wclayer.errors import (
     FormatLimitError,
     InvalidDataError,
     LimitExceededError,
     NotALayerError,
     PathNotFoundError,
-    during,
+    boundary,
+    errors_at,
     limit_hint,
 )
 from wclayer.host import system
@@ -36,6 +38,7 @@ _RECYCLE_BIN = name_key("$Recycle.Bin")
 _SUFFIX_KEY = name_key(DIRECTORY_SUFFIX)
 
 
+@boundary
 class TransportLayerReader(HostWalkReader):
     """A `LayerReader` over a transport folder.
 
@@ -50,10 +53,10 @@ class TransportLayerReader(HostWalkReader):
 
     operation = "read transport folder"
 
-    def __init__(self, path: str | os.PathLike[str], *, is_base: bool = False, limits: Limits | None = None) -> None:
+    def __init__(self, path: StrPath, *, is_base: bool = False, limits: Limits | None = None) -> None:
         place = Path(os.path.abspath(path))
         if not place.is_dir():
-            raise PathNotFoundError(self.operation, place, "the folder does not exist")
+            raise PathNotFoundError(place, "the folder does not exist")
         super().__init__(place, is_base=is_base, limits=limits)
         self._fd = -1
         self._layout: list[_StreamAt] = []
@@ -61,7 +64,7 @@ class TransportLayerReader(HostWalkReader):
         self._number_of_links = 1
         self._inode = 0
         try:
-            with during(self.operation, place / TOMBSTONES):
+            with errors_at(place / TOMBSTONES):
                 self._tombstones = self._read_tombstones()
         except BaseException:
             self._host.close()
@@ -191,7 +194,7 @@ class TransportLayerReader(HostWalkReader):
         return entry
 
     def _exceeded(self, problem: str, limit: str) -> LimitExceededError:
-        return LimitExceededError(self.operation, self.source, f"entry {self._name!r}: {problem} {limit_hint(limit)}")
+        return LimitExceededError(self.source, f"entry {self._name!r}: {problem} {limit_hint(limit)}")
 
     def _read_attributes(self, host: bytes) -> int:
         data = os.read(self._fd, ATTRIBUTES.size)
@@ -265,12 +268,10 @@ class TransportLayerReader(HostWalkReader):
 
     def _range(self, at: int, size: int) -> Iterator[bytes]:
         while size:
-            with during(self.operation, self.path / self._entry_name()):
+            with errors_at(self.path / self._entry_name()):
                 data = system.read_at(self._fd, min(size, _PIECE), at)
             if not data:
-                raise InvalidDataError(
-                    self.operation, self.path, f"a file became shorter while it was read ({size} bytes)"
-                )
+                raise InvalidDataError(self.path, f"a file became shorter while it was read ({size} bytes)")
             yield data
             at += len(data)
             size -= len(data)
@@ -287,32 +288,28 @@ class TransportLayerReader(HostWalkReader):
         try:
             data = self._host.read_bytes(TOMBSTONES.encode(), self.limits.names_size)
         except FileNotFoundError:
-            raise NotALayerError(self.operation, self.path, f"not a transport folder: it has no {TOMBSTONES}") from None
+            raise NotALayerError(self.path, f"not a transport folder: it has no {TOMBSTONES}") from None
         except OSError as error:
             if error.errno in _NO_FILE:
                 raise self._bad(TOMBSTONES.encode(), _NOT_REGULAR) from None
             raise
         except FormatLimitError as error:
-            raise LimitExceededError(self.operation, self.path, f"{error} {limit_hint('names_size')}") from None
+            raise LimitExceededError(self.path, f"{error} {limit_hint('names_size')}") from None
         self._hold(0, len(data))
         lines = io.BytesIO(data)
         if lines.readline().rstrip(b"\r\n") != TOMBSTONES_HEADER:
-            raise NotALayerError(
-                self.operation, self.path / TOMBSTONES, "does not start with the header of version 1.0"
-            )
+            raise NotALayerError(self.path / TOMBSTONES, "does not start with the header of version 1.0")
         tombstones: dict[str, list[str]] = {}
         for number, ended in enumerate(lines, 2):
             line = ended.rstrip(b"\r\n")
             if not line:
                 continue
             if not line.startswith(b"\\"):
-                raise InvalidDataError(
-                    self.operation, self.path / TOMBSTONES, f"line {number} does not start with a backslash"
-                )
+                raise InvalidDataError(self.path / TOMBSTONES, f"line {number} does not start with a backslash")
             try:
                 path = "Files/" + decode_name(line[1:]).replace("\\", "/")
             except UnicodeDecodeError:
-                raise InvalidDataError(self.operation, self.path / TOMBSTONES, f"line {number} is not UTF-8") from None
+                raise InvalidDataError(self.path / TOMBSTONES, f"line {number} is not UTF-8") from None
             self._hold(2, 2 * len(path))
             tombstones.setdefault(path_key(path.rpartition("/")[0]), []).append(path)
         return tombstones
@@ -322,7 +319,7 @@ class TransportLayerReader(HostWalkReader):
         return LinkInfo(self._number_of_links, self._inode.to_bytes(16, "little"))
 
     def _bad(self, host: bytes, problem: str) -> InvalidDataError:
-        return InvalidDataError(self.operation, self.path / os.fsdecode(host), problem)
+        return InvalidDataError(self.path / os.fsdecode(host), problem)
 
     def _close_file(self) -> None:
         self._layout = []

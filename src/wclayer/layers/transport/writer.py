@@ -9,7 +9,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import BinaryIO
 
-from wclayer.errors import NotSupportedError, during
+from wclayer._types import StrPath
+from wclayer.errors import NotSupportedError, boundary, errors_at
 from wclayer.host import system
 from wclayer.host.root import HostRoot
 from wclayer.layers.base import LayerWriterBase, all_of, backup_stream, stream_name
@@ -42,6 +43,7 @@ def _beyond_a_plain_file(entry: Entry) -> str | None:
     return None
 
 
+@boundary
 class TransportLayerWriter(LayerWriterBase):
     """A `LayerWriter` that makes a transport folder at `path`, which appears when it is whole.
 
@@ -51,10 +53,10 @@ class TransportLayerWriter(LayerWriterBase):
 
     operation = "write transport folder"
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: StrPath) -> None:
         place = Path(os.path.abspath(path))
-        super().__init__(str(place), LayerTree(self.operation, str(place), is_base=False))
-        self._staged = StagedDirectory(self.operation, place)
+        super().__init__(str(place), LayerTree(str(place), is_base=False))
+        self._staged = StagedDirectory(place)
         # Host paths of directories by path key: those last used, and all with their times, which may be very many.
         self._made: Cache[str, bytes] = Cache()
         # The same of the layer's roots, which may have no entry of their own, and any spelling.
@@ -63,7 +65,7 @@ class TransportLayerWriter(LayerWriterBase):
             # All of it is given up, whatever the steps before meet.
             begun: list[Callable[[], object]] = [self._staged.discard]
             stack.callback(lambda: all_of(*begun))
-            with during(self.operation, place):
+            with errors_at(place):
                 self._directories = sqlite3.connect("", isolation_level=None, check_same_thread=False)
                 begun.insert(0, self._directories.close)
                 self._directories.execute("PRAGMA journal_mode = OFF")
@@ -90,7 +92,7 @@ class TransportLayerWriter(LayerWriterBase):
         if entry.info is None:
             if not key.startswith("FILES/"):
                 raise NotSupportedError(
-                    self.operation, self.target, f"tombstone {entry.name!r}: the form has tombstones below Files only"
+                    self.target, f"tombstone {entry.name!r}: the form has tombstones below Files only"
                 )
             name = entry.name.partition("/")[2].replace("/", "\\")
             self._tombstones.write(b"\\" + encode_name(name) + b"\r\n")
@@ -102,7 +104,6 @@ class TransportLayerWriter(LayerWriterBase):
         self._plain = key.startswith("HIVES/") and not entry.is_directory
         if self._plain and (problem := _beyond_a_plain_file(entry)):
             raise NotSupportedError(
-                self.operation,
                 self.target,
                 f"entry {entry.name!r}: the form has hives as plain files, without {problem}",
             )
@@ -142,7 +143,7 @@ class TransportLayerWriter(LayerWriterBase):
                 if not system.cannot_link(error):
                     raise
                 raise NotSupportedError(
-                    self.operation, self.target,
+                    self.target,
                     f"{entry.name!r} is a hard link, and the file system of the folder has none; export a tar,"
                     " or to another file system",
                 ) from error  # fmt: skip
@@ -154,9 +155,7 @@ class TransportLayerWriter(LayerWriterBase):
     def _open_stream(self, stream: DataStream) -> None:
         if self._file is None or self._plain:
             if stream.name:
-                raise NotSupportedError(
-                    self.operation, self.target, f"entry {self._entry.name!r}: a plain hive file has no streams"
-                )
+                raise NotSupportedError(self.target, f"entry {self._entry.name!r}: a plain hive file has no streams")
             return
         stream_id = StreamId.ALTERNATE_DATA if stream.name else StreamId.DATA
         name = stream_name(stream.name) if stream.name else ""
@@ -186,7 +185,7 @@ class TransportLayerWriter(LayerWriterBase):
         own = name.rpartition("/")[2]
         host_name = encode_name(own)
         if reason := system.impossible_reason(host_name, room=len(DIRECTORY_SUFFIX)):
-            raise NotSupportedError(self.operation, self.target, f"entry {name!r}: {reason}")
+            raise NotSupportedError(self.target, f"entry {name!r}: {reason}")
         if not slash:
             return host_name
         parent = self._made.get(parent_key) or self._roots.get(parent_key)

@@ -16,7 +16,7 @@ _FOR_CONTENTS = 15, 16
 def scratch_capacity(scratch: Path) -> int | None:
     """Bytes of contents that fit on the volume of the scratch's disk; None if it has no disk that can be read."""
     try:
-        with DiskFile(scratch / DISK, operation="read scratch disk") as opened:
+        with DiskFile(scratch / DISK) as opened:
             size = read_table(opened.disk).data_partition.size
     except (OSError, FormatError):
         return None

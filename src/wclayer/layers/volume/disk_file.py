@@ -9,7 +9,8 @@ from types import TracebackType
 from typing import BinaryIO, Self
 from uuid import UUID
 
-from wclayer.errors import InvalidDataError, LayerError, NotSupportedError, PathNotFoundError, during
+from wclayer._types import StrPath
+from wclayer.errors import InvalidDataError, LayerError, NotSupportedError, PathNotFoundError, errors_at
 from wclayer.formats.disk import Disk, DiskError
 from wclayer.formats.gpt.structs import BASIC_DATA
 from wclayer.formats.gpt.table import GptError, data_disk_table, read_table, write_table
@@ -100,13 +101,11 @@ class DiskFile:
 
     def __init__(
         self,
-        path: str | os.PathLike[str],
+        path: StrPath,
         *,
         writable: bool = False,
-        operation: str = "open disk",
         parent: Path | None = None,
     ) -> None:
-        self.operation = operation
         self._parent = parent
         self.path = Path(os.path.abspath(path))
         self.chain: list[Path] = []
@@ -125,12 +124,12 @@ class DiskFile:
             InvalidDataError: it is a raw one.
         """
         if not isinstance(self.disk, Vhdx):
-            raise InvalidDataError(self.operation, self.path, "not a VHDX file")
+            raise InvalidDataError(self.path, "not a VHDX file")
         return self.disk
 
     def errors(self) -> AbstractContextManager[None]:
         """Makes a `LayerError`, with the path of this file, of what the disk and the host say in its body."""
-        return during(self.operation, self.path)
+        return errors_at(self.path)
 
     def __enter__(self) -> Self:
         return self
@@ -144,15 +143,15 @@ class DiskFile:
             self._stack.close()
 
     def _open(self, path: Path, writable: bool) -> tuple[BinaryIO, Vhdx | DynamicVhd | RawDisk]:
-        with during(self.operation, path):
-            file = self._stack.enter_context(open_any_place(self.operation, path, writable=writable))
+        with errors_at(path):
+            file = self._stack.enter_context(open_any_place(path, writable=writable))
             foreign = foreign_format(file)
             if foreign is not None:
-                raise NotSupportedError(self.operation, path, foreign)
+                raise NotSupportedError(path, foreign)
             kind = disk_kind(file)
             if kind is None:
                 raise InvalidDataError(
-                    self.operation, path, f"not a disk: it is {what_else(file)}, neither VHDX nor VHD nor a raw image"
+                    path, f"not a disk: it is {what_else(file)}, neither VHDX nor VHD nor a raw image"
                 )
             if kind is DiskKind.VHDX:
                 return file, Vhdx(file, writable=writable, open_parent=lambda locator: self._open_parent(path, locator))
@@ -160,19 +159,19 @@ class DiskFile:
             if metadata is None:
                 return file, RawDisk(file, sector_size=raw_sector_size(file))
             if writable:
-                raise NotSupportedError(self.operation, path, "VHD files are read, not written")
+                raise NotSupportedError(path, "VHD files are read, not written")
             self.vhd = metadata
             return file, DynamicVhd(file, metadata) if metadata.kind == "dynamic" else RawDisk(file, size=metadata.size)
 
     def _open_parent(self, child: Path, locator: ParentLocator) -> Vhdx:
         if len(self.chain) >= _MAX_CHAIN:
-            raise InvalidDataError(self.operation, child, f"more than {_MAX_CHAIN} parents")
+            raise InvalidDataError(child, f"more than {_MAX_CHAIN} parents")
         tried = []
         problem: LayerError | None = None
         own = self._parent if child == self.path else None
         for candidate in [own] if own is not None else _candidates(child, locator):
             if candidate in self.chain or candidate == self.path:
-                raise InvalidDataError(self.operation, child, f"its parent {candidate} is itself made from it")
+                raise InvalidDataError(child, f"its parent {candidate} is itself made from it")
             if not candidate.is_file():
                 tried.append(str(candidate))
                 continue
@@ -181,12 +180,10 @@ class DiskFile:
             if isinstance(disk, Vhdx) and disk.linkage == locator.linkage:
                 return disk
             self.chain.remove(candidate)
-            problem = InvalidDataError(
-                self.operation, child, f"its parent {candidate} was changed since, or is another disk"
-            )
+            problem = InvalidDataError(child, f"its parent {candidate} was changed since, or is another disk")
         if problem is not None:
             raise problem
-        raise PathNotFoundError(self.operation, child, f"its parent is not there: {', '.join(tried) or 'no path'}")
+        raise PathNotFoundError(child, f"its parent is not there: {', '.join(tried) or 'no path'}")
 
 
 def _candidates(child: Path, locator: ParentLocator) -> list[Path]:

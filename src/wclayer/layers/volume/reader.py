@@ -9,7 +9,8 @@ from functools import partial
 from pathlib import Path
 from types import TracebackType
 
-from wclayer.errors import LimitExceededError, limit_hint, translated
+from wclayer._types import StrPath
+from wclayer.errors import LimitExceededError, boundary, limit_hint, translated
 from wclayer.formats.disk import Disk, DiskError
 from wclayer.formats.ntfs.structs import (
     BOOT_OEM_ID,
@@ -41,6 +42,7 @@ _MAX_PLACE = 300
 _TOP_ROOTS = frozenset(name_key(root) for root in ROOTS if "/" not in root)
 
 
+@boundary
 class VolumeLayerReader(LayerReaderBase):
     """A `LayerReader` over the NTFS volume in a disk file (VHDX, VHD or raw, with or without a partition table).
 
@@ -61,12 +63,12 @@ class VolumeLayerReader(LayerReaderBase):
 
     operation = "read volume"
 
-    def __init__(self, path: str | os.PathLike[str], *, limits: Limits | None = None) -> None:
+    def __init__(self, path: StrPath, *, limits: Limits | None = None) -> None:
         self._limits = limits or limits_in_use()
-        self._file = DiskFile(path, operation=self.operation)
+        self._file = DiskFile(path)
         super().__init__(str(self._file.path))
         # Files with holes, compressed ones, and damaged ones, may claim any size.
-        self._budget = Budget(self.operation, self.source, self._limits)
+        self._budget = Budget(self.source, self._limits)
         for file in (self._file.path, *self._file.chain):
             self._budget.store(stored_size(os.stat(file)))
         try:
@@ -87,7 +89,7 @@ class VolumeLayerReader(LayerReaderBase):
         self._links: dict[int, str] = {}
 
     def _errors(self, place: str) -> _Place:
-        return _Place(self.operation, self._file.path, place)
+        return _Place(self._file.path, place)
 
     def _names(self, directory: FileRecord) -> Iterator[tuple[str, int]]:
         """The names in a directory, in Windows' order, with their records."""
@@ -142,7 +144,7 @@ class VolumeLayerReader(LayerReaderBase):
 
     def _exceeded(self, path: str, limit: str, what: str) -> None:
         problem = f"{path[:_MAX_PLACE]}: more than {getattr(self._limits, limit)} {what} {limit_hint(limit)}"
-        raise LimitExceededError(self.operation, self.source, problem)
+        raise LimitExceededError(self.source, problem)
 
     def _descends(self, record: FileRecord) -> bool:
         """Whether what is in a directory is part of the layer: not below what stands for another, as a junction."""
@@ -267,8 +269,7 @@ class _Place:
 
     __slots__ = ("_operation", "_path", "_place")
 
-    def __init__(self, operation: str, path: Path, place: str) -> None:
-        self._operation = operation
+    def __init__(self, path: Path, place: str) -> None:
         self._path = path
         self._place = place
 
@@ -278,7 +279,7 @@ class _Place:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         if error is None:
             return
-        told = translated(self._operation, self._path, error)
+        told = translated(self._path, error)
         if told is not None and told is not error:
             detail = f"{self._place[:_MAX_PLACE]}: {told.detail}"
-            raise type(told)(told.operation, told.path, detail, code=told.code) from error
+            raise type(told)(told.path, detail, code=told.code) from error

@@ -7,12 +7,13 @@ file or directory of a parent, a *tombstone* for a deleted name, a *link* for a 
 from __future__ import annotations
 
 import hashlib
-import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 
+from wclayer._types import StrPath
+from wclayer.errors import boundary
 from wclayer.formats.ntfs.structs import AttributeType, NtfsError
 from wclayer.formats.ntfs.volume import FileRecord
 from wclayer.layers.directory.chain import resolve_chain
@@ -40,6 +41,7 @@ STATE_HIVES = f"{STATE}/{HIVES_ROOT}"
 _Found = tuple[Entry, FileRecord, "tuple[LayerDirectory, EntryRow] | None"]
 
 
+@boundary
 class ScratchLayerReader(VolumeLayerReader):
     """A `LayerReader` over the difference that the volume in a disk file makes to layers, its parents.
 
@@ -63,14 +65,14 @@ class ScratchLayerReader(VolumeLayerReader):
 
     def __init__(
         self,
-        path: str | os.PathLike[str],
-        parents: Sequence[str | os.PathLike[str]],
+        path: StrPath,
+        parents: Sequence[StrPath],
         *,
         limits: Limits | None = None,
     ) -> None:
-        chain = resolve_chain(self.operation, parents)
+        chain = resolve_chain(parents)
         with ExitStack() as stack:
-            self._parents = [stack.enter_context(LayerDirectory(parent, operation=self.operation)) for parent in chain]
+            self._parents = [stack.enter_context(LayerDirectory(parent)) for parent in chain]
             super().__init__(path, limits=limits)
             self._layers = stack.pop_all()
         self._queue: deque[_Found] = deque()

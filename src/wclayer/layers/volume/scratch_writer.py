@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from uuid import UUID
 
+from wclayer.errors import boundary
 from wclayer.formats.disk import Disk
 from wclayer.layers.hives import HIVES_ROOT
 from wclayer.layers.volume.scratch import STATE, STATE_HIVES
@@ -26,6 +27,7 @@ _HIDDEN = int(FileAttributes.HIDDEN | FileAttributes.SYSTEM)
 _WCI_VERSION = 1
 
 
+@boundary
 class ScratchVolumeWriter(VolumeLayerWriter):
     """A `LayerWriter` that takes the changes of a scratch, tombstones before the entries.
 

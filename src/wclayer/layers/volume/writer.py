@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from itertools import chain
 
-from wclayer.errors import FormatError, NotSupportedError, during
+from wclayer.errors import FormatError, InvalidParameterError, NotSupportedError, boundary, errors_at
 from wclayer.formats.disk import Disk
 from wclayer.formats.ntfs.builder import DEFAULT_CLUSTER_SIZE, FileMetadata, VolumeBuilder
 from wclayer.layers.base import LayerWriterBase
@@ -25,6 +25,7 @@ _ENCRYPTED = int(FileAttributes.ENCRYPTED)
 _ROOT_ATTRIBUTES = int(FileAttributes.DIRECTORY | FileAttributes.HIDDEN | FileAttributes.SYSTEM)
 
 
+@boundary
 class VolumeLayerWriter(LayerWriterBase):
     """A `LayerWriter` that makes an NTFS volume of a layer, in one pass. The volume is there when `close` returns.
 
@@ -57,13 +58,14 @@ class VolumeLayerWriter(LayerWriterBase):
         time: int,
         hidden_sectors: int = 0,
     ) -> None:
-        super().__init__(target, LayerTree(self.operation, target, is_base=False))
+        super().__init__(target, LayerTree(target, is_base=False))
         self._whole = whole
         root = FileMetadata(time, time, time, time, _ROOT_ATTRIBUTES, volume_root().encode())
-        self._builder = VolumeBuilder(
-            disk, root, cluster_size=cluster_size, label=label, serial=serial, time=time,
-            hidden_sectors=hidden_sectors,
-        )  # fmt: skip
+        with errors_at(target, damage=InvalidParameterError):
+            self._builder = VolumeBuilder(
+                disk, root, cluster_size=cluster_size, label=label, serial=serial, time=time,
+                hidden_sectors=hidden_sectors,
+            )  # fmt: skip
         # Path key of a directory: its reference and its descriptor.
         self._directories: dict[str, tuple[int, bytes]] = {"": (self._builder.root, root.security)}
         self._time = time
@@ -118,7 +120,7 @@ class VolumeLayerWriter(LayerWriterBase):
         info = entry.info
         if info is None:
             raise NotSupportedError(
-                self.operation, self.target, f"tombstone {entry.name!r}: a volume holds none; convert the whole chain"
+                self.target, f"tombstone {entry.name!r}: a volume holds none; convert the whole chain"
             )
         if not self._whole:
             if key == _FILES:
@@ -126,7 +128,7 @@ class VolumeLayerWriter(LayerWriterBase):
                 return
             if not key.startswith(_FILES + "/"):
                 raise NotSupportedError(
-                    self.operation, self.target, f"entry {entry.name!r}: only what is in Files is part of this volume"
+                    self.target, f"entry {entry.name!r}: only what is in Files is part of this volume"
                 )
         parent_key, _, _ = key.rpartition("/")
         name = entry.name.rpartition("/")[2]
@@ -170,7 +172,7 @@ class VolumeLayerWriter(LayerWriterBase):
         for extra in entry.extra:
             if extra.id not in _IGNORED:
                 raise NotSupportedError(
-                    self.operation, self.target, f"entry {entry.name!r}: a volume has no place for stream {extra.id}"
+                    self.target, f"entry {entry.name!r}: a volume has no place for stream {extra.id}"
                 )
             if extra.id == StreamId.OBJECT_ID:
                 object_id = extra.data[:64]
@@ -239,4 +241,4 @@ class VolumeLayerWriter(LayerWriterBase):
         """The disk is the caller's, who discards it."""
 
     def _errors(self) -> AbstractContextManager[None]:
-        return during(self.operation, self.target)
+        return errors_at(self.target)
