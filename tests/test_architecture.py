@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
 
@@ -11,14 +12,23 @@ import click
 import pytest
 
 import wclayer
+from tests.source import PACKAGE, ROOT, Import, calls, circles, imports, modules, parsed, run_by
 from wclayer import errors
+from wclayer.cli import verbs
 from wclayer.cli.verbs import cli
+from wclayer.engines import choice
 from wclayer.model import Limits
 
-ROOT = Path(__file__).parents[1]
-PACKAGE = ROOT / "src" / "wclayer"
 # From the top down: a module may import from its own floor and from those below it.
 FLOORS = ["cli", "", "engines", "view", "layers", "host", "formats", "win32"]
+KNOWN_CIRCLES = ["wclayer.engines.", "wclayer.view."]
+"""Packages in which there is still one circle."""
+IMPORTED_BY_NAME = {
+    "wclayer": wclayer._HOME_OF.values(),
+    "wclayer.cli.verbs": [f"wclayer.cli.{module}" for module in verbs._MODULES],
+    "wclayer.engines.choice": [f"wclayer.engines.{name}" for name in choice.ENGINES],
+}
+"""Modules that import others by a name that is computed, and the modules that they import so."""
 
 
 def _floor(module: str) -> int:
@@ -30,109 +40,166 @@ def _floor(module: str) -> int:
     return FLOORS.index(first) if first in FLOORS else FLOORS.index("")
 
 
-def _imports() -> list[tuple[str, str]]:
-    found = []
-    for path in sorted(PACKAGE.rglob("*.py")):
-        module = ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__")
-        for node in ast.walk(ast.parse(path.read_text())):
-            if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("wclayer"):
-                for name in node.names:
-                    # `from wclayer import host` is an import of wclayer.host.
-                    below = PACKAGE.parent.joinpath(*node.module.split("."), name.name)
-                    is_module = below.is_dir() or below.with_suffix(".py").is_file()
-                    found.append((module, f"{node.module}.{name.name}" if is_module else node.module))
-            elif isinstance(node, ast.Import):
-                found += [(module, name.name) for name in node.names if name.name.startswith("wclayer")]
-    return found
-
-
 def test_imports_point_down() -> None:
-    imports = _imports()
-    assert len(imports) > 150
-    exempt = {"wclayer.__main__"}
-    upward = [(a, b) for a, b in imports if a not in exempt and _floor(a) > _floor(b)]
-    assert upward == []
+    found = imports()
+    assert len(found) > 150
+    assert [item for item in found if item.by != "wclayer.__main__" and _floor(item.by) > _floor(item.module)] == []
+
+
+def test_no_import_goes_round() -> None:
+    """No module needs itself, also not through imports in functions, for type checkers, or by a computed name."""
+    computed = {
+        name
+        for name, path in modules().items()
+        if any(ast.unparse(call.func).endswith(("import_module", "__import__")) for call in calls(parsed(path)))
+    }
+    assert computed == IMPORTED_BY_NAME.keys()
+    by_name = (Import(name, home, 0) for name, homes in IMPORTED_BY_NAME.items() for home in homes)
+    found = circles(run_by([*imports(), *by_name], modules()))
+    where = [next((known for known in KNOWN_CIRCLES if group[0].startswith(known)), str(group)) for group in found]
+    assert where == KNOWN_CIRCLES
+
+
+def test_a_circle_is_found_wherever_its_imports_stand(tmp_path: Path) -> None:
+    package = tmp_path / "wclayer"
+    sources = {
+        "__init__.py": "", "top.py": "from wclayer.part import one\n", "part/__init__.py": "",
+        "part/one.py": "from wclayer.part.two import x\n",
+        "part/two.py": "def f():\n    from . import three\n",
+        "part/three.py": "if TYPE_CHECKING:\n    import wclayer.part.one\n",
+        "left/__init__.py": "from .inner import x\n", "left/inner.py": "from wclayer import right\n",
+        "right.py": "from wclayer.left import other\n", "left/other.py": "",
+    }  # fmt: skip
+    for name, text in sources.items():
+        (package / name).parent.mkdir(parents=True, exist_ok=True)
+        (package / name).write_text(text)
+    assert circles(run_by(imports(package), modules(package))) == [
+        ["wclayer.left", "wclayer.left.inner", "wclayer.right"],
+        ["wclayer.part.one", "wclayer.part.three", "wclayer.part.two"],
+    ]
 
 
 def test_formats_know_nothing_of_layers() -> None:
-    shared = ("wclayer.errors", "wclayer._types")
-    for module, imported in _imports():
-        if module.startswith("wclayer.formats"):
-            assert imported.startswith(("wclayer.formats", "wclayer.win32", "wclayer.errors", "wclayer._types")), (
-                module,
-                imported,
-            )
-        if module.startswith("wclayer.win32"):
-            assert imported.startswith(("wclayer.win32", *shared)), (module, imported)
+    for item in imports():
+        below = ("wclayer.win32", "wclayer.errors", "wclayer._types")
+        if item.by.startswith("wclayer.formats"):
+            assert item.module.startswith(("wclayer.formats", *below)), item
+        if item.by.startswith("wclayer.win32"):
+            assert item.module.startswith(below), item
 
 
+_CHANGING = {
+    f"os.{name}"
+    for name in (
+        "open", "link", "symlink", "rename", "renames", "replace", "unlink", "remove", "removedirs", "rmdir", "mkdir",
+        "makedirs", "mkfifo", "mknod", "truncate", "chmod", "lchmod", "chown", "lchown", "setxattr", "removexattr",
+    )
+} | {"open", "io.open", "shutil.copy", "shutil.copy2", "shutil.copyfile", "shutil.copytree", "shutil.move",
+     "shutil.rmtree", "tempfile.mkdtemp", "tempfile.mkstemp", "tempfile.NamedTemporaryFile",
+     "tempfile.TemporaryDirectory"}  # fmt: skip
+"""Calls that change the host by a name, or can: they open for reading, too. A file without a name is no change."""
 _DOORS = {
-    "host/": "asks the operating system",
-    "layers/staging.py": "makes results that appear whole",
-    "layers/transport/writer.py": "writes into a staged directory",
-    "layers/directory/": "writes into a staged directory, or the scratch's pool of contents, through HostRoot",
+    "cli.demo": ({"tempfile.mkdtemp"}, "the folder of the example"),
+    "cli.main": ({"os.open"}, "the null device in the place of a closed stream"),
+    "cli.verbs": ({"open"}, "the null device in the place of a closed pipe"),
+    "cli.view": ({"os.makedirs"}, "the folder that a mount is asked for"),
+    "engines.hcs.reader": ({"tempfile.mkdtemp"}, "the folder into which Windows exports"),
+    "engines.hcs.selftest": ({"tempfile.mkdtemp"}, "the folder of the self-test"),
+    "engines.hcs.writer": ({"tempfile.mkdtemp", "os.mkdir", "os.rmdir"}, "the folder from which Windows imports"),
+    "engines.portable.vmaccess": ({"os.setxattr"}, "the descriptor of a file that the caller named, on ntfs-3g"),
+    "errors": ({"os.open"}, "asks the host why SQLite could not open a file"),
+    "layers.directory.file_worker": ({"os.open"}, "makes the files of a staged directory in a process of its own"),
+    "layers.staging": ({"os.link", "os.unlink"}, "makes results that appear whole"),
+    "view.mount": ({"os.rmdir"}, "the folder that it made to mount on"),
 }
-"""What makes files of layers and results."""
+"""The modules beside those of `host` that change files of the host by their names: by which calls, and which files."""
 
 
-def _may_write(call: ast.Call) -> bool:
-    """Whether a call opens a file of the host so that it can be changed, or could: its mode is not known here."""
-    function = ast.unparse(call.func)
-    if function in ("os.open", "tempfile.NamedTemporaryFile", "tempfile.mkstemp"):
-        flags = " ".join(map(ast.unparse, call.args))
-        return "os.O_RDONLY" not in flags or any(flag in flags for flag in ("O_CREAT", "O_TRUNC"))
-    if function.endswith((".write_bytes", ".write_text")):
-        return True
-    is_method = function.endswith(".open") and function != "io.open"
-    if not is_method and function not in ("open", "io.open", "os.fdopen"):
-        return False
-    # The mode of a method may be the first argument, or come after a path.
-    modes = [*call.args[0 if is_method else 1 : 2], *(word.value for word in call.keywords if word.arg == "mode")]
-    known = [mode.value for mode in modes if isinstance(mode, ast.Constant) and isinstance(mode.value, str)]
-    if not is_method and len(known) < len(modes):
-        return True
-    return any(set(mode) <= set("rwaxbt+") and set(mode) & set("wax+") for mode in known)
+def _called(tree: ast.Module) -> Iterator[str]:
+    """The full names of the functions that a module calls, as far as its imports tell them."""
+    full: dict[str, str] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            full |= {name.asname: name.name for name in node.names if name.asname}
+        elif isinstance(node, ast.ImportFrom):
+            full |= {name.asname or name.name: f"{node.module}.{name.name}" for name in node.names}
+    for call in calls(tree):
+        first, dot, rest = ast.unparse(call.func).partition(".")
+        yield full.get(first, first) + dot + rest
 
 
-def test_nobody_else_opens_files_for_writing() -> None:
-    """One door to the host: who else may change a file of it is named here, with the reason."""
-    others = {
-        "cli/demo.py": "the example's own tars, and changes in its mount",
-        "cli/main.py": "the null device in the place of a closed stream",
-        "cli/verbs.py": "the null device in the place of a closed pipe",
-        "engines/hcs/selftest.py": "a file in the mount of a scratch that Windows made",
-        "engines/hcs/writer.py": "a utility VM's files, made by HostRoot",
-        "layers/inputs.py": "a disk that the caller named, to be grown",
-        "view/": "files of a view",
+def test_the_host_has_few_doors() -> None:
+    found = {
+        name.removeprefix("wclayer."): called
+        for name, path in modules().items()
+        if not name.startswith("wclayer.host") and (called := set(_called(parsed(path))) & _CHANGING)
     }
-    found = set()
-    for path in PACKAGE.rglob("*.py"):
-        name = path.relative_to(PACKAGE).as_posix()
-        if not name.startswith(tuple(_DOORS)):
-            calls = (node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call))
-            found |= {name for call in calls if _may_write(call)}
-    assert {next((key for key in others if name.startswith(key)), name) for name in found} == others.keys()
+    assert found == {name: called for name, (called, _) in _DOORS.items()}
 
 
-def test_a_call_that_can_write_is_recognised() -> None:
-    for code in ("open(p, 'r+b')", "open(p, mode)", "open(p, mode='w')", "p.open('ab')", "os.open(p, os.O_RDWR)",
-                 "p.write_bytes(b'')", "tempfile.NamedTemporaryFile(dir=d)", "os.fdopen(fd, 'wb')"):  # fmt: skip
-        assert _may_write(ast.parse(code, mode="eval").body), code  # type: ignore[arg-type]
-    for code in (
-        "open(p)",
-        "open(p, 'rb')",
-        "p.open('rb')",
-        "p.read_bytes()",
-        "os.open(p, os.O_RDONLY | os.O_NONBLOCK)",
-    ):
-        assert not _may_write(ast.parse(code, mode="eval").body), code  # type: ignore[arg-type]
+def test_a_call_is_known_by_any_name() -> None:
+    source = "import os as o, io\nfrom os import open as f\nfrom tempfile import mkdtemp\n"
+    tree = ast.parse(source + "def g(): o.mkdir(p); f(p); mkdtemp(); io.open(p); open(p); view.open(p)")
+    assert {*_called(tree)} & _CHANGING == {"os.mkdir", "os.open", "tempfile.mkdtemp", "io.open", "open"}
 
 
-def test_the_command_asks_no_database() -> None:
-    for path in (PACKAGE / "cli").glob("*.py"):
-        text = path.read_text()
-        assert ".query(" not in text, path
-        assert "sqlite3.connect" not in text, path
+_PATHS_WRITE = {
+    "cli.demo": "the example's own tars, and changes in its mount",
+    "engines.hcs.selftest": "a file in the mount of a scratch that Windows made",
+    "layers.directory": "files of a staged directory, or of the scratch's pool of contents, through HostRoot",
+}
+
+
+def test_files_are_written_through_the_host() -> None:
+    """Neither a `Path` nor anything like it is opened for writing elsewhere; a view has such methods itself."""
+    found = {
+        next((key for key in _PATHS_WRITE if f"{name}.".startswith(f"wclayer.{key}.")), name)
+        for name, path in modules().items()
+        if not name.startswith(("wclayer.host", "wclayer.view"))
+        for call in calls(parsed(path))
+        if _writes_by_method(call)
+    }
+    assert found == _PATHS_WRITE.keys()
+
+
+def _writes_by_method(call: ast.Call) -> bool:
+    """Tells whether a call is one of a method that writes a file, as `Path` has them."""
+    if not isinstance(call.func, ast.Attribute):
+        return False
+    modes = [*call.args[:1], *(word.value for word in call.keywords if word.arg == "mode")]
+    known = [mode.value for mode in modes if isinstance(mode, ast.Constant) and isinstance(mode.value, str)]
+    writes = any(set(mode) <= set("rwaxbt+") and set(mode) & set("wax+") for mode in known)
+    return call.func.attr in ("write_bytes", "write_text", "touch") or (call.func.attr == "open" and writes)
+
+
+def test_a_method_that_writes_is_recognised() -> None:
+    for code, writes in (
+        ("p.open('ab')", True), ("p.open(mode='r+b')", True), ("p.write_bytes(b'')", True), ("p.touch()", True),
+        ("p.open('rb')", False), ("p.open()", False), ("p.read_bytes()", False), ("open(p, 'wb')", False),
+    ):  # fmt: skip
+        assert _writes_by_method(next(calls(ast.parse(code)))) is writes, code
+
+
+_ENGINE_INTERNALS = {
+    ("wclayer.cli.inspect", "wclayer.engines.portable.vmaccess"),
+    ("wclayer.cli.transfer", "wclayer.engines.portable.disk"),
+    ("wclayer.cli.view", "wclayer.engines.portable.activation"),
+}
+"""What of an engine the command still imports."""
+
+
+def test_the_command_asks_no_database_and_no_engine() -> None:
+    below = ("wclayer.engines.portable", "wclayer.engines.hcs", "wclayer.layers.directory.database")
+    reached = {
+        (item.by, item.module)
+        for item in imports()
+        if item.by.startswith("wclayer.cli") and item.module.startswith(below)
+    }
+    assert reached == _ENGINE_INTERNALS
+    for name, path in modules().items():
+        if name.startswith("wclayer.cli"):
+            called = {call.func.attr for call in calls(parsed(path)) if isinstance(call.func, ast.Attribute)}
+            assert not called & {"query", "execute", "executescript", "executemany", "connect"}, name
 
 
 def test_every_public_name_has_its_home() -> None:
