@@ -16,12 +16,13 @@ from wclayer.formats.gpt.table import data_disk_table, grown_table, read_table, 
 from wclayer.formats.mbr.table import read_mbr
 from wclayer.formats.vhd import structs as vhd_structs
 from wclayer.formats.vhd.image import DynamicVhd, read_metadata
-from wclayer.formats.vhdx import image, log, structs
+from wclayer.formats.vhdx import headers, log, structs
 from wclayer.formats.vhdx.check import check_vhdx
 from wclayer.formats.vhdx.crc32c import crc32c
 from wclayer.formats.vhdx.create import create_vhdx
 from wclayer.formats.vhdx.errors import VhdxError
-from wclayer.formats.vhdx.image import ParentLocator, Vhdx, encode_locator
+from wclayer.formats.vhdx.headers import ParentLocator, decode_locator, encode_locator
+from wclayer.formats.vhdx.image import Vhdx
 from wclayer.layers.volume.disk_file import data_windows
 from wclayer.layers.volume.kinds import DiskKind, disk_kind, foreign_format, raw_sector_size, what_else
 from wclayer.layers.volume.raw import RawDisk
@@ -34,7 +35,7 @@ def _remembered_sum(data: bytes | bytearray | memoryview) -> int:
     return _sum(bytes(data))
 
 
-for _module in (image, log):
+for _module in (headers, log):
     vars(_module)["crc32c"] = _remembered_sum
 
 _MIB = 1 << 20
@@ -69,7 +70,7 @@ def _child() -> bytes:
     file.write(entry)
     for offset in structs.HEADER_OFFSETS:
         file.seek(offset)
-        file.write(image.encode_header(header._replace(log_guid=_LOG_GUID)))
+        file.write(headers.encode_header(header._replace(log_guid=_LOG_GUID)))
     return file.getvalue()
 
 
@@ -99,13 +100,13 @@ def _vhdx_with(data: bytes) -> PatchedFile:
     file = PatchedFile(_child())
     file.patch(_vhdx_places(), data)
     for offset in structs.HEADER_OFFSETS:
-        file.put(offset, image.sealed(file.get(offset, structs.HEADER_SIZE)))
+        file.put(offset, headers.sealed(file.get(offset, structs.HEADER_SIZE)))
     for offset in structs.REGION_TABLE_OFFSETS:
-        file.put(offset, image.sealed(file.get(offset, structs.REGION_TABLE_SIZE)))
+        file.put(offset, headers.sealed(file.get(offset, structs.REGION_TABLE_SIZE)))
     place = _vhdx_places()[4]
     length = structs.LogEntryHeader._make(structs.LOG_ENTRY.unpack(file.get(place, structs.LOG_ENTRY.size))).length
     if 0 < length <= 8 * structs.SECTOR:
-        file.put(place, image.sealed(file.get(place, length)))
+        file.put(place, headers.sealed(file.get(place, length)))
     return file
 
 
@@ -161,7 +162,7 @@ def _vhdx_log(data: bytes) -> None:
     for place in range(0, len(contents), structs.SECTOR):
         length = int.from_bytes(contents[place + 8 : place + 12], "little")
         if contents[place : place + 4] == structs.LOG_ENTRY_SIGNATURE and 0 < length <= len(contents) - place:
-            contents[place : place + length] = image.sealed(contents[place : place + length])
+            contents[place : place + length] = headers.sealed(contents[place : place + length])
     if not contents:
         return
     writes, size = log.read_log(bytes(contents), _LOG_GUID, 8 * _MIB, 0)
@@ -178,8 +179,8 @@ def _log_seeds() -> list[bytes]:
 
 def _locator(data: bytes) -> None:
     """What a parent locator says is the same after it was written and read again."""
-    found = image._decode_locator(data, 0)
-    assert image._decode_locator(encode_locator(found), 0) == found
+    found = decode_locator(data, 0)
+    assert decode_locator(encode_locator(found), 0) == found
 
 
 def _locator_seed() -> bytes:

@@ -14,7 +14,7 @@ import wclayer
 from tests.formats.test_mbr import record
 from tests.support import nothing_left_in, parsed, run, text, witness
 from wclayer.errors import InvalidDataError, LimitExceededError, NotSupportedError
-from wclayer.formats.vhdx.image import ParentLocator
+from wclayer.formats.vhdx.headers import ParentLocator
 from wclayer.layers.volume.disk_file import DiskFile
 
 MIB = 1 << 20

@@ -24,7 +24,7 @@ from tests.formats.vhdx.craft import (
 from tests.hostile.forms import LIMITED, REFUSED, TAKEN, UNSUPPORTED, World, add, form, holding
 from tests.hostile.layers import put_special
 from wclayer.formats.vhdx import structs
-from wclayer.formats.vhdx.image import sealed
+from wclayer.formats.vhdx.headers import sealed
 
 MIB = 1 << 20
 _BAD = REFUSED | UNSUPPORTED

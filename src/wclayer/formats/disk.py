@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import errno
 import io
+import os
 from typing import BinaryIO, Protocol
 
 from wclayer.errors import FormatError
+
+_PIECE = 1 << 20
+_ZEROS = bytes(_PIECE)
 
 
 class DiskError(FormatError):
@@ -27,6 +31,26 @@ def read_file(file: BinaryIO, offset: int, length: int) -> bytes:
             raise OSError(errno.EIO, f"reading ends at {offset + len(data)} of {end} bytes")
         data += bytes(length - len(data))
     return data
+
+
+def grow_file(file: BinaryIO, size: int) -> None:
+    """Makes a file `size` bytes long, with a hole where the host has holes."""
+    # Not `file.truncate`, which gives up at an interrupt.
+    if isinstance(getattr(file, "raw", None), io.FileIO):
+        file.flush()
+        os.ftruncate(file.fileno(), size)
+    else:
+        file.truncate(size)
+    if file.seek(0, io.SEEK_END) < size:
+        # A file in memory does not grow by truncation.
+        file.seek(size - 1)
+        file.write(b"\0")
+
+
+def is_zero(data: bytes | memoryview) -> bool:
+    """Returns whether all bytes are zeros."""
+    view = memoryview(data)
+    return all(view[at : at + _PIECE] == _ZEROS[: len(view[at : at + _PIECE])] for at in range(0, len(view), _PIECE))
 
 
 class Disk(Protocol):

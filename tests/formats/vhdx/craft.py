@@ -10,7 +10,8 @@ from uuid import uuid4
 from wclayer.formats.vhdx import structs
 from wclayer.formats.vhdx.crc32c import crc32c
 from wclayer.formats.vhdx.create import create_vhdx
-from wclayer.formats.vhdx.image import ParentLocator, Vhdx, encode_header
+from wclayer.formats.vhdx.headers import ParentLocator, encode_header
+from wclayer.formats.vhdx.image import Vhdx
 from wclayer.formats.vhdx.structs import MIB, SECTOR, Header
 
 LOG, METADATA, BAT = MIB, 2 * MIB, 3 * MIB

@@ -31,7 +31,8 @@ from wclayer.formats.vhdx import structs
 from wclayer.formats.vhdx.check import check_vhdx
 from wclayer.formats.vhdx.create import create_vhdx
 from wclayer.formats.vhdx.errors import VhdxError
-from wclayer.formats.vhdx.image import ParentLocator, Vhdx, sealed
+from wclayer.formats.vhdx.headers import ParentLocator, sealed
+from wclayer.formats.vhdx.image import Vhdx
 from wclayer.formats.vhdx.structs import MIB, SECTOR
 
 

@@ -22,7 +22,8 @@ from wclayer.formats.vhdx.check import check_vhdx
 from wclayer.formats.vhdx.crc32c import crc32c
 from wclayer.formats.vhdx.create import create_vhdx
 from wclayer.formats.vhdx.errors import VhdxError
-from wclayer.formats.vhdx.image import ParentLocator, Vhdx
+from wclayer.formats.vhdx.headers import ParentLocator
+from wclayer.formats.vhdx.image import Vhdx
 from wclayer.formats.vhdx.log import write_entry
 
 MIB = 1 << 20

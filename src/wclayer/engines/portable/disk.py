@@ -12,14 +12,14 @@ from typing import Any, BinaryIO
 
 from wclayer._types import StrPath
 from wclayer.errors import FormatError, InvalidParameterError, during, errors_at
-from wclayer.formats.disk import Disk
+from wclayer.formats.disk import Disk, is_zero
 from wclayer.formats.gpt.structs import HEADER_SIGNATURE as GPT_SIGNATURE
 from wclayer.formats.gpt.table import read_table
 from wclayer.formats.mbr.table import MbrError, read_mbr
 from wclayer.formats.vhd.image import DynamicVhd
 from wclayer.formats.vhdx.check import check_vhdx
 from wclayer.formats.vhdx.create import DEFAULT_BLOCK_SIZE, create_vhdx
-from wclayer.formats.vhdx.image import Vhdx, is_zero
+from wclayer.formats.vhdx.image import Vhdx
 from wclayer.layers.inputs import has_any_place, open_any_place
 from wclayer.layers.staging import OutputFile
 from wclayer.layers.volume.disk_file import DiskFile, locator_for

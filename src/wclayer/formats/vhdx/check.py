@@ -8,8 +8,9 @@ from typing import BinaryIO
 
 from wclayer.formats.vhdx import structs
 from wclayer.formats.vhdx.errors import VhdxError
-from wclayer.formats.vhdx.image import Vhdx, checksum
-from wclayer.formats.vhdx.structs import MIB, BlockState, Header
+from wclayer.formats.vhdx.headers import checksum, decode_header
+from wclayer.formats.vhdx.image import Vhdx
+from wclayer.formats.vhdx.structs import MIB, BlockState
 
 _MOST_PLACES = 2 * structs.MAX_DISK_SIZE // MIB
 _MOST_PROBLEMS = 1000
@@ -21,9 +22,8 @@ def check_vhdx(file: BinaryIO, disk: Vhdx) -> Iterator[str]:
     sequences = []
     for name, offset in zip(("first", "second"), structs.HEADER_OFFSETS, strict=True):
         file.seek(offset)
-        data = file.read(structs.HEADER_SIZE)
-        header = Header._make(structs.HEADER.unpack_from(data))
-        if header.signature != structs.HEADER_SIGNATURE or header.checksum != checksum(data):
+        header = decode_header(file.read(structs.HEADER_SIZE))
+        if header is None:
             yield f"the {name} header is not sound"
         else:
             sequences.append(header.sequence)

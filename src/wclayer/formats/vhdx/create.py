@@ -7,20 +7,20 @@ from struct import pack
 from typing import BinaryIO
 from uuid import UUID, uuid4
 
-from wclayer.formats.disk import Disk
+from wclayer.formats.disk import Disk, grow_file
 from wclayer.formats.vhdx import structs
 from wclayer.formats.vhdx.errors import VhdxError
-from wclayer.formats.vhdx.image import (
+from wclayer.formats.vhdx.headers import (
     DiskMetadata,
     ParentLocator,
-    Vhdx,
+    Regions,
     check_geometry,
     encode_header,
-    encode_locator,
+    encode_metadata,
     encode_regions,
-    grow_file,
 )
-from wclayer.formats.vhdx.structs import KIB, MIB, BlockState, Header
+from wclayer.formats.vhdx.image import Vhdx
+from wclayer.formats.vhdx.structs import MIB, BlockState, Header
 
 CREATOR = "wclayer"
 _LOG_OFFSET = MIB
@@ -28,7 +28,6 @@ _LOG_SIZE = MIB
 _METADATA_OFFSET = 2 * MIB
 _METADATA_SIZE = MIB
 _BAT_OFFSET = 3 * MIB
-_ITEMS_OFFSET = structs.METADATA_TABLE_SIZE
 DEFAULT_BLOCK_SIZE = MIB
 
 
@@ -78,7 +77,7 @@ def create_vhdx(
         structs.HEADER_SIGNATURE, 0, 1, guid, guid, structs.NO_GUID, structs.LOG_VERSION, structs.VERSION, _LOG_SIZE,
         _LOG_OFFSET,
     )  # fmt: skip
-    regions = encode_regions(_BAT_OFFSET, bat_size, _METADATA_OFFSET, _METADATA_SIZE)
+    regions = encode_regions(Regions(_BAT_OFFSET, bat_size, _METADATA_OFFSET, _METADATA_SIZE))
     grow_file(file, end)
     creator = CREATOR.encode("utf-16-le")
     for offset, data in (
@@ -86,7 +85,7 @@ def create_vhdx(
         (structs.HEADER_OFFSETS[0], encode_header(header)),
         (structs.HEADER_OFFSETS[1], encode_header(header._replace(sequence=2))),
         *((offset, regions) for offset in structs.REGION_TABLE_OFFSETS),
-        (_METADATA_OFFSET, _metadata(metadata)),
+        (_METADATA_OFFSET, encode_metadata(metadata, _METADATA_SIZE)),
     ):
         file.seek(offset)
         file.write(data)
@@ -105,28 +104,3 @@ def create_vhdx(
 
 def _no_parent() -> Disk:
     raise VhdxError("a disk without a parent")
-
-
-def _metadata(metadata: DiskMetadata) -> bytes:
-    """The metadata region: its table, then the items."""
-    flags = structs.LEAVE_BLOCKS_ALLOCATED if metadata.is_fixed else 0
-    if metadata.locator is not None:
-        flags |= structs.HAS_PARENT
-    disk = structs.IS_VIRTUAL_DISK | structs.IS_REQUIRED
-    items = [
-        (structs.FILE_PARAMETERS_ITEM, structs.FILE_PARAMETERS.pack(metadata.block_size, flags), structs.IS_REQUIRED),
-        (structs.DISK_SIZE_ITEM, metadata.size.to_bytes(8, "little"), disk),
-        (structs.DISK_ID_ITEM, metadata.disk_id.bytes_le, disk),
-        (structs.LOGICAL_SECTOR_ITEM, metadata.logical_sector_size.to_bytes(4, "little"), disk),
-        (structs.PHYSICAL_SECTOR_ITEM, metadata.physical_sector_size.to_bytes(4, "little"), disk),
-    ]
-    if metadata.locator is not None:
-        items.append((structs.PARENT_LOCATOR_ITEM, encode_locator(metadata.locator), structs.IS_REQUIRED))
-    table = structs.METADATA_HEADER.pack(structs.METADATA_SIGNATURE, 0, len(items), b"")
-    body = b""
-    for item, data, item_flags in items:
-        table += structs.METADATA_ENTRY.pack(item, _ITEMS_OFFSET + len(body), len(data), item_flags, 0)
-        body += data
-    if len(body) > _METADATA_SIZE - 64 * KIB:
-        raise VhdxError("a parent locator that does not fit into the metadata")
-    return table.ljust(_ITEMS_OFFSET, b"\0") + body

@@ -9,16 +9,25 @@ from __future__ import annotations
 import io
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from types import TracebackType
 from typing import BinaryIO, Self
 from uuid import UUID, uuid4, uuid5
 
-from wclayer.formats.disk import Disk, read_file
+from wclayer.formats.disk import Disk, grow_file, is_zero, read_file
 from wclayer.formats.vhdx import structs
 from wclayer.formats.vhdx.bat import BlockTable
-from wclayer.formats.vhdx.crc32c import crc32c
 from wclayer.formats.vhdx.errors import VhdxError
+from wclayer.formats.vhdx.headers import (
+    ParentLocator,
+    check_geometry,
+    encode_header,
+    encode_regions,
+    move_locator,
+    read_current_header,
+    read_metadata,
+    read_regions,
+)
 from wclayer.formats.vhdx.log import read_log, write_entry
 from wclayer.formats.vhdx.structs import MIB, BlockState, Header
 
@@ -26,51 +35,6 @@ _LAST_PLACE = (1 << 63) - 1
 """Of a file: more does not fit into an offset of the host."""
 _MAX_CHANGED = 8 * MIB
 """Bytes of the BAT and of sector bitmaps that are changed in memory before they are written."""
-
-
-@dataclass(frozen=True, slots=True)
-class ParentLocator:
-    """How a differencing disk finds its parent: the linkage that the parent must have, and the paths to try."""
-
-    linkage: UUID
-    entries: dict[str, str] = field(default_factory=dict)
-    """`relative_path`, `absolute_win32_path`, `volume_path`, as far as they are there."""
-
-
-@dataclass(frozen=True, slots=True)
-class DiskMetadata:
-    """What the metadata say of the virtual disk."""
-
-    size: int
-    """Bytes."""
-    block_size: int
-    logical_sector_size: int
-    physical_sector_size: int
-    disk_id: UUID
-    is_fixed: bool
-    locator: ParentLocator | None
-
-    @property
-    def kind(self) -> str:
-        """`fixed`, `dynamic` or `differencing`."""
-        return "differencing" if self.locator is not None else "fixed" if self.is_fixed else "dynamic"
-
-    @property
-    def chunk_ratio(self) -> int:
-        """Payload blocks that share one sector bitmap block (2.5 "BAT")."""
-        return structs.SECTORS_PER_BITMAP_BLOCK * self.logical_sector_size // self.block_size
-
-    @property
-    def blocks(self) -> int:
-        """Payload blocks."""
-        return -(-self.size // self.block_size)
-
-    @property
-    def bat_entries(self) -> int:
-        """Entries of the BAT, those of sector bitmap blocks included."""
-        if self.locator is not None:
-            return -(-self.blocks // self.chunk_ratio) * (self.chunk_ratio + 1)
-        return self.blocks + (self.blocks - 1) // self.chunk_ratio
 
 
 OpenParent = Callable[[ParentLocator], Disk]
@@ -105,18 +69,18 @@ class Vhdx:
         """The DataWriteGuid that the first change gives the disk (2.2.2); by default a random one."""
         if self._read_file(0, 8) != structs.IDENTIFIER_SIGNATURE:
             raise VhdxError("no VHDX file: it does not start with 'vhdxfile'", 0)
-        self.header, self._header_index = self._current_header()
+        self.header, self._header_index = read_current_header(self._read_file)
         self.log_was_replayed = self._replay_log()
         """Whether the last writer was stopped in the midst of an update, which the log then completed."""
-        self._bat_offset, bat_size, self._metadata_offset, self._metadata_size = self._regions()
-        self.metadata = self._read_metadata()
+        self._regions = read_regions(self._read_file)
+        self.metadata, self._item_offsets = read_metadata(self._read_file, self._regions)
         self.size = self.metadata.size
         self.sector_size = self.metadata.logical_sector_size
         needed = self.metadata.bat_entries * 8
-        if bat_size < needed or self._bat_offset + needed > self._file_size:
-            raise VhdxError(f"a BAT of {bat_size} bytes for {self.metadata.bat_entries} entries", self._bat_offset)
-        self._bat_size = bat_size
-        self._bat = BlockTable(self._read_file, self._bat_offset, self.metadata.bat_entries)
+        bat_offset, bat_size = self._regions.bat_offset, self._regions.bat_size
+        if bat_size < needed or bat_offset + needed > self._file_size:
+            raise VhdxError(f"a BAT of {bat_size} bytes for {self.metadata.bat_entries} entries", bat_offset)
+        self._bat = BlockTable(self._read_file, bat_offset, self.metadata.bat_entries)
         # Of the sector bitmaps, the parts of single blocks: those that were changed, and the last one that was read.
         self._changed_bits: dict[int, bytearray] = {}
         self._last_bits: tuple[int, bytearray] | None = None
@@ -124,11 +88,11 @@ class Vhdx:
         self.parent: Disk | None = None
         if self.metadata.locator is not None:
             if open_parent is None:
-                raise VhdxError("a differencing disk, and nobody to open its parent", self._metadata_offset)
+                raise VhdxError("a differencing disk, and no way to open its parent", self._regions.metadata_offset)
             self.parent = open_parent(self.metadata.locator)
             if self.parent.size > self.size and self.parent.size - self.size >= self.metadata.block_size:
                 raise VhdxError(
-                    f"the parent has {self.parent.size} bytes, this disk {self.size}", self._metadata_offset
+                    f"the parent has {self.parent.size} bytes, this disk {self.size}", self._regions.metadata_offset
                 )
 
     def __enter__(self) -> Self:
@@ -175,25 +139,6 @@ class Vhdx:
 
     # Opening.
 
-    def _current_header(self) -> tuple[Header, int]:
-        found: list[tuple[int, int, Header]] = []
-        for index, offset in enumerate(structs.HEADER_OFFSETS):
-            data = self._read_file(offset, structs.HEADER_SIZE)
-            header = Header._make(structs.HEADER.unpack_from(data))
-            if header.signature == structs.HEADER_SIGNATURE and header.checksum == checksum(data):
-                found.append((header.sequence, index, header))
-        if not found:
-            raise VhdxError("neither header is sound", structs.HEADER_OFFSETS[0])
-        _, index, header = max(found, key=lambda entry: entry[0])
-        if header.version != structs.VERSION or header.log_version != structs.LOG_VERSION:
-            raise VhdxError(
-                f"version {header.version}, log version {header.log_version}; known are 1 and 0",
-                structs.HEADER_OFFSETS[index],
-            )
-        if header.log_length % MIB or header.log_offset % MIB or header.log_offset < MIB:
-            raise VhdxError("the log is not aligned to 1 MiB", structs.HEADER_OFFSETS[index])
-        return header, index
-
     def _replay_log(self) -> bool:
         header = self.header
         if header.log_guid == structs.NO_GUID:
@@ -220,87 +165,12 @@ class Vhdx:
             self._write_header(header._replace(log_guid=structs.NO_GUID))
         return True
 
-    def _regions(self) -> tuple[int, int, int, int]:
-        for offset in structs.REGION_TABLE_OFFSETS:
-            table = self._read_file(offset, structs.REGION_TABLE_SIZE)
-            signature, stored, count, _ = structs.REGION_HEADER.unpack_from(table)
-            if signature == structs.REGION_SIGNATURE and stored == checksum(table) and count <= structs.MAX_REGIONS:
-                break
-        else:
-            raise VhdxError("neither region table is sound", structs.REGION_TABLE_OFFSETS[0])
-        found: dict[bytes, tuple[int, int]] = {}
-        position = structs.REGION_HEADER.size
-        for _ in range(count):
-            guid, start, length, required = structs.REGION_ENTRY.unpack_from(table, position)
-            position += structs.REGION_ENTRY.size
-            if start % MIB or length % MIB or start < MIB or guid in found:
-                raise VhdxError(f"region {UUID(bytes_le=guid)} at {start:#x}, {length:#x} bytes", offset)
-            found[guid] = start, length
-            if guid not in (structs.BAT_REGION, structs.METADATA_REGION) and required & structs.REQUIRED:
-                raise VhdxError(f"an unknown region that is required: {UUID(bytes_le=guid)}", offset)
-        if structs.BAT_REGION not in found or structs.METADATA_REGION not in found:
-            raise VhdxError("no region for the BAT, or none for metadata", offset)
-        return *found[structs.BAT_REGION], *found[structs.METADATA_REGION]
-
-    def _read_metadata(self) -> DiskMetadata:
-        base = self._metadata_offset
-        table = self._read_file(base, structs.METADATA_TABLE_SIZE)
-        signature, _, count, _ = structs.METADATA_HEADER.unpack_from(table)
-        if signature != structs.METADATA_SIGNATURE or count > structs.MAX_METADATA_ENTRIES:
-            raise VhdxError("the metadata table is not sound", base)
-        items: dict[bytes, bytes] = {}
-        self._item_offsets: dict[bytes, int] = {}
-        for index in range(count):
-            entry = structs.METADATA_HEADER.size + index * structs.METADATA_ENTRY.size
-            item, offset, length, flags, _ = structs.METADATA_ENTRY.unpack_from(table, entry)
-            if flags & structs.IS_USER or item not in structs.KNOWN_ITEMS:
-                if flags & structs.IS_REQUIRED:
-                    raise VhdxError(f"unknown metadata that is required: {UUID(bytes_le=item)}", base)
-                continue
-            if item in items:
-                raise VhdxError(f"metadata item {UUID(bytes_le=item)} is there twice", base)
-            end = offset + length
-            if length > structs.MAX_ITEM_SIZE or offset < structs.METADATA_TABLE_SIZE or end > self._metadata_size:
-                raise VhdxError(f"metadata item {UUID(bytes_le=item)} is not in its region", base)
-            items[item] = self._read_file(base + offset, length)
-            self._item_offsets[item] = base + offset
-        return self._metadata(items)
-
-    def _metadata(self, items: dict[bytes, bytes]) -> DiskMetadata:
-        base = self._metadata_offset
-
-        def number(item: bytes, size: int) -> int:
-            data = items.get(item, b"")
-            if len(data) < size:
-                raise VhdxError(f"metadata item {UUID(bytes_le=item)} is missing or too short", base)
-            return int.from_bytes(data[:size], "little")
-
-        parameters = number(structs.FILE_PARAMETERS_ITEM, 8)
-        block_size, flags = parameters & 0xFFFFFFFF, parameters >> 32
-        size = number(structs.DISK_SIZE_ITEM, 8)
-        logical = number(structs.LOGICAL_SECTOR_ITEM, 4)
-        physical = number(structs.PHYSICAL_SECTOR_ITEM, 4)
-        check_geometry(size, block_size, logical, physical, base)
-        number(structs.DISK_ID_ITEM, 16)
-        locator = None
-        if flags & structs.HAS_PARENT:
-            locator = _decode_locator(items.get(structs.PARENT_LOCATOR_ITEM, b""), base)
-        return DiskMetadata(
-            size,
-            block_size,
-            logical,
-            physical,
-            UUID(bytes_le=items[structs.DISK_ID_ITEM][:16]),
-            bool(flags & structs.LEAVE_BLOCKS_ALLOCATED),
-            locator,
-        )
-
     def own_regions(self) -> list[tuple[int, int, str]]:
         """Where the log, the BAT, the metadata and the sector bitmaps are: offset, length, name."""
         found = [
             (self.header.log_offset, self.header.log_length, "the log"),
-            (self._bat_offset, self._bat_size, "the BAT"),
-            (self._metadata_offset, self._metadata_size, "the metadata"),
+            (self._regions.bat_offset, self._regions.bat_size, "the BAT"),
+            (self._regions.metadata_offset, self._regions.metadata_size, "the metadata"),
         ]
         if self.metadata.locator is not None:
             for chunk in range(-(-self.metadata.blocks // self.metadata.chunk_ratio)):
@@ -349,12 +219,12 @@ class Vhdx:
         if state is None or (state is BlockState.PARTIALLY_PRESENT and self.metadata.locator is None):
             raise VhdxError(
                 f"block {block} has the state {entry & structs.BAT_STATE_MASK}",
-                self._bat_offset + 8 * self._entry_index(block),
+                self._bat.offset + 8 * self._entry_index(block),
             )
         if state >= BlockState.FULLY_PRESENT and (offset < MIB or offset + self.metadata.block_size > self._file_size):
             raise VhdxError(
                 f"block {block} is at {offset:#x}, outside of the file",
-                self._bat_offset + 8 * self._entry_index(block),
+                self._bat.offset + 8 * self._entry_index(block),
             )
         return state, offset
 
@@ -375,7 +245,7 @@ class Vhdx:
         if entry & structs.BAT_STATE_MASK != BlockState.FULLY_PRESENT:
             raise VhdxError(
                 f"block {block} is there in part, and the sector bitmap that says which is not there",
-                self._bat_offset + 8 * self._bitmap_index(block),
+                self._bat.offset + 8 * self._bitmap_index(block),
             )
         offset = entry >> structs.BAT_OFFSET_SHIFT << structs.BAT_OFFSET_SHIFT
         if offset < MIB or offset + structs.BITMAP_BLOCK_SIZE > self._file_size:
@@ -613,27 +483,13 @@ class Vhdx:
         """
         if self.metadata.locator is None:
             raise VhdxError("a disk without a parent")
-        data = encode_locator(locator)
-        base = self._metadata_offset
-        table = bytearray(self._read_file(base, structs.METADATA_TABLE_SIZE))
-        count = structs.METADATA_HEADER.unpack_from(table)[2]
-        end = structs.METADATA_TABLE_SIZE
-        own = 0
-        for index in range(count):
-            at = structs.METADATA_HEADER.size + index * structs.METADATA_ENTRY.size
-            item, offset, length, _, _ = structs.METADATA_ENTRY.unpack_from(table, at)
-            end = max(end, offset + length)
-            own = at if item == structs.PARENT_LOCATOR_ITEM else own
-        if end + len(data) > self._metadata_size:
-            raise VhdxError("no room for the parent locator in the metadata", base)
-        item, _, _, flags, reserved = structs.METADATA_ENTRY.unpack_from(table, own)
-        structs.METADATA_ENTRY.pack_into(table, own, item, end, len(data), flags, reserved)
+        moved = move_locator(self._read_file, self._regions, locator)
+        base = self._regions.metadata_offset
         self._mark_written()
-        # The item goes where nothing is; the table's entry makes it count.
-        self._write_file(base + end, data)
+        # The item goes into a free range; the entry of the table puts it into effect.
+        self._write_file(base + moved.offset, moved.data)
         self._sync()
-        sector = own // structs.SECTOR * structs.SECTOR
-        self._log_and_write([(base + sector, bytes(table[sector : sector + structs.SECTOR]))])
+        self._log_and_write([(base + moved.sector_offset, moved.sector)])
         self.metadata = replace(self.metadata, locator=locator)
 
     # Growing.
@@ -654,16 +510,18 @@ class Vhdx:
         self._mark_written()
         grown = replace(metadata, size=size)
         used, needed = metadata.bat_entries * 8, grown.bat_entries * 8
-        bat_offset, bat_size = self._bat_offset, self._bat_size
-        if needed > bat_size:
+        regions = self._regions
+        if needed > regions.bat_size:
             # The new BAT is not used before the region tables name it, so it needs no log.
             bat_size = -(-needed // MIB) * MIB
-            bat_offset = self._grow_file(bat_size)
+            regions = regions._replace(bat_offset=self._grow_file(bat_size), bat_size=bat_size)
             for at in range(0, used, MIB):
-                self._write_file(bat_offset + at, self._read_file(self._bat_offset + at, min(MIB, used - at)))
-        bat = BlockTable(self._read_file, bat_offset, grown.bat_entries)
+                entries = self._read_file(self._regions.bat_offset + at, min(MIB, used - at))
+                self._write_file(regions.bat_offset + at, entries)
+        is_moved = regions != self._regions
+        bat = BlockTable(self._read_file, regions.bat_offset, grown.bat_entries)
         # What follows the entries in use may be anything.
-        for index in range(metadata.bat_entries, grown.bat_entries if bat_offset == self._bat_offset else 0):
+        for index in range(metadata.bat_entries, 0 if is_moved else grown.bat_entries):
             if bat[index]:
                 bat[index] = 0
         if grown.is_fixed:
@@ -672,8 +530,8 @@ class Vhdx:
                 if bat.changed_size > _MAX_CHANGED:
                     self._log_and_write(bat.take_changes())
         changes = bat.take_changes()
-        if bat_offset != self._bat_offset:
-            table = encode_regions(bat_offset, bat_size, self._metadata_offset, self._metadata_size)
+        if is_moved:
+            table = encode_regions(regions)
             for offset, data in changes:
                 self._write_file(offset, data)
             changes = [(offset, table[: structs.SECTOR]) for offset in structs.REGION_TABLE_OFFSETS]
@@ -684,115 +542,9 @@ class Vhdx:
         self._sync()
         # The entries of blocks that are not there yet do no harm; the size makes them count, so it comes last.
         self._log_and_write([*changes, (sector, bytes(changed))])
-        self.metadata, self._bat, self._bat_offset, self._bat_size = grown, bat, bat_offset, bat_size
+        self.metadata, self._bat, self._regions = grown, bat, regions
         self.size = size
-
-
-def grow_file(file: BinaryIO, size: int) -> None:
-    """Makes a file `size` bytes long, with a hole where the host has holes."""
-    # Not `file.truncate`, which gives up at an interrupt.
-    if isinstance(getattr(file, "raw", None), io.FileIO):
-        file.flush()
-        os.ftruncate(file.fileno(), size)
-    else:
-        file.truncate(size)
-    if file.seek(0, io.SEEK_END) < size:
-        # A file in memory does not grow by truncation.
-        file.seek(size - 1)
-        file.write(b"\0")
-
-
-def checksum(data: bytes | bytearray) -> int:
-    """The checksum of a structure, with its own field as zero."""
-    cleared = bytearray(data)
-    cleared[structs.CHECKSUM_OFFSET : structs.CHECKSUM_OFFSET + 4] = bytes(4)
-    return crc32c(cleared)
-
-
-def sealed(data: bytes | bytearray) -> bytes:
-    """A structure with its checksum filled in."""
-    result = bytearray(data)
-    result[structs.CHECKSUM_OFFSET : structs.CHECKSUM_OFFSET + 4] = checksum(data).to_bytes(4, "little")
-    return bytes(result)
-
-
-def encode_header(header: Header) -> bytes:
-    """A header of 4 KiB with its checksum."""
-    return sealed(structs.HEADER.pack(*header).ljust(structs.HEADER_SIZE, b"\0"))
-
-
-def encode_regions(bat_offset: int, bat_size: int, metadata_offset: int, metadata_size: int) -> bytes:
-    """A region table of 64 KiB with its checksum."""
-    entries = [(structs.BAT_REGION, bat_offset, bat_size), (structs.METADATA_REGION, metadata_offset, metadata_size)]
-    table = structs.REGION_HEADER.pack(structs.REGION_SIGNATURE, 0, len(entries), 0)
-    for guid, offset, length in entries:
-        table += structs.REGION_ENTRY.pack(guid, offset, length, structs.REQUIRED)
-    return sealed(table.ljust(structs.REGION_TABLE_SIZE, b"\0"))
-
-
-def check_geometry(size: int, block_size: int, logical: int, physical: int, offset: int | None = None) -> None:
-    """Whether a virtual disk can have these sizes (2.6.2).
-
-    Raises:
-        VhdxError: it cannot.
-    """
-    power = block_size & (block_size - 1) == 0
-    if not power or not structs.MIN_BLOCK_SIZE <= block_size <= structs.MAX_BLOCK_SIZE:
-        raise VhdxError(f"blocks of {block_size} bytes; possible are powers of two from 1 to 256 MiB", offset)
-    if logical not in structs.SECTOR_SIZES or physical not in structs.SECTOR_SIZES:
-        raise VhdxError(f"sectors of {logical} and {physical} bytes; possible are 512 and 4096", offset)
-    if not 0 < size <= structs.MAX_DISK_SIZE or size % logical:
-        raise VhdxError(f"a disk of {size} bytes; possible are whole sectors, up to 64 TiB", offset)
-
-
-def _decode_locator(data: bytes, offset: int) -> ParentLocator:
-    if len(data) < structs.LOCATOR_HEADER.size:
-        raise VhdxError("a differencing disk without a parent locator", offset)
-    kind, _, count = structs.LOCATOR_HEADER.unpack_from(data)
-    if kind != structs.VHDX_LOCATOR_TYPE:
-        raise VhdxError(f"a parent locator of the type {UUID(bytes_le=kind)}", offset)
-    entries = {}
-    text_size = 0
-    for index in range(count):
-        at = structs.LOCATOR_HEADER.size + index * structs.LOCATOR_ENTRY.size
-        if at + structs.LOCATOR_ENTRY.size > len(data):
-            raise VhdxError(f"a parent locator of {count} entries in {len(data)} bytes", offset)
-        key, value, key_length, value_length = structs.LOCATOR_ENTRY.unpack_from(data, at)
-        if key + key_length > len(data) or value + value_length > len(data):
-            raise VhdxError("an entry of the parent locator is outside of it", offset)
-        text_size += key_length + value_length
-        if text_size > len(data):
-            raise VhdxError("the entries of the parent locator overlap", offset)
-        name = data[key : key + key_length].decode("utf-16-le", "replace")
-        entries[name] = data[value : value + value_length].decode("utf-16-le", "replace")
-    try:
-        linkage = UUID(entries.pop("parent_linkage"))
-    except (KeyError, ValueError):
-        raise VhdxError("the parent locator names no parent_linkage", offset) from None
-    return ParentLocator(linkage, entries)
-
-
-def encode_locator(locator: ParentLocator) -> bytes:
-    """The metadata item for a parent locator."""
-    entries = {"parent_linkage": f"{{{locator.linkage}}}", **locator.entries}
-    position = structs.LOCATOR_HEADER.size + structs.LOCATOR_ENTRY.size * len(entries)
-    table, texts = b"", b""
-    for key, value in entries.items():
-        name, text = key.encode("utf-16-le"), value.encode("utf-16-le")
-        table += structs.LOCATOR_ENTRY.pack(position, position + len(name), len(name), len(text))
-        texts += name + text
-        position += len(name) + len(text)
-    return structs.LOCATOR_HEADER.pack(structs.VHDX_LOCATOR_TYPE, 0, len(entries)) + table + texts
 
 
 def _bit(bitmap: bytearray, number: int) -> int:
     return bitmap[number >> 3] >> (number & 7) & 1
-
-
-_ZEROS = bytes(MIB)
-
-
-def is_zero(data: bytes | memoryview) -> bool:
-    """Whether there is nothing but zeros."""
-    view = memoryview(data)
-    return all(view[at : at + MIB] == _ZEROS[: len(view[at : at + MIB])] for at in range(0, len(view), MIB))

@@ -52,6 +52,17 @@ class Header(NamedTuple):
 REGION_HEADER = Struct("<4sIII")
 REGION_SIGNATURE = b"regi"
 REGION_ENTRY = Struct("<16sQII")
+
+
+class RegionEntry(NamedTuple):
+    """`REGION_ENTRY`, unpacked."""
+
+    guid: bytes
+    offset: int
+    length: int
+    required: int
+
+
 MAX_REGIONS = 2047
 BAT_REGION = UUID("2dc27766-f623-4200-9d64-115e9bfd4a08").bytes_le
 METADATA_REGION = UUID("8b7ca206-4790-4b9a-b8fe-575f050f886e").bytes_le
@@ -115,7 +126,28 @@ METADATA_TABLE_SIZE = 64 * KIB
 METADATA_HEADER = Struct("<8sHH20s")
 METADATA_SIGNATURE = b"metadata"
 METADATA_ENTRY = Struct("<16sIIII")
-"""Item id, offset in the region, length, flags, reserved."""
+
+
+class MetadataHeader(NamedTuple):
+    """`METADATA_HEADER`, unpacked."""
+
+    signature: bytes
+    reserved: int
+    entry_count: int
+    reserved2: bytes
+
+
+class MetadataEntry(NamedTuple):
+    """`METADATA_ENTRY`, unpacked."""
+
+    item: bytes
+    offset: int
+    """From the start of the region."""
+    length: int
+    flags: int
+    reserved: int
+
+
 MAX_METADATA_ENTRIES = 2047
 IS_USER = 1
 IS_VIRTUAL_DISK = 2
@@ -149,7 +181,17 @@ SECTOR_SIZES = (512, 4096)
 # 2.6.2.6 "Parent Locator".
 LOCATOR_HEADER = Struct("<16sHH")
 LOCATOR_ENTRY = Struct("<IIHH")
-"""Offsets of key and value in the item, their lengths in bytes; both are UTF-16LE."""
+
+
+class LocatorEntry(NamedTuple):
+    """`LOCATOR_ENTRY`, unpacked: offsets in the item and lengths in bytes of two texts in UTF-16LE."""
+
+    key_offset: int
+    value_offset: int
+    key_length: int
+    value_length: int
+
+
 VHDX_LOCATOR_TYPE = UUID("b04aefb7-d19e-4a81-b789-25b8e9445913").bytes_le
 
 NO_GUID = bytes(16)

@@ -16,7 +16,8 @@ from wclayer.formats.gpt.structs import BASIC_DATA
 from wclayer.formats.gpt.table import GptError, data_disk_table, read_table, write_table
 from wclayer.formats.mbr.table import MbrError, read_mbr
 from wclayer.formats.vhd.image import DynamicVhd, VhdMetadata, read_metadata
-from wclayer.formats.vhdx.image import ParentLocator, Vhdx
+from wclayer.formats.vhdx.headers import ParentLocator
+from wclayer.formats.vhdx.image import Vhdx
 from wclayer.layers.inputs import open_any_place
 from wclayer.layers.volume.kinds import DiskKind, disk_kind, foreign_format, raw_sector_size, what_else
 from wclayer.layers.volume.raw import RawDisk
