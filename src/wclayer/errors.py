@@ -297,7 +297,7 @@ _CODES_BY_ERRNO: dict[int, int] = {
 TEMPORARY_NAME = re.compile(
     r"\.(?:wclayer-)?(?P<name>[^/\\]+)-[0-9a-f]{16}\.(?:partial|gone)(?=[/\\]|-wal|-shm|-journal|\Z)"
 )
-"""The name of what is being made or removed, beside the place that has `name` (see `layers/staging.py`)."""
+"""The name of what is being made or removed, beside the place that has `name` (see `layers/atomic.py`)."""
 UPDATE_NAME = re.compile(r"wclayer~update-[0-9-]+(?:-link)?(?=[/\\]|\Z)")
 """The name of new contents of a file of a layer, beside it (see `layers/directory/update.py`)."""
 TEMPORARY_NAME_LENGTH = 60

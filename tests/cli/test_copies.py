@@ -13,7 +13,7 @@ import pytest
 from tests.support import layer_tar, put_directories, put_file, run, text
 from wclayer import LayerView
 from wclayer.host.root import remove_tree
-from wclayer.layers import staging
+from wclayer.layers import atomic
 from wclayer.model import LayerWriter
 from wclayer.view import transfer
 
@@ -254,7 +254,7 @@ def test_a_folder_is_looked_through_once_for_all_files_of_it(
         for number in range(20):
             view.write_bytes(f"C:\\many\\{number}", b"x")
     looked: list[Path] = []
-    for module in (staging, transfer):
+    for module in (atomic, transfer):
         monkeypatch.setattr(module, "remove_leftovers", looked.append)
     run("cp", "-r", f"{scratch}:C:\\many", tmp_path / "out")
     assert len(os.listdir(tmp_path / "out")) == 20

@@ -335,7 +335,7 @@ def test_updates_of_one_finished_layer_wait_for_each_other(child: Path) -> None:
 
 
 def test_the_message_says_why_a_scratch_is_not_free(scratch: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("wclayer.layers.staging.PATIENCE", 0.1)
+    monkeypatch.setattr("wclayer.layers.atomic.PATIENCE", 0.1)
     command = [sys.executable, "-c", _HOLD, str(scratch)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout is not None

@@ -71,7 +71,7 @@ def test_nothing_happens_without_commit(tmp_path: Path) -> None:
 
 def test_two_updates_do_not_meet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     layer = _child(tmp_path)
-    monkeypatch.setattr("wclayer.layers.staging.PATIENCE", 0.1)
+    monkeypatch.setattr("wclayer.layers.atomic.PATIENCE", 0.1)
     with LayerUpdate(layer), pytest.raises(LayerBusyError):
         LayerUpdate(layer)
     with LayerUpdate(layer):

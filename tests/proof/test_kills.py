@@ -28,9 +28,9 @@ from tests.proof.world import World, copy_scratch, make_sources
 from tests.support import tree_listing
 from wclayer.engines.portable import activation
 from wclayer.errors import CorruptLayerError, InvalidDataError, LayerBusyError, LayerError
+from wclayer.layers.atomic import StagedFile
 from wclayer.layers.directory import LayerDirectory
 from wclayer.layers.directory.scratch import DISK, IN_USE, is_scratch
-from wclayer.layers.staging import StagedFile
 from wclayer.layers.volume.scratch import ScratchLayerReader
 
 pytestmark = pytest.mark.kills

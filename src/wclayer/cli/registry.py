@@ -21,8 +21,8 @@ from wclayer.errors import (
 from wclayer.formats.regf.model import Key, Value, fold, walk
 from wclayer.formats.regf.text import RegTextError, encode_reg, format_reg, parse_reg
 from wclayer.formats.regf.values import from_text, parse_type, to_text, type_name
+from wclayer.layers.atomic import OutputFile
 from wclayer.layers.inputs import open_stream
-from wclayer.layers.staging import OutputFile
 from wclayer.model import limits_in_use
 from wclayer.view.registry import registry_path
 from wclayer.win32 import filetime

@@ -13,8 +13,8 @@ from wclayer.engines.portable.activation import check_disk_is_current
 from wclayer.engines.results import ExportResult
 from wclayer.errors import during
 from wclayer.formats.compression import Compression
+from wclayer.layers.atomic import OutputFile
 from wclayer.layers.copy import ProgressCallback, copy_layer
-from wclayer.layers.staging import OutputFile
 from wclayer.layers.volume.reader import VolumeLayerReader
 from wclayer.layers.volume.scratch import ScratchLayerReader
 from wclayer.model import LayerReader, LayerWriter, Limits

@@ -26,9 +26,9 @@ from wclayer.errors import (
 )
 from wclayer.host import durability
 from wclayer.host.root import sync_directory
+from wclayer.layers.atomic import OutputFile, make_folder, remove_leftovers
 from wclayer.layers.budget import Budget, stored_size
 from wclayer.layers.inputs import open_any_place
-from wclayer.layers.staging import OutputFile, make_folder, remove_leftovers
 from wclayer.model import limits_in_use
 from wclayer.view.files import ViewFile
 from wclayer.view.layer_view import FileStatus, LayerView, split_stream

@@ -18,7 +18,7 @@ from wclayer.engines.portable import destroy, images
 from wclayer.engines.portable.images import ImageStore
 from wclayer.errors import AlreadyExistsError, LayerBusyError, NotReadyError, PathNotFoundError
 from wclayer.host import system
-from wclayer.layers import staging
+from wclayer.layers import atomic
 from wclayer.layers.directory.in_place import make_empty_records
 from wclayer.layers.directory.layer import LayerDirectory
 from wclayer.layers.directory.scratch import ScratchDirectory
@@ -186,10 +186,10 @@ def test_a_layer_that_another_process_is_removing_is_not_there_instead_of_being_
 def test_a_commit_takes_the_place_of_a_scratch_and_of_nothing_else(
     base: Path, scratch: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    commit = staging.StagedDirectory.commit
+    commit = atomic.StagedDirectory.commit
     done: list[int] = []
 
-    def late(staged: staging.StagedDirectory) -> None:
+    def late(staged: atomic.StagedDirectory) -> None:
         if not done:
             # The scratch of before is gone, and a finished layer is there.
             done.append(1)
@@ -197,7 +197,7 @@ def test_a_commit_takes_the_place_of_a_scratch_and_of_nothing_else(
             wclayer.import_layer_from_tar(io.BytesIO(child_tar("theirs")), scratch, [base])
         commit(staged)
 
-    monkeypatch.setattr(staging.StagedDirectory, "commit", late)
+    monkeypatch.setattr(atomic.StagedDirectory, "commit", late)
     with pytest.raises(AlreadyExistsError):
         wclayer.import_layer_from_tar(io.BytesIO(child_tar("ours")), scratch, [base])
     with LayerView([scratch]) as view:
@@ -256,7 +256,7 @@ def test_who_finds_the_blank_disk_made_meanwhile_takes_that(base: Path, tmp_path
     # The base layer has no disks: the first scratch makes them, and nobody makes them again over these.
     wclayer.create_scratch_layer(tmp_path / "one", [base])
     made = (base / "blank-base.vhdx").stat().st_ino
-    with closing(staging.lock_place(base, shared=True)):
+    with closing(atomic.lock_place(base, shared=True)):
         wclayer.create_scratch_layer(tmp_path / "two", [base])
         with pytest.raises(LayerBusyError):
             wclayer.destroy_layer(base)

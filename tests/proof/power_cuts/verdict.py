@@ -21,7 +21,7 @@ from wclayer.errors import LayerError
 from wclayer.formats.gpt.table import read_table
 from wclayer.formats.ntfs.structs import AttributeType, SystemFile
 from wclayer.formats.ntfs.volume import NtfsVolume
-from wclayer.layers.staging import remove_leftovers
+from wclayer.layers.atomic import remove_leftovers
 from wclayer.layers.volume.disk_file import DiskFile, PartitionWindow
 
 IN_STEPS = {

@@ -24,12 +24,12 @@ from wclayer.errors import (
     errors_at,
 )
 from wclayer.host import system
+from wclayer.layers.atomic import wait_for_place
 from wclayer.layers.directory import LayerDirectory
 from wclayer.layers.directory.chain import check_chain, remember_chain
 from wclayer.layers.directory.database import FILE_NAME
 from wclayer.layers.directory.in_place import make_empty_records
 from wclayer.layers.directory.scratch import DISK, MOUNT, UNREAD, UNSAVED, ScratchDirectory, is_scratch
-from wclayer.layers.staging import wait_for_place
 from wclayer.view import mount
 
 ACTIVE = "active"

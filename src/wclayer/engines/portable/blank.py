@@ -8,7 +8,7 @@ from uuid import uuid4
 
 from wclayer.formats.ntfs.builder import FileMetadata, VolumeBuilder
 from wclayer.formats.vhdx.create import create_vhdx
-from wclayer.layers.staging import StagedFile
+from wclayer.layers.atomic import StagedFile
 from wclayer.layers.volume.disk_file import DiskFile, locator_for, partition_data_disk
 from wclayer.win32.attributes import FileAttributes
 from wclayer.win32.filetime import from_unix_ns

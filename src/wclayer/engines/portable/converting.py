@@ -16,10 +16,10 @@ from wclayer.formats.disk import Disk
 from wclayer.formats.ntfs.builder import DEFAULT_CLUSTER_SIZE
 from wclayer.formats.ntfs.structs import OutOfSpaceError
 from wclayer.formats.vhdx.create import create_vhdx
+from wclayer.layers.atomic import OutputFile
 from wclayer.layers.copy import CopyProgress, ProgressCallback, copy_layer
 from wclayer.layers.directory import DirectoryLayerReader, LayerDirectory
 from wclayer.layers.directory.chain import as_chain, resolve_chain
-from wclayer.layers.staging import OutputFile
 from wclayer.layers.volume.disk_file import PartitionWindow, partition_data_disk
 from wclayer.layers.volume.raw import RawDisk
 from wclayer.layers.volume.writer import VolumeLayerWriter

@@ -8,10 +8,10 @@ from pathlib import Path
 from wclayer._types import StrPath
 from wclayer.errors import LayerBusyError, NotALayerError, PathNotFoundError, during, errors_at
 from wclayer.host.root import HostRoot, mounts_below
+from wclayer.layers.atomic import remove_leftovers, remove_whole
 from wclayer.layers.directory import database
 from wclayer.layers.directory.chain_file import CHAIN_FILE
 from wclayer.layers.directory.scratch import DISK
-from wclayer.layers.staging import remove_leftovers, remove_whole
 from wclayer.view import mount
 
 _MARKS = (CHAIN_FILE, DISK)

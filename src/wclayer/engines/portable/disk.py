@@ -20,8 +20,8 @@ from wclayer.formats.vhd.image import DynamicVhd
 from wclayer.formats.vhdx.check import check_vhdx
 from wclayer.formats.vhdx.create import DEFAULT_BLOCK_SIZE, create_vhdx
 from wclayer.formats.vhdx.image import Vhdx
+from wclayer.layers.atomic import OutputFile
 from wclayer.layers.inputs import has_any_place, open_any_place
-from wclayer.layers.staging import OutputFile
 from wclayer.layers.volume.disk_file import DiskFile, locator_for
 from wclayer.layers.volume.kinds import DiskKind, disk_kind, foreign_format
 from wclayer.layers.volume.raw import RawDisk

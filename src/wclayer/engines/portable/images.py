@@ -18,9 +18,9 @@ from wclayer.errors import (
     during,
 )
 from wclayer.host.root import HostRoot
+from wclayer.layers.atomic import StagedFile, make_folder, sync_name
 from wclayer.layers.directory import LayerDirectory
 from wclayer.layers.json_file import JsonFileError, read_json
-from wclayer.layers.staging import StagedFile, make_folder, sync_name
 
 STORE_VARIABLE = "WCLAYER_IMAGE_STORE"
 _FIELDS: dict[str, type[str] | type[int]] = {"Name": str, "Version": str, "Path": str, "Size": int, "CreatedTime": str}

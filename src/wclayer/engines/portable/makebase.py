@@ -13,10 +13,10 @@ from wclayer.errors import AlreadyExistsError, NotALayerError, PathNotFoundError
 from wclayer.formats.regf.empty import empty_root
 from wclayer.formats.regf.writer import write_hive
 from wclayer.host.root import HostRoot
+from wclayer.layers.atomic import StagedFile, remove_leftovers
 from wclayer.layers.copy import ProgressCallback, copy_layer
 from wclayer.layers.folder import FolderLayerReader
 from wclayer.layers.hives import CONFIG, LAYER_HIVES
-from wclayer.layers.staging import StagedFile, remove_leftovers
 from wclayer.win32.names import names_equal
 
 

@@ -13,11 +13,11 @@ from wclayer.engines.portable.vmaccess import FILE_SECURITY, grant_access, new_f
 from wclayer.errors import FormatError, PathNotFoundError, boundary, during, errors_at
 from wclayer.formats.bcd import read_store
 from wclayer.formats.regf.hive import Hive
+from wclayer.layers.atomic import StagedFile, wait_for_place
 from wclayer.layers.directory import DirectoryLayerWriter, LayerDirectory
 from wclayer.layers.directory.in_place import InPlaceLayerWriter
 from wclayer.layers.directory.utility_vm import BOOT_STORE
 from wclayer.layers.hives import LAYER_HIVES
-from wclayer.layers.staging import StagedFile, wait_for_place
 from wclayer.model import limits_in_use
 from wclayer.win32.names import path_key
 from wclayer.win32.sid import VIRTUAL_MACHINES

@@ -14,12 +14,12 @@ from wclayer.formats.gpt.table import read_table, write_table
 from wclayer.formats.ntfs.volume import NtfsVolume
 from wclayer.formats.vhdx.create import create_vhdx
 from wclayer.host import durability
+from wclayer.layers.atomic import StagedFile, wait_for_place
 from wclayer.layers.copy import copy_layer
 from wclayer.layers.directory import DirectoryLayerReader, LayerDirectory
 from wclayer.layers.directory.database import FILE_NAME
 from wclayer.layers.directory.scratch import DISK, ScratchDirectory
 from wclayer.layers.directory.scratch_writer import ScratchWriter
-from wclayer.layers.staging import StagedFile, wait_for_place
 from wclayer.layers.tree import Kind
 from wclayer.layers.volume.disk_file import DiskFile, PartitionWindow, locator_for
 from wclayer.layers.volume.scratch import ScratchLayerReader

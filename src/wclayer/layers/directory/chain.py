@@ -9,10 +9,10 @@ from pathlib import Path
 
 from wclayer._types import StrPath
 from wclayer.errors import InvalidParameterError
+from wclayer.layers.atomic import StagedFile
 from wclayer.layers.directory.chain_file import CHAIN_FILE, read_chain
 from wclayer.layers.directory.layer import LayerDirectory
 from wclayer.layers.directory.scratch import is_scratch
-from wclayer.layers.staging import StagedFile
 
 
 def as_chain(layers: StrPath | Iterable[StrPath]) -> list[StrPath]:

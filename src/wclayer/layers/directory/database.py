@@ -31,8 +31,8 @@ from wclayer.errors import (
     limit_hint,
 )
 from wclayer.host.root import HostRoot
+from wclayer.layers.atomic import DATABASE, StagedDatabase
 from wclayer.layers.cache import Cache
-from wclayer.layers.staging import DATABASE, StagedDatabase
 from wclayer.model import limits_in_use
 from wclayer.win32.attributes import FileBasicInfo
 from wclayer.win32.names import decode_name, encode_name

@@ -6,13 +6,13 @@ from pathlib import Path
 
 from wclayer._types import StrPath
 from wclayer.errors import PathNotFoundError, boundary
+from wclayer.layers.atomic import Stage, StagedDatabase, wait_for_place
 from wclayer.layers.directory import database
 from wclayer.layers.directory.database import EntryRow, Origin
 from wclayer.layers.directory.host_files import FilesInPlace, HostFiles
 from wclayer.layers.directory.records import LayerRecords
 from wclayer.layers.directory.scratch import DISK, UNREAD
 from wclayer.layers.directory.writer import DirectoryLayerWriter
-from wclayer.layers.staging import Stage, StagedDatabase, wait_for_place
 from wclayer.win32.attributes import DIRECTORY
 
 _BUSY = "another process is using it"

@@ -29,6 +29,7 @@ from wclayer.errors import (
 )
 from wclayer.host import durability, system
 from wclayer.host.root import UNUSABLE_NAME, HostRoot
+from wclayer.layers.atomic import lock_place, remove_leftovers
 from wclayer.layers.directory import database
 from wclayer.layers.directory.database import (
     BEING_WRITTEN,
@@ -42,7 +43,6 @@ from wclayer.layers.directory.database import (
 )
 from wclayer.layers.directory.layer import LayerDirectory
 from wclayer.layers.directory.streams import StreamRecorder, copy_streams
-from wclayer.layers.staging import lock_place, remove_leftovers
 from wclayer.model import limits_in_use
 from wclayer.win32.attributes import DIRECTORY, FileBasicInfo
 from wclayer.win32.backup import StreamId

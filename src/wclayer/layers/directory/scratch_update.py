@@ -8,7 +8,7 @@ import os
 from wclayer._types import StrPath
 from wclayer.errors import NotSupportedError
 from wclayer.host import durability
-from wclayer.layers import staging
+from wclayer.layers import atomic
 from wclayer.layers.directory.database import Origin
 from wclayer.layers.directory.layer import LayerDirectory
 from wclayer.layers.directory.scratch import ScratchDirectory
@@ -33,7 +33,7 @@ class ScratchUpdate(Update):
 
     def __init__(self, path: StrPath) -> None:
         super().__init__()
-        self._scratch = ScratchDirectory(path, exclusive=True, wait=staging.PATIENCE)
+        self._scratch = ScratchDirectory(path, exclusive=True, wait=atomic.PATIENCE)
         self._is_open = True
 
     def close(self) -> None:

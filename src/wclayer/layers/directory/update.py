@@ -36,11 +36,11 @@ from wclayer.errors import (
 )
 from wclayer.host import durability, system
 from wclayer.host.root import HostRoot
+from wclayer.layers.atomic import StagedDatabase, wait_for_place
 from wclayer.layers.directory import database
 from wclayer.layers.directory.database import INSERT_ENTRY, Origin
 from wclayer.layers.directory.hives import made_row
 from wclayer.layers.directory.layer import LayerDirectory
-from wclayer.layers.staging import StagedDatabase, wait_for_place
 from wclayer.win32.attributes import DIRECTORY
 
 SUBSTITUTE = "wclayer~update-"

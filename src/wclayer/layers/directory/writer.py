@@ -12,6 +12,7 @@ from pathlib import Path
 
 from wclayer._types import StrPath
 from wclayer.errors import boundary, errors_at
+from wclayer.layers.atomic import Stage, StagedDirectory
 from wclayer.layers.base import LayerWriterBase, all_of
 from wclayer.layers.directory import utility_vm
 from wclayer.layers.directory.chain import resolve_chain
@@ -24,7 +25,6 @@ from wclayer.layers.directory.records import DirectoryPlace, LayerRecords
 from wclayer.layers.directory.scratch import is_scratch
 from wclayer.layers.directory.streams import StreamRecorder
 from wclayer.layers.hives import HIVES_ROOT
-from wclayer.layers.staging import Stage, StagedDirectory
 from wclayer.layers.tree import ROOTS, Kind, LayerTree
 from wclayer.model import DataStream, Entry, Limits, limits_in_use
 from wclayer.win32.attributes import DIRECTORY, SPARSE_FILE, FileBasicInfo

@@ -13,9 +13,9 @@ from wclayer._types import StrPath
 from wclayer.errors import NotSupportedError, boundary, errors_at
 from wclayer.host import system
 from wclayer.host.root import HostRoot
+from wclayer.layers.atomic import StagedDirectory
 from wclayer.layers.base import LayerWriterBase, all_of, backup_stream, stream_name
 from wclayer.layers.cache import Cache
-from wclayer.layers.staging import StagedDirectory
 from wclayer.layers.transport.form import ATTRIBUTES, DIRECTORY_SUFFIX, TOMBSTONES, TOMBSTONES_HEADER, write_times
 from wclayer.layers.tree import ROOTS, Kind, LayerTree
 from wclayer.model import DataStream, Entry
