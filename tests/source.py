@@ -114,6 +114,11 @@ def functions(tree: ast.AST) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]
     return (node for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)))
 
 
+def arguments(function: ast.FunctionDef | ast.AsyncFunctionDef) -> list[ast.arg]:
+    """The parameters of a function that have a name of their own."""
+    return [*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs]
+
+
 def classes(package: Path = PACKAGE) -> dict[str, tuple[str, ast.ClassDef]]:
     """Every class of a package by its name, with its module; two of one name are both there, under full names."""
     found: dict[str, tuple[str, ast.ClassDef]] = {}

@@ -12,7 +12,7 @@ import click
 import pytest
 
 import wclayer
-from tests.source import PACKAGE, ROOT, Import, calls, circles, imports, modules, parsed, run_by
+from tests.source import PACKAGE, ROOT, Import, arguments, calls, circles, functions, imports, modules, parsed, run_by
 from wclayer import errors
 from wclayer.cli import verbs
 from wclayer.cli.verbs import cli
@@ -200,6 +200,24 @@ def test_the_command_asks_no_database_and_no_engine() -> None:
         if name.startswith("wclayer.cli"):
             called = {call.func.attr for call in calls(parsed(path)) if isinstance(call.func, ast.Attribute)}
             assert not called & {"query", "execute", "executescript", "executemany", "connect"}, name
+
+
+def test_only_the_boundary_is_told_the_operation() -> None:
+    """Below the public functions nothing takes the word that is only in the message: `during` adds it."""
+    takes = {
+        (name, function.name)
+        for name, path in modules().items()
+        for function in functions(parsed(path))
+        if name != "wclayer.errors" and any(argument.arg == "operation" for argument in arguments(function))
+    }
+    assert takes == set()
+
+
+def test_test_modules_stand_alone() -> None:
+    """What several of them need is in a module of its own."""
+    known = modules(ROOT / "tests")
+    assert len(known) > 100
+    assert [item for item in imports(ROOT / "tests") if item.module.rpartition(".")[2].startswith("test_")] == []
 
 
 def test_every_public_name_has_its_home() -> None:

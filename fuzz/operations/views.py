@@ -13,7 +13,7 @@ from pathlib import Path
 
 from fuzz.operations.choices import Choices
 from fuzz.operations.ground import expect, fresh, info, made_once, put_directories, put_file
-from tests.view.model import Model, ModelError
+from tests.view.model import Model, ModelError, listing_of
 from wclayer.engines.portable import create_scratch_layer, export_layer_to_tar, import_layer_from_tar
 from wclayer.errors import LayerError
 from wclayer.host.durability import unsynced
@@ -260,34 +260,9 @@ def _spelled(path: Place) -> str:
     return "C:\\" + "\\".join(path)
 
 
-def listing(view: LayerView) -> dict[str, object]:
-    """What `Model.listing` gives of a model, of a view."""
-    found: dict[str, object] = {}
-    first: dict[int, str] = {}
-
-    def walk(at: str) -> None:
-        for status in view.scan("C:\\" + at):
-            path = os.path.join(at, status.path.rpartition("/")[2])
-            streams = tuple(
-                sorted(
-                    (name_key(name), view.read_bytes(f"C:\\{path}:{name}")) for name, _ in view.streams("C:\\" + path)
-                )
-            )
-            if status.is_directory:
-                found[path] = ("directory", streams)
-                walk(path)
-            else:
-                data = view.read_bytes("C:\\" + path)
-                expect(len(data) == status.size, "a file of another size than its status says", path)
-                found[path] = (data, streams, status.info.attributes, first.setdefault(status.file_id, path))
-
-    walk("")
-    return found
-
-
 def _expect_shown(view: LayerView, model: Model, problem: str) -> None:
     """A view shows what the model does; the failure names what only one of them has."""
-    seen, wanted = listing(view), model.listing()
+    seen, wanted = listing_of(view), model.listing()
     if seen != wanted:
         of_view = {path: what for path, what in seen.items() if wanted.get(path) != what}
         of_model = {path: what for path, what in wanted.items() if seen.get(path) != what}

@@ -9,7 +9,7 @@ import pytest
 
 from tests.formats.regf.boot_store import boot_store
 from tests.formats.regf.support import crafted_hive, simple_tree
-from tests.layers.test_hives import base_layer
+from tests.layers.hive_layers import base_layer
 from tests.packages import system_hive
 from tests.support import parsed, run, text
 from wclayer.formats.regf.hive import Hive

@@ -13,8 +13,7 @@ from pathlib import Path
 import pytest
 
 import wclayer
-from tests.engines.test_scratch import verify, volume_of
-from tests.support import info, witness
+from tests.support import info, verify_large_volume, volume_of, witness
 from wclayer import sample
 from wclayer.errors import (
     ERROR_INVALID_PARAMETER,
@@ -186,7 +185,7 @@ def test_programs_read_the_disk(scratch: Path, tmp_path: Path) -> None:
     _change(scratch)
     wclayer.deactivate_layer(scratch)
     volume = volume_of(scratch / "sandbox.vhdx", tmp_path)
-    verify(volume)
+    verify_large_volume(volume)
     listed = subprocess.run([witness("fls"), "-r", "-p", str(volume)], capture_output=True, text=True, check=True)
     for name in ("new file", "moved", "second", "link", "junction", "Windows/b:t", "Windows/Temp"):
         assert f"\t{name}\n" in listed.stdout, name

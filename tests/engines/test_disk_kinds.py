@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 
 import wclayer
-from tests.formats.test_mbr import record
-from tests.support import nothing_left_in, parsed, run, text, witness
+from tests.support import boot_record, nothing_left_in, parsed, run, text, witness
 from wclayer.errors import InvalidDataError, LimitExceededError, NotSupportedError
 from wclayer.formats.vhdx.headers import ParentLocator
 from wclayer.layers.volume.disk_file import DiskFile
@@ -44,11 +43,11 @@ def _partitioned(path: Path, volume: bytes, *, sector: int = 512, logical: bool 
     count = len(volume) // sector
     with path.open("wb") as file:
         if logical:
-            file.write(record((0x0C, 8, 8), (0x0F, 32, count + 40)))
+            file.write(boot_record((0x0C, 8, 8), (0x0F, 32, count + 40)))
             file.seek(32 * sector)
-            file.write(record((7, first - 32, count)))
+            file.write(boot_record((7, first - 32, count)))
         else:
-            file.write(record((0x0C, 8, 8), (7, first, count)))
+            file.write(boot_record((0x0C, 8, 8), (7, first, count)))
         file.seek(first * sector)
         file.write(volume)
         file.truncate((first + count + 64) * sector)

@@ -11,7 +11,7 @@ import pytest
 
 import wclayer
 from tests.formats.regf.boot_store import boot_store
-from tests.layers.test_hives import CONFIG, base_layer, child_layer
+from tests.layers.hive_layers import CONFIG, base_layer, child_layer
 from tests.support import layer_tar
 from wclayer import sample
 from wclayer.errors import InvalidDataError, InvalidParameterError, LayerBusyError, PathNotFoundError

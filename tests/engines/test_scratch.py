@@ -18,7 +18,19 @@ import pytest
 import wclayer
 from tests.formats.regf.boot_store import boot_store
 from tests.packages import windows_volume
-from tests.support import copy_data, layer_tar, nothing_left_in, parsed, put_directories, put_file, run, text, witness
+from tests.support import (
+    copy_data,
+    layer_tar,
+    nothing_left_in,
+    parsed,
+    put_directories,
+    put_file,
+    run,
+    text,
+    verify_large_volume,
+    volume_of,
+    witness,
+)
 from wclayer import sample
 from wclayer.engines.portable.vmaccess import granted
 from wclayer.errors import (
@@ -59,27 +71,6 @@ def scratch(tmp_path: Path, base: Path) -> Path:
     return tmp_path / "scratch"
 
 
-def volume_of(disk: Path, folder: Path) -> Path:
-    """The data partition of a disk file, alone, for a witness to look at."""
-    # Without one, it is not worth the copy: where files have no holes, it has 20 GiB.
-    witness("ntfsfix")
-    raw = folder / "raw"
-    wclayer.convert_disk(disk, raw, to="raw")
-    part = wclayer.disk_info(raw)["partitions"][-1]
-    with raw.open("rb") as source, (folder / "volume").open("wb") as target:
-        copy_data(source, target, part["offset"])
-        target.truncate(part["size"])
-    return folder / "volume"
-
-
-def verify(volume: Path) -> None:
-    subprocess.run([witness("ntfsfix"), "-n", str(volume)], check=True, capture_output=True)
-    checked = subprocess.run(
-        [witness("ntfsresize"), "--info", "-f", "-P", str(volume)], check=False, capture_output=True, text=True
-    )
-    assert checked.returncode == 0, checked.stdout
-
-
 def test_imports_process_base_layers(base: Path, tmp_path: Path) -> None:
     assert (base / "layout").read_bytes() == b"vhd-with-hives\n"
     for folder, names, size in (
@@ -105,7 +96,7 @@ def test_imports_process_base_layers(base: Path, tmp_path: Path) -> None:
 
 
 def test_a_blank_volume_is_sound(base: Path, tmp_path: Path) -> None:
-    verify(volume_of(base / "blank-base.vhdx", tmp_path))
+    verify_large_volume(volume_of(base / "blank-base.vhdx", tmp_path))
 
 
 def test_processing_is_idempotent_and_names_a_missing_hive(base: Path, tmp_path: Path) -> None:
@@ -199,7 +190,7 @@ def test_a_scratch_grows_with_its_contents(scratch: Path, base: Path, tmp_path: 
         assert list(wclayer.check_disk(scratch / "sandbox.vhdx")) == []
         with VolumeLayerReader(scratch / "sandbox.vhdx") as reader:
             assert reader.volume.clusters * 4096 > size - 20 * MIB
-    verify(volume_of(scratch / "sandbox.vhdx", tmp_path))
+    verify_large_volume(volume_of(scratch / "sandbox.vhdx", tmp_path))
     assert (base / "blank-base.vhdx").read_bytes() == before
     with pytest.raises(PathNotFoundError, match=r"sandbox\.vhdx"):
         wclayer.expand_scratch_size(base, 30 * GIB)
@@ -245,7 +236,7 @@ def test_volumes_grow_in_place(tmp_path: Path, maker: str) -> None:
             assert grown == size - 512
             assert grow_volume(RawDisk(file)) == grown
         assert _contents(path) == before
-        verify(path)
+        verify_large_volume(path)
 
 
 class _Stopping(RawDisk):
@@ -289,7 +280,7 @@ def test_stopped_while_growing_the_volume_has_the_old_or_the_new_size(tmp_path: 
             assert _contents(stopped) == before
             alone = _copy(stopped, tmp_path / "alone", sizes[-1] + 512)
             if finished or not writes:
-                verify(alone)
+                verify_large_volume(alone)
             else:
                 # Clusters may be marked that nobody uses, no more.
                 subprocess.run([witness("ntfsfix"), "-n", str(alone)], check=True, capture_output=True)

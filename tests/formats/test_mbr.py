@@ -4,25 +4,18 @@ from __future__ import annotations
 
 import io
 import random
-import struct
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.support import witness
+from tests.support import boot_record, witness
 from wclayer.errors import FormatError
 from wclayer.formats.disk import Disk
 from wclayer.formats.mbr.table import MbrError, read_mbr
 from wclayer.layers.volume.raw import RawDisk
 
 MIB = 1 << 20
-
-
-def record(*entries: tuple[int, int, int], flag: int = 0) -> bytes:
-    """A boot record with entries of a type, a first sector and a number of sectors."""
-    table = b"".join(struct.pack("<B3sB3sII", flag, b"", kind, b"", first, count) for kind, first, count in entries)
-    return bytes(446) + table.ljust(64, b"\0") + b"\x55\xaa"
 
 
 def _disk(size: int, places: dict[int, bytes], sector: int = 512) -> Disk:
@@ -62,9 +55,9 @@ def test_what_sgdisk_makes_is_read(tmp_path: Path) -> None:
 
 def test_logical_partitions_are_counted_from_their_own_records() -> None:
     places = {
-        0: record((7, 16, 16), (0x0F, 100, 900), flag=0x80),
-        100: record((7, 2, 10), (5, 50, 100)),
-        150: record((0x17, 2, 98)),
+        0: boot_record((7, 16, 16), (0x0F, 100, 900), flag=0x80),
+        100: boot_record((7, 2, 10), (5, 50, 100)),
+        150: boot_record((0x17, 2, 98)),
     }
     table = read_mbr(_disk(MIB, places))
     assert [(p.type, p.offset // 512, p.size // 512, p.is_active, p.is_logical) for p in table.partitions] == [
@@ -77,7 +70,7 @@ def test_logical_partitions_are_counted_from_their_own_records() -> None:
 
 @pytest.mark.parametrize("sector", [512, 4096])
 def test_places_are_counted_in_sectors(sector: int) -> None:
-    table = read_mbr(_disk(4 * MIB, {0: record((7, 64, 128))}, sector))
+    table = read_mbr(_disk(4 * MIB, {0: boot_record((7, 64, 128))}, sector))
     assert [(p.offset, p.size) for p in table.partitions] == [(64 * sector, 128 * sector)]
 
 
@@ -86,11 +79,11 @@ def test_places_are_counted_in_sectors(sector: int) -> None:
     [
         bytes(512),
         b"x" * 510 + b"\x55\xaa",
-        record(),
-        record((7, 0, 10)),
-        record((7, 10, 0)),
-        record((7, 10, 10), flag=1),
-        record((0xEE, 1, 0xFFFFFFFF)),
+        boot_record(),
+        boot_record((7, 0, 10)),
+        boot_record((7, 10, 0)),
+        boot_record((7, 10, 10), flag=1),
+        boot_record((0xEE, 1, 0xFFFFFFFF)),
         b"\x55\xaa",
     ],
 )
@@ -103,15 +96,19 @@ def test_what_is_no_master_boot_record_is_refused(data: bytes) -> None:
     ("places", "message", "partitions"),
     [
         (
-            {0: record((5, 100, 900)), 100: record((7, 2, 10), (5, 50, 100)), 150: record((7, 2, 10), (5, 50, 50))},
+            {
+                0: boot_record((5, 100, 900)),
+                100: boot_record((7, 2, 10), (5, 50, 100)),
+                150: boot_record((7, 2, 10), (5, 50, 50)),
+            },
             "leads back",
             2,
         ),
-        ({0: record((5, 100, 900))}, "no boot record", 0),
-        ({0: record((5, 1 << 30, 900))}, "outside of the disk", 0),
-        ({0: record((5, 100, 90)), 100: record((7, 2, 10), (5, 90, 10))}, "outside of the first", 1),
-        ({0: record((7, 10, 20), (7, 20, 20))}, "overlaps", 2),
-        ({0: record((7, 10, 1 << 30))}, "ends outside", 1),
+        ({0: boot_record((5, 100, 900))}, "no boot record", 0),
+        ({0: boot_record((5, 1 << 30, 900))}, "outside of the disk", 0),
+        ({0: boot_record((5, 100, 90)), 100: boot_record((7, 2, 10), (5, 90, 10))}, "outside of the first", 1),
+        ({0: boot_record((7, 10, 20), (7, 20, 20))}, "overlaps", 2),
+        ({0: boot_record((7, 10, 1 << 30))}, "ends outside", 1),
     ],
 )
 def test_damage_is_told(places: dict[int, bytes], message: str, partitions: int) -> None:
@@ -121,7 +118,7 @@ def test_damage_is_told(places: dict[int, bytes], message: str, partitions: int)
 
 
 def test_an_endless_chain_of_extended_partitions_ends() -> None:
-    places = {0: record((5, 1, 1999)), **{n: record((7, 1, 1), (5, n, 1)) for n in range(1, 1999)}}
+    places = {0: boot_record((5, 1, 1999)), **{n: boot_record((7, 1, 1), (5, n, 1)) for n in range(1, 1999)}}
     table = read_mbr(_disk(MIB, places))
     assert "too long" in table.problems[0]
     assert len(table.partitions) == 256
@@ -129,7 +126,11 @@ def test_an_endless_chain_of_extended_partitions_ends() -> None:
 
 def test_mutated_tables_are_read_or_refused() -> None:
     source = random.Random(1983)
-    whole = {0: record((7, 10, 20), (5, 100, 900)), 100: record((7, 2, 10), (5, 50, 100)), 150: record((7, 2, 10))}
+    whole = {
+        0: boot_record((7, 10, 20), (5, 100, 900)),
+        100: boot_record((7, 2, 10), (5, 50, 100)),
+        150: boot_record((7, 2, 10)),
+    }
     for _ in range(500):
         places = {at: bytearray(data) for at, data in whole.items()}
         data = places[source.choice((0, 100, 150))]

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 
 from tests.support import put_directories, put_file, put_files, write_volume
+from wclayer.errors import LayerError
 from wclayer.formats.ntfs import structs
 from wclayer.formats.ntfs.records import Attribute, decode_record, encode_record, reference
 from wclayer.formats.ntfs.runs import Run
 from wclayer.formats.ntfs.structs import RECORD_SIZE, AttributeType, RecordFlags
 from wclayer.formats.ntfs.volume import NtfsVolume
 from wclayer.layers.volume.raw import RawDisk
+from wclayer.layers.volume.reader import VolumeLayerReader
 from wclayer.model import LayerWriter
 
 MIB = 1 << 20
@@ -107,3 +110,45 @@ def circular_index(path: Path) -> tuple[int, int]:
         structs.protect(block, 1)
         disk.write((start + upper) * 4096, bytes(block))
     return number, upper
+
+
+def read_everything(path: Path) -> int:
+    """Reads all of a volume; returns how many bytes of data came out."""
+    size = 0
+    with VolumeLayerReader(path) as reader:
+        for entry in reader:
+            if entry.link_target is None:
+                size += sum(len(chunk) for stream in reader.streams() for chunk in stream.chunks)
+    return size
+
+
+def mutate(path: Path, seed: int, count: int) -> int:
+    """Damages a volume in many ways, one after the other, and reads it; returns how many of them were noticed."""
+
+    source = random.Random(seed)
+    noticed = 0
+    with path.open("r+b") as file:
+        volume = NtfsVolume(RawDisk(file))
+        mft = volume.record_offset(0)
+        # Every structure: the boot sector, the records in use, and what lies in clusters right after.
+        places = [range(90), range(mft, mft + 260 * RECORD_SIZE), range(mft + 256 * RECORD_SIZE, mft + MIB)]
+        for _ in range(count):
+            place = source.choice(places[1:] if source.random() < 0.9 else places)
+            damage = {source.choice(place): 0 for _ in range(source.choice((1, 1, 2, 6)))}
+            for offset in damage:
+                file.seek(offset)
+                damage[offset] = file.read(1)[0]
+                file.seek(offset)
+                change = 1 << source.randrange(8) if source.random() < 0.5 else source.randrange(1, 256)
+                file.write(bytes((damage[offset] ^ change,)))
+            file.flush()
+            try:
+                assert read_everything(path) < 64 * MIB
+            except LayerError:
+                noticed += 1
+            for offset, byte in damage.items():
+                file.seek(offset)
+                file.write(bytes((byte,)))
+            file.flush()
+        assert read_everything(path) > 0
+    return noticed

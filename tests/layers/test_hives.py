@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,6 +21,7 @@ from tests.formats.regf.support import (
     two_states,
     two_step_logs,
 )
+from tests.layers.hive_layers import CONFIG, base_layer, child_layer, import_tar, put_hives
 from tests.support import layer_tar, nothing_left_in, put_directories, put_file
 from wclayer.errors import InvalidDataError
 from wclayer.formats.regf.delta import delta_of, merge
@@ -31,43 +32,8 @@ from wclayer.layers.directory.hives import effective_root
 from wclayer.layers.hives import LAYER_HIVES, LayerHive
 from wclayer.model import LayerWriter, Limits
 
-CONFIG = "Files/Windows/System32/config"
 SYSTEM = next(hive for hive in LAYER_HIVES if hive.stem == "System")
 SOFTWARE = next(hive for hive in LAYER_HIVES if hive.stem == "Software")
-
-
-def import_tar(folder: Path, name: str, build: Callable[[LayerWriter], None], *parents: Path) -> Path:
-    """Imports a layer, and checks that it goes out as it came in."""
-    tar = layer_tar(build)
-    wclayer.import_layer_from_tar(io.BytesIO(tar), folder / name, parents)
-    out = io.BytesIO()
-    assert wclayer.export_layer_to_tar(out, folder / name).unchanged
-    assert out.getvalue() == tar
-    return folder / name
-
-
-def base_layer(folder: Path, **hives: bytes) -> Path:
-    """A base layer with those hives in its config."""
-
-    return import_tar(folder, "base", lambda writer: put_hives(writer, **hives))
-
-
-def put_hives(writer: LayerWriter, **hives: bytes) -> None:
-    """Puts the entries of a base layer with those hives in its config."""
-    put_directories(writer, "Files", "Files/Windows", "Files/Windows/System32", CONFIG)
-    for name, data in hives.items():
-        put_file(writer, f"{CONFIG}/{name.replace('_', '.')}", data)
-
-
-def child_layer(folder: Path, name: str, *parents: Path, **deltas: bytes) -> Path:
-    """A child with those deltas."""
-
-    def build(writer: LayerWriter) -> None:
-        put_directories(writer, "Files", "Hives")
-        for stem, data in deltas.items():
-            put_file(writer, f"Hives/{stem}_Delta", data)
-
-    return import_tar(folder, name, build, *parents)
 
 
 def _effective(hive: LayerHive, *layers: Path) -> Key | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import struct
 import subprocess
 import sys
@@ -12,9 +11,9 @@ from pathlib import Path
 import pytest
 
 import wclayer
-from tests.layers.damaged_volumes import circular_index, claim_hole, share_clusters, with_list
+from tests.layers.damaged_volumes import circular_index, claim_hole, read_everything, share_clusters, with_list
 from tests.support import TIME, nothing_left_in, put_directories, put_file, put_files, write_volume
-from wclayer.errors import InvalidDataError, LayerError, LimitExceededError
+from wclayer.errors import InvalidDataError, LimitExceededError
 from wclayer.formats.ntfs import runs as runs_module
 from wclayer.formats.ntfs import structs
 from wclayer.formats.ntfs.runs import Run, RunList
@@ -22,7 +21,6 @@ from wclayer.formats.ntfs.structs import RECORD_SIZE, AttributeType, NtfsError
 from wclayer.formats.ntfs.volume import NtfsVolume, StreamAttribute
 from wclayer.formats.ntfs.wof import decompressed
 from wclayer.layers.volume.raw import RawDisk
-from wclayer.layers.volume.reader import VolumeLayerReader
 from wclayer.model import DataStream, Entry, ExtraStream, LayerWriter, Limits
 from wclayer.win32.attributes import FileBasicInfo
 from wclayer.win32.ea import ExtendedAttribute, encode_eas
@@ -69,53 +67,11 @@ def write_everything(writer: LayerWriter) -> None:
         writer.put(Entry(f"Files/d/link{number}", INFO, link_target="Files/large"))
 
 
-def read_everything(path: Path) -> int:
-    """Reads all of a volume; gives the bytes of data that came out."""
-    size = 0
-    with VolumeLayerReader(path) as reader:
-        for entry in reader:
-            if entry.link_target is None:
-                size += sum(len(chunk) for stream in reader.streams() for chunk in stream.chunks)
-    return size
-
-
-def mutate(path: Path, seed: int, count: int) -> int:
-    """Damages a volume in many ways, one after the other, and reads it; gives how many ways were noticed."""
-
-    source = random.Random(seed)
-    noticed = 0
-    with path.open("r+b") as file:
-        volume = NtfsVolume(RawDisk(file))
-        mft = volume.record_offset(0)
-        # Every structure: the boot sector, the records in use, and what lies in clusters right after.
-        places = [range(90), range(mft, mft + 260 * RECORD_SIZE), range(mft + 256 * RECORD_SIZE, mft + MIB)]
-        for _ in range(count):
-            place = source.choice(places[1:] if source.random() < 0.9 else places)
-            damage = {source.choice(place): 0 for _ in range(source.choice((1, 1, 2, 6)))}
-            for offset in damage:
-                file.seek(offset)
-                damage[offset] = file.read(1)[0]
-                file.seek(offset)
-                change = 1 << source.randrange(8) if source.random() < 0.5 else source.randrange(1, 256)
-                file.write(bytes((damage[offset] ^ change,)))
-            file.flush()
-            try:
-                assert read_everything(path) < 64 * MIB
-            except LayerError:
-                noticed += 1
-            for offset, byte in damage.items():
-                file.seek(offset)
-                file.write(bytes((byte,)))
-            file.flush()
-        assert read_everything(path) > 0
-    return noticed
-
-
 def test_damage_is_a_layer_error_and_costs_little_memory(tmp_path: Path) -> None:
     path = write_volume(tmp_path / "volume", write_everything, 8 * MIB, whole=False)
     program = (
         "import resource, sys, pathlib\n"
-        "from tests.layers.test_hostile_volume import mutate\n"
+        "from tests.layers.damaged_volumes import mutate\n"
         "resource.setrlimit(resource.RLIMIT_AS, (512 << 20, 512 << 20))\n"
         "print(mutate(pathlib.Path(sys.argv[1]), 13, 400))\n"
     )

@@ -11,7 +11,7 @@ import pytest
 
 import wclayer
 from tests.formats.regf.support import simple_tree
-from tests.layers.test_hives import CONFIG, base_layer, child_layer
+from tests.layers.hive_layers import CONFIG, base_layer, child_layer
 from wclayer.errors import InvalidStateError, LayerBusyError, NotSupportedError
 from wclayer.formats.regf.writer import write_hive
 from wclayer.layers.directory import LayerDirectory

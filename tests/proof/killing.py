@@ -32,6 +32,8 @@ from wclayer.errors import LayerError
 
 assert sys.platform == "linux"
 
+SEED = os.environ.get("WCLAYER_KILL_SEED", "14")
+"""Of the moments that are chosen."""
 REFUSED, CRASHED = 3, 4
 """The exit statuses of a step that ended with a `LayerError`, and with any other exception."""
 PATIENCE = 60.0

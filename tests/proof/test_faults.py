@@ -18,7 +18,7 @@ import pytest
 
 import wclayer
 from tests.proof.operations import EVERY, MAKING
-from tests.proof.world import MIB, World, copy_scratch, make_sources
+from tests.proof.world import MEMORY, MIB, World, copy_scratch, make_sources
 from tests.support import load_the_package, witness
 from wclayer.errors import (
     AccessDeniedError,
@@ -38,14 +38,12 @@ NOBODY = 65534
 _NAMES = [
     name for name in EVERY if name not in ("remove", "unregister image", "copy between", "mv", "reg set of a layer")
 ]
-_MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-"""Where syncing costs nothing."""
 
 
 @pytest.fixture(scope="module")
 def sources() -> Iterator[Path]:
     # Not below pytest's folder, which no other user may enter.
-    with tempfile.TemporaryDirectory(dir=_MEMORY) as folder:
+    with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
         place = Path(folder)
         place.chmod(0o755)
         make_sources(place)
@@ -175,7 +173,7 @@ def _as_nobody(function: Callable[[World], object], world: World) -> LayerError 
 @pytest.fixture
 def open_folder() -> Iterator[Path]:
     """A folder that every user may enter."""
-    with tempfile.TemporaryDirectory(dir=_MEMORY) as folder:
+    with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
         Path(folder).chmod(0o755)
         yield Path(folder)
 

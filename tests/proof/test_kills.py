@@ -24,7 +24,7 @@ if sys.platform != "linux":
 import wclayer
 from tests.proof import killing
 from tests.proof.operations import EVERY, Operation
-from tests.proof.world import World, copy_scratch, make_sources
+from tests.proof.world import MEMORY, World, copy_scratch, make_sources, pool_is_clean
 from tests.support import tree_listing
 from wclayer.engines.portable import activation
 from wclayer.errors import CorruptLayerError, InvalidDataError, LayerBusyError, LayerError
@@ -34,9 +34,6 @@ from wclayer.layers.directory.scratch import DISK, IN_USE, is_scratch
 from wclayer.layers.volume.scratch import ScratchLayerReader
 
 pytestmark = pytest.mark.kills
-SEED = os.environ.get("WCLAYER_KILL_SEED", "14")
-MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-"""Where syncing costs nothing."""
 _LEFT = (".wclayer-", ".layer.db-", "wclayer~update-", IN_USE)
 """What the names start with of what an interrupted operation may leave, until the next one."""
 _ENDINGS = (".partial", ".gone")
@@ -347,13 +344,6 @@ def _clean(world: World) -> None:
     assert _left_in(world.place) == []
 
 
-def pool_is_clean(scratch: Path) -> None:
-    """Checks that a scratch has no contents that no entry refers to."""
-    with LayerDirectory(scratch) as opened:
-        kept = {row[0] for row in opened.query("SELECT host_name FROM entries WHERE host_name IS NOT NULL")}
-        assert {f"/{path.decode()}" for path in opened.pool()} == kept
-
-
 @pytest.mark.parametrize("name", EVERY)
 def test_a_killed_operation_leaves_the_old_or_the_new(name: str, sources: Path, world: World, runs: range) -> None:
     killing.check_counting()
@@ -363,7 +353,7 @@ def test_a_killed_operation_leaves_the_old_or_the_new(name: str, sources: Path, 
     found: Counter[str] = Counter()
     killed = 0
     for number in runs:
-        chance = random.Random(f"{SEED} {name} {number}")
+        chance = random.Random(f"{killing.SEED} {name} {number}")
         _begin(world, operation)
         moment = "before it began"
         try:
@@ -382,7 +372,9 @@ def test_a_killed_operation_leaves_the_old_or_the_new(name: str, sources: Path, 
             _clean(world)
             assert number % 5 or _of_sources(sources) == listed
         except BaseException as error:
-            error.add_note(f"{name}, killed {moment}; again: WCLAYER_KILL_SEED={SEED} WCLAYER_KILL_RUN={number}")
+            error.add_note(
+                f"{name}, killed {moment}; again: WCLAYER_KILL_SEED={killing.SEED} WCLAYER_KILL_RUN={number}"
+            )
             raise
         world.remove()
     # On a machine that is busy, some end before they are killed, but not all.
@@ -396,7 +388,7 @@ def _told(number: int) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        error.add_note(f"again: WCLAYER_KILL_SEED={SEED} WCLAYER_KILL_RUN={number}")
+        error.add_note(f"again: WCLAYER_KILL_SEED={killing.SEED} WCLAYER_KILL_RUN={number}")
         raise
 
 
@@ -412,7 +404,7 @@ def test_a_worker_that_is_killed_fails_the_import(world: World, runs: range) -> 
         _begin(world, operation)
         with _told(number):
             # Now and then the last calls, with which a worker answers.
-            chance = random.Random(f"{SEED} worker {number}")
+            chance = random.Random(f"{killing.SEED} worker {number}")
             call = chance.choice((chance.randrange(calls), calls - 1 - chance.randrange(8)))
             ended = killing.run_with_child_killed(lambda: operation(world), call)
             found["refused" if ended.status else "new"] += 1
@@ -437,7 +429,7 @@ def test_workers_whose_parent_is_killed_end_and_what_they_made_is_removed(world:
     for number in runs:
         _begin(world, operation)
         with _told(number):
-            chance = random.Random(f"{SEED} parent {number}")
+            chance = random.Random(f"{killing.SEED} parent {number}")
             ended = killing.run_killed_alone(chance.uniform(0, 1.05) * known.ended.duration, lambda: operation(world))
             assert ended.status in (0, -9), ended.said
             found[_what("import many", _state("import many", world), known)] += 1
@@ -459,7 +451,7 @@ def test_a_command_that_is_killed_leaves_the_old_or_the_new(name: str, world: Wo
         _begin(world, operation)
         with _told(number):
             # Not in the interpreter's own beginning.
-            seconds = random.Random(f"{SEED} command {name} {number}").uniform(0.4, 1.05) * duration
+            seconds = random.Random(f"{killing.SEED} command {name} {number}").uniform(0.4, 1.05) * duration
             assert killing.run_command_killed(seconds, operation.arguments(world)) in (0, -9)
             what = _what(name, _state(name, world), known)
             found[what] += 1

@@ -25,8 +25,7 @@ if sys.platform != "linux":
 import wclayer
 from tests.proof import killing
 from tests.proof.operations import MOUNTING, Operation
-from tests.proof.test_kills import MEMORY, SEED, pool_is_clean
-from tests.proof.world import World, make_sources
+from tests.proof.world import MEMORY, World, make_sources, pool_is_clean
 from tests.support import witness
 from wclayer.errors import AlreadyExistsError, LayerBusyError, NotReadyError
 from wclayer.host.root import write_all
@@ -285,7 +284,7 @@ def _clients(world: World, server: _Server, seed: str) -> list[_Client]:
 def test_a_server_that_ends_under_load_loses_nothing(number: int, world: World, runs: range) -> None:
     found: Counter[str] = Counter()
     for run in runs if number == signal.SIGKILL else runs[: max(1, len(runs) // 5)]:
-        seed = f"{SEED} mount {run}"
+        seed = f"{killing.SEED} mount {run}"
         _begin(world)
         server = _Server(world)
         try:
@@ -324,7 +323,7 @@ def test_a_server_that_ends_under_load_loses_nothing(number: int, world: World, 
             server.close()
             assert _mounts(world) == []
         except BaseException as error:
-            error.add_note(f"again: WCLAYER_KILL_SEED={SEED} WCLAYER_KILL_RUN={run}")
+            error.add_note(f"again: WCLAYER_KILL_SEED={killing.SEED} WCLAYER_KILL_RUN={run}")
             raise
         world.remove()
     print(f"server, signal {number}: {dict(found)}")
@@ -334,7 +333,7 @@ def test_a_server_that_ends_under_load_loses_nothing(number: int, world: World, 
 def test_clients_that_are_killed_leave_nothing_open(with_files_open: bool, world: World, runs: range) -> None:
     calls = 0
     for run in runs[: max(1, len(runs) // 4)]:
-        seed = f"{SEED} clients {run}"
+        seed = f"{killing.SEED} clients {run}"
         chance = random.Random(seed)
         _begin(world)
         server = _Server(world)
@@ -367,7 +366,7 @@ def test_clients_that_are_killed_leave_nothing_open(with_files_open: bool, world
                 assert all(view.read_bytes(f"C:\\after {client.name}") == b"x" for client in clients)
             assert _mounts(world) == []
         except BaseException as error:
-            error.add_note(f"again: WCLAYER_KILL_SEED={SEED} WCLAYER_KILL_RUN={run}")
+            error.add_note(f"again: WCLAYER_KILL_SEED={killing.SEED} WCLAYER_KILL_RUN={run}")
             raise
         world.remove()
     print(f"clients, with files open: {with_files_open}: {calls} calls")
@@ -457,7 +456,7 @@ def test_killed_while_it_mounts_or_unmounts(name: str, world: World, runs: range
         wclayer.unprepare_layer(world.scratch)
     world.remove()
     for run in runs:
-        chance = random.Random(f"{SEED} {name} {run}")
+        chance = random.Random(f"{killing.SEED} {name} {run}")
         world.place.mkdir()
         operation.prepare(world)
         try:
@@ -481,7 +480,7 @@ def test_killed_while_it_mounts_or_unmounts(name: str, world: World, runs: range
             assert _mounts(world) == []
             assert [str(problem) for problem in wclayer.check_layer(world.scratch)] == []
         except BaseException as error:
-            error.add_note(f"again: WCLAYER_KILL_SEED={SEED} WCLAYER_KILL_RUN={run}")
+            error.add_note(f"again: WCLAYER_KILL_SEED={killing.SEED} WCLAYER_KILL_RUN={run}")
             raise
         world.remove()
     print(f"{name}: {dict(found)}")

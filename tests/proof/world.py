@@ -17,6 +17,7 @@ from wclayer.formats.regf.empty import empty_root
 from wclayer.formats.regf.model import KeyMetadata, TreeKey, Value
 from wclayer.formats.regf.writer import write_hive
 from wclayer.formats.vhd import structs as vhd
+from wclayer.layers.directory import LayerDirectory
 from wclayer.model import Entry, LayerWriter
 from wclayer.win32.ea import ExtendedAttribute, encode_eas
 from wclayer.win32.inherit import volume_root
@@ -79,6 +80,13 @@ class World:
 def copy_scratch(world: World) -> None:
     """Gives the world a scratch of its own, which operations may change."""
     shutil.copytree(world.sources / "scratch", world.scratch, symlinks=True)
+
+
+def pool_is_clean(scratch: Path) -> None:
+    """Checks that a scratch has no contents that no entry refers to."""
+    with LayerDirectory(scratch) as opened:
+        kept = {row[0] for row in opened.query("SELECT host_name FROM entries WHERE host_name IS NOT NULL")}
+        assert {f"/{path.decode()}" for path in opened.pool()} == kept
 
 
 def make_sources(place: Path) -> None:

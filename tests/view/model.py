@@ -6,6 +6,7 @@ import errno
 import os
 from dataclasses import dataclass, field
 
+from wclayer.view.layer_view import LayerView
 from wclayer.win32.names import name_key
 
 
@@ -138,3 +139,28 @@ class Model:
 
         walk(self.root, "")
         return found
+
+
+def listing_of(view: LayerView) -> dict[str, object]:
+    """The same of a view as `Model.listing` gives of a model."""
+    found: dict[str, object] = {}
+    first: dict[int, str] = {}
+
+    def walk(at: str) -> None:
+        for status in view.scan("C:\\" + at):
+            path = os.path.join(at, status.path.rpartition("/")[2])
+            streams = tuple(
+                sorted(
+                    (name_key(name), view.read_bytes(f"C:\\{path}:{name}")) for name, _ in view.streams("C:\\" + path)
+                )
+            )
+            if status.is_directory:
+                found[path] = ("directory", streams)
+                walk(path)
+            else:
+                data = view.read_bytes("C:\\" + path)
+                assert len(data) == status.size
+                found[path] = (data, streams, status.info.attributes, first.setdefault(status.file_id, path))
+
+    walk("")
+    return found

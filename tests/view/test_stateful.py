@@ -4,7 +4,6 @@ seen by another process' eyes, exported, and imported elsewhere on the same pare
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 import sys
 import tempfile
@@ -20,7 +19,6 @@ from tests.support import put_directories, put_file
 from tests.view import model
 from wclayer.layers.directory import DirectoryLayerWriter
 from wclayer.view.layer_view import LayerView
-from wclayer.win32.names import name_key
 
 NAMES = ["a", "B", "b", "cc", "Long file name.text", "ß", "Ä", "ä"]
 paths = st.lists(st.sampled_from(NAMES), min_size=1, max_size=3).map(tuple)
@@ -52,31 +50,6 @@ def base_layers(folder: Path) -> tuple[list[Path], model.Model]:
     plain.link(("cc", "a"), ("b",))
     plain.create(("ä", "b"), b"opaque")
     return [folder / "middle", folder / "base"], plain
-
-
-def view_listing(view: LayerView) -> dict[str, object]:
-    """The same of a view as `Model.listing` gives of a model."""
-    found: dict[str, object] = {}
-    first: dict[int, str] = {}
-
-    def walk(at: str) -> None:
-        for status in view.scan("C:\\" + at):
-            path = os.path.join(at, status.path.rpartition("/")[2])
-            streams = tuple(
-                sorted(
-                    (name_key(name), view.read_bytes(f"C:\\{path}:{name}")) for name, _ in view.streams("C:\\" + path)
-                )
-            )
-            if status.is_directory:
-                found[path] = ("directory", streams)
-                walk(path)
-            else:
-                data = view.read_bytes("C:\\" + path)
-                assert len(data) == status.size
-                found[path] = (data, streams, status.info.attributes, first.setdefault(status.file_id, path))
-
-    walk("")
-    return found
 
 
 class Operations(RuleBasedStateMachine):
@@ -219,7 +192,7 @@ class Operations(RuleBasedStateMachine):
     @invariant()
     def the_same(self) -> None:
         if hasattr(self, "view"):
-            assert view_listing(self.view) == self.model.listing()
+            assert model.listing_of(self.view) == self.model.listing()
 
     def teardown(self) -> None:
         if not hasattr(self, "view"):
@@ -227,7 +200,7 @@ class Operations(RuleBasedStateMachine):
         try:
             self.let_go()
             if self.other is not None:
-                assert view_listing(self.other) == self.model.listing()
+                assert model.listing_of(self.other) == self.model.listing()
                 self.other.close()
             self.view.close()
             assert list(wclayer.check_layer(self.folder / "scratch")) == []
@@ -236,7 +209,7 @@ class Operations(RuleBasedStateMachine):
             with open(self.folder / "changes.tar", "rb") as stream:
                 wclayer.import_layer_from_tar(stream, self.folder / "copy", self.layers)
             with LayerView([self.folder / "copy"]) as copy:
-                assert view_listing(copy) == self.model.listing()
+                assert model.listing_of(copy) == self.model.listing()
         finally:
             shutil.rmtree(self.folder)
 

@@ -21,14 +21,12 @@ import pytest
 
 from tests.proof.faults import shim
 from tests.proof.operations import EVERY, Operation
-from tests.proof.world import make_sources
+from tests.proof.world import MEMORY, make_sources
 
 pytestmark = [
     pytest.mark.faults,
     pytest.mark.skipif(sys.platform != "linux", reason="calls of libc are replaced with what Linux has"),
 ]
-_MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-"""Where syncing costs nothing."""
 _SAMPLES = 14
 # Not those of MOUNTING: a server whose call failed may go on, with what the trial waits for.
 _OPERATIONS: dict[str, Operation] = dict(EVERY)
@@ -51,7 +49,7 @@ def ask_counting() -> Iterator[Ask]:
 
 @contextmanager
 def _process(variables: dict[str, str]) -> Iterator[Ask]:
-    with tempfile.TemporaryDirectory(dir=_MEMORY) as folder:
+    with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
         (Path(folder) / "sources").mkdir()
         make_sources(Path(folder) / "sources")
         environment = {**os.environ, **shim.build(Path(folder)), **variables}

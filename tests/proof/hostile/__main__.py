@@ -12,13 +12,13 @@ from pathlib import Path
 from tests.hostile.forms import KINDS, Form, forms
 from tests.proof.hostile.runner import Outcome, Room, Runner, prepare
 from tests.proof.hostile.steps import steps_of
+from tests.proof.world import MEMORY
 from tests.support import archive, member
 from wclayer.host.durability import unsynced
 
 _ALWAYS = 1
 """So many steps of each form are run in any sample."""
 _TIMES = os.environ.get("HOSTILE_TIMES")
-_MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 
 
 def chosen(names: list[str]) -> list[Form]:
@@ -41,7 +41,7 @@ def run(names: list[str], users: list[str], *, every: int, tell: Callable[[Outco
     """
     count = 0
     prepare()
-    with tempfile.TemporaryDirectory(dir=_MEMORY) as folder, unsynced():
+    with tempfile.TemporaryDirectory(dir=MEMORY) as folder, unsynced():
         Path(folder).chmod(0o755)
         room = Room(Path(folder))
         _ = room.world.layers

@@ -27,6 +27,7 @@ from tests.support import (
     vector_bytes,
 )
 from tests.windows.guest.fake import Fake
+from tests.windows.guest.service import Service
 from wclayer.cli.verbs import cli
 from wclayer.engines import portable
 from wclayer.engines.hcs import privileges, reader, writer
@@ -42,9 +43,7 @@ from wclayer.errors import (
     PathNotFoundError,
 )
 from wclayer.host.root import HostRoot
-from wclayer.layers.base import backup_stream
 from wclayer.layers.tar import TarLayerReader
-from wclayer.layers.transport import TransportLayerReader
 from wclayer.layers.transport.form import TOMBSTONES, TOMBSTONES_HEADER
 from wclayer.model import Entry, LayerReader, LayerWriter
 from wclayer.win32.attributes import FileBasicInfo
@@ -53,39 +52,6 @@ from wclayer.win32.reparse import LinkTarget
 
 CONFIG = "Files/Windows/System32/config"
 BOOT = "UtilityVM/Files/EFI/Microsoft/Boot"
-
-
-class Service:
-    """What the Host Compute Service does on the disk: imports, and exports of layers made by the portable engine."""
-
-    def __init__(self) -> None:
-        self.exported: Path | None = None
-        self.seen: list[tuple[str, object]] = []
-
-    def __call__(self, name: str, layer: str, other: str, data: bytes) -> int:
-        if name == "ImportLayer":
-            Path(other, TOMBSTONES).write_bytes(TOMBSTONES_HEADER + b"\r\n")
-            with TransportLayerReader(other) as source, HostRoot(layer) as root:
-                for entry in source:
-                    _restore(root, entry, source)
-                self.seen.append(("imported", sorted(os.listdir(other))))
-        elif name == "ExportLayer":
-            assert self.exported is not None
-            portable.export_layer(self.exported, other)
-        return 0
-
-
-def _restore(root: HostRoot, entry: Entry, source: LayerReader) -> None:
-    assert entry.info is not None
-    path = entry.name.encode()
-    try:
-        is_there = root.stat(path) is not None
-    except FileNotFoundError:
-        is_there = False
-    with BackupFile(root, path, create=not is_there, is_directory=entry.is_directory, writable=True) as file:
-        file.set_info(entry.info)
-        for piece in backup_stream(entry, source.streams()):
-            file.write(piece)
 
 
 @pytest.fixture

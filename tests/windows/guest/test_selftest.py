@@ -11,7 +11,7 @@ import pytest
 from tests.support import layer_tar
 from tests.windows.guest import conftest
 from tests.windows.guest.fake import Fake
-from tests.windows.guest.test_layers import Service
+from tests.windows.guest.service import Service
 from wclayer import sample
 from wclayer.engines import portable
 from wclayer.engines.hcs import selftest
