@@ -284,7 +284,7 @@ _KINDS_BY_ERRNO: dict[int, type[LayerError]] = {
     errno.ENAMETOOLONG: InvalidParameterError,
 }
 
-_IN_THE_WAY = (errno.ENOTDIR, errno.ELOOP, errno.ENXIO)
+IN_THE_WAY = (errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.EISDIR)
 """What the host says where a link, a file or a special file lies in the place of a directory or file."""
 
 _CODES_BY_ERRNO: dict[int, int] = {
@@ -436,7 +436,7 @@ def translated(
     if isinstance(error, OSError):
         told = from_os_error(path, error)
         is_below = isinstance(error.filename, bytes) and not os.path.isabs(error.filename)
-        if damage is CorruptLayerError and is_below and error.errno in _IN_THE_WAY:
+        if damage is CorruptLayerError and is_below and error.errno in IN_THE_WAY:
             # A name that was looked up in a directory of the layer: something lies in the place of one of its own.
             return CorruptLayerError(told.path, told.detail)
         return told

@@ -397,11 +397,12 @@ def create_locked_file(path: StrPath) -> int:
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        if error.errno not in _NO_LOCKS:
-            close_read(fd)
-            if not isinstance(error, BlockingIOError):
-                with suppress(OSError):
-                    os.unlink(path)
-            raise
+    except BaseException as error:
+        if isinstance(error, OSError) and error.errno in _NO_LOCKS:
+            return fd
+        close_read(fd)
+        if not isinstance(error, BlockingIOError):
+            with suppress(OSError):
+                os.unlink(path)
+        raise
     return fd

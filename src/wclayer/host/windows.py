@@ -3,8 +3,9 @@
 All handles share reading, writing and deletion, and names are removed and replaced with POSIX semantics where the file
 system has them, so that a file in use can go, as on the other hosts.
 
-A `Lock` is a handle with the right to write that does not share it: whoever may write can lock, whoever only reads or
-lists is not in the way, and the lock goes with the process.
+A `Lock` is a handle that does not share writing. An exclusive one has the right to write, so no other lock is possible
+beside it; shared ones have the right to read only, so a user who may not write can take one. Handles that read or list
+are not in the way, and the lock goes with the process.
 """
 
 from __future__ import annotations
@@ -426,10 +427,11 @@ class Lock:
             BlockingIOError: somebody else has it; a lock that was held before may be lost.
         """
         self.close()
-        share = winapi.FILE_SHARE_ALL if shared else winapi.FILE_SHARE_READ | winapi.FILE_SHARE_DELETE
+        access = winapi.FILE_LIST_DIRECTORY if shared else winapi.FILE_WRITE_DATA
+        share = winapi.FILE_SHARE_READ | winapi.FILE_SHARE_DELETE
         try:
             self._handle = winapi.create_file(
-                self._path, winapi.FILE_WRITE_DATA | winapi.FILE_READ_ATTRIBUTES, share, flags=self._flags
+                self._path, access | winapi.FILE_READ_ATTRIBUTES, share, flags=self._flags
             )
         except OSError as error:
             if error.winerror == winapi.ERROR_SHARING_VIOLATION:

@@ -18,7 +18,6 @@ import os
 import re
 import secrets
 import stat
-import time
 from collections.abc import Callable, Iterable, Iterator
 from itertools import takewhile
 from pathlib import Path
@@ -41,6 +40,7 @@ from wclayer.errors import (
 )
 from wclayer.host import durability, system
 from wclayer.host.root import mounts_below, remove_tree, sync_directory, sync_file, sync_tree
+from wclayer.host.waiting import retry
 from wclayer.layers.inputs import kind_of
 
 DATABASE = "layer.db"
@@ -82,7 +82,7 @@ def lock_place(place: Path, *, shared: bool = False, follow: bool = True) -> sys
         lock = system.Lock(place, follow=follow)
         try:
             lock.take(shared=shared)
-            if lock.status().st_ino == os.stat(place, follow_symlinks=follow).st_ino:
+            if _is_at(lock.status(), place, follow=follow):
                 return lock
         except BaseException:
             lock.close()
@@ -104,15 +104,26 @@ def wait_for_place(
         LayerBusyError: they did not.
         PathNotFoundError, AccessDeniedError, …: there is nothing, or it may not be opened.
     """
-    end = time.monotonic() + (PATIENCE if patience is None else patience)
     with errors_at(place):
-        while True:
-            try:
-                return lock_place(place, shared=shared)
-            except BlockingIOError:
-                if time.monotonic() >= end:
-                    raise LayerBusyError(place, busy) from None
-            time.sleep(0.01)
+        try:
+            return retry(lambda: lock_place(place, shared=shared), patience=PATIENCE if patience is None else patience)
+        except BlockingIOError:
+            raise LayerBusyError(place, busy) from None
+
+
+def claim_place(place: Path) -> system.Lock:
+    """Takes the lock of what is at a place for this process alone, without waiting.
+
+    Raises:
+        LayerBusyError: another process has it.
+        PathNotFoundError, AccessDeniedError, …: there is nothing, or it may not be opened.
+    """
+    return wait_for_place(place, patience=0, busy="another process is using it")
+
+
+def _is_at(status: os.stat_result, path: Path, *, follow: bool = True) -> bool:
+    """Returns whether what an open file or a lock has this status of is what is at `path` now."""
+    return status.st_ino == os.stat(path, follow_symlinks=follow).st_ino
 
 
 class StagedDirectory:
@@ -238,7 +249,10 @@ class StagedDirectory:
 
 class StagedDatabase:
     """A database that appears in an existing folder, by `commit`, and makes it a layer; what an interrupted build
-    left there is removed by the next one. Whoever makes one has the lock of the folder.
+    left there is removed by the next one. Its builder holds the lock of the folder.
+
+    SQLite opens the file, so it has no lock of its own. Its name is therefore not one that `remove_leftovers` removes,
+    which anybody may call for the folder: it would take the file of a living builder for a leftover.
 
     Args:
         with_contents: the rest of the folder is new, too: it must be safe on the disk before the database appears.
@@ -599,7 +613,7 @@ def _make_locked_directory(parent: Path, name: str) -> tuple[Path, system.Lock]:
         try:
             lock = system.Lock(path)
             lock.take()
-            if lock.status().st_ino == path.stat().st_ino:
+            if _is_at(lock.status(), path):
                 return path, lock
             lock.close()
         except (FileNotFoundError, BlockingIOError):
@@ -621,7 +635,7 @@ def _make_locked_file(parent: Path, name: str) -> tuple[Path, int]:
             with _possible_name(path):
                 fd = system.create_locked_file(path)
             try:
-                if os.fstat(fd).st_ino == path.stat().st_ino:
+                if _is_at(os.fstat(fd), path):
                     return path, fd
                 os.close(fd)
             except FileNotFoundError:

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-import errno
 from abc import abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeVar
 
-from wclayer.errors import InvalidDataError, LimitExceededError, boundary, errors_at, from_os_error, limit_hint
+from wclayer.errors import (
+    IN_THE_WAY,
+    InvalidDataError,
+    LimitExceededError,
+    boundary,
+    errors_at,
+    from_os_error,
+    limit_hint,
+)
 from wclayer.host.root import HostRoot
 from wclayer.layers.base import LayerReaderBase
 from wclayer.layers.budget import Budget
@@ -16,8 +23,6 @@ from wclayer.layers.tree import LayerTree
 from wclayer.model import Entry, Limits, limits_in_use
 
 T = TypeVar("T")
-_IN_THE_WAY = (errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.EISDIR)
-"""What the host says where a link, a file or a special file lies in the place of a folder, or the reverse."""
 _NAME_OVERHEAD = 200
 """Bytes of memory that a name takes besides its characters, roughly."""
 
@@ -46,7 +51,7 @@ class HostWalkReader(LayerReaderBase):
             entry = next(self._walk, None)
         except OSError as error:
             told = from_os_error(self.path, error)
-            if error.errno in _IN_THE_WAY:
+            if error.errno in IN_THE_WAY:
                 raise InvalidDataError(
                     told.path, f"{told.detail}; neither links nor special files are followed"
                 ) from error

@@ -9,7 +9,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -30,6 +29,7 @@ from wclayer.errors import (
     errors_at,
 )
 from wclayer.host import system
+from wclayer.host.waiting import retry
 from wclayer.layers.directory.chain import as_chain
 from wclayer.layers.directory.scratch import MOUNT, ScratchDirectory
 from wclayer.view.fuse import Operations
@@ -281,22 +281,19 @@ def wait_until_free(scratch: StrPath, target: StrPath | None = None) -> None:
     Raises:
         LayerBusyError: it does not end.
     """
-    end = time.monotonic() + _TIMEOUT
-    while True:
+
+    def attempt() -> None:
         try:
             forget(scratch, target)
         except (PathNotFoundError, InvalidParameterError):
             # Another process has removed the scratch since, or committed it, which it could not before.
-            return
+            pass
         except LayerBusyError:
-            if target is not None and is_serving(Path(target), Path(scratch)):
-                # Another process has mounted it again since.
-                return
-            if time.monotonic() > end:
+            # Another process may have mounted it again since.
+            if target is None or not is_serving(Path(target), Path(scratch)):
                 raise
-            time.sleep(0.01)
-            continue
-        return
+
+    retry(attempt, patience=_TIMEOUT, busy=LayerBusyError)
 
 
 @during("unmount")

@@ -24,7 +24,7 @@ from wclayer.errors import (
     errors_at,
 )
 from wclayer.host import system
-from wclayer.layers.atomic import wait_for_place
+from wclayer.layers.atomic import claim_place
 from wclayer.layers.directory import LayerDirectory
 from wclayer.layers.directory.chain import check_chain, remember_chain
 from wclayer.layers.directory.database import FILE_NAME
@@ -90,7 +90,7 @@ def activate_layer(path: StrPath, *, prefer: str | None = None) -> None:
         raise InvalidParameterError(place, f"prefer {prefer!r}; possible are disk and directory")
     lock = None
     if is_scratch(place) and not (place / FILE_NAME).is_file():
-        lock = wait_for_place(place, patience=0, busy="another process is using it")
+        lock = claim_place(place)
     try:
         if lock is not None:
             with errors_at(place):

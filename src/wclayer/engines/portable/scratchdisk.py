@@ -14,7 +14,7 @@ from wclayer.formats.gpt.table import read_table, write_table
 from wclayer.formats.ntfs.volume import NtfsVolume
 from wclayer.formats.vhdx.create import create_vhdx
 from wclayer.host import durability
-from wclayer.layers.atomic import StagedFile, wait_for_place
+from wclayer.layers.atomic import StagedFile, claim_place
 from wclayer.layers.copy import copy_layer
 from wclayer.layers.directory import DirectoryLayerReader, LayerDirectory
 from wclayer.layers.directory.database import FILE_NAME
@@ -69,7 +69,7 @@ def resizing(path: Path) -> Iterator[UUID]:
     """
     if not (path / FILE_NAME).is_file():
         # One that was never activated here.
-        with closing(wait_for_place(path, patience=0, busy="another process is using it")):
+        with closing(claim_place(path)):
             yield uuid4()
         return
     with ScratchDirectory(path, exclusive=True) as scratch:

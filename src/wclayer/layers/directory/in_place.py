@@ -6,7 +6,7 @@ from pathlib import Path
 
 from wclayer._types import StrPath
 from wclayer.errors import PathNotFoundError, boundary
-from wclayer.layers.atomic import Stage, StagedDatabase, wait_for_place
+from wclayer.layers.atomic import Stage, StagedDatabase, claim_place
 from wclayer.layers.directory import database
 from wclayer.layers.directory.database import EntryRow, Origin
 from wclayer.layers.directory.host_files import FilesInPlace, HostFiles
@@ -14,8 +14,6 @@ from wclayer.layers.directory.records import LayerRecords
 from wclayer.layers.directory.scratch import DISK, UNREAD
 from wclayer.layers.directory.writer import DirectoryLayerWriter
 from wclayer.win32.attributes import DIRECTORY
-
-_BUSY = "another process is using it"
 
 
 @boundary
@@ -31,7 +29,7 @@ class InPlaceLayerWriter(DirectoryLayerWriter):
         super().__init__(path)
 
     def _stage(self, place: Path) -> Stage:
-        return StagedDatabase(place, with_contents=True, lock=wait_for_place(place, patience=0, busy=_BUSY))
+        return StagedDatabase(place, with_contents=True, lock=claim_place(place))
 
     def _host_files(self) -> HostFiles:
         return FilesInPlace(self._staged.path, self._staged.lock)

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, Self
 
 from wclayer._types import StrPath
 from wclayer.errors import (
+    IN_THE_WAY,
     CorruptLayerError,
     FormatError,
     FormatLimitError,
@@ -47,7 +48,7 @@ HIVE_PROBLEMS = "hive_problems"
 """The record of the hives that could not be made, one a line."""
 _READ_PIECE = 1 << 20
 _TRIES = 100
-_NOT_THE_FILE = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENXIO, errno.ENAMETOOLONG, errno.EINVAL)
+_NOT_THE_FILE = (*IN_THE_WAY, errno.ENOENT, errno.ENAMETOOLONG, errno.EINVAL)
 """Errors that say that a file is not what `layer.db` says; any other says something of the host."""
 # The index finds rows, and the rows themselves say where they are: a damaged index cannot put a directory below itself.
 _CHILD = "SELECT e.* FROM entries i CROSS JOIN entries e ON e.id = i.id WHERE i.parent = ? AND i.key = ?"

@@ -11,7 +11,6 @@ import os
 import secrets
 import sqlite3
 import threading
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -29,6 +28,7 @@ from wclayer.errors import (
 )
 from wclayer.host import durability, system
 from wclayer.host.root import UNUSABLE_NAME, HostRoot
+from wclayer.host.waiting import retry
 from wclayer.layers.atomic import lock_place, remove_leftovers
 from wclayer.layers.directory import database
 from wclayer.layers.directory.database import (
@@ -98,21 +98,33 @@ def _need_disk(place: Path) -> None:
 
 
 def _lock(place: Path, exclusive: bool, patience: float, is_mounted: bool) -> tuple[system.Lock, bool]:
-    """Takes the lock of a scratch; whether nobody else has one. Whoever opens or closes the scratch has it to itself
-    for a moment: `patience` is how many seconds may pass."""
-    end = time.monotonic() + patience
+    """Takes the lock of a scratch.
+
+    Args:
+        patience: how many seconds others may still have it: a process that opens or closes the scratch has it to itself
+            for a moment.
+
+    Returns:
+        The lock, and whether this process is the only one that has it.
+
+    Raises:
+        LayerBusyError: others did not give it back.
+    """
+
+    def take() -> tuple[system.Lock, bool]:
+        try:
+            return lock_place(place), True
+        except BlockingIOError:
+            if exclusive:
+                raise
+            return lock_place(place, shared=True), False
+
     with errors_at(place):
-        while True:
-            with suppress(BlockingIOError):
-                return lock_place(place), True
-            if not exclusive:
-                with suppress(BlockingIOError):
-                    return lock_place(place, shared=True), False
-            if time.monotonic() >= end:
-                break
-            time.sleep(0.01)
-    why = "it is mounted, and changed in its mount" if is_mounted else "another process has it open"
-    raise LayerBusyError(place, why)
+        try:
+            return retry(take, patience=patience)
+        except BlockingIOError:
+            why = "it is mounted, and changed in its mount" if is_mounted else "another process has it open"
+            raise LayerBusyError(place, why) from None
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from wclayer._types import StrPath
 from wclayer.errors import (
+    IN_THE_WAY,
     FormatLimitError,
     InvalidDataError,
     LimitExceededError,
@@ -31,7 +32,7 @@ from wclayer.win32.filetime import from_unix_ns
 from wclayer.win32.names import decode_name, name_key, path_key
 
 _PIECE = 1 << 20
-_NO_FILE = (errno.ENOENT, errno.ELOOP, errno.ENXIO)
+_NO_FILE = (errno.ENOENT, *IN_THE_WAY)
 """How the host refuses to open a link, a FIFO, a socket or a device as a file."""
 _NOT_REGULAR = "not a regular file: a transport folder has directories and files"
 _RECYCLE_BIN = name_key("$Recycle.Bin")
