@@ -11,7 +11,7 @@ from wclayer.formats.tar import structs
 from wclayer.formats.tar.reader import TarFormatError, TarMember, TarStream, parse_number, parse_pax
 from wclayer.formats.tar.writer import TarHeader, encode_header, encode_pax_record
 from wclayer.layers.tar import TarLayerReader
-from wclayer.layers.tar.form import decode_form, encode_form
+from wclayer.layers.tar.header_delta import decode_form, encode_form
 from wclayer.layers.tar.members import decode_base64, decode_entry, encode_entry, global_records, whiteout_name
 from wclayer.model import Limits
 

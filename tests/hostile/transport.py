@@ -10,7 +10,7 @@ from tests.hostile.forms import LIMITED, REFUSED, TAKEN, World, add, form
 from tests.hostile.layers import SPECIAL, Tamper, put_special
 from tests.support import put_directories, put_file
 from wclayer.layers.transport import TransportLayerWriter
-from wclayer.layers.transport.form import TOMBSTONES_HEADER
+from wclayer.layers.transport.layout import TOMBSTONES_HEADER
 from wclayer.win32.backup import SPARSE_STREAM, StreamHeader, StreamId
 
 NOT_A_LAYER = frozenset({4})

@@ -18,8 +18,8 @@ import wclayer
 from tests.support import TRAILER_BYTES, archive, global_header, layer_tar, member, read_tar, witness
 from wclayer import sample
 from wclayer.layers.directory import DirectoryLayerWriter
+from wclayer.layers.tar.canonical import CanonicalEncoder
 from wclayer.layers.tar.members import encode_entry
-from wclayer.layers.tar.ordinary import OrdinaryEncoder
 from wclayer.model import Entry, LayerWriter
 from wclayer.win32 import filetime
 from wclayer.win32.attributes import FileBasicInfo
@@ -171,7 +171,7 @@ def test_the_short_way_gives_what_the_long_way_gives(
     name: str, attributes: int, a: int, b: int, c: int, d: int, size: int, security: bytes | None
 ) -> None:
     entry = Entry(f"Files/{name}", FileBasicInfo(attributes, a, b, c, d), size, security)
-    assert OrdinaryEncoder()(entry) == encode_entry(entry)
+    assert CanonicalEncoder()(entry) == encode_entry(entry)
 
 
 def test_the_short_way_recognises_only_what_is_canonical(tmp_path: Path) -> None:

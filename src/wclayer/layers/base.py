@@ -26,7 +26,7 @@ from wclayer.errors import (
     translated,
 )
 from wclayer.layers.budget import Budget
-from wclayer.layers.tree import LayerTree
+from wclayer.layers.names import NameChecker
 from wclayer.model import DataStream, Entry, ExtraStream, Limits, LinkInfo
 from wclayer.win32.attributes import FileBasicInfo
 from wclayer.win32.backup import SPARSE_STREAM, BackupStreamParser, StreamHeader, StreamId
@@ -265,7 +265,7 @@ class LayerWriterBase(WriterContext):
 
     operation = "write layer"
 
-    def __init__(self, target: str, tree: LayerTree) -> None:
+    def __init__(self, target: str, tree: NameChecker) -> None:
         self.target = target
         self._tree = tree
         self._check: Callable[[Entry], str] = tree.add
@@ -278,7 +278,7 @@ class LayerWriterBase(WriterContext):
         """Those that what comes through `write` must keep."""
         return self._tree.limits
 
-    def share_tree(self, tree: LayerTree) -> None:
+    def share_tree(self, tree: NameChecker) -> None:
         """Lets the reader's tree check the names of both sides: what it has checked is not checked again."""
         self._tree = tree
         self._check = tree.add

@@ -19,7 +19,7 @@ from wclayer.errors import (
 from wclayer.host.root import HostRoot
 from wclayer.layers.base import LayerReaderBase
 from wclayer.layers.budget import Budget
-from wclayer.layers.tree import LayerTree
+from wclayer.layers.names import NameChecker
 from wclayer.model import Entry, Limits, limits_in_use
 
 T = TypeVar("T")
@@ -35,7 +35,7 @@ class HostWalkReader(LayerReaderBase):
         super().__init__(str(path))
         self.path = path
         self.limits = limits or limits_in_use()
-        self._tree = LayerTree(self.source, is_base=is_base, limits=self.limits)
+        self._tree = NameChecker(self.source, is_base=is_base, limits=self.limits)
         self._budget = self._stored = Budget(self.source, self.limits)
         self._names_size = 0
         with errors_at(path):

@@ -20,7 +20,7 @@ from wclayer.errors import (
 )
 from wclayer.layers.directory.database import Origin
 from wclayer.layers.directory.scratch import ScratchDirectory
-from wclayer.layers.tree import ROOTS
+from wclayer.layers.names import ROOTS
 from wclayer.view.merged import MergedTree, Node
 from wclayer.win32.attributes import DIRECTORY, REPARSE_POINT, FileAttributes, FileBasicInfo
 from wclayer.win32.inherit import inherited, volume_root

@@ -17,7 +17,7 @@ from wclayer.errors import ERROR_INVALID_NAME, InvalidParameterError, boundary
 from wclayer.layers.directory import LayerDirectory
 from wclayer.layers.directory.chain import as_chain
 from wclayer.layers.directory.database import EntryRow, Origin, from_column
-from wclayer.layers.tree import ROOTS
+from wclayer.layers.names import ROOTS
 from wclayer.model import DataStream, Entry
 from wclayer.win32.attributes import DIRECTORY
 from wclayer.win32.backup import StreamId

@@ -19,7 +19,7 @@ import errno
 from dataclasses import dataclass
 
 from wclayer.errors import CorruptLayerError
-from wclayer.layers.tree import ROOTS
+from wclayer.layers.names import ROOTS
 from wclayer.view.fuse_abi import ROOT
 from wclayer.view.layer_view import INODE_BITS, LayerView
 from wclayer.view.merged import Node

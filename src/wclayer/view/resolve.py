@@ -6,7 +6,7 @@ from collections import deque
 from typing import NamedTuple
 
 from wclayer.errors import ERROR_FILE_NOT_FOUND, EntryNotDirectoryError, PathNotFoundError, UnresolvedLinkError
-from wclayer.layers.tree import ROOTS
+from wclayer.layers.names import ROOTS
 from wclayer.view.merged import MergedTree, Node
 from wclayer.win32.names import name_key, path_key, split_path
 from wclayer.win32.reparse import ReparseTag, decode_link, decode_lx_symlink, decode_reparse

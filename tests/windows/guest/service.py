@@ -10,7 +10,7 @@ from wclayer.engines.hcs.files import BackupFile
 from wclayer.host.root import HostRoot
 from wclayer.layers.base import backup_stream
 from wclayer.layers.transport import TransportLayerReader
-from wclayer.layers.transport.form import TOMBSTONES, TOMBSTONES_HEADER
+from wclayer.layers.transport.layout import TOMBSTONES, TOMBSTONES_HEADER
 from wclayer.model import Entry, LayerReader
 
 

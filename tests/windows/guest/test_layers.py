@@ -44,7 +44,7 @@ from wclayer.errors import (
 )
 from wclayer.host.root import HostRoot
 from wclayer.layers.tar import TarLayerReader
-from wclayer.layers.transport.form import TOMBSTONES, TOMBSTONES_HEADER
+from wclayer.layers.transport.layout import TOMBSTONES, TOMBSTONES_HEADER
 from wclayer.model import Entry, LayerReader, LayerWriter
 from wclayer.win32.attributes import FileBasicInfo
 from wclayer.win32.backup import SPARSE_STREAM, BackupStreamReader, StreamHeader, StreamId

@@ -34,8 +34,8 @@ from wclayer.host.root import HostRoot, remove_tree, write_all
 from wclayer.layers.base import WriterContext, backup_stream
 from wclayer.layers.directory.chain import as_chain
 from wclayer.layers.directory.utility_vm import BCD_BACKUPS
-from wclayer.layers.transport.form import ATTRIBUTES, DIRECTORY_SUFFIX, write_times
-from wclayer.layers.tree import LINK_ROOTS, Kind
+from wclayer.layers.names import LINK_ROOTS, Kind
+from wclayer.layers.transport.layout import ATTRIBUTES, DIRECTORY_SUFFIX, write_times
 from wclayer.model import DataStream, Entry
 from wclayer.win32.attributes import FileBasicInfo
 from wclayer.win32.backup import BackupStreamParser, StreamHeader, StreamId

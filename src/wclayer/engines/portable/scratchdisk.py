@@ -20,7 +20,7 @@ from wclayer.layers.directory import DirectoryLayerReader, LayerDirectory
 from wclayer.layers.directory.database import FILE_NAME
 from wclayer.layers.directory.scratch import DISK, ScratchDirectory
 from wclayer.layers.directory.scratch_writer import ScratchWriter
-from wclayer.layers.tree import Kind
+from wclayer.layers.names import Kind
 from wclayer.layers.volume.disk_file import DiskFile, PartitionWindow, locator_for
 from wclayer.layers.volume.scratch import ScratchLayerReader
 from wclayer.layers.volume.scratch_writer import ScratchVolumeWriter

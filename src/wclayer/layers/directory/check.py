@@ -23,9 +23,9 @@ from wclayer.layers.directory.reader import DirectoryLayerReader
 from wclayer.layers.directory.rows import descriptor
 from wclayer.layers.directory.scratch import IN_USE
 from wclayer.layers.directory.update import SUBSTITUTE
-from wclayer.layers.tar.form import decode_form
+from wclayer.layers.names import NameChecker
+from wclayer.layers.tar.header_delta import decode_form
 from wclayer.layers.tar.members import encode_entry, encode_stream
-from wclayer.layers.tree import LayerTree
 from wclayer.model import Entry, limits_in_use
 from wclayer.win32.attributes import DIRECTORY
 from wclayer.win32.backup import StreamId
@@ -181,7 +181,7 @@ def _check_tombstones(layer: LayerDirectory) -> Iterator[Problem]:
 
 def _check_rules(layer: LayerDirectory) -> Iterator[Problem]:
     """The rules of layers, as whoever reads this one holds its entries against them, in their order."""
-    tree = LayerTree(FILE_NAME, is_base=False)
+    tree = NameChecker(FILE_NAME, is_base=False)
     with DirectoryLayerReader(layer.path) as reader:
         for entry in reader:
             try:

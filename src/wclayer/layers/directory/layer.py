@@ -35,7 +35,7 @@ from wclayer.layers.directory import database, rows
 from wclayer.layers.directory.chain_file import chain_of, open_folder
 from wclayer.layers.directory.database import Answer, EntryRow, from_column, query_error, to_column
 from wclayer.layers.directory.rows import StreamRow, TombstoneRow
-from wclayer.layers.tree import Kind
+from wclayer.layers.names import Kind
 from wclayer.model import DataStream, Entry, ExtraStream, limits_in_use
 from wclayer.win32.attributes import DIRECTORY
 from wclayer.win32.backup import StreamId
@@ -428,7 +428,7 @@ class LayerDirectory:
                 raise self._beyond(f"more than {limits.entries} entries", "entries")
 
     def kind(self, key: str) -> Kind:
-        """What the layer has at a path, for `LayerTree`."""
+        """What the layer has at a path, for `NameChecker`."""
         row = self.lookup(key)
         if row is None:
             return Kind.ABSENT

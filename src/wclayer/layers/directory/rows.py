@@ -22,7 +22,7 @@ from wclayer.layers.directory.database import (
     from_column,
     to_column,
 )
-from wclayer.layers.tree import ROOTS
+from wclayer.layers.names import ROOTS
 from wclayer.model import limits_in_use
 from wclayer.win32.attributes import DIRECTORY
 from wclayer.win32.filetime import MAX_FILETIME

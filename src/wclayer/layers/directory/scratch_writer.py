@@ -11,7 +11,7 @@ from wclayer.layers.base import LayerWriterBase
 from wclayer.layers.directory.database import Origin
 from wclayer.layers.directory.layer import LayerDirectory
 from wclayer.layers.directory.scratch import UNREAD, ScratchDirectory
-from wclayer.layers.tree import LayerTree
+from wclayer.layers.names import NameChecker
 from wclayer.model import DataStream, Entry
 from wclayer.win32.attributes import FileBasicInfo
 
@@ -29,7 +29,7 @@ class ScratchWriter(LayerWriterBase):
     operation = "write scratch"
 
     def __init__(self, scratch: ScratchDirectory, parents: list[LayerDirectory]) -> None:
-        super().__init__(str(scratch.path), LayerTree(str(scratch.path), is_base=False))
+        super().__init__(str(scratch.path), NameChecker(str(scratch.path), is_base=False))
         self._scratch = scratch
         self._parents = parents
         self._transaction = scratch.transaction(is_change=False)

@@ -25,7 +25,7 @@ from wclayer.layers.directory.records import DirectoryPlace, LayerRecords
 from wclayer.layers.directory.scratch import is_scratch
 from wclayer.layers.directory.streams import StreamRecorder
 from wclayer.layers.hives import HIVES_ROOT
-from wclayer.layers.tree import ROOTS, Kind, LayerTree
+from wclayer.layers.names import ROOTS, Kind, NameChecker
 from wclayer.model import DataStream, Entry, Limits, limits_in_use
 from wclayer.win32.attributes import DIRECTORY, SPARSE_FILE, FileBasicInfo
 from wclayer.win32.backup import StreamId
@@ -96,7 +96,7 @@ class DirectoryLayerWriter(LayerWriterBase):
         self._max_hive_size = (limits or limits_in_use()).hive_size
         self._parents: list[LayerDirectory] = []
         self.chain = resolve_chain(parents)
-        tree = LayerTree(
+        tree = NameChecker(
             str(place),
             is_base=not self.chain,
             find_in_parents=self.find_in_parents if self.chain else None,

@@ -19,10 +19,10 @@ from wclayer.formats.compression import Compression, HashedInput
 from wclayer.formats.tar import structs
 from wclayer.formats.tar.reader import TarMember, TarStream
 from wclayer.layers.base import LayerReaderBase
-from wclayer.layers.tar.form import encode_form
+from wclayer.layers.names import Kind, NameChecker
+from wclayer.layers.tar.canonical import CanonicalMembers
+from wclayer.layers.tar.header_delta import encode_form
 from wclayer.layers.tar.members import decode_entry, encode_entry, encode_stream, global_records
-from wclayer.layers.tar.ordinary import OrdinaryMembers
-from wclayer.layers.tree import Kind, LayerTree
 from wclayer.model import DataStream, Entry, Limits, limits_in_use
 from wclayer.win32.names import decode_name, name_key, path_key, stream_illegal_reason
 
@@ -33,9 +33,9 @@ _READ_AT_ONCE = 256 << 10
 class TarLayerReader(LayerReaderBase):
     """A `LayerReader` over a tar stream.
 
-    Every member is checked before it is given out: see `LayerTree` for the rules. With `keep_form`, each entry carries
-    what the canonical writer could not regenerate of its header. After the last entry, `finish` reads to the end of
-    the stream and the digests are known.
+    Every member is checked before the reader returns it: see `NameChecker` for the rules. With `keep_form`, each entry
+    carries what the canonical writer could not regenerate of its header. After the last entry, `finish` reads to the
+    end of the stream, and the digests are known.
 
     Args:
         raw: the stream; it is read, never sought, and not closed.
@@ -66,10 +66,10 @@ class TarLayerReader(LayerReaderBase):
             self._input,
             max_header=limits.pax_size,
             max_global=limits.global_pax_size,
-            recognise=OrdinaryMembers(),
+            recognise=CanonicalMembers(),
             choose_global=global_records,
         )
-        self.tree = LayerTree(self.source, is_base=is_base, find_in_parents=find_in_parents, limits=limits)
+        self.tree = NameChecker(self.source, is_base=is_base, find_in_parents=find_in_parents, limits=limits)
         self._keep_form = keep_form
         self._peeked: TarMember | Entry | None = None
         self._ended = False

@@ -12,10 +12,10 @@ from wclayer.errors import CorruptLayerError, boundary
 from wclayer.formats.compression import Compression, HashedOutput
 from wclayer.formats.tar import structs
 from wclayer.layers.base import LayerWriterBase
-from wclayer.layers.tar.form import decode_form
+from wclayer.layers.names import NameChecker
+from wclayer.layers.tar.canonical import CanonicalEncoder
+from wclayer.layers.tar.header_delta import decode_form
 from wclayer.layers.tar.members import encode_stream
-from wclayer.layers.tar.ordinary import OrdinaryEncoder
-from wclayer.layers.tree import LayerTree
 from wclayer.model import DataStream, Entry
 
 _SMALL = 128 << 10
@@ -48,11 +48,11 @@ class TarLayerWriter(LayerWriterBase):
         trailer_form: bytes | None = None,
     ) -> None:
         name = os.fspath(target)
-        super().__init__(name, LayerTree(name, is_base=False))
+        super().__init__(name, NameChecker(name, is_base=False))
         self._output = HashedOutput(raw, compression, level)
         self._trailer_form = trailer_form
         self._entry = Entry("", None)
-        self._encode = OrdinaryEncoder()
+        self._encode = CanonicalEncoder()
         self._padding = 0
 
     def trust_names(self) -> None:

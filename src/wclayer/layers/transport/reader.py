@@ -24,7 +24,7 @@ from wclayer.host import system
 from wclayer.layers.base import check_metadata, keep_metadata, plain_stream_name
 from wclayer.layers.budget import stored_size
 from wclayer.layers.host_walk import HostWalkReader
-from wclayer.layers.transport.form import ATTRIBUTES, DIRECTORY_SUFFIX, TOMBSTONES, TOMBSTONES_HEADER, read_times
+from wclayer.layers.transport.layout import ATTRIBUTES, DIRECTORY_SUFFIX, TOMBSTONES, TOMBSTONES_HEADER, read_times
 from wclayer.model import DataStream, Entry, Limits, LinkInfo
 from wclayer.win32.attributes import DIRECTORY, FileAttributes, FileBasicInfo
 from wclayer.win32.backup import SPARSE_STREAM, BackupStreamReader, StreamId

@@ -16,8 +16,8 @@ from wclayer.host.root import HostRoot
 from wclayer.layers.atomic import StagedDirectory
 from wclayer.layers.base import LayerWriterBase, all_of, backup_stream, stream_name
 from wclayer.layers.cache import Cache
-from wclayer.layers.transport.form import ATTRIBUTES, DIRECTORY_SUFFIX, TOMBSTONES, TOMBSTONES_HEADER, write_times
-from wclayer.layers.tree import ROOTS, Kind, LayerTree
+from wclayer.layers.names import ROOTS, Kind, NameChecker
+from wclayer.layers.transport.layout import ATTRIBUTES, DIRECTORY_SUFFIX, TOMBSTONES, TOMBSTONES_HEADER, write_times
 from wclayer.model import DataStream, Entry
 from wclayer.win32.attributes import FileAttributes, attribute_names
 from wclayer.win32.backup import SPARSE_STREAM, StreamHeader, StreamId
@@ -55,7 +55,7 @@ class TransportLayerWriter(LayerWriterBase):
 
     def __init__(self, path: StrPath) -> None:
         place = Path(os.path.abspath(path))
-        super().__init__(str(place), LayerTree(str(place), is_base=False))
+        super().__init__(str(place), NameChecker(str(place), is_base=False))
         self._staged = StagedDirectory(place)
         # Host paths of directories by path key: those last used, and all with their times, which may be very many.
         self._made: Cache[str, bytes] = Cache()

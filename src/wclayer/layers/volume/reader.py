@@ -25,7 +25,7 @@ from wclayer.formats.ntfs.volume import FileRecord, NtfsVolume, StreamAttribute
 from wclayer.formats.ntfs.wof import STREAM, algorithm_of, decompressed
 from wclayer.layers.base import LayerReaderBase
 from wclayer.layers.budget import Budget, stored_size
-from wclayer.layers.tree import ROOTS
+from wclayer.layers.names import ROOTS
 from wclayer.layers.volume.disk_file import DiskFile, data_windows
 from wclayer.model import DataStream, Entry, ExtraStream, Limits, LinkInfo, limits_in_use
 from wclayer.win32.attributes import DIRECTORY, FileAttributes, FileBasicInfo

@@ -20,7 +20,7 @@ from wclayer.layers.directory.chain import resolve_chain
 from wclayer.layers.directory.database import EntryRow
 from wclayer.layers.directory.layer import LayerDirectory
 from wclayer.layers.hives import HIVES_ROOT
-from wclayer.layers.tree import Kind
+from wclayer.layers.names import Kind
 from wclayer.layers.volume.reader import VolumeLayerReader
 from wclayer.model import DataStream, Entry, Limits
 from wclayer.win32.attributes import FileAttributes

@@ -10,7 +10,7 @@ from wclayer.errors import FormatError, InvalidParameterError, NotSupportedError
 from wclayer.formats.disk import Disk
 from wclayer.formats.ntfs.builder import DEFAULT_CLUSTER_SIZE, FileMetadata, VolumeBuilder
 from wclayer.layers.base import LayerWriterBase
-from wclayer.layers.tree import ROOTS, LayerTree
+from wclayer.layers.names import ROOTS, NameChecker
 from wclayer.model import DataStream, Entry
 from wclayer.win32.attributes import DIRECTORY, SPARSE_FILE, FileAttributes
 from wclayer.win32.backup import StreamId
@@ -58,7 +58,7 @@ class VolumeLayerWriter(LayerWriterBase):
         time: int,
         hidden_sectors: int = 0,
     ) -> None:
-        super().__init__(target, LayerTree(target, is_base=False))
+        super().__init__(target, NameChecker(target, is_base=False))
         self._whole = whole
         root = FileMetadata(time, time, time, time, _ROOT_ATTRIBUTES, volume_root().encode())
         with errors_at(target, damage=InvalidParameterError):

@@ -49,7 +49,7 @@ _RECORDS = re.compile(
 )  # fmt: skip
 
 
-class OrdinaryMembers:
+class CanonicalMembers:
     """The recogniser, with the descriptors it has seen: a layer has few."""
 
     def __init__(self) -> None:
@@ -142,7 +142,7 @@ def _ticks(seconds: bytes, fraction: bytes) -> int:
     return int(seconds + fraction[1:].ljust(7, b"0")) + UNIX_EPOCH
 
 
-class OrdinaryEncoder:
+class CanonicalEncoder:
     """`members.encode_entry` for ordinary entries, at a third of its cost."""
 
     def __init__(self) -> None:

@@ -86,7 +86,7 @@ class _KindTable:
         self._slots, self._mask = slots, mask
 
 
-class LayerTree:
+class NameChecker:
     """The names of one layer as they come, and the rules they must keep.
 
     `is_base`: the layer has no parents, so tombstones and links out of the layer are errors. `find_in_parents` looks a
