@@ -73,8 +73,8 @@ def _canonical(folder: Path, layer: Path, again: Path, parents: list[Path]) -> N
     raw = io.BytesIO()
     with DirectoryLayerReader(layer) as reader, TarLayerWriter(raw) as writer:
         for entry in reader:
-            entry.form = None
-            writer.put(entry, (_without_form(stream) for stream in reader.streams()))
+            entry.header_delta = None
+            writer.put(entry, (_without_header_delta(stream) for stream in reader.streams()))
     canonical = raw.getvalue()
     try:
         with refusing_cleanly(folder):
@@ -87,8 +87,8 @@ def _canonical(folder: Path, layer: Path, again: Path, parents: list[Path]) -> N
     expect_equal(layer_contents(again), layer_contents(layer), "our own tar holds other entries than the layer")
 
 
-def _without_form(stream: DataStream) -> DataStream:
-    stream.form = None
+def _without_header_delta(stream: DataStream) -> DataStream:
+    stream.header_delta = None
     return stream
 
 

@@ -11,7 +11,7 @@ from wclayer.formats.tar import structs
 from wclayer.formats.tar.reader import TarFormatError, TarMember, TarStream, parse_number, parse_pax
 from wclayer.formats.tar.writer import TarHeader, encode_header, encode_pax_record
 from wclayer.layers.tar import TarLayerReader
-from wclayer.layers.tar.header_delta import decode_form, encode_form
+from wclayer.layers.tar.header_delta import decode_header_delta, encode_header_delta
 from wclayer.layers.tar.members import decode_base64, decode_entry, encode_entry, global_records, whiteout_name
 from wclayer.model import Limits
 
@@ -107,18 +107,18 @@ def _base64(data: bytes) -> None:
 def _form(data: bytes) -> None:
     """A form gives back the bytes that it was made of."""
     canonical, form = data[:16], data[16:]
-    raw, own_padding = decode_form(form, canonical)
-    again = encode_form(raw, canonical, own_padding=own_padding)
+    raw, own_padding = decode_header_delta(form, canonical)
+    again = encode_header_delta(raw, canonical, own_padding=own_padding)
     if again is not None:
-        assert decode_form(again, canonical) == (raw, own_padding)
+        assert decode_header_delta(again, canonical) == (raw, own_padding)
 
 
 def _form_seeds() -> list[bytes]:
     canonical = b"0123456789abcdef"
     forms = (
-        encode_form(b"0123x56789abcdef", canonical),
-        encode_form(canonical * 20, canonical, own_padding=True),
-        encode_form(b"", canonical),
+        encode_header_delta(b"0123x56789abcdef", canonical),
+        encode_header_delta(canonical * 20, canonical, own_padding=True),
+        encode_header_delta(b"", canonical),
     )
     return [canonical + form for form in forms if form is not None]
 

@@ -117,7 +117,7 @@ class Entry:
     """REPARSE_DATA_BUFFER."""
     link_target: str | None = None
     extra: tuple[ExtraStream, ...] = ()
-    form: bytes | None = None
+    header_delta: bytes | None = None
     """What the source's header says beyond the canonical form of this entry (see docs/formats/tar.md)."""
     place: str = ""
     """Where in its source the entry stands, for messages ("offset 1024")."""
@@ -153,7 +153,8 @@ class DataStream:
     chunks: Iterable[bytes | memoryview]
     attributes: int = 0
     """Win32 stream attributes (8: sparse)."""
-    form: bytes | None = field(default=None)
+    header_delta: bytes | None = None
+    """Of an alternate stream: as `Entry.header_delta`, for its own header."""
 
     def read_all(self) -> bytes:
         """Everything, as one object."""

@@ -235,10 +235,10 @@ def test_other_tables_are_checked_too(layers: Layers, tmp_path: Path, sql: str) 
 @pytest.mark.parametrize(
     ("sql", "said"),
     [
-        ("UPDATE entries SET form = x'07' WHERE name = 'new'", "Files/new: unknown kind of tar form"),
-        ("UPDATE streams SET form = x'0001'", "Files/new: tar form does not fit its entry"),
-        ("UPDATE tombstones SET form = x''", "Files/dir/deep: unknown kind of tar form"),
-        ("INSERT INTO layer VALUES ('trailer_form', x'00')", "layer.db: tar form does not fit its entry"),
+        ("UPDATE entries SET form = x'07' WHERE name = 'new'", "Files/new: unknown kind of header delta"),
+        ("UPDATE streams SET form = x'0001'", "Files/new: header delta does not fit its entry"),
+        ("UPDATE tombstones SET form = x''", "Files/dir/deep: unknown kind of header delta"),
+        ("INSERT INTO layer VALUES ('trailer_form', x'00')", "layer.db: header delta does not fit its entry"),
         ("INSERT INTO tombstones SELECT id + 100, path, key, form FROM tombstones", "Files/dir/deep: .*duplicate"),
         ("UPDATE entries SET id = 100 WHERE name = 'dir'; UPDATE entries SET parent = 100 WHERE name = 'b.bin'",
          "its parent directory was not there before it"),

@@ -58,7 +58,7 @@ class MergedLayerReader(LayerReaderBase):
         if node is None:
             return None
         entry = self._merged.entry(node)
-        entry.name, entry.link_target, entry.form = node.path, None, None
+        entry.name, entry.link_target, entry.header_delta = node.path, None, None
         row = node.row
         layer = self._merged.layers[node.layer]
         if not node.is_directory and (row.link is not None or layer.link_count(row) > 1):

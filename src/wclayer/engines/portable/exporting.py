@@ -52,7 +52,7 @@ def export_layer_to_tar(
     with DirectoryLayerReader(path) as reader:
         check_chain(reader.layer, parents)
         writer = TarLayerWriter(
-            stream, target, compression=Compression(compression), level=level, trailer_form=reader.trailer_form
+            stream, target, compression=Compression(compression), level=level, trailer_delta=reader.trailer_delta
         )
         writer.trust_names()
         with writer:

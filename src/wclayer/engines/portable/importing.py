@@ -59,7 +59,7 @@ def import_layer_from_tar(
             is_base=not writer.chain,
             find_in_parents=writer.find_in_parents if writer.chain else None,
             limits=limits,
-            keep_form=True,
+            keep_header_deltas=True,
         ) as reader,
     ):
         writer.share_tree(reader.tree)
@@ -68,8 +68,8 @@ def import_layer_from_tar(
         result = ImportResult.of(reader, done.entries)
         for key in ("diff_id", "digest", "compression", "size", "stored_size"):
             writer.record(key, getattr(result, key))
-        if reader.trailer_form:
-            writer.record(TRAILER_FORM, reader.trailer_form)
+        if reader.trailer_delta:
+            writer.record(TRAILER_FORM, reader.trailer_delta)
     return result
 
 

@@ -24,7 +24,7 @@ from wclayer.layers.directory.rows import descriptor
 from wclayer.layers.directory.scratch import IN_USE
 from wclayer.layers.directory.update import SUBSTITUTE
 from wclayer.layers.names import NameChecker
-from wclayer.layers.tar.header_delta import decode_form
+from wclayer.layers.tar.header_delta import decode_header_delta
 from wclayer.layers.tar.members import encode_entry, encode_stream
 from wclayer.model import Entry, limits_in_use
 from wclayer.win32.attributes import DIRECTORY
@@ -195,7 +195,7 @@ def _check_rules(layer: LayerDirectory) -> Iterator[Problem]:
 def _check_form(form: bytes, canonical: bytes, name: str) -> Iterator[Problem]:
     """That a form fits what the tar says canonically, as an export needs it."""
     try:
-        decode_form(form, canonical)
+        decode_header_delta(form, canonical)
     except ValueError as error:
         yield Problem(name, str(error))
 

@@ -47,7 +47,7 @@ class DirectoryLayerReader(LayerReaderBase):
                 yield row
 
     @property
-    def trailer_form(self) -> bytes | None:
+    def trailer_delta(self) -> bytes | None:
         """What the end of the tar had that was imported, if not the canonical end."""
         return self.layer.blob(TRAILER_FORM)
 
@@ -56,7 +56,7 @@ class DirectoryLayerReader(LayerReaderBase):
         if tombstone is not None and (row is None or self.layer.is_scratch or tombstone.id < row.id):
             self._next_tombstone = next(self._tombstones, None)
             self._row = None
-            return Entry(tombstone.path, None, form=tombstone.form)
+            return Entry(tombstone.path, None, header_delta=tombstone.form)
         if row is None:
             return None
         self._next_row = next(self._rows, None)

@@ -75,7 +75,8 @@ class LayerRecords:
 
     def add_tombstone(self, entry_id: int, entry: Entry, key: str) -> None:
         self._database.execute(
-            "INSERT INTO tombstones VALUES (?, ?, ?, ?)", (entry_id, to_column(entry.name), to_column(key), entry.form)
+            "INSERT INTO tombstones VALUES (?, ?, ?, ?)",
+            (entry_id, to_column(entry.name), to_column(key), entry.header_delta),
         )
 
     def flush(self) -> None:

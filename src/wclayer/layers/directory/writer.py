@@ -164,7 +164,7 @@ class DirectoryLayerWriter(LayerWriterBase):
             or entry.eas
             or entry.link_target is not None
             or entry.extra
-            or entry.form is not None
+            or entry.header_delta is not None
         ):
             return False
         key = self._check(entry)
@@ -259,7 +259,7 @@ class DirectoryLayerWriter(LayerWriterBase):
         if stream.name:
             current.streams += 1
             self._recorder = self._records.open_stream(
-                current.id, StreamId.ALTERNATE_DATA, stream.attributes, stream.name, stream.form
+                current.id, StreamId.ALTERNATE_DATA, stream.attributes, stream.name, stream.header_delta
             )
         elif self._entry.is_directory:
             raise self._bad(self._entry, "a directory with data")
@@ -340,7 +340,7 @@ class DirectoryLayerWriter(LayerWriterBase):
             None if entry.link_target is None else to_column(entry.link_target),
             None if current.spelling is None else to_column(current.spelling),
             None if current.host_name is None else current.host_name.decode(),
-            entry.form,
+            entry.header_delta,
         )
 
     # Hard links.

@@ -1,7 +1,7 @@
-"""What a tar said beyond the canonical form of its entries, kept so that an export gives the same bytes back.
+"""Header deltas: what the headers of a tar said beyond the canonical ones, so that an export restores the same bytes.
 
-A *form* is the bytes a member really had before its data, deflated against the bytes the canonical writer makes for
-it: a header that differs in one field takes some twenty bytes, one that does not differ takes none.
+A *header delta* is the bytes that a member had before its data, deflated with the canonical header as the preset
+dictionary: a header that differs in one field takes some twenty bytes, and a canonical header takes none.
 """
 
 from __future__ import annotations
@@ -10,40 +10,51 @@ import zlib
 
 _OWN_PADDING = b"\x01"
 _ZERO_PADDING = b"\x00"
-MAX_FORM = 32 << 20
-"""Bytes of a header, or of the end of an archive, that a form can stand for."""
+_WINDOW = 32 << 10
+"""Bytes that deflate can look back."""
+MAX_HEADER_SIZE = 32 << 20
+"""Bytes of a header, or of the end of an archive, that a header delta can stand for."""
 
 
-def encode_form(raw: bytes, canonical: bytes, *, own_padding: bool = False) -> bytes | None:
-    """The form of a header, or None if it is canonical.
+def encode_header_delta(raw: bytes, canonical: bytes, *, own_padding: bool = False) -> bytes | None:
+    """Encodes a header as its delta to the canonical one.
 
-    `own_padding`: `raw` starts with the padding of the data before it, because that is not zero.
+    Args:
+        raw: the header's bytes as they were.
+        canonical: the bytes that the canonical writer makes for the same member.
+        own_padding: `raw` starts with the padding of the data before it, because that padding is not zero.
+
+    Returns:
+        The delta, or None if the header is canonical.
 
     Raises:
-        ValueError: longer than a form can be.
+        ValueError: the header is larger than `MAX_HEADER_SIZE`.
     """
-    if len(raw) > MAX_FORM:
-        raise ValueError(f"a header of {len(raw)} bytes: no more than {MAX_FORM} can be kept")
+    if len(raw) > MAX_HEADER_SIZE:
+        raise ValueError(f"a header of {len(raw)} bytes: no more than {MAX_HEADER_SIZE} can be kept")
     if raw == canonical and not own_padding:
         return None
-    # Deflate looks back 32 KiB: of a longer canonical header the last part serves.
-    deflate = zlib.compressobj(9, zlib.DEFLATED, -15, 9, zlib.Z_DEFAULT_STRATEGY, canonical[-32768:])
+    # Deflate looks back 32 KiB: only the last part of a longer canonical header is of use.
+    deflate = zlib.compressobj(9, zlib.DEFLATED, -15, 9, zlib.Z_DEFAULT_STRATEGY, canonical[-_WINDOW:])
     return (_OWN_PADDING if own_padding else _ZERO_PADDING) + deflate.compress(raw) + deflate.flush()
 
 
-def decode_form(form: bytes, canonical: bytes) -> tuple[bytes, bool]:
-    """The raw bytes, and whether they start with the padding of the data before.
+def decode_header_delta(delta: bytes, canonical: bytes) -> tuple[bytes, bool]:
+    """Restores a header from its delta.
+
+    Returns:
+        The header's bytes, and whether they start with the padding of the data before it.
 
     Raises:
-        ValueError: not a form, or not one against this canonical header.
+        ValueError: `delta` is not a header delta, or was not made against this canonical header.
     """
-    if form[:1] not in (_OWN_PADDING, _ZERO_PADDING):
-        raise ValueError("unknown kind of tar form")
-    inflate = zlib.decompressobj(-15, canonical[-32768:])
+    if delta[:1] not in (_OWN_PADDING, _ZERO_PADDING):
+        raise ValueError("unknown kind of header delta")
+    inflate = zlib.decompressobj(-15, canonical[-_WINDOW:])
     try:
-        raw = inflate.decompress(form[1:], MAX_FORM)
+        raw = inflate.decompress(delta[1:], MAX_HEADER_SIZE)
     except zlib.error as error:
-        raise ValueError(f"tar form does not fit its entry: {error}") from None
+        raise ValueError(f"header delta does not fit its entry: {error}") from None
     if not inflate.eof:
-        raise ValueError("tar form does not fit its entry: it is cut off")
-    return raw, form[:1] == _OWN_PADDING
+        raise ValueError("header delta does not fit its entry: it is cut off")
+    return raw, delta[:1] == _OWN_PADDING

@@ -21,7 +21,7 @@ from wclayer.formats.tar.reader import TarMember, TarStream
 from wclayer.layers.base import LayerReaderBase
 from wclayer.layers.names import Kind, NameChecker
 from wclayer.layers.tar.canonical import CanonicalMembers
-from wclayer.layers.tar.header_delta import encode_form
+from wclayer.layers.tar.header_delta import encode_header_delta
 from wclayer.layers.tar.members import decode_entry, encode_entry, encode_stream, global_records
 from wclayer.model import DataStream, Entry, Limits, limits_in_use
 from wclayer.win32.names import decode_name, name_key, path_key, stream_illegal_reason
@@ -33,15 +33,16 @@ _READ_AT_ONCE = 256 << 10
 class TarLayerReader(LayerReaderBase):
     """A `LayerReader` over a tar stream.
 
-    Every member is checked before the reader returns it: see `NameChecker` for the rules. With `keep_form`, each entry
-    carries what the canonical writer could not regenerate of its header. After the last entry, `finish` reads to the
-    end of the stream, and the digests are known.
+    Every member is checked before the reader returns it: see `NameChecker` for the rules. After the last entry,
+    `finish` reads to the end of the stream, and the digests are known.
 
     Args:
         raw: the stream; it is read, never sought, and not closed.
-        source: what messages call it.
-        is_base: whether the layer has no parents: then tombstones, and links out of the layer, are errors.
-        find_in_parents: looks a path key up in the parents; without it, such names of a child are let through.
+        source: the stream's name in messages.
+        is_base: the layer has no parents: tombstones, and links out of the layer, are errors.
+        find_in_parents: looks a path key up in the parents; without it, names that only a parent has are accepted.
+        limits: how much is accepted; by default the limits in use.
+        keep_header_deltas: each entry carries what the canonical writer could not regenerate of its header.
     """
 
     operation = "read layer tar"
@@ -54,7 +55,7 @@ class TarLayerReader(LayerReaderBase):
         is_base: bool = False,
         find_in_parents: Callable[[str], Kind] | None = None,
         limits: Limits | None = None,
-        keep_form: bool = False,
+        keep_header_deltas: bool = False,
     ) -> None:
         super().__init__(os.fspath(source))
         limits = limits or limits_in_use()
@@ -70,12 +71,12 @@ class TarLayerReader(LayerReaderBase):
             choose_global=global_records,
         )
         self.tree = NameChecker(self.source, is_base=is_base, find_in_parents=find_in_parents, limits=limits)
-        self._keep_form = keep_form
+        self._keep_form = keep_header_deltas
         self._peeked: TarMember | Entry | None = None
         self._ended = False
         self._member_name = b""
         self._stream_names: set[str] = set()
-        self.trailer_form: bytes | None = None
+        self.trailer_delta: bytes | None = None
 
     @property
     def compression(self) -> Compression:
@@ -109,10 +110,10 @@ class TarLayerReader(LayerReaderBase):
         """
         while self._next_member() is not None:
             self._peeked = None
-        if self.trailer_form is None:
+        if self.trailer_delta is None:
             try:
                 trailer, own_padding = self._tar.trailer(self._limits.trailer_size)
-                self.trailer_form = encode_form(trailer, structs.TRAILER, own_padding=own_padding) or b""
+                self.trailer_delta = encode_header_delta(trailer, structs.TRAILER, own_padding=own_padding) or b""
             except (ValueError, OSError) as error:
                 self._fail(error)
 
@@ -133,7 +134,7 @@ class TarLayerReader(LayerReaderBase):
         try:
             entry = decode_entry(member)
             if self._keep_form:
-                entry.form = self._form(member, encode_entry(entry))
+                entry.header_delta = self._header_delta(member, encode_entry(entry))
         except ValueError as error:
             self._reject(member, str(error))
         self.tree.add(entry)
@@ -150,7 +151,7 @@ class TarLayerReader(LayerReaderBase):
             self._peeked = None
             stream = DataStream(name, member.size, self._chunks(member.size))
             if self._keep_form:
-                stream.form = self._form(member, encode_stream(entry, name, member.size))
+                stream.header_delta = self._header_delta(member, encode_stream(entry, name, member.size))
             yield stream
 
     def _chunks(self, size: int) -> Iterable[bytes | memoryview]:
@@ -199,10 +200,10 @@ class TarLayerReader(LayerReaderBase):
             self._ended = self._peeked is None
         return self._peeked
 
-    def _form(self, member: TarMember, canonical: bytes) -> bytes | None:
+    def _header_delta(self, member: TarMember, canonical: bytes) -> bytes | None:
         # Headers are whole blocks: anything else in front of them is padding that was not zero.
         try:
-            return encode_form(member.header, canonical, own_padding=len(member.header) % structs.BLOCK != 0)
+            return encode_header_delta(member.header, canonical, own_padding=len(member.header) % structs.BLOCK != 0)
         except ValueError as error:
             self._reject(member, str(error))
 

@@ -14,7 +14,7 @@ from wclayer.formats.tar import structs
 from wclayer.layers.base import LayerWriterBase
 from wclayer.layers.names import NameChecker
 from wclayer.layers.tar.canonical import CanonicalEncoder
-from wclayer.layers.tar.header_delta import decode_form
+from wclayer.layers.tar.header_delta import decode_header_delta
 from wclayer.layers.tar.members import encode_stream
 from wclayer.model import DataStream, Entry
 
@@ -33,7 +33,7 @@ class TarLayerWriter(LayerWriterBase):
         raw: the stream.
         target: what messages call it.
         level: of the compression; by default 6 for gzip and 3 for zstd.
-        trailer_form: the form of the end of the archive.
+        trailer_delta: the form of the end of the archive.
     """
 
     operation = "write layer tar"
@@ -45,12 +45,12 @@ class TarLayerWriter(LayerWriterBase):
         *,
         compression: Compression = Compression.NONE,
         level: int | None = None,
-        trailer_form: bytes | None = None,
+        trailer_delta: bytes | None = None,
     ) -> None:
         name = os.fspath(target)
         super().__init__(name, NameChecker(name, is_base=False))
         self._output = HashedOutput(raw, compression, level)
-        self._trailer_form = trailer_form
+        self._trailer_form = trailer_delta
         self._entry = Entry("", None)
         self._encode = CanonicalEncoder()
         self._padding = 0
@@ -94,7 +94,7 @@ class TarLayerWriter(LayerWriterBase):
             main.name
             or not isinstance(chunks, tuple)
             or len(chunks) != 1
-            or entry.form is not None
+            or entry.header_delta is not None
             or entry.link_target is not None
         ):
             return False
@@ -110,14 +110,14 @@ class TarLayerWriter(LayerWriterBase):
 
     def _begin(self, entry: Entry, key: str) -> None:
         self._entry = entry
-        self._header(entry.form, self._encode(entry))
+        self._header(entry.header_delta, self._encode(entry))
 
     def _open_stream(self, stream: DataStream) -> None:
         if self._entry.link_target is not None:
             # Readers offer the data of a link whose target is in a parent; a tar has only the link.
             return
         if stream.name:
-            self._header(stream.form, encode_stream(self._entry, stream.name, stream.size))
+            self._header(stream.header_delta, encode_stream(self._entry, stream.name, stream.size))
         elif not self._entry.has_data:
             raise self._bad(self._entry, "cannot hold data in a tar")
         self._padding = structs.padding(stream.size)
@@ -130,7 +130,7 @@ class TarLayerWriter(LayerWriterBase):
         own_padding = False
         if form is not None:
             try:
-                canonical, own_padding = decode_form(form, canonical)
+                canonical, own_padding = decode_header_delta(form, canonical)
             except ValueError as error:
                 raise CorruptLayerError(self.target, f"entry {self._entry.name!r}: {error}") from None
         if self._padding and not own_padding:
