@@ -24,7 +24,7 @@ import pytest
 
 import wclayer
 from wclayer.cli.main import main
-from wclayer.engines import choice
+from wclayer.engines import selection
 from wclayer.formats.tar.structs import TRAILER, header_checksum
 from wclayer.formats.tar.writer import TarHeader, encode_header, encode_pax_block
 from wclayer.layers.tar import TarLayerReader, TarLayerWriter
@@ -289,13 +289,13 @@ def run(
         files[0].write(stdin or b"")
         files[0].seek(0)
         streams = [files[0], stdout or files[1], files[2]]
-        handler, engine = signal.getsignal(signal.SIGINT), choice._chosen
+        handler, engine = signal.getsignal(signal.SIGINT), selection._chosen
         with _standard_streams(streams), pytest.raises(SystemExit) as ended:
             try:
                 main([str(argument) for argument in arguments])
             finally:
                 signal.signal(signal.SIGINT, handler)
-                choice._chosen = engine
+                selection._chosen = engine
                 use_limits(Limits())
         printed = []
         for file in files[1:]:

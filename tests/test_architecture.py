@@ -16,7 +16,7 @@ from tests.source import PACKAGE, ROOT, Import, arguments, calls, circles, funct
 from wclayer import errors
 from wclayer.cli import verbs
 from wclayer.cli.verbs import cli
-from wclayer.engines import choice
+from wclayer.engines import selection
 from wclayer.model import Limits
 
 # From the top down: a module may import from its own floor and from those below it.
@@ -26,7 +26,7 @@ KNOWN_CIRCLES = ["wclayer.engines.", "wclayer.view."]
 IMPORTED_BY_NAME = {
     "wclayer": wclayer._HOME_OF.values(),
     "wclayer.cli.verbs": [f"wclayer.cli.{module}" for module in verbs._MODULES],
-    "wclayer.engines.choice": [f"wclayer.engines.{name}" for name in choice.ENGINES],
+    "wclayer.engines.selection": [f"wclayer.engines.{name}" for name in selection.ENGINES],
 }
 """Modules that import others by a name that is computed, and the modules that they import so."""
 
@@ -106,7 +106,7 @@ _DOORS = {
     "engines.hcs.reader": ({"tempfile.mkdtemp"}, "the folder into which Windows exports"),
     "engines.hcs.selftest": ({"tempfile.mkdtemp"}, "the folder of the self-test"),
     "engines.hcs.writer": ({"tempfile.mkdtemp", "os.mkdir", "os.rmdir"}, "the folder from which Windows imports"),
-    "engines.portable.vmaccess": ({"os.setxattr"}, "the descriptor of a file that the caller named, on ntfs-3g"),
+    "engines.portable.vm_access": ({"os.setxattr"}, "the descriptor of a file that the caller named, on ntfs-3g"),
     "errors": ({"os.open"}, "asks the host why SQLite could not open a file"),
     "layers.directory.file_worker": ({"os.open"}, "makes the files of a staged directory in a process of its own"),
     "layers.atomic": ({"os.link", "os.unlink"}, "makes results that appear whole"),
@@ -181,7 +181,7 @@ def test_a_method_that_writes_is_recognised() -> None:
 
 
 _ENGINE_INTERNALS = {
-    ("wclayer.cli.inspect", "wclayer.engines.portable.vmaccess"),
+    ("wclayer.cli.inspect", "wclayer.engines.portable.vm_access"),
     ("wclayer.cli.transfer", "wclayer.engines.portable.disk"),
     ("wclayer.cli.view", "wclayer.engines.portable.activation"),
 }

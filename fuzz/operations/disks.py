@@ -27,7 +27,7 @@ from fuzz.operations.ground import (
     refusing_cleanly,
 )
 from fuzz.operations.tars import build_rich
-from wclayer.engines.functions import import_layer_from_disk
+from wclayer.engines.api import import_layer_from_disk
 from wclayer.engines.portable.converting import convert_layer
 from wclayer.errors import DiskFullError, InvalidDataError, NotSupportedError, PathNotFoundError
 from wclayer.formats.gpt.structs import BASIC_DATA

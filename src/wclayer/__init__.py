@@ -15,10 +15,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from wclayer.engines.choice import engine_name, use_engine
-    from wclayer.engines.descriptor import DescriptorFlags, LayerDescriptor
-    from wclayer.engines.filter import FilterLayerReader, FilterLayerWriter
-    from wclayer.engines.functions import (
+    from wclayer.engines.api import (
         activate_layer,
         create_layer,
         create_scratch_layer,
@@ -44,6 +41,8 @@ if TYPE_CHECKING:
         process_utility_vm_image,
         unprepare_layer,
     )
+    from wclayer.engines.descriptor import DescriptorFlags, LayerDescriptor
+    from wclayer.engines.filter import FilterLayerReader, FilterLayerWriter
     from wclayer.engines.portable import (
         ConvertResult,
         ImageStore,
@@ -57,6 +56,7 @@ if TYPE_CHECKING:
         read_boot_store,
     )
     from wclayer.engines.results import ExportResult, ImportResult
+    from wclayer.engines.selection import engine_name, use_engine
     from wclayer.errors import (
         AccessDeniedError,
         AlreadyExistsError,
@@ -113,10 +113,10 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "wclayer.engines.choice": ("engine_name", "use_engine"),
+    "wclayer.engines.selection": ("engine_name", "use_engine"),
     "wclayer.engines.descriptor": ("DescriptorFlags", "LayerDescriptor"),
     "wclayer.engines.filter": ("FilterLayerReader", "FilterLayerWriter"),
-    "wclayer.engines.functions": (
+    "wclayer.engines.api": (
         "activate_layer",
         "create_layer",
         "create_scratch_layer",

@@ -15,7 +15,7 @@ ENGINES = Path(portable.__file__).parents[1]
 FUNCTIONS = sorted(
     name
     for name in set(portable.__all__) & set(wclayer.__all__)
-    if getattr(wclayer, name).__module__ == "wclayer.engines.functions"
+    if getattr(wclayer, name).__module__ == "wclayer.engines.api"
 )
 
 

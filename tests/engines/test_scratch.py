@@ -32,7 +32,7 @@ from tests.support import (
     witness,
 )
 from wclayer import sample
-from wclayer.engines.portable.vmaccess import granted
+from wclayer.engines.portable.vm_access import granted
 from wclayer.errors import (
     CorruptLayerError,
     InvalidDataError,

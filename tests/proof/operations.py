@@ -17,7 +17,7 @@ import wclayer
 from tests.proof.world import KEY, MIB, VOLUME, World, copy_scratch
 from tests.support import contents, info, tree_listing
 from wclayer.engines.portable.activation import ACTIVE, has_unsaved_changes
-from wclayer.engines.portable.vmaccess import file_security
+from wclayer.engines.portable.vm_access import file_security
 from wclayer.errors import NotReadyError, during
 from wclayer.formats.regf.model import walk
 from wclayer.formats.regf.text import parse_reg

@@ -18,7 +18,7 @@ from wclayer.cli.durability import add_no_sync_option
 from wclayer.cli.group import USAGE_ERROR, Verbs
 from wclayer.cli.limits import add_limit_options
 from wclayer.cli.text import escape_what_cannot_be_shown, shown
-from wclayer.engines.choice import ENGINES, use_engine
+from wclayer.engines.selection import ENGINES, use_engine
 from wclayer.errors import FormatError, OperationCancelledError, during, translated
 from wclayer.host import system
 from wclayer.model import Limits, use_limits

@@ -10,7 +10,7 @@ from typing import Self
 from uuid import UUID
 
 from wclayer._types import StrPath
-from wclayer.engines.choice import engine
+from wclayer.engines.selection import engine
 
 # WC_LAYER_DESCRIPTOR: GUID LayerId; union { ULONG Reserved:31, Dirty:1; ULONG Value } Flags; PCWSTR Path, aligned as a
 # pointer (hcsshim, internal/wclayer/layerutils.go).

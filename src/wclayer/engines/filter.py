@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from wclayer._types import StrPath
-from wclayer.engines.choice import engine
+from wclayer.engines.selection import engine
 from wclayer.layers.base import WriterContext
 from wclayer.win32.attributes import FileBasicInfo
 

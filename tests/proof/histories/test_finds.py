@@ -14,7 +14,7 @@ import pytest
 import wclayer
 from tests.proof.histories.places import child_tar
 from tests.proof.histories.tree import make_base
-from wclayer.engines.portable import destroy, images
+from wclayer.engines.portable import images, lifecycle
 from wclayer.engines.portable.images import ImageStore
 from wclayer.errors import AlreadyExistsError, LayerBusyError, NotReadyError, PathNotFoundError
 from wclayer.host import system
@@ -168,7 +168,7 @@ def test_what_took_the_place_of_a_layer_is_not_removed_for_it(
 def test_a_layer_that_another_process_is_removing_is_not_there_instead_of_being_none(
     base: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    check = destroy._check
+    check = lifecycle._check
     done: list[int] = []
 
     def slow(place: Path) -> None:
@@ -178,7 +178,7 @@ def test_a_layer_that_another_process_is_removing_is_not_there_instead_of_being_
                 wclayer.destroy_layer(base)
         check(place)
 
-    monkeypatch.setattr(destroy, "_check", slow)
+    monkeypatch.setattr(lifecycle, "_check", slow)
     wclayer.destroy_layer(base)
     assert not base.exists()
 

@@ -723,12 +723,12 @@ def test_a_scratch_is_mounted_by_windows(fake: Fake, tmp_path: Path) -> None:
 
 
 def test_the_variable_chooses(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
-    from wclayer.engines import choice
+    from wclayer.engines import selection
 
-    monkeypatch.setattr(choice, "_chosen", None)
+    monkeypatch.setattr(selection, "_chosen", None)
     monkeypatch.setenv("WCLAYER_ENGINE", "portable")
     assert wclayer.engine_name() == "portable"
-    monkeypatch.setattr(choice, "_chosen", None)
+    monkeypatch.setattr(selection, "_chosen", None)
     monkeypatch.setenv("WCLAYER_ENGINE", "docker")
     with pytest.raises(wclayer.InvalidParameterError, match="docker"):
         wclayer.engine_name()

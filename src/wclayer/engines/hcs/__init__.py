@@ -1,6 +1,6 @@
 """The functions of the Host Compute Service, done by Windows: ctypes over vmcompute.dll and what it needs beside it.
 
-Only Windows can load what is in this package; `wclayer.engines.choice` asks first. The functions have the names and
+Only Windows can load what is in this package; `wclayer.engines.selection` asks first. The functions have the names and
 arguments of the portable engine's.
 """
 

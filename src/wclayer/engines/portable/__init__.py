@@ -7,30 +7,28 @@ from wclayer.engines.portable.activation import (
     prepare_layer,
     unprepare_layer,
 )
-from wclayer.engines.portable.bootstore import read_boot_store
+from wclayer.engines.portable.base_processing import process_base_layer, process_utility_vm_image
+from wclayer.engines.portable.boot_store import read_boot_store
 from wclayer.engines.portable.converting import ConvertResult, convert_layer
-from wclayer.engines.portable.create import create_layer
-from wclayer.engines.portable.destroy import destroy_layer
 from wclayer.engines.portable.disk import check_disk, convert_disk, disk_info, is_disk
-from wclayer.engines.portable.exists import layer_exists
 from wclayer.engines.portable.exporting import (
     export_layer,
     export_layer_to_tar,
     new_layer_reader,
 )
 from wclayer.engines.portable.filter import open_export, open_import
-from wclayer.engines.portable.identity import layer_id, name_to_guid
+from wclayer.engines.portable.guids import layer_id, name_to_guid
 from wclayer.engines.portable.images import ImageStore, get_shared_base_images
 from wclayer.engines.portable.importing import (
     import_layer,
     import_layer_from_tar,
     new_layer_writer,
 )
-from wclayer.engines.portable.makebase import make_base_layer
-from wclayer.engines.portable.process import process_base_layer, process_utility_vm_image
+from wclayer.engines.portable.lifecycle import create_layer, destroy_layer, layer_exists
+from wclayer.engines.portable.make_base import make_base_layer
 from wclayer.engines.portable.registry import RegistryEditor
 from wclayer.engines.portable.scratch import create_scratch_layer, expand_scratch_size
-from wclayer.engines.portable.vmaccess import grant_vm_access
+from wclayer.engines.portable.vm_access import grant_vm_access
 
 __all__ = [
     "ConvertResult",

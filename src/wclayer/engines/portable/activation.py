@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from wclayer._types import StrPath
-from wclayer.engines.portable.scratchdisk import SAVED_AS, note_disk, read_disk, was_changed, write_disk
+from wclayer.engines.portable.scratch_disk import SAVED_AS, note_disk, read_disk, was_changed, write_disk
 from wclayer.errors import (
     AlreadyExistsError,
     CorruptLayerError,

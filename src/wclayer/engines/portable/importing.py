@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import BinaryIO
 
 from wclayer._types import StrPath
-from wclayer.engines.portable.process import ProcessingLayerWriter
+from wclayer.engines.portable.base_processing import ProcessingLayerWriter
 from wclayer.engines.results import ImportResult
 from wclayer.errors import during
 from wclayer.layers.copy import ProgressCallback, copy_layer

@@ -9,9 +9,9 @@ from contextlib import closing
 from pathlib import Path
 
 from wclayer._types import StrPath
-from wclayer.engines.portable.blank import make_child
-from wclayer.engines.portable.process import BLANK, BLANK_BASE, make_disks
-from wclayer.engines.portable.scratchdisk import resizing
+from wclayer.engines.portable.base_processing import BLANK, BLANK_BASE, make_disks
+from wclayer.engines.portable.blank_disks import make_child
+from wclayer.engines.portable.scratch_disk import resizing
 from wclayer.errors import InvalidParameterError, PathNotFoundError, boundary, during, errors_at
 from wclayer.formats.gpt.table import grown_table, read_table, write_table
 from wclayer.formats.ntfs.grow import grow_volume

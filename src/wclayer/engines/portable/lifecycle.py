@@ -1,15 +1,16 @@
-"""`destroy_layer`: removes a layer and its folder."""
+"""`create_layer`, `layer_exists`, `destroy_layer`: a layer comes to be, is there, and goes."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from wclayer._types import StrPath
 from wclayer.errors import LayerBusyError, NotALayerError, PathNotFoundError, during, errors_at
 from wclayer.host.root import HostRoot, mounts_below
 from wclayer.layers.atomic import remove_leftovers, remove_whole
-from wclayer.layers.directory import database
+from wclayer.layers.directory import DirectoryLayerWriter, database, is_layer
 from wclayer.layers.directory.chain_file import CHAIN_FILE
 from wclayer.layers.directory.scratch import DISK
 from wclayer.view import mount
@@ -19,6 +20,36 @@ _MARKS = (CHAIN_FILE, DISK)
 _MARKS_BESIDE_FILES = (database.FILE_NAME, "blank.vhdx", "blank-base.vhdx", "layout", "Hives/*_Base")
 """Files by which a folder with `Files` in it is a layer: of a damaged one of ours, or of one that Windows made. A
 transport folder has none of these."""
+
+
+@during("create layer")
+def create_layer(path: StrPath, parent: StrPath | None = None, *, parents: Sequence[StrPath] = ()) -> None:
+    """Creates a new, empty, read-only layer at `path`, on the parent `parent` (and that one's own parents).
+
+    Args:
+        path: where the layer will be: nothing, or an empty folder, in a folder that exists.
+        parent: the nearest parent; None for a base layer.
+        parents: the whole chain, nearest first, instead of `parent`.
+
+    Raises:
+        AlreadyExistsError: `path` is taken.
+        PathNotFoundError: the folder of `path`, or a parent, does not exist.
+        NotALayerError: a parent is not a layer directory.
+
+    Reference: `CreateLayer` of vmcompute.dll.
+    """
+    chain = [parent] if parent is not None else list(parents)
+    with DirectoryLayerWriter(path, chain):
+        pass
+
+
+@during("layer exists")
+def layer_exists(path: StrPath) -> bool:
+    """Whether there is a layer at `path`: a folder with a `layer.db`, a `Files` folder or a `sandbox.vhdx`.
+
+    Reference: `LayerExists` of vmcompute.dll.
+    """
+    return is_layer(path)
 
 
 @during("destroy layer")

@@ -14,12 +14,12 @@ import pytest
 
 import wclayer
 from tests.support import run
-from wclayer.engines import choice
+from wclayer.engines import selection
 
 BY_ENGINE = sorted(
     name
     for name, function in inspect.getmembers(wclayer, inspect.isfunction)
-    if function.__module__ == "wclayer.engines.functions" != inspect.unwrap(function).__module__
+    if function.__module__ == "wclayer.engines.api" != inspect.unwrap(function).__module__
 )
 
 
@@ -35,7 +35,7 @@ def test_an_engine_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(wclayer.InvalidParameterError, match="no such engine"):
         wclayer.use_engine("docker")
     assert wclayer.engine_name() == "portable"
-    monkeypatch.setattr(choice, "_chosen", None)
+    monkeypatch.setattr(selection, "_chosen", None)
     monkeypatch.setenv("WCLAYER_ENGINE", "docker")
     with pytest.raises(wclayer.InvalidParameterError, match="docker"):
         wclayer.layer_exists("x")
@@ -53,14 +53,14 @@ def test_a_function_is_done_by_the_engine(monkeypatch: pytest.MonkeyPatch, name:
         seen.append((arguments, options))
         return answer
 
-    monkeypatch.setattr(choice, "_chosen", SimpleNamespace(**{name: function}))
+    monkeypatch.setattr(selection, "_chosen", SimpleNamespace(**{name: function}))
     assert getattr(wclayer, name)("a", "b", c=1) is answer
     assert seen == [(("a", "b"), {"c": 1})]
 
 
 def _arguments(engine: str, name: str) -> list[tuple[str, str]]:
     """The arguments of an engine's function, read from its source, as Windows' engine cannot be loaded elsewhere."""
-    modules = (Path(choice.__file__).parent / engine).glob("*.py")
+    modules = (Path(selection.__file__).parent / engine).glob("*.py")
     found = [
         function.args
         for module in modules
@@ -93,7 +93,7 @@ def test_readers_and_writers_are_the_engine_s(monkeypatch: pytest.MonkeyPatch) -
         open_export=lambda *_: SimpleNamespace(next=lambda: "entry", close=lambda: None),
         open_import=lambda *_: SimpleNamespace(write=len, close=lambda: None),
     )  # fmt: skip
-    monkeypatch.setattr(choice, "_chosen", engine)
+    monkeypatch.setattr(selection, "_chosen", engine)
     found: list[object] = [wclayer.new_layer_reader("x"), wclayer.new_layer_writer("x")]
     with wclayer.FilterLayerReader("x") as source, wclayer.FilterLayerWriter("y") as target:
         found += [source.next(), target.write(b"abc")]

@@ -7,9 +7,9 @@ from contextlib import closing
 from pathlib import Path
 
 from wclayer._types import StrPath
-from wclayer.engines.portable.blank import make_blank_pair
-from wclayer.engines.portable.bootstore import read_boot_store
-from wclayer.engines.portable.vmaccess import FILE_SECURITY, grant_access, new_file_access
+from wclayer.engines.portable.blank_disks import make_blank_pair
+from wclayer.engines.portable.boot_store import read_boot_store
+from wclayer.engines.portable.vm_access import FILE_SECURITY, grant_access, new_file_access
 from wclayer.errors import FormatError, PathNotFoundError, boundary, during, errors_at
 from wclayer.formats.bcd import read_store
 from wclayer.formats.regf.hive import Hive

@@ -8,7 +8,7 @@ from pathlib import Path
 from time import time_ns
 from uuid import UUID, uuid4
 
-from wclayer.engines.portable.identity import layer_id
+from wclayer.engines.portable.guids import layer_id
 from wclayer.errors import errors_at
 from wclayer.formats.gpt.table import read_table, write_table
 from wclayer.formats.ntfs.volume import NtfsVolume

@@ -1,4 +1,4 @@
-"""The public functions, each done by the engine that was chosen (`choice`), or by any engine's readers and writers."""
+"""The public functions: each is done by the chosen engine (`selection`), or with its readers and writers."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import ParamSpec, TypeVar
 
 from wclayer._types import StrPath
 from wclayer.engines import portable
-from wclayer.engines.choice import engine
 from wclayer.engines.portable.activation import check_disk_is_current
 from wclayer.engines.results import ExportResult
+from wclayer.engines.selection import engine
 from wclayer.errors import during
 from wclayer.formats.compression import Compression
 from wclayer.layers.atomic import OutputFile

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from wclayer._types import StrPath
-from wclayer.engines.portable.process import ProcessingInPlaceWriter
+from wclayer.engines.portable.base_processing import ProcessingInPlaceWriter
 from wclayer.errors import AlreadyExistsError, NotALayerError, PathNotFoundError, during, errors_at
 from wclayer.formats.regf.empty import empty_root
 from wclayer.formats.regf.writer import write_hive
