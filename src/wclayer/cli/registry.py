@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 import click
@@ -11,7 +12,6 @@ import wclayer
 from wclayer.cli.group import Verbs
 from wclayer.cli.output import echo, json_option, print_json, print_json_list
 from wclayer.errors import (
-    InvalidDataError,
     InvalidParameterError,
     LimitExceededError,
     PathNotFoundError,
@@ -19,7 +19,7 @@ from wclayer.errors import (
     limit_hint,
 )
 from wclayer.formats.regf.model import Key, Value, fold, walk
-from wclayer.formats.regf.text import RegTextError, encode_reg, format_reg, parse_reg
+from wclayer.formats.regf.text import RegEdit, encode_reg, format_reg, parse_reg
 from wclayer.formats.regf.values import from_text, parse_type, to_text, type_name
 from wclayer.layers.atomic import OutputFile
 from wclayer.layers.inputs import open_stream
@@ -164,12 +164,15 @@ def import_command(layer: str, file: str) -> None:
     with wclayer.RegistryEditor(layer) as editor:
         try:
             # One step after the other: those of a short text may take much memory.
-            count = editor.apply(parse_reg(data))
-        except RegTextError as error:
-            raise InvalidDataError(file, str(error)) from None
+            count = editor.apply(_edits(file, data))
         except InvalidParameterError as error:
             raise InvalidParameterError(file, f"{error.path}: {error.detail}", code=error.code) from None
     echo(f"imported {file}: {count} steps")
+
+
+def _edits(file: str, data: bytes) -> Iterator[RegEdit]:
+    with errors_at(file):
+        yield from parse_reg(data)
 
 
 @reg_group.command("export")
