@@ -30,7 +30,7 @@ from wclayer.engines.portable import create_scratch_layer, export_layer, export_
 from wclayer.engines.portable.converting import convert_layer
 from wclayer.errors import LayerError
 from wclayer.host.durability import unsynced
-from wclayer.layers.directory import DirectoryLayerWriter, LayerDirectory
+from wclayer.layers.directory import DirectoryLayerWriter, open_layer
 from wclayer.layers.directory.check import check_layer
 from wclayer.layers.directory.database import FILE_NAME
 from wclayer.model import Entry, LayerWriter, limits_in_use, use_limits
@@ -207,7 +207,7 @@ def _verbs(layer: Path, verbs: int) -> Iterator[tuple[str, Callable[[], object]]
 
 
 def _look_up(layer: Path) -> None:
-    with LayerDirectory(layer) as opened:
+    with open_layer(layer) as opened:
         opened.totals()
         for path in ("Files/a", "files\\D\\B", "Files/l", "Files/d/e/c", "Files/d/ea", "Files/x", "Hives"):
             row = opened.lookup(path)

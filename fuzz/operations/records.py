@@ -20,7 +20,7 @@ from wclayer.errors import LayerError
 from wclayer.layers.directory.chain_file import CHAIN_FILE, read_chain
 from wclayer.layers.directory.check import check_layer
 from wclayer.layers.directory.database import FILE_NAME, TRAILER_FORM
-from wclayer.layers.directory.layer import HIVE_PROBLEMS
+from wclayer.layers.directory.folder import HIVE_PROBLEMS
 from wclayer.layers.directory.scratch import MOUNT, ScratchDirectory
 from wclayer.model import limits_in_use, use_limits
 

@@ -82,7 +82,8 @@ if TYPE_CHECKING:
     from wclayer.formats.compression import Compression
     from wclayer.host.durability import unsynced
     from wclayer.layers.copy import CopyProgress, copy_layer
-    from wclayer.layers.directory.check import Problem, check_layer
+    from wclayer.layers.directory.check import check_layer
+    from wclayer.layers.directory.problem import Problem
     from wclayer.layers.directory.reader import DirectoryLayerReader
     from wclayer.layers.directory.writer import DirectoryLayerWriter
     from wclayer.layers.folder import FolderLayerReader
@@ -180,7 +181,8 @@ _HOMES = {
     "wclayer.formats.compression": ("Compression",),
     "wclayer.host.durability": ("unsynced",),
     "wclayer.layers.copy": ("CopyProgress", "copy_layer"),
-    "wclayer.layers.directory.check": ("Problem", "check_layer"),
+    "wclayer.layers.directory.check": ("check_layer",),
+    "wclayer.layers.directory.problem": ("Problem",),
     "wclayer.layers.directory.reader": ("DirectoryLayerReader",),
     "wclayer.layers.directory.writer": ("DirectoryLayerWriter",),
     "wclayer.layers.folder": ("FolderLayerReader",),

@@ -24,7 +24,7 @@ from wclayer.errors import (
     PathNotFoundError,
     UnresolvedLinkError,
 )
-from wclayer.layers.directory import LayerDirectory
+from wclayer.layers.directory import open_layer
 from wclayer.view.transfer import copy_out
 
 MIB = 1 << 20
@@ -253,7 +253,7 @@ def test_a_block_device_is_written_to_where_it_is_large_enough(
 
 
 def _imported(layer: Path) -> str:
-    with LayerDirectory(layer) as opened:
+    with open_layer(layer) as opened:
         return str(opened.record("diff_id"))
 
 

@@ -22,7 +22,7 @@ from wclayer.formats.regf.structs import KeyFlags, LayerSemantics
 from wclayer.formats.regf.text import parse_reg
 from wclayer.formats.regf.values import encode_string
 from wclayer.formats.regf.writer import write_hive
-from wclayer.layers.directory import LayerDirectory
+from wclayer.layers.directory import open_layer
 from wclayer.layers.directory.scratch import MOUNT, ScratchDirectory
 from wclayer.view.diff import Change
 from wclayer.view.registry import registry_path
@@ -371,7 +371,7 @@ def test_a_new_delta_has_the_security_of_the_one_below(base: Path, tmp_path: Pat
         with wclayer.RegistryEditor(layer) as editor:
             editor.create_key(r"HKLM\SOFTWARE\New")
             editor.create_key(r"HKLM\SYSTEM\New")
-        with LayerDirectory(layer) as opened, LayerDirectory(chain[0]) as below:
+        with open_layer(layer) as opened, open_layer(chain[0]) as below:
             for name in ("Hives", "Hives/Software_Delta", "Hives/System_Delta"):
                 row, parents = opened.lookup(name), below.lookup(name)
                 assert row is not None

@@ -44,7 +44,7 @@ from wclayer.errors import (
 from wclayer.formats.ntfs.grow import grow_volume
 from wclayer.formats.ntfs.structs import NtfsError, OutOfSpaceError
 from wclayer.formats.ntfs.volume import NtfsVolume
-from wclayer.layers.directory import LayerDirectory
+from wclayer.layers.directory import open_layer
 from wclayer.layers.volume.disk_file import DiskFile
 from wclayer.layers.volume.raw import RawDisk
 from wclayer.layers.volume.reader import VolumeLayerReader
@@ -169,7 +169,7 @@ def test_a_scratch_layer_finds_its_parent(scratch: Path, base: Path, tmp_path: P
         assert locator.entries["relative_path"] == r"..\base\blank-base.vhdx"
     assert wclayer.layer_exists(scratch)
     assert list(wclayer.check_layer(scratch)) == []
-    with LayerDirectory(scratch) as layer:
+    with open_layer(scratch) as layer:
         assert layer.parents() == [base]
     with pytest.raises(InvalidParameterError, match="at least one parent"):
         wclayer.create_scratch_layer(tmp_path / "other", [])
@@ -357,7 +357,7 @@ def test_access_to_disks_of_a_layer(base: Path, scratch: Path) -> None:
     wclayer.grant_vm_access(VM, scratch / "sandbox.vhdx")
     assert str(vm_sid(VM)) in text("stat", scratch, "sandbox.vhdx")
     # The record of the tar stays: no entry was changed.
-    with LayerDirectory(base) as layer:
+    with open_layer(base) as layer:
         assert layer.record("diff_id") is not None
 
 

@@ -18,7 +18,7 @@ from tests.support import archive, contents, info, layer_tar, member, nothing_le
 from wclayer import sample
 from wclayer.host import system
 from wclayer.host.root import HostRoot, remove_tree
-from wclayer.layers.directory import DirectoryLayerWriter, LayerDirectory
+from wclayer.layers.directory import DirectoryLayerWriter, open_layer
 from wclayer.model import DataStream, Entry, LayerWriter
 from wclayer.win32.attributes import FileBasicInfo
 
@@ -68,7 +68,7 @@ def test_parents_are_recorded_nearest_first(tmp_path: Path, base: Path, child: P
 def test_a_link_into_a_parent_has_the_parent_s_file(base: Path, child: Path) -> None:
     (library,) = base.glob("Files/Windows/WinSxS/*component-00*/component00.dll")
     assert os.path.samefile(library, child / "Files/app/component.dll")
-    with LayerDirectory(child) as layer:
+    with open_layer(child) as layer:
         row = layer.lookup(r"FILES\APP\COMPONENT.DLL")
         assert row is not None
         assert row.sha256 is not None
@@ -153,7 +153,7 @@ def test_names_that_the_host_cannot_hold(tmp_path: Path) -> None:
 
     layer = _layer(tmp_path / "layer", build)
     assert list(wclayer.check_layer(layer)) == []
-    with LayerDirectory(layer) as directory:
+    with open_layer(layer) as directory:
         row = directory.lookup(f"Files/{long}/{'本' * 200}")
         assert row is not None
         assert b"".join(directory.data_chunks(row)) == b"long"
@@ -235,7 +235,7 @@ def test_a_cloned_directory_keeps_its_name_on_the_host(tmp_path: Path) -> None:
     parent = _layer(tmp_path / "parent", build_parent)
     layer = _layer(tmp_path / "child", build, parent)
     assert list(wclayer.check_layer(layer)) == []
-    with LayerDirectory(layer) as directory:
+    with open_layer(layer) as directory:
         for name in ("kept", "new"):
             row = directory.lookup(f"{long}/{name}")
             assert row is not None
@@ -283,7 +283,7 @@ def test_names_of_a_cloned_file_stay_links_whichever_is_deleted(tmp_path: Path) 
     layer = _layer(tmp_path / "child", build, _layer(tmp_path / "parent", build_parent))
     assert list(wclayer.check_layer(layer)) == []
     assert os.path.samefile(layer / "UtilityVM/Files/z", layer / "UtilityVM/Files/own")
-    with LayerDirectory(layer) as directory:
+    with open_layer(layer) as directory:
         for name in ("z", "own"):
             row = directory.lookup(f"UtilityVM/Files/{name}")
             assert row is not None
@@ -391,7 +391,7 @@ def test_a_link_with_an_impossible_name_waits_for_its_target(tmp_path: Path) -> 
     layer = tmp_path / "layer"
     wclayer.import_layer_from_tar(io.BytesIO(data), layer)
     assert list(wclayer.check_layer(layer)) == []
-    with LayerDirectory(layer) as directory:
+    with open_layer(layer) as directory:
         row = directory.lookup(long)
         assert row is not None
         assert b"".join(directory.data_chunks(row)) == b"data"

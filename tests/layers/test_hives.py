@@ -27,7 +27,7 @@ from wclayer.errors import InvalidDataError
 from wclayer.formats.regf.delta import delta_of, merge
 from wclayer.formats.regf.model import Key, TreeKey, Value
 from wclayer.formats.regf.writer import write_hive
-from wclayer.layers.directory import LayerDirectory
+from wclayer.layers.directory import LayerDirectory, open_layer
 from wclayer.layers.directory.hives import effective_root
 from wclayer.layers.hives import LAYER_HIVES, LayerHive
 from wclayer.model import LayerWriter, Limits
@@ -37,7 +37,7 @@ SOFTWARE = next(hive for hive in LAYER_HIVES if hive.stem == "Software")
 
 
 def _effective(hive: LayerHive, *layers: Path) -> Key | None:
-    opened = [LayerDirectory(layer) for layer in layers]
+    opened = [open_layer(layer) for layer in layers]
     _opened.extend(opened)
     return effective_root(opened, hive)
 
@@ -154,7 +154,7 @@ def test_a_damaged_hive_does_not_cost_the_layer(tmp_path: Path) -> None:
 def test_a_hive_whose_file_a_power_cut_has_emptied_is_refused(tmp_path: Path) -> None:
     base = base_layer(tmp_path, SYSTEM=hive_bytes("SYSTEM"))
     (base / SYSTEM.base).write_bytes(b"")
-    with LayerDirectory(base) as layer, pytest.raises(InvalidDataError, match="System_Base"):
+    with open_layer(base) as layer, pytest.raises(InvalidDataError, match="System_Base"):
         effective_root([layer], SYSTEM)
 
 
@@ -195,7 +195,7 @@ _DEEP = crafted_hive([(max(0, index - 1), "k") for index in range(514)])
 def test_a_delta_of_more_levels_than_windows_allows_cannot_be_converted(tmp_path: Path) -> None:
     base = base_layer(tmp_path, SYSTEM=write_hive(simple_tree()))
     child = child_layer(tmp_path, "child", base, System=_DEEP)
-    with LayerDirectory(child) as opened:
+    with open_layer(child) as opened:
         assert "more than 512 levels" in opened.hive_problems()[0]
     with nothing_left_in(tmp_path), pytest.raises(InvalidDataError, match="more than 512 levels") as caught:
         wclayer.convert_layer(child, tmp_path / "disk.vhdx")
@@ -207,7 +207,7 @@ def test_a_delta_whose_cells_stand_for_many_makes_no_base_hive(tmp_path: Path) -
     keys = [(0, "r"), *((0, f"k{number}") for number in range(20_000))]
     hostile = crafted_hive(keys, values={number: [1, 2, 3, 4] for number in range(1, len(keys))}, data=bytes(256))
     child = child_layer(tmp_path, "child", base, System=hostile)
-    with LayerDirectory(child) as opened:
+    with open_layer(child) as opened:
         assert "2 times their own" in opened.hive_problems()[0]
     assert not (child / "Hives" / "System_Base").exists()
 
@@ -216,7 +216,7 @@ def test_a_log_that_claims_gigabytes_makes_no_base_hive(tmp_path: Path) -> None:
     before, _, _ = dirty_pair()
     log = new_log(before, 1, [(0, before[4096:8192])], 256 << 20)
     base = base_layer(tmp_path, SYSTEM=before, SYSTEM_LOG1=log)
-    with LayerDirectory(base) as opened:
+    with open_layer(base) as opened:
         assert "none of its 1 logs applies" in opened.hive_problems()[0]
     assert not (base / "Hives" / "System_Base").exists()
 
@@ -227,6 +227,6 @@ def test_the_limit_of_hives_holds_at_import(tmp_path: Path) -> None:
     for limit, problems in ((len(before) - 1, 1), (1 << 20, 0)):
         layer = tmp_path / str(limit)
         wclayer.import_layer_from_tar(io.BytesIO(tar), layer, limits=Limits(hive_size=limit))
-        with LayerDirectory(layer) as opened:
+        with open_layer(layer) as opened:
             assert len(opened.hive_problems()) == problems
             assert all("--max-hive-size" in problem for problem in opened.hive_problems())

@@ -23,7 +23,7 @@ from tests.hostile_layers import Canary, Layers, change, copy_of, use
 from tests.support import directory, info, nothing_left_in
 from wclayer.errors import CorruptLayerError, LayerError, LimitExceededError, NotALayerError
 from wclayer.host.root import HostRoot, PathError
-from wclayer.layers.directory import DirectoryLayerWriter, LayerDirectory
+from wclayer.layers.directory import DirectoryLayerWriter, open_layer
 from wclayer.layers.directory.chain_file import read_chain
 from wclayer.layers.directory.check import check_layer
 from wclayer.layers.directory.scratch import ScratchDirectory
@@ -157,7 +157,7 @@ def test_a_view_in_the_place_of_a_table_is_refused(layers: Layers, tmp_path: Pat
         f"CREATE VIEW entries AS {endless} SELECT {columns} FROM e" if sql else "CREATE VIEW entries AS SELECT 1 AS id",
     )
     with pytest.raises(CorruptLayerError, match="entries"):
-        LayerDirectory(layer)
+        open_layer(layer)
     _use_all(layer, layers, tmp_path)
 
 
@@ -166,14 +166,14 @@ def test_another_schema_is_refused(layers: Layers, tmp_path: Path, sql: str) -> 
     layer = copy_of(layers.base, tmp_path / "layer")
     change(layer, sql)
     with pytest.raises(CorruptLayerError, match=r"layer\.db: (trigger|table|index) '"):
-        LayerDirectory(layer)
+        open_layer(layer)
 
 
 def test_an_index_that_puts_a_directory_below_itself_does_not_make_a_walk_endless(
     layers: Layers, tmp_path: Path
 ) -> None:
     layer = copy_of(layers.base, tmp_path / "layer")
-    with LayerDirectory(layer) as opened:
+    with open_layer(layer) as opened:
         files = opened.lookup("Files")
         below = opened.lookup("Files/dir")
     assert files is not None
@@ -183,7 +183,7 @@ def test_an_index_that_puts_a_directory_below_itself_does_not_make_a_walk_endles
     record = re.compile(rb"\x04([\x08\x09\x01])\x13\x01(\x01?)DIR(.)", re.DOTALL)
     assert record.search(data)
     (layer / "layer.db").write_bytes(record.sub(lambda found: found.group()[:-1] + bytes([files.id]), data))
-    with LayerDirectory(layer) as opened, pytest.raises(CorruptLayerError, match="index"):
+    with open_layer(layer) as opened, pytest.raises(CorruptLayerError, match="index"):
         list(opened.walk(opened.root()))
 
 
@@ -204,7 +204,7 @@ def test_a_column_that_no_layer_has_is_told_by_entry_and_name(
     layers: Layers, tmp_path: Path, column: str, value: object
 ) -> None:
     layer = copy_of(layers.base, tmp_path / "layer")
-    with LayerDirectory(layer) as opened:
+    with open_layer(layer) as opened:
         row = opened.lookup("Files/dir/b.bin")
     assert row is not None
     change(layer, ("UPDATE OR REPLACE entries SET " + column + " = ? WHERE id = ?", (value, row.id)))
@@ -430,7 +430,7 @@ def test_many_roots_keep_few_directories_open(tmp_path: Path) -> None:
 def test_a_file_is_no_layer_and_the_message_says_what_to_do(layers: Layers, tmp_path: Path) -> None:
     tar = tmp_path / "base.tar.gz"
     tar.write_bytes(b"\x1f\x8b")
-    for call in (LayerDirectory, read_chain, ScratchDirectory):
+    for call in (open_layer, read_chain, ScratchDirectory):
         with pytest.raises(NotALayerError, match=r"base\.tar\.gz: a file, .*wclayer import"):
             call(tar)
     with pytest.raises(NotALayerError, match="wclayer import"):

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import wclayer
 from tests.support import directory
-from wclayer.layers.directory import DirectoryLayerWriter, LayerDirectory
+from wclayer.layers.directory import DirectoryLayerWriter, open_layer
 from wclayer.layers.directory.scratch import ScratchDirectory
 
-_READ = "import sys; from wclayer.layers.directory import LayerDirectory as L; print(L(sys.argv[1]).record('x'))"
+_READ = "import sys; from wclayer.layers.directory import open_layer as L; print(L(sys.argv[1]).record('x'))"
 
 
 def _other_process(path: Path) -> str:
@@ -27,7 +27,7 @@ def test_a_second_look_at_a_scratch_does_not_let_another_process_remove_its_log(
     run = tmp_path / "run"
     wclayer.create_scratch_layer(run, [tmp_path / "base"])
     with ScratchDirectory(run, exclusive=True) as scratch:
-        with LayerDirectory(run):
+        with open_layer(run):
             pass
         assert _other_process(run) == "None"
         with scratch.transaction():

@@ -14,7 +14,7 @@ from tests.formats.regf.support import simple_tree
 from tests.layers.hive_layers import CONFIG, base_layer, child_layer
 from wclayer.errors import InvalidStateError, LayerBusyError, NotSupportedError
 from wclayer.formats.regf.writer import write_hive
-from wclayer.layers.directory import LayerDirectory
+from wclayer.layers.directory import open_layer
 from wclayer.layers.directory.database import Origin
 from wclayer.layers.directory.update import LayerUpdate
 
@@ -35,7 +35,7 @@ def _update(layer: Path, content: bytes) -> None:
 
 
 def _read(layer: Path, path: str) -> bytes | None:
-    with LayerDirectory(layer) as opened:
+    with open_layer(layer) as opened:
         row = opened.lookup(path)
         return None if row is None else b"".join(opened.data_chunks(row))
 
@@ -54,7 +54,7 @@ def test_files_are_replaced_and_added(tmp_path: Path) -> None:
     assert info is not None
     assert info.last_write_time == info.change_time == TIME
     # It is no longer the tar that it came from.
-    with LayerDirectory(layer) as opened:
+    with open_layer(layer) as opened:
         assert opened.record("diff_id") is None
     _update(layer, b"newer")
     assert _read(layer, "Hives/System_Delta") == b"newer"

@@ -21,7 +21,7 @@ from wclayer.engines.portable.vm_access import file_security
 from wclayer.errors import NotReadyError, during
 from wclayer.formats.regf.model import walk
 from wclayer.formats.regf.text import parse_reg
-from wclayer.layers.directory import LayerDirectory
+from wclayer.layers.directory import open_layer
 from wclayer.layers.directory.scratch import DISK, is_scratch
 from wclayer.layers.inputs import open_stream
 from wclayer.layers.volume.disk_file import DiskFile
@@ -157,13 +157,13 @@ def _use(world: World) -> object:
         assert view.read_bytes("C:\\app\\data") == b"x" * 300_000
     with DiskFile(world.scratch / DISK) as opened:
         size = opened.disk.size
-    with LayerDirectory(world.scratch) as layer:
+    with open_layer(world.scratch) as layer:
         is_active = layer.record(ACTIVE) is not None
     return is_active, mounted, has_unsaved_changes(world.scratch), size
 
 
 def _granted(world: World) -> object:
-    with LayerDirectory(world.scratch) as layer:
+    with open_layer(world.scratch) as layer:
         return file_security(layer, DISK)
 
 

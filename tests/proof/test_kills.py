@@ -29,7 +29,7 @@ from tests.support import tree_listing
 from wclayer.engines.portable import activation
 from wclayer.errors import CorruptLayerError, InvalidDataError, LayerBusyError, LayerError
 from wclayer.layers.atomic import StagedFile
-from wclayer.layers.directory import LayerDirectory
+from wclayer.layers.directory import open_layer
 from wclayer.layers.directory.scratch import DISK, IN_USE, is_scratch
 from wclayer.layers.volume.scratch import ScratchLayerReader
 
@@ -99,7 +99,7 @@ def _on_disk(scratch: Path) -> object:
     assert [
         problem for problem in wclayer.check_disk(scratch / DISK) if not any(text in problem for text in kept)
     ] == []
-    with LayerDirectory(scratch) as layer:
+    with open_layer(scratch) as layer:
         parents = layer.parents()
     with ScratchLayerReader(scratch / DISK, parents) as reader:
         return sorted(

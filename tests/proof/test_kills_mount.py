@@ -29,7 +29,7 @@ from tests.proof.world import MEMORY, World, make_sources, pool_is_clean
 from tests.support import witness
 from wclayer.errors import AlreadyExistsError, LayerBusyError, NotReadyError
 from wclayer.host.root import write_all
-from wclayer.layers.directory import LayerDirectory
+from wclayer.layers.directory import open_layer
 from wclayer.layers.directory.scratch import MOUNT
 from wclayer.view import mount
 from wclayer.view.fuse import Operations
@@ -307,7 +307,7 @@ def test_a_server_that_ends_under_load_loses_nothing(number: int, world: World, 
                     mount.unmount(server.place)
             else:
                 assert not os.path.ismount(server.place)
-                with LayerDirectory(world.scratch) as layer:
+                with open_layer(world.scratch) as layer:
                     assert layer.record(MOUNT) is None
             found["calls"] += _check_scratch(world, [client.log for client in clients])
             found["runs"] += 1

@@ -17,7 +17,8 @@ from wclayer.formats.regf.empty import empty_root
 from wclayer.formats.regf.model import KeyMetadata, TreeKey, Value
 from wclayer.formats.regf.writer import write_hive
 from wclayer.formats.vhd import structs as vhd
-from wclayer.layers.directory import LayerDirectory
+from wclayer.layers.directory import open_layer
+from wclayer.layers.directory.scratch_layer import ScratchLayer
 from wclayer.model import Entry, LayerWriter
 from wclayer.win32.ea import ExtendedAttribute, encode_eas
 from wclayer.win32.inherit import volume_root
@@ -84,7 +85,8 @@ def copy_scratch(world: World) -> None:
 
 def pool_is_clean(scratch: Path) -> None:
     """Checks that a scratch has no contents that no entry refers to."""
-    with LayerDirectory(scratch) as opened:
+    with open_layer(scratch) as opened:
+        assert isinstance(opened, ScratchLayer)
         kept = {row[0] for row in opened.query("SELECT host_name FROM entries WHERE host_name IS NOT NULL")}
         assert {f"/{path.decode()}" for path in opened.pool()} == kept
 

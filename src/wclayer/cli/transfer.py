@@ -15,7 +15,7 @@ import wclayer
 from wclayer.cli.output import echo, json_option, print_json, progress_bar, size_text, warn
 from wclayer.engines.portable.disk import starts_disk
 from wclayer.errors import AlreadyExistsError, InvalidParameterError, during
-from wclayer.layers.directory import LayerDirectory
+from wclayer.layers.directory import open_layer
 from wclayer.layers.directory.scratch import is_scratch
 from wclayer.layers.inputs import open_stream
 
@@ -83,7 +83,7 @@ def warn_of_hives(path: str) -> None:
     """Says on the error stream which hives of a new layer cannot be read; of one that Windows made, Windows would."""
     if wclayer.engine_name() == "hcs":
         return
-    with LayerDirectory(path) as layer:
+    with open_layer(path) as layer:
         for problem in layer.hive_problems():
             warn(f"warning: {problem}")
 

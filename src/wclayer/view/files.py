@@ -80,7 +80,7 @@ class OpenFile:
         expected = self.row.sha256
         if not expected or expected == digest or self._is_being_written:
             return
-        if layer.is_scratch:
+        if layer.may_change:
             # Another process may have written to it since its record was read; one that only reads cannot ask.
             now = self._view.scratch.find(self.row.id) if layer is self._view.scratch else None
             if now is None or now.sha256 != expected:

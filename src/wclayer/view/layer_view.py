@@ -30,7 +30,7 @@ from wclayer.errors import (
     during,
 )
 from wclayer.host import durability
-from wclayer.layers.directory import LayerDirectory
+from wclayer.layers.directory import LayerDirectory, open_layer
 from wclayer.layers.directory.chain import resolve_chain
 from wclayer.layers.directory.database import BEING_WRITTEN, NOT_HASHED, EntryRow
 from wclayer.layers.directory.scratch import ScratchDirectory
@@ -124,7 +124,7 @@ class LayerView:
         exclusive: no other process may change the scratch meanwhile.
 
     Raises:
-        PathNotFoundError, NotALayerError, CorruptLayerError: see `LayerDirectory`.
+        PathNotFoundError, NotALayerError, CorruptLayerError: see `open_layer`.
         InvalidParameterError: the chain is in the wrong order; neither layers nor a scratch.
         LayerBusyError: another process has the scratch to itself.
     """
@@ -148,7 +148,7 @@ class LayerView:
             if not chain and self.scratch is not None:
                 chain = self.scratch.parents()
             opened: list[LayerDirectory] = [] if self.scratch is None else [self.scratch]
-            opened += [stack.enter_context(LayerDirectory(layer)) for layer in chain]
+            opened += [stack.enter_context(open_layer(layer)) for layer in chain]
             if not opened:
                 raise InvalidParameterError("", "neither layers nor a scratch")
             self.space = None if self.scratch is None else Space(self.scratch)

@@ -14,7 +14,7 @@ from typing import Self
 
 from wclayer._types import StrPath
 from wclayer.errors import ERROR_INVALID_NAME, InvalidParameterError, boundary
-from wclayer.layers.directory import LayerDirectory
+from wclayer.layers.directory import LayerDirectory, open_layer
 from wclayer.layers.directory.chain import as_chain
 from wclayer.layers.directory.database import EntryRow, Origin, from_column
 from wclayer.layers.names import ROOTS
@@ -101,7 +101,7 @@ class MergedTree:
         remember: names that were read once are not read again, and each has one node.
 
     Raises:
-        PathNotFoundError, NotALayerError, CorruptLayerError: see `LayerDirectory`.
+        PathNotFoundError, NotALayerError, CorruptLayerError: see `open_layer`.
     """
 
     operation = "find entry"
@@ -117,7 +117,7 @@ class MergedTree:
             raise InvalidParameterError("", "no layer was named")
         with ExitStack() as stack:
             self.layers = [
-                layer if isinstance(layer, LayerDirectory) else stack.enter_context(LayerDirectory(layer))
+                layer if isinstance(layer, LayerDirectory) else stack.enter_context(open_layer(layer))
                 for layer in named
             ]
             root = self.layers[0].root()
@@ -137,7 +137,7 @@ class MergedTree:
         """The tree of one layer, alone or over the parents it knows."""
         if not with_parents:
             return cls([layer])
-        with LayerDirectory(layer) as directory:
+        with open_layer(layer) as directory:
             return cls([layer, *directory.parents()])
 
     def close(self) -> None:

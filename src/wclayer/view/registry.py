@@ -33,7 +33,7 @@ from wclayer.formats.regf.model import (
 )
 from wclayer.formats.regf.structs import KeyFlags
 from wclayer.formats.regf.values import ValueType, decode_string, integer
-from wclayer.layers.directory import LayerDirectory
+from wclayer.layers.directory import open_layer
 from wclayer.layers.directory.hives import effective_root
 from wclayer.layers.hives import LAYER_HIVES, LayerHive
 from wclayer.model import limits_in_use
@@ -111,10 +111,10 @@ class Registry:
 
     def __init__(self, path: StrPath, *, alone: bool = False) -> None:
         with ExitStack() as stack:
-            layer = stack.enter_context(LayerDirectory(path))
+            layer = stack.enter_context(open_layer(path))
             self.layers = [layer]
             if not alone:
-                self.layers += [stack.enter_context(LayerDirectory(parent)) for parent in layer.parents()]
+                self.layers += [stack.enter_context(open_layer(parent)) for parent in layer.parents()]
             self._stack = stack.pop_all()
         self._roots: dict[str, Key | None] = {}
 

@@ -21,6 +21,7 @@ from wclayer.host import system
 from wclayer.layers import atomic
 from wclayer.layers.directory.in_place import make_empty_records
 from wclayer.layers.directory.layer import LayerDirectory
+from wclayer.layers.directory.opening import open_layer
 from wclayer.layers.directory.scratch import ScratchDirectory
 from wclayer.view import mount
 from wclayer.view.layer_view import LayerView
@@ -126,7 +127,7 @@ def test_a_listing_is_of_one_moment(views: tuple[LayerView, LayerView], monkeypa
 def test_contents_that_went_while_a_scratch_was_read_are_no_damage(scratch: Path) -> None:
     with LayerView(scratch=scratch) as view:
         view.write_bytes("f", b"old")
-    with LayerDirectory(scratch) as reader:
+    with open_layer(scratch) as reader:
         row = reader.lookup("Files/f")
         assert row is not None
         with LayerView(scratch=scratch) as view:
@@ -136,7 +137,7 @@ def test_contents_that_went_while_a_scratch_was_read_are_no_damage(scratch: Path
 
 
 def test_a_layer_that_was_removed_while_it_was_read_is_not_there(base: Path) -> None:
-    with LayerDirectory(base) as reader:
+    with open_layer(base) as reader:
         row = reader.lookup("Files/a")
         assert row is not None
         wclayer.destroy_layer(base)

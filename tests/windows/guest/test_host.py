@@ -15,7 +15,7 @@ from wclayer import sample
 from wclayer.errors import LayerBusyError
 from wclayer.host import system, winapi
 from wclayer.host.root import HostRoot, remove_tree
-from wclayer.layers.directory import LayerDirectory
+from wclayer.layers.directory import open_layer
 from wclayer.model import Entry
 
 _ILLEGAL = "WinError 123"
@@ -260,7 +260,7 @@ def test_a_file_under_construction_cannot_be_locked(tmp_path: Path) -> None:
 def test_an_open_layer_is_busy(tmp_path: Path) -> None:
     with wclayer.new_layer_writer(tmp_path / "layer") as out:
         sample.write_base(out)
-    with LayerDirectory(tmp_path / "layer"):
+    with open_layer(tmp_path / "layer"):
         lock = system.Lock(tmp_path / "layer")
         lock.take()
         with pytest.raises(LayerBusyError):
@@ -273,7 +273,7 @@ def test_an_open_layer_is_busy(tmp_path: Path) -> None:
 def test_a_layer_that_is_read_is_not_updated(tmp_path: Path) -> None:
     with wclayer.new_layer_writer(tmp_path / "layer") as out:
         sample.write_base(out)
-    with LayerDirectory(tmp_path / "layer"):
+    with open_layer(tmp_path / "layer"):
         with pytest.raises(LayerBusyError), wclayer.RegistryEditor(tmp_path / "layer") as editor:
             editor.create_key("HKLM\\SOFTWARE\\New")
         with (tmp_path / "out.tar").open("wb"), pytest.raises(LayerBusyError):

@@ -25,11 +25,12 @@ from wclayer.errors import (
 )
 from wclayer.host import system
 from wclayer.layers.atomic import claim_place
-from wclayer.layers.directory import LayerDirectory
+from wclayer.layers.directory import LayerDirectory, open_layer
 from wclayer.layers.directory.chain import check_chain, remember_chain
 from wclayer.layers.directory.database import FILE_NAME
 from wclayer.layers.directory.in_place import make_empty_records
 from wclayer.layers.directory.scratch import DISK, MOUNT, UNREAD, UNSAVED, ScratchDirectory, is_scratch
+from wclayer.layers.directory.scratch_layer import ScratchLayer
 from wclayer.view import mount
 
 ACTIVE = "active"
@@ -63,7 +64,7 @@ def _open_scratch(place: Path, lock: system.Lock | None = None) -> ScratchDirect
             # A commit may just have made it a finished layer.
             if is_scratch(place):
                 raise
-    with LayerDirectory(place):
+    with open_layer(place):
         return None
 
 
@@ -157,12 +158,12 @@ def prepare_layer(
         if is_scratch(place):
             raise
         # A commit has made it a finished layer meanwhile.
-        with LayerDirectory(place) as layer:
+        with open_layer(place) as layer:
             check_chain(layer, parents)
 
 
 def _prepare(place: Path, parents: Sequence[StrPath], target: StrPath | None, allow_other: bool) -> None:
-    with LayerDirectory(place) as layer:
+    with open_layer(place) as layer:
         knows_parents, has_disk = bool(layer.parents()), _has_disk(layer)
         if knows_parents or not has_disk:
             check_chain(layer, parents)
@@ -218,7 +219,7 @@ def get_layer_mount_path(path: StrPath) -> str:
 
     Reference: `GetLayerMountPath` of vmcompute.dll.
     """
-    with LayerDirectory(path) as layer:
+    with open_layer(path) as layer:
         if not _has_disk(layer):
             return str(layer.path)
         place, recorded = layer.path, _recorded_mount(layer)
@@ -240,7 +241,7 @@ def unprepare_layer(path: StrPath) -> None:
 
     Reference: `UnprepareLayer` of vmcompute.dll.
     """
-    with LayerDirectory(path) as layer:
+    with open_layer(path) as layer:
         place, at = layer.path, _recorded_mount(layer)
         if not _has_disk(layer):
             return
@@ -263,8 +264,8 @@ def has_unsaved_changes(path: StrPath) -> bool:
     Raises:
         PathNotFoundError, NotALayerError: there is no layer at `path`.
     """
-    with LayerDirectory(path) as layer:
-        return layer.is_scratch and bool(layer.record(UNSAVED))
+    with open_layer(path) as layer:
+        return isinstance(layer, ScratchLayer) and bool(layer.record(UNSAVED))
 
 
 def check_disk_is_current(disk: StrPath) -> None:

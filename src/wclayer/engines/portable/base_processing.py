@@ -14,7 +14,7 @@ from wclayer.errors import FormatError, PathNotFoundError, boundary, during, err
 from wclayer.formats.bcd import read_store
 from wclayer.formats.regf.hive import Hive
 from wclayer.layers.atomic import StagedFile, wait_for_place
-from wclayer.layers.directory import DirectoryLayerWriter, LayerDirectory
+from wclayer.layers.directory import DirectoryLayerWriter, open_layer
 from wclayer.layers.directory.in_place import InPlaceLayerWriter
 from wclayer.layers.directory.utility_vm import BOOT_STORE
 from wclayer.layers.hives import LAYER_HIVES
@@ -43,7 +43,7 @@ def process_base_layer(path: StrPath) -> None:
 
     Reference: `ProcessBaseImage` of vmcompute.dll.
     """
-    with LayerDirectory(path) as layer:
+    with open_layer(path) as layer:
         place = layer.path
         for hive in LAYER_HIVES:
             if layer.lookup(hive.config) is None:
@@ -72,7 +72,7 @@ def process_utility_vm_image(path: StrPath) -> None:
     Reference: `ProcessUtilityImage` of vmcompute.dll.
     """
     place = Path(os.path.abspath(path))
-    with LayerDirectory(place.parent) as layer:
+    with open_layer(place.parent) as layer:
         if layer.lookup(BOOT_STORE) is None:
             raise PathNotFoundError(layer.path, f"the layer has no {BOOT_STORE}", code=2)
     for _ in read_boot_store(place.parent):

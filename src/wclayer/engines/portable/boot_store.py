@@ -8,7 +8,7 @@ from wclayer._types import StrPath
 from wclayer.errors import InvalidDataError, PathNotFoundError, during
 from wclayer.formats.bcd import BcdObject, read_store
 from wclayer.formats.regf.model import RegfError
-from wclayer.layers.directory import LayerDirectory
+from wclayer.layers.directory import open_layer
 from wclayer.layers.directory.hives import open_hive
 from wclayer.layers.directory.utility_vm import BOOT_STORE
 
@@ -21,7 +21,7 @@ def read_boot_store(path: StrPath) -> Iterator[BcdObject]:
         PathNotFoundError: there is no layer, or it has no utility VM with a boot store.
         InvalidDataError: the store is no sound one.
     """
-    with LayerDirectory(path) as layer:
+    with open_layer(path) as layer:
         hive = open_hive(layer, BOOT_STORE)
         if hive is None:
             raise PathNotFoundError(layer.path, f"the layer has no {BOOT_STORE}", code=2)

@@ -18,7 +18,7 @@ from wclayer.formats.ntfs.structs import OutOfSpaceError
 from wclayer.formats.vhdx.create import create_vhdx
 from wclayer.layers.atomic import OutputFile
 from wclayer.layers.copy import CopyProgress, ProgressCallback, copy_layer
-from wclayer.layers.directory import DirectoryLayerReader, LayerDirectory
+from wclayer.layers.directory import DirectoryLayerReader, open_layer
 from wclayer.layers.directory.chain import as_chain, resolve_chain
 from wclayer.layers.volume.disk_file import PartitionWindow, partition_data_disk
 from wclayer.layers.volume.raw import RawDisk
@@ -93,7 +93,7 @@ def convert_layer(
     if len(given) > 1:
         chain = resolve_chain(given, first_is_own=True)
     elif not alone:
-        with LayerDirectory(chain[0]) as layer:
+        with open_layer(chain[0]) as layer:
             chain += layer.parents()
     identity = _REPRODUCIBLE if reproducible else uuid4()
     place = Path(os.path.abspath(target))
@@ -153,7 +153,7 @@ def _room_for(chain: Sequence[Path], cluster_size: int) -> int:
     """Bytes of a volume in which everything of the layers has room, none of it hiding another."""
     total = _VOLUME_OVERHEAD
     for path in chain:
-        with LayerDirectory(path) as layer:
+        with open_layer(path) as layer:
             for table, size in (("entries", "size"), ("streams", "size"), ("security", "2 * LENGTH(descriptor)")):
                 clusters = f"({size} + {cluster_size - 1}) / {cluster_size}"
                 count, needed = layer.query(

@@ -19,7 +19,7 @@ from wclayer.errors import (
 )
 from wclayer.host.root import HostRoot
 from wclayer.layers.atomic import StagedFile, make_folder, sync_name
-from wclayer.layers.directory import LayerDirectory
+from wclayer.layers.directory import open_layer
 from wclayer.layers.json_file import JsonFileError, read_json
 
 STORE_VARIABLE = "WCLAYER_IMAGE_STORE"
@@ -54,7 +54,7 @@ class ImageStore:
             PathNotFoundError, NotALayerError: there is no layer at `layer`.
         """
         file = self._file(name, version)
-        with LayerDirectory(layer) as directory:
+        with open_layer(layer) as directory:
             if directory.parents():
                 raise InvalidParameterError(directory.path, "not a base layer: it has parents")
             record = {

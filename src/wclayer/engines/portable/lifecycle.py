@@ -98,7 +98,7 @@ def _is_layer(place: Path) -> bool:
     """Whether a folder is certainly a layer, ours or one that Windows or containerd made, perhaps a damaged one."""
     try:
         with HostRoot(place) as root:
-            database.read_version(root)
+            database.read_kind(root)
     except (OSError, ValueError):
         pass
     else:

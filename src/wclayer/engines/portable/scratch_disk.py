@@ -16,7 +16,7 @@ from wclayer.formats.vhdx.create import create_vhdx
 from wclayer.host import durability
 from wclayer.layers.atomic import StagedFile, claim_place
 from wclayer.layers.copy import copy_layer
-from wclayer.layers.directory import DirectoryLayerReader, LayerDirectory
+from wclayer.layers.directory import DirectoryLayerReader, open_layer
 from wclayer.layers.directory.database import FILE_NAME
 from wclayer.layers.directory.scratch import DISK, ScratchDirectory
 from wclayer.layers.directory.scratch_writer import ScratchWriter
@@ -93,7 +93,7 @@ def read_disk(scratch: ScratchDirectory, parents: Sequence[Path]) -> None:
         InvalidDataError: the disk has no sound volume, or marks that fit no parent.
     """
     with ExitStack() as stack:
-        opened = [stack.enter_context(LayerDirectory(parent)) for parent in parents]
+        opened = [stack.enter_context(open_layer(parent)) for parent in parents]
         reader = stack.enter_context(ScratchLayerReader(scratch.path / DISK, parents))
         with ScratchWriter(scratch, opened) as writer:
             copy_layer(reader, writer)
@@ -131,7 +131,7 @@ def write_disk(scratch: ScratchDirectory, parents: Sequence[Path]) -> None:
         if parent is not None:
             disk.hide_parent()
         write_table(disk, table)
-        layers = [stack.enter_context(LayerDirectory(layer)) for layer in parents]
+        layers = [stack.enter_context(open_layer(layer)) for layer in parents]
 
         def owner(path: str) -> UUID | None:
             found = next((layer for layer in layers if layer.kind(path) is not Kind.ABSENT), None)

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from wclayer._types import StrPath
 from wclayer.errors import CorruptLayerError, InvalidParameterError, PathNotFoundError, during, errors_at
-from wclayer.layers.directory import LayerDirectory
+from wclayer.layers.directory import LayerDirectory, open_layer
 from wclayer.layers.directory.database import FILE_NAME
 from wclayer.layers.directory.scratch_update import open_update
 from wclayer.win32.filetime import from_unix_ns
@@ -69,7 +69,7 @@ def grant_access(sid: Sid, path: Path) -> None:
         )
     name = path.relative_to(layer).as_posix()
     with open_update(layer) as update:
-        with LayerDirectory(layer) as directory:
+        with open_layer(layer) as directory:
             row = directory.lookup(name)
             kept = directory.security(row) if row is not None else file_security(directory, name)
         with errors_at(path, damage=CorruptLayerError):

@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from wclayer._types import StrPath
-from wclayer.errors import CorruptLayerError, InvalidDataError, LayerBusyError, LimitExceededError, during, errors_at
+from wclayer.errors import CorruptLayerError, InvalidDataError, LayerBusyError, LimitExceededError, during
 from wclayer.formats.tar.structs import TRAILER
-from wclayer.host import system
 from wclayer.layers.budget import Budget
 from wclayer.layers.directory.chain_file import CHAIN_FILE, read_chain
-from wclayer.layers.directory.database import FILE_NAME, ROOT, TRAILER_FORM, EntryRow
-from wclayer.layers.directory.layer import CHILDREN, LayerDirectory
+from wclayer.layers.directory.database import FILE_NAME, SELECT_ENTRIES, TRAILER_FORM, EntryRow
+from wclayer.layers.directory.layer import LayerDirectory
+from wclayer.layers.directory.opening import open_layer
+from wclayer.layers.directory.problem import Problem
 from wclayer.layers.directory.reader import DirectoryLayerReader
 from wclayer.layers.directory.rows import descriptor
-from wclayer.layers.directory.scratch import IN_USE
-from wclayer.layers.directory.update import SUBSTITUTE
+from wclayer.layers.directory.strangers import find_strangers
 from wclayer.layers.names import NameChecker
 from wclayer.layers.tar.header_delta import decode_header_delta
 from wclayer.layers.tar.members import encode_entry, encode_stream
@@ -45,14 +43,6 @@ _DANGLING = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """Something in a layer that is not as its records say: the path it concerns, and what is wrong."""
-
-    path: str
-    text: str
-
-
 @during("check layer")
 def check_layer(path: StrPath, *, progress: Callable[[int, int], None] | None = None) -> Iterator[Problem]:
     """Every problem of a layer directory: sizes, digests, links, references, metadata that does not parse, files that
@@ -66,7 +56,7 @@ def check_layer(path: StrPath, *, progress: Callable[[int, int], None] | None = 
         LayerBusyError: an update has replaced files of a finished layer meanwhile. A scratch may be changed: of each
             entry, it is checked as it is when it is looked at.
     """
-    with LayerDirectory(path) as layer:
+    with open_layer(path) as layer:
         layer.budget = Budget(str(layer.path), limits_in_use())
         for place, problems in (
             (FILE_NAME, _check_database(layer)),
@@ -74,7 +64,7 @@ def check_layer(path: StrPath, *, progress: Callable[[int, int], None] | None = 
             (FILE_NAME, _check_entries(layer, progress)),
             (FILE_NAME, _check_tombstones(layer)),
             (FILE_NAME, _check_rules(layer)),
-            (FILE_NAME, _find_strangers(layer)),
+            (FILE_NAME, find_strangers(layer)),
             (CHAIN_FILE, _check_chain(layer)),
         ):
             yield from _told(place, problems)
@@ -116,7 +106,7 @@ def _check_records(layer: LayerDirectory) -> Iterator[Problem]:
 def _check_entries(layer: LayerDirectory, progress: Callable[[int, int], None] | None) -> Iterator[Problem]:
     total = layer.totals().entries
     last = 0
-    for done, columns in enumerate(layer.query("SELECT * FROM entries ORDER BY id")):
+    for done, columns in enumerate(layer.query(f"{SELECT_ENTRIES} ORDER BY id")):
         if progress is not None and done % 256 == 0:
             progress(done, total)
         place = f"entry {columns[0]}"
@@ -142,8 +132,8 @@ def _problems_of(layer: LayerDirectory, row: EntryRow, place: str) -> list[Probl
         if found is not None:
             break
         # It is looked at as it is now.
-        with LayerDirectory(layer.path) as now:
-            columns = now.query("SELECT * FROM entries WHERE id = ?", (row.link or row.id,)).fetchone()
+        with open_layer(layer.path) as now:
+            columns = now.query(f"{SELECT_ENTRIES} WHERE id = ?", (row.link or row.id,)).fetchone()
             if columns is None:
                 return []
             row = now.row(columns)
@@ -161,13 +151,13 @@ def _settled_problems(layer: LayerDirectory, row: EntryRow, place: str) -> list[
     try:
         found = list(_told(place, _check_entry(layer, row, place)))
     except LayerBusyError:
-        if not layer.is_scratch:
+        if not layer.may_change:
             raise
         return None
     changed = layer.changed(row) if found else None
     if changed is None:
         return found
-    if layer.is_scratch and isinstance(changed, LayerBusyError):
+    if layer.may_change and isinstance(changed, LayerBusyError):
         return None
     raise changed
 
@@ -217,8 +207,7 @@ def _above(layer: Path, parent: Path) -> Iterator[Problem]:
 
 def _check_entry(layer: LayerDirectory, row: EntryRow, name: str) -> Iterator[Problem]:
     try:
-        # Of a scratch, only contents are on the host.
-        info = None if layer.is_scratch and row.host_name is None else layer.host.stat(layer.host_path(row))
+        info = layer.host_status(row)
     except OSError as error:
         yield Problem(name, f"not on the host: {error.strerror}")
         return
@@ -251,7 +240,7 @@ def _check_data(layer: LayerDirectory, row: EntryRow, name: str, info: os.stat_r
         host = None
         with suppress(OSError):  # that it is not there is told of the first name
             host = layer.host.stat(layer.host_path(head))
-        if layer.is_scratch or (host is not None and (host.st_dev, host.st_ino) == (info.st_dev, info.st_ino)):
+        if host is not None and os.path.samestat(host, info):
             # The same file on the host: its first name's contents are checked.
             return
     if row.sha256:
@@ -274,109 +263,3 @@ def _check_streams(layer: LayerDirectory, row: EntryRow, name: str) -> Iterator[
                 pass
         except CorruptLayerError as error:
             yield Problem(f"{name}:{stream.name}", f"not of the recorded size and SHA-256: {error.detail}")
-
-
-def _find_strangers(layer: LayerDirectory) -> Iterator[Problem]:
-    """Files on the host that no entry accounts for."""
-    found = list(_strange_contents(layer) if layer.is_scratch else _strange_files(layer))
-    if found and layer.is_scratch and not _is_in_use(layer):
-        # Other processes may have put them there since, and ended.
-        with LayerDirectory(layer.path) as now:
-            known = {problem.path for problem in _strange_contents(now)}
-        found = [problem for problem in found if problem.path in known]
-    if found and (changed := layer.changed()) is not None:
-        raise changed
-    if found and not _is_in_use(layer):
-        yield from found
-
-
-def _is_in_use(layer: LayerDirectory) -> bool:
-    """Whether another process is changing the layer, so that there may be files that are no part of it yet, or no
-    longer."""
-    if layer.is_scratch:
-        # Old contents wait until the records are safe, and are then removed; after a crash, when it is next opened.
-        return any(name.startswith(IN_USE) for name in layer.host.names(b""))
-    with errors_at(layer.path):
-        lock = system.Lock(layer.path)
-        try:
-            lock.take(shared=True)
-        except BlockingIOError:
-            return True
-        except OSError as error:
-            # Where the file system has no locks, whoever would change the layer is refused.
-            if error.errno != errno.ENOTSUP:
-                raise
-        finally:
-            lock.close()
-    return False
-
-
-def _strange_contents(layer: LayerDirectory) -> Iterator[Problem]:
-    """Contents in a scratch's pool that no entry has."""
-    known = {layer.host_path(row) for row in layer.entries() if row.host_name is not None}
-    for path in layer.pool():
-        if path not in known:
-            yield Problem(os.fsdecode(path), "is on the host, but not in layer.db")
-
-
-def _strange_files(layer: LayerDirectory) -> Iterator[Problem]:
-    tops = {layer.host_path(row): row for row in _children(layer, ROOT) if row is not None}
-    for top in (b"Files", b"Hives", b"UtilityVM"):
-        if top in tops:
-            yield from _strangers_below(layer, tops[top])
-        elif os.path.lexists(os.path.join(os.fsencode(layer.path), top)):
-            yield Problem(top.decode(), "is on the host, but not in layer.db")
-
-
-def _strangers_below(layer: LayerDirectory, top: EntryRow) -> Iterator[Problem]:
-    pending = [top]
-    while pending:
-        directory = pending.pop()
-        host = layer.host_path(directory)
-        known = set()
-        unknown = "is on the host, but not in layer.db"
-        for row in _children(layer, directory.id):
-            if row is None:
-                unknown = "is on the host, but in no record of layer.db that is sound"
-                continue
-            known.add(layer.host_path(row).rpartition(b"/")[2])
-            if (row.host_name or "").startswith(SUBSTITUTE):
-                # An update was interrupted: what it replaces stays until the next one ends it.
-                known.add(layer.host_path(row._replace(host_name=None)).rpartition(b"/")[2])
-            if row.attributes & DIRECTORY:
-                pending.append(row)
-        try:
-            names = layer.host.names(host)
-        except OSError:
-            continue
-        listed = set(map(os.fsencode, names))
-        # Some hosts list a name in another spelling than it was given: in another case, or decomposed.
-        respelled = _identities(layer, host, known - listed)
-        for name in sorted(listed - known):
-            # The utility VM's folder also holds what processing made, beside its Files; an update that was interrupted
-            # leaves contents that have no place yet, or have theirs already.
-            if (host == b"UtilityVM" and name != b"Files") or name.startswith(SUBSTITUTE.encode()):
-                continue
-            if not respelled or not _identities(layer, host, {name}) & respelled:
-                yield Problem(os.fsdecode(host + b"/" + name), unknown)
-
-
-def _identities(layer: LayerDirectory, directory: bytes, names: set[bytes]) -> set[tuple[int, int]]:
-    """Device and inode of each of the names that the directory has on the host."""
-    found = set()
-    for name in names:
-        with suppress(OSError):
-            status = layer.host.stat(directory + b"/" + name)
-            found.add((status.st_dev, status.st_ino))
-    return found
-
-
-def _children(layer: LayerDirectory, directory: int) -> Iterator[EntryRow | None]:
-    """The rows of a directory's entries, None for one that is damaged."""
-    for columns in layer.query(CHILDREN, (directory,)):
-        try:
-            row = layer.row(columns)
-        except (CorruptLayerError, LimitExceededError):
-            yield None
-            continue
-        yield row if row.parent == directory else None

@@ -15,7 +15,7 @@ import threading
 import weakref
 from collections.abc import Iterator
 from contextlib import closing, suppress
-from enum import IntEnum
+from enum import IntEnum, StrEnum
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -44,6 +44,8 @@ VERSION = 1
 """Of the database of a finished layer, which never changes."""
 SCRATCH_VERSION = 2
 """Of the database of a scratch, which is changed in its place."""
+CHANGED = "another process has changed it while it was read; try again"
+"""The detail of the error of a reader that finds that."""
 ROOT = 0
 """The parent of the entries at the layer's root."""
 
@@ -124,6 +126,15 @@ _PATIENCE = 20
 _BYTES = 256 << 10
 
 
+class LayerKind(StrEnum):
+    """What kind of layer a layer directory is."""
+
+    FINISHED = "finished"
+    """Its database never changes."""
+    SCRATCH = "scratch"
+    """Its database is changed in its place."""
+
+
 class Origin(IntEnum):
     """Why an entry is in the layer directory."""
 
@@ -170,7 +181,11 @@ class EntryRow(NamedTuple):
         )
 
 
-INSERT_ENTRY = f"INSERT INTO entries VALUES ({','.join('?' * len(EntryRow._fields))})"
+_ENTRY_COLUMNS = ", ".join(EntryRow._fields)
+SELECT_ENTRIES = f"SELECT {_ENTRY_COLUMNS} FROM entries"
+"""How a query for `EntryRow`s begins."""
+INSERT_ENTRY = f"INSERT INTO entries ({_ENTRY_COLUMNS}) VALUES ({','.join('?' * len(EntryRow._fields))})"
+SET_RECORD = "INSERT OR REPLACE INTO layer (key, value) VALUES (?, ?)"
 
 _ORDINARY = EntryRow._fields[: EntryRow._fields.index("origin")]
 INSERT_ORDINARY_ENTRY = f"INSERT INTO entries ({','.join(_ORDINARY)}) VALUES ({','.join('?' * len(_ORDINARY))})"
@@ -235,8 +250,8 @@ _open_scratches: weakref.WeakSet[LayerDatabase] = weakref.WeakSet()
 _opening = threading.Lock()
 
 
-def read_version(root: HostRoot) -> int:
-    """The version of the database of the layer at `root`: `VERSION` or `SCRATCH_VERSION`.
+def read_kind(root: HostRoot) -> LayerKind:
+    """Returns the kind of the layer at `root`, by its database.
 
     Raises:
         FileNotFoundError: it is not there.
@@ -248,7 +263,7 @@ def read_version(root: HostRoot) -> int:
         if not stat.S_ISREG(status.st_mode):
             raise DatabaseError(f"{FILE_NAME} is not a regular file")
         if any(database.scratch == (status.st_dev, status.st_ino) for database in _open_scratches):
-            return SCRATCH_VERSION
+            return LayerKind.SCRATCH
         with os.fdopen(root.open(name), "rb") as file:
             header = file.read(_HEADER.size)
     if not header.startswith(b"SQLite format 3\0") or len(header) < _HEADER.size:
@@ -259,7 +274,7 @@ def read_version(root: HostRoot) -> int:
             f"{FILE_NAME} has application id {application:#x}, version {version};"
             f" expected {APPLICATION_ID:#x}, {VERSION} or {SCRATCH_VERSION}"
         )
-    return int(version)
+    return LayerKind.FINISHED if version == VERSION else LayerKind.SCRATCH
 
 
 class LayerDatabase(sqlite3.Connection):
@@ -269,6 +284,8 @@ class LayerDatabase(sqlite3.Connection):
     database of that size can need: pages can refer to each other so that a small file has endless rows.
     """
 
+    kind: LayerKind
+    """The kind of the layer."""
     work = 0
     """How many `_STEPS` the query that runs has taken."""
 
@@ -281,30 +298,31 @@ class LayerDatabase(sqlite3.Connection):
         self.scratch = None
 
     def register(self, path: Path) -> None:
-        """Notes that this process has the database of a scratch, the file `path`, open (see `read_version`)."""
+        """Notes that this process has the database of a scratch, the file `path`, open (see `read_kind`)."""
         with _opening:
             status = os.stat(path)
             self.scratch = (status.st_dev, status.st_ino)
             _open_scratches.add(self)
 
-    def restrict(self, path: Path, version: int) -> None:
+    def restrict(self, path: Path, kind: LayerKind) -> None:
         """Checks the database and sets its bounds; `path` is its file.
 
         Raises:
-            DatabaseError: the schema is not that of the version.
+            DatabaseError: the schema is not that of the kind.
             sqlite3.Error: the database is damaged.
         """
         self._path = path
+        self.kind = kind
         self.set_progress_handler(self._count, _STEPS)
         most = limits_in_use().record_size
         # What is written to a scratch may be larger than the file is now.
-        self.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, most if version == SCRATCH_VERSION else min(most, self.size()))
+        self.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, most if kind is LayerKind.SCRATCH else min(most, self.size()))
         self.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
         for pragma in ("trusted_schema = OFF", "cell_size_check = ON", f"cache_size = -{_CACHE_KIB}"):
             self.execute(f"PRAGMA {pragma}")
         found = self.execute("SELECT type, name, tbl_name, sql FROM sqlite_master LIMIT 100").fetchall()
-        for what in set(found) ^ _declared(version):
-            raise DatabaseError(f"{FILE_NAME}: {what[0]} {what[1]!r} is not what a database of version {version} has")
+        for what in set(found) ^ _declared(kind):
+            raise DatabaseError(f"{FILE_NAME}: {what[0]} {what[1]!r} is not what the database of a {kind} layer has")
 
     def size(self) -> int:
         """Bytes of the database, its log included."""
@@ -378,10 +396,10 @@ def query_error(
 
 
 @functools.cache
-def _declared(version: int) -> frozenset[tuple[str, str, str, str | None]]:
-    """What `sqlite_master` holds of a database of that version."""
+def _declared(kind: LayerKind) -> frozenset[tuple[str, str, str, str | None]]:
+    """Returns what `sqlite_master` holds in the database of a layer of that kind."""
     with closing(sqlite3.connect(":memory:")) as connection:
-        connection.executescript(SCHEMA if version == VERSION else SCHEMA + SCRATCH_SCHEMA)
+        connection.executescript(SCHEMA if kind is LayerKind.FINISHED else SCHEMA + SCRATCH_SCHEMA)
         return frozenset(connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_master"))
 
 
@@ -390,15 +408,15 @@ def _uri(path: Path) -> str:
     return f"file:{quote(os.path.abspath(path))}"
 
 
-def _open(path: Path, parameters: str, version: int) -> LayerDatabase:
+def _open(path: Path, parameters: str, kind: LayerKind) -> LayerDatabase:
     connection = sqlite3.connect(
         f"{_uri(path)}?{parameters}", uri=True, isolation_level=None, check_same_thread=False, timeout=_BUSY_SECONDS,
         factory=LayerDatabase,
     )  # fmt: skip
     try:
-        if version == SCRATCH_VERSION:
+        if kind is LayerKind.SCRATCH:
             connection.register(path)
-        connection.restrict(path, version)
+        connection.restrict(path, kind)
     except UnicodeError as error:
         # SQLite's own message quotes what is not UTF-8.
         connection.close()
@@ -409,19 +427,25 @@ def _open(path: Path, parameters: str, version: int) -> LayerDatabase:
     return connection
 
 
-def open_read_only(path: Path, version: int) -> LayerDatabase:
-    """An existing database of that version, for reading.
+def open_read_only(path: Path, kind: LayerKind) -> LayerDatabase:
+    """Opens an existing database of a layer of that kind for reading.
 
     Raises:
-        DatabaseError, sqlite3.Error: it is damaged, or not what `version` has.
+        DatabaseError, sqlite3.Error: it is damaged, or the database of something else.
     """
-    if version == SCRATCH_VERSION and os.access(path.parent, os.W_OK):
-        # Readers of a database that others change must be able to lock it.
-        connection = open_scratch(path)
+    if kind is LayerKind.FINISHED:
+        # immutable: it never changes, and its folder may be read-only.
+        return _open(path, "immutable=1", kind)
+    # Readers of a database that others change must be able to lock it.
+    connection = open_scratch(path) if os.access(path.parent, os.W_OK) else _open(path, "immutable=1", kind)
+    try:
         connection.execute("PRAGMA query_only = ON")
-        return connection
-    # immutable: a finished layer's database never changes, and its folder may be read-only.
-    return _open(path, "immutable=1", version)
+        # Whoever reads a scratch sees it as it is now, whatever others change meanwhile.
+        connection.execute("BEGIN")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def open_scratch(path: Path) -> LayerDatabase:
@@ -439,7 +463,7 @@ def open_scratch(path: Path) -> LayerDatabase:
     if os.path.lexists(f"{path}{_JOURNAL}"):
         # SQLite would play it back, and remove the file that it names as the journal above it, wherever that is.
         raise DatabaseError(f"{FILE_NAME}{_JOURNAL} is there, which the database of a scratch never has")
-    connection = _open(path, "mode=rw", SCRATCH_VERSION)
+    connection = _open(path, "mode=rw", LayerKind.SCRATCH)
     connection.execute("PRAGMA synchronous = NORMAL")
     return connection
 
@@ -447,13 +471,12 @@ def open_scratch(path: Path) -> LayerDatabase:
 def make_scratch(path: Path) -> None:
     """Makes the database of a finished layer the database of a scratch; a copy of it takes its place."""
     with HostRoot(path.parent) as root:
-        is_finished = read_version(root) == VERSION
-        if not is_finished:
+        if read_kind(root) is LayerKind.SCRATCH:
             return
         staged = StagedDatabase(path.parent)
         try:
             root.copy(FILE_NAME.encode(), os.fsencode(staged.database.name))
-            connection = _open(staged.database, "mode=rw", VERSION)
+            connection = _open(staged.database, "mode=rw", LayerKind.FINISHED)
             try:
                 connection.execute("PRAGMA journal_mode = OFF")
                 connection.executescript(f"BEGIN; {SCRATCH_SCHEMA} PRAGMA user_version = {SCRATCH_VERSION}; COMMIT")

@@ -20,7 +20,8 @@ from wclayer.formats.regf.recovery import recover
 from wclayer.formats.regf.writer import hive_buffer, write_hive
 from wclayer.host.root import HostRoot
 from wclayer.layers.directory.database import EntryRow, Origin, host_name
-from wclayer.layers.directory.layer import HIVE_PROBLEMS, LayerDirectory
+from wclayer.layers.directory.folder import HIVE_PROBLEMS
+from wclayer.layers.directory.layer import LayerDirectory
 from wclayer.layers.directory.records import DirectoryPlace, LayerRecords
 from wclayer.layers.hives import LAYER_HIVES, LOG_SUFFIXES, LayerHive
 from wclayer.model import limits_in_use

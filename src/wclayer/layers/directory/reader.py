@@ -9,8 +9,8 @@ from wclayer.errors import boundary
 from wclayer.layers.base import LayerReaderBase
 from wclayer.layers.budget import Budget
 from wclayer.layers.cache import Cache
-from wclayer.layers.directory.database import TRAILER_FORM, EntryRow, Origin
-from wclayer.layers.directory.layer import LayerDirectory
+from wclayer.layers.directory.database import TRAILER_FORM, EntryRow
+from wclayer.layers.directory.opening import open_layer
 from wclayer.model import DataStream, Entry, LinkInfo, limits_in_use
 
 
@@ -25,10 +25,10 @@ class DirectoryLayerReader(LayerReaderBase):
     operation = "read layer"
 
     def __init__(self, path: StrPath) -> None:
-        self.layer = LayerDirectory(path)
+        self.layer = open_layer(path)
         super().__init__(str(self.layer.path))
         self.layer.budget = Budget(self.source, limits_in_use())
-        self._rows: Iterator[EntryRow] = self._scratch_rows() if self.layer.is_scratch else self.layer.own_entries()
+        self._rows: Iterator[EntryRow] = self.layer.own_entries()
         self._tombstones = self.layer.tombstones()
         try:
             self._next_row = next(self._rows, None)
@@ -41,11 +41,6 @@ class DirectoryLayerReader(LayerReaderBase):
         # Of a scratch: the first name that was given of a file with several, by the file's id.
         self._first_names: dict[int, str] = {}
 
-    def _scratch_rows(self) -> Iterator[EntryRow]:
-        for row in self.layer.walk(self.layer.root()):
-            if row.origin == Origin.OWN:
-                yield row
-
     @property
     def trailer_delta(self) -> bytes | None:
         """What the end of the tar had that was imported, if not the canonical end."""
@@ -53,7 +48,7 @@ class DirectoryLayerReader(LayerReaderBase):
 
     def _advance(self) -> Entry | None:
         tombstone, row = self._next_tombstone, self._next_row
-        if tombstone is not None and (row is None or self.layer.is_scratch or tombstone.id < row.id):
+        if tombstone is not None and (row is None or self.layer.comes_before(tombstone, row)):
             self._next_tombstone = next(self._tombstones, None)
             self._row = None
             return Entry(tombstone.path, None, header_delta=tombstone.form)
@@ -62,7 +57,7 @@ class DirectoryLayerReader(LayerReaderBase):
         self._next_row = next(self._rows, None)
         self._row = row
         entry = self.layer.entry(row, security=self._descriptor(row))
-        if self.layer.is_scratch and not entry.is_directory:
+        if not self.layer.records_link_targets and not entry.is_directory:
             self._name_again(entry, row)
         return entry
 
@@ -88,7 +83,7 @@ class DirectoryLayerReader(LayerReaderBase):
     def _open_streams(self, entry: Entry) -> Iterator[DataStream]:
         assert self._row is not None
         if entry.link_target is not None:
-            if self._row.link is not None or self.layer.is_scratch:
+            if self._row.link is not None or not self.layer.records_link_targets:
                 return iter(())
             return self.layer.streams(self._row, has_data=self._row.sha256 is not None)
         return self.layer.streams(self._row, has_data=entry.has_data)

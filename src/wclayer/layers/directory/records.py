@@ -10,7 +10,15 @@ from typing import NamedTuple
 
 from wclayer.layers.cache import Cache
 from wclayer.layers.directory import database
-from wclayer.layers.directory.database import Descriptors, EntryRow, OrdinaryRow, from_column, host_name, to_column
+from wclayer.layers.directory.database import (
+    SELECT_ENTRIES,
+    Descriptors,
+    EntryRow,
+    OrdinaryRow,
+    from_column,
+    host_name,
+    to_column,
+)
 from wclayer.layers.directory.layer import LayerDirectory
 from wclayer.layers.directory.streams import StreamRecorder, copy_streams
 from wclayer.model import Entry, Limits, limits_in_use
@@ -57,7 +65,7 @@ class LayerRecords:
 
     def record(self, key: str, value: str | int | bytes | None) -> None:
         """Keeps a fact about the layer as a whole."""
-        self._database.execute("INSERT OR REPLACE INTO layer VALUES (?, ?)", (key, value))
+        self._database.execute(database.SET_RECORD, (key, value))
 
     def add(self, row: EntryRow) -> None:
         self._rows.append(row)
@@ -75,7 +83,7 @@ class LayerRecords:
 
     def add_tombstone(self, entry_id: int, entry: Entry, key: str) -> None:
         self._database.execute(
-            "INSERT INTO tombstones VALUES (?, ?, ?, ?)",
+            "INSERT INTO tombstones (id, path, key, form) VALUES (?, ?, ?, ?)",
             (entry_id, to_column(entry.name), to_column(key), entry.header_delta),
         )
 
@@ -85,7 +93,7 @@ class LayerRecords:
             self._database.executemany(database.INSERT_ENTRY, self._rows)
             if self._expects_removals:
                 links = [(row.link, row.id) for row in self._rows if row.link is not None]
-                self._database.executemany("INSERT INTO temp.names VALUES (?, ?)", links)
+                self._database.executemany("INSERT INTO temp.names (link, id) VALUES (?, ?)", links)
             self._rows.clear()
             self._rows_size = 0
         if self._ordinary:
@@ -102,7 +110,7 @@ class LayerRecords:
         """The entry with that parent and name key."""
         self.flush()
         row = self._database.execute(
-            "SELECT * FROM entries WHERE parent = ? AND key = ?", (parent_id, to_column(key))
+            f"{SELECT_ENTRIES} WHERE parent = ? AND key = ?", (parent_id, to_column(key))
         ).fetchone()
         return EntryRow._make(row) if row else None
 
@@ -148,14 +156,12 @@ class LayerRecords:
 
     def directories(self, *, besides: int) -> Iterator[tuple[bytes, EntryRow]]:
         """The host path and row of every directory whose origin is not `besides`."""
-        rows = self._database.execute(
-            "SELECT * FROM entries WHERE attributes & ? AND origin <> ?", (DIRECTORY, besides)
-        )
+        rows = self._database.execute(f"{SELECT_ENTRIES} WHERE attributes & ? AND origin <> ?", (DIRECTORY, besides))
         known: Cache[int, bytes] = Cache(_KNOWN_PATH_BYTES)
         for row in map(EntryRow._make, rows):
             above = [row]
             while above[-1].parent != database.ROOT and above[-1].parent not in known:
-                (parent,) = self._database.execute("SELECT * FROM entries WHERE id = ?", (above[-1].parent,))
+                (parent,) = self._database.execute(f"{SELECT_ENTRIES} WHERE id = ?", (above[-1].parent,))
                 above.append(EntryRow._make(parent))
             path = known.get(above[-1].parent, b"")
             for at in reversed(above):
@@ -217,7 +223,7 @@ class LayerRecords:
         execute("UPDATE entries SET link = NULL, streams = ? WHERE id = ?", (streams, heir))
         for other in others:
             execute("UPDATE entries SET link = ? WHERE id = ?", (heir, other))
-            execute("INSERT INTO temp.names VALUES (?, ?)", (heir, other))
+            execute("INSERT INTO temp.names (link, id) VALUES (?, ?)", (heir, other))
 
     def _remove_streams(self, entry_id: int) -> None:
         execute = self._database.execute
@@ -242,7 +248,7 @@ class LayerRecords:
     # Links that can be made only at the end; there may be very many, so they wait in the database.
 
     def postpone_link(self, source: bytes, target: bytes) -> None:
-        self._database.execute("INSERT INTO temp.links VALUES (?, ?)", (source, target))
+        self._database.execute("INSERT INTO temp.links (source, target) VALUES (?, ?)", (source, target))
 
     def postponed_links(self) -> Iterator[tuple[bytes, bytes]]:
         yield from self._database.execute("SELECT source, target FROM temp.links ORDER BY rowid")

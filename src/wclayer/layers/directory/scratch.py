@@ -35,13 +35,17 @@ from wclayer.layers.directory.database import (
     BEING_WRITTEN,
     NOT_HASHED,
     POOL,
+    SELECT_ENTRIES,
     Answer,
     Descriptors,
     EntryRow,
     Origin,
     to_column,
 )
+from wclayer.layers.directory.folder import open_place
 from wclayer.layers.directory.layer import LayerDirectory
+from wclayer.layers.directory.opening import open_layer
+from wclayer.layers.directory.scratch_layer import ScratchLayer
 from wclayer.layers.directory.streams import StreamRecorder, copy_streams
 from wclayer.model import limits_in_use
 from wclayer.win32.attributes import DIRECTORY, FileBasicInfo
@@ -68,8 +72,8 @@ _FEW_CONTENTS = 32
 _MAX_UNSYNCED = 65_536
 _MAX_GONE, _MAX_GONE_BYTES = 1_000, 64 << 20
 """So many old contents may wait until they are removed."""
-_WITH_HOST_NAME = "SELECT * FROM entries WHERE host_name IS NOT NULL AND link IS NULL ORDER BY id"
-_BEING_WRITTEN = "SELECT * FROM entries WHERE size < 0 AND link IS NULL ORDER BY id"
+_WITH_HOST_NAME = f"{SELECT_ENTRIES} WHERE host_name IS NOT NULL AND link IS NULL ORDER BY id"
+_BEING_WRITTEN = f"{SELECT_ENTRIES} WHERE size < 0 AND link IS NULL ORDER BY id"
 _NEXT_ID = (
     "SELECT MAX(IFNULL((SELECT MAX(id) FROM entries), 0), IFNULL((SELECT value FROM layer WHERE key = ?), 0)) + 1"
 )
@@ -144,7 +148,7 @@ class Stream(NamedTuple):
     size: int
 
 
-class ScratchDirectory(LayerDirectory):
+class ScratchDirectory(ScratchLayer):
     """The layer directory of a scratch, open for changes, each inside a `transaction`.
 
     Args:
@@ -154,7 +158,7 @@ class ScratchDirectory(LayerDirectory):
 
     Raises:
         LayerBusyError: another process has it to itself, or `exclusive` is asked for and others change it.
-        PathNotFoundError, NotALayerError, CorruptLayerError: see `LayerDirectory`.
+        PathNotFoundError, NotALayerError, CorruptLayerError: see `open_layer`.
     """
 
     def __init__(
@@ -165,9 +169,9 @@ class ScratchDirectory(LayerDirectory):
         wait: float = 0.0,
         lock: system.Lock | None = None,
     ) -> None:
-        with LayerDirectory(path) as layer:
+        with open_layer(path) as layer:
             place, mounted = layer.path, layer.record(MOUNT)
-            if not layer.is_scratch:
+            if not isinstance(layer, ScratchLayer):
                 _need_disk(place)
         self.lock = threading.RLock()
         self.is_shared = not exclusive
@@ -198,7 +202,7 @@ class ScratchDirectory(LayerDirectory):
             stack.callback(self._place_lock.close)
             # What is at the place now stays there.
             with HostRoot(place) as root:
-                is_scratch = database.read_version(root) == database.SCRATCH_VERSION
+                is_scratch = database.read_kind(root) is database.LayerKind.SCRATCH
             if not is_scratch:
                 _need_disk(place)
             marks = [name for name in os.listdir(place) if name.startswith(IN_USE)]
@@ -207,7 +211,7 @@ class ScratchDirectory(LayerDirectory):
                 if not is_alone:
                     raise LayerBusyError(place, "another process is changing it")
                 database.make_scratch(place / database.FILE_NAME)
-            super().__init__(place)
+            super().__init__(open_place(place, lambda file, _: database.open_scratch(file)))
             stack.callback(super().close)
             self._descriptors = Descriptors(self._database, limits_in_use().all_security_size)
             if is_alone:
@@ -222,9 +226,6 @@ class ScratchDirectory(LayerDirectory):
                 self._place_lock.take(shared=True)
             self._seen = self._version()
             stack.pop_all()
-
-    def _connect(self, path: Path, version: int) -> database.LayerDatabase:
-        return database.open_scratch(path)
 
     def close(self) -> None:
         try:
@@ -347,7 +348,7 @@ class ScratchDirectory(LayerDirectory):
         if value is None:
             self._execute("DELETE FROM layer WHERE key = ?", (key,))
         else:
-            self._execute("INSERT OR REPLACE INTO layer VALUES (?, ?)", (key, value))
+            self._execute(database.SET_RECORD, (key, value))
 
     def add(
         self,
@@ -412,7 +413,7 @@ class ScratchDirectory(LayerDirectory):
         self._directories.pop(row.id, None)
         number = row.id
         if row.link is None:
-            heir = next(self._rows("SELECT * FROM entries WHERE link = ? ORDER BY id LIMIT 1", (row.id,)), None)
+            heir = next(self._rows(f"{SELECT_ENTRIES} WHERE link = ? ORDER BY id LIMIT 1", (row.id,)), None)
             if heir is None:
                 self._remove_contents(row)
             else:
@@ -450,14 +451,14 @@ class ScratchDirectory(LayerDirectory):
 
     def find(self, number: int) -> EntryRow | None:
         """The entry with that id, if it is still there."""
-        columns = self._execute("SELECT * FROM entries WHERE id = ?", (number,)).fetchone()
+        columns = self._execute(f"{SELECT_ENTRIES} WHERE id = ?", (number,)).fetchone()
         return None if columns is None else self.row(columns)
 
     # Which files were taken over: a layer is counted from the base, which is 1.
 
     def note_taken(self, layer: int, source: int, entry: int) -> None:
         """Records that an entry was the file `source` of a layer."""
-        self._execute("INSERT OR REPLACE INTO taken VALUES (?, ?, ?)", (layer, source, entry))
+        self._execute("INSERT OR REPLACE INTO taken (layer, source, entry) VALUES (?, ?, ?)", (layer, source, entry))
 
     def taken_as(self, layer: int, source: int) -> int | None:
         """The entry that was the file `source` of a layer."""
@@ -466,7 +467,9 @@ class ScratchDirectory(LayerDirectory):
 
     def taken(self) -> dict[int, tuple[int, int]]:
         """All entries that were taken over: layer and id of what they were."""
-        return {entry: (layer, source) for layer, source, entry in self._execute("SELECT * FROM taken")}
+        return {
+            entry: (layer, source) for layer, source, entry in self._execute("SELECT layer, source, entry FROM taken")
+        }
 
     # Tombstones.
 
@@ -731,7 +734,7 @@ class ScratchDirectory(LayerDirectory):
 
     def hash_all(self) -> None:
         """Records the sizes and digests of all contents that were changed."""
-        for row in list(self._rows("SELECT * FROM entries WHERE size < 0 OR sha256 = ? ORDER BY id", (NOT_HASHED,))):
+        for row in list(self._rows(f"{SELECT_ENTRIES} WHERE size < 0 OR sha256 = ? ORDER BY id", (NOT_HASHED,))):
             digest = self.digest(row)
             with self.transaction(is_change=False):
                 self.set(row, size=row.size, sha256=digest, last_write_time=row.last_write_time)
@@ -744,7 +747,7 @@ class ScratchDirectory(LayerDirectory):
 
     def _adopt_own_files(self) -> None:
         """Moves the contents that lie where a finished layer has them into the pool."""
-        own = "SELECT * FROM entries WHERE host_name IS NULL AND sha256 IS NOT NULL AND link IS NULL ORDER BY id"
+        own = f"{SELECT_ENTRIES} WHERE host_name IS NULL AND sha256 IS NOT NULL AND link IS NULL ORDER BY id"
         for row in list(self._rows(own)):
             path = self.host_path(row)
             with self.transaction():

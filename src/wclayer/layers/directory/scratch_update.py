@@ -10,8 +10,9 @@ from wclayer.errors import NotSupportedError
 from wclayer.host import durability
 from wclayer.layers import atomic
 from wclayer.layers.directory.database import Origin
-from wclayer.layers.directory.layer import LayerDirectory
+from wclayer.layers.directory.opening import open_layer
 from wclayer.layers.directory.scratch import ScratchDirectory
+from wclayer.layers.directory.scratch_layer import ScratchLayer
 from wclayer.layers.directory.update import FileChange, LayerUpdate, Update, own_directory
 from wclayer.win32.attributes import DIRECTORY, FileAttributes, FileBasicInfo
 
@@ -21,10 +22,10 @@ def open_update(path: StrPath) -> Update:
 
     Raises:
         LayerBusyError: another process is changing the layer.
-        PathNotFoundError, NotALayerError, CorruptLayerError: see `LayerDirectory`.
+        PathNotFoundError, NotALayerError, CorruptLayerError: see `open_layer`.
     """
-    with LayerDirectory(path) as layer:
-        is_scratch = layer.is_scratch
+    with open_layer(path) as layer:
+        is_scratch = isinstance(layer, ScratchLayer)
     return ScratchUpdate(path) if is_scratch else LayerUpdate(path)
 
 

@@ -58,10 +58,13 @@ class StreamRecorder:
         if self._buffer:
             self._put(bytes(self._buffer))
         self._database.execute(
-            "INSERT INTO streams VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO streams (id, entry, stream_id, attributes, name, size, sha256, form)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             (self._number, *self._columns, self._size, self._hash.digest(), self._form),
         )
 
     def _put(self, piece: bytes) -> None:
-        self._database.execute("INSERT INTO stream_data VALUES (?, ?, ?)", (self._number, self._pieces, piece))
+        self._database.execute(
+            "INSERT INTO stream_data (stream, sequence, data) VALUES (?, ?, ?)", (self._number, self._pieces, piece)
+        )
         self._pieces += 1

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from wclayer._types import StrPath
 from wclayer.errors import during
-from wclayer.layers.directory.layer import LayerDirectory
+from wclayer.layers.directory.opening import open_layer
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,9 +36,9 @@ def summarize_layer(path: StrPath) -> LayerSummary:
     """Returns the summary of the layer directory at `path`.
 
     Raises:
-        PathNotFoundError, NotALayerError, CorruptLayerError: see `LayerDirectory`.
+        PathNotFoundError, NotALayerError, CorruptLayerError: see `open_layer`.
     """
-    with LayerDirectory(path) as layer:
+    with open_layer(path) as layer:
         totals = layer.totals()
         return LayerSummary(
             layer.path, layer.text("diff_id"), layer.text("digest"), layer.text("compression"), layer.number("size"),

@@ -38,9 +38,10 @@ from wclayer.host import durability, system
 from wclayer.host.root import HostRoot
 from wclayer.layers.atomic import StagedDatabase, wait_for_place
 from wclayer.layers.directory import database
-from wclayer.layers.directory.database import INSERT_ENTRY, Origin
+from wclayer.layers.directory.database import INSERT_ENTRY, SELECT_ENTRIES, Origin
 from wclayer.layers.directory.hives import made_row
 from wclayer.layers.directory.layer import LayerDirectory
+from wclayer.layers.directory.opening import open_layer
 from wclayer.win32.attributes import DIRECTORY
 
 SUBSTITUTE = "wclayer~update-"
@@ -134,13 +135,13 @@ class LayerUpdate(Update):
 
     Raises:
         LayerBusyError: another process is updating the layer.
-        PathNotFoundError, NotALayerError, CorruptLayerError: see `LayerDirectory`.
+        PathNotFoundError, NotALayerError, CorruptLayerError: see `open_layer`.
     """
 
     def __init__(self, path: StrPath) -> None:
         super().__init__()
         self.path = Path(os.path.abspath(path))
-        with LayerDirectory(self.path):
+        with open_layer(self.path):
             pass
         self._lock = wait_for_place(self.path)
         try:
@@ -158,7 +159,7 @@ class LayerUpdate(Update):
             self._lock.close()
 
     def _check(self, path: str) -> None:
-        with LayerDirectory(self.path) as layer:
+        with open_layer(self.path) as layer:
             row = layer.lookup(path)
             if row is not None and layer.link_count(row) > 1:
                 raise NotSupportedError(self.path / path, "it is a hard link, one of several names")
@@ -226,17 +227,18 @@ class LayerUpdate(Update):
                 " form = NULL WHERE id = ? OR link = ?",
                 (descriptor, time, row.link or row.id, row.link or row.id),
             )
-        connection.executemany("INSERT OR REPLACE INTO layer VALUES (?, ?)", self._records.items())
+        connection.executemany(database.SET_RECORD, self._records.items())
         if self._changes or self._descriptors:
             connection.executemany("DELETE FROM layer WHERE key = ?", ((key,) for key in _OF_THE_TAR))
 
     def _settle(self) -> None:
         """Steps 3 to 5, for this update or for one that was interrupted."""
-        with LayerDirectory(self.path) as layer:
+        with open_layer(self.path) as layer:
             waiting = [
                 layer.row(columns)
                 for columns in layer.query(
-                    "SELECT * FROM entries WHERE host_name >= ? AND host_name < ?", (SUBSTITUTE, SUBSTITUTE + "~")
+                    f"{SELECT_ENTRIES} WHERE host_name >= ? AND host_name < ?",
+                    (SUBSTITUTE, SUBSTITUTE + "~"),
                 )
             ]
             places = [(layer.host_path(row), layer.host_path(row._replace(host_name=None)), row.id) for row in waiting]
@@ -271,7 +273,7 @@ class LayerUpdate(Update):
         """Puts a changed copy in the place of `layer.db`."""
         staged = StagedDatabase(self.path)
         try:
-            with LayerDirectory(self.path) as layer:
+            with open_layer(self.path) as layer:
                 layer.host.copy(database.FILE_NAME.encode(), os.fsencode(staged.database.name))
                 connection = sqlite3.connect(staged.database, isolation_level=None)
                 try:

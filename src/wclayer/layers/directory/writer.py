@@ -21,6 +21,7 @@ from wclayer.layers.directory.database import EntryRow, Origin, host_name, to_co
 from wclayer.layers.directory.hives import BaseHiveMaker
 from wclayer.layers.directory.host_files import SMALL_FILE, HostFiles, is_possible_name
 from wclayer.layers.directory.layer import LayerDirectory
+from wclayer.layers.directory.opening import open_layer
 from wclayer.layers.directory.records import DirectoryPlace, LayerRecords
 from wclayer.layers.directory.scratch import is_scratch
 from wclayer.layers.directory.streams import StreamRecorder
@@ -105,7 +106,7 @@ class DirectoryLayerWriter(LayerWriterBase):
         super().__init__(str(place), tree)
         try:
             for parent in self.chain:
-                self._parents.append(LayerDirectory(parent))
+                self._parents.append(open_layer(parent))
             self._staged = self._stage(place)
         except BaseException:
             self._close_parents()

@@ -19,6 +19,7 @@ from wclayer.formats.ntfs.volume import FileRecord
 from wclayer.layers.directory.chain import resolve_chain
 from wclayer.layers.directory.database import EntryRow
 from wclayer.layers.directory.layer import LayerDirectory
+from wclayer.layers.directory.opening import open_layer
 from wclayer.layers.hives import HIVES_ROOT
 from wclayer.layers.names import Kind
 from wclayer.layers.volume.reader import VolumeLayerReader
@@ -72,7 +73,7 @@ class ScratchLayerReader(VolumeLayerReader):
     ) -> None:
         chain = resolve_chain(parents)
         with ExitStack() as stack:
-            self._parents = [stack.enter_context(LayerDirectory(parent)) for parent in chain]
+            self._parents = [stack.enter_context(open_layer(parent)) for parent in chain]
             super().__init__(path, limits=limits)
             self._layers = stack.pop_all()
         self._queue: deque[_Found] = deque()

@@ -1,0 +1,316 @@
+"""The entries of a layer, by path and by id, as its `layer.db` has them."""
+
+from __future__ import annotations
+
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, ClassVar, NamedTuple
+
+from wclayer.errors import FormatError, LayerError
+from wclayer.layers.cache import Cache
+from wclayer.layers.directory import database, rows
+from wclayer.layers.directory.database import SELECT_ENTRIES, EntryRow, from_column, to_column
+from wclayer.layers.directory.folder import LayerFolder, OpenedFolder
+from wclayer.layers.directory.rows import TombstoneRow
+from wclayer.layers.names import Kind
+from wclayer.model import limits_in_use
+from wclayer.win32.attributes import DIRECTORY
+from wclayer.win32.names import name_key, path_key, split_path
+
+# The index finds rows, and the rows themselves say where they are: a damaged index cannot put a directory below itself.
+_JOINED = ", ".join(f"e.{column}" for column in EntryRow._fields)
+_CHILD = f"SELECT {_JOINED} FROM entries i CROSS JOIN entries e ON e.id = i.id WHERE i.parent = ? AND i.key = ?"
+CHILDREN = f"SELECT {_JOINED} FROM entries i CROSS JOIN entries e ON e.id = i.id WHERE i.parent = ? ORDER BY i.key"
+_LOST_DIRECTORIES = 16_384
+
+
+class Totals(NamedTuple):
+    """How much a layer holds, by its records."""
+
+    entries: int
+    """All rows, those that a layer has besides its own entries included."""
+    own_entries: int
+    tombstones: int
+    descriptors: int
+    forms: int
+    """Entries whose tar header was not the canonical one."""
+    file_bytes: int
+    """Of all contents, each file once."""
+    stream_bytes: int
+
+
+class LayerEntries(LayerFolder, ABC):
+    """The entries of a layer. What depends on the kind of the layer directory is abstract here."""
+
+    may_change: ClassVar[bool]
+    """Whether other processes may change the entries while the layer is open."""
+    records_link_targets: ClassVar[bool]
+    """Whether an entry that is a further name of a file has the target that it came with."""
+
+    def __init__(self, opened: OpenedFolder) -> None:
+        super().__init__(opened)
+        # id of a directory: its path in the layer, and on the host below the layer's root.
+        self._directories: Cache[int, tuple[str, bytes]] = Cache(16 << 20)
+        self._lost: set[int] = set()
+
+    # What depends on the kind of the layer directory.
+
+    @abstractmethod
+    def changed(self, row: EntryRow | None = None) -> LayerError | None:
+        """Returns the error that explains that the layer is not as it was when it was opened, because another process
+        has removed or changed it since; None if none has.
+
+        Args:
+            row: the entry that it is about.
+        """
+
+    @abstractmethod
+    def row(self, columns: Sequence[Any]) -> EntryRow:
+        """Returns an entry's row, made of its columns in the order of `EntryRow`.
+
+        Raises:
+            CorruptLayerError: a column holds what no layer has.
+        """
+
+    @abstractmethod
+    def own_entries(self) -> Iterator[EntryRow]:
+        """Yields the rows of the layer's own entries, in the order in which they are read."""
+
+    @abstractmethod
+    def comes_before(self, tombstone: TombstoneRow, row: EntryRow) -> bool:
+        """Returns whether a reader comes to a tombstone before it comes to an own entry."""
+
+    @abstractmethod
+    def link_count(self, row: EntryRow) -> int:
+        """Returns how many names the entry's file has in this layer."""
+
+    @abstractmethod
+    def host_status(self, row: EntryRow) -> os.stat_result | None:
+        """Returns what the host knows of the entry's file or directory; None if the entry is only a record.
+
+        Raises:
+            OSError: it is not on the host.
+        """
+
+    @abstractmethod
+    def is_being_written(self, row: EntryRow) -> bool:
+        """Returns whether another process writes to the entry's file, so that its record does not have its size."""
+
+    # Entries.
+
+    def totals(self) -> Totals:
+        """How much the layer holds, by its records."""
+        entries, own, forms, file_bytes = self.query(
+            "SELECT COUNT(1), TOTAL(origin = 0), COUNT(form),"
+            " IFNULL(SUM(size) FILTER (WHERE typeof(size) = 'integer' AND size > 0 AND link IS NULL), 0) FROM entries"
+        ).fetchone()
+        (tombstones,) = self.query("SELECT COUNT(1) FROM tombstones").fetchone()
+        (descriptors,) = self.query("SELECT COUNT(1) FROM security").fetchone()
+        (stream_bytes,) = self.query(
+            "SELECT IFNULL(SUM(size) FILTER (WHERE typeof(size) = 'integer' AND size > 0), 0) FROM streams"
+        ).fetchone()
+        return Totals(entries, int(own), tombstones, descriptors, forms, file_bytes, stream_bytes)
+
+    def root(self) -> EntryRow:
+        """The row that stands for the layer's root directory; it is not an entry of the layer."""
+        return EntryRow(database.ROOT, -1, "", "", DIRECTORY, 0, 0, 0, 0, None, 0, None, database.Origin.IMPLIED)
+
+    def lookup(self, path: str) -> EntryRow | None:
+        """The entry at a path in Windows or POSIX spelling, found as Windows finds it, or None."""
+        row: EntryRow | None = self.root()
+        for part in split_path(path):
+            if row is None or not row.attributes & DIRECTORY:
+                return None
+            row = self.child(row.id, part)
+        return row
+
+    def child(self, parent: int, name: str) -> EntryRow | None:
+        """The entry of a directory with that name, in any case."""
+        key = to_column(name_key(name))
+        columns = self.query(_CHILD, (parent, key)).fetchone()
+        if columns is None:
+            return None
+        row = self.row(columns)
+        if row.parent != parent or row.key != key:
+            raise self._damaged(f"entry {row.id}: the index has it in another place")
+        return row
+
+    def children(self, parent: int) -> Iterator[EntryRow]:
+        """The entries of a directory, in the order in which Windows lists them (by upper-case name)."""
+        make = self.row
+        last: str | bytes = ""
+        for columns in self.query(CHILDREN, (parent,)):
+            row = make(columns)
+            key = row.key
+            try:
+                is_next = key > last  # type: ignore[operator]
+            except TypeError:
+                # SQLite has BLOBs after TEXT.
+                is_next = isinstance(key, bytes)
+            if row.parent != parent or not is_next:
+                raise self._damaged(f"entry {row.id}: the index has it in another place, or twice")
+            last = key
+            yield row
+
+    def entries(self) -> Iterator[EntryRow]:
+        """All rows of `entries`, in the original order."""
+        return self._rows(f"{SELECT_ENTRIES} ORDER BY id")
+
+    def _rows(self, sql: str, arguments: Sequence[object] = ()) -> Iterator[EntryRow]:
+        last, left = 0, limits_in_use().entries
+        for columns in self.query(sql, arguments):
+            row = self.row(columns)
+            if row.id <= last:
+                raise self._damaged(f"entry {row.id} is there twice")
+            last = row.id
+            if not left:
+                raise self._beyond(f"more than {limits_in_use().entries} entries", "entries")
+            left -= 1
+            yield row
+
+    def _head(self, row: EntryRow) -> EntryRow:
+        """Of a further name of a file, the row of its first name."""
+        columns = self.query(f"{SELECT_ENTRIES} WHERE id = ? AND link IS NULL", (row.link,)).fetchone()
+        if columns is None:
+            raise self._damaged(f"entry {row.id}: link: entry {row.link}, which is not the first name of a file")
+        head = self.row(columns)
+        if head.id != row.link or head.link is not None or head.attributes & DIRECTORY:
+            raise self._damaged(f"entry {row.id}: link: entry {row.link}, which is not the first name of a file")
+        return head
+
+    def by_id(self, entry_id: int) -> EntryRow:
+        """The entry with that id.
+
+        Raises:
+            CorruptLayerError: there is none.
+        """
+        columns = self.query(f"{SELECT_ENTRIES} WHERE id = ?", (entry_id,)).fetchone()
+        if columns is None:
+            raise self._damaged(f"refers to entry {entry_id}, which is not there")
+        row = self.row(columns)
+        if row.id != entry_id:
+            raise self._damaged(f"has entry {row.id} in the place of entry {entry_id}")
+        return row
+
+    def first_name(self, row: EntryRow) -> EntryRow:
+        """Of a hard link, the row of the file's first name in this layer, which has its streams; else the row."""
+        return row if row.link is None else self._head(row)
+
+    def walk(self, row: EntryRow) -> Iterator[EntryRow]:
+        """Everything below an entry, parents before children, each directory in `children` order."""
+        limits = limits_in_use()
+        left = limits.entries
+        pending = [self.children(row.id)]
+        while pending:
+            for child in pending[-1]:
+                left -= 1
+                yield child
+                if child.attributes & DIRECTORY:
+                    pending.append(self.children(child.id))
+                    break
+            else:
+                pending.pop()
+            if len(pending) > limits.path_depth:
+                raise self._beyond(f"a path of more than {limits.path_depth} names", "path_depth")
+            if left < 0:
+                raise self._beyond(f"more than {limits.entries} entries", "entries")
+
+    def kind(self, key: str) -> Kind:
+        """What the layer has at a path, for `NameChecker`."""
+        row = self.lookup(key)
+        if row is None:
+            return Kind.ABSENT
+        return Kind.DIRECTORY if row.attributes & DIRECTORY else Kind.FILE
+
+    def name_of(self, row: EntryRow) -> str:
+        """The entry's path as the source spelled it."""
+        path = self.path_of(row)
+        if row.spelling is None:
+            return path
+        spelling = from_column(row.spelling)
+        if path_key(spelling) != path_key(path):
+            raise self._damaged(f"entry {row.id}: spelling: {spelling[:300]!r} is another path than {path[:300]!r}")
+        return spelling
+
+    def path_of(self, row: EntryRow) -> str:
+        """The entry's path in the layer, each directory as it is spelled itself."""
+        if row.id == database.ROOT:
+            return ""
+        parent = self._directory(row.parent)[0]
+        name = from_column(row.name)
+        return f"{parent}/{name}" if parent else name
+
+    def host_path(self, row: EntryRow) -> bytes:
+        """Where the entry's host file lies, relative to the layer's root."""
+        name = database.host_name(row)
+        if name.startswith(b"/"):
+            return name[1:]
+        parent = self._directory(row.parent)[1]
+        return parent + b"/" + name if parent else name
+
+    def _directory(self, entry_id: int) -> tuple[str, bytes]:
+        known = self._directories.get(entry_id)
+        if known is not None:
+            return known
+        above: dict[int, EntryRow] = {}
+        while entry_id != database.ROOT and (known := self._directories.get(entry_id)) is None:
+            if entry_id in above or entry_id in self._lost:
+                self._lose(above)
+                raise self._damaged(f"entry {entry_id} lies below itself, or below what is no directory")
+            row = self.by_id(entry_id)
+            above[entry_id] = row
+            if not row.attributes & DIRECTORY:
+                self._lose(above)
+                raise self._damaged(f"entry {entry_id}: entries lie below it, and it is no directory")
+            if len(above) > (most := limits_in_use().path_depth):
+                self._lose(above)
+                raise self._beyond(f"entry {entry_id}: in more than {most} directories", "path_depth")
+            entry_id = row.parent
+        if known is None:
+            known = "", b""
+        longest = limits_in_use().path_length
+        for row in reversed(above.values()):
+            path, host = known
+            name, own_host = from_column(row.name), database.host_name(row)
+            known = (f"{path}/{name}" if path else name, host + b"/" + own_host if host else own_host)
+            if len(known[0]) > longest:
+                raise self._beyond(f"entry {row.id}: a path of more than {longest} units", "path_length")
+            self._directories.keep(row.id, known, len(known[0]) + len(known[1]))
+        return known
+
+    def _lose(self, directories: Iterable[int]) -> None:
+        """Remembers directories that have no path, so that what lies in them does not look for it again."""
+        if len(self._lost) > _LOST_DIRECTORIES:
+            self._lost.clear()
+        self._lost.update(directories)
+
+    def security(self, row: EntryRow) -> bytes | None:
+        """The entry's self-relative security descriptor."""
+        if row.security is None:
+            return None
+        found = self.query("SELECT descriptor FROM security WHERE id = ?", (row.security,)).fetchone()
+        if found is None:
+            raise self._damaged(f"entry {row.id}: security {row.security} is not there")
+        try:
+            return rows.descriptor(row.security, found[0])
+        except FormatError as error:
+            raise self._damaged(error) from None
+
+    def names(self, row: EntryRow) -> list[EntryRow]:
+        """All names of the entry's file in this layer, the first one first."""
+        head = row.link or row.id
+        return list(self._rows(f"{SELECT_ENTRIES} WHERE id = ? OR link = ? ORDER BY id", (head, head)))
+
+    def tombstones(self) -> Iterator[TombstoneRow]:
+        """The names that the layer deletes from its parents, in the original order."""
+        last = 0
+        for columns in self.query(f"SELECT {','.join(TombstoneRow._fields)} FROM tombstones ORDER BY id"):
+            try:
+                row = rows.tombstone_row(columns)
+            except FormatError as error:
+                raise self._damaged(error) from None
+            if row.id <= last:
+                raise self._damaged(f"tombstone {row.id} is there twice")
+            last = row.id
+            yield row
