@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, fields
 from types import TracebackType
 from typing import Protocol, Self
 
-from wclayer.win32.attributes import FileBasicInfo
+from wclayer.win32.attributes import DIRECTORY, SPARSE_FILE, FileBasicInfo
 
 __all__ = [
     "DataStream",
@@ -131,8 +131,24 @@ class Entry:
         return self.info is not None and self.info.is_directory
 
     @property
+    def is_plain(self) -> bool:
+        """True for a file that has nothing besides a name, basic info, a security descriptor and data.
+
+        It may still have alternate data streams, which the entry does not know of.
+        """
+        return (
+            self.info is not None
+            and not self.info.attributes & (DIRECTORY | SPARSE_FILE)
+            and self.link_target is None
+            and self.reparse is None
+            and not self.eas
+            and not self.extra
+            and self.header_delta is None
+        )
+
+    @property
     def has_data(self) -> bool:
-        """Whether the entry has a main data stream, possibly an empty one."""
+        """True if the entry has a main data stream, possibly an empty one."""
         return (
             self.info is not None
             and self.link_target is None
@@ -157,8 +173,9 @@ class DataStream:
     """Of an alternate stream: as `Entry.header_delta`, for its own header."""
 
     def read_all(self) -> bytes:
-        """Everything, as one object."""
-        return b"".join(self.chunks)
+        """Returns all of the data as one object."""
+        # Each chunk is copied before the next one makes it invalid; `bytes` of a `bytes` object is no copy.
+        return b"".join(map(bytes, self.chunks))
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain
 from types import TracebackType
 from typing import BinaryIO, Self, cast
 
@@ -26,7 +27,7 @@ from wclayer.errors import (
     translated,
 )
 from wclayer.layers.budget import Budget
-from wclayer.layers.names import NameChecker
+from wclayer.layers.names import Names
 from wclayer.model import DataStream, Entry, ExtraStream, Limits, LinkInfo
 from wclayer.win32.attributes import FileBasicInfo
 from wclayer.win32.backup import SPARSE_STREAM, BackupStreamParser, StreamHeader, StreamId
@@ -34,6 +35,8 @@ from wclayer.win32.ea import decode_eas
 from wclayer.win32.names import encode_name, name_key, path_key, stream_illegal_reason
 from wclayer.win32.reparse import decode_reparse
 
+SMALL_FILE = 128 << 10
+"""The largest size of a plain file that a writer may take in one step."""
 _SPOOL_IN_MEMORY = 1 << 20
 _PIECE = 1 << 20
 
@@ -260,28 +263,41 @@ class LayerWriterBase(WriterContext):
     """A `LayerWriter` on top of small steps, each called in a defined order.
 
     For every entry: `_begin`, then for each of its streams `_open_stream`, `_data`…, `_close_stream`, then `_end`.
-    `_tree` has checked the entry before `_begin` sees it. At the end `_finish`, or `_discard` if anything went wrong.
+    The writer's name checker has checked the entry before `_begin` gets it. Small plain files, which nearly all entries
+    are, go to `_put_plain` first. At the end comes `_finish`, or `_discard` if anything went wrong.
+
+    Args:
+        target: the path of the layer, for messages.
+        names: checks the entries; it may be one that the reader uses too, or one that trusts the reader.
     """
 
     operation = "write layer"
 
-    def __init__(self, target: str, tree: NameChecker) -> None:
+    def __init__(self, target: str, names: Names) -> None:
         self.target = target
-        self._tree = tree
-        self._check: Callable[[Entry], str] = tree.add
+        self._names = names
+        self._check: Callable[[Entry], str] = names.add
         self._pending: _PendingEntry | None = None
         self._state = "open"
         self._discard_on_failure = _DiscardOnFailure(self)
 
     @property
     def limits(self) -> Limits:
-        """Those that what comes through `write` must keep."""
-        return self._tree.limits
+        """The limits that hold for what comes through `write`."""
+        return self._names.limits
 
-    def share_tree(self, tree: NameChecker) -> None:
-        """Lets the reader's tree check the names of both sides: what it has checked is not checked again."""
-        self._tree = tree
-        self._check = tree.add
+    def _put_plain(self, entry: Entry, key: str, data: bytes) -> bool:
+        """Adds a small plain file without alternate streams in one step.
+
+        Args:
+            entry: it satisfies `Entry.is_plain`, and was checked.
+            key: its path key.
+            data: all of its data, as many bytes as `entry.size` says.
+
+        Returns:
+            False if nothing was done: the entry then takes the steps that any other one takes.
+        """
+        return False
 
     @abstractmethod
     def _begin(self, entry: Entry, key: str) -> None:
@@ -358,7 +374,25 @@ class LayerWriterBase(WriterContext):
             all_of(*(() if pending is None else (pending.discard,)), self._discard)
 
     def _put(self, entry: Entry, streams: Iterable[DataStream]) -> None:
-        # What no volume holds is refused where it comes in.
+        if entry.size > SMALL_FILE or not entry.is_plain:
+            self._put_in_steps(entry, streams)
+            return
+        remaining = iter(streams)
+        main = next(remaining, None)
+        if main is None or main.name or main.size != entry.size:
+            self._put_in_steps(entry, () if main is None else chain((main,), remaining))
+            return
+        data = main.read_all()
+        if len(data) != entry.size:
+            raise self._bad(entry, f"{len(data)} bytes of data instead of {entry.size}")
+        following = next(remaining, None)
+        if following is not None:
+            self._put_in_steps(entry, chain((DataStream("", len(data), (data,)), following), remaining))
+        elif not self._put_plain(entry, self._check(entry), data):
+            self._put_in_steps(entry, (DataStream("", len(data), (data,)),))
+
+    def _put_in_steps(self, entry: Entry, streams: Iterable[DataStream]) -> None:
+        # What no volume can hold is refused here, not when the layer is converted.
         try:
             if entry.eas:
                 decode_eas(entry.eas)
@@ -379,13 +413,6 @@ class LayerWriterBase(WriterContext):
         if needs_data:
             raise self._bad(entry, f"no data instead of {entry.size} bytes")
         self._end()
-
-    def _put_alternate(self, entry: Entry, streams: Iterable[DataStream]) -> None:
-        """What follows a main stream."""
-        for stream in streams:
-            if not stream.name:
-                raise self._bad(entry, "a second main data stream")
-            self._put_stream(entry, stream)
 
     def _put_stream(self, entry: Entry, stream: DataStream) -> None:
         self._open_stream(stream)

@@ -35,7 +35,7 @@ class HostWalkReader(LayerReaderBase):
         super().__init__(str(path))
         self.path = path
         self.limits = limits or limits_in_use()
-        self._tree = NameChecker(self.source, is_base=is_base, limits=self.limits)
+        self._checker = NameChecker(self.source, is_base=is_base, limits=self.limits)
         self._budget = self._stored = Budget(self.source, self.limits)
         self._names_size = 0
         with errors_at(path):
@@ -59,7 +59,7 @@ class HostWalkReader(LayerReaderBase):
         except UnicodeDecodeError as error:
             raise InvalidDataError(self.path, f"the name {error.object!r} is not UTF-8") from None
         if entry is not None:
-            self._tree.add(entry)
+            self._checker.add(entry)
         return entry
 
     def _hold(self, names: int, size: int) -> None:

@@ -11,6 +11,7 @@ import re
 from array import array
 from collections.abc import Callable
 from enum import IntEnum
+from typing import Protocol
 
 from wclayer.errors import InvalidDataError, LimitExceededError, limit_hint
 from wclayer.model import Entry, Limits, limits_in_use
@@ -84,6 +85,34 @@ class _KindTable:
                     index = (index + 1) & mask
                 slots[index] = slot
         self._slots, self._mask = slots, mask
+
+
+class Names(Protocol):
+    """What a writer asks about the names of the entries it gets: a `NameChecker`, or `TRUSTED`."""
+
+    @property
+    def limits(self) -> Limits:
+        """How much is accepted."""
+
+    def add(self, entry: Entry, /) -> str:
+        """Takes note of an entry and returns its path key."""
+
+
+class _TrustedNames:
+    """Accepts all entries: they come out of a finished layer, whose names were checked when it was made.
+
+    It knows no path keys: it is for writers that do not need them.
+    """
+
+    @property
+    def limits(self) -> Limits:
+        return limits_in_use()
+
+    def add(self, entry: Entry, /) -> str:
+        return ""
+
+
+TRUSTED = _TrustedNames()
 
 
 class NameChecker:

@@ -12,6 +12,7 @@ from wclayer.formats.compression import Compression
 from wclayer.layers.copy import ProgressCallback, copy_layer
 from wclayer.layers.directory import DirectoryLayerReader
 from wclayer.layers.directory.chain import check_chain
+from wclayer.layers.names import TRUSTED
 from wclayer.layers.tar import TarLayerWriter
 from wclayer.layers.transport import TransportLayerWriter
 
@@ -52,9 +53,13 @@ def export_layer_to_tar(
     with DirectoryLayerReader(path) as reader:
         check_chain(reader.layer, parents)
         writer = TarLayerWriter(
-            stream, target, compression=Compression(compression), level=level, trailer_delta=reader.trailer_delta
+            stream,
+            target,
+            compression=Compression(compression),
+            level=level,
+            trailer_delta=reader.trailer_delta,
+            names=TRUSTED,
         )
-        writer.trust_names()
         with writer:
             done = copy_layer(reader, writer, progress=progress, cancelled=cancelled)
         unchanged = writer.diff_id == reader.layer.record("diff_id")

@@ -52,17 +52,9 @@ def import_layer_from_tar(
     Reference: hcsshim, `ociwclayer.ImportLayerFromTar`.
     """
     with (
-        ProcessingLayerWriter(path, parents, limits=limits, over_scratch=True) as writer,
-        TarLayerReader(
-            stream,
-            source,
-            is_base=not writer.chain,
-            find_in_parents=writer.find_in_parents if writer.chain else None,
-            limits=limits,
-            keep_header_deltas=True,
-        ) as reader,
+        ProcessingLayerWriter(path, parents, limits=limits, over_scratch=True, source=source) as writer,
+        TarLayerReader(stream, source, names=writer.names, keep_header_deltas=True) as reader,
     ):
-        writer.share_tree(reader.tree)
         done = copy_layer(reader, writer, progress=progress, cancelled=cancelled)
         reader.finish()
         result = ImportResult.of(reader, done.entries)

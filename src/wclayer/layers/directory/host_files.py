@@ -12,9 +12,9 @@ from typing import Protocol
 
 from wclayer.host import system
 from wclayer.host.root import UNUSABLE_NAME, HostRoot, write_all
+from wclayer.layers.base import SMALL_FILE
 from wclayer.win32.filetime import to_unix_ns
 
-SMALL_FILE = 128 << 10
 _POOL_AFTER = 500
 """So many small files, and worker processes are worth their start."""
 _SUBSTITUTE = b"wclayer~"

@@ -5,9 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
-from itertools import chain
 from pathlib import Path
 
 from wclayer._types import StrPath
@@ -19,7 +18,7 @@ from wclayer.layers.directory.chain import resolve_chain
 from wclayer.layers.directory.chain_file import CHAIN_FILE, read_chain
 from wclayer.layers.directory.database import EntryRow, Origin, host_name, to_column
 from wclayer.layers.directory.hives import BaseHiveMaker
-from wclayer.layers.directory.host_files import SMALL_FILE, HostFiles, is_possible_name
+from wclayer.layers.directory.host_files import HostFiles, is_possible_name
 from wclayer.layers.directory.layer import LayerDirectory
 from wclayer.layers.directory.opening import open_layer
 from wclayer.layers.directory.records import DirectoryPlace, LayerRecords
@@ -71,9 +70,9 @@ class DirectoryLayerWriter(LayerWriterBase):
     Args:
         path: where the layer will be: nothing, or an empty folder, in a folder that exists.
         parents: the parent chain, nearest first, or only the nearest one; none for a base layer.
-
         limits: how much is accepted.
-        over_scratch: a scratch at `path` on the same parents makes way, in one step, when the layer is whole.
+        over_scratch: the layer replaces a scratch on the same parents at `path`, in one step, when it is whole.
+        source: what the entries are read from: a name that breaks a rule is an error of it. By default of `path`.
 
     Raises:
         AlreadyExistsError: `path` is taken.
@@ -91,19 +90,20 @@ class DirectoryLayerWriter(LayerWriterBase):
         *,
         limits: Limits | None = None,
         over_scratch: bool = False,
+        source: StrPath | None = None,
     ) -> None:
         place = Path(os.path.abspath(path))
         self._over_scratch = over_scratch
         self._max_hive_size = (limits or limits_in_use()).hive_size
         self._parents: list[LayerDirectory] = []
         self.chain = resolve_chain(parents)
-        tree = NameChecker(
-            str(place),
+        self._checker = NameChecker(
+            str(place) if source is None else os.fspath(source),
             is_base=not self.chain,
             find_in_parents=self.find_in_parents if self.chain else None,
             limits=limits,
         )
-        super().__init__(str(place), tree)
+        super().__init__(str(place), self._checker)
         try:
             for parent in self.chain:
                 self._parents.append(open_layer(parent))
@@ -116,12 +116,17 @@ class DirectoryLayerWriter(LayerWriterBase):
             stack.callback(self._close_parents)
             self._files = self._host_files()
             stack.callback(self._files.close)
-            self._records = LayerRecords(self._staged.database, tree.limits)
+            self._records = LayerRecords(self._staged.database, self._checker.limits)
             stack.pop_all()
         self._has_clone = False
         self._entry = Entry("", None)
         self._current = _Current(0, 0, "", "", None)
         self._recorder: StreamRecorder | None = None
+
+    @property
+    def names(self) -> NameChecker:
+        """What checks the entries' names; the reader may use it too, so that each is checked once."""
+        return self._checker
 
     def record(self, key: str, value: str | int | bytes | None) -> None:
         """Keeps a fact about the layer as a whole ("diff_id", "digest", …)."""
@@ -150,25 +155,10 @@ class DirectoryLayerWriter(LayerWriterBase):
 
     # An entry, step by step.
 
-    def _put(self, entry: Entry, streams: Iterable[DataStream]) -> None:
-        if not self._files.is_pooling or not self._put_small(entry, streams):
-            super()._put(entry, streams)
-
-    def _put_small(self, entry: Entry, streams: Iterable[DataStream]) -> bool:
-        """The whole way of a plain small file, which nearly every entry is; False if the entry is something else."""
+    def _put_plain(self, entry: Entry, key: str, data: bytes) -> bool:
         info = entry.info
-        if (
-            info is None
-            or entry.size > SMALL_FILE
-            or info.attributes & (DIRECTORY | SPARSE_FILE)
-            or entry.reparse is not None
-            or entry.eas
-            or entry.link_target is not None
-            or entry.extra
-            or entry.header_delta is not None
-        ):
+        if info is None or not self._files.is_pooling:
             return False
-        key = self._check(entry)
         parent_key, _, last_key = key.rpartition("/")
         directory = self._records.known_directory(parent_key)
         name = entry.name[len(parent_key) + 1 :]
@@ -177,31 +167,15 @@ class DirectoryLayerWriter(LayerWriterBase):
         encoded = name.encode()
         if not is_possible_name(encoded) or not entry.name.startswith(directory.path):
             return False
-        remaining = iter(streams)
-        following = next(remaining, None)
-        data = b""
-        if following is not None and not following.name:
-            data = following.read_all()
-            following = next(remaining, None)
-        if len(data) != entry.size:
-            raise self._bad(entry, f"{len(data)} bytes of data instead of {entry.size}")
-        entry_id = self._records.new_id()
-        sha256 = hashlib.sha256(data).digest()
         access, write = info.last_access_time, info.last_write_time
         self._files.make_small_file(directory.host, encoded, data, access, write)
-        security_id = self._records.security_id(entry.security)
-        if following is None:
-            self._records.add_ordinary(
-                (
-                    entry_id, directory.id, name, last_key, info.attributes, info.creation_time, access, write,
-                    info.change_time, security_id, entry.size, sha256,
-                )
-            )  # fmt: skip
-            return True
-        self._entry = entry
-        self._current = current = _Current(entry_id, directory.id, name, last_key, None)
-        self._put_alternate(entry, chain((following,), remaining))
-        self._records.add(self._row(entry, info, security_id, entry.size, sha256, current.streams, None, None))
+        security = self._records.security_id(entry.security)
+        self._records.add_ordinary(
+            (
+                self._records.new_id(), directory.id, name, last_key, info.attributes, info.creation_time, access,
+                write, info.change_time, security, entry.size, hashlib.sha256(data).digest(),
+            )
+        )  # fmt: skip
         return True
 
     def _begin(self, entry: Entry, key: str) -> None:
@@ -388,7 +362,7 @@ class DirectoryLayerWriter(LayerWriterBase):
 
     def _own_target(self, key: str) -> tuple[DirectoryPlace, EntryRow] | None:
         """A link's target in this layer: the directory it is in, and its row."""
-        if self._tree.kind(key) is not Kind.FILE and not (self._has_clone and key.startswith(_UTILITY_VM_KEY)):
+        if self._checker.kind(key) is not Kind.FILE and not (self._has_clone and key.startswith(_UTILITY_VM_KEY)):
             return None
         directory_key, _, last = key.rpartition("/")
         place = self._records.directory(directory_key)

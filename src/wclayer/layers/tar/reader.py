@@ -42,6 +42,7 @@ class TarLayerReader(LayerReaderBase):
         is_base: the layer has no parents: tombstones, and links out of the layer, are errors.
         find_in_parents: looks a path key up in the parents; without it, names that only a parent has are accepted.
         limits: how much is accepted; by default the limits in use.
+        names: checks the entries, in place of a checker made of the three arguments above.
         keep_header_deltas: each entry carries what the canonical writer could not regenerate of its header.
     """
 
@@ -55,10 +56,11 @@ class TarLayerReader(LayerReaderBase):
         is_base: bool = False,
         find_in_parents: Callable[[str], Kind] | None = None,
         limits: Limits | None = None,
+        names: NameChecker | None = None,
         keep_header_deltas: bool = False,
     ) -> None:
         super().__init__(os.fspath(source))
-        limits = limits or limits_in_use()
+        limits = names.limits if names is not None else limits or limits_in_use()
         self._limits = limits
         self._input = HashedInput(
             raw, max_size=limits.total_size, max_ratio=limits.ratio, unrated_size=limits.unrated_size
@@ -70,7 +72,7 @@ class TarLayerReader(LayerReaderBase):
             recognise=CanonicalMembers(),
             choose_global=global_records,
         )
-        self.tree = NameChecker(self.source, is_base=is_base, find_in_parents=find_in_parents, limits=limits)
+        self._names = names or NameChecker(self.source, is_base=is_base, find_in_parents=find_in_parents, limits=limits)
         self._keep_form = keep_header_deltas
         self._peeked: TarMember | Entry | None = None
         self._ended = False
@@ -128,7 +130,7 @@ class TarLayerReader(LayerReaderBase):
         if self._stream_names:
             self._stream_names = set()
         if isinstance(member, Entry):
-            self.tree.add(member)
+            self._names.add(member)
             self._member_name = b""
             return member
         try:
@@ -137,7 +139,7 @@ class TarLayerReader(LayerReaderBase):
                 entry.header_delta = self._header_delta(member, encode_entry(entry))
         except ValueError as error:
             self._reject(member, str(error))
-        self.tree.add(entry)
+        self._names.add(entry)
         self._member_name = member.name
         return entry
 

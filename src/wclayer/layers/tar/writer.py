@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
-from itertools import chain
 from typing import BinaryIO
 
 from wclayer._types import StrPath
@@ -12,13 +10,11 @@ from wclayer.errors import CorruptLayerError, boundary
 from wclayer.formats.compression import Compression, HashedOutput
 from wclayer.formats.tar import structs
 from wclayer.layers.base import LayerWriterBase
-from wclayer.layers.names import NameChecker
+from wclayer.layers.names import NameChecker, Names
 from wclayer.layers.tar.canonical import CanonicalEncoder
 from wclayer.layers.tar.header_delta import decode_header_delta
 from wclayer.layers.tar.members import encode_stream
 from wclayer.model import DataStream, Entry
-
-_SMALL = 128 << 10
 
 
 @boundary
@@ -46,18 +42,15 @@ class TarLayerWriter(LayerWriterBase):
         compression: Compression = Compression.NONE,
         level: int | None = None,
         trailer_delta: bytes | None = None,
+        names: Names | None = None,
     ) -> None:
         name = os.fspath(target)
-        super().__init__(name, NameChecker(name, is_base=False))
+        super().__init__(name, names or NameChecker(name, is_base=False))
         self._output = HashedOutput(raw, compression, level)
         self._trailer_form = trailer_delta
         self._entry = Entry("", None)
         self._encode = CanonicalEncoder()
         self._padding = 0
-
-    def trust_names(self) -> None:
-        """Says that the entries come out of a finished layer, whose names were checked when it was made."""
-        self._check = lambda entry: ""  # a tar needs no path keys
 
     @property
     def diff_id(self) -> str:
@@ -77,35 +70,11 @@ class TarLayerWriter(LayerWriterBase):
         """Bytes written to the stream."""
         return self._output.stored_size
 
-    def _put(self, entry: Entry, streams: Iterable[DataStream]) -> None:
-        remaining = iter(streams)
-        first = next(remaining, None)
-        if first is None:
-            super()._put(entry, ())
-        elif not self._put_small(entry, first):
-            super()._put(entry, chain((first,), remaining))
-        else:
-            self._put_alternate(entry, remaining)
-
-    def _put_small(self, entry: Entry, main: DataStream) -> bool:
-        """The short way of a small plain file, which nearly every entry is: header and data in one piece."""
-        chunks = main.chunks
-        if (
-            main.name
-            or not isinstance(chunks, tuple)
-            or len(chunks) != 1
-            or entry.header_delta is not None
-            or entry.link_target is not None
-        ):
-            return False
-        data = b"".join(chunks)
-        size = len(data)
-        if size > _SMALL or size != entry.size or size != main.size or not entry.has_data:
-            return False
-        self._check(entry)
+    def _put_plain(self, entry: Entry, key: str, data: bytes) -> bool:
+        # Header and data go out in one piece.
         self._entry = entry
         self._output.write(b"%b%b%b" % (bytes(self._padding), self._encode(entry), data))
-        self._padding = -size % structs.BLOCK
+        self._padding = structs.padding(len(data))
         return True
 
     def _begin(self, entry: Entry, key: str) -> None:

@@ -55,7 +55,8 @@ class TransportLayerWriter(LayerWriterBase):
 
     def __init__(self, path: StrPath) -> None:
         place = Path(os.path.abspath(path))
-        super().__init__(str(place), NameChecker(str(place), is_base=False))
+        self._checker = NameChecker(str(place), is_base=False)
+        super().__init__(str(place), self._checker)
         self._staged = StagedDirectory(place)
         # Host paths of directories by path key: those last used, and all with their times, which may be very many.
         self._made: Cache[str, bytes] = Cache()
@@ -135,7 +136,7 @@ class TransportLayerWriter(LayerWriterBase):
     def _add_link(self, entry: Entry, host_path: bytes) -> None:
         assert entry.link_target is not None
         target_key = path_key(entry.link_target)
-        if self._tree.kind(target_key) is Kind.FILE:
+        if self._checker.kind(target_key) is Kind.FILE:
             target = self._existing(self._host_path(entry.link_target, target_key), target_key)
             try:
                 self._host.link(target, host_path)

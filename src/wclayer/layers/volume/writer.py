@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from contextlib import AbstractContextManager
-from itertools import chain
 
 from wclayer.errors import FormatError, InvalidParameterError, NotSupportedError, boundary, errors_at
 from wclayer.formats.disk import Disk
@@ -18,7 +16,6 @@ from wclayer.win32.inherit import inherited, volume_root
 from wclayer.win32.names import path_key
 
 _FILES = "FILES"
-_SMALL = 1 << 20
 _IGNORED = frozenset({int(StreamId.LINK), int(StreamId.OBJECT_ID)})
 """Extra streams that need no place of their own: the names of a file, which the volume has, and its object id."""
 _ENCRYPTED = int(FileAttributes.ENCRYPTED)
@@ -76,43 +73,14 @@ class VolumeLayerWriter(LayerWriterBase):
         self._is_sparse = False
         self._has_main = False
 
-    def _put(self, entry: Entry, streams: Iterable[DataStream]) -> None:
-        parent = self._plain_parent(entry)
-        if parent is None:
-            super()._put(entry, streams)
-            return
-        remaining = iter(streams)
-        main = next(remaining, None)
-        if main is None or main.name or main.size != entry.size:
-            super()._put(entry, remaining if main is None else chain((main,), remaining))
-            return
-        data = main.read_all()
-        following = next(remaining, None)
-        if following is not None:
-            super()._put(entry, chain((DataStream("", len(data), (data,)), following), remaining))
-            return
-        # The whole way of an ordinary small file, which nearly every entry is.
-        self._check(entry)
-        if len(data) != entry.size:
-            raise self._bad(entry, f"{len(data)} bytes of data instead of {entry.size}")
+    def _put_plain(self, entry: Entry, key: str, data: bytes) -> bool:
+        parent = self._directories.get(key.rpartition("/")[0])
+        if parent is None or not data:
+            return False
         metadata = self._metadata(entry, parent[1])
         with self._errors():
             self._builder.put_plain_file(parent[0], entry.name.rpartition("/")[2], metadata, data)
-
-    def _plain_parent(self, entry: Entry) -> tuple[int, bytes] | None:
-        """The directory of an entry that is an ordinary small file, as far as it says itself; else None."""
-        info = entry.info
-        if (
-            info is None
-            or not 0 < entry.size <= _SMALL
-            or info.attributes & (DIRECTORY | SPARSE_FILE)
-            or entry.link_target is not None
-            or entry.reparse is not None
-            or entry.eas
-            or entry.extra
-        ):
-            return None
-        return self._directories.get(path_key(entry.name.rpartition("/")[0]))
+        return True
 
     def _begin(self, entry: Entry, key: str) -> None:
         self._entry = entry
