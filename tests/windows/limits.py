@@ -84,7 +84,7 @@ LIMITS: dict[str, str] = {
     "tests/formats/vhdx/test_vhdx.py::test_holes_stay_holes": _HOLES,
     _CONTRACT + "test_everything_comes_back[Transport]": _SURROGATES,
     _CONTRACT + "test_backup_streams_carry_everything[Transport]": _SURROGATES,
-    _CONTRACT + "test_parents_come_before_their_children[Transport]": _SURROGATES,
+    _CONTRACT + "test_damage_is_told_with_the_path[Folder]": _LINKS,
     _CONTRACT + "test_random_layers_come_back[Transport]": _TIMES,
     "tests/layers/test_directory.py::test_names_that_the_host_cannot_hold": _CUT_OFF,
     "tests/layers/test_directory.py::test_a_cloned_directory_keeps_its_name_on_the_host": _CUT_OFF,
