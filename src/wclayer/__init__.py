@@ -42,6 +42,7 @@ if TYPE_CHECKING:
         unprepare_layer,
     )
     from wclayer.engines.descriptor import DescriptorFlags, LayerDescriptor
+    from wclayer.engines.engine import Engine
     from wclayer.engines.filter import FilterLayerReader, FilterLayerWriter
     from wclayer.engines.portable import (
         ConvertResult,
@@ -56,7 +57,7 @@ if TYPE_CHECKING:
         read_boot_store,
     )
     from wclayer.engines.results import ExportResult, ImportResult
-    from wclayer.engines.selection import engine_name, use_engine
+    from wclayer.engines.selection import engine, engine_name, use_engine
     from wclayer.errors import (
         AccessDeniedError,
         AlreadyExistsError,
@@ -114,8 +115,9 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "wclayer.engines.selection": ("engine_name", "use_engine"),
+    "wclayer.engines.selection": ("engine", "engine_name", "use_engine"),
     "wclayer.engines.descriptor": ("DescriptorFlags", "LayerDescriptor"),
+    "wclayer.engines.engine": ("Engine",),
     "wclayer.engines.filter": ("FilterLayerReader", "FilterLayerWriter"),
     "wclayer.engines.api": (
         "activate_layer",
@@ -227,6 +229,7 @@ __all__ = [
     "DirectoryLayerWriter",
     "DirectoryNotEmptyError",
     "DiskFullError",
+    "Engine",
     "Entry",
     "EntryIsDirectoryError",
     "EntryNotDirectoryError",
@@ -287,6 +290,7 @@ __all__ = [
     "diff_registries",
     "diff_trees",
     "disk_info",
+    "engine",
     "engine_name",
     "expand_scratch_size",
     "export_layer",

@@ -1,15 +1,18 @@
-"""The public functions: each is done by the chosen engine (`selection`), or with its readers and writers."""
+"""The public functions that an engine does, by the chosen engine, and those that are made of an engine's functions.
+
+`Engine` documents the former.
+"""
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Sequence
-from typing import ParamSpec, TypeVar
+from collections.abc import Callable
+from typing import Any, BinaryIO, TypeVar
+from uuid import UUID
 
-from wclayer._types import StrPath
-from wclayer.engines import portable
+from wclayer._types import Chain, StrPath
+from wclayer.engines.engine import Engine
 from wclayer.engines.portable.activation import check_disk_is_current
-from wclayer.engines.results import ExportResult
+from wclayer.engines.results import ExportResult, ImportResult
 from wclayer.engines.selection import engine
 from wclayer.errors import during
 from wclayer.formats.compression import Compression
@@ -19,90 +22,184 @@ from wclayer.layers.volume.reader import VolumeLayerReader
 from wclayer.layers.volume.scratch import ScratchLayerReader
 from wclayer.model import LayerReader, LayerWriter, Limits
 
-_Arguments = ParamSpec("_Arguments")
-_Result = TypeVar("_Result")
+_Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
-def _by_engine(function: Callable[_Arguments, _Result]) -> Callable[_Arguments, _Result]:
-    """The function of that name of the chosen engine. The portable one stands for its signature and documentation."""
+def _documented_by(method: Callable[..., Any]) -> Callable[[_Function], _Function]:
+    """Gives a function the documentation of the method of `Engine` that it calls."""
 
-    @functools.wraps(function)
-    def call(*arguments: _Arguments.args, **options: _Arguments.kwargs) -> _Result:
-        result: _Result = getattr(engine(), function.__name__)(*arguments, **options)
-        return result
+    def document(function: _Function) -> _Function:
+        function.__doc__ = method.__doc__
+        return function
 
-    call.__module__ = __name__
-    return call
+    return document
 
 
-activate_layer = _by_engine(portable.activate_layer)
-create_layer = _by_engine(portable.create_layer)
-create_scratch_layer = _by_engine(portable.create_scratch_layer)
-deactivate_layer = _by_engine(portable.deactivate_layer)
-destroy_layer = _by_engine(portable.destroy_layer)
-expand_scratch_size = _by_engine(portable.expand_scratch_size)
-export_layer = _by_engine(portable.export_layer)
-export_layer_to_tar = _by_engine(portable.export_layer_to_tar)
-get_layer_mount_path = _by_engine(portable.get_layer_mount_path)
-get_shared_base_images = _by_engine(portable.get_shared_base_images)
-grant_vm_access = _by_engine(portable.grant_vm_access)
-import_layer = _by_engine(portable.import_layer)
-import_layer_from_tar = _by_engine(portable.import_layer_from_tar)
-layer_exists = _by_engine(portable.layer_exists)
-layer_id = _by_engine(portable.layer_id)
-name_to_guid = _by_engine(portable.name_to_guid)
-prepare_layer = _by_engine(portable.prepare_layer)
-process_base_layer = _by_engine(portable.process_base_layer)
-process_utility_vm_image = _by_engine(portable.process_utility_vm_image)
-unprepare_layer = _by_engine(portable.unprepare_layer)
+@_documented_by(Engine.activate_layer)
+def activate_layer(path: StrPath, *, prefer: str | None = None) -> None:
+    engine().activate_layer(path, prefer=prefer)
 
 
-@during("read layer")
-def new_layer_reader(path: StrPath, parents: Sequence[StrPath] = ()) -> LayerReader:
-    """A reader of the layer at `path`: its entries and tombstones.
-
-    Args:
-        path: the layer directory.
-        parents: the parent chain, nearest first. The portable engine knows it, and checks it if it is given; Windows
-            must be told, or the layer is read as a base layer.
-
-    Raises:
-        PathNotFoundError, NotALayerError: there is no layer at `path`.
-        InvalidParameterError: `parents` are not the layer's (portable engine).
-        AccessDeniedError: the user does not have the privileges that backing up needs (hcs engine).
-
-    Reference: hcsshim, `NewLayerReader`.
-    """
-    reader: LayerReader = engine().new_layer_reader(path, parents)
-    return reader
+@_documented_by(Engine.create_layer)
+def create_layer(path: StrPath, parent: StrPath | None = None, *, parents: Chain = ()) -> None:
+    engine().create_layer(path, parent, parents=parents)
 
 
-@during("import layer")
-def new_layer_writer(path: StrPath, parents: Sequence[StrPath] = ()) -> LayerWriter:
-    """A writer that makes the layer directory `path`; the layer is there when its `close` returns.
+@_documented_by(Engine.create_scratch_layer)
+def create_scratch_layer(path: StrPath, parents: Chain) -> None:
+    engine().create_scratch_layer(path, parents)
 
-    Args:
-        path: where the layer will be: nothing, or an empty folder, in a folder that exists.
-        parents: the parent chain, nearest first, or only the nearest one (portable engine); none for a base layer.
 
-    Raises:
-        AlreadyExistsError: `path` is taken.
-        PathNotFoundError: the folder of `path`, or a parent, does not exist.
-        NotALayerError: a parent is not a layer directory.
-        InvalidParameterError: the chain is in the wrong order.
-        AccessDeniedError: the user does not have the privileges that restoring needs (hcs engine).
+@_documented_by(Engine.deactivate_layer)
+def deactivate_layer(path: StrPath, *, write_sandbox: bool | None = None) -> None:
+    engine().deactivate_layer(path, write_sandbox=write_sandbox)
 
-    Reference: hcsshim, `NewLayerWriter`.
-    """
-    writer: LayerWriter = engine().new_layer_writer(path, parents)
-    return writer
+
+@_documented_by(Engine.destroy_layer)
+def destroy_layer(path: StrPath) -> None:
+    engine().destroy_layer(path)
+
+
+@_documented_by(Engine.expand_scratch_size)
+def expand_scratch_size(path: StrPath, size: int) -> None:
+    engine().expand_scratch_size(path, size)
+
+
+@_documented_by(Engine.export_layer)
+def export_layer(
+    path: StrPath,
+    folder: StrPath,
+    parents: Chain = (),
+    *,
+    progress: ProgressCallback | None = None,
+    cancelled: Callable[[], bool] | None = None,
+) -> None:
+    engine().export_layer(path, folder, parents, progress=progress, cancelled=cancelled)
+
+
+@_documented_by(Engine.export_layer_to_tar)
+def export_layer_to_tar(
+    stream: BinaryIO,
+    path: StrPath,
+    parents: Chain = (),
+    *,
+    target: StrPath = "<stream>",
+    compression: Compression | str = Compression.NONE,
+    level: int | None = None,
+    progress: ProgressCallback | None = None,
+    cancelled: Callable[[], bool] | None = None,
+) -> ExportResult:
+    return engine().export_layer_to_tar(
+        stream,
+        path,
+        parents,
+        target=target,
+        compression=compression,
+        level=level,
+        progress=progress,
+        cancelled=cancelled,
+    )
+
+
+@_documented_by(Engine.get_layer_mount_path)
+def get_layer_mount_path(path: StrPath) -> str:
+    return engine().get_layer_mount_path(path)
+
+
+@_documented_by(Engine.get_shared_base_images)
+def get_shared_base_images(store: StrPath | None = None) -> str:
+    return engine().get_shared_base_images(store)
+
+
+@_documented_by(Engine.grant_vm_access)
+def grant_vm_access(vm_id: UUID | str, path: StrPath) -> None:
+    engine().grant_vm_access(vm_id, path)
+
+
+@_documented_by(Engine.import_layer)
+def import_layer(
+    path: StrPath,
+    folder: StrPath,
+    parents: Chain = (),
+    *,
+    progress: ProgressCallback | None = None,
+    cancelled: Callable[[], bool] | None = None,
+) -> None:
+    engine().import_layer(path, folder, parents, progress=progress, cancelled=cancelled)
+
+
+@_documented_by(Engine.import_layer_from_tar)
+def import_layer_from_tar(
+    stream: BinaryIO,
+    path: StrPath,
+    parents: Chain = (),
+    *,
+    source: StrPath = "<stream>",
+    limits: Limits | None = None,
+    progress: ProgressCallback | None = None,
+    cancelled: Callable[[], bool] | None = None,
+) -> ImportResult:
+    return engine().import_layer_from_tar(
+        stream, path, parents, source=source, limits=limits, progress=progress, cancelled=cancelled
+    )
+
+
+@_documented_by(Engine.layer_exists)
+def layer_exists(path: StrPath) -> bool:
+    return engine().layer_exists(path)
+
+
+@_documented_by(Engine.layer_id)
+def layer_id(path: StrPath) -> UUID:
+    return engine().layer_id(path)
+
+
+@_documented_by(Engine.name_to_guid)
+def name_to_guid(name: str) -> UUID:
+    return engine().name_to_guid(name)
+
+
+@_documented_by(Engine.new_layer_reader)
+def new_layer_reader(path: StrPath, parents: Chain = ()) -> LayerReader:
+    return engine().new_layer_reader(path, parents)
+
+
+@_documented_by(Engine.new_layer_writer)
+def new_layer_writer(path: StrPath, parents: Chain = ()) -> LayerWriter:
+    return engine().new_layer_writer(path, parents)
+
+
+@_documented_by(Engine.prepare_layer)
+def prepare_layer(
+    path: StrPath,
+    parents: Chain = (),
+    *,
+    target: StrPath | None = None,
+    allow_other: bool = False,
+) -> None:
+    engine().prepare_layer(path, parents, target=target, allow_other=allow_other)
+
+
+@_documented_by(Engine.process_base_layer)
+def process_base_layer(path: StrPath) -> None:
+    engine().process_base_layer(path)
+
+
+@_documented_by(Engine.process_utility_vm_image)
+def process_utility_vm_image(path: StrPath) -> None:
+    engine().process_utility_vm_image(path)
+
+
+@_documented_by(Engine.unprepare_layer)
+def unprepare_layer(path: StrPath) -> None:
+    engine().unprepare_layer(path)
 
 
 @during("import layer")
 def import_layer_from_disk(
     path: StrPath,
     disk: StrPath,
-    parents: Sequence[StrPath] = (),
+    parents: Chain = (),
     *,
     limits: Limits | None = None,
     progress: ProgressCallback | None = None,
@@ -142,7 +239,7 @@ def import_layer_from_disk(
 def export_layer_to_file(
     file: StrPath,
     path: StrPath,
-    parents: Sequence[StrPath] = (),
+    parents: Chain = (),
     *,
     compression: Compression | str = Compression.NONE,
     level: int | None = None,

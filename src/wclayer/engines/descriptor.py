@@ -1,16 +1,13 @@
-"""`LayerDescriptor`: the structure by which a parent layer is named to the Host Compute Service."""
+"""`LayerDescriptor`: the structure that names a parent layer to the Host Compute Service."""
 
 from __future__ import annotations
 
-import os
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntFlag
 from typing import Self
 from uuid import UUID
-
-from wclayer._types import StrPath
-from wclayer.engines.selection import engine
 
 # WC_LAYER_DESCRIPTOR: GUID LayerId; union { ULONG Reserved:31, Dirty:1; ULONG Value } Flags; PCWSTR Path, aligned as a
 # pointer (hcsshim, internal/wclayer/layerutils.go).
@@ -27,32 +24,23 @@ class DescriptorFlags(IntFlag):
 
 @dataclass(frozen=True, slots=True)
 class LayerDescriptor:
-    """WC_LAYER_DESCRIPTOR: a layer's GUID, its flags and the path of its root directory."""
+    """WC_LAYER_DESCRIPTOR: a layer's GUID (`layer_id`), its flags and the path of its root directory."""
 
     id: UUID
     path: str
     flags: DescriptorFlags = DescriptorFlags.NONE
 
-    @classmethod
-    def for_layer(cls, path: StrPath, *, dirty: bool = False) -> Self:
-        """The descriptor of the layer at `path`, with the GUID that the engine gives it."""
-        return cls(engine().layer_id(path), os.fspath(path), DescriptorFlags.DIRTY if dirty else DescriptorFlags.NONE)
-
     def pack(self, address: int = 0, *, pointer_size: int = 8) -> bytes:
-        """The structure followed by its path in NUL-terminated UTF-16, as they lie in memory at `address`.
+        """Returns the structure followed by its path in NUL-terminated UTF-16, as they lie in memory at `address`.
 
         Args:
-            address: where the result will lie; the structure's pointer refers to the path behind it.
+            address: the address of the result; the structure's pointer refers to the path behind it.
             pointer_size: 8 or 4 bytes.
 
         Raises:
             ValueError: another pointer size, or a path with a NUL in it.
         """
-        layout = _layout(pointer_size)
-        if "\0" in self.path:
-            raise ValueError("a layer's path cannot hold NUL")
-        path = self.path.encode("utf-16-le", "surrogatepass") + b"\0\0"
-        return layout.pack(self.id.bytes_le, int(self.flags), address + layout.size) + path
+        return pack_descriptors([self], address, pointer_size=pointer_size)
 
     @classmethod
     def unpack(cls, data: bytes | memoryview, address: int = 0, *, pointer_size: int = 8) -> Self:
@@ -66,15 +54,34 @@ class LayerDescriptor:
         if len(data) < layout.size:
             raise ValueError(f"WC_LAYER_DESCRIPTOR is {layout.size} bytes, not {len(data)}")
         guid, flags, pointer = layout.unpack_from(data)
-        at = pointer - address
-        if not layout.size <= at < len(data):
-            raise ValueError(f"WC_LAYER_DESCRIPTOR: path at {pointer:#x} lies outside of the memory given")
-        end = at
+        start = pointer - address
+        if not layout.size <= start < len(data):
+            raise ValueError(f"WC_LAYER_DESCRIPTOR: the path at {pointer:#x} lies outside of the given memory")
+        end = start
         while data[end : end + 2] != b"\0\0":
             end += 2
             if end + 2 > len(data):
                 raise ValueError("WC_LAYER_DESCRIPTOR: the path does not end")
-        return cls(UUID(bytes_le=guid), data[at:end].decode("utf-16-le", "surrogatepass"), DescriptorFlags(flags))
+        return cls(UUID(bytes_le=guid), data[start:end].decode("utf-16-le", "surrogatepass"), DescriptorFlags(flags))
+
+
+def pack_descriptors(descriptors: Sequence[LayerDescriptor], address: int, *, pointer_size: int = 8) -> bytes:
+    """Returns an array of structures followed by their paths, as they lie in memory at `address`.
+
+    Raises:
+        ValueError: see `LayerDescriptor.pack`.
+    """
+    layout = _layout(pointer_size)
+    pointer = address + layout.size * len(descriptors)
+    structures, paths = [], []
+    for descriptor in descriptors:
+        if "\0" in descriptor.path:
+            raise ValueError("a layer's path cannot hold NUL")
+        path = descriptor.path.encode("utf-16-le", "surrogatepass") + b"\0\0"
+        structures.append(layout.pack(descriptor.id.bytes_le, int(descriptor.flags), pointer))
+        paths.append(path)
+        pointer += len(path)
+    return b"".join(structures + paths)
 
 
 def _layout(pointer_size: int) -> struct.Struct:

@@ -2,39 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Self
 
-from wclayer._types import StrPath
-from wclayer.engines.selection import engine
+from wclayer._types import Chain, StrPath
+from wclayer.engines.engine import Engine, ExportStream, FilterEntry, ImportStream
+from wclayer.engines.selection import engine as selected
 from wclayer.layers.base import WriterContext
 from wclayer.win32.attributes import FileBasicInfo
-
-FilterEntry = tuple[str, int, FileBasicInfo | None]
-
-
-class ExportStream(Protocol):
-    """What an engine reads a layer by; see `FilterLayerReader`."""
-
-    def next(self) -> FilterEntry | None: ...
-    def read(self, size: int = -1, /) -> bytes: ...
-    def close(self) -> None: ...
-
-
-class ImportStream(Protocol):
-    """What an engine writes a layer by; see `FilterLayerWriter`."""
-
-    def add(self, name: str, info: FileBasicInfo) -> None: ...
-    def add_link(self, name: str, target: str) -> None: ...
-    def remove(self, name: str) -> None: ...
-    def write(self, data: bytes | bytearray | memoryview, /) -> int: ...
-    def close(self) -> None: ...
-    def abort(self) -> None: ...
 
 
 class FilterLayerReader:
     """Reads an on-disk layer entry by entry, in hcsshim's form.
+
+    Args:
+        path: the layer directory.
+        parents: the parent chain; see `new_layer_reader`.
+        engine: the engine that reads; by default the chosen one.
 
     Raises:
         PathNotFoundError, NotALayerError: there is no layer at `path`.
@@ -44,22 +28,22 @@ class FilterLayerReader:
     Reference: `ExportLayerBegin`, `ExportLayerNext`, `ExportLayerRead`, `ExportLayerEnd` of vmcompute.dll.
     """
 
-    def __init__(self, path: StrPath, parents: Sequence[StrPath] = ()) -> None:
-        self._stream: ExportStream = engine().open_export(path, parents)
+    def __init__(self, path: StrPath, parents: Chain = (), *, engine: Engine | None = None) -> None:
+        self._stream: ExportStream = (engine or selected()).open_export(path, parents)
 
     def next(self) -> FilterEntry | None:
-        r"""The next entry's path relative to the layer (`Files\x`), size in bytes, and basic info; None at the end.
+        r"""Returns the next entry: its path below the layer (`Files\x`), size in bytes and basic info; None at the end.
 
-        The info is None for a tombstone. Parents come before their children.
+        The info of a tombstone is None. Directories come before what is in them.
         """
         return self._stream.next()
 
     def read(self, size: int = -1, /) -> bytes:
-        """Up to `size` bytes of the entry's Win32 backup stream; empty at its end."""
+        """Returns up to `size` bytes of the entry's Win32 backup stream; none at its end."""
         return self._stream.read(size)
 
     def close(self) -> None:
-        """Ends the reading."""
+        """Ends the export."""
         self._stream.close()
 
     def __enter__(self) -> Self:
@@ -70,7 +54,11 @@ class FilterLayerReader:
 
 
 class FilterLayerWriter(WriterContext):
-    """Writes an on-disk layer entry by entry, in hcsshim's form. The layer is there when `close` returns.
+    """Writes an on-disk layer entry by entry, in hcsshim's form. The layer exists when `close` returns.
+
+    Args:
+        path, parents: see `new_layer_writer`.
+        engine: the engine that writes; by default the chosen one.
 
     Raises:
         AlreadyExistsError, PathNotFoundError, NotALayerError, InvalidParameterError: see `new_layer_writer`.
@@ -79,8 +67,8 @@ class FilterLayerWriter(WriterContext):
     Reference: `ImportLayerBegin`, `ImportLayerNext`, `ImportLayerWrite`, `ImportLayerEnd` of vmcompute.dll.
     """
 
-    def __init__(self, path: StrPath, parents: Sequence[StrPath] = ()) -> None:
-        self._stream: ImportStream = engine().open_import(path, parents)
+    def __init__(self, path: StrPath, parents: Chain = (), *, engine: Engine | None = None) -> None:
+        self._stream: ImportStream = (engine or selected()).open_import(path, parents)
 
     def add(self, name: str, info: FileBasicInfo) -> None:
         """Starts an entry; its Win32 backup stream follows through `write`."""
@@ -99,11 +87,11 @@ class FilterLayerWriter(WriterContext):
         self._stream.remove(name)
 
     def write(self, data: bytes | bytearray | memoryview, /) -> int:
-        """Takes more of the current entry's backup stream; gives the number of bytes taken."""
+        """Writes more of the current entry's backup stream. Returns the number of bytes."""
         return self._stream.write(data)
 
     def close(self) -> None:
-        """Ends the layer, which is there from now on."""
+        """Completes the layer."""
         self._stream.close()
 
     def abort(self) -> None:

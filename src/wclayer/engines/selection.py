@@ -1,58 +1,56 @@
-"""Which engine does the functions: Windows itself (`hcs`) where it can, this project (`portable`) elsewhere.
+"""The selection of the engine that does the functions: `hcs`, which is Windows, where it is available, else `portable`.
 
-The choice is made once, at the first call that needs it, by `use_engine`, the variable `WCLAYER_ENGINE`, or what the
-host has, in this order.
+The engine is chosen once: by `use_engine`, by the environment variable `WCLAYER_ENGINE`, or by what the host has, in
+this order, at the first call that needs it.
 """
 
 from __future__ import annotations
 
-import importlib
 import os
 import sys
 import threading
-from types import ModuleType
 
+from wclayer.engines.engine import Engine
 from wclayer.errors import InvalidParameterError, NotSupportedError, during
 
 ENGINES = ("hcs", "portable")
 VARIABLE = "WCLAYER_ENGINE"
 
 _choosing = threading.Lock()
-_chosen: ModuleType | None = None
+_chosen: Engine | None = None
 
 
 @during("choose engine")
 def use_engine(name: str | None) -> None:
-    """Has all functions done by the engine `name` ("hcs" or "portable"); None: by the one that fits this host.
+    """Chooses the engine that does the functions of this package from now on.
+
+    Args:
+        name: "hcs" or "portable"; None chooses the one that fits this host.
 
     Raises:
         InvalidParameterError: there is no such engine.
-        NotSupportedError: it cannot run here.
+        NotSupportedError: the engine is not available on this host.
     """
     global _chosen
-    engine = _load(name or _fitting())
+    wanted = _load(name or _fitting())
     with _choosing:
-        _chosen = engine
+        _chosen = wanted
 
 
 @during("choose engine")
-def engine_name() -> str:
-    """The name of the engine that does the functions.
+def engine(name: str | None = None) -> Engine:
+    """Returns an engine, whose methods are the functions of this package.
+
+    Args:
+        name: "hcs" or "portable"; None is the engine that was chosen (see `use_engine`).
 
     Raises:
-        InvalidParameterError, NotSupportedError: `WCLAYER_ENGINE` names one that does not exist, or cannot run here.
-    """
-    return engine().__name__.rpartition(".")[2]
-
-
-@during("choose engine")
-def engine() -> ModuleType:
-    """The package of the engine that does the functions; it has them under their public names.
-
-    Raises:
-        InvalidParameterError, NotSupportedError: see `engine_name`.
+        InvalidParameterError: there is no such engine; `WCLAYER_ENGINE` may have named it.
+        NotSupportedError: the engine is not available on this host.
     """
     global _chosen
+    if name is not None:
+        return _load(name)
     if _chosen is None:
         wanted = _load(os.environ.get(VARIABLE) or _fitting())
         with _choosing:
@@ -60,12 +58,28 @@ def engine() -> ModuleType:
     return _chosen
 
 
-def _load(name: str) -> ModuleType:
-    if name not in ENGINES:
+def engine_name() -> str:
+    """Returns the name of the engine that was chosen.
+
+    Raises:
+        InvalidParameterError, NotSupportedError: see `engine`.
+    """
+    return engine().name
+
+
+def _load(name: str) -> Engine:
+    """Returns an engine. mypy checks here that each package has all functions of `Engine`, with their types."""
+    if name == "portable":
+        from wclayer.engines import portable
+
+        return portable
+    if name != "hcs":
         raise InvalidParameterError(name, f"no such engine; there are {' and '.join(ENGINES)}")
-    if name == "hcs" and sys.platform != "win32":
-        raise NotSupportedError(name, "it calls Windows, and this is another system")
-    return importlib.import_module(f"wclayer.engines.{name}")
+    if sys.platform == "win32":
+        from wclayer.engines import hcs
+
+        return hcs
+    raise NotSupportedError(name, "the hcs engine is only available on Windows")
 
 
 def _fitting() -> str:

@@ -36,7 +36,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[Fake]:
         replaced[name] = getattr(fake.files, name)
         replaced[name].argtypes = getattr(winapi._kernel32, name).argtypes
     monkeypatch.setattr(winapi, "_kernel32", _Kernel32(winapi._kernel32, replaced))
-    files.bind(fake.files)
+    monkeypatch.setattr(files, "calls", files.FileCalls(fake.files))
     wclayer.use_engine("hcs")
     yield fake
     wclayer.use_engine(None)

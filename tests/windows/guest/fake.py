@@ -6,7 +6,7 @@ import ctypes
 from collections.abc import Callable
 from ctypes import wintypes
 
-from wclayer.engines.hcs.structs import FileBasicInfoStruct
+from wclayer.engines.hcs.structs import FileBasicInfoBuffer
 from wclayer.win32.attributes import FileBasicInfo
 
 Hook = Callable[[str, str, str, bytes], int]
@@ -71,7 +71,7 @@ class Fake:
 
     def add_entry(self, name: str, info: FileBasicInfo | None, size: int, data: bytes) -> None:
         """What the streaming export gives next; without info, a tombstone."""
-        packed = FileBasicInfoStruct.from_info(info or FileBasicInfo())
+        packed = FileBasicInfoBuffer.from_info(info or FileBasicInfo())
         self.dll.FakeAddEntry(
             ctypes.c_wchar_p(name), ctypes.byref(packed), ctypes.c_int64(size), info is None, data, len(data)
         )

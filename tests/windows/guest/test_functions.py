@@ -151,7 +151,6 @@ def test_guids_are_read_as_they_lie_in_memory(fake: Fake) -> None:
     wanted = UUID(bytes_le=b"".join(value.to_bytes(8, "little") for value in hashes))
     assert wclayer.name_to_guid(name) == wanted
     assert wclayer.layer_id("D:\\anywhere\\base\\") == wclayer.layer_id("base") == wanted
-    assert wclayer.LayerDescriptor.for_layer(BASE).id == wanted
 
 
 def test_the_base_layer_has_no_parent(fake: Fake) -> None:

@@ -1,7 +1,6 @@
-"""The functions of the Host Compute Service, done by Windows: ctypes over vmcompute.dll and what it needs beside it.
+"""The hcs engine: the functions of `Engine`, done by Windows through vmcompute.dll.
 
-Only Windows can load what is in this package; `wclayer.engines.selection` asks first. The functions have the names and
-arguments of the portable engine's.
+Only Windows can load this package; `selection` does so there and nowhere else.
 """
 
 from wclayer.engines.hcs.filter import open_export, open_import
@@ -29,6 +28,8 @@ from wclayer.engines.hcs.reader import new_layer_reader
 from wclayer.engines.hcs.transfer import export_layer_to_tar, import_layer_from_tar
 from wclayer.engines.hcs.writer import new_layer_writer
 
+name = "hcs"
+
 __all__ = [
     "activate_layer",
     "create_layer",
@@ -45,6 +46,7 @@ __all__ = [
     "import_layer_from_tar",
     "layer_exists",
     "layer_id",
+    "name",
     "name_to_guid",
     "new_layer_reader",
     "new_layer_writer",

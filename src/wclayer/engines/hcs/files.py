@@ -6,12 +6,12 @@ Reference: go-winio, `BackupFileReader`, `BackupFileWriter`, `GetFileBasicInfo` 
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from ctypes import wintypes
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
-from wclayer.engines.hcs.structs import FileBasicInfoStruct, FileIdInfo, FileStandardInfo
+from wclayer.engines.hcs.structs import FileBasicInfoBuffer, FileIdInfo, FileStandardInfo
 from wclayer.host import winapi
 from wclayer.host.root import HostRoot
 from wclayer.model import LinkInfo
@@ -26,26 +26,27 @@ _PIECE = 1 << 20
 _ERROR_WRITE_FAULT = 29
 
 
-def bind(library: ctypes.WinDLL) -> None:
-    """Takes the calls below from a library; it is kernel32, unless a test has a stand-in for it."""
-    global _backup_read, _backup_write, _get_information, _set_information
-    _backup_read, _backup_write = library["BackupRead"], library["BackupWrite"]
-    for call in (_backup_read, _backup_write):
-        call.argtypes = (
-            wintypes.HANDLE, ctypes.c_void_p, wintypes.DWORD, ctypes.POINTER(wintypes.DWORD), wintypes.BOOL,
-            wintypes.BOOL, ctypes.POINTER(ctypes.c_void_p),
-        )  # fmt: skip
-    _get_information = library["GetFileInformationByHandleEx"]
-    _set_information = library["SetFileInformationByHandle"]
-    for call in (_get_information, _set_information):
-        call.argtypes = (wintypes.HANDLE, ctypes.c_int, ctypes.c_void_p, wintypes.DWORD)
+class FileCalls:
+    """The calls of a library that copy backup streams, and read and write a file's information.
+
+    Args:
+        library: kernel32; tests have a stand-in for it.
+    """
+
+    def __init__(self, library: ctypes.WinDLL) -> None:
+        self.backup_read, self.backup_write = library["BackupRead"], library["BackupWrite"]
+        for call in (self.backup_read, self.backup_write):
+            call.argtypes = (
+                wintypes.HANDLE, ctypes.c_void_p, wintypes.DWORD, ctypes.POINTER(wintypes.DWORD), wintypes.BOOL,
+                wintypes.BOOL, ctypes.POINTER(ctypes.c_void_p),
+            )  # fmt: skip
+        self.get_information = library["GetFileInformationByHandleEx"]
+        self.set_information = library["SetFileInformationByHandle"]
+        for call in (self.get_information, self.set_information):
+            call.argtypes = (wintypes.HANDLE, ctypes.c_int, ctypes.c_void_p, wintypes.DWORD)
 
 
-_backup_read: Callable[..., Any]
-_backup_write: Callable[..., Any]
-_get_information: Callable[..., Any]
-_set_information: Callable[..., Any]
-bind(ctypes.WinDLL("kernel32", use_last_error=True))
+calls = FileCalls(ctypes.WinDLL("kernel32", use_last_error=True))
 
 
 class BackupFile:
@@ -72,8 +73,8 @@ class BackupFile:
         self.path = path
         self._security = security
         self._context = ctypes.c_void_p()
-        # What is restored is not read, and the reverse.
-        self._transfer = _backup_write if writable else _backup_read
+        # A handle serves either BackupRead or BackupWrite.
+        self._transfer = calls.backup_write if writable else calls.backup_read
         access = WRITE_ACCESS if writable else READ_ACCESS
         if not security:
             access &= ~(winapi.ACCESS_SYSTEM_SECURITY | winapi.WRITE_DAC | winapi.WRITE_OWNER)
@@ -88,14 +89,14 @@ class BackupFile:
 
     def info(self) -> FileBasicInfo:
         """Its times and attributes."""
-        found = FileBasicInfoStruct()
+        found = FileBasicInfoBuffer()
         self._ask(_FILE_BASIC_INFO, found)
         return found.to_info()
 
     def set_info(self, info: FileBasicInfo) -> None:
         """Gives it times and attributes; a time of zero leaves that one as it is, attributes of zero theirs."""
-        wanted = FileBasicInfoStruct.from_info(info)
-        if not _set_information(self._handle, _FILE_BASIC_INFO, ctypes.byref(wanted), ctypes.sizeof(wanted)):
+        wanted = FileBasicInfoBuffer.from_info(info)
+        if not calls.set_information(self._handle, _FILE_BASIC_INFO, ctypes.byref(wanted), ctypes.sizeof(wanted)):
             raise winapi.last_error()
 
     def size(self) -> int:
@@ -112,7 +113,7 @@ class BackupFile:
         return LinkInfo(standard.NumberOfLinks, bytes(identity.FileId))
 
     def _ask(self, kind: int, into: ctypes.Structure) -> None:
-        if not _get_information(self._handle, kind, ctypes.byref(into), ctypes.sizeof(into)):
+        if not calls.get_information(self._handle, kind, ctypes.byref(into), ctypes.sizeof(into)):
             raise winapi.last_error()
 
     def read(self, size: int, /) -> bytes:

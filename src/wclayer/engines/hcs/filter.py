@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Sequence
 from contextlib import suppress
 
-from wclayer._types import StrPath
+from wclayer._types import Chain, StrPath
 from wclayer.engines.hcs import vmcompute
 from wclayer.engines.hcs.functions import descriptors, destroy_layer, layer_path
 from wclayer.engines.hcs.privileges import privileges
-from wclayer.engines.hcs.structs import FileBasicInfoStruct
+from wclayer.engines.hcs.structs import FileBasicInfoBuffer
 from wclayer.engines.hcs.vmcompute import call, driver_info
 from wclayer.errors import InvalidStateError, LayerError, NotSupportedError, boundary, during
 from wclayer.win32.attributes import FileBasicInfo
@@ -29,7 +28,7 @@ class _Stream:
 
     operation: str
 
-    def __init__(self, path: StrPath, parents: Sequence[StrPath], begin: str, end: str) -> None:
+    def __init__(self, path: StrPath, parents: Chain, begin: str, end: str) -> None:
         self._path = os.fspath(path)
         self._end = end
         self._context = ctypes.c_void_p()
@@ -61,7 +60,7 @@ class HcsExport(_Stream):
 
     operation = "read layer"
 
-    def __init__(self, path: StrPath, parents: Sequence[StrPath]) -> None:
+    def __init__(self, path: StrPath, parents: Chain) -> None:
         self._has_entry = False
         super().__init__(path, parents, "ExportLayerBegin", "ExportLayerEnd")
 
@@ -69,7 +68,7 @@ class HcsExport(_Stream):
         self._require_open()
         self._has_entry = False
         name = ctypes.c_void_p()
-        found = FileBasicInfoStruct()
+        found = FileBasicInfoBuffer()
         size = ctypes.c_int64()
         deleted = ctypes.c_uint32()
         answers = ctypes.byref(name), ctypes.byref(found), ctypes.byref(size), ctypes.byref(deleted)
@@ -111,12 +110,12 @@ class HcsImport(_Stream):
 
     operation = "write layer"
 
-    def __init__(self, path: StrPath, parents: Sequence[StrPath]) -> None:
+    def __init__(self, path: StrPath, parents: Chain) -> None:
         self._has_entry = False
         super().__init__(path, parents, "ImportLayerBegin", "ImportLayerEnd")
 
     def add(self, name: str, info: FileBasicInfo) -> None:
-        self._next(name, ctypes.byref(FileBasicInfoStruct.from_info(info)))
+        self._next(name, ctypes.byref(FileBasicInfoBuffer.from_info(info)))
         self._has_entry = True
 
     def add_link(self, name: str, target: str) -> None:
@@ -154,12 +153,12 @@ class HcsImport(_Stream):
 
 
 @during("read layer")
-def open_export(path: StrPath, parents: Sequence[StrPath] = ()) -> HcsExport:
+def open_export(path: StrPath, parents: Chain = ()) -> HcsExport:
     """What `FilterLayerReader` reads by."""
     return HcsExport(path, parents)
 
 
 @during("write layer")
-def open_import(path: StrPath, parents: Sequence[StrPath] = ()) -> HcsImport:
+def open_import(path: StrPath, parents: Chain = ()) -> HcsImport:
     """What `FilterLayerWriter` writes by."""
     return HcsImport(path, parents)

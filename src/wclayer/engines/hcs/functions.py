@@ -9,10 +9,10 @@ from __future__ import annotations
 import ctypes
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from uuid import UUID
 
-from wclayer._types import StrPath
+from wclayer._types import Chain, StrPath
 from wclayer.engines.descriptor import LayerDescriptor
 from wclayer.engines.hcs import vmcompute
 from wclayer.engines.hcs.structs import DescriptorArray, Guid, descriptor_array
@@ -24,7 +24,6 @@ from wclayer.layers.copy import CopyProgress
 from wclayer.layers.directory.chain import as_chain
 from wclayer.win32.names import last_component
 
-Chain = StrPath | Sequence[StrPath]
 _MAX_PATH_UNITS = 1 << 16
 _E_UNEXPECTED = 0x8000FFFF - (1 << 32)
 _SHORT_PATH = 240
@@ -48,7 +47,7 @@ def layer_path(path: StrPath) -> str:
 
 
 def descriptors(parents: Chain) -> tuple[DescriptorArray, int]:
-    """A parent chain, nearest first, as two arguments of a call; each with the GUID that Windows gives its name."""
+    """Returns a parent chain as the two arguments of a call; each layer has the GUID of its name in Windows."""
     chain = as_chain(parents)
     return descriptor_array([LayerDescriptor(layer_id(parent), layer_path(parent)) for parent in chain])
 
@@ -65,15 +64,15 @@ def activate_layer(path: StrPath, *, prefer: str | None = None) -> None:
 
 
 @during("create layer")
-def create_layer(path: StrPath, parent: StrPath | None = None, *, parents: Sequence[StrPath] = ()) -> None:
+def create_layer(path: StrPath, parent: StrPath | None = None, *, parents: Chain = ()) -> None:
     """`CreateLayer`: a new, empty, read-only layer on its nearest parent."""
-    nearest = parent if parent is not None else next(iter(parents), None)
+    nearest = parent if parent is not None else next(iter(as_chain(parents)), None)
     above = "" if nearest is None else layer_path(nearest)
     call(path, "CreateLayer", driver_info(), layer_path(path), above)
 
 
 @during("create scratch layer")
-def create_scratch_layer(path: StrPath, parents: Sequence[StrPath]) -> None:
+def create_scratch_layer(path: StrPath, parents: Chain) -> None:
     """`CreateSandboxLayer`: a new read-write layer on a parent chain, nearest first."""
     above = descriptors(parents)
     place = layer_path(path)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from wclayer._types import StrPath
+from wclayer._types import Chain, StrPath
 from wclayer.engines.hcs.backup_entry import BackupEntry
 from wclayer.engines.hcs.files import BackupFile
 from wclayer.engines.hcs.functions import export_layer
@@ -170,7 +170,7 @@ class ExportedLayerReader(TransportLayerReader):
 
     operation = "read layer"
 
-    def __init__(self, path: StrPath, parents: Sequence[StrPath]) -> None:
+    def __init__(self, path: StrPath, parents: Chain) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="hcs"))
         try:
             with privileges(os.fspath(path)):
@@ -209,7 +209,7 @@ def _written_at(attributes: int, status: os.stat_result) -> FileBasicInfo:
 
 
 @during("read layer")
-def new_layer_reader(path: StrPath, parents: Sequence[StrPath] = ()) -> BaseLayerReader | ExportedLayerReader:
+def new_layer_reader(path: StrPath, parents: Chain = ()) -> BaseLayerReader | ExportedLayerReader:
     """A reader of the layer at `path`: of a base layer where it lies, of a child by exporting it.
 
     Args:

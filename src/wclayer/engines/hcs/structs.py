@@ -13,7 +13,7 @@ from ctypes import wintypes
 from typing import Self
 from uuid import UUID
 
-from wclayer.engines.descriptor import LayerDescriptor
+from wclayer.engines.descriptor import LayerDescriptor, pack_descriptors
 from wclayer.win32.attributes import FileBasicInfo
 from wclayer.win32.filetime import MAX_FILETIME
 
@@ -42,45 +42,36 @@ class DriverInfo(ctypes.Structure):
     _fields_ = (("Flavour", ctypes.c_int), ("HomeDir", wintypes.LPCWSTR))
 
 
-class WcLayerDescriptor(ctypes.Structure):
-    """WC_LAYER_DESCRIPTOR: `GUID LayerId; ULONG Flags; PCWSTR Path`, its fields at their natural places."""
-
-    _fields_ = (("LayerId", Guid), ("Flags", ctypes.c_uint32), ("Path", wintypes.LPCWSTR))
-
-
-DescriptorArray = ctypes.Array[WcLayerDescriptor]
+DescriptorArray = ctypes.Array[ctypes.c_uint64]
+"""Memory with the structures WC_LAYER_DESCRIPTOR of a call and their paths, aligned as they need it."""
 
 
 def descriptor_array(descriptors: Sequence[LayerDescriptor]) -> tuple[DescriptorArray, int]:
-    """The array of structures that a call takes, and their number; it keeps the paths that its structures point to."""
-    array = (WcLayerDescriptor * len(descriptors))()
-    for place, descriptor in zip(array, descriptors, strict=True):
-        place.LayerId = Guid.from_buffer_copy(descriptor.id.bytes_le)
-        place.Flags = int(descriptor.flags)
-        place.Path = descriptor.path
+    """Returns the array of structures that a call takes, and their number. The array also holds their paths."""
+    pointer_size = ctypes.sizeof(ctypes.c_void_p)
+    size = len(pack_descriptors(descriptors, 0, pointer_size=pointer_size))
+    array = (ctypes.c_uint64 * -(-size // 8))()
+    data = pack_descriptors(descriptors, ctypes.addressof(array), pointer_size=pointer_size)
+    ctypes.memmove(array, data, len(data))
     return array, len(descriptors)
 
 
-class FileBasicInfoStruct(ctypes.Structure):
-    """FILE_BASIC_INFO: four FILETIMEs (creation, access, write, change) and the attributes, 40 bytes."""
+class FileBasicInfoBuffer(ctypes.Structure):
+    """Memory with a FILE_BASIC_INFO, which `FileBasicInfo` lays out."""
 
-    _fields_ = (
-        ("CreationTime", ctypes.c_int64),
-        ("LastAccessTime", ctypes.c_int64),
-        ("LastWriteTime", ctypes.c_int64),
-        ("ChangeTime", ctypes.c_int64),
-        ("FileAttributes", ctypes.c_uint32),
-    )
+    _fields_ = (("data", ctypes.c_uint64 * (FileBasicInfo.SIZE // 8)),)
 
     def to_info(self) -> FileBasicInfo:
-        """Times and attributes as the package has them."""
+        """Returns the times and attributes as the package has them."""
         return FileBasicInfo.unpack(bytes(self))
 
     @classmethod
     def from_info(cls, info: FileBasicInfo) -> Self:
-        """The inverse; a time that Windows does not take becomes a zero, which leaves that one as it is."""
+        """The inverse. A time that Windows rejects becomes zero: Windows keeps the file's own then."""
         times = (info.creation_time, info.last_access_time, info.last_write_time, info.change_time)
-        return cls(*(time if time <= MAX_FILETIME else 0 for time in times), info.attributes)
+        return cls.from_buffer_copy(
+            FileBasicInfo(info.attributes, *(time if time <= MAX_FILETIME else 0 for time in times)).pack()
+        )
 
 
 class FileStandardInfo(ctypes.Structure):

@@ -5,11 +5,11 @@ Reference: hcsshim, `ociwclayer`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack
 from typing import BinaryIO
 
-from wclayer._types import StrPath
+from wclayer._types import Chain, StrPath
 from wclayer.engines.hcs.functions import activate_layer, deactivate_layer, prepare_layer, unprepare_layer
 from wclayer.engines.hcs.reader import new_layer_reader
 from wclayer.engines.hcs.writer import new_layer_writer
@@ -25,7 +25,7 @@ from wclayer.model import Limits
 def import_layer_from_tar(
     stream: BinaryIO,
     path: StrPath,
-    parents: Sequence[StrPath] = (),
+    parents: Chain = (),
     *,
     source: StrPath = "<stream>",
     limits: Limits | None = None,
@@ -57,7 +57,7 @@ def import_layer_from_tar(
 def export_layer_to_tar(
     stream: BinaryIO,
     path: StrPath,
-    parents: Sequence[StrPath] = (),
+    parents: Chain = (),
     *,
     target: StrPath = "<stream>",
     compression: Compression | str = Compression.NONE,

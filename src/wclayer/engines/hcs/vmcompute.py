@@ -13,16 +13,16 @@ from ctypes import wintypes
 from typing import Any
 
 from wclayer._types import StrPath
-from wclayer.engines.hcs.structs import FILTER_DRIVER, DriverInfo, FileBasicInfoStruct, Guid, WcLayerDescriptor
+from wclayer.engines.hcs.structs import FILTER_DRIVER, DriverInfo, FileBasicInfoBuffer, Guid
 from wclayer.errors import InvalidParameterError, NotSupportedError, from_windows_code
 from wclayer.host import winapi
 
 LIBRARY = "vmcompute.dll"
 LOAD_LIBRARY_SEARCH_SYSTEM32 = 0x800
 _INFO = ctypes.POINTER(DriverInfo)
-_DESCRIPTORS = (ctypes.POINTER(WcLayerDescriptor), ctypes.c_size_t)
+_DESCRIPTORS = (ctypes.c_void_p, ctypes.c_size_t)
 _CONTEXT = ctypes.c_void_p
-_BASIC_INFO = ctypes.POINTER(FileBasicInfoStruct)
+_BASIC_INFO = ctypes.POINTER(FileBasicInfoBuffer)
 _STRING = wintypes.LPCWSTR
 
 EXPORTS: dict[str, tuple[Any, ...]] = {

@@ -13,7 +13,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
-from wclayer._types import StrPath
+from wclayer._types import Chain, StrPath
 from wclayer.engines.hcs.files import BackupFile, restore_times
 from wclayer.engines.hcs.functions import import_layer, process_base_layer, process_utility_vm_image
 from wclayer.engines.hcs.privileges import privileges
@@ -434,7 +434,7 @@ def _remove_if_there(root: HostRoot, path: bytes) -> None:
 
 
 @during("import layer")
-def new_layer_writer(path: StrPath, parents: StrPath | Sequence[StrPath] = ()) -> HcsLayerWriter:
+def new_layer_writer(path: StrPath, parents: Chain = ()) -> HcsLayerWriter:
     """A writer that makes the layer at `path`; the layer is there when its `close` returns.
 
     Args:

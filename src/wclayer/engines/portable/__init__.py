@@ -1,4 +1,4 @@
-"""The functions of the Host Compute Service, done by this project on any operating system: one verb a module."""
+"""The portable engine: the functions of `Engine` on any operating system, and functions that only this project has."""
 
 from wclayer.engines.portable.activation import (
     activate_layer,
@@ -30,6 +30,8 @@ from wclayer.engines.portable.registry import RegistryEditor
 from wclayer.engines.portable.scratch import create_scratch_layer, expand_scratch_size
 from wclayer.engines.portable.vm_access import grant_vm_access
 
+name = "portable"
+
 __all__ = [
     "ConvertResult",
     "ImageStore",
@@ -55,6 +57,7 @@ __all__ = [
     "layer_exists",
     "layer_id",
     "make_base_layer",
+    "name",
     "name_to_guid",
     "new_layer_reader",
     "new_layer_writer",

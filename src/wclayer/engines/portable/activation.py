@@ -8,10 +8,9 @@ an activation counts until the machine is started anew, a mount for as long as i
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
 
-from wclayer._types import StrPath
+from wclayer._types import Chain, StrPath
 from wclayer.engines.portable.scratch_disk import SAVED_AS, note_disk, read_disk, was_changed, write_disk
 from wclayer.errors import (
     AlreadyExistsError,
@@ -26,7 +25,7 @@ from wclayer.errors import (
 from wclayer.host import system
 from wclayer.layers.atomic import claim_place
 from wclayer.layers.directory import LayerDirectory, open_layer
-from wclayer.layers.directory.chain import check_chain, remember_chain
+from wclayer.layers.directory.chain import as_chain, check_chain, remember_chain
 from wclayer.layers.directory.database import FILE_NAME
 from wclayer.layers.directory.in_place import make_empty_records
 from wclayer.layers.directory.scratch import DISK, MOUNT, UNREAD, UNSAVED, ScratchDirectory, is_scratch
@@ -70,22 +69,7 @@ def _open_scratch(place: Path, lock: system.Lock | None = None) -> ScratchDirect
 
 @during("activate layer")
 def activate_layer(path: StrPath, *, prefer: str | None = None) -> None:
-    """Makes a scratch ready to be prepared; of a read-only layer, only makes sure that it is one.
-
-    If `sandbox.vhdx` was changed by somebody else since the scratch was last deactivated, its changes are read in.
-
-    Args:
-        path: the layer directory.
-        prefer: "disk" or "directory": which one counts when both were changed.
-
-    Raises:
-        PathNotFoundError, NotALayerError: there is no layer at `path`.
-        LayerBusyError: the scratch is active already (ERROR_SHARING_VIOLATION), or in use by another process.
-        InvalidStateError: both the disk and the layer directory were changed, and `prefer` does not say which counts.
-        InvalidDataError: the disk is damaged, or does not fit the parents.
-
-    Reference: `ActivateLayer` of vmcompute.dll.
-    """
+    """Records that the scratch is active since this start of the machine, after reading a changed disk in."""
     place = Path(os.path.abspath(path))
     if prefer not in (None, "disk", "directory"):
         raise InvalidParameterError(place, f"prefer {prefer!r}; possible are disk and directory")
@@ -130,27 +114,9 @@ def activate_layer(path: StrPath, *, prefer: str | None = None) -> None:
 
 @during("prepare layer")
 def prepare_layer(
-    path: StrPath, parents: Sequence[StrPath] = (), *, target: StrPath | None = None, allow_other: bool = False
+    path: StrPath, parents: Chain = (), *, target: StrPath | None = None, allow_other: bool = False
 ) -> None:
-    """Mounts an active scratch over its parents; `get_layer_mount_path` tells where. A read-only layer needs none.
-
-    Args:
-        path: the layer directory.
-        parents: the parent chain, nearest first; if given, it must be the layer's own. A scratch that knows none, as
-            containerd makes it of a copy of `blank.vhdx`, learns it from here.
-        target: an empty folder to mount at (default: the folder `mount` in the layer directory).
-        allow_other: every user of the machine may use the mount, and change what is in it.
-
-    Raises:
-        NotReadyError: the scratch is not active.
-        AlreadyExistsError: it is prepared already.
-        InvalidParameterError: `parents` are not the layer's, or not in their order.
-        NotSupportedError: FUSE is not there; the message says what to install.
-        LayerBusyError: other processes have the scratch open.
-        PathNotFoundError, NotALayerError: there is no layer at `path`.
-
-    Reference: `PrepareLayer` of vmcompute.dll.
-    """
+    """Mounts the scratch with FUSE, by a server in a process of its own."""
     place = Path(os.path.abspath(path))
     try:
         _prepare(place, parents, target, allow_other)
@@ -162,7 +128,7 @@ def prepare_layer(
             check_chain(layer, parents)
 
 
-def _prepare(place: Path, parents: Sequence[StrPath], target: StrPath | None, allow_other: bool) -> None:
+def _prepare(place: Path, parents: Chain, target: StrPath | None, allow_other: bool) -> None:
     with open_layer(place) as layer:
         knows_parents, has_disk = bool(layer.parents()), _has_disk(layer)
         if knows_parents or not has_disk:
@@ -189,7 +155,9 @@ def _prepare(place: Path, parents: Sequence[StrPath], target: StrPath | None, al
                 with scratch.transaction(is_change=False):
                     scratch.set_record(UNREAD, None)
     at = place / MOUNT if target is None else Path(os.path.abspath(target))
-    mount.start(at, parents, place, allow_other=allow_other, make_target=target is None, needed={ACTIVE: _this_boot()})
+    mount.start(
+        at, as_chain(parents), place, allow_other=allow_other, make_target=target is None, needed={ACTIVE: _this_boot()}
+    )
 
 
 def _has_disk(layer: LayerDirectory) -> bool:
@@ -211,14 +179,7 @@ def _recorded_mount(layer: LayerDirectory) -> Path | None:
 
 @during("get layer mount path")
 def get_layer_mount_path(path: StrPath) -> str:
-    """Where a layer can be accessed: where a scratch is mounted, or of a read-only layer, its folder.
-
-    Raises:
-        NotReadyError: the scratch is not prepared, or the server of its mount has died.
-        PathNotFoundError, NotALayerError: there is no layer at `path`.
-
-    Reference: `GetLayerMountPath` of vmcompute.dll.
-    """
+    """Returns the recorded mount point of a scratch if its server answers, the folder of any other layer."""
     with open_layer(path) as layer:
         if not _has_disk(layer):
             return str(layer.path)
@@ -232,15 +193,7 @@ def get_layer_mount_path(path: StrPath) -> str:
 
 @during("unprepare layer")
 def unprepare_layer(path: StrPath) -> None:
-    """Unmounts a prepared scratch; it stays active, and its changes are safe.
-
-    Raises:
-        NotReadyError: it is not prepared.
-        LayerBusyError: files of the mount are open; it stays prepared.
-        PathNotFoundError, NotALayerError: there is no layer at `path`.
-
-    Reference: `UnprepareLayer` of vmcompute.dll.
-    """
+    """Unmounts the scratch and waits until its server has ended."""
     with open_layer(path) as layer:
         place, at = layer.path, _recorded_mount(layer)
         if not _has_disk(layer):
@@ -282,21 +235,7 @@ def check_disk_is_current(disk: StrPath) -> None:
 
 @during("deactivate layer")
 def deactivate_layer(path: StrPath, *, write_sandbox: bool | None = None) -> None:
-    """Undoes the activation; the changes are safe on disk when it returns, and in `sandbox.vhdx`, too.
-
-    Args:
-        path: the layer directory.
-        write_sandbox: whether the changes are written into `sandbox.vhdx`, by a fresh one that takes the place of the
-            old; by default, unless the environment variable WCLAYER_SANDBOX_DISK is 0.
-
-    Raises:
-        NotReadyError: it is not active.
-        LayerBusyError: it is prepared, or open in another process.
-        DiskFullError: the changes do not fit into `sandbox.vhdx`; they are safe in the layer directory.
-        PathNotFoundError, NotALayerError: there is no layer at `path`.
-
-    Reference: `DeactivateLayer` of vmcompute.dll.
-    """
+    """Writes the changes into `sandbox.vhdx`, if that is wanted, and removes the record of the activation."""
     if write_sandbox is None:
         write_sandbox = os.environ.get(DISK_VARIABLE, "1") != "0"
     place = Path(os.path.abspath(path))

@@ -32,17 +32,7 @@ TEMPLATE_SIZE = 10 << 30
 
 @during("process base layer")
 def process_base_layer(path: StrPath) -> None:
-    """Makes `layout`, `blank-base.vhdx` and its child `blank.vhdx` in the base layer at `path`, and gives all virtual
-    machines access to both disks. What is there already is left as it is.
-
-    The hives in `Files/Windows/System32/config` must be there, possibly empty; the `_Base` hives were made from them
-    when the layer was.
-
-    Raises:
-        PathNotFoundError: there is no layer; it lacks one of the hives, which the message names.
-
-    Reference: `ProcessBaseImage` of vmcompute.dll.
-    """
+    """Makes `layout` and the two blank disks, and grants all virtual machines access to the disks."""
     with open_layer(path) as layer:
         place = layer.path
         for hive in LAYER_HIVES:
@@ -62,15 +52,7 @@ def make_disks(layer: Path) -> None:
 
 @during("process utility VM image")
 def process_utility_vm_image(path: StrPath) -> None:
-    """Makes `SystemTemplateBase.vhdx` and its child `SystemTemplate.vhdx` in the utility VM at `path`, which is
-    `LAYER/UtilityVM`, and gives all virtual machines access to both. What is there already is left as it is.
-
-    Raises:
-        PathNotFoundError: there is no layer, or its utility VM has no boot store.
-        InvalidDataError: the boot store is no sound hive of one.
-
-    Reference: `ProcessUtilityImage` of vmcompute.dll.
-    """
+    """Makes the two template disks, and grants all virtual machines access to them."""
     place = Path(os.path.abspath(path))
     with open_layer(place.parent) as layer:
         if layer.lookup(BOOT_STORE) is None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import BinaryIO
 
-from wclayer._types import StrPath
+from wclayer._types import Chain, StrPath
 from wclayer.engines.results import ExportResult
 from wclayer.errors import during
 from wclayer.formats.compression import Compression
@@ -21,7 +21,7 @@ from wclayer.layers.transport import TransportLayerWriter
 def export_layer_to_tar(
     stream: BinaryIO,
     path: StrPath,
-    parents: Sequence[StrPath] = (),
+    parents: Chain = (),
     *,
     target: StrPath = "<stream>",
     compression: Compression | str = Compression.NONE,
@@ -29,27 +29,7 @@ def export_layer_to_tar(
     progress: ProgressCallback | None = None,
     cancelled: Callable[[], bool] | None = None,
 ) -> ExportResult:
-    """Writes the layer at `path` to `stream` as an OCI layer tar.
-
-    A layer that was imported from a tar gives the same bytes (before compression); any other layer gives the canonical
-    form, the same bytes for the same content.
-
-    Args:
-        stream: written to, not closed; after a failure it holds a part.
-        path: the layer directory.
-        parents: the parent chain; if given, it must be the layer's own.
-        target: what messages call the stream.
-        compression: "none", "gzip" or "zstd".
-        level: of the compression; by default 6 for gzip and 3 for zstd.
-        progress, cancelled: see `copy_layer`.
-
-    Raises:
-        PathNotFoundError, NotALayerError: there is no layer at `path`.
-        InvalidParameterError: `parents` are not the layer's.
-        CorruptLayerError: its contents do not agree with its records.
-
-    Reference: hcsshim, `ociwclayer.ExportLayerToTar`.
-    """
+    """Writes the layer as the tar that it was imported from, or as a canonical one."""
     with DirectoryLayerReader(path) as reader:
         check_chain(reader.layer, parents)
         writer = TarLayerWriter(
@@ -70,26 +50,12 @@ def export_layer_to_tar(
 def export_layer(
     path: StrPath,
     folder: StrPath,
-    parents: Sequence[StrPath] = (),
+    parents: Chain = (),
     *,
     progress: ProgressCallback | None = None,
     cancelled: Callable[[], bool] | None = None,
 ) -> None:
-    """Writes the layer at `path` as a transport folder, which appears at `folder` when it is whole.
-
-    Args:
-        path: the layer directory.
-        folder: nothing, or an empty folder, in a folder that exists.
-        parents: the parent chain; if given, it must be the layer's own.
-        progress, cancelled: see `copy_layer`.
-
-    Raises:
-        PathNotFoundError, NotALayerError: there is no layer at `path`.
-        AlreadyExistsError: `folder` is taken.
-        NotSupportedError: the layer holds what the form cannot (see docs/formats/transport-folder.md).
-
-    Reference: `ExportLayer` of vmcompute.dll.
-    """
+    """Writes the layer into a transport folder under construction, which then gets its name."""
     with DirectoryLayerReader(path) as reader:
         check_chain(reader.layer, parents)
         with TransportLayerWriter(folder) as writer:
@@ -97,19 +63,8 @@ def export_layer(
 
 
 @during("read layer")
-def new_layer_reader(path: StrPath, parents: Sequence[StrPath] = ()) -> DirectoryLayerReader:
-    """A reader of the layer at `path`: its entries and tombstones in their original order.
-
-    Args:
-        path: the layer directory.
-        parents: the parent chain; if given, it must be the layer's own.
-
-    Raises:
-        PathNotFoundError, NotALayerError: there is no layer at `path`.
-        InvalidParameterError: `parents` are not the layer's.
-
-    Reference: hcsshim, `NewLayerReader`.
-    """
+def new_layer_reader(path: StrPath, parents: Chain = ()) -> DirectoryLayerReader:
+    """Returns a reader of a layer directory, with the entries in their original order."""
     reader = DirectoryLayerReader(path)
     try:
         check_chain(reader.layer, parents)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from wclayer._types import StrPath
+from wclayer._types import Chain, StrPath
 from wclayer.engines.portable.exporting import new_layer_reader
 from wclayer.engines.portable.importing import new_layer_writer
 from wclayer.errors import during
@@ -15,7 +13,7 @@ from wclayer.win32.attributes import FileBasicInfo
 class PortableExport:
     """A layer, entry by entry, in the form of `FilterLayerReader`."""
 
-    def __init__(self, path: StrPath, parents: Sequence[StrPath]) -> None:
+    def __init__(self, path: StrPath, parents: Chain) -> None:
         self._reader = new_layer_reader(path, parents)
 
     def next(self) -> tuple[str, int, FileBasicInfo | None] | None:
@@ -30,12 +28,12 @@ class PortableExport:
 
 
 @during("read layer")
-def open_export(path: StrPath, parents: Sequence[StrPath] = ()) -> PortableExport:
-    """What `FilterLayerReader` reads by."""
+def open_export(path: StrPath, parents: Chain = ()) -> PortableExport:
+    """Reads the layer for a `FilterLayerReader`."""
     return PortableExport(path, parents)
 
 
 @during("write layer")
-def open_import(path: StrPath, parents: Sequence[StrPath] = ()) -> DirectoryLayerWriter:
-    """What `FilterLayerWriter` writes by."""
+def open_import(path: StrPath, parents: Chain = ()) -> DirectoryLayerWriter:
+    """Writes the layer for a `FilterLayerWriter`."""
     return new_layer_writer(path, parents)

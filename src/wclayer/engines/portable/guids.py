@@ -15,15 +15,7 @@ NAMESPACE = UUID("5a0e44ab-9c8e-5e60-a3d1-0a52bb9fe5c7")
 
 @during("name to GUID")
 def name_to_guid(name: str) -> UUID:
-    """The version-5 GUID of a layer's name, over a namespace of this project's own.
-
-    **It is not the GUID that Windows gives for the same name.** Windows' `NameToGuid` also gives version-5 GUIDs, but
-    over a namespace that is not published; the hcs engine, on Windows, asks Windows. GUIDs of the two engines must
-    not be mixed in one parent chain. The name counts exactly as it is spelled, in UTF-8.
-
-    Raises:
-        InvalidParameterError: the name is empty, or is not text that has a UTF-8 form.
-    """
+    """Returns the GUID of version 5 of a name in the namespace of this project."""
     if not name:
         raise InvalidParameterError(name, "the name is empty")
     try:
@@ -34,9 +26,5 @@ def name_to_guid(name: str) -> UUID:
 
 @during("layer id")
 def layer_id(path: StrPath) -> UUID:
-    """The GUID of a layer: `name_to_guid` of the last component of its path, as hcsshim's `LayerID`.
-
-    Raises:
-        InvalidParameterError: the path has no last component.
-    """
+    """Returns the GUID of the last component of a path."""
     return name_to_guid(last_component(os.fspath(path)))

@@ -140,14 +140,5 @@ def _image(file_name: str, record: object) -> dict[str, str | int]:
 
 @during("list images")
 def get_shared_base_images(store: StrPath | None = None) -> str:
-    """JSON of the images in the central image store: `{"Images":[{"Name","Version","Path","Size","CreatedTime"}]}`.
-
-    Args:
-        store: the store's folder; by default `$WCLAYER_IMAGE_STORE` or that of the user.
-
-    Raises:
-        CorruptLayerError: a file of the store is not a record.
-
-    Reference: `GetBaseImages` of vmcompute.dll.
-    """
+    """JSON of the images in an `ImageStore`."""
     return json.dumps({"Images": ImageStore(store).images()}, separators=(",", ":"))

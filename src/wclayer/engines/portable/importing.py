@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import BinaryIO
 
-from wclayer._types import StrPath
+from wclayer._types import Chain, StrPath
 from wclayer.engines.portable.base_processing import ProcessingLayerWriter
 from wclayer.engines.results import ImportResult
 from wclayer.errors import during
@@ -21,36 +21,14 @@ from wclayer.model import Limits
 def import_layer_from_tar(
     stream: BinaryIO,
     path: StrPath,
-    parents: Sequence[StrPath] = (),
+    parents: Chain = (),
     *,
     source: StrPath = "<stream>",
     limits: Limits | None = None,
     progress: ProgressCallback | None = None,
     cancelled: Callable[[], bool] | None = None,
 ) -> ImportResult:
-    """Makes the layer directory `path` from an OCI layer tar: plain, gzip or zstd.
-
-    The layer remembers what it needs to be exported with the same bytes. Nothing is at `path` until all of it is.
-
-    As with hcsshim, `path` may be a scratch on the same parents, whose own export the stream may be: it is committed.
-    The finished layer takes its place in one step, when it is whole; the scratch, its disk too, is gone then. After a
-    failure the scratch is as it was.
-
-    Args:
-        stream: the tar; read to its end, not closed.
-        path: where the layer will be: nothing, an empty folder, or a scratch on `parents`, in a folder that exists.
-        parents: the parent chain, nearest first, or only the nearest one; none for a base layer.
-        source: what messages call the stream.
-        limits: how much is accepted.
-        progress, cancelled: see `copy_layer`.
-
-    Raises:
-        InvalidDataError: the stream is not a layer; the message names the member and the offset.
-        LimitExceededError: it is larger than `limits` allow.
-        AlreadyExistsError, PathNotFoundError, NotALayerError, InvalidParameterError: see `new_layer_writer`.
-
-    Reference: hcsshim, `ociwclayer.ImportLayerFromTar`.
-    """
+    """Makes a layer directory from a tar, with what the export of the same bytes needs, or commits a scratch."""
     with (
         ProcessingLayerWriter(path, parents, limits=limits, over_scratch=True, source=source) as writer,
         TarLayerReader(stream, source, names=writer.names, keep_header_deltas=True) as reader,
@@ -69,26 +47,12 @@ def import_layer_from_tar(
 def import_layer(
     path: StrPath,
     folder: StrPath,
-    parents: Sequence[StrPath] = (),
+    parents: Chain = (),
     *,
     progress: ProgressCallback | None = None,
     cancelled: Callable[[], bool] | None = None,
 ) -> None:
-    """Makes the layer directory `path` from the transport folder `folder`.
-
-    Args:
-        path: where the layer will be: nothing, or an empty folder, in a folder that exists.
-        folder: the transport folder; it is left as it is.
-        parents: the parent chain, nearest first, or only the nearest one; none for a base layer.
-        progress, cancelled: see `copy_layer`.
-
-    Raises:
-        NotALayerError: `folder` is not a transport folder.
-        InvalidDataError: a file in it is not of its form.
-        AlreadyExistsError, PathNotFoundError, NotALayerError, InvalidParameterError: see `new_layer_writer`.
-
-    Reference: `ImportLayer` of vmcompute.dll.
-    """
+    """Makes a layer directory from a transport folder."""
     with (
         TransportLayerReader(folder, is_base=not parents) as reader,
         ProcessingLayerWriter(path, parents) as writer,
@@ -97,19 +61,6 @@ def import_layer(
 
 
 @during("import layer")
-def new_layer_writer(path: StrPath, parents: Sequence[StrPath] = ()) -> DirectoryLayerWriter:
-    """A writer that makes the layer directory `path`; the layer is there when its `close` returns.
-
-    Args:
-        path: where the layer will be: nothing, or an empty folder, in a folder that exists.
-        parents: the parent chain, nearest first, or only the nearest one; none for a base layer.
-
-    Raises:
-        AlreadyExistsError: `path` is taken.
-        PathNotFoundError: the folder of `path`, or a parent, does not exist.
-        NotALayerError: a parent is not a layer directory.
-        InvalidParameterError: the chain is in the wrong order.
-
-    Reference: hcsshim, `NewLayerWriter`.
-    """
+def new_layer_writer(path: StrPath, parents: Chain = ()) -> DirectoryLayerWriter:
+    """Returns a writer of a layer directory that also makes the disks of a base layer."""
     return ProcessingLayerWriter(path, parents)

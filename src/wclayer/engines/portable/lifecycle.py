@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
 
-from wclayer._types import StrPath
+from wclayer._types import Chain, StrPath
 from wclayer.errors import LayerBusyError, NotALayerError, PathNotFoundError, during, errors_at
 from wclayer.host.root import HostRoot, mounts_below
 from wclayer.layers.atomic import remove_leftovers, remove_whole
 from wclayer.layers.directory import DirectoryLayerWriter, database, is_layer
+from wclayer.layers.directory.chain import as_chain
 from wclayer.layers.directory.chain_file import CHAIN_FILE
 from wclayer.layers.directory.scratch import DISK
 from wclayer.view import mount
@@ -23,51 +23,22 @@ transport folder has none of these."""
 
 
 @during("create layer")
-def create_layer(path: StrPath, parent: StrPath | None = None, *, parents: Sequence[StrPath] = ()) -> None:
-    """Creates a new, empty, read-only layer at `path`, on the parent `parent` (and that one's own parents).
-
-    Args:
-        path: where the layer will be: nothing, or an empty folder, in a folder that exists.
-        parent: the nearest parent; None for a base layer.
-        parents: the whole chain, nearest first, instead of `parent`.
-
-    Raises:
-        AlreadyExistsError: `path` is taken.
-        PathNotFoundError: the folder of `path`, or a parent, does not exist.
-        NotALayerError: a parent is not a layer directory.
-
-    Reference: `CreateLayer` of vmcompute.dll.
-    """
-    chain = [parent] if parent is not None else list(parents)
+def create_layer(path: StrPath, parent: StrPath | None = None, *, parents: Chain = ()) -> None:
+    """Creates an empty, finished layer directory."""
+    chain = [parent] if parent is not None else as_chain(parents)
     with DirectoryLayerWriter(path, chain):
         pass
 
 
 @during("layer exists")
 def layer_exists(path: StrPath) -> bool:
-    """Whether there is a layer at `path`: a folder with a `layer.db`, a `Files` folder or a `sandbox.vhdx`.
-
-    Reference: `LayerExists` of vmcompute.dll.
-    """
+    """Returns whether there is a folder with a `layer.db`, a `Files` folder or a `sandbox.vhdx`."""
     return is_layer(path)
 
 
 @during("destroy layer")
 def destroy_layer(path: StrPath) -> None:
-    """Removes the layer at `path`, whole: an interruption leaves nothing under its name.
-
-    What an interrupted call left beside it is removed by the next call of any function that creates or removes layers
-    in the same folder.
-
-    A mount of the layer whose server has died is unmounted first.
-
-    Raises:
-        PathNotFoundError: there is nothing at `path`.
-        NotALayerError: the folder is not a layer; it is not touched.
-        LayerBusyError: another process is using or removing it; a file system is mounted in it. Nothing is removed.
-
-    Reference: `DestroyLayer` of vmcompute.dll.
-    """
+    """Moves the layer aside in one step, then removes it."""
     place = Path(os.path.abspath(path))
     with errors_at(place):
         if not os.path.lexists(place):

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
-from wclayer._types import StrPath
+from wclayer._types import Chain, StrPath
 from wclayer.engines.portable.base_processing import BLANK, BLANK_BASE, make_disks
 from wclayer.engines.portable.blank_disks import make_child
 from wclayer.engines.portable.scratch_disk import resizing
@@ -47,19 +46,8 @@ class _ScratchWriter(DirectoryLayerWriter):
 
 
 @during(_ScratchWriter.operation)
-def create_scratch_layer(path: StrPath, parents: Sequence[StrPath]) -> None:
-    """Makes a read-write layer at `path`, with its disk `sandbox.vhdx`: the base layer's `blank.vhdx`, which finds
-    `blank-base.vhdx` from its new place. A base layer that was not processed gets its disks first.
-
-    Args:
-        path: where the layer will be: nothing, or an empty folder, in a folder that exists.
-        parents: the parent chain, nearest first, or only the nearest one.
-
-    Raises:
-        AlreadyExistsError, PathNotFoundError, NotALayerError, InvalidParameterError: see `new_layer_writer`.
-
-    Reference: `CreateSandboxLayer` of vmcompute.dll.
-    """
+def create_scratch_layer(path: StrPath, parents: Chain) -> None:
+    """Makes an empty layer with a copy of the base layer's `blank.vhdx`, which finds its parent from its new path."""
     chain = resolve_chain(parents)
     if not chain:
         raise InvalidParameterError(path, "a scratch layer needs at least one parent")
@@ -84,20 +72,7 @@ def _make_blank(base: Path) -> None:
 
 @during("expand scratch")
 def expand_scratch_size(path: StrPath, size: int) -> None:
-    """Grows the disk of the scratch layer at `path`, the partition and the NTFS volume on it to at least `size` bytes,
-    with their contents untouched. A disk that is that large already is left as it is.
-
-    Stopped anywhere, the disk and what is on it are sound, but for the backup of the partition table, which may be
-    an old one, or not at the disk's new end yet; growing it again ends what was begun.
-
-    Raises:
-        PathNotFoundError: there is no scratch layer at `path`.
-        InvalidDataError: its disk, or a parent of it, is damaged.
-        InvalidParameterError: a size that no disk has.
-        LayerBusyError: the scratch is mounted, or in use.
-
-    Reference: `ExpandSandboxSize` of vmcompute.dll, and the growth of the volume that hcsshim does after it.
-    """
+    """Grows the VHDX file, then the partition table, then the NTFS volume."""
     if size < 1:
         raise InvalidParameterError(path, f"a size of {size} bytes")
     place = Path(os.path.abspath(path)) / DISK

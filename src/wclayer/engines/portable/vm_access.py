@@ -29,23 +29,7 @@ FILE_SECURITY = "security:"
 
 @during("grant VM access")
 def grant_vm_access(vm_id: UUID | str, path: StrPath) -> None:
-    """Gives a virtual machine full access to a file: its ACE is added to the file's security descriptor, once.
-
-    The descriptor of a file of a layer directory is in the layer's records; of a file on an ntfs-3g mount, it is the
-    volume's own.
-
-    Args:
-        vm_id: the virtual machine's GUID.
-        path: a file of a layer directory, or on an ntfs-3g mount.
-
-    Raises:
-        PathNotFoundError: the file is not there, or has no security descriptor that can be changed here.
-        InvalidParameterError: `vm_id` is no GUID.
-        CorruptLayerError: the file's security descriptor is damaged.
-        NotSupportedError: its ACL has no room for another entry.
-
-    Reference: `GrantVmAccess` of vmcompute.dll.
-    """
+    """Adds the virtual machine's ACE to the descriptor in the layer's records, or on the ntfs-3g volume."""
     try:
         sid = vm_sid(vm_id)
     except ValueError as error:

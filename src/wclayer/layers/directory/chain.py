@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from wclayer._types import StrPath
+from wclayer._types import Chain, StrPath
 from wclayer.errors import InvalidParameterError
 from wclayer.layers.atomic import StagedFile
 from wclayer.layers.directory.chain_file import CHAIN_FILE, read_chain
@@ -35,7 +35,7 @@ def as_chain(layers: StrPath | Iterable[StrPath]) -> list[StrPath]:
     return chain
 
 
-def resolve_chain(parents: Sequence[StrPath], *, first_is_own: bool = False) -> list[Path]:
+def resolve_chain(parents: Chain, *, first_is_own: bool = False) -> list[Path]:
     """The whole parent chain, absolute, nearest first.
 
     A caller may name the chain or just the nearest parent, whose own chain then follows.
@@ -83,7 +83,7 @@ def _agree(recorded: Sequence[Path], given: Sequence[Path]) -> bool:
     )
 
 
-def remember_chain(layer: Path, parents: Sequence[StrPath]) -> None:
+def remember_chain(layer: Path, parents: Chain) -> None:
     """Writes where a scratch's parents are into its `layerchain.json`, if that names other places: they were moved.
 
     Args:
@@ -97,7 +97,7 @@ def remember_chain(layer: Path, parents: Sequence[StrPath]) -> None:
             staged.stream.write(json.dumps([str(parent) for parent in chain]).encode())
 
 
-def check_chain(layer: LayerDirectory, parents: Sequence[StrPath]) -> None:
+def check_chain(layer: LayerDirectory, parents: Chain) -> None:
     """Checks the parents that a caller gives for an existing layer; none given is right for every layer.
 
     Raises:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from wclayer._types import StrPath
+from wclayer._types import Chain, StrPath
 from wclayer.errors import boundary, errors_at
 from wclayer.layers.atomic import Stage, StagedDirectory
 from wclayer.layers.base import LayerWriterBase, all_of
@@ -86,7 +85,7 @@ class DirectoryLayerWriter(LayerWriterBase):
     def __init__(
         self,
         path: StrPath,
-        parents: Sequence[StrPath] = (),
+        parents: Chain = (),
         *,
         limits: Limits | None = None,
         over_scratch: bool = False,

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 
-from wclayer._types import StrPath
+from wclayer._types import Chain, StrPath
 from wclayer.errors import boundary
 from wclayer.formats.ntfs.structs import AttributeType, NtfsError
 from wclayer.formats.ntfs.volume import FileRecord
@@ -67,7 +67,7 @@ class ScratchLayerReader(VolumeLayerReader):
     def __init__(
         self,
         path: StrPath,
-        parents: Sequence[StrPath],
+        parents: Chain,
         *,
         limits: Limits | None = None,
     ) -> None:
