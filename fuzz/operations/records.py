@@ -13,6 +13,7 @@ from pathlib import Path
 from fuzz.operations.choices import Choices
 from fuzz.operations.databases import layers, use
 from fuzz.operations.ground import CORRUPT, LIMITS, expect, fresh
+from wclayer.engines.base_image import BaseImage
 from wclayer.engines.portable import get_layer_mount_path, get_shared_base_images, unprepare_layer
 from wclayer.engines.portable.activation import has_unsaved_changes
 from wclayer.engines.portable.images import ImageStore
@@ -31,7 +32,6 @@ _RECORDS = (
 _VALUES: tuple[object, ...] = (
     None, 0, 1, -1, 1 << 62, 1.5, "", "/", "/nowhere", "relative", "\0", "x" * 5000, b"", b"\0", b"\xff\xfe",
 )  # fmt: skip
-_FIELDS = {"Name", "Version", "Path", "Size", "CreatedTime"}
 _NAMES = ("image@1.json", "image@2.json", "x.json", ".json", "image@1.txt")
 
 
@@ -125,11 +125,11 @@ def images(data: bytes) -> None:
             found = ImageStore(folder).images()
         except LayerError:
             return
-        told = json.loads(get_shared_base_images(folder))["Images"]
-        expect(told == found, "the JSON of the images is not what the store says:", told, found)
+        told = get_shared_base_images(folder)
+        expect(told == found, "the images are not what the store says:", told, found)
         for image in found:
-            expect(set(image) == _FIELDS, "an image with other fields", image)
-            name = f"{image['Name']}@{image['Version']}.json"
+            expect(BaseImage.from_record(image.to_record()) == image, "an image whose record is another", image)
+            name = f"{image.name}@{image.version}.json"
             expect((folder / name).is_file(), "an image that is in no file of its name:", image)
 
 

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
         process_utility_vm_image,
         unprepare_layer,
     )
+    from wclayer.engines.base_image import BaseImage
     from wclayer.engines.descriptor import DescriptorFlags, LayerDescriptor
     from wclayer.engines.engine import Engine
     from wclayer.engines.filter import FilterLayerReader, FilterLayerWriter
@@ -116,6 +117,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "wclayer.engines.selection": ("engine", "engine_name", "use_engine"),
+    "wclayer.engines.base_image": ("BaseImage",),
     "wclayer.engines.descriptor": ("DescriptorFlags", "LayerDescriptor"),
     "wclayer.engines.engine": ("Engine",),
     "wclayer.engines.filter": ("FilterLayerReader", "FilterLayerWriter"),
@@ -217,6 +219,7 @@ _HOMES = {
 __all__ = [
     "AccessDeniedError",
     "AlreadyExistsError",
+    "BaseImage",
     "Change",
     "Compression",
     "ConvertResult",

@@ -6,6 +6,7 @@ import io
 import json
 import os
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID
 
@@ -252,13 +253,15 @@ def test_a_filter_writer_links_to_the_entry_that_it_writes(tmp_path: Path) -> No
 
 def test_images(tmp_path: Path, base: Path, child: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(STORE_VARIABLE, str(tmp_path / "store"))
-    assert wclayer.get_shared_base_images() == '{"Images":[]}'
+    assert wclayer.get_shared_base_images() == []
     store = wclayer.ImageStore()
     store.register(base, "nanoserver", "10.0.20348.1")
-    (image,) = json.loads(wclayer.get_shared_base_images())["Images"]
-    assert list(image) == ["Name", "Version", "Path", "Size", "CreatedTime"]
-    assert (image["Name"], image["Version"], image["Path"]) == ("nanoserver", "10.0.20348.1", str(base))
-    assert image["Size"] > 5_000_000
+    (image,) = wclayer.get_shared_base_images()
+    assert list(image.to_record()) == ["Name", "Version", "Path", "Size", "CreatedTime"]
+    assert (image.name, image.version, image.path) == ("nanoserver", "10.0.20348.1", str(base))
+    assert image.size > 5_000_000
+    assert image.created is not None
+    assert abs(image.created - datetime.now(UTC)) < timedelta(hours=1)
     with pytest.raises(wclayer.AlreadyExistsError):
         store.register(base, "nanoserver", "10.0.20348.1")
     with pytest.raises(wclayer.InvalidParameterError, match="has parents"):

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 import os
 import re
 import shutil
@@ -168,8 +167,8 @@ def _granted(world: World) -> object:
 
 
 def _store(world: World) -> object:
-    images = json.loads(wclayer.get_shared_base_images(world.place / "store"))["Images"]
-    return [(image["Name"], image["Version"], Path(image["Path"]).name) for image in images]
+    images = wclayer.get_shared_base_images(world.place / "store")
+    return [(image.name, image.version, Path(image.path).name) for image in images]
 
 
 def _made_disk(world: World) -> object:

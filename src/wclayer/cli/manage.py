@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 
 import click
@@ -157,14 +156,12 @@ store_option = click.option(
 @json_option
 def images_list(store: str | None, as_json: bool) -> None:
     """List the registered images; as JSON, in the form of Windows' GetBaseImages."""
-    images = json.loads(wclayer.get_shared_base_images(store))
+    images = wclayer.get_shared_base_images(store)
     if as_json:
-        print_json(images)
+        print_json({"Images": [image.to_record() for image in images]})
         return
-    for image in images["Images"]:
-        echo(
-            f"{image['Name']}  {image['Version']}  {size_text(image['Size'])}  {image['CreatedTime']}  {image['Path']}"
-        )
+    for image in images:
+        echo(f"{image.name}  {image.version}  {size_text(image.size)}  {image.created_time}  {image.path}")
 
 
 @images_group.command("add")

@@ -10,6 +10,7 @@ from typing import Any, BinaryIO, TypeVar
 from uuid import UUID
 
 from wclayer._types import Chain, StrPath
+from wclayer.engines.base_image import BaseImage
 from wclayer.engines.engine import Engine
 from wclayer.engines.portable.activation import check_disk_is_current
 from wclayer.engines.results import ExportResult, ImportResult
@@ -107,7 +108,7 @@ def get_layer_mount_path(path: StrPath) -> str:
 
 
 @_documented_by(Engine.get_shared_base_images)
-def get_shared_base_images(store: StrPath | None = None) -> str:
+def get_shared_base_images(store: StrPath | None = None) -> list[BaseImage]:
     return engine().get_shared_base_images(store)
 
 

@@ -10,6 +10,7 @@ from typing import BinaryIO, Protocol
 from uuid import UUID
 
 from wclayer._types import Chain, StrPath
+from wclayer.engines.base_image import BaseImage
 from wclayer.engines.results import ExportResult, ImportResult
 from wclayer.formats.compression import Compression
 from wclayer.layers.copy import ProgressCallback
@@ -223,8 +224,8 @@ class Engine(Protocol):
         Reference: `GetLayerMountPath` of vmcompute.dll.
         """
 
-    def get_shared_base_images(self, store: StrPath | None = None) -> str:
-        """JSON of the images in the central image store: `{"Images":[{"Name","Version","Path","Size","CreatedTime"}]}`.
+    def get_shared_base_images(self, store: StrPath | None = None) -> list[BaseImage]:
+        """Returns the images of the central image store.
 
         Args:
             store: the store's folder; by default `$WCLAYER_IMAGE_STORE`, or the user's store. The hcs engine has

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 import os
 import random
 import shutil
@@ -284,8 +283,8 @@ class StoreScene:
 
     def _images(self) -> Hashable:
         """Name and layer of each image."""
-        found = json.loads(wclayer.get_shared_base_images(self.store))["Images"]
-        return tuple((f"{image['Name']}@{image['Version']}", int(image["Path"][-1])) for image in found)
+        found = wclayer.get_shared_base_images(self.store)
+        return tuple((f"{image.name}@{image.version}", int(image.path[-1])) for image in found)
 
     def _each(self, result: Hashable) -> list[tuple[str, tuple[Hashable, ...], Hashable]]:
         """What a listing says of each image."""

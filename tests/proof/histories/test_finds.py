@@ -250,7 +250,7 @@ def test_an_image_that_is_taken_out_while_images_are_listed_is_none(
         return read(*arguments)
 
     monkeypatch.setattr(images, "read_json", late)
-    assert [image["Name"] for image in store.images()] == ["one"]
+    assert [image.name for image in store.images()] == ["one"]
 
 
 def test_who_finds_the_blank_disk_made_meanwhile_takes_that(base: Path, tmp_path: Path) -> None:

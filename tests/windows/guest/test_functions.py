@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import os
 import threading
 import time
@@ -18,6 +19,7 @@ from tests.windows.guest.fake import Fake
 from wclayer.engines.hcs import vmcompute, volume
 from wclayer.errors import (
     AccessDeniedError,
+    InvalidDataError,
     InvalidParameterError,
     LayerBusyError,
     LayerError,
@@ -182,11 +184,17 @@ def test_the_mount_path_is_asked_for_twice(fake: Fake) -> None:
 
 def test_the_text_of_the_images_is_freed(fake: Fake) -> None:
     for number in range(50):
-        text = f'{{"Images":[{{"Name":"ü{number}"}}]}}'
-        fake.texts(images=text)
-        assert wclayer.get_shared_base_images() == text
+        record = {
+            "Name": f"ü{number}", "Version": "1", "Path": "C:\\b", "Size": 5, "CreatedTime": "2024-01-01T00:00:00Z",
+        }  # fmt: skip
+        fake.texts(images=json.dumps({"Images": [record]}, ensure_ascii=False))
+        assert [image.to_record() for image in wclayer.get_shared_base_images()] == [record]
     assert fake.dll.FakeStringsGiven() == 50
     assert fake.dll.FakeStringsFreed() >= 50
+    for wrong in ("", "{}", "[]", "5", '{"Images":[{"Name":1}]}'):
+        fake.texts(images=wrong)
+        with pytest.raises(InvalidDataError):
+            wclayer.get_shared_base_images()
     with pytest.raises(InvalidParameterError):
         wclayer.get_shared_base_images("C:\\store")
 

@@ -7,18 +7,20 @@ Reference: hcsshim, `internal/wclayer`. Every function here raises `LayerError`s
 from __future__ import annotations
 
 import ctypes
+import json
 import os
 import threading
 from collections.abc import Callable
 from uuid import UUID
 
 from wclayer._types import Chain, StrPath
+from wclayer.engines.base_image import BaseImage
 from wclayer.engines.descriptor import LayerDescriptor
 from wclayer.engines.hcs import vmcompute
 from wclayer.engines.hcs.structs import DescriptorArray, Guid, descriptor_array
 from wclayer.engines.hcs.vmcompute import call, driver_info, text
 from wclayer.engines.hcs.volume import expand_volume
-from wclayer.errors import InvalidParameterError, during
+from wclayer.errors import InvalidDataError, InvalidParameterError, during
 from wclayer.host import winapi
 from wclayer.layers.copy import CopyProgress
 from wclayer.layers.directory.chain import as_chain
@@ -151,13 +153,21 @@ def get_layer_mount_path(path: StrPath) -> str:
 
 
 @during("get shared base images")
-def get_shared_base_images(store: StrPath | None = None) -> str:
-    """`GetBaseImages`: JSON of the images in Windows' central store, which is the only one it has."""
+def get_shared_base_images(store: StrPath | None = None) -> list[BaseImage]:
+    """`GetBaseImages`: the images of Windows' central store, the only one it has."""
     if store is not None:
         raise InvalidParameterError(store, "Windows has one central store; the hcs engine takes no other")
     address = ctypes.c_void_p()
     call(vmcompute.LIBRARY, "GetBaseImages", ctypes.byref(address))
-    return vmcompute.take_string(address.value)
+    return _images(vmcompute.take_string(address.value))
+
+
+def _images(text: str) -> list[BaseImage]:
+    try:
+        records = json.loads(text)["Images"]
+    except (ValueError, LookupError, TypeError):
+        raise InvalidDataError(vmcompute.LIBRARY, f"GetBaseImages: not a list of images: {text[:60]!r}") from None
+    return [BaseImage.from_record(record) for record in records or ()]
 
 
 @during("grant VM access")
