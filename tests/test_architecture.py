@@ -33,7 +33,7 @@ def _floor(module: str) -> int:
     first = module.split(".")[1] if "." in module else ""
     if first == "sample":
         return FLOORS.index("view")
-    if first in ("model", "errors", "_types"):
+    if first in ("model", "errors", "_types", "_walk"):
         return FLOORS.index("win32")
     return FLOORS.index(first) if first in FLOORS else FLOORS.index("")
 
@@ -79,7 +79,7 @@ def test_a_circle_is_found_wherever_its_imports_stand(tmp_path: Path) -> None:
 
 def test_formats_know_nothing_of_layers() -> None:
     for item in imports():
-        below = ("wclayer.win32", "wclayer.errors", "wclayer._types")
+        below = ("wclayer.win32", "wclayer.errors", "wclayer._types", "wclayer._walk")
         if item.by.startswith("wclayer.formats"):
             assert item.module.startswith(("wclayer.formats", *below)), item
         if item.by.startswith("wclayer.win32"):

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import click
 
 import wclayer
+from wclayer._walk import Walk
 from wclayer.cli.output import (
     CHANGE_MARKS,
     count_bar,
@@ -147,17 +148,15 @@ def _walk_tree(
     tree: MergedTree, top: Node, depth: int | None, lines: _Lines = _ASCII
 ) -> Iterator[tuple[str, bool, Node]]:
     """Everything below `top`, `depth` levels deep: a line's indent, whether it is its directory's last, the node."""
-    pending = [("", tree.children(top)[::-1])]
-    while pending:
-        indent, children = pending[-1]
-        if not children:
-            pending.pop()
-            continue
-        node = children.pop()
-        is_last = not children
+    walk = Walk(_with_last_marked(tree.children(top)), "")
+    for indent, (is_last, node) in walk:
         yield indent, is_last, node
-        if node.is_directory and (depth is None or len(pending) < depth):
-            pending.append((indent + ("    " if is_last else lines.through), tree.children(node)[::-1]))
+        if node.is_directory and (depth is None or walk.depth < depth):
+            walk.enter(_with_last_marked(tree.children(node)), indent + ("    " if is_last else lines.through))
+
+
+def _with_last_marked(nodes: list[Node]) -> Iterator[tuple[bool, Node]]:
+    return ((number == len(nodes), node) for number, node in enumerate(nodes, 1))
 
 
 @click.command("cat", short_help="Print a file, or one of its streams.")

@@ -10,7 +10,7 @@ import hashlib
 import sqlite3
 import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
@@ -131,6 +131,32 @@ def all_of(*steps: Callable[[], object]) -> None:
     for step in steps:
         with suppress(OSError, sqlite3.Error, MemoryError):
             step()
+
+
+class FirstNames:
+    """Makes hard links of the further names of files: the first name that a reader finds of a file is the file."""
+
+    def __init__(self) -> None:
+        self._names: dict[Hashable, str] = {}
+
+    def __contains__(self, file_id: Hashable) -> bool:
+        return file_id in self._names
+
+    def link(self, entry: Entry, file_id: Hashable) -> bool:
+        """Makes an entry a hard link if it has a further name of a file.
+
+        Args:
+            entry: a name of a file that has several.
+            file_id: tells the file from all others of the layer.
+
+        Returns:
+            True if the entry is a link now; False if its name is the file's first one.
+        """
+        first = self._names.setdefault(file_id, entry.name)
+        if first == entry.name:
+            return False
+        entry.link_target, entry.size, entry.extra = first, 0, ()
+        return True
 
 
 @boundary

@@ -9,8 +9,10 @@ from functools import lru_cache
 from pathlib import Path
 
 from wclayer._types import StrPath
+from wclayer._walk import Walk
 from wclayer.errors import InvalidDataError, NotALayerError, boundary, errors_at
 from wclayer.host import system
+from wclayer.layers.base import FirstNames
 from wclayer.layers.budget import stored_size
 from wclayer.layers.hives import LAYER_HIVES
 from wclayer.layers.host_walk import HostWalkReader
@@ -49,7 +51,7 @@ class FolderLayerReader(HostWalkReader):
         if not (place / "Files").is_dir():
             raise NotALayerError(place, "the folder has no folder Files in it")
         super().__init__(place, is_base=True, limits=limits)
-        self._links: dict[tuple[int, int], str] = {}
+        self._first_names = FirstNames()
         self._host_path = b""
 
     def _walk_all(self) -> Iterator[Entry]:
@@ -64,24 +66,18 @@ class FolderLayerReader(HostWalkReader):
 
     def _walk_directory(self, host: bytes, security: SecurityDescriptor) -> Iterator[Entry]:
         yield self._entry_of(host, security, self._host.stat(host))
-        # Of each directory on the way down, what is left of it, and how long its path is: a deep tree must not hold
-        # the paths of all.
-        pending = [(security, self._names(host), len(host))]
-        while pending:
-            security, names, length = pending[-1]
-            name = next(names, None)
-            if name is None:
-                pending.pop()
-                continue
+        # The length of a directory's path is enough: a deep tree must not hold the paths of all levels.
+        walk = Walk(self._names(host), (len(host), security))
+        for (length, above), name in walk:
             host = host[:length] + b"/" + name
             info = self._host.stat(host)
             if stat.S_ISDIR(info.st_mode):
-                below = _inherit(security, is_directory=True)
+                below = _inherit(above, is_directory=True)
                 yield self._entry_of(host, below, info)
-                pending.append((below, self._names(host), len(host)))
+                walk.enter(self._names(host), (len(host), below))
             elif stat.S_ISREG(info.st_mode):
                 self._host_path = host
-                yield self._entry_of(host, _inherit(security, is_directory=False), info)
+                yield self._entry_of(host, _inherit(above, is_directory=False), info)
             else:
                 raise InvalidDataError(
                     self.path / os.fsdecode(host),
@@ -104,12 +100,10 @@ class FolderLayerReader(HostWalkReader):
         if not is_directory:
             entry.size = info.st_size
             self._stored.store(stored_size(info))
-            if info.st_nlink > 1:
-                if (info.st_dev, info.st_ino) not in self._links:
-                    self._hold(1, len(name))
-                first = self._links.setdefault((info.st_dev, info.st_ino), name)
-                if first != name and name.partition("/")[0] == "Files":
-                    entry.link_target, entry.size = first, 0
+            # `Files` comes first, and links are possible in it only.
+            may_link = info.st_nlink > 1 and name.startswith("Files/")
+            if may_link and not self._first_names.link(entry, (info.st_dev, info.st_ino)):
+                self._hold(1, len(name))
         return entry
 
     def _open_streams(self, entry: Entry) -> Iterator[DataStream]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from wclayer._types import StrPath
+from wclayer._walk import Walk
 from wclayer.errors import during
 from wclayer.layers.directory.database import Origin
 from wclayer.view.merged import MergedTree, Node
@@ -56,13 +57,8 @@ def diff_trees(a: MergedTree | StrPath, b: MergedTree | StrPath, *, times: bool 
 
 
 def _differences(a: MergedTree, b: MergedTree, times: bool) -> Iterator[Difference]:
-    pending = [_pairs(a, a.root(), b, b.root())]
-    while pending:
-        pair = next(pending[-1], None)
-        if pair is None:
-            pending.pop()
-            continue
-        child_a, child_b = pair
+    walk = Walk(_pairs(a, a.root(), b, b.root()), None)
+    for _, (child_a, child_b) in walk:
         if child_b is None:
             assert child_a is not None
             yield from _whole(a, child_a, Change.REMOVED)
@@ -76,7 +72,7 @@ def _differences(a: MergedTree, b: MergedTree, times: bool) -> Iterator[Differen
             if fields:
                 yield Difference(Change.CHANGED, child_b.path, child_b.is_directory, child_b.row.size, fields)
             if child_a.is_directory and not _same_directory(a, child_a, b, child_b):
-                pending.append(_pairs(a, child_a, b, child_b))
+                walk.enter(_pairs(a, child_a, b, child_b), None)
 
 
 def _pairs(a: MergedTree, node_a: Node, b: MergedTree, node_b: Node) -> Iterator[tuple[Node | None, Node | None]]:

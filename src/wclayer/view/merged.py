@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Self
 
 from wclayer._types import StrPath
+from wclayer._walk import Walk
 from wclayer.errors import ERROR_INVALID_NAME, InvalidParameterError, boundary
 from wclayer.layers.directory import LayerDirectory, open_layer
 from wclayer.layers.directory.chain import as_chain
@@ -276,15 +277,11 @@ class MergedTree:
 
     def walk(self, node: Node) -> Iterator[Node]:
         """Everything below a node, parents before children."""
-        pending = [iter(self.children(node))]
-        while pending:
-            child = next(pending[-1], None)
-            if child is None:
-                pending.pop()
-                continue
+        walk = Walk(self.children(node), None)
+        for _, child in walk:
             yield child
             if child.is_directory:
-                pending.append(iter(self.children(child)))
+                walk.enter(self.children(child), None)
 
     def other_names(self, node: Node) -> list[Node]:
         """The other names under which a file shows: a nearer layer may have deleted or replaced some."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from wclayer._types import StrPath
 from wclayer.errors import boundary, errors_at
 from wclayer.formats.regf.writer import write_hive
-from wclayer.layers.base import LayerReaderBase
+from wclayer.layers.base import FirstNames, LayerReaderBase
 from wclayer.layers.budget import Budget
 from wclayer.layers.directory.hives import effective_root
 from wclayer.layers.hives import LAYER_HIVES
@@ -45,8 +45,7 @@ class MergedLayerReader(LayerReaderBase):
         self._nodes: Iterator[Node] = iter(()) if top is None else self._all(top)
         self._node: Node | None = None
         self._hive: bytes | None = None
-        # The first name that was given of a file with several, by its layer and id.
-        self._links: dict[tuple[int, int], str] = {}
+        self._first_names = FirstNames()
 
     def _all(self, top: Node) -> Iterator[Node]:
         yield top
@@ -61,11 +60,9 @@ class MergedLayerReader(LayerReaderBase):
         entry.name, entry.link_target, entry.header_delta = node.path, None, None
         row = node.row
         layer = self._merged.layers[node.layer]
-        if not node.is_directory and (row.link is not None or layer.link_count(row) > 1):
-            first = self._links.setdefault((node.layer, row.link or row.id), node.path)
-            if first != node.path:
-                entry.link_target, entry.size, entry.extra = first, 0, ()
-                return entry
+        has_names = not node.is_directory and (row.link is not None or layer.link_count(row) > 1)
+        if has_names and self._first_names.link(entry, (node.layer, row.link or row.id)):
+            return entry
         self._hive = self._effective_hive(node)
         if self._hive is not None:
             entry.size = len(self._hive)

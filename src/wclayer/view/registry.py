@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Self
 
 from wclayer._types import StrPath
+from wclayer._walk import Walk
 from wclayer.errors import (
     FormatError,
     InvalidDataError,
@@ -295,18 +296,13 @@ def diff_registries(a: Registry, b: Registry, *, times: bool = True) -> Iterator
 def _diff_keys(path: str, a: Key | None, b: Key | None, times: bool) -> Iterator[RegistryDifference]:
     budget = PathBudget(limits_in_use().key_paths)
     yield from _diff_pair(path, a, b, times)
-    pending = [(path, iter(_pairs(a, b)))]
-    while pending:
-        above, pairs = pending[-1]
-        pair = next(pairs, None)
-        if pair is None:
-            pending.pop()
-            continue
+    walk = Walk(_pairs(a, b), path)
+    for above, pair in walk:
         spelled = next(key for key in reversed(pair) if key is not None)
-        check_depth(len(pending), spelled)
+        check_depth(walk.depth, spelled)
         path = budget.join(above, spelled.name)
         yield from _diff_pair(path, *pair, times)
-        pending.append((path, iter(_pairs(*pair))))
+        walk.enter(_pairs(*pair), path)
 
 
 def _pairs(a: Key | None, b: Key | None) -> list[tuple[Key | None, Key | None]]:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from wclayer._types import Chain, StrPath
+from wclayer._walk import Walk
 from wclayer.engines.hcs.backup_entry import BackupEntry
 from wclayer.engines.hcs.files import BackupFile
 from wclayer.engines.hcs.functions import export_layer
@@ -24,7 +25,7 @@ from wclayer.errors import (
 )
 from wclayer.host import system
 from wclayer.host.root import HostRoot, remove_tree
-from wclayer.layers.base import LayerReaderBase
+from wclayer.layers.base import FirstNames, LayerReaderBase
 from wclayer.layers.transport import TransportLayerReader
 from wclayer.model import DataStream, Entry, LinkInfo
 from wclayer.win32.attributes import FileBasicInfo
@@ -59,7 +60,7 @@ class BaseLayerReader(LayerReaderBase):
             raise NotALayerError(place, "not a base layer: it has no folder Files")
         self._root = HostRoot(place)
         self._walk = self._walk_all()
-        self._links: dict[bytes, str] = {}
+        self._first_names = FirstNames()
         self._file: BackupFile | None = None
         self._backup_entry: BackupEntry | None = None
 
@@ -78,16 +79,11 @@ class BaseLayerReader(LayerReaderBase):
 
     def _walk_directory(self, top: bytes) -> Iterator[bytes]:
         yield top
-        pending = [self._children(top)]
-        while pending:
-            child = next(pending[-1], None)
-            if child is None:
-                pending.pop()
-                continue
-            path, is_directory = child
+        walk = Walk(self._children(top), None)
+        for _, (path, is_directory) in walk:
             yield path
             if is_directory:
-                pending.append(self._children(path))
+                walk.enter(self._children(path), None)
 
     def _children(self, path: bytes) -> Iterator[tuple[bytes, bool]]:
         found = [
@@ -112,11 +108,8 @@ class BaseLayerReader(LayerReaderBase):
         size = 0
         if not info.is_directory:
             links = file.link_info()
-            if links.number_of_links > 1:
-                first = self._links.setdefault(links.file_id, entry.name)
-                if first != entry.name:
-                    entry.link_target = first
-                    return entry
+            if links.number_of_links > 1 and self._first_names.link(entry, links.file_id):
+                return entry
             size = file.size()
         self._backup_entry = BackupEntry(entry, file, size, self._reading)
         return entry

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
+from wclayer._walk import Walk
 from wclayer.errors import FormatError, FormatLimitError, limit_hint
 from wclayer.formats.regf.structs import MAX_DEPTH, KeyFlags, LayerSemantics
 from wclayer.win32.upcase import upcase
@@ -181,17 +182,12 @@ def walk(key: Key, path: str = "", *, max_paths: int | None = None) -> Iterator[
     """
     budget = PathBudget(max_paths)
     yield path, key
-    pending = [(path, iter(key.subkeys()))]
-    while pending:
-        above, children = pending[-1]
-        child = next(children, None)
-        if child is None:
-            pending.pop()
-            continue
-        check_depth(len(pending), child)
+    walk = Walk(key.subkeys(), path)
+    for above, child in walk:
+        check_depth(walk.depth, child)
         child_path = budget.join(above, child.name)
         yield child_path, child
-        pending.append((child_path, iter(child.subkeys())))
+        walk.enter(child.subkeys(), child_path)
 
 
 def copy_key(key: Key) -> TreeKey:

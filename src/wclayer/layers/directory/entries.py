@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, ClassVar, NamedTuple
 
+from wclayer._walk import Walk
 from wclayer.errors import FormatError, LayerError
 from wclayer.layers.cache import Cache
 from wclayer.layers.directory import database, rows
@@ -201,20 +202,16 @@ class LayerEntries(LayerFolder, ABC):
         """Everything below an entry, parents before children, each directory in `children` order."""
         limits = limits_in_use()
         left = limits.entries
-        pending = [self.children(row.id)]
-        while pending:
-            for child in pending[-1]:
-                left -= 1
-                yield child
-                if child.attributes & DIRECTORY:
-                    pending.append(self.children(child.id))
-                    break
-            else:
-                pending.pop()
-            if len(pending) > limits.path_depth:
-                raise self._beyond(f"a path of more than {limits.path_depth} names", "path_depth")
+        walk = Walk(self.children(row.id), None)
+        for _, child in walk:
+            left -= 1
             if left < 0:
                 raise self._beyond(f"more than {limits.entries} entries", "entries")
+            yield child
+            if child.attributes & DIRECTORY:
+                if walk.depth >= limits.path_depth:
+                    raise self._beyond(f"a path of more than {limits.path_depth} names", "path_depth")
+                walk.enter(self.children(child.id), None)
 
     def kind(self, key: str) -> Kind:
         """What the layer has at a path, for `NameChecker`."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from wclayer._types import StrPath
 from wclayer.errors import boundary
-from wclayer.layers.base import LayerReaderBase
+from wclayer.layers.base import FirstNames, LayerReaderBase
 from wclayer.layers.budget import Budget
 from wclayer.layers.cache import Cache
 from wclayer.layers.directory.database import TRAILER_FORM, EntryRow
@@ -38,8 +38,7 @@ class DirectoryLayerReader(LayerReaderBase):
             raise
         self._row: EntryRow | None = None
         self._descriptors: Cache[int, bytes] = Cache()
-        # Of a scratch: the first name that was given of a file with several, by the file's id.
-        self._first_names: dict[int, str] = {}
+        self._first_names = FirstNames()
 
     @property
     def trailer_delta(self) -> bytes | None:
@@ -58,17 +57,10 @@ class DirectoryLayerReader(LayerReaderBase):
         self._row = row
         entry = self.layer.entry(row, security=self._descriptor(row))
         if not self.layer.records_link_targets and not entry.is_directory:
-            self._name_again(entry, row)
+            file_id = row.link or row.id
+            if file_id in self._first_names or row.link is not None or self.layer.link_count(row) > 1:
+                self._first_names.link(entry, file_id)
         return entry
-
-    def _name_again(self, entry: Entry, row: EntryRow) -> None:
-        """Makes a link of a further name of a file: the first name that comes of it is the file."""
-        head = row.link or row.id
-        first = self._first_names.get(head)
-        if first is not None:
-            entry.link_target, entry.size, entry.extra = first, 0, ()
-        elif row.link is not None or self.layer.link_count(row) > 1:
-            self._first_names[head] = entry.name
 
     def _descriptor(self, row: EntryRow) -> bytes | None:
         if row.security is None:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from wclayer._types import StrPath
+from wclayer._walk import Walk
 from wclayer.errors import (
     IN_THE_WAY,
     FormatLimitError,
@@ -21,7 +22,7 @@ from wclayer.errors import (
     limit_hint,
 )
 from wclayer.host import system
-from wclayer.layers.base import check_metadata, keep_metadata, plain_stream_name
+from wclayer.layers.base import FirstNames, check_metadata, keep_metadata, plain_stream_name
 from wclayer.layers.budget import stored_size
 from wclayer.layers.host_walk import HostWalkReader
 from wclayer.layers.transport.layout import ATTRIBUTES, DIRECTORY_SUFFIX, TOMBSTONES, TOMBSTONES_HEADER, read_times
@@ -70,7 +71,7 @@ class TransportLayerReader(HostWalkReader):
         except BaseException:
             self._host.close()
             raise
-        self._links: dict[tuple[int, int], str] = {}
+        self._first_names = FirstNames()
 
     def _advance(self) -> Entry | None:
         self._close_file()
@@ -92,20 +93,12 @@ class TransportLayerReader(HostWalkReader):
         yield self._directory_entry(host, name, sidecar)
         yield from self._tombstones_in(name)
         is_encoded = encoded and name_key(name) != "HIVES"
-        # Of each directory on the way down, what is left of it, and how long its paths are: a deep tree must not hold
-        # them all.
-        pending = [(self._children(host), len(host), len(name))]
-        while pending:
-            children, host_length, length = pending[-1]
-            host, name = host[:host_length], name[:length]
-            child = next(children, None)
-            if child is None:
-                pending.pop()
-                continue
-            own_host, sidecar = child
+        # The length of a directory's path is enough: a deep tree must not hold the paths of all levels.
+        walk = Walk(self._children(host), (len(host), len(name)))
+        for (host_length, length), (own_host, sidecar) in walk:
             own = decode_name(own_host)
-            is_bin = name_key(own) == _RECYCLE_BIN and name_key(name) == "FILES"
-            host, name = host + b"/" + own_host, f"{name}/{own}"
+            is_bin = name_key(own) == _RECYCLE_BIN and name_key(name[:length]) == "FILES"
+            host, name = host[:host_length] + b"/" + own_host, f"{name[:length]}/{own}"
             if not self._host.is_directory(host):
                 if sidecar is not None:
                     raise self._bad(host[:host_length] + b"/" + sidecar, "the metadata of a directory, which is a file")
@@ -114,7 +107,7 @@ class TransportLayerReader(HostWalkReader):
                 beside = None if sidecar is None else host[:host_length] + b"/" + sidecar
                 yield self._directory_entry(host, name, beside)
                 yield from self._tombstones_in(name)
-                pending.append((self._children(host), len(host), len(name)))
+                walk.enter(self._children(host), (len(host), len(name)))
 
     def _tombstones_in(self, directory: str) -> Iterator[Entry]:
         for tombstone in self._tombstones.pop(path_key(directory), ()):
@@ -170,21 +163,20 @@ class TransportLayerReader(HostWalkReader):
         self._number_of_links, self._inode = stat.st_nlink, stat.st_ino
         self._stored.store(stored_size(stat))
         info = read_times(self._fd, stat, is_hive=not encoded)
+        entry = Entry(name, info)
         if may_link and stat.st_nlink > 1:
-            inode = (stat.st_dev, stat.st_ino)
-            if (first := self._links.get(inode)) is not None:
+            if self._first_names.link(entry, (stat.st_dev, stat.st_ino)):
                 if encoded:
                     info.attributes = self._read_attributes(host)
-                return Entry(name, info, link_target=first)
+                return entry
             self._hold(1, len(name))
-            self._links[inode] = name
         if not encoded:
             # As Windows makes files.
             info.attributes = int(FileAttributes.ARCHIVE)
             self._layout = [_StreamAt("", stat.st_size, 0, 0, sparse=False)]
-            return Entry(name, info, stat.st_size)
+            entry.size = stat.st_size
+            return entry
         info.attributes = self._read_attributes(host)
-        entry = Entry(name, info)
         self._name = name
         try:
             self._scan(entry)

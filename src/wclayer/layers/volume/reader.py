@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 
 from wclayer._types import StrPath
+from wclayer._walk import Walk
 from wclayer.errors import LimitExceededError, boundary, limit_hint, translated
 from wclayer.formats.disk import Disk, DiskError
 from wclayer.formats.ntfs.structs import (
@@ -23,7 +24,7 @@ from wclayer.formats.ntfs.structs import (
 )
 from wclayer.formats.ntfs.volume import FileRecord, NtfsVolume, StreamAttribute
 from wclayer.formats.ntfs.wof import STREAM, algorithm_of, decompressed
-from wclayer.layers.base import LayerReaderBase
+from wclayer.layers.base import FirstNames, LayerReaderBase
 from wclayer.layers.budget import Budget, stored_size
 from wclayer.layers.names import ROOTS
 from wclayer.layers.volume.disk_file import DiskFile, data_windows
@@ -85,8 +86,7 @@ class VolumeLayerReader(LayerReaderBase):
         self._record: FileRecord | None = None
         self._algorithm: int | None = None
         """Of the current file: what the Windows Overlay Filter compressed it with."""
-        # The first name of a file with several.
-        self._links: dict[int, str] = {}
+        self._first_names = FirstNames()
 
     def _errors(self, place: str) -> _Place:
         return _Place(self._file.path, place)
@@ -111,36 +111,33 @@ class VolumeLayerReader(LayerReaderBase):
         path = "" if self._whole else "Files"
         if not self._whole:
             yield path, root
-        # Of each directory above: its names that are left, and the length of its own path.
-        pending = [(self._names(root), len(path))]
+        # The length of a directory's path is enough: a deep tree must not hold the paths of all levels.
+        walk = Walk(self._names(root), len(path))
         limits, count = self._limits, 0
         seen = {root.number}
-        while pending:
-            names, length = pending[-1]
-            path = path[:length]
-            with self._errors(path):
-                child = next(names, None)
-            if child is None:
-                pending.pop()
-                continue
-            name, number = child
-            path = f"{path}/{name}" if path else name
-            count += 1
-            if count > limits.entries:
-                self._exceeded(path, "entries", "entries")
-            if len(pending) >= limits.path_depth:
-                self._exceeded(path, "path_depth", "names in a path")
-            if len(path) > limits.path_length >> 1 and utf16_length(path) > limits.path_length:
-                self._exceeded(path, "path_length", "UTF-16 units in a path")
-            with self._errors(path):
-                record = self.volume.record(number)
-            yield path, record
-            with self._errors(path):
-                if record.is_directory and self._descends(record):
-                    if number in seen:
-                        raise NtfsError(f"record {number}: a directory with two names")
-                    seen.add(number)
-                    pending.append((self._names(record), len(path)))
+        try:
+            for length, (name, number) in walk:
+                path = f"{path[:length]}/{name}" if length else name
+                count += 1
+                if count > limits.entries:
+                    self._exceeded(path, "entries", "entries")
+                if walk.depth >= limits.path_depth:
+                    self._exceeded(path, "path_depth", "names in a path")
+                if len(path) > limits.path_length >> 1 and utf16_length(path) > limits.path_length:
+                    self._exceeded(path, "path_length", "UTF-16 units in a path")
+                with self._errors(path):
+                    record = self.volume.record(number)
+                yield path, record
+                with self._errors(path):
+                    if record.is_directory and self._descends(record):
+                        if number in seen:
+                            raise NtfsError(f"record {number}: a directory with two names")
+                        seen.add(number)
+                        walk.enter(self._names(record), len(path))
+        except Exception:
+            # The names of a directory cannot be read; errors of its entries name these already.
+            with self._errors(path[: walk.above]):
+                raise
 
     def _exceeded(self, path: str, limit: str, what: str) -> None:
         problem = f"{path[:_MAX_PLACE]}: more than {getattr(self._limits, limit)} {what} {limit_hint(limit)}"
@@ -169,9 +166,9 @@ class VolumeLayerReader(LayerReaderBase):
             information.last_write_time, information.change_time,
         )  # fmt: skip
         if not record.is_directory and len({(n.parent, n.name) for n in record.names()}) > 1:
-            first = self._links.setdefault(record.number, path)
-            if first != path:
-                return Entry(path, info, link_target=first)
+            entry = Entry(path, info)
+            if self._first_names.link(entry, record.number):
+                return entry
         self._claim(record)
         main = record.find(AttributeType.DATA)
         reparse, eas = record.find(AttributeType.REPARSE_POINT), record.find(AttributeType.EA)
