@@ -75,6 +75,7 @@ def records(data: bytes) -> None:
         shutil.copytree(layers()["scratch"], layer)
         connection = sqlite3.connect(layer / FILE_NAME, isolation_level=None)
         try:
+            connection.execute("PRAGMA ignore_check_constraints = ON")
             while choices:
                 name = choices.pick(_RECORDS)
                 value: object = choices.pick(_VALUES) if choices.byte() & 3 else choices.block()

@@ -25,8 +25,9 @@ from wclayer.formats.disk import Disk
 from wclayer.formats.vhdx.create import create_vhdx
 from wclayer.layers.copy import copy_layer
 from wclayer.layers.directory import DirectoryLayerReader, DirectoryLayerWriter, open_layer
-from wclayer.layers.directory.database import FILE_NAME, make_scratch
+from wclayer.layers.directory.database import FILE_NAME
 from wclayer.layers.directory.in_place import InPlaceLayerWriter
+from wclayer.layers.directory.migration import make_scratch
 from wclayer.layers.directory.scratch import DISK, ScratchDirectory
 from wclayer.layers.directory.scratch_writer import ScratchWriter
 from wclayer.layers.folder import FolderLayerReader

@@ -441,6 +441,7 @@ def test_many_small_files_go_through_workers(tmp_path: Path) -> None:
 
 def _damage(layer: Path, sql: str) -> None:
     connection = sqlite3.connect(layer / "layer.db")
+    connection.execute("PRAGMA ignore_check_constraints = ON")
     connection.execute(sql)
     connection.commit()
     connection.close()
@@ -527,9 +528,15 @@ def test_a_damaged_database_is_an_error(base: Path) -> None:
     assert refused.value.code == 1392
 
 
-def test_a_database_of_a_later_version_is_an_error(base: Path) -> None:
+def test_a_database_of_a_later_version_is_refused_and_the_error_says_what_reads_it(base: Path) -> None:
     _damage(base, "PRAGMA user_version = 99")
-    with pytest.raises(wclayer.CorruptLayerError, match="version 99"):
+    with pytest.raises(wclayer.NotSupportedError, match=r"version 99 .* use the wclayer that made the layer"):
+        wclayer.new_layer_reader(base)
+
+
+def test_a_database_of_no_version_is_an_error(base: Path) -> None:
+    _damage(base, "PRAGMA user_version = 0")
+    with pytest.raises(wclayer.CorruptLayerError, match=r"version 0 .* no wclayer has made"):
         wclayer.new_layer_reader(base)
 
 

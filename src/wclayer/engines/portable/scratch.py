@@ -17,7 +17,8 @@ from wclayer.formats.ntfs.grow import grow_volume
 from wclayer.layers.atomic import StagedFile, wait_for_place
 from wclayer.layers.directory import DirectoryLayerWriter
 from wclayer.layers.directory.chain import resolve_chain
-from wclayer.layers.directory.database import FILE_NAME, make_scratch
+from wclayer.layers.directory.database import FILE_NAME
+from wclayer.layers.directory.migration import make_scratch
 from wclayer.layers.directory.scratch import DISK
 from wclayer.layers.inputs import open_any_place
 from wclayer.layers.volume.disk_file import DiskFile, PartitionWindow, locator_for

@@ -1,38 +1,25 @@
-"""`layer.db`: the SQLite file beside a layer's contents. This module declares its tables and rows.
-
-docs/formats/layer-directory.md explains every column. Names that hold an unpaired surrogate have no UTF-8 form, so
-they are stored as BLOBs of WTF-8; all others are TEXT.
-"""
+"""`layer.db`, the SQLite file beside a layer's contents: its rows, and how it is made and opened."""
 
 from __future__ import annotations
 
-import functools
 import os
 import sqlite3
 import stat
 import struct
 import threading
 import weakref
-from collections.abc import Iterator
-from contextlib import closing, suppress
-from enum import IntEnum, StrEnum
-from itertools import islice
+from contextlib import suppress
+from enum import IntEnum
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from urllib.parse import quote
 
 from wclayer.errors import (
-    CorruptLayerError,
     FormatError,
-    FormatLimitError,
-    LayerError,
-    OutOfMemoryError,
-    from_sqlite_error,
-    limit_hint,
 )
 from wclayer.host.root import HostRoot
-from wclayer.layers.atomic import DATABASE, StagedDatabase
-from wclayer.layers.cache import Cache
+from wclayer.layers.atomic import DATABASE
+from wclayer.layers.directory.schema import KIND, VERSION, LayerKind, declared, finished_tables, kind_of
 from wclayer.model import limits_in_use
 from wclayer.win32.attributes import FileBasicInfo
 from wclayer.win32.names import decode_name, encode_name
@@ -40,70 +27,11 @@ from wclayer.win32.names import decode_name, encode_name
 FILE_NAME = DATABASE
 APPLICATION_ID = 0x57434C59
 """`WCLY` in the SQLite header, by which `file` and we know the format."""
-VERSION = 1
-"""Of the database of a finished layer, which never changes."""
-SCRATCH_VERSION = 2
-"""Of the database of a scratch, which is changed in its place."""
 CHANGED = "another process has changed it while it was read; try again"
 """The detail of the error of a reader that finds that."""
 ROOT = 0
 """The parent of the entries at the layer's root."""
 
-SCHEMA = """
-CREATE TABLE layer (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
-
-CREATE TABLE security (id INTEGER PRIMARY KEY, descriptor BLOB NOT NULL UNIQUE);
-
-CREATE TABLE entries (
-    id INTEGER PRIMARY KEY,
-    parent INTEGER NOT NULL,
-    name NOT NULL,
-    key NOT NULL,
-    attributes INTEGER NOT NULL,
-    creation_time INTEGER NOT NULL,
-    last_access_time INTEGER NOT NULL,
-    last_write_time INTEGER NOT NULL,
-    change_time INTEGER NOT NULL,
-    security INTEGER,
-    size INTEGER NOT NULL,
-    sha256 BLOB,
-    origin INTEGER NOT NULL DEFAULT 0,
-    streams INTEGER NOT NULL DEFAULT 0,
-    eas BLOB,
-    reparse BLOB,
-    link INTEGER,
-    link_target,
-    spelling,
-    host_name TEXT,
-    form BLOB
-);
-CREATE UNIQUE INDEX entries_by_name ON entries (parent, key);
-
-CREATE TABLE tombstones (id INTEGER PRIMARY KEY, path NOT NULL, key NOT NULL, form BLOB);
-
-CREATE TABLE streams (
-    id INTEGER PRIMARY KEY,
-    entry INTEGER NOT NULL,
-    stream_id INTEGER NOT NULL,
-    attributes INTEGER NOT NULL,
-    name NOT NULL,
-    size INTEGER NOT NULL,
-    sha256 BLOB NOT NULL,
-    form BLOB
-);
-CREATE INDEX streams_by_entry ON streams (entry);
-CREATE TABLE stream_data (stream INTEGER, sequence INTEGER, data BLOB, PRIMARY KEY (stream, sequence)) WITHOUT ROWID;
-"""
-
-SCRATCH_SCHEMA = """
-CREATE UNIQUE INDEX tombstones_by_key ON tombstones (key);
-CREATE INDEX entries_by_link ON entries (link) WHERE link IS NOT NULL;
-CREATE INDEX entries_being_written ON entries (id) WHERE size < 0;
-CREATE TABLE taken (layer INTEGER, source INTEGER, entry INTEGER NOT NULL, PRIMARY KEY (layer, source)) WITHOUT ROWID;
-CREATE INDEX taken_by_entry ON taken (entry);
-"""
-"""What a scratch's database has besides; `taken` tells which files it took over: of which layer, counted from the base,
-and of which id there."""
 TRAILER_FORM = "trailer_form"
 """The record of what the end of the tar had that was imported, if not the canonical end."""
 BEING_WRITTEN = -1
@@ -112,8 +40,11 @@ NOT_HASHED = b""
 """The digest of a scratch's file whose contents were changed since they were last hashed."""
 POOL = b"/Data"
 """What the `host_name` of a scratch's file starts with: it is a path from the layer's root."""
-_HEADER = struct.Struct(">60xI4xI")
-"""User version and application id in the header of an SQLite file (its file format, section 1.3)."""
+_HEADER = struct.Struct(">18xB41xI4xI")
+"""Of the header of an SQLite file (its file format, section 1.3): the mode in which it is written, the user version and
+the application id."""
+_WRITE_AHEAD = 2
+"""The mode in which there is a log of its own for what is written."""
 _BUSY_SECONDS = 60
 _CACHE_KIB = 8 << 10
 _FILES = ("", "-wal", "-shm")
@@ -124,15 +55,6 @@ _JOURNAL = "-journal"
 _STEPS = 1_000_000
 _PATIENCE = 20
 _BYTES = 256 << 10
-
-
-class LayerKind(StrEnum):
-    """What kind of layer a layer directory is."""
-
-    FINISHED = "finished"
-    """Its database never changes."""
-    SCRATCH = "scratch"
-    """Its database is changed in its place."""
 
 
 class Origin(IntEnum):
@@ -228,7 +150,8 @@ def create(path: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA cache_size = -16384")
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         connection.execute(f"PRAGMA user_version = {VERSION}")
-        connection.executescript(SCHEMA)
+        connection.executescript(finished_tables())
+        connection.execute(SET_RECORD, (KIND, LayerKind.FINISHED))
         connection.execute("PRAGMA temp_store = FILE")
         connection.execute("CREATE TEMP TABLE links (source BLOB, target BLOB)")
         connection.execute("BEGIN")
@@ -240,6 +163,10 @@ def create(path: Path) -> sqlite3.Connection:
 
 class DatabaseError(FormatError):
     """`layer.db` is not a database of this project, or not the file that one is."""
+
+
+class NewerSchemaError(DatabaseError):
+    """`layer.db` is of a wclayer that is newer than this one."""
 
 
 # The databases of scratches that this process has open. When a process closes any descriptor of a file, POSIX drops all
@@ -255,7 +182,8 @@ def read_kind(root: HostRoot) -> LayerKind:
 
     Raises:
         FileNotFoundError: it is not there.
-        DatabaseError: it is no regular file, no layer database, or one of a version this code does not know.
+        DatabaseError: it is not a regular file, or not a layer database.
+        NewerSchemaError: this code does not know the version of its schema.
     """
     name = FILE_NAME.encode()
     with _opening:
@@ -268,13 +196,22 @@ def read_kind(root: HostRoot) -> LayerKind:
             header = file.read(_HEADER.size)
     if not header.startswith(b"SQLite format 3\0") or len(header) < _HEADER.size:
         raise DatabaseError(f"{FILE_NAME} is not a database")
-    version, application = _HEADER.unpack(header)
-    if application != APPLICATION_ID or version not in (VERSION, SCRATCH_VERSION):
-        raise DatabaseError(
-            f"{FILE_NAME} has application id {application:#x}, version {version};"
-            f" expected {APPLICATION_ID:#x}, {VERSION} or {SCRATCH_VERSION}"
+    mode, version, application = _HEADER.unpack(header)
+    if application != APPLICATION_ID:
+        raise DatabaseError(f"{FILE_NAME} has application id {application:#x}; expected {APPLICATION_ID:#x}")
+    return _kind_of(version, has_log=mode == _WRITE_AHEAD)
+
+
+def _kind_of(version: int, *, has_log: bool) -> LayerKind:
+    kind = kind_of(version, has_log=has_log)
+    if kind is None and version > VERSION:
+        raise NewerSchemaError(
+            f"{FILE_NAME} has version {version} of the schema, and this wclayer reads those up to {VERSION}:"
+            " use the wclayer that made the layer, or a newer one"
         )
-    return LayerKind.FINISHED if version == VERSION else LayerKind.SCRATCH
+    if kind is None:
+        raise DatabaseError(f"{FILE_NAME} has version {version} of the schema, which no wclayer has made")
+    return kind
 
 
 class LayerDatabase(sqlite3.Connection):
@@ -286,6 +223,8 @@ class LayerDatabase(sqlite3.Connection):
 
     kind: LayerKind
     """The kind of the layer."""
+    version: int
+    """The version of the schema."""
     work = 0
     """How many `_STEPS` the query that runs has taken."""
 
@@ -305,10 +244,15 @@ class LayerDatabase(sqlite3.Connection):
             _open_scratches.add(self)
 
     def restrict(self, path: Path, kind: LayerKind) -> None:
-        """Checks the database and sets its bounds; `path` is its file.
+        """Checks that the database is that of a layer, and sets its bounds.
+
+        Args:
+            path: its file.
+            kind: the kind of the layer.
 
         Raises:
-            DatabaseError: the schema is not that of the kind.
+            DatabaseError: the schema, or the record of the kind, is not that of such a layer.
+            NewerSchemaError: this code does not know the version of the schema.
             sqlite3.Error: the database is damaged.
         """
         self._path = path
@@ -320,9 +264,16 @@ class LayerDatabase(sqlite3.Connection):
         self.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
         for pragma in ("trusted_schema = OFF", "cell_size_check = ON", f"cache_size = -{_CACHE_KIB}"):
             self.execute(f"PRAGMA {pragma}")
+        (self.version,) = self.execute("PRAGMA user_version").fetchone()
+        if _kind_of(self.version, has_log=kind is LayerKind.SCRATCH) is not kind:
+            raise DatabaseError(f"{FILE_NAME} is not the database of a {kind} layer")
         found = self.execute("SELECT type, name, tbl_name, sql FROM sqlite_master LIMIT 100").fetchall()
-        for what in set(found) ^ _declared(kind):
+        for what in set(found) ^ declared(self.version, kind):
             raise DatabaseError(f"{FILE_NAME}: {what[0]} {what[1]!r} is not what the database of a {kind} layer has")
+        if self.version == VERSION:
+            row = self.execute("SELECT value FROM layer WHERE key = ?", (KIND,)).fetchone()
+            if row != (kind,):
+                raise DatabaseError(f"{FILE_NAME}: record {KIND!r} is not {kind.value!r}, as the mode of its log is")
 
     def size(self) -> int:
         """Bytes of the database, its log included."""
@@ -339,68 +290,6 @@ class LayerDatabase(sqlite3.Connection):
     def is_exhausted(self) -> bool:
         """Whether the last query was stopped because it worked too long."""
         return self.work > _PATIENCE and self.work > _PATIENCE + self.size() // _BYTES
-
-
-class Answer:
-    """The rows of a query. Whatever SQLite meets while it finds them is a `LayerError`.
-
-    Args:
-        path: of the database, for errors.
-        cursor: of a `LayerDatabase`.
-    """
-
-    __slots__ = ("_cursor", "_operation", "_path")
-
-    def __init__(self, path: Path, cursor: sqlite3.Cursor) -> None:
-        self._path = path
-        self._cursor = cursor
-
-    def __iter__(self) -> Iterator[tuple[Any, ...]]:
-        try:
-            # Not the cursor itself, which `yield from` would close with the iteration, perhaps after its database.
-            yield from islice(self._cursor, None)
-        except (sqlite3.Error, UnicodeError, MemoryError) as error:
-            raise query_error(self._path, self._cursor.connection, error) from error
-
-    def fetchone(self) -> Any:
-        """The next row, or None."""
-        try:
-            return self._cursor.fetchone()
-        except (sqlite3.Error, UnicodeError, MemoryError) as error:
-            raise query_error(self._path, self._cursor.connection, error) from error
-
-    def fetchall(self) -> list[tuple[Any, ...]]:
-        """All rows that are left."""
-        return list(self)
-
-    @property
-    def lastrowid(self) -> int | None:
-        """The id of the row that was inserted."""
-        return self._cursor.lastrowid
-
-
-def query_error(
-    path: Path, connection: sqlite3.Connection, error: sqlite3.Error | UnicodeError | MemoryError
-) -> LayerError:
-    """The `LayerError` for what a query has met; a misuse of SQLite is raised as it is."""
-    if isinstance(error, (sqlite3.ProgrammingError, sqlite3.InterfaceError)):
-        raise error
-    if isinstance(error, MemoryError):
-        return OutOfMemoryError(path, "there is not enough memory")
-    if isinstance(error, UnicodeError):
-        return CorruptLayerError(path, f"a text that is not UTF-8: {error}")
-    if isinstance(connection, LayerDatabase) and connection.is_exhausted():
-        size = connection.size()
-        return CorruptLayerError(path, f"a query takes more work than a database of {size} bytes can need")
-    return from_sqlite_error(path, error)
-
-
-@functools.cache
-def _declared(kind: LayerKind) -> frozenset[tuple[str, str, str, str | None]]:
-    """Returns what `sqlite_master` holds in the database of a layer of that kind."""
-    with closing(sqlite3.connect(":memory:")) as connection:
-        connection.executescript(SCHEMA if kind is LayerKind.FINISHED else SCHEMA + SCRATCH_SCHEMA)
-        return frozenset(connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_master"))
 
 
 def _uri(path: Path) -> str:
@@ -468,64 +357,17 @@ def open_scratch(path: Path) -> LayerDatabase:
     return connection
 
 
-def make_scratch(path: Path) -> None:
-    """Makes the database of a finished layer the database of a scratch; a copy of it takes its place."""
-    with HostRoot(path.parent) as root:
-        if read_kind(root) is LayerKind.SCRATCH:
-            return
-        staged = StagedDatabase(path.parent)
-        try:
-            root.copy(FILE_NAME.encode(), os.fsencode(staged.database.name))
-            connection = _open(staged.database, "mode=rw", LayerKind.FINISHED)
-            try:
-                connection.execute("PRAGMA journal_mode = OFF")
-                connection.executescript(f"BEGIN; {SCRATCH_SCHEMA} PRAGMA user_version = {SCRATCH_VERSION}; COMMIT")
-                connection.execute("PRAGMA journal_mode = WAL")
-            finally:
-                connection.close()
-            staged.commit()
-        except BaseException:
-            staged.discard()
-            raise
+def open_copy(path: Path) -> LayerDatabase:
+    """Opens a copy of the database of a finished layer, which nothing else has open, for changes. It has no journal:
+    after an error, the copy is of no use.
 
-
-class Descriptors:
-    """The numbers of security descriptors, each of which is stored once.
-
-    Args:
-        connection: of the database.
-        max_size: how many bytes of descriptors may be added (`Limits.all_security_size`).
+    Raises:
+        DatabaseError, sqlite3.Error: it is damaged, or the database of something else.
     """
-
-    def __init__(self, connection: sqlite3.Connection, max_size: int) -> None:
-        self._database = connection
-        self._known: Cache[bytes, int] = Cache()
-        self._max_size = max_size
-        self._size = 0
-
-    def number(self, descriptor: bytes | None) -> int | None:
-        """The number of a descriptor; one that is new is added.
-
-        Raises:
-            FormatLimitError: that makes more descriptors than the limit lets through.
-        """
-        if descriptor is None:
-            return None
-        known = self._known.get(descriptor)
-        if known is None:
-            row = self._database.execute("SELECT id FROM security WHERE descriptor = ?", (descriptor,)).fetchone()
-            if row is None:
-                self._size += len(descriptor)
-                if self._size > self._max_size:
-                    raise FormatLimitError(
-                        f"more than {self._max_size} bytes of different security descriptors"
-                        f" {limit_hint('all_security_size')}"
-                    )
-                row = (self._database.execute("INSERT INTO security (descriptor) VALUES (?)", (descriptor,)).lastrowid,)
-            known = int(row[0])
-            self._known.keep(descriptor, known, len(descriptor))
-        return known
-
-    def forget(self) -> None:
-        """After a rollback: what was added is no longer there."""
-        self._known.forget()
+    connection = _open(path, "mode=rw", LayerKind.FINISHED)
+    try:
+        connection.execute("PRAGMA journal_mode = OFF")
+    except BaseException:
+        connection.close()
+        raise
+    return connection

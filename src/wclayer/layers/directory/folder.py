@@ -17,6 +17,7 @@ from wclayer.errors import (
     LayerBusyError,
     LayerError,
     NotALayerError,
+    NotSupportedError,
     errors_at,
     limit_hint,
     translated,
@@ -24,7 +25,9 @@ from wclayer.errors import (
 from wclayer.host.root import HostRoot
 from wclayer.layers.directory import database, rows
 from wclayer.layers.directory.chain_file import chain_of, open_folder
-from wclayer.layers.directory.database import Answer, LayerDatabase, LayerKind, query_error, to_column
+from wclayer.layers.directory.database import LayerDatabase, NewerSchemaError, to_column
+from wclayer.layers.directory.queries import Answer, query_error
+from wclayer.layers.directory.schema import LayerKind
 
 HIVE_PROBLEMS = "hive_problems"
 """The record of the hives that could not be made, one a line."""
@@ -57,7 +60,8 @@ def open_place(path: StrPath, connect: Callable[[Path, LayerKind], LayerDatabase
     Raises:
         PathNotFoundError: the folder does not exist.
         NotALayerError: it is not a layer directory with a `layer.db`.
-        CorruptLayerError: its `layer.db` is damaged or of an unknown version.
+        CorruptLayerError: its `layer.db` is damaged.
+        NotSupportedError: a newer wclayer made it.
     """
     place = Path(os.path.abspath(path))
     for _ in range(_TRIES):
@@ -95,13 +99,14 @@ def _open(place: Path, connect: Callable[[Path, LayerKind], LayerDatabase]) -> O
 
 def _connect(place: Path, host: HostRoot, connect: Callable[[Path, LayerKind], LayerDatabase]) -> LayerDatabase:
     try:
-        kind = database.read_kind(host)
+        return connect(place / database.FILE_NAME, database.read_kind(host))
     except FileNotFoundError:
         problem = f"not a layer: it has no {database.FILE_NAME}"
         if is_layer(place):
             problem += "; `wclayer makebaselayer` makes one for a folder with Files in it"
         raise NotALayerError(place, problem) from None
-    return connect(place / database.FILE_NAME, kind)
+    except NewerSchemaError as error:
+        raise NotSupportedError(place, str(error)) from None
 
 
 def _identity(host: HostRoot) -> tuple[int, int] | None:

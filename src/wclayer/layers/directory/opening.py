@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from wclayer._types import StrPath
-from wclayer.layers.directory.database import LayerKind, open_read_only
+from wclayer.layers.directory.database import open_read_only
 from wclayer.layers.directory.finished import FinishedLayer
 from wclayer.layers.directory.folder import open_place
 from wclayer.layers.directory.layer import LayerDirectory
+from wclayer.layers.directory.schema import LayerKind
 from wclayer.layers.directory.scratch_layer import ScratchLayer
 
 
@@ -19,7 +20,8 @@ def open_layer(path: StrPath) -> LayerDirectory:
     Raises:
         PathNotFoundError: the folder does not exist.
         NotALayerError: it is not a layer directory with a `layer.db`.
-        CorruptLayerError: its `layer.db` is damaged or of an unknown version.
+        CorruptLayerError: its `layer.db` is damaged.
+        NotSupportedError: a newer wclayer made it.
     """
     opened = open_place(path, open_read_only)
     return ScratchLayer(opened) if opened.database.kind is LayerKind.SCRATCH else FinishedLayer(opened)

@@ -12,13 +12,13 @@ from wclayer.layers.cache import Cache
 from wclayer.layers.directory import database
 from wclayer.layers.directory.database import (
     SELECT_ENTRIES,
-    Descriptors,
     EntryRow,
     OrdinaryRow,
     from_column,
     host_name,
     to_column,
 )
+from wclayer.layers.directory.descriptors import Descriptors
 from wclayer.layers.directory.layer import LayerDirectory
 from wclayer.layers.directory.streams import StreamRecorder, copy_streams
 from wclayer.model import Entry, Limits, limits_in_use

@@ -36,15 +36,17 @@ from wclayer.layers.directory.database import (
     NOT_HASHED,
     POOL,
     SELECT_ENTRIES,
-    Answer,
-    Descriptors,
     EntryRow,
     Origin,
     to_column,
 )
+from wclayer.layers.directory.descriptors import Descriptors
 from wclayer.layers.directory.folder import open_place
 from wclayer.layers.directory.layer import LayerDirectory
+from wclayer.layers.directory.migration import make_scratch, migrate
 from wclayer.layers.directory.opening import open_layer
+from wclayer.layers.directory.queries import Answer
+from wclayer.layers.directory.schema import VERSION, LayerKind
 from wclayer.layers.directory.scratch_layer import ScratchLayer
 from wclayer.layers.directory.streams import StreamRecorder, copy_streams
 from wclayer.model import limits_in_use
@@ -202,7 +204,7 @@ class ScratchDirectory(ScratchLayer):
             stack.callback(self._place_lock.close)
             # What is at the place now stays there.
             with HostRoot(place) as root:
-                is_scratch = database.read_kind(root) is database.LayerKind.SCRATCH
+                is_scratch = database.read_kind(root) is LayerKind.SCRATCH
             if not is_scratch:
                 _need_disk(place)
             marks = [name for name in os.listdir(place) if name.startswith(IN_USE)]
@@ -210,9 +212,11 @@ class ScratchDirectory(ScratchLayer):
             if not is_scratch:
                 if not is_alone:
                     raise LayerBusyError(place, "another process is changing it")
-                database.make_scratch(place / database.FILE_NAME)
+                make_scratch(place / database.FILE_NAME)
             super().__init__(open_place(place, lambda file, _: database.open_scratch(file)))
             stack.callback(super().close)
+            if self._database.version != VERSION:
+                self._migrate(is_alone)
             self._descriptors = Descriptors(self._database, limits_in_use().all_security_size)
             if is_alone:
                 if crashed or not is_scratch:
@@ -226,6 +230,13 @@ class ScratchDirectory(ScratchLayer):
                 self._place_lock.take(shared=True)
             self._seen = self._version()
             stack.pop_all()
+
+    def _migrate(self, is_alone: bool) -> None:
+        if not is_alone:
+            raise LayerBusyError(self.path, "an older wclayer is changing it; try again when that has ended")
+        migrate(self._database)
+        # Other processes see the version in the file itself.
+        self._database.execute("PRAGMA wal_checkpoint(PASSIVE)")
 
     def close(self) -> None:
         try:

@@ -41,6 +41,7 @@ from wclayer.layers.directory import database
 from wclayer.layers.directory.database import INSERT_ENTRY, SELECT_ENTRIES, Origin
 from wclayer.layers.directory.hives import made_row
 from wclayer.layers.directory.layer import LayerDirectory
+from wclayer.layers.directory.migration import migrate_copy
 from wclayer.layers.directory.opening import open_layer
 from wclayer.win32.attributes import DIRECTORY
 
@@ -275,6 +276,7 @@ class LayerUpdate(Update):
         try:
             with open_layer(self.path) as layer:
                 layer.host.copy(database.FILE_NAME.encode(), os.fsencode(staged.database.name))
+                migrate_copy(staged.database)
                 connection = sqlite3.connect(staged.database, isolation_level=None)
                 try:
                     connection.execute("PRAGMA journal_mode = OFF")

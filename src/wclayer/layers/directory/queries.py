@@ -1,0 +1,66 @@
+"""The answers to queries of `layer.db`."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from wclayer.errors import CorruptLayerError, LayerError, OutOfMemoryError, from_sqlite_error
+from wclayer.layers.directory.database import LayerDatabase
+
+
+class Answer:
+    """The rows of a query. Whatever SQLite meets while it finds them is a `LayerError`.
+
+    Args:
+        path: of the database, for errors.
+        cursor: of a `LayerDatabase`.
+    """
+
+    __slots__ = ("_cursor", "_operation", "_path")
+
+    def __init__(self, path: Path, cursor: sqlite3.Cursor) -> None:
+        self._path = path
+        self._cursor = cursor
+
+    def __iter__(self) -> Iterator[tuple[Any, ...]]:
+        try:
+            # Not the cursor itself, which `yield from` would close with the iteration, perhaps after its database.
+            yield from islice(self._cursor, None)
+        except (sqlite3.Error, UnicodeError, MemoryError) as error:
+            raise query_error(self._path, self._cursor.connection, error) from error
+
+    def fetchone(self) -> Any:
+        """The next row, or None."""
+        try:
+            return self._cursor.fetchone()
+        except (sqlite3.Error, UnicodeError, MemoryError) as error:
+            raise query_error(self._path, self._cursor.connection, error) from error
+
+    def fetchall(self) -> list[tuple[Any, ...]]:
+        """All rows that are left."""
+        return list(self)
+
+    @property
+    def lastrowid(self) -> int | None:
+        """The id of the row that was inserted."""
+        return self._cursor.lastrowid
+
+
+def query_error(
+    path: Path, connection: sqlite3.Connection, error: sqlite3.Error | UnicodeError | MemoryError
+) -> LayerError:
+    """The `LayerError` for what a query has met; a misuse of SQLite is raised as it is."""
+    if isinstance(error, (sqlite3.ProgrammingError, sqlite3.InterfaceError)):
+        raise error
+    if isinstance(error, MemoryError):
+        return OutOfMemoryError(path, "there is not enough memory")
+    if isinstance(error, UnicodeError):
+        return CorruptLayerError(path, f"a text that is not UTF-8: {error}")
+    if isinstance(connection, LayerDatabase) and connection.is_exhausted():
+        size = connection.size()
+        return CorruptLayerError(path, f"a query takes more work than a database of {size} bytes can need")
+    return from_sqlite_error(path, error)
