@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import wclayer
-from wclayer.view import mount
+from wclayer.view.fuse import mount
 
 _MIB = 1 << 20
 # name, what it is run for, the command; in this order in a fresh mount.

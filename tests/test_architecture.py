@@ -108,7 +108,7 @@ _DOORS = {
     "errors": ({"os.open"}, "asks the host why SQLite could not open a file"),
     "layers.directory.file_worker": ({"os.open"}, "makes the files of a staged directory in a process of its own"),
     "layers.atomic": ({"os.link", "os.unlink"}, "makes results that appear whole"),
-    "view.mount": ({"os.rmdir"}, "the folder that it made to mount on"),
+    "view.fuse.mount": ({"os.rmdir"}, "the folder that it made to mount on"),
 }
 """The modules beside those of `host` that change files of the host by their names: by which calls, and which files."""
 

@@ -24,11 +24,11 @@ from wclayer.host.durability import unsynced
 from wclayer.layers.directory import DirectoryLayerWriter
 from wclayer.layers.directory.check import check_layer
 from wclayer.model import Entry
-from wclayer.view import fuse_abi as abi
-from wclayer.view.fuse import Operations
-from wclayer.view.fuse_abi import Opcode
+from wclayer.view.fuse import abi
+from wclayer.view.fuse.abi import Opcode
+from wclayer.view.fuse.operations import Operations
+from wclayer.view.fuse.session import Connection
 from wclayer.view.layer_view import LayerView
-from wclayer.view.session import Connection
 from wclayer.win32.reparse import LinkTarget
 
 _MOST = 60

@@ -21,11 +21,11 @@ from wclayer.host.root import HostRoot
 from wclayer.layers.directory import DirectoryLayerWriter
 from wclayer.layers.json_file import read_json
 from wclayer.model import DataStream, Entry
-from wclayer.view import fuse_abi as abi
-from wclayer.view.fuse import Operations
-from wclayer.view.fuse_abi import Opcode
+from wclayer.view.fuse import abi
+from wclayer.view.fuse.abi import Opcode
+from wclayer.view.fuse.operations import Operations
+from wclayer.view.fuse.xattr import get_xattr, list_xattrs
 from wclayer.view.layer_view import LayerView
-from wclayer.view.xattr import get_xattr, list_xattrs
 from wclayer.win32.attributes import FileBasicInfo
 from wclayer.win32.inherit import volume_root
 from wclayer.win32.names import encode_name

@@ -106,10 +106,10 @@ if TYPE_CHECKING:
         use_limits,
     )
     from wclayer.view.diff import Change, Difference, diff_trees
+    from wclayer.view.flatten import MergedLayerReader
     from wclayer.view.layer_view import FileStatus, LayerView
     from wclayer.view.merged import MergedTree
     from wclayer.view.path import LayerPath
-    from wclayer.view.reader import MergedLayerReader
     from wclayer.view.registry import Registry, RegistryDifference, diff_registries
     from wclayer.win32.attributes import FileAttributes, FileBasicInfo
 
@@ -210,7 +210,7 @@ _HOMES = {
     "wclayer.view.layer_view": ("FileStatus", "LayerView"),
     "wclayer.view.merged": ("MergedTree",),
     "wclayer.view.path": ("LayerPath",),
-    "wclayer.view.reader": ("MergedLayerReader",),
+    "wclayer.view.flatten": ("MergedLayerReader",),
     "wclayer.view.registry": ("Registry", "RegistryDifference", "diff_registries"),
     "wclayer.win32.attributes": ("FileAttributes", "FileBasicInfo"),
 }

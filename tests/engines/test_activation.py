@@ -31,7 +31,7 @@ from wclayer.layers.directory import DirectoryLayerWriter
 from wclayer.layers.directory.scratch import ScratchDirectory
 from wclayer.layers.volume.disk_file import DiskFile
 from wclayer.model import DataStream, Entry, LayerWriter
-from wclayer.view import session
+from wclayer.view.fuse import session
 from wclayer.view.layer_view import LayerView
 from wclayer.win32.inherit import inherited, volume_root
 from wclayer.win32.reparse import LinkTarget

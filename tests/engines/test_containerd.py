@@ -70,7 +70,7 @@ def test_what_a_copied_disk_changes_is_read_when_the_parents_are_named(
     wclayer.deactivate_layer(scratch)
     (tmp_path / "other").mkdir()
     shutil.copyfile(scratch / "sandbox.vhdx", tmp_path / "other" / "sandbox.vhdx")
-    monkeypatch.setattr("wclayer.view.mount.start", lambda *_, **__: 0)
+    monkeypatch.setattr("wclayer.view.fuse.mount.start", lambda *_, **__: 0)
     for _ in range(2):
         wclayer.activate_layer(tmp_path / "other")
         with pytest.raises(wclayer.InvalidParameterError, match="parents; they must be named"):

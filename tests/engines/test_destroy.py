@@ -132,7 +132,7 @@ def test_a_scratch_whose_server_was_killed_is_removed_with_its_mount(base: Path,
     with pytest.raises(wclayer.LayerBusyError):
         wclayer.destroy_layer(scratch)
     assert (scratch / "mount" / "a").read_bytes() == b"a"
-    subprocess.run(["pkill", "-KILL", "-f", f"wclayer.view.server.*{scratch}"], check=True)
+    subprocess.run(["pkill", "-KILL", "-f", f"wclayer.view.fuse.server.*{scratch}"], check=True)
     _until_free(scratch)
     wclayer.destroy_layer(scratch)
     assert os.listdir(tmp_path) == ["base"]

@@ -39,7 +39,7 @@ from wclayer.layers.volume.scratch import ScratchLayerReader
 from wclayer.layers.volume.scratch_writer import ScratchVolumeWriter
 from wclayer.layers.volume.writer import VolumeLayerWriter
 from wclayer.model import LayerReader, LayerWriter
-from wclayer.view.reader import MergedLayerReader
+from wclayer.view.flatten import MergedLayerReader
 from wclayer.win32.attributes import FileAttributes, FileBasicInfo
 
 Build = Callable[[LayerWriter], None]

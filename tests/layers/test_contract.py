@@ -104,9 +104,9 @@ def test_every_reader_and_writer_is_in_the_table() -> None:
             (
                 "wclayer.engines.hcs",
                 "wclayer.host.win",
-                "wclayer.view.fuse",
-                "wclayer.view.session",
-                "wclayer.view.server",
+                "wclayer.view.fuse.operations",
+                "wclayer.view.fuse.session",
+                "wclayer.view.fuse.server",
                 "wclayer.__main__",
             )
         )

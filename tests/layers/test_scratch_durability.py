@@ -119,7 +119,7 @@ _KILLED = """
 import os, sys
 from wclayer.host import system
 from wclayer.layers.directory.scratch import ScratchDirectory
-from wclayer.view.files import StagedContents
+from wclayer.view.open_files import StagedContents
 from wclayer.view.layer_view import LayerView
 from wclayer.view.transfer import copy_into
 

@@ -38,7 +38,7 @@ PACKAGE = Path(wclayer.__file__).parent
 PARSERS = (
     "engines/descriptor.py", "layers/directory/rows.py", "layers/json_file.py", "layers/tar/header_delta.py",
     "layers/tar/members.py", "layers/tar/reader.py", "layers/transport/reader.py", "layers/volume/kinds.py",
-    "view/fuse.py", "view/resolve.py",
+    "view/fuse/operations.py", "view/resolve.py",
 )  # fmt: skip
 NO_PARSERS = {
     "formats/disk.py": "a protocol",

@@ -31,9 +31,9 @@ from wclayer.errors import AlreadyExistsError, LayerBusyError, NotReadyError
 from wclayer.host.root import write_all
 from wclayer.layers.directory import open_layer
 from wclayer.layers.directory.scratch import MOUNT
-from wclayer.view import mount
-from wclayer.view.fuse import Operations
-from wclayer.view.server import main as serve_mount
+from wclayer.view.fuse import mount
+from wclayer.view.fuse.operations import Operations
+from wclayer.view.fuse.server import main as serve_mount
 
 pytestmark = pytest.mark.kills
 _CLIENTS = 3
@@ -420,7 +420,7 @@ _run = subprocess.run
 def _without_interpreter(command: Sequence[str], **options: Any) -> object:
     """`subprocess.run`, but that a mount's server goes on from this process instead of from an interpreter's start,
     which takes more time than all the rest."""
-    if command[1:4] != ["-P", "-m", "wclayer.view.server"]:
+    if command[1:4] != ["-P", "-m", "wclayer.view.fuse.server"]:
         return _run(command, **options)
     (kept,) = options["pass_fds"]
     child = os.fork()

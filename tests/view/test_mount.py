@@ -24,7 +24,7 @@ from tests.support import TIME, directory, info, put_directories, put_file, tree
 from wclayer.errors import AlreadyExistsError, NotReadyError
 from wclayer.layers.directory import DirectoryLayerWriter
 from wclayer.model import Entry
-from wclayer.view import mount
+from wclayer.view.fuse import mount
 from wclayer.view.layer_view import LayerView
 from wclayer.win32.inherit import inherited, volume_root
 from wclayer.win32.reparse import LinkTarget, ReparsePoint
@@ -405,7 +405,7 @@ def test_a_killed_server_loses_nothing_and_is_recognised(scratch: Path, tmp_path
     (place / "closed").write_bytes(b"closed")
     os.rename(place / "Windows", place / "Renamed")
     os.write(fd, b" and more")
-    subprocess.run(["pkill", "-KILL", "-f", f"wclayer.view.server.*{tmp_path}"], check=True)
+    subprocess.run(["pkill", "-KILL", "-f", f"wclayer.view.fuse.server.*{tmp_path}"], check=True)
     _until(lambda: mount.is_stale(place))
     with fails(errno.ENOTCONN):
         os.listdir(place)

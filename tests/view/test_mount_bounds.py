@@ -18,9 +18,9 @@ import wclayer
 from tests.support import directory, info, put_directories, put_file, witness
 from wclayer.layers.directory import DirectoryLayerWriter
 from wclayer.model import Entry
-from wclayer.view import mount
+from wclayer.view.fuse import mount
+from wclayer.view.fuse.posix_link import link_text
 from wclayer.view.layer_view import LayerView
-from wclayer.view.posix_link import link_text
 from wclayer.win32.reparse import LinkTarget, LxSymlink
 
 UP = "..\\" * 40

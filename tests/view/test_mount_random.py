@@ -20,7 +20,7 @@ from tests.support import info, put_directories, put_file, witness
 from tests.view import mount_steps
 from wclayer.layers.directory import DirectoryLayerWriter
 from wclayer.model import Entry
-from wclayer.view import mount
+from wclayer.view.fuse import mount
 from wclayer.view.layer_view import LayerView
 
 _PATIENCE = 60.0

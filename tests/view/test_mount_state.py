@@ -18,7 +18,7 @@ from tests.support import layer_tar, put_directories, put_file, run, text, witne
 from wclayer.errors import InvalidStateError, NotReadyError
 from wclayer.layers.directory.scratch import MOUNT
 from wclayer.model import LayerWriter
-from wclayer.view import mount
+from wclayer.view.fuse import mount
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def _until(true: Callable[[], bool]) -> None:
 
 
 def _kill_server(layers: Path) -> None:
-    subprocess.run(["pkill", "-KILL", "-f", f"wclayer.view.server.*{layers}"], check=True)
+    subprocess.run(["pkill", "-KILL", "-f", f"wclayer.view.fuse.server.*{layers}"], check=True)
     _until(lambda: mount.is_stale(layers / "run/mount"))
 
 

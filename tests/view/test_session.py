@@ -17,12 +17,11 @@ import wclayer
 from tests.support import put_directories, put_file
 from wclayer.errors import NotSupportedError
 from wclayer.layers.directory import DirectoryLayerWriter
-from wclayer.view import fuse_abi as abi
-from wclayer.view import nodes
-from wclayer.view.fuse import Operations
-from wclayer.view.fuse_abi import InitFlag, Opcode
+from wclayer.view.fuse import abi, nodes
+from wclayer.view.fuse.abi import InitFlag, Opcode
+from wclayer.view.fuse.operations import Operations
+from wclayer.view.fuse.session import Connection
 from wclayer.view.layer_view import LayerView
-from wclayer.view.session import Connection
 from wclayer.win32.reparse import LinkTarget
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX' sockets")

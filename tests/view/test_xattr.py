@@ -16,8 +16,8 @@ import wclayer
 from tests.support import put_directories, put_file
 from wclayer.errors import InvalidParameterError
 from wclayer.layers.directory import DirectoryLayerWriter
+from wclayer.view.fuse.xattr import get_xattr, set_xattr
 from wclayer.view.layer_view import LayerView
-from wclayer.view.xattr import get_xattr, set_xattr
 from wclayer.win32.ea import ExtendedAttribute, encode_eas
 from wclayer.win32.inherit import volume_root
 from wclayer.win32.reparse import LinkTarget, ReparsePoint, ReparseTag

@@ -21,7 +21,7 @@ from wclayer.cli.transfer import layers_option
 from wclayer.engines.portable.activation import has_unsaved_changes
 from wclayer.errors import AlreadyExistsError, InvalidParameterError, NotReadyError
 from wclayer.layers.directory.scratch import MOUNT, is_scratch
-from wclayer.view import mount
+from wclayer.view.fuse import mount
 from wclayer.view.layer_view import LayerView
 from wclayer.view.transfer import copy_between, copy_into, copy_out, move
 from wclayer.win32.attributes import attribute_letters, attribute_names, changed_attributes

@@ -34,11 +34,11 @@ from wclayer.layers.directory import LayerDirectory, open_layer
 from wclayer.layers.directory.chain import resolve_chain
 from wclayer.layers.directory.database import BEING_WRITTEN, NOT_HASHED, EntryRow
 from wclayer.layers.directory.scratch import ScratchDirectory
-from wclayer.view.changes import FIXED, Changes
-from wclayer.view.files import OpenFile, StagedContents, StagedStream, StreamBuffer, ViewFile
 from wclayer.view.merged import MergedTree, Node, has_drive, layer_path
+from wclayer.view.open_files import OpenFile, StagedContents, StagedStream, StreamBuffer, ViewFile
+from wclayer.view.quota import Quota
 from wclayer.view.resolve import Place, existing, link_path, resolve
-from wclayer.view.space import Space
+from wclayer.view.upper import FIXED, Upper
 from wclayer.win32.attributes import DIRECTORY, REPARSE_POINT, FileAttributes, FileBasicInfo
 from wclayer.win32.ea import decode_eas, encode_eas
 from wclayer.win32.filetime import MAX_FILETIME, from_unix_ns
@@ -151,13 +151,13 @@ class LayerView:
             opened += [stack.enter_context(open_layer(layer)) for layer in chain]
             if not opened:
                 raise InvalidParameterError("", "neither layers nor a scratch")
-            self.space = None if self.scratch is None else Space(self.scratch)
+            self.space = None if self.scratch is None else Quota(self.scratch)
             self.tree = stack.enter_context(MergedTree(opened, remember=True))
             self._stack = stack.pop_all()
         self._is_open = True
-        self._changes: Changes | None = None
+        self._changes: Upper | None = None
         if self.scratch is not None and self.space is not None:
-            self._changes = Changes(
+            self._changes = Upper(
                 self.tree, self.scratch, reserve=self.space.reserve, taken_over=self._taken_over, gone=self._gone
             )
 
@@ -597,7 +597,7 @@ class LayerView:
             raise InvalidParameterError(place.node.path, "has no data")
         return place
 
-    def _put_contents(self, changes: Changes, path: StrPath, host: bytes, contents: StagedContents) -> OpenFile | None:
+    def _put_contents(self, changes: Upper, path: StrPath, host: bytes, contents: StagedContents) -> OpenFile | None:
         """Puts staged contents into the place of a file's, or makes a file of them; gives that file, if it is open."""
         scratch, place = self.writable_scratch(), self._replaceable(path)
         scratch.make_safe(host)
@@ -629,7 +629,7 @@ class LayerView:
         return self.scratch
 
     @contextmanager
-    def changing(self) -> Iterator[Changes]:
+    def changing(self) -> Iterator[Upper]:
         """The steps of changes; those made in the context happen all together."""
         with self._lock:
             scratch = self.writable_scratch()

@@ -30,9 +30,9 @@ from wclayer.layers.atomic import OutputFile, make_folder, remove_leftovers
 from wclayer.layers.budget import Budget, stored_size
 from wclayer.layers.inputs import open_any_place
 from wclayer.model import limits_in_use
-from wclayer.view.files import ViewFile
 from wclayer.view.layer_view import FileStatus, LayerView, split_stream
 from wclayer.view.merged import Node, layer_path
+from wclayer.view.open_files import ViewFile
 from wclayer.view.resolve import existing, resolve
 from wclayer.win32.filetime import from_unix_ns, to_unix_ns
 from wclayer.win32.names import decode_name, encode_name, last_component, name_key, names_equal, unusable_reason

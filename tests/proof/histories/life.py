@@ -14,7 +14,7 @@ from tests.proof.histories.checker import Event
 from tests.proof.histories.places import child_tar
 from tests.proof.histories.stress import Recorder
 from tests.proof.histories.tree import hidden, left, make_base
-from wclayer.view import mount
+from wclayer.view.fuse import mount
 
 _LIFE_HOLDERS = {
     "create", "activate", "prepare", "unprepare", "deactivate", "expand", "commit", "remove", "write",

@@ -23,7 +23,7 @@ from wclayer.layers.directory.in_place import make_empty_records
 from wclayer.layers.directory.layer import LayerDirectory
 from wclayer.layers.directory.opening import open_layer
 from wclayer.layers.directory.scratch import ScratchDirectory
-from wclayer.view import mount
+from wclayer.view.fuse import mount
 from wclayer.view.layer_view import LayerView
 
 pytestmark = [

@@ -16,7 +16,7 @@ from tests.proof.histories.stress import Recorder
 from tests.support import info, put_directories, put_file
 from wclayer.layers.directory.scratch import IN_USE
 from wclayer.model import Entry
-from wclayer.view import mount
+from wclayer.view.fuse import mount
 from wclayer.view.transfer import copy_into, copy_out
 from wclayer.win32.filetime import from_unix_ns
 from wclayer.win32.inherit import volume_root

@@ -30,7 +30,7 @@ from wclayer.layers.directory.database import FILE_NAME
 from wclayer.layers.directory.in_place import make_empty_records
 from wclayer.layers.directory.scratch import DISK, MOUNT, UNREAD, UNSAVED, ScratchDirectory, is_scratch
 from wclayer.layers.directory.scratch_layer import ScratchLayer
-from wclayer.view import mount
+from wclayer.view.fuse import mount
 
 ACTIVE = "active"
 """The record of an activated scratch: what tells this start of the machine from others."""

@@ -23,7 +23,7 @@ from wclayer.layers.directory.chain import as_chain, resolve_chain
 from wclayer.layers.volume.disk_file import PartitionWindow, partition_data_disk
 from wclayer.layers.volume.raw import RawDisk
 from wclayer.layers.volume.writer import VolumeLayerWriter
-from wclayer.view.reader import MergedLayerReader
+from wclayer.view.flatten import MergedLayerReader
 from wclayer.win32.filetime import from_unix_ns
 
 FORMATS = ("vhdx", "raw", "ntfs")

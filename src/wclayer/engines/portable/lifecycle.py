@@ -13,7 +13,7 @@ from wclayer.layers.directory import DirectoryLayerWriter, database, is_layer
 from wclayer.layers.directory.chain import as_chain
 from wclayer.layers.directory.chain_file import CHAIN_FILE
 from wclayer.layers.directory.scratch import DISK
-from wclayer.view import mount
+from wclayer.view.fuse import mount
 
 _MARKS = (CHAIN_FILE, DISK)
 """Files by which a folder is a layer, whatever else is in it."""

@@ -1,4 +1,4 @@
-"""The process that serves a mount: `python -m wclayer.view.server JSON FD`, started by `mount.start`.
+"""The process that serves a mount: `python -m wclayer.view.fuse.server JSON FD`, started by `mount.start`.
 
 It says on the pipe FD when the mount can be used, or why not.
 """
@@ -12,7 +12,7 @@ import sys
 from typing import Any
 
 from wclayer.errors import LayerError
-from wclayer.view.mount import serve
+from wclayer.view.fuse.mount import serve
 
 assert sys.platform != "win32"
 

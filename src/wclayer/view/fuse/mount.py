@@ -32,10 +32,10 @@ from wclayer.host import system
 from wclayer.host.waiting import retry
 from wclayer.layers.directory.chain import as_chain
 from wclayer.layers.directory.scratch import MOUNT, ScratchDirectory
-from wclayer.view.fuse import Operations
+from wclayer.view.fuse.operations import Operations
+from wclayer.view.fuse.session import check_fuse, run_session
+from wclayer.view.fuse.xattr import LAYER
 from wclayer.view.layer_view import LayerView
-from wclayer.view.session import check_fuse, run_session
-from wclayer.view.xattr import LAYER
 
 _TIMEOUT = 60.0
 _MAX_COMPLAINT = 2000
@@ -208,7 +208,7 @@ def _start(
             # It goes on in a child of its own, which is nobody's to wait for.
             subprocess.run(
                 # -P: without it, Python would take modules from the current folder, which may be anybody's.
-                [sys.executable, "-P", "-m", "wclayer.view.server", arguments, str(writer)],
+                [sys.executable, "-P", "-m", "wclayer.view.fuse.server", arguments, str(writer)],
                 stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=complaints, pass_fds=(writer,),
                 start_new_session=True, check=False,
             )  # fmt: skip

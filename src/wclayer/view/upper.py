@@ -34,7 +34,7 @@ FIXED = frozenset(map(path_key, ROOTS))
 """Path keys of the root directories, which stay what they are."""
 
 
-class Changes:
+class Upper:
     """The steps of which changes are made, each inside a transaction of the scratch, which is the tree's first layer.
 
     Args:

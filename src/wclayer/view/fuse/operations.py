@@ -16,15 +16,15 @@ from typing import NamedTuple
 
 from wclayer.errors import LayerError
 from wclayer.layers.directory.database import EntryRow
-from wclayer.view import fuse_abi as abi
-from wclayer.view.files import OpenFile
-from wclayer.view.fuse_abi import Opcode, OpenFlag, SetAttr
+from wclayer.view.fuse import abi
+from wclayer.view.fuse.abi import Opcode, OpenFlag, SetAttr
+from wclayer.view.fuse.nodes import Nodes
+from wclayer.view.fuse.posix_link import link_text
+from wclayer.view.fuse.xattr import get_xattr, list_xattrs, remove_xattr, set_xattr
 from wclayer.view.layer_view import LayerView
 from wclayer.view.merged import Node
-from wclayer.view.nodes import Nodes
-from wclayer.view.posix_link import link_text
+from wclayer.view.open_files import OpenFile
 from wclayer.view.resolve import Place, find_child
-from wclayer.view.xattr import get_xattr, list_xattrs, remove_xattr, set_xattr
 from wclayer.win32.attributes import DIRECTORY, FileAttributes
 from wclayer.win32.filetime import UNIX_EPOCH, from_unix_ns
 from wclayer.win32.names import MAX_COMPONENT_UNITS, encode_name, illegal_reason, utf16_length

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 from wclayer.errors import CorruptLayerError
 from wclayer.layers.names import ROOTS
-from wclayer.view.fuse_abi import ROOT
+from wclayer.view.fuse.abi import ROOT
 from wclayer.view.layer_view import INODE_BITS, LayerView
 from wclayer.view.merged import Node
 from wclayer.win32.names import encode_name, path_key

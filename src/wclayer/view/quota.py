@@ -13,7 +13,7 @@ _OLD_SECONDS = 0.25
 """How old the sum may be when other processes change the scratch, too."""
 
 
-class Space:
+class Quota:
     """The bytes of contents in a scratch, counted as they come and go."""
 
     def __init__(self, scratch: ScratchDirectory) -> None:

@@ -23,9 +23,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 from wclayer.errors import AccessDeniedError, FormatError, LayerError, NotSupportedError, translated
-from wclayer.view import fuse_abi as abi
-from wclayer.view.fuse import Operations
-from wclayer.view.fuse_abi import InitFlag, Notice, Opcode
+from wclayer.view.fuse import abi
+from wclayer.view.fuse.abi import InitFlag, Notice, Opcode
+from wclayer.view.fuse.operations import Operations
 
 Message = tuple[bytes | memoryview, ...]
 """The pieces of a message to the kernel."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import errno
 
-from wclayer.view.fuse_abi import MAX_LINK_TEXT
+from wclayer.view.fuse.abi import MAX_LINK_TEXT
 from wclayer.view.merged import Node
 from wclayer.view.resolve import link_path
 from wclayer.win32.names import encode_name
