@@ -14,9 +14,9 @@ import os
 import re
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import TracebackType
-from typing import Any, ClassVar, ParamSpec, TypeVar
+from typing import Any, ClassVar, ParamSpec, TypeVar, cast
 
 from wclayer._types import StrPath
 
@@ -520,13 +520,24 @@ class during:  # noqa: N801 (used like a function, as those of contextlib are)
         @functools.wraps(function)
         def call(*arguments: _Arguments.args, **options: _Arguments.kwargs) -> _Result:
             try:
-                return function(*arguments, **options)
+                result = function(*arguments, **options)
             except _FOREIGN:
-                paths = (value for value in (*arguments, *options.values()) if isinstance(value, (str, os.PathLike)))
-                with during(self._operation, self._path or next(paths, ""), damage=self._damage):
+                with self._at(arguments, options):
                     raise
+            # What a generator raises while it runs is the function's, too.
+            return cast(_Result, self._each(result, arguments, options)) if is_generator else result
 
+        is_generator = inspect.isgeneratorfunction(function)
         return call
+
+    def _at(self, arguments: Iterable[object], options: Mapping[str, object]) -> during:
+        """The same boundary at the first path among the arguments."""
+        paths = (value for value in (*arguments, *options.values()) if isinstance(value, (str, os.PathLike)))
+        return during(self._operation, self._path or next(paths, ""), damage=self._damage)
+
+    def _each(self, items: object, arguments: Iterable[object], options: Mapping[str, object]) -> Iterator[object]:
+        with self._at(arguments, options):
+            yield from cast(Iterator[object], items)
 
 
 def boundary(kind: _Class) -> _Class:

@@ -17,6 +17,7 @@ from wclayer.errors import (
     InvalidParameterError,
     PathNotFoundError,
     during,
+    errors_at,
 )
 from wclayer.host.root import HostRoot
 from wclayer.layers.atomic import StagedFile, make_folder, sync_name
@@ -45,6 +46,7 @@ class ImageStore:
     def __init__(self, path: StrPath | None = None) -> None:
         self.path = Path(path) if path is not None else default_store()
 
+    @during("register image")
     def register(self, layer: StrPath, name: str, version: str) -> None:
         """Adds a base layer to the store with a name and version.
 
@@ -65,7 +67,7 @@ class ImageStore:
                 directory.totals().file_bytes,
                 datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
             )
-        with during("register image", self.path):
+        with errors_at(self.path):
             make_folder(self.path, parents=True)
             try:
                 with StagedFile(file, replaces=False) as staged:
@@ -74,6 +76,7 @@ class ImageStore:
                 taken = f"{name} {version} is registered already"
                 raise AlreadyExistsError(self.path, taken) from None
 
+    @during("unregister image")
     def unregister(self, name: str, version: str) -> None:
         """Removes an image from the store; its layer stays.
 
@@ -82,7 +85,7 @@ class ImageStore:
             PathNotFoundError: it is not registered.
         """
         file = self._file(name, version)
-        with during("unregister image", self.path):
+        with errors_at(self.path):
             try:
                 file.unlink()
                 sync_name(file)

@@ -15,7 +15,7 @@ from wclayer.errors import InvalidParameterError, PathNotFoundError, boundary, d
 from wclayer.formats.gpt.table import grown_table, read_table, write_table
 from wclayer.formats.ntfs.grow import grow_volume
 from wclayer.layers.atomic import StagedFile, wait_for_place
-from wclayer.layers.directory import DirectoryLayerWriter
+from wclayer.layers.directory import DirectoryLayerWriter, open_layer
 from wclayer.layers.directory.chain import resolve_chain
 from wclayer.layers.directory.database import FILE_NAME
 from wclayer.layers.directory.migration import make_scratch
@@ -36,6 +36,9 @@ class _ScratchWriter(DirectoryLayerWriter):
         blank = base / BLANK
         with StagedFile(staged) as copy, open_any_place(blank) as source:
             shutil.copyfileobj(source, copy.stream, 1 << 20)
+        # What is wrong with the copy is wrong with what it was made of.
+        with DiskFile(blank, parent=base / BLANK_BASE) as opened:
+            opened.vhdx()
         with DiskFile(staged, writable=True, parent=base / BLANK_BASE) as opened:
             disk = opened.vhdx()
             with DiskFile(base / BLANK_BASE) as above:
@@ -53,6 +56,8 @@ def create_scratch_layer(path: StrPath, parents: Chain) -> None:
     if not chain:
         raise InvalidParameterError(path, "a scratch layer needs at least one parent")
     base = chain[-1]
+    # What is no layer, or is not there, is told as such, and not as a place that cannot be locked.
+    open_layer(base).close()
     while True:
         # The two disks belong together: nobody may remove the base layer between one and the other.
         with closing(wait_for_place(base, shared=True)):

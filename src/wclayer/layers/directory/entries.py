@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 from wclayer._walk import Walk
@@ -75,7 +75,7 @@ class LayerEntries(LayerFolder, ABC):
         """
 
     @abstractmethod
-    def own_entries(self) -> Iterator[EntryRow]:
+    def own_entries(self) -> Generator[EntryRow, None, None]:
         """Yields the rows of the layer's own entries, in the order in which they are read."""
 
     @abstractmethod
@@ -158,7 +158,7 @@ class LayerEntries(LayerFolder, ABC):
         """All rows of `entries`, in the original order."""
         return self._rows(f"{SELECT_ENTRIES} ORDER BY id")
 
-    def _rows(self, sql: str, arguments: Sequence[object] = ()) -> Iterator[EntryRow]:
+    def _rows(self, sql: str, arguments: Sequence[object] = ()) -> Generator[EntryRow, None, None]:
         last, left = 0, limits_in_use().entries
         for columns in self.query(sql, arguments):
             row = self.row(columns)
@@ -299,7 +299,7 @@ class LayerEntries(LayerFolder, ABC):
         head = row.link or row.id
         return list(self._rows(f"{SELECT_ENTRIES} WHERE id = ? OR link = ? ORDER BY id", (head, head)))
 
-    def tombstones(self) -> Iterator[TombstoneRow]:
+    def tombstones(self) -> Generator[TombstoneRow, None, None]:
         """The names that the layer deletes from its parents, in the original order."""
         last = 0
         for columns in self.query(f"SELECT {','.join(TombstoneRow._fields)} FROM tombstones ORDER BY id"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from typing import Any
 
 from wclayer.errors import FormatError, LayerBusyError, LayerError, PathNotFoundError
@@ -42,7 +42,7 @@ class FinishedLayer(LayerDirectory):
             raise self._damaged(f"entry {row.id}: size: {row.size}")
         return row
 
-    def own_entries(self) -> Iterator[EntryRow]:
+    def own_entries(self) -> Generator[EntryRow, None, None]:
         # In the order in which they came.
         return self._rows(_OWN)
 

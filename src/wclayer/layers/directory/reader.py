@@ -28,7 +28,7 @@ class DirectoryLayerReader(LayerReaderBase):
         self.layer = open_layer(path)
         super().__init__(str(self.layer.path))
         self.layer.budget = Budget(self.source, limits_in_use())
-        self._rows: Iterator[EntryRow] = self.layer.own_entries()
+        self._rows = self.layer.own_entries()
         self._tombstones = self.layer.tombstones()
         try:
             self._next_row = next(self._rows, None)
@@ -87,4 +87,7 @@ class DirectoryLayerReader(LayerReaderBase):
         return LinkInfo(self.layer.link_count(row), (row.link or row.id).to_bytes(16, "little"))
 
     def _release(self) -> None:
+        # SQLite keeps the file open while a query of it is not at its end, also after the database is closed.
+        self._rows.close()
+        self._tombstones.close()
         self.layer.close()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -60,7 +60,7 @@ class ScratchLayer(LayerDirectory):
         written = max(from_unix_ns(info.st_mtime_ns), row.last_write_time)
         return row._replace(size=info.st_size, last_write_time=written, change_time=max(written, row.change_time))
 
-    def own_entries(self) -> Iterator[EntryRow]:
+    def own_entries(self) -> Generator[EntryRow, None, None]:
         # In the order of the tree.
         for row in self.walk(self.root()):
             if row.origin == Origin.OWN:
