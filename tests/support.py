@@ -204,10 +204,10 @@ def volume_of(disk: Path, folder: Path) -> Path:
     witness("ntfsfix")
     raw = folder / "raw"
     wclayer.convert_disk(disk, raw, to="raw")
-    part = wclayer.disk_info(raw)["partitions"][-1]
+    part = wclayer.disk_info(raw).partitions[-1]
     with raw.open("rb") as source, (folder / "volume").open("wb") as target:
-        copy_data(source, target, part["offset"])
-        target.truncate(part["size"])
+        copy_data(source, target, part.offset)
+        target.truncate(part.size)
     return folder / "volume"
 
 

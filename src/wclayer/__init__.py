@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     )
     from wclayer.engines.base_image import BaseImage
     from wclayer.engines.descriptor import DescriptorFlags, LayerDescriptor
+    from wclayer.engines.disk_info import DiskInfo, PartitionInfo
     from wclayer.engines.engine import Engine
     from wclayer.engines.filter import FilterLayerReader, FilterLayerWriter
     from wclayer.engines.portable import (
@@ -83,12 +84,14 @@ if TYPE_CHECKING:
     )
     from wclayer.formats.compression import Compression
     from wclayer.host.durability import unsynced
-    from wclayer.layers.copy import CopyProgress, copy_layer
+    from wclayer.layers.copy import copy_layer
     from wclayer.layers.directory.check import check_layer
     from wclayer.layers.directory.problem import Problem
     from wclayer.layers.directory.reader import DirectoryLayerReader
     from wclayer.layers.directory.writer import DirectoryLayerWriter
     from wclayer.layers.folder import FolderLayerReader
+    from wclayer.layers.open_iterator import OpenIterator
+    from wclayer.layers.progress import Progress, ProgressCallback
     from wclayer.layers.tar import TarLayerReader, TarLayerWriter
     from wclayer.layers.transport import TransportLayerReader, TransportLayerWriter
     from wclayer.layers.volume.reader import VolumeLayerReader
@@ -119,6 +122,7 @@ _HOMES = {
     "wclayer.engines.selection": ("engine", "engine_name", "use_engine"),
     "wclayer.engines.base_image": ("BaseImage",),
     "wclayer.engines.descriptor": ("DescriptorFlags", "LayerDescriptor"),
+    "wclayer.engines.disk_info": ("DiskInfo", "PartitionInfo"),
     "wclayer.engines.engine": ("Engine",),
     "wclayer.engines.filter": ("FilterLayerReader", "FilterLayerWriter"),
     "wclayer.engines.api": (
@@ -184,11 +188,13 @@ _HOMES = {
     ),
     "wclayer.formats.compression": ("Compression",),
     "wclayer.host.durability": ("unsynced",),
-    "wclayer.layers.copy": ("CopyProgress", "copy_layer"),
+    "wclayer.layers.copy": ("copy_layer",),
     "wclayer.layers.directory.check": ("check_layer",),
     "wclayer.layers.directory.problem": ("Problem",),
     "wclayer.layers.directory.reader": ("DirectoryLayerReader",),
     "wclayer.layers.directory.writer": ("DirectoryLayerWriter",),
+    "wclayer.layers.open_iterator": ("OpenIterator",),
+    "wclayer.layers.progress": ("Progress", "ProgressCallback"),
     "wclayer.layers.folder": ("FolderLayerReader",),
     "wclayer.layers.tar": ("TarLayerReader", "TarLayerWriter"),
     "wclayer.layers.transport": ("TransportLayerReader", "TransportLayerWriter"),
@@ -223,7 +229,6 @@ __all__ = [
     "Change",
     "Compression",
     "ConvertResult",
-    "CopyProgress",
     "CorruptLayerError",
     "DataStream",
     "DescriptorFlags",
@@ -232,6 +237,7 @@ __all__ = [
     "DirectoryLayerWriter",
     "DirectoryNotEmptyError",
     "DiskFullError",
+    "DiskInfo",
     "Engine",
     "Entry",
     "EntryIsDirectoryError",
@@ -264,10 +270,14 @@ __all__ = [
     "NotALayerError",
     "NotReadyError",
     "NotSupportedError",
+    "OpenIterator",
     "OperationCancelledError",
     "OutOfMemoryError",
+    "PartitionInfo",
     "PathNotFoundError",
     "Problem",
+    "Progress",
+    "ProgressCallback",
     "Registry",
     "RegistryDifference",
     "RegistryEditor",

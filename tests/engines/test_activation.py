@@ -261,7 +261,7 @@ def test_a_grown_scratch_stays_grown(scratch: Path) -> None:
     seen = _change(scratch)
     assert "Files/before" in seen
     wclayer.deactivate_layer(scratch)
-    assert wclayer.disk_info(scratch / "sandbox.vhdx")["size"] == 30 << 30
+    assert wclayer.disk_info(scratch / "sandbox.vhdx").size == 30 << 30
     wclayer.activate_layer(scratch)
     assert _seen(scratch) == seen
     with LayerView(scratch=scratch) as view:

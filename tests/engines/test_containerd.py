@@ -49,7 +49,7 @@ def scratch(base: Path, tmp_path: Path) -> Path:
 @NEEDS_FUSE
 def test_a_scratch_of_a_copied_disk_is_mounted_changed_and_mounted_again(base: Path, copied: Path) -> None:
     wclayer.expand_scratch_size(copied, 30 << 30)
-    assert wclayer.disk_info(copied / "sandbox.vhdx")["size"] == 30 << 30
+    assert wclayer.disk_info(copied / "sandbox.vhdx").size == 30 << 30
     for expected in (b"first", b"second"):
         wclayer.activate_layer(copied)
         wclayer.prepare_layer(copied, [base])

@@ -79,8 +79,8 @@ def test_imports_process_base_layers(base: Path, tmp_path: Path) -> None:
     ):
         for name, kind in zip(names, ("dynamic", "differencing"), strict=True):
             facts = wclayer.disk_info(folder / name)
-            assert (facts["kind"], facts["size"], facts["block_size"]) == (kind, size, MIB)
-            assert [part["name"] for part in facts["partitions"]] == [
+            assert (facts.kind, facts.size, facts.block_size) == (kind, size, MIB)
+            assert [part.name for part in facts.partitions] == [
                 "Microsoft reserved partition",
                 "Basic data partition",
             ]
@@ -106,7 +106,7 @@ def test_processing_is_idempotent_and_names_a_missing_hive(base: Path, tmp_path:
     for name in ("layout", "blank.vhdx", "blank-base.vhdx"):
         (base / name).unlink()
     assert "blank-base.vhdx" in text("process", base)
-    assert wclayer.disk_info(base / "blank.vhdx")["parents"] == [str(base / "blank-base.vhdx")]
+    assert wclayer.disk_info(base / "blank.vhdx").parents == (base / "blank-base.vhdx",)
 
     def build(writer: LayerWriter) -> None:
         put_directories(writer, "Files", "Files/Windows", "Files/Windows/System32", "Files/Windows/System32/config")
@@ -161,8 +161,8 @@ def _above(path: str) -> list[str]:
 
 def test_a_scratch_layer_finds_its_parent(scratch: Path, base: Path, tmp_path: Path) -> None:
     facts = wclayer.disk_info(scratch / "sandbox.vhdx")
-    assert facts["parents"] == [str(base / "blank-base.vhdx")]
-    assert facts["linkage"] != wclayer.disk_info(base / "blank.vhdx")["linkage"]
+    assert facts.parents == (base / "blank-base.vhdx",)
+    assert facts.linkage != wclayer.disk_info(base / "blank.vhdx").linkage
     with DiskFile(scratch / "sandbox.vhdx") as opened:
         locator = opened.vhdx().metadata.locator
         assert locator is not None
@@ -182,11 +182,11 @@ def test_a_scratch_grows_with_its_contents(scratch: Path, base: Path, tmp_path: 
     before = (base / "blank-base.vhdx").read_bytes()
     for size in (10 * GIB, 20 * GIB):
         wclayer.expand_scratch_size(scratch, size)
-        assert wclayer.disk_info(scratch / "sandbox.vhdx")["size"] == 20 * GIB
+        assert wclayer.disk_info(scratch / "sandbox.vhdx").size == 20 * GIB
     for size in (21 * GIB, 24 * GIB + 1):
         run("expand", scratch, str(size))
         facts = wclayer.disk_info(scratch / "sandbox.vhdx")
-        assert size <= facts["size"] < size + MIB
+        assert size <= facts.size < size + MIB
         assert list(wclayer.check_disk(scratch / "sandbox.vhdx")) == []
         with VolumeLayerReader(scratch / "sandbox.vhdx") as reader:
             assert reader.volume.clusters * 4096 > size - 20 * MIB
@@ -395,7 +395,7 @@ def test_explicit_entries_come_first_and_a_null_dacl_stays() -> None:
 
 def test_the_verbs(base: Path, tmp_path: Path) -> None:
     run("create", "-l", base, "--size", "25GiB", tmp_path / "run")
-    assert wclayer.disk_info(tmp_path / "run/sandbox.vhdx")["size"] == 25 * GIB
+    assert wclayer.disk_info(tmp_path / "run/sandbox.vhdx").size == 25 * GIB
     assert "at least one parent" in run("create", tmp_path / "x", status=64).stderr.decode()
     assert "UUID" in run("grant", "x", base / "layout", status=5).stderr.decode()
 

@@ -97,7 +97,7 @@ def _on_disk(scratch: Path) -> object:
     # that are in its log only are made by whoever opens it next.
     kept = ("backup table", "copies of the table", "its last writer was stopped")
     assert [
-        problem for problem in wclayer.check_disk(scratch / DISK) if not any(text in problem for text in kept)
+        problem for problem in wclayer.check_disk(scratch / DISK) if not any(text in problem.text for text in kept)
     ] == []
     with open_layer(scratch) as layer:
         parents = layer.parents()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
+from uuid import UUID
 
 import click
 
@@ -10,6 +12,15 @@ import wclayer
 from wclayer.cli.group import Verbs
 from wclayer.cli.output import SIZE, count_bar, echo, json_option, print_json, progress_bar, size_text
 
+_FIELDS = {
+    "vhdx": (
+        "kind", "block_size", "blocks_present", "logical_sector_size", "physical_sector_size", "disk_id", "linkage",
+        "parents",
+    ),
+    "vhd": ("kind", "disk_id", "block_size", "blocks_present"),
+    "raw": (),
+}  # fmt: skip
+"""The fields of `DiskInfo` that are printed of a format, besides those of every format."""
 _SIZES = ("size", "block_size", "file_size")
 
 
@@ -29,7 +40,7 @@ def disk_group() -> None:
 @click.argument("file")
 def info_command(as_json: bool, file: str) -> None:
     """Show what the disk FILE is: format, sizes, parents, partitions."""
-    facts = wclayer.disk_info(file)
+    facts = _facts(wclayer.disk_info(file))
     if as_json:
         print_json(facts)
         return
@@ -49,6 +60,29 @@ def info_command(as_json: bool, file: str) -> None:
             echo(f"{label:>20}  {value}")
 
 
+def _facts(info: wclayer.DiskInfo) -> dict[str, Any]:
+    """Returns what is printed of a disk: the fields that its format has, in their order."""
+    facts: dict[str, Any] = {"path": str(info.path), "format": info.format, "size": info.size}
+    for name in _FIELDS[info.format]:
+        value = getattr(info, name)
+        if value is not None:
+            facts[name] = [str(path) for path in value] if name == "parents" else _plain(value)
+    facts["file_size"] = info.file_size
+    if info.partition_table is not None:
+        facts["partition_table"] = info.partition_table
+    return facts | {"partitions": [_partition_facts(partition) for partition in info.partitions]}
+
+
+def _partition_facts(partition: wclayer.PartitionInfo) -> dict[str, Any]:
+    facts: dict[str, Any] = {"type": partition.type, "guid": partition.guid, "offset": partition.offset}
+    facts |= {"size": partition.size, "name": partition.name, "active": partition.is_active}
+    return {name: _plain(value) for name, value in facts.items() if value is not None}
+
+
+def _plain(value: object) -> object:
+    return str(value) if isinstance(value, UUID) else value
+
+
 @disk_group.command("check")
 @json_option
 @click.argument("file")
@@ -59,10 +93,10 @@ def check_command(ctx: click.Context, as_json: bool, file: str) -> None:
     Exit status 1 if there is a problem."""
     problems = list(wclayer.check_disk(file))
     if as_json:
-        print_json(problems)
+        print_json([problem.text for problem in problems])
     else:
         for problem in problems:
-            echo(problem)
+            echo(problem.text)
         echo(f"{file}: {f'{len(problems)} problems' if problems else 'no problem found'}")
     ctx.exit(1 if problems else 0)
 

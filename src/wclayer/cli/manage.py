@@ -56,7 +56,7 @@ def _give_size(path: str, size: int) -> None:
     Raises:
         InvalidParameterError: its disk is larger from the start, or no disk can have that size.
     """
-    least = wclayer.disk_info(os.path.join(path, DISK))["size"]
+    least = wclayer.disk_info(os.path.join(path, DISK)).size
     if size < least:
         raise InvalidParameterError(path, f"--size {size}: its disk has at least the {least} bytes of the base layer's")
     wclayer.expand_scratch_size(path, size)

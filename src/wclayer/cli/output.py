@@ -15,7 +15,7 @@ import click
 from wclayer.cli.text import shown
 from wclayer.formats.regf.model import Value
 from wclayer.formats.regf.values import to_text, type_name
-from wclayer.layers.copy import CopyProgress, ProgressCallback
+from wclayer.layers.progress import Progress, ProgressCallback
 from wclayer.model import Entry
 from wclayer.view.registry import RegistryDifference
 from wclayer.win32 import filetime
@@ -102,7 +102,7 @@ def progress_bar(label: str, source: BinaryIO | None = None) -> Iterator[Progres
             yield None
             return
 
-        def report(state: CopyProgress) -> None:
+        def report(state: Progress) -> None:
             done = state.bytes if source is None or total is None else source.tell()
             advance(done, f"{state.entries} entries")
 
@@ -110,10 +110,20 @@ def progress_bar(label: str, source: BinaryIO | None = None) -> Iterator[Progres
 
 
 @contextmanager
-def count_bar(label: str) -> Iterator[Callable[[int, int], None] | None]:
-    """The same for work that counts its steps."""
+def count_bar(label: str) -> Iterator[ProgressCallback | None]:
+    """The same for work whose entries, or bytes, are counted."""
     with _bar(label, None, transfer=False) as advance:
-        yield None if advance is None else lambda done, total: advance(done, f"of {total}", total)
+        if advance is None:
+            yield None
+            return
+
+        def report(state: Progress) -> None:
+            done, total = state.entries, state.total_entries
+            if state.total_bytes is not None:
+                done, total = state.bytes, state.total_bytes
+            advance(done, "" if total is None else f"of {total}", total)
+
+        yield report
 
 
 @contextmanager

@@ -82,9 +82,7 @@ def cp_command(ctx: click.Context, recursive: bool, no_streams: bool, as_json: b
         raise click.UsageError("neither SOURCE nor TARGET is LAYER:PATH of an existing layer")
     with ExitStack() as stack:
         bar = stack.enter_context(count_bar("copying"))
-        options: dict[str, Any] = {
-            "recursive": recursive, "progress": None if bar is None else lambda done: bar(done, 0)
-        }  # fmt: skip
+        options: dict[str, Any] = {"recursive": recursive, "progress": bar}
         is_same = layer is not None and to_layer is not None and os.path.samefile(layer, to_layer)
         view = stack.enter_context(open_view(layer or to_layer or "", writes=layer is None or is_same))
         if to_layer is None:

@@ -18,7 +18,8 @@ from wclayer.engines.selection import engine
 from wclayer.errors import during
 from wclayer.formats.compression import Compression
 from wclayer.layers.atomic import OutputFile
-from wclayer.layers.copy import ProgressCallback, copy_layer
+from wclayer.layers.copy import copy_layer
+from wclayer.layers.progress import Cancelled, ProgressCallback
 from wclayer.layers.volume.reader import VolumeLayerReader
 from wclayer.layers.volume.scratch import ScratchLayerReader
 from wclayer.model import LayerReader, LayerWriter, Limits
@@ -73,7 +74,7 @@ def export_layer(
     parents: Chain = (),
     *,
     progress: ProgressCallback | None = None,
-    cancelled: Callable[[], bool] | None = None,
+    cancelled: Cancelled | None = None,
 ) -> None:
     engine().export_layer(path, folder, parents, progress=progress, cancelled=cancelled)
 
@@ -88,7 +89,7 @@ def export_layer_to_tar(
     compression: Compression | str = Compression.NONE,
     level: int | None = None,
     progress: ProgressCallback | None = None,
-    cancelled: Callable[[], bool] | None = None,
+    cancelled: Cancelled | None = None,
 ) -> ExportResult:
     return engine().export_layer_to_tar(
         stream,
@@ -124,7 +125,7 @@ def import_layer(
     parents: Chain = (),
     *,
     progress: ProgressCallback | None = None,
-    cancelled: Callable[[], bool] | None = None,
+    cancelled: Cancelled | None = None,
 ) -> None:
     engine().import_layer(path, folder, parents, progress=progress, cancelled=cancelled)
 
@@ -138,7 +139,7 @@ def import_layer_from_tar(
     source: StrPath = "<stream>",
     limits: Limits | None = None,
     progress: ProgressCallback | None = None,
-    cancelled: Callable[[], bool] | None = None,
+    cancelled: Cancelled | None = None,
 ) -> ImportResult:
     return engine().import_layer_from_tar(
         stream, path, parents, source=source, limits=limits, progress=progress, cancelled=cancelled
@@ -204,7 +205,7 @@ def import_layer_from_disk(
     *,
     limits: Limits | None = None,
     progress: ProgressCallback | None = None,
-    cancelled: Callable[[], bool] | None = None,
+    cancelled: Cancelled | None = None,
 ) -> None:
     """Makes the layer `path` from the NTFS volume in the disk file `disk`: VHDX, VHD or raw, partitioned or not.
 
@@ -245,7 +246,7 @@ def export_layer_to_file(
     compression: Compression | str = Compression.NONE,
     level: int | None = None,
     progress: ProgressCallback | None = None,
-    cancelled: Callable[[], bool] | None = None,
+    cancelled: Cancelled | None = None,
 ) -> ExportResult:
     """`export_layer_to_tar` into a file that appears, or replaces another, when it is whole. A link is followed; a
     device or a FIFO is written to (see `OutputFile`).

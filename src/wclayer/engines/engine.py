@@ -5,7 +5,6 @@ mypy checks each package against the protocol where `selection` returns it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import BinaryIO, Protocol
 from uuid import UUID
 
@@ -13,7 +12,7 @@ from wclayer._types import Chain, StrPath
 from wclayer.engines.base_image import BaseImage
 from wclayer.engines.results import ExportResult, ImportResult
 from wclayer.formats.compression import Compression
-from wclayer.layers.copy import ProgressCallback
+from wclayer.layers.progress import Cancelled, ProgressCallback
 from wclayer.model import LayerReader, LayerWriter, Limits
 from wclayer.win32.attributes import FileBasicInfo
 
@@ -161,7 +160,7 @@ class Engine(Protocol):
         parents: Chain = (),
         *,
         progress: ProgressCallback | None = None,
-        cancelled: Callable[[], bool] | None = None,
+        cancelled: Cancelled | None = None,
     ) -> None:
         """Writes the layer at `path` as a transport folder, which appears at `folder` when it is complete.
 
@@ -190,7 +189,7 @@ class Engine(Protocol):
         compression: Compression | str = Compression.NONE,
         level: int | None = None,
         progress: ProgressCallback | None = None,
-        cancelled: Callable[[], bool] | None = None,
+        cancelled: Cancelled | None = None,
     ) -> ExportResult:
         """Writes the layer at `path` to `stream` as an OCI layer tar.
 
@@ -264,7 +263,7 @@ class Engine(Protocol):
         parents: Chain = (),
         *,
         progress: ProgressCallback | None = None,
-        cancelled: Callable[[], bool] | None = None,
+        cancelled: Cancelled | None = None,
     ) -> None:
         """Makes the layer directory `path` from the transport folder `folder`.
 
@@ -291,7 +290,7 @@ class Engine(Protocol):
         source: StrPath = "<stream>",
         limits: Limits | None = None,
         progress: ProgressCallback | None = None,
-        cancelled: Callable[[], bool] | None = None,
+        cancelled: Cancelled | None = None,
     ) -> ImportResult:
         """Makes the layer directory `path` from an OCI layer tar: plain, gzip or zstd.
 

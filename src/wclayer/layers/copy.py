@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 
-from wclayer.errors import OperationCancelledError, during
+from wclayer.errors import during
+from wclayer.layers.progress import Cancelled, Progress, ProgressCallback, report
 from wclayer.model import DataStream, LayerReader, LayerWriter
 
-ProgressCallback = Callable[["CopyProgress"], None]
 _REPORT_BYTES = 4 << 20
 _REPORT_ENTRIES = 256
-
-
-@dataclass(slots=True)
-class CopyProgress:
-    """How far a copy has come: entries and bytes of data streams done, and the entry it is at."""
-
-    entries: int = 0
-    bytes: int = 0
-    name: str = ""
 
 
 @during("copy layer")
@@ -28,33 +18,35 @@ def copy_layer(
     writer: LayerWriter,
     *,
     progress: ProgressCallback | None = None,
-    cancelled: Callable[[], bool] | None = None,
-) -> CopyProgress:
+    cancelled: Cancelled | None = None,
+) -> Progress:
     """Puts every entry of `reader` into `writer`; neither is closed.
 
-    `progress` is called now and then, and at the end, with the same object each time. `cancelled` is asked as often.
+    Args:
+        progress: called from time to time, and at the end, with the same `Progress` each time.
+        cancelled: called as often; True stops the copy.
+
+    Returns:
+        the number of entries and of bytes of their data streams.
 
     Raises:
-        OperationCancelledError: `cancelled` said so; leaving the writer's context then discards the layer.
+        OperationCancelledError: `cancelled` returned True; leaving the writer's context then discards the layer.
         LayerError: what the reader or the writer raises.
     """
-    state = CopyProgress()
+    state = Progress()
     next_bytes = _REPORT_BYTES
 
-    def report() -> None:
+    def report_now() -> None:
         nonlocal next_bytes
         next_bytes = state.bytes + _REPORT_BYTES
-        if progress is not None:
-            progress(state)
-        if cancelled is not None and cancelled():
-            raise OperationCancelledError(state.name, "cancelled")
+        report(state, progress, cancelled)
 
     def counted(chunks: Iterable[bytes | memoryview]) -> Iterator[bytes | memoryview]:
         for chunk in chunks:
             yield chunk
             state.bytes += len(chunk)
             if state.bytes >= next_bytes:
-                report()
+                report_now()
 
     def watched(streams: Iterator[DataStream]) -> Iterator[DataStream]:
         for stream in streams:
@@ -69,9 +61,9 @@ def copy_layer(
         state.entries += 1
         if watching:
             if not state.entries % _REPORT_ENTRIES:
-                report()
+                report_now()
         else:
             state.bytes += entry.size
     if watching:
-        report()
+        report_now()
     return state

@@ -29,6 +29,7 @@ from wclayer.host.root import sync_directory
 from wclayer.layers.atomic import OutputFile, make_folder, remove_leftovers
 from wclayer.layers.budget import Budget, stored_size
 from wclayer.layers.inputs import open_any_place
+from wclayer.layers.progress import Cancelled, Progress, ProgressCallback, report
 from wclayer.model import limits_in_use
 from wclayer.view.layer_view import FileStatus, LayerView, split_stream
 from wclayer.view.merged import Node, layer_path
@@ -38,7 +39,6 @@ from wclayer.win32.filetime import from_unix_ns, to_unix_ns
 from wclayer.win32.names import decode_name, encode_name, last_component, name_key, names_equal, unusable_reason
 from wclayer.win32.reparse import decode_reparse
 
-Progress = Callable[[int], None]
 LeftOut = Callable[[str, str], None]
 """Is told the path of an entry, and what of it has no form on the host and was left out."""
 Steps = Iterator["Steps | None"]
@@ -48,7 +48,13 @@ _PIECE = 1 << 20
 
 @during("copy")
 def copy_into(
-    view: LayerView, source: StrPath, target: str, *, recursive: bool = False, progress: Progress | None = None
+    view: LayerView,
+    source: StrPath,
+    target: str,
+    *,
+    recursive: bool = False,
+    progress: ProgressCallback | None = None,
+    cancelled: Cancelled | None = None,
 ) -> int:
     """Copies a file of the host, or with `recursive` a directory with all that is in it, into a view.
 
@@ -56,7 +62,8 @@ def copy_into(
     is a directory gets the copy below it; `path:stream` is an alternate stream, which gets a file's contents.
 
     Args:
-        progress: called with the number of files copied so far, after each.
+        progress: called after each file with the number of copied files.
+        cancelled: called as often; True stops the copy, and what was copied stays.
 
     Returns:
         how many files were copied.
@@ -84,12 +91,12 @@ def copy_into(
     with errors_at(place):
         if not is_directory:
             _refuse_others(place, mode)
-            return _counted(_file_into(view, place, target, budget, is_stream=bool(stream)), progress)
+            return _counted(_file_into(view, place, target, budget, is_stream=bool(stream)), progress, cancelled)
         if not recursive:
             raise EntryIsDirectoryError(place, "is a directory; copy it with what is in it (-r)")
         for _ in _each(_check_tree(place, set())):
             pass
-        return _counted(_tree_into(view, place, target, budget), progress)
+        return _counted(_tree_into(view, place, target, budget), progress, cancelled)
 
 
 def _each(steps: Steps) -> Iterator[None]:
@@ -105,13 +112,13 @@ def _each(steps: Steps) -> Iterator[None]:
             pending.pop()
 
 
-def _counted(steps: Steps, progress: Progress | None) -> int:
+def _counted(steps: Steps, progress: ProgressCallback | None, cancelled: Cancelled | None) -> int:
     """Does the steps, and returns how many files they copied."""
-    count = 0
-    for count, _ in enumerate(_each(steps), start=1):
-        if progress is not None:
-            progress(count)
-    return count
+    state = Progress()
+    for _ in _each(steps):
+        state.entries += 1
+        report(state, progress, cancelled)
+    return state.entries
 
 
 def _refuse_others(place: Path, mode: int) -> None:
@@ -214,7 +221,8 @@ def copy_out(
     target: StrPath,
     *,
     recursive: bool = False,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
+    cancelled: Cancelled | None = None,
     left_out: LeftOut | None = None,
 ) -> int:
     """Copies a file or alternate stream of a view, or with `recursive` a directory with all that is in it, to the host.
@@ -224,7 +232,8 @@ def copy_out(
     target that is a directory gets the copy below it.
 
     Args:
-        progress: called with the number of files copied so far, after each.
+        progress: called after each file with the number of copied files.
+        cancelled: called as often; True stops the copy, and what was copied stays.
         left_out: called for each link, alternate stream and reparse point that is not copied.
 
     Returns:
@@ -249,8 +258,10 @@ def copy_out(
     budget = Budget(view.name, limits_in_use())
     with errors_at(place):
         if is_directory:
-            return _counted(_tree_out(view, status, status.path, place, place, tell, budget), progress)
-        return _counted(_file_out(view, status, source, place, tell, budget, is_stream=bool(stream)), progress)
+            return _counted(_tree_out(view, status, status.path, place, place, tell, budget), progress, cancelled)
+        return _counted(
+            _file_out(view, status, source, place, tell, budget, is_stream=bool(stream)), progress, cancelled
+        )
 
 
 def _tree_out(
@@ -353,7 +364,8 @@ def copy_between(
     to: str,
     *,
     recursive: bool = False,
-    progress: Progress | None = None,
+    progress: ProgressCallback | None = None,
+    cancelled: Cancelled | None = None,
 ) -> int:
     """Copies a file of a view, or with `recursive` a directory with all that is in it, into a view, with all that
     Windows knows of it: security, times, attributes, streams, EAs, links and reparse points as they are.
@@ -362,7 +374,8 @@ def copy_between(
     gets the contents.
 
     Args:
-        progress: called with the number of files copied so far, after each.
+        progress: called after each file with the number of copied files.
+        cancelled: called as often; True stops the copy, and what was copied stays.
 
     Returns:
         how many files were copied.
@@ -388,8 +401,8 @@ def copy_between(
     if from_stream or to_stream:
         with source.open_raw(path) as file:
             _copy_verified(file, target, to)
-        return _counted(iter([None]), progress)
-    return _counted(_entry_between(source, status, target, to), progress)
+        return _counted(iter([None]), progress, cancelled)
+    return _counted(_entry_between(source, status, target, to), progress, cancelled)
 
 
 def _refuse_itself(

@@ -129,7 +129,7 @@ _INSPECT = """
 import resource, sys
 import wclayer
 resource.setrlimit(resource.RLIMIT_AS, (512 << 20, 512 << 20))
-print(wclayer.disk_info(sys.argv[1])["blocks_present"], list(wclayer.check_disk(sys.argv[1])))
+print(wclayer.disk_info(sys.argv[1]).blocks_present, list(wclayer.check_disk(sys.argv[1])))
 """
 
 

@@ -10,7 +10,6 @@ import ctypes
 import json
 import os
 import threading
-from collections.abc import Callable
 from uuid import UUID
 
 from wclayer._types import Chain, StrPath
@@ -22,8 +21,8 @@ from wclayer.engines.hcs.vmcompute import call, driver_info, text
 from wclayer.engines.hcs.volume import expand_volume
 from wclayer.errors import InvalidDataError, InvalidParameterError, during
 from wclayer.host import winapi
-from wclayer.layers.copy import CopyProgress
 from wclayer.layers.directory.chain import as_chain
+from wclayer.layers.progress import Cancelled, ProgressCallback
 from wclayer.win32.names import last_component
 
 _MAX_PATH_UNITS = 1 << 16
@@ -111,8 +110,8 @@ def export_layer(
     folder: StrPath,
     parents: Chain = (),
     *,
-    progress: Callable[[CopyProgress], None] | None = None,
-    cancelled: Callable[[], bool] | None = None,
+    progress: ProgressCallback | None = None,
+    cancelled: Cancelled | None = None,
 ) -> None:
     """`ExportLayer`: writes the layer as a transport folder. Windows tells no progress and takes no cancellation."""
     _transfer("ExportLayer", path, folder, parents)
@@ -124,8 +123,8 @@ def import_layer(
     folder: StrPath,
     parents: Chain = (),
     *,
-    progress: Callable[[CopyProgress], None] | None = None,
-    cancelled: Callable[[], bool] | None = None,
+    progress: ProgressCallback | None = None,
+    cancelled: Cancelled | None = None,
 ) -> None:
     """`ImportLayer`: makes a layer of a transport folder. Windows tells no progress and takes no cancellation."""
     _transfer("ImportLayer", path, folder, parents)

@@ -5,7 +5,6 @@ Reference: hcsshim, `ociwclayer`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import ExitStack
 from typing import BinaryIO
 
@@ -16,7 +15,8 @@ from wclayer.engines.hcs.writer import new_layer_writer
 from wclayer.engines.results import ExportResult, ImportResult
 from wclayer.errors import during
 from wclayer.formats.compression import Compression
-from wclayer.layers.copy import ProgressCallback, copy_layer
+from wclayer.layers.copy import copy_layer
+from wclayer.layers.progress import Cancelled, ProgressCallback
 from wclayer.layers.tar import TarLayerReader, TarLayerWriter
 from wclayer.model import Limits
 
@@ -30,7 +30,7 @@ def import_layer_from_tar(
     source: StrPath = "<stream>",
     limits: Limits | None = None,
     progress: ProgressCallback | None = None,
-    cancelled: Callable[[], bool] | None = None,
+    cancelled: Cancelled | None = None,
 ) -> ImportResult:
     """Has Windows make the layer `path` of an OCI layer tar; after a failure nothing of it is left.
 
@@ -63,7 +63,7 @@ def export_layer_to_tar(
     compression: Compression | str = Compression.NONE,
     level: int | None = None,
     progress: ProgressCallback | None = None,
-    cancelled: Callable[[], bool] | None = None,
+    cancelled: Cancelled | None = None,
 ) -> ExportResult:
     """Writes the layer at `path` to `stream` as an OCI layer tar, in the canonical form.
 

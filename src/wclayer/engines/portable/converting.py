@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,9 +17,10 @@ from wclayer.formats.ntfs.builder import DEFAULT_CLUSTER_SIZE
 from wclayer.formats.ntfs.structs import OutOfSpaceError
 from wclayer.formats.vhdx.create import create_vhdx
 from wclayer.layers.atomic import OutputFile
-from wclayer.layers.copy import CopyProgress, ProgressCallback, copy_layer
+from wclayer.layers.copy import copy_layer
 from wclayer.layers.directory import DirectoryLayerReader, open_layer
 from wclayer.layers.directory.chain import as_chain, resolve_chain
+from wclayer.layers.progress import Cancelled, Progress, ProgressCallback
 from wclayer.layers.volume.disk_file import PartitionWindow, partition_data_disk
 from wclayer.layers.volume.raw import RawDisk
 from wclayer.layers.volume.writer import VolumeLayerWriter
@@ -60,7 +61,7 @@ def convert_layer(
     label: str = "",
     reproducible: bool = False,
     progress: ProgressCallback | None = None,
-    cancelled: Callable[[], bool] | None = None,
+    cancelled: Cancelled | None = None,
 ) -> ConvertResult:
     """Makes a disk of a layer with its parents, which appears at `target` when it is whole. A link is followed; a block
     device that is large enough is written to, as a raw disk or a volume.
@@ -118,7 +119,7 @@ def convert_layer(
         reader = stack.enter_context(DirectoryLayerReader(chain[0]) if alone else MergedLayerReader(chain))
         try:
             with writer:
-                done: CopyProgress = copy_layer(reader, writer, progress=progress, cancelled=cancelled)
+                done: Progress = copy_layer(reader, writer, progress=progress, cancelled=cancelled)
         except DiskFullError as error:
             if not isinstance(error.__cause__, OutOfSpaceError):
                 raise

@@ -5,12 +5,14 @@ from __future__ import annotations
 import heapq
 import io
 import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from wclayer._types import StrPath
+from wclayer.engines.disk_info import DiskInfo, PartitionInfo
 from wclayer.errors import FormatError, InvalidParameterError, during, errors_at
 from wclayer.formats.disk import Disk, is_zero
 from wclayer.formats.gpt.structs import HEADER_SIGNATURE as GPT_SIGNATURE
@@ -21,7 +23,10 @@ from wclayer.formats.vhdx.check import check_vhdx
 from wclayer.formats.vhdx.create import DEFAULT_BLOCK_SIZE, create_vhdx
 from wclayer.formats.vhdx.image import Vhdx
 from wclayer.layers.atomic import OutputFile
+from wclayer.layers.directory.problem import Problem
 from wclayer.layers.inputs import has_any_place, open_any_place
+from wclayer.layers.open_iterator import OpenIterator
+from wclayer.layers.progress import Cancelled, Progress, ProgressCallback, report
 from wclayer.layers.volume.disk_file import DiskFile, locator_for
 from wclayer.layers.volume.kinds import DiskKind, disk_kind, foreign_format
 from wclayer.layers.volume.raw import RawDisk
@@ -31,9 +36,11 @@ _PIECE = 1 << 20
 
 @during("disk info")
 def is_disk(path: StrPath) -> bool:
-    """Whether a file holds a disk or a volume: VHDX, VHD, raw with a partition table, an NTFS volume; also one in a
-    format that is refused by name when it is opened (`DiskFile`). A stream does not."""
-    # What is read of a stream here would be lost for its next reader.
+    """Returns whether a file holds a disk or a volume: VHDX, VHD, raw with a partition table, or an NTFS volume.
+
+    It is also True for a disk in a format that cannot be read, and False for a stream.
+    """
+    # Data that is read from a stream here would be lost for its next reader.
     if not has_any_place(path):
         return False
     try:
@@ -44,7 +51,7 @@ def is_disk(path: StrPath) -> bool:
 
 
 def starts_disk(head: bytes) -> bool:
-    """Whether bytes are the beginning of what holds a disk."""
+    """Returns whether bytes are the beginning of a file that holds a disk."""
     return _holds_disk(io.BytesIO(head))
 
 
@@ -53,92 +60,96 @@ def _holds_disk(file: BinaryIO) -> bool:
 
 
 @during("disk info")
-def disk_info(path: StrPath) -> dict[str, Any]:
-    """What a disk file is: its format, sizes (bytes), parents, partitions.
+def disk_info(path: StrPath) -> DiskInfo:
+    """Returns what a disk file is: its format, sizes, parents and partitions.
 
     Raises:
         PathNotFoundError, InvalidDataError: see `DiskFile`.
     """
     with DiskFile(path) as opened, opened.errors():
         disk = opened.disk
-        facts: dict[str, Any] = {"path": str(opened.path), "format": "raw", "size": disk.size}
-        if isinstance(disk, Vhdx):
-            facts |= {
-                "format": "vhdx",
-                "kind": disk.metadata.kind,
-                "block_size": disk.metadata.block_size,
-                "blocks_present": disk.allocated(),
-                "logical_sector_size": disk.metadata.logical_sector_size,
-                "physical_sector_size": disk.metadata.physical_sector_size,
-                "disk_id": str(disk.metadata.disk_id),
-                "linkage": str(disk.linkage),
-                "parents": [str(parent) for parent in opened.chain],
-            }
-        elif opened.vhd is not None:
-            facts |= {"format": "vhd", "kind": opened.vhd.kind, "disk_id": str(opened.vhd.disk_id)}
-            if isinstance(disk, DynamicVhd):
-                facts |= {"block_size": disk.block_size, "blocks_present": disk.allocated()}
-        facts["file_size"] = opened.path.stat().st_size
-        return facts | _partition_facts(disk)
-
-
-def _partition_facts(disk: Disk) -> dict[str, Any]:
-    """What the partition table of a disk says; of a disk without one, that there are no partitions."""
-    try:
-        table = read_table(disk)
-    except FormatError:
-        pass
-    else:
-        return {
-            "partition_table": str(table.disk_guid),
-            "partitions": [
-                {
-                    "type": str(partition.type),
-                    "guid": str(partition.guid),
-                    "offset": partition.offset,
-                    "size": partition.size,
-                    "name": partition.name,
-                }
-                for partition in table.partitions
-            ],
+        table, partitions = _partitions(disk)
+        common: dict[str, Any] = {
+            "path": opened.path,
+            "size": disk.size,
+            "file_size": opened.path.stat().st_size,
+            "partition_table": table,
+            "partitions": partitions,
         }
-    try:
+        if isinstance(disk, Vhdx):
+            metadata = disk.metadata
+            return DiskInfo(
+                format="vhdx",
+                kind=metadata.kind,
+                block_size=metadata.block_size,
+                blocks_present=disk.allocated(),
+                logical_sector_size=metadata.logical_sector_size,
+                physical_sector_size=metadata.physical_sector_size,
+                disk_id=metadata.disk_id,
+                linkage=disk.linkage,
+                parents=tuple(opened.chain),
+                **common,
+            )
+        if opened.vhd is None:
+            return DiskInfo(format="raw", **common)
+        found = DiskInfo(format="vhd", kind=opened.vhd.kind, disk_id=opened.vhd.disk_id, **common)
+        if isinstance(disk, DynamicVhd):
+            found = replace(found, block_size=disk.block_size, blocks_present=disk.allocated())
+        return found
+
+
+def _partitions(disk: Disk) -> tuple[str | None, tuple[PartitionInfo, ...]]:
+    """Returns the name of a disk's partition table, None for a disk without one, and its partitions."""
+    with suppress(FormatError):
+        table = read_table(disk)
+        return str(table.disk_guid), tuple(
+            PartitionInfo(str(part.type), part.offset, part.size, part.name, guid=part.guid)
+            for part in table.partitions
+        )
+    with suppress(FormatError):
         record = read_mbr(disk)
-    except FormatError:
-        return {"partitions": []}
-    return {
-        "partition_table": f"MBR {record.disk_id:#010x}",
-        "partitions": [
-            {
-                "type": f"{partition.type:#04x}",
-                "offset": partition.offset,
-                "size": partition.size,
-                "name": "logical" if partition.is_logical else "",
-                "active": partition.is_active,
-            }
-            for partition in record.partitions
-        ],
-    }
+        return f"MBR {record.disk_id:#010x}", tuple(
+            PartitionInfo(
+                f"{part.type:#04x}",
+                part.offset,
+                part.size,
+                "logical" if part.is_logical else "",
+                is_active=part.is_active,
+            )
+            for part in record.partitions
+        )
+    return None, ()
 
 
-@during("check disk")
-def check_disk(path: StrPath) -> Iterator[str]:
-    """Everything that is wrong with a disk file: the structures of a VHDX or VHD file, the partition table in it.
+def check_disk(path: StrPath) -> OpenIterator[Problem]:
+    """Checks a disk file: the structures of a VHDX or VHD file, and the partition table in it.
+
+    Returns:
+        an iterator of the problems. The file is open until the last one, or until the iterator is closed.
 
     Raises:
         PathNotFoundError, InvalidDataError: it cannot be opened at all.
     """
-    with DiskFile(path) as opened, opened.errors():
-        if isinstance(opened.disk, Vhdx):
-            yield from check_vhdx(opened.file, opened.disk)
-        if opened.vhd is not None:
-            yield from opened.vhd.problems
-        if isinstance(opened.disk, DynamicVhd):
-            yield from opened.disk.problems()
-        try:
-            yield from _table_problems(opened.disk)
-        except FormatError as error:
-            yield str(error)
+    return OpenIterator(during("check disk", path), lambda: DiskFile(path), _problems)
+
+
+def _problems(opened: DiskFile) -> Generator[Problem, None, None]:
+    with opened.errors():
+        for text in _problem_texts(opened):
+            yield Problem(str(opened.path), text)
+
+
+def _problem_texts(opened: DiskFile) -> Iterator[str]:
+    if isinstance(opened.disk, Vhdx):
+        yield from check_vhdx(opened.file, opened.disk)
+    if opened.vhd is not None:
+        yield from opened.vhd.problems
+    if isinstance(opened.disk, DynamicVhd):
+        yield from opened.disk.problems()
+    try:
+        yield from _table_problems(opened.disk)
+    except FormatError as error:
+        yield str(error)
 
 
 def _table_problems(disk: Disk) -> tuple[str, ...]:
@@ -161,7 +172,8 @@ def convert_disk(
     is_fixed: bool = False,
     block_size: int = DEFAULT_BLOCK_SIZE,
     parent: StrPath | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: ProgressCallback | None = None,
+    cancelled: Cancelled | None = None,
 ) -> None:
     """Makes the disk file `target`, which appears when it is whole, of the disk in `source`. A link is followed; a
     block device that is large enough is written to, as a raw disk.
@@ -171,7 +183,7 @@ def convert_disk(
         is_fixed: of a VHDX file: whether all of its space is there at once.
         block_size: bytes.
         parent: makes a differencing disk on that VHDX file, with the blocks that differ from it.
-        progress: called with the bytes done and their total.
+        progress, cancelled: see `copy_layer`.
 
     Raises:
         PathNotFoundError, InvalidDataError: see `DiskFile`.
@@ -195,7 +207,7 @@ def convert_disk(
         output = stack.enter_context(OutputFile(place, any_place=True, sources=files))
         with errors_at(place, damage=InvalidParameterError):
             made = _new_disk(output, opened.disk, above, to, is_fixed, block_size)
-        _copy(opened, made, above, progress)
+        _copy(opened, made, above, progress, cancelled)
         made.flush()
 
 
@@ -224,17 +236,24 @@ def _new_disk(
     )
 
 
-def _copy(source: DiskFile, target: Disk, parent: DiskFile | None, progress: Callable[[int, int], None] | None) -> None:
-    """The bytes of one disk to another, leaving out what is there already: zeros, or the parent's bytes."""
+def _copy(
+    source: DiskFile,
+    target: Disk,
+    parent: DiskFile | None,
+    progress: ProgressCallback | None,
+    cancelled: Cancelled | None,
+) -> None:
+    """Copies the bytes of one disk to another, except those that are there already: zeros, or the parent's bytes."""
     disk = source.disk
+    state = Progress(name=str(source.path), total_bytes=disk.size)
     for offset in _pieces(disk.size, [source] if parent is None else [source, parent]):
         count = min(_PIECE, disk.size - offset)
         with source.errors():
             data = disk.read(offset, count)
         if not _is_present(parent, offset, data):
             target.write(offset, data)
-        if progress is not None:
-            progress(offset + count, disk.size)
+        state.bytes = offset + count
+        report(state, progress, cancelled)
 
 
 def _is_present(parent: DiskFile | None, offset: int, data: bytes) -> bool:

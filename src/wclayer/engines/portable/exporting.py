@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import BinaryIO
 
 from wclayer._types import Chain, StrPath
 from wclayer.engines.results import ExportResult
 from wclayer.errors import during
 from wclayer.formats.compression import Compression
-from wclayer.layers.copy import ProgressCallback, copy_layer
+from wclayer.layers.copy import copy_layer
 from wclayer.layers.directory import DirectoryLayerReader
 from wclayer.layers.directory.chain import check_chain
 from wclayer.layers.names import TRUSTED
+from wclayer.layers.progress import Cancelled, ProgressCallback
 from wclayer.layers.tar import TarLayerWriter
 from wclayer.layers.transport import TransportLayerWriter
 
@@ -27,7 +27,7 @@ def export_layer_to_tar(
     compression: Compression | str = Compression.NONE,
     level: int | None = None,
     progress: ProgressCallback | None = None,
-    cancelled: Callable[[], bool] | None = None,
+    cancelled: Cancelled | None = None,
 ) -> ExportResult:
     """Writes the layer as the tar that it was imported from, or as a canonical one."""
     with DirectoryLayerReader(path) as reader:
@@ -53,7 +53,7 @@ def export_layer(
     parents: Chain = (),
     *,
     progress: ProgressCallback | None = None,
-    cancelled: Callable[[], bool] | None = None,
+    cancelled: Cancelled | None = None,
 ) -> None:
     """Writes the layer into a transport folder under construction, which then gets its name."""
     with DirectoryLayerReader(path) as reader:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import BinaryIO
 
 from wclayer._types import Chain, StrPath
 from wclayer.engines.portable.base_processing import ProcessingLayerWriter
 from wclayer.engines.results import ImportResult
 from wclayer.errors import during
-from wclayer.layers.copy import ProgressCallback, copy_layer
+from wclayer.layers.copy import copy_layer
 from wclayer.layers.directory import DirectoryLayerWriter
 from wclayer.layers.directory.database import TRAILER_FORM
+from wclayer.layers.progress import Cancelled, ProgressCallback
 from wclayer.layers.tar import TarLayerReader
 from wclayer.layers.transport import TransportLayerReader
 from wclayer.model import Limits
@@ -26,7 +26,7 @@ def import_layer_from_tar(
     source: StrPath = "<stream>",
     limits: Limits | None = None,
     progress: ProgressCallback | None = None,
-    cancelled: Callable[[], bool] | None = None,
+    cancelled: Cancelled | None = None,
 ) -> ImportResult:
     """Makes a layer directory from a tar, with what the export of the same bytes needs, or commits a scratch."""
     with (
@@ -50,7 +50,7 @@ def import_layer(
     parents: Chain = (),
     *,
     progress: ProgressCallback | None = None,
-    cancelled: Callable[[], bool] | None = None,
+    cancelled: Cancelled | None = None,
 ) -> None:
     """Makes a layer directory from a transport folder."""
     with (

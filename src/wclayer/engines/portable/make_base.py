@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,9 +13,10 @@ from wclayer.formats.regf.empty import empty_root
 from wclayer.formats.regf.writer import write_hive
 from wclayer.host.root import HostRoot
 from wclayer.layers.atomic import StagedFile, remove_leftovers
-from wclayer.layers.copy import ProgressCallback, copy_layer
+from wclayer.layers.copy import copy_layer
 from wclayer.layers.folder import FolderLayerReader
 from wclayer.layers.hives import CONFIG, LAYER_HIVES
+from wclayer.layers.progress import Cancelled, ProgressCallback
 from wclayer.win32.names import names_equal
 
 
@@ -25,7 +25,7 @@ def make_base_layer(
     path: StrPath,
     *,
     progress: ProgressCallback | None = None,
-    cancelled: Callable[[], bool] | None = None,
+    cancelled: Cancelled | None = None,
 ) -> None:
     """Turns the folder `path`, which has `Files` in it, into a base layer, in place.
 

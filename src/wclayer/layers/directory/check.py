@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Generator, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -22,6 +22,8 @@ from wclayer.layers.directory.reader import DirectoryLayerReader
 from wclayer.layers.directory.rows import descriptor
 from wclayer.layers.directory.strangers import find_strangers
 from wclayer.layers.names import NameChecker
+from wclayer.layers.open_iterator import OpenIterator
+from wclayer.layers.progress import Progress, ProgressCallback, report
 from wclayer.layers.tar.header_delta import decode_header_delta
 from wclayer.layers.tar.members import encode_entry, encode_stream
 from wclayer.model import Entry, limits_in_use
@@ -43,31 +45,38 @@ _DANGLING = {
 }
 
 
-@during("check layer")
-def check_layer(path: StrPath, *, progress: Callable[[int, int], None] | None = None) -> Iterator[Problem]:
-    """Every problem of a layer directory: sizes, digests, links, references, metadata that does not parse, files that
-    are missing or should not be there, parents that are gone.
+def check_layer(path: StrPath, *, progress: ProgressCallback | None = None) -> OpenIterator[Problem]:
+    """Checks a layer directory against its own records.
+
+    It checks sizes, digests, links and references, finds metadata that cannot be parsed, files that are missing or
+    should not exist, and parents that are gone. A scratch may be changed meanwhile: each entry is checked as it is at
+    that moment.
 
     Args:
-        progress: called now and then with the entries checked and their total.
+        progress: called from time to time with the number of entries that were checked.
+
+    Returns:
+        an iterator of the problems. The layer is open until the last one, or until the iterator is closed.
 
     Raises:
-        PathNotFoundError, NotALayerError, CorruptLayerError: it cannot be opened at all, or was removed meanwhile.
-        LayerBusyError: an update has replaced files of a finished layer meanwhile. A scratch may be changed: of each
-            entry, it is checked as it is when it is looked at.
+        PathNotFoundError, NotALayerError, CorruptLayerError: the layer cannot be opened, or was removed meanwhile.
+        LayerBusyError: an update has replaced files of a finished layer meanwhile.
     """
-    with open_layer(path) as layer:
-        layer.budget = Budget(str(layer.path), limits_in_use())
-        for place, problems in (
-            (FILE_NAME, _check_database(layer)),
-            (FILE_NAME, _check_records(layer)),
-            (FILE_NAME, _check_entries(layer, progress)),
-            (FILE_NAME, _check_tombstones(layer)),
-            (FILE_NAME, _check_rules(layer)),
-            (FILE_NAME, find_strangers(layer)),
-            (CHAIN_FILE, _check_chain(layer)),
-        ):
-            yield from _told(place, problems)
+    return OpenIterator(during("check layer", path), lambda: open_layer(path), lambda layer: _check(layer, progress))
+
+
+def _check(layer: LayerDirectory, progress: ProgressCallback | None) -> Generator[Problem, None, None]:
+    layer.budget = Budget(str(layer.path), limits_in_use())
+    for place, problems in (
+        (FILE_NAME, _check_database(layer)),
+        (FILE_NAME, _check_records(layer)),
+        (FILE_NAME, _check_entries(layer, progress)),
+        (FILE_NAME, _check_tombstones(layer)),
+        (FILE_NAME, _check_rules(layer)),
+        (FILE_NAME, find_strangers(layer)),
+        (CHAIN_FILE, _check_chain(layer)),
+    ):
+        yield from _told(place, problems)
 
 
 def _told(place: str, problems: Iterator[Problem]) -> Iterator[Problem]:
@@ -103,12 +112,13 @@ def _check_records(layer: LayerDirectory) -> Iterator[Problem]:
         yield from _check_form(trailer, TRAILER, FILE_NAME)
 
 
-def _check_entries(layer: LayerDirectory, progress: Callable[[int, int], None] | None) -> Iterator[Problem]:
-    total = layer.totals().entries
+def _check_entries(layer: LayerDirectory, progress: ProgressCallback | None) -> Iterator[Problem]:
+    state = Progress(total_entries=layer.totals().entries)
     last = 0
     for done, columns in enumerate(layer.query(f"{SELECT_ENTRIES} ORDER BY id")):
-        if progress is not None and done % 256 == 0:
-            progress(done, total)
+        if done % 256 == 0:
+            state.entries = done
+            report(state, progress)
         place = f"entry {columns[0]}"
         if columns[0] <= last:
             yield Problem(place, "is there twice")
@@ -121,8 +131,8 @@ def _check_entries(layer: LayerDirectory, progress: Callable[[int, int], None] |
             yield Problem(place, error.detail)
             continue
         yield from _problems_of(layer, row, place)
-    if progress is not None:
-        progress(total, total)
+    state.entries = state.total_entries or 0
+    report(state, progress)
 
 
 def _problems_of(layer: LayerDirectory, row: EntryRow, place: str) -> list[Problem]:
