@@ -118,6 +118,7 @@ def test_who_does_not_care_does_not_wait(run: Path, tmp_path: Path, monkeypatch:
 _KILLED = """
 import os, sys
 from wclayer.host import system
+from wclayer.layers.directory.content_pool import ContentPool
 from wclayer.layers.directory.scratch import ScratchDirectory
 from wclayer.view.open_files import StagedContents
 from wclayer.view.layer_view import LayerView
@@ -126,7 +127,7 @@ from wclayer.view.transfer import copy_into
 run, source, target, step = sys.argv[1:]
 place, name = {
     "first write": (StagedContents, "write"), "sync": (ScratchDirectory, "make_safe"),
-    "switch": (ScratchDirectory, "_wait_to_remove"), "end": (ScratchDirectory, "close"),
+    "switch": (ContentPool, "commit"), "end": (ScratchDirectory, "close"),
 }[step]
 setattr(place, name, lambda *_: os._exit(9))
 with LayerView(scratch=run) as view:

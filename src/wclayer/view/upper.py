@@ -94,15 +94,10 @@ class Upper:
         elif node.layer:
             # A root directory that the scratch has no entry for yet.
             row = self._scratch.by_id(own)
-            source = node.row
-            self._scratch.set(
-                row, origin=int(Origin.OWN), attributes=source.attributes, creation_time=source.creation_time,
-                last_access_time=source.last_access_time, last_write_time=source.last_write_time,
-                change_time=source.change_time,
-            )  # fmt: skip
+            self._scratch.set_info(row, node.row.info, origin=Origin.OWN)
             descriptor = self._tree.security(node)
             if descriptor is not None:
-                self._scratch.set_security(row, descriptor, source.change_time)
+                self._scratch.set_security(row, descriptor, node.row.change_time)
         else:
             self._scratch.set(node.row, origin=int(Origin.OWN))
         node.merged[0] = own

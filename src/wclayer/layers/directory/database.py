@@ -117,6 +117,17 @@ OrdinaryRow = tuple[
 ]  # fmt: skip
 
 
+def info_columns(info: FileBasicInfo) -> dict[str, int]:
+    """Returns the columns of an entry that have its attributes and times, with their values."""
+    return {
+        "attributes": info.attributes,
+        "creation_time": info.creation_time,
+        "last_access_time": info.last_access_time,
+        "last_write_time": info.last_write_time,
+        "change_time": info.change_time,
+    }
+
+
 def to_column(name: str) -> str | bytes:
     """A name as it is stored."""
     if name.isascii():

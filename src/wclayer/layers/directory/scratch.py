@@ -31,13 +31,14 @@ from wclayer.host.root import UNUSABLE_NAME, HostRoot
 from wclayer.host.waiting import retry
 from wclayer.layers.atomic import lock_place, remove_leftovers
 from wclayer.layers.directory import database
+from wclayer.layers.directory.content_pool import ContentPool
 from wclayer.layers.directory.database import (
     BEING_WRITTEN,
     NOT_HASHED,
-    POOL,
     SELECT_ENTRIES,
     EntryRow,
     Origin,
+    info_columns,
     to_column,
 )
 from wclayer.layers.directory.descriptors import Descriptors
@@ -70,10 +71,6 @@ _PATIENCE = 2.0
 IN_USE = "scratch.open"
 """What the name of a file starts with that each process puts there while it changes the scratch, and that a crash
 leaves."""
-_FEW_CONTENTS = 32
-_MAX_UNSYNCED = 65_536
-_MAX_GONE, _MAX_GONE_BYTES = 1_000, 64 << 20
-"""So many old contents may wait until they are removed."""
 _WITH_HOST_NAME = f"{SELECT_ENTRIES} WHERE host_name IS NOT NULL AND link IS NULL ORDER BY id"
 _BEING_WRITTEN = f"{SELECT_ENTRIES} WHERE size < 0 AND link IS NULL ORDER BY id"
 _NEXT_ID = (
@@ -178,22 +175,11 @@ class ScratchDirectory(ScratchLayer):
         self.lock = threading.RLock()
         self.is_shared = not exclusive
         """Whether other processes may change the scratch meanwhile."""
-        self._depth = 0
+        self._is_changing = False
         self._is_reading = False
-        self._new: list[bytes] = []
-        self._unlinked: list[bytes] = []
-        # Contents that no record refers to any more. They are removed when the records are safe on the disk: else, a
-        # power cut could leave the old records, and not the contents that they refer to.
-        self._gone: list[bytes] = []
-        self._gone_bytes = 0
         self._failure: OSError | None = None
-        # Contents that may not be safe on the disk yet, and the directories of the pool with new names in them.
-        self._unsynced: set[bytes] = set()
-        self._unsynced_shelves: set[bytes] = set()
         self._is_marked = False
-        self._is_littered = False
         self._mark: bytes | None = None
-        self._shelves: set[bytes] = set()
         self._descriptors: Descriptors | None = None
         patience = 0.0 if mounted is not None else wait if exclusive else _PATIENCE
         if lock is not None:
@@ -215,6 +201,7 @@ class ScratchDirectory(ScratchLayer):
                 make_scratch(place / database.FILE_NAME)
             super().__init__(open_place(place, lambda file, _: database.open_scratch(file)))
             stack.callback(super().close)
+            self._contents = ContentPool(self.host)
             if self._database.version != VERSION:
                 self._migrate(is_alone)
             self._descriptors = Descriptors(self._database, limits_in_use().all_security_size)
@@ -241,14 +228,14 @@ class ScratchDirectory(ScratchLayer):
     def close(self) -> None:
         try:
             with self._errors():
-                self._remove_gone()
+                self._remove_old()
                 if self._mark is not None and durability.is_wanted():
                     # Contents whose removal a power cut undoes are removed again only while a mark is there.
-                    self._sync_shelves()
-            if self._mark is not None and not self._is_littered:
-                # The marks of other processes stay: one of them may have died, and then the next process
-                # that has the scratch to itself cleans up its contents.
-                # One that stays means no more than that: everything that it marks is done.
+                    self._contents.sync_names()
+            if self._mark is not None and not self._contents.is_littered:
+                # While a mark is there, the next process that has the scratch to itself looks for contents that no
+                # entry refers to. Those of other processes stay: one of them may have died. This one is no longer
+                # needed; if it cannot be removed, it does no harm.
                 with suppress(OSError):
                     self.host.remove_file(self._mark)
         finally:
@@ -259,41 +246,79 @@ class ScratchDirectory(ScratchLayer):
 
     @contextmanager
     def transaction(self, *, is_change: bool = True) -> Iterator[None]:
-        """The changes made inside happen all together, or not at all if an exception leaves it.
+        """The changes made inside happen all together, or not at all if an exception leaves it. A transaction inside
+        another one is a part of that.
 
         Args:
             is_change: whether they change what the scratch holds, and not just what is known about it.
         """
-        with self.lock, self._errors():
-            if self._depth:
-                yield
+        with self.lock:
+            if self.is_changing:
+                with self._errors():
+                    yield
                 return
+            self.begin(is_change=is_change)
+            try:
+                with self._errors():
+                    yield
+                self.commit()
+            except BaseException:
+                if self.is_changing:
+                    self.rollback()
+                raise
+
+    def begin(self, *, is_change: bool = True) -> None:
+        """Begins a transaction, which `commit` or `rollback` ends, in the same thread (see `transaction`). Until then,
+        this object belongs to the thread."""
+        with ExitStack() as stack, self._errors():
+            stack.enter_context(self.lock)
             self._mark_in_use()
             self._raise_failure()
-            if len(self._unsynced) > _MAX_UNSYNCED:
-                self._sync_contents()
+            if self._contents.has_much_unsynced:
+                self._contents.sync_contents()
             self._execute("BEGIN IMMEDIATE")
-            self._depth = 1
+            stack.pop_all()
+            self._is_changing = True
             try:
                 if is_change and not self._is_marked:
                     if self.record(UNREAD) is not None:
                         raise NotReadyError(self.path, f"what {DISK} changes was not read yet; activate it first")
                     self.set_record(UNSAVED, 1)
                     self._is_marked = True
-                yield
+            except BaseException:
+                self.rollback()
+                raise
+
+    def commit(self) -> None:
+        """Ends the transaction: its changes have happened. If that fails, it is rolled back."""
+        with self._errors():
+            try:
                 self._execute("COMMIT")
             except BaseException:
-                self._depth = 0
-                self._is_marked = False
-                with suppress(sqlite3.Error):
-                    self._database.execute("ROLLBACK")
-                self._forget()
-                self._unlink(self._new)
-                self._unlinked.clear()
+                self.rollback()
                 raise
-            self._depth = 0
-            self._new.clear()
-            self._wait_to_remove()
+            self._is_changing = False
+            try:
+                self._contents.commit()
+                if self._contents.has_much_old:
+                    self._remove_old()
+            except OSError as error:
+                # The transaction has succeeded, so this error is raised by the next one.
+                self._failure = error
+            finally:
+                self.lock.release()
+
+    def rollback(self) -> None:
+        """Takes back the transaction: none of its changes have happened."""
+        self._is_changing = False
+        self._is_marked = False
+        try:
+            with suppress(sqlite3.Error):
+                self._database.execute("ROLLBACK")
+            self._forget()
+            self._contents.roll_back()
+        finally:
+            self.lock.release()
 
     @contextmanager
     def reading(self) -> Iterator[None]:
@@ -302,7 +327,7 @@ class ScratchDirectory(ScratchLayer):
         Changes cannot be begun inside.
         """
         with self.lock:
-            if not self.is_shared or self._depth or self._is_reading:
+            if not self.is_shared or self._is_changing or self._is_reading:
                 yield
                 return
             self._execute("BEGIN")
@@ -328,8 +353,8 @@ class ScratchDirectory(ScratchLayer):
 
     @property
     def is_changing(self) -> bool:
-        """Whether a `transaction` is going on."""
-        return self._depth > 0
+        """Whether a transaction is going on."""
+        return self._is_changing
 
     def changed_elsewhere(self) -> bool:
         """Whether another process has changed the scratch since this was last asked."""
@@ -407,6 +432,10 @@ class ScratchDirectory(ScratchLayer):
         text = ", ".join(f"{column} = ?" for column in columns)
         self._execute(f"UPDATE entries SET {text} WHERE id = ?", (*columns.values(), row.link or row.id))
 
+    def set_info(self, row: EntryRow, info: FileBasicInfo, *, origin: Origin) -> None:
+        """Gives an entry attributes and times, and an origin."""
+        self.set(row, origin=int(origin), **info_columns(info))
+
     def set_security(self, row: EntryRow, descriptor: bytes, time: int) -> None:
         """Changes an entry's security descriptor."""
         self.set(row, security=self._security_number(descriptor), change_time=time)
@@ -444,12 +473,12 @@ class ScratchDirectory(ScratchLayer):
             self._execute("DELETE FROM streams WHERE entry = ?", (row.id,))
         self._execute("DELETE FROM taken WHERE entry = ?", (row.id,))
         if row.host_name is not None:
-            self._unlinked.append(self.host_path(row))
+            self._contents.drop(self.host_path(row))
 
     def clear(self) -> None:
         """Removes everything but the root directories."""
         for row in self._rows(_WITH_HOST_NAME):
-            self._unlinked.append(self.host_path(row))
+            self._contents.drop(self.host_path(row))
         for table in ("stream_data", "streams", "tombstones", "taken"):
             self._execute(f"DELETE FROM {table}")
         self._execute("DELETE FROM entries WHERE parent <> 0")
@@ -500,13 +529,14 @@ class ScratchDirectory(ScratchLayer):
     # Contents.
 
     def new_file(self) -> tuple[bytes, int]:
-        """A new, empty file for contents: its `host_name`, and a descriptor open for reading and writing."""
+        """Makes an empty file for contents.
+
+        Returns:
+            Its `host_name`, and a descriptor that is open for reading and writing.
+        """
         with self._errors():
-            host = self._new_place()
-            fd = self.host.create(host[1:])
-        self._new.append(host[1:])
-        self._unsynced.add(host[1:])
-        return host, fd
+            path, fd = self._contents.make()
+        return b"/" + path, fd
 
     def stage_file(self) -> tuple[bytes, int]:
         """`new_file` outside of a transaction, for contents that a later one puts into their place.
@@ -515,35 +545,26 @@ class ScratchDirectory(ScratchLayer):
         """
         with self._errors():
             self._mark_in_use()
-            host = self._new_place()
-            fd = self.host.create(host[1:])
-        self._unsynced.add(host[1:])
-        return host, fd
+            path, fd = self._contents.stage()
+        return b"/" + path, fd
 
     def drop_staged(self, host: bytes) -> None:
         """Removes contents that `stage_file` made."""
         with self._errors():
-            self._unlink([host[1:]])
+            self._contents.remove([host[1:]])
 
     def take_file(self, root: HostRoot, path: bytes) -> bytes:
-        """Takes over the contents of a parent's file, without copying them where the host can; gives the `host_name`.
+        """Copies up the contents of a parent's file, as a hard link where the host can make one. Before they are
+        written to, `own_file` makes them the scratch's own.
 
-        Before they are written to, `own_file` makes them the scratch's own.
+        Returns:
+            Their `host_name`.
         """
-        host = self._new_place()
-        try:
-            self.host.link(path, host[1:], source_root=root)
-        except OSError as error:
-            if not system.cannot_link(error):
-                raise
-            self.host.copy(path, host[1:], source_root=root)
-            self._unsynced.add(host[1:])
-        self._new.append(host[1:])
-        return host
+        return b"/" + self._contents.link(root, path)
 
     def drop_file(self, host: bytes) -> None:
-        """Contents that `new_file` or `take_file` made have no name, and go when they are closed."""
-        self._unlinked.append(host[1:])
+        """Removes contents that `new_file` or `take_file` made and that no entry has; what has them open keeps them."""
+        self._contents.drop(host[1:])
 
     def own_file(self, row: EntryRow, *, keep: int | None = None) -> EntryRow:
         """The entry with contents that are its own, marked as being written to: their size and time are now the host
@@ -551,12 +572,8 @@ class ScratchDirectory(ScratchLayer):
         row = self.by_id(row.link or row.id)
         path = self.host_path(row)
         if self.stat_file(row).st_nlink > 1:
-            host = self._new_place()
-            self.host.copy(path, host[1:], source_root=self.host, limit=keep)
-            self._new.append(host[1:])
-            self._unlinked.append(path)
-            row = row._replace(host_name=host.decode())
-        self._unsynced.add(self.host_path(row))
+            row = row._replace(host_name=f"/{self._contents.replace_with_copy(path, limit=keep).decode()}")
+        self._contents.note_written(self.host_path(row))
         self._execute(
             "UPDATE entries SET host_name = ?, size = ?, sha256 = ? WHERE id = ?",
             (row.host_name, BEING_WRITTEN, NOT_HASHED, row.id),
@@ -566,52 +583,10 @@ class ScratchDirectory(ScratchLayer):
     def replace_file(self, row: EntryRow, host: bytes, *, size: int, sha256: bytes, time: int) -> None:
         """Gives an entry the contents that `new_file` made, written at `time`."""
         if row.host_name is not None:
-            self._unlinked.append(self.host_path(row))
+            self._contents.drop(self.host_path(row))
         self.set(
             row, host_name=host.decode(), size=size, sha256=sha256, last_write_time=time, change_time=time
         )  # fmt: skip
-
-    def _new_place(self) -> bytes:
-        name = secrets.token_hex(8)
-        shelf = b"%s/%s" % (POOL[1:], name[-1:].encode())
-        for directory in (POOL[1:], shelf):
-            if directory not in self._shelves:
-                with suppress(FileExistsError):
-                    self.host.make_directory(directory)
-                self._shelves.add(directory)
-                self._unsynced_shelves.add(b"")
-            self._unsynced_shelves.add(directory)
-        return b"/%s/%s" % (shelf, name.encode())
-
-    def _unlink(self, paths: list[bytes]) -> None:
-        while paths:
-            path = paths.pop()
-            self._unsynced.discard(path)
-            try:
-                self.host.remove_file(path)
-                self._unsynced_shelves.add(path.rpartition(b"/")[0])
-            except (FileNotFoundError, NotADirectoryError):
-                continue
-            except OSError:
-                # Nothing refers to it. By the mark, which stays, the next process that has the scratch to itself knows
-                # that something is left, and removes it.
-                self._is_littered = True
-
-    def _wait_to_remove(self) -> None:
-        """Old contents, which the transaction that has just ended forgot, go when its records are safe on the disk."""
-        for path in self._unlinked:
-            # Only a measure: the transaction has succeeded.
-            with suppress(OSError):
-                self._gone_bytes += self.host.stat(path).st_size
-            self._unsynced.discard(path)
-        self._gone += self._unlinked
-        self._unlinked.clear()
-        if len(self._gone) > _MAX_GONE or self._gone_bytes > _MAX_GONE_BYTES:
-            try:
-                self._remove_gone()
-            except OSError as error:
-                # The transaction has succeeded, so this error is raised by the next call.
-                self._failure = error
 
     def _raise_failure(self) -> None:
         if self._failure is not None:
@@ -622,14 +597,10 @@ class ScratchDirectory(ScratchLayer):
     def _errors(self) -> AbstractContextManager[None]:
         return errors_at(self.path, damage=CorruptLayerError)
 
-    def _remove_gone(self) -> None:
-        if self._gone and durability.is_wanted():
+    def _remove_old(self) -> None:
+        if self._contents.has_old and durability.is_wanted():
             self._sync_records()
-        self._drop_gone()
-
-    def _drop_gone(self) -> None:
-        self._unlink(self._gone)
-        self._gone_bytes = 0
+        self._contents.remove_old()
 
     # Streams.
 
@@ -685,48 +656,28 @@ class ScratchDirectory(ScratchLayer):
             self._raise_failure()
             if self._mark is not None:
                 self._sync_records()
-                self._drop_gone()
+                self._contents.remove_old()
 
     def sync_all(self) -> None:
         """Returns when all changes, and all contents, are safe on disk."""
         with self._errors():
-            self._sync_contents()
+            self._contents.sync_contents()
             self.sync()
 
     def secure(self, row: EntryRow) -> None:
         """Makes the contents of a file safe on the disk before it takes the place of another: after a power cut, its
         name has the contents of the one or the other, whether or not anybody asked for them to be safe."""
-        path = self.host_path(row) if row.host_name is not None else b""
-        if path in self._unsynced:
-            self._sync_content(path)
-            self._sync_shelves()
+        if row.host_name is not None and not self._contents.is_safe(path := self.host_path(row)):
+            self._contents.sync(path)
 
     def make_safe(self, host: bytes) -> None:
         """Makes new contents safe on the disk, unless the caller does not wait for that."""
         if durability.is_wanted():
-            self._sync_content(host[1:])
-            self._sync_shelves()
-
-    def _sync_contents(self) -> None:
-        if len(self._unsynced) <= _FEW_CONTENTS or not system.sync_file_system(self.host.fd):
-            for path in self._unsynced.copy():
-                self._sync_content(path)
-        self._unsynced.clear()
-
-    def _sync_content(self, path: bytes) -> None:
-        directory, _, name = path.rpartition(b"/")
-        with suppress(FileNotFoundError):
-            system.sync_file_at(self.host.directory(directory), name)
-        self._unsynced.discard(path)
-
-    def _sync_shelves(self) -> None:
-        for shelf in self._unsynced_shelves:
-            system.sync_directory(self.host.directory(shelf))
-        self._unsynced_shelves.clear()
+            self._contents.sync(host[1:])
 
     def _sync_records(self) -> None:
         # The names of new contents, then the records that refer to them.
-        self._sync_shelves()
+        self._contents.sync_names()
         with suppress(FileNotFoundError):
             log = self.host.open(_WAL.encode(), writable=True)
             try:
@@ -764,7 +715,7 @@ class ScratchDirectory(ScratchLayer):
             with self.transaction():
                 host = self.take_file(self.host, path)
                 self._execute("UPDATE entries SET host_name = ? WHERE id = ?", (host.decode(), row.id))
-                self._unlinked.append(path)
+                self._contents.drop(path)
 
     def _recover(self) -> None:
         """After a crash: ends what was being written, and removes contents that no entry refers to, and what is left of
@@ -779,7 +730,7 @@ class ScratchDirectory(ScratchLayer):
                 self.set(row, size=row.size, last_write_time=row.last_write_time, change_time=row.change_time)
         known = {self.host_path(row): row.id for row in self._rows(_WITH_HOST_NAME)}
         found = set(self.pool())
-        self._unlink(list(found - known.keys()))
+        self._contents.remove(list(found - known.keys()))
         for row in list(self._rows(_WITH_HOST_NAME)):
             if (path := self.host_path(row)) in found and (size := self.host.stat(path).st_size) != row.size:
                 with self.transaction():
@@ -794,5 +745,5 @@ class ScratchDirectory(ScratchLayer):
                 )
         if durability.is_wanted():
             # The marks go next, and nothing else tells that the scratch has to be looked through.
-            self._sync_contents()
+            self._contents.sync_contents()
             self._sync_records()

@@ -85,4 +85,4 @@ class ScratchUpdate(Update):
             # An exported entry's directory must be exported too.
             if change.directory_security is not None:
                 scratch.set_security(directory, change.directory_security, time)
-            scratch.set(directory, **own_directory(time))
+            scratch.set_info(directory, own_directory(time), origin=Origin.OWN)

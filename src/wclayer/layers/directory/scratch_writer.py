@@ -32,8 +32,7 @@ class ScratchWriter(LayerWriterBase):
         super().__init__(str(scratch.path), NameChecker(str(scratch.path), is_base=False))
         self._scratch = scratch
         self._parents = parents
-        self._transaction = scratch.transaction(is_change=False)
-        self._transaction.__enter__()
+        scratch.begin(is_change=False)
         scratch.clear()
         scratch.set_record(UNREAD, None)
         self._entry = Entry("", None)
@@ -111,10 +110,7 @@ class ScratchWriter(LayerWriterBase):
 
     def _set_root(self, row_id: int, info: FileBasicInfo, security: bytes | None) -> None:
         row = self._scratch.by_id(row_id)
-        self._scratch.set(
-            row, origin=int(Origin.OWN), attributes=info.attributes, creation_time=info.creation_time,
-            last_access_time=info.last_access_time, last_write_time=info.last_write_time, change_time=info.change_time,
-        )  # fmt: skip
+        self._scratch.set_info(row, info, origin=Origin.OWN)
         if security is not None:
             self._scratch.set_security(row, security, info.change_time)
 
@@ -142,13 +138,9 @@ class ScratchWriter(LayerWriterBase):
         raise self._bad(entry, f"hard link to {entry.link_target!r}, which is not there")
 
     def _finish(self) -> None:
-        self._transaction.__exit__(None, None, None)
+        self._scratch.commit()
 
     def _discard(self) -> None:
         self._close_stream()
-        error = RuntimeError("discarded")
-        try:
-            self._transaction.__exit__(RuntimeError, error, None)
-        except RuntimeError as raised:
-            if raised is not error:
-                raise
+        if self._scratch.is_changing:
+            self._scratch.rollback()

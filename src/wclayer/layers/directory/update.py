@@ -38,12 +38,12 @@ from wclayer.host import durability, system
 from wclayer.host.root import HostRoot
 from wclayer.layers.atomic import StagedDatabase, wait_for_place
 from wclayer.layers.directory import database
-from wclayer.layers.directory.database import INSERT_ENTRY, SELECT_ENTRIES, Origin
+from wclayer.layers.directory.database import INSERT_ENTRY, SELECT_ENTRIES, Origin, info_columns
 from wclayer.layers.directory.hives import made_row
 from wclayer.layers.directory.layer import LayerDirectory
 from wclayer.layers.directory.migration import migrate_copy
 from wclayer.layers.directory.opening import open_layer
-from wclayer.win32.attributes import DIRECTORY
+from wclayer.win32.attributes import DIRECTORY, FileBasicInfo
 
 SUBSTITUTE = "wclayer~update-"
 """What the names of new contents start with until they have the places of the old ones."""
@@ -64,10 +64,9 @@ class FileChange:
     """The descriptor of its directory, if that was no entry of the layer yet."""
 
 
-def own_directory(time: int) -> dict[str, int]:
-    """The columns of a root directory that had no entry of its own and becomes one, made at `time` (FILETIME)."""
-    times = dict.fromkeys(("creation_time", "last_access_time", "last_write_time", "change_time"), time)
-    return {"origin": int(Origin.OWN), "attributes": DIRECTORY, **times}
+def own_directory(time: int) -> FileBasicInfo:
+    """Returns attributes and times of a root directory that becomes an entry of the layer at `time` (FILETIME)."""
+    return FileBasicInfo(DIRECTORY, time, time, time, time)
 
 
 class Update(ABC):
@@ -215,7 +214,7 @@ class LayerUpdate(Update):
             if change.origin is Origin.OWN and directory.origin == Origin.IMPLIED:
                 _secure(connection, directory.id, change.directory_security)
                 # An exported entry's directory must be exported too.
-                columns = own_directory(time)
+                columns = {"origin": int(Origin.OWN), **info_columns(own_directory(time))}
                 text = ", ".join(f"{column} = ?" for column in columns)
                 connection.execute(f"UPDATE entries SET {text} WHERE id = ?", (*columns.values(), directory.id))
         self._sync({layer.host_path(directory) for directory in directories})

@@ -1,0 +1,189 @@
+"""The contents of a scratch's files: they lie in `Data`, each under a random name that no rename of the entry touches.
+
+Contents that a transaction replaces or removes stay until the records that forget them are safe on the disk: else, a
+power cut could leave the old records without the contents that they refer to. All paths are relative to the layer's
+root.
+"""
+
+from __future__ import annotations
+
+import secrets
+from contextlib import suppress
+
+from wclayer.host import system
+from wclayer.host.root import HostRoot
+from wclayer.layers.directory.database import POOL
+
+_FEW = 32
+"""Up to so many contents are made safe on the disk one by one, more of them with the whole file system."""
+_MAX_UNSYNCED = 65_536
+_MAX_OLD, _MAX_OLD_BYTES = 1_000, 64 << 20
+"""At most so many old contents wait until they are removed."""
+
+
+class ContentPool:
+    """Makes and removes the contents of a scratch's files, in step with the transactions of its database."""
+
+    def __init__(self, host: HostRoot) -> None:
+        self._host = host
+        self.is_littered = False
+        """Whether contents could not be removed that no entry refers to."""
+        # Of the transaction that is going on: contents that it has made, and those that it no longer needs.
+        self._made: list[bytes] = []
+        self._dropped: list[bytes] = []
+        # Contents that no record refers to any more.
+        self._old: list[bytes] = []
+        self._old_bytes = 0
+        # Contents that may not be safe on the disk yet, and the directories of the pool with new names in them.
+        self._unsynced: set[bytes] = set()
+        self._unsynced_shelves: set[bytes] = set()
+        self._shelves: set[bytes] = set()
+
+    # Making.
+
+    def stage(self) -> tuple[bytes, int]:
+        """Makes an empty file that no transaction takes back.
+
+        Returns:
+            Its path, and a descriptor that is open for reading and writing.
+        """
+        path = self._new_path()
+        fd = self._host.create(path)
+        self._unsynced.add(path)
+        return path, fd
+
+    def make(self) -> tuple[bytes, int]:
+        """`stage` for the transaction that is going on: if that is rolled back, the file is removed."""
+        path, fd = self.stage()
+        self._made.append(path)
+        return path, fd
+
+    def link(self, root: HostRoot, source: bytes) -> bytes:
+        """Makes contents that are a hard link of a file below another root, or a copy where the host cannot link.
+
+        Returns:
+            Their path.
+        """
+        path = self._new_path()
+        try:
+            self._host.link(source, path, source_root=root)
+        except OSError as error:
+            if not system.cannot_link(error):
+                raise
+            self._host.copy(source, path, source_root=root)
+            self._unsynced.add(path)
+        self._made.append(path)
+        return path
+
+    def replace_with_copy(self, source: bytes, *, limit: int | None = None) -> bytes:
+        """Makes a copy of contents, or of their first `limit` bytes, and drops the contents.
+
+        Returns:
+            The path of the copy.
+        """
+        path = self._new_path()
+        self._host.copy(source, path, source_root=self._host, limit=limit)
+        self._made.append(path)
+        self._dropped.append(source)
+        return path
+
+    def _new_path(self) -> bytes:
+        name = secrets.token_hex(8)
+        shelf = b"%s/%s" % (POOL[1:], name[-1:].encode())
+        for directory in (POOL[1:], shelf):
+            if directory not in self._shelves:
+                with suppress(FileExistsError):
+                    self._host.make_directory(directory)
+                self._shelves.add(directory)
+                self._unsynced_shelves.add(b"")
+            self._unsynced_shelves.add(directory)
+        return b"%s/%s" % (shelf, name.encode())
+
+    # Removing.
+
+    def drop(self, path: bytes) -> None:
+        """Says that the transaction no longer needs contents, or that another file was moved into the pool."""
+        self._dropped.append(path)
+
+    def commit(self) -> None:
+        """Follows the commit of a transaction: what it dropped is old."""
+        self._made.clear()
+        for path in self._dropped:
+            # Only a measure: the transaction has succeeded.
+            with suppress(OSError):
+                self._old_bytes += self._host.stat(path).st_size
+            self._unsynced.discard(path)
+        self._old += self._dropped
+        self._dropped.clear()
+
+    def roll_back(self) -> None:
+        """Follows the end of a transaction that is taken back: what it made is removed."""
+        self.remove(self._made)
+        self._dropped.clear()
+
+    @property
+    def has_old(self) -> bool:
+        """Whether old contents wait until they are removed."""
+        return bool(self._old)
+
+    @property
+    def has_much_old(self) -> bool:
+        """Whether so much waits that it should be removed now."""
+        return len(self._old) > _MAX_OLD or self._old_bytes > _MAX_OLD_BYTES
+
+    def remove_old(self) -> None:
+        """Removes the old contents; the records that forget them are safe on the disk."""
+        self.remove(self._old)
+        self._old_bytes = 0
+
+    def remove(self, paths: list[bytes]) -> None:
+        """Removes contents that nothing refers to; the list is empty afterwards."""
+        while paths:
+            path = paths.pop()
+            self._unsynced.discard(path)
+            try:
+                self._host.remove_file(path)
+                self._unsynced_shelves.add(path.rpartition(b"/")[0])
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            except OSError:
+                self.is_littered = True
+
+    # What is safe on the disk.
+
+    def note_written(self, path: bytes) -> None:
+        """Says that contents are written to."""
+        self._unsynced.add(path)
+
+    def is_safe(self, path: bytes) -> bool:
+        """Returns whether contents are known to be safe on the disk."""
+        return path not in self._unsynced
+
+    @property
+    def has_much_unsynced(self) -> bool:
+        """Whether so many contents are not safe that no more of them should be noted."""
+        return len(self._unsynced) > _MAX_UNSYNCED
+
+    def sync(self, path: bytes) -> None:
+        """Makes contents, and their name, safe on the disk."""
+        self._sync_content(path)
+        self.sync_names()
+
+    def sync_contents(self) -> None:
+        """Makes all contents safe on the disk, without their names."""
+        if len(self._unsynced) <= _FEW or not system.sync_file_system(self._host.fd):
+            for path in self._unsynced.copy():
+                self._sync_content(path)
+        self._unsynced.clear()
+
+    def _sync_content(self, path: bytes) -> None:
+        directory, _, name = path.rpartition(b"/")
+        with suppress(FileNotFoundError):
+            system.sync_file_at(self._host.directory(directory), name)
+        self._unsynced.discard(path)
+
+    def sync_names(self) -> None:
+        """Makes the names of all contents safe on the disk."""
+        for shelf in self._unsynced_shelves:
+            system.sync_directory(self._host.directory(shelf))
+        self._unsynced_shelves.clear()
