@@ -1,7 +1,8 @@
-"""A realistic sample of a Windows base layer and a child, made on the spot: what the demo and many tests start from.
+"""Makes a realistic sample of a Windows base layer and a child, for the demo and many tests.
 
-They hold one of everything that a layer can hold: security descriptors, alternate streams, EAs, symbolic links,
-junctions, hard links, tombstones, a utility VM, names that are long, reserved or not ASCII. Always the same bytes.
+They hold one of each thing that a layer can hold: security descriptors, alternate streams, EAs, symbolic links,
+junctions, hard links, tombstones, a utility VM, names that are long, reserved or not ASCII. The bytes are always the
+same.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ _L = int(FileAttributes.REPARSE_POINT)
 
 
 class _Sample:
-    """Puts entries into a writer, each with times of its own."""
+    """Puts entries into a writer. Each entry has its own times."""
 
     def __init__(self, writer: LayerWriter, seed: int) -> None:
         self._writer = writer
@@ -75,7 +76,7 @@ class _Sample:
         self._writer.put(Entry(name, self._info(attributes), security=_DIRECTORY, reparse=data))
 
     def program(self, size: int) -> bytes:
-        """Bytes that look like a program's: a header, code that repeats, data that does not."""
+        """Returns bytes like those of a program: a header, code that repeats, data that does not."""
         words = [self._random.randbytes(12) for _ in range(64)]
         body = b"".join(self._random.choices(words, k=size // 16)) + self._random.randbytes(size // 4)
         return (b"MZ\x90\0\3\0\0\0\4\0\0\0\xff\xff\0\0" + body)[:size]
@@ -88,7 +89,7 @@ def _streams(data: bytes, streams: dict[str, bytes]) -> Iterator[DataStream]:
 
 
 def write_base(writer: LayerWriter) -> None:
-    """The sample base layer: some 150 entries, about 8 MB."""
+    """Writes the sample base layer: 218 entries, about 8 MB."""
     make = _Sample(writer, 1)
     make.directory("Files", security=_ROOT.encode())
     for name in ("Program Files", "ProgramData", "Users", "Windows"):
@@ -98,7 +99,7 @@ def write_base(writer: LayerWriter) -> None:
         make.directory(f"Files/Windows/{name}", security=_TRUSTED_INSTALLER)
     for name in ("config", "drivers", "en-US"):
         make.directory(f"Files/Windows/System32/{name}", security=_TRUSTED_INSTALLER)
-    # Hives may be empty: that is how image builders without a registry leave them.
+    # Hives may be empty: image builders without a registry leave them so.
     hives = {"DEFAULT": b"", "SAM": b"", "SECURITY": b"", "SOFTWARE": write_hive(_software()), "SYSTEM": _system()}
     for name, data in hives.items():
         make.file(f"Files/Windows/System32/config/{name}", data)
@@ -109,7 +110,7 @@ def write_base(writer: LayerWriter) -> None:
         library = f"{side}/component{number:02d}.dll"
         make.file(library, make.program(16_384 + 4_096 * number), security=_TRUSTED_INSTALLER, eas=catalog)
         make.link(f"Files/Windows/System32/component{number:02d}.dll", library)
-    # Microsoft's layers spell a parent differently now and then; Windows does not mind.
+    # Microsoft's layers sometimes spell a parent directory differently; Windows ignores the difference.
     make.file("Files/Windows/inf/setupapi.inf", b"[Version]\r\nSignature=$WINDOWS NT$\r\n", security=_TRUSTED_INSTALLER)
     make.file("Files/Windows/win.ini", b"; for 16-bit app support\r\n[fonts]\r\n[extensions]\r\n")
     make.file("Files/Windows/System32/drivers/etc-hosts", b"127.0.0.1 localhost\r\n", _A | int(FileAttributes.READONLY))
@@ -133,7 +134,7 @@ def write_base(writer: LayerWriter) -> None:
 
 
 def write_child(writer: LayerWriter) -> None:
-    """The sample child: an application on top of the base, one file replaced, two deleted."""
+    """Writes the sample child: an application over the base layer, one file replaced, two deleted."""
     make = _Sample(writer, 2)
     make.directory("Files", security=_ROOT.encode())
     make.directory("Files/app")
@@ -149,12 +150,12 @@ def write_child(writer: LayerWriter) -> None:
     writer.remove("Files/License.txt")
     writer.remove("Files/Users/Public/CON")
     make.directory("Hives")
-    # As Windows exports hives: without a descriptor of their own.
+    # Windows exports hives without a security descriptor.
     make.file("Hives/Software_Delta", _software_delta(), security=None)
 
 
 def _key(root: TreeKey, path: str, **values: str | int) -> TreeKey:
-    """Makes a key below a root, with values that are strings or numbers."""
+    """Makes a key below a root with its values, which are strings or numbers, and returns it."""
     key = root
     for name in path.split("\\"):
         child = key.below.get(fold(name))

@@ -1,1 +1,1 @@
-"""The `wclayer` command: one module for each group of verbs, none with logic of its own."""
+"""The `wclayer` command: one module for each group of verbs. A verb parses, calls the library and prints."""

@@ -1,4 +1,4 @@
-"""`demo`: the main job from end to end, on sample layers made on the spot."""
+"""`demo`: the main job from end to end, on sample layers that the verb makes itself."""
 
 from __future__ import annotations
 
@@ -20,14 +20,17 @@ from wclayer.formats.regf.values import ValueType, encode_string
 
 @click.command("demo", short_help="Show the main job from end to end.")
 @click.option(
-    "--folder", metavar="FOLDER", default=None, help="Where to work; a new folder (default: a temporary one)."
+    "--folder",
+    metavar="FOLDER",
+    default=None,
+    help="The folder to work in, which must not exist (default: a temporary one).",
 )
 @click.pass_context
 def demo_command(ctx: click.Context, folder: str | None) -> None:
-    """Make a sample base layer and a child, import both, look into them, export them, and prove the bytes came back.
+    """Make a sample base layer and a child, import both, show them, export them, and prove that the bytes are the same.
 
-    Then make a scratch over them, change its files and registry in a mount, look at the difference, export it, import
-    that elsewhere, and prove that it shows the same.
+    Then make a scratch over them, change its files in a mount and its registry, show the difference, export the
+    scratch, import the tar elsewhere, and prove that both show the same.
 
     \b
     Example:
@@ -49,7 +52,7 @@ def demo_command(ctx: click.Context, folder: str | None) -> None:
     _write(base_tar, sample.write_base, wclayer.Compression.GZIP)
     _write(child_tar, sample.write_child, wclayer.Compression.NONE)
 
-    _title("2. Import them: each becomes a directory one can look into")
+    _title("2. Import them: each becomes a layer directory")
     diff_ids = [_import(base_tar, base, []), _import(child_tar, child, [base])]
 
     _title("3. The child's tree, and the whole container's root")
@@ -63,14 +66,14 @@ def demo_command(ctx: click.Context, folder: str | None) -> None:
     _title("5. What the child changes")
     _diff("--no-times", base, child)
 
-    _title("6. Verify and export them: the same bytes come back")
+    _title("6. Verify them, and export them: the bytes are the same")
     for layer, original, expected in ((base, base_tar, diff_ids[0]), (child, child_tar, diff_ids[1])):
         problems = list(wclayer.check_layer(layer))
         exported = work / f"{layer.name}.exported.tar"
         result = wclayer.export_layer_to_file(exported, layer)
         digest = "sha256:" + hashlib.sha256(exported.read_bytes()).hexdigest()
         if problems or digest != expected or not result.unchanged:
-            raise wclayer.CorruptLayerError(layer, f"the export of {original.name} is not what was imported")
+            raise wclayer.CorruptLayerError(layer, f"its export differs from {original.name}, which was imported")
         echo(f"{layer.name}: no problem found; export has sha256:{digest[7:23]}…, the diffID of {original.name}")
 
     scratch, copy = work / "layers" / "scratch", work / "layers" / "copy"
@@ -80,7 +83,7 @@ def demo_command(ctx: click.Context, folder: str | None) -> None:
     try:
         wclayer.prepare_layer(scratch)
     except wclayer.NotSupportedError as error:
-        echo(f"no mount ({error.detail}); the same changes without one")
+        echo(f"no mount ({error.detail}); the same changes are made without one")
         with wclayer.LayerView(scratch=scratch) as view:
             _change(wclayer.LayerPath(view))
     else:
@@ -96,16 +99,16 @@ def demo_command(ctx: click.Context, folder: str | None) -> None:
     _title("8. What the scratch changes: this is what is exported")
     _diff("--no-times", scratch)
 
-    _title("9. Export it, import it elsewhere on the same parents: the same is to be seen")
+    _title("9. Export it and import it elsewhere on the same parents: both show the same")
     exported = work / "scratch.tar"
     wclayer.export_layer_to_file(exported, scratch)
     _import(exported, copy, [child, base])
     with wclayer.MergedTree([scratch, child, base]) as a, wclayer.MergedTree([copy, child, base]) as b:
         if any(wclayer.diff_trees(a, b)):
-            raise wclayer.CorruptLayerError(copy, "does not show what the scratch shows")
+            raise wclayer.CorruptLayerError(copy, "it differs from the scratch that was exported")
     echo("no difference")
 
-    _title("Everything is in")
+    _title("The results")
     for path, what in (
         (work, ""),
         (base_tar, "the sample base layer"),
@@ -113,7 +116,7 @@ def demo_command(ctx: click.Context, folder: str | None) -> None:
         (base / "Files", "its contents as plain files"),
         (base / "layer.db", "what a plain file cannot hold"),
         (child / "layerchain.json", "its parents"),
-        (work / "child.exported.tar", "the bytes that came back"),
+        (work / "child.exported.tar", "the same bytes again"),
         (scratch, "the scratch"),
         (work / "scratch.tar", "its changes"),
     ):
@@ -121,7 +124,7 @@ def demo_command(ctx: click.Context, folder: str | None) -> None:
 
 
 def _change(root: Path | wclayer.LayerPath) -> None:
-    """Some changes of a container, by the names that `pathlib` and `LayerPath` share."""
+    """Makes some changes as a container would, with the methods that `pathlib` and `LayerPath` share."""
     (root / "app" / "logs").mkdir()
     (root / "app" / "logs" / "first.txt").write_text("written in the scratch\n")
     (root / "app" / "app.exe").rename(root / "app" / "renamed.exe")  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""The verbs of disks: `disk info`, `disk check`, `disk convert`, and `convert`, which makes one of a layer."""
+"""The verbs of disks: `disk info`, `disk check`, `disk convert`, and `convert`, which makes a disk from a layer."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _FIELDS = {
     "vhd": ("kind", "disk_id", "block_size", "blocks_present"),
     "raw": (),
 }  # fmt: skip
-"""The fields of `DiskInfo` that are printed of a format, besides those of every format."""
+"""The fields of `DiskInfo` that only some formats have."""
 _SIZES = ("size", "block_size", "file_size")
 
 
-@click.group("disk", cls=Verbs, short_help="Look into, check or convert a disk file.")
+@click.group("disk", cls=Verbs, short_help="Show, check or convert a disk file.")
 def disk_group() -> None:
-    """Disk files: VHDX (fixed, dynamic, differencing), VHD (fixed, dynamic; read only) and raw images.
+    """Show, check or convert disk files: VHDX (fixed, dynamic, differencing), VHD (fixed, dynamic; to read) and raw.
 
     \b
     Example:
@@ -39,12 +39,12 @@ def disk_group() -> None:
 @json_option
 @click.argument("file")
 def info_command(as_json: bool, file: str) -> None:
-    """Show what the disk FILE is: format, sizes, parents, partitions."""
-    facts = _facts(wclayer.disk_info(file))
+    """Show the format, sizes, parents and partitions of the disk FILE."""
+    record = _record(wclayer.disk_info(file))
     if as_json:
-        print_json(facts)
+        print_json(record)
         return
-    for key, value in facts.items():
+    for key, value in record.items():
         label = key.replace("_", " ")
         if key in _SIZES:
             echo(f"{label:>20}  {value} ({size_text(value)})")
@@ -60,23 +60,23 @@ def info_command(as_json: bool, file: str) -> None:
             echo(f"{label:>20}  {value}")
 
 
-def _facts(info: wclayer.DiskInfo) -> dict[str, Any]:
-    """Returns what is printed of a disk: the fields that its format has, in their order."""
-    facts: dict[str, Any] = {"path": str(info.path), "format": info.format, "size": info.size}
+def _record(info: wclayer.DiskInfo) -> dict[str, Any]:
+    """Returns the fields of a disk that its format has, in the order in which they are printed."""
+    record: dict[str, Any] = {"path": str(info.path), "format": info.format, "size": info.size}
     for name in _FIELDS[info.format]:
         value = getattr(info, name)
         if value is not None:
-            facts[name] = [str(path) for path in value] if name == "parents" else _plain(value)
-    facts["file_size"] = info.file_size
+            record[name] = [str(path) for path in value] if name == "parents" else _plain(value)
+    record["file_size"] = info.file_size
     if info.partition_table is not None:
-        facts["partition_table"] = info.partition_table
-    return facts | {"partitions": [_partition_facts(partition) for partition in info.partitions]}
+        record["partition_table"] = info.partition_table
+    return record | {"partitions": [_partition_record(partition) for partition in info.partitions]}
 
 
-def _partition_facts(partition: wclayer.PartitionInfo) -> dict[str, Any]:
-    facts: dict[str, Any] = {"type": partition.type, "guid": partition.guid, "offset": partition.offset}
-    facts |= {"size": partition.size, "name": partition.name, "active": partition.is_active}
-    return {name: _plain(value) for name, value in facts.items() if value is not None}
+def _partition_record(partition: wclayer.PartitionInfo) -> dict[str, Any]:
+    record: dict[str, Any] = {"type": partition.type, "guid": partition.guid, "offset": partition.offset}
+    record |= {"size": partition.size, "name": partition.name, "active": partition.is_active}
+    return {name: _plain(value) for name, value in record.items() if value is not None}
 
 
 def _plain(value: object) -> object:
@@ -88,9 +88,9 @@ def _plain(value: object) -> object:
 @click.argument("file")
 @click.pass_context
 def check_command(ctx: click.Context, as_json: bool, file: str) -> None:
-    """Verify the disk FILE: its structures, if it is VHDX or VHD, and its partition table.
+    """Verify the structures of the disk FILE, if it is VHDX or VHD, and its partition table.
 
-    Exit status 1 if there is a problem."""
+    The exit status is 1 if there is a problem."""
     problems = list(wclayer.check_disk(file))
     if as_json:
         print_json([problem.text for problem in problems])
@@ -103,13 +103,19 @@ def check_command(ctx: click.Context, as_json: bool, file: str) -> None:
 
 @disk_group.command("convert")
 @click.option("--to", type=click.Choice(["vhdx", "raw"]), default="vhdx", help="The format (default: vhdx).")
-@click.option("--fixed", is_flag=True, help="A VHDX file whose space is all there at once.")
-@click.option("--block-size", type=click.IntRange(1, 256), default=1, metavar="MIB", help="Of VHDX, in MiB.")
+@click.option("--fixed", is_flag=True, help="Make a fixed VHDX file, with all of its space allocated.")
+@click.option(
+    "--block-size",
+    type=click.IntRange(1, 256),
+    default=1,
+    metavar="MIB",
+    help="The block size of the VHDX file, in MiB (default: 1).",
+)
 @click.option("--parent", default=None, metavar="FILE", help="Make a differencing disk on this VHDX file.")
 @click.argument("source")
 @click.argument("target")
 def convert_command(to: str, fixed: bool, block_size: int, parent: str | None, source: str, target: str) -> None:
-    """Make the disk file TARGET of the disk in SOURCE; blocks of zeros take no space."""
+    """Make the disk file TARGET from the disk in SOURCE. Blocks of zeros take no space."""
     with count_bar("converting") as progress:
         wclayer.convert_disk(
             source, target, to=to, is_fixed=fixed, block_size=block_size << 20, parent=parent, progress=progress
@@ -117,14 +123,16 @@ def convert_command(to: str, fixed: bool, block_size: int, parent: str | None, s
     echo(f"made {target}")
 
 
-@click.command("convert", short_help="Make a disk of a layer.")
+@click.command("convert", short_help="Make a disk from a layer.")
 @click.option("--to", type=click.Choice(["vhdx", "raw", "ntfs"]), default="vhdx", help="The format (default: vhdx).")
-@click.option("-o", "--output", "target", required=True, metavar="FILE", help="Where the disk goes.")
-@click.option("--size", type=SIZE, default=None, help="Of the disk (default: 20GiB, or what is needed).")
-@click.option("--cluster-size", type=SIZE, default=4096, help="Of the volume, in bytes (default: 4096).")
-@click.option("--label", default="", help="The volume's name.")
-@click.option("--alone", is_flag=True, help="The layer without its parents: Files, Hives, UtilityVM as they are.")
-@click.option("--reproducible", is_flag=True, help="The same layers give the same bytes.")
+@click.option("-o", "--output", "target", required=True, metavar="FILE", help="The disk file to make.")
+@click.option("--size", type=SIZE, default=None, help="The size of the disk (default: 20GiB, or more if needed).")
+@click.option("--cluster-size", type=SIZE, default=4096, help="The cluster size of the volume (default: 4096 bytes).")
+@click.option("--label", default="", help="The label of the volume.")
+@click.option(
+    "--alone", is_flag=True, help="Convert the layer without its parents: Files, Hives and UtilityVM as they are."
+)
+@click.option("--reproducible", is_flag=True, help="Make the same bytes from the same layers.")
 @json_option
 @click.argument("layers", nargs=-1, required=True)
 def convert_layer_command(
@@ -138,7 +146,7 @@ def convert_layer_command(
     as_json: bool,
     layers: tuple[str, ...],
 ) -> None:
-    """Make a disk with an NTFS volume of a layer and its parents, or of the chain LAYERS, nearest first.
+    """Make a disk with an NTFS volume from a layer and its parents, or from the chain LAYERS, nearest first.
 
     \b
     Example:
@@ -156,8 +164,8 @@ def convert_layer_command(
         echo(f"made {target}: {result.entries} entries in a volume of {size_text(result.volume_size)}")
     if result.unencrypted:
         click.echo(
-            f"wclayer: warning: {result.unencrypted} entries are marked as encrypted; their data are plain, and there "
-            "are no keys, so they are without that mark on the volume",
+            f"wclayer: warning: {result.unencrypted} entries are marked as encrypted, but their data are plain and "
+            "there are no keys: the mark is left out on the volume",
             err=True,
         )
 

@@ -12,11 +12,11 @@ _WRITING = frozenset(
         "mv", "demo", "set", "delete", "attrib", "grant", "unmount", "shell",
     }
 )  # fmt: skip
-"""The verbs, those below `acl`, `disk` and `reg` included, that wait for the disk before they end."""
+"""The verbs, with those of the groups `acl`, `disk` and `reg`, that wait for the disk before they end."""
 
 
 def add_no_sync_option(command: click.Command) -> None:
-    """Gives a verb the option, if it writes."""
+    """Adds the option to a verb that writes, and to those of a group."""
     if isinstance(command, click.Group):
         for below in command.commands.values():
             add_no_sync_option(below)
@@ -26,7 +26,7 @@ def add_no_sync_option(command: click.Command) -> None:
                 ["--no-sync"],
                 is_flag=True,
                 envvar="WCLAYER_NO_SYNC",
-                help="Do not wait until what is written would survive a power cut (also: WCLAYER_NO_SYNC=1).",
+                help="Do not wait until the result would survive a power cut (also: WCLAYER_NO_SYNC=1).",
                 expose_value=False,
                 callback=_set,
             )

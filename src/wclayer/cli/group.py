@@ -1,4 +1,4 @@
-"""A group of commands that prints its help where none is named, with every version of click."""
+"""A group of commands that prints its help if no command is named, with every version of click."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ USAGE_ERROR = 64
 
 
 class Verbs(click.Group):
-    """A `click.Group` that takes a call without arguments for wrong usage, and prints its help on the error stream."""
+    """A `click.Group` that treats a call without arguments as wrong usage: it prints its help on the error stream."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if not args and not ctx.resilient_parsing:

@@ -1,4 +1,4 @@
-"""The verbs that look: `ls`, `tree`, `cat`, `stat`, `info`, `diff`, `check`."""
+"""The verbs that show a layer: `ls`, `tree`, `cat`, `stat`, `info`, `diff`, `check`."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from wclayer.cli.output import (
     CHANGE_MARKS,
     count_bar,
     echo,
-    entry_facts,
+    entry_record,
     json_option,
     print_json,
-    registry_change_facts,
+    registry_change_record,
     registry_change_text,
-    reparse_facts,
+    reparse_record,
     security_text,
     size_text,
 )
@@ -39,7 +39,10 @@ from wclayer.win32.attributes import attribute_letters
 from wclayer.win32.names import names_equal
 
 merged_option = click.option(
-    "-m", "--merged", is_flag=True, help="The layer over its parents, not the layer alone; a scratch always is."
+    "-m",
+    "--merged",
+    is_flag=True,
+    help="Show LAYER over its parents. Without this option, show it alone, unless it is a scratch.",
 )
 
 
@@ -52,7 +55,7 @@ def _find(tree: MergedTree, path: str, *, follow: bool = True) -> Node:
         return existing(tree, layer_path(path), follow=follow)
     except (PathNotFoundError, UnresolvedLinkError) as error:
         if len(tree.layers) == 1 and tree.layers[0].parents():
-            error.detail += "; that is the layer alone: with -m, its parents are looked at, too"
+            error.detail += "; this is the layer alone: -m shows its parents, too"
         raise
 
 
@@ -61,10 +64,10 @@ def _name(node: Node) -> str:
 
 
 def _suffix(tree: MergedTree, node: Node) -> str:
-    """What a listing shows behind a name: where a link leads."""
+    """Returns what a listing shows after a name: the target of a link."""
     if node.row.reparse is not None:
-        facts = reparse_facts(node.row.reparse)
-        return f" -> {facts.get('target', facts.get('tag', '?'))}"
+        record = reparse_record(node.row.reparse)
+        return f" -> {record.get('target', record.get('tag', '?'))}"
     if node.row.link_target is not None:
         return f" = {tree.entry(node).link_target}"
     return ""
@@ -76,12 +79,13 @@ def _suffix(tree: MergedTree, node: Node) -> str:
 @click.argument("layer")
 @click.argument("path", default="", type=LAYER_PATH)
 def ls_command(merged: bool, as_json: bool, layer: str, path: str) -> None:
-    """List a directory of LAYER: attributes, size, time written, name.
+    """List a directory of LAYER: attributes, size, last write time, name.
 
-    C:\\Windows, \\Windows, /Windows, Windows and Files/Windows mean the same, in any case. C:\\ is Files, the volume
-    of a container; nothing, or / alone, is the root of the layer, above Files, Hives and UtilityVM.
+    C:\\Windows, \\Windows, /Windows, Windows and Files/Windows are the same PATH, in any case. C:\\ is Files, the
+    volume of a container. Without PATH, or with / alone, the verb lists the root of the layer, which holds Files,
+    Hives and UtilityVM.
 
-    A character that cannot be shown is printed as <U+XXXX>, its number; every verb takes paths in this form, too.
+    A character that the terminal cannot show is printed as its number, <U+XXXX>. Every verb accepts this spelling.
 
     \b
     Example:
@@ -91,7 +95,7 @@ def ls_command(merged: bool, as_json: bool, layer: str, path: str) -> None:
         node = _find(tree, path)
         nodes = tree.children(node) if node.is_directory else [node]
         if as_json:
-            print_json([entry_facts(tree.entry(n), tree.stream_digests(n), tree.digest(n)) for n in nodes])
+            print_json([entry_record(tree.entry(n), tree.stream_digests(n), tree.digest(n)) for n in nodes])
             return
         for n in nodes:
             time = filetime.to_iso(n.row.last_write_time)[:19].replace("T", " ")
@@ -101,9 +105,7 @@ def ls_command(merged: bool, as_json: bool, layer: str, path: str) -> None:
 
 @click.command("tree", short_help="Show a directory as a tree.")
 @merged_option
-@click.option(
-    "-L", "--depth", type=click.IntRange(1), default=None, help="Directories deeper than this are not opened."
-)
+@click.option("-L", "--depth", type=click.IntRange(1), default=None, help="Do not open directories below this depth.")
 @json_option
 @click.argument("layer")
 @click.argument("path", default="", type=LAYER_PATH)
@@ -133,7 +135,7 @@ def tree_command(merged: bool, depth: int | None, as_json: bool, layer: str, pat
 
 
 class _Lines(NamedTuple):
-    """What a tree is drawn with."""
+    """The parts of the lines that draw a tree."""
 
     branch: str
     last: str
@@ -147,7 +149,7 @@ _ASCII = _Lines("|-- ", "`-- ", "|   ")
 def _walk_tree(
     tree: MergedTree, top: Node, depth: int | None, lines: _Lines = _ASCII
 ) -> Iterator[tuple[str, bool, Node]]:
-    """Everything below `top`, `depth` levels deep: a line's indent, whether it is its directory's last, the node."""
+    """Yields everything below `top`, `depth` levels deep: indent, "is last of its directory", node."""
     walk = Walk(_with_last_marked(tree.children(top)), "")
     for indent, (is_last, node) in walk:
         yield indent, is_last, node
@@ -191,7 +193,7 @@ def cat_command(merged: bool, layer: str, path: str) -> None:
 @click.argument("layer")
 @click.argument("path", type=LAYER_PATH)
 def stat_command(merged: bool, as_json: bool, layer: str, path: str) -> None:
-    """Show all metadata of one entry of LAYER, its security descriptor as SDDL.
+    """Show all metadata of one entry of LAYER, with its security descriptor as SDDL.
 
     \b
     Example:
@@ -200,20 +202,20 @@ def stat_command(merged: bool, as_json: bool, layer: str, path: str) -> None:
     with _tree(layer, merged) as tree:
         security = file_security(tree.layers[0], path.replace("\\", "/").strip("/"))
         if security is not None:
-            # A disk that was made of the layer, which is no entry of it.
+            # The file is a disk that was made from the layer, not an entry of it.
             shown = security_text(security)
             print_json({"name": path, "security": shown}) if as_json else echo(f"{'security':>17}  {shown}")
             return
         node = _find(tree, path, follow=False)
-        facts = entry_facts(tree.entry(node), tree.stream_digests(node), tree.digest(node))
-        facts["links"] = tree.link_count(node)
-        facts["layer"] = str(tree.layers[node.layer].path)
+        record = entry_record(tree.entry(node), tree.stream_digests(node), tree.digest(node))
+        record["links"] = tree.link_count(node)
+        record["layer"] = str(tree.layers[node.layer].path)
     if as_json:
-        print_json(facts)
+        print_json(record)
         return
-    for key, value in facts.items():
+    for key, value in record.items():
         if key == "attributes":
-            value = f"{value:#x} {' '.join(facts['attribute_names'])}".rstrip()
+            value = f"{value:#x} {' '.join(record['attribute_names'])}".rstrip()
         elif key == "attribute_names":
             continue
         label = key.replace("_", " ")
@@ -230,7 +232,7 @@ def stat_command(merged: bool, as_json: bool, layer: str, path: str) -> None:
 @json_option
 @click.argument("layer")
 def info_command(as_json: bool, layer: str) -> None:
-    """Show what LAYER is: its digests, sizes, parents and id.
+    """Show the digests, sizes, parents and id of LAYER.
 
     \b
     Example:
@@ -238,28 +240,28 @@ def info_command(as_json: bool, layer: str) -> None:
     """
     summary = dataclasses.asdict(summarize_layer(layer))
     path, parents = summary.pop("path"), summary.pop("parents")
-    facts: dict[str, Any] = {"path": str(path), "id": str(wclayer.layer_id(path)), **summary}
-    facts["parents"] = [str(parent) for parent in parents]
+    record: dict[str, Any] = {"path": str(path), "id": str(wclayer.layer_id(path)), **summary}
+    record["parents"] = [str(parent) for parent in parents]
     if as_json:
-        print_json(facts)
+        print_json(record)
         return
-    for key, value in facts.items():
+    for key, value in record.items():
         for item in value if isinstance(value, list) else [value]:
             echo(f"{key.replace('_', ' '):>21}  {'-' if item is None else item}")
 
 
 @click.command("diff", short_help="Show what differs between two layers.")
-@click.option("--no-times", is_flag=True, help="Times do not count.")
-@click.option("--alone", is_flag=True, help="Compare the two layers alone, not each over its parents.")
+@click.option("--no-times", is_flag=True, help="Ignore differences of times.")
+@click.option("--alone", is_flag=True, help="Compare the two layers alone, without their parents.")
 @json_option
 @click.argument("a")
 @click.argument("b", required=False)
 @click.pass_context
 def diff_command(ctx: click.Context, no_times: bool, alone: bool, as_json: bool, a: str, b: str | None) -> None:
-    """Show what differs from layer A to layer B, each over its parents: files, their metadata, and the registry. With A
-    alone, show what it changes of its parents; of a scratch, that is what would be exported.
+    """Show what differs from layer A to layer B, each over its parents: files, their metadata, and the registry.
+    Without B, show what A changes over its parents; for a scratch, this is what would be exported.
 
-    Exit status 1 if anything differs. Access times alone never make a difference.
+    The exit status is 1 if anything differs. Access times alone are never a difference.
 
     \b
     Example:
@@ -270,7 +272,7 @@ def diff_command(ctx: click.Context, no_times: bool, alone: bool, as_json: bool,
     if b is None:
         parents = read_chain(Path(a))
         if not parents:
-            raise InvalidParameterError(a, "it has no parents, and no other layer was named")
+            raise InvalidParameterError(a, "it has no parents, and no layer B is given")
         a, b = str(parents[0]), a
     with MergedTree.of(a, with_parents=not alone) as tree_a, MergedTree.of(b, with_parents=not alone) as tree_b:
         for difference in wclayer.diff_trees(tree_a, tree_b, times=not no_times):
@@ -287,10 +289,10 @@ def diff_command(ctx: click.Context, no_times: bool, alone: bool, as_json: bool,
                 echo(f"    {key.replace('_', ' ')}: {old} -> {new}")
     with wclayer.Registry(a, alone=alone) as registry_a, wclayer.Registry(b, alone=alone) as registry_b:
         for change in wclayer.diff_registries(registry_a, registry_b, times=not no_times):
-            facts = registry_change_facts(change)
-            found.append(facts)
+            record = registry_change_record(change)
+            found.append(record)
             if not as_json:
-                echo(registry_change_text(facts))
+                echo(registry_change_text(record))
     if as_json:
         print_json(found)
     ctx.exit(1 if found else 0)
@@ -317,9 +319,9 @@ def _field_text(key: str, value: Any) -> str | None:
 @click.argument("layer")
 @click.pass_context
 def check_command(ctx: click.Context, as_json: bool, layer: str) -> None:
-    """Verify LAYER against its own records: sizes, digests, links, references.
+    """Verify that LAYER agrees with its own records: sizes, digests, links, references.
 
-    Exit status 1 if there is a problem.
+    The exit status is 1 if there is a problem.
 
     \b
     Example:

@@ -10,11 +10,11 @@ from wclayer.model import Limits, limits_in_use, use_limits
 
 _OTHER_NAMES = {"total_size": ("--max-size",)}
 _SHOWN_BY = frozenset({"import", "convert", "makebaselayer"})
-"""The verbs whose help lists the options: those that read what comes from elsewhere. The others take them too."""
+"""The verbs whose help lists the options: they read input from elsewhere. The other verbs accept the options, too."""
 
 
 def add_limit_options(command: click.Command) -> None:
-    """Gives a verb the options; what they say holds for the whole process."""
+    """Adds the options to a verb. They set the limits of the whole process."""
     for limit in dataclasses.fields(Limits):
         command.params.append(
             click.Option(

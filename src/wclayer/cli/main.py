@@ -1,6 +1,6 @@
 """The entry point: how the process begins and ends.
 
-The verbs are loaded inside of `main`, so that an interrupt at any moment is one line and not a traceback.
+The verbs are loaded inside `main`, so that an interrupt at any moment prints one line and no traceback.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ _INTERRUPTED = 130
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Runs the command and exits; every error is one line on the error stream.
+    """Runs the command and exits. Each error is one line on the error stream.
 
     Args:
-        arguments: what follows the command's name; by default, what the process was given.
+        arguments: the words after the command's name; by default those of the process.
     """
     try:
-        # While modules are loaded, nothing is begun that could be left half done.
+        # No operation has begun while modules are loaded: the process can stop at once.
         usual = _at_interrupt(_stop_at_once)
         _replace_closed_streams()
         from wclayer.cli.verbs import run
@@ -31,13 +31,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         status = run(arguments)
     except KeyboardInterrupt:
         status = _say_interrupted()
-    # The work is done and its status is known: an interrupt from here on could only add a traceback.
+    # The work is done and the status is known. An interrupt from here on would only add a traceback.
     _at_interrupt(signal.SIG_IGN)
     sys.exit(status)
 
 
 def _at_interrupt(handler: Any) -> Any:
-    """Sets what SIGINT does and returns what it did before; a process that ignores SIGINT goes on to do so."""
+    """Sets the handler of SIGINT and returns the former one. A process that ignores SIGINT keeps ignoring it."""
     known = signal.getsignal(signal.SIGINT)
     if known not in (signal.SIG_IGN, None):
         with contextlib.suppress(ValueError):  # only the main thread can set it
@@ -56,13 +56,14 @@ def _stop_at_once(*_: object) -> None:
 
 
 def _replace_closed_streams() -> None:
-    """Gives a process that was started without a standard stream one that fails when it is used; messages are lost.
+    """Replaces each standard stream that the process does not have by one that fails when it is used.
 
-    Otherwise the next file that is opened gets the stream's descriptor, and what a child process prints goes into it.
+    Messages to such a stream are lost. Without a replacement, the next file that is opened would get the stream's
+    descriptor, and the output of a child process would go into that file.
     """
     for usual, name, access in ((0, "stdin", os.O_WRONLY), (1, "stdout", os.O_RDONLY), (2, "stderr", os.O_RDWR)):
         if getattr(sys, name) is None:
-            # The lowest free descriptor is given: the stream's own, if nothing else has it.
+            # The system assigns the lowest free descriptor: the stream's own, unless another file has it.
             descriptor = os.open(os.devnull, access)
             os.set_inheritable(descriptor, descriptor == usual)
             stream = os.fdopen(descriptor, "r" if name == "stdin" else "w", encoding="utf-8", closefd=False)

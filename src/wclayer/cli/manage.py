@@ -21,13 +21,13 @@ from wclayer.layers.directory.scratch import DISK
     "--size",
     type=SIZE,
     default=None,
-    help="Of the scratch's disk; at least the base layer's, 20GiB, which is the default.",
+    help="The size of the scratch's disk: at least that of the base layer's disk, which is the default (20GiB).",
 )
-@click.option("--read-only", is_flag=True, help="A new, empty, finished layer instead.")
+@click.option("--read-only", is_flag=True, help="Create a finished layer, without entries, instead of a scratch.")
 @click.argument("path")
 @during("create scratch layer")
 def create_command(layers: tuple[str, ...], size: int | None, read_only: bool, path: str) -> None:
-    """Create a scratch at PATH on its parents: a read-write layer with its disk, sandbox.vhdx.
+    """Create a scratch at PATH over its parents: a read-write layer with its disk, sandbox.vhdx.
 
     \b
     Example:
@@ -51,10 +51,10 @@ def create_command(layers: tuple[str, ...], size: int | None, read_only: bool, p
 
 
 def _give_size(path: str, size: int) -> None:
-    """Gives a new scratch a disk of a size.
+    """Grows the disk of a new scratch to a size.
 
     Raises:
-        InvalidParameterError: its disk is larger from the start, or no disk can have that size.
+        InvalidParameterError: the disk is larger already, or no disk can have that size.
     """
     least = wclayer.disk_info(os.path.join(path, DISK)).size
     if size < least:
@@ -65,7 +65,7 @@ def _give_size(path: str, size: int) -> None:
 @click.command("remove", short_help="Remove a layer.")
 @click.argument("path")
 def remove_command(path: str) -> None:
-    """Permanently remove the layer directory PATH in its entirety.
+    """Remove the layer directory PATH with all its contents, permanently.
 
     \b
     Example:
@@ -89,10 +89,11 @@ def expand_command(path: str, size: int) -> None:
     echo(f"{path} has at least {size_text(size)}")
 
 
-@click.command("process", short_help="Make what Windows needs to run on a base layer.")
+@click.command("process", short_help="Make the blank disks of a base layer.")
 @click.argument("path")
 def process_command(path: str) -> None:
-    """Make the blank disks of the base layer PATH, and those of its utility VM if it has one. Imports do it, too.
+    """Make the blank disks of the base layer PATH, and those of its utility VM if it has one. Windows needs them to run
+    containers. An import makes them, too.
 
     \b
     Example:
@@ -119,7 +120,7 @@ def grant_command(vm: str, file: str) -> None:
     echo(f"{vm} has access to {file}")
 
 
-@click.command("makebaselayer", short_help="Make a base layer of a folder.")
+@click.command("makebaselayer", short_help="Make a base layer from a folder.")
 @click.argument("path")
 def makebaselayer_command(path: str) -> None:
     """Convert the folder PATH, which has Files in it, into a base layer, in place.
@@ -135,9 +136,9 @@ def makebaselayer_command(path: str) -> None:
     echo(f"{path} is a base layer")
 
 
-@click.group("images", cls=Verbs, short_help="The store of shared base images.")
+@click.group("images", cls=Verbs, short_help="List, add or remove shared base images.")
 def images_group() -> None:
-    """The central image store: base images that everybody on this machine shares.
+    """List, add or remove the base images of the central image store.
 
     \b
     Example:
@@ -147,7 +148,10 @@ def images_group() -> None:
 
 
 store_option = click.option(
-    "--store", metavar="FOLDER", default=None, help="The store (default: $WCLAYER_IMAGE_STORE, or the user's)."
+    "--store",
+    metavar="FOLDER",
+    default=None,
+    help="The folder of the store (default: $WCLAYER_IMAGE_STORE, or the user's own store).",
 )
 
 
@@ -155,7 +159,7 @@ store_option = click.option(
 @store_option
 @json_option
 def images_list(store: str | None, as_json: bool) -> None:
-    """List the registered images; as JSON, in the form of Windows' GetBaseImages."""
+    """List the registered images. The JSON is that of GetBaseImages in Windows."""
     images = wclayer.get_shared_base_images(store)
     if as_json:
         print_json({"Images": [image.to_record() for image in images]})
@@ -170,7 +174,7 @@ def images_list(store: str | None, as_json: bool) -> None:
 @click.argument("name")
 @click.argument("version")
 def images_add(store: str | None, layer: str, name: str, version: str) -> None:
-    """Register the base layer LAYER as image NAME, VERSION."""
+    """Register the base layer LAYER as the image NAME VERSION."""
     wclayer.ImageStore(store).register(layer, name, version)
     echo(f"registered {name} {version}: {os.path.abspath(layer)}")
 
@@ -180,7 +184,7 @@ def images_add(store: str | None, layer: str, name: str, version: str) -> None:
 @click.argument("name")
 @click.argument("version")
 def images_remove(store: str | None, name: str, version: str) -> None:
-    """Take image NAME, VERSION out of the store; the layer stays."""
+    """Remove the image NAME VERSION from the store. Its layer is not changed."""
     wclayer.ImageStore(store).unregister(name, version)
     echo(f"unregistered {name} {version}")
 

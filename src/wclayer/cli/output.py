@@ -1,4 +1,4 @@
-"""What the verbs print with: JSON or text, progress bars, and the texts of the small types."""
+"""How the verbs print: JSON or text, progress bars, and the small types as text."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ else:
 
 
 _MAX_DIGITS = 20
-"""A size of more digits is beyond what any file has."""
+"""No file has a size with more digits."""
 
 
 class _Size(_NumberParameter):
@@ -58,12 +58,12 @@ SIZE = _Size()
 
 
 def print_json(value: object) -> None:
-    """One JSON document, indented; an unpaired surrogate is escaped."""
+    """Prints one JSON document, indented. An unpaired surrogate is escaped."""
     print(json.dumps(value, indent=2, ensure_ascii=True), flush=True)
 
 
 def print_json_list(items: Iterable[object]) -> None:
-    """What `print_json` prints of a list, whose items need not be in memory together."""
+    """Prints what `print_json` prints for a list, with one item at a time in memory."""
     separator = "["
     for item in items:
         click.echo(f"{separator}\n{textwrap.indent(json.dumps(item, indent=2, ensure_ascii=True), '  ')}", nl=False)
@@ -72,12 +72,12 @@ def print_json_list(items: Iterable[object]) -> None:
 
 
 def echo(text: str) -> None:
-    """Prints a line of text; what a terminal would obey, or cannot show, is escaped (`shown`)."""
+    """Prints a line of text, with characters escaped that a terminal would obey or cannot show (see `shown`)."""
     print(shown(text), flush=True)
 
 
 def size_text(size: float) -> str:
-    """A size for people ("1.5 MiB")."""
+    """Returns a size for people ("1.5 MiB")."""
     for unit in ("B", "KiB", "MiB", "GiB"):
         if size < 1024 or unit == "GiB":
             break
@@ -92,9 +92,12 @@ def warn(text: str) -> None:
 
 @contextmanager
 def progress_bar(label: str, source: BinaryIO | None = None) -> Iterator[ProgressCallback | None]:
-    """A progress bar on the terminal's error stream while a copy runs; None where that is no terminal.
+    """Shows a progress bar on the error stream while a copy runs; yields None if the error stream is not a terminal.
 
-    Of a copy out of the file `source` it shows how far that was read; else the bytes copied, of an unknown total.
+    Args:
+        label: the text before the bar.
+        source: a file from which is copied: the bar shows how much of it was read. Without it, the bar shows the bytes
+            copied so far, of an unknown total.
     """
     total = os.fstat(source.fileno()).st_size if source is not None and source.seekable() else None
     with _bar(label, total) as advance:
@@ -111,7 +114,7 @@ def progress_bar(label: str, source: BinaryIO | None = None) -> Iterator[Progres
 
 @contextmanager
 def count_bar(label: str) -> Iterator[ProgressCallback | None]:
-    """The same for work whose entries, or bytes, are counted."""
+    """Shows a progress bar, like `progress_bar`, for work that counts its entries or bytes."""
     with _bar(label, None, transfer=False) as advance:
         if advance is None:
             yield None
@@ -147,11 +150,11 @@ def _bar(label: str, total: int | None, *, transfer: bool = True) -> Iterator[Ca
         yield advance
 
 
-def entry_facts(entry: Entry, streams: list[tuple[str, int, bytes]], sha256: bytes | None) -> dict[str, Any]:
-    """Everything known of an entry, in the order in which it is printed."""
+def entry_record(entry: Entry, streams: list[tuple[str, int, bytes]], sha256: bytes | None) -> dict[str, Any]:
+    """Returns all metadata of an entry, in the order in which it is printed."""
     info = entry.info
     assert info is not None
-    facts: dict[str, Any] = {
+    record: dict[str, Any] = {
         "name": entry.name,
         "size": entry.size,
         "attributes": info.attributes,
@@ -163,22 +166,22 @@ def entry_facts(entry: Entry, streams: list[tuple[str, int, bytes]], sha256: byt
         "security": security_text(entry.security),
     }
     if sha256 is not None:
-        facts["sha256"] = sha256.hex()
+        record["sha256"] = sha256.hex()
     if entry.link_target is not None:
-        facts["hard_link_to"] = entry.link_target
+        record["hard_link_to"] = entry.link_target
     if entry.reparse is not None:
-        facts["reparse"] = reparse_facts(entry.reparse)
+        record["reparse"] = reparse_record(entry.reparse)
     if entry.eas:
-        facts["eas"] = _ea_facts(entry.eas)
+        record["eas"] = _ea_records(entry.eas)
     if streams:
-        facts["streams"] = [{"name": name, "size": size, "sha256": digest.hex()} for name, size, digest in streams]
+        record["streams"] = [{"name": name, "size": size, "sha256": digest.hex()} for name, size, digest in streams]
     if entry.extra:
-        facts["other_streams"] = [{"id": extra.id, "size": len(extra.data)} for extra in entry.extra]
-    return facts
+        record["other_streams"] = [{"id": extra.id, "size": len(extra.data)} for extra in entry.extra]
+    return record
 
 
 def security_text(security: bytes | None) -> str | None:
-    """A descriptor as SDDL; one that has no SDDL as hexadecimal."""
+    """Returns a security descriptor as SDDL, or as hexadecimal if SDDL cannot express it."""
     if security is None:
         return None
     try:
@@ -187,23 +190,23 @@ def security_text(security: bytes | None) -> str | None:
         return f"hex:{security.hex()}"
 
 
-def reparse_facts(data: bytes) -> dict[str, Any]:
-    """Tag and target of a reparse point."""
+def reparse_record(data: bytes) -> dict[str, Any]:
+    """Returns the tag and the target of a reparse point, or its data if it is not a link."""
     try:
         point = decode_reparse(data)
     except ValueError as error:
         return {"error": str(error)}
-    facts: dict[str, Any] = {"tag": point.tag_name}
+    record: dict[str, Any] = {"tag": point.tag_name}
     try:
         link = decode_link(point)
     except ValueError:
-        facts["data"] = point.data.hex()
+        record["data"] = point.data.hex()
     else:
-        facts |= {"target": link.print_name, "substitute_name": link.substitute_name, "relative": link.is_relative}
-    return facts
+        record |= {"target": link.print_name, "substitute_name": link.substitute_name, "relative": link.is_relative}
+    return record
 
 
-def _ea_facts(data: bytes) -> list[dict[str, Any]]:
+def _ea_records(data: bytes) -> list[dict[str, Any]]:
     try:
         eas = decode_eas(data)
     except ValueError as error:
@@ -214,8 +217,8 @@ def _ea_facts(data: bytes) -> list[dict[str, Any]]:
 CHANGE_MARKS = {"added": "+", "removed": "-", "changed": "~"}
 
 
-def registry_change_facts(difference: RegistryDifference) -> dict[str, Any]:
-    """A difference of the registry as JSON holds it."""
+def registry_change_record(difference: RegistryDifference) -> dict[str, Any]:
+    """Returns a difference of the registry for JSON."""
     return {
         "change": difference.change.value,
         "key": difference.key,
@@ -236,11 +239,11 @@ def _registry_field(name: str, side: object) -> str | None:
     return None if side is None else str(side)
 
 
-def registry_change_text(facts: dict[str, Any]) -> str:
-    """The same as lines of text."""
-    name = "" if facts["value"] is None else f" : {facts['value'] or '(Default)'}"
-    lines = [f"{CHANGE_MARKS[facts['change']]} {facts['key']}{name}"]
-    for field, (old, new) in facts["fields"].items():
+def registry_change_text(record: dict[str, Any]) -> str:
+    """Returns a difference of the registry, as `registry_change_record` returns it, as lines of text."""
+    name = "" if record["value"] is None else f" : {record['value'] or '(Default)'}"
+    lines = [f"{CHANGE_MARKS[record['change']]} {record['key']}{name}"]
+    for field, (old, new) in record["fields"].items():
         if field == "data":
             lines[0] += " = " + " -> ".join(side for side in (old, new) if side is not None)
         else:

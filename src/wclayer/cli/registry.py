@@ -28,13 +28,14 @@ from wclayer.view.registry import registry_path
 from wclayer.win32 import filetime
 
 
-@click.group("reg", cls=Verbs, short_help="Look into or change the registry of a layer.")
+@click.group("reg", cls=Verbs, short_help="Show or change the registry of a layer.")
 def reg_group() -> None:
-    """The registry of a layer over its parents.
+    """Show or change the registry of a layer over its parents.
 
-    Keys are spelled as for reg.exe: HKLM\\SOFTWARE\\..., HKU\\.DEFAULT\\...
+    Keys are spelled as in reg.exe: HKLM\\SOFTWARE\\..., HKU\\.DEFAULT\\...
 
-    Changes go to the layer's delta hives (of a base layer, to its hives), all of a command or none.
+    Changes are written to the delta hives of the layer, or to the hives of a base layer. A command makes all of its
+    changes or none.
 
     \b
     Example:
@@ -43,38 +44,40 @@ def reg_group() -> None:
     """
 
 
-def _value_facts(value: Value) -> dict[str, Any]:
+def _value_record(value: Value) -> dict[str, Any]:
     return {"name": value.name, "type": type_name(value.type), "text": to_text(value), "data": value.data.hex()}
 
 
 def _target(key: str, name: str | None) -> str:
-    """What a message calls a key, or a value of it."""
+    """Returns the name of a key, or of a value of it, for a message."""
     return str(registry_path(key)) if name is None else f"{registry_path(key)}: {name or '(Default)'}"
 
 
-def _key_facts(path: str, key: Key) -> dict[str, Any]:
+def _key_record(path: str, key: Key) -> dict[str, Any]:
     return {
         "key": path,
         "last_written": filetime.to_iso(key.metadata.last_written),
-        "values": [_value_facts(value) for value in key.values()],
+        "values": [_value_record(value) for value in key.values()],
         "subkeys": [child.name for child in key.subkeys()],
     }
 
 
 @reg_group.command("query")
-@click.option("-s", "--recursive", is_flag=True, help="Also everything below the key.")
-@click.option("-v", "--value", "name", default=None, help="Only the values of this name ('' is the default value).")
+@click.option("-s", "--recursive", is_flag=True, help="Print everything below the key, too.")
+@click.option(
+    "-v", "--value", "name", default=None, help="Print only the values with this name ('' is the default value)."
+)
 @json_option
 @click.argument("layer")
 @click.argument("key")
 def query_command(recursive: bool, name: str | None, as_json: bool, layer: str, key: str) -> None:
-    """Print a KEY of LAYER: its values and the names of its subkeys."""
+    """Print the values of a KEY of LAYER and the names of its subkeys."""
     with wclayer.Registry(layer) as registry, registry.reading():
         top = registry.key(key)
         path = str(registry_path(key))
         found = walk(top, path, max_paths=limits_in_use().key_paths) if recursive else iter([(path, top)])
         if as_json:
-            print_json_list(_key_facts(at, current) for at, current in found)
+            print_json_list(_key_record(at, current) for at, current in found)
             return
         for at, current in found:
             values = [v for v in current.values() if name is None or fold(v.name) == fold(name)]
@@ -96,27 +99,27 @@ def query_command(recursive: bool, name: str | None, as_json: bool, layer: str, 
 @click.argument("key")
 @click.argument("name", default="")
 def get_command(as_json: bool, layer: str, key: str, name: str) -> None:
-    """Print the data of one value of a KEY of LAYER: NAME, or the default value."""
+    """Print the data of the value NAME of a KEY of LAYER. Without NAME, print the default value."""
     with wclayer.Registry(layer) as registry, registry.reading():
         value = next((v for v in registry.key(key).values() if fold(v.name) == fold(name)), None)
     if value is None:
         raise PathNotFoundError(key, f"the key has no value {name!r}", code=2)
     if as_json:
-        print_json(_value_facts(value))
+        print_json(_value_record(value))
     else:
         echo(to_text(value))
 
 
 @reg_group.command("set")
-@click.option("-t", "--type", "kind", default="REG_SZ", help="The value's type (default: REG_SZ).")
+@click.option("-t", "--type", "kind", default="REG_SZ", help="The type of the value (default: REG_SZ).")
 @click.argument("layer")
 @click.argument("key")
 @click.argument("name", required=False)
 @click.argument("data", required=False)
 def set_command(kind: str, layer: str, key: str, name: str | None, data: str | None) -> None:
-    r"""Set the value NAME of a KEY of LAYER to DATA; without NAME, just make the key. NAME '' is the default value.
+    r"""Set the value NAME of a KEY of LAYER to DATA. Without NAME, only create the key. NAME '' is the default value.
 
-    Numbers are decimal or 0x..., the strings of a REG_MULTI_SZ are separated by \0, other data is hexadecimal.
+    Numbers are decimal or 0x.... \0 separates the strings of a REG_MULTI_SZ. Other data is hexadecimal.
     """
     if name is not None and data is None:
         raise click.UsageError("a value needs DATA")
@@ -138,7 +141,7 @@ def set_command(kind: str, layer: str, key: str, name: str | None, data: str | N
 @click.argument("key")
 @click.argument("name", required=False)
 def delete_command(layer: str, key: str, name: str | None) -> None:
-    """Delete the value NAME of a KEY of LAYER ('' is the default value); without NAME, the key and all below it."""
+    """Delete the value NAME of a KEY of LAYER ('': the default value); without NAME, the key and all below it."""
     with wclayer.RegistryEditor(layer) as editor:
         if name is None:
             editor.delete_key(key)
@@ -151,7 +154,7 @@ def delete_command(layer: str, key: str, name: str | None) -> None:
 @click.argument("layer")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, allow_dash=True))
 def import_command(layer: str, file: str) -> None:
-    """Carry out a .reg FILE (version 5.00; - is standard input) on LAYER."""
+    """Apply a .reg FILE (version 5.00; - is standard input) to LAYER."""
     most = limits_in_use().reg_file_size
     with errors_at(file):
         if file == "-":
@@ -163,7 +166,7 @@ def import_command(layer: str, file: str) -> None:
         raise LimitExceededError(file, f"more than {most} bytes {limit_hint('reg_file_size')}")
     with wclayer.RegistryEditor(layer) as editor:
         try:
-            # One step after the other: those of a short text may take much memory.
+            # The steps are parsed one at a time: those of a short text may take much memory.
             count = editor.apply(_edits(file, data))
         except InvalidParameterError as error:
             raise InvalidParameterError(file, f"{error.path}: {error.detail}", code=error.code) from None

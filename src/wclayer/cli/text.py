@@ -1,7 +1,7 @@
 r"""Text as a terminal can show it, and paths as a command line can spell them: `<U+D800>` stands for a character.
 
-A layer's names may have characters that a terminal cannot show, that it would obey, or that have no UTF-8: an unpaired
-surrogate. `<` and `>` are in no Windows name, so what is printed can be given to any verb.
+A layer's names may have characters that a terminal cannot show, control characters that it would obey, and unpaired
+surrogates, which UTF-8 cannot encode. No Windows name has `<` or `>`, so every verb accepts a name as it is printed.
 """
 
 from __future__ import annotations
@@ -38,19 +38,19 @@ codecs.register_error(_HANDLER, _escape_unencodable)
 
 
 def escape_what_cannot_be_shown() -> None:
-    """Has the standard streams write `<U+…>` for what their encoding does not have, where they would raise an error."""
+    """Makes the standard streams write `<U+…>` for a character that their encoding lacks, not raise an error."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors=_HANDLER)
 
 
 def shown(text: str) -> str:
-    """`text` without what a terminal would obey instead of showing it."""
+    """Returns `text` with `<U+…>` for each character that a terminal would obey instead of showing it."""
     return _CONTROL.sub(lambda found: _escape(found[0]), text)
 
 
 def can_show(text: str) -> bool:
-    """Whether standard output has a form for every character of `text`."""
+    """Returns whether the encoding of standard output has every character of `text`."""
     try:
         text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
     except UnicodeEncodeError:
@@ -59,9 +59,9 @@ def can_show(text: str) -> bool:
 
 
 def path_of_argument(argument: str) -> str:
-    """The path in a layer that an argument spells: UTF-8 in any locale, or as listings show it, with `<U+…>`.
+    """Returns the path in a layer that an argument spells: UTF-8 in any locale, or as listings print it, with `<U+…>`.
 
-    A byte that is not UTF-8 stands for the surrogate U+DC80 to U+DCFF, as Python has it for names of the host.
+    A byte that is not UTF-8 stands for a surrogate, U+DC80 to U+DCFF, as in Python's names of the host's files.
     """
     data = os.fsencode(argument) if os.name != "nt" else argument.encode("utf-8", "surrogatepass")
     try:
@@ -71,7 +71,7 @@ def path_of_argument(argument: str) -> str:
     if "<U+" not in path:
         return path
     path = _ESCAPE.sub(lambda found: _character(argument, found[1]), path)
-    # Two surrogates that are a pair are one character of a name.
+    # A pair of surrogates is one character of a name.
     return path.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
 
 

@@ -20,24 +20,33 @@ from wclayer.layers.directory.scratch import is_scratch
 from wclayer.layers.inputs import open_stream
 
 layers_option = click.option(
-    "-l", "--layer", "layers", multiple=True, metavar="PARENT", help="A parent layer, nearest first; once for each."
+    "-l",
+    "--layer",
+    "layers",
+    multiple=True,
+    metavar="PARENT",
+    help="A parent layer. Repeat the option for each parent, nearest first.",
 )
 
 
 @click.command("import", short_help="Import a tar, a transport folder or a disk.")
 @click.option(
-    "-i", "--input", "source", metavar="FILE", help="Layer tar, transport folder or disk (default: a tar from stdin)."
+    "-i",
+    "--input",
+    "source",
+    metavar="FILE",
+    help="The layer tar, transport folder or disk (default: a tar on standard input).",
 )
 @layers_option
-@click.option("--over-scratch", is_flag=True, help="PATH may be a scratch on the parents, which the layer replaces.")
+@click.option("--over-scratch", is_flag=True, help="Replace the scratch PATH, which has the same parents.")
 @json_option
 @click.argument("path")
 @during("import layer")
 def import_command(source: str | None, layers: tuple[str, ...], over_scratch: bool, as_json: bool, path: str) -> None:
     """Import a layer tar (plain, gzip or zstd), a transport folder, or a disk with an NTFS volume (VHDX, VHD or raw) as
-    the layer directory PATH. A disk with parents is a scratch: the layer is what it changes.
+    the layer directory PATH. With parents, a disk is that of a scratch: the layer holds what the scratch changes.
 
-    Nothing is at PATH until all of it is; a damaged or hostile tar leaves nothing behind.
+    The layer appears at PATH when it is complete. A damaged or hostile tar leaves nothing behind.
 
     \b
     Example:
@@ -47,7 +56,7 @@ def import_command(source: str | None, layers: tuple[str, ...], over_scratch: bo
       wclayer export /layers/run | wclayer import --over-scratch -l /layers/base /layers/run
     """
     if not over_scratch and is_scratch(path):
-        raise AlreadyExistsError(path, "a scratch is there; with --over-scratch, a tar on its parents replaces it")
+        raise AlreadyExistsError(path, "a scratch is there; --over-scratch replaces it by a tar on the same parents")
     is_folder = source is not None and Path(source).is_dir()
     if source is not None and (is_folder or wclayer.is_disk(source)):
         with progress_bar("importing") as progress:
@@ -64,7 +73,7 @@ def import_command(source: str | None, layers: tuple[str, ...], over_scratch: bo
     name = source or "<stdin>"
     stream = cast(io.BufferedReader, sys.stdin.buffer) if source is None else open_stream(source)
     if starts_disk(stream.peek(1024)):
-        raise InvalidParameterError(name, "holds a disk, which a stream cannot be; write it to a file")
+        raise InvalidParameterError(name, "holds a disk, which cannot be imported from a stream; write it to a file")
     with stream, progress_bar("importing", stream) as progress:
         result = wclayer.import_layer_from_tar(stream, path, layers, source=name, progress=progress)
     if as_json:
@@ -80,7 +89,7 @@ def import_command(source: str | None, layers: tuple[str, ...], over_scratch: bo
 
 
 def warn_of_hives(path: str) -> None:
-    """Says on the error stream which hives of a new layer cannot be read; of one that Windows made, Windows would."""
+    """Prints on the error stream which hives of a new layer cannot be read. With the hcs engine, Windows does."""
     if wclayer.engine_name() == "hcs":
         return
     with open_layer(path) as layer:
@@ -89,10 +98,12 @@ def warn_of_hives(path: str) -> None:
 
 
 @click.command("export", short_help="Export a layer as a tar.")
-@click.option("-o", "--output", "target", metavar="FILE", help="Where the tar goes (default: standard output).")
+@click.option("-o", "--output", "target", metavar="FILE", help="The tar to write (default: standard output).")
 @click.option("-z", "--gzip", "gzip", is_flag=True, help="Compress with gzip.")
 @click.option("--zstd", "zstd", is_flag=True, help="Compress with zstd.")
-@click.option("--level", type=click.IntRange(1, 22), default=None, help="Compression level (gzip: 6, zstd: 3).")
+@click.option(
+    "--level", type=click.IntRange(1, 22), default=None, help="The compression level (default: 6 for gzip, 3 for zstd)."
+)
 @click.option("--transport", "folder", metavar="FOLDER", help="Write a transport folder instead of a tar.")
 @layers_option
 @json_option
@@ -107,7 +118,7 @@ def export_command(
     as_json: bool,
     path: str,
 ) -> None:
-    """Export the layer directory PATH as a layer tar, with the bytes it was imported from.
+    """Export the layer directory PATH as a layer tar, with the same bytes that were imported.
 
     \b
     Example:
@@ -127,7 +138,7 @@ def export_command(
             echo(f"exported {path} to {folder}")
         return
     if target is None and sys.stdout.isatty():
-        raise click.UsageError("a tar does not go to a terminal: use -o FILE, or redirect")
+        raise click.UsageError("a tar is not written to a terminal: use -o FILE, or redirect")
     compression = wclayer.Compression.GZIP if gzip else wclayer.Compression.ZSTD if zstd else wclayer.Compression.NONE
     with progress_bar("exporting") as progress:
         if target is None:

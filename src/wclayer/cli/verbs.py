@@ -1,4 +1,4 @@
-"""The group of all verbs, each loaded when it is used, and what becomes of errors."""
+"""The group of all verbs, each loaded when it is used; errors become messages and exit statuses."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ _MODULES = {
     "transfer": ("import", "export"),
     "view": ("cp", "rm", "mkdir", "mv", "acl", "attrib", "mount", "unmount", "shell"),
 }
-"""The verbs of each module of this package, which names the commands themselves in `COMMANDS`."""
+"""The verbs of each module of this package. The module lists its commands in `COMMANDS`."""
 
 
 class _StoppedError(Exception):
-    """Carries an error, its cause, past click, which has ways of its own to report some."""
+    """Carries an error, its cause, through click, which would report some errors in its own way."""
 
 
 @contextlib.contextmanager
@@ -78,7 +78,7 @@ class _AllVerbs(Verbs):
 
 
 def _tell_the_verb(command: click.Command, verb: str) -> None:
-    """Makes the errors of a command, and of those below it, name the verb where they name no operation."""
+    """Puts the verb into those errors of a command, and of its subcommands, that name no operation."""
     if command.callback is not None:
         command.callback = _naming(verb, command.callback)
     if isinstance(command, click.Group):
@@ -89,7 +89,7 @@ def _tell_the_verb(command: click.Command, verb: str) -> None:
 def _naming(verb: str, callback: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(callback)
     def call(*arguments: Any, **options: Any) -> Any:
-        # Not as a decorator, which would name a path: what fails may be the standard output.
+        # Not as a decorator, which would add a path: the standard output may be what fails.
         with during(verb):
             return callback(*arguments, **options)
 
@@ -102,34 +102,34 @@ def _naming(verb: str, callback: Callable[..., Any]) -> Callable[..., Any]:
     "--engine",
     type=click.Choice(ENGINES),
     default=None,
-    help="Who makes, mounts and removes layers: Windows' own Host Compute Service, or this program (default:"
-    " $WCLAYER_ENGINE, or Windows where it can).",
+    help="The engine that makes, mounts and removes layers: hcs is the Host Compute Service of Windows, portable is"
+    " this program (default: $WCLAYER_ENGINE, or hcs on a Windows that has the service).",
 )
 def cli(engine: str | None) -> None:
     """Windows container layers on any machine.
 
-    Imports OCI layer tars into layer directories, shows what is in them, mounts and changes scratches over them (the
-    registry, too), exports layers again with the same bytes, and makes disks of them.
+    Imports OCI layer tars into layer directories, shows their contents, mounts scratches over them and changes files
+    and the registry, exports the layers with the same bytes, and makes disks from them.
 
-    On Windows, the Host Compute Service can do the work itself (--engine hcs); layers that it makes are the operating
-    system's own, and the verbs that look inside work on this program's layers.
+    On Windows, the Host Compute Service can do the work (--engine hcs). Layers that it makes belong to the operating
+    system: the verbs that show contents work only on layers that this program made.
 
     Exit status: 0 success; 1 differences or problems found, or an error of the host that has no status of its own; 2
-    to 19 the other errors, 64 wrong usage, 130 interrupted, 141 the reader of the output is gone (see docs/errors.md).
+    to 19 other errors; 64 wrong usage; 130 interrupted; 141 the reader of the output has ended (see docs/errors.md).
     """
     if engine is not None:
         use_engine(engine)
-    # Before the options of the verb: one process may run several commands.
+    # Reset before the options of the verb are read: one process may run several commands.
     use_limits(Limits())
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
-    """Runs the command, prints what becomes of it, and returns the exit status."""
+    """Runs the command, prints its error if there is one, and returns the exit status."""
     escape_what_cannot_be_shown()
     try:
         return _status(arguments)
     finally:
-        # Python would flush them once more at the end, and tell that in its own way.
+        # Python flushes them again when it exits, and would report a failure in its own way.
         for stream in (sys.stdout, sys.stderr):
             _drop_what_cannot_be_written(stream)
 
@@ -158,9 +158,9 @@ def _failed(error: OSError | FormatError | sqlite3.Error | MemoryError) -> int:
     while cause is not None:
         if isinstance(cause, OSError) and system.has_no_reader(cause):
             return CLOSED_PIPE
-        # An error that a translator returned as it was is its own cause.
+        # An error that a translator returned unchanged is its own cause.
         cause = cause.__cause__ if cause.__cause__ is not cause else None
-    # What the library gave no path to is one of the standard streams.
+    # An error without a path concerns one of the standard streams.
     told = translated("", error)
     assert told is not None
     if told.operation:

@@ -1,4 +1,4 @@
-"""The verbs that change a scratch, or look into layers as a file system: `cp`, `rm`, `mkdir`, `mv`, `acl`, `attrib`,
+"""The verbs that change a scratch, or use layers as a file system: `cp`, `rm`, `mkdir`, `mv`, `acl`, `attrib`,
 `mount`, `unmount`, `shell`."""
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ from wclayer.win32.sddl import from_sddl
 
 
 def open_view(layer: str, *, writes: bool = False) -> LayerView:
-    """The view of a layer over its parents; `writes`, of a scratch, to change it, which a mounted one does not let."""
+    """Opens the view of a layer over its parents; with `writes`, to change a scratch, which must not be mounted."""
     if writes and is_scratch(layer):
         return LayerView(scratch=layer)
     return LayerView([layer])
 
 
 def _split(argument: str) -> tuple[str | None, str]:
-    r"""A layer and a path in it (`LAYER:PATH`, `LAYER:C:\x`), or None and a path of the host."""
-    # A host's path may have colons of its own: on Windows, that of its drive.
+    r"""Returns a layer and a path in it (`LAYER:PATH`, `LAYER:C:\x`), or None and a path of the host."""
+    # A path of the host may have colons of its own, such as that of a drive in Windows.
     for colon in re.finditer(":", argument):
         layer, path = argument[: colon.start()], argument[colon.end() :]
         if (Path(layer) / "layer.db").is_file():
@@ -46,21 +46,22 @@ def _split(argument: str) -> tuple[str | None, str]:
 
 
 @click.command("cp", short_help="Copy files into, out of, or between layers.")
-@click.option("-r", "--recursive", is_flag=True, help="Directories with all that is in them.")
-@click.option("--no-streams", is_flag=True, help="To the host, alternate streams are not wanted: do not tell of them.")
+@click.option("-r", "--recursive", is_flag=True, help="Copy directories with all their contents.")
+@click.option("--no-streams", is_flag=True, help="Do not report alternate streams that are not copied to the host.")
 @json_option
 @click.argument("source")
 @click.argument("target")
 @click.pass_context
 def cp_command(ctx: click.Context, recursive: bool, no_streams: bool, as_json: bool, source: str, target: str) -> None:
-    """Copy SOURCE to TARGET; one of them, or both, are LAYER:PATH, in a scratch or, to read from, any layer.
+    """Copy SOURCE to TARGET. At least one of them is LAYER:PATH. A LAYER to copy from is any layer, a LAYER to copy to
+    is a scratch.
 
-    Between layers, everything goes along: security, times, attributes, streams, links. A file that comes from the
-    host keeps its time of modification and inherits the security of its directory; links of the host are followed.
+    A copy between layers keeps everything: security, times, attributes, streams, links. A copy from the host keeps the
+    modification time of a file, inherits the security of the directory, and follows links of the host.
 
-    On the host, a file has its contents and its time of modification; security, attributes and the other times are not
-    copied. A link below SOURCE becomes a symbolic link if it leads to something that is copied, too. Other links,
-    reparse points and alternate streams are left out, which is told on the error stream; exit status 1 if an entry is.
+    A copy to the host keeps contents and modification times, but not security, attributes and the other times. A link
+    below SOURCE becomes a symbolic link if its target is copied, too. Other links, reparse points and alternate
+    streams are not copied: the verb reports them on the error stream, and its exit status is 1 if an entry is missing.
     PATH:STREAM copies one alternate stream.
 
     \b
@@ -97,11 +98,11 @@ def cp_command(ctx: click.Context, recursive: bool, no_streams: bool, as_json: b
 
 
 @click.command("rm", short_help="Remove entries of a scratch.")
-@click.option("-r", "--recursive", is_flag=True, help="Directories with all that is in them.")
+@click.option("-r", "--recursive", is_flag=True, help="Remove directories with all their contents.")
 @click.argument("layer")
 @click.argument("paths", nargs=-1, required=True, type=LAYER_PATH)
 def rm_command(recursive: bool, layer: str, paths: tuple[str, ...]) -> None:
-    """Remove files, links and streams (PATH:STREAM) of the scratch LAYER; with -r, directories.
+    """Remove files, links and streams (PATH:STREAM) of the scratch LAYER; with -r, directories, too.
 
     \b
     Example:
@@ -113,11 +114,13 @@ def rm_command(recursive: bool, layer: str, paths: tuple[str, ...]) -> None:
 
 
 @click.command("mkdir", short_help="Make directories in a scratch.")
-@click.option("-p", "--parents", is_flag=True, help="Those above them, too; what is there is no error.")
+@click.option(
+    "-p", "--parents", is_flag=True, help="Make the directories above, too; a directory that exists is not an error."
+)
 @click.argument("layer")
 @click.argument("paths", nargs=-1, required=True, type=LAYER_PATH)
 def mkdir_command(parents: bool, layer: str, paths: tuple[str, ...]) -> None:
-    """Make directories in the scratch LAYER; they inherit their security.
+    """Make directories in the scratch LAYER. They inherit the security of their parents.
 
     \b
     Example:
@@ -129,7 +132,7 @@ def mkdir_command(parents: bool, layer: str, paths: tuple[str, ...]) -> None:
 
 
 @click.command("mv", short_help="Rename an entry of a scratch.")
-@click.option("-n", "--no-clobber", is_flag=True, help="Fail if there is something at TARGET.")
+@click.option("-n", "--no-clobber", is_flag=True, help="Fail if TARGET exists.")
 @click.argument("layer")
 @click.argument("source", type=LAYER_PATH)
 @click.argument("target", type=LAYER_PATH)
@@ -171,7 +174,7 @@ def acl_get(as_json: bool, layer: str, path: str) -> None:
 @click.argument("path", type=LAYER_PATH)
 @click.argument("sddl")
 def acl_set(layer: str, path: str, sddl: str) -> None:
-    """Give PATH of the scratch LAYER the security descriptor SDDL."""
+    """Set the security descriptor of PATH in the scratch LAYER to SDDL."""
     try:
         descriptor = from_sddl(sddl).encode()
     except ValueError as error:
@@ -188,9 +191,9 @@ def acl_set(layer: str, path: str, sddl: str) -> None:
 @click.argument("path", type=LAYER_PATH)
 @click.argument("changes", nargs=-1)
 def attrib_command(as_json: bool, layer: str, path: str, changes: tuple[str, ...]) -> None:
-    """Show the attributes of PATH in LAYER over its parents, or with CHANGES (+R, -H, ...) change them in a scratch.
+    """Show the attributes of PATH in LAYER over its parents. With CHANGES (+R, -H, ...), change them in a scratch.
 
-    R read-only, H hidden, S system, A archive, I not indexed, O offline, T temporary, X no scrub.
+    The letters: R read-only, H hidden, S system, A archive, I not indexed, O offline, T temporary, X no scrub.
 
     \b
     Example:
@@ -212,17 +215,23 @@ def attrib_command(as_json: bool, layer: str, path: str, changes: tuple[str, ...
 
 @click.command("mount", short_help="Mount a scratch, or layers read-only.")
 @layers_option
-@click.option("-f", "--foreground", is_flag=True, help="Serve the mount here, until it is unmounted or interrupted.")
-@click.option("--allow-other", is_flag=True, help="For all users of the machine; they can change everything, too.")
+@click.option(
+    "-f", "--foreground", is_flag=True, help="Serve the mount in this process, until it is unmounted or interrupted."
+)
+@click.option(
+    "--allow-other",
+    is_flag=True,
+    help="Give all users of the machine access to the mount; they can also change everything.",
+)
 @json_option
 @click.argument("path")
 @click.argument("target", required=False)
 def mount_command(
     layers: tuple[str, ...], foreground: bool, allow_other: bool, as_json: bool, path: str, target: str | None
 ) -> None:
-    """Mount the layer PATH over its parents at the empty folder TARGET: a scratch to change it, others to read.
+    """Mount the layer PATH over its parents at the empty folder TARGET: a scratch read-write, other layers read-only.
 
-    A scratch is activated first, and needs no TARGET: it has the folder "mount" for that.
+    A scratch is activated first. Without TARGET, it is mounted at its own folder "mount".
 
     \b
     Example:
@@ -235,7 +244,7 @@ def mount_command(
 
     if not is_scratch(path):
         if target is None:
-            raise click.UsageError("a layer that is no scratch needs a TARGET")
+            raise click.UsageError("TARGET is required unless PATH is a scratch")
         chain = [path, *layers]
         if foreground:
             mount.serve(target, chain, allow_other=allow_other, ready=lambda: tell(target))
@@ -256,8 +265,8 @@ def mount_command(
 
 @contextmanager
 def active(path: str) -> Iterator[None]:
-    """Activates a scratch that is not mounted, if it is not active; what fails then undoes that."""
-    # Windows has a path for a scratch that is only active, too; it says itself what cannot be.
+    """Activates a scratch that is not mounted, unless it is active. If the block fails, the activation is undone."""
+    # With the hcs engine, a scratch that is only active has a path, too; Windows itself refuses a second mount.
     if wclayer.engine_name() == "portable":
         with suppress(wclayer.NotReadyError):
             at = wclayer.get_layer_mount_path(path)
@@ -282,8 +291,8 @@ def active(path: str) -> Iterator[None]:
 def unmount_command(path: str) -> None:
     """Unmount the scratch PATH, or the layer that is mounted at PATH.
 
-    A scratch's changes are then written into its disk, sandbox.vhdx, too: also those that cp, rm, mkdir, mv, acl,
-    attrib and reg made without a mount, and those of a mount that somebody else took away.
+    The changes of a scratch are then written into its disk, sandbox.vhdx: those made in the mount, those that cp, rm,
+    mkdir, mv, acl, attrib and reg made without a mount, and those of a mount that another program unmounted.
 
     \b
     Example:
@@ -299,7 +308,7 @@ def unmount_command(path: str) -> None:
 
 
 def put_away(scratch: str) -> bool:
-    """Unmounts a scratch, and writes its changes into its disk. Returns whether it was mounted."""
+    """Unmounts a scratch and writes its changes into its disk. Returns whether it was mounted."""
     was_mounted = True
     try:
         wclayer.unprepare_layer(scratch)
@@ -323,10 +332,10 @@ def put_away(scratch: str) -> bool:
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 @click.pass_context
 def shell_command(ctx: click.Context, layers: tuple[str, ...], path: str, command: tuple[str, ...]) -> None:
-    """Mount the scratch PATH, run $SHELL (on Windows, %COMSPEC%) or COMMAND in its root directory, and unmount it when
-    that ends.
+    """Mount the scratch PATH, run COMMAND or $SHELL (on Windows, %COMSPEC%) in its root directory, and unmount the
+    scratch afterwards.
 
-    Exits with the status of what was run.
+    The exit status is that of the shell or COMMAND.
 
     \b
     Example:
