@@ -385,6 +385,11 @@ class Lock:
             fd, self.fd = self.fd, -1
             close_read(fd)
 
+    def __del__(self) -> None:
+        # Memory can run out between the moment that takes a lock and the one in which a caller can close it.
+        if hasattr(self, "fd"):
+            self.close()
+
 
 def create_locked_file(path: StrPath) -> int:
     """A new file that is open for reading and writing and on which a `Lock` cannot be taken; gives its descriptor.

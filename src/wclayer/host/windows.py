@@ -448,6 +448,11 @@ class Lock:
             handle, self._handle = self._handle, -1
             winapi.close_handle(handle)
 
+    def __del__(self) -> None:
+        # Memory can run out between the moment that takes a lock and the one in which a caller can close it.
+        if hasattr(self, "_handle"):
+            self.close()
+
 
 def create_locked_file(path: StrPath) -> int:
     """A new file that is open for reading and writing and on which a `Lock` cannot be taken; gives its descriptor."""

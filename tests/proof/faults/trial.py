@@ -104,7 +104,7 @@ _SQLITE_KINDS: dict[str, type[LayerError]] = {
 }
 _OF_DATABASES = (LayerError, AccessDeniedError, CorruptLayerError)
 _DATABASE = re.compile(r"layer\.db(-wal|-shm|-journal)?\Z")
-_OF_PYTHON = "MemoryError|path should be string|digital envelope routines"
+_OF_PYTHON = "MemoryError|path should be string|digital envelope routines|returned NULL without setting an exception"
 """Python itself, and OpenSSL, make something else of some lacks of memory."""
 _UNDER_CONSTRUCTION = r"\.partial|\.gone|~update-"
 _LEFT = re.compile(r"\.partial\Z|\.gone\Z|~update-|\Ascratch\.open|-link\Z")
@@ -260,6 +260,7 @@ class Trials:
             if tried.error is not None:
                 tried.trace = "".join(traceback.format_exception(tried.error))
                 _forget_frames(tried.error)
+                gc.collect()
         return tried
 
     def _problems_of(self, fault: Fault, error: BaseException | None) -> Iterator[str]:
