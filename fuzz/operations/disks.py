@@ -70,7 +70,7 @@ def _run(data: bytes, known: bytes, mend: disks.Mender) -> None:
         # A differencing disk may name any parent.
         documented = (InvalidDataError, NotSupportedError, PathNotFoundError)
         with refusing_cleanly(folder, documented=documented):
-            import_layer_from_disk(layer, source, limits=LIMITS)
+            import_layer_from_disk(source, layer, limits=LIMITS)
         expect(source.read_bytes() == disk, "the disk was changed")
         expect_sound(layer)
         _convert(folder, layer)
@@ -82,7 +82,7 @@ def _convert(folder: Path, layer: Path) -> None:
         convert_layer(layer, volume, to="ntfs", size=2 * _VOLUME, alone=True)
     try:
         with refusing_cleanly(folder):
-            import_layer_from_disk(again, volume, limits=LIMITS)
+            import_layer_from_disk(volume, again, limits=LIMITS)
     except RefusedError as refusal:
         raise AssertionError(f"our own volume of a layer is refused: {refusal.__cause__}") from refusal
     expect_equal(_comparable(again), _comparable(layer), "as a volume, the layer holds other entries")

@@ -47,7 +47,7 @@ def raw(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _export(target: Path, layer: Path, raw: Path) -> None:
-    wclayer.export_layer_to_file(target, layer)
+    wclayer.export_layer_to_file(layer, target)
 
 
 def _convert(target: Path, layer: Path, raw: Path) -> None:
@@ -237,7 +237,7 @@ def test_a_block_device_is_written_to_where_it_is_large_enough(
     # What it holds already is not taken for zeros, and its size is the disk's.
     result = wclayer.convert_layer(layer, device, to="raw")
     assert result.disk_size == 64 * MIB
-    wclayer.import_layer_from_disk(tmp_path / "again", device)
+    wclayer.import_layer_from_disk(device, tmp_path / "again")
     with wclayer.LayerView([tmp_path / "again"]) as view, wclayer.LayerView([layer]) as original:
         for path in ("C:\\Windows\\win.ini", "C:\\License.txt:zone.identifier"):
             assert view.read_bytes(path) == original.read_bytes(path)
@@ -310,8 +310,8 @@ def test_a_reg_file_may_be_a_stream(tmp_path: Path) -> None:
 
 def test_no_message_has_a_name_that_is_only_for_a_while(tmp_path: Path, layer: Path) -> None:
     with pytest.raises(LayerError) as caught:
-        wclayer.export_layer_to_file(tmp_path / ("n" * 250) / "file", layer)
+        wclayer.export_layer_to_file(layer, tmp_path / ("n" * 250) / "file")
     assert caught.value.exit_status == 2
     long = tmp_path / ("n" * 254)
-    wclayer.export_layer_to_file(long, layer)
+    wclayer.export_layer_to_file(layer, long)
     assert long.is_file()

@@ -174,7 +174,7 @@ def test_the_disk_has_what_the_scratch_has(scratch: Path, layers: list[Path], tm
     wclayer.deactivate_layer(tmp_path / "foreign")
     assert list(wclayer.check_layer(tmp_path / "foreign")) == []
     # As an import of the disk sees it, too.
-    wclayer.import_layer_from_disk(tmp_path / "imported", scratch / "sandbox.vhdx", layers)
+    wclayer.import_layer_from_disk(scratch / "sandbox.vhdx", tmp_path / "imported", layers)
     with LayerView([tmp_path / "imported"]) as view:
         assert view.listdir("Windows/Temp") == []
         assert view.read_bytes("second") == b"a"

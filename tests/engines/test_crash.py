@@ -18,7 +18,7 @@ from wclayer.model import LayerWriter
 _IMPORT = "import sys, wclayer; wclayer.import_layer_from_tar(open(sys.argv[1], 'rb'), sys.argv[2])"
 _DESTROY = "import sys, wclayer; wclayer.destroy_layer(sys.argv[1])"
 _EXPORT = "import sys, wclayer; wclayer.export_layer(sys.argv[1], sys.argv[2])"
-_EXPORT_FILE = "import sys, wclayer; wclayer.export_layer_to_file(sys.argv[2], sys.argv[1])"
+_EXPORT_FILE = "import sys, wclayer; wclayer.export_layer_to_file(sys.argv[1], sys.argv[2])"
 _FILES = 400
 # On Linux, tests/proof/test_kills.py kills all operations, more often and without an interpreter's start.
 _KILLS = 4

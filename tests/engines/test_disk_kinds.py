@@ -115,7 +115,7 @@ def test_other_containers_are_refused_by_name(data: bytes, name: str, tmp_path: 
         lambda: wclayer.disk_info(path),
         lambda: list(wclayer.check_disk(path)),
         lambda: wclayer.convert_disk(path, tmp_path / "made.vhdx"),
-        lambda: wclayer.import_layer_from_disk(tmp_path / "layer", path),
+        lambda: wclayer.import_layer_from_disk(path, tmp_path / "layer"),
     ):
         with nothing_left_in(tmp_path), pytest.raises(NotSupportedError, match=name):
             call()
@@ -164,11 +164,11 @@ def test_the_limits_of_a_disk_are_those_of_the_call_or_the_command(volume: bytes
     disk = _partitioned(tmp_path / "disk.img", volume)
     size = Path(__file__).stat().st_size
     with nothing_left_in(tmp_path), pytest.raises(LimitExceededError, match="max-total-size"):
-        wclayer.import_layer_from_disk(tmp_path / "layer", disk, limits=wclayer.Limits(total_size=size - 1))
+        wclayer.import_layer_from_disk(disk, tmp_path / "layer", limits=wclayer.Limits(total_size=size - 1))
     with nothing_left_in(tmp_path):
         refused = run("import", "--max-size", str(size - 1), "-i", disk, tmp_path / "layer", status=7)
     assert b"--max-total-size" in refused.stderr
-    wclayer.import_layer_from_disk(tmp_path / "layer", disk, limits=wclayer.Limits(total_size=size))
+    wclayer.import_layer_from_disk(disk, tmp_path / "layer", limits=wclayer.Limits(total_size=size))
 
 
 def test_disks_that_are_each_other_s_parent_are_refused(tmp_path: Path) -> None:

@@ -100,7 +100,7 @@ _ERRORS: dict[str, _Case] = {
     "export with parents that it has not": (
         lambda t, b: wclayer.export_layer(b, t / "out", [b]), wclayer.InvalidParameterError, ValueError, 87),
     "export to a file nowhere": (
-        lambda t, b: wclayer.export_layer_to_file(t / "no/x.tar", b), wclayer.PathNotFoundError, FileNotFoundError, 3),
+        lambda t, b: wclayer.export_layer_to_file(b, t / "no/x.tar"), wclayer.PathNotFoundError, FileNotFoundError, 3),
     "import nothing": (
         lambda t, b: wclayer.import_layer(t / "new", t / "no"), wclayer.PathNotFoundError, FileNotFoundError, 3),
     "import a folder": (
@@ -319,7 +319,7 @@ def test_export_to_a_file_replaces_it_whole(tmp_path: Path, base: Path) -> None:
     target.write_bytes(b"old")
     (base / "Files/Windows/win.ini").unlink()
     with pytest.raises(wclayer.CorruptLayerError):
-        wclayer.export_layer_to_file(target, base)
+        wclayer.export_layer_to_file(base, target)
     assert target.read_bytes() == b"old"
     assert not list(tmp_path.glob(".wclayer-*"))
 

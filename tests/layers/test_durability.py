@@ -59,10 +59,10 @@ WORK: dict[str, tuple[str, Callable[[Path], object]]] = {
     "import of a transport folder": (
         "new", lambda at: wclayer.import_layer(at / "new", at / "transport", [at / "base"])
     ),
-    "import of a disk": ("new", lambda at: wclayer.import_layer_from_disk(at / "new", at / "base" / "blank.vhdx")),
+    "import of a disk": ("new", lambda at: wclayer.import_layer_from_disk(at / "base" / "blank.vhdx", at / "new")),
     "create": ("new", lambda at: wclayer.create_layer(at / "new", at / "base")),
     "create a scratch": ("new", lambda at: wclayer.create_scratch_layer(at / "new", [at / "base"])),
-    "export to a file": ("new.tar", lambda at: wclayer.export_layer_to_file(at / "new.tar", at / "base")),
+    "export to a file": ("new.tar", lambda at: wclayer.export_layer_to_file(at / "base", at / "new.tar")),
     "export to a folder": ("new", lambda at: wclayer.export_layer(at / "child", at / "new")),
     "convert": ("new.vhdx", lambda at: wclayer.convert_layer(at / "child", at / "new.vhdx")),
     "convert to an image": (

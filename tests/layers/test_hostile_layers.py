@@ -332,7 +332,7 @@ def test_a_file_that_is_one_hole_is_refused_before_it_comes_out(layers: Layers, 
     assert any("limit ratio" in problem.text for problem in check_layer(layer))
     with nothing_left_in(tmp_path):
         for call in (
-            lambda: wclayer.export_layer_to_file(tmp_path / "out", layer),
+            lambda: wclayer.export_layer_to_file(layer, tmp_path / "out"),
             lambda: wclayer.convert_layer(layer, tmp_path / "out", to="ntfs", size=2 << 40),
         ):
             with pytest.raises(LimitExceededError, match=r"b\.bin.*limit ratio"):

@@ -178,8 +178,8 @@ def test_holes_are_no_larger_than_the_limits_let_them(tmp_path: Path) -> None:
     ):
         claim_hole(path, size)
         with pytest.raises(LimitExceededError, match=rf"Files/f.*\(limit {limit};"), nothing_left_in(tmp_path):
-            wclayer.import_layer_from_disk(tmp_path / "layer", path, limits=limits)
-    wclayer.import_layer_from_disk(tmp_path / "layer", path)
+            wclayer.import_layer_from_disk(path, tmp_path / "layer", limits=limits)
+    wclayer.import_layer_from_disk(path, tmp_path / "layer")
 
 
 @pytest.mark.parametrize("limits", [Limits(entries=3), Limits(path_length=9), Limits(path_depth=3)])
@@ -190,5 +190,5 @@ def test_names_of_a_volume_obey_the_limits(tmp_path: Path, limits: Limits) -> No
 
     path = write_volume(tmp_path / "volume", build, 8 * MIB, whole=False)
     with pytest.raises(LimitExceededError, match=r"Files/.*: more than \d+ .*\(limit"), nothing_left_in(tmp_path):
-        wclayer.import_layer_from_disk(tmp_path / "layer", path, limits=limits)
-    wclayer.import_layer_from_disk(tmp_path / "layer", path)
+        wclayer.import_layer_from_disk(path, tmp_path / "layer", limits=limits)
+    wclayer.import_layer_from_disk(path, tmp_path / "layer")

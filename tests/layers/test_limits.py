@@ -57,7 +57,7 @@ def _import_folder(folder: Path) -> None:
 
 
 def _import_disk(folder: Path) -> None:
-    wclayer.import_layer_from_disk(folder / "layer", folder / "disk")
+    wclayer.import_layer_from_disk(folder / "disk", folder / "layer")
 
 
 def _write(folder: Path) -> None:

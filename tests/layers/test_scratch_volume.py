@@ -112,7 +112,7 @@ def test_the_difference_is_read(tmp_path: Path) -> None:
 
 def test_it_becomes_a_layer_over_its_parents(tmp_path: Path) -> None:
     base, scratch = _base(tmp_path), _scratch(tmp_path)
-    wclayer.import_layer_from_disk(tmp_path / "child", scratch, [base])
+    wclayer.import_layer_from_disk(scratch, tmp_path / "child", [base])
     assert list(wclayer.check_layer(tmp_path / "child")) == []
     with wclayer.MergedTree([base]) as a, wclayer.MergedTree([tmp_path / "child", base]) as b:
         changes = {(d.change.value, d.path) for d in wclayer.diff_trees(a, b, times=False)}
@@ -129,7 +129,7 @@ def test_it_becomes_a_layer_over_its_parents(tmp_path: Path) -> None:
 def test_a_placeholder_for_nothing_is_an_error(tmp_path: Path) -> None:
     base, scratch = _base(tmp_path), _scratch(tmp_path, bad=True)
     with pytest.raises(InvalidDataError, match="no parent has"):
-        wclayer.import_layer_from_disk(tmp_path / "child", scratch, [base])
+        wclayer.import_layer_from_disk(scratch, tmp_path / "child", [base])
     assert not (tmp_path / "child").exists()
 
 
@@ -217,7 +217,7 @@ def test_directories_alone_come_back_from_the_disk_of_a_scratch(tmp_path: Path) 
         view.set_eas("/d", EAS)
         view.write_bytes("/d:t", b"new")
     wclayer.deactivate_layer(scratch)
-    wclayer.import_layer_from_disk(tmp_path / "back", scratch / "sandbox.vhdx", [tmp_path / "base"])
+    wclayer.import_layer_from_disk(scratch / "sandbox.vhdx", tmp_path / "back", [tmp_path / "base"])
     with wclayer.LayerView([tmp_path / "back", tmp_path / "base"]) as view:
         assert view.find("/d").row.eas == EAS
         assert view.read_bytes("/d:t") == b"new"

@@ -36,7 +36,7 @@ def _read_all(layer: Path) -> None:
 
 OUT: dict[str, Callable[[Path], object]] = {
     "tar": lambda layer: wclayer.export_layer_to_tar(io.BytesIO(), layer),
-    "file": lambda layer: wclayer.export_layer_to_file(layer.parent / "out", layer),
+    "file": lambda layer: wclayer.export_layer_to_file(layer, layer.parent / "out"),
     "transport folder": lambda layer: wclayer.export_layer(layer, layer.parent / "out"),
     "disk": lambda layer: wclayer.convert_layer(layer, layer.parent / "out", to="ntfs", size=64 << 20),
     "backup streams": _read_all,

@@ -127,7 +127,7 @@ def test_the_sample_layer_comes_back_through_a_volume(tmp_path: Path) -> None:
     for to in ("ntfs", "raw", "vhdx"):
         disk = tmp_path / f"disk.{to}"
         wclayer.convert_layer(tmp_path / "layer", disk, to=to, alone=True, size=100 * MIB)
-        wclayer.import_layer_from_disk(tmp_path / f"back-{to}", disk)
+        wclayer.import_layer_from_disk(disk, tmp_path / f"back-{to}")
         with wclayer.MergedTree([tmp_path / "layer"]) as a, wclayer.MergedTree([tmp_path / f"back-{to}"]) as b:
             # Names of one file have one set of times.
             assert {d.path for d in wclayer.diff_trees(a, b)} <= links
@@ -148,7 +148,7 @@ def test_a_chain_is_flattened(tmp_path: Path) -> None:
     assert found["Files/app/settings.json"][3] == 15
     assert not any(name.startswith(("Hives", "UtilityVM")) for name in found)
     # Imported again, the registry is the merged one.
-    wclayer.import_layer_from_disk(tmp_path / "flat", tmp_path / "disk.vhdx")
+    wclayer.import_layer_from_disk(tmp_path / "disk.vhdx", tmp_path / "flat")
     with wclayer.Registry(child) as a, wclayer.Registry(tmp_path / "flat") as b:
         assert list(wclayer.diff_registries(a, b)) == []
         assert b.find(r"HKLM\SOFTWARE\Sample\App") is not None

@@ -112,7 +112,7 @@ def test_children_of_directories_whose_tag_is_no_name_surrogate_are_read(tmp_pat
     path = write_volume(tmp_path / "volume", build, whole=False)
     expected = ["Files", "Files/OneDrive", "Files/OneDrive/d", "Files/OneDrive/d/f"]
     assert _names_in(path) == expected
-    wclayer.import_layer_from_disk(tmp_path / "layer", path)
+    wclayer.import_layer_from_disk(path, tmp_path / "layer")
     assert list(wclayer.check_layer(tmp_path / "layer")) == []
     with wclayer.LayerView([tmp_path / "layer"]) as view:
         assert view.read_bytes("/OneDrive/d/f") == b"data"
@@ -460,11 +460,11 @@ def test_eas_as_ntfs_3g_writes_them_are_taken_from_a_disk(tmp_path: Path) -> Non
 
     path = write_volume(tmp_path / "volume", build, whole=False)
     layer = tmp_path / "layer"
-    wclayer.import_layer_from_disk(layer, path)
+    wclayer.import_layer_from_disk(path, layer)
     assert list(wclayer.check_layer(layer)) == []
     with wclayer.LayerView([layer]) as view:
         assert view.find("/f").row.eas == encode_eas(EAS)
-    wclayer.export_layer_to_file(tmp_path / "tar", layer)
+    wclayer.export_layer_to_file(layer, tmp_path / "tar")
     wclayer.convert_layer(layer, tmp_path / "disk", to="ntfs", size=16 * MIB)
 
 
@@ -475,7 +475,7 @@ def test_eas_as_ntfs_3g_writes_them_keep_their_bytes_in_a_tar(tmp_path: Path) ->
     tar, layer = layer_tar(build), tmp_path / "layer"
     result = wclayer.import_layer_from_tar(io.BytesIO(tar), layer)
     assert list(wclayer.check_layer(layer)) == []
-    assert wclayer.export_layer_to_file(tmp_path / "tar", layer).diff_id == result.diff_id
+    assert wclayer.export_layer_to_file(layer, tmp_path / "tar").diff_id == result.diff_id
     assert (tmp_path / "tar").read_bytes() == tar
     wclayer.convert_layer(layer, tmp_path / "disk", to="ntfs", size=16 * MIB)
     with VolumeLayerReader(tmp_path / "disk") as reader:
@@ -549,6 +549,6 @@ def test_a_folder_of_onedrive_is_read_with_its_files(tmp_path: Path) -> None:
     write_cloud_volume(path)
     found = [name for name in _names_in(path) if name.startswith("Files/OneDrive/")]
     assert len(found) == 9
-    wclayer.import_layer_from_disk(tmp_path / "layer", path)
+    wclayer.import_layer_from_disk(path, tmp_path / "layer")
     with wclayer.LayerView([tmp_path / "layer"]) as view:
         assert {f"Files{path}" for path in _below(view, "/OneDrive")} == set(found)

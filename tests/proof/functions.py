@@ -330,7 +330,7 @@ CALLS: dict[str, Call] = {
     "expand_scratch_size": Call(lambda w: wclayer.expand_scratch_size(w.scratch, 30 << 30), "scratch", DISK),
     "export_layer": Call(lambda w: wclayer.export_layer(w.place / "base", w.out), "base", LAYER, FROM_LAYER),
     "export_layer_to_file": Call(
-        lambda w: wclayer.export_layer_to_file(w.out, w.place / "base"), "base", LAYER, FROM_LAYER,
+        lambda w: wclayer.export_layer_to_file(w.place / "base", w.out), "base", LAYER, FROM_LAYER,
     ),
     "export_layer_to_tar": Call(
         _export_into_stream, "base", LAYER, {**FROM_LAYER, Condition.READ_ONLY: STREAM},
@@ -356,7 +356,7 @@ CALLS: dict[str, Call] = {
         lambda w: wclayer.import_layer(w.layer, w.place / "transport"), "transport", LAYER, UNLOCKED,
     ),
     "import_layer_from_disk": Call(
-        lambda w: wclayer.import_layer_from_disk(w.layer, w.place / "base.img"), "base.img", "", UNLOCKED,
+        lambda w: wclayer.import_layer_from_disk(w.place / "base.img", w.layer), "base.img", "", UNLOCKED,
     ),
     "import_layer_from_tar": Call(_import_child, "base", "layer.db", FROM_LAYER),
     "is_disk": Call(lambda w: wclayer.is_disk(w.place / "base.vhdx"), "base.vhdx", "", PREDICATE),

@@ -216,7 +216,7 @@ def _import_stream(world: World) -> None:
 
 
 def _import_disk(name: str) -> Step:
-    return lambda world: wclayer.import_layer_from_disk(world.layer, world.sources / name)
+    return lambda world: wclayer.import_layer_from_disk(world.sources / name, world.layer)
 
 
 def _write_backup(world: World) -> None:
@@ -241,7 +241,7 @@ def _copy_plain(world: World) -> None:
 
 
 def _export(compression: str) -> Step:
-    return lambda world: wclayer.export_layer_to_file(world.out, world.base, compression=compression)
+    return lambda world: wclayer.export_layer_to_file(world.base, world.out, compression=compression)
 
 
 def _set(world: World) -> None:
@@ -298,7 +298,7 @@ def _commit(world: World) -> None:
 
 def _export_scratch(world: World) -> None:
     copy_scratch(world)
-    wclayer.export_layer_to_file(world.place / "changes.tar", world.scratch)
+    wclayer.export_layer_to_file(world.scratch, world.place / "changes.tar")
 
 
 def _activate(world: World) -> None:

@@ -100,7 +100,7 @@ def make_sources(place: Path) -> None:
         wclayer.import_layer_from_tar(stream, place / "base")
     base = place / "base"
     for compression, ending in (("gzip", "gz"), ("zstd", "zst")):
-        wclayer.export_layer_to_file(place / f"base.tar.{ending}", base, compression=compression)
+        wclayer.export_layer_to_file(base, place / f"base.tar.{ending}", compression=compression)
     wclayer.export_layer(base, place / "transport")
     wclayer.convert_layer(base, place / "base.img", to="ntfs", size=VOLUME)
     wclayer.convert_disk(place / "base.img", place / "base.vhdx")

@@ -440,7 +440,7 @@ def test_what_was_deleted_in_a_directory_stays_so_when_that_is_spelled_another_w
         assert view.listdir("Windows") == ["relative", "SYSTEM32", "up"]
     with LayerView(scratch=scratch) as view:
         assert view.listdir("Windows/System32") == []
-    wclayer.export_layer_to_file(scratch.parent / "changes.tar", scratch)
+    wclayer.export_layer_to_file(scratch, scratch.parent / "changes.tar")
     with open(scratch.parent / "changes.tar", "rb") as tar:
         wclayer.import_layer_from_tar(tar, scratch.parent / "top", [scratch.parent / "base"])
     with LayerView([scratch.parent / "top", scratch.parent / "base"]) as view:

@@ -449,10 +449,10 @@ def test_what_was_changed_is_what_is_exported(mounted: Path, scratch: Path, base
     os.setxattr(mounted / "a" / "b" / "c", "user.s", b"stream")
     before = tree_listing(mounted)
     # Also while it is mounted.
-    exported = wclayer.export_layer_to_file(tmp_path / "live.tar", scratch)
+    exported = wclayer.export_layer_to_file(scratch, tmp_path / "live.tar")
     wclayer.unprepare_layer(scratch)
     wclayer.deactivate_layer(scratch)
-    again = wclayer.export_layer_to_file(tmp_path / "changes.tar", scratch)
+    again = wclayer.export_layer_to_file(scratch, tmp_path / "changes.tar")
     assert exported.diff_id == again.diff_id
     with (tmp_path / "changes.tar").open("rb") as stream:
         wclayer.import_layer_from_tar(stream, tmp_path / "copy", [base])

@@ -63,7 +63,7 @@ def test_random_calls_return_and_do_what_a_file_system_does(base: Path, tmp_path
         names = [node.path.removeprefix("Files/") for node in view.tree.walk(view.find("C:\\"))]
     assert sorted(names) == sorted(wanted)
     assert list(wclayer.check_layer(tmp_path / "run")) == []
-    wclayer.export_layer_to_file(tmp_path / "changes.tar", tmp_path / "run")
+    wclayer.export_layer_to_file(tmp_path / "run", tmp_path / "changes.tar")
 
 
 def _watched(server: int, arguments: list[str]) -> list[str]:

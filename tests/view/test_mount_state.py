@@ -66,7 +66,7 @@ def _kill_server(layers: Path) -> None:
 
 def _contents_of_the_disk(layers: Path, name: str) -> bytes:
     """A file of the scratch as the disk alone has it."""
-    wclayer.import_layer_from_disk(layers / "copy", layers / "run/sandbox.vhdx", [layers / "child", layers / "base"])
+    wclayer.import_layer_from_disk(layers / "run/sandbox.vhdx", layers / "copy", [layers / "child", layers / "base"])
     found = (layers / "copy/Files" / name).read_bytes()
     wclayer.destroy_layer(layers / "copy")
     return found
@@ -152,7 +152,7 @@ def test_unmount_writes_what_was_changed_without_a_mount(layers: Path) -> None:
     (layers / "notes").write_bytes(b"notes")
     run("cp", layers / "notes", f"{layers / 'run'}:notes.txt")
     with pytest.raises(InvalidStateError, match="wclayer unmount"):
-        wclayer.import_layer_from_disk(layers / "x", layers / "run/sandbox.vhdx", [layers / "child", layers / "base"])
+        wclayer.import_layer_from_disk(layers / "run/sandbox.vhdx", layers / "x", [layers / "child", layers / "base"])
     assert not (layers / "x").exists()
     assert "its changes are in its disk now" in text("unmount", layers / "run")
     assert _contents_of_the_disk(layers, "notes.txt") == b"notes"

@@ -205,7 +205,7 @@ class Operations(RuleBasedStateMachine):
             self.view.close()
             assert list(wclayer.check_layer(self.folder / "scratch")) == []
             # Exported, and imported on the same parents: the same merged view.
-            wclayer.export_layer_to_file(self.folder / "changes.tar", self.folder / "scratch")
+            wclayer.export_layer_to_file(self.folder / "scratch", self.folder / "changes.tar")
             with open(self.folder / "changes.tar", "rb") as stream:
                 wclayer.import_layer_from_tar(stream, self.folder / "copy", self.layers)
             with LayerView([self.folder / "copy"]) as copy:

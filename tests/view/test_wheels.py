@@ -44,10 +44,10 @@ def test_windows_binaries_stay_what_they_are(tmp_path: Path) -> None:
         copy_out(view, "mounted", tmp_path / "out", recursive=True)
     assert tree_listing(tmp_path / "out") == wanted
     wclayer.deactivate_layer(scratch)
-    wclayer.export_layer_to_file(tmp_path / "run.tar.zst", scratch, compression="zstd")
+    wclayer.export_layer_to_file(scratch, tmp_path / "run.tar.zst", compression="zstd")
     with (tmp_path / "run.tar.zst").open("rb") as stream:
         wclayer.import_layer_from_tar(stream, tmp_path / "again", [tmp_path / "base"])
-    wclayer.import_layer_from_disk(tmp_path / "from disk", scratch / "sandbox.vhdx", [tmp_path / "base"])
+    wclayer.import_layer_from_disk(scratch / "sandbox.vhdx", tmp_path / "from disk", [tmp_path / "base"])
     for layer in ("again", "from disk"):
         mount.start(place, [tmp_path / layer])
         try:

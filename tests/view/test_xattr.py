@@ -101,7 +101,7 @@ def test_what_can_be_set_can_be_exported(wanted: list[tuple[str, bytes]]) -> Non
                     set_xattr(view, view.find(path, follow=False), name, value)
                 before[path] = _values(view, path)
         assert list(wclayer.check_layer(folder / "run")) == []
-        wclayer.export_layer_to_file(folder / "changes.tar", folder / "run")
+        wclayer.export_layer_to_file(folder / "run", folder / "changes.tar")
         with (folder / "changes.tar").open("rb") as stream:
             wclayer.import_layer_from_tar(stream, folder / "copy", [folder / "base"])
         with LayerView([folder / "copy"]) as view:

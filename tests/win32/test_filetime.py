@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wclayer.win32 import filetime
+from wclayer.win32.attributes import FileAttributes, FileBasicInfo
 
 _times = st.integers(0, filetime.MAX_FILETIME)
 
@@ -58,3 +60,20 @@ def test_other_text_is_refused(text: str) -> None:
 def test_iso_has_all_seven_digits() -> None:
     assert filetime.to_iso(132313303292205695) == "2020-04-14T09:32:09.2205695Z"
     assert filetime.to_iso(filetime.MAX_FILETIME) == f"filetime:{filetime.MAX_FILETIME}"
+
+
+@given(_times)
+def test_a_datetime_is_the_time_cut_to_microseconds(time: int) -> None:
+    moment = filetime.to_datetime(time)
+    if moment.year < 9999:
+        assert filetime.to_iso(time)[:26] == f"{moment:%Y-%m-%dT%H:%M:%S.%f}"
+    assert moment.utcoffset() == timedelta(0)
+
+
+def test_basic_info_has_its_times_and_attributes_in_python_s_types() -> None:
+    info = FileBasicInfo(0x21, 0, filetime.UNIX_EPOCH, filetime.UNIX_EPOCH + 10_000_019, filetime.MAX_FILETIME)
+    assert info.created == datetime(1601, 1, 1, tzinfo=UTC)
+    assert info.accessed == datetime(1970, 1, 1, tzinfo=UTC)
+    assert info.written == datetime(1970, 1, 1, 0, 0, 1, 1, tzinfo=UTC)
+    assert info.changed == datetime.max.replace(tzinfo=UTC)
+    assert info.flags == FileAttributes.READONLY | FileAttributes.ARCHIVE

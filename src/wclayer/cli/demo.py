@@ -70,7 +70,7 @@ def demo_command(ctx: click.Context, folder: str | None) -> None:
     for layer, original, expected in ((base, base_tar, diff_ids[0]), (child, child_tar, diff_ids[1])):
         problems = list(wclayer.check_layer(layer))
         exported = work / f"{layer.name}.exported.tar"
-        result = wclayer.export_layer_to_file(exported, layer)
+        result = wclayer.export_layer_to_file(layer, exported)
         digest = "sha256:" + hashlib.sha256(exported.read_bytes()).hexdigest()
         if problems or digest != expected or not result.unchanged:
             raise wclayer.CorruptLayerError(layer, f"its export differs from {original.name}, which was imported")
@@ -101,7 +101,7 @@ def demo_command(ctx: click.Context, folder: str | None) -> None:
 
     _title("9. Export it and import it elsewhere on the same parents: both show the same")
     exported = work / "scratch.tar"
-    wclayer.export_layer_to_file(exported, scratch)
+    wclayer.export_layer_to_file(scratch, exported)
     _import(exported, copy, [child, base])
     with wclayer.MergedTree([scratch, child, base]) as a, wclayer.MergedTree([copy, child, base]) as b:
         if any(wclayer.diff_trees(a, b)):

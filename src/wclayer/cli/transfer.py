@@ -63,7 +63,7 @@ def import_command(source: str | None, layers: tuple[str, ...], over_scratch: bo
             if is_folder:
                 wclayer.import_layer(path, source, layers, progress=progress)
             else:
-                wclayer.import_layer_from_disk(path, source, layers, progress=progress)
+                wclayer.import_layer_from_disk(source, path, layers, progress=progress)
         if as_json:
             print_json({"path": os.path.abspath(path)})
         else:
@@ -153,7 +153,7 @@ def export_command(
             )
             return
         result = wclayer.export_layer_to_file(
-            target, path, layers, compression=compression, level=level, progress=progress
+            path, target, layers, compression=compression, level=level, progress=progress
         )
     if as_json:
         print_json({"file": os.path.abspath(target), **dataclasses.asdict(result)})

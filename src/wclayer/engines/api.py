@@ -199,8 +199,8 @@ def unprepare_layer(path: StrPath) -> None:
 
 @during("import layer")
 def import_layer_from_disk(
-    path: StrPath,
     disk: StrPath,
+    path: StrPath,
     parents: Chain = (),
     *,
     limits: Limits | None = None,
@@ -213,8 +213,8 @@ def import_layer_from_disk(
     the layer is the difference that it makes.
 
     Args:
+        disk: the file; it is not changed. See `VolumeLayerReader` and `ScratchLayerReader`.
         path: where the layer will be: nothing, or an empty folder, in a folder that exists.
-        disk: the file; it is left as it is. See `VolumeLayerReader` and `ScratchLayerReader`.
         parents: the parent chain, nearest first, or only the nearest one; none for a base layer.
         limits: how much is accepted of what the volume's files say; by default the limits in use (`use_limits`).
         progress, cancelled: see `copy_layer`.
@@ -239,8 +239,8 @@ def import_layer_from_disk(
 
 @during("export layer")
 def export_layer_to_file(
-    file: StrPath,
     path: StrPath,
+    file: StrPath,
     parents: Chain = (),
     *,
     compression: Compression | str = Compression.NONE,

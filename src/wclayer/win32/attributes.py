@@ -8,8 +8,11 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from enum import IntFlag
 from typing import ClassVar
+
+from wclayer.win32.filetime import to_datetime
 
 
 class FileAttributes(IntFlag):
@@ -85,7 +88,11 @@ _BASIC_INFO = struct.Struct("<4qI4x")  # FILE_BASIC_INFO ([MS-FSCC] 2.4.7), 40 b
 
 @dataclass(slots=True)
 class FileBasicInfo:
-    """FILE_BASIC_INFO: the attributes and the four times, each a FILETIME (100 ns since 1601; see `filetime`)."""
+    """FILE_BASIC_INFO: the attributes and the four times of a file.
+
+    The times are FILETIMEs: numbers of 100 ns since 1601. `created`, `accessed`, `written` and `changed` are the same
+    as `datetime`; `flags` are the attributes as `FileAttributes`.
+    """
 
     SIZE: ClassVar[int] = _BASIC_INFO.size
     """Bytes."""
@@ -99,6 +106,31 @@ class FileBasicInfo:
     @property
     def is_directory(self) -> bool:
         return bool(self.attributes & DIRECTORY)
+
+    @property
+    def flags(self) -> FileAttributes:
+        """The attributes as `FileAttributes`."""
+        return FileAttributes(self.attributes)
+
+    @property
+    def created(self) -> datetime:
+        """The creation time in UTC, cut to microseconds."""
+        return to_datetime(self.creation_time)
+
+    @property
+    def accessed(self) -> datetime:
+        """The time of the last access in UTC, cut to microseconds."""
+        return to_datetime(self.last_access_time)
+
+    @property
+    def written(self) -> datetime:
+        """The time of the last write in UTC, cut to microseconds."""
+        return to_datetime(self.last_write_time)
+
+    @property
+    def changed(self) -> datetime:
+        """The time of the last change, metadata included, in UTC, cut to microseconds."""
+        return to_datetime(self.change_time)
 
     def pack(self) -> bytes:
         """The 40 bytes of FILE_BASIC_INFO."""

@@ -61,6 +61,14 @@ def to_unix_ns(filetime: int) -> int:
     return (filetime - UNIX_EPOCH) * 100
 
 
+def to_datetime(filetime: int) -> datetime:
+    """Returns a FILETIME as a `datetime` in UTC, cut to microseconds; for a time after 9999, the last `datetime`."""
+    try:
+        return datetime(1601, 1, 1, tzinfo=UTC) + timedelta(microseconds=filetime // 10)
+    except OverflowError:
+        return datetime.max.replace(tzinfo=UTC)
+
+
 def to_iso(filetime: int) -> str:
     """ISO 8601 in UTC with all seven digits ("2022-10-30T22:38:17.6310847Z"); beyond year 9999, "filetime:N"."""
     seconds, ticks = divmod(filetime, TICKS_PER_SECOND)

@@ -80,7 +80,7 @@ def test_a_layer_has_substitutes_for_them(tmp_path: Path) -> None:
     with wclayer.new_layer_reader(tmp_path / "layer") as back:
         found = {entry.name: b"".join(stream.read_all() for stream in back.streams()) for entry in back}
     assert found == {"Files": b""} | {f"Files/{name}": name.encode() for name in AWKWARD}
-    wclayer.export_layer_to_file(tmp_path / "again.tar", tmp_path / "layer")
+    wclayer.export_layer_to_file(tmp_path / "layer", tmp_path / "again.tar")
     assert (tmp_path / "again.tar").read_bytes() == tar.read_bytes()
 
 
@@ -277,7 +277,7 @@ def test_a_layer_that_is_read_is_not_updated(tmp_path: Path) -> None:
         with pytest.raises(LayerBusyError), wclayer.RegistryEditor(tmp_path / "layer") as editor:
             editor.create_key("HKLM\\SOFTWARE\\New")
         with (tmp_path / "out.tar").open("wb"), pytest.raises(LayerBusyError):
-            wclayer.export_layer_to_file(tmp_path / "out.tar", tmp_path / "layer")
+            wclayer.export_layer_to_file(tmp_path / "layer", tmp_path / "out.tar")
     assert list(wclayer.check_layer(tmp_path / "layer")) == []
     with wclayer.RegistryEditor(tmp_path / "layer") as editor:
         editor.create_key("HKLM\\SOFTWARE\\New")
