@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import shutil
 import socket
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -199,8 +201,17 @@ def test_nothing_is_written_through_a_link_of_the_host(scratch: Path, tmp_path: 
     assert os.listdir(tmp_path / "elsewhere") == []
 
 
-def test_a_deep_tree_is_copied(scratch: Path, tmp_path: Path) -> None:
-    deep = "/".join(["d"] * 1100)
+@pytest.fixture
+def few_calls() -> Iterator[int]:
+    """The depth of calls that is left: less than the levels of a deep tree."""
+    known, left = sys.getrecursionlimit(), 350
+    sys.setrecursionlimit(len(inspect.stack(0)) + left)
+    yield left
+    sys.setrecursionlimit(known)
+
+
+def test_a_deep_tree_is_copied(scratch: Path, tmp_path: Path, few_calls: int) -> None:
+    deep = "/".join(["d"] * (few_calls + 50))
     with LayerView(scratch=scratch) as view:
         view.makedirs(f"C:/{deep}")
         view.write_bytes(f"C:/{deep}/f", DATA)

@@ -13,4 +13,4 @@ def runs(is_long: bool) -> range:
     if "WCLAYER_KILL_RUN" in os.environ:
         number = int(os.environ["WCLAYER_KILL_RUN"])
         return range(number, number + 1)
-    return range(1000 if is_long else 20)
+    return range(1000 if is_long else 10)

@@ -18,7 +18,7 @@ pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="processes are bounded and watched with what Linux has"),
 ]
 _ROOT = Path(__file__).parents[2]
-_EVERY = 40
+_EVERY = 100
 """In CI, one of so many of the commands that are not the first ones of a form."""
 ELSEWHERE = {
     "F7": "tests/view/test_mount_bounds.py::test_names_that_libfuse_kept_for_itself_are_names",
