@@ -88,8 +88,8 @@ def _prepare(tar: Path, work: Path) -> tuple[Path, Path]:
         everything.open("wb") as out,
         TarLayerReader(stream, tar, is_base=True) as reader,
     ):
-        for _ in reader:
-            for data in reader.streams():
+        for item in reader:
+            for data in item.streams():
                 out.writelines(data.chunks)
     volume.unlink()
     return wim, everything

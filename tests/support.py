@@ -27,6 +27,7 @@ from wclayer.cli.main import main
 from wclayer.engines import selection
 from wclayer.formats.tar.structs import TRAILER, header_checksum
 from wclayer.formats.tar.writer import TarHeader, encode_header, encode_pax_block
+from wclayer.layers.backup_api import BackupLayerReader
 from wclayer.layers.tar import TarLayerReader, TarLayerWriter
 from wclayer.layers.volume.raw import RawDisk
 from wclayer.layers.volume.writer import VolumeLayerWriter
@@ -131,7 +132,8 @@ def archive(*members: bytes) -> bytes:
 def read_tar(data: bytes, *, is_base: bool = False, limits: Limits | None = None) -> list[tuple[Entry, bytes]]:
     """Every entry of a tar with its backup stream."""
     with TarLayerReader(io.BytesIO(data), "test.tar", is_base=is_base, limits=limits) as reader:
-        found = [(entry, reader.read()) for entry in reader]
+        backup = BackupLayerReader(reader)
+        found = [(item.entry, backup.read()) for item in backup]
         reader.finish()
     return found
 
@@ -140,11 +142,12 @@ def contents(reader: LayerReader) -> list[tuple[object, ...]]:
     """A layer as plain values: what must be equal when two layers are."""
     found: list[tuple[object, ...]] = []
     with reader:
-        for entry in reader:
+        for item in reader:
+            entry = item.entry
             if entry.info is None:
                 found.append((entry.name, None))
                 continue
-            streams = [(stream.name, hashlib.sha256(stream.read_all()).hexdigest()) for stream in reader.streams()]
+            streams = [(stream.name, hashlib.sha256(stream.read_all()).hexdigest()) for stream in item.streams()]
             if entry.link_target is not None:
                 streams = []
             found.append(

@@ -108,7 +108,8 @@ def contents(reader: LayerReader, *, times: bool = True) -> list[Content]:
     """
     found: list[Content] = []
     with reader:
-        for entry in reader:
+        for item in reader:
+            entry = item.entry
             if entry.info is None:
                 found.append((entry.name, None))
                 continue
@@ -117,7 +118,7 @@ def contents(reader: LayerReader, *, times: bool = True) -> list[Content]:
                 # All else is that of the file.
                 found.append((entry.name, info, entry.link_target))
                 continue
-            streams = [(stream.name, _digest(stream)) for stream in reader.streams()]
+            streams = [(stream.name, _digest(stream)) for stream in item.streams()]
             extras = [(extra.id, extra.name, extra.data) for extra in entry.extra]
             found.append((entry.name, info, entry.security, entry.eas, entry.reparse, extras, streams))
     return found

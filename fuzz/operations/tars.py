@@ -72,9 +72,10 @@ def _canonical(folder: Path, layer: Path, again: Path, parents: list[Path]) -> N
     """What the layer says in our own words is a fixed point: imported and exported, it is the same."""
     raw = io.BytesIO()
     with DirectoryLayerReader(layer) as reader, TarLayerWriter(raw) as writer:
-        for entry in reader:
+        for item in reader:
+            entry = item.entry
             entry.header_delta = None
-            writer.put(entry, (_without_header_delta(stream) for stream in reader.streams()))
+            writer.put(entry, (_without_header_delta(stream) for stream in item.streams()))
     canonical = raw.getvalue()
     try:
         with refusing_cleanly(folder):
@@ -127,8 +128,8 @@ _CONFIG = ("Windows", "System32", "config")
 def build_child(writer: LayerWriter) -> None:
     """A layer on the base, with what only such a layer has."""
     put_directories(writer, ("Files", "Files/d"))
-    writer.remove("Files/d/b")
-    writer.remove("Files/l")
+    writer.put(Entry("Files/d/b", None))
+    writer.put(Entry("Files/l", None))
     put_file(writer, "Files/new", b"new", more=b"m")
     writer.put(Entry("Files/from-parent", info(), link_target="Files/a"))
     put_directories(writer, ("Hives",))

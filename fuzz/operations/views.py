@@ -284,8 +284,8 @@ def _layers() -> tuple[list[Path], Path]:
             put_file(writer, "Files/ä/a", b"hidden, too")
         with DirectoryLayerWriter(middle, [base]) as writer:
             put_directories(writer, ("Files", "Files/cc", "Files/ä"))
-            writer.remove("Files/cc/b")
-            writer.remove("Files/ä")
+            writer.put(Entry("Files/cc/b", None))
+            writer.put(Entry("Files/ä", None))
             put_file(writer, "Files/ä/b", b"opaque")
         create_scratch_layer(scratch, [middle, base])
     # With no disk in the file, nothing bounds what the scratch may hold, and nobody looks into it.

@@ -10,6 +10,7 @@ from wclayer.formats.compression import Compression, HashedInput, HashedOutput, 
 from wclayer.formats.tar import structs
 from wclayer.formats.tar.reader import TarFormatError, TarMember, TarStream, parse_number, parse_pax
 from wclayer.formats.tar.writer import TarHeader, encode_header, encode_pax_record
+from wclayer.layers.backup_api import BackupLayerReader
 from wclayer.layers.tar import TarLayerReader
 from wclayer.layers.tar.header_delta import decode_header_delta, encode_header_delta
 from wclayer.layers.tar.members import decode_base64, decode_entry, encode_entry, global_records, whiteout_name
@@ -160,8 +161,9 @@ def _compressed_seeds() -> list[bytes]:
 def _tar_layer(data: bytes) -> None:
     data = _sealed(data)
     with TarLayerReader(io.BytesIO(data), limits=Limits(total_size=_MOST)) as reader:
-        for _ in reader:
-            while reader.read(1 << 16):
+        backup = BackupLayerReader(reader)
+        while backup.next() is not None:
+            while backup.read(1 << 16):
                 pass
         reader.finish()
 

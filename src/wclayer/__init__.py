@@ -7,8 +7,8 @@ reader and a writer of any two formats. Errors are `LayerError`s (an `OSError`) 
     >>> with open("layer.tar.gz", "rb") as stream:
     ...     result = wclayer.import_layer_from_tar(stream, "/layers/base")
     >>> with wclayer.new_layer_reader("/layers/base") as reader:
-    ...     for entry in reader:
-    ...         print(entry.name, entry.size)
+    ...     for item in reader:
+    ...         print(item.entry.name, item.entry.size)
 """
 
 import importlib
@@ -84,6 +84,7 @@ if TYPE_CHECKING:
     )
     from wclayer.formats.compression import Compression
     from wclayer.host.durability import unsynced
+    from wclayer.layers.backup_api import BackupLayerReader, BackupLayerWriter
     from wclayer.layers.copy import copy_layer
     from wclayer.layers.directory.check import check_layer
     from wclayer.layers.directory.problem import Problem
@@ -98,9 +99,12 @@ if TYPE_CHECKING:
     from wclayer.layers.volume.scratch import ScratchLayerReader
     from wclayer.layers.volume.writer import VolumeLayerWriter
     from wclayer.model import (
+        BackupReader,
+        BackupWriter,
         DataStream,
         Entry,
         ExtraStream,
+        LayerItem,
         LayerReader,
         LayerWriter,
         Limits,
@@ -188,6 +192,7 @@ _HOMES = {
     ),
     "wclayer.formats.compression": ("Compression",),
     "wclayer.host.durability": ("unsynced",),
+    "wclayer.layers.backup_api": ("BackupLayerReader", "BackupLayerWriter"),
     "wclayer.layers.copy": ("copy_layer",),
     "wclayer.layers.directory.check": ("check_layer",),
     "wclayer.layers.directory.problem": ("Problem",),
@@ -202,9 +207,12 @@ _HOMES = {
     "wclayer.layers.volume.scratch": ("ScratchLayerReader",),
     "wclayer.layers.volume.writer": ("VolumeLayerWriter",),
     "wclayer.model": (
+        "BackupReader",
+        "BackupWriter",
         "DataStream",
         "Entry",
         "ExtraStream",
+        "LayerItem",
         "LayerReader",
         "LayerWriter",
         "Limits",
@@ -225,6 +233,10 @@ _HOMES = {
 __all__ = [
     "AccessDeniedError",
     "AlreadyExistsError",
+    "BackupLayerReader",
+    "BackupLayerWriter",
+    "BackupReader",
+    "BackupWriter",
     "BaseImage",
     "Change",
     "Compression",
@@ -258,6 +270,7 @@ __all__ = [
     "LayerBusyError",
     "LayerDescriptor",
     "LayerError",
+    "LayerItem",
     "LayerPath",
     "LayerReader",
     "LayerView",

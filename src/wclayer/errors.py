@@ -540,14 +540,17 @@ class during:  # noqa: N801 (used like a function, as those of contextlib are)
             yield from cast(Iterator[object], items)
 
 
+_BOUNDED = ("__init__", "__iter__", "__next__", "__exit__")
+
+
 def boundary(kind: _Class) -> _Class:
-    """Decorates a public class: its public methods, `__init__`, `__iter__` and `__exit__` raise only errors of the
-    family, as with `during`. Errors without an operation get the class's attribute `operation`.
+    """Decorates a public class: its public methods, `__init__`, `__iter__`, `__next__` and `__exit__` raise only
+    errors of the family, as with `during`. Errors without an operation get the class's attribute `operation`.
 
     Methods that a class inherits are those of its base, which has the decorator itself.
     """
     for name, method in list(vars(kind).items()):
-        if inspect.isfunction(method) and (not name.startswith("_") or name in ("__init__", "__iter__", "__exit__")):
+        if inspect.isfunction(method) and (not name.startswith("_") or name in _BOUNDED):
             setattr(kind, name, _bounded_generator(method) if inspect.isgeneratorfunction(method) else _bounded(method))
     return kind
 

@@ -1,23 +1,28 @@
-"""What travels between readers and writers: entries, data streams, and the two protocols of the spine.
+"""The spine: entries, data streams, and the protocols of the readers and writers that pass them on.
 
 A layer is a sequence of entries. A `LayerReader` produces it, a `LayerWriter` takes it, and `copy_layer` joins the two.
-Both have two interfaces: the parsed form (`Entry` and `DataStream`), which the package itself uses, and Win32 backup
-streams (`read`, `write`), for callers who know hcsshim's readers and writers.
+`BackupReader` and `BackupWriter` are the same for callers who know hcsshim: they speak of Win32 backup streams, which
+`layers/backup_api.py` translates.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, fields
 from types import TracebackType
 from typing import Protocol, Self
 
 from wclayer.win32.attributes import DIRECTORY, SPARSE_FILE, FileBasicInfo
+from wclayer.win32.names import encode_name, path_key
 
 __all__ = [
+    "BackupReader",
+    "BackupWriter",
     "DataStream",
     "Entry",
     "ExtraStream",
+    "LayerItem",
     "LayerReader",
     "LayerWriter",
     "Limits",
@@ -192,29 +197,49 @@ class LinkInfo:
     """The 128-bit id of the file."""
 
 
-class LayerReader(Protocol):
-    """Produces a layer's entries in order: parents before children, a hard link's target before the link."""
+class LayerItem:
+    """An entry that a reader came to, with its data. The data can be read until the reader moves on.
 
-    def next(self) -> Entry | None:
-        """Moves to the next entry, and skips the rest of the current one.
+    Args:
+        entry: the entry.
+        streams: its data streams: the main one first, then the alternate ones.
+    """
 
-        Returns:
-            The entry; None at the end of the layer.
-        """
+    __slots__ = ("_streams", "entry")
+
+    def __init__(self, entry: Entry, streams: Iterable[DataStream] = ()) -> None:
+        self.entry = entry
+        self._streams: Iterator[DataStream] | None = iter(streams)
 
     def streams(self) -> Iterator[DataStream]:
-        """Yields the data streams of the current entry: the main one first, then the alternate ones."""
-
-    def read(self, size: int = -1, /) -> bytes:
-        """Returns up to `size` bytes of the current entry's Win32 backup stream (-1: the rest); b"" at its end."""
+        """Returns the data streams: the main one first, then the alternate ones. All calls return the same iterator."""
+        assert self._streams is not None
+        return self._streams
 
     def link_info(self) -> LinkInfo:
-        """Returns how many names the current entry's file has, and its id."""
+        """Returns the number of the file's names, and its id.
+
+        A reader of a stream knows only the names that came before: a link counts as the second of two names.
+        """
+        entry = self.entry
+        # All names of one file have the same id.
+        first_name = path_key(entry.link_target or entry.name)
+        file_id = hashlib.sha256(encode_name(first_name)).digest()[:16]
+        return LinkInfo(1 if entry.link_target is None else 2, file_id)
+
+
+class LayerReader(Protocol):
+    """An iterator of a layer's entries in order: parents before children, a hard link's target before the link.
+
+    The data of an item that was not read is skipped when the reader moves on.
+    """
+
+    def __iter__(self) -> Iterator[LayerItem]: ...
+
+    def __next__(self) -> LayerItem: ...
 
     def close(self) -> None:
-        """Releases the resources of the reader. Further calls do nothing."""
-
-    def __iter__(self) -> Iterator[Entry]: ...
+        """Releases what the reader holds. Further calls do nothing."""
 
     def __enter__(self) -> Self: ...
 
@@ -226,8 +251,51 @@ class LayerReader(Protocol):
 class LayerWriter(Protocol):
     """Takes a layer's entries in order.
 
-    At the end of its `with` block the writer is closed; if an exception ends the block, the layer is discarded.
+    Leaving its context closes it; leaving it by an exception discards the layer.
     """
+
+    def put(self, entry: Entry, streams: Iterable[DataStream] = ()) -> None:
+        """Adds an entry with its data."""
+
+    def close(self) -> None:
+        """Completes the layer, which exists only from now on. Further calls do nothing."""
+
+    def abort(self) -> None:
+        """Discards the layer: nothing of it stays behind."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None, /
+    ) -> None: ...
+
+
+class BackupReader(LayerReader, Protocol):
+    """A reader in the language of hcsshim: a cursor over entries, whose contents are Win32 backup streams."""
+
+    def next(self) -> Entry | None:
+        """Moves to the next entry. What was not read of the current one is skipped.
+
+        Returns:
+            The entry, or None at the end.
+        """
+
+    def streams(self) -> Iterator[DataStream]:
+        """Returns the data streams of the current entry: the main one first, then the alternate ones."""
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Reads from the current entry's Win32 backup stream.
+
+        Returns:
+            Up to `size` bytes (-1: all that is left); nothing at the stream's end.
+        """
+
+    def link_info(self) -> LinkInfo:
+        """Returns the number of names of the current entry's file, and its id."""
+
+
+class BackupWriter(LayerWriter, Protocol):
+    """A writer in the language of hcsshim: an entry is started, and its Win32 backup stream follows."""
 
     def add(self, name: str, info: FileBasicInfo) -> None:
         """Starts an entry. `write` takes its Win32 backup stream."""
@@ -239,19 +307,8 @@ class LayerWriter(Protocol):
         """Records that `name` is deleted from the parents."""
 
     def write(self, data: bytes | bytearray | memoryview, /) -> int:
-        """Takes more of the current entry's Win32 backup stream. Returns the number of bytes: always all of them."""
+        """Takes more of the current entry's Win32 backup stream.
 
-    def put(self, entry: Entry, streams: Iterable[DataStream] = ()) -> None:
-        """Adds an entry in its parsed form, with its data."""
-
-    def close(self) -> None:
-        """Completes the layer, which appears only now. Further calls do nothing."""
-
-    def abort(self) -> None:
-        """Discards the layer. Nothing of it remains."""
-
-    def __enter__(self) -> Self: ...
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None, /
-    ) -> None: ...
+        Returns:
+            The number of bytes taken: all of them.
+        """

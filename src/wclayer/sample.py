@@ -147,8 +147,8 @@ def write_child(writer: LayerWriter) -> None:
     )
     make.directory("Files/Windows", security=_TRUSTED_INSTALLER)
     make.file("Files/Windows/win.ini", b"; for 16-bit app support\r\n[fonts]\r\n[extensions]\r\n[app]\r\nkey=value\r\n")
-    writer.remove("Files/License.txt")
-    writer.remove("Files/Users/Public/CON")
+    writer.put(Entry("Files/License.txt", None))
+    writer.put(Entry("Files/Users/Public/CON", None))
     make.directory("Hives")
     # Windows exports hives without a security descriptor.
     make.file("Hives/Software_Delta", _software_delta(), security=None)

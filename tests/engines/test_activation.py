@@ -283,7 +283,7 @@ def test_the_registry_of_a_scratch(tmp_path: Path) -> None:
             (value,) = registry.key(r"HKLM\SOFTWARE\New").values()
             assert value.data == number.to_bytes(4, "little")
     with wclayer.new_layer_reader(scratch) as reader:
-        names = [entry.name for entry in reader]
+        names = [item.entry.name for item in reader]
     assert names == ["Hives", "Hives/Software_Delta"]
     with LayerView(scratch=scratch), pytest.raises(LayerBusyError):
         wclayer.RegistryEditor(scratch)

@@ -220,7 +220,8 @@ def test_filter_reader_and_writer_are_hcsshim_s(tmp_path: Path, base: Path, chil
 def test_link_info_counts_names(base: Path) -> None:
     with wclayer.new_layer_reader(base) as reader:
         seen: dict[bytes, int] = {}
-        for entry in reader:
+        for item in reader:
+            entry = item.entry
             links = reader.link_info()
             if entry.name.endswith("component05.dll"):
                 assert links.number_of_links == 2
@@ -236,7 +237,7 @@ def test_filter_writer_links(tmp_path: Path) -> None:
         writer.add_link("Files/c", "\\Files\\a")
     assert os.path.samefile(tmp_path / "layer/Files/a", tmp_path / "layer/Files/b")
     with wclayer.new_layer_reader(tmp_path / "layer") as reader:
-        infos = {entry.name: entry.info for entry in reader}
+        infos = {item.entry.name: item.entry.info for item in reader}
     assert infos["Files/a"] == infos["Files/b"] == infos["Files/c"] == info()
 
 
@@ -247,7 +248,7 @@ def test_a_filter_writer_links_to_the_entry_that_it_writes(tmp_path: Path) -> No
         writer.write(StreamHeader(StreamId.DATA, 4).encode() + b"data")
         writer.add_link("Files/b", "Files/a")
     with wclayer.new_layer_reader(tmp_path / "layer") as reader:
-        assert [(entry.name, entry.info) for entry in reader][2] == ("Files/b", info())
+        assert [(item.entry.name, item.entry.info) for item in reader][2] == ("Files/b", info())
     assert (tmp_path / "layer/Files/b").read_bytes() == b"data"
 
 
@@ -368,11 +369,11 @@ def test_transport_folders_compare_without_case(tmp_path: Path) -> None:
         put_directories(writer, "Files", "Files/Dir", "Files/$Recycle.Bin")
         put_file(writer, "Files/Dir/a", b"x")
         put_file(writer, "Files/$Recycle.Bin/trash", b"x")
-        writer.remove("files/DIR/gone")
+        writer.put(wclayer.Entry("files/DIR/gone", None))
     os.rename(tmp_path / "t/Files/Dir.$wcidirs$", tmp_path / "t/Files/DIR.$WCIDIRS$")
     os.rename(tmp_path / "t/Files", tmp_path / "t/FILES")
     with wclayer.TransportLayerReader(tmp_path / "t") as reader:
-        found = [(entry.name, entry.is_tombstone) for entry in reader]
+        found = [(item.entry.name, item.entry.is_tombstone) for item in reader]
     assert found == [
         ("FILES", False), ("FILES/Dir", False), ("Files/DIR/gone", True), ("FILES/Dir/a", False), ("Hives", False),
     ]  # fmt: skip
@@ -426,6 +427,6 @@ def test_effective_hives_of_a_call_that_was_interrupted_are_no_part_of_a_base_la
         wclayer.make_base_layer(tmp_path / name)
         assert list(wclayer.check_layer(tmp_path / name)) == []
         with wclayer.new_layer_reader(tmp_path / name) as reader:
-            listed.append([entry.name for entry in reader])
+            listed.append([item.entry.name for item in reader])
     assert listed[0] == listed[1]
     assert "Hives" not in listed[0]

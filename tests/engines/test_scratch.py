@@ -44,6 +44,7 @@ from wclayer.errors import (
 from wclayer.formats.ntfs.grow import grow_volume
 from wclayer.formats.ntfs.structs import NtfsError, OutOfSpaceError
 from wclayer.formats.ntfs.volume import NtfsVolume
+from wclayer.layers.backup_api import BackupLayerReader
 from wclayer.layers.directory import open_layer
 from wclayer.layers.volume.disk_file import DiskFile
 from wclayer.layers.volume.raw import RawDisk
@@ -87,7 +88,7 @@ def test_imports_process_base_layers(base: Path, tmp_path: Path) -> None:
             assert list(wclayer.check_disk(folder / name)) == []
             assert (folder / name).stat().st_blocks * 512 < 8 * MIB
     with VolumeLayerReader(base / "blank.vhdx") as reader:
-        assert [entry.name for entry in reader] == ["Files"]
+        assert [item.entry.name for item in reader] == ["Files"]
         assert reader.volume.cluster_size == 4096
     assert list(wclayer.check_layer(base)) == []
     # They are no entries: an export gives the same tar.
@@ -221,8 +222,8 @@ def _filled(path: Path, size: int, *, maker: str) -> dict[str, str]:
 
 
 def _contents(path: Path) -> dict[str, str]:
-    with VolumeLayerReader(path) as reader:
-        return {entry.name: hashlib.sha256(reader.read()).hexdigest() for entry in reader}
+    with BackupLayerReader(VolumeLayerReader(path)) as reader:
+        return {item.entry.name: hashlib.sha256(reader.read()).hexdigest() for item in reader}
 
 
 @pytest.mark.parametrize("maker", ["wclayer", "mkntfs", "Windows"])
@@ -343,7 +344,7 @@ def test_access_is_granted_once(base: Path) -> None:
     out = io.BytesIO()
     assert not wclayer.export_layer_to_tar(out, base).unchanged
     with wclayer.TarLayerReader(io.BytesIO(out.getvalue()), "tar", is_base=True) as reader:
-        found = {entry.name: entry.security for entry in reader}
+        found = {item.entry.name: item.entry.security for item in reader}
     security = found["Files/License.txt"]
     assert security is not None
     assert str(vm_sid(VM)) in to_sddl(SecurityDescriptor.decode(security))

@@ -116,9 +116,10 @@ def read_everything(path: Path) -> int:
     """Reads all of a volume; returns how many bytes of data came out."""
     size = 0
     with VolumeLayerReader(path) as reader:
-        for entry in reader:
+        for item in reader:
+            entry = item.entry
             if entry.link_target is None:
-                size += sum(len(chunk) for stream in reader.streams() for chunk in stream.chunks)
+                size += sum(len(chunk) for stream in item.streams() for chunk in stream.chunks)
     return size
 
 

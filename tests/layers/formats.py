@@ -23,6 +23,7 @@ from wclayer.engines.portable.scratch import _ScratchWriter
 from wclayer.errors import InvalidDataError, LayerError, NotSupportedError
 from wclayer.formats.disk import Disk
 from wclayer.formats.vhdx.create import create_vhdx
+from wclayer.layers.base import LayerReaderBase, LayerWriterBase
 from wclayer.layers.copy import copy_layer
 from wclayer.layers.directory import DirectoryLayerReader, DirectoryLayerWriter, open_layer
 from wclayer.layers.directory.database import FILE_NAME
@@ -140,7 +141,7 @@ class Format(ABC):
     def prepare(self) -> None:  # noqa: B027 (not every format needs something)
         """Makes what all layers of the format need beside them."""
 
-    def writer(self) -> LayerWriter:
+    def writer(self) -> LayerWriterBase:
         """A writer to a new place."""
         self.held.close()
         self.prepare()
@@ -148,15 +149,15 @@ class Format(ABC):
         return self._writer()
 
     @abstractmethod
-    def _writer(self) -> LayerWriter: ...
+    def _writer(self) -> LayerWriterBase: ...
 
-    def reader(self) -> LayerReader:
+    def reader(self) -> LayerReaderBase:
         """A reader of the layer that was written last."""
         self.held.close()
         return self._reader()
 
     @abstractmethod
-    def _reader(self) -> LayerReader: ...
+    def _reader(self) -> LayerReaderBase: ...
 
     def make(self, build: Build) -> None:
         """Makes the layer that a function puts together."""
@@ -180,11 +181,11 @@ class Tar(Format):
     is_staged = False
     compression = wclayer.Compression.NONE
 
-    def _writer(self) -> LayerWriter:
+    def _writer(self) -> LayerWriterBase:
         self.raw = io.BytesIO()
         return TarLayerWriter(self.raw, str(self.place), compression=self.compression)
 
-    def _reader(self) -> LayerReader:
+    def _reader(self) -> LayerReaderBase:
         return TarLayerReader(io.BytesIO(self.raw.getvalue()), str(self.place))
 
     def damage(self) -> None:
@@ -203,10 +204,10 @@ class Transport(Format):
     writes, reads = TransportLayerWriter, TransportLayerReader
     refuses = refusing(Part.TOMBSTONE_IN_UTILITY_VM)
 
-    def _writer(self) -> LayerWriter:
+    def _writer(self) -> LayerWriterBase:
         return TransportLayerWriter(self.place)
 
-    def _reader(self) -> LayerReader:
+    def _reader(self) -> LayerReaderBase:
         return TransportLayerReader(self.place)
 
 
@@ -217,12 +218,12 @@ class Directory(Format):
     def prepare(self) -> None:
         assert self.parent
 
-    def _writer(self) -> LayerWriter:
+    def _writer(self) -> LayerWriterBase:
         assert self.writes is not None
-        writer: LayerWriter = self.writes(self.place, [self.parent])
+        writer: LayerWriterBase = self.writes(self.place, [self.parent])
         return writer
 
-    def _reader(self) -> LayerReader:
+    def _reader(self) -> LayerReaderBase:
         return DirectoryLayerReader(self.place)
 
 
@@ -250,7 +251,7 @@ class Scratch(Directory):
     refuses = refusing(Part.OBJECT_ID, Part.PROPERTY_DATA)
     is_staged = False
 
-    def _writer(self) -> LayerWriter:
+    def _writer(self) -> LayerWriterBase:
         DirectoryLayerWriter(self.place, [self.parent]).close()
         make_scratch(self.place / FILE_NAME)
         scratch = self.held.enter_context(ScratchDirectory(self.place))
@@ -262,7 +263,7 @@ class Chain(Directory):
 
     reads = MergedLayerReader
 
-    def _reader(self) -> LayerReader:
+    def _reader(self) -> LayerReaderBase:
         return MergedLayerReader([self.place, self.parent])
 
     def expected(self, rows: Rows) -> Rows:
@@ -274,7 +275,7 @@ class ChangedChain(Scratch):
 
     reads = MergedLayerReader
 
-    def _reader(self) -> LayerReader:
+    def _reader(self) -> LayerReaderBase:
         return MergedLayerReader([self.place, self.parent])
 
     def expected(self, rows: Rows) -> Rows:
@@ -293,10 +294,10 @@ class Volume(Format):
         file.truncate(_VOLUME)
         return RawDisk(file)
 
-    def _writer(self) -> LayerWriter:
+    def _writer(self) -> LayerWriterBase:
         return VolumeLayerWriter(self._disk(), str(self.place), whole=True, serial=7, time=TIME)
 
-    def _reader(self) -> LayerReader:
+    def _reader(self) -> LayerReaderBase:
         return VolumeLayerReader(self.place)
 
     def expected(self, rows: Rows) -> Rows:
@@ -331,12 +332,12 @@ class ScratchVolume(Volume):
     def prepare(self) -> None:
         assert self.parent
 
-    def _writer(self) -> LayerWriter:
+    def _writer(self) -> LayerWriterBase:
         return ScratchVolumeWriter(
             self._disk(), str(self.place), owner=lambda path: None, serial=7, time=TIME, hidden_sectors=0
         )
 
-    def _reader(self) -> LayerReader:
+    def _reader(self) -> LayerReaderBase:
         return ScratchLayerReader(self.place, [self.parent])
 
     def expected(self, rows: Rows) -> Rows:
@@ -352,10 +353,10 @@ class Folder(Format):
     reads: ClassVar[type[Any]] = FolderLayerReader
     keeps_metadata = False
 
-    def _writer(self) -> LayerWriter:
+    def _writer(self) -> LayerWriterBase:
         raise NotImplementedError
 
-    def _reader(self) -> LayerReader:
+    def _reader(self) -> LayerReaderBase:
         return FolderLayerReader(self.place)
 
     def make(self, build: Build) -> None:
@@ -365,14 +366,15 @@ class Folder(Format):
     def _lay_out(self, build: Build) -> None:
         self.place.mkdir()
         with TarLayerReader(io.BytesIO(layer_tar(build))) as reader:
-            for entry in reader:
+            for item in reader:
+                entry = item.entry
                 path = self.place / entry.name
                 if entry.is_directory:
                     path.mkdir()
                 elif entry.link_target is not None:
                     os.link(self.place / entry.link_target, path)
                 else:
-                    path.write_bytes(b"".join(stream.read_all() for stream in reader.streams() if not stream.name))
+                    path.write_bytes(b"".join(stream.read_all() for stream in item.streams() if not stream.name))
 
     def damage(self) -> None:
         # A layer has no place for it.
@@ -388,13 +390,13 @@ class InPlace(Folder):
     refuses = refusing(*TOMBSTONES, error=InvalidDataError)
     is_staged = False
 
-    def _writer(self) -> LayerWriter:
+    def _writer(self) -> LayerWriterBase:
         self._lay_out(lambda writer: put_directories(writer, "Files"))
         assert self.writes is not None
-        writer: LayerWriter = self.writes(self.place)
+        writer: LayerWriterBase = self.writes(self.place)
         return writer
 
-    def _reader(self) -> LayerReader:
+    def _reader(self) -> LayerReaderBase:
         return DirectoryLayerReader(self.place)
 
     def make(self, build: Build) -> None:

@@ -31,6 +31,7 @@ from tests.layers.formats import (
 )
 from tests.source import ROOT, modules, parsed
 from tests.support import TIME, directory, info, nothing_left_in, put_directories, put_file, put_files
+from wclayer.layers.backup_api import BackupLayerReader, BackupLayerWriter
 from wclayer.layers.base import LayerReaderBase, LayerWriterBase
 from wclayer.layers.tar import TarLayerReader, TarLayerWriter
 from wclayer.model import DataStream, Entry, ExtraStream, LayerReader, LayerWriter
@@ -90,6 +91,18 @@ def _concrete(base: type[object]) -> Iterator[type[object]]:
         yield from _concrete(kind)
 
 
+def _is_alike(kind: type[object], protocol: type[object]) -> bool:
+    """True for a class that is no protocol, and has what the protocol has."""
+    if inspect.isabstract(kind) or getattr(kind, "_is_protocol", False):
+        return False
+    # Files are iterators that are closed, too: a reader is one of items.
+    item = getattr(protocol, "__next__", None)
+    returned = None if item is None else item.__annotations__["return"]
+    return all(hasattr(kind, name) for name in _members(protocol)) and (
+        returned is None or getattr(getattr(kind, "__next__", None), "__annotations__", {}).get("return") == returned
+    )
+
+
 def _members(protocol: type[object]) -> set[str]:
     return {name for name, member in vars(protocol).items() if inspect.isfunction(member) and name != "__init__"}
 
@@ -111,7 +124,7 @@ def test_every_reader_and_writer_is_in_the_table() -> None:
             )
         )
     ]
-    known = {kind for row in FORMATS for kind in (row.writes, row.reads)}
+    known = {kind for row in FORMATS for kind in (row.writes, row.reads)} | {BackupLayerReader, BackupLayerWriter}
     for base, protocol in ((LayerReaderBase, LayerReader), (LayerWriterBase, LayerWriter)):
         derived = set(_concrete(base))
         assert len(derived) >= 6
@@ -119,8 +132,7 @@ def test_every_reader_and_writer_is_in_the_table() -> None:
             kind
             for module in loaded
             for kind in vars(module).values()
-            if inspect.isclass(kind) and all(hasattr(kind, name) for name in _members(protocol))
-            if kind.__module__ == module.__name__ and not inspect.isabstract(kind) and kind is not protocol
+            if inspect.isclass(kind) and kind.__module__ == module.__name__ and _is_alike(kind, protocol)
         }
         assert derived | alike <= known, derived | alike
     found = {
@@ -204,7 +216,10 @@ def test_everything_comes_back(layer_format: Format) -> None:
 
 def test_backup_streams_carry_everything(layer_format: Format) -> None:
     tar = _tar_of(lambda writer: _everything(writer, layer_format.refuses))
-    with TarLayerReader(io.BytesIO(tar)) as reader, layer_format.writer() as writer:
+    with (
+        BackupLayerReader(TarLayerReader(io.BytesIO(tar))) as reader,
+        BackupLayerWriter(layer_format.writer()) as writer,
+    ):
         while (entry := reader.next()) is not None:
             if entry.link_target is not None:
                 writer.add_link(entry.name, entry.link_target)
@@ -237,14 +252,15 @@ def _utility_vm(writer: LayerWriter) -> None:
 
 def _tombstones(writer: LayerWriter) -> None:
     put_directories(writer, "Files/deleted", "Files/new")
-    writer.remove("Files\\deleted\\file")
-    writer.remove("Files/gone")
+    assert isinstance(writer, LayerWriterBase)
+    BackupLayerWriter(writer).remove("Files\\deleted\\file")
+    writer.put(Entry("Files/gone", None))
 
 
 PARTS: dict[Part, Callable[[LayerWriter], None]] = {
     Part.TOMBSTONE: _tombstones,
-    Part.TOMBSTONE_ALONE: lambda writer: writer.remove("Files/deleted/file"),
-    Part.TOMBSTONE_IN_UTILITY_VM: lambda writer: writer.remove("UtilityVM/Files/gone"),
+    Part.TOMBSTONE_ALONE: lambda writer: writer.put(Entry("Files/deleted/file", None)),
+    Part.TOMBSTONE_IN_UTILITY_VM: lambda writer: writer.put(Entry("UtilityVM/Files/gone", None)),
     Part.UTILITY_VM: _utility_vm,
     Part.OBJECT_ID: _object_id,
     Part.PROPERTY_DATA: _property_data,
@@ -277,7 +293,7 @@ def test_a_part_comes_back_or_is_refused(written_format: Format, part: Part, tmp
 
 
 def test_sparse_blocks_are_written_out_dense(layer_format: Format) -> None:
-    with layer_format.writer() as writer:
+    with BackupLayerWriter(layer_format.writer()) as writer:
         put_directories(writer, "Files")
         writer.add("Files/sparse", info(0x220))
         writer.write(StreamHeader(StreamId.DATA, 0, 8).encode())
@@ -287,7 +303,7 @@ def test_sparse_blocks_are_written_out_dense(layer_format: Format) -> None:
     expected = bytearray(4_000_000)
     expected[5000:5003], expected[3_000_000:3_000_003] = b"abc", b"def"
     with layer_format.reader() as reader:
-        entries = [(entry, [stream.read_all() for stream in reader.streams()]) for entry in reader]
+        entries = [(item.entry, [stream.read_all() for stream in item.streams()]) for item in reader]
     ((entry, streams),) = [pair for pair in entries if pair[0].name == "Files/sparse"]
     assert entry.size == 4_000_000
     assert streams == [bytes(expected)]
@@ -312,7 +328,8 @@ def test_the_order_is_one_that_every_writer_takes(read_format: Format) -> None:
     seen: dict[str, bool] = {"": False}
     links = {}
     with read_format.reader() as reader:
-        for entry in reader:
+        for item in reader:
+            entry = item.entry
             assert path_key(entry.name) not in seen
             assert path_key(entry.name.rpartition("/")[0]) in seen
             if entry.link_target is not None:
@@ -327,8 +344,9 @@ def test_streams_are_whole(read_format: Format) -> None:
     read_format.make(_usual if not read_format.keeps_metadata else _with_streams)
     found = {}
     with read_format.reader() as reader:
-        for entry in reader:
-            streams = [(stream.name, stream.size, stream.read_all()) for stream in reader.streams()]
+        for item in reader:
+            entry = item.entry
+            streams = [(stream.name, stream.size, stream.read_all()) for stream in item.streams()]
             assert all(len(data) == size for _, size, data in streams)
             assert [name for name, _, _ in streams[1:] if not name] == []
             assert len({path_key(name) for name, _, _ in streams}) == len(streams)
@@ -349,15 +367,15 @@ def _with_streams(writer: LayerWriter) -> None:
 
 def test_what_is_not_read_is_skipped(read_format: Format) -> None:
     read_format.make(_usual if not read_format.keeps_metadata else _with_streams)
-    ways: list[Callable[[LayerReader], object]] = [
+    ways: list[Callable[[BackupLayerReader], object]] = [
         lambda reader: None, lambda reader: reader.read(), lambda reader: reader.read(700),
         lambda reader: next(reader.streams(), None), lambda reader: [stream.size for stream in reader.streams()],
         lambda reader: [next(iter(stream.chunks), b"") for stream in reader.streams()],
     ]  # fmt: skip
     listings = []
     for way in ways:
-        with read_format.reader() as reader:
-            listings.append([(entry, way(reader))[0] for entry in reader])
+        with BackupLayerReader(read_format.reader()) as reader:
+            listings.append([(item.entry, way(reader))[0] for item in reader])
     assert len(listings[0]) > 7
     for listing in listings[1:]:
         assert listing == listings[0]
@@ -366,14 +384,14 @@ def test_what_is_not_read_is_skipped(read_format: Format) -> None:
 def test_a_reader_ends_and_is_closed(read_format: Format) -> None:
     """`next` returns None at the end, as often as it is asked; a closed reader says so, and is closed twice."""
     read_format.make(_usual)
-    with read_format.reader() as reader:
+    with BackupLayerReader(read_format.reader()) as reader:
         for early in (reader.streams, reader.read, reader.link_info):
             with pytest.raises(wclayer.InvalidStateError, match="call next first"):
                 early()
         first = reader.next()
         assert first is not None
         # Iterating goes on from where `next` was.
-        rest = [entry.name for entry in reader]
+        rest = [item.entry.name for item in reader]
         assert first.name not in rest
         assert "Files/link 2" in rest
         assert reader.next() is None
@@ -392,18 +410,19 @@ def test_a_layer_that_is_changed_meanwhile_is_read_as_of_one_moment(kind: type[S
     made.make(_usual)
     before = rows_of(made.reader())
     with made.reader() as reader:
-        names = [next(iter(reader)).name]
+        names = [next(reader).entry.name]
         with wclayer.LayerView(scratch=made.place) as view:
             view.write_bytes("C:\\a\\new", b"new")
             view.unlink("C:\\link 2")
             view.write_bytes("C:\\a\\small", b"other")
-        for entry in reader:
+        for item in reader:
+            entry = item.entry
             names.append(entry.name)
             if entry.name != "Files/a/small":
-                assert all(stream.size == len(stream.read_all()) for stream in reader.streams())
+                assert all(stream.size == len(stream.read_all()) for stream in item.streams())
             else:
                 with pytest.raises(wclayer.LayerBusyError, match="changed"):
-                    reader.read()
+                    [stream.read_all() for stream in item.streams()]
     assert names == list(before)
     assert "Files/a/new" in rows_of(made.reader())
     made.held.close()
@@ -445,11 +464,11 @@ def test_damage_is_told_with_the_path(read_format: Format, tmp_path: Path) -> No
     ],
 )
 def test_bad_input_is_named_and_leaves_nothing(
-    written_format: Format, build: Callable[[LayerWriter], object], problem: str, tmp_path: Path
+    written_format: Format, build: Callable[[BackupLayerWriter], object], problem: str, tmp_path: Path
 ) -> None:
     written_format.prepare()
     with _nothing_made(written_format, tmp_path):
-        writer = written_format.writer()
+        writer = BackupLayerWriter(written_format.writer())
         with pytest.raises(wclayer.LayerError, match=problem) as refused, writer:
             put_directories(writer, "Files")
             build(writer)
@@ -473,7 +492,7 @@ def _nothing_made(made: Format, folder: Path) -> Iterator[None]:
 def test_a_layer_that_is_given_up_leaves_nothing(written_format: Format, tmp_path: Path, after: int) -> None:
     written_format.prepare()
     with _nothing_made(written_format, tmp_path):
-        writer = written_format.writer()
+        writer = BackupLayerWriter(written_format.writer())
         if after:
             put_directories(writer, "Files")
         for number in range(after):
@@ -503,7 +522,7 @@ def _raise(kind: type[Exception]) -> DataStream:
     raise kind
 
 
-_USES: list[Callable[[LayerWriter], object]] = [
+_USES: list[Callable[[BackupLayerWriter], object]] = [
     lambda writer: put_directories(writer, "Files/late"),
     lambda writer: writer.add("Files/late", info()),
     lambda writer: writer.add_link("Files/late", "Files/x"),
@@ -513,7 +532,7 @@ _USES: list[Callable[[LayerWriter], object]] = [
 
 
 def test_a_failed_writer_stays_failed(written_format: Format) -> None:
-    writer = written_format.writer()
+    writer = BackupLayerWriter(written_format.writer())
     with pytest.raises(wclayer.InvalidDataError):
         put_file(writer, "Nowhere/a")
     for use in _USES:
@@ -525,7 +544,7 @@ def test_a_failed_writer_stays_failed(written_format: Format) -> None:
 
 
 def test_a_layer_is_there_when_it_is_closed_and_ends_then(written_format: Format) -> None:
-    writer = written_format.writer()
+    writer = BackupLayerWriter(written_format.writer())
     put_directories(writer, "Files")
     put_file(writer, "Files/x", b"x")
     if written_format.is_staged:
@@ -538,7 +557,7 @@ def test_a_layer_is_there_when_it_is_closed_and_ends_then(written_format: Format
         with pytest.raises(wclayer.InvalidStateError):
             use(writer)
     with written_format.reader() as reader:
-        assert "Files/x" in [entry.name for entry in reader]
+        assert "Files/x" in [item.entry.name for item in reader]
 
 
 def test_progress_and_cancellation(layer_format: Format, tmp_path: Path) -> None:

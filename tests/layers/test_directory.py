@@ -88,7 +88,7 @@ def test_times_of_directories_are_right_at_the_end(tmp_path: Path) -> None:
         put_directories(writer, "Files", "Files/d")
         put_file(writer, "Files/d/a", b"1")
         writer.put(Entry("Files/d/b", info(), link_target="Files/d/a"))
-        writer.remove("Files/d/x")
+        writer.put(Entry("Files/d/x", None))
 
     layer = _layer(tmp_path / "c", build, parent)
     expected = (info().last_write_time - 116_444_736_000_000_000) * 100
@@ -119,7 +119,7 @@ def test_inconsistent_case_resolves_as_windows_does(tmp_path: Path) -> None:
     assert (layer / "Files/Windows/INF/sub/c").read_bytes() == b"c"
     assert os.path.samefile(layer / "Files/link", layer / "Files/Windows/INF/a.inf")
     with wclayer.new_layer_reader(layer) as reader:
-        names = [entry.name for entry in reader]
+        names = [item.entry.name for item in reader]
     assert "files/WINDOWS/Inf/b.inf" in names
     assert "Files/Windows/inf/SUB/c" in names
     raw = io.BytesIO()
@@ -168,7 +168,7 @@ def test_the_utility_vm_is_cloned_from_the_parent(tmp_path: Path, base: Path) ->
 
     def build(writer: LayerWriter) -> None:
         put_directories(writer, "Files", "UtilityVM", "UtilityVM/Files")
-        writer.remove(f"{boot}/bootmgfw.efi")
+        writer.put(Entry(f"{boot}/bootmgfw.efi", None))
         put_file(writer, f"{boot}/new.efi", b"new")
 
     layer = _layer(tmp_path / "child", build, base)
@@ -179,7 +179,7 @@ def test_the_utility_vm_is_cloned_from_the_parent(tmp_path: Path, base: Path) ->
     assert list(wclayer.check_layer(layer)) == []
     # Only its own changes are exported.
     with wclayer.new_layer_reader(layer) as reader:
-        names = [entry.name for entry in reader]
+        names = [item.entry.name for item in reader]
     assert names == ["Files", "UtilityVM", "UtilityVM/Files", f"{boot}/bootmgfw.efi", f"{boot}/new.efi"]
     unchanged = _layer(tmp_path / "second", lambda w: put_directories(w, "Files"), base)
     assert not (unchanged / "UtilityVM").exists()
@@ -209,7 +209,7 @@ def test_a_child_replaces_cloned_files_and_directories(tmp_path: Path, base: Pat
 
 def test_a_tombstone_of_nothing_in_the_utility_vm_is_refused(tmp_path: Path, base: Path) -> None:
     with pytest.raises(wclayer.InvalidDataError, match="no such name"):
-        _layer(tmp_path / "child", lambda w: w.remove("UtilityVM/Files/no"), base)
+        _layer(tmp_path / "child", lambda w: w.put(Entry("UtilityVM/Files/no", None)), base)
 
 
 def _utility_vm(writer: LayerWriter) -> None:
@@ -229,7 +229,7 @@ def test_a_cloned_directory_keeps_its_name_on_the_host(tmp_path: Path) -> None:
     def build(writer: LayerWriter) -> None:
         _utility_vm(writer)
         put_directories(writer, long)
-        writer.remove(f"{long}/deleted")
+        writer.put(Entry(f"{long}/deleted", None))
         put_file(writer, f"{long}/new", b"new")
 
     parent = _layer(tmp_path / "parent", build_parent)
@@ -253,11 +253,11 @@ def test_streams_of_cloned_entries_go_with_them(change: str, tmp_path: Path) -> 
     def build(writer: LayerWriter) -> None:
         _utility_vm(writer)
         if change == "delete":
-            writer.remove("UtilityVM/Files/d/a")
+            writer.put(Entry("UtilityVM/Files/d/a", None))
         elif change == "replace":
             put_file(writer, "UtilityVM/Files/d/a", b"new")
         elif change == "delete directory":
-            writer.remove("UtilityVM/Files/d")
+            writer.put(Entry("UtilityVM/Files/d", None))
         else:
             put_directories(writer, "UtilityVM/Files/d")
 
@@ -277,8 +277,8 @@ def test_names_of_a_cloned_file_stay_links_whichever_is_deleted(tmp_path: Path) 
     def build(writer: LayerWriter) -> None:
         _utility_vm(writer)
         writer.put(Entry("UtilityVM/Files/own", info(), link_target="UtilityVM/Files/m"))
-        writer.remove("UtilityVM/Files/a")
-        writer.remove("UtilityVM/Files/m")
+        writer.put(Entry("UtilityVM/Files/a", None))
+        writer.put(Entry("UtilityVM/Files/m", None))
 
     layer = _layer(tmp_path / "child", build, _layer(tmp_path / "parent", build_parent))
     assert list(wclayer.check_layer(layer)) == []
@@ -301,7 +301,7 @@ def test_a_directory_with_own_entries_is_not_deleted_from_the_clone(tmp_path: Pa
     def build(writer: LayerWriter) -> None:
         _utility_vm(writer)
         put_file(writer, "UtilityVM/Files/d/own", b"1")
-        writer.remove("UtilityVM/Files/d")
+        writer.put(Entry("UtilityVM/Files/d", None))
 
     parent = _layer(tmp_path / "parent", build_parent)
     with nothing_left_in(tmp_path), pytest.raises(wclayer.InvalidDataError, match=r"Files/d': the layer itself has"):
@@ -319,7 +319,7 @@ def test_links_to_cloned_files_outlive_them_while_files_are_on_their_way(tmp_pat
             put_file(writer, f"Files/{number}", b"x")
         put_directories(writer, "UtilityVM", "UtilityVM/Files")
         writer.put(Entry("UtilityVM/Files/own", info(), link_target="UtilityVM/Files/a"))
-        writer.remove("UtilityVM/Files/a")
+        writer.put(Entry("UtilityVM/Files/a", None))
 
     layer = _layer(tmp_path / "child", build, _layer(tmp_path / "parent", build_parent))
     assert (layer / "UtilityVM/Files/own").read_bytes() == b"data"

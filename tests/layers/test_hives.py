@@ -186,7 +186,7 @@ def test_base_hives_of_a_folder_are_made_anew(tmp_path: Path) -> None:
         assert reread(data).name == "ROOT"
         assert (tmp_path / "layer" / hive.base).read_bytes() == data
     with wclayer.new_layer_reader(tmp_path / "layer") as reader:
-        assert not any("_Base" in entry.name for entry in reader)
+        assert not any("_Base" in item.entry.name for item in reader)
 
 
 _DEEP = crafted_hive([(max(0, index - 1), "k") for index in range(514)])

@@ -14,6 +14,7 @@ import pytest
 
 import wclayer
 from tests.support import archive, info, layer_tar, member, nothing_left_in, put_directories, put_file
+from wclayer.layers.backup_api import BackupLayerReader
 from wclayer.layers.directory import DirectoryLayerWriter
 from wclayer.layers.folder import FolderLayerReader
 from wclayer.layers.transport import TransportLayerReader, TransportLayerWriter
@@ -62,10 +63,11 @@ def _import_disk(folder: Path) -> None:
 
 def _write(folder: Path) -> None:
     with wclayer.new_layer_writer(folder / "layer") as writer, TransportLayerReader(folder / "transport") as reader:
-        for entry in reader:
+        backup = BackupLayerReader(reader)
+        while (entry := backup.next()) is not None:
             assert entry.info is not None
             writer.add(entry.name, entry.info)
-            writer.write(reader.read())
+            writer.write(backup.read())
 
 
 @pytest.mark.parametrize("limit", _LOWERED)
@@ -154,7 +156,7 @@ def test_a_plain_folder_with_holes_is_bounded(tmp_path: Path) -> None:
     with pytest.raises(wclayer.LimitExceededError, match=r"'Files/hole'.*limit ratio; --max-ratio raises it"):
         wclayer.make_base_layer(folder)
     with FolderLayerReader(folder, limits=Limits(unrated_size=1 << 40)) as reader:
-        assert {entry.name: entry.size for entry in reader}["Files/hole"] == 1 << 40
+        assert {item.entry.name: item.entry.size for item in reader}["Files/hole"] == 1 << 40
 
 
 def test_the_names_of_a_folder_are_bounded(tmp_path: Path) -> None:
@@ -177,7 +179,7 @@ def test_tombstones_are_bounded(lines: int, tmp_path: Path) -> None:
     with TransportLayerWriter(tmp_path / "transport") as writer:
         put_directories(writer, "Files")
         for number in range(lines):
-            writer.remove(f"Files/{number}")
+            writer.put(Entry(f"Files/{number}", None))
     use_limits(Limits(names_size=5000))
     with pytest.raises(wclayer.LimitExceededError, match="limit names_size"):
         TransportLayerReader(tmp_path / "transport")

@@ -86,7 +86,7 @@ def _scratch(folder: Path, *, bad: bool = False) -> Path:
 def test_the_difference_is_read(tmp_path: Path) -> None:
     base, scratch = _base(tmp_path), _scratch(tmp_path)
     with ScratchLayerReader(scratch, [base]) as reader:
-        found = [(entry, b"".join(next(iter(reader.streams()), DataStream("", 0, ())).chunks)) for entry in reader]
+        found = [(item.entry, b"".join(next(iter(item.streams()), DataStream("", 0, ())).chunks)) for item in reader]
     assert [entry.name for entry, _ in found] == [
         "Files",
         "Hives",
@@ -191,7 +191,7 @@ def _stream(name: str, data: bytes) -> DataStream:
 def test_a_change_of_a_directory_alone_is_read(tmp_path: Path, entry: Entry, streams: tuple[DataStream, ...]) -> None:
     path = _one_directory(tmp_path, Entry("", DIRECTORY_INFO), (_stream("s", b"data"),), entry, *streams)
     with ScratchLayerReader(path, [tmp_path / "base"]) as reader:
-        found = [(e, {s.name: s.read_all() for s in reader.streams()}) for e in reader]
+        found = [(item.entry, {s.name: s.read_all() for s in item.streams()}) for item in reader]
     assert [e.name for e, _ in found] == ["Files", "Files/d"]
     changed = found[1][0]
     assert changed.info == entry.info
@@ -205,7 +205,7 @@ def test_a_directory_that_is_as_in_the_parents_is_left_out(tmp_path: Path) -> No
     scratch = Entry("", FileBasicInfo(0x10, TIME, TIME + 1, TIME, TIME), eas=EAS)
     path = _one_directory(tmp_path, Entry("", DIRECTORY_INFO, eas=EAS), streams, scratch, _stream("s", b"data"))
     with ScratchLayerReader(path, [tmp_path / "base"]) as reader:
-        assert [entry.name for entry in reader] == ["Files"]
+        assert [item.entry.name for item in reader] == ["Files"]
 
 
 def test_directories_alone_come_back_from_the_disk_of_a_scratch(tmp_path: Path) -> None:

@@ -137,7 +137,7 @@ def test_a_transport_folder_says_what_it_cannot_hold_of_a_hive(tmp_path: Path) -
         put_directories(writer, "Files", "Hives")
         put_file(writer, "Hives/h", b"hive")
     with TransportLayerReader(tmp_path / "folder") as reader:
-        assert [entry.info for entry in reader if entry.name == "Hives/h"] == [info()]
+        assert [item.entry.info for item in reader if item.entry.name == "Hives/h"] == [info()]
 
 
 def test_a_link_may_spell_its_target_in_another_case(tmp_path: Path) -> None:
@@ -159,6 +159,6 @@ def test_the_times_of_a_host_file_without_ours(tmp_path: Path) -> None:
         os.utime(tmp_path / "folder" / name, (seconds + 50, seconds))
     written = UNIX_EPOCH + seconds * 10**7
     with TransportLayerReader(tmp_path / "folder") as reader:
-        found = {entry.name: entry.info for entry in reader}
+        found = {item.entry.name: item.entry.info for item in reader}
     assert found["Files/a"] == FileBasicInfo(0x20, written, written + 50 * 10**7, written, written)
     assert found["Hives/h"] == FileBasicInfo(0x20, written, written, written, written)

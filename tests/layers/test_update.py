@@ -48,7 +48,7 @@ def test_files_are_replaced_and_added(tmp_path: Path) -> None:
         assert (layer / "Hives" / name).read_bytes() == b"new"
     assert list(wclayer.check_layer(layer)) == []
     with wclayer.new_layer_reader(layer) as reader:
-        entries = {entry.name: entry for entry in reader}
+        entries = {item.entry.name: item.entry for item in reader}
     assert list(entries) == ["Files", "Hives", "Hives/System_Delta", "Hives/Software_Delta"]
     info = entries["Hives/System_Delta"].info
     assert info is not None

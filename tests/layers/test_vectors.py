@@ -13,6 +13,7 @@ import pytest
 
 import wclayer
 from tests.support import DATA, VECTORS, contents, tree_listing, vector_bytes
+from wclayer.layers.backup_api import BackupLayerReader, BackupLayerWriter
 from wclayer.layers.tar import TarLayerReader, TarLayerWriter
 from wclayer.layers.transport import TransportLayerReader
 
@@ -37,8 +38,9 @@ def _import(name: str, place: Path) -> Path:
 def test_our_reading_is_the_reference_s(name: str) -> None:
     expected = _expected(name)
     found: list[dict[str, object]] = []
-    with TarLayerReader(io.BytesIO((DATA / name).read_bytes()), name, is_base=name.startswith("base")) as reader:
-        for entry in reader:
+    with TarLayerReader(io.BytesIO((DATA / name).read_bytes()), name, is_base=name.startswith("base")) as layer:
+        reader = BackupLayerReader(layer)
+        while (entry := reader.next()) is not None:
             if entry.info is None:
                 found.append({"kind": "whiteout", "name": entry.name})
             elif entry.link_target is not None:
@@ -78,8 +80,8 @@ def test_every_header_of_the_vectors_is_canonical(name: str, tmp_path: Path) -> 
     """Our writer makes what Go's made, without any form kept: same entries, same bytes."""
     raw = io.BytesIO()
     with (
-        TarLayerReader(io.BytesIO((DATA / name).read_bytes()), name) as reader,
-        TarLayerWriter(raw) as writer,
+        BackupLayerReader(TarLayerReader(io.BytesIO((DATA / name).read_bytes()), name)) as reader,
+        BackupLayerWriter(TarLayerWriter(raw)) as writer,
     ):
         wclayer.copy_layer(reader, writer)
     assert raw.getvalue() == vector_bytes(name)
@@ -90,8 +92,8 @@ def test_backup_streams_carry_everything(name: str) -> None:
     """The layer written through `add` and `write` from `read` is the layer."""
     raw = io.BytesIO()
     with (
-        TarLayerReader(io.BytesIO((DATA / name).read_bytes()), name) as reader,
-        TarLayerWriter(raw) as writer,
+        BackupLayerReader(TarLayerReader(io.BytesIO((DATA / name).read_bytes()), name)) as reader,
+        BackupLayerWriter(TarLayerWriter(raw)) as writer,
     ):
         while (entry := reader.next()) is not None:
             if entry.info is None:
@@ -148,7 +150,7 @@ def test_transport_folders_of_children_keep_tombstones(tmp_path: Path) -> None:
         b"\\" + str(name).removeprefix("Files/").replace("/", "\\").encode() + b"\r\n" for name in deleted
     )
     with TransportLayerReader(tmp_path / "transport") as reader:
-        assert [entry.name for entry in reader if entry.is_tombstone] == sorted(map(str, deleted))
+        assert [item.entry.name for item in reader if item.entry.is_tombstone] == sorted(map(str, deleted))
 
 
 def test_gzip_of_any_maker_gives_the_same_layer(tmp_path: Path) -> None:

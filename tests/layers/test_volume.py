@@ -85,8 +85,9 @@ def _expected(build: Callable[[LayerWriter], None]) -> dict[str, tuple[object, .
 def _by_name(reader: wclayer.LayerReader) -> dict[str, tuple[object, ...]]:
     """Entries by name: all that a volume holds of them."""
     found: dict[str, tuple[object, ...]] = {}
-    for entry in reader:
-        streams = {s.name: hashlib.sha256(b"".join(s.chunks)).hexdigest() for s in reader.streams()}
+    for item in reader:
+        entry = item.entry
+        streams = {s.name: hashlib.sha256(b"".join(s.chunks)).hexdigest() for s in item.streams()}
         info = entry.info
         assert info is not None
         times = (info.creation_time, info.last_write_time, info.change_time, info.last_access_time)
@@ -121,7 +122,7 @@ def test_the_sample_layer_comes_back_through_a_volume(tmp_path: Path) -> None:
     tar = layer_tar(sample.write_base)
     wclayer.import_layer_from_tar(io.BytesIO(tar), tmp_path / "layer")
     with wclayer.new_layer_reader(tmp_path / "layer") as reader:
-        links = {entry.name for entry in reader if entry.link_target} | {
+        links = {item.entry.name for item in reader if item.entry.link_target} | {
             f"Files/Windows/System32/component{number:02d}.dll" for number in range(60)
         }
     for to in ("ntfs", "raw", "vhdx"):
@@ -169,12 +170,13 @@ def test_the_sleuth_kit_sees_the_same(tmp_path: Path) -> None:
         assert match is not None, line
         names[match[3]] = match[2]
     with VolumeLayerReader(path) as reader:
-        for entry in reader:
+        for item in reader:
+            entry = item.entry
             if "\ud800" in entry.name:
                 continue
             assert entry.name in names, entry.name
             if entry.has_data and entry.size and entry.reparse is None:
-                data = b"".join(next(iter(reader.streams())).chunks)
+                data = b"".join(next(iter(item.streams())).chunks)
                 inode = names[entry.name]
                 if entry.name.rpartition(" ")[2] in ("1.txt", "700.txt") or "many" not in entry.name:
                     theirs = subprocess.run([witness("icat"), str(path), inode], capture_output=True, check=True)
@@ -193,7 +195,8 @@ def test_dissect_sees_the_same(tmp_path: Path) -> None:
         theirs = NTFS(file)
         assert theirs.volume_name == "Test"
         with VolumeLayerReader(path) as reader:
-            for entry in reader:
+            for item in reader:
+                entry = item.entry
                 if "\ud800" in entry.name or entry.link_target is not None:
                     continue
                 record = theirs.mft.get(entry.name)
@@ -202,7 +205,7 @@ def test_dissect_sees_the_same(tmp_path: Path) -> None:
                 assert info is not None
                 assert information.creation_time_ns // 100 == (info.creation_time - 116_444_736_000_000_000)
                 assert information.last_modification_time_ns // 100 == info.last_write_time - 116_444_736_000_000_000
-                for stream in reader.streams():
+                for stream in item.streams():
                     assert record.open(stream.name).read() == b"".join(stream.chunks)
                 if entry.security is not None:
                     identity = information.security_id
@@ -279,11 +282,12 @@ def test_a_volume_that_windows_made(tmp_path: Path) -> None:
         count = compressed = 0
         with VolumeLayerReader(path) as reader:
             assert reader.volume.label == "New Volume"
-            for entry in reader:
+            for item in reader:
+                entry = item.entry
                 count += 1
                 record = theirs.mft.get(entry.name.removeprefix("Files") or "\\")
                 assert entry.security is not None
-                for stream in reader.streams():
+                for stream in item.streams():
                     assert record.open(stream.name).read() == b"".join(stream.chunks), entry.name
                 if entry.has_data:
                     own = reader.volume.record(record.segment).find(AttributeType.DATA)
@@ -318,7 +322,7 @@ def test_a_directory_of_many_entries(tmp_path: Path) -> None:
     path = write_volume(tmp_path / "volume", build, 400 * MIB)
     verify_volume(path)
     with VolumeLayerReader(path) as reader:
-        found = [entry.name.rpartition("/")[2] for entry in reader][2:]
+        found = [item.entry.name.rpartition("/")[2] for item in reader][2:]
     assert found == sorted(names, key=name_key)
 
 

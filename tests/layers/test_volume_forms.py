@@ -63,7 +63,7 @@ def _read_by_ntfs_3g(path: Path, name: str, stream: str = "") -> bytes:
 
 def _names_in(path: Path) -> list[str]:
     with VolumeLayerReader(path) as reader:
-        return [entry.name for entry in reader]
+        return [item.entry.name for item in reader]
 
 
 # Names and streams.
@@ -81,12 +81,11 @@ def test_streams_are_in_the_order_of_the_upcase_table(tmp_path: Path) -> None:
     for name, data in streams.items():
         assert _read_by_ntfs_3g(path, "f", name) == data
     with VolumeLayerReader(path) as reader:
-        assert [entry.name for entry in reader][-1] == "Files/f"
+        assert [item.entry.name for item in reader][-1] == "Files/f"
     with VolumeLayerReader(path) as reader:
-        while (entry := reader.next()) is not None and entry.name != "Files/f":
-            pass
+        file = next(item for item in reader if item.entry.name == "Files/f")
         # By code unit: a pair of surrogates is before what follows them in the table.
-        found = [stream.name for stream in reader.streams()]
+        found = [stream.name for stream in file.streams()]
     assert found == ["", "a", "z", "\u00df", "\U0001f600", "\uff5a"]
     verify_volume(path)
 
@@ -117,7 +116,7 @@ def test_children_of_directories_whose_tag_is_no_name_surrogate_are_read(tmp_pat
     with wclayer.LayerView([tmp_path / "layer"]) as view:
         assert view.read_bytes("/OneDrive/d/f") == b"data"
     with wclayer.new_layer_reader(tmp_path / "layer") as reader:
-        assert [entry.name for entry in reader] == expected
+        assert [item.entry.name for item in reader] == expected
 
 
 # Files in many records.
@@ -412,7 +411,7 @@ def test_the_root_directory_keeps_a_descriptor_that_nothing_else_has(tmp_path: P
 
     path = write_volume(tmp_path / "volume", build, whole=False)
     with VolumeLayerReader(path) as reader:
-        assert [entry.security for entry in reader] == [descriptor]
+        assert [item.entry.security for item in reader] == [descriptor]
 
 
 # What a volume has no form for, or another.
@@ -440,7 +439,7 @@ def test_a_file_marked_as_encrypted_can_be_opened_on_the_volume(tmp_path: Path) 
     assert wclayer.convert_layer(layer, disk, to="ntfs", size=16 * MIB).unencrypted == 2
     assert _read_by_ntfs_3g(disk, "f") == b"plain"
     with VolumeLayerReader(disk) as reader:
-        assert [entry.info.attributes for entry in reader if entry.info][1:] == [0x10, 0x20]
+        assert [item.entry.info.attributes for item in reader if item.entry.info][1:] == [0x10, 0x20]
     done = run("convert", layer, "--to", "ntfs", "--size", "16MiB", "-o", tmp_path / "other")
     assert b"2 entries are marked as encrypted" in done.stderr
 
@@ -479,7 +478,7 @@ def test_eas_as_ntfs_3g_writes_them_keep_their_bytes_in_a_tar(tmp_path: Path) ->
     assert (tmp_path / "tar").read_bytes() == tar
     wclayer.convert_layer(layer, tmp_path / "disk", to="ntfs", size=16 * MIB)
     with VolumeLayerReader(tmp_path / "disk") as reader:
-        assert [entry.eas for entry in reader][-1] == encode_eas(EAS)
+        assert [item.entry.eas for item in reader][-1] == encode_eas(EAS)
 
 
 _TOO_MANY = b"".join(

@@ -112,8 +112,8 @@ class Call:
 
 def _all(reader: wclayer.LayerReader) -> None:
     with reader:
-        for _ in reader:
-            for stream in reader.streams():
+        for item in reader:
+            for stream in item.streams():
                 stream.read_all()
 
 

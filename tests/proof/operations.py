@@ -82,14 +82,15 @@ def scratch_at(path: Path) -> object:
     assert [str(problem) for problem in wclayer.check_layer(path)] == []
     found: list[tuple[object, ...]] = []
     with wclayer.DirectoryLayerReader(path) as reader:
-        for entry in reader:
+        for item in reader:
+            entry = item.entry
             if entry.info is None:
                 found.append((entry.name, None))
                 continue
             is_hive = bool(_HIVE.match(entry.name))
             streams = [
                 (stream.name, hashlib.sha256(stream.read_all()).hexdigest() if not is_hive else "a hive")
-                for stream in reader.streams()
+                for stream in item.streams()
             ]
             found.append((
                 entry.name, entry.info.attributes, entry.link_target, entry.security, entry.eas, entry.reparse, streams,

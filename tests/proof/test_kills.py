@@ -103,9 +103,9 @@ def _on_disk(scratch: Path) -> object:
         parents = layer.parents()
     with ScratchLayerReader(scratch / DISK, parents) as reader:
         return sorted(
-            (entry.name, [(stream.name, stream.read_all()) for stream in reader.streams()])
-            for entry in reader
-            if not entry.name.startswith("Hives")
+            (item.entry.name, [(stream.name, stream.read_all()) for stream in item.streams()])
+            for item in reader
+            if not item.entry.name.startswith("Hives")
         )
 
 

@@ -155,7 +155,7 @@ def write_child(writer: LayerWriter) -> None:
     put_file(writer, "Files/app/program.exe", b"MZ" * 20_000)
     put_file(writer, "Files/docs/read me.txt", b"of the child")
     writer.put(Entry("Files/app/linked.dll", info(), link_target="Files/Windows/large.dll"))
-    writer.remove("Files/docs/removed.txt")
+    writer.put(Entry("Files/docs/removed.txt", None))
 
 
 def write_many(writer: LayerWriter) -> None:

@@ -267,7 +267,7 @@ def test_a_directory_made_anew_hides_what_its_parents_have(scratch: Path, base: 
         view.rmtree("Windows/System32")
         view.write_bytes("Windows/System32", b"a file now")
     with wclayer.new_layer_reader(scratch) as reader:
-        names = [(entry.name, entry.info is None) for entry in reader]
+        names = [(item.entry.name, item.entry.info is None) for item in reader]
     assert names == [
         ("Files/Program Files", True), ("Files", False), ("Files/Program Files", False), ("Files/Windows", False),
         ("Files/Windows/System32", False),
@@ -280,7 +280,7 @@ def test_a_directory_made_anew_hides_what_its_parents_have(scratch: Path, base: 
         # What is made again as a plain file needs no tombstone.
         view.write_bytes("Windows/System32", b"")
     with wclayer.new_layer_reader(scratch) as reader:
-        assert [entry.name for entry in reader if entry.info is None] == ["Files/Program Files"]
+        assert [item.entry.name for item in reader if item.entry.info is None] == ["Files/Program Files"]
 
 
 def test_space_is_what_the_disk_has(base: Path, tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ def test_tombstones_hide_and_what_comes_after_shows(chain: Callable[..., list[Pa
     def delete(writer: LayerWriter) -> None:
         put_directories(writer, "Files")
         for name in ("Files/gone", "Files/d/file", "Files/becomes directory"):
-            writer.remove(name)
+            writer.put(Entry(name, None))
 
     def again(writer: LayerWriter) -> None:
         put_directories(writer, "Files", "Files/gone", "Files/becomes directory")
@@ -90,7 +90,7 @@ def test_tombstones_hide_and_what_comes_after_shows(chain: Callable[..., list[Pa
 def test_a_deleted_and_replaced_directory_is_opaque(chain: Callable[..., list[Path]]) -> None:
     def child(writer: LayerWriter) -> None:
         put_directories(writer, "Files")
-        writer.remove("Files/d")
+        writer.put(Entry("Files/d", None))
         put_directories(writer, "Files/d")
         put_files(writer, "Files/d/only")
 
@@ -128,7 +128,7 @@ def test_differences(chain: Callable[..., list[Path]]) -> None:
         put_file(writer, "Files/d/file", b"changed", 0x21, s=b"stream")
         entry = Entry("Files/d/other", info(), 5, volume_root().encode())
         writer.put(entry, [DataStream("", 5, (b"other",))])
-        writer.remove("Files/gone")
+        writer.put(Entry("Files/gone", None))
         put_files(writer, "Files/new")
 
     layers = chain(_base, child)

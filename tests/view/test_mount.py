@@ -40,7 +40,7 @@ def base(tmp_path: Path) -> Path:
         put_directories(writer, "Files", "Files/Windows", "Files/Windows/System32")
         writer.put(Entry("Files/Windows/secured", info(0x23), security=FILE_SECURITY))
         put_file(writer, "Files/Windows/System32/a.dll", b"library", streams=b"data")
-        writer.add_link("Files/Windows/link.dll", "Files/Windows/System32/a.dll")
+        writer.put(Entry("Files/Windows/link.dll", info(), link_target="Files/Windows/System32/a.dll"))
         writer.put(directory("Files/Ünïcode \U0001f600"))
         writer.put(Entry("Files/execution alias", info(0x420), reparse=ReparsePoint(0x8000001B, b"x").encode()))
         for name, target, is_mount_point in (

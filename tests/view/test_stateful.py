@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 import wclayer
-from tests.support import put_directories, put_file
+from tests.support import info, put_directories, put_file
 from tests.view import model
 from wclayer.layers.directory import DirectoryLayerWriter
+from wclayer.model import Entry
 from wclayer.view.layer_view import LayerView
 
 NAMES = ["a", "B", "b", "cc", "Long file name.text", "ß", "Ä", "ä"]
@@ -32,13 +33,13 @@ def base_layers(folder: Path) -> tuple[list[Path], model.Model]:
         put_file(writer, "Files/a/cc", b"one", s=b"stream")
         put_file(writer, "Files/a/b/cc", b"two")
         put_file(writer, "Files/b", b"shared")
-        writer.add_link("Files/cc/a", "Files/b")
+        writer.put(Entry("Files/cc/a", info(), link_target="Files/b"))
         put_file(writer, "Files/cc/b", b"hidden")
         put_file(writer, "Files/ä/a", b"hidden, too")
     with DirectoryLayerWriter(folder / "middle", [folder / "base"]) as writer:
         put_directories(writer, "Files", "Files/cc", "Files/ä")
-        writer.remove("Files/cc/b")
-        writer.remove("Files/ä")
+        writer.put(Entry("Files/cc/b", None))
+        writer.put(Entry("Files/ä", None))
         put_file(writer, "Files/ä/b", b"opaque")
     plain = model.Model()
     for path in (("a",), ("a", "b"), ("cc",), ("ä",)):

@@ -22,7 +22,7 @@ from wclayer.layers.copy import copy_layer
 from wclayer.layers.progress import Cancelled, ProgressCallback
 from wclayer.layers.volume.reader import VolumeLayerReader
 from wclayer.layers.volume.scratch import ScratchLayerReader
-from wclayer.model import LayerReader, LayerWriter, Limits
+from wclayer.model import BackupReader, BackupWriter, Limits
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
@@ -162,12 +162,12 @@ def name_to_guid(name: str) -> UUID:
 
 
 @_documented_by(Engine.new_layer_reader)
-def new_layer_reader(path: StrPath, parents: Chain = ()) -> LayerReader:
+def new_layer_reader(path: StrPath, parents: Chain = ()) -> BackupReader:
     return engine().new_layer_reader(path, parents)
 
 
 @_documented_by(Engine.new_layer_writer)
-def new_layer_writer(path: StrPath, parents: Chain = ()) -> LayerWriter:
+def new_layer_writer(path: StrPath, parents: Chain = ()) -> BackupWriter:
     return engine().new_layer_writer(path, parents)
 
 

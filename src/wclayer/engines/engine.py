@@ -13,7 +13,7 @@ from wclayer.engines.base_image import BaseImage
 from wclayer.engines.results import ExportResult, ImportResult
 from wclayer.formats.compression import Compression
 from wclayer.layers.progress import Cancelled, ProgressCallback
-from wclayer.model import LayerReader, LayerWriter, Limits
+from wclayer.model import BackupReader, BackupWriter, Limits
 from wclayer.win32.attributes import FileBasicInfo
 
 FilterEntry = tuple[str, int, FileBasicInfo | None]
@@ -345,7 +345,7 @@ class Engine(Protocol):
         Reference: `NameToGuid` of vmcompute.dll.
         """
 
-    def new_layer_reader(self, path: StrPath, parents: Chain = ()) -> LayerReader:
+    def new_layer_reader(self, path: StrPath, parents: Chain = ()) -> BackupReader:
         """Returns a reader of the layer at `path`: its entries and tombstones.
 
         Args:
@@ -361,7 +361,7 @@ class Engine(Protocol):
         Reference: hcsshim, `NewLayerReader`.
         """
 
-    def new_layer_writer(self, path: StrPath, parents: Chain = ()) -> LayerWriter:
+    def new_layer_writer(self, path: StrPath, parents: Chain = ()) -> BackupWriter:
         """Returns a writer that makes the layer directory `path`. The layer exists when `close` returns.
 
         Args:

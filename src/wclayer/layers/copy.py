@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from wclayer.errors import during
 from wclayer.layers.progress import Cancelled, Progress, ProgressCallback, report
-from wclayer.model import DataStream, LayerReader, LayerWriter
+from wclayer.model import DataStream, LayerItem, LayerWriter
 
 _REPORT_BYTES = 4 << 20
 _REPORT_ENTRIES = 256
@@ -14,7 +14,7 @@ _REPORT_ENTRIES = 256
 
 @during("copy layer")
 def copy_layer(
-    reader: LayerReader,
+    reader: Iterable[LayerItem],
     writer: LayerWriter,
     *,
     progress: ProgressCallback | None = None,
@@ -54,9 +54,10 @@ def copy_layer(
             yield stream
 
     watching = progress is not None or cancelled is not None
-    while (entry := reader.next()) is not None:
+    for item in reader:
+        entry = item.entry
         state.name = entry.name
-        streams = reader.streams()
+        streams = item.streams()
         writer.put(entry, watched(streams) if watching else streams)
         state.entries += 1
         if watching:

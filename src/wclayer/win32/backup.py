@@ -93,6 +93,41 @@ def _decode_header(data: bytes | bytearray) -> StreamHeader:
     return StreamHeader(stream_id, size - _OFFSET.size, attributes, name, offset)
 
 
+class SparseBlocks:
+    """The rules for the sparse blocks of one backup stream: after which streams they may stand, and in which order."""
+
+    def __init__(self) -> None:
+        self._end: int | None = None
+
+    def start(self, header: StreamHeader) -> bool:
+        """Takes note of a stream that is no sparse block.
+
+        Returns:
+            True if it is a data stream whose data follows in sparse blocks.
+        """
+        is_data = header.id in (StreamId.DATA, StreamId.ALTERNATE_DATA)
+        is_sparse = is_data and bool(header.attributes & SPARSE_STREAM) and not header.size
+        self._end = 0 if is_sparse else None
+        return is_sparse
+
+    def hole(self, header: StreamHeader) -> int:
+        """Takes note of a sparse block.
+
+        Returns:
+            The number of bytes between the end of the last block and this one: they are zeros.
+
+        Raises:
+            ValueError: the block does not follow a sparse data stream, or lies before the end of the last block.
+        """
+        if self._end is None:
+            raise ValueError("a sparse block without a sparse data stream before it")
+        if header.offset < self._end:
+            raise ValueError(f"sparse block at offset {header.offset} lies before the end of the last one, {self._end}")
+        hole = header.offset - self._end
+        self._end = header.offset + header.size
+        return hole
+
+
 class _Source(Protocol):
     def read(self, size: int, /) -> bytes: ...
 

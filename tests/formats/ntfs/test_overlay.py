@@ -92,13 +92,13 @@ def test_compressed_files_are_read_as_what_they_are(tmp_path: Path, algorithm: i
                            DataStream("WofCompressedData", len(stored), (stored,))]  # fmt: skip
                 writer.put(entry, streams)
     with VolumeLayerReader(path) as reader:
-        entries = list(reader)[1:]
+        entries = [item.entry for item in reader][1:]
         assert [entry.info.attributes for entry in entries if entry.info] == [0x20] * len(resources)
         assert all(entry.reparse is None for entry in entries)
     with VolumeLayerReader(path) as reader:
         next(iter(reader))
-        for (data, _), _entry in zip(resources, reader, strict=True):
-            found = {stream.name: stream.read_all() for stream in reader.streams()}
+        for (data, _), item in zip(resources, reader, strict=True):
+            found = {stream.name: stream.read_all() for stream in item.streams()}
             assert found == {"": data, "x": b"y"}
 
 

@@ -131,9 +131,9 @@ class RegistryScene:
         stream.seek(0)
         wanted = _HIVE.config if self.kind == "base" else _HIVE.delta
         with TarLayerReader(stream, is_base=self.kind == "base") as reader:
-            while (entry := reader.next()) is not None:
-                if entry.name == wanted:
-                    return self._values(b"".join(part for data in reader.streams() for part in data.chunks))
+            for item in reader:
+                if item.entry.name == wanted:
+                    return self._values(b"".join(part for data in item.streams() for part in data.chunks))
         return ()
 
     @staticmethod

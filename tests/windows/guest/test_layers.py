@@ -149,7 +149,7 @@ def test_entries_come_in_the_order_of_hcsshim(fake: Fake, base: Path) -> None:
     (base / "UtilityVM" / "SystemTemplate.vhdx").write_bytes(b"made")
     (base / "UtilityVM" / "Filesystem").mkdir()
     with wclayer.new_layer_reader(base) as reader:
-        names = [entry.name for entry in reader]
+        names = [item.entry.name for item in reader]
     tops = [name for name in names if name.count("/") == 1 and name.startswith("Files")]
     assert tops == ["Files/B2", "Files/Windows", "Files/a", "Files/a-", "Files/b", "Files/junction", "Files/ü"]
     assert names[0] == "Files"
@@ -162,7 +162,7 @@ def test_a_utility_vm_without_files_is_none(fake: Fake, service: Service, tmp_pa
     (tmp_path / "Files").mkdir()
     (tmp_path / "UtilityVM").mkdir()
     with wclayer.new_layer_reader(tmp_path) as reader:
-        assert [entry.name for entry in reader] == ["Files"]
+        assert [item.entry.name for item in reader] == ["Files"]
 
 
 def test_backup_streams_pass_byte_for_byte(fake: Fake, base: Path) -> None:

@@ -1,6 +1,6 @@
-"""A file's backup stream, which Windows gives once, as an entry: first its metadata, then its data streams.
+"""Reads a file's backup stream as an entry: first its metadata, then its data streams. Windows returns it once only.
 
-A sparse stream comes as its allocated ranges (Microsoft, WIN32_STREAM_ID); it is handed on with its holes as zeros.
+A sparse stream comes as its allocated ranges (Microsoft, WIN32_STREAM_ID); it is passed on with zeros for its holes.
 """
 
 from __future__ import annotations
@@ -10,12 +10,14 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import BinaryIO, Protocol, cast
 
-from wclayer.layers.base import keep_metadata, plain_stream_name
-from wclayer.model import DataStream, Entry
-from wclayer.win32.backup import SPARSE_STREAM, BackupStreamReader, StreamHeader, StreamId
+from wclayer.errors import LimitExceededError, limit_hint
+from wclayer.layers.backup_stream import check_metadata, keep_metadata, plain_stream_name
+from wclayer.model import DataStream, Entry, limits_in_use
+from wclayer.win32.backup import BackupStreamReader, SparseBlocks, StreamHeader, StreamId
 
 _PIECE = 1 << 20
-_MAX_METADATA = 16 << 20
+_MAX_REPLAY = 32 << 20
+"""Bytes of parsed metadata up to which the backup stream can still be read from its start."""
 
 
 class _Source(Protocol):
@@ -23,29 +25,41 @@ class _Source(Protocol):
 
 
 class BackupEntry:
-    """The backup stream of the file whose `entry` this is; reading its metadata completes the entry.
+    """The backup stream of a file. Reading its metadata completes the file's entry.
 
     Args:
-        size: of the file's main data, in bytes; of a sparse file its stream does not say it.
-        reading: a context in which Windows is asked, and which makes errors of what is wrong.
+        entry: the file's entry.
+        source: what the backup stream is read from.
+        size: the size of the file's main data in bytes, which the stream of a sparse file does not state.
+        reading: a context for calls of Windows, which translates their errors and `ValueError`.
+        layer: the path of the layer, for messages.
 
     Raises:
-        ValueError: the stream is not sound, or a metadata stream is larger than any real one.
+        ValueError: the stream is damaged.
+        LimitExceededError: a metadata stream is larger than the limits allow.
     """
 
     def __init__(
-        self, entry: Entry, source: _Source, size: int, reading: Callable[[], AbstractContextManager[None]]
+        self,
+        entry: Entry,
+        source: _Source,
+        size: int,
+        reading: Callable[[], AbstractContextManager[None]],
+        layer: str,
     ) -> None:
         self._entry = entry
         self._source = _Recorded(source)
         self._reading = reading
+        self._layer = layer
+        self._blocks = SparseBlocks()
+        self._metadata_size = 0
         self._stream = BackupStreamReader(self._source)
         self._header = self._data_header(self._stream.next())
         if self._header is not None and self._header.id == StreamId.DATA:
             entry.size = self._header.size or size
 
     def backup_stream(self) -> Iterator[bytes]:
-        """The stream's bytes, from its very start, as Windows gives them."""
+        """Yields the bytes of the backup stream from its start, as Windows returns them."""
         while True:
             with self._reading():
                 piece = self._source.again(_PIECE)
@@ -54,30 +68,31 @@ class BackupEntry:
             yield piece
 
     def streams(self) -> Iterator[DataStream]:
-        """The data streams. Metadata behind them is put into the entry when it is reached."""
+        """Yields the data streams. Metadata behind them goes into the entry when it is reached."""
         entry = self._entry
         if entry.has_data and (self._header is None or self._header.id != StreamId.DATA):
             yield DataStream("", 0, ())
         while (header := self._header) is not None:
             with self._reading():
-                name = plain_stream_name(header) if header.id == StreamId.ALTERNATE_DATA else ""
                 if header.id == StreamId.SPARSE_BLOCK:
-                    raise ValueError("a sparse block without a sparse data stream before it")
-            if not header.attributes & SPARSE_STREAM or header.size:
+                    self._blocks.hole(header)
+                name = plain_stream_name(header) if header.id == StreamId.ALTERNATE_DATA else ""
+                is_sparse = self._blocks.start(header)
+            if not is_sparse:
                 yield DataStream(name, header.size, self._rest(), header.attributes)
                 self._header = self._next()
                 continue
-            blocks = self._blocks(None if name else entry.size)
+            blocks = self._sparse_data(None if name else entry.size)
             if name:
                 yield from self._spooled(name, blocks, header.attributes)
             else:
                 yield DataStream(name, entry.size, blocks, header.attributes)
-            # What was not read of it is passed over; the header behind it is then known.
+            # What was not read of it is skipped, to get to the header behind it.
             for _ in blocks:
                 pass
 
     def _spooled(self, name: str, blocks: Iterator[bytes], attributes: int) -> Iterator[DataStream]:
-        """A sparse stream whose size only its last block tells."""
+        """Yields a sparse stream whose size only its last block states."""
         with cast(BinaryIO, tempfile.TemporaryFile()) as spool:
             for chunk in blocks:
                 spool.write(chunk)
@@ -85,8 +100,8 @@ class BackupEntry:
             spool.seek(0)
             yield DataStream(name, size, iter(lambda: spool.read(_PIECE), b""), attributes)
 
-    def _blocks(self, size: int | None) -> Iterator[bytes]:
-        """The data of a sparse stream; `size` is its whole length if that is known."""
+    def _sparse_data(self, size: int | None) -> Iterator[bytes]:
+        """Yields the data of a sparse stream; `size` is its whole length if that is known."""
         at = 0
         while True:
             with self._reading():
@@ -94,16 +109,15 @@ class BackupEntry:
                 if header is None or header.id != StreamId.SPARSE_BLOCK:
                     self._header = self._data_header(header)
                     break
-                if header.offset < at:
-                    raise ValueError(f"sparse block at offset {header.offset} lies before the end of the last one")
-            yield from _zeros(header.offset - at)
+                hole = self._blocks.hole(header)
+            yield from _zeros(hole)
             yield from self._rest()
             at = header.offset + header.size
         if size is not None and at < size:
             yield from _zeros(size - at)
 
     def _rest(self) -> Iterator[bytes]:
-        """The data of the stream whose header was last read, as far as nobody has read it."""
+        """Yields what is left of the data of the stream whose header was read last."""
         while data := self._piece():
             yield data
 
@@ -116,36 +130,46 @@ class BackupEntry:
             return self._data_header(self._stream.next())
 
     def _data_header(self, header: StreamHeader | None) -> StreamHeader | None:
-        """Reads metadata from `header` on into the entry; gives the header of the data that it came to, or None."""
+        """Reads metadata into the entry.
+
+        Args:
+            header: the header of the stream to start with.
+
+        Returns:
+            The header of the data stream or sparse block that follows, or None at the end.
+        """
         while header is not None and header.id not in (
             StreamId.DATA, StreamId.ALTERNATE_DATA, StreamId.SPARSE_BLOCK,
         ):  # fmt: skip
-            if header.size > _MAX_METADATA:
-                raise ValueError(f"metadata stream {header.id} of {header.size} bytes")
+            self._metadata_size = check_metadata(header, self._metadata_size, limits_in_use(), self._exceeded)
             keep_metadata(self._entry, header, self._stream.read())
+            self._blocks.start(header)
             header = self._stream.next()
         return header
 
+    def _exceeded(self, problem: str, limit: str) -> LimitExceededError:
+        return LimitExceededError(self._layer, f"entry {self._entry.name!r}: {problem} {limit_hint(limit)}")
+
 
 class _Recorded:
-    """A backup stream that remembers what was read of its metadata, for whoever wants its bytes from the start."""
+    """A backup stream that remembers what was read of its metadata, so that it can still be read from its start."""
 
     def __init__(self, source: _Source) -> None:
         self._source = source
         self._seen: bytearray | None = bytearray()
 
     def read(self, size: int, /) -> bytes:
-        """More of the stream, in its parsed reading."""
+        """Reads on, and remembers what it read."""
         data = self._source.read(size)
         if self._seen is not None:
             self._seen += data
-            if len(self._seen) > 2 * _MAX_METADATA:
-                # Nobody asks for the bytes who has asked for that much in the other way.
+            if len(self._seen) > _MAX_REPLAY:
+                # The caller reads parsed data: it will not ask for the stream from its start.
                 self._seen = None
         return data
 
     def again(self, size: int) -> bytes:
-        """More of the stream's bytes, from its start."""
+        """Reads the stream from its start: first what is remembered, then the rest."""
         if self._seen:
             piece = bytes(self._seen[:size])
             del self._seen[:size]

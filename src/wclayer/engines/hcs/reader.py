@@ -25,9 +25,10 @@ from wclayer.errors import (
 )
 from wclayer.host import system
 from wclayer.host.root import HostRoot, remove_tree
+from wclayer.layers.backup_api import BackupLayerReader
 from wclayer.layers.base import FirstNames, LayerReaderBase
 from wclayer.layers.transport import TransportLayerReader
-from wclayer.model import DataStream, Entry, LinkInfo
+from wclayer.model import DataStream, Entry, LayerItem, LinkInfo
 from wclayer.win32.attributes import FileBasicInfo
 from wclayer.win32.filetime import from_unix_ns
 from wclayer.win32.names import decode_name, encode_name, names_equal, path_key
@@ -111,18 +112,17 @@ class BaseLayerReader(LayerReaderBase):
             if links.number_of_links > 1 and self._first_names.link(entry, links.file_id):
                 return entry
             size = file.size()
-        self._backup_entry = BackupEntry(entry, file, size, self._reading)
+        self._backup_entry = BackupEntry(entry, file, size, self._reading, self.source)
         return entry
 
     def _open_streams(self, entry: Entry) -> Iterator[DataStream]:
         return iter(()) if self._backup_entry is None else self._backup_entry.streams()
 
-    def _open_backup(self, entry: Entry) -> Iterator[bytes | memoryview]:
-        """Byte for byte as Windows gives it."""
+    def backup_stream(self) -> Iterator[bytes]:
+        """Returns the current entry's backup stream byte for byte as Windows gives it."""
         return iter(()) if self._backup_entry is None else self._backup_entry.backup_stream()
 
-    def link_info(self) -> LinkInfo:
-        self._current()
+    def _link_info(self) -> LinkInfo:
         if self._file is None:
             return LinkInfo(1, bytes(16))
         with self._reading():
@@ -149,6 +149,18 @@ class BaseLayerReader(LayerReaderBase):
     def _release(self) -> None:
         self._close_file()
         self._root.close()
+
+
+@boundary
+class BaseBackupReader(BackupLayerReader):
+    """A `BackupReader` over a base layer, whose backup streams are those that Windows gives."""
+
+    def __init__(self, reader: BaseLayerReader) -> None:
+        super().__init__(reader)
+        self._base = reader
+
+    def _open_backup(self, item: LayerItem) -> Iterator[bytes | memoryview]:
+        return self._base.backup_stream()
 
 
 @boundary
@@ -202,7 +214,7 @@ def _written_at(attributes: int, status: os.stat_result) -> FileBasicInfo:
 
 
 @during("read layer")
-def new_layer_reader(path: StrPath, parents: Chain = ()) -> BaseLayerReader | ExportedLayerReader:
+def new_layer_reader(path: StrPath, parents: Chain = ()) -> BackupLayerReader:
     """A reader of the layer at `path`: of a base layer where it lies, of a child by exporting it.
 
     Args:
@@ -216,4 +228,6 @@ def new_layer_reader(path: StrPath, parents: Chain = ()) -> BaseLayerReader | Ex
 
     Reference: hcsshim, `NewLayerReader`.
     """
-    return ExportedLayerReader(path, parents) if parents else BaseLayerReader(path)
+    if parents:
+        return BackupLayerReader(ExportedLayerReader(path, parents))
+    return BaseBackupReader(BaseLayerReader(path))

@@ -149,7 +149,7 @@ class SelfTest:
         hcs.export_layer_to_tar(out, self.scratch, [self.child, self.base])
         out.seek(0)
         with TarLayerReader(out) as reader:
-            found = {entry.name: entry.size for entry in reader}
+            found = {item.entry.name: item.entry.size for item in reader}
         _require(found.get("Files/selftest.txt") == len(_DATA), f"selftest.txt is not among {len(found)} entries")
         return f"{len(found)} entries"
 
@@ -218,8 +218,9 @@ def _compare(tar: bytes, found: LayerReader, *, is_base: bool) -> str:
 def _facts(reader: LayerReader) -> list[tuple[str, tuple[object, ...] | None]]:
     """Each entry by its path key, as what must be the same; None for a link."""
     found = []
-    for entry in reader:
-        streams = [(stream.name, stream.read_all()) for stream in reader.streams()]
+    for item in reader:
+        entry = item.entry
+        streams = [(stream.name, stream.read_all()) for stream in item.streams()]
         found.append((path_key(entry.name), None if entry.link_target is not None else _plain(entry, streams)))
     return found
 

@@ -31,7 +31,8 @@ from wclayer.errors import (
     from_os_error,
 )
 from wclayer.host.root import HostRoot, remove_tree, write_all
-from wclayer.layers.base import WriterContext, backup_stream
+from wclayer.layers.backup_stream import backup_stream
+from wclayer.layers.base import WriterContext
 from wclayer.layers.directory.chain import as_chain
 from wclayer.layers.directory.utility_vm import BCD_BACKUPS
 from wclayer.layers.names import LINK_ROOTS, Kind

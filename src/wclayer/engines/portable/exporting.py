@@ -8,6 +8,7 @@ from wclayer._types import Chain, StrPath
 from wclayer.engines.results import ExportResult
 from wclayer.errors import during
 from wclayer.formats.compression import Compression
+from wclayer.layers.backup_api import BackupLayerReader
 from wclayer.layers.copy import copy_layer
 from wclayer.layers.directory import DirectoryLayerReader
 from wclayer.layers.directory.chain import check_chain
@@ -63,7 +64,7 @@ def export_layer(
 
 
 @during("read layer")
-def new_layer_reader(path: StrPath, parents: Chain = ()) -> DirectoryLayerReader:
+def new_layer_reader(path: StrPath, parents: Chain = ()) -> BackupLayerReader:
     """Returns a reader of a layer directory, with the entries in their original order."""
     reader = DirectoryLayerReader(path)
     try:
@@ -71,4 +72,4 @@ def new_layer_reader(path: StrPath, parents: Chain = ()) -> DirectoryLayerReader
     except BaseException:
         reader.close()
         raise
-    return reader
+    return BackupLayerReader(reader)

@@ -6,7 +6,7 @@ from wclayer._types import Chain, StrPath
 from wclayer.engines.portable.exporting import new_layer_reader
 from wclayer.engines.portable.importing import new_layer_writer
 from wclayer.errors import during
-from wclayer.layers.directory import DirectoryLayerWriter
+from wclayer.layers.backup_api import BackupLayerWriter
 from wclayer.win32.attributes import FileBasicInfo
 
 
@@ -34,6 +34,6 @@ def open_export(path: StrPath, parents: Chain = ()) -> PortableExport:
 
 
 @during("write layer")
-def open_import(path: StrPath, parents: Chain = ()) -> DirectoryLayerWriter:
+def open_import(path: StrPath, parents: Chain = ()) -> BackupLayerWriter:
     """Writes the layer for a `FilterLayerWriter`."""
     return new_layer_writer(path, parents)

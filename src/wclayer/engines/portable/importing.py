@@ -8,8 +8,8 @@ from wclayer._types import Chain, StrPath
 from wclayer.engines.portable.base_processing import ProcessingLayerWriter
 from wclayer.engines.results import ImportResult
 from wclayer.errors import during
+from wclayer.layers.backup_api import BackupLayerWriter
 from wclayer.layers.copy import copy_layer
-from wclayer.layers.directory import DirectoryLayerWriter
 from wclayer.layers.directory.database import TRAILER_FORM
 from wclayer.layers.progress import Cancelled, ProgressCallback
 from wclayer.layers.tar import TarLayerReader
@@ -61,6 +61,6 @@ def import_layer(
 
 
 @during("import layer")
-def new_layer_writer(path: StrPath, parents: Chain = ()) -> DirectoryLayerWriter:
+def new_layer_writer(path: StrPath, parents: Chain = ()) -> BackupLayerWriter:
     """Returns a writer of a layer directory that also makes the disks of a base layer."""
-    return ProcessingLayerWriter(path, parents)
+    return BackupLayerWriter(ProcessingLayerWriter(path, parents))

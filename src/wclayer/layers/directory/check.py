@@ -183,13 +183,13 @@ def _check_rules(layer: LayerDirectory) -> Iterator[Problem]:
     """The rules of layers, as whoever reads this one holds its entries against them, in their order."""
     tree = NameChecker(FILE_NAME, is_base=False)
     with DirectoryLayerReader(layer.path) as reader:
-        for entry in reader:
+        for item in reader:
             try:
-                tree.add(entry)
+                tree.add(item.entry)
             except InvalidDataError as error:
                 if isinstance(error, LimitExceededError):
                     raise
-                yield Problem(entry.name, error.detail)
+                yield Problem(item.entry.name, error.detail)
 
 
 def _check_form(form: bytes, canonical: bytes, name: str) -> Iterator[Problem]:

@@ -80,10 +80,10 @@ class DirectoryLayerReader(LayerReaderBase):
             return self.layer.streams(self._row, has_data=self._row.sha256 is not None)
         return self.layer.streams(self._row, has_data=entry.has_data)
 
-    def link_info(self) -> LinkInfo:
+    def _link_info(self) -> LinkInfo | None:
         row = self._row
         if row is None:
-            return super().link_info()
+            return None
         return LinkInfo(self.layer.link_count(row), (row.link or row.id).to_bytes(16, "little"))
 
     def _release(self) -> None:

@@ -368,7 +368,7 @@ class DirectoryLayerWriter(LayerWriterBase):
         row = None if place is None else self._records.child(place.id, last)
         return None if place is None or row is None else (place, row)
 
-    def _link_info(self, target: str) -> FileBasicInfo:
+    def info_for_link(self, target: str) -> FileBasicInfo:
         row = self._records.locate(path_key(target))
         for parent in self._parents:
             if row is not None:

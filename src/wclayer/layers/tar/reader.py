@@ -120,8 +120,8 @@ class TarLayerReader(LayerReaderBase):
                 self._fail(error)
 
     def _advance(self) -> Entry | None:
-        if self._peeked is None and self._entry is not None:
-            for _ in self.streams():
+        if self._peeked is None and self._item is not None:
+            for _ in self._item.streams():
                 pass
         member = self._next_member()
         self._peeked = None

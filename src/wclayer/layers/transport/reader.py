@@ -22,13 +22,14 @@ from wclayer.errors import (
     limit_hint,
 )
 from wclayer.host import system
-from wclayer.layers.base import FirstNames, check_metadata, keep_metadata, plain_stream_name
+from wclayer.layers.backup_stream import check_metadata, keep_metadata, plain_stream_name
+from wclayer.layers.base import FirstNames
 from wclayer.layers.budget import stored_size
 from wclayer.layers.host_walk import HostWalkReader
 from wclayer.layers.transport.layout import ATTRIBUTES, DIRECTORY_SUFFIX, TOMBSTONES, TOMBSTONES_HEADER, read_times
 from wclayer.model import DataStream, Entry, Limits, LinkInfo
 from wclayer.win32.attributes import DIRECTORY, FileAttributes, FileBasicInfo
-from wclayer.win32.backup import SPARSE_STREAM, BackupStreamReader, StreamId
+from wclayer.win32.backup import BackupStreamReader, SparseBlocks, StreamId
 from wclayer.win32.filetime import from_unix_ns
 from wclayer.win32.names import decode_name, name_key, path_key
 
@@ -201,8 +202,8 @@ class TransportLayerReader(HostWalkReader):
         file.seek(ATTRIBUTES.size)
         reader = BackupStreamReader(file)
         names: set[str] = set()
+        blocks = SparseBlocks()
         metadata = 0
-        follows = False
         for header in reader:
             at = ATTRIBUTES.size + reader.position
             if header.id in (StreamId.DATA, StreamId.ALTERNATE_DATA):
@@ -212,20 +213,16 @@ class TransportLayerReader(HostWalkReader):
                 names.add(key)
                 if len(names) > self.limits.streams + 1:
                     raise self._exceeded(f"more than {self.limits.streams} streams", "streams")
-                sparse = bool(header.attributes & SPARSE_STREAM) and not header.size
-                self._layout.append(_StreamAt(name, header.size, header.attributes, at, sparse=sparse))
+                is_sparse = blocks.start(header)
+                self._layout.append(_StreamAt(name, header.size, header.attributes, at, sparse=is_sparse))
             elif header.id == StreamId.SPARSE_BLOCK:
-                if not self._layout or not self._layout[-1].sparse or not follows:
-                    raise ValueError("a sparse block without a sparse data stream before it")
-                if header.offset < self._layout[-1].size:
-                    raise ValueError(f"sparse block at offset {header.offset} lies before the end of the last one")
+                blocks.hole(header)
                 self._layout[-1].size = header.offset + header.size
             else:
                 metadata = check_metadata(header, metadata, self.limits, self._exceeded)
-                follows = False
+                blocks.start(header)
                 keep_metadata(entry, header, reader.read())
                 continue
-            follows = True
             if os.fstat(self._fd).st_size < at + header.size:
                 raise ValueError(f"backup stream: ends inside the data stream at offset {at}")
             # Data is not read now: the file is sought past it, and a place that no file can have is none to seek.
@@ -261,16 +258,13 @@ class TransportLayerReader(HostWalkReader):
 
     def _range(self, at: int, size: int) -> Iterator[bytes]:
         while size:
-            with errors_at(self.path / self._entry_name()):
+            with errors_at(self.path / self._name):
                 data = system.read_at(self._fd, min(size, _PIECE), at)
             if not data:
                 raise InvalidDataError(self.path, f"a file became shorter while it was read ({size} bytes)")
             yield data
             at += len(data)
             size -= len(data)
-
-    def _entry_name(self) -> str:
-        return "" if self._entry is None else self._entry.name
 
     def _read_tombstones(self) -> dict[str, list[str]]:
         """Directory key to the paths deleted in it.
@@ -307,8 +301,7 @@ class TransportLayerReader(HostWalkReader):
             tombstones.setdefault(path_key(path.rpartition("/")[0]), []).append(path)
         return tombstones
 
-    def link_info(self) -> LinkInfo:
-        self._current()
+    def _link_info(self) -> LinkInfo:
         return LinkInfo(self._number_of_links, self._inode.to_bytes(16, "little"))
 
     def _bad(self, host: bytes, problem: str) -> InvalidDataError:

@@ -14,7 +14,8 @@ from wclayer.errors import NotSupportedError, boundary, errors_at
 from wclayer.host import system
 from wclayer.host.root import HostRoot
 from wclayer.layers.atomic import StagedDirectory
-from wclayer.layers.base import LayerWriterBase, all_of, backup_stream, stream_name
+from wclayer.layers.backup_stream import backup_stream, stream_name
+from wclayer.layers.base import LayerWriterBase, all_of
 from wclayer.layers.cache import Cache
 from wclayer.layers.names import ROOTS, Kind, NameChecker
 from wclayer.layers.transport.layout import ATTRIBUTES, DIRECTORY_SUFFIX, TOMBSTONES, TOMBSTONES_HEADER, write_times

@@ -230,11 +230,11 @@ class VolumeLayerReader(LayerReaderBase):
                 read = partial(self.volume.chunks, overlay)
                 yield from decompressed(self._algorithm, stream.size, read, overlay.size)
 
-    def link_info(self) -> LinkInfo:
-        record = self._record
-        if record is None:
-            return super().link_info()
-        with self._errors(self._current().name):
+    def _link_info(self) -> LinkInfo | None:
+        record, item = self._record, self._item
+        if record is None or item is None:
+            return None
+        with self._errors(item.entry.name):
             names = {(name.parent, name.name) for name in record.names()}
         return LinkInfo(max(1, len(names)), record.number.to_bytes(16, "little"))
 
