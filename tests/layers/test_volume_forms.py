@@ -34,7 +34,7 @@ from tests.support import (
 )
 from wclayer import sample
 from wclayer.errors import DiskFullError, InvalidDataError, InvalidParameterError, NotSupportedError
-from wclayer.formats.ntfs import builder, structs
+from wclayer.formats.ntfs import mft, streams, structs
 from wclayer.formats.ntfs.grow import grow_volume
 from wclayer.formats.ntfs.records import Attribute, decode_record, encode_record, reference
 from wclayer.formats.ntfs.runs import Run
@@ -133,7 +133,7 @@ def _put_sparse(writer: LayerWriter, name: str, data: bytes) -> None:
 
 @pytest.mark.parametrize(("count", "cluster"), [(180, 4096), (6000, 4096), (3000, 512)])
 def test_a_file_of_many_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, count: int, cluster: int) -> None:
-    monkeypatch.setattr(builder, "_SPARSE_UNIT", 4096)
+    monkeypatch.setattr(streams, "_SPARSE_UNIT", 4096)
     data = _pieces(count, 4096)
 
     def build(writer: LayerWriter) -> None:
@@ -230,7 +230,7 @@ def test_more_than_ntfs_holds_of_a_file_is_refused_by_name(
 def test_the_runs_of_the_largest_mft_fit_into_its_record() -> None:
     have, runs = 0, []
     while have < 64 << 30:
-        size = builder.mft_growth(have)
+        size = mft.mft_growth(have)
         runs.append(Run(have * 3, size // 4096))
         have += size
     assert len(Attribute(AttributeType.DATA, value=None, runs=runs, size=have, allocated=have).encode(0)) < 600
@@ -372,7 +372,7 @@ def _many_files(path: Path) -> tuple[Path, int]:
             put_directories(writer, "Files", "Files/d")
             for number in range(1500):
                 if number == 300:
-                    spare = writer._builder._new_record()
+                    spare = writer._builder._mft.new_record()
                 put_file(writer, f"Files/d/{number}", b"%d" % number)
     return path, spare
 

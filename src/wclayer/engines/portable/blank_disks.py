@@ -6,7 +6,8 @@ from pathlib import Path
 from time import time_ns
 from uuid import uuid4
 
-from wclayer.formats.ntfs.builder import FileMetadata, VolumeBuilder
+from wclayer.formats.ntfs.builder import VolumeBuilder
+from wclayer.formats.ntfs.catalog import FileMetadata
 from wclayer.formats.vhdx.create import create_vhdx
 from wclayer.layers.atomic import StagedFile
 from wclayer.layers.volume.disk_file import DiskFile, locator_for, partition_data_disk

@@ -20,6 +20,12 @@ class Run(NamedTuple):
     start: int | None
     length: int
 
+    def joins(self, following: Run) -> bool:
+        """Returns whether this run and the one after it in a runlist can be one run."""
+        if self.start is None or following.start is None:
+            return self.start is following.start
+        return self.start + self.length == following.start
+
 
 class RunList:
     """Runs in order, in 16 bytes each, with the runs that follow on each other joined.

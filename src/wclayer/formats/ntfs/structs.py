@@ -22,9 +22,40 @@ UPDATE_STRIDE = 512
 
 # "$Boot".
 BOOT = Struct("<3s8sHB7sB2sHHIIIQQQb3sb3sQI")
-"""Jump, OEM id, bytes per sector, sectors per cluster, zeros, media, zeros, sectors per track, heads, hidden sectors,
-zeros, 0x80008000, sectors of the volume, first cluster of $MFT, of $MFTMirr, clusters per record, zeros, clusters per
-index block, zeros, serial number, checksum."""
+
+
+class BootSector(NamedTuple):
+    """`BOOT`, unpacked."""
+
+    jump: bytes
+    oem_id: bytes
+    sector_size: int
+    sectors_per_cluster: int
+    """Up to 128; a larger number n stands for 2 to the power of 256 - n."""
+    zeros: bytes
+    media: int
+    zeros2: bytes
+    sectors_per_track: int
+    heads: int
+    hidden_sectors: int
+    """Sectors of the disk before the volume."""
+    zeros3: int
+    mark: int
+    sectors: int
+    """Sectors of the volume."""
+    mft_cluster: int
+    mirror_cluster: int
+    """The first cluster of `$MFTMirr`."""
+    record_size: int
+    """In clusters; a negative number -n stands for 2 to the power of n bytes."""
+    zeros4: bytes
+    index_block_size: int
+    """As `record_size`."""
+    zeros5: bytes
+    serial: int
+    checksum: int
+
+
 BOOT_JUMP = b"\xeb\x52\x90"
 BOOT_OEM_ID = b"NTFS    "
 BOOT_MARK = 0x00800080
@@ -62,8 +93,32 @@ FIRST_USER_RECORD = 32
 
 # "FILE Record".
 RECORD = Struct("<4sHHQHHHHIIQHHI")
-"""Signature, offset and count of the update sequence, LSN, sequence number, links, first attribute, flags, bytes used,
-bytes allocated, base record, next attribute id, padding, own number."""
+
+
+class RecordHeader(NamedTuple):
+    """`RECORD`, unpacked."""
+
+    signature: bytes
+    update_offset: int
+    """Offset of the update sequence."""
+    update_count: int
+    """Numbers of two bytes in the update sequence."""
+    lsn: int
+    sequence: int
+    links: int
+    first_attribute: int
+    """Its offset in the record."""
+    flags: int
+    used: int
+    """Bytes in use."""
+    allocated: int
+    base: int
+    """The reference of the base record; 0 in a base record."""
+    next_id: int
+    padding: int
+    number: int
+
+
 RECORD_SIGNATURE = b"FILE"
 
 
@@ -78,10 +133,50 @@ class RecordFlags(IntFlag):
 
 # "Attributes".
 RESIDENT = Struct("<IIBBHHHIHBB")
-"""Type, length, non-resident, name length and offset, flags, id, value length and offset, indexed, padding."""
+
+
+class ResidentHeader(NamedTuple):
+    """`RESIDENT`, unpacked. The fields up to the id are the same in `NonResidentHeader`."""
+
+    type: int
+    length: int
+    """Bytes of the attribute with its header."""
+    is_non_resident: int
+    name_length: int
+    """UTF-16 units."""
+    name_offset: int
+    flags: int
+    id: int
+    value_length: int
+    value_offset: int
+    is_indexed: int
+    padding: int
+
+
 NON_RESIDENT = Struct("<IIBBHHHQQHH4sQQQ")
-"""Type, length, non-resident, name length and offset, flags, id, first and last VCN, offset of the runs, compression
-unit, padding, allocated size, real size, initialized size; of a sparse or compressed one follows the size on disk."""
+
+
+class NonResidentHeader(NamedTuple):
+    """`NON_RESIDENT`, unpacked. In a sparse or compressed attribute, the size on disk (64 bits) follows."""
+
+    type: int
+    length: int
+    is_non_resident: int
+    name_length: int
+    name_offset: int
+    flags: int
+    id: int
+    first_vcn: int
+    last_vcn: int
+    runs_offset: int
+    compression_unit: int
+    """Clusters, as a power of two."""
+    padding: bytes
+    allocated: int
+    size: int
+    initialized: int
+
+
 ATTRIBUTE_END = 0xFFFFFFFF
 
 
@@ -116,12 +211,41 @@ MAX_LIST_SIZE = 256 << 10
 MAX_NAMES = 1024
 """Names of one file ("CreateHardLink" on learn.microsoft.com: 1,023 besides the first)."""
 LIST_ENTRY = Struct("<IHBBQQH")
-"""Type, length, name length and offset, first VCN, record, attribute id; the name follows."""
+
+
+class ListEntry(NamedTuple):
+    """`LIST_ENTRY`, unpacked; the name follows."""
+
+    type: int
+    length: int
+    name_length: int
+    name_offset: int
+    first_vcn: int
+    record: int
+    """The reference of the record that holds the attribute, or this part of it."""
+    id: int
+
 
 # "$STANDARD_INFORMATION", of NTFS 3.0 and later.
 STANDARD_INFORMATION = Struct("<QQQQIIIIIIQQ")
-"""Creation, last write, change, last access time, attributes, maximum versions, version, class id, owner id, security
-id, quota charged, update sequence number."""
+
+
+class StandardInformation(NamedTuple):
+    """`STANDARD_INFORMATION`, unpacked; times are FILETIMEs."""
+
+    creation_time: int
+    last_write_time: int
+    change_time: int
+    last_access_time: int
+    attributes: int
+    maximum_versions: int
+    version: int
+    class_id: int
+    owner_id: int
+    security_id: int
+    quota_charged: int
+    update_sequence_number: int
+
 
 # "$FILE_NAME".
 FILE_NAME = Struct("<QQQQQQQIIBB")
@@ -145,6 +269,18 @@ MAX_LABEL_UNITS = 128
 
 # "$VOLUME_INFORMATION".
 VOLUME_INFORMATION = Struct("<QBBH")
+
+
+class VolumeInformation(NamedTuple):
+    """`VOLUME_INFORMATION`, unpacked."""
+
+    reserved: int
+    major_version: int
+    minor_version: int
+    flags: int
+
+
+VOLUME_IS_DIRTY = 0x0001
 VERSION = (3, 1)
 
 # "$INDEX_ROOT", "$INDEX_ALLOCATION", "Index".
@@ -159,7 +295,20 @@ INDEX_BLOCK_SIGNATURE = b"INDX"
 INDEX_ENTRY = Struct("<QHHHH")
 """File (or, of a view, data offset and length), length, key length, flags, padding; the key follows."""
 VIEW_ENTRY = Struct("<HHIHHHH")
-"""Data offset and length, padding, length, key length, flags, padding."""
+
+
+class ViewEntry(NamedTuple):
+    """`VIEW_ENTRY`, unpacked; the key follows, then the data."""
+
+    data_offset: int
+    data_length: int
+    padding: int
+    length: int
+    key_length: int
+    flags: int
+    padding2: int
+
+
 ENTRY_HAS_BLOCK = 1
 ENTRY_IS_LAST = 2
 
@@ -211,21 +360,21 @@ class AttributeDefinition(NamedTuple):
 ATTRIBUTE_DEFINITION = Struct("<128sIIIIQQ")
 _ANY = 0xFFFFFFFFFFFFFFFF
 ATTRIBUTE_DEFINITIONS = (
-    AttributeDefinition("$STANDARD_INFORMATION", 0x10, 0, 0x40, 0x30, 0x48),
-    AttributeDefinition("$ATTRIBUTE_LIST", 0x20, 0, 0x80, 0, _ANY),
-    AttributeDefinition("$FILE_NAME", 0x30, 0, 0x42, 0x44, 0x242),
-    AttributeDefinition("$OBJECT_ID", 0x40, 0, 0x40, 0, 0x100),
-    AttributeDefinition("$SECURITY_DESCRIPTOR", 0x50, 0, 0x80, 0, _ANY),
-    AttributeDefinition("$VOLUME_NAME", 0x60, 0, 0x40, 0x2, 0x100),
-    AttributeDefinition("$VOLUME_INFORMATION", 0x70, 0, 0x40, 0xC, 0xC),
-    AttributeDefinition("$DATA", 0x80, 0, 0, 0, _ANY),
-    AttributeDefinition("$INDEX_ROOT", 0x90, 0, 0x40, 0, _ANY),
-    AttributeDefinition("$INDEX_ALLOCATION", 0xA0, 0, 0x80, 0, _ANY),
-    AttributeDefinition("$BITMAP", 0xB0, 0, 0x80, 0, _ANY),
-    AttributeDefinition("$REPARSE_POINT", 0xC0, 0, 0x80, 0, 0x4000),
-    AttributeDefinition("$EA_INFORMATION", 0xD0, 0, 0x40, 0x8, 0x8),
-    AttributeDefinition("$EA", 0xE0, 0, 0, 0, 0x10000),
-    AttributeDefinition("$LOGGED_UTILITY_STREAM", 0x100, 0, 0x80, 0, 0x10000),
+    AttributeDefinition("$STANDARD_INFORMATION", AttributeType.STANDARD_INFORMATION, 0, 0x40, 0x30, 0x48),
+    AttributeDefinition("$ATTRIBUTE_LIST", AttributeType.ATTRIBUTE_LIST, 0, 0x80, 0, _ANY),
+    AttributeDefinition("$FILE_NAME", AttributeType.FILE_NAME, 0, 0x42, 0x44, 0x242),
+    AttributeDefinition("$OBJECT_ID", AttributeType.OBJECT_ID, 0, 0x40, 0, 0x100),
+    AttributeDefinition("$SECURITY_DESCRIPTOR", AttributeType.SECURITY_DESCRIPTOR, 0, 0x80, 0, _ANY),
+    AttributeDefinition("$VOLUME_NAME", AttributeType.VOLUME_NAME, 0, 0x40, 0x2, 0x100),
+    AttributeDefinition("$VOLUME_INFORMATION", AttributeType.VOLUME_INFORMATION, 0, 0x40, 0xC, 0xC),
+    AttributeDefinition("$DATA", AttributeType.DATA, 0, 0, 0, _ANY),
+    AttributeDefinition("$INDEX_ROOT", AttributeType.INDEX_ROOT, 0, 0x40, 0, _ANY),
+    AttributeDefinition("$INDEX_ALLOCATION", AttributeType.INDEX_ALLOCATION, 0, 0x80, 0, _ANY),
+    AttributeDefinition("$BITMAP", AttributeType.BITMAP, 0, 0x80, 0, _ANY),
+    AttributeDefinition("$REPARSE_POINT", AttributeType.REPARSE_POINT, 0, 0x80, 0, 0x4000),
+    AttributeDefinition("$EA_INFORMATION", AttributeType.EA_INFORMATION, 0, 0x40, 0x8, 0x8),
+    AttributeDefinition("$EA", AttributeType.EA, 0, 0, 0, 0x10000),
+    AttributeDefinition("$LOGGED_UTILITY_STREAM", AttributeType.LOGGED_UTILITY_STREAM, 0, 0x80, 0, 0x10000),
 )
 
 

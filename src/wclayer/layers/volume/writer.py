@@ -6,7 +6,8 @@ from contextlib import AbstractContextManager
 
 from wclayer.errors import FormatError, InvalidParameterError, NotSupportedError, boundary, errors_at
 from wclayer.formats.disk import Disk
-from wclayer.formats.ntfs.builder import DEFAULT_CLUSTER_SIZE, FileMetadata, VolumeBuilder
+from wclayer.formats.ntfs.builder import DEFAULT_CLUSTER_SIZE, VolumeBuilder
+from wclayer.formats.ntfs.catalog import FileMetadata
 from wclayer.layers.base import LayerWriterBase
 from wclayer.layers.names import ROOTS, NameChecker
 from wclayer.model import DataStream, Entry
