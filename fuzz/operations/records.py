@@ -15,14 +15,13 @@ from fuzz.operations.databases import layers, use
 from fuzz.operations.ground import CORRUPT, LIMITS, expect, fresh
 from wclayer.engines.base_image import BaseImage
 from wclayer.engines.portable import get_layer_mount_path, get_shared_base_images, unprepare_layer
-from wclayer.engines.portable.activation import has_unsaved_changes
 from wclayer.engines.portable.images import ImageStore
 from wclayer.errors import LayerError
 from wclayer.layers.directory.chain_file import CHAIN_FILE, read_chain
 from wclayer.layers.directory.check import check_layer
 from wclayer.layers.directory.database import FILE_NAME, TRAILER_FORM
 from wclayer.layers.directory.folder import HIVE_PROBLEMS
-from wclayer.layers.directory.scratch import MOUNT, ScratchDirectory
+from wclayer.layers.directory.scratch import MOUNT, ScratchDirectory, has_unsaved_changes
 from wclayer.model import limits_in_use, use_limits
 
 _RECORDS = (

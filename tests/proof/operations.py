@@ -15,13 +15,13 @@ from pathlib import Path
 import wclayer
 from tests.proof.world import KEY, MIB, VOLUME, World, copy_scratch
 from tests.support import contents, info, tree_listing
-from wclayer.engines.portable.activation import ACTIVE, has_unsaved_changes
-from wclayer.engines.portable.vm_access import file_security
+from wclayer.engines.portable.activation import ACTIVE
 from wclayer.errors import NotReadyError, during
 from wclayer.formats.regf.model import walk
 from wclayer.formats.regf.text import parse_reg
 from wclayer.layers.directory import open_layer
-from wclayer.layers.directory.scratch import DISK, is_scratch
+from wclayer.layers.directory.file_security import file_security
+from wclayer.layers.directory.scratch import DISK, has_unsaved_changes, is_scratch
 from wclayer.layers.inputs import open_stream
 from wclayer.layers.volume.disk_file import DiskFile
 from wclayer.layers.volume.reader import VolumeLayerReader

@@ -30,7 +30,7 @@ from wclayer.engines.portable import activation
 from wclayer.errors import CorruptLayerError, InvalidDataError, LayerBusyError, LayerError
 from wclayer.layers.atomic import StagedFile
 from wclayer.layers.directory import open_layer
-from wclayer.layers.directory.scratch import DISK, IN_USE, is_scratch
+from wclayer.layers.directory.scratch import DISK, IN_USE, has_unsaved_changes, is_scratch
 from wclayer.layers.volume.scratch import ScratchLayerReader
 
 pytestmark = pytest.mark.kills
@@ -278,7 +278,7 @@ def _start_anew(world: World) -> object:
         patch.setattr(activation, "_this_boot", lambda: "another start")
         wclayer.activate_layer(world.scratch)
         wclayer.deactivate_layer(world.scratch)
-    assert not activation.has_unsaved_changes(world.scratch)
+    assert not has_unsaved_changes(world.scratch)
     return _on_disk(world.scratch)
 
 

@@ -26,9 +26,9 @@ from wclayer.cli.output import (
     size_text,
 )
 from wclayer.cli.text import LAYER_PATH, can_show
-from wclayer.engines.portable.vm_access import file_security
 from wclayer.errors import EntryIsDirectoryError, InvalidParameterError, PathNotFoundError, UnresolvedLinkError
 from wclayer.layers.directory.chain_file import read_chain
+from wclayer.layers.directory.file_security import file_security
 from wclayer.layers.directory.scratch import is_scratch
 from wclayer.layers.directory.summary import summarize_layer
 from wclayer.view.layer_view import split_stream

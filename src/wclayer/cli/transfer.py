@@ -13,11 +13,11 @@ import click
 
 import wclayer
 from wclayer.cli.output import echo, json_option, print_json, progress_bar, size_text, warn
-from wclayer.engines.portable.disk import starts_disk
 from wclayer.errors import AlreadyExistsError, InvalidParameterError, during
 from wclayer.layers.directory import open_layer
 from wclayer.layers.directory.scratch import is_scratch
 from wclayer.layers.inputs import open_stream
+from wclayer.layers.volume.kinds import starts_disk
 
 layers_option = click.option(
     "-l",

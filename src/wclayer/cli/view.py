@@ -18,9 +18,8 @@ from wclayer.cli.group import Verbs
 from wclayer.cli.output import count_bar, echo, json_option, print_json, security_text, warn
 from wclayer.cli.text import LAYER_PATH, path_of_argument
 from wclayer.cli.transfer import layers_option
-from wclayer.engines.portable.activation import has_unsaved_changes
 from wclayer.errors import AlreadyExistsError, InvalidParameterError, NotReadyError
-from wclayer.layers.directory.scratch import MOUNT, is_scratch
+from wclayer.layers.directory.scratch import MOUNT, has_unsaved_changes, is_scratch
 from wclayer.view.fuse import mount
 from wclayer.view.layer_view import LayerView
 from wclayer.view.transfer import copy_between, copy_into, copy_out, move

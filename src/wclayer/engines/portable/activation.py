@@ -28,8 +28,15 @@ from wclayer.layers.directory import LayerDirectory, open_layer
 from wclayer.layers.directory.chain import as_chain, check_chain, remember_chain
 from wclayer.layers.directory.database import FILE_NAME
 from wclayer.layers.directory.in_place import make_empty_records
-from wclayer.layers.directory.scratch import DISK, MOUNT, UNREAD, UNSAVED, ScratchDirectory, is_scratch
-from wclayer.layers.directory.scratch_layer import ScratchLayer
+from wclayer.layers.directory.scratch import (
+    DISK,
+    MOUNT,
+    UNREAD,
+    UNSAVED,
+    ScratchDirectory,
+    has_unsaved_changes,
+    is_scratch,
+)
 from wclayer.view.fuse import mount
 
 ACTIVE = "active"
@@ -208,17 +215,6 @@ def unprepare_layer(path: StrPath) -> None:
     mount.remove_stale(at)
     if not mount.forget(place, at):
         raise NotReadyError(path, "it is not prepared any more: another process has just unmounted it")
-
-
-@during("look at scratch")
-def has_unsaved_changes(path: StrPath) -> bool:
-    """Returns whether a scratch has changes that its `sandbox.vhdx` lacks: `deactivate_layer` writes them.
-
-    Raises:
-        PathNotFoundError, NotALayerError: there is no layer at `path`.
-    """
-    with open_layer(path) as layer:
-        return isinstance(layer, ScratchLayer) and bool(layer.record(UNSAVED))
 
 
 def check_disk_is_current(disk: StrPath) -> None:

@@ -9,12 +9,13 @@ from pathlib import Path
 from wclayer._types import StrPath
 from wclayer.engines.portable.blank_disks import make_blank_pair
 from wclayer.engines.portable.boot_store import read_boot_store
-from wclayer.engines.portable.vm_access import FILE_SECURITY, grant_access, new_file_access
+from wclayer.engines.portable.vm_access import grant_access, new_file_access
 from wclayer.errors import FormatError, PathNotFoundError, boundary, during, errors_at
 from wclayer.formats.bcd import read_store
 from wclayer.formats.regf.hive import Hive
 from wclayer.layers.atomic import StagedFile, wait_for_place
 from wclayer.layers.directory import DirectoryLayerWriter, open_layer
+from wclayer.layers.directory.file_security import security_record
 from wclayer.layers.directory.in_place import InPlaceLayerWriter
 from wclayer.layers.directory.utility_vm import BOOT_STORE
 from wclayer.layers.hives import LAYER_HIVES
@@ -99,7 +100,7 @@ class ProcessingLayerWriter(DirectoryLayerWriter):
             _make_template_files(folder / UTILITY_VM, final / UTILITY_VM)
             made += [f"{UTILITY_VM}/{TEMPLATE_BASE}", f"{UTILITY_VM}/{TEMPLATE}"]
         for name in made:
-            self.record(FILE_SECURITY + name, new_file_access(VIRTUAL_MACHINES))
+            self.record(security_record(name), new_file_access(VIRTUAL_MACHINES))
 
     def _has_sound_boot_store(self) -> bool:
         row = self._records.locate(path_key(BOOT_STORE))

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import heapq
-import io
 import os
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from wclayer._types import StrPath
 from wclayer.engines.disk_info import DiskInfo, PartitionInfo
@@ -28,7 +27,7 @@ from wclayer.layers.inputs import has_any_place, open_any_place
 from wclayer.layers.open_iterator import OpenIterator
 from wclayer.layers.progress import Cancelled, Progress, ProgressCallback, report
 from wclayer.layers.volume.disk_file import DiskFile, locator_for
-from wclayer.layers.volume.kinds import DiskKind, disk_kind, foreign_format
+from wclayer.layers.volume.kinds import holds_disk
 from wclayer.layers.volume.raw import RawDisk
 
 _PIECE = 1 << 20
@@ -45,18 +44,9 @@ def is_disk(path: StrPath) -> bool:
         return False
     try:
         with open_any_place(path) as file:
-            return _holds_disk(file)
+            return holds_disk(file)
     except OSError:
         return False
-
-
-def starts_disk(head: bytes) -> bool:
-    """Returns whether bytes are the beginning of a file that holds a disk."""
-    return _holds_disk(io.BytesIO(head))
-
-
-def _holds_disk(file: BinaryIO) -> bool:
-    return foreign_format(file) is not None or disk_kind(file) not in (None, DiskKind.OTHER)
 
 
 @during("disk info")

@@ -11,8 +11,9 @@ from uuid import UUID
 
 from wclayer._types import StrPath
 from wclayer.errors import CorruptLayerError, InvalidParameterError, PathNotFoundError, during, errors_at
-from wclayer.layers.directory import LayerDirectory, open_layer
+from wclayer.layers.directory import open_layer
 from wclayer.layers.directory.database import FILE_NAME
+from wclayer.layers.directory.file_security import file_security, security_record
 from wclayer.layers.directory.scratch_update import open_update
 from wclayer.win32.filetime import from_unix_ns
 from wclayer.win32.inherit import inherit, volume_root
@@ -23,8 +24,6 @@ _FILE_ALL_ACCESS = 0x1F01FF
 _MAX_DESCRIPTOR = 1 << 16
 NTFS_ACL = "system.ntfs_acl"
 """The extended attribute in which ntfs-3g shows a file's security descriptor."""
-FILE_SECURITY = "security:"
-"""What the record of a file of a layer starts with that is no entry, such as its disks."""
 
 
 @during("grant VM access")
@@ -63,7 +62,7 @@ def grant_access(sid: Sid, path: Path) -> None:
         if row is not None:
             update.set_security(name, after)
         else:
-            update.set_record(_record_of(name), after)
+            update.set_record(security_record(name), after)
         update.commit(from_unix_ns(time_ns()))
 
 
@@ -98,14 +97,3 @@ def granted(descriptor: bytes, sid: Sid) -> bytes:
         return descriptor
     # Explicit entries stand before inherited ones.
     return decoded.with_dacl(Acl.of((ace, *aces))).encode()
-
-
-def file_security(layer: LayerDirectory, name: str) -> bytes | None:
-    """The security descriptor of a file of a layer that is no entry of it, as `grant_vm_access` left it."""
-    kept = layer.record(_record_of(name))
-    return kept if isinstance(kept, bytes) else None
-
-
-def _record_of(name: str) -> str:
-    r"""The record that keeps a file's descriptor; SQLite's text has no unpaired surrogates, and no name has a `\`."""
-    return FILE_SECURITY + name.encode("utf-8", "backslashreplace").decode()

@@ -94,6 +94,17 @@ def is_scratch(path: StrPath) -> bool:
             raise
 
 
+@during("look at scratch")
+def has_unsaved_changes(path: StrPath) -> bool:
+    """Returns whether a scratch has changes that its `sandbox.vhdx` lacks: `deactivate_layer` writes them.
+
+    Raises:
+        PathNotFoundError, NotALayerError: there is no layer at `path`.
+    """
+    with open_layer(path) as layer:
+        return isinstance(layer, ScratchLayer) and bool(layer.record(UNSAVED))
+
+
 def _need_disk(place: Path) -> None:
     """Refuses a layer that is no scratch."""
     if not (place / DISK).is_file():

@@ -153,3 +153,13 @@ def _at(file: BinaryIO, offset: int, length: int) -> bytes:
         return b""
     file.seek(offset)
     return file.read(length)
+
+
+def holds_disk(file: BinaryIO) -> bool:
+    """Returns whether a file holds a disk or a volume, also one in a format that cannot be read."""
+    return foreign_format(file) is not None or disk_kind(file) not in (None, DiskKind.OTHER)
+
+
+def starts_disk(head: bytes) -> bool:
+    """Returns whether bytes are the beginning of a file that holds a disk."""
+    return holds_disk(io.BytesIO(head))
