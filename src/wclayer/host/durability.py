@@ -1,4 +1,4 @@
-"""Whether results are made safe on the disk before they appear under their names. They are, unless a caller says no."""
+"""The choice whether results are made safe on the disk before they appear under their names (the default)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _is_wanted: ContextVar[bool] = ContextVar("wclayer_sync", default=True)
 
 
 def is_wanted() -> bool:
-    """Whether what is reported as done must survive a power cut."""
+    """Returns whether what is reported as done must survive a power cut."""
     return _is_wanted.get()
 
 

@@ -31,7 +31,7 @@ _OPEN_FLAGS = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _NO_ATTRIBUTE = (errno.ENOTSUP, errno.EPERM, errno.ENODATA, errno.E2BIG) if sys.platform == "linux" else ()
 _CANNOT_LINK = (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP)
 LONGEST_NAME = 255
-"""Bytes."""
+"""In bytes."""
 _NO_LOCKS = (errno.ENOLCK, errno.EBADF, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
 """Network file systems: without a service for locks; where only what is open for writing can be locked (flock(2) on
 NFS); without the call."""
@@ -52,39 +52,39 @@ _TIMES = struct.Struct("<4QqI")
 
 
 def impossible_reason(name: bytes, *, room: int = 0) -> str | None:
-    """Why a file of the host cannot have this name, with `room` more bytes behind it; None if it can."""
+    """Returns why a file of the host cannot have this name, with `room` more bytes behind it; None if it can."""
     if len(name) + room > LONGEST_NAME:
         return f"the host has no room for a name of {len(name)} bytes"
     return None
 
 
 def is_awkward(name: bytes) -> bool:
-    """Whether programs of the host could not open a file of that possible name."""
+    """Returns whether programs of the host could not open a file of that possible name."""
     return False
 
 
 def cannot_link(error: OSError) -> bool:
-    """Whether the error says that the host can make no hard link here."""
+    """Returns whether the error says that the host cannot make a hard link here."""
     return error.errno in _CANNOT_LINK
 
 
 def has_no_reader(error: OSError) -> bool:
-    """Returns whether the error of a write to standard output says that nobody reads it any more."""
+    """Returns whether the error of a write to standard output says that it has no reader any more."""
     return isinstance(error, BrokenPipeError)
 
 
 def open_directory(path: StrPath) -> int:
-    """A directory by its path."""
+    """Opens a directory by its path and returns its descriptor."""
     return os.open(path, _DIRECTORY_FLAGS)
 
 
 def open_directory_at(directory: int, name: bytes | str) -> int:
-    """A directory in a directory; a link is refused."""
+    """Opens a directory in a directory and returns its descriptor; a link is refused."""
     return os.open(os.fsencode(name), _DIRECTORY_FLAGS | os.O_NOFOLLOW, dir_fd=directory)
 
 
 def close_directory(directory: int) -> None:
-    """Gives a directory back."""
+    """Closes a directory."""
     close_read(directory)
 
 
@@ -99,7 +99,7 @@ def close_read(fd: int) -> None:
 
 
 def list_directory(directory: int) -> list[tuple[str, bool]]:
-    """The names in a directory, each with whether it is a directory and not a link to one."""
+    """Returns the names in a directory, each with whether it is a directory and not a link to one."""
     with os.scandir(directory) as entries:
         return [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
 
@@ -109,24 +109,24 @@ def make_directory_at(directory: int, name: bytes | str) -> None:
 
 
 def create_file_at(directory: int, name: bytes | str) -> int:
-    """A new file, open for reading and writing; gives its descriptor."""
+    """Makes a file and returns its descriptor, which is open for reading and writing."""
     return os.open(os.fsencode(name), _CREATE_FLAGS, 0o644, dir_fd=directory)
 
 
 def open_file_at(directory: int, name: bytes | str, *, writable: bool = False) -> int:
-    """What has that name, open for reading, perhaps for writing; a link is refused. Gives its descriptor."""
+    """Opens what has that name, for reading or also for writing, and returns its descriptor; a link is refused."""
     return os.open(os.fsencode(name), (os.O_RDWR if writable else os.O_RDONLY) | _OPEN_FLAGS, dir_fd=directory)
 
 
 def open_without_waiting(path: StrPath, *, writable: bool = False) -> int:
-    """What has that path, links being followed, open for reading, perhaps for writing; gives its descriptor. The other
-    end of a FIFO is not waited for."""
+    """Opens what has that path, for reading or also for writing, and returns its descriptor. Links are followed; the
+    other end of a FIFO is not waited for."""
     return os.open(path, (os.O_RDWR if writable else os.O_RDONLY) | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
 
 
 def open_for_writing(path: StrPath) -> int:
-    """A device or FIFO that is there, links being followed, open for writing, and for reading if it is a disk; gives
-    its descriptor."""
+    """Opens an existing device or FIFO for writing, a disk also for reading, and returns its descriptor. Links are
+    followed."""
     flags = os.O_RDWR if stat.S_ISBLK(os.stat(path).st_mode) else os.O_WRONLY
     return os.open(path, flags | os.O_CLOEXEC | os.O_NOCTTY)
 
@@ -152,7 +152,7 @@ def write_zeros(fd: int, offset: int, length: int) -> None:
 
 
 def link_at(source_directory: int, source: bytes | str, directory: int, name: bytes | str) -> None:
-    """A further name for a file."""
+    """Makes a further name for a file."""
     os.link(
         os.fsencode(source), os.fsencode(name), src_dir_fd=source_directory, dst_dir_fd=directory, follow_symlinks=False
     )
@@ -200,12 +200,12 @@ def remove_directory_at(directory: int, name: bytes | str) -> None:
 
 
 def stat_at(directory: int, name: bytes | str) -> os.stat_result:
-    """`lstat`; of the directory itself without a name."""
+    """Returns the status of what has that name, without following a link; without a name, that of the directory."""
     return os.stat(os.fsencode(name) or b".", dir_fd=directory, follow_symlinks=False)
 
 
 def is_at(path: StrPath, directory: int) -> bool:
-    """Whether a path leads to an open directory: nobody has removed, renamed or replaced it meanwhile."""
+    """Returns whether a path leads to an open directory, which was not removed, renamed or replaced meanwhile."""
     opened = os.fstat(directory)
     try:
         found = os.stat(path)
@@ -215,12 +215,12 @@ def is_at(path: StrPath, directory: int) -> bool:
 
 
 def set_times_at(directory: int, name: bytes | str, access_ns: int, modify_ns: int) -> None:
-    """Access and modification time, in nanoseconds since 1970."""
+    """Sets access and modification time, in nanoseconds since 1970."""
     os.utime(os.fsencode(name), ns=(access_ns, modify_ns), dir_fd=directory, follow_symlinks=False)
 
 
 def set_file_times(fd: int, access_ns: int, modify_ns: int) -> None:
-    """The same for an open file."""
+    """Sets access and modification time of an open file."""
     os.utime(fd, ns=(access_ns, modify_ns))
 
 
@@ -232,7 +232,7 @@ def set_all_times(fd: int, times: Times) -> None:
 
 
 def all_times(fd: int, status: os.stat_result) -> Times | None:
-    """The four FILETIMEs of an open file: creation, access, write, change; None if the host does not know them."""
+    """Returns the four FILETIMEs of an open file: creation, access, write, change; None if the host lacks them."""
     with suppress(struct.error, AttributeError), _without_attributes():
         *times, seconds, nanoseconds = _TIMES.unpack(os.getxattr(fd, _TIMES_ATTRIBUTE))
         # A file that was written since has another time on the host, and that one counts.
@@ -243,7 +243,7 @@ def all_times(fd: int, status: os.stat_result) -> Times | None:
 
 @contextmanager
 def _without_attributes() -> Iterator[None]:
-    """Lets pass that a file system, or a file, has no such attribute; any other failure is one."""
+    """Ignores the error that a file system, or a file, has no such attribute; raises any other."""
     try:
         yield
     except OSError as error:
@@ -307,8 +307,8 @@ def sync_file_system(directory: int) -> bool:
 
 
 def mounts() -> list[tuple[bytes, bytes]]:
-    """Where file systems are mounted, and their types, the later ones over the earlier ones; empty where the host has
-    no list of them.
+    """Returns where file systems are mounted, and their types, the later ones over the earlier ones; an empty list
+    where the host has none.
 
     Source: proc_pid_mountinfo(5).
     """
@@ -326,27 +326,27 @@ def mounts() -> list[tuple[bytes, bytes]]:
 
 
 def read_at(fd: int, size: int, offset: int) -> bytes:
-    """Up to `size` bytes from `offset`, whatever the file's position."""
+    """Returns up to `size` bytes from `offset`; the position of the file stays where it is."""
     return os.pread(fd, size, offset)
 
 
 def read_into_at(fd: int, buffer: memoryview, offset: int) -> int:
-    """The same into a buffer; gives the number of bytes read."""
+    """Reads from `offset` into a buffer and returns the number of bytes."""
     return os.preadv(fd, (buffer,), offset)
 
 
 def write_at(fd: int, data: bytes | memoryview, offset: int) -> int:
-    """Writes at `offset`; gives the number of bytes written."""
+    """Writes at `offset` and returns the number of bytes."""
     return os.pwrite(fd, data, offset)
 
 
 def map_file(fd: int) -> mmap.mmap | bytes:
-    """A whole file that is not empty, in memory."""
+    """Returns the contents of a file, which is not empty."""
     return mmap.mmap(fd, 0, access=mmap.ACCESS_READ)
 
 
 class Lock:
-    """A lock on a file or directory, of the process that takes it and for as long as it lives.
+    """A lock on a file or directory. It belongs to the process that takes it, and ends with it.
 
     Args:
         follow: whether `path` may be a link.
@@ -361,7 +361,7 @@ class Lock:
         """Takes the lock, or another kind of it.
 
         Raises:
-            BlockingIOError: somebody else has it; a lock that was held before may be lost.
+            BlockingIOError: another process has it; a lock that was held before may be lost.
             OSError: with ENOTSUP, the file system has no locks.
         """
         try:
@@ -376,7 +376,7 @@ class Lock:
             ) from None
 
     def status(self) -> os.stat_result:
-        """Of what is locked, wherever it has been renamed to."""
+        """Returns the status of what is locked, wherever it was renamed to."""
         return os.fstat(self.fd)
 
     def close(self) -> None:
@@ -392,12 +392,12 @@ class Lock:
 
 
 def create_locked_file(path: StrPath) -> int:
-    """A new file that is open for reading and writing and on which a `Lock` cannot be taken; gives its descriptor.
+    """Makes a file on which no other process can take a `Lock`, and returns its descriptor (reading and writing).
 
-    Where the file system has no locks, nobody can take one either, and it stays without.
+    Where the file system has no locks, no process can take one, and the file has none.
 
     Raises:
-        BlockingIOError: somebody took it in that very moment.
+        BlockingIOError: another process took the lock first.
     """
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     try:

@@ -1,7 +1,7 @@
-"""The one door to the host's file system for everything that writes or reads a layer's files.
+"""Access to the host's file system for everything that reads or writes a layer's files.
 
-Every path is relative to a root and walked one component at a time with links refused, so nothing inside a layer, and
-nobody who races with us, can lead a write or a read outside of it.
+Every path is relative to a root and opened one component at a time, with links refused. So neither the contents of a
+layer nor a program that changes it at the same time can lead a read or a write outside of it.
 """
 
 from __future__ import annotations
@@ -25,12 +25,13 @@ from wclayer.errors import FormatError, FormatLimitError
 from wclayer.host import system
 
 _OPEN_DIRECTORIES = 64
-"""So many directories one root keeps open."""
+"""How many directories one root keeps open."""
 _OPEN_IN_ALL = 256
-"""So many all roots together, but for a few of each: a chain may have many layers, and a process few descriptors."""
+"""How many directories all roots together keep open, besides a few of each: a chain may have many layers, and a process
+few descriptors."""
 _OPEN_AT_LEAST = 2
 _NO_NAMES = frozenset((b"", b".", b".."))
-# Windows takes a name apart at these, wherever it is opened.
+# Windows splits a name at these.
 _NOT_IN_NAMES = b"\0/\\:" if sys.platform == "win32" else b"\0/"
 _REMOVAL_DEPTH = 100
 _FEW_FILES = 32
@@ -72,13 +73,13 @@ class HostRoot:
 
     @property
     def is_in_place(self) -> bool:
-        """Whether its path still leads to the directory that was opened: nobody has removed or replaced it."""
+        """Whether its path still leads to the directory that was opened, which was not removed or replaced."""
         return system.is_at(self.path, self._fd)
 
     @property
     def takes_every_name(self) -> bool:
-        """Whether a file can have every name here that is not impossible on the host, and names that differ only in
-        case are two names. Where it is not so, a file system has shorter names, or only those that are UTF-8."""
+        """Whether a file can have every name here that is possible on the host, and names that differ only in case are
+        two names. Some file systems have shorter names, or only names that are UTF-8."""
         probe = b"wclayer~case\xff".ljust(system.LONGEST_NAME, b"x")
         try:
             self.write_bytes(probe, b"")
@@ -98,9 +99,13 @@ class HostRoot:
         return False
 
     def directory(self, path: bytes, *, besides: bytes | None = None) -> int:
-        """A descriptor (a handle on Windows) of the directory `path`; it belongs to this object.
+        """Returns a descriptor (a handle on Windows) of the directory `path`, which belongs to this object.
 
-        It is good until the next call, which may make room for another one; that of `besides` is not closed for this.
+        It is valid until the next call, which may close it to open another one.
+
+        Args:
+            path: the directory.
+            besides: a directory whose descriptor this call does not close.
         """
         fd = self._open.get(path)
         if fd is not None:
@@ -139,11 +144,11 @@ class HostRoot:
         system.make_directory_at(*self._place(path))
 
     def create(self, path: bytes) -> int:
-        """A new file, open for reading and writing; the caller closes the descriptor."""
+        """Makes a file and returns its descriptor, open for reading and writing; the caller closes it."""
         return system.create_file_at(*self._place(path))
 
     def open(self, path: bytes, *, writable: bool = False) -> int:
-        """An existing file, open for reading, perhaps for writing; the caller closes the descriptor."""
+        """Opens an existing file, for reading or also for writing, and returns its descriptor; the caller closes it."""
         fd = system.open_file_at(*self._place(path), writable=writable)
         try:
             if not stat.S_ISREG(os.fstat(fd).st_mode):
@@ -154,7 +159,7 @@ class HostRoot:
         return fd
 
     def read_bytes(self, path: bytes, limit: int = 1 << 30) -> bytes:
-        """A whole file of at most `limit` bytes.
+        """Returns the contents of a file of at most `limit` bytes.
 
         Raises:
             FormatLimitError: it is larger.
@@ -167,14 +172,14 @@ class HostRoot:
         return data
 
     def names(self, path: bytes) -> list[str]:
-        """The names in the directory `path`."""
+        """Returns the names in the directory `path`."""
         return [name for name, _ in system.list_directory(self.directory(path))]
 
     def map(self, path: bytes) -> mmap.mmap | bytes:
-        """A whole file, in memory for reading."""
+        """Returns the contents of a file, mapped where the host can map it."""
         fd = self.open(path)
         try:
-            # Nobody can map an empty file.
+            # An empty file cannot be mapped.
             return system.map_file(fd) if os.fstat(fd).st_size else b""
         finally:
             system.close_read(fd)
@@ -182,7 +187,7 @@ class HostRoot:
     def write_bytes(
         self, path: bytes, data: bytes | bytearray | memoryview | mmap.mmap, *, flush: bool = False
     ) -> None:
-        """A new file with that content, or none after a failure; with `flush`, safe on the disk."""
+        """Makes a file with that content, safe on the disk with `flush`; after a failure there is none."""
         with self._new_file(path) as file:
             file.write(data)
             if flush:
@@ -191,7 +196,7 @@ class HostRoot:
 
     @contextlib.contextmanager
     def _new_file(self, path: bytes) -> Iterator[BinaryIO]:
-        """A new file that is written to, and removed if that fails."""
+        """Makes a file and yields it for writing; after a failure it is removed."""
         fd = self.create(path)
         try:
             with os.fdopen(fd, "wb") as file:
@@ -202,7 +207,7 @@ class HostRoot:
             raise
 
     def link(self, source: bytes, target: bytes, *, source_root: HostRoot | None = None) -> None:
-        """A hard link `target` to `source`, a regular file, which may lie under another root."""
+        """Makes a hard link `target` to `source`, a regular file, which may lie under another root."""
         root = source_root or self
         directory, name = root._place(source)
         if not stat.S_ISREG(system.stat_at(directory, name).st_mode):
@@ -226,7 +231,7 @@ class HostRoot:
     def copy(
         self, source: bytes, target: bytes, *, source_root: HostRoot | None = None, limit: int | None = None
     ) -> None:
-        """A new file `target` with the bytes of `source`, or the first `limit` of them; none after a failure."""
+        """Copies `source`, or its first `limit` bytes, to a new file `target`. A failure leaves no file."""
         with os.fdopen((source_root or self).open(source), "rb") as reader, self._new_file(target) as writer:
             if limit is None:
                 size = os.fstat(reader.fileno()).st_size
@@ -237,16 +242,16 @@ class HostRoot:
                 limit -= writer.write(piece)
 
     def set_times(self, path: bytes, access_ns: int, modify_ns: int) -> None:
-        """A directory's or file's times, in nanoseconds since 1970; a host that cannot hold them is left alone."""
+        """Sets the times of a directory or file, in nanoseconds since 1970, where the host can hold them."""
         with contextlib.suppress(OverflowError, OSError):
             system.set_times_at(*self._place(path), access_ns, modify_ns)
 
     def stat(self, path: bytes) -> os.stat_result:
-        """`lstat`."""
+        """Returns the status of what has that path, without following a link."""
         return system.stat_at(*self._place(path))
 
     def is_directory(self, path: bytes) -> bool:
-        """Whether `path` is a directory, and not a link to one."""
+        """Returns whether `path` is a directory, and not a link to one."""
         return stat.S_ISDIR(self.stat(path).st_mode)
 
     def remove(self, path: bytes) -> None:
@@ -259,7 +264,7 @@ class HostRoot:
             system.remove_file_at(fd, name)
 
     def remove_file(self, path: bytes) -> None:
-        """Removes what is no directory."""
+        """Removes a file or a link."""
         system.remove_file_at(*self._place(path))
 
     def _forget(self, path: bytes) -> None:
@@ -281,7 +286,7 @@ class HostRoot:
 
 
 def write_all(fd: int, data: bytes | bytearray | memoryview) -> None:
-    """Writes all of `data` where the file, or pipe, is."""
+    """Writes all of `data` at the position of a file, or into a pipe."""
     view = memoryview(data).cast("B")
     while view:
         view = view[os.write(fd, view) :]
@@ -313,7 +318,7 @@ def _holds_many(root: HostRoot) -> bool:
 
 
 def _walk(root: HostRoot) -> Iterator[tuple[bytes, list[str]]]:
-    """Every directory of a root, with the names of the regular files in it."""
+    """Yields every directory of a root, with the names of the regular files in it."""
     pending = [b""]
     while pending:
         place = pending.pop()
@@ -346,7 +351,7 @@ def sync_directory(path: Path) -> None:
 
 
 def mounts_below(path: Path) -> list[Path]:
-    """Where file systems are mounted in a directory, or at it."""
+    """Returns where file systems are mounted in a directory, or at it."""
     mounts = system.mounts()
     if not mounts:
         # No list of them: each directory is asked.

@@ -203,7 +203,7 @@ def create_file(
     disposition: int = OPEN_EXISTING,
     flags: int = FILE_FLAG_BACKUP_SEMANTICS,
 ) -> int:
-    """`CreateFileW`; gives the handle.
+    """Calls `CreateFileW` and returns the handle.
 
     Raises:
         OSError: the call failed.
@@ -220,7 +220,7 @@ def close_handle(handle: int) -> None:
 
 
 def device_control(handle: int, code: int, data: bytes = b"", output: int = 0) -> bytes:
-    """`DeviceIoControl`; gives the `output` bytes that the device, or the file system, answers.
+    """Calls `DeviceIoControl` and returns the `output` bytes that the device, or the file system, answers.
 
     Raises:
         OSError: the call failed, or the answer is shorter.
@@ -271,7 +271,7 @@ def open_at(
     *,
     share: int = FILE_SHARE_ALL,
 ) -> int:
-    r"""`NtCreateFile` of one name in an open directory; gives the handle. A reparse point is opened as itself.
+    r"""Opens one name in an open directory (`NtCreateFile`) and returns the handle. A reparse point is not followed.
 
     Raises:
         OSError: the call failed, or the name has a separator in it, which would lead out of the directory.
@@ -292,7 +292,7 @@ def wide_name(name: str) -> bytes:
 
 
 def reopen(handle: int, access: int) -> int:
-    """`NtCreateFile` of what a handle is open on; gives another handle, with a position of its own.
+    """Opens what a handle is open on again (`NtCreateFile`) and returns the new handle, with a position of its own.
 
     Raises:
         OSError: the call failed.
@@ -329,7 +329,7 @@ def set_information(handle: int, kind: int, data: bytes) -> None:
 
 
 def set_information_if_known(handle: int, kind: int, data: bytes) -> bool:
-    """The same; whether the file system knows that class of information."""
+    """Calls `set_information` and returns whether the file system knows that class of information."""
     status = _set_information(handle, kind, data)
     if status in _STATUS_UNKNOWN_CLASS:
         return False
@@ -376,7 +376,7 @@ def query_directory(handle: int, buffer: ctypes.Array[ctypes.c_char]) -> int:
 
 
 def read_file(handle: int, buffer: ctypes.Array[ctypes.c_char], offset: int) -> int:
-    """`ReadFile` from an offset into a buffer; gives the number of bytes.
+    """Calls `ReadFile` from an offset into a buffer and returns the number of bytes.
 
     Raises:
         OSError: the call failed.
@@ -385,7 +385,7 @@ def read_file(handle: int, buffer: ctypes.Array[ctypes.c_char], offset: int) -> 
 
 
 def write_file(handle: int, data: bytes, offset: int) -> int:
-    """`WriteFile` to an offset; gives the number of bytes.
+    """Calls `WriteFile` to an offset and returns the number of bytes.
 
     Raises:
         OSError: the call failed.

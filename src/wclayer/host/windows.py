@@ -27,7 +27,7 @@ from wclayer.win32.names import MAX_COMPONENT_UNITS, unusable_reason, utf16_leng
 
 Times = tuple[int, int, int, int]
 LONGEST_NAME = MAX_COMPONENT_UNITS
-"""Characters."""
+"""In characters."""
 _DIRECTORY_ACCESS = winapi.FILE_LIST_DIRECTORY | winapi.FILE_TRAVERSE | winapi.FILE_READ_ATTRIBUTES | winapi.SYNCHRONIZE
 _CANNOT_LINK = (1, 5, 17, 50, 1142)
 """INVALID_FUNCTION, ACCESS_DENIED, NOT_SAME_DEVICE, NOT_SUPPORTED, TOO_MANY_LINKS."""
@@ -36,7 +36,7 @@ _RENAME_PAUSE = 0.05
 
 
 def impossible_reason(name: bytes, *, room: int = 0) -> str | None:
-    """Why a file of the host cannot have this name, with `room` more bytes behind it; None if it can."""
+    """Returns why a file of the host cannot have this name, with `room` more bytes behind it; None if it can."""
     units = utf16_length(os.fsdecode(name))
     if units + room > MAX_COMPONENT_UNITS:
         return f"the host has no room for a name of {units} characters"
@@ -44,18 +44,18 @@ def impossible_reason(name: bytes, *, room: int = 0) -> str | None:
 
 
 def is_awkward(name: bytes) -> bool:
-    """Whether programs of the host could not open a file of that possible name: `CON`, `x.`, unpaired surrogates, …"""
+    """Returns whether programs could not open a file of that possible name: `CON`, `x.`, unpaired surrogates, …"""
     text = os.fsdecode(name)
     return unusable_reason(text) is not None or any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def cannot_link(error: OSError) -> bool:
-    """Whether the error says that the host can make no hard link here."""
+    """Returns whether the error says that the host cannot make a hard link here."""
     return getattr(error, "winerror", None) in _CANNOT_LINK
 
 
 def has_no_reader(error: OSError) -> bool:
-    """Returns whether the error of a write to standard output says that nobody reads it any more."""
+    """Returns whether the error of a write to standard output says that it has no reader any more."""
     if isinstance(error, BrokenPipeError):
         return True
     # The C runtime has no number of its own for ERROR_NO_DATA. What it says so has neither a path nor Windows' code.
@@ -67,13 +67,13 @@ def has_no_reader(error: OSError) -> bool:
 
 
 def open_directory(path: StrPath) -> int:
-    """A directory by its path."""
+    """Opens a directory by its path and returns its handle."""
     handle = winapi.create_file(winapi.absolute(path), _DIRECTORY_ACCESS)
     return _checked_directory(handle, os.fspath(path))
 
 
 def open_directory_at(directory: int, name: bytes | str) -> int:
-    """A directory in a directory; a link is refused."""
+    """Opens a directory in a directory and returns its handle; a link is refused."""
     text = os.fsdecode(name)
     handle = winapi.open_at(directory, text, _DIRECTORY_ACCESS, options=winapi.FILE_DIRECTORY_FILE)
     return _checked_directory(handle, text)
@@ -93,7 +93,7 @@ def _checked_directory(handle: int, name: str) -> int:
 
 
 def close_directory(directory: int) -> None:
-    """Gives a directory back."""
+    """Closes a directory."""
     winapi.close_handle(directory)
 
 
@@ -108,7 +108,7 @@ def close_read(fd: int) -> None:
 
 
 def list_directory(directory: int) -> list[tuple[str, bool]]:
-    """The names in a directory, each with whether it is a directory and not a link to one."""
+    """Returns the names in a directory, each with whether it is a directory and not a link to one."""
     found = []
     buffer = ctypes.create_string_buffer(64 << 10)
     # A handle has one position, and under Wine what it has listed once: each listing has a handle of its own.
@@ -140,14 +140,14 @@ def make_directory_at(directory: int, name: bytes | str) -> None:
 
 
 def create_file_at(directory: int, name: bytes | str) -> int:
-    """A new file, open for reading and writing; gives its descriptor."""
+    """Makes a file and returns its descriptor, which is open for reading and writing."""
     access = winapi.GENERIC_READ | winapi.GENERIC_WRITE
     options = winapi.FILE_NON_DIRECTORY_FILE
     return _descriptor(winapi.open_at(directory, os.fsdecode(name), access, winapi.FILE_CREATE, options), os.O_RDWR)
 
 
 def open_file_at(directory: int, name: bytes | str, *, writable: bool = False) -> int:
-    """What has that name, open for reading, perhaps for writing; a link is refused. Gives its descriptor."""
+    """Opens what has that name, for reading or also for writing, and returns its descriptor; a link is refused."""
     text = os.fsdecode(name)
     access = winapi.GENERIC_READ | (winapi.GENERIC_WRITE if writable else 0)
     handle = winapi.open_at(directory, text, access)
@@ -158,21 +158,21 @@ def open_file_at(directory: int, name: bytes | str, *, writable: bool = False) -
 
 
 def open_without_waiting(path: StrPath, *, writable: bool = False) -> int:
-    """What has that path, links being followed, open for reading, perhaps for writing; gives its descriptor."""
+    """Opens what has that path, for reading or also for writing, and returns its descriptor. Links are followed."""
     return os.open(path, (os.O_RDWR if writable else os.O_RDONLY) | os.O_BINARY | os.O_NOINHERIT)
 
 
 def open_for_writing(path: StrPath) -> int:
-    """A device that is there, open for writing; gives its descriptor."""
+    """Opens an existing device for writing and returns its descriptor."""
     return os.open(path, os.O_WRONLY | os.O_BINARY | os.O_NOINHERIT)
 
 
 def take_mode(fd: int, status: os.stat_result) -> None:
-    """Nothing: a file's access is its folder's here."""
+    """Does nothing: on Windows, a new file takes its access rights from its folder."""
 
 
 def write_zeros(fd: int, offset: int, length: int) -> None:
-    """Nothing: Windows shows no block devices as files."""
+    """Does nothing: Windows shows no block devices as files."""
 
 
 def _descriptor(handle: int, flags: int) -> int:
@@ -184,12 +184,12 @@ def _descriptor(handle: int, flags: int) -> int:
 
 
 def _opened(directory: int, name: bytes | str, access: int) -> int:
-    """A handle of what has that name, whatever it is."""
+    """Returns a handle of the file or directory that has that name."""
     return winapi.open_at(directory, os.fsdecode(name), access)
 
 
 def link_at(source_directory: int, source: bytes | str, directory: int, name: bytes | str) -> None:
-    """A further name for a file."""
+    """Makes a further name for a file."""
     target = winapi.wide_name(os.fsdecode(name))
     handle = _opened(source_directory, source, winapi.FILE_WRITE_ATTRIBUTES)
     try:
@@ -215,7 +215,7 @@ def replace_at(source_directory: int, source: bytes | str, directory: int, name:
 def replace_file(source: StrPath, target: StrPath) -> None:
     """Renames a file to where another one may be; that one is gone then.
 
-    On Windows one that somebody has open, without sharing its deletion, is not replaced (ERROR_SHARING_VIOLATION).
+    A file that is open elsewhere, without sharing its deletion, is not replaced (ERROR_SHARING_VIOLATION).
     """
     try:
         _patiently(os.replace, source, target)
@@ -228,7 +228,7 @@ def replace_file(source: StrPath, target: StrPath) -> None:
 def rename_directory(source: StrPath, target: StrPath) -> None:
     """Renames a directory to where nothing, or an empty directory, is.
 
-    On Windows one in which somebody has a file open is not renamed (ERROR_SHARING_VIOLATION).
+    A directory in which a file is open is not renamed (ERROR_SHARING_VIOLATION).
     """
     with suppress(FileNotFoundError):
         os.rmdir(target)
@@ -241,7 +241,7 @@ def rename_directory(source: StrPath, target: StrPath) -> None:
 
 
 def _patiently(call: Callable[[StrPath, StrPath], None], source: StrPath, target: StrPath) -> None:
-    """Virus scanners and indexers open what is new, and soon let it go."""
+    """Calls again for a while: virus scanners and indexers open what is new, and soon close it."""
     for _ in range(_RENAME_ATTEMPTS):
         with suppress(PermissionError):
             call(source, target)
@@ -255,7 +255,7 @@ def _open_to_delete(path: StrPath) -> None:
 
 
 def exchange_directories(first: StrPath, second: StrPath) -> bool:
-    """Whether two directories got each other's name in one step: Windows has no such call."""
+    """Returns False: Windows cannot exchange two directories in one step."""
     return False
 
 
@@ -282,7 +282,7 @@ def _remove(directory: int, name: bytes | str) -> None:
 
 
 def stat_at(directory: int, name: bytes | str) -> os.stat_result:
-    """`lstat`; of the directory itself without a name."""
+    """Returns the status of what has that name, without following a link; without a name, that of the directory."""
     if not name:
         # A descriptor owns its handle: this one is asked through a second handle.
         return _status_of(winapi.duplicate_handle(directory))
@@ -290,12 +290,12 @@ def stat_at(directory: int, name: bytes | str) -> os.stat_result:
 
 
 def is_at(path: StrPath, directory: int) -> bool:
-    """Whether a path leads to an open directory. Windows renames and removes no directory that is open."""
+    """Returns True: Windows neither renames nor removes a directory that is open."""
     return True
 
 
 def _status_of(handle: int) -> os.stat_result:
-    """The status of what a handle is open on, and closes the handle."""
+    """Returns the status of what a handle is open on, and closes the handle."""
     fd = _descriptor(handle, os.O_RDONLY)
     try:
         status = os.fstat(fd)
@@ -317,7 +317,7 @@ def _set_times(handle: int, creation: int, access: int, write: int, change: int)
 
 
 def set_times_at(directory: int, name: bytes | str, access_ns: int, modify_ns: int) -> None:
-    """Access and modification time, in nanoseconds since 1970."""
+    """Sets access and modification time, in nanoseconds since 1970."""
     handle = _opened(directory, name, winapi.FILE_WRITE_ATTRIBUTES)
     try:
         _set_times(handle, 0, from_unix_ns(access_ns), from_unix_ns(modify_ns), 0)
@@ -326,7 +326,7 @@ def set_times_at(directory: int, name: bytes | str, access_ns: int, modify_ns: i
 
 
 def set_file_times(fd: int, access_ns: int, modify_ns: int) -> None:
-    """The same for an open file."""
+    """Sets access and modification time of an open file."""
     _set_times(msvcrt.get_osfhandle(fd), 0, from_unix_ns(access_ns), from_unix_ns(modify_ns), 0)
 
 
@@ -338,7 +338,7 @@ def set_all_times(fd: int, times: Times) -> None:
 
 
 def all_times(fd: int, status: os.stat_result) -> Times | None:
-    """The four FILETIMEs of an open file: creation, access, write, change."""
+    """Returns the four FILETIMEs of an open file: creation, access, write, change."""
     info = _basic(msvcrt.get_osfhandle(fd))
     return info.creation_time, info.last_access_time, info.last_write_time, info.change_time
 
@@ -367,45 +367,45 @@ def sync_file_at(directory: int, name: bytes | str) -> None:
 
 
 def sync_directory(directory: int) -> None:
-    """Nothing: the names in a directory are in the file system's own log."""
+    """Does nothing: the names in a directory are in the log of the file system."""
 
 
 def sync_file_system(directory: int) -> bool:
-    """Whether the host made all that was written to the file system safe: Windows lets only administrators do that."""
+    """Returns False: Windows lets only administrators make everything on a file system safe."""
     return False
 
 
 def mounts() -> list[tuple[bytes, bytes]]:
-    """Nothing: what is mounted in a directory is a reparse point there, which no path is led through."""
+    """Returns an empty list: what is mounted in a directory is a reparse point there, which no path is led through."""
     return []
 
 
 def read_at(fd: int, size: int, offset: int) -> bytes:
-    """Up to `size` bytes from `offset`; the file's position is somewhere else afterwards."""
+    """Returns up to `size` bytes from `offset`; the position of the file changes."""
     buffer = ctypes.create_string_buffer(size)
     done = winapi.read_file(msvcrt.get_osfhandle(fd), buffer, offset)
     return buffer.raw[:done]
 
 
 def read_into_at(fd: int, buffer: memoryview, offset: int) -> int:
-    """The same into a buffer; gives the number of bytes read."""
+    """Reads from `offset` into a buffer and returns the number of bytes."""
     target = (ctypes.c_char * len(buffer)).from_buffer(buffer)
     return winapi.read_file(msvcrt.get_osfhandle(fd), target, offset)
 
 
 def write_at(fd: int, data: bytes | memoryview, offset: int) -> int:
-    """Writes at `offset`; gives the number of bytes written. The file's position is somewhere else afterwards."""
+    """Writes at `offset` and returns the number of bytes; the position of the file changes."""
     return winapi.write_file(msvcrt.get_osfhandle(fd), bytes(data), offset)
 
 
 def map_file(fd: int) -> bytes:
-    """A whole file that is not empty, in memory. It is read: a mapped file could be neither replaced nor removed."""
+    """Returns the contents of a file, which is not empty. It is read: a mapped file cannot be replaced or removed."""
     with os.fdopen(os.dup(fd), "rb") as file:
         return file.read()
 
 
 class Lock:
-    """A lock on a file or directory, of the process that takes it and for as long as it lives.
+    """A lock on a file or directory. It belongs to the process that takes it, and ends with it.
 
     Args:
         follow: whether `path` may be a link.
@@ -424,7 +424,7 @@ class Lock:
         """Takes the lock, or another kind of it.
 
         Raises:
-            BlockingIOError: somebody else has it; a lock that was held before may be lost.
+            BlockingIOError: another process has it; a lock that was held before may be lost.
         """
         self.close()
         access = winapi.FILE_LIST_DIRECTORY if shared else winapi.FILE_WRITE_DATA
@@ -435,11 +435,11 @@ class Lock:
             )
         except OSError as error:
             if error.winerror == winapi.ERROR_SHARING_VIOLATION:
-                raise BlockingIOError(errno.EAGAIN, "locked by somebody else", self._path) from None
+                raise BlockingIOError(errno.EAGAIN, "locked by another process", self._path) from None
             raise
 
     def status(self) -> os.stat_result:
-        """Of what is locked, wherever it has been renamed to."""
+        """Returns the status of what is locked, wherever it was renamed to."""
         return _status_of(winapi.duplicate_handle(self._handle))
 
     def close(self) -> None:
@@ -455,7 +455,7 @@ class Lock:
 
 
 def create_locked_file(path: StrPath) -> int:
-    """A new file that is open for reading and writing and on which a `Lock` cannot be taken; gives its descriptor."""
+    """Makes a file on which no other process can take a `Lock`, and returns its descriptor (reading and writing)."""
     access = winapi.GENERIC_READ | winapi.GENERIC_WRITE
     share = winapi.FILE_SHARE_READ | winapi.FILE_SHARE_DELETE
     return _descriptor(winapi.create_file(winapi.absolute(path), access, share, winapi.CREATE_NEW, 0), os.O_RDWR)

@@ -3,8 +3,8 @@
 `OutputFile` is what every verb writes a single file into that its user named.
 
 What is under construction or removal has a name of the form `.wclayer-NAME-RANDOM.partial` (or `.gone`) beside NAME,
-and its builder holds a lock on it for as long as it lives. Whoever next builds or removes anything in the same place
-finds those without a living holder and removes them.
+and its builder holds a lock on it for as long as it lives. The next call that builds or removes anything in the same
+folder removes those whose builder has died.
 
 What has its name is whole, after a power cut, too: contents, records and the names in a directory are made safe on the
 disk first, then it is renamed, then its own name is made safe (see `durability`).
@@ -45,7 +45,7 @@ from wclayer.layers.inputs import kind_of
 
 DATABASE = "layer.db"
 PATIENCE = 10.0
-"""Seconds that one waits for other processes that have a layer for a moment, as an update of it has."""
+"""How many seconds to wait for other processes that have a layer for a moment, as an update has it."""
 _LEFTOVER = re.compile(r"\.wclayer-.*-[0-9a-f]{16}\.(partial|gone)\Z", re.DOTALL)
 _OPEN_FILE = re.compile(r"(?:/proc/(?P<process>[^/]+)(?:/task/[^/]+)?|/dev)/fd/(?P<number>\d+)\Z")
 """The path by which a process's open file can be named."""
@@ -58,24 +58,23 @@ class Stage(Protocol):
     path: Path
     database: Path
     lock: system.Lock | None
-    """That by which the builder holds the place, if there is need."""
+    """The builder's lock on the directory, which worker processes keep, too; None if the caller has it."""
 
     def commit(self) -> None: ...
     def discard(self) -> None: ...
 
 
 def lock_place(place: Path, *, shared: bool = False, follow: bool = True) -> system.Lock:
-    """Takes the lock of what is at a place, also if other processes put something else there meanwhile.
+    """Takes the lock of the file or directory at a path, also if other processes put another one there meanwhile.
 
-    Whoever renames away, or replaces, what has this lock has taken it: so what is at the place stays there for as long
-    as the lock is held.
+    What renames or replaces a layer takes this lock first: so what is at the path stays there while the lock is held.
 
     Args:
         shared: others may have it, too, if they share it.
         follow: whether `place` may be a link.
 
     Raises:
-        BlockingIOError: somebody else has it.
+        BlockingIOError: another process has it.
         FileNotFoundError, OSError: there is nothing, or it may not be opened.
     """
     while True:
@@ -94,7 +93,7 @@ def wait_for_place(
     place: Path, *, patience: float | None = None, shared: bool = False,
     busy: str = "another process is changing it",
 ) -> system.Lock:  # fmt: skip
-    """`lock_place` when others have given the lock back.
+    """Takes the lock of a place (see `lock_place`) when others have given it back.
 
     Args:
         patience: how many seconds that may take (default: `PATIENCE`).
@@ -176,7 +175,7 @@ class StagedDirectory:
         self._release()
 
     def _put(self) -> bool:
-        """Renames the directory into its place; False if that is now one that may be replaced."""
+        """Renames the directory into its place. Returns False if a directory is there now that may be replaced."""
         if self._may_replace():
             return self._exchange()
         try:
@@ -190,7 +189,7 @@ class StagedDirectory:
         return True
 
     def _exchange(self) -> bool:
-        """Takes the place of what is at the target, which then goes; False if that has become something else.
+        """Takes the place of what is at the target, which is removed. Returns False if that has become something else.
 
         Raises:
             LayerBusyError: another process has it open.
@@ -252,7 +251,7 @@ class StagedDatabase:
     left there is removed by the next one. Its builder holds the lock of the folder.
 
     SQLite opens the file, so it has no lock of its own. Its name is therefore not one that `remove_leftovers` removes,
-    which anybody may call for the folder: it would take the file of a living builder for a leftover.
+    which any process may call for the folder: it would take the file of a living builder for a leftover.
 
     Args:
         with_contents: the rest of the folder is new, too: it must be safe on the disk before the database appears.
@@ -305,8 +304,8 @@ class StagedFile:
         target: the file.
         readable: whether the stream is read, too.
         replaces: whether a file that is there already is replaced; else it is an error, found when it is committed.
-        sweep: remove what interrupted calls left in the folder of `target`; whoever makes many files in one folder
-            does that once, with `remove_leftovers`.
+        sweep: remove what interrupted calls left in the folder of `target`; a caller that makes many files in one
+            folder does that once, with `remove_leftovers`.
 
     Raises:
         AlreadyExistsError: something is at `target`, and is not to be replaced.
@@ -330,7 +329,7 @@ class StagedFile:
             os.close(fd)
             raise
         try:
-            # Before anything is in it: nobody may read it meanwhile who could not read the old one.
+            # Before anything is in it: a user who could not read the old one must not read it meanwhile.
             with contextlib.suppress(FileNotFoundError):
                 system.take_mode(fd, os.lstat(target))
         except BaseException:
@@ -376,7 +375,7 @@ class StagedFile:
             self.stream.close()
 
     def _link(self) -> None:
-        """Takes the place if nothing is there."""
+        """Gives the file its name if nothing has it."""
         try:
             os.link(self._path, self.target)
         except OSError as error:
@@ -453,7 +452,7 @@ class OutputFile:
         self.target = Path(os.path.abspath(target))
         self._staged: StagedFile | None = None
         self.room: int | None = None
-        """Of a block device: how many bytes it has."""
+        """The size of a block device, in bytes; None for anything else."""
         with errors_at(self.target):
             open_file = _open_file_of(self.target)
             status = None if open_file is not None else _status_of(self.target)
@@ -478,11 +477,11 @@ class OutputFile:
 
     @property
     def is_device(self) -> bool:
-        """Whether it is a block device: it has the size it has, and does not read as zeros."""
+        """Whether it is a block device, whose size is fixed and which does not read as zeros."""
         return self.room is not None
 
     def set_times(self, access_ns: int, modify_ns: int) -> None:
-        """Gives a file its times, in nanoseconds since 1970, when all of it is written; nothing else has any."""
+        """Sets the times of a file, in nanoseconds since 1970, when all of it is written. A device or FIFO has none."""
         if self._staged is not None:
             self.stream.flush()
             system.set_file_times(self.stream.fileno(), access_ns, modify_ns)
@@ -558,7 +557,7 @@ def refuse_sources(target: StrPath, sources: Iterable[StrPath]) -> None:
 
 
 def _status_of(target: Path) -> os.stat_result | None:
-    """Of what a path leads to; None if nothing is there yet."""
+    """Returns the status of what a path leads to; None if nothing is there yet."""
     try:
         return target.stat()
     except FileNotFoundError:
@@ -566,7 +565,7 @@ def _status_of(target: Path) -> os.stat_result | None:
 
 
 def _open_file_of(target: Path) -> int | None:
-    """The descriptor of this process that a path leads to, as `/dev/stdout` does; else None."""
+    """Returns the descriptor of this process that a path leads to, as `/dev/stdout` does; else None."""
     place = os.fspath(target)
     for _ in range(_MAX_LINKS):
         folder, name = os.path.split(place)
@@ -592,7 +591,7 @@ def _beside(place: Path, kind: str) -> Path:
 
 @contextlib.contextmanager
 def _possible_name(path: Path) -> Iterator[None]:
-    """Says what it means that a new file or directory cannot have its name: all that is made has such names."""
+    """Explains the error that a new file or directory cannot have its name: all that is made has such names."""
     try:
         yield
     except OSError as error:
@@ -617,7 +616,7 @@ def _make_locked_directory(parent: Path, name: str) -> tuple[Path, system.Lock]:
                 return path, lock
             lock.close()
         except (FileNotFoundError, BlockingIOError):
-            # Between mkdir and lock, somebody else's clean-up has taken the directory for a leftover.
+            # Between mkdir and lock, another process has taken the directory for a leftover and removed it.
             if lock is not None:
                 lock.close()
         except BaseException:
@@ -651,7 +650,7 @@ def remove_whole(path: Path, check: Callable[[], None] = lambda: None) -> None:
     """Removes a directory so that an interruption never leaves a part of it under its name.
 
     Args:
-        check: called when nobody else can hold it any more, and before anything is changed; it may raise.
+        check: called when no other process can hold it any more, before anything is changed; it may raise.
 
     Raises:
         LayerBusyError: another process is removing or building it.
@@ -680,7 +679,11 @@ def remove_whole(path: Path, check: Callable[[], None] = lambda: None) -> None:
 
 
 def remove_leftovers(parent: Path) -> list[str]:
-    """Removes what interrupted builds and removals left in `parent`; gives the names removed."""
+    """Removes what interrupted builds and removals left in `parent`.
+
+    Returns:
+        The names that were removed.
+    """
     removed = []
     names: list[str] = []
     # One may make something in a folder that one may not list.

@@ -19,17 +19,17 @@ class LayerHive:
 
     @property
     def config(self) -> str:
-        """Where a base layer has it."""
+        """The path of the hive in a base layer."""
         return f"{CONFIG}/{self.config_name}"
 
     @property
     def delta(self) -> str:
-        """Where a child layer has its changes."""
+        """The path of its changes in a child layer."""
         return f"{HIVES_ROOT}/{self.stem}_Delta"
 
     @property
     def base(self) -> str:
-        """Where the layer's effective hive is: made from the others, never exported."""
+        """The path of the layer's effective hive, which is made from the others and never exported."""
         return f"{HIVES_ROOT}/{self.stem}_Base"
 
 

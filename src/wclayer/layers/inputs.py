@@ -1,4 +1,4 @@
-"""Opens the files that a user names as input: what can be read at any place, and what can only be read on."""
+"""Opens the files that a user names as input: at any offset, or only from beginning to end."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from wclayer.host import system
 
 
 def has_any_place(path: StrPath) -> bool:
-    """Whether `path` leads to a file that is there and can be read at any place: a regular one or a block device."""
+    """Returns whether `path` leads to a file that can be read at any offset: a regular one or a block device."""
     try:
         mode = os.stat(path).st_mode
     except (OSError, ValueError):
@@ -23,12 +23,12 @@ def has_any_place(path: StrPath) -> bool:
 
 
 def open_any_place(path: StrPath, *, writable: bool = False) -> BinaryIO:
-    """Opens a file that is read, and perhaps written, at any place. A FIFO is not waited for.
+    """Opens a file that is read, and perhaps written, at any offset. A FIFO is not waited for.
 
     Raises:
         PathNotFoundError, AccessDeniedError: the file is not there, or the user may not open it.
         EntryIsDirectoryError: it is a directory.
-        InvalidParameterError: it is a FIFO, a socket or a character device, which can only be read on.
+        InvalidParameterError: it is a FIFO, a socket or a character device, which can only be read in order.
     """
     with errors_at(path):
         # Asked before it is opened: the writer of a FIFO would lose what is read here.
@@ -61,7 +61,7 @@ def open_stream(path: StrPath) -> io.BufferedReader:
 
 
 class _ReadFile(io.FileIO):
-    """A file that is only read: that closing it fails says nothing."""
+    """A file that is only read: an error of closing it is ignored."""
 
     def close(self) -> None:
         with suppress(OSError):
@@ -69,7 +69,7 @@ class _ReadFile(io.FileIO):
 
 
 def kind_of(mode: int) -> str:
-    """What a file is that is neither a regular file nor a directory."""
+    """Returns what a file is that is neither a regular file nor a directory."""
     for is_kind, text in (
         (stat.S_ISFIFO, "a FIFO or pipe"),
         (stat.S_ISSOCK, "a socket"),

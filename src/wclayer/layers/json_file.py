@@ -1,4 +1,4 @@
-"""JSON files of layers and stores: read as what anybody may have written."""
+"""Reads JSON files of layers and stores, which may come from elsewhere."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from wclayer.model import limits_in_use
 
 
 class JsonFileError(FormatError):
-    """A file is not JSON, or no file at all."""
+    """A file is not JSON, or not a regular file."""
 
 
 def read_json(root: HostRoot, path: bytes) -> object:
-    """What a JSON file below `root` holds; its types are the caller's to check.
+    """Returns what a JSON file below `root` holds; the caller checks its types.
 
     Raises:
         FileNotFoundError: it is not there.
-        JsonFileError: it is a link, a FIFO or another thing than a file, or not JSON.
+        JsonFileError: it is not a regular file, or not JSON.
         FormatLimitError: it is larger than the limit `json_size`.
     """
     if not stat.S_ISREG(root.stat(path).st_mode):

@@ -16,7 +16,7 @@ from wclayer.layers.directory.scratch import is_scratch
 
 
 def as_chain(layers: StrPath | Iterable[StrPath]) -> list[StrPath]:
-    """The layers that a caller named, nearest first: several paths, or one path alone, which is no sequence of letters.
+    """Returns the layers that a caller named, nearest first, as a list: a single path is a list of one.
 
     Raises:
         InvalidParameterError: it is neither, or a path is empty.
@@ -26,23 +26,23 @@ def as_chain(layers: StrPath | Iterable[StrPath]) -> list[StrPath]:
     try:
         chain = list(layers)
     except TypeError:
-        raise InvalidParameterError(repr(layers), "is no path, and no sequence of paths") from None
+        raise InvalidParameterError(repr(layers), "is neither a path nor a sequence of paths") from None
     for layer in chain:
         if not isinstance(layer, (str, os.PathLike)):
-            raise InvalidParameterError(repr(layer), "is no path of a layer")
+            raise InvalidParameterError(repr(layer), "is not the path of a layer")
         if not os.fspath(layer):
             raise InvalidParameterError("", "the path of a layer is empty")
     return chain
 
 
 def resolve_chain(parents: Chain, *, first_is_own: bool = False) -> list[Path]:
-    """The whole parent chain, absolute, nearest first.
+    """Returns the whole parent chain, absolute, nearest first.
 
     A caller may name the chain or just the nearest parent, whose own chain then follows.
 
     Args:
         parents: the layers that were named, nearest first.
-        first_is_own: the first one is no parent, but the layer itself, which may be a scratch.
+        first_is_own: the first one is the layer itself, not a parent; it may be a scratch.
 
     Raises:
         InvalidParameterError: a layer is named twice; the chain is the one that the nearest parent knows in another
@@ -55,7 +55,7 @@ def resolve_chain(parents: Chain, *, first_is_own: bool = False) -> list[Path]:
         if is_scratch(parent):
             raise InvalidParameterError(
                 parent,
-                "is a scratch, which goes on changing, and no parent; export it and import it as a finished layer",
+                "is a scratch, which goes on changing, and not a parent; export it and import it as a finished layer",
             )  # fmt: skip
     if len(chain) == 1:
         return chain + read_chain(chain[0])
@@ -75,7 +75,7 @@ def resolve_chain(parents: Chain, *, first_is_own: bool = False) -> list[Path]:
 
 
 def _agree(recorded: Sequence[Path], given: Sequence[Path]) -> bool:
-    """Whether the parents that were given can be those that a layer records. They have the same names elsewhere if they
+    """Returns whether the given parents can be those that a layer records. They have the same names elsewhere if they
     were moved or copied together, and other names if they were renamed: then nothing is where they were."""
     return len(recorded) == len(given) and all(
         known.name == named.name or not known.exists() or os.path.realpath(known) == os.path.realpath(named)

@@ -28,7 +28,7 @@ class ChainError(FormatError):
 
 
 def open_folder(path: Path) -> HostRoot:
-    """The folder of a layer.
+    """Opens the folder of a layer.
 
     Raises:
         PathNotFoundError: it does not exist.
@@ -45,7 +45,7 @@ def open_folder(path: Path) -> HostRoot:
 
 
 def read_chain(path: Path) -> list[Path]:
-    """The parents that the `layerchain.json` of a layer names, nearest first; none if it or the layer is not there.
+    """Returns the parents that the `layerchain.json` of a layer names, nearest first; none without a file or a layer.
 
     Raises:
         NotALayerError: `path` is a file.
@@ -84,7 +84,7 @@ def chain_of(root: HostRoot) -> list[Path]:
 
 
 def _parent(layer: Path, text: str) -> Path:
-    """A parent's path from what the file says.
+    """Returns a parent's path from what the file says.
 
     A relative path would mean another layer in each folder that the command is started in. A network share is opened
     only for a layer that lies on it itself: to open one tells its host who the user is.
@@ -103,7 +103,7 @@ def _parent(layer: Path, text: str) -> Path:
 
 
 def _identity(path: Path) -> tuple[int, int] | str:
-    """What two paths of one folder have in common."""
+    """Returns what two paths of one folder have in common."""
     try:
         status = path.stat()
     except UnicodeEncodeError:

@@ -80,7 +80,7 @@ def _check(layer: LayerDirectory, progress: ProgressCallback | None) -> Generato
 
 
 def _told(place: str, problems: Iterator[Problem]) -> Iterator[Problem]:
-    """Problems, and as the last one the damage that ends the search for more."""
+    """Yields problems, and as the last one the damage that ends the search for more."""
     try:
         yield from problems
     except (CorruptLayerError, LimitExceededError) as error:
@@ -136,7 +136,7 @@ def _check_entries(layer: LayerDirectory, progress: ProgressCallback | None) -> 
 
 
 def _problems_of(layer: LayerDirectory, row: EntryRow, place: str) -> list[Problem]:
-    """What is wrong with an entry, which another process may be changing meanwhile."""
+    """Returns what is wrong with an entry, which another process may be changing meanwhile."""
     found = _settled_problems(layer, row, place)
     for _ in range(_TRIES):
         if found is not None:
@@ -148,12 +148,12 @@ def _problems_of(layer: LayerDirectory, row: EntryRow, place: str) -> list[Probl
                 return []
             row = now.row(columns)
             found = _settled_problems(now, row, now.name_of(row))
-    # Of one that somebody writes to all the time, nothing can be told.
+    # An entry that is written to all the time cannot be checked.
     return found or []
 
 
 def _settled_problems(layer: LayerDirectory, row: EntryRow, place: str) -> list[Problem] | None:
-    """What is wrong with an entry; None if another process has changed it in a scratch, so that nothing can be told.
+    """Returns what is wrong with an entry; None if another process has changed it, so that nothing can be told.
 
     Raises:
         PathNotFoundError, LayerBusyError: another process has removed or changed the layer.
@@ -180,7 +180,7 @@ def _check_tombstones(layer: LayerDirectory) -> Iterator[Problem]:
 
 
 def _check_rules(layer: LayerDirectory) -> Iterator[Problem]:
-    """The rules of layers, as whoever reads this one holds its entries against them, in their order."""
+    """Checks the entries against the rules of layers, in the order in which a reader gets them."""
     tree = NameChecker(FILE_NAME, is_base=False)
     with DirectoryLayerReader(layer.path) as reader:
         for item in reader:
@@ -193,7 +193,7 @@ def _check_rules(layer: LayerDirectory) -> Iterator[Problem]:
 
 
 def _check_form(form: bytes, canonical: bytes, name: str) -> Iterator[Problem]:
-    """That a form fits what the tar says canonically, as an export needs it."""
+    """Checks that a header delta fits the canonical header, as an export needs it."""
     try:
         decode_header_delta(form, canonical)
     except ValueError as error:

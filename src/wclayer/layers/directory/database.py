@@ -41,8 +41,7 @@ NOT_HASHED = b""
 POOL = b"/Data"
 """What the `host_name` of a scratch's file starts with: it is a path from the layer's root."""
 _HEADER = struct.Struct(">18xB41xI4xI")
-"""Of the header of an SQLite file (its file format, section 1.3): the mode in which it is written, the user version and
-the application id."""
+"""Fields of the header of an SQLite file (its file format, section 1.3): write mode, user version, application id."""
 _WRITE_AHEAD = 2
 """The mode in which there is a log of its own for what is written."""
 _BUSY_SECONDS = 60
@@ -65,7 +64,7 @@ class Origin(IntEnum):
     IMPLIED = 1
     """A root directory that had no entry of its own."""
     CLONED = 2
-    """Part of the utility VM, taken over from the parent."""
+    """Part of the utility VM, copied from the parent."""
     MADE = 3
     """Made from the layer's entries, as its effective hives are."""
 
@@ -129,7 +128,7 @@ def info_columns(info: FileBasicInfo) -> dict[str, int]:
 
 
 def to_column(name: str) -> str | bytes:
-    """A name as it is stored."""
+    """Returns a name as it is stored."""
     if name.isascii():
         return name
     try:
@@ -140,17 +139,17 @@ def to_column(name: str) -> str | bytes:
 
 
 def from_column(value: str | bytes) -> str:
-    """A stored name."""
+    """Returns the name that is stored as `value`."""
     return value if isinstance(value, str) else decode_name(value)
 
 
 def host_name(row: EntryRow) -> bytes:
-    """The name of the entry's file on the host."""
+    """Returns the name of the entry's file on the host."""
     return row.host_name.encode() if row.host_name else encode_name(from_column(row.name))
 
 
 def create(path: Path) -> sqlite3.Connection:
-    """A new, empty database for bulk writing: it becomes visible only when its layer is renamed into place, so it
+    """Makes an empty database for bulk writing. It becomes visible only when its layer is renamed into place, so it
     needs neither journal nor flush."""
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     try:
@@ -226,7 +225,7 @@ def _kind_of(version: int, *, has_log: bool) -> LayerKind:
 
 
 class LayerDatabase(sqlite3.Connection):
-    """A connection to an existing `layer.db`, which anybody may have made.
+    """A connection to an existing `layer.db`, which may come from elsewhere.
 
     Its schema is ours, no value in it is larger than the file or than the limit, and no query works longer than a
     database of that size can need: pages can refer to each other so that a small file has endless rows.
@@ -287,7 +286,7 @@ class LayerDatabase(sqlite3.Connection):
                 raise DatabaseError(f"{FILE_NAME}: record {KIND!r} is not {kind.value!r}, as the mode of its log is")
 
     def size(self) -> int:
-        """Bytes of the database, its log included."""
+        """Returns the size of the database in bytes, its log included."""
         size = 0
         for suffix in _FILES:
             with suppress(FileNotFoundError):
@@ -299,7 +298,7 @@ class LayerDatabase(sqlite3.Connection):
         return self.is_exhausted()
 
     def is_exhausted(self) -> bool:
-        """Whether the last query was stopped because it worked too long."""
+        """Returns whether the last query was stopped because it worked too long."""
         return self.work > _PATIENCE and self.work > _PATIENCE + self.size() // _BYTES
 
 
@@ -340,7 +339,7 @@ def open_read_only(path: Path, kind: LayerKind) -> LayerDatabase:
     connection = open_scratch(path) if os.access(path.parent, os.W_OK) else _open(path, "immutable=1", kind)
     try:
         connection.execute("PRAGMA query_only = ON")
-        # Whoever reads a scratch sees it as it is now, whatever others change meanwhile.
+        # A reader of a scratch sees it as it is now, also when others change it meanwhile.
         connection.execute("BEGIN")
     except BaseException:
         connection.close()
@@ -349,7 +348,7 @@ def open_read_only(path: Path, kind: LayerKind) -> LayerDatabase:
 
 
 def open_scratch(path: Path) -> LayerDatabase:
-    """An existing database of a scratch, for changes by many at once.
+    """Opens the database of a scratch for changes, which several processes may make at the same time.
 
     Commits outlive the process at once, and the machine when the write-ahead log is flushed.
 

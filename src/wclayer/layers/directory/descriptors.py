@@ -9,7 +9,7 @@ from wclayer.layers.cache import Cache
 
 
 class Descriptors:
-    """The numbers of security descriptors, each of which is stored once.
+    """Finds and adds security descriptors by their number.
 
     Args:
         connection: of the database.
@@ -23,7 +23,7 @@ class Descriptors:
         self._size = 0
 
     def number(self, descriptor: bytes | None) -> int | None:
-        """The number of a descriptor; one that is new is added.
+        """Returns the number of a descriptor; a new one is added.
 
         Raises:
             FormatLimitError: that makes more descriptors than the limit lets through.
@@ -46,5 +46,5 @@ class Descriptors:
         return known
 
     def forget(self) -> None:
-        """After a rollback: what was added is no longer there."""
+        """Forgets what was added, which a rollback has removed."""
         self._known.forget()

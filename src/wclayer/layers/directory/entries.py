@@ -37,7 +37,7 @@ class Totals(NamedTuple):
     forms: int
     """Entries whose tar header was not the canonical one."""
     file_bytes: int
-    """Of all contents, each file once."""
+    """The bytes of all contents, each file once."""
     stream_bytes: int
 
 
@@ -101,7 +101,7 @@ class LayerEntries(LayerFolder, ABC):
     # Entries.
 
     def totals(self) -> Totals:
-        """How much the layer holds, by its records."""
+        """Returns how much the layer holds, by its records."""
         entries, own, forms, file_bytes = self.query(
             "SELECT COUNT(1), TOTAL(origin = 0), COUNT(form),"
             " IFNULL(SUM(size) FILTER (WHERE typeof(size) = 'integer' AND size > 0 AND link IS NULL), 0) FROM entries"
@@ -114,11 +114,11 @@ class LayerEntries(LayerFolder, ABC):
         return Totals(entries, int(own), tombstones, descriptors, forms, file_bytes, stream_bytes)
 
     def root(self) -> EntryRow:
-        """The row that stands for the layer's root directory; it is not an entry of the layer."""
+        """Returns the row that stands for the layer's root directory, which is not an entry of the layer."""
         return EntryRow(database.ROOT, -1, "", "", DIRECTORY, 0, 0, 0, 0, None, 0, None, database.Origin.IMPLIED)
 
     def lookup(self, path: str) -> EntryRow | None:
-        """The entry at a path in Windows or POSIX spelling, found as Windows finds it, or None."""
+        """Returns the entry at a path in Windows or POSIX spelling, found as Windows finds it, or None."""
         row: EntryRow | None = self.root()
         for part in split_path(path):
             if row is None or not row.attributes & DIRECTORY:
@@ -127,7 +127,7 @@ class LayerEntries(LayerFolder, ABC):
         return row
 
     def child(self, parent: int, name: str) -> EntryRow | None:
-        """The entry of a directory with that name, in any case."""
+        """Returns the entry of a directory with that name, in upper or lower case, or None."""
         key = to_column(name_key(name))
         columns = self.query(_CHILD, (parent, key)).fetchone()
         if columns is None:
@@ -138,7 +138,7 @@ class LayerEntries(LayerFolder, ABC):
         return row
 
     def children(self, parent: int) -> Iterator[EntryRow]:
-        """The entries of a directory, in the order in which Windows lists them (by upper-case name)."""
+        """Yields the entries of a directory, in the order in which Windows lists them (by upper-case name)."""
         make = self.row
         last: str | bytes = ""
         for columns in self.query(CHILDREN, (parent,)):
@@ -155,7 +155,7 @@ class LayerEntries(LayerFolder, ABC):
             yield row
 
     def entries(self) -> Iterator[EntryRow]:
-        """All rows of `entries`, in the original order."""
+        """Yields all rows of `entries`, in the original order."""
         return self._rows(f"{SELECT_ENTRIES} ORDER BY id")
 
     def _rows(self, sql: str, arguments: Sequence[object] = ()) -> Generator[EntryRow, None, None]:
@@ -171,7 +171,7 @@ class LayerEntries(LayerFolder, ABC):
             yield row
 
     def _head(self, row: EntryRow) -> EntryRow:
-        """Of a further name of a file, the row of its first name."""
+        """Returns the row of the first name of a file, of which `row` is a further name."""
         columns = self.query(f"{SELECT_ENTRIES} WHERE id = ? AND link IS NULL", (row.link,)).fetchone()
         if columns is None:
             raise self._damaged(f"entry {row.id}: link: entry {row.link}, which is not the first name of a file")
@@ -181,10 +181,10 @@ class LayerEntries(LayerFolder, ABC):
         return head
 
     def by_id(self, entry_id: int) -> EntryRow:
-        """The entry with that id.
+        """Returns the entry with that id.
 
         Raises:
-            CorruptLayerError: there is none.
+            CorruptLayerError: there is no such entry.
         """
         columns = self.query(f"{SELECT_ENTRIES} WHERE id = ?", (entry_id,)).fetchone()
         if columns is None:
@@ -195,11 +195,11 @@ class LayerEntries(LayerFolder, ABC):
         return row
 
     def first_name(self, row: EntryRow) -> EntryRow:
-        """Of a hard link, the row of the file's first name in this layer, which has its streams; else the row."""
+        """Returns the row of the first name of the entry's file in this layer, which has its streams."""
         return row if row.link is None else self._head(row)
 
     def walk(self, row: EntryRow) -> Iterator[EntryRow]:
-        """Everything below an entry, parents before children, each directory in `children` order."""
+        """Yields everything below an entry, parents before children, each directory in `children` order."""
         limits = limits_in_use()
         left = limits.entries
         walk = Walk(self.children(row.id), None)
@@ -214,14 +214,14 @@ class LayerEntries(LayerFolder, ABC):
                 walk.enter(self.children(child.id), None)
 
     def kind(self, key: str) -> Kind:
-        """What the layer has at a path, for `NameChecker`."""
+        """Returns what the layer has at a path, for `NameChecker`."""
         row = self.lookup(key)
         if row is None:
             return Kind.ABSENT
         return Kind.DIRECTORY if row.attributes & DIRECTORY else Kind.FILE
 
     def name_of(self, row: EntryRow) -> str:
-        """The entry's path as the source spelled it."""
+        """Returns the entry's path as the source spelled it."""
         path = self.path_of(row)
         if row.spelling is None:
             return path
@@ -231,7 +231,7 @@ class LayerEntries(LayerFolder, ABC):
         return spelling
 
     def path_of(self, row: EntryRow) -> str:
-        """The entry's path in the layer, each directory as it is spelled itself."""
+        """Returns the entry's path in the layer, each directory as it is spelled itself."""
         if row.id == database.ROOT:
             return ""
         parent = self._directory(row.parent)[0]
@@ -239,7 +239,7 @@ class LayerEntries(LayerFolder, ABC):
         return f"{parent}/{name}" if parent else name
 
     def host_path(self, row: EntryRow) -> bytes:
-        """Where the entry's host file lies, relative to the layer's root."""
+        """Returns the path of the entry's host file, relative to the layer's root."""
         name = database.host_name(row)
         if name.startswith(b"/"):
             return name[1:]
@@ -254,12 +254,12 @@ class LayerEntries(LayerFolder, ABC):
         while entry_id != database.ROOT and (known := self._directories.get(entry_id)) is None:
             if entry_id in above or entry_id in self._lost:
                 self._lose(above)
-                raise self._damaged(f"entry {entry_id} lies below itself, or below what is no directory")
+                raise self._damaged(f"entry {entry_id} lies below itself, or below what is not a directory")
             row = self.by_id(entry_id)
             above[entry_id] = row
             if not row.attributes & DIRECTORY:
                 self._lose(above)
-                raise self._damaged(f"entry {entry_id}: entries lie below it, and it is no directory")
+                raise self._damaged(f"entry {entry_id}: entries lie below it, and it is not a directory")
             if len(above) > (most := limits_in_use().path_depth):
                 self._lose(above)
                 raise self._beyond(f"entry {entry_id}: in more than {most} directories", "path_depth")
@@ -283,7 +283,7 @@ class LayerEntries(LayerFolder, ABC):
         self._lost.update(directories)
 
     def security(self, row: EntryRow) -> bytes | None:
-        """The entry's self-relative security descriptor."""
+        """Returns the entry's self-relative security descriptor, or None."""
         if row.security is None:
             return None
         found = self.query("SELECT descriptor FROM security WHERE id = ?", (row.security,)).fetchone()
@@ -295,12 +295,12 @@ class LayerEntries(LayerFolder, ABC):
             raise self._damaged(error) from None
 
     def names(self, row: EntryRow) -> list[EntryRow]:
-        """All names of the entry's file in this layer, the first one first."""
+        """Returns all names of the entry's file in this layer, the first one first."""
         head = row.link or row.id
         return list(self._rows(f"{SELECT_ENTRIES} WHERE id = ? OR link = ? ORDER BY id", (head, head)))
 
     def tombstones(self) -> Generator[TombstoneRow, None, None]:
-        """The names that the layer deletes from its parents, in the original order."""
+        """Yields the names that the layer deletes from its parents, in the original order."""
         last = 0
         for columns in self.query(f"SELECT {','.join(TombstoneRow._fields)} FROM tombstones ORDER BY id"):
             try:

@@ -1,7 +1,7 @@
 """Makes small files on every core: what takes the time is the host's file system, and it works in parallel.
 
 Files of one directory go to one worker process, in order. `finish` waits for all of them. A worker whose caller dies
-finishes what it was told and ends; it holds the layer's lock until then, so nobody removes the directory under it.
+finishes what it was told and ends; it holds the layer's lock until then, so no other process removes the directory.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class FilePool:
             raise
 
     def make(self, directory: bytes, name: bytes, data: bytes, access_time: int, write_time: int) -> None:
-        """Has a file made; a failure shows later, at the latest in `finish`.
+        """Sends a file to a worker; a failure shows later, at the latest in `finish`.
 
         Args:
             directory: relative to the root; it is there.

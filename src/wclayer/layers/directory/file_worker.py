@@ -23,7 +23,7 @@ _CREATE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOE
 
 
 def enter(root: int, path: bytes) -> int:
-    """A descriptor of a directory below the root, opened component by component."""
+    """Returns a descriptor of a directory below the root, opened component by component."""
     fd = os.dup(root)
     for part in path.split(b"/"):
         below = os.open(part, _DIRECTORY_FLAGS, dir_fd=fd)
@@ -33,7 +33,7 @@ def enter(root: int, path: bytes) -> int:
 
 
 def make(directory: int, name: bytes, data: bytes, access: int, modify: int) -> None:
-    """One file; the times are FILETIMEs."""
+    """Makes one file; the times are FILETIMEs."""
     fd = os.open(name, _CREATE_FLAGS, 0o644, dir_fd=directory)
     try:
         written = os.write(fd, data) if data else 0
@@ -70,7 +70,7 @@ def main() -> None:
         answer = ERROR.pack(1, error.errno or 0)
     else:
         answer = b"\0"
-    # Nobody reads it any more, if whoever started this has died.
+    # There is no reader any more if the process that started this has died.
     with suppress(OSError):
         os.write(1, answer)
 

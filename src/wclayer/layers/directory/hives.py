@@ -35,7 +35,7 @@ refer to the same cell many times, and would grow without bound."""
 
 
 def effective_root(layers: Sequence[LayerDirectory], hive: LayerHive) -> Key | None:
-    """The root key of a hive as the first of `layers` (nearest first) sees it; None if no layer has the hive.
+    """Returns the root key of a hive as the first of `layers` (nearest first) sees it; None if no layer has the hive.
 
     Raises:
         InvalidDataError: a hive on the way is damaged; the message names the file and the cell.
@@ -58,10 +58,10 @@ def effective_root(layers: Sequence[LayerDirectory], hive: LayerHive) -> Key | N
 
 
 def open_hive(layer: LayerDirectory, path: str) -> Hive | None:
-    """The hive at a path of the layer, recovered from the logs beside it; None if it is missing or an empty file.
+    """Returns the hive at a path of the layer, recovered from the logs beside it; None if it is missing or empty.
 
     Raises:
-        InvalidDataError: it is no sound hive.
+        InvalidDataError: it is not a sound hive.
         PathNotFoundError, LayerBusyError: another process has removed or changed the layer.
     """
     row = layer.lookup(path)
@@ -98,7 +98,7 @@ def _root(layer: LayerDirectory, hive: LayerHive, found: Hive) -> Key:
 
 
 def _sizes(layers: Sequence[LayerDirectory], hive: LayerHive) -> Iterator[int]:
-    """Returns: the sizes of the files that layers have of a hive."""
+    """Yields the sizes of the files that layers have of a hive."""
     for layer in layers:
         for path in (hive.base, hive.config, hive.delta):
             row = layer.lookup(path)
@@ -129,8 +129,7 @@ class BaseHiveMaker:
     def make_all(self, hives: DirectoryPlace) -> None:
         """Makes them in the directory `Hives`.
 
-        A hive that is damaged is no reason to refuse the layer it is in: it gets no `_Base`, and the layer's records
-        say why.
+        A layer with a damaged hive is not refused: the hive gets no `_Base`, and the layer's records say why.
         """
         problems = []
         for hive in LAYER_HIVES:
@@ -159,7 +158,7 @@ class BaseHiveMaker:
         return directory, row
 
     def _effective(self, hive: LayerHive, directory: DirectoryPlace, row: EntryRow) -> Buffer | None:
-        """The effective hive; None if the layer's own hive is an empty file that changes nothing."""
+        """Returns the effective hive; None if the layer's own hive is an empty file that changes nothing."""
         path = directory.host_child(host_name(row))
         if not row.size:
             return None if self._parents else write_hive(empty_root(row.last_write_time), file_name=hive.config_name)
@@ -197,7 +196,7 @@ class BaseHiveMaker:
 
 
 def made_row(entry_id: int, directory: int, name: str, time: int, data: Buffer) -> EntryRow:
-    """The row of a file that was made from the layer's entries and is none itself."""
+    """Returns the row of a file that was made from the layer's entries and is not one of them."""
     attributes = int(FileAttributes.ARCHIVE)
     times = (time, time, time, time)
     digest = hashlib.sha256(data).digest()

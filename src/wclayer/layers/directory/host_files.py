@@ -16,7 +16,7 @@ from wclayer.layers.base import SMALL_FILE
 from wclayer.win32.filetime import to_unix_ns
 
 _POOL_AFTER = 500
-"""So many small files, and worker processes are worth their start."""
+"""Worker processes start after this many small files."""
 _SUBSTITUTE = b"wclayer~"
 """What the host name of an entry starts with whose own name the host cannot hold; the entry's id follows."""
 
@@ -33,7 +33,7 @@ class HostFiles:
     """Makes what lies below `root`. One file at a time is open for writing; small ones may be made by worker processes.
 
     Args:
-        lock: that which holds the place; workers keep it too.
+        lock: the lock on the directory, which worker processes keep, too.
     """
 
     def __init__(self, root: Path, lock: system.Lock | None) -> None:
@@ -48,15 +48,15 @@ class HostFiles:
 
     @property
     def is_pooling(self) -> bool:
-        """Whether files may still be on their way: then a link to one has to wait for `finish`."""
+        """Whether worker processes make small files: then a link to one has to wait for `finish`."""
         return self._pool is not None
 
     def make_directory(self, directory: bytes, name: bytes, entry_id: int) -> bytes:
-        """Makes a directory in the directory `directory`; gives the name it got on the host."""
+        """Makes a directory in the directory `directory` and returns the name that it has on the host."""
         return self._under_possible_name(directory, name, entry_id, self.root.make_directory)
 
     def begin_file(self, directory: bytes, name: bytes, entry_id: int, size: int, *, sparse: bool) -> bytes:
-        """Starts a file of about `size` bytes; gives the name it got on the host."""
+        """Starts a file of about `size` bytes and returns the name that it has on the host."""
         self._sparse = sparse
         if size <= SMALL_FILE and self._takes_small_file() and is_possible_name(name):
             self._pooled = directory, name
@@ -81,7 +81,7 @@ class HostFiles:
         write_all(self._fd, chunk)
 
     def end_file(self, access_time: int, write_time: int) -> None:
-        """Ends the file that was begun, if one was; the times (FILETIMEs) are only for people who look at it:
+        """Ends the file that was begun, if one was. The times (FILETIMEs) are only for those who look at the file:
         `layer.db` has the exact ones."""
         if self._pooled is not None:
             assert self._pool is not None
@@ -93,18 +93,18 @@ class HostFiles:
             self._close_file()
 
     def make_small_file(self, directory: bytes, name: bytes, data: bytes, access_time: int, write_time: int) -> None:
-        """The whole way of a small file with a possible name, while `is_pooling`."""
+        """Makes a small file with a possible name, while `is_pooling`."""
         assert self._pool is not None
         self._pool.make(directory, name, data, access_time, write_time)
 
     def link(self, source: bytes, directory: bytes, name: bytes, entry_id: int, source_root: HostRoot) -> bytes:
-        """Makes a further name for the file at `source`; gives the name it got on the host."""
+        """Makes a further name for the file at `source` and returns the name that it has on the host."""
         return self._under_possible_name(
             directory, name, entry_id, lambda path: self.link_or_copy(source, path, source_root)
         )
 
     def name_for_later(self, directory: bytes, name: bytes, entry_id: int) -> bytes:
-        """The name that an entry will get on the host which is made only after `finish`: its own, or a substitute.
+        """Returns the host name of an entry that is made only after `finish`: its own name, or a substitute.
 
         While `is_pooling`, the host tells names apart as Windows does, and no other entry can take the name meanwhile.
         """
@@ -119,7 +119,7 @@ class HostFiles:
                 return name
 
     def link_or_copy(self, source: bytes, target: bytes, source_root: HostRoot) -> None:
-        """A hard link, or a copy where the host cannot link the two."""
+        """Makes a hard link, or a copy where the host cannot link the two."""
         try:
             self.root.link(source, target, source_root=source_root)
         except OSError as error:
@@ -128,11 +128,11 @@ class HostFiles:
             self.root.copy(source, target, source_root=source_root)
 
     def set_directory_times(self, path: bytes, access_time: int, write_time: int) -> None:
-        """Last of all: making a file changes its directory's times."""
+        """Sets the times of a directory. It comes last, because making a file changes them."""
         self.root.set_times(path, to_unix_ns(access_time), to_unix_ns(write_time))
 
     def finish(self) -> None:
-        """Waits for the files that are on their way.
+        """Waits until worker processes have made all files.
 
         Raises:
             OSError: one of them could not be made.
@@ -142,7 +142,7 @@ class HostFiles:
             self._pool = None
 
     def abort(self) -> None:
-        """Ends everything at once."""
+        """Ends the worker processes at once."""
         if self._pool is not None:
             self._pool.abort()
             self._pool = None
@@ -160,9 +160,9 @@ class HostFiles:
             self.root.close()
 
     def _takes_small_file(self) -> bool:
-        """Whether workers make this small file; they start when there have been enough of them."""
+        """Returns whether worker processes make this small file; they start after `_POOL_AFTER` of them."""
         self._small_files += 1
-        # Where the host may refuse a name, or have it twice, whoever makes a file must be able to take a substitute.
+        # Where the host may refuse a name, or have it twice, the writer must be able to take a substitute.
         if self._small_files == _POOL_AFTER and sys.platform == "linux" and self.root.takes_every_name:
             from wclayer.layers.directory.file_pool import FilePool
 
@@ -191,8 +191,8 @@ class HostFiles:
 
 
 def _substitutes(entry_id: int) -> Iterator[bytes]:
-    """The names that an entry may have on the host in place of its own: a cloned utility VM brings substitutes of its
-    parent, so the first may be taken."""
+    """Yields the names that an entry may have on the host instead of its own. The first may be taken: a cloned utility
+    VM brings substitutes of its parent."""
     yield _SUBSTITUTE + b"%d" % entry_id
     for attempt in count(1):
         yield _SUBSTITUTE + b"%d-%d" % (entry_id, attempt)
@@ -220,5 +220,5 @@ class FilesInPlace(HostFiles):
 
 
 def is_possible_name(name: bytes) -> bool:
-    """Whether the host can hold the name, and it is not taken for a substitute."""
+    """Returns whether the host can hold the name, and the name cannot be mistaken for a substitute."""
     return system.impossible_reason(name) is None and not system.is_awkward(name) and not name.startswith(_SUBSTITUTE)

@@ -20,7 +20,7 @@ from wclayer.win32.attributes import DIRECTORY
 class InPlaceLayerWriter(DirectoryLayerWriter):
     """A `LayerWriter` that makes an existing folder a base layer: it records what it is given, and changes no file.
 
-    The entries must come from that folder (see `FolderLayerReader`). Until `close` returns, the folder is no layer.
+    The entries must come from that folder (see `FolderLayerReader`). Until `close` returns, the folder is not a layer.
     """
 
     operation = "make layer in place"
@@ -37,10 +37,10 @@ class InPlaceLayerWriter(DirectoryLayerWriter):
 
 def make_empty_records(path: Path) -> None:
     """Makes the records of a scratch that Windows made, which has only its disk, if there are none; they say that the
-    disk was not read yet. Whoever calls this has the scratch to itself.
+    disk was not read yet. The caller has the lock of the scratch.
 
     Raises:
-        PathNotFoundError: there is no scratch.
+        PathNotFoundError: the folder is not a scratch.
     """
     if (path / database.FILE_NAME).is_file():
         return

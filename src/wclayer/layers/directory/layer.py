@@ -35,7 +35,7 @@ class LayerDirectory(LayerEntries):
         """Counts what comes out of large files; without one, each file is held against the limits alone."""
 
     def digest(self, row: EntryRow) -> bytes | None:
-        """The SHA-256 of the entry's main data stream, None where there is none."""
+        """Returns the SHA-256 of the entry's main data stream; None if it has no such stream."""
         if row.sha256 != database.NOT_HASHED:
             return row.sha256
         digest = hashlib.sha256()
@@ -44,10 +44,10 @@ class LayerDirectory(LayerEntries):
         return digest.digest()
 
     def entry(self, row: EntryRow, *, security: bytes | None = None) -> Entry:
-        """The entry in the form that travels; `security` spares its lookup.
+        """Returns the entry as readers give it out; `security` is its descriptor, if the caller has it.
 
         Raises:
-            CorruptLayerError: its EAs or reparse data have not their form.
+            CorruptLayerError: its EAs or reparse data are malformed.
         """
         try:
             if row.eas:
@@ -69,7 +69,7 @@ class LayerDirectory(LayerEntries):
         )
 
     def stream_rows(self, row: EntryRow) -> list[StreamRow]:
-        """All streams of the entry but the main one, in their order.
+        """Returns all streams of the entry but the main one, in their order.
 
         Raises:
             CorruptLayerError: they are not as many as the entry's record says, or a row holds what no layer has.
@@ -103,7 +103,7 @@ class LayerDirectory(LayerEntries):
         )
 
     def streams(self, row: EntryRow, *, has_data: bool) -> Iterator[DataStream]:
-        """The entry's data streams: the main one if it has one, then the alternate ones."""
+        """Yields the entry's data streams: the main one if it has one, then the alternate ones."""
         if has_data:
             small = row.size <= _READ_PIECE
             yield DataStream("", row.size, (self._whole_file(row),) if small else self.data_chunks(row))
@@ -112,7 +112,7 @@ class LayerDirectory(LayerEntries):
                 yield DataStream(stream.name, stream.size, self.stream_chunks(stream), stream.attributes, stream.form)
 
     def stream_chunks(self, stream: StreamRow) -> Iterator[bytes]:
-        """The bytes of a stream.
+        """Yields the bytes of a stream.
 
         Raises:
             CorruptLayerError: they are not those that its record says, by number or SHA-256.
@@ -136,7 +136,7 @@ class LayerDirectory(LayerEntries):
             raise self._damaged(f"stream {stream.name!r} of {entry}: its contents do not have the recorded SHA-256")
 
     def data_chunks(self, row: EntryRow, *, verify: bool = True) -> Iterator[bytes]:
-        """The bytes of the entry's main data stream.
+        """Yields the bytes of the entry's main data stream.
 
         Args:
             verify: whether their SHA-256, where it is recorded, is compared at their end.
@@ -178,7 +178,7 @@ class LayerDirectory(LayerEntries):
             raise from_os_error(self.path / os.fsdecode(self.host_path(row)), error) from error
 
     def _whole_file(self, row: EntryRow, *, verify: bool = True) -> bytes:
-        """`data_chunks` of a file that is one piece."""
+        """Returns the bytes of a file that is read in one piece."""
         fd = self.open_file(row)
         try:
             # One byte more than there should be: a file that has grown shows itself without a stat.
@@ -195,10 +195,10 @@ class LayerDirectory(LayerEntries):
         return data
 
     def open_file(self, row: EntryRow, *, writable: bool = False) -> int:
-        """A descriptor of the host's file with the entry's contents; the caller closes it.
+        """Opens the host's file with the entry's contents and returns its descriptor, which the caller closes.
 
         Raises:
-            CorruptLayerError: there is none, or something else lies in its place or on the way.
+            CorruptLayerError: it does not exist, or something else lies in its place or on the way.
             AccessDeniedError, LayerError: the host does not let it be opened.
         """
         path = self.host_path(row)
@@ -208,7 +208,7 @@ class LayerDirectory(LayerEntries):
             raise self._file_error(row, path, error) from error
 
     def stat_file(self, row: EntryRow) -> os.stat_result:
-        """What the host knows of the file with the entry's contents.
+        """Returns the status of the host's file with the entry's contents.
 
         Raises:
             see `open_file`.
@@ -231,7 +231,7 @@ class LayerDirectory(LayerEntries):
         return self.changed(row) or CorruptLayerError(place, f"cannot be opened: {reason}")
 
     def wrong_contents(self, row: EntryRow) -> LayerError:
-        """The error for contents that do not have the SHA-256 of the entry's record."""
+        """Returns the error for contents that do not have the SHA-256 of the entry's record."""
         return self.changed(row) or CorruptLayerError(
             self.path / os.fsdecode(self.host_path(row)),
             f"its contents do not have the SHA-256 that {database.FILE_NAME} says",

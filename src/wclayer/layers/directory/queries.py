@@ -13,7 +13,7 @@ from wclayer.layers.directory.database import LayerDatabase
 
 
 class Answer:
-    """The rows of a query. Whatever SQLite meets while it finds them is a `LayerError`.
+    """The rows of a query. An error of SQLite while it finds them is raised as a `LayerError`.
 
     Args:
         path: of the database, for errors.
@@ -34,14 +34,14 @@ class Answer:
             raise query_error(self._path, self._cursor.connection, error) from error
 
     def fetchone(self) -> Any:
-        """The next row, or None."""
+        """Returns the next row, or None."""
         try:
             return self._cursor.fetchone()
         except (sqlite3.Error, UnicodeError, MemoryError) as error:
             raise query_error(self._path, self._cursor.connection, error) from error
 
     def fetchall(self) -> list[tuple[Any, ...]]:
-        """All rows that are left."""
+        """Returns all rows that are left."""
         return list(self)
 
     @property
@@ -53,7 +53,7 @@ class Answer:
 def query_error(
     path: Path, connection: sqlite3.Connection, error: sqlite3.Error | UnicodeError | MemoryError
 ) -> LayerError:
-    """The `LayerError` for what a query has met; a misuse of SQLite is raised as it is."""
+    """Returns the `LayerError` for an error of a query; a misuse of SQLite is raised as it is."""
     if isinstance(error, (sqlite3.ProgrammingError, sqlite3.InterfaceError)):
         raise error
     if isinstance(error, MemoryError):

@@ -37,7 +37,7 @@ class DirectoryPlace(NamedTuple):
     host: bytes
 
     def host_child(self, name: bytes) -> bytes:
-        """The host path of a name in the directory."""
+        """Returns the host path of a name in the directory."""
         return self.host + b"/" + name if self.host else name
 
 
@@ -59,12 +59,12 @@ class LayerRecords:
         self._expects_removals = False
 
     def new_id(self) -> int:
-        """The next entry's id: ids are in the original order of the entries."""
+        """Returns the next entry's id: ids are in the original order of the entries."""
         self._last_id += 1
         return self._last_id
 
     def record(self, key: str, value: str | int | bytes | None) -> None:
-        """Keeps a fact about the layer as a whole."""
+        """Keeps a record about the layer as a whole."""
         self._database.execute(database.SET_RECORD, (key, value))
 
     def add(self, row: EntryRow) -> None:
@@ -76,7 +76,7 @@ class LayerRecords:
             self.flush()
 
     def add_ordinary(self, row: OrdinaryRow) -> None:
-        """The row of a plain file."""
+        """Adds the row of a plain file."""
         self._ordinary.append(row)
         if len(self._ordinary) >= _BATCH:
             self.flush()
@@ -88,7 +88,7 @@ class LayerRecords:
         )
 
     def flush(self) -> None:
-        """Puts the rows that wait into the database."""
+        """Writes the rows that wait into the database."""
         if self._rows:
             self._database.executemany(database.INSERT_ENTRY, self._rows)
             if self._expects_removals:
@@ -101,13 +101,13 @@ class LayerRecords:
             self._ordinary.clear()
 
     def security_id(self, descriptor: bytes | None) -> int | None:
-        """The number of a descriptor, which is stored once."""
+        """Returns the number of a descriptor, which is stored once."""
         return self._descriptors.number(descriptor)
 
     # Finding what was written.
 
     def child(self, parent_id: int, key: str) -> EntryRow | None:
-        """The entry with that parent and name key."""
+        """Returns the entry with that parent and name key, or None."""
         self.flush()
         row = self._database.execute(
             f"{SELECT_ENTRIES} WHERE parent = ? AND key = ?", (parent_id, to_column(key))
@@ -115,7 +115,7 @@ class LayerRecords:
         return EntryRow._make(row) if row else None
 
     def locate(self, path_key: str) -> EntryRow | None:
-        """The entry at a path key."""
+        """Returns the entry at a path key, or None."""
         row_id = database.ROOT
         row = None
         for part in path_key.split("/"):
@@ -126,11 +126,11 @@ class LayerRecords:
         return row
 
     def known_directory(self, path_key: str) -> DirectoryPlace | None:
-        """`directory`, if it needs no look into the database."""
+        """Returns the `directory` if it is known without a query, else None."""
         return self._directories.get(path_key) if path_key else _TOP
 
     def directory(self, path_key: str) -> DirectoryPlace | None:
-        """Where the directory with that path key is, or None if it was not written."""
+        """Returns where the directory with that path key is, or None if it was not written."""
         missing = []
         while (place := self.known_directory(path_key)) is None:
             path_key, _, last = path_key.rpartition("/")
@@ -147,15 +147,15 @@ class LayerRecords:
         return place
 
     def remember_directory(self, path_key: str, place: DirectoryPlace) -> None:
-        """Spares `directory` the look into the database."""
+        """Keeps where a directory is, so that `directory` needs no query."""
         self._directories.keep(path_key, place, len(path_key) + len(place.path) + len(place.host))
 
     def forget_directories(self) -> None:
-        """Says that directories have changed."""
+        """Forgets where directories are, after they have changed."""
         self._directories.forget()
 
     def directories(self, *, besides: int) -> Iterator[tuple[bytes, EntryRow]]:
-        """The host path and row of every directory whose origin is not `besides`."""
+        """Yields the host path and row of every directory whose origin is not `besides`."""
         rows = self._database.execute(f"{SELECT_ENTRIES} WHERE attributes & ? AND origin <> ?", (DIRECTORY, besides))
         known: Cache[int, bytes] = Cache(_KNOWN_PATH_BYTES)
         for row in map(EntryRow._make, rows):
@@ -172,7 +172,7 @@ class LayerRecords:
     # Changing what was written.
 
     def replace_directory(self, old_id: int, new_id: int) -> None:
-        """Makes way for a new row of the directory `old_id`, whose children it takes over."""
+        """Replaces the row of the directory `old_id` by a new one, which gets its children."""
         self._remove_streams(old_id)
         self._database.execute("DELETE FROM entries WHERE id = ?", (old_id,))
         self._database.execute("UPDATE entries SET parent = ? WHERE parent = ?", (new_id, old_id))
@@ -189,7 +189,7 @@ class LayerRecords:
 
     def remove(self, row: EntryRow) -> None:
         """Removes an entry that came after `expect_removals`, and all below it; the other names of a removed file stay
-        links of each other, and the first of them takes over its streams.
+        links of each other, and the first of them gets its streams.
 
         Raises:
             ValueError: below it lie entries that the layer itself has.
@@ -242,7 +242,7 @@ class LayerRecords:
         )
 
     def copy_streams(self, source: LayerDirectory, row: EntryRow, entry_id: int) -> None:
-        """The streams of a parent's entry, for an entry of this layer."""
+        """Copies the streams of a parent's entry to an entry of this layer."""
         self._last_stream = copy_streams(source, row, self._database, entry_id, self._last_stream)
 
     # Links that can be made only at the end; there may be very many, so they wait in the database.
@@ -256,7 +256,7 @@ class LayerRecords:
     # The end.
 
     def commit(self) -> None:
-        """Writes everything out; what is there can still be read."""
+        """Writes everything out. The database can still be read."""
         self.flush()
         self._database.execute("COMMIT")
 

@@ -1,6 +1,6 @@
-"""Rows of `layer.db`, checked: nothing that a database says is used before it was here.
+"""Checks the rows of `layer.db` before they are used.
 
-A layer directory from elsewhere is input, and so is each row of its database: anybody may have written or damaged it.
+A layer directory from elsewhere is input, and so is each row of its database: it may be damaged, or an attack.
 A row that no layer has is a `RowError`, which names the entry, the column and what is wrong. What a row refers to
 (its directory, its descriptor, its first name) is checked where it is looked up.
 """
@@ -81,7 +81,7 @@ def entry_row(columns: Sequence[Any]) -> EntryRow:
             number, parent, name, key, attributes, creation, access, write, change, security, size, sha256,
             origin, streams, eas, reparse, link, target, spelling, host, form,
         ) = columns  # fmt: skip
-        # Nearly every row passes here; whatever does not is looked at column by column.
+        # Nearly every row passes here; all others are looked at column by column.
         _INTEGERS.pack(
             number, parent, attributes, creation, access, write, change, security or 0, size, streams, origin
         )
@@ -114,7 +114,7 @@ def _are_blobs(*values: object) -> bool:
 
 
 def _entry_reason(row: EntryRow) -> str | None:
-    """What is wrong with a row whose columns are right one by one."""
+    """Returns what is wrong with a row whose columns are right one by one."""
     name = from_column(row.name)
     key = name_key(name)
     if from_column(row.key) != key:
@@ -163,11 +163,11 @@ def descriptor(number: int, value: object) -> bytes:
     """The security descriptor with that number.
 
     Raises:
-        RowError: it is no BLOB, or larger than the limit.
+        RowError: it is not a BLOB, or larger than the limit.
     """
     most = limits_in_use().security_size
     if not isinstance(value, bytes):
-        raise RowError(f"security {number}: descriptor: {shown(value)}, which is no BLOB")
+        raise RowError(f"security {number}: descriptor: {shown(value)}, which is not a BLOB")
     if len(value) > most:
         raise FormatLimitError(f"security {number}: more than {most} bytes {limit_hint('security_size')}")
     return value
@@ -191,7 +191,7 @@ def _integer(low: int, high: int) -> Callable[[object], str | None]:
     def reason(value: object) -> str | None:
         if isinstance(value, int) and low <= value <= high:
             return None
-        return f"{shown(value)} is no integer from {low} to {high}"
+        return f"{shown(value)} is not an integer from {low} to {high}"
 
     return reason
 
@@ -199,7 +199,7 @@ def _integer(low: int, high: int) -> Callable[[object], str | None]:
 def _blob(*sizes: int) -> Callable[[object], str | None]:
     def reason(value: object) -> str | None:
         if not isinstance(value, bytes):
-            return f"{shown(value)} is no BLOB"
+            return f"{shown(value)} is not a BLOB"
         if sizes and len(value) not in sizes:
             return f"{len(value)} bytes instead of {sizes[-1]}"
         return None
@@ -212,7 +212,7 @@ def _text(what: Callable[[str], str | None]) -> Callable[[object], str | None]:
 
     def reason(value: object) -> str | None:
         if not isinstance(value, (str, bytes)):
-            return f"{shown(value)} is no name"
+            return f"{shown(value)} is not a name"
         try:
             return what(from_column(value))
         except UnicodeDecodeError:
@@ -226,7 +226,7 @@ def _optional(what: Callable[[object], str | None]) -> Callable[[object], str | 
 
 
 def _path_reason(path: str) -> str | None:
-    """What is wrong with a path from a layer's root."""
+    """Returns what is wrong with a path from a layer's root."""
     if utf16_length(path) > (most := limits_in_use().path_length):
         return f"a path of more than {most} units {limit_hint('path_length')}"
     parts = path.split("/")
@@ -243,7 +243,7 @@ def _stream_reason(name: str) -> str | None:
 def _host_reason(value: object) -> str | None:
     """A file's name on the host is one legal name, or a place in a scratch's pool."""
     if not isinstance(value, str):
-        return f"{shown(value)} is no text"
+        return f"{shown(value)} is not text"
     if _POOLED.fullmatch(value):
         return None
     return illegal_reason(value)
@@ -304,7 +304,7 @@ def _check(row: str, column: str, value: object, reason: Callable[[object], str 
 
 
 def shown(value: object) -> str:
-    """A value for a message, however large it is."""
+    """Returns a value for a message, shortened if it is long."""
     if isinstance(value, (str, bytes)) and len(value) > 60:
         return f"{value[:60]!r}…"
     return repr(value)

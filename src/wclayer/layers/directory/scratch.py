@@ -106,7 +106,7 @@ def has_unsaved_changes(path: StrPath) -> bool:
 
 
 def _need_disk(place: Path) -> None:
-    """Refuses a layer that is no scratch."""
+    """Refuses a layer that is not a scratch."""
     if not (place / DISK).is_file():
         raise InvalidParameterError(place, f"a finished layer, not a scratch: it has no {DISK}")
 
@@ -162,7 +162,7 @@ class ScratchDirectory(ScratchLayer):
     """The layer directory of a scratch, open for changes, each inside a `transaction`.
 
     Args:
-        exclusive: nobody else may change it meanwhile; it can still be read.
+        exclusive: no other process may change it meanwhile; it can still be read.
         wait: with `exclusive`, how many seconds others may still have the scratch, if it is not mounted.
         lock: with `exclusive`, the lock of the place, if the caller has taken it; it is given back with the scratch.
 
@@ -221,7 +221,7 @@ class ScratchDirectory(ScratchLayer):
                     self._adopt_own_files()
                 if crashed:
                     self._recover()
-                    # Nobody else has it open: these marks are of processes that died.
+                    # No other process has it open: these marks are of processes that died.
                     for name in marks:
                         self.host.remove(os.fsencode(name))
             if is_alone and not exclusive:
@@ -333,7 +333,7 @@ class ScratchDirectory(ScratchLayer):
 
     @contextmanager
     def reading(self) -> Iterator[None]:
-        """What is read inside is the scratch as it stands at one moment, whatever other processes change meanwhile.
+        """What is read inside is the scratch as it is at one moment, also when other processes change it meanwhile.
 
         Changes cannot be begun inside.
         """
@@ -368,7 +368,7 @@ class ScratchDirectory(ScratchLayer):
         return self._is_changing
 
     def changed_elsewhere(self) -> bool:
-        """Whether another process has changed the scratch since this was last asked."""
+        """Returns whether another process has changed the scratch since this was last called."""
         version = self._version()
         if version == self._seen:
             return False
@@ -391,7 +391,7 @@ class ScratchDirectory(ScratchLayer):
     # Entries. All of these want a transaction.
 
     def set_record(self, key: str, value: str | int | bytes | None) -> None:
-        """Keeps a fact about the layer as a whole, or with None, forgets it."""
+        """Keeps a record about the layer as a whole, or with None, removes it."""
         if value is None:
             self._execute("DELETE FROM layer WHERE key = ?", (key,))
         else:
@@ -411,7 +411,7 @@ class ScratchDirectory(ScratchLayer):
         host: bytes | None = None,
         origin: Origin = Origin.OWN,
     ) -> int:
-        """Adds an entry to a directory; gives its id. `host` is what `new_file` or `take_file` gave."""
+        """Adds an entry to a directory and returns its id. `host` is what `new_file` or `take_file` returned."""
         return self._insert(
             EntryRow(
                 0, parent, to_column(name), to_column(name_key(name)), info.attributes, info.creation_time,
@@ -421,7 +421,7 @@ class ScratchDirectory(ScratchLayer):
         )  # fmt: skip
 
     def add_link(self, parent: int, name: str, target: EntryRow) -> int:
-        """Adds a further name of the file `target`; gives the new entry's id."""
+        """Adds a further name of the file `target` and returns the new entry's id."""
         return self._insert(
             EntryRow(
                 0, parent, to_column(name), to_column(name_key(name)), 0, 0, 0, 0, 0, None, 0, None, Origin.OWN,
@@ -501,23 +501,23 @@ class ScratchDirectory(ScratchLayer):
         self._forget()
 
     def find(self, number: int) -> EntryRow | None:
-        """The entry with that id, if it is still there."""
+        """Returns the entry with that id, or None if it is no longer there."""
         columns = self._execute(f"{SELECT_ENTRIES} WHERE id = ?", (number,)).fetchone()
         return None if columns is None else self.row(columns)
 
-    # Which files were taken over: a layer is counted from the base, which is 1.
+    # Which files were copied up: a layer is counted from the base, which is 1.
 
     def note_taken(self, layer: int, source: int, entry: int) -> None:
-        """Records that an entry was the file `source` of a layer."""
+        """Records that an entry was copied up from the file `source` of a layer."""
         self._execute("INSERT OR REPLACE INTO taken (layer, source, entry) VALUES (?, ?, ?)", (layer, source, entry))
 
     def taken_as(self, layer: int, source: int) -> int | None:
-        """The entry that was the file `source` of a layer."""
+        """Returns the entry that was copied up from the file `source` of a layer, or None."""
         found = self._execute("SELECT entry FROM taken WHERE layer = ? AND source = ?", (layer, source)).fetchone()
         return None if found is None else int(found[0])
 
     def taken(self) -> dict[int, tuple[int, int]]:
-        """All entries that were taken over: layer and id of what they were."""
+        """Returns all entries that were copied up, with the layer and the id of what they were."""
         return {
             entry: (layer, source) for layer, source, entry in self._execute("SELECT layer, source, entry FROM taken")
         }
@@ -578,8 +578,8 @@ class ScratchDirectory(ScratchLayer):
         self._contents.drop(host[1:])
 
     def own_file(self, row: EntryRow, *, keep: int | None = None) -> EntryRow:
-        """The entry with contents that are its own, marked as being written to: their size and time are now the host
-        file's. Of what it takes over, `keep` bytes are enough."""
+        """Returns the entry with contents of its own, marked as being written to: their size and time are now the host
+        file's. If contents are copied for that, only the first `keep` bytes are."""
         row = self.by_id(row.link or row.id)
         path = self.host_path(row)
         if self.stat_file(row).st_nlink > 1:
@@ -616,7 +616,7 @@ class ScratchDirectory(ScratchLayer):
     # Streams.
 
     def streams_of(self, row: EntryRow) -> list[Stream]:
-        """The alternate data streams of an entry."""
+        """Returns the alternate data streams of an entry."""
         return [
             Stream(stream.id, stream.name, stream.size)
             for stream in self.stream_rows(row)
@@ -640,7 +640,7 @@ class ScratchDirectory(ScratchLayer):
         self._execute("UPDATE entries SET streams = streams + 1 WHERE id = ?", (entry,))
 
     def remove_stream(self, row: EntryRow, name: str) -> bool:
-        """Removes an alternate stream; whether there was one of that name."""
+        """Removes an alternate stream and returns whether there was one of that name."""
         found = [stream for stream in self.streams_of(row) if name_key(stream.name) == name_key(name)]
         for stream in found:
             self._execute("DELETE FROM stream_data WHERE stream = ?", (stream.number,))
@@ -655,7 +655,7 @@ class ScratchDirectory(ScratchLayer):
     # What is safe on disk, and what a crash left.
 
     def used(self) -> int:
-        """Bytes of all contents and streams."""
+        """Returns the bytes of all contents and streams."""
         totals = self.totals()
         return totals.file_bytes + totals.stream_bytes + sum(row.size for row in self._rows(_BEING_WRITTEN))
 
@@ -677,7 +677,7 @@ class ScratchDirectory(ScratchLayer):
 
     def secure(self, row: EntryRow) -> None:
         """Makes the contents of a file safe on the disk before it takes the place of another: after a power cut, its
-        name has the contents of the one or the other, whether or not anybody asked for them to be safe."""
+        name has the contents of the one or the other, also if no program asked for them to be safe."""
         if row.host_name is not None and not self._contents.is_safe(path := self.host_path(row)):
             self._contents.sync(path)
 
@@ -698,7 +698,7 @@ class ScratchDirectory(ScratchLayer):
         system.sync_directory(self.host.fd)
 
     def mark_saved(self, **records: str) -> None:
-        """Records that nothing has changed since, with other facts."""
+        """Records that nothing has changed since, with other records."""
         with self.transaction(is_change=False):
             self.set_record(UNSAVED, None)
             for key, value in records.items():
@@ -732,7 +732,7 @@ class ScratchDirectory(ScratchLayer):
         """After a crash: ends what was being written, and removes contents that no entry refers to, and what is left of
         a disk that was to take the place of the scratch's.
 
-        A machine that stopped may have lost contents that nobody had asked to be safe: their files are shorter then, or
+        A machine that stopped may have lost contents that no program asked to be safe: their files are shorter then, or
         empty.
         """
         remove_leftovers(self.path)

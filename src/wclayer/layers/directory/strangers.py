@@ -59,7 +59,7 @@ def _is_locked(layer: LayerDirectory) -> bool:
         except BlockingIOError:
             return True
         except OSError as error:
-            # Where the file system has no locks, whoever would change the layer is refused.
+            # Where the file system has no locks, layers cannot be changed.
             if error.errno != errno.ENOTSUP:
                 raise
         finally:
@@ -68,7 +68,7 @@ def _is_locked(layer: LayerDirectory) -> bool:
 
 
 def _strange_contents(layer: ScratchLayer) -> Iterator[Problem]:
-    """Contents in a scratch's pool that no entry has."""
+    """Yields contents in a scratch's pool that no entry has."""
     known = {layer.host_path(row) for row in layer.entries() if row.host_name is not None}
     for path in layer.pool():
         if path not in known:
@@ -118,7 +118,7 @@ def _strangers_below(layer: LayerDirectory, top: EntryRow) -> Iterator[Problem]:
 
 
 def _identities(layer: LayerDirectory, directory: bytes, names: set[bytes]) -> set[tuple[int, int]]:
-    """Device and inode of each of the names that the directory has on the host."""
+    """Returns device and inode of each of the names that the directory has on the host."""
     found = set()
     for name in names:
         with suppress(OSError):
@@ -128,7 +128,7 @@ def _identities(layer: LayerDirectory, directory: bytes, names: set[bytes]) -> s
 
 
 def _children(layer: LayerDirectory, directory: int) -> Iterator[EntryRow | None]:
-    """The rows of a directory's entries, None for one that is damaged."""
+    """Yields the rows of a directory's entries, None for one that is damaged."""
     for columns in layer.query(CHILDREN, (directory,)):
         try:
             row = layer.row(columns)

@@ -15,7 +15,7 @@ def copy_streams(
     source: LayerDirectory, row: EntryRow, target: sqlite3.Connection, entry_id: int, last_number: int
 ) -> int:
     """Copies the streams of another layer's entry to the entry `entry_id` of a database, with the numbers that follow
-    `last_number`; gives the last one."""
+    `last_number`, and returns the last number."""
     for stream in source.stream_rows(row):
         last_number += 1
         columns = stream.stream_id, stream.attributes, to_column(stream.name)
@@ -54,7 +54,7 @@ class StreamRecorder:
             del self._buffer[:STREAM_PIECE]
 
     def close(self) -> None:
-        """The stream is whole."""
+        """Ends the stream, which is whole."""
         if self._buffer:
             self._put(bytes(self._buffer))
         self._database.execute(

@@ -19,9 +19,9 @@ class LayerSummary:
     digest: str | None
     compression: str | None
     size: int | None
-    """Bytes of the tar, uncompressed."""
+    """The size of the uncompressed tar, in bytes."""
     stored_size: int | None
-    """Bytes of the tar as it was stored."""
+    """The size of the tar as it was stored, in bytes."""
     entries: int
     tombstones: int
     security_descriptors: int

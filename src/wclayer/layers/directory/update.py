@@ -70,7 +70,7 @@ def own_directory(time: int) -> FileBasicInfo:
 
 
 class Update(ABC):
-    """Changes of files and facts of a layer, all of them or none: `put` what changes, then `commit`. Leaving the
+    """Changes of files and records of a layer, all of them or none: `put` what changes, then `commit`. Leaving the
     context without it changes nothing."""
 
     def __init__(self) -> None:
@@ -118,7 +118,7 @@ class Update(ABC):
         self._descriptors[path] = descriptor
 
     def set_record(self, key: str, value: str | int | bytes) -> None:
-        """Keeps a fact about the layer as a whole."""
+        """Keeps a record about the layer as a whole."""
         self._records[key] = value
 
     @abstractmethod

@@ -26,7 +26,7 @@ MUTATED = frozenset(path_key(path) for path in BCD_BACKUPS)
 
 
 def find_parent(parents: Sequence[LayerDirectory]) -> tuple[LayerDirectory, EntryRow] | None:
-    """The nearest parent that has a utility VM, and the directory of its files."""
+    """Returns the nearest parent that has a utility VM, and the directory of its files; None if none has one."""
     for parent in parents:
         if (row := parent.lookup(FILES)) is not None:
             return parent, row
@@ -34,7 +34,7 @@ def find_parent(parents: Sequence[LayerDirectory]) -> tuple[LayerDirectory, Entr
 
 
 def clone(parent: LayerDirectory, top: EntryRow, records: LayerRecords, files: HostFiles, top_id: int) -> None:
-    """Takes over everything below `top` of the parent, below the new directory with the id `top_id`.
+    """Copies everything below `top` of the parent to the new directory with the id `top_id`.
 
     Files become hard links of the parent's, except reparse points and the boot store, which are copied: those are
     changed in place.
@@ -83,7 +83,7 @@ def clone(parent: LayerDirectory, top: EntryRow, records: LayerRecords, files: H
 
 
 def keep_boot_store(records: LayerRecords, files: HostFiles) -> None:
-    """Saves the boot store as it was imported, at the layer's root."""
+    """Copies the boot store, as it was imported, to the layer's root."""
     for path, backup in BCD_BACKUPS.items():
         directory_path, _, name = path_key(path).rpartition("/")
         directory = records.directory(directory_path)

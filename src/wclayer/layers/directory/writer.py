@@ -54,7 +54,7 @@ class _Current:
         self.has_data = False
         self.is_link = False
         self.row: EntryRow | None = None
-        """Of a link: the row, which is known from the start."""
+        """The row of a link, which is known from the start; None for any other entry."""
         self.size = 0
         self.sha256: hashlib._Hash | None = None
         self.streams = 0
@@ -128,12 +128,12 @@ class DirectoryLayerWriter(LayerWriterBase):
         return self._checker
 
     def record(self, key: str, value: str | int | bytes | None) -> None:
-        """Keeps a fact about the layer as a whole ("diff_id", "digest", …)."""
+        """Keeps a record about the layer as a whole ("diff_id", "digest", …)."""
         with self._discard_on_failure:
             self._records.record(key, value)
 
     def find_in_parents(self, key: str) -> Kind:
-        """What the parents have at a path key, the nearest first."""
+        """Returns what the nearest parent that has something at a path key has there."""
         for parent in self._parents:
             if kind := parent.kind(key):
                 return kind
@@ -145,7 +145,7 @@ class DirectoryLayerWriter(LayerWriterBase):
         return StagedDirectory(place, may_replace=lambda: is_scratch(place) and self._has_chain(place))
 
     def _has_chain(self, scratch: Path) -> bool:
-        """Whether a scratch records the parents that this layer has."""
+        """Returns whether a scratch records the parents that this layer has."""
         known = [os.path.realpath(parent) for parent in read_chain(scratch)]
         return bool(known) and known == [os.path.realpath(parent) for parent in self.chain]
 
@@ -320,7 +320,7 @@ class DirectoryLayerWriter(LayerWriterBase):
     # Hard links.
 
     def _make_link(self, entry: Entry, directory: DirectoryPlace, name: bytes) -> bytes:
-        """Makes the link on the host, and its row; gives the name it got on the host."""
+        """Makes the link on the host, and its row, and returns the name that it has on the host."""
         assert entry.link_target is not None
         assert entry.info is not None
         current = self._current
@@ -360,7 +360,7 @@ class DirectoryLayerWriter(LayerWriterBase):
         raise self._bad(entry, f"hard link to {entry.link_target!r}, which is not there")
 
     def _own_target(self, key: str) -> tuple[DirectoryPlace, EntryRow] | None:
-        """A link's target in this layer: the directory it is in, and its row."""
+        """Returns a link's target in this layer: the directory it is in, and its row."""
         if self._checker.kind(key) is not Kind.FILE and not (self._has_clone and key.startswith(_UTILITY_VM_KEY)):
             return None
         directory_key, _, last = key.rpartition("/")
@@ -379,7 +379,7 @@ class DirectoryLayerWriter(LayerWriterBase):
     # Directories.
 
     def _directory(self, key: str) -> DirectoryPlace:
-        """Where a directory is, by its path key; the root directories are made when they are asked for."""
+        """Returns where a directory is, by its path key; the root directories are made when they are asked for."""
         place = self._records.directory(key)
         if place is not None:
             return place
