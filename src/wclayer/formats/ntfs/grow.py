@@ -1,8 +1,8 @@
-"""Grows an NTFS volume in place, whoever made it.
+"""Grows an NTFS volume in place, whatever program made it.
 
 The larger cluster bitmap is put into free clusters of the old volume, and what is written before the boot sector does
-no harm to the volume with its old size; the boot sector, written at once, makes the new size valid. Stopped between
-two writes, clusters may be marked as used that nobody uses, which Windows' own checks put right.
+no harm to the volume with its old size; the boot sector, written at once, makes the new size valid. If the process is
+stopped between two writes, unused clusters may be marked as used, which Windows' own checks repair.
 """
 
 from __future__ import annotations
@@ -13,20 +13,33 @@ from collections.abc import Iterable, Iterator
 from wclayer.formats.disk import Disk
 from wclayer.formats.ntfs import structs
 from wclayer.formats.ntfs.runs import Run, RunList, encode_runs
-from wclayer.formats.ntfs.structs import SECTOR_SIZE, AttributeType, NtfsError, OutOfSpaceError, SystemFile
+from wclayer.formats.ntfs.structs import (
+    SECTOR_SIZE,
+    AttributeType,
+    NonResidentHeader,
+    NtfsError,
+    OutOfSpaceError,
+    RecordHeader,
+    SystemFile,
+    VolumeInformation,
+)
 from wclayer.formats.ntfs.volume import NtfsVolume
 
 _PIECE = 1 << 20
 _SAME_BYTES = re.compile(rb"\0+|\xff+")
-_DIRTY = 0x0001
 _SECTORS_OFFSET = 0x28
+_Writes = list[tuple[int, bytes]]
+"""What is to be written: offsets on the disk, each with bytes."""
 
 
 def grow_volume(disk: Disk) -> int:
-    """Grows the NTFS volume at the start of `disk` to the disk's size; gives the volume's size in bytes.
+    """Grows the NTFS volume at the start of `disk` to the disk's size.
 
-    A disk that is not larger than the volume by a cluster is left as it is. Stopped anywhere, the volume is sound and
-    has its old or its new size.
+    A disk that is larger than the volume by less than a cluster is left as it is. If the process is stopped at any
+    moment, the volume is sound and has its old or its new size.
+
+    Returns:
+        The volume's size in bytes.
 
     Raises:
         NtfsError: there is no sound volume; it was not cleanly unmounted; it cannot have so many clusters.
@@ -82,8 +95,8 @@ def _check_clean(volume: NtfsVolume) -> None:
     information = volume.record(SystemFile.VOLUME).find(AttributeType.VOLUME_INFORMATION)
     if information is None or information.value is None or len(information.value) < structs.VOLUME_INFORMATION.size:
         raise NtfsError("the volume has no information about itself")
-    flags = structs.VOLUME_INFORMATION.unpack_from(information.value)[3]
-    if flags & _DIRTY:
+    found = VolumeInformation._make(structs.VOLUME_INFORMATION.unpack_from(information.value))
+    if found.flags & structs.VOLUME_IS_DIRTY:
         raise NtfsError("the volume is marked dirty: Windows has to check it first")
 
 
@@ -193,10 +206,6 @@ def _free_ranges(pieces: Iterable[bytes], clusters: int) -> Iterator[tuple[int, 
         yield start, min(cluster, clusters)
 
 
-_Writes = list[tuple[int, bytes]]
-"""What is to be written: offsets on the disk, each with bytes."""
-
-
 def _write(disk: Disk, writes: _Writes) -> None:
     for offset, data in writes:
         disk.write(offset, data)
@@ -223,31 +232,34 @@ def _changed_record(
     sequence = int.from_bytes(block[_usa(block) : _usa(block) + 2], "little")
     if not structs.unprotect(block):
         raise NtfsError(f"record {number}: it was not written as a whole")
-    header = list(structs.RECORD.unpack_from(block))
-    position = header[6]
+    header = RecordHeader._make(structs.RECORD.unpack_from(block))
+    position = header.first_attribute
     encoded_name = name.encode("utf-16-le")
     while True:
         kind = int.from_bytes(block[position : position + 4], "little")
         length = int.from_bytes(block[position + 4 : position + 8], "little")
         if kind == structs.ATTRIBUTE_END or not length or position + structs.NON_RESIDENT.size > len(block):
             raise NtfsError(f"record {number}: its data is in another record")
-        fields = list(structs.NON_RESIDENT.unpack_from(block, position))
-        start = position + fields[4]
-        if kind == AttributeType.DATA and fields[2] and block[start : start + 2 * fields[3]] == encoded_name:
+        fields = NonResidentHeader._make(structs.NON_RESIDENT.unpack_from(block, position))
+        start = position + fields.name_offset
+        found_name = block[start : start + 2 * fields.name_length]
+        if kind == AttributeType.DATA and fields.is_non_resident and found_name == encoded_name:
             break
         position += length
     pairs = encode_runs(runs)
-    fields[8] = sum(run.length for run in runs) - 1
-    fields[12], fields[13], fields[14] = allocated, size, initialized
-    head = bytes(block[position + structs.NON_RESIDENT.size : position + fields[9]])
-    fields[1] = new_length = (fields[9] + len(pairs) + 7) & ~7
+    new_length = (fields.runs_offset + len(pairs) + 7) & ~7
+    fields = fields._replace(
+        length=new_length, last_vcn=sum(run.length for run in runs) - 1, allocated=allocated, size=size,
+        initialized=initialized,
+    )  # fmt: skip
+    # The name, and what else is before the runs.
+    head = bytes(block[position + structs.NON_RESIDENT.size : position + fields.runs_offset])
     attribute = (structs.NON_RESIDENT.pack(*fields) + head + pairs).ljust(new_length, b"\0")
-    rest = bytes(block[position + length : header[8]])
+    rest = bytes(block[position + length : header.used])
     used = position + new_length + len(rest)
     if used > volume.record_size:
         raise NtfsError(f"record {number}: no room for {len(runs)} runs")
-    header[8] = used
-    structs.RECORD.pack_into(block, 0, *header)
+    structs.RECORD.pack_into(block, 0, *header._replace(used=used))
     block[position:] = (attribute + rest).ljust(volume.record_size - position, b"\0")
     structs.protect(block, sequence % 0xFFFF + 1)
     mirrored = volume.mirror_offset(number)

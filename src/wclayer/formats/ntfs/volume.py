@@ -20,8 +20,10 @@ from wclayer.formats.ntfs.structs import (
     SECTOR_SIZE,
     AttributeType,
     Namespace,
+    NonResidentHeader,
     NtfsError,
     RecordFlags,
+    RecordHeader,
     SystemFile,
 )
 
@@ -159,24 +161,24 @@ class NtfsVolume:
         boot = disk.read(0, SECTOR_SIZE) if disk.size >= SECTOR_SIZE else b""
         if len(boot) < SECTOR_SIZE or boot[3:11] != structs.BOOT_OEM_ID:
             raise NtfsError("no NTFS volume: the boot sector does not say so")
-        fields = structs.BOOT.unpack_from(boot)
-        sector, clusters = fields[2], fields[3]
+        fields = structs.BootSector._make(structs.BOOT.unpack_from(boot))
+        sector, clusters = fields.sector_size, fields.sectors_per_cluster
         self.sector_size: int = sector
         self.cluster_size: int = sector * (clusters if clusters <= 128 else 1 << (256 - clusters))
-        self.serial = fields[19]
+        self.serial = fields.serial
         if sector not in (512, 1024, 2048, 4096) or self.cluster_size & (self.cluster_size - 1):
             raise NtfsError(f"sectors of {sector} bytes, clusters of {self.cluster_size}")
         if not 512 <= self.cluster_size <= 2 << 20:
             raise NtfsError(f"clusters of {self.cluster_size} bytes")
-        self.sectors: int = fields[12]
+        self.sectors = fields.sectors
         self.clusters = min(self.sectors * sector, disk.size) // self.cluster_size
-        self.record_size = self._unit(fields[15])
-        self._index_size = self._unit(fields[17])
+        self.record_size = self._unit(fields.record_size)
+        self._index_size = self._unit(fields.index_block_size)
         if not 512 <= self.record_size <= _MAX_RECORD_SIZE or not 512 <= self._index_size <= _MAX_INDEX_BLOCK:
             raise NtfsError(f"records of {self.record_size} bytes, index blocks of {self._index_size}")
         self._mft = StreamAttribute(
             AttributeType.DATA, "", 0, None, self.record_size, self.record_size,
-            runs=RunList([Run(fields[13], -(-self.record_size // self.cluster_size))]),
+            runs=RunList([Run(fields.mft_cluster, -(-self.record_size // self.cluster_size))]),
         )  # fmt: skip
         self._mft = self._find_mft()
         self._secure: FileRecord | None = None
@@ -233,14 +235,14 @@ class NtfsVolume:
             NtfsError: the record is damaged, not in use, or no base record.
         """
         header, parts = self._raw_record(number)
-        if header[10] & RECORD_MASK:
-            raise NtfsError(f"record {number}: part of record {header[10] & RECORD_MASK}")
+        if header.base & RECORD_MASK:
+            raise NtfsError(f"record {number}: part of record {header.base & RECORD_MASK}")
         others = {record for _, _, record in self._list_entries(number, parts)} - {number}
         for other in sorted(others):
             parts += self._extension(other, number)
             if len(parts) > _MAX_ATTRIBUTES:
                 raise NtfsError(f"record {number}: a file of more than {_MAX_ATTRIBUTES} attributes")
-        return FileRecord(number, header[4], header[7], _joined(parts, number))
+        return FileRecord(number, header.sequence, header.flags, _joined(parts, number))
 
     def record_offset(self, number: int) -> int:
         """Where a record is in the volume.
@@ -278,7 +280,7 @@ class NtfsVolume:
             raise NtfsError(f"a run to cluster {run.start + run.length} of {self.clusters}")
         return run.start * self.cluster_size + within
 
-    def _raw_record(self, number: int) -> tuple[tuple[int, ...], list[tuple[int, bytes]]]:
+    def _raw_record(self, number: int) -> tuple[RecordHeader, list[tuple[int, bytes]]]:
         """A record's header and its encoded attributes, each with its type."""
         offset = number * self.record_size
         if number < 0 or offset + self.record_size > self._mft.size:
@@ -292,10 +294,10 @@ class NtfsVolume:
             raise NtfsError(f"record {number}: signature {bytes(block[:4])!r} instead of {structs.RECORD_SIGNATURE!r}")
         if not structs.unprotect(block):
             raise NtfsError(f"record {number}: it was not written as a whole")
-        header = structs.RECORD.unpack_from(block)
-        if not header[7] & _IN_USE:
+        header = RecordHeader._make(structs.RECORD.unpack_from(block))
+        if not header.flags & _IN_USE:
             raise NtfsError(f"record {number}: not in use")
-        position, end = header[6], min(header[8], len(block))
+        position, end = header.first_attribute, min(header.used, len(block))
         parts = []
         while position + 8 <= end:
             kind = int.from_bytes(block[position : position + 4], "little")
@@ -328,7 +330,7 @@ class NtfsVolume:
     def _extension(self, number: int, base: int) -> list[tuple[int, bytes]]:
         """The attributes in a record that an attribute list names."""
         header, parts = self._raw_record(number)
-        if number != base and header[10] & RECORD_MASK != base:
+        if number != base and header.base & RECORD_MASK != base:
             raise NtfsError(f"record {number}: named by record {base}, but not part of it")
         return parts
 
@@ -595,12 +597,12 @@ def _piece(data: bytes, number: int) -> tuple[int, StreamAttribute]:
         return 0, StreamAttribute(kind, name, flags, data[offset : offset + length], length, length)
     if len(data) < structs.NON_RESIDENT.size:
         raise NtfsError(f"record {number}: a non-resident attribute of {len(data)} bytes")
-    fields = structs.NON_RESIDENT.unpack_from(data)
-    runs = RunList(decode_runs(memoryview(data)[fields[9] :]))
-    # Of the parts of an attribute, the first one has the sizes.
-    first = fields[7] == 0
-    return fields[7], StreamAttribute(
-        kind, name, flags, None, fields[13] if first else 0, fields[14] if first else 0, fields[10] & 0xFF, runs
+    header = NonResidentHeader._make(structs.NON_RESIDENT.unpack_from(data))
+    runs = RunList(decode_runs(memoryview(data)[header.runs_offset :]))
+    # Only the first part of an attribute has the sizes.
+    size, initialized = (0, 0) if header.first_vcn else (header.size, header.initialized)
+    return header.first_vcn, StreamAttribute(
+        kind, name, flags, None, size, initialized, header.compression_unit & 0xFF, runs
     )
 
 

@@ -20,6 +20,7 @@ from wclayer.formats.regf.structs import (
     NO_CELL,
     BaseBlock,
     KeyFlags,
+    KeyNode,
     LayerSemantics,
 )
 
@@ -44,7 +45,7 @@ class HiveKey:
 
     __slots__ = ("_hive", "_node", "name", "offset")
 
-    def __init__(self, hive: Hive, offset: int, name: str, node: tuple[int, ...]) -> None:
+    def __init__(self, hive: Hive, offset: int, name: str, node: KeyNode) -> None:
         self._hive = hive
         self.offset = offset
         """The cell offset of its key node."""
@@ -58,14 +59,16 @@ class HiveKey:
     def metadata(self) -> KeyMetadata:
         """Times, security and flags."""
         node, hive = self._node, self._hive
-        layered = node[4]
+        layered = node.layered_bits
         return KeyMetadata(
-            node[2],
-            None if node[13] == NO_CELL else hive.security(node[13]),
-            hive.class_name(node[14], node[22], self.offset) if node[22] and node[14] != NO_CELL else b"",
-            node[1] & _KEY_FLAGS,
-            node[16],
-            node[3],
+            node.last_written,
+            None if node.security == NO_CELL else hive.security(node.security),
+            hive.class_name(node.class_name, node.class_name_length, self.offset)
+            if node.class_name_length and node.class_name != NO_CELL
+            else b"",
+            node.flags & _KEY_FLAGS,
+            node.control_flags,
+            node.access_bits,
             _SEMANTICS[layered & structs.LAYER_SEMANTICS_MASK],
             bool(layered & structs.INHERIT_CLASS),
         )
@@ -73,16 +76,16 @@ class HiveKey:
     @property
     def last_written(self) -> int:
         """FILETIME."""
-        return self._node[2]
+        return self._node.last_written
 
     def values(self) -> list[Value]:
         """The values, in the order in which they are stored."""
         node = self._node
-        count = node[11]
-        # Of a predefined handle, the number of values is the handle.
-        if not count or node[1] & KeyFlags.PREDEF_HANDLE:
+        count = node.value_count
+        # In a predefined handle, the field is the handle.
+        if not count or node.flags & KeyFlags.PREDEF_HANDLE:
             return []
-        return self._hive.values(self.offset, node[12], count)
+        return self._hive.values(self.offset, node.values_list, count)
 
     def value(self, name: str) -> Value | None:
         """The value of that name in any case, or None."""
@@ -97,10 +100,10 @@ class HiveKey:
     def subkey(self, name: str) -> HiveKey | None:
         """The subkey of that name in any case, or None: found through the list's hashes, without reading the others."""
         node = self._node
-        if not node[7]:
+        if not node.subkey_count:
             return None
         wanted = fold(name)
-        for offset in self._hive.candidates(node[9], wanted, self.offset):
+        for offset in self._hive.candidates(node.subkeys_list, wanted, self.offset):
             key = self._hive.key(offset, self.offset)
             if fold(key.name) == wanted:
                 return key
@@ -108,12 +111,12 @@ class HiveKey:
 
     def _subkey_offsets(self) -> Sequence[int]:
         node = self._node
-        count = node[7]
+        count = node.subkey_count
         if not count:
             return ()
         if count > structs.MAX_SUBKEYS:
             raise RegfError(f"the key has {count} subkeys; read are up to {structs.MAX_SUBKEYS}", self.offset)
-        offsets = self._hive.list_elements(node[9], self.offset)
+        offsets = self._hive.list_elements(node.subkeys_list, self.offset)
         if len(offsets) != count:
             raise RegfError(f"the key has {count} subkeys, but {len(offsets)} in its list", self.offset)
         if len(set(offsets)) != count:
@@ -273,18 +276,18 @@ class Hive:
         start, end = self.cell(offset, "key")
         if end - start < _KEY_SIZE:
             raise RegfError(f"a key node in a cell that holds {end - start} bytes", offset)
-        node = _KEY.unpack_from(self._data, start)
-        if node[0] != b"nk":
-            raise RegfError(f"signature {node[0]!r} instead of {structs.KEY_SIGNATURE!r}", offset)
-        if parent is not None and (node[6] != parent or offset == self.base.root_cell):
-            raise RegfError(f"the key is listed by {parent:#x}, but its parent is {node[6]:#x}", offset)
+        node = KeyNode._make(_KEY.unpack_from(self._data, start))
+        if node.signature != b"nk":
+            raise RegfError(f"signature {node.signature!r} instead of {structs.KEY_SIGNATURE!r}", offset)
+        if parent is not None and (node.parent != parent or offset == self.base.root_cell):
+            raise RegfError(f"the key is listed by {parent:#x}, but its parent is {node.parent:#x}", offset)
         start += _KEY_SIZE
-        length = node[21]
+        length = node.name_length
         if start + length > end:
             raise RegfError(f"a key name of {length} bytes in a cell that has room for {end - start}", offset)
-        if length > structs.MAX_NAME_UNITS * (1 if node[1] & _COMP_NAME else 2):
+        if length > structs.MAX_NAME_UNITS * (1 if node.flags & _COMP_NAME else 2):
             raise RegfError(f"a key name of {length} bytes; Windows allows {structs.MAX_NAME_UNITS} characters", offset)
-        return HiveKey(self, offset, self._name(start, length, node[1] & _COMP_NAME, offset), node)
+        return HiveKey(self, offset, self._name(start, length, node.flags & _COMP_NAME, offset), node)
 
     def _name(self, start: int, length: int, compressed: int, offset: int) -> str:
         if compressed:

@@ -71,10 +71,40 @@ CELL_SIZE = Struct("<i")
 
 # "Key node", with the fields of Windows 10 ("Layered keys").
 KEY_NODE = Struct("<2sHQBBHIIIIIIIIIHHIIIIHH")
-"""Signature, flags, last written, access bits, layered key bits, spare, parent, number of subkeys, of volatile
-subkeys, subkeys list, volatile subkeys list, number of values, values list, security, class name, largest subkey name,
-control flags, largest subkey class name, largest value name, largest value data, work variable, name length, class name
-length; the name follows."""
+
+
+class KeyNode(NamedTuple):
+    """`KEY_NODE`, unpacked; the name follows. Lists, the descriptor and the class name are at cell offsets."""
+
+    signature: bytes
+    flags: int
+    last_written: int
+    """FILETIME."""
+    access_bits: int
+    layered_bits: int
+    """The `LayerSemantics` and `INHERIT_CLASS`."""
+    spare: int
+    parent: int
+    subkey_count: int
+    volatile_subkey_count: int
+    subkeys_list: int
+    volatile_subkeys_list: int
+    value_count: int
+    """In a predefined handle: the handle."""
+    values_list: int
+    security: int
+    class_name: int
+    largest_subkey_name: int
+    """Bytes in UTF-16, as in all fields of this kind."""
+    control_flags: int
+    largest_subkey_class: int
+    largest_value_name: int
+    largest_value_data: int
+    work_variable: int
+    name_length: int
+    class_name_length: int
+
+
 KEY_SIGNATURE = b"nk"
 LAYER_SEMANTICS_MASK = 0x03
 INHERIT_CLASS = 0x80

@@ -203,10 +203,12 @@ class _HiveWriter:
             subkeys = self._put(
                 structs.LIST_HEADER.pack(structs.INDEX_ROOT, len(leaves)) + pack(f"<{len(leaves)}I", *leaves)
             )
-        node = list(structs.KEY_NODE.unpack_from(self._file, _contents(current.offset)))
-        node[9] = subkeys
-        node[15] = current.largest_name
-        node[17] = current.largest_class
+        node = structs.KeyNode._make(structs.KEY_NODE.unpack_from(self._file, _contents(current.offset)))
+        node = node._replace(
+            subkeys_list=subkeys,
+            largest_subkey_name=current.largest_name,
+            largest_subkey_class=current.largest_class,
+        )
         structs.KEY_NODE.pack_into(self._file, _contents(current.offset), *node)
 
     # Values.
