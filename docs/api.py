@@ -44,7 +44,7 @@ def _group(name: str, value: object) -> str:
         if home == "wclayer.engines.api" or home.endswith(".activation"):
             return "Functions of the Host Compute Service"
         return "Other functions"
-    if name.endswith(("LayerReader", "LayerWriter")):
+    if name.endswith(("LayerReader", "LayerWriter", "BackupReader", "BackupWriter")):
         return "Readers and writers"
     if value.__module__.startswith("wclayer.view.") or name in ("RegistryEditor", "ImageStore", "Engine"):
         return "Views, registry, engines and images"

@@ -33,7 +33,7 @@ SMALL_FILE = 128 << 10
 
 
 def all_of(*steps: Callable[[], object]) -> None:
-    """Takes every step of giving something up, whatever the ones before met: closing a file may write, and fail."""
+    """Takes all steps of giving something up, also if some fail: closing a file may write, and fail."""
     for step in steps:
         with suppress(OSError, sqlite3.Error, MemoryError):
             step()
@@ -227,29 +227,29 @@ class LayerWriterBase(WriterContext):
 
     @abstractmethod
     def _begin(self, entry: Entry, key: str) -> None:
-        """An entry starts; its path key is `key`. Tombstones and links come here too."""
+        """Starts an entry with the path key `key`. Tombstones and links come here, too."""
 
     @abstractmethod
     def _open_stream(self, stream: DataStream) -> None:
-        """A data stream of the current entry starts; its `chunks` are not to be read here."""
+        """Starts a data stream of the current entry. This method does not read its `chunks`."""
 
     @abstractmethod
     def _data(self, chunk: bytes | memoryview) -> None:
-        """Bytes of the current data stream."""
+        """Takes bytes of the current data stream."""
 
     def _close_stream(self) -> None:
-        """The current data stream is whole."""
+        """Ends the current data stream."""
 
     def _end(self) -> None:
-        """The current entry is whole."""
+        """Ends the current entry."""
 
     @abstractmethod
     def _finish(self) -> None:
-        """All entries were there: the layer becomes visible."""
+        """Completes the layer after its last entry: from now on it is visible."""
 
     @abstractmethod
     def _discard(self) -> None:
-        """Nothing of the layer stays behind. What went wrong has been told: this raises nothing (see `all_of`)."""
+        """Removes all of the layer. The failure is reported already: this raises nothing (see `all_of`)."""
 
     def put(self, entry: Entry, streams: Iterable[DataStream] = ()) -> None:
         with self._discard_on_failure:

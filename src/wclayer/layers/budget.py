@@ -1,4 +1,4 @@
-"""How much may come out of a source that is no stream: what a folder or a disk says, against `Limits`."""
+"""Counts what a folder, a disk or a backup stream yields against the limits of its size and ratio."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from wclayer.model import DataStream, Entry, Limits
 
 
 class Budget:
-    """Counts the data that comes out of a source, before it does: files with holes may claim any size.
+    """Counts the data of a source before it is read: files with holes may claim any size.
 
     Args:
-        source: for errors.
-        limits: `total_size`, `ratio`, `unrated_size` and `streams` are obeyed.
+        source: the path of errors.
+        limits: `total_size`, `ratio`, `unrated_size` and `streams` hold.
     """
 
     def __init__(self, source: str, limits: Limits) -> None:
@@ -24,18 +24,18 @@ class Budget:
         self._size = 0
 
     def store(self, size: int) -> None:
-        """Says that the source takes `size` more bytes where it is stored."""
+        """Counts `size` bytes that the source takes on its disk."""
         self._stored += size
 
     def spend(self, size: int, what: str) -> None:
-        """Says that `size` bytes are about to come out.
+        """Counts data that is about to be read.
 
         Args:
-            size: bytes, holes included.
-            what: names them in a message ("entry 'Files/a'").
+            size: bytes, with the holes.
+            what: what has the data, for messages ("entry 'Files/a'").
 
         Raises:
-            LimitExceededError: this is more than `total_size`, or more than `ratio` for each stored byte.
+            LimitExceededError: the data is more than `total_size`, or more than `ratio` for each stored byte.
         """
         limits = self._limits
         self._size += size
@@ -49,13 +49,13 @@ class Budget:
             )
 
     def check(self, size: int, what: str) -> None:
-        """Checks a size that was announced, and may still grow, without spending it."""
+        """Checks a size that may still grow, without counting it."""
         before = self._size
         self.spend(size, what)
         self._size = before
 
     def checked(self, entry: Entry, streams: Iterator[DataStream]) -> Iterator[DataStream]:
-        """The data streams of an entry, each spent before its data is asked for."""
+        """Yields the data streams of an entry; each is counted before its data is read."""
         for number, stream in enumerate(streams):
             if number > self._limits.streams:
                 self._refuse(f"entry {entry.name[:300]!r}", f"more than {self._limits.streams} streams", "streams")
@@ -67,6 +67,6 @@ class Budget:
 
 
 def stored_size(status: os.stat_result) -> int:
-    """The bytes that a file of the host takes on its disk, as far as the host tells: without its holes."""
+    """Returns the bytes that a file takes on the host's disk: without its holes, if the host states them."""
     blocks = getattr(status, "st_blocks", None)
     return status.st_size if blocks is None else min(status.st_size, int(blocks) * 512)

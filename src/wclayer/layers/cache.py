@@ -1,4 +1,4 @@
-"""A dictionary that is bounded by the bytes in it: what is known again and again in a layer, and may be forgotten."""
+"""A dictionary of bounded size, for values that occur many times in a layer and can be computed again."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _OVERHEAD = 200
 class Cache(dict[_K, _V]):
     """A dictionary that forgets everything when its items take more than `max_bytes`.
 
-    A real layer has few distinct values and never comes near; a hostile one must not fill memory with them.
+    The few distinct values of a real layer fit easily; a hostile layer must not fill the memory with them.
     """
 
     def __init__(self, max_bytes: int = 4 << 20) -> None:

@@ -1,4 +1,4 @@
-"""Reads a plain folder of the host as a layer: its files with the metadata that Windows would give new ones."""
+"""Reads a plain folder of the host as a layer: its files get the metadata that Windows gives to new files."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _PIECE = 1 << 20
 _MADE = frozenset(name_key(hive.base.rpartition("/")[2]) for hive in LAYER_HIVES)
 
 
-# A folder has a few distinct descriptors: what its root hands down, level by level, soon stays the same.
+# A folder has few distinct descriptors: what directories inherit is the same from the second or third level on.
 _inherit = lru_cache(maxsize=256)(inherit)
 _encoded = lru_cache(maxsize=256)(SecurityDescriptor.encode)
 
@@ -36,9 +36,10 @@ _encoded = lru_cache(maxsize=256)(SecurityDescriptor.encode)
 class FolderLayerReader(HostWalkReader):
     """A `LayerReader` over a folder with `Files` in it (and perhaps `Hives`, `UtilityVM/Files`).
 
-    Each entry inherits its security from its directory, `Files` having that of a system volume's root; directories and
-    files have the usual attributes, and the host's modification time as all of their times. A hard link of the host is
-    one here. What Windows has no place for (a symbolic link of the host, a device, an illegal name) is an error.
+    Each entry inherits its security descriptor from its directory; `Files` has that of a system volume's root.
+    Directories and files have the usual attributes, and all of their times are the host's modification time. A hard
+    link of the host is a hard link of the layer. What Windows cannot hold (a symbolic link of the host, a device, an
+    illegal name) is an error.
 
     Raises:
         NotALayerError: the folder has no `Files`.
@@ -57,7 +58,7 @@ class FolderLayerReader(HostWalkReader):
     def _walk_all(self) -> Iterator[Entry]:
         root = volume_root()
         yield from self._walk_directory(b"Files", root)
-        # With effective hives alone, it may be what an interrupted call of `make_base_layer` left.
+        # A folder `Hives` with effective hives only may be the rest of an interrupted call of `make_base_layer`.
         if (self.path / "Hives").is_dir() and any(name_key(name) not in _MADE for name in self._host.names(b"Hives")):
             yield from self._walk_directory(b"Hives", root)
         if (self.path / "UtilityVM" / "Files").is_dir():
@@ -81,7 +82,7 @@ class FolderLayerReader(HostWalkReader):
             else:
                 raise InvalidDataError(
                     self.path / os.fsdecode(host),
-                    "neither a file nor a directory; a layer holds no other",
+                    "neither a file nor a directory: a layer cannot hold it",
                 )
 
     def _names(self, host: bytes) -> Iterator[bytes]:

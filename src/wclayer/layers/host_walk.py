@@ -1,4 +1,4 @@
-"""What readers share that walk a folder of the host."""
+"""The base class of readers that walk a folder of the host."""
 
 from __future__ import annotations
 
@@ -29,7 +29,13 @@ _NAME_OVERHEAD = 200
 
 @boundary
 class HostWalkReader(LayerReaderBase):
-    """A `LayerReader` over the folder `path`, whose entries one generator finds; each is checked as it comes."""
+    """A `LayerReader` over a folder. One generator finds the entries, and each is checked as it comes.
+
+    Args:
+        path: the folder.
+        is_base: the layer has no parents: tombstones, and links out of the layer, are errors.
+        limits: how much is accepted; by default the limits in use.
+    """
 
     def __init__(self, path: Path, *, is_base: bool, limits: Limits | None = None) -> None:
         super().__init__(str(path))
@@ -44,7 +50,12 @@ class HostWalkReader(LayerReaderBase):
 
     @abstractmethod
     def _walk_all(self) -> Iterator[Entry]:
-        """Every entry in order; an `OSError` is one of the host, a `UnicodeDecodeError` one of a name there."""
+        """Yields every entry in order.
+
+        Raises:
+            OSError: the host reports an error.
+            UnicodeDecodeError: a name of the host is not UTF-8.
+        """
 
     def _advance(self) -> Entry | None:
         try:
@@ -66,11 +77,11 @@ class HostWalkReader(LayerReaderBase):
         """Counts names that are kept in memory against `names_size`.
 
         Args:
-            names: how many there are; fewer than none gives them back.
-            size: bytes in them.
+            names: their number; a negative number releases them.
+            size: the bytes in them, negative to release them.
 
         Raises:
-            LimitExceededError: with these, the names that are kept are too large.
+            LimitExceededError: the names that are kept take more than the limit.
         """
         self._names_size += _NAME_OVERHEAD * names + size
         if self._names_size > self.limits.names_size:
@@ -78,7 +89,7 @@ class HostWalkReader(LayerReaderBase):
             raise LimitExceededError(self.source, problem)
 
     def _held(self, names: list[T], size: int) -> Iterator[T]:
-        """The names of one directory, `size` bytes, which count for as long as they are kept."""
+        """Yields the names of one directory, `size` bytes, which count against the limit until the last is taken."""
         count = len(names)
         self._hold(count, size)
         names.reverse()

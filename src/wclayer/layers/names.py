@@ -1,8 +1,8 @@
-"""What a layer's names must satisfy, checked as they come: legal, rooted, below a directory, said once, links resolved.
+"""Checks the names of a layer as they come: each is legal, below a root and a directory, and comes once; links resolve.
 
-Memory does not grow with the length of names: a seen name is one 64-bit salted hash in an open-addressing table, 16
-bytes an entry. Two different names are taken for the same with a chance of one in 2^62 a pair, one in ten million for
-a layer of a million entries.
+Memory does not grow with the length of names: a name is one 64-bit salted hash in an open-addressing table, 16 bytes an
+entry. Two different names have the same hash with a probability of one in 2^62 a pair: one in ten million for a layer
+of a million entries.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from wclayer.win32.names import illegal_reason, path_key, utf16_length
 from wclayer.win32.reparse import is_name_surrogate
 
 ROOTS = ("Files", "Hives", "UtilityVM", "UtilityVM/Files")
-"""The directories that are there whether or not a layer has entries for them."""
+"""The directories that every layer has, with or without entries for them."""
 _ROOT_KEYS = frozenset(path_key(root) for root in ROOTS)
 LINK_ROOTS = ("FILES/", "UTILITYVM/FILES/")
 _LAST = re.compile(r'[^"*/:<>?\\|\x00-\x1f]{1,127}\Z')
@@ -30,7 +30,7 @@ _DOTS = (".", "..")
 
 
 class Kind(IntEnum):
-    """What a name is, in two bits."""
+    """The kind of a name, in two bits."""
 
     ABSENT = 0
     DIRECTORY = 1
@@ -60,7 +60,11 @@ class _KindTable:
         return 0
 
     def insert(self, digest: int, kind: int) -> int:
-        """Sets the kind of a digest that has none; gives the kind of one that has, and leaves it."""
+        """Sets the kind of a digest, unless it has one.
+
+        Returns:
+            The kind that the digest had; 0 if it had none.
+        """
         slots, mask = self._slots, self._mask
         digest &= 0xFFFF_FFFF_FFFF_FFFC
         index = (digest >> 2) & mask
@@ -116,11 +120,13 @@ TRUSTED = _TrustedNames()
 
 
 class NameChecker:
-    """The names of one layer as they come, and the rules they must keep.
+    """Checks the entries of one layer in their order, and remembers their names.
 
-    `is_base`: the layer has no parents, so tombstones and links out of the layer are errors. `find_in_parents` looks a
-    path key up in the parents; without it, names that only a parent can resolve are let through. Errors carry
-    `source` as their path.
+    Args:
+        source: the path of errors.
+        is_base: the layer has no parents: tombstones, and links out of the layer, are errors.
+        find_in_parents: looks a path key up in the parents; without it, names that only a parent has are accepted.
+        limits: how much is accepted; by default the limits in use.
     """
 
     def __init__(
@@ -135,7 +141,7 @@ class NameChecker:
         self._is_base = is_base
         self._find_in_parents = find_in_parents
         self.limits = limits or limits_in_use()
-        # No name is too long, and no path too deep, of which both are true: it has no more characters than this.
+        # A name with no more characters than this is neither too long nor too deep.
         self._surely_short = min(self.limits.path_length >> 1, 2 * self.limits.path_depth - 1)
         self._kinds = _KindTable()
         self._parent_key = ""
@@ -144,14 +150,17 @@ class NameChecker:
         self._last_key = ""
 
     def add(self, entry: Entry) -> str:
-        """Checks an entry and remembers it; gives its path key.
+        """Checks an entry and remembers its name.
+
+        Returns:
+            The path key of the entry.
 
         Raises:
-            InvalidDataError: it breaks a rule; the message names it and its place.
-            LimitExceededError: too many entries, or too long a path.
+            InvalidDataError: the entry breaks a rule; the message names the entry and where it is in the source.
+            LimitExceededError: there are too many entries, or the path is too long.
         """
         if entry is self._last_entry:
-            # A reader and a writer that share a tree both hand it over.
+            # A reader and a writer that share a checker both add the entry.
             return self._last_key
         name = entry.name
         key = path_key(name)
@@ -178,7 +187,7 @@ class NameChecker:
             return key
         info = entry.info
         if (info.creation_time | info.last_access_time | info.last_write_time | info.change_time) >> 63:
-            # A FILETIME is less than 2^63, and no time is negative: neither layer.db nor a tar has a form for others.
+            # A FILETIME is less than 2^63 and not negative; neither layer.db nor a tar can hold other times.
             self._fail(entry, "a time outside of the years 1601 to 30828")
         if info.attributes >> 32:
             self._fail(entry, f"attributes {info.attributes:#x}, which are no 32-bit number")
@@ -200,7 +209,7 @@ class NameChecker:
         return key
 
     def kind(self, key: str) -> Kind:
-        """What the layer itself has under a path key so far."""
+        """Returns the kind of a path key among the entries so far."""
         kind = self._kinds.get(hash(key))
         if not kind and key in _ROOT_KEYS:
             return Kind.DIRECTORY

@@ -135,8 +135,8 @@ class _Source(Protocol):
 class BackupStreamReader:
     """Takes a backup stream apart, holding no more than one header.
 
-    `source` is anything with `read(n)`; a short read is asked for again, and only an empty one ends the stream. After
-    `next`, `read` gives the current stream's bytes; what was not read is skipped by the following `next`.
+    `source` is anything with `read(n)`: a short read is repeated, and only an empty one ends the stream. After `next`,
+    `read` returns the current stream's bytes; the following `next` skips what was not read.
     """
 
     def __init__(self, source: _Source) -> None:
@@ -195,10 +195,10 @@ class BackupStreamReader:
 
 
 class BackupStreamParser:
-    """The push form of `BackupStreamReader`: takes bytes as they come and gives back what they complete.
+    """Parses a backup stream that comes in portions of any size.
 
     `feed` yields a `StreamHeader` when one is whole and then its data as `bytes` pieces. Used where a caller writes
-    a backup stream in arbitrary portions (`LayerWriter.write`).
+    a backup stream in portions (`BackupWriter.write`).
     """
 
     def __init__(self) -> None:

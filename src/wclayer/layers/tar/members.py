@@ -1,6 +1,6 @@
-"""An entry as tar members and back: the records that carry what Windows knows of a file.
+"""Encodes entries as tar members and decodes them: PAX records carry the metadata that Windows has of a file.
 
-Encoding gives the canonical header: what go-winio's `backuptar` and hcsshim's export write. `MSWINDOWS.*` and
+The encoder makes the canonical header: what go-winio's `backuptar` and hcsshim's export write. `MSWINDOWS.*` and
 `LIBARCHIVE.*` records are theirs; the few things that these cannot hold go into `WCLAYER.*` records, which other
 readers ignore. docs/formats/tar.md states all of it.
 """
@@ -52,10 +52,10 @@ _LINK_MODE = 0o644
 
 
 def encode_entry(entry: Entry) -> bytes:
-    """The canonical header of an entry's own member.
+    """Encodes the canonical header of an entry's own member.
 
     Raises:
-        ValueError: it holds reparse data or EAs that are not well-formed.
+        ValueError: the entry has reparse data or EAs that are not well-formed.
     """
     name = encode_name(entry.name)
     info = entry.info
@@ -87,7 +87,7 @@ def encode_entry(entry: Entry) -> bytes:
 
 
 def encode_stream(entry: Entry, stream_name: str, size: int) -> bytes:
-    """The canonical header of the member that carries an alternate stream of `entry`."""
+    """Encodes the canonical header of the member that carries an alternate stream of `entry`."""
     info = entry.info
     assert info is not None
     return encode_header(
@@ -161,16 +161,16 @@ def _eas_from_records(records: dict[bytes, bytes]) -> bytes:
 
 
 def whiteout_name(name: bytes) -> bytes | None:
-    """The name that a whiteout member deletes, or None for any other member."""
+    """Returns the name that a whiteout member deletes, or None for any other member."""
     directory, slash, base = name.rpartition(b"/")
     return directory + slash + base[len(WHITEOUT_PREFIX) :] if base.startswith(WHITEOUT_PREFIX) else None
 
 
 def global_records(records: dict[bytes, bytes]) -> dict[bytes, bytes]:
-    """Of the records of a global header, those that mean something to an entry.
+    """Returns the records of a global header that concern entries.
 
     Raises:
-        ValueError: one that can only be said of one member.
+        ValueError: a record that can concern one member only.
     """
     for key in records:
         if key.startswith((EA_PREFIX, b"WCLAYER.", GNU_SPARSE_PREFIX)):
@@ -179,15 +179,15 @@ def global_records(records: dict[bytes, bytes]) -> dict[bytes, bytes]:
 
 
 def decode_entry(member: TarMember) -> Entry:
-    """The entry that a member stands for.
+    """Decodes a member that is not an alternate stream.
 
     Raises:
-        ValueError: a record that is not what it should be, or a type of member that a layer cannot hold.
+        ValueError: a record is malformed, or a layer cannot hold the type of the member.
     """
     name = member.name
     kind = member.type
     place = f"offset {member.offset}"
-    # What every common tar writer adds, and no layer means.
+    # Common tar writers add these; they mean nothing.
     if name.startswith(b"./"):
         name = name[2:]
     if name.endswith(b"/") and kind == structs.DIRECTORY:
@@ -242,7 +242,7 @@ def _decode_rare(entry: Entry, pax: dict[bytes, bytes]) -> None:
 
 
 def _extra_numbers(key: bytes) -> tuple[int, int, int]:
-    """Position, stream id and attributes out of the key of an extra stream's record."""
+    """Decodes the position, the stream id and the attributes in the key of an extra stream's record."""
     parts = key[len(EXTRA_PREFIX) :].split(b".")
     if len(parts) != 3 or not all(part.isdigit() and len(part) <= 10 for part in parts):
         raise ValueError(f"record {key[:80]!r} does not name a stream")
@@ -255,7 +255,7 @@ def _extra_numbers(key: bytes) -> tuple[int, int, int]:
 def _decode_info(member: TarMember) -> FileBasicInfo:
     pax = member.pax
     mtime = pax.get(b"mtime")
-    # An empty record is one that does not hold; a missing time is that of the last write.
+    # An empty record counts as missing; a missing time is that of the last write.
     write = _filetime(mtime or b"%d" % member.mtime)
     creation, access, change = pax.get(CREATION_TIME), pax.get(b"atime"), pax.get(b"ctime")
     attributes = pax.get(FILE_ATTRIBUTES)
@@ -284,10 +284,10 @@ def _filetime(value: bytes) -> int:
 
 
 def decode_base64(value: bytes) -> bytes:
-    """Strict base64, perhaps broken into lines, as Go's decoder takes it.
+    """Decodes strict base64, perhaps broken into lines, as Go's decoder does.
 
     Raises:
-        ValueError: anything else.
+        ValueError: the value is not base64.
     """
     try:
         return binascii.a2b_base64(value.translate(None, b"\r\n"), strict_mode=True) if value else b""
@@ -302,7 +302,7 @@ _ENCODED: Cache[bytes, bytes] = Cache()
 
 
 def _known(cache: Cache[bytes, bytes], value: bytes, convert: Callable[[bytes], bytes]) -> bytes:
-    """What `convert` makes of a value, made once for values that come again."""
+    """Converts a value, or returns the result of an earlier conversion."""
     found = cache.get(value)
     if found is None:
         found = convert(value)

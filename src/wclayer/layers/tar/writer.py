@@ -1,4 +1,4 @@
-"""Writes a layer as an OCI tar stream, canonical unless the entries say what form they had."""
+"""Writes a layer as an OCI tar stream: canonical headers, and those that header deltas restore."""
 
 from __future__ import annotations
 
@@ -22,14 +22,15 @@ class TarLayerWriter(LayerWriterBase):
     """A `LayerWriter` into a tar stream.
 
     Entries are written in the order they come; an entry's alternate streams follow it as members of their own. Where
-    an entry carries a form, its header is reproduced instead of made anew. After `close`, `diff_id` and `digest`
+    an entry carries a header delta, its header is restored from it. After `close`, `diff_id` and `digest`
     ("sha256:…") are known. `raw` is written to, never sought, and stays open; after a failure it holds a part.
 
     Args:
         raw: the stream.
-        target: what messages call it.
+        target: the stream's name in messages.
         level: of the compression; by default 6 for gzip and 3 for zstd.
-        trailer_delta: the form of the end of the archive.
+        trailer_delta: the header delta of the end of the archive.
+        names: checks the entries; by default a checker of this writer's own.
     """
 
     operation = "write layer tar"

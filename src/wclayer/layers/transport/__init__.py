@@ -1,4 +1,4 @@
-"""Transport folders: the on-disk form that ExportLayer writes and ImportLayer reads."""
+"""Transport folders, which ExportLayer writes and ImportLayer reads."""
 
 from wclayer.layers.transport.reader import TransportLayerReader
 from wclayer.layers.transport.writer import TransportLayerWriter

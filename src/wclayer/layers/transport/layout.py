@@ -1,8 +1,8 @@
-"""The form of a transport folder: its names, its file header, and where a host file keeps what POSIX cannot hold.
+"""The layout of a transport folder: its names, its file header, and where a host file keeps what POSIX cannot hold.
 
 `tombstones.txt` names what is deleted. Below `Files`, a file's host file holds its attributes (four bytes,
 little-endian) and then its backup stream; a directory `d` is a real directory, and a file `d.$wcidirs$` beside it has
-the same form. `Hives` holds plain hive files. docs/formats/transport-folder.md states all of it.
+the same layout. `Hives` holds plain hive files. docs/formats/transport-folder.md states all of it.
 
 Reference behaviour: hcsshim, `internal/wclayer/legacy.go`.
 """
@@ -25,17 +25,16 @@ ATTRIBUTES = struct.Struct("<I")
 
 
 def write_times(fd: int, info: FileBasicInfo) -> None:
-    """Gives a host file its times, as well as the host can hold them."""
+    """Sets the times of a host file as well as the host can hold them."""
     with suppress(OverflowError, OSError):
         system.set_file_times(fd, to_unix_ns(info.last_access_time), to_unix_ns(info.last_write_time))
     system.set_all_times(fd, (info.creation_time, info.last_access_time, info.last_write_time, info.change_time))
 
 
 def read_times(fd: int, stat: os.stat_result, *, is_hive: bool) -> FileBasicInfo:
-    """The times of a host file, with no attributes: those that `write_times` left, or else the host's own.
+    """Returns the times of a host file, without attributes: those that `write_times` set, or else the host's own.
 
-    Of a hive that came from elsewhere they all are that of the last write, as hcsshim has it: the others are those of
-    the copy.
+    All times of a hive from elsewhere are that of the last write, as in hcsshim: the others are those of the copy.
     """
     if (times := system.all_times(fd, stat)) is not None:
         return FileBasicInfo(0, *times)

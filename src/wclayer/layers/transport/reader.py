@@ -35,7 +35,7 @@ from wclayer.win32.names import decode_name, name_key, path_key
 
 _PIECE = 1 << 20
 _NO_FILE = (errno.ENOENT, *IN_THE_WAY)
-"""How the host refuses to open a link, a FIFO, a socket or a device as a file."""
+"""Errors of the host for a link, a FIFO, a socket or a device that is opened as a file."""
 _NOT_REGULAR = "not a regular file: a transport folder has directories and files"
 _RECYCLE_BIN = name_key("$Recycle.Bin")
 _SUFFIX_KEY = name_key(DIRECTORY_SUFFIX)
@@ -90,7 +90,7 @@ class TransportLayerReader(HostWalkReader):
                 yield Entry(tombstone, None, place=TOMBSTONES)
 
     def _walk_directory(self, host: bytes, name: str, encoded: bool, sidecar: bytes | None) -> Iterator[Entry]:
-        """The entry of a directory, its tombstones, and everything below it."""
+        """Yields the entry of a directory, its tombstones, and everything below it."""
         yield self._directory_entry(host, name, sidecar)
         yield from self._tombstones_in(name)
         is_encoded = encoded and name_key(name) != "HIVES"
@@ -115,8 +115,7 @@ class TransportLayerReader(HostWalkReader):
             yield Entry(tombstone, None, place=TOMBSTONES)
 
     def _children(self, host: bytes) -> Iterator[tuple[bytes, bytes | None]]:
-        """What is in a directory, in order: each name on the host, and the name of a directory's own file if it has
-        one."""
+        """Yields the names in a directory in order, each with the name of a directory's own file if it has one."""
         children = self._by_key(host)
         found = []
         for key, child in sorted(children.items(), key=lambda item: item[1]):
@@ -127,10 +126,10 @@ class TransportLayerReader(HostWalkReader):
         return self._held(found, sum(map(len, children.values())))
 
     def _by_key(self, host: bytes) -> dict[str, bytes]:
-        """The names in a directory of the host by what Windows compares.
+        """Returns the names in a directory of the host by the keys that Windows compares.
 
         Raises:
-            InvalidDataError: Windows holds two of them for the same.
+            InvalidDataError: two of them are the same for Windows.
         """
         names: dict[str, bytes] = {}
         for text in self._host.names(host):
@@ -197,7 +196,7 @@ class TransportLayerReader(HostWalkReader):
         return int(ATTRIBUTES.unpack(data)[0])
 
     def _scan(self, entry: Entry) -> None:
-        """Reads the backup stream's metadata into the entry, and notes where its data lies."""
+        """Reads the metadata of the backup stream into the entry, and records the offsets of its data."""
         file = os.fdopen(self._fd, "rb", 64 << 10, closefd=False)
         file.seek(ATTRIBUTES.size)
         reader = BackupStreamReader(file)
@@ -225,7 +224,7 @@ class TransportLayerReader(HostWalkReader):
                 continue
             if os.fstat(self._fd).st_size < at + header.size:
                 raise ValueError(f"backup stream: ends inside the data stream at offset {at}")
-            # Data is not read now: the file is sought past it, and a place that no file can have is none to seek.
+            # Data is not read now, but skipped by a seek; the check keeps the seek within the file.
             file.seek(at + header.size)
             reader.skipped()
         entry.size = next((stream.size for stream in self._layout if not stream.name), 0)
@@ -267,7 +266,7 @@ class TransportLayerReader(HostWalkReader):
             size -= len(data)
 
     def _read_tombstones(self) -> dict[str, list[str]]:
-        """Directory key to the paths deleted in it.
+        """Reads the paths that are deleted, by the key of their directory.
 
         Raises:
             NotALayerError: the file is missing, or not version 1.0.
@@ -320,7 +319,7 @@ class TransportLayerReader(HostWalkReader):
 
 
 class _StreamAt:
-    """Where a data stream lies in its host file; that of a sparse one is where its blocks start."""
+    """The offset of a data stream in its host file; for a sparse stream, the offset of its first block."""
 
     __slots__ = ("at", "attributes", "name", "size", "sparse")
 
@@ -333,7 +332,7 @@ class _StreamAt:
 
 
 class _ReadAt:
-    """An open file from a place on, whatever its own position."""
+    """Reads an open file from an offset on, and leaves the position of the file alone."""
 
     def __init__(self, fd: int, at: int) -> None:
         self._fd = fd

@@ -33,7 +33,7 @@ _OF_A_PLAIN_FILE = int(FileAttributes.ARCHIVE | FileAttributes.NORMAL)
 
 
 def _beyond_a_plain_file(entry: Entry) -> str | None:
-    """What a hive has that a plain file of the host cannot hold, or None."""
+    """Returns what a hive has that a plain file of the host cannot hold, or None."""
     assert entry.info is not None
     if entry.security is not None:
         return "a security descriptor"
@@ -64,7 +64,7 @@ class TransportLayerWriter(LayerWriterBase):
         # The same of the layer's roots, which may have no entry of their own, and any spelling.
         self._roots: dict[str, bytes] = {}
         with ExitStack() as stack:
-            # All of it is given up, whatever the steps before meet.
+            # On failure all steps that were begun are undone, also if undoing one fails.
             begun: list[Callable[[], object]] = [self._staged.discard]
             stack.callback(lambda: all_of(*begun))
             with errors_at(place):
@@ -94,7 +94,7 @@ class TransportLayerWriter(LayerWriterBase):
         if entry.info is None:
             if not key.startswith("FILES/"):
                 raise NotSupportedError(
-                    self.target, f"tombstone {entry.name!r}: the form has tombstones below Files only"
+                    self.target, f"tombstone {entry.name!r}: a transport folder has tombstones below Files only"
                 )
             name = entry.name.partition("/")[2].replace("/", "\\")
             self._tombstones.write(b"\\" + encode_name(name) + b"\r\n")
@@ -107,7 +107,7 @@ class TransportLayerWriter(LayerWriterBase):
         if self._plain and (problem := _beyond_a_plain_file(entry)):
             raise NotSupportedError(
                 self.target,
-                f"entry {entry.name!r}: the form has hives as plain files, without {problem}",
+                f"entry {entry.name!r}: a transport folder has hives as plain files, without {problem}",
             )
         if entry.is_directory:
             self._host.make_directory(host_path)
@@ -182,7 +182,7 @@ class TransportLayerWriter(LayerWriterBase):
         self._file = None
 
     def _host_path(self, name: str, key: str) -> bytes:
-        """The host path of an entry: its parents as they are spelled, its own name as it comes."""
+        """Returns the host path of an entry: its parents as they were spelled, and its own name."""
         parent_key, slash, _ = key.rpartition("/")
         own = name.rpartition("/")[2]
         host_name = encode_name(own)
@@ -203,7 +203,7 @@ class TransportLayerWriter(LayerWriterBase):
         return parent + b"/" + host_name
 
     def _make_root(self, key: str) -> bytes:
-        """Makes a root of the layer that has no entry of its own, if it is not there; gives its host path."""
+        """Makes a root of the layer that has no entry of its own, unless it exists, and returns its host path."""
         known = self._roots.get(key)
         if known is None:
             above_key, slash, _ = key.rpartition("/")
@@ -215,7 +215,7 @@ class TransportLayerWriter(LayerWriterBase):
         return known
 
     def _existing(self, host_path: bytes, key: str) -> bytes:
-        """The host path of a file that was made, from one whose last name may be spelled in another case."""
+        """Returns the host path of a file that exists; the last name of `host_path` may differ in case."""
         try:
             self._host.stat(host_path)
         except FileNotFoundError:
