@@ -429,7 +429,7 @@ class OutputFile:
         target: what the user named.
         any_place: the result is written at any place and read again, as a disk is: what can only be written on is
             refused, before anything is written.
-        sources: the files and folders that are read for it. A target that is one of them, by whatever name, or lies in
+        sources: the files and folders that are read for it. A target that is one of them, by any name, or lies in
             one, is refused.
         sweep: see `StagedFile`.
 
@@ -528,7 +528,7 @@ class OutputFile:
 
 
 def refuse_sources(target: StrPath, sources: Iterable[StrPath]) -> None:
-    """Refuses a target that is one of the sources, by whatever name, or lies in one.
+    """Refuses a target that is one of the sources, by any name, or lies in one.
 
     Raises:
         InvalidParameterError: it does.
