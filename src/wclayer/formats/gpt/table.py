@@ -239,7 +239,7 @@ def grown_table(table: PartitionTable, disk_size: int) -> PartitionTable:
     grown = replace(table, disk_size=disk_size, problems=())
     if not table.partitions:
         return grown
-    last = max(table.partitions, key=lambda partition: partition.offset)
+    last = table.data_partition
     end = max(grown.end_usable // MIB * MIB, last.offset + last.size)
     partitions = tuple(
         replace(partition, size=end - partition.offset) if partition is last else partition

@@ -66,10 +66,10 @@ class MergedKey:
 
     def values(self) -> list[Value]:
         """The values of the key above, as the delta changes them, then the new ones."""
-        own = self._delta.values()
         if self._delta.metadata.flags & KeyFlags.PREDEF_HANDLE:
             # It stands for another key, and has no values that a hive could hold.
             return []
+        own = self._delta.values()
         if self._base is None or self._semantics is SUPERSEDE_LOCAL:
             return [value for value in own if not value.is_tombstone]
         merged = {fold(value.name): value for value in self._base.values()}

@@ -79,10 +79,15 @@ def data_windows(disk: Disk) -> list[PartitionWindow]:
 
 
 def partition_data_disk(disk: Disk, disk_guid: UUID, guids: tuple[UUID, UUID]) -> PartitionWindow:
-    """Writes the partition table of a data disk; gives the data partition. The arguments are `data_disk_table`'s."""
+    """Writes the partition table of a data disk, and returns its data partition.
+
+    Args:
+        disk: the disk.
+        disk_guid, guids: see `data_disk_table`.
+    """
     table = data_disk_table(disk.size, disk.sector_size, disk_guid, guids)
     write_table(disk, table)
-    data = table.partitions[-1]
+    data = table.data_partition
     return PartitionWindow(disk, data.offset, data.size)
 
 
