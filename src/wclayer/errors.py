@@ -88,6 +88,8 @@ class LayerError(OSError):
     code: int = ERROR_WRITE_FAULT
     exit_status: ClassVar[int] = 1
     _errno: ClassVar[int] = errno.EIO
+    _named_by: int | None = None
+    """The id of the object whose class named the operation (`boundary`)."""
 
     def __init__(self, path: StrPath, detail: str, *, code: int | None = None, operation: str = "") -> None:
         self.operation = operation
@@ -521,7 +523,8 @@ class during:  # noqa: N801 (used like a function, as those of contextlib are)
         def call(*arguments: _Arguments.args, **options: _Arguments.kwargs) -> _Result:
             try:
                 result = function(*arguments, **options)
-            except _FOREIGN:
+            except _FOREIGN as error:
+                _forget_operation(error, arguments)
                 with self._at(arguments, options):
                     raise
             # What a generator raises while it runs is the function's, too.
@@ -538,6 +541,13 @@ class during:  # noqa: N801 (used like a function, as those of contextlib are)
     def _each(self, items: object, arguments: Iterable[object], options: Mapping[str, object]) -> Iterator[object]:
         with self._at(arguments, options):
             yield from cast(Iterator[object], items)
+
+
+def _forget_operation(error: BaseException, arguments: tuple[object, ...]) -> None:
+    """Takes the operation of the class from an error of a method of the same object: the method that was called from
+    outside names the operation, not those that it calls on its own object."""
+    if isinstance(error, LayerError) and arguments and error._named_by == id(arguments[0]):
+        error.operation = ""
 
 
 _BOUNDED = ("__init__", "__iter__", "__next__", "__exit__")
@@ -560,9 +570,13 @@ def _bounded(method: Callable[..., _Result]) -> Callable[..., _Result]:
     def call(self: Any, *arguments: Any, **options: Any) -> _Result:
         try:
             return method(self, *arguments, **options)
-        except _FOREIGN:
-            with during(self.operation):
+        except _FOREIGN as error:
+            told = translated("", error) or error
+            if isinstance(told, LayerError) and not told.operation:
+                told.operation, told._named_by = self.operation, id(self)
+            if told is error:
                 raise
+            raise told from error
 
     return call
 

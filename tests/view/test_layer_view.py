@@ -485,3 +485,25 @@ def test_a_stream_gets_its_new_contents_in_one_step(scratch: Path) -> None:
         assert view.used == used + 2_000_000 - 3
         view.write_bytes("C:\\f:stream", b"")
         assert view.used == used - 3
+
+
+def test_a_method_that_is_called_names_its_operation_not_the_class(scratch: Path, tmp_path: Path) -> None:
+    with LayerView(scratch=scratch) as view:
+        view.mkdir("taken")
+        calls: list[tuple[str, Callable[[], object]]] = [
+            ("create directory", partial(view.mkdir, "taken")),
+            ("create directory", partial(view.mkdir, "nothing/below")),
+            ("create directory", partial(view.makedirs, "Windows/System32/a.dll/below")),
+            ("remove", partial(view.unlink, "nothing")),
+            ("set attributes", partial(view.set_attributes, "nothing", 0x20)),
+            ("set EAs", partial(view.set_eas, "nothing", b"")),
+            ("view layers", partial(view.stat, "nothing")),
+        ]
+        for operation, call in calls:
+            with pytest.raises(LayerError) as caught:
+                call()
+            assert caught.value.operation == operation
+            assert str(caught.value).startswith(f"{operation}: {caught.value.path}: ")
+    with pytest.raises(wclayer.PathNotFoundError) as missing:
+        wclayer.MergedTree(tmp_path / "missing")
+    assert missing.value.operation == "open layer"

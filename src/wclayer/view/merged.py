@@ -14,7 +14,7 @@ from typing import Self
 
 from wclayer._types import StrPath
 from wclayer._walk import Walk
-from wclayer.errors import ERROR_INVALID_NAME, InvalidParameterError, boundary
+from wclayer.errors import ERROR_INVALID_NAME, InvalidParameterError, boundary, during
 from wclayer.layers.directory import LayerDirectory, open_layer
 from wclayer.layers.directory.chain import as_chain
 from wclayer.layers.directory.database import EntryRow, Origin, from_column
@@ -107,6 +107,7 @@ class MergedTree:
 
     operation = "find entry"
 
+    @during("open layer")
     def __init__(
         self,
         layers: StrPath | Sequence[StrPath | LayerDirectory],
@@ -134,6 +135,7 @@ class MergedTree:
         self._link_counts: dict[tuple[int, int], int] = {}
 
     @classmethod
+    @during("open layer")
     def of(cls, layer: StrPath, *, with_parents: bool) -> Self:
         """The tree of one layer, alone or over the parents it knows."""
         if not with_parents:
