@@ -405,6 +405,8 @@ def from_sqlite_error(path: StrPath, error: sqlite3.Error) -> LayerError:
 
     SQLite does not tell the host's own error: why a file cannot be opened, the host is asked again.
     """
+    if isinstance(error, sqlite3.ProgrammingError) and "closed" in str(error):
+        return InvalidStateError(visible_path(path), "is closed")
     code = getattr(error, "sqlite_errorcode", None)
     if code == sqlite3.SQLITE_IOERR_SHMSIZE and _is_full(path):
         # The index of the write-ahead log could not get its 32 KiB.
@@ -524,13 +526,15 @@ class during:  # noqa: N801 (used like a function, as those of contextlib are)
             try:
                 result = function(*arguments, **options)
             except _FOREIGN as error:
-                _forget_operation(error, arguments)
+                if is_method:
+                    _forget_operation(error, arguments[0])
                 with self._at(arguments, options):
                     raise
             # What a generator raises while it runs is the function's, too.
             return cast(_Result, self._each(result, arguments, options)) if is_generator else result
 
         is_generator = inspect.isgeneratorfunction(function)
+        is_method = inspect.unwrap(function).__code__.co_varnames[:1] == ("self",)
         return call
 
     def _at(self, arguments: Iterable[object], options: Mapping[str, object]) -> during:
@@ -543,10 +547,10 @@ class during:  # noqa: N801 (used like a function, as those of contextlib are)
             yield from cast(Iterator[object], items)
 
 
-def _forget_operation(error: BaseException, arguments: tuple[object, ...]) -> None:
+def _forget_operation(error: BaseException, self: object) -> None:
     """Takes the operation of the class from an error of a method of the same object: the method that was called from
     outside names the operation, not those that it calls on its own object."""
-    if isinstance(error, LayerError) and arguments and error._named_by == id(arguments[0]):
+    if isinstance(error, LayerError) and error._named_by == id(self):
         error.operation = ""
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import threading
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import BinaryIO, cast
 
 import pytest
 from hypothesis import given
@@ -16,6 +19,7 @@ from tests.support import TIME, info, put_directories, put_file
 from wclayer.errors import ERROR_ACCESS_DENIED, CorruptLayerError, InvalidParameterError, LayerError
 from wclayer.layers.directory import DirectoryLayerWriter
 from wclayer.model import Entry
+from wclayer.view.filesystem import LayerFileSystem
 from wclayer.view.layer_view import LayerView, split_stream
 from wclayer.win32.ea import ExtendedAttribute, encode_eas
 from wclayer.win32.inherit import inherited, volume_root
@@ -507,3 +511,31 @@ def test_a_method_that_is_called_names_its_operation_not_the_class(scratch: Path
     with pytest.raises(wclayer.PathNotFoundError) as missing:
         wclayer.MergedTree(tmp_path / "missing")
     assert missing.value.operation == "open layer"
+
+
+def test_what_a_source_fails_at_is_told_as_the_reader_s_inside_a_copy(tmp_path: Path) -> None:
+    class Failing(io.RawIOBase):
+        def read(self, size: int = -1, /) -> bytes:
+            raise OSError(errno.EIO, "the drive is gone")
+
+    with wclayer.TarLayerReader(cast(BinaryIO, Failing()), "source.tar") as reader:
+        with wclayer.DirectoryLayerWriter(tmp_path / "made") as writer, pytest.raises(LayerError) as caught:
+            wclayer.copy_layer(reader, writer)
+        assert (caught.value.operation, caught.value.path) == ("read layer tar", "source.tar")
+
+
+def test_a_closed_view_is_a_call_at_the_wrong_time(scratch: Path) -> None:
+    view = LayerView(scratch=scratch)
+    view.close()
+    with pytest.raises(wclayer.InvalidStateError, match="closed"):
+        view.listdir("Windows")
+
+
+def test_the_file_system_names_its_operations(scratch: Path) -> None:
+    with LayerFileSystem(fo=scratch) as files:
+        with pytest.raises(wclayer.EntryIsDirectoryError) as caught:
+            files.rm("Windows")
+        assert str(caught.value) == "remove: Windows: is a directory; recursive=True removes it"
+    with pytest.raises(wclayer.NotSupportedError) as refused:
+        LayerFileSystem(fo=scratch, target_protocol="s3")
+    assert str(refused.value).startswith(f"open file system: {scratch}: ")

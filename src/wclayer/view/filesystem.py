@@ -17,12 +17,11 @@ from fsspec.spec import AbstractFileSystem, make_instance
 from fsspec.utils import infer_storage_options
 
 from wclayer._types import StrPath
-from wclayer.errors import EntryIsDirectoryError, NotSupportedError
+from wclayer.errors import EntryIsDirectoryError, NotSupportedError, during
 from wclayer.layers.directory.chain import as_chain
 from wclayer.layers.directory.scratch import is_scratch
 from wclayer.view.layer_view import FileStatus, LayerView
 
-_OPERATION = "open file system"
 _FILETIME_EPOCH = datetime(1601, 1, 1, tzinfo=UTC)
 
 
@@ -45,6 +44,7 @@ class LayerFileSystem(AbstractFileSystem):  # type: ignore[misc]
     root_marker = ""
     cachable = False
 
+    @during("open file system")
     def __init__(
         self,
         fo: StrPath | Sequence[StrPath] = (),
@@ -156,6 +156,7 @@ class LayerFileSystem(AbstractFileSystem):  # type: ignore[misc]
 
     _rm = rm_file
 
+    @during("remove")
     def rm(self, path: Any, recursive: bool = False, maxdepth: int | None = None) -> None:
         """Removes files, or with `recursive` directories with all that is in them."""
         paths = path if isinstance(path, list) else [path]
