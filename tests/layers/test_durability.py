@@ -16,6 +16,7 @@ from tests.support import directory, layer_tar, put_directories, put_file, vecto
 from wclayer.host import system
 from wclayer.host.root import sync_tree
 from wclayer.layers.directory.database import Origin
+from wclayer.layers.directory.opening import open_layer
 from wclayer.layers.directory.records import LayerRecords
 from wclayer.model import LayerWriter
 
@@ -128,9 +129,9 @@ def test_the_end_of_an_import_asks_once_for_each_directory(tmp_path: Path) -> No
     wclayer.import_layer_from_tar(io.BytesIO(layer_tar(build)), tmp_path / "deep")
     queries: list[str] = []
     records = LayerRecords(tmp_path / "layer.db")
-    with wclayer.new_layer_reader(tmp_path / "deep") as reader:
-        for row in reader.layer.query("SELECT * FROM entries"):  # type: ignore[attr-defined]
-            records.add(reader.layer.row(row))  # type: ignore[attr-defined]
+    with open_layer(tmp_path / "deep") as layer:
+        for row in layer.entries():
+            records.add(row)
     records.flush()
     records._database.set_trace_callback(queries.append)
     found = dict.fromkeys(path for path, _ in records.directories(besides=Origin.IMPLIED))
