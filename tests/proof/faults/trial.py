@@ -322,8 +322,8 @@ class Trials:
         if fault.call == "memory" and error is not None:
             # Between the making of a staged file and its being known, Python itself asks for memory. What is left then
             # is what a kill leaves: when this process has ended, the next call in that folder removes it.
-            for kept in world.place.glob(".*.partial"):
-                shutil.rmtree(kept) if kept.is_dir() else kept.unlink()
+            for unfinished in world.place.glob(".*.partial"):
+                shutil.rmtree(unfinished) if unfinished.is_dir() else unfinished.unlink()
         left = [
             str(path.relative_to(world.place))
             # A mount may be one whose server has died.
