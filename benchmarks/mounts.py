@@ -125,17 +125,17 @@ def lookups(work: Path, files: int) -> None:
     print(f"open a chain of three layers with {files:,} files, first lookup: {statistics.median(opened) * 1e3:.1f} ms")
     with wclayer.LayerView(layers) as view:
         path, count = r"C:\small\d0\file7.dll", 100_000
-        view.find(path)
+        view.volume.find(path)
         start = time.perf_counter()
         for _ in range(count):
-            view.find(path)
+            view.volume.find(path)
         print(f"warm lookup: {(time.perf_counter() - start) / count * 1e6:.2f} µs")
     wclayer.create_scratch_layer(work / "looked", layers)
     with wclayer.LayerView(scratch=work / "looked") as view:
-        view.find(path)
+        view.volume.find(path)
         start = time.perf_counter()
         for _ in range(count):
-            view.find(path)
+            view.volume.find(path)
         print(f"warm lookup in a scratch: {(time.perf_counter() - start) / count * 1e6:.2f} µs")
 
 

@@ -93,7 +93,7 @@ class _Kernel:
         for end in (self._ours, self._theirs):
             end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 << 20)
         self._ours.settimeout(_PATIENCE)
-        self._connection = Connection(self._theirs.fileno(), Operations(view, "/mount"), "/mount")
+        self._connection = Connection(self._theirs.fileno(), Operations(view.volume, "/mount"), "/mount")
         self._nodes = [abi.ROOT]
         self._handles = [0]
         self._unique = 0

@@ -113,7 +113,7 @@ def _messages(data: bytes) -> Iterator[tuple[int, int, memoryview]]:
 def _kernel(data: bytes) -> None:
     """Each message that a kernel can send gets an answer or an error of POSIX."""
     with LayerView([_layer()]) as view:
-        operations = Operations(view, "/mount")
+        operations = Operations(view.volume, "/mount")
         known = [abi.ROOT]
         for opcode, which, body in _messages(data):
             answer = operations.answers.get(opcode)
@@ -126,11 +126,11 @@ def _kernel(data: bytes) -> None:
             except (OSError, UnicodeError, ValueError, KeyError):
                 # A KeyError: a handle that was never given.
                 continue
-        root = view.tree.lookup("")
+        root = view.volume.tree.lookup("")
         assert root is not None
-        for node in view.tree.walk(root):
-            for name in list_xattrs(view, node):
-                get_xattr(view, node, name)
+        for node in view.volume.tree.walk(root):
+            for name in list_xattrs(view.volume, node):
+                get_xattr(view.volume, node, name)
 
 
 def _message(opcode: Opcode, body: bytes, number: int = 0) -> bytes:

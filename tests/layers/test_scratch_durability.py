@@ -40,8 +40,8 @@ def _pool(run: Path) -> list[Path]:
 
 
 def _contents(view: LayerView, path: str) -> Path:
-    assert view.scratch is not None
-    return view.scratch.path / os.fsdecode(view.scratch.host_path(view.find(path).row))
+    assert view.volume.scratch is not None
+    return view.volume.scratch.path / os.fsdecode(view.volume.scratch.host_path(view.volume.find(path).row))
 
 
 def test_a_file_that_was_copied_in_is_safe(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -156,7 +156,7 @@ def test_a_copy_that_fails_leaves_the_file_as_it_was(run: Path) -> None:
             file.write(NEW)
             raise ZeroDivisionError
         with pytest.raises(wclayer.DiskFullError), view.replacing("own") as file:
-            view.space._capacity = used + 10  # type: ignore[union-attr]
+            view.volume.quota._capacity = used + 10  # type: ignore[union-attr]
             for _ in range(3):
                 file.write(NEW * 100)
         assert view.read_bytes("own") == OLD
@@ -190,7 +190,7 @@ from wclayer.view.layer_view import LayerView
 
 view = LayerView(scratch=sys.argv[1])
 view.write_bytes("a", b"a" * 100)
-view.scratch.stage_file()
+view.volume.scratch.stage_file()
 with view.open("b", "wb") as file:
     file.write(b"b" * 100)
     view.unlink("a")

@@ -219,6 +219,6 @@ def test_directories_alone_come_back_from_the_disk_of_a_scratch(tmp_path: Path) 
     wclayer.deactivate_layer(scratch)
     wclayer.import_layer_from_disk(scratch / "sandbox.vhdx", tmp_path / "back", [tmp_path / "base"])
     with wclayer.LayerView([tmp_path / "back", tmp_path / "base"]) as view:
-        assert view.find("/d").row.eas == EAS
+        assert view.volume.find("/d").row.eas == EAS
         assert view.read_bytes("/d:t") == b"new"
         assert view.read_bytes("/d:s") == b"data"

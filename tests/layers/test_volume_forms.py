@@ -462,7 +462,7 @@ def test_eas_as_ntfs_3g_writes_them_are_taken_from_a_disk(tmp_path: Path) -> Non
     wclayer.import_layer_from_disk(path, layer)
     assert list(wclayer.check_layer(layer)) == []
     with wclayer.LayerView([layer]) as view:
-        assert view.find("/f").row.eas == encode_eas(EAS)
+        assert view.volume.find("/f").row.eas == encode_eas(EAS)
     wclayer.export_layer_to_file(layer, tmp_path / "tar")
     wclayer.convert_layer(layer, tmp_path / "disk", to="ntfs", size=16 * MIB)
 
@@ -539,7 +539,7 @@ def _below(view: wclayer.LayerView, path: str) -> Iterator[str]:
     for name in view.listdir(path):
         child = f"{path}/{name}"
         yield child
-        if view.find(child).is_directory:
+        if view.volume.find(child).is_directory:
             yield from _below(view, child)
 
 

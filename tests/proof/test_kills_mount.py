@@ -203,7 +203,7 @@ class _Server:
             kept: list[Operations] = []
 
             def keep(view: wclayer.LayerView, place: str) -> Operations:
-                kept.append(Operations(view, place))
+                kept.append(Operations(view.volume, place))
                 return kept[0]
 
             mount.Operations = keep  # type: ignore[attr-defined, assignment]

@@ -131,14 +131,14 @@ def test_short_names_are_short_and_each_has_one(names: list[str]) -> None:
 
 def test_a_new_entry_gets_what_windows_gives_it(scratch: Path) -> None:
     with LayerView(scratch=scratch) as view:
-        before = view.now()
+        before = view.volume.now()
         view.write_bytes(r"C:\Program Files\new.txt", b"new")
         view.mkdir(r"C:\Program Files\sub")
         file, directory = view.stat("Program Files/new.txt"), view.stat("Program Files/sub")
         assert file.info.attributes == 0x20
         assert directory.info.attributes == 0x10
         times = file.info
-        assert before <= times.creation_time <= times.last_write_time <= view.now()
+        assert before <= times.creation_time <= times.last_write_time <= view.volume.now()
         assert min(times.last_access_time, times.change_time) >= before
         assert view.security("Program Files/new.txt") == inherited(PROGRAMS, False)
         assert view.security("Program Files/sub") == inherited(PROGRAMS, True)
@@ -164,7 +164,7 @@ def test_names_that_windows_does_not_take_are_refused(scratch: Path) -> None:
                     attempt()
                 assert caught.value.code == 123
         with pytest.raises(InvalidParameterError, match="no other root"):
-            view.check_name(view.tree.root(), "x")
+            view.volume.check_name(view.volume.tree.root(), "x")
         with pytest.raises(InvalidParameterError, match="root directory"):
             view.rmtree("Hives")
         with pytest.raises(InvalidParameterError, match="root directory"):
@@ -180,7 +180,7 @@ def test_metadata_stay_what_they_were_set_to(scratch: Path) -> None:
     descriptor = from_sddl("O:SYG:SYD:(A;;FA;;;SY)").encode()
     with LayerView(scratch=scratch) as view:
         path = "Windows/System32/a.dll"
-        data_before = view.find(path)
+        data_before = view.volume.find(path)
         assert data_before.layer == 1
         view.set_attributes(path, 0x1 | 0x2 | 0x10 | 0x400)
         view.set_security(path, descriptor)
@@ -211,8 +211,8 @@ def test_metadata_stay_what_they_were_set_to(scratch: Path) -> None:
 def test_metadata_are_changed_without_copying_contents(scratch: Path, base: Path) -> None:
     with LayerView(scratch=scratch) as view:
         view.set_attributes("Windows/System32/a.dll", 0x1)
-        scratch_directory = view.writable_scratch()
-        own = scratch_directory.host.stat(scratch_directory.host_path(view.find("Windows/System32/a.dll").row))
+        scratch_directory = view.volume.writable_scratch()
+        own = scratch_directory.host.stat(scratch_directory.host_path(view.volume.find("Windows/System32/a.dll").row))
         assert own.st_ino == (base / "Files/Windows/System32/a.dll").stat().st_ino
         with view.open("Windows/System32/a.dll", "r+b") as file:
             file.write(b"changed")
@@ -420,7 +420,7 @@ def test_a_change_that_is_taken_back_leaves_open_files_as_they_were(scratch: Pat
 
     with LayerView(scratch=scratch) as view:
         with view.open("Windows/System32/a.dll", "r+b", buffering=0) as file:
-            with pytest.raises(StopError), view.changing():
+            with pytest.raises(StopError), view.volume.changing():
                 view.set_attributes("Windows/System32/a.dll", 0x22)
                 view.unlink("Windows/System32/a.dll")
                 raise StopError

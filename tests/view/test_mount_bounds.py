@@ -125,7 +125,7 @@ def test_a_link_s_text_goes_up_to_the_root_at_most(tmp_path: Path) -> None:
         ):
             writer.put(Entry(f"Files/a/b/{number}", info(0x400), reparse=LinkTarget(target, "", 1).encode()))
     with LayerView([tmp_path / "base"]) as view:
-        texts = [link_text(view.find(f"a/b/{number}", follow=False)).decode() for number in range(6)]
+        texts = [link_text(view.volume.find(f"a/b/{number}", follow=False)).decode() for number in range(6)]
     assert texts == ["../../", DANGLING + "c", "../../y", DANGLING + "c", ".", "a/b"]
 
 

@@ -60,7 +60,7 @@ def test_random_calls_return_and_do_what_a_file_system_does(base: Path, tmp_path
     assert said[-1].startswith("done "), "\n".join(said[-12:])
     wanted = json.loads(said[-1].removeprefix("done "))
     with LayerView(scratch=tmp_path / "run") as view:
-        names = [node.path.removeprefix("Files/") for node in view.tree.walk(view.find("C:\\"))]
+        names = [node.path.removeprefix("Files/") for node in view.volume.tree.walk(view.volume.find("C:\\"))]
     assert sorted(names) == sorted(wanted)
     assert list(wclayer.check_layer(tmp_path / "run")) == []
     wclayer.export_layer_to_file(tmp_path / "run", tmp_path / "changes.tar")

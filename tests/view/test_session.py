@@ -35,7 +35,7 @@ class Kernel:
         for end in (self.ours, theirs):
             end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 << 20)
         self.theirs = theirs
-        self.operations = Operations(view, "/mount")
+        self.operations = Operations(view.volume, "/mount")
         self.connection = Connection(theirs.fileno(), self.operations, "/mount")
         self.failure: BaseException | None = None
         self.thread = threading.Thread(target=self._serve)

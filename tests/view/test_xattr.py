@@ -92,13 +92,13 @@ def test_what_can_be_set_can_be_exported(wanted: list[tuple[str, bytes]]) -> Non
             put_directories(writer, "Files")
         wclayer.create_scratch_layer(folder / "run", [folder / "base"])
         before: dict[str, list[bytes | None]] = {}
-        with LayerView(scratch=folder / "run") as view, view.changing():
+        with LayerView(scratch=folder / "run") as view, view.volume.changing():
             for number, (name, value) in enumerate(_ALWAYS + wanted):
                 path = f"{number}"
                 view.mkdir(path) if number % 5 == 0 else view.create_file(path)
                 # One that is refused changes nothing.
                 with contextlib.suppress(OSError):
-                    set_xattr(view, view.find(path, follow=False), name, value)
+                    set_xattr(view.volume, view.volume.find(path, follow=False), name, value)
                 before[path] = _values(view, path)
         assert list(wclayer.check_layer(folder / "run")) == []
         wclayer.export_layer_to_file(folder / "run", folder / "changes.tar")
@@ -115,7 +115,7 @@ def _values(view: LayerView, path: str) -> list[bytes | None]:
     found: list[bytes | None] = []
     for name in _KEPT:
         try:
-            found.append(get_xattr(view, view.find(path, follow=False), name))
+            found.append(get_xattr(view.volume, view.volume.find(path, follow=False), name))
         except OSError:
             found.append(None)
     return found
@@ -143,6 +143,6 @@ def test_values_that_windows_does_not_take_are_refused(view: LayerView) -> None:
             ("user.a:b", b""), ("user." + "x" * 256, b""), ("system.ntfs_acl", SECURITY[:40]),
         ):  # fmt: skip
             with pytest.raises(InvalidParameterError):
-                set_xattr(view, view.find("file"), name, value)
+                set_xattr(view.volume, view.volume.find("file"), name, value)
         with pytest.raises(InvalidParameterError, match="root directory"):
-            set_xattr(view, view.find("C:\\"), "system.ntfs_reparse_data", LINK)
+            set_xattr(view.volume, view.volume.find("C:\\"), "system.ntfs_reparse_data", LINK)

@@ -78,7 +78,7 @@ class LayerFileSystem(AbstractFileSystem):  # type: ignore[misc]
         self.close()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        layers = [str(layer.path) for layer in self.view.tree.layers]
+        layers = [str(layer.path) for layer in self.view.volume.tree.layers]
         return make_instance, (type(self), (), {"fo": layers})
 
     @classmethod

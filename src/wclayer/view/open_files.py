@@ -6,28 +6,56 @@ import hashlib
 import io
 import os
 import tempfile
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
-from typing import TYPE_CHECKING, BinaryIO, cast
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from typing import TYPE_CHECKING, BinaryIO, Protocol, cast
 
-from wclayer.errors import InvalidParameterError, LayerBusyError, during, from_os_error
+from wclayer.errors import InvalidParameterError, LayerBusyError, during, errors_at, from_os_error
 from wclayer.host import system
 from wclayer.host.root import write_all
 from wclayer.layers.budget import stored_size
 from wclayer.layers.directory.database import EntryRow
-from wclayer.view.merged import Node
+from wclayer.layers.directory.scratch import ScratchDirectory
+from wclayer.view.merged import MergedTree, Node
+from wclayer.view.upper import Upper
 from wclayer.win32.attributes import FileAttributes
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
 
-    from wclayer.view.layer_view import LayerView
 
 _PIECE = 1 << 20
 _IN_MEMORY = 1 << 20
 _ARCHIVE = int(FileAttributes.ARCHIVE)
 MAX_FILE_SIZE = (1 << 44) - (1 << 16)
 """NTFS with 4 KiB clusters holds files of up to 16 TiB less 64 KiB."""
+
+
+class FileOwner(Protocol):
+    """What open files need of the `Volume` that they belong to."""
+
+    tree: MergedTree
+    scratch: ScratchDirectory | None
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def is_writable(self) -> bool: ...
+    @property
+    def is_shared(self) -> bool: ...
+    def alone(self) -> AbstractContextManager[object]: ...
+    def changing(self) -> AbstractContextManager[Upper]: ...
+    def catch_up(self) -> None: ...
+    def writable_scratch(self) -> ScratchDirectory: ...
+    def now(self) -> int: ...
+    def resize(self, old: int, new: int) -> None: ...
+    def node_of(self, file: tuple[int, int]) -> Node | None: ...
+    def forget_names(self, row: EntryRow) -> None: ...
+    def give_back(self, file: OpenFile) -> None: ...
+    def stream_chunks(self, node: Node, name: str) -> Iterable[bytes | memoryview]: ...
+    def put_stream(self, node: Node, name: str, chunks: Iterable[bytes]) -> None: ...
+    def sync(self, fd: int | None = None) -> None: ...
+    def sync_names(self) -> None: ...
 
 
 class OpenFile:
@@ -37,12 +65,12 @@ class OpenFile:
     """
 
     __slots__ = (
-        "_fd", "_has_own_file", "_is_being_written", "_view", "file", "is_detached", "row", "size", "users",
+        "_fd", "_has_own_file", "_is_being_written", "_volume", "file", "is_detached", "row", "size", "users",
         "written_time",
     )  # fmt: skip
 
-    def __init__(self, view: LayerView, node: Node, *, own_fd: int | None = None) -> None:
-        self._view = view
+    def __init__(self, volume: FileOwner, node: Node, *, own_fd: int | None = None) -> None:
+        self._volume = volume
         self.file = node.file
         """Which file it is: its layer and id."""
         self.row: EntryRow = node.row
@@ -58,9 +86,9 @@ class OpenFile:
             # It has just been made, to be written to.
             self._fd = own_fd
             return
-        layer = view.tree.layers[node.layer]
-        with during("open", view.name):
-            if node.layer == 0 and view.scratch is not None:
+        layer = volume.tree.layers[node.layer]
+        with errors_at(volume.name):
+            if node.layer == 0 and volume.scratch is not None:
                 self._has_own_file = layer.stat_file(node.row).st_nlink == 1
             self._fd = layer.open_file(node.row, writable=self._has_own_file)
             if self._has_own_file:
@@ -76,13 +104,13 @@ class OpenFile:
         Raises:
             CorruptLayerError: they differ, and nobody has changed it meanwhile.
         """
-        layer = self._view.tree.layers[self.file[0]]
+        layer = self._volume.tree.layers[self.file[0]]
         expected = self.row.sha256
         if not expected or expected == digest or self._is_being_written:
             return
         if layer.may_change:
             # Another process may have written to it since its record was read; one that only reads cannot ask.
-            now = self._view.scratch.find(self.row.id) if layer is self._view.scratch else None
+            now = self._volume.scratch.find(self.row.id) if layer is self._volume.scratch else None
             if now is None or now.sha256 != expected:
                 return
         raise layer.wrong_contents(self.row)
@@ -96,27 +124,27 @@ class OpenFile:
         try:
             return system.read_at(self._fd, size, offset)
         except OSError as error:
-            raise from_os_error(self._view.name, error) from error
+            raise from_os_error(self._volume.name, error) from error
 
     def read_into(self, buffer: WriteableBuffer, offset: int) -> int:
         """Fills a buffer from `offset`; gives how many bytes there were."""
         try:
             return system.read_into_at(self._fd, memoryview(buffer).cast("B"), offset)
         except OSError as error:
-            raise from_os_error(self._view.name, error) from error
+            raise from_os_error(self._volume.name, error) from error
 
     def contents(self) -> OpenContents | None:
         """The contents as they stand now, which stay those when others take their place; None where none can."""
-        if not self._view.is_writable:
+        if not self._volume.is_writable:
             return None
-        self._view.catch_up()
-        with during("read", self._view.name):
-            return OpenContents(self._view, os.dup(self._fd))
+        self._volume.catch_up()
+        with errors_at(self._volume.name):
+            return OpenContents(self._volume, os.dup(self._fd))
 
     def end(self) -> int:
         """Where the file ends now, also if another process has written to it."""
-        self._view.catch_up()
-        return os.fstat(self._fd).st_size if self._view.is_shared else self.size
+        self._volume.catch_up()
+        return os.fstat(self._fd).st_size if self._volume.is_shared else self.size
 
     def write(self, data: ReadableBuffer, offset: int) -> int:
         """Puts bytes at `offset`; gives their number, which is all of them."""
@@ -134,9 +162,9 @@ class OpenFile:
         end = offset + len(view)
         if end > self.size:
             self._grow(end)
-        self.written_time = self._view.now()
+        self.written_time = self._volume.now()
         done = 0
-        with during("write", self._view.name):
+        with errors_at(self._volume.name):
             while done < len(view):
                 done += system.write_at(self._fd, view[done:], offset + done)
         return done
@@ -146,11 +174,11 @@ class OpenFile:
         with self._writing(keep=size):
             if size > self.size:
                 self._grow(size)
-            self.written_time = self._view.now()
-            with during("write", self._view.name):
+            self.written_time = self._volume.now()
+            with errors_at(self._volume.name):
                 os.ftruncate(self._fd, size)
             if size < self.size:
-                self._view.resize(self.size, size)
+                self._volume.resize(self.size, size)
                 self.size = size
 
     @contextmanager
@@ -159,26 +187,26 @@ class OpenFile:
         while True:
             if not self._is_being_written:
                 self._begin_writing(None if keep is None else min(keep, self.size))
-            with self._view.alone():
+            with self._volume.alone():
                 # Another process may have recorded it meanwhile, or replaced its contents.
                 if self._is_being_written:
-                    if self._view.is_shared:
+                    if self._volume.is_shared:
                         self.size = os.fstat(self._fd).st_size
                     yield
                     return
 
     def _grow(self, size: int) -> None:
         if size > MAX_FILE_SIZE:
-            raise InvalidParameterError(self._view.name, f"a file has at most {MAX_FILE_SIZE} bytes")
-        self._view.resize(self.size, size)
+            raise InvalidParameterError(self._volume.name, f"a file has at most {MAX_FILE_SIZE} bytes")
+        self._volume.resize(self.size, size)
         self.size = size
 
     def _begin_writing(self, keep: int | None = None) -> None:
         """Takes the file over, with its contents (`keep` of them), and marks it as being written to."""
-        view = self._view
-        with view.changing() as changes:
+        volume = self._volume
+        with volume.changing() as upper:
             # What other processes did before now, `changing` has seen.
-            taken = view.node_of(self.file) if self.file[0] and not self.is_detached else None
+            taken = volume.node_of(self.file) if self.file[0] and not self.is_detached else None
             if self.file[0] and taken is None:
                 self.is_detached = True
             if self.is_detached:
@@ -186,22 +214,22 @@ class OpenFile:
                     self._copy_detached()
                 self._is_being_written = True
                 return
-            scratch = view.writable_scratch()
+            scratch = volume.writable_scratch()
             if taken is not None:
-                changes.own(taken)
+                upper.copy_up(taken)
             self.row = scratch.own_file(scratch.by_id(self.file[1]), keep=keep)
             self.reopen()
-            view.forget_names(self.row)
+            volume.forget_names(self.row)
         self._is_being_written = True
 
     def refresh(self) -> None:
         """Another process has changed the scratch: perhaps it has taken the file over, or removed it."""
-        scratch = self._view.writable_scratch()
+        scratch = self._volume.writable_scratch()
         if self.is_detached:
             return
         layer, number = self.file
         if layer:
-            entry = scratch.taken_as(self._view.tree.depth(layer), number)
+            entry = scratch.taken_as(self._volume.tree.depth(layer), number)
             if entry is None:
                 return
             self.file = 0, entry
@@ -222,7 +250,7 @@ class OpenFile:
 
     def reopen(self) -> None:
         """Its contents lie in another file of the host now."""
-        scratch = self._view.writable_scratch()
+        scratch = self._volume.writable_scratch()
         self._has_own_file = scratch.stat_file(self.row).st_nlink == 1
         fd = scratch.open_file(self.row, writable=self._has_own_file)
         try:
@@ -234,10 +262,10 @@ class OpenFile:
 
     def _copy_detached(self) -> None:
         """A file without a name is written to: its contents go to one of the host without a name."""
-        scratch = self._view.writable_scratch()
+        scratch = self._volume.writable_scratch()
         host, fd = scratch.new_file()
         at = 0
-        with during("write", self._view.name):
+        with errors_at(self._volume.name):
             try:
                 while piece := system.read_at(self._fd, _PIECE, at):
                     at += system.write_at(fd, piece, at)
@@ -257,7 +285,7 @@ class OpenFile:
 
     def _written(self, row: EntryRow) -> EntryRow:
         time = self.written_time
-        size = os.fstat(self._fd).st_size if self._view.is_shared else self.size
+        size = os.fstat(self._fd).st_size if self._volume.is_shared else self.size
         return row._replace(
             size=size, last_write_time=time, change_time=max(time, row.change_time),
             attributes=row.attributes | _ARCHIVE,
@@ -270,9 +298,9 @@ class OpenFile:
         self._is_being_written = False
         if self.is_detached:
             return
-        view = self._view
-        with view.changing():
-            scratch = view.writable_scratch()
+        volume = self._volume
+        with volume.changing():
+            scratch = volume.writable_scratch()
             known = scratch.find(self.file[1])
             if known is None:
                 self.is_detached = True
@@ -284,16 +312,16 @@ class OpenFile:
                 row, size=row.size, last_write_time=row.last_write_time, change_time=row.change_time,
                 attributes=row.attributes,
             )  # fmt: skip
-            view.forget_names(row)
+            volume.forget_names(row)
 
     def sync(self) -> None:
         """Returns when what was written is safe on disk."""
         self.flush()
-        self._view.sync(self._fd)
+        self._volume.sync(self._fd)
 
     def close(self) -> None:
         """Gives the file back; the last who does closes it."""
-        self._view.give_back(self)
+        self._volume.give_back(self)
 
     def shut(self) -> None:
         """Nobody has it open any more."""
@@ -301,7 +329,7 @@ class OpenFile:
             self.flush()
         finally:
             if self._has_own_file:
-                with during("close", self._view.name):
+                with errors_at(self._volume.name):
                     os.close(self._fd)
             else:
                 system.close_read(self._fd)
@@ -311,10 +339,10 @@ class OpenContents:
     """The contents that a file had when it was looked at: what is read bit by bit is of the same, also if they are
     replaced meanwhile. What is written to them in their place is seen."""
 
-    __slots__ = ("_fd", "_view")
+    __slots__ = ("_fd", "_volume")
 
-    def __init__(self, view: LayerView, fd: int) -> None:
-        self._view = view
+    def __init__(self, volume: FileOwner, fd: int) -> None:
+        self._volume = volume
         self._fd = fd
 
     def read(self, size: int, offset: int) -> bytes:
@@ -322,20 +350,22 @@ class OpenContents:
         try:
             return system.read_at(self._fd, size, offset)
         except OSError as error:
-            raise from_os_error(self._view.name, error) from error
+            raise from_os_error(self._volume.name, error) from error
 
     def close(self) -> None:
         """Gives them back."""
-        with during("close", self._view.name):
+        with errors_at(self._volume.name):
             os.close(self._fd)
 
 
 class StagedContents(io.RawIOBase):
     """New contents of a file on their way into the scratch, hashed; what they take is counted as it comes."""
 
-    def __init__(self, view: LayerView, fd: int) -> None:
+    def __init__(self, volume: FileOwner, host: bytes, fd: int) -> None:
         super().__init__()
-        self._view = view
+        self._volume = volume
+        self.host = host
+        """The name of the file in the scratch that takes them."""
         self._fd = fd
         self._hash = hashlib.sha256()
         self.size = 0
@@ -346,11 +376,11 @@ class StagedContents(io.RawIOBase):
     def write(self, data: ReadableBuffer, /) -> int:
         piece = memoryview(data).cast("B")
         if self.size + len(piece) > MAX_FILE_SIZE:
-            raise InvalidParameterError(self._view.name, f"a file has at most {MAX_FILE_SIZE} bytes")
-        self._view.resize(self.size, self.size + len(piece))
+            raise InvalidParameterError(self._volume.name, f"a file has at most {MAX_FILE_SIZE} bytes")
+        self._volume.resize(self.size, self.size + len(piece))
         self.size += len(piece)
         self._hash.update(piece)
-        with during("write", self._view.name):
+        with errors_at(self._volume.name):
             write_all(self._fd, piece)
         return len(piece)
 
@@ -363,16 +393,16 @@ class StagedContents(io.RawIOBase):
             try:
                 super().close()
             finally:
-                with during("write", self._view.name):
+                with errors_at(self._volume.name):
                     os.close(self._fd)
 
 
 class StagedStream(io.RawIOBase):
     """New contents of an alternate stream on their way into the scratch; what they take is counted as it comes."""
 
-    def __init__(self, view: LayerView) -> None:
+    def __init__(self, volume: FileOwner) -> None:
         super().__init__()
-        self._view = view
+        self._volume = volume
         self._file = cast(BinaryIO, tempfile.SpooledTemporaryFile(_IN_MEMORY))  # noqa: SIM115 (closed by `close`)
         self.size = 0
 
@@ -381,9 +411,9 @@ class StagedStream(io.RawIOBase):
 
     def write(self, data: ReadableBuffer, /) -> int:
         piece = memoryview(data).cast("B")
-        self._view.resize(self.size, self.size + len(piece))
+        self._volume.resize(self.size, self.size + len(piece))
         self.size += len(piece)
-        with during("write", self._view.name):
+        with errors_at(self._volume.name):
             return self._file.write(piece)
 
     def chunks(self) -> Iterator[bytes]:
@@ -399,15 +429,15 @@ class StagedStream(io.RawIOBase):
 class StreamBuffer:
     """The data of an alternate stream that somebody has open; what was written goes into the scratch by `flush`."""
 
-    def __init__(self, view: LayerView, node: Node, name: str) -> None:
-        self._view = view
+    def __init__(self, volume: FileOwner, node: Node, name: str) -> None:
+        self._volume = volume
         self._node = node
         self._name = name
         self._is_changed = False
         self._file = cast(BinaryIO, tempfile.SpooledTemporaryFile(_IN_MEMORY))  # noqa: SIM115 (closed by `close`)
         with ExitStack() as stack:
             stack.callback(self._file.close)
-            for chunk in view.stream_chunks(node, name):
+            for chunk in volume.stream_chunks(node, name):
                 self._file.write(chunk)
             stack.pop_all()
         self.size = self._file.tell()
@@ -451,14 +481,14 @@ class StreamBuffer:
     def _resize(self, size: int) -> None:
         self._is_changed = True
         if size > self.size:
-            self._view.resize(self.size, size)
+            self._volume.resize(self.size, size)
             self._file.seek(self.size)
             missing = size - self.size
             while missing:
                 missing -= self._file.write(bytes(min(missing, _PIECE)))
         elif size < self.size:
             self._file.truncate(size)
-            self._view.resize(self.size, size)
+            self._volume.resize(self.size, size)
         self.size = size
 
     def flush(self) -> None:
@@ -466,12 +496,12 @@ class StreamBuffer:
         if self._is_changed:
             self._is_changed = False
             self._file.seek(0)
-            self._view.put_stream(self._node, self._name, iter(lambda: self._file.read(_PIECE), b""))
+            self._volume.put_stream(self._node, self._name, iter(lambda: self._file.read(_PIECE), b""))
 
     def sync(self) -> None:
         """Returns when what was written is safe on disk."""
         self.flush()
-        self._view.sync_names()
+        self._volume.sync_names()
 
     def close(self) -> None:
         """Gives the stream back."""
@@ -482,7 +512,10 @@ class StreamBuffer:
 
 
 class ViewFile(io.RawIOBase):
-    """A file, or an alternate stream, of a view as Python knows open files."""
+    """A file, or an alternate stream, of a view as Python knows open files.
+
+    It is the boundary of the errors: what the host fails at is raised as a `LayerError` with the operation.
+    """
 
     def __init__(
         self, data: OpenFile | StreamBuffer, name: str, *, can_read: bool, can_write: bool, append: bool
@@ -506,6 +539,7 @@ class ViewFile(io.RawIOBase):
     def seekable(self) -> bool:
         return True
 
+    @during("seek")
     def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
         start = self._data.end() if whence == os.SEEK_END else {os.SEEK_SET: 0, os.SEEK_CUR: self._position}[whence]
         if start + offset < 0:
@@ -533,6 +567,7 @@ class ViewFile(io.RawIOBase):
         """The bytes that it takes where it is stored, without its holes."""
         return self._data.stored_size()
 
+    @during("read")
     def readinto(self, buffer: WriteableBuffer, /) -> int:
         if not self._can_read:
             raise io.UnsupportedOperation("not open for reading")
@@ -545,6 +580,7 @@ class ViewFile(io.RawIOBase):
         self._position += len(data)
         return len(data)
 
+    @during("write")
     def write(self, data: ReadableBuffer, /) -> int:
         self._need_write()
         if self._appends:
@@ -554,6 +590,7 @@ class ViewFile(io.RawIOBase):
         self._position += done
         return done
 
+    @during("write")
     def truncate(self, size: int | None = None, /) -> int:
         self._need_write()
         size = self._position if size is None else size
@@ -571,15 +608,18 @@ class ViewFile(io.RawIOBase):
         if not self._can_write:
             raise io.UnsupportedOperation("not open for writing")
 
+    @during("write")
     def flush(self) -> None:
         super().flush()
         if self._can_write:
             self._data.flush()
 
+    @during("write")
     def sync(self) -> None:
         """Returns when what was written is safe on disk."""
         self._data.sync()
 
+    @during("close")
     def close(self) -> None:
         if not self.closed:
             try:

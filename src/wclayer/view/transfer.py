@@ -331,7 +331,7 @@ def _file_out(
     with view.open_raw(source) as file:
         budget.store(file.stored_size())
         budget.spend(file.seek(0, os.SEEK_END), source[:300])
-        with OutputFile(place, sources=[layer.path for layer in view.tree.layers], sweep=sweep) as output:
+        with OutputFile(place, sources=[layer.path for layer in view.volume.tree.layers], sweep=sweep) as output:
             for piece in file.pieces(_PIECE):
                 output.stream.write(piece)
             time = to_unix_ns(status.info.last_write_time)
@@ -353,7 +353,7 @@ def _reparse_text(reparse: bytes) -> str:
 
 
 def _has_data(view: LayerView, path: str) -> bool:
-    return view.find(path, follow=False).row.sha256 is not None
+    return view.volume.find(path, follow=False).row.sha256 is not None
 
 
 @during("copy")
@@ -409,7 +409,7 @@ def _refuse_itself(
     view: LayerView, status: FileStatus, from_stream: str, to_file: str, to_stream: str, path: str, to: str
 ) -> None:
     """Refuses a copy that would empty its source before it is read, or never end."""
-    with view.reading() as tree:
+    with view.volume.reading() as tree:
         node = existing(tree, status.path, follow=False)
         place = resolve(tree, layer_path(to_file), follow=True)
         if _is_same(node, place.node) and names_equal(from_stream, to_stream):
@@ -493,7 +493,7 @@ def move(view: LayerView, source: str, target: str, *, replace: bool = True) -> 
     _refuse_separator(view, target, is_directory=moved.is_directory)
     if _is_directory(view, target) and view.stat(target).file_id != moved.file_id:
         target = _below(target, last_component(moved.path))
-    with view.reading() as tree:
+    with view.volume.reading() as tree:
         node = existing(tree, layer_path(source), follow=False)
         place = resolve(tree, layer_path(target), follow=False)
         is_same_name = place.node is not None and place.node.key == node.key

@@ -58,23 +58,23 @@ class Upper:
         self._taken_over = taken_over
         self._gone = gone
 
-    # Taking over.
+    # Copy-up.
 
-    def own(self, node: Node) -> None:
+    def copy_up(self, node: Node) -> None:
         """Makes the entry the scratch's, as it is."""
         if node.is_directory:
-            self.own_directory(node)
+            self.copy_up_directory(node)
         else:
-            self._own_file(node)
+            self._copy_up_file(node)
 
-    def own_directory(self, node: Node) -> int:
+    def copy_up_directory(self, node: Node) -> int:
         """Makes a directory's entry, and those above it, the scratch's, as they are; gives its id there."""
         missing = []
         while (own := self._own_id(node)) is None:
             missing.append(node)
             node = self._parent(node)
         for directory in reversed(missing):
-            own = self._own_one(directory, own)
+            own = self._copy_up_one(directory, own)
         return own
 
     @staticmethod
@@ -83,7 +83,7 @@ class Upper:
         own = node.merged.get(0)
         return own if not node.key or (node.layer == 0 and node.row.origin != Origin.IMPLIED) else None
 
-    def _own_one(self, node: Node, parent: int) -> int:
+    def _copy_up_one(self, node: Node, parent: int) -> int:
         if node.key.startswith(_UTILITY_VM):
             raise NotSupportedError(node.path, "a scratch has no part of the utility VM")
         own, was = node.merged.get(0), node.file
@@ -106,26 +106,26 @@ class Upper:
             self._taken_over(was, node)
         return own
 
-    def _own_file(self, node: Node) -> None:
+    def _copy_up_file(self, node: Node) -> None:
         if node.layer == 0:
             return
         was = node.file
         # All names under which the file shows stay names of one file.
         others = self._tree.other_names(node)
-        own = self._copy(node, self.own_directory(self._parent(node)))
+        own = self._copy(node, self.copy_up_directory(self._parent(node)))
         self._scratch.note_taken(self._tree.depth(was[0]), was[1], own)
         node.row, node.layer = self._scratch.by_id(own), 0
         for other in others:
-            link = self._scratch.add_link(self.own_directory(self._parent(other)), other.name, node.row)
+            link = self._scratch.add_link(self.copy_up_directory(self._parent(other)), other.name, node.row)
             other.row, other.layer = self._scratch.by_id(link), 0
         self._taken_over(was, node)
 
-    def own_all(self, node: Node) -> None:
+    def copy_up_all(self, node: Node) -> None:
         """Makes an entry, and everything below it, the scratch's."""
         pending = [node]
         while pending:
             at = pending.pop()
-            self.own(at)
+            self.copy_up(at)
             if at.is_directory and at.merged.keys() != {0}:
                 pending += self._tree.children(at)
 
@@ -165,7 +165,7 @@ class Upper:
     ) -> Node:
         """Makes a new entry, which has what Windows gives a new one: inherited security, four times, the archive
         attribute. Nothing shows under that name."""
-        parent = self.own_directory(directory)
+        parent = self.copy_up_directory(directory)
         is_directory = bool(attributes & DIRECTORY)
         attributes |= directory.row.attributes & _INHERITED_ATTRIBUTES
         attributes |= (0 if is_directory else _ARCHIVE) | (REPARSE_POINT if reparse is not None else 0)
@@ -192,8 +192,8 @@ class Upper:
         """
         if node.is_directory:
             raise EntryIsDirectoryError(node.path, "a directory has one name")
-        self.own(node)
-        self._scratch.add_link(self.own_directory(directory), name, node.row)
+        self.copy_up(node)
+        self._scratch.add_link(self.copy_up_directory(directory), name, node.row)
         self._settle_name(directory, name, is_directory=False)
         self.update(node, change_time=time)
         self.touch(directory, time)
@@ -211,7 +211,7 @@ class Upper:
             raise InvalidParameterError(node.path, "a root directory of the layer cannot be removed")
         if node.is_directory and self._tree.children(node):
             raise DirectoryNotEmptyError(node.path, "the directory is not empty")
-        self.own_directory(directory)
+        self.copy_up_directory(directory)
         others = self._tree.other_names(node)
         if not others:
             self._gone(node)
@@ -265,12 +265,12 @@ class Upper:
             if not node.is_directory and node.layer == 0:
                 self._scratch.secure(node.row)
             self.remove(target, time)
-        parent = self.own_directory(directory)
+        parent = self.copy_up_directory(directory)
         if target is node:
             # Another spelling: what the parents have below it still shows through it, or is deleted there.
-            self.own(node)
+            self.copy_up(node)
         else:
-            self.own_all(node)
+            self.copy_up_all(node)
             if node.is_directory:
                 self._scratch.remove_tombstones_below(node.key)
                 self._tree.forget_tombstones()
@@ -326,13 +326,13 @@ class Upper:
 
     def update(self, node: Node, **columns: int | bytes | str | None) -> None:
         """Changes columns of the entry."""
-        self.own(node)
+        self.copy_up(node)
         self._scratch.set(node.row, **columns)
         self.refresh(node)
 
     def set_security(self, node: Node, descriptor: bytes, time: int) -> None:
         """Changes the entry's security descriptor."""
-        self.own(node)
+        self.copy_up(node)
         self._scratch.set_security(node.row, descriptor, time)
         self.refresh(node)
 

@@ -98,9 +98,9 @@ def _whole(view: wclayer.LayerView) -> Hashable:
     """Which variant a view shows, if it is one, whole."""
     who = int(view.read_bytes("who"))
     found = {}
-    for node in view.tree.walk(view.find("C:\\")):
+    for node in view.volume.tree.walk(view.volume.find("C:\\")):
         if not node.is_directory:
-            found[node.path] = b"".join(view.tree.layers[0].data_chunks(node.row))
+            found[node.path] = b"".join(view.volume.tree.layers[0].data_chunks(node.row))
     wanted = {f"Files/d{who}/{number}": str(who).encode() * 3000 for number in range(6)}
     wanted["Files/who"] = str(who).encode()
     return who if found == wanted else f"a mixture: {sorted(found)}"

@@ -111,7 +111,7 @@ def test_a_listing_is_of_one_moment(views: tuple[LayerView, LayerView], monkeypa
     done: list[int] = []
 
     def between(layer: LayerDirectory, *arguments: object) -> object:
-        if layer is one.scratch and "ORDER BY i.key" in str(arguments[0]) and not done:
+        if layer is one.volume.scratch and "ORDER BY i.key" in str(arguments[0]) and not done:
             # After the directory was found, before it is listed.
             done.append(1)
             other.rmtree("d")

@@ -446,7 +446,7 @@ def left(scratch: Path) -> list[str]:
 def _walk(view: wclayer.LayerView) -> Hashable:
     """Every path with its contents; a view of one moment, if nobody changes the layers."""
     found = []
-    for node in view.tree.walk(view.find("C:\\")):
+    for node in view.volume.tree.walk(view.volume.find("C:\\")):
         path = node.path.removeprefix("Files/")
         found.append((path, None if node.is_directory else view.read_bytes(path)))
     return tuple(sorted(found))
@@ -562,7 +562,7 @@ class _Actor:
 
         def look() -> Hashable:
             with wclayer.LayerView([self._scene.scratch, self._scene.base]) as view:
-                nodes = list(view.tree.walk(view.find("C:\\")))
+                nodes = list(view.volume.tree.walk(view.volume.find("C:\\")))
                 if self._scene.has_handles:
                     return tuple(sorted((node.path.removeprefix("Files/"), node.is_directory) for node in nodes))
                 return _walk(view)
@@ -726,7 +726,7 @@ class MountScene(ScratchScene):
     def _look(self) -> Hashable:
         """Reads the scratch by the library while it is mounted."""
         with wclayer.LayerView([self.scratch, self.base]) as view:
-            nodes = list(view.tree.walk(view.find("C:\\")))
+            nodes = list(view.volume.tree.walk(view.volume.find("C:\\")))
             return tuple(sorted((node.path.removeprefix("Files/"), node.is_directory) for node in nodes))
 
     def finish(self, recorder: Recorder) -> list[str]:

@@ -35,7 +35,7 @@ from wclayer.layers.directory.scratch import MOUNT, ScratchDirectory
 from wclayer.view.fuse.operations import Operations
 from wclayer.view.fuse.session import check_fuse, run_session
 from wclayer.view.fuse.xattr import LAYER
-from wclayer.view.layer_view import LayerView
+from wclayer.view.volume import Volume
 
 _TIMEOUT = 60.0
 _MAX_COMPLAINT = 2000
@@ -70,38 +70,40 @@ def serve(
         AlreadyExistsError: something is mounted there, or lies there.
         LayerBusyError: another process has the scratch open.
         NotReadyError: the scratch has not what is `needed`, as it is not active.
-        see `LayerView` for the rest.
+        see `Volume` for the rest.
     """
     check_fuse()
     if not make_target:
         check_target(target)
-    view = LayerView(layers, scratch, exclusive=scratch is not None)
+    volume = Volume(layers, scratch, exclusive=scratch is not None)
     try:
         # From here on, nobody else mounts the scratch, or says that it is no longer active.
-        if view.scratch is not None and any(view.scratch.record(key) != value for key, value in (needed or {}).items()):
-            raise NotReadyError(view.name, "activate it first")
+        if volume.scratch is not None and any(
+            volume.scratch.record(key) != value for key, value in (needed or {}).items()
+        ):
+            raise NotReadyError(volume.name, "activate it first")
         if make_target:
             with errors_at(target):
                 Path(target).mkdir(exist_ok=True)
         place = check_target(target)
-        if view.scratch is not None:
-            _set_mount(view.scratch, str(place))
+        if volume.scratch is not None:
+            _set_mount(volume.scratch, str(place))
 
         def mounted() -> None:
             os.chdir("/")
             ready()
 
         run_session(
-            Operations(view, str(place)),
+            Operations(volume, str(place)),
             str(place),
-            read_only=not view.is_writable,
+            read_only=not volume.is_writable,
             allow_other=allow_other,
             ready=mounted,
         )
     finally:
-        if view.scratch is not None and view.is_open:
-            _set_mount(view.scratch, None)
-        view.close()
+        if volume.scratch is not None and volume.is_open:
+            _set_mount(volume.scratch, None)
+        volume.close()
 
 
 def _set_mount(scratch: ScratchDirectory, place: str | None) -> None:

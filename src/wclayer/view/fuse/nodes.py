@@ -2,7 +2,7 @@
 
 All names of a file have one number, and so one place in the kernel's memory. A number tells where its entry is to be
 found, so that nothing has to be remembered of the many entries that are only looked at: it is the number of the file
-in the view (`LayerView.file_id`). Only these have a number of their own, kept for as long as the kernel knows it:
+in the view (`Volume.file_id`). Only these have a number of their own, kept for as long as the kernel knows it:
 
 - entries that the scratch has made, because the database gives the numbers of removed ones to others;
 - entries that became something else (a file that is a link now), because to the kernel a number is of one kind, and
@@ -21,8 +21,8 @@ from dataclasses import dataclass
 from wclayer.errors import CorruptLayerError
 from wclayer.layers.names import ROOTS
 from wclayer.view.fuse.abi import ROOT
-from wclayer.view.layer_view import INODE_BITS, LayerView
 from wclayer.view.merged import Node
+from wclayer.view.volume import INODE_BITS, Volume
 from wclayer.win32.names import encode_name, path_key
 
 VOLUME = ROOTS[0]
@@ -64,9 +64,9 @@ class Nodes:
     Its methods raise `OSError` ESTALE for a number whose entry is gone: the kernel then looks the name up again.
     """
 
-    def __init__(self, view: LayerView) -> None:
-        self._view = view
-        self._own_depth = len(view.tree.layers) if view.scratch is not None else 0
+    def __init__(self, volume: Volume) -> None:
+        self._volume = volume
+        self._own_depth = len(volume.tree.layers) if volume.scratch is not None else 0
         self._last = _FIRST_OWN
         self._own: dict[int, Numbered] = {}
         self._by_file: dict[int, Numbered] = {}
@@ -86,7 +86,7 @@ class Nodes:
         """The number of an entry."""
         if node.key == _VOLUME_KEY:
             return ROOT
-        depth, entry = self._view.origin(node.file)
+        depth, entry = self._volume.origin(node.file)
         if entry >> INODE_BITS:
             raise CorruptLayerError(node.path, f"entry {entry} has too large a number")
         file_id = depth << INODE_BITS | entry
@@ -130,7 +130,7 @@ class Nodes:
         """The number of the entry is not to be told to the kernel again: it gets another."""
         self._known.pop(self.number(node), None)
         node.memo = None
-        file_id = self._view.file_id(node.file)
+        file_id = self._volume.file_id(node.file)
         self._inodes.add(file_id)
         self._make(file_id)
 
@@ -174,7 +174,7 @@ class Nodes:
         """The entry that a number stands for; a file with several names by one of them."""
         number = self.real(number)
         node = self._known.get(number)
-        if node is None or not self._view.tree.knows(node):
+        if node is None or not self._volume.tree.knows(node):
             node = self._find(number)
             self.note(number, node)
         return node
@@ -187,12 +187,12 @@ class Nodes:
 
     def _find(self, number: int) -> Node:
         if number == ROOT:
-            node = self._view.tree.lookup(VOLUME)
+            node = self._volume.tree.lookup(VOLUME)
         else:
             own = self._own.get(number)
             file_id = number if own is None else own.file_id
-            file = self._view.file_of_id(file_id)
-            node = None if file is None else self._view.node_of(file)
+            file = self._volume.file_of_id(file_id)
+            node = None if file is None else self._volume.node_of(file)
         if node is None or self.number(node) != number:
             raise OSError(errno.ESTALE, "gone, or known by another number")
         return node

@@ -21,10 +21,10 @@ from wclayer.view.fuse.abi import Opcode, OpenFlag, SetAttr
 from wclayer.view.fuse.nodes import Nodes
 from wclayer.view.fuse.posix_link import link_text
 from wclayer.view.fuse.xattr import get_xattr, list_xattrs, remove_xattr, set_xattr
-from wclayer.view.layer_view import LayerView
 from wclayer.view.merged import Node
 from wclayer.view.open_files import OpenFile
 from wclayer.view.resolve import Place, find_child
+from wclayer.view.volume import Volume
 from wclayer.win32.attributes import DIRECTORY, FileAttributes
 from wclayer.win32.filetime import UNIX_EPOCH, from_unix_ns
 from wclayer.win32.names import MAX_COMPONENT_UNITS, encode_name, illegal_reason, utf16_length
@@ -86,7 +86,7 @@ class Listing:
 
 
 class Operations:
-    """What the kernel asks of a file system, on a `LayerView`.
+    """What the kernel asks of a file system, on a `Volume`.
 
     `answers` has a method for each opcode: it gets the number that the message is about and what stands behind the
     header, and gives what stands behind the header of the answer. It raises `OSError` for an error of POSIX.
@@ -95,14 +95,14 @@ class Operations:
         mount_point: where it is mounted, for the targets of new links.
     """
 
-    def __init__(self, view: LayerView, mount_point: str) -> None:
-        self.view = self._view = view
-        self._tree = view.tree
+    def __init__(self, volume: Volume, mount_point: str) -> None:
+        self.volume = volume
+        self._tree = volume.tree
         self._mount_point = mount_point
         self._uid = self._gid = 0
         if sys.platform != "win32":
             self._uid, self._gid = os.getuid(), os.getgid()
-        self.nodes = Nodes(view)
+        self.nodes = Nodes(volume)
         self._handles: dict[int, Handle] = {}
         self._listings: dict[int, Listing] = {}
         # By their number: open files that no name leads to by that number, because the last one was removed, or because
@@ -190,7 +190,7 @@ class Operations:
             isinstance(memo, Shown)
             and memo.row is node.row
             and self.nodes.is_current(memo.number)
-            and not (self._handles and self._view.open_file(node.file) is not None)
+            and not (self._handles and self.volume.open_file(node.file) is not None)
         ):
             return memo
         number = self.nodes.number(node)
@@ -205,8 +205,8 @@ class Operations:
 
     def _attributes(self, node: Node, number: int) -> tuple[int, bytes]:
         """The mode of an entry, and its `fuse_attr`."""
-        view = self._view
-        row = view.current_row(node)
+        volume = self.volume
+        row = volume.current_row(node)
         size = row.size
         if _is_link(row):
             mode, size = _MODE_LINK, len(link_text(node))
@@ -214,13 +214,13 @@ class Operations:
             mode = _MODE_DIRECTORY
         else:
             mode = _MODE_FILE & ~_NO_WRITE if row.attributes & _READONLY else _MODE_FILE
-        return mode, self._packed(number, row, mode, size, view.tree.link_count(node))
+        return mode, self._packed(number, row, mode, size, volume.tree.link_count(node))
 
     def _attributes_of_nameless(self, number: int, file: OpenFile) -> bytes:
         row = file.now(file.row)
         mode = _MODE_FILE & ~_NO_WRITE if row.attributes & _READONLY else _MODE_FILE
         # One that was another kind meanwhile has its names still.
-        node = None if file.is_detached else self._view.node_of(file.file)
+        node = None if file.is_detached else self.volume.node_of(file.file)
         links = 0 if node is None else self._tree.link_count(node)
         return self._packed(number, row, mode, file.size, links)
 
@@ -255,15 +255,15 @@ class Operations:
                 file.truncate(size)
                 self._note_contents(file, real)
             elif node is not None:
-                self._view.truncate(node, size)
+                self.volume.truncate(node, size)
         if node is not None:
             if valid & SetAttr.MODE:
                 self._set_mode(node, mode)
-            now = self._view.now()
+            now = self.volume.now()
             access_time = _time(valid, SetAttr.ATIME, SetAttr.ATIME_NOW, now, access, access_ns)
             write_time = _time(valid, SetAttr.MTIME, SetAttr.MTIME_NOW, now, write, write_ns)
             if access_time is not None or write_time is not None:
-                self._view.set_times(node, access=access_time, write=write_time)
+                self.volume.set_times(node, access=access_time, write=write_time)
         self.note_change(number)
         return self._getattr(number, body)
 
@@ -274,7 +274,7 @@ class Operations:
         attributes = node.row.attributes
         changed = attributes & ~_READONLY if mode & stat.S_IWUSR else attributes | _READONLY
         if changed != attributes:
-            self._view.set_attributes(node, changed)
+            self.volume.set_attributes(node, changed)
 
     def note_change(self, number: int) -> None:
         """An entry was changed: what the kernel knows of it by its own number is no longer so."""
@@ -286,7 +286,7 @@ class Operations:
         if not self._nameless or file.is_detached:
             return
         known = {other for other, nameless in self._nameless.items() if nameless is file}
-        node = self._view.node_of(file.file)
+        node = self.volume.node_of(file.file)
         if node is not None:
             known.add(self.nodes.number(node))
         self.stale_numbers += known - {number}
@@ -298,7 +298,7 @@ class Operations:
         return link_text(node)
 
     def _statfs(self, number: int, body: memoryview) -> bytes:
-        total, used = self._view.capacity or 0, self._view.used
+        total, used = self.volume.capacity or 0, self.volume.used
         free = max(0, total - used) // _BLOCK
         return abi.STATFS_OUT.pack(total // _BLOCK, free, free, 0, 0, _BLOCK, MAX_COMPONENT_UNITS, _BLOCK)
 
@@ -325,7 +325,7 @@ class Operations:
         if listing is None:
             raise _not_open()
         if offset == 0:
-            listing.nodes = self._view.children(self._directory(listing.number))
+            listing.nodes = self.volume.children(self._directory(listing.number))
         tells = plus and not self.nodes.is_alias(listing.number)
         made = bytearray()
         for place in range(offset, len(listing.nodes) + len(_DOTS)):
@@ -364,7 +364,7 @@ class Operations:
         return b""
 
     def _fsyncdir(self, number: int, body: memoryview) -> bytes:
-        self._view.sync_names()
+        self.volume.sync_names()
         return b""
 
     # New names.
@@ -389,7 +389,7 @@ class Operations:
     def _mkdir(self, number: int, body: memoryview) -> bytes:
         (name,) = _names(body, abi.MKDIR_IN.size, 1)
         place = self._new_place(number, name)
-        self._view.mkdir(place)
+        self.volume.mkdir(place)
         return self._made(place, number, name)
 
     def _mknod(self, number: int, body: memoryview) -> bytes:
@@ -398,13 +398,13 @@ class Operations:
         if not stat.S_ISREG(mode):
             raise OSError(errno.EPERM, "Windows has no such files")
         place = self._new_place(number, name)
-        self._view.create_file(place)
+        self.volume.create_file(place)
         return self._made(place, number, name)
 
     def _symlink(self, number: int, body: memoryview) -> bytes:
         name, target = _names(body, 0, 2)
         place = self._new_place(number, name)
-        self._view.create_link(place, self._link_target(_text(target)))
+        self.volume.create_link(place, self._link_target(_text(target)))
         return self._made(place, number, name)
 
     def _link_target(self, target: str) -> LinkTarget:
@@ -422,24 +422,24 @@ class Operations:
         (old,) = abi.LINK_IN.unpack_from(body)
         (name,) = _names(body, abi.LINK_IN.size, 1)
         place = self._new_place(number, name)
-        self._view.link(place, self.nodes.node(old))
+        self.volume.link(place, self.nodes.node(old))
         self.note_change(old)
         return self._made(place, number, name)
 
     # Names that go.
 
     def _unlink(self, number: int, body: memoryview) -> bytes:
-        self._remove(number, bytes(body[:-1]), self._view.unlink)
+        self._remove(number, bytes(body[:-1]), self.volume.unlink)
         return b""
 
     def _rmdir(self, number: int, body: memoryview) -> bytes:
-        self._remove(number, bytes(body[:-1]), self._view.rmdir)
+        self._remove(number, bytes(body[:-1]), self.volume.rmdir)
         return b""
 
     def _remove(self, number: int, name: bytes, remove: Callable[[Node], None]) -> None:
         node = self._child(self._directory(number), name)
         if _is_link(node.row):
-            remove = self._view.unlink
+            remove = self.volume.unlink
         leaver = _Leaver(self, node, number, name)
         remove(node)
         leaver.done()
@@ -463,10 +463,10 @@ class Operations:
         is_itself = place.node is node and stat.S_ISDIR(_kind(node.row)) and (number, old) != (to, new)
         is_stored = self.nodes.is_stored_spelling(node, to, new)
         replace = not flags & abi.RENAME_NOREPLACE
-        with self._view.changing() as changes:
+        with self.volume.changing() as changes:
             if replace and len(leavers) > 1 and place.node is not None and _is_other_link(node, place.node):
-                changes.remove(place.node, self._view.now())
-            self._view.rename(node, place, replace=replace)
+                changes.remove(place.node, self.volume.now())
+            self.volume.rename(node, place, replace=replace)
         for leaver in leavers:
             leaver.done()
         self.note_change(to)
@@ -490,13 +490,13 @@ class Operations:
         name, _, rest = bytes(body[abi.SETXATTR_IN.size :]).partition(b"\0")
         node = self.nodes.node(number)
         with self._perhaps_another_kind(number, node):
-            set_xattr(self._view, node, _text(name), rest[:size], flags)
+            set_xattr(self.volume, node, _text(name), rest[:size], flags)
         return b""
 
     def _removexattr(self, number: int, body: memoryview) -> bytes:
         node = self.nodes.node(number)
         with self._perhaps_another_kind(number, node):
-            remove_xattr(self._view, node, _text(bytes(body[:-1])))
+            remove_xattr(self.volume, node, _text(bytes(body[:-1])))
         return b""
 
     def _perhaps_another_kind(self, number: int, node: Node) -> _KindWatch:
@@ -505,7 +505,7 @@ class Operations:
     def becomes(self, node: Node) -> None:
         """An entry is of another kind: the kernel, to which a number is of one kind for ever, knows it by another."""
         number = self.nodes.number(node)
-        file = self._view.open_file(node.file)
+        file = self.volume.open_file(node.file)
         if file is not None:
             self._nameless[number] = file
         self.nodes.renumber(node)
@@ -521,11 +521,11 @@ class Operations:
         name = _text(bytes(body[abi.GETXATTR_IN.size : -1]))
         if name == _CAPABILITY or self.nodes.real(number) in self._nameless:
             raise OSError(errno.ENODATA, "no such attribute", name)
-        return _sized(get_xattr(self._view, self.nodes.node(number), name), room)
+        return _sized(get_xattr(self.volume, self.nodes.node(number), name), room)
 
     def _listxattr(self, number: int, body: memoryview) -> bytes:
         room, _ = abi.GETXATTR_IN.unpack_from(body)
-        names = [] if self.nodes.real(number) in self._nameless else list_xattrs(self._view, self.nodes.node(number))
+        names = [] if self.nodes.real(number) in self._nameless else list_xattrs(self.volume, self.nodes.node(number))
         return _sized(b"".join(encode_name(name) + b"\0" for name in names), room)
 
     # Data.
@@ -539,9 +539,9 @@ class Operations:
                 raise OSError(errno.EEXIST, "already exists", place.node.path)
             # It came by another spelling since the kernel looked.
             raise OSError(errno.ESTALE, "is there by now", place.node.path)
-        file = self._view.create_open(place)
+        file = self.volume.create_open(lambda: place)
         if not mode & stat.S_IWUSR:
-            node = self._view.node_of(file.file)
+            node = self.volume.node_of(file.file)
             assert node is not None
             self._set_mode(node, mode)
         entry = self._made(place, number, name)
@@ -553,8 +553,8 @@ class Operations:
         if file is None:
             node = self.nodes.node(number)
             if flags & _WRITABLE:
-                self._view.writable_scratch()
-            file = self._view.open_node(node)
+                self.volume.writable_scratch()
+            file = self.volume.open_node(node)
         else:
             file.users += 1
         if flags & os.O_TRUNC and file.size:
@@ -631,10 +631,10 @@ class _Leaver:
     def __init__(self, operations: Operations, node: Node, parent: int, name: bytes) -> None:
         nodes = operations.nodes
         self._operations = operations
-        self._view = operations.view
-        self._file_id = self._view.file_id(node.file)
+        self.volume = operations.volume
+        self._file_id = self.volume.file_id(node.file)
         self._number = nodes.number(node)
-        self._open = None if node.is_directory else self._view.open_file(node.file)
+        self._open = None if node.is_directory else self.volume.open_file(node.file)
         self._is_directory = node.is_directory
         self._parent = parent
         self._stored: tuple[int, bytes] | None = None
@@ -648,8 +648,8 @@ class _Leaver:
             operations.stale_numbers.append(self._number)
             operations.stale_names.append(self._stored)
         operations.note_change(self._parent)
-        file = self._view.file_of_id(self._file_id)
-        if file is None or file[0] or self._view.scratch is None or self._view.scratch.find(file[1]) is None:
+        file = self.volume.file_of_id(self._file_id)
+        if file is None or file[0] or self.volume.scratch is None or self.volume.scratch.find(file[1]) is None:
             nodes.gone(self._file_id)
             operations.left(self._number, self._open)
 

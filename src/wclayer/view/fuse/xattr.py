@@ -24,9 +24,9 @@ import struct
 import sys
 from collections.abc import Callable
 
-from wclayer.view.layer_view import LayerView
 from wclayer.view.merged import Node
 from wclayer.view.resolve import names_by_short_name
+from wclayer.view.volume import Volume
 from wclayer.win32.names import names_equal
 from wclayer.win32.shortnames import is_short
 
@@ -39,12 +39,12 @@ MAX_VALUE = 1 << 16
 """Bytes that an extended attribute has at most on Linux (XATTR_SIZE_MAX)."""
 
 
-def list_xattrs(view: LayerView, node: Node) -> list[str]:
+def list_xattrs(volume: Volume, node: Node) -> list[str]:
     """The names of an entry's extended attributes that a listing has."""
-    return [STREAM_PREFIX + name for name, _, _ in view.tree.stream_digests(node) if name and "\0" not in name]
+    return [STREAM_PREFIX + name for name, _, _ in volume.tree.stream_digests(node) if name and "\0" not in name]
 
 
-def get_xattr(view: LayerView, node: Node, name: str) -> bytes:
+def get_xattr(volume: Volume, node: Node, name: str) -> bytes:
     """The value of an extended attribute.
 
     Raises:
@@ -52,20 +52,20 @@ def get_xattr(view: LayerView, node: Node, name: str) -> bytes:
     """
     if name.startswith(STREAM_PREFIX):
         stream = name[len(STREAM_PREFIX) :]
-        sizes = [size for known, size, _ in view.tree.stream_digests(node) if names_equal(known, stream)]
+        sizes = [size for known, size, _ in volume.tree.stream_digests(node) if names_equal(known, stream)]
         if not sizes:
             raise _missing(node)
         if sizes[0] > MAX_VALUE:
             raise OSError(errno.E2BIG, os.strerror(errno.E2BIG), node.path)
-        return b"".join(view.stream_chunks(node, stream))
+        return b"".join(volume.stream_chunks(node, stream))
     reader = _READERS.get(name)
-    value = None if reader is None else reader(view, node)
+    value = None if reader is None else reader(volume, node)
     if value is None:
         raise _missing(node)
     return value
 
 
-def set_xattr(view: LayerView, node: Node, name: str, value: bytes, flags: int = 0) -> None:
+def set_xattr(volume: Volume, node: Node, name: str, value: bytes, flags: int = 0) -> None:
     """Sets an extended attribute.
 
     Raises:
@@ -75,51 +75,51 @@ def set_xattr(view: LayerView, node: Node, name: str, value: bytes, flags: int =
     path = node.path
     if name.startswith(STREAM_PREFIX):
         stream = name[len(STREAM_PREFIX) :]
-        there = view.has_stream(node, stream)
+        there = volume.has_stream(node, stream)
         if flags & XATTR_CREATE and there:
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path)
         if flags & XATTR_REPLACE and not there:
             raise _missing(node)
-        view.put_stream(node, stream, (value,))
+        volume.put_stream(node, stream, (value,))
         return
     bare = name.removesuffix("_be")
     order = ">" if bare != name else _NATIVE
     try:
         if name == "system.ntfs_acl":
-            view.set_security(path, value, follow=False)
+            volume.set_security(node, value)
         elif bare == "system.ntfs_attrib":
-            view.set_attributes(path, struct.unpack(order + "I", value)[0], follow=False)
+            volume.set_attributes(node, struct.unpack(order + "I", value)[0])
         elif bare == "system.ntfs_times":
             # Up to four times, in this order; a shorter value sets those that it has, as in ntfs-3g.
             times = struct.unpack(f"{order}{len(value) // 8}Q", value)[:4]
             names = ("creation", "write", "access", "change")
-            view.set_times(path, follow=False, **dict(zip(names, times, strict=False)))
+            volume.set_times(node, **dict(zip(names, times, strict=False)))
         elif bare == "system.ntfs_crtime":
-            view.set_times(path, creation=struct.unpack(order + "Q", value)[0], follow=False)
+            volume.set_times(node, creation=struct.unpack(order + "Q", value)[0])
         elif name == "system.ntfs_reparse_data":
-            view.set_reparse(path, value)
+            volume.set_reparse(node, value)
         elif name == "system.ntfs_ea":
-            view.set_eas(path, value, follow=False)
+            volume.set_eas(node, value)
         else:
             raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP), path)
     except struct.error:
         raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), path) from None
 
 
-def remove_xattr(view: LayerView, node: Node, name: str) -> None:
+def remove_xattr(volume: Volume, node: Node, name: str) -> None:
     """Removes an extended attribute: a stream, the EAs, or what makes the entry a reparse point.
 
     Raises:
         OSError: ENODATA if the entry has none of that name, ENOTSUP for one that cannot be removed.
     """
     if name.startswith(STREAM_PREFIX):
-        if not view.has_stream(node, name[len(STREAM_PREFIX) :]):
+        if not volume.has_stream(node, name[len(STREAM_PREFIX) :]):
             raise _missing(node)
-        view.remove_stream(node.path, name[len(STREAM_PREFIX) :], follow=False)
+        volume.remove_stream(node, name[len(STREAM_PREFIX) :])
     elif name == "system.ntfs_reparse_data" and node.row.reparse is not None:
-        view.set_reparse(node.path, None)
+        volume.set_reparse(node, None)
     elif name == "system.ntfs_ea" and node.row.eas is not None:
-        view.set_eas(node.path, b"", follow=False)
+        volume.set_eas(node, b"")
     elif name in _READERS:
         raise OSError(errno.ENOTSUP, os.strerror(errno.ENOTSUP), node.path)
     else:
@@ -130,12 +130,12 @@ def _missing(node: Node) -> OSError:
     return OSError(_NO_ATTRIBUTE, os.strerror(_NO_ATTRIBUTE), node.path)
 
 
-def _attributes(order: str) -> Callable[[LayerView, Node], bytes]:
-    return lambda view, node: struct.pack(order + "I", node.row.attributes)
+def _attributes(order: str) -> Callable[[Volume, Node], bytes]:
+    return lambda volume, node: struct.pack(order + "I", node.row.attributes)
 
 
-def _times(order: str, count: int) -> Callable[[LayerView, Node], bytes]:
-    def read(view: LayerView, node: Node) -> bytes:
+def _times(order: str, count: int) -> Callable[[Volume, Node], bytes]:
+    def read(volume: Volume, node: Node) -> bytes:
         row = node.row
         times = (row.creation_time, row.last_write_time, row.last_access_time, row.change_time)
         return struct.pack(f"{order}{count}Q", *times[:count])
@@ -143,25 +143,25 @@ def _times(order: str, count: int) -> Callable[[LayerView, Node], bytes]:
     return read
 
 
-def _dos_name(view: LayerView, node: Node) -> bytes | None:
+def _dos_name(volume: Volume, node: Node) -> bytes | None:
     if is_short(node.name):
         return node.name.encode()
-    directory = view.tree.lookup(node.path.rpartition("/")[0])
+    directory = volume.tree.lookup(node.path.rpartition("/")[0])
     assert directory is not None
-    by_short_name = names_by_short_name(view.tree, directory)
+    by_short_name = names_by_short_name(volume.tree, directory)
     return next((short.encode() for short, long in by_short_name.items() if long == node.name), None)
 
 
-_READERS: dict[str, Callable[[LayerView, Node], bytes | None]] = {
-    "system.ntfs_acl": lambda view, node: view.tree.security(node),
+_READERS: dict[str, Callable[[Volume, Node], bytes | None]] = {
+    "system.ntfs_acl": lambda volume, node: volume.tree.security(node),
     "system.ntfs_attrib": _attributes(_NATIVE),
     "system.ntfs_attrib_be": _attributes(">"),
     "system.ntfs_times": _times(_NATIVE, 4),
     "system.ntfs_times_be": _times(">", 4),
     "system.ntfs_crtime": _times(_NATIVE, 1),
     "system.ntfs_crtime_be": _times(">", 1),
-    "system.ntfs_reparse_data": lambda view, node: node.row.reparse,
-    "system.ntfs_ea": lambda view, node: node.row.eas,
+    "system.ntfs_reparse_data": lambda volume, node: node.row.reparse,
+    "system.ntfs_ea": lambda volume, node: node.row.eas,
     "system.ntfs_dos_name": _dos_name,
-    LAYER: lambda view, node: os.fsencode(view.name),
+    LAYER: lambda volume, node: os.fsencode(volume.name),
 }

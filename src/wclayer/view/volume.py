@@ -1,0 +1,818 @@
+"""`Volume`: the file system of a chain of layers by its nodes: merged tree, copy-up into a scratch, open files.
+
+`LayerView` is a volume by paths; a mount uses the volume itself.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from functools import partial
+from time import time_ns
+from types import TracebackType
+from typing import Self, TypeVar
+
+from wclayer._types import StrPath
+from wclayer.errors import (
+    ERROR_ACCESS_DENIED,
+    ERROR_FILE_NOT_FOUND,
+    ERROR_INVALID_NAME,
+    AlreadyExistsError,
+    EntryIsDirectoryError,
+    EntryNotDirectoryError,
+    InvalidParameterError,
+    LayerError,
+    PathNotFoundError,
+)
+from wclayer.host import durability
+from wclayer.layers.directory import LayerDirectory, open_layer
+from wclayer.layers.directory.chain import resolve_chain
+from wclayer.layers.directory.database import BEING_WRITTEN, NOT_HASHED, EntryRow
+from wclayer.layers.directory.scratch import ScratchDirectory
+from wclayer.view.merged import MergedTree, Node, layer_path
+from wclayer.view.open_files import OpenFile, StagedContents, StreamBuffer
+from wclayer.view.quota import Quota
+from wclayer.view.resolve import Place, existing, link_path, resolve
+from wclayer.view.upper import FIXED, Upper
+from wclayer.win32.attributes import DIRECTORY, REPARSE_POINT, FileAttributes
+from wclayer.win32.ea import decode_eas, encode_eas
+from wclayer.win32.filetime import MAX_FILETIME, from_unix_ns
+from wclayer.win32.names import names_equal, path_key, stream_illegal_reason, unusable_reason
+from wclayer.win32.reparse import (
+    LinkTarget,
+    ReparsePoint,
+    ReparseTag,
+    decode_link,
+    decode_lx_symlink,
+    decode_reparse,
+    is_name_surrogate,
+)
+from wclayer.win32.security import SecurityDescriptor
+
+_SETTABLE = int(
+    FileAttributes.READONLY
+    | FileAttributes.HIDDEN
+    | FileAttributes.SYSTEM
+    | FileAttributes.ARCHIVE
+    | FileAttributes.TEMPORARY
+    | FileAttributes.OFFLINE
+    | FileAttributes.NOT_CONTENT_INDEXED
+    | FileAttributes.NO_SCRUB_DATA
+    | FileAttributes.PINNED
+    | FileAttributes.UNPINNED
+)
+"""What SetFileAttributes changes; the other attributes say what the file is."""
+_ARCHIVE = int(FileAttributes.ARCHIVE)
+INODE_BITS = 40
+"""Bits of a file's number that are its id in its layer (`Volume.file_id`)."""
+_MAX_EAS = 0xFFFF
+"""Bytes of EAs that a file has at most ($EA of NTFS)."""
+_ILLEGAL_IN_EA_NAME = frozenset(range(32)) | frozenset(b'"*+,/:;<=>?[\\]|')
+"""Bytes that Windows' file systems take in no name of an EA (Microsoft's fastfat sample, `FatIsEaNameValid`)."""
+_Checked = TypeVar("_Checked")
+
+
+class Volume:
+    """The merged tree of layers by nodes: read-only, or with a scratch as the upper layer, which takes the changes.
+
+    It may be used by several threads. Several processes may have volumes of one scratch and change it at once, unless
+    one has it `exclusive`, as a mount does.
+
+    Args:
+        layers: the layer directories, nearest first, or only the nearest one, whose parents follow; empty for the
+            parents of the scratch.
+        scratch: the layer directory of a scratch.
+        exclusive: no other process may change the scratch while this volume is open.
+
+    Raises:
+        PathNotFoundError, NotALayerError, CorruptLayerError: see `open_layer`.
+        InvalidParameterError: the chain is in the wrong order; neither layers nor a scratch are given.
+        LayerBusyError: another process has the scratch exclusively.
+    """
+
+    def __init__(
+        self, layers: Sequence[StrPath] = (), scratch: StrPath | None = None, *, exclusive: bool = False
+    ) -> None:
+        self._lock = threading.RLock()
+        self._open: dict[tuple[int, int], OpenFile] = {}
+        # What the entries that were taken over were before, once it is asked for.
+        self._taken: dict[int, tuple[int, int]] | None = None
+        # What brings open files back to where they were, if the change that is being made is taken back.
+        self._undo: list[Callable[[], None]] = []
+        with ExitStack() as stack:
+            self.scratch: ScratchDirectory | None = None
+            if scratch is not None:
+                self.scratch = stack.enter_context(ScratchDirectory(scratch, exclusive=exclusive))
+            chain = resolve_chain(layers, first_is_own=scratch is None)
+            if not chain and self.scratch is not None:
+                chain = self.scratch.parents()
+            opened: list[LayerDirectory] = [] if self.scratch is None else [self.scratch]
+            opened += [stack.enter_context(open_layer(layer)) for layer in chain]
+            if not opened:
+                raise InvalidParameterError("", "neither layers nor a scratch")
+            self.quota = None if self.scratch is None else Quota(self.scratch)
+            self.tree = stack.enter_context(MergedTree(opened, remember=True))
+            self._stack = stack.pop_all()
+        self._is_open = True
+        self._upper: Upper | None = None
+        if self.scratch is not None and self.quota is not None:
+            self._upper = Upper(
+                self.tree, self.scratch, reserve=self.quota.reserve, taken_over=self._taken_over, gone=self._gone
+            )
+
+    @property
+    def name(self) -> str:
+        """What messages call it: the path of its nearest layer."""
+        return str(self.tree.layers[0].path)
+
+    @property
+    def capacity(self) -> int | None:
+        """Bytes of contents that the scratch's disk has room for; None where there is no disk."""
+        return None if self.quota is None else self.quota.capacity
+
+    @property
+    def used(self) -> int:
+        """Bytes of contents in the scratch."""
+        return 0 if self.quota is None else self.quota.used
+
+    @property
+    def is_writable(self) -> bool:
+        """Whether it has a scratch."""
+        return self.scratch is not None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it was not closed yet."""
+        return self._is_open
+
+    def close(self) -> None:
+        """Ends the view: what was written is recorded, and everything is safe on disk."""
+        with self._lock:
+            if not self._is_open:
+                return
+            self._is_open = False
+            try:
+                for file in tuple(self._open.values()):
+                    file.shut()
+                self._open.clear()
+                if self.scratch is not None and durability.is_wanted():
+                    self.scratch.sync_all()
+            finally:
+                self._stack.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    # Finding.
+
+    @contextmanager
+    def reading(self) -> Iterator[MergedTree]:
+        """The tree as it is now, for as long as the context lasts, whatever other processes change meanwhile.
+
+        Changes cannot be begun inside.
+        """
+        with self._lock, nullcontext() if self.scratch is None else self.scratch.reading():
+            self._refresh()
+            yield self.tree
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether other processes may change the scratch meanwhile."""
+        return self.scratch is not None and self.scratch.is_shared
+
+    def alone(self) -> AbstractContextManager[object]:
+        """A context in which no other process changes the scratch, and what it changed before is known here."""
+        return self.changing() if self.is_shared else self._lock
+
+    def catch_up(self) -> None:
+        """Takes note of what other processes have changed before now."""
+        if self.is_shared:
+            with self._lock:
+                self._refresh()
+
+    def _refresh(self) -> None:
+        if self.scratch is not None and self.scratch.changed_elsewhere():
+            self.tree.forget_tombstones()
+            self.tree.forget_all()
+            if self.quota is not None:
+                self.quota.note_others()
+            self._taken = None
+            for key, file in tuple(self._open.items()):
+                file.refresh()
+                if file.file != key or file.is_detached:
+                    del self._open[key]
+                    if not file.is_detached:
+                        self._open[file.file] = file
+
+    def find(self, path: StrPath, *, follow: bool = True) -> Node:
+        """Returns the entry at a path in any spelling that `layer_path` takes.
+
+        Raises:
+            PathNotFoundError, EntryNotDirectoryError, UnresolvedLinkError: see `resolve`.
+        """
+        inner = layer_path(os.fspath(path))
+        with self.reading() as tree:
+            node = tree.lookup(inner) if not follow else None
+            return node or existing(tree, inner, follow=follow)
+
+    def place(self, path: StrPath, *, follow: bool) -> Place:
+        """Returns where a path leads, in any spelling that `layer_path` takes; the entry need not exist."""
+        return resolve(self.tree, layer_path(os.fspath(path)), follow=follow)
+
+    def current(self, node: Node) -> Node:
+        """Returns the node that stands for a node's name now.
+
+        Raises:
+            PathNotFoundError: the name is gone.
+        """
+        with self.reading() as tree:
+            found = node if tree.knows(node) else tree.lookup(node.path)
+        if found is None:
+            raise PathNotFoundError(node.path, "is no longer there", code=ERROR_FILE_NOT_FOUND)
+        return found
+
+    def current_row(self, node: Node) -> EntryRow:
+        """What is known of an entry, with what was written to it and not yet recorded."""
+        row, file = node.row, self._open.get(node.file)
+        if self.scratch is not None and self.scratch.is_shared and node.layer == 0 and row.sha256 == NOT_HASHED:
+            # Another process may be writing to it, which changes nothing but its file on the host.
+            row = self.scratch.find(row.id) or row
+        return row if file is None else file.now(row)
+
+    def file_id(self, file: tuple[int, int]) -> int:
+        """A number for a file, which stays when the scratch takes it over."""
+        depth, entry = self.origin(file)
+        return depth << INODE_BITS | entry
+
+    def origin(self, file: tuple[int, int]) -> tuple[int, int]:
+        """What a file (`Node.file`) was first: its layer, counted from the base, which is 1, and its id there."""
+        layer, entry = file
+        first = self.tree.depth(layer), entry
+        if layer or self.scratch is None:
+            return first
+        if self._taken is None:
+            self._taken = self.scratch.taken()
+        return self._taken.get(entry, first)
+
+    def file_of_id(self, file_id: int) -> tuple[int, int] | None:
+        """The file that has a number (`Node.file`), which need not have a name any more; None if there is no layer
+        for it."""
+        depth, entry = file_id >> INODE_BITS, file_id & (1 << INODE_BITS) - 1
+        layer = len(self.tree.layers) - depth
+        if not 0 <= layer < len(self.tree.layers):
+            return None
+        if layer and self.scratch is not None:
+            taken = self.scratch.taken_as(depth, entry)
+            if taken is not None:
+                return 0, taken
+        return layer, entry
+
+    def children(self, node: Node) -> list[Node]:
+        """The entries of a directory."""
+        if not node.is_directory:
+            raise EntryNotDirectoryError(node.path, "is not a directory")
+        return self.tree.children(node)
+
+    def has_stream(self, node: Node, name: str) -> bool:
+        """Whether an entry has an alternate stream of that name, in any case."""
+        return any(names_equal(known, name) for known, _, _ in self.tree.stream_digests(node))
+
+    def stream_chunks(self, node: Node, name: str) -> Iterable[bytes | memoryview]:
+        """The bytes of an alternate stream; none if it is not there."""
+        layer = self.tree.layers[node.layer]
+        # The main data may be changing: they are not asked for.
+        for stream in layer.streams(layer.first_name(node.row), has_data=False):
+            if names_equal(stream.name, name):
+                return stream.chunks
+        return ()
+
+    # Open files.
+
+    def open_node(self, node: Node) -> OpenFile:
+        """The data of a file, opened once more; each opening is given back by `close`.
+
+        Raises:
+            EntryIsDirectoryError: it is a directory.
+            InvalidParameterError: it has no data, as a link has none.
+            LayerBusyError: another process has replaced its contents since the node was looked up.
+        """
+        with self._lock:
+            if node.is_directory:
+                raise EntryIsDirectoryError(node.path, "is a directory")
+            if node.row.sha256 is None:
+                raise InvalidParameterError(node.path, "has no data")
+            file = self._open.get(node.file)
+            if file is None:
+                file = self._open[node.file] = OpenFile(self, node)
+            file.users += 1
+            return file
+
+    def open_file(self, file: tuple[int, int]) -> OpenFile | None:
+        """The open data of a file (`Node.file`), if somebody has it open."""
+        return self._open.get(file)
+
+    def give_back(self, file: OpenFile) -> None:
+        """One of those who have a file open has it no longer."""
+        with self._lock:
+            file.users -= 1
+            if file.users == 0 and self._is_open:
+                if self._open.get(file.file) is file:
+                    del self._open[file.file]
+                file.shut()
+
+    def open_stream(self, node: Node, name: str) -> StreamBuffer:
+        """Opens an alternate stream, which exists."""
+        return StreamBuffer(self, node, name)
+
+    @contextmanager
+    def staging(self) -> Iterator[StagedContents]:
+        """Yields a file for the new contents of a file, which `put_contents` puts in their place.
+
+        If the context is left by an exception, they are removed.
+        """
+        scratch = self.writable_scratch()
+        with self._lock:
+            host, fd = scratch.stage_file()
+        try:
+            yield StagedContents(self, host, fd)
+        except BaseException:
+            with self._lock:
+                scratch.drop_staged(host)
+            self.recount()
+            raise
+
+    def put_contents(self, place: Place, contents: StagedContents) -> OpenFile | None:
+        """Replaces a file's contents by staged ones, or makes a file of them.
+
+        Returns:
+            The open file whose contents were replaced, if there is one. Its `refresh` must be called after the
+            transaction.
+        """
+        scratch = self.writable_scratch()
+        with self.changing() as upper:
+            scratch.make_safe(contents.host)
+            if place.node is None:
+                upper.create(
+                    place.directory, place.name, self.now(), host=contents.host, size=contents.size,
+                    sha256=contents.digest(),
+                )  # fmt: skip
+                return None
+            node = place.node
+            self.end_writing(node)
+            upper.copy_up(node)
+            old = node.row.size
+            scratch.replace_file(
+                node.row, contents.host, size=contents.size, sha256=contents.digest(), time=self.now()
+            )  # fmt: skip
+            upper.update(node, attributes=node.row.attributes | _ARCHIVE)
+            self.resize(old, 0)
+            self.forget_names(node.row)
+            return self._open.get(node.file)
+
+    def refresh(self, file: OpenFile) -> None:
+        """Lets an open file see that its contents were replaced."""
+        with self._lock:
+            file.refresh()
+
+    def recount(self) -> None:
+        """Counts what is in use anew, after contents that were counted were dropped."""
+        if self.quota is not None:
+            with self._lock:
+                self.quota.forget()
+
+    # Changing. Each of these changes happens as a whole; if it fails, it does not happen at all.
+
+    def writable_scratch(self) -> ScratchDirectory:
+        """The scratch that takes changes.
+
+        Raises:
+            LayerError: there is none: access is denied.
+        """
+        if self.scratch is None:
+            raise LayerError(self.name, "the view is read-only: it has no scratch", code=ERROR_ACCESS_DENIED)
+        return self.scratch
+
+    @contextmanager
+    def changing(self) -> Iterator[Upper]:
+        """The steps of changes; those made in the context happen all together."""
+        with self._lock:
+            scratch = self.writable_scratch()
+            assert self._upper is not None
+            try:
+                with scratch.transaction():
+                    # What other processes changed before now; from here on they wait.
+                    self._refresh()
+                    yield self._upper
+                if not scratch.is_changing:
+                    self._undo.clear()
+            except BaseException:
+                while self._undo and not scratch.is_changing:
+                    self._undo.pop()()
+                self.tree.forget_tombstones()
+                self.tree.forget_all()
+                self._taken = None
+                if self.quota is not None:
+                    self.quota.forget()
+                raise
+
+    def now(self) -> int:
+        """The time that changes get (FILETIME)."""
+        return from_unix_ns(time_ns())
+
+    def free(self, place: Place) -> Place:
+        """Returns a place, as it is now, at which nothing exists and whose name Windows accepts.
+
+        Raises:
+            AlreadyExistsError: the name is taken.
+            InvalidParameterError: Windows does not accept the name.
+        """
+        place = self._again(place)
+        if place.node is not None:
+            raise AlreadyExistsError(place.node.path, "already exists")
+        self.check_name(place.directory, place.name)
+        return place
+
+    def _again(self, place: Place) -> Place:
+        directory = self.current(place.directory)
+        node = place.node
+        if node is None or not self.tree.knows(node):
+            node = self.tree.child(directory, place.name)
+        return Place(directory, place.name, node)
+
+    def check_name(self, directory: Node, name: str) -> None:
+        """Checks that Windows takes a new name."""
+        if not directory.key:
+            raise InvalidParameterError(name, "a layer has no other root directories")
+        if not directory.is_directory:
+            raise EntryNotDirectoryError(directory.path, "is not a directory")
+        if reason := unusable_reason(name):
+            raise InvalidParameterError(f"{directory.path}/{name}", reason, code=ERROR_INVALID_NAME)
+
+    def create_file(self, place: Place, *, new: bool = True) -> Node:
+        """Creates an empty file.
+
+        Args:
+            new: an existing entry is an error; otherwise it stays as it is, and is returned.
+
+        Raises:
+            AlreadyExistsError: `new`, and the name is taken.
+        """
+        node, fd = self._create_file(place, new=new, size=0)
+        if fd is not None:
+            os.close(fd)
+        return node
+
+    def create_open(self, place: Callable[[], Place], *, new: bool = True) -> OpenFile:
+        """Does `create_file` and opens the file for writing.
+
+        Args:
+            place: called inside the transaction, for where the file is to be.
+        """
+        with self._lock:
+            fd: int | None = None
+            try:
+                with self.changing():
+                    node, fd = self._create_file(place(), new=new, size=BEING_WRITTEN)
+                    if fd is None:
+                        return self.open_node(node)
+            except BaseException:
+                if fd is not None:
+                    os.close(fd)
+                raise
+            file = self._open[node.file] = OpenFile(self, node, own_fd=fd)
+            file.users = 1
+            return file
+
+    def _create_file(self, place: Place, *, new: bool, size: int) -> tuple[Node, int | None]:
+        """Returns the node of a file and, if it was created, the descriptor of its contents."""
+        with self.changing() as upper:
+            place = self._again(place)
+            if place.node is not None:
+                if new:
+                    raise AlreadyExistsError(place.node.path, "already exists")
+                return place.node, None
+            self.check_name(place.directory, place.name)
+            host, fd = self.writable_scratch().new_file()
+            try:
+                node = upper.create(
+                    place.directory, place.name, self.now(), host=host, size=size, sha256=NOT_HASHED
+                )  # fmt: skip
+            except BaseException:
+                os.close(fd)
+                raise
+            return node, fd
+
+    def mkdir(self, place: Place) -> None:
+        """Creates a directory.
+
+        Raises:
+            see `free`.
+        """
+        with self.changing() as upper:
+            place = self.free(place)
+            upper.create(place.directory, place.name, self.now(), attributes=DIRECTORY)
+
+    def create_link(self, place: Place, link: LinkTarget, *, is_directory: bool | None = None) -> None:
+        """Creates a symbolic link or mount point.
+
+        Args:
+            is_directory: whether the link is one to a directory; by default, what its target is now.
+
+        Raises:
+            see `free`.
+        """
+        reparse = link.encode()
+        with self.changing() as upper:
+            place = self.free(place)
+            if is_directory is None:
+                is_directory = self._leads_to_directory(place, reparse)
+            upper.create(
+                place.directory, place.name, self.now(), attributes=DIRECTORY if is_directory else 0, reparse=reparse
+            )
+
+    def _leads_to_directory(self, place: Place, reparse: bytes) -> bool:
+        target = link_path(reparse)
+        if target is None or not target.parts:
+            return False
+        start = place.directory.path + "/" if target.is_relative else "Files/"
+        try:
+            found = resolve(self.tree, start + "/".join(target.parts), follow=True).node
+        except LayerError:
+            return False
+        return found is not None and found.is_directory
+
+    def link(self, place: Place, node: Node) -> None:
+        """Creates a further name (a hard link) of a file.
+
+        Raises:
+            EntryIsDirectoryError: `node` is a directory.
+            see `free` for the rest.
+        """
+        with self.changing() as upper:
+            node, place = self.current(node), self.free(place)
+            upper.link(node, place.directory, place.name, self.now())
+
+    def unlink(self, node: Node) -> None:
+        """Removes a name of a file, or a link.
+
+        Raises:
+            EntryIsDirectoryError: it is a directory.
+        """
+        with self.changing() as upper:
+            node = self.current(node)
+            reparse = node.row.reparse
+            if node.is_directory and (reparse is None or not is_name_surrogate(reparse)):
+                raise EntryIsDirectoryError(node.path, "is a directory")
+            upper.remove(node, self.now())
+
+    def rmdir(self, node: Node) -> None:
+        """Removes an empty directory.
+
+        Raises:
+            EntryNotDirectoryError: it is a file.
+            DirectoryNotEmptyError: it is not empty.
+        """
+        with self.changing() as upper:
+            node = self.current(node)
+            if not node.is_directory:
+                raise EntryNotDirectoryError(node.path, "is not a directory")
+            upper.remove(node, self.now())
+
+    def rename(self, node: Node, place: Place, *, replace: bool = True) -> None:
+        """Gives an entry, with everything below it, another directory and name; see `Upper.rename`."""
+        with self.changing() as upper:
+            node, place = self.current(node), self._again(place)
+            self.check_name(place.directory, place.name)
+            upper.rename(node, place.directory, place.name, self.now(), replace=replace)
+
+    def truncate(self, node: Node, size: int) -> None:
+        """Makes a file `size` bytes long."""
+        with self._lock:
+            self.writable_scratch()
+            with self.alone():
+                file = self.open_node(self.current(node))
+            try:
+                file.truncate(size)
+            finally:
+                file.close()
+
+    def set_attributes(self, node: Node, attributes: int) -> None:
+        """Sets the file attributes, except those that state the file's kind."""
+        with self.changing() as upper:
+            node = self.current(node)
+            kept = node.row.attributes & ~_SETTABLE
+            upper.update(node, attributes=kept | attributes & _SETTABLE, change_time=self.now())
+
+    def set_times(
+        self, node: Node, *, creation: int | None = None, access: int | None = None, write: int | None = None,
+        change: int | None = None,
+    ) -> None:  # fmt: skip
+        """Sets times of an entry (FILETIME). The change time becomes now if it is not given.
+
+        Raises:
+            InvalidParameterError: a time is outside the range of FILETIME.
+        """
+        for time in (creation, access, write, change):
+            if time is not None and not 0 <= time <= MAX_FILETIME:
+                raise InvalidParameterError(node.path, f"FILETIME {time}: must be 0 to {MAX_FILETIME}")
+        times = {"creation_time": creation, "last_access_time": access, "last_write_time": write}
+        with self.changing() as upper:
+            node = self.current(node)
+            self.end_writing(node)
+            given: dict[str, int | bytes | None] = {c: value for c, value in times.items() if value is not None}
+            upper.update(node, **given, change_time=self.now() if change is None else change)
+
+    def set_security(self, node: Node, descriptor: bytes) -> None:
+        """Sets the self-relative security descriptor of an entry.
+
+        Raises:
+            InvalidParameterError: `descriptor` is not a valid security descriptor.
+        """
+        _checked("security descriptor", node, descriptor, SecurityDescriptor.decode)
+        with self.changing() as upper:
+            upper.set_security(self.current(node), descriptor, self.now())
+
+    def set_eas(self, node: Node, eas: bytes) -> None:
+        """Sets the FILE_FULL_EA_INFORMATION list of an entry; an empty one removes its EAs.
+
+        Raises:
+            InvalidParameterError: NTFS does not accept it: a name is missing or occurs twice, or the list is too long.
+        """
+        made = _checked("EAs", node, eas, _checked_eas)
+        with self.changing() as upper:
+            upper.update(self.current(node), eas=made or None, change_time=self.now())
+
+    def set_reparse(self, node: Node, reparse: bytes | None) -> None:
+        """Makes an entry a reparse point (REPARSE_DATA_BUFFER), or with None no longer one.
+
+        Raises:
+            InvalidParameterError: `reparse` is not valid for its tag; the directory is not empty; the entry is a root
+                directory of the layer.
+        """
+        if reparse is not None:
+            _checked("reparse data", node, reparse, _checked_reparse)
+        with self.changing() as upper:
+            node = self.current(node)
+            if node.key in FIXED:
+                raise InvalidParameterError(node.path, "a root directory of the layer")
+            if reparse is not None and node.is_directory and self.tree.children(node):
+                raise InvalidParameterError(node.path, "the directory is not empty")
+            attributes = node.row.attributes & ~REPARSE_POINT | (REPARSE_POINT if reparse is not None else 0)
+            data: dict[str, int | bytes | str | None] = {}
+            if reparse is None and not node.is_directory and node.row.sha256 is None:
+                host, fd = self.writable_scratch().new_file()
+                os.close(fd)
+                data = {"sha256": NOT_HASHED, "host_name": host.decode()}
+            upper.update(node, reparse=reparse, attributes=attributes, change_time=self.now(), **data)
+
+    def put_stream(self, node: Node, name: str, chunks: Iterable[bytes]) -> None:
+        """Creates or replaces an alternate stream of an entry."""
+        if reason := stream_illegal_reason(name):
+            raise InvalidParameterError(node.path, reason, code=ERROR_INVALID_NAME)
+        with self.changing() as upper:
+            node = existing(self.tree, node.path, follow=False)
+            upper.copy_up(node)
+            self.writable_scratch().put_stream(node.row, name, chunks)
+            upper.update(node, change_time=self.now())
+
+    def remove_stream(self, node: Node, name: str) -> None:
+        """Removes an alternate stream.
+
+        Raises:
+            PathNotFoundError: the entry has no stream of that name.
+        """
+        with self.changing() as upper:
+            node = self.current(node)
+            upper.copy_up(node)
+            if not self.writable_scratch().remove_stream(node.row, name):
+                raise PathNotFoundError(node.path, f"has no stream {name!r}", code=ERROR_FILE_NOT_FOUND)
+            upper.update(node, change_time=self.now())
+
+    def sync(self, fd: int | None = None) -> None:
+        """Returns when all changes so far are safe on disk; with the host's open file `fd`, of all contents only
+        those of that file."""
+        with self._lock:
+            if self.scratch is None:
+                return
+            if fd is None:
+                for file in tuple(self._open.values()):
+                    file.flush()
+                self.scratch.sync_all()
+            else:
+                self.scratch.sync(fd)
+
+    def sync_names(self) -> None:
+        """Returns when all changes of names, metadata and alternate streams so far are safe on disk."""
+        with self._lock:
+            if self.scratch is not None:
+                self.scratch.sync()
+
+    # What open files and the upper layer need.
+
+    def resize(self, old: int, new: int) -> None:
+        """Counts that contents are about to take `new` bytes instead of `old`.
+
+        Raises:
+            DiskFullError: the scratch's disk has no room for them.
+        """
+        assert self.quota is not None
+        if new > old:
+            self.quota.reserve(new - old)
+        elif new < old:
+            self.quota.release(old - new)
+
+    def node_of(self, file: tuple[int, int]) -> Node | None:
+        """A node under which a file (`Node.file`) shows; None if it has no name any more."""
+        index, entry = file
+        layer = self.tree.layers[index]
+        head = self.scratch.find(entry) if self.scratch is not None and index == 0 else layer.by_id(entry)
+        if head is None:
+            return None
+        for row in [head] if layer.link_count(head) == 1 else layer.names(head):
+            node = self.tree.lookup(layer.path_of(row))
+            if node is not None and node.file == file:
+                return node
+        return None
+
+    def forget_names(self, row: EntryRow) -> None:
+        """The metadata of a file of the scratch have changed."""
+        scratch = self.writable_scratch()
+        names = [row] if row.link is None and scratch.link_count(row) == 1 else scratch.names(row)
+        for name in names:
+            self.tree.forget(path_key(scratch.path_of(name)))
+
+    def end_writing(self, node: Node) -> None:
+        """Records what was written to a file so far: what is set after it is to stay."""
+        file = self._open.get(node.file)
+        if file is not None:
+            file.flush()
+            node.row = self.tree.layers[node.layer].by_id(node.row.id)
+
+    def _taken_over(self, was: tuple[int, int], node: Node) -> None:
+        if self._taken is not None:
+            self._taken[node.file[1]] = self.tree.depth(was[0]), was[1]
+        file = self._open.pop(was, None)
+        if file is not None:
+            self._undo.append(partial(self._put_back, file, file.file, file.row))
+            file.file, file.row = node.file, node.row
+            self._open[node.file] = file
+
+    def _put_back(self, file: OpenFile, was: tuple[int, int], row: EntryRow) -> None:
+        """An open file is again what it was before a change that is taken back."""
+        if self._open.get(file.file) is file:
+            del self._open[file.file]
+        file.file, file.row, file.is_detached = was, row, False
+        self._open[was] = file
+
+    def _gone(self, node: Node) -> None:
+        file = self._open.pop(node.file, None)
+        if file is not None:
+            file.flush()
+            self._undo.append(partial(self._put_back, file, file.file, file.row))
+            file.is_detached = True
+        if node.layer == 0 and self._taken is not None:
+            # Its number in the scratch may be given to another entry.
+            self._taken.pop(node.file[1], None)
+        if node.layer == 0 and self.quota is not None:
+            self.quota.release(node.row.size)
+
+
+def _checked(what: str, node: Node, data: bytes, decode: Callable[[bytes], _Checked]) -> _Checked:
+    """What a decoder makes of metadata that an entry is to get.
+
+    Raises:
+        InvalidParameterError: they are damaged.
+    """
+    try:
+        return decode(data)
+    except ValueError as error:
+        raise InvalidParameterError(node.path, f"{what}: {error}") from None
+
+
+def _checked_eas(data: bytes) -> bytes:
+    """A list of EAs that NTFS takes, as it is stored."""
+    eas = decode_eas(data)
+    made = encode_eas(eas)
+    if len(made) > _MAX_EAS:
+        raise ValueError(f"{len(made)} bytes of EAs; a file has at most {_MAX_EAS}")
+    names = [ea.name.upper() for ea in eas]
+    if len(set(names)) != len(names):
+        raise ValueError("a name is there twice")
+    if illegal := _ILLEGAL_IN_EA_NAME.intersection(b"".join(names)):
+        raise ValueError(f"character {chr(min(illegal))!r} in a name")
+    return made
+
+
+def _checked_reparse(data: bytes) -> ReparsePoint:
+    """A reparse point whose data have the form that its tag says, where that is known."""
+    point = decode_reparse(data)
+    if point.tag in (ReparseTag.SYMLINK, ReparseTag.MOUNT_POINT):
+        decode_link(point)
+    elif point.tag == ReparseTag.LX_SYMLINK:
+        decode_lx_symlink(point)
+    return point
