@@ -539,3 +539,25 @@ def test_the_file_system_names_its_operations(scratch: Path) -> None:
     with pytest.raises(wclayer.NotSupportedError) as refused:
         LayerFileSystem(fo=scratch, target_protocol="s3")
     assert str(refused.value).startswith(f"open file system: {scratch}: ")
+
+
+def test_a_path_that_was_reached_before_leads_through_a_link_that_took_a_directorys_place(scratch: Path) -> None:
+    with LayerView(scratch=scratch) as view:
+        view.makedirs("target/below")
+        view.write_bytes("target/below/file", b"target")
+        view.makedirs("removed/below")
+        view.write_bytes("removed/below/file", b"removed")
+        view.makedirs("changed")
+        view.makedirs("moved/below")
+        view.write_bytes("moved/below/file", b"moved")
+        assert view.read_bytes("removed/below/file") == b"removed"
+        assert view.read_bytes("moved/below/file") == b"moved"
+        assert not view.exists("changed/below")
+        view.rmtree("removed")
+        view.symlink("removed", "target", is_directory=True)
+        view.set_reparse("changed", LinkTarget.from_path(r"C:\target", is_mount_point=True).encode())
+        view.rename("moved", "elsewhere")
+        view.symlink("moved", "target", is_directory=True)
+        for name in ("removed", "changed", "moved"):
+            assert view.read_bytes(f"{name}/below/file") == b"target"
+        assert view.read_bytes("elsewhere/below/file") == b"moved"

@@ -133,6 +133,8 @@ class MergedTree:
         self._nodes: dict[str, Node | None] = {}
         self._listings: dict[str, list[Node]] = {}
         self._link_counts: dict[tuple[int, int], int] = {}
+        # Directories that were reached by their own path, without a link on the way.
+        self._reached: dict[str, Node] = {}
 
     @classmethod
     @during("open layer")
@@ -277,6 +279,22 @@ class MergedTree:
             node = self.child(node, part)
         return node
 
+    def reached_directory(self, key: str) -> Node | None:
+        """Returns the directory with that path key if a path has led to it, without a link on the way.
+
+        A directory with an entry in it cannot become a link, and one that is moved makes all names be forgotten: while
+        the node is known, and is not a link itself, the same path still leads to it.
+        """
+        node = self._reached.get(key)
+        if node is None or self._nodes.get(key) is not node or node.row.reparse is not None:
+            return None
+        return node
+
+    def note_reached(self, node: Node) -> None:
+        """Remembers a directory to which its own path leads, without a link on the way."""
+        if node.is_directory and self._nodes.get(node.key) is node:
+            self._reached[node.key] = node
+
     def walk(self, node: Node) -> Iterator[Node]:
         """Everything below a node, parents before children."""
         walk = Walk(self.children(node), None)
@@ -344,6 +362,7 @@ class MergedTree:
         if len(self._nodes) > _REMEMBERED:
             self._nodes.clear()
             self._listings.clear()
+            self._reached.clear()
 
     def forget(self, key: str) -> None:
         """The name with that path key came, went, or is another entry now, which has nothing below it."""
@@ -351,12 +370,14 @@ class MergedTree:
         self._nodes.pop(key, None)
         self._listings.pop(key, None)
         self._listings.pop(key.rpartition("/")[0], None)
+        self._reached.pop(key, None)
 
     def forget_all(self) -> None:
         """Anything may have changed."""
         self._link_counts.clear()
         self._nodes.clear()
         self._listings.clear()
+        self._reached.clear()
         self._root.merged = dict.fromkeys(range(len(self.layers)), 0)
 
     def forget_tombstones(self) -> None:

@@ -100,6 +100,14 @@ def resolve(tree: MergedTree, path: str, *, follow: bool) -> Place:
         EntryNotDirectoryError: one is a file.
         UnresolvedLinkError: links lead in a circle, or out of the layers.
     """
+    parent, _, last = path.rpartition("/")
+    start = tree.reached_directory(path_key(parent)) if last not in _DOTS else None
+    if start is not None:
+        found = find_child(tree, start, last)
+        if found is None or found.row.reparse is None:
+            if found is not None:
+                tree.note_reached(found)
+            return Place(start, last, found)
     above = [tree.root()]
     parts = deque(split_path(path))
     links = 0
@@ -139,6 +147,8 @@ def resolve(tree: MergedTree, path: str, *, follow: bool) -> Place:
                 continue
         if parts or node.is_directory:
             above.append(node)
+    if not links:
+        tree.note_reached(above[-1])
     if node is not None and above[-1] is node:
         # The name as it was asked for: it may be another spelling.
         return Place(above[-2] if len(above) > 1 else node, node.name if name in _DOTS else name, node)

@@ -161,15 +161,10 @@ _FIXED: dict[int, struct.Struct] = {
     Opcode.GETXATTR: GETXATTR_IN, Opcode.LISTXATTR: GETXATTR_IN, Opcode.RELEASE: HANDLE_IN,
     Opcode.RELEASEDIR: HANDLE_IN, Opcode.FLUSH: HANDLE_IN, Opcode.FSYNC: HANDLE_IN, Opcode.FSYNCDIR: HANDLE_IN,
 }  # fmt: skip
-"""What stands in front of names and data in a message, by its opcode."""
+"""The fields that come before names and data in the body of a message, by its opcode."""
 
 
 def is_whole(opcode: int, body: memoryview) -> bool:
-    """Whether what stands behind the header of a message has all the numbers that its opcode says."""
+    """Returns whether the body of a message has all the fields that come first in a message of its opcode."""
     fixed = _FIXED.get(opcode)
-    if fixed is None or len(body) < fixed.size:
-        return fixed is None
-    if opcode != Opcode.BATCH_FORGET:
-        return True
-    count, _ = BATCH_FORGET_IN.unpack_from(body)
-    return len(body) >= fixed.size + int(count) * FORGET_ONE.size
+    return fixed is None or len(body) >= fixed.size

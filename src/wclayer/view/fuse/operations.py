@@ -176,6 +176,7 @@ class Operations:
     def _batch_forget(self, number: int, body: memoryview) -> bytes:
         count, _ = abi.BATCH_FORGET_IN.unpack_from(body)
         at = abi.BATCH_FORGET_IN.size
+        # The message has no answer, so that one with fewer entries than it counts cannot be refused.
         count = min(count, (len(body) - at) // abi.FORGET_ONE.size)
         for forgotten, times in abi.FORGET_ONE.iter_unpack(body[at : at + count * abi.FORGET_ONE.size]):
             self.nodes.forget(forgotten, times)
