@@ -69,7 +69,7 @@ class MergedLayerReader(LayerReaderBase):
         return entry
 
     def _effective_hive(self, node: Node) -> bytes | None:
-        """The hive that stands for the file, if layers above the base have changed it."""
+        """Returns the effective hive for the file, or None if no layer above the base has changed it."""
         hive = _HIVES.get(path_key(node.path))
         layers = self._merged.layers
         if hive is None or not any(layer.lookup(hive.delta) is not None for layer in layers[:-1]):

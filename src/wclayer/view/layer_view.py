@@ -48,7 +48,7 @@ class FileStatus:
     links: int
     """Under how many names the file shows."""
     file_id: int
-    """The same number for all names of one file; it stays when a scratch takes the file over."""
+    """The same number for all names of one file; it stays when the file is copied up."""
     reparse: bytes | None
     layer: Path
     """The layer that has it."""
@@ -131,7 +131,7 @@ class LayerView:
     # Finding.
 
     def exists(self, path: StrPath) -> bool:
-        """Whether there is something at a path; of a link, where it leads."""
+        """Returns whether something exists at a path; a link is followed."""
         try:
             self.volume.find(path)
         except LayerError:

@@ -1,6 +1,8 @@
 """The tree that a chain of layers shows: the nearest layer's entries over its parents', tombstones applied.
 
-Nothing is read before it is asked for. A scratch may be the nearest layer; whoever changes it says so by `forget…`.
+Layers are read when a name is looked up, and names are remembered. A scratch may be the nearest layer: code that
+changes it must call the `forget…` methods. They drop single names: if each change dropped all of them, a mount would
+have to look up every name again.
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ _COUNTED = 65_536
 
 
 def has_drive(text: str) -> bool:
-    """Whether a path begins with a drive's letter, as `C:` is."""
+    """Returns whether a path begins with a drive letter, such as `C:`."""
     return text[1:2] == ":" and text[0].isascii() and text[0].isalpha()
 
 
@@ -75,9 +77,9 @@ class Node:
     row: EntryRow
     layer: int
     merged: dict[int, int] = field(default_factory=dict)
-    """Of a directory: layer to entry id, for every layer that has a part of it."""
+    """The entry ids of a directory by layer, for each layer that has a part of it."""
     memo: object = field(default=None, compare=False, repr=False)
-    """What somebody who shows the node has made of it, for the next time."""
+    """A cache of the node's user: what a mount has told the kernel of it."""
 
     @property
     def is_directory(self) -> bool:
@@ -163,7 +165,7 @@ class MergedTree:
         return self._root
 
     def children(self, node: Node) -> list[Node]:
-        """What a directory shows, in the order in which Windows lists it."""
+        """Returns the entries of a directory, in the order in which Windows lists them."""
         listing = self._listings.get(node.key)
         if listing is not None:
             return listing
@@ -189,7 +191,7 @@ class MergedTree:
         return listing
 
     def child(self, node: Node, name: str) -> Node | None:
-        """What a directory shows under a name, in any case, or None."""
+        """Returns the entry of a directory under a name, without regard to case, or None."""
         key = name_key(name)
         whole = f"{node.key}/{key}" if node.key else key
         try:
@@ -205,7 +207,7 @@ class MergedTree:
         return found
 
     def child_in_parents(self, node: Node, name: str) -> Node | None:
-        """What a directory would show under a name if the nearest layer had nothing there and deleted nothing there."""
+        """Returns the entry that the layers below the nearest one show under a name, or None."""
         return self._look_up(node, name, name_key(name), 1)
 
     def _look_up(self, node: Node, name: str, key: str, first: int) -> Node | None:
@@ -231,7 +233,11 @@ class MergedTree:
 
     @staticmethod
     def _add_layer(node: Node, row: EntryRow, layer: int) -> bool:
-        """Merges a layer's directory into a node; whether no layer below shows through."""
+        """Merges a layer's directory into a node.
+
+        Returns:
+            Whether the entry hides what the layers below have under the name.
+        """
         if row.attributes & DIRECTORY and node.is_directory:
             node.merged[layer] = row.id
             if node.row.origin == Origin.IMPLIED and row.origin != Origin.IMPLIED:
@@ -264,11 +270,11 @@ class MergedTree:
             key = key.rpartition("/")[0]
 
     def knows(self, node: Node) -> bool:
-        """Whether a node is the one that stands for its name now."""
+        """Returns whether a node is the one that stands for its name now."""
         return node is self._root or self._nodes.get(node.key) is node
 
     def lookup(self, path: str) -> Node | None:
-        """The node at a path as `layer_path` gives it, found without regard to case, or None."""
+        """Returns the node at a path as `layer_path` returns it, without regard to case, or None."""
         known = self._nodes.get(path_key(path))
         if known is not None:
             return known
@@ -304,7 +310,7 @@ class MergedTree:
                 walk.enter(self.children(child), None)
 
     def other_names(self, node: Node) -> list[Node]:
-        """The other names under which a file shows: a nearer layer may have deleted or replaced some."""
+        """Returns the other names of a file that nearer layers have neither deleted nor replaced."""
         layer = self.layers[node.layer]
         if node.is_directory or layer.link_count(node.row) == 1:
             return []
@@ -312,7 +318,7 @@ class MergedTree:
         return [other for other in found if other is not None and other.key != node.key and other.file == node.file]
 
     def link_count(self, node: Node) -> int:
-        """How many names show of a node's file. It is counted once: a directory may hold all of many names."""
+        """Returns how many names of a node's file show. They are counted once: a file may have many."""
         if node.is_directory or self.layers[node.layer].link_count(node.row) == 1:
             return 1
         count = self._link_counts.get(node.file)
@@ -337,11 +343,11 @@ class MergedTree:
         return self.layers[node.layer].security(node.row)
 
     def digest(self, node: Node) -> bytes | None:
-        """The SHA-256 of the node's main data stream, None where there is none."""
+        """Returns the SHA-256 of the node's main data stream, or None if it has no such stream."""
         return self.layers[node.layer].digest(node.row)
 
     def has_tombstones_below(self, node: Node) -> bool:
-        """Whether a layer deletes a name in this directory or anywhere below it."""
+        """Returns whether a layer deletes a name in this directory or anywhere below it."""
         for index in range(len(self.layers)):
             self._deleted(index)
         return any(node.key in touched for touched in self._touched)
@@ -356,7 +362,7 @@ class MergedTree:
         ]
         return sorted(found, key=lambda stream: collation_key(stream[0]))
 
-    # For whoever changes the nearest layer.
+    # For code that changes the nearest layer.
 
     def _make_room(self) -> None:
         if len(self._nodes) > _REMEMBERED:
@@ -365,7 +371,7 @@ class MergedTree:
             self._reached.clear()
 
     def forget(self, key: str) -> None:
-        """The name with that path key came, went, or is another entry now, which has nothing below it."""
+        """Forgets a name that was created, removed or given another entry, and that has no entries below it."""
         self._link_counts.clear()
         self._nodes.pop(key, None)
         self._listings.pop(key, None)
@@ -373,7 +379,7 @@ class MergedTree:
         self._reached.pop(key, None)
 
     def forget_all(self) -> None:
-        """Anything may have changed."""
+        """Forgets all names, because any of them may have changed."""
         self._link_counts.clear()
         self._nodes.clear()
         self._listings.clear()
@@ -381,17 +387,17 @@ class MergedTree:
         self._root.merged = dict.fromkeys(range(len(self.layers)), 0)
 
     def forget_tombstones(self) -> None:
-        """The nearest layer deletes other names now."""
+        """Forgets which names the nearest layer deletes, because they have changed."""
         self._link_counts.clear()
         self._tombstones[0] = None
 
     def is_deleted(self, key: str) -> bool:
-        """Whether the nearest layer deletes the name with that path key from the others."""
+        """Returns whether the nearest layer deletes the name with that path key from the other layers."""
         parent, _, name = key.rpartition("/")
         return name in self._deleted(0).get(parent, ())
 
     def note_tombstone(self, key: str, *, is_deleted: bool) -> None:
-        """The nearest layer deletes the name with that path key now, or no longer."""
+        """Notes that the nearest layer deletes the name with that path key now, or no longer."""
         self._link_counts.clear()
         deleted = self._tombstones[0]
         if deleted is not None:

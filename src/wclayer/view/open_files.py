@@ -1,4 +1,4 @@
-"""Open files of a view: contents that are read, and taken over by the scratch when they are first written to."""
+"""Open files of a volume: contents are read from their layer, and copied up when they are first written to."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class FileOwner(Protocol):
 
 
 class OpenFile:
-    """The main data of a file that somebody has open: one object for all who have, whatever its names become.
+    """The main data of an open file: one object for all its users, which stays the same when its names change.
 
     Positions and lengths are bytes. What the host raises becomes a `LayerError` with the view's name.
     """
@@ -99,10 +99,10 @@ class OpenFile:
                     raise
 
     def verify(self, digest: bytes) -> None:
-        """Holds the SHA-256 of all of it, as it was read, against its record.
+        """Compares the SHA-256 of all that was read with the record.
 
         Raises:
-            CorruptLayerError: they differ, and nobody has changed it meanwhile.
+            CorruptLayerError: they differ, and the file was not changed meanwhile.
         """
         layer = self._volume.tree.layers[self.file[0]]
         expected = self.row.sha256
@@ -116,7 +116,7 @@ class OpenFile:
         raise layer.wrong_contents(self.row)
 
     def stored_size(self) -> int:
-        """The bytes that it takes on the host, without its holes."""
+        """Returns the bytes that it takes on the host, without its holes."""
         return stored_size(os.fstat(self._fd))
 
     def read(self, size: int, offset: int) -> bytes:
@@ -127,14 +127,18 @@ class OpenFile:
             raise from_os_error(self._volume.name, error) from error
 
     def read_into(self, buffer: WriteableBuffer, offset: int) -> int:
-        """Fills a buffer from `offset`; gives how many bytes there were."""
+        """Reads into a buffer from `offset`, and returns the number of bytes."""
         try:
             return system.read_into_at(self._fd, memoryview(buffer).cast("B"), offset)
         except OSError as error:
             raise from_os_error(self._volume.name, error) from error
 
     def contents(self) -> OpenContents | None:
-        """The contents as they stand now, which stay those when others take their place; None where none can."""
+        """Returns the contents as they are now, which stay the same when the file gets other contents.
+
+        Returns:
+            None if the volume is read-only, so that they cannot be replaced.
+        """
         if not self._volume.is_writable:
             return None
         self._volume.catch_up()
@@ -142,7 +146,7 @@ class OpenFile:
             return OpenContents(self._volume, os.dup(self._fd))
 
     def end(self) -> int:
-        """Where the file ends now, also if another process has written to it."""
+        """Returns where the file ends now, including what other processes have written."""
         self._volume.catch_up()
         return os.fstat(self._fd).st_size if self._volume.is_shared else self.size
 
@@ -152,7 +156,7 @@ class OpenFile:
             return self._write(memoryview(data).cast("B"), offset)
 
     def append(self, data: ReadableBuffer) -> int:
-        """Puts bytes at the end, also if other processes do so at the same time; gives where the file ends then."""
+        """Writes bytes at the end, also if other processes do so at the same time, and returns the new end."""
         view = memoryview(data).cast("B")
         with self._writing():
             self._write(view, self.size)
@@ -170,7 +174,7 @@ class OpenFile:
         return done
 
     def truncate(self, size: int) -> None:
-        """Cuts the file off at `size`, or makes it that long with zeros."""
+        """Cuts the file off at `size`, or extends it to `size` with zeros."""
         with self._writing(keep=size):
             if size > self.size:
                 self._grow(size)
@@ -183,7 +187,11 @@ class OpenFile:
 
     @contextmanager
     def _writing(self, keep: int | None = None) -> Iterator[None]:
-        """A context in which the file is written to, and by nobody else; of its contents, `keep` bytes are enough."""
+        """A context in which only this process writes to the file.
+
+        Args:
+            keep: how many bytes of the contents are kept; by default, all.
+        """
         while True:
             if not self._is_being_written:
                 self._begin_writing(None if keep is None else min(keep, self.size))
@@ -202,7 +210,7 @@ class OpenFile:
         self.size = size
 
     def _begin_writing(self, keep: int | None = None) -> None:
-        """Takes the file over, with its contents (`keep` of them), and marks it as being written to."""
+        """Copies the file up with its contents (`keep` bytes of them), and marks it as being written to."""
         volume = self._volume
         with volume.changing() as upper:
             # What other processes did before now, `changing` has seen.
@@ -223,7 +231,7 @@ class OpenFile:
         self._is_being_written = True
 
     def refresh(self) -> None:
-        """Another process has changed the scratch: perhaps it has taken the file over, or removed it."""
+        """Reads the file's record again after another process has changed the scratch."""
         scratch = self._volume.writable_scratch()
         if self.is_detached:
             return
@@ -249,7 +257,7 @@ class OpenFile:
         self.size = os.fstat(self._fd).st_size
 
     def reopen(self) -> None:
-        """Its contents lie in another file of the host now."""
+        """Opens the file of the host that has the contents now, under the same descriptor."""
         scratch = self._volume.writable_scratch()
         self._has_own_file = scratch.stat_file(self.row).st_nlink == 1
         fd = scratch.open_file(self.row, writable=self._has_own_file)
@@ -261,7 +269,7 @@ class OpenFile:
         self.size = os.fstat(self._fd).st_size
 
     def _copy_detached(self) -> None:
-        """A file without a name is written to: its contents go to one of the host without a name."""
+        """Copies the contents of a file that has no name any more to a file of the host without a name."""
         scratch = self._volume.writable_scratch()
         host, fd = scratch.new_file()
         at = 0
@@ -280,7 +288,7 @@ class OpenFile:
         return self._is_being_written
 
     def now(self, row: EntryRow) -> EntryRow:
-        """The file's row as it is now, whether or not that was recorded."""
+        """Returns the file's row with what was written and is not recorded yet."""
         return self._written(row) if self._is_being_written else row
 
     def _written(self, row: EntryRow) -> EntryRow:
@@ -320,11 +328,11 @@ class OpenFile:
         self._volume.sync(self._fd)
 
     def close(self) -> None:
-        """Gives the file back; the last who does closes it."""
+        """Ends one use of the file; the last one closes it."""
         self._volume.give_back(self)
 
     def shut(self) -> None:
-        """Nobody has it open any more."""
+        """Closes the file, after its last use."""
         try:
             self.flush()
         finally:
@@ -336,8 +344,10 @@ class OpenFile:
 
 
 class OpenContents:
-    """The contents that a file had when it was looked at: what is read bit by bit is of the same, also if they are
-    replaced meanwhile. What is written to them in their place is seen."""
+    """The contents that a file had at one moment: they stay readable when the file gets other contents.
+
+    Bytes that are written to them in place show.
+    """
 
     __slots__ = ("_fd", "_volume")
 
@@ -353,13 +363,13 @@ class OpenContents:
             raise from_os_error(self._volume.name, error) from error
 
     def close(self) -> None:
-        """Gives them back."""
+        """Closes them."""
         with errors_at(self._volume.name):
             os.close(self._fd)
 
 
 class StagedContents(io.RawIOBase):
-    """New contents of a file on their way into the scratch, hashed; what they take is counted as it comes."""
+    """New contents of a file that are written to the scratch, hashed and counted."""
 
     def __init__(self, volume: FileOwner, host: bytes, fd: int) -> None:
         super().__init__()
@@ -398,7 +408,7 @@ class StagedContents(io.RawIOBase):
 
 
 class StagedStream(io.RawIOBase):
-    """New contents of an alternate stream on their way into the scratch; what they take is counted as it comes."""
+    """New contents of an alternate stream for the scratch, which are counted."""
 
     def __init__(self, volume: FileOwner) -> None:
         super().__init__()
@@ -417,7 +427,7 @@ class StagedStream(io.RawIOBase):
             return self._file.write(piece)
 
     def chunks(self) -> Iterator[bytes]:
-        """What was written, in pieces."""
+        """Returns what was written, in pieces."""
         self._file.seek(0)
         return iter(lambda: self._file.read(_PIECE), b"")
 
@@ -427,7 +437,7 @@ class StagedStream(io.RawIOBase):
 
 
 class StreamBuffer:
-    """The data of an alternate stream that somebody has open; what was written goes into the scratch by `flush`."""
+    """The data of an open alternate stream, as a copy that `flush` writes to the scratch."""
 
     def __init__(self, volume: FileOwner, node: Node, name: str) -> None:
         self._volume = volume
@@ -443,10 +453,10 @@ class StreamBuffer:
         self.size = self._file.tell()
 
     def verify(self, digest: bytes) -> None:
-        """Nothing is to be done: its bytes were held against their record when it was opened."""
+        """Does nothing: the bytes were compared with their record when the stream was opened."""
 
     def stored_size(self) -> int:
-        """The bytes that it takes in its layer: all of it."""
+        """Returns the bytes that it takes in its layer: all of it."""
         return self.size
 
     def read(self, size: int, offset: int) -> bytes:
@@ -463,19 +473,19 @@ class StreamBuffer:
         return count
 
     def contents(self) -> None:
-        """Nothing: it is a copy already."""
+        """Returns None: the data are a copy already."""
 
     def end(self) -> int:
-        """Where the stream ends."""
+        """Returns where the stream ends."""
         return self.size
 
     def append(self, data: ReadableBuffer) -> int:
-        """Puts bytes at the end; gives where the stream ends then."""
+        """Writes bytes at the end, and returns the new end."""
         self.write(data, self.size)
         return self.size
 
     def truncate(self, size: int) -> None:
-        """Cuts the stream off at `size`, or makes it that long with zeros."""
+        """Cuts the stream off at `size`, or extends it to `size` with zeros."""
         self._resize(size)
 
     def _resize(self, size: int) -> None:
@@ -492,7 +502,7 @@ class StreamBuffer:
         self.size = size
 
     def flush(self) -> None:
-        """Puts what was written into the scratch."""
+        """Writes what was changed to the scratch."""
         if self._is_changed:
             self._is_changed = False
             self._file.seek(0)
@@ -504,7 +514,7 @@ class StreamBuffer:
         self._volume.sync_names()
 
     def close(self) -> None:
-        """Gives the stream back."""
+        """Closes the stream."""
         try:
             self.flush()
         finally:
@@ -527,7 +537,7 @@ class ViewFile(io.RawIOBase):
         self._can_write = can_write
         self._appends = append
         self._position = 0
-        # What is read from the beginning on, until something is read from there again.
+        # The contents that are read, until a read at the beginning takes the current ones.
         self._contents: OpenContents | None = None
 
     def readable(self) -> bool:
@@ -551,7 +561,7 @@ class ViewFile(io.RawIOBase):
         return self._position
 
     def pieces(self, size: int) -> Iterator[bytes]:
-        """All of it, in pieces of at most `size` bytes.
+        """Yields all of it, in pieces of at most `size` bytes.
 
         Raises:
             CorruptLayerError: at the end, these are not the bytes that its layer has recorded.
@@ -598,7 +608,7 @@ class ViewFile(io.RawIOBase):
         return size
 
     def _let_go(self) -> None:
-        """What is read next is what stands there then."""
+        """Lets the next read take the current contents."""
         contents, self._contents = self._contents, None
         if contents is not None:
             contents.close()

@@ -58,10 +58,10 @@ class Quota:
             self._used = max(0, self.used - size)
 
     def note_others(self) -> None:
-        """Another process has changed the scratch."""
+        """Lets the sum be counted again, because another process has changed the scratch."""
         self._is_old = True
 
     def forget(self) -> None:
-        """A change was taken back: what is in use must be counted anew."""
+        """Drops the sum, because counted changes were rolled back."""
         with self._lock:
             self._used = None

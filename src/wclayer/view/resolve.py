@@ -39,7 +39,7 @@ class LinkPath(NamedTuple):
 
 
 def link_path(reparse: bytes) -> LinkPath | None:
-    """Where a reparse point leads, or None if it is no link; a place outside of the volume has no parts."""
+    """Returns where a reparse point leads, or None if it is not a link; a path outside of the volume has no parts."""
     try:
         point = decode_reparse(reparse)
         if point.tag == ReparseTag.LX_SYMLINK:
@@ -90,7 +90,7 @@ def find_child(tree: MergedTree, directory: Node, name: str) -> Node | None:
 
 
 def resolve(tree: MergedTree, path: str, *, follow: bool) -> Place:
-    """Where a path as `layer_path` gives it leads.
+    """Returns where a path as `layer_path` returns it leads.
 
     Args:
         follow: whether a link at its end is followed, too.
@@ -166,10 +166,10 @@ def _to_volume(tree: MergedTree, volume: str) -> list[Node]:
 
 
 def existing(tree: MergedTree, path: str, *, follow: bool) -> Node:
-    """`resolve`, of a path that must be there.
+    """Returns the entry at a path; see `resolve`.
 
     Raises:
-        PathNotFoundError: it is not.
+        PathNotFoundError: it does not exist.
     """
     place = resolve(tree, path, follow=follow)
     if place.node is None:

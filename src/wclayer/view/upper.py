@@ -1,4 +1,4 @@
-"""Changes to a merged tree: they go to the scratch, which takes over what it changes of its parents.
+"""Changes to a merged tree: they go to the scratch, its upper layer; an entry of a parent is copied up first.
 
 Entries are taken over with all their metadata, and their contents without a copy where the host can link them; a
 directory's entry alone, not what is in it. What is deleted of a parent gets a tombstone.
@@ -31,15 +31,15 @@ _ARCHIVE = int(FileAttributes.ARCHIVE)
 _VOLUME_ROOT = volume_root().encode()
 _UTILITY_VM = path_key("UtilityVM")
 FIXED = frozenset(map(path_key, ROOTS))
-"""Path keys of the root directories, which stay what they are."""
+"""Path keys of the root directories, which cannot be removed, renamed or made links."""
 
 
 class Upper:
-    """The steps of which changes are made, each inside a transaction of the scratch, which is the tree's first layer.
+    """The steps of changes to the upper layer: a scratch, the first layer of the tree. Each runs in its transaction.
 
     Args:
         reserve: called with the bytes that a change takes, before it is made; it may raise `DiskFullError`.
-        taken_over: called when an entry of a parent became the scratch's, with what it was (`Node.file`) and its node.
+        taken_over: called after a copy-up, with what the file was (`Node.file`) and its node.
         gone: called when a directory, or the last name under which a file shows, is removed, with its node.
     """
 
@@ -61,14 +61,18 @@ class Upper:
     # Copy-up.
 
     def copy_up(self, node: Node) -> None:
-        """Makes the entry the scratch's, as it is."""
+        """Copies an entry up, unchanged."""
         if node.is_directory:
             self.copy_up_directory(node)
         else:
             self._copy_up_file(node)
 
     def copy_up_directory(self, node: Node) -> int:
-        """Makes a directory's entry, and those above it, the scratch's, as they are; gives its id there."""
+        """Copies up a directory's entry and those above it, unchanged.
+
+        Returns:
+            The id of the directory in the scratch.
+        """
         missing = []
         while (own := self._own_id(node)) is None:
             missing.append(node)
@@ -79,7 +83,7 @@ class Upper:
 
     @staticmethod
     def _own_id(node: Node) -> int | None:
-        """The id that a directory's entry has in the scratch; None if it has none of its own yet."""
+        """Returns the id of a directory's entry in the scratch, or None if it is not copied up yet."""
         own = node.merged.get(0)
         return own if not node.key or (node.layer == 0 and node.row.origin != Origin.IMPLIED) else None
 
@@ -121,7 +125,7 @@ class Upper:
         self._taken_over(was, node)
 
     def copy_up_all(self, node: Node) -> None:
-        """Makes an entry, and everything below it, the scratch's."""
+        """Copies up an entry and everything below it."""
         pending = [node]
         while pending:
             at = pending.pop()
@@ -163,8 +167,10 @@ class Upper:
         size: int = 0,
         sha256: bytes | None = None,
     ) -> Node:
-        """Makes a new entry, which has what Windows gives a new one: inherited security, four times, the archive
-        attribute. Nothing shows under that name."""
+        """Creates an entry with what a new one has on Windows: inherited security, four times, the archive attribute.
+
+        No entry may show under the name.
+        """
         parent = self.copy_up_directory(directory)
         is_directory = bool(attributes & DIRECTORY)
         attributes |= directory.row.attributes & _INHERITED_ATTRIBUTES
@@ -185,7 +191,7 @@ class Upper:
         return self._child(directory, name)
 
     def link(self, node: Node, directory: Node, name: str, time: int) -> Node:
-        """Makes a further name of a file. Nothing shows under that name.
+        """Creates a further name of a file. No entry may show under the name.
 
         Raises:
             EntryIsDirectoryError: it is a directory.
@@ -240,11 +246,11 @@ class Upper:
         """Gives an entry, with everything below it, another directory and name.
 
         Args:
-            replace: what is there already makes way: a file for a file, an empty directory for a directory.
+            replace: an existing entry is replaced: a file by a file, an empty directory by a directory.
 
         Raises:
             AlreadyExistsError: the name is taken.
-            EntryIsDirectoryError, EntryNotDirectoryError, DirectoryNotEmptyError: what is there cannot make way.
+            EntryIsDirectoryError, EntryNotDirectoryError, DirectoryNotEmptyError: what is there cannot be replaced.
             InvalidParameterError: into itself; a root directory of the layer.
         """
         old_directory, target = self._parent(node), self._tree.child(directory, name)
@@ -297,7 +303,7 @@ class Upper:
         return found
 
     def _child(self, directory: Node, name: str) -> Node:
-        """The node of a name that has just come."""
+        """Returns the node of a name that was just created."""
         key = f"{directory.key}/{path_key(name)}"
         self._tree.forget(key)
         child = self._tree.child(directory, name)
@@ -305,7 +311,7 @@ class Upper:
         return child
 
     def _settle_name(self, directory: Node, name: str, *, is_directory: bool) -> None:
-        """Of a name that has just come, keeps a tombstone only where it must hide a parent's directory."""
+        """Removes the tombstone of a name that was just created, unless it must hide a directory of a parent."""
         key = f"{directory.key}/{path_key(name)}"
         if not self._tree.is_deleted(key):
             return
@@ -321,7 +327,7 @@ class Upper:
     # Metadata.
 
     def touch(self, directory: Node, time: int) -> None:
-        """Names in a directory have changed."""
+        """Sets the times of a directory in which names have changed."""
         self.update(directory, last_write_time=time, change_time=time)
 
     def update(self, node: Node, **columns: int | bytes | str | None) -> None:
@@ -337,7 +343,7 @@ class Upper:
         self.refresh(node)
 
     def refresh(self, node: Node) -> None:
-        """Reads what changed of an entry of the scratch."""
+        """Reads the row of an entry of the scratch again."""
         node.row = self._scratch.by_id(node.row.id)
         if not node.is_directory:
             self._forget_other_names(node)

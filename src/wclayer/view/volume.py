@@ -70,7 +70,7 @@ INODE_BITS = 40
 _MAX_EAS = 0xFFFF
 """Bytes of EAs that a file has at most ($EA of NTFS)."""
 _ILLEGAL_IN_EA_NAME = frozenset(range(32)) | frozenset(b'"*+,/:;<=>?[\\]|')
-"""Bytes that Windows' file systems take in no name of an EA (Microsoft's fastfat sample, `FatIsEaNameValid`)."""
+"""Bytes that Windows' file systems refuse in the name of an EA (Microsoft's fastfat sample, `FatIsEaNameValid`)."""
 _Checked = TypeVar("_Checked")
 
 
@@ -97,9 +97,9 @@ class Volume:
     ) -> None:
         self._lock = threading.RLock()
         self._open: dict[tuple[int, int], OpenFile] = {}
-        # What the entries that were taken over were before, once it is asked for.
+        # What the entries that were copied up were before; None until it is needed.
         self._taken: dict[int, tuple[int, int]] | None = None
-        # What brings open files back to where they were, if the change that is being made is taken back.
+        # Calls that restore the open files, if the current change is rolled back.
         self._undo: list[Callable[[], None]] = []
         with ExitStack() as stack:
             self.scratch: ScratchDirectory | None = None
@@ -129,7 +129,7 @@ class Volume:
 
     @property
     def capacity(self) -> int | None:
-        """Bytes of contents that the scratch's disk has room for; None where there is no disk."""
+        """Bytes of contents that the scratch's disk has room for; None if there is no disk."""
         return None if self.quota is None else self.quota.capacity
 
     @property
@@ -144,11 +144,11 @@ class Volume:
 
     @property
     def is_open(self) -> bool:
-        """Whether it was not closed yet."""
+        """Whether it is not closed yet."""
         return self._is_open
 
     def close(self) -> None:
-        """Ends the view: what was written is recorded, and everything is safe on disk."""
+        """Closes the volume: what was written is recorded, and everything is safe on disk."""
         with self._lock:
             if not self._is_open:
                 return
@@ -172,9 +172,9 @@ class Volume:
 
     @contextmanager
     def reading(self) -> Iterator[MergedTree]:
-        """The tree as it is now, for as long as the context lasts, whatever other processes change meanwhile.
+        """Yields the tree as it is now. Changes of other processes do not show until the context ends.
 
-        Changes cannot be begun inside.
+        No change can be started inside.
         """
         with self._lock, nullcontext() if self.scratch is None else self.scratch.reading():
             self._refresh()
@@ -182,15 +182,15 @@ class Volume:
 
     @property
     def is_shared(self) -> bool:
-        """Whether other processes may change the scratch meanwhile."""
+        """Whether other processes may change the scratch while it is open here."""
         return self.scratch is not None and self.scratch.is_shared
 
     def alone(self) -> AbstractContextManager[object]:
-        """A context in which no other process changes the scratch, and what it changed before is known here."""
+        """Returns a context in which no other process changes the scratch; all earlier changes show in it."""
         return self.changing() if self.is_shared else self._lock
 
     def catch_up(self) -> None:
-        """Takes note of what other processes have changed before now."""
+        """Takes over what other processes have changed before now."""
         if self.is_shared:
             with self._lock:
                 self._refresh()
@@ -237,7 +237,7 @@ class Volume:
         return found
 
     def current_row(self, node: Node) -> EntryRow:
-        """What is known of an entry, with what was written to it and not yet recorded."""
+        """Returns the metadata of an entry, with what was written to it and is not recorded yet."""
         row, file = node.row, self._open.get(node.file)
         if self.scratch is not None and self.scratch.is_shared and node.layer == 0 and row.sha256 == NOT_HASHED:
             # Another process may be writing to it, which changes nothing but its file on the host.
@@ -245,12 +245,12 @@ class Volume:
         return row if file is None else file.now(row)
 
     def file_id(self, file: tuple[int, int]) -> int:
-        """A number for a file, which stays when the scratch takes it over."""
+        """Returns the number of a file, which stays the same when the file is copied up."""
         depth, entry = self.origin(file)
         return depth << INODE_BITS | entry
 
     def origin(self, file: tuple[int, int]) -> tuple[int, int]:
-        """What a file (`Node.file`) was first: its layer, counted from the base, which is 1, and its id there."""
+        """Returns the layer, counted from the base (1), and the id that a file (`Node.file`) had before copy-up."""
         layer, entry = file
         first = self.tree.depth(layer), entry
         if layer or self.scratch is None:
@@ -260,8 +260,11 @@ class Volume:
         return self._taken.get(entry, first)
 
     def file_of_id(self, file_id: int) -> tuple[int, int] | None:
-        """The file that has a number (`Node.file`), which need not have a name any more; None if there is no layer
-        for it."""
+        """Returns the file (`Node.file`) that has a number; it may have no name any more.
+
+        Returns:
+            None if its layer is not in the chain.
+        """
         depth, entry = file_id >> INODE_BITS, file_id & (1 << INODE_BITS) - 1
         layer = len(self.tree.layers) - depth
         if not 0 <= layer < len(self.tree.layers):
@@ -273,19 +276,19 @@ class Volume:
         return layer, entry
 
     def children(self, node: Node) -> list[Node]:
-        """The entries of a directory."""
+        """Returns the entries of a directory."""
         if not node.is_directory:
             raise EntryNotDirectoryError(node.path, "is not a directory")
         return self.tree.children(node)
 
     def has_stream(self, node: Node, name: str) -> bool:
-        """Whether an entry has an alternate stream of that name, in any case."""
+        """Returns whether an entry has an alternate stream of that name, without regard to case."""
         return any(names_equal(known, name) for known, _, _ in self.tree.stream_digests(node))
 
     def stream_chunks(self, node: Node, name: str) -> Iterable[bytes | memoryview]:
-        """The bytes of an alternate stream; none if it is not there."""
+        """Returns the bytes of an alternate stream, or an empty iterable if the entry has no such stream."""
         layer = self.tree.layers[node.layer]
-        # The main data may be changing: they are not asked for.
+        # The main data are left out, because they may be changing.
         for stream in layer.streams(layer.first_name(node.row), has_data=False):
             if names_equal(stream.name, name):
                 return stream.chunks
@@ -294,7 +297,7 @@ class Volume:
     # Open files.
 
     def open_node(self, node: Node) -> OpenFile:
-        """The data of a file, opened once more; each opening is given back by `close`.
+        """Opens the data of a file. Each opening must be closed.
 
         Raises:
             EntryIsDirectoryError: it is a directory.
@@ -313,11 +316,11 @@ class Volume:
             return file
 
     def open_file(self, file: tuple[int, int]) -> OpenFile | None:
-        """The open data of a file (`Node.file`), if somebody has it open."""
+        """Returns the open data of a file (`Node.file`), or None if it is not open."""
         return self._open.get(file)
 
     def give_back(self, file: OpenFile) -> None:
-        """One of those who have a file open has it no longer."""
+        """Ends one use of an open file; the last one closes it."""
         with self._lock:
             file.users -= 1
             if file.users == 0 and self._is_open:
@@ -388,10 +391,10 @@ class Volume:
     # Changing. Each of these changes happens as a whole; if it fails, it does not happen at all.
 
     def writable_scratch(self) -> ScratchDirectory:
-        """The scratch that takes changes.
+        """Returns the scratch.
 
         Raises:
-            LayerError: there is none: access is denied.
+            LayerError: there is no scratch; the code is ERROR_ACCESS_DENIED.
         """
         if self.scratch is None:
             raise LayerError(self.name, "the view is read-only: it has no scratch", code=ERROR_ACCESS_DENIED)
@@ -399,7 +402,7 @@ class Volume:
 
     @contextmanager
     def changing(self) -> Iterator[Upper]:
-        """The steps of changes; those made in the context happen all together."""
+        """Yields the steps of changes. Either all changes of the context are made, or none."""
         with self._lock:
             scratch = self.writable_scratch()
             assert self._upper is not None
@@ -421,7 +424,7 @@ class Volume:
                 raise
 
     def now(self) -> int:
-        """The time that changes get (FILETIME)."""
+        """Returns the current time (FILETIME)."""
         return from_unix_ns(time_ns())
 
     def free(self, place: Place) -> Place:
@@ -445,7 +448,7 @@ class Volume:
         return Place(directory, place.name, node)
 
     def check_name(self, directory: Node, name: str) -> None:
-        """Checks that Windows takes a new name."""
+        """Checks that Windows accepts a new name."""
         if not directory.key:
             raise InvalidParameterError(name, "a layer has no other root directories")
         if not directory.is_directory:
@@ -694,8 +697,11 @@ class Volume:
             upper.update(node, change_time=self.now())
 
     def sync(self, fd: int | None = None) -> None:
-        """Returns when all changes so far are safe on disk; with the host's open file `fd`, of all contents only
-        those of that file."""
+        """Returns when all changes so far are safe on disk.
+
+        Args:
+            fd: a descriptor of the host; of all contents, only those of this file are synced.
+        """
         with self._lock:
             if self.scratch is None:
                 return
@@ -727,7 +733,7 @@ class Volume:
             self.quota.release(old - new)
 
     def node_of(self, file: tuple[int, int]) -> Node | None:
-        """A node under which a file (`Node.file`) shows; None if it has no name any more."""
+        """Returns a node under which a file (`Node.file`) shows, or None if it has no name any more."""
         index, entry = file
         layer = self.tree.layers[index]
         head = self.scratch.find(entry) if self.scratch is not None and index == 0 else layer.by_id(entry)
@@ -740,14 +746,14 @@ class Volume:
         return None
 
     def forget_names(self, row: EntryRow) -> None:
-        """The metadata of a file of the scratch have changed."""
+        """Forgets the names of a file of the scratch, because its metadata have changed."""
         scratch = self.writable_scratch()
         names = [row] if row.link is None and scratch.link_count(row) == 1 else scratch.names(row)
         for name in names:
             self.tree.forget(path_key(scratch.path_of(name)))
 
     def end_writing(self, node: Node) -> None:
-        """Records what was written to a file so far: what is set after it is to stay."""
+        """Records what was written to a file so far, so that it does not overwrite what is set afterwards."""
         file = self._open.get(node.file)
         if file is not None:
             file.flush()
@@ -763,7 +769,7 @@ class Volume:
             self._open[node.file] = file
 
     def _put_back(self, file: OpenFile, was: tuple[int, int], row: EntryRow) -> None:
-        """An open file is again what it was before a change that is taken back."""
+        """Restores an open file after a change that was rolled back."""
         if self._open.get(file.file) is file:
             del self._open[file.file]
         file.file, file.row, file.is_detached = was, row, False
@@ -783,7 +789,7 @@ class Volume:
 
 
 def _checked(what: str, node: Node, data: bytes, decode: Callable[[bytes], _Checked]) -> _Checked:
-    """What a decoder makes of metadata that an entry is to get.
+    """Decodes metadata that an entry is to get, and returns them.
 
     Raises:
         InvalidParameterError: they are damaged.
@@ -795,7 +801,7 @@ def _checked(what: str, node: Node, data: bytes, decode: Callable[[bytes], _Chec
 
 
 def _checked_eas(data: bytes) -> bytes:
-    """A list of EAs that NTFS takes, as it is stored."""
+    """Returns a list of EAs as it is stored, after the checks that NTFS makes."""
     eas = decode_eas(data)
     made = encode_eas(eas)
     if len(made) > _MAX_EAS:
@@ -809,7 +815,7 @@ def _checked_eas(data: bytes) -> bytes:
 
 
 def _checked_reparse(data: bytes) -> ReparsePoint:
-    """A reparse point whose data have the form that its tag says, where that is known."""
+    """Decodes a reparse point, and checks its data if the layout for its tag is known."""
     point = decode_reparse(data)
     if point.tag in (ReparseTag.SYMLINK, ReparseTag.MOUNT_POINT):
         decode_link(point)

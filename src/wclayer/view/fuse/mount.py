@@ -58,8 +58,8 @@ def serve(
     the process gets SIGINT or SIGTERM.
 
     Args:
-        allow_other: every user of the machine may use the mount, and as everything in it may be written to by anybody,
-            change the scratch; for all but root, /etc/fuse.conf must allow that.
+        allow_other: every user of the machine may use the mount, and change the scratch, because everything in it
+            may be written to by every user; for all but root, /etc/fuse.conf must allow that.
         make_target: `target` is a folder in the scratch, which is made.
         needed: records that the scratch must have.
         ready: called when the mount can be used.
@@ -77,7 +77,7 @@ def serve(
         check_target(target)
     volume = Volume(layers, scratch, exclusive=scratch is not None)
     try:
-        # From here on, nobody else mounts the scratch, or says that it is no longer active.
+        # From here on, no other process can mount or deactivate the scratch.
         if volume.scratch is not None and any(
             volume.scratch.record(key) != value for key, value in (needed or {}).items()
         ):
@@ -113,7 +113,7 @@ def _set_mount(scratch: ScratchDirectory, place: str | None) -> None:
 
 @during("mount")
 def check_target(target: StrPath) -> Path:
-    """The folder at which is to be mounted; what a server that died has left there is unmounted.
+    """Returns the folder at which to mount, after unmounting what a dead server has left there.
 
     Raises:
         see `serve`.
@@ -174,7 +174,7 @@ def start(
     target: StrPath, layers: Sequence[StrPath] = (), scratch: StrPath | None = None, *, allow_other: bool = False,
     make_target: bool = False, needed: Mapping[str, str] | None = None,
 ) -> int:  # fmt: skip
-    """Starts a process that does `serve`; gives its id when the mount can be used.
+    """Starts a process that does `serve`, and returns its id when the mount can be used.
 
     Raises:
         see `serve`.
@@ -195,7 +195,7 @@ def start(
 def _start(
     target: StrPath, layers: Sequence[StrPath], scratch: StrPath | None, **options: object
 ) -> tuple[dict[str, Any], str]:
-    """Starts the server; gives what it said on its pipe, and what on its error stream."""
+    """Starts the server, and returns what it wrote to its pipe and to its error stream."""
     reader, writer = os.pipe()
     arguments = json.dumps(
         {
@@ -207,9 +207,9 @@ def _start(
     )
     with os.fdopen(reader, "rb") as answer, tempfile.TemporaryFile() as complaints:
         try:
-            # It goes on in a child of its own, which is nobody's to wait for.
+            # It continues in a child process, for which no process must wait.
             subprocess.run(
-                # -P: without it, Python would take modules from the current folder, which may be anybody's.
+                # -P: without it, Python would import modules from the current folder, which others may change.
                 [sys.executable, "-P", "-m", "wclayer.view.fuse.server", arguments, str(writer)],
                 stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=complaints, pass_fds=(writer,),
                 start_new_session=True, check=False,
@@ -224,7 +224,7 @@ def _start(
 
 @during("unmount")
 def mounted_layer(target: StrPath) -> Path | None:
-    """The layer directory that is mounted at a folder; None if none is."""
+    """Returns the layer directory that is mounted at a folder, or None."""
     if sys.platform != "linux":
         return None
     try:
@@ -239,7 +239,7 @@ def unmount(target: StrPath) -> None:
 
     Raises:
         LayerBusyError: files of the mount are open.
-        NotReadyError: nothing is mounted there, or something that is none of wclayer's mounts.
+        NotReadyError: nothing is mounted there, or something that is not a mount of wclayer.
     """
     place = Path(os.path.abspath(target))
     if is_stale(place):
@@ -300,7 +300,7 @@ def wait_until_free(scratch: StrPath, target: StrPath | None = None) -> None:
 
 @during("unmount")
 def forget(scratch: StrPath, target: StrPath | None) -> bool:
-    """Makes a scratch whose server has ended one that is not mounted; whether it was recorded as mounted at `target`.
+    """Removes the record of a mount whose server has ended, and returns whether the mount was recorded at `target`.
 
     Raises:
         LayerBusyError: the server has not ended, or another process has the scratch open.

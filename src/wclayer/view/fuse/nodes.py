@@ -83,7 +83,7 @@ class Nodes:
     # From an entry to its number.
 
     def number(self, node: Node) -> int:
-        """The number of an entry."""
+        """Returns the number of an entry."""
         if node.key == _VOLUME_KEY:
             return ROOT
         depth, entry = self._volume.origin(node.file)
@@ -127,7 +127,7 @@ class Nodes:
         return self._last
 
     def renumber(self, node: Node) -> None:
-        """The number of the entry is not to be told to the kernel again: it gets another."""
+        """Gives an entry another number, because the kernel must not be told the old one again."""
         self._known.pop(self.number(node), None)
         node.memo = None
         file_id = self._volume.file_id(node.file)
@@ -180,7 +180,7 @@ class Nodes:
         return node
 
     def note(self, number: int, node: Node) -> None:
-        """The entry with that number was looked at, and will be asked for."""
+        """Remembers the entry with that number, because the kernel will ask for it."""
         if len(self._known) >= _KNOWN:
             self._known.clear()
         self._known[number] = node
@@ -209,14 +209,14 @@ class Nodes:
         return alias.number
 
     def told(self, number: int) -> None:
-        """A number is known once more: to the kernel, or to an alias."""
+        """Counts one more use of a number, by the kernel or by an alias."""
         if number > _FIRST_OWN:
             kept = self._own.get(number) or self._aliases[number]
             kept.lookups += 1
             self._untold.pop(number, None)
 
     def forget(self, number: int, count: int) -> None:
-        """The kernel has forgotten `count` of the times it was told of a number."""
+        """Takes back `count` uses of a number that the kernel has forgotten."""
         if number <= _FIRST_OWN:
             return
         kept = self._own.get(number) or self._aliases.get(number)
@@ -234,9 +234,9 @@ class Nodes:
             self._drop(kept)
 
     def is_stored_spelling(self, node: Node, parent: int, name: bytes) -> bool:
-        """Whether the kernel asks for an entry by its stored name, in a directory that it knows by its own."""
+        """Returns whether the kernel asks for an entry by its stored name, in a directory that it knows by its own."""
         return not self.is_alias(parent) and encode_name(node.name) == name
 
     def is_current(self, number: int) -> bool:
-        """Whether a number may be told to the kernel again."""
+        """Returns whether the kernel may be told a number again."""
         return number <= _FIRST_OWN or number in self._own

@@ -47,7 +47,7 @@ _UNCACHED, _CACHED, _NOT_WRITTEN = int(OpenFlag.DIRECT_IO), int(OpenFlag.KEEP_CA
 _CACHED_LIST = int(OpenFlag.CACHE_DIR | OpenFlag.KEEP_CACHE)
 _DOTS = (b".", b"..")
 _UNKNOWN = bytes(abi.ENTRY_HEAD.size + abi.ATTR.size)
-"""Of an entry in a listing: the kernel is to ask when it wants to know more."""
+"""The attributes of an entry in a listing about which the kernel must ask."""
 
 
 class Shown(NamedTuple):
@@ -88,8 +88,8 @@ class Listing:
 class Operations:
     """What the kernel asks of a file system, on a `Volume`.
 
-    `answers` has a method for each opcode: it gets the number that the message is about and what stands behind the
-    header, and gives what stands behind the header of the answer. It raises `OSError` for an error of POSIX.
+    `answers` has a method for each opcode: it gets the number that the message is about and what follows the
+    header, and returns what follows the header of the answer. It raises `OSError` for an error of POSIX.
 
     Args:
         mount_point: where it is mounted, for the targets of new links.
@@ -185,7 +185,7 @@ class Operations:
     # Attributes.
 
     def _shown(self, node: Node) -> Shown:
-        """What is shown of an entry, made anew where that may have changed."""
+        """Returns what is shown of an entry, made again if it may have changed."""
         memo = node.memo
         if (
             isinstance(memo, Shown)
@@ -269,7 +269,7 @@ class Operations:
         return self._getattr(number, body)
 
     def _set_mode(self, node: Node, mode: int) -> None:
-        """Of the mode, Windows has only whether a file may be written to."""
+        """Sets the read-only attribute from a mode, the only part of it that Windows has."""
         if node.is_directory or node.row.reparse is not None:
             return
         attributes = node.row.attributes
@@ -278,7 +278,7 @@ class Operations:
             self.volume.set_attributes(node, changed)
 
     def note_change(self, number: int) -> None:
-        """An entry was changed: what the kernel knows of it by its own number is no longer so."""
+        """Notes that what the kernel knows of an entry by its own number is no longer true."""
         if self.nodes.is_alias(number):
             self.stale_numbers.append(self.nodes.real(number))
 
@@ -319,8 +319,11 @@ class Operations:
         return self._list(body, plus=True)
 
     def _list(self, body: memoryview, *, plus: bool) -> bytes:
-        """What is in an open directory from a place on, as much as the kernel has room for; with `plus`, the kernel
-        gets the attributes, too, and need not ask for them."""
+        """Returns the entries of an open directory from an offset on, as many as the kernel has room for.
+
+        Args:
+            plus: the attributes are included, so that the kernel need not ask for them.
+        """
         handle, offset, room, _, _, _, _ = abi.READ_IN.unpack_from(body)
         listing = self._listings.get(handle)
         if listing is None:
@@ -329,17 +332,17 @@ class Operations:
             listing.nodes = self.volume.children(self._directory(listing.number))
         tells = plus and not self.nodes.is_alias(listing.number)
         made = bytearray()
-        for place in range(offset, len(listing.nodes) + len(_DOTS)):
-            if place < len(_DOTS):
-                name, mode, number, entry = _DOTS[place], stat.S_IFDIR, 0, _UNKNOWN
+        for index in range(offset, len(listing.nodes) + len(_DOTS)):
+            if index < len(_DOTS):
+                name, mode, number, entry = _DOTS[index], stat.S_IFDIR, 0, _UNKNOWN
                 inode = self.nodes.inode(self.nodes.real(listing.number))
             else:
-                shown = self._listed(listing.nodes[place - len(_DOTS)])
+                shown = self._listed(listing.nodes[index - len(_DOTS)])
                 if shown is None:
                     continue
                 name, mode, number, inode = shown.name, shown.mode, shown.number, shown.inode
                 entry = shown.entry if tells else _UNKNOWN
-            head = abi.DIRENT_HEAD.pack(inode, place + 1, len(name), stat.S_IFMT(mode) >> 12)
+            head = abi.DIRENT_HEAD.pack(inode, index + 1, len(name), stat.S_IFMT(mode) >> 12)
             padding = bytes(-len(name) % 8)
             record = (entry + head + name + padding) if plus else (head + name + padding)
             if len(made) + len(record) > room:
@@ -371,7 +374,7 @@ class Operations:
     # New names.
 
     def _new_place(self, number: int, name: bytes) -> Place:
-        """Where the kernel wants a new entry, which may be there already."""
+        """Returns where the kernel wants a new entry, which may exist already."""
         text = _text(name)
         if utf16_length(text) > MAX_COMPONENT_UNITS:
             raise OSError(errno.ENAMETOOLONG, "name too long", text)
@@ -464,9 +467,9 @@ class Operations:
         is_itself = place.node is node and stat.S_ISDIR(_kind(node.row)) and (number, old) != (to, new)
         is_stored = self.nodes.is_stored_spelling(node, to, new)
         replace = not flags & abi.RENAME_NOREPLACE
-        with self.volume.changing() as changes:
+        with self.volume.changing() as upper:
             if replace and len(leavers) > 1 and place.node is not None and _is_other_link(node, place.node):
-                changes.remove(place.node, self.volume.now())
+                upper.remove(place.node, self.volume.now())
             self.volume.rename(node, place, replace=replace)
         for leaver in leavers:
             leaver.done()
@@ -480,7 +483,7 @@ class Operations:
         return b""
 
     def left(self, number: int, file: OpenFile | None) -> None:
-        """The last name of the file with that number went; who has it open keeps it."""
+        """Keeps an open file whose last name was removed under its number."""
         if file is not None and file.is_detached:
             self._nameless[number] = file
 
@@ -577,7 +580,7 @@ class Operations:
         """The open file with that number.
 
         Raises:
-            OSError: EBADF, it is none.
+            OSError: EBADF, no file has that number.
         """
         handle = self._handles.get(number)
         if handle is None:
@@ -596,7 +599,7 @@ class Operations:
         handle = self._handle(fh)
         if handle.is_alias:
             if flags & os.O_APPEND and not kind & abi.WRITE_CACHE:
-                # Of an alias, the kernel does not know how long it is.
+                # The kernel does not know the size of a file that was opened by an alias.
                 offset = handle.file.size
             self.stale_numbers.append(handle.number)
         self._note_contents(handle.file, handle.number)
@@ -627,7 +630,7 @@ class Operations:
 
 
 class _Leaver:
-    """A name that is about to go from where it is, for what the kernel must hear of that when it has gone."""
+    """A name that is about to be removed, with what the kernel must be told afterwards."""
 
     def __init__(self, operations: Operations, node: Node, parent: int, name: bytes) -> None:
         nodes = operations.nodes
@@ -643,7 +646,7 @@ class _Leaver:
             self._stored = nodes.real(parent), encode_name(node.name)
 
     def done(self) -> None:
-        """The name is gone from there."""
+        """Notes what the kernel must be told, after the name was removed."""
         operations, nodes = self._operations, self._operations.nodes
         if self._stored is not None:
             operations.stale_numbers.append(self._number)
@@ -656,7 +659,7 @@ class _Leaver:
 
 
 class _KindWatch:
-    """What is done inside may make another kind of an entry."""
+    """A context in which an entry may become another kind."""
 
     def __init__(self, operations: Operations, number: int, node: Node) -> None:
         self._operations = operations
@@ -677,7 +680,7 @@ class _KindWatch:
 
 
 def _is_link(row: EntryRow) -> bool:
-    """Whether a reparse point is shown as a symbolic link: it stands for another file, or has no contents."""
+    """Returns whether a reparse point is shown as a symbolic link: it stands for another file, or has no contents."""
     if row.reparse is None:
         return False
     return is_name_surrogate(row.reparse) or (row.sha256 is None and not row.attributes & DIRECTORY)
@@ -691,7 +694,7 @@ def _is_other_link(node: Node, target: Node) -> bool:
 
 
 def _kind(row: EntryRow) -> int:
-    """What POSIX takes an entry for."""
+    """Returns the file type that POSIX sees."""
     if _is_link(row):
         return stat.S_IFLNK
     return stat.S_IFDIR if row.attributes & DIRECTORY else stat.S_IFREG

@@ -1,6 +1,6 @@
 """Links of a view as POSIX follows them: their text, from the directory that they are in.
 
-Whoever mounts a view lets the host's kernel follow its links, and the kernel does not stop at the mount's root. So a
+In a mount, the host's kernel follows the links, and the kernel does not stop at the mount's root. So a
 text has `..` only at its beginning, and not more often than there are directories above the link: then it leads,
 whatever is on the way, to a place in the mount.
 """

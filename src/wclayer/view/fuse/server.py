@@ -23,7 +23,7 @@ def main(arguments: str, pipe: str) -> None:
     answer = int(pipe)
     os.set_inheritable(answer, False)
     if os.fork():
-        # Whoever started this goes on.
+        # The process that started this one continues.
         os._exit(0)
 
     def say(what: dict[str, Any]) -> None:

@@ -1,6 +1,6 @@
 """A mount's connection to the kernel: it is made through `fusermount3`, and served until it is taken away.
 
-The kernel's own interface is spoken here (`fuse_abi`), not libfuse's: libfuse knows a file by its path as somebody
+The kernel's own interface is spoken here (`abi`), not libfuse's: libfuse knows a file by its path as somebody
 spelled it, which names that differ in case lead into deadlocks.
 """
 
@@ -47,7 +47,7 @@ _WANTED = (
 _MAX_ERRNO = 511
 """The largest error number that the kernel takes in an answer."""
 _MAX_TRACEBACKS = 10
-"""Of mistakes of ours, so many are written to the error stream, which may be a file."""
+"""The number of defects of this program that are written to the error stream, which may be a file."""
 _NO_LENGTH = bytes(4)
 _PATIENCE = 10.0
 """Seconds after which a mount ends that has still something to tell the kernel."""
@@ -56,7 +56,7 @@ _MOMENT = 20
 
 
 def check_fuse() -> str:
-    """That views can be mounted here; gives the path of `fusermount3`.
+    """Checks that views can be mounted here, and returns the path of `fusermount3`.
 
     Raises:
         NotSupportedError: FUSE is not there; the message says what to install.
@@ -107,7 +107,7 @@ def run_session(
 
 
 def _mount(mounter: str, mount_point: str, options: list[str]) -> int:
-    """Mounts; gives the descriptor of the connection, which `fusermount3` passes through a socket."""
+    """Mounts, and returns the descriptor of the connection, which `fusermount3` passes through a socket."""
     if sys.platform == "win32":
         raise _no_fuse()
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -167,7 +167,7 @@ class Connection:
                     self._answer(self._message[:size], ready)
 
     def _take(self) -> int | None:
-        """Takes a request; gives its size, 0 if there was none after all, and None at the end."""
+        """Reads a request, and returns its size, 0 if it was withdrawn, or None at the end."""
         if sys.platform == "win32":
             raise _no_fuse()
         buffer = self._buffer
@@ -273,7 +273,7 @@ class Connection:
             self._notices.send(names)
 
     def _error_number(self, failure: Exception) -> int:
-        """The error of POSIX for what answering a request met."""
+        """Returns the POSIX error number for an exception that a request has raised."""
         if isinstance(failure, UnicodeError):
             return errno.EILSEQ
         if isinstance(failure, (OSError, FormatError, sqlite3.Error, MemoryError)):
@@ -331,7 +331,7 @@ def _write(device: int, message: Message) -> None:
 
 
 class _Sender:
-    """Sends messages from a thread of its own, in their order: the kernel may keep one who sends a notice waiting."""
+    """Sends messages from a thread of its own, in their order: the kernel may block the sender of a notice."""
 
     def __init__(self, device: int) -> None:
         self._device = device
