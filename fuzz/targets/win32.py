@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from fuzz.target import Target
@@ -201,6 +202,14 @@ def _attributes(data: bytes) -> None:
 def _basic_info(data: bytes) -> None:
     info = FileBasicInfo.unpack(data)
     assert FileBasicInfo.unpack(info.pack()) == info
+    assert int(info.flags) == info.attributes
+    for ticks, moment in (
+        (info.creation_time, info.created), (info.last_access_time, info.accessed),
+        (info.last_write_time, info.written), (info.change_time, info.changed),
+    ):  # fmt: skip
+        assert moment == filetime.to_datetime(ticks)
+        is_shown = moment.replace(tzinfo=None) not in (datetime.min, datetime.max)
+        assert not is_shown or (moment - datetime(1601, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1) == ticks // 10
 
 
 TARGETS = {

@@ -62,11 +62,12 @@ def to_unix_ns(filetime: int) -> int:
 
 
 def to_datetime(filetime: int) -> datetime:
-    """Returns a FILETIME as a `datetime` in UTC, cut to microseconds; for a time after 9999, the last `datetime`."""
+    """Returns a FILETIME as a `datetime` in UTC, cut to microseconds; the first or the last `datetime` for one before
+    the year 1 or after 9999."""
     try:
         return datetime(1601, 1, 1, tzinfo=UTC) + timedelta(microseconds=filetime // 10)
     except OverflowError:
-        return datetime.max.replace(tzinfo=UTC)
+        return (datetime.max if filetime > 0 else datetime.min).replace(tzinfo=UTC)
 
 
 def to_iso(filetime: int) -> str:

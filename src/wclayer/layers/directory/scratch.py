@@ -287,7 +287,7 @@ class ScratchDirectory(ScratchLayer):
             self._raise_failure()
             if self._contents.has_much_unsynced:
                 self._contents.sync_contents()
-            self._execute("BEGIN IMMEDIATE")
+            self._start("BEGIN IMMEDIATE")
             stack.pop_all()
             self._is_changing = True
             try:
@@ -299,6 +299,16 @@ class ScratchDirectory(ScratchLayer):
             except BaseException:
                 self.rollback()
                 raise
+
+    def _start(self, statement: str) -> None:
+        """Starts a transaction of SQLite. If that fails after SQLite has started it, it is rolled back: no other could
+        begin inside of it."""
+        try:
+            self._execute(statement)
+        except BaseException:
+            if self._database.in_transaction:
+                self._database.execute("ROLLBACK")
+            raise
 
     def commit(self) -> None:
         """Ends the transaction: its changes have happened. If that fails, it is rolled back."""
@@ -341,7 +351,7 @@ class ScratchDirectory(ScratchLayer):
             if not self.is_shared or self._is_changing or self._is_reading:
                 yield
                 return
-            self._execute("BEGIN")
+            self._start("BEGIN")
             self._is_reading = True
             try:
                 yield
