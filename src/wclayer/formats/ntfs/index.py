@@ -66,7 +66,11 @@ def build_index(
 def _build_level(
     entries: list[bytes], children: list[int] | None, blocks: list[bytes], step: int
 ) -> tuple[list[bytes], list[int]]:
-    """Puts entries into blocks, all but those between two blocks, which go up; gives those, and the blocks' VCNs."""
+    """Puts entries into blocks, except the separators between two blocks, which belong to the level above.
+
+    Returns:
+        The separators, and the VCNs of the blocks.
+    """
     child = 0 if children is None else _CHILD_SIZE
     capacity = _CAPACITY - _END_SIZE - child
     separators: list[bytes] = []

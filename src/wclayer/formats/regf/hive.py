@@ -234,7 +234,11 @@ class Hive:
             raise RegfError(f"{what}: no allocated cell starts here{problem}", offset)
 
     def _admit_bin(self, offset: int) -> str:
-        """Notes where the cells of the bin around an offset start; gives what is wrong with the bin, if it is."""
+        """Records where the cells of the bin around an offset start.
+
+        Returns:
+            What is wrong with the bin, as the end of a message; "" if it is sound.
+        """
         data, base = self._data, _BASE
         page = offset // structs.BIN_ALIGNMENT
         while page >= 0 and not self._admitted_pages[page]:

@@ -122,7 +122,7 @@ class _HiveWriter:
         self._security: dict[bytes, list[int]] = {}
 
     def write_tree(self, root: Key) -> int:
-        """Writes a key and everything below it; gives the offset of its node."""
+        """Writes a key and everything below it, and returns the offset of its node."""
         top = self._write_key(root, NO_CELL, KeyFlags.HIVE_ENTRY)
         path = [top]
         while path:
@@ -214,7 +214,11 @@ class _HiveWriter:
     # Values.
 
     def _write_values(self, values: list[Value], key_name: str) -> tuple[int, int, int, int]:
-        """Writes values; gives their list's offset, their number, and the largest name and data in bytes."""
+        """Writes the values of a key.
+
+        Returns:
+            The offset of their list, their number, and the sizes of the largest name and the largest data in bytes.
+        """
         if not values:
             return NO_CELL, 0, 0, 0
         if len({fold(value.name) for value in values}) != len(values):

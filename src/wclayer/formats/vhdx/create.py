@@ -44,15 +44,15 @@ def create_vhdx(
     disk_id: UUID | None = None,
     write_guid: UUID | None = None,
 ) -> Vhdx:
-    """Makes a new virtual disk of `size` bytes, all zeros or all of its parent's, in an empty file; gives it open.
+    """Creates a virtual disk in an empty file, and returns it opened. It reads as zeros, or as its parent.
 
     Args:
         file: open for reading and writing, and empty.
-        size: bytes; whole sectors.
+        size: bytes of the disk; a multiple of the sector size.
         block_size: bytes; a power of two from 1 to 256 MiB.
-        is_fixed: whether all of its space is there at once (as a hole, where the host has holes).
-        parent, locator: of a differencing disk: the open parent, and how it is found from the new file.
-        disk_id, write_guid: what would be random, for files that must be the same each time.
+        is_fixed: whether all blocks are allocated at once (as a hole, where the host has holes).
+        parent, locator: the open parent of a differencing disk, and how it is found from the new file.
+        disk_id, write_guid: instead of random GUIDs, for files that must be the same each time.
 
     Raises:
         VhdxError: sizes that a disk cannot have; a fixed disk with a parent.

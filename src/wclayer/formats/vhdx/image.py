@@ -47,7 +47,7 @@ class Vhdx:
         file: the file, open for reading, or for both.
         writable: whether the disk may be written; else a log that is not empty is only taken into account.
         open_parent: opens the parent of a differencing disk.
-        is_new: nobody knows the file by its GUIDs yet, so the first change need not make new ones.
+        is_new: the file was just created, so its first change needs no new GUIDs.
 
     Raises:
         VhdxError: it is not a sound VHDX file, or its parent is not the one it was made from.

@@ -147,7 +147,7 @@ class VolumeLayerWriter(LayerWriterBase):
                 object_id = extra.data[:64]
         attributes = info.attributes
         if attributes & _ENCRYPTED:
-            # Without keys, which no layer has, nobody could open the file.
+            # A layer has no keys, and without a key the file could not be opened.
             attributes &= ~_ENCRYPTED
             self.unencrypted += 1
         security = entry.security
