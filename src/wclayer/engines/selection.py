@@ -9,9 +9,13 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from typing import TYPE_CHECKING
 
-from wclayer.engines.engine import Engine
 from wclayer.errors import InvalidParameterError, NotSupportedError, during
+
+if TYPE_CHECKING:
+    # The command asks for the engines' names before it needs an engine, whose types are in many modules.
+    from wclayer.engines.engine import Engine
 
 ENGINES = ("hcs", "portable")
 VARIABLE = "WCLAYER_ENGINE"
