@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from wclayer.engines.disk_info import DiskInfo, PartitionInfo
     from wclayer.engines.engine import Engine
     from wclayer.engines.filter import FilterLayerReader, FilterLayerWriter
+    from wclayer.engines.mounting import mount_layer, unmount_layer
     from wclayer.engines.portable import (
         ConvertResult,
         ImageStore,
@@ -167,6 +168,7 @@ _HOMES = {
         "make_base_layer",
         "read_boot_store",
     ),
+    "wclayer.engines.mounting": ("mount_layer", "unmount_layer"),
     "wclayer.engines.results": ("ExportResult", "ImportResult"),
     "wclayer.errors": (
         "AccessDeniedError",
@@ -333,6 +335,7 @@ __all__ = [
     "layer_id",
     "limits_in_use",
     "make_base_layer",
+    "mount_layer",
     "name_to_guid",
     "new_layer_reader",
     "new_layer_writer",
@@ -340,6 +343,7 @@ __all__ = [
     "process_base_layer",
     "process_utility_vm_image",
     "read_boot_store",
+    "unmount_layer",
     "unprepare_layer",
     "unsynced",
     "use_engine",

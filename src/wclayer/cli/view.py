@@ -6,8 +6,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +17,8 @@ from wclayer.cli.group import Verbs
 from wclayer.cli.output import count_bar, echo, json_option, print_json, security_text, warn
 from wclayer.cli.text import LAYER_PATH, path_of_argument
 from wclayer.cli.transfer import layers_option
-from wclayer.errors import AlreadyExistsError, InvalidParameterError, NotReadyError
-from wclayer.layers.directory.scratch import MOUNT, has_unsaved_changes, is_scratch
-from wclayer.view.fuse import mount
+from wclayer.errors import InvalidParameterError
+from wclayer.layers.directory.scratch import is_scratch
 from wclayer.view.layer_view import LayerView
 from wclayer.view.transfer import copy_between, copy_into, copy_out, move
 from wclayer.win32.attributes import attribute_letters, attribute_names, changed_attributes
@@ -238,51 +236,15 @@ def mount_command(
       wclayer mount /layers/base /mnt
     """
 
+    if target is None and not is_scratch(path):
+        raise click.UsageError("TARGET is required unless PATH is a scratch")
+
     def tell(place: str) -> None:
         print_json({"layer": path, "mount_point": place}) if as_json else echo(f"{path} is at {place}")
 
-    if not is_scratch(path):
-        if target is None:
-            raise click.UsageError("TARGET is required unless PATH is a scratch")
-        chain = [path, *layers]
-        if foreground:
-            mount.serve(target, chain, allow_other=allow_other, ready=lambda: tell(target))
-        else:
-            mount.start(target, chain, allow_other=allow_other)
-            tell(target)
-        return
-    with active(path):
-        if foreground:
-            place = target or os.path.join(path, MOUNT)
-            os.makedirs(place, exist_ok=True)
-            mount.serve(place, layers, path, allow_other=allow_other, ready=lambda: tell(place))
-            wclayer.deactivate_layer(path)
-            return
-        wclayer.prepare_layer(path, layers, target=target, allow_other=allow_other)
-    tell(wclayer.get_layer_mount_path(path))
-
-
-@contextmanager
-def active(path: str) -> Iterator[None]:
-    """Activates a scratch that is not mounted, unless it is active. If the block fails, the activation is undone."""
-    # With the hcs engine, a scratch that is only active has a path, too; Windows itself refuses a second mount.
-    if wclayer.engine_name() == "portable":
-        with suppress(wclayer.NotReadyError):
-            at = wclayer.get_layer_mount_path(path)
-            raise AlreadyExistsError(path, f"it is mounted already, at {at}")
-    try:
-        wclayer.activate_layer(path)
-        activated = True
-    except wclayer.LayerBusyError as error:
-        if "active already" not in error.detail:
-            raise
-        activated = False
-    try:
-        yield
-    except BaseException:
-        if activated:
-            wclayer.deactivate_layer(path)
-        raise
+    place = wclayer.mount_layer(path, target, layers, allow_other=allow_other, serve=tell if foreground else None)
+    if not foreground:
+        tell(place)
 
 
 @click.command("unmount", short_help="Unmount a scratch or layers.")
@@ -297,32 +259,8 @@ def unmount_command(path: str) -> None:
     Example:
       wclayer unmount /layers/run
     """
-    layer = path if is_scratch(path) else mount.mounted_layer(path)
-    if layer is None or not is_scratch(layer):
-        mount.unmount(path)
-    elif not put_away(os.fspath(layer)):
-        echo(f"{path} was not mounted; its changes are in its disk now")
-        return
-    echo(f"unmounted {path}")
-
-
-def put_away(scratch: str) -> bool:
-    """Unmounts a scratch and writes its changes into its disk. Returns whether it was mounted."""
-    was_mounted = True
-    try:
-        wclayer.unprepare_layer(scratch)
-    except wclayer.NotReadyError:
-        if wclayer.engine_name() != "portable":
-            raise
-        was_mounted = False
-    try:
-        wclayer.deactivate_layer(scratch)
-    except wclayer.NotReadyError as error:
-        if was_mounted or not has_unsaved_changes(scratch):
-            raise NotReadyError(scratch, "it is not mounted, and its disk holds all its changes") from error
-        wclayer.activate_layer(scratch)
-        wclayer.deactivate_layer(scratch)
-    return was_mounted
+    was_mounted = wclayer.unmount_layer(path)
+    echo(f"unmounted {path}" if was_mounted else f"{path} was not mounted; its changes are in its disk now")
 
 
 @click.command("shell", short_help="Mount a scratch and open a shell in it.")
@@ -343,11 +281,10 @@ def shell_command(ctx: click.Context, layers: tuple[str, ...], path: str, comman
     """
     if not is_scratch(path):
         raise InvalidParameterError(path, "not a scratch layer")
-    with active(path):
-        wclayer.prepare_layer(path, layers)
+    place = wclayer.mount_layer(path, parents=layers)
     arguments = list(command) or [os.environ.get("SHELL") or os.environ.get("COMSPEC", "/bin/sh")]
     try:
-        done = subprocess.run(arguments, cwd=wclayer.get_layer_mount_path(path), check=False)
+        done = subprocess.run(arguments, cwd=place, check=False)
     finally:
         wclayer.unprepare_layer(path)
         wclayer.deactivate_layer(path)

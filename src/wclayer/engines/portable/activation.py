@@ -8,6 +8,7 @@ an activation counts until the machine is started anew, a mount for as long as i
 from __future__ import annotations
 
 import os
+from contextlib import ExitStack
 from pathlib import Path
 
 from wclayer._types import Chain, StrPath
@@ -80,43 +81,42 @@ def activate_layer(path: StrPath, *, prefer: str | None = None) -> None:
     place = Path(os.path.abspath(path))
     if prefer not in (None, "disk", "directory"):
         raise InvalidParameterError(place, f"prefer {prefer!r}; possible are disk and directory")
-    lock = None
-    if is_scratch(place) and not (place / FILE_NAME).is_file():
-        lock = claim_place(place)
-    try:
-        if lock is not None:
+    with ExitStack() as stack:
+        lock = None
+        if is_scratch(place) and not (place / FILE_NAME).is_file():
+            lock = claim_place(place)
+            stack.callback(lock.close)
             with errors_at(place):
                 make_empty_records(place)
         opened = _open_scratch(place, lock)
-    except BaseException:
-        if lock is not None:
-            lock.close()
-        raise
-    if opened is None:
-        if lock is not None:
-            lock.close()
-        return
-    with errors_at(place, damage=CorruptLayerError), opened as scratch:
-        if scratch.record(ACTIVE) == _this_boot():
-            raise LayerBusyError(place, "it is active already")
-        parents = scratch.parents()
-        is_unread = scratch.record(UNREAD) is not None
-        if is_unread and not parents:
-            # What the disk changes can be told when prepare_layer names the parents.
-            pass
-        elif is_unread or was_changed(scratch):
-            if not is_unread and scratch.record(UNSAVED) and prefer is None:
-                raise InvalidStateError(
-                    place, f"both {DISK} and the layer directory were changed since they last agreed"
-                )
-            if prefer != "directory":
-                read_disk(scratch, parents)
+        if opened is None:
+            return
+        with errors_at(place, damage=CorruptLayerError), opened as scratch:
+            if scratch.record(ACTIVE) == _this_boot():
+                raise LayerBusyError(place, "it is active already")
+            _read_changed_disk(scratch, prefer)
             with scratch.transaction(is_change=False):
-                scratch.set_record(UNREAD, None)
-        elif scratch.record(SAVED_AS) is None and not scratch.record(UNSAVED):
-            note_disk(scratch)
+                scratch.set_record(ACTIVE, _this_boot())
+
+
+def _read_changed_disk(scratch: ScratchDirectory, prefer: str | None) -> None:
+    """Reads the disk of a scratch in, if another program changed it; see `Engine.activate_layer`."""
+    parents = scratch.parents()
+    is_unread = scratch.record(UNREAD) is not None
+    if is_unread and not parents:
+        # Only with the parents, which prepare_layer gets, can it be known what the disk changes.
+        return
+    if is_unread or was_changed(scratch):
+        if not is_unread and scratch.record(UNSAVED) and prefer is None:
+            raise InvalidStateError(
+                scratch.path, f"both {DISK} and the layer directory were changed since they last agreed"
+            )
+        if prefer != "directory":
+            read_disk(scratch, parents)
         with scratch.transaction(is_change=False):
-            scratch.set_record(ACTIVE, _this_boot())
+            scratch.set_record(UNREAD, None)
+    elif scratch.record(SAVED_AS) is None and not scratch.record(UNSAVED):
+        note_disk(scratch)
 
 
 @during("prepare layer")
@@ -215,6 +215,17 @@ def unprepare_layer(path: StrPath) -> None:
     mount.remove_stale(at)
     if not mount.forget(place, at):
         raise NotReadyError(path, "it is not prepared any more: another process has just unmounted it")
+
+
+@during("look at scratch")
+def is_active(path: StrPath) -> bool:
+    """Returns whether a layer is an active scratch.
+
+    Raises:
+        PathNotFoundError, NotALayerError: there is no layer at `path`.
+    """
+    with open_layer(path) as layer:
+        return layer.record(ACTIVE) == _this_boot()
 
 
 def check_disk_is_current(disk: StrPath) -> None:
