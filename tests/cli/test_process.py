@@ -236,13 +236,14 @@ def test_a_process_that_ignores_interrupts_goes_on(layers: Path) -> None:
 # What is loaded.
 
 
-def test_a_verb_loads_what_it_needs() -> None:
+@pytest.mark.parametrize("option", ["--version", "--help"])
+def test_a_verb_loads_what_it_needs(option: str) -> None:
     program = (
         "import sys; from wclayer.cli.main import main\n"
-        "try: main(['--version'])\n"
-        "except SystemExit: print(*sys.modules)"
+        f"try: main(['{option}'])\n"
+        "except SystemExit: print(*sys.modules, file=sys.stderr)"
     )
-    loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, text=True).stdout.split()
+    loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, text=True).stderr.split()
     assert "wclayer.cli.verbs" in loaded
     assert [name for name in loaded if name.startswith(("wclayer.view", "wclayer.layers", "wclayer.formats"))] == []
 

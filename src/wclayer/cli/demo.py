@@ -18,7 +18,7 @@ from wclayer.cli.output import echo, size_text
 from wclayer.formats.regf.values import ValueType, encode_string
 
 
-@click.command("demo", short_help="Show the main job from end to end.")
+@click.command("demo")
 @click.option(
     "--folder",
     metavar="FOLDER",

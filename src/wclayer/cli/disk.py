@@ -24,7 +24,7 @@ _FIELDS = {
 _SIZES = ("size", "block_size", "file_size")
 
 
-@click.group("disk", cls=Verbs, short_help="Show, check or convert a disk file.")
+@click.group("disk", cls=Verbs)
 def disk_group() -> None:
     """Show, check or convert disk files: VHDX (fixed, dynamic, differencing), VHD (fixed, dynamic; to read) and raw.
 
@@ -123,7 +123,7 @@ def convert_command(to: str, fixed: bool, block_size: int, parent: str | None, s
     echo(f"made {target}")
 
 
-@click.command("convert", short_help="Make a disk from a layer.")
+@click.command("convert")
 @click.option("--to", type=click.Choice(["vhdx", "raw", "ntfs"]), default="vhdx", help="The format (default: vhdx).")
 @click.option("-o", "--output", "target", required=True, metavar="FILE", help="The disk file to make.")
 @click.option("--size", type=SIZE, default=None, help="The size of the disk (default: 20GiB, or more if needed).")

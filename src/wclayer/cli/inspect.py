@@ -73,7 +73,7 @@ def _suffix(tree: MergedTree, node: Node) -> str:
     return ""
 
 
-@click.command("ls", short_help="List a directory of a layer.")
+@click.command("ls")
 @merged_option
 @json_option
 @click.argument("layer")
@@ -103,7 +103,7 @@ def ls_command(merged: bool, as_json: bool, layer: str, path: str) -> None:
             echo(f"{attribute_letters(n.row.attributes)}  {size:>12}  {time}  {_name(n)}{_suffix(tree, n)}")
 
 
-@click.command("tree", short_help="Show a directory as a tree.")
+@click.command("tree")
 @merged_option
 @click.option("-L", "--depth", type=click.IntRange(1), default=None, help="Do not open directories below this depth.")
 @json_option
@@ -161,7 +161,7 @@ def _with_last_marked(nodes: list[Node]) -> Iterator[tuple[bool, Node]]:
     return ((number == len(nodes), node) for number, node in enumerate(nodes, 1))
 
 
-@click.command("cat", short_help="Print a file, or one of its streams.")
+@click.command("cat")
 @merged_option
 @click.argument("layer")
 @click.argument("path", type=LAYER_PATH)
@@ -187,7 +187,7 @@ def cat_command(merged: bool, layer: str, path: str) -> None:
         raise PathNotFoundError(path, f"the file has no stream {stream!r}" if stream else "has no data", code=2)
 
 
-@click.command("stat", short_help="Show all metadata of one entry.")
+@click.command("stat")
 @merged_option
 @json_option
 @click.argument("layer")
@@ -228,7 +228,7 @@ def stat_command(merged: bool, as_json: bool, layer: str, path: str) -> None:
             echo(f"{label:>17}  {'-' if value is None else value}")
 
 
-@click.command("info", short_help="Show digests, sizes, parents and id.")
+@click.command("info")
 @json_option
 @click.argument("layer")
 def info_command(as_json: bool, layer: str) -> None:
@@ -250,7 +250,7 @@ def info_command(as_json: bool, layer: str) -> None:
             echo(f"{key.replace('_', ' '):>21}  {'-' if item is None else item}")
 
 
-@click.command("diff", short_help="Show what differs between two layers.")
+@click.command("diff")
 @click.option("--no-times", is_flag=True, help="Ignore differences of times.")
 @click.option("--alone", is_flag=True, help="Compare the two layers alone, without their parents.")
 @json_option
@@ -314,7 +314,7 @@ def _field_text(key: str, value: Any) -> str | None:
     return str(value)
 
 
-@click.command("check", short_help="Verify a layer against its records.")
+@click.command("check")
 @json_option
 @click.argument("layer")
 @click.pass_context

@@ -15,7 +15,7 @@ from wclayer.errors import InvalidParameterError, NotSupportedError, during
 from wclayer.layers.directory.scratch import DISK
 
 
-@click.command("create", short_help="Create a scratch: a read-write layer.")
+@click.command("create")
 @layers_option
 @click.option(
     "--size",
@@ -62,7 +62,7 @@ def _give_size(path: str, size: int) -> None:
     wclayer.expand_scratch_size(path, size)
 
 
-@click.command("remove", short_help="Remove a layer.")
+@click.command("remove")
 @click.argument("path")
 def remove_command(path: str) -> None:
     """Remove the layer directory PATH with all its contents, permanently.
@@ -75,7 +75,7 @@ def remove_command(path: str) -> None:
     echo(f"removed {path}")
 
 
-@click.command("expand", short_help="Grow the disk of a scratch layer.")
+@click.command("expand")
 @click.argument("path")
 @click.argument("size", type=SIZE)
 def expand_command(path: str, size: int) -> None:
@@ -89,7 +89,7 @@ def expand_command(path: str, size: int) -> None:
     echo(f"{path} has at least {size_text(size)}")
 
 
-@click.command("process", short_help="Make the blank disks of a base layer.")
+@click.command("process")
 @click.argument("path")
 def process_command(path: str) -> None:
     """Make the blank disks of the base layer PATH, and those of its utility VM if it has one. Windows needs them to run
@@ -106,7 +106,7 @@ def process_command(path: str) -> None:
         echo(f"{path}/UtilityVM: SystemTemplateBase.vhdx, SystemTemplate.vhdx")
 
 
-@click.command("grant", short_help="Give a virtual machine access to a file.")
+@click.command("grant")
 @click.argument("vm")
 @click.argument("file")
 def grant_command(vm: str, file: str) -> None:
@@ -120,7 +120,7 @@ def grant_command(vm: str, file: str) -> None:
     echo(f"{vm} has access to {file}")
 
 
-@click.command("makebaselayer", short_help="Make a base layer from a folder.")
+@click.command("makebaselayer")
 @click.argument("path")
 def makebaselayer_command(path: str) -> None:
     """Convert the folder PATH, which has Files in it, into a base layer, in place.
@@ -136,7 +136,7 @@ def makebaselayer_command(path: str) -> None:
     echo(f"{path} is a base layer")
 
 
-@click.group("images", cls=Verbs, short_help="List, add or remove shared base images.")
+@click.group("images", cls=Verbs)
 def images_group() -> None:
     """List, add or remove the base images of the central image store.
 
@@ -189,7 +189,7 @@ def images_remove(store: str | None, name: str, version: str) -> None:
     echo(f"unregistered {name} {version}")
 
 
-@click.command("completion", short_help="Print the completion script of a shell.")
+@click.command("completion")
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def completion_command(ctx: click.Context, shell: str) -> None:

@@ -28,7 +28,7 @@ from wclayer.view.registry import registry_path
 from wclayer.win32 import filetime
 
 
-@click.group("reg", cls=Verbs, short_help="Show or change the registry of a layer.")
+@click.group("reg", cls=Verbs)
 def reg_group() -> None:
     """Show or change the registry of a layer over its parents.
 
@@ -199,7 +199,7 @@ def _write_reg(layer: str, key: str, stream: BinaryIO) -> None:
         stream.flush()
 
 
-@click.command("bcd", short_help="List the boot configuration of a utility VM.")
+@click.command("bcd")
 @json_option
 @click.argument("layer")
 def bcd_command(as_json: bool, layer: str) -> None:

@@ -29,7 +29,7 @@ layers_option = click.option(
 )
 
 
-@click.command("import", short_help="Import a tar, a transport folder or a disk.")
+@click.command("import")
 @click.option(
     "-i",
     "--input",
@@ -97,7 +97,7 @@ def warn_of_hives(path: str) -> None:
             warn(f"warning: {problem}")
 
 
-@click.command("export", short_help="Export a layer as a tar.")
+@click.command("export")
 @click.option("-o", "--output", "target", metavar="FILE", help="The tar to write (default: standard output).")
 @click.option("-z", "--gzip", "gzip", is_flag=True, help="Compress with gzip.")
 @click.option("--zstd", "zstd", is_flag=True, help="Compress with zstd.")

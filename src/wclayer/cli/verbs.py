@@ -27,15 +27,53 @@ CLOSED_PIPE = 141
 INTERRUPTED = OperationCancelledError.exit_status
 
 _MODULES = {
-    "demo": ("demo",),
-    "disk": ("disk", "convert"),
-    "inspect": ("ls", "tree", "cat", "stat", "info", "diff", "check"),
-    "manage": ("create", "remove", "expand", "process", "grant", "makebaselayer", "images", "completion"),
-    "registry": ("reg", "bcd"),
-    "transfer": ("import", "export"),
-    "view": ("cp", "rm", "mkdir", "mv", "acl", "attrib", "mount", "unmount", "shell"),
+    "demo": {
+        "demo": "Show the main job from end to end.",
+    },
+    "disk": {
+        "disk": "Show, check or convert a disk file.",
+        "convert": "Make a disk from a layer.",
+    },
+    "inspect": {
+        "ls": "List a directory of a layer.",
+        "tree": "Show a directory as a tree.",
+        "cat": "Print a file, or one of its streams.",
+        "stat": "Show all metadata of one entry.",
+        "info": "Show digests, sizes, parents and id.",
+        "diff": "Show what differs between two layers.",
+        "check": "Verify a layer against its records.",
+    },
+    "manage": {
+        "create": "Create a scratch: a read-write layer.",
+        "remove": "Remove a layer.",
+        "expand": "Grow the disk of a scratch layer.",
+        "process": "Make the blank disks of a base layer.",
+        "grant": "Give a virtual machine access to a file.",
+        "makebaselayer": "Make a base layer from a folder.",
+        "images": "List, add or remove shared base images.",
+        "completion": "Print the completion script of a shell.",
+    },
+    "registry": {
+        "reg": "Show or change the registry of a layer.",
+        "bcd": "List the boot configuration of a utility VM.",
+    },
+    "transfer": {
+        "import": "Import a tar, a transport folder or a disk.",
+        "export": "Export a layer as a tar.",
+    },
+    "view": {
+        "cp": "Copy files into, out of, or between layers.",
+        "rm": "Remove entries of a scratch.",
+        "mkdir": "Make directories in a scratch.",
+        "mv": "Rename an entry of a scratch.",
+        "acl": "Show or set the security of an entry, as SDDL.",
+        "attrib": "Show or change file attributes.",
+        "mount": "Mount a scratch, or layers read-only.",
+        "unmount": "Unmount a scratch or layers.",
+        "shell": "Mount a scratch and open a shell in it.",
+    },
 }
-"""The verbs of each module of this package. The module lists its commands in `COMMANDS`."""
+"""The verbs of each module of this package, each with its line in the help. The module lists them in `COMMANDS`."""
 
 
 class _StoppedError(Exception):
@@ -65,6 +103,12 @@ class _AllVerbs(Verbs):
                     add_no_sync_option(command)
                     self.add_command(command)
         return super().get_command(ctx, cmd_name)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Lists the verbs without loading their modules."""
+        lines = {verb: line for verbs in _MODULES.values() for verb, line in verbs.items()}
+        with formatter.section("Commands"):
+            formatter.write_dl(sorted(lines.items()))
 
     def make_context(
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any

@@ -42,7 +42,7 @@ def _split(argument: str) -> tuple[str | None, str]:
     return None, argument
 
 
-@click.command("cp", short_help="Copy files into, out of, or between layers.")
+@click.command("cp")
 @click.option("-r", "--recursive", is_flag=True, help="Copy directories with all their contents.")
 @click.option("--no-streams", is_flag=True, help="Do not report alternate streams that are not copied to the host.")
 @json_option
@@ -94,7 +94,7 @@ def cp_command(ctx: click.Context, recursive: bool, no_streams: bool, as_json: b
     ctx.exit(1 if is_incomplete else 0)
 
 
-@click.command("rm", short_help="Remove entries of a scratch.")
+@click.command("rm")
 @click.option("-r", "--recursive", is_flag=True, help="Remove directories with all their contents.")
 @click.argument("layer")
 @click.argument("paths", nargs=-1, required=True, type=LAYER_PATH)
@@ -110,7 +110,7 @@ def rm_command(recursive: bool, layer: str, paths: tuple[str, ...]) -> None:
             view.rmtree(path) if recursive else view.unlink(path)
 
 
-@click.command("mkdir", short_help="Make directories in a scratch.")
+@click.command("mkdir")
 @click.option(
     "-p", "--parents", is_flag=True, help="Make the directories above, too; a directory that exists is not an error."
 )
@@ -128,7 +128,7 @@ def mkdir_command(parents: bool, layer: str, paths: tuple[str, ...]) -> None:
             view.makedirs(path) if parents else view.mkdir(path)
 
 
-@click.command("mv", short_help="Rename an entry of a scratch.")
+@click.command("mv")
 @click.option("-n", "--no-clobber", is_flag=True, help="Fail if TARGET exists.")
 @click.argument("layer")
 @click.argument("source", type=LAYER_PATH)
@@ -144,7 +144,7 @@ def mv_command(no_clobber: bool, layer: str, source: str, target: str) -> None:
         move(view, source, target, replace=not no_clobber)
 
 
-@click.group("acl", cls=Verbs, short_help="Show or set the security of an entry, as SDDL.")
+@click.group("acl", cls=Verbs)
 def acl_group() -> None:
     """Show or set the security descriptor of an entry, as SDDL.
 
@@ -180,9 +180,7 @@ def acl_set(layer: str, path: str, sddl: str) -> None:
         view.set_security(path, descriptor)
 
 
-@click.command(
-    "attrib", short_help="Show or change file attributes.", context_settings={"ignore_unknown_options": True}
-)
+@click.command("attrib", context_settings={"ignore_unknown_options": True})
 @json_option
 @click.argument("layer")
 @click.argument("path", type=LAYER_PATH)
@@ -210,7 +208,7 @@ def attrib_command(as_json: bool, layer: str, path: str, changes: tuple[str, ...
         echo(f"{attribute_letters(attributes)}  {path}")
 
 
-@click.command("mount", short_help="Mount a scratch, or layers read-only.")
+@click.command("mount")
 @layers_option
 @click.option(
     "-f", "--foreground", is_flag=True, help="Serve the mount in this process, until it is unmounted or interrupted."
@@ -247,7 +245,7 @@ def mount_command(
         tell(place)
 
 
-@click.command("unmount", short_help="Unmount a scratch or layers.")
+@click.command("unmount")
 @click.argument("path")
 def unmount_command(path: str) -> None:
     """Unmount the scratch PATH, or the layer that is mounted at PATH.
@@ -263,7 +261,7 @@ def unmount_command(path: str) -> None:
     echo(f"unmounted {path}" if was_mounted else f"{path} was not mounted; its changes are in its disk now")
 
 
-@click.command("shell", short_help="Mount a scratch and open a shell in it.")
+@click.command("shell")
 @layers_option
 @click.argument("path")
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
