@@ -66,6 +66,8 @@ class RegistryEditor:
 
     def close(self) -> None:
         """Ends the editing; what was not committed is lost."""
+        # The keys of a hive keep its file open.
+        self._hives.clear()
         self._registry.close()
         self._update.close()
 
