@@ -478,7 +478,10 @@ def errors_at(path: StrPath, *, damage: type[LayerError] = InvalidDataError) -> 
         told = translated(path, error, damage=damage)
         if told is error or told is None:
             raise
-        raise told from error
+        try:
+            raise told from error
+        finally:
+            del told  # This frame is part of the error's traceback: together they would keep open what frames hold.
 
 
 _Arguments = ParamSpec("_Arguments")
@@ -518,7 +521,10 @@ class during:  # noqa: N801 (used like a function, as those of contextlib are)
         if not told.path:
             told.path = told.filename = os.fspath(self._path)
         if told is not error:
-            raise told from error
+            try:
+                raise told from error
+            finally:
+                del told, error, tb
 
     def __call__(self, function: Callable[_Arguments, _Result]) -> Callable[_Arguments, _Result]:
         @functools.wraps(function)
@@ -579,8 +585,12 @@ def _bounded(method: Callable[..., _Result]) -> Callable[..., _Result]:
             if isinstance(told, LayerError) and not told.operation:
                 told.operation, told._named_by = self.operation, id(self)
             if told is error:
+                del told
                 raise
-            raise told from error
+            try:
+                raise told from error
+            finally:
+                del told
 
     return call
 

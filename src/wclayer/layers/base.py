@@ -375,4 +375,7 @@ class DiscardOnFailure:
         if told is None and isinstance(error, (ValueError, OverflowError)):
             told = InvalidDataError(writer.target, str(error))
         if told is not None and told is not error:
-            raise told from error
+            try:
+                raise told from error
+            finally:
+                del told, error, tb
