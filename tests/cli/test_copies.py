@@ -252,7 +252,7 @@ def test_another_drive_is_refused(scratch: Path, tmp_path: Path) -> None:
 def test_what_the_layer_alone_lacks_is_told(base: Path, tmp_path: Path) -> None:
     run("create", "--read-only", "-l", base, tmp_path / "child")
     for verb in ("stat", "cat", "ls"):
-        assert b"with -m" in run(verb, tmp_path / "child", "C:\\app\\notes.txt", status=2).stderr
+        assert b"-m shows its parents" in run(verb, tmp_path / "child", "C:\\app\\notes.txt", status=2).stderr
     assert b"with -m" not in run("stat", base, "C:\\nowhere", status=2).stderr
 
 

@@ -32,6 +32,7 @@ from wclayer.layers.atomic import StagedFile
 from wclayer.layers.directory import open_layer
 from wclayer.layers.directory.scratch import DISK, IN_USE, has_unsaved_changes, is_scratch
 from wclayer.layers.volume.scratch import ScratchLayerReader
+from wclayer.view.volume import Volume
 
 pytestmark = pytest.mark.kills
 _LEFT = (".wclayer-", ".layer.db-", "wclayer~update-", IN_USE)
@@ -40,7 +41,7 @@ _ENDINGS = (".partial", ".gone")
 _OF_SQLITE = ("layer.db-wal", "layer.db-shm")
 _CHANGES = (
     "write_bytes", "set_times", "set_attributes", "set_security", "set_eas", "set_reparse", "mkdir", "makedirs",
-    "unlink", "rmdir", "rmtree", "rename", "link", "create_link", "create_file", "remove_stream", "put_stream",
+    "unlink", "rmdir", "rmtree", "rename", "link", "create_link", "create_file", "remove_stream",
 )  # fmt: skip
 """Methods of a view of which each happens as a whole."""
 _ACTIVATING = ("activate", "deactivate", "activate, deactivate", "expand")
@@ -139,6 +140,7 @@ class _Steps:
         self._name, self._world = name, world
         for method in _CHANGES:
             patch.setattr(wclayer.LayerView, method, self._followed(getattr(wclayer.LayerView, method)))
+        patch.setattr(Volume, "put_stream", self._followed(Volume.put_stream))
         patch.setattr(wclayer.LayerView, "replacing", self._followed_inside(wclayer.LayerView.replacing))
         for function in _FUNCTIONS:
             patch.setattr(wclayer, function, self._followed(getattr(wclayer, function)))

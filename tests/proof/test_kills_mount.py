@@ -34,6 +34,7 @@ from wclayer.layers.directory.scratch import MOUNT
 from wclayer.view.fuse import mount
 from wclayer.view.fuse.operations import Operations
 from wclayer.view.fuse.server import main as serve_mount
+from wclayer.view.volume import Volume
 
 pytestmark = pytest.mark.kills
 _CLIENTS = 3
@@ -202,8 +203,8 @@ class _Server:
         def serve() -> None:
             kept: list[Operations] = []
 
-            def keep(view: wclayer.LayerView, place: str) -> Operations:
-                kept.append(Operations(view.volume, place))
+            def keep(volume: Volume, place: str) -> Operations:
+                kept.append(Operations(volume, place))
                 return kept[0]
 
             mount.Operations = keep  # type: ignore[attr-defined, assignment]

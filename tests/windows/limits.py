@@ -77,6 +77,7 @@ LIMITS: dict[str, str] = {
     "tests/engines/test_destroy.py::test_a_file_system_mounted_in": "only root mounts, and only Linux has tmpfs",
     "tests/engines/test_destroy.py::test_a_scratch_whose_server_was_killed": "needs FUSE",
     "tests/engines/test_functions.py::test_destroy_layer_removes_only_layers": _LINKS,
+    "tests/layers/test_migration.py::test_old_layers_are_read_where_nothing_can_be_written": "only Linux has tmpfs",
     "tests/engines/test_functions.py::test_make_base_layer_refuses_what_has_no_place": _LINKS,
     "tests/engines/test_functions.py::test_host_names_that_are_no_text": _TEXT,
     "tests/engines/test_functions.py::test_transport_folders_compare_without_case": "Wine does not respell a name",

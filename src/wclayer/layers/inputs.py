@@ -55,8 +55,11 @@ def open_stream(path: StrPath) -> io.BufferedReader:
     Raises:
         PathNotFoundError, AccessDeniedError: the file is not there, or the user may not open it.
         EntryIsDirectoryError: it is a directory.
+        InvalidParameterError: it is a socket.
     """
     with errors_at(path):
+        if stat.S_ISSOCK(os.stat(path).st_mode):
+            raise InvalidParameterError(path, "is a socket, which cannot be opened; a file is needed")
         return io.BufferedReader(_ReadFile(path))
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from wclayer.engines import portable
 from wclayer.engines.hcs.files import BackupFile
 from wclayer.host.root import HostRoot
-from wclayer.layers.base import backup_stream
+from wclayer.layers.backup_stream import backup_stream
 from wclayer.layers.transport import TransportLayerReader
 from wclayer.layers.transport.layout import TOMBSTONES, TOMBSTONES_HEADER
 from wclayer.model import Entry, LayerReader
