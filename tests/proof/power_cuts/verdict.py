@@ -6,6 +6,7 @@ import hashlib
 import os
 import random
 from collections.abc import Collection, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from itertools import chain
@@ -86,6 +87,9 @@ def _disks(folder: Path) -> list[object]:
 
 def look(operation: Operation, world: World) -> object:
     """What a user finds of an operation; what was under construction must go with the next call."""
+    with suppress(LayerError):
+        # A scratch whose machine stopped may lack contents until it is next opened for changes.
+        wclayer.LayerView(scratch=world.scratch).close()
     try:
         found = operation.result(world), [_disks(layer) for layer in (world.layer, world.scratch)]
     except LayerError as error:
