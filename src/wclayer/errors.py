@@ -575,6 +575,15 @@ def boundary(kind: _Class) -> _Class:
     return kind
 
 
+def _path_of(bounded: object) -> str:
+    """Returns the path that an object of a public class is about; "" if it has none, or not yet."""
+    for name in ("source", "target", "path", "name"):
+        value = getattr(bounded, name, None)
+        if isinstance(value, (str, os.PathLike)):
+            return os.fspath(value)
+    return ""
+
+
 def _bounded(method: Callable[..., _Result]) -> Callable[..., _Result]:
     @functools.wraps(method)
     def call(self: Any, *arguments: Any, **options: Any) -> _Result:
@@ -584,6 +593,8 @@ def _bounded(method: Callable[..., _Result]) -> Callable[..., _Result]:
             told = translated("", error) or error
             if isinstance(told, LayerError) and not told.operation:
                 told.operation, told._named_by = self.operation, id(self)
+            if isinstance(told, LayerError) and not told.path:
+                told.path = told.filename = _path_of(self)
             if told is error:
                 del told
                 raise

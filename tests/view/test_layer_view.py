@@ -561,3 +561,24 @@ def test_a_path_that_was_reached_before_leads_through_a_link_that_took_a_directo
         for name in ("removed", "changed", "moved"):
             assert view.read_bytes(f"{name}/below/file") == b"target"
         assert view.read_bytes("elsewhere/below/file") == b"moved"
+
+
+def test_a_view_of_one_layer_takes_changes_if_it_is_a_scratch(base: Path, scratch: Path) -> None:
+    with LayerView.for_layer(base) as view:
+        assert not view.is_writable
+        assert view.exists(r"C:\Windows\System32\a.dll")
+    with LayerView.for_layer(scratch, writable=False) as view:
+        assert not view.is_writable
+    with LayerView.for_layer(scratch) as view:
+        view.write_bytes(r"C:\new", b"data")
+    with LayerView.for_layer(scratch, writable=False) as view:
+        assert view.read_bytes(r"C:\new") == b"data"
+
+
+def test_an_error_without_a_path_of_its_own_names_the_view(base: Path) -> None:
+    view = LayerView(base)
+    view.close()
+    with pytest.raises(wclayer.InvalidStateError) as closed:
+        view.stat(r"C:\Windows")
+    assert closed.value.path == str(base)
+    assert str(closed.value).endswith(f": {base}: is closed")

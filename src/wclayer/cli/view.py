@@ -25,13 +25,6 @@ from wclayer.win32.attributes import attribute_letters, attribute_names, changed
 from wclayer.win32.sddl import from_sddl
 
 
-def open_view(layer: str, *, writes: bool = False) -> LayerView:
-    """Opens the view of a layer over its parents; with `writes`, to change a scratch, which must not be mounted."""
-    if writes and is_scratch(layer):
-        return LayerView(scratch=layer)
-    return LayerView([layer])
-
-
 def _split(argument: str) -> tuple[str | None, str]:
     r"""Returns a layer and a path in it (`LAYER:PATH`, `LAYER:C:\x`), or None and a path of the host."""
     # A path of the host may have colons of its own, such as that of a drive in Windows.
@@ -82,13 +75,13 @@ def cp_command(ctx: click.Context, recursive: bool, no_streams: bool, as_json: b
         bar = stack.enter_context(count_bar("copying"))
         options: dict[str, Any] = {"recursive": recursive, "progress": bar}
         is_same = layer is not None and to_layer is not None and os.path.samefile(layer, to_layer)
-        view = stack.enter_context(open_view(layer or to_layer or "", writes=layer is None or is_same))
+        view = stack.enter_context(LayerView.for_layer(layer or to_layer or "", writable=layer is None or is_same))
         if to_layer is None:
             count = copy_out(view, path, to_path, left_out=tell, **options)
         elif layer is None:
             count = copy_into(view, path, to_path, **options)
         else:
-            other = view if is_same else stack.enter_context(open_view(to_layer, writes=True))
+            other = view if is_same else stack.enter_context(LayerView.for_layer(to_layer, writable=True))
             count = copy_between(view, path, other, to_path, **options)
     print_json({"files": count}) if as_json else echo(f"copied {count} file{'' if count == 1 else 's'}")
     ctx.exit(1 if is_incomplete else 0)
@@ -161,7 +154,7 @@ def acl_group() -> None:
 @click.argument("path", type=LAYER_PATH)
 def acl_get(as_json: bool, layer: str, path: str) -> None:
     """Print the security descriptor of PATH in LAYER over its parents."""
-    with open_view(layer) as view:
+    with LayerView.for_layer(layer, writable=False) as view:
         text = security_text(view.security(path))
     print_json({"path": path, "security": text}) if as_json else echo(text or "-")
 
@@ -194,7 +187,7 @@ def attrib_command(as_json: bool, layer: str, path: str, changes: tuple[str, ...
     Example:
       wclayer attrib /layers/run 'C:\\app\\app.exe' +R -A
     """
-    with open_view(layer, writes=bool(changes)) as view:
+    with LayerView.for_layer(layer, writable=bool(changes)) as view:
         attributes = view.stat(path).info.attributes
         if changes:
             try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self, cast
 
-from wclayer._types import StrPath
+from wclayer._types import Chain, StrPath
 from wclayer.errors import (
     ERROR_FILE_NOT_FOUND,
     ERROR_INVALID_NAME,
@@ -26,6 +26,7 @@ from wclayer.errors import (
     boundary,
     during,
 )
+from wclayer.layers.directory.scratch import is_scratch
 from wclayer.view.merged import Node, has_drive, layer_path
 from wclayer.view.open_files import OpenFile, StagedStream, StreamBuffer, ViewFile
 from wclayer.view.resolve import Place, link_path, resolve
@@ -88,10 +89,21 @@ class LayerView:
 
     operation = "view layers"
 
-    def __init__(
-        self, layers: Sequence[StrPath] = (), scratch: StrPath | None = None, *, exclusive: bool = False
-    ) -> None:
+    def __init__(self, layers: Chain = (), scratch: StrPath | None = None, *, exclusive: bool = False) -> None:
         self.volume = Volume(layers, scratch, exclusive=exclusive)
+
+    @classmethod
+    def for_layer(cls, path: StrPath, *, writable: bool = True) -> Self:
+        """Returns the view of one layer over its parents.
+
+        Args:
+            path: a finished layer, whose view is read-only, or a scratch.
+            writable: whether the view of a scratch takes changes.
+
+        Raises:
+            see `LayerView`.
+        """
+        return cls(scratch=path) if writable and is_scratch(path) else cls(path)
 
     @property
     def name(self) -> str:

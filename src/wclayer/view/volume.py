@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from functools import partial
 from time import time_ns
 from types import TracebackType
 from typing import Self, TypeVar
 
-from wclayer._types import StrPath
+from wclayer._types import Chain, StrPath
 from wclayer.errors import (
     ERROR_ACCESS_DENIED,
     ERROR_FILE_NOT_FOUND,
@@ -92,9 +92,7 @@ class Volume:
         LayerBusyError: another process has the scratch exclusively.
     """
 
-    def __init__(
-        self, layers: Sequence[StrPath] = (), scratch: StrPath | None = None, *, exclusive: bool = False
-    ) -> None:
+    def __init__(self, layers: Chain = (), scratch: StrPath | None = None, *, exclusive: bool = False) -> None:
         self._lock = threading.RLock()
         self._open: dict[tuple[int, int], OpenFile] = {}
         # What the entries that were copied up were before; None until it is needed.
