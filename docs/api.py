@@ -99,7 +99,11 @@ def _described(name: str, value: Any) -> str:
     # A dataclass without a docstring has its signature for one, an enumeration that of its base class.
     text = own.get("__doc__") or ""
     parts.append(_markdown("" if text.startswith(f"{name}(") else inspect.cleandoc(text)) + "\n")
-    if constructor is not None and inspect.getdoc(constructor) and constructor.__module__ == value.__module__:
+    if (
+        constructor is not None
+        and inspect.getdoc(constructor)
+        and getattr(constructor, "__module__", "") == value.__module__
+    ):
         parts.append(_markdown(_own_doc(value, "__init__")) + "\n")
     if issubclass(value, enum.Enum):
         parts += [f"- `{member}`" for member in value.__members__]

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from wclayer.engines.base_image import BaseImage
     from wclayer.engines.descriptor import DescriptorFlags, LayerDescriptor
     from wclayer.engines.disk_info import DiskInfo, PartitionInfo
-    from wclayer.engines.engine import Engine
+    from wclayer.engines.engine import Engine, ExportStream, ImportStream
     from wclayer.engines.filter import FilterLayerReader, FilterLayerWriter
     from wclayer.engines.mounting import mount_layer, unmount_layer
     from wclayer.engines.portable import (
@@ -83,7 +83,13 @@ if TYPE_CHECKING:
         PathNotFoundError,
         UnresolvedLinkError,
     )
+    from wclayer.formats.bcd import BcdElement, BcdObject
     from wclayer.formats.compression import Compression
+    from wclayer.formats.disk import Disk
+    from wclayer.formats.regf.model import Key, KeyMetadata, Value
+    from wclayer.formats.regf.structs import LayerSemantics
+    from wclayer.formats.regf.text import RegEdit
+    from wclayer.formats.regf.values import ValueType
     from wclayer.host.durability import unsynced
     from wclayer.layers.backup_api import BackupLayerReader, BackupLayerWriter
     from wclayer.layers.copy import copy_layer
@@ -92,6 +98,7 @@ if TYPE_CHECKING:
     from wclayer.layers.directory.reader import DirectoryLayerReader
     from wclayer.layers.directory.writer import DirectoryLayerWriter
     from wclayer.layers.folder import FolderLayerReader
+    from wclayer.layers.hives import LayerHive
     from wclayer.layers.open_iterator import OpenIterator
     from wclayer.layers.progress import Progress, ProgressCallback
     from wclayer.layers.tar import TarLayerReader, TarLayerWriter
@@ -116,19 +123,38 @@ if TYPE_CHECKING:
     from wclayer.view.diff import Change, Difference, diff_trees
     from wclayer.view.flatten import MergedLayerReader
     from wclayer.view.layer_view import FileStatus, LayerView
-    from wclayer.view.merged import MergedTree
+    from wclayer.view.merged import MergedTree, Node
+    from wclayer.view.open_files import ViewFile
     from wclayer.view.path import LayerPath
-    from wclayer.view.registry import Registry, RegistryDifference, diff_registries
+    from wclayer.view.registry import Registry, RegistryDifference, RegistryPath, diff_registries
     from wclayer.win32.attributes import FileAttributes, FileBasicInfo
+    from wclayer.win32.reparse import LinkTarget
 
 __version__ = "0.1.0"
 
 _HOMES = {
+    "wclayer.win32.reparse": ("LinkTarget",),
+    "wclayer.view.open_files": ("ViewFile",),
+    "wclayer.layers.hives": ("LayerHive",),
+    "wclayer.formats.regf.structs": ("LayerSemantics",),
+    "wclayer.formats.regf.text": ("RegEdit",),
+    "wclayer.formats.regf.values": ("ValueType",),
+    "wclayer.formats.regf.model": (
+        "Key",
+        "KeyMetadata",
+        "Value",
+    ),
+    "wclayer.formats.disk": ("Disk",),
+    "wclayer.formats.bcd": ("BcdElement", "BcdObject"),
     "wclayer.engines.selection": ("engine", "engine_name", "use_engine"),
     "wclayer.engines.base_image": ("BaseImage",),
     "wclayer.engines.descriptor": ("DescriptorFlags", "LayerDescriptor"),
     "wclayer.engines.disk_info": ("DiskInfo", "PartitionInfo"),
-    "wclayer.engines.engine": ("Engine",),
+    "wclayer.engines.engine": (
+        "ExportStream",
+        "ImportStream",
+        "Engine",
+    ),
     "wclayer.engines.filter": ("FilterLayerReader", "FilterLayerWriter"),
     "wclayer.engines.api": (
         "activate_layer",
@@ -224,10 +250,13 @@ _HOMES = {
     ),
     "wclayer.view.diff": ("Change", "Difference", "diff_trees"),
     "wclayer.view.layer_view": ("FileStatus", "LayerView"),
-    "wclayer.view.merged": ("MergedTree",),
+    "wclayer.view.merged": (
+        "Node",
+        "MergedTree",
+    ),
     "wclayer.view.path": ("LayerPath",),
     "wclayer.view.flatten": ("MergedLayerReader",),
-    "wclayer.view.registry": ("Registry", "RegistryDifference", "diff_registries"),
+    "wclayer.view.registry": ("RegistryPath", "Registry", "RegistryDifference", "diff_registries"),
     "wclayer.win32.attributes": ("FileAttributes", "FileBasicInfo"),
 }
 """Where each public name is defined: the module is loaded when the name is used for the first time."""
@@ -240,6 +269,8 @@ __all__ = [
     "BackupReader",
     "BackupWriter",
     "BaseImage",
+    "BcdElement",
+    "BcdObject",
     "Change",
     "Compression",
     "ConvertResult",
@@ -250,6 +281,7 @@ __all__ = [
     "DirectoryLayerReader",
     "DirectoryLayerWriter",
     "DirectoryNotEmptyError",
+    "Disk",
     "DiskFullError",
     "DiskInfo",
     "Engine",
@@ -257,6 +289,7 @@ __all__ = [
     "EntryIsDirectoryError",
     "EntryNotDirectoryError",
     "ExportResult",
+    "ExportStream",
     "ExtraStream",
     "FileAttributes",
     "FileBasicInfo",
@@ -266,22 +299,29 @@ __all__ = [
     "FolderLayerReader",
     "ImageStore",
     "ImportResult",
+    "ImportStream",
     "InvalidDataError",
     "InvalidParameterError",
     "InvalidStateError",
+    "Key",
+    "KeyMetadata",
     "LayerBusyError",
     "LayerDescriptor",
     "LayerError",
+    "LayerHive",
     "LayerItem",
     "LayerPath",
     "LayerReader",
+    "LayerSemantics",
     "LayerView",
     "LayerWriter",
     "LimitExceededError",
     "Limits",
     "LinkInfo",
+    "LinkTarget",
     "MergedLayerReader",
     "MergedTree",
+    "Node",
     "NotALayerError",
     "NotReadyError",
     "NotSupportedError",
@@ -293,15 +333,20 @@ __all__ = [
     "Problem",
     "Progress",
     "ProgressCallback",
+    "RegEdit",
     "Registry",
     "RegistryDifference",
     "RegistryEditor",
+    "RegistryPath",
     "ScratchLayerReader",
     "TarLayerReader",
     "TarLayerWriter",
     "TransportLayerReader",
     "TransportLayerWriter",
     "UnresolvedLinkError",
+    "Value",
+    "ValueType",
+    "ViewFile",
     "VolumeLayerReader",
     "VolumeLayerWriter",
     "__version__",

@@ -365,6 +365,10 @@ CALLS: dict[str, Call] = {
         lambda w: wclayer.make_base_layer(w.place / "plain"), "plain", "Files/docs/a.txt",
         {Condition.DAMAGED: ANY},
     ),
+    "mount_layer": Call(
+        lambda w: wclayer.mount_layer(w.scratch), "scratch", "layer.db",
+        {**CORRUPT, Condition.FULL: MOUNTS, Condition.READ_ONLY: MOUNTS},
+    ),
     "prepare_layer": Call(
         lambda w: wclayer.prepare_layer(w.scratch), "scratch", "layer.db",
         {**CORRUPT, Condition.FULL: MOUNTS, Condition.READ_ONLY: MOUNTS}, first=_activate,
@@ -379,6 +383,11 @@ CALLS: dict[str, Call] = {
     "unprepare_layer": Call(
         lambda w: wclayer.unprepare_layer(w.scratch), "scratch", "layer.db",
         {**CORRUPT, Condition.FULL: MOUNTS, Condition.READ_ONLY: MOUNTS, Condition.BUSY: MOUNTS}, first=_activate,
+    ),
+    "unmount_layer": Call(
+        lambda w: wclayer.unmount_layer(w.scratch), "scratch", "layer.db",
+        {**CORRUPT, Condition.MISSING: wclayer.NotReadyError, Condition.FULL: MOUNTS, Condition.READ_ONLY: MOUNTS,
+         Condition.BUSY: MOUNTS}, first=_activate,
     ),
 }  # fmt: skip
 """The table."""

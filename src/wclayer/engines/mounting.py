@@ -12,6 +12,7 @@ from wclayer.engines.portable.activation import is_active
 from wclayer.engines.selection import engine
 from wclayer.errors import AlreadyExistsError, InvalidParameterError, LayerBusyError, NotReadyError, during
 from wclayer.layers.atomic import make_folder
+from wclayer.layers.directory import open_layer
 from wclayer.layers.directory.chain import as_chain
 from wclayer.layers.directory.scratch import MOUNT, has_unsaved_changes, is_scratch
 from wclayer.view.fuse import mount
@@ -50,6 +51,8 @@ def mount_layer(
     """
     if not is_scratch(path):
         if target is None:
+            with open_layer(path):
+                pass
             raise InvalidParameterError(path, "not a scratch; it needs a folder to mount at")
         chain = [path, *as_chain(parents)]
         if serve is None:
