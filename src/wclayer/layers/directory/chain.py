@@ -1,4 +1,4 @@
-"""Parent chains: what a caller names, against what a layer knows."""
+"""Parent chains: checks what a caller names against what the layers record."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def as_chain(layers: StrPath | Iterable[StrPath]) -> list[StrPath]:
     """Returns the layers that a caller named, nearest first, as a list: a single path is a list of one.
 
     Raises:
-        InvalidParameterError: it is neither, or a path is empty.
+        InvalidParameterError: `layers` is neither a path nor a sequence of paths, or a path is empty.
     """
     if isinstance(layers, (str, os.PathLike)):
         layers = [layers]
@@ -75,8 +75,11 @@ def resolve_chain(parents: Chain, *, first_is_own: bool = False) -> list[Path]:
 
 
 def _agree(recorded: Sequence[Path], given: Sequence[Path]) -> bool:
-    """Returns whether the given parents can be those that a layer records. They have the same names elsewhere if they
-    were moved or copied together, and other names if they were renamed: then nothing is where they were."""
+    """Returns whether the given parents can be those that a layer records.
+
+    Parents that were moved or copied together keep their names. Parents that were renamed have other names, but then
+    nothing exists at their old paths.
+    """
     return len(recorded) == len(given) and all(
         known.name == named.name or not known.exists() or os.path.realpath(known) == os.path.realpath(named)
         for known, named in zip(recorded, given, strict=True)
@@ -84,11 +87,11 @@ def _agree(recorded: Sequence[Path], given: Sequence[Path]) -> bool:
 
 
 def remember_chain(layer: Path, parents: Chain) -> None:
-    """Writes where a scratch's parents are into its `layerchain.json`, if that names other places: they were moved.
+    """Writes the paths of a scratch's parents into its `layerchain.json`, if it records other paths (they were moved).
 
     Args:
-        layer: the scratch, whose chain `check_chain` has compared with them.
-        parents: the chain, nearest first, or only the nearest one; none leaves the file as it is.
+        layer: the scratch; `check_chain` has already compared its chain with `parents`.
+        parents: the chain, nearest first, or only the nearest one; an empty chain leaves the file as it is.
     """
     chain = resolve_chain(parents)
     known = [os.path.realpath(parent) for parent in read_chain(layer)]
@@ -98,10 +101,10 @@ def remember_chain(layer: Path, parents: Chain) -> None:
 
 
 def check_chain(layer: LayerDirectory, parents: Chain) -> None:
-    """Checks the parents that a caller gives for an existing layer; none given is right for every layer.
+    """Checks the parents that a caller gives for an existing layer. An empty chain is accepted for every layer.
 
     Raises:
-        InvalidParameterError: the layer has another number of parents, or another nearest one.
+        InvalidParameterError: the layer has a different number of parents, or a different nearest parent.
     """
     if not parents:
         return

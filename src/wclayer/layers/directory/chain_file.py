@@ -45,12 +45,14 @@ def open_folder(path: Path) -> HostRoot:
 
 
 def read_chain(path: Path) -> list[Path]:
-    """Returns the parents that the `layerchain.json` of a layer names, nearest first; none without a file or a layer.
+    """Returns the parents that the `layerchain.json` of a layer names, nearest first.
+
+    The list is empty if the file or the layer does not exist.
 
     Raises:
         NotALayerError: `path` is a file.
-        CorruptLayerError: it is not a JSON list of absolute paths, names a layer twice or the layer itself.
-        LimitExceededError: it is larger than `json_size`, or names more than `chain_length` parents.
+        CorruptLayerError: the file is not a JSON list of absolute paths, or names a layer twice or the layer itself.
+        LimitExceededError: the file is larger than `json_size`, or names more than `chain_length` parents.
     """
     try:
         root = open_folder(path)
@@ -86,8 +88,8 @@ def chain_of(root: HostRoot) -> list[Path]:
 def _parent(layer: Path, text: str) -> Path:
     """Returns a parent's path from what the file says.
 
-    A relative path would mean another layer in each folder that the command is started in. A network share is opened
-    only for a layer that lies on it itself: to open one tells its host who the user is.
+    A relative path is refused: its meaning would depend on the working directory. A path on a network share is used
+    only if the layer itself lies on that share, because opening a share tells its host who the user is.
     """
     windows = PureWindowsPath(text)
     if "\0" in text or not (os.path.isabs(text) or windows.is_absolute()):
@@ -97,13 +99,13 @@ def _parent(layer: Path, text: str) -> Path:
         if drive.startswith("\\\\") and drive.casefold() != PureWindowsPath(layer).drive.casefold():
             raise ChainError(f"{text[:300]!r} lies on a network share or a device")
     elif not os.path.isabs(text):
-        # A path of Windows, where the layer came from: nothing here has it, and it is not relative to any folder.
+        # A Windows path, recorded where the layer was made: it does not exist here, and it is not a relative path.
         return Path(os.sep + text)
     return Path(text)
 
 
 def _identity(path: Path) -> tuple[int, int] | str:
-    """Returns what two paths of one folder have in common."""
+    """Returns an identity that is equal for all paths of the same folder."""
     try:
         status = path.stat()
     except UnicodeEncodeError:

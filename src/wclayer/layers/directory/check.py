@@ -34,7 +34,7 @@ from wclayer.win32.reparse import decode_reparse
 from wclayer.win32.security import SecurityDescriptor
 
 _TRIES = 10
-# What an entry refers to, and the query for those entries whose reference leads nowhere.
+# Each kind of reference, with the query for the entries whose reference has no target.
 _DANGLING = {
     "parent": "SELECT id FROM entries"
     " WHERE parent <> 0 AND parent NOT IN (SELECT id FROM entries WHERE attributes & 16)",
@@ -48,19 +48,19 @@ _DANGLING = {
 def check_layer(path: StrPath, *, progress: ProgressCallback | None = None) -> OpenIterator[Problem]:
     """Checks a layer directory against its own records.
 
-    It checks sizes, digests, links and references, finds metadata that cannot be parsed, files that are missing or
-    should not exist, and parents that are gone. A scratch may be changed meanwhile: each entry is checked as it is at
-    that moment.
+    It checks sizes, digests, links and references. It finds metadata that cannot be parsed, files that are missing or
+    should not exist, and parents that no longer exist. A scratch may change during the check: each entry is checked in
+    its state at that moment.
 
     Args:
-        progress: called from time to time with the number of entries that were checked.
+        progress: called from time to time with the number of entries checked so far.
 
     Returns:
-        an iterator of the problems. The layer is open until the last one, or until the iterator is closed.
+        An iterator of the problems. The layer stays open until the iterator is exhausted or closed.
 
     Raises:
         PathNotFoundError, NotALayerError, CorruptLayerError: the layer cannot be opened, or was removed meanwhile.
-        LayerBusyError: an update has replaced files of a finished layer meanwhile.
+        LayerBusyError: an update replaced files of a finished layer during the check.
     """
     return OpenIterator(during("check layer", path), lambda: open_layer(path), lambda layer: _check(layer, progress))
 
@@ -80,7 +80,7 @@ def _check(layer: LayerDirectory, progress: ProgressCallback | None) -> Generato
 
 
 def _told(place: str, problems: Iterator[Problem]) -> Iterator[Problem]:
-    """Yields problems, and as the last one the damage that ends the search for more."""
+    """Yields the problems. Damage that stops the search is yielded as the last problem."""
     try:
         yield from problems
     except (CorruptLayerError, LimitExceededError) as error:
@@ -136,24 +136,24 @@ def _check_entries(layer: LayerDirectory, progress: ProgressCallback | None) -> 
 
 
 def _problems_of(layer: LayerDirectory, row: EntryRow, place: str) -> list[Problem]:
-    """Returns what is wrong with an entry, which another process may be changing meanwhile."""
+    """Returns the problems of an entry, which another process may be changing."""
     found = _settled_problems(layer, row, place)
     for _ in range(_TRIES):
         if found is not None:
             break
-        # It is looked at as it is now.
+        # The entry is read again in its current state.
         with open_layer(layer.path) as now:
             columns = now.query(f"{SELECT_ENTRIES} WHERE id = ?", (row.link or row.id,)).fetchone()
             if columns is None:
                 return []
             row = now.row(columns)
             found = _settled_problems(now, row, now.name_of(row))
-    # An entry that is written to all the time cannot be checked.
+    # An entry that is written to continuously cannot be checked.
     return found or []
 
 
 def _settled_problems(layer: LayerDirectory, row: EntryRow, place: str) -> list[Problem] | None:
-    """Returns what is wrong with an entry; None if another process has changed it, so that nothing can be told.
+    """Returns the problems of an entry; None if another process changed it, so that the result would mean nothing.
 
     Raises:
         PathNotFoundError, LayerBusyError: another process has removed or changed the layer.
@@ -173,7 +173,7 @@ def _settled_problems(layer: LayerDirectory, row: EntryRow, place: str) -> list[
 
 
 def _check_tombstones(layer: LayerDirectory) -> Iterator[Problem]:
-    """Reads all tombstones: a damaged one raises, and `_told` makes the problem of it."""
+    """Reads all tombstones. A damaged one raises an error, which `_told` turns into a problem."""
     for row in layer.tombstones():
         if row.form is not None:
             yield from _check_form(row.form, encode_entry(Entry(row.path, None)), row.path)
@@ -248,10 +248,10 @@ def _check_data(layer: LayerDirectory, row: EntryRow, name: str, info: os.stat_r
     if row.link is not None:
         head = layer.by_id(row.link)
         host = None
-        with suppress(OSError):  # that it is not there is told of the first name
+        with suppress(OSError):  # a missing file is reported for the first name
             host = layer.host.stat(layer.host_path(head))
         if host is not None and os.path.samestat(host, info):
-            # The same file on the host: its first name's contents are checked.
+            # The same file on the host: its contents are checked under the first name.
             return
     if row.sha256:
         digest = hashlib.sha256()
@@ -263,7 +263,7 @@ def _check_data(layer: LayerDirectory, row: EntryRow, name: str, info: os.stat_r
 
 def _check_streams(layer: LayerDirectory, row: EntryRow, name: str) -> Iterator[Problem]:
     if row.link is not None:
-        # They are those of its first name.
+        # The streams belong to the first name.
         return
     for stream in layer.stream_rows(row):
         if stream.form is not None and stream.stream_id == StreamId.ALTERNATE_DATA:

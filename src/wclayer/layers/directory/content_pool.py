@@ -1,7 +1,7 @@
-"""The contents of a scratch's files: they lie in `Data`, each under a random name that no rename of the entry touches.
+"""The contents of a scratch's files: files in `Data` with random names, which do not change when an entry is renamed.
 
-Contents that a transaction replaces or removes stay until the records that forget them are safe on the disk: else, a
-power cut could leave the old records without the contents that they refer to. All paths are relative to the layer's
+Contents that a transaction replaces or removes are kept until the records that no longer refer to them are safe on the
+disk. Otherwise a power cut could leave the old records without their contents. All paths are relative to the layer's
 root.
 """
 
@@ -15,10 +15,10 @@ from wclayer.host.root import HostRoot
 from wclayer.layers.directory.database import POOL
 
 _FEW = 32
-"""Up to so many contents are made safe on the disk one by one, more of them with the whole file system."""
+"""Up to this many contents are synced one by one; for more of them, the whole file system is synced."""
 _MAX_UNSYNCED = 65_536
 _MAX_OLD, _MAX_OLD_BYTES = 1_000, 64 << 20
-"""At most so many old contents wait until they are removed."""
+"""At most this many old contents wait for their removal."""
 
 
 class ContentPool:
@@ -27,8 +27,8 @@ class ContentPool:
     def __init__(self, host: HostRoot) -> None:
         self._host = host
         self.is_littered = False
-        """Whether contents could not be removed that no entry refers to."""
-        # Of the transaction that is going on: contents that it has made, and those that it no longer needs.
+        """True if the removal of contents that no entry refers to has failed."""
+        # Contents that the current transaction has made, and those that it no longer needs.
         self._made: list[bytes] = []
         self._dropped: list[bytes] = []
         # Contents that no record refers to any more.
@@ -42,7 +42,7 @@ class ContentPool:
     # Making.
 
     def stage(self) -> tuple[bytes, int]:
-        """Makes an empty file that no transaction takes back.
+        """Makes an empty file that a rollback does not remove.
 
         Returns:
             Its path, and a descriptor that is open for reading and writing.
@@ -53,16 +53,16 @@ class ContentPool:
         return path, fd
 
     def make(self) -> tuple[bytes, int]:
-        """`stage` for the transaction that is going on: if that is rolled back, the file is removed."""
+        """Makes an empty file as `stage` does, and removes it if the current transaction is rolled back."""
         path, fd = self.stage()
         self._made.append(path)
         return path, fd
 
     def link(self, root: HostRoot, source: bytes) -> bytes:
-        """Makes contents that are a hard link of a file below another root, or a copy where the host cannot link.
+        """Makes contents from a file below another root: a hard link, or a copy where the host cannot link.
 
         Returns:
-            Their path.
+            The path of the contents.
         """
         path = self._new_path()
         try:
@@ -102,14 +102,14 @@ class ContentPool:
     # Removing.
 
     def drop(self, path: bytes) -> None:
-        """Says that the transaction no longer needs contents, or that another file was moved into the pool."""
+        """Marks contents as no longer needed by the transaction, or as another file that was moved into the pool."""
         self._dropped.append(path)
 
     def commit(self) -> None:
-        """Follows the commit of a transaction: what it dropped is old."""
+        """Called after the commit of a transaction: the contents that it dropped become old contents."""
         self._made.clear()
         for path in self._dropped:
-            # Only a measure: the transaction has succeeded.
+            # An error here is only remembered, because the transaction has succeeded.
             with suppress(OSError):
                 self._old_bytes += self._host.stat(path).st_size
             self._unsynced.discard(path)
@@ -117,27 +117,27 @@ class ContentPool:
         self._dropped.clear()
 
     def roll_back(self) -> None:
-        """Follows the end of a transaction that is taken back: what it made is removed."""
+        """Called after a rollback: removes the contents that the transaction made."""
         self.remove(self._made)
         self._dropped.clear()
 
     @property
     def has_old(self) -> bool:
-        """Whether old contents wait until they are removed."""
+        """True if old contents wait for their removal."""
         return bool(self._old)
 
     @property
     def has_much_old(self) -> bool:
-        """Whether so much waits that it should be removed now."""
+        """True if so many old contents wait that they should be removed now."""
         return len(self._old) > _MAX_OLD or self._old_bytes > _MAX_OLD_BYTES
 
     def remove_old(self) -> None:
-        """Removes the old contents; the records that forget them are safe on the disk."""
+        """Removes the old contents. The records that no longer refer to them must be safe on the disk."""
         self.remove(self._old)
         self._old_bytes = 0
 
     def remove(self, paths: list[bytes]) -> None:
-        """Removes contents that nothing refers to; the list is empty afterwards."""
+        """Removes contents that nothing refers to, and empties the list."""
         while paths:
             path = paths.pop()
             self._unsynced.discard(path)
@@ -152,7 +152,7 @@ class ContentPool:
     # What is safe on the disk.
 
     def note_written(self, path: bytes) -> None:
-        """Says that contents are written to."""
+        """Notes that contents are being written to."""
         self._unsynced.add(path)
 
     def is_safe(self, path: bytes) -> bool:
@@ -161,11 +161,11 @@ class ContentPool:
 
     @property
     def has_much_unsynced(self) -> bool:
-        """Whether so many contents are not safe that no more of them should be noted."""
+        """True if so many contents are unsynced that they should be synced before more are noted."""
         return len(self._unsynced) > _MAX_UNSYNCED
 
     def sync(self, path: bytes) -> None:
-        """Makes contents, and their name, safe on the disk."""
+        """Makes contents and their name safe on the disk."""
         self._sync_content(path)
         self.sync_names()
 

@@ -26,31 +26,31 @@ from wclayer.win32.names import decode_name, encode_name
 
 FILE_NAME = DATABASE
 APPLICATION_ID = 0x57434C59
-"""`WCLY` in the SQLite header, by which `file` and we know the format."""
+"""`WCLY` in the SQLite header: it identifies the format to `file` and to this package."""
 CHANGED = "another process has changed it while it was read; try again"
-"""The detail of the error of a reader that finds that."""
+"""The detail of the error that a reader raises in that case."""
 ROOT = 0
 """The parent of the entries at the layer's root."""
 
 TRAILER_FORM = "trailer_form"
-"""The record of what the end of the tar had that was imported, if not the canonical end."""
+"""The record of the end of the imported tar, if it was not the canonical end."""
 BEING_WRITTEN = -1
-"""The size of a scratch's file while it is written to: the size and time of the host's file are the right ones."""
+"""The recorded size of a scratch's file that is being written to: the host file has its real size and time."""
 NOT_HASHED = b""
-"""The digest of a scratch's file whose contents were changed since they were last hashed."""
+"""The recorded digest of a scratch's file whose contents have changed since they were last hashed."""
 POOL = b"/Data"
-"""What the `host_name` of a scratch's file starts with: it is a path from the layer's root."""
+"""The prefix of the `host_name` of a scratch's file, which is a path from the layer's root."""
 _HEADER = struct.Struct(">18xB41xI4xI")
 """Fields of the header of an SQLite file (its file format, section 1.3): write mode, user version, application id."""
 _WRITE_AHEAD = 2
-"""The mode in which there is a log of its own for what is written."""
+"""The write-ahead mode, in which changes go to a log file of their own."""
 _BUSY_SECONDS = 60
 _CACHE_KIB = 8 << 10
 _FILES = ("", "-wal", "-shm")
-"""What the names of a database's files end in."""
+"""The suffixes of the names of a database's files."""
 _JOURNAL = "-journal"
-# A query may take 20 million steps of SQLite's machine, and a million more for each 256 KiB of the database: a scan of
-# every column takes one million for each MiB.
+# A query may take 20 million steps of SQLite's virtual machine, and a million more for each 256 KiB of the database. A
+# scan of every column takes one million steps for each MiB.
 _STEPS = 1_000_000
 _PATIENCE = 20
 _BYTES = 256 << 10
@@ -60,13 +60,13 @@ class Origin(IntEnum):
     """Why an entry is in the layer directory."""
 
     OWN = 0
-    """It came as an entry of this layer, and is exported."""
+    """An entry of this layer; it is exported."""
     IMPLIED = 1
-    """A root directory that had no entry of its own."""
+    """A root directory for which the layer has no entry."""
     CLONED = 2
     """Part of the utility VM, copied from the parent."""
     MADE = 3
-    """Made from the layer's entries, as its effective hives are."""
+    """A file made from the layer's entries, such as its effective hives."""
 
 
 class EntryRow(NamedTuple):
@@ -96,7 +96,7 @@ class EntryRow(NamedTuple):
 
     @property
     def info(self) -> FileBasicInfo:
-        """Its attributes and times."""
+        """The entry's attributes and times."""
         return FileBasicInfo(
             self.attributes, self.creation_time, self.last_access_time, self.last_write_time, self.change_time
         )
@@ -104,20 +104,20 @@ class EntryRow(NamedTuple):
 
 _ENTRY_COLUMNS = ", ".join(EntryRow._fields)
 SELECT_ENTRIES = f"SELECT {_ENTRY_COLUMNS} FROM entries"
-"""How a query for `EntryRow`s begins."""
+"""The beginning of a query for `EntryRow`s."""
 INSERT_ENTRY = f"INSERT INTO entries ({_ENTRY_COLUMNS}) VALUES ({','.join('?' * len(EntryRow._fields))})"
 SET_RECORD = "INSERT OR REPLACE INTO layer (key, value) VALUES (?, ?)"
 
 _ORDINARY = EntryRow._fields[: EntryRow._fields.index("origin")]
 INSERT_ORDINARY_ENTRY = f"INSERT INTO entries ({','.join(_ORDINARY)}) VALUES ({','.join('?' * len(_ORDINARY))})"
-"""For the rows of plain files: the columns before `origin`, the others having their defaults."""
+"""Inserts the row of a plain file: the columns before `origin`; the other columns get their defaults."""
 OrdinaryRow = tuple[
     int, int, str | bytes, str | bytes, int, int, int, int, int, int | None, int, bytes | None
 ]  # fmt: skip
 
 
 def info_columns(info: FileBasicInfo) -> dict[str, int]:
-    """Returns the columns of an entry that have its attributes and times, with their values."""
+    """Returns the columns for an entry's attributes and times, with their values."""
     return {
         "attributes": info.attributes,
         "creation_time": info.creation_time,
@@ -172,11 +172,11 @@ def create(path: Path) -> sqlite3.Connection:
 
 
 class DatabaseError(FormatError):
-    """`layer.db` is not a database of this project, or not the file that one is."""
+    """`layer.db` is not a database of this project, or not a regular file."""
 
 
 class NewerSchemaError(DatabaseError):
-    """`layer.db` is of a wclayer that is newer than this one."""
+    """`layer.db` was written by a newer wclayer than this one."""
 
 
 # The databases of scratches that this process has open. When a process closes any descriptor of a file, POSIX drops all
@@ -191,7 +191,7 @@ def read_kind(root: HostRoot) -> LayerKind:
     """Returns the kind of the layer at `root`, by its database.
 
     Raises:
-        FileNotFoundError: it is not there.
+        FileNotFoundError: the database does not exist.
         DatabaseError: it is not a regular file, or not a layer database.
         NewerSchemaError: this code does not know the version of its schema.
     """
@@ -225,10 +225,11 @@ def _kind_of(version: int, *, has_log: bool) -> LayerKind:
 
 
 class LayerDatabase(sqlite3.Connection):
-    """A connection to an existing `layer.db`, which may come from elsewhere.
+    """A connection to an existing `layer.db`, which may come from an untrusted source.
 
-    Its schema is ours, no value in it is larger than the file or than the limit, and no query works longer than a
-    database of that size can need: pages can refer to each other so that a small file has endless rows.
+    It accepts only the schema of this project, and no value that is larger than the file or the limit. It stops a query
+    that runs longer than a database of that size can need: in a hostile file, pages can refer to each other so that a
+    small file has endless rows.
     """
 
     kind: LayerKind
@@ -236,10 +237,10 @@ class LayerDatabase(sqlite3.Connection):
     version: int
     """The version of the schema."""
     work = 0
-    """How many `_STEPS` the query that runs has taken."""
+    """The steps that the running query has taken, in units of `_STEPS`."""
 
     scratch: tuple[int, int] | None = None
-    """Device and inode of the file, while it is open and that of a scratch."""
+    """Device and inode of the file, while the database of a scratch is open; otherwise None."""
 
     def close(self) -> None:
         """Closes the connection; a second call does nothing."""
@@ -247,21 +248,21 @@ class LayerDatabase(sqlite3.Connection):
         self.scratch = None
 
     def register(self, path: Path) -> None:
-        """Notes that this process has the database of a scratch, the file `path`, open (see `read_kind`)."""
+        """Notes that this process has the file `path`, the database of a scratch, open (see `read_kind`)."""
         with _opening:
             status = os.stat(path)
             self.scratch = (status.st_dev, status.st_ino)
             _open_scratches.add(self)
 
     def restrict(self, path: Path, kind: LayerKind) -> None:
-        """Checks that the database is that of a layer, and sets its bounds.
+        """Checks that the database belongs to a layer, and sets the bounds of its queries.
 
         Args:
-            path: its file.
+            path: the file of the database.
             kind: the kind of the layer.
 
         Raises:
-            DatabaseError: the schema, or the record of the kind, is not that of such a layer.
+            DatabaseError: the schema, or the record of the kind, does not belong to a layer of that kind.
             NewerSchemaError: this code does not know the version of the schema.
             sqlite3.Error: the database is damaged.
         """
@@ -269,7 +270,7 @@ class LayerDatabase(sqlite3.Connection):
         self.kind = kind
         self.set_progress_handler(self._count, _STEPS)
         most = limits_in_use().record_size
-        # What is written to a scratch may be larger than the file is now.
+        # Values written to a scratch later may be larger than the file is now.
         self.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, most if kind is LayerKind.SCRATCH else min(most, self.size()))
         self.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
         for pragma in ("trusted_schema = OFF", "cell_size_check = ON", f"cache_size = -{_CACHE_KIB}"):
@@ -298,7 +299,7 @@ class LayerDatabase(sqlite3.Connection):
         return self.is_exhausted()
 
     def is_exhausted(self) -> bool:
-        """Returns whether the last query was stopped because it worked too long."""
+        """Returns whether the last query was stopped because it ran too long."""
         return self.work > _PATIENCE and self.work > _PATIENCE + self.size() // _BYTES
 
 
@@ -317,7 +318,7 @@ def _open(path: Path, parameters: str, kind: LayerKind) -> LayerDatabase:
             connection.register(path)
         connection.restrict(path, kind)
     except UnicodeError as error:
-        # SQLite's own message quotes what is not UTF-8.
+        # SQLite's own message quotes text that is not UTF-8.
         connection.close()
         raise DatabaseError(f"{FILE_NAME}: its schema is damaged: {error}") from None
     except BaseException:
@@ -333,13 +334,13 @@ def open_read_only(path: Path, kind: LayerKind) -> LayerDatabase:
         DatabaseError, sqlite3.Error: it is damaged, or the database of something else.
     """
     if kind is LayerKind.FINISHED:
-        # immutable: it never changes, and its folder may be read-only.
+        # immutable: the file never changes, and its folder may be read-only.
         return _open(path, "immutable=1", kind)
-    # Readers of a database that others change must be able to lock it.
+    # A reader must be able to lock a database that others change.
     connection = open_scratch(path) if os.access(path.parent, os.W_OK) else _open(path, "immutable=1", kind)
     try:
         connection.execute("PRAGMA query_only = ON")
-        # A reader of a scratch sees it as it is now, also when others change it meanwhile.
+        # A reader of a scratch sees its state of this moment, even if others change it.
         connection.execute("BEGIN")
     except BaseException:
         connection.close()
@@ -350,17 +351,17 @@ def open_read_only(path: Path, kind: LayerKind) -> LayerDatabase:
 def open_scratch(path: Path) -> LayerDatabase:
     """Opens the database of a scratch for changes, which several processes may make at the same time.
 
-    Commits outlive the process at once, and the machine when the write-ahead log is flushed.
+    A commit survives the end of the process at once, and a power cut after the write-ahead log is flushed.
 
     Raises:
-        DatabaseError, sqlite3.Error: it is damaged, or something else lies in the place of one of its files.
+        DatabaseError, sqlite3.Error: the database is damaged, or one of its files is not a regular file.
     """
     for suffix in _FILES:
         with suppress(FileNotFoundError):
             if not stat.S_ISREG(os.lstat(f"{path}{suffix}").st_mode):
                 raise DatabaseError(f"{FILE_NAME}{suffix} is not a regular file")
     if os.path.lexists(f"{path}{_JOURNAL}"):
-        # SQLite would play it back, and remove the file that it names as the journal above it, wherever that is.
+        # SQLite would replay the journal, and delete the file that it names as its super-journal, wherever that is.
         raise DatabaseError(f"{FILE_NAME}{_JOURNAL} is there, which the database of a scratch never has")
     connection = _open(path, "mode=rw", LayerKind.SCRATCH)
     connection.execute("PRAGMA synchronous = NORMAL")
@@ -368,8 +369,9 @@ def open_scratch(path: Path) -> LayerDatabase:
 
 
 def open_copy(path: Path) -> LayerDatabase:
-    """Opens a copy of the database of a finished layer, which nothing else has open, for changes. It has no journal:
-    after an error, the copy is of no use.
+    """Opens a copy of the database of a finished layer for changes; nothing else may have the copy open.
+
+    The copy has no journal: after an error it must be discarded.
 
     Raises:
         DatabaseError, sqlite3.Error: it is damaged, or the database of something else.

@@ -1,4 +1,4 @@
-"""Security descriptors in `layer.db`, each of which is stored once."""
+"""Security descriptors in `layer.db`, which stores each of them once."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class Descriptors:
     """Finds and adds security descriptors by their number.
 
     Args:
-        connection: of the database.
+        connection: the connection to the database.
         max_size: how many bytes of descriptors may be added (`Limits.all_security_size`).
     """
 
@@ -23,10 +23,10 @@ class Descriptors:
         self._size = 0
 
     def number(self, descriptor: bytes | None) -> int | None:
-        """Returns the number of a descriptor; a new one is added.
+        """Returns the number of a descriptor, which is added if it is new.
 
         Raises:
-            FormatLimitError: that makes more descriptors than the limit lets through.
+            FormatLimitError: the descriptors would exceed the limit.
         """
         if descriptor is None:
             return None
@@ -46,5 +46,5 @@ class Descriptors:
         return known
 
     def forget(self) -> None:
-        """Forgets what was added, which a rollback has removed."""
+        """Forgets the numbers of descriptors that a rollback has removed."""
         self._known.forget()

@@ -1,4 +1,4 @@
-"""The entries of a layer, by path and by id, as its `layer.db` has them."""
+"""The entries of a layer, found by path or by id in its `layer.db`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from wclayer.model import limits_in_use
 from wclayer.win32.attributes import DIRECTORY
 from wclayer.win32.names import name_key, path_key, split_path
 
-# The index finds rows, and the rows themselves say where they are: a damaged index cannot put a directory below itself.
+# The index finds rows, but the parent is read from the row itself: a damaged index cannot put a directory below itself.
 _JOINED = ", ".join(f"e.{column}" for column in EntryRow._fields)
 _CHILD = f"SELECT {_JOINED} FROM entries i CROSS JOIN entries e ON e.id = i.id WHERE i.parent = ? AND i.key = ?"
 CHILDREN = f"SELECT {_JOINED} FROM entries i CROSS JOIN entries e ON e.id = i.id WHERE i.parent = ? ORDER BY i.key"
@@ -27,31 +27,31 @@ _LOST_DIRECTORIES = 16_384
 
 
 class Totals(NamedTuple):
-    """How much a layer holds, by its records."""
+    """The counts and sizes of a layer, by its records."""
 
     entries: int
-    """All rows, those that a layer has besides its own entries included."""
+    """All rows, including those that are not the layer's own entries."""
     own_entries: int
     tombstones: int
     descriptors: int
     forms: int
     """Entries whose tar header was not the canonical one."""
     file_bytes: int
-    """The bytes of all contents, each file once."""
+    """The bytes of all contents; a file with several names counts once."""
     stream_bytes: int
 
 
 class LayerEntries(LayerFolder, ABC):
-    """The entries of a layer. What depends on the kind of the layer directory is abstract here."""
+    """The entries of a layer. Methods that depend on the kind of the layer directory are abstract."""
 
     may_change: ClassVar[bool]
-    """Whether other processes may change the entries while the layer is open."""
+    """True if other processes may change the entries while the layer is open."""
     records_link_targets: ClassVar[bool]
-    """Whether an entry that is a further name of a file has the target that it came with."""
+    """True if the row of a further name of a file records the link target it was imported with."""
 
     def __init__(self, opened: OpenedFolder) -> None:
         super().__init__(opened)
-        # id of a directory: its path in the layer, and on the host below the layer's root.
+        # Maps the id of a directory to its path in the layer, and to its path on the host below the layer's root.
         self._directories: Cache[int, tuple[str, bytes]] = Cache(16 << 20)
         self._lost: set[int] = set()
 
@@ -59,28 +59,30 @@ class LayerEntries(LayerFolder, ABC):
 
     @abstractmethod
     def changed(self, row: EntryRow | None = None) -> LayerError | None:
-        """Returns the error that explains that the layer is not as it was when it was opened, because another process
-        has removed or changed it since; None if none has.
+        """Checks whether another process has removed or changed the layer since it was opened.
 
         Args:
-            row: the entry that it is about.
+            row: the entry in question; None for the layer as a whole.
+
+        Returns:
+            The error that says so; None if the layer is unchanged.
         """
 
     @abstractmethod
     def row(self, columns: Sequence[Any]) -> EntryRow:
-        """Returns an entry's row, made of its columns in the order of `EntryRow`.
+        """Returns an entry's row from its columns, which are in the order of `EntryRow`.
 
         Raises:
-            CorruptLayerError: a column holds what no layer has.
+            CorruptLayerError: a column holds an invalid value.
         """
 
     @abstractmethod
     def own_entries(self) -> Generator[EntryRow, None, None]:
-        """Yields the rows of the layer's own entries, in the order in which they are read."""
+        """Yields the rows of the layer's own entries, in the order of a reader."""
 
     @abstractmethod
     def comes_before(self, tombstone: TombstoneRow, row: EntryRow) -> bool:
-        """Returns whether a reader comes to a tombstone before it comes to an own entry."""
+        """Returns whether a reader yields the tombstone before the own entry `row`."""
 
     @abstractmethod
     def link_count(self, row: EntryRow) -> int:
@@ -88,20 +90,20 @@ class LayerEntries(LayerFolder, ABC):
 
     @abstractmethod
     def host_status(self, row: EntryRow) -> os.stat_result | None:
-        """Returns what the host knows of the entry's file or directory; None if the entry is only a record.
+        """Returns the host's status of the entry's file or directory; None if the entry is only a record.
 
         Raises:
-            OSError: it is not on the host.
+            OSError: the file or directory does not exist on the host.
         """
 
     @abstractmethod
     def is_being_written(self, row: EntryRow) -> bool:
-        """Returns whether another process writes to the entry's file, so that its record does not have its size."""
+        """Returns whether another process is writing to the entry's file, so that the row does not have its size."""
 
     # Entries.
 
     def totals(self) -> Totals:
-        """Returns how much the layer holds, by its records."""
+        """Returns the counts and sizes of the layer, by its records."""
         entries, own, forms, file_bytes = self.query(
             "SELECT COUNT(1), TOTAL(origin = 0), COUNT(form),"
             " IFNULL(SUM(size) FILTER (WHERE typeof(size) = 'integer' AND size > 0 AND link IS NULL), 0) FROM entries"
@@ -118,7 +120,7 @@ class LayerEntries(LayerFolder, ABC):
         return EntryRow(database.ROOT, -1, "", "", DIRECTORY, 0, 0, 0, 0, None, 0, None, database.Origin.IMPLIED)
 
     def lookup(self, path: str) -> EntryRow | None:
-        """Returns the entry at a path in Windows or POSIX spelling, found as Windows finds it, or None."""
+        """Returns the entry at a path in Windows or POSIX spelling, or None. Names match as on Windows."""
         row: EntryRow | None = self.root()
         for part in split_path(path):
             if row is None or not row.attributes & DIRECTORY:
@@ -127,7 +129,7 @@ class LayerEntries(LayerFolder, ABC):
         return row
 
     def child(self, parent: int, name: str) -> EntryRow | None:
-        """Returns the entry of a directory with that name, in upper or lower case, or None."""
+        """Returns the entry of a directory with that name, or None. Upper and lower case are the same."""
         key = to_column(name_key(name))
         columns = self.query(_CHILD, (parent, key)).fetchone()
         if columns is None:
@@ -147,7 +149,7 @@ class LayerEntries(LayerFolder, ABC):
             try:
                 is_next = key > last  # type: ignore[operator]
             except TypeError:
-                # SQLite has BLOBs after TEXT.
+                # SQLite sorts BLOBs after TEXT.
                 is_next = isinstance(key, bytes)
             if row.parent != parent or not is_next:
                 raise self._damaged(f"entry {row.id}: the index has it in another place, or twice")
@@ -171,7 +173,7 @@ class LayerEntries(LayerFolder, ABC):
             yield row
 
     def _head(self, row: EntryRow) -> EntryRow:
-        """Returns the row of the first name of a file, of which `row` is a further name."""
+        """Returns the row of the first name of the file that `row` is a further name of."""
         columns = self.query(f"{SELECT_ENTRIES} WHERE id = ? AND link IS NULL", (row.link,)).fetchone()
         if columns is None:
             raise self._damaged(f"entry {row.id}: link: entry {row.link}, which is not the first name of a file")
@@ -195,7 +197,7 @@ class LayerEntries(LayerFolder, ABC):
         return row
 
     def first_name(self, row: EntryRow) -> EntryRow:
-        """Returns the row of the first name of the entry's file in this layer, which has its streams."""
+        """Returns the row of the first name of the entry's file in this layer. That row has the streams."""
         return row if row.link is None else self._head(row)
 
     def walk(self, row: EntryRow) -> Iterator[EntryRow]:
@@ -214,14 +216,14 @@ class LayerEntries(LayerFolder, ABC):
                 walk.enter(self.children(child.id), None)
 
     def kind(self, key: str) -> Kind:
-        """Returns what the layer has at a path, for `NameChecker`."""
+        """Returns the kind of entry that the layer has at a path key, for `NameChecker`."""
         row = self.lookup(key)
         if row is None:
             return Kind.ABSENT
         return Kind.DIRECTORY if row.attributes & DIRECTORY else Kind.FILE
 
     def name_of(self, row: EntryRow) -> str:
-        """Returns the entry's path as the source spelled it."""
+        """Returns the entry's path in the spelling of the source."""
         path = self.path_of(row)
         if row.spelling is None:
             return path
@@ -231,7 +233,7 @@ class LayerEntries(LayerFolder, ABC):
         return spelling
 
     def path_of(self, row: EntryRow) -> str:
-        """Returns the entry's path in the layer, each directory as it is spelled itself."""
+        """Returns the entry's path in the layer, with each directory in the spelling of its own entry."""
         if row.id == database.ROOT:
             return ""
         parent = self._directory(row.parent)[0]
@@ -277,7 +279,7 @@ class LayerEntries(LayerFolder, ABC):
         return known
 
     def _lose(self, directories: Iterable[int]) -> None:
-        """Remembers directories that have no path, so that what lies in them does not look for it again."""
+        """Remembers directories that have no path, so that their entries do not search for it again."""
         if len(self._lost) > _LOST_DIRECTORIES:
             self._lost.clear()
         self._lost.update(directories)

@@ -1,7 +1,8 @@
-"""Makes small files on every core: what takes the time is the host's file system, and it works in parallel.
+"""Makes small files on every core: most of the time is spent in the host's file system, which works in parallel.
 
 Files of one directory go to one worker process, in order. `finish` waits for all of them. A worker whose caller dies
-finishes what it was told and ends; it holds the layer's lock until then, so no other process removes the directory.
+finishes the files it has received and ends. It holds the layer's lock until then, so that no other process removes the
+directory.
 """
 
 from __future__ import annotations
@@ -36,16 +37,16 @@ class FilePool:
             raise
 
     def make(self, directory: bytes, name: bytes, data: bytes, access_time: int, write_time: int) -> None:
-        """Sends a file to a worker; a failure shows later, at the latest in `finish`.
+        """Sends a file to a worker. A failure is raised by a later call, at the latest by `finish`.
 
         Args:
-            directory: relative to the root; it is there.
-            name: of the file, which is not there.
-            data: its contents.
+            directory: an existing directory, relative to the root.
+            name: the name of the file, which must not exist.
+            data: the contents of the file.
             access_time, write_time: FILETIMEs, from 0 to 2^63 - 1.
 
         Raises:
-            OSError: what a worker has met.
+            OSError: a worker has failed with this error.
         """
         self._workers[crc32(directory) % len(self._workers)].make(directory, name, data, access_time, write_time)
 
@@ -53,7 +54,7 @@ class FilePool:
         """Waits until all files are made.
 
         Raises:
-            OSError: what a worker has met.
+            OSError: a worker has failed with this error.
         """
         for worker in self._workers:
             worker.end()
@@ -68,7 +69,7 @@ class FilePool:
 
 class _Worker:
     def __init__(self, root_fd: int, lock_fd: int) -> None:
-        # Isolated and without site: it starts in a few milliseconds, and nothing of the caller's can disturb it.
+        # Isolated and without site: it starts in a few milliseconds, and the caller's environment does not affect it.
         command = [sys.executable, "-I", "-S", file_worker.__file__, str(root_fd)]
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, pass_fds=(root_fd, lock_fd), bufsize=0

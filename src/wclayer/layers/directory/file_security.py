@@ -1,4 +1,4 @@
-"""The security descriptors of files that lie in a layer directory and are no entries of it, as its disks are."""
+"""The security descriptors of files in a layer directory that are not entries of the layer, such as its disks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _FILE_SECURITY = "security:"
 
 
 def file_security(layer: LayerDirectory, name: str) -> bytes | None:
-    """Returns the descriptor of a file that is no entry, as `grant_vm_access` left it, or None."""
+    """Returns the descriptor that `grant_vm_access` set on a file that is not an entry, or None."""
     kept = layer.record(security_record(name))
     return kept if isinstance(kept, bytes) else None
 

@@ -1,9 +1,10 @@
-"""The program of a worker process: makes small files as its pipe tells it. Imports nothing of the package.
+"""The program of a worker process: makes the small files that it reads from a pipe. It imports nothing of the package.
 
-It is run by `file_pool`, with the descriptor of the layer's root directory as its argument. Records on standard input,
-integers little-endian: a directory to work in, `D`, length (uint32), path relative to the root; a file, `F`, length of
-its name (uint32), length of its data (uint32), access and modification time (FILETIME: int64), name, data. At the end
-of its input it answers with one byte, zero; at an error with the byte one and the error's number (int32), and ends.
+`file_pool` runs it with the descriptor of the layer's root directory as its argument. It reads records from standard
+input, with little-endian integers. A directory to work in is `D`, length (uint32), path relative to the root. A file is
+`F`, length of its name (uint32), length of its data (uint32), access and modification time (FILETIME: int64), name,
+data. At the end of the input the program answers with a zero byte. After an error it answers with the byte one and the
+error's number (int32), and ends.
 """
 
 import os
@@ -39,7 +40,7 @@ def make(directory: int, name: bytes, data: bytes, access: int, modify: int) -> 
         written = os.write(fd, data) if data else 0
         while written < len(data):
             written += os.write(fd, data[written:])
-        # Where the host cannot hold the time, layer.db has it.
+        # If the host cannot store the time, layer.db has it.
         with suppress(OSError, OverflowError):
             os.utime(fd, ns=((access - _UNIX_EPOCH) * 100, (modify - _UNIX_EPOCH) * 100))
     finally:
@@ -70,7 +71,7 @@ def main() -> None:
         answer = ERROR.pack(1, error.errno or 0)
     else:
         answer = b"\0"
-    # There is no reader any more if the process that started this has died.
+    # The pipe has no reader any more if the parent process has died.
     with suppress(OSError):
         os.write(1, answer)
 

@@ -1,4 +1,4 @@
-"""A finished layer: its database never changes; an update puts another one in its place."""
+"""A finished layer: its database never changes, and an update replaces it by another one."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from wclayer.layers.directory.folder import OpenedFolder
 from wclayer.layers.directory.layer import LayerDirectory
 from wclayer.layers.directory.rows import TombstoneRow
 
-# Not `origin = 0`: a row of an origin that no layer has is an error, and not left out.
+# Not `origin = 0`: a row with an invalid origin must be an error, not be skipped.
 _OTHER_ORIGINS = ",".join(str(int(origin)) for origin in Origin if origin is not Origin.OWN)
 _OWN = f"{SELECT_ENTRIES} WHERE origin NOT IN ({_OTHER_ORIGINS}) ORDER BY id"
 
@@ -43,7 +43,7 @@ class FinishedLayer(LayerDirectory):
         return row
 
     def own_entries(self) -> Generator[EntryRow, None, None]:
-        # In the order in which they came.
+        # In the original order.
         return self._rows(_OWN)
 
     def comes_before(self, tombstone: TombstoneRow, row: EntryRow) -> bool:

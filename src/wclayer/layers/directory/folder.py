@@ -1,4 +1,4 @@
-"""The folder of a layer and its `layer.db`, both open: queries, and the records about the layer as a whole."""
+"""The open folder of a layer and its `layer.db`: queries, and the records about the layer as a whole."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ from wclayer.layers.directory.queries import Answer, query_error
 from wclayer.layers.directory.schema import LayerKind
 
 HIVE_PROBLEMS = "hive_problems"
-"""The record of the hives that could not be made, one a line."""
+"""The record of the hives that could not be made, one per line."""
 _TRIES = 100
 
 
 def is_layer(path: StrPath) -> bool:
-    """Returns whether a folder is a layer directory, made by this project or by Windows."""
+    """Returns whether a folder is a layer directory made by this project or by Windows."""
     folder = Path(path)
     return (folder / database.FILE_NAME).is_file() or (folder / "Files").is_dir() or (folder / "sandbox.vhdx").is_file()
 
 
 class OpenedFolder(NamedTuple):
-    """The folder of a layer and its database, as they were at one moment."""
+    """The folder of a layer and its database, opened together."""
 
     path: Path
     host: HostRoot
@@ -55,7 +55,7 @@ def open_place(path: StrPath, connect: Callable[[Path, LayerKind], LayerDatabase
 
     Args:
         path: the layer directory.
-        connect: opens the database at a path, of a layer of that kind.
+        connect: a function that opens the database at a path, for a layer of the given kind.
 
     Raises:
         PathNotFoundError: the folder does not exist.
@@ -72,7 +72,7 @@ def open_place(path: StrPath, connect: Callable[[Path, LayerKind], LayerDatabase
 
 
 def _open(place: Path, connect: Callable[[Path, LayerKind], LayerDatabase]) -> OpenedFolder | None:
-    """`open_place`; None if another process put another layer into the place meanwhile."""
+    """Does one attempt of `open_place`; returns None if another process replaced the layer during it."""
     host = open_folder(place)
     connection: LayerDatabase | None = None
     is_open = False
@@ -110,7 +110,7 @@ def _connect(place: Path, host: HostRoot, connect: Callable[[Path, LayerKind], L
 
 
 def _identity(host: HostRoot) -> tuple[int, int] | None:
-    """Returns device and inode of the database in a folder; None if there is none."""
+    """Returns device and inode of the database in a folder; None if the folder has no database."""
     try:
         status = host.stat(database.FILE_NAME.encode())
     except OSError:
@@ -119,7 +119,7 @@ def _identity(host: HostRoot) -> tuple[int, int] | None:
 
 
 def _is_unchanged(place: Path, host: HostRoot, identity: tuple[int, int] | None) -> bool:
-    """Returns whether the folder is still at its path, and the database still in it."""
+    """Returns whether the folder is still at its path and still has the same database."""
     with errors_at(place):
         return host.is_in_place and _identity(host) == identity
 
@@ -153,15 +153,17 @@ class LayerFolder:
             return self.host.is_in_place
 
     def is_same_database(self) -> bool:
-        """Returns whether the database is still in its place: an update replaces it, and so does what makes a scratch
-        of a finished layer."""
+        """Returns whether the database is still in its place.
+
+        An update replaces it, and so does the change of a finished layer into a scratch.
+        """
         return self._opened_as == _identity(self.host)
 
     def query(self, sql: str, arguments: Sequence[object] = ()) -> Answer:
         """Returns the answer to a query of `layer.db`.
 
         Raises:
-            CorruptLayerError: the database is damaged; this and other errors of SQLite come from the answer, too.
+            CorruptLayerError: the database is damaged. The answer raises this and other errors of SQLite, too.
         """
         connection = self._database
         connection.work = 0
@@ -214,7 +216,7 @@ class LayerFolder:
         return value
 
     def hive_problems(self) -> list[str]:
-        """Returns why hives of the layer have no `_Base`, each as "PATH: what is wrong"."""
+        """Returns the reasons why hives of the layer have no `_Base`, each as "PATH: what is wrong"."""
         return (self.text(HIVE_PROBLEMS) or "").splitlines()
 
     def parents(self) -> list[Path]:
