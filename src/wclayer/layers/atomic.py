@@ -1,13 +1,13 @@
-"""All-or-nothing directories and files: built beside their place and renamed into it; removed by renaming away first.
+"""All-or-nothing directories and files: built beside their target and renamed to it; renamed away before their removal.
 
-`OutputFile` is what every verb writes a single file into that its user named.
+Every verb writes a single file that its user named into an `OutputFile`.
 
-What is under construction or removal has a name of the form `.wclayer-NAME-RANDOM.partial` (or `.gone`) beside NAME,
-and its builder holds a lock on it for as long as it lives. The next call that builds or removes anything in the same
-folder removes those whose builder has died.
+A file or directory under construction or removal has a name of the form `.wclayer-NAME-RANDOM.partial` (or `.gone`)
+beside NAME, and the process that builds it holds a lock on it. The next call that builds or removes anything in the same
+folder removes those whose process has died.
 
-What has its name is whole, after a power cut, too: contents, records and the names in a directory are made safe on the
-disk first, then it is renamed, then its own name is made safe (see `durability`).
+A file or directory under its final name is complete, even after a power cut: its contents, its records and the names in
+it are made safe on the disk first, then it is renamed, then its own name is made safe (see `durability`).
 """
 
 from __future__ import annotations
@@ -45,37 +45,38 @@ from wclayer.layers.inputs import kind_of
 
 DATABASE = "layer.db"
 PATIENCE = 10.0
-"""How many seconds to wait for other processes that have a layer for a moment, as an update has it."""
+"""How many seconds to wait for other processes that lock a layer for a moment, for example for an update."""
 _LEFTOVER = re.compile(r"\.wclayer-.*-[0-9a-f]{16}\.(partial|gone)\Z", re.DOTALL)
 _OPEN_FILE = re.compile(r"(?:/proc/(?P<process>[^/]+)(?:/task/[^/]+)?|/dev)/fd/(?P<number>\d+)\Z")
-"""The path by which a process's open file can be named."""
+"""The path that names an open file of a process."""
 _MAX_LINKS = 40
 
 
 class Stage(Protocol):
-    """Where a layer is built: the root of its files, its database, and the step that makes it visible."""
+    """A layer under construction: the root of its files, its database, and the step that makes it visible."""
 
     path: Path
     database: Path
     lock: system.Lock | None
-    """The builder's lock on the directory, which worker processes keep, too; None if the caller has it."""
+    """The builder's lock on the directory, which worker processes inherit; None if the caller has it."""
 
     def commit(self) -> None: ...
     def discard(self) -> None: ...
 
 
 def lock_place(place: Path, *, shared: bool = False, follow: bool = True) -> system.Lock:
-    """Takes the lock of the file or directory at a path, also if other processes put another one there meanwhile.
+    """Takes the lock of the file or directory at a path. It also works if other processes replace it at the same time.
 
-    What renames or replaces a layer takes this lock first: so what is at the path stays there while the lock is held.
+    Every function that renames or replaces a layer takes this lock first. So while the lock is held, the layer stays at
+    its path.
 
     Args:
-        shared: others may have it, too, if they share it.
-        follow: whether `place` may be a link.
+        shared: take a shared lock, which several processes may hold.
+        follow: True if `place` may be a link.
 
     Raises:
-        BlockingIOError: another process has it.
-        FileNotFoundError, OSError: there is nothing, or it may not be opened.
+        BlockingIOError: another process holds the lock.
+        FileNotFoundError, OSError: nothing exists at the path, or it may not be opened.
     """
     while True:
         lock = system.Lock(place, follow=follow)
@@ -93,15 +94,15 @@ def wait_for_place(
     place: Path, *, patience: float | None = None, shared: bool = False,
     busy: str = "another process is changing it",
 ) -> system.Lock:  # fmt: skip
-    """Takes the lock of a place (see `lock_place`) when others have given it back.
+    """Waits until other processes release the lock of a path, and takes it (see `lock_place`).
 
     Args:
-        patience: how many seconds that may take (default: `PATIENCE`).
-        busy: the message if it takes longer.
+        patience: how many seconds to wait at most (default: `PATIENCE`).
+        busy: the message if the wait takes longer.
 
     Raises:
-        LayerBusyError: they did not.
-        PathNotFoundError, AccessDeniedError, …: there is nothing, or it may not be opened.
+        LayerBusyError: the lock was not released in time.
+        PathNotFoundError, AccessDeniedError, …: nothing exists at the path, or it may not be opened.
     """
     with errors_at(place):
         try:
@@ -111,28 +112,29 @@ def wait_for_place(
 
 
 def claim_place(place: Path) -> system.Lock:
-    """Takes the lock of what is at a place for this process alone, without waiting.
+    """Takes the exclusive lock of a path without waiting.
 
     Raises:
-        LayerBusyError: another process has it.
-        PathNotFoundError, AccessDeniedError, …: there is nothing, or it may not be opened.
+        LayerBusyError: another process holds the lock.
+        PathNotFoundError, AccessDeniedError, …: nothing exists at the path, or it may not be opened.
     """
     return wait_for_place(place, patience=0, busy="another process is using it")
 
 
 def _is_at(status: os.stat_result, path: Path, *, follow: bool = True) -> bool:
-    """Returns whether what an open file or a lock has this status of is what is at `path` now."""
+    """Returns whether `path` leads to the file or directory that has this status."""
     return status.st_ino == os.stat(path, follow_symlinks=follow).st_ino
 
 
 class StagedDirectory:
-    """A directory that appears at `target` whole, by `commit`, or not at all.
+    """A directory that `commit` makes appear at `target` as a whole; otherwise it never appears.
 
-    An empty directory that is already at `target` is replaced; anything else there is an error.
+    An empty directory at `target` is replaced; anything else there is an error.
 
     Args:
-        target: where it will be.
-        may_replace: says whether what is at `target` is replaced by it, in one step; it stays whole until then.
+        target: the path of the directory.
+        may_replace: returns whether the directory at `target` may be replaced, in one step. It stays complete until
+            then.
     """
 
     def __init__(self, target: Path, *, may_replace: Callable[[], bool] = lambda: False) -> None:
@@ -156,26 +158,26 @@ class StagedDirectory:
         """Makes the directory safe on the disk, and renames it into its place.
 
         Raises:
-            AlreadyExistsError: something appeared there meanwhile.
+            AlreadyExistsError: something has appeared at the target.
         """
         if durability.is_wanted():
             sync_tree(self.path)
-        # Others may put a scratch there, or take it away, until the last moment.
+        # Other processes may make or remove a scratch there until the last moment.
         while not self._put():
             pass
         if self.lock is None:
-            # An exchange ends by itself.
+            # `_exchange` makes its result safe itself.
             return
         try:
             sync_name(self.target)
         except BaseException:
-            # No caller knows of it yet, so it is taken back.
+            # No caller has seen the directory yet, so the rename is undone.
             system.rename_directory(self.target, self.path)
             raise
         self._release()
 
     def _put(self) -> bool:
-        """Renames the directory into its place. Returns False if a directory is there now that may be replaced."""
+        """Renames the directory to its target. Returns False if a directory that may be replaced is there now."""
         if self._may_replace():
             return self._exchange()
         try:
@@ -189,10 +191,10 @@ class StagedDirectory:
         return True
 
     def _exchange(self) -> bool:
-        """Takes the place of what is at the target, which is removed. Returns False if that has become something else.
+        """Replaces the directory at the target and removes it. Returns False if the target has changed meanwhile.
 
         Raises:
-            LayerBusyError: another process has it open.
+            LayerBusyError: another process has the old directory open.
             NotSupportedError: the host cannot exchange two directories.
         """
         try:
@@ -212,7 +214,7 @@ class StagedDirectory:
                     "this host cannot replace a scratch in one step; import to another place, and remove the scratch",
                 )  # fmt: skip
             sync_name(self.target)
-            # From here on the layer is the new one; what is left of the old one, the next build removes.
+            # From here on the layer is the new one. The next build removes the remains of the old one.
             for _ in range(2):
                 with contextlib.suppress(OSError):
                     remove_tree(self.path)
@@ -223,7 +225,7 @@ class StagedDirectory:
             old.close()
 
     def discard(self) -> None:
-        """Removes the directory; what the host does not let go, the next build in the same folder removes."""
+        """Removes the directory. The next build in the same folder removes files that cannot be removed now."""
         if self.lock is not None:
             with contextlib.suppress(OSError):
                 remove_tree(self.path)
@@ -247,15 +249,18 @@ class StagedDirectory:
 
 
 class StagedDatabase:
-    """A database that appears in an existing folder, by `commit`, and makes it a layer; what an interrupted build
-    left there is removed by the next one. Its builder holds the lock of the folder.
+    """A database that `commit` makes appear in an existing folder, which becomes a layer by that.
 
-    SQLite opens the file, so it has no lock of its own. Its name is therefore not one that `remove_leftovers` removes,
-    which any process may call for the folder: it would take the file of a living builder for a leftover.
+    The next build removes the remains of an interrupted one. The builder holds the lock of the folder.
+
+    SQLite opens the file, so the file has no lock of its own. Its name is therefore not one that `remove_leftovers`
+    removes: any process may call that function for the folder, and would mistake the file of a living builder for a
+    leftover.
 
     Args:
-        with_contents: the rest of the folder is new, too: it must be safe on the disk before the database appears.
-        lock: the lock, which is given back at the end; None if the caller has it.
+        with_contents: True if the rest of the folder is new, too, and must be safe on the disk before the database
+            appears.
+        lock: the lock, which is released at the end; None if the caller has it.
     """
 
     def __init__(self, folder: Path, *, with_contents: bool = False, lock: system.Lock | None = None) -> None:
@@ -271,7 +276,7 @@ class StagedDatabase:
         self.database = folder / f".{DATABASE}-{secrets.token_hex(8)}.partial"
 
     def commit(self) -> None:
-        """Makes the database safe on the disk, and renames it into its place."""
+        """Makes the database safe on the disk, and renames it to its final name."""
         if durability.is_wanted():
             if self._with_contents:
                 sync_tree(self.path)
@@ -294,23 +299,23 @@ class StagedDatabase:
 
 
 class StagedFile:
-    """A file that appears at `target` whole, by `commit`, or not at all; one that is there already is replaced, and
-    the new one has its mode, and its owner where the user may give files away.
+    """A file that `commit` makes appear at `target` as a whole; otherwise it never appears.
 
-    `stream` is where it is written, and if it is `readable`, read again. Leaving its context commits it; by an
-    exception, it discards it.
+    An existing file is replaced; the new file gets its mode, and its owner if the user may change owners. The file is
+    written, and if it is `readable`, read again, through `stream`. Leaving the context commits the file; an exception
+    discards it.
 
     Args:
-        target: the file.
-        readable: whether the stream is read, too.
-        replaces: whether a file that is there already is replaced; else it is an error, found when it is committed.
-        sweep: remove what interrupted calls left in the folder of `target`; a caller that makes many files in one
-            folder does that once, with `remove_leftovers`.
+        target: the path of the file.
+        readable: True if the stream is read, too.
+        replaces: True if an existing file is replaced. Otherwise it is an error, which `commit` detects.
+        sweep: remove the remains of interrupted calls in the folder of `target`. A caller that makes many files in one
+            folder does this once, with `remove_leftovers`.
 
     Raises:
-        AlreadyExistsError: something is at `target`, and is not to be replaced.
+        AlreadyExistsError: something exists at `target`, and must not be replaced.
         PathNotFoundError: the folder of `target` does not exist.
-        AccessDeniedError, DiskFullError, …: the host does not let it be made.
+        AccessDeniedError, DiskFullError, …: the host refuses to make the file.
     """
 
     def __init__(self, target: Path, *, readable: bool = False, replaces: bool = True, sweep: bool = True) -> None:
@@ -329,7 +334,7 @@ class StagedFile:
             os.close(fd)
             raise
         try:
-            # Before anything is in it: a user who could not read the old one must not read it meanwhile.
+            # While the file is still empty: users who could not read the old file must never be able to read this one.
             with contextlib.suppress(FileNotFoundError):
                 system.take_mode(fd, os.lstat(target))
         except BaseException:
@@ -346,14 +351,14 @@ class StagedFile:
             self.discard()
 
     def commit(self) -> None:
-        """Makes the file safe on the disk, and renames it into its place; if that fails, it is discarded."""
+        """Makes the file safe on the disk, and renames it to its target. If that fails, the file is discarded."""
         try:
             with errors_at(self.target):
                 self.stream.flush()
                 if durability.is_wanted():
                     system.sync_file(self.stream.fileno())
                 else:
-                    # Some file systems, as NFS, write when a file is closed, and only then say what failed.
+                    # Some file systems, such as NFS, write when a file is closed, and report errors only then.
                     os.close(os.dup(self.stream.fileno()))
                 is_new = not os.path.lexists(self.target)
                 if self._replaces:
@@ -363,30 +368,31 @@ class StagedFile:
                 try:
                     sync_name(self.target)
                 except BaseException:
-                    # One that replaced another stays: it is whole, and the other is gone.
+                    # A file that replaced another one stays: it is complete, and the other one is gone.
                     if is_new:
                         self.target.unlink(missing_ok=True)
                     raise
         except BaseException:
             self.discard()
             raise
-        # Everything is written: that closing it fails would mean nothing.
+        # Everything is written, so a failure to close the file would mean nothing.
         with contextlib.suppress(OSError):
             self.stream.close()
 
     def _link(self) -> None:
-        """Gives the file its name if nothing has it."""
+        """Gives the file its name if nothing has that name."""
         try:
             os.link(self._path, self.target)
         except OSError as error:
             if not system.cannot_link(error):
                 raise
-            # Where there are no links, the host is asked first: what appears in this very moment is replaced.
+            # Without hard links, the existence is checked first. A file that appears between the check and the rename
+            # is replaced.
             if not os.path.lexists(self.target):
                 system.replace_file(self._path, self.target)
                 return
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), os.fspath(self.target)) from None
-        # It is there: a second name that stays is what the next call in the folder removes.
+        # The file exists. If its temporary name cannot be removed, the next call in the folder does that.
         with contextlib.suppress(OSError):
             self._path.unlink()
 
@@ -394,20 +400,20 @@ class StagedFile:
         """Removes the file."""
         with contextlib.suppress(OSError):
             self._path.unlink(missing_ok=True)
-        # Closing writes what is still in the buffer, for which there may be no room.
+        # Closing writes the rest of the buffer, which may fail if the disk is full.
         with contextlib.suppress(OSError):
             self.stream.close()
 
 
 def sync_name(place: Path) -> None:
-    """Makes the name that something has just got, or lost, safe on the disk."""
+    """Makes the creation or the removal of a name safe on the disk."""
     if durability.is_wanted():
         sync_directory(place.parent)
 
 
 def make_folder(path: Path, *, parents: bool = False) -> None:
-    """Makes a folder if it is not there, and with `parents` those above it that are missing; their names are safe on
-    the disk."""
+    """Makes a folder if it does not exist, and with `parents` the missing folders above it, and makes their names safe
+    on the disk."""
     missing = list(takewhile(lambda folder: not folder.is_dir(), (path, *path.parents)))
     path.mkdir(parents=parents, exist_ok=True)
     for folder in missing:
@@ -415,30 +421,31 @@ def make_folder(path: Path, *, parents: bool = False) -> None:
 
 
 class OutputFile:
-    """The file that a user named for a result, open for writing: `-o` and its kin.
+    """The output file that a user named (`-o` and similar options), open for writing.
 
-    - Where nothing or a regular file is, a `StagedFile`: the result appears whole, or not at all.
-    - A symbolic link stands for the file that it leads to, there already or not.
-    - A device, a FIFO, a terminal, an open file of this process (`/dev/stdout`, `/dev/fd/N`) is written to as it is,
-      from its beginning or from where it is; after a failure it holds a part.
+    - If the target is a regular file or does not exist, the result is a `StagedFile`: it appears as a whole or not at
+      all.
+    - A symbolic link means the file that it leads to, whether this exists or not.
+    - A device, a FIFO, a terminal or an open file of this process (`/dev/stdout`, `/dev/fd/N`) is written to directly,
+      from its beginning or from its current position. After a failure it holds a part of the result.
 
-    Leaving its context ends the result; by an exception, it discards what can be discarded. A bare `OSError` of its
-    body is one of writing, and becomes a `LayerError` with the target's path.
+    Leaving the context completes the result; an exception discards it if possible. A bare `OSError` of the body counts
+    as a write error, and becomes a `LayerError` with the target's path.
 
     Args:
-        target: what the user named.
-        any_place: the result is written at any place and read again, as a disk is: what can only be written on is
-            refused, before anything is written.
-        sources: the files and folders that are read for it. A target that is one of them, by any name, or lies in
-            one, is refused.
+        target: the path that the user named.
+        any_place: True if the result is written at any offset and read again, as a disk is. A target that can only be
+            written in order is refused before anything is written.
+        sources: the files and folders that the result is made from. A target that is one of them, under any name, or
+            lies in one of them, is refused.
         sweep: see `StagedFile`.
 
     Raises:
-        InvalidParameterError: the target is one of the sources, or cannot be written at any place.
+        InvalidParameterError: the target is one of the sources, or cannot be written at any offset.
         EntryIsDirectoryError: the target is a directory.
         PathNotFoundError: its folder does not exist.
-        UnresolvedLinkError: its links lead in a circle.
-        AccessDeniedError, DiskFullError, …: the host does not let it be made.
+        UnresolvedLinkError: its links form a circle.
+        AccessDeniedError, DiskFullError, …: the host refuses to make the file.
     """
 
     def __init__(
@@ -477,20 +484,20 @@ class OutputFile:
 
     @property
     def is_device(self) -> bool:
-        """Whether it is a block device, whose size is fixed and which does not read as zeros."""
+        """True for a block device, whose size is fixed and which does not read as zeros."""
         return self.room is not None
 
     def set_times(self, access_ns: int, modify_ns: int) -> None:
-        """Sets the times of a file, in nanoseconds since 1970, when all of it is written. A device or FIFO has none."""
+        """Sets the times of a file, in nanoseconds since 1970, after the last write. Does nothing for a device or FIFO."""
         if self._staged is not None:
             self.stream.flush()
             system.set_file_times(self.stream.fileno(), access_ns, modify_ns)
 
     def make_empty_disk(self, size: int) -> None:
-        """Gives it `size` bytes that read as zeros, and as holes where the host has holes.
+        """Sets the size of the file to `size` bytes that read as zeros; they are holes if the host supports holes.
 
         Raises:
-            DiskFullError: it is a block device that has fewer.
+            DiskFullError: the target is a block device with fewer bytes.
         """
         if self.room is None:
             system.make_sparse(self.stream.fileno())
@@ -501,10 +508,10 @@ class OutputFile:
             system.write_zeros(self.stream.fileno(), 0, size)
 
     def refuse_device(self, form: str) -> None:
-        """Refuses a block device for a form that makes its file grow.
+        """Refuses a block device for a format whose file grows.
 
         Raises:
-            NotSupportedError: it is one.
+            NotSupportedError: the target is a block device.
         """
         if self.is_device:
             raise NotSupportedError(self.target, f"{form} grows as it is written, and a block device does not")
@@ -528,10 +535,10 @@ class OutputFile:
 
 
 def refuse_sources(target: StrPath, sources: Iterable[StrPath]) -> None:
-    """Refuses a target that is one of the sources, by any name, or lies in one.
+    """Refuses a target that is one of the sources, under any name, or lies in one.
 
     Raises:
-        InvalidParameterError: it does.
+        InvalidParameterError: the target is refused.
     """
     place = Path(os.path.realpath(target))
     above: dict[tuple[int, int], Path] = {}
@@ -541,7 +548,7 @@ def refuse_sources(target: StrPath, sources: Iterable[StrPath]) -> None:
             status = path.stat()
             if stat.S_ISDIR(status.st_mode):
                 if device not in (None, status.st_dev):
-                    # What is mounted in a folder, as a scratch is in its own, is not part of it.
+                    # A file system that is mounted in a folder (a scratch is mounted in its own) is not part of it.
                     break
                 device = status.st_dev
             above[status.st_dev, status.st_ino] = path
@@ -549,7 +556,7 @@ def refuse_sources(target: StrPath, sources: Iterable[StrPath]) -> None:
         try:
             status = os.stat(source)
         except OSError:
-            # The code that opens it reports what is wrong with it.
+            # The code that opens the source reports the problem.
             continue
         if (found := above.get((status.st_dev, status.st_ino))) is not None:
             text = "is also what is read" if found == place else "lies in what is read"
@@ -557,7 +564,7 @@ def refuse_sources(target: StrPath, sources: Iterable[StrPath]) -> None:
 
 
 def _status_of(target: Path) -> os.stat_result | None:
-    """Returns the status of what a path leads to; None if nothing is there yet."""
+    """Returns the status of the file that a path leads to; None if it does not exist yet."""
     try:
         return target.stat()
     except FileNotFoundError:
@@ -565,7 +572,7 @@ def _status_of(target: Path) -> os.stat_result | None:
 
 
 def _open_file_of(target: Path) -> int | None:
-    """Returns the descriptor of this process that a path leads to, as `/dev/stdout` does; else None."""
+    """Returns the descriptor of this process that a path such as `/dev/stdout` leads to; otherwise None."""
     place = os.fspath(target)
     for _ in range(_MAX_LINKS):
         folder, name = os.path.split(place)
@@ -591,7 +598,7 @@ def _beside(place: Path, kind: str) -> Path:
 
 @contextlib.contextmanager
 def _possible_name(path: Path) -> Iterator[None]:
-    """Explains the error that a new file or directory cannot have its name: all that is made has such names."""
+    """Explains the error that a new file or directory cannot have its temporary name, which is longer than its own."""
     try:
         yield
     except OSError as error:
@@ -616,7 +623,7 @@ def _make_locked_directory(parent: Path, name: str) -> tuple[Path, system.Lock]:
                 return path, lock
             lock.close()
         except (FileNotFoundError, BlockingIOError):
-            # Between mkdir and lock, another process has taken the directory for a leftover and removed it.
+            # Between mkdir and lock, another process took the directory for a leftover and removed it.
             if lock is not None:
                 lock.close()
         except BaseException:
@@ -650,7 +657,7 @@ def remove_whole(path: Path, check: Callable[[], None] = lambda: None) -> None:
     """Removes a directory so that an interruption never leaves a part of it under its name.
 
     Args:
-        check: called when no other process can hold it any more, before anything is changed; it may raise.
+        check: a function that is called once the directory is locked, before anything is changed. It may raise an error.
 
     Raises:
         LayerBusyError: another process is removing or building it.
@@ -665,12 +672,12 @@ def remove_whole(path: Path, check: Callable[[], None] = lambda: None) -> None:
         gone = _beside(path, "gone")
         system.rename_directory(path, gone)
         try:
-            # Else, a power cut could leave a part of it under its old name.
+            # Otherwise a power cut could leave a part of the directory under its old name.
             sync_name(path)
             remove_tree(gone)
         except BaseException:
-            # It is gone already; an interrupt, or what the host could not do once, does not leave its contents. What
-            # it can never do, a later call tries.
+            # The directory has lost its name already. A second attempt removes the contents after an interrupt or a
+            # temporary error of the host. If the error is permanent, a later call tries again.
             with contextlib.suppress(OSError):
                 remove_tree(gone)
             raise
@@ -679,14 +686,14 @@ def remove_whole(path: Path, check: Callable[[], None] = lambda: None) -> None:
 
 
 def remove_leftovers(parent: Path) -> list[str]:
-    """Removes what interrupted builds and removals left in `parent`.
+    """Removes the remains of interrupted builds and removals in `parent`.
 
     Returns:
         The names that were removed.
     """
     removed = []
     names: list[str] = []
-    # One may make something in a folder that one may not list.
+    # A user may be allowed to make files in a folder but not to list it.
     with contextlib.suppress(PermissionError), os.scandir(parent) as entries:
         names = [entry.name for entry in entries if _LEFTOVER.match(entry.name)]
     for name in names:

@@ -30,15 +30,15 @@ from wclayer.win32.names import path_key
 
 _MAX_LOG = 1 << 27
 _GROWTH, _SLACK = 2, 1 << 20
-"""A merged hive may be so many times as large as the hives it is made of, and so many bytes more: a hostile one can
-refer to the same cell many times, and would grow without bound."""
+"""The size of a merged hive is limited to this multiple of the size of the hives it is made from, plus this number of
+bytes: a hostile hive can refer to the same cell many times, and its merge would grow without bound."""
 
 
 def effective_root(layers: Sequence[LayerDirectory], hive: LayerHive) -> Key | None:
     """Returns the root key of a hive as the first of `layers` (nearest first) sees it; None if no layer has the hive.
 
     Raises:
-        InvalidDataError: a hive on the way is damaged; the message names the file and the cell.
+        InvalidDataError: a hive of the chain is damaged; the message names the file and the cell.
     """
     deltas: list[Key] = []
     root: Key | None = None
@@ -61,7 +61,7 @@ def open_hive(layer: LayerDirectory, path: str) -> Hive | None:
     """Returns the hive at a path of the layer, recovered from the logs beside it; None if it is missing or empty.
 
     Raises:
-        InvalidDataError: it is not a sound hive.
+        InvalidDataError: the file is not an intact hive.
         PathNotFoundError, LayerBusyError: another process has removed or changed the layer.
     """
     row = layer.lookup(path)
@@ -98,7 +98,7 @@ def _root(layer: LayerDirectory, hive: LayerHive, found: Hive) -> Key:
 
 
 def _sizes(layers: Sequence[LayerDirectory], hive: LayerHive) -> Iterator[int]:
-    """Yields the sizes of the files that layers have of a hive."""
+    """Yields the sizes of the files of a hive in the layers."""
     for layer in layers:
         for path in (hive.base, hive.config, hive.delta):
             row = layer.lookup(path)
@@ -110,7 +110,7 @@ class BaseHiveMaker:
     """Makes the `_Base` hives of a layer whose files and rows are all in place.
 
     Args:
-        max_size: how many bytes a hive may have that is put together in memory (`Limits.hive_size`).
+        max_size: the largest size in bytes of a hive that is assembled in memory (`Limits.hive_size`).
     """
 
     def __init__(
@@ -127,9 +127,9 @@ class BaseHiveMaker:
         self._parents = parents
 
     def make_all(self, hives: DirectoryPlace) -> None:
-        """Makes them in the directory `Hives`.
+        """Makes the `_Base` hives in the directory `Hives`.
 
-        A layer with a damaged hive is not refused: the hive gets no `_Base`, and the layer's records say why.
+        A layer with a damaged hive is accepted: that hive gets no `_Base`, and the layer's records say why.
         """
         problems = []
         for hive in LAYER_HIVES:

@@ -1,4 +1,4 @@
-"""The host's side of a layer that is being written: its files and directories, under names that the host can hold."""
+"""The host files and directories of a layer that is being written, under names that are possible on the host."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from wclayer.win32.filetime import to_unix_ns
 _POOL_AFTER = 500
 """Worker processes start after this many small files."""
 _SUBSTITUTE = b"wclayer~"
-"""What the host name of an entry starts with whose own name the host cannot hold; the entry's id follows."""
+"""The prefix of the host name of an entry whose own name is not possible on the host; the entry's id follows."""
 
 
 class _Pool(Protocol):
-    """Makes small files elsewhere: `FilePool`, where there is one."""
+    """Makes small files in other processes: `FilePool`, if the host supports it."""
 
     def make(self, directory: bytes, name: bytes, data: bytes, access_time: int, write_time: int) -> None: ...
     def finish(self) -> None: ...
@@ -30,10 +30,11 @@ class _Pool(Protocol):
 
 
 class HostFiles:
-    """Makes what lies below `root`. One file at a time is open for writing; small ones may be made by worker processes.
+    """Makes files and directories below `root`. One file at a time is open for writing; worker processes may make small
+    files.
 
     Args:
-        lock: the lock on the directory, which worker processes keep, too.
+        lock: the lock on the directory, which worker processes inherit.
     """
 
     def __init__(self, root: Path, lock: system.Lock | None) -> None:
@@ -48,7 +49,7 @@ class HostFiles:
 
     @property
     def is_pooling(self) -> bool:
-        """Whether worker processes make small files: then a link to one has to wait for `finish`."""
+        """True if worker processes make small files. A link to one of these files then has to wait for `finish`."""
         return self._pool is not None
 
     def make_directory(self, directory: bytes, name: bytes, entry_id: int) -> bytes:
@@ -81,7 +82,7 @@ class HostFiles:
         write_all(self._fd, chunk)
 
     def end_file(self, access_time: int, write_time: int) -> None:
-        """Ends the file that was begun, if one was. The times (FILETIMEs) are only for those who look at the file:
+        """Ends the file that was begun, if any. The times (FILETIMEs) only serve users who look at the host file:
         `layer.db` has the exact ones."""
         if self._pooled is not None:
             assert self._pool is not None
@@ -106,7 +107,7 @@ class HostFiles:
     def name_for_later(self, directory: bytes, name: bytes, entry_id: int) -> bytes:
         """Returns the host name of an entry that is made only after `finish`: its own name, or a substitute.
 
-        While `is_pooling`, the host tells names apart as Windows does, and no other entry can take the name meanwhile.
+        While `is_pooling`, the host distinguishes at least the names that Windows does, so no other entry can take it.
         """
         if is_possible_name(name):
             return name
@@ -128,7 +129,7 @@ class HostFiles:
             self.root.copy(source, target, source_root=source_root)
 
     def set_directory_times(self, path: bytes, access_time: int, write_time: int) -> None:
-        """Sets the times of a directory. It comes last, because making a file changes them."""
+        """Sets the times of a directory. This is the last step, because making a file in it changes them."""
         self.root.set_times(path, to_unix_ns(access_time), to_unix_ns(write_time))
 
     def finish(self) -> None:
@@ -148,7 +149,7 @@ class HostFiles:
             self._pool = None
 
     def _close_file(self) -> None:
-        # Once only: the descriptor is free even if closing it fails, and may be another file's by then.
+        # Closed only once: the descriptor is free even if closing it fails, and may then belong to another file.
         fd, self._fd = self._fd, -1
         os.close(fd)
 
@@ -162,7 +163,7 @@ class HostFiles:
     def _takes_small_file(self) -> bool:
         """Returns whether worker processes make this small file; they start after `_POOL_AFTER` of them."""
         self._small_files += 1
-        # Where the host may refuse a name, or have it twice, the writer must be able to take a substitute.
+        # If the host may refuse a name, or treat two names as equal, the writer must be able to use a substitute.
         if self._small_files == _POOL_AFTER and sys.platform == "linux" and self.root.takes_every_name:
             from wclayer.layers.directory.file_pool import FilePool
 
@@ -177,7 +178,7 @@ class HostFiles:
                 make(directory + b"/" + name if directory else name)
                 return name
             except FileExistsError:
-                # On a host that compares names more loosely than Windows.
+                # The host compares names more loosely than Windows.
                 pass
             except OSError as error:
                 if error.errno not in UNUSABLE_NAME:
@@ -191,15 +192,15 @@ class HostFiles:
 
 
 def _substitutes(entry_id: int) -> Iterator[bytes]:
-    """Yields the names that an entry may have on the host instead of its own. The first may be taken: a cloned utility
-    VM brings substitutes of its parent."""
+    """Yields the names that an entry may have on the host instead of its own. The first may be taken already, because a
+    cloned utility VM contains substitute names of its parent."""
     yield _SUBSTITUTE + b"%d" % entry_id
     for attempt in count(1):
         yield _SUBSTITUTE + b"%d-%d" % (entry_id, attempt)
 
 
 class FilesInPlace(HostFiles):
-    """The files of a folder that becomes a layer as it is: they are there already, and nothing is changed."""
+    """The files of a folder that becomes a layer as it is: they exist already, and nothing is changed."""
 
     def make_directory(self, directory: bytes, name: bytes, entry_id: int) -> bytes:
         with suppress(FileExistsError):
@@ -220,5 +221,5 @@ class FilesInPlace(HostFiles):
 
 
 def is_possible_name(name: bytes) -> bool:
-    """Returns whether the host can hold the name, and the name cannot be mistaken for a substitute."""
+    """Returns whether the name is possible on the host and cannot be mistaken for a substitute."""
     return system.impossible_reason(name) is None and not system.is_awkward(name) and not name.startswith(_SUBSTITUTE)

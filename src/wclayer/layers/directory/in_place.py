@@ -1,4 +1,4 @@
-"""Writes the records of a layer whose files are in their place already."""
+"""Writes the records of a layer whose files are already in place."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from wclayer.win32.attributes import DIRECTORY
 
 @boundary
 class InPlaceLayerWriter(DirectoryLayerWriter):
-    """A `LayerWriter` that makes an existing folder a base layer: it records what it is given, and changes no file.
+    """A `LayerWriter` that turns an existing folder into a base layer: it records the entries and changes no file.
 
     The entries must come from that folder (see `FolderLayerReader`). Until `close` returns, the folder is not a layer.
     """
@@ -36,8 +36,9 @@ class InPlaceLayerWriter(DirectoryLayerWriter):
 
 
 def make_empty_records(path: Path) -> None:
-    """Makes the records of a scratch that Windows made, which has only its disk, if there are none; they say that the
-    disk was not read yet. The caller has the lock of the scratch.
+    """Makes the records of a scratch that Windows made, which consists of its disk only. Existing records are kept.
+
+    The new records say that the disk was not read yet. The caller must hold the lock of the scratch.
 
     Raises:
         PathNotFoundError: the folder is not a scratch.

@@ -1,4 +1,4 @@
-"""A layer directory for reading: its entries with their contents."""
+"""A layer directory, open for reading: its entries with their contents."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from wclayer.win32.reparse import decode_reparse
 
 _READ_PIECE = 1 << 20
 _NOT_THE_FILE = (*IN_THE_WAY, errno.ENOENT, errno.ENAMETOOLONG, errno.EINVAL)
-"""Errors that say that a file is not what `layer.db` says; any other says something of the host."""
+"""Errors that mean that a file contradicts `layer.db`. All others are failures of the host."""
 
 
 class LayerDirectory(LayerEntries):
@@ -32,7 +32,7 @@ class LayerDirectory(LayerEntries):
     def __init__(self, opened: OpenedFolder) -> None:
         super().__init__(opened)
         self.budget: Budget | None = None
-        """Counts what comes out of large files; without one, each file is held against the limits alone."""
+        """Counts the data that large files yield. Without a budget, the limits apply to each file separately."""
 
     def digest(self, row: EntryRow) -> bytes | None:
         """Returns the SHA-256 of the entry's main data stream; None if it has no such stream."""
@@ -44,10 +44,13 @@ class LayerDirectory(LayerEntries):
         return digest.digest()
 
     def entry(self, row: EntryRow, *, security: bytes | None = None) -> Entry:
-        """Returns the entry as readers give it out; `security` is its descriptor, if the caller has it.
+        """Returns the entry as a reader yields it.
+
+        Args:
+            security: the descriptor of the entry, if the caller has it; by default it is looked up.
 
         Raises:
-            CorruptLayerError: its EAs or reparse data are malformed.
+            CorruptLayerError: the entry's EAs or reparse data are malformed.
         """
         try:
             if row.eas:
@@ -69,10 +72,10 @@ class LayerDirectory(LayerEntries):
         )
 
     def stream_rows(self, row: EntryRow) -> list[StreamRow]:
-        """Returns all streams of the entry but the main one, in their order.
+        """Returns the rows of all streams of the entry except the main one, in order.
 
         Raises:
-            CorruptLayerError: they are not as many as the entry's record says, or a row holds what no layer has.
+            CorruptLayerError: their number differs from the entry's record, or a row has an invalid value.
         """
         if not row.streams:
             return []
@@ -115,7 +118,7 @@ class LayerDirectory(LayerEntries):
         """Yields the bytes of a stream.
 
         Raises:
-            CorruptLayerError: they are not those that its record says, by number or SHA-256.
+            CorruptLayerError: their number or SHA-256 differs from the record.
         """
         size, digest = 0, hashlib.sha256()
         pieces = self.query("SELECT sequence, data FROM stream_data WHERE stream = ? ORDER BY sequence", (stream.id,))
@@ -139,10 +142,10 @@ class LayerDirectory(LayerEntries):
         """Yields the bytes of the entry's main data stream.
 
         Args:
-            verify: whether their SHA-256, where it is recorded, is compared at their end.
+            verify: compare the SHA-256 of the bytes with the record, if there is one, after the last byte.
 
         Raises:
-            CorruptLayerError: the host's file is missing, not as long as `layer.db` says, or holds other bytes.
+            CorruptLayerError: the host's file is missing, or its length or bytes differ from `layer.db`.
         """
         if row.size <= _READ_PIECE:
             yield self._whole_file(row, verify=verify)
@@ -154,7 +157,8 @@ class LayerDirectory(LayerEntries):
             is_longer = status.st_size > row.size and self.is_being_written(row)
             if status.st_size != row.size and not is_longer:
                 raise self._wrong_size(row, fd)
-            # Before any of it comes out: a file may be one hole. A smaller one takes, with its record, enough itself.
+            # Counted before any byte is yielded, because the whole file may be a hole. Smaller files need no count: such
+            # a file takes enough space itself, together with its record.
             budget = self.budget or Budget(str(self.path), limits_in_use())
             budget.store(stored_size(status))
             budget.spend(row.size, f"entry {self.path_of(row)[:300]!r}")
@@ -178,13 +182,13 @@ class LayerDirectory(LayerEntries):
             raise from_os_error(self.path / os.fsdecode(self.host_path(row)), error) from error
 
     def _whole_file(self, row: EntryRow, *, verify: bool = True) -> bytes:
-        """Returns the bytes of a file that is read in one piece."""
+        """Returns all bytes of a small file, read in one piece."""
         fd = self.open_file(row)
         try:
-            # One byte more than there should be: a file that has grown shows itself without a stat.
+            # One byte more than expected is read: this detects a file that has grown without a stat.
             data = self._read(row, fd, row.size + 1)
             if len(data) > row.size and self.is_being_written(row):
-                # It has grown since its size was looked at.
+                # It has grown since its size was read.
                 data = data[: row.size]
             if len(data) != row.size:
                 raise self._wrong_size(row, fd)
@@ -198,8 +202,8 @@ class LayerDirectory(LayerEntries):
         """Opens the host's file with the entry's contents and returns its descriptor, which the caller closes.
 
         Raises:
-            CorruptLayerError: it does not exist, or something else lies in its place or on the way.
-            AccessDeniedError, LayerError: the host does not let it be opened.
+            CorruptLayerError: it does not exist, or it or a directory of its path is something else on the host.
+            AccessDeniedError, LayerError: the host refuses to open it.
         """
         path = self.host_path(row)
         try:
@@ -211,7 +215,7 @@ class LayerDirectory(LayerEntries):
         """Returns the status of the host's file with the entry's contents.
 
         Raises:
-            see `open_file`.
+            CorruptLayerError, AccessDeniedError, LayerError: see `open_file`.
         """
         path = self.host_path(row)
         try:
@@ -231,7 +235,7 @@ class LayerDirectory(LayerEntries):
         return self.changed(row) or CorruptLayerError(place, f"cannot be opened: {reason}")
 
     def wrong_contents(self, row: EntryRow) -> LayerError:
-        """Returns the error for contents that do not have the SHA-256 of the entry's record."""
+        """Returns the error for contents whose SHA-256 differs from the entry's record."""
         return self.changed(row) or CorruptLayerError(
             self.path / os.fsdecode(self.host_path(row)),
             f"its contents do not have the SHA-256 that {database.FILE_NAME} says",

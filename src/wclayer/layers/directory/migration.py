@@ -1,6 +1,6 @@
-"""Makes another database of an existing one: of the schema of today, of a scratch.
+"""Converts an existing database: to the current schema, or into the database of a scratch.
 
-A layer that an older wclayer made is read as it is. It gets the schema of today when it is first changed.
+A layer that an older wclayer made is read as it is. It gets the current schema when it is first changed.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from wclayer.layers.directory.schema import (
 
 
 def migrate(connection: LayerDatabase) -> None:
-    """Gives an open database the schema of today, in one transaction.
+    """Converts an open database to the current schema, in one transaction.
 
     Raises:
-        sqlite3.Error: the host failed, or a row holds what no layer has. The database is as it was.
+        sqlite3.Error: the host failed, or a row has an invalid value. The database is unchanged.
     """
     kind = connection.kind
     tables = tables_of(kind)
@@ -53,16 +53,16 @@ def migrate(connection: LayerDatabase) -> None:
 
 
 def migrate_copy(path: Path) -> None:
-    """Gives a copy of the database of a finished layer, which nothing else has open, the schema of today.
+    """Converts a copy of the database of a finished layer to the current schema; nothing else may have the copy open.
 
     Raises:
-        DatabaseError, sqlite3.Error: see `migrate`; the copy is of no use then.
+        DatabaseError, sqlite3.Error: see `migrate`; the copy must be discarded.
     """
     connection = open_copy(path)
     try:
         if connection.version != VERSION:
             migrate(connection)
-            # Without it, the pages of the old tables would stay in the file. SQLite attaches the new file for it.
+            # Without VACUUM, the pages of the old tables would stay in the file. SQLite attaches a new file for it.
             connection.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 1)
             connection.execute("VACUUM")
     finally:
@@ -70,7 +70,7 @@ def migrate_copy(path: Path) -> None:
 
 
 def make_scratch(path: Path) -> None:
-    """Makes the database of a finished layer the database of a scratch: a copy of it takes its place."""
+    """Replaces the database of a finished layer by a copy that is the database of a scratch."""
     with HostRoot(path.parent) as root:
         if read_kind(root) is LayerKind.SCRATCH:
             return

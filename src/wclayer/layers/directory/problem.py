@@ -1,4 +1,4 @@
-"""What a check of a layer directory finds."""
+"""The problems that a check of a layer directory finds."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something in a layer that is not as its records say: the path it concerns, and what is wrong."""
+    """A contradiction between a layer and its records: the path it concerns, and a description."""
 
     path: str
     text: str

@@ -13,11 +13,11 @@ from wclayer.layers.directory.database import LayerDatabase
 
 
 class Answer:
-    """The rows of a query. An error of SQLite while it finds them is raised as a `LayerError`.
+    """The rows of a query. An error of SQLite while they are read is raised as a `LayerError`.
 
     Args:
-        path: of the database, for errors.
-        cursor: of a `LayerDatabase`.
+        path: the path of the database, for errors.
+        cursor: a cursor of a `LayerDatabase`.
     """
 
     __slots__ = ("_cursor", "_operation", "_path")
@@ -28,7 +28,7 @@ class Answer:
 
     def __iter__(self) -> Iterator[tuple[Any, ...]]:
         try:
-            # Not the cursor itself, which `yield from` would close with the iteration, perhaps after its database.
+            # Not `yield from` the cursor: it would close the cursor with the iteration, perhaps after the database.
             yield from islice(self._cursor, None)
         except (sqlite3.Error, UnicodeError, MemoryError) as error:
             raise query_error(self._path, self._cursor.connection, error) from error
@@ -41,19 +41,19 @@ class Answer:
             raise query_error(self._path, self._cursor.connection, error) from error
 
     def fetchall(self) -> list[tuple[Any, ...]]:
-        """Returns all rows that are left."""
+        """Returns all remaining rows."""
         return list(self)
 
     @property
     def lastrowid(self) -> int | None:
-        """The id of the row that was inserted."""
+        """The id of the inserted row."""
         return self._cursor.lastrowid
 
 
 def query_error(
     path: Path, connection: sqlite3.Connection, error: sqlite3.Error | UnicodeError | MemoryError
 ) -> LayerError:
-    """Returns the `LayerError` for an error of a query; a misuse of SQLite is raised as it is."""
+    """Returns the `LayerError` for an error of a query. An error that shows misuse of SQLite is raised unchanged."""
     if isinstance(error, (sqlite3.ProgrammingError, sqlite3.InterfaceError)):
         raise error
     if isinstance(error, MemoryError):

@@ -1,4 +1,4 @@
-"""Reads a layer directory as the sequence of entries it was made from; of a scratch, the sequence of its changes."""
+"""Reads a layer directory as the sequence of entries it was made from. For a scratch, these are its changes."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from wclayer.model import DataStream, Entry, LinkInfo, limits_in_use
 
 @boundary
 class DirectoryLayerReader(LayerReaderBase):
-    """A `LayerReader` over a layer directory: its own entries and tombstones, in their original order; of a scratch,
-    the tombstones, then the entries in the order of the tree.
+    """A `LayerReader` over a layer directory: its own entries and tombstones, in their original order. For a scratch,
+    the tombstones come first, then the entries in the order of the tree.
 
-    A hard link whose target lies in a parent offers the data too, for writers that cannot refer to a parent.
+    A hard link whose target lies in a parent has the data too, for writers that cannot refer to a parent.
     """
 
     operation = "read layer"
@@ -42,7 +42,7 @@ class DirectoryLayerReader(LayerReaderBase):
 
     @property
     def trailer_delta(self) -> bytes | None:
-        """What the end of the tar had that was imported, if not the canonical end."""
+        """The end of the imported tar, if it was not the canonical end; otherwise None."""
         return self.layer.blob(TRAILER_FORM)
 
     def _advance(self) -> Entry | None:
@@ -87,7 +87,7 @@ class DirectoryLayerReader(LayerReaderBase):
         return LinkInfo(self.layer.link_count(row), (row.link or row.id).to_bytes(16, "little"))
 
     def _release(self) -> None:
-        # SQLite keeps the file open while a query of it is not at its end, also after the database is closed.
+        # While a query is unfinished, SQLite keeps the file open, even after the database is closed.
         self._rows.close()
         self._tombstones.close()
         self.layer.close()

@@ -30,7 +30,7 @@ _KNOWN_PATH_BYTES = 16 << 20
 
 
 class DirectoryPlace(NamedTuple):
-    """Where a directory is: its id, its path in the layer, its path on the host."""
+    """The location of a directory: its id, its path in the layer, its path on the host."""
 
     id: int
     path: str
@@ -59,12 +59,12 @@ class LayerRecords:
         self._expects_removals = False
 
     def new_id(self) -> int:
-        """Returns the next entry's id: ids are in the original order of the entries."""
+        """Returns the id of the next entry. Ids follow the original order of the entries."""
         self._last_id += 1
         return self._last_id
 
     def record(self, key: str, value: str | int | bytes | None) -> None:
-        """Keeps a record about the layer as a whole."""
+        """Stores a record about the layer as a whole."""
         self._database.execute(database.SET_RECORD, (key, value))
 
     def add(self, row: EntryRow) -> None:
@@ -88,7 +88,7 @@ class LayerRecords:
         )
 
     def flush(self) -> None:
-        """Writes the rows that wait into the database."""
+        """Writes the pending rows into the database."""
         if self._rows:
             self._database.executemany(database.INSERT_ENTRY, self._rows)
             if self._expects_removals:
@@ -101,10 +101,10 @@ class LayerRecords:
             self._ordinary.clear()
 
     def security_id(self, descriptor: bytes | None) -> int | None:
-        """Returns the number of a descriptor, which is stored once."""
+        """Returns the number of a descriptor, which is added if it is new."""
         return self._descriptors.number(descriptor)
 
-    # Finding what was written.
+    # Finding written entries.
 
     def child(self, parent_id: int, key: str) -> EntryRow | None:
         """Returns the entry with that parent and name key, or None."""
@@ -126,11 +126,11 @@ class LayerRecords:
         return row
 
     def known_directory(self, path_key: str) -> DirectoryPlace | None:
-        """Returns the `directory` if it is known without a query, else None."""
+        """Returns the location of a directory if it is known without a query, else None."""
         return self._directories.get(path_key) if path_key else _TOP
 
     def directory(self, path_key: str) -> DirectoryPlace | None:
-        """Returns where the directory with that path key is, or None if it was not written."""
+        """Returns the location of the directory with that path key, or None if it was not written."""
         missing = []
         while (place := self.known_directory(path_key)) is None:
             path_key, _, last = path_key.rpartition("/")
@@ -147,11 +147,11 @@ class LayerRecords:
         return place
 
     def remember_directory(self, path_key: str, place: DirectoryPlace) -> None:
-        """Keeps where a directory is, so that `directory` needs no query."""
+        """Remembers the location of a directory, so that `directory` needs no query."""
         self._directories.keep(path_key, place, len(path_key) + len(place.path) + len(place.host))
 
     def forget_directories(self) -> None:
-        """Forgets where directories are, after they have changed."""
+        """Forgets the locations of directories, after they have changed."""
         self._directories.forget()
 
     def directories(self, *, besides: int) -> Iterator[tuple[bytes, EntryRow]]:
@@ -169,30 +169,31 @@ class LayerRecords:
                 known.keep(at.id, path, len(path))
             yield path, row
 
-    # Changing what was written.
+    # Changing written entries.
 
     def replace_directory(self, old_id: int, new_id: int) -> None:
-        """Replaces the row of the directory `old_id` by a new one, which gets its children."""
+        """Removes the row of the directory `old_id` and makes its children those of `new_id`."""
         self._remove_streams(old_id)
         self._database.execute("DELETE FROM entries WHERE id = ?", (old_id,))
         self._database.execute("UPDATE entries SET parent = ? WHERE parent = ?", (new_id, old_id))
         self.forget_directories()
 
     def expect_removals(self) -> None:
-        """Says that entries from now on may be removed again, by `remove`."""
+        """Prepares for the removal of entries that are added from now on, by `remove`."""
         self.flush()
         self._expects_removals = True
-        # Not an index of `entries`, which a finished layer does not have: the names that are links.
+        # A table of the names that are links, not an index of `entries`, which a finished layer does not have.
         self._database.execute(
             "CREATE TEMP TABLE names (link INTEGER, id INTEGER, PRIMARY KEY (link, id)) WITHOUT ROWID"
         )
 
     def remove(self, row: EntryRow) -> None:
-        """Removes an entry that came after `expect_removals`, and all below it; the other names of a removed file stay
-        links of each other, and the first of them gets its streams.
+        """Removes an entry that was added after `expect_removals`, and everything below it.
+
+        The other names of a removed file stay links of each other, and the first of them gets the streams.
 
         Raises:
-            ValueError: below it lie entries that the layer itself has.
+            ValueError: the entry contains entries that are the layer's own.
         """
         self.flush()
         below = [row.id]
@@ -245,7 +246,7 @@ class LayerRecords:
         """Copies the streams of a parent's entry to an entry of this layer."""
         self._last_stream = copy_streams(source, row, self._database, entry_id, self._last_stream)
 
-    # Links that can be made only at the end; there may be very many, so they wait in the database.
+    # Links that can be made only at the end. There may be very many, so the database keeps them until then.
 
     def postpone_link(self, source: bytes, target: bytes) -> None:
         self._database.execute("INSERT INTO temp.links (source, target) VALUES (?, ?)", (source, target))
@@ -256,7 +257,7 @@ class LayerRecords:
     # The end.
 
     def commit(self) -> None:
-        """Writes everything out. The database can still be read."""
+        """Writes all pending rows and commits. The database can still be read."""
         self.flush()
         self._database.execute("COMMIT")
 

@@ -1,8 +1,8 @@
 """Checks the rows of `layer.db` before they are used.
 
-A layer directory from elsewhere is input, and so is each row of its database: it may be damaged, or an attack.
-A row that no layer has is a `RowError`, which names the entry, the column and what is wrong. What a row refers to
-(its directory, its descriptor, its first name) is checked where it is looked up.
+A layer directory from elsewhere is untrusted input, and so is each row of its database: it may be damaged or hostile.
+An invalid row is a `RowError`, which names the entry, the column and the problem. The references of a row (its
+directory, its descriptor, its first name) are checked where they are looked up.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from wclayer.win32.attributes import DIRECTORY
 from wclayer.win32.filetime import MAX_FILETIME
 from wclayer.win32.names import illegal_reason, name_key, path_key, stream_illegal_reason, utf16_length
 
-# Integers of the usual row, whose types and ranges one call checks: no id, size or count is negative.
+# The integers of a usual row: one call checks their types and ranges. No id, size or count is negative.
 _INTEGERS = struct.Struct("=QQIQQQQQQQB")
 _USUAL_NAME = re.compile(r'[^"*/:<>?\\|\x00-\x1f]{1,127}')
 _DOTS = (".", "..")
@@ -42,7 +42,7 @@ _make_row = tuple.__new__
 
 
 class RowError(FormatError):
-    """A row of `layer.db` holds what no layer has."""
+    """A row of `layer.db` has an invalid value."""
 
 
 class StreamRow(NamedTuple):
@@ -68,20 +68,20 @@ class TombstoneRow(NamedTuple):
 
 
 def entry_row(columns: Sequence[Any]) -> EntryRow:
-    """A row of `entries`.
+    """Returns a checked row of `entries`.
 
     Args:
         columns: its columns, in the order of `EntryRow`.
 
     Raises:
-        RowError: a column holds what no layer has.
+        RowError: a column has an invalid value.
     """
     try:
         (
             number, parent, name, key, attributes, creation, access, write, change, security, size, sha256,
             origin, streams, eas, reparse, link, target, spelling, host, form,
         ) = columns  # fmt: skip
-        # Nearly every row passes here; all others are looked at column by column.
+        # Nearly every row passes here; all others are checked column by column.
         _INTEGERS.pack(
             number, parent, attributes, creation, access, write, change, security or 0, size, streams, origin
         )
@@ -114,7 +114,7 @@ def _are_blobs(*values: object) -> bool:
 
 
 def _entry_reason(row: EntryRow) -> str | None:
-    """Returns what is wrong with a row whose columns are right one by one."""
+    """Returns the problem of a row whose single columns are valid; None if it is valid as a whole."""
     name = from_column(row.name)
     key = name_key(name)
     if from_column(row.key) != key:
@@ -134,10 +134,10 @@ def _entry_reason(row: EntryRow) -> str | None:
 
 
 def stream_row(columns: Sequence[Any]) -> StreamRow:
-    """A row of `streams`; `columns` are all of its columns.
+    """Returns a checked row of `streams`; `columns` are all of its columns.
 
     Raises:
-        RowError: a column holds what no layer has.
+        RowError: a column has an invalid value.
     """
     for column, value in zip(StreamRow._fields, columns, strict=True):
         _check(f"stream {shown(columns[0])}", column, value, _STREAM_COLUMNS[column])
@@ -145,10 +145,10 @@ def stream_row(columns: Sequence[Any]) -> StreamRow:
 
 
 def tombstone_row(columns: Sequence[Any]) -> TombstoneRow:
-    """A row of `tombstones`; `columns` are all of its columns.
+    """Returns a checked row of `tombstones`; `columns` are all of its columns.
 
     Raises:
-        RowError: a column holds what no layer has.
+        RowError: a column has an invalid value.
     """
     for column, value in zip(TombstoneRow._fields, columns, strict=True):
         _check(f"tombstone {shown(columns[0])}", column, value, _TOMBSTONE_COLUMNS[column])
@@ -160,10 +160,10 @@ def tombstone_row(columns: Sequence[Any]) -> TombstoneRow:
 
 
 def descriptor(number: int, value: object) -> bytes:
-    """The security descriptor with that number.
+    """Returns the checked security descriptor with that number.
 
     Raises:
-        RowError: it is not a BLOB, or larger than the limit.
+        RowError: the value is not a BLOB, or is larger than the limit.
     """
     most = limits_in_use().security_size
     if not isinstance(value, bytes):
@@ -174,17 +174,17 @@ def descriptor(number: int, value: object) -> bytes:
 
 
 def piece(stream: int, expected: int, sequence: object, data: object) -> bytes:
-    """A row of `stream_data`: the piece of a stream with the number that is `expected`.
+    """Returns the data of a row of `stream_data`, which must be the piece of the stream with the number `expected`.
 
     Raises:
-        RowError: it is another one, or no BLOB.
+        RowError: it is another piece, or its data is not a BLOB.
     """
     if sequence != expected or not isinstance(data, bytes):
         raise RowError(f"stream {stream}: piece {expected}: {shown(sequence)}, {shown(data)} in its place")
     return data
 
 
-# What a column may hold: each of these says what is wrong with a value, or gives None.
+# The valid values of columns: each function returns the problem of a value, or None if it is valid.
 
 
 def _integer(low: int, high: int) -> Callable[[object], str | None]:
@@ -208,7 +208,7 @@ def _blob(*sizes: int) -> Callable[[object], str | None]:
 
 
 def _text(what: Callable[[str], str | None]) -> Callable[[object], str | None]:
-    """Names are TEXT, or BLOBs of WTF-8."""
+    """Returns a check for names, which are TEXT or BLOBs of WTF-8."""
 
     def reason(value: object) -> str | None:
         if not isinstance(value, (str, bytes)):
@@ -226,7 +226,7 @@ def _optional(what: Callable[[object], str | None]) -> Callable[[object], str | 
 
 
 def _path_reason(path: str) -> str | None:
-    """Returns what is wrong with a path from a layer's root."""
+    """Returns the problem of a path from a layer's root; None if it is valid."""
     if utf16_length(path) > (most := limits_in_use().path_length):
         return f"a path of more than {most} units {limit_hint('path_length')}"
     parts = path.split("/")
@@ -236,12 +236,12 @@ def _path_reason(path: str) -> str | None:
 
 
 def _stream_reason(name: str) -> str | None:
-    # Streams that are not alternate data may have no name.
+    # The name of a stream that is not alternate data may be empty.
     return stream_illegal_reason(name) if name else None
 
 
 def _host_reason(value: object) -> str | None:
-    """A file's name on the host is one legal name, or a place in a scratch's pool."""
+    """Checks a file's name on the host, which is one legal name or a path in a scratch's pool."""
     if not isinstance(value, str):
         return f"{shown(value)} is not text"
     if _POOLED.fullmatch(value):

@@ -1,6 +1,6 @@
-"""The schema of `layer.db`: its tables, of every version that is read.
+"""The schema of `layer.db`: its tables in every supported version.
 
-docs/formats/layer-directory.md explains every column. Names that hold an unpaired surrogate have no UTF-8 form, so
+docs/formats/layer-directory.md explains every column. Names with an unpaired surrogate cannot be encoded as UTF-8, so
 they are stored as BLOBs of WTF-8; all others are TEXT.
 """
 
@@ -13,15 +13,15 @@ from contextlib import closing
 from enum import StrEnum
 
 VERSION = 3
-"""The version of the schema that databases are written in (`user_version`)."""
+"""The version of the schema of new databases (`user_version`)."""
 KIND = "kind"
-"""The record of the kind of the layer, since version 3."""
+"""The record with the kind of the layer, since version 3."""
 _OLD_KINDS = {1: "finished", 2: "scratch"}
 """The versions before 3, one for each kind."""
 
 
 class LayerKind(StrEnum):
-    """What kind of layer a layer directory is."""
+    """The kind of a layer directory."""
 
     FINISHED = "finished"
     """Its database never changes."""
@@ -29,11 +29,11 @@ class LayerKind(StrEnum):
     """Its database is changed in its place."""
 
 
-# The tables are not STRICT: SQLite knows that since 3.37, and one that does not know it cannot even open the file; a
-# Python 3.11 may have an older one (that of RHEL 9 has 3.34). The CHECKs ask for the same, and for ranges. They use the
-# order of SQLite's storage classes, which takes no time that could be measured: numbers come before TEXT, TEXT before
-# BLOBs. So what is at most a number is a number, what is `>= ''` is TEXT or a BLOB, and what is `>= x''` is a BLOB.
-# NULL passes each of them.
+# The tables are not STRICT: SQLite supports that since 3.37, and an older SQLite cannot even open such a file; Python
+# 3.11 may come with an older one (RHEL 9 has 3.34). The CHECKs enforce the same types, and ranges. They use the order
+# of SQLite's storage classes, at no measurable cost: numbers come before TEXT, TEXT before BLOBs. So a value that is at
+# most a number is a number, one that is `>= ''` is TEXT or a BLOB, and one that is `>= x''` is a BLOB. NULL passes
+# every CHECK.
 _TABLES = """
 CREATE TABLE layer (
     key TEXT PRIMARY KEY,
@@ -167,11 +167,11 @@ CREATE INDEX taken_by_entry ON taken (entry);
 
 
 def kind_of(version: int, *, has_log: bool) -> LayerKind | None:
-    """Returns the kind of the layer that a database must be of; None for a version that is not known.
+    """Returns the kind of layer that a database must belong to; None if the version is unknown.
 
     Args:
         version: the version of its schema.
-        has_log: whether it is in SQLite's write-ahead mode, as the database of a scratch is.
+        has_log: True if it is in SQLite's write-ahead mode, as the database of a scratch is.
     """
     if version in _OLD_KINDS:
         return LayerKind(_OLD_KINDS[version])
@@ -186,13 +186,15 @@ def finished_tables() -> str:
 
 
 def scratch_tables() -> str:
-    """Returns the SQL that makes what a scratch has besides; the table `taken` tells which files were copied up: of
-    which layer, counted from the base, and of which id there."""
+    """Returns the SQL that makes the additional tables and indexes of a scratch.
+
+    The table `taken` records which files were copied up: the layer, counted from the base, and the id in that layer.
+    """
     return _SCRATCH_TABLES
 
 
 def tables_of(kind: LayerKind) -> dict[str, list[str]]:
-    """Returns the names of the tables of a layer of that kind, each with the names of its columns."""
+    """Returns the names of the tables that a layer of that kind has, each with the names of its columns."""
     with closing(sqlite3.connect(":memory:")) as connection:
         connection.executescript(_script(VERSION, kind))
         names = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
@@ -206,7 +208,7 @@ def indexes_of(kind: LayerKind) -> list[str]:
 
 @functools.cache
 def declared(version: int, kind: LayerKind) -> frozenset[tuple[str, str, str, str | None]]:
-    """Returns what `sqlite_master` holds in the database of a layer of that kind."""
+    """Returns the rows of `sqlite_master` in the database of a layer of that kind."""
     with closing(sqlite3.connect(":memory:")) as connection:
         connection.executescript(_script(version, kind))
         return frozenset(connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_master"))

@@ -1,8 +1,8 @@
-"""A scratch's layer directory, changed in its place, by any number of processes at once.
+"""A scratch's layer directory, which any number of processes can change in place at the same time.
 
-The contents of its files lie in `Data`, each under a random name that no rename of the entry touches: so every change
-of names and metadata is one transaction of `layer.db`, and after a crash there is nothing to put right but files that
-no entry refers to. docs/formats/layer-directory.md describes the form.
+The contents of its files lie in `Data`, under random names that do not change when an entry is renamed. So every change
+of names and metadata is one transaction of `layer.db`, and the only thing to repair after a crash is to remove files
+that no entry refers to. docs/formats/layer-directory.md describes the format.
 """
 
 from __future__ import annotations
@@ -56,21 +56,21 @@ from wclayer.win32.backup import StreamId
 from wclayer.win32.names import name_key
 
 DISK = "sandbox.vhdx"
-"""The disk by which a folder is a scratch."""
+"""The disk file whose presence makes a folder a scratch."""
 MOUNT = "mount"
-"""The record of where it is mounted, and the name of the folder for that in it."""
+"""The record of the mount point, and the name of the folder in the scratch that is used as mount point."""
 UNSAVED = "unsaved"
-"""The record that the scratch was changed since its disk was last written."""
+"""The record that the scratch has changed since its disk was last written."""
 UNREAD = "disk_unread"
-"""The record of a scratch whose disk holds changes that were not read yet, as its parents are not known."""
+"""The record that the disk holds changes that were not read yet, because the parents were not known."""
 LAST_ID = "last_id"
-"""The record of the largest id that a removed entry had: a process may still have that file open, and would take one
-that gets its id for it."""
+"""The record of the largest id of a removed entry. Ids are not used again: a process may still have the removed file
+open, and would mistake a new file with the same id for it."""
 _WAL = f"{database.FILE_NAME}-wal"
 _PATIENCE = 2.0
 IN_USE = "scratch.open"
-"""What the name of a file starts with that each process puts there while it changes the scratch, and that a crash
-leaves."""
+"""The prefix of the name of the mark: a file that each process makes while it changes the scratch, and that stays after
+a crash."""
 _WITH_HOST_NAME = f"{SELECT_ENTRIES} WHERE host_name IS NOT NULL AND link IS NULL ORDER BY id"
 _BEING_WRITTEN = f"{SELECT_ENTRIES} WHERE size < 0 AND link IS NULL ORDER BY id"
 _NEXT_ID = (
@@ -79,16 +79,16 @@ _NEXT_ID = (
 
 
 def is_scratch(path: StrPath) -> bool:
-    """Returns whether a folder is a scratch: it has a disk of its own.
+    """Returns whether a folder is a scratch, which has a disk of its own.
 
     Raises:
-        AccessDeniedError: the folder may not be looked into.
+        AccessDeniedError: the user may not search the folder.
     """
     with during("open layer", path):
         try:
             return (Path(path) / DISK).is_file()
         except OSError as error:
-            # No file can have that name there.
+            # The host says that no file can have this path.
             if error.errno in UNUSABLE_NAME:
                 return False
             raise
@@ -96,7 +96,7 @@ def is_scratch(path: StrPath) -> bool:
 
 @during("look at scratch")
 def has_unsaved_changes(path: StrPath) -> bool:
-    """Returns whether a scratch has changes that its `sandbox.vhdx` lacks: `deactivate_layer` writes them.
+    """Returns whether a scratch has changes that its `sandbox.vhdx` lacks. `deactivate_layer` writes them.
 
     Raises:
         PathNotFoundError, NotALayerError: there is no layer at `path`.
@@ -115,14 +115,14 @@ def _lock(place: Path, exclusive: bool, patience: float, is_mounted: bool) -> tu
     """Takes the lock of a scratch.
 
     Args:
-        patience: how many seconds others may still have it: a process that opens or closes the scratch has it to itself
-            for a moment.
+        patience: how many seconds to wait for other processes: a process that opens or closes the scratch holds the
+            lock exclusively for a moment.
 
     Returns:
-        The lock, and whether this process is the only one that has it.
+        The lock, and whether this process is the only one that holds it.
 
     Raises:
-        LayerBusyError: others did not give it back.
+        LayerBusyError: other processes did not release the lock in time.
     """
 
     def take() -> tuple[system.Lock, bool]:
@@ -159,15 +159,15 @@ class Stream(NamedTuple):
 
 
 class ScratchDirectory(ScratchLayer):
-    """The layer directory of a scratch, open for changes, each inside a `transaction`.
+    """The layer directory of a scratch, open for changes. Each change is made inside a `transaction`.
 
     Args:
-        exclusive: no other process may change it meanwhile; it can still be read.
-        wait: with `exclusive`, how many seconds others may still have the scratch, if it is not mounted.
-        lock: with `exclusive`, the lock of the place, if the caller has taken it; it is given back with the scratch.
+        exclusive: no other process may change the scratch while it is open; others can still read it.
+        wait: with `exclusive`, how many seconds to wait for other processes, if the scratch is not mounted.
+        lock: with `exclusive`, the lock of the folder, if the caller has taken it; `close` releases it.
 
     Raises:
-        LayerBusyError: another process has it to itself, or `exclusive` is asked for and others change it.
+        LayerBusyError: another process has the scratch open exclusively, or, with `exclusive`, for changes.
         PathNotFoundError, NotALayerError, CorruptLayerError: see `open_layer`.
     """
 
@@ -185,7 +185,7 @@ class ScratchDirectory(ScratchLayer):
                 _need_disk(place)
         self.lock = threading.RLock()
         self.is_shared = not exclusive
-        """Whether other processes may change the scratch meanwhile."""
+        """True if other processes may change the scratch while it is open."""
         self._is_changing = False
         self._is_reading = False
         self._failure: OSError | None = None
@@ -199,7 +199,7 @@ class ScratchDirectory(ScratchLayer):
             self._place_lock, is_alone = _lock(place, exclusive, patience, mounted is not None)
         with _opening(place), ExitStack() as stack:
             stack.callback(self._place_lock.close)
-            # What is at the place now stays there.
+            # The lock is held: nothing replaces the layer at this path any more.
             with HostRoot(place) as root:
                 is_scratch = database.read_kind(root) is LayerKind.SCRATCH
             if not is_scratch:
@@ -221,7 +221,7 @@ class ScratchDirectory(ScratchLayer):
                     self._adopt_own_files()
                 if crashed:
                     self._recover()
-                    # No other process has it open: these marks are of processes that died.
+                    # No other process has the scratch open: these marks belong to processes that died.
                     for name in marks:
                         self.host.remove(os.fsencode(name))
             if is_alone and not exclusive:
@@ -233,7 +233,7 @@ class ScratchDirectory(ScratchLayer):
         if not is_alone:
             raise LayerBusyError(self.path, "an older wclayer is changing it; try again when that has ended")
         migrate(self._database)
-        # Other processes see the version in the file itself.
+        # Other processes read the version from the database file, not from the log.
         self._database.execute("PRAGMA wal_checkpoint(PASSIVE)")
 
     def close(self) -> None:
@@ -241,12 +241,12 @@ class ScratchDirectory(ScratchLayer):
             with self._errors():
                 self._remove_old()
                 if self._mark is not None and durability.is_wanted():
-                    # Contents whose removal a power cut undoes are removed again only while a mark is there.
+                    # If a power cut undoes the removal of contents, they are removed again only if a mark exists.
                     self._contents.sync_names()
             if self._mark is not None and not self._contents.is_littered:
-                # While a mark is there, the next process that has the scratch to itself looks for contents that no
-                # entry refers to. Those of other processes stay: one of them may have died. This one is no longer
-                # needed; if it cannot be removed, it does no harm.
+                # If a mark exists, the next process that opens the scratch alone looks for contents that no entry
+                # refers to. The marks of other processes stay, because one of them may have died. The mark of this
+                # process is no longer needed; if it cannot be removed, it does no harm.
                 with suppress(OSError):
                     self.host.remove_file(self._mark)
         finally:
@@ -257,11 +257,11 @@ class ScratchDirectory(ScratchLayer):
 
     @contextmanager
     def transaction(self, *, is_change: bool = True) -> Iterator[None]:
-        """The changes made inside happen all together, or not at all if an exception leaves it. A transaction inside
-        another one is a part of that.
+        """Makes the changes of its body all together, or none of them if an exception leaves the body. A transaction
+        inside another one is part of the outer one.
 
         Args:
-            is_change: whether they change what the scratch holds, and not just what is known about it.
+            is_change: True if the transaction changes the contents of the scratch, not just records about it.
         """
         with self.lock:
             if self.is_changing:
@@ -279,7 +279,7 @@ class ScratchDirectory(ScratchLayer):
                 raise
 
     def begin(self, *, is_change: bool = True) -> None:
-        """Begins a transaction, which `commit` or `rollback` ends, in the same thread (see `transaction`). Until then,
+        """Begins a transaction (see `transaction`). The same thread must end it with `commit` or `rollback`. Until then,
         this object belongs to the thread."""
         with ExitStack() as stack, self._errors():
             stack.enter_context(self.lock)
@@ -301,8 +301,8 @@ class ScratchDirectory(ScratchLayer):
                 raise
 
     def _start(self, statement: str) -> None:
-        """Starts a transaction of SQLite. If that fails after SQLite has started it, it is rolled back: no other could
-        begin inside of it."""
+        """Starts a transaction of SQLite. If this fails after SQLite has started it, the transaction is rolled back:
+        otherwise no other one could begin."""
         try:
             self._execute(statement)
         except BaseException:
@@ -311,7 +311,7 @@ class ScratchDirectory(ScratchLayer):
             raise
 
     def commit(self) -> None:
-        """Ends the transaction: its changes have happened. If that fails, it is rolled back."""
+        """Ends the transaction and makes its changes. If that fails, the transaction is rolled back."""
         with self._errors():
             try:
                 self._execute("COMMIT")
@@ -324,13 +324,13 @@ class ScratchDirectory(ScratchLayer):
                 if self._contents.has_much_old:
                     self._remove_old()
             except OSError as error:
-                # The transaction has succeeded, so this error is raised by the next one.
+                # The transaction has succeeded, so the next one raises this error.
                 self._failure = error
             finally:
                 self.lock.release()
 
     def rollback(self) -> None:
-        """Takes back the transaction: none of its changes have happened."""
+        """Ends the transaction and undoes all of its changes."""
         self._is_changing = False
         self._is_marked = False
         try:
@@ -343,9 +343,9 @@ class ScratchDirectory(ScratchLayer):
 
     @contextmanager
     def reading(self) -> Iterator[None]:
-        """What is read inside is the scratch as it is at one moment, also when other processes change it meanwhile.
+        """In its body, the scratch is read in its state of one moment, even if other processes change it.
 
-        Changes cannot be begun inside.
+        No transaction can begin in the body.
         """
         with self.lock:
             if not self.is_shared or self._is_changing or self._is_reading:
@@ -360,7 +360,7 @@ class ScratchDirectory(ScratchLayer):
                 try:
                     self._execute("COMMIT")
                 except LayerError:
-                    # Nothing was changed, so it only has to end: else, no other transaction could begin.
+                    # Nothing was changed, so it only has to end: otherwise no other transaction could begin.
                     self._execute("ROLLBACK")
 
     def _mark_in_use(self) -> None:
@@ -369,16 +369,16 @@ class ScratchDirectory(ScratchLayer):
             self.host.write_bytes(mark, b"")
             self._mark = mark
             if durability.is_wanted():
-                # Before there is anything that it stands for.
+                # The mark must be on the disk before the changes that it announces.
                 system.sync_directory(self.host.fd)
 
     @property
     def is_changing(self) -> bool:
-        """Whether a transaction is going on."""
+        """True while a transaction is in progress."""
         return self._is_changing
 
     def changed_elsewhere(self) -> bool:
-        """Returns whether another process has changed the scratch since this was last called."""
+        """Returns whether another process has changed the scratch since the last call of this method."""
         version = self._version()
         if version == self._seen:
             return False
@@ -398,10 +398,10 @@ class ScratchDirectory(ScratchLayer):
         if self._descriptors is not None:
             self._descriptors.forget()
 
-    # Entries. All of these want a transaction.
+    # Entries. All of these need a transaction.
 
     def set_record(self, key: str, value: str | int | bytes | None) -> None:
-        """Keeps a record about the layer as a whole, or with None, removes it."""
+        """Stores a record about the layer as a whole; None removes it."""
         if value is None:
             self._execute("DELETE FROM layer WHERE key = ?", (key,))
         else:
@@ -449,12 +449,12 @@ class ScratchDirectory(ScratchLayer):
         return self._descriptors.number(descriptor)
 
     def set(self, row: EntryRow, **columns: int | bytes | str | None) -> None:
-        """Changes columns of an entry, for all its names."""
+        """Changes columns of an entry, for all of its names."""
         text = ", ".join(f"{column} = ?" for column in columns)
         self._execute(f"UPDATE entries SET {text} WHERE id = ?", (*columns.values(), row.link or row.id))
 
     def set_info(self, row: EntryRow, info: FileBasicInfo, *, origin: Origin) -> None:
-        """Gives an entry attributes and times, and an origin."""
+        """Sets the attributes and times of an entry, and its origin."""
         self.set(row, origin=int(origin), **info_columns(info))
 
     def set_security(self, row: EntryRow, descriptor: bytes, time: int) -> None:
@@ -462,7 +462,7 @@ class ScratchDirectory(ScratchLayer):
         self.set(row, security=self._security_number(descriptor), change_time=time)
 
     def move(self, row: EntryRow, parent: int, name: str) -> None:
-        """Gives an entry another directory and name."""
+        """Moves an entry to another directory and name."""
         self._execute(
             "UPDATE entries SET parent = ?, name = ?, key = ? WHERE id = ?",
             (parent, to_column(name), to_column(name_key(name)), row.id),
@@ -470,7 +470,8 @@ class ScratchDirectory(ScratchLayer):
         self._directories.forget()
 
     def remove(self, row: EntryRow) -> None:
-        """Removes a name, and with the last one of a file its contents. The id of a file stays while it has a name."""
+        """Removes a name. With the last name of a file, its contents are removed. A file keeps its id while it has a
+        name."""
         self._directories.pop(row.id, None)
         number = row.id
         if row.link is None:
@@ -484,7 +485,7 @@ class ScratchDirectory(ScratchLayer):
             self.set_record(LAST_ID, number)
         self._execute("DELETE FROM entries WHERE id = ?", (number,))
         if number != row.id:
-            # The row that has what all names share takes the place of another name.
+            # The row with the data that all names share replaces the row of another name.
             self._execute("UPDATE entries SET parent = ?, name = ?, key = ? WHERE id = ?", (*place, row.id))
 
     def _remove_contents(self, row: EntryRow) -> None:
@@ -497,7 +498,7 @@ class ScratchDirectory(ScratchLayer):
             self._contents.drop(self.host_path(row))
 
     def clear(self) -> None:
-        """Removes everything but the root directories."""
+        """Removes everything except the root directories."""
         for row in self._rows(_WITH_HOST_NAME):
             self._contents.drop(self.host_path(row))
         for table in ("stream_data", "streams", "tombstones", "taken"):
@@ -511,11 +512,11 @@ class ScratchDirectory(ScratchLayer):
         self._forget()
 
     def find(self, number: int) -> EntryRow | None:
-        """Returns the entry with that id, or None if it is no longer there."""
+        """Returns the entry with that id, or None if it no longer exists."""
         columns = self._execute(f"{SELECT_ENTRIES} WHERE id = ?", (number,)).fetchone()
         return None if columns is None else self.row(columns)
 
-    # Which files were copied up: a layer is counted from the base, which is 1.
+    # The files that were copied up. Layers are counted from the base, which is 1.
 
     def note_taken(self, layer: int, source: int, entry: int) -> None:
         """Records that an entry was copied up from the file `source` of a layer."""
@@ -527,7 +528,7 @@ class ScratchDirectory(ScratchLayer):
         return None if found is None else int(found[0])
 
     def taken(self) -> dict[int, tuple[int, int]]:
-        """Returns all entries that were copied up, with the layer and the id of what they were."""
+        """Returns all entries that were copied up, by id, each with the layer and the id of its source."""
         return {
             entry: (layer, source) for layer, source, entry in self._execute("SELECT layer, source, entry FROM taken")
         }
@@ -535,15 +536,15 @@ class ScratchDirectory(ScratchLayer):
     # Tombstones.
 
     def add_tombstone(self, path: str, key: str) -> None:
-        """Deletes a name from the parents."""
+        """Adds a tombstone, which deletes a name of the parents."""
         self._execute("INSERT OR IGNORE INTO tombstones (path, key) VALUES (?, ?)", (to_column(path), to_column(key)))
 
     def remove_tombstone(self, key: str) -> None:
-        """Lets the parents' name show again."""
+        """Removes a tombstone, so that the parents' name is visible again."""
         self._execute("DELETE FROM tombstones WHERE key = ?", (to_column(key),))
 
     def remove_tombstones_below(self, key: str) -> None:
-        """Forgets what is deleted in a directory and below it."""
+        """Removes the tombstones in a directory and below it."""
         below = [tombstone.id for tombstone in self.tombstones() if tombstone.key.startswith(key + "/")]
         self._database.executemany("DELETE FROM tombstones WHERE id = ?", ((number,) for number in below))
 
@@ -560,9 +561,9 @@ class ScratchDirectory(ScratchLayer):
         return b"/" + path, fd
 
     def stage_file(self) -> tuple[bytes, int]:
-        """`new_file` outside of a transaction, for contents that a later one puts into their place.
+        """Makes an empty file as `new_file` does, but outside of a transaction, for contents that a later one uses.
 
-        What is not put there must be given to `drop_staged`; a crash leaves nothing of it.
+        A file that no entry gets must be passed to `drop_staged`. After a crash, recovery removes it.
         """
         with self._errors():
             self._mark_in_use()
@@ -575,21 +576,28 @@ class ScratchDirectory(ScratchLayer):
             self._contents.remove([host[1:]])
 
     def take_file(self, root: HostRoot, path: bytes) -> bytes:
-        """Copies up the contents of a parent's file, as a hard link where the host can make one. Before they are
-        written to, `own_file` makes them the scratch's own.
+        """Copies up the contents of a parent's file, as a hard link if the host can make one. `own_file` makes them the
+        scratch's own before they are written to.
 
         Returns:
-            Their `host_name`.
+            The `host_name` of the contents.
         """
         return b"/" + self._contents.link(root, path)
 
     def drop_file(self, host: bytes) -> None:
-        """Removes contents that `new_file` or `take_file` made and that no entry has; what has them open keeps them."""
+        """Removes contents that `new_file` or `take_file` made and that no entry has. Open files keep them."""
         self._contents.drop(host[1:])
 
     def own_file(self, row: EntryRow, *, keep: int | None = None) -> EntryRow:
-        """Returns the entry with contents of its own, marked as being written to: their size and time are now the host
-        file's. If contents are copied for that, only the first `keep` bytes are."""
+        """Gives an entry contents of its own and marks them as being written to: the host file has their size and time.
+
+        Args:
+            row: the entry.
+            keep: if the contents have to be copied, only this many bytes of them are; by default all.
+
+        Returns:
+            The entry with its own contents.
+        """
         row = self.by_id(row.link or row.id)
         path = self.host_path(row)
         if self.stat_file(row).st_nlink > 1:
@@ -602,7 +610,7 @@ class ScratchDirectory(ScratchLayer):
         return row
 
     def replace_file(self, row: EntryRow, host: bytes, *, size: int, sha256: bytes, time: int) -> None:
-        """Gives an entry the contents that `new_file` made, written at `time`."""
+        """Replaces the contents of an entry by those that `new_file` made, written at `time`."""
         if row.host_name is not None:
             self._contents.drop(self.host_path(row))
         self.set(
@@ -634,13 +642,13 @@ class ScratchDirectory(ScratchLayer):
         ]
 
     def copy_streams(self, source: LayerDirectory, row: EntryRow, entry_id: int) -> None:
-        """Gives an entry the streams of a parent's entry."""
+        """Copies the streams of a parent's entry to an entry."""
         copy_streams(source, row, self._database, entry_id, self._last_stream())
         self._execute("UPDATE entries SET streams = ? WHERE id = ?", (row.streams, entry_id))
 
     def put_stream(self, row: EntryRow, name: str, chunks: Iterable[bytes], *, kind: int = StreamId.ALTERNATE_DATA,
                    attributes: int = 0) -> None:  # fmt: skip
-        """Gives an entry an alternate stream, in the place of one of that name."""
+        """Adds an alternate stream to an entry; it replaces one of the same name."""
         self.remove_stream(row, name)
         entry = row.link or row.id
         recorder = StreamRecorder(self._database, self._last_stream() + 1, (entry, kind, attributes, to_column(name)))
@@ -662,15 +670,15 @@ class ScratchDirectory(ScratchLayer):
         (last,) = self._execute("SELECT IFNULL(MAX(id), 0) FROM streams").fetchone()
         return int(last)
 
-    # What is safe on disk, and what a crash left.
+    # Durability, and recovery after a crash.
 
     def used(self) -> int:
-        """Returns the bytes of all contents and streams."""
+        """Returns the number of bytes of all contents and streams."""
         totals = self.totals()
         return totals.file_bytes + totals.stream_bytes + sum(row.size for row in self._rows(_BEING_WRITTEN))
 
     def sync(self, fd: int | None = None) -> None:
-        """Returns when all changes of names and metadata, and the contents of the open file `fd`, are safe on disk."""
+        """Makes all changes of names and metadata, and the contents of the open file `fd`, safe on the disk."""
         with self._errors():
             if fd is not None:
                 system.sync_file(fd)
@@ -680,24 +688,24 @@ class ScratchDirectory(ScratchLayer):
                 self._contents.remove_old()
 
     def sync_all(self) -> None:
-        """Returns when all changes, and all contents, are safe on disk."""
+        """Makes all changes and all contents safe on the disk."""
         with self._errors():
             self._contents.sync_contents()
             self.sync()
 
     def secure(self, row: EntryRow) -> None:
-        """Makes the contents of a file safe on the disk before it takes the place of another: after a power cut, its
-        name has the contents of the one or the other, also if no program asked for them to be safe."""
+        """Makes the contents of a file safe on the disk before it replaces another one. So after a power cut, the name
+        has the contents of one of the two files, even if no program has synced them."""
         if row.host_name is not None and not self._contents.is_safe(path := self.host_path(row)):
             self._contents.sync(path)
 
     def make_safe(self, host: bytes) -> None:
-        """Makes new contents safe on the disk, unless the caller does not wait for that."""
+        """Makes new contents safe on the disk, unless the caller has turned that off (see `durability`)."""
         if durability.is_wanted():
             self._contents.sync(host[1:])
 
     def _sync_records(self) -> None:
-        # The names of new contents, then the records that refer to them.
+        # First the names of new contents, then the records that refer to them.
         self._contents.sync_names()
         with suppress(FileNotFoundError):
             log = self.host.open(_WAL.encode(), writable=True)
@@ -708,7 +716,7 @@ class ScratchDirectory(ScratchLayer):
         system.sync_directory(self.host.fd)
 
     def mark_saved(self, **records: str) -> None:
-        """Records that nothing has changed since, with other records."""
+        """Records that the scratch has no unsaved changes, and stores the records that are passed."""
         with self.transaction(is_change=False):
             self.set_record(UNSAVED, None)
             for key, value in records.items():
@@ -716,20 +724,20 @@ class ScratchDirectory(ScratchLayer):
         self._is_marked = False
 
     def hash_all(self) -> None:
-        """Records the sizes and digests of all contents that were changed."""
+        """Records the sizes and digests of all changed contents."""
         for row in list(self._rows(f"{SELECT_ENTRIES} WHERE size < 0 OR sha256 = ? ORDER BY id", (NOT_HASHED,))):
             digest = self.digest(row)
             with self.transaction(is_change=False):
                 self.set(row, size=row.size, sha256=digest, last_write_time=row.last_write_time)
 
     def checkpoint(self) -> None:
-        """Returns when everything is safe on disk, most of it in the database itself; readers are not waited for."""
+        """Makes everything safe on the disk, most of it in the database file itself. It does not wait for readers."""
         if durability.is_wanted():
             self.sync_all()
         self._execute("PRAGMA wal_checkpoint(PASSIVE)")
 
     def _adopt_own_files(self) -> None:
-        """Moves the contents that lie where a finished layer has them into the pool."""
+        """Moves contents that lie at the paths of a finished layer into the pool."""
         own = f"{SELECT_ENTRIES} WHERE host_name IS NULL AND sha256 IS NOT NULL AND link IS NULL ORDER BY id"
         for row in list(self._rows(own)):
             path = self.host_path(row)
@@ -739,11 +747,10 @@ class ScratchDirectory(ScratchLayer):
                 self._contents.drop(path)
 
     def _recover(self) -> None:
-        """After a crash: ends what was being written, and removes contents that no entry refers to, and what is left of
-        a disk that was to take the place of the scratch's.
+        """Recovers after a crash: ends interrupted writes, and removes contents that no entry refers to and the remains
+        of a disk that should have replaced the scratch's.
 
-        A machine that stopped may have lost contents that no program asked to be safe: their files are shorter then, or
-        empty.
+        A machine that stopped may have lost contents that no program has synced: their files are then shorter or empty.
         """
         remove_leftovers(self.path)
         for row in list(self._rows(_BEING_WRITTEN)):
@@ -765,6 +772,6 @@ class ScratchDirectory(ScratchLayer):
                     (host.decode(), NOT_HASHED, known[path]),
                 )
         if durability.is_wanted():
-            # The marks go next, and nothing else tells that the scratch has to be looked through.
+            # The caller removes the marks next, and nothing else shows that the scratch needs recovery.
             self._contents.sync_contents()
             self._sync_records()

@@ -1,4 +1,4 @@
-"""A scratch for reading: its rows as they are now, which other processes may be changing."""
+"""A scratch, open for reading: its rows in their current state, which other processes may be changing."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from wclayer.win32.filetime import from_unix_ns
 class ScratchLayer(LayerDirectory):
     """The layer directory of a scratch, open for reading.
 
-    A further name of a file has all that its first name has, and a file that is being written to has the size and time
-    of its host file.
+    The row of a further name of a file has the same data as its first name. The row of a file that is being written to
+    has the size and time of its host file.
     """
 
     may_change = True
@@ -34,7 +34,7 @@ class ScratchLayer(LayerDirectory):
         return LayerBusyError(self.path, f"{self.path_of(row)}: {CHANGED}")
 
     def _is_other_now(self, row: EntryRow) -> bool:
-        """Returns whether the contents of a file are others than they were when the scratch was opened."""
+        """Returns whether a file has other contents now than when the scratch was opened."""
         sql, key = "SELECT host_name, size, sha256 FROM entries WHERE id = ?", (row.link or row.id,)
         known = self.query(sql, key).fetchone()
         with ScratchLayer(open_place(self.path, database.open_read_only)) as now:

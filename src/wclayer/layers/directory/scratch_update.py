@@ -1,4 +1,4 @@
-"""Replaces files of a scratch, which is changed in its place; and the update that fits a layer."""
+"""Replaces files of a scratch in place, and chooses the kind of update for a layer."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from wclayer.win32.attributes import DIRECTORY, FileAttributes, FileBasicInfo
 
 
 def open_update(path: StrPath) -> Update:
-    """An update of the layer directory at `path`, finished or a scratch.
+    """Opens an update of the layer directory at `path`, which is a finished layer or a scratch.
 
     Raises:
         LayerBusyError: another process is changing the layer.
@@ -30,7 +30,7 @@ def open_update(path: StrPath) -> Update:
 
 
 class ScratchUpdate(Update):
-    """An `Update` of a scratch, which is changed in its place."""
+    """An `Update` of a scratch, which it changes in place."""
 
     def __init__(self, path: StrPath) -> None:
         super().__init__()
@@ -82,7 +82,7 @@ class ScratchUpdate(Update):
         else:
             scratch.replace_file(row, host, size=len(change.data), sha256=digest, time=time)
         if change.origin is Origin.OWN and directory.origin == Origin.IMPLIED:
-            # An exported entry's directory must be exported too.
+            # The directory of an exported entry must be exported, too.
             if change.directory_security is not None:
                 scratch.set_security(directory, change.directory_security, time)
             scratch.set_info(directory, own_directory(time), origin=Origin.OWN)

@@ -1,4 +1,4 @@
-"""Writes a layer as the changes of an existing scratch, in the place of those that it has."""
+"""Writes a layer as the changes of an existing scratch; they replace the scratch's current changes."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from wclayer.win32.attributes import FileBasicInfo
 
 @boundary
 class ScratchWriter(LayerWriterBase):
-    """A `LayerWriter` into a scratch that is open: all of the changes it gets take the place of the scratch's own, in
-    one transaction, when it is closed.
+    """A `LayerWriter` into an open scratch: when it is closed, the entries it got replace the scratch's own changes, in
+    one transaction.
 
     Args:
         scratch: the scratch, which stays open.
-        parents: its parents, open, nearest first, in which the targets of hard links may be.
+        parents: its open parents, nearest first; targets of hard links may lie in them.
     """
 
     operation = "write scratch"

@@ -21,9 +21,9 @@ from wclayer.win32.attributes import DIRECTORY
 
 
 def find_strangers(layer: LayerDirectory) -> Iterator[Problem]:
-    """Yields the files on the host that belong to no entry.
+    """Yields a problem for each file on the host that belongs to no entry.
 
-    None is reported while another process changes the layer: there may be files that are no part of it yet, or no
+    Nothing is reported while another process changes the layer: there may be files that are not part of it yet, or no
     longer.
 
     Raises:
@@ -32,7 +32,7 @@ def find_strangers(layer: LayerDirectory) -> Iterator[Problem]:
     if isinstance(layer, ScratchLayer):
         found = list(_strange_contents(layer))
         if found and not _is_scratch_in_use(layer):
-            # Other processes may have put them there since, and ended.
+            # A process may have made them after the check began, and ended.
             with open_layer(layer.path) as now:
                 known = {problem.path for problem in _strange_contents(now)} if isinstance(now, ScratchLayer) else set()
             found = [problem for problem in found if problem.path in known]
@@ -45,8 +45,8 @@ def find_strangers(layer: LayerDirectory) -> Iterator[Problem]:
 
 
 def _is_scratch_in_use(scratch: ScratchLayer) -> bool:
-    """Returns whether a process is changing a scratch, or was when it ended without closing it."""
-    # Old contents wait until the records are safe, and are then removed; after a crash, when it is next opened.
+    """Returns whether a process is changing a scratch, or ended without closing it."""
+    # Old contents are kept until the records are safe, and are then removed; after a crash, at the next opening.
     return any(name.startswith(IN_USE) for name in scratch.host.names(b""))
 
 
@@ -59,7 +59,7 @@ def _is_locked(layer: LayerDirectory) -> bool:
         except BlockingIOError:
             return True
         except OSError as error:
-            # Where the file system has no locks, layers cannot be changed.
+            # On a file system without locks, layers cannot be changed.
             if error.errno != errno.ENOTSUP:
                 raise
         finally:
@@ -97,7 +97,7 @@ def _strangers_below(layer: LayerDirectory, top: EntryRow) -> Iterator[Problem]:
                 continue
             known.add(layer.host_path(row).rpartition(b"/")[2])
             if (row.host_name or "").startswith(SUBSTITUTE):
-                # An update was interrupted: what it replaces stays until the next one ends it.
+                # An update was interrupted: the files that it replaces stay until the next update completes it.
                 known.add(layer.host_path(row._replace(host_name=None)).rpartition(b"/")[2])
             if row.attributes & DIRECTORY:
                 pending.append(row)
@@ -106,11 +106,11 @@ def _strangers_below(layer: LayerDirectory, top: EntryRow) -> Iterator[Problem]:
         except OSError:
             continue
         listed = set(map(os.fsencode, names))
-        # Some hosts list a name in another spelling than it was given: in another case, or decomposed.
+        # Some hosts list a name in another spelling than it was created with: in another case, or decomposed.
         respelled = _identities(layer, host, known - listed)
         for name in sorted(listed - known):
-            # The utility VM's folder also holds what processing made, beside its Files; an update that was interrupted
-            # leaves contents that have no place yet, or have theirs already.
+            # The utility VM's folder also holds files that processing made, beside its `Files`. An interrupted update
+            # leaves contents that are not in place yet, or are in place already.
             if (host == b"UtilityVM" and name != b"Files") or name.startswith(SUBSTITUTE.encode()):
                 continue
             if not respelled or not _identities(layer, host, {name}) & respelled:
@@ -128,7 +128,7 @@ def _identities(layer: LayerDirectory, directory: bytes, names: set[bytes]) -> s
 
 
 def _children(layer: LayerDirectory, directory: int) -> Iterator[EntryRow | None]:
-    """Yields the rows of a directory's entries, None for one that is damaged."""
+    """Yields the rows of a directory's entries, None for a damaged one."""
     for columns in layer.query(CHILDREN, (directory,)):
         try:
             row = layer.row(columns)

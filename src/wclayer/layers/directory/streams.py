@@ -14,8 +14,13 @@ STREAM_PIECE = 1 << 20
 def copy_streams(
     source: LayerDirectory, row: EntryRow, target: sqlite3.Connection, entry_id: int, last_number: int
 ) -> int:
-    """Copies the streams of another layer's entry to the entry `entry_id` of a database, with the numbers that follow
-    `last_number`, and returns the last number."""
+    """Copies the streams of another layer's entry to the entry `entry_id` of a database.
+
+    The copies get the numbers that follow `last_number`.
+
+    Returns:
+        The last number.
+    """
     for stream in source.stream_rows(row):
         last_number += 1
         columns = stream.stream_id, stream.attributes, to_column(stream.name)
@@ -27,7 +32,7 @@ def copy_streams(
 
 
 class StreamRecorder:
-    """The bytes of one stream on their way into the database, hashed."""
+    """Hashes the bytes of one stream and writes them into the database."""
 
     def __init__(
         self,
@@ -54,7 +59,7 @@ class StreamRecorder:
             del self._buffer[:STREAM_PIECE]
 
     def close(self) -> None:
-        """Ends the stream, which is whole."""
+        """Ends the stream: it is complete."""
         if self._buffer:
             self._put(bytes(self._buffer))
         self._database.execute(

@@ -1,4 +1,4 @@
-"""What a layer directory is, in a few numbers."""
+"""The summary of a layer directory in a few numbers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from wclayer.layers.directory.opening import open_layer
 
 @dataclass(frozen=True, slots=True)
 class LayerSummary:
-    """The digests, sizes and counts of a layer; None where it was not imported from a tar."""
+    """The digests, sizes and counts of a layer. Values that describe a tar are None if it was not imported from one."""
 
     path: Path
     diff_id: str | None
@@ -25,9 +25,9 @@ class LayerSummary:
     entries: int
     tombstones: int
     security_descriptors: int
-    """Distinct ones."""
+    """The number of distinct security descriptors."""
     forms: int
-    """Entries whose tar header is not the one that would be written anew."""
+    """The number of entries whose tar header is not the canonical one."""
     parents: list[Path]
 
 

@@ -46,9 +46,9 @@ from wclayer.layers.directory.opening import open_layer
 from wclayer.win32.attributes import DIRECTORY, FileBasicInfo
 
 SUBSTITUTE = "wclayer~update-"
-"""What the names of new contents start with until they have the places of the old ones."""
+"""The prefix of the names of new contents until they replace the old ones."""
 _OF_THE_TAR = ("diff_id", "digest", "size", "stored_size")
-"""Records of the tar that the layer was imported from, which it no longer is."""
+"""Records of the tar that the layer was imported from; they are wrong once the layer has changed."""
 
 
 @dataclass(slots=True)
@@ -61,7 +61,7 @@ class FileChange:
     security: bytes | None = None
     """The descriptor of the file, if it is new."""
     directory_security: bytes | None = None
-    """The descriptor of its directory, if that was no entry of the layer yet."""
+    """The descriptor of its directory, if that was not an entry of the layer yet."""
 
 
 def own_directory(time: int) -> FileBasicInfo:
@@ -70,8 +70,8 @@ def own_directory(time: int) -> FileBasicInfo:
 
 
 class Update(ABC):
-    """Changes of files and records of a layer, all of them or none: `put` what changes, then `commit`. Leaving the
-    context without it changes nothing."""
+    """Changes of files and records of a layer, all of them or none: call `put` for each change, then `commit`. Leaving
+    the context without `commit` changes nothing."""
 
     def __init__(self) -> None:
         self._changes: list[FileChange] = []
@@ -86,7 +86,7 @@ class Update(ABC):
 
     @abstractmethod
     def close(self) -> None:
-        """Ends the update."""
+        """Ends the update and closes the layer."""
 
     def put(
         self,
@@ -97,14 +97,14 @@ class Update(ABC):
         security: bytes | None = None,
         directory_security: bytes | None = None,
     ) -> None:
-        """Gives the file at `path` of the layer new contents; it is made if it is not there. Its directory must be.
+        """Gives the file at `path` of the layer new contents. A missing file is made; its directory must exist.
 
         Args:
             security: the descriptor of the file, if it is made.
-            directory_security: the descriptor of its directory, if that was no entry of the layer yet.
+            directory_security: the descriptor of its directory, if that was not an entry of the layer yet.
 
         Raises:
-            NotSupportedError: it cannot be changed.
+            NotSupportedError: the file cannot be changed.
         """
         self._check(path)
         self._changes.append(FileChange(path, data, origin, security, directory_security))
@@ -118,15 +118,15 @@ class Update(ABC):
         self._descriptors[path] = descriptor
 
     def set_record(self, key: str, value: str | int | bytes) -> None:
-        """Keeps a record about the layer as a whole."""
+        """Stores a record about the layer as a whole."""
         self._records[key] = value
 
     @abstractmethod
     def commit(self, time: int) -> None:
-        """Makes the layer the new one; `time` (FILETIME) is when its changed files were written.
+        """Applies all changes to the layer; `time` (FILETIME) becomes the write time of the changed files.
 
         Raises:
-            LayerError: the host failed; the layer is the old one, or the new one, whole.
+            LayerError: the host failed; the layer is entirely the old one or entirely the new one.
         """
 
 
@@ -176,7 +176,7 @@ class LayerUpdate(Update):
                 self._replace_database(lambda connection, layer: self._apply(connection, layer, time))
                 self._settle()
         except (OSError, FormatError, sqlite3.Error, MemoryError) as error:
-            # The files of an update that did not come about go.
+            # The files of an update that was not committed are removed.
             with suppress(OSError, FormatError, sqlite3.Error, MemoryError):
                 self._settle()
             raise translated(self.path, error, damage=CorruptLayerError) or error from error
@@ -213,7 +213,7 @@ class LayerUpdate(Update):
                 _secure(connection, new.id, change.security)
             if change.origin is Origin.OWN and directory.origin == Origin.IMPLIED:
                 _secure(connection, directory.id, change.directory_security)
-                # An exported entry's directory must be exported too.
+                # The directory of an exported entry must be exported, too.
                 columns = {"origin": int(Origin.OWN), **info_columns(own_directory(time))}
                 text = ", ".join(f"{column} = ?" for column in columns)
                 connection.execute(f"UPDATE entries SET {text} WHERE id = ?", (*columns.values(), directory.id))
@@ -232,7 +232,7 @@ class LayerUpdate(Update):
             connection.executemany("DELETE FROM layer WHERE key = ?", ((key,) for key in _OF_THE_TAR))
 
     def _settle(self) -> None:
-        """Steps 3 to 5, for this update or for one that was interrupted."""
+        """Does steps 3 to 5, for this update or for an interrupted one."""
         with open_layer(self.path) as layer:
             waiting = [
                 layer.row(columns)
@@ -247,7 +247,7 @@ class LayerUpdate(Update):
                 row = layer.lookup(change.path.rpartition("/")[0])
                 if row is not None:
                     directories.add(layer.host_path(row))
-        # Nothing of the layer is open any more: Windows would not replace it.
+        # No file of the layer may be open any more: Windows would not replace it.
         for source, target, _ in places:
             self._host.replace_with_link(source, target)
         self._sync(directories)
@@ -291,7 +291,7 @@ class LayerUpdate(Update):
 
 
 def _secure(connection: sqlite3.Connection, entry: int, descriptor: bytes | None) -> None:
-    """Gives an entry that is new its security descriptor."""
+    """Sets the security descriptor of a new entry."""
     if descriptor is None:
         return
     connection.execute("INSERT OR IGNORE INTO security (descriptor) VALUES (?)", (descriptor,))

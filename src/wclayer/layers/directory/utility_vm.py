@@ -1,4 +1,4 @@
-"""A child's utility VM: a clone of its parent's, in which the child's own entries then take their place."""
+"""A child's utility VM: a clone of its parent's, into which the child's own entries are then written."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ BCD_BACKUPS = {
     f"{BOOT_STORE}.LOG1": b"bcd.log1.bak",
     f"{BOOT_STORE}.LOG2": b"bcd.log2.bak",
 }
-"""The boot store, which processing changes, and where its imported state is kept."""
+"""The boot store, which processing changes, and the path at which its imported state is kept."""
 MUTATED = frozenset(path_key(path) for path in BCD_BACKUPS)
-"""What processing changes, by path key: a child does not share it with its parent."""
+"""The path keys of files that processing changes: a child does not share them with its parent."""
 
 
 def find_parent(parents: Sequence[LayerDirectory]) -> tuple[LayerDirectory, EntryRow] | None:
-    """Returns the nearest parent that has a utility VM, and the directory of its files; None if none has one."""
+    """Returns the nearest parent with a utility VM, and the directory of its files; None if no parent has one."""
     for parent in parents:
         if (row := parent.lookup(FILES)) is not None:
             return parent, row
@@ -36,11 +36,11 @@ def find_parent(parents: Sequence[LayerDirectory]) -> tuple[LayerDirectory, Entr
 def clone(parent: LayerDirectory, top: EntryRow, records: LayerRecords, files: HostFiles, top_id: int) -> None:
     """Copies everything below `top` of the parent to the new directory with the id `top_id`.
 
-    Files become hard links of the parent's, except reparse points and the boot store, which are copied: those are
-    changed in place.
+    Files become hard links of the parent's files. Reparse points and the boot store are copied instead, because they
+    are changed in place.
     """
     records.expect_removals()
-    # Ids of the parent to ids here: of directories, and of the first name of each file that has several.
+    # Maps ids of the parent to new ids: of directories, and of the first name of each file with several names.
     directories = {top.id: top_id}
     heads: dict[int, tuple[int, bytes]] = {}
     for row in parent.walk(top):
@@ -52,7 +52,7 @@ def clone(parent: LayerDirectory, top: EntryRow, records: LayerRecords, files: H
         if row.attributes & DIRECTORY:
             directories[row.id] = entry_id
         elif parent.link_count(row) > 1:
-            # The walk may come to another name before it comes to that which has the streams.
+            # The walk may reach another name of the file before the first name, which has the streams.
             file = parent.first_name(row)
             head, source = heads.setdefault(file.id, (entry_id, host_path))
         is_first = head == entry_id
@@ -83,7 +83,7 @@ def clone(parent: LayerDirectory, top: EntryRow, records: LayerRecords, files: H
 
 
 def keep_boot_store(records: LayerRecords, files: HostFiles) -> None:
-    """Copies the boot store, as it was imported, to the layer's root."""
+    """Copies the boot store, in its imported state, to the layer's root."""
     for path, backup in BCD_BACKUPS.items():
         directory_path, _, name = path_key(path).rpartition("/")
         directory = records.directory(directory_path)

@@ -1,4 +1,4 @@
-"""Writes a layer directory: built beside its place, renamed into it when it is whole."""
+"""Writes a layer directory: it is built beside its target path, and renamed to it when it is complete."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _UTILITY_VM_KEY = path_key("UtilityVM")
 
 
 class _Current:
-    """What is known of the entry being written, besides the entry itself."""
+    """The state of the entry that is being written."""
 
     __slots__ = (
         "has_data", "host_name", "id", "is_link", "key", "name", "parent", "row", "sha256", "size", "spelling",
@@ -50,7 +50,7 @@ class _Current:
         self.key = key
         self.spelling = spelling
         self.host_name: bytes | None = None
-        """The name of its file on the host, where that is not its own."""
+        """The name of its file on the host, if it differs from the entry's own name."""
         self.has_data = False
         self.is_link = False
         self.row: EntryRow | None = None
@@ -64,14 +64,14 @@ class _Current:
 class DirectoryLayerWriter(LayerWriterBase):
     """A `LayerWriter` that makes a layer directory at `path`.
 
-    Until `close` returns, nothing is at `path`; after a failure, or if the process dies, nothing ever is.
+    The layer appears at `path` when `close` returns. After a failure, or if the process dies, it does not appear.
 
     Args:
-        path: where the layer will be: nothing, or an empty folder, in a folder that exists.
-        parents: the parent chain, nearest first, or only the nearest one; none for a base layer.
+        path: the path of the new layer, in an existing folder. Nothing, or an empty folder, may be there.
+        parents: the parent chain, nearest first, or only the nearest one; empty for a base layer.
         limits: how much is accepted.
-        over_scratch: the layer replaces a scratch on the same parents at `path`, in one step, when it is whole.
-        source: what the entries are read from: a name that breaks a rule is an error of it. By default of `path`.
+        over_scratch: the complete layer replaces a scratch on the same parents at `path`, in one step.
+        source: the path that errors about illegal names report, from which the entries are read; by default `path`.
 
     Raises:
         AlreadyExistsError: `path` is taken.
@@ -124,16 +124,16 @@ class DirectoryLayerWriter(LayerWriterBase):
 
     @property
     def names(self) -> NameChecker:
-        """What checks the entries' names; the reader may use it too, so that each is checked once."""
+        """The checker of the entries' names. The reader may use it, too, so that each name is checked once."""
         return self._checker
 
     def record(self, key: str, value: str | int | bytes | None) -> None:
-        """Keeps a record about the layer as a whole ("diff_id", "digest", …)."""
+        """Stores a record about the layer as a whole ("diff_id", "digest", …)."""
         with self._discard_on_failure:
             self._records.record(key, value)
 
     def find_in_parents(self, key: str) -> Kind:
-        """Returns what the nearest parent that has something at a path key has there."""
+        """Returns the kind of a path key in the nearest parent that has it, or `Kind.ABSENT`."""
         for parent in self._parents:
             if kind := parent.kind(key):
                 return kind
@@ -145,7 +145,7 @@ class DirectoryLayerWriter(LayerWriterBase):
         return StagedDirectory(place, may_replace=lambda: is_scratch(place) and self._has_chain(place))
 
     def _has_chain(self, scratch: Path) -> bool:
-        """Returns whether a scratch records the parents that this layer has."""
+        """Returns whether a scratch records the same parents as this layer."""
         known = [os.path.realpath(parent) for parent in read_chain(scratch)]
         return bool(known) and known == [os.path.realpath(parent) for parent in self.chain]
 
@@ -228,7 +228,7 @@ class DirectoryLayerWriter(LayerWriterBase):
     def _open_stream(self, stream: DataStream) -> None:
         current = self._current
         if current.is_link:
-            # Its target has the data already.
+            # The target of the link has the data already.
             return
         if stream.name:
             current.streams += 1
@@ -320,7 +320,7 @@ class DirectoryLayerWriter(LayerWriterBase):
     # Hard links.
 
     def _make_link(self, entry: Entry, directory: DirectoryPlace, name: bytes) -> bytes:
-        """Makes the link on the host, and its row, and returns the name that it has on the host."""
+        """Makes a link on the host, and its row, and returns its name on the host."""
         assert entry.link_target is not None
         assert entry.info is not None
         current = self._current
@@ -333,7 +333,7 @@ class DirectoryLayerWriter(LayerWriterBase):
                 entry, entry.info, row.security, row.size, row.sha256, 0, row.eas, row.reparse, row.link or row.id
             )
             if self._files.is_pooling and row.origin != Origin.CLONED:
-                # The target may be on its way through the workers.
+                # A worker may not have made the target yet.
                 made = self._files.name_for_later(directory.host, name, current.id)
                 self._records.postpone_link(source, directory.host_child(made))
                 return made
@@ -360,7 +360,7 @@ class DirectoryLayerWriter(LayerWriterBase):
         raise self._bad(entry, f"hard link to {entry.link_target!r}, which is not there")
 
     def _own_target(self, key: str) -> tuple[DirectoryPlace, EntryRow] | None:
-        """Returns a link's target in this layer: the directory it is in, and its row."""
+        """Returns a link's target in this layer: its directory and its row; None if it is not in this layer."""
         if self._checker.kind(key) is not Kind.FILE and not (self._has_clone and key.startswith(_UTILITY_VM_KEY)):
             return None
         directory_key, _, last = key.rpartition("/")
@@ -379,7 +379,7 @@ class DirectoryLayerWriter(LayerWriterBase):
     # Directories.
 
     def _directory(self, key: str) -> DirectoryPlace:
-        """Returns where a directory is, by its path key; the root directories are made when they are asked for."""
+        """Returns the location of a directory by its path key. A missing root directory is made."""
         place = self._records.directory(key)
         if place is not None:
             return place
@@ -449,10 +449,10 @@ class DirectoryLayerWriter(LayerWriterBase):
         self._staged.commit()
 
     def _before_commit(self) -> None:
-        """For layers that have more than their entries."""
+        """A hook for layers that consist of more than their entries."""
 
     def _before_rename(self) -> None:
-        """For layers that are not finished when their records are."""
+        """A hook for layers that are not complete when their records are."""
 
     def _discard(self) -> None:
         all_of(

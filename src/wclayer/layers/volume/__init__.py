@@ -1,1 +1,1 @@
-"""Layers as disks: files that hold a disk, the partitions and the NTFS volume in it."""
+"""Layers as disks: disk files, their partitions, and the NTFS volumes in them."""

@@ -1,4 +1,4 @@
-"""How much a scratch's disk has room for."""
+"""The capacity of a scratch's disk."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from wclayer.layers.directory.scratch import DISK
 from wclayer.layers.volume.disk_file import DiskFile
 
 _FOR_CONTENTS = 15, 16
-"""The part of a volume that is left for contents; the rest is for NTFS's own files and the records of entries."""
+"""The part of a volume that is available for contents. The rest holds NTFS's own files and the records of entries."""
 
 
 def scratch_capacity(scratch: Path) -> int | None:
-    """Bytes of contents that fit on the volume of the scratch's disk; None if it has no disk that can be read."""
+    """Returns how many bytes of contents fit on the volume of a scratch's disk; None if it has no readable disk."""
     try:
         with DiskFile(scratch / DISK) as opened:
             size = read_table(opened.disk).data_partition.size

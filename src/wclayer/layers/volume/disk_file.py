@@ -26,17 +26,17 @@ _MAX_CHAIN = 128
 
 
 class PartitionWindow:
-    """The part of a disk that a partition is."""
+    """A partition as a disk of its own: a range of the bytes of a disk."""
 
     def __init__(self, disk: Disk, offset: int, size: int) -> None:
         self._disk = disk
         self.offset = offset
-        """Where it is in the disk, in bytes."""
+        """The offset of the partition in the disk, in bytes."""
         self.size = size
         self.sector_size = disk.sector_size
 
     def read(self, offset: int, length: int) -> bytes:
-        """`length` bytes from `offset`.
+        """Returns `length` bytes from `offset`.
 
         Raises:
             DiskError: the range is outside of the partition.
@@ -45,7 +45,7 @@ class PartitionWindow:
         return self._disk.read(self.offset + offset, length)
 
     def write(self, offset: int, data: bytes | memoryview) -> None:
-        """Puts bytes at `offset`.
+        """Writes bytes at `offset`.
 
         Raises:
             DiskError: the range is outside of the partition.
@@ -54,7 +54,7 @@ class PartitionWindow:
         self._disk.write(self.offset + offset, data)
 
     def flush(self) -> None:
-        """Hands what was written to the disk below."""
+        """Flushes the written bytes to the disk below."""
         self._disk.flush()
 
     def _check(self, offset: int, length: int) -> None:
@@ -63,10 +63,10 @@ class PartitionWindow:
 
 
 def data_windows(disk: Disk) -> list[PartitionWindow]:
-    """The partitions of a disk that may hold a volume of Windows: by a GUID partition table, or a master boot record.
+    """Returns the partitions of a disk that may hold a Windows volume, by its GUID partition table or master boot record.
 
     Raises:
-        DiskError: it has neither.
+        DiskError: the disk has neither of the two.
     """
     try:
         found = [(part.offset, part.size) for part in read_table(disk).partitions if part.type == BASIC_DATA]
@@ -79,7 +79,7 @@ def data_windows(disk: Disk) -> list[PartitionWindow]:
 
 
 def partition_data_disk(disk: Disk, disk_guid: UUID, guids: tuple[UUID, UUID]) -> PartitionWindow:
-    """Writes the partition table of a data disk, and returns its data partition.
+    """Writes the partition table of a data disk and returns its data partition.
 
     Args:
         disk: the disk.
@@ -92,17 +92,17 @@ def partition_data_disk(disk: Disk, disk_guid: UUID, guids: tuple[UUID, UUID]) -
 
 
 class DiskFile:
-    """An existing disk file, opened with its parents; `disk` has its bytes.
+    """An existing disk file, opened with its parents. `disk` is the disk in it.
 
     Args:
-        writable: whether the disk (not its parents) may be written.
-        parent: where the disk's parent is, whatever the disk says.
+        writable: True if the disk (not its parents) may be written.
+        parent: the path of the disk's parent; it overrides the path that the disk records.
 
     Raises:
-        PathNotFoundError: the file, or a parent of it, is not there.
-        InvalidDataError: it is no disk, or a damaged one, or a parent is not the one it was made from.
-        NotSupportedError: it is a disk in a format that is not read; the message says which.
-        InvalidParameterError: it is a stream, such as a FIFO, and no disk.
+        PathNotFoundError: the file or one of its parents does not exist.
+        InvalidDataError: the file is not a disk or is damaged, or a parent is not the one it was made from.
+        NotSupportedError: the disk has an unsupported format; the message names it.
+        InvalidParameterError: the file is a stream, such as a FIFO, not a disk.
     """
 
     def __init__(
@@ -117,24 +117,24 @@ class DiskFile:
         self.chain: list[Path] = []
         """The files of the parents, nearest first."""
         self.vhd: VhdMetadata | None = None
-        """What the footer says, if the file is a VHD file."""
+        """The contents of the footer, if the file is a VHD file."""
         with ExitStack() as stack:
             self._stack = stack
             self.file, self.disk = self._open(self.path, writable)
             self._stack = stack.pop_all()
 
     def vhdx(self) -> Vhdx:
-        """The disk, which must be a VHDX file.
+        """The disk as a VHDX file.
 
         Raises:
-            InvalidDataError: it is a raw one.
+            InvalidDataError: it is not a VHDX file.
         """
         if not isinstance(self.disk, Vhdx):
             raise InvalidDataError(self.path, "not a VHDX file")
         return self.disk
 
     def errors(self) -> AbstractContextManager[None]:
-        """Makes a `LayerError`, with the path of this file, of what the disk and the host say in its body."""
+        """Returns a context manager that turns errors of the disk and the host into a `LayerError` with this path."""
         return errors_at(self.path)
 
     def __enter__(self) -> Self:
@@ -193,7 +193,7 @@ class DiskFile:
 
 
 def _candidates(child: Path, locator: ParentLocator) -> list[Path]:
-    """Where a parent may be, in the order in which Windows looks: beside the child first."""
+    """Returns the possible paths of a parent, in the order in which Windows tries them: beside the child first."""
     found = []
     for key in ("relative_path", "absolute_win32_path", "volume_path"):
         text = locator.entries.get(key)
@@ -204,13 +204,13 @@ def _candidates(child: Path, locator: ParentLocator) -> list[Path]:
         elif text.startswith("/"):
             found.append(Path(text))
         else:
-            # A path of the Windows host on which the file was made: its last component may be beside it here.
+            # A path on the Windows host where the file was made: a file with its last component may be beside it here.
             found.append(child.parent / PureWindowsPath(text).name)
     return list(dict.fromkeys(found))
 
 
 def locator_for(child: Path, parent: Path, linkage: Vhdx) -> ParentLocator:
-    """How the disk in `child` finds the parent in `parent`: by the path between the two, and by the absolute one."""
+    """Returns the locator by which the disk `child` finds its parent: the relative path and the absolute path."""
     relative = os.path.relpath(parent, child.parent).replace("/", "\\")
     if not relative.startswith(".."):
         relative = f".\\{relative}"

@@ -1,4 +1,4 @@
-"""What a file is, by how it starts or ends: a disk that is read, one that is refused by name, or no disk."""
+"""Recognises disk files by their first or last bytes: supported disks, known unsupported formats, and other files."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ _SECTOR_SIZES = (512, 4096)
 
 
 class DiskKind(Enum):
-    """What of a file is the disk."""
+    """How a file contains a disk."""
 
     VHDX = "vhdx"
     VHD = "vhd"
     PARTITIONED = "partitioned"
-    """The file itself; it has a GUID partition table or a master boot record."""
+    """The file is the disk, with a GUID partition table or a master boot record."""
     VOLUME = "volume"
-    """The file itself, which is an NTFS volume."""
+    """The file is an NTFS volume."""
     OTHER = "other"
-    """The file itself, as far as can be seen: it is blank, or starts with a boot sector."""
+    """The file may be the disk: it is blank, or starts with a boot sector."""
 
 
 class _Foreign(NamedTuple):
@@ -36,7 +36,7 @@ class _Foreign(NamedTuple):
     signature: bytes
     name: str
     qemu: str = ""
-    """What qemu-img calls the format, if it can convert it."""
+    """The name of the format for qemu-img, if it can convert it."""
 
 
 _FOREIGN = (
@@ -80,7 +80,7 @@ _NO_DISKS = (
 
 
 def foreign_format(file: BinaryIO) -> str | None:
-    """Why a file in a known format that is not read is refused, and what helps; None for any other file."""
+    """Returns why a file in a known, unsupported format is refused, and how to convert it; None for any other file."""
     head = _head(file)
     for kind in _FOREIGN:
         if head.startswith(kind.signature, kind.offset):
@@ -91,14 +91,14 @@ def foreign_format(file: BinaryIO) -> str | None:
 
 
 def disk_kind(file: BinaryIO) -> DiskKind | None:
-    """What of a file is the disk; None if it is no disk."""
+    """Returns how a file contains a disk; None if it is not a disk."""
     head = _head(file)
     size = file.seek(0, io.SEEK_END)
     if head.startswith(VHDX_SIGNATURE):
         return DiskKind.VHDX
     if head.startswith(VHD_SIGNATURE):
         return DiskKind.VHD
-    # A volume cut out of a fixed VHD file may have that file's footer at its end.
+    # A volume that was copied out of a fixed VHD file may end with the footer of that file.
     if head[3:11] == NTFS_SIGNATURE:
         return DiskKind.VOLUME
     if any(_at(file, size - back, 8) == VHD_SIGNATURE for back in (512, 511)):
@@ -112,7 +112,7 @@ def disk_kind(file: BinaryIO) -> DiskKind | None:
 
 
 def what_else(file: BinaryIO) -> str:
-    """The name, for messages, of what a file is that does not hold a disk."""
+    """Returns a description, for messages, of a file that does not hold a disk."""
     head = _head(file)
     if not head:
         return "an empty file"
@@ -120,10 +120,10 @@ def what_else(file: BinaryIO) -> str:
 
 
 def raw_sector_size(file: BinaryIO) -> int:
-    """Returns: the bytes of a sector of a disk whose file is its bytes, as its partition table shows them.
+    """Returns the sector size of a raw disk in bytes, which its partition table shows.
 
-    A GUID partition table starts in the second sector. With a master boot record, an NTFS volume is where its entry
-    says, counted in sectors. Where nothing shows it, the size is 512.
+    A GUID partition table starts in the second sector. The entries of a master boot record count in sectors, so the
+    position of an NTFS volume shows the size. If neither shows it, the size is 512.
     """
     head = _head(file)
     if head.startswith(GPT_SIGNATURE, 512):
@@ -156,7 +156,7 @@ def _at(file: BinaryIO, offset: int, length: int) -> bytes:
 
 
 def holds_disk(file: BinaryIO) -> bool:
-    """Returns whether a file holds a disk or a volume, also one in a format that cannot be read."""
+    """Returns whether a file holds a disk or a volume, even in an unsupported format."""
     return foreign_format(file) is not None or disk_kind(file) not in (None, DiskKind.OTHER)
 
 

@@ -1,4 +1,4 @@
-"""A disk whose file is its bytes."""
+"""Raw disks: files that contain the bytes of a disk and nothing else."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _RAW_SECTOR = 512
 
 
 class RawDisk:
-    """A disk whose file is its bytes.
+    """A raw disk: the bytes of the file are the bytes of the disk.
 
     Args:
-        file: open for reading, or for both.
-        size: bytes; by default those of the file.
+        file: the file, open for reading, or for reading and writing.
+        size: the size of the disk in bytes; by default that of the file.
     """
 
     def __init__(self, file: BinaryIO, *, size: int | None = None, sector_size: int = _RAW_SECTOR) -> None:
@@ -28,7 +28,7 @@ class RawDisk:
         self.sector_size = sector_size
 
     def read(self, offset: int, length: int) -> bytes:
-        """`length` bytes from `offset`.
+        """Returns `length` bytes from `offset`.
 
         Raises:
             DiskError: the range is outside of the disk.
@@ -38,7 +38,7 @@ class RawDisk:
         return read_file(self._file, offset, length)
 
     def write(self, offset: int, data: bytes | memoryview) -> None:
-        """Puts bytes at `offset`.
+        """Writes bytes at `offset`.
 
         Raises:
             DiskError: the range is outside of the disk.
@@ -49,23 +49,23 @@ class RawDisk:
         self._file.write(data)
 
     def flush(self) -> None:
-        """Hands what was written to the host."""
+        """Flushes the written bytes to the host."""
         self._file.flush()
 
     def extents(self) -> Iterator[tuple[int, int]]:
-        """The ranges that may hold something else than zeros, as far as the host knows: offset and length."""
+        """Yields the ranges that may hold bytes other than zero, as far as the host knows: offset and length."""
         if sys.platform == "win32":
             yield 0, self.size
             return
         fd, position = self._file.fileno(), 0
         while position < self.size:
-            # The file object buffers, and believes that it alone moves the position.
+            # The file object buffers, and assumes that nothing else moves the position.
             known = os.lseek(fd, 0, os.SEEK_CUR)
             try:
                 start = os.lseek(fd, position, os.SEEK_DATA)
                 end = os.lseek(fd, start, os.SEEK_HOLE)
             except OSError as error:
-                # Nothing but a hole is left; or the host knows none.
+                # Only a hole is left, or the host has no information about holes.
                 if error.errno != errno.ENXIO:
                     yield position, self.size - position
                 return

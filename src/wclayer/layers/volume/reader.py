@@ -36,10 +36,10 @@ from wclayer.win32.names import name_key, utf16_length
 from wclayer.win32.reparse import is_name_surrogate
 
 _WINDOWS_OWN = frozenset(name_key(name) for name in ("$RECYCLE.BIN", "System Volume Information"))
-"""What Windows adds to any volume that it mounts."""
+"""The files and directories that Windows adds to every volume that it mounts."""
 _OVERLAY_ATTRIBUTES = int(FileAttributes.REPARSE_POINT | FileAttributes.SPARSE_FILE)
 _MAX_PLACE = 300
-"""Characters of a path in a message."""
+"""The maximum number of characters of a path in a message."""
 _TOP_ROOTS = frozenset(name_key(root) for root in ROOTS if "/" not in root)
 
 
@@ -47,18 +47,18 @@ _TOP_ROOTS = frozenset(name_key(root) for root in ROOTS if "/" not in root)
 class VolumeLayerReader(LayerReaderBase):
     """A `LayerReader` over the NTFS volume in a disk file (VHDX, VHD or raw, with or without a partition table).
 
-    A volume whose root has nothing but `Files`, `Hives` and `UtilityVM` is taken as a layer as it is; of any other,
-    what is at its root is the layer's `Files`. The volume's own files, and what Windows adds to every volume, are left
-    out. Files that the Windows Overlay Filter compressed are read as what they are without it. Names are in the order
-    in which Windows lists them; short names are not kept.
+    A volume whose root has only `Files`, `Hives` and `UtilityVM` is read as a layer as it is. The root of any other
+    volume becomes the layer's `Files`. NTFS's own files, and the files that Windows adds to every volume, are left out.
+    Files that the Windows Overlay Filter compressed are read as uncompressed files. Names are in the order in which
+    Windows lists them. Short names are not kept.
 
     Args:
         path: the disk file.
         limits: how much is accepted; by default the limits in use.
 
     Raises:
-        PathNotFoundError: the file is not there.
-        InvalidDataError: it holds no sound NTFS volume.
+        PathNotFoundError: the file does not exist.
+        InvalidDataError: it does not hold an intact NTFS volume.
         LimitExceededError: it is larger than `limits`.
     """
 
@@ -68,7 +68,7 @@ class VolumeLayerReader(LayerReaderBase):
         self._limits = limits or limits_in_use()
         self._file = DiskFile(path)
         super().__init__(str(self._file.path))
-        # Files with holes, compressed ones, and damaged ones, may claim any size.
+        # Sparse, compressed and damaged files may claim any size.
         self._budget = Budget(self.source, self._limits)
         for file in (self._file.path, *self._file.chain):
             self._budget.store(stored_size(os.stat(file)))
@@ -82,17 +82,17 @@ class VolumeLayerReader(LayerReaderBase):
             raise
         self._records = self._walk(root)
         self._claimed = 0
-        """Clusters that the files so far say to be theirs."""
+        """The number of clusters that the files so far claim."""
         self._record: FileRecord | None = None
         self._algorithm: int | None = None
-        """Of the current file: what the Windows Overlay Filter compressed it with."""
+        """How the Windows Overlay Filter compressed the current file; None if it did not."""
         self._first_names = FirstNames()
 
     def _errors(self, place: str) -> _Place:
         return _Place(self._file.path, place)
 
     def _names(self, directory: FileRecord) -> Iterator[tuple[str, int]]:
-        """The names in a directory, in Windows' order, with their records."""
+        """Yields the names in a directory, in Windows' order, with their record numbers."""
         is_root = directory.number == SystemFile.ROOT
         for entry in self.volume.entries(directory):
             number = entry.reference & RECORD_MASK
@@ -111,7 +111,7 @@ class VolumeLayerReader(LayerReaderBase):
         path = "" if self._whole else "Files"
         if not self._whole:
             yield path, root
-        # The length of a directory's path is enough: a deep tree must not hold the paths of all levels.
+        # Only the length of a directory's path is kept: a deep tree must not hold the paths of all levels in memory.
         walk = Walk(self._names(root), len(path))
         limits, count = self._limits, 0
         seen = {root.number}
@@ -135,7 +135,7 @@ class VolumeLayerReader(LayerReaderBase):
                         seen.add(number)
                         walk.enter(self._names(record), len(path))
         except Exception:
-            # The names of a directory cannot be read; errors of its entries name these already.
+            # The names of a directory cannot be read. Errors of its entries already name the entries.
             with self._errors(path[: walk.above]):
                 raise
 
@@ -144,7 +144,8 @@ class VolumeLayerReader(LayerReaderBase):
         raise LimitExceededError(self.source, problem)
 
     def _descends(self, record: FileRecord) -> bool:
-        """Whether what is in a directory is part of the layer: not below what stands for another, as a junction."""
+        """Returns whether the contents of a directory are part of the layer. Those of a junction or another link are
+        not."""
         reparse = record.find(AttributeType.REPARSE_POINT)
         return reparse is None or not is_name_surrogate(self.volume.value(reparse))
 
@@ -179,7 +180,7 @@ class VolumeLayerReader(LayerReaderBase):
         reparse_data = None if reparse is None else self.volume.value(reparse)
         self._algorithm = None if reparse_data is None else algorithm_of(reparse_data)
         if self._algorithm is not None:
-            # As Windows shows it: the file as it is without the filter.
+            # As Windows shows the file: without the mark of the filter.
             reparse_data, info = None, replace(info, attributes=info.attributes & ~_OVERLAY_ATTRIBUTES)
         return Entry(
             path,
@@ -193,7 +194,8 @@ class VolumeLayerReader(LayerReaderBase):
         )
 
     def _claim(self, record: FileRecord) -> None:
-        """Counts a file's clusters: as no two files share one, those of all files are no more than the volume's."""
+        """Counts a file's clusters. No two files share a cluster, so all files together have at most as many as the
+        volume."""
         self._claimed += sum(attribute.runs.allocated for attribute in record.attributes)
         if self._claimed > self.volume.clusters:
             raise NtfsError(
@@ -202,7 +204,7 @@ class VolumeLayerReader(LayerReaderBase):
             )
 
     def _eas(self, attribute: StreamAttribute) -> bytes:
-        """EAs as Windows shows them."""
+        """Returns the EAs as Windows shows them."""
         eas = self.volume.value(attribute)
         decode_eas(eas)
         return with_last_marked(eas)
@@ -243,7 +245,7 @@ class VolumeLayerReader(LayerReaderBase):
 
 
 def _find_volume(disk: Disk) -> Disk:
-    """The volume of a disk: the disk itself, or its first data partition that holds one."""
+    """Returns the volume of a disk: the disk itself, or its first data partition that holds one."""
     if _has_volume(disk):
         return disk
     try:
@@ -262,7 +264,7 @@ def _has_volume(disk: Disk) -> bool:
 
 
 class _Place:
-    """A step of the reader: what a codec or the host says becomes a `LayerError` that names a place in the volume."""
+    """A context that turns errors of a codec or the host into a `LayerError` that names a path in the volume."""
 
     __slots__ = ("_operation", "_path", "_place")
 

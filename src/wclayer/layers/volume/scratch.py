@@ -1,7 +1,7 @@
-"""Reads the volume of a scratch as the layer it is: its difference to its parents.
+"""Reads the volume of a scratch as a layer: its difference from its parents.
 
-Windows' container filter (WCI) leaves marks on a scratch's volume, as reparse points: a *placeholder* stands for a
-file or directory of a parent, a *tombstone* for a deleted name, a *link* for a parent's file under another name.
+Windows' container filter (WCI) leaves marks on a scratch's volume, in the form of reparse points: a *placeholder*
+represents a file or directory of a parent, a *tombstone* a deleted name, a *link* a parent's file under another name.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _FILTER_ATTRIBUTES = int(FileAttributes.REPARSE_POINT | FileAttributes.SPARSE_FI
 _NOT_COMPARED = _FILTER_ATTRIBUTES | int(FileAttributes.ARCHIVE)
 _ENCRYPTED = int(FileAttributes.ENCRYPTED)
 STATE = "Files/WcSandboxState"
-"""Where Windows keeps a container's own files on the volume; of these, the delta hives are part of the layer."""
+"""The directories with a container's own files on the volume. Only the delta hives in them are part of the layer."""
 STATE_HIVES = f"{STATE}/{HIVES_ROOT}"
 
 _Found = tuple[Entry, FileRecord, "tuple[LayerDirectory, EntryRow] | None"]
@@ -44,12 +44,12 @@ _Found = tuple[Entry, FileRecord, "tuple[LayerDirectory, EntryRow] | None"]
 
 @boundary
 class ScratchLayerReader(VolumeLayerReader):
-    """A `LayerReader` over the difference that the volume in a disk file makes to layers, its parents.
+    """A `LayerReader` over the difference between the volume in a disk file and its parent layers.
 
-    A placeholder that is as in the parents is left out. One whose attributes, security, EAs, alternate streams,
-    creation time or write time were changed is the parent's file with those. A directory is given if something in it
-    is, or if one of these, its change time or its object id was changed. A link is a hard link to the parent's file.
-    The delta hives in `WcSandboxState` become `Hives`.
+    A placeholder that is unchanged is left out. A placeholder whose attributes, security, EAs, alternate streams,
+    creation time or write time have changed becomes the parent's file with the changed metadata. A directory is yielded
+    if an entry below it is, or if one of these, its change time or its object id has changed. A link becomes a hard link
+    to the parent's file. The delta hives in `WcSandboxState` become `Hives`.
 
     Args:
         path: the disk file, such as `sandbox.vhdx`.
@@ -57,9 +57,9 @@ class ScratchLayerReader(VolumeLayerReader):
         limits: how much is accepted; by default the limits in use.
 
     Raises:
-        PathNotFoundError, NotALayerError: the file or a parent is not there.
+        PathNotFoundError, NotALayerError: the file or a parent does not exist, or a parent is not a layer.
         LimitExceededError: the volume is larger than `limits`.
-        InvalidDataError: the file holds no sound NTFS volume; a placeholder for what no parent has.
+        InvalidDataError: the file does not hold an intact NTFS volume, or a placeholder has no file in the parents.
     """
 
     operation = "read scratch"
@@ -77,7 +77,7 @@ class ScratchLayerReader(VolumeLayerReader):
             super().__init__(path, limits=limits)
             self._layers = stack.pop_all()
         self._queue: deque[_Found] = deque()
-        # Directories above the current place that were not given yet: they are if something in them is.
+        # Directories above the current path that were not yielded yet. They are yielded if an entry below them is.
         self._held: list[_Found] = []
         self._source: tuple[LayerDirectory, EntryRow] | None = None
 
@@ -93,7 +93,7 @@ class ScratchLayerReader(VolumeLayerReader):
         return entry
 
     def _take(self, path: str, record: FileRecord) -> None:
-        """Looks at a name of the volume, and puts what it means for the layer into the queue."""
+        """Translates a name of the volume into entries of the layer, and adds these to the queue."""
         key = path_key(path)
         if key == path_key(STATE) or key.startswith(path_key(STATE) + "/"):
             if not (key + "/").startswith(path_key(STATE_HIVES) + "/"):
@@ -105,7 +105,7 @@ class ScratchLayerReader(VolumeLayerReader):
         point = None if entry.reparse is None else decode_reparse(entry.reparse)
         if point is None or point.tag not in (*_PLACEHOLDERS, *_LINKS, ReparseTag.WCI_TOMBSTONE):
             if point is None and entry.is_directory and "/" in path and self._parents_have(path):
-                # Without a placeholder's mark, a directory stands for itself: nothing of the parents' shows in it.
+                # A directory without a placeholder's mark is opaque: no name of the parents is visible in it.
                 self._give((Entry(path, None), record, None))
             self._give((entry, record, None))
         elif point.tag == ReparseTag.WCI_TOMBSTONE:
@@ -130,7 +130,7 @@ class ScratchLayerReader(VolumeLayerReader):
         entry = self._without_filter(entry)
         assert entry.info is not None
         assert theirs.info is not None
-        # What a volume cannot hold of an attribute, it does not take away.
+        # Attributes that a volume cannot store are kept from the parent.
         entry.info.attributes |= theirs.info.attributes & _ENCRYPTED
         changed = (
             (entry.info.attributes ^ theirs.info.attributes) & ~_NOT_COMPARED != 0
@@ -150,7 +150,7 @@ class ScratchLayerReader(VolumeLayerReader):
             ):
                 self._give_held()
             return
-        # The mark of a file need not have its EAs and streams, which are the parent's then.
+        # A placeholder of a file may lack EAs and streams; they are then the parent's.
         if entry.eas != eas and entry.eas:
             changed = True
         elif not entry.eas:
@@ -160,7 +160,7 @@ class ScratchLayerReader(VolumeLayerReader):
             self._give((replace(entry, size=row.size), record, source))
 
     def _has_streams_of(self, record: FileRecord, layer: LayerDirectory, row: EntryRow) -> bool:
-        """Whether a file or directory of the volume has the alternate streams of a parent's, and no others."""
+        """Returns whether a file or directory of the volume has exactly the alternate streams of a parent's."""
         own = {name_key(a.name): a for a in record.attributes if a.type == AttributeType.DATA and a.name}
         for theirs in layer.streams(row, has_data=False):
             mine = own.pop(name_key(theirs.name), None)

@@ -1,8 +1,8 @@
-"""Writes a scratch's changes as the volume that Windows' container filter would have left of them.
+"""Writes a scratch's changes as a volume, in the form in which Windows' container filter would have left them.
 
-The marks are those that `layers/volume/scratch.py` reads: a directory that its parents have too is a placeholder, which
-the filter merges; one without that mark stands for itself; a deleted name is a tombstone. Delta hives go to
-`WcSandboxState`.
+The marks are those that `layers/volume/scratch.py` reads. A directory that the parents have, too, is a placeholder,
+which the filter merges with theirs; a directory without that mark is opaque; a deleted name is a tombstone. Delta hives
+go to `WcSandboxState`.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ _WCI_VERSION = 1
 
 @boundary
 class ScratchVolumeWriter(VolumeLayerWriter):
-    """A `LayerWriter` that takes the changes of a scratch, tombstones before the entries.
+    """A `LayerWriter` for the changes of a scratch. Tombstones must come before the entries.
 
     Args:
         disk, target, serial, time, hidden_sectors: see `VolumeLayerWriter`.
-        owner: gives the GUID of the parent layer that has a directory at a path, or None if none has one.
+        owner: a function that returns the GUID of the parent layer with a directory at a path, or None.
     """
 
     operation = "write scratch disk"
@@ -57,7 +57,7 @@ class ScratchVolumeWriter(VolumeLayerWriter):
     def _put(self, entry: Entry, streams: Iterable[DataStream]) -> None:
         key = path_key(entry.name)
         if entry.info is None:
-            # Tombstones come first, the directories they are in later.
+            # Tombstones come first, their directories later.
             self._deleted[key] = entry
         elif key == _HIVES:
             pass
@@ -69,7 +69,7 @@ class ScratchVolumeWriter(VolumeLayerWriter):
             layer = None if is_new or entry.name + "/" == _FILES else self._owner(entry.name)
             super()._put(entry if layer is None else self._placeholder(entry, layer), streams)
         else:
-            # What is there hides what the parents have.
+            # The entry hides the one of the parents.
             self._deleted.pop(key, None)
             super()._put(entry, streams)
 

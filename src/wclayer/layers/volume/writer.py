@@ -18,28 +18,28 @@ from wclayer.win32.names import path_key
 
 _FILES = "FILES"
 _IGNORED = frozenset({int(StreamId.LINK), int(StreamId.OBJECT_ID)})
-"""Extra streams that need no place of their own: the names of a file, which the volume has, and its object id."""
+"""Extra streams that are not written as such: the names of a file, which the volume has anyway, and its object id."""
 _ENCRYPTED = int(FileAttributes.ENCRYPTED)
 _ROOT_ATTRIBUTES = int(FileAttributes.DIRECTORY | FileAttributes.HIDDEN | FileAttributes.SYSTEM)
 
 
 @boundary
 class VolumeLayerWriter(LayerWriterBase):
-    """A `LayerWriter` that makes an NTFS volume of a layer, in one pass. The volume is there when `close` returns.
+    """A `LayerWriter` that writes a layer as an NTFS volume, in one pass. The volume is complete when `close` returns.
 
     Args:
-        disk: the place of the volume, reading as zeros; it is not closed.
-        target: what messages call it.
-        whole: the layer's roots (`Files`, `Hives`, `UtilityVM`) are directories of the volume; else what is in `Files`
-            is at the volume's root, as Windows sees it, and there is nothing else.
-        cluster_size: bytes.
+        disk: the disk or partition for the volume, which reads as zeros. It is not closed.
+        target: the name of the volume in messages.
+        whole: True if the layer's roots (`Files`, `Hives`, `UtilityVM`) become directories of the volume. Otherwise the
+            contents of `Files` become the volume's root, as Windows sees it, and the other roots are left out.
+        cluster_size: the size of a cluster in bytes.
         label: the volume's name.
         serial: its serial number.
-        time: FILETIME of the volume's own files.
-        hidden_sectors: sectors of the disk before the volume.
+        time: the FILETIME of the volume's own files.
+        hidden_sectors: the number of sectors of the disk before the volume.
 
     Raises:
-        NtfsError: sizes that a volume cannot have.
+        NtfsError: a volume cannot have these sizes.
     """
 
     operation = "write volume"
@@ -64,12 +64,12 @@ class VolumeLayerWriter(LayerWriterBase):
                 disk, root, cluster_size=cluster_size, label=label, serial=serial, time=time,
                 hidden_sectors=hidden_sectors,
             )  # fmt: skip
-        # Path key of a directory: its reference and its descriptor.
+        # Maps the path key of a directory to its reference and its descriptor.
         self._directories: dict[str, tuple[int, bytes]] = {"": (self._builder.root, root.security)}
         self._time = time
         self._entry = Entry("", None)
         self.unencrypted = 0
-        """How many entries have lost the attribute that says that they are encrypted: their data are plain here."""
+        """The number of entries whose attribute "encrypted" was dropped, because their data is plain here."""
         self._is_link = False
         self._is_sparse = False
         self._has_main = False
@@ -119,7 +119,7 @@ class VolumeLayerWriter(LayerWriterBase):
         self._directories[_FILES] = self._builder.root, metadata.security
 
     def _parent(self, key: str) -> tuple[int, bytes]:
-        """The directory at a path key; a root that had no entry of its own is made."""
+        """Returns the reference and the descriptor of the directory at a path key. A root without an entry is made."""
         known = self._directories.get(key)
         if known is None and not self._whole and key == _FILES:
             known = self._directories[""]
@@ -147,7 +147,7 @@ class VolumeLayerWriter(LayerWriterBase):
                 object_id = extra.data[:64]
         attributes = info.attributes
         if attributes & _ENCRYPTED:
-            # A layer has no keys, and without a key the file could not be opened.
+            # A layer does not contain encryption keys, and without its key the file could not be opened.
             attributes &= ~_ENCRYPTED
             self.unencrypted += 1
         security = entry.security
@@ -162,7 +162,7 @@ class VolumeLayerWriter(LayerWriterBase):
         )  # fmt: skip
 
     def _add_link(self, entry: Entry, parent: int, name: str) -> bool:
-        """Makes a further name of a file of this volume; False if its target is elsewhere."""
+        """Adds a further name of a file of this volume. Returns False if the target is not on this volume."""
         assert entry.link_target is not None
         target_key = path_key(entry.link_target)
         directory_key, _, last = target_key.rpartition("/")
@@ -207,7 +207,7 @@ class VolumeLayerWriter(LayerWriterBase):
             self._builder.finish()
 
     def _discard(self) -> None:
-        """The disk is the caller's, who discards it."""
+        """Does nothing: the caller owns the disk, and discards it."""
 
     def _errors(self) -> AbstractContextManager[None]:
         return errors_at(self.target)
