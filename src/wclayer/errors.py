@@ -49,28 +49,29 @@ _FACILITY_WIN32 = 0x8007_0000
 
 
 class FormatError(ValueError):
-    """The bytes that a codec reads are not of its format, or what it is to write has no form in it.
+    """The bytes that a codec reads do not have its format, or a value cannot be written in this format.
 
-    The base of the errors of `formats/` and `win32/`, which know neither an operation nor a path: `during` adds them.
+    This is the base of the errors of `formats/` and `win32/`, which know neither an operation nor a path: `during` adds
+    both.
     """
 
 
 class FormatLimitError(FormatError):
-    """What is read is larger than a limit that the caller set; the message ends with `limit_hint`."""
+    """The input is larger than a limit that the caller set. The message ends with `limit_hint`."""
 
 
 def limit_hint(limit: str) -> str:
-    """How the message ends that refuses something beyond a limit: the field of `Limits` and the option that raises
-    it."""
+    """Returns the end of a message that refuses an input because of a limit: the field of `Limits`, and the option that
+    raises it."""
     return f"(limit {limit}; --max-{limit.replace('_', '-')} raises it)"
 
 
 class NoSpaceError(FormatError):
-    """What a codec writes to has no room left."""
+    """The target of a codec has no space left."""
 
 
 class NotRepresentableError(FormatError):
-    """What a codec is to write is sound, and its format cannot hold it."""
+    """A value that a codec should write is valid, but its format cannot represent it."""
 
 
 class LayerError(OSError):
@@ -107,8 +108,11 @@ class LayerError(OSError):
 
     @property
     def hresult(self) -> int:
-        """The code as an HRESULT, the form in which the Host Compute Service reports it: a Win32 code in
-        FACILITY_WIN32; what is an HRESULT already, as the service's own codes are, stays as it is."""
+        """The code as an HRESULT, the form in which the Host Compute Service reports it.
+
+        A Win32 code becomes one of FACILITY_WIN32. A code that is already an HRESULT, such as the service's own codes,
+        is unchanged.
+        """
         return self.code if self.code > 0xFFFF else _FACILITY_WIN32 | self.code
 
 
@@ -125,7 +129,7 @@ class PathNotFoundError(LayerError, FileNotFoundError):
 
 
 class AlreadyExistsError(LayerError, FileExistsError):
-    """The place where a layer or entry should be created is taken."""
+    """The path at which a layer or an entry should be created is taken."""
 
     code = ERROR_ALREADY_EXISTS
     exit_status = 3
@@ -141,7 +145,7 @@ class NotALayerError(LayerError, NotADirectoryError):
 
 
 class InvalidParameterError(LayerError, ValueError):
-    """An argument cannot be what the operation needs (a malformed name, a wrong parent chain, …)."""
+    """An argument is not valid for the operation (a malformed name, a wrong parent chain, …)."""
 
     code = ERROR_INVALID_PARAMETER
     exit_status = 5
@@ -172,7 +176,7 @@ class CorruptLayerError(LayerError):
 
 
 class AccessDeniedError(LayerError, PermissionError):
-    """The host's file system, or Windows, does not let the user do that."""
+    """The host's file system, or Windows, does not permit the operation to the user."""
 
     code = ERROR_ACCESS_DENIED
     exit_status = 18
@@ -188,7 +192,7 @@ class LayerBusyError(LayerError, PermissionError):
 
 
 class NotSupportedError(LayerError):
-    """This engine, or this host, cannot do that."""
+    """This engine, or this host, does not support the operation."""
 
     code = ERROR_NOT_SUPPORTED
     exit_status = 10
@@ -228,7 +232,7 @@ class DirectoryNotEmptyError(LayerError):
 
 
 class DiskFullError(LayerError):
-    """The scratch, or the host's disk, has no room for it."""
+    """The scratch, or the host's disk, has no space left."""
 
     code = ERROR_DISK_FULL
     exit_status = 15
@@ -236,7 +240,7 @@ class DiskFullError(LayerError):
 
 
 class OutOfMemoryError(LayerError, MemoryError):
-    """The process, or the machine, has no memory for it."""
+    """The process, or the machine, has no memory left."""
 
     code = ERROR_OUTOFMEMORY
     exit_status = 19
@@ -244,7 +248,7 @@ class OutOfMemoryError(LayerError, MemoryError):
 
 
 class UnresolvedLinkError(LayerError):
-    """A link leads in a circle, or out of the layers."""
+    """A link is part of a circle of links, or leads out of the layers."""
 
     code = ERROR_CANT_RESOLVE_FILENAME
     exit_status = 16
@@ -259,7 +263,7 @@ class NotReadyError(InvalidStateError):
 
 
 class OperationCancelledError(LayerError):
-    """The caller's cancellation callback said stop; nothing was left behind."""
+    """The caller's callback cancelled the operation. Nothing was left behind."""
 
     code = ERROR_CANCELLED
     exit_status = 130
@@ -287,23 +291,23 @@ _KINDS_BY_ERRNO: dict[int, type[LayerError]] = {
 }
 
 IN_THE_WAY = (errno.ENOTDIR, errno.ELOOP, errno.ENXIO, errno.EISDIR)
-"""What the host says where a link, a file or a special file lies in the place of a directory or file."""
+"""The errors of the host if a link, a file or a special file lies at the path of a directory or file."""
 
 _CODES_BY_ERRNO: dict[int, int] = {
     errno.ENOENT: ERROR_FILE_NOT_FOUND,
     errno.EMFILE: ERROR_TOO_MANY_OPEN_FILES,
     errno.ENFILE: ERROR_TOO_MANY_OPEN_FILES,
 }
-"""Where the Windows code is not that of the class."""
+"""The errors whose Windows code is not that of their class."""
 
 TEMPORARY_NAME = re.compile(
     r"\.(?:wclayer-)?(?P<name>[^/\\]+)-[0-9a-f]{16}\.(?:partial|gone)(?=[/\\]|-wal|-shm|-journal|\Z)"
 )
-"""The name of what is being made or removed, beside the place that has `name` (see `layers/atomic.py`)."""
+"""The name of a file or directory that is being made or removed, beside the final one (see `layers/atomic.py`)."""
 UPDATE_NAME = re.compile(r"wclayer~update-[0-9-]+(?:-link)?(?=[/\\]|\Z)")
 """The name of new contents of a file of a layer, beside it (see `layers/directory/update.py`)."""
 TEMPORARY_NAME_LENGTH = 60
-"""So many characters of a name are part of a temporary one."""
+"""The maximum number of characters of a name that are part of its temporary name."""
 
 _LOG_INDEX = 32 << 10
 """Bytes of the index that SQLite makes of a write-ahead log."""
@@ -322,7 +326,7 @@ _KINDS_BY_SQLITE_CODE: dict[int, type[LayerError]] = {
     sqlite3.SQLITE_INTERRUPT: OperationCancelledError,
 }
 
-# Win32 codes for which there is a class, besides the class's own.
+# Win32 codes that belong to a class, besides the class's own code.
 _KINDS_BY_CODE: dict[int, type[LayerError]] = {
     1: NotSupportedError,  # ERROR_INVALID_FUNCTION
     ERROR_FILE_NOT_FOUND: PathNotFoundError,
@@ -351,7 +355,7 @@ _KINDS_BY_CODE: dict[int, type[LayerError]] = {
 
 
 def from_windows_code(path: StrPath, code: int, detail: str) -> LayerError:
-    """The `LayerError` for a Win32 code, or for an HRESULT, one of FACILITY_WIN32 being the Win32 code in it.
+    """Returns the `LayerError` for a Win32 code or an HRESULT. An HRESULT of FACILITY_WIN32 means its Win32 code.
 
     Reference: hcsshim, which reads a failed HRESULT in the same way.
     """
@@ -362,15 +366,16 @@ def from_windows_code(path: StrPath, code: int, detail: str) -> LayerError:
 
 
 def from_os_error(path: StrPath, error: OSError) -> LayerError:
-    """The `LayerError` for a failure of the host's file system; a `LayerError` is returned as it is.
+    """Returns the `LayerError` for a failure of the host's file system. A `LayerError` is returned unchanged.
 
-    Its path is what the host's error names, or else `path`; never the name of something that is still being made.
+    The path of the error is the path that the host's error names, or `path` if it names none. It is never a temporary
+    name: the final name of the file is reported instead.
     """
     if isinstance(error, LayerError):
         return error
     detail = error.strerror or str(error)
     if isinstance(error.filename, bytes) and not os.path.isabs(error.filename):
-        # A name that was looked up in an open directory, below `path`.
+        # The name was looked up in an open directory, below `path`.
         detail = f"{visible_path(os.fsdecode(error.filename))}: {detail}"
     elif isinstance(error.filename, (str, bytes)):
         path = os.fsdecode(error.filename)
@@ -383,7 +388,7 @@ def from_os_error(path: StrPath, error: OSError) -> LayerError:
 
 
 def visible_path(path: StrPath) -> str:
-    """A path as its user knows it: what is still being made has the name that it will have."""
+    """Returns a path as its user knows it: a temporary name is replaced by the final one."""
 
     def final(found: re.Match[str]) -> str:
         name = found["name"]
@@ -393,7 +398,7 @@ def visible_path(path: StrPath) -> str:
 
 
 def _is_full(path: StrPath) -> bool:
-    """Whether the file system of a path has no room left for what SQLite needs to read."""
+    """Returns whether the file system of a path lacks the space that SQLite needs to read."""
     try:
         return shutil.disk_usage(path).free < _LOG_INDEX
     except OSError:
@@ -401,9 +406,9 @@ def _is_full(path: StrPath) -> bool:
 
 
 def from_sqlite_error(path: StrPath, error: sqlite3.Error) -> LayerError:
-    """The `LayerError` for a failure of SQLite: a failure of the host by SQLite's code, anything else as damage.
+    """Returns the `LayerError` for a failure of SQLite: by SQLite's code for a failure of the host, damage otherwise.
 
-    SQLite does not tell the host's own error: why a file cannot be opened, the host is asked again.
+    SQLite does not report the host's own error. If a file cannot be opened, the host is asked again for the reason.
     """
     if isinstance(error, sqlite3.ProgrammingError) and "closed" in str(error):
         return InvalidStateError(visible_path(path), "is closed")
@@ -415,7 +420,7 @@ def from_sqlite_error(path: StrPath, error: sqlite3.Error) -> LayerError:
         try:
             os.close(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)))
         except FileNotFoundError:
-            # It could not be made, and nobody knows why.
+            # The file could not be made, and the reason is unknown.
             return LayerError(visible_path(path), str(error))
         except OSError as reason:
             return from_os_error(path, reason)
@@ -429,19 +434,19 @@ def translated(
     *,
     damage: type[LayerError] = InvalidDataError,
 ) -> LayerError | None:
-    """The `LayerError` for an exception, or None for one that says nothing about a layer (a defect, an interrupt).
+    """Returns the `LayerError` for an exception; None if it does not concern a layer (a defect, an interrupt).
 
     Args:
-        path: the file or folder it was at; the host's own errors name theirs.
-        error: the exception; a `LayerError` is returned as it is.
-        damage: the class for a `FormatError`: `InvalidDataError` for what the caller gave, `CorruptLayerError` for
-            what belongs to a layer directory.
+        path: the file or folder of the operation. Errors of the host name their own.
+        error: the exception; a `LayerError` is returned unchanged.
+        damage: the class for a `FormatError`: `InvalidDataError` for an input of the caller, `CorruptLayerError` for a
+            part of a layer directory.
     """
     if isinstance(error, OSError):
         told = from_os_error(path, error)
         is_below = isinstance(error.filename, bytes) and not os.path.isabs(error.filename)
         if damage is CorruptLayerError and is_below and error.errno in IN_THE_WAY:
-            # A name that was looked up in a directory of the layer: something lies in the place of one of its own.
+            # The name was looked up in a directory of the layer: something else lies at the path of one of its files.
             return CorruptLayerError(told.path, told.detail)
         return told
     path = visible_path(path)
@@ -461,15 +466,15 @@ def translated(
 
 
 _FOREIGN = (OSError, FormatError, sqlite3.Error, MemoryError)
-"""What the host, a codec, SQLite and Python raise."""
+"""The errors that the host, a codec, SQLite and Python raise."""
 
 
 @contextlib.contextmanager
 def errors_at(path: StrPath, *, damage: type[LayerError] = InvalidDataError) -> Iterator[None]:
-    """Turns what the host, SQLite or a codec raises in its body into a `LayerError` (see `translated`).
+    """Turns an error of the host, SQLite or a codec in its body into a `LayerError` (see `translated`).
 
     Args:
-        path: the file or folder that the body is about.
+        path: the file or folder that the body works on.
         damage: see `translated`.
     """
     try:
@@ -490,14 +495,14 @@ _Class = TypeVar("_Class", bound=type[Any])
 
 
 class during:  # noqa: N801 (used like a function, as those of contextlib are)
-    """The boundary of a public function, as a context manager around its body or as a decorator of the function: what
-    the host, SQLite, a codec or memory fails at is raised as an error of the family, which names the operation.
+    """The boundary of a public function, as a context manager around its body or as a decorator of the function.
 
-    An error that has its operation, or its path, already keeps it.
+    Failures of the host, SQLite, a codec or memory are raised as errors of the family, which name the operation. An
+    error that already has an operation or a path keeps it.
 
     Args:
         operation: the verb ("import layer").
-        path: the file or folder that the body is about; as a decorator, by default the first path among the arguments.
+        path: the file or folder that the body works on; for a decorator, by default the first path among the arguments.
         damage: see `translated`.
     """
 
@@ -536,7 +541,7 @@ class during:  # noqa: N801 (used like a function, as those of contextlib are)
                     _forget_operation(error, arguments[0])
                 with self._at(arguments, options):
                     raise
-            # What a generator raises while it runs is the function's, too.
+            # Errors that a generator raises while it runs are errors of the function, too.
             return cast(_Result, self._each(result, arguments, options)) if is_generator else result
 
         is_generator = inspect.isgeneratorfunction(function)
@@ -544,7 +549,7 @@ class during:  # noqa: N801 (used like a function, as those of contextlib are)
         return call
 
     def _at(self, arguments: Iterable[object], options: Mapping[str, object]) -> during:
-        """The same boundary at the first path among the arguments."""
+        """Returns this boundary with the first path among the arguments."""
         paths = (value for value in (*arguments, *options.values()) if isinstance(value, (str, os.PathLike)))
         return during(self._operation, self._path or next(paths, ""), damage=self._damage)
 
@@ -554,8 +559,8 @@ class during:  # noqa: N801 (used like a function, as those of contextlib are)
 
 
 def _forget_operation(error: BaseException, self: object) -> None:
-    """Takes the operation of the class from an error of a method of the same object: the method that was called from
-    outside names the operation, not those that it calls on its own object."""
+    """Removes the operation from an error that a method of the same object has named: the method that was called from
+    outside names the operation, not the methods that it calls on its own object."""
     if isinstance(error, LayerError) and error._named_by == id(self):
         error.operation = ""
 
@@ -567,7 +572,7 @@ def boundary(kind: _Class) -> _Class:
     """Decorates a public class: its public methods, `__init__`, `__iter__`, `__next__` and `__exit__` raise only
     errors of the family, as with `during`. Errors without an operation get the class's attribute `operation`.
 
-    Methods that a class inherits are those of its base, which has the decorator itself.
+    Inherited methods are not decorated again: the base class has the decorator itself.
     """
     for name, method in list(vars(kind).items()):
         if inspect.isfunction(method) and (not name.startswith("_") or name in _BOUNDED):

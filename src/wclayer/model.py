@@ -1,7 +1,7 @@
 """The spine: entries, data streams, and the protocols of the readers and writers that pass them on.
 
 A layer is a sequence of entries. A `LayerReader` produces it, a `LayerWriter` takes it, and `copy_layer` joins the two.
-`BackupReader` and `BackupWriter` are the same for callers who know hcsshim: they speak of Win32 backup streams, which
+`BackupReader` and `BackupWriter` are the same for callers who know hcsshim: they use Win32 backup streams, which
 `layers/backup_api.py` translates.
 """
 
@@ -125,7 +125,7 @@ class Entry:
     extra: tuple[ExtraStream, ...] = ()
     """Backup streams of the other kinds."""
     header_delta: bytes | None = None
-    """What the source's header says beyond the canonical header of this entry (see docs/formats/tar.md)."""
+    """The difference between the source's header and the canonical header of this entry (see docs/formats/tar.md)."""
     place: str = ""
     """The entry's position in its source, for messages ("offset 1024")."""
 
@@ -168,14 +168,14 @@ class Entry:
 
 @dataclass(slots=True)
 class DataStream:
-    """A data stream of an entry. It must be consumed before the reader is asked for the next one."""
+    """A data stream of an entry. It must be consumed before the next one is requested from the reader."""
 
     name: str
     """The name of an alternate stream; "" for the main stream."""
     size: int
     """The total length of the chunks."""
     chunks: Iterable[bytes | memoryview]
-    """The bytes, in order, once. A chunk is valid until the next one is asked for."""
+    """The bytes, in order, which can be read once. A chunk is valid until the next one is requested."""
     attributes: int = 0
     """Win32 stream attributes (8: sparse)."""
     header_delta: bytes | None = None
@@ -192,13 +192,13 @@ class LinkInfo:
     """The names of a file in its layer."""
 
     number_of_links: int
-    """How many names the file has."""
+    """The number of names of the file."""
     file_id: bytes
     """The 128-bit id of the file."""
 
 
 class LayerItem:
-    """An entry that a reader came to, with its data. The data can be read until the reader moves on.
+    """An entry that a reader has reached, with its data. The data can be read until the reader moves on.
 
     Args:
         entry: the entry.
@@ -231,7 +231,7 @@ class LayerItem:
 class LayerReader(Protocol):
     """An iterator of a layer's entries in order: parents before children, a hard link's target before the link.
 
-    The data of an item that was not read is skipped when the reader moves on.
+    Unread data of an item is skipped when the reader moves on.
     """
 
     def __iter__(self) -> Iterator[LayerItem]: ...
@@ -239,7 +239,7 @@ class LayerReader(Protocol):
     def __next__(self) -> LayerItem: ...
 
     def close(self) -> None:
-        """Releases what the reader holds. Further calls do nothing."""
+        """Releases the source. Further calls do nothing."""
 
     def __enter__(self) -> Self: ...
 
@@ -251,7 +251,7 @@ class LayerReader(Protocol):
 class LayerWriter(Protocol):
     """Takes a layer's entries in order.
 
-    Leaving its context closes it; leaving it by an exception discards the layer.
+    Leaving the context closes the writer; an exception discards the layer.
     """
 
     def put(self, entry: Entry, streams: Iterable[DataStream] = ()) -> None:
@@ -274,7 +274,7 @@ class BackupReader(LayerReader, Protocol):
     """A reader in the language of hcsshim: a cursor over entries, whose contents are Win32 backup streams."""
 
     def next(self) -> Entry | None:
-        """Moves to the next entry. What was not read of the current one is skipped.
+        """Moves to the next entry. Unread data of the current entry is skipped.
 
         Returns:
             The entry, or None at the end.
@@ -287,7 +287,7 @@ class BackupReader(LayerReader, Protocol):
         """Reads from the current entry's Win32 backup stream.
 
         Returns:
-            Up to `size` bytes (-1: all that is left); nothing at the stream's end.
+            Up to `size` bytes (-1: all remaining bytes); an empty object at the stream's end.
         """
 
     def link_info(self) -> LinkInfo:
@@ -307,8 +307,8 @@ class BackupWriter(LayerWriter, Protocol):
         """Records that `name` is deleted from the parents."""
 
     def write(self, data: bytes | bytearray | memoryview, /) -> int:
-        """Takes more of the current entry's Win32 backup stream.
+        """Accepts more of the current entry's Win32 backup stream.
 
         Returns:
-            The number of bytes taken: all of them.
+            The number of bytes accepted: all of them.
         """

@@ -1,6 +1,7 @@
-"""What is asked of the operating system below a layer: files relative to an open directory, locks, file times.
+"""The operating system below a layer: files relative to an open directory, locks, file times.
 
-`system` is the module that answers: POSIX and Windows have one each, with the same functions. `root` builds on it.
+`system` is the module for the running system: POSIX and Windows have one each, with the same functions. `root` builds
+on it.
 """
 
 import sys

@@ -1,6 +1,6 @@
-"""The host's calls on POSIX: directories are descriptors, and every name is looked up in one (`openat` and its kin).
+"""System calls on POSIX: directories are descriptors, and every name is looked up in a directory (`openat`, …).
 
-Such a name is given to the host as bytes: by that, `errors.from_os_error` tells it from a path of its own.
+Such a name is passed to the host as bytes, by which `errors.from_os_error` distinguishes it from a complete path.
 """
 
 from __future__ import annotations
@@ -25,29 +25,29 @@ assert sys.platform != "win32"
 Times = tuple[int, int, int, int]
 _DIRECTORY_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _CREATE_FLAGS = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-# Not blocking: a FIFO in the place of a file must not hang the reader.
+# Not blocking: a FIFO at the path of a file must not block the reader forever.
 _OPEN_FLAGS = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-# The last one: a file system may have no room for them, however much room it has.
+# The last one: a file system may have no space for attributes, even if it has space for data.
 _NO_ATTRIBUTE = (errno.ENOTSUP, errno.EPERM, errno.ENODATA, errno.E2BIG) if sys.platform == "linux" else ()
 _CANNOT_LINK = (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP)
 LONGEST_NAME = 255
 """In bytes."""
 _NO_LOCKS = (errno.ENOLCK, errno.EBADF, errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
-"""Network file systems: without a service for locks; where only what is open for writing can be locked (flock(2) on
-NFS); without the call."""
+"""Errors of network file systems: no lock service; only files open for writing can be locked (flock(2) on NFS); no such
+call."""
 _CANNOT_SYNC_DIRECTORIES = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP)
 _STATFS_BYTES = 256
-"""More than `struct statfs` has on any machine; its first field is the kind of the file system."""
+"""A size larger than `struct statfs` on any machine. Its first field is the kind of the file system."""
 _FUSE_MAGIC = 0x65735546
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 _BLKZEROOUT = 0x127F
-"""The ioctl of Linux by which a block device makes a range of itself zeros (linux/fs.h)."""
+"""The ioctl of Linux that fills a range of a block device with zeros (linux/fs.h)."""
 _MOUNTS = Path("/proc/self/mountinfo")
 _OCTAL = re.compile(rb"\\([0-7]{3})")
 
 _TIMES_ATTRIBUTE = "user.wclayer.times"
-"""A host extended attribute: the four times, of which a POSIX file has a place for only one that lasts, and the time
-the host then gave the file (seconds since 1970, nanoseconds)."""
+"""The value of a host extended attribute: the four FILETIMEs, of which a POSIX file can keep only one permanently, and
+the modification time that the file had when they were stored (seconds since 1970, nanoseconds)."""
 _TIMES = struct.Struct("<4QqI")
 
 
@@ -59,7 +59,7 @@ def impossible_reason(name: bytes, *, room: int = 0) -> str | None:
 
 
 def is_awkward(name: bytes) -> bool:
-    """Returns whether programs of the host could not open a file of that possible name."""
+    """Returns whether a name that is possible on the host is one that its programs cannot open."""
     return False
 
 
@@ -89,8 +89,10 @@ def close_directory(directory: int) -> None:
 
 
 def close_read(fd: int) -> None:
-    """Closes a file or directory through which nothing was written. The descriptor is free even if the host reports an
-    error, which then says nothing about any contents."""
+    """Closes a file or directory that was not written to through this descriptor.
+
+    Errors are ignored: the descriptor is free even if the host reports one, and no contents can be lost.
+    """
     try:
         os.close(fd)
     except OSError as error:
@@ -99,7 +101,7 @@ def close_read(fd: int) -> None:
 
 
 def list_directory(directory: int) -> list[tuple[str, bool]]:
-    """Returns the names in a directory, each with whether it is a directory and not a link to one."""
+    """Returns the names in a directory, each with True if it is a directory (not a link to one)."""
     with os.scandir(directory) as entries:
         return [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in entries]
 
@@ -114,25 +116,25 @@ def create_file_at(directory: int, name: bytes | str) -> int:
 
 
 def open_file_at(directory: int, name: bytes | str, *, writable: bool = False) -> int:
-    """Opens what has that name, for reading or also for writing, and returns its descriptor; a link is refused."""
+    """Opens the file with that name for reading, or also for writing, and returns its descriptor. A link is refused."""
     return os.open(os.fsencode(name), (os.O_RDWR if writable else os.O_RDONLY) | _OPEN_FLAGS, dir_fd=directory)
 
 
 def open_without_waiting(path: StrPath, *, writable: bool = False) -> int:
-    """Opens what has that path, for reading or also for writing, and returns its descriptor. Links are followed; the
-    other end of a FIFO is not waited for."""
+    """Opens the file at a path for reading, or also for writing, and returns its descriptor. Links are followed. The
+    call does not wait for the other end of a FIFO."""
     return os.open(path, (os.O_RDWR if writable else os.O_RDONLY) | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
 
 
 def open_for_writing(path: StrPath) -> int:
-    """Opens an existing device or FIFO for writing, a disk also for reading, and returns its descriptor. Links are
+    """Opens an existing device or FIFO for writing (a disk also for reading) and returns its descriptor. Links are
     followed."""
     flags = os.O_RDWR if stat.S_ISBLK(os.stat(path).st_mode) else os.O_WRONLY
     return os.open(path, flags | os.O_CLOEXEC | os.O_NOCTTY)
 
 
 def take_mode(fd: int, status: os.stat_result) -> None:
-    """Gives an open file the mode of another, and its owner and group where the user may give files away."""
+    """Gives an open file the mode of another file, and its owner and group if the user may change owners."""
     if stat.S_ISREG(status.st_mode):
         with suppress(PermissionError):
             os.fchown(fd, status.st_uid, status.st_gid)
@@ -159,22 +161,22 @@ def link_at(source_directory: int, source: bytes | str, directory: int, name: by
 
 
 def replace_at(source_directory: int, source: bytes | str, directory: int, name: bytes | str) -> None:
-    """Renames in one step; a file that has the name already is gone."""
+    """Renames a file in one step. An existing file with the new name is removed."""
     os.replace(os.fsencode(source), os.fsencode(name), src_dir_fd=source_directory, dst_dir_fd=directory)
 
 
 def replace_file(source: StrPath, target: StrPath) -> None:
-    """Renames a file to where another one may be; that one is gone then."""
+    """Renames a file. An existing file at the target is removed."""
     os.replace(source, target)
 
 
 def rename_directory(source: StrPath, target: StrPath) -> None:
-    """Renames a directory to where nothing, or an empty directory, is."""
+    """Renames a directory to a path where nothing, or an empty directory, exists."""
     os.rename(source, target)
 
 
 def exchange_directories(first: StrPath, second: StrPath) -> bool:
-    """Gives each of two directories the other's name, in one step; False where the host cannot.
+    """Exchanges the names of two directories in one step. Returns False if the host cannot do that.
 
     Source: rename(2), RENAME_EXCHANGE.
     """
@@ -200,12 +202,12 @@ def remove_directory_at(directory: int, name: bytes | str) -> None:
 
 
 def stat_at(directory: int, name: bytes | str) -> os.stat_result:
-    """Returns the status of what has that name, without following a link; without a name, that of the directory."""
+    """Returns the status of the file with that name, without following a link; for an empty name, of the directory."""
     return os.stat(os.fsencode(name) or b".", dir_fd=directory, follow_symlinks=False)
 
 
 def is_at(path: StrPath, directory: int) -> bool:
-    """Returns whether a path leads to an open directory, which was not removed, renamed or replaced meanwhile."""
+    """Returns whether a path still leads to an open directory, which may have been removed, renamed or replaced."""
     opened = os.fstat(directory)
     try:
         found = os.stat(path)
@@ -225,7 +227,7 @@ def set_file_times(fd: int, access_ns: int, modify_ns: int) -> None:
 
 
 def set_all_times(fd: int, times: Times) -> None:
-    """Notes the four FILETIMEs of an open file whose access and modification time are set."""
+    """Stores the four FILETIMEs of an open file whose access and modification time are already set."""
     value = _TIMES.pack(*times, *divmod(os.fstat(fd).st_mtime_ns, 10**9))
     with suppress(AttributeError), _without_attributes():  # Python has these calls on Linux only
         os.setxattr(fd, _TIMES_ATTRIBUTE, value)
@@ -235,7 +237,7 @@ def all_times(fd: int, status: os.stat_result) -> Times | None:
     """Returns the four FILETIMEs of an open file: creation, access, write, change; None if the host lacks them."""
     with suppress(struct.error, AttributeError), _without_attributes():
         *times, seconds, nanoseconds = _TIMES.unpack(os.getxattr(fd, _TIMES_ATTRIBUTE))
-        # A file that was written since has another time on the host, and that one counts.
+        # A file that was written since then has another time on the host, which takes precedence.
         if seconds * 10**9 + nanoseconds == status.st_mtime_ns:
             return times[0], times[1], times[2], times[3]
     return None
@@ -252,13 +254,13 @@ def _without_attributes() -> Iterator[None]:
 
 
 def make_sparse(fd: int) -> None:
-    """Lets an open file have holes: here, every file may."""
+    """Does nothing: on POSIX, every file may have holes."""
 
 
 def sync_file(fd: int) -> None:
-    """Makes what was written to an open file safe on the disk."""
+    """Makes the contents of an open file safe on the disk."""
     if sys.platform == "darwin":
-        # There, fsync leaves the data in the cache of the drive. Network file systems do not know the call.
+        # On macOS, fsync leaves the data in the cache of the drive. Network file systems do not support F_FULLFSYNC.
         with suppress(OSError):
             fcntl.fcntl(fd, fcntl.F_FULLFSYNC)
             return
@@ -266,7 +268,7 @@ def sync_file(fd: int) -> None:
 
 
 def sync_file_at(directory: int, name: bytes | str) -> None:
-    """Makes the contents of a file safe on the disk, also those that another process wrote."""
+    """Makes the contents of a file safe on the disk, including data that another process wrote."""
     fd = open_file_at(directory, name)
     try:
         sync_file(fd)
@@ -275,7 +277,7 @@ def sync_file_at(directory: int, name: bytes | str) -> None:
 
 
 def sync_directory(directory: int) -> None:
-    """Makes the names in a directory safe on the disk, where the host's file system lets that be asked for."""
+    """Makes the names in a directory safe on the disk, if the file system supports that."""
     try:
         os.fsync(directory)
     except OSError as error:
@@ -284,10 +286,10 @@ def sync_directory(directory: int) -> None:
 
 
 def sync_file_system(directory: int) -> bool:
-    """Makes all that was written to the file system of an open directory safe on the disk.
+    """Makes all data of the file system of an open directory safe on the disk.
 
     Returns:
-        Whether the host did: False where it has no such call, or one that does not reach the disk.
+        True on success; False if the host has no such call, or if the call does not reach the disk.
 
     Source: syncfs(2); errors of the disk are reported since Linux 5.8.
     """
@@ -307,8 +309,8 @@ def sync_file_system(directory: int) -> bool:
 
 
 def mounts() -> list[tuple[bytes, bytes]]:
-    """Returns where file systems are mounted, and their types, the later ones over the earlier ones; an empty list
-    where the host has none.
+    """Returns the mount points of file systems, and their types; later ones cover earlier ones. The list is empty if
+    the host does not provide one.
 
     Source: proc_pid_mountinfo(5).
     """
@@ -318,7 +320,7 @@ def mounts() -> list[tuple[bytes, bytes]]:
         return []
     found = []
     for line in lines:
-        # The fifth field is the place, in which a backslash and three octal digits stand for some bytes.
+        # The fifth field is the mount point, in which a backslash and three octal digits encode some bytes.
         fields, _, rest = line.partition(b" - ")
         place = _OCTAL.sub(lambda octal: bytes([int(octal[1], 8)]), fields.split(b" ")[4])
         found.append((place, rest.partition(b" ")[0]))
@@ -326,7 +328,7 @@ def mounts() -> list[tuple[bytes, bytes]]:
 
 
 def read_at(fd: int, size: int, offset: int) -> bytes:
-    """Returns up to `size` bytes from `offset`; the position of the file stays where it is."""
+    """Returns up to `size` bytes from `offset`. The position of the file does not change."""
     return os.pread(fd, size, offset)
 
 
@@ -341,15 +343,15 @@ def write_at(fd: int, data: bytes | memoryview, offset: int) -> int:
 
 
 def map_file(fd: int) -> mmap.mmap | bytes:
-    """Returns the contents of a file, which is not empty."""
+    """Returns the contents of a file, which must not be empty."""
     return mmap.mmap(fd, 0, access=mmap.ACCESS_READ)
 
 
 class Lock:
-    """A lock on a file or directory. It belongs to the process that takes it, and ends with it.
+    """A lock on a file or directory. It belongs to the process that takes it, and is released when the process ends.
 
     Args:
-        follow: whether `path` may be a link.
+        follow: True if `path` may be a link.
     """
 
     __slots__ = ("fd",)
@@ -358,11 +360,11 @@ class Lock:
         self.fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW))
 
     def take(self, *, shared: bool = False) -> None:
-        """Takes the lock, or another kind of it.
+        """Takes the lock, or changes it to the other kind.
 
         Raises:
-            BlockingIOError: another process has it; a lock that was held before may be lost.
-            OSError: with ENOTSUP, the file system has no locks.
+            BlockingIOError: another process holds the lock; a lock that was held before may be lost.
+            OSError: with ENOTSUP, the file system does not support locks.
         """
         try:
             fcntl.flock(self.fd, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
@@ -376,17 +378,17 @@ class Lock:
             ) from None
 
     def status(self) -> os.stat_result:
-        """Returns the status of what is locked, wherever it was renamed to."""
+        """Returns the status of the locked file or directory, even after it was renamed."""
         return os.fstat(self.fd)
 
     def close(self) -> None:
-        """Gives the lock back; calling it again does nothing."""
+        """Releases the lock. Further calls do nothing."""
         if self.fd >= 0:
             fd, self.fd = self.fd, -1
             close_read(fd)
 
     def __del__(self) -> None:
-        # Memory can run out between the moment that takes a lock and the one in which a caller can close it.
+        # Memory can run out after a lock is taken and before a caller can close it.
         if hasattr(self, "fd"):
             self.close()
 
@@ -394,7 +396,7 @@ class Lock:
 def create_locked_file(path: StrPath) -> int:
     """Makes a file on which no other process can take a `Lock`, and returns its descriptor (reading and writing).
 
-    Where the file system has no locks, no process can take one, and the file has none.
+    On a file system without locks, the file is not locked; other processes cannot take a lock either.
 
     Raises:
         BlockingIOError: another process took the lock first.

@@ -25,38 +25,38 @@ from wclayer.errors import FormatError, FormatLimitError
 from wclayer.host import system
 
 _OPEN_DIRECTORIES = 64
-"""How many directories one root keeps open."""
+"""The number of directories that one root keeps open."""
 _OPEN_IN_ALL = 256
-"""How many directories all roots together keep open, besides a few of each: a chain may have many layers, and a process
-few descriptors."""
+"""The number of directories that all roots together keep open, besides a few for each: a chain may have many layers,
+and a process only few descriptors."""
 _OPEN_AT_LEAST = 2
 _NO_NAMES = frozenset((b"", b".", b".."))
-# Windows splits a name at these.
+# Windows splits a name at these characters.
 _NOT_IN_NAMES = b"\0/\\:" if sys.platform == "win32" else b"\0/"
 _REMOVAL_DEPTH = 100
 _FEW_FILES = 32
 UNUSABLE_NAME = (errno.EILSEQ, errno.EINVAL, errno.ENAMETOOLONG)
-"""What hosts say of a name that no file can have there."""
+"""The errors of hosts for a name that no file can have."""
 _MOVED_UP = ".wclayer-moved-"
 
 
 class PathError(FormatError):
-    """A path that does not stay below its root: absolute, or with `.`, `..` or nothing among its names."""
+    """A path that does not stay below its root: it is absolute, or one of its names is empty, `.` or `..`."""
 
 
 def _checked(name: bytes) -> bytes:
-    """A name, as one component of a path."""
+    """Returns the name if it is valid as one component of a path."""
     if name in _NO_NAMES or any(byte in name for byte in _NOT_IN_NAMES):
         raise PathError(f"{name[:300]!r} in a path is not a name")
     return name
 
 
 class HostRoot:
-    """A directory of the host, and what lies below it.
+    """A directory of the host, and everything below it.
 
-    Paths are bytes, `/`-separated, relative to the root; directories last used stay open. The methods raise `PathError`
-    for a path that leads out of the root, and what the host raises (`FileExistsError`, `FileNotFoundError`, `OSError`
-    with ELOOP or ENOTDIR for a link on the way).
+    Paths are bytes, `/`-separated, relative to the root. The directories used last stay open. The methods raise
+    `PathError` for a path that leads out of the root, and pass on the errors of the host (`FileExistsError`,
+    `FileNotFoundError`, `OSError` with ELOOP or ENOTDIR for a link in the path).
     """
 
     _open_in_all = 0
@@ -73,18 +73,19 @@ class HostRoot:
 
     @property
     def is_in_place(self) -> bool:
-        """Whether its path still leads to the directory that was opened, which was not removed or replaced."""
+        """Returns whether the path of the root still leads to the open directory, which may have been removed or
+        replaced."""
         return system.is_at(self.path, self._fd)
 
     @property
     def takes_every_name(self) -> bool:
-        """Whether a file can have every name here that is possible on the host, and names that differ only in case are
-        two names. Some file systems have shorter names, or only names that are UTF-8."""
+        """Returns whether the file system accepts every name that is possible on the host, and distinguishes names that
+        differ only in case. Some file systems allow only shorter names, or only names in UTF-8."""
         probe = b"wclayer~case\xff".ljust(system.LONGEST_NAME, b"x")
         try:
             self.write_bytes(probe, b"")
         except UnicodeDecodeError:
-            # Names are text on Windows.
+            # On Windows, names are text.
             return False
         except OSError as error:
             if error.errno not in UNUSABLE_NAME:
@@ -120,7 +121,7 @@ class HostRoot:
         for name in reversed(missing):
             path = path + b"/" + name if path else name
             fd = system.open_directory_at(fd, _checked(name))
-            # The one just opened is the newest: making room never closes it.
+            # The directory just opened is the newest, so making room never closes it.
             self._open[path] = fd
             HostRoot._open_in_all += 1
             while len(self._open) > _OPEN_DIRECTORIES or (
@@ -130,7 +131,7 @@ class HostRoot:
         return fd
 
     def _place(self, path: bytes, *, besides: bytes | None = None) -> tuple[int, bytes]:
-        """The directory that `path` is in, and its name there: every path comes in here, or through `directory`."""
+        """Returns the directory that contains `path`, and its name there. Every path passes here or `directory`."""
         parent, slash, name = path.rpartition(b"/")
         if slash and not parent:
             raise PathError(f"{path[:300]!r} is an absolute path")
@@ -144,11 +145,11 @@ class HostRoot:
         system.make_directory_at(*self._place(path))
 
     def create(self, path: bytes) -> int:
-        """Makes a file and returns its descriptor, open for reading and writing; the caller closes it."""
+        """Makes a file and returns its descriptor, open for reading and writing. The caller closes it."""
         return system.create_file_at(*self._place(path))
 
     def open(self, path: bytes, *, writable: bool = False) -> int:
-        """Opens an existing file, for reading or also for writing, and returns its descriptor; the caller closes it."""
+        """Opens an existing file for reading, or also for writing, and returns its descriptor. The caller closes it."""
         fd = system.open_file_at(*self._place(path), writable=writable)
         try:
             if not stat.S_ISREG(os.fstat(fd).st_mode):
@@ -162,10 +163,10 @@ class HostRoot:
         """Returns the contents of a file of at most `limit` bytes.
 
         Raises:
-            FormatLimitError: it is larger.
+            FormatLimitError: the file is larger than `limit`.
         """
         with os.fdopen(self.open(path), "rb") as file:
-            # A read makes room for all that it is asked for, so it is asked for what there is.
+            # `read` allocates the requested size, so only the size of the file is requested.
             data = file.read(min(os.fstat(file.fileno()).st_size, limit) + 1)
         if len(data) > limit:
             raise FormatLimitError(f"{os.fsdecode(path)} is larger than {limit} bytes")
@@ -176,7 +177,7 @@ class HostRoot:
         return [name for name, _ in system.list_directory(self.directory(path))]
 
     def map(self, path: bytes) -> mmap.mmap | bytes:
-        """Returns the contents of a file, mapped where the host can map it."""
+        """Returns the contents of a file, mapped into memory if the host can map it."""
         fd = self.open(path)
         try:
             # An empty file cannot be mapped.
@@ -187,7 +188,7 @@ class HostRoot:
     def write_bytes(
         self, path: bytes, data: bytes | bytearray | memoryview | mmap.mmap, *, flush: bool = False
     ) -> None:
-        """Makes a file with that content, safe on the disk with `flush`; after a failure there is none."""
+        """Makes a file with these contents; with `flush`, they are safe on the disk. A failure leaves no file."""
         with self._new_file(path) as file:
             file.write(data)
             if flush:
@@ -196,7 +197,7 @@ class HostRoot:
 
     @contextlib.contextmanager
     def _new_file(self, path: bytes) -> Iterator[BinaryIO]:
-        """Makes a file and yields it for writing; after a failure it is removed."""
+        """Makes a file and yields it for writing. After a failure the file is removed."""
         fd = self.create(path)
         try:
             with os.fdopen(fd, "wb") as file:
@@ -215,7 +216,7 @@ class HostRoot:
         system.link_at(directory, name, *self._place(target, besides=source.rpartition(b"/")[0]))
 
     def replace_with_link(self, source: bytes, target: bytes) -> None:
-        """Puts a hard link to `source`, or a copy where the host has none, in the place of `target`, in one step."""
+        """Replaces `target` in one step by a hard link to `source`, or by a copy if the host has no hard links."""
         beside = f"{os.fsdecode(source)}-link".encode("utf-8", "surrogateescape")
         with contextlib.suppress(FileNotFoundError):
             self.remove(beside)
@@ -242,12 +243,12 @@ class HostRoot:
                 limit -= writer.write(piece)
 
     def set_times(self, path: bytes, access_ns: int, modify_ns: int) -> None:
-        """Sets the times of a directory or file, in nanoseconds since 1970, where the host can hold them."""
+        """Sets the times of a directory or file, in nanoseconds since 1970, if the host can store them."""
         with contextlib.suppress(OverflowError, OSError):
             system.set_times_at(*self._place(path), access_ns, modify_ns)
 
     def stat(self, path: bytes) -> os.stat_result:
-        """Returns the status of what has that path, without following a link."""
+        """Returns the status of the file or directory `path`, without following a link."""
         return system.stat_at(*self._place(path))
 
     def is_directory(self, path: bytes) -> bool:
@@ -255,7 +256,7 @@ class HostRoot:
         return stat.S_ISDIR(self.stat(path).st_mode)
 
     def remove(self, path: bytes) -> None:
-        """Removes a file, or a directory with all that is in it."""
+        """Removes a file, or a directory with everything in it."""
         fd, name = self._place(path)
         if stat.S_ISDIR(system.stat_at(fd, name).st_mode):
             self._forget(path)
@@ -295,8 +296,9 @@ def write_all(fd: int, data: bytes | bytearray | memoryview) -> None:
 def sync_tree(path: Path) -> None:
     """Makes everything in a directory safe on the disk: the contents of its files, and the names.
 
-    A few files are synced one by one. For more, the whole file system is (on Linux): one journal commit instead of one
-    for each file. It is not done for a few, because it also waits for everything that other programs have written.
+    A few files are synced one by one. For many files, the whole file system is synced (on Linux), with one journal
+    commit instead of one per file. This is not done for a few files, because it also waits for the data of all other
+    programs.
     """
     with HostRoot(path) as root:
         if _holds_many(root) and system.sync_file_system(root.fd):
@@ -333,7 +335,7 @@ def _walk(root: HostRoot) -> Iterator[tuple[bytes, list[str]]]:
 
 
 def sync_file(path: Path) -> None:
-    """Makes the contents of a file safe on the disk, also those that another process wrote."""
+    """Makes the contents of a file safe on the disk, including data that another process wrote."""
     parent = system.open_directory(path.parent)
     try:
         system.sync_file_at(parent, path.name)
@@ -351,10 +353,10 @@ def sync_directory(path: Path) -> None:
 
 
 def mounts_below(path: Path) -> list[Path]:
-    """Returns where file systems are mounted in a directory, or at it."""
+    """Returns the mount points of file systems in a directory or at the directory itself."""
     mounts = system.mounts()
     if not mounts:
-        # No list of them: each directory is asked.
+        # The host has no list of mounts: each directory is checked.
         device = os.lstat(path.parent).st_dev
         with HostRoot(path) as root:
             return [
@@ -367,10 +369,10 @@ def mounts_below(path: Path) -> list[Path]:
 
 
 def remove_tree(path: Path) -> None:
-    """Removes a directory and everything in it, following no link; what is already gone is no error.
+    """Removes a directory and everything in it, without following links. Files that are already gone are not an error.
 
     Raises:
-        OSError: with EBUSY, another file system is mounted in it; nothing of that one is removed.
+        OSError: with EBUSY, another file system is mounted in the directory; its contents are not removed.
     """
     with contextlib.suppress(FileNotFoundError):
         parent = system.open_directory(path.parent)
@@ -381,13 +383,13 @@ def remove_tree(path: Path) -> None:
 
 
 def _remove_directory(parent: int, name: bytes | str) -> None:
-    """Removes a directory of any depth: what lies deep is first moved up, so that few directories are open at once."""
+    """Removes a directory of any depth. Deep directories are first moved up, so that few are open at once."""
     top = system.open_directory_at(parent, name)
     try:
         device = system.stat_at(parent, b"").st_dev
         _check_device(top, name, device)
         _empty_directory(top, top, 0, device)
-        # Only directories that were moved up are left, and their own deep directories come after them.
+        # Only directories that were moved up are left. Their own deep directories are moved up behind them.
         while moved := system.list_directory(top):
             for deep, _ in moved:
                 _remove_below(top, deep, top, 0, device)

@@ -1,4 +1,4 @@
-"""Waits for what another process has for a moment."""
+"""Waits for a resource that another process holds for a moment."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ T = TypeVar("T")
 
 
 def retry(attempt: Callable[[], T], *, patience: float, busy: type[OSError] = BlockingIOError) -> T:
-    """Returns what `attempt` returns, which is called again while it raises `busy`.
+    """Calls `attempt` again as long as it raises `busy`, and returns its result.
 
     Args:
-        patience: for how many seconds it is called again; at least one call is made.
-        busy: the error of an attempt that may succeed later.
+        patience: for how many seconds `attempt` is repeated; at least one call is made.
+        busy: the class of the error of an attempt that may succeed later.
 
     Raises:
-        OSError: the `busy` of the last attempt.
+        OSError: the `busy` error of the last attempt.
     """
     end = time.monotonic() + patience
     while True:

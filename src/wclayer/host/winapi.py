@@ -1,4 +1,4 @@
-"""The calls of Windows that the host's module and the hcs engine make, declared once: kernel32, ntdll and advapi32.
+"""The Windows functions that `host/windows.py` and the hcs engine call, declared once: kernel32, ntdll and advapi32.
 
 Sources: Microsoft's documentation of each function; for ntdll, of the kernel's `Nt`/`Zw` functions and [MS-FSCC] for
 the information structures.
@@ -15,7 +15,7 @@ from wclayer._types import StrPath
 
 # Access rights (winnt.h).
 FILE_LIST_DIRECTORY = 0x1
-FILE_WRITE_DATA = 0x2  # of a directory: FILE_ADD_FILE
+FILE_WRITE_DATA = 0x2  # FILE_ADD_FILE for a directory
 FILE_TRAVERSE = 0x20
 FILE_READ_ATTRIBUTES = 0x80
 FILE_WRITE_ATTRIBUTES = 0x100
@@ -45,7 +45,7 @@ FILE_SYNCHRONOUS_IO_NONALERT = 0x20
 FILE_NON_DIRECTORY_FILE = 0x40
 FILE_OPEN_FOR_BACKUP_INTENT = 0x4000
 FILE_OPEN_REPARSE_POINT = 0x20_0000
-# Names compare without case, as in every other call of Windows.
+# Names are compared without case, as in every other Windows function.
 OBJ_CASE_INSENSITIVE = 0x40
 
 FILE_ATTRIBUTE_DIRECTORY = 0x10
@@ -62,8 +62,8 @@ FSCTL_SET_SPARSE = 0x900C4
 STATUS_NO_MORE_FILES = 0x8000_0006
 STATUS_NO_SUCH_FILE = 0xC000_000F
 _STATUS_UNKNOWN_CLASS = (0xC000_0002, 0xC000_0003, 0xC000_000D, 0xC000_00BB)
-"""NOT_IMPLEMENTED, INVALID_INFO_CLASS, INVALID_PARAMETER, NOT_SUPPORTED: how a file system says that it does not know
-a class of information."""
+"""NOT_IMPLEMENTED, INVALID_INFO_CLASS, INVALID_PARAMETER, NOT_SUPPORTED: the errors of a file system that does not
+support a class of information."""
 
 # FILE_INFORMATION_CLASS ([MS-FSCC] 2.4).
 FILE_DIRECTORY_INFORMATION = 1
@@ -82,11 +82,11 @@ LINK_INFORMATION = struct.Struct("<B7xQI" if ctypes.sizeof(ctypes.c_void_p) == 8
 """FileLinkInformation and FileRenameInformation without their name ([MS-FSCC] 2.4.28.2, 2.4.42.2): whether to replace,
 directory, bytes of the name."""
 RENAME_INFORMATION_EX = struct.Struct("<I4xQI" if ctypes.sizeof(ctypes.c_void_p) == 8 else "<III")
-"""FileRenameInformationEx: the same with flags in the first place."""
+"""FileRenameInformationEx: the same, with flags as the first field."""
 RENAME_REPLACE_POSIX = 0x1 | 0x2 | 0x40
-"""Replace an existing file, also one that is open (POSIX semantics), also a read-only one."""
+"""Replace an existing file, even if it is open (POSIX semantics) or read-only."""
 DISPOSITION_DELETE_POSIX = 0x1 | 0x2 | 0x10
-"""Delete, at once even if the file is open (POSIX semantics), also a read-only one."""
+"""Delete a file at once, even if it is open (POSIX semantics) or read-only."""
 
 
 class UnicodeString(ctypes.Structure):
@@ -119,7 +119,7 @@ class IoStatusBlock(ctypes.Structure):
 
 
 class Overlapped(ctypes.Structure):
-    """OVERLAPPED, of which only the offset is used."""
+    """OVERLAPPED; only the offset is used."""
 
     _fields_ = (
         ("Internal", ctypes.c_void_p),
@@ -177,22 +177,22 @@ _ntdll.RtlNtStatusToDosError.argtypes = (wintypes.ULONG,)
 
 
 def last_error(path: str | None = None) -> OSError:
-    """The error of the call of kernel32 that has just failed."""
+    """Returns the error of the kernel32 call that has just failed."""
     return error_of(ctypes.get_last_error(), path)
 
 
 def error_of(code: int, path: str | None = None) -> OSError:
-    """The `OSError` (`FileNotFoundError`, …) of a Win32 code, with Windows' own text."""
+    """Returns the `OSError` (`FileNotFoundError`, …) for a Win32 code, with Windows' own text."""
     return OSError(0, message_of(code), path, code)
 
 
 def message_of(code: int) -> str:
-    """Windows' text for a Win32 code or an HRESULT."""
+    """Returns Windows' text for a Win32 code or an HRESULT."""
     return ctypes.FormatError(code - (1 << 32) if code >= 1 << 31 else code).strip() or f"Windows error {code:#x}"
 
 
 def error_of_status(status: int, path: str | None = None) -> OSError:
-    """The `OSError` of an NTSTATUS."""
+    """Returns the `OSError` for an NTSTATUS."""
     return error_of(_ntdll.RtlNtStatusToDosError(status), path)
 
 
@@ -215,12 +215,12 @@ def create_file(
 
 
 def close_handle(handle: int) -> None:
-    """`CloseHandle`."""
+    """Calls `CloseHandle`."""
     _kernel32.CloseHandle(handle)
 
 
 def device_control(handle: int, code: int, data: bytes = b"", output: int = 0) -> bytes:
-    """Calls `DeviceIoControl` and returns the `output` bytes that the device, or the file system, answers.
+    """Calls `DeviceIoControl` and returns the answer of the device or the file system, which has `output` bytes.
 
     Raises:
         OSError: the call failed, or the answer is shorter.
@@ -249,7 +249,7 @@ def volume_size(root: str) -> int:
 
 
 def duplicate_handle(handle: int) -> int:
-    """`DuplicateHandle` in this process, with the same rights.
+    """Calls `DuplicateHandle` in this process, with the same rights, and returns the new handle.
 
     Raises:
         OSError: the call failed.
@@ -280,10 +280,10 @@ def open_at(
 
 
 def wide_name(name: str) -> bytes:
-    """A name in a directory as UTF-16.
+    """Returns a name in a directory as UTF-16.
 
     Raises:
-        OSError: it is too long, or has in it what would lead out of the directory, or to a stream.
+        OSError: the name is too long, or has characters that would lead out of the directory or to a stream.
     """
     encoded = name.encode("utf-16-le", "surrogatepass")
     if not name or name in (".", "..") or any(mark in name for mark in "\\/:\0") or len(encoded) > 0xFFFE:
@@ -292,7 +292,7 @@ def wide_name(name: str) -> bytes:
 
 
 def reopen(handle: int, access: int) -> int:
-    """Opens what a handle is open on again (`NtCreateFile`) and returns the new handle, with a position of its own.
+    """Opens the file of a handle again (`NtCreateFile`) and returns the new handle, with a position of its own.
 
     Raises:
         OSError: the call failed.
@@ -319,7 +319,7 @@ def _open_at(directory: int, name: bytes, access: int, disposition: int, options
 
 
 def set_information(handle: int, kind: int, data: bytes) -> None:
-    """`NtSetInformationFile`.
+    """Calls `NtSetInformationFile`.
 
     Raises:
         OSError: the call failed.
@@ -329,7 +329,7 @@ def set_information(handle: int, kind: int, data: bytes) -> None:
 
 
 def set_information_if_known(handle: int, kind: int, data: bytes) -> bool:
-    """Calls `set_information` and returns whether the file system knows that class of information."""
+    """Calls `set_information` and returns whether the file system supports that class of information."""
     status = _set_information(handle, kind, data)
     if status in _STATUS_UNKNOWN_CLASS:
         return False
@@ -339,13 +339,13 @@ def set_information_if_known(handle: int, kind: int, data: bytes) -> bool:
 
 
 def _set_information(handle: int, kind: int, data: bytes) -> int:
-    # A structure that ends in a name is never taken for less than its size with the padding behind it.
+    # Windows refuses a structure that ends in a name if it is shorter than its size including the padding at its end.
     data = data.ljust(24, b"\0") if kind in _NAMED else data
     return int(_ntdll.NtSetInformationFile(handle, ctypes.byref(IoStatusBlock()), data, len(data), kind))
 
 
 def query_information(handle: int, kind: int, size: int) -> bytes:
-    """`NtQueryInformationFile` into `size` bytes.
+    """Calls `NtQueryInformationFile` with a buffer of `size` bytes, and returns the buffer.
 
     Raises:
         OSError: the call failed.
@@ -358,7 +358,10 @@ def query_information(handle: int, kind: int, size: int) -> bytes:
 
 
 def query_directory(handle: int, buffer: ctypes.Array[ctypes.c_char]) -> int:
-    """`NtQueryDirectoryFile` for FileDirectoryInformation: more of the names; the number of bytes, 0 at the end.
+    """Calls `NtQueryDirectoryFile` for FileDirectoryInformation, which fills the buffer with more names.
+
+    Returns:
+        The number of bytes in the buffer; 0 at the end.
 
     Raises:
         OSError: the call failed.
@@ -376,7 +379,7 @@ def query_directory(handle: int, buffer: ctypes.Array[ctypes.c_char]) -> int:
 
 
 def read_file(handle: int, buffer: ctypes.Array[ctypes.c_char], offset: int) -> int:
-    """Calls `ReadFile` from an offset into a buffer and returns the number of bytes.
+    """Calls `ReadFile` from an offset into a buffer and returns the number of bytes read.
 
     Raises:
         OSError: the call failed.
@@ -385,7 +388,7 @@ def read_file(handle: int, buffer: ctypes.Array[ctypes.c_char], offset: int) -> 
 
 
 def write_file(handle: int, data: bytes, offset: int) -> int:
-    """Calls `WriteFile` to an offset and returns the number of bytes.
+    """Calls `WriteFile` at an offset and returns the number of bytes written.
 
     Raises:
         OSError: the call failed.

@@ -1,11 +1,11 @@
-"""The host's calls on Windows: directories are handles, and every name is looked up in one (`NtCreateFile`).
+"""System calls on Windows: directories are handles, and every name is looked up in a directory (`NtCreateFile`).
 
-All handles share reading, writing and deletion, and names are removed and replaced with POSIX semantics where the file
-system has them, so that a file in use can go, as on the other hosts.
+All handles share reading, writing and deletion. Names are removed and replaced with POSIX semantics if the file system
+supports them, so that a file in use can be removed, as on the other hosts.
 
-A `Lock` is a handle that does not share writing. An exclusive one has the right to write, so no other lock is possible
-beside it; shared ones have the right to read only, so a user who may not write can take one. Handles that read or list
-are not in the way, and the lock goes with the process.
+A `Lock` is a handle that does not share writing. An exclusive lock has the right to write, so it excludes every other
+lock. Shared locks have only the right to read, so a user who may not write can take one. Handles for reading or listing
+do not conflict with a lock, and the lock is released when the process ends.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def impossible_reason(name: bytes, *, room: int = 0) -> str | None:
 
 
 def is_awkward(name: bytes) -> bool:
-    """Returns whether programs could not open a file of that possible name: `CON`, `x.`, unpaired surrogates, …"""
+    """Returns whether a possible name is one that programs cannot open: `CON`, `x.`, unpaired surrogates, …"""
     text = os.fsdecode(name)
     return unusable_reason(text) is not None or any("\ud800" <= character <= "\udfff" for character in text)
 
@@ -58,7 +58,7 @@ def has_no_reader(error: OSError) -> bool:
     """Returns whether the error of a write to standard output says that it has no reader any more."""
     if isinstance(error, BrokenPipeError):
         return True
-    # The C runtime has no number of its own for ERROR_NO_DATA. What it says so has neither a path nor Windows' code.
+    # The C runtime has no errno for ERROR_NO_DATA: it reports EINVAL, with neither a path nor Windows' code.
     if type(error) is not OSError or error.errno != errno.EINVAL or error.filename is not None or error.winerror:
         return False
     with suppress(OSError):
@@ -98,8 +98,10 @@ def close_directory(directory: int) -> None:
 
 
 def close_read(fd: int) -> None:
-    """Closes a file through which nothing was written. The descriptor is free even if the host reports an error, which
-    then says nothing about any contents."""
+    """Closes a file that was not written to through this descriptor.
+
+    Errors are ignored: the descriptor is free even if the host reports one, and no contents can be lost.
+    """
     try:
         os.close(fd)
     except OSError as error:
@@ -108,10 +110,10 @@ def close_read(fd: int) -> None:
 
 
 def list_directory(directory: int) -> list[tuple[str, bool]]:
-    """Returns the names in a directory, each with whether it is a directory and not a link to one."""
+    """Returns the names in a directory, each with True if it is a directory (not a link to one)."""
     found = []
     buffer = ctypes.create_string_buffer(64 << 10)
-    # A handle has one position, and under Wine what it has listed once: each listing has a handle of its own.
+    # A handle has one position (and under Wine, one cached listing), so each listing has a handle of its own.
     handle = winapi.reopen(directory, _DIRECTORY_ACCESS)
     try:
         while size := winapi.query_directory(handle, buffer):
@@ -147,7 +149,7 @@ def create_file_at(directory: int, name: bytes | str) -> int:
 
 
 def open_file_at(directory: int, name: bytes | str, *, writable: bool = False) -> int:
-    """Opens what has that name, for reading or also for writing, and returns its descriptor; a link is refused."""
+    """Opens the file with that name for reading, or also for writing, and returns its descriptor. A link is refused."""
     text = os.fsdecode(name)
     access = winapi.GENERIC_READ | (winapi.GENERIC_WRITE if writable else 0)
     handle = winapi.open_at(directory, text, access)
@@ -158,7 +160,7 @@ def open_file_at(directory: int, name: bytes | str, *, writable: bool = False) -
 
 
 def open_without_waiting(path: StrPath, *, writable: bool = False) -> int:
-    """Opens what has that path, for reading or also for writing, and returns its descriptor. Links are followed."""
+    """Opens the file at a path for reading, or also for writing, and returns its descriptor. Links are followed."""
     return os.open(path, (os.O_RDWR if writable else os.O_RDONLY) | os.O_BINARY | os.O_NOINHERIT)
 
 
@@ -168,7 +170,7 @@ def open_for_writing(path: StrPath) -> int:
 
 
 def take_mode(fd: int, status: os.stat_result) -> None:
-    """Does nothing: on Windows, a new file takes its access rights from its folder."""
+    """Does nothing: on Windows, a new file inherits its access rights from its folder."""
 
 
 def write_zeros(fd: int, offset: int, length: int) -> None:
@@ -200,7 +202,7 @@ def link_at(source_directory: int, source: bytes | str, directory: int, name: by
 
 
 def replace_at(source_directory: int, source: bytes | str, directory: int, name: bytes | str) -> None:
-    """Renames in one step; a file that has the name already is gone."""
+    """Renames a file in one step. An existing file with the new name is removed."""
     target = winapi.wide_name(os.fsdecode(name))
     handle = _opened(source_directory, source, winapi.DELETE)
     try:
@@ -213,20 +215,20 @@ def replace_at(source_directory: int, source: bytes | str, directory: int, name:
 
 
 def replace_file(source: StrPath, target: StrPath) -> None:
-    """Renames a file to where another one may be; that one is gone then.
+    """Renames a file. An existing file at the target is removed.
 
-    A file that is open elsewhere, without sharing its deletion, is not replaced (ERROR_SHARING_VIOLATION).
+    A file that is open elsewhere without sharing its deletion is not replaced (ERROR_SHARING_VIOLATION).
     """
     try:
         _patiently(os.replace, source, target)
     except PermissionError:
-        # "Access denied" is also said of a target that is open; asked alone, it says why.
+        # Windows also reports "access denied" for a target that is open. Opening the target alone reports the cause.
         _open_to_delete(target)
         raise
 
 
 def rename_directory(source: StrPath, target: StrPath) -> None:
-    """Renames a directory to where nothing, or an empty directory, is.
+    """Renames a directory to a path where nothing, or an empty directory, exists.
 
     A directory in which a file is open is not renamed (ERROR_SHARING_VIOLATION).
     """
@@ -235,13 +237,13 @@ def rename_directory(source: StrPath, target: StrPath) -> None:
     try:
         _patiently(os.rename, source, target)
     except PermissionError:
-        # It may be deleted: so it is something in it that is open.
+        # The directory itself may be deleted, so a file in it must be open.
         _open_to_delete(source)
         raise winapi.error_of(winapi.ERROR_SHARING_VIOLATION, os.fspath(source)) from None
 
 
 def _patiently(call: Callable[[StrPath, StrPath], None], source: StrPath, target: StrPath) -> None:
-    """Calls again for a while: virus scanners and indexers open what is new, and soon close it."""
+    """Repeats a call for a while, because virus scanners and indexers open new files for a moment."""
     for _ in range(_RENAME_ATTEMPTS):
         with suppress(PermissionError):
             call(source, target)
@@ -282,9 +284,9 @@ def _remove(directory: int, name: bytes | str) -> None:
 
 
 def stat_at(directory: int, name: bytes | str) -> os.stat_result:
-    """Returns the status of what has that name, without following a link; without a name, that of the directory."""
+    """Returns the status of the file with that name, without following a link; for an empty name, of the directory."""
     if not name:
-        # A descriptor owns its handle: this one is asked through a second handle.
+        # A descriptor owns its handle, so the directory's status is read through a duplicate.
         return _status_of(winapi.duplicate_handle(directory))
     return _status_of(_opened(directory, name, winapi.FILE_READ_ATTRIBUTES))
 
@@ -295,7 +297,7 @@ def is_at(path: StrPath, directory: int) -> bool:
 
 
 def _status_of(handle: int) -> os.stat_result:
-    """Returns the status of what a handle is open on, and closes the handle."""
+    """Returns the status of the file of a handle, and closes the handle."""
     fd = _descriptor(handle, os.O_RDONLY)
     try:
         status = os.fstat(fd)
@@ -331,8 +333,8 @@ def set_file_times(fd: int, access_ns: int, modify_ns: int) -> None:
 
 
 def set_all_times(fd: int, times: Times) -> None:
-    """Gives an open file its four FILETIMEs: creation, access, write, change. A zero leaves that one as it is."""
-    # As signed numbers, negative ones mean other things.
+    """Sets the four FILETIMEs of an open file: creation, access, write, change. A zero leaves a time unchanged."""
+    # Windows reads signed numbers, and negative ones have other meanings.
     with suppress(OSError):
         _set_times(msvcrt.get_osfhandle(fd), *(time if time <= MAX_FILETIME else 0 for time in times))
 
@@ -344,20 +346,20 @@ def all_times(fd: int, status: os.stat_result) -> Times | None:
 
 
 def make_sparse(fd: int) -> None:
-    """Lets an open file have holes, where the file system knows them."""
+    """Allows holes in an open file, if the file system supports them."""
     with suppress(OSError):
         winapi.device_control(msvcrt.get_osfhandle(fd), winapi.FSCTL_SET_SPARSE)
 
 
 def sync_file(fd: int) -> None:
-    """Makes what was written to an open file safe on the disk."""
-    # Windows flushes only for who may write; through another descriptor, nothing was written.
+    """Makes the contents of an open file safe on the disk."""
+    # Windows flushes only descriptors that are open for writing. Through other descriptors nothing was written.
     with suppress(PermissionError):
         os.fsync(fd)
 
 
 def sync_file_at(directory: int, name: bytes | str) -> None:
-    """Makes the contents of a file safe on the disk, also those that another process wrote."""
+    """Makes the contents of a file safe on the disk, including data that another process wrote."""
     with suppress(PermissionError):
         fd = open_file_at(directory, name, writable=True)
         try:
@@ -367,48 +369,48 @@ def sync_file_at(directory: int, name: bytes | str) -> None:
 
 
 def sync_directory(directory: int) -> None:
-    """Does nothing: the names in a directory are in the log of the file system."""
+    """Does nothing: the log of the file system keeps the names in a directory."""
 
 
 def sync_file_system(directory: int) -> bool:
-    """Returns False: Windows lets only administrators make everything on a file system safe."""
+    """Returns False: on Windows, only administrators may flush a whole file system."""
     return False
 
 
 def mounts() -> list[tuple[bytes, bytes]]:
-    """Returns an empty list: what is mounted in a directory is a reparse point there, which no path is led through."""
+    """Returns an empty list: a mount in a directory is a reparse point, and no path is resolved through it."""
     return []
 
 
 def read_at(fd: int, size: int, offset: int) -> bytes:
-    """Returns up to `size` bytes from `offset`; the position of the file changes."""
+    """Returns up to `size` bytes from `offset`. The position of the file changes."""
     buffer = ctypes.create_string_buffer(size)
     done = winapi.read_file(msvcrt.get_osfhandle(fd), buffer, offset)
     return buffer.raw[:done]
 
 
 def read_into_at(fd: int, buffer: memoryview, offset: int) -> int:
-    """Reads from `offset` into a buffer and returns the number of bytes."""
+    """Reads from `offset` into a buffer and returns the number of bytes read."""
     target = (ctypes.c_char * len(buffer)).from_buffer(buffer)
     return winapi.read_file(msvcrt.get_osfhandle(fd), target, offset)
 
 
 def write_at(fd: int, data: bytes | memoryview, offset: int) -> int:
-    """Writes at `offset` and returns the number of bytes; the position of the file changes."""
+    """Writes at `offset` and returns the number of bytes written. The position of the file changes."""
     return winapi.write_file(msvcrt.get_osfhandle(fd), bytes(data), offset)
 
 
 def map_file(fd: int) -> bytes:
-    """Returns the contents of a file, which is not empty. It is read: a mapped file cannot be replaced or removed."""
+    """Returns the contents of a file. It is read, not mapped: a mapped file cannot be replaced or removed."""
     with os.fdopen(os.dup(fd), "rb") as file:
         return file.read()
 
 
 class Lock:
-    """A lock on a file or directory. It belongs to the process that takes it, and ends with it.
+    """A lock on a file or directory. It belongs to the process that takes it, and is released when the process ends.
 
     Args:
-        follow: whether `path` may be a link.
+        follow: True if `path` may be a link.
     """
 
     fd = -1
@@ -421,10 +423,10 @@ class Lock:
         )
 
     def take(self, *, shared: bool = False) -> None:
-        """Takes the lock, or another kind of it.
+        """Takes the lock, or changes it to the other kind.
 
         Raises:
-            BlockingIOError: another process has it; a lock that was held before may be lost.
+            BlockingIOError: another process holds the lock; a lock that was held before may be lost.
         """
         self.close()
         access = winapi.FILE_LIST_DIRECTORY if shared else winapi.FILE_WRITE_DATA
@@ -439,17 +441,17 @@ class Lock:
             raise
 
     def status(self) -> os.stat_result:
-        """Returns the status of what is locked, wherever it was renamed to."""
+        """Returns the status of the locked file or directory, even after it was renamed."""
         return _status_of(winapi.duplicate_handle(self._handle))
 
     def close(self) -> None:
-        """Gives the lock back; calling it again does nothing."""
+        """Releases the lock. Further calls do nothing."""
         if self._handle >= 0:
             handle, self._handle = self._handle, -1
             winapi.close_handle(handle)
 
     def __del__(self) -> None:
-        # Memory can run out between the moment that takes a lock and the one in which a caller can close it.
+        # Memory can run out after a lock is taken and before a caller can close it.
         if hasattr(self, "_handle"):
             self.close()
 

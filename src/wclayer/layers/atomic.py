@@ -3,8 +3,8 @@
 Every verb writes a single file that its user named into an `OutputFile`.
 
 A file or directory under construction or removal has a name of the form `.wclayer-NAME-RANDOM.partial` (or `.gone`)
-beside NAME, and the process that builds it holds a lock on it. The next call that builds or removes anything in the same
-folder removes those whose process has died.
+beside NAME, and the process that builds it holds a lock on it. The next call that builds or removes anything in the
+same folder removes those whose process has died.
 
 A file or directory under its final name is complete, even after a power cut: its contents, its records and the names in
 it are made safe on the disk first, then it is renamed, then its own name is made safe (see `durability`).
@@ -488,7 +488,7 @@ class OutputFile:
         return self.room is not None
 
     def set_times(self, access_ns: int, modify_ns: int) -> None:
-        """Sets the times of a file, in nanoseconds since 1970, after the last write. Does nothing for a device or FIFO."""
+        """Sets the times of a file, in nanoseconds since 1970, after the last write. A device or FIFO has no times."""
         if self._staged is not None:
             self.stream.flush()
             system.set_file_times(self.stream.fileno(), access_ns, modify_ns)
@@ -598,7 +598,7 @@ def _beside(place: Path, kind: str) -> Path:
 
 @contextlib.contextmanager
 def _possible_name(path: Path) -> Iterator[None]:
-    """Explains the error that a new file or directory cannot have its temporary name, which is longer than its own."""
+    """Explains the error that a new file or directory cannot have its temporary name, as all new ones here have."""
     try:
         yield
     except OSError as error:
@@ -657,7 +657,7 @@ def remove_whole(path: Path, check: Callable[[], None] = lambda: None) -> None:
     """Removes a directory so that an interruption never leaves a part of it under its name.
 
     Args:
-        check: a function that is called once the directory is locked, before anything is changed. It may raise an error.
+        check: called when the directory is locked, before anything is changed. It may raise an error.
 
     Raises:
         LayerBusyError: another process is removing or building it.

@@ -1,4 +1,4 @@
-"""The language of hcsshim over any reader and writer: a cursor, entries that are started, and Win32 backup streams."""
+"""hcsshim's interface for any reader and writer: a cursor, entries that are started, and Win32 backup streams."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class BackupLayerReader:
             part = self._rest if size < 0 else self._rest[:size]
             self._rest = self._rest[len(part) :]
             size -= len(part) if size > 0 else 0
-            # Copied now: a chunk is only valid until the next one is asked for.
+            # Copied now, because a chunk is only valid until the next one is requested.
             pieces.append(bytes(part))
         return b"".join(pieces)
 
@@ -69,7 +69,7 @@ class BackupLayerReader:
         self.reader.close()
 
     def _open_backup(self, item: LayerItem) -> Iterator[bytes | memoryview]:
-        """Returns the backup stream of the current item, which is no tombstone."""
+        """Returns the backup stream of the current item, which must not be a tombstone."""
         return backup_stream(item.entry, item.streams())
 
     def _current(self) -> LayerItem:
@@ -271,7 +271,7 @@ class _PendingEntry:
         self._spool.seek(stream.start)
         left = stream.size
         while left:
-            # Behind the last block that was written lies the hole at the end of a sparse stream.
+            # After the last block that was written comes the hole at the end of a sparse stream.
             chunk = self._spool.read(min(left, _PIECE)) or bytes(min(left, _PIECE))
             left -= len(chunk)
             yield chunk

@@ -23,7 +23,7 @@ def backup_stream(entry: Entry, streams: Iterable[DataStream]) -> Iterator[bytes
         streams: its data streams.
 
     Returns:
-        The pieces of the backup stream; each is valid until the next one is asked for.
+        The pieces of the backup stream; each is valid until the next one is requested.
     """
     for stream_id, data in (
         (StreamId.SECURITY_DATA, entry.security),
@@ -49,7 +49,7 @@ def plain_stream_name(header: StreamHeader) -> str:
     """Returns the name of an alternate stream without its colons and type: "x" for ":x:$DATA".
 
     Raises:
-        ValueError: the name is spelled otherwise, or is not a legal one.
+        ValueError: the name has another form, or is not legal.
     """
     base, colon, kind = header.name[1:].rpartition(":")
     if header.name[:1] != ":" or not colon or kind != "$DATA":
@@ -71,7 +71,7 @@ def check_metadata(
     Args:
         header: the header of the stream.
         before: the bytes that the entry's streams of this kind have already, without security descriptors.
-        limits: `security_size` and `metadata_size` hold.
+        limits: the limits; `security_size` and `metadata_size` are checked.
         exceeded: makes the error from a description of the problem and the name of the limit.
 
     Returns:

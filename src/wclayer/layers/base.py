@@ -33,14 +33,14 @@ SMALL_FILE = 128 << 10
 
 
 def all_of(*steps: Callable[[], object]) -> None:
-    """Takes all steps of giving something up, also if some fail: closing a file may write, and fail."""
+    """Calls all steps of a cleanup, even if some fail. Closing a file may write, and therefore fail."""
     for step in steps:
         with suppress(OSError, sqlite3.Error, MemoryError):
             step()
 
 
 class FirstNames:
-    """Makes hard links of the further names of files: the first name that a reader finds of a file is the file."""
+    """Turns further names of a file into hard links to the first name that a reader finds."""
 
     def __init__(self) -> None:
         self._names: dict[Hashable, str] = {}
@@ -79,14 +79,14 @@ class LayerReaderBase(ABC):
 
     @abstractmethod
     def _advance(self) -> Entry | None:
-        """Moves to the next entry and returns it, or None at the end. What was not read of the current one is skipped.
+        """Moves to the next entry and returns it, or None at the end. Unread data of the current entry is skipped.
 
         The current item is still `_item`.
         """
 
     @abstractmethod
     def _open_streams(self, entry: Entry) -> Iterator[DataStream]:
-        """Returns the data streams of the current entry. It is called once an entry, and not for tombstones."""
+        """Returns the data streams of the current entry. It is called once per entry, and not for tombstones."""
 
     def _link_info(self) -> LinkInfo | None:
         """Returns what the reader knows of the current file's names; None if it knows no more than the entry does."""
@@ -109,7 +109,7 @@ class LayerReaderBase(ABC):
         return item
 
     def _streams_of(self, item: _Item) -> Iterator[DataStream]:
-        """Returns the data streams of an item, whose errors are those of the reader, wherever they are read."""
+        """Returns the data streams of an item. Their errors are errors of the reader, wherever they are read."""
         with during(self.operation, self.source):
             if item is not self._item:
                 raise InvalidStateError(self.source, f"entry {item.entry.name!r}: the reader has moved on")
@@ -148,7 +148,7 @@ class LayerReaderBase(ABC):
 
 
 class _Item(LayerItem):
-    """An item of a reader, which opens its data streams when they are asked for."""
+    """An item of a reader, which opens its data streams when they are first requested."""
 
     __slots__ = ("_reader",)
 
@@ -167,7 +167,7 @@ class _Item(LayerItem):
 
 
 class WriterContext(ABC):
-    """A writer as a context manager: leaving it closes it; by an exception, it discards what was written."""
+    """A writer as a context manager: leaving the context closes the writer; an exception discards the layer."""
 
     @abstractmethod
     def close(self) -> None: ...
@@ -216,12 +216,12 @@ class LayerWriterBase(WriterContext):
         """Adds a small plain file without alternate streams in one step.
 
         Args:
-            entry: it satisfies `Entry.is_plain`, and was checked.
+            entry: the entry, which satisfies `Entry.is_plain` and was checked.
             key: its path key.
             data: all of its data, as many bytes as `entry.size` says.
 
         Returns:
-            False if nothing was done: the entry then takes the steps that any other one takes.
+            False if nothing was done: the entry then goes through the usual steps.
         """
         return False
 
@@ -249,7 +249,7 @@ class LayerWriterBase(WriterContext):
 
     @abstractmethod
     def _discard(self) -> None:
-        """Removes all of the layer. The failure is reported already: this raises nothing (see `all_of`)."""
+        """Removes the whole layer. It raises nothing (see `all_of`), because the failure is already being reported."""
 
     def put(self, entry: Entry, streams: Iterable[DataStream] = ()) -> None:
         with self._discard_on_failure:
@@ -257,10 +257,10 @@ class LayerWriterBase(WriterContext):
             self._put(entry, streams)
 
     def require_open(self) -> None:
-        """Checks that the writer takes entries.
+        """Checks that the writer accepts entries.
 
         Raises:
-            InvalidStateError: it is closed, or failed before.
+            InvalidStateError: the writer is closed, or has failed before.
         """
         if self._state != "open":
             raise InvalidStateError(self.target, f"the writer is {self._state}")
@@ -272,7 +272,7 @@ class LayerWriterBase(WriterContext):
             target: the path of the link's target, in the form that entries have.
 
         Returns:
-            The basic info of the target, where the writer knows it.
+            The basic info of the target if the writer knows it, otherwise an empty one.
         """
         return FileBasicInfo()
 
@@ -309,7 +309,7 @@ class LayerWriterBase(WriterContext):
             self._put_in_steps(entry, (DataStream("", len(data), (data,)),))
 
     def _put_in_steps(self, entry: Entry, streams: Iterable[DataStream]) -> None:
-        # What no volume can hold is refused here, not when the layer is converted.
+        # An entry that no volume can hold is refused here, not later when the layer is converted.
         try:
             if entry.eas:
                 decode_eas(entry.eas)
@@ -356,7 +356,7 @@ class _Discarding(Protocol):
 
 
 class DiscardOnFailure:
-    """A context that discards a writer's layer when its body fails, and makes a `LayerError` of what went wrong."""
+    """A context that discards a writer's layer when its body fails, and turns the failure into a `LayerError`."""
 
     __slots__ = ("_writer",)
 

@@ -13,8 +13,8 @@ class Budget:
     """Counts the data of a source before it is read: files with holes may claim any size.
 
     Args:
-        source: the path of errors.
-        limits: `total_size`, `ratio`, `unrated_size` and `streams` hold.
+        source: the path that errors report.
+        limits: the limits; `total_size`, `ratio`, `unrated_size` and `streams` are checked.
     """
 
     def __init__(self, source: str, limits: Limits) -> None:

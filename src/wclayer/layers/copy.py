@@ -24,14 +24,14 @@ def copy_layer(
 
     Args:
         progress: called from time to time, and at the end, with the same `Progress` each time.
-        cancelled: called as often; True stops the copy.
+        cancelled: called as often; the copy stops if it returns True.
 
     Returns:
-        the number of entries and of bytes of their data streams.
+        The number of entries and of bytes of their data streams.
 
     Raises:
         OperationCancelledError: `cancelled` returned True; leaving the writer's context then discards the layer.
-        LayerError: what the reader or the writer raises.
+        LayerError: the reader or the writer has failed.
     """
     state = Progress()
     next_bytes = _REPORT_BYTES

@@ -38,8 +38,8 @@ class FolderLayerReader(HostWalkReader):
 
     Each entry inherits its security descriptor from its directory; `Files` has that of a system volume's root.
     Directories and files have the usual attributes, and all of their times are the host's modification time. A hard
-    link of the host is a hard link of the layer. What Windows cannot hold (a symbolic link of the host, a device, an
-    illegal name) is an error.
+    link of the host is a hard link of the layer. A file that Windows cannot hold (a symbolic link of the host, a
+    device, an illegal name) is an error.
 
     Raises:
         NotALayerError: the folder has no `Files`.
@@ -67,7 +67,7 @@ class FolderLayerReader(HostWalkReader):
 
     def _walk_directory(self, host: bytes, security: SecurityDescriptor) -> Iterator[Entry]:
         yield self._entry_of(host, security, self._host.stat(host))
-        # The length of a directory's path is enough: a deep tree must not hold the paths of all levels.
+        # Only the length of a directory's path is kept: a deep tree must not hold the paths of all levels in memory.
         walk = Walk(self._names(host), (len(host), security))
         for (length, above), name in walk:
             host = host[:length] + b"/" + name
@@ -101,7 +101,7 @@ class FolderLayerReader(HostWalkReader):
         if not is_directory:
             entry.size = info.st_size
             self._stored.store(stored_size(info))
-            # `Files` comes first, and links are possible in it only.
+            # `Files` comes first, and only its files can be hard links.
             may_link = info.st_nlink > 1 and name.startswith("Files/")
             if may_link and not self._first_names.link(entry, (info.st_dev, info.st_ino)):
                 self._hold(1, len(name))

@@ -29,7 +29,7 @@ class LayerHive:
 
     @property
     def base(self) -> str:
-        """The path of the layer's effective hive, which is made from the others and never exported."""
+        """The path of the layer's effective hive, which is made from the other hives and never exported."""
         return f"{HIVES_ROOT}/{self.stem}_Base"
 
 

@@ -29,11 +29,11 @@ _NAME_OVERHEAD = 200
 
 @boundary
 class HostWalkReader(LayerReaderBase):
-    """A `LayerReader` over a folder. One generator finds the entries, and each is checked as it comes.
+    """A `LayerReader` over a folder. One generator finds the entries, and each is checked when it is found.
 
     Args:
         path: the folder.
-        is_base: the layer has no parents: tombstones, and links out of the layer, are errors.
+        is_base: True if the layer has no parents: tombstones, and links out of the layer, are then errors.
         limits: how much is accepted; by default the limits in use.
     """
 
@@ -89,7 +89,7 @@ class HostWalkReader(LayerReaderBase):
             raise LimitExceededError(self.source, problem)
 
     def _held(self, names: list[T], size: int) -> Iterator[T]:
-        """Yields the names of one directory, `size` bytes, which count against the limit until the last is taken."""
+        """Yields the names of one directory, of `size` bytes, which count against the limit until the last is taken."""
         count = len(names)
         self._hold(count, size)
         names.reverse()

@@ -23,15 +23,15 @@ def has_any_place(path: StrPath) -> bool:
 
 
 def open_any_place(path: StrPath, *, writable: bool = False) -> BinaryIO:
-    """Opens a file that is read, and perhaps written, at any offset. A FIFO is not waited for.
+    """Opens a file that is read, and perhaps written, at any offset. The call does not wait for the writer of a FIFO.
 
     Raises:
-        PathNotFoundError, AccessDeniedError: the file is not there, or the user may not open it.
+        PathNotFoundError, AccessDeniedError: the file does not exist, or the user may not open it.
         EntryIsDirectoryError: it is a directory.
         InvalidParameterError: it is a FIFO, a socket or a character device, which can only be read in order.
     """
     with errors_at(path):
-        # Asked before it is opened: the writer of a FIFO would lose what is read here.
+        # Checked before the file is opened: the writer of a FIFO would lose the data that is read here.
         _refuse_others(path, os.stat(path).st_mode)
         fd = system.open_without_waiting(path, writable=writable)
         try:
@@ -53,7 +53,7 @@ def open_stream(path: StrPath) -> io.BufferedReader:
     """Opens a file that is read once, from its beginning to its end: a regular file, a device, a FIFO, a pipe.
 
     Raises:
-        PathNotFoundError, AccessDeniedError: the file is not there, or the user may not open it.
+        PathNotFoundError, AccessDeniedError: the file does not exist, or the user may not open it.
         EntryIsDirectoryError: it is a directory.
         InvalidParameterError: it is a socket.
     """
@@ -64,7 +64,7 @@ def open_stream(path: StrPath) -> io.BufferedReader:
 
 
 class _ReadFile(io.FileIO):
-    """A file that is only read: an error of closing it is ignored."""
+    """A file that is only read. Errors while it is closed are ignored."""
 
     def close(self) -> None:
         with suppress(OSError):
@@ -72,7 +72,7 @@ class _ReadFile(io.FileIO):
 
 
 def kind_of(mode: int) -> str:
-    """Returns what a file is that is neither a regular file nor a directory."""
+    """Returns a description of a file that is neither a regular file nor a directory."""
     for is_kind, text in (
         (stat.S_ISFIFO, "a FIFO or pipe"),
         (stat.S_ISSOCK, "a socket"),

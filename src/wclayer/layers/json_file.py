@@ -16,10 +16,10 @@ class JsonFileError(FormatError):
 
 
 def read_json(root: HostRoot, path: bytes) -> object:
-    """Returns what a JSON file below `root` holds; the caller checks its types.
+    """Returns the value in a JSON file below `root`. The caller checks its types.
 
     Raises:
-        FileNotFoundError: it is not there.
+        FileNotFoundError: the file does not exist.
         JsonFileError: it is not a regular file, or not JSON.
         FormatLimitError: it is larger than the limit `json_size`.
     """

@@ -1,8 +1,8 @@
-"""Checks the names of a layer as they come: each is legal, below a root and a directory, and comes once; links resolve.
+"""Checks the names of a layer in order: each is legal, unique, and below a root and a directory, and links resolve.
 
-Memory does not grow with the length of names: a name is one 64-bit salted hash in an open-addressing table, 16 bytes an
-entry. Two different names have the same hash with a probability of one in 2^62 a pair: one in ten million for a layer
-of a million entries.
+Memory does not grow with the length of names: a name is one 64-bit salted hash in an open-addressing table, 16 bytes
+per entry. The probability that two different names have the same hash is one in 2^62 per pair, which is one in ten
+million for a layer of a million entries.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class _KindTable:
         return 0
 
     def insert(self, digest: int, kind: int) -> int:
-        """Sets the kind of a digest, unless it has one.
+        """Sets the kind of a digest that has none yet.
 
         Returns:
             The kind that the digest had; 0 if it had none.
@@ -92,18 +92,18 @@ class _KindTable:
 
 
 class Names(Protocol):
-    """What a writer asks about the names of the entries it gets: a `NameChecker`, or `TRUSTED`."""
+    """The interface through which a writer checks the names of its entries: a `NameChecker`, or `TRUSTED`."""
 
     @property
     def limits(self) -> Limits:
-        """How much is accepted."""
+        """The limits of what is accepted."""
 
     def add(self, entry: Entry, /) -> str:
-        """Takes note of an entry and returns its path key."""
+        """Adds an entry and returns its path key."""
 
 
 class _TrustedNames:
-    """Accepts all entries: they come out of a finished layer, whose names were checked when it was made.
+    """Accepts all entries: they come from a finished layer, whose names were checked when it was made.
 
     It knows no path keys: it is for writers that do not need them.
     """
@@ -123,9 +123,9 @@ class NameChecker:
     """Checks the entries of one layer in their order, and remembers their names.
 
     Args:
-        source: the path of errors.
-        is_base: the layer has no parents: tombstones, and links out of the layer, are errors.
-        find_in_parents: looks a path key up in the parents; without it, names that only a parent has are accepted.
+        source: the path that errors report.
+        is_base: True if the layer has no parents: tombstones, and links out of the layer, are then errors.
+        find_in_parents: looks a path key up in the parents. Without it, names that only a parent has are accepted.
         limits: how much is accepted; by default the limits in use.
     """
 

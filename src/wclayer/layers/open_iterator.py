@@ -14,7 +14,7 @@ _Item = TypeVar("_Item")
 
 
 class OpenIterator(Iterator[_Item], Generic[_Item]):
-    """Iterates over what is read from a source that is open from the start.
+    """Iterates over items that are read from a source, which is open from the start.
 
     The source is closed after the last item, by `close`, at the end of a `with` block, or when the iterator is
     abandoned.

@@ -1,4 +1,4 @@
-"""`Progress`: how far a function has come, as it tells its caller."""
+"""`Progress`: the progress of a function, which it reports to its caller."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from wclayer.errors import OperationCancelledError
 
 @dataclass(slots=True)
 class Progress:
-    """How far a function has come.
+    """The progress of a function.
 
     Attributes:
-        entries: the entries, or files, that are done.
-        bytes: the bytes that are done: of data streams, or of a disk.
-        name: the entry that the function is at.
-        total_entries, total_bytes: the number of all of them; None if the function does not know it.
+        entries: the number of entries, or files, that are done.
+        bytes: the number of bytes that are done: of data streams, or of a disk.
+        name: the name of the current entry.
+        total_entries, total_bytes: the total numbers; None if the function does not know them.
     """
 
     entries: int = 0
@@ -28,20 +28,20 @@ class Progress:
 
 
 class ProgressCallback(Protocol):
-    """A function calls it from time to time, and at its end, with the same `Progress` each time."""
+    """A callback that a function calls from time to time, and at its end, with the same `Progress` each time."""
 
     def __call__(self, progress: Progress, /) -> None: ...
 
 
 Cancelled = Callable[[], bool]
-"""A function calls it as often as the `ProgressCallback`, and stops when it returns True."""
+"""A callback that a function calls as often as the `ProgressCallback`. The function stops when it returns True."""
 
 
 def report(state: Progress, progress: ProgressCallback | None, cancelled: Cancelled | None = None) -> None:
-    """Tells the caller of a function how far it has come, and asks whether it shall stop.
+    """Reports the progress of a function to its caller, and checks whether the caller cancels it.
 
     Raises:
-        OperationCancelledError: it shall.
+        OperationCancelledError: the caller has cancelled the function.
     """
     if progress is not None:
         progress(state)

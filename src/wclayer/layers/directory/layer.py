@@ -157,8 +157,8 @@ class LayerDirectory(LayerEntries):
             is_longer = status.st_size > row.size and self.is_being_written(row)
             if status.st_size != row.size and not is_longer:
                 raise self._wrong_size(row, fd)
-            # Counted before any byte is yielded, because the whole file may be a hole. Smaller files need no count: such
-            # a file takes enough space itself, together with its record.
+            # Counted before any byte is yielded, because the whole file may be a hole. Smaller files need no count:
+            # each takes enough space itself, together with its record.
             budget = self.budget or Budget(str(self.path), limits_in_use())
             budget.store(stored_size(status))
             budget.spend(row.size, f"entry {self.path_of(row)[:300]!r}")

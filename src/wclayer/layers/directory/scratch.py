@@ -279,8 +279,8 @@ class ScratchDirectory(ScratchLayer):
                 raise
 
     def begin(self, *, is_change: bool = True) -> None:
-        """Begins a transaction (see `transaction`). The same thread must end it with `commit` or `rollback`. Until then,
-        this object belongs to the thread."""
+        """Begins a transaction (see `transaction`). The same thread must end it with `commit` or `rollback`; until
+        then, this object belongs to the thread."""
         with ExitStack() as stack, self._errors():
             stack.enter_context(self.lock)
             self._mark_in_use()

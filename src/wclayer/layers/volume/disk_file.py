@@ -63,10 +63,10 @@ class PartitionWindow:
 
 
 def data_windows(disk: Disk) -> list[PartitionWindow]:
-    """Returns the partitions of a disk that may hold a Windows volume, by its GUID partition table or master boot record.
+    """Returns the partitions of a disk that may hold a Windows volume, by its GUID partition table or boot record.
 
     Raises:
-        DiskError: the disk has neither of the two.
+        DiskError: the disk has neither a GUID partition table nor a master boot record.
     """
     try:
         found = [(part.offset, part.size) for part in read_table(disk).partitions if part.type == BASIC_DATA]
@@ -124,7 +124,7 @@ class DiskFile:
             self._stack = stack.pop_all()
 
     def vhdx(self) -> Vhdx:
-        """The disk as a VHDX file.
+        """Returns the disk as a VHDX file.
 
         Raises:
             InvalidDataError: it is not a VHDX file.

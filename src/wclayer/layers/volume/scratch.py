@@ -36,7 +36,7 @@ _FILTER_ATTRIBUTES = int(FileAttributes.REPARSE_POINT | FileAttributes.SPARSE_FI
 _NOT_COMPARED = _FILTER_ATTRIBUTES | int(FileAttributes.ARCHIVE)
 _ENCRYPTED = int(FileAttributes.ENCRYPTED)
 STATE = "Files/WcSandboxState"
-"""The directories with a container's own files on the volume. Only the delta hives in them are part of the layer."""
+"""The directory with a container's own files on the volume. Only the delta hives in it are part of the layer."""
 STATE_HIVES = f"{STATE}/{HIVES_ROOT}"
 
 _Found = tuple[Entry, FileRecord, "tuple[LayerDirectory, EntryRow] | None"]
@@ -48,8 +48,8 @@ class ScratchLayerReader(VolumeLayerReader):
 
     A placeholder that is unchanged is left out. A placeholder whose attributes, security, EAs, alternate streams,
     creation time or write time have changed becomes the parent's file with the changed metadata. A directory is yielded
-    if an entry below it is, or if one of these, its change time or its object id has changed. A link becomes a hard link
-    to the parent's file. The delta hives in `WcSandboxState` become `Hives`.
+    if an entry below it is, or if one of these, its change time or its object id has changed. A link becomes a hard
+    link to the parent's file. The delta hives in `WcSandboxState` become `Hives`.
 
     Args:
         path: the disk file, such as `sandbox.vhdx`.
