@@ -1,6 +1,6 @@
-"""The public functions that an engine does, by the chosen engine, and those that are made of an engine's functions.
+"""The public functions: those that the chosen engine carries out, and those that are built from an engine's functions.
 
-`Engine` documents the former.
+`Engine` documents the functions of the engine.
 """
 
 from __future__ import annotations
@@ -209,22 +209,22 @@ def import_layer_from_disk(
 ) -> None:
     """Makes the layer `path` from the NTFS volume in the disk file `disk`: VHDX, VHD or raw, partitioned or not.
 
-    Without parents, everything on the volume becomes a base layer. With parents, the disk is a scratch on those, and
-    the layer is the difference that it makes.
+    Without parents, everything on the volume becomes a base layer. With parents, the disk is that of a scratch on these
+    parents, and the layer is its difference from them.
 
     Args:
-        disk: the file; it is not changed. See `VolumeLayerReader` and `ScratchLayerReader`.
-        path: where the layer will be: nothing, or an empty folder, in a folder that exists.
-        parents: the parent chain, nearest first, or only the nearest one; none for a base layer.
-        limits: how much is accepted of what the volume's files say; by default the limits in use (`use_limits`).
+        disk: the disk file, which is not changed. See `VolumeLayerReader` and `ScratchLayerReader`.
+        path: the path of the new layer, in an existing folder. Nothing, or an empty folder, may be there.
+        parents: the parent chain, nearest first, or only the nearest one; empty for a base layer.
+        limits: how much is accepted; by default the limits in use (`use_limits`).
         progress, cancelled: see `copy_layer`.
 
     Raises:
-        PathNotFoundError: the file, or a parent of a differencing disk, is not there.
-        InvalidDataError: it holds no sound NTFS volume.
-        LimitExceededError: it is larger than `limits` allow.
-        NotSupportedError: it is a disk in a format that is not read (`DiskFile`).
-        InvalidStateError: it is the disk of a scratch with changes that it lacks: `deactivate_layer` writes them.
+        PathNotFoundError: the file, or a parent of a differencing disk, does not exist.
+        InvalidDataError: the disk does not hold an intact NTFS volume.
+        LimitExceededError: the volume is larger than `limits` allow.
+        NotSupportedError: the disk has an unsupported format (`DiskFile`).
+        InvalidStateError: the disk lacks changes of its scratch; `deactivate_layer` writes them.
         AlreadyExistsError, NotALayerError, InvalidParameterError: see `new_layer_writer`.
     """
     check_disk_is_current(disk)
@@ -248,14 +248,17 @@ def export_layer_to_file(
     progress: ProgressCallback | None = None,
     cancelled: Cancelled | None = None,
 ) -> ExportResult:
-    """`export_layer_to_tar` into a file that appears, or replaces another, when it is whole. A link is followed; a
-    device or a FIFO is written to (see `OutputFile`).
+    """Writes the layer at `path` to `file` as an OCI layer tar (see `export_layer_to_tar`).
+
+    The file appears, or replaces an existing one, when it is complete. A link is followed. A device or a FIFO is written
+    to directly (see `OutputFile`).
 
     Raises:
         PathNotFoundError: the folder of `file`, or the layer, does not exist.
         InvalidParameterError: `file` lies in the layer.
-        EntryIsDirectoryError, AccessDeniedError, DiskFullError: it is a directory, or the host does not let it be made.
-        see `export_layer_to_tar` for the rest.
+        EntryIsDirectoryError: `file` is a directory.
+        AccessDeniedError, DiskFullError: the host refuses to make the file, or has no space for it.
+        NotALayerError, CorruptLayerError: see `export_layer_to_tar`.
     """
     with OutputFile(file, sources=[path]) as output:
         return export_layer_to_tar(

@@ -1,4 +1,4 @@
-"""`BaseImage`: an image of the central image store, and its JSON record, which is that of Windows' GetBaseImages."""
+"""`BaseImage`: an image of the central image store, and its JSON record, in the format of Windows' GetBaseImages."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class BaseImage:
 
     @property
     def created(self) -> datetime | None:
-        """When the image was registered; None if `created_time` is not a time in ISO 8601."""
+        """The time when the image was registered; None if `created_time` is not a time in ISO 8601."""
         try:
             return datetime.fromisoformat(self.created_time)
         except ValueError:
@@ -45,7 +45,7 @@ class BaseImage:
 
     @classmethod
     def from_record(cls, record: object) -> Self:
-        """The inverse of `to_record`; other fields are ignored.
+        """Returns the image of a JSON record (the inverse of `to_record`). Other fields are ignored.
 
         Raises:
             JsonFileError: a field is missing or has another type, or the path is not absolute.

@@ -34,17 +34,22 @@ class LayerDescriptor:
         """Returns the structure followed by its path in NUL-terminated UTF-16, as they lie in memory at `address`.
 
         Args:
-            address: the address of the result; the structure's pointer refers to the path behind it.
+            address: the address of the result. The structure's pointer refers to the path after it.
             pointer_size: 8 or 4 bytes.
 
         Raises:
-            ValueError: another pointer size, or a path with a NUL in it.
+            ValueError: the pointer size has another value, or the path contains a NUL.
         """
         return pack_descriptors([self], address, pointer_size=pointer_size)
 
     @classmethod
     def unpack(cls, data: bytes | memoryview, address: int = 0, *, pointer_size: int = 8) -> Self:
-        """The inverse of `pack`: `data` is the memory at `address`, the structure first, its path somewhere behind.
+        """Returns the descriptor in `data` (the inverse of `pack`).
+
+        Args:
+            data: the memory at `address`: the structure, and anywhere after it its path.
+            address: the address of `data`.
+            pointer_size: 8 or 4 bytes.
 
         Raises:
             ValueError: `data` is too short, or the pointer does not lead to a NUL-terminated path in it.

@@ -1,4 +1,4 @@
-"""`DiskInfo`: what a disk file is."""
+"""`DiskInfo`: the properties of a disk file."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ class PartitionInfo:
 
     Attributes:
         type: its type: a GUID, or with a master boot record a number such as "0x07".
-        offset, size: its place on the disk, in bytes.
+        offset, size: its offset on the disk and its size, in bytes.
         name: its name; with a master boot record, "logical" for a logical partition.
         guid: its own GUID; None with a master boot record.
-        is_active: whether it is marked as active; None with a GUID partition table.
+        is_active: True if it is marked as active; None with a GUID partition table.
     """
 
     type: str
@@ -29,19 +29,19 @@ class PartitionInfo:
 
 @dataclass(frozen=True, slots=True)
 class DiskInfo:
-    """What a disk file is. A field is None where the format has nothing of the kind.
+    """The properties of a disk file. A field is None if the format does not have it.
 
     Attributes:
-        path: the file.
+        path: the path of the file.
         format: "vhdx", "vhd" or "raw".
-        size: the bytes of the disk.
-        file_size: the bytes of the file.
+        size: the size of the disk in bytes.
+        file_size: the size of the file in bytes.
         kind: "fixed", "dynamic" or "differencing".
-        block_size: bytes.
+        block_size: the size of a block in bytes.
         blocks_present: the number of blocks that are in the file.
-        logical_sector_size, physical_sector_size: bytes.
+        logical_sector_size, physical_sector_size: the sizes of a sector in bytes.
         disk_id: the GUID of the disk.
-        linkage: the GUID by which a child of a VHDX file knows its parent.
+        linkage: the GUID by which a child of a VHDX file identifies its parent.
         parents: the parents of a VHDX file, nearest first.
         partition_table: the GUID of a GUID partition table, or "MBR" with the disk's id.
         partitions: the partitions, in the order of the table.

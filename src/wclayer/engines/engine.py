@@ -1,4 +1,4 @@
-"""`Engine`: what every engine does. The packages `portable` and `hcs` are the two engines: each has these functions.
+"""`Engine`: the functions of every engine. The packages `portable` and `hcs` are the two engines, and have all of them.
 
 mypy checks each package against the protocol where `selection` returns it.
 """
@@ -40,7 +40,7 @@ class ImportStream(Protocol):
 
 
 class Engine(Protocol):
-    """The functions of the Host Compute Service: `portable` does them itself, `hcs` has Windows do them.
+    """The functions of the Host Compute Service. `portable` implements them itself, `hcs` calls Windows.
 
     A parent chain (`parents`) is the path of the nearest parent, or the paths of all parents, nearest first.
 
@@ -52,14 +52,14 @@ class Engine(Protocol):
     def name(self) -> str: ...
 
     def activate_layer(self, path: StrPath, *, prefer: str | None = None) -> None:
-        """Makes a scratch ready to be prepared. For a read-only layer, only checks that it is one.
+        """Makes a scratch ready to be prepared. For a read-only layer, it only checks that the layer exists.
 
         The portable engine reads the changes of `sandbox.vhdx` in if another program changed the disk since the
         scratch was last deactivated.
 
         Args:
             path: the layer directory.
-            prefer: "disk" or "directory": the one that counts when both were changed (portable engine only).
+            prefer: "disk" or "directory": the one to use if both were changed (portable engine only).
 
         Raises:
             PathNotFoundError, NotALayerError: there is no layer at `path`.
@@ -350,8 +350,8 @@ class Engine(Protocol):
 
         Args:
             path: the layer directory.
-            parents: the parent chain. The portable engine knows it, and compares it if it is given; Windows must be
-                told, or it reads the layer as a base layer.
+            parents: the parent chain. The portable engine knows it, and compares it if it is given. Windows needs it;
+                without it, it reads the layer as a base layer.
 
         Raises:
             PathNotFoundError, NotALayerError: there is no layer at `path`.
@@ -405,11 +405,11 @@ class Engine(Protocol):
 
         Args:
             path: the layer directory.
-            parents: the parent chain; if given, it must be the layer's own. A scratch that does not know its chain, as
-                containerd makes one from a copy of `blank.vhdx`, records this one.
+            parents: the parent chain; if given, it must be the layer's own. A scratch without a record of its chain,
+                such as one that containerd made from a copy of `blank.vhdx`, records this one.
             target: an empty folder to mount at; by default the folder `mount` in the layer directory. Windows has a
                 volume for each scratch and takes no `target`.
-            allow_other: every user of the machine may use the mount, and change the files in it.
+            allow_other: True if every user of the machine may use the mount, and change the files in it.
 
         Raises:
             NotReadyError: the scratch is not active.

@@ -39,7 +39,7 @@ class FilterLayerReader:
         return self._stream.next()
 
     def read(self, size: int = -1, /) -> bytes:
-        """Returns up to `size` bytes of the entry's Win32 backup stream; none at its end."""
+        """Returns up to `size` bytes of the entry's Win32 backup stream; an empty object at its end."""
         return self._stream.read(size)
 
     def close(self) -> None:
@@ -71,14 +71,14 @@ class FilterLayerWriter(WriterContext):
         self._stream: ImportStream = (engine or selected()).open_import(path, parents)
 
     def add(self, name: str, info: FileBasicInfo) -> None:
-        """Starts an entry; its Win32 backup stream follows through `write`."""
+        """Starts an entry. `write` takes its Win32 backup stream."""
         self._stream.add(name, info)
 
     def add_link(self, name: str, target: str) -> None:
         """Adds `name` as a further name of the file `target`.
 
         Raises:
-            NotSupportedError: the functions of Windows have no hard links (hcs engine).
+            NotSupportedError: the functions of Windows do not support hard links (hcs engine).
         """
         self._stream.add_link(name, target)
 

@@ -1,4 +1,4 @@
-"""`mount_layer` and `unmount_layer`: the calls of an engine that mounting takes, in their order."""
+"""`mount_layer` and `unmount_layer`: the engine's functions that a mount needs, in the right order."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ def mount_layer(
 
     Args:
         path: the layer directory.
-        target: an empty folder to mount at. A scratch does not need one: it has the folder `mount` for that.
+        target: an empty folder to mount at. A scratch does not need one: by default, its folder `mount` is used.
         parents: the parent chain; if given, it must be the layer's own.
-        allow_other: every user of the machine may use the mount, and change the files in it.
-        serve: has this process serve the mount, until it is unmounted or interrupted. It is called with the mount
-            point when the mount can be used. None starts a process that serves the mount.
+        allow_other: True if every user of the machine may use the mount, and change the files in it.
+        serve: a function that is called with the mount point when the mount can be used. This process then serves the
+            mount until it is unmounted or interrupted. With None, a new process serves the mount.
 
     Returns:
-        the mount point.
+        The mount point.
 
     Raises:
         AlreadyExistsError: the scratch is mounted already.
@@ -76,7 +76,7 @@ def mount_layer(
 def _activated(path: StrPath) -> Iterator[None]:
     """Activates a scratch that is not mounted, unless it is active. If the body fails, the activation is undone."""
     chosen = engine()
-    # With the hcs engine, a scratch that is only active has a path, too; Windows itself refuses a second mount.
+    # With the hcs engine, a scratch that is active but not prepared has a path, too. Windows refuses a second mount.
     if chosen.name == "portable":
         with suppress(NotReadyError):
             at = chosen.get_layer_mount_path(path)
@@ -98,18 +98,18 @@ def _activated(path: StrPath) -> Iterator[None]:
 
 @during("unmount")
 def unmount_layer(path: StrPath) -> bool:
-    """Unmounts a layer. The changes of a scratch are then written into its disk, also those made without a mount.
+    """Unmounts a layer. The changes of a scratch are then written into its disk, including those made without a mount.
 
     Args:
         path: the layer directory of a scratch, or the folder at which a layer is mounted.
 
     Returns:
-        whether it was mounted; False for a scratch that only had changes that its disk lacked.
+        True if the layer was mounted; False for an unmounted scratch whose disk lacked changes.
 
     Raises:
-        NotReadyError: nothing is mounted, and a scratch's disk has all its changes.
+        NotReadyError: nothing is mounted, and the scratch's disk has all of its changes.
         LayerBusyError: files of the mount are open.
-        PathNotFoundError: there is nothing at `path`.
+        PathNotFoundError: nothing exists at `path`.
     """
     layer = path if is_scratch(path) else mount.mounted_layer(path)
     if layer is None or not is_scratch(layer):

@@ -1,4 +1,4 @@
-"""What imports and exports of a tar tell of it."""
+"""The results of imports and exports of a tar."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from wclayer.layers.tar import TarLayerReader, TarLayerWriter
 
 @dataclass(frozen=True, slots=True)
 class ImportResult:
-    """What an import from a tar found: the digests ("sha256:…") and sizes of the stream, and how much was in it."""
+    """The result of an import from a tar: the digests ("sha256:…") and sizes of the stream, and its number of entries."""
 
     diff_id: str
     digest: str
@@ -21,16 +21,15 @@ class ImportResult:
 
     @classmethod
     def of(cls, reader: TarLayerReader, entries: int) -> Self:
-        """Of a reader that has come to the end of its stream."""
+        """Returns the result of a reader that has reached the end of its stream."""
         return cls(reader.diff_id, reader.digest, reader.compression.value, reader.size, reader.stored_size, entries)
 
 
 @dataclass(frozen=True, slots=True)
 class ExportResult:
-    """What an export to a tar wrote: the digests ("sha256:…") and sizes of the stream, and how much is in it.
+    """The result of an export to a tar: the digests ("sha256:…") and sizes of the stream, and its number of entries.
 
-    `unchanged` tells whether the tar is bit for bit the one that the layer was imported from, as far as the engine
-    knows.
+    `unchanged` is True if the engine knows that the tar is bit for bit the one that the layer was imported from.
     """
 
     diff_id: str
@@ -42,5 +41,5 @@ class ExportResult:
 
     @classmethod
     def of(cls, writer: TarLayerWriter, entries: int, *, unchanged: bool) -> Self:
-        """Of a writer that was closed."""
+        """Returns the result of a closed writer."""
         return cls(writer.diff_id, writer.digest, writer.size, writer.stored_size, entries, unchanged)

@@ -1,7 +1,7 @@
-"""The selection of the engine that does the functions: `hcs`, which is Windows, where it is available, else `portable`.
+"""The selection of the engine: `hcs`, which calls Windows, if it is available, otherwise `portable`.
 
-The engine is chosen once: by `use_engine`, by the environment variable `WCLAYER_ENGINE`, or by what the host has, in
-this order, at the first call that needs it.
+The engine is chosen once, at the first call that needs it: by `use_engine`, by the environment variable
+`WCLAYER_ENGINE`, or by what the host supports, in this order.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from wclayer.errors import InvalidParameterError, NotSupportedError, during
 
 if TYPE_CHECKING:
-    # The command asks for the engines' names before it needs an engine, whose types are in many modules.
+    # The command needs the engines' names before it needs an engine, whose types are in many modules.
     from wclayer.engines.engine import Engine
 
 ENGINES = ("hcs", "portable")
@@ -26,10 +26,10 @@ _chosen: Engine | None = None
 
 @during("choose engine")
 def use_engine(name: str | None) -> None:
-    """Chooses the engine that does the functions of this package from now on.
+    """Chooses the engine that carries out the functions of this package from now on.
 
     Args:
-        name: "hcs" or "portable"; None chooses the one that fits this host.
+        name: "hcs" or "portable"; None chooses the default engine of this host.
 
     Raises:
         InvalidParameterError: there is no such engine.
@@ -46,7 +46,7 @@ def engine(name: str | None = None) -> Engine:
     """Returns an engine, whose methods are the functions of this package.
 
     Args:
-        name: "hcs" or "portable"; None is the engine that was chosen (see `use_engine`).
+        name: "hcs" or "portable"; None means the chosen engine (see `use_engine`).
 
     Raises:
         InvalidParameterError: there is no such engine; `WCLAYER_ENGINE` may have named it.
@@ -63,7 +63,7 @@ def engine(name: str | None = None) -> Engine:
 
 
 def engine_name() -> str:
-    """Returns the name of the engine that was chosen.
+    """Returns the name of the chosen engine.
 
     Raises:
         InvalidParameterError, NotSupportedError: see `engine`.

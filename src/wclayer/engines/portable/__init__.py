@@ -1,4 +1,4 @@
-"""The portable engine: the functions of `Engine` on any operating system, and functions that only this project has."""
+"""The portable engine: the functions of `Engine` on any operating system, and functions that Windows does not have."""
 
 from wclayer.engines.portable.activation import (
     activate_layer,

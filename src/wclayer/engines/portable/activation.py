@@ -1,8 +1,8 @@
 """`activate_layer`, `prepare_layer`, `get_layer_mount_path`, `unprepare_layer`, `deactivate_layer`: a scratch in use.
 
-Activated, a scratch's changes are in its layer directory; prepared, they are mounted over its parents. Both are records
-of the scratch, so that any process may take the next step, and a crash leaves nothing that the next call cannot tell:
-an activation counts until the machine is started anew, a mount for as long as its server lives.
+The changes of an active scratch are in its layer directory; those of a prepared scratch are mounted over its parents.
+Both states are records of the scratch, so that any process may take the next step. After a crash, the next call can
+tell that a record is obsolete: an activation is valid until the machine restarts, a mount as long as its server runs.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from wclayer.layers.directory.scratch import (
 from wclayer.view.fuse import mount
 
 ACTIVE = "active"
-"""The record of an activated scratch: what tells this start of the machine from others."""
+"""The record of an active scratch: the id of the current start of the machine."""
 DISK_VARIABLE = "WCLAYER_SANDBOX_DISK"
 """With `0` in this environment variable, `deactivate_layer` does not write `sandbox.vhdx`."""
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
@@ -51,15 +51,15 @@ def _this_boot() -> str:
     try:
         return _BOOT_ID.read_text().strip()
     except (FileNotFoundError, PermissionError):
-        # A host, or a container, that does not tell.
+        # The host, or the container, does not have this id.
         return "unknown"
 
 
 def _open_scratch(place: Path, lock: system.Lock | None = None) -> ScratchDirectory | None:
-    """The scratch at a place, for this process alone; None for a finished layer.
+    """Opens the scratch at a path for this process alone. Returns None for a finished layer.
 
     Args:
-        lock: the lock of the place, if it was taken already.
+        lock: the lock of the folder, if it was taken already.
 
     Raises:
         PathNotFoundError, NotALayerError, LayerBusyError: see `ScratchDirectory`.
@@ -68,7 +68,7 @@ def _open_scratch(place: Path, lock: system.Lock | None = None) -> ScratchDirect
         try:
             return ScratchDirectory(place, exclusive=True, lock=lock)
         except InvalidParameterError:
-            # A commit may just have made it a finished layer.
+            # Another process may just have committed the scratch, which makes it a finished layer.
             if is_scratch(place):
                 raise
     with open_layer(place):
@@ -77,7 +77,7 @@ def _open_scratch(place: Path, lock: system.Lock | None = None) -> ScratchDirect
 
 @during("activate layer")
 def activate_layer(path: StrPath, *, prefer: str | None = None) -> None:
-    """Records that the scratch is active since this start of the machine, after reading a changed disk in."""
+    """Reads the changes of a changed disk, and records that the scratch is active in this run of the machine."""
     place = Path(os.path.abspath(path))
     if prefer not in (None, "disk", "directory"):
         raise InvalidParameterError(place, f"prefer {prefer!r}; possible are disk and directory")
@@ -100,11 +100,11 @@ def activate_layer(path: StrPath, *, prefer: str | None = None) -> None:
 
 
 def _read_changed_disk(scratch: ScratchDirectory, prefer: str | None) -> None:
-    """Reads the disk of a scratch in, if another program changed it; see `Engine.activate_layer`."""
+    """Reads the changes on the disk of a scratch if another program changed it; see `Engine.activate_layer`."""
     parents = scratch.parents()
     is_unread = scratch.record(UNREAD) is not None
     if is_unread and not parents:
-        # Only with the parents, which prepare_layer gets, can it be known what the disk changes.
+        # The changes on the disk can be found only with the parents, which `prepare_layer` gets.
         return
     if is_unread or was_changed(scratch):
         if not is_unread and scratch.record(UNSAVED) and prefer is None:
@@ -130,7 +130,7 @@ def prepare_layer(
     except InvalidParameterError:
         if is_scratch(place):
             raise
-        # A commit has made it a finished layer meanwhile.
+        # Another process has committed the scratch, which is now a finished layer.
         with open_layer(place) as layer:
             check_chain(layer, parents)
 
@@ -168,7 +168,7 @@ def _prepare(place: Path, parents: Chain, target: StrPath | None, allow_other: b
 
 
 def _has_disk(layer: LayerDirectory) -> bool:
-    """Whether a layer is a scratch.
+    """Returns whether a layer is a scratch.
 
     Raises:
         PathNotFoundError: another process has just removed it.
@@ -186,7 +186,7 @@ def _recorded_mount(layer: LayerDirectory) -> Path | None:
 
 @during("get layer mount path")
 def get_layer_mount_path(path: StrPath) -> str:
-    """Returns the recorded mount point of a scratch if its server answers, the folder of any other layer."""
+    """Returns the recorded mount point of a scratch if its server answers; for any other layer, its folder."""
     with open_layer(path) as layer:
         if not _has_disk(layer):
             return str(layer.path)
@@ -207,7 +207,7 @@ def unprepare_layer(path: StrPath) -> None:
             return
     if at is None:
         raise NotReadyError(path, "it is not prepared")
-    # The record may come from elsewhere, as the layer directory may: only a mount that shows this layer is touched.
+    # The record may be untrusted, like the layer directory: only a mount that shows this layer is unmounted.
     if mount.is_serving(at, place):
         mount.unmount(at)
         mount.wait_until_free(place, at)
@@ -229,10 +229,10 @@ def is_active(path: StrPath) -> bool:
 
 
 def check_disk_is_current(disk: StrPath) -> None:
-    """Checks that a disk file is not the `sandbox.vhdx` of a scratch with changes that it lacks.
+    """Checks that a disk file is not a `sandbox.vhdx` that lacks changes of its scratch.
 
     Raises:
-        InvalidStateError: it is; the message says what writes them.
+        InvalidStateError: the disk lacks changes; the message says how to write them.
     """
     place = Path(os.path.abspath(disk))
     if place.name == DISK and (place.parent / FILE_NAME).is_file() and has_unsaved_changes(place.parent):
@@ -242,7 +242,7 @@ def check_disk_is_current(disk: StrPath) -> None:
 
 @during("deactivate layer")
 def deactivate_layer(path: StrPath, *, write_sandbox: bool | None = None) -> None:
-    """Writes the changes into `sandbox.vhdx`, if that is wanted, and removes the record of the activation."""
+    """Writes the changes into `sandbox.vhdx` if required, and removes the record of the activation."""
     if write_sandbox is None:
         write_sandbox = os.environ.get(DISK_VARIABLE, "1") != "0"
     place = Path(os.path.abspath(path))

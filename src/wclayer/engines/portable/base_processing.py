@@ -1,4 +1,4 @@
-"""`process_base_layer`, `process_utility_vm_image`: what Windows makes of a base layer before containers run on it."""
+"""`process_base_layer`, `process_utility_vm_image`: the files that a base layer needs before containers run on it."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def process_base_layer(path: StrPath) -> None:
 
 
 def make_disks(layer: Path) -> None:
-    """What `process_base_layer` makes, also in a layer that lacks a hive: scratches need the disks, not the hives."""
+    """Makes the files of `process_base_layer`, even in a layer that lacks a hive: scratches do not need the hives."""
     with closing(wait_for_place(layer)):
         _make_base_files(layer, None)
     with errors_at(layer):
@@ -82,10 +82,10 @@ def _make_template_files(folder: Path, final: Path | None) -> None:
 
 @boundary
 class ProcessingLayerWriter(DirectoryLayerWriter):
-    """A writer of layer directories that processes base layers, as Windows' own does: the disks come with the layer.
+    """A writer of layer directories that also processes base layers, as Windows does: it makes the disks of the layer.
 
-    A layer that lacks a hive, as image builders off Windows make them, is not processed, and a utility VM whose boot
-    store is damaged is not either.
+    It does not process a layer that lacks a hive, as image builders on other systems make them, or a utility VM whose
+    boot store is damaged.
     """
 
     def _before_commit(self) -> None:
@@ -119,4 +119,4 @@ class ProcessingLayerWriter(DirectoryLayerWriter):
 
 @boundary
 class ProcessingInPlaceWriter(ProcessingLayerWriter, InPlaceLayerWriter):
-    """The same for a folder that becomes a layer in its place."""
+    """A writer that processes a folder that becomes a base layer in place."""

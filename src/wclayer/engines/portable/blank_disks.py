@@ -21,11 +21,11 @@ _ROOT_ATTRIBUTES = int(FileAttributes.DIRECTORY | FileAttributes.HIDDEN | FileAt
 def make_blank_pair(base: Path, child: Path, size: int, *, final: Path | None = None) -> None:
     """Makes a disk of `size` bytes with a partition table and an empty NTFS volume, and its differencing child.
 
-    What is there already is left as it is.
+    Existing files are left as they are.
 
     Args:
-        base, child: where the two are made.
-        final: the folder in which they will be, if that is another one.
+        base, child: the paths of the two disks.
+        final: the folder in which the disks will be at the end, if it is another one.
     """
     if not base.is_file():
         with StagedFile(base, readable=True) as staged, create_vhdx(staged.stream, size) as disk:

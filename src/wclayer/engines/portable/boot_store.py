@@ -17,7 +17,7 @@ def read_boot_store(path: StrPath) -> OpenIterator[BcdObject]:
     """Reads the boot configuration store of the utility VM of the layer at `path`.
 
     Returns:
-        an iterator of the store's objects. The layer is open until the last one, or until the iterator is closed.
+        An iterator of the store's objects. The layer stays open until the iterator is exhausted or closed.
 
     Raises:
         PathNotFoundError: there is no layer, or it has no utility VM with a boot store.

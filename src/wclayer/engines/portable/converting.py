@@ -1,4 +1,4 @@
-"""`convert_layer`: a layer, or a whole chain, as a disk."""
+"""`convert_layer`: writes a layer, or a whole chain, as a disk."""
 
 from __future__ import annotations
 
@@ -31,22 +31,23 @@ FORMATS = ("vhdx", "raw", "ntfs")
 DEFAULT_SIZE = 20 << 30
 _GIB = 1 << 30
 _VOLUME_OVERHEAD = 8 << 20
-"""Bytes of the volume's own files: most of it the log."""
+"""The size of the volume's own files in bytes; most of it is the log."""
 _ENTRY_OVERHEAD = 2560
-"""Bytes of an entry's record, with half as much for what the MFT may grow, and of its names in a directory."""
+"""The bytes of an entry's record, plus half of that for the growth of the MFT, and the bytes of its names in a
+directory."""
 _REPRODUCIBLE = UUID("7b1c2a52-6d0c-5a0c-9f5e-3d8a1d1d9c77")
-"""Stands for the random part of a disk's GUIDs when the same layer is to give the same disk."""
+"""Replaces the random part of a disk's GUIDs if the same layer has to produce the same disk."""
 
 
 @dataclass(frozen=True, slots=True)
 class ConvertResult:
-    """What was made: the disk's and the volume's size in bytes, and how many entries are in it."""
+    """The result of a conversion: the size of the disk and of the volume in bytes, and the number of entries."""
 
     disk_size: int
     volume_size: int
     entries: int
     unencrypted: int
-    """Entries with the attribute that they are encrypted, which a volume without keys cannot have: it is not there."""
+    """The number of entries whose attribute "encrypted" was dropped, because a volume without keys cannot have it."""
 
 
 @during("convert layer")
@@ -63,28 +64,29 @@ def convert_layer(
     progress: ProgressCallback | None = None,
     cancelled: Cancelled | None = None,
 ) -> ConvertResult:
-    """Makes a disk of a layer with its parents, which appears at `target` when it is whole. A link is followed; a block
-    device that is large enough is written to, as a raw disk or a volume.
+    """Writes a layer with its parents as a disk, which appears at `target` when it is complete.
 
-    The chain is flattened: what is in `Files` is at the root of an NTFS volume, deleted names are gone, and the
-    registry is merged into `Windows/System32/config`. With `alone`, it is the first layer without its parents, as it
-    is: `Files`, `Hives` and `UtilityVM` are directories of the volume.
+    A link is followed. A block device that is large enough is written to directly, as a raw disk or a volume.
+
+    The chain is flattened: the contents of `Files` become the root of an NTFS volume, deleted names are left out, and
+    the registry is merged into `Windows/System32/config`. With `alone`, the first layer is written as it is, without
+    its parents: `Files`, `Hives` and `UtilityVM` are directories of the volume.
 
     Args:
-        layers: the layer, or the chain, nearest first; of one layer the chain that it knows.
-        to: "vhdx" (dynamic) or "raw", disks with a partition table; "ntfs", the volume alone.
-        size: of the disk in bytes; by default 20 GiB, or what the layer needs if that is more, or of a block device
-            what it has.
-        cluster_size: bytes; a power of two from 512 to 65,536.
+        layers: the layer, or the chain, nearest first. For a single layer, the chain that it records is used.
+        to: "vhdx" (dynamic) or "raw" for a disk with a partition table; "ntfs" for the volume alone.
+        size: the size of the disk in bytes. The default is 20 GiB, or more if the layer needs it; for a block device,
+            the size of the device.
+        cluster_size: the size of a cluster in bytes: a power of two from 512 to 65,536.
         label: the volume's name.
-        reproducible: the same layers give the same bytes: no random GUIDs, no time of now.
+        reproducible: True if the same layers must produce the same bytes: no random GUIDs, no current time.
         progress, cancelled: see `copy_layer`.
 
     Raises:
         PathNotFoundError, NotALayerError, CorruptLayerError: a layer cannot be opened.
-        InvalidParameterError: sizes that no disk has; a chain in the wrong order; `target` lies in a layer, or can
-            only be written on.
-        NotSupportedError: the layer alone has tombstones.
+        InvalidParameterError: no disk can have these sizes; the chain is in the wrong order; `target` lies in a layer,
+            or can only be written in order.
+        NotSupportedError: with `alone`, the layer has tombstones.
         DiskFullError: the layer does not fit into `size`, or the host's disk is full.
     """
     if to not in FORMATS:
@@ -131,7 +133,7 @@ def convert_layer(
 
 
 def _new_disk(output: OutputFile, to: str, size: int, identity: UUID) -> Disk:
-    """An empty disk of that format and size in bytes."""
+    """Returns a new, empty disk of that format, with `size` bytes."""
     if to == "vhdx":
         output.refuse_device("a VHDX file")
         return create_vhdx(output.stream, size, disk_id=uuid5(identity, "disk"), write_guid=uuid5(identity, "data"))
@@ -140,18 +142,18 @@ def _new_disk(output: OutputFile, to: str, size: int, identity: UUID) -> Disk:
 
 
 def _partition(disk: Disk, identity: UUID) -> PartitionWindow:
-    """Writes the partition table of a data disk; gives the data partition."""
+    """Writes the partition table of a data disk and returns the data partition."""
     guids = uuid5(identity, "reserved partition"), uuid5(identity, "data partition")
     return partition_data_disk(disk, uuid5(identity, "table"), guids)
 
 
 def _needed(chain: Sequence[Path]) -> int:
-    """A size, in whole GiB, in which everything of the layers has room, with a quarter to spare."""
+    """Returns a size in bytes, in whole GiB, that holds everything in the layers and a quarter more."""
     return (_room_for(chain, DEFAULT_CLUSTER_SIZE) * 5 // 4 // _GIB + 1) * _GIB
 
 
 def _room_for(chain: Sequence[Path], cluster_size: int) -> int:
-    """Bytes of a volume in which everything of the layers has room, none of it hiding another."""
+    """Returns the size in bytes of a volume that holds all entries of all layers, even if none hides another."""
     total = _VOLUME_OVERHEAD
     for path in chain:
         with open_layer(path) as layer:
@@ -161,5 +163,5 @@ def _room_for(chain: Sequence[Path], cluster_size: int) -> int:
                     f"SELECT COUNT(1), IFNULL(CAST(SUM({clusters}) AS INTEGER), 0) FROM {table}"
                 ).fetchone()
                 total += needed * cluster_size + count * _ENTRY_OVERHEAD
-    # The bitmap of the clusters, and what directories leave empty in theirs.
+    # The bitmap of the clusters, and the unused parts of the clusters of directories.
     return total + total // 16

@@ -1,4 +1,4 @@
-"""`convert_disk`, `check_disk`, `disk_info`: disk files, whatever is in them."""
+"""`convert_disk`, `check_disk`, `disk_info`: disk files with any contents."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ _PIECE = 1 << 20
 def is_disk(path: StrPath) -> bool:
     """Returns whether a file holds a disk or a volume: VHDX, VHD, raw with a partition table, or an NTFS volume.
 
-    It is also True for a disk in a format that cannot be read, and False for a stream.
+    The result is also True for a disk in an unsupported format, and False for a stream.
     """
-    # Data that is read from a stream here would be lost for its next reader.
+    # Data that is read from a stream here would be lost to its next reader.
     if not has_any_place(path):
         return False
     try:
@@ -51,7 +51,7 @@ def is_disk(path: StrPath) -> bool:
 
 @during("disk info")
 def disk_info(path: StrPath) -> DiskInfo:
-    """Returns what a disk file is: its format, sizes, parents and partitions.
+    """Returns the properties of a disk file: its format, sizes, parents and partitions.
 
     Raises:
         PathNotFoundError, InvalidDataError: see `DiskFile`.
@@ -89,7 +89,7 @@ def disk_info(path: StrPath) -> DiskInfo:
 
 
 def _partitions(disk: Disk) -> tuple[str | None, tuple[PartitionInfo, ...]]:
-    """Returns the name of a disk's partition table, None for a disk without one, and its partitions."""
+    """Returns the name of a disk's partition table (None for a disk without one) and its partitions."""
     with suppress(FormatError):
         table = read_table(disk)
         return str(table.disk_guid), tuple(
@@ -115,10 +115,10 @@ def check_disk(path: StrPath) -> OpenIterator[Problem]:
     """Checks a disk file: the structures of a VHDX or VHD file, and the partition table in it.
 
     Returns:
-        an iterator of the problems. The file is open until the last one, or until the iterator is closed.
+        An iterator of the problems. The file stays open until the iterator is exhausted or closed.
 
     Raises:
-        PathNotFoundError, InvalidDataError: it cannot be opened at all.
+        PathNotFoundError, InvalidDataError: the file cannot be opened at all.
     """
     return OpenIterator(during("check disk", path), lambda: DiskFile(path), _problems)
 
@@ -143,7 +143,7 @@ def _problem_texts(opened: DiskFile) -> Iterator[str]:
 
 
 def _table_problems(disk: Disk) -> tuple[str, ...]:
-    """What is wrong with the partition table of a disk; nothing, if it has none."""
+    """Returns the problems of the partition table of a disk. A disk without a table has no problems."""
     sector = disk.sector_size
     if disk.size >= 2 * sector and disk.read(sector, len(GPT_SIGNATURE)) == GPT_SIGNATURE:
         return read_table(disk).problems
@@ -165,21 +165,22 @@ def convert_disk(
     progress: ProgressCallback | None = None,
     cancelled: Cancelled | None = None,
 ) -> None:
-    """Makes the disk file `target`, which appears when it is whole, of the disk in `source`. A link is followed; a
-    block device that is large enough is written to, as a raw disk.
+    """Converts the disk file `source` to the disk file `target`, which appears when it is complete.
+
+    A link is followed. A block device that is large enough is written to directly, as a raw disk.
 
     Args:
         to: "vhdx" or "raw".
-        is_fixed: of a VHDX file: whether all of its space is there at once.
-        block_size: bytes.
-        parent: makes a differencing disk on that VHDX file, with the blocks that differ from it.
+        is_fixed: True for a VHDX file whose whole space is allocated at once.
+        block_size: the size of a block in bytes.
+        parent: a VHDX file; `target` becomes a differencing disk on it, with only the blocks that differ.
         progress, cancelled: see `copy_layer`.
 
     Raises:
         PathNotFoundError, InvalidDataError: see `DiskFile`.
-        InvalidParameterError: sizes that a disk cannot have; a parent that does not fit; `target` is one of the files
-            that are read, or can only be written on.
-        DiskFullError, AccessDeniedError: the host has no room, or does not let it be made.
+        InvalidParameterError: a disk cannot have these sizes; the parent has another size; `target` is one of the
+            source files, or can only be written in order.
+        DiskFullError, AccessDeniedError: the host has no space, or refuses to make the file.
     """
     if to not in ("vhdx", "raw"):
         raise InvalidParameterError(target, f"format {to!r}; possible are vhdx and raw")
@@ -209,7 +210,7 @@ def _new_disk(
     is_fixed: bool,
     block_size: int,
 ) -> Disk:
-    """An empty disk that has room for the bytes of `source`."""
+    """Returns a new, empty disk with the size of `source`."""
     if to == "raw":
         output.make_empty_disk(source.size)
         return RawDisk(output.stream, size=source.size)
@@ -233,7 +234,7 @@ def _copy(
     progress: ProgressCallback | None,
     cancelled: Cancelled | None,
 ) -> None:
-    """Copies the bytes of one disk to another, except those that are there already: zeros, or the parent's bytes."""
+    """Copies the bytes of one disk to another, except those that it has already: zeros, or the parent's bytes."""
     disk = source.disk
     state = Progress(name=str(source.path), total_bytes=disk.size)
     for offset in _pieces(disk.size, [source] if parent is None else [source, parent]):
@@ -247,7 +248,7 @@ def _copy(
 
 
 def _is_present(parent: DiskFile | None, offset: int, data: bytes) -> bool:
-    """Whether a disk on that parent, or on none, has these bytes there before anything is written."""
+    """Returns whether a new disk, with or without that parent, has these bytes at `offset` already."""
     if parent is None:
         return is_zero(data)
     with parent.errors():
@@ -257,7 +258,7 @@ def _is_present(parent: DiskFile | None, offset: int, data: bytes) -> bool:
 
 
 def _pieces(size: int, files: Sequence[DiskFile]) -> Iterator[int]:
-    """Where the pieces of the first `size` bytes start in which one of the disks, or a parent, may hold something."""
+    """Yields the offsets, below `size`, of the pieces in which one of the disks or their parents may hold data."""
     done = 0
     for offset, length in heapq.merge(*(ranges for file in files for ranges in _extents(file))):
         for piece in range(max(done, offset // _PIECE * _PIECE), min(size, offset + length), _PIECE):
@@ -266,7 +267,7 @@ def _pieces(size: int, files: Sequence[DiskFile]) -> Iterator[int]:
 
 
 def _extents(file: DiskFile) -> list[Iterator[tuple[int, int]]]:
-    """The ranges that a disk and each of its parents may hold something in, in order."""
+    """Returns, for a disk and each of its parents, the ranges that may hold data, in order."""
     found = []
     disk: Disk | None = file.disk
     while isinstance(disk, (Vhdx, DynamicVhd, RawDisk)):
@@ -276,6 +277,6 @@ def _extents(file: DiskFile) -> list[Iterator[tuple[int, int]]]:
 
 
 def _told(file: DiskFile, ranges: Iterator[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-    """The same, with errors that name the file."""
+    """Yields the ranges. Errors name the file."""
     with file.errors():
         yield from ranges

@@ -1,4 +1,4 @@
-"""`export_layer`, `export_layer_to_tar`, `new_layer_reader`: layers go out."""
+"""`export_layer`, `export_layer_to_tar`, `new_layer_reader`: the export of layers."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def export_layer_to_tar(
     progress: ProgressCallback | None = None,
     cancelled: Cancelled | None = None,
 ) -> ExportResult:
-    """Writes the layer as the tar that it was imported from, or as a canonical one."""
+    """Writes the layer as the tar that it was imported from, or as a canonical tar."""
     with DirectoryLayerReader(path) as reader:
         check_chain(reader.layer, parents)
         writer = TarLayerWriter(
@@ -56,7 +56,7 @@ def export_layer(
     progress: ProgressCallback | None = None,
     cancelled: Cancelled | None = None,
 ) -> None:
-    """Writes the layer into a transport folder under construction, which then gets its name."""
+    """Writes the layer into a temporary transport folder, which is then renamed to its final name."""
     with DirectoryLayerReader(path) as reader:
         check_chain(reader.layer, parents)
         with TransportLayerWriter(folder) as writer:

@@ -1,4 +1,4 @@
-"""What the portable engine reads and writes for `FilterLayerReader` and `FilterLayerWriter`."""
+"""The portable engine's side of `FilterLayerReader` and `FilterLayerWriter`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from wclayer.win32.attributes import FileBasicInfo
 
 
 class PortableExport:
-    """A layer, entry by entry, in the form of `FilterLayerReader`."""
+    """Yields a layer entry by entry, as `FilterLayerReader` does."""
 
     def __init__(self, path: StrPath, parents: Chain) -> None:
         self._reader = new_layer_reader(path, parents)
@@ -29,11 +29,11 @@ class PortableExport:
 
 @during("read layer")
 def open_export(path: StrPath, parents: Chain = ()) -> PortableExport:
-    """Reads the layer for a `FilterLayerReader`."""
+    """Returns an export of the layer for a `FilterLayerReader`."""
     return PortableExport(path, parents)
 
 
 @during("write layer")
 def open_import(path: StrPath, parents: Chain = ()) -> BackupLayerWriter:
-    """Writes the layer for a `FilterLayerWriter`."""
+    """Returns a writer of the layer for a `FilterLayerWriter`."""
     return new_layer_writer(path, parents)

@@ -40,7 +40,7 @@ class ImageStore:
     """A folder with one JSON file for each registered base image. The layers stay at their paths.
 
     Args:
-        path: the folder, which need not exist; by default that of `default_store`.
+        path: the folder, which does not have to exist; by default that of `default_store`.
     """
 
     def __init__(self, path: StrPath | None = None) -> None:
@@ -78,11 +78,11 @@ class ImageStore:
 
     @during("unregister image")
     def unregister(self, name: str, version: str) -> None:
-        """Removes an image from the store; its layer stays.
+        """Removes an image from the store. Its layer is not removed.
 
         Raises:
             InvalidParameterError: see `register`.
-            PathNotFoundError: it is not registered.
+            PathNotFoundError: the image is not registered.
         """
         file = self._file(name, version)
         with errors_at(self.path):
@@ -109,7 +109,7 @@ class ImageStore:
                     return []
                 names = sorted(name for name in root.names(b"") if name.endswith(".json"))
             for name in names:
-                # An image may have been unregistered since.
+                # The image may have been unregistered in the meantime.
                 with (
                     during("list images", self.path / name, damage=CorruptLayerError),
                     contextlib.suppress(FileNotFoundError),
@@ -129,7 +129,7 @@ def _file_name(name: str, version: str) -> str:
 
 
 def _image(file_name: str, record: object) -> BaseImage:
-    """Returns the image of a file of the store."""
+    """Returns the image that a file of the store describes."""
     image = BaseImage.from_record(record)
     if file_name != _file_name(image.name, image.version):
         raise JsonFileError("not the record of an image: it has another name than its file")

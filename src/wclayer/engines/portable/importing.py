@@ -1,4 +1,4 @@
-"""`import_layer`, `import_layer_from_tar`, `new_layer_writer`: layers come in."""
+"""`import_layer`, `import_layer_from_tar`, `new_layer_writer`: the import of layers."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def import_layer_from_tar(
     progress: ProgressCallback | None = None,
     cancelled: Cancelled | None = None,
 ) -> ImportResult:
-    """Makes a layer directory from a tar, with what the export of the same bytes needs, or commits a scratch."""
+    """Makes a layer directory from a tar, or commits a scratch. It keeps the data that an identical export needs."""
     with (
         ProcessingLayerWriter(path, parents, limits=limits, over_scratch=True, source=source) as writer,
         TarLayerReader(stream, source, names=writer.names, keep_header_deltas=True) as reader,

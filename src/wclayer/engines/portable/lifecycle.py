@@ -1,4 +1,4 @@
-"""`create_layer`, `layer_exists`, `destroy_layer`: a layer comes to be, is there, and goes."""
+"""`create_layer`, `layer_exists`, `destroy_layer`: the beginning, the existence and the end of a layer."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from wclayer.layers.directory.scratch import DISK
 from wclayer.view.fuse import mount
 
 _MARKS = (CHAIN_FILE, DISK)
-"""Files by which a folder is a layer, whatever else is in it."""
+"""The files of which each one makes a folder a layer."""
 _MARKS_BESIDE_FILES = (database.FILE_NAME, "blank.vhdx", "blank-base.vhdx", "layout", "Hives/*_Base")
-"""Files by which a folder with `Files` in it is a layer: of a damaged one of ours, or of one that Windows made. A
-transport folder has none of these."""
+"""The files of which each one makes a folder with `Files` a layer: a damaged one of this project, or one that Windows
+made. A transport folder has none of them."""
 
 
 @during("create layer")
@@ -32,7 +32,7 @@ def create_layer(path: StrPath, parent: StrPath | None = None, *, parents: Chain
 
 @during("layer exists")
 def layer_exists(path: StrPath) -> bool:
-    """Returns whether there is a folder with a `layer.db`, a `Files` folder or a `sandbox.vhdx`."""
+    """Returns whether `path` is a folder with a `layer.db`, a `Files` folder or a `sandbox.vhdx`."""
     return is_layer(path)
 
 
@@ -53,7 +53,7 @@ def destroy_layer(path: StrPath) -> None:
 
 
 def _check(place: Path) -> None:
-    """Refuses what is no layer, and a layer in which something is mounted. Nobody else moves it away meanwhile."""
+    """Refuses a folder that is not a layer, and a layer in which something is mounted. The caller holds its lock."""
     if not place.is_dir():
         raise NotALayerError(place, "not a layer: it is no folder")
     if not _is_layer(place):
@@ -66,7 +66,7 @@ def _check(place: Path) -> None:
 
 
 def _is_layer(place: Path) -> bool:
-    """Whether a folder is certainly a layer, ours or one that Windows or containerd made, perhaps a damaged one."""
+    """Returns whether a folder is certainly a layer, made by this project, Windows or containerd, possibly damaged."""
     try:
         with HostRoot(place) as root:
             database.read_kind(root)

@@ -1,4 +1,4 @@
-"""`make_base_layer`: a folder with `Files` in it becomes a base layer."""
+"""`make_base_layer`: turns a folder with `Files` in it into a base layer."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ def make_base_layer(
 ) -> None:
     """Turns the folder `path`, which has `Files` in it, into a base layer, in place.
 
-    Files keep their place and contents; each gets the metadata that Windows gives a new one (see `FolderLayerReader`).
-    Registry hives that are missing in `Files/Windows/System32/config` are made: valid ones without keys. The folder
-    becomes a layer in one step, when its `layer.db` appears; until then it can be interrupted and started again.
+    Files keep their paths and contents. Each gets the metadata that Windows gives a new file (see `FolderLayerReader`).
+    Registry hives that are missing in `Files/Windows/System32/config` are made; they are valid and have no keys. The
+    folder becomes a layer in one step, when its `layer.db` appears. An interrupted call can be repeated.
 
     Raises:
         PathNotFoundError, NotALayerError: there is no such folder, or no `Files` in it.
-        AlreadyExistsError: it is a layer already.
-        InvalidDataError: something in it has no place in a layer.
+        AlreadyExistsError: the folder is a layer already.
+        InvalidDataError: the folder contains a file that a layer cannot hold.
 
     Reference: hcsshim, `ConvertToBaseLayer`.
     """
@@ -62,13 +62,13 @@ def _ensure_hives(place: Path) -> None:
         for hive in LAYER_HIVES:
             name = hive.config_name
             if _spelled(host, directory, name) is None:
-                # Whole or not at all: the next call leaves what it finds as it is.
+                # The file must appear as a whole or not at all, because the next call keeps existing files.
                 with StagedFile(place / directory / name) as staged:
                     staged.stream.write(write_hive(empty_root(), file_name=name))
 
 
 def _spelled(host: HostRoot, directory: str, name: str) -> str | None:
-    """The path of a name in a directory, in whatever case it is there."""
+    """Returns the path of a name in a directory, in the case in which it exists there; None if it does not exist."""
     for found in host.names(directory.encode()):
         if names_equal(found, name):
             return f"{directory}/{found}" if directory else found

@@ -1,4 +1,4 @@
-"""`RegistryEditor`: changes to the registry of a layer, which go to its delta hives."""
+"""`RegistryEditor`: changes the registry of a layer by writing its delta hives."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ from wclayer.win32.security import SecurityDescriptor
 class RegistryEditor:
     """Changes the registry of the layer at `path`, all at once: by `commit`, or when its context ends without an error.
 
-    In a child layer the changes go to the delta hives in `Hives`, as Windows makes them: deleted keys and values become
-    tombstones, keys that are made again after they were deleted supersede what is below them. In a base layer they go
-    to the hives in `Files/Windows/System32/config`. The `_Base` hives follow.
+    In a child layer, the changes are written to the delta hives in `Hives`, in the form that Windows uses: deleted keys
+    and values become tombstones; a key that is made again after its deletion hides the keys of the layers below. In a
+    base layer, the changes are written to the hives in `Files/Windows/System32/config`. The `_Base` hives are updated.
 
     Raises:
         LayerBusyError: another process is changing the layer.
@@ -65,31 +65,31 @@ class RegistryEditor:
             self.close()
 
     def close(self) -> None:
-        """Ends the editing; what was not committed is lost."""
+        """Ends the editing. Changes that were not committed are lost."""
         # The keys of a hive keep its file open.
         self._hives.clear()
         self._registry.close()
         self._update.close()
 
     def create_key(self, key: str) -> None:
-        """Makes a key, with the keys above it; one that is there already is left as it is.
+        """Makes a key, with the keys above it. An existing key is left as it is.
 
         Raises:
-            InvalidParameterError: the path is not one of the registry, or a name is too long.
+            InvalidParameterError: `key` is not a path of the registry, or a name is too long.
             PathNotFoundError: the layer has no such hive.
         """
         self._edit(key)
 
     def set_value(self, key: str, name: str, kind: int, data: bytes) -> None:
-        """Sets a value of a key, which is made if it is not there.
+        """Sets a value of a key. A missing key is made.
 
         Args:
             name: the value's name; "" for the default value.
             kind: its type, a `ValueType` or another number.
-            data: as it is stored (see `encode_string` and `from_text`).
+            data: the data in its stored form (see `encode_string` and `from_text`).
 
         Raises:
-            see `create_key`.
+            InvalidParameterError, PathNotFoundError: see `create_key`.
         """
         if utf16_length(name) > MAX_VALUE_NAME_UNITS:
             raise InvalidParameterError(key, f"a value's name has at most {MAX_VALUE_NAME_UNITS} characters")
@@ -100,7 +100,7 @@ class RegistryEditor:
         """Deletes a value.
 
         Raises:
-            PathNotFoundError: it is not there.
+            PathNotFoundError: the value does not exist.
         """
         hive, below = self._existing(key)
         if not hive.delete_value(below, name):
@@ -110,8 +110,8 @@ class RegistryEditor:
         """Deletes a key and everything below it.
 
         Raises:
-            PathNotFoundError: it is not there.
-            InvalidParameterError: it is the root of a hive.
+            PathNotFoundError: the key does not exist.
+            InvalidParameterError: the key is the root of a hive.
         """
         hive, below = self._existing(key)
         if not below:
@@ -119,13 +119,13 @@ class RegistryEditor:
         hive.delete_key(below)
 
     def apply(self, edits: Iterable[RegEdit]) -> int:
-        """Carries out the steps of a `.reg` file, as regedit does: what is to be deleted need not be there.
+        """Carries out the steps of a `.reg` file, as regedit does: deleting a missing key or value is not an error.
 
         Returns:
-            how many there were.
+            The number of steps.
 
         Raises:
-            see `set_value`.
+            InvalidParameterError, PathNotFoundError: see `set_value`.
         """
         count = 0
         for edit in edits:
@@ -146,11 +146,11 @@ class RegistryEditor:
         return count
 
     def commit(self) -> None:
-        """Writes the changed hives and makes the layer the new one, in one step.
+        """Writes the changed hives. All changes become visible in one step.
 
         Raises:
             InvalidDataError: the hive would break a rule of hives (too many levels, …).
-            LayerError: the host failed; the layer is as before, or as it should be, whole.
+            LayerError: the host failed; the layer has either none or all of the changes.
         """
         for edited in self._hives.values():
             if edited.is_changed:
@@ -160,12 +160,12 @@ class RegistryEditor:
                             change.path, change.data, origin=change.origin, security=change.security,
                             directory_security=change.directory_security,
                         )  # fmt: skip
-        # Windows would not replace what is open.
+        # Windows would not replace open files.
         self._registry.close()
         self._update.commit(self._now)
 
     def _edit(self, text: str) -> tuple[_EditedHive, tuple[str, ...]]:
-        """The hive of a key and the key's path in it; the key is made."""
+        """Makes a key, and returns its hive and its path in the hive."""
         hive, path = self._hive(text)
         for name in path.below:
             if utf16_length(name) > MAX_NAME_UNITS:
@@ -199,7 +199,7 @@ class RegistryEditor:
 
 
 class _EditedHive:
-    """A hive that is being changed: what it is based on, and a delta in memory."""
+    """A hive that is being changed: the hive that it is based on, and a delta in memory."""
 
     def __init__(self, registry: Registry, hive: LayerHive, now: int) -> None:
         self._hive = hive
@@ -225,14 +225,14 @@ class _EditedHive:
             self._delta = empty_root(now)
 
     def find(self, names: tuple[str, ...]) -> Key | None:
-        """The key as it is seen now."""
+        """Returns the key in its current state; None if it does not exist."""
         key = merge(self._above, self._delta)
         for name in names:
             key = None if key is None else key.subkey(name)
         return key
 
     def create_key(self, names: tuple[str, ...]) -> None:
-        """Makes the key and those above it, where they are not seen."""
+        """Makes a key and the keys above it, if they do not exist."""
         if self.find(names) is None:
             self._own(names)
 
@@ -242,7 +242,7 @@ class _EditedHive:
         self._touch(own)
 
     def delete_value(self, names: tuple[str, ...], name: str) -> bool:
-        """Deletes a value of a key that is seen; False if it is not seen."""
+        """Deletes a value of an existing key. Returns False if the value does not exist."""
         seen = self.find(names)
         if seen is None or not any(fold(value.name) == fold(name) for value in seen.values()):
             return False
@@ -257,7 +257,7 @@ class _EditedHive:
         return True
 
     def delete_key(self, names: tuple[str, ...]) -> None:
-        """Deletes a key that is seen."""
+        """Deletes an existing key."""
         parent, above = self._own(names[:-1])
         name = names[-1]
         hidden = None if above is None else above.subkey(name)
@@ -273,7 +273,7 @@ class _EditedHive:
         self.is_changed = True
 
     def _own(self, names: tuple[str, ...]) -> tuple[TreeKey, Key | None]:
-        """The delta's own key at a path, made if need be, and the key above that it is merged with."""
+        """Returns the delta's own key at a path, which is made if necessary, and the key that it is merged with."""
         own, above = self._delta, self._above
         for name in names:
             superseded = own.metadata.semantics is SUPERSEDE_TREE
@@ -299,7 +299,7 @@ class _EditedHive:
         return child
 
     def files(self) -> list[FileChange]:
-        """The files of the layer that hold the hive now."""
+        """Returns the changed files of the layer, which hold the hive."""
         effective = merge(self._above, self._delta)
         if effective is None:
             raise RegfError("the root key is deleted")
@@ -310,13 +310,13 @@ class _EditedHive:
             return [FileChange(self._hive.config, base, Origin.OWN), made]
         delta = write_hive(self._delta, has_layered_keys=True, file_name=self._hive.delta, max_size=max_size)
         above = _security_of(self._layers, HIVES_ROOT) or volume_root().encode()
-        # Hives that Windows writes carry no descriptor, and a transport folder has no place for one.
+        # Hives that Windows writes have no descriptor, and a transport folder cannot hold one.
         own = _security_of(self._layers, self._hive.delta)
         return [FileChange(self._hive.delta, delta, Origin.OWN, own, above), made]
 
 
 def _security_of(layers: Sequence[LayerDirectory], path: str) -> bytes | None:
-    """The descriptor that the nearest of `layers` has for an entry."""
+    """Returns the descriptor of an entry in the nearest of `layers` that has one."""
     for layer in layers:
         row = layer.lookup(path)
         descriptor = None if row is None else layer.security(row)
@@ -326,12 +326,12 @@ def _security_of(layers: Sequence[LayerDirectory], path: str) -> bytes | None:
 
 
 def _promoted(key: Key) -> KeyMetadata:
-    """What a key of a delta is that only leads to others: all is as in the layers above."""
+    """Returns the metadata of a delta's key that only leads to other keys, and changes nothing of the lower key."""
     return key.metadata._replace(class_name=b"", inherits_class=True)
 
 
 def _inherited(parent: bytes | None) -> bytes:
-    """The security of a new key: what the key above hands down, or its own descriptor where it hands down nothing."""
+    """Returns the security of a new key: what it inherits from the key above, or else the descriptor of that key."""
     if parent is None:
         return root_security()
     above = SecurityDescriptor.decode(parent)

@@ -26,7 +26,7 @@ from wclayer.layers.volume.disk_file import DiskFile, PartitionWindow, locator_f
 
 @boundary
 class _ScratchWriter(DirectoryLayerWriter):
-    """An empty layer with a disk in it."""
+    """Writes an empty layer with a disk in it."""
 
     operation = "create scratch layer"
 
@@ -36,13 +36,13 @@ class _ScratchWriter(DirectoryLayerWriter):
         blank = base / BLANK
         with StagedFile(staged) as copy, open_any_place(blank) as source:
             shutil.copyfileobj(source, copy.stream, 1 << 20)
-        # What is wrong with the copy is wrong with what it was made of.
+        # Damage of the copy is damage of the original.
         with DiskFile(blank, parent=base / BLANK_BASE) as opened:
             opened.vhdx()
         with DiskFile(staged, writable=True, parent=base / BLANK_BASE) as opened:
             disk = opened.vhdx()
             with DiskFile(base / BLANK_BASE) as above:
-                # It must find its parent from where it will be.
+                # The disk must find its parent from its final path.
                 disk.set_locator(locator_for(Path(self.target) / DISK, base / BLANK_BASE, above.vhdx()))
 
     def _before_rename(self) -> None:
@@ -56,10 +56,10 @@ def create_scratch_layer(path: StrPath, parents: Chain) -> None:
     if not chain:
         raise InvalidParameterError(path, "a scratch layer needs at least one parent")
     base = chain[-1]
-    # What is no layer, or is not there, is told as such, and not as a place that cannot be locked.
+    # A missing parent, or one that is not a layer, is reported as such, not as a path that cannot be locked.
     open_layer(base).close()
     while True:
-        # The two disks belong together: nobody may remove the base layer between one and the other.
+        # The two disks belong together: no other process may remove the base layer between the two steps.
         with closing(wait_for_place(base, shared=True)):
             if (base / BLANK).is_file():
                 with _ScratchWriter(path, parents):
@@ -68,7 +68,7 @@ def create_scratch_layer(path: StrPath, parents: Chain) -> None:
 
 
 def _make_blank(base: Path) -> None:
-    """Makes the blank disk of a base layer that has none."""
+    """Makes the blank disk of a base layer if it is missing."""
     with closing(wait_for_place(base)):
         if not (base / BLANK).is_file() and (base / BLANK_BASE).is_file():
             make_child(base / BLANK_BASE, base / BLANK)
@@ -105,7 +105,7 @@ def _expand(place: Path, size: int) -> None:
         if wanted > disk.size:
             with errors_at(place, damage=InvalidParameterError):
                 disk.resize(wanted)
-        # The backup table is still where the smaller disk ended; the primary one is enough.
+        # The backup table is still at the end of the smaller disk; the primary table is sufficient.
         table = read_table(disk)
         if table.problems or grown_table(table, disk.size) != table:
             table = grown_table(table, disk.size)

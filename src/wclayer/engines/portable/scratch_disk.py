@@ -1,4 +1,4 @@
-"""A scratch and its disk: the changes are written into `sandbox.vhdx`, and read back from one that was changed."""
+"""A scratch and its disk: writes the changes into `sandbox.vhdx`, and reads them back from a changed disk."""
 
 from __future__ import annotations
 
@@ -27,30 +27,30 @@ from wclayer.layers.volume.scratch_writer import ScratchVolumeWriter
 from wclayer.win32.filetime import from_unix_ns
 
 SAVED_AS = "disk_write_guid"
-"""The record of the disk's DataWriteGuid when it last held just what the scratch does ([MS-VHDX] 2.2.2)."""
+"""The record of the DataWriteGuid that the disk had when it last agreed with the scratch ([MS-VHDX] 2.2.2)."""
 SAVED_NEXT = "disk_write_guid_next"
-"""The record of the DataWriteGuid that the disk gets by what is being done to it: by it, the disk is told from one that
-somebody else has changed, after an interruption, too."""
+"""The record of the DataWriteGuid that the disk gets from the current operation. Even after an interruption, it
+distinguishes the disk from one that another program has changed."""
 
 
 def disk_guid(scratch: Path) -> str:
-    """The GUID that changes whenever the data of a scratch's disk are changed.
+    """Returns the GUID that changes whenever the data of a scratch's disk changes.
 
     Raises:
-        PathNotFoundError, InvalidDataError: the disk is not there, or damaged.
+        PathNotFoundError, InvalidDataError: the disk does not exist, or is damaged.
     """
     with DiskFile(scratch / DISK) as opened:
         return str(opened.vhdx().linkage)
 
 
 def was_changed(scratch: ScratchDirectory) -> bool:
-    """Whether somebody else has changed the disk since the scratch was last written to it."""
+    """Returns whether another program has changed the disk since the scratch was last written to it."""
     known = scratch.record(SAVED_AS)
     return known is not None and disk_guid(scratch.path) not in (known, scratch.record(SAVED_NEXT))
 
 
 def _announce(scratch: ScratchDirectory) -> UUID:
-    """Records, and returns, a DataWriteGuid that the disk gets next."""
+    """Records and returns the DataWriteGuid that the disk gets next."""
     guid = uuid4()
     with scratch.transaction(is_change=False):
         scratch.set_record(SAVED_NEXT, str(guid))
@@ -61,14 +61,14 @@ def _announce(scratch: ScratchDirectory) -> UUID:
 
 @contextmanager
 def resizing(path: Path) -> Iterator[UUID]:
-    """While the size of a scratch's disk is changed: nobody else uses the scratch, and what the disk holds counts as
-    the same afterwards. Gives the DataWriteGuid by which the disk is to be changed.
+    """A context for changing the size of a scratch's disk. No other process can use the scratch in it, and afterwards
+    the data of the disk counts as unchanged. Yields the DataWriteGuid that the disk must get.
 
     Raises:
         LayerBusyError: the scratch is in use.
     """
     if not (path / FILE_NAME).is_file():
-        # One that was never activated here.
+        # The scratch was never activated here.
         with closing(claim_place(path)):
             yield uuid4()
         return
@@ -81,16 +81,16 @@ def resizing(path: Path) -> Iterator[UUID]:
 
 
 def note_disk(scratch: ScratchDirectory) -> None:
-    """Records that the disk holds just what the scratch does."""
+    """Records that the disk agrees with the scratch."""
     scratch.mark_saved(**{SAVED_AS: disk_guid(scratch.path)})
     scratch.checkpoint()
 
 
 def read_disk(scratch: ScratchDirectory, parents: Sequence[Path]) -> None:
-    """Takes what is on the disk for the scratch's changes, all of it or nothing.
+    """Replaces the scratch's changes by those on the disk, all of them or none.
 
     Raises:
-        InvalidDataError: the disk has no sound volume, or marks that fit no parent.
+        InvalidDataError: the disk does not have an intact volume, or has marks that do not fit the parents.
     """
     with ExitStack() as stack:
         opened = [stack.enter_context(open_layer(parent)) for parent in parents]
@@ -101,20 +101,20 @@ def read_disk(scratch: ScratchDirectory, parents: Sequence[Path]) -> None:
 
 
 def write_disk(scratch: ScratchDirectory, parents: Sequence[Path]) -> None:
-    """Writes the changes into a fresh disk, of the size and on the parent of the old one, which takes its place.
+    """Writes the changes into a new disk, with the size and the parent of the old one, which it then replaces.
 
     Raises:
-        DiskFullError: they do not fit; the old disk stays.
+        DiskFullError: the changes do not fit; the old disk stays.
         InvalidDataError: the old disk is damaged.
     """
     place = scratch.path / DISK
-    # The old disk is closed before the new one takes its place: Windows would not replace it.
+    # The old disk is closed before the new one replaces it: Windows would not replace an open file.
     with DiskFile(place) as old, old.errors():
         table = read_table(old.disk)
         data = table.data_partition
         serial = NtfsVolume(PartitionWindow(old.disk, data.offset, data.size)).serial
         metadata, above = old.vhdx().metadata, next(iter(old.chain), None)
-    # First of all: by the mark that this leaves after a crash, what is left of the new disk is found and removed.
+    # This comes first: it makes the mark that, after a crash, leads to the removal of the unfinished new disk.
     guid = _announce(scratch)
     with errors_at(place), ExitStack() as stack:
         staged = stack.enter_context(StagedFile(place, readable=True))

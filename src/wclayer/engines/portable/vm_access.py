@@ -1,4 +1,4 @@
-"""`grant_vm_access`: a virtual machine may open a file."""
+"""`grant_vm_access`: permits a virtual machine to open a file."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from wclayer.win32.sid import Sid, vm_sid
 _FILE_ALL_ACCESS = 0x1F01FF
 _MAX_DESCRIPTOR = 1 << 16
 NTFS_ACL = "system.ntfs_acl"
-"""The extended attribute in which ntfs-3g shows a file's security descriptor."""
+"""The extended attribute through which ntfs-3g shows a file's security descriptor."""
 
 
 @during("grant VM access")
@@ -67,7 +67,7 @@ def grant_access(sid: Sid, path: Path) -> None:
 
 
 def _volume_descriptor(path: Path) -> bytes | None:
-    """The security descriptor that an ntfs-3g mount shows of a file; None elsewhere."""
+    """Returns the security descriptor that an ntfs-3g mount shows for a file; None on any other file system."""
     if sys.platform != "linux":
         return None
     # Not os.getxattr: it asks with a small buffer first, and ntfs-3g calls one that is too small an I/O error.
@@ -78,22 +78,22 @@ def _volume_descriptor(path: Path) -> bytes | None:
 
 
 def new_file_access(sid: Sid) -> bytes:
-    """The security descriptor of a new file to which `sid` has access."""
+    """Returns the security descriptor of a new file to which `sid` has access."""
     return granted(inherit(volume_root(), is_directory=False).encode(), sid)
 
 
 def granted(descriptor: bytes, sid: Sid) -> bytes:
-    """A security descriptor whose DACL gives `sid` full access."""
+    """Returns a security descriptor with a DACL that grants `sid` full access, besides the existing entries."""
     decoded = SecurityDescriptor.decode(descriptor)
     ace = Ace(int(AceType.ACCESS_ALLOWED), 0, _FILE_ALL_ACCESS, sid)
     if decoded.dacl is None:
         if decoded.control & Control.DACL_PRESENT:
-            # A null DACL: everybody has access already.
+            # A null DACL already grants access to everybody.
             return descriptor
         aces: tuple[Ace, ...] = ()
     else:
         aces = decoded.dacl.aces
     if ace in aces:
         return descriptor
-    # Explicit entries stand before inherited ones.
+    # Explicit entries come before inherited ones.
     return decoded.with_dacl(Acl.of((ace, *aces))).encode()
