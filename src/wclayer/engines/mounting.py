@@ -36,8 +36,9 @@ def mount_layer(
         target: an empty folder to mount at. A scratch does not need one: by default, its folder `mount` is used.
         parents: the parent chain; if given, it must be the layer's own.
         allow_other: True if every user of the machine may use the mount, and change the files in it.
-        serve: a function that is called with the mount point when the mount can be used. This process then serves the
-            mount until it is unmounted or interrupted. With None, a new process serves the mount.
+        serve: a function, or None. With a function, this process serves the mount until it is unmounted or interrupted,
+            and calls the function with the mount point as soon as the mount can be used. With None, a new process
+            serves the mount.
 
     Returns:
         The mount point.

@@ -10,7 +10,7 @@ from wclayer.layers.tar import TarLayerReader, TarLayerWriter
 
 @dataclass(frozen=True, slots=True)
 class ImportResult:
-    """The result of an import from a tar: the digests ("sha256:…") and sizes of the stream, and its number of entries."""
+    """The result of an import from a tar: digests ("sha256:…") and sizes of the stream, and its number of entries."""
 
     diff_id: str
     digest: str
@@ -27,7 +27,7 @@ class ImportResult:
 
 @dataclass(frozen=True, slots=True)
 class ExportResult:
-    """The result of an export to a tar: the digests ("sha256:…") and sizes of the stream, and its number of entries.
+    """The result of an export to a tar: digests ("sha256:…") and sizes of the stream, and its number of entries.
 
     `unchanged` is True if the engine knows that the tar is bit for bit the one that the layer was imported from.
     """

@@ -1,6 +1,6 @@
-"""The hcs engine: the functions of `Engine`, done by Windows through vmcompute.dll.
+"""The hcs engine: the functions of `Engine`, carried out by Windows through vmcompute.dll.
 
-Only Windows can load this package; `selection` does so there and nowhere else.
+This package can be loaded only on Windows, and only `selection` loads it.
 """
 
 from wclayer.engines.hcs.filter import open_export, open_import

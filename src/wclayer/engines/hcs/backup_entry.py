@@ -1,6 +1,7 @@
-"""Reads a file's backup stream as an entry: first its metadata, then its data streams. Windows returns it once only.
+"""Reads a file's backup stream as an entry: first its metadata, then its data streams. Windows returns it only once.
 
-A sparse stream comes as its allocated ranges (Microsoft, WIN32_STREAM_ID); it is passed on with zeros for its holes.
+Windows returns a sparse stream as its allocated ranges (Microsoft, WIN32_STREAM_ID). It is passed on with zeros for its
+holes.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from wclayer.win32.backup import BackupStreamReader, SparseBlocks, StreamHeader,
 
 _PIECE = 1 << 20
 _MAX_REPLAY = 32 << 20
-"""Bytes of parsed metadata up to which the backup stream can still be read from its start."""
+"""The backup stream can be read from its start until this many bytes of its metadata are parsed."""
 
 
 class _Source(Protocol):
@@ -29,9 +30,9 @@ class BackupEntry:
 
     Args:
         entry: the file's entry.
-        source: what the backup stream is read from.
-        size: the size of the file's main data in bytes, which the stream of a sparse file does not state.
-        reading: a context for calls of Windows, which translates their errors and `ValueError`.
+        source: the source of the backup stream.
+        size: the size of the file's main data in bytes, which the stream of a sparse file does not contain.
+        reading: a context for calls of Windows. It translates their errors, and `ValueError`.
         layer: the path of the layer, for messages.
 
     Raises:
@@ -68,7 +69,7 @@ class BackupEntry:
             yield piece
 
     def streams(self) -> Iterator[DataStream]:
-        """Yields the data streams. Metadata behind them goes into the entry when it is reached."""
+        """Yields the data streams. Metadata after them is stored in the entry when it is reached."""
         entry = self._entry
         if entry.has_data and (self._header is None or self._header.id != StreamId.DATA):
             yield DataStream("", 0, ())
@@ -87,12 +88,12 @@ class BackupEntry:
                 yield from self._spooled(name, blocks, header.attributes)
             else:
                 yield DataStream(name, entry.size, blocks, header.attributes)
-            # What was not read of it is skipped, to get to the header behind it.
+            # Unread data is skipped, to reach the next header.
             for _ in blocks:
                 pass
 
     def _spooled(self, name: str, blocks: Iterator[bytes], attributes: int) -> Iterator[DataStream]:
-        """Yields a sparse stream whose size only its last block states."""
+        """Yields a sparse stream whose size is known only from its last block."""
         with cast(BinaryIO, tempfile.TemporaryFile()) as spool:
             for chunk in blocks:
                 spool.write(chunk)
@@ -101,7 +102,7 @@ class BackupEntry:
             yield DataStream(name, size, iter(lambda: spool.read(_PIECE), b""), attributes)
 
     def _sparse_data(self, size: int | None) -> Iterator[bytes]:
-        """Yields the data of a sparse stream; `size` is its whole length if that is known."""
+        """Yields the data of a sparse stream. `size` is its whole length, or None if that is unknown."""
         at = 0
         while True:
             with self._reading():
@@ -117,7 +118,7 @@ class BackupEntry:
             yield from _zeros(size - at)
 
     def _rest(self) -> Iterator[bytes]:
-        """Yields what is left of the data of the stream whose header was read last."""
+        """Yields the remaining data of the stream whose header was read last."""
         while data := self._piece():
             yield data
 
@@ -152,19 +153,19 @@ class BackupEntry:
 
 
 class _Recorded:
-    """A backup stream that remembers what was read of its metadata, so that it can still be read from its start."""
+    """A backup stream that remembers the metadata that was read, so that it can still be read from its start."""
 
     def __init__(self, source: _Source) -> None:
         self._source = source
         self._seen: bytearray | None = bytearray()
 
     def read(self, size: int, /) -> bytes:
-        """Reads on, and remembers what it read."""
+        """Reads and remembers the next bytes."""
         data = self._source.read(size)
         if self._seen is not None:
             self._seen += data
             if len(self._seen) > _MAX_REPLAY:
-                # The caller reads parsed data: it will not ask for the stream from its start.
+                # The caller reads parsed data, so it will not need the stream from its start.
                 self._seen = None
         return data
 

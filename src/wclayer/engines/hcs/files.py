@@ -1,6 +1,6 @@
-"""Files with everything that Windows keeps of them: backup streams, basic information, links, ids.
+"""Files with everything that Windows stores about them: backup streams, basic information, links, ids.
 
-Reference: go-winio, `BackupFileReader`, `BackupFileWriter`, `GetFileBasicInfo` and its kin.
+Reference: go-winio, `BackupFileReader`, `BackupFileWriter`, `GetFileBasicInfo` and related functions.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ _ERROR_WRITE_FAULT = 29
 
 
 class FileCalls:
-    """The calls of a library that copy backup streams, and read and write a file's information.
+    """The functions of a library that copy backup streams, and read and write a file's information.
 
     Args:
-        library: kernel32; tests have a stand-in for it.
+        library: kernel32, or a replacement in tests.
     """
 
     def __init__(self, library: ctypes.WinDLL) -> None:
@@ -50,13 +50,13 @@ calls = FileCalls(ctypes.WinDLL("kernel32", use_last_error=True))
 
 
 class BackupFile:
-    """A file or directory, open by one name below a root; a reparse point is opened as itself.
+    """A file or directory below a root, open for backup or restore. A reparse point is opened itself, not its target.
 
     Args:
-        root, path: where it is; no component of the path may be a link.
-        create: it must not be there yet; otherwise it must.
-        writable: it is to be restored, not only backed up.
-        security: whether its backup stream has its security descriptor.
+        root, path: the location of the file. No component of the path may be a link.
+        create: True if the file is made and must not exist; False if it must exist.
+        writable: True if the file is restored, not only backed up.
+        security: True if the backup stream contains the security descriptor.
     """
 
     def __init__(
@@ -88,25 +88,25 @@ class BackupFile:
         )
 
     def info(self) -> FileBasicInfo:
-        """Its times and attributes."""
+        """The times and attributes of the file."""
         found = FileBasicInfoBuffer()
         self._ask(_FILE_BASIC_INFO, found)
         return found.to_info()
 
     def set_info(self, info: FileBasicInfo) -> None:
-        """Gives it times and attributes; a time of zero leaves that one as it is, attributes of zero theirs."""
+        """Sets the times and attributes of the file. A time or attributes of zero leave the current value unchanged."""
         wanted = FileBasicInfoBuffer.from_info(info)
         if not calls.set_information(self._handle, _FILE_BASIC_INFO, ctypes.byref(wanted), ctypes.sizeof(wanted)):
             raise winapi.last_error()
 
     def size(self) -> int:
-        """The length of its main data stream in bytes."""
+        """The length of the main data stream in bytes."""
         found = FileStandardInfo()
         self._ask(_FILE_STANDARD_INFO, found)
         return int(found.EndOfFile)
 
     def link_info(self) -> LinkInfo:
-        """How many names it has, and its id."""
+        """Returns the number of the file's names, and its id."""
         standard, identity = FileStandardInfo(), FileIdInfo()
         self._ask(_FILE_STANDARD_INFO, standard)
         self._ask(_FILE_ID_INFO, identity)
@@ -117,16 +117,16 @@ class BackupFile:
             raise winapi.last_error()
 
     def read(self, size: int, /) -> bytes:
-        """Up to `size` bytes of its backup stream; empty at the end."""
+        """Returns up to `size` bytes of the backup stream; an empty object at its end."""
         buffer = ctypes.create_string_buffer(min(size, _PIECE))
         done = self._move(buffer)
         return buffer.raw[:done]
 
     def write(self, data: bytes | memoryview, /) -> None:
-        """Restores more of its backup stream.
+        """Restores more of the backup stream.
 
         Raises:
-            OSError: it cannot be restored.
+            OSError: the stream cannot be restored.
         """
         view = memoryview(data).cast("B")
         while view:
@@ -145,7 +145,7 @@ class BackupFile:
         return done.value
 
     def close(self) -> None:
-        """Gives back what Windows holds for the backup, and the file."""
+        """Releases Windows' resources for the backup, and closes the file."""
         if self._handle >= 0:
             if self._context:
                 self._transfer(self._handle, None, 0, None, True, False, ctypes.byref(self._context))
@@ -160,7 +160,7 @@ class BackupFile:
 
 
 def restore_times(root: HostRoot, directories: Sequence[tuple[bytes, FileBasicInfo]]) -> None:
-    """Gives directories their times and attributes, children first: making a child has changed its directory's."""
+    """Sets the times and attributes of directories, children first, because making a child changed its directory's."""
     for path, info in reversed(directories):
         with BackupFile(root, path, writable=True) as file:
             file.set_info(info)

@@ -1,5 +1,5 @@
-"""What the hcs engine reads and writes by for `FilterLayerReader` and `FilterLayerWriter`: the streaming exports, which
-some builds of Windows have.
+"""The hcs engine's side of `FilterLayerReader` and `FilterLayerWriter`: the streaming exports of vmcompute.dll, which
+only some builds of Windows have.
 
 Reference: an older hcsshim, `FilterLayerReader` and `FilterLayerWriter`.
 """
@@ -32,7 +32,7 @@ class _Stream:
         self._path = os.fspath(path)
         self._end = end
         self._context = ctypes.c_void_p()
-        # It is asked for before anything is begun that could then not be ended.
+        # Looked up first: without it, a stream that was begun could not be ended.
         vmcompute.export(end)
         above = descriptors(parents)
         place = layer_path(path)
@@ -56,7 +56,7 @@ class _Stream:
 
 @boundary
 class HcsExport(_Stream):
-    """A layer, entry by entry, as Windows exports it."""
+    """Yields a layer entry by entry, as Windows exports it."""
 
     operation = "read layer"
 
@@ -106,7 +106,7 @@ class HcsExport(_Stream):
 
 @boundary
 class HcsImport(_Stream):
-    """A layer, entry by entry, as Windows imports it."""
+    """Passes a layer to Windows entry by entry, which imports it."""
 
     operation = "write layer"
 
@@ -143,10 +143,10 @@ class HcsImport(_Stream):
         return len(view)
 
     def abort(self) -> None:
-        """Ends it, and has Windows remove what it made."""
+        """Ends the import, and lets Windows remove the layer that it made."""
         if not self._is_open:
             return
-        # What was begun has no other end, and the reason for this one is known already.
+        # There is no other way to end the import. Errors are ignored, because the cause is already being reported.
         with suppress(LayerError):
             self.close()
         destroy_layer(self._path)
@@ -154,11 +154,11 @@ class HcsImport(_Stream):
 
 @during("read layer")
 def open_export(path: StrPath, parents: Chain = ()) -> HcsExport:
-    """What `FilterLayerReader` reads by."""
+    """Returns an export of the layer for a `FilterLayerReader`."""
     return HcsExport(path, parents)
 
 
 @during("write layer")
 def open_import(path: StrPath, parents: Chain = ()) -> HcsImport:
-    """What `FilterLayerWriter` writes by."""
+    """Returns an import of the layer for a `FilterLayerWriter`."""
     return HcsImport(path, parents)

@@ -1,7 +1,7 @@
-"""The functions of the Host Compute Service that are one call of vmcompute.dll each, or two.
+"""The functions of the Host Compute Service that consist of one or two calls of vmcompute.dll.
 
-Reference: hcsshim, `internal/wclayer`. Every function here raises `LayerError`s with Windows' own text, and
-`NotSupportedError`, naming the export, where this build of Windows does not have it.
+Reference: hcsshim, `internal/wclayer`. Every function here raises `LayerError`s with Windows' own text. If this build
+of Windows lacks an export, it raises a `NotSupportedError` that names the export.
 """
 
 from __future__ import annotations
@@ -28,17 +28,18 @@ from wclayer.win32.names import last_component
 _MAX_PATH_UNITS = 1 << 16
 _E_UNEXPECTED = 0x8000FFFF - (1 << 32)
 _SHORT_PATH = 240
-"""From this length on a path is given in the form that has no limit; MAX_PATH, less what Windows appends."""
+"""From this length on, a path is passed in the form without a limit. It is MAX_PATH, minus the length of the names that
+Windows appends."""
 
 # Windows can time out when several layers are prepared at once (hcsshim, preparelayer.go).
 _preparing = threading.Lock()
 
 
 def layer_path(path: StrPath) -> str:
-    """A layer's path as Windows takes it: absolute, and if it is long, in the form that may be.
+    """Returns a layer's path for Windows: absolute, and if it is long, in the form without a limit.
 
     Raises:
-        InvalidParameterError: it has a NUL, or is empty.
+        InvalidParameterError: the path contains a NUL, or is empty.
     """
     given = text(path)
     if not given:
@@ -48,16 +49,16 @@ def layer_path(path: StrPath) -> str:
 
 
 def descriptors(parents: Chain) -> tuple[DescriptorArray, int]:
-    """Returns a parent chain as the two arguments of a call; each layer has the GUID of its name in Windows."""
+    """Returns a parent chain as the two arguments of a call. Each layer gets the GUID that Windows has for its name."""
     chain = as_chain(parents)
     return descriptor_array([LayerDescriptor(layer_id(parent), layer_path(parent)) for parent in chain])
 
 
 @during("activate layer")
 def activate_layer(path: StrPath, *, prefer: str | None = None) -> None:
-    """`ActivateLayer`: mounts the volume of a scratch; of a read-only layer it does nothing.
+    """Calls `ActivateLayer`, which mounts the volume of a scratch, and does nothing for a read-only layer.
 
-    Windows has the scratch's files in its disk and nowhere else: `prefer` must be None.
+    Windows keeps the scratch's files only in its disk, so `prefer` must be None.
     """
     if prefer is not None:
         raise InvalidParameterError(path, "Windows keeps a scratch in its disk alone: nothing to prefer")
@@ -66,7 +67,7 @@ def activate_layer(path: StrPath, *, prefer: str | None = None) -> None:
 
 @during("create layer")
 def create_layer(path: StrPath, parent: StrPath | None = None, *, parents: Chain = ()) -> None:
-    """`CreateLayer`: a new, empty, read-only layer on its nearest parent."""
+    """Calls `CreateLayer`, which makes a new, empty, read-only layer on its nearest parent."""
     nearest = parent if parent is not None else next(iter(as_chain(parents)), None)
     above = "" if nearest is None else layer_path(nearest)
     call(path, "CreateLayer", driver_info(), layer_path(path), above)
@@ -74,7 +75,7 @@ def create_layer(path: StrPath, parent: StrPath | None = None, *, parents: Chain
 
 @during("create scratch layer")
 def create_scratch_layer(path: StrPath, parents: Chain) -> None:
-    """`CreateSandboxLayer`: a new read-write layer on a parent chain, nearest first."""
+    """Calls `CreateSandboxLayer`, which makes a new read-write layer on a parent chain."""
     above = descriptors(parents)
     place = layer_path(path)
     call(path, "CreateSandboxLayer", driver_info(), place, None, *above)
@@ -82,7 +83,7 @@ def create_scratch_layer(path: StrPath, parents: Chain) -> None:
 
 @during("deactivate layer")
 def deactivate_layer(path: StrPath, *, write_sandbox: bool | None = None) -> None:
-    """`DeactivateLayer`: dismounts what `activate_layer` mounted."""
+    """Calls `DeactivateLayer`, which dismounts the volume that `activate_layer` mounted."""
     if write_sandbox is False:
         raise InvalidParameterError(path, "Windows keeps a scratch in its disk alone: it is always written")
     call(path, "DeactivateLayer", driver_info(), layer_path(path))
@@ -90,13 +91,13 @@ def deactivate_layer(path: StrPath, *, write_sandbox: bool | None = None) -> Non
 
 @during("destroy layer")
 def destroy_layer(path: StrPath) -> None:
-    """`DestroyLayer`: removes a layer and its folder."""
+    """Calls `DestroyLayer`, which removes a layer and its folder."""
     call(path, "DestroyLayer", driver_info(), layer_path(path))
 
 
 @during("expand scratch")
 def expand_scratch_size(path: StrPath, size: int) -> None:
-    """`ExpandSandboxSize`, and then the growth of the volume to the whole partition."""
+    """Calls `ExpandSandboxSize`, and then grows the volume to the whole partition."""
     if not 0 <= size < 1 << 63:
         raise InvalidParameterError(path, f"{size} is not a size of a disk")
     place = layer_path(path)
@@ -113,7 +114,7 @@ def export_layer(
     progress: ProgressCallback | None = None,
     cancelled: Cancelled | None = None,
 ) -> None:
-    """`ExportLayer`: writes the layer as a transport folder. Windows tells no progress and takes no cancellation."""
+    """Calls `ExportLayer`, which writes a transport folder. It does not support `progress` or `cancelled`."""
     _transfer("ExportLayer", path, folder, parents)
 
 
@@ -126,7 +127,7 @@ def import_layer(
     progress: ProgressCallback | None = None,
     cancelled: Cancelled | None = None,
 ) -> None:
-    """`ImportLayer`: makes a layer of a transport folder. Windows tells no progress and takes no cancellation."""
+    """Calls `ImportLayer`, which reads a transport folder. It does not support `progress` or `cancelled`."""
     _transfer("ImportLayer", path, folder, parents)
 
 
@@ -138,7 +139,7 @@ def _transfer(name: str, path: StrPath, folder: StrPath, parents: Chain) -> None
 
 @during("get layer mount path")
 def get_layer_mount_path(path: StrPath) -> str:
-    """`GetLayerMountPath`: the volume of an activated scratch, the folder of another layer."""
+    """Calls `GetLayerMountPath`: returns the volume of an active scratch, or the folder of another layer."""
     place = layer_path(path)
     length = ctypes.c_size_t(0)
     call(path, "GetLayerMountPath", driver_info(), place, ctypes.byref(length), None)
@@ -153,7 +154,7 @@ def get_layer_mount_path(path: StrPath) -> str:
 
 @during("get shared base images")
 def get_shared_base_images(store: StrPath | None = None) -> list[BaseImage]:
-    """`GetBaseImages`: the images of Windows' central store, the only one it has."""
+    """Calls `GetBaseImages`: returns the images of Windows' central store, the only one it has."""
     if store is not None:
         raise InvalidParameterError(store, "Windows has one central store; the hcs engine takes no other")
     address = ctypes.c_void_p()
@@ -171,13 +172,13 @@ def _images(text: str) -> list[BaseImage]:
 
 @during("grant VM access")
 def grant_vm_access(vm_id: UUID | str, path: StrPath) -> None:
-    """`GrantVmAccess`: a virtual machine may open a file."""
+    """Calls `GrantVmAccess`, which permits a virtual machine to open a file."""
     call(path, "GrantVmAccess", text(str(vm_id)), layer_path(path))
 
 
 @during("layer exists")
 def layer_exists(path: StrPath) -> bool:
-    """`LayerExists`: whether there is a layer at `path`."""
+    """Calls `LayerExists`: returns whether there is a layer at `path`."""
     found = ctypes.c_uint32()
     call(path, "LayerExists", driver_info(), layer_path(path), ctypes.byref(found))
     return bool(found.value)
@@ -185,7 +186,7 @@ def layer_exists(path: StrPath) -> bool:
 
 @during("name to GUID")
 def name_to_guid(name: str) -> UUID:
-    """`NameToGuid`: the GUID by which Windows knows a layer of that name."""
+    """Calls `NameToGuid`: returns the GUID that Windows has for a layer of that name."""
     guid = Guid()
     call(name, "NameToGuid", text(name), ctypes.byref(guid))
     return guid.to_uuid()
@@ -193,7 +194,7 @@ def name_to_guid(name: str) -> UUID:
 
 @during("layer id")
 def layer_id(path: StrPath) -> UUID:
-    """The GUID of a layer: `name_to_guid` of the last component of its path."""
+    """Returns the GUID of a layer: `name_to_guid` of the last component of its path."""
     return name_to_guid(last_component(os.fspath(path)))
 
 
@@ -201,9 +202,10 @@ def layer_id(path: StrPath) -> UUID:
 def prepare_layer(
     path: StrPath, parents: Chain = (), *, target: StrPath | None = None, allow_other: bool = False
 ) -> None:
-    """`PrepareLayer`: the file system filter shows a scratch over its parents. One at a time in this process.
+    """Calls `PrepareLayer`: the file system filter then shows a scratch over its parents. This process makes one such
+    call at a time.
 
-    The view is on the scratch's volume (`get_layer_mount_path`): `target` must be None.
+    The view is on the scratch's volume (`get_layer_mount_path`), so `target` must be None.
     """
     if target is not None:
         raise InvalidParameterError(target, "Windows shows a scratch on its own volume, and nowhere else")
@@ -215,17 +217,17 @@ def prepare_layer(
 
 @during("unprepare layer")
 def unprepare_layer(path: StrPath) -> None:
-    """`UnprepareLayer`: the filter lets go of a scratch."""
+    """Calls `UnprepareLayer`, which detaches the filter from a scratch."""
     call(path, "UnprepareLayer", driver_info(), layer_path(path))
 
 
 @during("process base layer")
 def process_base_layer(path: StrPath) -> None:
-    """`ProcessBaseImage`: what Windows needs to run on a base layer whose files are in place."""
+    """Calls `ProcessBaseImage`, which makes what Windows needs to run containers on a base layer."""
     call(path, "ProcessBaseImage", layer_path(path))
 
 
 @during("process utility VM image")
 def process_utility_vm_image(path: StrPath) -> None:
-    """`ProcessUtilityImage`: the same for a utility VM; `path` is the layer's folder `UtilityVM`."""
+    """Calls `ProcessUtilityImage`, which does the same for a utility VM. `path` is the layer's folder `UtilityVM`."""
     call(path, "ProcessUtilityImage", layer_path(path))

@@ -1,7 +1,7 @@
-"""The privileges that backing up and restoring files needs, held by the calling thread for the length of a call.
+"""The privileges that backup and restore of files need, which the calling thread holds during a call.
 
-Reference: go-winio, `RunWithPrivileges`: the thread gets a token of its own, in which they are enabled, and gives it
-back. Nothing of the process's own token changes, so that other threads run with what they had.
+Reference: go-winio, `RunWithPrivileges`: the thread gets a token of its own, in which the privileges are enabled, and
+returns it. The process's own token does not change, so other threads keep their privileges.
 """
 
 from __future__ import annotations
@@ -51,13 +51,13 @@ _luids: dict[str, _Luid] = {}
 
 @contextmanager
 def privileges(path: str) -> Iterator[None]:
-    """Gives the calling thread the three privileges while the body runs; inside another such body it does nothing.
+    """Gives the calling thread the three privileges while the body runs. Inside another such body it does nothing.
 
     Args:
-        path: what they are needed for, for errors.
+        path: the path that needs the privileges, for errors.
 
     Raises:
-        AccessDeniedError: the user does not have them.
+        AccessDeniedError: the user does not have the privileges.
     """
     if getattr(_thread, "holds", False):
         yield
@@ -85,7 +85,7 @@ def _enable(path: str) -> None:
     assert token.value is not None
     try:
         done = _advapi32.AdjustTokenPrivileges(token, False, ctypes.byref(wanted), 0, None, None)
-        # It succeeds, too, when it could enable only some of them.
+        # The call also succeeds if it could enable only some of the privileges.
         if not done or ctypes.get_last_error() == winapi.ERROR_NOT_ALL_ASSIGNED:
             detail = f"needs {', '.join(NAMES)}: run it as an elevated administrator"
             raise AccessDeniedError(path, detail, code=_ERROR_PRIVILEGE_NOT_HELD)
@@ -94,7 +94,7 @@ def _enable(path: str) -> None:
 
 
 def _luid(path: str, name: str) -> _Luid:
-    """The number that this run of Windows has for a privilege."""
+    """Returns the number that this run of Windows has for a privilege."""
     if name not in _luids:
         luid = _Luid()
         if not _advapi32.LookupPrivilegeValueW(None, name, ctypes.byref(luid)):

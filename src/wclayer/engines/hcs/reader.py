@@ -1,4 +1,4 @@
-"""Readers of layers that Windows keeps: a base layer where it lies, a child by exporting it to a temporary folder."""
+"""Readers of Windows' layers: a base layer is read in place, a child is exported to a temporary folder first."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ _RECYCLE_BIN = "$Recycle.Bin"
 
 @boundary
 class BaseLayerReader(LayerReaderBase):
-    """A `LayerReader` over a base layer in its place: `Files`, then `UtilityVM` with its `Files` if it has them.
+    """A `LayerReader` over a base layer in place: `Files`, then `UtilityVM` with its `Files`, if they exist.
 
-    Each directory's names come sorted as Go sorts them, by their UTF-8; `Files\\$Recycle.Bin` is left out; reparse
-    points are not followed. A further name of a file that has been read is a link to the first.
+    The names of each directory are sorted as Go sorts them, by their UTF-8. `Files\\$Recycle.Bin` is left out, and
+    reparse points are not followed. A further name of a file is a link to the first.
 
     Raises:
-        PathNotFoundError: there is no folder.
-        NotALayerError: it has no `Files`.
+        PathNotFoundError: the folder does not exist.
+        NotALayerError: the folder has no `Files`.
 
     Reference: hcsshim, `baselayerreader.go`.
     """
@@ -68,7 +68,7 @@ class BaseLayerReader(LayerReaderBase):
     def _walk_all(self) -> Iterator[bytes]:
         yield from self._walk_directory(b"Files")
         if self._is_directory(FILES):
-            # Only Files: what else lies in UtilityVM was made from it.
+            # Only `Files`: everything else in `UtilityVM` was made from it.
             yield TOP
             yield from self._walk_directory(FILES)
 
@@ -119,7 +119,7 @@ class BaseLayerReader(LayerReaderBase):
         return iter(()) if self._backup_entry is None else self._backup_entry.streams()
 
     def backup_stream(self) -> Iterator[bytes]:
-        """Returns the current entry's backup stream byte for byte as Windows gives it."""
+        """Returns the current entry's backup stream exactly as Windows returns it."""
         return iter(()) if self._backup_entry is None else self._backup_entry.backup_stream()
 
     def _link_info(self) -> LinkInfo:
@@ -130,7 +130,8 @@ class BaseLayerReader(LayerReaderBase):
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
-        """Windows is asked: with the privileges, and what goes wrong becomes an error that names the file."""
+        """A context for calls of Windows: it holds the privileges, and turns failures into errors with the file's
+        name."""
         try:
             with privileges(self.source):
                 yield
@@ -153,7 +154,7 @@ class BaseLayerReader(LayerReaderBase):
 
 @boundary
 class BaseBackupReader(BackupLayerReader):
-    """A `BackupReader` over a base layer, whose backup streams are those that Windows gives."""
+    """A `BackupReader` over a base layer, with the backup streams exactly as Windows returns them."""
 
     def __init__(self, reader: BaseLayerReader) -> None:
         super().__init__(reader)
@@ -165,10 +166,10 @@ class BaseBackupReader(BackupLayerReader):
 
 @boundary
 class ExportedLayerReader(TransportLayerReader):
-    """A `LayerReader` over a child layer: Windows exports it to a temporary folder, which goes when this is closed.
+    """A `LayerReader` over a child layer. Windows exports it to a temporary folder, which `close` removes.
 
-    Outside of `Files` a file's creation and access time are those of its last writing, and the folders `Files` and
-    `Hives` have the times of `Hives\\System_Delta`: what the export makes of them is of no meaning.
+    Outside of `Files`, the creation and access time of a file are set to its last write time, and the folders `Files`
+    and `Hives` get the times of `Hives\\System_Delta`, because the times that the export sets have no meaning.
 
     Reference: hcsshim, `NewLayerReader` and `legacyLayerReader`.
     """
@@ -215,16 +216,16 @@ def _written_at(attributes: int, status: os.stat_result) -> FileBasicInfo:
 
 @during("read layer")
 def new_layer_reader(path: StrPath, parents: Chain = ()) -> BackupLayerReader:
-    """A reader of the layer at `path`: of a base layer where it lies, of a child by exporting it.
+    """Returns a reader of the layer at `path`. A base layer is read in place, a child is exported first.
 
     Args:
         path: the layer's folder.
-        parents: the parent chain, nearest first; none for a base layer.
+        parents: the parent chain, nearest first; empty for a base layer.
 
     Raises:
         PathNotFoundError, NotALayerError: there is no layer at `path`.
-        AccessDeniedError: the user does not have the privileges that backing up needs.
-        LayerError: Windows could not export it.
+        AccessDeniedError: the user does not have the privileges that a backup needs.
+        LayerError: Windows could not export the layer.
 
     Reference: hcsshim, `NewLayerReader`.
     """

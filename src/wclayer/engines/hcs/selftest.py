@@ -1,8 +1,8 @@
-"""`python -m wclayer.engines.hcs.selftest`: shows, on a real Windows host, that Windows does what the hcs engine asks.
+"""`python -m wclayer.engines.hcs.selftest`: shows, on a real Windows host, that the hcs engine works with this Windows.
 
-It makes a base layer, a child and a scratch of the sample in a folder of its own, step by step, tells how each step
-went, and removes everything. It needs an elevated administrator, and the Windows feature "Containers". See
-docs/windows.md.
+It makes a base layer, a child and a scratch from the sample in a folder of its own, step by step. It reports the result
+of each step, and removes everything at the end. It needs an elevated administrator, and the Windows feature
+"Containers". See docs/windows.md.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _DATA = b"written in the scratch"
 
 
 class SelfTest:
-    """The steps; each raises if Windows does not do what is expected, and gives what is worth telling."""
+    """The steps of the test. Each raises an error if Windows does not do what is expected, and returns a report."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -44,7 +44,7 @@ class SelfTest:
         self._volume = ""
 
     def exports(self) -> str:
-        """Which exports this build has."""
+        """Checks that this build has the required exports."""
         missing = []
         for name in vmcompute.EXPORTS | vmcompute.STREAMING_EXPORTS:
             try:
@@ -57,15 +57,15 @@ class SelfTest:
         return f"all of {len(vmcompute.EXPORTS)}; streaming: {'no' if missing else 'yes'}"
 
     def guids(self) -> str:
-        """The GUIDs that Windows gives names."""
+        """Reports the GUIDs that Windows has for some names."""
         return ", ".join(f"{name} {hcs.name_to_guid(name)}" for name in ("base", "Base", "ü"))
 
     def images(self) -> str:
-        """The central image store."""
+        """Reads the central image store."""
         return f"{len(hcs.get_shared_base_images())} images"
 
     def import_base(self) -> str:
-        """A base layer from a tar, with what Windows makes of it."""
+        """Imports a base layer from a tar, and checks the files that Windows makes for it."""
         tar = _tar(sample.write_base)
         result = hcs.import_layer_from_tar(io.BytesIO(tar), self.base)
         made = [name for name in ("blank-base.vhdx", "blank.vhdx", "layout") if (self.base / name).exists()]
@@ -74,23 +74,23 @@ class SelfTest:
         return f"{result.entries} entries"
 
     def export_base(self) -> str:
-        """The same entries come out again, with every time, stream and descriptor."""
+        """Exports the base layer, and checks that its entries are the same, with every time, stream and descriptor."""
         return _compare(_tar(sample.write_base), hcs.new_layer_reader(self.base), is_base=True)
 
     def import_child(self) -> str:
-        """A child from a tar."""
+        """Imports a child layer from a tar."""
         result = hcs.import_layer_from_tar(io.BytesIO(_tar(sample.write_child)), self.child, [self.base])
         return f"{result.entries} entries"
 
     def export_child(self) -> str:
-        """Its entries come out again."""
+        """Exports the child layer, and checks that its entries are the same."""
         out = io.BytesIO()
         hcs.export_layer_to_tar(out, self.child, [self.base])
         out.seek(0)
         return _compare(_tar(sample.write_child), TarLayerReader(out), is_base=False)
 
     def stream_child(self) -> str:
-        """The streaming export, where the build has it."""
+        """Reads the child layer through the streaming exports, if the build has them."""
         try:
             stream = open_export(self.child, [self.base])
         except NotSupportedError:
@@ -106,22 +106,22 @@ class SelfTest:
         return f"{count} entries"
 
     def make_scratch(self) -> str:
-        """A scratch, with its disk."""
+        """Makes a scratch with its disk."""
         hcs.create_scratch_layer(self.scratch, [self.child, self.base])
         return f"sandbox.vhdx of {(self.scratch / 'sandbox.vhdx').stat().st_size} bytes"
 
     def expand_scratch(self) -> str:
-        """The disk, and the volume with it."""
+        """Expands the disk of the scratch, and its volume."""
         hcs.expand_scratch_size(self.scratch, 30 * _GIB)
         return "30 GiB"
 
     def grant(self) -> str:
-        """A virtual machine gets access to a disk."""
+        """Grants a virtual machine access to the disk."""
         hcs.grant_vm_access(_VM, self.scratch / "sandbox.vhdx")
         return _VM
 
     def mount_scratch(self) -> str:
-        """The scratch is activated and prepared, and shows the layers below it."""
+        """Activates and prepares the scratch, and checks that it shows the layers below it."""
         hcs.activate_layer(self.scratch)
         hcs.prepare_layer(self.scratch, [self.child, self.base])
         self._volume = hcs.get_layer_mount_path(self.scratch)
@@ -132,19 +132,19 @@ class SelfTest:
         return f"{self._volume}, {size / _GIB:.1f} GiB"
 
     def write_scratch(self) -> str:
-        """A file is written in it."""
+        """Writes a file in the scratch."""
         _require(bool(self._volume), "the scratch is not mounted")
         Path(self._volume, "selftest.txt").write_bytes(_DATA)
         return "selftest.txt"
 
     def unmount_scratch(self) -> str:
-        """It is unprepared and deactivated."""
+        """Unprepares and deactivates the scratch."""
         hcs.unprepare_layer(self.scratch)
         hcs.deactivate_layer(self.scratch)
         return ""
 
     def export_scratch(self) -> str:
-        """What was written comes out as a layer."""
+        """Exports the scratch as a layer, and checks that it contains the file."""
         out = io.BytesIO()
         hcs.export_layer_to_tar(out, self.scratch, [self.child, self.base])
         out.seek(0)
@@ -154,14 +154,14 @@ class SelfTest:
         return f"{len(found)} entries"
 
     def destroy(self) -> str:
-        """All three are removed."""
+        """Removes all three layers."""
         for layer in (self.scratch, self.child, self.base):
             hcs.destroy_layer(layer)
             _require(not layer.exists(), f"{layer} is still there")
         return ""
 
     def steps(self) -> list[Callable[[], str]]:
-        """All of them, in order."""
+        """Returns all steps, in order."""
         return [
             self.exports, self.guids, self.images, self.import_base, self.export_base, self.import_child,
             self.export_child, self.stream_child, self.make_scratch, self.expand_scratch, self.grant,
@@ -169,7 +169,7 @@ class SelfTest:
         ]  # fmt: skip
 
     def clean_up(self) -> None:
-        """Removes what is left after a failure, as well as Windows lets it."""
+        """Removes the remains of a failure, as far as Windows permits."""
         for undo in (hcs.unprepare_layer, hcs.deactivate_layer, hcs.destroy_layer):
             _try(undo, self.scratch)
         for layer in (self.child, self.base):
@@ -202,21 +202,25 @@ def _tar(write: Callable[[LayerWriter], None]) -> bytes:
 
 
 def _compare(tar: bytes, found: LayerReader, *, is_base: bool) -> str:
-    """Whether the entries of a tar are those of a layer, whatever their order; what differs is told."""
+    """Checks that a layer has the entries of a tar, in any order, and returns a report.
+
+    Raises:
+        AssertionError: an entry is missing or differs.
+    """
     with TarLayerReader(io.BytesIO(tar), is_base=is_base) as reader:
         wanted = dict(_facts(reader))
     with found:
         there = dict(_facts(found))
     missing = sorted(wanted.keys() - there.keys())
     _require(not missing, f"{len(missing)} entries are missing, {missing[0] if missing else ''} first")
-    # Of a file with several names, one is the file and the others are links; which, the order decides.
+    # One name of a file with several names is the file, and the others are links. The order decides which.
     different = [name for name, facts in wanted.items() if None not in (facts, there[name]) and facts != there[name]]
     _require(not different, f"{len(different)} entries differ, {different[0] if different else ''} first")
     return f"{len(wanted)} entries are the same, {len(there) - len(wanted)} are new"
 
 
 def _facts(reader: LayerReader) -> list[tuple[str, tuple[object, ...] | None]]:
-    """Each entry by its path key, as what must be the same; None for a link."""
+    """Returns each entry's path key, and the values of the entry that must be the same; None for a link."""
     found = []
     for item in reader:
         entry = item.entry
@@ -228,13 +232,17 @@ def _facts(reader: LayerReader) -> list[tuple[str, tuple[object, ...] | None]]:
 def _plain(entry: Entry, streams: list[tuple[str, bytes]]) -> tuple[object, ...]:
     if entry.info is None:
         return ("tombstone",)
-    # The change time is the file system's own, and the access time may be.
+    # The file system sets the change time itself, and possibly the access time.
     times = entry.info.creation_time, entry.info.last_write_time
     return (*times, entry.info.attributes, entry.security, entry.eas, entry.reparse, streams)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the steps; gives 0 if every one went well, 1 otherwise."""
+    """Runs the steps.
+
+    Returns:
+        0 if every step succeeded, otherwise 1.
+    """
     parser = argparse.ArgumentParser(prog="python -m wclayer.engines.hcs.selftest", description=__doc__)
     parser.add_argument("--folder", help="an NTFS folder to work in (default: one below the user's temporary folder)")
     options = parser.parse_args(arguments)

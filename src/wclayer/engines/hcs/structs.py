@@ -1,7 +1,7 @@
-"""The structures that vmcompute.dll, virtdisk.dll and the file calls take, as `ctypes` lays them out.
+"""The structures that vmcompute.dll, virtdisk.dll and the file functions take, as `ctypes` structures.
 
-Sources: hcsshim, `internal/wclayer` (layerutils.go, expandscratchsize.go) for what vmcompute.dll takes, which Microsoft
-documents nowhere; Microsoft's documentation of virtdisk.h, winbase.h and winnt.h for the rest.
+Sources: hcsshim, `internal/wclayer` (layerutils.go, expandscratchsize.go) for vmcompute.dll, whose structures Microsoft
+does not document; Microsoft's documentation of virtdisk.h, winbase.h and winnt.h for the rest.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from wclayer.win32.attributes import FileBasicInfo
 from wclayer.win32.filetime import MAX_FILETIME
 
 FILTER_DRIVER = 1
-"""GraphDriverType: of DiffDriver and FilterDriver the one that is in use."""
+"""GraphDriverType: the FilterDriver, which is the one in use (the other is DiffDriver)."""
 
 
 class Guid(ctypes.Structure):
@@ -32,7 +32,7 @@ class Guid(ctypes.Structure):
     )
 
     def to_uuid(self) -> UUID:
-        """The GUID as Python has it."""
+        """Returns the GUID as a Python `UUID`."""
         return UUID(bytes_le=bytes(self))
 
 
@@ -47,7 +47,7 @@ DescriptorArray = ctypes.Array[ctypes.c_uint64]
 
 
 def descriptor_array(descriptors: Sequence[LayerDescriptor]) -> tuple[DescriptorArray, int]:
-    """Returns the array of structures that a call takes, and their number. The array also holds their paths."""
+    """Returns the array of structures for a call, and their number. The array also contains their paths."""
     pointer_size = ctypes.sizeof(ctypes.c_void_p)
     size = len(pack_descriptors(descriptors, 0, pointer_size=pointer_size))
     array = (ctypes.c_uint64 * -(-size // 8))()
@@ -57,17 +57,17 @@ def descriptor_array(descriptors: Sequence[LayerDescriptor]) -> tuple[Descriptor
 
 
 class FileBasicInfoBuffer(ctypes.Structure):
-    """Memory with a FILE_BASIC_INFO, which `FileBasicInfo` lays out."""
+    """Memory for a FILE_BASIC_INFO, in the layout of `FileBasicInfo`."""
 
     _fields_ = (("data", ctypes.c_uint64 * (FileBasicInfo.SIZE // 8)),)
 
     def to_info(self) -> FileBasicInfo:
-        """Returns the times and attributes as the package has them."""
+        """Returns the times and attributes as a `FileBasicInfo`."""
         return FileBasicInfo.unpack(bytes(self))
 
     @classmethod
     def from_info(cls, info: FileBasicInfo) -> Self:
-        """The inverse. A time that Windows rejects becomes zero: Windows keeps the file's own then."""
+        """Returns the buffer for a `FileBasicInfo`. A time that Windows rejects becomes zero, which changes nothing."""
         times = (info.creation_time, info.last_access_time, info.last_write_time, info.change_time)
         return cls.from_buffer_copy(
             FileBasicInfo(info.attributes, *(time if time <= MAX_FILETIME else 0 for time in times)).pack()
@@ -93,7 +93,7 @@ class FileIdInfo(ctypes.Structure):
 
 
 class VirtualStorageType(ctypes.Structure):
-    """VIRTUAL_STORAGE_TYPE; all zeros let Windows find out."""
+    """VIRTUAL_STORAGE_TYPE. With all fields zero, Windows detects the type."""
 
     _fields_ = (("DeviceId", ctypes.c_uint32), ("VendorId", Guid))
 
@@ -110,4 +110,4 @@ class OpenVirtualDiskParameters(ctypes.Structure):
 
 
 INT64 = struct.Struct("<q")
-"""What the two controls of a volume give and take: a length in bytes, a number of sectors."""
+"""The output and the input of the two control codes of a volume: a length in bytes, a number of sectors."""

@@ -1,4 +1,4 @@
-"""`import_layer_from_tar` and `export_layer_to_tar`, with Windows doing the layer's side.
+"""`import_layer_from_tar` and `export_layer_to_tar`, with Windows reading and writing the layer.
 
 Reference: hcsshim, `ociwclayer`.
 """
@@ -32,11 +32,11 @@ def import_layer_from_tar(
     progress: ProgressCallback | None = None,
     cancelled: Cancelled | None = None,
 ) -> ImportResult:
-    """Has Windows make the layer `path` of an OCI layer tar; after a failure nothing of it is left.
+    """Makes the layer `path` from an OCI layer tar with Windows' functions. A failure leaves nothing of it.
 
     Raises:
         InvalidDataError, LimitExceededError: the stream is not a layer, or too large.
-        see `new_layer_writer` for the rest.
+        AlreadyExistsError, PathNotFoundError, AccessDeniedError: see `new_layer_writer`.
     """
     with (
         new_layer_writer(path, parents) as writer,
@@ -65,12 +65,12 @@ def export_layer_to_tar(
     progress: ProgressCallback | None = None,
     cancelled: Cancelled | None = None,
 ) -> ExportResult:
-    """Writes the layer at `path` to `stream` as an OCI layer tar, in the canonical form.
+    """Writes the layer at `path` to `stream` as a canonical OCI layer tar.
 
-    A child is activated, prepared and unprepared first, so that it has been initialized, and deactivated at the end.
+    A child is activated, prepared and unprepared first, which initializes it, and deactivated at the end.
 
     Raises:
-        see `new_layer_reader`, `prepare_layer`.
+        LayerError: see `new_layer_reader` and `prepare_layer`.
     """
     with ExitStack() as stack:
         if parents:

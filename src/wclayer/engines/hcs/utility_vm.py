@@ -1,6 +1,6 @@
-"""The utility VM of a child layer: a clone of its parent's, in hard links, into which the child's entries are put.
+"""The utility VM of a child layer: a clone of its parent's, made of hard links, into which the child's entries are put.
 
-Server 2016 knows no layers of utility VMs. Reference: hcsshim, `initUtilityVM` and `cloneTree` of `legacy.go`.
+Server 2016 does not support layers of utility VMs. Reference: hcsshim, `initUtilityVM` and `cloneTree` of `legacy.go`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class UtilityVm:
         self.is_made = False
 
     def make(self) -> None:
-        """Clones the parent's; once."""
+        """Clones the parent's utility VM, unless that was done already."""
         if self.is_made:
             return
         self._root.make_directory(TOP)
@@ -66,9 +66,12 @@ class UtilityVm:
                 target.write(piece)
 
     def make_room(self, path: bytes, info: FileBasicInfo) -> bool:
-        """Makes way for an entry of the child's; whether it must be created.
+        """Makes room for an entry of the child.
 
-        A directory stays what it is, if it is one of the same kind. A file goes: it may be one with the parent's.
+        A directory of the same kind is kept. A file is removed, because it may be a hard link of the parent's file.
+
+        Returns:
+            True if the entry must be created; False if it exists already.
         """
         try:
             with BackupFile(self._root, path, writable=True) as there:

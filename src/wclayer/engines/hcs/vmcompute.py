@@ -1,7 +1,7 @@
-"""vmcompute.dll: its exports with their argument types, and the one way in which they are called.
+"""vmcompute.dll: its exports with their argument types, and the function through which all of them are called.
 
-The exports are not documented; their arguments are those that hcsshim gives them (`internal/wclayer/wclayer.go`, and
-of the streaming ones an older hcsshim).
+The exports are not documented. Their arguments are those that hcsshim passes (`internal/wclayer/wclayer.go`; for the
+streaming exports, an older hcsshim).
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ STREAMING_EXPORTS: dict[str, tuple[Any, ...]] = {
     "ImportLayerWrite": (_CONTEXT, ctypes.c_void_p, ctypes.c_uint32),
     "ImportLayerEnd": (_CONTEXT,),
 }  # fmt: skip
-"""The exports that some builds have."""
+"""The exports that only some builds have."""
 _PROTOTYPES = EXPORTS | STREAMING_EXPORTS
 
 _loading = threading.Lock()
@@ -66,10 +66,10 @@ _library: ctypes.WinDLL | None = None
 
 
 def load() -> ctypes.WinDLL:
-    """The library, from the system's directory and from no other.
+    """Returns the library, which is loaded only from the system's directory.
 
     Raises:
-        OSError: it is not there.
+        OSError: the library does not exist.
     """
     global _library
     with _loading:
@@ -79,10 +79,10 @@ def load() -> ctypes.WinDLL:
 
 
 def export(name: str) -> ctypes._FuncPointer:
-    """An export, with its argument types.
+    """Returns an export, with its argument types.
 
     Raises:
-        NotSupportedError: the library or the export is not there.
+        NotSupportedError: the library or the export does not exist.
     """
     try:
         library = load()
@@ -103,11 +103,11 @@ def call(path: StrPath, name: str, *arguments: Any) -> None:
     """Calls an export, which returns an HRESULT.
 
     Args:
-        path: what the call is about, for errors.
+        path: the path that errors report.
 
     Raises:
-        NotSupportedError: this build of Windows does not have it.
-        LayerError: it failed; the detail is Windows' text.
+        NotSupportedError: this build of Windows does not have the export.
+        LayerError: the call failed; the detail is Windows' text.
     """
     function = export(name)
     result = function(*arguments)
@@ -116,21 +116,21 @@ def call(path: StrPath, name: str, *arguments: Any) -> None:
 
 
 def failure(path: StrPath, name: str, result: int) -> OSError:
-    """The error for a failed HRESULT of the export `name`."""
+    """Returns the error for a failed HRESULT of the export `name`."""
     code = result & 0xFFFF_FFFF
     return from_windows_code(path, code, f"{name}: {winapi.message_of(code)} ({code:#010x})")
 
 
 def driver_info() -> ctypes._Pointer[DriverInfo]:
-    """The filter driver, with an empty home directory: layers go by their full paths."""
+    """Returns the filter driver, with an empty home directory: layers are named by their full paths."""
     return ctypes.pointer(DriverInfo(FILTER_DRIVER, ""))
 
 
 def text(value: StrPath) -> str:
-    """A string as an argument: Windows would end it at a NUL.
+    """Returns a string as an argument. A NUL is refused, because Windows would end the string there.
 
     Raises:
-        InvalidParameterError: it has one.
+        InvalidParameterError: the string contains a NUL.
     """
     string = os.fspath(value)
     if "\0" in string:
@@ -139,7 +139,7 @@ def text(value: StrPath) -> str:
 
 
 def take_string(address: int | None) -> str:
-    """The text at an address that a call gave, which is freed (`CoTaskMemFree`)."""
+    """Returns the text at an address that a call returned, and frees its memory (`CoTaskMemFree`)."""
     if not address:
         return ""
     try:

@@ -1,7 +1,7 @@
-"""The volume of a scratch, grown to the whole partition after its disk was expanded: virtdisk.dll and two controls.
+"""Grows the volume of a scratch to the whole partition after its disk was expanded: virtdisk.dll and two control codes.
 
-Reference: hcsshim, `expandscratchsize.go`. Windows grows the volume itself when it prepares a layer; not every scratch
-is prepared.
+Reference: hcsshim, `expandscratchsize.go`. Windows grows the volume itself when it prepares a layer, but not every
+scratch is prepared.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ def _call(disk: str, name: str, arguments: tuple[type, ...], *values: object) ->
     """Calls an export of virtdisk.dll, which returns a Win32 code.
 
     Raises:
-        NotSupportedError: this build of Windows does not have it.
-        OSError: it failed.
+        NotSupportedError: this build of Windows does not have the export.
+        OSError: the call failed.
     """
     try:
         function = ctypes.WinDLL(_LIBRARY, winmode=LOAD_LIBRARY_SEARCH_SYSTEM32)[name]
@@ -55,10 +55,10 @@ def expand_volume(layer: str, mount_path: Callable[[], str]) -> None:
     """Grows the volume of the scratch `layer` to its partition.
 
     Args:
-        mount_path: asks where the volume is, once the disk is attached.
+        mount_path: returns the path of the volume, once the disk is attached.
 
     Raises:
-        LayerError: the disk cannot be attached, or the volume not be grown.
+        LayerError: the disk cannot be attached, or the volume cannot be grown.
     """
     disk = os.path.join(layer, _DISK)
     try:
@@ -67,7 +67,8 @@ def expand_volume(layer: str, mount_path: Callable[[], str]) -> None:
             with _opened(name) as volume:
                 length = winapi.device_control(volume, _IOCTL_DISK_GET_LENGTH_INFO, output=INT64.size)
                 clusters = INT64.unpack(length)[0] // _CLUSTER
-                # NTFS keeps one cluster for itself; a volume that has no room to grow would be an invalid parameter.
+                # NTFS keeps one cluster for itself. For a volume that cannot grow, the call would fail with
+                # "invalid parameter".
                 if winapi.volume_size(name + "\\") // _CLUSTER + 1 < clusters:
                     sectors = INT64.pack(clusters * (_CLUSTER // _SECTOR))
                     winapi.device_control(volume, _FSCTL_EXTEND_VOLUME, sectors)
@@ -77,7 +78,7 @@ def expand_volume(layer: str, mount_path: Callable[[], str]) -> None:
 
 @contextmanager
 def _opened(volume: str) -> Iterator[int]:
-    """A handle of a volume for as long as the body runs."""
+    """Yields a handle of a volume, which is open while the body runs."""
     handle = winapi.create_file(volume, winapi.GENERIC_READ | winapi.GENERIC_WRITE, flags=0)
     try:
         yield handle
@@ -87,7 +88,7 @@ def _opened(volume: str) -> Iterator[int]:
 
 @contextmanager
 def _attached(disk: str) -> Iterator[None]:
-    """Attaches a virtual disk for as long as the body runs."""
+    """Attaches a virtual disk while the body runs."""
     handle = wintypes.HANDLE()
     parameters = OpenVirtualDiskParameters(Version=_PARAMETERS_VERSION)
     kind = VirtualStorageType()
@@ -101,5 +102,5 @@ def _attached(disk: str) -> Iterator[None]:
         _call(disk, "AttachVirtualDisk", _ATTACH_VIRTUAL_DISK, handle, None, flags, 0, None, None)
         yield
     finally:
-        # The disk is detached with its last handle.
+        # Closing its last handle detaches the disk.
         winapi.close_handle(handle.value)

@@ -1,6 +1,6 @@
-"""Writers of layers that Windows keeps: a base layer straight into its place, a child through a transport folder.
+"""Writers of Windows' layers: a base layer is written in place, a child through a transport folder.
 
-Windows makes neither in one step. What a writer that fails has made is removed, and so is its temporary folder.
+Windows makes neither of them in one step. If a writer fails, the incomplete layer and the temporary folder are removed.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ from wclayer.win32.names import decode_name, encode_name, illegal_reason, path_k
 
 @boundary
 class HcsLayerWriter(WriterContext):
-    """What the writers of Windows' layers share: the language of backup streams, and what becomes of a failure.
+    """The base class of the writers of Windows' layers: it writes backup streams, and cleans up after a failure.
 
-    It is a `LayerWriter`; `put` says in backup streams what it is given in parsed form.
+    It is a `LayerWriter`. `put` converts parsed entries to backup streams.
     """
 
     operation = "write layer"
@@ -72,7 +72,7 @@ class HcsLayerWriter(WriterContext):
         except OSError as error:
             raise from_os_error(self.target, error) from error
 
-    # What the two kinds do differently, each inside the privileges.
+    # The steps that differ between the two kinds. Each is called with the privileges.
 
     @abstractmethod
     def _add(self, path: bytes, info: FileBasicInfo) -> None:
@@ -84,26 +84,26 @@ class HcsLayerWriter(WriterContext):
 
     @abstractmethod
     def _remove(self, path: bytes) -> None:
-        """Takes note of a tombstone."""
+        """Adds a tombstone."""
 
     @abstractmethod
     def _finish(self) -> None:
-        """All entries were there."""
+        """Completes the layer after its last entry."""
 
     def _write(self, data: bytes | bytearray | memoryview) -> None:
-        """Takes more of the entry's backup stream."""
+        """Accepts more of the entry's backup stream."""
         if self._file is None:
             raise InvalidStateError(self.target, "no current entry: call add first")
         self._file.write(memoryview(data))
 
     def _end_entry(self) -> None:
-        """The entry that was started is whole, or is given up."""
+        """Ends the current entry, which is complete or given up."""
         if self._file is not None:
             file, self._file = self._file, None
             file.close()
 
     def _give_up(self) -> None:
-        """Closes and removes what lies outside of the target."""
+        """Closes and removes the files outside of the target."""
 
     # The protocol.
 
@@ -140,7 +140,7 @@ class HcsLayerWriter(WriterContext):
                     self.write(chunk)
 
     def _saved(self, backup: bytes, streams: Iterable[DataStream]) -> Iterator[DataStream]:
-        """The streams of a file that processing changes; its data is also kept as it is, at the layer's root."""
+        """Yields the streams of a file that processing changes. A copy of its data is also kept at the layer's root."""
         for stream in streams:
             if not stream.name:
                 stream.chunks = self._also_into(backup, stream.chunks)
@@ -167,7 +167,7 @@ class HcsLayerWriter(WriterContext):
             return
         self._state = "failed"
         with ExitStack() as stack:
-            # A user who has not got them may still remove what is the user's own.
+            # A user without the privileges may still remove their own files.
             with suppress(AccessDeniedError):
                 stack.enter_context(privileges(self.target))
             for undo in (self._end_entry, self._give_up, self.root.close, lambda: remove_tree(Path(self.target))):
@@ -175,7 +175,7 @@ class HcsLayerWriter(WriterContext):
                     undo()
 
     def find_in_parents(self, key: str) -> Kind:
-        """What the parents have at a path key, the nearest first."""
+        """Returns the kind of a path key in the nearest parent that has it."""
         for parent in self.chain:
             with suppress(OSError), HostRoot(parent) as root:
                 return Kind.DIRECTORY if root.is_directory(encode_name(key)) else Kind.FILE
@@ -185,7 +185,7 @@ class HcsLayerWriter(WriterContext):
 
     @contextmanager
     def _step(self) -> Iterator[None]:
-        """One call: with the privileges, and if it fails, nothing is left."""
+        """A context for one call: it holds the privileges, and discards the layer if the call fails."""
         if self._state != "open":
             raise InvalidStateError(self.target, f"the writer is {self._state}")
         try:
@@ -205,7 +205,7 @@ class HcsLayerWriter(WriterContext):
             raise
 
     def _path(self, name: str) -> bytes:
-        """A name in the form of the host's paths."""
+        """Returns a name as a path of the host."""
         parts = name.replace("\\", "/").split("/")
         for part in parts:
             if reason := illegal_reason(part):
@@ -213,24 +213,24 @@ class HcsLayerWriter(WriterContext):
         return encode_name("/".join(parts))
 
     def _restore(self, path: bytes, info: FileBasicInfo, *, create: bool) -> None:
-        """Opens a file or directory of the target to be restored."""
+        """Opens a file or directory of the target for the restore."""
         self._file = BackupFile(self.root, path, create=create, is_directory=info.is_directory, writable=True)
         self._file.set_info(info)
 
     def _process_utility_vm(self) -> None:
-        # Windows is not led by a link in the layer.
+        # A link in the layer must not lead Windows to another path.
         self.root.directory(b"UtilityVM")
         process_utility_vm_image(os.path.join(self.target, "UtilityVM"))
 
 
 @boundary
 class BaseLayerWriter(HcsLayerWriter):
-    """A `LayerWriter` that makes a base layer at `path` and has Windows process it when it is closed.
+    """A `LayerWriter` that makes a base layer at `path`. When it is closed, Windows processes the layer.
 
     Raises:
-        AlreadyExistsError: `path` is a folder with something in it.
-        PathNotFoundError: its folder does not exist.
-        AccessDeniedError: the user does not have the privileges that restoring needs.
+        AlreadyExistsError: `path` is a folder that is not empty.
+        PathNotFoundError: the folder of `path` does not exist.
+        AccessDeniedError: the user does not have the privileges that a restore needs.
 
     Reference: hcsshim, `baselayerwriter.go`.
     """
@@ -265,13 +265,14 @@ class BaseLayerWriter(HcsLayerWriter):
 class ChildLayerWriter(HcsLayerWriter):
     """A `LayerWriter` that makes a child layer at `path`: a transport folder that Windows imports at the end.
 
-    What has no place in a transport folder is done in the layer itself: the utility VM, a clone of the parent's with
-    the entries put into it; and after the import, tombstones, hard links and the directories' times.
+    A transport folder cannot hold everything. The rest is written to the layer itself: the utility VM, which is a clone
+    of the parent's with the entries put into it, and after the import, tombstones, hard links and the times of
+    directories.
 
     Raises:
-        AlreadyExistsError: `path` is a folder with something in it.
-        PathNotFoundError: its folder, or a parent, does not exist.
-        AccessDeniedError: the user does not have the privileges that restoring needs.
+        AlreadyExistsError: `path` is a folder that is not empty.
+        PathNotFoundError: the folder of `path`, or a parent, does not exist.
+        AccessDeniedError: the user does not have the privileges that a restore needs.
 
     Reference: hcsshim, `legacyLayerWriter`.
     """
@@ -330,7 +331,7 @@ class ChildLayerWriter(HcsLayerWriter):
             return
         file.close()
         if self._state == "open" and file.is_reparse_directory():
-            # Nothing may be put where it leads: the folder itself comes back at the end.
+            # Nothing may be written through the reparse point: the folder itself is restored at the end.
             self._transport.remove(file.path)
             self._reparse_directories.append(file.path)
 
@@ -338,7 +339,7 @@ class ChildLayerWriter(HcsLayerWriter):
         key, target_key = path_key(decode_name(path)), path_key(decode_name(target))
         if not key.startswith(LINK_ROOTS) or not target_key.startswith(LINK_ROOTS):
             raise self._invalid(path, "a hard link outside of Files and UtilityVM/Files")
-        # A target that is not this layer's own lies in a parent; of the utility VM all is in this layer already.
+        # A target outside of this layer lies in a parent. All files of the utility VM are already in this layer.
         root: Path | None = None
         if target_key not in self._added:
             candidates = self.chain if target_key.startswith("FILES/") else [Path(self.target)]
@@ -385,9 +386,9 @@ class ChildLayerWriter(HcsLayerWriter):
 
 
 class _TransportFile:
-    """What the transport folder has of an entry, being written: its attributes, then its backup stream.
+    """The file of an entry in the transport folder, which is being written: its attributes, then its backup stream.
 
-    That of a directory is read along: whether it is a reparse point decides what becomes of the directory.
+    The backup stream of a directory is also parsed, because a directory with a reparse point is treated differently.
     """
 
     def __init__(self, root: HostRoot, path: bytes, info: FileBasicInfo) -> None:
@@ -412,10 +413,10 @@ class _TransportFile:
             os.close(self._fd)
 
     def is_reparse_directory(self) -> bool:
-        """Whether it is one.
+        """Returns whether the entry is a directory with a reparse point.
 
         Raises:
-            ValueError: a directory's backup stream is not whole.
+            ValueError: the backup stream of a directory is incomplete.
         """
         if self._parser is not None:
             self._parser.finish()
@@ -436,16 +437,16 @@ def _remove_if_there(root: HostRoot, path: bytes) -> None:
 
 @during("import layer")
 def new_layer_writer(path: StrPath, parents: Chain = ()) -> HcsLayerWriter:
-    """A writer that makes the layer at `path`; the layer is there when its `close` returns.
+    """Returns a writer that makes the layer at `path`. The layer is complete when `close` returns.
 
     Args:
-        path: where the layer will be: nothing, or an empty folder, in a folder that exists.
-        parents: the parent chain, nearest first; none for a base layer.
+        path: the path of the new layer, in an existing folder. Nothing, or an empty folder, may be there.
+        parents: the parent chain, nearest first; empty for a base layer.
 
     Raises:
         AlreadyExistsError: `path` is taken.
         PathNotFoundError: the folder of `path`, or a parent, does not exist.
-        AccessDeniedError: the user does not have the privileges that restoring needs.
+        AccessDeniedError: the user does not have the privileges that a restore needs.
 
     Reference: hcsshim, `NewLayerWriter`.
     """

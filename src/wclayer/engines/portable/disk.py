@@ -178,7 +178,7 @@ def convert_disk(
 
     Raises:
         PathNotFoundError, InvalidDataError: see `DiskFile`.
-        InvalidParameterError: a disk cannot have these sizes; the parent has another size; `target` is one of the
+        InvalidParameterError: a disk cannot have these sizes; the parent does not fit the disk; `target` is one of the
             source files, or can only be written in order.
         DiskFullError, AccessDeniedError: the host has no space, or refuses to make the file.
     """
