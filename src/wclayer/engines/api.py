@@ -216,7 +216,7 @@ def import_layer_from_disk(
         disk: the disk file, which is not changed. See `VolumeLayerReader` and `ScratchLayerReader`.
         path: the path of the new layer, in an existing folder. Nothing, or an empty folder, may be there.
         parents: the parent chain, nearest first, or only the nearest one; empty for a base layer.
-        limits: how much is accepted; by default the limits in use (`use_limits`).
+        limits: the limits for the sizes that the volume's files claim; by default the limits in use (`use_limits`).
         progress, cancelled: see `copy_layer`.
 
     Raises:
@@ -255,7 +255,7 @@ def export_layer_to_file(
 
     Raises:
         PathNotFoundError: the folder of `file`, or the layer, does not exist.
-        InvalidParameterError: `file` lies in the layer.
+        InvalidParameterError: `file` lies in the layer, or `parents` are not the layer's.
         EntryIsDirectoryError: `file` is a directory.
         AccessDeniedError, DiskFullError: the host refuses to make the file, or has no space for it.
         NotALayerError, CorruptLayerError: see `export_layer_to_tar`.

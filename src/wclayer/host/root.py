@@ -73,14 +73,13 @@ class HostRoot:
 
     @property
     def is_in_place(self) -> bool:
-        """Returns whether the path of the root still leads to the open directory, which may have been removed or
-        replaced."""
+        """True if the path of the root still leads to the open directory, which may have been removed or replaced."""
         return system.is_at(self.path, self._fd)
 
     @property
     def takes_every_name(self) -> bool:
-        """Returns whether the file system accepts every name that is possible on the host, and distinguishes names that
-        differ only in case. Some file systems allow only shorter names, or only names in UTF-8."""
+        """True if the file system accepts every name that is possible on the host, and distinguishes names that differ
+        only in case. Some file systems allow only shorter names, or only names in UTF-8."""
         probe = b"wclayer~case\xff".ljust(system.LONGEST_NAME, b"x")
         try:
             self.write_bytes(probe, b"")
