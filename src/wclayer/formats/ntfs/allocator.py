@@ -24,10 +24,10 @@ class Allocation(NamedTuple):
 
 
 class ClusterAllocator:
-    """Allocates the clusters of a new volume, and buffers what is written into them.
+    """Allocates the clusters of a new volume, and buffers the data that is written into them.
 
     Args:
-        disk: the volume's place, all zeros.
+        disk: the space for the volume, all zeros.
         cluster_size: bytes of a cluster.
 
     Raises:
@@ -91,7 +91,7 @@ class ClusterAllocator:
         return Attribute(kind, name, None, [allocation.run], len(value), allocation.size)
 
     def flush(self) -> None:
-        """Writes to the disk what is buffered."""
+        """Writes the buffered data to the disk."""
         self._buffer.flush()
 
 

@@ -1,4 +1,4 @@
-"""What XPRESS and LZX are made of: bits out of little-endian 16-bit words, highest first, and Huffman codes."""
+"""The common parts of XPRESS and LZX: Huffman codes, and bits in little-endian 16-bit words, highest bit first."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from wclayer.formats.ntfs.structs import NtfsError
 
 
 class BitReader:
-    """Reads bits; beyond the end come zeros, as the decoders of Windows take them, up to some words."""
+    """Reads bits. After the end of the data it reads a few words of zeros, as the decoders of Windows do."""
 
     __slots__ = ("_bits", "_count", "data", "position")
 
@@ -19,7 +19,7 @@ class BitReader:
         self._count = 0
 
     def fill(self, count: int) -> None:
-        """Makes at least `count` bits ready."""
+        """Loads words until at least `count` bits are loaded."""
         while self._count < count:
             if self.position > len(self.data) + 8:
                 raise NtfsError("compressed data that ends too soon")
@@ -29,7 +29,7 @@ class BitReader:
             self._count += 16
 
     def peek(self, count: int) -> int:
-        """The next bits, which stay."""
+        """Returns the next `count` bits without consuming them."""
         self.fill(count)
         return self._bits >> (self._count - count) & ((1 << count) - 1)
 
@@ -37,7 +37,7 @@ class BitReader:
         self._count -= count
 
     def read(self, count: int) -> int:
-        """The next bits."""
+        """Consumes and returns the next `count` bits."""
         if not count:
             return 0
         value = self.peek(count)
@@ -45,15 +45,17 @@ class BitReader:
         return value
 
     def read_beside(self, size: int) -> int:
-        """A number of whole bytes that stands after the words that are ready."""
+        """Reads a little-endian number of `size` bytes, which follows the loaded words, and returns it."""
         if self.position + size > len(self.data):
             raise NtfsError("compressed data that ends too soon")
         self.position += size
         return int.from_bytes(self.data[self.position - size : self.position], "little")
 
     def align(self) -> None:
-        """Goes past the word that bits were read from, or past the next one if all of its bits were; then `read_beside`
-        and `take` go on from there."""
+        """Skips the rest of the word that is being read, or the next whole word if none is partly read.
+
+        `read_beside` and `take` continue after it.
+        """
         if self._count % 16 == 0:
             self.fill(16)
             self._count -= 16
@@ -61,7 +63,7 @@ class BitReader:
         self._count = self._bits = 0
 
     def take(self, count: int) -> bytes:
-        """Whole bytes that stand after the words that are ready."""
+        """Reads `count` whole bytes, which follow the loaded words, and returns them."""
         data = self.data[self.position : self.position + count]
         if len(data) < count:
             raise NtfsError("compressed data that ends too soon")
@@ -70,10 +72,10 @@ class BitReader:
 
 
 class Huffman:
-    """A canonical Huffman code, by the length of each symbol's code (0: it has none).
+    """A canonical Huffman code, defined by the length of each symbol's code (0: the symbol has no code).
 
     Raises:
-        NtfsError: the lengths are those of no complete code.
+        NtfsError: no complete code has these lengths.
     """
 
     __slots__ = ("_lengths", "_longest", "_table")
@@ -95,10 +97,10 @@ class Huffman:
         self._lengths = lengths
 
     def read(self, bits: BitReader) -> int:
-        """The next symbol.
+        """Reads the next symbol and returns it.
 
         Raises:
-            NtfsError: the code has none.
+            NtfsError: the next bits are the code of no symbol.
         """
         if not self._table:
             raise NtfsError("a symbol of an empty Huffman code")

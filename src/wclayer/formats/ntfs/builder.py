@@ -41,7 +41,7 @@ class VolumeBuilder:
     """A new NTFS volume on `disk`.
 
     Args:
-        disk: the volume's place, all zeros.
+        disk: the space for the volume, all zeros.
         root: the metadata of the root directory.
         cluster_size: bytes; a power of two from 512 to 65,536.
         label: the volume's name.
@@ -80,7 +80,7 @@ class VolumeBuilder:
         self._links: dict[int, list[tuple[int, str]]] = {}
         """The further names of files: directory and name."""
         self._open: _OpenFile | Directory = self._catalog.directories[ROOT]
-        """The file or directory to which a stream belongs that is begun."""
+        """The file or directory to which the next stream belongs."""
         self._stream: StreamWriter | None = None
 
     @property
@@ -92,7 +92,7 @@ class VolumeBuilder:
         """Makes a directory. Its named streams may follow.
 
         Args:
-            parent: the reference of the directory in which it is.
+            parent: the reference of the parent directory.
             name: its name.
             metadata: everything else.
 
@@ -190,14 +190,14 @@ class VolumeBuilder:
         links.append((parent, name))
 
     def find(self, parent: int, name: str) -> int | None:
-        """Returns the file or directory with that name, in any case, in a directory of this volume; None if none.
+        """Returns the file or directory with that name, in any case, in a directory of this volume, or None.
 
         Names that `add_link` added are not found.
         """
         return self._catalog.find(parent, name)
 
     def finish(self) -> None:
-        """Writes what needs all names, and the system files.
+        """Writes the directories, the files with several names, and the system files.
 
         Raises:
             OutOfSpaceError: the volume is full.

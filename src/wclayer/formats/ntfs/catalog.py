@@ -29,13 +29,13 @@ ROOT = reference(SystemFile.ROOT, SystemFile.ROOT)
 _ROOT_ROOM = 480
 """Bytes for the entries of an index root."""
 _NOT_STORED = int(FileAttributes.DIRECTORY | FileAttributes.NORMAL)
-"""Attributes that NTFS does not store, because other fields tell the same."""
+"""Attributes that NTFS does not store, because other fields say the same."""
 _I30 = "$I30"
 
 
 @dataclass(frozen=True, slots=True)
 class FileMetadata:
-    """What a file or directory has besides its name and its data; times are FILETIMEs."""
+    """The metadata of a file or directory: everything besides its name and its data. Times are FILETIMEs."""
 
     creation_time: int
     last_write_time: int
@@ -58,13 +58,13 @@ class Directory:
     entries: bytearray = field(default_factory=bytearray)
     """The encoded index entries, in the order in which the names came."""
     index: dict[str, int] = field(default_factory=dict)
-    """Name key to reference, for the first `indexed` bytes of the entries: made when a name is looked up."""
+    """References by name key, for the first `indexed` bytes of the entries. It is filled when a name is looked up."""
     indexed: int = 0
     streams: list[Attribute] = field(default_factory=list)
 
 
 class Catalog:
-    """Writes the records of files and directories, and collects what the volume's indexes say of them.
+    """Writes the records of files and directories, and collects the entries of the volume's indexes.
 
     Args:
         allocator: the clusters of the volume.
@@ -94,7 +94,7 @@ class Catalog:
         self.directories[parent].entries += directory_entry(file, file_name)
 
     def find(self, parent: int, name: str) -> int | None:
-        """Returns the file or directory with that name, in any case, in a directory; None if there is none."""
+        """Returns the file or directory with that name, in any case, in a directory, or None."""
         directory = self.directories[parent]
         for entry in _split_entries(memoryview(directory.entries)[directory.indexed :]):
             directory.index[name_key(_name_of(entry))] = int.from_bytes(entry[:8], "little")
@@ -230,7 +230,7 @@ class Catalog:
 
 
 def stream_sizes(streams: Sequence[Attribute]) -> tuple[int, int]:
-    """Returns the allocated and the real size of the main one of some streams, as a directory shows them."""
+    """Returns the allocated and the real size of the main stream among `streams`, as a directory shows them."""
     main = next((stream for stream in streams if stream.type == AttributeType.DATA and not stream.name), None)
     if main is None:
         return 0, 0

@@ -1,8 +1,8 @@
-"""Grows an NTFS volume in place, whatever program made it.
+"""Grows an NTFS volume in place. Any program may have made the volume.
 
-The larger cluster bitmap is put into free clusters of the old volume, and what is written before the boot sector does
-no harm to the volume with its old size; the boot sector, written at once, makes the new size valid. If the process is
-stopped between two writes, unused clusters may be marked as used, which Windows' own checks repair.
+The larger cluster bitmap is put into free clusters of the old volume. The writes before the boot sector do no harm to
+the volume with its old size; the boot sector, which one write replaces, makes the new size valid. If the process is
+stopped between two writes, unused clusters may be marked as used; Windows' own checks repair this.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _PIECE = 1 << 20
 _SAME_BYTES = re.compile(rb"\0+|\xff+")
 _SECTORS_OFFSET = 0x28
 _Writes = list[tuple[int, bytes]]
-"""What is to be written: offsets on the disk, each with bytes."""
+"""The bytes to write, each with its offset on the disk."""
 
 
 def grow_volume(disk: Disk) -> int:
@@ -42,7 +42,7 @@ def grow_volume(disk: Disk) -> int:
         The volume's size in bytes.
 
     Raises:
-        NtfsError: there is no sound volume; it was not cleanly unmounted; it cannot have so many clusters.
+        NtfsError: there is no sound volume; it was not cleanly unmounted; NTFS does not allow so many clusters.
         OutOfSpaceError: the volume has no free clusters for its larger bitmap.
     """
     volume = NtfsVolume(disk)
@@ -64,20 +64,20 @@ def grow_volume(disk: Disk) -> int:
     missing = -(-length // size) - bitmap.runs.clusters
     added = _free_runs(volume.chunks(bitmap), old, missing) if missing > 0 else []
     runs = RunList([*bitmap.runs, *added])
-    # What can be refused is refused here, before anything is written.
+    # All checks are here, before the first write.
     changed_bitmap = _changed_record(
         disk, volume, SystemFile.BITMAP, "", list(runs), length, runs.clusters * size, length
     )
     changed_bad_clusters = _resized_bad_clusters(disk, volume, new)
     _take_clusters(disk, size, bitmap.runs, added)
     bits = _Bits(disk, size, runs)
-    # What the old bitmap has beyond the old end stays marked until the volume has its new size.
+    # The bits of the old bitmap beyond the old end stay set until the volume has its new size.
     bits.fill(-(-old // 64) * 64, new, used=False)
     bits.fill(new, length * 8, used=True)
     disk.flush()
     _write(disk, changed_bitmap)
     disk.flush()
-    # The bad-cluster list is a hole as large as the volume; that it is larger does no harm.
+    # The bad-cluster list is a hole as large as the volume. A larger one does no harm.
     _write(disk, changed_bad_clusters)
     boot = bytearray(disk.read(0, SECTOR_SIZE))
     boot[_SECTORS_OFFSET : _SECTORS_OFFSET + 8] = sectors.to_bytes(8, "little")
@@ -85,7 +85,7 @@ def grow_volume(disk: Disk) -> int:
     disk.flush()
     disk.write(0, bytes(boot))
     disk.flush()
-    # What was beyond the old end is marked used in any bitmap, and is free now.
+    # Every bitmap marks the clusters beyond its end as used. Those beyond the old end are free now.
     bits.fill(old, min(new, -(-old // 64) * 64), used=False)
     disk.flush()
     return sectors * volume.sector_size
@@ -101,10 +101,12 @@ def _check_clean(volume: NtfsVolume) -> None:
 
 
 class _Bits:
-    """The cluster bitmap, changed where it lies.
+    """The cluster bitmap, changed in place.
 
     Args:
-        runs: its clusters.
+        disk: the disk with the volume.
+        cluster_size: bytes of a cluster.
+        runs: the clusters of the bitmap.
     """
 
     def __init__(self, disk: Disk, cluster_size: int, runs: Iterable[Run]) -> None:
@@ -113,7 +115,7 @@ class _Bits:
         self._runs = list(runs)
 
     def fill(self, first: int, stop: int, *, used: bool) -> None:
-        """Marks the clusters from `first` to the one before `stop`."""
+        """Marks the clusters from `first` to the one before `stop` as used or as free."""
         while first < stop:
             start = first >> 3
             end = min(-(-stop // 8), start + _PIECE)
@@ -136,7 +138,7 @@ class _Bits:
             self._disk.write(place, bytes(data[offset : offset + length]))
 
     def _places(self, start: int, end: int) -> Iterator[tuple[int, int, int]]:
-        """Where bytes of the bitmap are: the place on the disk, the offset from `start`, the length."""
+        """Yields the pieces with the bytes from `start` to `end`: offset on the disk, offset from `start`, length."""
         position = 0
         for run in self._runs:
             extent = run.length * self._cluster_size
@@ -147,13 +149,13 @@ class _Bits:
 
 
 def _take_clusters(disk: Disk, size: int, bitmap: Iterable[Run], added: list[Run]) -> None:
-    """Fills clusters with zeros, and marks them as used in the bitmap as it is.
+    """Fills clusters with zeros, and marks them as used in the current bitmap.
 
     Args:
         disk: the disk.
         size: bytes of a cluster.
         bitmap: the clusters of the bitmap.
-        added: the clusters that are taken.
+        added: the clusters to take.
     """
     bits = _Bits(disk, size, bitmap)
     for run in added:
@@ -165,10 +167,15 @@ def _take_clusters(disk: Disk, size: int, bitmap: Iterable[Run], added: list[Run
 
 
 def _free_runs(pieces: Iterable[bytes], clusters: int, needed: int) -> list[Run]:
-    """Free clusters of a volume, in as few runs as the first fit gives.
+    """Returns `needed` free clusters of a volume: the first ones, in runs.
 
     Args:
         pieces: the cluster bitmap.
+        clusters: how many clusters the volume has.
+        needed: how many clusters to find.
+
+    Raises:
+        OutOfSpaceError: the volume has fewer free clusters.
     """
     found: list[Run] = []
     for start, stop in _free_ranges(pieces, clusters):
@@ -181,7 +188,7 @@ def _free_runs(pieces: Iterable[bytes], clusters: int, needed: int) -> list[Run]
 
 
 def _free_ranges(pieces: Iterable[bytes], clusters: int) -> Iterator[tuple[int, int]]:
-    """The ranges of clear bits of a bitmap."""
+    """Yields the ranges of clear bits of a bitmap."""
     start: int | None = None
     cluster = 0
     for piece in pieces:
@@ -212,7 +219,7 @@ def _write(disk: Disk, writes: _Writes) -> None:
 
 
 def _resized_bad_clusters(disk: Disk, volume: NtfsVolume, clusters: int) -> _Writes:
-    """The list of bad clusters for a volume of so many."""
+    """Returns the writes that resize the list of bad clusters to a volume of `clusters` clusters."""
     bad = volume.record(SystemFile.BAD_CLUSTERS).find(AttributeType.DATA, "$Bad")
     if bad is None or bad.value is not None:
         return []
@@ -226,7 +233,7 @@ def _resized_bad_clusters(disk: Disk, volume: NtfsVolume, clusters: int) -> _Wri
 def _changed_record(
     disk: Disk, volume: NtfsVolume, number: int, name: str, runs: list[Run], size: int, allocated: int, initialized: int
 ) -> _Writes:
-    """The record of a system file, and its copy, with other runs and sizes of a non-resident data attribute."""
+    """Returns the writes of a system file's record and its copy, with new runs and sizes of a non-resident stream."""
     offset = volume.record_offset(number)
     block = bytearray(disk.read(offset, volume.record_size))
     sequence = int.from_bytes(block[_usa(block) : _usa(block) + 2], "little")
@@ -252,7 +259,7 @@ def _changed_record(
         length=new_length, last_vcn=sum(run.length for run in runs) - 1, allocated=allocated, size=size,
         initialized=initialized,
     )  # fmt: skip
-    # The name, and what else is before the runs.
+    # The name, and everything else before the runs.
     head = bytes(block[position + structs.NON_RESIDENT.size : position + fields.runs_offset])
     attribute = (structs.NON_RESIDENT.pack(*fields) + head + pairs).ljust(new_length, b"\0")
     rest = bytes(block[position + length : header.used])

@@ -1,4 +1,4 @@
-"""Indexes, built whole: the balanced B+ tree of sorted entries ("Index")."""
+"""Builds complete indexes: balanced B+ trees of sorted entries ("Index")."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from wclayer.formats.ntfs.structs import INDEX_BLOCK_SIZE, AttributeType, Collat
 
 _BLOCK_HEADER = structs.INDEX_BLOCK.size
 _ENTRIES_OFFSET = 0x40
-"""Of an index block: after its headers and the update sequence."""
+"""Bytes for entries in an index block, after its headers and the update sequence."""
 _CAPACITY = INDEX_BLOCK_SIZE - _ENTRIES_OFFSET
 _END_SIZE = structs.INDEX_ENTRY.size
 _CHILD_SIZE = 8
@@ -18,20 +18,20 @@ _CHILD_SIZE = 8
 
 @dataclass(frozen=True, slots=True)
 class BuiltIndex:
-    """The value of the root attribute, and the blocks of the allocation attribute, which may be none."""
+    """The value of the root attribute, and the blocks of the allocation attribute (b"" if there are no blocks)."""
 
     root: bytes
     blocks: list[bytes]
 
 
 def directory_entry(file: int, file_name: bytes) -> bytes:
-    """An entry of a directory: a file reference, and the FILE_NAME attribute's value."""
+    """Returns an entry of a directory: a file reference, and the FILE_NAME attribute's value."""
     length = (structs.INDEX_ENTRY.size + len(file_name) + 7) & ~7
     return (structs.INDEX_ENTRY.pack(file, length, len(file_name), 0, 0) + file_name).ljust(length, b"\0")
 
 
 def view_entry(key: bytes, data: bytes, padding: bytes = b"") -> bytes:
-    """An entry of a view index: a key and its data."""
+    """Returns an entry of a view index: a key and its data."""
     offset = structs.VIEW_ENTRY.size + len(key)
     length = (offset + len(data) + len(padding) + 7) & ~7
     header = structs.VIEW_ENTRY.pack(offset, len(data), 0, length, len(key), 0, 0)
@@ -41,12 +41,12 @@ def view_entry(key: bytes, data: bytes, padding: bytes = b"") -> bytes:
 def build_index(
     entries: Sequence[bytes], indexed: AttributeType | int, collation: Collation, cluster_size: int, room: int
 ) -> BuiltIndex:
-    """The index of entries that are in order.
+    """Builds the index of entries that are in order.
 
     Args:
-        entries: without blocks below them.
+        entries: the entries, without blocks below them.
         indexed: the type of the attribute that is indexed; 0 for a view.
-        cluster_size: of the volume, in bytes: it decides how blocks are counted.
+        cluster_size: bytes of a cluster of the volume, which decides how blocks are counted.
         room: how many bytes the entries in the root may take.
     """
     unit = cluster_size if cluster_size <= INDEX_BLOCK_SIZE else structs.SECTOR_SIZE
@@ -81,7 +81,7 @@ def _build_level(
         while end < len(entries) and used + len(entries[end]) + child <= capacity:
             used += len(entries[end]) + child
             end += 1
-        # One entry goes up, and there must be one after it.
+        # One entry moves to the level above, and another one must follow it.
         if end == len(entries) - 1:
             end -= 1
         vcn = len(blocks) * step
@@ -95,7 +95,7 @@ def _build_level(
 
 
 def _node(entries: list[bytes], children: list[int] | None, allocated: int | None) -> bytes:
-    """An index header with entries, each with the block before it, and the end, with the last block."""
+    """Returns an index header, the entries, each with the block before it, and the end entry with the last block."""
     body = bytearray()
     for index, entry in enumerate(entries):
         body += entry if children is None else _with_child(entry, children[index])

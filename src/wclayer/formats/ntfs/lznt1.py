@@ -10,10 +10,10 @@ _SIZE_MASK = 0x0FFF
 
 
 def decompress(data: bytes | memoryview, size: int) -> bytes:
-    """The first `size` bytes of what the data decompresses to; zeros after its end.
+    """Returns the first `size` bytes of the decompressed data, with zeros after its end.
 
     Raises:
-        NtfsError: it is not LZNT1.
+        NtfsError: the data is not LZNT1.
     """
     out = bytearray()
     position = 0
@@ -27,7 +27,7 @@ def decompress(data: bytes | memoryview, size: int) -> bytes:
         chunk = bytes(data[position + 2 : end])
         out += _chunk(chunk) if header & _IS_COMPRESSED else chunk
         position = end
-        # Every chunk but the last stands for 4 KiB.
+        # Every chunk but the last decompresses to 4 KiB.
         if len(out) % _CHUNK and len(out) < size:
             out += bytes(_CHUNK - len(out) % _CHUNK)
     return bytes(out[:size]).ljust(size, b"\0")
@@ -50,7 +50,7 @@ def _chunk(data: bytes) -> bytearray:
                 raise NtfsError("a compressed chunk with a match that leads nowhere")
             token = int.from_bytes(data[position : position + 2], "little")
             position += 2
-            # The longer the chunk is already, the more bits say how far back.
+            # The more of the chunk is decompressed, the more bits has the distance.
             offset_bits = max(4, (len(out) - 1).bit_length())
             length = (token & (0xFFFF >> offset_bits)) + 3
             distance = (token >> (16 - offset_bits)) + 1

@@ -1,7 +1,7 @@
 """LZX as WIM files and the Windows Overlay Filter use it: chunks of 32 KiB, each on its own.
 
-Source: [MS-PATCH] section 2 (LZX DELTA), without its deltas, and with what Windows images do differently: a window of
-32 KiB, a bit for the usual block size, and call translation always on for a file size of 12,000,000.
+Source: [MS-PATCH] section 2 (LZX DELTA), without its deltas. Windows images differ in this: a window of 32 KiB, a bit
+for the usual block size, and call translation that is always on, for a file size of 12,000,000.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ _CALL = 0xE8
 _CALL_FILE_SIZE = 12_000_000
 _CALL_TAIL = 10
 
-# Of each slot: how many bits follow, and the offset at which it starts; offsets are 2 more than they say.
+# How many bits follow each slot, and the offset at which the slot starts. A stored offset is the real one plus 2.
 _EXTRA = tuple(0 if slot < 4 else slot // 2 - 1 for slot in range(_SLOTS))
 _BASE = tuple(sum(1 << bits for bits in _EXTRA[:slot]) for slot in range(_SLOTS))
 
 
 def decompress_lzx(data: bytes, size: int) -> bytes:
-    """The `size` bytes (up to 32 KiB) that a chunk stands for.
+    """Returns the `size` bytes (up to 32 KiB) of a decompressed chunk.
 
     Raises:
-        NtfsError: it is not LZX.
+        NtfsError: the chunk is not LZX.
     """
     if size > CHUNK:
         raise NtfsError(f"an LZX chunk of {size} bytes")
@@ -62,7 +62,7 @@ def decompress_lzx(data: bytes, size: int) -> bytes:
 
 
 def _read_lengths(bits: BitReader, lengths: list[int], first: int, end: int) -> None:
-    """Code lengths, as differences to those of the block before, in a code of their own."""
+    """Reads code lengths: differences from the lengths of the block before, in a Huffman code of their own."""
     code = Huffman([bits.read(4) for _ in range(_PRETREE_SYMBOLS)])
     position = first
     while position < end:
@@ -121,7 +121,7 @@ def _block(
 
 
 def _plain(bits: BitReader, out: bytearray, recent: list[int], end: int) -> None:
-    """A block that is not compressed: the three recent offsets, then its bytes, to a whole word."""
+    """Reads an uncompressed block: the three recent offsets, then its bytes, padded to a whole word."""
     bits.align()
     recent[:] = [bits.read_beside(4) for _ in recent]
     count = end - len(out)
@@ -131,7 +131,7 @@ def _plain(bits: BitReader, out: bytearray, recent: list[int], end: int) -> None
 
 
 def _untranslate(out: bytearray) -> bytes:
-    """Undoes what the compressor does to the targets of x86 calls: absolute ones become relative again."""
+    """Undoes the compressor's translation of x86 calls: their absolute targets become relative again."""
     position = 0
     last = len(out) - _CALL_TAIL
     while True:

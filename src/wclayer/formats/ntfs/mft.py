@@ -30,7 +30,7 @@ class MasterFileTable:
         self._allocator = allocator
         self.runs: list[Run] = []
         self.records = 0
-        """How many records the allocated clusters have room for."""
+        """The number of records for which the allocated clusters have room."""
         self.next_record = int(structs.FIRST_USER_RECORD)
         """The number of the next record that `new_record` returns."""
         self._recycled: list[int] = []
@@ -154,11 +154,11 @@ class MasterFileTable:
         return [*ranges, (start, self.next_record)]
 
     def flush(self) -> None:
-        """Writes to the disk what is buffered: data, then records."""
+        """Writes the buffered data, then the buffered records, to the disk."""
         self._allocator.flush()
         self._buffer.flush()
 
     def keep_gaps(self) -> None:
-        """Ends the joining of records that are not consecutive: what lies between them has been written."""
+        """Ends the joining of records that are not consecutive: the space between them has been written."""
         self._buffer.flush()
         self._buffer = WriteBuffer(self._allocator.disk, 0)

@@ -1,4 +1,4 @@
-"""Attributes and MFT records, encoded; an attribute list where one record does not hold all of a file."""
+"""Encodes attributes and MFT records, with an attribute list where one record does not hold all of a file."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from wclayer.win32.names import collation_key, utf16_length
 _SEQUENCE_OFFSET = structs.RECORD.size
 _FIRST_ATTRIBUTE = 0x38
 _ROOM = RECORD_SIZE - _FIRST_ATTRIBUTE - 8
-"""Bytes for attributes in a record, the end mark taken off."""
+"""Bytes for attributes in a record, without the end mark."""
 _MAX_ATTRIBUTES = structs.MAX_LIST_SIZE // 32
-"""Each takes 32 bytes of an attribute list, or more."""
+"""Attributes of a file: each takes at least 32 bytes of an attribute list."""
 _LIST_ID = _MAX_ATTRIBUTES + 1
-"""The id of an attribute list: more than those of the attributes in it."""
+"""The id of an attribute list: greater than the ids of the attributes in it."""
 _RESIDENT_SIZE = structs.RESIDENT.size
 _STANDARD_INFORMATION = int(AttributeType.STANDARD_INFORMATION)
 _FILE_NAME = int(AttributeType.FILE_NAME)
@@ -43,28 +43,31 @@ class Attribute:
     value: bytes | None = b""
     runs: Sequence[Run] = ()
     size: int = 0
-    """Of a non-resident one: bytes."""
+    """Bytes of the data (non-resident attributes)."""
     allocated: int = 0
-    """Of a non-resident one: bytes of its clusters, holes included."""
+    """Bytes of the clusters, holes included (non-resident attributes)."""
     is_sparse: bool = False
     on_disk: int = 0
-    """Of a sparse one: bytes of its clusters, holes not included."""
+    """Bytes of the clusters without holes (sparse attributes)."""
     is_indexed: bool = False
     is_initialized: bool = True
-    """Of a non-resident one: whether its clusters hold its data; else it reads as zeros."""
+    """True if the clusters hold the data; False if it reads as zeros (non-resident attributes)."""
     first_vcn: int = 0
-    """Of a part of a non-resident one: the cluster of the whole with which its runs begin. Only the first has sizes."""
+    """The first cluster of this part within the whole (non-resident attributes). Only the first part has sizes."""
 
     @property
     def order(self) -> tuple[int, tuple[bytes, bytes], int]:
-        """By what the attributes of a file are sorted."""
+        """The sort key of an attribute among those of its file."""
         return self.type, collation_key(self.name), self.first_vcn
 
     def parts(self) -> list[Attribute]:
-        """The attribute in parts that each fit into a record: itself, if it does.
+        """Divides the attribute into parts that each fit into a record.
+
+        Returns:
+            The parts; only the attribute itself if it fits.
 
         Raises:
-            FileTooComplexError: its value does not, and cannot be divided.
+            FileTooComplexError: its value does not fit, and cannot be divided.
         """
         if len(self.encode(0)) <= _ROOM:
             return [self]
@@ -86,14 +89,14 @@ class Attribute:
         return parts
 
     def _room_for_runs(self) -> int:
-        """Bytes for mapping pairs in a record that holds nothing else, the end of the pairs taken off."""
+        """Returns the bytes for mapping pairs in a record that holds nothing else, without the end of the pairs."""
         return _ROOM - _aligned(self._header_size() + 2 * utf16_length(self.name)) - 8
 
     def _header_size(self) -> int:
         return structs.NON_RESIDENT.size + (8 if self.is_sparse and not self.first_vcn else 0)
 
     def encode(self, number: int) -> bytes:
-        """The attribute with its id, aligned to 8 bytes."""
+        """Returns the attribute with its id, aligned to 8 bytes."""
         name = self.name.encode("utf-16-le", "surrogatepass")
         flags = structs.ATTRIBUTE_SPARSE if self.is_sparse else 0
         if self.value is not None:
@@ -125,7 +128,7 @@ def _aligned(size: int) -> int:
 
 
 def reference(record: int, sequence: int) -> int:
-    """A file reference: the record's number with its sequence number."""
+    """Returns a file reference: the record's number with its sequence number."""
     return record | sequence << structs.SEQUENCE_SHIFT
 
 
@@ -139,10 +142,10 @@ def encode_record(
     base: int = 0,
     next_id: int = 0,
 ) -> bytes:
-    """A record that holds encoded attributes.
+    """Returns a record with encoded attributes.
 
     Raises:
-        NtfsError: they do not fit.
+        NtfsError: the attributes do not fit.
     """
     body = b"".join(attributes)
     if len(body) > _ROOM:
@@ -160,7 +163,7 @@ def encode_record(
 
 @dataclass(frozen=True, slots=True)
 class PackedRecords:
-    """A file's records: its base record, and the extension records that hold the rest."""
+    """The records of a file: the base record, and the extension records with their numbers, which hold the rest."""
 
     base: bytes
     extensions: list[tuple[int, bytes]]
@@ -175,16 +178,16 @@ def pack_records(
     new_record: Callable[[], int],
     store: Callable[[bytes, int], Attribute],
 ) -> PackedRecords:
-    """The records of a file with those attributes, in order of type and name.
+    """Encodes the records of a file, its attributes in order of type and name.
 
     Args:
         number, sequence, flags, links: see `encode_record`.
-        attributes: those of the file, in any order.
+        attributes: the attributes of the file, in any order.
         new_record: returns the number of a further record, whose sequence number is 1.
         store: writes a value into clusters, and returns the non-resident attribute of the given type that holds it.
 
     Raises:
-        FileTooComplexError: NTFS has no room for so many.
+        FileTooComplexError: NTFS has no room for so many attributes of one file.
     """
     if len(attributes) > _MAX_ATTRIBUTES:
         raise FileTooComplexError(f"{len(attributes)} names, streams and other attributes of one file")
@@ -192,7 +195,7 @@ def pack_records(
     encoded = [attribute.encode(index) for index, attribute in enumerate(ordered)]
     if sum(map(len, encoded)) <= _ROOM:
         return PackedRecords(encode_record(number, sequence, flags, links, encoded, next_id=len(encoded)), [])
-    # First what is large goes into clusters, then what is left over into further records.
+    # Large values are moved into clusters first; attributes that still do not fit go into further records.
     used = sum(map(len, encoded))
     for index in sorted(range(len(ordered)), key=lambda index: -len(ordered[index].value or b"")):
         attribute = ordered[index]
@@ -223,13 +226,13 @@ def _with_list(
     new_record: Callable[[], int],
     store: Callable[[bytes, int], Attribute],
 ) -> PackedRecords:
-    # The base record keeps what is always first, and has the list; the rest is dealt out.
+    # The base record keeps the attributes that always come first, and the list; the others are distributed.
     kept: list[bytes] = []
     extensions: list[tuple[int, list[bytes]]] = []
     entries = bytearray()
     room = 0
     own = reference(number, sequence)
-    # An id is one attribute's in its record; of two parts of an attribute, each has a record of its own.
+    # An id is unique within a record. Each part of a divided attribute has a record of its own.
     for index, part in enumerate(part for attribute in ordered for part in attribute.parts()):
         encoded = part.encode(index)
         place = own
@@ -327,10 +330,13 @@ def encode_plain_record(
 
 
 def decode_record(record: bytes) -> tuple[int, list[Attribute]]:
-    """The base record (0: it is one itself) and the attributes of a record that `encode_record` made.
+    """Decodes a record that `encode_record` made.
+
+    Returns:
+        The reference of its base record (0 if it is a base record), and its attributes.
 
     Raises:
-        NtfsError: it was not written as a whole.
+        NtfsError: the record was not written as a whole.
     """
     block = bytearray(record)
     if block[:4] != structs.RECORD_SIGNATURE or not structs.unprotect(block):

@@ -10,12 +10,12 @@ from typing import NamedTuple
 from wclayer.formats.ntfs.structs import NtfsError
 
 MAX_RUNS = 1 << 22
-"""Runs of one attribute: more than an attribute list of 256 KiB leads to in records of 1 KiB."""
+"""Runs of one attribute: more than fit into the records of 1 KiB that an attribute list of 256 KiB can name."""
 _MAX_CLUSTER = 1 << 62
 
 
 class Run(NamedTuple):
-    """Clusters in a row: the first one (None: a hole, all zeros), and how many."""
+    """Consecutive clusters: the first one (None: a hole, which reads as zeros), and how many."""
 
     start: int | None
     length: int
@@ -28,10 +28,10 @@ class Run(NamedTuple):
 
 
 class RunList:
-    """Runs in order, in 16 bytes each, with the runs that follow on each other joined.
+    """Runs in order, in 16 bytes each. Adjacent runs are joined.
 
     Raises:
-        NtfsError: more than `MAX_RUNS`, or clusters that no volume has.
+        NtfsError: there are more than `MAX_RUNS` runs, or clusters that no volume has.
     """
 
     __slots__ = ("_ends", "_starts", "allocated")
@@ -40,11 +40,11 @@ class RunList:
         self._starts = array("q")
         self._ends = array("q")
         self.allocated = 0
-        """Clusters that are no holes."""
+        """Clusters outside of holes."""
         self.extend(runs)
 
     def extend(self, runs: Iterable[Run]) -> None:
-        """Adds runs after the last."""
+        """Appends runs."""
         starts, ends = self._starts, self._ends
         for start, length in runs:
             end = self.clusters + length
@@ -65,7 +65,7 @@ class RunList:
 
     @property
     def clusters(self) -> int:
-        """How many clusters the runs have, holes included."""
+        """The number of clusters of the runs, holes included."""
         return self._ends[-1] if self._ends else 0
 
     def __len__(self) -> int:
@@ -80,7 +80,11 @@ class RunList:
         return map(self.__getitem__, range(len(self._starts)))
 
     def from_cluster(self, cluster: int) -> Iterator[Run]:
-        """The runs from the cluster of that number (counted in the attribute), the first one without what is before."""
+        """Yields the runs from a cluster of the attribute on, the first one without the clusters before it.
+
+        Args:
+            cluster: the number of the cluster, counted within the attribute.
+        """
         index = bisect_right(self._ends, cluster)
         if index < len(self._ends):
             start, length = self[index]
@@ -90,7 +94,7 @@ class RunList:
 
 
 def encode_runs(runs: Iterable[Run]) -> bytes:
-    """The mapping pairs: each start relative to the one before, in as few bytes as it takes."""
+    """Encodes runs as mapping pairs, with each start relative to the one before, in as few bytes as possible."""
     pairs = bytearray()
     previous = 0
     for run in runs:
@@ -101,7 +105,15 @@ def encode_runs(runs: Iterable[Run]) -> bytes:
 
 
 def encode_run(run: Run, previous: int) -> tuple[bytes, int]:
-    """A mapping pair after one that begins at the cluster `previous`, and the cluster that the next is relative to."""
+    """Encodes a run as a mapping pair.
+
+    Args:
+        run: the run.
+        previous: the cluster to which its start is relative.
+
+    Returns:
+        The pair, and the cluster to which the start of the next run is relative.
+    """
     size = _signed(run.length)
     place = b""
     if run.start is not None:
@@ -117,10 +129,10 @@ def _signed(number: int) -> bytes:
 
 
 def decode_runs(data: bytes | memoryview) -> Iterator[Run]:
-    """The runs of mapping pairs.
+    """Yields the runs of mapping pairs.
 
     Raises:
-        NtfsError: they do not end, or lead to a cluster before the first.
+        NtfsError: the pairs have no end, or a run starts before the first cluster.
     """
     position = 0
     place = 0

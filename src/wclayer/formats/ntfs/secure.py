@@ -9,7 +9,7 @@ _SDH_PADDING = b"I\0I\0"
 
 
 def descriptor_hash(descriptor: bytes) -> int:
-    """What descriptors are looked up by: a rotating sum of its 32-bit words."""
+    """Returns the hash by which a descriptor is looked up: a rotating sum of its 32-bit words."""
     total = 0
     padded = descriptor + bytes(-len(descriptor) % 4)
     for at in range(0, len(padded), 4):
@@ -18,17 +18,17 @@ def descriptor_hash(descriptor: bytes) -> int:
 
 
 class SecurityStore:
-    """Descriptors as they come; at the end, the stream and the two indexes of `$Secure`."""
+    """Collects security descriptors, and encodes the stream and the two indexes of `$Secure`."""
 
     def __init__(self) -> None:
         self._ids: dict[bytes, int] = {}
         self.stream = bytearray()
-        """`$SDS`."""
+        """The stream `$SDS`."""
         self._headers: list[bytes] = []
         self._position = 0
 
     def id_of(self, descriptor: bytes) -> int:
-        """The security id of a descriptor."""
+        """Returns the security id of a descriptor, which is added if it is new."""
         known = self._ids.get(descriptor)
         if known is None:
             known = self._ids[descriptor] = structs.FIRST_SECURITY_ID + len(self._ids)
@@ -54,10 +54,10 @@ class SecurityStore:
             self._position += block
 
     def by_id(self) -> list[bytes]:
-        """The entries of `$SII`."""
+        """Returns the entries of `$SII`."""
         return [view_entry(header[4:8], header) for header in self._headers]
 
     def by_hash(self) -> list[bytes]:
-        """The entries of `$SDH`."""
+        """Returns the entries of `$SDH`."""
         ordered = sorted(self._headers, key=lambda header: structs.SDS_ENTRY.unpack(header)[:2])
         return [view_entry(header[:8], header, _SDH_PADDING) for header in ordered]

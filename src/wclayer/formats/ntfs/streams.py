@@ -30,7 +30,7 @@ def new_stream(allocator: ClusterAllocator, name: str, size: int, *, is_sparse: 
     Args:
         allocator: the clusters of the volume.
         name: the name of the stream; "" is the main one.
-        size: how many bytes it will have.
+        size: how many bytes the stream will have.
         is_sparse: whether pieces of zeros become holes.
 
     Raises:
@@ -74,7 +74,7 @@ class _ContiguousStream:
 
 
 class _SparseStream:
-    """Pieces of 64 KiB, or of one cluster if that is larger; those of zeros are holes."""
+    """A stream in pieces of 64 KiB, or of one cluster if that is larger. Pieces of zeros are holes."""
 
     def __init__(self, allocator: ClusterAllocator, name: str, size: int) -> None:
         self._allocator = allocator

@@ -1,8 +1,8 @@
 """On-disk structures of NTFS volumes.
 
-Source: the public NTFS documentation of the Linux-NTFS project (https://flatcap.github.io/linux-ntfs/ntfs/), whose page
-for each file, attribute and concept is named below, and [MS-FSCC] for what Windows shows of them. All numbers are
-little-endian.
+Sources: the public NTFS documentation of the Linux-NTFS project (https://flatcap.github.io/linux-ntfs/ntfs/), with its
+page for each file, attribute and concept named below; [MS-FSCC] for the parts of them that Windows shows. All numbers
+are little-endian.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class BootSector(NamedTuple):
     oem_id: bytes
     sector_size: int
     sectors_per_cluster: int
-    """Up to 128; a larger number n stands for 2 to the power of 256 - n."""
+    """Up to 128; a larger number n means 2 to the power of 256 - n."""
     zeros: bytes
     media: int
     zeros2: bytes
@@ -47,10 +47,10 @@ class BootSector(NamedTuple):
     mirror_cluster: int
     """The first cluster of `$MFTMirr`."""
     record_size: int
-    """In clusters; a negative number -n stands for 2 to the power of n bytes."""
+    """Clusters; a negative number -n means 2 to the power of n bytes."""
     zeros4: bytes
     index_block_size: int
-    """As `record_size`."""
+    """Encoded as `record_size`."""
     zeros5: bytes
     serial: int
     checksum: int
@@ -64,7 +64,7 @@ BOOT_SIGNATURE = b"\x55\xaa"
 BOOT_SIZE = 8192
 MEDIA_FIXED = 0xF8
 MIRRORED_RECORDS = 4
-"""Records that `$MFTMirr` has copies of; as many as fill a cluster, if those are more."""
+"""Records of which `$MFTMirr` has copies. If a cluster holds more records, it has copies of all of these."""
 
 
 class SystemFile(IntEnum):
@@ -107,7 +107,7 @@ class RecordHeader(NamedTuple):
     sequence: int
     links: int
     first_attribute: int
-    """Its offset in the record."""
+    """The offset of the first attribute in the record."""
     flags: int
     used: int
     """Bytes in use."""
@@ -123,7 +123,7 @@ RECORD_SIGNATURE = b"FILE"
 
 
 class RecordFlags(IntFlag):
-    """What a record is in use for."""
+    """The use of a record."""
 
     IN_USE = 1
     DIRECTORY = 2
@@ -207,7 +207,7 @@ INDEXED = 1
 
 # "$ATTRIBUTE_LIST".
 MAX_LIST_SIZE = 256 << 10
-"""Bytes of an attribute list: the limit of Windows' driver, which others keep."""
+"""Bytes of an attribute list: the limit of Windows' driver, which other drivers keep too."""
 MAX_NAMES = 1024
 """Names of one file ("CreateHardLink" on learn.microsoft.com: 1,023 besides the first)."""
 LIST_ENTRY = Struct("<IHBBQQH")
@@ -255,7 +255,7 @@ FILE_NAME_VIEW_INDEX = 0x20000000
 
 
 class Namespace(IntEnum):
-    """Which rules a name keeps; Windows gives POSIX where it makes no short names."""
+    """The rules that a name keeps. Windows writes POSIX where it makes no short names."""
 
     POSIX = 0
     WIN32 = 1
@@ -293,7 +293,7 @@ INDEX_BLOCK = Struct("<4sHHQQ")
 """Signature, offset and count of the update sequence, LSN, own VCN; an index header follows."""
 INDEX_BLOCK_SIGNATURE = b"INDX"
 INDEX_ENTRY = Struct("<QHHHH")
-"""File (or, of a view, data offset and length), length, key length, flags, padding; the key follows."""
+"""File (in a view: data offset and length), length, key length, flags, padding; the key follows."""
 VIEW_ENTRY = Struct("<HHIHHHH")
 
 
@@ -314,7 +314,7 @@ ENTRY_IS_LAST = 2
 
 
 class Collation(IntEnum):
-    """How an index is ordered."""
+    """The order of an index."""
 
     FILE_NAME = 0x01
     NUMBER = 0x10
@@ -327,7 +327,7 @@ class Collation(IntEnum):
 SDS_ENTRY = Struct("<IIQI")
 """Hash, security id, offset in $SDS, length with this header; the descriptor follows."""
 SDS_BLOCK = 0x40000
-"""$SDS is pairs of blocks of 256 KiB: the entries, and their copy."""
+"""$SDS consists of pairs of blocks of 256 KiB: the entries, and their copy."""
 SDS_ALIGNMENT = 16
 FIRST_SECURITY_ID = 0x100
 
@@ -379,7 +379,7 @@ ATTRIBUTE_DEFINITIONS = (
 
 
 class NtfsError(FormatError):
-    """The volume is not sound, or cannot hold what it is to hold."""
+    """The volume is not sound, or cannot hold the requested content."""
 
 
 class OutOfSpaceError(NtfsError, NoSpaceError):
@@ -387,11 +387,11 @@ class OutOfSpaceError(NtfsError, NoSpaceError):
 
 
 class FileTooComplexError(NtfsError, NotRepresentableError):
-    """A file has more names, streams or pieces than NTFS can hold of one."""
+    """A file has more names, streams or pieces than NTFS allows for one file."""
 
 
 def protect(block: bytearray, sequence: int) -> None:
-    """Puts the update sequence into a record or index block, whose header says where it is ("Fixup")."""
+    """Inserts the update sequence into a record or index block, whose header says where it is ("Fixup")."""
     offset, count = Struct("<HH").unpack_from(block, 4)
     mark = sequence.to_bytes(2, "little")
     block[offset : offset + 2] = mark
@@ -402,7 +402,11 @@ def protect(block: bytearray, sequence: int) -> None:
 
 
 def unprotect(block: bytearray) -> bool:
-    """Takes the update sequence out again; False if the block was not written as a whole."""
+    """Removes the update sequence from a record or index block.
+
+    Returns:
+        False if the block was not written as a whole.
+    """
     offset, count = Struct("<HH").unpack_from(block, 4)
     if count < 2 or offset + 2 * count > len(block) or (count - 1) * UPDATE_STRIDE > len(block):
         return False

@@ -47,7 +47,7 @@ _EXTEND = reference(SystemFile.EXTEND, SystemFile.EXTEND)
 
 @dataclass(frozen=True, slots=True)
 class VolumeIdentity:
-    """What distinguishes a volume from another one with the same files."""
+    """The values in which volumes with the same files differ."""
 
     label: str
     serial: int
@@ -62,8 +62,8 @@ class VolumeIdentity:
 class SystemFiles:
     """Writes the system files in three steps, because some of them describe everything else.
 
-    The constructor reserves the clusters of what is at the start of a volume. `store_contents` writes contents that do
-    not depend on other files; `finish`, after all other files and directories, writes the rest.
+    The constructor reserves the clusters at the start of a volume. `store_contents` writes contents that do not depend
+    on other files. `finish`, after all other files and directories, writes the rest.
     """
 
     def __init__(self, allocator: ClusterAllocator, identity: VolumeIdentity) -> None:
@@ -189,7 +189,7 @@ class SystemFiles:
         catalog.add_name(parent, file, file_name)
 
     def _put_maps(self, catalog: Catalog, mft: MasterFileTable) -> None:
-        """Writes what describes everything else: the root directory, the MFT and the two bitmaps."""
+        """Writes the files that describe all others: the root directory, the MFT and the two bitmaps."""
         clusters = self._allocator.clusters
         bitmap_size = -(-clusters // 64) * 8
         bitmap = self._allocator.allocate(bitmap_size)

@@ -1,7 +1,7 @@
 """Reads NTFS volumes: records, attributes, directories, and the data of streams.
 
-Everything that a volume says of places and lengths is checked against the volume's size before it is used. What is held
-in memory at once is bounded: a file's records, a path of blocks through an index, a piece of data, some descriptors.
+Offsets and lengths that a volume states are checked against the volume's size before they are used. Memory is bounded:
+it holds a file's records, a path of blocks through an index, a piece of data, and some descriptors.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from wclayer.formats.ntfs.structs import (
 _PIECE = 1 << 20
 _ZEROS = bytes(_PIECE)
 _MAX_VALUE = 1 << 20
-"""The largest attribute that is read as one object: descriptors, lists, reparse data, EAs."""
+"""Bytes of the largest attribute that is read as one object: descriptors, lists, reparse data, EAs."""
 _MAX_RECORD_SIZE = 4096
-"""Bytes; volumes have records of 1,024, or of 4,096 on disks with such sectors."""
+"""Bytes; volumes have records of 1,024 bytes, or of 4,096 on disks with sectors of that size."""
 _MAX_INDEX_BLOCK = 1 << 16
 _MAX_INDEX_DEPTH = 24
 _MAX_ATTRIBUTES = 1 << 14
-"""Attributes in all records of a file: twice as many as an attribute list can name."""
+"""Attributes in all records of a file: twice the number that an attribute list can name."""
 _MAX_COMPRESSION_UNIT = 1 << 20
 """Bytes; NTFS has units of 16 clusters of up to 4 KiB."""
 _DESCRIPTOR_CACHE = 16 << 20
@@ -50,19 +50,19 @@ _IN_USE = int(RecordFlags.IN_USE)
 
 @dataclass(slots=True)
 class StreamAttribute:
-    """An attribute, put together of its parts in all of its file's records."""
+    """An attribute, joined from its parts in all records of its file."""
 
     type: int
     name: str
     flags: int
     value: bytes | None
-    """Of a resident one."""
+    """The value of a resident attribute; None for a non-resident one."""
     size: int = 0
     initialized: int = 0
     compression_unit: int = 0
-    """Of a compressed one: clusters, as a power of two."""
+    """Clusters of a compression unit, as a power of two (compressed attributes)."""
     runs: RunList = _NO_RUNS
-    """Of a resident one: none."""
+    """The clusters; empty for a resident attribute."""
 
     @property
     def is_compressed(self) -> bool:
@@ -70,7 +70,7 @@ class StreamAttribute:
 
 
 class FileName(NamedTuple):
-    """A name of a file: the directory it is in, the name, its namespace."""
+    """A name of a file: the reference of the parent directory, the name, and its namespace."""
 
     parent: int
     name: str
@@ -78,7 +78,7 @@ class FileName(NamedTuple):
 
 
 class DirectoryEntry(NamedTuple):
-    """What a directory says of a name."""
+    """An entry of a directory."""
 
     reference: int
     name: str
@@ -110,14 +110,14 @@ class FileRecord:
         return bool(self.flags & _DIRECTORY)
 
     def find(self, kind: int, name: str = "") -> StreamAttribute | None:
-        """The attribute of that type and name, or None."""
+        """Returns the attribute of that type and name, or None."""
         return next((a for a in self.attributes if a.type == kind and a.name == name), None)
 
     def information(self) -> StandardInformation:
-        """Its standard information.
+        """Returns the standard information of the file.
 
         Raises:
-            NtfsError: it has none.
+            NtfsError: the file has no standard information.
         """
         found = self.find(AttributeType.STANDARD_INFORMATION)
         if found is None or found.value is None or len(found.value) < 48:
@@ -129,10 +129,10 @@ class FileRecord:
         return StandardInformation(creation, write, change, access, attributes, security)
 
     def names(self) -> list[FileName]:
-        """Its names.
+        """Returns the names of the file.
 
         Raises:
-            NtfsError: one of them is damaged.
+            NtfsError: a name is damaged.
         """
         return [
             _file_name(attribute.value, self.number)
@@ -153,7 +153,7 @@ class NtfsVolume:
     """The NTFS volume on `disk`.
 
     Raises:
-        NtfsError: there is none.
+        NtfsError: the disk holds no sound NTFS volume.
     """
 
     def __init__(self, disk: Disk) -> None:
@@ -187,12 +187,12 @@ class NtfsVolume:
         self._descriptor_bytes = 0
 
     def _unit(self, number: int) -> int:
-        """A size from the boot sector: clusters, or a negative power of two."""
+        """Returns the bytes of a size in the boot sector, which is in clusters or a negative power of two."""
         return number * self.cluster_size if number > 0 else 1 << min(-number, 31)
 
     @property
     def records(self) -> int:
-        """How many records the MFT has room for."""
+        """The number of records that the MFT has room for."""
         return self._mft.size // self.record_size
 
     @property
@@ -204,7 +204,10 @@ class NtfsVolume:
     # Records.
 
     def _find_mft(self) -> StreamAttribute:
-        """The data of the MFT. The further parts of its runs are in records which the parts before lead to."""
+        """Returns the data attribute of the MFT.
+
+        The records with the further parts of its runs are in the parts before.
+        """
         _, parts = self._raw_record(SystemFile.MFT)
         whole = next(
             (a for _, a in _pieces(parts, SystemFile.MFT) if a.type == AttributeType.DATA and not a.name), None
@@ -229,10 +232,10 @@ class NtfsVolume:
         return whole
 
     def record(self, number: int) -> FileRecord:
-        """A file by the number of its base record.
+        """Returns the file whose base record has the number `number`.
 
         Raises:
-            NtfsError: the record is damaged, not in use, or no base record.
+            NtfsError: the record is damaged, not in use, or not a base record.
         """
         header, parts = self._raw_record(number)
         if header.base & RECORD_MASK:
@@ -245,15 +248,15 @@ class NtfsVolume:
         return FileRecord(number, header.sequence, header.flags, _joined(parts, number))
 
     def record_offset(self, number: int) -> int:
-        """Where a record is in the volume.
+        """Returns the byte offset of a record in the volume.
 
         Raises:
-            NtfsError: the MFT has no such record, or not in one piece.
+            NtfsError: the MFT has no such record, or the record is in several pieces.
         """
         return self._checked_place(self._mft, number)
 
     def mirror_offset(self, number: int) -> int | None:
-        """Where the copy of a record in `$MFTMirr` is in the volume; None if it has none.
+        """Returns the byte offset, in the volume, of the copy of a record in `$MFTMirr`; None if there is no copy.
 
         Raises:
             NtfsError: `$MFTMirr` is damaged.
@@ -271,7 +274,7 @@ class NtfsVolume:
         return place
 
     def _place(self, records: StreamAttribute, number: int) -> int | None:
-        """Where a record is in the volume, if all of it is in one run."""
+        """Returns the byte offset of a record in the volume; None if the record is not in one run."""
         cluster, within = divmod(number * self.record_size, self.cluster_size)
         run = next(records.runs.from_cluster(cluster), None)
         if run is None or run.start is None or within + self.record_size > run.length * self.cluster_size:
@@ -281,7 +284,7 @@ class NtfsVolume:
         return run.start * self.cluster_size + within
 
     def _raw_record(self, number: int) -> tuple[RecordHeader, list[tuple[int, bytes]]]:
-        """A record's header and its encoded attributes, each with its type."""
+        """Returns a record's header and its encoded attributes, each with its type."""
         offset = number * self.record_size
         if number < 0 or offset + self.record_size > self._mft.size:
             raise NtfsError(f"record {number}: the MFT has {self.records}")
@@ -311,7 +314,7 @@ class NtfsVolume:
         return header, parts
 
     def _list_entries(self, number: int, parts: list[tuple[int, bytes]]) -> Iterator[tuple[int, int, int]]:
-        """What the attribute list among a record's attributes names: types, first clusters, records."""
+        """Yields the entries of the attribute list among a record's attributes: type, first cluster, record."""
         listing = next((data for kind, data in parts if kind == AttributeType.ATTRIBUTE_LIST), None)
         if listing is None:
             return
@@ -328,7 +331,7 @@ class NtfsVolume:
             yield kind, vcn, reference & RECORD_MASK
 
     def _extension(self, number: int, base: int) -> list[tuple[int, bytes]]:
-        """The attributes in a record that an attribute list names."""
+        """Returns the attributes in a record that an attribute list names."""
         header, parts = self._raw_record(number)
         if number != base and header.base & RECORD_MASK != base:
             raise NtfsError(f"record {number}: named by record {base}, but not part of it")
@@ -337,10 +340,10 @@ class NtfsVolume:
     # Data.
 
     def value(self, attribute: StreamAttribute) -> bytes:
-        """A whole attribute, which is not the data of a file.
+        """Returns the whole value of an attribute other than the data of a file.
 
         Raises:
-            NtfsError: it is too large to be what it is.
+            NtfsError: the value is larger than any attribute of its type.
         """
         if attribute.value is not None:
             return attribute.value
@@ -349,11 +352,11 @@ class NtfsVolume:
         return b"".join(self.chunks(attribute))
 
     def chunks(self, attribute: StreamAttribute, start: int = 0, end: int | None = None) -> Iterator[bytes]:
-        """The bytes of an attribute, or those from `start` to `end`; holes and what was never written as zeros.
+        """Yields the bytes of an attribute, or those from `start` to `end`. Holes and bytes never written are zeros.
 
         Raises:
-            NtfsError: its runs do not hold it, or lead outside of the volume; compressed data is invalid, or is not
-                read from its start.
+            NtfsError: the runs are too short for it, or lead outside of the volume; compressed data is invalid, or is
+                not read from its start.
         """
         end = attribute.size if end is None else min(end, attribute.size)
         if attribute.value is not None:
@@ -371,7 +374,7 @@ class NtfsVolume:
         yield from _zeros(end - valid)
 
     def _check(self, attribute: StreamAttribute) -> None:
-        """Checks what an attribute says of its clusters, before the first of them is read."""
+        """Checks the sizes and runs of an attribute, before the first of its clusters is read."""
         if attribute.flags & structs.ATTRIBUTE_ENCRYPTED:
             raise NtfsError("an encrypted stream")
         if attribute.size > attribute.runs.clusters * self.cluster_size:
@@ -404,7 +407,10 @@ class NtfsVolume:
                 return
 
     def _decompressed(self, attribute: StreamAttribute, valid: int) -> Iterator[bytes]:
-        """By compression units: one with as many clusters as it stands for is plain, one without any is zeros."""
+        """Yields the decompressed data by compression units.
+
+        A unit with all of its clusters is stored plain; a unit without clusters is zeros.
+        """
         unit = 1 << min(attribute.compression_unit, 32)
         if not attribute.compression_unit or unit * self.cluster_size > _MAX_COMPRESSION_UNIT:
             raise NtfsError(
@@ -429,10 +435,10 @@ class NtfsVolume:
     # Directories.
 
     def entries(self, directory: FileRecord) -> Iterator[DirectoryEntry]:
-        """The names in a directory, without those for DOS, in the order of its index.
+        """Yields the names in a directory, without DOS names, in the order of its index.
 
         Raises:
-            NtfsError: its index is damaged.
+            NtfsError: the index is damaged.
         """
         for data in self._index_entries(directory, "$I30"):
             entry = _directory_entry(data, directory.number)
@@ -440,7 +446,7 @@ class NtfsVolume:
                 yield entry
 
     def _index_entries(self, record: FileRecord, name: str) -> Iterator[bytes]:
-        """The entries of an index in their order. No block is read twice."""
+        """Yields the entries of an index in their order. No block is read twice."""
         seen: set[int] = set()
         above = [self._root_node(record, name)]
         while above:
@@ -456,14 +462,14 @@ class NtfsVolume:
             if block in seen:
                 raise NtfsError(f"record {record.number}: index {name} leads to block {block} twice")
             seen.add(block)
-            # What is below an entry comes before it.
+            # The entries in the block below an entry come before it.
             above.append(iter(((entry, None),)))
             above.append(self._block_node(record, name, block))
             if len(above) > 2 * _MAX_INDEX_DEPTH:
                 raise NtfsError(f"record {record.number}: index {name} has more than {_MAX_INDEX_DEPTH} levels")
 
     def _find_in_view(self, record: FileRecord, name: str, key: bytes) -> bytes | None:
-        """The data of a key in a view that is ordered by 32-bit numbers, or None."""
+        """Returns the data of a key in a view whose order is by 32-bit numbers, or None."""
         wanted = _numbers(key)
         node = self._root_node(record, name)
         for _ in range(_MAX_INDEX_DEPTH):
@@ -506,7 +512,7 @@ class NtfsVolume:
     # Object ids.
 
     def object_id(self, record: FileRecord) -> bytes | None:
-        """The object id of a file with the three ids of its birth, 64 bytes; None if it has none.
+        """Returns the object id of a file with its three birth ids, 64 bytes; None if the file has no object id.
 
         Raises:
             NtfsError: `$ObjId` is damaged.
@@ -528,10 +534,10 @@ class NtfsVolume:
     # Security.
 
     def security(self, record: FileRecord, security_id: int) -> bytes | None:
-        """The security descriptor of a file: its own, or the shared one of its id; None if it has neither.
+        """Returns the security descriptor of a file: its own, or the shared one with its id; None if it has neither.
 
         Raises:
-            NtfsError: `$Secure` is damaged, or has no descriptor of that id.
+            NtfsError: `$Secure` is damaged, or has no descriptor with that id.
         """
         own = record.find(AttributeType.SECURITY_DESCRIPTOR)
         if own is not None:
@@ -555,7 +561,7 @@ class NtfsVolume:
             raise NtfsError(f"record {number}: $Secure has no descriptor {security_id:#x}")
         _, _, offset, length = structs.SDS_ENTRY.unpack_from(place)
         if structs.SDS_ENTRY.size < length <= structs.SDS_BLOCK:
-            # Of each entry there is a copy in the next block.
+            # The next block has a copy of each entry.
             for start in (offset, offset + structs.SDS_BLOCK):
                 data = b"".join(self.chunks(stream, start, start + length)) if start + length <= stream.size else b""
                 if data[: structs.SDS_ENTRY.size] == place[: structs.SDS_ENTRY.size]:
@@ -564,7 +570,7 @@ class NtfsVolume:
 
 
 _NodeEntry = tuple[bytes | None, int | None]
-"""An entry of an index (None: the end of a node), and the block of what comes before it."""
+"""An entry of an index (None: the end of a node), and the block of the entries before it."""
 
 
 def _zeros(count: int) -> Iterator[bytes]:
@@ -585,7 +591,11 @@ def _each_cluster(runs: RunList) -> Iterator[int | None]:
 
 
 def _piece(data: bytes, number: int) -> tuple[int, StreamAttribute]:
-    """An attribute of a record, and the cluster of the whole attribute with which its runs begin."""
+    """Decodes an attribute, or a part of one, from a record.
+
+    Returns:
+        The first cluster of the part within the whole attribute, and the part.
+    """
     kind, _, is_non_resident, name_length, name_offset, flags = structs.RESIDENT.unpack_from(data)[:6]
     if name_length and name_offset + 2 * name_length > len(data):
         raise NtfsError(f"record {number}: an attribute's name outside of it")
@@ -611,7 +621,7 @@ def _pieces(parts: list[tuple[int, bytes]], number: int) -> Iterator[tuple[int, 
 
 
 def _joined(parts: list[tuple[int, bytes]], number: int) -> list[StreamAttribute]:
-    """The attributes, each with all of its runs: those of one type and name that are not resident are one."""
+    """Returns the attributes, each with all of its runs. Non-resident parts of the same type and name are joined."""
     whole: dict[tuple[int, str], StreamAttribute] = {}
     found = []
     for first_vcn, attribute in sorted(_pieces(parts, number), key=lambda pair: pair[0]):
@@ -634,7 +644,7 @@ def _joined(parts: list[tuple[int, bytes]], number: int) -> list[StreamAttribute
 
 
 def _node_entries(data: bytes, header: int, number: int) -> Iterator[_NodeEntry]:
-    """The entries of an index root or block."""
+    """Yields the entries of an index root or block."""
     if header + structs.INDEX_HEADER.size > len(data):
         raise NtfsError(f"record {number}: an index of {len(data)} bytes")
     offset, used, _, _, _ = structs.INDEX_HEADER.unpack_from(data, header)

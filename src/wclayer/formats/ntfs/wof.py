@@ -1,7 +1,7 @@
-"""Files that the Windows Overlay Filter compressed: a reparse point over an empty file, and a stream with the data.
+"""Reads files that the Windows Overlay Filter compressed: an empty file with a reparse point and a compressed stream.
 
-Source: [MS-FSCC] 2.1.2.1 (IO_REPARSE_TAG_WOF), `WOF_EXTERNAL_INFO` and `FILE_PROVIDER_EXTERNAL_INFO_V1` of wof.h; the
-stream is laid out as a compressed resource of a WIM file: the offsets of all chunks but the first, then the chunks.
+Source: [MS-FSCC] 2.1.2.1 (IO_REPARSE_TAG_WOF), `WOF_EXTERNAL_INFO` and `FILE_PROVIDER_EXTERNAL_INFO_V1` of wof.h. The
+stream has the layout of a compressed resource of a WIM file: the offsets of all chunks but the first, then the chunks.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ _ALGORITHMS: dict[int, tuple[int, Callable[[bytes, int], bytes]]] = {
     2: (8 << 10, decompress_xpress),
     3: (16 << 10, decompress_xpress),
 }
-"""Algorithm: bytes of a chunk, and what decompresses one."""
+"""For each algorithm, the bytes of a chunk, and the function that decompresses one."""
 _LARGE = 1 << 32
 
 
 def algorithm_of(reparse: bytes) -> int | None:
-    """The algorithm that a reparse point says a file is compressed with; None if it is not one of these.
+    """Returns the compression algorithm that a reparse point names; None if it is not a reparse point of this filter.
 
     Raises:
-        NtfsError: a file backed by something else, or an unknown algorithm.
+        NtfsError: the file's data is somewhere else than in the file, or the algorithm is unknown.
     """
     if int.from_bytes(reparse[:4], "little") != ReparseTag.WOF:
         return None
@@ -45,25 +45,25 @@ def algorithm_of(reparse: bytes) -> int | None:
 def decompressed(
     algorithm: int, size: int, read: Callable[[int, int], Iterator[bytes]], stored: int
 ) -> Iterator[bytes]:
-    """The `size` bytes of a file whose compressed stream has `stored` bytes, chunk by chunk.
+    """Yields the `size` bytes of a file whose compressed stream has `stored` bytes, chunk by chunk.
 
     Args:
-        algorithm: as `algorithm_of` gives it.
+        algorithm: what `algorithm_of` returned.
         size: bytes of the file.
-        read: gives the bytes of the compressed stream from one offset to another.
+        read: yields the bytes of the compressed stream from one offset to another.
         stored: bytes of the compressed stream.
 
     Raises:
-        NtfsError: the stream is not what the algorithm makes.
+        NtfsError: the stream is not valid for the algorithm.
     """
     chunk_size, decompress = _ALGORITHMS[algorithm]
     count = -(-size // chunk_size)
     width = 8 if size >= _LARGE else 4
     table_size = width * (count - 1) if count else 0
-    # Each chunk has a byte at least.
+    # Each chunk has at least one byte.
     if table_size + count > stored:
         raise NtfsError(f"{stored} bytes of compressed data with {count} chunks")
-    # The table and the chunks are read side by side: neither is ever in memory as a whole.
+    # The table and the chunks are read in parallel, so neither is ever in memory as a whole.
     table, source = _Source(read(0, table_size)), _Source(read(table_size, stored))
     start = 0
     for index in range(count):
@@ -78,7 +78,7 @@ def decompressed(
 
 
 class _Source:
-    """Exact takes out of an iterator of pieces."""
+    """Takes exact numbers of bytes from an iterator of pieces."""
 
     def __init__(self, pieces: Iterator[bytes]) -> None:
         self._pieces = pieces

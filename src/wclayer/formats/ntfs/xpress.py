@@ -10,14 +10,14 @@ _LITERALS = 256
 _LONG = 15
 _SHORTEST = 3
 MAX_BLOCK = 1 << 16
-"""Bytes that one table of codes is good for."""
+"""Bytes of decompressed data for which one table of codes is valid."""
 
 
 def decompress_xpress(data: bytes, size: int) -> bytes:
-    """The `size` bytes that one block of data stands for.
+    """Returns the `size` bytes of a decompressed block.
 
     Raises:
-        NtfsError: it is not XPRESS, or more than one block.
+        NtfsError: the data is not XPRESS, or is more than one block.
     """
     if len(data) < _TABLE_SIZE or size > MAX_BLOCK:
         raise NtfsError(f"{len(data)} bytes of XPRESS data for {size}")
@@ -26,7 +26,7 @@ def decompress_xpress(data: bytes, size: int) -> bytes:
         lengths += (byte & 0xF, byte >> 4)
     code = Huffman(lengths)
     bits = BitReader(data, _TABLE_SIZE)
-    # The decoder has two words at the start, and never less than one: what is read beside the bits comes after those.
+    # The decoder loads two words at the start, and never holds less than one. Whole bytes are read after these words.
     bits.fill(32)
     out = bytearray()
     while len(out) < size:
@@ -46,7 +46,7 @@ def decompress_xpress(data: bytes, size: int) -> bytes:
 
 
 def _length(bits: BitReader, length: int) -> int:
-    """A match's length; what does not fit into its symbol stands beside the bits."""
+    """Returns the length of a match. If it does not fit into the symbol, the rest is read as whole bytes."""
     if length == _LONG:
         length = bits.read_beside(1)
         if length == 0xFF:
@@ -59,7 +59,7 @@ def _length(bits: BitReader, length: int) -> int:
 
 
 def copy(out: bytearray, distance: int, length: int) -> None:
-    """Appends `length` bytes from `distance` back, which may reach into themselves."""
+    """Appends `length` bytes, copied from `distance` bytes back. The source may overlap the copy."""
     start = len(out) - distance
     if distance >= length:
         out += out[start : start + length]
