@@ -1,7 +1,7 @@
-"""Boot configuration stores: a hive whose keys are objects with elements, as `bcdedit` shows them.
+"""Reads boot configuration stores: hives whose keys are objects with elements. `bcdedit` shows the same objects.
 
 Source: "Boot Configuration Data (BCD) Reference" (Microsoft), `BcdBootMgrElementTypes`, `BcdLibraryElementTypes`,
-`BcdOSLoaderElementTypes`, `BcdDeviceObjectElementTypes`, and the names that `bcdedit /enum` gives them.
+`BcdOSLoaderElementTypes`, `BcdDeviceObjectElementTypes`, and the names that `bcdedit /enum` prints for them.
 """
 
 from __future__ import annotations
@@ -132,7 +132,7 @@ _TEMPLATE = {
 _FORMAT_DEVICE, _FORMAT_STRING, _FORMAT_OBJECT, _FORMAT_OBJECT_LIST = 1, 2, 3, 4
 _FORMAT_INTEGER, _FORMAT_BOOLEAN, _FORMAT_INTEGER_LIST = 5, 6, 7
 
-# A device element: options object, then the device's type, flags, size; of a partition follow its id and its disk's.
+# A device element: options object, then the device's type, flags, size. For a partition, its id and the disk's follow.
 _DEVICE_HEAD = Struct("<16sIIII")
 _PARTITION = Struct("<16sII16s")
 _DEVICE_BOOT, _DEVICE_PARTITION = 5, 6
@@ -141,7 +141,7 @@ _GPT, _MBR = 0, 1
 
 @dataclass(frozen=True, slots=True)
 class BcdElement:
-    """An element of an object: its type, its name ("custom:…" if it has none), its value as text, or as texts."""
+    """An element of an object: its type, its name ("custom:…" if the type has no name), its value as text or texts."""
 
     type: int
     name: str
@@ -150,7 +150,7 @@ class BcdElement:
 
 @dataclass(frozen=True, slots=True)
 class BcdObject:
-    """An object of a store: its id, its short name if it is a well-known one, its type and what that is called."""
+    """An object of a store: its id, its short name if it is well known, its type and the name of the type."""
 
     id: str
     alias: str | None
@@ -160,7 +160,10 @@ class BcdObject:
 
 
 def read_store(root: Key) -> Iterator[BcdObject]:
-    """The objects of a boot configuration store, by its root key.
+    """Yields the objects of a boot configuration store.
+
+    Args:
+        root: the root key of the store's hive.
 
     Raises:
         RegfError: the hive is not a store, or it is damaged.
@@ -195,7 +198,7 @@ def _element(object_type: int, key: Key) -> BcdElement:
 
 
 def _element_name(object_type: int, kind: int) -> str:
-    # What an element of an application means depends on the application.
+    # The meaning of an application's element depends on the application.
     application = object_type & 0xFFFFF
     own = {_OS_LOADER: _LOADER, _RESUME: _RESUME_LOADER, _MEMORY_TESTER: _MEMORY_TEST}.get(application, _BOOT_MANAGER)
     table = {1: _LIBRARY, 2: own, 3: _DEVICE, 4: _TEMPLATE}.get(kind >> 28, {})
@@ -228,7 +231,7 @@ def _object_name(text: str) -> str:
 
 
 def _device(data: bytes) -> str:
-    """A device as `bcdedit` names it, as far as it is one of the plain kinds; else in hexadecimal."""
+    """Returns the name of a device in `bcdedit` if its kind is a simple one, else its data in hexadecimal."""
     if len(data) < _DEVICE_HEAD.size:
         return data.hex()
     _, kind, _, _, _ = _DEVICE_HEAD.unpack_from(data)

@@ -1,1 +1,1 @@
-"""Registry hives: read, recovered from their logs, written, merged as layers, and as `.reg` text."""
+"""Registry hives: reading, recovery from their logs, writing, merging as layers, and `.reg` text."""

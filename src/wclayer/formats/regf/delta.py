@@ -1,9 +1,9 @@
-"""Delta hives: merged onto a base, and made from a base and what it became.
+"""Merges delta hives onto a base, and makes them from a base and its changed copy.
 
-A delta hive's keys say by their layer semantics what becomes of the key of the same path above ("Layered keys" in the
-specification). `merge` follows them; `delta_of` is its inverse. Both keep exactly: names, values, class names,
-security, last-written times and flags. Access bits, which say who
-looked, are taken from the delta and never make one.
+The layer semantics of a delta hive's key say what happens to the key of the same path in the layers above ("Layered
+keys" in the specification). `merge` applies them; `delta_of` is its inverse. Both preserve names, values, class names,
+security, last-written times and flags. Access bits, which record who accessed a key, are taken from the delta; a
+difference in them alone makes no delta.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ SUPERSEDE_TREE = LayerSemantics.SUPERSEDE_TREE
 
 
 def merge(base: Key | None, delta: Key | None) -> Key | None:
-    """The key that is seen where `delta` lies over `base`; None if there is none. It is computed as it is asked for.
+    """Returns the effective key of `delta` over `base`, computed lazily; None if there is no such key.
 
     Reference: `ORMergeHives` of offreg.dll; the merge of several deltas is the merge of each onto the result before.
     """
@@ -54,7 +54,7 @@ class MergedKey:
 
     @property
     def metadata(self) -> KeyMetadata:
-        """What the key is: of the delta, except that the class name may be inherited and the latest time counts."""
+        """The metadata of the delta, except that the class name may be inherited and the later time is taken."""
         own = self._delta.metadata
         above = None if self._base is None or self._semantics is SUPERSEDE_LOCAL else self._base.metadata
         class_name, last_written = own.class_name, own.last_written
@@ -65,9 +65,9 @@ class MergedKey:
         return own._replace(last_written=last_written, class_name=class_name, semantics=NORMAL, inherits_class=False)
 
     def values(self) -> list[Value]:
-        """The values of the key above, as the delta changes them, then the new ones."""
+        """Returns the values of the key above with the delta's changes, then the new ones."""
         if self._delta.metadata.flags & KeyFlags.PREDEF_HANDLE:
-            # It stands for another key, and has no values that a hive could hold.
+            # A predefined handle stands for another key, and has no values that a hive could hold.
             return []
         own = self._delta.values()
         if self._base is None or self._semantics is SUPERSEDE_LOCAL:
@@ -81,7 +81,7 @@ class MergedKey:
         return list(merged.values())
 
     def subkeys(self) -> list[Key]:
-        """The subkeys of the key above, as the delta changes them, then the new ones."""
+        """Returns the subkeys of the key above with the delta's changes, then the new ones."""
         own = index_by_name(self._delta.subkeys())
         above = [] if self._base is None else self._base.subkeys()
         merged = [merge(child, own.pop(fold(child.name), None) if own else None) for child in above]
@@ -89,15 +89,15 @@ class MergedKey:
         return [key for key in merged if key is not None]
 
     def subkey(self, name: str) -> Key | None:
-        """The subkey of that name in any case, or None."""
+        """Returns the subkey of that name in any case, or None."""
         return merge(None if self._base is None else self._base.subkey(name), self._delta.subkey(name))
 
 
 def delta_of(base: Key, changed: Key) -> TreeKey | None:
-    """The smallest delta that makes `changed` of `base`, counted in bytes of its cells; None if they are the same.
+    """Returns the smallest delta, in bytes of its cells, that turns `base` into `changed`; None if they are equal.
 
-    Each key is merged, superseded alone or superseded with its subtree, whichever is smallest; a time that went back
-    cannot be merged. Values are compared by name: their order does not count.
+    Each key is merged, superseded alone or superseded with its subtree, whichever is smallest. A key whose time went
+    back cannot be merged. Values are compared by name, regardless of their order.
     """
     top = _Pair(base, changed)
     path = [top]
@@ -117,12 +117,12 @@ def delta_of(base: Key, changed: Key) -> TreeKey | None:
 
 @dataclass(slots=True)
 class _Pair:
-    """A key that is on both sides, while the differences below it are being found."""
+    """A key that exists on both sides, while the differences below it are searched."""
 
     base: Key
     changed: Key
     pending: list[tuple[Key, Key]] = field(init=False)
-    """Subkeys that are on both sides, still to be compared."""
+    """Subkeys that exist on both sides and are not compared yet."""
     _below: list[TreeKey] = field(init=False, default_factory=list)
     _below_cost: int = field(init=False, default=0)
 
@@ -144,7 +144,7 @@ class _Pair:
         self._below_cost += cost
 
     def smallest(self) -> tuple[TreeKey, int] | None:
-        """The smallest delta of this key and what is below it, with its cost; None if nothing differs."""
+        """Returns the smallest delta of this key and everything below it, with its cost; None if nothing differs."""
         old, new = self.base.metadata, self.changed.metadata
         values = self._changed_values()
         same_class = old.class_name == new.class_name
@@ -173,14 +173,14 @@ class _Pair:
         return best, cost
 
     def _changed_values(self) -> list[Value]:
-        """The values that differ, and tombstones for those that are gone."""
+        """Returns the values that differ, and tombstones for the deleted ones."""
         old = {fold(value.name): value for value in self.base.values()}
         changed = [value for value in self.changed.values() if old.pop(fold(value.name), None) != value]
         return changed + [Value(value.name, 0, b"", is_tombstone=True) for value in old.values()]
 
 
 def _superseding(key: Key) -> TreeKey:
-    """A copy of a key in which every node supersedes its subtree."""
+    """Returns a copy of a key in which every node supersedes its subtree."""
     top = copy_key(key)
     pending = [top]
     while pending:
@@ -191,7 +191,7 @@ def _superseding(key: Key) -> TreeKey:
 
 
 def _tree_cost(key: Key, limit: int | None) -> int:
-    """The bytes of a key and everything below it; counting stops where `limit` is reached."""
+    """Returns the bytes of a key and everything below it. Counting stops at `limit`."""
     total = 0
     pending = [key]
     while pending and (limit is None or total < limit):
@@ -202,7 +202,7 @@ def _tree_cost(key: Key, limit: int | None) -> int:
 
 
 def _node_cost(key: Key) -> int:
-    """The bytes of the cells of a key and its values, with its element in the list of subkeys."""
+    """Returns the bytes of the cells of a key and its values, with its element in the list of subkeys."""
     metadata = key.metadata
     cost = _cell(structs.KEY_NODE.size + _name_size(key.name)) + structs.NAMED_ELEMENT.size
     if metadata.class_name:
@@ -215,7 +215,7 @@ def _node_cost(key: Key) -> int:
 
 
 def _data_cost(size: int) -> int:
-    """The bytes of the cells of a value's data (see `_HiveWriter._write_data`)."""
+    """Returns the bytes of the cells of a value's data (see `_HiveWriter._write_data`)."""
     if size <= structs.BIG_DATA_SEGMENT:
         return _cell(size)
     segments = -(-size // structs.BIG_DATA_SEGMENT)

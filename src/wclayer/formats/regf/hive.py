@@ -1,8 +1,8 @@
-"""Reads registry hives, lazily: a key or value is looked at when it is asked for, and checked before it is believed.
+"""Reads registry hives lazily: keys and values are read when a caller requests them, and checked before use.
 
-Every cell is admitted before use: its bin must be tiled by cells, one of which starts there. A key must name the key
-it was reached from as its parent, so no input makes a walk visit anything twice; cells with much in them belong to the
-first that refers to them. So the work that any hive can cause is bounded by its size.
+Every cell is admitted before use: cells must tile its bin, and one of them must start at its offset. A key must name
+the key that lists it as its parent, so a walk never visits a key twice. A large cell belongs to the first reference to
+it. So the work that any hive can cause is bounded by its size.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ _cell_size = structs.CELL_SIZE.unpack_from
 _COMP_NAME = int(KeyFlags.COMP_NAME)
 _KEY_FLAGS = ~int(structs.FORM_FLAGS)
 _SEMANTICS = tuple(LayerSemantics)
-# Cells with more bytes than this belong to one key; what smaller ones cost is bounded by the number of references.
+# Cells with more bytes than this belong to one key. The number of references bounds the cost of smaller ones.
 _OWNED_SIZE = 256
 _OWNED_VALUES = 4
 
 
 class HiveKey:
-    """A key of a hive. Its metadata, values and subkeys are read when they are asked for."""
+    """A key of a hive. Its metadata, values and subkeys are read on request."""
 
     __slots__ = ("_hive", "_node", "name", "offset")
 
@@ -57,7 +57,7 @@ class HiveKey:
 
     @property
     def metadata(self) -> KeyMetadata:
-        """Times, security and flags."""
+        """The last-written time, security descriptor, class name and flags."""
         node, hive = self._node, self._hive
         layered = node.layered_bits
         return KeyMetadata(
@@ -75,11 +75,11 @@ class HiveKey:
 
     @property
     def last_written(self) -> int:
-        """FILETIME."""
+        """The last-written time, a FILETIME."""
         return self._node.last_written
 
     def values(self) -> list[Value]:
-        """The values, in the order in which they are stored."""
+        """Returns the values, in the order in which they are stored."""
         node = self._node
         count = node.value_count
         # In a predefined handle, the field is the handle.
@@ -88,17 +88,17 @@ class HiveKey:
         return self._hive.values(self.offset, node.values_list, count)
 
     def value(self, name: str) -> Value | None:
-        """The value of that name in any case, or None."""
+        """Returns the value of that name in any case, or None."""
         wanted = fold(name)
         return next((value for value in self.values() if fold(value.name) == wanted), None)
 
     def subkeys(self) -> list[Key]:
-        """The subkeys, in the order in which they are stored."""
+        """Returns the subkeys, in the order in which they are stored."""
         hive, offset = self._hive, self.offset
         return [hive.key(child, offset) for child in self._subkey_offsets()]
 
     def subkey(self, name: str) -> HiveKey | None:
-        """The subkey of that name in any case, or None: found through the list's hashes, without reading the others."""
+        """Returns the subkey of that name in any case, or None. The hashes of the list spare reading the others."""
         node = self._node
         if not node.subkey_count:
             return None
@@ -125,7 +125,7 @@ class HiveKey:
 
 
 def _elements_with(elements: Sequence[int], listed: bytes, hint: bytes) -> Iterator[int]:
-    """The elements of a list, given also as bytes, that have a hint (or hash)."""
+    """Yields the elements of a list, which `listed` holds as bytes, that have a given hint or hash."""
     width = structs.NAMED_ELEMENT.size
     position = listed.find(hint)
     while position >= 0:
@@ -138,10 +138,10 @@ class Hive:
     """A registry hive, versions 1.3 to 1.6.
 
     Args:
-        data: the whole file; a memory map is as good as bytes, and only what is asked for is read.
+        data: the whole file. Of a memory map, only the requested parts are read.
 
     Raises:
-        RegfError: the base block is not one of a hive of a known version.
+        RegfError: the base block is not that of a hive of a known version.
     """
 
     def __init__(self, data: Buffer) -> None:
@@ -159,14 +159,14 @@ class Hive:
         head = bytes(data[: structs.BASE_CHECKSUM_OFFSET])
         (stored,) = structs.BASE_CHECKSUM.unpack_from(data, structs.BASE_CHECKSUM_OFFSET)
         self.is_dirty = base.primary_sequence != base.secondary_sequence or stored != structs.checksum(head)
-        """Whether a write to the file was not finished: the logs are needed to see its contents (see `recovery`)."""
+        """True if a write to the file was not finished, so that its contents depend on the logs (see `recovery`)."""
         (flags,) = structs.BASE_FLAGS.unpack_from(data, structs.BASE_FLAGS_OFFSET)
         self.has_layered_keys = bool(flags & structs.SUPPORTS_LAYERED_KEYS)
-        """Whether the base block says that the hive may have layered keys: a delta hive."""
-        # Not the base block's count: a bin is believed by its own header, and there are hives whose count is short.
+        """True if the base block says that the hive may have layered keys, as a delta hive has."""
+        # Not the base block's count, which is too small in some hives: each bin's own header counts.
         self.size = (len(data) - BASE_BLOCK_SIZE) & ~(structs.CELL_ALIGNMENT - 1)
         """Bytes after the base block."""
-        # One byte for each place where a cell can start: whether one does. Filled bin by bin.
+        # One byte for each offset where a cell can start: 1 if one does. Filled bin by bin.
         self._starts = bytearray(self.size // structs.CELL_ALIGNMENT)
         self._admitted_pages = bytearray(-(-self.size // structs.BIN_ALIGNMENT))
         self._security: dict[int, bytes] = {}
@@ -174,7 +174,7 @@ class Hive:
 
     @property
     def buffer(self) -> Buffer:
-        """The whole file, as it was given: not a copy."""
+        """The object with the whole file that the caller passed, not a copy."""
         return self._data
 
     @property
@@ -184,19 +184,19 @@ class Hive:
 
     @property
     def file_name(self) -> str:
-        """The end of the path by which Windows last knew the file."""
+        """The end of the path under which Windows last opened the file."""
         return self.base.file_name.decode("utf-16-le", "replace").partition("\0")[0]
 
     def root(self) -> HiveKey:
-        """The root key.
+        """Returns the root key.
 
         Raises:
-            RegfError: there is none.
+            RegfError: there is no sound root key.
         """
         return self.key(self.base.root_cell, None)
 
     def find(self, path: str) -> HiveKey | None:
-        r"""The key at a path below the root (`Select`, `ControlSet001\Services`), or None."""
+        r"""Returns the key at a path below the root (`Select`, `ControlSet001\Services`), or None."""
         key: HiveKey | None = self.root()
         for name in path.split("\\"):
             if name and key is not None:
@@ -206,7 +206,7 @@ class Hive:
     # Cells.
 
     def cell(self, offset: int, what: str) -> tuple[int, int]:
-        """Where the contents of an allocated cell start and end in the file.
+        """Returns the file offsets at which the contents of an allocated cell start and end.
 
         Raises:
             RegfError: no allocated cell starts there.
@@ -217,14 +217,14 @@ class Hive:
         return start + 4, start - _cell_size(self._data, start)[0]
 
     def raw_cell(self, offset: int, size: int, what: str) -> bytes:
-        """The first `size` bytes of a cell."""
+        """Returns the first `size` bytes of a cell."""
         start, end = self.cell(offset, what)
         if end - start < size:
             raise RegfError(f"{what} of {size} bytes in a cell that holds {end - start}", offset)
         return bytes(self._data[start : start + size])
 
     def _admit(self, offset: int, what: str) -> None:
-        """Looks at the bin of a cell that was not seen yet."""
+        """Admits the cells of the bin around an offset, and checks that one starts there."""
         if offset & 7 or offset >= self.size:
             raise RegfError(f"{what}: no cell can be there; the hive has {self.size:#x} bytes of cells", offset)
         problem = ""
@@ -237,7 +237,7 @@ class Hive:
         """Records where the cells of the bin around an offset start.
 
         Returns:
-            What is wrong with the bin, as the end of a message; "" if it is sound.
+            The problem of the bin, as the end of a message; "" if the bin is sound.
         """
         data, base = self._data, _BASE
         page = offset // structs.BIN_ALIGNMENT
@@ -269,14 +269,14 @@ class Hive:
         return ""
 
     def _own(self, offset: int, owner: int, what: str) -> None:
-        """Claims a cell with much in it for its owner: a second one would make the hive larger than its file."""
+        """Claims a large cell for its owner: a second owner would make the hive larger than its file."""
         if self._owners.setdefault(offset, owner) != owner:
             raise RegfError(f"{what} that belongs to {self._owners[offset]:#x} and to {owner:#x}", offset)
 
     # Keys.
 
     def key(self, offset: int, parent: int | None) -> HiveKey:
-        """The key whose node is at a cell offset, reached from the key node at `parent` (None: it is the root)."""
+        """Returns the key whose node is at a cell offset, and which the key at `parent` lists (None: the root key)."""
         start, end = self.cell(offset, "key")
         if end - start < _KEY_SIZE:
             raise RegfError(f"a key node in a cell that holds {end - start} bytes", offset)
@@ -301,7 +301,7 @@ class Hive:
         return str(self._data[start : start + length], "utf-16-le", "surrogatepass")
 
     def list_elements(self, offset: int, owner: int, *, in_root: bool = False) -> Sequence[int]:
-        """The key nodes that a subkeys list names, through an index root if there is one."""
+        """Returns the key nodes that a subkeys list names, through an index root if there is one."""
         signature, elements = self._list(offset)
         if signature != structs.INDEX_ROOT:
             return elements
@@ -329,7 +329,7 @@ class Hive:
         return signature, numbers[::width]
 
     def candidates(self, offset: int, wanted: str, parent: int) -> Iterator[int]:
-        """The key nodes of a subkeys list of the key at `parent` that may have the folded name `wanted`."""
+        """Yields the key nodes of a subkeys list of the key at `parent` that may have the folded name `wanted`."""
         signature, elements = self._list(offset)
         if signature == structs.INDEX_ROOT:
             for leaf in elements:
@@ -338,7 +338,7 @@ class Hive:
                 yield from self.candidates(leaf, wanted, parent)
             return
         if signature == structs.INDEX_LEAF or (signature == structs.FAST_LEAF and not wanted[:4].isascii()):
-            # Nothing but the order of the list helps.
+            # There are no usable hashes, so the search relies on the order of the list.
             index = bisect_left(elements, sort_key(wanted), key=lambda e: sort_key(fold(self.key(e, parent).name)))
             yield from elements[index : index + 1]
             return
@@ -348,7 +348,7 @@ class Hive:
         if signature == structs.HASH_LEAF:
             yield from _elements_with(elements, listed, structs.name_hash(wanted).to_bytes(4, "little"))
             return
-        # A hint is in the key's own case; it starts with a null for names beyond Latin-1.
+        # A hint has the case of the key's name; it starts with a null for names beyond Latin-1.
         yield from _elements_with(elements, listed.upper(), structs.name_hint(wanted))
         for index, first in enumerate(listed[4::width]):
             if not first:
@@ -357,7 +357,7 @@ class Hive:
     # Values.
 
     def values(self, owner: int, list_offset: int, count: int) -> list[Value]:
-        """The values of the key at `owner`, by its values list."""
+        """Returns the values of the key at `owner`, which its values list names."""
         start, end = self.cell(list_offset, "values list")
         if count * 4 > end - start:
             raise RegfError(f"a list of {count} values in a cell that holds {end - start} bytes", list_offset)
@@ -372,17 +372,17 @@ class Hive:
         return [read(offset, owner, taken) for offset in offsets]
 
     def class_name(self, offset: int, size: int, owner: int) -> bytes:
-        """The class name of the key at `owner`, as it is stored."""
+        """Returns the class name of the key at `owner`, as it is stored."""
         if size > _OWNED_SIZE:
             self._own(offset, owner, "a class name")
         return self.raw_cell(offset, size, "class name")
 
     def _value(self, offset: int, owner: int, taken: set[int]) -> Value:
-        """The value whose cell is at an offset.
+        """Returns the value whose cell is at `offset`.
 
         Args:
             owner: the offset of its key.
-            taken: the offsets of the data of the key's values before it; its own is added.
+            taken: the offsets of the data of the key's earlier values. The offset of this value's data is added.
         """
         start, end = self.cell(offset, "value")
         if end - start < _VALUE_SIZE:
@@ -403,7 +403,7 @@ class Hive:
             size &= ~structs.DATA_IS_RESIDENT
             if size > structs.MAX_RESIDENT:
                 raise RegfError(f"{size} bytes of data in a field of {structs.MAX_RESIDENT}", offset)
-            # The data stands in the field of its offset, 8 bytes into the structure.
+            # The data is in the offset field, 8 bytes into the structure.
             data = bytes(self._data[start + 8 : start + 8 + size])
         elif size:
             data = self._value_data(data_offset, size, owner, taken)
@@ -420,7 +420,7 @@ class Hive:
                 raise RegfError("data that belongs to two values", offset)
             taken.add(offset)
         start, end = self.cell(offset, "data")
-        # Some writers put large data into one large cell in later versions, too.
+        # Some writers put large data into one large cell also in later versions.
         if size > BIG_DATA_SEGMENT and end - start < size and self.base.minor_version >= structs.BIG_DATA_MINOR_VERSION:
             return self._big_data(offset, size, owner, taken)
         if end - start < size:
@@ -451,7 +451,7 @@ class Hive:
     # Security.
 
     def security(self, offset: int) -> bytes:
-        """The security descriptor of a key security item."""
+        """Returns the security descriptor of a key security item."""
         known = self._security.get(offset)
         if known is not None:
             return known

@@ -1,4 +1,4 @@
-"""What a hive holds, apart from how: keys and values, in memory or behind an interface."""
+"""The content of a hive, independent of its encoding: keys and values, in memory or behind an interface."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ class RegfError(FormatError):
 
 
 class RegfLimitError(RegfError, FormatLimitError):
-    """What a hive holds is larger than a limit."""
+    """The content of a hive is larger than a limit."""
 
 
 class Value(NamedTuple):
     """A value of a key: its name ("" for the default value), its type (`ValueType` or any other number), its data.
 
-    A tombstone, in a delta hive, says that the layers above lose the value of that name.
+    A tombstone, in a delta hive, deletes the value of that name of the layers above.
     """
 
     name: str
@@ -38,7 +38,7 @@ class Value(NamedTuple):
 
 
 class KeyMetadata(NamedTuple):
-    """What a key is, besides its name, its values and its subkeys."""
+    """The metadata of a key: everything besides its name, its values and its subkeys."""
 
     last_written: int = 0
     """FILETIME."""
@@ -47,20 +47,20 @@ class KeyMetadata(NamedTuple):
     class_name: bytes = b""
     """UTF-16LE, as it is stored."""
     flags: int = 0
-    """`KeyFlags` without those that say how the node is stored."""
+    """The `KeyFlags`, without those that describe how the node is stored."""
     control_flags: int = 0
     """The user flags, virtualization control flags and debug bits, as one 16-bit number."""
     access_bits: int = 0
     semantics: LayerSemantics = LayerSemantics.NORMAL
     inherits_class: bool = False
-    """In a delta hive: the class name is the one of the layers above."""
+    """True if the key has the class name of the layers above (in a delta hive)."""
 
 
 NO_METADATA = KeyMetadata()
 
 
 class Key(Protocol):
-    """A key, wherever it comes from: a hive, memory, a merge of both."""
+    """A key of any origin: a hive, memory, or a merge."""
 
     @property
     def name(self) -> str: ...
@@ -69,13 +69,13 @@ class Key(Protocol):
     def metadata(self) -> KeyMetadata: ...
 
     def values(self) -> list[Value]:
-        """The values, in the order in which they are stored."""
+        """Returns the values, in the order in which they are stored."""
 
     def subkeys(self) -> list[Key]:
-        """The subkeys, in the order in which they are stored."""
+        """Returns the subkeys, in the order in which they are stored."""
 
     def subkey(self, name: str) -> Key | None:
-        """The subkey of that name in any case, or None."""
+        """Returns the subkey of that name in any case, or None."""
 
 
 @dataclass(slots=True)
@@ -88,15 +88,15 @@ class TreeKey:
     below: dict[str, Key] = field(default_factory=dict)
 
     def values(self) -> list[Value]:
-        """The values, in the order in which they were set."""
+        """Returns the values, in the order in which they were set."""
         return list(self.by_name.values())
 
     def subkeys(self) -> list[Key]:
-        """The subkeys, in the order in which they were added."""
+        """Returns the subkeys, in the order in which they were added."""
         return list(self.below.values())
 
     def subkey(self, name: str) -> Key | None:
-        """The subkey of that name in any case, or None."""
+        """Returns the subkey of that name in any case, or None."""
         return self.below.get(fold(name))
 
     def set(self, value: Value) -> None:
@@ -109,20 +109,20 @@ class TreeKey:
 
 
 def fold(name: str) -> str:
-    """The name as Windows compares it: two names with the same fold are the same key or value."""
+    """Returns the name as Windows compares it: two names with the same fold are the same key or value."""
     return upcase(name)
 
 
 def sort_key(folded: str) -> bytes:
-    """What puts folded names into Windows' order: their UTF-16 units."""
+    """Returns the sort key for Windows' order of folded names: their UTF-16 units."""
     return folded.encode("utf-16-be", "surrogatepass")
 
 
 def index_by_name(keys: list[Key]) -> dict[str, Key]:
-    """Subkeys by folded name.
+    """Returns the keys by folded name.
 
     Raises:
-        RegfError: two have the same name.
+        RegfError: two keys have the same name.
     """
     found = {fold(key.name): key for key in keys}
     if len(found) != len(keys):
@@ -131,8 +131,9 @@ def index_by_name(keys: list[Key]) -> dict[str, Key]:
 
 
 class PathBudget:
-    """Counts the characters of the paths that are made of a hive: each key's path repeats those above it, so a hive of
-    a few MiB can have paths of many GiB.
+    """Counts the characters of the paths of a hive's keys.
+
+    Each key's path repeats the names above it, so a hive of a few MiB can have paths of many GiB.
 
     Args:
         limit: how many characters are accepted in all (`Limits.key_paths`); None: any number.
@@ -143,7 +144,7 @@ class PathBudget:
         self._used = 0
 
     def join(self, above: str, name: str) -> str:
-        """Returns: the path of the key `name` below the path `above`.
+        """Returns the path of the key `name` below the path `above`.
 
         Raises:
             RegfLimitError: the paths have more characters than the limit.
@@ -157,10 +158,10 @@ class PathBudget:
 
 
 def check_depth(depth: int, key: Key) -> None:
-    """Checks that Windows allows a key so far below the root.
+    """Checks that Windows allows a key at this depth below the root.
 
     Args:
-        depth: levels from the root, which is at 0.
+        depth: levels below the root, which is at 0.
 
     Raises:
         RegfError: there are more levels than Windows allows.
@@ -170,10 +171,10 @@ def check_depth(depth: int, key: Key) -> None:
 
 
 def walk(key: Key, path: str = "", *, max_paths: int | None = None) -> Iterator[tuple[str, Key]]:
-    """A key and everything below it, parents before children, each with its path below `key`.
+    """Yields a key and everything below it, parents before children, each with its path below `key`.
 
     Args:
-        path: what the path of `key` itself is.
+        path: the path of `key` itself.
         max_paths: how many characters all the paths may have together (see `PathBudget`).
 
     Raises:
@@ -191,7 +192,7 @@ def walk(key: Key, path: str = "", *, max_paths: int | None = None) -> Iterator[
 
 
 def copy_key(key: Key) -> TreeKey:
-    """A key with everything below it, in memory.
+    """Returns a copy in memory of a key and everything below it.
 
     Raises:
         RegfError: two subkeys of one key have the same name; there are more levels of keys than Windows allows.

@@ -1,7 +1,7 @@
 """Recovers a hive whose last write was not finished, from its transaction logs in the old and the new format.
 
 Source: the specification's "Format of transaction log files", "Dirty state of a hive" and "Multiple transaction log
-files"; structures are in `structs`.
+files". The structures are in `structs`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _MASK = 0xFFFFFFFF
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """A log entry of the new format, verified: the pages to write, and what the hive is after them."""
+    """A verified log entry of the new format: the pages to write, and the state of the hive after them."""
 
     sequence: int
     flags: int
@@ -40,19 +40,19 @@ Buffer = bytes | bytearray | memoryview | mmap.mmap
 
 
 def is_dirty(data: Buffer) -> bool:
-    """Whether a hive's base block says that the last write was not finished, or is damaged itself."""
+    """Returns True if a hive's base block says that the last write was not finished, or is damaged itself."""
     base = _base_block(data)
     return base is None or base.primary_sequence != base.secondary_sequence
 
 
 def recover(data: Buffer, logs: Sequence[Buffer], *, max_size: int = structs.MAX_HIVE_SIZE) -> Buffer:
-    """The hive as Windows would see it: with what its logs hold and the file lacks.
+    """Applies the logs of a hive to it as Windows would: they hold writes that the file lacks.
 
-    A hive grows by what its logs bring: it becomes no larger than the file and the logs together.
+    The logs may make the hive larger, but no larger than the file and the logs together.
 
     Args:
         data: the hive file.
-        logs: the contents of `.LOG`, `.LOG1` and `.LOG2`, as far as they are there, in this order.
+        logs: the contents of `.LOG`, `.LOG1` and `.LOG2`, those that exist, in this order.
         max_size: how many bytes the recovered hive may have.
 
     Returns:
@@ -60,7 +60,7 @@ def recover(data: Buffer, logs: Sequence[Buffer], *, max_size: int = structs.MAX
 
     Raises:
         RegfError: the hive is dirty, and no log applies to it.
-        RegfLimitError: it would be larger than `max_size`.
+        RegfLimitError: the recovered hive would be larger than `max_size`.
     """
     if len(data) >= BASE_BLOCK_SIZE and not is_dirty(data):
         return data
@@ -86,7 +86,7 @@ def recover(data: Buffer, logs: Sequence[Buffer], *, max_size: int = structs.MAX
 
 
 def _base_block(data: Buffer) -> BaseBlock | None:
-    """The base block at the start of a hive or log, or None if its checksum or signature is wrong."""
+    """Returns the base block at the start of a hive or log, or None if its checksum or signature is wrong."""
     if len(data) < LOG_SECTOR:
         return None
     base = BaseBlock._make(structs.BASE_HEAD.unpack_from(data))
@@ -104,7 +104,7 @@ def _open_log(data: Buffer) -> _Log | None:
 
 
 def _finish(hive: bytearray, source: Buffer, bins_size: int, sequence: int, flags: int | None = None) -> bytearray:
-    """Gives the hive the base block `source`, as the write that ends a recovery leaves it."""
+    """Writes the base block of a recovered hive, made from the base block in `source`, and returns the hive."""
     head = bytearray(source[:LOG_SECTOR])
     if flags is not None:
         (old,) = structs.BASE_FLAGS.unpack_from(head, structs.BASE_FLAGS_OFFSET)
@@ -128,14 +128,14 @@ def _finish(hive: bytearray, source: Buffer, bins_size: int, sequence: int, flag
 
 
 def _apply_new(data: Buffer, logs: list[_Log], max_bins: int) -> bytearray | None:
-    """The hive with the log entries that follow what the file holds; None if there are none."""
+    """Returns the hive with the log entries that the file does not contain yet; None if there are no such entries."""
     base = _base_block(data)
     runs = [(log, run) for log in logs if (run := list(_entries(log, max_bins)))]
     if base is None:
-        # Only the log with the latest entries counts, and it brings the base block.
+        # Only the log with the latest entries is used; the base block is taken from it.
         runs = sorted(runs, key=lambda pair: pair[1][-1].sequence)[-1:]
     else:
-        # A log whose first entry is older than the file's last whole write is of the past.
+        # A log whose first entry is older than the file's last whole write is outdated.
         runs = [pair for pair in runs if pair[1][0].sequence >= base.secondary_sequence]
         runs.sort(key=lambda pair: pair[1][0].sequence)
     if not runs:
@@ -157,7 +157,7 @@ def _apply_new(data: Buffer, logs: list[_Log], max_bins: int) -> bytearray | Non
 
 
 def _entries(log: _Log, max_bins: int) -> Iterator[_Entry]:
-    """The entries of a log that are sound and follow each other, from the one its base block names."""
+    """Yields the sound consecutive entries of a log, from the one that its base block names."""
     position = LOG_SECTOR
     expected = log.base.primary_sequence
     while (entry := _entry(log.data[position:], max_bins)) is not None and entry[0].sequence == expected:
@@ -167,7 +167,7 @@ def _entries(log: _Log, max_bins: int) -> Iterator[_Entry]:
 
 
 def _entry(data: memoryview, max_bins: int) -> tuple[_Entry, int] | None:
-    """The entry at the start of `data` and its size; None if there is no sound one."""
+    """Returns the entry at the start of `data` and its size; None if there is no sound entry."""
     header = structs.LOG_ENTRY
     if len(data) < header.size:
         return None
@@ -201,7 +201,7 @@ def _grow(hive: bytearray, bins_size: int) -> None:
 
 
 def marvin32(data: bytes | memoryview, seed: int = structs.MARVIN32_SEED) -> int:
-    """The Marvin32 hash of a log entry, as a 64-bit number whose low half is stored first."""
+    """Returns the Marvin32 hash of a log entry, as a 64-bit number whose low half is stored first."""
     low, high = seed & _MASK, seed >> 32
     whole = len(data) & ~3
     tail = bytes(data[whole:]) + b"\x80"
@@ -221,11 +221,11 @@ def marvin32(data: bytes | memoryview, seed: int = structs.MARVIN32_SEED) -> int
 
 
 def _apply_old(data: Buffer, logs: list[_Log], max_bins: int) -> bytearray | None:
-    """The hive with the dirty pages of the latest log that belongs to it; None if there is none."""
+    """Returns the hive with the dirty pages of its latest log; None if no log belongs to it."""
     base = _base_block(data)
     if base is not None:
         logs = [log for log in logs if log.base.last_written >= base.last_written]
-    # Of two logs, the later one holds everything since the last whole write; the first wins a tie.
+    # The later of two logs holds everything since the last whole write; the first wins a tie.
     for log in sorted(logs, key=lambda log: log.base.last_written, reverse=True):
         pages = _dirty_pages(log, max_bins)
         if pages is None:
@@ -240,7 +240,7 @@ def _apply_old(data: Buffer, logs: list[_Log], max_bins: int) -> bytearray | Non
 
 
 def _dirty_pages(log: _Log, max_bins: int) -> list[tuple[int, memoryview]] | None:
-    """The pages of a log with their numbers; None if it is too short for what its dirty vector says."""
+    """Returns the pages of a log with their numbers; None if the log is shorter than its dirty vector says."""
     data, bins_size = log.data, log.base.bins_size
     sector = LOG_SECTOR * max(1, log.base.clustering_factor)
     signature = structs.DIRTY_VECTOR_SIGNATURE

@@ -15,7 +15,7 @@ BASE_BLOCK_SIZE = 4096
 BIN_ALIGNMENT = 4096
 CELL_ALIGNMENT = 8
 NO_CELL = 0xFFFFFFFF
-"""A cell offset that points nowhere."""
+"""The cell offset that means that there is no cell."""
 MAX_DEPTH = 512
 """Levels of keys below the root that Windows allows."""
 MAX_HIVE_SIZE = 1 << 31
@@ -26,7 +26,7 @@ MAX_SUBKEYS = 1 << 19
 MAX_NAME_UNITS = 255
 MAX_VALUE_NAME_UNITS = 16_383
 
-# "Base block": the fields that have a meaning, in three pieces.
+# "Base block": the fields in use, in three pieces.
 BASE_HEAD = Struct("<4sIIQIIIIIII64s")
 """Signature, the two sequence numbers, last written, major and minor version, file type, file format, root cell
 offset, hive bins data size, clustering factor, file name."""
@@ -36,7 +36,7 @@ BASE_FLAGS = Struct("<I")
 BASE_CHECKSUM_OFFSET = 508
 BASE_CHECKSUM = Struct("<I")
 SUPPORTS_LAYERED_KEYS = 0x2
-"""In the base block's flags: "this hive supports the layered keys feature"."""
+"""The flag of the base block that means "this hive supports the layered keys feature"."""
 FILE_TYPE_PRIMARY = 0
 FILE_TYPE_OLD_LOGS = (1, 2)
 FILE_TYPE_NEW_LOG = 6
@@ -67,7 +67,7 @@ BIN_SIGNATURE = b"hbin"
 
 # "Cell".
 CELL_SIZE = Struct("<i")
-"""Negative: the cell is allocated."""
+"""The size; negative if the cell is allocated."""
 
 # "Key node", with the fields of Windows 10 ("Layered keys").
 KEY_NODE = Struct("<2sHQBBHIIIIIIIIIHHIIIIHH")
@@ -90,7 +90,7 @@ class KeyNode(NamedTuple):
     subkeys_list: int
     volatile_subkeys_list: int
     value_count: int
-    """In a predefined handle: the handle."""
+    """The number of values; in a predefined handle, the handle."""
     values_list: int
     security: int
     class_name: int
@@ -126,20 +126,20 @@ class KeyFlags(IntFlag):
 
 
 FORM_FLAGS = KeyFlags.COMP_NAME | KeyFlags.HIVE_ENTRY
-"""The flags that say how and where the node is stored; the others belong to the key."""
+"""The flags that describe how and where the node is stored. The others belong to the key."""
 
 
 class LayerSemantics(IntEnum):
-    """What a key node of a delta hive does to the key of the same path in the layers above ("Layered keys")."""
+    """The effect of a key node of a delta hive on the key of the same path in the layers above ("Layered keys")."""
 
     NORMAL = 0
-    """The two are merged."""
+    """The node is merged with the key above."""
     TOMBSTONE = 1
-    """The key is deleted, with all that is below it."""
+    """The key is deleted with everything below it."""
     SUPERSEDE_LOCAL = 2
-    """The node stands for the whole key: nothing is taken from the key above. Subkeys are still merged."""
+    """The node replaces the key above. Subkeys are still merged."""
     SUPERSEDE_TREE = 3
-    """The node and what is below it stand for the whole subtree."""
+    """The node and everything below it replace the whole subtree."""
 
 
 # "Key value".
@@ -183,9 +183,9 @@ LOG_ENTRY = Struct("<4sIIIIIQQ")
 """Signature, size, flags, sequence number, hive bins data size, dirty pages count, Hash-1, Hash-2."""
 LOG_ENTRY_SIGNATURE = b"HvLE"
 LOG_ENTRY_HASHED = 32
-"""Bytes of an entry that Hash-2 covers: all before it."""
+"""Bytes of an entry that Hash-2 covers: all bytes before this hash."""
 LOG_ENTRY_FLAGS_MASK = 0x1
-"""The base block flag that a log entry carries over."""
+"""The flag of the base block that is taken from a log entry."""
 PAGE_REFERENCE = Struct("<II")
 """Offset and size of a dirty page."""
 MARVIN32_SEED = 0x82EF4D887A4E55C5
@@ -193,7 +193,7 @@ MARVIN32_SEED = 0x82EF4D887A4E55C5
 
 
 def checksum(base_block: bytes | bytearray | memoryview) -> int:
-    """The XOR-32 of a base block's first 508 bytes ("Notes" 2 of "Base block")."""
+    """Returns the XOR-32 of a base block's first 508 bytes ("Notes" 2 of "Base block")."""
     total = 0
     for (word,) in OFFSET_ELEMENT.iter_unpack(base_block[:BASE_CHECKSUM_OFFSET]):
         total ^= word
@@ -203,7 +203,7 @@ def checksum(base_block: bytes | bytearray | memoryview) -> int:
 
 
 def name_hash(upper_name: str) -> int:
-    """The name hash of a hash leaf, for a name in upper case: one step per UTF-16 unit."""
+    """Returns the name hash of a hash leaf, for a name in upper case: one step per UTF-16 unit."""
     result = 0
     units = upper_name.encode("utf-16-le", "surrogatepass") if not upper_name.isascii() else upper_name.encode()
     step = 1 if upper_name.isascii() else 2
@@ -213,7 +213,7 @@ def name_hash(upper_name: str) -> int:
 
 
 def name_hint(name: str) -> bytes:
-    """The name hint of a fast leaf: the first four characters, as far as they have one byte each."""
+    """Returns the name hint of a fast leaf: the first four characters in Latin-1, or zeros if one is not in it."""
     try:
         return name[:4].encode("latin-1").ljust(4, b"\0")
     except UnicodeEncodeError:

@@ -1,7 +1,7 @@
-"""The `.reg` text format, version 5.00: what regedit exports and imports.
+"""The `.reg` text format, version 5.00, which regedit exports and imports.
 
-Source: "How to add, modify, or delete registry subkeys and values by using a .reg file" (Microsoft Support), and what
-regedit writes: UTF-16LE with a byte order mark, CRLF, hexadecimal data wrapped at 80 columns.
+Source: "How to add, modify, or delete registry subkeys and values by using a .reg file" (Microsoft Support), and the
+files of regedit: UTF-16LE with a byte order mark, CRLF, hexadecimal data wrapped at 80 columns.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ _PER_BYTE = 3
 """Characters: two digits and a comma."""
 _BOM_UTF16 = b"\xff\xfe"
 _BOM_UTF8 = b"\xef\xbb\xbf"
-# A quoted name or string: escapes are \\ and \" only, and it may hold line breaks.
+# A quoted name or string. Its only escapes are \\ and \", and it may contain line breaks.
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"', re.DOTALL)
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 _HEX = re.compile(r"hex(?:\(([0-9a-fA-F]{1,8})\))?:(.*)", re.DOTALL)
 _DWORD = re.compile(r"dword:([0-9a-fA-F]{1,8})\Z")
 _LINE_END = re.compile(r"\r\n|\n|\r")
-# Whatever a string in quotes cannot hold so that it is read back the same.
+# Characters that would be read back differently from a string in quotes.
 _UNQUOTABLE = re.compile(r"[\x00\r\n\ud800-\udfff]")
 
 
 class RegTextError(FormatError):
-    """The text is not in the `.reg` format; `line` is where, from 1."""
+    """The text is not in the `.reg` format; `line` is the number of the line, from 1."""
 
     def __init__(self, line: int, problem: str) -> None:
         self.line = line
@@ -41,9 +41,9 @@ class RegTextError(FormatError):
 
 
 class RegEdit(NamedTuple):
-    """One step of a `.reg` file: a key is made or deleted, or, if `value` is given, a value set or deleted.
+    """One step of a `.reg` file: it creates or deletes a key, or, if `value` is given, sets or deletes a value.
 
-    Of a value to be deleted only the name counts.
+    If a value is deleted, only its name is significant.
     """
 
     key: str
@@ -52,10 +52,10 @@ class RegEdit(NamedTuple):
 
 
 def parse_reg(data: bytes) -> Iterator[RegEdit]:
-    """The steps of a `.reg` file, in order: UTF-16LE with a byte order mark, or UTF-8.
+    """Yields the steps of a `.reg` file in order. The file is UTF-16LE with a byte order mark, or UTF-8.
 
     Raises:
-        RegTextError: it is not in the format; steps before the place have been given.
+        RegTextError: the file is not in the format. The steps before the error have been yielded.
     """
     text = _decode(data)
     end = _LINE_END.search(text)
@@ -85,7 +85,7 @@ def _decode(data: bytes) -> str:
 
 
 def _statement(text: str, position: int, line: int, key: str | None) -> tuple[RegEdit | None, int]:
-    """The statement that starts at a line, and its length with the end of its last line."""
+    """Returns the statement that starts at a line, if any, and its length including the end of its last line."""
     end = _end_of_line(text, position)
     content = text[position:end].strip()
     if not content or content.startswith(";"):
@@ -108,7 +108,7 @@ def _statement(text: str, position: int, line: int, key: str | None) -> tuple[Re
 
 
 def _value_name(text: str, start: int, line: int) -> tuple[str, int]:
-    """A value's name and where its data starts."""
+    """Returns a value's name, and the offset of its data."""
     if text[start] == "@":
         name, start = "", start + 1
     elif match := _QUOTED.match(text, start):
@@ -123,7 +123,7 @@ def _value_name(text: str, start: int, line: int) -> tuple[str, int]:
 
 
 def _value(text: str, start: int, line: int, name: str) -> tuple[Value | None, int]:
-    """The value whose data starts at `start` (None: it is deleted), and the end of its last line."""
+    """Returns the value whose data starts at `start` (None: it is deleted), and the end of its last line."""
     while text[start : start + 1] in (" ", "\t"):
         start += 1
     if match := _QUOTED.match(text, start):
@@ -176,11 +176,12 @@ def _past_line(text: str, end: int) -> int:
 
 
 def format_reg(keys: Iterable[tuple[str, Key]], *, max_paths: int | None = None) -> Iterator[str]:
-    """The lines of a `.reg` file, without their ends, for keys with the full path of each.
+    """Yields the lines of a `.reg` file, without line ends.
 
-    Of a delta hive, tombstones become deletions, and a key that supersedes its subtree is deleted before it is made.
+    The tombstones of a delta hive become deletions. A key that supersedes its subtree is deleted before it is created.
 
     Args:
+        keys: the keys, each with its full path.
         max_paths: how many characters the paths of all keys below one of `keys` may have (see `walk`).
 
     Raises:
@@ -197,7 +198,7 @@ def format_reg(keys: Iterable[tuple[str, Key]], *, max_paths: int | None = None)
                 raise RegTextError(0, f"key {path!r}: a line break in a key's name has no form in a .reg file")
             semantics = key.metadata.semantics
             if deleted and path.startswith(deleted):
-                # What somebody has put below a tombstone is deleted with it.
+                # Keys below a tombstone are deleted with it.
                 continue
             if semantics is LayerSemantics.TOMBSTONE:
                 deleted = path + "\\"
@@ -230,7 +231,7 @@ def _format_value(value: Value) -> Iterator[str]:
 
 
 def _quotable(value: Value) -> str | None:
-    """The text of a string value, if quotes can hold it without loss."""
+    """Returns the text of a string value, or None if quotes cannot hold it without loss."""
     if value.type != ValueType.REG_SZ or len(value.data) % 2 or value.data[-2:] != b"\0\0":
         return None
     text = value.data[:-2].decode("utf-16-le", "surrogatepass")
@@ -238,10 +239,10 @@ def _quotable(value: Value) -> str | None:
 
 
 def _wrap(head: str, data: bytes) -> Iterator[str]:
-    """The lines of hexadecimal data, none of them wider than `_WIDTH`: all but the last end with a backslash."""
+    """Yields the lines of hexadecimal data, at most `_WIDTH` wide. All lines but the last end with a backslash."""
     line, at = head, 0
     while at < len(data) and len(line) + _PER_BYTE * (len(data) - at) > _WIDTH:
-        # A line holds the comma after its last byte and the backslash. A long name may leave no room for a byte.
+        # A line contains the comma after its last byte and the backslash. A long name may leave no room for a byte.
         count = max(0, (_WIDTH - len(line) - 2) // _PER_BYTE)
         yield f"{line}{data[at : at + count].hex(',')},\\" if count else f"{line}\\"
         line, at = "  ", at + count
@@ -253,7 +254,7 @@ def _escape(text: str) -> str:
 
 
 def encode_reg(lines: Iterable[str]) -> Iterator[bytes]:
-    """The bytes of a `.reg` file, line by line, as regedit writes them."""
+    """Yields the bytes of a `.reg` file, line by line, as regedit writes them."""
     yield _BOM_UTF16
     for line in lines:
         yield f"{line}\r\n".encode("utf-16-le", "surrogatepass")

@@ -1,4 +1,4 @@
-"""The types of registry values, and their data as text: as `reg.exe` prints and takes it."""
+"""The types of registry values, and their data as text in the forms of `reg.exe`."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _INTEGERS = {ValueType.REG_DWORD: 4, ValueType.REG_DWORD_BIG_ENDIAN: 4, ValueTyp
 
 
 def type_name(kind: int) -> str:
-    """`REG_SZ`, …; the number in hexadecimal for types without a name."""
+    """Returns the name of a type (`REG_SZ`, …), or its number in hexadecimal if it has no name."""
     try:
         return ValueType(kind).name
     except ValueError:
@@ -37,10 +37,10 @@ def type_name(kind: int) -> str:
 
 
 def parse_type(text: str) -> int:
-    """The inverse of `type_name`, in any case.
+    """Returns the type that a name in any case, or a number, stands for: the inverse of `type_name`.
 
     Raises:
-        ValueError: it is neither a known name nor a number of 32 bits.
+        ValueError: the text is neither a known name nor a number of 32 bits.
     """
     name = text.upper()
     if name in ValueType.__members__:
@@ -55,17 +55,17 @@ def parse_type(text: str) -> int:
 
 
 def encode_string(text: str) -> bytes:
-    """A string as registry values hold it: UTF-16LE with a terminating null."""
+    """Returns a string in the form of registry values: UTF-16LE with a terminating null."""
     return (text + "\0").encode("utf-16-le", "surrogatepass")
 
 
 def decode_string(data: bytes) -> str:
-    """A string up to its first null; half a unit at the end is ignored, as Windows does."""
+    """Returns the string up to its first null. Half a unit at the end is ignored, as Windows does."""
     return data[: len(data) & ~1].decode("utf-16-le", "surrogatepass").partition("\0")[0]
 
 
 def decode_strings(data: bytes) -> list[str]:
-    """The strings of a REG_MULTI_SZ, up to the empty one that ends it."""
+    """Returns the strings of a REG_MULTI_SZ, up to the empty string that ends it."""
     found = []
     for text in data[: len(data) & ~1].decode("utf-16-le", "surrogatepass").split("\0"):
         if not text:
@@ -75,7 +75,7 @@ def decode_strings(data: bytes) -> list[str]:
 
 
 def integer(value: Value) -> int | None:
-    """The number that a DWORD or QWORD value holds, or None if the value has another type or size."""
+    """Returns the number that a DWORD or QWORD value holds, or None if the value has another type or size."""
     size = _INTEGERS.get(ValueType(value.type)) if value.type in _INTEGERS else None
     if size != len(value.data):
         return None
@@ -83,8 +83,10 @@ def integer(value: Value) -> int | None:
 
 
 def to_text(value: Value) -> str:
-    r"""A value's data as `reg query` prints it: strings as they are, multiple strings joined by `\0`, numbers as `0x1`,
-    everything else in hexadecimal."""
+    r"""Returns a value's data as `reg query` prints it.
+
+    Strings are unchanged, multiple strings joined by `\0`, numbers like `0x1`, everything else in hexadecimal.
+    """
     if value.type in STRINGS:
         return decode_string(value.data)
     if value.type == ValueType.REG_MULTI_SZ:
@@ -94,8 +96,9 @@ def to_text(value: Value) -> str:
 
 
 def from_text(kind: int, text: str) -> bytes:
-    r"""The data of a value of type `kind` from its text, as `reg add` takes it: numbers decimal or `0x…`, multiple
-    strings joined by `\0`, everything but strings and numbers in hexadecimal.
+    r"""Returns the data of a value of type `kind` from its text, in the form of `reg add`.
+
+    Numbers are decimal or `0x…`, multiple strings joined by `\0`, everything but strings and numbers in hexadecimal.
 
     Raises:
         ValueError: the text does not fit the type.

@@ -1,7 +1,7 @@
-"""Writes a hive from a tree of keys. The same tree gives the same bytes.
+"""Writes a hive from a tree of keys. The same tree results in the same bytes.
 
-Layout: key nodes in depth-first order, each followed by its class name, values and data; the lists of subkeys follow
-what they list. Cells never cross a bin; a cell that does not fit goes where there is room, or into a new bin.
+Layout: key nodes are in depth-first order, each followed by its class name, values and data. A list of subkeys follows
+the keys that it lists. Cells never cross a bin; a cell that does not fit goes into a gap, or into a new bin.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from wclayer.formats.regf.model import (
 from wclayer.formats.regf.structs import BASE_BLOCK_SIZE, BIG_DATA_SEGMENT, BIN_ALIGNMENT, NO_CELL, KeyFlags
 from wclayer.win32.names import utf16_length
 
-# What fits into one 4 KiB bin beside its header and the cell's size: Windows splits lists there.
+# The elements that fit into one 4 KiB bin beside its header and the cell's size: Windows splits longer lists.
 _LIST_ELEMENTS = (BIN_ALIGNMENT - structs.BIN_HEADER.size - 4 - structs.LIST_HEADER.size) // structs.NAMED_ELEMENT.size
 _OPEN_GAPS = 16
 _MAX_NAME_BYTES = 0xFFFF
@@ -36,32 +36,33 @@ _pack_value = structs.KEY_VALUE.pack
 
 
 class HiveOptions(TypedDict, total=False):
-    """How a hive file is written."""
+    """The options for writing a hive file."""
 
     minor_version: int
     """3 to 6 (default: 5); from 4 on there is big data, from 5 on subkeys lists have hashes."""
     has_layered_keys: bool
-    """Whether the base block says that the hive is a delta; its version is then 1.6, as Windows writes it."""
+    """True to mark the hive as a delta in its base block. Its version is then 1.6, as Windows writes it."""
     file_name: str
-    """What the base block says of the file's path, of which the last 31 UTF-16 units are kept."""
+    """The file's path for the base block, which keeps its last 31 UTF-16 units."""
     sequence: int
     """Both sequence numbers (default: 1)."""
     max_size: int
-    """How many bytes the file may have (default: as many as the format allows)."""
+    """The most bytes of the file (default: as many as the format allows)."""
 
 
 def write_hive(root: Key, **options: Unpack[HiveOptions]) -> bytes:
-    """The hive file that holds `root` and everything below it.
+    """Returns the hive file with `root` and everything below it.
 
     Raises:
-        RegfError: the tree cannot be a hive: two subkeys or values of one name, names too long, too many levels.
+        RegfError: no hive can hold the tree: two subkeys or values have one name, a name is too long, or there are too
+            many levels.
         RegfLimitError: the file would be larger than `max_size`.
     """
     return bytes(hive_buffer(root, **options))
 
 
 def hive_buffer(root: Key, **options: Unpack[HiveOptions]) -> bytearray:
-    """`write_hive` without the copy that makes the result unchangeable: for hives that are large."""
+    """Returns the hive file as `write_hive`, but in a `bytearray`, which saves a copy of a large hive."""
     has_layered_keys, sequence = options.get("has_layered_keys", False), options.get("sequence", 1)
     minor_version = 6 if has_layered_keys else options.get("minor_version", 5)
     writer = _HiveWriter(minor_version, options.get("max_size", structs.MAX_HIVE_SIZE))
@@ -101,7 +102,7 @@ class _Open:
 
     offset: int
     pending: list[tuple[bytes, Key]]
-    """The subkeys still to be written, the last one first, each with what it sorts by."""
+    """The subkeys that are not written yet, the last one first, each with its sort key."""
     elements: list[int] = field(default_factory=list)
     """The elements of its subkeys list: offset, hash or hint, offset, …"""
     largest_name: int = 0
@@ -112,11 +113,11 @@ class _HiveWriter:
     def __init__(self, minor_version: int, max_size: int) -> None:
         self.minor_version = minor_version
         self._max_size = min(max_size, structs.MAX_HIVE_SIZE)
-        # The whole file, base block included: a hive is large enough to be held only once. Cell offsets count from the
-        # end of the base block.
+        # The whole file with its base block, so that no second copy is needed. Cell offsets count from the end of the
+        # base block.
         self._file = bytearray(BASE_BLOCK_SIZE)
         self._position = self._end = 0
-        # Room that is left in bins other than the one being filled: start and end.
+        # The gaps in bins other than the current one: start and end.
         self._gaps: list[tuple[int, int]] = []
         # Security descriptor: its cell and how many keys have it.
         self._security: dict[bytes, list[int]] = {}
@@ -185,7 +186,7 @@ class _HiveWriter:
         return _Open(offset, pending)
 
     def _close(self, current: _Open) -> None:
-        """Writes the list of a key's subkeys, and what the key's node says of them."""
+        """Writes the list of a key's subkeys, and the fields of the key's node that describe them."""
         elements = current.elements
         if not elements:
             return
@@ -254,8 +255,8 @@ class _HiveWriter:
             return self._put(data)
         if -(-len(data) // BIG_DATA_SEGMENT) > 0xFFFF:
             raise RegfError(f"a value of {len(data)} bytes")
-        # Windows gives the last segment a cell as large as the others', and some readers lose the end of one that is
-        # smaller.
+        # In Windows, the cell of the last segment is as large as the others. Some readers lose the end of a smaller
+        # one.
         segments = [
             self._put(data[at : at + BIG_DATA_SEGMENT].ljust(BIG_DATA_SEGMENT, b"\0"))
             for at in range(0, len(data), BIG_DATA_SEGMENT)
@@ -276,7 +277,7 @@ class _HiveWriter:
         return known[0]
 
     def _write_security(self) -> None:
-        """Writes the descriptors, each once, linked to a ring in the order of their first use."""
+        """Writes each descriptor once. They form a ring in the order of their first use."""
         ring = [offset for offset, _ in self._security.values()]
         for index, (descriptor, (offset, count)) in enumerate(self._security.items()):
             item = structs.KEY_SECURITY.pack(
@@ -288,14 +289,14 @@ class _HiveWriter:
     # Cells and bins.
 
     def _put(self, data: bytes) -> int:
-        """A new cell with that content."""
+        """Allocates a cell with this content, and returns its offset."""
         offset = self._allocate(len(data))
         start = _contents(offset)
         self._file[start : start + len(data)] = data
         return offset
 
     def _allocate(self, content: int) -> int:
-        """A new cell for `content` bytes, all zero."""
+        """Allocates a cell for `content` bytes, all zero, and returns its offset."""
         size = (content + 4 + 7) & ~7
         offset = self._position
         if offset + size <= self._end:
@@ -319,7 +320,7 @@ class _HiveWriter:
         self._file += bytes(bin_size - len(header))
         offset = bin_start + structs.BIN_HEADER.size
         rest = (offset + size, bin_start + bin_size)
-        # Go on where there is more room, and remember the other place.
+        # Continue in the larger gap, and remember the other one.
         if rest[1] - rest[0] > self._end - self._position:
             (self._position, self._end), rest = rest, (self._position, self._end)
         self._remember_gap(rest)
@@ -337,7 +338,7 @@ class _HiveWriter:
             _pack_size(self._file, BASE_BLOCK_SIZE + gap[0], gap[1] - gap[0])
 
     def finish(self, last_written: int) -> bytearray:
-        """Returns: the file, complete but for its base block."""
+        """Returns the file, complete except for its base block."""
         self._write_security()
         for gap in (*self._gaps, (self._position, self._end)):
             self._free(gap)
@@ -348,12 +349,12 @@ class _HiveWriter:
 
 
 def _contents(offset: int) -> int:
-    """Returns: where in the file the contents of the cell at a cell offset start."""
+    """Returns the file offset at which the contents of the cell at a cell offset start."""
     return BASE_BLOCK_SIZE + offset + structs.CELL_SIZE.size
 
 
 def _in_order(key: Key) -> list[tuple[bytes, Key]]:
-    """A key's subkeys with what they sort by, in the reverse of Windows' order: by the units of the folded name."""
+    """Returns a key's subkeys with their sort keys, in reverse order. Windows sorts by the units of the folded name."""
     keyed = [(sort_key(fold(child.name)), child) for child in key.subkeys()]
     keyed.sort(key=lambda pair: pair[0], reverse=True)
     for (name, child), (next_name, _) in pairwise(keyed):
@@ -363,7 +364,7 @@ def _in_order(key: Key) -> list[tuple[bytes, Key]]:
 
 
 def _encode_name(name: str) -> tuple[bytes, bool]:
-    """A name as it is stored, and whether that is its compressed form."""
+    """Returns a name in its stored form, and whether this is the compressed form."""
     try:
         data, compressed = name.encode("latin-1"), True
     except UnicodeEncodeError:
