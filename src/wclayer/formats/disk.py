@@ -1,4 +1,4 @@
-"""What a disk is to the formats on it: bytes at offsets."""
+"""The interface of a disk for the formats on it: bytes at offsets."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _ZEROS = bytes(_PIECE)
 
 
 class DiskError(FormatError):
-    """What was asked of a disk is outside of it, or the disk cannot give it."""
+    """A range is outside of a disk, or the disk cannot do what was requested."""
 
 
 def read_file(file: BinaryIO, offset: int, length: int) -> bytes:
-    """`length` bytes of a file from `offset`; zeros after its end.
+    """Returns `length` bytes of a file from `offset`, with zeros after its end.
 
     Raises:
-        OSError: the host gives less than there is.
+        OSError: the host returns fewer bytes than the file has.
     """
     file.seek(offset)
     data = file.read(length)
@@ -35,7 +35,7 @@ def read_file(file: BinaryIO, offset: int, length: int) -> bytes:
 
 def grow_file(file: BinaryIO, size: int) -> None:
     """Makes a file `size` bytes long, with a hole where the host has holes."""
-    # Not `file.truncate`, which gives up at an interrupt.
+    # Not `file.truncate`, which fails at an interrupt.
     if isinstance(getattr(file, "raw", None), io.FileIO):
         file.flush()
         os.ftruncate(file.fileno(), size)
@@ -54,16 +54,16 @@ def is_zero(data: bytes | memoryview) -> bool:
 
 
 class Disk(Protocol):
-    """A virtual disk, a raw one, a partition: `size` bytes in sectors of `sector_size`."""
+    """A virtual disk, a raw disk or a partition: `size` bytes in sectors of `sector_size`."""
 
     size: int
     sector_size: int
 
     def read(self, offset: int, length: int) -> bytes:
-        """`length` bytes from `offset`."""
+        """Returns `length` bytes from `offset`."""
 
     def write(self, offset: int, data: bytes | memoryview) -> None:
-        """Puts bytes at `offset`."""
+        """Writes bytes at `offset`."""
 
     def flush(self) -> None:
-        """Makes what was written safe."""
+        """Makes the written bytes durable."""

@@ -1,1 +1,1 @@
-"""GUID partition tables: read, written, and grown with their disk."""
+"""GUID partition tables: reading, writing, and growing with their disk."""

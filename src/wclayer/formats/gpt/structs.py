@@ -25,7 +25,7 @@ CHECKSUM_OFFSET = 16
 
 
 class Header(NamedTuple):
-    """`HEADER`, unpacked; places are in sectors."""
+    """`HEADER`, unpacked. Positions on the disk are numbers of sectors."""
 
     signature: bytes
     revision: int

@@ -1,4 +1,4 @@
-"""A disk's GUID partition table, as it is and as it is to be."""
+"""Reads, makes, grows and writes the GUID partition table of a disk."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from wclayer.formats.gpt.structs import Header
 
 MIB = 1 << 20
 _RESERVED_END = 16 * MIB
-"""Where the Microsoft reserved partition ends, and the data begins."""
+"""The offset at which the Microsoft reserved partition ends, and the data partition begins."""
 
 
 class GptError(FormatError):
-    """The disk has no sound GUID partition table, or none that can be had fits."""
+    """The disk has no sound GUID partition table, or the requested one does not fit it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Partition:
-    """A partition: its type and GUID, where it is in bytes, its attributes and name."""
+    """A partition: its type and GUID, its offset and size in bytes, its attributes and name."""
 
     type: UUID
     guid: UUID
@@ -34,18 +34,18 @@ class Partition:
 
 @dataclass(frozen=True, slots=True)
 class PartitionTable:
-    """The table of a disk of `disk_size` bytes."""
+    """The partition table of a disk of `disk_size` bytes."""
 
     disk_size: int
     sector_size: int
     disk_guid: UUID
     partitions: tuple[Partition, ...] = field(default=())
     problems: tuple[str, ...] = ()
-    """What is wrong with one of its two copies, or with the protective MBR."""
+    """The defects of one of the table's two copies, or of the protective MBR."""
 
     @property
     def data_partition(self) -> Partition:
-        """The last partition, which is the one that holds the data of a data disk.
+        """The last partition, which holds the data of a data disk.
 
         Raises:
             GptError: there is no partition.
@@ -56,26 +56,30 @@ class PartitionTable:
 
     @property
     def entries_sectors(self) -> int:
-        """Sectors of the array of entries."""
+        """The number of sectors of the array of entries."""
         return structs.ENTRY_COUNT * structs.ENTRY.size // self.sector_size
 
     @property
     def first_usable(self) -> int:
-        """The first byte that a partition can have."""
+        """The offset of the first byte that a partition can have."""
         return (2 + self.entries_sectors) * self.sector_size
 
     @property
     def end_usable(self) -> int:
-        """The byte after the last that a partition can have."""
+        """The offset after the last byte that a partition can have."""
         return self.disk_size - (1 + self.entries_sectors) * self.sector_size
 
 
 def data_disk_table(disk_size: int, sector_size: int, disk_guid: UUID, guids: tuple[UUID, UUID]) -> PartitionTable:
-    """The table that Windows gives a data disk: a Microsoft reserved partition up to 16 MiB, then one basic data
-    partition to the disk's last whole MiB.
+    """Returns the table of a data disk, as Windows makes it.
+
+    It has a Microsoft reserved partition up to 16 MiB, then one basic data partition to the disk's last whole MiB.
 
     Args:
-        guids: of the two partitions.
+        disk_size: bytes of the disk.
+        sector_size: bytes of a sector.
+        disk_guid: the GUID of the disk.
+        guids: the GUIDs of the two partitions.
 
     Raises:
         GptError: the disk is too small.
@@ -93,10 +97,10 @@ def data_disk_table(disk_size: int, sector_size: int, disk_guid: UUID, guids: tu
 
 
 def read_table(disk: Disk) -> PartitionTable:
-    """The table of a disk, from its primary copy or, if that is damaged, from its backup.
+    """Returns the table of a disk from its primary copy or, if that is damaged, from its backup.
 
     Raises:
-        GptError: neither is sound.
+        GptError: neither copy is sound.
     """
     sector = disk.sector_size
     problems = []
@@ -171,11 +175,12 @@ def _placing_problems(table: PartitionTable) -> list[str]:
 
 
 def write_table(disk: Disk, table: PartitionTable) -> None:
-    """Writes the protective MBR and both copies of the table, the backup first: stopped between the two, the disk has
-    a sound copy.
+    """Writes the protective MBR and both copies of the table.
+
+    The backup is written first, so the disk has a sound copy if the process is stopped between the two.
 
     Raises:
-        GptError: partitions overlap, or are outside of what is usable.
+        GptError: partitions overlap, or are outside of the usable range.
     """
     problems = _placing_problems(table)
     if problems:
@@ -235,7 +240,7 @@ def _protective_mbr(table: PartitionTable) -> bytes:
 
 
 def grown_table(table: PartitionTable, disk_size: int) -> PartitionTable:
-    """The table for a disk that has grown to `disk_size` bytes: its last partition reaches to the last whole MiB."""
+    """Returns the table for a disk grown to `disk_size` bytes: the last partition ends at the last whole MiB."""
     grown = replace(table, disk_size=disk_size, problems=())
     if not table.partitions:
         return grown

@@ -1,1 +1,1 @@
-"""Master boot records: the partition tables from before GUID ones, read."""
+"""Reads master boot records, the older form of partition tables."""

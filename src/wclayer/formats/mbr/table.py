@@ -1,8 +1,8 @@
-"""The partitions that a master boot record and its chain of extended ones list.
+"""Reads the partitions in a master boot record and its chain of extended partitions.
 
 Source: "Disk Concepts and Troubleshooting" (Microsoft TechNet), "Master Boot Record"; UEFI Specification 2.10, section
-5.2.1 "Legacy Master Boot Record (MBR)". The structure of an entry is in `gpt.structs`, whose protective MBR has the
-same.
+5.2.1 "Legacy Master Boot Record (MBR)". The structure of an entry is in `gpt.structs`, because the protective MBR has
+it too.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ class MbrError(DiskError):
 
 @dataclass(frozen=True, slots=True)
 class MbrPartition:
-    """A partition: its type, and where it is in bytes."""
+    """A partition: its type, and its offset and size in bytes."""
 
     type: int
     offset: int
     size: int
     is_active: bool = False
     is_logical: bool = False
-    """Whether it lies in an extended partition."""
+    """True if the partition is in an extended partition."""
 
     @property
     def is_data(self) -> bool:
-        """Whether its type is one of those that NTFS volumes have."""
+        """True if the type is one that NTFS volumes have."""
         return self.type in NTFS_TYPES
 
 
@@ -46,7 +46,7 @@ class MbrTable:
     """The partitions of a disk, primary ones first."""
 
     disk_id: int
-    """What Windows calls the disk's signature."""
+    """The number that Windows calls the disk's signature."""
     partitions: tuple[MbrPartition, ...]
     problems: tuple[str, ...] = ()
 
@@ -56,10 +56,10 @@ _Entry = tuple[int, int, int, int]
 
 
 def read_mbr(disk: Disk) -> MbrTable:
-    """The table of a disk; of a damaged chain of extended partitions, what is before the damage.
+    """Returns the table of a disk. If a chain of extended partitions is damaged, the ones before the damage are in it.
 
     Raises:
-        MbrError: the first sector is no master boot record, or the one that protects a GUID partition table.
+        MbrError: the first sector is no master boot record, or is the protective one of a GUID partition table.
     """
     sector = disk.sector_size
     if disk.size < MBR_SIZE:
@@ -90,7 +90,7 @@ def read_mbr(disk: Disk) -> MbrTable:
 
 
 def _entries(data: bytes) -> list[_Entry] | None:
-    """The four entries of a boot record; None of a volume's boot sector, which ends with the same signature."""
+    """Returns the four entries of a boot record; None for other sectors, such as a volume's boot sector."""
     if data[-2:] != MBR_SIGNATURE:
         return None
     found: list[_Entry] = []
@@ -105,7 +105,10 @@ def _entries(data: bytes) -> list[_Entry] | None:
 
 
 def _logical(disk: Disk, start: int, length: int, problems: list[str]) -> list[MbrPartition]:
-    """The partitions in an extended one, which is a chain of boot records, each with a partition and the next."""
+    """Returns the partitions in an extended partition.
+
+    It is a chain of boot records. Each holds a partition, and the offset of the next record.
+    """
     sector = disk.sector_size
     found: list[MbrPartition] = []
     seen: set[int] = set()
@@ -125,7 +128,7 @@ def _logical(disk: Disk, start: int, length: int, problems: list[str]) -> list[M
         following = None
         for _, kind, first, count in entries[:2]:
             if kind in EXTENDED_TYPES:
-                # Counted from where the outermost extended partition starts.
+                # The offset counts from the start of the outermost extended partition.
                 following = start + first
             elif kind:
                 found.append(MbrPartition(kind, (place + first) * sector, count * sector, is_logical=True))

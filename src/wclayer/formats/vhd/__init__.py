@@ -1,1 +1,1 @@
-"""Virtual hard disks in the VHD format, the one before VHDX: fixed and dynamic ones, read."""
+"""Reads fixed and dynamic virtual hard disks in the VHD format, the predecessor of VHDX."""

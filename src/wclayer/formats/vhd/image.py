@@ -1,4 +1,4 @@
-"""A VHD file, opened for reading: its virtual disk as bytes at offsets."""
+"""Reads the virtual disk in a VHD file as bytes at offsets."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _KINDS = {structs.FIXED: "fixed", structs.DYNAMIC: "dynamic", structs.DIFFERENCI
 
 
 class VhdError(DiskError):
-    """The file is not a sound VHD file, or one that cannot be read."""
+    """The file is not a sound VHD file, or is of a kind that cannot be read."""
 
 
 @dataclass(frozen=True, slots=True)
 class VhdMetadata:
-    """What the footer of a VHD file says."""
+    """The metadata in the footer of a VHD file."""
 
     size: int
     """Bytes of the disk."""
@@ -36,14 +36,17 @@ class VhdMetadata:
     disk_id: UUID
     header_offset: int
     problems: tuple[str, ...]
-    """What is wrong with one of the two copies of the footer."""
+    """The defects of one of the two copies of the footer."""
 
 
 def read_metadata(file: BinaryIO) -> VhdMetadata | None:
-    """What a VHD file is, by its footer or, if that is damaged, by the footer's copy; None if it is no VHD file.
+    """Reads the footer of a VHD file or, if that is damaged, the copy of the footer.
+
+    Returns:
+        The metadata; None if the file is not a VHD file.
 
     Raises:
-        VhdError: both are damaged, or the disk is one that cannot be read.
+        VhdError: both copies are damaged, or the disk is of a kind that cannot be read.
     """
     file_size = file.seek(0, io.SEEK_END)
     # Before Virtual PC 2004, the footer was one byte shorter.
@@ -76,7 +79,7 @@ def read_metadata(file: BinaryIO) -> VhdMetadata | None:
 
 
 def _footer(file: BinaryIO, place: int) -> tuple[Footer | None, str]:
-    """The footer at a place of the file, and what is wrong with one that is there."""
+    """Returns the footer at an offset of the file (None: no sound one is there), and the defect of a damaged one."""
     file.seek(place)
     data = file.read(SECTOR).ljust(SECTOR, b"\0")
     footer = Footer._make(structs.FOOTER.unpack(data))
@@ -88,14 +91,14 @@ def _footer(file: BinaryIO, place: int) -> tuple[Footer | None, str]:
 
 
 class DynamicVhd:
-    """The virtual disk in a dynamic VHD file. Sectors that the bitmap of their block leaves out are zeros.
+    """The virtual disk in a dynamic VHD file. Sectors whose bit in the bitmap of their block is clear are zeros.
 
     Args:
         file: open for reading.
-        metadata: what `read_metadata` said of it.
+        metadata: what `read_metadata` returned for the file.
 
     Raises:
-        VhdError: its header is damaged, or its table does not fit the disk.
+        VhdError: the header is damaged, or the table does not fit the disk.
     """
 
     sector_size = SECTOR
@@ -110,7 +113,7 @@ class DynamicVhd:
         """Bytes of a block."""
         self._table_offset = header.table_offset
         self._blocks = -(-self.size // self.block_size)
-        # One bit a sector, in whole sectors.
+        # The bitmap has a bit for each sector, and fills whole sectors.
         self._bitmap_size = -(-self.block_size // SECTOR // 8 // SECTOR) * SECTOR
         if self._blocks > header.max_entries or self._table_offset + ENTRY.size * self._blocks > self._file_size:
             raise VhdError(
@@ -138,7 +141,7 @@ class DynamicVhd:
         return read_file(self._file, offset, length)
 
     def _entries(self, number: int) -> bytes:
-        """A piece of the block allocation table."""
+        """Returns a piece of the block allocation table."""
         if self._piece[0] != number:
             start = number * _SCANNED
             length = min(_SCANNED, self._blocks * ENTRY.size - start)
@@ -146,10 +149,10 @@ class DynamicVhd:
         return self._piece[1]
 
     def block_place(self, block: int) -> int | None:
-        """Returns: where in the file the bitmap of a block is, with its data behind; None if the block is not there.
+        """Returns the file offset of the bitmap of a block, which the data follows; None if the block is not allocated.
 
         Raises:
-            VhdError: it is outside of the file.
+            VhdError: the block is outside of the file.
         """
         number, at = divmod(block * ENTRY.size, _SCANNED)
         (sector,) = ENTRY.unpack_from(self._entries(number), at)
@@ -174,11 +177,11 @@ class DynamicVhd:
                     yield first + index
 
     def allocated(self) -> int:
-        """How many blocks have a place in the file."""
+        """Returns how many blocks are allocated in the file."""
         return sum(1 for _ in self.extents())
 
     def extents(self) -> Iterator[tuple[int, int]]:
-        """The ranges that may hold something else than zeros: offset and length.
+        """Yields the ranges that may contain data other than zeros: offset and length.
 
         Raises:
             VhdError: a block is outside of the file.
@@ -188,7 +191,7 @@ class DynamicVhd:
             yield block * self.block_size, self._length_of(block)
 
     def read(self, offset: int, length: int) -> bytes:
-        """`length` bytes of the virtual disk from `offset`.
+        """Returns `length` bytes of the virtual disk from `offset`.
 
         Raises:
             VhdError: the range is outside of the disk, or the file is damaged there.
@@ -225,7 +228,7 @@ class DynamicVhd:
         return bytes(cleared)
 
     def write(self, offset: int, data: bytes | memoryview) -> None:
-        """Refuses: VHD files are only read.
+        """Refuses to write: VHD files are read-only here.
 
         Raises:
             VhdError: always.
@@ -233,16 +236,16 @@ class DynamicVhd:
         raise VhdError("VHD files are read, not written")
 
     def flush(self) -> None:
-        """Does nothing: there is nothing that was written."""
+        """Does nothing, because nothing was written."""
 
     def problems(self) -> Iterator[str]:
-        """Everything that is wrong with the blocks of the file: those outside of it, those in each other."""
+        """Yields the defects of the blocks of the file: those outside of it, and those that overlap."""
         return islice(self._block_problems(), _MOST_PROBLEMS)
 
     def _block_problems(self) -> Iterator[str]:
         stride = self._bitmap_size + self.block_size
-        # The place of the block that begins in each part of the file of a block's size; no two begin in one part.
-        # Places are numbers of sectors, so the rest of a file that is longer than 2 TiB counts for nothing.
+        # For each part of the file of a block's size: the sector of the block that begins in it. Two blocks that do not
+        # overlap never begin in one part. Sector numbers have 32 bits, so parts beyond 2 TiB hold no blocks.
         begins = array("I", [0]) * (min(self._file_size, structs.MAX_DISK_SIZE) // stride + 2)
         for block in self._blocks_in_use():
             try:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 SECTOR = 512
 
-# "Hard Disk Footer Format": the last sector of the file; of a dynamic disk, there is a copy in the first.
+# "Hard Disk Footer Format": the last sector of the file. A dynamic disk has a copy of it in the first sector.
 FOOTER = Struct(">8sIIQI4sI4sQQHBBII16sB427x")
 COOKIE = b"conectix"
 MAJOR_VERSION = 1
@@ -25,7 +25,7 @@ class Footer(NamedTuple):
     features: int
     version: int
     data_offset: int
-    """Where the header of a dynamic disk is."""
+    """The file offset of the header of a dynamic disk."""
     time_stamp: int
     creator_application: bytes
     creator_version: int
@@ -49,7 +49,7 @@ HEADER_CHECKSUM_OFFSET = 36
 MIN_BLOCK_SIZE = 64 << 10
 MAX_BLOCK_SIZE = 256 << 20
 MAX_DISK_SIZE = 2 << 40
-"""Bytes: the places of blocks are 32-bit numbers of sectors."""
+"""Bytes of the largest disk: blocks are located by 32-bit numbers of sectors."""
 
 
 class Header(NamedTuple):
@@ -58,7 +58,7 @@ class Header(NamedTuple):
     cookie: bytes
     data_offset: int
     table_offset: int
-    """Where the block allocation table is."""
+    """The file offset of the block allocation table."""
     version: int
     max_entries: int
     block_size: int
@@ -70,11 +70,11 @@ class Header(NamedTuple):
     parent_locators: bytes
 
 
-# "Block Allocation Table and Data Blocks": an entry is the sector in the file where the block's bitmap is.
+# "Block Allocation Table and Data Blocks": an entry is the number of the file's sector with the block's bitmap.
 ENTRY = Struct(">I")
 NO_BLOCK = 0xFFFFFFFF
 
 
 def checksum(data: bytes, offset: int) -> int:
-    """Returns: the one's complement of the sum of all bytes but those of the checksum itself, which is at `offset`."""
+    """Returns the one's complement of the sum of all bytes except the checksum itself, which is at `offset`."""
     return ~(sum(data) - sum(data[offset : offset + 4])) & 0xFFFFFFFF

@@ -1,1 +1,1 @@
-"""Virtual hard disks in the VHDX format: fixed, dynamic and differencing, read and written in place."""
+"""Reads fixed, dynamic and differencing virtual hard disks in the VHDX format, and writes them in place."""

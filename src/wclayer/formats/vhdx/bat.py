@@ -1,4 +1,4 @@
-"""The block allocation table of a VHDX file, of which a bounded part is in memory ([MS-VHDX] 2.5)."""
+"""The block allocation table (BAT) of a VHDX file. A bounded part of it is in memory ([MS-VHDX] 2.5)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from wclayer.formats.vhdx.structs import MIB, SECTOR
 
 PIECE = SECTOR
-"""Bytes that are read and written at a time: one sector of the log."""
+"""Bytes that are read or written at a time: one sector of the log."""
 _ENTRIES = PIECE // 8
 _KEPT = 64
 _SCANNED = MIB
@@ -18,9 +18,9 @@ class BlockTable:
     """The entries of a BAT, as 64-bit numbers by their index.
 
     Args:
-        read: gives `length` bytes of the file from an offset, zeros after its end.
-        offset: where the table is in the file.
-        entries: how many there are.
+        read: returns `length` bytes of the file from an offset, with zeros after its end.
+        offset: the file offset of the table.
+        entries: the number of entries.
     """
 
     def __init__(self, read: Callable[[int, int], bytes], offset: int, entries: int) -> None:
@@ -43,17 +43,17 @@ class BlockTable:
 
     @property
     def changed_size(self) -> int:
-        """Bytes in memory that are not in the file yet."""
+        """The number of bytes in memory that are not in the file yet."""
         return len(self._changed) * PIECE
 
     def take_changes(self) -> list[tuple[int, bytes]]:
-        """Returns: what is to be written, as offsets in the file and bytes; it counts as written from now on."""
+        """Returns the changed pieces, as file offsets and bytes. They count as written from now on."""
         found = [(self.offset + number * PIECE, bytes(self._changed[number])) for number in sorted(self._changed)]
         self._changed.clear()
         return found
 
     def in_use(self) -> Iterator[tuple[int, int]]:
-        """The entries that are not zero: their indexes and themselves."""
+        """Yields the entries that are not zero, each after its index."""
         for start in range(0, self.entries * 8, _SCANNED):
             data = bytearray(self._read(self.offset + start, min(_SCANNED, self.entries * 8 - start)))
             for number in range(start // PIECE, -(-(start + len(data)) // PIECE)):

@@ -1,4 +1,4 @@
-"""Verifies a VHDX file: both copies of what it has twice, and that nothing in it overlaps."""
+"""Verifies a VHDX file: both copies of duplicated structures, and that no parts overlap."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from wclayer.formats.vhdx.structs import MIB, BlockState
 
 _MOST_PLACES = 2 * structs.MAX_DISK_SIZE // MIB
 _MOST_PROBLEMS = 1000
-"""Problems of places that are told of one file."""
+"""The most problems of offsets that are reported for one file."""
 
 
 def check_vhdx(file: BinaryIO, disk: Vhdx) -> Iterator[str]:
-    """Everything that is wrong with an open VHDX file, besides what would not let it open."""
+    """Yields the defects of an open VHDX file. Defects that prevent opening it are not among them."""
     sequences = []
     for name, offset in zip(("first", "second"), structs.HEADER_OFFSETS, strict=True):
         file.seek(offset)
@@ -44,9 +44,9 @@ def check_vhdx(file: BinaryIO, disk: Vhdx) -> Iterator[str]:
 
 
 def _check_places(disk: Vhdx) -> Iterator[str]:
-    """What is wrong with where the file's parts are: outside of it, or in each other.
+    """Yields the parts of the file that are outside of it, or overlap.
 
-    All begin and end at a whole MiB, so one byte for each MiB of the file says whether something is there.
+    All parts begin and end at a whole MiB, so one byte for each MiB of the file says whether it is in use.
     """
     taken = bytearray()
 

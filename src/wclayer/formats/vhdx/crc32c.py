@@ -4,7 +4,7 @@ from __future__ import annotations
 
 _POLYNOMIAL = 0x82F63B78
 _ONE = 1 << 31
-"""The polynomial 1: the lowest bit is the highest power."""
+"""The polynomial 1. The lowest bit is the highest power."""
 
 
 def _table() -> tuple[int, ...]:
@@ -20,10 +20,10 @@ _TABLE = _table()
 
 
 def crc32c(data: bytes | bytearray) -> int:
-    """The checksum of `data`.
+    """Returns the checksum of `data`.
 
-    Most of a structure is zeros at its end (64 KiB of a region table, with 100 bytes in use). They are not read one by
-    one: n zero bytes multiply the remainder by x to the power of 8n.
+    Most of a structure is zeros at its end: a region table has 64 KiB, of which 100 bytes are in use. The zeros are not
+    read one by one: n zero bytes multiply the remainder by x to the power of 8n.
     """
     table = _TABLE
     used = data.rstrip(b"\0")
@@ -34,7 +34,7 @@ def crc32c(data: bytes | bytearray) -> int:
 
 
 def _multiply(left: int, right: int) -> int:
-    """The product of two polynomials modulo that of the checksum."""
+    """Returns the product of two polynomials modulo the polynomial of the checksum."""
     product = 0
     for bit in range(31, -1, -1):
         if left >> bit & 1:
@@ -44,7 +44,7 @@ def _multiply(left: int, right: int) -> int:
 
 
 def _power_of_x(exponent: int) -> int:
-    """x to that power, modulo the polynomial of the checksum."""
+    """Returns x to the power of `exponent`, modulo the polynomial of the checksum."""
     power, square = _ONE, _ONE >> 1
     while exponent:
         if exponent & 1:

@@ -1,4 +1,4 @@
-"""Makes VHDX files: fixed, dynamic, and differencing ones."""
+"""Creates fixed, dynamic and differencing VHDX files."""
 
 from __future__ import annotations
 
@@ -49,13 +49,13 @@ def create_vhdx(
     Args:
         file: open for reading and writing, and empty.
         size: bytes of the disk; a multiple of the sector size.
-        block_size: bytes; a power of two from 1 to 256 MiB.
+        block_size: bytes of a block; a power of two from 1 to 256 MiB.
         is_fixed: whether all blocks are allocated at once (as a hole, where the host has holes).
-        parent, locator: the open parent of a differencing disk, and how it is found from the new file.
-        disk_id, write_guid: instead of random GUIDs, for files that must be the same each time.
+        parent, locator: the open parent of a differencing disk, and how to find it from the new file.
+        disk_id, write_guid: GUIDs in place of random ones, for reproducible files.
 
     Raises:
-        VhdxError: sizes that a disk cannot have; a fixed disk with a parent.
+        VhdxError: a disk cannot have these sizes, or a fixed disk has a parent.
     """
     check_geometry(size, block_size, logical_sector_size, physical_sector_size)
     if is_fixed and locator is not None:
@@ -90,7 +90,7 @@ def create_vhdx(
         file.seek(offset)
         file.write(data)
     if is_fixed:
-        # A chunk of blocks at a time, with the entry of its sector bitmap, which a fixed disk leaves zero.
+        # One chunk of blocks at a time, with the entry of its sector bitmap, which is zero in a fixed disk.
         file.seek(_BAT_OFFSET)
         for chunk in range(0, metadata.blocks, metadata.chunk_ratio):
             blocks = range(chunk, min(chunk + metadata.chunk_ratio, metadata.blocks))

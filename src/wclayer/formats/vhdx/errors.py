@@ -1,4 +1,4 @@
-"""What is wrong with a VHDX file."""
+"""The error of VHDX files."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from wclayer.formats.disk import DiskError
 
 
 class VhdxError(DiskError):
-    """The file is not a sound VHDX file, or cannot do what was asked; `offset` is the place in the file, or None."""
+    """The file is not a sound VHDX file, or an operation is impossible. `offset` is the file offset, or None."""
 
     def __init__(self, problem: str, offset: int | None = None) -> None:
         self.problem = problem

@@ -20,7 +20,7 @@ Read = Callable[[int, int], bytes]
 
 @dataclass(frozen=True, slots=True)
 class ParentLocator:
-    """How a differencing disk finds its parent: the linkage that the parent must have, and the paths to try."""
+    """The data by which a differencing disk finds its parent: the parent's linkage, and the paths to try."""
 
     linkage: UUID
     entries: dict[str, str] = field(default_factory=dict)
@@ -32,7 +32,7 @@ class DiskMetadata:
     """The metadata of a virtual disk."""
 
     size: int
-    """Bytes."""
+    """Bytes of the disk."""
     block_size: int
     logical_sector_size: int
     physical_sector_size: int
@@ -47,24 +47,24 @@ class DiskMetadata:
 
     @property
     def chunk_ratio(self) -> int:
-        """Payload blocks that share one sector bitmap block (2.5 "BAT")."""
+        """The number of payload blocks that share one sector bitmap block (2.5 "BAT")."""
         return structs.SECTORS_PER_BITMAP_BLOCK * self.logical_sector_size // self.block_size
 
     @property
     def blocks(self) -> int:
-        """Payload blocks."""
+        """The number of payload blocks."""
         return -(-self.size // self.block_size)
 
     @property
     def bat_entries(self) -> int:
-        """Entries of the BAT, including those of sector bitmap blocks."""
+        """The number of entries of the BAT, including those of sector bitmap blocks."""
         if self.locator is not None:
             return -(-self.blocks // self.chunk_ratio) * (self.chunk_ratio + 1)
         return self.blocks + (self.blocks - 1) // self.chunk_ratio
 
 
 class Regions(NamedTuple):
-    """Where the BAT and the metadata region are, in bytes from the start of the file."""
+    """The offsets and sizes of the BAT and the metadata region in the file, in bytes."""
 
     bat_offset: int
     bat_size: int
@@ -226,7 +226,7 @@ def _metadata_entries(table: bytes | bytearray, count: int) -> list[tuple[int, M
 
 
 def _decode_metadata(items: dict[bytes, bytes], base: int) -> DiskMetadata:
-    """Decodes the items of a metadata region, which is at `base`."""
+    """Decodes the items of the metadata region, whose file offset is `base`."""
 
     def number(item: bytes, size: int) -> int:
         data = items.get(item, b"")
@@ -285,10 +285,10 @@ def check_geometry(size: int, block_size: int, logical: int, physical: int, offs
         size: bytes of the disk.
         block_size: bytes of a block.
         logical, physical: bytes of a logical and of a physical sector.
-        offset: where the file says so, for messages.
+        offset: the file offset of the sizes, for messages.
 
     Raises:
-        VhdxError: it cannot.
+        VhdxError: no disk can have these sizes.
     """
     power = block_size & (block_size - 1) == 0
     if not power or not structs.MIN_BLOCK_SIZE <= block_size <= structs.MAX_BLOCK_SIZE:
@@ -307,15 +307,15 @@ class MovedLocator(NamedTuple):
 
     data: bytes
     offset: int
-    """Where in the region `data` belongs."""
+    """The offset of `data` in the region."""
     sector: bytes
     """The changed sector of the table."""
     sector_offset: int
-    """Where in the region `sector` belongs."""
+    """The offset of `sector` in the region."""
 
 
 def move_locator(read: Read, regions: Regions, locator: ParentLocator) -> MovedLocator:
-    """Places a new parent locator behind all other metadata, so that the old one is valid until the table changes.
+    """Places a new parent locator after all other metadata, so that the old one is valid until the table changes.
 
     Raises:
         VhdxError: the metadata region has no room.
@@ -343,10 +343,10 @@ def decode_locator(data: bytes, offset: int) -> ParentLocator:
 
     Args:
         data: the item.
-        offset: where the metadata are, for messages.
+        offset: the file offset of the metadata, for messages.
 
     Raises:
-        VhdxError: it is not sound, or it names no linkage.
+        VhdxError: the locator is not sound, or names no linkage.
     """
     if len(data) < structs.LOCATOR_HEADER.size:
         raise VhdxError("a differencing disk without a parent locator", offset)

@@ -1,7 +1,7 @@
-"""A VHDX file, opened: its virtual disk as bytes at offsets.
+"""Reads and writes the virtual disk in a VHDX file as bytes at offsets.
 
-Structures are in `structs`. What changes the file's own structures (the BAT, the metadata, the region tables) goes
-through its log, so that a file whose writer was stopped is whole when it is opened next ([MS-VHDX] 2.3.3 "Log Replay").
+Structures are in `structs`. Changes of the file's own structures (the BAT, the metadata, the region tables) go through
+its log, so a file whose writer was stopped is consistent when it is opened again ([MS-VHDX] 2.3.3 "Log Replay").
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ from wclayer.formats.vhdx.log import read_log, write_entry
 from wclayer.formats.vhdx.structs import MIB, BlockState, Header
 
 _LAST_PLACE = (1 << 63) - 1
-"""Of a file: more does not fit into an offset of the host."""
+"""Bytes of a file: a larger number does not fit into a file offset of the host."""
 _MAX_CHANGED = 8 * MIB
-"""Bytes of the BAT and of sector bitmaps that are changed in memory before they are written."""
+"""Changed bytes of the BAT and of sector bitmaps that are kept in memory before they are written."""
 
 
 OpenParent = Callable[[ParentLocator], Disk]
@@ -45,12 +45,12 @@ class Vhdx:
 
     Args:
         file: the file, open for reading, or for both.
-        writable: whether the disk may be written; else a log that is not empty is only taken into account.
+        writable: whether the disk may be written. If not, a log that is not empty is applied in memory only.
         open_parent: opens the parent of a differencing disk.
         is_new: the file was just created, so its first change needs no new GUIDs.
 
     Raises:
-        VhdxError: it is not a sound VHDX file, or its parent is not the one it was made from.
+        VhdxError: the file is not a sound VHDX file, or the parent is not the one from which it was made.
     """
 
     def __init__(
@@ -66,12 +66,12 @@ class Vhdx:
         self._file_size = file.seek(0, io.SEEK_END)
         self._overlay: dict[int, bytes] = {}
         self.write_guid: UUID | None = None
-        """The DataWriteGuid that the first change gives the disk (2.2.2); by default a random one."""
+        """The DataWriteGuid that the disk gets with its first change (2.2.2); by default a random one."""
         if self._read_file(0, 8) != structs.IDENTIFIER_SIGNATURE:
             raise VhdxError("no VHDX file: it does not start with 'vhdxfile'", 0)
         self.header, self._header_index = read_current_header(self._read_file)
         self.log_was_replayed = self._replay_log()
-        """Whether the last writer was stopped in the midst of an update, which the log then completed."""
+        """True if the last writer was stopped during an update, which the log then completed."""
         self._regions = read_regions(self._read_file)
         self.metadata, self._item_offsets = read_metadata(self._read_file, self._regions)
         self.size = self.metadata.size
@@ -81,7 +81,7 @@ class Vhdx:
         if bat_size < needed or bat_offset + needed > self._file_size:
             raise VhdxError(f"a BAT of {bat_size} bytes for {self.metadata.bat_entries} entries", bat_offset)
         self._bat = BlockTable(self._read_file, bat_offset, self.metadata.bat_entries)
-        # Of the sector bitmaps, the parts of single blocks: those that were changed, and the last one that was read.
+        # Parts of the sector bitmaps for single blocks: the changed ones, and the last one that was read.
         self._changed_bits: dict[int, bytearray] = {}
         self._last_bits: tuple[int, bytearray] | None = None
         self._is_marked = is_new
@@ -105,10 +105,10 @@ class Vhdx:
     # The file.
 
     def _read_file(self, offset: int, length: int) -> bytes:
-        """Bytes of the file, as the log says they are; zeros after its end.
+        """Returns bytes of the file with the changes in its log, and zeros after its end.
 
         Raises:
-            VhdxError: no file has such a place.
+            VhdxError: no file can have such an offset.
         """
         if offset > _LAST_PLACE - length:
             raise VhdxError(f"refers to {length} bytes at {offset:#x}, where no file has any")
@@ -166,7 +166,7 @@ class Vhdx:
         return True
 
     def own_regions(self) -> list[tuple[int, int, str]]:
-        """Where the log, the BAT, the metadata and the sector bitmaps are: offset, length, name."""
+        """Returns the regions of the log, the BAT, the metadata and the sector bitmaps: offset, length, name."""
         found = [
             (self.header.log_offset, self.header.log_length, "the log"),
             (self._regions.bat_offset, self._regions.bat_size, "the BAT"),
@@ -181,12 +181,12 @@ class Vhdx:
         return found
 
     def allocated(self) -> int:
-        """How many blocks have a place in the file."""
+        """Returns how many blocks are allocated in the file."""
         return sum(1 for _ in self.extents())
 
     @property
     def linkage(self) -> UUID:
-        """What a differencing disk made of this one now must know it by: it changes with every change of the data."""
+        """The linkage that a differencing disk made of this one now must store. It changes when the data changes."""
         return UUID(bytes_le=self.header.data_write_guid)
 
     # Blocks.
@@ -195,7 +195,7 @@ class Vhdx:
         return block + block // self.metadata.chunk_ratio
 
     def _block_of(self, index: int) -> int | None:
-        """Returns: the block that an entry of the BAT is of; None if it is of a sector bitmap, or of no block."""
+        """Returns the block that an entry of the BAT describes; None if it describes a sector bitmap, or no block."""
         chunk, at = divmod(index, self.metadata.chunk_ratio + 1)
         block = chunk * self.metadata.chunk_ratio + at
         return block if at < self.metadata.chunk_ratio and block < self.metadata.blocks else None
@@ -205,10 +205,10 @@ class Vhdx:
         return (block // ratio + 1) * (ratio + 1) - 1
 
     def block_state(self, block: int) -> tuple[BlockState, int]:
-        """A payload block's state, and its offset in the file.
+        """Returns the state of a payload block, and its offset in the file.
 
         Raises:
-            VhdxError: the BAT's entry has an undefined state, or leads outside of the file.
+            VhdxError: the BAT entry has an undefined state, or leads outside of the file.
         """
         entry = self._bat[self._entry_index(block)]
         offset = entry >> structs.BAT_OFFSET_SHIFT << structs.BAT_OFFSET_SHIFT
@@ -229,17 +229,17 @@ class Vhdx:
         return state, offset
 
     def blocks_in_use(self) -> Iterator[int]:
-        """The numbers of the blocks whose entry in the BAT is not zero; the others are not there."""
+        """Yields the numbers of the blocks whose BAT entry is not zero. The other blocks are not in the file."""
         for index, _ in self._bat.in_use():
             block = self._block_of(index)
             if block is not None:
                 yield block
 
     def bits_place(self, block: int) -> int:
-        """Where in the file the bits of the sectors of a block are that is there in part.
+        """Returns the file offset of the sector bits of a partially present block.
 
         Raises:
-            VhdxError: the sector bitmap is not there, or outside of the file.
+            VhdxError: the sector bitmap is missing, or outside of the file.
         """
         entry = self._bat[self._bitmap_index(block)]
         if entry & structs.BAT_STATE_MASK != BlockState.FULLY_PRESENT:
@@ -257,7 +257,7 @@ class Vhdx:
         return self.metadata.block_size // self.sector_size // 8
 
     def _bits(self, block: int) -> bytearray:
-        """One bit for each sector of a block: whether it is here, not in the parent."""
+        """Returns one bit for each sector of a block: 1 if the sector is in this disk, 0 if it is in the parent."""
         known = self._changed_bits.get(block)
         if known is not None:
             return known
@@ -270,13 +270,13 @@ class Vhdx:
     # Reading.
 
     def extents(self) -> Iterator[tuple[int, int]]:
-        """The ranges that may hold something else than zeros, or than the parent's bytes: offset and length."""
+        """Yields the ranges that may differ from zeros, or from the parent's bytes: offset and length."""
         for block in self.blocks_in_use():
             if self.block_state(block)[0] >= BlockState.FULLY_PRESENT:
                 yield block * self.metadata.block_size, self._length_of(block)
 
     def read(self, offset: int, length: int) -> bytes:
-        """`length` bytes of the virtual disk from `offset`.
+        """Returns `length` bytes of the virtual disk from `offset`.
 
         Raises:
             VhdxError: the range is outside of the disk, or the file is damaged there.
@@ -309,7 +309,7 @@ class Vhdx:
         return data + bytes(count - available)
 
     def _read_partial(self, block: int, place: int, start: int, count: int) -> bytes:
-        """From here and the parent in turn, as the sector bitmap says."""
+        """Reads sectors from this disk or from the parent, as the sector bitmap says."""
         bitmap = self._bits(block)
         sector = self.sector_size
         pieces = []
@@ -329,7 +329,7 @@ class Vhdx:
     # Writing.
 
     def write(self, offset: int, data: bytes | memoryview) -> None:
-        """Puts bytes at `offset` of the virtual disk. Zeros into a block that is not there take no space.
+        """Writes bytes at `offset` of the virtual disk. Zeros in a block that is not in the file take no space.
 
         Raises:
             VhdxError: the range is outside of the disk, or the disk is open for reading only.
@@ -370,7 +370,7 @@ class Vhdx:
         self._write_file(place + start, data)
 
     def hide_parent(self) -> None:
-        """Makes all bytes zeros that were the parent's, without a copy of them."""
+        """Makes all bytes that the parent provides read as zeros, without writing zeros."""
         self._mark_written()
         for block in range(self.metadata.blocks):
             if not self._is_over_parent(block):
@@ -380,11 +380,11 @@ class Vhdx:
                 self._limit_changes()
 
     def _is_over_parent(self, block: int) -> bool:
-        """Whether the parent has bytes where a block is; there are only zeros behind its end."""
+        """Returns whether a block starts before the end of the parent. After its end there are only zeros."""
         return self.parent is not None and block * self.metadata.block_size < self.parent.size
 
     def _limit_changes(self) -> None:
-        """Writes what was changed of the BAT and the sector bitmaps when that is much."""
+        """Writes the changes of the BAT and of the sector bitmaps if they take much memory."""
         if self._bat.changed_size + len(self._changed_bits) * self._bits_size > _MAX_CHANGED:
             self.flush()
 
@@ -392,12 +392,12 @@ class Vhdx:
         return min(self.metadata.block_size, self.size - block * self.metadata.block_size)
 
     def _write_partial(self, block: int, state: BlockState, place: int, start: int, data: memoryview) -> None:
-        """Into a block that has some of its sectors, the parent having the others."""
+        """Writes into a block of which this disk has some sectors, and the parent the others."""
         sector = self.sector_size
         first, last = start // sector, (start + len(data) - 1) // sector
         whole_start, whole_end = first * sector, min((last + 1) * sector, self._length_of(block))
         if (whole_start, whole_end) != (start, start + len(data)):
-            # Sectors are here or in the parent as a whole.
+            # A sector is in this disk or in the parent as a whole.
             merged = bytearray(self._read_block(block, whole_start, whole_end - whole_start))
             merged[start - whole_start : start - whole_start + len(data)] = data
             start, data = whole_start, memoryview(merged)
@@ -424,21 +424,21 @@ class Vhdx:
         self._bat[self._entry_index(block)] = place | state
 
     def _grow_file(self, length: int) -> int:
-        """Room at the file's end, aligned to 1 MiB."""
+        """Adds `length` bytes at the file's end, aligned to 1 MiB, and returns their offset."""
         place = -(-self._file_size // MIB) * MIB
         grow_file(self._file, place + length)
         self._file_size = place + length
         return place
 
     def _mark_written(self) -> None:
-        """Before the first change: says in the header that file and data are other ones (2.2.2, FileWriteGuid)."""
+        """Before the first change, stores new GUIDs of the file and its data in the header (2.2.2, FileWriteGuid)."""
         if not self._is_marked:
             self._is_marked = True
             guid = self.write_guid or uuid4()
             self._write_header(self.header._replace(file_write_guid=uuid4().bytes_le, data_write_guid=guid.bytes_le))
 
     def flush(self) -> None:
-        """Makes everything that was written safe: data first, then what refers to it."""
+        """Makes all writes durable: first the data, then the structures that refer to it."""
         if not self._writable:
             return
         for block in sorted(self._changed_bits):
@@ -448,14 +448,14 @@ class Vhdx:
         self._log_and_write(self._bat.take_changes())
 
     def _log_and_write(self, writes: list[tuple[int, bytes]]) -> None:
-        """Makes changes of the file's own structures, sector by sector, all at once: through the log."""
+        """Changes sectors of the file's own structures atomically through the log."""
         sectors = [(offset, data.ljust(structs.SECTOR, b"\0")) for offset, data in writes]
         room = self.header.log_length
         while sectors:
-            # Each round is one log entry; what must change together is given together and fits into one.
+            # Each round is one log entry. Changes that belong together are passed together, and fit into one entry.
             count = min(len(sectors), (room - structs.SECTOR) // (structs.SECTOR + structs.LOG_DESCRIPTOR_SIZE) - 1)
             part, sectors = sectors[:count], sectors[count:]
-            # Any GUID that no earlier entry has; this one makes the same writes give the same file.
+            # Any GUID that no earlier entry has. With this one, the same writes result in the same file.
             log_guid = uuid5(UUID(bytes_le=self.header.file_write_guid), str(self.header.sequence)).bytes_le
             entry = write_entry(part, log_guid, self._file_size)
             self._write_file(self.header.log_offset, entry)
@@ -467,26 +467,26 @@ class Vhdx:
             self._write_header(self.header._replace(log_guid=structs.NO_GUID))
 
     def _write_header(self, header: Header) -> None:
-        """Puts a header in the place of the older one, which makes it the current one."""
+        """Writes a header over the older one, which makes it the current header."""
         self.header = header._replace(sequence=self.header.sequence + 1)
         self._header_index = 1 - self._header_index
         self._write_file(structs.HEADER_OFFSETS[self._header_index], encode_header(self.header))
         self._sync()
 
-    # Another parent's place.
+    # Moving the parent.
 
     def set_locator(self, locator: ParentLocator) -> None:
-        """Says anew how a differencing disk finds its parent, in one step.
+        """Replaces the parent locator of a differencing disk, atomically.
 
         Raises:
-            VhdxError: the disk has no parent, or the metadata have no room.
+            VhdxError: the disk has no parent, or the metadata region has no room.
         """
         if self.metadata.locator is None:
             raise VhdxError("a disk without a parent")
         moved = move_locator(self._read_file, self._regions, locator)
         base = self._regions.metadata_offset
         self._mark_written()
-        # The item goes into a free range; the entry of the table puts it into effect.
+        # The item is written into a free range. The table entry then puts it into effect.
         self._write_file(base + moved.offset, moved.data)
         self._sync()
         self._log_and_write([(base + moved.sector_offset, moved.sector)])
@@ -495,10 +495,10 @@ class Vhdx:
     # Growing.
 
     def resize(self, size: int) -> None:
-        """Grows the virtual disk to `size` bytes, in place and in one step; what is there stays.
+        """Grows the virtual disk to `size` bytes, in place and atomically. Its content stays.
 
         Raises:
-            VhdxError: it would shrink, or no disk can have that size.
+            VhdxError: the disk would shrink, or no disk can have that size.
         """
         metadata = self.metadata
         if size < self.size:
@@ -520,7 +520,7 @@ class Vhdx:
                 self._write_file(regions.bat_offset + at, entries)
         is_moved = regions != self._regions
         bat = BlockTable(self._read_file, regions.bat_offset, grown.bat_entries)
-        # What follows the entries in use may be anything.
+        # The bytes after the entries in use may have any value.
         for index in range(metadata.bat_entries, 0 if is_moved else grown.bat_entries):
             if bat[index]:
                 bat[index] = 0
@@ -540,7 +540,7 @@ class Vhdx:
         changed = bytearray(self._read_file(sector, structs.SECTOR))
         changed[size_offset - sector : size_offset - sector + 8] = size.to_bytes(8, "little")
         self._sync()
-        # The entries of blocks that are not there yet do no harm; the size makes them count, so it comes last.
+        # The new entries have no effect before the size includes their blocks, so the size comes last.
         self._log_and_write([*changes, (sector, bytes(changed))])
         self.metadata, self._bat, self._regions = grown, bat, regions
         self.size = size

@@ -1,4 +1,4 @@
-"""The log of a VHDX file: read when it was left behind, written one entry at a time ([MS-VHDX] 2.3)."""
+"""Reads a log that a writer left in a VHDX file, and writes logs of one entry ([MS-VHDX] 2.3)."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from wclayer.formats.vhdx.errors import VhdxError
 from wclayer.formats.vhdx.structs import SECTOR, LogEntryHeader
 
 _MAX_ZEROS = 1 << 30
-"""Bytes of zeros that a whole log may write."""
+"""The most bytes of zeros that a whole log may write."""
 _ZEROS = bytes(SECTOR)
 
 
 def read_log(log: bytes, guid: bytes, file_size: int, offset: int) -> tuple[list[tuple[int, bytes]], int]:
-    """What a log says is to be written, in order, and the size that the file must have (2.3.3 "Log Replay").
+    """Reads the writes that a log describes (2.3.3 "Log Replay").
 
     Args:
         log: the whole log, a ring of sectors.
-        guid: of the current header; entries with another one are of the past.
-        file_size: of the file, in bytes.
-        offset: where the log is, for messages.
+        guid: the log GUID of the current header. Entries with another GUID are outdated.
+        file_size: bytes of the file.
+        offset: the file offset of the log, for messages.
 
     Returns:
-        sectors with their offsets in the file, and the size in bytes.
+        The sectors to write, in order, with their file offsets, and the bytes that the file must have.
 
     Raises:
-        VhdxError: it holds no complete sequence of entries, or the file is shorter than it was when they were written.
+        VhdxError: the log has no complete sequence of entries, or the file is shorter than when they were written.
     """
     active = _active_sequence(_entries(log, guid, offset), len(log))
     if not active:
@@ -48,13 +48,13 @@ def read_log(log: bytes, guid: bytes, file_size: int, offset: int) -> tuple[list
             zeros += length if content is None else 0
             if zeros > _MAX_ZEROS:
                 raise VhdxError(f"the log writes more than {_MAX_ZEROS} zeros", offset)
-            # The sectors of zeros are one object.
+            # All sectors of zeros are the same object.
             writes += [(at, _ZEROS if content is None else content) for at in range(target, target + length, SECTOR)]
     return writes, last.last_file_offset
 
 
 def _entries(log: bytes, guid: bytes, offset: int) -> dict[int, LogEntryHeader]:
-    """The sound entries of a log by their positions."""
+    """Returns the sound entries of a log by position."""
     found: dict[int, LogEntryHeader] = {}
     verified = 0
     for position in range(0, len(log), SECTOR):
@@ -63,7 +63,7 @@ def _entries(log: bytes, guid: bytes, offset: int) -> dict[int, LogEntryHeader]:
             continue
         if header.length % SECTOR or not SECTOR <= header.length <= len(log) or header.tail % SECTOR:
             continue
-        # Entries do not lie in each other, but an old one may still be there in part.
+        # Entries do not overlap, but a part of an old one may remain.
         verified += header.length
         if verified > 4 * len(log):
             raise VhdxError("the entries of the log overlap each other", offset)
@@ -74,11 +74,11 @@ def _entries(log: bytes, guid: bytes, offset: int) -> dict[int, LogEntryHeader]:
 
 
 def _active_sequence(entries: dict[int, LogEntryHeader], size: int) -> list[tuple[int, LogEntryHeader]]:
-    """The entries that are to be replayed: the latest one whose tail, and all from there on to itself, is there.
+    """Returns the entries to replay: the latest complete sequence, from the tail of its last entry to this entry.
 
     Args:
-        entries: by position.
-        size: of the log in bytes.
+        entries: the sound entries by position.
+        size: bytes of the log.
     """
     following = {}
     for position, header in entries.items():
@@ -106,13 +106,13 @@ def _active_sequence(entries: dict[int, LogEntryHeader], size: int) -> list[tupl
 
 
 def _content(log: bytes, position: int, length: int) -> bytes:
-    """The bytes of an entry, which may go on at the start of the log."""
+    """Returns the bytes of an entry, which may continue at the start of the log."""
     data = log[position : position + length]
     return data + log[: length - len(data)]
 
 
 def _decode(header: LogEntryHeader, data: bytes, offset: int) -> Iterator[tuple[int, int, bytes | None]]:
-    """What an entry writes: offset in the file, number of bytes, and the bytes of a sector, or None for zeros."""
+    """Yields the writes of an entry: file offset, number of bytes, and the bytes of a sector, or None for zeros."""
     table = structs.LOG_ENTRY.size + header.descriptor_count * structs.LOG_DESCRIPTOR_SIZE
     sector = -(-table // SECTOR) * SECTOR
     if sector > len(data):
@@ -139,7 +139,7 @@ def _decode(header: LogEntryHeader, data: bytes, offset: int) -> Iterator[tuple[
 
 
 def write_entry(sectors: list[tuple[int, bytes]], guid: bytes, file_size: int) -> bytes:
-    """An entry at the start of the log that writes whole sectors at offsets of the file."""
+    """Returns an entry at the start of the log that writes whole sectors at offsets of the file."""
     sequence = 1
     table = b"".join(
         structs.DATA_DESCRIPTOR.pack(structs.DATA_DESCRIPTOR_SIGNATURE, data[-4:], data[:8], offset, sequence)

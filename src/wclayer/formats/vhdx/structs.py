@@ -24,7 +24,7 @@ HEADER_OFFSETS = (64 * KIB, 128 * KIB)
 REGION_TABLE_OFFSETS = (192 * KIB, 256 * KIB)
 REGION_TABLE_SIZE = 64 * KIB
 
-# 2.2.2 "Headers". The checksum of this and of every other structure is computed with its own field zero.
+# 2.2.2 "Headers". The checksum of every structure is computed with the checksum field set to zero.
 HEADER = Struct("<4sIQ16s16s16sHHIQ")
 HEADER_SIZE = 4096
 HEADER_SIGNATURE = b"head"
@@ -70,7 +70,7 @@ REQUIRED = 1
 
 # 2.3 "Log".
 MAX_LOG = 32 * MIB
-"""Bytes of the largest log that is replayed; Windows and others make logs of 1 MiB."""
+"""Bytes of the largest log that is replayed. Windows and other writers make logs of 1 MiB."""
 LOG_ENTRY = Struct("<4sIIIQII16sQQ")
 LOG_ENTRY_SIGNATURE = b"loge"
 LOG_DESCRIPTOR_SIZE = 32
@@ -118,7 +118,7 @@ class BlockState(IntEnum):
 
 
 SECTORS_PER_BITMAP_BLOCK = 1 << 23
-"""One bit a sector in a sector bitmap block of 1 MiB."""
+"""The number of sectors, one bit each, in a sector bitmap block of 1 MiB."""
 BITMAP_BLOCK_SIZE = MIB
 
 # 2.6 "Metadata Region".
@@ -142,7 +142,7 @@ class MetadataEntry(NamedTuple):
 
     item: bytes
     offset: int
-    """From the start of the region."""
+    """The offset from the start of the region."""
     length: int
     flags: int
     reserved: int
