@@ -1,7 +1,7 @@
-"""Compressed streams in and out, hashed on the way: gzip, zstd or plain, recognised by magic.
+"""Reads and writes gzip, zstd and plain streams, and hashes them. A magic number identifies the format.
 
-Decompression and hashing run in a thread of their own, compression in several: zlib-ng, zstd and hashlib release
-the interpreter's lock, so a second core carries them while the caller parses or formats.
+Decompression and hashing run in a thread of their own, compression runs in several. zlib-ng, zstd and hashlib release
+the interpreter's lock, so they run on another core while the caller parses or formats.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _PIECE = 1 << 20
 _QUEUE_PIECES = 4
 _GZIP_BLOCK = 512 << 10
 _WINDOW = 32 << 10
-# RFC 1952: ID1 ID2, CM = deflate, no flags, no time, no extra flags, unknown system: nothing that varies.
+# RFC 1952: ID1 ID2, CM = deflate, no flags, no time, no extra flags, unknown system. No field varies.
 _GZIP_HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
 
 
@@ -43,8 +43,10 @@ _ZLIB_ERROR = cast("type[Exception]", zlib_ng.error)  # its stubs declare an ins
 
 @contextmanager
 def _starting_threads() -> Iterator[None]:
-    """Makes an error of the host of that it can start no thread, for which Python has a `RuntimeError`, and zstd, which
-    fails at nothing else when it compresses, an error of its own."""
+    """Raises `OSError` where a thread cannot be started.
+
+    Python raises `RuntimeError` for this. zstd raises its own error, which has no other cause during compression.
+    """
     try:
         yield
     except (RuntimeError, zstd.ZstdError) as error:
@@ -60,7 +62,7 @@ class Compression(Enum):
 
 
 def detect(prefix: bytes) -> Compression:
-    """The compression that the first four bytes of a stream announce."""
+    """Returns the compression that the first four bytes of a stream indicate."""
     if prefix[:3] == b"\x1f\x8b\x08":
         return Compression.GZIP
     if prefix[:4] == b"\x28\xb5\x2f\xfd" or (prefix[1:4] == b"\x2a\x4d\x18" and 0x50 <= prefix[0] <= 0x5F):
@@ -90,7 +92,7 @@ class _Plain:
 
 
 class _Gunzip:
-    """gzip members one after the other (RFC 1952), zero padding after the last allowed."""
+    """Decompresses consecutive gzip members (RFC 1952). Zero padding after the last one is allowed."""
 
     def __init__(self) -> None:
         self._inflate = zlib_ng.decompressobj(zlib_ng.MAX_WBITS | 16)
@@ -121,7 +123,7 @@ class _Gunzip:
 
 
 class _Unzstd:
-    """zstd frames one after the other (RFC 8878); skippable frames are skipped."""
+    """Decompresses consecutive zstd frames (RFC 8878). Skippable frames are skipped."""
 
     _MAX_WINDOW_LOG = 27  # 128 MiB
     _SLICE = 4 << 10
@@ -134,7 +136,7 @@ class _Unzstd:
         return zstd.ZstdDecompressor(options={zstd.DecompressionParameter.window_log_max: self._MAX_WINDOW_LOG})
 
     def feed(self, data: bytes) -> Iterator[bytes]:
-        # What is behind a frame is copied at the frame's end: small inputs keep that cheap where frames are tiny.
+        # The input after a frame is copied at the frame's end. Small inputs keep this cheap if frames are tiny.
         for start in range(0, len(data), self._SLICE):
             rest = data[start : start + self._SLICE]
             while rest or not (self._between or self._frame.needs_input):
@@ -162,16 +164,16 @@ _DECOMPRESSORS: dict[Compression, type[_Plain] | type[_Gunzip] | type[_Unzstd]] 
 
 
 class HashedInput:
-    """The decompressed bytes of `raw` as an iterator of pieces (about 1 MiB), read ahead in a thread.
+    """An iterator over the decompressed bytes of `raw` in pieces of about 1 MiB, which a thread reads ahead.
 
-    After the last piece, `digest` is the SHA-256 of the bytes as they were stored and `diff_id` that of the bytes as
-    they came out (both "sha256:…"), `stored_size` and `size` their lengths.
+    After the last piece, `digest` is the SHA-256 of the stored bytes and `diff_id` that of the decompressed bytes (both
+    "sha256:…"). `stored_size` and `size` are their lengths.
 
     Args:
-        raw: the stream; it is read to its end, not closed.
-        max_size: how many bytes may come out (None: any number).
-        max_ratio: how many bytes may come out for each one that was read (None: any number).
-        unrated_size: how many bytes may come out before the ratio counts.
+        raw: the stream, which is read to its end and not closed.
+        max_size: the most decompressed bytes (None: no limit).
+        max_ratio: the most decompressed bytes for each stored byte (None: no limit).
+        unrated_size: how many bytes are decompressed before the ratio is checked.
     """
 
     def __init__(
@@ -226,16 +228,16 @@ class HashedInput:
             try:
                 return self._queue.get(timeout=1)
             except queue.Empty:
-                # Without memory, a thread may die without a word.
+                # If there is no memory, a thread may end without an error.
                 if not is_alive:
                     return MemoryError("the thread that reads has died")
 
     def close(self) -> None:
-        """Stops reading ahead; what is left of `raw` is not read."""
+        """Stops reading ahead. The rest of `raw` is not read."""
         self._stop.set()
         self._done = True
         while self._thread is not None and self._thread.is_alive():
-            # A full queue is what it may wait for.
+            # The thread may be waiting for space in the queue.
             with suppress(queue.Empty):
                 while True:
                     self._queue.get_nowait()
@@ -272,7 +274,7 @@ class HashedInput:
                 self._check_limits()
                 if not plain:
                     self._hash.update(piece)
-                # The queue is bounded by the number of pieces: no piece is large.
+                # The queue is bounded by the number of pieces, so no piece may be large.
                 for start in range(0, len(piece), _PIECE):
                     self._put(piece[start : start + _PIECE] if len(piece) > _PIECE else piece)
                 if self._stop.is_set():
@@ -291,10 +293,10 @@ class HashedInput:
 
 
 class HashedOutput:
-    """Writes to `raw`, compressed, with both digests taken on the way.
+    """Compresses bytes into `raw`, and computes both digests.
 
-    gzip is compressed in blocks of 512 KiB on every core, each block primed with the 32 KiB before it, so the size is
-    that of one long stream and the bytes do not depend on the number of cores. After `finish`, `diff_id`, `digest`,
+    gzip is compressed in blocks of 512 KiB on every core, each block primed with the 32 KiB before it. So the size is
+    that of one long stream, and the bytes do not depend on the number of cores. After `finish`, `diff_id`, `digest`,
     `size` and `stored_size` are as in `HashedInput`.
     """
 
@@ -320,12 +322,12 @@ class HashedOutput:
         return f"sha256:{self._hash.hexdigest()}"
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Takes more bytes. Raises what `raw.write` raises."""
-        # Whoever gave a view may change what is under it.
+        """Appends bytes. Raises what `raw.write` raises."""
+        # The caller may change the memory under a view.
         self._pieces.append(data if isinstance(data, bytes) else bytes(data))
         self._pieces_size += len(data)
         if self._pieces_size >= _GZIP_BLOCK:
-            # All blocks have the same size whatever the portions in which the bytes came.
+            # All blocks have the same size, regardless of the portions in which the caller writes.
             joined = b"".join(self._pieces)
             whole = len(joined) - len(joined) % _GZIP_BLOCK
             for start in range(0, whole, _GZIP_BLOCK):
@@ -334,7 +336,7 @@ class HashedOutput:
             self._pieces_size = len(joined) - whole
 
     def finish(self) -> None:
-        """Writes what is left; `raw` stays open."""
+        """Writes the remaining bytes. `raw` stays open."""
         self._block(b"".join(self._pieces))
         self._pieces = []
         self._pieces_size = 0
@@ -345,7 +347,7 @@ class HashedOutput:
         self._raw.flush()
 
     def close(self) -> None:
-        """Ends the threads; without `finish` before, the output is incomplete."""
+        """Ends the threads. Without an earlier `finish`, the output is incomplete."""
         self._hasher.shutdown(wait=True, cancel_futures=True)
         self._encoder.close()
 
@@ -359,7 +361,7 @@ class HashedOutput:
         if not block:
             return
         self.size += len(block)
-        # In order, in a thread of its own; it never lags far behind.
+        # One thread hashes the blocks in order, and never lags far behind.
         with _starting_threads():
             self._hashing.append(self._hasher.submit(self._hash.update, block))
         if len(self._hashing) > _QUEUE_PIECES:
@@ -440,7 +442,7 @@ def _deflate(block: bytes, window: bytes, level: int, flush: int) -> bytes:
 class _ZstdEncoder:
     def __init__(self, level: int | None) -> None:
         parameter = zstd.CompressionParameter
-        # Any number of threads from one up gives the same bytes. A zstd that was built without threads has 0 at most.
+        # Any number of threads from one up produces the same bytes. A zstd built without threads has a maximum of 0.
         threads = min(os.cpu_count() or 1, parameter.nb_workers.bounds()[1])
         self._frame = zstd.ZstdCompressor(
             options={
@@ -461,7 +463,7 @@ class _ZstdEncoder:
         yield piece
 
     def close(self) -> None:
-        # It has threads for as long as it is there, and may be part of a circle that is collected much later.
+        # Its threads exist as long as it does, and it may be part of a reference cycle that is collected much later.
         del self._frame
 
 

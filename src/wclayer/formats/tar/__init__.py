@@ -1,1 +1,1 @@
-"""The tar format: ustar and PAX headers, read leniently, written as Go's `archive/tar` writes PAX."""
+"""The tar format: a lenient reader of ustar and PAX headers, and a writer of PAX like Go's `archive/tar`."""

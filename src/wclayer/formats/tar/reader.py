@@ -1,7 +1,7 @@
-"""Reads tar archives member by member from a stream, with every header byte at hand.
+"""Reads tar archives member by member from a stream, and keeps every byte of their headers.
 
-Accepts ustar, PAX (local and global records) and the GNU long-name members and base-256 numbers. Structures are in
-`structs`. `TarStream.next` gives a `TarMember`; its data is then read with `data`, and what is not read is skipped.
+The reader accepts ustar, PAX (local and global records), GNU long-name members and base-256 numbers. Structures are in
+`structs`. `TarStream.next` returns a `TarMember`. Its data is then read with `data`; unread data is skipped.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from wclayer.formats.tar import structs
 from wclayer.formats.tar.structs import BLOCK
 
 _PAX_RECORD = re.compile(rb"([1-9][0-9]{0,8}) ([^=\n]+)=([^\n]*)\n")
-# Possessive: whatever the bytes, they are looked at once.
+# Possessive, so the expression reads each byte only once.
 _PAX_RECORDS = re.compile(rb"(?:[1-9][0-9]{0,8} [^=\n]+=[^\n]*\n)*+")
 _DATA_PIECE = 1 << 20
 
 
 class TarFormatError(FormatError):
-    """The bytes are not a tar archive; `offset` is where, `member` the member's name as far as it is known."""
+    """The bytes are not a tar archive. `offset` is the position, `member` the member's name as far as it is known."""
 
     def __init__(self, offset: int, problem: str, member: str = "") -> None:
         self.offset = offset
@@ -37,11 +37,11 @@ class HeaderTooLargeError(TarFormatError, FormatLimitError):
 
 @dataclass(slots=True)
 class TarMember:
-    """One member's header, decoded.
+    """The decoded header of a member.
 
-    `name` and `link_name` are bytes as stored (PAX over GNU over ustar). `pax` holds the member's own records over the
-    global ones. `header` is every header byte of the member, from the end of the previous member's data, and
-    `offset` where it starts. `size` is the length of the data that follows.
+    `name` and `link_name` are the stored bytes (PAX has precedence over GNU, GNU over ustar). `pax` holds the global
+    records, which the member's own override. `header` holds every header byte of the member, from the end of the
+    previous member's data, and `offset` is its position. `size` is the length of the data that follows.
     """
 
     name: bytes
@@ -56,7 +56,7 @@ class TarMember:
 
 
 class ByteSource:
-    """Bytes out of an iterator of chunks: exact takes for headers, whole pieces without copying for data."""
+    """Reads bytes from an iterator of chunks: exact numbers for headers, whole pieces without copying for data."""
 
     __slots__ = ("_base", "_chunk", "_chunks", "_pos")
 
@@ -68,11 +68,11 @@ class ByteSource:
 
     @property
     def offset(self) -> int:
-        """How many bytes were taken so far."""
+        """The number of bytes taken so far."""
         return self._base + self._pos
 
     def take(self, size: int) -> bytes:
-        """`size` bytes, or fewer at the end of the stream."""
+        """Returns `size` bytes, or fewer at the end of the stream."""
         pos = self._pos
         end = pos + size
         if end <= len(self._chunk):
@@ -85,7 +85,7 @@ class ByteSource:
         return b"".join(pieces)
 
     def piece(self, limit: int) -> bytes | memoryview:
-        """At least one and up to `limit` bytes, whatever is at hand; empty at the end of the stream."""
+        """Returns the available bytes, at least one and at most `limit`; empty at the end of the stream."""
         while self._pos >= len(self._chunk):
             chunk = next(self._chunks, None)
             if chunk is None:
@@ -107,17 +107,18 @@ Recognise = Callable[[bytes, bytes, bytes, int], T | None]
 
 
 class TarStream(Generic[T]):
-    """A tar archive as it arrives.
+    """Reads a tar archive from a stream.
 
     Args:
-        chunks: its bytes.
+        chunks: the bytes of the archive.
         max_header: the largest PAX block or GNU long name, in bytes.
-        max_global: the most bytes of keys and values that global records may take together.
-        recognise: sees the ordinary member (a PAX header block, its records with their padding, the member's own block,
-            the offset) before it is taken apart, and may give something of its own in place of a `TarMember`; it must
-            then have checked all of it, checksums included. Its `size` says how much data follows.
-        choose_global: is given the records of each global header, and gives those of them that later members get;
-            raises `ValueError` for one that it refuses. What it leaves out costs members nothing.
+        max_global: the most bytes of keys and values of all global records together.
+        recognise: is called with each ordinary member (a PAX header block, its records with their padding, the
+            member's own block, the offset) before it is decoded. It may return an object of its own in place of a
+            `TarMember`; it must then have checked all of the member, checksums included. The `size` of the object is
+            the length of the data that follows.
+        choose_global: is called with the records of each global header, and returns those of them that apply to later
+            members. It raises `ValueError` to refuse a record. Records left out cost members nothing.
     """
 
     def __init__(
@@ -147,7 +148,7 @@ class TarStream(Generic[T]):
         return self._source.offset
 
     def next(self) -> TarMember | T | None:
-        """The next member, or None at the end-of-archive blocks.
+        """Returns the next member, or None at the end-of-archive blocks.
 
         Raises:
             TarFormatError: a bad or cut-off header, or the previous member's data is cut off.
@@ -156,7 +157,7 @@ class TarStream(Generic[T]):
         source = self._source
         offset = source.offset
         block = source.take(BLOCK)
-        # The common form by far: one PAX header, its records, the member's own header.
+        # Nearly every member has this form: one PAX header, its records, the member's own header.
         if len(block) == BLOCK and block[structs.TYPEFLAG] == structs.PAX:
             size = self._extended_size(block, offset, checked=False)
             rest_size = size + structs.padding(size)
@@ -180,7 +181,7 @@ class TarStream(Generic[T]):
     def _unusual(
         self, block: bytes, header: list[bytes], pax: dict[bytes, bytes] | None, offset: int
     ) -> TarMember | None:
-        """A member with any sequence of extension headers; `block` is the last block read, and in `header`."""
+        """Reads a member with any sequence of extension headers. `block` is the last block read, and is in `header`."""
         long_name = long_link = None
         at = offset
         total = sum(map(len, header))
@@ -215,7 +216,7 @@ class TarStream(Generic[T]):
         if not any(block):
             if pax or long_name or long_link:
                 raise TarFormatError(offset, "extension header without a member")
-            # POSIX wants two zero blocks; Go's reader takes one at the very end, and so do we.
+            # POSIX requires two zero blocks. Go's reader accepts one at the very end, and so do we.
             second = self._source.take(BLOCK)
             if any(second):
                 raise TarFormatError(at + BLOCK, "a lone zero block in the middle of the archive")
@@ -237,7 +238,7 @@ class TarStream(Generic[T]):
         if self._global:
             pax = self._global | pax
         self._check_sum(block, offset)
-        # An empty value says that a record does not hold (POSIX, "pax Extended Header").
+        # An empty value means that a record does not apply (POSIX, "pax Extended Header").
         name = pax.get(b"path") or long_name
         if name is None:
             name = _text(block[structs.NAME])
@@ -280,7 +281,7 @@ class TarStream(Generic[T]):
         return member
 
     def data(self) -> Iterator[bytes | memoryview]:
-        """The current member's data, in pieces of up to 1 MiB; a piece is valid until the next one is asked for.
+        """Yields the current member's data, in pieces of up to 1 MiB. A piece is valid until the next one is requested.
 
         Raises:
             TarFormatError: the archive ends inside the data.
@@ -296,7 +297,7 @@ class TarStream(Generic[T]):
             yield piece
 
     def read_all(self) -> bytes:
-        """All that is left of the current member's data, as one object."""
+        """Returns the rest of the current member's data as one object."""
         data = self._source.take(self._left)
         if len(data) != self._left:
             raise TarFormatError(
@@ -308,11 +309,14 @@ class TarStream(Generic[T]):
         return data
 
     def trailer(self, limit: int) -> tuple[bytes, bool]:
-        """After `next` gave None: every byte from the last member's data to the end of the stream, and whether they
-        start with the padding of that data, because it was not zero.
+        """Reads the archive's trailer, after `next` returned None.
+
+        Returns:
+            Every byte from the last member's data to the end of the stream, and whether they start with the padding of
+            that data, because it was not zero.
 
         Raises:
-            HeaderTooLargeError: these are more than `limit` bytes up to the last that is not zero, or more than sixteen
+            HeaderTooLargeError: there are more than `limit` bytes up to the last that is not zero, or more than sixteen
                 times as many zeros after it.
         """
         trailer = bytearray(self._padding)
@@ -339,7 +343,7 @@ class TarStream(Generic[T]):
             pad = self._source.take(self._pad)
             if len(pad) != self._pad:
                 raise TarFormatError(self._source.offset, "archive ends inside the padding", self._current)
-            # Padding is zero by every writer; anything else is part of the next header's bytes.
+            # Every writer pads with zeros. Other bytes become part of the next member's header bytes.
             if pad != structs.ZERO_BLOCK[: self._pad]:
                 self._padding = pad
             self._pad = 0
@@ -384,26 +388,26 @@ _REGULAR_TYPES = frozenset({structs.REGULAR, structs.REGULAR_OLD, structs.CONTIG
 _NO_DATA_TYPES = frozenset({structs.LINK, structs.SYMLINK, structs.DIRECTORY, ord("3"), ord("4"), ord("6")})
 _EXTENSIONS = frozenset({structs.PAX, structs.PAX_GLOBAL, structs.GNU_LONG_NAME, structs.GNU_LONG_LINK})
 _ZEROS_FOR_EACH = 16
-"""Writers pad archives with zeros, some generously."""
+"""Some writers pad archives with many zeros."""
 _PLAIN_TYPES = _REGULAR_TYPES - {structs.REGULAR_OLD} | _NO_DATA_TYPES
 
 
 def parse_pax(data: bytes, offset: int) -> dict[bytes, bytes]:
-    """The records of a PAX block ("LENGTH KEY=VALUE\\n"); a later record of the same key wins.
+    """Returns the records of a PAX block ("LENGTH KEY=VALUE\\n"). A later record of the same key wins.
 
-    The time that it takes is linear in the length of `data`.
+    The running time is linear in the length of `data`.
 
     Args:
         data: the block without its padding.
-        offset: where in the archive it starts, for messages.
+        offset: the position of the block in the archive, for messages.
 
     Raises:
         TarFormatError: a record's length does not fit its text.
     """
     records: dict[bytes, bytes] = {}
     at = 0
-    # Records without newlines in them, nearly always all, are found by one call; each length is then checked against
-    # the text. `findall` sees only what is a sequence of records, so it never has to look further than the next one.
+    # One call finds the records without newlines, which nearly all records are. Each length is then checked against
+    # the text. `findall` gets only a sequence of records, so it never searches further than the next one.
     whole = _PAX_RECORDS.match(data)
     for length, key, value in _PAX_RECORD.findall(data, 0, whole.end() if whole else 0):
         size = len(length) + len(key) + len(value) + 3
@@ -426,10 +430,10 @@ def parse_pax(data: bytes, offset: int) -> dict[bytes, bytes]:
 
 
 def parse_number(field: bytes, offset: int, what: str) -> int:
-    """A numeric header field: octal digits, or GNU's base-256 when the top bit is set.
+    """Returns the number in a header field: octal digits, or GNU's base-256 if the top bit is set.
 
     Raises:
-        TarFormatError: neither, or negative, or beyond 2^63.
+        TarFormatError: the field has neither form, or the number is negative, or beyond 2^63.
     """
     if field[0] & 0x80:
         value = int.from_bytes(bytes([field[0] & 0x7F]) + field[1:], "big")
@@ -445,7 +449,7 @@ def parse_number(field: bytes, offset: int, what: str) -> int:
 
 
 def _octal(field: bytes) -> int | None:
-    """Octal digits, with spaces and NULs around them; an empty field is zero."""
+    """Returns the number in octal digits between spaces and NULs; 0 for an empty field, None for other text."""
     text = field.strip(b" \0")
     if not text:
         return 0

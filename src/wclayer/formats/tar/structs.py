@@ -11,7 +11,7 @@ from zlib import adler32
 BLOCK = 512
 ZERO_BLOCK = bytes(BLOCK)
 TRAILER = bytes(2 * BLOCK)
-"""End of archive: two zero blocks."""
+"""The end of an archive: two zero blocks."""
 
 # Header fields as slices of the block.
 NAME = slice(0, 100)
@@ -50,7 +50,7 @@ _CHECKSUM_AS_SPACES = 8 * ord(" ")
 
 
 def byte_sum(block: bytes) -> int:
-    """The sum of a header block's bytes.
+    """Returns the sum of a header block's bytes.
 
     Adler-32's low half is one plus the sum of the bytes modulo 65521. Half a block sums to at most 256 * 255 = 65280,
     so two calls give the exact sum ten times faster than adding bytes in Python.
@@ -59,10 +59,10 @@ def byte_sum(block: bytes) -> int:
 
 
 def header_checksum(block: bytes) -> int:
-    """What the checksum field of a header block must hold: the byte sum with that field taken as spaces."""
+    """Returns the checksum of a header block: the sum of its bytes, with the checksum field taken as spaces."""
     return byte_sum(block) - sum(block[CHECKSUM]) + _CHECKSUM_AS_SPACES
 
 
 def padding(size: int) -> int:
-    """How many bytes follow `size` bytes of data up to the next block."""
+    """Returns how many bytes follow `size` bytes of data up to the next block."""
     return -size % BLOCK

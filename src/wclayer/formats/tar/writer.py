@@ -1,9 +1,9 @@
 """Writes tar headers the way Go's `archive/tar` writes them in its PAX format.
 
-That writer made the Windows layers that exist, so matching it byte for byte is what lets an export reproduce the tar
-that was imported. Its rules: PAX records sorted by key; the record block named `<dir>/PaxHeaders.0/<base>`; header
-strings with every non-ASCII character dropped and cut to the field; numbers that do not fit written as zero, with a
-record beside them.
+That writer made the existing Windows layers. An export reproduces the imported tar because it matches that writer byte
+for byte. The rules: PAX records are sorted by key; the record block is named `<dir>/PaxHeaders.0/<base>`; strings in
+headers lose every non-ASCII character and are cut to the field; numbers that do not fit are written as zero, with a PAX
+record.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _DEVICES = b"0000000\0" * 2
 
 @dataclass(slots=True)
 class TarHeader:
-    """What a member's header says. `pax` holds the records that do not follow from the other fields."""
+    """The content of a member's header. `pax` holds the records that do not follow from the other fields."""
 
     name: bytes
     type: int = structs.REGULAR
@@ -34,7 +34,7 @@ class TarHeader:
 
 
 def encode_header(header: TarHeader) -> bytes:
-    """All header blocks of a member: the PAX block if it needs one, then its own."""
+    """Returns all header blocks of a member: the PAX block, if the member needs one, then its own block."""
     name, link_name, size, mtime = header.name, header.link_name, header.size, header.mtime
     pax = header.pax
     if len(link_name) > _NAME_SIZE or not link_name.isascii():
@@ -43,7 +43,7 @@ def encode_header(header: TarHeader) -> bytes:
         pax = {**pax, b"size": b"%d" % size}
     split: tuple[bytes, bytes] | None = None
     if len(name) > _NAME_SIZE or not name.isascii():
-        # Go keeps to ustar where the name can be split and nothing else needs PAX.
+        # Go uses ustar if the name can be split and nothing else needs PAX.
         split = None if pax else _split_ustar(name)
         if split is None:
             pax = {**pax, b"path": name}
@@ -56,7 +56,7 @@ def encode_header(header: TarHeader) -> bytes:
 
 
 def encode_pax_block(name: bytes, records: dict[bytes, bytes]) -> bytes:
-    """The PAX header and its padded records for the member `name`."""
+    """Returns the PAX header and its padded records for the member `name`."""
     data = b"".join([encode_pax_record(key, records[key]) for key in sorted(records)])
     directory, slash, base = name.rpartition(b"/")
     # path.Join drops the empty last element of a name that ends with a slash.
@@ -66,7 +66,7 @@ def encode_pax_block(name: bytes, records: dict[bytes, bytes]) -> bytes:
 
 
 def encode_pax_record(key: bytes, value: bytes) -> bytes:
-    """One record, "LENGTH KEY=VALUE\\n", where LENGTH counts itself."""
+    """Returns a record, "LENGTH KEY=VALUE\\n", whose length includes its own digits."""
     size = len(key) + len(value) + 3
     total = size + len(str(size))
     if len(str(total)) != len(str(size)):
@@ -91,7 +91,7 @@ def _block(name: bytes, mode: int, size: int, mtime: int, kind: int, link_name: 
 
 
 def _sealed(head: bytes, tail: bytes) -> bytes:
-    """The block with its checksum, which counts its own field as spaces."""
+    """Returns the block with its checksum, for which the checksum field counts as spaces."""
     checksum = structs.byte_sum(head + b"        " + tail)
     return (b"%b%06o\0 %b" % (head, checksum, tail)).ljust(BLOCK, b"\0")
 
@@ -99,7 +99,7 @@ def _sealed(head: bytes, tail: bytes) -> bytes:
 def _field(text: bytes, size: int) -> bytes:
     text = _ascii(text)
     if len(text) > size:
-        # A cut that ends in a slash would make a file look like a directory to old readers.
+        # If a cut name ended in a slash, old readers would take a file for a directory.
         text = text[:size].rstrip(b"/") if text[size - 1] == 0x2F else text[:size]
     return text.ljust(size, b"\0")
 
@@ -109,7 +109,7 @@ def _ascii(text: bytes) -> bytes:
 
 
 def _split_ustar(name: bytes) -> tuple[bytes, bytes] | None:
-    """`name` as ustar prefix and name, cut at the last slash that lets both fit, or None."""
+    """Splits `name` into ustar prefix and name at the last slash with which both fit; None if no slash does."""
     if not name.isascii():
         return None
     length = min(len(name), _PREFIX_SIZE + 1)
