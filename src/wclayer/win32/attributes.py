@@ -1,4 +1,4 @@
-"""File attributes and FILE_BASIC_INFO: what Windows keeps of every file besides its streams and security.
+"""File attributes and FILE_BASIC_INFO: the metadata that Windows keeps for every file besides streams and security.
 
 Sources: [MS-FSCC] section 2.6 (attributes) and 2.4.7 (FileBasicInformation).
 """
@@ -52,7 +52,7 @@ _LETTERS = (
 
 
 def attribute_names(attributes: int) -> list[str]:
-    """The names of the set bits, lowest first; a bit without a name as hexadecimal ("0x800000")."""
+    """Returns the names of the set bits, lowest first. A bit without a name is in hexadecimal ("0x800000")."""
     names = []
     for bit in (1 << n for n in range(32)):
         if attributes & bit:
@@ -62,7 +62,7 @@ def attribute_names(attributes: int) -> list[str]:
 
 
 def attribute_letters(attributes: int) -> str:
-    """A column of fixed width in the letters of Windows' `attrib` and PowerShell ("D-HS----------")."""
+    """Returns the attributes in a fixed number of letters of Windows' `attrib` and PowerShell ("D-HS----------")."""
     return "".join(letter if attributes & bit else "-" for bit, letter in _LETTERS)
 
 
@@ -70,10 +70,10 @@ _CHANGEABLE = {letter: bit for bit, letter in _LETTERS if letter in "RHSAIOTX"}
 
 
 def changed_attributes(attributes: int, changes: Iterable[str]) -> int:
-    """Attributes with changes as Windows' `attrib` takes them: "+R", "-H", …
+    """Returns attributes with changes in the form of Windows' `attrib`: "+R", "-H", …
 
     Raises:
-        ValueError: a change has another form, or names an attribute that says what the file is.
+        ValueError: a change has another form, or names an attribute that describes the kind of the file.
     """
     for change in changes:
         bit = _CHANGEABLE.get(change[1:].upper())
@@ -95,7 +95,7 @@ class FileBasicInfo:
     """
 
     SIZE: ClassVar[int] = _BASIC_INFO.size
-    """Bytes."""
+    """Bytes of the encoded structure."""
 
     attributes: int = 0
     creation_time: int = 0
@@ -133,14 +133,14 @@ class FileBasicInfo:
         return to_datetime(self.change_time)
 
     def pack(self) -> bytes:
-        """The 40 bytes of FILE_BASIC_INFO."""
+        """Returns the 40 bytes of FILE_BASIC_INFO."""
         return _BASIC_INFO.pack(
             self.creation_time, self.last_access_time, self.last_write_time, self.change_time, self.attributes
         )
 
     @classmethod
     def unpack(cls, data: bytes | memoryview) -> FileBasicInfo:
-        """From the 40 bytes of FILE_BASIC_INFO.
+        """Decodes the 40 bytes of FILE_BASIC_INFO.
 
         Raises:
             ValueError: `data` is not 40 bytes long.

@@ -1,12 +1,12 @@
-"""Win32 backup streams: the format that BackupRead produces and BackupWrite takes.
+"""Win32 backup streams: the format that BackupRead produces and BackupWrite accepts.
 
 A backup stream is a sequence of WIN32_STREAM_ID headers, each followed by its bytes. Source: Microsoft's documentation
 of WIN32_STREAM_ID and of BackupRead.
 
-A sparse file shows itself in one of four ways: an empty file has a data stream of size zero, or none; a file without
-allocated ranges has a data stream of size zero and one sparse block of size zero whose offset is the file's size; a
-file that is one allocated range has an ordinary data stream; a file with several has a data stream of size zero, one
-sparse block for each range, and a last sparse block of size zero whose offset is the file's size.
+A sparse file has one of four forms. An empty file has a data stream of size zero, or no data stream. A file without
+allocated ranges has a data stream of size zero and one sparse block of size zero whose offset is the file's size. A
+file that is one allocated range has an ordinary data stream. A file with several ranges has a data stream of size zero,
+one sparse block for each range, and a last sparse block of size zero whose offset is the file's size.
 """
 
 from __future__ import annotations
@@ -45,10 +45,10 @@ class StreamId(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class StreamHeader:
-    """One stream's header.
+    """The header of a stream.
 
-    `size` counts the bytes that follow, without a sparse block's offset field. `name` is that of an alternate stream,
-    in the form `:name:$DATA`. `offset` is where a sparse block lies in the file, in bytes.
+    `size` counts the bytes that follow, without a sparse block's offset field. `name` is the name of an alternate
+    stream, in the form `:name:$DATA`. `offset` is the offset of a sparse block in the file, in bytes.
     """
 
     id: int
@@ -58,7 +58,7 @@ class StreamHeader:
     offset: int = 0
 
     def encode(self) -> bytes:
-        """The header's bytes, as they precede the stream's data."""
+        """Returns the encoded header, which precedes the stream's data."""
         name = self.name.encode("utf-16-le", "surrogatepass")
         if self.id == StreamId.SPARSE_BLOCK:
             return (
@@ -68,7 +68,7 @@ class StreamHeader:
 
 
 def _header_size(prefix: bytes | bytearray, at: int) -> int:
-    """The whole size of the header that starts with `prefix` (its fixed part), checked before anything is allocated."""
+    """Returns the whole size of the header whose fixed part is `prefix`, checked before any allocation."""
     stream_id, _attributes, size, name_size = _STREAM_ID.unpack_from(prefix)
     if not StreamId.DATA <= stream_id <= StreamId.TXFS_DATA:
         raise ValueError(f"backup stream: unknown stream id {stream_id} at offset {at}")
@@ -84,7 +84,7 @@ def _header_size(prefix: bytes | bytearray, at: int) -> int:
 
 
 def _decode_header(data: bytes | bytearray) -> StreamHeader:
-    """The header in `data`, whose size `_header_size` gave."""
+    """Returns the header in `data`, which has the size from `_header_size`."""
     stream_id, attributes, size, name_size = _STREAM_ID.unpack_from(data)
     name = bytes(data[_STREAM_ID.size : _STREAM_ID.size + name_size]).decode("utf-16-le", "surrogatepass")
     if stream_id != StreamId.SPARSE_BLOCK:
@@ -94,13 +94,13 @@ def _decode_header(data: bytes | bytearray) -> StreamHeader:
 
 
 class SparseBlocks:
-    """The rules for the sparse blocks of one backup stream: after which streams they may stand, and in which order."""
+    """The rules for the sparse blocks of a backup stream: the streams that they may follow, and their order."""
 
     def __init__(self) -> None:
         self._end: int | None = None
 
     def start(self, header: StreamHeader) -> bool:
-        """Takes note of a stream that is no sparse block.
+        """Records a stream that is not a sparse block.
 
         Returns:
             True if it is a data stream whose data follows in sparse blocks.
@@ -111,10 +111,10 @@ class SparseBlocks:
         return is_sparse
 
     def hole(self, header: StreamHeader) -> int:
-        """Takes note of a sparse block.
+        """Records a sparse block.
 
         Returns:
-            The number of bytes between the end of the last block and this one: they are zeros.
+            The number of bytes between the end of the last block and this one. They are zeros.
 
         Raises:
             ValueError: the block does not follow a sparse data stream, or lies before the end of the last block.
@@ -133,23 +133,23 @@ class _Source(Protocol):
 
 
 class BackupStreamReader:
-    """Takes a backup stream apart, holding no more than one header.
+    """Reads the streams of a backup stream, with no more than one header in memory.
 
-    `source` is anything with `read(n)`: a short read is repeated, and only an empty one ends the stream. After `next`,
-    `read` returns the current stream's bytes; the following `next` skips what was not read.
+    `source` is any object with `read(n)`. A short read is repeated; only an empty one ends the stream. After `next`,
+    `read` returns the current stream's bytes. The following `next` skips the unread ones.
     """
 
     def __init__(self, source: _Source) -> None:
         self._source = source
         self._left = 0
         self.position = 0
-        """Bytes consumed so far; after `next`, where the stream's data starts."""
+        """The number of bytes consumed so far; after `next`, the offset of the stream's data."""
 
     def next(self) -> StreamHeader | None:
-        """The next stream's header, or None at the end.
+        """Returns the next stream's header, or None at the end.
 
         Raises:
-            ValueError: unknown id, impossible size or a header that is cut off; the message names its offset.
+            ValueError: the header has an unknown id or an impossible size, or is cut off. The message names its offset.
         """
         while self._left:
             self.read(_SKIP_PIECE)
@@ -162,7 +162,7 @@ class BackupStreamReader:
         return header
 
     def read(self, size: int = -1) -> bytes:
-        """Up to `size` bytes of the current stream (-1: all that is left); empty at its end.
+        """Returns up to `size` bytes of the current stream (-1: the rest of it); empty at its end.
 
         Raises:
             ValueError: the backup stream ends inside this stream.
@@ -173,7 +173,7 @@ class BackupStreamReader:
         return data
 
     def skipped(self) -> None:
-        """Says that the caller has moved the source past the current stream's data."""
+        """Records that the caller has moved the source past the current stream's data."""
         self.position += self._left
         self._left = 0
 
@@ -184,7 +184,7 @@ class BackupStreamReader:
     def _take(self, size: int, *, may_end: bool = False) -> bytes:
         pieces = []
         missing = size
-        # A size from the header never allocates by itself: pieces are asked for one by one and joined at the end.
+        # A size from the header never causes an allocation: pieces are read one by one and joined at the end.
         while missing and (piece := self._source.read(min(missing, _SKIP_PIECE))):
             pieces.append(piece)
             missing -= len(piece)
@@ -195,10 +195,10 @@ class BackupStreamReader:
 
 
 class BackupStreamParser:
-    """Parses a backup stream that comes in portions of any size.
+    """Parses a backup stream that arrives in portions of any size.
 
-    `feed` yields a `StreamHeader` when one is whole and then its data as `bytes` pieces. Used where a caller writes
-    a backup stream in portions (`BackupWriter.write`).
+    `feed` yields a `StreamHeader` when it is complete, and then its data as pieces of `bytes`. The parser is used where
+    a caller writes a backup stream in portions (`BackupWriter.write`).
     """
 
     def __init__(self) -> None:
@@ -208,10 +208,10 @@ class BackupStreamParser:
         self._position = 0
 
     def feed(self, data: bytes | bytearray | memoryview) -> Iterator[StreamHeader | bytes]:
-        """What `data` completes: headers, and the pieces of the current stream's data.
+        """Yields the headers that `data` completes, and the pieces of the current stream's data.
 
         Raises:
-            ValueError: as `BackupStreamReader.next`.
+            ValueError: as in `BackupStreamReader.next`.
         """
         view = memoryview(data).cast("B")
         while len(view):
@@ -236,7 +236,7 @@ class BackupStreamParser:
                 yield header
 
     def finish(self) -> None:
-        """Says that no more will come.
+        """Ends the input.
 
         Raises:
             ValueError: the stream ends inside a header or inside a stream's data.

@@ -1,7 +1,7 @@
 """Extended attributes: FILE_FULL_EA_INFORMATION lists.
 
-Source: [MS-FSCC] section 2.4.15. Entries are 4-byte aligned; the last has a next offset of zero, or, as ntfs-3g writes
-lists and go-winio reads them, one that leads to the end of the list.
+Source: [MS-FSCC] section 2.4.15. Entries are 4-byte aligned. The last one has a next offset of zero, or one that leads
+to the end of the list, which ntfs-3g writes and go-winio reads.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ _ENTRY = struct.Struct("<IBBH")  # NextEntryOffset, Flags, EaNameLength, EaValue
 _OFFSET = struct.Struct("<I")
 
 MAX_LIST_SIZE = 1 << 16
-"""Bytes of a list: the most that NTFS stores for one file, by the `$AttrDef` of its volumes."""
+"""The most bytes of a list that NTFS stores for one file, according to the `$AttrDef` of its volumes."""
 _MAX_NAME = 254
 _MAX_VALUE = 0xFFFF
 FILE_NEED_EA = 0x80
-"""The flag of an EA without which the file must not be interpreted."""
+"""The flag of an EA that a program must understand in order to interpret the file."""
 
 
 @dataclass(frozen=True, slots=True)
 class ExtendedAttribute:
-    """One EA: its name in the OEM code page (at most 254 bytes), its value (at most 65,535 bytes), its flags."""
+    """An EA: its name in the OEM code page (at most 254 bytes), its value (at most 65,535 bytes), and its flags."""
 
     name: bytes
     value: bytes
@@ -33,15 +33,15 @@ class ExtendedAttribute:
 
 
 class EaError(FormatError):
-    """A list of EAs is not well-formed, or is more than a file can have."""
+    """A list of EAs is not well-formed, or longer than NTFS allows for a file."""
 
 
 def decode_eas(data: bytes | memoryview) -> list[ExtendedAttribute]:
-    """The EAs of a FILE_FULL_EA_INFORMATION list, in order.
+    """Returns the EAs of a FILE_FULL_EA_INFORMATION list, in order.
 
     Raises:
-        EaError: the list is longer than NTFS stores; an entry reaches past its end, or its next offset does; a name
-            that no EA has. The message names the entry's offset.
+        EaError: the list is longer than NTFS stores; an entry or its next offset reaches past the end of the list; no
+            EA can have such a name. The message names the entry's offset.
     """
     view = memoryview(data)
     if len(view) > MAX_LIST_SIZE:
@@ -66,7 +66,7 @@ def decode_eas(data: bytes | memoryview) -> list[ExtendedAttribute]:
 
 
 def _entries(view: memoryview) -> Iterator[tuple[int, int]]:
-    """The offset of each entry of a list, and the distance to the next."""
+    """Yields the offset of each entry of a list, and the distance to the next entry."""
     offset = 0
     while offset < len(view):
         if len(view) - offset < _ENTRY.size:
@@ -81,7 +81,7 @@ def _entries(view: memoryview) -> Iterator[tuple[int, int]]:
 
 
 def with_last_marked(data: bytes) -> bytes:
-    """A sound list with a next offset of zero in its last entry, as Windows shows it whatever a volume has."""
+    """Returns a sound list with a next offset of zero in its last entry. Windows shows every list in this form."""
     last, next_offset = 0, 0
     for last, next_offset in _entries(memoryview(data)):  # noqa: B007 (the last of all)
         pass
@@ -89,10 +89,10 @@ def with_last_marked(data: bytes) -> bytes:
 
 
 def encode_eas(eas: Iterable[ExtendedAttribute]) -> bytes:
-    """A FILE_FULL_EA_INFORMATION list, each entry padded to four bytes (the last one too, as go-winio writes it).
+    """Returns a FILE_FULL_EA_INFORMATION list. Each entry is padded to four bytes, the last one too, as in go-winio.
 
     Raises:
-        EaError: a name or value that no EA has; more than NTFS stores for one file.
+        EaError: no EA can have such a name or value, or the list is longer than NTFS stores for one file.
     """
     entries = list(eas)
     out = bytearray()

@@ -1,6 +1,6 @@
 """FILETIME: 100 ns intervals since 1601-01-01 00:00 UTC, and its exact conversions.
 
-Source: [MS-DTYP] section 2.3.3. Nothing here goes through a float: 100 ns must survive.
+Source: [MS-DTYP] section 2.3.3. No conversion uses a float, because a float does not hold 100 ns.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ TICKS_PER_SECOND = 10_000_000
 UNIX_EPOCH = 116_444_736_000_000_000
 """1970-01-01 00:00 UTC as a FILETIME."""
 MAX_FILETIME = 0x7FFF_FFFF_FFFF_FFFF
-"""Windows rejects times with the top bit set."""
+"""The largest FILETIME: Windows rejects times with the top bit set."""
 
 
 def from_decimal_seconds(text: str) -> int:
-    """A FILETIME from decimal seconds since 1970, as PAX records hold them ("1667169497.6310847", "-0.5").
+    """Returns the FILETIME of decimal seconds since 1970 as in PAX records ("1667169497.6310847", "-0.5").
 
     Digits finer than 100 ns are dropped, towards 1970, as go-winio's `NsecToFiletime` does for Windows' own tools.
 
     Raises:
-        ValueError: not a decimal number, or outside what a FILETIME can hold.
+        ValueError: the text is not a decimal number, or outside of the range of FILETIMEs.
     """
     whole, dot, fraction = text.partition(".")
     digits = whole[1:] if whole[:1] in ("-", "+") else whole
@@ -38,7 +38,7 @@ def from_decimal_seconds(text: str) -> int:
 
 
 def to_decimal_seconds(filetime: int) -> str:
-    """Decimal seconds since 1970 with up to seven digits, trailing zeros trimmed, as Go's PAX writer prints them."""
+    """Returns decimal seconds since 1970 in the form of Go's PAX writer: up to seven digits, without trailing zeros."""
     seconds, ticks = divmod(filetime - UNIX_EPOCH, TICKS_PER_SECOND)
     if not ticks:
         return str(seconds)
@@ -52,18 +52,20 @@ def _decimal(seconds: int, ticks: int) -> str:
 
 
 def from_unix_ns(nanoseconds: int) -> int:
-    """A FILETIME from nanoseconds since 1970 (as `os.stat` gives), truncated to 100 ns and to what FILETIME holds."""
+    """Returns the FILETIME of nanoseconds since 1970 (see `os.stat`), cut to 100 ns and to their range."""
     return min(max(nanoseconds // 100 + UNIX_EPOCH, 0), MAX_FILETIME)
 
 
 def to_unix_ns(filetime: int) -> int:
-    """Nanoseconds since 1970, as `os.utime` takes them."""
+    """Returns nanoseconds since 1970, as for `os.utime`."""
     return (filetime - UNIX_EPOCH) * 100
 
 
 def to_datetime(filetime: int) -> datetime:
-    """Returns a FILETIME as a `datetime` in UTC, cut to microseconds; the first or the last `datetime` for one before
-    the year 1 or after 9999."""
+    """Returns a FILETIME as a `datetime` in UTC, cut to microseconds.
+
+    For a time before the year 1 or after 9999, it returns the first or the last `datetime`.
+    """
     try:
         return datetime(1601, 1, 1, tzinfo=UTC) + timedelta(microseconds=filetime // 10)
     except OverflowError:
@@ -71,7 +73,7 @@ def to_datetime(filetime: int) -> datetime:
 
 
 def to_iso(filetime: int) -> str:
-    """ISO 8601 in UTC with all seven digits ("2022-10-30T22:38:17.6310847Z"); beyond year 9999, "filetime:N"."""
+    """Returns ISO 8601 in UTC with all seven digits ("2022-10-30T22:38:17.6310847Z"); after 9999, "filetime:N"."""
     seconds, ticks = divmod(filetime, TICKS_PER_SECOND)
     try:
         moment = datetime(1601, 1, 1, tzinfo=UTC) + timedelta(seconds=seconds)

@@ -26,7 +26,7 @@ _PROPAGATION = AceFlags.OBJECT_INHERIT | AceFlags.CONTAINER_INHERIT | AceFlags.N
 
 
 def map_generic(mask: int) -> int:
-    """An access mask with its generic rights replaced by the file rights they stand for."""
+    """Returns an access mask with its generic rights replaced by the corresponding file rights."""
     for generic, specific in _GENERIC:
         if mask & generic:
             mask = mask & ~generic | specific
@@ -34,10 +34,10 @@ def map_generic(mask: int) -> int:
 
 
 def inherit_acl(parent: Acl | None, *, is_directory: bool, owner: Sid | None, group: Sid | None) -> Acl | None:
-    """The inherited part of a new object's ACL, or None if nothing is inheritable.
+    """Returns the inherited part of a new object's ACL, or None if nothing is inheritable.
 
-    An entry that applies to the object itself has CREATOR OWNER, CREATOR GROUP and generic rights resolved; where
-    resolving changes an entry that a directory must also pass on, it becomes two: one effective, one inherit-only.
+    CREATOR OWNER, CREATOR GROUP and generic rights are resolved in an entry that applies to the object itself. If this
+    changes an entry that a directory must also pass on, the entry becomes two: an effective and an inherit-only one.
     """
     if parent is None:
         return None
@@ -80,10 +80,10 @@ def inherit(
     owner: Sid = ADMINISTRATORS,
     group: Sid = LOCAL_SYSTEM,
 ) -> SecurityDescriptor:
-    """The descriptor of a new file or directory below a directory with the descriptor `parent`.
+    """Returns the descriptor of a new file or directory below a directory with the descriptor `parent`.
 
-    `owner` and `group` are those of the creating process's token. Where nothing is inheritable, the token's default
-    DACL applies: full access for the owner and for Local System.
+    `owner` and `group` are those of the creating process's token. If nothing is inheritable, the token's default DACL
+    applies: full access for the owner and for Local System.
     """
     dacl = sacl = None
     if parent is not None:
@@ -104,13 +104,13 @@ def inherit(
 
 @lru_cache(maxsize=128)
 def inherited(parent: bytes | None, is_directory: bool) -> bytes:
-    """`inherit` of a self-relative descriptor: real layers have a few distinct ones."""
+    """Returns `inherit` of a self-relative descriptor. It is cached, because layers have few distinct ones."""
     above = None if parent is None else SecurityDescriptor.decode(parent)
     return inherit(above, is_directory=is_directory).encode()
 
 
 def volume_root() -> SecurityDescriptor:
-    """The descriptor of the root directory of a volume that Windows formats for its system drive."""
+    """Returns the descriptor of the root directory of a volume that Windows formats for its system drive."""
     allow = int(AceType.ACCESS_ALLOWED)
     both = int(AceFlags.OBJECT_INHERIT | AceFlags.CONTAINER_INHERIT)
     container = int(AceFlags.CONTAINER_INHERIT)

@@ -1,6 +1,6 @@
-"""Windows file names: what is legal, which are reserved, and how they compare.
+"""Windows file names: the rules for legal and reserved names, and for comparing names.
 
-Names are Python strings; an unpaired surrogate, which NTFS allows, stays one unpaired surrogate code point. Sources:
+Names are Python strings. An unpaired surrogate, which NTFS allows, stays one unpaired surrogate code point. Sources:
 [MS-FSCC] section 2.1.5 (pathname, filename, stream name); "Naming Files, Paths, and Namespaces" (reserved names).
 """
 
@@ -30,7 +30,7 @@ __all__ = [
 ]
 
 MAX_COMPONENT_UNITS = 255
-"""The longest name NTFS stores, in UTF-16 code units."""
+"""The length of the longest name that NTFS stores, in UTF-16 code units."""
 
 # NTFS rejects these in a name ([MS-FSCC] 2.1.5.2): control characters and the separators and wildcards of Win32.
 _ILLEGAL = frozenset(map(chr, range(32))) | frozenset('"*/:<>?\\|')
@@ -43,12 +43,12 @@ _DEVICES = frozenset(
 
 
 def utf16_length(name: str) -> int:
-    """The number of UTF-16 code units in `name`."""
+    """Returns the number of UTF-16 code units in `name`."""
     return len(name) if name.isascii() else len(name) + sum(c > "\uffff" for c in name)
 
 
 def illegal_reason(name: str) -> str | None:
-    """Why NTFS would refuse `name` as one path component, or None if it would take it.
+    """Returns why NTFS would refuse `name` as one path component, or None if NTFS would accept it.
 
     Reserved device names and trailing dots or spaces are legal here: NTFS stores them, and real layers have them.
     """
@@ -64,7 +64,7 @@ def illegal_reason(name: str) -> str | None:
 
 
 def stream_illegal_reason(name: str) -> str | None:
-    """Why NTFS would refuse `name` as an alternate stream's name (without colons), or None ([MS-FSCC] 2.1.5.3)."""
+    """Returns why NTFS would refuse `name`, without colons, as the name of a stream, or None ([MS-FSCC] 2.1.5.3)."""
     if not name:
         return "empty stream name"
     for c in name:
@@ -76,13 +76,15 @@ def stream_illegal_reason(name: str) -> str | None:
 
 
 def is_reserved(name: str) -> bool:
-    """Whether Win32 (not NTFS) reads `name` as a device: CON, aux.txt, "COM1 .log", …"""
+    """Returns whether Win32 (not NTFS) interprets `name` as a device: CON, aux.txt, "COM1 .log", …"""
     return upcase(name.partition(".")[0].rstrip(" ")) in _DEVICES
 
 
 def unusable_reason(name: str) -> str | None:
-    """Why a program on Windows could not open `name` as one path component, or None: illegal, reserved, or ending in
-    what Win32 cuts off ("Naming Files, Paths, and Namespaces")."""
+    """Returns why a program on Windows could not open `name` as one path component, or None.
+
+    Such a name is illegal, reserved, or ends in characters that Win32 cuts off ("Naming Files, Paths, and Namespaces").
+    """
     if reason := illegal_reason(name):
         return reason
     if name[-1] in ". ":
@@ -93,51 +95,51 @@ def unusable_reason(name: str) -> str | None:
 
 
 def last_component(path: str) -> str:
-    r"""What a path ends in, its components separated by `\\` or `/`."""
+    r"""Returns the last component of a path, whose separators are `\\` or `/`."""
     return re.split(r"[\\/]", path.rstrip("\\/"))[-1]
 
 
 def name_key(name: str) -> str:
-    """What two names have in common when Windows holds them for the same; usable as a dictionary key."""
+    """Returns the key of a name, for use in a dictionary. Names that Windows considers equal have the same key."""
     return upcase(name)
 
 
 def path_key(path: str) -> str:
-    """`name_key` of every component of a `/`-separated path."""
+    """Returns a `/`-separated path with `name_key` applied to every component."""
     return upcase(path)
 
 
 def collation_key(name: str) -> tuple[bytes, bytes]:
-    """What NTFS sorts names by: the code units of the upper-case form, then those of the name ("Collation")."""
+    """Returns NTFS's sort key of a name: the code units of its upper-case form, then its own ("Collation")."""
     return upcase(name).encode("utf-16-be", "surrogatepass"), name.encode("utf-16-be", "surrogatepass")
 
 
 def sorted_keys(keys: Iterable[str]) -> list[str]:
-    """Keys made by `name_key` in the order in which NTFS lists their names: by code unit."""
+    """Returns keys of `name_key` in the order in which NTFS lists their names: by code unit."""
     found = sorted(keys)
-    # Python compares code points: that is another order if some need two units.
+    # Python compares code points. This order is different if some of them need two units.
     if any(not key.isascii() and max(key) > "\uffff" for key in found):
         found.sort(key=lambda key: key.encode("utf-16-be", "surrogatepass"))
     return found
 
 
 def names_equal(a: str, b: str) -> bool:
-    """Whether Windows holds the two names for the same."""
+    """Returns whether Windows considers the two names equal."""
     return upcase(a) == upcase(b)
 
 
 def split_path(path: str) -> list[str]:
-    """The components of a path in Windows or POSIX spelling; leading, trailing and double separators are ignored."""
+    """Returns the components of a Windows or POSIX path. Leading, trailing and double separators are ignored."""
     return [part for part in path.replace("\\", "/").split("/") if part]
 
 
 def encode_name(name: str) -> bytes:
-    """`name` as UTF-8 in which an unpaired surrogate takes three bytes (WTF-8), so that every NTFS name has a form."""
+    """Returns `name` in WTF-8: UTF-8 with unpaired surrogates in three bytes, which can encode every NTFS name."""
     return name.encode("utf-8", "surrogatepass")
 
 
 def decode_name(data: bytes | memoryview) -> str:
-    """The inverse of `encode_name`; a surrogate pair spelled as two three-byte sequences becomes its one character.
+    """Decodes a name: the inverse of `encode_name`. A surrogate pair in two three-byte sequences becomes one character.
 
     Raises:
         UnicodeDecodeError: `data` is neither UTF-8 nor WTF-8.

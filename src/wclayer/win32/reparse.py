@@ -1,4 +1,4 @@
-"""Reparse points: REPARSE_DATA_BUFFER for the tags that occur in layers; every other tag is kept verbatim.
+"""Reparse points: REPARSE_DATA_BUFFER for the tags that occur in layers. The data of other tags is kept verbatim.
 
 Sources: [MS-FSCC] sections 2.1.2.1 (tags), 2.1.2.4 (symbolic link), 2.1.2.5 (mount point); WCI and WOF buffers as in
 the Windows SDK headers (`ntifs.h`); LX symlink as in the Windows Subsystem for Linux.
@@ -16,7 +16,7 @@ from wclayer.errors import FormatError
 
 
 class ReparseError(FormatError):
-    """A reparse buffer is not of its form, or what it is to hold does not fit."""
+    """A reparse buffer is malformed, or its data does not fit."""
 
 
 class ReparseTag(IntEnum):
@@ -43,23 +43,23 @@ _WOF_FILE = struct.Struct("<II")  # FILE_PROVIDER_EXTERNAL_INFO: Version, Algori
 
 SYMLINK_FLAG_RELATIVE = 1
 MAX_REPARSE_DATA = 16 * 1024
-"""MAXIMUM_REPARSE_DATA_BUFFER_SIZE: what Windows accepts, header included."""
+"""MAXIMUM_REPARSE_DATA_BUFFER_SIZE: the most bytes that Windows accepts, header included."""
 
 _DRIVE = re.compile(r"[A-Za-z]:")
 
 
 @dataclass(frozen=True, slots=True)
 class ReparsePoint:
-    """Any reparse point: its tag and its data, verbatim."""
+    """A reparse point of any kind: its tag and its verbatim data."""
 
     tag: int
     data: bytes
 
     def encode(self) -> bytes:
-        """The REPARSE_DATA_BUFFER: tag, length, reserved, data.
+        """Returns the REPARSE_DATA_BUFFER: tag, length, reserved, data.
 
         Raises:
-            FormatError: longer than Windows' 16 KiB.
+            FormatError: the buffer is longer than Windows' 16 KiB.
         """
         if _HEADER.size + len(self.data) > MAX_REPARSE_DATA:
             raise FormatError(f"reparse data of {len(self.data)} bytes is longer than Windows allows")
@@ -75,7 +75,7 @@ class ReparsePoint:
 
 @dataclass(frozen=True, slots=True)
 class LinkTarget:
-    """What a symbolic link or mount point points at: the NT path followed, the path printed, the link's flags."""
+    """The target of a symbolic link or mount point: the NT path to follow, the path to print, and the flags."""
 
     substitute_name: str
     print_name: str
@@ -87,10 +87,10 @@ class LinkTarget:
         return bool(self.flags & SYMLINK_FLAG_RELATIVE)
 
     def encode(self) -> bytes:
-        """The REPARSE_DATA_BUFFER, names NUL-terminated and in the order substitute, print, as go-winio lays it out.
+        """Returns the REPARSE_DATA_BUFFER in go-winio's layout: NUL-terminated names, in the order substitute, print.
 
         Raises:
-            FormatError: longer than Windows' 16 KiB.
+            FormatError: the buffer is longer than Windows' 16 KiB.
         """
         substitute = _utf16(self.substitute_name)
         printed = _utf16(self.print_name)
@@ -104,10 +104,10 @@ class LinkTarget:
 
     @classmethod
     def from_path(cls, target: str, *, is_mount_point: bool) -> LinkTarget:
-        r"""The target for a Win32 path, as go-winio's `EncodeReparsePoint` makes it.
+        r"""Returns the target for a Win32 path, made like go-winio's `EncodeReparsePoint`.
 
-        `C:\x` becomes `\??\C:\x`, `\\?\x` becomes `\??\x`, `\\server\x` becomes `\??\UNC\server\x`; all else is
-        taken as is, and counts as relative.
+        `C:\x` becomes `\??\C:\x`, `\\?\x` becomes `\??\x`, `\\server\x` becomes `\??\UNC\server\x`. Any other path is
+        unchanged, and counts as relative.
         """
         if target.startswith("\\\\?\\"):
             return cls("\\??\\" + target[4:], target, 0, is_mount_point)
@@ -120,7 +120,7 @@ class LinkTarget:
 
 @dataclass(frozen=True, slots=True)
 class WciPlaceholder:
-    """A WCI placeholder or link: the file's content is `name` in the layer with that GUID."""
+    """A WCI placeholder or link: the content of the file is that of `name` in the layer with this GUID."""
 
     tag: int
     version: int
@@ -139,7 +139,7 @@ class WciPlaceholder:
 
 @dataclass(frozen=True, slots=True)
 class WofFile:
-    """A WOF (Windows Overlay Filter) file: compressed in the stream `WofCompressedData` by that algorithm."""
+    """A file that the Windows Overlay Filter compressed into the stream `WofCompressedData` with this algorithm."""
 
     version: int
     provider: int
@@ -165,16 +165,19 @@ class LxSymlink:
 
 
 def is_name_surrogate(data: bytes | memoryview) -> bool:
-    """Whether a REPARSE_DATA_BUFFER stands for another file or directory (bit 29 of the tag, [MS-FSCC] 2.1.2.1): a path
-    through it leads elsewhere. A directory with another tag has its own children."""
+    """Returns whether a REPARSE_DATA_BUFFER is a name surrogate (bit 29 of the tag, [MS-FSCC] 2.1.2.1).
+
+    A name surrogate represents another file or directory, and a path through it leads there. A directory with another
+    tag has its own children.
+    """
     return len(data) >= 4 and bool(data[3] & 0x20)
 
 
 def decode_reparse(data: bytes | memoryview) -> ReparsePoint:
-    """The tag and data of a REPARSE_DATA_BUFFER.
+    """Returns the tag and data of a REPARSE_DATA_BUFFER.
 
     Raises:
-        ReparseError: shorter than its header says, or longer than Windows allows.
+        ReparseError: the buffer is shorter than its header says, or longer than Windows allows.
     """
     if len(data) < _HEADER.size:
         raise ReparseError(f"reparse buffer of {len(data)} bytes is shorter than its {_HEADER.size}-byte header")
@@ -187,10 +190,10 @@ def decode_reparse(data: bytes | memoryview) -> ReparsePoint:
 
 
 def decode_link(point: ReparsePoint) -> LinkTarget:
-    """The target of a symbolic link or mount point.
+    """Returns the target of a symbolic link or mount point.
 
     Raises:
-        ReparseError: another tag, or a name that lies outside the buffer.
+        ReparseError: the point has another tag, or a name is outside of the buffer.
     """
     if point.tag not in (ReparseTag.SYMLINK, ReparseTag.MOUNT_POINT):
         raise ReparseError(f"reparse tag {point.tag_name} is not a link")
@@ -213,10 +216,10 @@ def decode_link(point: ReparsePoint) -> LinkTarget:
 
 
 def decode_wci(point: ReparsePoint) -> WciPlaceholder:
-    """The layer and name of a WCI placeholder or link.
+    """Returns the layer and name of a WCI placeholder or link.
 
     Raises:
-        ReparseError: another tag, or a name that lies outside the buffer.
+        ReparseError: the point has another tag, or the name is outside of the buffer.
     """
     if point.tag not in (ReparseTag.WCI, ReparseTag.WCI_1, ReparseTag.WCI_LINK, ReparseTag.WCI_LINK_1):
         raise ReparseError(f"reparse tag {point.tag_name} is not a WCI placeholder or link")
@@ -230,10 +233,10 @@ def decode_wci(point: ReparsePoint) -> WciPlaceholder:
 
 
 def decode_wof(point: ReparsePoint) -> WofFile:
-    """The compression of a WOF file.
+    """Returns the compression of a WOF file.
 
     Raises:
-        ReparseError: another tag, or not the file provider's 16 bytes.
+        ReparseError: the point has another tag, or its data is not the file provider's 16 bytes.
     """
     if point.tag != ReparseTag.WOF or len(point.data) != _WOF_EXTERNAL.size + _WOF_FILE.size:
         raise ReparseError(f"reparse tag {point.tag_name} with {len(point.data)} bytes is not a WOF file")
@@ -241,10 +244,10 @@ def decode_wof(point: ReparsePoint) -> WofFile:
 
 
 def decode_lx_symlink(point: ReparsePoint) -> LxSymlink:
-    """The target of a WSL symbolic link.
+    """Returns the target of a WSL symbolic link.
 
     Raises:
-        ReparseError: another tag, or data without the version field.
+        ReparseError: the point has another tag, or its data has no version field.
     """
     if point.tag != ReparseTag.LX_SYMLINK or len(point.data) < 4:
         raise ReparseError(f"reparse tag {point.tag_name} with {len(point.data)} bytes is not an LX symlink")

@@ -1,9 +1,9 @@
-"""SDDL: security descriptors as text, both ways.
+"""Converts security descriptors to SDDL text and back.
 
-Source: [MS-DTYP] section 2.5.1 (grammar and aliases). What comes out is what Windows' own conversion prints; the
-tests hold descriptors beside the SDDL that Windows gave for them. Two parts of the grammar are not interpreted but
-kept verbatim as an octet string, `#` and hexadecimal: the condition of a callback ACE and the claim of a
-resource-attribute ACE.
+Source: [MS-DTYP] section 2.5.1 (grammar and aliases). The text equals that of Windows' own conversion; the tests
+compare descriptors with the SDDL that Windows printed for them. Two parts of the grammar are not interpreted, but kept
+verbatim as an octet string, `#` and hexadecimal: the condition of a callback ACE and the claim of a resource-attribute
+ACE.
 """
 
 from __future__ import annotations
@@ -55,10 +55,10 @@ _ACL_FLAGS = re.compile(rf"\s*({_NULL_ACL}|(?:P|AR|AI)+)?\s*", re.IGNORECASE)
 
 
 def to_sddl(descriptor: SecurityDescriptor) -> str:
-    """The descriptor as SDDL.
+    """Returns the descriptor as SDDL.
 
     Raises:
-        ValueError: an ACE of a type that SDDL has no letters for.
+        ValueError: SDDL has no letters for the type of an ACE.
     """
     text = ""
     if descriptor.owner is not None:
@@ -108,7 +108,7 @@ def _rights_text(ace: Ace) -> str:
 
 
 def _bits(mask: int, rights: dict[str, int]) -> tuple[str, int]:
-    """The names of the bits of `mask` that have one, and the bits that have none."""
+    """Returns the names of the named bits of `mask`, and the bits without a name."""
     names = ""
     for name, bit in rights.items():
         if mask & bit:
@@ -118,10 +118,10 @@ def _bits(mask: int, rights: dict[str, int]) -> tuple[str, int]:
 
 
 def from_sddl(text: str) -> SecurityDescriptor:
-    """The descriptor that SDDL text describes.
+    """Returns the descriptor that SDDL text describes.
 
     Raises:
-        ValueError: not SDDL; the message names the offset in the text.
+        ValueError: the text is not SDDL. The message names the offset in it.
     """
     owner = group = None
     dacl = sacl = None
@@ -175,7 +175,7 @@ def _parse_acl(text: str, at: int, names: dict[str, Control]) -> tuple[Acl | Non
 
 
 def _closing(text: str, at: int) -> int:
-    """The offset of the parenthesis that closes the one at `at`; quoted strings hide theirs."""
+    """Returns the offset of the parenthesis that closes the one at `at`. Those in quoted strings do not count."""
     depth = 0
     quoted = False
     for index in range(at, len(text)):

@@ -1,7 +1,7 @@
 """Security descriptors, ACLs and ACEs in their self-relative binary form.
 
-Source: [MS-DTYP] sections 2.4.4 (ACE), 2.4.5 (ACL), 2.4.6 (SECURITY_DESCRIPTOR). An ACE keeps its body verbatim
-behind the fields that are understood, so conditional expressions, resource attributes and unknown types survive.
+Source: [MS-DTYP] sections 2.4.4 (ACE), 2.4.5 (ACL), 2.4.6 (SECURITY_DESCRIPTOR). An ACE keeps the rest of its body
+verbatim after the known fields, so conditional expressions, resource attributes and unknown types are preserved.
 """
 
 from __future__ import annotations
@@ -94,10 +94,10 @@ class AceFlags(IntFlag):
 
 @dataclass(frozen=True, slots=True)
 class Ace:
-    """One access control entry.
+    """An access control entry.
 
-    `sid` is None for a type whose body is not understood; then `data` is the whole body and `mask` is 0. Otherwise
-    `data` is what follows the SID: a callback's condition, a resource attribute's claim, or nothing.
+    For a type with an unknown body, `sid` is None, `data` is the whole body and `mask` is 0. Otherwise `data` holds the
+    bytes after the SID: a callback's condition, a resource attribute's claim, or nothing.
     """
 
     type: int
@@ -109,10 +109,12 @@ class Ace:
     inherited_object_type: UUID | None = None
 
     def encode(self) -> bytes:
-        """The binary form. Its length is that of its parts: Windows wants `data` to be a multiple of four bytes long.
+        """Returns the binary form.
+
+        It is not padded: for Windows, the length of `data` must be a multiple of four bytes.
 
         Raises:
-            NotRepresentableError: longer than an ACE can be.
+            NotRepresentableError: the entry is longer than an ACE can be.
         """
         if self.sid is None:
             body = self.data
@@ -130,10 +132,10 @@ class Ace:
 
     @classmethod
     def decode(cls, data: bytes, offset: int, end: int) -> tuple[Ace, int]:
-        """The ACE at `offset` and the offset after it; it must lie before `end`.
+        """Returns the ACE at `offset`, which must end before `end`, and the offset after it.
 
         Raises:
-            SecurityError: an impossible size, or a SID that lies outside the ACE.
+            SecurityError: the size is impossible, or the SID is outside of the ACE.
         """
         if end - offset < _ACE.size:
             raise SecurityError(f"ACE at offset {offset} is cut off")
@@ -172,16 +174,16 @@ class Acl:
 
     @classmethod
     def of(cls, aces: Iterable[Ace]) -> Acl:
-        """An ACL with the revision that its entries need."""
+        """Returns an ACL with the revision that its entries require."""
         entries = tuple(aces)
         needs_ds = any(ace.type in _OBJECT_TYPES for ace in entries)
         return cls(entries, ACL_REVISION_DS if needs_ds else ACL_REVISION)
 
     def encode(self) -> bytes:
-        """The binary form.
+        """Returns the binary form.
 
         Raises:
-            NotRepresentableError: longer than an ACL can be.
+            NotRepresentableError: the list is longer than an ACL can be.
         """
         body = b"".join(ace.encode() for ace in self.aces)
         size = _ACL.size + len(body)
@@ -191,10 +193,10 @@ class Acl:
 
     @classmethod
     def decode(cls, data: bytes, offset: int) -> Acl:
-        """The ACL at `offset`.
+        """Returns the ACL at `offset`.
 
         Raises:
-            SecurityError: cut off, or entries that do not fit in it.
+            SecurityError: the ACL is cut off, or its entries do not fit in it.
         """
         if len(data) - offset < _ACL.size:
             raise SecurityError(f"ACL at offset {offset} is cut off")
@@ -214,8 +216,8 @@ class Acl:
 class SecurityDescriptor:
     """A security descriptor.
 
-    A DACL or SACL is present when the control bit says so; present and None is a *null* ACL (for a DACL: access for
-    everyone), which is not the same as an empty one.
+    The control bits say whether a DACL or SACL is present. One that is present and None is a *null* ACL, which is not
+    the same as an empty one: a null DACL allows access for everyone.
     """
 
     owner: Sid | None = None
@@ -224,13 +226,13 @@ class SecurityDescriptor:
     sacl: Acl | None = None
     control: int = int(Control.SELF_RELATIVE)
     resource_manager: int = field(default=0)
-    """The byte Sbz1, meaningful with RM_CONTROL_VALID."""
+    """The byte Sbz1, which is valid with RM_CONTROL_VALID."""
 
     def encode(self) -> bytes:
-        """The self-relative form, in the order in which Windows lays it out: SACL, DACL, owner, group.
+        """Returns the self-relative form in the order of Windows: SACL, DACL, owner, group.
 
         Raises:
-            NotRepresentableError: an ACL that is too long.
+            NotRepresentableError: an ACL is too long.
         """
         body = bytearray()
 
@@ -250,10 +252,10 @@ class SecurityDescriptor:
 
     @classmethod
     def decode(cls, data: bytes | memoryview) -> SecurityDescriptor:
-        """From the self-relative form.
+        """Decodes the self-relative form.
 
         Raises:
-            SecurityError: not self-relative, not revision 1, or an offset outside `data`.
+            SecurityError: the form is not self-relative or not of revision 1, or an offset is outside of `data`.
         """
         data = bytes(data)
         if len(data) < _DESCRIPTOR.size:
@@ -278,5 +280,5 @@ class SecurityDescriptor:
         )
 
     def with_dacl(self, dacl: Acl | None) -> SecurityDescriptor:
-        """The same descriptor with another DACL, marked present."""
+        """Returns the same descriptor with another DACL, marked present."""
         return replace(self, dacl=dacl, control=self.control | Control.DACL_PRESENT)

@@ -1,9 +1,9 @@
-"""8.3 names: the second, short name by which old programs know a file with a long one.
+"""8.3 names: the second, short name of a file with a long name, for old programs.
 
-Layers do not carry short names, so they are made as Windows makes them when files are created: in order, the first free
-one. Sources: [MS-FSCC] section 2.1.5.2.1 (8.3 filenames); "How Windows Generates 8.3 File Names from Long File Names"
-(Microsoft Knowledge Base 142982). After four names of one beginning Windows takes a checksum into the name, whose
-function is not published; here the numbers go on.
+Layers do not contain short names, so they are made as Windows makes them for new files: in order, the first free one.
+Sources: [MS-FSCC] section 2.1.5.2.1 (8.3 filenames); "How Windows Generates 8.3 File Names from Long File Names"
+(Microsoft Knowledge Base 142982). After four names with the same beginning, Windows uses a checksum in the name, whose
+function is not published; here the numbers continue.
 """
 
 from __future__ import annotations
@@ -20,21 +20,25 @@ _BASE, _EXTENSION = 6, 3
 
 
 def is_short(name: str) -> bool:
-    """Whether a name is an 8.3 name itself, and has no other."""
+    """Returns whether a name is an 8.3 name itself, and so has no other short name."""
     return _SHORT.match(name) is not None
 
 
 def may_be_generated(name: str) -> bool:
-    """Whether a name has the form of one that Windows generates ("PROGRA~1")."""
+    """Returns whether a name has the form of a generated short name ("PROGRA~1")."""
     return _GENERATED.match(name) is not None
 
 
 def short_names(names: Iterable[str]) -> dict[str, str]:
-    """The short names of a directory's entries, given in the order in which they were made: short to long name."""
+    """Returns the long names of a directory's entries by short name.
+
+    Args:
+        names: the names of the entries, in the order in which they were created.
+    """
     given = list(names)
     taken = {upcase(name) for name in given}
     found: dict[str, str] = {}
-    # By beginning and extension: the number from which on one may be free. Those below are not tried again.
+    # For each beginning and extension, the first number that may be free. Lower ones are not tried again.
     numbers: dict[tuple[str, str], int] = {}
     for name in given:
         if is_short(name):

@@ -23,7 +23,7 @@ class SecurityError(FormatError):
 
 @dataclass(frozen=True, slots=True)
 class Sid:
-    """A security identifier: 48-bit identifier authority and up to fifteen 32-bit sub-authorities."""
+    """A security identifier: a 48-bit identifier authority and up to fifteen 32-bit sub-authorities."""
 
     authority: int
     sub_authorities: tuple[int, ...]
@@ -35,11 +35,11 @@ class Sid:
 
     @property
     def size(self) -> int:
-        """Length of the binary form in bytes."""
+        """The length of the binary form in bytes."""
         return 8 + 4 * len(self.sub_authorities)
 
     def encode(self) -> bytes:
-        """The binary form."""
+        """Returns the binary form."""
         count = len(self.sub_authorities)
         return (
             struct.pack("<BB", 1, count)
@@ -49,10 +49,10 @@ class Sid:
 
     @classmethod
     def decode(cls, data: bytes | memoryview, offset: int = 0) -> Sid:
-        """The SID at `offset`; what follows it is not looked at.
+        """Returns the SID at `offset`. The bytes after it are ignored.
 
         Raises:
-            SecurityError: not revision 1, more than fifteen sub-authorities, or cut off.
+            SecurityError: the SID is not of revision 1, has more than fifteen sub-authorities, or is cut off.
         """
         if len(data) - offset < 8:
             raise SecurityError(f"SID at offset {offset} is cut off")
@@ -66,10 +66,10 @@ class Sid:
 
     @classmethod
     def parse(cls, text: str) -> Sid:
-        """From "S-1-5-32-544" or an SDDL alias ("BA").
+        """Parses "S-1-5-32-544" or an SDDL alias ("BA").
 
         Raises:
-            ValueError: neither, or a number out of range.
+            ValueError: the text has neither form, or a number is out of range.
         """
         if (alias := ALIASES.get(text.upper())) is not None:
             return alias
@@ -83,7 +83,7 @@ class Sid:
         return cls(authority, subs)
 
     def to_sddl(self) -> str:
-        """The SDDL alias if there is one, else "S-1-…"."""
+        """Returns the SDDL alias if there is one, else "S-1-…"."""
         return _ALIAS_OF.get(self) or str(self)
 
 
@@ -96,7 +96,7 @@ def _sid(authority: int, *sub_authorities: int) -> Sid:
 
 
 def vm_sid(vm_id: UUID | str) -> Sid:
-    """The SID of a virtual machine: S-1-5-83-1- and its GUID as four little-endian 32-bit numbers.
+    """Returns the SID of a virtual machine: S-1-5-83-1- and its GUID as four little-endian 32-bit numbers.
 
     Raises:
         ValueError: `vm_id` is text that is not a GUID.
@@ -114,8 +114,8 @@ VIRTUAL_MACHINES = _sid(5, 83, 0)
 """The group of all virtual machines."""
 TRUSTED_INSTALLER = _sid(5, 80, 956008885, 3418522649, 1831038044, 1853292631, 2271478464)
 
-# [MS-DTYP] 2.5.1.1. Aliases relative to a domain (DA, DU, LA, LG, …) have no SID without that domain, so they are
-# accepted by no parser that works off-line and are left out.
+# [MS-DTYP] 2.5.1.1. Aliases relative to a domain (DA, DU, LA, LG, …) have no SID without that domain. No parser that
+# works off-line accepts them, so they are left out.
 ALIASES: dict[str, Sid] = {
     "AA": _sid(5, 32, 579), "AC": _sid(15, 2, 1), "AN": _sid(5, 7), "AO": _sid(5, 32, 548), "AS": _sid(18, 1),
     "AU": _sid(5, 11), "BA": ADMINISTRATORS, "BG": _sid(5, 32, 546), "BO": _sid(5, 32, 551),

@@ -55,16 +55,16 @@ _RANGES = (
 UPCASE: dict[int, int] = {
     unit: unit + delta for first, last, step, delta in _RANGES for unit in range(first, last + 1, step)
 }
-"""Code unit to upper-case code unit, for the units that change."""
+"""The upper-case code units by code unit, for the units that change."""
 
 
 def upcase(name: str) -> str:
-    """`name` with every code unit replaced by its NTFS upper-case form; the length never changes."""
-    # str.upper agrees with the table on ASCII, and is the fast path for nearly every name.
+    """Returns `name` with every code unit replaced by its NTFS upper-case form. The length does not change."""
+    # str.upper agrees with the table for ASCII, and is the fast path for nearly every name.
     return name.upper() if name.isascii() else name.translate(UPCASE)
 
 
 @functools.cache
 def upcase_table() -> bytes:
-    """The whole table as `$UpCase` stores it: 65,536 little-endian 16-bit units (131,072 bytes)."""
+    """Returns the whole table as `$UpCase` stores it: 65,536 little-endian 16-bit units (131,072 bytes)."""
     return struct.pack("<65536H", *(UPCASE.get(unit, unit) for unit in range(0x10000)))
