@@ -58,9 +58,19 @@ def open_stream(path: StrPath) -> io.BufferedReader:
         InvalidParameterError: it is a socket.
     """
     with errors_at(path):
-        if stat.S_ISSOCK(os.stat(path).st_mode):
-            raise InvalidParameterError(path, "is a socket, which cannot be opened; a file is needed")
-        return io.BufferedReader(_ReadFile(path))
+        try:
+            return io.BufferedReader(_ReadFile(path))
+        except OSError:
+            if _is_socket(path):
+                raise InvalidParameterError(path, "is a socket, which cannot be opened; a file is needed") from None
+            raise
+
+
+def _is_socket(path: StrPath) -> bool:
+    try:
+        return stat.S_ISSOCK(os.stat(path).st_mode)
+    except OSError:
+        return False
 
 
 class _ReadFile(io.FileIO):

@@ -11,7 +11,7 @@ from wclayer.host.root import HostRoot
 from wclayer.layers.backup_stream import backup_stream
 from wclayer.layers.transport import TransportLayerReader
 from wclayer.layers.transport.layout import TOMBSTONES, TOMBSTONES_HEADER
-from wclayer.model import Entry, LayerReader
+from wclayer.model import LayerItem
 
 
 class Service:
@@ -25,8 +25,8 @@ class Service:
         if name == "ImportLayer":
             Path(other, TOMBSTONES).write_bytes(TOMBSTONES_HEADER + b"\r\n")
             with TransportLayerReader(other) as source, HostRoot(layer) as root:
-                for entry in source:
-                    _restore(root, entry, source)
+                for item in source:
+                    _restore(root, item)
                 self.seen.append(("imported", sorted(os.listdir(other))))
         elif name == "ExportLayer":
             assert self.exported is not None
@@ -34,7 +34,8 @@ class Service:
         return 0
 
 
-def _restore(root: HostRoot, entry: Entry, source: LayerReader) -> None:
+def _restore(root: HostRoot, item: LayerItem) -> None:
+    entry = item.entry
     assert entry.info is not None
     path = entry.name.encode()
     try:
@@ -43,5 +44,5 @@ def _restore(root: HostRoot, entry: Entry, source: LayerReader) -> None:
         is_there = False
     with BackupFile(root, path, create=not is_there, is_directory=entry.is_directory, writable=True) as file:
         file.set_info(entry.info)
-        for piece in backup_stream(entry, source.streams()):
+        for piece in backup_stream(entry, item.streams()):
             file.write(piece)

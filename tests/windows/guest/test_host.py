@@ -78,7 +78,7 @@ def test_a_layer_has_substitutes_for_them(tmp_path: Path) -> None:
         wclayer.import_layer_from_tar(stream, tmp_path / "layer")
     assert all(name.startswith("wclayer~") for name in os.listdir(tmp_path / "layer" / "Files"))
     with wclayer.new_layer_reader(tmp_path / "layer") as back:
-        found = {entry.name: b"".join(stream.read_all() for stream in back.streams()) for entry in back}
+        found = {item.entry.name: b"".join(stream.read_all() for stream in item.streams()) for item in back}
     assert found == {"Files": b""} | {f"Files/{name}": name.encode() for name in AWKWARD}
     wclayer.export_layer_to_file(tmp_path / "layer", tmp_path / "again.tar")
     assert (tmp_path / "again.tar").read_bytes() == tar.read_bytes()
@@ -350,6 +350,6 @@ def test_any_console_shows_any_name(tmp_path: Path, encoding: str) -> None:
 
 def test_a_missing_engine_is_one_line(tmp_path: Path) -> None:
     shown = run("--engine", "hcs", "mount", str(tmp_path), encoding="utf-8", status=64)
-    assert b"needs a TARGET" in shown
+    assert b"TARGET is required" in shown
     shown = run("mount", str(tmp_path), str(tmp_path), encoding="utf-8", status=10)
     assert b"Linux' FUSE, which is not there" in shown
