@@ -1,4 +1,4 @@
-"""What differs between two trees: contents, attributes, times, security, and the rest of an entry."""
+"""Compares two trees: contents, attributes, times, security and the other metadata of each entry."""
 
 from __future__ import annotations
 
@@ -25,7 +25,10 @@ class Change(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One name that differs. `fields` maps what differs to its two values; it is empty for added and removed names."""
+    """One name that differs.
+
+    `fields` maps the name of each differing field to its old and new value; it is empty for added and removed names.
+    """
 
     change: Change
     path: str
@@ -39,14 +42,17 @@ _TIMES = ("creation_time", "last_write_time", "change_time", "last_access_time")
 
 @during("compare layers")
 def diff_trees(a: MergedTree | StrPath, b: MergedTree | StrPath, *, times: bool = True) -> Iterator[Difference]:
-    """The differences from `a` to `b`, by name; a directory that is added or removed brings everything below it.
+    """Yields the differences from `a` to `b`, sorted by name in each directory.
+
+    For an added or removed directory, everything below it is yielded, too.
 
     Args:
-        a, b: two trees, or the paths of two layers, each of which is looked at over its parents.
-        times: whether the four times count. Access times alone never make a difference.
+        a, b: two trees, or the paths of two layers, each of which is taken over its parents.
+        times: whether the four times are compared. A difference in access times alone is never reported.
 
     Raises:
-        PathNotFoundError, NotALayerError, CorruptLayerError: see `MergedTree`; at the first step.
+        PathNotFoundError, NotALayerError, CorruptLayerError: a layer or a parent cannot be opened. The error is raised
+            when the first difference is requested.
     """
     with ExitStack() as stack:
         trees = [
@@ -76,7 +82,7 @@ def _differences(a: MergedTree, b: MergedTree, times: bool) -> Iterator[Differen
 
 
 def _pairs(a: MergedTree, node_a: Node, b: MergedTree, node_b: Node) -> Iterator[tuple[Node | None, Node | None]]:
-    """What the two directories hold, by name."""
+    """Yields the entries of the two directories as pairs of the same name; None stands for a missing one."""
     in_a = {_key(child): child for child in a.children(node_a) if child.row.origin != Origin.MADE}
     in_b = {_key(child): child for child in b.children(node_b) if child.row.origin != Origin.MADE}
     for key in sorted(in_a.keys() | in_b.keys()):
@@ -88,7 +94,7 @@ def _key(node: Node) -> str:
 
 
 def _same_directory(a: MergedTree, node_a: Node, b: MergedTree, node_b: Node) -> bool:
-    """Whether both are made of the same directories of the same layers, so that nothing below can differ."""
+    """Returns whether both are merged from the same directories of the same layers, so that nothing below differs."""
 
     def parts(tree: MergedTree, node: Node) -> list[tuple[str, int]]:
         return [(str(tree.layers[index].path), entry_id) for index, entry_id in sorted(node.merged.items())]
@@ -110,7 +116,7 @@ def _compare(a: MergedTree, node_a: Node, b: MergedTree, node_b: Node, times: bo
     if row_a.id == row_b.id and a.layers[node_a.layer].path == b.layers[node_b.layer].path:
         return {}
     if Origin.IMPLIED in (row_a.origin, row_b.origin):
-        # A root directory without an entry of its own has no metadata to compare.
+        # A root directory that has no entry of its own has no metadata to compare.
         return {}
     fields: dict[str, tuple[object, object]] = {}
 

@@ -26,18 +26,20 @@ _FILETIME_EPOCH = datetime(1601, 1, 1, tzinfo=UTC)
 
 
 class LayerFileSystem(AbstractFileSystem):  # type: ignore[misc]
-    """A layer, a chain or a scratch, for `fsspec`; paths are from the volume's root (`/Windows/win.ini`).
+    """A layer, a chain or a scratch as a file system of `fsspec`. Paths start at its root (`/Windows/win.ini`).
 
-    Names are given back without a leading `/`, as file systems of archives do. An instance can be pickled: the other
-    one opens the same layers. `close`, or leaving its context, gives the layers back.
+    Returned names have no leading `/`, as in the archive file systems of `fsspec`. An instance can be pickled: the
+    unpickled one opens the same layers. `close`, or the end of its context, closes the layers.
 
     Args:
-        fo: the layer directory, or several, nearest first; a scratch can be written to.
-        view: an open view instead, which stays open.
-        target_protocol: what `fo` is a path of, in a chained URL: `file`.
+        fo: the layer directory, or several, nearest first. If the first one is a scratch, it can be written to.
+        view: an open view to use instead of `fo`; `close` does not close it.
+        target_protocol: the protocol of `fo` in a chained URL; only `file` and `local` are possible.
+        target_options: options for `target_protocol`; none are possible.
 
     Raises:
         NotSupportedError: `fo` is not on a file system of this machine, or `target_options` were given.
+        PathNotFoundError, NotALayerError, CorruptLayerError: a layer or a parent cannot be opened.
     """
 
     protocol = "wclayer"
@@ -67,7 +69,7 @@ class LayerFileSystem(AbstractFileSystem):  # type: ignore[misc]
         self.view = view
 
     def close(self) -> None:
-        """Closes the view, if it was opened here."""
+        """Closes the view, unless it was passed by the caller."""
         if self._owns_view:
             self.view.close()
 
@@ -112,14 +114,18 @@ class LayerFileSystem(AbstractFileSystem):  # type: ignore[misc]
         }
 
     def info(self, path: str, **options: Any) -> dict[str, Any]:
-        """What is known of an entry."""
+        """Returns the metadata of an entry. A link is followed."""
         path = self._strip_protocol(path)
         facts = self._facts(self.view.stat(self._inner(path)))
         facts["name"] = path
         return facts
 
     def ls(self, path: str, detail: bool = True, **options: Any) -> list[Any]:
-        """What is in a directory; of a file, itself."""
+        """Returns the entries of a directory, or the file itself if the path is one.
+
+        Args:
+            detail: the metadata of the entries are returned, otherwise only their names.
+        """
         path = self._strip_protocol(path)
         status = self.view.stat(self._inner(path))
         found = [self.info(path)] if not status.is_directory else []
@@ -127,20 +133,20 @@ class LayerFileSystem(AbstractFileSystem):  # type: ignore[misc]
             for child in self.view.scan(self._inner(path)):
                 name = child.path.rpartition("/")[2]
                 below = f"{path}/{name}" if path else name
-                # A link counts as what it leads to.
+                # For a link, the metadata of its target are returned.
                 facts = self.info(below) if child.is_link and self.exists(below) else self._facts(child)
                 found.append({**facts, "name": below})
         return found if detail else [facts["name"] for facts in found]
 
     def mkdir(self, path: str, create_parents: bool = True, **options: Any) -> None:
-        """Makes a directory."""
+        """Creates a directory, and with `create_parents` those above it."""
         path = self._inner(self._strip_protocol(path))
         if create_parents:
             self._make_parent(path)
         self.view.mkdir(path)
 
     def makedirs(self, path: str, exist_ok: bool = False) -> None:
-        """Makes a directory with those above it."""
+        """Creates a directory and those above it."""
         path = self._inner(self._strip_protocol(path))
         if not exist_ok and self.view.exists(path):
             raise FileExistsError(path)
@@ -158,7 +164,7 @@ class LayerFileSystem(AbstractFileSystem):  # type: ignore[misc]
 
     @during("remove")
     def rm(self, path: Any, recursive: bool = False, maxdepth: int | None = None) -> None:
-        """Removes files, or with `recursive` directories with all that is in them."""
+        """Removes files, or with `recursive` directories with all their contents."""
         paths = path if isinstance(path, list) else [path]
         for one in self.expand_path(paths, recursive=False):
             inner = self._inner(self._strip_protocol(one))
@@ -170,14 +176,14 @@ class LayerFileSystem(AbstractFileSystem):  # type: ignore[misc]
                 raise EntryIsDirectoryError(one, "is a directory; recursive=True removes it")
 
     def mv(self, path1: str, path2: str, recursive: bool = False, maxdepth: int | None = None, **options: Any) -> None:
-        """Renames an entry with everything below it."""
+        """Renames an entry with everything below it. If the target is a directory, the entry is moved into it."""
         source, target = (self._inner(self._strip_protocol(path)) for path in (path1, path2))
         if self.view.exists(target) and self.view.stat(target).is_directory:
             target = f"{target}/{source.rpartition('/')[2]}"
         self.view.rename(source, target)
 
     def cp_file(self, path1: str, path2: str, **options: Any) -> None:
-        """Copies a file; a directory alone, without what is in it."""
+        """Copies a file. For a directory, only the directory is created, without its contents."""
         source, target = (self._inner(self._strip_protocol(path)) for path in (path1, path2))
         if self.view.stat(source).is_directory:
             self.view.makedirs(target)
@@ -197,24 +203,24 @@ class LayerFileSystem(AbstractFileSystem):  # type: ignore[misc]
         return self.view.open(inner, mode)
 
     def _make_parent(self, inner: str) -> None:
-        """As in an object store, a file may be written before its directory is made."""
+        """Creates the directory of a new file: as in an object store, a file can be written without `mkdir` before."""
         parent = inner.rpartition("/")[0]
         if parent and not self.view.exists(parent):
             self.view.makedirs(parent)
 
     def created(self, path: str) -> datetime:
-        """When an entry was made."""
+        """Returns the creation time of an entry."""
         made: datetime = self.info(path)["created"]
         return made
 
     def modified(self, path: str) -> datetime:
-        """When an entry was last written to."""
+        """Returns the last write time of an entry."""
         changed: datetime = self.info(path)["mtime"]
         return changed
 
 
 def _time(filetime: int) -> datetime:
-    """A FILETIME to the microsecond; one after the year 9999 is the last moment that Python knows."""
+    """Returns a FILETIME as a `datetime`, in microseconds; `datetime.max` for a time after the year 9999."""
     try:
         return _FILETIME_EPOCH + timedelta(microseconds=filetime // 10)
     except OverflowError:

@@ -1,4 +1,4 @@
-r"""`LayerView`: the file system that a container would see of its layers, by paths, and the changes to its scratch."""
+r"""`LayerView`: a path-based interface to the file system that a container sees, and to the changes in its scratch."""
 
 from __future__ import annotations
 
@@ -41,18 +41,22 @@ _TRIES = 100
 
 @dataclass(frozen=True, slots=True)
 class FileStatus:
-    """What is known of an entry: its path as it is spelled, its size in bytes, times and attributes, and more."""
+    """The metadata of an entry."""
 
     path: str
+    """The path inside the layer, in the stored spelling."""
     size: int
+    """The size of the contents in bytes."""
     info: FileBasicInfo
+    """The times and attributes."""
     links: int
-    """Under how many names the file shows."""
+    """The number of visible names of the file."""
     file_id: int
-    """The same number for all names of one file; it stays when the file is copied up."""
+    """A number that is the same for all names of one file, and stays the same when the file is copied up."""
     reparse: bytes | None
+    """The REPARSE_DATA_BUFFER, or None if the entry is not a reparse point."""
     layer: Path
-    """The layer that has it."""
+    """The layer directory that contains the entry."""
 
     @property
     def is_directory(self) -> bool:
@@ -60,31 +64,31 @@ class FileStatus:
 
     @property
     def is_link(self) -> bool:
-        """Whether it is a symbolic link or a mount point."""
+        """Whether the entry is a symbolic link or a mount point."""
         return self.reparse is not None and link_path(self.reparse) is not None
 
 
 @boundary
 class LayerView:
-    r"""The merged file system of layers, read-only, or over them a scratch that takes the changes.
+    r"""The merged file system of layers: read-only, or with a scratch on top that takes the changes.
 
-    Paths are given as Windows or POSIX spell them: `C:\Windows`, `\Windows`, `/Windows` and `Windows` mean the same
-    (see `layer_path`), in any case and by short names, too; `name:stream` means an alternate stream where a file's data
-    are meant. Links are followed inside the layers.
+    Paths are spelled as in Windows or POSIX: `C:\Windows`, `\Windows`, `/Windows` and `Windows` mean the same (see
+    `layer_path`). Case is ignored, and short names are understood. Methods that read or write data take `name:stream`
+    for an alternate stream. Links are followed inside the layers.
 
     A view may be used by several threads. Several processes may have views of one scratch and change it at once, unless
-    one has it `exclusive`, as a mount does.
+    one of them has opened it `exclusive`, as a mount does.
 
     Args:
-        layers: the layer directories, nearest first, or only the nearest one, whose parents follow; none for a
-            scratch's own parents.
+        layers: the layer directories, nearest first, or only the nearest one, whose recorded parents are added. If it
+            is empty, the parents of the scratch are used.
         scratch: the layer directory of a scratch.
-        exclusive: no other process may change the scratch meanwhile.
+        exclusive: no other process may change the scratch while this view is open.
 
     Raises:
-        PathNotFoundError, NotALayerError, CorruptLayerError: see `open_layer`.
-        InvalidParameterError: the chain is in the wrong order; neither layers nor a scratch.
-        LayerBusyError: another process has the scratch to itself.
+        PathNotFoundError, NotALayerError, CorruptLayerError: a layer cannot be opened.
+        InvalidParameterError: the chain is in the wrong order; neither layers nor a scratch are given.
+        LayerBusyError: another process has the scratch open exclusively.
     """
 
     operation = "view layers"
@@ -101,37 +105,38 @@ class LayerView:
             writable: whether the view of a scratch takes changes.
 
         Raises:
-            see `LayerView`.
+            PathNotFoundError, NotALayerError, CorruptLayerError: the layer or a parent cannot be opened.
+            LayerBusyError: another process has the scratch open exclusively.
         """
         return cls(scratch=path) if writable and is_scratch(path) else cls(path)
 
     @property
     def name(self) -> str:
-        """What messages call it: the path of its nearest layer."""
+        """The name of the view in messages: the path of its nearest layer."""
         return self.volume.name
 
     @property
     def capacity(self) -> int | None:
-        """Bytes of contents that the scratch's disk has room for; None if there is no disk."""
+        """The bytes of contents for which the scratch's disk has room; None if there is no disk."""
         return self.volume.capacity
 
     @property
     def used(self) -> int:
-        """Bytes of contents in the scratch."""
+        """The bytes of contents in the scratch."""
         return self.volume.used
 
     @property
     def is_writable(self) -> bool:
-        """Whether it has a scratch."""
+        """Whether the view has a scratch."""
         return self.volume.is_writable
 
     @property
     def is_open(self) -> bool:
-        """Whether it is not closed yet."""
+        """Whether the view is not closed yet."""
         return self.volume.is_open
 
     def close(self) -> None:
-        """Closes the view: what was written is recorded, and everything is safe on disk."""
+        """Closes the view, after all written data are recorded and safe on disk."""
         self.volume.close()
 
     def __enter__(self) -> Self:
@@ -151,10 +156,12 @@ class LayerView:
         return True
 
     def stat(self, path: StrPath, *, follow: bool = True) -> FileStatus:
-        """Returns what is known of the entry at a path.
+        """Returns the metadata of the entry at a path.
 
         Raises:
-            PathNotFoundError, EntryNotDirectoryError, UnresolvedLinkError: see `resolve`.
+            PathNotFoundError: the entry, or a directory on the way, does not exist.
+            EntryNotDirectoryError: a component on the way is a file.
+            UnresolvedLinkError: links lead in a circle, or out of the layers.
         """
         with self.volume.reading():
             return self._status(self.volume.find(path, follow=follow))
@@ -167,37 +174,40 @@ class LayerView:
         return FileStatus(node.path, row.size, row.info, links, volume.file_id(node.file), row.reparse, layer.path)
 
     def listdir(self, path: StrPath) -> list[str]:
-        """The names in a directory, in the order in which Windows lists them.
+        """Returns the names in a directory, in the order in which Windows lists them.
 
         Raises:
-            see `scan`.
+            PathNotFoundError: the directory does not exist.
+            EntryNotDirectoryError: the path, or a component on the way, is a file.
+            UnresolvedLinkError: links lead in a circle, or out of the layers.
         """
         return [status.path.rpartition("/")[2] for status in self.scan(path)]
 
     def scan(self, path: StrPath) -> list[FileStatus]:
-        """What is known of the entries of a directory.
+        """Returns the metadata of the entries of a directory, in the order in which Windows lists them.
 
         Raises:
-            EntryNotDirectoryError: it is a file.
-            see `stat` for the rest.
+            PathNotFoundError: the directory does not exist.
+            EntryNotDirectoryError: the path, or a component on the way, is a file.
+            UnresolvedLinkError: links lead in a circle, or out of the layers.
         """
         with self.volume.reading():
             return [self._status(node) for node in self.volume.children(self.volume.find(path))]
 
     def security(self, path: StrPath, *, follow: bool = True) -> bytes | None:
-        """The self-relative security descriptor of an entry."""
+        """Returns the self-relative security descriptor of an entry, or None if it has none."""
         with self.volume.reading() as tree:
             return tree.security(self.volume.find(path, follow=follow))
 
     def eas(self, path: StrPath, *, follow: bool = True) -> bytes:
-        """The FILE_FULL_EA_INFORMATION list of an entry, empty where it has none."""
+        """Returns the FILE_FULL_EA_INFORMATION list of an entry, empty if it has no EAs."""
         return self.volume.find(path, follow=follow).row.eas or b""
 
     def read_link(self, path: StrPath) -> LinkTarget:
-        """What the symbolic link or mount point at a path points to.
+        """Returns the target of the symbolic link or mount point at a path.
 
         Raises:
-            InvalidParameterError: the entry is neither.
+            InvalidParameterError: the entry is not a symbolic link or mount point.
         """
         node = self.volume.find(path, follow=False)
         try:
@@ -208,7 +218,7 @@ class LayerView:
             raise InvalidParameterError(node.path, str(error)) from None
 
     def streams(self, path: StrPath, *, follow: bool = True) -> list[tuple[str, int]]:
-        """Names and sizes of the alternate data streams of an entry."""
+        """Returns the names and sizes of the alternate data streams of an entry."""
         with self.volume.reading() as tree:
             node = self.volume.find(path, follow=follow)
             return [(name, size) for name, size, _ in tree.stream_digests(node)]
@@ -226,10 +236,13 @@ class LayerView:
             mode: r, w, a or x, with + and b or t.
 
         Raises:
-            PathNotFoundError: it is not there, and `mode` makes none.
-            AlreadyExistsError: it is there, and `mode` is x.
-            EntryIsDirectoryError: it is a directory.
-            LayerError: the view is read-only; see `stat` for the rest.
+            PathNotFoundError: the file or stream does not exist, and `mode` does not create it.
+            EntryNotDirectoryError: a component on the way is a file.
+            UnresolvedLinkError: links lead in a circle, or out of the layers.
+            AlreadyExistsError: the file or stream exists, and `mode` is x.
+            EntryIsDirectoryError: the path is a directory.
+            InvalidParameterError: `mode` is not valid; the name is not legal on Windows; the file has no data.
+            LayerError: the view is read-only, and `mode` writes.
         """
         kinds = set(mode) - {"b", "t", "+"}
         if len(kinds) != 1 or not kinds <= set("rwax") or {"b", "t"} <= set(mode):
@@ -259,7 +272,18 @@ class LayerView:
         self, path: StrPath, *, can_read: bool = True, can_write: bool = False, create: bool = False,
         new: bool = False, truncate: bool = False, append: bool = False,
     ) -> ViewFile:  # fmt: skip
-        """`open` without buffering, by what is to be done with the file."""
+        """Opens a file or alternate stream without buffering; the arguments state what `mode` of `open` states.
+
+        Args:
+            create: the file or stream is created if it does not exist.
+            new: with `create`, an existing file or stream is an error.
+            truncate: the contents are removed.
+            append: each write goes to the end.
+
+        Raises:
+            PathNotFoundError, EntryNotDirectoryError, UnresolvedLinkError, AlreadyExistsError, EntryIsDirectoryError,
+                InvalidParameterError, LayerError: as for `open`.
+        """
         text = os.fspath(path)
         if can_write:
             self.volume.writable_scratch()
@@ -282,7 +306,7 @@ class LayerView:
                 node = volume.create_file(volume.place(path, follow=True), new=False)
                 return self._open_stream(node, stream, create=True, new=new)
         for _ in range(_TRIES):
-            # Another process may have removed or replaced the contents since: then they are looked for once more.
+            # Another process may have removed or replaced the contents since the lookup: then it is repeated.
             with suppress(LayerBusyError), volume.reading():
                 node = volume.find(path)
                 return self._open_stream(node, stream, create=False, new=False) if stream else volume.open_node(node)
@@ -303,29 +327,31 @@ class LayerView:
         return self.volume.open_stream(node, stream)
 
     def read_bytes(self, path: StrPath) -> bytes:
-        """The contents of a file or alternate stream."""
+        """Returns the contents of a file or alternate stream."""
         with self.open(path, "rb") as file:
             data: bytes = file.read()
             return data
 
     def write_bytes(self, path: StrPath, data: bytes | bytearray | memoryview) -> None:
-        """Makes the contents of a file or alternate stream, all at once; it is made if it is not there."""
+        """Replaces the contents of a file or alternate stream in one step. It is created if it does not exist."""
         with self.replacing(path) as file:
             file.write(data)
 
     @contextmanager
     def replacing(self, path: StrPath) -> Iterator[IO[bytes]]:
-        """A file for the new contents of a file or alternate stream, which is made if it is not there.
+        """Yields a writable file for the new contents of a file or alternate stream, which is created if necessary.
 
-        They take the place of the old ones in one step when the context ends: a reader finds the old
-        contents or the new ones, also after a crash or a power cut. If the context is left by an exception, nothing is
-        changed.
+        The new contents replace the old ones in one step when the context ends: a reader finds the old contents or the
+        new ones, also after a crash or a power cut. If the context is left by an exception, nothing is changed.
 
         Raises:
-            EntryIsDirectoryError: it is a directory.
-            InvalidParameterError: it has no data, as a link has none.
-            DiskFullError: the scratch's disk has no room for both.
-            see `open` for the rest.
+            PathNotFoundError: a directory on the way does not exist.
+            EntryNotDirectoryError: a component on the way is a file.
+            UnresolvedLinkError: links lead in a circle, or out of the layers.
+            EntryIsDirectoryError: the path is a directory.
+            InvalidParameterError: the entry has no data (a link, for example); the name is not legal on Windows.
+            DiskFullError: the scratch's disk has no room for both the old and the new contents.
+            LayerError: the view is read-only.
         """
         file_path, stream = split_stream(os.fspath(path))
         if stream:
@@ -378,7 +404,7 @@ class LayerView:
             raise InvalidParameterError(place.node.path, "has no data")
         return place
 
-    # Changing. Each of these changes happens as a whole; if it fails, it does not happen at all.
+    # Changing. Each of these methods makes its whole change, or no change if it fails.
 
     @during("create file")
     def create_file(self, path: StrPath, *, new: bool = True) -> None:
@@ -388,7 +414,7 @@ class LayerView:
             new: an existing entry is an error; otherwise it stays as it is.
 
         Raises:
-            AlreadyExistsError: `new`, and something exists at the path.
+            AlreadyExistsError: something exists at the path, and `new` is true.
         """
         with self.volume.changing():
             self.volume.create_file(self.volume.place(path, follow=not new), new=new)
@@ -421,17 +447,18 @@ class LayerView:
 
     @during("create link")
     def symlink(self, path: StrPath, target: str, *, is_directory: bool | None = None) -> None:
-        r"""Makes a symbolic link at `path` to `target`: `C:\…`, or a path from the link's directory.
+        r"""Creates a symbolic link at `path` to `target`: `C:\…`, or a path relative to the link's directory.
 
         Args:
-            is_directory: whether it leads to a directory, which Windows wants to know; by default, what is there now.
+            is_directory: whether the link is one to a directory, which Windows records in the link. By default, this
+                is determined from the current target.
         """
         link = LinkTarget.from_path(target.replace("/", "\\"), is_mount_point=False)
         self.create_link(path, link, is_directory=is_directory)
 
     @during("create mount point")
     def mount_point(self, path: StrPath, target: str) -> None:
-        r"""Makes a mount point (junction) at `path` to the directory `target`, an absolute path (`C:\…`).
+        r"""Creates a mount point (junction) at `path` to the directory `target`, an absolute path (`C:\…`).
 
         Raises:
             InvalidParameterError: `target` is not absolute.
@@ -443,7 +470,7 @@ class LayerView:
 
     @during("create link")
     def create_link(self, path: StrPath, link: LinkTarget, *, is_directory: bool | None = None) -> None:
-        """Creates a symbolic link or mount point with a decoded target; see `symlink`."""
+        """Creates a symbolic link or mount point with a decoded target. `is_directory` is that of `symlink`."""
         with self.volume.changing():
             self.volume.create_link(self.volume.place(path, follow=False), link, is_directory=is_directory)
 
@@ -460,10 +487,10 @@ class LayerView:
 
     @during("remove")
     def unlink(self, path: StrPath) -> None:
-        """Removes a name of a file, or a link, or with `name:stream` an alternate stream.
+        """Removes a name of a file, a link, or with `name:stream` an alternate stream.
 
         Raises:
-            EntryIsDirectoryError: it is a directory.
+            EntryIsDirectoryError: the path is a directory.
         """
         path, stream = split_stream(os.fspath(path))
         if stream:
@@ -477,8 +504,8 @@ class LayerView:
         """Removes an empty directory.
 
         Raises:
-            EntryNotDirectoryError: it is a file.
-            DirectoryNotEmptyError: it is not empty.
+            EntryNotDirectoryError: the path is a file.
+            DirectoryNotEmptyError: the directory is not empty.
         """
         with self.volume.changing():
             self.volume.rmdir(self.volume.find(path, follow=False))
@@ -499,14 +526,15 @@ class LayerView:
 
     @during("rename")
     def rename(self, source: StrPath, target: StrPath, *, replace: bool = True) -> None:
-        """Gives the entry at `source`, with everything below it, the path `target`.
+        """Renames the entry at `source`, with everything below it, to the path `target`.
 
         Args:
-            replace: what exists at `target` is replaced: a file by a file, an empty directory by a directory.
+            replace: an existing entry at `target` is replaced: a file by a file, an empty directory by a directory.
 
         Raises:
             AlreadyExistsError: something exists at `target`, and `replace` is false.
-            EntryIsDirectoryError, EntryNotDirectoryError, DirectoryNotEmptyError: it cannot be replaced.
+            EntryIsDirectoryError, EntryNotDirectoryError, DirectoryNotEmptyError: the entry at `target` cannot be
+                replaced.
             InvalidParameterError: a directory would be moved into itself.
         """
         with self.volume.changing():
@@ -515,7 +543,7 @@ class LayerView:
 
     @during("write")
     def truncate(self, path: StrPath, size: int) -> None:
-        """Makes a file `size` bytes long."""
+        """Cuts a file off at `size` bytes, or extends it to `size` with zeros."""
         self.volume.writable_scratch()
         self.volume.truncate(self.volume.find(path), size)
 
@@ -551,17 +579,18 @@ class LayerView:
 
     @during("set EAs")
     def set_eas(self, path: StrPath, eas: bytes, *, follow: bool = True) -> None:
-        """Sets the FILE_FULL_EA_INFORMATION list of an entry; an empty one removes its EAs.
+        """Sets the FILE_FULL_EA_INFORMATION list of an entry; an empty list removes its EAs.
 
         Raises:
-            InvalidParameterError: NTFS does not accept it: a name is missing or occurs twice, or the list is too long.
+            InvalidParameterError: NTFS does not accept the list: a name is missing or occurs twice, or the list is too
+                long.
         """
         with self.volume.changing():
             self.volume.set_eas(self.volume.find(path, follow=follow), eas)
 
     @during("set reparse point")
     def set_reparse(self, path: StrPath, reparse: bytes | None) -> None:
-        """Makes an entry a reparse point (REPARSE_DATA_BUFFER), or with None no longer one.
+        """Makes an entry a reparse point (REPARSE_DATA_BUFFER), or with None an ordinary file or directory again.
 
         Raises:
             InvalidParameterError: `reparse` is not valid for its tag; the directory is not empty; the entry is a root
@@ -581,12 +610,16 @@ class LayerView:
             self.volume.remove_stream(self.volume.find(path, follow=follow), name)
 
     def sync(self) -> None:
-        """Returns when all changes so far are safe on disk."""
+        """Waits until all changes so far are safe on disk."""
         self.volume.sync()
 
 
 def split_stream(path: str) -> tuple[str, str]:
-    r"""A path and the name of an alternate stream in it: `C:\a:b`, `C:\a:b:$DATA`; "" for the main data."""
+    r"""Returns the path of the file and the name of the stream in `C:\a:b` or `C:\a:b:$DATA`; "" for the main data.
+
+    Raises:
+        InvalidParameterError: the stream type is not `$DATA`.
+    """
     start = 2 if has_drive(path) else 0
     last = max(path.rfind("/"), path.rfind("\\"), start - 1) + 1
     name, colon, stream = path[last:].partition(":")

@@ -29,9 +29,9 @@ from wclayer.win32.reparse import is_name_surrogate
 
 _ROOT_KEYS = frozenset(path_key(root) for root in ROOTS if "/" not in root)
 _REMEMBERED = 250_000
-"""Names that are remembered at most."""
+"""The maximal number of names in memory."""
 _COUNTED = 65_536
-"""Files with several names whose number is remembered at most."""
+"""The maximal number of files whose link count is kept in memory."""
 
 
 def has_drive(text: str) -> bool:
@@ -40,11 +40,11 @@ def has_drive(text: str) -> bool:
 
 
 def layer_path(text: str) -> str:
-    r"""A path inside a layer, from any spelling people use.
+    r"""Returns the path inside a layer for any common spelling of it.
 
     `C:\Windows`, `\Windows`, `/Windows`, `Windows` and `Files/Windows` all mean `Files/Windows`; `Hives/…` and
-    `UtilityVM/…` mean themselves. Nothing, `/` and `\` mean the layer's root, `C:\` means `Files`. As in Win32, `..`
-    takes back the component before it, whatever that is.
+    `UtilityVM/…` stay as they are. The empty path, `/` and `\` mean the layer's root, `C:\` means `Files`. As in Win32,
+    `..` removes the component before it, even if that is a link.
 
     Raises:
         InvalidParameterError: the path is on another drive than C:, the only one of a layer.
@@ -69,7 +69,7 @@ def layer_path(text: str) -> str:
 
 @dataclass(slots=True)
 class Node:
-    """A name in the merged tree: the entry that shows, the layer it is of, and the directories it is merged from."""
+    """A name in the merged tree: the visible entry, the index of its layer, and the directories it is merged from."""
 
     path: str
     key: str
@@ -79,7 +79,7 @@ class Node:
     merged: dict[int, int] = field(default_factory=dict)
     """The entry ids of a directory by layer, for each layer that has a part of it."""
     memo: object = field(default=None, compare=False, repr=False)
-    """A cache of the node's user: what a mount has told the kernel of it."""
+    """A cache for the user of the tree: a mount stores what it has told the kernel about the node."""
 
     @property
     def is_directory(self) -> bool:
@@ -92,19 +92,21 @@ class Node:
 
     @property
     def file(self) -> tuple[int, int]:
-        """What the names of one file have in common."""
+        """The layer and id of the file, which are the same for all its names."""
         return self.layer, self.row.link or self.row.id
 
 
 @boundary
 class MergedTree:
-    """The tree of layers given nearest first, by their paths or open; one layer alone shows just itself.
+    """The merged tree of a chain of layers.
 
     Args:
-        remember: names that were read once are not read again, and each has one node.
+        layers: the layers, nearest first, as paths or open. A single path means only that layer, without its parents.
+        remember: each name is read once and kept in memory, with one node for each name.
 
     Raises:
-        PathNotFoundError, NotALayerError, CorruptLayerError: see `open_layer`.
+        PathNotFoundError, NotALayerError, CorruptLayerError: a layer cannot be opened.
+        InvalidParameterError: `layers` is empty.
     """
 
     operation = "find entry"
@@ -126,22 +128,22 @@ class MergedTree:
             ]
             root = self.layers[0].root()
             self._stack = stack.pop_all()
-        # Of each layer, once it is asked for: parent path key to the name keys deleted in it.
+        # For each layer, None until it is needed: parent path key to the name keys deleted in it.
         self._tombstones: list[dict[str, set[str]] | None] = [None] * len(self.layers)
         self._root = Node("", "", root, 0, dict.fromkeys(range(len(self.layers)), 0))
-        # Of each layer: path keys of the directories at or above a tombstone.
+        # For each layer: path keys of the directories at or above a tombstone.
         self._touched: list[set[str]] = [set() for _ in self.layers]
         self._remembers = remember
         self._nodes: dict[str, Node | None] = {}
         self._listings: dict[str, list[Node]] = {}
         self._link_counts: dict[tuple[int, int], int] = {}
-        # Directories that were reached by their own path, without a link on the way.
+        # Directories that were reached by their own paths, without a link on the way.
         self._reached: dict[str, Node] = {}
 
     @classmethod
     @during("open layer")
     def of(cls, layer: StrPath, *, with_parents: bool) -> Self:
-        """The tree of one layer, alone or over the parents it knows."""
+        """Returns the tree of one layer, alone or over the parents that it records."""
         if not with_parents:
             return cls([layer])
         with open_layer(layer) as directory:
@@ -157,11 +159,11 @@ class MergedTree:
         self.close()
 
     def depth(self, layer: int) -> int:
-        """How far a layer is from the base, which is 1."""
+        """Returns the position of a layer counted from the base, which is 1."""
         return len(self.layers) - layer
 
     def root(self) -> Node:
-        """The node above `Files`, `Hives` and `UtilityVM`."""
+        """Returns the node above `Files`, `Hives` and `UtilityVM`."""
         return self._root
 
     def children(self, node: Node) -> list[Node]:
@@ -246,7 +248,7 @@ class MergedTree:
         return not row.attributes & DIRECTORY or (row.reparse is not None and is_name_surrogate(row.reparse))
 
     def _remember(self, node: Node) -> Node:
-        """The node as it is known, so that there is one for each name."""
+        """Returns the node that is already known for the name, or remembers this one: there is one for each name."""
         known = self._nodes.get(node.key)
         if known is None:
             self._nodes[node.key] = known = node
@@ -288,8 +290,8 @@ class MergedTree:
     def reached_directory(self, key: str) -> Node | None:
         """Returns the directory with that path key if a path has led to it, without a link on the way.
 
-        A directory with an entry in it cannot become a link, and one that is moved makes all names be forgotten: while
-        the node is known, and is not a link itself, the same path still leads to it.
+        A directory with an entry in it cannot become a link, and the move of a directory drops all names from memory.
+        So while the node is known and is not a link itself, the same path still leads to it.
         """
         node = self._reached.get(key)
         if node is None or self._nodes.get(key) is not node or node.row.reparse is not None:
@@ -302,7 +304,7 @@ class MergedTree:
             self._reached[node.key] = node
 
     def walk(self, node: Node) -> Iterator[Node]:
-        """Everything below a node, parents before children."""
+        """Yields everything below a node, parents before children."""
         walk = Walk(self.children(node), None)
         for _, child in walk:
             yield child
@@ -318,7 +320,7 @@ class MergedTree:
         return [other for other in found if other is not None and other.key != node.key and other.file == node.file]
 
     def link_count(self, node: Node) -> int:
-        """Returns how many names of a node's file show. They are counted once: a file may have many."""
+        """Returns the number of visible names of a node's file. The number is cached, because a file may have many."""
         if node.is_directory or self.layers[node.layer].link_count(node.row) == 1:
             return 1
         count = self._link_counts.get(node.file)
@@ -329,17 +331,17 @@ class MergedTree:
         return count
 
     def entry(self, node: Node) -> Entry:
-        """The node's entry with all metadata."""
+        """Returns the node's entry with all metadata."""
         return self.layers[node.layer].entry(node.row)
 
     def streams(self, node: Node) -> Iterator[DataStream]:
-        """The node's data streams."""
+        """Returns an iterator over the node's data streams."""
         layer = self.layers[node.layer]
         row = layer.first_name(node.row)
         return layer.streams(row, has_data=row.sha256 is not None)
 
     def security(self, node: Node) -> bytes | None:
-        """The node's security descriptor."""
+        """Returns the node's security descriptor, or None if it has none."""
         return self.layers[node.layer].security(node.row)
 
     def digest(self, node: Node) -> bytes | None:
@@ -353,7 +355,7 @@ class MergedTree:
         return any(node.key in touched for touched in self._touched)
 
     def stream_digests(self, node: Node) -> list[tuple[str, int, bytes]]:
-        """Name, size and SHA-256 of the node's alternate streams."""
+        """Returns name, size and SHA-256 of each alternate stream of the node."""
         layer = self.layers[node.layer]
         found = [
             (stream.name, stream.size, stream.sha256)

@@ -1,4 +1,4 @@
-r"""`LayerPath`: an entry of a view, as `pathlib` names things."""
+r"""`LayerPath`: a path in a view, with the methods of `pathlib.Path`."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from wclayer.win32.names import path_key, split_path
 
 
 class LayerPath:
-    r"""A path in a view. Like `pathlib.Path`, it need not lead to something.
+    r"""A path in a view. As with `pathlib.Path`, the entry need not exist.
 
         >>> root = LayerPath(view, "C:\\")
         >>> for path in (root / "Windows").glob("*.ini"):
         ...     print(path, path.stat().size)
 
-    Paths that differ only in case are equal. Methods raise what those of `LayerView` raise.
+    Paths that differ only in case are equal. The methods raise the same errors as those of `LayerView`.
     """
 
     __slots__ = ("_path", "view")
@@ -51,13 +51,13 @@ class LayerPath:
         return self.joinpath(other)
 
     def joinpath(self, *others: str) -> LayerPath:
-        """The path below this one."""
+        """Returns this path with further components."""
         parts = [part for other in others for part in split_path(other)]
         return self._with("/".join([self._path, *parts] if self._path else parts))
 
     @property
     def parts(self) -> tuple[str, ...]:
-        """The components, from `Files` on."""
+        """The components; the first one is a root directory of the layer, such as `Files`."""
         return tuple(split_path(self._path))
 
     @property
@@ -67,7 +67,7 @@ class LayerPath:
 
     @property
     def suffix(self) -> str:
-        """The last component's extension, with its dot."""
+        """The extension of the last component, with its dot; empty if there is none."""
         stem, dot, extension = self.name.rpartition(".")
         return dot + extension if stem and extension else ""
 
@@ -78,23 +78,23 @@ class LayerPath:
 
     @property
     def parent(self) -> LayerPath:
-        """The directory that this is in."""
+        """The directory that contains this entry."""
         return self._with(self._path.rpartition("/")[0])
 
     def exists(self) -> bool:
-        """Whether there is something; of a link, where it leads."""
+        """Returns whether the entry exists. A link is followed."""
         return self.view.exists(self._path)
 
     def is_dir(self) -> bool:
-        """Whether it is a directory."""
+        """Returns whether the entry is a directory. A link is followed."""
         return self._is(lambda status: status.is_directory)
 
     def is_file(self) -> bool:
-        """Whether it is a file."""
+        """Returns whether the entry is a file. A link is followed."""
         return self._is(lambda status: not status.is_directory)
 
     def is_symlink(self) -> bool:
-        """Whether it is a symbolic link or a mount point."""
+        """Returns whether the entry is a symbolic link or a mount point."""
         try:
             return self.lstat().is_link
         except LayerError:
@@ -107,24 +107,24 @@ class LayerPath:
             return False
 
     def stat(self) -> FileStatus:
-        """What is known of it, or of where it leads."""
+        """Returns the metadata of the entry. A link is followed."""
         return self.view.stat(self._path)
 
     def lstat(self) -> FileStatus:
-        """What is known of it, also if it is a link."""
+        """Returns the metadata of the entry itself. A link is not followed."""
         return self.view.stat(self._path, follow=False)
 
     def iterdir(self) -> Iterator[LayerPath]:
-        """What is in the directory."""
+        """Yields the paths of the entries of the directory."""
         for name in self.view.listdir(self._path):
             yield self._with(f"{self._path}/{name}" if self._path else name)
 
     def glob(self, pattern: str) -> Iterator[LayerPath]:
-        """What is below it and matches, in any case; `**` is any number of directories."""
+        """Yields the matching paths below this one, without regard to case; `**` means any number of directories."""
         yield from self._glob(split_path(pattern))
 
     def rglob(self, pattern: str) -> Iterator[LayerPath]:
-        """`glob` at any depth."""
+        """Yields the paths at any depth below this one that match, as `glob` does."""
         yield from self._glob(["**", *split_path(pattern)])
 
     def _glob(self, parts: list[str]) -> Iterator[LayerPath]:
@@ -135,7 +135,7 @@ class LayerPath:
         if first == "**":
             yield from self._glob(rest)
         for child in self.iterdir():
-            # Not through links: they may lead back up.
+            # Links are not followed: they may lead back up.
             is_directory = child.lstat().is_directory and not child.is_symlink()
             if first == "**":
                 if is_directory:
@@ -144,34 +144,39 @@ class LayerPath:
                 yield from child._glob(rest)
 
     def open(self, mode: str = "r", **options: Any) -> IO[Any]:
-        """See `LayerView.open`."""
+        """Opens the file, as `LayerView.open` does."""
         return self.view.open(self._path, mode, **options)
 
     def read_bytes(self) -> bytes:
-        """The contents."""
+        """Returns the contents of the file."""
         return self.view.read_bytes(self._path)
 
     def read_text(self, encoding: str = "utf-8") -> str:
-        """The contents as text."""
+        """Returns the contents of the file as text."""
         return self.read_bytes().decode(encoding)
 
     def write_bytes(self, data: bytes) -> None:
-        """Makes the contents."""
+        """Replaces the contents of the file, which is created if it does not exist."""
         self.view.write_bytes(self._path, data)
 
     def write_text(self, text: str, encoding: str = "utf-8") -> None:
-        """Makes the contents of text."""
+        """Replaces the contents of the file by text. The file is created if it does not exist."""
         self.write_bytes(text.encode(encoding))
 
     def mkdir(self, *, parents: bool = False, exist_ok: bool = False) -> None:
-        """Makes a directory; with `parents`, those above it, too."""
+        """Creates the directory.
+
+        Args:
+            parents: the directories above it are created, too, where they do not exist.
+            exist_ok: an existing directory is not an error.
+        """
         if parents:
             self.parent.mkdir(parents=True, exist_ok=True) if not self.parent.exists() else None
         if not (exist_ok and self.is_dir()):
             self.view.mkdir(self._path)
 
     def unlink(self, *, missing_ok: bool = False) -> None:
-        """Removes a file or link."""
+        """Removes the file or link."""
         try:
             self.view.unlink(self._path)
         except FileNotFoundError:
@@ -179,23 +184,27 @@ class LayerPath:
                 raise
 
     def rmdir(self) -> None:
-        """Removes an empty directory."""
+        """Removes the directory, which must be empty."""
         self.view.rmdir(self._path)
 
     def rename(self, target: LayerPath | str) -> LayerPath:
-        """Gives it another path; what is there makes way as in `LayerView.rename`."""
+        """Renames the entry, replacing an existing target as `LayerView.rename` does.
+
+        Returns:
+            The new path.
+        """
         path = target._path if isinstance(target, LayerPath) else layer_path(target)
         self.view.rename(self._path, path)
         return self._with(path)
 
     def symlink_to(self, target: str) -> None:
-        """Makes a symbolic link here."""
+        """Creates a symbolic link at this path."""
         self.view.symlink(self._path, target)
 
     def hardlink_to(self, target: LayerPath) -> None:
-        """Makes a further name of a file here."""
+        """Creates a further name of the file `target` (a hard link) at this path."""
         self.view.link(self._path, target._path)
 
     def readlink(self) -> str:
-        """Where the link leads, as it is printed."""
+        """Returns the target of the link, in its print form."""
         return self.view.read_link(self._path).print_name

@@ -1,7 +1,7 @@
-r"""The effective registry of a layer over its parents, by the paths that `reg.exe` takes (`HKLM\SOFTWARE\…`).
+r"""The effective registry of a layer over its parents, addressed by the paths of `reg.exe` (`HKLM\SOFTWARE\…`).
 
 `HKEY_LOCAL_MACHINE` holds the hives SAM, SECURITY, SOFTWARE and SYSTEM, `HKEY_USERS` the hive `.DEFAULT`.
-`CurrentControlSet` is the control set that `Select` names, as at boot; links between keys are followed.
+`CurrentControlSet` is the control set that the key `Select` names, as at boot. Links between keys are followed.
 """
 
 from __future__ import annotations
@@ -55,12 +55,12 @@ _LINK_ROOTS = {"MACHINE": "HKEY_LOCAL_MACHINE", "USER": "HKEY_USERS"}
 """The names under `\\Registry` that the targets of links use."""
 _MAX_LINKS = 64
 _LOCAL_SYSTEM = "S-1-5-18"
-"""The user whose hive `.DEFAULT` is."""
+"""The SID of the user to whom the hive `.DEFAULT` belongs."""
 
 
 @dataclass(frozen=True, slots=True)
 class RegistryPath:
-    """A path in the registry: its components, the first being the root's full name."""
+    """A path in the registry as a tuple of components; the first one is the full name of the root."""
 
     parts: tuple[str, ...]
 
@@ -80,10 +80,10 @@ class RegistryPath:
 
 
 def registry_path(text: str) -> RegistryPath:
-    r"""A path from `reg.exe`'s spelling: `HKLM\…` or `HKEY_LOCAL_MACHINE\…`, `HKU\…`, `HKCR\…`, `HKCC\…`.
+    r"""Parses a path in the spelling of `reg.exe`: `HKLM\…` or `HKEY_LOCAL_MACHINE\…`, `HKU\…`, `HKCR\…`, `HKCC\…`.
 
     Raises:
-        InvalidParameterError: it starts with none of these.
+        InvalidParameterError: the path does not start with one of these roots.
     """
     names = [part for part in text.split("\\") if part]
     first = names[0].upper() if names else ""
@@ -99,10 +99,10 @@ def registry_path(text: str) -> RegistryPath:
 
 @boundary
 class Registry:
-    """The registry of the layer at `path`, with its parents; for reading.
+    """The registry of the layer at `path` over its parents, read-only.
 
     Args:
-        alone: the layer's parents do not count.
+        alone: the layer's parents are left out.
 
     Raises:
         PathNotFoundError, NotALayerError, CorruptLayerError: the layer or a parent cannot be opened.
@@ -130,7 +130,7 @@ class Registry:
         self.close()
 
     def root(self, hive: LayerHive) -> Key | None:
-        """The root key of a hive; None if no layer has it.
+        """Returns the root key of a hive, or None if no layer has the hive.
 
         Raises:
             InvalidDataError: the hive is damaged.
@@ -141,8 +141,14 @@ class Registry:
 
     @contextmanager
     def reading(self) -> Iterator[None]:
-        """Keys are read when they are looked at: inside this context, damage found then is an `InvalidDataError`, and
-        more than a limit allows a `LimitExceededError`. What the host refuses the caller stays the caller's."""
+        """Translates the errors of reading keys inside this context, because keys are read lazily.
+
+        Errors of the host pass unchanged: they may come from the caller's own work.
+
+        Raises:
+            InvalidDataError: a hive is damaged.
+            LimitExceededError: a hive exceeds a limit.
+        """
         try:
             yield
         except FormatError as error:
@@ -151,20 +157,22 @@ class Registry:
             raise told from error
 
     def find(self, text: str) -> Key | None:
-        r"""The key at a path (`HKLM\SYSTEM\CurrentControlSet\Services`), or None.
+        r"""Returns the key at a path (`HKLM\SYSTEM\CurrentControlSet\Services`), or None if it does not exist.
 
         Raises:
-            InvalidParameterError: the path has no known root.
+            InvalidParameterError: the path does not start with a known root.
             InvalidDataError: a hive is damaged.
         """
         with self.reading():
             return self._find(self.resolve(text))
 
     def key(self, text: str) -> Key:
-        """`find`, of a key that must be there.
+        """Returns the key at a path, as `find` does.
 
         Raises:
-            PathNotFoundError: it is not.
+            PathNotFoundError: the key does not exist.
+            InvalidParameterError: the path does not start with a known root.
+            InvalidDataError: a hive is damaged.
         """
         found = self.find(text)
         if found is None:
@@ -172,7 +180,12 @@ class Registry:
         return found
 
     def resolve(self, text: str) -> RegistryPath:
-        """The path of the key that a path leads to: links and `CurrentControlSet` resolved, as far as it exists."""
+        """Returns the path with its links and `CurrentControlSet` resolved, as far as the path exists.
+
+        Raises:
+            InvalidParameterError: the path does not start with a known root.
+            InvalidDataError: a hive is damaged, or there are too many links on the way.
+        """
         path = registry_path(text)
         with self.reading():
             for _ in range(_MAX_LINKS):
@@ -183,7 +196,7 @@ class Registry:
         raise InvalidDataError(text, f"more than {_MAX_LINKS} links between keys on the way")
 
     def _follow(self, path: RegistryPath) -> RegistryPath | None:
-        """The path with the first link on it replaced by its target, or None if there is no link."""
+        """Returns the path with its first link replaced by the link's target, or None if there is no link."""
         hive = path.hive
         key = None if hive is None else self.root(hive)
         for index, name in enumerate(path.below, 2):
@@ -213,7 +226,7 @@ class Registry:
     def _target(link: Key) -> tuple[str, ...] | None:
         for value in link.values():
             if value.type == ValueType.REG_LINK and fold(value.name) == "SYMBOLICLINKVALUE":
-                # Its string has no terminator.
+                # The value is a string without a terminator.
                 names = decode_string(value.data).strip("\\").split("\\")
                 root = _LINK_ROOTS.get(names[1].upper()) if len(names) > 1 and names[0].upper() == "REGISTRY" else None
                 return None if root is None else (root, *names[2:])
@@ -231,7 +244,7 @@ class Registry:
         return key
 
     def _above(self, path: RegistryPath) -> Key | None:
-        """The key above the hives, which lists those that are there."""
+        """Returns the key above the hives, whose subkeys are the hives that exist; None for a path below it."""
         if len(path.parts) > 1:
             return None
         top = TreeKey(path.parts[0])
@@ -243,7 +256,7 @@ class Registry:
 
 
 class _Mounted:
-    """A hive's root key under the name it is mounted by."""
+    """The root key of a hive, under the name of the key at which the hive is mounted."""
 
     __slots__ = ("_root", "name")
 
@@ -267,9 +280,10 @@ class _Mounted:
 
 @dataclass(frozen=True, slots=True)
 class RegistryDifference:
-    """A key, or with `value` one of its values, that differs.
+    """A key that differs, or with `value` one value of it.
 
-    `fields` maps what differs to its two sides; of a value, that is its `data`: two `Value`s, None where there is none.
+    `fields` maps the name of each differing field to its old and new content. For a value, the only field is `data`,
+    whose contents are two `Value`s; None stands for a value that does not exist on that side.
     """
 
     change: Change
@@ -279,10 +293,12 @@ class RegistryDifference:
 
 
 def diff_registries(a: Registry, b: Registry, *, times: bool = True) -> Iterator[RegistryDifference]:
-    """The differences from registry `a` to registry `b`, key by key; an added or removed key brings what is below it.
+    """Yields the differences from registry `a` to registry `b`, key by key.
+
+    For an added or removed key, everything below it is yielded, too.
 
     Args:
-        times: whether the last-written times count.
+        times: whether the last-written times are compared.
 
     Raises:
         InvalidDataError: a hive is damaged.
@@ -306,14 +322,14 @@ def _diff_keys(path: str, a: Key | None, b: Key | None, times: bool) -> Iterator
 
 
 def _pairs(a: Key | None, b: Key | None) -> list[tuple[Key | None, Key | None]]:
-    """The subkeys of two keys, by name: what each side has under it."""
+    """Returns the subkeys of two keys as pairs of the same name, sorted; None stands for a missing one."""
     in_a = {} if a is None else index_by_name(a.subkeys())
     in_b = {} if b is None else index_by_name(b.subkeys())
     return [(in_a.get(name), in_b.get(name)) for name in sorted(in_a.keys() | in_b.keys())]
 
 
 def _diff_pair(path: str, a: Key | None, b: Key | None, times: bool) -> Iterator[RegistryDifference]:
-    """The differences of a key itself, without those of its subkeys."""
+    """Yields the differences of a key itself and of its values, without those of its subkeys."""
     if a is None or b is None:
         if a is not b:
             yield RegistryDifference(Change.ADDED if a is None else Change.REMOVED, path, None, {})

@@ -1,6 +1,6 @@
-"""Copies of files and directories: between host and view, and between views with all that Windows knows of them.
+"""Copies files and directories: between the host and a view, or between views with all their Windows metadata.
 
-What cannot be copied is found before anything is changed, where that can be known.
+Where possible, entries that cannot be copied are found before anything is changed.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ from wclayer.win32.names import decode_name, encode_name, last_component, name_k
 from wclayer.win32.reparse import decode_reparse
 
 LeftOut = Callable[[str, str], None]
-"""Is told the path of an entry, and what of it has no form on the host and was left out."""
+"""Is called with the path of an entry and a description of the part that was left out, as the host cannot store it."""
 Steps = Iterator["Steps | None"]
-"""The steps of a copy: None after each file, and the steps of a directory as one; see `_each`."""
+"""The steps of a copy: None after each file, or a nested iterator for each directory; see `_each`."""
 _PIECE = 1 << 20
 
 
@@ -56,25 +56,26 @@ def copy_into(
     progress: ProgressCallback | None = None,
     cancelled: Cancelled | None = None,
 ) -> int:
-    """Copies a file of the host, or with `recursive` a directory with all that is in it, into a view.
+    """Copies a file of the host, or with `recursive` a directory and all its contents, into a view.
 
-    Files keep their time of modification; security is inherited. Symbolic links of the host are followed. A target that
-    is a directory gets the copy below it; `path:stream` is an alternate stream, which gets a file's contents.
+    Files keep their time of modification; security is inherited. Symbolic links of the host are followed. If the target
+    is a directory, the copy is made inside it. If it is `path:stream`, the contents become that alternate stream.
 
     Args:
         progress: called after each file with the number of copied files.
-        cancelled: called as often; True stops the copy, and what was copied stays.
+        cancelled: called after each file; True stops the copy. The files that were copied so far stay.
 
     Returns:
-        how many files were copied.
+        The number of copied files.
 
     Raises:
-        PathNotFoundError: the source, or the target's directory, is not there; a link in the source leads nowhere.
-        EntryIsDirectoryError: the source is a directory, and `recursive` was not said.
-        EntryNotDirectoryError: the target ends in a separator, and is no directory.
-        InvalidParameterError: a name in the source is not legal on Windows, or leads back to a directory that it is in.
+        PathNotFoundError: the source or the target's directory does not exist; a link in the source leads nowhere.
+        EntryIsDirectoryError: the source is a directory, and `recursive` is false.
+        EntryNotDirectoryError: the target ends in a separator and is not a directory.
+        InvalidParameterError: a name in the source is not legal on Windows, or is a link to a directory that contains
+            it.
         AlreadyExistsError: two names in a directory of the source are the same for Windows.
-        NotSupportedError: something in the source is neither file nor directory.
+        NotSupportedError: an entry of the source is neither a file nor a directory.
     """
     place = Path(source)
     with errors_at(place):
@@ -100,7 +101,7 @@ def copy_into(
 
 
 def _each(steps: Steps) -> Iterator[None]:
-    """Does the steps one after the other, those of directories at any depth in their place."""
+    """Runs the steps in order, with the nested steps of a directory where they occur. Yields once for each file."""
     pending = [steps]
     while pending:
         for step in pending[-1]:
@@ -113,7 +114,7 @@ def _each(steps: Steps) -> Iterator[None]:
 
 
 def _counted(steps: Steps, progress: ProgressCallback | None, cancelled: Cancelled | None) -> int:
-    """Does the steps, and returns how many files they copied."""
+    """Runs the steps, and returns the number of files that they copied."""
     state = Progress()
     for _ in _each(steps):
         state.entries += 1
@@ -127,7 +128,7 @@ def _refuse_others(place: Path, mode: int) -> None:
 
 
 def _usable_name(place: Path) -> str:
-    """The name that a file of the host gets in a layer."""
+    """Returns the name in a layer for a file of the host, after a check that Windows accepts the name."""
     name = name_of_host(place.name)
     if reason := unusable_reason(name):
         raise InvalidParameterError(place, reason)
@@ -135,9 +136,9 @@ def _usable_name(place: Path) -> str:
 
 
 def name_of_host(name: str) -> str:
-    """The name in a layer for a name of the host: its bytes as UTF-8, whatever the locale is.
+    """Returns the name in a layer for a name of the host: its bytes, decoded as UTF-8 in any locale.
 
-    A byte that is not UTF-8 becomes a surrogate, U+DC80 to U+DCFF, as Python has it.
+    A byte that is not UTF-8 becomes a surrogate, U+DC80 to U+DCFF (Python's `surrogateescape`).
     """
     if os.name == "nt":
         return name
@@ -149,7 +150,7 @@ def name_of_host(name: str) -> str:
 
 
 def name_on_host(name: str) -> str:
-    """The name of the host for a name in a layer, the inverse of `name_of_host`."""
+    """Returns the name of the host for a name in a layer: the inverse of `name_of_host`."""
     if os.name == "nt":
         return name
     try:
@@ -160,7 +161,11 @@ def name_on_host(name: str) -> str:
 
 
 def _check_tree(place: Path, above: set[tuple[int, int]]) -> Steps:
-    """Finds what of a folder cannot be copied, before any of it is. `above` are the folders that it is in."""
+    """Raises the error for an entry of a folder that cannot be copied, before anything is copied.
+
+    Args:
+        above: the device and inode of each folder that contains this one.
+    """
     status = place.stat()
     identity = status.st_dev, status.st_ino
     if identity in above:
@@ -225,24 +230,25 @@ def copy_out(
     cancelled: Cancelled | None = None,
     left_out: LeftOut | None = None,
 ) -> int:
-    """Copies a file or alternate stream of a view, or with `recursive` a directory with all that is in it, to the host.
+    """Copies a file or alternate stream of a view, or with `recursive` a directory and all its contents, to the host.
 
-    Files keep their time of modification, and nothing else that Windows knows of them. A link that is named is followed
-    inside the view. A link below a directory becomes a symbolic link if it leads to something that is copied, too. A
-    target that is a directory gets the copy below it.
+    Files keep their time of modification, but no other Windows metadata. If `source` is a link, it is followed inside
+    the view. A link below a directory becomes a symbolic link if its target is copied, too. If `target` is a directory,
+    the copy is made inside it.
 
     Args:
         progress: called after each file with the number of copied files.
-        cancelled: called as often; True stops the copy, and what was copied stays.
+        cancelled: called after each file; True stops the copy. The files that were copied so far stay.
         left_out: called for each link, alternate stream and reparse point that is not copied.
 
     Returns:
-        how many files were copied.
+        The number of copied files.
 
     Raises:
-        PathNotFoundError: the source, or the target's folder, is not there.
-        EntryIsDirectoryError: the source is a directory, and `recursive` was not said.
-        EntryNotDirectoryError: the target ends in a separator, and is no folder; a link of the host is in the way.
+        PathNotFoundError: the source or the target's folder does not exist.
+        EntryIsDirectoryError: the source is a directory, and `recursive` is false.
+        EntryNotDirectoryError: the target ends in a separator and is not a folder; or a folder cannot be made, because
+            a link of the host has its name.
     """
     place = Path(target)
     path, stream = split_stream(source)
@@ -270,7 +276,7 @@ def _tree_out(
     if place != top_place and place.is_symlink():
         raise EntryNotDirectoryError(place, "is a symbolic link, where a folder is to be")
     make_folder(place)
-    # Once, and not for each file: to list the folder for each would take the square of their number.
+    # Once per folder, not once per file: a listing for each file would make the time quadratic.
     remove_leftovers(place)
     _tell_streams(view, status, tell)
     for child in view.scan(status.path):
@@ -284,12 +290,12 @@ def _tree_out(
         else:
             yield _file_out(view, child, child.path, below, tell, budget, sweep=False)
     if durability.is_wanted():
-        # The names of the links in it.
+        # Makes the names of the links in the folder safe on disk.
         sync_directory(place)
 
 
 def _link_out(view: LayerView, status: FileStatus, top: str, top_place: Path, place: Path, tell: LeftOut) -> None:
-    """Makes a symbolic link of one that leads to something in the tree that is copied; tells of any other."""
+    """Makes a symbolic link for a link whose target is in the copied tree; reports any other link as left out."""
     try:
         leads_to = view.stat(status.path).path
     except LayerError as error:
@@ -327,7 +333,7 @@ def _file_out(
             if not _has_data(view, status.path):
                 return
         _tell_streams(view, status, tell)
-    # First: what cannot be read is no fault of the target, which is not touched then.
+    # The source is opened first: if it cannot be read, the target is not touched.
     with view.open_raw(source) as file:
         budget.store(file.stored_size())
         budget.spend(file.seek(0, os.SEEK_END), source[:300])
@@ -367,23 +373,23 @@ def copy_between(
     progress: ProgressCallback | None = None,
     cancelled: Cancelled | None = None,
 ) -> int:
-    """Copies a file of a view, or with `recursive` a directory with all that is in it, into a view, with all that
-    Windows knows of it: security, times, attributes, streams, EAs, links and reparse points as they are.
+    """Copies a file of a view, or with `recursive` a directory and all its contents, into a view, with all Windows
+    metadata: security, times, attributes, streams, EAs; links and reparse points are copied as they are.
 
-    A target that is a directory gets the copy below it. With `path:stream`, one alternate stream is copied, or is what
-    gets the contents.
+    If the target is a directory, the copy is made inside it. A source `path:stream` copies one alternate stream; a
+    target `path:stream` receives the contents as an alternate stream.
 
     Args:
         progress: called after each file with the number of copied files.
-        cancelled: called as often; True stops the copy, and what was copied stays.
+        cancelled: called after each file; True stops the copy. The files that were copied so far stay.
 
     Returns:
-        how many files were copied.
+        The number of copied files.
 
     Raises:
-        PathNotFoundError: the source, or the target's directory, is not there.
-        EntryIsDirectoryError: the source is a directory, and `recursive` was not said.
-        EntryNotDirectoryError, AlreadyExistsError: what is there cannot make way.
+        PathNotFoundError: the source or the target's directory does not exist.
+        EntryIsDirectoryError: the source is a directory, and `recursive` is false.
+        EntryNotDirectoryError, AlreadyExistsError: the existing entry at the target cannot be replaced.
         InvalidParameterError: source and target are the same file, or the target is in the source.
     """
     from_file, from_stream = split_stream(path)
@@ -408,7 +414,7 @@ def copy_between(
 def _refuse_itself(
     view: LayerView, status: FileStatus, from_stream: str, to_file: str, to_stream: str, path: str, to: str
 ) -> None:
-    """Refuses a copy that would empty its source before it is read, or never end."""
+    """Refuses a copy that would empty its source before it is read, or that would never end."""
     with view.volume.reading() as tree:
         node = existing(tree, status.path, follow=False)
         place = resolve(tree, layer_path(to_file), follow=True)
@@ -463,7 +469,7 @@ def _refuse_existing(target: LayerView, to: str) -> None:
 def _metadata_between(source: LayerView, status: FileStatus, target: LayerView, to: str) -> None:
     path, info = status.path, status.info
     if not status.is_link and target.exists(to):
-        # The contents went to where a link leads.
+        # If `to` is a link, the contents were written to its target.
         to = target.stat(to).path
     for name, _ in source.streams(path, follow=False):
         with source.open_raw(f"{path}:{name}") as stream:
@@ -485,9 +491,11 @@ def move(view: LayerView, source: str, target: str, *, replace: bool = True) -> 
     """Renames an entry of a view to `target`, or into the directory `target`.
 
     Raises:
-        InvalidParameterError: source and target are the same file; a directory would get into itself.
-        EntryNotDirectoryError: the target ends in a separator, and is no directory.
-        see `LayerView.rename` for the rest.
+        PathNotFoundError: the source or the target's directory does not exist.
+        InvalidParameterError: source and target are the same file; a directory would be moved into itself.
+        EntryNotDirectoryError: the target ends in a separator and is not a directory.
+        AlreadyExistsError: something exists at the target, and `replace` is false.
+        EntryIsDirectoryError, EntryNotDirectoryError, DirectoryNotEmptyError: the target cannot be replaced.
     """
     moved = view.stat(source, follow=False)
     _refuse_separator(view, target, is_directory=moved.is_directory)
@@ -503,7 +511,7 @@ def move(view: LayerView, source: str, target: str, *, replace: bool = True) -> 
 
 
 def _refuse_separator(view: LayerView, target: str, *, is_directory: bool) -> None:
-    """Refuses a file's name that ends as a directory's does."""
+    """Refuses a target that ends in a separator but is not a directory, unless the source is a directory."""
     if re.search(r"[\\/]\Z", target) and not is_directory and not _is_directory(view, target):
         raise EntryNotDirectoryError(target, "is not a directory")
 
