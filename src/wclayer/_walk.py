@@ -1,4 +1,4 @@
-"""Walks a tree depth first, without recursion: paths of layers, hives and volumes are deeper than Python's stack."""
+"""Walks a tree depth first, without recursion: layers, hives and volumes can be deeper than Python's stack."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ T = TypeVar("T")
 
 
 class Walk(Generic[A, T]):
-    """Yields the items below a directory depth first, each with what the caller says of its directory.
+    """Yields the items below a directory depth first, each with a value that the caller has chosen for its directory.
 
-    The caller goes into the item that it got last by `enter`, which may happen once, before it asks for the next item.
+    To walk into the current item, the caller calls `enter` once, before it requests the next item.
 
         walk = Walk(children(top), path_of(top))
         for path, child in walk:
@@ -20,12 +20,12 @@ class Walk(Generic[A, T]):
             if child.is_directory:
                 walk.enter(children(child), f"{path}/{child.name}")
 
-    Only one iterator a level is held in memory. A caller that hands over the length of each directory's path, and cuts
-    one path to it, does not hold the paths of all levels of a deep tree.
+    Only one iterator per level is held in memory. To avoid holding the paths of all levels of a deep tree, the caller
+    can pass the length of each directory's path as the value, and cut a single path to this length.
 
     Args:
-        children: what is in the top directory.
-        above: comes with each item in it.
+        children: the items of the top directory.
+        above: the value for the top directory, which is yielded with each of its items.
     """
 
     def __init__(self, children: Iterable[T], above: A) -> None:
@@ -33,16 +33,16 @@ class Walk(Generic[A, T]):
 
     @property
     def depth(self) -> int:
-        """How many directories are open: those above the current item, the top one included."""
+        """The number of open directories: those above the current item, including the top one."""
         return len(self._levels)
 
     @property
     def above(self) -> A:
-        """What the caller said of the directory whose children come now."""
+        """The caller's value for the directory whose children are being yielded."""
         return self._levels[-1][0]
 
     def enter(self, children: Iterable[T], above: A) -> None:
-        """Goes into the current item: `children` are the next items, and `above` comes with each of them."""
+        """Walks into the current item: its `children` are yielded next, each with the value `above`."""
         self._levels.append((above, iter(children)))
 
     def __iter__(self) -> Iterator[tuple[A, T]]:

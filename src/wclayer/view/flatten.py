@@ -1,4 +1,4 @@
-"""The merged tree of a chain as a sequence of entries: a whole container, in one layer without parents."""
+"""Reads the merged tree of a chain as a sequence of entries: a whole container as one layer without parents."""
 
 from __future__ import annotations
 
@@ -20,10 +20,14 @@ _HIVES = {path_key(hive.config): hive for hive in LAYER_HIVES}
 
 @boundary
 class MergedLayerReader(LayerReaderBase):
-    """A `LayerReader` over what is in `Files` of layers given nearest first: deleted names are gone, what a nearer
-    layer has stands for what the others have, the hives in `Windows/System32/config` are the effective ones.
+    """A `LayerReader` over the merged `Files` of several layers.
 
-    Files that are hard links of each other in one layer stay so.
+    Deleted names are left out, an entry of a nearer layer replaces those of the other layers, and the hives in
+    `Windows/System32/config` are the effective ones. Files that are hard links of each other in one layer stay hard
+    links.
+
+    Args:
+        layers: the layer directories, nearest first.
 
     Raises:
         PathNotFoundError, NotALayerError, CorruptLayerError: a layer cannot be opened.

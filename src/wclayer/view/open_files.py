@@ -1,4 +1,4 @@
-"""Open files of a volume: contents are read from their layer, and copied up when they are first written to."""
+"""Open files of a volume: contents are read from their layer, and copied up before the first write."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ _PIECE = 1 << 20
 _IN_MEMORY = 1 << 20
 _ARCHIVE = int(FileAttributes.ARCHIVE)
 MAX_FILE_SIZE = (1 << 44) - (1 << 16)
-"""NTFS with 4 KiB clusters holds files of up to 16 TiB less 64 KiB."""
+"""The maximal size of a file on NTFS with 4 KiB clusters: 16 TiB less 64 KiB."""
 
 
 class FileOwner(Protocol):
-    """What open files need of the `Volume` that they belong to."""
+    """The part of `Volume` that its open files use."""
 
     tree: MergedTree
     scratch: ScratchDirectory | None
@@ -61,7 +61,7 @@ class FileOwner(Protocol):
 class OpenFile:
     """The main data of an open file: one object for all its users, which stays the same when its names change.
 
-    Positions and lengths are bytes. What the host raises becomes a `LayerError` with the view's name.
+    Positions and lengths are in bytes. Errors of the host are raised as a `LayerError` with the volume's name.
     """
 
     __slots__ = (
@@ -72,18 +72,18 @@ class OpenFile:
     def __init__(self, volume: FileOwner, node: Node, *, own_fd: int | None = None) -> None:
         self._volume = volume
         self.file = node.file
-        """Which file it is: its layer and id."""
+        """The identity of the file: its layer and id."""
         self.row: EntryRow = node.row
-        """Its metadata, as it was last seen."""
+        """The metadata of the file as they were last read."""
         self.size = node.row.size
         self.written_time = node.row.last_write_time
-        """When it was last written to; its row says so from `flush` on."""
+        """The time of the last write; `flush` puts it into the row."""
         self.users = 0
         self.is_detached = False
-        """Whether its last name was removed."""
+        """Whether the last name of the file was removed."""
         self._is_being_written = self._has_own_file = own_fd is not None
         if own_fd is not None:
-            # It has just been made, to be written to.
+            # The file was just created for writing.
             self._fd = own_fd
             return
         layer = volume.tree.layers[node.layer]
@@ -99,28 +99,29 @@ class OpenFile:
                     raise
 
     def verify(self, digest: bytes) -> None:
-        """Compares the SHA-256 of all that was read with the record.
+        """Compares the SHA-256 of the bytes that were read with the record.
 
         Raises:
-            CorruptLayerError: they differ, and the file was not changed meanwhile.
+            CorruptLayerError: they differ, and the file was not changed in the meantime.
         """
         layer = self._volume.tree.layers[self.file[0]]
         expected = self.row.sha256
         if not expected or expected == digest or self._is_being_written:
             return
         if layer.may_change:
-            # Another process may have written to it since its record was read; one that only reads cannot ask.
+            # Another process may have written to the file since its record was read. Only a volume with the scratch
+            # can check that; for other ones, the difference proves nothing.
             now = self._volume.scratch.find(self.row.id) if layer is self._volume.scratch else None
             if now is None or now.sha256 != expected:
                 return
         raise layer.wrong_contents(self.row)
 
     def stored_size(self) -> int:
-        """Returns the bytes that it takes on the host, without its holes."""
+        """Returns the number of bytes that the file takes on the host, without its holes."""
         return stored_size(os.fstat(self._fd))
 
     def read(self, size: int, offset: int) -> bytes:
-        """Up to `size` bytes from `offset`."""
+        """Reads up to `size` bytes from `offset`."""
         try:
             return system.read_at(self._fd, size, offset)
         except OSError as error:
@@ -134,10 +135,10 @@ class OpenFile:
             raise from_os_error(self._volume.name, error) from error
 
     def contents(self) -> OpenContents | None:
-        """Returns the contents as they are now, which stay the same when the file gets other contents.
+        """Returns the current contents, which stay readable when the contents of the file are replaced.
 
         Returns:
-            None if the volume is read-only, so that they cannot be replaced.
+            The contents, or None if the volume is read-only, so that they cannot be replaced.
         """
         if not self._volume.is_writable:
             return None
@@ -146,17 +147,17 @@ class OpenFile:
             return OpenContents(self._volume, os.dup(self._fd))
 
     def end(self) -> int:
-        """Returns where the file ends now, including what other processes have written."""
+        """Returns the current end of the file, including the writes of other processes."""
         self._volume.catch_up()
         return os.fstat(self._fd).st_size if self._volume.is_shared else self.size
 
     def write(self, data: ReadableBuffer, offset: int) -> int:
-        """Puts bytes at `offset`; gives their number, which is all of them."""
+        """Writes all of `data` at `offset`, and returns the number of bytes."""
         with self._writing():
             return self._write(memoryview(data).cast("B"), offset)
 
     def append(self, data: ReadableBuffer) -> int:
-        """Writes bytes at the end, also if other processes do so at the same time, and returns the new end."""
+        """Writes bytes at the end, even if other processes append at the same time, and returns the new end."""
         view = memoryview(data).cast("B")
         with self._writing():
             self._write(view, self.size)
@@ -168,7 +169,7 @@ class OpenFile:
             self._grow(end)
         self.written_time = self._volume.now()
         done = 0
-        # A context costs as much as a small write; the same is true of reads.
+        # No context manager: it costs as much as a small write. The same is true for reads.
         try:
             while done < len(view):
                 done += system.write_at(self._fd, view[done:], offset + done)
@@ -199,7 +200,7 @@ class OpenFile:
             if not self._is_being_written:
                 self._begin_writing(None if keep is None else min(keep, self.size))
             with self._volume.alone():
-                # Another process may have recorded it meanwhile, or replaced its contents.
+                # Another process may have recorded the file or replaced its contents in the meantime.
                 if self._is_being_written:
                     if self._volume.is_shared:
                         self.size = os.fstat(self._fd).st_size
@@ -213,10 +214,10 @@ class OpenFile:
         self.size = size
 
     def _begin_writing(self, keep: int | None = None) -> None:
-        """Copies the file up with its contents (`keep` bytes of them), and marks it as being written to."""
+        """Copies the file up with its contents (the first `keep` bytes), and marks it as being written to."""
         volume = self._volume
         with volume.changing() as upper:
-            # What other processes did before now, `changing` has seen.
+            # `changing` has read the earlier changes of other processes.
             taken = volume.node_of(self.file) if self.file[0] and not self.is_detached else None
             if self.file[0] and taken is None:
                 self.is_detached = True
@@ -252,27 +253,27 @@ class OpenFile:
         self.row = row
         if is_elsewhere:
             with suppress(LayerBusyError):
-                # What is not there was replaced once more, of which the next look tells.
+                # If the file is missing, it was replaced once more, which the next refresh finds out.
                 self.reopen()
         if self._is_being_written and (is_elsewhere or not scratch.is_being_written(row)):
-            # Whatever is written from here on must be marked and recorded anew.
+            # All writes from here on must be marked and recorded again.
             self._is_being_written = False
         self.size = os.fstat(self._fd).st_size
 
     def reopen(self) -> None:
-        """Opens the file of the host that has the contents now, under the same descriptor."""
+        """Opens the host's file that has the current contents, under the same descriptor."""
         scratch = self._volume.writable_scratch()
         self._has_own_file = scratch.stat_file(self.row).st_nlink == 1
         fd = scratch.open_file(self.row, writable=self._has_own_file)
         try:
-            # The number stays: readers in other threads may be using it.
+            # The descriptor's number stays the same: readers in other threads may be using it.
             os.dup2(fd, self._fd, inheritable=False)
         finally:
             system.close_read(fd)
         self.size = os.fstat(self._fd).st_size
 
     def _copy_detached(self) -> None:
-        """Copies the contents of a file that has no name any more to a file of the host without a name."""
+        """Copies the contents of a file that no longer has a name to an unnamed file of the host."""
         scratch = self._volume.writable_scratch()
         host, fd = scratch.new_file()
         at = 0
@@ -291,7 +292,7 @@ class OpenFile:
         return self._is_being_written
 
     def now(self, row: EntryRow) -> EntryRow:
-        """Returns the file's row with what was written and is not recorded yet."""
+        """Returns the file's row, updated by the writes that are not recorded yet."""
         return self._written(row) if self._is_being_written else row
 
     def _written(self, row: EntryRow) -> EntryRow:
@@ -303,7 +304,7 @@ class OpenFile:
         )  # fmt: skip
 
     def flush(self) -> None:
-        """Records size and times of what was written."""
+        """Records the size and times after writes."""
         if not self._is_being_written:
             return
         self._is_being_written = False
@@ -316,7 +317,7 @@ class OpenFile:
             if known is None:
                 self.is_detached = True
                 return
-            # Other processes may have made it longer.
+            # Other processes may have extended the file.
             self.size = os.fstat(self._fd).st_size
             row = self.row = self._written(known)
             scratch.set(
@@ -326,7 +327,7 @@ class OpenFile:
             volume.forget_names(row)
 
     def sync(self) -> None:
-        """Returns when what was written is safe on disk."""
+        """Waits until all earlier writes are safe on disk."""
         self.flush()
         self._volume.sync(self._fd)
 
@@ -347,9 +348,9 @@ class OpenFile:
 
 
 class OpenContents:
-    """The contents that a file had at one moment: they stay readable when the file gets other contents.
+    """The contents of a file at one moment, which stay readable when the contents of the file are replaced.
 
-    Bytes that are written to them in place show.
+    Writes in place are visible in them.
     """
 
     __slots__ = ("_fd", "_volume")
@@ -359,14 +360,14 @@ class OpenContents:
         self._fd = fd
 
     def read(self, size: int, offset: int) -> bytes:
-        """Up to `size` bytes from `offset`."""
+        """Reads up to `size` bytes from `offset`."""
         try:
             return system.read_at(self._fd, size, offset)
         except OSError as error:
             raise from_os_error(self._volume.name, error) from error
 
     def close(self) -> None:
-        """Closes them."""
+        """Closes the contents."""
         with errors_at(self._volume.name):
             os.close(self._fd)
 
@@ -378,7 +379,7 @@ class StagedContents(io.RawIOBase):
         super().__init__()
         self._volume = volume
         self.host = host
-        """The name of the file in the scratch that takes them."""
+        """The name of the scratch's file that receives the contents."""
         self._fd = fd
         self._hash = hashlib.sha256()
         self.size = 0
@@ -398,7 +399,7 @@ class StagedContents(io.RawIOBase):
         return len(piece)
 
     def digest(self) -> bytes:
-        """The SHA-256 of what was written."""
+        """Returns the SHA-256 of the written bytes."""
         return self._hash.digest()
 
     def close(self) -> None:
@@ -411,7 +412,7 @@ class StagedContents(io.RawIOBase):
 
 
 class StagedStream(io.RawIOBase):
-    """New contents of an alternate stream for the scratch, which are counted."""
+    """New contents of an alternate stream, which are counted as used bytes of the scratch."""
 
     def __init__(self, volume: FileOwner) -> None:
         super().__init__()
@@ -430,7 +431,7 @@ class StagedStream(io.RawIOBase):
             return self._file.write(piece)
 
     def chunks(self) -> Iterator[bytes]:
-        """Returns what was written, in pieces."""
+        """Returns an iterator over the written bytes, in pieces."""
         self._file.seek(0)
         return iter(lambda: self._file.read(_PIECE), b"")
 
@@ -456,19 +457,19 @@ class StreamBuffer:
         self.size = self._file.tell()
 
     def verify(self, digest: bytes) -> None:
-        """Does nothing: the bytes were compared with their record when the stream was opened."""
+        """Does nothing: the bytes were already compared with their record when the stream was opened."""
 
     def stored_size(self) -> int:
-        """Returns the bytes that it takes in its layer: all of it."""
+        """Returns the number of bytes that the stream takes in its layer: its size."""
         return self.size
 
     def read(self, size: int, offset: int) -> bytes:
-        """Up to `size` bytes from `offset`."""
+        """Reads up to `size` bytes from `offset`."""
         self._file.seek(offset)
         return self._file.read(size)
 
     def write(self, data: ReadableBuffer, offset: int) -> int:
-        """Puts bytes at `offset`; gives their number, which is all of them."""
+        """Writes all of `data` at `offset`, and returns the number of bytes."""
         count = len(memoryview(data).cast("B"))
         self._resize(max(self.size, offset + count))
         self._file.seek(offset)
@@ -476,10 +477,10 @@ class StreamBuffer:
         return count
 
     def contents(self) -> None:
-        """Returns None: the data are a copy already."""
+        """Returns None: the data are already a copy."""
 
     def end(self) -> int:
-        """Returns where the stream ends."""
+        """Returns the end of the stream."""
         return self.size
 
     def append(self, data: ReadableBuffer) -> int:
@@ -505,14 +506,14 @@ class StreamBuffer:
         self.size = size
 
     def flush(self) -> None:
-        """Writes what was changed to the scratch."""
+        """Writes the data to the scratch if they were changed."""
         if self._is_changed:
             self._is_changed = False
             self._file.seek(0)
             self._volume.put_stream(self._node, self._name, iter(lambda: self._file.read(_PIECE), b""))
 
     def sync(self) -> None:
-        """Returns when what was written is safe on disk."""
+        """Waits until all earlier writes are safe on disk."""
         self.flush()
         self._volume.sync_names()
 
@@ -525,9 +526,9 @@ class StreamBuffer:
 
 
 class ViewFile(io.RawIOBase):
-    """A file, or an alternate stream, of a view as Python knows open files.
+    """An open file or alternate stream of a view, as a Python file object.
 
-    It is the boundary of the errors: what the host fails at is raised as a `LayerError` with the operation.
+    This class is an error boundary: errors of the host are raised as a `LayerError` with the operation.
     """
 
     def __init__(
@@ -540,7 +541,7 @@ class ViewFile(io.RawIOBase):
         self._can_write = can_write
         self._appends = append
         self._position = 0
-        # The contents that are read, until a read at the beginning takes the current ones.
+        # The contents for reads, until a read at the beginning switches to the current ones.
         self._contents: OpenContents | None = None
 
     def readable(self) -> bool:
@@ -564,10 +565,10 @@ class ViewFile(io.RawIOBase):
         return self._position
 
     def pieces(self, size: int) -> Iterator[bytes]:
-        """Yields all of it, in pieces of at most `size` bytes.
+        """Yields the whole contents, in pieces of at most `size` bytes.
 
         Raises:
-            CorruptLayerError: at the end, these are not the bytes that its layer has recorded.
+            CorruptLayerError: the bytes are not those that the layer has recorded; raised after the last piece.
         """
         self.seek(0)
         digest = hashlib.sha256()
@@ -577,7 +578,7 @@ class ViewFile(io.RawIOBase):
         self._data.verify(digest.digest())
 
     def stored_size(self) -> int:
-        """The bytes that it takes where it is stored, without its holes."""
+        """Returns the number of bytes that the data take where they are stored, without holes."""
         return self._data.stored_size()
 
     @during("read")
@@ -611,7 +612,7 @@ class ViewFile(io.RawIOBase):
         return size
 
     def _let_go(self) -> None:
-        """Lets the next read take the current contents."""
+        """Makes the next read switch to the current contents."""
         contents, self._contents = self._contents, None
         if contents is not None:
             contents.close()
@@ -629,7 +630,7 @@ class ViewFile(io.RawIOBase):
 
     @during("write")
     def sync(self) -> None:
-        """Returns when what was written is safe on disk."""
+        """Waits until all earlier writes are safe on disk."""
         self._data.sync()
 
     @during("close")

@@ -1,4 +1,4 @@
-"""How much of a scratch's disk is in use, and how much there is."""
+"""The used bytes and the capacity of a scratch's disk."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from wclayer.layers.directory.scratch import ScratchDirectory
 from wclayer.layers.volume.capacity import scratch_capacity
 
 _OLD_SECONDS = 0.25
-"""How old the sum may be when other processes change the scratch, too."""
+"""The maximal age of the sum when other processes change the scratch, too."""
 
 
 class Quota:
-    """The bytes of contents in a scratch, counted as they come and go."""
+    """Counts the bytes of contents in a scratch as contents are added and removed."""
 
     def __init__(self, scratch: ScratchDirectory) -> None:
         self._scratch = scratch
@@ -25,14 +25,14 @@ class Quota:
 
     @property
     def capacity(self) -> int | None:
-        """Bytes of contents that the scratch's disk has room for; None where there is no disk that can be read."""
+        """The bytes of contents for which the scratch's disk has room; None if there is no readable disk."""
         if self._capacity is None:
             self._capacity = scratch_capacity(self._scratch.path)
         return self._capacity
 
     @property
     def used(self) -> int:
-        """Bytes of contents in the scratch."""
+        """The bytes of contents in the scratch."""
         if self._used is None or (self._is_old and monotonic() - self._counted > _OLD_SECONDS):
             self._used = self._scratch.used()
             self._is_old, self._counted = False, monotonic()
@@ -58,7 +58,7 @@ class Quota:
             self._used = max(0, self.used - size)
 
     def note_others(self) -> None:
-        """Lets the sum be counted again, because another process has changed the scratch."""
+        """Marks the sum as old, so that it is counted again, because another process has changed the scratch."""
         self._is_old = True
 
     def forget(self) -> None:

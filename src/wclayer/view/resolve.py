@@ -1,4 +1,4 @@
-"""From a path to an entry as Windows gets there: links are followed inside the layers, short names are understood."""
+"""Resolves paths as Windows does: links are followed inside the layers, and short names are understood."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from wclayer.win32.reparse import ReparseTag, decode_link, decode_lx_symlink, de
 from wclayer.win32.shortnames import may_be_generated, short_names
 
 MAX_LINKS = 63
-"""Links on the way of one path: Windows' limit ("Symbolic Link Effects on File Systems Functions")."""
+"""The maximal number of links on one path: Windows' limit ("Symbolic Link Effects on File Systems Functions")."""
 _VOLUMES = tuple(path_key(root) for root in ROOTS if root.endswith("Files"))
-"""The directories that are a volume's root, to which `C:\\` leads."""
+"""The path keys of the directories that are the root of a volume: `C:\\` leads to the one that contains the link."""
 _DOTS = ("", ".", "..")
 _PREFIXES = ("\\??\\", "\\\\?\\", "\\\\.\\")
 _SHARE = "\\\\"
 _DRIVE = "C:"
-"""The volume that the layers are, to what is in them."""
+"""The drive of the layers' volume in absolute link targets."""
 
 
 class Place(NamedTuple):
-    """Where a path leads: the directory, the name in it, and what is there, if anything is."""
+    """The result of resolving a path: the directory, the name in it, and the entry there, or None if there is none."""
 
     directory: Node
     name: str
@@ -32,14 +32,14 @@ class Place(NamedTuple):
 
 
 class LinkPath(NamedTuple):
-    """What a link points to: the components of a path, from the volume's root or from the link's directory."""
+    """The target of a link: the components of a path, relative to the volume's root or to the link's directory."""
 
     parts: list[str]
     is_relative: bool
 
 
 def link_path(reparse: bytes) -> LinkPath | None:
-    """Returns where a reparse point leads, or None if it is not a link; a path outside of the volume has no parts."""
+    """Returns the target of a reparse point, or None if it is not a link. A target outside the volume has no parts."""
     try:
         point = decode_reparse(reparse)
         if point.tag == ReparseTag.LX_SYMLINK:
@@ -54,7 +54,7 @@ def link_path(reparse: bytes) -> LinkPath | None:
     for prefix in _PREFIXES:
         target = target.removeprefix(prefix)
     if link.is_relative and not target.startswith(_SHARE):
-        # A path that starts with a separator is from the root of the volume that the link is on.
+        # A path that starts with a separator is relative to the root of the volume that contains the link.
         return LinkPath(_collapsed(split_path(target)), not target.startswith("\\"))
     if target[:2].upper() == _DRIVE and (len(target) == 2 or target[2] in "\\/"):
         return LinkPath(_collapsed(split_path(target[2:])), False)
@@ -62,8 +62,10 @@ def link_path(reparse: bytes) -> LinkPath | None:
 
 
 def _collapsed(parts: list[str]) -> list[str]:
-    """The components of a link's target: `..` takes back the component before it, as in Win32, and only those that have
-    none before them are left. Never empty: a target that is the directory itself is `.`."""
+    """Returns the components of a link's target after `..` has removed the component before it, as in Win32.
+
+    Only a `..` that has no component before it is left. The list is never empty: it is `.` for the directory itself.
+    """
     found: list[str] = []
     for part in parts:
         if part == ".." and found and found[-1] != "..":
@@ -74,13 +76,16 @@ def _collapsed(parts: list[str]) -> list[str]:
 
 
 def names_by_short_name(tree: MergedTree, directory: Node) -> dict[str, str]:
-    """The names in a directory that have a short one, by that: made in the order of the entries, the base's first."""
+    """Returns the names in a directory that have a short name, by the short name.
+
+    The short names are generated in the order of the entries, those of the base first.
+    """
     made = sorted(tree.children(directory), key=lambda node: (-node.layer, node.row.id))
     return short_names(node.name for node in made)
 
 
 def find_child(tree: MergedTree, directory: Node, name: str) -> Node | None:
-    """What a directory shows under a name, which may be a short one."""
+    """Returns the visible entry of a directory under a name, which may be a short one, or None."""
     child = tree.child(directory, name)
     if child is None and "~" in name and may_be_generated(name):
         long = names_by_short_name(tree, directory).get(name_key(name))
@@ -90,14 +95,14 @@ def find_child(tree: MergedTree, directory: Node, name: str) -> Node | None:
 
 
 def resolve(tree: MergedTree, path: str, *, follow: bool) -> Place:
-    """Returns where a path as `layer_path` returns it leads.
+    """Resolves a path in the form that `layer_path` returns.
 
     Args:
-        follow: whether a link at its end is followed, too.
+        follow: whether a link at the end of the path is followed, too.
 
     Raises:
-        PathNotFoundError: a directory on the way is not there.
-        EntryNotDirectoryError: one is a file.
+        PathNotFoundError: a directory on the way does not exist.
+        EntryNotDirectoryError: a component on the way is a file.
         UnresolvedLinkError: links lead in a circle, or out of the layers.
     """
     parent, _, last = path.rpartition("/")
@@ -150,7 +155,7 @@ def resolve(tree: MergedTree, path: str, *, follow: bool) -> Place:
     if not links:
         tree.note_reached(above[-1])
     if node is not None and above[-1] is node:
-        # The name as it was asked for: it may be another spelling.
+        # The name is returned as requested; its spelling may differ from the stored one.
         return Place(above[-2] if len(above) > 1 else node, node.name if name in _DOTS else name, node)
     return Place(above[-1], name, node)
 
@@ -166,10 +171,12 @@ def _to_volume(tree: MergedTree, volume: str) -> list[Node]:
 
 
 def existing(tree: MergedTree, path: str, *, follow: bool) -> Node:
-    """Returns the entry at a path; see `resolve`.
+    """Returns the entry at a path, which is resolved as by `resolve`.
 
     Raises:
-        PathNotFoundError: it does not exist.
+        PathNotFoundError: the entry, or a directory on the way, does not exist.
+        EntryNotDirectoryError: a component on the way is a file.
+        UnresolvedLinkError: links lead in a circle, or out of the layers.
     """
     place = resolve(tree, path, follow=follow)
     if place.node is None:

@@ -1,7 +1,7 @@
 """Changes to a merged tree: they go to the scratch, its upper layer; an entry of a parent is copied up first.
 
-Entries are taken over with all their metadata, and their contents without a copy where the host can link them; a
-directory's entry alone, not what is in it. What is deleted of a parent gets a tombstone.
+An entry is copied up with all its metadata. Its contents are linked instead of copied where the host supports this.
+For a directory, only its own entry is copied up, not its contents. A deleted entry of a parent gets a tombstone.
 """
 
 from __future__ import annotations
@@ -35,12 +35,14 @@ FIXED = frozenset(map(path_key, ROOTS))
 
 
 class Upper:
-    """The steps of changes to the upper layer: a scratch, the first layer of the tree. Each runs in its transaction.
+    """The steps of changes to the upper layer: a scratch, the first layer of the tree.
+
+    The caller must have begun a transaction of the scratch.
 
     Args:
-        reserve: called with the bytes that a change takes, before it is made; it may raise `DiskFullError`.
-        taken_over: called after a copy-up, with what the file was (`Node.file`) and its node.
-        gone: called when a directory, or the last name under which a file shows, is removed, with its node.
+        reserve: called with the number of bytes that a change needs, before it is made; may raise `DiskFullError`.
+        taken_over: called after a copy-up, with the former `Node.file` of the entry and its node.
+        gone: called with the node of a directory, or of the last visible name of a file, when it is removed.
     """
 
     def __init__(
@@ -114,7 +116,7 @@ class Upper:
         if node.layer == 0:
             return
         was = node.file
-        # All names under which the file shows stay names of one file.
+        # All visible names of the file stay names of one file.
         others = self._tree.other_names(node)
         own = self._copy(node, self.copy_up_directory(self._parent(node)))
         self._scratch.note_taken(self._tree.depth(was[0]), was[1], own)
@@ -167,9 +169,12 @@ class Upper:
         size: int = 0,
         sha256: bytes | None = None,
     ) -> Node:
-        """Creates an entry with what a new one has on Windows: inherited security, four times, the archive attribute.
+        """Creates an entry with the metadata of a new one on Windows: inherited security, times, archive attribute.
 
-        No entry may show under the name.
+        No entry may be visible under the name.
+
+        Raises:
+            CorruptLayerError: the security descriptor of the directory is damaged.
         """
         parent = self.copy_up_directory(directory)
         is_directory = bool(attributes & DIRECTORY)
@@ -191,10 +196,10 @@ class Upper:
         return self._child(directory, name)
 
     def link(self, node: Node, directory: Node, name: str, time: int) -> Node:
-        """Creates a further name of a file. No entry may show under the name.
+        """Creates a further name of a file. No entry may be visible under the name.
 
         Raises:
-            EntryIsDirectoryError: it is a directory.
+            EntryIsDirectoryError: the node is a directory.
         """
         if node.is_directory:
             raise EntryIsDirectoryError(node.path, "a directory has one name")
@@ -209,8 +214,8 @@ class Upper:
         """Removes a name; a directory must be empty.
 
         Raises:
-            DirectoryNotEmptyError: it is not.
-            InvalidParameterError: it is a root directory of the layer.
+            DirectoryNotEmptyError: the directory is not empty.
+            InvalidParameterError: the node is a root directory of the layer.
         """
         directory = self._parent(node)
         if not directory.key or node.key in FIXED:
@@ -222,7 +227,7 @@ class Upper:
         if not others:
             self._gone(node)
         for other in others:
-            # It has one name less.
+            # Their link count has changed.
             self._tree.forget(other.key)
         self._remove_own(node)
         below = self._tree.child_in_parents(directory, node.name)
@@ -243,15 +248,16 @@ class Upper:
         self._tree.forget(node.key)
 
     def rename(self, node: Node, directory: Node, name: str, time: int, *, replace: bool) -> Node:
-        """Gives an entry, with everything below it, another directory and name.
+        """Moves an entry, with everything below it, to another directory and name.
 
         Args:
             replace: an existing entry is replaced: a file by a file, an empty directory by a directory.
 
         Raises:
-            AlreadyExistsError: the name is taken.
-            EntryIsDirectoryError, EntryNotDirectoryError, DirectoryNotEmptyError: what is there cannot be replaced.
-            InvalidParameterError: into itself; a root directory of the layer.
+            AlreadyExistsError: the name is taken, and `replace` is false.
+            EntryIsDirectoryError, EntryNotDirectoryError, DirectoryNotEmptyError: the existing entry cannot be
+                replaced.
+            InvalidParameterError: a directory would be moved into itself; the node is a root directory of the layer.
         """
         old_directory, target = self._parent(node), self._tree.child(directory, name)
         if not old_directory.key or node.key in FIXED:
@@ -266,14 +272,14 @@ class Upper:
             if node.is_directory and not target.is_directory:
                 raise EntryNotDirectoryError(target.path, "is not a directory")
             if not target.is_directory and target.file == node.file:
-                # Two names of one file: nothing is to be done (POSIX, rename).
+                # Two names of one file: POSIX requires that rename does nothing.
                 return target
             if not node.is_directory and node.layer == 0:
                 self._scratch.secure(node.row)
             self.remove(target, time)
         parent = self.copy_up_directory(directory)
         if target is node:
-            # Another spelling: what the parents have below it still shows through it, or is deleted there.
+            # Another spelling of the same name: the entries of the parents below it stay visible or deleted.
             self.copy_up(node)
         else:
             self.copy_up_all(node)

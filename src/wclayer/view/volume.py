@@ -1,6 +1,6 @@
-"""`Volume`: the file system of a chain of layers by its nodes: merged tree, copy-up into a scratch, open files.
+"""`Volume`: a node-based interface to the file system of a chain: merged tree, copy-up into a scratch, open files.
 
-`LayerView` is a volume by paths; a mount uses the volume itself.
+`LayerView` adds an interface by paths; a mount uses the volume itself.
 """
 
 from __future__ import annotations
@@ -63,39 +63,39 @@ _SETTABLE = int(
     | FileAttributes.PINNED
     | FileAttributes.UNPINNED
 )
-"""What SetFileAttributes changes; the other attributes say what the file is."""
+"""The attributes that SetFileAttributes changes; the other ones state the kind of the file."""
 _ARCHIVE = int(FileAttributes.ARCHIVE)
 INODE_BITS = 40
-"""Bits of a file's number that are its id in its layer (`Volume.file_id`)."""
+"""The number of low bits of a file's number that hold its id in its layer (`Volume.file_id`)."""
 _MAX_EAS = 0xFFFF
-"""Bytes of EAs that a file has at most ($EA of NTFS)."""
+"""The maximal size of a file's EAs in bytes ($EA of NTFS)."""
 _ILLEGAL_IN_EA_NAME = frozenset(range(32)) | frozenset(b'"*+,/:;<=>?[\\]|')
 """Bytes that Windows' file systems refuse in the name of an EA (Microsoft's fastfat sample, `FatIsEaNameValid`)."""
 _Checked = TypeVar("_Checked")
 
 
 class Volume:
-    """The merged tree of layers by nodes: read-only, or with a scratch as the upper layer, which takes the changes.
+    """The merged file system of layers: read-only, or with a scratch as the upper layer, which takes the changes.
 
-    It may be used by several threads. Several processes may have volumes of one scratch and change it at once, unless
-    one has it `exclusive`, as a mount does.
+    A volume may be used by several threads. Several processes may have volumes of one scratch and change it at once,
+    unless one of them has opened it `exclusive`, as a mount does.
 
     Args:
-        layers: the layer directories, nearest first, or only the nearest one, whose parents follow; empty for the
-            parents of the scratch.
+        layers: the layer directories, nearest first, or only the nearest one, whose recorded parents are added. If it
+            is empty, the parents of the scratch are used.
         scratch: the layer directory of a scratch.
         exclusive: no other process may change the scratch while this volume is open.
 
     Raises:
-        PathNotFoundError, NotALayerError, CorruptLayerError: see `open_layer`.
+        PathNotFoundError, NotALayerError, CorruptLayerError: a layer cannot be opened.
         InvalidParameterError: the chain is in the wrong order; neither layers nor a scratch are given.
-        LayerBusyError: another process has the scratch exclusively.
+        LayerBusyError: another process has the scratch open exclusively.
     """
 
     def __init__(self, layers: Chain = (), scratch: StrPath | None = None, *, exclusive: bool = False) -> None:
         self._lock = threading.RLock()
         self._open: dict[tuple[int, int], OpenFile] = {}
-        # What the entries that were copied up were before; None until it is needed.
+        # For each copied-up entry, its depth and id before copy-up; None until it is needed.
         self._taken: dict[int, tuple[int, int]] | None = None
         # Calls that restore the open files, if the current change is rolled back.
         self._undo: list[Callable[[], None]] = []
@@ -122,31 +122,31 @@ class Volume:
 
     @property
     def name(self) -> str:
-        """What messages call it: the path of its nearest layer."""
+        """The name of the volume in messages: the path of its nearest layer."""
         return str(self.tree.layers[0].path)
 
     @property
     def capacity(self) -> int | None:
-        """Bytes of contents that the scratch's disk has room for; None if there is no disk."""
+        """The bytes of contents for which the scratch's disk has room; None if there is no disk."""
         return None if self.quota is None else self.quota.capacity
 
     @property
     def used(self) -> int:
-        """Bytes of contents in the scratch."""
+        """The bytes of contents in the scratch."""
         return 0 if self.quota is None else self.quota.used
 
     @property
     def is_writable(self) -> bool:
-        """Whether it has a scratch."""
+        """Whether the volume has a scratch."""
         return self.scratch is not None
 
     @property
     def is_open(self) -> bool:
-        """Whether it is not closed yet."""
+        """Whether the volume is not closed yet."""
         return self._is_open
 
     def close(self) -> None:
-        """Closes the volume: what was written is recorded, and everything is safe on disk."""
+        """Closes the volume, after all written data are recorded and safe on disk."""
         with self._lock:
             if not self._is_open:
                 return
@@ -170,9 +170,9 @@ class Volume:
 
     @contextmanager
     def reading(self) -> Iterator[MergedTree]:
-        """Yields the tree as it is now. Changes of other processes do not show until the context ends.
+        """Yields the current tree. Changes of other processes become visible only after the context has ended.
 
-        No change can be started inside.
+        No change can be started inside the context.
         """
         with self._lock, nullcontext() if self.scratch is None else self.scratch.reading():
             self._refresh()
@@ -180,15 +180,15 @@ class Volume:
 
     @property
     def is_shared(self) -> bool:
-        """Whether other processes may change the scratch while it is open here."""
+        """Whether other processes may change the scratch while this process has it open."""
         return self.scratch is not None and self.scratch.is_shared
 
     def alone(self) -> AbstractContextManager[object]:
-        """Returns a context in which no other process changes the scratch; all earlier changes show in it."""
+        """Returns a context in which no other process changes the scratch; all earlier changes are visible in it."""
         return self.changing() if self.is_shared else self._lock
 
     def catch_up(self) -> None:
-        """Takes over what other processes have changed before now."""
+        """Makes the changes that other processes have made before now visible here."""
         if self.is_shared:
             with self._lock:
                 self._refresh()
@@ -208,10 +208,12 @@ class Volume:
                         self._open[file.file] = file
 
     def find(self, path: StrPath, *, follow: bool = True) -> Node:
-        """Returns the entry at a path in any spelling that `layer_path` takes.
+        """Returns the entry at a path in any spelling that `layer_path` accepts.
 
         Raises:
-            PathNotFoundError, EntryNotDirectoryError, UnresolvedLinkError: see `resolve`.
+            PathNotFoundError: the entry, or a directory on the way, does not exist.
+            EntryNotDirectoryError: a component on the way is a file.
+            UnresolvedLinkError: links lead in a circle, or out of the layers.
         """
         inner = layer_path(os.fspath(path))
         with self.reading() as tree:
@@ -219,14 +221,14 @@ class Volume:
             return node or existing(tree, inner, follow=follow)
 
     def place(self, path: StrPath, *, follow: bool) -> Place:
-        """Returns where a path leads, in any spelling that `layer_path` takes; the entry need not exist."""
+        """Resolves a path in any spelling that `layer_path` accepts; the entry need not exist."""
         return resolve(self.tree, layer_path(os.fspath(path)), follow=follow)
 
     def current(self, node: Node) -> Node:
-        """Returns the node that stands for a node's name now.
+        """Returns the current node for the name of a node.
 
         Raises:
-            PathNotFoundError: the name is gone.
+            PathNotFoundError: the name no longer exists.
         """
         with self.reading() as tree:
             found = node if tree.knows(node) else tree.lookup(node.path)
@@ -235,10 +237,10 @@ class Volume:
         return found
 
     def current_row(self, node: Node) -> EntryRow:
-        """Returns the metadata of an entry, with what was written to it and is not recorded yet."""
+        """Returns the metadata of an entry, including the effects of writes that are not recorded yet."""
         row, file = node.row, self._open.get(node.file)
         if self.scratch is not None and self.scratch.is_shared and node.layer == 0 and row.sha256 == NOT_HASHED:
-            # Another process may be writing to it, which changes nothing but its file on the host.
+            # Another process may be writing to the file, which changes only its file on the host.
             row = self.scratch.find(row.id) or row
         return row if file is None else file.now(row)
 
@@ -258,10 +260,9 @@ class Volume:
         return self._taken.get(entry, first)
 
     def file_of_id(self, file_id: int) -> tuple[int, int] | None:
-        """Returns the file (`Node.file`) that has a number; it may have no name any more.
+        """Returns the file (`Node.file`) that has a number, or None if its layer is not in the chain.
 
-        Returns:
-            None if its layer is not in the chain.
+        The file may have no name any more.
         """
         depth, entry = file_id >> INODE_BITS, file_id & (1 << INODE_BITS) - 1
         layer = len(self.tree.layers) - depth
@@ -274,7 +275,11 @@ class Volume:
         return layer, entry
 
     def children(self, node: Node) -> list[Node]:
-        """Returns the entries of a directory."""
+        """Returns the entries of a directory, in the order in which Windows lists them.
+
+        Raises:
+            EntryNotDirectoryError: the node is a file.
+        """
         if not node.is_directory:
             raise EntryNotDirectoryError(node.path, "is not a directory")
         return self.tree.children(node)
@@ -295,11 +300,11 @@ class Volume:
     # Open files.
 
     def open_node(self, node: Node) -> OpenFile:
-        """Opens the data of a file. Each opening must be closed.
+        """Opens the data of a file. Each returned file must be closed, also if it is the same object again.
 
         Raises:
-            EntryIsDirectoryError: it is a directory.
-            InvalidParameterError: it has no data, as a link has none.
+            EntryIsDirectoryError: the node is a directory.
+            InvalidParameterError: the node has no data (a link, for example).
             LayerBusyError: another process has replaced its contents since the node was looked up.
         """
         with self._lock:
@@ -327,14 +332,14 @@ class Volume:
                 file.shut()
 
     def open_stream(self, node: Node, name: str) -> StreamBuffer:
-        """Opens an alternate stream, which exists."""
+        """Opens an alternate stream, which must exist."""
         return StreamBuffer(self, node, name)
 
     @contextmanager
     def staging(self) -> Iterator[StagedContents]:
-        """Yields a file for the new contents of a file, which `put_contents` puts in their place.
+        """Yields a writable file for the new contents of a file, which `put_contents` then installs.
 
-        If the context is left by an exception, they are removed.
+        If the context is left by an exception, the new contents are removed.
         """
         scratch = self.writable_scratch()
         with self._lock:
@@ -348,11 +353,11 @@ class Volume:
             raise
 
     def put_contents(self, place: Place, contents: StagedContents) -> OpenFile | None:
-        """Replaces a file's contents by staged ones, or makes a file of them.
+        """Replaces the contents of a file by staged ones, or creates a file with them.
 
         Returns:
-            The open file whose contents were replaced, if there is one. Its `refresh` must be called after the
-            transaction.
+            The open file whose contents were replaced, or None if the file is not open. Its `refresh` must be called
+            after the transaction.
         """
         scratch = self.writable_scratch()
         with self.changing() as upper:
@@ -376,17 +381,17 @@ class Volume:
             return self._open.get(node.file)
 
     def refresh(self, file: OpenFile) -> None:
-        """Lets an open file see that its contents were replaced."""
+        """Makes an open file read its record again, because its contents were replaced."""
         with self._lock:
             file.refresh()
 
     def recount(self) -> None:
-        """Counts what is in use anew, after contents that were counted were dropped."""
+        """Makes the used bytes be counted again, because counted contents were dropped."""
         if self.quota is not None:
             with self._lock:
                 self.quota.forget()
 
-    # Changing. Each of these changes happens as a whole; if it fails, it does not happen at all.
+    # Changing. Each of these methods makes its whole change, or no change if it fails.
 
     def writable_scratch(self) -> ScratchDirectory:
         """Returns the scratch.
@@ -400,13 +405,17 @@ class Volume:
 
     @contextmanager
     def changing(self) -> Iterator[Upper]:
-        """Yields the steps of changes. Either all changes of the context are made, or none."""
+        """Yields the upper layer, whose methods are the steps of a change. All steps in the context are made, or none.
+
+        Raises:
+            LayerError: there is no scratch; the code is ERROR_ACCESS_DENIED.
+        """
         with self._lock:
             scratch = self.writable_scratch()
             assert self._upper is not None
             try:
                 with scratch.transaction():
-                    # What other processes changed before now; from here on they wait.
+                    # Reads the earlier changes of other processes, which must wait from here on.
                     self._refresh()
                     yield self._upper
                 if not scratch.is_changing:
@@ -426,9 +435,11 @@ class Volume:
         return from_unix_ns(time_ns())
 
     def free(self, place: Place) -> Place:
-        """Returns a place, as it is now, at which nothing exists and whose name Windows accepts.
+        """Looks a place up again and returns it, after checks that nothing exists there and Windows accepts the name.
 
         Raises:
+            PathNotFoundError: the directory no longer exists.
+            EntryNotDirectoryError: the directory is a file.
             AlreadyExistsError: the name is taken.
             InvalidParameterError: Windows does not accept the name.
         """
@@ -446,7 +457,12 @@ class Volume:
         return Place(directory, place.name, node)
 
     def check_name(self, directory: Node, name: str) -> None:
-        """Checks that Windows accepts a new name."""
+        """Checks that Windows accepts a new name.
+
+        Raises:
+            EntryNotDirectoryError: `directory` is a file.
+            InvalidParameterError: Windows does not accept the name, or it would be a root directory of the layer.
+        """
         if not directory.key:
             raise InvalidParameterError(name, "a layer has no other root directories")
         if not directory.is_directory:
@@ -461,7 +477,10 @@ class Volume:
             new: an existing entry is an error; otherwise it stays as it is, and is returned.
 
         Raises:
-            AlreadyExistsError: `new`, and the name is taken.
+            PathNotFoundError: the directory no longer exists.
+            EntryNotDirectoryError: the directory is a file.
+            AlreadyExistsError: the name is taken, and `new` is true.
+            InvalidParameterError: Windows does not accept the name.
         """
         node, fd = self._create_file(place, new=new, size=0)
         if fd is not None:
@@ -469,10 +488,11 @@ class Volume:
         return node
 
     def create_open(self, place: Callable[[], Place], *, new: bool = True) -> OpenFile:
-        """Does `create_file` and opens the file for writing.
+        """Creates an empty file, as `create_file` does, and opens it for writing.
 
         Args:
-            place: called inside the transaction, for where the file is to be.
+            place: called inside the transaction; returns the place of the new file.
+            new: an existing entry is an error; otherwise it is opened as it is.
         """
         with self._lock:
             fd: int | None = None
@@ -490,7 +510,11 @@ class Volume:
             return file
 
     def _create_file(self, place: Place, *, new: bool, size: int) -> tuple[Node, int | None]:
-        """Returns the node of a file and, if it was created, the descriptor of its contents."""
+        """Creates a file unless it exists.
+
+        Returns:
+            The node of the file, and the descriptor of its contents, or None if the file existed.
+        """
         with self.changing() as upper:
             place = self._again(place)
             if place.node is not None:
@@ -512,7 +536,9 @@ class Volume:
         """Creates a directory.
 
         Raises:
-            see `free`.
+            PathNotFoundError, EntryNotDirectoryError: the directory no longer exists, or is a file.
+            AlreadyExistsError: the name is taken.
+            InvalidParameterError: Windows does not accept the name.
         """
         with self.changing() as upper:
             place = self.free(place)
@@ -522,10 +548,13 @@ class Volume:
         """Creates a symbolic link or mount point.
 
         Args:
-            is_directory: whether the link is one to a directory; by default, what its target is now.
+            is_directory: whether the link is one to a directory; by default, this is determined from the current
+                target.
 
         Raises:
-            see `free`.
+            PathNotFoundError, EntryNotDirectoryError: the directory no longer exists, or is a file.
+            AlreadyExistsError: the name is taken.
+            InvalidParameterError: Windows does not accept the name.
         """
         reparse = link.encode()
         with self.changing() as upper:
@@ -552,7 +581,9 @@ class Volume:
 
         Raises:
             EntryIsDirectoryError: `node` is a directory.
-            see `free` for the rest.
+            PathNotFoundError, EntryNotDirectoryError: the directory of the new name no longer exists, or is a file.
+            AlreadyExistsError: the name is taken.
+            InvalidParameterError: Windows does not accept the name.
         """
         with self.changing() as upper:
             node, place = self.current(node), self.free(place)
@@ -562,7 +593,7 @@ class Volume:
         """Removes a name of a file, or a link.
 
         Raises:
-            EntryIsDirectoryError: it is a directory.
+            EntryIsDirectoryError: the node is a directory, and not a link to one.
         """
         with self.changing() as upper:
             node = self.current(node)
@@ -575,8 +606,8 @@ class Volume:
         """Removes an empty directory.
 
         Raises:
-            EntryNotDirectoryError: it is a file.
-            DirectoryNotEmptyError: it is not empty.
+            EntryNotDirectoryError: the node is a file.
+            DirectoryNotEmptyError: the directory is not empty.
         """
         with self.changing() as upper:
             node = self.current(node)
@@ -585,14 +616,26 @@ class Volume:
             upper.remove(node, self.now())
 
     def rename(self, node: Node, place: Place, *, replace: bool = True) -> None:
-        """Gives an entry, with everything below it, another directory and name; see `Upper.rename`."""
+        """Moves an entry, with everything below it, to another directory and name.
+
+        Args:
+            replace: an existing entry is replaced: a file by a file, an empty directory by a directory.
+
+        Raises:
+            PathNotFoundError: the entry or the new directory no longer exists.
+            AlreadyExistsError: the name is taken, and `replace` is false.
+            EntryIsDirectoryError, EntryNotDirectoryError, DirectoryNotEmptyError: the existing entry cannot be
+                replaced.
+            InvalidParameterError: a directory would be moved into itself; the entry is a root directory of the layer;
+                Windows does not accept the name.
+        """
         with self.changing() as upper:
             node, place = self.current(node), self._again(place)
             self.check_name(place.directory, place.name)
             upper.rename(node, place.directory, place.name, self.now(), replace=replace)
 
     def truncate(self, node: Node, size: int) -> None:
-        """Makes a file `size` bytes long."""
+        """Cuts a file off at `size` bytes, or extends it to `size` with zeros."""
         with self._lock:
             self.writable_scratch()
             with self.alone():
@@ -639,17 +682,18 @@ class Volume:
             upper.set_security(self.current(node), descriptor, self.now())
 
     def set_eas(self, node: Node, eas: bytes) -> None:
-        """Sets the FILE_FULL_EA_INFORMATION list of an entry; an empty one removes its EAs.
+        """Sets the FILE_FULL_EA_INFORMATION list of an entry; an empty list removes its EAs.
 
         Raises:
-            InvalidParameterError: NTFS does not accept it: a name is missing or occurs twice, or the list is too long.
+            InvalidParameterError: NTFS does not accept the list: a name is missing or occurs twice, or the list is too
+                long.
         """
         made = _checked("EAs", node, eas, _checked_eas)
         with self.changing() as upper:
             upper.update(self.current(node), eas=made or None, change_time=self.now())
 
     def set_reparse(self, node: Node, reparse: bytes | None) -> None:
-        """Makes an entry a reparse point (REPARSE_DATA_BUFFER), or with None no longer one.
+        """Makes an entry a reparse point (REPARSE_DATA_BUFFER), or with None an ordinary file or directory again.
 
         Raises:
             InvalidParameterError: `reparse` is not valid for its tag; the directory is not empty; the entry is a root
@@ -695,10 +739,10 @@ class Volume:
             upper.update(node, change_time=self.now())
 
     def sync(self, fd: int | None = None) -> None:
-        """Returns when all changes so far are safe on disk.
+        """Waits until all changes so far are safe on disk.
 
         Args:
-            fd: a descriptor of the host; of all contents, only those of this file are synced.
+            fd: a descriptor of the host; if it is given, only this file's contents are synced, besides the records.
         """
         with self._lock:
             if self.scratch is None:
@@ -711,12 +755,12 @@ class Volume:
                 self.scratch.sync(fd)
 
     def sync_names(self) -> None:
-        """Returns when all changes of names, metadata and alternate streams so far are safe on disk."""
+        """Waits until all changes of names, metadata and alternate streams so far are safe on disk."""
         with self._lock:
             if self.scratch is not None:
                 self.scratch.sync()
 
-    # What open files and the upper layer need.
+    # For open files and the upper layer.
 
     def resize(self, old: int, new: int) -> None:
         """Counts that contents are about to take `new` bytes instead of `old`.
@@ -731,7 +775,7 @@ class Volume:
             self.quota.release(old - new)
 
     def node_of(self, file: tuple[int, int]) -> Node | None:
-        """Returns a node under which a file (`Node.file`) shows, or None if it has no name any more."""
+        """Returns the node of one visible name of a file (`Node.file`), or None if no name is visible any more."""
         index, entry = file
         layer = self.tree.layers[index]
         head = self.scratch.find(entry) if self.scratch is not None and index == 0 else layer.by_id(entry)
@@ -751,7 +795,7 @@ class Volume:
             self.tree.forget(path_key(scratch.path_of(name)))
 
     def end_writing(self, node: Node) -> None:
-        """Records what was written to a file so far, so that it does not overwrite what is set afterwards."""
+        """Records the earlier writes to a file, so that their record does not overwrite metadata that are set next."""
         file = self._open.get(node.file)
         if file is not None:
             file.flush()
@@ -787,10 +831,10 @@ class Volume:
 
 
 def _checked(what: str, node: Node, data: bytes, decode: Callable[[bytes], _Checked]) -> _Checked:
-    """Decodes metadata that an entry is to get, and returns them.
+    """Decodes new metadata of an entry, and returns the result.
 
     Raises:
-        InvalidParameterError: they are damaged.
+        InvalidParameterError: the metadata are damaged.
     """
     try:
         return decode(data)
@@ -799,7 +843,7 @@ def _checked(what: str, node: Node, data: bytes, decode: Callable[[bytes], _Chec
 
 
 def _checked_eas(data: bytes) -> bytes:
-    """Returns a list of EAs as it is stored, after the checks that NTFS makes."""
+    """Returns a list of EAs in its stored encoding, after the checks that NTFS makes."""
     eas = decode_eas(data)
     made = encode_eas(eas)
     if len(made) > _MAX_EAS:
