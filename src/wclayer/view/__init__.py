@@ -1,1 +1,1 @@
-"""Layers seen together: the merged tree of a parent chain, and what differs between two of them."""
+"""The merged view of a parent chain: its tree, changes to its scratch, and comparison of two trees or registries."""

@@ -1,7 +1,7 @@
 """The messages between the kernel and a FUSE server: their codes, their flags and their layouts.
 
-Source: `linux/fuse.h`, the kernel's own description of the interface (version 7). A message of the kernel is an
-`IN_HEADER` and what its opcode says, an answer an `OUT_HEADER` and what belongs to it; all numbers are in the host's
+Source: `linux/fuse.h`, the kernel's definition of the interface (version 7). A message of the kernel is an `IN_HEADER`
+and a body that depends on the opcode; an answer is an `OUT_HEADER` and a body. All numbers are in the host's byte
 order.
 """
 
@@ -12,17 +12,17 @@ from enum import IntEnum, IntFlag
 
 KERNEL_VERSION = 7
 MIN_MINOR, MAX_MINOR = 31, 40
-"""Minor versions of the interface that these layouts fit: from Linux 5.4 on."""
+"""The minor versions of the interface that these layouts fit: from Linux 5.4 on."""
 ROOT = 1
 """The node id of the root directory."""
 MAX_NAME = 1024
-"""Bytes of a name that the kernel takes in a listing (FUSE_NAME_MAX)."""
+"""The maximal length of a name in a listing in bytes (FUSE_NAME_MAX)."""
 MAX_LINK_TEXT = 4095
-"""Bytes of a symbolic link's target that the kernel takes: one page, less the NUL."""
+"""The maximal length of a symbolic link's target in bytes: one page, less the NUL."""
 
 
 class Opcode(IntEnum):
-    """What the kernel asks for (`enum fuse_opcode`); what is not here is answered with ENOSYS."""
+    """The requests of the kernel (`enum fuse_opcode`); any other opcode is answered with ENOSYS."""
 
     LOOKUP = 1
     FORGET = 2
@@ -61,18 +61,18 @@ class Opcode(IntEnum):
 
 
 UNANSWERED = frozenset([Opcode.FORGET, Opcode.BATCH_FORGET, Opcode.INTERRUPT])
-"""Messages to which the kernel wants no answer."""
+"""The messages to which the kernel expects no answer."""
 
 
 class Notice(IntEnum):
-    """What a server tells the kernel without being asked (`enum fuse_notify_code`)."""
+    """The messages that a server sends to the kernel without a request (`enum fuse_notify_code`)."""
 
     INVAL_INODE = 2
     INVAL_ENTRY = 3
 
 
 class InitFlag(IntFlag):
-    """What both sides can do; the server chooses from what the kernel offers."""
+    """The optional features of the interface; the server chooses from those that the kernel offers."""
 
     ASYNC_READ = 1 << 0
     ATOMIC_O_TRUNC = 1 << 3
@@ -109,13 +109,13 @@ class SetAttr(IntFlag):
 
 
 WRITE_CACHE = 1 << 0
-"""Of a WRITE: it comes from the page cache, and not from a call of a program."""
+"""A flag of WRITE: the data come from the page cache, not from a system call of a program."""
 RENAME_NOREPLACE = 1 << 0
 
 IN_HEADER = struct.Struct("=IIQQIIIHH")  # len, opcode, unique, nodeid, uid, gid, pid, total_extlen, padding
-OUT_HEADER = struct.Struct("=IiQ")  # len, error (0, or -errno; of a notice its code), unique (of a notice 0)
+OUT_HEADER = struct.Struct("=IiQ")  # len, error (0, or -errno; in a notice its code), unique (in a notice 0)
 EXTENSION_UNIT = 8
-"""Bytes that `total_extlen` counts in: extensions stand behind what the opcode says."""
+"""The unit of `total_extlen` in bytes; extensions follow the body of the message."""
 
 ATTR = struct.Struct("=QQQqqqIIIIIIIIII")
 """ino, size, blocks, atime, mtime, ctime (s), atimensec, mtimensec, ctimensec, mode, nlink, uid, gid, rdev, blksize,
@@ -145,7 +145,7 @@ CREATE_IN = struct.Struct("=IIII")  # flags, mode, umask, open_flags; the name f
 READ_IN = struct.Struct("=QQIIQII")  # fh, offset, size, read_flags, lock_owner, flags, padding
 WRITE_IN = struct.Struct("=QQIIQII")  # fh, offset, size, write_flags, lock_owner, flags, padding; the data follow
 WRITE_OUT = struct.Struct("=II")  # size, padding
-HANDLE_IN = struct.Struct("=Q")  # fh, the first field of RELEASE, FLUSH, FSYNC and their likes
+HANDLE_IN = struct.Struct("=Q")  # fh, the first field of RELEASE, FLUSH, FSYNC and similar messages
 STATFS_OUT = struct.Struct("=QQQQQIII28x")  # blocks, bfree, bavail, files, ffree, bsize, namelen, frsize
 SETXATTR_IN = struct.Struct("=II")  # size, flags; the name and the value follow
 GETXATTR_IN = struct.Struct("=II")  # size, padding; the name follows
@@ -161,10 +161,10 @@ _FIXED: dict[int, struct.Struct] = {
     Opcode.GETXATTR: GETXATTR_IN, Opcode.LISTXATTR: GETXATTR_IN, Opcode.RELEASE: HANDLE_IN,
     Opcode.RELEASEDIR: HANDLE_IN, Opcode.FLUSH: HANDLE_IN, Opcode.FSYNC: HANDLE_IN, Opcode.FSYNCDIR: HANDLE_IN,
 }  # fmt: skip
-"""The fields that come before names and data in the body of a message, by its opcode."""
+"""The fixed fields at the start of a message's body, before names and data, by opcode."""
 
 
 def is_whole(opcode: int, body: memoryview) -> bool:
-    """Returns whether the body of a message has all the fields that come first in a message of its opcode."""
+    """Returns whether the body of a message contains all fixed fields of its opcode."""
     fixed = _FIXED.get(opcode)
     return fixed is None or len(body) >= fixed.size

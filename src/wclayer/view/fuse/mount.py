@@ -1,4 +1,4 @@
-"""Mounting a view: a process of its own serves it, until it is unmounted."""
+"""Mounts views: each mount is served by its own process until it is unmounted."""
 
 from __future__ import annotations
 
@@ -54,23 +54,27 @@ def serve(
     needed: Mapping[str, str] | None = None,
     ready: Callable[[], None] = lambda: None,
 ) -> None:
-    """Mounts layers, or a scratch over them, at the folder `target`, and serves the mount until it is unmounted, or
-    the process gets SIGINT or SIGTERM.
+    """Mounts layers, or a scratch over them, at the folder `target`, and serves the mount.
+
+    The function returns when the mount is unmounted or the process receives SIGINT or SIGTERM.
 
     Args:
-        allow_other: every user of the machine may use the mount, and change the scratch, because everything in it
-            may be written to by every user; for all but root, /etc/fuse.conf must allow that.
-        make_target: `target` is a folder in the scratch, which is made.
+        layers, scratch: as for `Volume`.
+        allow_other: every user of the machine may use the mount, and change the scratch, because all its files are
+            writable for every user. Unless the caller is root, /etc/fuse.conf must allow this.
+        make_target: `target` is a folder in the scratch, which is created.
         needed: records that the scratch must have.
         ready: called when the mount can be used.
 
     Raises:
-        NotSupportedError: FUSE is not there.
-        PathNotFoundError, EntryNotDirectoryError: `target` is no folder.
-        AlreadyExistsError: something is mounted there, or lies there.
+        NotSupportedError: FUSE is not available.
+        PathNotFoundError: `target` or a layer does not exist.
+        EntryNotDirectoryError: `target` is not a folder.
+        AlreadyExistsError: something is mounted at `target`, or the folder is not empty.
         LayerBusyError: another process has the scratch open.
-        NotReadyError: the scratch has not what is `needed`, as it is not active.
-        see `Volume` for the rest.
+        NotReadyError: the scratch lacks a record in `needed`, because it is not active.
+        NotALayerError, CorruptLayerError: a layer cannot be opened.
+        InvalidParameterError: the chain is in the wrong order; neither layers nor a scratch are given.
     """
     check_fuse()
     if not make_target:
@@ -113,10 +117,12 @@ def _set_mount(scratch: ScratchDirectory, place: str | None) -> None:
 
 @during("mount")
 def check_target(target: StrPath) -> Path:
-    """Returns the folder at which to mount, after unmounting what a dead server has left there.
+    """Returns the absolute path of the folder at which to mount, after a mount of a dead server there is removed.
 
     Raises:
-        see `serve`.
+        PathNotFoundError: the folder does not exist.
+        EntryNotDirectoryError: `target` is not a folder.
+        AlreadyExistsError: something is mounted there, or the folder is not empty.
     """
     place = Path(os.path.abspath(target))
     remove_stale(place)
@@ -132,10 +138,10 @@ def check_target(target: StrPath) -> Path:
 
 
 def is_ours(place: Path) -> bool:
-    """Returns whether the mount at a folder, the topmost of several, is one of wclayer's, its server alive or not."""
+    """Returns whether the topmost mount at a folder is one of wclayer, whether its server is alive or not."""
     if not sys.platform.startswith("linux"):
         return os.path.ismount(place)
-    # The folder itself is not asked: that of a dead server does not answer.
+    # The folder itself is not opened: with a dead server, this fails.
     wanted = os.fsencode(os.path.realpath(place.parent)).rstrip(b"/") + b"/" + os.fsencode(place.name)
     kind = b""
     for at, its_kind in system.mounts():
@@ -145,12 +151,12 @@ def is_ours(place: Path) -> bool:
 
 
 def is_stale(place: Path) -> bool:
-    """Returns whether a folder is a mount of wclayer's whose server is gone."""
+    """Returns whether a folder is a mount of wclayer whose server has ended."""
     if sys.platform == "win32":
-        # Nothing is mounted there.
+        # There are no mounts on Windows.
         return False
     try:
-        # Not stat: the kernel remembers its answer for as long as the mount is there.
+        # Not `stat`: the kernel caches its result for as long as the mount exists.
         os.statvfs(place)
     except OSError as error:
         return error.errno in (errno.ENOTCONN, errno.ECONNABORTED) and is_ours(place)
@@ -158,13 +164,13 @@ def is_stale(place: Path) -> bool:
 
 
 def is_serving(place: Path, layer: Path) -> bool:
-    """Returns whether a mount at a folder shows a layer directory, as its living server says."""
+    """Returns whether a mount at a folder shows a layer directory, and its server is alive."""
     shown = None if is_stale(place) else mounted_layer(place)
     return shown is not None and is_ours(place) and os.path.realpath(shown) == os.path.realpath(layer)
 
 
 def remove_stale(place: Path) -> None:
-    """Unmounts what a server that died has left at a folder, if it has."""
+    """Removes the mount at a folder if its server has died."""
     if is_stale(place):
         _unmount(place, lazy=True)
 
@@ -174,10 +180,21 @@ def start(
     target: StrPath, layers: Sequence[StrPath] = (), scratch: StrPath | None = None, *, allow_other: bool = False,
     make_target: bool = False, needed: Mapping[str, str] | None = None,
 ) -> int:  # fmt: skip
-    """Starts a process that does `serve`, and returns its id when the mount can be used.
+    """Starts a process that runs `serve` with the same arguments, and waits until the mount can be used.
+
+    Returns:
+        The id of the process.
 
     Raises:
-        see `serve`.
+        NotSupportedError: FUSE is not available.
+        PathNotFoundError: `target` or a layer does not exist.
+        EntryNotDirectoryError: `target` is not a folder.
+        AlreadyExistsError: something is mounted at `target`, or the folder is not empty.
+        LayerBusyError: another process has the scratch open.
+        NotReadyError: the scratch lacks a record in `needed`, because it is not active.
+        NotALayerError, CorruptLayerError: a layer cannot be opened.
+        InvalidParameterError: the chain is in the wrong order; neither layers nor a scratch are given.
+        LayerError: the server ended without an answer.
     """
     check_fuse()
     with errors_at(target):
@@ -195,7 +212,7 @@ def start(
 def _start(
     target: StrPath, layers: Sequence[StrPath], scratch: StrPath | None, **options: object
 ) -> tuple[dict[str, Any], str]:
-    """Starts the server, and returns what it wrote to its pipe and to its error stream."""
+    """Starts the server, and returns its answer on the pipe and its output on the error stream."""
     reader, writer = os.pipe()
     arguments = json.dumps(
         {
@@ -207,7 +224,7 @@ def _start(
     )
     with os.fdopen(reader, "rb") as answer, tempfile.TemporaryFile() as complaints:
         try:
-            # It continues in a child process, for which no process must wait.
+            # The server continues in a child process, which no process has to wait for.
             subprocess.run(
                 # -P: without it, Python would import modules from the current folder, which others may change.
                 [sys.executable, "-P", "-m", "wclayer.view.fuse.server", arguments, str(writer)],
@@ -224,7 +241,7 @@ def _start(
 
 @during("unmount")
 def mounted_layer(target: StrPath) -> Path | None:
-    """Returns the layer directory that is mounted at a folder, or None."""
+    """Returns the layer directory that is mounted at a folder, or None if there is no mount of wclayer."""
     if sys.platform != "linux":
         return None
     try:
@@ -235,11 +252,12 @@ def mounted_layer(target: StrPath) -> Path | None:
 
 @during("unmount")
 def unmount(target: StrPath) -> None:
-    """Unmounts what is mounted at a folder, and returns when its server has recorded everything.
+    """Unmounts the mount at a folder, and returns when its server has recorded everything.
 
     Raises:
         LayerBusyError: files of the mount are open.
-        NotReadyError: nothing is mounted there, or something that is not a mount of wclayer.
+        NotReadyError: nothing is mounted there, or the mount is not one of wclayer.
+        NotSupportedError: no program that can unmount is installed.
     """
     place = Path(os.path.abspath(target))
     if is_stale(place):
@@ -257,7 +275,7 @@ def unmount(target: StrPath) -> None:
 
 def _unmount(place: Path, *, lazy: bool) -> None:
     found = (shutil.which(name) for name in _UNMOUNTERS)
-    # A PATH may name the current folder; what lies there is not run.
+    # PATH may contain the current folder; programs there are not run.
     program = next((path for path in found if path is not None and os.path.isabs(path)), None)
     if program is None:
         raise NotSupportedError(place, "neither fusermount3 nor umount is there; install fuse3")
@@ -275,23 +293,23 @@ def _unmount(place: Path, *, lazy: bool) -> None:
 
 @during("unmount")
 def wait_until_free(scratch: StrPath, target: StrPath | None = None) -> None:
-    """Returns when the server of a scratch's mount, which was unmounted, has ended.
+    """Waits until the server of a scratch's mount, which was unmounted, has ended.
 
     Args:
-        target: where the mount was; a folder in the scratch is removed.
+        target: the folder of the mount. If it is in the scratch, it is removed.
 
     Raises:
-        LayerBusyError: it does not end.
+        LayerBusyError: the server does not end.
     """
 
     def attempt() -> None:
         try:
             forget(scratch, target)
         except (PathNotFoundError, InvalidParameterError):
-            # Another process has removed the scratch since, or committed it, which it could not before.
+            # Another process has since removed or committed the scratch, which is possible only after the server ended.
             pass
         except LayerBusyError:
-            # Another process may have mounted it again since.
+            # Another process may have mounted the scratch again in the meantime.
             if target is None or not is_serving(Path(target), Path(scratch)):
                 raise
 

@@ -1,16 +1,16 @@
-"""Which number the kernel knows an entry of a mounted view by, and which entry a number stands for.
+"""The numbers (FUSE node ids) of the entries of a mounted view: from an entry to its number and back.
 
-All names of a file have one number, and so one place in the kernel's memory. A number tells where its entry is to be
-found, so that nothing has to be remembered of the many entries that are only looked at: it is the number of the file
-in the view (`Volume.file_id`). Only these have a number of their own, kept for as long as the kernel knows it:
+All names of a file have one number, and so one inode in the kernel. For most entries, the number is that of the file in
+the view (`Volume.file_id`). It states where the entry is, so that no memory is needed for the many entries that are
+only looked up. Only the following have an assigned number, which is kept for as long as the kernel knows it:
 
-- entries that the scratch has made, because the database gives the numbers of removed ones to others;
-- entries that became something else (a file that is a link now), because to the kernel a number is of one kind, and
-  directories that it takes for removed;
-- other spellings of a name. To the kernel, names that differ in case are different names. If it knew one number by
-  two of them, it would not pass on a rename from one to the other. So each spelling but the stored one is an *alias*:
-  a node of its own, of which the kernel remembers nothing, neither name nor attributes nor contents. While the kernel
-  knows an alias, the number that it stands for is kept, whether or not the kernel knows that, too.
+- entries that were created in the scratch, because the database reuses the ids of removed entries;
+- entries whose kind has changed (a file that became a link), because in the kernel a number has one kind, and
+  directories that the kernel considers removed;
+- other spellings of a name. For the kernel, names that differ in case are different names. If it knew one number by
+  two of them, it would not pass on a rename from one to the other. So each spelling except the stored one is an
+  *alias*: a separate node, of which the kernel caches neither name nor attributes nor contents. While the kernel
+  knows an alias, the number of the alias's target is kept, whether or not the kernel knows that number, too.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ from wclayer.view.volume import INODE_BITS, Volume
 from wclayer.win32.names import encode_name, path_key
 
 VOLUME = ROOTS[0]
-"""The root directory of the layer that is the mount's."""
+"""The directory of the layer that is the root of the mount."""
 _VOLUME_KEY = path_key(VOLUME)
 _FIRST_OWN = 1 << 62
-"""The first number that tells nothing; no number of a file is as large."""
+"""The assigned numbers are larger than this one; the numbers of files are smaller."""
 _KNOWN = 100_000
-"""Nodes that are found again without a query, at most."""
+"""The maximal number of nodes that are cached, so that they are found by number without a query."""
 _UNTOLD = 10_000
-"""Numbers of their own that the kernel was not told of, which are kept at most."""
+"""The maximal number of assigned numbers that are kept although the kernel was not told them."""
 
 
 @dataclass(slots=True)
 class Numbered:
-    """An entry with a number of its own: the number of its file, its inode for programs, and how often it is known: the
-    kernel was told of it, or an alias stands for it."""
+    """An entry with an assigned number: this number, the number of its file, its inode for programs, and the number of
+    its uses. A use is a lookup that the kernel was told, or an alias that has this number as its target."""
 
     number: int
     file_id: int
@@ -49,7 +49,7 @@ class Numbered:
 
 @dataclass(slots=True)
 class Alias:
-    """A spelling that is not the stored one, of what has the number `target`; or a directory below such a one."""
+    """A spelling other than the stored one for the entry with the number `target`, or a directory below an alias."""
 
     number: int
     parent: int
@@ -61,7 +61,8 @@ class Alias:
 class Nodes:
     """The numbers of a view's entries.
 
-    Its methods raise `OSError` ESTALE for a number whose entry is gone: the kernel then looks the name up again.
+    The methods raise `OSError` ESTALE for a number whose entry no longer exists: the kernel then looks the name up
+    again.
     """
 
     def __init__(self, volume: Volume) -> None:
@@ -73,7 +74,7 @@ class Nodes:
         self._aliases: dict[int, Alias] = {}
         self._by_spelling: dict[tuple[int, bytes], Alias] = {}
         self._inodes: set[int] = set()
-        # Numbers of their own of which the kernel was not told: it will not say that it forgets them.
+        # Assigned numbers that the kernel was not told: it will never send FORGET for them.
         self._untold: dict[int, None] = {}
         self._known: dict[int, Node] = {}
 
@@ -92,15 +93,17 @@ class Nodes:
         file_id = depth << INODE_BITS | entry
         own = self._by_file.get(file_id)
         if own is None:
-            # The kernel may still know the first number of what was given another.
+            # If the entry was assigned another number before, the kernel may still know the original one.
             if depth != self._own_depth and file_id not in self._inodes:
                 return file_id
             own = self._make(file_id)
         return own.number
 
     def inode(self, number: int) -> int:
-        """What programs see as the inode of the entry with that number: the number of its file, but not what a removed
-        file has that the kernel still knows."""
+        """Returns the inode that programs see for the entry with a number.
+
+        It is the number of the entry's file, unless a removed file that the kernel still knows has this inode.
+        """
         own = self._own.get(number)
         return number if own is None else own.inode
 
@@ -127,7 +130,7 @@ class Nodes:
         return self._last
 
     def renumber(self, node: Node) -> None:
-        """Gives an entry another number, because the kernel must not be told the old one again."""
+        """Assigns a new number to an entry, because the kernel must not be told the old one again."""
         self._known.pop(self.number(node), None)
         node.memo = None
         file_id = self._volume.file_id(node.file)
@@ -135,12 +138,13 @@ class Nodes:
         self._make(file_id)
 
     def replaced_by_itself(self, node: Node, *, is_stored: bool, parent: int, name: bytes) -> None:
-        """A directory was renamed from one spelling to another.
+        """Assigns new numbers after a directory was renamed from one spelling to another.
 
-        What the kernel knew by the other one is to it a directory that was removed, in which it finds nothing any more.
+        The kernel considers the node that it knew by the new spelling a removed directory, and finds no entries in it.
 
         Args:
-            is_stored: whether the other one was the stored spelling, else an alias.
+            is_stored: whether the new spelling was the stored one; otherwise it was an alias.
+            parent, name: the number of the directory that contains the new spelling, and the new spelling.
         """
         if not is_stored:
             self._by_spelling.pop((parent, name), None)
@@ -155,7 +159,7 @@ class Nodes:
                 self.forget(old, 1)
 
     def gone(self, file_id: int) -> None:
-        """A file has no name any more, a directory is removed: its number in the layer may come again."""
+        """Releases the number of a removed directory, or of a file without a name: its id may be reused."""
         own = self._by_file.pop(file_id, None)
         if own is not None and own.number in self._untold:
             self._drop(own)
@@ -163,7 +167,7 @@ class Nodes:
     # From a number to its entry.
 
     def real(self, number: int) -> int:
-        """The number of the entry itself, for that of an alias."""
+        """Returns the number of the entry itself: for an alias, the number of its target."""
         alias = self._aliases.get(number) if number > _FIRST_OWN else None
         return number if alias is None else alias.target
 
@@ -171,7 +175,11 @@ class Nodes:
         return number in self._aliases
 
     def node(self, number: int) -> Node:
-        """The entry that a number stands for; a file with several names by one of them."""
+        """Returns the entry with a number; for a file with several names, the node of one of them.
+
+        Raises:
+            OSError: ESTALE, no entry has the number any more.
+        """
         number = self.real(number)
         node = self._known.get(number)
         if node is None or not self._volume.tree.knows(node):
@@ -180,7 +188,7 @@ class Nodes:
         return node
 
     def note(self, number: int, node: Node) -> None:
-        """Remembers the entry with that number, because the kernel will ask for it."""
+        """Caches the entry with a number, because the kernel will ask for it."""
         if len(self._known) >= _KNOWN:
             self._known.clear()
         self._known[number] = node
@@ -197,10 +205,10 @@ class Nodes:
             raise OSError(errno.ESTALE, "gone, or known by another number")
         return node
 
-    # What the kernel remembers.
+    # The numbers that the kernel knows.
 
     def alias(self, parent: int, name: bytes, target: int) -> int:
-        """The number by which the kernel knows what has the number `target` under a name in a directory."""
+        """Returns the number of the alias for a name in a directory, whose entry has the number `target`."""
         alias = self._by_spelling.get((parent, name))
         if alias is None or alias.target != target:
             alias = Alias(self._next(), parent, name, target)
@@ -216,7 +224,7 @@ class Nodes:
             self._untold.pop(number, None)
 
     def forget(self, number: int, count: int) -> None:
-        """Takes back `count` uses of a number that the kernel has forgotten."""
+        """Subtracts `count` uses from a number, because the kernel has forgotten them."""
         if number <= _FIRST_OWN:
             return
         kept = self._own.get(number) or self._aliases.get(number)
@@ -234,7 +242,7 @@ class Nodes:
             self._drop(kept)
 
     def is_stored_spelling(self, node: Node, parent: int, name: bytes) -> bool:
-        """Returns whether the kernel asks for an entry by its stored name, in a directory that it knows by its own."""
+        """Returns whether the kernel has used the stored name of an entry, in a directory that is not an alias."""
         return not self.is_alias(parent) and encode_name(node.name) == name
 
     def is_current(self, number: int) -> bool:

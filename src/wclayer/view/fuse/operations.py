@@ -1,8 +1,8 @@
-"""A view as a FUSE file system: what the kernel asks for, and how POSIX sees what Windows has.
+"""A view as a FUSE file system: the operations behind the kernel's requests, and the mapping of Windows to POSIX.
 
-The kernel remembers names, attributes and contents for as long as the mount lives: it is the only one to change the
-scratch, and knows each file by one number (`Nodes`). Only where something is changed by another spelling of its name
-than the stored one must the kernel be told to forget what it knows by that.
+The kernel caches names, attributes and contents for as long as the mount exists. This is safe, because all changes of
+the scratch go through the kernel, and it knows each file by one number (`Nodes`). Only if an entry is changed under
+a spelling other than the stored one, the kernel must be told to drop what it has cached under the stored one.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from wclayer.win32.reparse import LinkTarget, is_name_surrogate
 
 _READONLY = int(FileAttributes.READONLY)
 _REMEMBERED = 1_000_000
-"""Seconds for which the kernel remembers names and attributes: for as long as the mount lives."""
+"""Seconds for which the kernel caches names and attributes: longer than a mount exists."""
 _BLOCK = 4096
 _MAX_READ = 1 << 20
 _MAX_OFFSET = (1 << 63) - 1
-"""The largest offset in a file that the host's calls take."""
+"""The largest file offset that the system calls of the host accept."""
 _WRITABLE = os.O_WRONLY | os.O_RDWR
 _CAPABILITY = "security.capability"
 _MODE_DIRECTORY = stat.S_IFDIR | 0o777
@@ -47,12 +47,12 @@ _UNCACHED, _CACHED, _NOT_WRITTEN = int(OpenFlag.DIRECT_IO), int(OpenFlag.KEEP_CA
 _CACHED_LIST = int(OpenFlag.CACHE_DIR | OpenFlag.KEEP_CACHE)
 _DOTS = (b".", b"..")
 _UNKNOWN = bytes(abi.ENTRY_HEAD.size + abi.ATTR.size)
-"""The attributes of an entry in a listing about which the kernel must ask."""
+"""Empty attributes for an entry in a listing; the kernel then requests the real ones."""
 
 
 class Shown(NamedTuple):
-    """An entry as the kernel is told of it: made of that row, its name's bytes, its mode, its number and inode, and
-    `fuse_entry_out`."""
+    """An entry in the kernel's terms: the row it is made from, the bytes of its name, its mode, number and inode, and
+    its `fuse_entry_out`."""
 
     row: EntryRow
     name: bytes
@@ -63,7 +63,7 @@ class Shown(NamedTuple):
 
     @property
     def attributes(self) -> bytes:
-        """Its `fuse_attr`."""
+        """The `fuse_attr` of the entry."""
         return self.entry[abi.ENTRY_HEAD.size :]
 
 
@@ -76,7 +76,7 @@ class Handle(NamedTuple):
 
 
 class Listing:
-    """An open directory: its number, and what is in it since its reading began."""
+    """An open directory: its number, and its entries at the time when reading began at offset 0."""
 
     __slots__ = ("nodes", "number")
 
@@ -86,13 +86,13 @@ class Listing:
 
 
 class Operations:
-    """What the kernel asks of a file system, on a `Volume`.
+    """The operations of a FUSE file system on a `Volume`.
 
-    `answers` has a method for each opcode: it gets the number that the message is about and what follows the
-    header, and returns what follows the header of the answer. It raises `OSError` for an error of POSIX.
+    `answers` maps each opcode to a method. The method takes the node id and the body of a request, and returns the body
+    of the answer. It raises `OSError` for a POSIX error.
 
     Args:
-        mount_point: where it is mounted, for the targets of new links.
+        mount_point: the absolute path of the mount, for the targets of new links.
     """
 
     def __init__(self, volume: Volume, mount_point: str) -> None:
@@ -105,19 +105,19 @@ class Operations:
         self.nodes = Nodes(volume)
         self._handles: dict[int, Handle] = {}
         self._listings: dict[int, Listing] = {}
-        # By their number: open files that no name leads to by that number, because the last one was removed, or because
-        # they were another kind meanwhile.
+        # By number: open files that no name leads to under this number, because the last name was removed, or because
+        # the entry was of another kind in the meantime.
         self._nameless: dict[int, OpenFile] = {}
         self._last_handle = 0
         self._data = memoryview(bytearray(_MAX_READ))
         self.stale_numbers: list[int] = []
-        """Entries that were changed by an alias: the kernel is to forget attributes and contents before it is
-        answered."""
+        """The numbers of entries that were changed through an alias. The kernel must drop their attributes and contents
+        before the answer is sent."""
         self.stale_names: list[tuple[int, bytes]] = []
-        """Directories and names in them that the kernel is to forget when it was answered, because until then it has
-        the directory locked; before, if `is_other_kind`."""
+        """The names, with the numbers of their directories, that the kernel must drop. This is sent after the answer,
+        because until then the kernel holds the lock of the directory; or before, if `is_other_kind`."""
         self.is_other_kind = False
-        """Whether an entry became another kind: the kernel has none of the directories of its names locked then."""
+        """Whether an entry changed its kind. The kernel then holds no lock of a directory of its names."""
         self.answers: dict[int, Callable[[int, memoryview], bytes | memoryview]] = {
             Opcode.LOOKUP: self._lookup, Opcode.GETATTR: self._getattr, Opcode.SETATTR: self._setattr,
             Opcode.FORGET: self._forget, Opcode.BATCH_FORGET: self._batch_forget, Opcode.READLINK: self._readlink,
@@ -136,13 +136,17 @@ class Operations:
 
     def _directory(self, number: int) -> Node:
         node = self.nodes.node(number)
-        # What is shown as a link has nothing below it: the kernel may still have it open as the directory that it was.
+        # An entry that is shown as a link has no children, although the kernel may still have it open as a directory.
         if not node.is_directory or _is_link(node.row):
             raise OSError(errno.ENOTDIR, "no directory", node.path)
         return node
 
     def _child(self, directory: Node, name: bytes) -> Node:
-        """What a directory shows under a name."""
+        """Returns the entry of a directory under a name.
+
+        Raises:
+            OSError: ENOENT, there is no such entry; ENAMETOOLONG.
+        """
         text = _text(name)
         node = None if "\\" in text or ":" in text else find_child(self._tree, directory, text)
         if node is None:
@@ -156,13 +160,13 @@ class Operations:
         return self._entry(self._child(self._directory(number), name), number, name)
 
     def _entry(self, node: Node, parent: int, name: bytes) -> bytes:
-        """`fuse_entry_out` of an entry that the kernel knows, from now on, by a name in a directory."""
+        """Returns the `fuse_entry_out` of an entry, which the kernel knows from now on by a name in a directory."""
         shown = self._shown(node)
         if self.nodes.is_stored_spelling(node, parent, name):
             self.nodes.told(shown.number)
             return shown.entry
         if shown.name == name and not stat.S_ISDIR(shown.mode):
-            # Below an alias: of the name, the kernel remembers nothing; it is the same file.
+            # A file below an alias: the kernel must not cache the name, but the file is the same.
             self.nodes.told(shown.number)
             return abi.ENTRY_HEAD.pack(shown.number, 0, 0, 0, 0, 0) + shown.attributes
         alias = self.nodes.alias(parent, name, shown.number)
@@ -176,7 +180,7 @@ class Operations:
     def _batch_forget(self, number: int, body: memoryview) -> bytes:
         count, _ = abi.BATCH_FORGET_IN.unpack_from(body)
         at = abi.BATCH_FORGET_IN.size
-        # The message has no answer, so that one with fewer entries than it counts cannot be refused.
+        # The request has no answer, so one with fewer entries than its count cannot be refused.
         count = min(count, (len(body) - at) // abi.FORGET_ONE.size)
         for forgotten, times in abi.FORGET_ONE.iter_unpack(body[at : at + count * abi.FORGET_ONE.size]):
             self.nodes.forget(forgotten, times)
@@ -185,7 +189,7 @@ class Operations:
     # Attributes.
 
     def _shown(self, node: Node) -> Shown:
-        """Returns what is shown of an entry, made again if it may have changed."""
+        """Returns an entry in the kernel's terms; the result is cached until the entry may have changed."""
         memo = node.memo
         if (
             isinstance(memo, Shown)
@@ -196,7 +200,7 @@ class Operations:
             return memo
         number = self.nodes.number(node)
         mode, attributes = self._attributes(node, number)
-        # A link's text may change with its directory's place.
+        # The text of a link may change when its directory is moved.
         remembered = 0 if stat.S_ISLNK(mode) else _REMEMBERED
         entry = abi.ENTRY_HEAD.pack(number, 0, _REMEMBERED, remembered, 0, 0) + attributes
         inode = self.nodes.inode(number)
@@ -205,7 +209,7 @@ class Operations:
         return made
 
     def _attributes(self, node: Node, number: int) -> tuple[int, bytes]:
-        """The mode of an entry, and its `fuse_attr`."""
+        """Returns the mode of an entry and its `fuse_attr`."""
         volume = self.volume
         row = volume.current_row(node)
         size = row.size
@@ -220,7 +224,7 @@ class Operations:
     def _attributes_of_nameless(self, number: int, file: OpenFile) -> bytes:
         row = file.now(file.row)
         mode = _MODE_FILE & ~_NO_WRITE if row.attributes & _READONLY else _MODE_FILE
-        # One that was another kind meanwhile has its names still.
+        # A file whose entry was of another kind in the meantime still has its names.
         node = None if file.is_detached else self.volume.node_of(file.file)
         links = 0 if node is None else self._tree.link_count(node)
         return self._packed(number, row, mode, file.size, links)
@@ -269,7 +273,7 @@ class Operations:
         return self._getattr(number, body)
 
     def _set_mode(self, node: Node, mode: int) -> None:
-        """Sets the read-only attribute from a mode, the only part of it that Windows has."""
+        """Sets the read-only attribute from a mode; Windows has no equivalent of its other bits."""
         if node.is_directory or node.row.reparse is not None:
             return
         attributes = node.row.attributes
@@ -278,12 +282,15 @@ class Operations:
             self.volume.set_attributes(node, changed)
 
     def note_change(self, number: int) -> None:
-        """Notes that what the kernel knows of an entry by its own number is no longer true."""
+        """Notes a change of an entry: if it was made through an alias, the kernel's cache for its number is stale."""
         if self.nodes.is_alias(number):
             self.stale_numbers.append(self.nodes.real(number))
 
     def _note_contents(self, file: OpenFile, number: int) -> None:
-        """The contents of an open file were changed by a number; it has several if it was another kind meanwhile."""
+        """Notes a change of the contents of an open file through a number.
+
+        The other numbers of the file are stale then; it has several if its entry was of another kind in the meantime.
+        """
         if not self._nameless or file.is_detached:
             return
         known = {other for other, nameless in self._nameless.items() if nameless is file}
@@ -322,7 +329,7 @@ class Operations:
         """Returns the entries of an open directory from an offset on, as many as the kernel has room for.
 
         Args:
-            plus: the attributes are included, so that the kernel need not ask for them.
+            plus: the attributes are included, so that the kernel need not request them.
         """
         handle, offset, room, _, _, _, _ = abi.READ_IN.unpack_from(body)
         listing = self._listings.get(handle)
@@ -353,7 +360,7 @@ class Operations:
         return bytes(made)
 
     def _listed(self, node: Node) -> Shown | None:
-        """What is shown of an entry in a listing; None for one that cannot be, as the kernel would refuse all."""
+        """Returns an entry for a listing, or None if the kernel cannot take it: it would refuse the whole listing."""
         try:
             shown = self._shown(node)
         except (LayerError, ValueError):
@@ -384,7 +391,7 @@ class Operations:
         return Place(directory, text, self._tree.child(directory, text))
 
     def _made(self, place: Place, parent: int, name: bytes) -> bytes:
-        """`fuse_entry_out` of what has just been made."""
+        """Returns the `fuse_entry_out` of an entry that was just created."""
         self.note_change(parent)
         node = self._tree.child(self.nodes.node(parent), place.name)
         assert node is not None
@@ -416,7 +423,7 @@ class Operations:
         if inside != target:
             target = "/" + inside
         for part in target.split("/"):
-            # One that is too long may still be pointed to.
+            # The target of a link may have a component that is too long.
             if part not in ("", ".", "..") and illegal_reason(part[:MAX_COMPONENT_UNITS]):
                 raise OSError(errno.EINVAL, "a name that Windows does not take", target)
         windows = target.replace("/", "\\")
@@ -474,7 +481,7 @@ class Operations:
         for leaver in leavers:
             leaver.done()
         self.note_change(to)
-        # The kernel moves what it knew of the entry there; another spelling it must not remember.
+        # The kernel moves its cached name to the new one, but it must not cache a spelling other than the stored one.
         moved = self._tree.child(self.nodes.node(to), place.name)
         if moved is not None and is_itself:
             self.nodes.replaced_by_itself(moved, is_stored=is_stored, parent=to, name=new)
@@ -483,7 +490,7 @@ class Operations:
         return b""
 
     def left(self, number: int, file: OpenFile | None) -> None:
-        """Keeps an open file whose last name was removed under its number."""
+        """Keeps an open file, whose last name was removed, under its number."""
         if file is not None and file.is_detached:
             self._nameless[number] = file
 
@@ -507,7 +514,7 @@ class Operations:
         return _KindWatch(self, number, node)
 
     def becomes(self, node: Node) -> None:
-        """An entry is of another kind: the kernel, to which a number is of one kind for ever, knows it by another."""
+        """Assigns a new number to an entry that changed its kind: in the kernel, the kind of a number never changes."""
         number = self.nodes.number(node)
         file = self.volume.open_file(node.file)
         if file is not None:
@@ -541,7 +548,7 @@ class Operations:
         if place.node is not None:
             if flags & os.O_EXCL:
                 raise OSError(errno.EEXIST, "already exists", place.node.path)
-            # It came by another spelling since the kernel looked.
+            # The entry was created under another spelling since the kernel's lookup.
             raise OSError(errno.ESTALE, "is there by now", place.node.path)
         file = self.volume.create_open(lambda: place)
         if not mode & stat.S_IWUSR:
@@ -577,10 +584,10 @@ class Operations:
         return abi.OPEN_OUT.pack(self._last_handle, treated, 0)
 
     def _handle(self, number: int) -> Handle:
-        """The open file with that number.
+        """Returns the open file with a handle number.
 
         Raises:
-            OSError: EBADF, no file has that number.
+            OSError: EBADF, no open file has this number.
         """
         handle = self._handles.get(number)
         if handle is None:
@@ -630,7 +637,7 @@ class Operations:
 
 
 class _Leaver:
-    """A name that is about to be removed, with what the kernel must be told afterwards."""
+    """A name that is about to be removed, and the notices that the kernel must get afterwards."""
 
     def __init__(self, operations: Operations, node: Node, parent: int, name: bytes) -> None:
         nodes = operations.nodes
@@ -646,7 +653,7 @@ class _Leaver:
             self._stored = nodes.real(parent), encode_name(node.name)
 
     def done(self) -> None:
-        """Notes what the kernel must be told, after the name was removed."""
+        """Records the notices for the kernel, after the name was removed."""
         operations, nodes = self._operations, self._operations.nodes
         if self._stored is not None:
             operations.stale_numbers.append(self._number)
@@ -659,7 +666,7 @@ class _Leaver:
 
 
 class _KindWatch:
-    """A context in which an entry may become another kind."""
+    """A context in which an entry may change its kind."""
 
     def __init__(self, operations: Operations, number: int, node: Node) -> None:
         self._operations = operations
@@ -680,15 +687,17 @@ class _KindWatch:
 
 
 def _is_link(row: EntryRow) -> bool:
-    """Returns whether a reparse point is shown as a symbolic link: it stands for another file, or has no contents."""
+    """Returns whether an entry is shown as a symbolic link: a reparse point that is a name surrogate or has no data."""
     if row.reparse is None:
         return False
     return is_name_surrogate(row.reparse) or (row.sha256 is None and not row.attributes & DIRECTORY)
 
 
 def _is_other_link(node: Node, target: Node) -> bool:
-    """Whether one of two entries is a directory to Windows and the other is not, and POSIX knows both as files or
-    links, of which one can replace the other."""
+    """Returns whether only one of two entries is a directory on Windows, but POSIX sees both as files or links.
+
+    On POSIX, such an entry can replace the other one.
+    """
     shown = (_kind(node.row), _kind(target.row))
     return node.is_directory != target.is_directory and stat.S_IFDIR not in shown
 
@@ -701,7 +710,7 @@ def _kind(row: EntryRow) -> int:
 
 
 def _text(name: bytes) -> str:
-    """A name; one with an unpaired surrogate passes as WTF-8."""
+    """Returns a decoded name. WTF-8 is accepted, for names with an unpaired surrogate."""
     return name.decode("utf-8", "surrogatepass")
 
 
@@ -715,10 +724,10 @@ def _not_open() -> OSError:
 
 
 def _names(body: memoryview, at: int, count: int) -> list[bytes]:
-    """The names that stand in a message from an offset on, each with a NUL behind it.
+    """Returns the first `count` names of a message from an offset on, each of which ends with a NUL.
 
     Raises:
-        OSError: EINVAL, there are fewer.
+        OSError: EINVAL, there are fewer names.
     """
     names = bytes(body[at:]).split(b"\0")[:-1]
     if len(names) < count:
@@ -727,7 +736,7 @@ def _names(body: memoryview, at: int, count: int) -> list[bytes]:
 
 
 def _number(body: memoryview) -> int:
-    """The number of the open file or directory that a message is about."""
+    """Returns the handle number of the open file or directory in a message."""
     return int(abi.HANDLE_IN.unpack_from(body)[0])
 
 
@@ -736,14 +745,18 @@ def _attr_out(remembered: int, attributes: bytes) -> bytes:
 
 
 def _time(valid: int, given: int, is_now: int, now: int, seconds: int, nanoseconds: int) -> int | None:
-    """A time that a SETATTR message sets, as a FILETIME."""
+    """Returns the FILETIME that a SETATTR message sets, or None if it does not set this time."""
     if not valid & given:
         return None
     return now if valid & is_now else from_unix_ns(seconds * 10**9 + nanoseconds)
 
 
 def _sized(value: bytes, room: int) -> bytes:
-    """The answer to a question for an extended attribute: the value, or its size."""
+    """Returns the answer to GETXATTR or LISTXATTR: the value, or its size if `room` is 0.
+
+    Raises:
+        OSError: ERANGE, the value is longer than `room`.
+    """
     if not room:
         return abi.GETXATTR_OUT.pack(len(value), 0)
     if len(value) > room:

@@ -1,8 +1,8 @@
-"""Links of a view as POSIX follows them: their text, from the directory that they are in.
+"""The texts of symbolic links in a mount, relative to the directory of the link.
 
-In a mount, the host's kernel follows the links, and the kernel does not stop at the mount's root. So a
-text has `..` only at its beginning, and not more often than there are directories above the link: then it leads,
-whatever is on the way, to a place in the mount.
+In a mount, the host's kernel follows the links, and it does not stop at the root of the mount. So a text has `..` only
+at its beginning, and not more often than there are directories above the link. Then the link leads to a path in the
+mount, even if there are other links on the way.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from wclayer.win32.names import encode_name
 
 
 def link_text(node: Node) -> bytes:
-    """The text of a symbolic link that stands for a reparse point.
+    """Returns the text of the symbolic link that represents a reparse point.
 
-    One that leads out of the volume, or that is no link to Windows, gets a text that leads nowhere: it has a colon, so
-    that there is nothing of that name, and nothing can be made under it.
+    A reparse point that leads out of the volume, or that is not a link on Windows, gets a text that leads nowhere: it
+    contains a colon, so that no entry has this name, and none can be created with it.
 
     Raises:
-        OSError: ENAMETOOLONG.
+        OSError: ENAMETOOLONG, the text is longer than a page.
     """
     reparse = node.row.reparse or b""
     target = link_path(reparse)
@@ -34,7 +34,7 @@ def link_text(node: Node) -> bytes:
             up += 1
         below = names[up:]
         if not target.is_relative:
-            # `..` at a volume's root leads to the root, which is where the path begins.
+            # The path starts at the volume's root, where `..` leads to the root itself.
             up = depth
         text = encode_name("../" * up + "/".join(below))
         if up <= depth and b"\0" not in text:

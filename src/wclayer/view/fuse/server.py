@@ -1,6 +1,6 @@
 """The process that serves a mount: `python -m wclayer.view.fuse.server JSON FD`, started by `mount.start`.
 
-It says on the pipe FD when the mount can be used, or why not.
+It writes to the pipe FD when the mount can be used, or the error if it cannot be mounted.
 """
 
 from __future__ import annotations
@@ -18,12 +18,17 @@ assert sys.platform != "win32"
 
 
 def main(arguments: str, pipe: str) -> None:
-    """Serves the mount that `arguments` describes."""
+    """Serves the mount that `arguments` describes, in a child process.
+
+    Args:
+        arguments: the arguments of `serve` as JSON.
+        pipe: the number of the pipe's descriptor.
+    """
     wanted = json.loads(arguments)
     answer = int(pipe)
     os.set_inheritable(answer, False)
     if os.fork():
-        # The process that started this one continues.
+        # The parent exits, so that the process that started it can continue.
         os._exit(0)
 
     def say(what: dict[str, Any]) -> None:

@@ -1,7 +1,7 @@
-"""A mount's connection to the kernel: it is made through `fusermount3`, and served until it is taken away.
+"""A mount's connection to the kernel: it is opened through `fusermount3`, and served until the mount is removed.
 
-The kernel's own interface is spoken here (`abi`), not libfuse's: libfuse knows a file by its path as somebody
-spelled it, which names that differ in case lead into deadlocks.
+This module uses the kernel's own interface (`abi`), not libfuse: libfuse identifies a file by its path as a caller
+spelled it, and with names that differ only in case this leads to deadlocks.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ _OPERATION = "mount"
 _DEVICE = "/dev/fuse"
 _MOUNTER = "fusermount3"
 _MAX_DATA = 1 << 20
-"""Bytes that one READ or WRITE has at most."""
+"""The maximal number of bytes in one READ or WRITE."""
 _BUFFER = _MAX_DATA + (1 << 16)
 _PAGES = 256
 _TIME_STEP = 100
-"""Nanoseconds in which times are kept."""
+"""The resolution of times in nanoseconds."""
 _BACKGROUND, _CONGESTED = 12, 9
 _WANTED = (
     InitFlag.ASYNC_READ | InitFlag.ATOMIC_O_TRUNC | InitFlag.BIG_WRITES | InitFlag.DO_READDIRPLUS | InitFlag.ASYNC_DIO
@@ -45,28 +45,28 @@ _WANTED = (
     | InitFlag.INIT_EXT | InitFlag.DIRECT_IO_ALLOW_MMAP
 )  # fmt: skip
 _MAX_ERRNO = 511
-"""The largest error number that the kernel takes in an answer."""
+"""The largest error number that the kernel accepts in an answer."""
 _MAX_TRACEBACKS = 10
-"""The number of defects of this program that are written to the error stream, which may be a file."""
+"""The maximal number of tracebacks for defects of this program; the error stream may be a file."""
 _NO_LENGTH = bytes(4)
 _PATIENCE = 10.0
-"""Seconds after which a mount ends that has still something to tell the kernel."""
+"""The maximal time in seconds that the end of a mount waits for messages that are not sent yet."""
 _MOMENT = 20
-"""Milliseconds."""
+"""The poll timeout in milliseconds while the end of a mount waits."""
 
 
 def check_fuse() -> str:
-    """Checks that views can be mounted here, and returns the path of `fusermount3`.
+    """Checks that this system can mount views, and returns the path of `fusermount3`.
 
     Raises:
-        NotSupportedError: FUSE is not there; the message says what to install.
+        NotSupportedError: FUSE is not available; the message states what to install.
     """
     if not sys.platform.startswith("linux"):
         raise _no_fuse()
     if not os.path.exists(_DEVICE):
         raise NotSupportedError(_DEVICE, "the system has no FUSE device; a container must be given it")
     mounter = shutil.which(_MOUNTER)
-    # A PATH may name the current folder; what lies there is not run.
+    # PATH may contain the current folder; programs there are not run.
     if mounter is None or not os.path.isabs(mounter):
         raise NotSupportedError(_MOUNTER, "is not there; install the package fuse3")
     return mounter
@@ -79,14 +79,15 @@ def _no_fuse() -> NotSupportedError:
 def run_session(
     operations: Operations, mount_point: str, *, read_only: bool, allow_other: bool, ready: Callable[[], None]
 ) -> None:
-    """Mounts a file system, and serves it until it is unmounted or the process is told to end (SIGINT, SIGTERM).
+    """Mounts a file system, and serves it until it is unmounted or the process receives SIGINT or SIGTERM.
 
     Args:
-        ready: called when the kernel has taken the mount.
+        ready: called when the kernel has accepted the mount.
 
     Raises:
-        NotSupportedError: FUSE is not there, or too old.
-        LayerError: it cannot be mounted; the message is that of `fusermount3`.
+        NotSupportedError: FUSE is not available, or too old.
+        AccessDeniedError: the user may not mount there.
+        LayerError: the file system cannot be mounted; the message is that of `fusermount3`.
     """
     mounter = check_fuse()
     options = ["ro" if read_only else "rw", "nosuid", "nodev", "default_permissions", "fsname=wclayer",
@@ -107,7 +108,7 @@ def run_session(
 
 
 def _mount(mounter: str, mount_point: str, options: list[str]) -> int:
-    """Mounts, and returns the descriptor of the connection, which `fusermount3` passes through a socket."""
+    """Mounts the file system, and returns the descriptor of the connection, which `fusermount3` sends on a socket."""
     if sys.platform == "win32":
         raise _no_fuse()
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -128,14 +129,14 @@ def _mount(mounter: str, mount_point: str, options: list[str]) -> int:
 
 
 class _Stop(BaseException):
-    """A signal says that the mount is to end, while no request is being answered."""
+    """Is raised by a signal that ends the mount, while no request is being answered."""
 
 
 class Connection:
-    """The connection to the kernel, over which requests come and answers and notices go.
+    """The connection to the kernel: receives requests, and sends answers and notices.
 
     Args:
-        device: the descriptor.
+        device: the descriptor of the connection.
     """
 
     def __init__(self, device: int, operations: Operations, mount_point: str) -> None:
@@ -143,7 +144,7 @@ class Connection:
         self._operations = operations
         self._mount_point = mount_point
         self.is_unmounted = False
-        """Whether the kernel has taken the mount away."""
+        """Whether the kernel has removed the mount."""
         self._is_idle = self._is_told_to_stop = False
         self._told_mistakes = 0
         self._buffer = bytearray(_BUFFER)
@@ -154,7 +155,7 @@ class Connection:
         self._senders = (self._answers, self._notices, self._kinds)
 
     def run(self, ready: Callable[[], None] = lambda: None) -> None:
-        """Answers requests until the mount is taken away, or a signal comes.
+        """Answers requests until the mount is removed, or the process receives a signal.
 
         Raises:
             NotSupportedError: the kernel is too old.
@@ -167,11 +168,11 @@ class Connection:
                     self._answer(self._message[:size], ready)
 
     def _take(self) -> int | None:
-        """Reads a request, and returns its size, 0 if it was withdrawn, or None at the end."""
+        """Reads a request, and returns its size, 0 if the kernel has withdrawn it, or None at the end of the mount."""
         if sys.platform == "win32":
             raise _no_fuse()
         buffer = self._buffer
-        # Whether a request was taken shows in this when a signal breaks in.
+        # If a signal interrupts the read, this length shows whether a request was already read.
         buffer[:4] = _NO_LENGTH
         try:
             self._is_idle = True
@@ -184,7 +185,7 @@ class Connection:
         except OSError as error:
             self._is_idle = False
             if error.errno in (errno.ENOENT, errno.EINTR, errno.EAGAIN):
-                # The request was taken back.
+                # The kernel has withdrawn the request.
                 return 0
             if error.errno != errno.ENODEV:
                 raise
@@ -195,7 +196,7 @@ class Connection:
         return size
 
     def stop(self) -> None:
-        """Returns when all answers and notices were sent, which may need the answers to other requests."""
+        """Waits until all answers and notices are sent, and answers further requests, for which they may be waiting."""
         if sys.platform == "win32":
             raise _no_fuse()
         poll = select.poll()
@@ -250,7 +251,7 @@ class Connection:
             if not abi.is_whole(opcode, body):
                 raise OSError(errno.EINVAL, "a message that is cut off")
             given = answer(node, body)
-        except Exception as failure:  # noqa: BLE001 (the mount goes on, whatever one request met)
+        except Exception as failure:  # noqa: BLE001 (the mount continues after any failure of one request)
             error = self._error_number(failure)
         if opcode in abi.UNANSWERED:
             return
@@ -259,8 +260,8 @@ class Connection:
         names = [_name_notice(*stale) for stale in operations.stale_names]
         operations.stale_numbers.clear()
         operations.stale_names.clear()
-        # Each from a thread of its own: the kernel keeps a notice waiting while it has the directory of a name locked,
-        # or a page that it waits for us to fill. None of them waits for something that is behind it in its own row.
+        # Each queue has its own thread: the kernel blocks a notice while it holds the lock of the name's directory, or
+        # of a page that it waits for us to fill. No message waits for a later message of its own queue.
         if operations.is_other_kind:
             operations.is_other_kind = False
             self._kinds.send([*entries, *names, told])
@@ -273,7 +274,7 @@ class Connection:
             self._notices.send(names)
 
     def _error_number(self, failure: Exception) -> int:
-        """Returns the POSIX error number for an exception that a request has raised."""
+        """Returns the POSIX error number for an exception that was raised by a request."""
         if isinstance(failure, UnicodeError):
             return errno.EILSEQ
         if isinstance(failure, (OSError, FormatError, sqlite3.Error, MemoryError)):
@@ -324,18 +325,18 @@ def _name_notice(directory: int, name: bytes) -> Message:
 def _write(device: int, message: Message) -> None:
     if sys.platform == "win32":
         raise _no_fuse()
-    # The request was taken back, the kernel does not know what it is to forget, or the mount is gone: the next
-    # reading tells.
+    # An error means that the request was withdrawn, that the kernel does not know the entry of a notice, or that the
+    # mount is gone, which the next read detects.
     with suppress(OSError):
         os.writev(device, message)
 
 
 class _Sender:
-    """Sends messages from a thread of its own, in their order: the kernel may block the sender of a notice."""
+    """Sends messages in order from a separate thread, because the kernel may block the sender of a notice."""
 
     def __init__(self, device: int) -> None:
         self._device = device
-        # Each is changed by one thread only.
+        # Each counter is changed by one thread only.
         self._taken = self._sent = 0
         self._waiting: queue.SimpleQueue[list[Message] | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
@@ -345,7 +346,7 @@ class _Sender:
             raise _no_fuse()
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, daemon=True)
-            # Signals are for the thread that waits for requests.
+            # Signals must go to the thread that waits for requests.
             before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
             try:
                 self._thread.start()
@@ -356,7 +357,7 @@ class _Sender:
 
     @property
     def is_busy(self) -> bool:
-        """Whether something is still to be sent."""
+        """Whether there are messages that are not sent yet."""
         return self._taken != self._sent
 
     def _run(self) -> None:

@@ -1,4 +1,4 @@
-"""Windows metadata as extended attributes of a mounted view, under the names and in the forms that ntfs-3g uses.
+"""Windows metadata as extended attributes of a mounted view, with the names and encodings of ntfs-3g.
 
 | name | value |
 |---|---|
@@ -8,11 +8,12 @@
 | `system.ntfs_crtime`, `system.ntfs_crtime_be` | creation time alone |
 | `system.ntfs_reparse_data` | REPARSE_DATA_BUFFER |
 | `system.ntfs_ea` | FILE_FULL_EA_INFORMATION list |
-| `system.ntfs_dos_name` | 8.3 name, which can only be read |
+| `system.ntfs_dos_name` | 8.3 name, read-only |
 | `user.STREAM` | alternate data stream |
-| `system.wclayer_layer` | ours: the path of the layer that is mounted |
+| `system.wclayer_layer` | specific to wclayer: the path of the mounted layer |
 
-As in ntfs-3g, a listing has the streams only, so that programs which copy all attributes can copy to other systems.
+As in ntfs-3g, a listing contains only the streams, so that programs which copy all attributes can copy to other
+systems.
 Source: ntfs-3g's manual of extended attributes ("Using Extended Attributes").
 """
 
@@ -36,19 +37,19 @@ _NATIVE = "<" if sys.byteorder == "little" else ">"
 _NO_ATTRIBUTE = errno.ENODATA if hasattr(errno, "ENODATA") else 93
 XATTR_CREATE, XATTR_REPLACE = 1, 2
 MAX_VALUE = 1 << 16
-"""Bytes that an extended attribute has at most on Linux (XATTR_SIZE_MAX)."""
+"""The maximal size of an extended attribute on Linux in bytes (XATTR_SIZE_MAX)."""
 
 
 def list_xattrs(volume: Volume, node: Node) -> list[str]:
-    """The names of an entry's extended attributes that a listing has."""
+    """Returns the names of an entry's extended attributes for a listing: those of its streams."""
     return [STREAM_PREFIX + name for name, _, _ in volume.tree.stream_digests(node) if name and "\0" not in name]
 
 
 def get_xattr(volume: Volume, node: Node, name: str) -> bytes:
-    """The value of an extended attribute.
+    """Returns the value of an extended attribute.
 
     Raises:
-        OSError: ENODATA if the entry has none of that name, E2BIG for one longer than `MAX_VALUE`.
+        OSError: ENODATA if the entry has no attribute of that name, E2BIG if the value is longer than `MAX_VALUE`.
     """
     if name.startswith(STREAM_PREFIX):
         stream = name[len(STREAM_PREFIX) :]
@@ -69,8 +70,8 @@ def set_xattr(volume: Volume, node: Node, name: str, value: bytes, flags: int = 
     """Sets an extended attribute.
 
     Raises:
-        OSError: ENOTSUP for a name that means nothing here, EEXIST or ENODATA as `flags` (XATTR_CREATE,
-            XATTR_REPLACE) say, EINVAL for a value that cannot be.
+        OSError: ENOTSUP for an unknown name, EEXIST if the attribute exists and `flags` has XATTR_CREATE, ENODATA if
+            it does not exist and `flags` has XATTR_REPLACE, EINVAL for a value that is not valid.
     """
     path = node.path
     if name.startswith(STREAM_PREFIX):
@@ -90,7 +91,7 @@ def set_xattr(volume: Volume, node: Node, name: str, value: bytes, flags: int = 
         elif bare == "system.ntfs_attrib":
             volume.set_attributes(node, struct.unpack(order + "I", value)[0])
         elif bare == "system.ntfs_times":
-            # Up to four times, in this order; a shorter value sets those that it has, as in ntfs-3g.
+            # Up to four times, in this order. As in ntfs-3g, a shorter value sets only the first ones.
             times = struct.unpack(f"{order}{len(value) // 8}Q", value)[:4]
             names = ("creation", "write", "access", "change")
             volume.set_times(node, **dict(zip(names, times, strict=False)))
@@ -107,10 +108,10 @@ def set_xattr(volume: Volume, node: Node, name: str, value: bytes, flags: int = 
 
 
 def remove_xattr(volume: Volume, node: Node, name: str) -> None:
-    """Removes an extended attribute: a stream, the EAs, or what makes the entry a reparse point.
+    """Removes an extended attribute: a stream, the EAs, or the reparse data.
 
     Raises:
-        OSError: ENODATA if the entry has none of that name, ENOTSUP for one that cannot be removed.
+        OSError: ENODATA if the entry has no attribute of that name, ENOTSUP if the attribute cannot be removed.
     """
     if name.startswith(STREAM_PREFIX):
         if not volume.has_stream(node, name[len(STREAM_PREFIX) :]):
