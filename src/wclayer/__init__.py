@@ -1,7 +1,7 @@
 """Windows container layers on any machine.
 
-The functions carry the names, and take the arguments in the order, of hcsshim's package; `copy_layer` joins a
-reader and a writer of any two formats. Errors are `LayerError`s (an `OSError`) with the Windows code.
+The functions have the names and the argument order of those in hcsshim's package. `copy_layer` copies from a reader
+to a writer of any two formats. Errors are `LayerError`s, a subclass of `OSError`, with the Windows code.
 
     >>> import wclayer
     >>> with open("layer.tar.gz", "rb") as stream:
@@ -259,7 +259,7 @@ _HOMES = {
     "wclayer.view.registry": ("RegistryPath", "Registry", "RegistryDifference", "diff_registries"),
     "wclayer.win32.attributes": ("FileAttributes", "FileBasicInfo"),
 }
-"""Where each public name is defined: the module is loaded when the name is used for the first time."""
+"""The module that defines each public name, which is loaded when the name is used for the first time."""
 
 __all__ = [
     "AccessDeniedError",
@@ -399,7 +399,7 @@ _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
 
 def __getattr__(name: str) -> object:
-    """Loads a public name (PEP 562)."""
+    """Loads and returns a public name (PEP 562)."""
     module = _HOME_OF.get(name)
     if module is None:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -39,7 +39,7 @@ _MAX_DIGITS = 20
 
 
 class _Size(_NumberParameter):
-    """Bytes, or a number with KiB, MiB, GiB or TiB."""
+    """The click type of a size: a number of bytes, or a number with KiB, MiB, GiB or TiB."""
 
     name = "size"
 
@@ -96,8 +96,8 @@ def progress_bar(label: str, source: BinaryIO | None = None) -> Iterator[Progres
 
     Args:
         label: the text before the bar.
-        source: a file from which is copied: the bar shows how much of it was read. Without it, the bar shows the bytes
-            copied so far, of an unknown total.
+        source: the file that is copied; the bar shows how much of it was read. Without it, the bar shows the bytes
+            copied so far, with an unknown total.
     """
     total = os.fstat(source.fileno()).st_size if source is not None and source.seekable() else None
     with _bar(label, total) as advance:

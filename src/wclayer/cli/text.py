@@ -91,7 +91,7 @@ else:
 
 
 class _LayerPath(_TextParameter):
-    """A path in a layer: see `path_of_argument`."""
+    """The click type of a path in a layer, which `path_of_argument` converts."""
 
     name = "path"
 

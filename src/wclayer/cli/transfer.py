@@ -89,7 +89,7 @@ def import_command(source: str | None, layers: tuple[str, ...], over_scratch: bo
 
 
 def warn_of_hives(path: str) -> None:
-    """Prints on the error stream which hives of a new layer cannot be read. With the hcs engine, Windows does."""
+    """Prints on the error stream which hives of a new layer cannot be read; with the hcs engine, Windows checks them."""
     if wclayer.engine_name() == "hcs":
         return
     with open_layer(path) as layer:

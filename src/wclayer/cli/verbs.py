@@ -77,7 +77,7 @@ _MODULES = {
 
 
 class _StoppedError(Exception):
-    """Carries an error, its cause, through click, which would report some errors in its own way."""
+    """Carries an error as its cause through click, which would otherwise report some errors in its own way."""
 
 
 @contextlib.contextmanager
@@ -89,7 +89,7 @@ def _past_click() -> Iterator[None]:
 
 
 class _AllVerbs(Verbs):
-    """The command itself."""
+    """The group `wclayer`, which loads the module of a verb when the verb is used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted(verb for verbs in _MODULES.values() for verb in verbs)
@@ -122,7 +122,7 @@ class _AllVerbs(Verbs):
 
 
 def _tell_the_verb(command: click.Command, verb: str) -> None:
-    """Puts the verb into those errors of a command, and of its subcommands, that name no operation."""
+    """Makes a command, and its subcommands, put the verb into each error that names no operation."""
     if command.callback is not None:
         command.callback = _naming(verb, command.callback)
     if isinstance(command, click.Group):

@@ -191,7 +191,7 @@ class OpenFile:
 
     @contextmanager
     def _writing(self, keep: int | None = None) -> Iterator[None]:
-        """A context in which only this process writes to the file.
+        """Enters a context in which only this process writes to the file.
 
         Args:
             keep: how many bytes of the contents are kept; by default, all.
