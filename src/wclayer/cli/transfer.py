@@ -89,7 +89,10 @@ def import_command(source: str | None, layers: tuple[str, ...], over_scratch: bo
 
 
 def warn_of_hives(path: str) -> None:
-    """Prints on the error stream which hives of a new layer cannot be read; with the hcs engine, Windows checks them."""
+    """Prints on the error stream which hives of a new layer cannot be read.
+
+    With the hcs engine, nothing is printed: Windows reads the hives itself.
+    """
     if wclayer.engine_name() == "hcs":
         return
     with open_layer(path) as layer:

@@ -281,8 +281,13 @@ class LayerView:
             append: each write goes to the end.
 
         Raises:
-            PathNotFoundError, EntryNotDirectoryError, UnresolvedLinkError, AlreadyExistsError, EntryIsDirectoryError,
-                InvalidParameterError, LayerError: as for `open`.
+            PathNotFoundError: the file or stream does not exist, and `create` is false.
+            EntryNotDirectoryError: a component on the way is a file.
+            UnresolvedLinkError: links lead in a circle, or out of the layers.
+            AlreadyExistsError: the file or stream exists, and `new` is true.
+            EntryIsDirectoryError: the path is a directory.
+            InvalidParameterError: the name is not legal on Windows; the file has no data.
+            LayerError: the view is read-only, and `can_write` is true.
         """
         text = os.fspath(path)
         if can_write:
