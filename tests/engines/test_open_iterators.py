@@ -49,7 +49,7 @@ def _open_files() -> list[str]:
     return [target for target in found if target.startswith(str(ROOT)) is False and "layer" in target]
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="asks /proc")
+@pytest.mark.skipif(sys.platform != "linux", reason="the witness needs /proc")
 @pytest.mark.parametrize("way", ["whole", "closed", "with", "abandoned", "not started"])
 def test_a_layer_is_closed_however_its_check_ends(layer: Path, way: str) -> None:
     before = _open_files()

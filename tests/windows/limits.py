@@ -28,6 +28,7 @@ _COPIES = "tests/cli/test_copies.py::"
 _PROCESS = "tests/cli/test_process.py::"
 _OUTPUTS = "tests/cli/test_outputs.py::"
 _HOSTILE = "tests/layers/test_hostile_layers.py::"
+_MIGRATION = "tests/layers/test_migration.py::"
 _CONTRACT = "tests/layers/test_contract.py::"
 
 LIMITS: dict[str, str] = {
@@ -79,8 +80,8 @@ LIMITS: dict[str, str] = {
     "tests/engines/test_functions.py::test_destroy_layer_removes_only_layers": _LINKS,
     "tests/engines/test_open_iterators.py::test_a_layer_is_closed_however_its_check_ends": _PROC,
     _CONTRACT + "test_every_reader_and_writer_is_in_the_table": "loads the modules of POSIX",
-    "tests/layers/test_migration.py::test_a_process_that_is_killed_in_the_middle_leaves_the_old_layer": "kills by a signal",
-    "tests/layers/test_migration.py::test_old_layers_are_read_where_nothing_can_be_written": "only Linux has tmpfs",
+    _MIGRATION + "test_a_process_that_is_killed_in_the_middle_leaves_the_old_layer": "kills by a signal",
+    _MIGRATION + "test_old_layers_are_read_where_nothing_can_be_written": "only Linux has tmpfs",
     "tests/engines/test_functions.py::test_make_base_layer_refuses_what_has_no_place": _LINKS,
     "tests/engines/test_functions.py::test_host_names_that_are_no_text": _TEXT,
     "tests/engines/test_functions.py::test_transport_folders_compare_without_case": "Wine does not respell a name",

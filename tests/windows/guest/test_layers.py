@@ -243,7 +243,7 @@ def test_an_unsound_backup_stream_is_an_error(fake: Fake, service: Service, tmp_
         put_file(out, "Files/x", b"x")
     with HostRoot(tmp_path / "layer") as root, BackupFile(root, b"Files/x") as file:
         fake.files.FakeStream(ctypes.c_void_p(file._handle), raw, len(raw))
-    with wclayer.new_layer_reader(tmp_path / "layer") as back, pytest.raises(InvalidDataError, match="Files/x'?: "):
+    with wclayer.new_layer_reader(tmp_path / "layer") as back, pytest.raises(InvalidDataError, match=r"Files/x'?: "):
         for _ in back:
             for stream in back.streams():
                 stream.read_all()
