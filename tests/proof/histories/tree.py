@@ -337,6 +337,9 @@ def step(state: Hashable, event: Event) -> Iterator[Hashable]:
         if event.result == wanted:
             yield state
         return
+    if event.kind == "set_time" and "copy in" in event.during:
+        # A copy sets the time of its file in a step of its own, perhaps after this one.
+        model.set(model.existing(str(event.arguments[0])), time=_ANY)
     if _fits(event, wanted):
         yield model.state()
 
