@@ -465,7 +465,7 @@ def translated(
     return None
 
 
-_FOREIGN = (OSError, FormatError, sqlite3.Error, MemoryError)
+FOREIGN_ERRORS = (OSError, FormatError, sqlite3.Error, MemoryError)
 """The errors that the host, a codec, SQLite and Python raise."""
 
 
@@ -479,7 +479,7 @@ def errors_at(path: StrPath, *, damage: type[LayerError] = InvalidDataError) -> 
     """
     try:
         yield
-    except _FOREIGN as error:
+    except FOREIGN_ERRORS as error:
         told = translated(path, error, damage=damage)
         if told is error or told is None:
             raise
@@ -536,7 +536,7 @@ class during:  # noqa: N801 (used like a function, as those of contextlib are)
         def call(*arguments: _Arguments.args, **options: _Arguments.kwargs) -> _Result:
             try:
                 result = function(*arguments, **options)
-            except _FOREIGN as error:
+            except FOREIGN_ERRORS as error:
                 if is_method:
                     _forget_operation(error, arguments[0])
                 with self._at(arguments, options):
@@ -572,12 +572,20 @@ def boundary(kind: _Class) -> _Class:
     """Decorates a public class: its public methods, `__init__`, `__iter__`, `__next__` and `__exit__` raise only
     errors of the family, as with `during`. Errors without an operation get the class's attribute `operation`.
 
-    Inherited methods are not decorated again: the base class has the decorator itself.
+    Inherited methods are not decorated again: the base class has the decorator itself. Neither are methods with
+    `names_operation`.
     """
     for name, method in list(vars(kind).items()):
-        if inspect.isfunction(method) and (not name.startswith("_") or name in _BOUNDED):
+        is_public = inspect.isfunction(method) and (not name.startswith("_") or name in _BOUNDED)
+        if is_public and not hasattr(method, "_names_operation"):
             setattr(kind, name, _bounded_generator(method) if inspect.isgeneratorfunction(method) else _bounded(method))
     return kind
+
+
+def names_operation(method: Callable[_Arguments, _Result]) -> Callable[_Arguments, _Result]:
+    """Marks a method of a public class that is called for each entry: it names the operation in its errors itself."""
+    method._names_operation = True  # type: ignore[attr-defined]
+    return method
 
 
 def _path_of(bounded: object) -> str:
@@ -594,7 +602,7 @@ def _bounded(method: Callable[..., _Result]) -> Callable[..., _Result]:
     def call(self: Any, *arguments: Any, **options: Any) -> _Result:
         try:
             return method(self, *arguments, **options)
-        except _FOREIGN as error:
+        except FOREIGN_ERRORS as error:
             told = translated("", error) or error
             if isinstance(told, LayerError) and not told.operation:
                 told.operation, told._named_by = self.operation, id(self)

@@ -15,10 +15,12 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from wclayer.errors import (
+    FOREIGN_ERRORS,
     InvalidDataError,
     InvalidStateError,
     boundary,
     during,
+    names_operation,
     translated,
 )
 from wclayer.layers.budget import Budget
@@ -98,10 +100,15 @@ class LayerReaderBase(ABC):
     def __iter__(self) -> Self:
         return self
 
+    @names_operation
     def __next__(self) -> LayerItem:
-        if self._closed:
-            raise InvalidStateError(self.source, "the reader is closed")
-        entry = self._advance()
+        try:
+            if self._closed:
+                raise InvalidStateError(self.source, "the reader is closed")
+            entry = self._advance()
+        except FOREIGN_ERRORS:
+            with during(self.operation, self.source):
+                raise
         if entry is None:
             self._item = None
             raise StopIteration
@@ -110,20 +117,23 @@ class LayerReaderBase(ABC):
 
     def _streams_of(self, item: _Item) -> Iterator[DataStream]:
         """Returns the data streams of an item. Their errors are errors of the reader, wherever they are read."""
-        with during(self.operation, self.source):
-            if item is not self._item:
-                raise InvalidStateError(self.source, f"entry {item.entry.name!r}: the reader has moved on")
-            streams = iter(()) if item.entry.info is None else self._open_streams(item.entry)
-            if self._budget is not None:
-                streams = self._budget.checked(item.entry, streams)
-        return self._bounded(streams)
+        if item is not self._item:
+            detail = f"entry {item.entry.name!r}: the reader has moved on"
+            raise InvalidStateError(self.source, detail, operation=self.operation)
+        return iter(()) if item.entry.info is None else self._bounded(item.entry)
 
-    def _bounded(self, streams: Iterator[DataStream]) -> Iterator[DataStream]:
-        with during(self.operation, self.source):
+    def _bounded(self, entry: Entry) -> Iterator[DataStream]:
+        try:
+            streams = self._open_streams(entry)
+            if self._budget is not None:
+                streams = self._budget.checked(entry, streams)
             for stream in streams:
                 if not isinstance(stream.chunks, (tuple, list)):
                     stream.chunks = self._bounded_chunks(stream.chunks)
                 yield stream
+        except FOREIGN_ERRORS:
+            with during(self.operation, self.source):
+                raise
 
     def _bounded_chunks(self, chunks: Iterable[bytes | memoryview]) -> Iterator[bytes | memoryview]:
         with during(self.operation, self.source):
@@ -251,6 +261,7 @@ class LayerWriterBase(WriterContext):
     def _discard(self) -> None:
         """Removes the whole layer. It raises nothing (see `all_of`), because the failure is already being reported."""
 
+    @names_operation
     def put(self, entry: Entry, streams: Iterable[DataStream] = ()) -> None:
         with self._discard_on_failure:
             self.require_open()
@@ -350,6 +361,7 @@ class LayerWriterBase(WriterContext):
 class _Discarding(Protocol):
     """A writer, for `DiscardOnFailure`."""
 
+    operation: str
     target: str
 
     def abort(self) -> None: ...
@@ -374,6 +386,8 @@ class DiscardOnFailure:
         told = translated(writer.target, error)
         if told is None and isinstance(error, (ValueError, OverflowError)):
             told = InvalidDataError(writer.target, str(error))
+        if told is not None:
+            told.operation = told.operation or writer.operation
         if told is not None and told is not error:
             try:
                 raise told from error
