@@ -107,7 +107,7 @@ _OF_DATABASES = (LayerError, AccessDeniedError, CorruptLayerError)
 _DATABASE = re.compile(r"layer\.db(-wal|-shm|-journal)?\Z")
 _OF_PYTHON = (
     "MemoryError|path should be string|digital envelope routines|returned NULL without setting an exception"
-    "|can't allocate|expected str, bytes"
+    "|can't allocate|expected str, bytes|error return without exception set"
 )
 """Python itself, and OpenSSL, make something else of some lacks of memory."""
 _UNDER_CONSTRUCTION = r"\.partial|\.gone|~update-"
