@@ -23,6 +23,7 @@ from typing import IO, BinaryIO
 import pytest
 
 import wclayer
+from tests.source import modules
 from wclayer.cli.main import main
 from wclayer.engines import selection
 from wclayer.formats.tar.structs import TRAILER, header_checksum
@@ -48,16 +49,14 @@ TIME = 133_500_000_000_000_000
 def load_the_package() -> None:
     """Imports every module of wclayer that this host can have: a process that becomes another user may not be able to
     read the folders that wclayer and Python lie in."""
-    package = Path(wclayer.__file__).parent
-    for path in sorted(package.rglob("*.py")):
-        module = ".".join(("wclayer", *path.relative_to(package).with_suffix("").parts))
+    for module in modules():
         if not module.startswith(_NOT_HERE):
-            importlib.import_module(module.removesuffix(".__init__"))
+            importlib.import_module(module)
     for encoding in ("utf_8_sig", "utf_16", "utf_16_le", "utf_16_be", "utf_32", "utf_32_le", "utf_32_be", "idna"):
         importlib.import_module(f"encodings.{encoding}")
 
 
-_NOT_HERE = ("wclayer.__main__", "wclayer.engines.hcs.", "wclayer.host.winapi", "wclayer.host.windows")
+_NOT_HERE = ("wclayer.__main__", "wclayer.engines.hcs", "wclayer.host.winapi", "wclayer.host.windows")
 """Modules that only Windows has, and the one that runs the command."""
 
 
