@@ -31,6 +31,7 @@ ERROR_NOT_READY = 21
 ERROR_WRITE_FAULT = 29
 ERROR_SHARING_VIOLATION = 32
 ERROR_NOT_SUPPORTED = 50
+ERROR_UNEXP_NET_ERR = 59
 ERROR_INVALID_PARAMETER = 87
 ERROR_DISK_FULL = 112
 ERROR_INVALID_NAME = 123
@@ -262,6 +263,13 @@ class NotReadyError(InvalidStateError):
     exit_status = 17
 
 
+class RegistryError(LayerError):
+    """A registry cannot be reached, or answers with an error that has no class of its own here."""
+
+    code = ERROR_UNEXP_NET_ERR
+    exit_status = 20
+
+
 class OperationCancelledError(LayerError):
     """The caller's callback cancelled the operation. Nothing was left behind."""
 
@@ -349,7 +357,7 @@ _KINDS_BY_CODE: dict[int, type[LayerError]] = {
         PathNotFoundError, AlreadyExistsError, NotALayerError, InvalidParameterError, InvalidDataError,
         LimitExceededError, CorruptLayerError, AccessDeniedError, LayerBusyError, NotSupportedError, InvalidStateError,
         EntryIsDirectoryError, DirectoryNotEmptyError, DiskFullError, UnresolvedLinkError, NotReadyError,
-        OperationCancelledError, OutOfMemoryError,
+        OperationCancelledError, OutOfMemoryError, RegistryError,
     )
 }  # fmt: skip
 

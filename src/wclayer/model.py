@@ -68,6 +68,10 @@ class Limits:
     key_paths: int = _limit(1 << 28, "Refuse registry keys whose paths have more than N characters in total")
     chain_length: int = _limit(256, "Refuse more than N parents of a layer")
     json_size: int = _limit(1 << 20, "Refuse a JSON file of a layer directory of more than N bytes")
+    manifest_size: int = _limit(
+        4 << 20, "Refuse a manifest, an index or a configuration of an image of more than N bytes"
+    )
+    archive_members: int = _limit(100_000, "Refuse an archive of images with more than N members")
     record_size: int = _limit(16 << 20, "Refuse a value of more than N bytes in `layer.db`")
 
     def __post_init__(self) -> None:

@@ -159,7 +159,7 @@ def cli(engine: str | None) -> None:
     system: the verbs that show contents work only on layers that this program made.
 
     Exit status: 0 success; 1 differences or problems found, or an error of the host that has no status of its own; 2
-    to 19 other errors; 64 wrong usage; 130 interrupted; 141 the reader of the output has ended (see docs/errors.md).
+    to 20 other errors; 64 wrong usage; 130 interrupted; 141 the reader of the output has ended (see docs/errors.md).
     """
     if engine is not None:
         use_engine(engine)

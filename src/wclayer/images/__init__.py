@@ -1,0 +1,1 @@
+"""Whole images: references, manifests, archives, registries and the local store."""

@@ -1,0 +1,97 @@
+"""`ImageConfig`: a view over the raw bytes of an image's configuration (OCI image-spec, config.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from wclayer.errors import FormatError, FormatLimitError, limit_hint
+from wclayer.images.descriptor import check_digest, digest_of
+from wclayer.images.json_view import JsonView, parse_json
+from wclayer.images.manifest import check_manifest_size
+from wclayer.images.platform import Platform
+from wclayer.model import limits_in_use
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryEntry:
+    """A step that made an image.
+
+    Attributes:
+        created: the time of the step, as the configuration writes it; "" if it is not stated.
+        created_by: the command of the step.
+        comment: a comment.
+        is_empty_layer: True if the step made no layer.
+    """
+
+    created: str
+    created_by: str
+    comment: str
+    is_empty_layer: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ImageConfig:
+    """The configuration of an image.
+
+    Attributes:
+        data: the bytes.
+        platform: the machine that the image is made for.
+        created: when the image was made, as the configuration writes it; "" if it is not stated.
+        diff_ids: the digests of the uncompressed layers, base layer first.
+        history: the steps that made the image, the first one first.
+        view: the JSON object.
+    """
+
+    data: bytes
+    platform: Platform
+    created: str
+    diff_ids: tuple[str, ...]
+    history: tuple[HistoryEntry, ...]
+    view: JsonView
+
+    @property
+    def chain_ids(self) -> tuple[str, ...]:
+        """The chainID of each layer: the digest of the layer together with all layers below it."""
+        return chain_ids(self.diff_ids)
+
+
+def chain_ids(diff_ids: Sequence[str]) -> tuple[str, ...]:
+    """Returns the chainIDs of layers (OCI image-spec, config.md, "Layer ChainID").
+
+    Args:
+        diff_ids: the digests of the uncompressed layers, base layer first.
+    """
+    chain: list[str] = []
+    for diff_id in diff_ids:
+        chain.append(digest_of(f"{chain[-1]} {diff_id}".encode()) if chain else diff_id)
+    return tuple(chain)
+
+
+def parse_config(data: bytes) -> ImageConfig:
+    """Returns the view of a configuration.
+
+    Raises:
+        FormatError: it is not the configuration of an image, or a value in it is not possible.
+        FormatLimitError: it is larger than the limit `manifest_size`, or has more layers than `chain_length` allows.
+    """
+    check_manifest_size(len(data))
+    view = parse_json(data, "the configuration")
+    rootfs = view.view("rootfs")
+    if (kind := rootfs.text("type", "layers")) != "layers":
+        raise FormatError(f"the configuration: the type of rootfs is {kind[:30]!r}, not 'layers'")
+    diff_ids = rootfs.texts("diff_ids")
+    most = limits_in_use().chain_length + 1
+    if len(diff_ids) > most:
+        raise FormatLimitError(f"{len(diff_ids)} layers, more than {most} {limit_hint('chain_length')}")
+    return ImageConfig(
+        data,
+        Platform.from_json(view.record, "the configuration"),
+        view.text("created"),
+        tuple(check_digest(text, "the configuration: diff_ids") for text in diff_ids),
+        tuple(
+            HistoryEntry(step.text("created"), step.text("created_by"), step.text("comment"), step.flag("empty_layer"))
+            for step in view.views("history")
+        ),
+        view,
+    )

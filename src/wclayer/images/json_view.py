@@ -1,0 +1,111 @@
+"""`JsonView`: a JSON object from elsewhere, whose fields are checked when they are read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeVar
+
+from wclayer.errors import FormatError
+
+_Kind = TypeVar("_Kind")
+
+
+class JsonView:
+    """A JSON object. Each method returns one field, or a default if the field is missing or null.
+
+    Args:
+        record: the object.
+        what: a name for the object in messages ("manifest", "layers[3]").
+
+    Raises:
+        FormatError: a field has another type. So do all methods.
+    """
+
+    def __init__(self, record: object, what: str) -> None:
+        if not isinstance(record, dict):
+            raise FormatError(f"{what} is not a JSON object")
+        self.record: dict[str, Any] = record
+        self.what = what
+
+    def __contains__(self, key: str) -> bool:
+        return self.record.get(key) is not None
+
+    def text(self, key: str, default: str = "") -> str:
+        """Returns a string."""
+        return self._value(key, str, default)
+
+    def number(self, key: str, default: int = 0) -> int:
+        """Returns an integer."""
+        return self._value(key, int, default)
+
+    def flag(self, key: str, default: bool = False) -> bool:
+        """Returns a truth value."""
+        return self._value(key, bool, default)
+
+    def texts(self, key: str) -> tuple[str, ...]:
+        """Returns a list of strings."""
+        items = self._value(key, list, [])
+        if not all(isinstance(item, str) for item in items):
+            raise FormatError(f"{self.what}: {key} is not a list of strings")
+        return tuple(items)
+
+    def mapping(self, key: str) -> Mapping[str, str]:
+        """Returns an object whose values are strings."""
+        items = self._value(key, dict, {})
+        if not all(isinstance(item, str) for item in items.values()):
+            raise FormatError(f"{self.what}: {key} is not an object of strings")
+        return dict(items)
+
+    def view(self, key: str) -> JsonView:
+        """Returns an object; an empty one if the field is missing."""
+        return JsonView(self._value(key, dict, {}), f"{self.what}: {key}")
+
+    def views(self, key: str) -> Iterator[JsonView]:
+        """Yields the objects of a list."""
+        for number, item in enumerate(self._value(key, list, [])):
+            yield JsonView(item, f"{self.what}: {key}[{number}]")
+
+    def _value(self, key: str, kind: type[_Kind], default: _Kind) -> _Kind:
+        value = self.record.get(key)
+        if value is None:
+            return default
+        # True is an `int` in Python, not a number in JSON.
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+            raise FormatError(f"{self.what}: {key} is {str(value)[:60]!r}, not {_JSON_NAMES[kind]}")
+        return value
+
+
+_JSON_NAMES: dict[type, str] = {
+    str: "a string", int: "an integer", bool: "true or false", list: "a list", dict: "an object",
+}  # fmt: skip
+
+
+def _refuse_repeated(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    record = dict(pairs)
+    if len(record) < len(pairs):
+        raise FormatError("a key occurs twice in one JSON object")
+    return record
+
+
+def _refuse_constant(text: str) -> None:
+    raise FormatError(f"{text} is not JSON")
+
+
+def parse_json(data: bytes, what: str) -> JsonView:
+    """Returns the JSON object in `data`, with its keys in their order.
+
+    A key that occurs twice in one object is refused: programs do not agree which one counts.
+
+    Raises:
+        FormatError: the bytes are not JSON in UTF-8, or not an object.
+    """
+    try:
+        record = json.loads(data.decode(), object_pairs_hook=_refuse_repeated, parse_constant=_refuse_constant)
+    except FormatError as error:
+        raise FormatError(f"{what}: {error}") from None
+    except ValueError as error:
+        raise FormatError(f"{what} is not JSON: {error}") from None
+    except RecursionError:
+        raise FormatError(f"{what} is not JSON of a sensible depth") from None
+    return JsonView(record, what)
