@@ -77,6 +77,7 @@ def parse_config(data: bytes) -> ImageConfig:
     """
     check_manifest_size(len(data))
     view = parse_json(data, "the configuration")
+    view.view("config")  # checked, not read: what a container runs is in it
     rootfs = view.view("rootfs")
     if (kind := rootfs.text("type", "layers")) != "layers":
         raise FormatError(f"the configuration: the type of rootfs is {kind[:30]!r}, not 'layers'")

@@ -14,12 +14,16 @@ _Kind = TypeVar("_Kind")
 class JsonView:
     """A JSON object. Each method returns one field, or a default if the field is missing or null.
 
+    Go's decoder takes `Layers` for `layers`, and most programs for images are written in Go. So an object with two
+    keys that are equal but for their case is refused, and so is a field that is only there in another case: programs
+    would not agree what it says. An object whose keys are data, such as annotations (`mapping`), may have both.
+
     Args:
         record: the object.
         what: a name for the object in messages ("manifest", "layers[3]").
 
     Raises:
-        FormatError: a field has another type. So do all methods.
+        FormatError: a field has another type, or is written in another case. So do all methods.
     """
 
     def __init__(self, record: object, what: str) -> None:
@@ -27,9 +31,13 @@ class JsonView:
             raise FormatError(f"{what} is not a JSON object")
         self.record: dict[str, Any] = record
         self.what = what
+        self._keys: dict[str, str] = {}
+        for key in record:
+            if (other := self._keys.setdefault(key.casefold(), key)) != key:
+                raise FormatError(f"{what} has the keys {other[:60]!r} and {key[:60]!r}, which differ only in case")
 
     def __contains__(self, key: str) -> bool:
-        return self.record.get(key) is not None
+        return self._get(key) is not None
 
     def text(self, key: str, default: str = "") -> str:
         """Returns a string."""
@@ -66,8 +74,13 @@ class JsonView:
         for number, item in enumerate(self._value(key, list, [])):
             yield JsonView(item, f"{self.what}: {key}[{number}]")
 
+    def _get(self, key: str) -> object:
+        if (written := self._keys.get(key.casefold(), key)) != key:
+            raise FormatError(f"{self.what}: the key {key!r} is written {written[:60]!r}")
+        return self.record.get(key)
+
     def _value(self, key: str, kind: type[_Kind], default: _Kind) -> _Kind:
-        value = self.record.get(key)
+        value = self._get(key)
         if value is None:
             return default
         # True is an `int` in Python, not a number in JSON.

@@ -117,12 +117,12 @@ def parse_manifest(data: bytes, media_type: str = "") -> Manifest | Index:
     view = parse_json(data, "the manifest")
     media_type = media_type.partition(";")[0].strip()
     stated = view.text("mediaType")
-    if media_type.startswith(_SCHEMA1) or stated.startswith(_SCHEMA1) or view.record.get("schemaVersion") == 1:
+    if media_type.startswith(_SCHEMA1) or stated.startswith(_SCHEMA1) or view.number("schemaVersion") == 1:
         raise NotRepresentableError(
             "a manifest of Docker's schema 1, which has no digests of layers; push the image anew with a current Docker"
         )
-    if view.record.get("schemaVersion") != 2:
-        raise FormatError(f"the manifest: schemaVersion is {str(view.record.get('schemaVersion'))[:20]}, not 2")
+    if view.number("schemaVersion") != 2:
+        raise FormatError(f"the manifest: schemaVersion is {str(view.number('schemaVersion'))[:20]}, not 2")
     if stated and media_type and stated != media_type:
         raise FormatError(f"the manifest is announced as {media_type!r}, and says itself that it is {stated!r}")
     kind = stated or media_type
