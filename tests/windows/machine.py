@@ -25,6 +25,7 @@ from pathlib import Path
 
 import pytest
 
+import wclayer
 from tests.packages import CACHE_VARIABLE, NTFS, REGF, cache_folder, fetch
 
 ROOT = Path(__file__).parents[2]
@@ -35,7 +36,7 @@ COMPILER = "x86_64-w64-mingw32-gcc"
 # What the package and its tests import; colorama is what click and pytest need on Windows.
 WHEELS = (
     "backports-zstd", "click", "colorama", "dissect.hypervisor", "dissect.ntfs", "dissect.regf", "fsspec", "hypothesis",
-    "pytest", "regipy", "rich", "zlib-ng",
+    "platformdirs", "pytest", "regipy", "rich", "urllib3", "zlib-ng",
 )  # fmt: skip
 _WINE = {"/usr/lib/wine/wine64": "/usr/lib/wine/wineserver64", "/usr/bin/wine64": "/usr/bin/wineserver"}
 """Wine, and its server, as Debian and others have them."""
@@ -172,9 +173,9 @@ def _install_python(place: Path) -> None:
     shutil.rmtree(downloads)
     # The package is not installed, but its entry points are to be found.
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    facts = place / "python" / "Lib" / "site-packages" / f"wclayer-{project['version']}.dist-info"
+    facts = place / "python" / "Lib" / "site-packages" / f"wclayer-{wclayer.__version__}.dist-info"
     facts.mkdir()
-    (facts / "METADATA").write_text(f"Metadata-Version: 2.1\nName: wclayer\nVersion: {project['version']}\n")
+    (facts / "METADATA").write_text(f"Metadata-Version: 2.1\nName: wclayer\nVersion: {wclayer.__version__}\n")
     groups = project["entry-points"].items()
     lines = [f"[{group}]\n" + "".join(f"{n} = {v}\n" for n, v in points.items()) for group, points in groups]
     (facts / "entry_points.txt").write_text("\n".join(lines))
