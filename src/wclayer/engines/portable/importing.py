@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import BinaryIO
 
 from wclayer._types import Chain, StrPath
@@ -29,13 +30,40 @@ def import_layer_from_tar(
     cancelled: Cancelled | None = None,
 ) -> ImportResult:
     """Makes a layer directory from a tar, or commits a scratch. It keeps the data that an identical export needs."""
+    return import_tar(
+        stream, path, parents, over_scratch=True, source=source, limits=limits, progress=progress, cancelled=cancelled
+    )
+
+
+def import_tar(
+    stream: BinaryIO,
+    path: StrPath,
+    parents: Chain = (),
+    *,
+    accept: Callable[[ImportResult], None] | None = None,
+    over_scratch: bool = False,
+    source: StrPath = "<stream>",
+    limits: Limits | None = None,
+    progress: ProgressCallback | None = None,
+    cancelled: Cancelled | None = None,
+) -> ImportResult:
+    """Makes a layer directory from a tar. The caller is the boundary: errors name no operation.
+
+    Args:
+        accept: called with the result when all of the stream was read, and before the layer has its name. If it raises
+            an error, there is no layer.
+        over_scratch: replace a scratch at `path` that has the same parents.
+        stream, path, parents, source, limits, progress, cancelled: see `Engine.import_layer_from_tar`.
+    """
     with (
-        ProcessingLayerWriter(path, parents, limits=limits, over_scratch=True, source=source) as writer,
+        ProcessingLayerWriter(path, parents, limits=limits, over_scratch=over_scratch, source=source) as writer,
         TarLayerReader(stream, source, names=writer.names, keep_header_deltas=True) as reader,
     ):
         done = copy_layer(reader, writer, progress=progress, cancelled=cancelled)
         reader.finish()
         result = ImportResult.of(reader, done.entries)
+        if accept is not None:
+            accept(result)
         for key in ("diff_id", "digest", "compression", "size", "stored_size"):
             writer.record(key, getattr(result, key))
         if reader.trailer_delta:

@@ -1,0 +1,121 @@
+"""`copy_image`: a whole image from any source to any target. Nothing is unpacked, and no byte changes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from wclayer.errors import during
+from wclayer.images.blobs import Blob, KnownBlobs, errors_of
+from wclayer.images.descriptor import Descriptor
+from wclayer.images.foreign import Foreign
+from wclayer.images.parallel import Crew, do_all
+from wclayer.images.plan import CopyPlan, make_plan
+from wclayer.images.platform import Platform
+from wclayer.images.transfer_progress import Step, TransferCallback, TransferProgress
+from wclayer.images.transport import ImageSource, ImageTarget
+
+JOBS = 4
+"""How many blobs are copied at the same time."""
+
+
+@dataclass(frozen=True, slots=True)
+class CopyResult:
+    """The result of a copy.
+
+    Attributes:
+        descriptor: the manifest or the index that has the name in the target now.
+        manifests: how many manifests were copied, with those that refer to others.
+        blobs: how many blobs were copied.
+        size: how many bytes they have together.
+        present: how many blobs the target had already.
+    """
+
+    descriptor: Descriptor
+    manifests: int
+    blobs: int
+    size: int
+    present: int
+
+
+def copy_image(
+    source: ImageSource,
+    target: ImageTarget,
+    *,
+    platform: Platform | None = None,
+    all_platforms: bool = False,
+    referrers: bool = False,
+    foreign: Foreign | str = Foreign.PUSH,
+    jobs: int = JOBS,
+    progress: TransferCallback | None = None,
+) -> CopyResult:
+    """Copies an image. Nothing is unpacked and no byte changes, so every digest stays the same.
+
+    All manifests and configurations are read and compared before anything is copied. The target's blobs are not read
+    again. The image has its name in the target when everything is there.
+
+    Args:
+        source: where the image is. It stays open.
+        target: where it will be. It stays open.
+        platform: which image of an index is copied.
+        all_platforms: copy the index, and all images in it.
+        referrers: copy also what refers to the image (signatures, SBOMs).
+        foreign: what is done with foreign layers: "keep", "push" or "convert" (see `Foreign`).
+        jobs: how many blobs are copied at the same time.
+        progress: called for each blob, from several threads.
+
+    Raises:
+        PathNotFoundError: the image, or a part of it, is not there.
+        InvalidDataError: the parts do not fit together, or have other digests.
+        InvalidParameterError: an argument has no possible value.
+        LimitExceededError: a manifest or the image is larger than the limits in use.
+        NotSupportedError: the target cannot hold such an image.
+        RegistryError: a registry refuses it, or cannot be reached.
+    """
+    with during("copy image", source.name):
+        plan = make_plan(
+            source,
+            platform=platform,
+            all_platforms=all_platforms,
+            referrers=referrers,
+            foreign=Foreign.of(foreign),
+        )
+        return carry_out(plan, source, target, jobs=jobs, progress=progress)
+
+
+def carry_out(
+    plan: CopyPlan, source: ImageSource, target: ImageTarget, *, jobs: int = JOBS,
+    progress: TransferCallback | None = None,
+) -> CopyResult:  # fmt: skip
+    """Copies what a plan says."""
+    known = KnownBlobs(source, plan.known)
+    copied: list[Blob] = []
+    crew = Crew(jobs, source.name)
+
+    def report(blob: Blob, step: Step, done: int) -> None:
+        crew.check()
+        if progress is not None:
+            progress(TransferProgress(blob.what, blob.descriptor, step, done))
+
+    def copy_blob(blob: Blob) -> None:
+        with errors_of(blob, source.name):
+            crew.check()
+            descriptor = blob.descriptor
+            if target.has(descriptor):
+                report(blob, Step.PRESENT, descriptor.size)
+                return
+            origin = known if descriptor.digest in plan.known else source
+            target.put_blob(descriptor, origin, lambda done: report(blob, Step.COPY, done))
+            copied.append(blob)
+            report(blob, Step.COPY, descriptor.size)
+
+    do_all(crew, copy_blob, list(plan.blobs.values()))
+    for manifest in plan.manifests:
+        target.put_manifest(manifest.descriptor, manifest.data)
+    target.finish(plan.root)
+    return CopyResult(
+        plan.root,
+        len(plan.manifests),
+        len(copied),
+        sum(blob.descriptor.size for blob in copied),
+        len(plan.blobs) - len(copied),
+    )
