@@ -101,7 +101,9 @@ class Platform:
 
     def __str__(self) -> str:
         if self.os_features or not self.architecture or not _WORD.fullmatch(self.os_version or "-"):
-            options = "+".join(quote(text, safe="") for text in (self.os_version, *self.os_features))
+            options = "+".join(
+                quote(text, safe="", errors="surrogatepass") for text in (self.os_version, *self.os_features)
+            )
             return "/".join(filter(None, (f"{self.os}({options})" if options else self.os, *self._processor)))
         version = f":{self.os_version}" if self.os_version else ""
         return "/".join((self.os, *self._processor)) + version
@@ -127,6 +129,8 @@ def parse_platform(text: str) -> Platform:
             text[:_SHOWN] or "''", f"is not a platform such as windows/amd64:10.0.20348: {detail}"
         )
 
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise refused("it is not text")
     parts, comma, options = text.partition(",")
     parts, colon, after_colon = parts.partition(":")
     first, *processor = parts.split("/")
