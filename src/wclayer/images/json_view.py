@@ -105,6 +105,23 @@ def _refuse_constant(text: str) -> None:
     raise FormatError(f"{text} is not JSON")
 
 
+def _load(data: bytes, what: str) -> object:
+    """Returns the JSON value in `data`.
+
+    Raises:
+        FormatError: the bytes are not JSON in UTF-8, or a key occurs twice in one object.
+    """
+    try:
+        value: object = json.loads(data.decode(), object_pairs_hook=_refuse_repeated, parse_constant=_refuse_constant)
+    except FormatError as error:
+        raise FormatError(f"{what}: {error}") from None
+    except ValueError as error:
+        raise FormatError(f"{what} is not JSON: {error}") from None
+    except RecursionError:
+        raise FormatError(f"{what} is not JSON of a sensible depth") from None
+    return value
+
+
 def parse_json(data: bytes, what: str) -> JsonView:
     """Returns the JSON object in `data`, with its keys in their order.
 
@@ -113,12 +130,16 @@ def parse_json(data: bytes, what: str) -> JsonView:
     Raises:
         FormatError: the bytes are not JSON in UTF-8, or not an object.
     """
-    try:
-        record = json.loads(data.decode(), object_pairs_hook=_refuse_repeated, parse_constant=_refuse_constant)
-    except FormatError as error:
-        raise FormatError(f"{what}: {error}") from None
-    except ValueError as error:
-        raise FormatError(f"{what} is not JSON: {error}") from None
-    except RecursionError:
-        raise FormatError(f"{what} is not JSON of a sensible depth") from None
-    return JsonView(record, what)
+    return JsonView(_load(data, what), what)
+
+
+def parse_json_list(data: bytes, what: str) -> list[JsonView]:
+    """Returns the objects of the JSON list in `data`. A key that occurs twice is refused, as in `parse_json`.
+
+    Raises:
+        FormatError: the bytes are not JSON in UTF-8, or not a list of objects.
+    """
+    items = _load(data, what)
+    if not isinstance(items, list):
+        raise FormatError(f"{what} is not a JSON list")
+    return [JsonView(item, f"{what}[{number}]") for number, item in enumerate(items)]

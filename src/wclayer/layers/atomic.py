@@ -483,6 +483,11 @@ class OutputFile:
                 self.stream.seek(0)
 
     @property
+    def appears_whole(self) -> bool:
+        """True for a regular file, which appears as a whole and can be written at any offset until then."""
+        return self._staged is not None
+
+    @property
     def is_device(self) -> bool:
         """True for a block device, whose size is fixed and which does not read as zeros."""
         return self.room is not None
@@ -516,20 +521,32 @@ class OutputFile:
         if self.is_device:
             raise NotSupportedError(self.target, f"{form} grows as it is written, and a block device does not")
 
+    def commit(self) -> None:
+        """Completes the result."""
+        if self._staged is not None:
+            self._staged.commit()
+            return
+        with errors_at(self.target), self.stream:
+            self.stream.flush()
+            if self.is_device and durability.is_wanted():
+                system.sync_file(self.stream.fileno())
+
+    def discard(self) -> None:
+        """Removes a file. A device or FIFO keeps what was written."""
+        if self._staged is not None:
+            self._staged.discard()
+            return
+        with contextlib.suppress(OSError):
+            self.stream.close()
+
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        if self._staged is not None:
-            self._staged.__exit__(kind, error, tb)
-        elif kind is None:
-            with errors_at(self.target), self.stream:
-                self.stream.flush()
-                if self.is_device and durability.is_wanted():
-                    system.sync_file(self.stream.fileno())
+        if kind is None:
+            self.commit()
         else:
-            with contextlib.suppress(OSError):
-                self.stream.close()
+            self.discard()
         if isinstance(error, OSError) and not isinstance(error, LayerError):
             raise from_os_error(self.target, error) from error
 

@@ -1,0 +1,93 @@
+"""The documents of a layout that wclayer writes: `oci-layout`, and the entries of `index.json`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+from wclayer.errors import FormatError
+from wclayer.images.descriptor import OCI_INDEX, Descriptor
+from wclayer.images.json_view import parse_json
+from wclayer.images.layout.index import referrer_of
+from wclayer.images.layout.named import CONTAINERD_NAME, REF_NAME
+from wclayer.images.layout_names import INDEX_FILE
+from wclayer.images.manifest import Manifest, check_manifest_size
+
+MARKER = b'{"imageLayoutVersion":"1.0.0"}'
+
+
+def encoded(record: object) -> bytes:
+    """Returns a document as JSON, with its keys in their order."""
+    return json.dumps(record, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def new_index(entries: Iterable[dict[str, Any]]) -> bytes:
+    """Returns the `index.json` of a new layout."""
+    return encoded({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": list(entries)})
+
+
+def entry_of(root: Descriptor, tag: str, image_name: str = "") -> dict[str, Any]:
+    """Returns the entry of an image.
+
+    Args:
+        root: its manifest or index.
+        tag: its name in the layout; "" for none.
+        image_name: its whole name, for containerd and Docker; "" for none.
+    """
+    record = root.to_json()
+    names = {key: value for key, value in ((CONTAINERD_NAME, image_name), (REF_NAME, tag)) if value}
+    others = {key: value for key, value in root.annotations.items() if key not in (CONTAINERD_NAME, REF_NAME)}
+    record.pop("annotations", None)
+    if annotations := others | names:
+        record["annotations"] = annotations
+    return record
+
+
+def referrer_entries(items: Iterable[Manifest]) -> list[dict[str, Any]]:
+    """Returns the entries of manifests that refer to others. They have no names: their subjects are found in them."""
+    return [referrer_of(item).to_json() for item in items if item.subject is not None]
+
+
+def with_entries(data: bytes, entries: Iterable[dict[str, Any]], tag: str) -> bytes:
+    """Returns an `index.json` with further entries. All else stays as it is, keys that are not known here, too.
+
+    Args:
+        data: the `index.json` so far.
+        entries: the new entries, that of the image first. One with the digest of an old entry without a name replaces
+            this entry.
+        tag: the name of the image, which no other entry has afterwards; "" for none.
+
+    Raises:
+        FormatError: `data` is not an index.
+        FormatLimitError: it would be larger than the limit `manifest_size`.
+    """
+    record = parse_json(data, INDEX_FILE).record
+    kept = record.get("manifests")
+    if not isinstance(kept, list):
+        if kept is not None:
+            raise FormatError(f"{INDEX_FILE}: manifests is not a list")
+        kept = []
+    for number, entry in enumerate(entries):
+        own_tag = tag if number == 0 else ""
+        at = [place for place, old in enumerate(kept) if _is_replaced(old, entry, own_tag)]
+        kept = [old for place, old in enumerate(kept) if place not in at[1:]]
+        if at:
+            kept[at[0]] = entry
+        else:
+            kept.append(entry)
+    record["manifests"] = kept
+    made = encoded(record)
+    check_manifest_size(len(made))
+    return made
+
+
+def _is_replaced(old: object, new: dict[str, Any], tag: str) -> bool:
+    """Tells whether an entry gives way to a new one: it has its name, or is the same without a name."""
+    if not isinstance(old, dict):
+        return False
+    annotations = old.get("annotations")
+    name = annotations.get(REF_NAME) if isinstance(annotations, dict) else None
+    if tag and name == tag:
+        return True
+    return not name and old.get("digest") == new["digest"]

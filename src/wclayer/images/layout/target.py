@@ -1,0 +1,197 @@
+"""`LayoutTarget`: an OCI image layout in a directory, to which images are added.
+
+The directory is a valid layout at every moment: each blob appears whole under its digest, and `index.json` is replaced
+in one step, under a lock, after everything that it names.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from wclayer._types import StrPath
+from wclayer.errors import AlreadyExistsError, InvalidStateError, errors_at
+from wclayer.images.descriptor import Descriptor
+from wclayer.images.layout.entries import MARKER, entry_of, new_index, referrer_entries, with_entries
+from wclayer.images.layout.files import DirectoryFiles
+from wclayer.images.layout.index import LayoutIndex, check_marker
+from wclayer.images.layout_names import BLOBS, INDEX_FILE, MARKER_FILE, blob_name
+from wclayer.images.manifest import Manifest, check_contents, parse_manifest
+from wclayer.images.transport import BytesDone, ImageSource
+from wclayer.images.verified_copy import copy_verified
+from wclayer.layers.atomic import StagedFile, make_folder, remove_leftovers, wait_for_place
+
+_PIECE = 1 << 20
+_OWN_NAMES = frozenset({BLOBS, INDEX_FILE, MARKER_FILE})
+
+
+class LayoutTarget:
+    """An OCI image layout in a directory. An image is added to those that are there, or replaces that of its tag.
+
+    The directory is made with the first blob if it does not exist. Blobs that were put stay if the image is not
+    finished: the next copy needs not fetch them again, and `umoci gc` removes them.
+
+    Args:
+        path: the directory.
+        tag: the name of the image in the layout; None keeps it by its digest.
+        shared_blobs: a directory `D` for the blobs of several layouts, each at `D/sha256/HEX`; None to keep them in the
+            layout.
+        name: what the user calls the target (default: "oci:PATH:TAG").
+    """
+
+    def __init__(
+        self,
+        path: StrPath,
+        tag: str | None = None,
+        *,
+        shared_blobs: StrPath | None = None,
+        name: str | None = None,
+    ) -> None:
+        self._path = Path(os.path.abspath(path))
+        self._tag = tag or ""
+        self._name = name or f"oci:{os.fspath(path)}{f':{self._tag}' if self._tag else ''}"
+        self._shared = None if shared_blobs is None else Path(os.path.abspath(shared_blobs))
+        self._lock = threading.Lock()
+        self._files: DirectoryFiles | None = None
+        self._whole: set[str] = set()
+        self._put: dict[str, Descriptor] = {}
+        self._referrers: list[Manifest] = []
+
+    @property
+    def name(self) -> str:
+        """What the user calls the target."""
+        return self._name
+
+    def has(self, descriptor: Descriptor) -> bool:
+        """Returns whether the blob or the manifest is in the layout already, whole. It is read and hashed once."""
+        if descriptor.digest in self._whole:
+            return True
+        with errors_at(self._path):
+            if not os.path.lexists(self._path):
+                return False
+            files = self._opened()
+            if files.blob_size(descriptor.digest) != descriptor.size:
+                return False
+            with files.open_blob(descriptor.digest) as stream:
+                digest = hashlib.sha256()
+                while piece := stream.read(_PIECE):
+                    digest.update(piece)
+            if f"sha256:{digest.hexdigest()}" != descriptor.digest:
+                return False
+        self._whole.add(descriptor.digest)
+        return True
+
+    def put_blob(self, descriptor: Descriptor, source: ImageSource, done: BytesDone | None = None) -> None:
+        """Copies a blob from a source (see `ImageTarget`)."""
+        self._store(descriptor, lambda write: copy_verified(source, descriptor, write, done))
+
+    def put_manifest(self, descriptor: Descriptor, data: bytes) -> None:
+        """Stores a manifest or an index (see `ImageTarget`)."""
+        with errors_at(self._name):
+            check_contents(data, descriptor)
+            item = parse_manifest(data, descriptor.media_type)
+        if not self.has(descriptor):
+            self._store(descriptor, lambda write: write(data))
+        self._put[descriptor.digest] = descriptor
+        if isinstance(item, Manifest) and item.subject is not None:
+            self._referrers.append(item)
+
+    def _store(self, descriptor: Descriptor, copy: Callable[[Callable[[bytes], object]], object]) -> None:
+        """Makes the file of a blob, which `copy` writes. It appears when it is complete."""
+        with errors_at(self._path):
+            self._opened()
+            with StagedFile(self._blob_path(descriptor.digest), sweep=False) as file:
+
+                def write(data: bytes) -> None:
+                    with errors_at(self._path):
+                        file.stream.write(data)
+
+                copy(write)
+        self._whole.add(descriptor.digest)
+
+    def _blob_path(self, digest: str) -> Path:
+        if self._shared is not None:
+            return self._shared / blob_name(digest).removeprefix(f"{BLOBS}/")
+        return self._path / blob_name(digest)
+
+    def finish(self, root: Descriptor) -> None:
+        """Names the image in `index.json`. `root` was put before.
+
+        Raises:
+            LayerBusyError: another process holds the layout.
+            InvalidDataError: `index.json` is damaged.
+        """
+        if root.digest not in self._put:
+            raise InvalidStateError(self._name, f"the manifest {root.digest} was not put")
+        entries = [entry_of(root, self._tag), *referrer_entries(self._referrers)]
+        lock = wait_for_place(self._path)
+        try:
+            with errors_at(self._path):
+                data = self._opened().document(INDEX_FILE)
+                made = new_index(entries) if data is None else with_entries(data, entries, self._tag)
+                if made != data:
+                    _write(self._path / INDEX_FILE, made)
+        finally:
+            lock.close()
+
+    def _opened(self) -> DirectoryFiles:
+        """Returns the files of the layout, which is made if it does not exist."""
+        with self._lock:
+            if self._files is None:
+                self._make()
+                files = DirectoryFiles(self._path, self._shared)
+                try:
+                    check_marker(files)
+                    LayoutIndex(files)
+                    files.check_folders()
+                except BaseException:
+                    files.close()
+                    raise
+                self._files = files
+            return self._files
+
+    def _make(self) -> None:
+        """Makes the directory a layout. The file that says so is the last one."""
+        make_folder(self._path, parents=True)
+        lock = wait_for_place(self._path)
+        try:
+            remove_leftovers(self._path)
+            folder = self._path / BLOBS / "sha256" if self._shared is None else self._shared / "sha256"
+            if not os.path.lexists(self._path / MARKER_FILE):
+                if others := [name for name in os.listdir(self._path) if name not in _OWN_NAMES]:
+                    raise AlreadyExistsError(
+                        self._path,
+                        f"is a folder with other files in it ({min(others)[:100]!r}), and no OCI image layout; choose"
+                        " an empty one, or one that does not exist",
+                    )
+                make_folder(self._path / BLOBS / "sha256", parents=True)
+                if not os.path.lexists(self._path / INDEX_FILE):
+                    _write(self._path / INDEX_FILE, new_index([]))
+                _write(self._path / MARKER_FILE, MARKER)
+            make_folder(folder, parents=True)
+            remove_leftovers(folder)
+        finally:
+            lock.close()
+
+    def close(self) -> None:
+        """Ends the use of the layout."""
+        with self._lock:
+            if self._files is not None:
+                self._files.close()
+                self._files = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+
+def _write(path: Path, data: bytes) -> None:
+    with StagedFile(path, sweep=False) as file:
+        file.stream.write(data)
