@@ -1,0 +1,284 @@
+"""Changes of configurations, manifests and indexes that lose nothing (`JsonText`): each returns new bytes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from wclayer.errors import InvalidParameterError
+from wclayer.images.config import parse_config
+from wclayer.images.descriptor import INDEX_TYPES, Descriptor
+from wclayer.images.json_edit import JsonText
+from wclayer.images.manifest import Index, Manifest, parse_manifest
+from wclayer.images.platform import Platform
+from wclayer.win32.names import name_key
+
+_PORT = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?(?:/(tcp|udp|sctp))?", re.ASCII)
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)", re.ASCII)
+
+PATH_WARNING = (
+    "PATH in the environment replaces the PATH in the image's registry wholly; it must name the folders of Windows, too"
+    r" (C:\Windows\System32;C:\Windows;…)"
+)
+CMD_WARNING = "the old command (Cmd) was removed, because it would be an argument of the new entry point"
+NO_COMMAND_WARNING = "the image has neither an entry point nor a command: containerd starts it only with one"
+DOCKER_ANNOTATIONS_WARNING = "the manifest is Docker's, which has no annotations: programs may ignore them"
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigChanges:
+    """What to change in the configuration of an image. None, or an empty collection, changes nothing.
+
+    Attributes:
+        env: variables of the environment to set. Names of Windows are equal in any case, so a variable that is there
+            under another case is replaced.
+        without_env: variables to remove.
+        labels: labels to set.
+        without_labels: labels to remove.
+        entrypoint: the program with its first arguments; an empty one removes it. A command that was there is removed,
+            unless it is set, too: it was made for another program (as Docker and crane do).
+        cmd: the default arguments, or the program; an empty one removes it.
+        user: the user ("ContainerUser").
+        working_dir: the working directory.
+        shell: the shell of builders (an extension of Docker); an empty one removes it.
+        ports: ports to expose ("80/tcp").
+        without_ports: ports not to expose.
+        volumes: folders to be volumes.
+        without_volumes: folders not to be volumes.
+        platform: the platform; what it does not state is not changed.
+        author: who made the image.
+        created: when it was made, as RFC 3339 writes it.
+    """
+
+    env: Mapping[str, str] = field(default_factory=dict)
+    without_env: Sequence[str] = ()
+    labels: Mapping[str, str] = field(default_factory=dict)
+    without_labels: Sequence[str] = ()
+    entrypoint: Sequence[str] | None = None
+    cmd: Sequence[str] | None = None
+    user: str | None = None
+    working_dir: str | None = None
+    shell: Sequence[str] | None = None
+    ports: Sequence[str] = ()
+    without_ports: Sequence[str] = ()
+    volumes: Sequence[str] = ()
+    without_volumes: Sequence[str] = ()
+    platform: Platform | None = None
+    author: str | None = None
+    created: str | None = None
+
+
+def edit_config(data: bytes, changes: ConfigChanges) -> tuple[bytes, list[str]]:
+    """Returns the configuration with changes, and warnings for the user.
+
+    Everything that is not named keeps its bytes: unknown keys, the order of keys, the formatting.
+
+    Raises:
+        InvalidParameterError: a change is not possible, or two of them name one variable.
+        FormatError: the bytes are not a configuration.
+    """
+    parse_config(data)
+    text = JsonText(data)
+    warnings = _edit_env(text, changes)
+    _edit_commands(text, changes, warnings)
+    for key, wanted, unwanted in (
+        ("Labels", changes.labels, changes.without_labels),
+        ("ExposedPorts", {port: {} for port in map(_port, changes.ports)}, [*map(_port, changes.without_ports)]),
+        ("Volumes", {folder: {} for folder in changes.volumes}, changes.without_volumes),
+    ):
+        _edit_map(text, ("config", key), wanted, unwanted)
+    for path, value in (
+        (("config", "User"), changes.user),
+        (("config", "WorkingDir"), changes.working_dir),
+        (("author",), changes.author),
+        (("created",), _time(changes.created)),
+    ):
+        if value is not None:
+            text.set(path, value)
+    if changes.platform is not None:
+        for name, stated in changes.platform.to_json().items():
+            if stated:
+                text.set((name,), stated)
+    parse_config(text.data)
+    return text.data, warnings
+
+
+def edit_annotations(data: bytes, annotations: Mapping[str, str], without: Sequence[str] = ()) -> bytes:
+    """Returns a manifest or an index with annotations set and removed.
+
+    Raises:
+        InvalidParameterError: one is to be set and to be removed.
+        FormatError: the bytes are not a manifest.
+    """
+    parse_manifest(data)
+    text = JsonText(data)
+    _edit_map(text, ("annotations",), annotations, without)
+    return text.data
+
+
+def replace_config(manifest: Manifest, config: bytes) -> Manifest:
+    """Returns a manifest whose configuration has other bytes."""
+    text = JsonText(manifest.data)
+    _point_to(text, ("config",), Descriptor.of(config, manifest.config.media_type))
+    return _manifest(text, manifest.media_type)
+
+
+def replace_layers(manifest: Manifest, layers: Sequence[Descriptor]) -> Manifest:
+    """Returns a manifest with other layers. A layer that is equal keeps its bytes; of one that differs at its place,
+    media type, digest, size and `urls` change."""
+    text = JsonText(manifest.data)
+    for number, (old, new) in enumerate(zip(manifest.layers, layers, strict=False)):
+        if new != old:
+            _point_to(text, ("layers", number), new)
+    for layer in layers[len(manifest.layers) :]:
+        text.set(("layers", len(text.get(("layers",)) or ())), layer.to_json())
+    for number in range(len(manifest.layers) - 1, len(layers) - 1, -1):
+        text.remove(("layers", number))
+    return _manifest(text, manifest.media_type)
+
+
+def replace_manifests(index: Index, manifests: Mapping[str, Descriptor]) -> Index:
+    """Returns an index in which manifests have other bytes.
+
+    Args:
+        index: the index.
+        manifests: the new descriptors by the old digests. Their platforms and annotations are not used: those of the
+            old descriptors stay.
+    """
+    text = JsonText(index.data)
+    for number, item in enumerate(index.manifests):
+        if (new := manifests.get(item.digest)) is not None:
+            _point_to(text, ("manifests", number), new)
+    return _index(text, index.media_type)
+
+
+def append_manifests(index: Index, manifests: Iterable[Descriptor]) -> Index:
+    """Returns an index with more manifests at its end. One that is listed already, for the same platform, is not
+    listed again."""
+    text = JsonText(index.data)
+    listed = list(index.manifests)
+    for item in manifests:
+        if not any(item.digest == other.digest and item.platform == other.platform for other in listed):
+            text.set(("manifests", len(listed)), item.to_json())
+            listed.append(item)
+    return _index(text, index.media_type)
+
+
+def new_index(manifests: Iterable[Descriptor], media_type: str) -> Index:
+    """Returns an index of manifests.
+
+    Args:
+        manifests: their descriptors, with platforms.
+        media_type: OCI's or Docker's type of an index.
+    """
+    assert media_type in INDEX_TYPES
+    text = JsonText(b"{}")
+    text.set(("schemaVersion",), 2)
+    text.set(("mediaType",), media_type)
+    text.set(("manifests",), [])
+    return append_manifests(_index(text, media_type), manifests)
+
+
+def _manifest(text: JsonText, media_type: str) -> Manifest:
+    result = parse_manifest(text.data, media_type)
+    assert isinstance(result, Manifest)
+    return result
+
+
+def _index(text: JsonText, media_type: str) -> Index:
+    result = parse_manifest(text.data, media_type)
+    assert isinstance(result, Index)
+    return result
+
+
+def _point_to(text: JsonText, path: tuple[str | int, ...], new: Descriptor) -> None:
+    """Changes the fields of a descriptor that name its contents. A field with the same value keeps its bytes."""
+    text.set((*path, "mediaType"), new.media_type)
+    text.set((*path, "digest"), new.digest)
+    text.set((*path, "size"), new.size)
+    if new.urls:
+        text.set((*path, "urls"), list(new.urls))
+    else:
+        text.remove((*path, "urls"))
+
+
+def _edit_env(text: JsonText, changes: ConfigChanges) -> list[str]:
+    named: dict[str, str] = {}
+    for name in (*changes.env, *changes.without_env):
+        if not name or "=" in name[1:] or "\0" in name:
+            raise InvalidParameterError(name[:100] or "''", "is not the name of a variable")
+        if (other := named.setdefault(name_key(name), name)) != name or name in {*changes.env} & {*changes.without_env}:
+            raise InvalidParameterError(
+                name[:100], f"the variable is named twice ({other!r}, {name!r}); Windows does not tell cases apart"
+            )
+    path = ("config", "Env")
+    for name in changes.without_env:
+        _remove_variable(text, name)
+    for name, value in changes.env.items():
+        if "\0" in value:
+            raise InvalidParameterError(name[:100], "the value of a variable has no NUL")
+        entries = text.get(path) or []
+        places = [number for number, entry in enumerate(entries) if _names(entry, name)]
+        for number in reversed(places[1:]):
+            text.remove((*path, number))
+        text.set((*path, places[0] if places else len(entries)), f"{name}={value}")
+    return [PATH_WARNING] if "PATH" in map(name_key, changes.env) else []
+
+
+def _remove_variable(text: JsonText, name: str) -> None:
+    entries = text.get(("config", "Env")) or []
+    for number in range(len(entries) - 1, -1, -1):
+        if _names(entries[number], name):
+            text.remove(("config", "Env", number))
+
+
+def _names(entry: object, name: str) -> bool:
+    """Returns whether an entry of the environment is that of a variable. Names like "=C:" begin with a "="."""
+    return isinstance(entry, str) and name_key(entry[:1] + entry[1:].partition("=")[0]) == name_key(name)
+
+
+def _edit_commands(text: JsonText, changes: ConfigChanges, warnings: list[str]) -> None:
+    config = ("config",)
+    cmd = changes.cmd
+    if changes.entrypoint and cmd is None and text.get((*config, "Cmd")):
+        cmd = ()
+        warnings.append(CMD_WARNING)
+    # With ArgsEscaped, the first word is a whole command line (containerd, `WithImageConfigArgs`). A list that is set
+    # here is a list of words.
+    sets_first_word = changes.entrypoint or (cmd and not text.get((*config, "Entrypoint")))
+    if sets_first_word and text.get((*config, "ArgsEscaped")) is True:
+        text.set((*config, "ArgsEscaped"), False)
+    for key, words in (("Entrypoint", changes.entrypoint), ("Cmd", cmd), ("Shell", changes.shell)):
+        if words is None:
+            continue
+        if words:
+            text.set((*config, key), list(words))
+        elif text.get((*config, key)) is not None:
+            text.set((*config, key), None)
+    if (changes.entrypoint is not None or cmd is not None) and not (
+        text.get((*config, "Entrypoint")) or text.get((*config, "Cmd"))
+    ):
+        warnings.append(NO_COMMAND_WARNING)
+
+
+def _edit_map(text: JsonText, path: tuple[str, ...], wanted: Mapping[str, object], unwanted: Sequence[str]) -> None:
+    for key in unwanted:
+        if key in wanted:
+            raise InvalidParameterError(key[:100], f"is to be set in {path[-1]} and to be removed from it")
+        text.remove((*path, key))
+    for key, value in wanted.items():
+        text.set((*path, key), value)
+
+
+def _port(text: str) -> str:
+    found = _PORT.fullmatch(text)
+    if not found or not 0 < int(found[1]) <= int(found[2] or found[1]) <= 0xFFFF:
+        raise InvalidParameterError(text[:100] or "''", "is not a port such as 80, 80/tcp or 8000-8010/udp")
+    return text if found[3] else f"{text}/tcp"
+
+
+def _time(text: str | None) -> str | None:
+    if text is not None and not _TIME.fullmatch(text):
+        raise InvalidParameterError(text[:100] or "''", "is not a time such as 2026-08-09T02:33:18Z")
+    return text

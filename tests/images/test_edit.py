@@ -1,0 +1,284 @@
+"""Changes of configurations, manifests and indexes: what is named changes, and nothing else."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.images import samples
+from wclayer.errors import FormatError, InvalidParameterError
+from wclayer.images.descriptor import DOCKER_INDEX, OCI_INDEX, Descriptor
+from wclayer.images.edit import (
+    CMD_WARNING,
+    NO_COMMAND_WARNING,
+    PATH_WARNING,
+    ConfigChanges,
+    append_manifests,
+    edit_annotations,
+    edit_config,
+    new_index,
+    replace_config,
+    replace_layers,
+    replace_manifests,
+)
+from wclayer.images.manifest import Index, Manifest, parse_manifest
+from wclayer.images.platform import Platform, parse_platform
+
+CONFIG = samples.classic().config
+UNKNOWN = b"""{
+   "rootfs": { "type":"layers", "diff_ids":[] },
+   "moby.buildkit.cache.v0" : [1.50, "\\u003c"],
+   "config": {"Shell":["powershell","-Command"], "Env":["Path=C:\\\\a","B=1","PATH=C:\\\\b"], "x.vendor":{"Z":1,"A":2},
+              "Labels": null},
+   "os":"windows", "architecture":"amd64", "os.features": ["win32k"], "container_config": {"Hostname":"h"}
+}
+"""
+
+
+def changed(data: bytes, **changes: Any) -> dict[str, Any]:
+    record: dict[str, Any] = json.loads(edit_config(data, ConfigChanges(**changes))[0])
+    return record
+
+
+def manifest_of(image: samples.Image) -> Manifest:
+    manifest = parse_manifest(image.manifest)
+    assert isinstance(manifest, Manifest)
+    return manifest
+
+
+def index_of(index: samples.Index) -> Index:
+    result = parse_manifest(index.manifest)
+    assert isinstance(result, Index)
+    return result
+
+
+def test_without_changes_the_bytes_are_the_same() -> None:
+    for data in (CONFIG, UNKNOWN):
+        assert edit_config(data, ConfigChanges()) == (data, [])
+
+
+@pytest.mark.parametrize("name", ["path", "PATH", "pAtH"])
+def test_names_of_variables_are_equal_in_any_case(name: str) -> None:
+    edited, warnings = edit_config(UNKNOWN, ConfigChanges(env={name: "C:\\c"}))
+    assert json.loads(edited)["config"]["Env"] == [f"{name}=C:\\c", "B=1"]
+    assert warnings == [PATH_WARNING]
+    assert changed(UNKNOWN, without_env=[name])["config"]["Env"] == ["B=1"]
+    assert (
+        edited.replace(f"{name}=C:\\\\c".encode(), b"Path=C:\\\\a").replace(b'"B=1"', b'"B=1","PATH=C:\\\\b"')
+        == UNKNOWN
+    )
+
+
+def test_a_variable_that_begins_with_an_equals_sign() -> None:
+    assert changed(UNKNOWN, env={"=C:": "C:\\x"})["config"]["Env"][-1] == "=C:=C:\\x"
+    with_it, _ = edit_config(UNKNOWN, ConfigChanges(env={"=C:": "C:\\x"}))
+    assert edit_config(with_it, ConfigChanges(without_env=["=c:"]))[0] == UNKNOWN
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"env": {"A": "1", "a": "2"}},
+        {"env": {"A": "1"}, "without_env": ["A"]},
+        {"env": {"A": "1"}, "without_env": ["a"]},
+        {"env": {"": "1"}},
+        {"env": {"A=B": "1"}},
+        {"env": {"A\0": "1"}},
+        {"env": {"A": "\0"}},
+        {"labels": {"a": "1"}, "without_labels": ["a"]},
+        {"ports": ["http"]},
+        {"ports": ["0"]},
+        {"ports": ["70000/tcp"]},
+        {"ports": ["90-80"]},
+        {"created": "yesterday"},
+        {"created": "2026-01-01"},
+    ],
+)
+def test_changes_that_are_not_possible_are_refused(changes: dict[str, Any]) -> None:
+    with pytest.raises(InvalidParameterError):
+        edit_config(CONFIG, ConfigChanges(**changes))
+
+
+def test_text_that_is_no_unicode_is_refused() -> None:
+    with pytest.raises(FormatError, match="Unicode"):
+        edit_config(CONFIG, ConfigChanges(env={"A": "\udcff"}))
+
+
+def test_every_field_is_set() -> None:
+    record = changed(
+        UNKNOWN, labels={"a": "1", "A": "2"}, entrypoint=["app.exe"], cmd=["/x"], user="ContainerUser",
+        working_dir="C:\\app", shell=["cmd", "/S", "/C"], ports=["80", "90-91/udp"], volumes=["C:\\data"],
+        platform=parse_platform("windows/arm64:10.0.26100.1"), author="me", created="2026-01-02T03:04:05Z",
+    )  # fmt: skip
+    config = record["config"]
+    assert config["Labels"] == {"a": "1", "A": "2"}
+    assert (config["Entrypoint"], config["Cmd"], config["Shell"]) == (["app.exe"], ["/x"], ["cmd", "/S", "/C"])
+    assert (config["User"], config["WorkingDir"]) == ("ContainerUser", "C:\\app")
+    assert config["ExposedPorts"] == {"80/tcp": {}, "90-91/udp": {}}
+    assert config["Volumes"] == {"C:\\data": {}}
+    assert (record["os"], record["architecture"], record["os.version"]) == ("windows", "arm64", "10.0.26100.1")
+    assert record["os.features"] == ["win32k"]
+    assert (record["author"], record["created"]) == ("me", "2026-01-02T03:04:05Z")
+    old = json.loads(UNKNOWN)
+    assert [key for key in record if key in old] == list(old)
+    assert (record["container_config"], config["x.vendor"]) == (old["container_config"], old["config"]["x.vendor"])
+
+
+def test_what_was_set_is_removed() -> None:
+    edited, _ = edit_config(UNKNOWN, ConfigChanges(labels={"a": "1"}, ports=["80"], volumes=["C:\\d"]))
+    changes = ConfigChanges(without_labels=["a"], without_ports=["80/tcp"], without_volumes=["C:\\d"])
+    config = json.loads(edit_config(edited, changes)[0])["config"]
+    assert (config["Labels"], config["ExposedPorts"], config["Volumes"]) == ({}, {}, {})
+
+
+def test_a_new_entry_point_removes_the_old_command() -> None:
+    edited, warnings = edit_config(CONFIG, ConfigChanges(entrypoint=["a.exe"]))
+    config = json.loads(edited)["config"]
+    assert (config["Entrypoint"], config["Cmd"]) == (["a.exe"], None)
+    assert warnings == [CMD_WARNING]
+    assert edit_config(CONFIG, ConfigChanges(entrypoint=["a.exe"], cmd=["b"]))[1] == []
+    assert edit_config(CONFIG, ConfigChanges(cmd=[]))[1] == [NO_COMMAND_WARNING]
+
+
+@pytest.mark.parametrize(
+    ("entrypoint", "changes", "escaped"),
+    [
+        (None, {"cmd": ["a b.exe"]}, False),
+        (["shell line"], {"cmd": ["x"]}, True),
+        (["shell line"], {"entrypoint": ["a b.exe"]}, False),
+        (None, {"user": "x"}, True),
+    ],
+)
+def test_words_are_not_read_as_a_command_line(entrypoint: Any, changes: dict[str, Any], escaped: bool) -> None:
+    record = {"rootfs": {"type": "layers"}, "config": {"ArgsEscaped": True, "Entrypoint": entrypoint, "Cmd": ["old"]}}
+    assert changed(samples.dump(record), **changes)["config"]["ArgsEscaped"] is escaped
+
+
+def test_only_the_command_is_checked_that_was_changed() -> None:
+    data = b'{"rootfs":{"type":"layers"}}'
+    assert edit_config(data, ConfigChanges(user="x")) == (b'{"rootfs":{"type":"layers"},"config":{"User":"x"}}', [])
+
+
+names = st.text("abAB_", min_size=1, max_size=3)
+texts = st.text(max_size=5)
+variables = st.dictionaries(names, texts, max_size=4).filter(lambda env: len({*map(str.upper, env)}) == len(env))
+records = st.fixed_dictionaries(
+    {
+        "rootfs": st.just({"type": "layers", "diff_ids": []}),
+        "config": st.fixed_dictionaries(
+            {
+                "Env": variables.map(lambda env: [f"{name}={value}" for name, value in env.items()]),
+                "Labels": st.none() | st.dictionaries(texts, texts, max_size=3),
+            },
+            optional={"unknown": texts, "User": texts},
+        ),
+    },
+    optional={"x-unknown": st.lists(texts, max_size=2), "author": texts, "created": st.just("2026-01-02T03:04:05Z")},
+)
+
+
+@given(records, variables, st.dictionaries(texts, texts, max_size=3), texts, st.sampled_from([None, 3]))
+def test_an_edit_changes_what_it_names(
+    record: dict[str, Any], env: dict[str, str], labels: dict[str, str], user: str, indent: int | None
+) -> None:
+    env = {name: value.replace("\0", "") for name, value in env.items()}
+    data = samples.dump(record, indent=indent)
+    edited, _ = edit_config(data, ConfigChanges(env=env, labels=labels, user=user))
+    result = json.loads(edited)
+    assert [key for key in result if key in record] == list(record)
+    assert [key for key in result["config"] if key in record["config"]] == list(record["config"])
+    for key in ("x-unknown", "author", "created", "rootfs"):
+        assert result.get(key) == record.get(key)
+    config, old = result["config"], record["config"]
+    assert config.get("unknown") == old.get("unknown")
+    assert (config["Labels"] or {}) == (old["Labels"] or {}) | labels
+    assert config["User"] == user
+
+    def folded(entries: list[str]) -> dict[str, str]:
+        return {name.upper(): value for name, _, value in (entry.partition("=") for entry in entries)}
+
+    assert folded(config["Env"]) == folded(old["Env"]) | {name.upper(): value for name, value in env.items()}
+    assert len(folded(config["Env"])) == len(config["Env"])
+    # A second time, nothing is left to change.
+    assert edit_config(edited, ConfigChanges(env=env, labels=labels, user=user))[0] == edited
+
+
+@given(variables.filter(bool), texts.map(lambda text: text.replace("\0", "")), st.data())
+def test_an_edit_is_undone(env: dict[str, str], value: str, data: st.DataObject) -> None:
+    record = {"config": {"Env": [f"{name}={old}" for name, old in env.items()]}, "rootfs": {"type": "layers"}}
+    original = json.dumps(record, separators=(",", ":"), ensure_ascii=False)
+    for char in "<>&\u2028\u2029":
+        original = original.replace(char, f"\\u{ord(char):04x}")
+    name = data.draw(st.sampled_from([*env]))
+    there, _ = edit_config(original.encode(), ConfigChanges(env={name: value}))
+    back, _ = edit_config(there, ConfigChanges(env={name: env[name].replace("\0", "")}))
+    if "\0" not in env[name]:
+        assert back == original.encode()
+    added, _ = edit_config(original.encode(), ConfigChanges(env={"NEW_ONE": value}))
+    assert edit_config(added, ConfigChanges(without_env=["new_one"]))[0] == original.encode()
+
+
+@pytest.mark.parametrize("kind", ["docker", "oci"])
+def test_a_manifest_points_to_the_new_configuration(kind: samples.Kind) -> None:
+    image = samples.servercore(kind)
+    edited, _ = edit_config(image.config, ConfigChanges(labels={"a": "1"}))
+    manifest = replace_config(manifest_of(image), edited)
+    assert manifest.config == Descriptor.of(edited, samples.CONFIG[kind])
+    assert manifest.layers == manifest_of(image).layers
+    assert manifest.media_type == image.media_type
+    assert replace_config(manifest, image.config).data == image.manifest
+
+
+@pytest.mark.parametrize("kind", ["docker", "oci"])
+def test_layers_are_replaced_in_place(kind: samples.Kind) -> None:
+    manifest = manifest_of(samples.with_foreign_layer(kind))
+    base, top = manifest.layers
+    ordinary = Descriptor(samples.LAYER[kind], base.digest, base.size)
+    converted = replace_layers(manifest, [ordinary, top])
+    assert converted.layers == (ordinary, top)
+    assert b"urls" not in converted.data
+    assert replace_layers(manifest, manifest.layers).data == manifest.data
+    assert replace_layers(manifest, [base]).layers == (base,)
+    more = replace_layers(manifest, [base, top, ordinary])
+    assert more.layers == (base, top, ordinary)
+    assert replace_layers(more, [base, top]).data == manifest.data
+
+
+@pytest.mark.parametrize("indent", [None, 3])
+def test_manifests_of_an_index_are_replaced_and_appended(indent: int | None) -> None:
+    images = [samples.small("oci", os_version=f"10.0.20348.{number}") for number in range(3)]
+    index = index_of(samples.index("oci", images[:2], indent=indent))
+    third = index_of(samples.index("oci", images[2:])).manifests
+    longer = append_manifests(index, third)
+    assert longer.data == samples.index("oci", images, indent=indent).manifest
+    assert append_manifests(longer, [*third, *index.manifests]).data == longer.data
+    new = Descriptor.of(b"new", samples.MANIFEST["oci"])
+    replaced = replace_manifests(index, {images[1].digest: new})
+    assert replaced.manifests[1].digest == new.digest
+    assert replaced.manifests[1].platform == index.manifests[1].platform
+    assert replaced.manifests[0] == index.manifests[0]
+    assert replace_manifests(replaced, {new.digest: index.manifests[1]}).data == index.data
+
+
+@pytest.mark.parametrize(("media_type", "kind"), [(DOCKER_INDEX, "docker"), (OCI_INDEX, "oci")])
+def test_a_new_index_is_as_go_writes_it(media_type: str, kind: samples.Kind) -> None:
+    sample = samples.several(kind)
+    expected = samples.index(kind, sample.images, indent=None)
+    assert new_index(index_of(expected).manifests, media_type).data == expected.manifest
+    item = Descriptor(samples.MANIFEST[kind], "sha256:" + "0" * 64, 3, (), Platform("windows", "amd64", "10.0.1"))
+    assert new_index([item], media_type).manifests == (item,)
+
+
+def test_annotations_are_set_and_removed() -> None:
+    data = samples.small("oci").manifest
+    edited = edit_annotations(data, {"a": "1", "b": "<"})
+    assert edited == data[:-1] + b',"annotations":{"a":"1","b":"\\u003c"}}'
+    assert json.loads(edit_annotations(edited, {}, ["a"]))["annotations"] == {"b": "<"}
+    with pytest.raises(InvalidParameterError):
+        edit_annotations(data, {"a": "1"}, ["a"])
+    with pytest.raises(FormatError):
+        edit_annotations(data + b"x", {})
