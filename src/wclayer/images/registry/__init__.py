@@ -1,0 +1,7 @@
+"""Images in registries: a client of the distribution API over urllib3."""
+
+from wclayer.images.registry.options import Credentials, RegistryOptions
+from wclayer.images.registry.source import RegistrySource
+from wclayer.images.registry.target import RegistryTarget
+
+__all__ = ["Credentials", "RegistryOptions", "RegistrySource", "RegistryTarget"]

@@ -1,0 +1,257 @@
+"""What a registry says about images: manifests, tags, referrers (distribution spec, "Pull", "Content Discovery")."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from urllib.parse import parse_qsl, urlsplit
+
+from wclayer.errors import (
+    FormatError,
+    InvalidDataError,
+    LimitExceededError,
+    PathNotFoundError,
+    RegistryError,
+    errors_at,
+    limit_hint,
+)
+from wclayer.images.descriptor import INDEX_TYPES, MANIFEST_TYPES, Descriptor, digest_of
+from wclayer.images.json_view import JsonView, parse_json
+from wclayer.images.manifest import Index, check_contents, check_manifest_size, parse_manifest
+from wclayer.images.registry.client import RegistryClient
+from wclayer.images.registry.exchange import Answer, Request
+from wclayer.images.registry.failures import TemporaryError
+from wclayer.images.registry.retries import Retries
+from wclayer.model import limits_in_use
+
+_ACCEPT = {"Accept": ", ".join([*sorted(MANIFEST_TYPES | INDEX_TYPES), "*/*;q=0.5"])}
+_DIGEST_HEADER = "Docker-Content-Digest"
+_DIGEST_SUFFIXES = ("sig", "att", "sbom")
+_MAX_PAGES = 1000
+_LINK = re.compile(r'<([^<>]*)>\s*;\s*rel="?next"?')
+
+
+def get_manifest(client: RegistryClient, wanted: str) -> tuple[Descriptor, bytes]:
+    """Returns the manifest or the index of a tag or a digest, with its descriptor.
+
+    Raises:
+        PathNotFoundError: the registry has none.
+        InvalidDataError: its digest is not the one that was asked for, or not the one that the registry states.
+        LimitExceededError: it is larger than the limit `manifest_size`.
+        NotSupportedError: it is a manifest of another kind.
+    """
+    answer, data = _get_manifest(client, wanted, limits_in_use().manifest_size)
+    digest = digest_of(data)
+    stated = answer.header(_DIGEST_HEADER)
+    for expected in (wanted if ":" in wanted else "", stated if stated.startswith("sha256:") else ""):
+        if expected and expected != digest:
+            raise InvalidDataError(
+                client.name, f"{answer.origin} sends a manifest with the digest {digest}, where {expected} is expected"
+            )
+    media_type = answer.header("Content-Type").partition(";")[0].strip()
+    with errors_at(client.name):
+        view = parse_manifest(data, media_type if media_type.startswith("application/vnd.") else "")
+    return Descriptor(view.media_type, digest, len(data)), data
+
+
+def get_described(client: RegistryClient, descriptor: Descriptor) -> bytes:
+    """Returns the manifest or the index of a descriptor.
+
+    Raises:
+        PathNotFoundError: the registry has none.
+        InvalidDataError: the bytes have another size or digest.
+        LimitExceededError: it is larger than the limit `manifest_size`.
+    """
+    with errors_at(client.name):
+        check_manifest_size(descriptor.size)
+        answer, data = _get_manifest(client, descriptor.digest, descriptor.size)
+        try:
+            return check_contents(data, descriptor)
+        except FormatError as error:
+            raise InvalidDataError(client.name, f"{answer.origin} sends another manifest: {error}") from None
+
+
+def _get_manifest(client: RegistryClient, wanted: str, most: int) -> tuple[Answer, bytes]:
+    what = f"the {'manifest' if ':' in wanted else 'tag'} {wanted} of the repository {client.repository}"
+    request = client.request("GET", f"manifests/{wanted}", what, headers=_ACCEPT)
+    return client.exchange.fetch(client.sender(request), most)
+
+
+def exists(client: RegistryClient, descriptor: Descriptor) -> bool:
+    """Returns whether the registry has a blob or a manifest, whole."""
+    kind = "manifests" if descriptor.is_manifest or descriptor.is_index else "blobs"
+    what = f"the presence of {descriptor.digest}"
+    request = client.request("HEAD", f"{kind}/{descriptor.digest}", what, headers=_ACCEPT, accepted=(200, 404, 405))
+    answer, _ = client.exchange.fetch(client.sender(request), 0)
+    return answer.status == 200 and answer.length in (descriptor.size, None)
+
+
+def referrers_tag(descriptor: Descriptor) -> str:
+    """Returns the tag of the index of what refers to a manifest, in registries that have no API for that.
+
+    Reference: distribution spec, "Referrers Tag Schema".
+    """
+    return descriptor.digest.replace(":", "-")
+
+
+def get_referrers(client: RegistryClient, descriptor: Descriptor) -> list[Descriptor]:
+    """Returns the manifests that refer to a manifest: those that the API of referrers lists, or, without it, those of
+    the tag of referrers.
+
+    Raises:
+        InvalidDataError: the list is not an index.
+        LimitExceededError: it is larger than the limit `manifest_size`.
+    """
+    what = f"what refers to {descriptor.digest}"
+    path = f"referrers/{descriptor.digest}"
+    found: list[Descriptor] = []
+    for answer, view in _pages(client, path, what, (200, 404, 405, 501)):
+        if answer.status != 200 or "manifests" not in view:
+            return _tagged_referrers(client, descriptor)
+        with errors_at(client.name):
+            found += [Descriptor.from_json(item) for item in view.views("manifests")]
+    return found
+
+
+def _tagged_referrers(client: RegistryClient, descriptor: Descriptor) -> list[Descriptor]:
+    index = get_referrers_index(client, descriptor)
+    return [] if index is None else list(index.manifests)
+
+
+def get_referrers_index(client: RegistryClient, descriptor: Descriptor) -> Index | None:
+    """Returns the index of the tag of referrers; None if there is none.
+
+    Raises:
+        InvalidDataError: the tag is not one of an index.
+    """
+    try:
+        found, data = get_manifest(client, referrers_tag(descriptor))
+    except PathNotFoundError:
+        return None
+    with errors_at(client.name):
+        index = parse_manifest(data, found.media_type)
+    if not isinstance(index, Index):
+        raise InvalidDataError(client.name, f"the tag {referrers_tag(descriptor)!r} of referrers is not an index")
+    return index
+
+
+def get_digest_tags(client: RegistryClient, descriptor: Descriptor) -> dict[str, Descriptor]:
+    """Returns the tags that cosign makes for a manifest (`sha256-HEX.sig`, `.att`, `.sbom`), with their manifests."""
+    found: dict[str, Descriptor] = {}
+    for suffix in _DIGEST_SUFFIXES:
+        tag = f"{referrers_tag(descriptor)}.{suffix}"
+        try:
+            found[tag] = get_manifest(client, tag)[0]
+        except PathNotFoundError:
+            continue
+    return found
+
+
+def get_tags(client: RegistryClient) -> list[str]:
+    """Returns the tags of the repository.
+
+    Raises:
+        PathNotFoundError: the registry has no such repository.
+        InvalidDataError: the list is not one of tags.
+        LimitExceededError: it has more tags than the limit `archive_members`.
+    """
+    found: list[str] = []
+    most = limits_in_use().archive_members
+    for _, view in _pages(client, "tags/list", "the list of tags", (200,)):
+        with errors_at(client.name):
+            found += view.texts("tags")
+        if len(found) > most:
+            raise LimitExceededError(client.name, f"more than {most} tags {limit_hint('archive_members')}")
+    return found
+
+
+def _pages(
+    client: RegistryClient, path: str, what: str, accepted: tuple[int, ...]
+) -> Iterator[tuple[Answer, JsonView]]:
+    """Yields the pages of a list. The header `Link` of each one names the next one (RFC 8288).
+
+    Only the query of `Link` is used, so that no registry leads elsewhere.
+    """
+    query: dict[str, str] = {}
+    for _ in range(_MAX_PAGES):
+        request = client.request("GET", path, what, query=query, accepted=accepted)
+        answer, data = client.exchange.fetch(client.sender(request), limits_in_use().manifest_size)
+        with errors_at(client.name):
+            yield (
+                answer,
+                parse_json(data, f"the answer of {answer.origin}") if answer.status == 200 else JsonView({}, ""),
+            )
+        link = _LINK.search(answer.header("Link")[: 8 << 10])
+        if answer.status != 200 or link is None:
+            return
+        try:
+            following = dict(parse_qsl(urlsplit(link[1]).query, max_num_fields=20))
+        except ValueError:
+            following = {}
+        if not following or following == query:
+            raise RegistryError(client.name, f"{answer.origin} does not name the next page of {what}")
+        query = following
+    raise LimitExceededError(client.name, f"{what} has more than {_MAX_PAGES} pages")
+
+
+def put_manifest(client: RegistryClient, wanted: str, descriptor: Descriptor, data: bytes, *, has_urls: bool) -> Answer:
+    """Stores a manifest or an index under its digest or a tag.
+
+    Args:
+        client: the registry.
+        wanted: the digest or the tag.
+        descriptor: the manifest.
+        data: its bytes.
+        has_urls: whether layers in it have addresses of their own (`urls`), which some registries refuse.
+
+    Raises:
+        InvalidDataError: the registry states another digest.
+        NotSupportedError, RegistryError, …: it refuses the manifest.
+    """
+    what = f"the upload of the manifest {wanted}"
+    headers = {"Content-Type": descriptor.media_type}
+    request = client.request("PUT", f"manifests/{wanted}", what, headers=headers, body=data, accepted=(200, 201, 202))
+    try:
+        answer = _put(client, request, is_patient=not has_urls)
+    except RegistryError as error:
+        if has_urls:
+            error.detail += (
+                "; a layer in it has `urls`, which a registry (distribution) forbids unless its setting"
+                " validation.manifests.urls.allow permits them: --foreign convert pushes the image without them"
+            )
+        raise
+    stated = answer.header(_DIGEST_HEADER)
+    if stated.startswith("sha256:") and stated != descriptor.digest:
+        raise InvalidDataError(
+            client.name, f"{answer.origin} has stored the manifest as {stated}, where {descriptor.digest} is expected"
+        )
+    return answer
+
+
+def _put(client: RegistryClient, request: Request, *, is_patient: bool) -> Answer:
+    send = client.sender(request)
+    if is_patient:
+        return client.exchange.fetch(send, limits_in_use().manifest_size)[0]
+    # A registry that forbids `urls` answers with status 500, as often as it is asked.
+    retries = Retries(client.options)
+    while True:
+        try:
+            with send() as answer:
+                client.exchange.discard(answer)
+                return answer
+        except TemporaryError as failure:
+            if failure.is_answer and failure.wait is None:
+                raise failure.error from None
+            retries.wait(failure)
+
+
+def delete_manifest(client: RegistryClient, descriptor: Descriptor) -> None:
+    """Deletes a manifest with all its tags. Many registries do not permit that.
+
+    Raises:
+        PathNotFoundError: the registry does not have it.
+        NotSupportedError: the registry does not delete.
+    """
+    what = f"the deletion of the manifest {descriptor.digest}"
+    request = client.request("DELETE", f"manifests/{descriptor.digest}", what, accepted=(200, 202, 204))
+    client.exchange.fetch(client.sender(request), limits_in_use().manifest_size)
