@@ -199,7 +199,7 @@ def _point_to(text: JsonText, path: tuple[str | int, ...], new: Descriptor) -> N
     text.set((*path, "size"), new.size)
     if new.urls:
         text.set((*path, "urls"), list(new.urls))
-    else:
+    elif text.get((*path, "urls")):
         text.remove((*path, "urls"))
 
 

@@ -5,8 +5,7 @@ References: image-spec, layer.md, "Non-Distributable Layers"; docs/images.md.
 
 from __future__ import annotations
 
-import copy
-import json
+from dataclasses import replace
 from enum import Enum
 
 from wclayer.errors import InvalidParameterError
@@ -17,7 +16,8 @@ from wclayer.images.descriptor import (
     OCI_LAYER,
     Descriptor,
 )
-from wclayer.images.manifest import Manifest, parse_manifest
+from wclayer.images.edit import replace_layers
+from wclayer.images.manifest import Manifest
 
 _ORDINARY = {OCI_FOREIGN_LAYER: OCI_LAYER, DOCKER_FOREIGN_LAYER: DOCKER_LAYER}
 
@@ -65,15 +65,12 @@ def is_convertible(layer: Descriptor) -> bool:
 def converted(manifest: Manifest) -> Manifest:
     """Returns a manifest without foreign layers and `urls`; the same object if it has none of both.
 
-    Everything else stays: the order of the keys, keys that nobody knows, the configuration with its diff_ids.
+    Every other byte stays, and the configuration with its diff_ids.
     """
     if not any(is_convertible(layer) for layer in manifest.layers):
         return manifest
-    record = copy.deepcopy(manifest.view.record)
-    for layer in record["layers"]:
-        layer["mediaType"] = ordinary_type(layer["mediaType"])
-        layer.pop("urls", None)
-    data = json.dumps(record, ensure_ascii=False, separators=(",", ":")).encode()
-    result = parse_manifest(data, manifest.media_type)
-    assert isinstance(result, Manifest)
-    return result
+    layers = [
+        replace(layer, media_type=ordinary_type(layer.media_type), urls=()) if is_convertible(layer) else layer
+        for layer in manifest.layers
+    ]
+    return replace_layers(manifest, layers)

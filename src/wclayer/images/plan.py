@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-import json
 from dataclasses import dataclass, field, replace
 
 from wclayer.errors import (
@@ -26,6 +24,7 @@ from wclayer.images.descriptor import (
     OCI_LAYER,
     Descriptor,
 )
+from wclayer.images.edit import replace_manifests
 from wclayer.images.foreign import Foreign, converted
 from wclayer.images.manifest import Index, Manifest, parse_manifest
 from wclayer.images.platform import Platform
@@ -243,10 +242,4 @@ def _with_manifests(index: Index, manifests: list[Descriptor]) -> Index:
     """Returns an index that lists other manifests in the places of its own; the same object if none is another one."""
     if all(old.digest == new.digest for old, new in zip(index.manifests, manifests, strict=True)):
         return index
-    record = copy.deepcopy(index.view.record)
-    for item, manifest in zip(record["manifests"], manifests, strict=True):
-        item["digest"], item["size"] = manifest.digest, manifest.size
-    data = json.dumps(record, ensure_ascii=False, separators=(",", ":")).encode()
-    result = parse_manifest(data, index.media_type)
-    assert isinstance(result, Index)
-    return result
+    return replace_manifests(index, {old.digest: new for old, new in zip(index.manifests, manifests, strict=True)})
