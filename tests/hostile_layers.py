@@ -10,7 +10,6 @@ import contextlib
 import io
 import os
 import random
-import shutil
 import signal
 import sqlite3
 import traceback
@@ -21,7 +20,7 @@ from typing import NamedTuple
 
 import click
 
-from tests.support import directory, info, put_directories, put_file
+from tests.support import copy_layer, directory, info, put_directories, put_file
 from wclayer.cli.verbs import cli
 from wclayer.engines.portable.scratch import create_scratch_layer
 from wclayer.errors import LayerError
@@ -87,8 +86,7 @@ def make_layers(folder: Path) -> Layers:
 
 def copy_of(layer: Path, place: Path) -> Path:
     """A copy of a layer, to tamper with."""
-    shutil.copytree(layer, place, symlinks=True)
-    return place
+    return copy_layer(layer, place)
 
 
 def change(layer: Path, *statements: str | tuple[str, Sequence[object]]) -> None:

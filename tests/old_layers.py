@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path
+
+from wclayer.layers.directory.chain_file import CHAIN_FILE, read_chain
 
 _TABLES = """
 CREATE TABLE layer (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
@@ -91,3 +94,9 @@ def version_of(layer: Path) -> int:
     with closing(sqlite3.connect(layer / "layer.db")) as connection:
         (version,) = connection.execute("PRAGMA user_version").fetchone()
     return int(version)
+
+
+def make_old_chain(layer: Path) -> None:
+    """Gives a layer the `layerchain.json` that an old wclayer would have made for it: absolute paths."""
+    if parents := read_chain(layer):
+        (layer / CHAIN_FILE).write_text(json.dumps([str(parent) for parent in parents]))

@@ -18,7 +18,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import IO, BinaryIO
+from typing import IO, Any, BinaryIO
 
 import pytest
 
@@ -29,6 +29,7 @@ from wclayer.engines import selection
 from wclayer.formats.tar.structs import TRAILER, header_checksum
 from wclayer.formats.tar.writer import TarHeader, encode_header, encode_pax_block
 from wclayer.layers.backup_api import BackupLayerReader
+from wclayer.layers.directory.chain_file import CHAIN_FILE, read_chain
 from wclayer.layers.tar import TarLayerReader, TarLayerWriter
 from wclayer.layers.volume.raw import RawDisk
 from wclayer.layers.volume.writer import VolumeLayerWriter
@@ -44,6 +45,20 @@ DATA = Path(__file__).parent / "data"
 VECTORS = ("base.tar.gz", "child.tar", "child-no-junction.tar")
 TRAILER_BYTES = TRAILER
 TIME = 133_500_000_000_000_000
+
+
+def copy_layer(layer: Path, place: Path, **options: Any) -> Path:
+    """A copy of a layer with the same parents, by their absolute paths, as older layers have them.
+
+    `options` are those of `shutil.copytree`.
+    """
+    shutil.copytree(layer, place, symlinks=True, **options)
+    parents = read_chain(layer) if (layer / CHAIN_FILE).is_file() else []
+    if parents:
+        # The file may be a hard link to the one of the original.
+        (place / CHAIN_FILE).unlink()
+        (place / CHAIN_FILE).write_text(json.dumps([str(parent) for parent in parents]))
+    return place
 
 
 def load_the_package() -> None:

@@ -26,6 +26,7 @@ from fuzz.operations.ground import (
     put_file,
 )
 from fuzz.operations.tars import build_rich
+from tests.support import copy_layer
 from wclayer.engines.portable import create_scratch_layer, export_layer, export_layer_to_tar
 from wclayer.engines.portable.converting import convert_layer
 from wclayer.errors import LayerError
@@ -164,7 +165,7 @@ def _copied(kind: str) -> Iterator[Path]:
         use_limits(LIMITS)
         try:
             # The contents are only read: they need no copy.
-            shutil.copytree(source, folder / "layer", copy_function=_copy)
+            copy_layer(source, folder / "layer", copy_function=_copy)
             yield folder / "layer"
         finally:
             use_limits(before)

@@ -13,6 +13,7 @@ from pathlib import Path
 from fuzz.operations.choices import Choices
 from fuzz.operations.databases import layers, use
 from fuzz.operations.ground import CORRUPT, LIMITS, expect, fresh
+from tests.support import copy_layer
 from wclayer.engines.base_image import BaseImage
 from wclayer.engines.portable import get_layer_mount_path, get_shared_base_images, unprepare_layer
 from wclayer.engines.portable.images import ImageStore
@@ -71,7 +72,7 @@ def records(data: bytes) -> None:
     before = limits_in_use()
     with fresh() as folder:
         layer = folder / "layer"
-        shutil.copytree(layers()["scratch"], layer)
+        copy_layer(layers()["scratch"], layer)
         connection = sqlite3.connect(layer / FILE_NAME, isolation_level=None)
         try:
             connection.execute("PRAGMA ignore_check_constraints = ON")

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-import shutil
 import socket
 import struct
 import threading
@@ -19,6 +18,7 @@ from pathlib import Path
 
 from fuzz.operations.choices import Choices
 from fuzz.operations.ground import expect, fresh, info, made_once, put_directories, put_file
+from tests.support import copy_layer
 from wclayer.engines.portable import create_scratch_layer
 from wclayer.host.durability import unsynced
 from wclayer.layers.directory import DirectoryLayerWriter
@@ -63,7 +63,7 @@ def requests(data: bytes) -> None:
     layer, source = _layers()
     with fresh() as folder, contextlib.ExitStack() as stack:
         if is_scratch:
-            shutil.copytree(source, folder / "scratch")
+            copy_layer(source, folder / "scratch")
             view = stack.enter_context(LayerView(scratch=folder / "scratch"))
         else:
             view = stack.enter_context(LayerView([layer]))

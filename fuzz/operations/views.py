@@ -6,13 +6,13 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-import shutil
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
 from fuzz.operations.choices import Choices
 from fuzz.operations.ground import expect, fresh, info, made_once, put_directories, put_file
+from tests.support import copy_layer
 from tests.view.model import Model, ModelError, listing_of
 from wclayer.engines.portable import create_scratch_layer, export_layer_to_tar, import_layer_from_tar
 from wclayer.errors import LayerError
@@ -36,7 +36,7 @@ def changes(data: bytes) -> None:
     layers, source = _layers()
     with fresh() as folder:
         scratch = folder / "scratch"
-        shutil.copytree(source, scratch)
+        copy_layer(source, scratch)
         run = _Run(scratch, _model())
         try:
             choices = Choices(data)

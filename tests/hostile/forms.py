@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import functools
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.hostile_layers import Layers, make_layers
+from tests.support import copy_layer
 
 TAKEN = frozenset({0})
 """It is odd, and sound."""
@@ -63,8 +63,7 @@ class World:
 
     def copy(self, layer: Path, place: Path) -> Path:
         """A copy of one of the layers, to tamper with."""
-        shutil.copytree(layer, place, symlinks=True)
-        return place
+        return copy_layer(layer, place)
 
 
 Build = Callable[[Path, World], object]

@@ -18,7 +18,7 @@ from types import MappingProxyType
 import wclayer
 from tests.proof.operations import VM
 from tests.proof.world import KEY, MIB, VOLUME, World
-from tests.support import info, put_directories, put_file
+from tests.support import copy_layer, info, put_directories, put_file
 from wclayer.errors import (
     AccessDeniedError,
     CorruptLayerError,
@@ -102,7 +102,7 @@ class Call:
         """Makes a world in whose `place` is what the call needs, to be changed."""
         place.mkdir()
         if (sources / self.given).is_dir():
-            shutil.copytree(sources / self.given, place / self.given, symlinks=True)
+            copy_layer(sources / self.given, place / self.given)
         else:
             shutil.copy(sources / self.given, place)
         world = World(sources, place)

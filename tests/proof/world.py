@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import wclayer
-from tests.support import directory, info, layer_tar, put_directories, put_file, put_files
+from tests.support import copy_layer, directory, info, layer_tar, put_directories, put_file, put_files
 from wclayer.formats.regf.empty import empty_root
 from wclayer.formats.regf.model import KeyMetadata, TreeKey, Value
 from wclayer.formats.regf.writer import write_hive
@@ -80,7 +80,7 @@ class World:
 
 def copy_scratch(world: World) -> None:
     """Gives the world a scratch of its own, which operations may change."""
-    shutil.copytree(world.sources / "scratch", world.scratch, symlinks=True)
+    copy_layer(world.sources / "scratch", world.scratch)
 
 
 def pool_is_clean(scratch: Path) -> None:

@@ -11,6 +11,7 @@ import wclayer
 from wclayer.cli.group import Verbs
 from wclayer.cli.output import SIZE, echo, json_option, print_json, progress_bar, size_text
 from wclayer.cli.transfer import layers_option, warn_of_hives
+from wclayer.engines.relinking import relink_layer
 from wclayer.errors import InvalidParameterError, NotSupportedError, during
 from wclayer.layers.directory.scratch import DISK
 
@@ -73,6 +74,31 @@ def remove_command(path: str) -> None:
     """
     wclayer.destroy_layer(path)
     echo(f"removed {path}")
+
+
+@click.command("relink")
+@layers_option
+@json_option
+@click.argument("layer")
+def relink_command(layers: tuple[str, ...], as_json: bool, layer: str) -> None:
+    """Record anew where the parents of LAYER are, relative to LAYER, so that they can be moved together from now on.
+
+    Layers that an older wclayer made record absolute paths, which are wrong after a move. Without -l, each parent is
+    the layer beside LAYER with the parent's recorded name, or else the one at its recorded path. The verb refuses
+    layers that cannot be the parents. A scratch must not be in use.
+
+    \b
+    Example:
+      wclayer relink /moved/app
+      wclayer relink -l /elsewhere/base /moved/app
+    """
+    chain = relink_layer(layer, layers)
+    if as_json:
+        print_json({"path": os.path.abspath(layer), "parents": [str(parent) for parent in chain]})
+        return
+    echo(f"{layer}: {len(chain)} parent{'' if len(chain) == 1 else 's'}")
+    for parent in chain:
+        echo(f"  {parent}")
 
 
 @click.command("expand")
@@ -209,6 +235,7 @@ def completion_command(ctx: click.Context, shell: str) -> None:
 COMMANDS = (
     create_command,
     remove_command,
+    relink_command,
     expand_command,
     process_command,
     grant_command,

@@ -46,6 +46,7 @@ _MODULES = {
     "manage": {
         "create": "Create a scratch: a read-write layer.",
         "remove": "Remove a layer.",
+        "relink": "Record where the parents of a layer are.",
         "expand": "Grow the disk of a scratch layer.",
         "process": "Make the blank disks of a base layer.",
         "grant": "Give a virtual machine access to a file.",

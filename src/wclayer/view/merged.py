@@ -147,7 +147,7 @@ class MergedTree:
         if not with_parents:
             return cls([layer])
         with open_layer(layer) as directory:
-            return cls([layer, *directory.parents()])
+            return cls([layer, *directory.parents_in_place()])
 
     def close(self) -> None:
         self._stack.close()

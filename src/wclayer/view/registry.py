@@ -115,7 +115,7 @@ class Registry:
             layer = stack.enter_context(open_layer(path))
             self.layers = [layer]
             if not alone:
-                self.layers += [stack.enter_context(open_layer(parent)) for parent in layer.parents()]
+                self.layers += [stack.enter_context(open_layer(parent)) for parent in layer.parents_in_place()]
             self._stack = stack.pop_all()
         self._roots: dict[str, Key | None] = {}
 

@@ -105,7 +105,7 @@ class Volume:
                 self.scratch = stack.enter_context(ScratchDirectory(scratch, exclusive=exclusive))
             chain = resolve_chain(layers, first_is_own=scratch is None)
             if not chain and self.scratch is not None:
-                chain = self.scratch.parents()
+                chain = self.scratch.parents_in_place()
             opened: list[LayerDirectory] = [] if self.scratch is None else [self.scratch]
             opened += [stack.enter_context(open_layer(layer)) for layer in chain]
             if not opened:

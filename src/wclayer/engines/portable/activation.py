@@ -27,6 +27,7 @@ from wclayer.host import system
 from wclayer.layers.atomic import claim_place
 from wclayer.layers.directory import LayerDirectory, open_layer
 from wclayer.layers.directory.chain import as_chain, check_chain, remember_chain
+from wclayer.layers.directory.chain_file import in_place
 from wclayer.layers.directory.database import FILE_NAME
 from wclayer.layers.directory.in_place import make_empty_records
 from wclayer.layers.directory.scratch import (
@@ -112,7 +113,7 @@ def _read_changed_disk(scratch: ScratchDirectory, prefer: str | None) -> None:
                 scratch.path, f"both {DISK} and the layer directory were changed since they last agreed"
             )
         if prefer != "directory":
-            read_disk(scratch, parents)
+            read_disk(scratch, in_place(scratch.path, parents))
         with scratch.transaction(is_change=False):
             scratch.set_record(UNREAD, None)
     elif scratch.record(SAVED_AS) is None and not scratch.record(UNSAVED):
@@ -158,7 +159,7 @@ def _prepare(place: Path, parents: Chain, target: StrPath | None, allow_other: b
                 check_chain(scratch, parents)
             remember_chain(place, parents)
             if scratch.record(UNREAD) is not None:
-                read_disk(scratch, scratch.parents())
+                read_disk(scratch, scratch.parents_in_place())
                 with scratch.transaction(is_change=False):
                     scratch.set_record(UNREAD, None)
     at = place / MOUNT if target is None else Path(os.path.abspath(target))
@@ -254,7 +255,7 @@ def deactivate_layer(path: StrPath, *, write_sandbox: bool | None = None) -> Non
             raise NotReadyError(place, "it is not active")
         scratch.hash_all()
         if write_sandbox and scratch.record(UNSAVED) and scratch.record(UNREAD) is None:
-            write_disk(scratch, scratch.parents())
+            write_disk(scratch, scratch.parents_in_place())
         with scratch.transaction(is_change=False):
             scratch.set_record(ACTIVE, None)
         scratch.checkpoint()

@@ -97,7 +97,7 @@ def convert_layer(
         chain = resolve_chain(given, first_is_own=True)
     elif not alone:
         with open_layer(chain[0]) as layer:
-            chain += layer.parents()
+            chain += layer.parents_in_place()
     identity = _REPRODUCIBLE if reproducible else uuid4()
     place = Path(os.path.abspath(target))
     with ExitStack() as stack:

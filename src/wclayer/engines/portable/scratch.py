@@ -10,7 +10,7 @@ from pathlib import Path
 from wclayer._types import Chain, StrPath
 from wclayer.engines.portable.base_processing import BLANK, BLANK_BASE, make_disks
 from wclayer.engines.portable.blank_disks import make_child
-from wclayer.engines.portable.scratch_disk import resizing
+from wclayer.engines.portable.scratch_disk import reshaping
 from wclayer.errors import InvalidParameterError, PathNotFoundError, boundary, during, errors_at
 from wclayer.formats.gpt.table import grown_table, read_table, write_table
 from wclayer.formats.ntfs.grow import grow_volume
@@ -96,7 +96,7 @@ def _expand(place: Path, size: int) -> None:
         raise PathNotFoundError(place, "is not there")
     with (
         errors_at(place),
-        resizing(place.parent) as guid,
+        reshaping(place.parent) as guid,
         DiskFile(place, writable=True) as opened,
     ):
         disk = opened.vhdx()

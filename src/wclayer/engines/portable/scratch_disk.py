@@ -33,13 +33,17 @@ SAVED_NEXT = "disk_write_guid_next"
 distinguishes the disk from one that another program has changed."""
 
 
-def disk_guid(scratch: Path) -> str:
+def disk_guid(scratch: Path, *, above: Path | None = None) -> str:
     """Returns the GUID that changes whenever the data of a scratch's disk changes.
 
+    Args:
+        scratch: the layer directory.
+        above: the path of the disk's parent; by default the one that the disk records.
+
     Raises:
-        PathNotFoundError, InvalidDataError: the disk does not exist, or is damaged.
+        PathNotFoundError, InvalidDataError: the disk, or its parent, does not exist, or is damaged.
     """
-    with DiskFile(scratch / DISK) as opened:
+    with DiskFile(scratch / DISK, parent=above) as opened:
         return str(opened.vhdx().linkage)
 
 
@@ -60,9 +64,13 @@ def _announce(scratch: ScratchDirectory) -> UUID:
 
 
 @contextmanager
-def resizing(path: Path) -> Iterator[UUID]:
-    """A context for changing the size of a scratch's disk. No other process can use the scratch in it, and afterwards
-    the data of the disk counts as unchanged. Yields the DataWriteGuid that the disk must get.
+def reshaping(path: Path, *, above: Path | None = None) -> Iterator[UUID]:
+    """A context for changing the size or the parent's path of a scratch's disk. No other process can use the scratch in
+    it, and afterwards the data of the disk counts as unchanged. Yields the DataWriteGuid that the disk must get.
+
+    Args:
+        path: the layer directory.
+        above: the path of the disk's parent; by default the one that the disk records.
 
     Raises:
         LayerBusyError: the scratch is in use.
@@ -73,11 +81,11 @@ def resizing(path: Path) -> Iterator[UUID]:
             yield uuid4()
         return
     with ScratchDirectory(path, exclusive=True) as scratch:
-        is_known = scratch.record(SAVED_AS) == disk_guid(path)
+        is_known = scratch.record(SAVED_AS) == disk_guid(path, above=above)
         yield _announce(scratch) if is_known else uuid4()
         if is_known:
             with scratch.transaction(is_change=False):
-                scratch.set_record(SAVED_AS, disk_guid(path))
+                scratch.set_record(SAVED_AS, disk_guid(path, above=above))
 
 
 def note_disk(scratch: ScratchDirectory) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 from wclayer._types import Chain, StrPath
 from wclayer.errors import InvalidParameterError
 from wclayer.layers.atomic import StagedFile
-from wclayer.layers.directory.chain_file import CHAIN_FILE, read_chain
+from wclayer.layers.directory.chain_file import CHAIN_FILE, chain_text, in_place, read_chain
 from wclayer.layers.directory.layer import LayerDirectory
 from wclayer.layers.directory.scratch import is_scratch
 
@@ -47,6 +46,7 @@ def resolve_chain(parents: Chain, *, first_is_own: bool = False) -> list[Path]:
     Raises:
         InvalidParameterError: a layer is named twice; the chain is the one that the nearest parent knows in another
             order, or contradicts what one of them knows; a parent is a scratch.
+        PathNotFoundError: a parent that only the nearest one names does not exist.
     """
     chain = [Path(os.path.abspath(parent)) for parent in as_chain(parents)]
     if not chain:
@@ -58,7 +58,7 @@ def resolve_chain(parents: Chain, *, first_is_own: bool = False) -> list[Path]:
                 "is a scratch, which goes on changing, and not a parent; export it and import it as a finished layer",
             )  # fmt: skip
     if len(chain) == 1:
-        return chain + read_chain(chain[0])
+        return chain + in_place(chain[0], read_chain(chain[0]))
     given = [os.path.realpath(parent) for parent in chain]
     if len(set(given)) != len(given):
         raise InvalidParameterError(chain[0], "a layer is named twice among the parents")
@@ -96,8 +96,13 @@ def remember_chain(layer: Path, parents: Chain) -> None:
     chain = resolve_chain(parents)
     known = [os.path.realpath(parent) for parent in read_chain(layer)]
     if chain and [os.path.realpath(parent) for parent in chain] != known:
-        with StagedFile(layer / CHAIN_FILE) as staged:
-            staged.stream.write(json.dumps([str(parent) for parent in chain]).encode())
+        write_chain(layer, chain)
+
+
+def write_chain(layer: Path, chain: Sequence[Path]) -> None:
+    """Replaces the `layerchain.json` of a layer in one step. The caller holds the lock of the layer."""
+    with StagedFile(layer / CHAIN_FILE) as staged:
+        staged.stream.write(chain_text(layer, chain))
 
 
 def check_chain(layer: LayerDirectory, parents: Chain) -> None:

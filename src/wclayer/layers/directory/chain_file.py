@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
-import sys
-from pathlib import Path, PureWindowsPath
+from collections.abc import Sequence
+from pathlib import Path
 
 from wclayer.errors import (
     CorruptLayerError,
-    FormatError,
     FormatLimitError,
     NotALayerError,
     PathNotFoundError,
@@ -17,14 +17,11 @@ from wclayer.errors import (
     limit_hint,
 )
 from wclayer.host.root import HostRoot
+from wclayer.layers.directory.chain_path import ChainError, parent_path, recorded_path
 from wclayer.layers.json_file import read_json
 from wclayer.model import limits_in_use
 
 CHAIN_FILE = "layerchain.json"
-
-
-class ChainError(FormatError):
-    """`layerchain.json` names what cannot be a chain of parents."""
 
 
 def open_folder(path: Path) -> HostRoot:
@@ -51,7 +48,8 @@ def read_chain(path: Path) -> list[Path]:
 
     Raises:
         NotALayerError: `path` is a file.
-        CorruptLayerError: the file is not a JSON list of absolute paths, or names a layer twice or the layer itself.
+        CorruptLayerError: the file is not a JSON list of paths as `parent_path` reads them, or names a layer twice, or
+            the layer itself.
         LimitExceededError: the file is larger than `json_size`, or names more than `chain_length` parents.
     """
     try:
@@ -76,7 +74,7 @@ def chain_of(root: HostRoot) -> list[Path]:
         most = limits_in_use().chain_length
         if len(named) > most:
             raise FormatLimitError(f"{len(named)} parents, more than {most} {limit_hint('chain_length')}")
-        chain = [_parent(root.path, parent) for parent in named]
+        chain = [parent_path(root.path, parent) for parent in named]
         seen = {_identity(root.path)}
         for parent in chain:
             if (same := _identity(parent)) in seen:
@@ -85,23 +83,35 @@ def chain_of(root: HostRoot) -> list[Path]:
         return chain
 
 
-def _parent(layer: Path, text: str) -> Path:
-    """Returns a parent's path from what the file says.
+def chain_text(layer: Path, chain: Sequence[Path]) -> bytes:
+    """Returns the contents of `layerchain.json` in the folder `layer`, for a chain of absolute paths, nearest first."""
+    return json.dumps([recorded_path(layer, parent) for parent in chain]).encode()
 
-    A relative path is refused: its meaning would depend on the working directory. A path on a network share is used
-    only if the layer itself lies on that share, because opening a share tells its host who the user is.
+
+def in_place(layer: Path, chain: list[Path]) -> list[Path]:
+    """Returns a recorded chain unchanged if something exists at each of its paths.
+
+    Args:
+        layer: the layer that records the chain.
+        chain: the absolute paths of the parents.
+
+    Raises:
+        PathNotFoundError: nothing exists at the path of a parent.
     """
-    windows = PureWindowsPath(text)
-    if "\0" in text or not (os.path.isabs(text) or windows.is_absolute()):
-        raise ChainError(f"{text[:300]!r} is not an absolute path")
-    if sys.platform == "win32":
-        drive = windows.drive
-        if drive.startswith("\\\\") and drive.casefold() != PureWindowsPath(layer).drive.casefold():
-            raise ChainError(f"{text[:300]!r} lies on a network share or a device")
-    elif not os.path.isabs(text):
-        # A Windows path, recorded where the layer was made: it does not exist here, and it is not a relative path.
-        return Path(os.sep + text)
-    return Path(text)
+    for parent in chain:
+        try:
+            parent.stat()
+        except (FileNotFoundError, NotADirectoryError):
+            raise PathNotFoundError(parent, f"the layer does not exist; {missing_parent(layer)}") from None
+        except (OSError, ValueError):
+            # Whoever opens the parent reports it.
+            continue
+    return chain
+
+
+def missing_parent(layer: Path) -> str:
+    """Returns what a message says about a layer that records a parent that is not there."""
+    return f"{layer} records it as a parent: if it was moved or renamed, `wclayer relink {layer}` finds it"
 
 
 def _identity(path: Path) -> tuple[int, int] | str:

@@ -203,7 +203,7 @@ def _check_form(form: bytes, canonical: bytes, name: str) -> Iterator[Problem]:
 def _check_chain(layer: LayerDirectory) -> Iterator[Problem]:
     for parent in layer.parents():
         if not parent.is_dir():
-            yield Problem(CHAIN_FILE, f"the parent {parent} does not exist")
+            yield Problem(CHAIN_FILE, f"the parent {parent} does not exist; `wclayer relink` finds one that was moved")
         else:
             for above in _told(CHAIN_FILE, _above(layer.path, parent)):
                 yield Problem(above.path, f"the parent {parent}: {above.text}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -24,13 +25,17 @@ from wclayer.errors import (
 )
 from wclayer.host.root import HostRoot
 from wclayer.layers.directory import database, rows
-from wclayer.layers.directory.chain_file import chain_of, open_folder
+from wclayer.layers.directory.chain_file import chain_of, in_place, open_folder
 from wclayer.layers.directory.database import LayerDatabase, NewerSchemaError, to_column
 from wclayer.layers.directory.queries import Answer, query_error
 from wclayer.layers.directory.schema import LayerKind
 
 HIVE_PROBLEMS = "hive_problems"
 """The record of the hives that could not be made, one per line."""
+PARENT_DIFF_IDS = "parent_diff_ids"
+"""The record of the diffIDs that the parents had when the layer was made, nearest first, with a space between two; "-"
+is a parent whose diffID was unknown."""
+_DIFF_ID = re.compile(r"sha256:[0-9a-f]{64}\Z")
 _TRIES = 100
 
 
@@ -219,6 +224,15 @@ class LayerFolder:
         """Returns the reasons why hives of the layer have no `_Base`, each as "PATH: what is wrong"."""
         return (self.text(HIVE_PROBLEMS) or "").splitlines()
 
+    def diff_id(self) -> str | None:
+        """Returns the diffID of the layer, or None if it is unknown: the layer was changed, or not imported from a tar.
+
+        Raises:
+            CorruptLayerError: the record is not text.
+        """
+        text = self.text("diff_id")
+        return text if text is not None and _DIFF_ID.match(text) else None
+
     def parents(self) -> list[Path]:
         """Returns the parent chain, nearest first.
 
@@ -226,3 +240,12 @@ class LayerFolder:
             CorruptLayerError, LimitExceededError: see `read_chain`.
         """
         return chain_of(self.host)
+
+    def parents_in_place(self) -> list[Path]:
+        """Returns the parent chain, nearest first, if all parents are there.
+
+        Raises:
+            PathNotFoundError: a parent does not exist. The message tells of `wclayer relink`.
+            CorruptLayerError, LimitExceededError: see `read_chain`.
+        """
+        return in_place(self.path, self.parents())

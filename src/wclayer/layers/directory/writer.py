@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,8 +13,9 @@ from wclayer.layers.atomic import Stage, StagedDirectory
 from wclayer.layers.base import LayerWriterBase, all_of
 from wclayer.layers.directory import utility_vm
 from wclayer.layers.directory.chain import resolve_chain
-from wclayer.layers.directory.chain_file import CHAIN_FILE, read_chain
+from wclayer.layers.directory.chain_file import CHAIN_FILE, chain_text, read_chain
 from wclayer.layers.directory.database import EntryRow, Origin, host_name, to_column
+from wclayer.layers.directory.folder import PARENT_DIFF_IDS
 from wclayer.layers.directory.hives import BaseHiveMaker
 from wclayer.layers.directory.host_files import HostFiles, is_possible_name
 from wclayer.layers.directory.layer import LayerDirectory
@@ -437,8 +437,9 @@ class DirectoryLayerWriter(LayerWriterBase):
         BaseHiveMaker(self._records, self._files.root, self._parents, max_size=self._max_hive_size).make_all(hives)
         self._before_commit()
         if self.chain:
-            parents = json.dumps([str(parent) for parent in self.chain])
-            self._files.root.write_bytes(CHAIN_FILE.encode(), parents.encode())
+            # The staged folder lies beside the layer's own place: what is relative to it is relative to that, too.
+            self._files.root.write_bytes(CHAIN_FILE.encode(), chain_text(self._staged.path, self.chain))
+            self._records.record(PARENT_DIFF_IDS, " ".join(parent.diff_id() or "-" for parent in self._parents))
         self._records.commit()
         for path, row in self._records.directories(besides=Origin.IMPLIED):
             self._files.set_directory_times(path, row.last_access_time, row.last_write_time)
