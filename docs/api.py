@@ -39,6 +39,8 @@ def _group(name: str, value: object) -> str:
     """Returns the title under which a public name stands."""
     if isinstance(value, type) and issubclass(value, BaseException):
         return "Errors"
+    if getattr(value, "__module__", "").startswith("wclayer.images."):
+        return "Images"
     if not isinstance(value, type):
         home = inspect.unwrap(value).__module__ if inspect.isfunction(value) else ""
         if home == "wclayer.engines.api" or home.endswith(".activation"):
@@ -47,7 +49,7 @@ def _group(name: str, value: object) -> str:
     if name.endswith(("LayerReader", "LayerWriter", "BackupReader", "BackupWriter")):
         return "Readers and writers"
     if value.__module__.startswith("wclayer.view.") or name in ("RegistryEditor", "ImageStore", "Engine"):
-        return "Views, registry, engines and images"
+        return "Views, registry and engines"
     return "Values"
 
 
@@ -55,7 +57,8 @@ _GROUPS = {
     "Functions of the Host Compute Service": "These have the names and the argument order of hcsshim's package.",
     "Other functions": "",
     "Readers and writers": "Each is a `LayerReader` or a `LayerWriter`; these two describe the methods.",
-    "Views, registry, engines and images": "",
+    "Views, registry and engines": "",
+    "Images": "Whole images ([images.md](images.md)). `ImageSource` and `ImageTarget` describe the methods of the places.",
     "Values": "What functions take and return.",
     "Errors": "Every error is a `LayerError`, and so an `OSError`. [errors.md](errors.md) has the codes and the rule.",
 }

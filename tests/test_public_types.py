@@ -13,6 +13,7 @@ from wclayer.engines.engine import Engine
 # What constructors take that readers and writers of this package alone give each other.
 OWN = {
     "wclayer.errors.during",
+    "wclayer.images.archive.opened.ImageArchive",
     "wclayer.layers.base.LayerReaderBase",
     "wclayer.layers.base.LayerWriterBase",
     "wclayer.layers.directory.database.EntryRow",

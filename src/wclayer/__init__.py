@@ -81,6 +81,7 @@ if TYPE_CHECKING:
         OperationCancelledError,
         OutOfMemoryError,
         PathNotFoundError,
+        RegistryError,
         UnresolvedLinkError,
     )
     from wclayer.formats.bcd import BcdElement, BcdObject
@@ -91,6 +92,18 @@ if TYPE_CHECKING:
     from wclayer.formats.regf.text import RegEdit
     from wclayer.formats.regf.values import ValueType
     from wclayer.host.durability import unsynced
+    from wclayer.images.config import HistoryEntry, ImageConfig
+    from wclayer.images.descriptor import Descriptor
+    from wclayer.images.docker_archive import DockerArchiveSource, DockerArchiveTarget
+    from wclayer.images.json_view import JsonView
+    from wclayer.images.layout import LayoutArchiveTarget, LayoutSource, LayoutTarget, NamedImage
+    from wclayer.images.location import Location, Transport, parse_location
+    from wclayer.images.manifest import Index, Manifest
+    from wclayer.images.platform import Platform, parse_platform
+    from wclayer.images.reference import Reference, parse_reference
+    from wclayer.images.runs_on import RunsOn, runs_on
+    from wclayer.images.transport import ImageSource, ImageTarget
+    from wclayer.images.windows_version import WindowsVersion
     from wclayer.layers.backup_api import BackupLayerReader, BackupLayerWriter
     from wclayer.layers.copy import copy_layer
     from wclayer.layers.directory.check import check_layer
@@ -139,22 +152,14 @@ _HOMES = {
     "wclayer.formats.regf.structs": ("LayerSemantics",),
     "wclayer.formats.regf.text": ("RegEdit",),
     "wclayer.formats.regf.values": ("ValueType",),
-    "wclayer.formats.regf.model": (
-        "Key",
-        "KeyMetadata",
-        "Value",
-    ),
+    "wclayer.formats.regf.model": ("Key", "KeyMetadata", "Value"),
     "wclayer.formats.disk": ("Disk",),
     "wclayer.formats.bcd": ("BcdElement", "BcdObject"),
     "wclayer.engines.selection": ("engine", "engine_name", "use_engine"),
     "wclayer.engines.base_image": ("BaseImage",),
     "wclayer.engines.descriptor": ("DescriptorFlags", "LayerDescriptor"),
     "wclayer.engines.disk_info": ("DiskInfo", "PartitionInfo"),
-    "wclayer.engines.engine": (
-        "ExportStream",
-        "ImportStream",
-        "Engine",
-    ),
+    "wclayer.engines.engine": ("ExportStream", "ImportStream", "Engine"),
     "wclayer.engines.filter": ("FilterLayerReader", "FilterLayerWriter"),
     "wclayer.engines.api": (
         "activate_layer",
@@ -217,6 +222,7 @@ _HOMES = {
         "OutOfMemoryError",
         "PathNotFoundError",
         "UnresolvedLinkError",
+        "RegistryError",
     ),
     "wclayer.formats.compression": ("Compression",),
     "wclayer.host.durability": ("unsynced",),
@@ -250,14 +256,23 @@ _HOMES = {
     ),
     "wclayer.view.diff": ("Change", "Difference", "diff_trees"),
     "wclayer.view.layer_view": ("FileStatus", "LayerView"),
-    "wclayer.view.merged": (
-        "Node",
-        "MergedTree",
-    ),
+    "wclayer.view.merged": ("Node", "MergedTree"),
     "wclayer.view.path": ("LayerPath",),
     "wclayer.view.flatten": ("MergedLayerReader",),
     "wclayer.view.registry": ("RegistryPath", "Registry", "RegistryDifference", "diff_registries"),
     "wclayer.win32.attributes": ("FileAttributes", "FileBasicInfo"),
+    "wclayer.images.reference": ("Reference", "parse_reference"),
+    "wclayer.images.platform": ("Platform", "parse_platform"),
+    "wclayer.images.windows_version": ("WindowsVersion",),
+    "wclayer.images.descriptor": ("Descriptor",),
+    "wclayer.images.manifest": ("Manifest", "Index"),
+    "wclayer.images.config": ("ImageConfig", "HistoryEntry"),
+    "wclayer.images.json_view": ("JsonView",),
+    "wclayer.images.runs_on": ("RunsOn", "runs_on"),
+    "wclayer.images.location": ("Location", "Transport", "parse_location"),
+    "wclayer.images.transport": ("ImageSource", "ImageTarget"),
+    "wclayer.images.layout": ("LayoutSource", "LayoutTarget", "LayoutArchiveTarget", "NamedImage"),
+    "wclayer.images.docker_archive": ("DockerArchiveSource", "DockerArchiveTarget"),
 }
 """The module that defines each public name, which is loaded when the name is used for the first time."""
 
@@ -276,6 +291,7 @@ __all__ = [
     "ConvertResult",
     "CorruptLayerError",
     "DataStream",
+    "Descriptor",
     "DescriptorFlags",
     "Difference",
     "DirectoryLayerReader",
@@ -284,6 +300,8 @@ __all__ = [
     "Disk",
     "DiskFullError",
     "DiskInfo",
+    "DockerArchiveSource",
+    "DockerArchiveTarget",
     "Engine",
     "Entry",
     "EntryIsDirectoryError",
@@ -297,12 +315,18 @@ __all__ = [
     "FilterLayerReader",
     "FilterLayerWriter",
     "FolderLayerReader",
+    "HistoryEntry",
+    "ImageConfig",
+    "ImageSource",
     "ImageStore",
+    "ImageTarget",
     "ImportResult",
     "ImportStream",
+    "Index",
     "InvalidDataError",
     "InvalidParameterError",
     "InvalidStateError",
+    "JsonView",
     "Key",
     "KeyMetadata",
     "LayerBusyError",
@@ -315,12 +339,18 @@ __all__ = [
     "LayerSemantics",
     "LayerView",
     "LayerWriter",
+    "LayoutArchiveTarget",
+    "LayoutSource",
+    "LayoutTarget",
     "LimitExceededError",
     "Limits",
     "LinkInfo",
     "LinkTarget",
+    "Location",
+    "Manifest",
     "MergedLayerReader",
     "MergedTree",
+    "NamedImage",
     "Node",
     "NotALayerError",
     "NotReadyError",
@@ -330,17 +360,22 @@ __all__ = [
     "OutOfMemoryError",
     "PartitionInfo",
     "PathNotFoundError",
+    "Platform",
     "Problem",
     "Progress",
     "ProgressCallback",
+    "Reference",
     "RegEdit",
     "Registry",
     "RegistryDifference",
     "RegistryEditor",
+    "RegistryError",
     "RegistryPath",
+    "RunsOn",
     "ScratchLayerReader",
     "TarLayerReader",
     "TarLayerWriter",
+    "Transport",
     "TransportLayerReader",
     "TransportLayerWriter",
     "UnresolvedLinkError",
@@ -349,6 +384,7 @@ __all__ = [
     "ViewFile",
     "VolumeLayerReader",
     "VolumeLayerWriter",
+    "WindowsVersion",
     "__version__",
     "activate_layer",
     "check_disk",
@@ -384,10 +420,14 @@ __all__ = [
     "name_to_guid",
     "new_layer_reader",
     "new_layer_writer",
+    "parse_location",
+    "parse_platform",
+    "parse_reference",
     "prepare_layer",
     "process_base_layer",
     "process_utility_vm_image",
     "read_boot_store",
+    "runs_on",
     "unmount_layer",
     "unprepare_layer",
     "unsynced",

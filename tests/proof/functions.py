@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -30,6 +31,8 @@ from wclayer.errors import (
     NotReadyError,
     PathNotFoundError,
 )
+from wclayer.images.layout import LayoutArchiveTarget, LayoutSource
+from wclayer.images.transfer import copy_image
 from wclayer.layers.directory.scratch import DISK
 from wclayer.layers.volume.raw import RawDisk
 
@@ -232,6 +235,17 @@ def _unprocess(world: World) -> None:
         (world.place / "base/UtilityVM" / name).unlink(missing_ok=True)
 
 
+def _read_image(source: wclayer.ImageSource) -> None:
+    """Reads all of an image, with its digests compared."""
+    with source, LayoutArchiveTarget(os.devnull) as target:
+        copy_image(source, target)
+
+
+def _write_image(world: World, target: wclayer.ImageTarget) -> None:
+    with LayoutSource(world.sources / "layout") as source, target:
+        copy_image(source, target)
+
+
 LAYER = "Files/docs/read me.txt"
 HIVE = "Hives/Software_Base"
 IMAGE = "*.json"
@@ -359,6 +373,24 @@ CALLS: dict[str, Call] = {
         lambda w: wclayer.import_layer_from_disk(w.place / "base.img", w.layer), "base.img", "", UNLOCKED,
     ),
     "import_layer_from_tar": Call(_import_child, "base", "layer.db", FROM_LAYER),
+    "LayoutSource": Call(
+        lambda w: _read_image(wclayer.LayoutSource(w.place / "layout.tar")), "layout.tar", "", READS_ONLY,
+    ),
+    "DockerArchiveSource": Call(
+        lambda w: _read_image(wclayer.DockerArchiveSource(w.place / "image.tar")), "image.tar", "", READS_ONLY,
+    ),
+    "LayoutTarget": Call(
+        lambda w: _write_image(w, wclayer.LayoutTarget(w.place / "layout", "new")), "layout", "index.json",
+        {Condition.MISSING: "it is made"},
+    ),
+    "LayoutArchiveTarget": Call(
+        lambda w: _write_image(w, wclayer.LayoutArchiveTarget(w.place / "tree/out")), "tree", "",
+        {**UNLOCKED, Condition.DAMAGED: WRITES, Condition.UNREADABLE: WRITES},
+    ),
+    "DockerArchiveTarget": Call(
+        lambda w: _write_image(w, wclayer.DockerArchiveTarget(w.place / "tree/out")), "tree", "",
+        {**UNLOCKED, Condition.DAMAGED: WRITES, Condition.UNREADABLE: WRITES},
+    ),
     "is_disk": Call(lambda w: wclayer.is_disk(w.place / "base.vhdx"), "base.vhdx", "", PREDICATE),
     "layer_exists": Call(lambda w: wclayer.layer_exists(w.place / "base"), "base", "layer.db", PREDICATE),
     "make_base_layer": Call(
@@ -394,6 +426,8 @@ CALLS: dict[str, Call] = {
 ASK_NOTHING = {
     "engine": "it loads an engine", "engine_name": "it loads an engine", "use_engine": "it loads an engine",
     "layer_id": "it is made of the path", "name_to_guid": "it is made of the name",
+    "parse_reference": "it is made of the text", "parse_platform": "it is made of the text",
+    "parse_location": "it is made of the text", "runs_on": "versions are compared",
     "limits_in_use": "a setting of the process", "use_limits": "a setting of the process",
     "unsynced": "a setting of the process",
 }  # fmt: skip

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import wclayer
+from tests.images import forms, samples
 from tests.support import copy_layer, directory, info, layer_tar, put_directories, put_file, put_files
 from wclayer.formats.regf.empty import empty_root
 from wclayer.formats.regf.model import KeyMetadata, TreeKey, Value
@@ -117,6 +118,12 @@ def make_sources(place: Path) -> None:
     (place / "tree" / "below").mkdir(parents=True)
     for name in ("one", "two", "below/three"):
         (place / "tree" / name).write_bytes(name.encode() * 9_000)
+    image = samples.image(
+        "oci", [samples.layer(layer_tar(write_base), "oci")], [samples.step("Apply image 10.0.20348.1")], {"User": ""}
+    )
+    forms.write_layout(place / "layout", {"1": image})
+    forms.write_layout_archive(place / "layout.tar", {"1": image})
+    forms.write_docker_archive(place / "image.tar", {"image:1": image})
     text = f'Windows Registry Editor Version 5.00\r\n\r\n[{KEY}\\New]\r\n"a"="b"\r\n\r\n[-{KEY}\\Old]\r\n'
     (place / "edits.reg").write_bytes(b"\xff\xfe" + text.replace("HKLM", "HKEY_LOCAL_MACHINE").encode("utf-16-le"))
 

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import BinaryIO, Self
 
 from wclayer._types import StrPath
-from wclayer.errors import InvalidStateError, errors_at
+from wclayer.errors import InvalidStateError, boundary, errors_at
 from wclayer.formats.tar import structs
 from wclayer.formats.tar.writer import TarHeader, encode_header
 from wclayer.host import system
@@ -55,6 +55,7 @@ def _directory(name: str) -> bytes:
 _HEAD = _directory(f"{BLOBS}/") + _directory(f"{BLOBS}/sha256/")
 
 
+@boundary
 class ArchiveTarget:
     """A tar archive of one image, or of an index of several. A file is replaced when everything is there.
 
@@ -67,6 +68,8 @@ class ArchiveTarget:
         PathNotFoundError, AccessDeniedError, DiskFullError, …: the host refuses to make the file.
         InvalidParameterError: the file is one of the sources.
     """
+
+    operation = "write image"
 
     def __init__(self, file: StrPath, name: str, sources: Iterable[StrPath] = ()) -> None:
         self._name = name

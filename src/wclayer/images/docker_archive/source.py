@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import BinaryIO, Self
 
 from wclayer._types import StrPath
-from wclayer.errors import FormatError, PathNotFoundError, errors_at
+from wclayer.errors import FormatError, PathNotFoundError, boundary, errors_at
 from wclayer.images.archive.opened import ImageArchive
 from wclayer.images.descriptor import Descriptor
 from wclayer.images.docker_archive.made import ArchivedImage, absent_layers, make_image, read_config
@@ -21,6 +21,7 @@ from wclayer.images.layout_names import INDEX_FILE
 from wclayer.images.manifest import check_contents
 
 
+@boundary
 class DockerArchiveSource:
     """An image in an archive of `docker save`, `podman save` or `ctr images export`.
 
@@ -40,6 +41,8 @@ class DockerArchiveSource:
         InvalidDataError, LimitExceededError: it is damaged or too large.
         NotSupportedError: Docker before 1.10 wrote it.
     """
+
+    operation = "read image"
 
     def __init__(self, file: StrPath | ImageArchive, ref: str | None = None, *, name: str | None = None) -> None:
         self._ref = ref or ""

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from wclayer._types import StrPath
-from wclayer.errors import NotSupportedError
+from wclayer.errors import NotSupportedError, boundary
 from wclayer.images.archive.target import ArchiveTarget
 from wclayer.images.config import parse_config
 from wclayer.images.descriptor import Descriptor
@@ -19,6 +19,7 @@ from wclayer.images.plan import has_file_system
 from wclayer.images.reference import Reference, parse_reference
 
 
+@boundary
 class DockerArchiveTarget(ArchiveTarget):
     """An archive with one image, or an index of several, as Docker with the store of containerd writes it.
 

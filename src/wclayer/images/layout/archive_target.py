@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable
 
 from wclayer._types import StrPath
+from wclayer.errors import boundary
 from wclayer.images.archive.target import ArchiveTarget
 from wclayer.images.descriptor import Descriptor
 from wclayer.images.layout.entries import MARKER, entry_of, new_index, referrer_entries
@@ -13,6 +14,7 @@ from wclayer.images.layout_names import INDEX_FILE, MARKER_FILE
 from wclayer.images.manifest import Manifest
 
 
+@boundary
 class LayoutArchiveTarget(ArchiveTarget):
     """A tar of an OCI image layout with one image, or an index of several. The same image gives the same bytes.
 

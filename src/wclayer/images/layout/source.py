@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import BinaryIO, Self
 
 from wclayer._types import StrPath
-from wclayer.errors import InvalidDataError, NotALayerError, PathNotFoundError, errors_at
+from wclayer.errors import InvalidDataError, NotALayerError, PathNotFoundError, boundary, errors_at
 from wclayer.images.archive.opened import STANDARD_INPUT, ImageArchive
 from wclayer.images.descriptor import Descriptor
 from wclayer.images.layout.files import ArchiveFiles, DirectoryFiles, LayoutFiles
@@ -15,6 +15,7 @@ from wclayer.images.layout.index import LayoutIndex, read_document
 from wclayer.images.layout.named import NamedImage, absent, choose, images_among
 
 
+@boundary
 class LayoutSource:
     """An image of an OCI image layout.
 
@@ -31,6 +32,8 @@ class LayoutSource:
         NotALayerError: the directory is not a layout.
         InvalidDataError, LimitExceededError: its index, or the tar, is damaged or too large.
     """
+
+    operation = "read image"
 
     def __init__(
         self,

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Self
 
 from wclayer._types import StrPath
-from wclayer.errors import AlreadyExistsError, InvalidStateError, errors_at
+from wclayer.errors import AlreadyExistsError, InvalidStateError, boundary, errors_at
 from wclayer.images.descriptor import Descriptor
 from wclayer.images.layout.entries import MARKER, entry_of, new_index, referrer_entries, with_entries
 from wclayer.images.layout.files import DirectoryFiles
@@ -30,6 +30,7 @@ _PIECE = 1 << 20
 _OWN_NAMES = frozenset({BLOBS, INDEX_FILE, MARKER_FILE})
 
 
+@boundary
 class LayoutTarget:
     """An OCI image layout in a directory. An image is added to those that are there, or replaces that of its tag.
 
@@ -43,6 +44,8 @@ class LayoutTarget:
             layout.
         name: what the user calls the target (default: "oci:PATH:TAG").
     """
+
+    operation = "write image"
 
     def __init__(
         self,
