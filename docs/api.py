@@ -58,7 +58,7 @@ _GROUPS = {
     "Other functions": "",
     "Readers and writers": "Each is a `LayerReader` or a `LayerWriter`; these two describe the methods.",
     "Views, registry and engines": "",
-    "Images": "Whole images ([images.md](images.md)). `ImageSource` and `ImageTarget` describe the methods of the places.",
+    "Images": "Whole images ([images.md](images.md)). Each place is an `ImageSource`, an `ImageTarget`, or has both.",
     "Values": "What functions take and return.",
     "Errors": "Every error is a `LayerError`, and so an `OSError`. [errors.md](errors.md) has the codes and the rule.",
 }
