@@ -13,13 +13,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import wclayer
+from tests.old_layers import make_old_chain
 from tests.proof.world import KEY, MIB, VOLUME, World, copy_scratch
 from tests.support import contents, info, tree_listing
 from wclayer.engines.portable.activation import ACTIVE
+from wclayer.engines.relinking import relink_layer
 from wclayer.errors import NotReadyError, during
 from wclayer.formats.regf.model import walk
 from wclayer.formats.regf.text import parse_reg
 from wclayer.layers.directory import open_layer
+from wclayer.layers.directory.chain_file import read_chain
 from wclayer.layers.directory.file_security import file_security
 from wclayer.layers.directory.scratch import DISK, has_unsaved_changes, is_scratch
 from wclayer.layers.inputs import open_stream
@@ -330,6 +333,15 @@ def _cycle(world: World) -> None:
     wclayer.deactivate_layer(world.scratch)
 
 
+def _make_old_child(world: World) -> None:
+    wclayer.create_layer(world.layer, world.base)
+    make_old_chain(world.layer)
+
+
+def _chain_of(path: Path) -> object:
+    return scratch_at(path), read_chain(path)
+
+
 def _register(world: World) -> None:
     wclayer.ImageStore(world.place / "store").register(world.base, "image", "1")
 
@@ -421,6 +433,15 @@ CHANGING: dict[str, Operation] = {
         _copy_unprocessed,
         "process {layer}",
         is_one_step=False,
+    ),
+    "relink": Operation(
+        lambda w: relink_layer(w.layer), lambda w: _chain_of(w.layer), _make_old_child, "relink {layer}"
+    ),
+    "relink scratch": Operation(
+        lambda w: relink_layer(w.scratch, w.base),
+        lambda w: _chain_of(w.scratch),
+        copy_scratch,
+        "relink -l {base} {scratch}",
     ),
     "register image": Operation(_register, _store, command="images add --store {place}/store {base} image 1"),
     "unregister image": Operation(

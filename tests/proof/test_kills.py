@@ -27,9 +27,11 @@ from tests.proof.operations import EVERY, Operation
 from tests.proof.world import MEMORY, World, copy_scratch, make_sources, pool_is_clean
 from tests.support import tree_listing
 from wclayer.engines.portable import activation
+from wclayer.engines.relinking import relink_layer
 from wclayer.errors import CorruptLayerError, InvalidDataError, LayerBusyError, LayerError
 from wclayer.layers.atomic import StagedFile
 from wclayer.layers.directory import open_layer
+from wclayer.layers.directory.chain_file import read_chain
 from wclayer.layers.directory.scratch import DISK, IN_USE, has_unsaved_changes, is_scratch
 from wclayer.layers.volume.scratch import ScratchLayerReader
 from wclayer.view.volume import Volume
@@ -339,6 +341,8 @@ def _clean(world: World) -> None:
     wclayer.destroy_layer(world.place / "next")
     for layer in (world.scratch, world.layer):
         if not layer.is_dir() or not is_scratch(layer):
+            if read_chain(layer):
+                relink_layer(layer)
             continue
         with wclayer.LayerView(scratch=layer):
             pass

@@ -36,6 +36,8 @@ IN_STEPS = {
 MAY_BE_REFUSED = {
     "expand": "check_disk tells that the second partition table is not at the end of the larger disk, until the next"
     " call has moved it",
+    "relink scratch": "check_disk tells that the log of the disk has changes that are not in the file yet, until the"
+    " next call has written them",
     "reg set of a layer": "check tells of files of the update that no record refers to; the next update removes them",
 }
 """Operations after which a check may find something in the middle, which the next call mends. All others leave what is
@@ -64,7 +66,8 @@ class Fault:
 @cache
 def _disk(place: Path, digests: tuple[tuple[Path, bytes], ...]) -> object:
     """What a disk is, whose file and parents have these digests: sizes, and the names at the top of its volume."""
-    assert list(wclayer.check_disk(place)) == []
+    problems = [str(problem) for problem in wclayer.check_disk(place)]
+    assert problems == [], problems
     with DiskFile(place) as opened, opened.errors():
         data = read_table(opened.disk).data_partition
         volume = NtfsVolume(PartitionWindow(opened.disk, data.offset, data.size))
