@@ -86,8 +86,8 @@ def test_the_layers_of_the_base_are_unknown_if_the_history_does_not_tell() -> No
 
 def test_annotations_name_the_base() -> None:
     digest = f"sha256:{'a' * 64}"
-    data = edit_annotations(samples.small("oci").manifest, {BASE_NAME: "r.io/base:1", BASE_DIGEST: digest})
-    manifest = parse_manifest(data)
+    manifest = parse_manifest(samples.small("oci").manifest)
     assert isinstance(manifest, Manifest)
+    manifest = edit_annotations(manifest, {BASE_NAME: "r.io/base:1", BASE_DIGEST: digest})
     assert find_base(config_of([], 0), manifest) == BaseImage("r.io/base:1", digest, "", None)
     assert find_base(config_of([], 0)) is None

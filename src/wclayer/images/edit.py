@@ -104,17 +104,15 @@ def edit_config(data: bytes, changes: ConfigChanges) -> tuple[bytes, list[str]]:
     return text.data, warnings
 
 
-def edit_annotations(data: bytes, annotations: Mapping[str, str], without: Sequence[str] = ()) -> bytes:
-    """Returns a manifest or an index with annotations set and removed.
+def edit_annotations(manifest: Manifest, annotations: Mapping[str, str], without: Sequence[str] = ()) -> Manifest:
+    """Returns a manifest with annotations set and removed.
 
     Raises:
         InvalidParameterError: one is to be set and to be removed.
-        FormatError: the bytes are not a manifest.
     """
-    parse_manifest(data)
-    text = JsonText(data)
+    text = JsonText(manifest.data)
     _edit_map(text, ("annotations",), annotations, without)
-    return text.data
+    return _manifest(text, manifest.media_type)
 
 
 def replace_config(manifest: Manifest, config: bytes) -> Manifest:
@@ -153,15 +151,19 @@ def replace_manifests(index: Index, manifests: Mapping[str, Descriptor]) -> Inde
     return _index(text, index.media_type)
 
 
-def append_manifests(index: Index, manifests: Iterable[Descriptor]) -> Index:
-    """Returns an index with more manifests at its end. One that is listed already, for the same platform, is not
-    listed again."""
+def remove_manifests(index: Index, positions: Iterable[int]) -> Index:
+    """Returns an index without the manifests at some positions."""
     text = JsonText(index.data)
-    listed = list(index.manifests)
-    for item in manifests:
-        if not any(item.digest == other.digest and item.platform == other.platform for other in listed):
-            text.set(("manifests", len(listed)), item.to_json())
-            listed.append(item)
+    for position in sorted(positions, reverse=True):
+        text.remove(("manifests", position))
+    return _index(text, index.media_type)
+
+
+def append_manifests(index: Index, manifests: Iterable[Descriptor]) -> Index:
+    """Returns an index with more manifests at its end."""
+    text = JsonText(index.data)
+    for position, item in enumerate(manifests, len(index.manifests)):
+        text.set(("manifests", position), item.to_json())
     return _index(text, index.media_type)
 
 
