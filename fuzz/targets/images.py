@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import json
+import os
+from unittest import mock
 
+from fuzz import place
 from fuzz.mutators.json_text import mutate_json
 from fuzz.target import Target
-from wclayer.errors import FormatError, InvalidParameterError, PathNotFoundError
+from wclayer.errors import FormatError, InvalidParameterError, LayerError, PathNotFoundError, RegistryError
 from wclayer.images.choice import choose
 from wclayer.images.config import parse_config
 from wclayer.images.descriptor import DOCKER_INDEX, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST, Descriptor
+from wclayer.images.edit import ConfigChanges, edit_config
 from wclayer.images.json_view import JsonView
 from wclayer.images.manifest import Index, Manifest, check_contents, parse_manifest
 from wclayer.images.platform import Platform, parse_platform
 from wclayer.images.reference import parse_reference
+from wclayer.images.registry.challenge import parse_challenges
+from wclayer.images.registry.credentials import find_credentials
+from wclayer.images.registry.options import RegistryOptions
+from wclayer.images.registry.wire import origin_of
 from wclayer.images.windows_version import WindowsVersion
 
 _TYPES = ("", OCI_MANIFEST, OCI_INDEX, DOCKER_MANIFEST, DOCKER_INDEX, f"{OCI_MANIFEST}; charset=utf-8")
@@ -118,6 +126,79 @@ def _platform(data: bytes) -> None:
     assert parse_platform(str(found)) == found
 
 
+_CHANGES = ConfigChanges(
+    env={"Path": "C:\\app", "NEW": "ä"},
+    without_env=("GONE",),
+    labels={"a": "b"},
+    cmd=("x.exe", "/q"),
+    user="ContainerUser",
+)
+
+
+def _edit(data: bytes) -> None:
+    """A change of a configuration: what it names has the new value, everything else has the value that it had."""
+    edited, _ = edit_config(data, _CHANGES)
+    before, after = json.loads(data), json.loads(edited)
+    config = after.pop("config")
+    assert all(entry in config["Env"] for entry in ("Path=C:\\app", "NEW=ä"))
+    assert (config.pop("Cmd"), config.pop("User")) == (["x.exe", "/q"], "ContainerUser")
+    assert config.pop("Labels")["a"] == "b"
+    old = before.pop("config", None) or {}
+    # A new command is no raw command line.
+    assert config.pop("ArgsEscaped", None) is not True
+    del config["Env"]
+    assert after == before
+    for name, value in config.items():
+        assert old[name] == value
+    assert edit_config(edited, _CHANGES)[0] == edited
+
+
+def _challenges(data: bytes) -> None:
+    """The headers by which a registry asks for credentials, one a line."""
+    for challenge in parse_challenges(data.decode("latin-1").split("\n")):
+        assert challenge.scheme == challenge.scheme.lower()
+        try:
+            origin = origin_of(challenge.parameters.get("realm", ""))
+        except RegistryError:
+            continue
+        assert origin.scheme in ("http", "https")
+        assert origin.host
+
+
+_SECRET = "c2VjcmV0OnNlY3JldA=="
+
+
+def _credentials(data: bytes) -> None:
+    """A file of credentials. No message shows what is secret in it; no program is there that it could name."""
+    file = place.own() / "auth.json"
+    file.write_bytes(data)
+    with mock.patch.dict(os.environ, {"PATH": ""}):
+        try:
+            found = find_credentials("localhost:5000", "team/app", RegistryOptions(authfile=file))
+        except LayerError as error:
+            _check_hidden(error)
+            raise
+    assert _SECRET not in repr(found)
+
+
+def _check_hidden(error: LayerError) -> None:
+    assert _SECRET not in str(error)
+    assert "secret" not in error.detail
+
+
+def _credentials_seeds() -> list[bytes]:
+    entry = {"auth": _SECRET}
+    return [
+        json.dumps(record).encode()
+        for record in (
+            {"auths": {"localhost:5000": entry, "https://index.docker.io/v1/": entry}},
+            {"auths": {"localhost:5000/team": {"username": "a", "password": _SECRET}}, "credsStore": ""},
+            {"auths": {"https://localhost:5000/v2/": {"identitytoken": _SECRET}, "x": {}}, "HttpHeaders": {"a": "b"}},
+            {"credHelpers": {"localhost:5000": "gone"}, "credsStore": "desktop"},
+        )
+    ]
+
+
 _JSON_WORDS = (
     b'"schemaVersion":2', b'"mediaType":', b'"manifests":[', b'"layers":[', b'"digest":"sha256:', b'"size":',
     b'"platform":{', b'"os.version":"10.0.20348.', b'"urls":["', b'"annotations":{', b'"rootfs":', b'"diff_ids":[',
@@ -130,6 +211,22 @@ TARGETS = {
     ),
     "image_config": Target(
         _config, _config_seeds, (FormatError,), mutator=mutate_json, words=_JSON_WORDS, max_size=8192,
+    ),
+    "image_edit": Target(
+        _edit, _config_seeds, (FormatError, InvalidParameterError), mutator=mutate_json,
+        words=(*_JSON_WORDS, b'"Env":["PATH=', b'"Labels":{"a":"', b'"GONE='), max_size=8192,
+    ),
+    "image_challenge": Target(
+        _challenges,
+        lambda: [b'Bearer realm="https://auth.example.com/token",service="r",scope="repository:a:pull"',
+                 b'Basic realm="x\\"y"\nNegotiate dG9rZW4=, Bearer realm=http://[::1]:5000/t, error="invalid_token"'],
+        words=(b"Bearer ", b"Basic ", b"realm=", b'"', b", ", b"\\", b"https://", b"@", b"[::1]"), max_size=2048,
+    ),
+    "image_credentials": Target(
+        _credentials, _credentials_seeds, (LayerError,), mutator=mutate_json,
+        words=(b'"auths":{', b'"credHelpers":{', b'"credsStore":"', b'"auth":"', b'"identitytoken":"', b"<token>",
+               b"localhost:5000", b"https://", b"/v1/", b"PHRva2VuPjp4"),
+        max_size=4096,
     ),
     "image_reference": Target(
         _reference,

@@ -37,7 +37,8 @@ PACKAGE = Path(wclayer.__file__).parent
 # Modules outside of `formats/` and `win32/` that read what others wrote.
 PARSERS = (
     "engines/descriptor.py", "images/choice.py", "images/config.py", "images/descriptor.py", "images/json_view.py",
-    "images/manifest.py", "images/platform.py", "images/reference.py", "images/windows_version.py",
+    "images/json_edit.py", "images/manifest.py", "images/platform.py", "images/reference.py",
+    "images/registry/challenge.py", "images/registry/credentials.py", "images/windows_version.py",
     "layers/directory/rows.py", "layers/json_file.py", "layers/tar/header_delta.py",
     "layers/tar/members.py", "layers/tar/reader.py", "layers/transport/reader.py", "layers/volume/kinds.py",
     "view/fuse/operations.py", "view/resolve.py",

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from wclayer.errors import InvalidParameterError
+from wclayer.errors import FormatError, InvalidParameterError
 from wclayer.images.config import parse_config
 from wclayer.images.descriptor import INDEX_TYPES, Descriptor
 from wclayer.images.json_edit import JsonText
@@ -220,7 +220,7 @@ def _edit_env(text: JsonText, changes: ConfigChanges) -> list[str]:
     for name, value in changes.env.items():
         if "\0" in value:
             raise InvalidParameterError(name[:100], "the value of a variable has no NUL")
-        entries = text.get(path) or []
+        entries = _environment(text)
         places = [number for number, entry in enumerate(entries) if _names(entry, name)]
         for number in reversed(places[1:]):
             text.remove((*path, number))
@@ -228,8 +228,20 @@ def _edit_env(text: JsonText, changes: ConfigChanges) -> list[str]:
     return [PATH_WARNING] if "PATH" in map(name_key, changes.env) else []
 
 
+def _environment(text: JsonText) -> list[object]:
+    """Returns the variables of a configuration, each of which should be a text.
+
+    Raises:
+        FormatError: they are no list.
+    """
+    entries = text.get(("config", "Env"))
+    if not isinstance(entries, list | None):
+        raise FormatError(f"the configuration: Env is {str(entries)[:60]!r}, not a list")
+    return entries or []
+
+
 def _remove_variable(text: JsonText, name: str) -> None:
-    entries = text.get(("config", "Env")) or []
+    entries = _environment(text)
     for number in range(len(entries) - 1, -1, -1):
         if _names(entries[number], name):
             text.remove(("config", "Env", number))
