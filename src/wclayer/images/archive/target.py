@@ -99,7 +99,8 @@ class ArchiveTarget:
 
     def put_blob(self, descriptor: Descriptor, source: ImageSource, done: BytesDone | None = None) -> None:
         """Copies a blob from a source (see `ImageTarget`)."""
-        self._put(descriptor, lambda write: copy_verified(source, descriptor, write, done))
+        if not self.has(descriptor):
+            self._put(descriptor, lambda write: copy_verified(source, descriptor, write, done))
 
     def put_manifest(self, descriptor: Descriptor, data: bytes) -> None:
         """Stores a manifest or an index (see `ImageTarget`)."""

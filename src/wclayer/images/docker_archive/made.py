@@ -73,11 +73,20 @@ def read_config(archive: ImageArchive, saved: SavedImage) -> SavedConfig:
     return SavedConfig(member, descriptor, config)
 
 
-def make_image(archive: ImageArchive, saved: SavedImage, config: SavedConfig) -> ArchivedImage | None:
+def make_image(
+    archive: ImageArchive, saved: SavedImage, config: SavedConfig, *, without_foreign: bool
+) -> ArchivedImage | None:
     """Returns the image with a manifest of Docker's schema 2 that is made of `manifest.json`.
 
     A layer that is not compressed has its diffID as its digest; whoever reads it compares. The digest of a compressed
-    one is computed. A layer that is not in the archive has the descriptor that `LayerSources` states.
+    one is computed.
+
+    Args:
+        archive: the archive.
+        saved: the image.
+        config: its configuration.
+        without_foreign: True if a layer may be absent from the archive and have the descriptor that `LayerSources`
+            states.
 
     Returns:
         The image; None if the descriptor of a layer is not known.
@@ -90,7 +99,8 @@ def make_image(archive: ImageArchive, saved: SavedImage, config: SavedConfig) ->
     for name, diff_id in zip(saved.layers, config.config.diff_ids, strict=True):
         member = archive.members.linked_file(name)
         if member is None:
-            if (source := saved.sources.get(diff_id)) is None:
+            source = saved.sources.get(diff_id) if without_foreign else None
+            if source is None:
                 return None
             layers.append(source)
             continue

@@ -145,16 +145,15 @@ class DockerArchiveSource:
             return self._images
 
     def _image(self, saved: SavedImage, originals: OriginalManifests | None) -> ArchivedImage:
-        """Returns an image: with the manifest that it had if all of it is in the archive, with one that is made of
-        `manifest.json`, or with the one that it had and foreign layers that are elsewhere."""
+        """Returns an image, with the manifest that it had or one that is made of `manifest.json`. Both are first tried
+        with all layers in the archive, and then with foreign layers that are elsewhere."""
         config = read_config(self._archive, saved)
         digest = config.descriptor.digest
-        if originals and (found := originals.of(digest, saved.tags, without_foreign=False)):
-            return ArchivedImage(found)
-        if made := make_image(self._archive, saved, config):
-            return made
-        if originals and (found := originals.of(digest, saved.tags, without_foreign=True)):
-            return ArchivedImage(found)
+        for without_foreign in (False, True):
+            if originals and (found := originals.of(digest, saved.tags, without_foreign=without_foreign)):
+                return ArchivedImage(found)
+            if made := make_image(self._archive, saved, config, without_foreign=without_foreign):
+                return made
         raise PathNotFoundError(
             self._name,
             f"{absent_layers(self._archive, saved)} is not in the archive, and nothing in it says where else it is;"

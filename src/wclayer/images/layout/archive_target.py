@@ -9,7 +9,7 @@ from wclayer._types import StrPath
 from wclayer.errors import boundary
 from wclayer.images.archive.target import ArchiveTarget
 from wclayer.images.descriptor import Descriptor
-from wclayer.images.layout.entries import MARKER, entry_of, new_index, referrer_entries
+from wclayer.images.layout.entries import MARKER, checked_tag, entry_of, new_index, referrer_entries
 from wclayer.images.layout_names import INDEX_FILE, MARKER_FILE
 from wclayer.images.manifest import Manifest
 
@@ -26,13 +26,13 @@ class LayoutArchiveTarget(ArchiveTarget):
 
     Raises:
         PathNotFoundError, AccessDeniedError, DiskFullError, …: the host refuses to make the file.
-        InvalidParameterError: the file is one of the sources.
+        InvalidParameterError: the file is one of the sources, or `tag` cannot be the name of an image in a layout.
     """
 
     def __init__(
         self, path: StrPath, tag: str | None = None, *, name: str | None = None, sources: Iterable[StrPath] = ()
     ) -> None:
-        self._tag = tag or ""
+        self._tag = checked_tag(tag, path)
         super().__init__(path, name or f"oci-archive:{os.fspath(path)}{f':{self._tag}' if self._tag else ''}", sources)
 
     def _documents(self, root: Descriptor) -> dict[str, bytes]:

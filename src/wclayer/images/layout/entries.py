@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable
 from typing import Any
 
-from wclayer.errors import FormatError
+from wclayer._types import StrPath
+from wclayer.errors import FormatError, InvalidParameterError
 from wclayer.images.descriptor import OCI_INDEX, Descriptor
 from wclayer.images.json_view import parse_json
 from wclayer.images.layout.index import referrer_of
@@ -15,6 +17,23 @@ from wclayer.images.layout_names import INDEX_FILE
 from wclayer.images.manifest import Manifest, check_manifest_size
 
 MARKER = b'{"imageLayoutVersion":"1.0.0"}'
+# The grammar of the annotation (OCI image-spec, annotations.md), with every tag of a registry.
+_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:@+/-]{0,511}\Z")
+
+
+def checked_tag(tag: str | None, where: StrPath) -> str:
+    """Returns the name of an image in a layout unchanged; "" for None.
+
+    Raises:
+        InvalidParameterError: it cannot be one.
+    """
+    if tag and not _TAG.match(tag):
+        raise InvalidParameterError(
+            where,
+            f"{tag[:100]!r} cannot be the name of an image in a layout: letters, digits and _.:@+/- are possible, and a"
+            " letter, a digit or _ is first",
+        )
+    return tag or ""
 
 
 def encoded(record: object) -> bytes:

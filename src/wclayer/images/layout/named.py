@@ -16,6 +16,7 @@ REF_NAME = "org.opencontainers.image.ref.name"
 CONTAINERD_NAME = "io.containerd.image.name"
 """The annotation with the whole name, as containerd and Docker write it beside the other one."""
 _MOST_SHOWN = 12
+_LONGEST_NAME = 1024
 _REFERRERS_TAG = re.compile(r"sha256-[0-9a-f]{64}(\.[a-z]+)?\Z")
 
 
@@ -133,6 +134,8 @@ def _is_whole(name: str) -> bool:
 
 def reference_of(name: str) -> Reference | None:
     """Returns the reference that a name means; None if it is not a reference."""
+    if len(name) > _LONGEST_NAME:
+        return None
     try:
         return parse_reference(name)
     except (InvalidParameterError, FormatError):

@@ -17,7 +17,7 @@ from typing import Self
 from wclayer._types import StrPath
 from wclayer.errors import AlreadyExistsError, InvalidStateError, boundary, errors_at
 from wclayer.images.descriptor import Descriptor
-from wclayer.images.layout.entries import MARKER, entry_of, new_index, referrer_entries, with_entries
+from wclayer.images.layout.entries import MARKER, checked_tag, entry_of, new_index, referrer_entries, with_entries
 from wclayer.images.layout.files import DirectoryFiles
 from wclayer.images.layout.index import LayoutIndex, check_marker
 from wclayer.images.layout_names import BLOBS, INDEX_FILE, MARKER_FILE, blob_name
@@ -35,7 +35,7 @@ class LayoutTarget:
     """An OCI image layout in a directory. An image is added to those that are there, or replaces that of its tag.
 
     The directory is made with the first blob if it does not exist. Blobs that were put stay if the image is not
-    finished: the next copy needs not fetch them again, and `umoci gc` removes them.
+    finished, so the next copy does not fetch them again.
 
     Args:
         path: the directory.
@@ -43,6 +43,9 @@ class LayoutTarget:
         shared_blobs: a directory `D` for the blobs of several layouts, each at `D/sha256/HEX`; None to keep them in the
             layout.
         name: what the user calls the target (default: "oci:PATH:TAG").
+
+    Raises:
+        InvalidParameterError: `tag` cannot be the name of an image in a layout.
     """
 
     operation = "write image"
@@ -56,7 +59,7 @@ class LayoutTarget:
         name: str | None = None,
     ) -> None:
         self._path = Path(os.path.abspath(path))
-        self._tag = tag or ""
+        self._tag = checked_tag(tag, path)
         self._name = name or f"oci:{os.fspath(path)}{f':{self._tag}' if self._tag else ''}"
         self._shared = None if shared_blobs is None else Path(os.path.abspath(shared_blobs))
         self._lock = threading.Lock()
