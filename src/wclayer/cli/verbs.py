@@ -43,6 +43,10 @@ _MODULES = {
         "diff": "Show what differs between two layers.",
         "check": "Verify a layer against its records.",
     },
+    "login": {
+        "login": "Log in to a registry.",
+        "logout": "Remove the credentials of a registry.",
+    },
     "manage": {
         "create": "Create a scratch: a read-write layer.",
         "remove": "Remove a layer.",

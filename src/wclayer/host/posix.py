@@ -133,12 +133,16 @@ def open_for_writing(path: StrPath) -> int:
     return os.open(path, flags | os.O_CLOEXEC | os.O_NOCTTY)
 
 
-def take_mode(fd: int, status: os.stat_result) -> None:
-    """Gives an open file the mode of another file, and its owner and group if the user may change owners."""
+def take_mode(fd: int, status: os.stat_result, *, is_private: bool = False) -> None:
+    """Gives an open file the mode of another file, and its owner and group if the user may change owners.
+
+    Args:
+        is_private: True to leave out the permissions of the group and of others.
+    """
     if stat.S_ISREG(status.st_mode):
         with suppress(PermissionError):
             os.fchown(fd, status.st_uid, status.st_gid)
-        os.fchmod(fd, stat.S_IMODE(status.st_mode))
+        os.fchmod(fd, stat.S_IMODE(status.st_mode) & (0o700 if is_private else 0o7777))
 
 
 def write_zeros(fd: int, offset: int, length: int) -> None:
@@ -393,15 +397,18 @@ class Lock:
             self.close()
 
 
-def create_locked_file(path: StrPath) -> int:
+def create_locked_file(path: StrPath, *, is_private: bool = False) -> int:
     """Makes a file on which no other process can take a `Lock`, and returns its descriptor (reading and writing).
 
     On a file system without locks, the file is not locked; other processes cannot take a lock either.
 
+    Args:
+        is_private: True if only the user may read the file.
+
     Raises:
         BlockingIOError: another process took the lock first.
     """
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600 if is_private else 0o666)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BaseException as error:

@@ -169,7 +169,7 @@ def open_for_writing(path: StrPath) -> int:
     return os.open(path, os.O_WRONLY | os.O_BINARY | os.O_NOINHERIT)
 
 
-def take_mode(fd: int, status: os.stat_result) -> None:
+def take_mode(fd: int, status: os.stat_result, *, is_private: bool = False) -> None:
     """Does nothing: on Windows, a new file inherits its access rights from its folder."""
 
 
@@ -456,8 +456,12 @@ class Lock:
             self.close()
 
 
-def create_locked_file(path: StrPath) -> int:
-    """Makes a file on which no other process can take a `Lock`, and returns its descriptor (reading and writing)."""
+def create_locked_file(path: StrPath, *, is_private: bool = False) -> int:
+    """Makes a file on which no other process can take a `Lock`, and returns its descriptor (reading and writing).
+
+    Args:
+        is_private: has no effect: on Windows, a new file inherits its access rights from its folder.
+    """
     access = winapi.GENERIC_READ | winapi.GENERIC_WRITE
     share = winapi.FILE_SHARE_READ | winapi.FILE_SHARE_DELETE
     return _descriptor(winapi.create_file(winapi.absolute(path), access, share, winapi.CREATE_NEW, 0), os.O_RDWR)

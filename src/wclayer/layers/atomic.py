@@ -318,14 +318,17 @@ class StagedFile:
         AccessDeniedError, DiskFullError, …: the host refuses to make the file.
     """
 
-    def __init__(self, target: Path, *, readable: bool = False, replaces: bool = True, sweep: bool = True) -> None:
+    def __init__(
+        self, target: Path, *, readable: bool = False, replaces: bool = True, sweep: bool = True,
+        is_private: bool = False,
+    ) -> None:  # fmt: skip
         self._replaces = replaces
         self.target = target
         with errors_at(target):
             _check_folder(target)
             if sweep:
                 remove_leftovers(target.parent)
-            self._path, fd = _make_locked_file(target.parent, target.name)
+            self._path, fd = _make_locked_file(target.parent, target.name, is_private=is_private)
         try:
             self.stream: BinaryIO = os.fdopen(fd, "r+b" if readable else "wb")
         except BaseException:
@@ -336,7 +339,7 @@ class StagedFile:
         try:
             # While the file is still empty: users who could not read the old file must never be able to read this one.
             with contextlib.suppress(FileNotFoundError):
-                system.take_mode(fd, os.lstat(target))
+                system.take_mode(fd, os.lstat(target), is_private=is_private)
         except BaseException:
             self.discard()
             raise
@@ -651,12 +654,12 @@ def _make_locked_directory(parent: Path, name: str) -> tuple[Path, system.Lock]:
             raise
 
 
-def _make_locked_file(parent: Path, name: str) -> tuple[Path, int]:
+def _make_locked_file(parent: Path, name: str, *, is_private: bool) -> tuple[Path, int]:
     while True:
         path = _beside(parent / name, "partial")
         with contextlib.suppress(BlockingIOError):
             with _possible_name(path):
-                fd = system.create_locked_file(path)
+                fd = system.create_locked_file(path, is_private=is_private)
             try:
                 if _is_at(os.fstat(fd), path):
                     return path, fd

@@ -128,7 +128,7 @@ def _from_file(view: JsonView, registry: str, repository: str, path: str) -> Fou
         if (credentials := helpers.get(helper, server)) is not None:
             return Found(credentials, f"docker-credential-{helper}")
     auths = view.view("auths")
-    by_name = {_plain(key): key for key in reversed(auths.record)}
+    by_name = {plain_key(key): key for key in reversed(auths.record)}
     for name in _keys(registry, repository):
         if name in by_name and (credentials := _decoded(auths.view(by_name[name]))) is not None:
             return Found(credentials, path)
@@ -141,10 +141,10 @@ def _keys(registry: str, repository: str) -> Iterator[str]:
     for length in range(len(parts), 0, -1):
         yield "/".join([registry, *parts[:length]])
     for name in names_of(registry):
-        yield _plain(name)
+        yield plain_key(name)
 
 
-def _plain(key: str) -> str:
+def plain_key(key: str) -> str:
     """Returns a key of `auths` without the scheme and the version of the API that old versions of Docker wrote."""
     for prefix in ("https://", "http://"):
         if key.startswith(prefix):
