@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import os
+import pty
 import stat
+import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +18,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.support import run
+from tests.images.registry import DebianRegistry
+from tests.support import run, witness
 from wclayer.errors import InvalidDataError, LayerError, PathNotFoundError
-from wclayer.images.registry import Credentials, RegistryOptions, helpers
+from wclayer.images.reference import parse_reference
+from wclayer.images.registry import Credentials, RegistryOptions, RegistrySource, helpers
 from wclayer.images.registry.credentials import find_credentials
 from wclayer.images.registry.tokens import merged
 
@@ -232,3 +238,106 @@ def test_a_login_keeps_the_other_keys_in_their_order(home: Path) -> None:
 def test_usage_of_login_is_checked() -> None:
     for arguments in (["login", "r:1"], ["login", "--password-stdin", "r:1"]):
         assert run(*arguments, status=64)
+    for host in ("a b", "", "ftp://x", "r:1/name", "x", "r:99999999"):
+        assert run("login", "-u", "u", "--password-stdin", host, status=None, stdin=b"p").returncode in (5, 20), host
+    for user, password in (("u:v", b"p"), ("u", b""), ("", b"p"), ("u", b"p\nq"), ("u", b"\xff"), ("u", b"p" * 70_000)):
+        assert run("login", "-u", user, "--password-stdin", "r:1", status=5, stdin=password), (user, password[:10])
+
+
+def test_a_user_logs_in_and_out(home: Path, debian_registry_with_users: DebianRegistry, repository: str) -> None:
+    registry = debian_registry_with_users
+    user, password = next(iter(registry.users.items()))
+    path = home / ".docker/config.json"
+    wrong = run("login", "-u", user, "--password-stdin", registry.host, status=18, stdin=b"hidden")
+    assert b"does not accept the credentials of the user 'alice'" in wrong.stderr
+    assert b"hidden" not in wrong.stderr
+    assert not path.exists()
+    login = ["login", "-u", user, "--password-stdin", registry.host]
+    assert run(*login, "--json", stdin=f"{password}\r\n".encode()).stdout
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    with RegistrySource(parse_reference(f"{registry.host}/{repository}:1")) as source, pytest.raises(PathNotFoundError):
+        source.resolve()
+    # What we write, skopeo reads.
+    command = [witness("skopeo"), "list-tags", "--tls-verify=false", f"docker://{registry.host}/{repository}"]
+    seen = subprocess.run([*command, "--authfile", str(path)], capture_output=True, check=False)
+    assert b"404 (Not Found)" in seen.stderr
+    assert run("logout", registry.host).stdout.decode().endswith(f"from {path}\n")
+    assert json.loads(path.read_text()) == {"auths": {}}
+    assert b"no credentials of this registry" in run("logout", registry.host, status=2).stderr
+
+
+def test_what_skopeo_writes_is_read(home: Path, debian_registry_with_users: DebianRegistry, repository: str) -> None:
+    registry = debian_registry_with_users
+    user, password = next(iter(registry.users.items()))
+    path = home / "auth.json"
+    command = [
+        witness("skopeo"),
+        "login",
+        "--tls-verify=false",
+        "--authfile",
+        str(path),
+        "-u",
+        user,
+        "--password-stdin",
+    ]
+    subprocess.run([*command, registry.host], input=password.encode(), check=True, capture_output=True)
+    reference = parse_reference(f"{registry.host}/{repository}:1")
+    with RegistrySource(reference, RegistryOptions(authfile=path)) as source, pytest.raises(PathNotFoundError):
+        source.resolve()
+
+
+def test_a_program_keeps_what_a_user_logs_in_with(
+    home: Path, monkeypatch: pytest.MonkeyPatch, debian_registry_with_users: DebianRegistry
+) -> None:
+    registry = debian_registry_with_users
+    user, password = next(iter(registry.users.items()))
+    monkeypatch.setenv("PATH", f"{home / 'bin'}{os.pathsep}{os.environ['PATH']}")
+    kept = _helper(home / "bin", "keep")
+    path = _write(home / ".docker/config.json", credsStore="keep")
+    printed = run("login", "-u", user, "--password-stdin", registry.host, stdin=password.encode()).stdout.decode()
+    assert printed == f"logged in to {registry.host} as alice; the credentials are kept in docker-credential-keep\n"
+    assert json.loads(path.read_text()) == {"credsStore": "keep", "auths": {registry.host: {}}}
+    assert json.loads(kept.read_text())[registry.host]["Secret"] == password
+    assert _found(registry.host) == Credentials(user, password)
+    assert b"docker-credential-keep" in run("logout", registry.host).stdout
+    assert json.loads(kept.read_text()) == {}
+    assert json.loads(path.read_text()) == {"credsStore": "keep", "auths": {}}
+
+
+def test_logins_at_the_same_time_lose_none(home: Path) -> None:
+    from wclayer.images.registry import login
+
+    path = home / "config.json"
+
+    def add(number: int) -> None:
+        with login._changing(path) as record:
+            login._set(record, f"r:{number}", {"auth": str(number)})
+
+    threads = [threading.Thread(target=add, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(json.loads(path.read_text())["auths"]) == [f"r:{number}" for number in range(8)]
+
+
+def test_a_user_is_asked_on_a_terminal(home: Path, debian_registry_with_users: DebianRegistry) -> None:
+    registry = debian_registry_with_users
+    user, password = next(iter(registry.users.items()))
+    process, terminal = pty.fork()
+    if process == 0:
+        os.execv(sys.executable, [sys.executable, "-m", "wclayer", "login", registry.host])
+    seen = b""
+    for question, answer in ((b"Username", user), (b"Password", password)):
+        while question not in seen:
+            seen += os.read(terminal, 1000)
+        os.write(terminal, answer.encode() + b"\n")
+    with contextlib.suppress(OSError):
+        while part := os.read(terminal, 1000):
+            seen += part
+    os.close(terminal)
+    assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 0, seen
+    assert b"logged in" in seen
+    assert password.encode() not in seen
+    assert _found(registry.host) == Credentials(user, password)

@@ -116,7 +116,12 @@ class RegistryClient:
             answer = self.exchange.send(request, header)
             if answer.status == 401 and is_own and answer.origin == request.origin:
                 challenges = parse_challenges(answer.headers("WWW-Authenticate"))
-                if other := self.authorizer.renew(challenges, wanted, header):
+                try:
+                    other = self.authorizer.renew(challenges, wanted, header)
+                except BaseException:
+                    answer.close()
+                    raise
+                if other:
                     self.exchange.discard(answer)
                     header = other
                     answer = self.exchange.send(request, header)

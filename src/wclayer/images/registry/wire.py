@@ -83,7 +83,7 @@ def _is_excepted(origin: Origin, part: str) -> bool:
     if not part:
         return False
     name, colon, port = part.rpartition(":")
-    if colon and port.isdigit() and ":" not in name.strip("[]"):
+    if colon and port.isdigit() and (name.endswith("]") or ":" not in name):
         if port != str(origin.port):
             return False
         part = name
