@@ -157,6 +157,25 @@ def write_zeros(fd: int, offset: int, length: int) -> None:
         offset, length = offset + done, length - done
 
 
+def open_locked_file_at(directory: int, name: bytes | str) -> int:
+    """Opens a file on which no other process can take a lock then, and returns its descriptor (reading and writing).
+
+    The file is made if it does not exist. A link is refused.
+
+    Raises:
+        BlockingIOError: another process holds a lock on it.
+        OSError: with ENOTSUP, the file system does not support locks.
+    """
+    flags = os.O_RDWR | os.O_CREAT | _OPEN_FLAGS
+    fd = os.open(os.fsencode(name), flags, 0o644, dir_fd=directory)
+    try:
+        _lock(fd, shared=False)
+    except BaseException:
+        close_read(fd)
+        raise
+    return fd
+
+
 def link_at(source_directory: int, source: bytes | str, directory: int, name: bytes | str) -> None:
     """Makes a further name for a file."""
     os.link(
@@ -351,6 +370,20 @@ def map_file(fd: int) -> mmap.mmap | bytes:
     return mmap.mmap(fd, 0, access=mmap.ACCESS_READ)
 
 
+def _lock(fd: int, *, shared: bool) -> None:
+    """Takes the lock of an open file or directory."""
+    try:
+        fcntl.flock(fd, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+        raise OSError(
+            errno.ENOTSUP,
+            f"its file system cannot lock it ({error.strerror}), so others could change it at the same time;"
+            " use a place on a local disk",
+        ) from None
+
+
 class Lock:
     """A lock on a file or directory. It belongs to the process that takes it, and is released when the process ends.
 
@@ -370,16 +403,7 @@ class Lock:
             BlockingIOError: another process holds the lock; a lock that was held before may be lost.
             OSError: with ENOTSUP, the file system does not support locks.
         """
-        try:
-            fcntl.flock(self.fd, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-        except OSError as error:
-            if error.errno not in _NO_LOCKS:
-                raise
-            raise OSError(
-                errno.ENOTSUP,
-                f"its file system cannot lock it ({error.strerror}), so others could change it at the same time;"
-                " use a place on a local disk",
-            ) from None
+        _lock(self.fd, shared=shared)
 
     def status(self) -> os.stat_result:
         """Returns the status of the locked file or directory, even after it was renamed."""

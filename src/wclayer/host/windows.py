@@ -159,6 +159,30 @@ def open_file_at(directory: int, name: bytes | str, *, writable: bool = False) -
     return _descriptor(handle, os.O_RDWR if writable else os.O_RDONLY)
 
 
+def open_locked_file_at(directory: int, name: bytes | str) -> int:
+    """Opens a file on which no other process can take a lock then, and returns its descriptor (reading and writing).
+
+    The file is made if it does not exist. A link is refused.
+
+    Raises:
+        BlockingIOError: another process holds a lock on it.
+    """
+    text = os.fsdecode(name)
+    access = winapi.GENERIC_READ | winapi.GENERIC_WRITE
+    share = winapi.FILE_SHARE_READ | winapi.FILE_SHARE_DELETE
+    options = winapi.FILE_NON_DIRECTORY_FILE
+    try:
+        handle = winapi.open_at(directory, text, access, winapi.FILE_OPEN_IF, options, share=share)
+    except OSError as error:
+        if error.winerror == winapi.ERROR_SHARING_VIOLATION:
+            raise BlockingIOError(errno.EAGAIN, "locked by another process", text) from None
+        raise
+    if _basic(handle).attributes & winapi.FILE_ATTRIBUTE_REPARSE_POINT:
+        winapi.close_handle(handle)
+        raise OSError(errno.ELOOP, "a reparse point, not a file", text)
+    return _descriptor(handle, os.O_RDWR)
+
+
 def open_without_waiting(path: StrPath, *, writable: bool = False) -> int:
     """Opens the file at a path for reading, or also for writing, and returns its descriptor. Links are followed."""
     return os.open(path, (os.O_RDWR if writable else os.O_RDONLY) | os.O_BINARY | os.O_NOINHERIT)

@@ -8,18 +8,21 @@ import stat
 import struct
 import threading
 import weakref
-from contextlib import suppress
 from enum import IntEnum
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import quote
 
-from wclayer.errors import (
-    FormatError,
-)
 from wclayer.host.root import HostRoot
 from wclayer.layers.atomic import DATABASE
 from wclayer.layers.directory.schema import KIND, VERSION, LayerKind, declared, finished_tables, kind_of
+from wclayer.layers.guarded_database import (
+    BUSY_SECONDS,
+    DatabaseError,
+    GuardedDatabase,
+    check_shared_files,
+    database_uri,
+    size_of_database,
+)
 from wclayer.model import limits_in_use
 from wclayer.win32.attributes import FileBasicInfo
 from wclayer.win32.names import decode_name, encode_name
@@ -44,16 +47,6 @@ _HEADER = struct.Struct(">18xB41xI4xI")
 """Fields of the header of an SQLite file (its file format, section 1.3): write mode, user version, application id."""
 _WRITE_AHEAD = 2
 """The write-ahead mode, in which changes go to a log file of their own."""
-_BUSY_SECONDS = 60
-_CACHE_KIB = 8 << 10
-_FILES = ("", "-wal", "-shm")
-"""The suffixes of the names of a database's files."""
-_JOURNAL = "-journal"
-# A query may take 20 million steps of SQLite's virtual machine, and a million more for each 256 KiB of the database. A
-# scan of every column takes one million steps for each MiB.
-_STEPS = 1_000_000
-_PATIENCE = 20
-_BYTES = 256 << 10
 
 
 class Origin(IntEnum):
@@ -171,10 +164,6 @@ def create(path: Path) -> sqlite3.Connection:
     return connection
 
 
-class DatabaseError(FormatError):
-    """`layer.db` is not a database of this project, or not a regular file."""
-
-
 class NewerSchemaError(DatabaseError):
     """`layer.db` was written by a newer wclayer than this one."""
 
@@ -224,21 +213,16 @@ def _kind_of(version: int, *, has_log: bool) -> LayerKind:
     return kind
 
 
-class LayerDatabase(sqlite3.Connection):
+class LayerDatabase(GuardedDatabase):
     """A connection to an existing `layer.db`, which may come from an untrusted source.
 
-    It accepts only the schema of this project, and no value that is larger than the file or the limit. It stops a query
-    that runs longer than a database of that size can need: in a hostile file, pages can refer to each other so that a
-    small file has endless rows.
+    It accepts only the schema of this project, and no value that is larger than the file or the limit.
     """
 
     kind: LayerKind
     """The kind of the layer."""
     version: int
     """The version of the schema."""
-    work = 0
-    """The steps that the running query has taken, in units of `_STEPS`."""
-
     scratch: tuple[int, int] | None = None
     """Device and inode of the file, while the database of a scratch is open; otherwise None."""
 
@@ -266,15 +250,10 @@ class LayerDatabase(sqlite3.Connection):
             NewerSchemaError: this code does not know the version of the schema.
             sqlite3.Error: the database is damaged.
         """
-        self._path = path
         self.kind = kind
-        self.set_progress_handler(self._count, _STEPS)
         most = limits_in_use().record_size
         # Values written to a scratch later may be larger than the file is now.
-        self.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, most if kind is LayerKind.SCRATCH else min(most, self.size()))
-        self.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
-        for pragma in ("trusted_schema = OFF", "cell_size_check = ON", f"cache_size = -{_CACHE_KIB}"):
-            self.execute(f"PRAGMA {pragma}")
+        self.guard(path, most if kind is LayerKind.SCRATCH else min(most, size_of_database(path)))
         (self.version,) = self.execute("PRAGMA user_version").fetchone()
         if _kind_of(self.version, has_log=kind is LayerKind.SCRATCH) is not kind:
             raise DatabaseError(f"{FILE_NAME} is not the database of a {kind} layer")
@@ -286,32 +265,11 @@ class LayerDatabase(sqlite3.Connection):
             if row != (kind,):
                 raise DatabaseError(f"{FILE_NAME}: record {KIND!r} is not {kind.value!r}, as the mode of its log is")
 
-    def size(self) -> int:
-        """Returns the size of the database in bytes, its log included."""
-        size = 0
-        for suffix in _FILES:
-            with suppress(FileNotFoundError):
-                size += os.stat(f"{self._path}{suffix}").st_size
-        return size
-
-    def _count(self) -> bool:
-        self.work += 1
-        return self.is_exhausted()
-
-    def is_exhausted(self) -> bool:
-        """Returns whether the last query was stopped because it ran too long."""
-        return self.work > _PATIENCE and self.work > _PATIENCE + self.size() // _BYTES
-
-
-def _uri(path: Path) -> str:
-    r"""The URI by which SQLite opens a file; without an authority, which `Path.as_uri` would make of `\\?\C:\x`."""
-    return f"file:{quote(os.path.abspath(path))}"
-
 
 def _open(path: Path, parameters: str, kind: LayerKind) -> LayerDatabase:
     connection = sqlite3.connect(
-        f"{_uri(path)}?{parameters}", uri=True, isolation_level=None, check_same_thread=False, timeout=_BUSY_SECONDS,
-        factory=LayerDatabase,
+        f"{database_uri(path)}?{parameters}", uri=True, isolation_level=None, check_same_thread=False,
+        timeout=BUSY_SECONDS, factory=LayerDatabase,
     )  # fmt: skip
     try:
         if kind is LayerKind.SCRATCH:
@@ -356,13 +314,7 @@ def open_scratch(path: Path) -> LayerDatabase:
     Raises:
         DatabaseError, sqlite3.Error: the database is damaged, or one of its files is not a regular file.
     """
-    for suffix in _FILES:
-        with suppress(FileNotFoundError):
-            if not stat.S_ISREG(os.lstat(f"{path}{suffix}").st_mode):
-                raise DatabaseError(f"{FILE_NAME}{suffix} is not a regular file")
-    if os.path.lexists(f"{path}{_JOURNAL}"):
-        # SQLite would replay the journal, and delete the file that it names as its super-journal, wherever that is.
-        raise DatabaseError(f"{FILE_NAME}{_JOURNAL} is there, which the database of a scratch never has")
+    check_shared_files(path)
     connection = _open(path, "mode=rw", LayerKind.SCRATCH)
     connection.execute("PRAGMA synchronous = NORMAL")
     return connection

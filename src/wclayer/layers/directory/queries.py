@@ -1,4 +1,4 @@
-"""The answers to queries of `layer.db`."""
+"""The answers to queries of `layer.db` and other guarded databases."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from wclayer.errors import CorruptLayerError, LayerError, OutOfMemoryError, from_sqlite_error
-from wclayer.layers.directory.database import LayerDatabase
+from wclayer.layers.guarded_database import GuardedDatabase
 
 
 class Answer:
@@ -17,7 +17,7 @@ class Answer:
 
     Args:
         path: the path of the database, for errors.
-        cursor: a cursor of a `LayerDatabase`.
+        cursor: a cursor of a `GuardedDatabase`.
     """
 
     __slots__ = ("_cursor", "_operation", "_path")
@@ -60,7 +60,7 @@ def query_error(
         return OutOfMemoryError(path, "there is not enough memory")
     if isinstance(error, UnicodeError):
         return CorruptLayerError(path, f"a text that is not UTF-8: {error}")
-    if isinstance(connection, LayerDatabase) and connection.is_exhausted():
+    if isinstance(connection, GuardedDatabase) and connection.is_exhausted():
         size = connection.size()
         return CorruptLayerError(path, f"a query takes more work than a database of {size} bytes can need")
     return from_sqlite_error(path, error)

@@ -1,0 +1,155 @@
+"""`check`: compares everything in a store with its name."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import stat
+from collections.abc import Iterator
+
+from wclayer.errors import CorruptLayerError, FormatError, LayerError, PathNotFoundError, errors_at
+from wclayer.host import system
+from wclayer.host.root import HostRoot
+from wclayer.images.config import chain_ids
+from wclayer.images.store.folder import BLOBS, DATABASE, INGEST, LAYERS, PART, StoreFolder
+from wclayer.images.store.graph import ImageInStore, images_of
+from wclayer.images.store.names import Names
+from wclayer.layers.directory import open_layer
+from wclayer.layers.directory.check import check_layer
+from wclayer.layers.directory.problem import Problem
+from wclayer.layers.progress import Progress, ProgressCallback, report
+
+_PIECE = 1 << 20
+_DIGITS = r"[0-9a-f]{64}"
+_LEFTOVER = r"\.wclayer-.*\.(?:partial|gone)"
+_EXPECTED = {
+    b"": rf"{re.escape(DATABASE)}(?:-wal|-shm)?|blobs/|ingest/|layers/",
+    b"blobs": r"sha256/",
+    BLOBS: _DIGITS,
+    INGEST: _DIGITS + re.escape(PART),
+    LAYERS: _DIGITS + "/",
+}
+"""The names that each folder may have; a "/" marks a directory."""
+
+
+def check_store(folder: StoreFolder, progress: ProgressCallback | None) -> Iterator[Problem]:
+    """Yields the problems of a store. See `ImageStore.check`."""
+    if not folder.exists:
+        raise PathNotFoundError(folder.path, "there is no store here; `wclayer pull` makes one")
+    state = Progress()
+    with folder.in_use(), errors_at(folder.path, damage=CorruptLayerError), folder.root() as root:
+        yield from _strangers(root)
+        yield from _check_names(folder)
+        yield from _check_blobs(root, state, progress)
+        yield from _check_layers(folder, root, state, progress)
+    report(state, progress)
+
+
+def _text(error: LayerError | FormatError) -> str:
+    return error.detail if isinstance(error, LayerError) else str(error)
+
+
+def _names(root: HostRoot, path: bytes) -> list[tuple[str, bool]]:
+    try:
+        return sorted(system.list_directory(root.directory(path)))
+    except FileNotFoundError:
+        return []
+
+
+def _strangers(root: HostRoot) -> Iterator[Problem]:
+    for path, expected in _EXPECTED.items():
+        for name, is_directory in _names(root, path):
+            place = os.path.join(os.fsdecode(path), name)
+            if re.fullmatch(_LEFTOVER, name, re.DOTALL):
+                # What an interrupted call left: the next one that builds something there removes it.
+                continue
+            if not re.fullmatch(expected, f"{name}/" if is_directory else name):
+                yield Problem(place, "does not belong in a store")
+            elif not is_directory and not stat.S_ISREG(root.stat(os.fsencode(place)).st_mode):
+                yield Problem(place, "is not a regular file")
+
+
+def _check_names(folder: StoreFolder) -> Iterator[Problem]:
+    for name in Names(folder).all():
+        try:
+            for image in images_of(folder, name.descriptor):
+                yield from _check_image(folder, name.text, image)
+        except (LayerError, FormatError) as error:
+            yield Problem(name.text, _text(error))
+
+
+def _check_image(folder: StoreFolder, name: str, image: ImageInStore) -> Iterator[Problem]:
+    manifest = image.manifest
+    layers = manifest.layers
+    if not folder.has_blob(manifest.config):
+        yield Problem(name, f"the configuration {manifest.config.digest} is not in the store, or has another size")
+    for number, layer in enumerate(layers, 1):
+        # A foreign layer is not always there: some programs copy images without them.
+        if not folder.has_blob(layer) and not layer.is_foreign_layer:
+            yield Problem(
+                name, f"layer {number} of {len(layers)} ({layer.digest}) is not in the store, or has another size"
+            )
+    if image.config is not None and len(image.config.diff_ids) != len(layers):
+        yield Problem(name, f"the configuration has {len(image.config.diff_ids)} layers, the manifest {len(layers)}")
+
+
+def _check_blobs(root: HostRoot, state: Progress, progress: ProgressCallback | None) -> Iterator[Problem]:
+    for name, is_directory in _names(root, BLOBS):
+        path = BLOBS + b"/" + os.fsencode(name)
+        if is_directory or not re.fullmatch(_DIGITS, name) or not stat.S_ISREG(root.stat(path).st_mode):
+            continue
+        state.name = f"sha256:{name}"
+        digest = hashlib.sha256()
+        try:
+            with os.fdopen(root.open(path), "rb") as stream:
+                while chunk := stream.read(_PIECE):
+                    digest.update(chunk)
+                    state.bytes += len(chunk)
+                    report(state, progress)
+        except OSError as error:
+            yield Problem(path.decode(), f"cannot be read: {error.strerror}")
+            continue
+        if digest.hexdigest() != name:
+            yield Problem(path.decode(), f"its contents have the digest sha256:{digest.hexdigest()}")
+
+
+def _check_layers(
+    folder: StoreFolder, root: HostRoot, state: Progress, progress: ProgressCallback | None
+) -> Iterator[Problem]:
+    done = 0
+
+    def count(below: Progress) -> None:
+        state.entries = done + below.entries
+        report(state, progress)
+
+    for name, is_directory in _names(root, LAYERS):
+        if not is_directory or not re.fullmatch(_DIGITS, name):
+            continue
+        state.name = f"sha256:{name}"
+        path = folder.layer_path(state.name)
+        try:
+            with check_layer(path, progress=count) as problems:
+                for problem in problems:
+                    yield Problem(f"layers/{name}: {problem.path}", problem.text)
+            yield from _check_chain(folder, state.name)
+        except LayerError as error:
+            yield Problem(f"layers/{name}", error.detail)
+        done = state.entries
+
+
+def _check_chain(folder: StoreFolder, chain_id: str) -> Iterator[Problem]:
+    """Compares the chainID of a layer with its own digest and its parents."""
+    place = os.path.relpath(folder.layer_path(chain_id), folder.path)
+    with open_layer(folder.layer_path(chain_id)) as layer:
+        parents, diff_id = layer.parents(), layer.text("diff_id")
+    for parent in parents:
+        if os.path.realpath(parent.parent) != os.path.realpath(folder.layer_path(chain_id).parent):
+            yield Problem(place, f"its parent {parent} is not in the store")
+            return
+    if diff_id is None:
+        yield Problem(place, "has no record of the digest of its tar")
+        return
+    below = [f"sha256:{parents[0].name}"] if parents else []
+    if chain_ids([*below, diff_id])[-1] != chain_id:
+        yield Problem(place, f"its tar ({diff_id}) over its parents has another chainID")

@@ -1,0 +1,166 @@
+"""`prune`: removes from a store what no name keeps."""
+
+from __future__ import annotations
+
+import re
+import stat
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from wclayer.errors import CorruptLayerError, FormatError, LayerBusyError, LayerError, errors_at
+from wclayer.host import durability, system
+from wclayer.host.root import HostRoot, mounts_below
+from wclayer.images.store.folder import BLOBS, INGEST, LAYERS, PART, StoreFolder
+from wclayer.images.store.graph import reached_from
+from wclayer.images.store.names import Names
+from wclayer.layers.atomic import lock_place, remove_leftovers, remove_whole, wait_for_place
+from wclayer.layers.directory import open_layer
+from wclayer.layers.directory.chain_file import read_chain
+
+_HEX = re.compile(r"[0-9a-f]{64}\Z")
+KEEP_HOURS = 24.0
+"""For how many hours a begun download is kept."""
+
+
+@dataclass(slots=True)
+class PruneResult:
+    """What `prune` removed from a store, or would remove.
+
+    Attributes:
+        blobs: the digests of blobs, manifests and configurations.
+        layers: the chainIDs of unpacked layers.
+        downloads: the digests of begun downloads.
+        freed: their bytes.
+        busy: the paths of layers that no name keeps, and that were left because they are mounted or open.
+    """
+
+    blobs: list[str] = field(default_factory=list)
+    layers: list[str] = field(default_factory=list)
+    downloads: list[str] = field(default_factory=list)
+    freed: int = 0
+    busy: list[Path] = field(default_factory=list)
+
+
+def prune_store(folder: StoreFolder, *, keep_hours: float, dry_run: bool) -> PruneResult:
+    """Removes what no name keeps. See `ImageStore.prune`."""
+    result = PruneResult()
+    if not folder.exists:
+        return result
+    lock = wait_for_place(
+        folder.path, busy="a pull, a copy or another program uses the store; try again when it has ended"
+    )
+    try:
+        blobs, chain_ids = _kept(folder)
+        with errors_at(folder.path, damage=CorruptLayerError), folder.root() as root:
+            if not dry_run:
+                for name in (".", *(_text(part) for part in (BLOBS, INGEST, LAYERS))):
+                    root.directory(b"" if name == "." else name.encode())
+                    remove_leftovers(folder.path / name)
+            _prune_layers(folder, root, chain_ids, result, dry_run)
+            _prune_downloads(root, time.time() - keep_hours * 3600, result, dry_run)
+            _prune_blobs(root, blobs, result, dry_run)
+    finally:
+        lock.close()
+    return result
+
+
+def _text(path: bytes) -> str:
+    return path.decode()
+
+
+def _kept(folder: StoreFolder) -> tuple[set[str], set[str]]:
+    """Returns the digests and the chainIDs that the names keep.
+
+    Raises:
+        CorruptLayerError: an image cannot be read, so that nobody knows what it keeps.
+    """
+    blobs: set[str] = set()
+    chain_ids: set[str] = set()
+    for name in Names(folder).all():
+        try:
+            reached = reached_from(folder, name.descriptor)
+        except (LayerError, FormatError) as error:
+            detail = error.detail if isinstance(error, LayerError) else str(error)
+            raise CorruptLayerError(
+                folder.path,
+                f"nothing was removed: what the image {name.text} keeps is unknown: {detail};"
+                " pull it again, or untag it",
+            ) from error
+        blobs.update(reached.blobs)
+        chain_ids.update(reached.chain_ids)
+    return blobs, chain_ids
+
+
+def _listed(root: HostRoot, path: bytes, suffix: str = "") -> Iterator[tuple[str, bytes, bool]]:
+    """Yields what has the name of a blob, a layer or a download in a folder: the digits, the path, "is a directory"."""
+    with suppress(FileNotFoundError):
+        for name, is_directory in sorted(system.list_directory(root.directory(path))):
+            digits = name.removesuffix(suffix)
+            if name.endswith(suffix) and _HEX.match(digits):
+                yield digits, path + b"/" + name.encode(), is_directory
+
+
+def _prune_layers(folder: StoreFolder, root: HostRoot, kept: set[str], result: PruneResult, dry_run: bool) -> None:
+    layers = {f"sha256:{digits}" for digits, _, is_directory in _listed(root, LAYERS) if is_directory} - kept
+    busy = {chain_id for chain_id in layers if _is_busy(folder.layer_path(chain_id))}
+    for chain_id in list(busy):
+        # Who uses a layer uses its parents.
+        with suppress(LayerError):
+            busy.update(f"sha256:{parent.name}" for parent in read_chain(folder.layer_path(chain_id)))
+    for chain_id in sorted(layers - busy):
+        path = folder.layer_path(chain_id)
+        size = _layer_size(path)
+        if not dry_run:
+            try:
+                remove_whole(path)
+            except LayerBusyError:
+                busy.add(chain_id)
+                continue
+        result.layers.append(chain_id)
+        result.freed += size
+    result.busy = sorted(folder.layer_path(chain_id) for chain_id in busy & layers)
+
+
+def _layer_size(path: Path) -> int:
+    """Returns the bytes of the files of a layer by its records; 0 if they cannot be read."""
+    try:
+        with open_layer(path) as layer:
+            totals = layer.totals()
+            return totals.file_bytes + totals.stream_bytes
+    except LayerError:
+        return 0
+
+
+def _is_busy(path: Path) -> bool:
+    """Returns whether a layer is open or mounted."""
+    try:
+        lock_place(path, follow=False).close()
+    except BlockingIOError:
+        return True
+    return bool(mounts_below(path))
+
+
+def _prune_downloads(root: HostRoot, before: float, result: PruneResult, dry_run: bool) -> None:
+    for digits, path, _ in _listed(root, INGEST, PART):
+        status = root.stat(path)
+        if stat.S_ISREG(status.st_mode) and status.st_mtime <= before:
+            if not dry_run:
+                root.remove_file(path)
+            result.downloads.append(f"sha256:{digits}")
+            result.freed += status.st_size
+
+
+def _prune_blobs(root: HostRoot, kept: set[str], result: PruneResult, dry_run: bool) -> None:
+    for digits, path, _ in _listed(root, BLOBS):
+        digest = f"sha256:{digits}"
+        status = root.stat(path)
+        if digest not in kept and stat.S_ISREG(status.st_mode):
+            if not dry_run:
+                root.remove_file(path)
+            result.blobs.append(digest)
+            result.freed += status.st_size
+    if result.blobs and not dry_run and durability.is_wanted():
+        system.sync_directory(root.directory(BLOBS))
