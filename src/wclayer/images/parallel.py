@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from contextvars import copy_context
 from types import TracebackType
@@ -76,15 +76,15 @@ class Crew:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        # The body often fails because a thread has failed: what was first is the cause.
+        first = self._error
         try:
             if kind is None:
                 self.wait()
-        except BaseException:
-            self._stop()
-            raise
+            elif first is not None and isinstance(error, Exception):
+                raise first
         finally:
-            if kind is not None:
-                self._stop()
+            self._stop()
             self._pool.shutdown(wait=True)
 
     def _do(self, work: Callable[[_Item], _Result], item: _Item) -> _Result:
@@ -101,9 +101,3 @@ class Crew:
         for future in self._futures:
             future.cancel()
 
-
-def do_all(crew: Crew, work: Callable[[_Item], object], items: Sequence[_Item]) -> None:
-    """Does work for each of several items, and waits until all is done (see `Crew`)."""
-    with crew:
-        for item in items:
-            crew.start(work, item)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from wclayer.errors import during
 from wclayer.images.blobs import Blob, KnownBlobs, errors_of
 from wclayer.images.descriptor import Descriptor
 from wclayer.images.foreign import Foreign
-from wclayer.images.parallel import Crew, do_all
+from wclayer.images.parallel import Crew
 from wclayer.images.plan import CopyPlan, make_plan
 from wclayer.images.platform import Platform
 from wclayer.images.transfer_progress import Step, TransferCallback, TransferProgress
-from wclayer.images.transport import ImageSource, ImageTarget
+from wclayer.images.transport import BytesDone, ImageSource, ImageTarget
 
 JOBS = 4
 """How many blobs are copied at the same time."""
@@ -82,11 +83,31 @@ def copy_image(
         return carry_out(plan, source, target, jobs=jobs, progress=progress)
 
 
+PutBlob = Callable[[Blob, ImageSource, BytesDone], None]
+"""Puts a blob from a source into the target."""
+
+
 def carry_out(
-    plan: CopyPlan, source: ImageSource, target: ImageTarget, *, jobs: int = JOBS,
+    plan: CopyPlan,
+    source: ImageSource,
+    target: ImageTarget,
+    *,
+    jobs: int = JOBS,
     progress: TransferCallback | None = None,
-) -> CopyResult:  # fmt: skip
-    """Copies what a plan says."""
+    put: PutBlob | None = None,
+    meanwhile: Callable[[Crew], None] | None = None,
+) -> CopyResult:
+    """Copies what a plan says.
+
+    Args:
+        plan: what is copied.
+        source: where it is.
+        target: where it will be.
+        jobs: how many blobs are copied at the same time.
+        progress: called for each blob, from several threads.
+        put: puts a blob that the target does not have; by default `put_blob` of the target.
+        meanwhile: work for this thread, while the blobs are copied. The image gets its name afterwards.
+    """
     known = KnownBlobs(source, plan.known)
     copied: list[Blob] = []
     crew = Crew(jobs, source.name)
@@ -104,11 +125,18 @@ def carry_out(
                 report(blob, Step.PRESENT, descriptor.size)
                 return
             origin = known if descriptor.digest in plan.known else source
-            target.put_blob(descriptor, origin, lambda done: report(blob, Step.COPY, done))
+            if put is None:
+                target.put_blob(descriptor, origin, lambda done: report(blob, Step.COPY, done))
+            else:
+                put(blob, origin, lambda done: report(blob, Step.COPY, done))
             copied.append(blob)
             report(blob, Step.COPY, descriptor.size)
 
-    do_all(crew, copy_blob, list(plan.blobs.values()))
+    with crew:
+        for blob in plan.blobs.values():
+            crew.start(copy_blob, blob)
+        if meanwhile is not None:
+            meanwhile(crew)
     for manifest in plan.manifests:
         target.put_manifest(manifest.descriptor, manifest.data)
     target.finish(plan.root)

@@ -1,0 +1,153 @@
+"""Into the store: an image is downloaded, and its layers are unpacked while they arrive."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from wclayer.errors import InvalidParameterError, NotSupportedError, during
+from wclayer.images.blobs import Blob
+from wclayer.images.foreign import Foreign
+from wclayer.images.parallel import Crew
+from wclayer.images.plan import CopyPlan, make_plan
+from wclayer.images.platform import WINDOWS, Platform
+from wclayer.images.store import ImageStore, Ingest, StoreTarget
+from wclayer.images.transfer import JOBS, CopyResult, carry_out
+from wclayer.images.transfer_progress import TransferCallback
+from wclayer.images.transport import BytesDone, ImageSource
+from wclayer.images.unpack import NO_IMAGE, UnpackedImage, check_windows, unpack_layers
+
+_PAUSE = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class PullResult:
+    """The result of a pull.
+
+    Attributes:
+        name: the name that the image has in the store; "" if it has none.
+        copied: what was copied.
+        images: the images whose layers are unpacked.
+    """
+
+    name: str
+    copied: CopyResult
+    images: tuple[UnpackedImage, ...]
+
+
+def store_image(
+    source: ImageSource,
+    store: ImageStore,
+    name: str,
+    *,
+    platform: Platform | None = None,
+    all_platforms: bool = False,
+    unpack: bool = True,
+    foreign: Foreign | str = Foreign.PUSH,
+    jobs: int = JOBS,
+    progress: TransferCallback | None = None,
+) -> PullResult:
+    """Copies an image into the store, and unpacks its layers at the same time.
+
+    Each byte of a layer goes once from the source to the blob, to the decompressor and to the layer directory. Blobs
+    arrive in parallel; one thread unpacks the layers in the order of the chain. A layer has its name when the digest of
+    its blob and its diffID were verified. The image has its name when everything is there.
+
+    Args:
+        source: where the image is. It stays open.
+        store: the store.
+        name: the name that the image gets; "" keeps it by its digest.
+        platform: which image of an index is meant.
+        all_platforms: the index, and all images in it. Those for Windows are unpacked.
+        unpack: unpack the layers.
+        foreign: what is done with foreign layers (see `Foreign`).
+        jobs: how many blobs arrive at the same time.
+        progress: called for each blob, from several threads.
+
+    Raises:
+        NotSupportedError: `unpack` is wanted, and no image is for Windows. Nothing was copied.
+        InvalidParameterError: `unpack` is wanted, and `Foreign.KEEP` leaves out layers.
+        PathNotFoundError, InvalidDataError, RegistryError, …: see `copy_image`. What arrived whole is not fetched again
+            by the next call.
+    """
+    with during("pull image", source.name), store.target(name) as target:
+        choice = Foreign.of(foreign)
+        plan = make_plan(source, platform=platform, all_platforms=all_platforms, foreign=choice)
+        if not unpack:
+            return PullResult(name, carry_out(plan, source, target, jobs=jobs, progress=progress), ())
+        return _Pipeline(plan, source, store, target, choice, jobs, progress).run(name)
+
+
+class _Pipeline:
+    """The unpacking of an image that is arriving."""
+
+    def __init__(
+        self,
+        plan: CopyPlan,
+        source: ImageSource,
+        store: ImageStore,
+        target: StoreTarget,
+        foreign: Foreign,
+        jobs: int,
+        progress: TransferCallback | None,
+    ) -> None:
+        self._plan = plan
+        self._source = source
+        self._store = store
+        self._target = target
+        self._jobs = jobs
+        self._progress = progress
+        self._images = [(manifest, config) for manifest, config in plan.images if config.platform.os.lower() == WINDOWS]
+        # Each becomes a function that opens the blob, as soon as the blob begins to arrive.
+        self._arriving: dict[str, Future[Callable[[], BinaryIO]]] = {digest: Future() for digest in plan.blobs}
+        self._unpacked: list[UnpackedImage] = []
+        self._check(foreign)
+
+    def _check(self, foreign: Foreign) -> None:
+        if not self._images:
+            for _, config in self._plan.images:
+                check_windows(config, self._source.name)
+            raise NotSupportedError(self._source.name, NO_IMAGE)
+        layers = [layer for manifest, _ in self._images for layer in manifest.layers]
+        if foreign is Foreign.KEEP and any(layer.is_foreign_layer for layer in layers):
+            raise InvalidParameterError(
+                self._source.name,
+                "an image cannot be unpacked without its foreign layers; fetch them (--foreign push), or do not unpack"
+                " (--no-unpack)",
+            )
+
+    def run(self, name: str) -> PullResult:
+        copied = carry_out(
+            self._plan, self._source, self._target, jobs=self._jobs, progress=self._progress, put=self._put,
+            meanwhile=self._unpack,
+        )  # fmt: skip
+        return PullResult(name, copied, tuple(self._unpacked))
+
+    def _put(self, blob: Blob, source: ImageSource, done: BytesDone) -> None:
+        arriving = self._arriving[blob.descriptor.digest]
+
+        def begun(ingest: Ingest) -> None:
+            arriving.set_result(ingest.follow)
+
+        self._target.put_blob(blob.descriptor, source, done, begun)
+
+    def _unpack(self, crew: Crew) -> None:
+        def open_layer(blob: Blob) -> BinaryIO:
+            arriving = self._arriving[blob.descriptor.digest]
+            while True:
+                crew.check()
+                if self._store.has_blob(blob.descriptor):
+                    return self._store.open_blob(blob.descriptor)
+                try:
+                    return arriving.result(_PAUSE)()
+                except TimeoutError:
+                    continue
+
+        for manifest, config in self._images:
+            self._unpacked.append(
+                unpack_layers(
+                    self._store, manifest, config, open_layer, name=self._source.name, progress=self._progress
+                )
+            )

@@ -1,0 +1,200 @@
+"""`unpack_image`: the layers of an image in the store as layer directories, each verified before it has its name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from wclayer.engines.portable.importing import import_tar
+from wclayer.engines.results import ImportResult
+from wclayer.errors import InvalidDataError, NotSupportedError, during
+from wclayer.images.blobs import Blob, errors_of
+from wclayer.images.choice import choose
+from wclayer.images.config import ImageConfig, parse_config
+from wclayer.images.descriptor import Descriptor
+from wclayer.images.manifest import Index, Manifest, parse_manifest
+from wclayer.images.plan import check_image, has_file_system
+from wclayer.images.platform import WINDOWS, Platform
+from wclayer.images.store import ImageStore
+from wclayer.images.transfer_progress import Step, TransferCallback, TransferProgress
+
+OpenLayer = Callable[[Blob], BinaryIO]
+"""Opens the blob of a layer. The stream is closed by its reader, and may still be growing (`Ingest.follow`)."""
+
+NO_IMAGE = "is an artifact, and no image with layers of files: it can be copied, and not unpacked (--no-unpack)"
+
+
+@dataclass(frozen=True, slots=True)
+class UnpackedImage:
+    """An image whose layers are unpacked.
+
+    Attributes:
+        manifest: the manifest.
+        config: the configuration.
+        layers: the layer directories, base layer first.
+        unpacked: how many of them were unpacked now; the others were there.
+    """
+
+    manifest: Manifest
+    config: ImageConfig
+    layers: tuple[Path, ...]
+    unpacked: int
+
+
+def unpack_image(
+    store: ImageStore,
+    descriptor: Descriptor,
+    *,
+    platform: Platform | None = None,
+    name: str = "",
+    progress: TransferCallback | None = None,
+) -> UnpackedImage:
+    """Unpacks the layers of an image that is in the store. Layers that are unpacked already are not unpacked again.
+
+    Args:
+        store: the store.
+        descriptor: the manifest, or an index.
+        platform: which image of an index is meant.
+        name: what the user calls the image, for messages; by default its digest.
+        progress: called for each layer.
+
+    Raises:
+        PathNotFoundError: a part of the image is not in the store.
+        InvalidDataError: a layer does not have its diffID, or is no layer. There is no layer directory then.
+        NotSupportedError: the image is not for Windows, or is none.
+    """
+    name = name or descriptor.digest
+    with during("unpack image", name), store.in_use():
+        manifest, config = read_image(store, descriptor, platform, name)
+        return unpack_layers(
+            store, manifest, config, lambda blob: store.open_blob(blob.descriptor), name=name, progress=progress
+        )
+
+
+def read_image(
+    store: ImageStore, descriptor: Descriptor, platform: Platform | None, name: str
+) -> tuple[Manifest, ImageConfig]:
+    """Returns manifest and configuration of an image in the store, which fit together.
+
+    Args:
+        store: the store.
+        descriptor: the manifest, or an index.
+        platform: which image of an index is meant.
+        name: what the user calls the image, for messages.
+
+    Raises:
+        NotSupportedError: it is an artifact that is no image.
+    """
+    item = parse_manifest(store.read_blob(descriptor), descriptor.media_type)
+    while isinstance(item, Index):
+        descriptor = choose(item.manifests, platform, name)
+        item = parse_manifest(store.read_blob(descriptor), descriptor.media_type)
+    if not has_file_system(item):
+        raise NotSupportedError(name, NO_IMAGE)
+    config = parse_config(store.read_blob(item.config))
+    check_image(item, config)
+    return item, config
+
+
+def check_windows(config: ImageConfig, name: str) -> None:
+    """Checks that an image is one for Windows.
+
+    Raises:
+        NotSupportedError: it is for another operating system.
+    """
+    if config.platform.os.lower() != WINDOWS:
+        raise NotSupportedError(
+            name,
+            f"the image is for {config.platform.os or 'no operating system'}, and only layers of Windows can be"
+            " unpacked; copy, push and save work, and so does pull with --no-unpack",
+        )
+
+
+def unpack_layers(
+    store: ImageStore,
+    manifest: Manifest,
+    config: ImageConfig,
+    open_layer: OpenLayer,
+    *,
+    name: str,
+    progress: TransferCallback | None = None,
+) -> UnpackedImage:
+    """Unpacks the layers of an image in the order of the chain. The caller holds `store.in_use()`.
+
+    Args:
+        store: the store.
+        manifest: the manifest; it fits the configuration (`check_image`).
+        config: the configuration.
+        open_layer: opens the blob of a layer that is not unpacked yet.
+        name: what the user calls the image, for messages.
+        progress: called for each layer.
+    """
+    check_windows(config, name)
+    if not manifest.layers:
+        raise NotSupportedError(name, "the image has no layers, so there is nothing to unpack")
+    layers: list[Path] = []
+    unpacked = 0
+    for number, (descriptor, chain_id) in enumerate(zip(manifest.layers, config.chain_ids, strict=True)):
+        path = store.layer_path(chain_id)
+        blob = Blob(descriptor, f"layer {number + 1} of {len(manifest.layers)}")
+        if not store.has_layer(chain_id):
+            with errors_of(blob, name), store.claim_layer(chain_id) as is_missing:
+                if is_missing:
+                    _unpack(blob, config.diff_ids[number], path, layers[::-1], open_layer, name, progress)
+                    unpacked += 1
+        layers.append(path)
+    return UnpackedImage(manifest, config, tuple(layers), unpacked)
+
+
+def _unpack(
+    blob: Blob,
+    diff_id: str,
+    path: Path,
+    parents: list[Path],
+    open_layer: OpenLayer,
+    name: str,
+    progress: TransferCallback | None,
+) -> None:
+    descriptor = blob.descriptor
+
+    def accept(result: ImportResult) -> None:
+        if (result.digest, result.stored_size) != (descriptor.digest, descriptor.size):
+            raise InvalidDataError(
+                name,
+                f"{result.stored_size} bytes with the digest {result.digest} were read, and the manifest says"
+                f" {descriptor.size} bytes with {descriptor.digest}",
+            )
+        if result.diff_id != diff_id:
+            raise InvalidDataError(
+                name,
+                f"the uncompressed tar has the diffID {result.diff_id}, and the configuration says {diff_id}: the image"
+                " was put together wrongly, or changed; pull it from its maker again",
+            )
+
+    def report(done: int) -> None:
+        if progress is not None:
+            progress(TransferProgress(blob.what, descriptor, Step.UNPACK, min(done, descriptor.size)))
+
+    with open_layer(blob) as stream:
+        watched = cast(BinaryIO, _Watched(stream, report))
+        import_tar(watched, path, parents, accept=accept, source=name)
+    report(descriptor.size)
+
+
+class _Watched:
+    """A stream that reports how many of its bytes were read."""
+
+    def __init__(self, stream: BinaryIO, report: Callable[[int], None]) -> None:
+        self._stream = stream
+        self._report = report
+        self._done = 0
+
+    def read(self, size: int = -1) -> bytes:
+        """Returns bytes, and reports them."""
+        data = self._stream.read(size)
+        self._done += len(data)
+        self._report(self._done)
+        return data
+
