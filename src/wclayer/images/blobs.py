@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import BinaryIO, Self
 
-from wclayer.errors import FOREIGN_ERRORS, LayerError, translated
+from wclayer.errors import FOREIGN_ERRORS, InvalidDataError, LayerError, translated
 from wclayer.images.descriptor import Descriptor
 from wclayer.images.manifest import check_contents, check_manifest_size
 from wclayer.images.transport import ImageSource
@@ -34,7 +34,7 @@ def errors_of(blob: Blob, name: str) -> Iterator[None]:
 
     Args:
         blob: the blob.
-        name: what the user named: the path of errors that have none.
+        name: what the user named. It is the path of errors about the data, and of those without a path.
     """
     try:
         yield
@@ -42,10 +42,9 @@ def errors_of(blob: Blob, name: str) -> Iterator[None]:
         told = translated(name, error)
         assert told is not None
         digest = "" if blob.descriptor.digest in told.detail else f" ({blob.descriptor.digest})"
-        if told.detail.startswith(blob.what):
-            raise
-        path, detail = told.path or name, f"{blob.what}{digest}: {told.detail}"
-        raise type(told)(path, detail, code=told.code, operation=told.operation) from error
+        path = name if isinstance(told, InvalidDataError) else told.path or name
+        # Without an operation: that of the whole copy is the one that the user knows.
+        raise type(told)(path, f"{blob.what}{digest}: {told.detail}", code=told.code) from error
 
 
 def read_blob(source: ImageSource, descriptor: Descriptor) -> bytes:

@@ -100,4 +100,3 @@ class Crew:
         self._stopped.set()
         for future in self._futures:
             future.cancel()
-

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -187,14 +188,13 @@ class _Watched:
     """A stream that reports how many of its bytes were read."""
 
     def __init__(self, stream: BinaryIO, report: Callable[[int], None]) -> None:
-        self._stream = stream
+        self._stream = cast(io.BufferedIOBase, stream)
         self._report = report
         self._done = 0
 
     def read(self, size: int = -1) -> bytes:
-        """Returns bytes, and reports them."""
-        data = self._stream.read(size)
+        """Returns the bytes that are there, of a stream that may still be growing, and reports them."""
+        data = self._stream.read1(size)
         self._done += len(data)
         self._report(self._done)
         return data
-

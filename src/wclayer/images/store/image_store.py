@@ -11,6 +11,7 @@ from wclayer._types import StrPath
 from wclayer.errors import InvalidParameterError, PathNotFoundError, boundary
 from wclayer.images.descriptor import Descriptor
 from wclayer.images.store.checking import check_store
+from wclayer.images.store.claim import claim_layer
 from wclayer.images.store.folder import StoreFolder
 from wclayer.images.store.ingest import Ingest
 from wclayer.images.store.listing import StoredImage, list_images
@@ -91,6 +92,17 @@ class ImageStore:
     def has_layer(self, chain_id: str) -> bool:
         """Returns whether the layer with a chainID is unpacked."""
         return self._folder.has_layer(chain_id)
+
+    def claim_layer(self, chain_id: str) -> AbstractContextManager[bool]:
+        """Keeps all others from unpacking a layer inside a context, and waits for one that does.
+
+        Returns:
+            A context manager of True if the layer is not unpacked; then the caller unpacks it.
+
+        Raises:
+            LayerBusyError: another process has been unpacking the layer for an hour.
+        """
+        return claim_layer(self._folder, chain_id)
 
     @contextmanager
     def hold_layers(self, chain_ids: Sequence[str]) -> Iterator[list[Path]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import ExitStack
 from types import TracebackType
 from typing import BinaryIO, Self
@@ -103,14 +104,29 @@ class StoreTarget(_End):
         """Returns whether the blob or the manifest is in the store, whole."""
         return self._folder.has_blob(descriptor)
 
-    def put_blob(self, descriptor: Descriptor, source: ImageSource, done: BytesDone | None = None) -> None:
+    def put_blob(
+        self,
+        descriptor: Descriptor,
+        source: ImageSource,
+        done: BytesDone | None = None,
+        arriving: Callable[[Ingest], None] | None = None,
+    ) -> None:
         """Copies a blob from a source, and continues a copy that an earlier call began.
+
+        Args:
+            descriptor: the blob.
+            source: where it comes from.
+            done: called with the number of bytes that are there.
+            arriving: called before the first byte with the blob, which other threads may follow from then on. It is
+                not called for a blob that is whole, or whose first bytes an earlier call left: they may be damaged.
 
         Raises:
             InvalidDataError: the source's bytes have another digest or size.
         """
         with Ingest(self._folder, descriptor) as ingest:
             begun = ingest.offset
+            if arriving is not None and not begun and not ingest.is_whole:
+                arriving(ingest)
             try:
                 _copy(ingest, source, done)
             except InvalidDataError:
