@@ -34,6 +34,13 @@ _MODULES = {
         "disk": "Show, check or convert a disk file.",
         "convert": "Make a disk from a layer.",
     },
+    "image_transfer": {
+        "pull": "Fetch an image from a registry, and unpack it.",
+        "push": "Copy an image of the store to a registry.",
+        "copy": "Copy an image from anywhere to anywhere.",
+        "load": "Put the images of an archive into the store.",
+        "save": "Write images of the store into one file.",
+    },
     "inspect": {
         "ls": "List a directory of a layer.",
         "tree": "Show a directory as a tree.",

@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 
+from wclayer._types import StrPath
 from wclayer.errors import InvalidParameterError
+from wclayer.images.docker_archive import DockerArchiveSource, DockerArchiveTarget
+from wclayer.images.layout import LayoutArchiveTarget, LayoutSource, LayoutTarget
+from wclayer.images.reference import parse_reference
+from wclayer.images.registry import RegistryOptions, RegistrySource, RegistryTarget
+from wclayer.images.store import ImageStore
+from wclayer.images.transport import ImageSource, ImageTarget
 
 
 class Transport(Enum):
@@ -104,3 +112,58 @@ def _on_disk(text: str, transport: Transport, rest: str) -> Location:
             text, "nothing after the colon that follows the path; leave out the colon, or name the image"
         )
     return Location(transport, path, name)
+
+
+def open_source(
+    location: Location | str, *, store: ImageStore | None = None, registry: RegistryOptions | None = None
+) -> ImageSource:
+    """Opens the image at a location to be read. The caller closes it.
+
+    Args:
+        location: where it is (see `parse_location`).
+        store: the store; by default the user's.
+        registry: how a registry is reached.
+
+    Raises:
+        InvalidParameterError: the text is no location, or no reference.
+        PathNotFoundError, InvalidDataError, …: a layout or an archive cannot be read.
+    """
+    place = parse_location(location) if isinstance(location, str) else location
+    if place.transport is Transport.REGISTRY:
+        return RegistrySource(parse_reference(place.name), registry)
+    if place.transport is Transport.STORE:
+        return (store or ImageStore()).source(place.name)
+    if place.transport is Transport.DOCKER_ARCHIVE:
+        return DockerArchiveSource(place.path, place.name or None)
+    return LayoutSource(place.path, place.name or None)
+
+
+def open_target(
+    location: Location | str,
+    *,
+    store: ImageStore | None = None,
+    registry: RegistryOptions | None = None,
+    sources: Iterable[StrPath] = (),
+) -> ImageTarget:
+    """Opens a location for an image to be written to. The caller closes it.
+
+    Args:
+        location: where it will be (see `parse_location`).
+        store: the store; by default the user's.
+        registry: how a registry is reached.
+        sources: the files and folders that are read for it, and must not be replaced.
+
+    Raises:
+        InvalidParameterError: the text is no location, or no reference; the file is one of the sources.
+        AccessDeniedError, DiskFullError, …: the host refuses to make the file.
+    """
+    place = parse_location(location) if isinstance(location, str) else location
+    if place.transport is Transport.REGISTRY:
+        return RegistryTarget(parse_reference(place.name), registry)
+    if place.transport is Transport.STORE:
+        return (store or ImageStore()).target(place.name)
+    if place.transport is Transport.DOCKER_ARCHIVE:
+        return DockerArchiveTarget(place.path, place.name or None, sources=sources)
+    if place.transport is Transport.OCI_ARCHIVE:
+        return LayoutArchiveTarget(place.path, place.name or None, sources=sources)
+    return LayoutTarget(place.path, place.name or None)

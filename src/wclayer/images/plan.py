@@ -28,7 +28,7 @@ from wclayer.images.edit import replace_manifests
 from wclayer.images.foreign import Foreign, converted
 from wclayer.images.manifest import Index, Manifest, parse_manifest
 from wclayer.images.platform import Platform
-from wclayer.images.transport import ImageSource
+from wclayer.images.transport import DigestTagSource, ImageSource
 from wclayer.model import limits_in_use
 
 _LAYER_TYPES = (OCI_LAYER, DOCKER_LAYER, OCI_FOREIGN_LAYER, DOCKER_FOREIGN_LAYER)
@@ -56,6 +56,7 @@ class CopyPlan:
         known: the contents of the blobs that were read already, by their digests.
         manifests: the manifests, each after those that it lists or refers to.
         images: the manifests of images whose layers are those of a file system, with their configurations.
+        tags: the tags of cosign, with the manifests that they mean.
     """
 
     root: Descriptor
@@ -63,6 +64,7 @@ class CopyPlan:
     known: dict[str, bytes] = field(default_factory=dict)
     manifests: list[PlannedManifest] = field(default_factory=list)
     images: list[tuple[Manifest, ImageConfig]] = field(default_factory=list)
+    tags: dict[str, Descriptor] = field(default_factory=dict)
 
 
 def has_file_system(manifest: Manifest) -> bool:
@@ -174,25 +176,34 @@ class _Planner:
         """Plans the copy of everything that refers to the planned manifests, and to what refers to them."""
         level = list(self._planned)
         for _ in range(_MOST_NESTED):
-            found = []
-            for digest in level:
-                planned = self._planned[digest]
-                for referrer in self._source.referrers(
-                    replace(planned, digest=digest, size=len(self._read[digest].data))
-                ):
-                    if planned.digest != digest:
-                        raise InvalidParameterError(
-                            self._source.name,
-                            f"converting its foreign layers changes {digest}, and {referrer.digest} refers to it and"
-                            " would refer to nothing; copy without the referrers, or without the conversion",
-                        )
-                    if referrer.digest not in self._planned:
-                        self.add(referrer, 1)
-                        found.append(referrer.digest)
-            if not found:
+            below = [found for digest in level for found in self._add_referrers_of(digest)]
+            if not below:
                 return
-            level = found
+            level = below
         raise FormatError(f"referrers of referrers, more than {_MOST_NESTED} times")
+
+    def _add_referrers_of(self, digest: str) -> list[str]:
+        """Plans the copy of what refers to a manifest, by its subject or by a tag of cosign.
+
+        Returns:
+            The digests of the manifests that were not planned before.
+        """
+        planned = self._planned[digest]
+        original = replace(planned, digest=digest, size=len(self._read[digest].data))
+        tags = self._source.digest_tags(original) if isinstance(self._source, DigestTagSource) else {}
+        found = []
+        for referrer in (*self._source.referrers(original), *tags.values()):
+            if planned.digest != digest:
+                raise InvalidParameterError(
+                    self._source.name,
+                    f"converting its foreign layers changes {digest}, and {referrer.digest} refers to it and would"
+                    " refer to nothing; copy without the referrers, or without the conversion",
+                )
+            if referrer.digest not in self._planned:
+                self.add(referrer, 1)
+                found.append(referrer.digest)
+        self.plan.tags |= {tag: self._planned[root.digest] for tag, root in tags.items()}
+        return found
 
     def _manifest(self, descriptor: Descriptor) -> Manifest | Index:
         if descriptor.digest not in self._read:

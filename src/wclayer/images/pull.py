@@ -13,6 +13,8 @@ from wclayer.images.foreign import Foreign
 from wclayer.images.parallel import Crew
 from wclayer.images.plan import CopyPlan, make_plan
 from wclayer.images.platform import WINDOWS, Platform
+from wclayer.images.reference import parse_reference
+from wclayer.images.registry import RegistryOptions, RegistrySource
 from wclayer.images.store import ImageStore, Ingest, StoreTarget
 from wclayer.images.transfer import JOBS, CopyResult, carry_out
 from wclayer.images.transfer_progress import TransferCallback
@@ -78,6 +80,38 @@ def store_image(
         if not unpack:
             return PullResult(name, carry_out(plan, source, target, jobs=jobs, progress=progress), ())
         return _Pipeline(plan, source, store, target, choice, jobs, progress).run(name)
+
+
+def pull_image(
+    reference: str,
+    store: ImageStore | None = None,
+    *,
+    registry: RegistryOptions | None = None,
+    platform: Platform | None = None,
+    all_platforms: bool = False,
+    unpack: bool = True,
+    foreign: Foreign | str = Foreign.PUSH,
+    jobs: int = JOBS,
+    progress: TransferCallback | None = None,
+) -> PullResult:
+    """Fetches an image from a registry into the store under its name, and unpacks its layers while they arrive.
+
+    Args:
+        reference: the image ("mcr.microsoft.com/windows/nanoserver:ltsc2025").
+        store: the store; by default the user's.
+        registry: how the registry is reached.
+        platform, all_platforms, unpack, foreign, jobs, progress: see `store_image`.
+
+    Raises:
+        LayerError: see `store_image`.
+    """
+    with during("pull image", reference):
+        wanted = parse_reference(reference.removeprefix("docker://"))
+        with RegistrySource(wanted, registry) as source:
+            return store_image(
+                source, store or ImageStore(), str(wanted), platform=platform, all_platforms=all_platforms,
+                unpack=unpack, foreign=foreign, jobs=jobs, progress=progress,
+            )  # fmt: skip
 
 
 class _Pipeline:

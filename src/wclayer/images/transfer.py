@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from wclayer.errors import during
+from wclayer.errors import NotSupportedError, during
 from wclayer.images.blobs import Blob, KnownBlobs, errors_of
 from wclayer.images.descriptor import Descriptor
 from wclayer.images.foreign import Foreign
@@ -13,7 +13,7 @@ from wclayer.images.parallel import Crew
 from wclayer.images.plan import CopyPlan, make_plan
 from wclayer.images.platform import Platform
 from wclayer.images.transfer_progress import Step, TransferCallback, TransferProgress
-from wclayer.images.transport import BytesDone, ImageSource, ImageTarget
+from wclayer.images.transport import BytesDone, ImageSource, ImageTarget, TagTarget
 
 JOBS = 4
 """How many blobs are copied at the same time."""
@@ -96,6 +96,7 @@ def carry_out(
     progress: TransferCallback | None = None,
     put: PutBlob | None = None,
     meanwhile: Callable[[Crew], None] | None = None,
+    finish: Callable[[Descriptor], None] | None = None,
 ) -> CopyResult:
     """Copies what a plan says.
 
@@ -107,7 +108,10 @@ def carry_out(
         progress: called for each blob, from several threads.
         put: puts a blob that the target does not have; by default `put_blob` of the target.
         meanwhile: work for this thread, while the blobs are copied. The image gets its name afterwards.
+        finish: gives the image its name; by default `finish` of the target.
     """
+    if plan.tags and not isinstance(target, TagTarget):
+        raise NotSupportedError(target.name, "cannot hold the signatures that cosign made; copy without the referrers")
     known = KnownBlobs(source, plan.known)
     copied: list[Blob] = []
     crew = Crew(jobs, source.name)
@@ -139,7 +143,10 @@ def carry_out(
             meanwhile(crew)
     for manifest in plan.manifests:
         target.put_manifest(manifest.descriptor, manifest.data)
-    target.finish(plan.root)
+    if isinstance(target, TagTarget):
+        for tag, root in plan.tags.items():
+            target.put_tag(tag, root)
+    (finish or target.finish)(plan.root)
     return CopyResult(
         plan.root,
         len(plan.manifests),

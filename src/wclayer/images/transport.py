@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from types import TracebackType
-from typing import BinaryIO, Protocol, Self
+from typing import BinaryIO, Protocol, Self, runtime_checkable
 
 from wclayer.images.descriptor import Descriptor
 
@@ -104,3 +104,23 @@ class ImageTarget(Protocol):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
     ) -> None: ...
+
+
+@runtime_checkable
+class DigestTagSource(Protocol):
+    """A source that also has what cosign keeps beside an image: manifests under tags made of the image's digest."""
+
+    def digest_tags(self, descriptor: Descriptor) -> dict[str, Descriptor]:
+        """Returns the tags that cosign makes for a manifest (`sha256-HEX.sig`, `.att`, `.sbom`), and what they mean."""
+
+
+@runtime_checkable
+class TagTarget(Protocol):
+    """A target that gives a name to more than one manifest."""
+
+    def put_tag(self, tag: str, root: Descriptor) -> None:
+        """Gives a manifest that was put a name beside that of the image. `finish` comes after it.
+
+        Raises:
+            NotSupportedError: the target cannot hold such a manifest.
+        """

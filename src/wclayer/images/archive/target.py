@@ -77,6 +77,8 @@ class ArchiveTarget:
         self._lock = threading.Lock()
         self._places: dict[str, _Place] = {}
         self._manifests: dict[str, Descriptor] = {}
+        self._further: list[tuple[str, Descriptor]] = []
+        """The images beside the one that `finish` names, with their names."""
         self._end = len(_HEAD)
         self._finished = False
         self._output = OutputFile(file, sources=sources)
@@ -131,6 +133,20 @@ class ArchiveTarget:
             raise
         with self._lock:
             self._places.setdefault(descriptor.digest, place)
+
+    def put_tag(self, tag: str, root: Descriptor) -> None:
+        """Adds another image, or another name of an image. `root` was put before; `finish` comes last.
+
+        Raises:
+            InvalidParameterError: it cannot be the name of an image in the archive.
+        """
+        if self._finished or root.digest not in self._manifests:
+            raise InvalidStateError(self._name, f"the manifest {root.digest} was not put, or the archive is finished")
+        self._further.append((self._checked_tag(tag), root))
+
+    def _checked_tag(self, tag: str) -> str:
+        """Returns a name of an image unchanged if it can be one in the archive."""
+        raise NotImplementedError
 
     def finish(self, root: Descriptor) -> None:
         """Completes the archive, and makes it appear under its name. `root` was put before."""
@@ -200,11 +216,12 @@ class ArchiveTarget:
         return parse_manifest(self._read(descriptor.digest), descriptor.media_type)
 
     def _reached(self, root: Descriptor) -> Iterator[Manifest | Index]:
-        """Yields the manifests and indexes that were put: those below the root first, each after what it lists, then
+        """Yields the manifests and indexes that were put: those below the images first, each after what it lists, then
         what refers to them."""
         done: set[str] = set()
+        further = reversed([descriptor for _, descriptor in self._further])
         pending: list[tuple[Descriptor, bool]] = [
-            (descriptor, False) for descriptor in (*reversed(self._manifests.values()), root)
+            (descriptor, False) for descriptor in (*reversed(self._manifests.values()), root, *further)
         ]
         while pending:
             descriptor, is_open = pending.pop()

@@ -18,6 +18,8 @@ from wclayer.images.manifest import Manifest
 from wclayer.images.plan import has_file_system
 from wclayer.images.reference import Reference, parse_reference
 
+_NO_IMAGE = "and a docker-archive holds nothing else; use oci-archive: or oci:"
+
 
 @boundary
 class DockerArchiveTarget(ArchiveTarget):
@@ -43,19 +45,45 @@ class DockerArchiveTarget(ArchiveTarget):
         self._reference = parse_reference(ref) if ref else None
         super().__init__(file, name or f"docker-archive:{os.fspath(file)}{f':{ref}' if ref else ''}", sources)
 
+    def put_tag(self, tag: str, root: Descriptor) -> None:
+        """Adds another image, or another name of an image (see `ArchiveTarget`).
+
+        Raises:
+            NotSupportedError: it is a signature, or another artifact that is no image.
+        """
+        if self._first_image(root) is None:
+            raise NotSupportedError(self._name, f"{root.digest} is no image, {_NO_IMAGE}")
+        super().put_tag(tag, root)
+
+    def _checked_tag(self, tag: str) -> str:
+        return str(parse_reference(tag)) if tag else ""
+
     def _documents(self, root: Descriptor) -> dict[str, bytes]:
+        roots = [*((parse_reference(tag) if tag else None, each) for tag, each in self._further)]
+        roots.append((self._reference, root))
+        tags: dict[str, list[str]] = {}
+        for reference, each in roots:
+            image = self._first_image(each)
+            if reference and reference.tag and image is not None:
+                tags.setdefault(image, []).append(str(reference))
         items = [item for item in self._reached(root) if isinstance(item, Manifest)]
-        saved: list[dict[str, Any]] = []
-        for item in items:
-            if has_file_system(item) and self.has(item.config):
-                tags = [str(self._reference)] if self._reference and self._reference.tag and not saved else []
-                saved.append(self._saved(item, tags))
+        saved = [self._saved(item, tags.get(item.descriptor.digest, [])) for item in items if self._is_image(item)]
         if not saved:
-            raise NotSupportedError(
-                self._name, "a docker-archive holds images, and this is another artifact; use oci-archive: or oci:"
-            )
-        entries = [entry_of(root, *_names(self._reference)), *referrer_entries(items)]
+            raise NotSupportedError(self._name, f"{root.digest} is no image, {_NO_IMAGE}")
+        entries = [*(entry_of(each, *_names(reference)) for reference, each in roots), *referrer_entries(items)]
         return {MANIFEST_FILE: encoded(saved), INDEX_FILE: new_index(entries), MARKER_FILE: MARKER}
+
+    def _is_image(self, item: Manifest) -> bool:
+        return has_file_system(item) and self.has(item.config)
+
+    def _first_image(self, root: Descriptor) -> str | None:
+        """Returns the digest of the first image of an index, which has its name in `manifest.json`; None if it has
+        none."""
+        item = self.parsed(root)
+        if isinstance(item, Manifest):
+            return root.digest if self._is_image(item) else None
+        below = (self._first_image(child) for child in item.manifests) if item is not None else ()
+        return next((found for found in below if found is not None), None)
 
     def _saved(self, item: Manifest, tags: list[str]) -> dict[str, Any]:
         """Returns what `manifest.json` says of an image."""

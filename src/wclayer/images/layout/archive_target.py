@@ -35,7 +35,11 @@ class LayoutArchiveTarget(ArchiveTarget):
         self._tag = checked_tag(tag, path)
         super().__init__(path, name or f"oci-archive:{os.fspath(path)}{f':{self._tag}' if self._tag else ''}", sources)
 
+    def _checked_tag(self, tag: str) -> str:
+        return checked_tag(tag, self.name)
+
     def _documents(self, root: Descriptor) -> dict[str, bytes]:
         items = [item for item in self._reached(root) if isinstance(item, Manifest)]
-        entries = [entry_of(root, self._tag), *referrer_entries(items)]
+        roots = [*self._further, (self._tag, root)]
+        entries = [*(entry_of(each, tag) for tag, each in roots), *referrer_entries(items)]
         return {MARKER_FILE: MARKER, INDEX_FILE: new_index(entries)}

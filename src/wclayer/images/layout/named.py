@@ -39,6 +39,11 @@ def names_of(descriptor: Descriptor) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for name in found if name))
 
 
+def is_digest_tag(name: str, digest: str) -> bool:
+    """Returns whether a name is a tag that cosign makes for the manifest of a digest."""
+    return name.startswith(f"{digest.replace(':', '-')}.") and _REFERRERS_TAG.match(name) is not None
+
+
 def images_among(entries: Iterable[Descriptor]) -> list[NamedImage]:
     """Returns the images among the entries of an index, those with the same manifest together.
 
@@ -119,15 +124,15 @@ def _by_number(_: NamedImage, number: int, wanted: str) -> bool:
 
 def _by_reference(image: NamedImage, _: int, wanted: str) -> bool:
     meant = reference_of(wanted)
-    return meant is not None and any(_is_whole(name) and reference_of(name) == meant for name in image.names)
+    return meant is not None and any(is_whole_name(name) and reference_of(name) == meant for name in image.names)
 
 
 def _by_tag(image: NamedImage, _: int, wanted: str) -> bool:
-    found = (reference_of(name) for name in image.names if _is_whole(name))
+    found = (reference_of(name) for name in image.names if is_whole_name(name))
     return any(reference is not None and reference.tag == wanted for reference in found)
 
 
-def _is_whole(name: str) -> bool:
+def is_whole_name(name: str) -> bool:
     """Tells whether a name has a repository: a bare tag ("latest") would be read as one."""
     return ":" in name or "/" in name
 

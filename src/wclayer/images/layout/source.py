@@ -12,7 +12,7 @@ from wclayer.images.archive.opened import STANDARD_INPUT, ImageArchive
 from wclayer.images.descriptor import Descriptor
 from wclayer.images.layout.files import ArchiveFiles, DirectoryFiles, LayoutFiles
 from wclayer.images.layout.index import LayoutIndex, read_document
-from wclayer.images.layout.named import NamedImage, absent, choose, images_among
+from wclayer.images.layout.named import NamedImage, absent, choose, images_among, is_digest_tag, names_of
 
 
 @boundary
@@ -108,6 +108,15 @@ class LayoutSource:
         """Returns the manifests of the layout that refer to a manifest."""
         with errors_at(self._name):
             return self._index.referrers(descriptor)
+
+    def digest_tags(self, descriptor: Descriptor) -> dict[str, Descriptor]:
+        """Returns the names that cosign makes for a manifest (see `DigestTagSource`)."""
+        return {
+            name: entry
+            for entry in self._index.entries
+            for name in names_of(entry)
+            if is_digest_tag(name, descriptor.digest)
+        }
 
     def close(self) -> None:
         """Ends the use of the layout."""

@@ -132,14 +132,22 @@ class LayoutTarget:
             LayerBusyError: another process holds the layout.
             InvalidDataError: `index.json` is damaged.
         """
+        self._enter(root, self._tag)
+
+    def put_tag(self, tag: str, root: Descriptor) -> None:
+        """Names another image, or gives the image a further name, as `finish` does. `root` was put before."""
+        self._enter(root, checked_tag(tag, self._name))
+
+    def _enter(self, root: Descriptor, tag: str) -> None:
+        """Enters an image, and what was put and refers to others, into `index.json`."""
         if root.digest not in self._put:
             raise InvalidStateError(self._name, f"the manifest {root.digest} was not put")
-        entries = [entry_of(root, self._tag), *referrer_entries(self._referrers)]
+        entries = [entry_of(root, tag), *referrer_entries(self._referrers)]
         lock = wait_for_place(self._path)
         try:
             with errors_at(self._path):
                 data = self._opened().document(INDEX_FILE)
-                made = new_index(entries) if data is None else with_entries(data, entries, self._tag)
+                made = new_index(entries) if data is None else with_entries(data, entries, tag)
                 if made != data:
                     _write(self._path / INDEX_FILE, made)
         finally:

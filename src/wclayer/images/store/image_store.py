@@ -162,6 +162,23 @@ class ImageStore:
             self._folder.read_blob(descriptor)
             Names(self._folder).put(text, descriptor)
 
+    def full_name(self, text: str) -> str:
+        """Returns the one name in the store that a text means.
+
+        Args:
+            text: a name, or the end of one (see `find`).
+
+        Raises:
+            PathNotFoundError: there is no such name.
+            InvalidParameterError: several names end so.
+        """
+        found = [known.text for known in find_names(Names(self._folder).all(), text)]
+        if not found:
+            raise PathNotFoundError(text, f"no such name in the store {self.path}; `wclayer images` lists them")
+        if len(found) > 1:
+            raise InvalidParameterError(text, f"may mean several names: {', '.join(found[:10])}; write more of it")
+        return found[0]
+
     def untag(self, name: str) -> str:
         """Removes a name. What it means stays in the store until `prune`, or for good if another name means it, too.
 
@@ -175,14 +192,9 @@ class ImageStore:
             PathNotFoundError: there is no such name.
             InvalidParameterError: several names end so.
         """
-        names = Names(self._folder)
-        found = [known.text for known in find_names(names.all(), name)]
-        if not found:
-            raise PathNotFoundError(name, f"no such name in the store {self.path}; `wclayer images` lists them")
-        if len(found) > 1:
-            raise InvalidParameterError(name, f"may mean several names: {', '.join(found[:10])}; write more of it")
-        names.remove(found[0])
-        return found[0]
+        found = self.full_name(name)
+        Names(self._folder).remove(found)
+        return found
 
     def prune(self, *, keep_hours: float = KEEP_HOURS, dry_run: bool = False) -> PruneResult:
         """Removes what no name keeps: blobs, unpacked layers, begun downloads, and what killed processes left.

@@ -10,6 +10,7 @@ from typing import BinaryIO, Self
 from wclayer.errors import InvalidDataError, PathNotFoundError, boundary
 from wclayer.images.descriptor import Descriptor
 from wclayer.images.manifest import Manifest, check_contents, parse_manifest
+from wclayer.images.reference import parse_reference
 from wclayer.images.store.folder import StoreFolder
 from wclayer.images.store.graph import manifests_of
 from wclayer.images.store.ingest import PIECE, Ingest
@@ -83,6 +84,12 @@ class StoreSource(_End):
                     found[place.digest] = place
         return list(found.values())
 
+    def digest_tags(self, descriptor: Descriptor) -> dict[str, Descriptor]:
+        """Returns the tags that cosign makes for a manifest (see `DigestTagSource`), in any repository of the store."""
+        prefix = f"{descriptor.digest.replace(':', '-')}."
+        names = ((name.text.rpartition(":")[2], name.descriptor) for name in Names(self._folder).all())
+        return {tag: root for tag, root in names if tag.startswith(prefix)}
+
 
 @boundary
 class StoreTarget(_End):
@@ -98,6 +105,7 @@ class StoreTarget(_End):
     def __init__(self, folder: StoreFolder, name: str) -> None:
         super().__init__(folder, name or str(folder.path))
         self._wanted = canonical_name(name) if name else ""
+        self._referrers: list[Descriptor] = []
         self._held.enter_context(folder.in_use())
 
     def has(self, descriptor: Descriptor) -> bool:
@@ -146,15 +154,26 @@ class StoreTarget(_End):
         Raises:
             InvalidDataError: the bytes have another digest or size, or are no manifest.
         """
-        parse_manifest(check_contents(data, descriptor), descriptor.media_type)
+        item = parse_manifest(check_contents(data, descriptor), descriptor.media_type)
+        if isinstance(item, Manifest) and item.subject is not None:
+            self._referrers.append(descriptor)
         with Ingest(self._folder, descriptor) as ingest:
             if not ingest.is_whole:
                 ingest.restart()
                 ingest.write(data)
                 ingest.commit()
 
+    def put_tag(self, tag: str, root: Descriptor) -> None:
+        """Gives a manifest that was put a further tag of the image's repository. Without a name, it is kept by its
+        digest."""
+        text = str(parse_reference(self._wanted).with_tag(tag)) if self._wanted else root.digest
+        Names(self._folder).put(text, root)
+
     def finish(self, root: Descriptor) -> None:
-        """Gives the image its name. Without a name, the image is kept by its digest."""
+        """Gives the image its name. Without a name, the image is kept by its digest, and so is what refers to it."""
+        for referrer in self._referrers:
+            if referrer.digest != root.digest:
+                Names(self._folder).put(referrer.digest, referrer)
         if not self._folder.has_blob(root):
             raise PathNotFoundError(self.name, f"{root.digest} was not stored")
         Names(self._folder).put(self._wanted or root.digest, root)

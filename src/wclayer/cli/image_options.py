@@ -1,0 +1,90 @@
+"""Options that the verbs for images share: the store, the registry, the platform, the foreign layers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from wclayer.images.foreign import Foreign
+from wclayer.images.parallel import MAX_JOBS
+from wclayer.images.platform import Platform, parse_platform
+from wclayer.images.registry import RegistryOptions
+from wclayer.images.store import ImageStore
+from wclayer.images.transfer import JOBS
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+def _platform(context: click.Context, option: click.Parameter, value: str | None) -> Platform | None:
+    return None if value is None else parse_platform(value)
+
+
+def _store(context: click.Context, option: click.Parameter, value: str | None) -> ImageStore:
+    return ImageStore(value)
+
+
+store_option = click.option(
+    "--store",
+    metavar="FOLDER",
+    callback=_store,
+    help="The store (default: $WCLAYER_STORE, or the folder of the user's data).",
+)
+platform_option = click.option(
+    "--platform",
+    metavar="PLATFORM",
+    callback=_platform,
+    help="The image of an index that is meant: windows/amd64:10.0.20348, windows(10.0.20348)/amd64 or"
+    " windows/amd64,osver=10.0.20348.",
+)
+all_option = click.option("--all", "all_platforms", is_flag=True, help="The index, and the images of all platforms.")
+foreign_option = click.option(
+    "--foreign",
+    type=click.Choice([choice.value for choice in Foreign]),
+    default=Foreign.PUSH.value,
+    show_default=True,
+    help="Foreign layers: keep copies only their addresses, push copies their bytes, convert makes ordinary layers of"
+    " them.",
+)
+jobs_option = click.option(
+    "--jobs",
+    type=click.IntRange(1, MAX_JOBS),
+    default=JOBS,
+    show_default=True,
+    help="How many blobs are copied at the same time.",
+)
+quiet_option = click.option("-q", "--quiet", is_flag=True, help="Print only the digest, and no progress.")
+
+
+def registry_options(function: _Function) -> _Function:
+    """Adds the options of a registry; the function gets one argument `registry`."""
+
+    def add(context: click.Context, option: click.Parameter, value: object) -> None:
+        context.meta.setdefault(_KEY, {})[option.name] = value
+
+    options = (
+        click.option(
+            "--insecure", is_flag=True, expose_value=False, callback=add,
+            help="Accept plain HTTP and certificates that cannot be verified.",
+        ),
+        click.option(
+            "--ca", metavar="FILE", expose_value=False, callback=add,
+            help="Certificates (PEM) that are trusted besides those of the system.",
+        ),
+        click.option(
+            "--authfile", metavar="FILE", expose_value=False, callback=add,
+            help="The file with credentials (default: $REGISTRY_AUTH_FILE, Docker's, Podman's).",
+        ),
+    )  # fmt: skip
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+_KEY = "wclayer.registry"
+
+
+def registry_of(context: click.Context) -> RegistryOptions:
+    """Returns what the options of the registry say."""
+    return RegistryOptions(**context.meta.get(_KEY, {}))
