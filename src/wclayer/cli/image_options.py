@@ -1,20 +1,14 @@
-"""Options that the verbs for images share: the store, the registry, the platform, the foreign layers."""
+"""Options that the verbs for images share: the store, the platform, the foreign layers."""
 
 from __future__ import annotations
-
-from collections.abc import Callable
-from typing import Any, TypeVar
 
 import click
 
 from wclayer.images.foreign import Foreign
 from wclayer.images.parallel import MAX_JOBS
 from wclayer.images.platform import Platform, parse_platform
-from wclayer.images.registry import RegistryOptions
 from wclayer.images.store import ImageStore
 from wclayer.images.transfer import JOBS
-
-_Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 def _platform(context: click.Context, option: click.Parameter, value: str | None) -> Platform | None:
@@ -55,36 +49,3 @@ jobs_option = click.option(
     help="How many blobs are copied at the same time.",
 )
 quiet_option = click.option("-q", "--quiet", is_flag=True, help="Print only the digest, and no progress.")
-
-
-def registry_options(function: _Function) -> _Function:
-    """Adds the options of a registry; the function gets one argument `registry`."""
-
-    def add(context: click.Context, option: click.Parameter, value: object) -> None:
-        context.meta.setdefault(_KEY, {})[option.name] = value
-
-    options = (
-        click.option(
-            "--insecure", is_flag=True, expose_value=False, callback=add,
-            help="Accept plain HTTP and certificates that cannot be verified.",
-        ),
-        click.option(
-            "--ca", metavar="FILE", expose_value=False, callback=add,
-            help="Certificates (PEM) that are trusted besides those of the system.",
-        ),
-        click.option(
-            "--authfile", metavar="FILE", expose_value=False, callback=add,
-            help="The file with credentials (default: $REGISTRY_AUTH_FILE, Docker's, Podman's).",
-        ),
-    )  # fmt: skip
-    for option in reversed(options):
-        function = option(function)
-    return function
-
-
-_KEY = "wclayer.registry"
-
-
-def registry_of(context: click.Context) -> RegistryOptions:
-    """Returns what the options of the registry say."""
-    return RegistryOptions(**context.meta.get(_KEY, {}))

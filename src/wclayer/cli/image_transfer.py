@@ -13,17 +13,17 @@ from wclayer.cli.image_options import (
     jobs_option,
     platform_option,
     quiet_option,
-    registry_of,
-    registry_options,
     store_option,
 )
 from wclayer.cli.output import echo, json_option, print_json, size_text
+from wclayer.cli.remote import registry_options
 from wclayer.cli.transfer_bars import transfer_bars
 from wclayer.images.copying import copy_between
 from wclayer.images.loading import FORMATS, STANDARD_INPUT, load_images, save_images
 from wclayer.images.platform import Platform
 from wclayer.images.pull import PullResult, pull_image
 from wclayer.images.push import push_image
+from wclayer.images.registry import RegistryOptions
 from wclayer.images.store import ImageStore
 from wclayer.images.transfer import CopyResult
 
@@ -41,13 +41,12 @@ no_unpack_option = click.option("--no-unpack", is_flag=True, help="Do not unpack
 @quiet_option
 @json_option
 @click.argument("reference", metavar="REF")
-@click.pass_context
 def pull_command(
-    context: click.Context,
     platform: Platform | None,
     all_platforms: bool,
     no_unpack: bool,
     foreign: str,
+    registry: RegistryOptions,
     store: ImageStore,
     jobs: int,
     quiet: bool,
@@ -68,7 +67,7 @@ def pull_command(
     """
     with transfer_bars(quiet=quiet) as progress:
         result = pull_image(
-            reference, store, registry=registry_of(context), platform=platform, all_platforms=all_platforms,
+            reference, store, registry=registry, platform=platform, all_platforms=all_platforms,
             unpack=not no_unpack, foreign=foreign, jobs=jobs, progress=progress,
         )  # fmt: skip
     if as_json:
@@ -87,11 +86,10 @@ def pull_command(
 @json_option
 @click.argument("image")
 @click.argument("reference", metavar="[REF]", default="")
-@click.pass_context
 def push_command(
-    context: click.Context,
     platform: Platform | None,
     foreign: str,
+    registry: RegistryOptions,
     store: ImageStore,
     jobs: int,
     quiet: bool,
@@ -111,7 +109,7 @@ def push_command(
     """
     with transfer_bars(quiet=quiet) as progress:
         result = push_image(
-            image, reference, store, registry=registry_of(context), platform=platform, foreign=foreign, jobs=jobs,
+            image, reference, store, registry=registry, platform=platform, foreign=foreign, jobs=jobs,
             progress=progress,
         )  # fmt: skip
     _show_copy("pushed", image, reference or image, result, quiet=quiet, as_json=as_json)
@@ -129,13 +127,12 @@ def push_command(
 @json_option
 @click.argument("source", metavar="SRC")
 @click.argument("target", metavar="DST")
-@click.pass_context
 def copy_command(
-    context: click.Context,
     platform: Platform | None,
     all_platforms: bool,
     referrers: bool,
     foreign: str,
+    registry: RegistryOptions,
     store: ImageStore,
     jobs: int,
     quiet: bool,
@@ -156,7 +153,7 @@ def copy_command(
     """
     with transfer_bars(quiet=quiet) as progress:
         result = copy_between(
-            source, target, store, registry=registry_of(context), platform=platform, all_platforms=all_platforms,
+            source, target, store, registry=registry, platform=platform, all_platforms=all_platforms,
             referrers=referrers, foreign=foreign, jobs=jobs, progress=progress,
         )  # fmt: skip
     _show_copy("copied", source, target, result, quiet=quiet, as_json=as_json)

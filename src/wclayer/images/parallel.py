@@ -18,6 +18,10 @@ _Result = TypeVar("_Result")
 MAX_JOBS = 64
 
 
+class _StoppedError(OperationCancelledError):
+    """A thread was stopped because something else has failed."""
+
+
 class Crew:
     """Threads that work until the first error.
 
@@ -59,7 +63,7 @@ class Crew:
             OperationCancelledError: another one has failed.
         """
         if self._stopped.is_set():
-            raise OperationCancelledError(self._name, "stopped, because another part of the image failed")
+            raise _StoppedError(self._name, "stopped, because another part of the image failed")
 
     def wait(self) -> None:
         """Waits until everything is done.
@@ -68,35 +72,32 @@ class Crew:
             Exception: what the first thread that failed raised.
         """
         for future in as_completed(self._futures):
-            if future.exception() is not None:
-                assert self._error is not None
+            if future.exception() is not None and self._error is not None:
                 raise self._error
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        # The body often fails because a thread has failed: what was first is the cause.
-        first = self._error
         try:
             if kind is None:
                 self.wait()
-            elif first is not None and isinstance(error, Exception):
-                raise first
         finally:
-            self._stop()
+            self._stopped.set()
+            for future in self._futures:
+                future.cancel()
             self._pool.shutdown(wait=True)
+        # The body often fails because a thread is failing: that is the cause.
+        if self._error is not None and isinstance(error, Exception):
+            raise self._error
 
     def _do(self, work: Callable[[_Item], _Result], item: _Item) -> _Result:
         try:
             return work(item)
+        except _StoppedError:
+            raise
         except BaseException as error:
             with self._lock:
                 self._error = self._error or error
             self._stopped.set()
             raise
-
-    def _stop(self) -> None:
-        self._stopped.set()
-        for future in self._futures:
-            future.cancel()
