@@ -225,7 +225,7 @@ def test_the_same_image_gives_the_same_bytes(tmp_path: Path) -> None:
 def test_what_is_no_image_is_refused(tmp_path: Path) -> None:
     artifact = samples.referrer(SMALL)
     bare = samples.with_manifest_changed(artifact, {"subject": None})
-    with pytest.raises(NotSupportedError, match="another artifact"):
+    with pytest.raises(NotSupportedError, match="is no image"):
         put(bare, DockerArchiveTarget(tmp_path / "x.tar", "app:1"))
     assert list(tmp_path.iterdir()) == []
 

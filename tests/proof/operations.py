@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import wclayer
+from tests.images.reading import contents as read_image
 from tests.old_layers import make_old_chain
 from tests.proof.world import KEY, MIB, VOLUME, World, copy_scratch
 from tests.support import contents, info, tree_listing
@@ -21,6 +22,7 @@ from wclayer.engines.relinking import relink_layer
 from wclayer.errors import NotReadyError, during
 from wclayer.formats.regf.model import walk
 from wclayer.formats.regf.text import parse_reg
+from wclayer.images.transfer import copy_image
 from wclayer.layers.directory import open_layer
 from wclayer.layers.directory.chain_file import read_chain
 from wclayer.layers.directory.file_security import file_security
@@ -358,6 +360,39 @@ def _import_over(world: World) -> None:
         wclayer.import_layer_from_tar(stream, world.scratch, [world.base], source=world.place / "changes.tar")
 
 
+def _images_at(path: Path) -> object:
+    """The images of a layout with everything in them, by their names; none if there is no layout."""
+    if not (path / "oci-layout").exists():
+        return []
+    with wclayer.LayoutSource(path) as source:
+        names = sorted(name for image in source.images() for name in image.names)
+    found = []
+    for name in names:
+        with wclayer.LayoutSource(path, name) as source:
+            found.append((name, read_image(source)))
+    return found
+
+
+def _copy_into_layout(world: World) -> None:
+    with (
+        wclayer.DockerArchiveSource(world.sources / "image.tar") as source,
+        wclayer.LayoutTarget(world.place / "layout", "new") as target,
+    ):
+        copy_image(source, target, jobs=1)
+
+
+def _copy_layout(world: World) -> None:
+    shutil.copytree(world.sources / "layout", world.place / "layout")
+
+
+def _save(world: World) -> None:
+    with (
+        wclayer.LayoutSource(world.sources / "layout") as source,
+        wclayer.DockerArchiveTarget(world.out, "image:1") as target,
+    ):
+        copy_image(source, target, jobs=1)
+
+
 def _making(call: Step, result: Step, command: str | None = None) -> Operation:
     return Operation(call, result, command=command, is_whole=True)
 
@@ -419,6 +454,7 @@ MAKING: dict[str, Operation] = {
         _made_disk,
         "disk convert --to raw {sources}/base.vhdx {out}",
     ),
+    "save image": _making(_save, _out),
     "copy out": _making(_copy_out("C:\\Windows\\large.dll"), _out, "cp {base}:C:\\Windows\\large.dll {out}"),
 }
 """Operations that make one thing in `place`, which must be as it was if they fail."""
@@ -450,6 +486,8 @@ CHANGING: dict[str, Operation] = {
         _register,
         "images remove --store {place}/store image 1",
     ),
+    "make layout": Operation(_copy_into_layout, lambda w: _images_at(w.place / "layout")),
+    "add to layout": Operation(_copy_into_layout, lambda w: _images_at(w.place / "layout"), _copy_layout),
     "copy tree out": Operation(_copy_out("C:\\docs"), _out, command="cp -r {base}:C:\\docs {out}", is_one_step=False),
     "copy in": _steps(
         lambda view, w: copy_into(view, w.sources / "tree" / "one", "C:\\one"),

@@ -339,6 +339,8 @@ def _clean(world: World) -> None:
     """The next calls in the folders remove what is left, and nothing stays."""
     wclayer.create_layer(world.place / "next", world.base)
     wclayer.destroy_layer(world.place / "next")
+    with wclayer.LayoutTarget(world.place / "layout") as target:
+        target.has(wclayer.Descriptor("", f"sha256:{'0' * 64}", 0))
     for layer in (world.scratch, world.layer):
         if not layer.is_dir() or not is_scratch(layer):
             if read_chain(layer):

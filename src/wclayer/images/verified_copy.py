@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from typing import BinaryIO
 
-from wclayer.errors import InvalidDataError
+from wclayer.errors import InvalidDataError, errors_at
 from wclayer.images.descriptor import Descriptor
 from wclayer.images.transport import BytesDone, ImageSource
 
@@ -29,7 +30,7 @@ def copy_verified(
     digest = hashlib.sha256()
     size = 0
     with source.open_blob(descriptor) as stream:
-        while piece := stream.read(_PIECE):
+        while piece := _read(stream, source.name):
             size += len(piece)
             if size > descriptor.size:
                 raise InvalidDataError(
@@ -43,3 +44,9 @@ def copy_verified(
         raise InvalidDataError(source.name, f"{descriptor.digest} ends after {size} of {descriptor.size} bytes")
     if (found := f"sha256:{digest.hexdigest()}") != descriptor.digest:
         raise InvalidDataError(source.name, f"{descriptor.digest}: the contents have the digest {found}")
+
+
+def _read(stream: BinaryIO, name: str) -> bytes:
+    """Returns the next bytes of a blob. Errors without a path name the source."""
+    with errors_at(name):
+        return stream.read(_PIECE)

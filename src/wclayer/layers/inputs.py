@@ -36,7 +36,7 @@ def open_any_place(path: StrPath, *, writable: bool = False) -> BinaryIO:
         fd = system.open_without_waiting(path, writable=writable)
         try:
             _refuse_others(path, os.fstat(fd).st_mode)
-            return os.fdopen(fd, "r+b") if writable else io.BufferedReader(_ReadFile(fd))
+            return os.fdopen(fd, "r+b") if writable else io.BufferedReader(ReadFile(fd))
         except BaseException:
             system.close_read(fd)
             raise
@@ -59,7 +59,7 @@ def open_stream(path: StrPath) -> io.BufferedReader:
     """
     with errors_at(path):
         try:
-            return io.BufferedReader(_ReadFile(path))
+            return io.BufferedReader(ReadFile(path))
         except OSError:
             if _is_socket(path):
                 raise InvalidParameterError(path, "is a socket, which cannot be opened; a file is needed") from None
@@ -73,7 +73,7 @@ def _is_socket(path: StrPath) -> bool:
         return False
 
 
-class _ReadFile(io.FileIO):
+class ReadFile(io.FileIO):
     """A file that is only read. Errors while it is closed are ignored."""
 
     def close(self) -> None:

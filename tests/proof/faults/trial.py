@@ -305,7 +305,11 @@ class Trials:
         """Whether an error names the file that failed, a folder that it is in, or what is being made."""
         world = self._world
         failed = visible_path(fault.path)
-        targets = [str(path) for path in (world.layer, world.scratch, world.out, world.place / "store")]
+        # An image is called by its place: "oci:FOLDER", "docker-archive:FILE".
+        named = named[named.find(":/") + 1 :]
+        targets = [
+            str(path) for path in (world.layer, world.scratch, world.out, world.place / "store", world.place / "layout")
+        ]
         if not named.startswith("/"):
             return named == "<stdin>"
         return (

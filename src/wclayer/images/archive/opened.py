@@ -94,7 +94,7 @@ class ImageArchive:
 
     def open(self, member: ArchiveMember, offset: int = 0) -> BinaryIO:
         """Opens a member for reading from a byte offset to its end. The caller closes the stream."""
-        return io.BufferedReader(_MemberStream(self._file.fileno(), member, offset), 1 << 20)
+        return io.BufferedReader(_MemberStream(self._file.fileno(), member, offset, self.path), 1 << 20)
 
     def close(self) -> None:
         """Closes the file. Streams that are open stay open."""
@@ -110,7 +110,8 @@ class ImageArchive:
 class _MemberStream(io.RawIOBase):
     """The bytes of a member from an offset on, through a descriptor of its own."""
 
-    def __init__(self, fd: int, member: ArchiveMember, offset: int) -> None:
+    def __init__(self, fd: int, member: ArchiveMember, offset: int, path: str) -> None:
+        self._path = path
         self._at = member.offset + min(offset, member.size)
         self._end = member.offset + member.size
         self._fd = os.dup(fd)
@@ -120,13 +121,14 @@ class _MemberStream(io.RawIOBase):
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
         view = memoryview(buffer)[: self._end - self._at]
-        count = system.read_into_at(self._fd, view, self._at) if view else 0
+        with errors_at(self._path):
+            count = system.read_into_at(self._fd, view, self._at) if view else 0
         self._at += count
         return count
 
     def close(self) -> None:
         if not self.closed:
-            os.close(self._fd)
+            system.close_read(self._fd)
         super().close()
 
 

@@ -101,7 +101,7 @@ class DockerArchiveSource:
 
     def manifest(self, descriptor: Descriptor) -> bytes:
         """Returns the bytes of a manifest or an index (see `ImageSource`)."""
-        with errors_at(self._name):
+        with errors_at(self._archive.path):
             if (image := self._found().get(descriptor.digest)) and descriptor.digest in image[1].documents:
                 return check_contents(image[1].documents[descriptor.digest], descriptor)
             if self._files.blob_size(descriptor.digest) is None:
@@ -110,7 +110,7 @@ class DockerArchiveSource:
 
     def open_blob(self, descriptor: Descriptor, offset: int = 0) -> BinaryIO:
         """Opens a blob for reading from a byte offset to its end (see `ImageSource`)."""
-        with errors_at(self._name):
+        with errors_at(self._archive.path):
             for _, image in self._found().values():
                 if (member := image.blobs.get(descriptor.digest)) is not None:
                     check_blob(member.size, descriptor, self._name)
@@ -120,7 +120,7 @@ class DockerArchiveSource:
 
     def referrers(self, descriptor: Descriptor) -> list[Descriptor]:
         """Returns the manifests of the archive's layout that refer to a manifest."""
-        with errors_at(self._name):
+        with errors_at(self._archive.path):
             if self._archive.members.file(INDEX_FILE) is None:
                 return []
             return LayoutIndex(self._files).referrers(descriptor)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import stat
 import threading
@@ -10,12 +11,14 @@ from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from wclayer._types import StrPath
-from wclayer.errors import FormatError
-from wclayer.host import system
+from wclayer.errors import FormatError, errors_at
 from wclayer.host.root import HostRoot
 from wclayer.images.archive.opened import ImageArchive
 from wclayer.images.layout_names import blob_name
 from wclayer.images.manifest import check_manifest_size
+from wclayer.layers.inputs import ReadFile
+
+_BUFFER = 1 << 20
 
 
 class LayoutFiles(Protocol):
@@ -109,13 +112,7 @@ class DirectoryFiles:
                 raise FormatError(f"the layout has no file {blob_name(digest)!r}")
             root, name, _ = place
             fd = root.open(name)
-        try:
-            file = os.fdopen(fd, "rb")
-        except BaseException:
-            system.close_read(fd)
-            raise
-        file.seek(offset)
-        return file
+        return io.BufferedReader(_BlobFile(fd, os.path.join(root.path, os.fsdecode(name)), offset), _BUFFER)
 
     def _place(self, digest: str) -> tuple[HostRoot, bytes, int] | None:
         """Returns where a blob lies, and its length: in the shared directory, or in the layout's own."""
@@ -154,6 +151,20 @@ class DirectoryFiles:
             self._root.close()
             if self._shared is not None:
                 self._shared.close()
+
+
+class _BlobFile(ReadFile):
+    """The file of a blob, from an offset on. Errors of the host name the file."""
+
+    def __init__(self, fd: int, path: str, offset: int) -> None:
+        super().__init__(fd)
+        self._path = path
+        with errors_at(path):
+            self.seek(offset)
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        with errors_at(self._path):
+            return super().readinto(buffer)
 
 
 def _check_regular(name: str, status: os.stat_result) -> None:

@@ -44,7 +44,7 @@ class LayoutSource:
         name: str | None = None,
     ) -> None:
         self._tag = tag or ""
-        place = path.path if isinstance(path, ImageArchive) else os.fspath(path)
+        self._place = place = path.path if isinstance(path, ImageArchive) else os.fspath(path)
         is_directory = not isinstance(path, ImageArchive) and place != STANDARD_INPUT and os.path.isdir(place)
         kind = "oci" if is_directory else "oci-archive"
         self._name = name or f"{kind}:{place}{f':{self._tag}' if self._tag else ''}"
@@ -85,7 +85,7 @@ class LayoutSource:
         images = self.images()
         found = choose(images, self._tag, self._name)
         if found is None and self._tag:
-            with errors_at(self._name):
+            with errors_at(self._place):
                 found = choose(images_among(self._index.nested()), self._tag, self._name)
         if found is None:
             raise absent(images, self._tag, self._name)
@@ -93,20 +93,20 @@ class LayoutSource:
 
     def manifest(self, descriptor: Descriptor) -> bytes:
         """Returns the bytes of a manifest or an index (see `ImageSource`)."""
-        with errors_at(self._name):
+        with errors_at(self._place):
             if self._files.blob_size(descriptor.digest) is None:
                 raise PathNotFoundError(self._name, f"the layout does not have the manifest {descriptor.digest}")
             return read_document(self._files, descriptor)
 
     def open_blob(self, descriptor: Descriptor, offset: int = 0) -> BinaryIO:
         """Opens a blob for reading from a byte offset to its end (see `ImageSource`)."""
-        with errors_at(self._name):
+        with errors_at(self._place):
             check_blob(self._files.blob_size(descriptor.digest), descriptor, self._name)
             return self._files.open_blob(descriptor.digest, offset)
 
     def referrers(self, descriptor: Descriptor) -> list[Descriptor]:
         """Returns the manifests of the layout that refer to a manifest."""
-        with errors_at(self._name):
+        with errors_at(self._place):
             return self._index.referrers(descriptor)
 
     def digest_tags(self, descriptor: Descriptor) -> dict[str, Descriptor]:
