@@ -93,3 +93,14 @@ def test_any_bytes_are_a_view_or_a_format_error(data: bytes) -> None:
             parse()
         except FormatError:
             pass
+
+
+def nested(depth: int) -> bytes:
+    return b'{"a":"[[","b\\"{":' + b"[" * (depth - 1) + b"]" * (depth - 1) + b"}"
+
+
+def test_what_is_nested_too_deep_is_refused() -> None:
+    parse_json(nested(64), "x")
+    for depth in (65, 500, 100_000):
+        with pytest.raises(FormatError, match="nested more than 64 deep"):
+            parse_json(nested(depth), "x")

@@ -34,6 +34,13 @@ _MODULES = {
         "disk": "Show, check or convert a disk file.",
         "convert": "Make a disk from a layer.",
     },
+    "image_changes": {
+        "config": "Change the configuration of an image.",
+        "index": "Make and list indexes of images.",
+    },
+    "image_documents": {
+        "inspect": "Show what describes an image.",
+    },
     "image_transfer": {
         "pull": "Fetch an image from a registry, and unpack it.",
         "push": "Copy an image of the store to a registry.",

@@ -106,7 +106,8 @@ def compose_index(
                         if not replaces:
                             raise InvalidParameterError(
                                 source.name,
-                                f"{old.digest} is for {new.platform}, too; --replace puts {new.digest} in its place",
+                                f"{old.digest} is for {new.platform}, too, and an index lists one image for a platform;"
+                                f" `wclayer index append --replace` puts {new.digest} in its place",
                             )
                         gone.add(position)
                 listed.append(new)

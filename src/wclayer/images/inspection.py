@@ -70,7 +70,7 @@ def inspect_image(source: ImageSource, platform: Platform | None = None) -> Imag
             if platform is not None:
                 raise
             return ImageInspection(source.name, root, index, None, None)
-        config = read_config(source, manifest) if manifest.is_image else None
+        config = read_config(source, manifest) if has_file_system(manifest) else None
         return ImageInspection(source.name, root, index, manifest, config)
 
 
@@ -101,10 +101,9 @@ def read_config(source: ImageSource, manifest: Manifest) -> ImageConfig:
         FormatError: it does not fit to the manifest.
         NotSupportedError: the manifest is that of an artifact, not of an image.
     """
-    if not manifest.is_image:
+    if not has_file_system(manifest):
         kind = manifest.artifact_type or manifest.config.media_type
         raise NotSupportedError(source.name, f"is an artifact of the type {kind[:100]!r}, not an image")
     config = parse_config(read_blob(source, manifest.config))
-    if has_file_system(manifest):
-        check_image(manifest, config)
+    check_image(manifest, config)
     return config

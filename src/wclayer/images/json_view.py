@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
 from wclayer.errors import FormatError
 
 _Kind = TypeVar("_Kind")
+
+_DEPTH = 64
+"""How deep objects and lists may lie in each other. Those of images are less than ten deep."""
+_STRING_OR_BRACKET = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[\[\]{}]')
 
 
 class JsonView:
@@ -101,6 +106,21 @@ def _refuse_repeated(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return record
 
 
+_TOO_DEEP = f"its objects and lists are nested more than {_DEPTH} deep"
+
+
+def _depth(text: str) -> int:
+    """Returns how deep the objects and lists of a JSON text are nested."""
+    depth = deepest = 0
+    for found in _STRING_OR_BRACKET.finditer(text):
+        if (bracket := found[0]) in "[{":
+            depth += 1
+            deepest = max(depth, deepest)
+        elif bracket in "]}":
+            depth -= 1
+    return deepest
+
+
 def _refuse_constant(text: str) -> None:
     raise FormatError(f"{text} is not JSON")
 
@@ -109,16 +129,20 @@ def _load(data: bytes, what: str) -> object:
     """Returns the JSON value in `data`.
 
     Raises:
-        FormatError: the bytes are not JSON in UTF-8, or a key occurs twice in one object.
+        FormatError: the bytes are not JSON in UTF-8, a key occurs twice in one object, or the nesting is deeper than in
+            any document of an image.
     """
     try:
-        value: object = json.loads(data.decode(), object_pairs_hook=_refuse_repeated, parse_constant=_refuse_constant)
+        text = data.decode()
+        value: object = json.loads(text, object_pairs_hook=_refuse_repeated, parse_constant=_refuse_constant)
     except FormatError as error:
         raise FormatError(f"{what}: {error}") from None
     except ValueError as error:
         raise FormatError(f"{what} is not JSON: {error}") from None
     except RecursionError:
-        raise FormatError(f"{what} is not JSON of a sensible depth") from None
+        raise FormatError(f"{what}: {_TOO_DEEP}") from None
+    if _depth(text) > _DEPTH:
+        raise FormatError(f"{what}: {_TOO_DEEP}")
     return value
 
 

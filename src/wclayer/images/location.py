@@ -167,3 +167,18 @@ def open_target(
     if place.transport is Transport.OCI_ARCHIVE:
         return LayoutArchiveTarget(place.path, place.name or None, sources=sources)
     return LayoutTarget(place.path, place.name or None)
+
+
+def image_location(text: str) -> Location:
+    """Returns where the image is that a user names to a verb: a name alone is one in the store.
+
+    Args:
+        text: a name in the store, or what `parse_location` reads; a registry is `docker://REF`.
+
+    Raises:
+        InvalidParameterError: the text has none of these forms.
+    """
+    place = parse_location(text)
+    if place.transport is Transport.REGISTRY and not text.startswith("docker://"):
+        return Location(Transport.STORE, "", text)
+    return place
