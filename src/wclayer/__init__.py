@@ -92,15 +92,20 @@ if TYPE_CHECKING:
     from wclayer.formats.regf.text import RegEdit
     from wclayer.formats.regf.values import ValueType
     from wclayer.host.durability import unsynced
+    from wclayer.images.changed import compose_index, edit_image
     from wclayer.images.config import HistoryEntry, ImageConfig
     from wclayer.images.descriptor import Descriptor
     from wclayer.images.docker_archive import DockerArchiveSource, DockerArchiveTarget
+    from wclayer.images.edit import ConfigChanges
+    from wclayer.images.history import HistoryStep, ImageBase
+    from wclayer.images.inspection import ImageInspection, inspect_image
     from wclayer.images.json_view import JsonView
     from wclayer.images.layout import LayoutArchiveTarget, LayoutSource, LayoutTarget, NamedImage
     from wclayer.images.location import Location, Transport, parse_location
     from wclayer.images.manifest import Index, Manifest
     from wclayer.images.platform import Platform, parse_platform
     from wclayer.images.reference import Reference, parse_reference
+    from wclayer.images.registry import Credentials, RegistryOptions, RegistrySource, RegistryTarget
     from wclayer.images.runs_on import RunsOn, runs_on
     from wclayer.images.transport import ImageSource, ImageTarget
     from wclayer.images.windows_version import WindowsVersion
@@ -273,6 +278,11 @@ _HOMES = {
     "wclayer.images.transport": ("ImageSource", "ImageTarget"),
     "wclayer.images.layout": ("LayoutSource", "LayoutTarget", "LayoutArchiveTarget", "NamedImage"),
     "wclayer.images.docker_archive": ("DockerArchiveSource", "DockerArchiveTarget"),
+    "wclayer.images.registry": ("Credentials", "RegistryOptions", "RegistrySource", "RegistryTarget"),
+    "wclayer.images.changed": ("compose_index", "edit_image"),
+    "wclayer.images.edit": ("ConfigChanges",),
+    "wclayer.images.history": ("HistoryStep", "ImageBase"),
+    "wclayer.images.inspection": ("ImageInspection", "inspect_image"),
 }
 """The module that defines each public name, which is loaded when the name is used for the first time."""
 
@@ -288,8 +298,10 @@ __all__ = [
     "BcdObject",
     "Change",
     "Compression",
+    "ConfigChanges",
     "ConvertResult",
     "CorruptLayerError",
+    "Credentials",
     "DataStream",
     "Descriptor",
     "DescriptorFlags",
@@ -316,7 +328,10 @@ __all__ = [
     "FilterLayerWriter",
     "FolderLayerReader",
     "HistoryEntry",
+    "HistoryStep",
+    "ImageBase",
     "ImageConfig",
+    "ImageInspection",
     "ImageSource",
     "ImageStore",
     "ImageTarget",
@@ -370,7 +385,10 @@ __all__ = [
     "RegistryDifference",
     "RegistryEditor",
     "RegistryError",
+    "RegistryOptions",
     "RegistryPath",
+    "RegistrySource",
+    "RegistryTarget",
     "RunsOn",
     "ScratchLayerReader",
     "TarLayerReader",
@@ -389,6 +407,7 @@ __all__ = [
     "activate_layer",
     "check_disk",
     "check_layer",
+    "compose_index",
     "convert_disk",
     "convert_layer",
     "copy_layer",
@@ -399,6 +418,7 @@ __all__ = [
     "diff_registries",
     "diff_trees",
     "disk_info",
+    "edit_image",
     "engine",
     "engine_name",
     "expand_scratch_size",
@@ -411,6 +431,7 @@ __all__ = [
     "import_layer",
     "import_layer_from_disk",
     "import_layer_from_tar",
+    "inspect_image",
     "is_disk",
     "layer_exists",
     "layer_id",

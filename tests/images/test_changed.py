@@ -13,7 +13,7 @@ from wclayer.images.changed import compose_index, edit_image
 from wclayer.images.config import parse_config
 from wclayer.images.descriptor import DOCKER_INDEX, OCI_INDEX, Descriptor
 from wclayer.images.edit import DOCKER_ANNOTATIONS_WARNING, ConfigChanges
-from wclayer.images.history import BaseImage
+from wclayer.images.history import ImageBase
 from wclayer.images.inspection import inspect_image
 from wclayer.images.manifest import Index, Manifest, parse_manifest
 from wclayer.images.platform import parse_platform
@@ -50,7 +50,7 @@ def test_an_image_is_inspected(kind: samples.Kind) -> None:
     assert found.config is not None
     assert found.config.data == image.config
     assert [step.layer for step in found.steps] == [*range(7)]
-    assert found.base == BaseImage("", "", "10.0.20348.5499", 2)
+    assert found.base == ImageBase("", "", "10.0.20348.5499", 2)
 
 
 def test_an_index_is_inspected_alone_if_several_images_may_be_meant() -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tests.images import samples
 from wclayer.images.config import ImageConfig, parse_config
 from wclayer.images.edit import edit_annotations
-from wclayer.images.history import BASE_DIGEST, BASE_NAME, BaseImage, find_base, history_steps
+from wclayer.images.history import BASE_DIGEST, BASE_NAME, ImageBase, find_base, history_steps
 from wclayer.images.manifest import Manifest, parse_manifest
 
 
@@ -69,17 +69,17 @@ def test_each_layer_has_one_step_or_none_is_known(empty: list[bool], layers: int
 def test_the_base_image_is_found_by_its_steps(image: samples.Image, version: str, layers: int) -> None:
     manifest = parse_manifest(image.manifest)
     assert isinstance(manifest, Manifest)
-    assert find_base(parse_config(image.config), manifest) == BaseImage("", "", version, layers)
+    assert find_base(parse_config(image.config), manifest) == ImageBase("", "", version, layers)
 
 
 def test_an_update_after_other_steps_is_not_the_base() -> None:
     config = config_of([False] * 3, 3, ["Apply image 10.0.1.1", "cmd /C x", "Install update 10.0.1.2"])
-    assert find_base(config) == BaseImage("", "", "10.0.1.1", 1)
+    assert find_base(config) == ImageBase("", "", "10.0.1.1", 1)
     assert find_base(config_of([False], 1, ["cmd /C Apply image 1"])) is None
 
 
 def test_the_layers_of_the_base_are_unknown_if_the_history_does_not_tell() -> None:
-    assert find_base(config_of([False] * 3, 2, ["Apply image 10.0.1.1", "x", "y"])) == BaseImage(
+    assert find_base(config_of([False] * 3, 2, ["Apply image 10.0.1.1", "x", "y"])) == ImageBase(
         "", "", "10.0.1.1", None
     )
 
@@ -89,5 +89,5 @@ def test_annotations_name_the_base() -> None:
     manifest = parse_manifest(samples.small("oci").manifest)
     assert isinstance(manifest, Manifest)
     manifest = edit_annotations(manifest, {BASE_NAME: "r.io/base:1", BASE_DIGEST: digest})
-    assert find_base(config_of([], 0), manifest) == BaseImage("r.io/base:1", digest, "", None)
+    assert find_base(config_of([], 0), manifest) == ImageBase("r.io/base:1", digest, "", None)
     assert find_base(config_of([], 0)) is None

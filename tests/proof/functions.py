@@ -246,6 +246,22 @@ def _write_image(world: World, target: wclayer.ImageTarget) -> None:
         copy_image(source, target)
 
 
+def _changed_image(world: World) -> None:
+    changes = wclayer.ConfigChanges(user="ContainerUser")
+    with wclayer.LayoutSource(world.place / "layout") as source:
+        _read_image(wclayer.edit_image(source, changes)[0])
+
+
+def _index_of_images(world: World) -> None:
+    with wclayer.LayoutSource(world.place / "layout") as source:
+        wclayer.compose_index([source])
+
+
+def _inspect(world: World) -> None:
+    with wclayer.LayoutSource(world.place / "layout") as source:
+        wclayer.inspect_image(source)
+
+
 LAYER = "Files/docs/read me.txt"
 HIVE = "Hives/Software_Base"
 IMAGE = "*.json"
@@ -256,6 +272,8 @@ UNLOCKED: Mapping[Condition, Outcome] = {
 }
 LAYER_READ = {**READS_ONLY, **CORRUPT}
 FROM_LAYER = {**CORRUPT, **UNLOCKED}
+INDEX = "index.json"
+IN_LAYOUT = {**READS_ONLY, Condition.MISSING: "the source is opened before"}
 ALWAYS_TELLS = "it tells what there is, and that may be nothing"
 PREDICATE = {**READS_ONLY, Condition.MISSING: ALWAYS_TELLS, Condition.UNREADABLE: ALWAYS_TELLS,
              Condition.DAMAGED: ALWAYS_TELLS}  # fmt: skip
@@ -379,8 +397,11 @@ CALLS: dict[str, Call] = {
     "DockerArchiveSource": Call(
         lambda w: _read_image(wclayer.DockerArchiveSource(w.place / "image.tar")), "image.tar", "", READS_ONLY,
     ),
+    "edit_image": Call(_changed_image, "layout", INDEX, IN_LAYOUT),
+    "compose_index": Call(_index_of_images, "layout", INDEX, IN_LAYOUT),
+    "inspect_image": Call(_inspect, "layout", INDEX, IN_LAYOUT),
     "LayoutTarget": Call(
-        lambda w: _write_image(w, wclayer.LayoutTarget(w.place / "layout", "new")), "layout", "index.json",
+        lambda w: _write_image(w, wclayer.LayoutTarget(w.place / "layout", "new")), "layout", INDEX,
         {Condition.MISSING: "it is made"},
     ),
     "LayoutArchiveTarget": Call(
@@ -426,6 +447,7 @@ CALLS: dict[str, Call] = {
 ASK_NOTHING = {
     "engine": "it loads an engine", "engine_name": "it loads an engine", "use_engine": "it loads an engine",
     "layer_id": "it is made of the path", "name_to_guid": "it is made of the name",
+    "RegistryOptions": "options for what asks",
     "parse_reference": "it is made of the text", "parse_platform": "it is made of the text",
     "parse_location": "it is made of the text", "runs_on": "versions are compared",
     "limits_in_use": "a setting of the process", "use_limits": "a setting of the process",

@@ -34,7 +34,7 @@ def edit_image(
     platform: Platform | None = None,
     annotations: Mapping[str, str] | None = None,
     without_annotations: Sequence[str] = (),
-) -> tuple[ComposedSource, list[str]]:
+) -> tuple[ImageSource, list[str]]:
     """Returns an image with another configuration, and warnings for the user. The layers are the same.
 
     Every byte of the configuration and the manifest that no change names stays as it is.
@@ -69,7 +69,7 @@ def compose_index(
     base: ImageSource | None = None,
     media_type: str | None = None,
     replaces: bool = False,
-) -> ComposedSource:
+) -> ImageSource:
     """Returns an index of images. No image changes.
 
     An image gets the platform that its configuration states, with `os.version` and `os.features`. Of an index, all

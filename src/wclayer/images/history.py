@@ -30,7 +30,7 @@ class HistoryStep:
 
 
 @dataclass(frozen=True, slots=True)
-class BaseImage:
+class ImageBase:
     """The base image of an image.
 
     Attributes:
@@ -62,7 +62,7 @@ def history_steps(config: ImageConfig) -> tuple[HistoryStep, ...]:
     return tuple(HistoryStep(entry, layers.get(number)) for number, entry in enumerate(entries))
 
 
-def find_base(config: ImageConfig, manifest: Manifest | None = None) -> BaseImage | None:
+def find_base(config: ImageConfig, manifest: Manifest | None = None) -> ImageBase | None:
     """Returns the base image of an image; None if nothing tells which it is.
 
     The history begins with the steps of Microsoft's base image. The annotations of the manifest state the image from
@@ -78,4 +78,4 @@ def find_base(config: ImageConfig, manifest: Manifest | None = None) -> BaseImag
         version = found[1].strip()
         if step.layer is not None:
             layers = step.layer + 1
-    return BaseImage(name, digest, version, layers) if name or digest or version else None
+    return ImageBase(name, digest, version, layers) if name or digest or version else None

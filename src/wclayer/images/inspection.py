@@ -9,7 +9,7 @@ from wclayer.images.blobs import read_blob
 from wclayer.images.choice import choose
 from wclayer.images.config import ImageConfig, parse_config
 from wclayer.images.descriptor import Descriptor
-from wclayer.images.history import BaseImage, HistoryStep, find_base, history_steps
+from wclayer.images.history import HistoryStep, ImageBase, find_base, history_steps
 from wclayer.images.manifest import Index, Manifest, parse_manifest
 from wclayer.images.plan import check_image, has_file_system
 from wclayer.images.platform import Platform
@@ -42,7 +42,7 @@ class ImageInspection:
         return () if self.config is None else history_steps(self.config)
 
     @property
-    def base(self) -> BaseImage | None:
+    def base(self) -> ImageBase | None:
         """The base image; None if nothing tells which it is."""
         return None if self.config is None else find_base(self.config, self.manifest)
 
