@@ -22,7 +22,7 @@ from wclayer.errors import (
 )
 from wclayer.images.platform import Platform
 from wclayer.images.transfer import copy_image
-from wclayer.images.transfer_progress import Step, TransferProgress
+from wclayer.images.transfer_progress import TransferProgress, TransferStep
 from wclayer.model import Limits, use_limits
 
 
@@ -79,7 +79,7 @@ def test_what_the_target_has_is_not_read() -> None:
     result = copy_image(source, target, progress=seen.append)
     assert image.layers[0].digest not in source.opened
     assert (result.blobs, result.present) == (2, 1)
-    assert [item.step for item in seen if item.descriptor.digest == image.layers[0].digest] == [Step.PRESENT]
+    assert [item.step for item in seen if item.descriptor.digest == image.layers[0].digest] == [TransferStep.PRESENT]
     assert all(item.is_done for item in {item.what: item for item in seen}.values())
 
 

@@ -31,7 +31,7 @@ from wclayer.images.descriptor import Descriptor
 from wclayer.images.platform import Platform
 from wclayer.images.pull import store_image
 from wclayer.images.store import ImageStore
-from wclayer.images.transfer_progress import Step, TransferProgress
+from wclayer.images.transfer_progress import TransferProgress, TransferStep
 from wclayer.images.unpack import unpack_image
 
 NAME = "localhost:5000/app:1"
@@ -109,7 +109,7 @@ def test_the_layer_is_unpacked_while_it_arrives(store: ImageStore) -> None:
     seen = threading.Event()
 
     def watch(progress: TransferProgress) -> None:
-        if progress.step is Step.UNPACK and progress.done:
+        if progress.step is TransferStep.UNPACK and progress.done:
             seen.set()
 
     source.wait = lambda: seen.wait(20)
@@ -251,7 +251,7 @@ def test_an_error_of_the_unpacking_stops_the_download(store: ImageStore) -> None
 
 def test_a_caller_can_stop_it(store: ImageStore) -> None:
     def stop(progress: TransferProgress) -> None:
-        if progress.step is Step.UNPACK:
+        if progress.step is TransferStep.UNPACK:
             raise OperationCancelledError("x", "enough")
 
     with pytest.raises(OperationCancelledError, match="enough"):

@@ -16,7 +16,6 @@ from wclayer.cli.output import echo, json_option, print_json, warn
 from wclayer.cli.remote import registry_options
 from wclayer.errors import NotSupportedError
 from wclayer.images.changed import compose_index, edit_image
-from wclayer.images.composed import ComposedSource
 from wclayer.images.descriptor import DOCKER_INDEX, OCI_INDEX
 from wclayer.images.edit import ConfigChanges
 from wclayer.images.foreign import Foreign
@@ -169,7 +168,7 @@ def _changes(
 
 
 def _copy(
-    image: ComposedSource, places: Sequence[Location], new: str, store: ImageStore, registry: RegistryOptions
+    image: ImageSource, places: Sequence[Location], new: str, store: ImageStore, registry: RegistryOptions
 ) -> CopyResult:
     """Copies what was composed to the place that the user names."""
     target_place = image_location(new)

@@ -16,7 +16,7 @@ from wclayer.cli.remote import registry_options
 from wclayer.errors import InvalidParameterError, NotSupportedError
 from wclayer.images.config import ImageConfig
 from wclayer.images.descriptor import Descriptor
-from wclayer.images.history import BaseImage
+from wclayer.images.history import ImageBase
 from wclayer.images.inspection import ImageInspection, inspect_image
 from wclayer.images.location import image_location, open_source
 from wclayer.images.manifest import Index, Manifest
@@ -266,7 +266,7 @@ def _layers_text(number: int) -> str:
     return "1 layer" if number == 1 else f"{number} layers"
 
 
-def _base_text(base: BaseImage) -> str:
+def _base_text(base: ImageBase) -> str:
     layers = "" if base.layers is None else f"the lowest {_layers_text(base.layers)}"
     return ", ".join(filter(None, (base.name, base.digest, base.version, layers)))
 

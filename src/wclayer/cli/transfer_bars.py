@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from wclayer.images.transfer_progress import Step, TransferCallback, TransferProgress
+from wclayer.images.transfer_progress import TransferCallback, TransferProgress, TransferStep
 
-_WORDS = {Step.COPY: "copying", Step.PRESENT: "present", Step.UNPACK: "unpacking"}
+_WORDS = {TransferStep.COPY: "copying", TransferStep.PRESENT: "present", TransferStep.UNPACK: "unpacking"}
 
 
 @contextmanager
@@ -34,7 +34,7 @@ def transfer_bars(*, quiet: bool) -> Iterator[TransferCallback | None]:
 
         def report(state: TransferProgress) -> None:
             descriptor = state.descriptor
-            key = (descriptor.digest, state.step is Step.UNPACK)
+            key = (descriptor.digest, state.step is TransferStep.UNPACK)
             with lock:
                 if key not in tasks:
                     tasks[key] = bars.add_task("", total=descriptor.size, digest=descriptor.digest[7:19])

@@ -12,7 +12,7 @@ from wclayer.images.foreign import Foreign
 from wclayer.images.parallel import Crew
 from wclayer.images.plan import CopyPlan, make_plan
 from wclayer.images.platform import Platform
-from wclayer.images.transfer_progress import Step, TransferCallback, TransferProgress
+from wclayer.images.transfer_progress import TransferCallback, TransferProgress, TransferStep
 from wclayer.images.transport import BytesDone, ImageSource, ImageTarget, TagTarget
 
 JOBS = 4
@@ -116,7 +116,7 @@ def carry_out(
     copied: list[Blob] = []
     crew = Crew(jobs, source.name)
 
-    def report(blob: Blob, step: Step, done: int) -> None:
+    def report(blob: Blob, step: TransferStep, done: int) -> None:
         crew.check()
         if progress is not None:
             progress(TransferProgress(blob.what, blob.descriptor, step, done))
@@ -126,15 +126,15 @@ def carry_out(
             crew.check()
             descriptor = blob.descriptor
             if target.has(descriptor):
-                report(blob, Step.PRESENT, descriptor.size)
+                report(blob, TransferStep.PRESENT, descriptor.size)
                 return
             origin = known if descriptor.digest in plan.known else source
             if put is None:
-                target.put_blob(descriptor, origin, lambda done: report(blob, Step.COPY, done))
+                target.put_blob(descriptor, origin, lambda done: report(blob, TransferStep.COPY, done))
             else:
-                put(blob, origin, lambda done: report(blob, Step.COPY, done))
+                put(blob, origin, lambda done: report(blob, TransferStep.COPY, done))
             copied.append(blob)
-            report(blob, Step.COPY, descriptor.size)
+            report(blob, TransferStep.COPY, descriptor.size)
 
     with crew:
         for blob in plan.blobs.values():

@@ -9,7 +9,7 @@ from enum import Enum
 from wclayer.images.descriptor import Descriptor
 
 
-class Step(Enum):
+class TransferStep(Enum):
     """What happens to a blob."""
 
     COPY = "copy"
@@ -30,7 +30,7 @@ class TransferProgress:
 
     what: str
     descriptor: Descriptor
-    step: Step
+    step: TransferStep
     done: int
 
     @property

@@ -19,7 +19,7 @@ from wclayer.images.manifest import Index, Manifest, parse_manifest
 from wclayer.images.plan import check_image, has_file_system
 from wclayer.images.platform import WINDOWS, Platform
 from wclayer.images.store import ImageStore
-from wclayer.images.transfer_progress import Step, TransferCallback, TransferProgress
+from wclayer.images.transfer_progress import TransferCallback, TransferProgress, TransferStep
 
 OpenLayer = Callable[[Blob], BinaryIO]
 """Opens the blob of a layer. The stream is closed by its reader, and may still be growing (`Ingest.follow`)."""
@@ -176,7 +176,7 @@ def _unpack(
 
     def report(done: int) -> None:
         if progress is not None:
-            progress(TransferProgress(blob.what, descriptor, Step.UNPACK, min(done, descriptor.size)))
+            progress(TransferProgress(blob.what, descriptor, TransferStep.UNPACK, min(done, descriptor.size)))
 
     with open_layer(blob) as stream:
         watched = cast(BinaryIO, _Watched(stream, report))
