@@ -6,7 +6,6 @@ import base64
 import contextlib
 import json
 import os
-import pty
 import stat
 import subprocess
 import sys
@@ -323,6 +322,8 @@ def test_logins_at_the_same_time_lose_none(home: Path) -> None:
 
 
 def test_a_user_is_asked_on_a_terminal(home: Path, debian_registry_with_users: DebianRegistry) -> None:
+    import pty
+
     registry = debian_registry_with_users
     user, password = next(iter(registry.users.items()))
     process, terminal = pty.fork()

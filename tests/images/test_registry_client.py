@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
+import functools
 import io
 import json
 import random
+import socket
+import socketserver
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import pytest
 
@@ -28,7 +33,7 @@ from wclayer.errors import (
 )
 from wclayer.images.descriptor import DOCKER_CONFIG, DOCKER_LAYER, DOCKER_MANIFEST, OCI_EMPTY, OCI_MANIFEST, Descriptor
 from wclayer.images.reference import parse_reference
-from wclayer.images.registry import Credentials, RegistryOptions, RegistrySource, RegistryTarget
+from wclayer.images.registry import Credentials, RegistryOptions, RegistrySource, RegistryTarget, blobs
 from wclayer.images.registry.wire import Origin, _proxy_for
 
 BLOB = random.Random(1).randbytes(10 << 20)
@@ -287,6 +292,26 @@ def test_a_hanging_registry_is_given_up(fake: FakeRegistry) -> None:
         stream.read()
 
 
+def test_a_reader_that_pauses_is_no_slow_registry(fake: FakeRegistry, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blobs, "_SLOW_TIME", 0.3)
+    _fill(fake)
+    with _source(fake).open_blob(LAYER) as stream:
+        data = stream.read(100)
+        time.sleep(0.5)
+        data += stream.read(100)
+        assert data + stream.read() == BLOB
+    assert len(fake.asked("blob")) == 1
+
+
+def test_a_registry_that_sends_almost_nothing_is_given_up(fake: FakeRegistry, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blobs, "_SLOW_TIME", 0.2)
+    _fill(fake)
+    fake.faults.append(faults.trickle("blob", 1, 0.05))
+    options = RegistryOptions(credentials=Credentials(), backoff=0.001, retries=1)
+    with _source(fake, options=options).open_blob(LAYER) as stream, pytest.raises(RegistryError, match="sends almost"):
+        stream.read()
+
+
 def test_foreign_layers_are_fetched_from_their_addresses_without_credentials(fake: FakeRegistry) -> None:
     access = Access("basic")
     foreign = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"
@@ -301,8 +326,11 @@ def test_foreign_layers_are_fetched_from_their_addresses_without_credentials(fak
         assert not fake.authorizations
         with pytest.raises(PathNotFoundError, match="neither the registry nor the addresses"):
             _source(registry, options=USER).open_blob(Descriptor(foreign, digest, len(SMALL), urls[:1]))
-        with pytest.raises(PathNotFoundError, match="not an address of HTTP"):
+        with pytest.raises(RegistryError, match="not an address of HTTP"):
             _source(registry, options=USER).open_blob(Descriptor(foreign, digest, len(SMALL), ("file:///etc/passwd",)))
+        registry.faults.append(faults.error(403, "blob", times=1))
+        with _source(registry, options=USER).open_blob(layer) as stream:
+            assert stream.read() == SMALL
         registry.contents.put_blob("app", SMALL)
         fake.forget()
         with _source(registry, options=USER).open_blob(layer) as stream:
@@ -530,17 +558,33 @@ def test_a_registry_with_tls_leads_to_no_host_without(certificates: Certificates
 
 
 def test_a_registry_that_repeats_a_secret_is_not_quoted() -> None:
-    def repeat(request: Request) -> Reply:
-        return Reply.error(403, "DENIED", f"you sent {request.authorization} that is user:password")
+    def repeat(status: int, request: Request) -> Reply:
+        return Reply.error(status, "DENIED", f"you sent {request.authorization} that is user:password")
 
     for access in (Access("basic"), Access("token")):
         with FakeRegistry(access=access) as registry:
             _fill(registry)
             source = _source(registry, options=USER)
             source.resolve()
-            registry.faults.append(Fault("blob", instead=repeat))
-            with pytest.raises(AccessDeniedError) as error:
-                source.open_blob(LAYER)
+            for status in (403, 404, 418, 500):
+                registry.faults[:] = [Fault("blob", instead=functools.partial(repeat, status))]
+                with pytest.raises(LayerError) as error:
+                    source.open_blob(LAYER)
+                assert not [secret for secret in registry.secrets if secret in str(error.value)]
+            digest = f"sha256:{registry.authorizations[-1]}"
+            registry.faults[:] = [faults.header("manifest", "Docker-Content-Digest", digest)]
+            source.resolve()
+    for identity in ("", "identity of tests"):
+        with FakeRegistry(access=Access("token", identity=identity)) as registry:
+            credentials = Credentials(identity_token=identity) if identity else Credentials("user", "password")
+            options = RegistryOptions(credentials=credentials, backoff=0.001)
+
+            def repeat_identity(request: Request) -> Reply:
+                return Reply.error(418, "DENIED", f"you sent {request.authorization or 'identity of tests'}")
+
+            registry.faults.append(Fault("token", instead=repeat_identity))
+            with pytest.raises(RegistryError, match="418") as error:
+                _source(registry, options=options).resolve()
             assert not [secret for secret in registry.secrets if secret in str(error.value)]
 
 
@@ -591,6 +635,19 @@ def test_an_upload_that_the_registry_forgot_begins_anew(fake: FakeRegistry) -> N
     fake.faults.append(Fault("upload", ("GET",), instead=forget, times=1))
     _target(fake).put_blob(LAYER, _memory(BLOB))
     assert fake.contents.repository("app").blobs == {LAYER.digest: BLOB}
+
+
+def test_a_registry_that_forgets_every_upload_is_given_up(fake: FakeRegistry) -> None:
+    def forget(request: Request) -> Reply:
+        fake.contents.uploads.clear()
+        return Reply.error(404, "BLOB_UPLOAD_UNKNOWN", "upload unknown")
+
+    fake.faults += [faults.error(503, "upload", ("PUT",)), Fault("upload", ("GET",), instead=forget)]
+    options = RegistryOptions(credentials=Credentials(), backoff=0.001, retries=3)
+    with pytest.raises(RegistryError, match="status 503"):
+        _target(fake, options=options).put_blob(LAYER, _memory(BLOB))
+    assert len(fake.asked("upload", "POST")) < 8
+    assert fake.asked("upload", "DELETE")
 
 
 def test_an_upload_honours_the_least_size_of_parts() -> None:
@@ -745,3 +802,66 @@ def test_proxies_of_the_environment(monkeypatch: pytest.MonkeyPatch, excepted: s
     expected = "" if is_direct else "http://proxy.example.com:3128"
     assert _proxy_for(Origin("https", host, 443)) == expected
     assert _proxy_for(Origin("http", host, 80)) == ""
+
+
+class _Proxy(socketserver.StreamRequestHandler):
+    """A proxy for TLS that leads everybody to one server."""
+
+    def handle(self) -> None:
+        lines = list(iter(self.rfile.readline, b"\r\n"))
+        server: Any = self.server
+        server.lines += lines
+        if server.leads_to is None:
+            self.wfile.write(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n")
+            return
+        with socket.create_connection(server.leads_to) as connection:
+            self.wfile.write(b"HTTP/1.1 200 OK\r\n\r\n")
+            back = threading.Thread(target=_pass, args=(connection, self.connection))
+            back.start()
+            _pass(self.connection, connection)
+            back.join()
+
+
+def _pass(source: socket.socket, target: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while data := source.recv(1 << 16):
+            target.sendall(data)
+        target.shutdown(socket.SHUT_WR)
+
+
+@pytest.fixture
+def proxy(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A proxy that the environment names, with a user's name and password."""
+    for name in ("HTTP_PROXY", "http_proxy", "https_proxy", "ALL_PROXY", "all_proxy", "no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), _Proxy) as server:
+        found: Any = server
+        found.lines, found.leads_to, server.daemon_threads = [], None, True
+        monkeypatch.setenv("HTTPS_PROXY", f"http://me:hid%3Aden@127.0.0.1:{server.server_address[1]}")
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def test_a_registry_is_reached_through_a_proxy(proxy: Any, certificates: Certificates) -> None:
+    with FakeRegistry(certificate=certificates.pair) as registry:
+        _fill(registry)
+        proxy.leads_to = ("127.0.0.1", int(registry.host.rpartition(":")[2]))
+        options = RegistryOptions(credentials=Credentials(), insecure=True)
+        source = RegistrySource(parse_reference("registry.example.com:5443/app:1"), options)
+        _opened.append(source)
+        _check_pull(source, BLOB)
+    assert proxy.lines[0].startswith(b"CONNECT registry.example.com:5443 ")
+    sent = base64.b64encode(b"me:hid:den")
+    assert b"proxy-authorization: Basic " + sent + b"\r\n" in proxy.lines
+
+
+def test_a_proxy_that_refuses_is_told_without_its_password(proxy: Any) -> None:
+    options = RegistryOptions(credentials=Credentials(), retries=0)
+    source = RegistrySource(parse_reference("registry.example.com/app:1"), options)
+    _opened.append(source)
+    with pytest.raises(RegistryError, match=r"the proxy for registry\.example\.com .*407") as error:
+        source.resolve()
+    assert "hid" not in str(error.value)

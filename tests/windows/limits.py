@@ -30,8 +30,13 @@ _OUTPUTS = "tests/cli/test_outputs.py::"
 _HOSTILE = "tests/layers/test_hostile_layers.py::"
 _MIGRATION = "tests/layers/test_migration.py::"
 _CONTRACT = "tests/layers/test_contract.py::"
+_CREDENTIALS = "tests/images/test_credentials.py::"
+_SCRIPTS = "the programs of the test are scripts of POSIX"
 
 LIMITS: dict[str, str] = {
+    _CREDENTIALS + "test_programs_come_before_the_file": _SCRIPTS,
+    _CREDENTIALS + "test_a_program_that_fails_is_named": _SCRIPTS,
+    _CREDENTIALS + "test_a_login_keeps_the_other_keys_in_their_order": _LINKS,
     "tests/cli/test_cli.py::test_a_closed_pipe_is_no_traceback": "needs the shell's pipes and head",
     "tests/cli/test_cli.py::test_a_terminal_gets_a_progress_bar": "needs a pseudo-terminal",
     _COPIES + "test_a_file_onto_itself_is_refused[cp-": _LINKS,

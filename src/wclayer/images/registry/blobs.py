@@ -55,16 +55,18 @@ def open_blob(client: RegistryClient, descriptor: Descriptor, offset: int = 0) -
     for url in descriptor.urls[:_MAX_URLS]:
         request = Request("GET", url, client.asking(what), accepted=frozenset({200, 206}))
         places.append(_Place(client, request, descriptor))
-    failures: list[str] = []
-    for number, place in enumerate(places):
+    failures: list[LayerError] = []
+    for place in places:
         try:
             return io.BufferedReader(_BlobStream(place, offset), _BUFFER)
-        except (PathNotFoundError, AccessDeniedError, RegistryError) as error:
-            if number == 0 and (not descriptor.urls or not isinstance(error, PathNotFoundError)):
+        except (PathNotFoundError, AccessDeniedError, InvalidDataError, RegistryError) as error:
+            if len(places) == 1:
                 raise
-            failures.append(error.detail)
-    raise PathNotFoundError(
-        client.name, f"neither the registry nor the addresses of the foreign layer have it: {'; '.join(failures)}"
+            failures.append(error)
+    is_missing = all(isinstance(error, PathNotFoundError) for error in failures)
+    told = "; ".join(error.detail for error in failures)
+    raise (PathNotFoundError if is_missing else RegistryError)(
+        client.name, f"neither the registry nor the addresses of the foreign layer give it: {told}"
     )
 
 
@@ -161,13 +163,12 @@ class _BlobStream(io.RawIOBase):
         super().__init__()
         self._place = place
         self._offset = offset
-        self._new_count(offset)
-        self._answer: Answer | None = self._retry(lambda: place.open(offset))
-
-    def _new_count(self, offset: int) -> None:
-        self._retries = Retries(self._place.client.options)
+        self._answer: Answer | None = None
+        self._retries = Retries(place.client.options)
         self._counted_from = offset
-        self._slow_from, self._slow_since = offset, time.monotonic()
+        self._rate_from = offset
+        self._waited = 0.0
+        self._answer = self._retry(lambda: place.open(offset))
 
     def readable(self) -> bool:
         return True
@@ -180,15 +181,17 @@ class _BlobStream(io.RawIOBase):
         buffer[: len(data)] = data
         self._offset += len(data)
         if self._offset - self._counted_from >= _PROGRESS:
-            self._new_count(self._offset)
+            self._retries = Retries(self._place.client.options)
+            self._counted_from = self._offset
         return len(data)
 
     def _read(self, size: int) -> bytes:
         if self._answer is None:
             self._answer = self._place.open(self._offset)
         try:
+            began = time.monotonic()
             data = self._answer.read1(size)
-            self._check_rate()
+            self._check_rate(time.monotonic() - began)
             if data:
                 return data
             asked = self._place.asked
@@ -203,17 +206,22 @@ class _BlobStream(io.RawIOBase):
             self._close_answer()
             raise
 
-    def _check_rate(self) -> None:
-        now = time.monotonic()
-        if now - self._slow_since < _SLOW_TIME:
+    def _check_rate(self, waited: float) -> None:
+        """Counts the seconds of waiting for bytes: not those in which nobody reads.
+
+        Raises:
+            TemporaryError: the server sends fewer bytes than `_SLOW_RATE`.
+        """
+        self._waited += waited
+        if self._waited < _SLOW_TIME:
             return
-        if self._offset - self._slow_from < _SLOW_RATE * _SLOW_TIME:
+        if self._offset - self._rate_from < _SLOW_RATE * _SLOW_TIME:
             assert self._answer is not None
             asked = self._place.asked
             raise TemporaryError(
                 RegistryError(asked.path, f"{self._answer.origin} sends almost nothing, asked for {asked.what}")
             )
-        self._slow_from, self._slow_since = self._offset, now
+        self._rate_from, self._waited = self._offset, 0.0
 
     def _retry(self, action: Callable[[], _Result]) -> _Result:
         while True:

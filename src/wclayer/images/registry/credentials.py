@@ -172,6 +172,8 @@ def _decoded(view: JsonView) -> Credentials | None:
         password = password.rstrip("\0")
     if username == helpers.IDENTITY_USER:
         identity, username, password = identity or password, "", ""
+    if not token.isprintable() or not token.isascii():
+        raise FormatError(f"{view.what}: registrytoken is not one")
     if not (username or identity or token):
         return None
     return Credentials(username, password, identity, token)

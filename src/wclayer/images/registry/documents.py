@@ -25,7 +25,7 @@ from wclayer.images.registry.retries import Retries
 from wclayer.model import limits_in_use
 
 _ACCEPT = {"Accept": ", ".join([*sorted(MANIFEST_TYPES | INDEX_TYPES), "*/*;q=0.5"])}
-_DIGEST_HEADER = "Docker-Content-Digest"
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _DIGEST_SUFFIXES = ("sig", "att", "sbom")
 _MAX_PAGES = 1000
 _LINK = re.compile(r'<([^<>]*)>\s*;\s*rel="?next"?')
@@ -42,8 +42,7 @@ def get_manifest(client: RegistryClient, wanted: str) -> tuple[Descriptor, bytes
     """
     answer, data = _get_manifest(client, wanted, limits_in_use().manifest_size)
     digest = digest_of(data)
-    stated = answer.header(_DIGEST_HEADER)
-    for expected in (wanted if ":" in wanted else "", stated if stated.startswith("sha256:") else ""):
+    for expected in (wanted if ":" in wanted else "", _stated_digest(answer)):
         if expected and expected != digest:
             raise InvalidDataError(
                 client.name, f"{answer.origin} sends a manifest with the digest {digest}, where {expected} is expected"
@@ -75,6 +74,12 @@ def _get_manifest(client: RegistryClient, wanted: str, most: int) -> tuple[Answe
     what = f"the {'manifest' if ':' in wanted else 'tag'} {wanted} of the repository {client.repository}"
     request = client.request("GET", f"manifests/{wanted}", what, headers=_ACCEPT)
     return client.exchange.fetch(client.sender(request), most)
+
+
+def _stated_digest(answer: Answer) -> str:
+    """Returns the digest that an answer states; "" if it states none of SHA-256."""
+    stated = answer.header("Docker-Content-Digest")
+    return stated if _DIGEST.fullmatch(stated) else ""
 
 
 def exists(client: RegistryClient, descriptor: Descriptor) -> bool:
@@ -176,11 +181,11 @@ def _pages(
     for _ in range(_MAX_PAGES):
         request = client.request("GET", path, what, query=query, accepted=accepted)
         answer, data = client.exchange.fetch(client.sender(request), limits_in_use().manifest_size)
-        with errors_at(client.name):
-            yield (
-                answer,
-                parse_json(data, f"the answer of {answer.origin}") if answer.status == 200 else JsonView({}, ""),
-            )
+        view = JsonView({}, "nothing")
+        if answer.status == 200:
+            with errors_at(client.name):
+                view = parse_json(data, f"the answer of {answer.origin}")
+        yield answer, view
         link = _LINK.search(answer.header("Link")[: 8 << 10])
         if answer.status != 200 or link is None:
             return
@@ -220,8 +225,8 @@ def put_manifest(client: RegistryClient, wanted: str, descriptor: Descriptor, da
                 " validation.manifests.urls.allow permits them: --foreign convert pushes the image without them"
             )
         raise
-    stated = answer.header(_DIGEST_HEADER)
-    if stated.startswith("sha256:") and stated != descriptor.digest:
+    stated = _stated_digest(answer)
+    if stated and stated != descriptor.digest:
         raise InvalidDataError(
             client.name, f"{answer.origin} has stored the manifest as {stated}, where {descriptor.digest} is expected"
         )

@@ -210,7 +210,7 @@ class Exchange:
         try:
             origin = origin_of(url)
         except RegistryError as error:
-            raise RegistryError(path, f"{answer.origin} leads elsewhere: {error.detail}") from None
+            raise RegistryError(path, f"{answer.origin} leads elsewhere, and {error.detail}") from None
         if answer.origin.scheme == "https" and origin.scheme != "https" and not self.wire.is_trusted_blindly(origin):
             raise RegistryError(
                 path,

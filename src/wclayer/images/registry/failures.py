@@ -93,7 +93,8 @@ def from_connection(asked: Asked, origin: Origin, error: http.HTTPError) -> Temp
 
     reason = next((text for cause in reversed(causes) if (text := _reason(cause))), "")
     if has(http.ProxyError):
-        detail = f"the proxy for {origin} cannot be used ({reason or 'it refuses'}); HTTPS_PROXY and NO_PROXY name it"
+        told = reason or "it refuses"
+        detail = f"the proxy for {origin} cannot be used ({told}); HTTP_PROXY, HTTPS_PROXY and NO_PROXY choose it"
         return TemporaryError(RegistryError(asked.path, detail))
     if has(ssl.SSLCertVerificationError):
         why = next(cause.verify_message for cause in causes if isinstance(cause, ssl.SSLCertVerificationError))
@@ -144,6 +145,8 @@ def _causes(error: BaseException) -> list[BaseException]:
 def _reason(error: BaseException) -> str:
     if isinstance(error, ssl.SSLError):
         return (error.reason or error.strerror or "no TLS").lower().replace("_", " ")
+    if isinstance(error, OSError) and str(error).startswith("Tunnel connection failed"):
+        return " ".join(str(error).split())[:80].lower()
     if isinstance(error, OSError) and not isinstance(error, http.HTTPError):
         return (error.strerror or "").lower() or errno.errorcode.get(error.errno or 0, "")
     if isinstance(error, http.IncompleteRead):

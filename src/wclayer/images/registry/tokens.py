@@ -75,9 +75,10 @@ class TokenService:
     def _new(self, realm: str, service: str, scopes: list[str], found: Found) -> _Token:
         credentials = found.credentials
         self._check_realm(realm, bool(credentials.username or credentials.identity_token))
-        asked = replace(self._asked, user=found.user)
-        request = self._request(asked, realm, service, scopes, credentials)
         basic = "" if credentials.identity_token or not credentials.username else basic_header(credentials)
+        secret = credentials.identity_token or basic.partition(" ")[2]
+        asked = replace(self._asked, user=found.user, secret=secret)
+        request = self._request(asked, realm, service, scopes, credentials)
 
         def ask() -> Answer:
             answer = self._exchange.send(request, basic)

@@ -92,19 +92,19 @@ class _Upload:
 
     def run(self, mount_from: str) -> None:
         session = self._mount(mount_from) if mount_from else self._begin()
-        try:
-            while session is not None:
-                session = self._send(session)
-        except (TemporaryError, LayerError, SourceError):
-            if session is not None:
+        if session is not None:
+            try:
+                self._send(session)
+            except (LayerError, SourceError):
                 self._cancel(session)
-            raise
+                raise
         if self._done is not None:
             self._done(self._descriptor.size)
 
-    def _send(self, session: _Session) -> _Session | None:
-        """Sends the blob. Returns None when the registry has it, or an upload that begins anew, in parts."""
+    def _send(self, session: _Session) -> None:
+        """Sends the blob until the registry has it. The session is the one that is in use at the end."""
         retries = Retries(self._client.options)
+        # The most bytes that a registry has had. To lose them again and again is no progress.
         counted_from = session.offset
         is_whole = not self._client.options.chunk_size
         while True:
@@ -113,7 +113,7 @@ class _Upload:
                     self._put_whole(session)
                 else:
                     self._put_parts(session)
-                return None
+                return
             except _TooLargeError:
                 is_whole = False
             except TemporaryError as failure:
@@ -123,10 +123,9 @@ class _Upload:
                 is_whole = False
             if not self._resume(session):
                 if exists(self._client, self._descriptor):
-                    return None
+                    return
                 begun = self._begin()
                 session.url, session.least, session.offset = begun.url, begun.least, 0
-                counted_from = 0
 
     def _mount(self, repository: str) -> _Session | None:
         """Asks the registry to take the blob from another repository. Returns None if it did, otherwise an upload."""

@@ -53,7 +53,8 @@ def origin_of(url: str) -> Origin:
     except ValueError:
         parts, port = urlsplit(""), None
     if parts.scheme not in _DEFAULT_PORTS or not parts.hostname or len(url) > _MAX_URL or "@" in parts.netloc:
-        raise RegistryError("", f"{url[:60]!r} is not an address of HTTP")
+        # The address is not shown: there may be a secret in it.
+        raise RegistryError("", "this is not an address of HTTP")
     return Origin(parts.scheme, parts.hostname, _DEFAULT_PORTS[parts.scheme] if port is None else port)
 
 
