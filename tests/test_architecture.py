@@ -96,6 +96,7 @@ _DOORS = {
     "cli.demo": ({"tempfile.mkdtemp"}, "the folder of the example"),
     "cli.main": ({"os.open"}, "the null device in the place of a closed stream"),
     "cli.verbs": ({"open"}, "the null device in the place of a closed pipe"),
+    "cli.view": ({"tempfile.mkdtemp", "os.rmdir"}, "the folder at which `shell` mounts an image"),
     "engines.hcs.reader": ({"tempfile.mkdtemp"}, "the folder into which Windows exports"),
     "engines.hcs.selftest": ({"tempfile.mkdtemp"}, "the folder of the self-test"),
     "engines.hcs.writer": ({"tempfile.mkdtemp", "os.mkdir", "os.rmdir"}, "the folder from which Windows imports"),

@@ -14,6 +14,7 @@ import click
 import wclayer
 from wclayer import sample
 from wclayer.cli.inspect import diff_command, ls_command, stat_command, tree_command
+from wclayer.cli.layer_argument import LayerArgument
 from wclayer.cli.output import echo, size_text
 from wclayer.formats.regf.values import ValueType, encode_string
 
@@ -56,12 +57,12 @@ def demo_command(ctx: click.Context, folder: str | None) -> None:
     diff_ids = [_import(base_tar, base, []), _import(child_tar, child, [base])]
 
     _title("3. The child's tree, and the whole container's root")
-    ctx.invoke(tree_command, layer=str(child), path="", depth=None, merged=False, as_json=False)
+    ctx.invoke(tree_command, layer=LayerArgument(str(child), ctx), path="", depth=None, merged=False, as_json=False)
     echo("")
-    ctx.invoke(ls_command, layer=str(child), path="C:\\", merged=True, as_json=False)
+    ctx.invoke(ls_command, layer=LayerArgument(str(child), ctx), path="C:\\", merged=True, as_json=False)
 
     _title("4. All metadata of one file")
-    ctx.invoke(stat_command, layer=str(child), path=r"C:\app\app.exe", merged=False, as_json=False)
+    ctx.invoke(stat_command, layer=LayerArgument(str(child), ctx), path=r"C:\app\app.exe", merged=False, as_json=False)
 
     _title("5. What the child changes")
     _diff("--no-times", base, child)

@@ -10,6 +10,7 @@ import click
 
 import wclayer
 from wclayer.cli.group import Verbs
+from wclayer.cli.layer_argument import LayerArgument, layer_argument
 from wclayer.cli.output import SIZE, count_bar, echo, json_option, print_json, progress_bar, size_text
 
 _FIELDS = {
@@ -134,7 +135,7 @@ def convert_command(to: str, fixed: bool, block_size: int, parent: str | None, s
 )
 @click.option("--reproducible", is_flag=True, help="Make the same bytes from the same layers.")
 @json_option
-@click.argument("layers", nargs=-1, required=True)
+@layer_argument("layers", nargs=-1, required=True)
 def convert_layer_command(
     to: str,
     target: str,
@@ -144,18 +145,21 @@ def convert_layer_command(
     alone: bool,
     reproducible: bool,
     as_json: bool,
-    layers: tuple[str, ...],
+    layers: tuple[LayerArgument, ...],
 ) -> None:
-    """Make a disk with an NTFS volume from a layer and its parents, or from the chain LAYERS, nearest first.
+    """Make a disk with an NTFS volume from a layer and its parents, from an image, or from the chain LAYERS, nearest
+    first.
 
     \b
     Example:
       wclayer convert /layers/app -o app.vhdx
+      wclayer convert servercore:ltsc2022 -o servercore.vhdx
       wclayer convert /layers/base --to ntfs --size 2GiB -o base.img
     """
+    chain = [layer.path for layer in layers]
     with progress_bar("converting") as progress:
         result = wclayer.convert_layer(
-            layers, target, to=to, size=size, cluster_size=cluster_size, label=label, alone=alone,
+            chain, target, to=to, size=size, cluster_size=cluster_size, label=label, alone=alone,
             reproducible=reproducible, progress=progress,
         )  # fmt: skip
     if as_json:

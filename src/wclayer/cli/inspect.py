@@ -12,6 +12,7 @@ import click
 
 import wclayer
 from wclayer._walk import Walk
+from wclayer.cli.layer_argument import LayerArgument, layer_argument
 from wclayer.cli.output import (
     CHANGE_MARKS,
     count_bar,
@@ -40,14 +41,17 @@ from wclayer.win32.names import names_equal
 
 merged_option = click.option(
     "-m",
-    "--merged",
-    is_flag=True,
-    help="Show LAYER over its parents. Without this option, show it alone, unless it is a scratch.",
+    "--merged/--alone",
+    default=None,
+    help="Show LAYER over its parents, or alone. By default, scratches and images are shown over their parents, and"
+    " other layers alone.",
 )
 
 
-def _tree(layer: str, merged: bool) -> MergedTree:
-    return MergedTree.of(layer, with_parents=merged or is_scratch(layer))
+def _tree(layer: LayerArgument, merged: bool | None) -> MergedTree:
+    if merged is None:
+        merged = layer.is_image or is_scratch(layer.path)
+    return MergedTree.of(layer.path, with_parents=merged)
 
 
 def _find(tree: MergedTree, path: str, *, follow: bool = True) -> Node:
@@ -76,10 +80,10 @@ def _suffix(tree: MergedTree, node: Node) -> str:
 @click.command("ls")
 @merged_option
 @json_option
-@click.argument("layer")
+@layer_argument("layer")
 @click.argument("path", default="", type=LAYER_PATH)
-def ls_command(merged: bool, as_json: bool, layer: str, path: str) -> None:
-    """List a directory of LAYER: attributes, size, last write time, name.
+def ls_command(merged: bool | None, as_json: bool, layer: LayerArgument, path: str) -> None:
+    """List a directory of LAYER, a layer or an image: attributes, size, last write time, name.
 
     C:\\Windows, \\Windows, /Windows, Windows and Files/Windows are the same PATH, in any case. C:\\ is Files, the
     volume of a container. Without PATH, or with / alone, the verb lists the root of the layer, which holds Files,
@@ -90,6 +94,8 @@ def ls_command(merged: bool, as_json: bool, layer: str, path: str) -> None:
     \b
     Example:
       wclayer ls /layers/base 'C:\\Windows'
+      wclayer ls nanoserver:ltsc2022 'C:\\Windows'
+      wclayer ls docker-archive:image.tar 'C:\\'
     """
     with _tree(layer, merged) as tree:
         node = _find(tree, path)
@@ -107,10 +113,10 @@ def ls_command(merged: bool, as_json: bool, layer: str, path: str) -> None:
 @merged_option
 @click.option("-L", "--depth", type=click.IntRange(1), default=None, help="Do not open directories below this depth.")
 @json_option
-@click.argument("layer")
+@layer_argument("layer")
 @click.argument("path", default="", type=LAYER_PATH)
-def tree_command(merged: bool, depth: int | None, as_json: bool, layer: str, path: str) -> None:
-    """Show everything below a directory of LAYER as a tree.
+def tree_command(merged: bool | None, depth: int | None, as_json: bool, layer: LayerArgument, path: str) -> None:
+    """Show everything below a directory of LAYER, a layer or an image, as a tree.
 
     \b
     Example:
@@ -127,7 +133,7 @@ def tree_command(merged: bool, depth: int | None, as_json: bool, layer: str, pat
             )
             return
         lines = _BOX if can_show("".join(_BOX)) else _ASCII
-        echo(top.path or layer)
+        echo(top.path or layer.text)
         for indent, is_last, node in _walk_tree(tree, top, depth, lines):
             streams = "".join(f" [:{name} {size_text(size)}]" for name, size, _ in tree.stream_digests(node))
             size = "" if node.is_directory or node.row.reparse is not None else f"  {size_text(node.row.size)}"
@@ -163,10 +169,11 @@ def _with_last_marked(nodes: list[Node]) -> Iterator[tuple[bool, Node]]:
 
 @click.command("cat")
 @merged_option
-@click.argument("layer")
+@layer_argument("layer")
 @click.argument("path", type=LAYER_PATH)
-def cat_command(merged: bool, layer: str, path: str) -> None:
-    """Write the contents of a file of LAYER, or of one of its streams (PATH:STREAM), to standard output.
+def cat_command(merged: bool | None, layer: LayerArgument, path: str) -> None:
+    """Write the contents of a file of LAYER, a layer or an image, to standard output, or those of one of its streams
+    (PATH:STREAM).
 
     \b
     Example:
@@ -190,10 +197,10 @@ def cat_command(merged: bool, layer: str, path: str) -> None:
 @click.command("stat")
 @merged_option
 @json_option
-@click.argument("layer")
+@layer_argument("layer")
 @click.argument("path", type=LAYER_PATH)
-def stat_command(merged: bool, as_json: bool, layer: str, path: str) -> None:
-    """Show all metadata of one entry of LAYER, with its security descriptor as SDDL.
+def stat_command(merged: bool | None, as_json: bool, layer: LayerArgument, path: str) -> None:
+    """Show all metadata of one entry of LAYER, a layer or an image, with its security descriptor as SDDL.
 
     \b
     Example:
@@ -230,17 +237,25 @@ def stat_command(merged: bool, as_json: bool, layer: str, path: str) -> None:
 
 @click.command("info")
 @json_option
-@click.argument("layer")
-def info_command(as_json: bool, layer: str) -> None:
-    """Show the digests, sizes, parents and id of LAYER.
+@layer_argument("layer")
+def info_command(as_json: bool, layer: LayerArgument) -> None:
+    """Show the digests, sizes, parents and id of LAYER. If it is an image, show its platform, and each of its layers
+    with its digests, sizes and folder.
 
     \b
     Example:
       wclayer info /layers/app
+      wclayer info nanoserver:ltsc2022
     """
-    summary = dataclasses.asdict(summarize_layer(layer))
+    if layer.image is not None:
+        from wclayer.cli.image_text import image_info, print_image_info
+
+        record = image_info(layer.image)
+        print_json(record) if as_json else print_image_info(record)
+        return
+    summary = dataclasses.asdict(summarize_layer(layer.path))
     path, parents = summary.pop("path"), summary.pop("parents")
-    record: dict[str, Any] = {"path": str(path), "id": str(wclayer.layer_id(path)), **summary}
+    record = {"path": str(path), "id": str(wclayer.layer_id(path)), **summary}
     record["parents"] = [str(parent) for parent in parents]
     if as_json:
         print_json(record)
@@ -254,12 +269,15 @@ def info_command(as_json: bool, layer: str) -> None:
 @click.option("--no-times", is_flag=True, help="Ignore differences of times.")
 @click.option("--alone", is_flag=True, help="Compare the two layers alone, without their parents.")
 @json_option
-@click.argument("a")
-@click.argument("b", required=False)
+@layer_argument("a")
+@layer_argument("b", required=False)
 @click.pass_context
-def diff_command(ctx: click.Context, no_times: bool, alone: bool, as_json: bool, a: str, b: str | None) -> None:
-    """Show what differs from layer A to layer B, each over its parents: files, their metadata, and the registry.
-    Without B, show what A changes over its parents; for a scratch, this is what would be exported.
+def diff_command(
+    ctx: click.Context, no_times: bool, alone: bool, as_json: bool, a: LayerArgument, b: LayerArgument | None
+) -> None:
+    """Show what differs from A to B, layers or images, each over its parents: files, their metadata, and the registry.
+    Without B, show what A, or the top layer of the image A, changes over its parents; for a scratch, this is what would
+    be exported.
 
     The exit status is 1 if anything differs. Access times alone are never a difference.
 
@@ -267,14 +285,17 @@ def diff_command(ctx: click.Context, no_times: bool, alone: bool, as_json: bool,
     Example:
       wclayer diff /layers/base /layers/app
       wclayer diff /layers/run
+      wclayer diff servercore:ltsc2022 servercore:new
     """
     found = []
     if b is None:
-        parents = read_chain(Path(a))
+        parents = read_chain(Path(a.path))
         if not parents:
-            raise InvalidParameterError(a, "it has no parents, and no layer B is given")
-        a, b = str(parents[0]), a
-    with MergedTree.of(a, with_parents=not alone) as tree_a, MergedTree.of(b, with_parents=not alone) as tree_b:
+            raise InvalidParameterError(a.text, "it has no parents, and no layer B is given")
+        old, new = str(parents[0]), a.path
+    else:
+        old, new = a.path, b.path
+    with MergedTree.of(old, with_parents=not alone) as tree_a, MergedTree.of(new, with_parents=not alone) as tree_b:
         for difference in wclayer.diff_trees(tree_a, tree_b, times=not no_times):
             fields = {key: [_field_text(key, value) for value in pair] for key, pair in difference.fields.items()}
             if as_json:
@@ -285,9 +306,9 @@ def diff_command(ctx: click.Context, no_times: bool, alone: bool, as_json: bool,
             slash = "/" if difference.is_directory else ""
             size = "" if difference.is_directory or difference.fields else f"  {size_text(difference.size)}"
             echo(f"{mark} {difference.path}{slash}{size}")
-            for key, (old, new) in fields.items():
-                echo(f"    {key.replace('_', ' ')}: {old} -> {new}")
-    with wclayer.Registry(a, alone=alone) as registry_a, wclayer.Registry(b, alone=alone) as registry_b:
+            for key, (before, after) in fields.items():
+                echo(f"    {key.replace('_', ' ')}: {before} -> {after}")
+    with wclayer.Registry(old, alone=alone) as registry_a, wclayer.Registry(new, alone=alone) as registry_b:
         for change in wclayer.diff_registries(registry_a, registry_b, times=not no_times):
             record = registry_change_record(change)
             found.append(record)
@@ -316,19 +337,27 @@ def _field_text(key: str, value: Any) -> str | None:
 
 @click.command("check")
 @json_option
-@click.argument("layer")
+@layer_argument("layer")
 @click.pass_context
-def check_command(ctx: click.Context, as_json: bool, layer: str) -> None:
-    """Verify that LAYER agrees with its own records: sizes, digests, links, references.
+def check_command(ctx: click.Context, as_json: bool, layer: LayerArgument) -> None:
+    """Verify that LAYER, or each layer of an image, agrees with its own records: sizes, digests, links, references.
 
     The exit status is 1 if there is a problem.
 
     \b
     Example:
       wclayer check /layers/base
+      wclayer check nanoserver:ltsc2022
     """
+    chain = layer.chain()[::-1]
+    problems = []
     with count_bar("checking") as progress:
-        problems = list(wclayer.check_layer(layer, progress=progress))
+        for number, path in enumerate(chain, 1):
+            where = f"layer {number} of {len(chain)}: " if layer.is_image else ""
+            problems += [
+                dataclasses.replace(problem, path=where + problem.path)
+                for problem in wclayer.check_layer(path, progress=progress)
+            ]
     if as_json:
         print_json([{"path": problem.path, "problem": problem.text} for problem in problems])
     else:

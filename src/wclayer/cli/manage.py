@@ -9,6 +9,7 @@ from click.shell_completion import get_completion_class
 
 import wclayer
 from wclayer.cli.group import Verbs
+from wclayer.cli.layer_argument import LAYER, LayerArgument, chain_of, layer_argument, refuse_in_store
 from wclayer.cli.output import SIZE, echo, json_option, print_json, progress_bar, size_text
 from wclayer.cli.transfer import layers_option, warn_of_hives
 from wclayer.engines.relinking import relink_layer
@@ -19,6 +20,9 @@ from wclayer.layers.directory.scratch import DISK
 @click.command("create")
 @layers_option
 @click.option(
+    "--from", "image", type=LAYER, metavar="IMAGE", default=None, help="The image that the scratch is made of."
+)
+@click.option(
     "--size",
     type=SIZE,
     default=None,
@@ -27,21 +31,29 @@ from wclayer.layers.directory.scratch import DISK
 @click.option("--read-only", is_flag=True, help="Create a finished layer, without entries, instead of a scratch.")
 @click.argument("path")
 @during("create scratch layer")
-def create_command(layers: tuple[str, ...], size: int | None, read_only: bool, path: str) -> None:
-    """Create a scratch at PATH over its parents: a read-write layer with its disk, sandbox.vhdx.
+def create_command(
+    layers: tuple[LayerArgument, ...], image: LayerArgument | None, size: int | None, read_only: bool, path: str
+) -> None:
+    """Create a scratch at PATH over its parents, or over an image: a read-write layer with its disk, sandbox.vhdx.
+
+    A scratch needs the image as long as it is used: `wclayer prune` leaves the layers of images that have a name in the
+    store. The image of a layout or an archive is stored, by its digest.
 
     \b
     Example:
       wclayer create -l /layers/app -l /layers/base --size 40GiB /layers/run
+      wclayer create --from nanoserver:ltsc2022 /layers/run
     """
-    if not layers:
-        raise click.UsageError("at least one parent layer is needed: -l PARENT")
+    if bool(layers) == (image is not None):
+        raise click.UsageError("name the parents: either --from IMAGE, or -l PARENT for each parent")
+    refuse_in_store(path)
+    parents = chain_of(layers if image is None else [image], keep=True)
     if read_only:
         if size is not None:
             raise click.UsageError("a finished layer has no --size")
-        wclayer.create_layer(path, parents=layers)
+        wclayer.create_layer(path, parents=parents)
     else:
-        wclayer.create_scratch_layer(path, layers)
+        wclayer.create_scratch_layer(path, parents)
         if size is not None:
             try:
                 _give_size(path, size)
@@ -64,23 +76,23 @@ def _give_size(path: str, size: int) -> None:
 
 
 @click.command("remove")
-@click.argument("path")
-def remove_command(path: str) -> None:
+@layer_argument("path")
+def remove_command(path: LayerArgument) -> None:
     """Remove the layer directory PATH with all its contents, permanently.
 
     \b
     Example:
       wclayer remove /layers/app
     """
-    wclayer.destroy_layer(path)
+    wclayer.destroy_layer(path.path_to_change())
     echo(f"removed {path}")
 
 
 @click.command("relink")
 @layers_option
 @json_option
-@click.argument("layer")
-def relink_command(layers: tuple[str, ...], as_json: bool, layer: str) -> None:
+@layer_argument("layer")
+def relink_command(layers: tuple[LayerArgument, ...], as_json: bool, layer: LayerArgument) -> None:
     """Record anew where the parents of LAYER are, relative to LAYER, so that they can be moved together from now on.
 
     Layers that an older wclayer made record absolute paths, which are wrong after a move. Without -l, each parent is
@@ -92,9 +104,10 @@ def relink_command(layers: tuple[str, ...], as_json: bool, layer: str) -> None:
       wclayer relink /moved/app
       wclayer relink -l /elsewhere/base /moved/app
     """
-    chain = relink_layer(layer, layers)
+    path = layer.path_to_change()
+    chain = relink_layer(path, chain_of(layers, keep=True))
     if as_json:
-        print_json({"path": os.path.abspath(layer), "parents": [str(parent) for parent in chain]})
+        print_json({"path": os.path.abspath(path), "parents": [str(parent) for parent in chain]})
         return
     echo(f"{layer}: {len(chain)} parent{'' if len(chain) == 1 else 's'}")
     for parent in chain:
@@ -102,22 +115,22 @@ def relink_command(layers: tuple[str, ...], as_json: bool, layer: str) -> None:
 
 
 @click.command("expand")
-@click.argument("path")
+@layer_argument("path")
 @click.argument("size", type=SIZE)
-def expand_command(path: str, size: int) -> None:
+def expand_command(path: LayerArgument, size: int) -> None:
     """Grow the disk of the scratch layer PATH, its partition and its volume to at least SIZE (50GiB, ...).
 
     \b
     Example:
       wclayer expand /layers/run 50GiB
     """
-    wclayer.expand_scratch_size(path, size)
+    wclayer.expand_scratch_size(path.path_to_change(), size)
     echo(f"{path} has at least {size_text(size)}")
 
 
 @click.command("process")
-@click.argument("path")
-def process_command(path: str) -> None:
+@layer_argument("path")
+def process_command(path: LayerArgument) -> None:
     """Make the blank disks of the base layer PATH, and those of its utility VM if it has one. Windows needs them to run
     containers. An import makes them, too.
 
@@ -125,10 +138,11 @@ def process_command(path: str) -> None:
     Example:
       wclayer process /layers/base
     """
-    wclayer.process_base_layer(path)
+    base = path.path_to_change()
+    wclayer.process_base_layer(base)
     echo(f"{path}: layout, blank-base.vhdx, blank.vhdx")
-    if os.path.isdir(os.path.join(path, "UtilityVM")):
-        wclayer.process_utility_vm_image(os.path.join(path, "UtilityVM"))
+    if os.path.isdir(os.path.join(base, "UtilityVM")):
+        wclayer.process_utility_vm_image(os.path.join(base, "UtilityVM"))
         echo(f"{path}/UtilityVM: SystemTemplateBase.vhdx, SystemTemplate.vhdx")
 
 
@@ -142,6 +156,7 @@ def grant_command(vm: str, file: str) -> None:
     Example:
       wclayer grant 1e3a4c5b-0000-4000-8000-000000000001 /layers/run/sandbox.vhdx
     """
+    refuse_in_store(file)
     wclayer.grant_vm_access(vm, file)
     echo(f"{vm} has access to {file}")
 
@@ -156,6 +171,7 @@ def makebaselayer_command(path: str) -> None:
       mkdir -p /layers/mine/Files/App && cp app.exe /layers/mine/Files/App
       wclayer makebaselayer /layers/mine
     """
+    refuse_in_store(path)
     with progress_bar("indexing") as progress:
         wclayer.make_base_layer(path, progress=progress)
     warn_of_hives(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from typing import Any, BinaryIO
@@ -10,6 +11,7 @@ import click
 
 import wclayer
 from wclayer.cli.group import Verbs
+from wclayer.cli.layer_argument import LayerArgument, layer_argument
 from wclayer.cli.output import echo, json_option, print_json, print_json_list
 from wclayer.errors import (
     InvalidParameterError,
@@ -30,7 +32,7 @@ from wclayer.win32 import filetime
 
 @click.group("reg", cls=Verbs)
 def reg_group() -> None:
-    """Show or change the registry of a layer over its parents.
+    """Show the registry of a layer over its parents, or of an image, or change that of a layer.
 
     Keys are spelled as in reg.exe: HKLM\\SOFTWARE\\..., HKU\\.DEFAULT\\...
 
@@ -39,6 +41,7 @@ def reg_group() -> None:
 
     \b
     Example:
+      wclayer reg query nanoserver:ltsc2022 'HKLM\\SOFTWARE\\Microsoft\\Windows NT\\CurrentVersion'
       wclayer reg query /layers/app 'HKLM\\SYSTEM\\CurrentControlSet\\Services\\Dnscache'
       wclayer reg set /layers/app 'HKLM\\SOFTWARE\\My App' Level 3 -t REG_DWORD
     """
@@ -68,11 +71,11 @@ def _key_record(path: str, key: Key) -> dict[str, Any]:
     "-v", "--value", "name", default=None, help="Print only the values with this name ('' is the default value)."
 )
 @json_option
-@click.argument("layer")
+@layer_argument("layer")
 @click.argument("key")
-def query_command(recursive: bool, name: str | None, as_json: bool, layer: str, key: str) -> None:
-    """Print the values of a KEY of LAYER and the names of its subkeys."""
-    with wclayer.Registry(layer) as registry, registry.reading():
+def query_command(recursive: bool, name: str | None, as_json: bool, layer: LayerArgument, key: str) -> None:
+    """Print the values of a KEY of LAYER, a layer or an image, and the names of its subkeys."""
+    with wclayer.Registry(layer.path) as registry, registry.reading():
         top = registry.key(key)
         path = str(registry_path(key))
         found = walk(top, path, max_paths=limits_in_use().key_paths) if recursive else iter([(path, top)])
@@ -95,12 +98,12 @@ def query_command(recursive: bool, name: str | None, as_json: bool, layer: str, 
 
 @reg_group.command("get")
 @json_option
-@click.argument("layer")
+@layer_argument("layer")
 @click.argument("key")
 @click.argument("name", default="")
-def get_command(as_json: bool, layer: str, key: str, name: str) -> None:
-    """Print the data of the value NAME of a KEY of LAYER. Without NAME, print the default value."""
-    with wclayer.Registry(layer) as registry, registry.reading():
+def get_command(as_json: bool, layer: LayerArgument, key: str, name: str) -> None:
+    """Print the data of the value NAME of a KEY of LAYER, a layer or an image; without NAME, of the default value."""
+    with wclayer.Registry(layer.path) as registry, registry.reading():
         value = next((v for v in registry.key(key).values() if fold(v.name) == fold(name)), None)
     if value is None:
         raise PathNotFoundError(key, f"the key has no value {name!r}", code=2)
@@ -112,11 +115,11 @@ def get_command(as_json: bool, layer: str, key: str, name: str) -> None:
 
 @reg_group.command("set")
 @click.option("-t", "--type", "kind", default="REG_SZ", help="The type of the value (default: REG_SZ).")
-@click.argument("layer")
+@layer_argument("layer")
 @click.argument("key")
 @click.argument("name", required=False)
 @click.argument("data", required=False)
-def set_command(kind: str, layer: str, key: str, name: str | None, data: str | None) -> None:
+def set_command(kind: str, layer: LayerArgument, key: str, name: str | None, data: str | None) -> None:
     r"""Set the value NAME of a KEY of LAYER to DATA. Without NAME, only create the key. NAME '' is the default value.
 
     Numbers are decimal or 0x.... \0 separates the strings of a REG_MULTI_SZ. Other data is hexadecimal.
@@ -128,7 +131,7 @@ def set_command(kind: str, layer: str, key: str, name: str | None, data: str | N
         content = b"" if data is None else from_text(number, data)
     except ValueError as error:
         raise InvalidParameterError(key, str(error)) from None
-    with wclayer.RegistryEditor(layer) as editor:
+    with wclayer.RegistryEditor(layer.path_to_change()) as editor:
         if name is None:
             editor.create_key(key)
         else:
@@ -137,12 +140,12 @@ def set_command(kind: str, layer: str, key: str, name: str | None, data: str | N
 
 
 @reg_group.command("delete")
-@click.argument("layer")
+@layer_argument("layer")
 @click.argument("key")
 @click.argument("name", required=False)
-def delete_command(layer: str, key: str, name: str | None) -> None:
+def delete_command(layer: LayerArgument, key: str, name: str | None) -> None:
     """Delete the value NAME of a KEY of LAYER ('': the default value); without NAME, the key and all below it."""
-    with wclayer.RegistryEditor(layer) as editor:
+    with wclayer.RegistryEditor(layer.path_to_change()) as editor:
         if name is None:
             editor.delete_key(key)
         else:
@@ -151,9 +154,9 @@ def delete_command(layer: str, key: str, name: str | None) -> None:
 
 
 @reg_group.command("import")
-@click.argument("layer")
+@layer_argument("layer")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, allow_dash=True))
-def import_command(layer: str, file: str) -> None:
+def import_command(layer: LayerArgument, file: str) -> None:
     """Apply a .reg FILE (version 5.00; - is standard input) to LAYER."""
     most = limits_in_use().reg_file_size
     with errors_at(file):
@@ -164,7 +167,7 @@ def import_command(layer: str, file: str) -> None:
                 data = stream.read(most + 1)
     if len(data) > most:
         raise LimitExceededError(file, f"more than {most} bytes {limit_hint('reg_file_size')}")
-    with wclayer.RegistryEditor(layer) as editor:
+    with wclayer.RegistryEditor(layer.path_to_change()) as editor:
         try:
             # The steps are parsed one at a time: those of a short text may take much memory.
             count = editor.apply(_edits(file, data))
@@ -179,37 +182,44 @@ def _edits(file: str, data: bytes) -> Iterator[RegEdit]:
 
 
 @reg_group.command("export")
-@click.argument("layer")
+@layer_argument("layer")
 @click.argument("key")
 @click.argument("file", default="-")
-def export_command(layer: str, key: str, file: str) -> None:
-    """Write a KEY of LAYER and everything below it as a .reg FILE (default: standard output)."""
+def export_command(layer: LayerArgument, key: str, file: str) -> None:
+    """Write a KEY of LAYER, a layer or an image, and everything below it as a .reg FILE (default: standard output)."""
     if file == "-":
         _write_reg(layer, key, sys.stdout.buffer)
         return
-    with OutputFile(file, sources=[layer]) as output:
+    with OutputFile(file, sources=layer.chain()) as output:
         _write_reg(layer, key, output.stream)
     echo(f"exported {registry_path(key)} to {file}")
 
 
-def _write_reg(layer: str, key: str, stream: BinaryIO) -> None:
-    with wclayer.Registry(layer) as registry, registry.reading():
+def _write_reg(layer: LayerArgument, key: str, stream: BinaryIO) -> None:
+    with wclayer.Registry(layer.path) as registry, registry.reading():
         keys = [(str(registry_path(key)), registry.key(key))]
         stream.writelines(encode_reg(format_reg(keys, max_paths=limits_in_use().key_paths)))
         stream.flush()
 
 
+def _with_boot_store(layer: LayerArgument) -> str:
+    """Returns the path of a layer directory; of an image, that of the nearest layer with a utility VM, if any."""
+    chain = layer.chain()
+    return next((path for path in chain if os.path.isdir(os.path.join(path, "UtilityVM", "Files"))), chain[0])
+
+
 @click.command("bcd")
 @json_option
-@click.argument("layer")
-def bcd_command(as_json: bool, layer: str) -> None:
-    """List the objects of the boot configuration store of LAYER's utility VM, with their elements by name.
+@layer_argument("layer")
+def bcd_command(as_json: bool, layer: LayerArgument) -> None:
+    """List the objects of the boot configuration store of LAYER's utility VM, with their elements by name. In an image,
+    the utility VM is that of the nearest layer that has one.
 
     \b
     Example:
       wclayer bcd /layers/base
     """
-    objects = list(wclayer.read_boot_store(layer))
+    objects = list(wclayer.read_boot_store(_with_boot_store(layer)))
     if as_json:
         print_json(
             [

@@ -6,12 +6,14 @@ import dataclasses
 import io
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import cast
+from typing import Any, TypeVar, cast
 
 import click
 
 import wclayer
+from wclayer.cli.layer_argument import LAYER, LayerArgument, chain_of, image_options, layer_argument
 from wclayer.cli.output import echo, json_option, print_json, progress_bar, size_text, warn
 from wclayer.errors import AlreadyExistsError, InvalidParameterError, during
 from wclayer.layers.directory import open_layer
@@ -19,14 +21,21 @@ from wclayer.layers.directory.scratch import is_scratch
 from wclayer.layers.inputs import open_stream
 from wclayer.layers.volume.kinds import starts_disk
 
-layers_option = click.option(
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+_parents_option = click.option(
     "-l",
     "--layer",
     "layers",
     multiple=True,
+    type=LAYER,
     metavar="PARENT",
-    help="A parent layer. Repeat the option for each parent, nearest first.",
+    help="A parent layer, or an image with all its layers. Repeat the option for each parent, nearest first.",
 )
+
+
+def layers_option(function: _Function) -> _Function:
+    """Adds the option `-l` to a verb, and those for images."""
+    return _parents_option(image_options(function))
 
 
 @click.command("import")
@@ -42,7 +51,9 @@ layers_option = click.option(
 @json_option
 @click.argument("path")
 @during("import layer")
-def import_command(source: str | None, layers: tuple[str, ...], over_scratch: bool, as_json: bool, path: str) -> None:
+def import_command(
+    source: str | None, layers: tuple[LayerArgument, ...], over_scratch: bool, as_json: bool, path: str
+) -> None:
     """Import a layer tar (plain, gzip or zstd), a transport folder, or a disk with an NTFS volume (VHDX, VHD or raw) as
     the layer directory PATH. With parents, a disk is that of a scratch: the layer holds what the scratch changes.
 
@@ -52,18 +63,20 @@ def import_command(source: str | None, layers: tuple[str, ...], over_scratch: bo
     Example:
       wclayer import -i base.tar.gz /layers/base
       wclayer import -i app.tar -l /layers/base /layers/app
+      wclayer import -i app.tar -l nanoserver:ltsc2022 /layers/app
       wclayer import -i sandbox.vhdx -l /layers/base /layers/changes
       wclayer export /layers/run | wclayer import --over-scratch -l /layers/base /layers/run
     """
     if not over_scratch and is_scratch(path):
         raise AlreadyExistsError(path, "a scratch is there; --over-scratch replaces it by a tar on the same parents")
+    parents = chain_of(layers, keep=True)
     is_folder = source is not None and Path(source).is_dir()
     if source is not None and (is_folder or wclayer.is_disk(source)):
         with progress_bar("importing") as progress:
             if is_folder:
-                wclayer.import_layer(path, source, layers, progress=progress)
+                wclayer.import_layer(path, source, parents, progress=progress)
             else:
-                wclayer.import_layer_from_disk(source, path, layers, progress=progress)
+                wclayer.import_layer_from_disk(source, path, parents, progress=progress)
         if as_json:
             print_json({"path": os.path.abspath(path)})
         else:
@@ -75,7 +88,7 @@ def import_command(source: str | None, layers: tuple[str, ...], over_scratch: bo
     if starts_disk(stream.peek(1024)):
         raise InvalidParameterError(name, "holds a disk, which cannot be imported from a stream; write it to a file")
     with stream, progress_bar("importing", stream) as progress:
-        result = wclayer.import_layer_from_tar(stream, path, layers, source=name, progress=progress)
+        result = wclayer.import_layer_from_tar(stream, path, parents, source=name, progress=progress)
     if as_json:
         print_json({"path": os.path.abspath(path), **dataclasses.asdict(result)})
     else:
@@ -110,31 +123,34 @@ def warn_of_hives(path: str) -> None:
 @click.option("--transport", "folder", metavar="FOLDER", help="Write a transport folder instead of a tar.")
 @layers_option
 @json_option
-@click.argument("path")
+@layer_argument("path")
 def export_command(
     target: str | None,
     gzip: bool,
     zstd: bool,
     level: int | None,
     folder: str | None,
-    layers: tuple[str, ...],
+    layers: tuple[LayerArgument, ...],
     as_json: bool,
-    path: str,
+    path: LayerArgument,
 ) -> None:
-    """Export the layer directory PATH as a layer tar, with the same bytes that were imported.
+    """Export the layer directory PATH, or the top layer of the image PATH, as a layer tar, with the same bytes that
+    were imported. `save` writes a whole image.
 
     \b
     Example:
       wclayer export -o base.tar /layers/base
+      wclayer export -o top.tar nanoserver:ltsc2022
       wclayer export -z -o app.tar.gz -l /layers/base /layers/app
     """
     if gzip and zstd:
         raise click.UsageError("choose one of --gzip and --zstd")
     if gzip and level is not None and level > 9:
         raise click.UsageError("gzip has the levels 1 to 9")
+    parents = chain_of(layers)
     if folder is not None:
         with progress_bar("exporting") as progress:
-            wclayer.export_layer(path, folder, layers, progress=progress)
+            wclayer.export_layer(path.path, folder, parents, progress=progress)
         if as_json:
             print_json({"folder": os.path.abspath(folder)})
         else:
@@ -147,8 +163,8 @@ def export_command(
         if target is None:
             wclayer.export_layer_to_tar(
                 sys.stdout.buffer,
-                path,
-                layers,
+                path.path,
+                parents,
                 target="<stdout>",
                 compression=compression,
                 level=level,
@@ -156,7 +172,7 @@ def export_command(
             )
             return
         result = wclayer.export_layer_to_file(
-            path, target, layers, compression=compression, level=level, progress=progress
+            path.path, target, parents, compression=compression, level=level, progress=progress
         )
     if as_json:
         print_json({"file": os.path.abspath(target), **dataclasses.asdict(result)})

@@ -6,7 +6,9 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-from contextlib import ExitStack
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +16,11 @@ import click
 
 import wclayer
 from wclayer.cli.group import Verbs
+from wclayer.cli.layer_argument import LayerArgument, chain_of, image_options, layer_argument
 from wclayer.cli.output import count_bar, echo, json_option, print_json, security_text, warn
 from wclayer.cli.text import LAYER_PATH, path_of_argument
 from wclayer.cli.transfer import layers_option
-from wclayer.errors import InvalidParameterError
+from wclayer.errors import InvalidParameterError, PathNotFoundError
 from wclayer.layers.directory.scratch import is_scratch
 from wclayer.view.layer_view import LayerView
 from wclayer.view.transfer import copy_between, copy_into, copy_out, move
@@ -25,26 +28,40 @@ from wclayer.win32.attributes import attribute_letters, attribute_names, changed
 from wclayer.win32.sddl import from_sddl
 
 
-def _split(argument: str) -> tuple[str | None, str]:
-    r"""Returns a layer and a path in it (`LAYER:PATH`, `LAYER:C:\x`), or None and a path of the host."""
+def _split(argument: str, context: click.Context) -> tuple[LayerArgument | None, str]:
+    r"""Returns a layer and a path in it (`LAYER:PATH`, `IMAGE:C:\x`), or None and a path of the host."""
     # A path of the host may have colons of its own, such as that of a drive in Windows.
     for colon in re.finditer(":", argument):
         layer, path = argument[: colon.start()], argument[colon.end() :]
         if (Path(layer) / "layer.db").is_file():
-            return layer, path_of_argument(path) or "C:\\"
+            return LayerArgument(layer, context), path_of_argument(path) or "C:\\"
+    split = _IMAGE_PATH.fullmatch(argument)
+    if split is not None and not os.path.lexists(argument):
+        image = LayerArgument(split["image"], context)
+        with suppress(PathNotFoundError):
+            if image.is_image:
+                return image, path_of_argument(split["path"])
     return None, argument
+
+
+_IMAGE_PATH = re.compile(
+    # The word of a transport, and the path after it, may begin as the path in the image does.
+    r"(?P<image>(?:(?:oci|oci-archive|docker-archive):)?(?:[A-Za-z]:(?=[\\/]))?[^:].*?):(?P<path>(?:[Cc]:)?[\\/].*|[Cc]:)",
+    re.DOTALL,
+)
 
 
 @click.command("cp")
 @click.option("-r", "--recursive", is_flag=True, help="Copy directories with all their contents.")
 @click.option("--no-streams", is_flag=True, help="Do not report alternate streams that are not copied to the host.")
 @json_option
+@image_options
 @click.argument("source")
 @click.argument("target")
 @click.pass_context
 def cp_command(ctx: click.Context, recursive: bool, no_streams: bool, as_json: bool, source: str, target: str) -> None:
-    """Copy SOURCE to TARGET. At least one of them is LAYER:PATH. A LAYER to copy from is any layer, a LAYER to copy to
-    is a scratch.
+    """Copy SOURCE to TARGET. At least one of them is LAYER:PATH. A LAYER to copy from is any layer or an image, a LAYER
+    to copy to is a scratch. After an image, PATH begins with C: or a slash.
 
     A copy between layers keeps everything: security, times, attributes, streams, links. A copy from the host keeps the
     modification time of a file, inherits the security of the directory, and follows links of the host.
@@ -58,6 +75,7 @@ def cp_command(ctx: click.Context, recursive: bool, no_streams: bool, as_json: b
     Example:
       wclayer cp app.exe '/layers/run:C:\\app'
       wclayer cp -r '/layers/run:C:\\app\\logs' .
+      wclayer cp 'nanoserver:ltsc2022:C:\\Windows\\win.ini' .
     """
     is_incomplete = False
 
@@ -68,20 +86,25 @@ def cp_command(ctx: click.Context, recursive: bool, no_streams: bool, as_json: b
         if not (is_stream and no_streams):
             warn(f"not copied: {left}: {what}")
 
-    (layer, path), (to_layer, to_path) = _split(source), _split(target)
+    (layer, path), (to_layer, to_path) = _split(source, ctx), _split(target, ctx)
     if layer is None and to_layer is None:
-        raise click.UsageError("neither SOURCE nor TARGET is LAYER:PATH of an existing layer")
+        raise click.UsageError(
+            "neither SOURCE nor TARGET is LAYER:PATH of an existing layer, or of an image that is here"
+        )
     with ExitStack() as stack:
         bar = stack.enter_context(count_bar("copying"))
         options: dict[str, Any] = {"recursive": recursive, "progress": bar}
-        is_same = layer is not None and to_layer is not None and os.path.samefile(layer, to_layer)
-        view = stack.enter_context(LayerView.for_layer(layer or to_layer or "", writable=layer is None or is_same))
-        if to_layer is None:
+        changed = None if to_layer is None else to_layer.path_to_change()
+        other = None if changed is None else stack.enter_context(LayerView.for_layer(changed, writable=True))
+        if layer is None:
+            assert other is not None
+            count = copy_into(other, path, to_path, **options)
+        elif other is None or changed is None:
+            view = stack.enter_context(LayerView.for_layer(layer.path, writable=False))
             count = copy_out(view, path, to_path, left_out=tell, **options)
-        elif layer is None:
-            count = copy_into(view, path, to_path, **options)
         else:
-            other = view if is_same else stack.enter_context(LayerView.for_layer(to_layer, writable=True))
+            is_same = os.path.samefile(layer.path, changed)
+            view = other if is_same else stack.enter_context(LayerView.for_layer(layer.path, writable=False))
             count = copy_between(view, path, other, to_path, **options)
     print_json({"files": count}) if as_json else echo(f"copied {count} file{'' if count == 1 else 's'}")
     ctx.exit(1 if is_incomplete else 0)
@@ -89,16 +112,16 @@ def cp_command(ctx: click.Context, recursive: bool, no_streams: bool, as_json: b
 
 @click.command("rm")
 @click.option("-r", "--recursive", is_flag=True, help="Remove directories with all their contents.")
-@click.argument("layer")
+@layer_argument("layer")
 @click.argument("paths", nargs=-1, required=True, type=LAYER_PATH)
-def rm_command(recursive: bool, layer: str, paths: tuple[str, ...]) -> None:
+def rm_command(recursive: bool, layer: LayerArgument, paths: tuple[str, ...]) -> None:
     """Remove files, links and streams (PATH:STREAM) of the scratch LAYER; with -r, directories, too.
 
     \b
     Example:
       wclayer rm -r /layers/run 'C:\\Windows\\Temp'
     """
-    with LayerView(scratch=layer) as view:
+    with LayerView(scratch=layer.path_to_change()) as view:
         for path in paths:
             view.rmtree(path) if recursive else view.unlink(path)
 
@@ -107,33 +130,33 @@ def rm_command(recursive: bool, layer: str, paths: tuple[str, ...]) -> None:
 @click.option(
     "-p", "--parents", is_flag=True, help="Make the directories above, too; a directory that exists is not an error."
 )
-@click.argument("layer")
+@layer_argument("layer")
 @click.argument("paths", nargs=-1, required=True, type=LAYER_PATH)
-def mkdir_command(parents: bool, layer: str, paths: tuple[str, ...]) -> None:
+def mkdir_command(parents: bool, layer: LayerArgument, paths: tuple[str, ...]) -> None:
     """Make directories in the scratch LAYER. They inherit the security of their parents.
 
     \b
     Example:
       wclayer mkdir -p /layers/run 'C:\\app\\logs'
     """
-    with LayerView(scratch=layer) as view:
+    with LayerView(scratch=layer.path_to_change()) as view:
         for path in paths:
             view.makedirs(path) if parents else view.mkdir(path)
 
 
 @click.command("mv")
 @click.option("-n", "--no-clobber", is_flag=True, help="Fail if TARGET exists.")
-@click.argument("layer")
+@layer_argument("layer")
 @click.argument("source", type=LAYER_PATH)
 @click.argument("target", type=LAYER_PATH)
-def mv_command(no_clobber: bool, layer: str, source: str, target: str) -> None:
+def mv_command(no_clobber: bool, layer: LayerArgument, source: str, target: str) -> None:
     """Rename SOURCE of the scratch LAYER to TARGET, or into the directory TARGET.
 
     \b
     Example:
       wclayer mv /layers/run 'C:\\app\\new.exe' 'C:\\app\\app.exe'
     """
-    with LayerView(scratch=layer) as view:
+    with LayerView(scratch=layer.path_to_change()) as view:
         move(view, source, target, replace=not no_clobber)
 
 
@@ -150,36 +173,37 @@ def acl_group() -> None:
 
 @acl_group.command("get")
 @json_option
-@click.argument("layer")
+@layer_argument("layer")
 @click.argument("path", type=LAYER_PATH)
-def acl_get(as_json: bool, layer: str, path: str) -> None:
-    """Print the security descriptor of PATH in LAYER over its parents."""
-    with LayerView.for_layer(layer, writable=False) as view:
+def acl_get(as_json: bool, layer: LayerArgument, path: str) -> None:
+    """Print the security descriptor of PATH in LAYER over its parents, or in an image."""
+    with LayerView.for_layer(layer.path, writable=False) as view:
         text = security_text(view.security(path))
     print_json({"path": path, "security": text}) if as_json else echo(text or "-")
 
 
 @acl_group.command("set")
-@click.argument("layer")
+@layer_argument("layer")
 @click.argument("path", type=LAYER_PATH)
 @click.argument("sddl")
-def acl_set(layer: str, path: str, sddl: str) -> None:
+def acl_set(layer: LayerArgument, path: str, sddl: str) -> None:
     """Set the security descriptor of PATH in the scratch LAYER to SDDL."""
     try:
         descriptor = from_sddl(sddl).encode()
     except ValueError as error:
         raise InvalidParameterError(sddl, str(error)) from None
-    with LayerView(scratch=layer) as view:
+    with LayerView(scratch=layer.path_to_change()) as view:
         view.set_security(path, descriptor)
 
 
 @click.command("attrib", context_settings={"ignore_unknown_options": True})
 @json_option
-@click.argument("layer")
+@layer_argument("layer")
 @click.argument("path", type=LAYER_PATH)
 @click.argument("changes", nargs=-1)
-def attrib_command(as_json: bool, layer: str, path: str, changes: tuple[str, ...]) -> None:
-    """Show the attributes of PATH in LAYER over its parents. With CHANGES (+R, -H, ...), change them in a scratch.
+def attrib_command(as_json: bool, layer: LayerArgument, path: str, changes: tuple[str, ...]) -> None:
+    """Show the attributes of PATH in LAYER over its parents, or in an image. With CHANGES (+R, -H, ...), change them in
+    a scratch.
 
     The letters: R read-only, H hidden, S system, A archive, I not indexed, O offline, T temporary, X no scrub.
 
@@ -187,7 +211,8 @@ def attrib_command(as_json: bool, layer: str, path: str, changes: tuple[str, ...
     Example:
       wclayer attrib /layers/run 'C:\\app\\app.exe' +R -A
     """
-    with LayerView.for_layer(layer, writable=bool(changes)) as view:
+    path_of_layer = layer.path_to_change() if changes else layer.path
+    with LayerView.for_layer(path_of_layer, writable=bool(changes)) as view:
         attributes = view.stat(path).info.attributes
         if changes:
             try:
@@ -212,12 +237,18 @@ def attrib_command(as_json: bool, layer: str, path: str, changes: tuple[str, ...
     help="Give all users of the machine access to the mount; they can also change everything.",
 )
 @json_option
-@click.argument("path")
+@layer_argument("path")
 @click.argument("target", required=False)
 def mount_command(
-    layers: tuple[str, ...], foreground: bool, allow_other: bool, as_json: bool, path: str, target: str | None
+    layers: tuple[LayerArgument, ...],
+    foreground: bool,
+    allow_other: bool,
+    as_json: bool,
+    path: LayerArgument,
+    target: str | None,
 ) -> None:
-    """Mount the layer PATH over its parents at the empty folder TARGET: a scratch read-write, other layers read-only.
+    """Mount the layer PATH over its parents, or the image PATH, at the empty folder TARGET: a scratch read-write, other
+    layers and images read-only.
 
     A scratch is activated first. Without TARGET, it is mounted at its own folder "mount".
 
@@ -225,23 +256,28 @@ def mount_command(
     Example:
       wclayer mount /layers/run && ls /layers/run/mount && wclayer unmount /layers/run
       wclayer mount /layers/base /mnt
+      wclayer mount nanoserver:ltsc2022 /mnt
     """
 
-    if target is None and not is_scratch(path):
+    if target is None and (path.is_image or not is_scratch(path.text)):
         raise click.UsageError("TARGET is required unless PATH is a scratch")
 
     def tell(place: str) -> None:
-        print_json({"layer": path, "mount_point": place}) if as_json else echo(f"{path} is at {place}")
+        print_json({"layer": path.text, "mount_point": place}) if as_json else echo(f"{path} is at {place}")
 
-    place = wclayer.mount_layer(path, target, layers, allow_other=allow_other, serve=tell if foreground else None)
+    # The server of the mount uses the layers of an image after the verb has ended.
+    top = path.chain(keep=not foreground)[0]
+    place = wclayer.mount_layer(
+        top, target, chain_of(layers), allow_other=allow_other, serve=tell if foreground else None
+    )
     if not foreground:
         tell(place)
 
 
 @click.command("unmount")
-@click.argument("path")
-def unmount_command(path: str) -> None:
-    """Unmount the scratch PATH, or the layer that is mounted at PATH.
+@layer_argument("path")
+def unmount_command(path: LayerArgument) -> None:
+    """Unmount the scratch PATH, or the layer or image that is mounted at PATH.
 
     The changes of a scratch are then written into its disk, sandbox.vhdx: those made in the mount, those that cp, rm,
     mkdir, mv, acl, attrib and reg made without a mount, and those of a mount that another program unmounted.
@@ -250,18 +286,20 @@ def unmount_command(path: str) -> None:
     Example:
       wclayer unmount /layers/run
     """
-    was_mounted = wclayer.unmount_layer(path)
+    was_mounted = wclayer.unmount_layer(path.path_to_change())
     echo(f"unmounted {path}" if was_mounted else f"{path} was not mounted; its changes are in its disk now")
 
 
 @click.command("shell")
 @layers_option
-@click.argument("path")
+@layer_argument("path")
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 @click.pass_context
-def shell_command(ctx: click.Context, layers: tuple[str, ...], path: str, command: tuple[str, ...]) -> None:
+def shell_command(
+    ctx: click.Context, layers: tuple[LayerArgument, ...], path: LayerArgument, command: tuple[str, ...]
+) -> None:
     """Mount the scratch PATH, run COMMAND or $SHELL (on Windows, %COMSPEC%) in its root directory, and unmount the
-    scratch afterwards.
+    scratch afterwards. An image is mounted read-only, at a temporary folder.
 
     The exit status is that of the shell or COMMAND.
 
@@ -269,17 +307,37 @@ def shell_command(ctx: click.Context, layers: tuple[str, ...], path: str, comman
     Example:
       wclayer shell /layers/run
       wclayer shell /layers/run -- git clone /src/app
+      wclayer shell nanoserver:ltsc2022 -- find . -name '*.dll'
     """
+    with _mounted_image(path) if path.is_image else _mounted_scratch(path.text, layers) as place:
+        arguments = list(command) or [os.environ.get("SHELL") or os.environ.get("COMSPEC", "/bin/sh")]
+        done = subprocess.run(arguments, cwd=place, check=False)
+    ctx.exit(done.returncode if done.returncode >= 0 else 128 - done.returncode)
+
+
+@contextmanager
+def _mounted_scratch(path: str, layers: tuple[LayerArgument, ...]) -> Iterator[str]:
     if not is_scratch(path):
         raise InvalidParameterError(path, "not a scratch layer")
-    place = wclayer.mount_layer(path, parents=layers)
-    arguments = list(command) or [os.environ.get("SHELL") or os.environ.get("COMSPEC", "/bin/sh")]
+    place = wclayer.mount_layer(path, parents=chain_of(layers))
     try:
-        done = subprocess.run(arguments, cwd=place, check=False)
+        yield place
     finally:
         wclayer.unprepare_layer(path)
         wclayer.deactivate_layer(path)
-    ctx.exit(done.returncode if done.returncode >= 0 else 128 - done.returncode)
+
+
+@contextmanager
+def _mounted_image(image: LayerArgument) -> Iterator[str]:
+    place = tempfile.mkdtemp(prefix="wclayer-")
+    try:
+        wclayer.mount_layer(image.path, place)
+        try:
+            yield place
+        finally:
+            wclayer.unmount_layer(place)
+    finally:
+        os.rmdir(place)
 
 
 COMMANDS = (

@@ -1,0 +1,200 @@
+"""`open_image`: an image, wherever it is, as a chain of layer directories."""
+
+from __future__ import annotations
+
+import os
+import re
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from wclayer.errors import InvalidParameterError, LayerError, PathNotFoundError, during
+from wclayer.images.config import ImageConfig
+from wclayer.images.location import Location, Transport, open_source, parse_location
+from wclayer.images.manifest import Manifest
+from wclayer.images.on_disk import holds_images
+from wclayer.images.plan import make_plan
+from wclayer.images.platform import Platform
+from wclayer.images.pull import store_image
+from wclayer.images.reference import parse_reference
+from wclayer.images.store import ImageStore
+from wclayer.images.transfer_progress import TransferCallback
+from wclayer.images.transport import ImageSource
+from wclayer.images.unpack import UnpackedImage, unpack_image, unpack_layers
+from wclayer.layers.directory import open_layer
+
+_PATH = re.compile(r"\.|/|\\|~|[A-Za-z]:[\\/]")
+"""The beginnings of texts that mean a path, whether it exists or not."""
+_TRANSPORT = re.compile(
+    "(?:{}):|docker://".format("|".join(kind.value for kind in Transport if kind.value != "docker"))
+)
+
+
+class ImageLayers:
+    """The layers of an image as layer directories, a context manager.
+
+    Until it is closed, `prune` leaves the layers in the store, whether a name keeps them or not.
+
+    Attributes:
+        name: what the user calls the image.
+        layers: the layer directories, nearest first: the top layer of the image, then its parents.
+        manifest: the manifest; None for a layer directory that is no image.
+        config: the configuration; None for a layer directory that is no image.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        layers: tuple[Path, ...],
+        manifest: Manifest | None,
+        config: ImageConfig | None,
+        held: ExitStack,
+    ) -> None:
+        self.name = name
+        self.layers = layers
+        self.manifest = manifest
+        self.config = config
+        self._held = held
+
+    @property
+    def path(self) -> Path:
+        """The top layer: what `LayerView.for_layer`, `Registry` and other functions take."""
+        return self.layers[0]
+
+    def close(self) -> None:
+        """Ends the use of the layers."""
+        self._held.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+
+def find_image(text: str, store: ImageStore) -> Location | Path:
+    """Returns where an image is that a user named, or the path of a layer directory. Nothing is opened but the store.
+
+    A path that exists is a path. Otherwise a text that begins with a transport (`oci:DIR[:TAG]`, `oci-archive:FILE`,
+    `docker-archive:FILE[:REF]`, `store:NAME`) means that, and any other text is a name in the store.
+
+    Args:
+        text: what the user wrote.
+        store: where names are looked up.
+
+    Raises:
+        PathNotFoundError: nothing has that name, or it is in a registry. The message says what was looked for.
+        InvalidParameterError: the text may mean several images, or is no location.
+    """
+    if not text or os.path.lexists(text):
+        return Location(_transport_of(text), text, "") if text and holds_images(text) else Path(text)
+    if _TRANSPORT.match(text):
+        place = parse_location(text)
+        if place.transport is Transport.REGISTRY:
+            raise PathNotFoundError(text, f"is in a registry; `wclayer pull {place.name}` fetches it")
+        return place
+    if _PATH.match(text):
+        return Path(text)
+    try:
+        store.find(text)
+    except PathNotFoundError:
+        raise PathNotFoundError(text, f"{_NOTHING} and no such image in the store {store.path}{_hint(text)}") from None
+    except InvalidParameterError as error:
+        if _is_reference(text):
+            raise
+        raise PathNotFoundError(text, f"{_NOTHING}; it is not the name of an image: {error.detail}") from None
+    return Location(Transport.STORE, "", text)
+
+
+_NOTHING = "the layer does not exist: there is no such path"
+
+
+def _transport_of(path: str) -> Transport:
+    return Transport.LAYOUT if os.path.isdir(path) else Transport.DOCKER_ARCHIVE
+
+
+def _is_reference(text: str) -> bool:
+    try:
+        parse_reference(text)
+    except LayerError:
+        return False
+    return True
+
+
+def _hint(text: str) -> str:
+    if not _is_reference(text):
+        return ""
+    return f"; `wclayer pull {text}` fetches the image, `wclayer images` lists those that are there"
+
+
+def open_image(
+    text: str,
+    store: ImageStore | None = None,
+    *,
+    platform: Platform | None = None,
+    keep: bool = False,
+    progress: TransferCallback | None = None,
+) -> ImageLayers:
+    """Opens an image as a chain of layer directories. Layers that are not unpacked yet are unpacked into the store.
+
+    Args:
+        text: a name in the store; a layout or an archive (`oci:DIR[:TAG]`, `oci-archive:FILE[:TAG]`,
+            `docker-archive:FILE[:REF]`, or its path alone); or the path of a layer directory.
+        store: the store; by default the user's.
+        platform: which image of an index is meant.
+        keep: store an image from a layout or an archive, by its digest, so that `prune` leaves its layers: for layers
+            that are used after the result is closed.
+        progress: called for each layer that is unpacked.
+
+    Raises:
+        PathNotFoundError: nothing has that name, or no image of the index has the platform.
+        InvalidParameterError: the text may mean several images, or the platform several of an index.
+        InvalidDataError: a layer does not have its digest or diffID, or the layout or archive is damaged.
+        NotSupportedError: the image is not for Windows.
+        NotALayerError: the path is neither a layer directory nor a layout or an archive of images.
+    """
+    with during("open image", text):
+        place = store or ImageStore()
+        found = find_image(os.fspath(text), place)
+        if isinstance(found, Path):
+            with open_layer(found) as layer:
+                return ImageLayers(text, (layer.path, *layer.parents_in_place()), None, None, ExitStack())
+        with ExitStack() as held:
+            # What was just unpacked is not pruned before it is held.
+            with place.in_use():
+                unpacked = _unpacked(text, found, place, platform, keep, progress)
+                held.enter_context(place.hold_layers(unpacked.config.chain_ids))
+            return ImageLayers(text, unpacked.layers[::-1], unpacked.manifest, unpacked.config, held.pop_all())
+
+
+def _unpacked(
+    text: str,
+    location: Location,
+    store: ImageStore,
+    platform: Platform | None,
+    keep: bool,
+    progress: TransferCallback | None,
+) -> UnpackedImage:
+    if location.transport is Transport.STORE:
+        return unpack_image(store, store.find(location.name), platform=platform, name=text, progress=progress)
+    with open_source(location, store=store) as source:
+        if keep:
+            (image,) = store_image(source, store, "", platform=platform, progress=progress).images
+            return image
+        return _from_source(text, source, store, platform, progress)
+
+
+def _from_source(
+    text: str,
+    source: ImageSource,
+    store: ImageStore,
+    platform: Platform | None,
+    progress: TransferCallback | None,
+) -> UnpackedImage:
+    """Unpacks an image of a layout or an archive. Its blobs are not stored."""
+    plan = make_plan(source, platform=platform)
+    ((manifest, config),) = plan.images
+    return unpack_layers(
+        store, manifest, config, lambda blob: source.open_blob(blob.descriptor), name=text, progress=progress
+    )
