@@ -112,6 +112,7 @@ def test_a_damaged_archive_raises_only_an_error_of_the_format(draw: st.DataObjec
         ([link("a", "..")], "out of the archive"),
         ([link("a", "../x", tarfile.LNKTYPE)], "not a plain path"),
         ([link("a", "/x", tarfile.LNKTYPE)], "is absolute"),
+        ([link("a", "./", tarfile.LNKTYPE)], "leads to the archive's root"),
     ],
 )
 def test_what_programs_read_in_several_ways_is_refused_by_name(

@@ -198,7 +198,8 @@ def test_other_entries_and_unknown_keys_stay(tmp_path: Path) -> None:
     record = {"com.example": [1.50, None], **read_index(tmp_path), "annotations": {"z": "1", "a": "Größe"}}
     record["manifests"][0]["data"] = "e30="
     record["manifests"][0]["com.example.x"] = {"b": 1, "a": 2}
-    write_index(tmp_path, record)
+    (tmp_path / "index.json").write_text(json.dumps(record, indent=3).replace("1.5,", "1.50,"))
+    before = (tmp_path / "index.json").read_text()
     put(IMAGES["zstd"], LayoutTarget(tmp_path, "two"))
     put(IMAGES["nanoserver"], LayoutTarget(tmp_path, "three"))
     after = read_index(tmp_path)
@@ -209,6 +210,9 @@ def test_other_entries_and_unknown_keys_stay(tmp_path: Path) -> None:
     assert [entry["digest"] for entry in after["manifests"]] == [
         SMALL.digest, IMAGES["zstd"].digest, IMAGES["nanoserver"].digest,
     ]  # fmt: skip
+    first = before[: before.index(CHILD.media_type, before.index('"com.example.x"'))]
+    assert (tmp_path / "index.json").read_text().startswith(first)
+    assert "1.50," in first
     for tag, item in (("one", SMALL), ("two", IMAGES["zstd"]), ("three", IMAGES["nanoserver"])):
         with LayoutSource(tmp_path, tag) as source:
             assert contents(source) == expected(item)
@@ -292,6 +296,17 @@ def test_referrers_by_their_tag_are_found(tmp_path: Path) -> None:
         root = source.resolve()
         assert root.digest == SMALL.digest
         assert [item.digest for item in source.referrers(root)] == [sbom.digest]
+
+
+def test_a_signature_is_found_by_the_tag_of_cosign_and_is_no_image(tmp_path: Path) -> None:
+    signature = samples.referrer(SMALL, b"a signature")
+    tag = samples.cosign_tag(SMALL)
+    write_layout(tmp_path, {"tag": SMALL, tag: signature})
+    with LayoutSource(tmp_path) as source:
+        assert [image.descriptor.digest for image in source.images()] == [SMALL.digest]
+        assert source.resolve().digest == SMALL.digest
+    with LayoutSource(tmp_path, tag) as source:
+        assert source.resolve().digest == signature.digest
 
 
 def test_the_same_image_gives_the_same_archive_whatever_the_order(tmp_path: Path) -> None:

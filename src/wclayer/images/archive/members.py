@@ -240,7 +240,9 @@ def _target(found: TarMember, name: str) -> str:
     except UnicodeDecodeError:
         raise FormatError(f"the link {name[:_SHOWN]!r}: its target is not UTF-8") from None
     if found.type == structs.LINK:
-        return _name(found.link_name)
+        if target := _name(found.link_name):
+            return target
+        raise FormatError(f"the link {name[:_SHOWN]!r} leads to the archive's root")
     target = posixpath.normpath(posixpath.join(posixpath.dirname(name), text))
     if not text or target.startswith(("/", "../")) or target in (".", "..") or "\0" in target:
         raise FormatError(f"the link {name[:_SHOWN]!r} leads to {text[:_SHOWN]!r}, out of the archive")

@@ -10,12 +10,14 @@ from typing import Any
 from wclayer._types import StrPath
 from wclayer.errors import FormatError, InvalidParameterError
 from wclayer.images.descriptor import OCI_INDEX, Descriptor
+from wclayer.images.json_edit import JsonText
 from wclayer.images.json_view import parse_json
 from wclayer.images.layout.index import referrer_of
 from wclayer.images.layout.named import CONTAINERD_NAME, REF_NAME
 from wclayer.images.layout_names import INDEX_FILE
 from wclayer.images.manifest import Manifest, check_manifest_size
 
+_MOST_REPLACED = 16
 MARKER = b'{"imageLayoutVersion":"1.0.0"}'
 # The grammar of the annotation (OCI image-spec, annotations.md), with every tag of a registry.
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:@+/-]{0,511}\Z")
@@ -69,7 +71,7 @@ def referrer_entries(items: Iterable[Manifest]) -> list[dict[str, Any]]:
 
 
 def with_entries(data: bytes, entries: Iterable[dict[str, Any]], tag: str) -> bytes:
-    """Returns an `index.json` with further entries. All else stays as it is, keys that are not known here, too.
+    """Returns an `index.json` with further entries. Every other byte stays as it is.
 
     Args:
         data: the `index.json` so far.
@@ -78,27 +80,24 @@ def with_entries(data: bytes, entries: Iterable[dict[str, Any]], tag: str) -> by
         tag: the name of the image, which no other entry has afterwards; "" for none.
 
     Raises:
-        FormatError: `data` is not an index.
+        FormatError: `data` is not an index, or too many of its entries give way.
         FormatLimitError: it would be larger than the limit `manifest_size`.
     """
-    record = parse_json(data, INDEX_FILE).record
-    kept = record.get("manifests")
-    if not isinstance(kept, list):
-        if kept is not None:
-            raise FormatError(f"{INDEX_FILE}: manifests is not a list")
-        kept = []
+    parse_json(data, INDEX_FILE)
+    text = JsonText(data)
     for number, entry in enumerate(entries):
+        kept = text.get(["manifests"]) or []
+        if not isinstance(kept, list):
+            raise FormatError(f"{INDEX_FILE}: manifests is not a list")
         own_tag = tag if number == 0 else ""
         at = [place for place, old in enumerate(kept) if _is_replaced(old, entry, own_tag)]
-        kept = [old for place, old in enumerate(kept) if place not in at[1:]]
-        if at:
-            kept[at[0]] = entry
-        else:
-            kept.append(entry)
-    record["manifests"] = kept
-    made = encoded(record)
-    check_manifest_size(len(made))
-    return made
+        if len(at) > _MOST_REPLACED:
+            raise FormatError(f"{INDEX_FILE}: {len(at)} entries are the same image, or have the same name")
+        for place in reversed(at[1:]):
+            text.remove(["manifests", place])
+        text.set(["manifests", at[0] if at else len(kept)], entry)
+    check_manifest_size(len(text.data))
+    return text.data
 
 
 def _is_replaced(old: object, new: dict[str, Any], tag: str) -> bool:

@@ -51,9 +51,13 @@ def images_among(entries: Iterable[Descriptor]) -> list[NamedImage]:
     the image's digest. If there is nothing else, these entries are returned.
     """
     entries = list(entries)
-    chosen = [entry for entry in entries if not _is_referrer(entry)] or entries
+    return together([entry for entry in entries if not _is_referrer(entry)] or entries)
+
+
+def together(entries: Iterable[Descriptor]) -> list[NamedImage]:
+    """Returns entries of an index, those with the same manifest together."""
     images: dict[str, NamedImage] = {}
-    for entry in chosen:
+    for entry in entries:
         known = images.get(entry.digest)
         names = (known.names if known else ()) + names_of(entry)
         images[entry.digest] = NamedImage(known.descriptor if known else entry, tuple(dict.fromkeys(names)))

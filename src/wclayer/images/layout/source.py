@@ -12,7 +12,7 @@ from wclayer.images.archive.opened import STANDARD_INPUT, ImageArchive
 from wclayer.images.descriptor import Descriptor
 from wclayer.images.layout.files import ArchiveFiles, DirectoryFiles, LayoutFiles
 from wclayer.images.layout.index import LayoutIndex, read_document
-from wclayer.images.layout.named import NamedImage, absent, choose, images_among, is_digest_tag, names_of
+from wclayer.images.layout.named import NamedImage, absent, choose, images_among, is_digest_tag, names_of, together
 
 
 @boundary
@@ -86,7 +86,8 @@ class LayoutSource:
         found = choose(images, self._tag, self._name)
         if found is None and self._tag:
             with errors_at(self._place):
-                found = choose(images_among(self._index.nested()), self._tag, self._name)
+                further = together([*self._index.entries, *self._index.nested()])
+                found = choose(further, self._tag, self._name)
         if found is None:
             raise absent(images, self._tag, self._name)
         return found.descriptor
