@@ -20,6 +20,7 @@ from wclayer.errors import (
     PathNotFoundError,
     errors_at,
 )
+from wclayer.host import durability, system
 from wclayer.host.root import HostRoot
 from wclayer.images.descriptor import Descriptor, check_digest
 from wclayer.images.manifest import check_contents, check_manifest_size
@@ -30,7 +31,7 @@ STORE_VARIABLE = "WCLAYER_STORE"
 DATABASE = "store.db"
 BLOBS, INGEST, LAYERS = b"blobs/sha256", b"ingest", b"layers"
 PART = ".part"
-_FOLDERS = ("blobs", "blobs/sha256", "ingest", "layers")
+_FOLDERS = (b"blobs", BLOBS, INGEST, LAYERS)
 _PRUNE_PATIENCE = 600.0
 """How many seconds to wait for a `prune` of another process."""
 
@@ -69,11 +70,12 @@ class StoreFolder:
         Raises:
             InvalidParameterError: the folder has files, and is not a store.
         """
-        with errors_at(self.path):
+        with errors_at(self.path, damage=CorruptLayerError):
             if not self.exists:
                 self._make_database()
-            for name in _FOLDERS:
-                make_folder(self.path / name)
+            with HostRoot(self.path) as root:
+                for name in _FOLDERS:
+                    _make_folder(root, name)
 
     def _make_database(self) -> None:
         make_folder(self.path, parents=True)
@@ -180,6 +182,17 @@ class StoreFolder:
             check_manifest_size(descriptor.size)
             with self.open_blob(descriptor) as stream:
                 return check_contents(stream.read(descriptor.size + 1), descriptor)
+
+
+def _make_folder(root: HostRoot, path: bytes) -> None:
+    """Makes a folder of a store if it is missing, and makes its name safe on the disk. A link is refused."""
+    try:
+        root.directory(path)
+    except FileNotFoundError:
+        with suppress(FileExistsError):
+            root.make_directory(path)
+        if durability.is_wanted():
+            system.sync_directory(root.directory(path.rpartition(b"/")[0]))
 
 
 def hex_of(digest: str) -> str:
