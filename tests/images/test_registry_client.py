@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import contextlib
 import functools
-import io
 import json
 import random
 import socket
@@ -13,11 +12,11 @@ import socketserver
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from typing import Any, BinaryIO
+from typing import Any
 
 import pytest
 
+from tests.images.blob_source import BlobSource, blob_source
 from tests.images.conftest import Certificates
 from tests.images.registry import Access, DebianRegistry, FakeRegistry, Fault, faults
 from tests.images.registry.exchange import Reply, Request
@@ -41,39 +40,6 @@ LAYER = Descriptor.of(BLOB, f"{DOCKER_LAYER}.gzip")
 SMALL = random.Random(2).randbytes(3000)
 FAST = RegistryOptions(credentials=Credentials(), backoff=0.001, timeout=5.0)
 USER = RegistryOptions(credentials=Credentials("user", "password"), backoff=0.001, timeout=5.0)
-
-
-@dataclass
-class _Memory:
-    """A source whose blobs are in memory."""
-
-    blobs: dict[str, bytes]
-    name: str = "memory"
-    opened: list[int] = field(default_factory=list)
-
-    def open_blob(self, descriptor: Descriptor, offset: int = 0) -> BinaryIO:
-        self.opened.append(offset)
-        return io.BytesIO(self.blobs[descriptor.digest][offset:])
-
-    def resolve(self) -> Descriptor:
-        raise NotImplementedError
-
-    def manifest(self, descriptor: Descriptor) -> bytes:
-        raise NotImplementedError
-
-    def referrers(self, descriptor: Descriptor) -> list[Descriptor]:
-        return []
-
-    def close(self) -> None: ...
-
-    def __enter__(self) -> _Memory:
-        return self
-
-    def __exit__(self, *error: object) -> None: ...
-
-
-def _memory(*blobs: bytes) -> _Memory:
-    return _Memory({Descriptor.of(blob, "").digest: blob for blob in blobs})
 
 
 _opened: list[RegistrySource | RegistryTarget] = []
@@ -120,7 +86,7 @@ def _fill(registry: FakeRegistry, repository: str = "app") -> None:
 def _push(target: RegistryTarget, *blobs: bytes) -> None:
     with target:
         for blob in (CONFIG, SMALL, *blobs):
-            target.put_blob(Descriptor.of(blob, DOCKER_LAYER), _memory(blob))
+            target.put_blob(Descriptor.of(blob, DOCKER_LAYER), blob_source(blob))
         target.put_manifest(ROOT, MANIFEST)
         target.finish(ROOT)
 
@@ -205,7 +171,7 @@ def test_a_real_registry_that_forbids_urls(
     root = Descriptor.of(data, DOCKER_MANIFEST)
     for registry in (debian_registry, debian_registry_with_urls):
         with _target(registry, f"{repository}:1") as target:
-            target.put_blob(Descriptor.of(CONFIG, DOCKER_CONFIG), _memory(CONFIG))
+            target.put_blob(Descriptor.of(CONFIG, DOCKER_CONFIG), blob_source(CONFIG))
             if registry is debian_registry_with_urls:
                 target.put_manifest(root, data)
                 continue
@@ -346,7 +312,7 @@ def test_foreign_layers_are_fetched_from_their_addresses_without_credentials(fak
         (faults.endless("manifest", stated=1 << 40), LimitExceededError, "1099511627776 bytes"),
         (faults.body("manifest", b"{}", "application/vnd.docker.distribution.manifest.v1+json"), NotSupportedError,
          "schema 1"),
-        (faults.html("manifest"), InvalidDataError, "JSON"),
+        (faults.html("manifest"), InvalidDataError, "may not be a registry"),
         (faults.error(403, "manifest"), AccessDeniedError, "denies the tag 1 of the repository app"),
         (faults.error(404, "manifest"), PathNotFoundError, "does not have the tag 1"),
         (faults.error(418, "manifest"), RegistryError, "status 418"),
@@ -391,7 +357,7 @@ def test_referrers_are_found_with_the_api_and_without(has_api: bool) -> None:
         _fill(registry)
         empty = Descriptor.of(b"{}", OCI_EMPTY)
         target = _target(registry)
-        target.put_blob(empty, _memory(b"{}"))
+        target.put_blob(empty, blob_source(b"{}"))
         found = []
         for kind in ("application/x", "application/y"):
             record = {"schemaVersion": 2, "mediaType": OCI_MANIFEST, "artifactType": kind, "config": empty.to_json(),
@@ -489,7 +455,7 @@ def test_public_images_need_no_credentials_and_pushes_do() -> None:
         _fill(registry)
         _check_pull(_source(registry))
         with pytest.raises(AccessDeniedError, match="log in with 'wclayer login"):
-            _target(registry).put_blob(Descriptor.of(b"new", DOCKER_LAYER), _memory(b"new"))
+            _target(registry).put_blob(Descriptor.of(b"new", DOCKER_LAYER), blob_source(b"new"))
 
 
 def test_a_mount_asks_for_both_repositories() -> None:
@@ -617,7 +583,7 @@ def test_an_upload_goes_on_after_a_failure(fake: FakeRegistry, fault: Fault, chu
     fake.faults.append(fault.only())
     done: list[int] = []
     options = RegistryOptions(credentials=Credentials(), backoff=0.001, chunk_size=chunk_size)
-    memory = _memory(BLOB)
+    memory = blob_source(BLOB)
     _target(fake, options=options).put_blob(LAYER, memory, done.append)
     assert fake.contents.repository("app").blobs == {LAYER.digest: BLOB}
     assert done[-1] == LAYER.size
@@ -633,7 +599,7 @@ def test_an_upload_that_the_registry_forgot_begins_anew(fake: FakeRegistry) -> N
         return Reply.error(404, "BLOB_UPLOAD_UNKNOWN", "upload unknown")
 
     fake.faults.append(Fault("upload", ("GET",), instead=forget, times=1))
-    _target(fake).put_blob(LAYER, _memory(BLOB))
+    _target(fake).put_blob(LAYER, blob_source(BLOB))
     assert fake.contents.repository("app").blobs == {LAYER.digest: BLOB}
 
 
@@ -645,7 +611,7 @@ def test_a_registry_that_forgets_every_upload_is_given_up(fake: FakeRegistry) ->
     fake.faults += [faults.error(503, "upload", ("PUT",)), Fault("upload", ("GET",), instead=forget)]
     options = RegistryOptions(credentials=Credentials(), backoff=0.001, retries=3)
     with pytest.raises(RegistryError, match="status 503"):
-        _target(fake, options=options).put_blob(LAYER, _memory(BLOB))
+        _target(fake, options=options).put_blob(LAYER, blob_source(BLOB))
     assert len(fake.asked("upload", "POST")) < 8
     assert fake.asked("upload", "DELETE")
 
@@ -653,7 +619,7 @@ def test_a_registry_that_forgets_every_upload_is_given_up(fake: FakeRegistry) ->
 def test_an_upload_honours_the_least_size_of_parts() -> None:
     with FakeRegistry(least_chunk=4 << 20) as registry:
         options = RegistryOptions(credentials=Credentials(), chunk_size=1 << 20)
-        _target(registry, options=options).put_blob(LAYER, _memory(BLOB))
+        _target(registry, options=options).put_blob(LAYER, blob_source(BLOB))
         assert [request.received for request in registry.asked("upload", "PATCH")] == [4 << 20, 4 << 20, 2 << 20]
 
 
@@ -662,7 +628,7 @@ def test_an_upload_to_another_host_has_no_credentials() -> None:
         other.contents = registry.contents
         other._service._contents = registry.contents
         registry.faults.append(faults.upload_elsewhere(other.base))
-        _target(registry, options=USER).put_blob(LAYER, _memory(BLOB))
+        _target(registry, options=USER).put_blob(LAYER, blob_source(BLOB))
         assert registry.contents.repository("app").blobs == {LAYER.digest: BLOB}
         assert other.received() == LAYER.size
         assert not other.authorizations
@@ -690,7 +656,7 @@ def test_a_source_with_other_bytes_stores_nothing(
     fake: FakeRegistry, chunk_size: int, change: Callable[[bytes], bytes]
 ) -> None:
     options = RegistryOptions(credentials=Credentials(), chunk_size=chunk_size, backoff=0.001)
-    memory = _Memory({LAYER.digest: change(BLOB)})
+    memory = BlobSource({LAYER.digest: change(BLOB)})
     with pytest.raises(InvalidDataError, match=LAYER.digest) as error:
         _target(fake, options=options).put_blob(LAYER, memory)
     assert error.value.path == "memory"
@@ -703,7 +669,7 @@ def test_a_caller_that_stops_an_upload_stops_it(fake: FakeRegistry) -> None:
         raise LayerError("me", "stopped")
 
     with pytest.raises(LayerError, match="stopped"):
-        _target(fake).put_blob(LAYER, _memory(BLOB), stop)
+        _target(fake).put_blob(LAYER, blob_source(BLOB), stop)
     assert len(fake.asked("upload", "POST")) == 1
 
 

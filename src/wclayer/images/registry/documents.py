@@ -49,6 +49,8 @@ def get_manifest(client: RegistryClient, wanted: str) -> tuple[Descriptor, bytes
             )
     media_type = answer.header("Content-Type").partition(";")[0].strip()
     with errors_at(client.name):
+        if media_type.startswith("text/html"):
+            raise InvalidDataError(client.name, f"{answer.origin} sends a page for people; it may not be a registry")
         view = parse_manifest(data, media_type if media_type.startswith("application/vnd.") else "")
     return Descriptor(view.media_type, digest, len(data)), data
 

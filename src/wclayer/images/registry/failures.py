@@ -8,6 +8,7 @@ import json
 import socket
 import ssl
 from dataclasses import dataclass, field
+from http.client import HTTPException, IncompleteRead, RemoteDisconnected
 
 import urllib3
 from urllib3 import exceptions as http
@@ -149,6 +150,8 @@ def _reason(error: BaseException) -> str:
         return " ".join(str(error).split())[:80].lower()
     if isinstance(error, OSError) and not isinstance(error, http.HTTPError):
         return (error.strerror or "").lower() or errno.errorcode.get(error.errno or 0, "")
+    if isinstance(error, HTTPException) and not isinstance(error, (IncompleteRead, RemoteDisconnected)):
+        return "what came is not HTTP"
     if isinstance(error, http.IncompleteRead):
         return f"{error.partial} bytes came, and {error.expected} are missing"
     return ""
@@ -222,7 +225,8 @@ def _messages(body: bytes, secret: str) -> tuple[list[str], str]:
         texts = [f"{item.get('message') or item.get('code', '')}" for item in items]
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return [], ""
-    text = " ".join("; ".join(texts).split())
+    text = "".join(letter if letter.isprintable() else " " for letter in "; ".join(texts)[: 4 * _MAX_MESSAGE])
+    text = " ".join(text.split())
     if any(hidden in text for hidden in _forms(secret)):
         return codes, ""
     return codes, text[:_MAX_MESSAGE]

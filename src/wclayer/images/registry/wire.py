@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import os
+import re
 import ssl
 import threading
 from collections.abc import Callable, Iterable, Mapping
@@ -22,6 +23,7 @@ from wclayer.layers.inputs import open_stream
 Body = Callable[[], Iterable[bytes]]
 """Makes the body of a request, anew for each try."""
 
+_HOST = re.compile(r"[a-z0-9._-]{1,253}|[0-9a-f:.]{2,45}")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _MAX_URL = 16 << 10
 _MAX_CA = 16 << 20
@@ -52,10 +54,11 @@ def origin_of(url: str) -> Origin:
         port = parts.port
     except ValueError:
         parts, port = urlsplit(""), None
-    if parts.scheme not in _DEFAULT_PORTS or not parts.hostname or len(url) > _MAX_URL or "@" in parts.netloc:
+    is_possible = parts.scheme in _DEFAULT_PORTS and len(url) <= _MAX_URL and "@" not in parts.netloc
+    if not is_possible or not _HOST.fullmatch(parts.hostname or ""):
         # The address is not shown: there may be a secret in it.
         raise RegistryError("", "this is not an address of HTTP")
-    return Origin(parts.scheme, parts.hostname, _DEFAULT_PORTS[parts.scheme] if port is None else port)
+    return Origin(parts.scheme, parts.hostname or "", _DEFAULT_PORTS[parts.scheme] if port is None else port)
 
 
 def is_loopback(host: str) -> bool:
