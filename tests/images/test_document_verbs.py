@@ -13,6 +13,9 @@ from tests.images.forms import write_layout
 from tests.images.registry.clients import skopeo
 from tests.support import nothing_left_in, run
 from wclayer.images.edit import CMD_WARNING, PATH_WARNING
+from wclayer.images.location import open_source
+from wclayer.images.pull import store_image
+from wclayer.images.store import ImageStore
 
 
 @pytest.fixture
@@ -91,6 +94,18 @@ def test_inspect_says_why_a_host_runs_an_image(folder: Path) -> None:
     text = run("inspect", "oci:images:core", "--host", "10.0.17763", "--isolation", "hyperv").stdout.decode()
     assert "no   10.0.17763, hyperv: The image's release 10.0.20348 is newer than the host's, 10.0.17763." in text
     run("inspect", "oci:images:core", "--host", "2022", status=5)
+
+
+def test_the_utility_vm_is_looked_for_in_a_layer_that_is_unpacked(folder: Path) -> None:
+    write_layout(folder / "more", {"vm": samples.nanoserver(), "none": samples.servercore()})
+    arguments = ("--host", "10.0.26100", "--isolation", "hyperv")
+    assert "not looked for" in inspected("oci:more:vm", *arguments)["runs_on"][0]["warning"]
+    for name, runs in (("vm", True), ("none", False)):
+        with open_source(f"oci:more:{name}") as source:
+            store_image(source, ImageStore(), f"{name}:1")
+        for place in (f"{name}:1", f"oci:more:{name}"):
+            answer = inspected(place, *arguments)["runs_on"][0]
+            assert (answer["runs"], answer["warning"]) == (runs, "")
 
 
 def test_a_name_alone_is_one_in_the_store(folder: Path) -> None:

@@ -17,7 +17,7 @@ from wclayer.errors import InvalidParameterError, NotSupportedError
 from wclayer.images.config import ImageConfig
 from wclayer.images.descriptor import Descriptor
 from wclayer.images.history import ImageBase
-from wclayer.images.inspection import ImageInspection, inspect_image
+from wclayer.images.inspection import ImageInspection, has_utility_vm, inspect_image
 from wclayer.images.location import image_location, open_source
 from wclayer.images.manifest import Index, Manifest
 from wclayer.images.platform import Platform
@@ -82,7 +82,7 @@ def inspect_command(
     elif shows_config:
         _write(_config_of(found).data)
     else:
-        answers = _answers(found, hosts, isolation)
+        answers = _answers(found, store, hosts, isolation)
         if as_json:
             print_json(_record(found, answers))
         else:
@@ -103,12 +103,17 @@ def _config_of(found: ImageInspection) -> ImageConfig:
 
 
 def _answers(
-    found: ImageInspection, hosts: Sequence[str], isolation: Isolation | None
+    found: ImageInspection, store: ImageStore, hosts: Sequence[str], isolation: Isolation | None
 ) -> list[tuple[str, Isolation, RunsOn]]:
     if found.config is None:
         return []
     isolations = ISOLATIONS if isolation is None else (isolation,)
-    return [(host, kind, runs_on(found.config, host, kind)) for host in hosts or HOSTS for kind in isolations]
+    utility_vm = has_utility_vm(found.config, store)
+    return [
+        (host, kind, runs_on(found.config, host, kind, has_utility_vm=utility_vm))
+        for host in hosts or HOSTS
+        for kind in isolations
+    ]
 
 
 def _record(found: ImageInspection, answers: Sequence[tuple[str, Isolation, RunsOn]]) -> dict[str, Any]:

@@ -13,7 +13,10 @@ from wclayer.images.history import HistoryStep, ImageBase, find_base, history_st
 from wclayer.images.manifest import Index, Manifest, parse_manifest
 from wclayer.images.plan import check_image, has_file_system
 from wclayer.images.platform import Platform
+from wclayer.images.store import ImageStore
 from wclayer.images.transport import ImageSource
+from wclayer.layers.directory import open_layer
+from wclayer.layers.directory.utility_vm import FILES as UTILITY_VM
 
 _MOST_NESTED = 8
 
@@ -107,3 +110,11 @@ def read_config(source: ImageSource, manifest: Manifest) -> ImageConfig:
     config = parse_config(read_blob(source, manifest.config))
     check_image(manifest, config)
     return config
+
+
+def has_utility_vm(config: ImageConfig, store: ImageStore) -> bool | None:
+    """Returns whether the base layer of an image has a utility VM; None if it is not unpacked in a store."""
+    if not config.chain_ids or not store.has_layer(config.chain_ids[0]):
+        return None
+    with open_layer(store.layer_path(config.chain_ids[0])) as layer:
+        return layer.lookup(UTILITY_VM) is not None
