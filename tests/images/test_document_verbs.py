@@ -165,7 +165,8 @@ def test_config_writes_where_it_is_told(folder: Path) -> None:
     assert json.loads(run("inspect", "--config", "oci:made:x").stdout)["config"]["Cmd"] == ["a.exe", "b"]
     run("config", "oci:made:x", "--cmd", "[]", "--annotation", "a=b", "-t", "oci-archive:made.tar:y")
     record = inspected("oci-archive:made.tar:y")
-    assert (record["image"]["config"]["Cmd"], record["image"]["annotations"]) == (None, {"a": "b"})
+    assert "Cmd" not in record["image"]["config"]
+    assert record["image"]["annotations"] == {"a": "b"}
     run("config", "oci-archive:made.tar:y", "--unset-annotation", "a", "-t", "docker-archive:docker.tar:y:1")
     assert inspected("docker-archive:docker.tar:y:1")["image"]["config"]["User"] == "ContainerUser"
 

@@ -133,7 +133,41 @@ def test_what_was_set_is_removed() -> None:
     edited, _ = edit_config(UNKNOWN, ConfigChanges(labels={"a": "1"}, ports=["80"], volumes=["C:\\d"]))
     changes = ConfigChanges(without_labels=["a"], without_ports=["80/tcp"], without_volumes=["C:\\d"])
     config = json.loads(edit_config(edited, changes)[0])["config"]
-    assert (config["Labels"], config["ExposedPorts"], config["Volumes"]) == ({}, {}, {})
+    assert not {"Labels", "ExposedPorts", "Volumes"} & config.keys()
+
+
+@pytest.mark.parametrize("image", [samples.servercore(), samples.small("oci"), samples.nanoserver()])
+def test_what_was_added_is_removed_without_a_trace(image: samples.Image) -> None:
+    added = ConfigChanges(
+        env={"A": "1", "B": "2"}, labels={"a": "1"}, shell=["cmd"], working_dir="C:\\x", ports=["80"],
+        volumes=["C:\\d"], author="me",
+    )  # fmt: skip
+    removed = ConfigChanges(
+        without_env=["b", "a"], without_labels=["a"], shell=[], working_dir="", without_ports=["80"],
+        without_volumes=["C:\\d"], author="",
+    )  # fmt: skip
+    there, _ = edit_config(image.config, added)
+    back, _ = edit_config(there, removed)
+    expected = image.record
+    for key in ("Shell", "ExposedPorts"):  # Docker leaves only these out
+        if "Hostname" in expected["config"]:
+            expected["config"][key] = None
+    assert json.loads(back) == expected
+    if "Hostname" not in expected["config"]:
+        assert back == image.config
+
+
+def test_a_variable_in_the_place_of_another_keeps_the_place_of_the_list() -> None:
+    data = b'{"config":{"Env":["A=1"],"User":"x"},"rootfs":{"type":"layers"}}'
+    edited, _ = edit_config(data, ConfigChanges(env={"B": "2"}, without_env=["a"]))
+    assert edited == data.replace(b"A=1", b"B=2")
+
+
+def test_many_entries_of_one_name_are_replaced_at_once() -> None:
+    record = {"config": {"Env": [f"path={number}" for number in range(100_000)]}, "rootfs": {"type": "layers"}}
+    edited, _ = edit_config(samples.dump(record), ConfigChanges(env={"PATH": "C:\\"}))
+    assert json.loads(edited)["config"]["Env"] == ["PATH=C:\\"]
+    assert json.loads(edit_config(samples.dump(record), ConfigChanges(without_env=["PATH"]))[0])["config"] == {}
 
 
 def test_a_new_entry_point_removes_the_old_command() -> None:
@@ -191,13 +225,14 @@ def test_an_edit_changes_what_it_names(
     edited, _ = edit_config(data, ConfigChanges(env=env, labels=labels, user=user))
     result = json.loads(edited)
     assert [key for key in result if key in record] == list(record)
-    assert [key for key in result["config"] if key in record["config"]] == list(record["config"])
+    kept = [key for key in record["config"] if key != "User" or user or record["config"]["Labels"] is None]
+    assert [key for key in result["config"] if key in kept] == kept
     for key in ("x-unknown", "author", "created", "rootfs"):
         assert result.get(key) == record.get(key)
     config, old = result["config"], record["config"]
     assert config.get("unknown") == old.get("unknown")
     assert (config["Labels"] or {}) == (old["Labels"] or {}) | labels
-    assert config["User"] == user
+    assert config.get("User", "") == user
 
     def folded(entries: list[str]) -> dict[str, str]:
         return {name.upper(): value for name, _, value in (entry.partition("=") for entry in entries)}

@@ -92,6 +92,35 @@ def test_any_member_is_removed_and_the_others_stay(document: Any, style: dict[st
     assert json.loads(text.data) == expected
 
 
+lists = st.lists(values, max_size=5)
+
+
+@given(lists, lists, styles, st.sets(st.integers(0, 12)))
+def test_a_list_is_extended_and_shortened_at_once(
+    old: list[Any], new: list[Any], style: dict[str, Any], gone: set[int]
+) -> None:
+    text = JsonText(text_of({"a": 1, "list": old, "z": None}, style))
+    text.extend(("list",), iter(new))
+    whole = old + new
+    assert json.loads(text.data) == {"a": 1, "list": whole, "z": None}
+    one_by_one = JsonText(text.data)
+    assert text.remove_all(("list",), gone) == len([number for number in gone if number < len(whole)])
+    assert json.loads(text.data)["list"] == [item for number, item in enumerate(whole) if number not in gone]
+    for number in sorted(gone, reverse=True):
+        one_by_one.remove(("list", number))
+    assert one_by_one.data == text.data
+
+
+def test_only_a_list_is_extended() -> None:
+    text = JsonText(b'{"a":{"b":1},"c":"d"}')
+    for path in (("a",), ("c",)):
+        with pytest.raises(FormatError):
+            text.extend(path, [1])
+    text.extend(("e", "f"), [1])
+    text.extend(("g",), [])
+    assert text.data == b'{"a":{"b":1},"c":"d","e":{"f":[1]}}'
+
+
 def test_a_change_has_the_indentation_of_the_document() -> None:
     document = {"a": {"b": 1}, "list": [1]}
     text = JsonText(json.dumps(document, indent=3).encode())

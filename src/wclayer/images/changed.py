@@ -95,21 +95,28 @@ def compose_index(
             index = item
     listed = list(index.manifests) if index else []
     kept = len(listed)
+    known = {(item.digest, item.platform) for item in listed}
+    places: dict[Platform, list[int]] = {}
     gone: set[int] = set()
+    for position, old in enumerate(listed):
+        if (platform := _platform_of(old, replaces)) is not None:
+            places.setdefault(platform, []).append(position)
     for source in images:
         with during("make index", source.name):
             for new in _listed_of(source):
-                if any(new.digest == old.digest and new.platform == old.platform for old in listed):
+                if (new.digest, new.platform) in known:
                     continue
-                for position, old in enumerate(listed):
-                    if position not in gone and _is_in_the_way(old, new, replaces):
-                        if not replaces:
-                            raise InvalidParameterError(
-                                source.name,
-                                f"{old.digest} is for {new.platform}, too, and an index lists one image for a platform;"
-                                f" `wclayer index append --replace` puts {new.digest} in its place",
-                            )
-                        gone.add(position)
+                if (platform := _platform_of(new, replaces)) is not None:
+                    in_the_way = places.get(platform, [])
+                    if in_the_way and not replaces:
+                        raise InvalidParameterError(
+                            source.name,
+                            f"{listed[in_the_way[0]].digest} is for {new.platform}, too, and an index lists one image"
+                            f" for a platform; `wclayer index append --replace` puts {new.digest} in its place",
+                        )
+                    gone.update(in_the_way)
+                    places[platform] = [len(listed)]
+                known.add((new.digest, new.platform))
                 listed.append(new)
     added = [item for position, item in enumerate(listed) if position >= kept and position not in gone]
     if index is None:
@@ -129,13 +136,11 @@ def _listed_of(source: ImageSource) -> Sequence[Descriptor]:
     return [Descriptor(root.media_type, root.digest, root.size, platform=platform)]
 
 
-def _is_in_the_way(old: Descriptor, new: Descriptor, replaces: bool) -> bool:
-    """Returns whether an image is for the platform of another; with `replaces`, of any revision."""
-    if old.platform is None or new.platform is None or new.platform.os == "unknown":
-        return False
-    one, other = old.platform.normalized(), new.platform.normalized()
-    if replaces and one.windows_version and other.windows_version:
-        if one.windows_version.release != other.windows_version.release:
-            return False
-        one, other = replace(one, os_version=""), replace(other, os_version="")
-    return one == other
+def _platform_of(item: Descriptor, replaces: bool) -> Platform | None:
+    """Returns the platform for which an index lists an image; with `replaces`, without the revision of Windows. None
+    if it is not stated, and for attestations."""
+    if item.platform is None or item.platform.os == "unknown":
+        return None
+    platform = item.platform.normalized()
+    version = platform.windows_version
+    return replace(platform, os_version=str(version.release)) if replaces and version else platform

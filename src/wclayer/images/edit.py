@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from wclayer.errors import FormatError, InvalidParameterError
-from wclayer.images.config import parse_config
+from wclayer.images.config import ImageConfig, parse_config
 from wclayer.images.descriptor import INDEX_TYPES, Descriptor
 from wclayer.images.json_edit import JsonText
 from wclayer.images.manifest import Index, Manifest, parse_manifest
@@ -16,6 +16,8 @@ from wclayer.win32.names import name_key
 
 _PORT = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?(?:/(tcp|udp|sctp))?", re.ASCII)
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)", re.ASCII)
+
+_ENV = ("config", "Env")
 
 PATH_WARNING = (
     "PATH in the environment replaces the PATH in the image's registry wholly; it must name the folders of Windows, too"
@@ -78,24 +80,26 @@ def edit_config(data: bytes, changes: ConfigChanges) -> tuple[bytes, list[str]]:
         InvalidParameterError: a change is not possible, or two of them name one variable.
         FormatError: the bytes are not a configuration.
     """
-    parse_config(data)
+    stays = _empty_fields_stay(parse_config(data))
     text = JsonText(data)
-    warnings = _edit_env(text, changes)
-    _edit_commands(text, changes, warnings)
+    warnings = _edit_env(text, changes, stays)
+    _edit_commands(text, changes, stays, warnings)
     for key, wanted, unwanted in (
         ("Labels", changes.labels, changes.without_labels),
         ("ExposedPorts", {port: {} for port in map(_port, changes.ports)}, [*map(_port, changes.without_ports)]),
         ("Volumes", {folder: {} for folder in changes.volumes}, changes.without_volumes),
     ):
-        _edit_map(text, ("config", key), wanted, unwanted)
+        _edit_map(text, ("config", key), wanted, unwanted, stays)
     for path, value in (
         (("config", "User"), changes.user),
         (("config", "WorkingDir"), changes.working_dir),
         (("author",), changes.author),
         (("created",), _time(changes.created)),
     ):
-        if value is not None:
+        if value:
             text.set(path, value)
+        elif value is not None and text.get(path):
+            _clear(text, path, stays and len(path) > 1, "")
     if changes.platform is not None:
         for name, stated in changes.platform.to_json().items():
             if stated:
@@ -111,7 +115,7 @@ def edit_annotations(manifest: Manifest, annotations: Mapping[str, str], without
         InvalidParameterError: one is to be set and to be removed.
     """
     text = JsonText(manifest.data)
-    _edit_map(text, ("annotations",), annotations, without)
+    _edit_map(text, ("annotations",), annotations, without, False)
     return _manifest(text, manifest.media_type)
 
 
@@ -129,10 +133,8 @@ def replace_layers(manifest: Manifest, layers: Sequence[Descriptor]) -> Manifest
     for number, (old, new) in enumerate(zip(manifest.layers, layers, strict=False)):
         if new != old:
             _point_to(text, ("layers", number), new)
-    for layer in layers[len(manifest.layers) :]:
-        text.set(("layers", len(text.get(("layers",)) or ())), layer.to_json())
-    for number in range(len(manifest.layers) - 1, len(layers) - 1, -1):
-        text.remove(("layers", number))
+    text.extend(("layers",), (layer.to_json() for layer in layers[len(manifest.layers) :]))
+    text.remove_all(("layers",), range(len(layers), len(manifest.layers)))
     return _manifest(text, manifest.media_type)
 
 
@@ -146,7 +148,8 @@ def replace_manifests(index: Index, manifests: Mapping[str, Descriptor]) -> Inde
     """
     text = JsonText(index.data)
     for number, item in enumerate(index.manifests):
-        if (new := manifests.get(item.digest)) is not None:
+        new = manifests.get(item.digest)
+        if new is not None and (new.digest, new.media_type) != (item.digest, item.media_type):
             _point_to(text, ("manifests", number), new)
     return _index(text, index.media_type)
 
@@ -154,16 +157,14 @@ def replace_manifests(index: Index, manifests: Mapping[str, Descriptor]) -> Inde
 def remove_manifests(index: Index, positions: Iterable[int]) -> Index:
     """Returns an index without the manifests at some positions."""
     text = JsonText(index.data)
-    for position in sorted(positions, reverse=True):
-        text.remove(("manifests", position))
+    text.remove_all(("manifests",), positions)
     return _index(text, index.media_type)
 
 
 def append_manifests(index: Index, manifests: Iterable[Descriptor]) -> Index:
     """Returns an index with more manifests at its end."""
     text = JsonText(index.data)
-    for position, item in enumerate(manifests, len(index.manifests)):
-        text.set(("manifests", position), item.to_json())
+    text.extend(("manifests",), (item.to_json() for item in manifests))
     return _index(text, index.media_type)
 
 
@@ -205,7 +206,7 @@ def _point_to(text: JsonText, path: tuple[str | int, ...], new: Descriptor) -> N
         text.remove((*path, "urls"))
 
 
-def _edit_env(text: JsonText, changes: ConfigChanges) -> list[str]:
+def _edit_env(text: JsonText, changes: ConfigChanges, stays: bool) -> list[str]:
     named: dict[str, str] = {}
     for name in (*changes.env, *changes.without_env):
         if not name or "=" in name[1:] or "\0" in name:
@@ -214,17 +215,16 @@ def _edit_env(text: JsonText, changes: ConfigChanges) -> list[str]:
             raise InvalidParameterError(
                 name[:100], f"the variable is named twice ({other!r}, {name!r}); Windows does not tell cases apart"
             )
-    path = ("config", "Env")
-    for name in changes.without_env:
-        _remove_variable(text, name)
+    removed = _remove_variables(text, changes.without_env)
     for name, value in changes.env.items():
         if "\0" in value:
             raise InvalidParameterError(name[:100], "the value of a variable has no NUL")
         entries = _environment(text)
-        places = [number for number, entry in enumerate(entries) if _names(entry, name)]
-        for number in reversed(places[1:]):
-            text.remove((*path, number))
-        text.set((*path, places[0] if places else len(entries)), f"{name}={value}")
+        places = [number for number, entry in enumerate(entries) if _name_of(entry) == name_key(name)]
+        text.remove_all(_ENV, places[1:])
+        text.set((*_ENV, places[0] if places else len(entries)), f"{name}={value}")
+    if removed and not _environment(text):
+        _clear(text, _ENV, stays)
     return [PATH_WARNING] if "PATH" in map(name_key, changes.env) else []
 
 
@@ -234,25 +234,26 @@ def _environment(text: JsonText) -> list[object]:
     Raises:
         FormatError: they are no list.
     """
-    entries = text.get(("config", "Env"))
+    entries = text.get(_ENV)
     if not isinstance(entries, list | None):
         raise FormatError(f"the configuration: Env is {str(entries)[:60]!r}, not a list")
     return entries or []
 
 
-def _remove_variable(text: JsonText, name: str) -> None:
+def _remove_variables(text: JsonText, names: Sequence[str]) -> int:
+    """Removes variables, and returns how many entries they had."""
+    keys = {name_key(name) for name in names}
     entries = _environment(text)
-    for number in range(len(entries) - 1, -1, -1):
-        if _names(entries[number], name):
-            text.remove(("config", "Env", number))
+    places = [number for number, entry in enumerate(entries) if _name_of(entry) in keys]
+    return text.remove_all(_ENV, places)
 
 
-def _names(entry: object, name: str) -> bool:
-    """Returns whether an entry of the environment is that of a variable. Names like "=C:" begin with a "="."""
-    return isinstance(entry, str) and name_key(entry[:1] + entry[1:].partition("=")[0]) == name_key(name)
+def _name_of(entry: object) -> str | None:
+    """Returns the key of the name of a variable; None for what is no text. Names like "=C:" begin with a "="."""
+    return name_key(entry[:1] + entry[1:].partition("=")[0]) if isinstance(entry, str) else None
 
 
-def _edit_commands(text: JsonText, changes: ConfigChanges, warnings: list[str]) -> None:
+def _edit_commands(text: JsonText, changes: ConfigChanges, stays: bool, warnings: list[str]) -> None:
     config = ("config",)
     cmd = changes.cmd
     if changes.entrypoint and cmd is None and text.get((*config, "Cmd")):
@@ -268,21 +269,42 @@ def _edit_commands(text: JsonText, changes: ConfigChanges, warnings: list[str]) 
             continue
         if words:
             text.set((*config, key), list(words))
-        elif text.get((*config, key)) is not None:
-            text.set((*config, key), None)
+        else:
+            _clear(text, (*config, key), stays)
     if (changes.entrypoint is not None or cmd is not None) and not (
         text.get((*config, "Entrypoint")) or text.get((*config, "Cmd"))
     ):
         warnings.append(NO_COMMAND_WARNING)
 
 
-def _edit_map(text: JsonText, path: tuple[str, ...], wanted: Mapping[str, object], unwanted: Sequence[str]) -> None:
+def _edit_map(
+    text: JsonText, path: tuple[str, ...], wanted: Mapping[str, object], unwanted: Sequence[str], stays: bool
+) -> None:
     for key in unwanted:
         if key in wanted:
             raise InvalidParameterError(key[:100], f"is to be set in {path[-1]} and to be removed from it")
-        text.remove((*path, key))
+    removed = text.remove_all(path, unwanted)
     for key, value in wanted.items():
         text.set((*path, key), value)
+    if removed and not text.get(path):
+        _clear(text, path, stays)
+
+
+def _empty_fields_stay(config: ImageConfig) -> bool:
+    """Returns whether the program that wrote a configuration writes empty fields of its "config", too.
+
+    Docker writes every field, with null for an empty list. BuildKit and others leave empty fields out.
+    """
+    record = config.view.view("config").record
+    return "Hostname" in record or any(value is None for value in record.values())
+
+
+def _clear(text: JsonText, path: tuple[str, ...], stays: bool, empty: object = None) -> None:
+    """Makes a field empty that is there: it gets an empty value, or is left out."""
+    if not stays:
+        text.remove(path)
+    elif path[-1] in (text.get(path[:-1]) or {}):
+        text.set(path, empty)
 
 
 def _port(text: str) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,6 +54,8 @@ class JsonText:
 
     def get(self, path: Path) -> Any:
         """Returns a value; None if it is missing."""
+        if not path:
+            return _decode(self._text, self._skip(0))[0]
         found = self._find(path)
         return None if found is None else _decode(self._text, found.value)[0]
 
@@ -86,21 +88,56 @@ class JsonText:
         key = write_json(last) + self._colon(members[-1]) if isinstance(last, str) else ""
         self._replace(members[-1].end, members[-1].end, f",{before}{key}{self._written(value, len(path))}")
 
+    def extend(self, path: Path, values: Iterable[object]) -> None:
+        """Adds values at the end of a list, which is made if it is missing.
+
+        Raises:
+            FormatError: something else is there, or a string cannot be encoded.
+        """
+        values = list(values)
+        if not values:
+            return
+        if self.get(path) in (None, []):
+            self.set(path, values)
+            return
+        start = self._start(path)
+        members = list(self._members(start, path))
+        if self._text[start] != "[":
+            raise FormatError(f"{_named(path)} is not a list")
+        before = self._text[self._after_comma(start, members) : members[-1].start]
+        added = (f",{before}{self._written(value, len(path) + 1)}" for value in values)
+        self._replace(members[-1].end, members[-1].end, "".join(added))
+
     def remove(self, path: Path) -> bool:
         """Removes a value, with its key; returns whether it was there."""
-        found = self._find(path)
-        if found is None:
-            return False
-        parent = self._start(path[:-1])
-        members = list(self._members(parent, path[:-1]))
-        position = next(number for number, member in enumerate(members) if member.start == found.start)
-        if len(members) == 1:
-            self._replace(parent + 1, self._end(parent) - 1, "")
-        elif position:
-            self._replace(members[position - 1].end, found.end, "")
-        else:
-            self._replace(found.start, members[1].start, "")
-        return True
+        *above, last = path
+        return bool(self.remove_all(above, [last]))
+
+    def remove_all(self, path: Path, keys: Iterable[str | int]) -> int:
+        """Removes members of an object or a list, and returns how many were there.
+
+        Args:
+            path: the object or the list.
+            keys: the keys of the object, or the indexes of the list.
+        """
+        if path and self.get(path) is None:
+            return 0
+        start = self._start(path)
+        members = list(self._members(start, path))
+        gone = set(keys)
+        kept = [number for number, member in enumerate(members) if member.key not in gone]
+        if len(kept) == len(members):
+            return 0
+        if not kept:
+            self._replace(start + 1, self._end(start) - 1, "")
+            return len(members)
+        # With each member go the comma and the spaces before it; with the first ones, those behind them.
+        pieces = [self._text[: members[0].start]]
+        for number in kept:
+            begin = members[number].start if number == kept[0] else members[number - 1].end
+            pieces.append(self._text[begin : members[number].end])
+        self._text = "".join(pieces) + self._text[members[-1].end :]
+        return len(members) - len(kept)
 
     def _replace(self, start: int, end: int, text: str) -> None:
         self._text = self._text[:start] + text + self._text[end:]
