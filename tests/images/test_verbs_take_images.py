@@ -461,3 +461,53 @@ def test_a_store_is_moved_with_its_layers(place: Place, tmp_path: Path) -> None:
         assert {path.parent for path in image.layers} == {tmp_path / "moved/layers"}
         assert read_chain(image.path) == list(image.layers[1:])
     assert list(store.check()) == []
+
+
+# Mounts.
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ImageStore:
+    """A store of its own, without images."""
+    monkeypatch.setenv("WCLAYER_STORE", str(tmp_path / "cache"))
+    return ImageStore()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="FUSE")
+def test_an_image_is_mounted_and_its_layers_stay_while_it_is(made: Place, cache: ImageStore, tmp_path: Path) -> None:
+    at = tmp_path / "at"
+    at.mkdir()
+    archive = made.names["archive by its path"]
+    assert text("mount", archive, at) == f"{archive} is at {at}\n"
+    try:
+        assert "[app]" in (at / "Windows/win.ini").read_text()
+        with pytest.raises(OSError, match="Read-only"):
+            (at / "new").write_bytes(b"")
+        pruned = cache.prune()
+        assert (pruned.layers, len(pruned.busy)) == ([], 2)
+        assert "[app]" in (at / "Windows/win.ini").read_text()
+    finally:
+        run("unmount", at)
+    assert len(cache.prune().layers) == 2
+    run("mount", archive, status=64)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="FUSE")
+def test_a_shell_in_an_image_is_in_a_folder_that_goes(place: Place, tmp_path: Path) -> None:
+    said = text("shell", "app:1", "--", "sh", "-c", "pwd; ls; touch new || exit 7", status=7).splitlines()
+    assert "Windows" in said
+    assert not os.path.exists(said[0])
+
+
+def test_a_scratch_keeps_its_image_when_the_name_goes(made: Place, cache: ImageStore, tmp_path: Path) -> None:
+    run("load", "-i", made.names["archive by its path"])
+    run("create", "--from", "app:1", tmp_path / "run")
+    assert cache.untag("app:1")
+    pruned = cache.prune()
+    assert (pruned.layers, pruned.blobs) == ([], [])
+    assert parsed("check", "--json", tmp_path / "run") == []
+    (kept,) = cache.images()
+    cache.untag(kept.name)
+    assert len(cache.prune().layers) == 2
+    done = run("ls", tmp_path / "run", status=PathNotFoundError.exit_status)
+    assert b"wclayer relink" in done.stderr

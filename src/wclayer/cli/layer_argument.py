@@ -72,7 +72,7 @@ class LayerArgument:
         """Returns the path of the layer directory; of an image, the paths of all its layers, nearest first.
 
         Args:
-            keep: the layers are used after the verb has ended: an image from a layout or an archive is stored.
+            keep: a layer that the verb makes refers to them: the store keeps the image by its digest.
         """
         image = self._opened(keep=keep)
         return [self.text] if image is None else [str(path) for path in image.layers]

@@ -36,8 +36,8 @@ def create_command(
 ) -> None:
     """Create a scratch at PATH over its parents, or over an image: a read-write layer with its disk, sandbox.vhdx.
 
-    A scratch needs the image as long as it is used: `wclayer prune` leaves the layers of images that have a name in the
-    store. The image of a layout or an archive is stored, by its digest.
+    A scratch needs its image: the store keeps it by its digest, also if its name goes or gets another meaning, until
+    `wclayer rmi DIGEST`.
 
     \b
     Example:

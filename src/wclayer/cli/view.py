@@ -265,11 +265,10 @@ def mount_command(
     def tell(place: str) -> None:
         print_json({"layer": path.text, "mount_point": place}) if as_json else echo(f"{path} is at {place}")
 
-    # The server of the mount uses the layers of an image after the verb has ended.
-    top = path.chain(keep=not foreground)[0]
     place = wclayer.mount_layer(
-        top, target, chain_of(layers), allow_other=allow_other, serve=tell if foreground else None
-    )
+        path.path, target, chain_of(layers), allow_other=allow_other, hold=path.is_image,
+        serve=tell if foreground else None,
+    )  # fmt: skip
     if not foreground:
         tell(place)
 
@@ -331,7 +330,7 @@ def _mounted_scratch(path: str, layers: tuple[LayerArgument, ...]) -> Iterator[s
 def _mounted_image(image: LayerArgument) -> Iterator[str]:
     place = tempfile.mkdtemp(prefix="wclayer-")
     try:
-        wclayer.mount_layer(image.path, place)
+        wclayer.mount_layer(image.path, place, hold=True)
         try:
             yield place
         finally:

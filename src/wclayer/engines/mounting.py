@@ -25,6 +25,7 @@ def mount_layer(
     parents: Chain = (),
     *,
     allow_other: bool = False,
+    hold: bool = False,
     serve: Callable[[str], None] | None = None,
 ) -> str:
     """Mounts a layer over its parents: a scratch to change it, any other layer to read it.
@@ -36,6 +37,8 @@ def mount_layer(
         target: an empty folder to mount at. A scratch does not need one: by default, its folder `mount` is used.
         parents: the parent chain; if given, it must be the layer's own.
         allow_other: True if every user of the machine may use the mount, and change the files in it.
+        hold: True if no other process may remove or change the layers of a read-only mount while they are mounted: for
+            the layers of an image, which `prune` may remove from their store.
         serve: a function, or None. With a function, this process serves the mount until it is unmounted or interrupted,
             and calls the function with the mount point as soon as the mount can be used. With None, a new process
             serves the mount.
@@ -57,9 +60,9 @@ def mount_layer(
             raise InvalidParameterError(path, "not a scratch; it needs a folder to mount at")
         chain = [path, *as_chain(parents)]
         if serve is None:
-            mount.start(target, chain, allow_other=allow_other)
+            mount.start(target, chain, allow_other=allow_other, hold=hold)
         else:
-            mount.serve(target, chain, allow_other=allow_other, ready=lambda: serve(os.fspath(target)))
+            mount.serve(target, chain, allow_other=allow_other, hold=hold, ready=lambda: serve(os.fspath(target)))
         return os.fspath(target)
     with _activated(path):
         if serve is None:

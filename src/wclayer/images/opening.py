@@ -143,8 +143,8 @@ def open_image(
             `docker-archive:FILE[:REF]`, or its path alone); or the path of a layer directory.
         store: the store; by default the user's.
         platform: which image of an index is meant.
-        keep: store an image from a layout or an archive, by its digest, so that `prune` leaves its layers: for layers
-            that are used after the result is closed.
+        keep: keep the image in the store, by its digest: `prune` leaves its layers, even if its name goes, until the
+            digest is untagged. For layers that others refer to as parents.
         progress: called for each layer that is unpacked.
 
     Raises:
@@ -177,7 +177,10 @@ def _unpacked(
     progress: TransferCallback | None,
 ) -> UnpackedImage:
     if location.transport is Transport.STORE:
-        return unpack_image(store, store.find(location.name), platform=platform, name=text, progress=progress)
+        image = unpack_image(store, store.find(location.name), platform=platform, name=text, progress=progress)
+        if keep:
+            store.tag(image.manifest.descriptor.digest, image.manifest.descriptor)
+        return image
     with open_source(location, store=store) as source:
         if keep:
             (image,) = store_image(source, store, "", platform=platform, progress=progress).images

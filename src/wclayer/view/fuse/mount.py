@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from wclayer.errors import (
 )
 from wclayer.host import system
 from wclayer.host.waiting import retry
+from wclayer.layers.atomic import wait_for_place
 from wclayer.layers.directory.chain import as_chain
 from wclayer.layers.directory.scratch import MOUNT, ScratchDirectory
 from wclayer.view.fuse.operations import Operations
@@ -52,6 +53,7 @@ def serve(
     allow_other: bool = False,
     make_target: bool = False,
     needed: Mapping[str, str] | None = None,
+    hold: bool = False,
     ready: Callable[[], None] = lambda: None,
 ) -> None:
     """Mounts layers, or a scratch over them, at the folder `target`, and serves the mount.
@@ -64,6 +66,7 @@ def serve(
             writable for every user. Unless the caller is root, /etc/fuse.conf must allow this.
         make_target: `target` is a folder in the scratch, which is created.
         needed: records that the scratch must have.
+        hold: no other process removes or changes the finished layers while they are mounted.
         ready: called when the mount can be used.
 
     Raises:
@@ -80,7 +83,11 @@ def serve(
     if not make_target:
         check_target(target)
     volume = Volume(layers, scratch, exclusive=scratch is not None)
+    held = ExitStack()
     try:
+        for layer in volume.tree.layers if hold else ():
+            if layer is not volume.scratch:
+                held.callback(wait_for_place(layer.path, shared=True).close)
         # From here on, no other process can mount or deactivate the scratch.
         if volume.scratch is not None and any(
             volume.scratch.record(key) != value for key, value in (needed or {}).items()
@@ -108,6 +115,7 @@ def serve(
         if volume.scratch is not None and volume.is_open:
             _set_mount(volume.scratch, None)
         volume.close()
+        held.close()
 
 
 def _set_mount(scratch: ScratchDirectory, place: str | None) -> None:
@@ -178,7 +186,7 @@ def remove_stale(place: Path) -> None:
 @during("mount")
 def start(
     target: StrPath, layers: Sequence[StrPath] = (), scratch: StrPath | None = None, *, allow_other: bool = False,
-    make_target: bool = False, needed: Mapping[str, str] | None = None,
+    make_target: bool = False, needed: Mapping[str, str] | None = None, hold: bool = False,
 ) -> int:  # fmt: skip
     """Starts a process that runs `serve` with the same arguments, and waits until the mount can be used.
 
@@ -199,7 +207,13 @@ def start(
     check_fuse()
     with errors_at(target):
         said, complaint = _start(
-            target, layers, scratch, allow_other=allow_other, make_target=make_target, needed=dict(needed or {})
+            target,
+            layers,
+            scratch,
+            allow_other=allow_other,
+            make_target=make_target,
+            needed=dict(needed or {}),
+            hold=hold,
         )
     if "pid" in said:
         return int(said["pid"])

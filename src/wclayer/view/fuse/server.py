@@ -38,7 +38,7 @@ def main(arguments: str, pipe: str) -> None:
     try:
         serve(
             wanted["target"], wanted["layers"], wanted["scratch"], allow_other=wanted["allow_other"],
-            make_target=wanted["make_target"], needed=wanted["needed"],
+            make_target=wanted["make_target"], needed=wanted["needed"], hold=wanted["hold"],
             ready=lambda: say({"pid": os.getpid()}),
         )  # fmt: skip
     except LayerError as error:
