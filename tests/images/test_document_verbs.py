@@ -116,6 +116,20 @@ def test_a_name_alone_is_one_in_the_store(folder: Path) -> None:
     assert inspected("store:core:1")["digest"] == samples.servercore().digest
 
 
+def test_the_path_of_a_layout_or_an_archive_is_an_image(folder: Path) -> None:
+    write_layout(folder / "one", {"x": samples.servercore()})
+    run("config", "one", "-t", "docker-archive:one.tar:x:1")
+    run("config", str(folder / "one"), "-t", "oci-archive:two.tar:x")
+    config = samples.servercore().config
+    for path in ("one", "one.tar", "two.tar", str(folder / "one.tar")):
+        assert run("inspect", "--config", path).stdout == config
+    # A folder that is no image does not hide a name in the store.
+    stored("core")
+    (folder / "core:1").mkdir()
+    assert inspected("core:1")["name"] == "core:1"
+    assert "no such image in the store" in run("inspect", "store", status=2).stderr.decode()
+
+
 def test_config_changes_what_it_is_told_and_nothing_else(folder: Path) -> None:
     stored("core")
     done = run(

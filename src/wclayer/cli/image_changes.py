@@ -22,6 +22,7 @@ from wclayer.images.foreign import Foreign
 from wclayer.images.inspection import read_root
 from wclayer.images.location import Location, Transport, image_location, open_source, open_target
 from wclayer.images.manifest import Manifest
+from wclayer.images.opening import source_location
 from wclayer.images.platform import Platform, parse_platform
 from wclayer.images.registry import RegistryOptions
 from wclayer.images.store import ImageStore
@@ -113,7 +114,7 @@ def config_command(
     """
     changes = _changes(**options)
     with ExitStack() as opened:
-        place = image_location(image)
+        place = source_location(image)
         source = _opened(opened, place, store, registry)
         edited, warnings = edit_image(
             source,
@@ -222,7 +223,7 @@ def create_command(
         raise click.UsageError("--docker and --oci exclude each other")
     media_type = DOCKER_INDEX if is_docker else OCI_INDEX if is_oci else None
     with ExitStack() as opened:
-        places = [image_location(image) for image in images]
+        places = [source_location(image) for image in images]
         sources = [_opened(opened, place, store, registry) for place in places]
         result = _copy(compose_index(sources, media_type=media_type), places, new, store, registry)
     _tell_the_result(result, new, as_json)
@@ -255,7 +256,7 @@ def append_command(
       wclayer index append app:1 app:ltsc2019
     """
     with ExitStack() as opened:
-        places = [image_location(text) for text in (index, *images)]
+        places = [source_location(text) for text in (index, *images)]
         base, *sources = [_opened(opened, place, store, registry) for place in places]
         composed = compose_index(sources, base=base, replaces=replaces)
         result = _copy(composed, places, new or index, store, registry)
@@ -274,7 +275,7 @@ def list_command(store: ImageStore, registry: RegistryOptions, as_json: bool, in
     Example:
       wclayer index list docker://mcr.microsoft.com/windows/servercore:ltsc2022
     """
-    with open_source(image_location(index), store=store, registry=registry) as source:
+    with open_source(source_location(index), store=store, registry=registry) as source:
         item = read_root(source)[1]
     if isinstance(item, Manifest):
         raise NotSupportedError(index, "is one image, not an index; `wclayer inspect` shows it")

@@ -18,8 +18,9 @@ from wclayer.images.config import ImageConfig
 from wclayer.images.descriptor import Descriptor
 from wclayer.images.history import ImageBase
 from wclayer.images.inspection import ImageInspection, has_utility_vm, inspect_image
-from wclayer.images.location import image_location, open_source
+from wclayer.images.location import open_source
 from wclayer.images.manifest import Index, Manifest
+from wclayer.images.opening import source_location
 from wclayer.images.platform import Platform
 from wclayer.images.registry import RegistryOptions
 from wclayer.images.runs_on import ISOLATIONS, Isolation, RunsOn, runs_on
@@ -60,8 +61,8 @@ def inspect_command(
 ) -> None:
     """Show what describes IMAGE: manifest, configuration, platforms, history, base, and which hosts run it.
 
-    IMAGE is a name in the store, or docker://REF, oci:DIR[:TAG], oci-archive:FILE[:TAG] or docker-archive:FILE[:REF].
-    No layer is read.
+    IMAGE is a name in the store, the path of a layout or an archive, or docker://REF, oci:DIR[:TAG],
+    oci-archive:FILE[:TAG] or docker-archive:FILE[:REF]. No layer is read.
 
     Each step of the history is shown with the layer that it made. The base is found by the first steps, "Apply image"
     and "Install update", and by the annotations org.opencontainers.image.base.*. With --host, the reason is shown why a
@@ -73,7 +74,7 @@ def inspect_command(
     """
     if raw and shows_config:
         raise click.UsageError("--raw prints the manifest, --config the configuration; name one of them")
-    with open_source(image_location(image), store=store, registry=registry) as source:
+    with open_source(source_location(image), store=store, registry=registry) as source:
         found = inspect_image(source, platform)
     if raw:
         document = found.manifest if platform is not None else found.index or found.manifest

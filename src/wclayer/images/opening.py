@@ -11,7 +11,7 @@ from typing import Self
 
 from wclayer.errors import InvalidParameterError, LayerError, PathNotFoundError, during
 from wclayer.images.config import ImageConfig
-from wclayer.images.location import Location, Transport, open_source, parse_location
+from wclayer.images.location import Location, Transport, image_location, open_source, parse_location
 from wclayer.images.manifest import Manifest
 from wclayer.images.on_disk import holds_images
 from wclayer.images.plan import make_plan
@@ -87,8 +87,10 @@ def find_image(text: str, store: ImageStore) -> Location | Path:
         PathNotFoundError: nothing has that name, or it is in a registry. The message says what was looked for.
         InvalidParameterError: the text may mean several images, or is no location.
     """
+    if (found := _on_disk(text)) is not None:
+        return found
     if not text or os.path.lexists(text):
-        return Location(_transport_of(text), text, "") if text and holds_images(text) else Path(text)
+        return Path(text)
     if _TRANSPORT.match(text):
         place = parse_location(text)
         if place.transport is Transport.REGISTRY:
@@ -107,11 +109,23 @@ def find_image(text: str, store: ImageStore) -> Location | Path:
     return Location(Transport.STORE, "", text)
 
 
+def source_location(text: str) -> Location:
+    """Returns where an image is whose documents are read: a path of a layout or an archive, else `image_location`.
+
+    Raises:
+        InvalidParameterError: the text is no location.
+    """
+    return _on_disk(text) or image_location(text)
+
+
+def _on_disk(text: str) -> Location | None:
+    """Returns the layout or the archive to which a path leads; None if it does not exist, or is none."""
+    if not os.path.lexists(text) or not holds_images(text):
+        return None
+    return Location(Transport.LAYOUT if os.path.isdir(text) else Transport.DOCKER_ARCHIVE, text, "")
+
+
 _NOTHING = "the layer does not exist: there is no such path"
-
-
-def _transport_of(path: str) -> Transport:
-    return Transport.LAYOUT if os.path.isdir(path) else Transport.DOCKER_ARCHIVE
 
 
 def _is_reference(text: str) -> bool:
