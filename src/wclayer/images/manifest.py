@@ -94,9 +94,11 @@ def check_contents(data: bytes, descriptor: Descriptor) -> bytes:
         FormatError: they have another size or another digest.
     """
     if len(data) != descriptor.size:
-        raise FormatError(f"{descriptor.digest}: {len(data)} bytes, where {descriptor.size} were expected")
+        raise FormatError(
+            f"{descriptor.digest}: {len(data)} bytes, where {descriptor.size} were expected; take it from elsewhere"
+        )
     if (digest := digest_of(data)) != descriptor.digest:
-        raise FormatError(f"{descriptor.digest}: the contents have the digest {digest}")
+        raise FormatError(f"{descriptor.digest}: the contents have the digest {digest}; take it from elsewhere")
     return data
 
 

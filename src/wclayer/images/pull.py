@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from wclayer.errors import InvalidParameterError, NotSupportedError, during
-from wclayer.images.blobs import Blob
+from wclayer.images.blobs import Blob, KnownBlobs
+from wclayer.images.descriptor import Descriptor
 from wclayer.images.foreign import Foreign
 from wclayer.images.parallel import Crew
 from wclayer.images.plan import CopyPlan, make_plan
@@ -76,7 +77,7 @@ def store_image(
     """
     with during("pull image", source.name), store.target(name) as target:
         choice = Foreign.of(foreign)
-        plan = make_plan(source, platform=platform, all_platforms=all_platforms, foreign=choice)
+        plan = make_plan(_StoreFirst(source, store), platform=platform, all_platforms=all_platforms, foreign=choice)
         if not unpack:
             return PullResult(name, carry_out(plan, source, target, jobs=jobs, progress=progress), ())
         return _Pipeline(plan, source, store, target, choice, jobs, progress).run(name)
@@ -112,6 +113,18 @@ def pull_image(
                 source, store or ImageStore(), str(wanted), platform=platform, all_platforms=all_platforms,
                 unpack=unpack, foreign=foreign, jobs=jobs, progress=progress,
             )  # fmt: skip
+
+
+class _StoreFirst(KnownBlobs):
+    """A source whose blobs are read in the store if it has them: a configuration that is there is not fetched again."""
+
+    def __init__(self, source: ImageSource, store: ImageStore) -> None:
+        super().__init__(source, {})
+        self._store = store
+
+    def open_blob(self, descriptor: Descriptor, offset: int = 0) -> BinaryIO:
+        place = self._store if self._store.has_blob(descriptor) else self._source
+        return place.open_blob(descriptor, offset)
 
 
 class _Pipeline:

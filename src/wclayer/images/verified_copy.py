@@ -34,16 +34,23 @@ def copy_verified(
             size += len(piece)
             if size > descriptor.size:
                 raise InvalidDataError(
-                    source.name, f"{descriptor.digest}: more than the {descriptor.size} bytes that were expected"
+                    source.name,
+                    f"{descriptor.digest}: more than the {descriptor.size} bytes that were expected;"
+                    " take it from elsewhere",
                 )
             digest.update(piece)
             write(piece)
             if done is not None:
                 done(size)
     if size != descriptor.size:
-        raise InvalidDataError(source.name, f"{descriptor.digest} ends after {size} of {descriptor.size} bytes")
+        raise InvalidDataError(
+            source.name, f"{descriptor.digest} ends after {size} of {descriptor.size} bytes; try again"
+        )
     if (found := f"sha256:{digest.hexdigest()}") != descriptor.digest:
-        raise InvalidDataError(source.name, f"{descriptor.digest}: the contents have the digest {found}")
+        raise InvalidDataError(
+            source.name,
+            f"{descriptor.digest}: the contents have the digest {found}; try again, or take it from elsewhere",
+        )
 
 
 def _read(stream: BinaryIO, name: str) -> bytes:

@@ -14,7 +14,7 @@ from wclayer.errors import AccessDeniedError, InvalidDataError, LayerError, Path
 from wclayer.images.descriptor import Descriptor
 from wclayer.images.registry.client import RegistryClient
 from wclayer.images.registry.exchange import Answer, Request
-from wclayer.images.registry.failures import Asked, TemporaryError
+from wclayer.images.registry.failures import AT_FAULT, Asked, TemporaryError
 from wclayer.images.registry.retries import Retries
 
 _Result = TypeVar("_Result")
@@ -115,13 +115,13 @@ class _Place:
         if answer.status == 416:
             raise InvalidDataError(
                 self.asked.path,
-                f"{answer.origin} has no bytes from {offset} on of {self.asked.what}: its blob is shorter",
+                f"{answer.origin} has no bytes from {offset} on of {self.asked.what}: its blob is shorter; {AT_FAULT}",
             )
         first, last, total = 0, size - 1, size
         if answer.status == 206:
             found = _CONTENT_RANGE.match(answer.header("Content-Range"))
             if found is None:
-                detail = f"{answer.origin} does not say which part of {self.asked.what} it sends"
+                detail = f"{answer.origin} does not say which part of {self.asked.what} it sends; {AT_FAULT}"
                 raise InvalidDataError(self.asked.path, detail)
             first, last = int(found[1]), int(found[2])
             total = size if found[3] == "*" else int(found[3])
@@ -129,14 +129,15 @@ class _Place:
                 raise InvalidDataError(
                     self.asked.path,
                     f"{answer.origin} sends the bytes {first} to {last} of {self.asked.what}, asked for those from"
-                    f" {offset} on",
+                    f" {offset} on; {AT_FAULT}",
                 )
         length = last + 1 - first
         stated = length if answer.length is None else answer.length
         if total != size or stated != length:
             raise InvalidDataError(
                 self.asked.path,
-                f"{answer.origin} has {total if total != size else stated} bytes, asked for {self.asked.what}",
+                f"{answer.origin} has {total if total != size else stated} bytes, asked for {self.asked.what};"
+                f" {AT_FAULT}",
             )
 
 
@@ -146,7 +147,9 @@ def _skip(answer: Answer, count: int) -> None:
         part = answer.read1(min(count, _SKIP))
         if not part:
             raise TemporaryError(
-                RegistryError(answer.asked.path, f"{answer.origin} ends too early, asked for {answer.asked.what}")
+                RegistryError(
+                    answer.asked.path, f"{answer.origin} ends too early, asked for {answer.asked.what}; try again"
+                )
             )
         count -= len(part)
 
@@ -199,7 +202,7 @@ class _BlobStream(io.RawIOBase):
                 RegistryError(
                     asked.path,
                     f"{self._answer.origin} ends after {self._offset} of {self._place.descriptor.size} bytes, asked for"
-                    f" {asked.what}",
+                    f" {asked.what}; try again",
                 )
             )
         except BaseException:
@@ -219,7 +222,9 @@ class _BlobStream(io.RawIOBase):
             assert self._answer is not None
             asked = self._place.asked
             raise TemporaryError(
-                RegistryError(asked.path, f"{self._answer.origin} sends almost nothing, asked for {asked.what}")
+                RegistryError(
+                    asked.path, f"{self._answer.origin} sends almost nothing, asked for {asked.what}; try later"
+                )
             )
         self._rate_from, self._waited = self._offset, 0.0
 

@@ -8,8 +8,10 @@ from urllib.parse import parse_qsl, urlsplit
 
 from wclayer.errors import (
     FormatError,
+    FormatLimitError,
     InvalidDataError,
     LimitExceededError,
+    NotRepresentableError,
     PathNotFoundError,
     RegistryError,
     errors_at,
@@ -20,7 +22,7 @@ from wclayer.images.json_view import JsonView, parse_json
 from wclayer.images.manifest import Index, check_contents, check_manifest_size, parse_manifest
 from wclayer.images.registry.client import RegistryClient
 from wclayer.images.registry.exchange import Answer, Request
-from wclayer.images.registry.failures import TemporaryError
+from wclayer.images.registry.failures import AT_FAULT, CHECK_HOST, TemporaryError
 from wclayer.images.registry.retries import Retries
 from wclayer.model import limits_in_use
 
@@ -45,13 +47,21 @@ def get_manifest(client: RegistryClient, wanted: str) -> tuple[Descriptor, bytes
     for expected in (wanted if ":" in wanted else "", _stated_digest(answer)):
         if expected and expected != digest:
             raise InvalidDataError(
-                client.name, f"{answer.origin} sends a manifest with the digest {digest}, where {expected} is expected"
+                client.name,
+                f"{answer.origin} sends a manifest with the digest {digest}, where {expected} is expected; {AT_FAULT}",
             )
     media_type = answer.header("Content-Type").partition(";")[0].strip()
     with errors_at(client.name):
         if media_type.startswith("text/html"):
-            raise InvalidDataError(client.name, f"{answer.origin} sends a page for people; it may not be a registry")
-        view = parse_manifest(data, media_type if media_type.startswith("application/vnd.") else "")
+            detail = f"{answer.origin} sends a page for people; it may not be a registry: {CHECK_HOST}"
+            raise InvalidDataError(client.name, detail)
+        try:
+            view = parse_manifest(data, media_type if media_type.startswith("application/vnd.") else "")
+        except (FormatLimitError, NotRepresentableError):
+            raise
+        except FormatError as error:
+            detail = f"{answer.origin} sends something that is not a manifest: {error}; check the name"
+            raise InvalidDataError(client.name, detail) from None
     return Descriptor(view.media_type, digest, len(data)), data
 
 
@@ -65,11 +75,16 @@ def get_described(client: RegistryClient, descriptor: Descriptor) -> bytes:
     """
     with errors_at(client.name):
         check_manifest_size(descriptor.size)
-        answer, data = _get_manifest(client, descriptor.digest, descriptor.size)
         try:
+            _, data = _get_manifest(client, descriptor.digest, descriptor.size)
             return check_contents(data, descriptor)
+        except LimitExceededError:
+            told = (
+                f"{descriptor.digest}: more than the {descriptor.size} bytes that were expected; take it from elsewhere"
+            )
         except FormatError as error:
-            raise InvalidDataError(client.name, f"{answer.origin} sends another manifest: {error}") from None
+            told = str(error)
+        raise InvalidDataError(client.name, f"{client.host} sends another manifest: {told}")
 
 
 def _get_manifest(client: RegistryClient, wanted: str, most: int) -> tuple[Answer, bytes]:
@@ -196,7 +211,7 @@ def _pages(
         except ValueError:
             following = {}
         if not following or following == query:
-            raise RegistryError(client.name, f"{answer.origin} does not name the next page of {what}")
+            raise RegistryError(client.name, f"{answer.origin} does not name the next page of {what}; {AT_FAULT}")
         query = following
     raise LimitExceededError(client.name, f"{what} has more than {_MAX_PAGES} pages")
 
@@ -230,7 +245,8 @@ def put_manifest(client: RegistryClient, wanted: str, descriptor: Descriptor, da
     stated = _stated_digest(answer)
     if stated and stated != descriptor.digest:
         raise InvalidDataError(
-            client.name, f"{answer.origin} has stored the manifest as {stated}, where {descriptor.digest} is expected"
+            client.name,
+            f"{answer.origin} has stored the manifest as {stated}, where {descriptor.digest} is expected; {AT_FAULT}",
         )
     return answer
 

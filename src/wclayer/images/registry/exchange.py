@@ -13,7 +13,15 @@ import urllib3
 from urllib3.exceptions import HTTPError
 
 from wclayer.errors import LimitExceededError, RegistryError, limit_hint
-from wclayer.images.registry.failures import Asked, TemporaryError, UnreachableError, from_answer, from_connection
+from wclayer.images.registry.failures import (
+    AT_FAULT,
+    CHECK_HOST,
+    Asked,
+    TemporaryError,
+    UnreachableError,
+    from_answer,
+    from_connection,
+)
 from wclayer.images.registry.options import RegistryOptions
 from wclayer.images.registry.retries import Retries
 from wclayer.images.registry.wire import Body, Origin, Wire, origin_of
@@ -159,7 +167,7 @@ class Exchange:
         """Sends a request once, follows redirects, and returns the answer, whatever its status is.
 
         The header `Authorization` goes to the server of the request alone: not to another host, not to another port,
-        and not to the same one without TLS.
+        and not to the same one without TLS. After a redirect to another server it goes nowhere any more.
 
         Raises:
             TemporaryError: the connection failed.
@@ -169,7 +177,9 @@ class Exchange:
         for _ in range(_MAX_REDIRECTS):
             origin = origin_of(url)
             headers = dict(request.headers)
-            if authorization and origin == request.origin:
+            if origin != request.origin:
+                authorization = ""
+            if authorization:
                 headers["Authorization"] = authorization
             try:
                 response = self.wire.send(method, url, headers, body)
@@ -186,7 +196,8 @@ class Exchange:
                 method, body = "GET", None
         raise RegistryError(
             request.asked.path,
-            f"{request.origin} redirects more than {_MAX_REDIRECTS} times, asked for {request.asked.what}",
+            f"{request.origin} redirects more than {_MAX_REDIRECTS} times, asked for {request.asked.what};"
+            f" {CHECK_HOST}",
         )
 
     def _failure(self, asked: Asked, origin: Origin, error: HTTPError) -> Exception:
@@ -210,7 +221,7 @@ class Exchange:
         try:
             origin = origin_of(url)
         except RegistryError as error:
-            raise RegistryError(path, f"{answer.origin} leads elsewhere, and {error.detail}") from None
+            raise RegistryError(path, f"{answer.origin} leads elsewhere, and {error.detail}; {AT_FAULT}") from None
         if answer.origin.scheme == "https" and origin.scheme != "https" and not self.wire.is_trusted_blindly(origin):
             raise RegistryError(
                 path,

@@ -24,6 +24,9 @@ from wclayer.images.registry.wire import Origin
 
 _BUSY = frozenset({408, 425, 429, 500, 502, 503, 504})
 _MAX_MESSAGE = 200
+CHECK_HOST = "check that this is the address of a registry"
+AT_FAULT = "the registry, or a proxy before it, is at fault: try again, or take the image from elsewhere"
+"""What a user can do about answers that a registry must not give."""
 _MAX_WAIT = 120.0
 
 
@@ -122,10 +125,13 @@ def from_connection(asked: Asked, origin: Origin, error: http.HTTPError) -> Temp
         detail = f"{origin} did not accept a connection in time; check that it can be reached from here"
         return UnreachableError(RegistryError(asked.path, detail))
     if has(http.ReadTimeoutError, TimeoutError):
-        return TemporaryError(RegistryError(asked.path, f"{origin} sent nothing for too long, asked for {asked.what}"))
+        return TemporaryError(
+            RegistryError(asked.path, f"{origin} sent nothing for too long, asked for {asked.what}; try again later")
+        )
     if has(http.LocationValueError):
         return RegistryError(asked.path, f"{origin} leads to an address that is not one of HTTP")
     detail = f"the connection to {origin} was cut, asked for {asked.what}" + (f" ({reason})" if reason else "")
+    detail += "; try again"
     return NoTlsError(RegistryError(asked.path, detail))
 
 
@@ -174,7 +180,7 @@ def from_answer(
     if status == 401:
         return _unauthorized(asked, origin, told)
     if status == 403:
-        who = f" to {asked.user}" if asked.user else f"; {asked.log_in} logs in"
+        who = f" to {asked.user}; ask its administrator" if asked.user else f"; {asked.log_in} logs in"
         return AccessDeniedError(asked.path, f"{origin} denies {asked.what}{told}{who}")
     if status in (404, 410):
         return _not_found(asked, origin, codes, told)
@@ -182,18 +188,22 @@ def from_answer(
         return NotSupportedError(asked.path, f"{origin} does not support what it was asked: {asked.what}{told}")
     if status == 413:
         return RegistryError(
-            asked.path, f"{origin}, or a proxy before it, refuses a request of this size, asked for {asked.what}{told}"
+            asked.path,
+            f"{origin}, or a proxy before it, refuses a request of this size, asked for {asked.what}{told}; raise the"
+            " limit there",
         )
     if status == 429:
         detail = f"{origin} refuses further requests for now: too many{told}"
         hint = "" if asked.user else f"; more are allowed after {asked.log_in}"
         return TemporaryError(RegistryError(asked.path, detail + hint), wait=_wait_of(response), is_answer=True)
     if 300 <= status < 400:
-        return RegistryError(asked.path, f"{origin} redirects without an end, asked for {asked.what}")
-    error = RegistryError(asked.path, f"{origin} answers with status {status}, asked for {asked.what}{told}")
+        detail = f"{origin} redirects and does not say where to, asked for {asked.what}"
+        return RegistryError(asked.path, f"{detail}; {CHECK_HOST}")
+    detail = f"{origin} answers with status {status}, asked for {asked.what}{told}"
     if status in _BUSY:
+        error = RegistryError(asked.path, f"{detail}; try again later")
         return TemporaryError(error, wait=_wait_of(response), is_answer=True)
-    return error
+    return RegistryError(asked.path, f"{detail}; {CHECK_HOST}")
 
 
 def _unauthorized(asked: Asked, origin: Origin, told: str) -> LayerError:
@@ -217,7 +227,8 @@ def _not_found(asked: Asked, origin: Origin, codes: list[str], told: str) -> Lay
 def _messages(body: bytes, secret: str) -> tuple[list[str], str]:
     """Returns the codes and the text of an error in the form of the distribution spec ("Error Codes").
 
-    A text that repeats the secret that the registry was shown, or the password in it, is left out.
+    A text that repeats the secret that the registry was shown, or the password in it, is left out. Characters that a
+    terminal would obey are replaced.
     """
     try:
         items = json.loads(body)["errors"][:3]
@@ -229,7 +240,9 @@ def _messages(body: bytes, secret: str) -> tuple[list[str], str]:
     text = " ".join(text.split())
     if any(hidden in text for hidden in _forms(secret)):
         return codes, ""
-    return codes, text[:_MAX_MESSAGE]
+    return codes, "".join(
+        letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text[:_MAX_MESSAGE]
+    )
 
 
 def _forms(secret: str) -> list[str]:

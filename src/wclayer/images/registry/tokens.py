@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from urllib.parse import urlencode, urlsplit
 
-from wclayer.errors import AccessDeniedError, FormatError, RegistryError
+from wclayer.errors import AccessDeniedError, FormatError, LimitExceededError, RegistryError
 from wclayer.images.json_view import parse_json
 from wclayer.images.registry.challenge import Challenge
 from wclayer.images.registry.credentials import Found
 from wclayer.images.registry.exchange import Answer, Exchange, Request
-from wclayer.images.registry.failures import Asked
+from wclayer.images.registry.failures import AT_FAULT, CHECK_HOST, Asked
 from wclayer.images.registry.options import Credentials
 from wclayer.images.registry.wire import Origin, origin_of
 
@@ -22,6 +22,7 @@ _CLIENT = "wclayer"
 _MAX_ANSWER = 1 << 20
 _MAX_SCOPE = 4 << 10
 _DEFAULT_LIFE = 60
+_MAX_LIFE = 24 * 3600
 _MARGIN = 10.0
 """A token is not used in its last seconds, or in the last part of a short life: the request takes time, too."""
 
@@ -97,7 +98,11 @@ class TokenService:
                 )
             return self._exchange.check(request, answer)
 
-        _, data = self._exchange.fetch(ask, _MAX_ANSWER)
+        try:
+            _, data = self._exchange.fetch(ask, _MAX_ANSWER)
+        except LimitExceededError:
+            detail = f"the token service {request.origin} answers with more than {_MAX_ANSWER} bytes; {AT_FAULT}"
+            raise RegistryError(self._asked.path, detail) from None
         return self._parsed(data, request)
 
     @staticmethod
@@ -130,30 +135,36 @@ class TokenService:
             origin = origin_of(realm)
         except RegistryError as error:
             raise RegistryError(
-                path, f"{registry} names a token service that cannot be asked: {error.detail}"
+                path,
+                f"{registry} names a token service that cannot be asked: {error.detail};"
+                " ask the administrator of the registry",
             ) from None
         if origin.scheme == "https":
             return
         if registry.scheme == "https" and not self._exchange.wire.is_trusted_blindly(origin):
-            raise RegistryError(path, f"{registry} names a token service without TLS ({origin}), which is not asked")
+            raise RegistryError(
+                path, f"{registry} names a token service without TLS ({origin}), which is not asked; {AT_FAULT}"
+            )
         if has_secret and origin.host != registry.host:
             raise RegistryError(
-                path, f"{registry} names a token service without TLS on another host ({origin}): it gets no credentials"
+                path,
+                f"{registry} names a token service without TLS on another host ({origin}): it gets no credentials;"
+                " ask the administrator of the registry for TLS",
             )
 
     def _parsed(self, data: bytes, request: Request) -> _Token:
         try:
             view = parse_json(data, "the answer")
             text = view.text("token") or view.text("access_token")
-            life = view.number("expires_in") or _DEFAULT_LIFE
+            life = min(max(view.number("expires_in") or _DEFAULT_LIFE, 0), _MAX_LIFE)
         except FormatError:
             # The message of the parser could show a part of a token.
-            detail = f"the token service {request.origin} answers with something that is not its JSON"
+            detail = f"the token service {request.origin} answers with something that is not its JSON; {CHECK_HOST}"
             raise RegistryError(self._asked.path, detail) from None
         if not text or not text.isascii() or not text.isprintable() or " " in text:
-            raise RegistryError(self._asked.path, f"the token service {request.origin} gives no token")
+            raise RegistryError(self._asked.path, f"the token service {request.origin} gives no token; {CHECK_HOST}")
         # The time of the server is not needed: the life begins when the token arrives.
-        return _Token(text, time.monotonic() + max(life - _MARGIN, life * 0.5, 0.0))
+        return _Token(text, time.monotonic() + max(life - _MARGIN, life * 0.5))
 
 
 def merged(scopes: Iterable[str]) -> list[str]:

@@ -12,7 +12,7 @@ from wclayer.images.descriptor import Descriptor
 from wclayer.images.registry.client import RegistryClient
 from wclayer.images.registry.documents import exists
 from wclayer.images.registry.exchange import Answer, Request
-from wclayer.images.registry.failures import TemporaryError
+from wclayer.images.registry.failures import AT_FAULT, TemporaryError
 from wclayer.images.registry.retries import Retries
 from wclayer.images.registry.verified import SourceError, VerifiedBytes
 from wclayer.images.transport import BytesDone, ImageSource
@@ -145,7 +145,9 @@ class _Upload:
     def _session(self, answer: Answer) -> _Session:
         location = answer.header("Location")
         if not location:
-            raise RegistryError(self._client.name, f"{answer.origin} does not say where it takes {self._what}")
+            raise RegistryError(
+                self._client.name, f"{answer.origin} does not say where it takes {self._what}; {AT_FAULT}"
+            )
         least = answer.header("OCI-Chunk-Min-Length")
         is_number = least.isascii() and least.isdigit() and len(least) < 16
         return _Session(self._client.exchange.leading(answer, location), int(least) if is_number else 0)
@@ -178,13 +180,13 @@ class _Upload:
             )
             answer = self._once(request)
             if answer.status in (404, 416):
-                detail = f"{answer.origin} does not continue {self._what} at the byte {start}"
+                detail = f"{answer.origin} does not continue {self._what} at the byte {start}; try again"
                 raise TemporaryError(RegistryError(self._client.name, detail))
             self._follow(session, answer)
             session.offset = end
             taken = _RANGE.match(answer.header("Range"))
             if taken is not None and int(taken[1]) + 1 != end:
-                detail = f"{answer.origin} took {int(taken[1]) + 1} bytes of {end} of {self._what}"
+                detail = f"{answer.origin} took {int(taken[1]) + 1} bytes of {end} of {self._what}; try again"
                 raise TemporaryError(RegistryError(self._client.name, detail))
         request = Request(
             "PUT", self._final(session), self._client.asking(self._what), {"Content-Length": "0"},

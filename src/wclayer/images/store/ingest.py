@@ -162,7 +162,7 @@ class Ingest:
         self._check_open()
         view = memoryview(chunk).cast("B")
         if self.offset + len(view) > self.descriptor.size:
-            self._refuse(f"more than the {self.descriptor.size} bytes of its descriptor")
+            self._refuse(f"more than the {self.descriptor.size} bytes of its descriptor; take it from elsewhere")
         with errors_at(self.path):
             write_all(self._fd, view)
         self._digest.update(view)
@@ -185,7 +185,9 @@ class Ingest:
                 self.path, f"{expected.digest} ended after {self.offset} of {expected.size} bytes; try again"
             )
         if (digest := f"sha256:{self._digest.hexdigest()}") != expected.digest:
-            self._refuse(f"the contents have the digest {digest}, and were removed")
+            self._refuse(
+                f"the contents have the digest {digest}, and were removed; try again, or take it from elsewhere"
+            )
         with self._changed:
             self.is_whole = True
             self._changed.notify_all()
