@@ -7,6 +7,7 @@ import hashlib
 import io
 import subprocess
 import zlib
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -34,7 +35,7 @@ def _compress(data: bytes, compression: Compression) -> tuple[bytes, HashedOutpu
     return raw.getvalue(), output
 
 
-def _decompress(data: bytes, **limits: int) -> tuple[bytes, HashedInput]:
+def _decompress(data: bytes, **limits: Any) -> tuple[bytes, HashedInput]:
     source = HashedInput(io.BytesIO(data), **limits)
     try:
         return b"".join(source), source
@@ -146,3 +147,12 @@ def test_closing_early_ends_the_thread() -> None:
     assert source._thread is not None
     source._thread.join(5)
     assert not source._thread.is_alive()
+
+
+@pytest.mark.parametrize("compression", Compression)
+def test_a_digest_that_is_known_is_not_computed(compression: Compression) -> None:
+    data = b"some bytes" * 1000
+    stored, output = _compress(data, compression)
+    plain, source = _decompress(stored, known_digest="sha256:known")
+    assert (plain, source.digest) == (data, "sha256:known")
+    assert source.diff_id == ("sha256:known" if compression is Compression.NONE else output.diff_id)

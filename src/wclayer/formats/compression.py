@@ -174,12 +174,21 @@ class HashedInput:
         max_size: the most decompressed bytes (None: no limit).
         max_ratio: the most decompressed bytes for each stored byte (None: no limit).
         unrated_size: how many bytes are decompressed before the ratio is checked.
+        known_digest: the digest of the stored bytes, which is not computed then. `raw` verifies it itself: it raises an
+            error in the place of its end if the bytes have another one.
     """
 
     def __init__(
-        self, raw: BinaryIO, *, max_size: int | None = None, max_ratio: int | None = None, unrated_size: int = 0
+        self,
+        raw: BinaryIO,
+        *,
+        max_size: int | None = None,
+        max_ratio: int | None = None,
+        unrated_size: int = 0,
+        known_digest: str | None = None,
     ) -> None:
         self._raw = raw
+        self._known_digest = known_digest
         self._max_size = max_size
         self._max_ratio = max_ratio
         self._unrated_size = unrated_size
@@ -195,7 +204,7 @@ class HashedInput:
 
     @property
     def digest(self) -> str:
-        return f"sha256:{self._stored_hash.hexdigest()}"
+        return self._known_digest or f"sha256:{self._stored_hash.hexdigest()}"
 
     @property
     def diff_id(self) -> str:
@@ -267,7 +276,8 @@ class HashedInput:
         decompressor: _Decompressor = _DECOMPRESSORS[self.compression]()
         plain = self.compression is Compression.NONE
         while data and not self._stop.is_set():
-            self._stored_hash.update(data)
+            if self._known_digest is None:
+                self._stored_hash.update(data)
             self.stored_size += len(data)
             for piece in decompressor.feed(data):
                 self.size += len(piece)

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from wclayer.errors import InvalidParameterError, LayerError, PathNotFoundError, during
+from wclayer.errors import InvalidParameterError, LayerError, NotSupportedError, PathNotFoundError, during
 from wclayer.images.config import ImageConfig
 from wclayer.images.location import Location, Transport, image_location, open_source, parse_location
 from wclayer.images.manifest import Manifest
@@ -21,7 +21,7 @@ from wclayer.images.reference import parse_reference
 from wclayer.images.store import ImageStore
 from wclayer.images.transfer_progress import TransferCallback
 from wclayer.images.transport import ImageSource
-from wclayer.images.unpack import UnpackedImage, unpack_image, unpack_layers
+from wclayer.images.unpack import NO_IMAGE, LayerStream, UnpackedImage, unpack_image, unpack_layers
 from wclayer.layers.directory import open_layer
 
 _PATH = re.compile(r"\.|/|\\|~|[A-Za-z]:[\\/]")
@@ -211,7 +211,10 @@ def _from_source(
 ) -> UnpackedImage:
     """Unpacks an image of a layout or an archive. Its blobs are not stored."""
     plan = make_plan(source, platform=platform)
+    if not plan.images:
+        raise NotSupportedError(text, NO_IMAGE)
     ((manifest, config),) = plan.images
     return unpack_layers(
-        store, manifest, config, lambda blob: source.open_blob(blob.descriptor), name=text, progress=progress
-    )
+        store, manifest, config, lambda blob: LayerStream(source.open_blob(blob.descriptor)), name=text,
+        progress=progress,
+    )  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -20,7 +21,7 @@ from wclayer.images.store import ImageStore, Ingest, StoreTarget
 from wclayer.images.transfer import JOBS, CopyResult, carry_out
 from wclayer.images.transfer_progress import TransferCallback
 from wclayer.images.transport import BytesDone, ImageSource
-from wclayer.images.unpack import NO_IMAGE, UnpackedImage, check_windows, unpack_layers
+from wclayer.images.unpack import NO_IMAGE, LayerStream, UnpackedImage, check_windows, unpack_layers
 
 _PAUSE = 0.2
 
@@ -181,16 +182,15 @@ class _Pipeline:
         self._target.put_blob(blob.descriptor, source, done, begun)
 
     def _unpack(self, crew: Crew) -> None:
-        def open_layer(blob: Blob) -> BinaryIO:
+        def open_layer(blob: Blob) -> LayerStream:
             arriving = self._arriving[blob.descriptor.digest]
-            while True:
+            while not arriving.done():
                 crew.check()
                 if self._store.has_blob(blob.descriptor):
-                    return self._store.open_blob(blob.descriptor)
-                try:
-                    return arriving.result(_PAUSE)()
-                except TimeoutError:
-                    continue
+                    return LayerStream(self._store.open_blob(blob.descriptor))
+                with suppress(TimeoutError):
+                    arriving.result(_PAUSE)
+            return LayerStream(arriving.result()(), is_verified=True)
 
         for manifest, config in self._images:
             self._unpacked.append(

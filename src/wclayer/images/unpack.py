@@ -21,8 +21,22 @@ from wclayer.images.platform import WINDOWS, Platform
 from wclayer.images.store import ImageStore
 from wclayer.images.transfer_progress import TransferCallback, TransferProgress, TransferStep
 
-OpenLayer = Callable[[Blob], BinaryIO]
-"""Opens the blob of a layer. The stream is closed by its reader, and may still be growing (`Ingest.follow`)."""
+
+@dataclass(frozen=True, slots=True)
+class LayerStream:
+    """The blob of a layer.
+
+    Attributes:
+        stream: the bytes. Its reader closes it. It may still be growing (`Ingest.follow`).
+        is_verified: the stream itself verifies the digest: it ends with an error if the bytes have another one.
+    """
+
+    stream: BinaryIO
+    is_verified: bool = False
+
+
+OpenLayer = Callable[[Blob], LayerStream]
+"""Opens the blob of a layer."""
 
 NO_IMAGE = "is an artifact, and no image with layers of files: it can be copied, and not unpacked (--no-unpack)"
 
@@ -70,7 +84,12 @@ def unpack_image(
     with during("unpack image", name), store.in_use():
         manifest, config = read_image(store, descriptor, platform, name)
         return unpack_layers(
-            store, manifest, config, lambda blob: store.open_blob(blob.descriptor), name=name, progress=progress
+            store,
+            manifest,
+            config,
+            lambda blob: LayerStream(store.open_blob(blob.descriptor)),
+            name=name,
+            progress=progress,
         )
 
 
@@ -178,9 +197,11 @@ def _unpack(
         if progress is not None:
             progress(TransferProgress(blob.what, descriptor, TransferStep.UNPACK, min(done, descriptor.size)))
 
-    with open_layer(blob) as stream:
-        watched = cast(BinaryIO, _Watched(stream, report))
-        import_tar(watched, path, parents, accept=accept, source=name)
+    opened = open_layer(blob)
+    with opened.stream:
+        watched = cast(BinaryIO, _Watched(opened.stream, report))
+        known = descriptor.digest if opened.is_verified else None
+        import_tar(watched, path, parents, accept=accept, known_digest=known, source=name)
     report(descriptor.size)
 
 

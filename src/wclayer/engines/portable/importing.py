@@ -42,6 +42,7 @@ def import_tar(
     *,
     accept: Callable[[ImportResult], None] | None = None,
     over_scratch: bool = False,
+    known_digest: str | None = None,
     source: StrPath = "<stream>",
     limits: Limits | None = None,
     progress: ProgressCallback | None = None,
@@ -53,11 +54,14 @@ def import_tar(
         accept: called with the result when all of the stream was read, and before the layer has its name. If it raises
             an error, there is no layer.
         over_scratch: replace a scratch at `path` that has the same parents.
+        known_digest: the digest of the stream, if the stream itself verifies it (see `HashedInput`).
         stream, path, parents, source, limits, progress, cancelled: see `Engine.import_layer_from_tar`.
     """
     with (
         ProcessingLayerWriter(path, parents, limits=limits, over_scratch=over_scratch, source=source) as writer,
-        TarLayerReader(stream, source, names=writer.names, keep_header_deltas=True) as reader,
+        TarLayerReader(
+            stream, source, names=writer.names, keep_header_deltas=True, known_digest=known_digest
+        ) as reader,
     ):
         done = copy_layer(reader, writer, progress=progress, cancelled=cancelled)
         reader.finish()

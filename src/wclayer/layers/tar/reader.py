@@ -44,6 +44,7 @@ class TarLayerReader(LayerReaderBase):
         limits: how much is accepted; by default the limits in use.
         names: checks the entries, in place of a checker made of the three arguments above.
         keep_header_deltas: each entry carries what the canonical writer could not regenerate of its header.
+        known_digest: the digest of the stream, if `raw` itself verifies it (see `HashedInput`).
     """
 
     operation = "read layer tar"
@@ -58,13 +59,15 @@ class TarLayerReader(LayerReaderBase):
         limits: Limits | None = None,
         names: NameChecker | None = None,
         keep_header_deltas: bool = False,
+        known_digest: str | None = None,
     ) -> None:
         super().__init__(os.fspath(source))
         limits = names.limits if names is not None else limits or limits_in_use()
         self._limits = limits
         self._input = HashedInput(
-            raw, max_size=limits.total_size, max_ratio=limits.ratio, unrated_size=limits.unrated_size
-        )
+            raw, max_size=limits.total_size, max_ratio=limits.ratio, unrated_size=limits.unrated_size,
+            known_digest=known_digest,
+        )  # fmt: skip
         self._tar = TarStream(
             self._input,
             max_header=limits.pax_size,
