@@ -32,9 +32,12 @@ KINDS = (
     "reg",
     "disk",
     "target",
+    "image",
+    "layout",
 )
 """A tar; a transport folder; a plain folder; the directory of a finished layer; one with a parent of its own beside
-it; the directory of a scratch; a tar with a hive in it; a `.reg` text; a disk file; a place for a result."""
+it; the directory of a scratch; a tar with a hive in it; a `.reg` text; a disk file; a place for a result; an archive of
+images; the directory of an OCI layout."""
 
 
 class World:

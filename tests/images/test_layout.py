@@ -387,8 +387,9 @@ def test_a_layout_of_another_version_is_refused(text: str, tmp_path: Path) -> No
     (tmp_path / "oci-layout").write_text(text)
     with pytest.raises(InvalidDataError, match="oci-layout"):
         LayoutSource(tmp_path)
-    with LayoutTarget(tmp_path, "tag") as target, pytest.raises(InvalidDataError, match="oci-layout"):
+    with LayoutTarget(tmp_path, "tag") as target, pytest.raises(NotALayerError, match="oci-layout") as caught:
         copy_image(MemorySource(SMALL), target)
+    assert caught.value.path == str(tmp_path)
 
 
 def test_what_is_no_layout_is_refused(tmp_path: Path) -> None:
@@ -429,13 +430,13 @@ def test_no_link_in_a_layout_is_followed(tmp_path: Path) -> None:
     blob.symlink_to(secret)
     with LayoutSource(layout) as source, pytest.raises(InvalidDataError, match="is a link"):
         source.open_blob(Descriptor("", digest, len(data)))
-    with LayoutTarget(layout, "x") as target, pytest.raises(InvalidDataError, match="is a link"):
+    with LayoutTarget(layout, "x") as target, pytest.raises(NotALayerError, match="is a link"):
         target.has(Descriptor("", digest, 6))
     shutil.rmtree(layout / "blobs")
     outside = tmp_path / "outside/sha256"
     outside.mkdir(parents=True)
     (layout / "blobs").symlink_to(outside.parent)
-    with LayoutTarget(layout, "x") as target, pytest.raises(InvalidDataError, match="not a directory but a link"):
+    with LayoutTarget(layout, "x") as target, pytest.raises(NotALayerError, match="not a directory but a link"):
         copy_image(MemorySource(SMALL), target)
     assert list(outside.iterdir()) == []
     assert secret.read_bytes() == b"secret"

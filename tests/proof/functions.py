@@ -402,7 +402,7 @@ CALLS: dict[str, Call] = {
     "inspect_image": Call(_inspect, "layout", INDEX, IN_LAYOUT),
     "LayoutTarget": Call(
         lambda w: _write_image(w, wclayer.LayoutTarget(w.place / "layout", "new")), "layout", INDEX,
-        {Condition.MISSING: "it is made"},
+        {Condition.MISSING: "it is made", Condition.DAMAGED: NotALayerError},
     ),
     "LayoutArchiveTarget": Call(
         lambda w: _write_image(w, wclayer.LayoutArchiveTarget(w.place / "tree/out")), "tree", "",

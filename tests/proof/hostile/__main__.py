@@ -10,6 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.hostile.forms import KINDS, Form, forms
+from tests.images import samples
+from tests.images.forms import write_layout
 from tests.proof.hostile.runner import Outcome, Room, Runner, prepare
 from tests.proof.hostile.steps import steps_of
 from tests.proof.world import MEMORY
@@ -48,6 +50,7 @@ def run(names: list[str], users: list[str], *, every: int, tell: Callable[[Outco
         links = archive(member(b"Files", kind=b"5"), member(b"Files/l", kind=b"1", link=b"Files/dir/b.bin"))
         (room.world.folder / "link.tar").write_bytes(links)
         (room.world.folder / "small.img").write_bytes(bytes(1 << 20))
+        write_layout(room.world.folder / "image", {"1": samples.small("oci")})
         for number, form in enumerate(chosen(names)):
             place = room.input / form.file_name
             form.build(place, room.world)

@@ -248,7 +248,34 @@ def _target(form: Form, place: Path, room: Room, user: str) -> Iterator[Step]:
         yield Step(name, command, allowed, prepare=lambda: form.build(room.out / "target", room.world))
 
 
+def _image(form: Form, place: Path, room: Room, user: str) -> Iterator[Step]:
+    """An archive of images, as one of Docker and as a layout in a tar."""
+    out, store = room.out, ["--store", str(room.out / "store")]
+    read = _DONE | form.outcome | form.more
+    every = frozenset(range(20))
+    other = read | {0, 2, 4, 6, 7, 10}
+    yield Step("copy", ["copy", f"docker-archive:{place}", f"docker-archive:{out / 'x.tar'}:x:1"], form.outcome)
+    yield Step("copy to a layout", ["copy", f"docker-archive:{place}", f"oci:{out / 'x'}:x"], read, every)
+    yield Step("copy of a layout", ["copy", "--all", f"oci-archive:{place}", f"oci-archive:{out / 'x.tar'}"], other)
+    yield Step("inspect", ["inspect", f"docker-archive:{place}"], other)
+    yield Step("load", ["load", "--no-unpack", "-i", str(place), *store], other, every)
+
+
+def _layout(form: Form, place: Path, room: Room, user: str) -> Iterator[Step]:
+    """The directory of a layout: it is read, and then added to."""
+    out = room.out
+    read = _DONE | form.outcome | form.more
+    copied = out / form.file_name
+    yield Step("copy", ["copy", f"oci:{place}", f"docker-archive:{out / 'x.tar'}:x:1"], read)
+    yield Step("inspect", ["inspect", f"oci:{place}"], read)
+    yield Step(
+        "copy into it", ["copy", f"oci:{room.world.folder / 'image'}", f"oci:{copied}:new"], read | {3, 4, 6},
+        leaves=frozenset(range(20)), prepare=lambda: _copied(place, room, user),
+    )  # fmt: skip
+
+
 _STEPS: dict[str, Callable[[Form, Path, Room, str], Iterator[Step]]] = {
     "tar": _tar, "transport": _transport, "folder": _folder, "layer": _layer, "parent": _parent, "scratch": _scratch,
     "hive": _hive, "reg": _reg, "disk": _disk, "target": _target,
+    "image": _image, "layout": _layout,
 }  # fmt: skip

@@ -9,13 +9,14 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from wclayer._types import StrPath
-from wclayer.errors import AlreadyExistsError, InvalidStateError, boundary, errors_at
+from wclayer.errors import AlreadyExistsError, FormatError, InvalidStateError, NotALayerError, boundary, errors_at
 from wclayer.images.descriptor import Descriptor
 from wclayer.images.layout.entries import MARKER, checked_tag, entry_of, new_index, referrer_entries, with_entries
 from wclayer.images.layout.files import DirectoryFiles
@@ -77,7 +78,7 @@ class LayoutTarget:
         """Returns whether the blob or the manifest is in the layout already, whole. It is read and hashed once."""
         if descriptor.digest in self._whole:
             return True
-        with errors_at(self._path):
+        with _soundness(self._path):
             if not os.path.lexists(self._path):
                 return False
             files = self._opened()
@@ -109,15 +110,15 @@ class LayoutTarget:
 
     def _store(self, descriptor: Descriptor, copy: Callable[[Callable[[bytes], object]], object]) -> None:
         """Makes the file of a blob, which `copy` writes. It appears when it is complete."""
-        with errors_at(self._path):
+        with _soundness(self._path):
             self._opened()
-            with StagedFile(self._blob_path(descriptor.digest), sweep=False) as file:
+        with errors_at(self._path), StagedFile(self._blob_path(descriptor.digest), sweep=False) as file:
 
-                def write(data: bytes) -> None:
-                    with errors_at(self._path):
-                        file.stream.write(data)
+            def write(data: bytes) -> None:
+                with errors_at(self._path):
+                    file.stream.write(data)
 
-                copy(write)
+            copy(write)
         self._whole.add(descriptor.digest)
 
     def _blob_path(self, digest: str) -> Path:
@@ -130,7 +131,7 @@ class LayoutTarget:
 
         Raises:
             LayerBusyError: another process holds the layout.
-            InvalidDataError: `index.json` is damaged.
+            NotALayerError: `index.json` is damaged.
         """
         self._enter(root, self._tag)
 
@@ -145,7 +146,7 @@ class LayoutTarget:
         entries = [entry_of(root, tag), *referrer_entries(self._referrers)]
         lock = wait_for_place(self._path)
         try:
-            with errors_at(self._path):
+            with _soundness(self._path):
                 data = self._opened().document(INDEX_FILE)
                 made = new_index(entries) if data is None else with_entries(data, entries, tag)
                 if made != data:
@@ -204,6 +205,16 @@ class LayoutTarget:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self.close()
+
+
+@contextmanager
+def _soundness(path: Path) -> Iterator[None]:
+    """Tells that a layout is damaged, or has links in it. The damage is not in what is copied."""
+    with errors_at(path):
+        try:
+            yield
+        except FormatError as error:
+            raise NotALayerError(path, f"no image can be added to this layout: {error}") from error
 
 
 def _write(path: Path, data: bytes) -> None:
