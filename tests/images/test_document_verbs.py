@@ -11,6 +11,7 @@ import pytest
 from tests.images import samples
 from tests.images.forms import write_layout
 from tests.images.registry.clients import skopeo
+from tests.images.registry.debian import DebianRegistry
 from tests.support import nothing_left_in, run
 from wclayer.images.edit import CMD_WARNING, PATH_WARNING
 from wclayer.images.location import open_source
@@ -124,9 +125,9 @@ def test_the_path_of_a_layout_or_an_archive_is_an_image(folder: Path) -> None:
     for path in ("one", "one.tar", "two.tar", str(folder / "one.tar")):
         assert run("inspect", "--config", path).stdout == config
     # A folder that is no image does not hide a name in the store.
-    stored("core")
-    (folder / "core:1").mkdir()
-    assert inspected("core:1")["name"] == "core:1"
+    run("config", "oci:images:core", "-t", "core")
+    (folder / "core").mkdir()
+    assert inspected("core")["digest"] == samples.servercore().digest
     assert "no such image in the store" in run("inspect", "store", status=2).stderr.decode()
 
 
@@ -252,3 +253,30 @@ def test_skopeo_reads_what_was_made(folder: Path) -> None:
     run("index", "create", "oci:made:nano", "oci:images:foreign", "--oci", "-t", "oci:made:both")
     listed = json.loads(skopeo("inspect", "--raw", "oci:made:both").stdout)["manifests"]
     assert [item["platform"]["os.version"] for item in listed] == ["10.0.20348.5499", "10.0.17763.4377"]
+
+
+def test_an_image_in_a_registry_is_inspected_and_changed_there(
+    folder: Path, debian_registry: DebianRegistry, repository: str
+) -> None:
+    name = f"{debian_registry.host}/{repository}"
+    for image in ("classic", "nano"):
+        run("copy", f"oci:images:{image}", f"{name}:{image}")
+    record = inspected(f"docker://{name}:classic")
+    assert (record["name"], record["digest"]) == (f"{name}:classic", samples.classic().digest)
+    run("config", f"docker://{name}:classic", "--env", "app_version=2", "-t", f"docker://{name}:edited")
+    raw = skopeo("inspect", "--raw", "--tls-verify=false", f"docker://{name}:edited").stdout
+    assert raw.encode() == run("inspect", "--raw", f"docker://{name}:edited").stdout
+    config = skopeo("inspect", "--config", "--raw", "--tls-verify=false", f"docker://{name}:edited").stdout
+    assert json.loads(config)["config"]["Env"] == ["app_version=2"]
+    assert json.loads(config)["config"]["Shell"] == samples.classic().record["config"]["Shell"]
+    made = [f"docker://{name}:{image}" for image in ("edited", "nano")]
+    assert "an index lists one image" in run("index", "create", *made, "-t", "x:1", status=5).stderr.decode()
+    newer = ("--set-platform", "windows/amd64:10.0.26100.1")
+    run("config", f"docker://{name}:nano", *newer, "-t", f"docker://{name}:newer")
+    run("index", "create", made[0], f"docker://{name}:newer", "-t", f"docker://{name}:both")
+    listed = json.loads(run("index", "list", f"docker://{name}:both", "--json").stdout)
+    shown = json.loads(skopeo("inspect", "--raw", "--tls-verify=false", f"docker://{name}:both").stdout)
+    assert [item["digest"] for item in listed] == [item["digest"] for item in shown["manifests"]]
+    assert [item["platform"]["os.version"] for item in shown["manifests"]] == ["10.0.20348.5499", "10.0.26100.1"]
+    chosen = inspected(f"docker://{name}:both", "--platform", "windows/amd64:10.0.20348")
+    assert chosen["image"]["digest"] == inspected(f"docker://{name}:edited")["digest"]
