@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import subprocess
@@ -34,37 +35,37 @@ class Example:
         return f"this is printed, too: {lines[len(self.output) :]}" if len(lines) > len(self.output) else ""
 
 
-def examples(document: Path, *, commands: str = "wclayer") -> Iterator[Example]:
+def examples(document: Path, program: str = "wclayer") -> Iterator[Example]:
     """The examples of a document in their order: lines with a prompt, and those that begin with a program."""
-    example: Example | None = None
-    for number, line in enumerate(document.read_text(encoding="utf-8").splitlines(), 1):
+    lines = document.read_text(encoding="utf-8").splitlines()
+    for number, line in enumerate(lines, 1):
         if line.startswith(_PROMPT):
-            if example is not None:
-                yield example
-            example = Example(number, line.removeprefix(_PROMPT))
-        elif line.startswith(f"{_CODE}{commands} "):
-            if example is not None:
-                yield example
+            yield Example(number, line.removeprefix(_PROMPT), list(_output(lines[number:])))
+        elif line.startswith(_CODE) and f" {program} " in line and _starts_block(lines, number - 1):
             yield Example(number, line.removeprefix(_CODE), None)
-            example = None
-        elif example is not None and line.startswith(_CODE):
-            assert example.output is not None
-            example.output.append(line.removeprefix(_CODE).rstrip())
-        elif example is not None and line.strip():
-            yield example
-            example = None
-        elif example is not None and example.output and not line.strip():
-            # A blank line inside a block of code, or its end: the next line tells.
-            example.output.append("")
-    if example is not None:
-        yield example
 
 
-def without_blank_end(example: Example) -> Example:
-    """The example without the blank lines behind its output."""
-    while example.output and not example.output[-1]:
-        example.output.pop()
-    return example
+def _output(lines: list[str]) -> Iterator[str]:
+    """What follows a command: up to the next one, or to the end of the block of code."""
+    for line in itertools.takewhile(lambda line: line.startswith(_CODE) or not line, _until_prose(lines)):
+        if line.startswith(_PROMPT):
+            return
+        yield line.removeprefix(_CODE).rstrip()
+
+
+def _until_prose(lines: list[str]) -> list[str]:
+    """The lines of a block of code: a blank line belongs to it if more code follows."""
+    ends = next((number for number, line in enumerate(lines) if line and not line.startswith(_CODE)), len(lines))
+    while ends and not lines[ends - 1]:
+        ends -= 1
+    return lines[:ends]
+
+
+def _starts_block(lines: list[str], at: int) -> bool:
+    """Whether a line is in a block of code without prompts."""
+    while at and lines[at - 1].startswith(_CODE):
+        at -= 1
+    return not lines[at].startswith(_PROMPT)
 
 
 def run(command: str, folder: Path, environment: Mapping[str, str]) -> tuple[int, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 import os
 import subprocess
 import sys
@@ -15,6 +16,8 @@ import pytest
 import wclayer
 from tests.support import DATA, parsed, run, run_process, text, vector_bytes
 from wclayer.cli.verbs import cli
+from wclayer.images.docker_archive import DockerArchiveSource
+from wclayer.images.inspection import inspect_image
 
 
 def test_import_and_export_give_the_same_bytes(tmp_path: Path) -> None:
@@ -256,6 +259,12 @@ def test_the_demo_tells_the_whole_story(tmp_path: Path) -> None:
     assert (tmp_path / "work/layers/child/layerchain.json").exists()
     assert "+ Files/app/renamed.exe" in shown
     assert "no difference" in shown
+    assert "image.tar -> sample:1: 2 layers unpacked into" in shown
+    assert "edited.tar: the diffIDs of its layers are those of base.tar.gz and child.tar" in shown
+    with DockerArchiveSource(tmp_path / "work/edited.tar") as source:
+        config = inspect_image(source).config
+    assert config is not None
+    assert json.loads(config.data)["config"]["Env"] == ["GREETING=hello"]
     run("demo", "--folder", tmp_path / "work", status=3)
 
 

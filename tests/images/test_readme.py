@@ -16,20 +16,20 @@ from tests.support import witness
 
 README = ROOT / "README.md"
 _MICROSOFT = {
-    ("windows/servercore", "ltsc2022"): samples.servercore,
-    ("windows/nanoserver", "ltsc2022"): lambda: samples.nanoserver(os_version="10.0.20348.5499"),
-    ("windows/nanoserver", "ltsc2025"): samples.buildkit,
+    ("windows/servercore", "ltsc2022"): samples.buildkit(),
+    ("windows/nanoserver", "ltsc2022"): samples.nanoserver(os_version="10.0.20348.5499"),
+    ("windows/nanoserver", "ltsc2025"): samples.servercore(),
 }
 """What stands for Microsoft's images: the tests reach no other host."""
 
 
 def test_the_examples_are_true(tmp_path: Path, debian_registry: DebianRegistry) -> None:
     witness("fusermount3")
-    for (repository, tag), build in _MICROSOFT.items():
-        forms.put_into_registry(debian_registry.base, repository, tag, build())
+    for (repository, tag), image in _MICROSOFT.items():
+        forms.put_into_registry(debian_registry.base, repository, tag, image)
     work = tmp_path / "work"
     environment = {
-        "HOME": str(tmp_path), "WCLAYER_STORE": str(tmp_path / "store"), "COLUMNS": "120",
+        "HOME": str(tmp_path), "WCLAYER_STORE": str(tmp_path / "store"), "COLUMNS": "120", "WCLAYER_NO_SYNC": "1",
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
     }  # fmt: skip
     assert run(f"wclayer demo --folder {tmp_path / 'demo'}", tmp_path, environment)[0] == 0

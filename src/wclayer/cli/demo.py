@@ -13,10 +13,16 @@ import click
 
 import wclayer
 from wclayer import sample
+from wclayer.cli.image_changes import config_command
+from wclayer.cli.image_documents import inspect_command
 from wclayer.cli.inspect import diff_command, ls_command, stat_command, tree_command
-from wclayer.cli.layer_argument import LayerArgument
 from wclayer.cli.output import echo, size_text
+from wclayer.cli.sample_image import OS_VERSION, SampleLayer, sha256_of, write_sample_image
 from wclayer.formats.regf.values import ValueType, encode_string
+from wclayer.images.docker_archive import DockerArchiveSource
+from wclayer.images.inspection import inspect_image
+from wclayer.images.loading import load_images, save_images
+from wclayer.images.store import ImageStore
 
 
 @click.command("demo")
@@ -26,12 +32,14 @@ from wclayer.formats.regf.values import ValueType, encode_string
     default=None,
     help="The folder to work in, which must not exist (default: a temporary one).",
 )
-@click.pass_context
-def demo_command(ctx: click.Context, folder: str | None) -> None:
+def demo_command(folder: str | None) -> None:
     """Make a sample base layer and a child, import both, show them, export them, and prove that the bytes are the same.
 
     Then make a scratch over them, change its files in a mount and its registry, show the difference, export the
     scratch, import the tar elsewhere, and prove that both show the same.
+
+    At last make an image of both layers in an archive, load it into a store, look into it, change its configuration,
+    save it, and prove that its layers are the same. No network is needed.
 
     \b
     Example:
@@ -57,15 +65,15 @@ def demo_command(ctx: click.Context, folder: str | None) -> None:
     diff_ids = [_import(base_tar, base, []), _import(child_tar, child, [base])]
 
     _title("3. The child's tree, and the whole container's root")
-    ctx.invoke(tree_command, layer=LayerArgument(str(child), ctx), path="", depth=None, merged=False, as_json=False)
+    _run(tree_command, child)
     echo("")
-    ctx.invoke(ls_command, layer=LayerArgument(str(child), ctx), path="C:\\", merged=True, as_json=False)
+    _run(ls_command, "-m", child, "C:\\")
 
     _title("4. All metadata of one file")
-    ctx.invoke(stat_command, layer=LayerArgument(str(child), ctx), path=r"C:\app\app.exe", merged=False, as_json=False)
+    _run(stat_command, child, r"C:\app\app.exe")
 
     _title("5. What the child changes")
-    _diff("--no-times", base, child)
+    _run(diff_command, "--no-times", base, child)
 
     _title("6. Verify them, and export them: the bytes are the same")
     for layer, original, expected in ((base, base_tar, diff_ids[0]), (child, child_tar, diff_ids[1])):
@@ -98,7 +106,7 @@ def demo_command(ctx: click.Context, folder: str | None) -> None:
     echo(f"deactivated; {scratch / 'sandbox.vhdx'} has the changes, too")
 
     _title("8. What the scratch changes: this is what is exported")
-    _diff("--no-times", scratch)
+    _run(diff_command, "--no-times", scratch)
 
     _title("9. Export it and import it elsewhere on the same parents: both show the same")
     exported = work / "scratch.tar"
@@ -108,6 +116,8 @@ def demo_command(ctx: click.Context, folder: str | None) -> None:
         if any(wclayer.diff_trees(a, b)):
             raise wclayer.CorruptLayerError(copy, "it differs from the scratch that was exported")
     echo("no difference")
+
+    image, edited, store = _show_image(work, (base_tar, child_tar), diff_ids)
 
     _title("The results")
     for path, what in (
@@ -120,8 +130,42 @@ def demo_command(ctx: click.Context, folder: str | None) -> None:
         (work / "child.exported.tar", "the same bytes again"),
         (scratch, "the scratch"),
         (work / "scratch.tar", "its changes"),
+        (image, "the image"),
+        (store, "the store"),
+        (edited, "the image with another configuration"),
     ):
         echo(f"  {path}{f'    {what}' if what else ''}")
+
+
+def _show_image(work: Path, tars: tuple[Path, Path], diff_ids: list[str]) -> tuple[Path, Path, Path]:
+    """Shows the chapters about images; returns the archive, the one of the edited image, and the store."""
+    image, edited = work / "image.tar", work / "edited.tar"
+    _title("10. An image of both layers in an archive, as `docker save` writes it: loaded into a store")
+    steps = (f"Apply image {OS_VERSION}", r"COPY app C:\app")
+    layers = [
+        SampleLayer(tar, sha256_of(tar), diff_id, step)
+        for tar, diff_id, step in zip(tars, diff_ids, steps, strict=True)
+    ]
+    write_sample_image(image, "sample:1", layers)
+    store = ImageStore(work / "store")
+    (loaded,) = load_images(image, store)
+    echo(f"{image.name} -> {loaded.name}: {loaded.images[0].unpacked} layers unpacked into {store.path}")
+    _run(inspect_command, "--store", store.path, "sample:1")
+
+    _title("11. Look into the image, by its name: a folder, and what its last layer changes")
+    _run(ls_command, "--store", store.path, "sample:1", r"C:\app")
+    echo("")
+    _run(diff_command, "--store", store.path, "--no-times", "sample:1")
+
+    _title("12. Change its configuration, and save it: the layers are the same")
+    _run(config_command, "--store", store.path, "--env", "GREETING=hello", "-t", "sample:2", "sample:1")
+    save_images(["sample:2"], edited, store)
+    with DockerArchiveSource(edited) as source:
+        saved = inspect_image(source).config
+    if saved is None or list(saved.diff_ids) != diff_ids:
+        raise wclayer.CorruptLayerError(edited, f"its layers are not those of {image.name}")
+    echo(f"{edited.name}: the diffIDs of its layers are those of {' and '.join(tar.name for tar in tars)}")
+    return image, edited, store.path
 
 
 def _change(root: Path | wclayer.LayerPath) -> None:
@@ -134,12 +178,14 @@ def _change(root: Path | wclayer.LayerPath) -> None:
         echo(f"  app/{path}")
 
 
-def _diff(*arguments: str | Path) -> None:
+def _run(command: click.Command, *arguments: str | Path) -> None:
+    """Runs a verb as the command line does."""
+    name = str(command.name)
     with (
-        diff_command.make_context("diff", [str(argument) for argument in arguments]) as diff,
+        command.make_context(name, [str(argument) for argument in arguments]) as context,
         contextlib.suppress(click.exceptions.Exit),
     ):
-        diff_command.invoke(diff)
+        command.invoke(context)
 
 
 def _title(text: str) -> None:

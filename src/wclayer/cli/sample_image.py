@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 from collections.abc import Sequence
@@ -51,6 +52,12 @@ def write_sample_image(file: Path, name: str, layers: Sequence[SampleLayer]) -> 
     """
     with _SampleSource(layers) as source, DockerArchiveTarget(file, name) as target:
         copy_image(source, target)
+
+
+def sha256_of(file: Path) -> str:
+    """Returns the digest of a file."""
+    with file.open("rb") as stream:
+        return f"sha256:{hashlib.file_digest(stream, 'sha256').hexdigest()}"
 
 
 class _SampleSource:
