@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import io
 import os
@@ -16,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wclayer.errors import (
+    DiskFullError,
     EntryIsDirectoryError,
     FormatError,
     InvalidDataError,
@@ -24,6 +26,7 @@ from wclayer.errors import (
     PathNotFoundError,
 )
 from wclayer.formats.compression import Compression, HashedOutput
+from wclayer.images.archive import opened
 from wclayer.images.archive.members import Members, find_members
 from wclayer.images.archive.opened import ImageArchive
 from wclayer.model import Limits, limits_in_use, use_limits
@@ -259,3 +262,15 @@ def test_what_is_no_archive_is_refused(tmp_path: Path) -> None:
         ImageArchive(tmp_path)
     with pytest.raises(PathNotFoundError):
         ImageArchive(tmp_path / "missing")
+
+
+def test_a_temporary_folder_that_is_full_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "x.tar.gz").write_bytes(gzip.compress(tar_of(file("a", b"x" * 5000))))
+
+    def full(self: object, data: bytes) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(opened, "new_spool", lambda: type("Spool", (io.BytesIO,), {"write": full})())
+    with pytest.raises(DiskFullError, match="set TMPDIR to a folder on a larger disk") as caught:
+        ImageArchive(tmp_path / "x.tar.gz")
+    assert caught.value.path == str(tmp_path / "x.tar.gz")

@@ -5,9 +5,11 @@ An archive that is compressed as a whole, or comes from a pipe, is first written
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self, cast
@@ -22,6 +24,7 @@ from wclayer.layers.inputs import has_any_place, open_any_place, open_stream
 from wclayer.model import limits_in_use
 
 STANDARD_INPUT = "-"
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 _OTHER_COMPRESSIONS = {b"\xfd7zXZ": "xz", b"BZh": "bzip2"}
 _LARGE_TEMPORARY_FILES = "/var/tmp"
 """Where large temporary files belong on POSIX hosts (Filesystem Hierarchy Standard); `/tmp` may be in memory."""
@@ -158,8 +161,16 @@ def _spooled(stream: BinaryIO) -> BinaryIO:
                 _refuse_other_compression(head)
             spool.write(piece)
         spool.flush()
-    except BaseException:
-        spool.close()
+    except BaseException as error:
+        # Closing writes the rest of the buffer, which may fail if the disk is full.
+        with suppress(OSError):
+            spool.close()
+        if isinstance(error, OSError) and error.errno in _NO_ROOM:
+            raise OSError(
+                error.errno,
+                f"the temporary folder has no room for the decompressed archive ({error.strerror}); set TMPDIR to a"
+                " folder on a larger disk",
+            ) from error
         raise
     finally:
         source.close()

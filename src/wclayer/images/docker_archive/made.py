@@ -56,7 +56,7 @@ def read_config(archive: ImageArchive, saved: SavedImage) -> SavedConfig:
         FormatError: it is not in the archive, is damaged, has not the digest that its name states, or has another
             number of layers than `manifest.json`.
     """
-    member = archive.members.linked_file(saved.config)
+    member = archive.members.file(saved.config)
     if member is None:
         raise FormatError(f"the configuration {saved.config!r} is not in the archive")
     data = archive.read(member)
