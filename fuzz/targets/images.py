@@ -21,7 +21,7 @@ from wclayer.images.reference import parse_reference
 from wclayer.images.registry.challenge import parse_challenges
 from wclayer.images.registry.credentials import find_credentials
 from wclayer.images.registry.options import RegistryOptions
-from wclayer.images.registry.wire import origin_of
+from wclayer.images.registry.origin import origin_of
 from wclayer.images.windows_version import WindowsVersion
 
 _TYPES = ("", OCI_MANIFEST, OCI_INDEX, DOCKER_MANIFEST, DOCKER_INDEX, f"{OCI_MANIFEST}; charset=utf-8")

@@ -33,7 +33,8 @@ from wclayer.errors import (
 from wclayer.images.descriptor import DOCKER_CONFIG, DOCKER_LAYER, DOCKER_MANIFEST, OCI_EMPTY, OCI_MANIFEST, Descriptor
 from wclayer.images.reference import parse_reference
 from wclayer.images.registry import Credentials, RegistryOptions, RegistrySource, RegistryTarget, blobs
-from wclayer.images.registry.wire import Origin, _proxy_for
+from wclayer.images.registry.origin import Origin
+from wclayer.images.registry.proxies import proxy_for
 
 BLOB = random.Random(1).randbytes(10 << 20)
 LAYER = Descriptor.of(BLOB, f"{DOCKER_LAYER}.gzip")
@@ -766,8 +767,8 @@ def test_proxies_of_the_environment(monkeypatch: pytest.MonkeyPatch, excepted: s
     monkeypatch.setenv("HTTPS_PROXY", "proxy.example.com:3128")
     monkeypatch.setenv("NO_PROXY", excepted)
     expected = "" if is_direct else "http://proxy.example.com:3128"
-    assert _proxy_for(Origin("https", host, 443)) == expected
-    assert _proxy_for(Origin("http", host, 80)) == ""
+    assert proxy_for(Origin("https", host, 443)) == expected
+    assert proxy_for(Origin("http", host, 80)) == ""
 
 
 class _Proxy(socketserver.StreamRequestHandler):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import socketserver
 import threading
@@ -18,7 +19,7 @@ from wclayer.errors import LayerError, RegistryError
 from wclayer.images.descriptor import DOCKER_LAYER, DOCKER_MANIFEST, Descriptor
 from wclayer.images.reference import parse_reference
 from wclayer.images.registry import Credentials, RegistryOptions, RegistrySource, RegistryTarget
-from wclayer.images.registry.wire import origin_of
+from wclayer.images.registry.origin import origin_of
 
 _OPTIONS = RegistryOptions(credentials=Credentials("user", "password"), retries=1, backoff=0.001, timeout=1.0)
 _DATA = b"x" * 1000
@@ -115,6 +116,35 @@ def test_no_answer_is_more_than_an_error(server: Any, answer: bytes) -> None:
         if error is not None:
             str(error).encode()
             assert error.detail.isprintable()
+
+
+class _Trickle(socketserver.BaseRequestHandler):
+    def handle(self) -> None:
+        if self.request.recv(1 << 16)[:1] == b"\x16":
+            return
+        with contextlib.suppress(OSError):
+            self.request.sendall(_OK)
+            while True:
+                time.sleep(0.05)
+                self.request.sendall(b"X: y\r\n")
+
+
+def test_a_head_that_never_ends_is_given_up() -> None:
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), _Trickle) as running:
+        running.daemon_threads = True
+        thread = threading.Thread(target=running.serve_forever, args=(0.02,))
+        thread.start()
+        reference = parse_reference(f"127.0.0.1:{running.server_address[1]}/app:1")
+        options = RegistryOptions(credentials=Credentials(), retries=1, backoff=0.001, timeout=0.2)
+        began = time.monotonic()
+        try:
+            with RegistrySource(reference, options) as source, pytest.raises(RegistryError, match="tried 2 times"):
+                source.resolve()
+            # Before http.client refuses the hundredth header.
+            assert time.monotonic() - began < 3
+        finally:
+            running.shutdown()
+            thread.join()
 
 
 @settings(max_examples=25)

@@ -15,8 +15,9 @@ from wclayer.images.registry.credentials import Found, find_credentials
 from wclayer.images.registry.exchange import Answer, Exchange, Request
 from wclayer.images.registry.failures import Asked, NoTlsError, TemporaryError
 from wclayer.images.registry.options import RegistryOptions
+from wclayer.images.registry.origin import is_loopback, origin_of
 from wclayer.images.registry.tokens import TokenService
-from wclayer.images.registry.wire import Body, Wire, is_loopback, origin_of
+from wclayer.images.registry.wire import Body, Wire
 
 _DOCKER_HOST = "registry-1.docker.io"
 _SECRETS = 8

@@ -23,8 +23,9 @@ from wclayer.images.registry.failures import (
     from_connection,
 )
 from wclayer.images.registry.options import RegistryOptions
+from wclayer.images.registry.origin import Origin, origin_of
 from wclayer.images.registry.retries import Retries
-from wclayer.images.registry.wire import Body, Origin, Wire, origin_of
+from wclayer.images.registry.wire import Body, Wire
 
 _MAX_REDIRECTS = 8
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -43,6 +44,7 @@ class Request:
         headers: the headers, without `Authorization`.
         body: the body.
         accepted: the status of an answer that is none of an error.
+        takes_long: True if the server may work for a while before it answers.
     """
 
     method: str
@@ -51,6 +53,7 @@ class Request:
     headers: Mapping[str, str] = field(default_factory=dict)
     body: Body | bytes | None = None
     accepted: frozenset[int] = frozenset({200})
+    takes_long: bool = False
 
     @property
     def origin(self) -> Origin:
@@ -182,7 +185,7 @@ class Exchange:
             if authorization:
                 headers["Authorization"] = authorization
             try:
-                response = self.wire.send(method, url, headers, body)
+                response = self.wire.send(method, url, headers, body, takes_long=request.takes_long)
             except HTTPError as error:
                 raise self._failure(request.asked, origin, error) from None
             self._reached.add(origin)

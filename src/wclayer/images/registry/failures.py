@@ -20,7 +20,7 @@ from wclayer.errors import (
     PathNotFoundError,
     RegistryError,
 )
-from wclayer.images.registry.wire import Origin
+from wclayer.images.registry.origin import Origin
 
 _BUSY = frozenset({408, 425, 429, 500, 502, 503, 504})
 _MAX_MESSAGE = 200

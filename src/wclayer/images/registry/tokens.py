@@ -16,7 +16,7 @@ from wclayer.images.registry.credentials import Found
 from wclayer.images.registry.exchange import Answer, Exchange, Request
 from wclayer.images.registry.failures import AT_FAULT, CHECK_HOST, Asked
 from wclayer.images.registry.options import Credentials
-from wclayer.images.registry.wire import Origin, origin_of
+from wclayer.images.registry.origin import Origin, origin_of
 
 _CLIENT = "wclayer"
 _MAX_ANSWER = 1 << 20

@@ -161,6 +161,7 @@ class _Upload:
             {**_OCTETS, "Content-Length": str(size)},
             lambda: self._bytes.part(0, size),
             frozenset({200, 201, 204, 413}),
+            takes_long=True,
         )
         answer = self._once(request)
         if answer.status == 413:
@@ -192,6 +193,7 @@ class _Upload:
             "PUT", self._final(session), self._client.asking(self._what), {"Content-Length": "0"},
             # With a digest of no bytes nothing was read before.
             b"".join(self._bytes.part(0, 0)) if size == 0 else b"", frozenset({200, 201, 204}),
+            takes_long=True,
         )  # fmt: skip
         self._once(request)
 
