@@ -14,6 +14,7 @@ from wclayer.engines.engine import Engine
 OWN = {
     "wclayer.errors.during",
     "wclayer.images.archive.opened.ImageArchive",
+    "wclayer.images.store.folder.StoreFolder",
     "wclayer.layers.base.LayerReaderBase",
     "wclayer.layers.base.LayerWriterBase",
     "wclayer.layers.directory.database.EntryRow",

@@ -3,21 +3,26 @@ an answer or an error of the family, and what `check` calls clean no other verb 
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import shutil
 import sqlite3
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from fuzz.operations.choices import Choices
 from fuzz.operations.databases import layers, use
-from fuzz.operations.ground import CORRUPT, LIMITS, expect, fresh
+from fuzz.operations.ground import CORRUPT, LIMITS, expect, fresh, made_once
+from tests.images import samples
+from tests.images.memory import MemorySource
 from tests.support import copy_layer
-from wclayer.engines.base_image import BaseImage
-from wclayer.engines.portable import get_layer_mount_path, get_shared_base_images, unprepare_layer
-from wclayer.engines.portable.images import ImageStore
+from wclayer.engines.portable import get_layer_mount_path, unprepare_layer
 from wclayer.errors import LayerError
+from wclayer.images.base_images import get_shared_base_images
+from wclayer.images.store import ImageStore
+from wclayer.images.transfer import copy_image
 from wclayer.layers.directory.chain_file import CHAIN_FILE, read_chain
 from wclayer.layers.directory.check import check_layer
 from wclayer.layers.directory.database import FILE_NAME, TRAILER_FORM
@@ -32,7 +37,6 @@ _RECORDS = (
 _VALUES: tuple[object, ...] = (
     None, 0, 1, -1, 1 << 62, 1.5, "", "/", "/nowhere", "relative", "\0", "x" * 5000, b"", b"\0", b"\xff\xfe",
 )  # fmt: skip
-_NAMES = ("image@1.json", "image@2.json", "x.json", ".json", "image@1.txt")
 
 
 def chain(data: bytes) -> None:
@@ -117,21 +121,39 @@ _VERBS: tuple[Callable[[Path], object], ...] = (
 
 
 def images(data: bytes) -> None:
-    """The data is the files of a store of images: a name, and contents with their length before them."""
+    """The data is changes of the bytes of a store's database: places, with what is there then."""
     choices = Choices(data)
     with fresh() as folder:
+        shutil.copytree(_stored(), folder / "store")
+        file = folder / "store" / "store.db"
+        database = bytearray(file.read_bytes())
         while choices:
-            (folder / choices.pick(_NAMES)).write_bytes(choices.block(wide=True))
+            place, change = choices.number(2) % len(database), choices.block()
+            database[place : place + len(change)] = change
+        file.write_bytes(database)
+        store = ImageStore(folder / "store")
         try:
-            found = ImageStore(folder).images()
+            found = store.images()
         except LayerError:
             return
-        told = get_shared_base_images(folder)
-        expect(told == found, "the images are not what the store says:", told, found)
         for image in found:
-            expect(BaseImage.from_record(image.to_record()) == image, "an image whose record is another", image)
-            name = f"{image.name}@{image.version}.json"
-            expect((folder / name).is_file(), "an image that is in no file of its name:", image)
+            expect(store.find(image.name) == image.descriptor, "a name that means something else", image)
+        expect(len(get_shared_base_images(store.path)) <= len(found), "more base images than images")
+        with suppress(LayerError):
+            kept = store.prune()
+            expect(not store.prune().freed, "prune leaves what it removes the next time", kept)
+        told = [image.name for image in store.images()]
+        expect(told == [image.name for image in found], "prune took a name", told)
+
+
+@functools.cache
+def _stored() -> Path:
+    """A store with two names, made once."""
+    store = ImageStore(made_once("store"))
+    for name, image in (("image:1", samples.small()), ("localhost:5000/image", samples.small_child())):
+        with MemorySource(image) as source, store.target(name) as target:
+            copy_image(source, target, jobs=1)
+    return store.path
 
 
 def chain_seeds() -> list[bytes]:
@@ -151,6 +173,5 @@ def record_seeds() -> list[bytes]:
 
 
 def image_seeds() -> list[bytes]:
-    record = {"Name": "image", "Version": "1", "Path": "/x", "Size": 5, "CreatedTime": "2026-01-01T00:00:00Z"}
-    text = json.dumps(record).encode()
-    return [b"\0" + len(text).to_bytes(2, "little") + text, b"\2\2\0{}"]
+    """Changes in the header, in the schema, and in the rows."""
+    return [b"", b"\x12\x00\x02\x01\x01", b"\x40\x0f\x04abcd", b"\x00\x10\x02\x0d\x00"]

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
         export_layer_to_file,
         export_layer_to_tar,
         get_layer_mount_path,
-        get_shared_base_images,
         grant_vm_access,
         import_layer,
         import_layer_from_disk,
@@ -49,7 +48,6 @@ if TYPE_CHECKING:
     from wclayer.engines.mounting import mount_layer, unmount_layer
     from wclayer.engines.portable import (
         ConvertResult,
-        ImageStore,
         RegistryEditor,
         check_disk,
         convert_disk,
@@ -92,6 +90,7 @@ if TYPE_CHECKING:
     from wclayer.formats.regf.text import RegEdit
     from wclayer.formats.regf.values import ValueType
     from wclayer.host.durability import unsynced
+    from wclayer.images.base_images import get_shared_base_images
     from wclayer.images.changed import compose_index, edit_image
     from wclayer.images.config import HistoryEntry, ImageConfig
     from wclayer.images.descriptor import Descriptor
@@ -107,6 +106,7 @@ if TYPE_CHECKING:
     from wclayer.images.reference import Reference, parse_reference
     from wclayer.images.registry import Credentials, RegistryOptions, RegistrySource, RegistryTarget
     from wclayer.images.runs_on import RunsOn, runs_on
+    from wclayer.images.store import ImageStore, Ingest, PruneResult, StoredImage, StoreSource, StoreTarget
     from wclayer.images.transport import ImageSource, ImageTarget
     from wclayer.images.windows_version import WindowsVersion
     from wclayer.layers.backup_api import BackupLayerReader, BackupLayerWriter
@@ -177,7 +177,6 @@ _HOMES = {
         "export_layer_to_file",
         "export_layer_to_tar",
         "get_layer_mount_path",
-        "get_shared_base_images",
         "grant_vm_access",
         "import_layer",
         "import_layer_from_disk",
@@ -194,7 +193,6 @@ _HOMES = {
     ),
     "wclayer.engines.portable": (
         "ConvertResult",
-        "ImageStore",
         "RegistryEditor",
         "check_disk",
         "convert_disk",
@@ -275,6 +273,8 @@ _HOMES = {
     "wclayer.images.json_view": ("JsonView",),
     "wclayer.images.runs_on": ("RunsOn", "runs_on"),
     "wclayer.images.location": ("Location", "Transport", "parse_location"),
+    "wclayer.images.store": ("ImageStore", "Ingest", "PruneResult", "StoreSource", "StoreTarget", "StoredImage"),
+    "wclayer.images.base_images": ("get_shared_base_images",),
     "wclayer.images.transport": ("ImageSource", "ImageTarget"),
     "wclayer.images.layout": ("LayoutSource", "LayoutTarget", "LayoutArchiveTarget", "NamedImage"),
     "wclayer.images.docker_archive": ("DockerArchiveSource", "DockerArchiveTarget"),
@@ -338,6 +338,7 @@ __all__ = [
     "ImportResult",
     "ImportStream",
     "Index",
+    "Ingest",
     "InvalidDataError",
     "InvalidParameterError",
     "InvalidStateError",
@@ -379,6 +380,7 @@ __all__ = [
     "Problem",
     "Progress",
     "ProgressCallback",
+    "PruneResult",
     "Reference",
     "RegEdit",
     "Registry",
@@ -391,6 +393,9 @@ __all__ = [
     "RegistryTarget",
     "RunsOn",
     "ScratchLayerReader",
+    "StoreSource",
+    "StoreTarget",
+    "StoredImage",
     "TarLayerReader",
     "TarLayerWriter",
     "Transport",

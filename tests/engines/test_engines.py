@@ -74,5 +74,5 @@ def test_a_public_function_takes_the_parameters_of_the_protocol(name: str) -> No
 
 def test_the_functions_are_many() -> None:
     assert len(FUNCTIONS) == 24
-    assert len(PUBLIC) == 22
+    assert len(PUBLIC) == 21
     assert set(FUNCTIONS) <= set(portable.__all__)

@@ -6,7 +6,6 @@ import io
 import json
 import os
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID
 
@@ -17,8 +16,7 @@ from hypothesis import strategies as st
 import wclayer
 from tests.support import contents, info, layer_tar, put_directories, put_file
 from wclayer import sample
-from wclayer.engines.portable.images import STORE_VARIABLE, ImageStore
-from wclayer.errors import CorruptLayerError, InvalidParameterError, LayerBusyError, during, from_os_error
+from wclayer.errors import LayerBusyError, during, from_os_error
 from wclayer.host import system
 from wclayer.win32.attributes import FileBasicInfo
 from wclayer.win32.backup import StreamHeader, StreamId
@@ -252,33 +250,6 @@ def test_a_filter_writer_links_to_the_entry_that_it_writes(tmp_path: Path) -> No
     assert (tmp_path / "layer/Files/b").read_bytes() == b"data"
 
 
-def test_images(tmp_path: Path, base: Path, child: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(STORE_VARIABLE, str(tmp_path / "store"))
-    assert wclayer.get_shared_base_images() == []
-    store = wclayer.ImageStore()
-    store.register(base, "nanoserver", "10.0.20348.1")
-    (image,) = wclayer.get_shared_base_images()
-    assert list(image.to_record()) == ["Name", "Version", "Path", "Size", "CreatedTime"]
-    assert (image.name, image.version, image.path) == ("nanoserver", "10.0.20348.1", str(base))
-    assert image.size > 5_000_000
-    assert image.created is not None
-    assert abs(image.created - datetime.now(UTC)) < timedelta(hours=1)
-    with pytest.raises(wclayer.AlreadyExistsError):
-        store.register(base, "nanoserver", "10.0.20348.1")
-    with pytest.raises(wclayer.InvalidParameterError, match="has parents"):
-        store.register(child, "child", "1")
-    for bad in ("", "../x", "a/b", "a" * 200):
-        with pytest.raises(wclayer.InvalidParameterError):
-            store.register(base, bad, "1")
-    store.unregister("nanoserver", "10.0.20348.1")
-    with pytest.raises(wclayer.PathNotFoundError):
-        store.unregister("nanoserver", "10.0.20348.1")
-    (tmp_path / "store" / "bad.json").write_text("[]")
-    with pytest.raises(wclayer.CorruptLayerError):
-        wclayer.get_shared_base_images()
-    assert sorted(os.listdir(tmp_path / "store")) == ["bad.json"]
-
-
 def test_make_base_layer(tmp_path: Path) -> None:
     folder = tmp_path / "mine"
     (folder / "Files/App").mkdir(parents=True)
@@ -377,43 +348,6 @@ def test_transport_folders_compare_without_case(tmp_path: Path) -> None:
     assert found == [
         ("FILES", False), ("FILES/Dir", False), ("Files/DIR/gone", True), ("FILES/Dir/a", False), ("Hives", False),
     ]  # fmt: skip
-
-
-def _store(folder: Path, **changes: object) -> ImageStore:
-    """A store with one record, some of it changed."""
-    folder.mkdir()
-    record = {"Name": "a", "Version": "1", "Path": str(folder), "Size": 1, "CreatedTime": "2024-01-01T00:00:00Z"}
-    (folder / "a@1.json").write_text(json.dumps(record | changes))
-    return ImageStore(folder)
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [{"Name": "b"}, {"Name": 1}, {"Name": None}, {"Path": "relative"}, {"Path": 5}, {"Size": "1"}, {"Size": True}],
-)
-def test_a_record_of_an_image_that_was_tampered_with_is_refused(tmp_path: Path, changes: dict[str, object]) -> None:
-    assert len(_store(tmp_path / "good").images()) == 1
-    with pytest.raises(CorruptLayerError, match=r"a@1\.json: not the record of an image"):
-        _store(tmp_path / "bad", **changes).images()
-
-
-@pytest.mark.parametrize("text", [b"[" * 100_000, b"\xff", b"5", b""])
-def test_a_record_of_an_image_that_is_none_is_refused(tmp_path: Path, text: bytes) -> None:
-    store = _store(tmp_path / "store")
-    (store.path / "a@1.json").write_bytes(text)
-    with pytest.raises(CorruptLayerError, match=r"a@1\.json"):
-        store.images()
-
-
-def test_no_name_of_an_image_leads_out_of_the_store(tmp_path: Path) -> None:
-    store = _store(tmp_path / "store")
-    (tmp_path / "x@1.json").write_text("{}")
-    for name in ("../x", "", ".", "a/b"):
-        with pytest.raises(InvalidParameterError):
-            store.unregister(name, "1")
-        with pytest.raises(InvalidParameterError):
-            store.register(tmp_path, name, "1")
-    assert (tmp_path / "x@1.json").exists()
 
 
 def test_effective_hives_of_a_call_that_was_interrupted_are_no_part_of_a_base_layer(tmp_path: Path) -> None:

@@ -97,7 +97,7 @@ def test_readers_and_writers_are_the_engines(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_the_functions_of_both_are_the_same() -> None:
     """Where Windows is, the hcs engine is loaded; elsewhere, what it has can only be counted."""
-    assert len(BY_ENGINE) == 22
+    assert len(BY_ENGINE) == 21
     if sys.platform == "win32":
         from wclayer.engines import hcs
 

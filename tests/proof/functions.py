@@ -264,7 +264,7 @@ def _inspect(world: World) -> None:
 
 LAYER = "Files/docs/read me.txt"
 HIVE = "Hives/Software_Base"
-IMAGE = "*.json"
+STORE = "store.db"
 BCD = "UtilityVM/Files/EFI/Microsoft/Boot/BCD"
 CORRUPT: Mapping[Condition, Outcome] = {Condition.DAMAGED: CorruptLayerError}
 UNLOCKED: Mapping[Condition, Outcome] = {
@@ -372,13 +372,13 @@ CALLS: dict[str, Call] = {
         {**LAYER_READ, Condition.FULL: "SQLite makes the index of a scratch's log to read it"},
     ),
     "get_shared_base_images": Call(
-        lambda w: wclayer.get_shared_base_images(w.place / "store"), "store", IMAGE,
+        lambda w: wclayer.get_shared_base_images(w.place / "store"), "store", STORE,
         {**READS_ONLY, Condition.MISSING: ALWAYS_TELLS, Condition.UNREADABLE: AccessDeniedError,
-         Condition.DAMAGED: CorruptLayerError},
+         Condition.DAMAGED: CorruptLayerError, Condition.FULL: "SQLite makes the index of its log to read it"},
     ),
     "ImageStore": Call(
-        lambda w: wclayer.ImageStore(w.place / "images").register(w.place / "base", "image", "1"), "base", "layer.db",
-        FROM_LAYER,
+        lambda w: wclayer.ImageStore(w.place / "store").untag("image:1"), "store", STORE,
+        {Condition.DAMAGED: CorruptLayerError, Condition.BUSY: "any number of processes use a store"},
     ),
     "grant_vm_access": Call(
         lambda w: wclayer.grant_vm_access(VM, w.scratch / DISK), f"scratch/{DISK}", "",

@@ -22,6 +22,7 @@ from wclayer.engines.relinking import relink_layer
 from wclayer.errors import NotReadyError, during
 from wclayer.formats.regf.model import walk
 from wclayer.formats.regf.text import parse_reg
+from wclayer.images.descriptor import Descriptor
 from wclayer.images.transfer import copy_image
 from wclayer.layers.directory import open_layer
 from wclayer.layers.directory.chain_file import read_chain
@@ -173,8 +174,12 @@ def _granted(world: World) -> object:
 
 
 def _store(world: World) -> object:
-    images = wclayer.get_shared_base_images(world.place / "store")
-    return [(image.name, image.version, Path(image.path).name) for image in images]
+    """The names in the store, and what they mean, all of it sound."""
+    store = wclayer.ImageStore(world.place / "store")
+    if not (store.path / "store.db").exists():
+        return []
+    assert [str(problem) for problem in store.check()] == []
+    return [(image.name, image.manifest.digest) for image in store.images()]
 
 
 def _made_disk(world: World) -> object:
@@ -344,8 +349,41 @@ def _chain_of(path: Path) -> object:
     return scratch_at(path), read_chain(path)
 
 
-def _register(world: World) -> None:
-    wclayer.ImageStore(world.place / "store").register(world.base, "image", "1")
+def _store_image(world: World) -> None:
+    store = wclayer.ImageStore(world.place / "store")
+    with wclayer.DockerArchiveSource(world.sources / "image.tar") as source, store.target("image:1") as target:
+        copy_image(source, target, jobs=1)
+
+
+def _tag(world: World) -> None:
+    store = wclayer.ImageStore(world.place / "store")
+    store.tag("other:1", store.find("image:1"))
+
+
+def _names_in_store(world: World) -> object:
+    """The names in the store, whose blobs are sound, with layers that no name keeps or without."""
+    store = wclayer.ImageStore(world.place / "store")
+    assert [str(problem) for problem in store.check() if not problem.path.startswith("layers/")] == []
+    return [(image.name, image.manifest.digest) for image in store.images()]
+
+
+def _store_garbage(world: World) -> None:
+    """A store with an image that has a name, with parts of others that have none."""
+    _store_image(world)
+    store = wclayer.ImageStore(world.place / "store")
+    for data in (b"a blob", b"another blob"):
+        with store.ingest(Descriptor.of(data, "application/octet-stream")) as ingest:
+            ingest.write(data)
+            ingest.commit()
+    with store.ingest(Descriptor.of(b"a third blob", "application/octet-stream")) as ingest:
+        ingest.write(b"a third")
+    wclayer.create_layer(store.layer_path("sha256:" + "1" * 64))
+
+
+def _prune(world: World) -> None:
+    store = wclayer.ImageStore(world.place / "store")
+    store.prune(keep_hours=0)
+    assert not store.prune(keep_hours=0, dry_run=True).freed
 
 
 def _reg_import(world: World) -> None:
@@ -479,13 +517,15 @@ CHANGING: dict[str, Operation] = {
         copy_scratch,
         "relink -l {base} {scratch}",
     ),
-    "register image": Operation(_register, _store, command="images add --store {place}/store {base} image 1"),
-    "unregister image": Operation(
-        lambda w: wclayer.ImageStore(w.place / "store").unregister("image", "1"),
+    "store image": Operation(_store_image, _store),
+    "tag image": Operation(_tag, _store, _store_image, "tag --store {place}/store image:1 other:1"),
+    "untag image": Operation(
+        lambda w: wclayer.ImageStore(w.place / "store").untag("image:1"),
         _store,
-        _register,
-        "images remove --store {place}/store image 1",
+        _store_image,
+        "untag --store {place}/store image:1",
     ),
+    "prune store": Operation(_prune, _names_in_store, _store_garbage, "prune --all --store {place}/store"),
     "make layout": Operation(_copy_into_layout, lambda w: _images_at(w.place / "layout")),
     "add to layout": Operation(_copy_into_layout, lambda w: _images_at(w.place / "layout"), _copy_layout),
     "copy tree out": Operation(_copy_out("C:\\docs"), _out, command="cp -r {base}:C:\\docs {out}", is_one_step=False),

@@ -20,6 +20,7 @@ from tests.proof.functions import ASK_NOTHING, CALLS, READS, Condition
 from tests.proof.world import MEMORY, World, make_sources
 from tests.source import ROOT
 from wclayer.errors import ERROR_FILE_NOT_FOUND, LayerError
+from wclayer.images.transfer import copy_image
 from wclayer.layers import atomic
 from wclayer.layers.directory.scratch import ScratchDirectory
 
@@ -39,7 +40,9 @@ def sources() -> Iterator[Path]:
         place = Path(folder)
         place.chmod(0o755)
         make_sources(place)
-        wclayer.ImageStore(place / "store").register(place / "base", "image", "1")
+        store = wclayer.ImageStore(place / "store")
+        with wclayer.DockerArchiveSource(place / "image.tar") as source, store.target("image:1") as target:
+            copy_image(source, target)
         yield place
 
 

@@ -10,7 +10,8 @@ _WRITING = frozenset(
     {
         "import", "export", "create", "remove", "expand", "process", "makebaselayer", "convert", "relink", "cp", "rm",
         "mkdir", "mv", "demo", "set", "delete", "attrib", "grant", "unmount", "shell", "login", "logout", "pull",
-        "push", "copy", "load", "save", "config", "append",
+        "push", "copy", "load", "save", "config", "append", "tag",
+        "untag", "rmi", "prune",
     }
 )  # fmt: skip
 """The verbs, with those of the groups `acl`, `disk` and `reg`, that wait for the disk before they end."""

@@ -1,4 +1,4 @@
-"""The verbs that make and remove layers and their disks, and the store of images."""
+"""The verbs that make and remove layers and their disks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import click
 from click.shell_completion import get_completion_class
 
 import wclayer
-from wclayer.cli.group import Verbs
 from wclayer.cli.layer_argument import LAYER, LayerArgument, chain_of, layer_argument, refuse_in_store
 from wclayer.cli.output import SIZE, echo, json_option, print_json, progress_bar, size_text
 from wclayer.cli.transfer import layers_option, warn_of_hives
@@ -178,59 +177,6 @@ def makebaselayer_command(path: str) -> None:
     echo(f"{path} is a base layer")
 
 
-@click.group("images", cls=Verbs)
-def images_group() -> None:
-    """List, add or remove the base images of the central image store.
-
-    \b
-    Example:
-      wclayer images add /layers/base nanoserver 10.0.20348.2700
-      wclayer images list
-    """
-
-
-store_option = click.option(
-    "--store",
-    metavar="FOLDER",
-    default=None,
-    help="The folder of the store (default: $WCLAYER_IMAGE_STORE, or the user's own store).",
-)
-
-
-@images_group.command("list")
-@store_option
-@json_option
-def images_list(store: str | None, as_json: bool) -> None:
-    """List the registered images. The JSON is that of GetBaseImages in Windows."""
-    images = wclayer.get_shared_base_images(store)
-    if as_json:
-        print_json({"Images": [image.to_record() for image in images]})
-        return
-    for image in images:
-        echo(f"{image.name}  {image.version}  {size_text(image.size)}  {image.created_time}  {image.path}")
-
-
-@images_group.command("add")
-@store_option
-@click.argument("layer")
-@click.argument("name")
-@click.argument("version")
-def images_add(store: str | None, layer: str, name: str, version: str) -> None:
-    """Register the base layer LAYER as the image NAME VERSION."""
-    wclayer.ImageStore(store).register(layer, name, version)
-    echo(f"registered {name} {version}: {os.path.abspath(layer)}")
-
-
-@images_group.command("remove")
-@store_option
-@click.argument("name")
-@click.argument("version")
-def images_remove(store: str | None, name: str, version: str) -> None:
-    """Remove the image NAME VERSION from the store. Its layer is not changed."""
-    wclayer.ImageStore(store).unregister(name, version)
-    echo(f"unregistered {name} {version}")
-
-
 @click.command("completion")
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
@@ -256,6 +202,5 @@ COMMANDS = (
     process_command,
     grant_command,
     makebaselayer_command,
-    images_group,
     completion_command,
 )

@@ -48,6 +48,13 @@ _MODULES = {
         "load": "Put the images of an archive into the store.",
         "save": "Write images of the store into one file.",
     },
+    "images": {
+        "images": "List the images of the store.",
+        "tag": "Give an image of the store a name.",
+        "untag": "Remove a name of an image.",
+        "rmi": "Remove a name of an image (untag).",
+        "prune": "Remove from the store what no name keeps.",
+    },
     "inspect": {
         "ls": "List a directory of a layer.",
         "tree": "Show a directory as a tree.",
@@ -69,7 +76,6 @@ _MODULES = {
         "process": "Make the blank disks of a base layer.",
         "grant": "Give a virtual machine access to a file.",
         "makebaselayer": "Make a base layer from a folder.",
-        "images": "List, add or remove shared base images.",
         "completion": "Print the completion script of a shell.",
     },
     "registry": {

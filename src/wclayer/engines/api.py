@@ -10,7 +10,6 @@ from typing import Any, BinaryIO, TypeVar
 from uuid import UUID
 
 from wclayer._types import Chain, StrPath
-from wclayer.engines.base_image import BaseImage
 from wclayer.engines.engine import Engine
 from wclayer.engines.portable.activation import check_disk_is_current
 from wclayer.engines.results import ExportResult, ImportResult
@@ -106,11 +105,6 @@ def export_layer_to_tar(
 @_documented_by(Engine.get_layer_mount_path)
 def get_layer_mount_path(path: StrPath) -> str:
     return engine().get_layer_mount_path(path)
-
-
-@_documented_by(Engine.get_shared_base_images)
-def get_shared_base_images(store: StrPath | None = None) -> list[BaseImage]:
-    return engine().get_shared_base_images(store)
 
 
 @_documented_by(Engine.grant_vm_access)

@@ -223,16 +223,10 @@ class Engine(Protocol):
         Reference: `GetLayerMountPath` of vmcompute.dll.
         """
 
-    def get_shared_base_images(self, store: StrPath | None = None) -> list[BaseImage]:
-        """Returns the images of the central image store.
+    def system_base_images(self) -> list[BaseImage] | None:
+        """Returns the images of the operating system's own central store; None if the engine has no such store.
 
-        Args:
-            store: the store's folder; by default `$WCLAYER_IMAGE_STORE`, or the user's store. The hcs engine has
-                one store only.
-
-        Raises:
-            CorruptLayerError: a file of the store is not a record.
-            InvalidParameterError: a `store` with the hcs engine.
+        `get_shared_base_images` then lists the store of wclayer.
 
         Reference: `GetBaseImages` of vmcompute.dll.
         """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import os
@@ -11,16 +12,20 @@ from collections.abc import Hashable, Iterator
 from pathlib import Path
 
 import wclayer
+from tests.images import samples
+from tests.images.memory import MemorySource
 from tests.proof.histories.checker import Event
 from tests.proof.histories.stress import Recorder
 from tests.proof.histories.tree import hidden
 from tests.support import layer_tar, put_directories, put_file
-from wclayer.engines.portable.images import ImageStore
+from wclayer.images.store import ImageStore
+from wclayer.images.transfer import copy_image
 from wclayer.model import LayerWriter
 from wclayer.view.transfer import copy_out
 
 _MIB = 1 << 20
 _VARIANTS = 3
+_IMAGES = [samples.small(os_version=f"10.0.20348.{variant}") for variant in range(_VARIANTS)]
 
 
 def _tar(variant: int) -> bytes:
@@ -223,12 +228,12 @@ class LayerScene:
 
 
 class StoreScene:
-    """Processes that register images in one store and take them out, and others that build layers in one folder."""
+    """Processes that store, tag, untag and prune images of one store, and others that build layers in one folder."""
 
     name = "store"
     processes = 4
     length = 12
-    _KEYS = ("one@1", "one@2", "two@1")
+    _KEYS = ("one:1", "one:2", "two:1")
     _LAYERS = ("x", "y")
 
     @staticmethod
@@ -237,10 +242,13 @@ class StoreScene:
         is_there = state is not None
         if event.failed == "LayerBusyError" and event.kind == "remove" and event.during & _LAYER_HOLDERS:
             yield state
-        elif event.kind in ("register", "import"):
+        elif event.kind == "store":
+            if event.result == "ok":
+                yield event.arguments[1]
+        elif event.kind == "import":
             if event.result == ("!AlreadyExistsError" if is_there else "ok"):
                 yield state if is_there else event.arguments[1]
-        elif event.kind in ("unregister", "remove"):
+        elif event.kind in ("untag", "remove"):
             if event.result == ("ok" if is_there else "!PathNotFoundError"):
                 yield None
         elif event.result == state or (event.kind == "read" and not is_there and event.failed == "PathNotFoundError"):
@@ -263,14 +271,17 @@ class StoreScene:
         for _ in range(self.length):
             key, name = rng.choice(self._KEYS), rng.choice(self._LAYERS)
             variant = rng.randrange(_VARIANTS)
-            kind = rng.choice(("register", "register", "unregister", "images", "images", "import", "remove", "read"))
+            kind = rng.choice(("store", "store", "untag", "images", "images", "prune", "import", "remove", "read"))
             path = self.folder / name
             with wclayer.unsynced():
-                if kind == "register":
-                    layer = self.place.parent / f"layer-{variant}"
-                    recorder.do(kind, (key, variant), store.register, layer, *key.split("@"))
-                elif kind == "unregister":
-                    recorder.do(kind, (key,), store.unregister, *key.split("@"))
+                if kind == "store":
+                    recorder.do(kind, (key, variant), self._store, store, key, variant)
+                elif kind == "untag":
+                    recorder.do(kind, (key,), store.untag, key)
+                elif kind == "prune":
+                    # Where others use the store, nothing is removed.
+                    with contextlib.suppress(wclayer.LayerBusyError):
+                        store.prune(keep_hours=0)
                 elif kind == "images":
                     recorder.take_parts(self._each, self._images, "images")
                 elif kind == "import":
@@ -282,9 +293,15 @@ class StoreScene:
                     recorder.take("read", (name,), self._read, path)
 
     def _images(self) -> Hashable:
-        """Name and layer of each image."""
-        found = wclayer.get_shared_base_images(self.store)
-        return tuple((f"{image.name}@{image.version}", int(image.path[-1])) for image in found)
+        """Name and variant of each image."""
+        variants = {image.digest: variant for variant, image in enumerate(_IMAGES)}
+        found = ImageStore(self.store).images()
+        return tuple((image.name, variants[image.descriptor.digest]) for image in found)
+
+    @staticmethod
+    def _store(store: ImageStore, key: str, variant: int) -> None:
+        with MemorySource(_IMAGES[variant]) as source, store.target(key) as target:
+            copy_image(source, target, jobs=1)
 
     def _each(self, result: Hashable) -> list[tuple[str, tuple[Hashable, ...], Hashable]]:
         """What a listing says of each image."""
@@ -302,6 +319,5 @@ class StoreScene:
         recorder.take_parts(self._each, self._images, "images")
         for name in self._LAYERS:
             recorder.take("read", (name,), self._read, self.folder / name)
-        names = set(os.listdir(self.store)) if self.store.exists() else set()
-        strange = names - {f"{key}.json" for key in self._KEYS}
-        return hidden(self.place) + [f"left: {name}" for name in strange]
+        found = [problem.text for problem in ImageStore(self.store).check()] if self.store.exists() else []
+        return hidden(self.folder) + found

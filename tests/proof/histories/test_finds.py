@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import shutil
 import sys
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -14,8 +13,7 @@ import pytest
 import wclayer
 from tests.proof.histories.places import child_tar
 from tests.proof.histories.tree import make_base
-from wclayer.engines.portable import images, lifecycle
-from wclayer.engines.portable.images import ImageStore
+from wclayer.engines.portable import lifecycle
 from wclayer.errors import AlreadyExistsError, LayerBusyError, NotReadyError, PathNotFoundError
 from wclayer.host import system
 from wclayer.layers import atomic
@@ -235,22 +233,6 @@ def test_of_two_who_unmount_one_did(scratch: Path) -> None:
     wclayer.unprepare_layer(scratch)
     with pytest.raises(NotReadyError):
         wclayer.unprepare_layer(scratch)
-
-
-def test_an_image_that_is_taken_out_while_images_are_listed_is_none(
-    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    store = ImageStore(tmp_path / "store")
-    store.register(base, "one", "1")
-    store.register(base, "two", "1")
-    read: Callable[..., object] = vars(images)["read_json"]
-
-    def late(*arguments: object) -> object:
-        (tmp_path / "store" / "two@1.json").unlink(missing_ok=True)
-        return read(*arguments)
-
-    monkeypatch.setattr(images, "read_json", late)
-    assert [image.name for image in store.images()] == ["one"]
 
 
 def test_who_finds_the_blank_disk_made_meanwhile_takes_that(base: Path, tmp_path: Path) -> None:

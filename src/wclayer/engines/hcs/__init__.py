@@ -13,7 +13,6 @@ from wclayer.engines.hcs.functions import (
     expand_scratch_size,
     export_layer,
     get_layer_mount_path,
-    get_shared_base_images,
     grant_vm_access,
     import_layer,
     layer_exists,
@@ -22,6 +21,7 @@ from wclayer.engines.hcs.functions import (
     prepare_layer,
     process_base_layer,
     process_utility_vm_image,
+    system_base_images,
     unprepare_layer,
 )
 from wclayer.engines.hcs.reader import new_layer_reader
@@ -40,7 +40,6 @@ __all__ = [
     "export_layer",
     "export_layer_to_tar",
     "get_layer_mount_path",
-    "get_shared_base_images",
     "grant_vm_access",
     "import_layer",
     "import_layer_from_tar",
@@ -55,5 +54,6 @@ __all__ = [
     "prepare_layer",
     "process_base_layer",
     "process_utility_vm_image",
+    "system_base_images",
     "unprepare_layer",
 ]

@@ -153,10 +153,8 @@ def get_layer_mount_path(path: StrPath) -> str:
 
 
 @during("get shared base images")
-def get_shared_base_images(store: StrPath | None = None) -> list[BaseImage]:
-    """Calls `GetBaseImages`: returns the images of Windows' central store, the only one it has."""
-    if store is not None:
-        raise InvalidParameterError(store, "Windows has one central store; the hcs engine takes no other")
+def system_base_images() -> list[BaseImage]:
+    """Calls `GetBaseImages`: returns the images of Windows' central store."""
     address = ctypes.c_void_p()
     call(vmcompute.LIBRARY, "GetBaseImages", ctypes.byref(address))
     return _images(vmcompute.take_string(address.value))

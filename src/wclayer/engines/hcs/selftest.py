@@ -62,7 +62,7 @@ class SelfTest:
 
     def images(self) -> str:
         """Reads the central image store."""
-        return f"{len(hcs.get_shared_base_images())} images"
+        return f"{len(hcs.system_base_images())} images"
 
     def import_base(self) -> str:
         """Imports a base layer from a tar, and checks the files that Windows makes for it."""

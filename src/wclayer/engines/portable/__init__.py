@@ -18,7 +18,6 @@ from wclayer.engines.portable.exporting import (
 )
 from wclayer.engines.portable.filter import open_export, open_import
 from wclayer.engines.portable.guids import layer_id, name_to_guid
-from wclayer.engines.portable.images import ImageStore, get_shared_base_images
 from wclayer.engines.portable.importing import (
     import_layer,
     import_layer_from_tar,
@@ -28,13 +27,13 @@ from wclayer.engines.portable.lifecycle import create_layer, destroy_layer, laye
 from wclayer.engines.portable.make_base import make_base_layer
 from wclayer.engines.portable.registry import RegistryEditor
 from wclayer.engines.portable.scratch import create_scratch_layer, expand_scratch_size
+from wclayer.engines.portable.system_images import system_base_images
 from wclayer.engines.portable.vm_access import grant_vm_access
 
 name = "portable"
 
 __all__ = [
     "ConvertResult",
-    "ImageStore",
     "RegistryEditor",
     "activate_layer",
     "check_disk",
@@ -49,7 +48,6 @@ __all__ = [
     "export_layer",
     "export_layer_to_tar",
     "get_layer_mount_path",
-    "get_shared_base_images",
     "grant_vm_access",
     "import_layer",
     "import_layer_from_tar",
@@ -67,5 +65,6 @@ __all__ = [
     "process_base_layer",
     "process_utility_vm_image",
     "read_boot_store",
+    "system_base_images",
     "unprepare_layer",
 ]

@@ -173,6 +173,8 @@ class ImageStore:
             InvalidParameterError: several names end so.
         """
         found = [known.text for known in find_names(Names(self._folder).all(), text)]
+        if not self._folder.exists:
+            raise PathNotFoundError(self.path, "there is no store here; `wclayer pull` makes one")
         if not found:
             raise PathNotFoundError(text, f"no such name in the store {self.path}; `wclayer images` lists them")
         if len(found) > 1:

@@ -9,13 +9,12 @@ from dataclasses import dataclass
 from wclayer.errors import FormatError, LayerError
 from wclayer.images.config import ImageConfig
 from wclayer.images.descriptor import Descriptor
+from wclayer.images.history import find_base
 from wclayer.images.platform import Platform
 from wclayer.images.store.folder import StoreFolder
 from wclayer.images.store.graph import ImageInStore, images_of
 from wclayer.images.store.names import Name, Names
 from wclayer.layers.directory import open_layer
-
-_BASE_NAME = "org.opencontainers.image.base.name"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +28,9 @@ class StoredImage:
         platform: the machine that it is made for; None for what is not the image of a system, such as a signature.
         created: when it was made, as the configuration writes it; "" if that is not stated.
         tagged: when it got its name in the store, in seconds since 1970.
-        base: the image that it is made from: as its annotation says, or the stored one whose layers it begins with;
-            "" if that is unknown.
+        base: the image that it is made from: as its annotation says, or the stored one whose layers it begins with, or
+            the version of Windows that its history begins with; "" if that is unknown.
+        config: the configuration; None for what is not an image.
         chain_ids: the chainIDs of its layers, base layer first.
         is_unpacked: True if all its layers are unpacked.
         shared_size: the bytes of its blobs and unpacked layers that other images in the store use, too.
@@ -45,6 +45,7 @@ class StoredImage:
     created: str = ""
     tagged: int = 0
     base: str = ""
+    config: Descriptor | None = None
     chain_ids: tuple[str, ...] = ()
     is_unpacked: bool = False
     shared_size: int = 0
@@ -133,7 +134,8 @@ def _stored(
         config.platform if config is not None else None,
         config.created if config is not None else "",
         name.tagged,
-        image.manifest.view.mapping("annotations").get(_BASE_NAME, "") or _base_of(config, configs),
+        _base_of(image, configs),
+        image.manifest.config if config is not None else None,
         chain,
         bool(chain) and all(folder.has_layer(chain_id) for chain_id in chain),
         shared_size,
@@ -141,13 +143,19 @@ def _stored(
     )
 
 
-def _base_of(config: ImageConfig | None, configs: dict[str, ImageConfig]) -> str:
-    """Returns the name of the image with the most layers with which another image begins; "" if there is none."""
+def _base_of(image: ImageInStore, configs: dict[str, ImageConfig]) -> str:
+    """Returns what an image is made from (see `StoredImage.base`)."""
+    config = image.config
     if config is None:
         return ""
+    stated = find_base(config, image.manifest)
+    if stated is not None and stated.name:
+        return stated.name
     bases = [
         (len(base.diff_ids), name)
         for name, base in configs.items()
         if 0 < len(base.diff_ids) < len(config.diff_ids) and config.diff_ids[: len(base.diff_ids)] == base.diff_ids
     ]
-    return max(bases)[1] if bases else ""
+    if bases:
+        return max(bases)[1]
+    return f"Windows {stated.version}" if stated is not None else ""

@@ -79,7 +79,7 @@ class Names:
         self._folder.make()
         row = (text, descriptor.media_type, descriptor.digest, descriptor.size, int(time.time()))
         self._checked(row)
-        with self._connection() as ask:
+        with self._connection(writes=True) as ask:
             ask(_PUT, row)
 
     def remove(self, text: str) -> None:
@@ -88,19 +88,20 @@ class Names:
         Raises:
             PathNotFoundError: the name is not in the store.
         """
-        with self._connection() as ask:
+        with self._connection(writes=True) as ask:
             if not ask("DELETE FROM names WHERE name = ? RETURNING name", (text,)).fetchall():
                 raise PathNotFoundError(text, f"is not in the store {self._folder.path}")
 
     @contextmanager
-    def _connection(self) -> Iterator[_Ask]:
+    def _connection(self, *, writes: bool = False) -> Iterator[_Ask]:
         path = self._folder.database
         with errors_at(path, damage=CorruptLayerError):
             if not self._folder.exists:
                 raise PathNotFoundError(self._folder.path, "there is no store here; `wclayer pull` makes one")
             check_shared_files(path)
-            # A reader must be able to lock a database that others change.
-            parameters = "mode=rw" if os.access(path.parent, os.W_OK) else "immutable=1"
+            # Also a reader must be able to lock a database that others change; where it cannot, nobody changes it.
+            is_shared = writes or os.access(path.parent, os.W_OK)
+            parameters = "mode=rw" if is_shared else "immutable=1"
             connection = sqlite3.connect(
                 f"{database_uri(path)}?{parameters}", uri=True, isolation_level=None, check_same_thread=False,
                 timeout=BUSY_SECONDS, factory=GuardedDatabase,
@@ -109,6 +110,8 @@ class Names:
             try:
                 connection.guard(path, _LONGEST_VALUE)
                 self._check_schema(ask)
+                if is_shared and ask("PRAGMA journal_mode").fetchone() != ("wal",):
+                    raise DatabaseError("has no write-ahead log, as the database of a store has")
                 # Without a wait for the disk, a power cut may undo the last changes, and damages nothing.
                 ask(f"PRAGMA synchronous = {'FULL' if durability.is_wanted() else 'NORMAL'}")
                 yield ask
@@ -126,9 +129,6 @@ class Names:
                 f"{DATABASE} has version {version} of the schema, and this wclayer reads those up to {VERSION}:"
                 " use the wclayer that made the store, or a newer one",
             )
-        (mode,) = ask("PRAGMA journal_mode").fetchone()
-        if mode not in ("wal", "off"):
-            raise DatabaseError("has no write-ahead log, as the database of a store has")
         found = ask("SELECT type, name, tbl_name, sql FROM sqlite_master LIMIT 100").fetchall()
         for what in set(found) ^ declared():
             raise DatabaseError(f"{what[0]} {what[1]!r} is not what the database of a store has")

@@ -48,6 +48,9 @@ def prune_store(folder: StoreFolder, *, keep_hours: float, dry_run: bool) -> Pru
     """Removes what no name keeps. See `ImageStore.prune`."""
     result = PruneResult()
     if not folder.exists:
+        if not dry_run and folder.path.is_dir():
+            # A process that was killed while it made the store.
+            remove_leftovers(folder.path)
         return result
     lock = wait_for_place(
         folder.path, busy="a pull, a copy or another program uses the store; try again when it has ended"

@@ -1,0 +1,207 @@
+"""The verbs of the store: `images`, `tag`, `untag`, `rmi` and `prune`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from wclayer.cli.image_options import store_option
+from wclayer.cli.output import count_bar, echo, json_option, print_json, size_text
+from wclayer.images.store import ImageStore, PruneResult, StoredImage
+
+_SHORT = 12
+"""Digits of a digest that a listing shows; as many find an image."""
+
+
+@click.command("images")
+@store_option
+@click.option("--digests", is_flag=True, help="Show whole digests, also that of the index a name means.")
+@json_option
+def images_command(store: ImageStore, digests: bool, as_json: bool) -> None:
+    """List the images of the store: name, digest, platform, base image, creation, sizes, and whether it is unpacked.
+
+    A name that means an index has a line for each of its images in the store. SHARED are the bytes of blobs and
+    unpacked layers that other images use, too; OWN are those that a removal of the image would free.
+
+    \b
+    Example:
+      wclayer images
+      wclayer images --json
+    """
+    images = store.images()
+    if as_json:
+        print_json([_record(image) for image in images])
+        return
+    rows: list[tuple[str, ...]] = [("NAME", "DIGEST", "PLATFORM", "BASE", "CREATED", "SHARED", "OWN", "UNPACKED")]
+    rows += [_row(image, digests) for image in images]
+    for line in _table(rows):
+        echo(line)
+
+
+def _record(image: StoredImage) -> dict[str, Any]:
+    return {
+        "name": image.name,
+        "digest": image.descriptor.digest,
+        "manifest": image.manifest.digest,
+        "platform": image.platform.to_json() if image.platform is not None else None,
+        "base": image.base or None,
+        "created": image.created or None,
+        "tagged": image.tagged,
+        "size": image.size,
+        "shared_size": image.shared_size,
+        "own_size": image.own_size,
+        "chain_ids": list(image.chain_ids),
+        "unpacked": image.is_unpacked,
+        "problem": image.problem or None,
+    }
+
+
+def _row(image: StoredImage, digests: bool) -> tuple[str, ...]:
+    digest = image.manifest.digest if digests else image.manifest.digest.partition(":")[2][:_SHORT]
+    if digests and image.descriptor.digest != image.manifest.digest:
+        digest = f"{image.descriptor.digest} {digest}"
+    name = image.name
+    if name == image.descriptor.digest:
+        name = "-"
+    if image.problem:
+        return name, digest, image.problem, "", "", "", "", ""
+    platform = "-"
+    if image.platform is not None:
+        version = f":{image.platform.os_version}" if image.platform.os_version else ""
+        platform = f"{image.platform.os}/{image.platform.architecture}{version}"
+    return (
+        name, digest, platform, image.base or "-", image.created[:19] or "-", size_text(image.shared_size),
+        size_text(image.own_size), "yes" if image.is_unpacked else "no",
+    )  # fmt: skip
+
+
+def _table(rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+
+
+@click.command("tag")
+@store_option
+@click.argument("image")
+@click.argument("name")
+def tag_command(store: ImageStore, image: str, name: str) -> None:
+    """Give IMAGE of the store the further name NAME. Another image that has the name loses it.
+
+    IMAGE is a name, the end of a name from a "/" on, or the first 12 digits of a digest.
+
+    \b
+    Example:
+      wclayer tag mcr.microsoft.com/windows/nanoserver:ltsc2025 nano
+      wclayer tag 0123456789ab localhost:5000/app:2
+    """
+    with store.in_use():
+        descriptor = store.find(image)
+        store.tag(name, descriptor)
+    echo(f"{store.full_name(name)} is {descriptor.digest}")
+
+
+@click.command("untag")
+@store_option
+@click.argument("names", metavar="NAME...", nargs=-1, required=True)
+def untag_command(store: ImageStore, names: tuple[str, ...]) -> None:
+    """Remove names of images from the store. What no other name keeps stays until `wclayer prune`.
+
+    \b
+    Example:
+      wclayer untag localhost:5000/app:1 app:2
+    """
+    _untag(store, names)
+
+
+@click.command("rmi")
+@store_option
+@click.argument("names", metavar="NAME...", nargs=-1, required=True)
+def rmi_command(store: ImageStore, names: tuple[str, ...]) -> None:
+    """Remove names of images from the store, as `untag` does. What no other name keeps stays until `wclayer prune`.
+
+    \b
+    Example:
+      wclayer rmi localhost:5000/app:1
+    """
+    _untag(store, names)
+
+
+def _untag(store: ImageStore, names: Sequence[str]) -> None:
+    for name in names:
+        echo(f"untagged {store.untag(name)}")
+
+
+@click.command("prune")
+@store_option
+@click.option("-n", "--dry-run", is_flag=True, help="Remove nothing, and show what would be removed.")
+@click.option("--all", "all_downloads", is_flag=True, help="Remove all begun downloads, also young ones.")
+@click.option(
+    "--keep-hours", type=click.FloatRange(0), default=24.0, show_default=True,
+    help="Keep begun downloads that got bytes in the last N hours.",
+)  # fmt: skip
+@click.option("--check", "checks", is_flag=True, help="Verify everything in the store, and remove nothing.")
+@json_option
+@click.pass_context
+def prune_command(
+    ctx: click.Context,
+    store: ImageStore,
+    dry_run: bool,
+    all_downloads: bool,
+    keep_hours: float,
+    checks: bool,
+    as_json: bool,
+) -> None:
+    """Remove from the store what no name keeps: blobs, unpacked layers, old downloads, remains of killed processes.
+
+    Layers that are mounted or open stay. A scratch over the layers of an image does not keep them: keep the image's
+    name as long as the scratch is used.
+
+    With --check, each blob is compared with its digest, each name with what it needs, and each unpacked layer with its
+    records; the exit status is 1 if there is a problem.
+
+    \b
+    Example:
+      wclayer prune --dry-run
+      wclayer prune --all
+      wclayer prune --check
+    """
+    if checks:
+        ctx.exit(_check(store, as_json))
+    result = store.prune(keep_hours=0 if all_downloads else keep_hours, dry_run=dry_run)
+    if as_json:
+        print_json(
+            {
+                "blobs": result.blobs,
+                "layers": result.layers,
+                "downloads": result.downloads,
+                "busy": [str(path) for path in result.busy],
+                "freed": result.freed,
+            }
+        )
+        return
+    for path in result.busy:
+        echo(f"left: {path} is mounted or open")
+    echo(_summary(result, "would be removed" if dry_run else "removed"))
+
+
+def _summary(result: PruneResult, what: str) -> str:
+    counts = f"{len(result.blobs)} blobs, {len(result.layers)} layers, {len(result.downloads)} begun downloads"
+    return f"{counts} {what}: {size_text(result.freed)}"
+
+
+def _check(store: ImageStore, as_json: bool) -> int:
+    """Verifies the store, and returns the exit status."""
+    with count_bar("checking") as progress:
+        problems = list(store.check(progress=progress))
+    if as_json:
+        print_json([{"path": problem.path, "problem": problem.text} for problem in problems])
+    else:
+        for problem in problems:
+            echo(f"{problem.path}: {problem.text}")
+        echo(f"{store.path}: {f'{len(problems)} problems' if problems else 'no problem found'}")
+    return 1 if problems else 0
+
+
+COMMANDS = (images_command, tag_command, untag_command, rmi_command, prune_command)
