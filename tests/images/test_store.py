@@ -353,7 +353,7 @@ def test_sizes_are_shared_or_own(store: ImageStore) -> None:
     assert (one.shared_size, two.shared_size) == (shared, shared)
     assert one.own_size == len(base.manifest) + len(base.config)
     assert two.own_size == len(child.manifest) + len(child.config) + len(child.layers[1].data)
-    assert (one.base, two.base) == ("", "base:latest")
+    assert (one.base, two.base) == ("Windows 10.0.20348.5499", "base:latest")
     assert two.platform is not None
     assert two.platform.os_version == "10.0.20348.5499"
     assert not two.is_unpacked
