@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.hostile_layers import Layers, make_layers
+from tests.old_layers import make_old_chain
 from tests.support import copy_layer
 
 TAKEN = frozenset({0})
@@ -59,10 +60,13 @@ class World:
 
     @functools.cached_property
     def layers(self) -> Layers:
-        """A base layer, a child of it, and a scratch over both."""
+        """A base layer, a child of it, and a scratch over both. Copies of them find the same parents."""
         place = self.folder / "layers"
         place.mkdir(parents=True)
-        return make_layers(place)
+        layers = make_layers(place)
+        for layer in layers:
+            make_old_chain(layer)
+        return layers
 
     def copy(self, layer: Path, place: Path) -> Path:
         """A copy of one of the layers, to tamper with."""

@@ -241,6 +241,26 @@ def _contents(folder: Path) -> list[tuple[str, int, int]]:
     )
 
 
+@pytest.mark.parametrize("path", ["C:\\Windows\\win.ini", "/Windows/win.ini", "c:/Windows/win.ini"])
+def test_cp_finds_the_path_after_any_name_of_an_image(path: str, place: Place, tmp_path: Path) -> None:
+    for number, name in enumerate(place.names.values()):
+        run("cp", f"{name}:{path}", tmp_path / str(number))
+        assert b"[app]" in (tmp_path / str(number)).read_bytes(), name
+    run("cp", "-r", "app:1:C:", tmp_path / "all", status=None)
+    assert (tmp_path / "all/Windows/win.ini").exists()
+    done = run("cp", f"nothing:1:{path}", tmp_path / "out", status=64)
+    assert b"LAYER:PATH of an existing layer, or of an image that is here" in done.stderr
+
+
+def test_cp_copies_from_an_image_into_a_scratch(place: Place, tmp_path: Path) -> None:
+    run("create", "--from", "app:1", tmp_path / "run")
+    run("cp", "-r", "app:1:C:\\app", f"{tmp_path / 'run'}:C:\\copy")
+    before: Any = parsed("stat", "app:1", "C:\\app\\app.exe", "--json")
+    after: Any = parsed("stat", tmp_path / "run", "C:\\copy\\app.exe", "--json")
+    for key in ("size", "security", "creation_time", "sha256", "streams"):
+        assert before[key] == after[key], key
+
+
 # The names.
 
 

@@ -11,6 +11,7 @@ from wclayer.errors import errors_at
 from wclayer.formats.compression import Compression, HashedInput, detect
 from wclayer.formats.tar import structs
 from wclayer.images.store.folder import DATABASE, LAYERS
+from wclayer.layers.directory.database import FILE_NAME
 from wclayer.layers.inputs import has_any_place, open_any_place
 from wclayer.layers.names import ROOTS
 from wclayer.model import limits_in_use
@@ -23,14 +24,15 @@ _LAYER_ROOTS = frozenset(root.split("/")[0].lower().encode() for root in ROOTS)
 def holds_images(path: StrPath) -> bool:
     """Returns whether a path leads to a layout, or to a tar (plain, gzip or zstd) that is not a layer's.
 
-    The names at its top tell a layer's tar. Nothing else of the file is checked: whoever opens it does that.
+    A folder with a `layer.db` is a layer directory, and no layout. A layer's tar is known by its first name. Nothing
+    else of the file is checked: whoever opens it does that.
 
     Raises:
         AccessDeniedError, …: the host refuses to read the file.
         InvalidDataError, LimitExceededError: it is compressed, and damaged or larger than a limit at its beginning.
     """
     if os.path.isdir(path):
-        return os.path.lexists(os.path.join(path, _MARKER))
+        return os.path.lexists(os.path.join(path, _MARKER)) and not os.path.lexists(os.path.join(path, FILE_NAME))
     if not has_any_place(path):
         return False
     header = _first_header(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from contextlib import ExitStack
@@ -89,7 +90,7 @@ def find_image(text: str, store: ImageStore) -> Location | Path:
     """
     if (found := _on_disk(text)) is not None:
         return found
-    if not text or os.path.lexists(text):
+    if not text or _exists(text):
         return Path(text)
     if _TRANSPORT.match(text):
         place = parse_location(text)
@@ -120,12 +121,23 @@ def source_location(text: str) -> Location:
 
 def _on_disk(text: str) -> Location | None:
     """Returns the layout or the archive to which a path leads; None if it does not exist, or is none."""
-    if not os.path.lexists(text) or not holds_images(text):
+    if not text or not _exists(text) or not holds_images(text):
         return None
     return Location(Transport.LAYOUT if os.path.isdir(text) else Transport.DOCKER_ARCHIVE, text, "")
 
 
 _NOTHING = "the layer does not exist: there is no such path"
+
+
+def _exists(path: str) -> bool:
+    """Returns whether something is at a path. What the host does not tell is something: whoever opens it reports it."""
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return False
+    except OSError as error:
+        return error.errno != errno.ENAMETOOLONG
+    return True
 
 
 def _is_reference(text: str) -> bool:
