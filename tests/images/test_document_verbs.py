@@ -10,6 +10,7 @@ import pytest
 
 from tests.images import samples
 from tests.images.forms import write_layout
+from tests.images.registry import FakeRegistry
 from tests.images.registry.clients import skopeo
 from tests.images.registry.debian import DebianRegistry
 from tests.support import nothing_left_in, run
@@ -280,3 +281,13 @@ def test_an_image_in_a_registry_is_inspected_and_changed_there(
     assert [item["platform"]["os.version"] for item in shown["manifests"]] == ["10.0.20348.5499", "10.0.26100.1"]
     chosen = inspected(f"docker://{name}:both", "--platform", "windows/amd64:10.0.20348")
     assert chosen["image"]["digest"] == inspected(f"docker://{name}:edited")["digest"]
+
+
+def test_the_layers_of_a_changed_image_are_mounted(folder: Path, fake: FakeRegistry) -> None:
+    run("copy", "oci:images:classic", f"{fake.host}/one:1")
+    layers = samples.classic().layers
+    fake.forget()
+    run("config", f"docker://{fake.host}/one:1", "--user", "x", "-t", f"docker://{fake.host}/two:1")
+    run("index", "create", f"docker://{fake.host}/one:1", "-t", f"docker://{fake.host}/three:1")
+    assert [fake.sent(layer.digest) for layer in layers] == [0] * len(layers)
+    assert fake.received() < 10_000

@@ -191,6 +191,14 @@ def test_no_fitting_image_is_an_error_that_lists_what_there_is(images: list[Desc
         assert (str(item.platform) in caught.value.detail) is (item.platform.os != "unknown")
 
 
+def test_an_endless_platform_does_not_fill_the_message() -> None:
+    images = [image(f"windows/amd64:{'9' * 100_000}{number}") for number in range(50)]
+    for wanted in (None, "linux"):
+        with pytest.raises((InvalidParameterError, PathNotFoundError), match="and 10 more") as caught:
+            choose(images, parse_platform(wanted) if wanted else None)
+        assert len(str(caught.value)) < 7000
+
+
 def test_features_decide_between_images_of_one_version() -> None:
     core, nano = image("windows/amd64:10.0.20348.5", "win32k"), image("windows/amd64:10.0.20348.5")
     assert choose([nano, core], parse_platform("windows(10.0.20348+win32k)/amd64")) == core

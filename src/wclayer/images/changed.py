@@ -111,8 +111,9 @@ def compose_index(
                     if in_the_way and not replaces:
                         raise InvalidParameterError(
                             source.name,
-                            f"{listed[in_the_way[0]].digest} is for {new.platform}, too, and an index lists one image"
-                            f" for a platform; `wclayer index append --replace` puts {new.digest} in its place",
+                            f"{listed[in_the_way[0]].digest} is for {str(new.platform)[:100]}, too, and an index lists"
+                            " one image for a platform; `wclayer index append --replace` puts"
+                            f" {new.digest} in its place",
                         )
                     gone.update(in_the_way)
                     places[platform] = [len(listed)]

@@ -13,6 +13,7 @@ _IMPLIED_FEATURE = "win32k"
 """The feature that no host is asked for (containerd/platforms, `windowsStripFeaturesMatcher`)."""
 _ATTESTATION = "vnd.docker.reference.type"
 _MOST_SHOWN = 40
+_LONGEST = 100
 _NO_VERSION = WindowsVersion(0, 0, 0)
 
 
@@ -134,6 +135,7 @@ def _without_repetitions(manifests: Iterable[Descriptor]) -> list[Descriptor]:
 
 
 def _listed(images: Sequence[Descriptor]) -> str:
-    shown = ", ".join(f"{item.platform or 'no platform'} ({item.digest[:19]}…)" for item in images[:_MOST_SHOWN])
+    texts = [str(item.platform)[:_LONGEST] if item.platform else "no platform" for item in images[:_MOST_SHOWN]]
+    shown = ", ".join(f"{text} ({item.digest[:19]}…)" for text, item in zip(texts, images, strict=False))
     more = len(images) - _MOST_SHOWN
     return f"{shown} and {more} more" if more > 0 else shown

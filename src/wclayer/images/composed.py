@@ -61,6 +61,10 @@ class ComposedSource:
             return io.BytesIO(self._own[descriptor.digest][offset:])
         return self._sources_of(descriptor)[0].open_blob(descriptor, offset)
 
+    def origin(self, descriptor: Descriptor) -> ImageSource:
+        """Returns the source that has a blob, from which a target may take a shorter way; this one for a new blob."""
+        return self if descriptor.digest in self._own else self._sources_of(descriptor)[0]
+
     def referrers(self, descriptor: Descriptor) -> list[Descriptor]:
         """See `ImageSource`. Nothing refers to the new documents yet."""
         return [] if descriptor.digest in self._own else self._sources_of(descriptor)[0].referrers(descriptor)
@@ -84,3 +88,8 @@ class ComposedSource:
         below = item.manifests if isinstance(item, Index) else (item.config, *item.layers)
         with self._lock:
             self._owners.update((descriptor.digest, source) for descriptor in (item.descriptor, *below))
+
+
+def origin_of(source: ImageSource, descriptor: Descriptor) -> ImageSource:
+    """Returns the source that has a blob: of a composed source, the one below it."""
+    return source.origin(descriptor) if isinstance(source, ComposedSource) else source

@@ -77,9 +77,11 @@ def runs_on(
     if isinstance(made_for, str):
         made_for = _platform(made_for)
     if made_for.os != WINDOWS:
-        return RunsOn(False, f"The image is made for {made_for.os or 'no operating system'}, not for Windows.")
+        return RunsOn(False, f"The image is made for {made_for.os[:60] or 'no operating system'}, not for Windows.")
     if not host.is_of(made_for):
-        return RunsOn(False, f"The image is made for {made_for.architecture}, and the host has {host.architecture}.")
+        return RunsOn(
+            False, f"The image is made for {made_for.architecture[:60]}, and the host has {host.architecture}."
+        )
     if not made_for.os_version:
         return RunsOn(True, "The image states no version of Windows, so every host takes it.")
     version = made_for.windows_version

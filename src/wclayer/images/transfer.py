@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from wclayer.errors import NotSupportedError, during
 from wclayer.images.blobs import Blob, KnownBlobs, errors_of
+from wclayer.images.composed import origin_of
 from wclayer.images.descriptor import Descriptor
 from wclayer.images.foreign import Foreign
 from wclayer.images.parallel import Crew
@@ -128,7 +129,7 @@ def carry_out(
             if target.has(descriptor):
                 report(blob, TransferStep.PRESENT, descriptor.size)
                 return
-            origin = known if descriptor.digest in plan.known else source
+            origin = known if descriptor.digest in plan.known else origin_of(source, descriptor)
             if put is None:
                 target.put_blob(descriptor, origin, lambda done: report(blob, TransferStep.COPY, done))
             else:
