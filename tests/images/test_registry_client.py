@@ -832,3 +832,19 @@ def test_a_proxy_that_refuses_is_told_without_its_password(proxy: Any) -> None:
     with pytest.raises(RegistryError, match=r"the proxy for registry\.example\.com .*407") as error:
         source.resolve()
     assert "hid" not in str(error.value)
+
+
+def test_the_end_of_its_use_ends_every_connection(fake: FakeRegistry) -> None:
+    """Also if something still refers to them, such as the traceback of an error."""
+    _fill(fake)
+    source = _source(fake)
+    assert source.resolve() == ROOT
+    (manager,) = source._client.wire._managers.values()
+    pools = [manager.pools[key] for key in manager.pools.keys()]  # noqa: SIM118 (it is no dict)
+    assert fake.connections == 1
+    source.close()
+    end = time.monotonic() + 10
+    while fake.connections:
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    assert pools

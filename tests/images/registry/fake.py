@@ -95,6 +95,11 @@ class FakeRegistry:
         return sum(request.received for request in self.asked("upload"))
 
     @property
+    def connections(self) -> int:
+        """How many connections are open."""
+        return self._server.connections
+
+    @property
     def authorizations(self) -> list[str]:
         """The values of `Authorization` that arrived."""
         return [request.authorization for request in list(self.requests) if request.authorization]
@@ -171,6 +176,12 @@ class _Server(http.server.ThreadingHTTPServer):
         finally:
             with self._lock:
                 self._connections.discard(connection)
+
+    @property
+    def connections(self) -> int:
+        """How many connections are open."""
+        with self._lock:
+            return len(self._connections)
 
     def end_connections(self) -> None:
         """Cuts every connection, so that the threads end."""

@@ -87,6 +87,10 @@ class Wire:
         """Closes all connections."""
         with self._lock:
             for manager in self._managers.values():
+                # `clear` alone leaves idle connections open until nothing refers to their pool.
+                for key in manager.pools.keys():  # noqa: SIM118 (it is no dict, and cannot be iterated)
+                    if (pool := manager.pools.get(key)) is not None:
+                        pool.close()
                 manager.clear()
 
     def _manager(self, proxy: str, blindly: bool) -> urllib3.PoolManager:
