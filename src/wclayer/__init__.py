@@ -93,21 +93,31 @@ if TYPE_CHECKING:
     from wclayer.images.base_images import get_shared_base_images
     from wclayer.images.changed import compose_index, edit_image
     from wclayer.images.config import HistoryEntry, ImageConfig
+    from wclayer.images.copying import copy_between
     from wclayer.images.descriptor import Descriptor
     from wclayer.images.docker_archive import DockerArchiveSource, DockerArchiveTarget
     from wclayer.images.edit import ConfigChanges
+    from wclayer.images.foreign import Foreign
     from wclayer.images.history import HistoryStep, ImageBase
     from wclayer.images.inspection import ImageInspection, inspect_image
     from wclayer.images.json_view import JsonView
     from wclayer.images.layout import LayoutArchiveTarget, LayoutSource, LayoutTarget, NamedImage
-    from wclayer.images.location import Location, Transport, parse_location
+    from wclayer.images.loading import load_images, save_images
+    from wclayer.images.location import Location, Transport, open_source, open_target, parse_location
     from wclayer.images.manifest import Index, Manifest
+    from wclayer.images.opening import ImageLayers, open_image
     from wclayer.images.platform import Platform, parse_platform
+    from wclayer.images.pull import PullResult, pull_image, store_image
+    from wclayer.images.push import push_image
     from wclayer.images.reference import Reference, parse_reference
     from wclayer.images.registry import Credentials, RegistryOptions, RegistrySource, RegistryTarget
+    from wclayer.images.registry.login import log_in, log_out
     from wclayer.images.runs_on import RunsOn, runs_on
     from wclayer.images.store import ImageStore, Ingest, PruneResult, StoredImage, StoreSource, StoreTarget
+    from wclayer.images.transfer import CopyResult, copy_image
+    from wclayer.images.transfer_progress import TransferProgress, TransferStep
     from wclayer.images.transport import ImageSource, ImageTarget
+    from wclayer.images.unpack import UnpackedImage, unpack_image
     from wclayer.images.windows_version import WindowsVersion
     from wclayer.layers.backup_api import BackupLayerReader, BackupLayerWriter
     from wclayer.layers.copy import copy_layer
@@ -272,7 +282,7 @@ _HOMES = {
     "wclayer.images.config": ("ImageConfig", "HistoryEntry"),
     "wclayer.images.json_view": ("JsonView",),
     "wclayer.images.runs_on": ("RunsOn", "runs_on"),
-    "wclayer.images.location": ("Location", "Transport", "parse_location"),
+    "wclayer.images.location": ("Location", "Transport", "parse_location", "open_source", "open_target"),
     "wclayer.images.store": ("ImageStore", "Ingest", "PruneResult", "StoreSource", "StoreTarget", "StoredImage"),
     "wclayer.images.base_images": ("get_shared_base_images",),
     "wclayer.images.transport": ("ImageSource", "ImageTarget"),
@@ -283,6 +293,16 @@ _HOMES = {
     "wclayer.images.edit": ("ConfigChanges",),
     "wclayer.images.history": ("HistoryStep", "ImageBase"),
     "wclayer.images.inspection": ("ImageInspection", "inspect_image"),
+    "wclayer.images.pull": ("pull_image", "store_image", "PullResult"),
+    "wclayer.images.push": ("push_image",),
+    "wclayer.images.loading": ("load_images", "save_images"),
+    "wclayer.images.copying": ("copy_between",),
+    "wclayer.images.transfer": ("copy_image", "CopyResult"),
+    "wclayer.images.foreign": ("Foreign",),
+    "wclayer.images.transfer_progress": ("TransferProgress", "TransferStep"),
+    "wclayer.images.unpack": ("unpack_image", "UnpackedImage"),
+    "wclayer.images.opening": ("open_image", "ImageLayers"),
+    "wclayer.images.registry.login": ("log_in", "log_out"),
 }
 """The module that defines each public name, which is loaded when the name is used for the first time."""
 
@@ -300,6 +320,7 @@ __all__ = [
     "Compression",
     "ConfigChanges",
     "ConvertResult",
+    "CopyResult",
     "CorruptLayerError",
     "Credentials",
     "DataStream",
@@ -327,11 +348,13 @@ __all__ = [
     "FilterLayerReader",
     "FilterLayerWriter",
     "FolderLayerReader",
+    "Foreign",
     "HistoryEntry",
     "HistoryStep",
     "ImageBase",
     "ImageConfig",
     "ImageInspection",
+    "ImageLayers",
     "ImageSource",
     "ImageStore",
     "ImageTarget",
@@ -381,6 +404,7 @@ __all__ = [
     "Progress",
     "ProgressCallback",
     "PruneResult",
+    "PullResult",
     "Reference",
     "RegEdit",
     "Registry",
@@ -398,9 +422,12 @@ __all__ = [
     "StoredImage",
     "TarLayerReader",
     "TarLayerWriter",
+    "TransferProgress",
+    "TransferStep",
     "Transport",
     "TransportLayerReader",
     "TransportLayerWriter",
+    "UnpackedImage",
     "UnresolvedLinkError",
     "Value",
     "ValueType",
@@ -415,6 +442,8 @@ __all__ = [
     "compose_index",
     "convert_disk",
     "convert_layer",
+    "copy_between",
+    "copy_image",
     "copy_layer",
     "create_layer",
     "create_scratch_layer",
@@ -441,20 +470,31 @@ __all__ = [
     "layer_exists",
     "layer_id",
     "limits_in_use",
+    "load_images",
+    "log_in",
+    "log_out",
     "make_base_layer",
     "mount_layer",
     "name_to_guid",
     "new_layer_reader",
     "new_layer_writer",
+    "open_image",
+    "open_source",
+    "open_target",
     "parse_location",
     "parse_platform",
     "parse_reference",
     "prepare_layer",
     "process_base_layer",
     "process_utility_vm_image",
+    "pull_image",
+    "push_image",
     "read_boot_store",
     "runs_on",
+    "save_images",
+    "store_image",
     "unmount_layer",
+    "unpack_image",
     "unprepare_layer",
     "unsynced",
     "use_engine",

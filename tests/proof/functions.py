@@ -17,6 +17,9 @@ from pathlib import Path
 from types import MappingProxyType
 
 import wclayer
+from tests.images import samples
+from tests.images.forms import put_into_registry
+from tests.images.registry import Access, FakeRegistry
 from tests.proof.operations import VM
 from tests.proof.world import KEY, MIB, VOLUME, World
 from tests.support import copy_layer, info, put_directories, put_file
@@ -262,6 +265,38 @@ def _inspect(world: World) -> None:
         wclayer.inspect_image(source)
 
 
+def _pull(world: World) -> None:
+    image = samples.small()
+    with FakeRegistry() as registry:
+        put_into_registry(registry.base, "app", "1", image)
+        wclayer.pull_image(f"{registry.host}/app:1", wclayer.ImageStore(world.place / "tree/store"))
+
+
+def _push(world: World) -> None:
+    with FakeRegistry() as registry:
+        wclayer.push_image("image:1", f"{registry.host}/app:1", wclayer.ImageStore(world.place / "store"))
+
+
+def _store(world: World) -> None:
+    with LayoutSource(world.sources / "layout") as source:
+        wclayer.store_image(source, wclayer.ImageStore(world.place / "tree/store"), "app:1")
+
+
+def _log_in(world: World) -> None:
+    with FakeRegistry(access=Access("basic")) as registry:
+        options = wclayer.RegistryOptions(authfile=world.place / "auth.json")
+        wclayer.log_in(registry.host, wclayer.Credentials("user", "password"), options)
+
+
+def _log_out(world: World) -> None:
+    wclayer.log_out("localhost:5000", wclayer.RegistryOptions(authfile=world.place / "auth.json"))
+
+
+def _unpack(world: World) -> None:
+    store = wclayer.ImageStore(world.place / "store")
+    wclayer.unpack_image(store, store.find("image:1"))
+
+
 LAYER = "Files/docs/read me.txt"
 HIVE = "Hives/Software_Base"
 STORE = "store.db"
@@ -273,7 +308,19 @@ UNLOCKED: Mapping[Condition, Outcome] = {
 LAYER_READ = {**READS_ONLY, **CORRUPT}
 FROM_LAYER = {**CORRUPT, **UNLOCKED}
 INDEX = "index.json"
+MANY: Mapping[Condition, Outcome] = {Condition.BUSY: "any number of processes use a store, and an archive is read"}
+OF_A_STORE: Mapping[Condition, Outcome] = {
+    **MANY,
+    **CORRUPT,
+    Condition.MISSING: "the error names the image, which is not in a store that is not there",
+}
+INTO_A_STORE: Mapping[Condition, Outcome] = {
+    Condition.MISSING: "a store is made",
+    Condition.UNREADABLE: WRITES,
+    Condition.DAMAGED: WRITES,
+}
 IN_LAYOUT = {**READS_ONLY, Condition.MISSING: "the source is opened before"}
+WAITS: Mapping[Condition, Outcome] = {Condition.BUSY: "the file has a lock of its own"}
 ALWAYS_TELLS = "it tells what there is, and that may be nothing"
 PREDICATE = {**READS_ONLY, Condition.MISSING: ALWAYS_TELLS, Condition.UNREADABLE: ALWAYS_TELLS,
              Condition.DAMAGED: ALWAYS_TELLS}  # fmt: skip
@@ -396,6 +443,46 @@ CALLS: dict[str, Call] = {
     ),
     "DockerArchiveSource": Call(
         lambda w: _read_image(wclayer.DockerArchiveSource(w.place / "image.tar")), "image.tar", "", READS_ONLY,
+    ),
+    "copy_image": Call(
+        lambda w: _read_image(LayoutSource(w.place / "layout.tar")), "layout.tar", "", READS_ONLY,
+    ),
+    "copy_between": Call(
+        lambda w: wclayer.copy_between(f"oci-archive:{w.place / 'layout.tar'}", f"oci-archive:{w.out}"),
+        "layout.tar", "", UNLOCKED,
+    ),
+    "open_source": Call(
+        lambda w: _read_image(wclayer.open_source(f"docker-archive:{w.place / 'image.tar'}")), "image.tar", "",
+        READS_ONLY,
+    ),
+    "open_target": Call(
+        lambda w: _write_image(w, wclayer.open_target(f"oci-archive:{w.place / 'tree/out'}")), "tree", "",
+        {**UNLOCKED, Condition.DAMAGED: WRITES, Condition.UNREADABLE: WRITES},
+    ),
+    "open_image": Call(
+        lambda w: wclayer.open_image(
+            f"docker-archive:{w.place / 'image.tar'}", wclayer.ImageStore(w.place / "new")
+        ).close(),
+        "image.tar", "", MANY,
+    ),
+    "load_images": Call(
+        lambda w: wclayer.load_images(w.place / "image.tar", wclayer.ImageStore(w.place / "new")), "image.tar", "",
+        MANY,
+    ),
+    "save_images": Call(
+        lambda w: wclayer.save_images(["image:1"], w.out, wclayer.ImageStore(w.place / "store")), "store", STORE,
+        OF_A_STORE,
+    ),
+    "unpack_image": Call(_unpack, "store", STORE, OF_A_STORE),
+    "pull_image": Call(_pull, "tree", "", {**MANY, **INTO_A_STORE}),
+    "store_image": Call(_store, "tree", "", {**MANY, **INTO_A_STORE}),
+    "push_image": Call(
+        _push, "store", STORE,
+        {**READS_ONLY, **OF_A_STORE, Condition.FULL: "SQLite makes the index of its log to read it"},
+    ),
+    "log_in": Call(_log_in, "auth.json", "", {**WAITS, Condition.MISSING: "it is made"}),
+    "log_out": Call(
+        _log_out, "auth.json", "", {**WAITS, Condition.MISSING: "the error names the registry: nothing is logged in"},
     ),
     "edit_image": Call(_changed_image, "layout", INDEX, IN_LAYOUT),
     "compose_index": Call(_index_of_images, "layout", INDEX, IN_LAYOUT),

@@ -124,6 +124,7 @@ def make_sources(place: Path) -> None:
     forms.write_layout(place / "layout", {"1": image})
     forms.write_layout_archive(place / "layout.tar", {"1": image})
     forms.write_docker_archive(place / "image.tar", {"image:1": image})
+    (place / "auth.json").write_text('{"auths": {"localhost:5000": {"auth": "dXNlcjpwYXNzd29yZA=="}}}')
     text = f'Windows Registry Editor Version 5.00\r\n\r\n[{KEY}\\New]\r\n"a"="b"\r\n\r\n[-{KEY}\\Old]\r\n'
     (place / "edits.reg").write_bytes(b"\xff\xfe" + text.replace("HKLM", "HKEY_LOCAL_MACHINE").encode("utf-16-le"))
 
