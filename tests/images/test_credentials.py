@@ -149,7 +149,8 @@ def test_secrets_are_not_shown() -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["[", "[]", '{"auths": []}', '{"auths": {"r:1": []}}', '{"auths": {"r:1": {"auth": "hidden!"}}}',
+    ["[", "[]", '{"auths": "hidden"}', '{"auths": {"r:1": "hidden"}}', '{"auths": {"r:2": ["hidden"]}}',
+     '{"auths": []}', '{"auths": {"r:1": []}}', '{"auths": {"r:1": {"auth": "hidden!"}}}',
      '{"auths": {"r:1": {"auth": "aGlkZGVu"}}}', '{"auths": {"r:1": {"auth": {"hidden": 1}}}}', '{"credHelpers": 1}',
      '{"auths": {"r:1": {"identitytoken": ["hidden"]}}}', '{"credsStore": ["hidden"]}'],
 )  # fmt: skip

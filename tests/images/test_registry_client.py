@@ -495,12 +495,15 @@ def test_a_token_service_elsewhere_without_tls_gets_no_credentials() -> None:
             assert not other.requests
 
 
-def test_a_token_service_that_redirects_elsewhere_gets_no_credentials() -> None:
-    with FakeRegistry(address="127.0.0.2") as other, FakeRegistry(access=Access("token")) as registry:
-        registry.faults.append(faults.redirect("token", other.base))
-        with pytest.raises(RegistryError, match="which is not given credentials"):
-            _source(registry, options=USER).resolve()
-        assert not other.authorizations
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_token_service_that_redirects_elsewhere_gets_no_credentials(status: int) -> None:
+    access = Access("token", identity="identity of tests")
+    for credentials in (Credentials("user", "password"), Credentials(identity_token="identity of tests")):
+        with FakeRegistry(address="127.0.0.2") as other, FakeRegistry(access=access) as registry:
+            registry.faults.append(faults.redirect("token", other.base, status, ("GET", "POST")))
+            with pytest.raises(RegistryError, match="which is not given credentials"):
+                _source(registry, options=RegistryOptions(credentials=credentials)).resolve()
+            assert not other.requests
 
 
 @pytest.mark.parametrize(

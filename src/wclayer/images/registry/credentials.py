@@ -127,12 +127,26 @@ def _from_file(view: JsonView, registry: str, repository: str, path: str) -> Fou
         server = names_of(registry)[0]
         if (credentials := helpers.get(helper, server)) is not None:
             return Found(credentials, f"docker-credential-{helper}")
-    auths = view.view("auths")
-    by_name = {plain_key(key): key for key in reversed(auths.record)}
+    auths = auths_of(view)
+    by_name = {plain_key(key): key for key in reversed(auths)}
     for name in _keys(registry, repository):
-        if name in by_name and (credentials := _decoded(auths.view(by_name[name]))) is not None:
+        if name in by_name and (credentials := _decoded(auths[by_name[name]])) is not None:
             return Found(credentials, path)
     return None
+
+
+def auths_of(view: JsonView) -> dict[str, JsonView]:
+    """Returns the entries of `auths` in a file of credentials.
+
+    Raises:
+        FormatError: it is not an object of objects. The message shows no value: it may be a secret.
+    """
+    auths = view.record.get("auths")
+    if auths is None:
+        return {}
+    if not isinstance(auths, dict) or not all(isinstance(entry, dict) for entry in auths.values()):
+        raise FormatError("auths is not an object of objects")
+    return {key: JsonView(entry, f"auths: {key}") for key, entry in auths.items()}
 
 
 def _keys(registry: str, repository: str) -> Iterator[str]:

@@ -45,6 +45,7 @@ class Request:
         body: the body.
         accepted: the status of an answer that is none of an error.
         takes_long: True if the server may work for a while before it answers.
+        is_secret: True if no other server may get it: redirects to one are refused, not followed.
     """
 
     method: str
@@ -54,6 +55,7 @@ class Request:
     body: Body | bytes | None = None
     accepted: frozenset[int] = frozenset({200})
     takes_long: bool = False
+    is_secret: bool = False
 
     @property
     def origin(self) -> Origin:
@@ -195,6 +197,11 @@ class Exchange:
                 return answer
             self.discard(answer)
             url = self.leading(answer, location)
+            if request.is_secret and origin_of(url) != request.origin:
+                raise RegistryError(
+                    request.asked.path,
+                    f"{request.origin} redirects to {origin_of(url)}, which is not given credentials; {AT_FAULT}",
+                )
             if answer.status == 303:
                 method, body = "GET", None
         raise RegistryError(

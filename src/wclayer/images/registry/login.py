@@ -6,17 +6,17 @@ import base64
 import contextlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from wclayer.errors import FormatError, InvalidParameterError, PathNotFoundError, during, errors_at
+from wclayer.errors import InvalidParameterError, PathNotFoundError, during, errors_at
 from wclayer.images.json_view import JsonView
 from wclayer.images.reference import DOCKER_IO, parse_reference
 from wclayer.images.registry import helpers
 from wclayer.images.registry.client import RegistryClient
-from wclayer.images.registry.credentials import credential_files, helper_of, names_of, plain_key, read_file
+from wclayer.images.registry.credentials import auths_of, credential_files, helper_of, names_of, plain_key, read_file
 from wclayer.images.registry.options import Credentials, RegistryOptions
 from wclayer.layers.atomic import StagedFile, make_folder, sync_name, wait_for_place
 
@@ -81,7 +81,7 @@ def log_out(registry: str, options: RegistryOptions | None = None) -> list[str]:
             if view is None:
                 continue
             with errors_at(path):
-                helper, keys = helper_of(view, host), _keys(view.view("auths").record, host)
+                helper, keys = helper_of(view, host), _keys(auths_of(view), host)
             if helper and helpers.get(helper, names_of(host)[0]) is not None:
                 helpers.erase(helper, names_of(host)[0])
                 removed.append(f"docker-credential-{helper}")
@@ -131,7 +131,7 @@ def _encoded(credentials: Credentials) -> dict[str, str]:
     return {"auth": base64.b64encode(text).decode()}
 
 
-def _keys(auths: dict[str, Any], host: str) -> list[str]:
+def _keys(auths: Iterable[str], host: str) -> list[str]:
     """Returns the keys under which `auths` has credentials of a registry as a whole."""
     names = {plain_key(name) for name in names_of(host)}
     return [key for key in auths if plain_key(key) in names]
@@ -164,8 +164,9 @@ def _changing(path: Path) -> Iterator[dict[str, Any]]:
         with contextlib.closing(wait_for_place(place.parent, busy="another process changes the credentials in it")):
             view = read_file(place)
             record = {} if view is None else view.record
-            if not isinstance(record.setdefault("auths", {}), dict):
-                raise FormatError("auths is not an object")
+            auths_of(JsonView(record, "the file of credentials"))
+            if record.get("auths") is None:
+                record["auths"] = {}
             yield record
             with StagedFile(place, is_private=True) as staged:
                 staged.stream.write(json.dumps(record, indent="\t", ensure_ascii=False).encode() + b"\n")

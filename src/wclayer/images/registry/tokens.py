@@ -83,12 +83,6 @@ class TokenService:
 
         def ask() -> Answer:
             answer = self._exchange.send(request, basic)
-            if basic and answer.origin != request.origin:
-                self._exchange.discard(answer)
-                raise RegistryError(
-                    self._asked.path,
-                    f"the token service {request.origin} redirects to {answer.origin}, which is not given credentials",
-                )
             if answer.status in (400, 401, 403) and (basic or credentials.identity_token):
                 self._exchange.discard(answer)
                 raise AccessDeniedError(
@@ -117,12 +111,12 @@ class TokenService:
                 ("refresh_token", credentials.identity_token),
             ]
             headers = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"}
-            return Request("POST", realm, asked, headers, urlencode(form).encode())
+            return Request("POST", realm, asked, headers, urlencode(form).encode(), is_secret=True)
         query = [*named, *(("scope", scope) for scope in scopes)]
         if credentials.username:
             query.insert(0, ("account", credentials.username))
         url = realm + ("&" if urlsplit(realm).query else "?") + urlencode(query) if query else realm
-        return Request("GET", url, asked, {"Accept": "application/json"})
+        return Request("GET", url, asked, {"Accept": "application/json"}, is_secret=bool(credentials.username))
 
     def _check_realm(self, realm: str, has_secret: bool) -> None:
         """Checks that a token service may be asked.
