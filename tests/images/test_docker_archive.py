@@ -17,7 +17,13 @@ from tests.images.forms import Generation, write_docker_archive, write_layout_ar
 from tests.images.memory import MemorySource
 from tests.images.reading import contents, expected, put
 from tests.images.samples import Image, Index
-from wclayer.errors import InvalidDataError, InvalidParameterError, NotSupportedError, PathNotFoundError
+from wclayer.errors import (
+    InvalidDataError,
+    InvalidParameterError,
+    LimitExceededError,
+    NotSupportedError,
+    PathNotFoundError,
+)
 from wclayer.images.archive.opened import ImageArchive
 from wclayer.images.config import parse_config
 from wclayer.images.descriptor import DOCKER_LAYER
@@ -25,6 +31,7 @@ from wclayer.images.docker_archive import DockerArchiveSource, DockerArchiveTarg
 from wclayer.images.layout import LayoutSource, LayoutTarget
 from wclayer.images.manifest import Manifest, parse_manifest
 from wclayer.images.transfer import copy_image
+from wclayer.model import Limits, limits_in_use, use_limits
 
 GENERATIONS: tuple[Generation, ...] = get_args(Generation)
 IMAGES = {
@@ -358,6 +365,30 @@ def test_manifests_that_list_each_other_many_times_take_no_time(tmp_path: Path) 
     files["manifest.json"] = samples.dump([{"Config": config, "RepoTags": ["a:1"], "Layers": layers}])
     with DockerArchiveSource(write_tar(tmp_path / "x.tar", files)) as source:
         assert source.resolve().is_index
+
+
+def test_a_configuration_that_is_named_many_times_is_not_read_without_end(tmp_path: Path) -> None:
+    files: dict[str, bytes | str] = {"c.json": SMALL.config, "l.tar": SMALL.layers[0].tar}
+    files["manifest.json"] = samples.dump([{"Config": "c.json", "Layers": ["l.tar"]}] * 200)
+    path = write_tar(tmp_path / "x.tar", files)
+    before = limits_in_use()
+    use_limits(Limits(manifest_size=len(files["manifest.json"])))
+    try:
+        with DockerArchiveSource(path) as source:
+            assert len(source.images()) == 1
+        files["c.json"] = SMALL.config + b" " * 4000
+        assert 64 * len(files["manifest.json"]) < 200 * len(files["c.json"])
+        source = DockerArchiveSource(write_tar(path, files))
+        with source, pytest.raises(LimitExceededError, match="--max-manifest-size"):
+            source.images()
+    finally:
+        use_limits(before)
+
+
+def test_the_layers_of_all_images_together_are_bounded(tmp_path: Path) -> None:
+    items = [{"Config": "c.json", "Layers": ["x"] * 250}] * 500
+    with pytest.raises(LimitExceededError, match="--max-archive-members"):
+        DockerArchiveSource(write_tar(tmp_path / "x.tar", {"manifest.json": samples.dump(items)}))
 
 
 def test_an_index_whose_images_are_configured_alike_keeps_them_apart(tmp_path: Path) -> None:

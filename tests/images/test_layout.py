@@ -241,6 +241,13 @@ def test_a_folder_with_other_files_does_not_become_a_layout(tmp_path: Path) -> N
     assert [path.name for path in tmp_path.iterdir()] == ["holiday.jpg"]
 
 
+def test_what_a_killed_process_left_is_no_other_file(tmp_path: Path) -> None:
+    (tmp_path / ".wclayer-index.json-0123456789abcdef.partial").write_bytes(b"{")
+    (tmp_path / "blobs").mkdir()
+    put(SMALL, LayoutTarget(tmp_path, "tag"))
+    assert sorted(os.listdir(tmp_path)) == ["blobs", "index.json", "oci-layout"]
+
+
 def test_a_failed_copy_leaves_no_image_and_no_wrong_blob(tmp_path: Path) -> None:
     source = MemorySource(CHILD)
     digest = CHILD.layers[-1].digest

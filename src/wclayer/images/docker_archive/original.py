@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from wclayer.errors import FormatError, FormatLimitError, limit_hint
@@ -11,6 +11,7 @@ from wclayer.images.layout.files import LayoutFiles
 from wclayer.images.layout.index import LayoutIndex
 from wclayer.images.layout.named import names_of, reference_of
 from wclayer.images.manifest import Index, Manifest, parse_manifest
+from wclayer.images.reference import Reference
 from wclayer.model import limits_in_use
 
 _MAX_DEPTH = 8
@@ -45,10 +46,16 @@ class OriginalManifests:
         self._index = LayoutIndex(files)
         self._visits = 0
         self._complete: dict[tuple[str, bool], bool] = {}
-        self._by_config: dict[str, list[_Original]] = {}
+        self._by_config: dict[str, dict[str, _Original]] = {}
+        self._by_name: dict[tuple[str, Reference], _Original] = {}
+        self._unnamed: dict[tuple[str, bool], Descriptor | None] = {}
         for entry in self._index.entries:
+            references = [found for name in names_of(entry) if (found := reference_of(name)) is not None]
             for descriptor, manifest in self._manifests(entry, set(), 0):
-                self._by_config.setdefault(manifest.config.digest, []).append(_Original(entry, descriptor))
+                original, config = _Original(entry, descriptor), manifest.config.digest
+                self._by_config.setdefault(config, {}).setdefault(entry.digest, original)
+                for reference in references:
+                    self._by_name.setdefault((config, reference), original)
 
     def of(self, config_digest: str, tags: Iterable[str], *, without_foreign: bool) -> Descriptor | None:
         """Returns the manifest of the image that has a configuration, or the index that holds this image.
@@ -61,12 +68,22 @@ class OriginalManifests:
         Returns:
             The descriptor; None if there is none whose blobs are in the archive.
         """
-        names = {reference_of(tag) for tag in tags}
-        found = self._by_config.get(config_digest, [])
-        for original in sorted(found, key=lambda item: not _has_name(item.entry, names)):
-            for descriptor in (original.entry, original.manifest):
-                if self._is_complete(descriptor, without_foreign, 0):
-                    return descriptor
+        for tag in tags:
+            reference = reference_of(tag)
+            named = self._by_name.get((config_digest, reference)) if reference is not None else None
+            if named is not None and (found := self._whole(named, without_foreign)) is not None:
+                return found
+        key = (config_digest, without_foreign)
+        if key not in self._unnamed:
+            tried = (self._whole(item, without_foreign) for item in self._by_config.get(config_digest, {}).values())
+            self._unnamed[key] = next((found for found in tried if found is not None), None)
+        return self._unnamed[key]
+
+    def _whole(self, original: _Original, without_foreign: bool) -> Descriptor | None:
+        """Returns the entry of a manifest if all of it is there, else the manifest if all of this is."""
+        for descriptor in (original.entry, original.manifest):
+            if self._is_complete(descriptor, without_foreign, 0):
+                return descriptor
         return None
 
     def _manifests(self, entry: Descriptor, seen: set[str], depth: int) -> Iterator[tuple[Descriptor, Manifest]]:
@@ -111,7 +128,3 @@ class OriginalManifests:
                     self._is_complete(child, without_foreign, depth + 1) for child in item.manifests
                 )
         return self._complete[key]
-
-
-def _has_name(entry: Descriptor, names: Collection[object]) -> bool:
-    return any(reference_of(name) in names for name in names_of(entry))

@@ -42,7 +42,8 @@ def saved_images(archive: ImageArchive) -> list[SavedImage] | None:
 
     Raises:
         FormatError: `manifest.json` is damaged.
-        FormatLimitError: it is larger than `manifest_size`, or an image has more layers than `chain_length` allows.
+        FormatLimitError: it is larger than `manifest_size`, an image has more layers than `chain_length` allows, or all
+            images have more than `archive_members`.
         NotRepresentableError: Docker before 1.10 wrote the archive.
     """
     member = archive.members.file(MANIFEST_FILE)
@@ -53,7 +54,13 @@ def saved_images(archive: ImageArchive) -> list[SavedImage] | None:
                 " and save it anew"
             )
         return None
-    return [_saved(view) for view in parse_json_list(archive.read(member), MANIFEST_FILE)]
+    images = [_saved(view) for view in parse_json_list(archive.read(member), MANIFEST_FILE)]
+    most = limits_in_use().archive_members
+    if sum(len(image.layers) for image in images) > most:
+        raise FormatLimitError(
+            f"{MANIFEST_FILE}: more than {most} layers of all images together {limit_hint('archive_members')}"
+        )
+    return images
 
 
 def _saved(view: JsonView) -> SavedImage:

@@ -10,7 +10,7 @@ from wclayer._types import StrPath
 from wclayer.errors import FormatError, PathNotFoundError, boundary, errors_at
 from wclayer.images.archive.opened import ImageArchive
 from wclayer.images.descriptor import Descriptor
-from wclayer.images.docker_archive.made import ArchivedImage, absent_layers, make_image, read_config
+from wclayer.images.docker_archive.made import ArchivedImage, ManifestMaker, absent_layers
 from wclayer.images.docker_archive.original import OriginalManifests
 from wclayer.images.docker_archive.saved import SavedImage, saved_images
 from wclayer.images.layout.files import ArchiveFiles
@@ -53,6 +53,7 @@ class DockerArchiveSource:
         self._lock = threading.Lock()
         self._layout: LayoutSource | None = None
         self._saved: list[SavedImage] = []
+        self._index: LayoutIndex | None = None
         self._images: dict[str, tuple[NamedImage, ArchivedImage]] | None = None
         try:
             with errors_at(self._archive.path):
@@ -123,7 +124,10 @@ class DockerArchiveSource:
         with errors_at(self._archive.path):
             if self._archive.members.file(INDEX_FILE) is None:
                 return []
-            return LayoutIndex(self._files).referrers(descriptor)
+            with self._lock:
+                if self._index is None:
+                    self._index = LayoutIndex(self._files)
+                return self._index.referrers(descriptor)
 
     def _found(self) -> dict[str, tuple[NamedImage, ArchivedImage]]:
         """Returns the images by the digests of their manifests. They are looked for once."""
@@ -132,27 +136,28 @@ class DockerArchiveSource:
                 originals = None
                 if self._saved and self._archive.members.file(INDEX_FILE) is not None:
                     originals = OriginalManifests(self._files)
-                images: dict[str, tuple[NamedImage, ArchivedImage]] = {}
+                maker = ManifestMaker(self._archive)
+                images: dict[str, ArchivedImage] = {}
+                names: dict[str, dict[str, None]] = {}
                 for saved in self._saved:
-                    image = self._image(saved, originals)
-                    known = images.get(image.descriptor.digest)
-                    names = (known[0].names if known else ()) + saved.tags
-                    images[image.descriptor.digest] = (
-                        NamedImage(image.descriptor, tuple(dict.fromkeys(names))),
-                        known[1] if known else image,
-                    )
-                self._images = images
+                    image = self._image(saved, maker, originals)
+                    images.setdefault(image.descriptor.digest, image)
+                    names.setdefault(image.descriptor.digest, {}).update(dict.fromkeys(saved.tags))
+                self._images = {
+                    digest: (NamedImage(image.descriptor, tuple(names[digest])), image)
+                    for digest, image in images.items()
+                }
             return self._images
 
-    def _image(self, saved: SavedImage, originals: OriginalManifests | None) -> ArchivedImage:
+    def _image(self, saved: SavedImage, maker: ManifestMaker, originals: OriginalManifests | None) -> ArchivedImage:
         """Returns an image, with the manifest that it had or one that is made of `manifest.json`. Both are first tried
         with all layers in the archive, and then with foreign layers that are elsewhere."""
-        config = read_config(self._archive, saved)
+        config = maker.config(saved)
         digest = config.descriptor.digest
         for without_foreign in (False, True):
             if originals and (found := originals.of(digest, saved.tags, without_foreign=without_foreign)):
                 return ArchivedImage(found)
-            if made := make_image(self._archive, saved, config, without_foreign=without_foreign):
+            if made := maker.image(saved, config, without_foreign=without_foreign):
                 return made
         raise PathNotFoundError(
             self._name,

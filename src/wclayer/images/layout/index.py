@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
 from dataclasses import replace
 
 from wclayer.errors import FormatError, FormatLimitError, limit_hint
@@ -36,6 +36,12 @@ class LayoutIndex:
         if data is None:
             raise FormatError(f"there is no {INDEX_FILE!r}, so it is not an OCI image layout")
         self.entries = entries_of(data)
+        self._by_name: dict[str, list[Descriptor]] = {}
+        for entry in self.entries:
+            for name in names_of(entry):
+                self._by_name.setdefault(name, []).append(entry)
+        self._lock = threading.Lock()
+        self._subjects: dict[str, dict[str, Descriptor]] | None = None
 
     def nested(self) -> list[Descriptor]:
         """Returns the entries of all indexes in the layout that are there, at any depth. Each index is read once.
@@ -81,27 +87,34 @@ class LayoutIndex:
         They are entries of the index, or of an index that is called by the digest of the subject ("sha256-HEX", the
         referrers tag schema of the distribution-spec).
         """
-        found = {item.digest: item for item in self._candidates(descriptor) if item.digest != descriptor.digest}
-        return [stated for item in found.values() if (stated := self._referrer(item, descriptor)) is not None]
+        with self._lock:
+            if self._subjects is None:
+                self._subjects = {}
+                for entry in {each.digest: each for each in self.entries}.values():
+                    self._note_referrer(entry, self._subjects)
+            found = dict(self._subjects.get(descriptor.digest, {}))
+        for entry in self._by_name.get(descriptor.digest.replace(":", "-"), []):
+            listed: dict[str, dict[str, Descriptor]] = {}
+            for item in self._listed(entry):
+                self._note_referrer(item, listed)
+            found |= listed.get(descriptor.digest, {})
+        return list(found.values())
 
-    def _candidates(self, descriptor: Descriptor) -> Iterator[Descriptor]:
-        tag = descriptor.digest.replace(":", "-")
-        for entry in self.entries:
-            if entry.is_index and tag in names_of(entry):
-                index = parse_manifest(self.read(entry), entry.media_type)
-                assert isinstance(index, Index)
-                yield from index.manifests
-            elif entry.is_manifest:
-                yield entry
+    def _listed(self, entry: Descriptor) -> tuple[Descriptor, ...]:
+        """Returns the entries of an index of the layout."""
+        if not entry.is_index or self._files.blob_size(entry.digest) is None:
+            return ()
+        index = parse_manifest(self.read(entry), entry.media_type)
+        assert isinstance(index, Index)
+        return index.manifests
 
-    def _referrer(self, entry: Descriptor, subject: Descriptor) -> Descriptor | None:
-        """Returns an entry with its artifact type if its manifest has the subject."""
+    def _note_referrer(self, entry: Descriptor, subjects: dict[str, dict[str, Descriptor]]) -> None:
+        """Notes a manifest under the digest of its subject, if it has one."""
         if not entry.is_manifest or self._files.blob_size(entry.digest) is None:
-            return None
+            return
         manifest = parse_manifest(self.read(entry), entry.media_type)
-        if not isinstance(manifest, Manifest) or manifest.subject is None or manifest.subject.digest != subject.digest:
-            return None
-        return referrer_of(manifest)
+        if isinstance(manifest, Manifest) and manifest.subject is not None:
+            subjects.setdefault(manifest.subject.digest, {})[entry.digest] = referrer_of(manifest)
 
 
 def entries_of(data: bytes) -> tuple[Descriptor, ...]:

@@ -56,12 +56,12 @@ def images_among(entries: Iterable[Descriptor]) -> list[NamedImage]:
 
 def together(entries: Iterable[Descriptor]) -> list[NamedImage]:
     """Returns entries of an index, those with the same manifest together."""
-    images: dict[str, NamedImage] = {}
+    images: dict[str, Descriptor] = {}
+    names: dict[str, dict[str, None]] = {}
     for entry in entries:
-        known = images.get(entry.digest)
-        names = (known.names if known else ()) + names_of(entry)
-        images[entry.digest] = NamedImage(known.descriptor if known else entry, tuple(dict.fromkeys(names)))
-    return list(images.values())
+        images.setdefault(entry.digest, entry)
+        names.setdefault(entry.digest, {}).update(dict.fromkeys(names_of(entry)))
+    return [NamedImage(entry, tuple(names[digest])) for digest, entry in images.items()]
 
 
 def _is_referrer(entry: Descriptor) -> bool:

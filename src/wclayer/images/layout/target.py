@@ -16,7 +16,15 @@ from types import TracebackType
 from typing import Self
 
 from wclayer._types import StrPath
-from wclayer.errors import AlreadyExistsError, FormatError, InvalidStateError, NotALayerError, boundary, errors_at
+from wclayer.errors import (
+    TEMPORARY_NAME,
+    AlreadyExistsError,
+    FormatError,
+    InvalidStateError,
+    NotALayerError,
+    boundary,
+    errors_at,
+)
 from wclayer.images.descriptor import Descriptor
 from wclayer.images.layout.entries import MARKER, checked_tag, entry_of, new_index, referrer_entries, with_entries
 from wclayer.images.layout.files import DirectoryFiles
@@ -175,10 +183,10 @@ class LayoutTarget:
         make_folder(self._path, parents=True)
         lock = wait_for_place(self._path)
         try:
-            remove_leftovers(self._path)
             folder = self._path / BLOBS / "sha256" if self._shared is None else self._shared / "sha256"
             if not os.path.lexists(self._path / MARKER_FILE):
-                if others := [name for name in os.listdir(self._path) if name not in _OWN_NAMES]:
+                names = (name for name in os.listdir(self._path) if not TEMPORARY_NAME.match(name))
+                if others := [name for name in names if name not in _OWN_NAMES]:
                     raise AlreadyExistsError(
                         self._path,
                         f"is a folder with other files in it ({min(others)[:100]!r}), and no OCI image layout; choose"
@@ -189,6 +197,7 @@ class LayoutTarget:
                     _write(self._path / INDEX_FILE, new_index([]))
                 _write(self._path / MARKER_FILE, MARKER)
             make_folder(folder, parents=True)
+            remove_leftovers(self._path)
             remove_leftovers(folder)
         finally:
             lock.close()
