@@ -97,6 +97,8 @@ def test_a_variable_that_begins_with_an_equals_sign() -> None:
         {"ports": ["90-80"]},
         {"created": "yesterday"},
         {"created": "2026-01-01"},
+        {"created": "2026-13-01T00:00:00Z"},
+        {"created": "2026-02-30T00:00:00.123456789+01:00"},
     ],
 )
 def test_changes_that_are_not_possible_are_refused(changes: dict[str, Any]) -> None:
@@ -191,6 +193,13 @@ def test_a_new_entry_point_removes_the_old_command() -> None:
 def test_words_are_not_read_as_a_command_line(entrypoint: Any, changes: dict[str, Any], escaped: bool) -> None:
     record = {"rootfs": {"type": "layers"}, "config": {"ArgsEscaped": True, "Entrypoint": entrypoint, "Cmd": ["old"]}}
     assert changed(samples.dump(record), **changes)["config"]["ArgsEscaped"] is escaped
+
+
+@pytest.mark.parametrize(
+    "time", ["2026-08-09T02:33:18Z", "0001-01-01T00:00:00Z", "2026-08-09T02:33:18.123456789+02:00"]
+)
+def test_times_are_written_as_they_are_given(time: str) -> None:
+    assert changed(UNKNOWN, created=time)["created"] == time
 
 
 def test_only_the_command_is_checked_that_was_changed() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from wclayer.errors import FormatError, InvalidParameterError
 from wclayer.images.config import ImageConfig, parse_config
@@ -315,6 +316,12 @@ def _port(text: str) -> str:
 
 
 def _time(text: str | None) -> str | None:
-    if text is not None and not _TIME.fullmatch(text):
+    if text is None:
+        return None
+    try:
+        known = _TIME.fullmatch(text) and datetime.fromisoformat(text)
+    except ValueError:
+        known = None
+    if known is None:
         raise InvalidParameterError(text[:100] or "''", "is not a time such as 2026-08-09T02:33:18Z")
     return text
