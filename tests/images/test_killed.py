@@ -8,7 +8,10 @@ from __future__ import annotations
 import os
 import random
 import shutil
+import signal
+import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,7 +21,7 @@ if sys.platform != "linux":
     pytest.skip("processes are forked", allow_module_level=True)
 
 from tests.images import samples
-from tests.images.registry import FakeRegistry
+from tests.images.registry import FakeRegistry, faults
 from tests.images.victims import KILLED, Victims
 from wclayer.errors import PathNotFoundError
 from wclayer.images.store import ImageStore
@@ -116,3 +119,24 @@ def test_a_name_appears_with_everything(victims: Victims, fake: FakeRegistry, tm
     assert victims.run("pull", reference, str(store.path), after=0.02)[0] == KILLED
     with pytest.raises(PathNotFoundError):
         store.find(reference)
+
+
+@pytest.mark.parametrize("after", [None, 100_000])
+def test_an_interrupt_does_not_wait_for_what_hangs(fake: FakeRegistry, tmp_path: Path, after: int | None) -> None:
+    """Ctrl-C while a blob does not come, or no more of it, and a layer is being unpacked."""
+    reference = _fill(fake, _IMAGE())
+    fake.faults = [faults.hang("blob", after)]
+    command = [sys.executable, "-m", "wclayer", "pull", "--store", str(tmp_path / "store"), reference]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE)
+    end = time.monotonic() + 20
+    while not fake.asked("blob", "GET") and time.monotonic() < end:
+        time.sleep(0.01)
+    # All that came is unpacked.
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    try:
+        _, err = process.communicate(timeout=10)
+    finally:
+        process.kill()
+    assert (process.returncode, err) == (130, b"wclayer: interrupted\n")
+    assert _layers(ImageStore(tmp_path / "store")) == set()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import errno
+import queue
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from concurrent.futures import FIRST_EXCEPTION, Future, wait
 from contextvars import copy_context
+from functools import partial
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -16,6 +18,7 @@ _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
 MAX_JOBS = 64
+_PAUSE = 1.0
 
 
 class _StoppedError(OperationCancelledError):
@@ -26,7 +29,8 @@ class Crew:
     """Threads that work until the first error.
 
     Leaving the context waits for what was begun. If the body, or a task, raised an error, what was not begun is dropped
-    and what runs is asked to stop (`check`).
+    and what runs is asked to stop (`check`). An interrupt (Ctrl-C) waits for nothing: a thread may hang for minutes in
+    a connection, and stops when it next has something to do.
 
     Args:
         jobs: the number of threads.
@@ -39,21 +43,29 @@ class Crew:
     def __init__(self, jobs: int, name: str) -> None:
         if not 1 <= jobs <= MAX_JOBS:
             raise InvalidParameterError(name, f"{jobs} jobs at the same time; choose a number from 1 to {MAX_JOBS}")
+        self._jobs = jobs
         self._name = name
         self._stopped = threading.Event()
         self._error: BaseException | None = None
         """What was raised first."""
         self._lock = threading.Lock()
-        self._pool = ThreadPoolExecutor(jobs, "wclayer-transfer")
-        self._futures: list[Future[Any]] = []
+        self._tasks: queue.SimpleQueue[tuple[Future[Any], Callable[[], object]] | None] = queue.SimpleQueue()
+        self._threads: list[threading.Thread] = []
+        self._futures: set[Future[Any]] = set()
 
     def start(self, work: Callable[[_Item], _Result], item: _Item) -> Future[_Result]:
         """Lets a thread do work as soon as one is free. It has the settings of the caller (`contextvars`)."""
-        try:
-            future = self._pool.submit(copy_context().run, self._do, work, item)
-        except RuntimeError as error:
-            raise OSError(errno.ENOMEM, f"too many threads, or no memory for one ({error})") from error
-        self._futures.append(future)
+        future: Future[_Result] = Future()
+        self._futures.add(future)
+        self._tasks.put((future, partial(copy_context().run, work, item)))
+        if len(self._threads) < self._jobs:
+            # A process that is interrupted does not wait at its end for what hangs.
+            thread = threading.Thread(target=self._work, name="wclayer-transfer", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError as error:
+                raise OSError(errno.ENOMEM, f"too many threads, or no memory for one ({error})") from error
+            self._threads.append(thread)
         return future
 
     def check(self) -> None:
@@ -71,9 +83,12 @@ class Crew:
         Raises:
             Exception: what the first thread that failed raised.
         """
-        for future in as_completed(self._futures):
-            if future.exception() is not None and self._error is not None:
-                raise self._error
+        pending = self._futures
+        while pending and self._error is None:
+            # Not for ever: Windows interrupts no such wait.
+            _, pending = wait(pending, _PAUSE, FIRST_EXCEPTION)
+        if self._error is not None:
+            raise self._error
 
     def __enter__(self) -> Self:
         return self
@@ -86,18 +101,27 @@ class Crew:
             self._stopped.set()
             for future in self._futures:
                 future.cancel()
-            self._pool.shutdown(wait=True)
+            for _ in self._threads:
+                self._tasks.put(None)
+        if error is None or isinstance(error, Exception):
+            for thread in self._threads:
+                thread.join()
         # The body often fails because a thread is failing: that is the cause.
         if self._error is not None and isinstance(error, Exception):
             raise self._error
 
-    def _do(self, work: Callable[[_Item], _Result], item: _Item) -> _Result:
-        try:
-            return work(item)
-        except _StoppedError:
-            raise
-        except BaseException as error:
-            with self._lock:
-                self._error = self._error or error
-            self._stopped.set()
-            raise
+    def _work(self) -> None:
+        while (task := self._tasks.get()) is not None:
+            future, work = task
+            if not future.set_running_or_notify_cancel():
+                continue
+            try:
+                result = work()
+            except BaseException as error:  # noqa: BLE001 (raised again by `wait`)
+                if not isinstance(error, _StoppedError):
+                    with self._lock:
+                        self._error = self._error or error
+                    self._stopped.set()
+                future.set_exception(error)
+            else:
+                future.set_result(result)

@@ -18,6 +18,7 @@ from wclayer.images.platform import WINDOWS, Platform
 from wclayer.images.reference import parse_reference
 from wclayer.images.registry import RegistryOptions, RegistrySource
 from wclayer.images.store import ImageStore, Ingest, StoreTarget
+from wclayer.images.store.ingest import FollowedBlob
 from wclayer.images.transfer import JOBS, CopyResult, carry_out
 from wclayer.images.transfer_progress import TransferCallback
 from wclayer.images.transport import BytesDone, ImageSource
@@ -149,7 +150,7 @@ class _Pipeline:
         self._progress = progress
         self._images = [(manifest, config) for manifest, config in plan.images if config.platform.os.lower() == WINDOWS]
         # Each becomes a function that opens the blob, as soon as the blob begins to arrive.
-        self._arriving: dict[str, Future[Callable[[], BinaryIO]]] = {digest: Future() for digest in plan.blobs}
+        self._arriving: dict[str, Future[Callable[[], FollowedBlob]]] = {digest: Future() for digest in plan.blobs}
         self._unpacked: list[UnpackedImage] = []
         self._check(foreign)
 
@@ -190,7 +191,8 @@ class _Pipeline:
                     return LayerStream(self._store.open_blob(blob.descriptor))
                 with suppress(TimeoutError):
                     arriving.result(_PAUSE)
-            return LayerStream(arriving.result()(), is_verified=True)
+            stream = arriving.result()()
+            return LayerStream(stream, is_verified=True, abandon=stream.abandon)
 
         for manifest, config in self._images:
             self._unpacked.append(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,10 +28,12 @@ class LayerStream:
     Attributes:
         stream: the bytes. Its reader closes it. It may still be growing (`Ingest.follow`).
         is_verified: the stream itself verifies the digest: it ends with an error if the bytes have another one.
+        abandon: ends a read of the stream in another thread that may wait for ever; None if no read does.
     """
 
     stream: BinaryIO
     is_verified: bool = False
+    abandon: Callable[[], None] | None = None
 
 
 OpenLayer = Callable[[Blob], LayerStream]
@@ -201,7 +202,7 @@ def _unpack(
     with opened.stream:
         watched = cast(BinaryIO, _Watched(opened.stream, report))
         known = descriptor.digest if opened.is_verified else None
-        import_tar(watched, path, parents, accept=accept, known_digest=known, source=name)
+        import_tar(watched, path, parents, accept=accept, known_digest=known, abandon=opened.abandon, source=name)
     report(descriptor.size)
 
 
@@ -209,13 +210,13 @@ class _Watched:
     """A stream that reports how many of its bytes were read."""
 
     def __init__(self, stream: BinaryIO, report: Callable[[int], None]) -> None:
-        self._stream = cast(io.BufferedIOBase, stream)
+        self._read: Callable[[int], bytes] = getattr(stream, "read1", stream.read)
         self._report = report
         self._done = 0
 
     def read(self, size: int = -1) -> bytes:
         """Returns the bytes that are there, of a stream that may still be growing, and reports them."""
-        data = self._stream.read1(size)
+        data = self._read(size)
         self._done += len(data)
         self._report(self._done)
         return data

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import BinaryIO
 
 from wclayer._types import Chain, StrPath
@@ -43,6 +44,7 @@ def import_tar(
     accept: Callable[[ImportResult], None] | None = None,
     over_scratch: bool = False,
     known_digest: str | None = None,
+    abandon: Callable[[], None] | None = None,
     source: StrPath = "<stream>",
     limits: Limits | None = None,
     progress: ProgressCallback | None = None,
@@ -55,6 +57,8 @@ def import_tar(
             an error, there is no layer.
         over_scratch: replace a scratch at `path` that has the same parents.
         known_digest: the digest of the stream, if the stream itself verifies it (see `HashedInput`).
+        abandon: called if the layer is not made, before the stream is left: it ends a read in another thread that may
+            wait for ever.
         stream, path, parents, source, limits, progress, cancelled: see `Engine.import_layer_from_tar`.
     """
     with (
@@ -62,7 +66,10 @@ def import_tar(
         TarLayerReader(
             stream, source, names=writer.names, keep_header_deltas=True, known_digest=known_digest
         ) as reader,
+        ExitStack() as failed,
     ):
+        if abandon is not None:
+            failed.callback(abandon)
         done = copy_layer(reader, writer, progress=progress, cancelled=cancelled)
         reader.finish()
         result = ImportResult.of(reader, done.entries)
@@ -72,6 +79,7 @@ def import_tar(
             writer.record(key, getattr(result, key))
         if reader.trailer_delta:
             writer.record(TRAILER_FORM, reader.trailer_delta)
+        failed.pop_all()
     return result
 
 

@@ -11,7 +11,7 @@ import time
 from contextlib import ExitStack, suppress
 from threading import Condition
 from types import TracebackType
-from typing import BinaryIO, Self, cast
+from typing import Self, cast
 
 from wclayer.errors import (
     CorruptLayerError,
@@ -208,7 +208,7 @@ class Ingest:
             raise
         self._close_part()
 
-    def follow(self) -> BinaryIO:
+    def follow(self) -> FollowedBlob:
         """Returns a stream of all bytes of the blob, which another thread is writing.
 
         A read waits until there are bytes, and the stream ends only after `commit` has verified them. The caller closes
@@ -225,12 +225,14 @@ class Ingest:
                     fd = root.open(part_name(self.descriptor.digest))
                 except FileNotFoundError:
                     fd = root.open(blob_name(self.descriptor.digest))
-            return cast(BinaryIO, io.BufferedReader(_Follower(self, fd), PIECE))
+            return FollowedBlob(_Follower(self, fd))
 
-    def _wait_for(self, position: int) -> int:
+    def _wait_for(self, position: int, follower: _Follower) -> int:
         """Waits until there are bytes behind a position, and returns their number; 0 at the end of the blob."""
         with self._changed:
             while self.offset <= position and not self.is_whole and self._error is None:
+                if follower.is_abandoned:
+                    raise OperationCancelledError(self.path, "is not read to its end")
                 self._changed.wait()
             if self.offset > position or self.is_whole:
                 return self.offset - position
@@ -273,13 +275,20 @@ class _Follower(io.RawIOBase):
         self._ingest = ingest
         self._fd = fd
         self._position = 0
+        self.is_abandoned = False
+
+    def abandon(self) -> None:
+        """Ends a read that waits for the writer."""
+        with self._ingest._changed:
+            self.is_abandoned = True
+            self._ingest._changed.notify_all()
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: object) -> int:
         view = memoryview(buffer).cast("B")  # type: ignore[arg-type]
-        available = self._ingest._wait_for(self._position)
+        available = self._ingest._wait_for(self._position, self)
         if not available or not view:
             return 0
         count = system.read_into_at(self._fd, view[: min(len(view), available)], self._position)
@@ -292,3 +301,15 @@ class _Follower(io.RawIOBase):
         if not self.closed:
             system.close_read(self._fd)
         super().close()
+
+
+class FollowedBlob(io.BufferedReader):
+    """A stream of the bytes of a blob that another thread is writing (see `Ingest.follow`)."""
+
+    def __init__(self, follower: _Follower) -> None:
+        super().__init__(follower, PIECE)
+        self._follower = follower
+
+    def abandon(self) -> None:
+        """Ends a read in another thread that waits for the writer, which may hang: the stream is not read on."""
+        self._follower.abandon()
