@@ -70,6 +70,15 @@ def test_nothing_is_unpacked(debian_registry: DebianRegistry, repository: str, s
     assert os.listdir(store / "layers") == []
 
 
+@pytest.mark.parametrize("place", ["oci:folder:1", "docker-archive:app.tar", "store:app:1"])
+def test_what_is_in_no_registry(store: Path, place: str) -> None:
+    for arguments in (["pull", place], ["push", "app:1", place]):
+        layout = forms.write_layout(store.parent / arguments[0], {"x": samples.small()})
+        text("load", "-i", layout, "-t", "app:1", "--store", store)
+        err = run(*arguments, "--store", store, status=5).stderr.decode()
+        assert f"{place}: is not in a registry; `wclayer copy`" in err
+
+
 # Foreign layers.
 
 

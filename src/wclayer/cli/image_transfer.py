@@ -183,8 +183,8 @@ def load_command(
 ) -> None:
     """Put the images of an archive into the store, and unpack their layers.
 
-    The archive is one of `docker save` (any version), `podman save`, `ctr images export` or an OCI layout, perhaps
-    compressed.
+    The archive is one of `docker save` (Docker 1.10 or later), `podman save` or `ctr images export`, or a tar or folder
+    of an OCI layout. A tar may be compressed.
 
     \b
     Example:

@@ -9,7 +9,7 @@ import click
 from wclayer.model import Limits, limits_in_use, use_limits
 
 _OTHER_NAMES = {"total_size": ("--max-size",)}
-_SHOWN_BY = frozenset({"import", "convert", "makebaselayer"})
+_SHOWN_BY = frozenset({"import", "convert", "makebaselayer", "pull", "copy", "load"})
 """The verbs whose help lists the options: they read input from elsewhere. The other verbs accept the options, too."""
 
 

@@ -11,7 +11,7 @@ from wclayer._types import StrPath
 from wclayer.errors import InvalidParameterError
 from wclayer.images.docker_archive import DockerArchiveSource, DockerArchiveTarget
 from wclayer.images.layout import LayoutArchiveTarget, LayoutSource, LayoutTarget
-from wclayer.images.reference import parse_reference
+from wclayer.images.reference import Reference, parse_reference
 from wclayer.images.registry import RegistryOptions, RegistrySource, RegistryTarget
 from wclayer.images.store import ImageStore
 from wclayer.images.transport import ImageSource, ImageTarget
@@ -112,6 +112,21 @@ def _on_disk(text: str, transport: Transport, rest: str) -> Location:
             text, "nothing after the colon that follows the path; leave out the colon, or name the image"
         )
     return Location(transport, path, name)
+
+
+def parse_registry_location(text: str) -> Reference:
+    """Returns the reference that a text means where only one to a registry makes sense.
+
+    Args:
+        text: `REF` or `docker://REF`.
+
+    Raises:
+        InvalidParameterError: it is another location, or no reference.
+    """
+    place = parse_location(text)
+    if place.transport is not Transport.REGISTRY:
+        raise InvalidParameterError(text, "is not in a registry; `wclayer copy` goes from any place to any other")
+    return parse_reference(place.name)
 
 
 def open_source(

@@ -12,10 +12,10 @@ from wclayer.errors import InvalidParameterError, NotSupportedError, during
 from wclayer.images.blobs import Blob, KnownBlobs
 from wclayer.images.descriptor import Descriptor
 from wclayer.images.foreign import Foreign
+from wclayer.images.location import parse_registry_location
 from wclayer.images.parallel import Crew
 from wclayer.images.plan import CopyPlan, make_plan
 from wclayer.images.platform import WINDOWS, Platform
-from wclayer.images.reference import parse_reference
 from wclayer.images.registry import RegistryOptions, RegistrySource
 from wclayer.images.store import ImageStore, Ingest, StoreTarget
 from wclayer.images.store.ingest import FollowedBlob
@@ -109,7 +109,7 @@ def pull_image(
         LayerError: see `store_image`.
     """
     with during("pull image", reference):
-        wanted = parse_reference(reference.removeprefix("docker://"))
+        wanted = parse_registry_location(reference)
         with RegistrySource(wanted, registry) as source:
             return store_image(
                 source, store or ImageStore(), str(wanted), platform=platform, all_platforms=all_platforms,

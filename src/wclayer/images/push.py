@@ -5,6 +5,7 @@ from __future__ import annotations
 from wclayer.errors import InvalidParameterError, PathNotFoundError, during
 from wclayer.images.descriptor import Descriptor
 from wclayer.images.foreign import Foreign
+from wclayer.images.location import parse_registry_location
 from wclayer.images.platform import Platform
 from wclayer.images.reference import Reference, parse_reference
 from wclayer.images.registry import RegistryOptions, RegistryTarget
@@ -53,7 +54,7 @@ def push_image(
 def _target_of(image: str, descriptor: Descriptor, reference: str, store: ImageStore) -> Reference:
     """Returns where an image goes: the reference, or the image's own name."""
     if reference:
-        return parse_reference(reference.removeprefix("docker://"))
+        return parse_registry_location(reference)
     try:
         name = store.full_name(image)
     except PathNotFoundError:
