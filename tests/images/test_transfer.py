@@ -63,6 +63,14 @@ def test_one_platform_of_several() -> None:
         copy_image(MemorySource(index), MemoryTarget(), platform=Platform("linux", "amd64"))
 
 
+def test_the_platform_of_an_image_without_an_index() -> None:
+    image, target = samples.small(), MemoryTarget()
+    copy_image(MemorySource(image), target, platform=Platform("windows", "amd64", "10.0.20348"))
+    assert image.digest in target.documents
+    for other in (Platform("linux", "amd64"), Platform("windows", "arm64"), Platform("windows", "amd64", "10.0.17763")):
+        _refused(image, PathNotFoundError, r"it has: windows/amd64:10\.0\.20348\.5499", platform=other)
+
+
 def test_an_attestation_goes_with_its_index() -> None:
     index, attestation = samples.with_attestation()
     # As BuildKit writes it: the configuration lists the statement as if it were a layer of files.
@@ -278,11 +286,28 @@ def test_many_manifests_are_bounded() -> None:
     images = [samples.small(os_version=f"10.0.20348.{n}") for n in range(5)]
     index = samples.index("docker", images)
     size = max(len(index.manifest), *(len(item.manifest) for item in images))
-    use_limits(Limits(manifest_size=size))
+    use_limits(Limits(manifest_size=2 * size))
     try:
         copy_image(MemorySource(index), MemoryTarget(), all_platforms=True)
         use_limits(Limits(manifest_size=len(index.manifest) // 2))
         _refused(index, LimitExceededError, "manifest_size", all_platforms=True)
+    finally:
+        use_limits(Limits())
+
+
+def test_many_configurations_are_bounded() -> None:
+    """Each is as large as it may be: together they are not for memory."""
+    images = []
+    for number in range(5):
+        small = samples.small(os_version=f"10.0.20348.{number}")
+        config = samples.dump({**small.record, "padding": "x" * 40_000})
+        record = json.loads(small.manifest)
+        record["config"] |= {"size": len(config), "digest": samples.sha256(config)}
+        images.append(Image(small.kind, samples.dump(record), config, small.layers))
+    use_limits(Limits(manifest_size=45_000))
+    try:
+        _refused(samples.index("docker", images), LimitExceededError, "manifest_size", all_platforms=True)
+        copy_image(MemorySource(samples.index("docker", images[:4])), MemoryTarget(), all_platforms=True)
     finally:
         use_limits(Limits())
 

@@ -35,7 +35,7 @@ _LAYER_TYPES = (OCI_LAYER, DOCKER_LAYER, OCI_FOREIGN_LAYER, DOCKER_FOREIGN_LAYER
 _MOST_NESTED = 8
 """How deep an index may lie in other indexes, and referrers refer to referrers."""
 _MANIFESTS = 4
-"""All manifests of one copy may be as large as so many of the largest one: they are in memory."""
+"""All manifests and configurations of one copy may be as large as so many of the largest one: they are in memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +106,7 @@ def make_plan(
     Raises:
         InvalidDataError: the manifest, the configuration and the layers do not fit together.
         InvalidParameterError: `referrers` is wanted of an image that `Foreign.CONVERT` changes.
-        PathNotFoundError: a part is not there, or no image of the index has the platform.
+        PathNotFoundError: a part is not there, or no image has the platform.
         LimitExceededError: there are too many manifests, or the layers are too large.
         NotSupportedError: a manifest of another kind.
     """
@@ -116,6 +116,8 @@ def make_plan(
         if not all_platforms:
             root = planner.image_of(root, platform)
         planner.plan.root = planner.add(root)
+        if platform is not None and not all_platforms:
+            planner.check_platform(platform)
         if referrers:
             planner.add_referrers()
         return planner.plan
@@ -172,6 +174,15 @@ class _Planner:
         self.plan.manifests.append(PlannedManifest(kept, item.data))
         return kept
 
+    def check_platform(self, platform: Platform) -> None:
+        """Checks that the one image that is planned has a platform: a name may mean an image, and no index.
+
+        Raises:
+            PathNotFoundError: it has another one.
+        """
+        for manifest, config in self.plan.images:
+            choose([replace(manifest.descriptor, platform=config.platform)], platform, self._source.name)
+
     def add_referrers(self) -> None:
         """Plans the copy of everything that refers to the planned manifests, and to what refers to them."""
         level = list(self._planned)
@@ -208,15 +219,23 @@ class _Planner:
     def _manifest(self, descriptor: Descriptor) -> Manifest | Index:
         if descriptor.digest not in self._read:
             data = self._source.manifest(descriptor)
-            most = limits_in_use().manifest_size * _MANIFESTS
-            self._size += len(data)
-            if self._size > most:
-                raise FormatLimitError(
-                    f"its manifests have more than {most} bytes together, {_MANIFESTS} times what one may have"
-                    f" {limit_hint('manifest_size')}"
-                )
+            self._count(len(data))
             self._read[descriptor.digest] = parse_manifest(data, descriptor.media_type)
         return self._read[descriptor.digest]
+
+    def _count(self, size: int) -> None:
+        """Counts what stays in memory until the copy is done.
+
+        Raises:
+            FormatLimitError: it is too much.
+        """
+        most = limits_in_use().manifest_size * _MANIFESTS
+        self._size += size
+        if self._size > most:
+            raise FormatLimitError(
+                f"its manifests and configurations have more than {most} bytes together, {_MANIFESTS} times what one"
+                f" may have {limit_hint('manifest_size')}"
+            )
 
     def _add_blobs(self, manifest: Manifest) -> None:
         config = Blob(manifest.config, "the configuration")
@@ -224,6 +243,8 @@ class _Planner:
             with errors_of(config, self._source.name):
                 data = read_blob(self._source, manifest.config)
                 parsed = parse_config(data)
+            if manifest.config.digest not in self.plan.known:
+                self._count(len(data))
             self.plan.known[manifest.config.digest] = data
             if has_file_system(manifest):
                 check_image(manifest, parsed)
