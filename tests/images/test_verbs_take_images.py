@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,6 +18,8 @@ import wclayer
 from tests.images import samples
 from tests.images.forms import write_docker_archive, write_layout, write_layout_archive
 from tests.images.samples import Image
+from tests.proof.conditions import as_nobody
+from tests.proof.world import World
 from tests.support import parsed, run, text
 from wclayer.cli.layer_argument import LAYER
 from wclayer.cli.text import LAYER_PATH
@@ -438,6 +441,24 @@ def test_images_are_parents(place: Place, tmp_path: Path) -> None:
 def test_create_wants_either_an_image_or_parents(place: Place, tmp_path: Path) -> None:
     for arguments in ([], ["--from", "app:1", "-l", str(place.layers[0])]):
         assert b"--from IMAGE" in run("create", *arguments, tmp_path / "run", status=64).stderr
+
+
+def test_an_image_in_a_store_that_is_only_read_is_used_as_it_is(place: Place) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        own = Path(folder) / "own"
+        own.mkdir()
+        own.chmod(0o777)
+        shared = ImageStore(shutil.copytree(place.store.path, Path(folder) / "store"))
+
+        def call(_: object) -> None:
+            with open_image("app:1", shared) as image:
+                assert len(list(wclayer.check_layer(image.path))) == 0
+            with open_image("app:1", shared, keep=True) as image:
+                wclayer.create_scratch_layer(own / "run", image.path)
+
+        assert as_nobody(call, World(Path(folder), own)) is None
+        assert read_chain(own / "run")[0].parent == Path(os.path.realpath(shared.path)) / "layers"
 
 
 # The other verbs.

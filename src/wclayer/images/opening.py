@@ -5,12 +5,19 @@ from __future__ import annotations
 import errno
 import os
 import re
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from wclayer.errors import InvalidParameterError, LayerError, NotSupportedError, PathNotFoundError, during
+from wclayer.errors import (
+    AccessDeniedError,
+    InvalidParameterError,
+    LayerError,
+    NotSupportedError,
+    PathNotFoundError,
+    during,
+)
 from wclayer.images.config import ImageConfig
 from wclayer.images.location import Location, Transport, image_location, open_source, parse_location
 from wclayer.images.manifest import Manifest
@@ -170,7 +177,8 @@ def open_image(
         store: the store; by default the user's.
         platform: which image of an index is meant.
         keep: keep the image in the store, by its digest: `prune` leaves its layers, even if its name goes, until the
-            digest is untagged. For layers that others refer to as parents.
+            digest is untagged. For layers that others refer to as parents. An image in a store that the user may only
+            read is used as it is.
         progress: called for each layer that is unpacked.
 
     Raises:
@@ -205,7 +213,9 @@ def _unpacked(
     if location.transport is Transport.STORE:
         image = unpack_image(store, store.find(location.name), platform=platform, name=text, progress=progress)
         if keep:
-            store.tag(image.manifest.descriptor.digest, image.manifest.descriptor)
+            # Who may only read the store cannot keep it from being pruned by its owner.
+            with suppress(AccessDeniedError):
+                store.tag(image.manifest.descriptor.digest, image.manifest.descriptor)
         return image
     with open_source(location, store=store) as source:
         if keep:
