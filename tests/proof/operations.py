@@ -23,6 +23,7 @@ from wclayer.errors import NotReadyError, during
 from wclayer.formats.regf.model import walk
 from wclayer.formats.regf.text import parse_reg
 from wclayer.images.descriptor import Descriptor
+from wclayer.images.opening import open_image
 from wclayer.images.transfer import copy_image
 from wclayer.layers.directory import open_layer
 from wclayer.layers.directory.chain_file import read_chain
@@ -360,6 +361,20 @@ def _tag(world: World) -> None:
     store.tag("other:1", store.find("image:1"))
 
 
+def _open_archive(world: World) -> None:
+    with open_image(str(world.sources / "image.tar"), wclayer.ImageStore(world.place / "store")) as image:
+        assert len(image.layers) > 0
+
+
+def _cached(world: World) -> object:
+    """The layers that are unpacked in the store, all of them sound."""
+    store = wclayer.ImageStore(world.place / "store")
+    if not (store.path / "store.db").exists():
+        return []
+    assert [str(problem) for problem in store.check()] == []
+    return sorted(path.name for path in store.path.glob("layers/*") if not path.name.startswith("."))
+
+
 def _names_in_store(world: World) -> object:
     """The names in the store, whose blobs are sound, with layers that no name keeps or without."""
     store = wclayer.ImageStore(world.place / "store")
@@ -507,6 +522,9 @@ CHANGING: dict[str, Operation] = {
         _copy_unprocessed,
         "process {layer}",
         is_one_step=False,
+    ),
+    "open image": Operation(
+        _open_archive, _cached, command="ls --store {place}/store {sources}/image.tar", is_one_step=False
     ),
     "relink": Operation(
         lambda w: relink_layer(w.layer), lambda w: _chain_of(w.layer), _make_old_child, "relink {layer}"

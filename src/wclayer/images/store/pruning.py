@@ -60,8 +60,10 @@ def prune_store(folder: StoreFolder, *, keep_hours: float, dry_run: bool) -> Pru
         with errors_at(folder.path, damage=CorruptLayerError), folder.root() as root:
             if not dry_run:
                 for name in (".", *(_text(part) for part in (BLOBS, INGEST, LAYERS))):
-                    root.directory(b"" if name == "." else name.encode())
-                    remove_leftovers(folder.path / name)
+                    # A process that was killed while it made the store has not made every folder.
+                    with suppress(FileNotFoundError):
+                        root.directory(b"" if name == "." else name.encode())
+                        remove_leftovers(folder.path / name)
             _prune_layers(folder, root, chain_ids, result, dry_run)
             _prune_downloads(root, time.time() - keep_hours * 3600, result, dry_run)
             _prune_blobs(root, blobs, result, dry_run)
