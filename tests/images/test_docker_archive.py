@@ -155,6 +155,20 @@ def test_a_layer_that_is_absent_is_named(generation: Generation, tmp_path: Path)
     assert f"layer 2 of 2 ({name!r}) is not in the archive" in caught.value.detail
 
 
+def test_a_damaged_image_does_not_hide_the_others_of_an_archive(tmp_path: Path) -> None:
+    path = write_docker_archive(tmp_path / "x.tar", {"app:1": CHILD, "app:2": SMALL}, "containerd")
+    changed(path, without=f"blobs/sha256/{CHILD.layers[1].digest[7:]}")
+    with DockerArchiveSource(path, "app:2") as source:
+        assert contents(source) == expected(SMALL)
+    for wanted in ("app:1", "docker.io/library/app:1", None):
+        with DockerArchiveSource(path, wanted) as source, pytest.raises(PathNotFoundError, match="layer 2 of 2"):
+            source.resolve()
+    with DockerArchiveSource(path) as source, pytest.raises(PathNotFoundError, match="layer 2 of 2"):
+        source.images()
+    with DockerArchiveSource(path, "app:3") as source, pytest.raises(PathNotFoundError, match=r"no image 'app:3'"):
+        source.resolve()
+
+
 def test_the_index_that_an_image_is_in_is_used_if_all_of_it_is_there(tmp_path: Path) -> None:
     item = samples.several()
     put(item, DockerArchiveTarget(tmp_path / "x.tar", "app:1"))

@@ -7,7 +7,15 @@ from types import TracebackType
 from typing import BinaryIO, Self
 
 from wclayer._types import StrPath
-from wclayer.errors import FormatError, PathNotFoundError, boundary, errors_at
+from wclayer.errors import (
+    FormatError,
+    InvalidDataError,
+    LayerError,
+    NotSupportedError,
+    PathNotFoundError,
+    boundary,
+    errors_at,
+)
 from wclayer.images.archive.opened import ImageArchive
 from wclayer.images.descriptor import Descriptor
 from wclayer.images.docker_archive.made import ArchivedImage, ManifestMaker, absent_layers
@@ -54,6 +62,8 @@ class DockerArchiveSource:
         self._layout: LayoutSource | None = None
         self._saved: list[SavedImage] = []
         self._index: LayoutIndex | None = None
+        self._broken: list[tuple[SavedImage, LayerError]] = []
+        """The images that are damaged or not whole, each with the error."""
         self._images: dict[str, tuple[NamedImage, ArchivedImage]] | None = None
         try:
             with errors_at(self._archive.path):
@@ -82,7 +92,10 @@ class DockerArchiveSource:
         """
         if self._layout is not None:
             return self._layout.images()
-        return [named for named, _ in self._found().values()]
+        found = self._found()
+        for _, error in self._broken:
+            raise error
+        return [named for named, _ in found.values()]
 
     def resolve(self) -> Descriptor:
         """Returns the descriptor of the manifest or the index that the name means.
@@ -94,9 +107,13 @@ class DockerArchiveSource:
         """
         if self._layout is not None:
             return self._layout.resolve()
-        images = self.images()
+        # Another image may be damaged, if this one is named.
+        images = [named for named, _ in self._found().values()] if self._ref else self.images()
         found = choose(images, self._ref, self._name)
         if found is None:
+            for saved, error in self._broken:
+                if choose([NamedImage(Descriptor("", "", 0), saved.tags)], self._ref, self._name):
+                    raise error
             raise absent(images, self._ref, self._name)
         return found.descriptor
 
@@ -140,7 +157,12 @@ class DockerArchiveSource:
                 images: dict[str, ArchivedImage] = {}
                 names: dict[str, dict[str, None]] = {}
                 for saved in self._saved:
-                    image = self._image(saved, maker, originals)
+                    try:
+                        with errors_at(self._archive.path):
+                            image = self._image(saved, maker, originals)
+                    except (InvalidDataError, PathNotFoundError, NotSupportedError) as error:
+                        self._broken.append((saved, error))
+                        continue
                     images.setdefault(image.descriptor.digest, image)
                     names.setdefault(image.descriptor.digest, {}).update(dict.fromkeys(saved.tags))
                 self._images = {
