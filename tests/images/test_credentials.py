@@ -152,6 +152,8 @@ def test_secrets_are_not_shown() -> None:
     ["[", "[]", '{"auths": "hidden"}', '{"auths": {"r:1": "hidden"}}', '{"auths": {"r:2": ["hidden"]}}',
      '{"auths": []}', '{"auths": {"r:1": []}}', '{"auths": {"r:1": {"auth": "hidden!"}}}',
      '{"auths": {"r:1": {"auth": "aGlkZGVu"}}}', '{"auths": {"r:1": {"auth": {"hidden": 1}}}}', '{"credHelpers": 1}',
+     '{"auths": ["hidden"]}',
+     '{"auths": {"r:1": {"username": "\\ud800", "password": "hidden"}}}',
      '{"auths": {"r:1": {"identitytoken": ["hidden"]}}}', '{"credsStore": ["hidden"]}'],
 )  # fmt: skip
 def test_a_damaged_file_is_named_and_not_quoted(home: Path, text: str) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wclayer._types import StrPath
-from wclayer.errors import FormatError, PathNotFoundError, errors_at
+from wclayer.errors import FormatError, InvalidDataError, PathNotFoundError, errors_at
 from wclayer.images.json_view import JsonView, parse_json
 from wclayer.images.reference import DOCKER_IO
 from wclayer.images.registry import helpers
@@ -66,14 +66,30 @@ def find_credentials(registry: str, repository: str, options: RegistryOptions) -
         AccessDeniedError, LayerError: a file cannot be read, or a program fails.
     """
     if options.credentials is not None:
-        return Found(options.credentials)
+        return _checked(Found(options.credentials), registry)
     for path in credential_files(options.authfile):
         view = read_file(path, missing_ok=options.authfile is None)
         with errors_at(path):
             found = _from_file(view, registry, repository, os.fspath(path)) if view is not None else None
         if found is not None:
-            return found
+            return _checked(found, registry)
     return Found(Credentials())
+
+
+def _checked(found: Found, registry: str) -> Found:
+    """Returns credentials unchanged.
+
+    Raises:
+        InvalidDataError: they have an unpaired surrogate, which cannot be sent.
+    """
+    known = found.credentials
+    try:
+        for text in (known.username, known.password, known.identity_token, known.registry_token):
+            text.encode()
+    except UnicodeEncodeError:
+        # Not the error's own message, which would show a part of a secret.
+        raise InvalidDataError(found.where or registry, "the credentials have an unpaired surrogate") from None
+    return found
 
 
 def credential_files(authfile: StrPath | None) -> Iterator[Path]:

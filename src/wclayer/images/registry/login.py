@@ -169,4 +169,4 @@ def _changing(path: Path) -> Iterator[dict[str, Any]]:
                 record["auths"] = {}
             yield record
             with StagedFile(place, is_private=True) as staged:
-                staged.stream.write(json.dumps(record, indent="\t", ensure_ascii=False).encode() + b"\n")
+                staged.stream.write(json.dumps(record, indent="\t").encode() + b"\n")
