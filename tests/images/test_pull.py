@@ -79,6 +79,12 @@ def test_what_is_in_no_registry(store: Path, place: str) -> None:
         assert f"{place}: is not in a registry; `wclayer copy`" in err
 
 
+def test_what_is_not_there_leaves_no_store(debian_registry: DebianRegistry, repository: str, store: Path) -> None:
+    err = run("pull", "--store", store, f"{debian_registry.host}/{repository}:1", status=2).stderr
+    assert f"{debian_registry.host}/{repository}:1".encode() in err
+    assert not store.exists()
+
+
 # Foreign layers.
 
 

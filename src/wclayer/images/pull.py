@@ -8,11 +8,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from wclayer.errors import InvalidParameterError, NotSupportedError, during
+from wclayer.errors import InvalidParameterError, NotSupportedError, PathNotFoundError, during
 from wclayer.images.blobs import Blob, KnownBlobs
+from wclayer.images.config import ImageConfig
 from wclayer.images.descriptor import Descriptor
 from wclayer.images.foreign import Foreign
 from wclayer.images.location import parse_registry_location
+from wclayer.images.manifest import Manifest
 from wclayer.images.parallel import Crew
 from wclayer.images.plan import CopyPlan, make_plan
 from wclayer.images.platform import WINDOWS, Platform
@@ -77,12 +79,40 @@ def store_image(
         PathNotFoundError, InvalidDataError, RegistryError, …: see `copy_image`. What arrived whole is not fetched again
             by the next call.
     """
-    with during("pull image", source.name), store.target(name) as target:
+    with during("pull image", source.name):
         choice = Foreign.of(foreign)
+        # Before there is a target: an image that cannot be had leaves no new store.
         plan = make_plan(_StoreFirst(source, store), platform=platform, all_platforms=all_platforms, foreign=choice)
-        if not unpack:
-            return PullResult(name, carry_out(plan, source, target, jobs=jobs, progress=progress), ())
-        return _Pipeline(plan, source, store, target, choice, jobs, progress).run(name)
+        if unpack:
+            _check_unpackable(plan, choice, source.name)
+        with store.target(name) as target:
+            if not unpack:
+                return PullResult(name, carry_out(plan, source, target, jobs=jobs, progress=progress), ())
+            return _Pipeline(plan, source, store, target, jobs, progress).run(name)
+
+
+def _windows_images(plan: CopyPlan) -> list[tuple[Manifest, ImageConfig]]:
+    return [(manifest, config) for manifest, config in plan.images if config.platform.os.lower() == WINDOWS]
+
+
+def _check_unpackable(plan: CopyPlan, foreign: Foreign, name: str) -> None:
+    """Checks that something of a plan can be unpacked.
+
+    Raises:
+        NotSupportedError: no image is for Windows.
+        InvalidParameterError: layers of one are left out.
+    """
+    images = _windows_images(plan)
+    if not images:
+        for _, config in plan.images:
+            check_windows(config, name)
+        raise NotSupportedError(name, NO_IMAGE)
+    if foreign is Foreign.KEEP and any(layer.is_foreign_layer for manifest, _ in images for layer in manifest.layers):
+        raise InvalidParameterError(
+            name,
+            "an image cannot be unpacked without its foreign layers; fetch them (--foreign push), or do not unpack"
+            " (--no-unpack)",
+        )
 
 
 def pull_image(
@@ -125,8 +155,11 @@ class _StoreFirst(KnownBlobs):
         self._store = store
 
     def open_blob(self, descriptor: Descriptor, offset: int = 0) -> BinaryIO:
-        place = self._store if self._store.has_blob(descriptor) else self._source
-        return place.open_blob(descriptor, offset)
+        if self._store.has_blob(descriptor):
+            # Nothing keeps `prune` away yet.
+            with suppress(PathNotFoundError):
+                return self._store.open_blob(descriptor, offset)
+        return self._source.open_blob(descriptor, offset)
 
 
 class _Pipeline:
@@ -138,7 +171,6 @@ class _Pipeline:
         source: ImageSource,
         store: ImageStore,
         target: StoreTarget,
-        foreign: Foreign,
         jobs: int,
         progress: TransferCallback | None,
     ) -> None:
@@ -148,24 +180,10 @@ class _Pipeline:
         self._target = target
         self._jobs = jobs
         self._progress = progress
-        self._images = [(manifest, config) for manifest, config in plan.images if config.platform.os.lower() == WINDOWS]
+        self._images = _windows_images(plan)
         # Each becomes a function that opens the blob, as soon as the blob begins to arrive.
         self._arriving: dict[str, Future[Callable[[], FollowedBlob]]] = {digest: Future() for digest in plan.blobs}
         self._unpacked: list[UnpackedImage] = []
-        self._check(foreign)
-
-    def _check(self, foreign: Foreign) -> None:
-        if not self._images:
-            for _, config in self._plan.images:
-                check_windows(config, self._source.name)
-            raise NotSupportedError(self._source.name, NO_IMAGE)
-        layers = [layer for manifest, _ in self._images for layer in manifest.layers]
-        if foreign is Foreign.KEEP and any(layer.is_foreign_layer for layer in layers):
-            raise InvalidParameterError(
-                self._source.name,
-                "an image cannot be unpacked without its foreign layers; fetch them (--foreign push), or do not unpack"
-                " (--no-unpack)",
-            )
 
     def run(self, name: str) -> PullResult:
         copied = carry_out(
