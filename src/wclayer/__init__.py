@@ -1,9 +1,13 @@
-"""Windows container layers on any machine.
+"""Windows container images and layers on any machine.
 
-The functions have the names and the argument order of those in hcsshim's package. `copy_layer` copies from a reader
-to a writer of any two formats. Errors are `LayerError`s, a subclass of `OSError`, with the Windows code.
+The functions for layers have the names and the argument order of those in hcsshim's package. `copy_layer` copies from a
+reader to a writer of any two formats, `copy_image` an image between any two places. Errors are `LayerError`s, a
+subclass of `OSError`, with the Windows code.
 
     >>> import wclayer
+    >>> result = wclayer.pull_image("mcr.microsoft.com/windows/nanoserver:ltsc2022")
+    >>> with wclayer.open_image("nanoserver:ltsc2022") as image:
+    ...     print(image.layers)
     >>> with open("layer.tar.gz", "rb") as stream:
     ...     result = wclayer.import_layer_from_tar(stream, "/layers/base")
     >>> with wclayer.new_layer_reader("/layers/base") as reader:

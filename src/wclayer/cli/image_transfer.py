@@ -15,7 +15,7 @@ from wclayer.cli.image_options import (
     quiet_option,
     store_option,
 )
-from wclayer.cli.output import echo, json_option, print_json, size_text
+from wclayer.cli.output import count_text, echo, json_option, print_json, size_text
 from wclayer.cli.remote import registry_options
 from wclayer.cli.transfer_bars import transfer_bars
 from wclayer.images.copying import copy_between
@@ -286,7 +286,7 @@ def _pull_record(result: PullResult) -> dict[str, Any]:
 
 def _blobs_text(result: CopyResult) -> str:
     present = f", {result.present} there already" if result.present else ""
-    return f"{result.blobs} blobs, {size_text(result.size)}{present}"
+    return f"{count_text(result.blobs, 'blob')}, {size_text(result.size)}{present}"
 
 
 def _tell_pull(verb: str, result: PullResult, quiet: bool) -> None:
@@ -298,7 +298,7 @@ def _tell_pull(verb: str, result: PullResult, quiet: bool) -> None:
     unpacked = sum(image.unpacked for image in result.images)
     echo(f"{verb} {result.name or digest}: {_blobs_text(result.copied)}")
     if result.images:
-        echo(f"  {layers} layers, {unpacked} of them unpacked now")
+        echo(f"  {count_text(layers, 'layer')}, {unpacked} of them unpacked now")
     echo(f"  digest {digest}")
 
 

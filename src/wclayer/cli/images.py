@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from wclayer.cli.image_options import store_option
-from wclayer.cli.output import count_bar, echo, json_option, print_json, size_text
+from wclayer.cli.output import count_bar, count_text, echo, json_option, print_json, size_text
 from wclayer.images.store import ImageStore, PruneResult, StoredImage
 
 _SHORT = 12
@@ -187,7 +187,13 @@ def prune_command(
 
 
 def _summary(result: PruneResult, what: str) -> str:
-    counts = f"{len(result.blobs)} blobs, {len(result.layers)} layers, {len(result.downloads)} begun downloads"
+    counts = ", ".join(
+        (
+            count_text(len(result.blobs), "blob"),
+            count_text(len(result.layers), "layer"),
+            count_text(len(result.downloads), "begun download"),
+        )
+    )
     return f"{counts} {what}: {size_text(result.freed)}"
 
 

@@ -249,3 +249,8 @@ def registry_change_text(record: dict[str, Any]) -> str:
         else:
             lines.append(f"    {field.replace('_', ' ')}: {old} -> {new}")
     return "\n".join(lines)
+
+
+def count_text(count: int, what: str) -> str:
+    """Returns a number with the word for what is counted ("1 blob", "2 blobs")."""
+    return f"{count} {what}{'' if count == 1 else 's'}"

@@ -175,10 +175,13 @@ def _naming(verb: str, callback: Callable[..., Any]) -> Callable[..., Any]:
     " this program (default: $WCLAYER_ENGINE, or hcs on a Windows that has the service).",
 )
 def cli(engine: str | None) -> None:
-    """Windows container layers on any machine.
+    """Windows container images and layers on any machine.
 
-    Imports OCI layer tars into layer directories, shows their contents, mounts scratches over them and changes files
-    and the registry, exports the layers with the same bytes, and makes disks from them.
+    Pulls, copies, edits and pushes images, shows what is in them, mounts them, and makes disks from them. Imports layer
+    tars, changes files and the registry in scratches over the layers, and exports layers with the same bytes.
+
+    Wherever a verb takes a LAYER, it is the path of a layer directory or an image: a name in the store, a layout or an
+    archive.
 
     On Windows, the Host Compute Service can do the work (--engine hcs). Layers that it makes belong to the operating
     system: the verbs that show contents work only on layers that this program made.
