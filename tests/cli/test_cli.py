@@ -155,15 +155,11 @@ def test_create_and_remove(tmp_path: Path, layers: Path) -> None:
     run("create", tmp_path / "new", status=64)
 
 
-def test_makebaselayer_and_images(tmp_path: Path) -> None:
+def test_makebaselayer(tmp_path: Path) -> None:
     (tmp_path / "mine/Files").mkdir(parents=True)
     run("makebaselayer", tmp_path / "mine")
-    run("images", "add", "--store", tmp_path / "store", tmp_path / "mine", "mine", "1.0")
-    listed = parsed("images", "list", "--store", tmp_path / "store")
-    assert isinstance(listed, dict)
-    assert listed["Images"][0]["Name"] == "mine"
-    assert "mine  1.0" in text("images", "list", "--store", tmp_path / "store")
-    run("images", "remove", "--store", tmp_path / "store", "mine", "1.0")
+    assert "Hives" in text("ls", tmp_path / "mine")
+    assert parsed("check", tmp_path / "mine") == []
 
 
 @pytest.mark.parametrize(

@@ -190,7 +190,14 @@ def _tell_the_result(result: CopyResult, new: str, as_json: bool) -> None:
 
 @click.group("index", cls=Verbs)
 def index_group() -> None:
-    """Make and list indexes: one name for the images of several platforms."""
+    """Make and list indexes: one name for the images of several platforms.
+
+    \b
+    Example:
+      wclayer index create app:ltsc2022 app:ltsc2025 -t app:1
+      wclayer index append app:1 app:ltsc2019
+      wclayer index list app:1
+    """
 
 
 @index_group.command("create")
