@@ -61,6 +61,7 @@ if TYPE_CHECKING:
         make_base_layer,
         read_boot_store,
     )
+    from wclayer.engines.relinking import relink_layer
     from wclayer.engines.results import ExportResult, ImportResult
     from wclayer.engines.selection import engine, engine_name, use_engine
     from wclayer.errors import (
@@ -217,6 +218,7 @@ _HOMES = {
         "read_boot_store",
     ),
     "wclayer.engines.mounting": ("mount_layer", "unmount_layer"),
+    "wclayer.engines.relinking": ("relink_layer",),
     "wclayer.engines.results": ("ExportResult", "ImportResult"),
     "wclayer.errors": (
         "AccessDeniedError",
@@ -494,6 +496,7 @@ __all__ = [
     "pull_image",
     "push_image",
     "read_boot_store",
+    "relink_layer",
     "runs_on",
     "save_images",
     "store_image",

@@ -520,6 +520,7 @@ CALLS: dict[str, Call] = {
         lambda w: wclayer.process_utility_vm_image(w.place / "base/UtilityVM"), "base", BCD, first=_unprocess,
     ),
     "read_boot_store": Call(lambda w: list(wclayer.read_boot_store(w.place / "base")), "base", BCD, READS_ONLY),
+    "relink_layer": Call(lambda w: wclayer.relink_layer(w.scratch), "scratch", "layer.db", CORRUPT),
     "unprepare_layer": Call(
         lambda w: wclayer.unprepare_layer(w.scratch), "scratch", "layer.db",
         {**CORRUPT, Condition.FULL: MOUNTS, Condition.READ_ONLY: MOUNTS, Condition.BUSY: MOUNTS}, first=_activate,

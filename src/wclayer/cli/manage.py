@@ -11,7 +11,6 @@ import wclayer
 from wclayer.cli.layer_argument import LAYER, LayerArgument, chain_of, layer_argument, refuse_in_store
 from wclayer.cli.output import SIZE, echo, json_option, print_json, progress_bar, size_text
 from wclayer.cli.transfer import layers_option, warn_of_hives
-from wclayer.engines.relinking import relink_layer
 from wclayer.errors import InvalidParameterError, NotSupportedError, during
 from wclayer.layers.directory.scratch import DISK
 
@@ -104,7 +103,7 @@ def relink_command(layers: tuple[LayerArgument, ...], as_json: bool, layer: Laye
       wclayer relink -l /elsewhere/base /moved/app
     """
     path = layer.path_to_change()
-    chain = relink_layer(path, chain_of(layers, keep=True))
+    chain = wclayer.relink_layer(path, chain_of(layers, keep=True))
     if as_json:
         print_json({"path": os.path.abspath(path), "parents": [str(parent) for parent in chain]})
         return
