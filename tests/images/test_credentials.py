@@ -237,6 +237,17 @@ def test_a_login_keeps_the_other_keys_in_their_order(home: Path) -> None:
     assert sorted(item.name for item in home.iterdir()) == ["config.json", "link.json"]
 
 
+def test_a_login_keeps_what_cannot_be_written_as_utf_8(home: Path) -> None:
+    """JSON can name an unpaired surrogate, and other programs may have written one."""
+    from wclayer.images.registry import login
+
+    path = home / "config.json"
+    path.write_text('{"other": "\\ud800"}')
+    with login._changing(path) as record:
+        login._set(record, "r:1", {"auth": "new"})
+    assert json.loads(path.read_bytes()) == {"other": "\ud800", "auths": {"r:1": {"auth": "new"}}}
+
+
 def test_usage_of_login_is_checked() -> None:
     for arguments in (["login", "r:1"], ["login", "--password-stdin", "r:1"]):
         assert run(*arguments, status=64)
