@@ -60,7 +60,7 @@ def _names(root: HostRoot, path: bytes) -> list[tuple[str, bool]]:
 def _strangers(root: HostRoot) -> Iterator[Problem]:
     for path, expected in _EXPECTED.items():
         for name, is_directory in _names(root, path):
-            place = os.path.join(os.fsdecode(path), name)
+            place = f"{os.fsdecode(path)}/{name}" if path else name
             if re.fullmatch(_LEFTOVER, name, re.DOTALL):
                 # What an interrupted call left: the next one that builds something there removes it.
                 continue
