@@ -550,7 +550,11 @@ def test_a_scratch_keeps_its_image_when_the_name_goes(made: Place, cache: ImageS
     assert (pruned.layers, pruned.blobs) == ([], [])
     assert parsed("check", "--json", tmp_path / "run") == []
     (kept,) = cache.images()
-    cache.untag(kept.name)
+    for text_ in ("sha256", "sha256:", kept.name[7:18], kept.name[:18]):
+        run("rmi", text_, status=None)
+        assert cache.images()
+    # As `images` shows it.
+    run("rmi", kept.name.removeprefix("sha256:")[:12])
     assert len(cache.prune().layers) == 2
     done = run("ls", tmp_path / "run", status=PathNotFoundError.exit_status)
     assert b"wclayer relink" in done.stderr

@@ -50,14 +50,23 @@ def find_image(folder: StoreFolder, text: str) -> Descriptor:
 
 
 def find_names(names: list[Name], text: str) -> list[Name]:
-    """Returns the names that a text means: the name itself, or all that end with it."""
+    """Returns the names that a text means: the name itself, all that end with it, or the digests that begin with it."""
     try:
         wanted = parse_reference(text)
     except LayerError:
-        return [name for name in names if name.text == text]
+        return _kept_by_digest(names, text)
     if exact := [name for name in names if name.text in (str(wanted), text)]:
         return exact
-    return [name for name in names if _ends_with(name, wanted)]
+    return [name for name in names if _ends_with(name, wanted)] or _kept_by_digest(names, text)
+
+
+def _kept_by_digest(names: list[Name], text: str) -> list[Name]:
+    """Returns the names that are digests, and begin with the 12 or more digits of the text."""
+    found = _DIGEST.match(text)
+    if found is None:
+        return []
+    prefix = f"sha256:{found[1]}"
+    return [name for name in names if name.text == name.descriptor.digest and name.text.startswith(prefix)]
 
 
 def _ends_with(name: Name, wanted: Reference) -> bool:
