@@ -40,6 +40,8 @@ LIMITS: dict[str, str] = {
     "tests/images/test_archive_members.py::test_an_archive_may_be_compressed_or_come_from_a_pipe": _SPECIAL,
     "tests/images/test_layout.py::test_an_archive_is_written_into_a_pipe": _SPECIAL,
     "tests/images/test_layout.py::test_no_link_in_a_layout_is_followed": _LINKS,
+    "tests/images/test_store.py::test_something_else_at_the_place_of_a_blob_is_refused[blobs/sha256/{}-fifo": _SPECIAL,
+    "tests/images/test_store.py::test_something_else_at_the_place_of_a_blob_is_refused[ingest/{}.part-fifo": _SPECIAL,
     "tests/images/test_layout.py::test_a_killed_write_leaves_a_layout": "kills by a signal",
     "tests/cli/test_cli.py::test_a_closed_pipe_is_no_traceback": "needs the shell's pipes and head",
     "tests/cli/test_cli.py::test_a_terminal_gets_a_progress_bar": "needs a pseudo-terminal",
