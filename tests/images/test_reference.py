@@ -18,7 +18,7 @@ host = st.from_regex(
 )
 hosts = st.one_of(host, st.sampled_from(["localhost", "docker.io", "index.docker.io", "[::1]:5000", "library"]))
 tags = st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,20}", fullmatch=True)
-names = st.lists(component | st.sampled_from(["library", "localhost", HEX]), min_size=1, max_size=4).map("/".join)
+names = st.lists(component | st.sampled_from(["library", "localhost", HEX]), min_size=1, max_size=3).map("/".join)
 
 
 @pytest.mark.parametrize(
