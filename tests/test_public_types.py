@@ -15,6 +15,7 @@ OWN = {
     "wclayer.errors.during",
     "wclayer.images.archive.opened.ImageArchive",
     "wclayer.images.store.folder.StoreFolder",
+    "wclayer.images.store.ingest.FollowedBlob",  # an io.BufferedReader
     "wclayer.layers.base.LayerReaderBase",
     "wclayer.layers.base.LayerWriterBase",
     "wclayer.layers.directory.database.EntryRow",
