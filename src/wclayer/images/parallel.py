@@ -94,18 +94,22 @@ class Crew:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        is_interrupted = error is not None and not isinstance(error, Exception)
         try:
             if kind is None:
                 self.wait()
+        except KeyboardInterrupt:
+            is_interrupted = True
+            raise
         finally:
             self._stopped.set()
             for future in self._futures:
                 future.cancel()
             for _ in self._threads:
                 self._tasks.put(None)
-        if error is None or isinstance(error, Exception):
-            for thread in self._threads:
-                thread.join()
+            if not is_interrupted:
+                for thread in self._threads:
+                    thread.join()
         # The body often fails because a thread is failing: that is the cause.
         if self._error is not None and isinstance(error, Exception):
             raise self._error
