@@ -155,8 +155,7 @@ def prune_command(
 ) -> None:
     """Remove from the store what no name keeps: blobs, unpacked layers, old downloads, remains of killed processes.
 
-    Layers that are mounted or open stay. A scratch over the layers of an image does not keep them: keep the image's
-    name as long as the scratch is used.
+    Layers that are mounted or open stay.
 
     With --check, each blob is compared with its digest, each name with what it needs, and each unpacked layer with its
     records; the exit status is 1 if there is a problem.

@@ -32,7 +32,10 @@ def get_shared_base_images(store: StrPath | None = None) -> list[BaseImage]:
     if store is None and (found := engine().system_base_images()) is not None:
         return found
     folder = StoreFolder(store)
-    return [_base_image(folder, image) for image in list_images(folder) if _is_base(folder, image)]
+    if not folder.exists:
+        return []
+    with folder.in_use():
+        return [_base_image(folder, image) for image in list_images(folder) if _is_base(folder, image)]
 
 
 def _is_base(folder: StoreFolder, image: StoredImage) -> bool:

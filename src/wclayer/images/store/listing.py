@@ -69,6 +69,14 @@ class _Found:
 
 def list_images(folder: StoreFolder) -> list[StoredImage]:
     """Returns the images in a store, sorted by name."""
+    if not folder.exists:
+        return []
+    with folder.in_use():
+        # Nobody removes between two looks at an image what a name kept at the first.
+        return _listed(folder)
+
+
+def _listed(folder: StoreFolder) -> list[StoredImage]:
     found = [one for name in Names(folder).all() for one in _images_of(folder, name)]
     parts = {one.image.descriptor.digest: _parts(folder, one) for one in found if one.image is not None}
     users = Counter(part for each in parts.values() for part in each)

@@ -1,0 +1,91 @@
+"""The verbs of the store: images, tag, untag, rmi, prune."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.images import samples
+from tests.images.stores import fill, unpack
+from tests.support import run
+from wclayer.errors import CorruptLayerError, PathNotFoundError
+from wclayer.images.store import ImageStore
+
+
+def told(*arguments: str, status: int = 0) -> str:
+    """What a verb prints: its output, or what it says of an error."""
+    ended = run(*arguments, status=status)
+    return (ended.stdout or ended.stderr).decode()
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ImageStore:
+    monkeypatch.setenv("WCLAYER_STORE", str(tmp_path / "store"))
+    return ImageStore()
+
+
+def test_images_lists_names_platforms_and_sizes(store: ImageStore) -> None:
+    assert told("images").split() == ["NAME", "DIGEST", "PLATFORM", "BASE", "CREATED", "SHARED", "OWN", "UNPACKED"]
+    fill(store, "base:1", samples.small())
+    fill(store, "localhost:5000/app", samples.small_child())
+    unpack(store, samples.small())
+    head, base, app = told("images").splitlines()
+    assert base.split()[:3] == ["base:1", samples.small().digest[7:19], "windows/amd64:10.0.20348.5499"]
+    assert base.split()[-1] == "yes"
+    assert app.split()[:4] == [
+        "localhost:5000/app:latest", samples.small_child().digest[7:19], "windows/amd64:10.0.20348.5499", "base:1",
+    ]  # fmt: skip
+    assert app.split()[-1] == "no"
+    # Columns stand below their heads.
+    assert head.index("PLATFORM") == base.index("windows/") == app.index("windows/")
+    assert samples.small().digest in told("images", "--digests")
+    first, second = json.loads(told("images", "--json"))
+    assert (first["name"], first["digest"], first["unpacked"]) == ("base:1", samples.small().digest, True)
+    assert second["base"] == "base:1"
+    assert second["size"] == second["shared_size"] + second["own_size"]
+    assert second["platform"] == {"architecture": "amd64", "os": "windows", "os.version": "10.0.20348.5499"}
+
+
+def test_tag_and_untag(store: ImageStore) -> None:
+    fill(store, "localhost:5000/app", samples.small())
+    digest = samples.small().digest
+    assert told("tag", "app", "other:2") == f"other:2 is {digest}\n"
+    assert told("tag", digest[7:19], "third") == f"third:latest is {digest}\n"
+    assert told("rmi", "third", "app") == "untagged third:latest\nuntagged localhost:5000/app:latest\n"
+    assert "fetches one" in told("tag", "app", "x", status=PathNotFoundError.exit_status)
+    assert told("untag", "other:2") == "untagged other:2\n"
+    assert "no such name" in told("untag", "other:2", status=PathNotFoundError.exit_status)
+
+
+def test_prune_tells_what_it_removes(store: ImageStore) -> None:
+    fill(store, "app", samples.small())
+    unpack(store, samples.small())
+    assert told("prune").startswith("0 blobs, 0 layers, 0 begun downloads removed: 0 B")
+    told("untag", "app")
+    assert told("prune", "--dry-run").startswith("3 blobs, 1 layers, 0 begun downloads would be removed")
+    with store.hold_layers(samples.small().chain_ids):
+        left, said = told("prune").splitlines()
+    assert left == f"left: {store.layer_path(samples.small().chain_ids[0])} is mounted or open"
+    assert said.startswith("3 blobs, 0 layers, 0 begun downloads removed")
+    assert json.loads(told("prune", "--json", "--all"))["layers"] == samples.small().chain_ids
+    assert store.images() == []
+
+
+def test_prune_check_verifies_the_store(store: ImageStore) -> None:
+    fill(store, "app", samples.small())
+    assert told("prune", "--check") == f"{store.path}: no problem found\n"
+    store.blob_path(samples.small().layers[0].digest).write_bytes(b"damaged")
+    assert "its contents have the digest" in told("prune", "--check", status=1)
+    problems = json.loads(told("prune", "--check", "--json", status=1))
+    assert {problem["path"].partition("/")[0] for problem in problems} == {"app:latest", "blobs"}
+    assert told("images").splitlines()[1].startswith("app:latest")
+
+
+def test_a_damaged_store_is_told(store: ImageStore) -> None:
+    fill(store, "app", samples.small())
+    (store.path / "store.db").write_bytes(b"no database")
+    for verb in (["images"], ["prune"], ["untag", "app"], ["tag", "app", "b"]):
+        said = told(*verb, status=CorruptLayerError.exit_status)
+        assert "store.db" in said
