@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import shutil
@@ -17,6 +18,7 @@ from tests.images.memory import MemorySource, MemoryTarget
 from tests.images.stores import fill, unpack
 from wclayer.errors import (
     CorruptLayerError,
+    DiskFullError,
     InvalidDataError,
     InvalidParameterError,
     InvalidStateError,
@@ -244,6 +246,31 @@ def test_a_follower_gets_the_error_of_the_writer(store: ImageStore, end: str) ->
     reader.join()
     expected = {"digest": "have the digest", "error": "reset by peer", "nothing": "was not committed"}[end]
     assert expected in str(found[0])
+
+
+def test_after_a_failed_write_only_the_next_ingest_continues(
+    store: ImageStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full disk takes a part of the bytes: they are in the file, and were not hashed."""
+    data = b"0123456789" * 10
+
+    def take_a_part(fd: int, view: memoryview) -> None:
+        os.write(fd, view[:5])
+        raise OSError(errno.ENOSPC, "no space")
+
+    with store.ingest(blob(data)) as ingest:
+        ingest.write(data[:10])
+        with monkeypatch.context() as patched:
+            patched.setattr("wclayer.images.store.ingest.write_all", take_a_part)
+            with pytest.raises(DiskFullError):
+                ingest.write(data[10:])
+        with pytest.raises(InvalidStateError):
+            ingest.write(data[10:])
+    with store.ingest(blob(data)) as ingest:
+        assert ingest.offset == 15
+        ingest.write(data[15:])
+        ingest.commit()
+    assert store.blob_path(blob(data).digest).read_bytes() == data
 
 
 def test_a_second_ingest_waits_and_finds_the_blob_whole(store: ImageStore) -> None:

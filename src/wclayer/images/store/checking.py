@@ -111,7 +111,10 @@ def _check_blobs(root: HostRoot, state: Progress, progress: ProgressCallback | N
             yield Problem(path.decode(), f"cannot be read: {error.strerror}")
             continue
         if digest.hexdigest() != name:
-            yield Problem(path.decode(), f"its contents have the digest sha256:{digest.hexdigest()}")
+            yield Problem(
+                path.decode(),
+                f"its contents have the digest sha256:{digest.hexdigest()}; remove the file, and pull the image again",
+            )
 
 
 def _check_layers(

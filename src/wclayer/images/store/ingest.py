@@ -163,8 +163,13 @@ class Ingest:
         view = memoryview(chunk).cast("B")
         if self.offset + len(view) > self.descriptor.size:
             self._refuse(f"more than the {self.descriptor.size} bytes of its descriptor; take it from elsewhere")
-        with errors_at(self.path):
-            write_all(self._fd, view)
+        try:
+            with errors_at(self.path):
+                write_all(self._fd, view)
+        except BaseException:
+            # A part of the bytes may be in the file, and is not hashed: only the next `Ingest` can continue.
+            self._close_part()
+            raise
         self._digest.update(view)
         with self._changed:
             self.offset += len(view)
