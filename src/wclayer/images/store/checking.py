@@ -66,8 +66,16 @@ def _strangers(root: HostRoot) -> Iterator[Problem]:
                 continue
             if not re.fullmatch(expected, f"{name}/" if is_directory else name):
                 yield Problem(place, "does not belong in a store")
-            elif not is_directory and not stat.S_ISREG(root.stat(os.fsencode(place)).st_mode):
+            elif not is_directory and not _is_file(root, os.fsencode(place)):
                 yield Problem(place, "is not a regular file")
+
+
+def _is_file(root: HostRoot, path: bytes) -> bool:
+    """Returns whether a file is a regular one. One that is gone by now, as a finished download is, was one."""
+    try:
+        return stat.S_ISREG(root.stat(path).st_mode)
+    except FileNotFoundError:
+        return True
 
 
 def _check_names(folder: StoreFolder) -> Iterator[Problem]:
