@@ -64,7 +64,7 @@ def test_prune_tells_what_it_removes(store: ImageStore) -> None:
     unpack(store, samples.small())
     assert told("prune").startswith("0 blobs, 0 layers, 0 begun downloads removed: 0 B")
     told("untag", "app")
-    assert told("prune", "--dry-run").startswith("3 blobs, 1 layers, 0 begun downloads would be removed")
+    assert told("prune", "--dry-run").startswith("3 blobs, 1 layer, 0 begun downloads would be removed")
     with store.hold_layers(samples.small().chain_ids):
         left, said = told("prune").splitlines()
     assert left == f"left: {store.layer_path(samples.small().chain_ids[0])} is mounted or open"
