@@ -65,12 +65,15 @@ def test_inspect_lists_platforms_and_shows_one(folder: Path) -> None:
     record = inspected("oci:images:several")
     assert record["image"] is None
     assert [item["platform"] for item in record["platforms"]] == [
-        "windows/amd64:10.0.26100.33296", "windows/amd64:10.0.20348.5499", "windows/arm64:10.0.26100.33296"
-    ]  # fmt: skip
+        {"architecture": "amd64", "os": "windows", "os.version": "10.0.26100.33296"},
+        {"architecture": "amd64", "os": "windows", "os.version": "10.0.20348.5499"},
+        {"architecture": "arm64", "os": "windows", "os.version": "10.0.26100.33296"},
+    ]
     assert "several images fit" in run("inspect", "oci:images:several").stdout.decode()
     for spelling in ("windows/amd64:10.0.20348", "windows(10.0.20348+win32k)/amd64", "windows/amd64,osver=10.0.20348"):
         chosen = inspected("oci:images:several", "--platform", spelling)
         assert chosen["image"]["digest"] == samples.several("oci").images[1].digest
+        assert chosen["image"]["platform"] == record["platforms"][1]["platform"]
     error = run("inspect", "oci:images:several", "--platform", "windows", status=5).stderr.decode()
     assert "windows/arm64:10.0.26100.33296" in error
     assert (
@@ -222,7 +225,7 @@ def test_an_index_is_made_listed_and_extended(folder: Path) -> None:
     stored("core", "nano", "foreign")
     run("index", "create", "core:1", "foreign:1", "-t", "app:1")
     listed = json.loads(run("index", "list", "app:1", "--json").stdout)
-    assert [item["os_version"] for item in listed] == ["10.0.20348.5499", "10.0.17763.4377"]
+    assert [item["platform"]["os.version"] for item in listed] == ["10.0.20348.5499", "10.0.17763.4377"]
     assert inspected("app:1")["media_type"] == samples.INDEX["docker"]
     assert "--replace" in run("index", "append", "app:1", "oci:images:nano", status=5).stderr.decode()
     run("index", "append", "app:1", "oci:images:nano", "--replace", "-t", "app:2")

@@ -139,20 +139,12 @@ def _record(found: ImageInspection, answers: Sequence[tuple[str, Isolation, Runs
 
 def listed_record(item: Descriptor) -> dict[str, Any]:
     """Returns the record of a manifest in an index."""
-    record: dict[str, Any] = {"digest": item.digest, "media_type": item.media_type, "size": item.size, "platform": None}
-    if item.platform is not None:
-        record["platform"] = str(item.platform)
-        record |= _platform_record(item.platform)
-    return record | {"annotations": dict(item.annotations)}
-
-
-def _platform_record(platform: Platform) -> dict[str, Any]:
     return {
-        "os": platform.os,
-        "architecture": platform.architecture,
-        "variant": platform.variant,
-        "os_version": platform.os_version,
-        "os_features": list(platform.os_features),
+        "digest": item.digest,
+        "media_type": item.media_type,
+        "size": item.size,
+        "platform": None if item.platform is None else item.platform.to_json(),
+        "annotations": dict(item.annotations),
     }
 
 
@@ -180,8 +172,7 @@ def _image_record(found: ImageInspection, manifest: Manifest) -> dict[str, Any]:
         layer |= {"diff_id": diff_id, "chain_id": chain_id}
     base = found.base
     return record | {
-        "platform": str(config.platform),
-        **_platform_record(config.platform),
+        "platform": config.platform.to_json(),
         "created": config.created,
         "author": config.view.text("author"),
         "config": config.view.view("config").record,
