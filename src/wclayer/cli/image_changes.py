@@ -14,6 +14,7 @@ from wclayer.cli.image_documents import listed_record, show_manifests
 from wclayer.cli.image_options import platform_option, store_option
 from wclayer.cli.output import echo, json_option, print_json, warn
 from wclayer.cli.remote import registry_options
+from wclayer.cli.transfer_bars import transfer_bars
 from wclayer.errors import NotSupportedError
 from wclayer.images.changed import compose_index, edit_image
 from wclayer.images.descriptor import DOCKER_INDEX, OCI_INDEX
@@ -177,8 +178,11 @@ def _copy(
     stays = all(place.transport is Transport.STORE for place in (target_place, *places))
     foreign = Foreign.KEEP if stays else Foreign.PUSH
     paths = [place.path for place in places if place.is_on_disk]
-    with open_target(target_place, store=store, registry=registry, sources=paths) as target:
-        return copy_image(image, target, all_platforms=True, foreign=foreign)
+    with (
+        open_target(target_place, store=store, registry=registry, sources=paths) as target,
+        transfer_bars(quiet=False) as progress,
+    ):
+        return copy_image(image, target, all_platforms=True, foreign=foreign, progress=progress)
 
 
 def _tell_the_result(result: CopyResult, new: str, as_json: bool) -> None:
