@@ -217,6 +217,25 @@ def test_a_layout_s_tag_is_no_name(tmp_path: Path) -> None:
     assert b"2 images" in err
 
 
+def test_a_load_without_the_foreign_layers(tmp_path: Path) -> None:
+    """What the message of a load says does what it says."""
+    image = samples.with_foreign_layer("oci")
+    layout = forms.write_layout(tmp_path / "layout", {"x": image}, with_foreign=False)
+    load = ("load", "-i", layout, "-t", "app:1", "--store", tmp_path / "store")
+    missing = run(*load, status=2).stderr
+    assert image.layers[0].digest.encode() in missing
+    assert b"load can leave the layer out (--foreign keep)" in missing
+    assert b"--no-unpack" in run(*load, "--foreign", "keep", status=5).stderr
+    loaded = parsed(*load, "--foreign", "keep", "--no-unpack")
+    assert isinstance(loaded, list)
+    assert [(item["digest"], item["images"]) for item in loaded] == [(image.digest, [])]
+    whole = forms.write_layout(tmp_path / "whole", {"x": image})
+    loaded = parsed("load", "-i", whole, "--foreign", "convert", "--store", tmp_path / "store")
+    assert isinstance(loaded, list)
+    assert loaded[0]["digest"] != image.digest
+    assert [layer["chain_id"] for layer in loaded[0]["images"][0]["layers"]] == image.chain_ids
+
+
 def test_push_needs_a_place(tmp_path: Path) -> None:
     layout = forms.write_layout(tmp_path / "layout", {"1.0": samples.small("oci")})
     text("load", "-i", layout, "--store", tmp_path / "store")

@@ -392,6 +392,13 @@ def test_an_image_for_linux_is_told(place: Place, tmp_path: Path) -> None:
     assert b"linux" in done.stderr
 
 
+def test_an_artifact_is_told_without_options_of_other_verbs(place: Place, tmp_path: Path) -> None:
+    layout = write_layout(tmp_path / "layout", {"1": samples.referrer(samples.small())})
+    assert b"artifact" in (said := run("ls", layout, status=NotSupportedError.exit_status).stderr)
+    assert b"--no-unpack" not in said
+    assert b"--no-unpack" in run("load", "-i", str(tmp_path / "layout"), status=NotSupportedError.exit_status).stderr
+
+
 # What is kept.
 
 

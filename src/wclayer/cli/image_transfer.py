@@ -167,6 +167,7 @@ def copy_command(
 @click.option("-t", "--tag", "name", metavar="NAME", default="", help="The name of the image, if there is only one.")
 @platform_option
 @no_unpack_option
+@foreign_option
 @store_option
 @jobs_option
 @quiet_option
@@ -176,6 +177,7 @@ def load_command(
     name: str,
     platform: Platform | None,
     no_unpack: bool,
+    foreign: str,
     store: ImageStore,
     jobs: int,
     quiet: bool,
@@ -196,8 +198,9 @@ def load_command(
         raise click.UsageError("an archive is not read from a terminal: use -i FILE, or redirect")
     with transfer_bars(quiet=quiet) as progress:
         results = load_images(
-            file, store, name=name, platform=platform, unpack=not no_unpack, jobs=jobs, progress=progress
-        )
+            file, store, name=name, platform=platform, unpack=not no_unpack, foreign=foreign, jobs=jobs,
+            progress=progress,
+        )  # fmt: skip
     if as_json:
         print_json([_pull_record(result) for result in results])
         return

@@ -34,6 +34,7 @@ def load_images(
     name: str = "",
     platform: Platform | None = None,
     unpack: bool = True,
+    foreign: Foreign | str = Foreign.PUSH,
     jobs: int = JOBS,
     progress: TransferCallback | None = None,
 ) -> list[PullResult]:
@@ -46,6 +47,7 @@ def load_images(
             One without a whole name (a tag alone is none) is kept by its digest.
         platform: one image of each index; by default all.
         unpack: unpack the layers.
+        foreign: what is done with foreign layers (see `Foreign`).
         jobs: how many blobs are copied at the same time.
         progress: called for each blob, from several threads.
 
@@ -68,7 +70,7 @@ def load_images(
             names = [name] if name else [text for text in image.names if is_whole_name(text) and reference_of(text)]
             result = store_image(
                 source, place, names[0] if names else "", platform=platform, all_platforms=platform is None,
-                unpack=unpack, jobs=jobs, progress=progress,
+                unpack=unpack, foreign=foreign, jobs=jobs, progress=progress,
             )  # fmt: skip
             for further in names[1:]:
                 place.tag(further, result.copied.descriptor)

@@ -106,7 +106,7 @@ def _check_unpackable(plan: CopyPlan, foreign: Foreign, name: str) -> None:
     if not images:
         for _, config in plan.images:
             check_windows(config, name)
-        raise NotSupportedError(name, NO_IMAGE)
+        raise NotSupportedError(name, f"{NO_IMAGE} (--no-unpack)")
     if foreign is Foreign.KEEP and any(layer.is_foreign_layer for manifest, _ in images for layer in manifest.layers):
         raise InvalidParameterError(
             name,

@@ -39,7 +39,7 @@ class LayerStream:
 OpenLayer = Callable[[Blob], LayerStream]
 """Opens the blob of a layer."""
 
-NO_IMAGE = "is an artifact, and no image with layers of files: it can be copied, and not unpacked (--no-unpack)"
+NO_IMAGE = "is an artifact, and no image with layers of files: it can be copied, and not unpacked"
 
 
 @dataclass(frozen=True, slots=True)

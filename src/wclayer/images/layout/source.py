@@ -147,7 +147,7 @@ def check_blob(size: int | None, descriptor: Descriptor, where: str) -> None:
             raise PathNotFoundError(
                 where,
                 f"does not hold the foreign layer {descriptor.digest}, only its address ({descriptor.urls[0][:200]});"
-                " take the image from a registry, or leave the layer out (--foreign keep)",
+                " take the image from a registry; copy and load can leave the layer out (--foreign keep)",
             )
         raise PathNotFoundError(where, f"does not hold the blob {descriptor.digest}, which its manifest names")
     if size != descriptor.size:
