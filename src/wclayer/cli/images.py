@@ -22,8 +22,10 @@ _SHORT = 12
 def images_command(store: ImageStore, digests: bool, as_json: bool) -> None:
     """List the images of the store: name, digest, platform, base image, creation, sizes, and whether it is unpacked.
 
-    A name that means an index has a line for each of its images in the store. SHARED are the bytes of blobs and
-    unpacked layers that other images use, too; OWN are those that a removal of the image would free.
+    A name that means an index has a line for each of its images in the store. An image without a name ("-") is kept by
+    its digest: it was pulled by its digest, or a scratch was made of it (`create --from`); `rmi DIGEST` lets it go.
+    SHARED are the bytes of blobs and unpacked layers that other images use, too; OWN are those that a removal of the
+    image would free.
 
     \b
     Example:
@@ -89,7 +91,7 @@ def _table(rows: Sequence[Sequence[str]]) -> list[str]:
 def tag_command(store: ImageStore, image: str, name: str) -> None:
     """Give IMAGE of the store the further name NAME. Another image that has the name loses it.
 
-    IMAGE is a name, the end of a name from a "/" on, or the first 12 digits of a digest.
+    IMAGE is a name, the end of a name from a "/" on, or the first 12 or more digits of a digest.
 
     \b
     Example:
