@@ -237,10 +237,16 @@ def test_an_index_is_made_listed_and_extended(folder: Path) -> None:
     assert len(json.loads(run("index", "list", "app:1", "--json").stdout)) == 2
     run("index", "append", "app:1", "oci:images:several", "--replace")
     assert len(json.loads(run("index", "list", "app:1", "--json").stdout)) == 4
+    run("tag", "app:1", "localhost:5000/set:1")
+    run("index", "append", "set:1", "core:1", "--replace")
+    assert "set:1" not in [image["name"] for image in json.loads(run("images", "--json").stdout)]
+    assert json.loads(run("index", "list", "set:1", "--json").stdout)[-1]["digest"] == samples.servercore().digest
     assert "one image, not an index" in run("index", "list", "core:1", status=10).stderr.decode()
     run("index", "create", "core:1", "--oci", "--docker", "-t", "x", status=64)
     run("index", "create", "core:1", "--oci", "-t", "oci-archive:x.tar:1")
     assert inspected("oci-archive:x.tar:1")["media_type"] == samples.INDEX["oci"]
+    refused = run("index", "append", "oci-archive:x.tar", "core:1", "--replace", status=64)
+    assert "name the result" in refused.stderr.decode()
 
 
 def test_skopeo_reads_what_was_made(folder: Path) -> None:

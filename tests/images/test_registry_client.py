@@ -12,6 +12,7 @@ import socketserver
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -35,6 +36,7 @@ from wclayer.images.reference import parse_reference
 from wclayer.images.registry import Credentials, RegistryOptions, RegistrySource, RegistryTarget, blobs
 from wclayer.images.registry.origin import Origin
 from wclayer.images.registry.proxies import proxy_for
+from wclayer.model import limits_in_use, use_limits
 
 BLOB = random.Random(1).randbytes(10 << 20)
 LAYER = Descriptor.of(BLOB, f"{DOCKER_LAYER}.gzip")
@@ -371,6 +373,14 @@ def test_referrers_are_found_with_the_api_and_without(has_api: bool) -> None:
         assert [item.digest for item in source.referrers(ROOT)] == [item.digest for item in found]
         assert [item.artifact_type for item in source.referrers(ROOT)] == ["application/x", "application/y"]
         assert source.referrers(Descriptor.of(b"other", OCI_MANIFEST)) == []
+        if has_api:
+            before = limits_in_use()
+            use_limits(replace(before, archive_members=1))
+            try:
+                with pytest.raises(LimitExceededError, match="more than 1 manifests that refer to"):
+                    source.referrers(ROOT)
+            finally:
+                use_limits(before)
         assert bool(registry.contents.repository("app").tags.get(ROOT.digest.replace(":", "-"))) is not has_api
         target.put_tag(f"{ROOT.digest.replace(':', '-')}.sig", found[0])
         tags = source.digest_tags(ROOT)

@@ -10,7 +10,8 @@ import pytest
 from tests.images import samples
 from tests.images.stores import fill, unpack
 from tests.support import run
-from wclayer.errors import CorruptLayerError, PathNotFoundError
+from wclayer.errors import CorruptLayerError, InvalidParameterError, PathNotFoundError
+from wclayer.images.config import chain_ids
 from wclayer.images.store import ImageStore
 
 
@@ -59,6 +60,44 @@ def test_tag_and_untag(store: ImageStore) -> None:
     assert "no such name" in told("untag", "other:2", status=PathNotFoundError.exit_status)
 
 
+def test_names_are_json(store: ImageStore) -> None:
+    fill(store, "app:1", samples.small())
+    digest = samples.small().digest
+    assert json.loads(told("tag", "app:1", "other", "--json")) == {"name": "other:latest", "digest": digest}
+    assert json.loads(told("untag", "other", "--json")) == {"untagged": ["other:latest"]}
+    assert json.loads(told("rmi", "app:1", "--json")) == {"untagged": ["app:1"]}
+
+
+def test_a_tag_makes_no_store(store: ImageStore) -> None:
+    told("tag", "app:1", "other", status=PathNotFoundError.exit_status)
+    assert not store.path.exists()
+
+
+def test_a_scratch_of_a_base_without_all_hives(store: ImageStore, tmp_path: Path) -> None:
+    """Its disk is made when the scratch is, by a change of the base."""
+    fill(store, "base:1", samples.small())
+    unpack(store, samples.small())
+    told("create", "--from", "base:1", str(tmp_path / "run"))
+    told("rmi", "base:1")
+    assert store.prune().layers == []
+    assert "version.txt" in told("ls", str(tmp_path / "run"), "C:\\")
+
+
+def test_the_path_of_a_layer_in_a_store_is_no_parent(store: ImageStore, tmp_path: Path) -> None:
+    unpack(store, samples.small())
+    (layer,) = (store.path / "layers").iterdir()
+    said = told("create", "-l", str(layer), str(tmp_path / "run"), status=InvalidParameterError.exit_status)
+    assert "name the image, which is then kept" in said
+    assert not (tmp_path / "run").exists()
+
+
+def test_prune_removes_children_before_their_parents(store: ImageStore) -> None:
+    unpack(store, samples.small_child())
+    base, child = samples.small().layers[0], samples.small_child().layers[1]
+    chain = chain_ids([base.diff_id, child.diff_id])
+    assert store.prune().layers == [chain[1], chain[0]]
+
+
 def test_prune_tells_what_it_removes(store: ImageStore) -> None:
     fill(store, "app", samples.small())
     unpack(store, samples.small())
@@ -81,6 +120,11 @@ def test_prune_check_verifies_the_store(store: ImageStore) -> None:
     problems = json.loads(told("prune", "--check", "--json", status=1))
     assert {problem["path"].partition("/")[0] for problem in problems} == {"app:latest", "blobs"}
     assert told("images").splitlines()[1].startswith("app:latest")
+
+
+def test_prune_check_removes_nothing(store: ImageStore) -> None:
+    for option in ("--dry-run", "--all"):
+        assert "--check removes nothing" in told("prune", "--check", option, status=64)
 
 
 def test_a_damaged_store_is_told(store: ImageStore) -> None:

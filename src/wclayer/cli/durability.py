@@ -14,7 +14,7 @@ _WRITING = frozenset(
         "untag", "rmi", "prune",
     }
 )  # fmt: skip
-"""The verbs, with those of the groups `acl`, `disk` and `reg`, that wait for the disk before they end."""
+"""The verbs, with those of the groups `acl`, `disk`, `index` and `reg`, that wait for the disk before they end."""
 
 
 def add_no_sync_option(command: click.Command) -> None:

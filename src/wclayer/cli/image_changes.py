@@ -270,8 +270,20 @@ def append_command(
         places = [source_location(text) for text in (index, *images)]
         base, *sources = [_opened(opened, place, store, registry) for place in places]
         composed = compose_index(sources, base=base, replaces=replaces)
-        result = _copy(composed, places, new or index, store, registry)
-    _tell_the_result(result, new or index, as_json)
+        new = new or _own_name(index, places[0], store)
+        result = _copy(composed, places, new, store, registry)
+    _tell_the_result(result, new, as_json)
+
+
+def _own_name(text: str, place: Location, store: ImageStore) -> str:
+    """Returns the whole name of an index that a user named by a part of it, for the index that takes its place."""
+    if place.transport is Transport.STORE:
+        name = store.full_name(place.name)
+        if not name.startswith("sha256:"):
+            return name
+    elif place.name:
+        return text
+    raise click.UsageError(f"{text} has no name; name the result: -t NEW")
 
 
 @index_group.command("list")

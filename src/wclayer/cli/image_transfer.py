@@ -112,7 +112,7 @@ def push_command(
             image, reference, store, registry=registry, platform=platform, foreign=foreign, jobs=jobs,
             progress=progress,
         )  # fmt: skip
-    _show_copy("pushed", image, reference or image, result, quiet=quiet, as_json=as_json)
+    _show_copy("pushed", image, reference or store.full_name(image), result, quiet=quiet, as_json=as_json)
 
 
 @click.command("copy")

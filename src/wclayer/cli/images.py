@@ -24,8 +24,8 @@ def images_command(store: ImageStore, digests: bool, as_json: bool) -> None:
 
     A name that means an index has a line for each of its images in the store. An image without a name ("-") is kept by
     its digest: it was pulled by its digest, or a scratch was made of it (`create --from`); `rmi DIGEST` lets it go.
-    SHARED are the bytes of blobs and unpacked layers that other images use, too; OWN are those that a removal of the
-    image would free.
+    SHARED are the bytes of blobs and unpacked layers that other images use, too; OWN are those that `prune` frees when
+    all names of the image are gone.
 
     \b
     Example:
@@ -86,9 +86,10 @@ def _table(rows: Sequence[Sequence[str]]) -> list[str]:
 
 @click.command("tag")
 @store_option
+@json_option
 @click.argument("image")
 @click.argument("name")
-def tag_command(store: ImageStore, image: str, name: str) -> None:
+def tag_command(store: ImageStore, as_json: bool, image: str, name: str) -> None:
     """Give IMAGE of the store the further name NAME. Another image that has the name loses it.
 
     IMAGE is a name, the end of a name from a "/" on, or the first 12 or more digits of a digest.
@@ -98,41 +99,51 @@ def tag_command(store: ImageStore, image: str, name: str) -> None:
       wclayer tag mcr.microsoft.com/windows/nanoserver:ltsc2025 nano
       wclayer tag 0123456789ab localhost:5000/app:2
     """
-    with store.in_use():
-        descriptor = store.find(image)
-        store.tag(name, descriptor)
-    echo(f"{store.full_name(name)} is {descriptor.digest}")
+    descriptor = store.find(image)
+    store.tag(name, descriptor)
+    name = store.full_name(name)
+    if as_json:
+        print_json({"name": name, "digest": descriptor.digest})
+    else:
+        echo(f"{name} is {descriptor.digest}")
 
 
 @click.command("untag")
 @store_option
+@json_option
 @click.argument("names", metavar="NAME...", nargs=-1, required=True)
-def untag_command(store: ImageStore, names: tuple[str, ...]) -> None:
+def untag_command(store: ImageStore, as_json: bool, names: tuple[str, ...]) -> None:
     """Remove names of images from the store. What no other name keeps stays until `wclayer prune`.
 
     \b
     Example:
       wclayer untag localhost:5000/app:1 app:2
     """
-    _untag(store, names)
+    _untag(store, names, as_json)
 
 
 @click.command("rmi")
 @store_option
+@json_option
 @click.argument("names", metavar="NAME...", nargs=-1, required=True)
-def rmi_command(store: ImageStore, names: tuple[str, ...]) -> None:
+def rmi_command(store: ImageStore, as_json: bool, names: tuple[str, ...]) -> None:
     """Remove names of images from the store, as `untag` does. What no other name keeps stays until `wclayer prune`.
 
     \b
     Example:
       wclayer rmi localhost:5000/app:1
     """
-    _untag(store, names)
+    _untag(store, names, as_json)
 
 
-def _untag(store: ImageStore, names: Sequence[str]) -> None:
+def _untag(store: ImageStore, names: Sequence[str], as_json: bool) -> None:
+    untagged = []
     for name in names:
-        echo(f"untagged {store.untag(name)}")
+        untagged.append(store.untag(name))
+        if not as_json:
+            echo(f"untagged {untagged[-1]}")
+    if as_json:
+        print_json({"untagged": untagged})
 
 
 @click.command("prune")
@@ -169,6 +180,8 @@ def prune_command(
       wclayer prune --check
     """
     if checks:
+        if dry_run or all_downloads:
+            raise click.UsageError("--check removes nothing: it has neither --dry-run nor --all")
         ctx.exit(_check(store, as_json))
     result = store.prune(keep_hours=0 if all_downloads else keep_hours, dry_run=dry_run)
     if as_json:
@@ -207,7 +220,7 @@ def _check(store: ImageStore, as_json: bool) -> int:
     else:
         for problem in problems:
             echo(f"{problem.path}: {problem.text}")
-        echo(f"{store.path}: {f'{len(problems)} problems' if problems else 'no problem found'}")
+        echo(f"{store.path}: {count_text(len(problems), 'problem') if problems else 'no problem found'}")
     return 1 if problems else 0
 
 

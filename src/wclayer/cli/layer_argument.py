@@ -75,6 +75,8 @@ class LayerArgument:
             keep: a layer that the verb makes refers to them: the store keeps the image by its digest.
         """
         image = self._opened(keep=keep)
+        if image is None and keep:
+            _refuse_to_refer(self.text)
         return [self.text] if image is None else [str(path) for path in image.layers]
 
     def path_to_change(self) -> str:
@@ -131,6 +133,15 @@ def refuse_in_store(path: str) -> None:
     if (layer := layer_in_store(path)) is not None:
         raise InvalidParameterError(
             path, f"belongs to images in a store, and images are not changed; {_MAKE_SCRATCH.format(layer)}"
+        )
+
+
+def _refuse_to_refer(path: str) -> None:
+    from wclayer.images.on_disk import layer_in_store
+
+    if layer_in_store(path) is not None:
+        raise InvalidParameterError(
+            path, "belongs to images in a store, which may remove it with them; name the image, which is then kept"
         )
 
 

@@ -35,7 +35,7 @@ def create_command(
     """Create a scratch at PATH over its parents, or over an image: a read-write layer with its disk, sandbox.vhdx.
 
     A scratch needs its image: the store keeps it by its digest, also if its name goes or gets another meaning, until
-    `wclayer rmi DIGEST`.
+    `wclayer rmi DIGEST`. It does so even if the scratch cannot be made.
 
     \b
     Example:
@@ -44,11 +44,11 @@ def create_command(
     """
     if bool(layers) == (image is not None):
         raise click.UsageError("name the parents: either --from IMAGE, or -l PARENT for each parent")
+    if read_only and size is not None:
+        raise click.UsageError("a finished layer has no --size")
     refuse_in_store(path)
     parents = chain_of(layers if image is None else [image], keep=True)
     if read_only:
-        if size is not None:
-            raise click.UsageError("a finished layer has no --size")
         wclayer.create_layer(path, parents=parents)
     else:
         wclayer.create_scratch_layer(path, parents)

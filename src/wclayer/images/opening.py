@@ -198,7 +198,8 @@ def open_image(
             # What was just unpacked is not pruned before it is held.
             with place.in_use():
                 unpacked = _unpacked(text, found, place, platform, keep, progress)
-                held.enter_context(place.hold_layers(unpacked.config.chain_ids))
+                if not keep:
+                    held.enter_context(place.hold_layers(unpacked.config.chain_ids))
             return ImageLayers(text, unpacked.layers[::-1], unpacked.manifest, unpacked.config, held.pop_all())
 
 

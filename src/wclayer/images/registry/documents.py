@@ -122,9 +122,10 @@ def get_referrers(client: RegistryClient, descriptor: Descriptor) -> list[Descri
 
     Raises:
         InvalidDataError: the list is not an index.
-        LimitExceededError: it is larger than the limit `manifest_size`.
+        LimitExceededError: a page of it is larger than the limit `manifest_size`, or the list is longer than
+            `archive_members`.
     """
-    what = f"what refers to {descriptor.digest}"
+    what = f"manifests that refer to {descriptor.digest}"
     path = f"referrers/{descriptor.digest}"
     found: list[Descriptor] = []
     for answer, view in _pages(client, path, what, (200, 404, 405, 501)):
@@ -132,6 +133,8 @@ def get_referrers(client: RegistryClient, descriptor: Descriptor) -> list[Descri
             return _tagged_referrers(client, descriptor)
         with errors_at(client.name):
             found += [Descriptor.from_json(item) for item in view.views("manifests")]
+        if len(found) > (most := limits_in_use().archive_members):
+            raise LimitExceededError(client.name, f"more than {most} {what} {limit_hint('archive_members')}")
     return found
 
 

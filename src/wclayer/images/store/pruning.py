@@ -111,22 +111,33 @@ def _listed(root: HostRoot, path: bytes, suffix: str = "") -> Iterator[tuple[str
 def _prune_layers(folder: StoreFolder, root: HostRoot, kept: set[str], result: PruneResult, dry_run: bool) -> None:
     layers = {f"sha256:{digits}" for digits, _, is_directory in _listed(root, LAYERS) if is_directory} - kept
     busy = {chain_id for chain_id in layers if _is_busy(folder.layer_path(chain_id))}
+    parents = {chain_id: _parents(folder.layer_path(chain_id)) for chain_id in layers}
     for chain_id in list(busy):
         # Who uses a layer uses its parents.
-        with suppress(LayerError):
-            busy.update(f"sha256:{parent.name}" for parent in read_chain(folder.layer_path(chain_id)))
-    for chain_id in sorted(layers - busy):
+        busy.update(parents[chain_id])
+    # Children first: who opens a layer while others are removed finds its parents.
+    for chain_id in sorted(layers - busy, key=lambda each: (-len(parents[each]), each)):
+        if chain_id in busy:
+            continue
         path = folder.layer_path(chain_id)
         size = _layer_size(path)
         if not dry_run:
             try:
                 remove_whole(path)
             except LayerBusyError:
-                busy.add(chain_id)
+                busy.update((chain_id, *parents[chain_id]))
                 continue
         result.layers.append(chain_id)
         result.freed += size
     result.busy = sorted(folder.layer_path(chain_id) for chain_id in busy & layers)
+
+
+def _parents(path: Path) -> list[str]:
+    """Returns the chainIDs of the parents of a layer; none if they cannot be read."""
+    try:
+        return [f"sha256:{parent.name}" for parent in read_chain(path)]
+    except LayerError:
+        return []
 
 
 def _layer_size(path: Path) -> int:
