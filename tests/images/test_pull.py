@@ -159,17 +159,35 @@ sys.exit(os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]))
 """
 
 
+def _told_on_a_terminal(*arguments: str | Path) -> str:
+    """What a verb writes on the error stream if that is a terminal."""
+    done = subprocess.run(
+        [sys.executable, "-c", _ON_A_TERMINAL, *map(str, arguments)],
+        capture_output=True, text=True, check=True, env=os.environ | {"TERM": "xterm", "COLUMNS": "120"}, timeout=120,
+    )  # fmt: skip
+    return done.stderr
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="a terminal of POSIX")
 def test_a_bar_for_each_layer(debian_registry: DebianRegistry, repository: str, store: Path) -> None:
     reference = _put(debian_registry, repository, samples.servercore())
-    environment = os.environ | {"TERM": "xterm", "COLUMNS": "120"}
     for quiet, expected in (([], True), (["-q"], False)):
-        command = [sys.executable, "-c", _ON_A_TERMINAL, "pull", *quiet, "--store", str(store), reference]
-        done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment, timeout=120)
+        told = _told_on_a_terminal("pull", *quiet, "--store", store, reference)
         for number in (1, 2):
-            assert (f"layer {number} of 2: " in done.stderr) == expected
+            assert (f"layer {number} of 2: " in told) == expected
     # Neither a bar nor anything else where nobody looks.
     assert run("pull", "--store", store, reference).stderr == b""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a terminal of POSIX")
+@pytest.mark.parametrize("verb", [("config",), ("index", "create")])
+def test_a_bar_for_each_layer_of_what_is_composed(
+    verb: tuple[str, ...], debian_registry: DebianRegistry, repository: str, tmp_path: Path
+) -> None:
+    image = f"docker://{_put(debian_registry, repository, samples.servercore())}"
+    told = _told_on_a_terminal(*verb, image, "-t", f"oci:{tmp_path / 'layout'}:1")
+    for number in (1, 2):
+        assert f"layer {number} of 2: " in told
 
 
 # Memory.
