@@ -31,7 +31,7 @@ from wclayer.errors import (
     PathNotFoundError,
     RegistryError,
 )
-from wclayer.images.descriptor import DOCKER_CONFIG, DOCKER_LAYER, DOCKER_MANIFEST, OCI_EMPTY, OCI_MANIFEST, Descriptor
+from wclayer.images.descriptor import DOCKER_CONFIG, DOCKER_LAYER, DOCKER_MANIFEST, OCI_MANIFEST, Descriptor
 from wclayer.images.reference import parse_reference
 from wclayer.images.registry import Credentials, RegistryOptions, RegistrySource, RegistryTarget, blobs
 from wclayer.images.registry.origin import Origin
@@ -358,7 +358,7 @@ def test_pages_of_tags_are_put_together(fake: FakeRegistry) -> None:
 def test_referrers_are_found_with_the_api_and_without(has_api: bool) -> None:
     with FakeRegistry(referrers=has_api) as registry:
         _fill(registry)
-        empty = Descriptor.of(b"{}", OCI_EMPTY)
+        empty = Descriptor.of(b"{}", "application/vnd.oci.empty.v1+json")
         target = _target(registry)
         target.put_blob(empty, blob_source(b"{}"))
         found = []

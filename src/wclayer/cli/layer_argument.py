@@ -21,8 +21,6 @@ else:
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _STORE, _PLATFORM = "wclayer.layer.store", "wclayer.layer.platform"
 _MAKE_SCRATCH = "`wclayer create --from {} PATH` makes a scratch of it, which can be changed"
-IMAGES = """LAYER may be an image, too: a name in the store, or a layout or an archive (oci:DIR[:TAG],
-    oci-archive:FILE[:TAG], docker-archive:FILE[:REF], or the path alone)."""
 
 
 class LayerArgument:
@@ -36,6 +34,7 @@ class LayerArgument:
     def __init__(self, text: str, context: click.Context) -> None:
         self.text = text
         self._context = context
+        self._image: ImageLayers | None = None
 
     def __str__(self) -> str:
         return self.text
@@ -118,8 +117,6 @@ class LayerArgument:
                 )
             self._context.call_on_close(self._image.close)
         return self._image
-
-    _image: ImageLayers | None = None
 
 
 def refuse_in_store(path: str) -> None:

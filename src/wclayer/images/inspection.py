@@ -11,7 +11,7 @@ from wclayer.images.config import ImageConfig, parse_config
 from wclayer.images.descriptor import Descriptor
 from wclayer.images.history import HistoryStep, ImageBase, find_base, history_steps
 from wclayer.images.manifest import Index, Manifest, parse_manifest
-from wclayer.images.plan import check_image, has_file_system
+from wclayer.images.plan import check_image
 from wclayer.images.platform import Platform
 from wclayer.images.store import ImageStore
 from wclayer.images.transport import ImageSource
@@ -73,7 +73,7 @@ def inspect_image(source: ImageSource, platform: Platform | None = None) -> Imag
             if platform is not None:
                 raise
             return ImageInspection(source.name, root, index, None, None)
-        config = read_config(source, manifest) if has_file_system(manifest) else None
+        config = read_config(source, manifest) if manifest.has_file_system else None
         return ImageInspection(source.name, root, index, manifest, config)
 
 
@@ -104,7 +104,7 @@ def read_config(source: ImageSource, manifest: Manifest) -> ImageConfig:
         FormatError: it does not fit to the manifest.
         NotSupportedError: the manifest is that of an artifact, not of an image.
     """
-    if not has_file_system(manifest):
+    if not manifest.has_file_system:
         kind = manifest.artifact_type or manifest.config.media_type
         raise NotSupportedError(source.name, f"is an artifact of the type {kind[:100]!r}, not an image")
     config = parse_config(read_blob(source, manifest.config))

@@ -7,10 +7,14 @@ from dataclasses import dataclass
 from wclayer.errors import FormatError, FormatLimitError, NotRepresentableError, limit_hint
 from wclayer.images.descriptor import (
     DOCKER_CONFIG,
+    DOCKER_FOREIGN_LAYER,
+    DOCKER_LAYER,
     INDEX_TYPES,
     MANIFEST_TYPES,
     OCI_CONFIG,
+    OCI_FOREIGN_LAYER,
     OCI_INDEX,
+    OCI_LAYER,
     OCI_MANIFEST,
     Descriptor,
     digest_of,
@@ -18,6 +22,7 @@ from wclayer.images.descriptor import (
 from wclayer.images.json_view import JsonView, parse_json
 from wclayer.model import limits_in_use
 
+_LAYER_TYPES = (OCI_LAYER, DOCKER_LAYER, OCI_FOREIGN_LAYER, DOCKER_FOREIGN_LAYER)
 _SCHEMA1 = "application/vnd.docker.distribution.manifest.v1"
 
 
@@ -52,6 +57,12 @@ class Manifest:
     def is_image(self) -> bool:
         """True if the configuration is that of an image, not of another artifact."""
         return self.config.media_type in (OCI_CONFIG, DOCKER_CONFIG)
+
+    @property
+    def has_file_system(self) -> bool:
+        """True for an image with layers of files. Signatures and attestations have the configuration of an image, too,
+        and layers of other types."""
+        return self.is_image and all(layer.media_type.startswith(_LAYER_TYPES) for layer in self.layers)
 
 
 @dataclass(frozen=True, slots=True)

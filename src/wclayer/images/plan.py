@@ -17,13 +17,7 @@ from wclayer.errors import (
 from wclayer.images.blobs import Blob, errors_of, read_blob
 from wclayer.images.choice import choose
 from wclayer.images.config import ImageConfig, parse_config
-from wclayer.images.descriptor import (
-    DOCKER_FOREIGN_LAYER,
-    DOCKER_LAYER,
-    OCI_FOREIGN_LAYER,
-    OCI_LAYER,
-    Descriptor,
-)
+from wclayer.images.descriptor import Descriptor
 from wclayer.images.edit import replace_manifests
 from wclayer.images.foreign import Foreign, converted
 from wclayer.images.manifest import Index, Manifest, parse_manifest
@@ -31,7 +25,6 @@ from wclayer.images.platform import Platform
 from wclayer.images.transport import DigestTagSource, ImageSource
 from wclayer.model import limits_in_use
 
-_LAYER_TYPES = (OCI_LAYER, DOCKER_LAYER, OCI_FOREIGN_LAYER, DOCKER_FOREIGN_LAYER)
 _MOST_NESTED = 8
 """How deep an index may lie in other indexes, and referrers refer to referrers."""
 _MANIFESTS = 4
@@ -65,12 +58,6 @@ class CopyPlan:
     manifests: list[PlannedManifest] = field(default_factory=list)
     images: list[tuple[Manifest, ImageConfig]] = field(default_factory=list)
     tags: dict[str, Descriptor] = field(default_factory=dict)
-
-
-def has_file_system(manifest: Manifest) -> bool:
-    """Returns whether a manifest is that of an image with layers of files. Signatures and attestations have the
-    configuration of an image, too, and layers of other types."""
-    return manifest.is_image and all(layer.media_type.startswith(_LAYER_TYPES) for layer in manifest.layers)
 
 
 def check_image(manifest: Manifest, config: ImageConfig) -> None:
@@ -246,7 +233,7 @@ class _Planner:
             if manifest.config.digest not in self.plan.known:
                 self._count(len(data))
             self.plan.known[manifest.config.digest] = data
-            if has_file_system(manifest):
+            if manifest.has_file_system:
                 check_image(manifest, parsed)
                 self.plan.images.append((manifest, parsed))
         for number, layer in enumerate(manifest.layers, 1):

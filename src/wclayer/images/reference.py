@@ -66,10 +66,6 @@ class Reference:
             raise InvalidParameterError(f"{self.familiar_name}:{tag[:_SHOWN]}", _NO_TAG)
         return replace(self, tag=tag, digest="")
 
-    def with_digest(self, digest: str) -> Reference:
-        """Returns the name of one manifest of the same repository, without a tag."""
-        return replace(self, tag="", digest=digest)
-
     def __str__(self) -> str:
         tag = f":{self.tag}" if self.tag else ""
         return self.familiar_name + tag + (f"@{self.digest}" if self.digest else "")

@@ -15,7 +15,7 @@ from wclayer.images.choice import choose
 from wclayer.images.config import ImageConfig, parse_config
 from wclayer.images.descriptor import Descriptor
 from wclayer.images.manifest import Index, Manifest, parse_manifest
-from wclayer.images.plan import check_image, has_file_system
+from wclayer.images.plan import check_image
 from wclayer.images.platform import WINDOWS, Platform
 from wclayer.images.store import ImageStore
 from wclayer.images.transfer_progress import TransferCallback, TransferProgress, TransferStep
@@ -112,7 +112,7 @@ def read_image(
     while isinstance(item, Index):
         descriptor = choose(item.manifests, platform, name)
         item = parse_manifest(store.read_blob(descriptor), descriptor.media_type)
-    if not has_file_system(item):
+    if not item.has_file_system:
         raise NotSupportedError(name, NO_IMAGE)
     config = parse_config(store.read_blob(item.config))
     check_image(item, config)

@@ -15,7 +15,6 @@ from wclayer.images.docker_archive.saved import MANIFEST_FILE
 from wclayer.images.layout.entries import MARKER, encoded, entry_of, new_index, referrer_entries
 from wclayer.images.layout_names import INDEX_FILE, MARKER_FILE, blob_name
 from wclayer.images.manifest import Manifest
-from wclayer.images.plan import has_file_system
 from wclayer.images.reference import Reference, parse_reference
 
 _NO_IMAGE = "and a docker-archive holds nothing else; use oci-archive: or oci:"
@@ -74,7 +73,7 @@ class DockerArchiveTarget(ArchiveTarget):
         return {MANIFEST_FILE: encoded(saved), INDEX_FILE: new_index(entries), MARKER_FILE: MARKER}
 
     def _is_image(self, item: Manifest) -> bool:
-        return has_file_system(item) and self.has(item.config)
+        return item.has_file_system and self.has(item.config)
 
     def _first_image(self, root: Descriptor) -> str | None:
         """Returns the digest of the first image of an index, which has its name in `manifest.json`; None if it has
