@@ -117,6 +117,11 @@ class LayerError(OSError):
         return self.code if self.code > 0xFFFF else _FACILITY_WIN32 | self.code
 
 
+def detail_of(error: LayerError | FormatError) -> str:
+    """Returns what is wrong, without the operation and the path: for an error that names another place."""
+    return error.detail if isinstance(error, LayerError) else str(error)
+
+
 def _rebuild(kind: type[LayerError], path: str, detail: str, code: int, operation: str) -> LayerError:
     return kind(path, detail, code=code, operation=operation)
 

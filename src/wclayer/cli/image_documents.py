@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from wclayer.cli.image_options import platform_option, store_option
-from wclayer.cli.output import echo, json_option, print_json, size_text
+from wclayer.cli.output import count_text, echo, json_option, print_json, size_text
 from wclayer.cli.remote import registry_options
 from wclayer.errors import InvalidParameterError, NotSupportedError
 from wclayer.images.config import ImageConfig
@@ -237,7 +237,7 @@ def _show_image(found: ImageInspection, manifest: Manifest, config: ImageConfig)
             "platform": str(config.platform),
             "created": config.created,
             "author": config.view.text("author"),
-            "size": f"{size_text(size)} in {_layers_text(len(manifest.layers))}",
+            "size": f"{size_text(size)} in {count_text(len(manifest.layers), 'layer')}",
             "base": "" if base is None else _base_text(base),
         }
     )
@@ -259,12 +259,8 @@ def _show_image(found: ImageInspection, manifest: Manifest, config: ImageConfig)
         echo(f"  layer {number:3} {size_text(blob.size):>10}  {blob.digest}{foreign}")
 
 
-def _layers_text(number: int) -> str:
-    return "1 layer" if number == 1 else f"{number} layers"
-
-
 def _base_text(base: ImageBase) -> str:
-    layers = "" if base.layers is None else f"the lowest {_layers_text(base.layers)}"
+    layers = "" if base.layers is None else f"the lowest {count_text(base.layers, 'layer')}"
     return ", ".join(filter(None, (base.name, base.digest, base.version, layers)))
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from wclayer.errors import InvalidParameterError, PathNotFoundError
+from wclayer.images.layout_names import MARKER_FILE
 
 if TYPE_CHECKING:
     from wclayer.images.opening import ImageLayers
@@ -47,7 +48,7 @@ class LayerArgument:
             PathNotFoundError: nothing has that name. The message says what was looked for.
             InvalidParameterError: the text may mean several images.
         """
-        if os.path.isdir(self.text) and not os.path.lexists(os.path.join(self.text, "oci-layout")):
+        if os.path.isdir(self.text) and not os.path.lexists(os.path.join(self.text, MARKER_FILE)):
             return False
         # Verbs that get the path of a layer do not load what images need.
         from wclayer.images.location import Location

@@ -9,7 +9,7 @@ from click.shell_completion import get_completion_class
 
 import wclayer
 from wclayer.cli.layer_argument import LAYER, LayerArgument, chain_of, layer_argument, refuse_in_store
-from wclayer.cli.output import SIZE, echo, json_option, print_json, progress_bar, size_text
+from wclayer.cli.output import SIZE, count_text, echo, json_option, print_json, progress_bar, size_text
 from wclayer.cli.transfer import layers_option, warn_of_hives
 from wclayer.errors import InvalidParameterError, NotSupportedError, during
 from wclayer.layers.directory.scratch import DISK
@@ -107,7 +107,7 @@ def relink_command(layers: tuple[LayerArgument, ...], as_json: bool, layer: Laye
     if as_json:
         print_json({"path": os.path.abspath(path), "parents": [str(parent) for parent in chain]})
         return
-    echo(f"{layer}: {len(chain)} parent{'' if len(chain) == 1 else 's'}")
+    echo(f"{layer}: {count_text(len(chain), 'parent')}")
     for parent in chain:
         echo(f"  {parent}")
 

@@ -53,7 +53,7 @@ def edit_image(
         NotSupportedError: it is an artifact, not an image.
     """
     with during("edit image", source.name):
-        manifest = image_of(source, read_root(source)[1], platform)
+        manifest = image_of(source, read_root(source), platform)
         data, warnings = edit_config(read_config(source, manifest).data, changes)
         edited = replace_config(manifest, data)
         if annotations or without_annotations:

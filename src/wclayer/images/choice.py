@@ -2,19 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
-from wclayer.errors import InvalidParameterError, PathNotFoundError
+from wclayer.errors import FormatError, InvalidParameterError, PathNotFoundError
 from wclayer.images.descriptor import Descriptor
+from wclayer.images.manifest import Index, Manifest
 from wclayer.images.platform import WINDOWS, Platform
 from wclayer.images.windows_version import WindowsVersion
 
+MOST_NESTED = 8
+"""How deep an index may lie in other indexes, and referrers refer to referrers."""
 _IMPLIED_FEATURE = "win32k"
 """The feature that no host is asked for (containerd/platforms, `windowsStripFeaturesMatcher`)."""
 _ATTESTATION = "vnd.docker.reference.type"
 _MOST_SHOWN = 40
 _LONGEST = 100
 _NO_VERSION = WindowsVersion(0, 0, 0)
+
+
+def choose_image(
+    root: tuple[Descriptor, Manifest | Index],
+    read: Callable[[Descriptor], Manifest | Index],
+    wanted: Platform | None,
+    what: str,
+) -> tuple[Descriptor, Manifest]:
+    """Returns the image that a platform means: the root itself, or one in an index, or in an index of that.
+
+    Args:
+        root: what a name means.
+        read: returns the manifest or the index of a descriptor.
+        wanted, what: see `choose`.
+
+    Raises:
+        PathNotFoundError, InvalidParameterError: see `choose`.
+        FormatError: the indexes are nested too deep.
+    """
+    descriptor, item = root
+    for _ in range(MOST_NESTED):
+        if isinstance(item, Manifest):
+            return descriptor, item
+        descriptor = choose(item.manifests, wanted, what)
+        item = read(descriptor)
+    raise FormatError(f"an index in an index, more than {MOST_NESTED} times")
 
 
 def choose(manifests: Sequence[Descriptor], wanted: Platform | None, what: str = "the index") -> Descriptor:

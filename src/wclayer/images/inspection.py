@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from wclayer.errors import FormatError, InvalidParameterError, NotSupportedError, during
+from wclayer.errors import InvalidParameterError, NotSupportedError, during
 from wclayer.images.blobs import read_blob
-from wclayer.images.choice import choose
+from wclayer.images.choice import choose_image
 from wclayer.images.config import ImageConfig, parse_config
 from wclayer.images.descriptor import Descriptor
 from wclayer.images.history import HistoryStep, ImageBase, find_base, history_steps
@@ -17,8 +17,6 @@ from wclayer.images.store import ImageStore
 from wclayer.images.transport import ImageSource
 from wclayer.layers.directory import open_layer
 from wclayer.layers.directory.utility_vm import FILES as UTILITY_VM
-
-_MOST_NESTED = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +63,11 @@ def inspect_image(source: ImageSource, platform: Platform | None = None) -> Imag
         NotSupportedError: a manifest of another kind.
     """
     with during("inspect image", source.name):
-        root, item = read_root(source)
+        found = read_root(source)
+        root, item = found
         index = item if isinstance(item, Index) else None
         try:
-            manifest = image_of(source, item, platform)
+            manifest = image_of(source, found, platform)
         except InvalidParameterError:
             if platform is not None:
                 raise
@@ -80,21 +79,25 @@ def inspect_image(source: ImageSource, platform: Platform | None = None) -> Imag
 def read_root(source: ImageSource) -> tuple[Descriptor, Manifest | Index]:
     """Returns what the name of a source means."""
     root = source.resolve()
-    return root, parse_manifest(source.manifest(root), root.media_type)
+    return root, _read(source, root)
 
 
-def image_of(source: ImageSource, item: Manifest | Index, platform: Platform | None) -> Manifest:
-    """Returns the image of a platform; a manifest itself.
+def image_of(source: ImageSource, root: tuple[Descriptor, Manifest | Index], platform: Platform | None) -> Manifest:
+    """Returns the image of a platform.
+
+    Args:
+        source: where the image is.
+        root: what its name means (`read_root`).
+        platform: which image of an index is meant; None for the only one.
 
     Raises:
-        PathNotFoundError, InvalidParameterError: see `choose`.
+        PathNotFoundError, InvalidParameterError, FormatError: see `choose_image`.
     """
-    for _ in range(_MOST_NESTED):
-        if isinstance(item, Manifest):
-            return item
-        chosen = choose(item.manifests, platform, source.name)
-        item = parse_manifest(source.manifest(chosen), chosen.media_type)
-    raise FormatError(f"an index in an index, more than {_MOST_NESTED} times")
+    return choose_image(root, lambda listed: _read(source, listed), platform, source.name)[1]
+
+
+def _read(source: ImageSource, descriptor: Descriptor) -> Manifest | Index:
+    return parse_manifest(source.manifest(descriptor), descriptor.media_type)
 
 
 def read_config(source: ImageSource, manifest: Manifest) -> ImageConfig:

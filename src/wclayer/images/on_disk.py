@@ -10,6 +10,7 @@ from wclayer._types import StrPath
 from wclayer.errors import errors_at
 from wclayer.formats.compression import Compression, HashedInput, detect
 from wclayer.formats.tar import structs
+from wclayer.images.layout_names import MARKER_FILE
 from wclayer.images.store.folder import DATABASE, LAYERS
 from wclayer.layers.directory.database import FILE_NAME
 from wclayer.layers.inputs import has_any_place, open_any_place
@@ -17,7 +18,6 @@ from wclayer.layers.names import ROOTS
 from wclayer.model import limits_in_use
 
 _DIGITS = re.compile(r"[0-9a-f]{64}\Z")
-_MARKER = "oci-layout"
 _LAYER_ROOTS = frozenset(root.split("/")[0].lower().encode() for root in ROOTS)
 
 
@@ -32,7 +32,7 @@ def holds_images(path: StrPath) -> bool:
         InvalidDataError, LimitExceededError: it is compressed, and damaged or larger than a limit at its beginning.
     """
     if os.path.isdir(path):
-        return os.path.lexists(os.path.join(path, _MARKER)) and not os.path.lexists(os.path.join(path, FILE_NAME))
+        return os.path.lexists(os.path.join(path, MARKER_FILE)) and not os.path.lexists(os.path.join(path, FILE_NAME))
     if not has_any_place(path):
         return False
     header = _first_header(path)

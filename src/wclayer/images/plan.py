@@ -15,7 +15,7 @@ from wclayer.errors import (
     translated,
 )
 from wclayer.images.blobs import Blob, errors_of, read_blob
-from wclayer.images.choice import choose
+from wclayer.images.choice import MOST_NESTED, choose, choose_image
 from wclayer.images.config import ImageConfig, parse_config
 from wclayer.images.descriptor import Descriptor
 from wclayer.images.edit import replace_manifests
@@ -25,8 +25,6 @@ from wclayer.images.platform import Platform
 from wclayer.images.transport import DigestTagSource, ImageSource
 from wclayer.model import limits_in_use
 
-_MOST_NESTED = 8
-"""How deep an index may lie in other indexes, and referrers refer to referrers."""
 _MANIFESTS = 4
 """All manifests and configurations of one copy may be as large as so many of the largest one: they are in memory."""
 
@@ -128,12 +126,7 @@ class _Planner:
 
     def image_of(self, root: Descriptor, platform: Platform | None) -> Descriptor:
         """Returns the image of a platform; the image itself if there is no index."""
-        for _ in range(_MOST_NESTED):
-            item = self._manifest(root)
-            if isinstance(item, Manifest):
-                return root
-            root = choose(item.manifests, platform, self._source.name)
-        raise FormatError(f"an index in an index, more than {_MOST_NESTED} times")
+        return choose_image((root, self._manifest(root)), self._manifest, platform, self._source.name)[0]
 
     def add(self, descriptor: Descriptor, depth: int = 0) -> Descriptor:
         """Plans the copy of a manifest and everything below it.
@@ -143,8 +136,8 @@ class _Planner:
         """
         if descriptor.digest in self._planned:
             return self._planned[descriptor.digest]
-        if depth > _MOST_NESTED:
-            raise FormatError(f"an index in an index, more than {_MOST_NESTED} times")
+        if depth > MOST_NESTED:
+            raise FormatError(f"an index in an index, more than {MOST_NESTED} times")
         item = self._manifest(descriptor)
         if isinstance(item, Index):
             item = _with_manifests(item, [self.add(child, depth + 1) for child in item.manifests])
@@ -173,12 +166,12 @@ class _Planner:
     def add_referrers(self) -> None:
         """Plans the copy of everything that refers to the planned manifests, and to what refers to them."""
         level = list(self._planned)
-        for _ in range(_MOST_NESTED):
+        for _ in range(MOST_NESTED):
             below = [found for digest in level for found in self._add_referrers_of(digest)]
             if not below:
                 return
             level = below
-        raise FormatError(f"referrers of referrers, more than {_MOST_NESTED} times")
+        raise FormatError(f"referrers of referrers, more than {MOST_NESTED} times")
 
     def _add_referrers_of(self, digest: str) -> list[str]:
         """Plans the copy of what refers to a manifest, by its subject or by a tag of cosign.

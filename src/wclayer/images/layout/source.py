@@ -13,6 +13,7 @@ from wclayer.images.descriptor import Descriptor
 from wclayer.images.layout.files import ArchiveFiles, DirectoryFiles, LayoutFiles
 from wclayer.images.layout.index import LayoutIndex, read_document
 from wclayer.images.layout.named import NamedImage, absent, choose, images_among, is_digest_tag, names_of, together
+from wclayer.images.layout_names import MARKER_FILE
 
 
 @boundary
@@ -157,4 +158,4 @@ def check_blob(size: int | None, descriptor: Descriptor, where: str) -> None:
 
 
 def _has_marker(place: str) -> bool:
-    return os.path.lexists(os.path.join(place, "oci-layout"))
+    return os.path.lexists(os.path.join(place, MARKER_FILE))

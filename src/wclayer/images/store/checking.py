@@ -8,7 +8,7 @@ import re
 import stat
 from collections.abc import Iterator
 
-from wclayer.errors import CorruptLayerError, FormatError, LayerError, PathNotFoundError, errors_at
+from wclayer.errors import CorruptLayerError, FormatError, LayerError, PathNotFoundError, detail_of, errors_at
 from wclayer.host import system
 from wclayer.host.root import HostRoot
 from wclayer.images.config import chain_ids
@@ -46,10 +46,6 @@ def check_store(folder: StoreFolder, progress: ProgressCallback | None) -> Itera
     report(state, progress)
 
 
-def _text(error: LayerError | FormatError) -> str:
-    return error.detail if isinstance(error, LayerError) else str(error)
-
-
 def _names(root: HostRoot, path: bytes) -> list[tuple[str, bool]]:
     try:
         return sorted(system.list_directory(root.directory(path)))
@@ -84,7 +80,7 @@ def _check_names(folder: StoreFolder) -> Iterator[Problem]:
             for image in images_of(folder, name.descriptor):
                 yield from _check_image(folder, name.text, image)
         except (LayerError, FormatError) as error:
-            yield Problem(name.text, _text(error))
+            yield Problem(name.text, detail_of(error))
 
 
 def _check_image(folder: StoreFolder, name: str, image: ImageInStore) -> Iterator[Problem]:

@@ -17,6 +17,7 @@ from wclayer.errors import (
     CorruptLayerError,
     FormatError,
     InvalidParameterError,
+    LayerError,
     PathNotFoundError,
     errors_at,
 )
@@ -26,6 +27,7 @@ from wclayer.images.descriptor import Descriptor, check_digest
 from wclayer.images.manifest import check_contents, check_manifest_size
 from wclayer.images.store.schema import empty_database
 from wclayer.layers.atomic import StagedFile, make_folder, remove_leftovers, wait_for_place
+from wclayer.layers.directory import open_layer
 
 STORE_VARIABLE = "WCLAYER_STORE"
 DATABASE = "store.db"
@@ -126,6 +128,15 @@ class StoreFolder:
     def has_layer(self, chain_id: str) -> bool:
         """Returns whether the layer with a chainID is unpacked."""
         return self._status(layer_name(chain_id), stat.S_ISDIR) is not None
+
+    def layer_size(self, chain_id: str) -> int:
+        """Returns the bytes of the files of an unpacked layer by its records; 0 if they cannot be read."""
+        try:
+            with open_layer(self.layer_path(chain_id)) as layer:
+                totals = layer.totals()
+                return totals.file_bytes + totals.stream_bytes
+        except LayerError:
+            return 0
 
     def blob_size(self, digest: str) -> int | None:
         """Returns the size of a blob in bytes; None if it is not in the store.

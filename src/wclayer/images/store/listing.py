@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from wclayer.errors import FormatError, LayerError
+from wclayer.errors import FormatError, LayerError, detail_of
 from wclayer.images.config import ImageConfig
 from wclayer.images.descriptor import Descriptor
 from wclayer.images.history import find_base
@@ -14,7 +14,6 @@ from wclayer.images.platform import Platform
 from wclayer.images.store.folder import StoreFolder
 from wclayer.images.store.graph import ImageInStore, images_of
 from wclayer.images.store.names import Name, Names
-from wclayer.layers.directory import open_layer
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +92,7 @@ def _images_of(folder: StoreFolder, name: Name) -> Iterator[_Found]:
             yield _Found(name, image)
             is_empty = False
     except (LayerError, FormatError) as error:
-        yield _Found(name, None, error.detail if isinstance(error, LayerError) else str(error))
+        yield _Found(name, None, detail_of(error))
         return
     if is_empty:
         yield _Found(name, None, "none of the index's images is in the store")
@@ -107,18 +106,8 @@ def _parts(folder: StoreFolder, found: _Found) -> dict[str, int]:
     parts = {f"blobs/{blob.digest}": blob.size for blob in blobs if folder.has_blob(blob)}
     for chain_id in image.config.chain_ids if image.config is not None else ():
         if folder.has_layer(chain_id):
-            parts[f"layers/{chain_id}"] = _layer_size(folder, chain_id)
+            parts[f"layers/{chain_id}"] = folder.layer_size(chain_id)
     return parts
-
-
-def _layer_size(folder: StoreFolder, chain_id: str) -> int:
-    """Returns the bytes of the files of an unpacked layer, by its records; 0 if `check` would find them damaged."""
-    try:
-        with open_layer(folder.layer_path(chain_id)) as layer:
-            totals = layer.totals()
-            return totals.file_bytes + totals.stream_bytes
-    except LayerError:
-        return 0
 
 
 def _stored(

@@ -10,7 +10,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from wclayer.errors import CorruptLayerError, FormatError, LayerError, NotSupportedError, PathNotFoundError, errors_at
+from wclayer.errors import (
+    CorruptLayerError,
+    FormatError,
+    LayerError,
+    NotSupportedError,
+    PathNotFoundError,
+    detail_of,
+    errors_at,
+)
 from wclayer.host import durability
 from wclayer.images.descriptor import INDEX_TYPES, MANIFEST_TYPES, Descriptor, check_digest
 from wclayer.images.reference import parse_reference
@@ -149,8 +157,7 @@ class Names:
             if text != digest and str(parse_reference(text)) != text:
                 raise FormatError("it is not the name of an image in familiar form")
         except (FormatError, LayerError) as error:
-            detail = error.detail if isinstance(error, LayerError) else str(error)
-            raise CorruptLayerError(self._folder.database, f"name {str(text)[:80]!r}: {detail}") from None
+            raise CorruptLayerError(self._folder.database, f"name {str(text)[:80]!r}: {detail_of(error)}") from None
         return Name(text, Descriptor(media_type, digest, size), tagged)
 
 

@@ -10,14 +10,13 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from wclayer.errors import CorruptLayerError, FormatError, LayerBusyError, LayerError, errors_at
+from wclayer.errors import CorruptLayerError, FormatError, LayerBusyError, LayerError, detail_of, errors_at
 from wclayer.host import durability, system
 from wclayer.host.root import HostRoot, mounts_below
 from wclayer.images.store.folder import BLOBS, INGEST, LAYERS, PART, StoreFolder
 from wclayer.images.store.graph import reached_from
 from wclayer.images.store.names import Names
 from wclayer.layers.atomic import lock_place, remove_leftovers, remove_whole, wait_for_place
-from wclayer.layers.directory import open_layer
 from wclayer.layers.directory.chain_file import read_chain
 
 _HEX = re.compile(r"[0-9a-f]{64}\Z")
@@ -88,10 +87,9 @@ def _kept(folder: StoreFolder) -> tuple[set[str], set[str]]:
         try:
             reached = reached_from(folder, name.descriptor)
         except (LayerError, FormatError) as error:
-            detail = error.detail if isinstance(error, LayerError) else str(error)
             raise CorruptLayerError(
                 folder.path,
-                f"nothing was removed: what the image {name.text} keeps is unknown: {detail};"
+                f"nothing was removed: what the image {name.text} keeps is unknown: {detail_of(error)};"
                 " pull it again, or untag it",
             ) from error
         blobs.update(reached.blobs)
@@ -120,7 +118,7 @@ def _prune_layers(folder: StoreFolder, root: HostRoot, kept: set[str], result: P
         if chain_id in busy:
             continue
         path = folder.layer_path(chain_id)
-        size = _layer_size(path)
+        size = folder.layer_size(chain_id)
         if not dry_run:
             try:
                 remove_whole(path)
@@ -138,16 +136,6 @@ def _parents(path: Path) -> list[str]:
         return [f"sha256:{parent.name}" for parent in read_chain(path)]
     except LayerError:
         return []
-
-
-def _layer_size(path: Path) -> int:
-    """Returns the bytes of the files of a layer by its records; 0 if they cannot be read."""
-    try:
-        with open_layer(path) as layer:
-            totals = layer.totals()
-            return totals.file_bytes + totals.stream_bytes
-    except LayerError:
-        return 0
 
 
 def _is_busy(path: Path) -> bool:
