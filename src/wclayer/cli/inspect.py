@@ -248,7 +248,7 @@ def info_command(as_json: bool, layer: LayerArgument) -> None:
       wclayer info nanoserver:ltsc2022
     """
     if layer.image is not None:
-        from wclayer.cli.image_text import image_info, print_image_info
+        from wclayer.cli.image_info import image_info, print_image_info
 
         record = image_info(layer.image)
         print_json(record) if as_json else print_image_info(record)

@@ -52,10 +52,10 @@ class LayerArgument:
             return False
         # Verbs that get the path of a layer do not load what images need.
         from wclayer.images.location import Location
-        from wclayer.images.opening import find_image
+        from wclayer.images.opening import find_place
         from wclayer.images.store import ImageStore
 
-        return isinstance(find_image(self.text, ImageStore(self._context.meta.get(_STORE))), Location)
+        return isinstance(find_place(self.text, ImageStore(self._context.meta.get(_STORE))), Location)
 
     @property
     def image(self) -> ImageLayers | None:

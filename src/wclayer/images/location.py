@@ -88,7 +88,7 @@ def parse_location(text: str) -> Location:
             if not rest:
                 raise InvalidParameterError(text, "no name after store:; write store:NAME")
             return Location(transport, "", rest)
-        return _on_disk(text, transport, rest)
+        return _layout_or_archive(text, transport, rest)
     if text.startswith("docker://"):
         rest = text.removeprefix("docker://")
         if not rest:
@@ -101,7 +101,7 @@ def parse_location(text: str) -> Location:
     return Location(Transport.REGISTRY, "", text)
 
 
-def _on_disk(text: str, transport: Transport, rest: str) -> Location:
+def _layout_or_archive(text: str, transport: Transport, rest: str) -> Location:
     drive = rest[:2] if _DRIVE.match(rest) else ""
     path, colon, name = rest[len(drive) :].partition(":")
     path = drive + path

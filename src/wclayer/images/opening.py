@@ -81,7 +81,7 @@ class ImageLayers:
         self.close()
 
 
-def find_image(text: str, store: ImageStore) -> Location | Path:
+def find_place(text: str, store: ImageStore) -> Location | Path:
     """Returns where an image is that a user named, or the path of a layer directory. Nothing is opened but the store.
 
     A path that exists is a path. Otherwise a text that begins with a transport (`oci:DIR[:TAG]`, `oci-archive:FILE`,
@@ -190,7 +190,7 @@ def open_image(
     """
     with during("open image", text):
         place = store or ImageStore()
-        found = find_image(os.fspath(text), place)
+        found = find_place(os.fspath(text), place)
         if isinstance(found, Path):
             with open_layer(found) as layer:
                 return ImageLayers(text, (layer.path, *layer.parents_in_place()), None, None, ExitStack())

@@ -23,7 +23,7 @@ from wclayer.images.docker_archive.original import OriginalManifests
 from wclayer.images.docker_archive.saved import SavedImage, saved_images
 from wclayer.images.layout.files import ArchiveFiles
 from wclayer.images.layout.index import LayoutIndex, read_document
-from wclayer.images.layout.named import NamedImage, absent, choose
+from wclayer.images.layout.named import NamedImage, absent, choose_named
 from wclayer.images.layout.source import LayoutSource, check_blob
 from wclayer.images.layout_names import INDEX_FILE
 from wclayer.images.manifest import check_contents
@@ -109,10 +109,10 @@ class DockerArchiveSource:
             return self._layout.resolve()
         # Another image may be damaged, if this one is named.
         images = [named for named, _ in self._found().values()] if self._ref else self.images()
-        found = choose(images, self._ref, self._name)
+        found = choose_named(images, self._ref, self._name)
         if found is None:
             for saved, error in self._broken:
-                if choose([NamedImage(Descriptor("", "", 0), saved.tags)], self._ref, self._name):
+                if choose_named([NamedImage(Descriptor("", "", 0), saved.tags)], self._ref, self._name):
                     raise error
             raise absent(images, self._ref, self._name)
         return found.descriptor

@@ -71,7 +71,7 @@ def _is_referrer(entry: Descriptor) -> bool:
     )
 
 
-def choose(images: Sequence[NamedImage], wanted: str, where: StrPath) -> NamedImage | None:
+def choose_named(images: Sequence[NamedImage], wanted: str, where: StrPath) -> NamedImage | None:
     """Returns the image that a user means.
 
     Args:

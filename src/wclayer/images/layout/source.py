@@ -12,7 +12,15 @@ from wclayer.images.archive.opened import STANDARD_INPUT, ImageArchive
 from wclayer.images.descriptor import Descriptor
 from wclayer.images.layout.files import ArchiveFiles, DirectoryFiles, LayoutFiles
 from wclayer.images.layout.index import LayoutIndex, read_document
-from wclayer.images.layout.named import NamedImage, absent, choose, images_among, is_digest_tag, names_of, together
+from wclayer.images.layout.named import (
+    NamedImage,
+    absent,
+    choose_named,
+    images_among,
+    is_digest_tag,
+    names_of,
+    together,
+)
 from wclayer.images.layout_names import MARKER_FILE
 
 
@@ -84,11 +92,11 @@ class LayoutSource:
             InvalidDataError, LimitExceededError: an index in the layout is damaged or too large.
         """
         images = self.images()
-        found = choose(images, self._tag, self._name)
+        found = choose_named(images, self._tag, self._name)
         if found is None and self._tag:
             with errors_at(self._place):
                 further = together([*self._index.entries, *self._index.nested()])
-                found = choose(further, self._tag, self._name)
+                found = choose_named(further, self._tag, self._name)
         if found is None:
             raise absent(images, self._tag, self._name)
         return found.descriptor
