@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from wclayer.errors import (
@@ -142,9 +143,11 @@ class _Planner:
         if isinstance(item, Index):
             item = _with_manifests(item, [self.add(child, depth + 1) for child in item.manifests])
         else:
+            # The blobs have the descriptors of the source: a foreign layer may be at its `urls` alone.
+            layers = item.layers
             if self._foreign is Foreign.CONVERT:
                 item = converted(item)
-            self._add_blobs(item)
+            self._add_blobs(item, layers)
         made = item.descriptor
         kept = replace(descriptor, media_type=made.media_type, digest=made.digest, size=made.size, raw={})
         if depth == 0:
@@ -217,7 +220,7 @@ class _Planner:
                 f" may have {limit_hint('manifest_size')}"
             )
 
-    def _add_blobs(self, manifest: Manifest) -> None:
+    def _add_blobs(self, manifest: Manifest, layers: Sequence[Descriptor]) -> None:
         config = Blob(manifest.config, "the configuration")
         if manifest.is_image:
             with errors_of(config, self._source.name):
@@ -229,10 +232,10 @@ class _Planner:
             if manifest.has_file_system:
                 check_image(manifest, parsed)
                 self.plan.images.append((manifest, parsed))
-        for number, layer in enumerate(manifest.layers, 1):
+        for number, layer in enumerate(layers, 1):
             if self._foreign is Foreign.KEEP and layer.is_foreign_layer:
                 continue
-            self._add_blob(Blob(layer, f"layer {number} of {len(manifest.layers)}"))
+            self._add_blob(Blob(layer, f"layer {number} of {len(layers)}"))
         self._add_blob(config)
 
     def _add_blob(self, blob: Blob) -> None:
