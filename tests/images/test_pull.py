@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.images import forms, samples
-from tests.images.registry import DebianRegistry, FakeRegistry
+from tests.images.registry import DebianRegistry, FakeRegistry, faults
 from tests.support import member, parsed, run, text
 from wclayer.formats.tar.structs import TRAILER
 from wclayer.images.store import ImageStore
@@ -89,7 +89,7 @@ def test_what_is_not_there_leaves_no_store(debian_registry: DebianRegistry, repo
 
 
 def test_a_foreign_layer_comes_from_its_address(
-    debian_registry_with_urls: DebianRegistry, fake: FakeRegistry, repository: str, store: Path
+    debian_registry_with_urls: DebianRegistry, fake: FakeRegistry, repository: str, store: Path, tmp_path: Path
 ) -> None:
     original = samples.with_foreign_layer()
     base = original.layers[0]
@@ -102,6 +102,67 @@ def test_a_foreign_layer_comes_from_its_address(
     assert fake.sent(digest) == len(base.data)
     assert [layer["diff_id"] for layer in record["images"][0]["layers"]] == image.diff_ids
     assert fake.authorizations == []
+    # Also where the image in the store will not have the address.
+    more = parsed("pull", "--store", tmp_path / "converted", "--retries", "0", "--foreign", "convert", reference)
+    assert isinstance(more, dict)
+    assert [layer["diff_id"] for layer in more["images"][0]["layers"]] == image.diff_ids
+
+
+def _with_two_addresses(fake: FakeRegistry, other: FakeRegistry) -> samples.Image:
+    """An image in a registry that has other bytes for its foreign layer, and so has the first address."""
+    base = samples.with_foreign_layer("oci").layers[0]
+    urls = [f"{origin.base}/v2/files/blobs/{base.digest}" for origin in (fake, other)]
+    image = samples.with_foreign_layer("oci", urls)
+    for data in image.blobs.values():
+        fake.contents.put_blob("app", data)
+    fake.contents.put_manifest("app", image.manifest, image.media_type, "1")
+    fake.contents.put_blob("files", base.data)
+    other.contents.put_blob("files", base.data)
+    fake.faults.append(faults.corrupt("blob").only(reference=base.digest))
+    return image
+
+
+@pytest.mark.parametrize("verb", ["pull", "pull --no-unpack", "layout", "archive", "registry", "converted"])
+def test_a_place_with_wrong_bytes_is_followed_by_the_next(
+    debian_registry: DebianRegistry, fake: FakeRegistry, repository: str, tmp_path: Path, verb: str
+) -> None:
+    with FakeRegistry() as other:
+        image = _with_two_addresses(fake, other)
+        base, reference = image.layers[0], f"{fake.host}/app:1"
+        target = {
+            "layout": f"oci:{tmp_path / 'layout'}:1", "archive": f"oci-archive:{tmp_path / 'x.tar'}:1",
+            "registry": f"{debian_registry.host}/{repository}:1",
+        }.get(verb, "store:app:1")  # fmt: skip
+        if verb.startswith("pull"):
+            text(*verb.split(), "--store", tmp_path / "store", reference)
+        else:
+            convert = ["--foreign", "convert"] if verb in ("registry", "converted") else []
+            text("copy", *convert, "--store", tmp_path / "store", reference, target)
+        asked = [len(registry.asked("blob", "GET", reference=base.digest)) for registry in (fake, other)]
+    assert asked == [2, 1]
+    if verb.startswith("pull"):
+        assert list(ImageStore(tmp_path / "store").check()) == []
+        assert os.listdir(tmp_path / "store" / "ingest") == []
+        assert sorted(os.listdir(tmp_path / "store" / "layers")) == sorted(
+            [] if "--no-unpack" in verb else [digest[7:] for digest in image.chain_ids]
+        )
+    else:
+        text("copy", "--store", tmp_path / "store", target, f"oci:{tmp_path / 'again'}")
+
+
+def test_all_places_with_wrong_bytes(fake: FakeRegistry, store: Path) -> None:
+    with FakeRegistry() as other:
+        base = _with_two_addresses(fake, other).layers[0]
+        other.faults.append(faults.corrupt("blob"))
+        err = run("pull", "--store", store, f"{fake.host}/app:1", status=6).stderr.decode()
+        assert len(other.asked("blob", "GET")) == 1
+        assert "layer 1 of 2" in err
+        assert f"{base.digest}: the contents have the digest" in err
+        other.faults[:] = [faults.error(404, "blob")]
+        err = run("pull", "--store", store, f"{fake.host}/app:1", status=6).stderr.decode()
+    assert f"{fake.host} gives bytes with another digest" in err
+    assert "does not have the blob" in err
+    assert os.listdir(store / "layers") == []
 
 
 def test_an_address_with_other_contents(

@@ -198,7 +198,9 @@ class _Pipeline:
         def begun(ingest: Ingest) -> None:
             arriving.set_result(ingest.follow)
 
-        self._target.put_blob(blob.descriptor, source, done, begun)
+        # A layer with several places may arrive again from the next: it is unpacked when it is whole and verified.
+        follow = None if blob.descriptor.urls else begun
+        self._target.put_blob(blob.descriptor, source, done, follow)
 
     def _unpack(self, crew: Crew) -> None:
         def open_layer(blob: Blob) -> LayerStream:

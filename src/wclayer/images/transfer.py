@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from wclayer.errors import NotSupportedError, during
+from wclayer.errors import InvalidDataError, NotSupportedError, during
 from wclayer.images.blobs import Blob, KnownBlobs, errors_of
 from wclayer.images.composed import origin_of
 from wclayer.images.descriptor import Descriptor
@@ -14,7 +14,7 @@ from wclayer.images.parallel import Crew
 from wclayer.images.plan import CopyPlan, make_plan
 from wclayer.images.platform import Platform
 from wclayer.images.transfer_progress import TransferCallback, TransferProgress, TransferStep
-from wclayer.images.transport import BytesDone, ImageSource, ImageTarget, TagTarget
+from wclayer.images.transport import BytesDone, ImageSource, ImageTarget, PlacesSource, TagTarget
 
 JOBS = 4
 """How many blobs are copied at the same time."""
@@ -122,6 +122,9 @@ def carry_out(
         if progress is not None:
             progress(TransferProgress(blob.what, blob.descriptor, step, done))
 
+    def put_into_target(blob: Blob, origin: ImageSource, done: BytesDone) -> None:
+        target.put_blob(blob.descriptor, origin, done)
+
     def copy_blob(blob: Blob) -> None:
         with errors_of(blob, source.name):
             crew.check()
@@ -130,10 +133,9 @@ def carry_out(
                 report(blob, TransferStep.PRESENT, descriptor.size)
                 return
             origin = known if descriptor.digest in plan.known else origin_of(source, descriptor)
-            if put is None:
-                target.put_blob(descriptor, origin, lambda done: report(blob, TransferStep.COPY, done))
-            else:
-                put(blob, origin, lambda done: report(blob, TransferStep.COPY, done))
+            _put_from_any_place(
+                put or put_into_target, blob, origin, lambda done: report(blob, TransferStep.COPY, done)
+            )
             copied.append(blob)
             report(blob, TransferStep.COPY, descriptor.size)
 
@@ -155,3 +157,16 @@ def carry_out(
         sum(blob.descriptor.size for blob in copied),
         len(plan.blobs) - len(copied),
     )
+
+
+def _put_from_any_place(put: PutBlob, blob: Blob, source: ImageSource, done: BytesDone) -> None:
+    """Puts a blob, and puts it again from the next place of its source after one gave bytes with another digest."""
+    places = source if blob.descriptor.urls and isinstance(source, PlacesSource) else None
+    left = 0 if places is None else places.places_left(blob.descriptor)
+    while True:
+        try:
+            return put(blob, source, done)
+        except InvalidDataError:
+            before, left = left, 0 if places is None else places.places_left(blob.descriptor)
+            if not 0 < left < before:
+                raise

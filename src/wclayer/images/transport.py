@@ -115,6 +115,14 @@ class DigestTagSource(Protocol):
 
 
 @runtime_checkable
+class PlacesSource(Protocol):
+    """A source that has a blob in several places: a foreign layer in the registry and at its `urls`."""
+
+    def places_left(self, descriptor: Descriptor) -> int:
+        """Returns how many places have not given bytes with another digest yet. `open_blob` asks those."""
+
+
+@runtime_checkable
 class TagTarget(Protocol):
     """A target that gives a name to more than one manifest."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import re
 import time
@@ -33,8 +34,9 @@ _CONTENT_RANGE = re.compile(r"bytes (\d{1,19})-(\d{1,19})/(\d{1,19}|\*)\Z")
 def open_blob(client: RegistryClient, descriptor: Descriptor, offset: int = 0) -> BinaryIO:
     """Opens a blob for reading from a byte offset to its end.
 
-    The registry is asked first, then the addresses of the descriptor (`urls`), which foreign layers have. They are
-    given no credentials. The stream has at most the size of the descriptor, and is not verified.
+    The registry is asked first, then the addresses of the descriptor (`urls`), which foreign layers have. Those of
+    other servers are given no credentials. The stream has at most the size of the descriptor, and is not verified; but
+    if it is read from 0 to its end, and has another digest, the next call asks the other places (see `places_left`).
 
     Args:
         client: the registry.
@@ -43,31 +45,42 @@ def open_blob(client: RegistryClient, descriptor: Descriptor, offset: int = 0) -
 
     Raises:
         PathNotFoundError: neither the registry nor an address has the blob.
-        InvalidDataError: the registry has a blob of another size under this digest.
+        InvalidDataError: the registry has a blob of another size under this digest; or a place gave other bytes
+            before, and no other one has the blob.
         RegistryError, AccessDeniedError, …: the registry cannot be reached, or refuses.
     """
     if offset >= descriptor.size:
         return io.BytesIO()
-    what = f"the blob {descriptor.digest} ({descriptor.size} bytes)"
-    path = f"blobs/{descriptor.digest}"
-    own = _Place(client, client.request("GET", path, what, accepted=(200, 206)), descriptor)
-    places = [own]
-    for url in descriptor.urls[:_MAX_URLS]:
-        request = Request("GET", url, client.asking(what), accepted=frozenset({200, 206}))
-        places.append(_Place(client, request, descriptor))
+    places = _places(client, descriptor)
+    left = [place for place in places if not place.is_refused] or places
     failures: list[LayerError] = []
-    for place in places:
+    for place in left:
         try:
             return io.BufferedReader(_BlobStream(place, offset), _BUFFER)
         except (PathNotFoundError, AccessDeniedError, InvalidDataError, RegistryError) as error:
             if len(places) == 1:
                 raise
             failures.append(error)
+    told = [f"{place.request.origin} gives bytes with another digest" for place in places if place not in left]
+    told += [error.detail for error in failures]
     is_missing = all(isinstance(error, PathNotFoundError) for error in failures)
-    told = "; ".join(error.detail for error in failures)
-    raise (PathNotFoundError if is_missing else RegistryError)(
-        client.name, f"neither the registry nor the addresses of the foreign layer give it: {told}"
-    )
+    kind = InvalidDataError if len(left) < len(places) else PathNotFoundError if is_missing else RegistryError
+    raise kind(client.name, f"neither the registry nor the addresses of the foreign layer give it: {'; '.join(told)}")
+
+
+def places_left(client: RegistryClient, descriptor: Descriptor) -> int:
+    """Returns how many of the places of a blob have not given bytes with another digest yet."""
+    return sum(not place.is_refused for place in _places(client, descriptor))
+
+
+def _places(client: RegistryClient, descriptor: Descriptor) -> list[_Place]:
+    """Returns where a blob may be: the registry, then the addresses of the descriptor."""
+    what = f"the blob {descriptor.digest} ({descriptor.size} bytes)"
+    accepted = frozenset({200, 206})
+    requests = [client.request("GET", f"blobs/{descriptor.digest}", what, accepted=tuple(accepted))]
+    urls = descriptor.urls[:_MAX_URLS]
+    requests += [Request("GET", url, client.asking(what), accepted=accepted) for url in urls]
+    return [_Place(client, request, descriptor) for request in requests]
 
 
 @dataclass(frozen=True)
@@ -81,6 +94,15 @@ class _Place:
     @property
     def asked(self) -> Asked:
         return self.request.asked
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether the place gave bytes with another digest."""
+        return (self.descriptor.digest, self.request.url) in self.client.refused
+
+    def refuse(self) -> None:
+        """Notes that the place gave bytes with another digest."""
+        self.client.refused.add((self.descriptor.digest, self.request.url))
 
     def open(self, offset: int) -> Answer:
         """Sends one request for the blob from an offset on, and returns the answer, whose body begins there.
@@ -171,6 +193,8 @@ class _BlobStream(io.RawIOBase):
         self._counted_from = offset
         self._rate_from = offset
         self._waited = 0.0
+        # Only a blob that has further places is hashed here: its readers verify it anyway.
+        self._hash = hashlib.sha256() if place.descriptor.urls and not offset else None
         self._answer = self._retry(lambda: place.open(offset))
 
     def readable(self) -> bool:
@@ -183,6 +207,11 @@ class _BlobStream(io.RawIOBase):
         data = self._retry(lambda: self._read(size))
         buffer[: len(data)] = data
         self._offset += len(data)
+        if self._hash is not None:
+            self._hash.update(data)
+            expected = self._place.descriptor
+            if self._offset == expected.size and f"sha256:{self._hash.hexdigest()}" != expected.digest:
+                self._place.refuse()
         if self._offset - self._counted_from >= _PROGRESS:
             self._retries = Retries(self._place.client.options)
             self._counted_from = self._offset

@@ -48,6 +48,8 @@ class RegistryClient:
         self._scopes = [f"repository:{repository}:{actions}"] if repository else []
         service = TokenService(self.exchange, self.asking("an access token"), lambda: origin_of(self.base))
         self.authorizer = Authorizer(service, self._find)
+        self.refused: set[tuple[str, str]] = set()
+        """Digests of blobs, each with an address that gave other bytes."""
         self._base = ""
         self._lock = threading.Lock()
 

@@ -8,7 +8,7 @@ from typing import BinaryIO, Self
 from wclayer.errors import boundary
 from wclayer.images.descriptor import Descriptor
 from wclayer.images.reference import Reference
-from wclayer.images.registry.blobs import open_blob
+from wclayer.images.registry.blobs import open_blob, places_left
 from wclayer.images.registry.client import RegistryClient
 from wclayer.images.registry.documents import get_described, get_digest_tags, get_manifest, get_referrers, get_tags
 from wclayer.images.registry.options import RegistryOptions
@@ -70,7 +70,8 @@ class RegistrySource:
         """Opens a blob for reading from a byte offset to its end. The caller closes the stream.
 
         The stream continues by itself after a cut connection. The bytes are not verified. If the registry does not have
-        the blob, the addresses of the descriptor (`urls`) are asked, without credentials.
+        the blob, the addresses of the descriptor (`urls`) are asked, those of other servers without credentials. A
+        place that gave bytes with another digest is not asked again while others are left.
 
         Raises:
             PathNotFoundError: the registry does not have the blob.
@@ -78,6 +79,10 @@ class RegistrySource:
             AccessDeniedError, RegistryError: see `resolve`.
         """
         return open_blob(self._client, descriptor, offset)
+
+    def places_left(self, descriptor: Descriptor) -> int:
+        """Returns how many places of a blob (the registry, `urls`) have not given bytes with another digest yet."""
+        return places_left(self._client, descriptor)
 
     def referrers(self, descriptor: Descriptor) -> list[Descriptor]:
         """Returns the manifests that refer to a manifest (signatures, SBOMs); an empty list if there are none."""
