@@ -517,12 +517,22 @@ class during:  # noqa: N801 (used like a function, as those of contextlib are)
         operation: the verb ("import layer").
         path: the file or folder that the body works on; for a decorator, by default the first path among the arguments.
         damage: see `translated`.
+        takes_over: name this operation also in errors in which an object that the body uses has named that of its class
+            (`boundary`).
     """
 
-    __slots__ = ("_damage", "_operation", "_path")
+    __slots__ = ("_damage", "_operation", "_path", "_takes_over")
 
-    def __init__(self, operation: str, path: StrPath = "", *, damage: type[LayerError] = InvalidDataError) -> None:
+    def __init__(
+        self,
+        operation: str,
+        path: StrPath = "",
+        *,
+        damage: type[LayerError] = InvalidDataError,
+        takes_over: bool = False,
+    ) -> None:
         self._operation = operation
+        self._takes_over = takes_over
         self._path = path
         self._damage = damage
 
@@ -535,6 +545,8 @@ class during:  # noqa: N801 (used like a function, as those of contextlib are)
         told = translated(self._path, error, damage=self._damage)
         if told is None:
             return
+        if self._takes_over and told._named_by is not None:
+            told.operation, told._named_by = "", None
         told.operation = told.operation or self._operation
         if not told.path:
             told.path = told.filename = os.fspath(self._path)
@@ -564,7 +576,8 @@ class during:  # noqa: N801 (used like a function, as those of contextlib are)
     def _at(self, arguments: Iterable[object], options: Mapping[str, object]) -> during:
         """Returns this boundary with the first path among the arguments."""
         paths = (value for value in (*arguments, *options.values()) if isinstance(value, (str, os.PathLike)))
-        return during(self._operation, self._path or next(paths, ""), damage=self._damage)
+        path = self._path or next(paths, "")
+        return during(self._operation, path, damage=self._damage, takes_over=self._takes_over)
 
     def _each(self, items: object, arguments: Iterable[object], options: Mapping[str, object]) -> Iterator[object]:
         with self._at(arguments, options):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.images import forms, samples
-from tests.images.registry import DebianRegistry, skopeo
+from tests.images.registry import DebianRegistry, FakeRegistry, faults, skopeo
 from tests.images.samples import Image, Index
 from tests.support import parsed, run, text
 from wclayer.images.config import parse_config
@@ -234,6 +234,32 @@ def test_a_load_without_the_foreign_layers(tmp_path: Path) -> None:
     assert isinstance(loaded, list)
     assert loaded[0]["digest"] != image.digest
     assert [layer["chain_id"] for layer in loaded[0]["images"][0]["layers"]] == image.chain_ids
+
+
+def test_messages_begin_with_what_the_user_wanted(tmp_path: Path, fake: FakeRegistry) -> None:
+    image, store = samples.small("oci"), tmp_path / "store"
+    layout = forms.write_layout(tmp_path / "layout", {"x": image})
+    text("load", "-i", layout, "-t", "app:1", "--store", store)
+    fake.faults.append(faults.error(403))
+    to, archive = f"{fake.host}/app:1", tmp_path / "x.tar"
+    for arguments, expected in (
+        (("pull", to), f"pull image: {to}: "),
+        (("push", "app:1", to), f"push image: {to}: "),
+        (("copy", "store:app:1", to), f"copy image: {to}: "),
+        (("copy", to, "store:app:2"), f"copy image: {to}: "),
+        (("load", "-i", archive), f"load images: {archive}: "),
+    ):
+        assert run(*arguments, "--store", store, status=None).stderr.decode().startswith(f"wclayer: {expected}")
+    blob = layout / "blobs/sha256" / image.layers[0].digest[7:]
+    blob.write_bytes(bytes(blob.stat().st_size))
+    err = run("load", "-i", layout, "--store", tmp_path / "new", status=6).stderr.decode()
+    assert err.startswith(f"wclayer: load images: {layout}: layer 1 of 1")
+    blob = store / "blobs/sha256" / image.layers[0].digest[7:]
+    blob.chmod(0o600)
+    blob.write_bytes(bytes(blob.stat().st_size))
+    fake.faults.clear()
+    err = run("push", "--store", store, "app:1", to, status=6).stderr.decode()
+    assert err.startswith("wclayer: push image: app:1: layer 1 of 1")
 
 
 def test_push_needs_a_place(tmp_path: Path) -> None:

@@ -191,7 +191,7 @@ def test_a_layer_that_is_damaged(store: ImageStore, change: Callable[[bytes], by
     image = samples.small()
     source = MemorySource(image)
     source.blobs[image.layers[0].digest] = change(image.layers[0].data)
-    with pytest.raises(InvalidDataError, match=r"pull image: .*layer 1 of 1"):
+    with pytest.raises(InvalidDataError, match=r"store image: .*layer 1 of 1"):
         store_image(source, store, NAME)
     assert _layers(store) == []
 

@@ -37,7 +37,7 @@ def copy_between(
     Raises:
         LayerError: see `open_source`, `open_target` and `copy_image`.
     """
-    with during("copy image", source):
+    with during("copy image", source, takes_over=True):
         origin, place = parse_location(source), parse_location(target)
         read = [origin.path] if origin.is_on_disk else []
         with (

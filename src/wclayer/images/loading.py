@@ -17,7 +17,7 @@ from wclayer.images.layout.named import is_whole_name, reference_of
 from wclayer.images.location import Transport
 from wclayer.images.plan import make_plan
 from wclayer.images.platform import Platform
-from wclayer.images.pull import PullResult, store_image
+from wclayer.images.pull import PullResult, put_into_store
 from wclayer.images.store import ImageStore
 from wclayer.images.transfer import JOBS, CopyResult, carry_out
 from wclayer.images.transfer_progress import TransferCallback
@@ -58,7 +58,7 @@ def load_images(
         InvalidParameterError: `name` is given, and there are several images.
         PathNotFoundError, InvalidDataError, …: the file is not there, is damaged, or lacks a part of an image.
     """
-    with during("load images", file), ExitStack() as opened:
+    with during("load images", file, takes_over=True), ExitStack() as opened:
         place = store or ImageStore()
         sources = _sources(file, opened)
         if name and len(sources) > 1:
@@ -68,7 +68,7 @@ def load_images(
         results = []
         for image, source in sources:
             names = [name] if name else [text for text in image.names if is_whole_name(text) and reference_of(text)]
-            result = store_image(
+            result = put_into_store(
                 source, place, names[0] if names else "", platform=platform, all_platforms=platform is None,
                 unpack=unpack, foreign=foreign, jobs=jobs, progress=progress,
             )  # fmt: skip

@@ -79,16 +79,35 @@ def store_image(
         PathNotFoundError, InvalidDataError, RegistryError, …: see `copy_image`. What arrived whole is not fetched again
             by the next call.
     """
-    with during("pull image", source.name):
-        choice = Foreign.of(foreign)
-        # Before there is a target: an image that cannot be had leaves no new store.
-        plan = make_plan(_StoreFirst(source, store), platform=platform, all_platforms=all_platforms, foreign=choice)
-        if unpack:
-            _check_unpackable(plan, choice, source.name)
-        with store.target(name) as target:
-            if not unpack:
-                return PullResult(name, carry_out(plan, source, target, jobs=jobs, progress=progress), ())
-            return _Pipeline(plan, source, store, target, jobs, progress).run(name)
+    with during("store image", source.name, takes_over=True):
+        return put_into_store(
+            source, store, name, platform=platform, all_platforms=all_platforms, unpack=unpack, foreign=foreign,
+            jobs=jobs, progress=progress,
+        )  # fmt: skip
+
+
+def put_into_store(
+    source: ImageSource,
+    store: ImageStore,
+    name: str,
+    *,
+    platform: Platform | None,
+    all_platforms: bool,
+    unpack: bool,
+    foreign: Foreign | str,
+    jobs: int,
+    progress: TransferCallback | None,
+) -> PullResult:
+    """Does what `store_image` says. The caller names the operation in its errors."""
+    choice = Foreign.of(foreign)
+    # Before there is a target: an image that cannot be had leaves no new store.
+    plan = make_plan(_StoreFirst(source, store), platform=platform, all_platforms=all_platforms, foreign=choice)
+    if unpack:
+        _check_unpackable(plan, choice, source.name)
+    with store.target(name) as target:
+        if not unpack:
+            return PullResult(name, carry_out(plan, source, target, jobs=jobs, progress=progress), ())
+        return _Pipeline(plan, source, store, target, jobs, progress).run(name)
 
 
 def _windows_images(plan: CopyPlan) -> list[tuple[Manifest, ImageConfig]]:
@@ -138,10 +157,10 @@ def pull_image(
     Raises:
         LayerError: see `store_image`.
     """
-    with during("pull image", reference):
+    with during("pull image", reference, takes_over=True):
         wanted = parse_registry_location(reference)
         with RegistrySource(wanted, registry) as source:
-            return store_image(
+            return put_into_store(
                 source, store or ImageStore(), str(wanted), platform=platform, all_platforms=all_platforms,
                 unpack=unpack, foreign=foreign, jobs=jobs, progress=progress,
             )  # fmt: skip

@@ -6,11 +6,12 @@ from wclayer.errors import InvalidParameterError, PathNotFoundError, during
 from wclayer.images.descriptor import Descriptor
 from wclayer.images.foreign import Foreign
 from wclayer.images.location import parse_registry_location
+from wclayer.images.plan import make_plan
 from wclayer.images.platform import Platform
 from wclayer.images.reference import Reference, parse_reference
 from wclayer.images.registry import RegistryOptions, RegistryTarget
 from wclayer.images.store import ImageStore
-from wclayer.images.transfer import JOBS, CopyResult, copy_image
+from wclayer.images.transfer import JOBS, CopyResult, carry_out
 from wclayer.images.transfer_progress import TransferCallback
 
 
@@ -39,16 +40,15 @@ def push_image(
         InvalidParameterError: the image was named by its digest, and no reference was given.
         LayerError: see `copy_image`.
     """
-    with during("push image", image):
+    with during("push image", image, takes_over=True):
         store = store or ImageStore()
         with (
             store.source(image) as source,
             RegistryTarget(_target_of(image, source.resolve(), reference, store), registry) as target,
         ):
-            return copy_image(
-                source, target, platform=platform, all_platforms=platform is None, foreign=foreign, jobs=jobs,
-                progress=progress,
-            )  # fmt: skip
+            choice = Foreign.of(foreign)
+            plan = make_plan(source, platform=platform, all_platforms=platform is None, foreign=choice)
+            return carry_out(plan, source, target, jobs=jobs, progress=progress)
 
 
 def _target_of(image: str, descriptor: Descriptor, reference: str, store: ImageStore) -> Reference:

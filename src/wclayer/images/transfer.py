@@ -73,7 +73,7 @@ def copy_image(
         NotSupportedError: the target cannot hold such an image.
         RegistryError: a registry refuses it, or cannot be reached.
     """
-    with during("copy image", source.name):
+    with during("copy image", source.name, takes_over=True):
         plan = make_plan(
             source,
             platform=platform,
