@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import BinaryIO, Self
 
 from wclayer._types import StrPath
-from wclayer.errors import InvalidStateError, boundary, errors_at
+from wclayer.errors import InvalidParameterError, InvalidStateError, boundary, errors_at
 from wclayer.formats.tar import structs
 from wclayer.formats.tar.writer import TarHeader, encode_header
 from wclayer.host import system
@@ -66,7 +66,7 @@ class ArchiveTarget:
 
     Raises:
         PathNotFoundError, AccessDeniedError, DiskFullError, …: the host refuses to make the file.
-        InvalidParameterError: the file is one of the sources.
+        InvalidParameterError: the file is one of the sources, or "-".
     """
 
     operation = "write image"
@@ -81,6 +81,13 @@ class ArchiveTarget:
         """The images beside the one that `finish` names, with their names."""
         self._end = len(_HEAD)
         self._finished = False
+        if os.fspath(file) in ("-", b"-"):
+            # Where an archive is read, this is the standard input: nobody means a file of this name.
+            raise InvalidParameterError(
+                "-",
+                "is not the name of an archive; write ./- for a file of that name, or"
+                " /dev/stdout for the standard output",
+            )
         self._output = OutputFile(file, sources=sources)
         try:
             with errors_at(file):
