@@ -210,7 +210,7 @@ def test_config_leaves_a_foreign_layer_that_the_store_lacks(folder: Path) -> Non
         (["--expose", "http"], 5, "is not a port"),
         (["--created", "now"], 5, "is not a time"),
         (["--set-platform", "windows/amd64:11"], 5, "not a version of Windows"),
-        (["--platform", "linux/amd64", "-t", "Big"], 5, "in lower case"),
+        (["--platform", "windows/amd64", "-t", "Big"], 5, "in lower case"),
     ],
 )
 def test_config_refuses_what_is_not_possible(folder: Path, options: list[str], status: int, reason: str) -> None:

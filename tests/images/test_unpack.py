@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -19,6 +20,7 @@ import wclayer
 from tests.images import samples
 from tests.images.memory import MemorySource
 from tests.images.samples import Image, Layer
+from tests.images.stores import fill
 from wclayer.errors import (
     InvalidDataError,
     InvalidParameterError,
@@ -27,8 +29,12 @@ from wclayer.errors import (
     OperationCancelledError,
     PathNotFoundError,
 )
+from wclayer.images.changed import edit_image
 from wclayer.images.descriptor import Descriptor
-from wclayer.images.platform import Platform
+from wclayer.images.edit import ConfigChanges
+from wclayer.images.inspection import inspect_image
+from wclayer.images.opening import open_image
+from wclayer.images.platform import Platform, parse_platform
 from wclayer.images.pull import store_image
 from wclayer.images.store import ImageStore
 from wclayer.images.transfer_progress import TransferProgress, TransferStep
@@ -316,3 +322,21 @@ def test_processes_do_nothing_twice(store: ImageStore) -> None:
     assert [process.returncode for process in processes] == [0, 0, 0]
     assert sum(int(unpacked) for _, unpacked in done) == 2
     assert list(store.check()) == []
+
+
+@pytest.mark.parametrize("platform", ["linux/amd64", "windows/arm64", "windows/amd64:10.0.17763"])
+def test_an_image_without_an_index_is_not_taken_for_another_platform(tmp_path: Path, platform: str) -> None:
+    store = ImageStore(tmp_path / "store")
+    fill(store, "app", samples.small())
+    wanted = parse_platform(platform)
+    told = f"app: no image for {re.escape(str(wanted))}; it has: windows/amd64:10.0.20348.5499"
+    with pytest.raises(PathNotFoundError, match=told):
+        open_image("app", store, platform=wanted)
+    with store.source("app") as source:
+        with pytest.raises(PathNotFoundError, match=told):
+            inspect_image(source, wanted)
+        with pytest.raises(PathNotFoundError, match=told):
+            edit_image(source, ConfigChanges(user="a"), platform=wanted)
+    assert os.listdir(store.path / "layers") == []
+    with open_image("app", store, platform=parse_platform("windows/amd64:10.0.20348")) as image:
+        assert len(image.layers) == 1

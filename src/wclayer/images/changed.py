@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from wclayer.errors import InvalidParameterError, NotSupportedError, during
+from wclayer.images.choice import check_platform
 from wclayer.images.composed import ComposedSource
 from wclayer.images.descriptor import DOCKER_INDEX, DOCKER_MANIFEST, OCI_INDEX, Descriptor
 from wclayer.images.edit import (
@@ -54,7 +55,9 @@ def edit_image(
     """
     with during("edit image", source.name):
         manifest = image_of(source, read_root(source), platform)
-        data, warnings = edit_config(read_config(source, manifest).data, changes)
+        config = read_config(source, manifest)
+        check_platform(manifest.descriptor, config.platform, platform, source.name)
+        data, warnings = edit_config(config.data, changes)
         edited = replace_config(manifest, data)
         if annotations or without_annotations:
             edited = edit_annotations(edited, annotations or {}, without_annotations)

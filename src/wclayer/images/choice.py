@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
 from wclayer.errors import FormatError, InvalidParameterError, PathNotFoundError
 from wclayer.images.descriptor import Descriptor
@@ -90,6 +91,22 @@ def choose(manifests: Sequence[Descriptor], wanted: Platform | None, what: str =
         raise InvalidParameterError(what, f"{_AMBIGUOUS}: {_listed(best)}")
     asked = f"no image for {wanted}" if wanted.os or wanted.architecture else "no image"
     raise PathNotFoundError(what, f"{asked}; it has: {_listed(images)}" if images else asked)
+
+
+def check_platform(found: Descriptor, stated: Platform, wanted: Platform | None, what: str) -> None:
+    """Checks that an image has the platform that is meant: a name may mean an image, and no index.
+
+    Args:
+        found: the manifest of the image.
+        stated: what its configuration says.
+        wanted: the platform; None for any.
+        what: the name of the image in messages.
+
+    Raises:
+        PathNotFoundError: it has another one.
+    """
+    if wanted is not None:
+        choose([replace(found, platform=stated)], wanted, what)
 
 
 _AMBIGUOUS = "several images fit; name one with --platform, or by its digest (NAME@sha256:…)"

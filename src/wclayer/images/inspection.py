@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from wclayer.errors import InvalidParameterError, NotSupportedError, during
 from wclayer.images.blobs import read_blob
-from wclayer.images.choice import choose_image
+from wclayer.images.choice import check_platform, choose_image
 from wclayer.images.config import ImageConfig, parse_config
 from wclayer.images.descriptor import Descriptor
 from wclayer.images.history import HistoryStep, ImageBase, find_base, history_steps
@@ -73,6 +73,8 @@ def inspect_image(source: ImageSource, platform: Platform | None = None) -> Imag
                 raise
             return ImageInspection(source.name, root, index, None, None)
         config = read_config(source, manifest) if manifest.has_file_system else None
+        if config is not None:
+            check_platform(manifest.descriptor, config.platform, platform, source.name)
         return ImageInspection(source.name, root, index, manifest, config)
 
 

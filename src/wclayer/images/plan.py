@@ -16,7 +16,7 @@ from wclayer.errors import (
     translated,
 )
 from wclayer.images.blobs import Blob, errors_of, read_blob
-from wclayer.images.choice import MOST_NESTED, choose, choose_image
+from wclayer.images.choice import MOST_NESTED, check_platform, choose, choose_image
 from wclayer.images.config import ImageConfig, parse_config
 from wclayer.images.descriptor import Descriptor
 from wclayer.images.edit import replace_manifests
@@ -164,7 +164,7 @@ class _Planner:
             PathNotFoundError: it has another one.
         """
         for manifest, config in self.plan.images:
-            choose([replace(manifest.descriptor, platform=config.platform)], platform, self._source.name)
+            check_platform(manifest.descriptor, config.platform, platform, self._source.name)
 
     def add_referrers(self) -> None:
         """Plans the copy of everything that refers to the planned manifests, and to what refers to them."""

@@ -11,7 +11,7 @@ from wclayer.engines.portable.importing import import_tar
 from wclayer.engines.results import ImportResult
 from wclayer.errors import InvalidDataError, NotSupportedError, during
 from wclayer.images.blobs import Blob, errors_of
-from wclayer.images.choice import choose
+from wclayer.images.choice import check_platform, choose
 from wclayer.images.config import ImageConfig, parse_config
 from wclayer.images.descriptor import Descriptor
 from wclayer.images.manifest import Index, Manifest, parse_manifest
@@ -107,6 +107,7 @@ def read_image(
 
     Raises:
         NotSupportedError: it is an artifact that is no image.
+        PathNotFoundError: it has another platform.
     """
     item = parse_manifest(store.read_blob(descriptor), descriptor.media_type)
     while isinstance(item, Index):
@@ -116,6 +117,7 @@ def read_image(
         raise NotSupportedError(name, NO_IMAGE)
     config = parse_config(store.read_blob(item.config))
     check_image(item, config)
+    check_platform(item.descriptor, config.platform, platform, name)
     return item, config
 
 
