@@ -28,6 +28,7 @@ from wclayer.errors import (
     PathNotFoundError,
 )
 from wclayer.images.descriptor import Descriptor
+from wclayer.images.pull import store_image
 from wclayer.images.store import ImageStore
 from wclayer.images.transfer import copy_image
 
@@ -582,3 +583,21 @@ def test_a_blob_with_other_contents_is_never_read_as_a_manifest(store: ImageStor
         store.read_blob(root)
     with pytest.raises(LimitExceededError, match="manifest_size"):
         store.read_blob(Descriptor(root.media_type, root.digest, 1 << 40))
+
+
+@pytest.mark.parametrize("what", ["manifest", "configuration"])
+def test_what_the_disk_has_damaged_is_fetched_anew(store: ImageStore, what: str) -> None:
+    image = samples.small()
+    root = fill(store, "app", image)
+    digest = {
+        "manifest": root.digest,
+        "configuration": samples.sha256(image.config),
+    }[what]
+    path = store.blob_path(digest)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    assert problems(store)
+    with MemorySource(image) as source:
+        store_image(source, store, "app")
+    assert path.read_bytes() == whole
+    assert problems(store) == []

@@ -16,7 +16,7 @@ from wclayer.errors import (
     translated,
 )
 from wclayer.images.blobs import Blob, errors_of, read_blob
-from wclayer.images.choice import MOST_NESTED, check_platform, choose, choose_image
+from wclayer.images.choice import MOST_NESTED, check_platform, choose_image
 from wclayer.images.config import ImageConfig, parse_config
 from wclayer.images.descriptor import Descriptor
 from wclayer.images.edit import replace_manifests

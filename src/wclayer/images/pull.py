@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from wclayer.errors import InvalidParameterError, NotSupportedError, PathNotFoundError, during
+from wclayer.errors import CorruptLayerError, InvalidParameterError, NotSupportedError, PathNotFoundError, during
 from wclayer.images.blobs import Blob, KnownBlobs
 from wclayer.images.config import ImageConfig
 from wclayer.images.descriptor import Descriptor
@@ -167,7 +168,7 @@ def pull_image(
 
 
 class _StoreFirst(KnownBlobs):
-    """A source whose blobs are read in the store if it has them: a configuration that is there is not fetched again."""
+    """A source whose configurations are read in the store if it has them: they are not fetched again."""
 
     def __init__(self, source: ImageSource, store: ImageStore) -> None:
         super().__init__(source, {})
@@ -175,9 +176,9 @@ class _StoreFirst(KnownBlobs):
 
     def open_blob(self, descriptor: Descriptor, offset: int = 0) -> BinaryIO:
         if self._store.has_blob(descriptor):
-            # Nothing keeps `prune` away yet.
-            with suppress(PathNotFoundError):
-                return self._store.open_blob(descriptor, offset)
+            # Nothing keeps `prune` away yet. What the disk has damaged is fetched again.
+            with suppress(PathNotFoundError, CorruptLayerError):
+                return io.BytesIO(self._store.read_blob(descriptor)[offset:])
         return self._source.open_blob(descriptor, offset)
 
 

@@ -28,6 +28,7 @@ from wclayer.images.manifest import check_contents, check_manifest_size
 from wclayer.images.store.schema import empty_database
 from wclayer.layers.atomic import StagedFile, make_folder, remove_leftovers, wait_for_place
 from wclayer.layers.directory import open_layer
+from wclayer.model import limits_in_use
 
 STORE_VARIABLE = "WCLAYER_STORE"
 DATABASE = "store.db"
@@ -193,6 +194,19 @@ class StoreFolder:
             check_manifest_size(descriptor.size)
             with self.open_blob(descriptor) as stream:
                 return check_contents(stream.read(descriptor.size + 1), descriptor)
+
+    def remove_damaged(self, descriptor: Descriptor) -> None:
+        """Removes a blob that has other contents than its digest says, so that it is stored anew: a manifest or a
+        configuration, not one of the size of layers."""
+        if descriptor.size > limits_in_use().manifest_size or not self.has_blob(descriptor):
+            return
+        try:
+            self.read_blob(descriptor)
+        except PathNotFoundError:
+            return
+        except CorruptLayerError:
+            with errors_at(self.path), suppress(FileNotFoundError), HostRoot(self.path) as root:
+                root.remove_file(blob_name(descriptor.digest))
 
 
 def _make_folder(root: HostRoot, path: bytes) -> None:

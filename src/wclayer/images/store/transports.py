@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import BinaryIO, Self
 
 from wclayer.errors import InvalidDataError, PathNotFoundError, boundary
-from wclayer.images.descriptor import Descriptor
+from wclayer.images.descriptor import DOCKER_CONFIG, OCI_CONFIG, Descriptor
 from wclayer.images.manifest import Manifest, check_contents, parse_manifest
 from wclayer.images.reference import parse_reference
 from wclayer.images.store.folder import StoreFolder
@@ -109,7 +109,10 @@ class StoreTarget(_End):
         self._held.enter_context(folder.in_use())
 
     def has(self, descriptor: Descriptor) -> bool:
-        """Returns whether the blob or the manifest is in the store, whole."""
+        """Returns whether the blob or the manifest is in the store, whole. A configuration is read: if the disk has
+        damaged it, it is removed, and stored anew."""
+        if descriptor.media_type in (OCI_CONFIG, DOCKER_CONFIG):
+            self._folder.remove_damaged(descriptor)
         return self._folder.has_blob(descriptor)
 
     def put_blob(
@@ -157,6 +160,7 @@ class StoreTarget(_End):
         item = parse_manifest(check_contents(data, descriptor), descriptor.media_type)
         if isinstance(item, Manifest) and item.subject is not None:
             self._referrers.append(descriptor)
+        self._folder.remove_damaged(descriptor)
         with Ingest(self._folder, descriptor) as ingest:
             if not ingest.is_whole:
                 ingest.restart()
