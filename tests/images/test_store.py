@@ -30,6 +30,7 @@ from wclayer.errors import (
 from wclayer.images.descriptor import Descriptor
 from wclayer.images.pull import store_image
 from wclayer.images.store import ImageStore
+from wclayer.images.store.names import Name, Names
 from wclayer.images.transfer import copy_image
 
 
@@ -600,4 +601,29 @@ def test_what_the_disk_has_damaged_is_fetched_anew(store: ImageStore, what: str)
     with MemorySource(image) as source:
         store_image(source, store, "app")
     assert path.read_bytes() == whole
+    assert problems(store) == []
+
+
+def test_prune_makes_room_on_a_full_disk(store: ImageStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(store, "app", samples.small())
+    begun = blob(b"a large layer")
+    with store.ingest(begun) as ingest:
+        ingest.write(b"a large")
+    part = store.path / "ingest" / f"{begun.digest.removeprefix('sha256:')}.part"
+    read = Names.all
+
+    def full(self: Names) -> list[Name]:
+        # A reader of the database needs room for the index of the log.
+        if part.exists():
+            raise DiskFullError(store.path, "no room")
+        return read(self)
+
+    monkeypatch.setattr(Names, "all", full)
+    with pytest.raises(DiskFullError, match="no room; make room, or remove begun downloads: `wclayer prune --all`"):
+        store.prune()
+    with pytest.raises(DiskFullError):
+        store.prune(keep_hours=0, dry_run=True)
+    assert part.exists()
+    result = store.prune(keep_hours=0)
+    assert (result.downloads, result.freed, result.blobs) == ([begun.digest], 7, [])
     assert problems(store) == []

@@ -10,7 +10,15 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from wclayer.errors import CorruptLayerError, FormatError, LayerBusyError, LayerError, detail_of, errors_at
+from wclayer.errors import (
+    CorruptLayerError,
+    DiskFullError,
+    FormatError,
+    LayerBusyError,
+    LayerError,
+    detail_of,
+    errors_at,
+)
 from wclayer.host import durability, system
 from wclayer.host.root import HostRoot, mounts_below
 from wclayer.images.store.folder import BLOBS, INGEST, LAYERS, PART, StoreFolder
@@ -55,7 +63,18 @@ def prune_store(folder: StoreFolder, *, keep_hours: float, dry_run: bool) -> Pru
         folder.path, busy="a pull, a copy or another program uses the store; try again when it has ended"
     )
     try:
-        blobs, chain_ids = _kept(folder)
+        before = time.time() - keep_hours * 3600
+        try:
+            blobs, chain_ids = _kept(folder)
+        except DiskFullError as error:
+            # Even a reader of the database needs some room, and a begun download is what fills a disk most often.
+            with errors_at(folder.path, damage=CorruptLayerError), folder.root() as root:
+                _prune_downloads(root, before, result, dry_run)
+            if dry_run or not result.downloads:
+                raise DiskFullError(
+                    folder.path, f"{error.detail}; make room, or remove begun downloads: `wclayer prune --all`"
+                ) from error
+            blobs, chain_ids = _kept(folder)
         with errors_at(folder.path, damage=CorruptLayerError), folder.root() as root:
             if not dry_run:
                 for name in (".", *(_text(part) for part in (BLOBS, INGEST, LAYERS))):
@@ -64,7 +83,7 @@ def prune_store(folder: StoreFolder, *, keep_hours: float, dry_run: bool) -> Pru
                         root.directory(b"" if name == "." else name.encode())
                         remove_leftovers(folder.path / name)
             _prune_layers(folder, root, chain_ids, result, dry_run)
-            _prune_downloads(root, time.time() - keep_hours * 3600, result, dry_run)
+            _prune_downloads(root, before, result, dry_run)
             _prune_blobs(root, blobs, result, dry_run)
     finally:
         lock.close()
