@@ -11,7 +11,7 @@ import click
 import wclayer
 from wclayer.cli.group import Verbs
 from wclayer.cli.layer_argument import LayerArgument, layer_argument
-from wclayer.cli.output import SIZE, count_bar, echo, json_option, print_json, progress_bar, size_text
+from wclayer.cli.output import SIZE, count_bar, count_text, echo, json_option, print_json, progress_bar, size_text
 
 _FIELDS = {
     "vhdx": (
@@ -98,7 +98,7 @@ def check_command(ctx: click.Context, as_json: bool, file: str) -> None:
     else:
         for problem in problems:
             echo(problem.text)
-        echo(f"{file}: {f'{len(problems)} problems' if problems else 'no problem found'}")
+        echo(f"{file}: {count_text(len(problems), 'problem') if problems else 'no problem found'}")
     ctx.exit(1 if problems else 0)
 
 

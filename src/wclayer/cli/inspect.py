@@ -16,6 +16,7 @@ from wclayer.cli.layer_argument import LayerArgument, layer_argument
 from wclayer.cli.output import (
     CHANGE_MARKS,
     count_bar,
+    count_text,
     echo,
     entry_record,
     json_option,
@@ -363,7 +364,7 @@ def check_command(ctx: click.Context, as_json: bool, layer: LayerArgument) -> No
     else:
         for problem in problems:
             echo(f"{problem.path}: {problem.text}")
-        echo(f"{layer}: {f'{len(problems)} problems' if problems else 'no problem found'}")
+        echo(f"{layer}: {count_text(len(problems), 'problem') if problems else 'no problem found'}")
     ctx.exit(1 if problems else 0)
 
 

@@ -88,7 +88,7 @@ class DockerArchiveTarget(ArchiveTarget):
         """Returns what `manifest.json` says of an image."""
         record: dict[str, Any] = {
             "Config": blob_name(item.config.digest),
-            "RepoTags": tags,
+            "RepoTags": list(dict.fromkeys(tags)),
             "Layers": [blob_name(layer.digest) for layer in item.layers],
         }
         config = parse_config(self._read(item.config.digest))
