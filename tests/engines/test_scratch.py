@@ -397,7 +397,7 @@ def test_explicit_entries_come_first_and_a_null_dacl_stays() -> None:
 def test_the_verbs(base: Path, tmp_path: Path) -> None:
     run("create", "-l", base, "--size", "25GiB", tmp_path / "run")
     assert wclayer.disk_info(tmp_path / "run/sandbox.vhdx").size == 25 * GIB
-    assert "at least one parent" in run("create", tmp_path / "x", status=64).stderr.decode()
+    assert "name the parents" in run("create", tmp_path / "x", status=64).stderr.decode()
     assert "UUID" in run("grant", "x", base / "layout", status=5).stderr.decode()
 
 

@@ -470,7 +470,7 @@ def start(folder: Path, first: int, last: int) -> subprocess.Popen[bytes]:
     root = Path(__file__).parents[2]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, cwd=root)
     assert process.stdout is not None
-    assert process.stdout.readline() == b"ready\n"
+    assert process.stdout.readline().rstrip() == b"ready"
     process.stdout.close()
     return process
 

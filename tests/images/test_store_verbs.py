@@ -18,7 +18,7 @@ from wclayer.images.store import ImageStore
 def told(*arguments: str, status: int = 0) -> str:
     """What a verb prints: its output, or what it says of an error."""
     ended = run(*arguments, status=status)
-    return (ended.stdout or ended.stderr).decode()
+    return (ended.stdout or ended.stderr).decode().replace("\r\n", "\n")
 
 
 @pytest.fixture

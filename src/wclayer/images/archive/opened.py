@@ -64,6 +64,8 @@ class ImageArchive:
                 _refuse_other_compression(head)
                 if detect(head) is Compression.NONE:
                     return file
+                # On Windows, `read_at` moves the position.
+                file.seek(0)
                 with file:
                     return _spooled(file)
             except BaseException:
