@@ -271,8 +271,13 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if request.method == "HEAD" or reply.status in (204, 304):
             return
         for piece in reply.body:
-            self.wfile.write(piece)
+            # Counted first: the client may have the last piece, and look at the count, before `write` returns.
             request.sent += len(piece)
+            try:
+                self.wfile.write(piece)
+            except OSError:
+                request.sent -= len(piece)
+                raise
         if request.sent < reply.length:
             raise CutConnectionError
 
