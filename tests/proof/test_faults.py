@@ -26,9 +26,7 @@ pytestmark = [
     pytest.mark.faults,
     pytest.mark.skipif(sys.platform != "linux", reason="faults of the host are made with what Linux has"),
 ]
-_NAMES = [
-    name for name in EVERY if name not in ("remove", "unregister image", "copy between", "mv", "reg set of a layer")
-]
+_NAMES = [name for name in EVERY if name not in ("remove", "untag image", "copy between", "mv", "reg set of a layer")]
 _ROOMS = (8 << 10, 120 << 10, 500 << 10, 9 * MIB)
 """Bytes that are left of a disk that is nearly full."""
 

@@ -52,7 +52,7 @@ _FUNCTIONS = ("activate_layer", "deactivate_layer", "export_layer_to_tar", "impo
 
 _SAMPLE = 4
 """After every how many kills there is a second try: most leave what there was, and then it is as a first one."""
-_INSIDE = ("process", "register image", "unregister image", "make base layer", "reg set of a layer", "copy tree out")
+_INSIDE = ("process", "tag image", "untag image", "make base layer", "reg set of a layer", "copy tree out")
 """Operations that may leave something in a folder of their own, which the next one there removes."""
 _TREES: dict[str, Callable[[World], object]] = {
     "copy tree out": lambda world: shutil.rmtree(world.out, ignore_errors=True),

@@ -395,14 +395,28 @@ class _Holder:
 # Those who mount and unmount.
 
 
+_others: set[int] = set()
+"""The children that this process had before a test: servers of other tests."""
+
+
+def _children() -> set[int]:
+    path = f"/proc/self/task/{os.getpid()}/children"
+    with os.fdopen(os.open(path, os.O_RDONLY)) as children:
+        return {int(number) for number in children.read().split()}
+
+
+@pytest.fixture(autouse=True)
+def _know_others() -> None:
+    _others.clear()
+    _others.update(_children())
+
+
 def _settle(world: World) -> bool:
     """Waits until the server that somebody was starting, or stopping, serves or is gone; gives whether it serves."""
-    me = f"/proc/self/task/{os.getpid()}/children"
     end = time.monotonic() + killing.PATIENCE
     while True:
         assert time.monotonic() < end, "a server neither serves nor ends"
-        with os.fdopen(os.open(me, os.O_RDONLY)) as children:
-            servers = [int(number) for number in children.read().split()]
+        servers = _children() - _others
         for server in servers:
             os.waitpid(server, os.WNOHANG)
         try:

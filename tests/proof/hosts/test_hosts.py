@@ -26,7 +26,7 @@ _NEW_EACH_TIME = ("disk to vhdx", "disk to raw", "import folder")
 _FEW = (
     "import tar", "import many", "import child", "import folder", "import vhdx", "create scratch", "export gzip",
     "export folder", "convert to vhdx", "disk to raw", "copy tree out", "remove", "make base layer", "process",
-    "register image", "copy tree in", "mv", "change scratch", "reg set", "reg set of a layer", "expand", "grant",
+    "tag image", "copy tree in", "mv", "change scratch", "reg set", "reg set of a layer", "expand", "grant",
     "import over scratch", "activate, deactivate", "unmount", "names",
 )  # fmt: skip
 """Those that CI runs, of each kind one."""
@@ -35,9 +35,11 @@ _EXCHANGE = dict.fromkeys(("commit", "import over scratch"), "cannot replace a s
 _NO_LINKS = {"export folder": "is a hard link, and the file system of the folder has none"}
 _MOUNTS = {"unmount": "a view is mounted through Linux' FUSE"}
 _UNLOCKED = (
-    "export", "convert", "disk to", "copy out", "copy tree out", "register image", "unregister image",
+    "export", "convert", "disk to", "copy out", "copy tree out",
 )  # fmt: skip
 """How operations begin that put a file, or files one by one, into a folder: nothing needs to be locked for it."""
+_SHARED = ("tag image", "untag image")
+"""Operations that take shared locks only: a network's file system has them for what is opened for reading."""
 _UNNAMED = (
     "import tar", "import many", "import folder", "import vhdx", "create layer", "create scratch", "export tar",
     "export folder", "convert to vhdx", "disk to raw", "names",
@@ -63,7 +65,7 @@ HOSTS = {
     "macos": Host(_EXCHANGE | _MOUNTS),
     "bsd": Host(_EXCHANGE | _MOUNTS),
     "refusing": Host(_EXCHANGE | _NO_LINKS, sources="ordinary"),
-    "network": Host(_LOCKS, sources="ordinary"),
+    "network": Host({name: text for name, text in _LOCKS.items() if name not in _SHARED}, sources="ordinary"),
     "no locks": Host(_LOCKS, sources="ordinary"),
     "short names": Host({}),
     "8.3 names": Host(

@@ -25,7 +25,7 @@ pytestmark = [
     pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="root of Linux makes loop devices"),
 ]
 _COMMANDS = [name for name, operation in EVERY.items() if operation.command is not None]
-_FEW = ["import tar", "create scratch", "remove", "copy tree in", "register image"]
+_FEW = ["import tar", "create scratch", "remove", "copy tree in", "tag image"]
 _TOGETHER = ["import many", "export tar", "rm tree"]
 """Operations that can be done one after the other in one folder."""
 _CUT = ["import many", "reg set of a layer"]

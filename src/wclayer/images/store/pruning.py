@@ -14,8 +14,11 @@ from wclayer.errors import (
     CorruptLayerError,
     DiskFullError,
     FormatError,
+    InvalidDataError,
     LayerBusyError,
     LayerError,
+    NotSupportedError,
+    PathNotFoundError,
     detail_of,
     errors_at,
 )
@@ -105,7 +108,7 @@ def _kept(folder: StoreFolder) -> tuple[set[str], set[str]]:
     for name in Names(folder).all():
         try:
             reached = reached_from(folder, name.descriptor)
-        except (LayerError, FormatError) as error:
+        except (PathNotFoundError, InvalidDataError, CorruptLayerError, NotSupportedError, FormatError) as error:
             raise CorruptLayerError(
                 folder.path,
                 f"nothing was removed: what the image {name.text} keeps is unknown: {detail_of(error)};"
