@@ -85,6 +85,7 @@ LIMITS: dict[str, str] = {
     _OUTPUTS + "test_a_reg_file_may_be_a_stream": _SPECIAL,
     "tests/engines/test_activation.py::test_where_fuse_is_missing": "the message for Linux; Windows has its own test",
     "tests/engines/test_containerd.py::test_a_scratch_of_a_copied_disk_is_mounted": "a view is mounted through FUSE",
+    "tests/engines/test_relinking.py::test_a_layer_replaces_a_scratch_that_was_moved_with_its_parents": _EXCHANGE,
     "tests/engines/test_containerd.py::test_a_scratch_is_committed_over_its_own_path": _EXCHANGE,
     "tests/engines/test_containerd.py::test_a_commit_that_fails_leaves_the_scratch": _EXCHANGE,
     "tests/engines/test_containerd.py::test_the_command_replaces_a_scratch_only_if_told_to": _EXCHANGE,

@@ -37,8 +37,6 @@ _NOT_THERE |= {"test_platform.py", "test_reference.py", "test_runs_on.py", "test
 _NOT_THERE |= {"test_archives_and_clients.py", "test_kills.py", "test_killed.py", "test_pairs.py", "test_pull.py"}
 _NOT_THERE |= {"test_readme.py", "test_registries.py", "test_registry_client.py", "test_registry_errors.py"}
 _NOT_THERE |= {"test_registry_restart.py", "test_registry_wire.py", "test_store_processes.py"}
-# Layers are moved there, and named through links of POSIX. It has not been tried on Windows yet.
-_NOT_THERE |= {"test_relinking.py"}
 # Memory is limited, and told, by Linux.
 _NOT_THERE |= {"test_memory.py"}
 # Faults, power cuts and kills are made with what Linux has.

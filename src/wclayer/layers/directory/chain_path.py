@@ -50,7 +50,8 @@ def parent_path(layer: Path, text: str) -> Path:
             a share.
     """
     windows = PureWindowsPath(text)
-    if "\0" not in text and (os.path.isabs(text) or windows.is_absolute()):
+    # Not `os.path.isabs`: on Windows, it takes "\\base" for absolute, whose meaning depends on the current drive.
+    if "\0" not in text and (text.startswith("/") or windows.is_absolute()):
         return _absolute(layer, text, windows)
     steps = _steps(text)
     if steps is None:
