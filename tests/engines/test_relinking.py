@@ -6,7 +6,6 @@ import io
 import json
 import os
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
@@ -29,8 +28,6 @@ from wclayer.layers.directory.chain_path import ChainError, parent_path, recorde
 from wclayer.layers.directory.scratch import ScratchDirectory
 from wclayer.layers.volume.disk_file import DiskFile
 from wclayer.model import LayerWriter
-
-needs_posix = pytest.mark.skipif(sys.platform == "win32", reason="links and names of POSIX")
 
 
 @pytest.fixture
@@ -108,7 +105,6 @@ def test_the_working_directory_means_nothing(tree: Path, monkeypatch: pytest.Mon
     assert json.loads((tree / "new/layerchain.json").read_text()) == ["../app", "../base"]
 
 
-@needs_posix
 def test_a_layer_that_is_reached_by_a_link_finds_its_parents(tree: Path, tmp_path: Path) -> None:
     (tmp_path / "far/away").mkdir(parents=True)
     (tmp_path / "far/away/app").symlink_to(tree / "app")
@@ -168,7 +164,6 @@ def test_what_is_recorded_is_read(tmp_path: Path) -> None:
             assert parent_path(layer, text) == parent
 
 
-@needs_posix
 def test_a_name_that_cannot_be_spelled_relative_is_recorded_absolute(tmp_path: Path) -> None:
     assert recorded_path(tmp_path / "layer", tmp_path / "back\\slash") == str(tmp_path / "back\\slash")
     assert recorded_path(tmp_path / "layer", tmp_path / "layer/inside") == str(tmp_path / "layer/inside")

@@ -30,6 +30,8 @@ _OUTPUTS = "tests/cli/test_outputs.py::"
 _HOSTILE = "tests/layers/test_hostile_layers.py::"
 _MIGRATION = "tests/layers/test_migration.py::"
 _CONTRACT = "tests/layers/test_contract.py::"
+_FUSE = "a view is mounted through FUSE"
+_VERBS = "tests/images/test_verbs_take_images.py::"
 _CREDENTIALS = "tests/images/test_credentials.py::"
 _SCRIPTS = "the programs of the test are scripts of POSIX"
 
@@ -84,7 +86,12 @@ LIMITS: dict[str, str] = {
     _OUTPUTS + "test_a_fifo_where_a_file_is_needed_is_refused": _SPECIAL,
     _OUTPUTS + "test_a_reg_file_may_be_a_stream": _SPECIAL,
     "tests/engines/test_activation.py::test_where_fuse_is_missing": "the message for Linux; Windows has its own test",
-    "tests/engines/test_containerd.py::test_a_scratch_of_a_copied_disk_is_mounted": "a view is mounted through FUSE",
+    "tests/engines/test_containerd.py::test_a_scratch_of_a_copied_disk_is_mounted": _FUSE,
+    _VERBS + "test_an_image_in_a_store_that_is_only_read_is_used_as_it_is": "another user of POSIX",
+    _VERBS + "test_an_image_is_mounted_and_its_layers_stay_while_it_is": _FUSE,
+    _VERBS + "test_a_shell_in_an_image_is_in_a_folder_that_goes": _FUSE,
+    "tests/engines/test_relinking.py::test_a_layer_that_is_reached_by_a_link_finds_its_parents": _LINKS,
+    "tests/engines/test_relinking.py::test_a_name_that_cannot_be_spelled_relative_is_recorded_absolute": _NO_NAME,
     "tests/engines/test_relinking.py::test_a_layer_replaces_a_scratch_that_was_moved_with_its_parents": _EXCHANGE,
     "tests/engines/test_containerd.py::test_a_scratch_is_committed_over_its_own_path": _EXCHANGE,
     "tests/engines/test_containerd.py::test_a_commit_that_fails_leaves_the_scratch": _EXCHANGE,

@@ -687,7 +687,7 @@ def test_the_verbs_use_the_engine(fake: Fake, service: Service, base_tar: bytes,
     run("process", base)
     run("grant", "1e3a4c5b-0000-4000-8000-000000000001", str(tar))
     run("remove", str(tmp_path / "run"))
-    run("images", "list")
+    assert wclayer.get_shared_base_images() == []
     assert fake.calls == [
         "CreateSandboxLayer", "ProcessBaseImage", "ProcessUtilityImage", "GrantVmAccess", "DestroyLayer",
         "GetBaseImages",
