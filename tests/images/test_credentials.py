@@ -344,7 +344,8 @@ def test_a_user_is_asked_on_a_terminal(home: Path, debian_registry_with_users: D
     if process == 0:
         os.execv(sys.executable, [sys.executable, "-m", "wclayer", "login", registry.host])
     seen = b""
-    for question, answer in ((b"Username", user), (b"Password", password)):
+    # Up to the space that ends a question: what is typed before it is thrown away when the terminal stops to echo.
+    for question, answer in ((b"Username: ", user), (b"Password: ", password)):
         while question not in seen:
             seen += os.read(terminal, 1000)
         os.write(terminal, answer.encode() + b"\n")
