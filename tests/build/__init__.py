@@ -1,1 +1,1 @@
-"""Tests of `wclayer.images`."""
+"""Tests of `wclayer.build`."""
