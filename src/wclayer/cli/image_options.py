@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from wclayer.build.for_bases import Release, parse_releases
 from wclayer.images.foreign import Foreign
 from wclayer.images.parallel import MAX_JOBS
 from wclayer.images.platform import Platform, parse_platform
@@ -13,6 +14,10 @@ from wclayer.images.transfer import JOBS
 
 def _platform(context: click.Context, option: click.Parameter, value: str | None) -> Platform | None:
     return None if value is None else parse_platform(value)
+
+
+def _releases(context: click.Context, option: click.Parameter, value: str | None) -> tuple[Release, ...]:
+    return () if value is None else parse_releases(value)
 
 
 def _store(context: click.Context, option: click.Parameter, value: str | None) -> ImageStore:
@@ -32,6 +37,16 @@ platform_option = click.option(
     help="The image of an index that is meant: windows/amd64:10.0.20348, windows(10.0.20348)/amd64 or"
     " windows/amd64,osver=10.0.20348.",
 )
+for_option = click.option(
+    "--for",
+    "releases",
+    metavar="RELEASES",
+    callback=_releases,
+    help="Make an image for each of these releases of Windows, and an index over them: ltsc2019,ltsc2022,ltsc2025, or"
+    " builds (20348). Each has a base of its release; {release} in the name of a base, or the release in its tag, is"
+    " replaced.",
+)
+"""The option of verbs that make images; its value is a tuple of `Release`, empty without the option."""
 all_option = click.option("--all", "all_platforms", is_flag=True, help="The index, and the images of all platforms.")
 foreign_option = click.option(
     "--foreign",

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Self
 
 WINDOWS_SERVER_2022 = 20348
+LONG_TERM_RELEASES = {"ltsc2016": 14393, "ltsc2019": 17763, "ltsc2022": WINDOWS_SERVER_2022, "ltsc2025": 26100}
+"""The builds of Windows Server's long-term releases, by the names that tags of images have for them."""
 _STABLE_RELEASES = (WINDOWS_SERVER_2022, 26100)
 """The builds of the long-term releases of Windows Server since processes of the one before run on the kernel."""
 
