@@ -71,6 +71,17 @@ class RegistryEditor:
         self._registry.close()
         self._update.close()
 
+    def find(self, key: str) -> Key | None:
+        """Returns a key of a hive as the changes so far leave it, or None if it does not exist.
+
+        Raises:
+            InvalidParameterError: `key` is not a path of the registry, or is above the hives.
+            InvalidDataError: a hive is damaged.
+        """
+        hive, path = self._hive(key)
+        with self._registry.reading():
+            return hive.find(path.below)
+
     def create_key(self, key: str) -> None:
         """Makes a key, with the keys above it. An existing key is left as it is.
 
