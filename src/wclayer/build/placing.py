@@ -1,0 +1,217 @@
+"""Puts what COPY and ADD copy into a view: new entries inherit their descriptors, existing directories stay.
+
+A file that is in the way is removed first, so that nothing of it stays: neither its descriptor nor its streams. A link
+in its place is removed, too, and not written through.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from types import TracebackType
+from typing import IO, Self
+
+from wclayer.errors import EntryIsDirectoryError, EntryNotDirectoryError, PathNotFoundError
+from wclayer.view.layer_view import LayerView
+from wclayer.win32.inherit import inherit, volume_root
+from wclayer.win32.reparse import LinkTarget
+from wclayer.win32.security import AceFlags, Acl, Control, SecurityDescriptor
+from wclayer.win32.sid import ADMINISTRATORS, LOCAL_SYSTEM, Sid
+
+_IN_ONE_GO = 256
+"""Entries that are made in one transaction of the scratch."""
+_INHERITANCE = (
+    AceFlags.OBJECT_INHERIT | AceFlags.CONTAINER_INHERIT | AceFlags.NO_PROPAGATE_INHERIT | AceFlags.INHERIT_ONLY
+)
+_DACL_BITS = Control.DACL_PRESENT | Control.DACL_PROTECTED | Control.DACL_AUTO_INHERIT_REQ | Control.DACL_AUTO_INHERITED
+_SACL_BITS = Control.SACL_PRESENT | Control.SACL_PROTECTED | Control.SACL_AUTO_INHERIT_REQ | Control.SACL_AUTO_INHERITED
+
+
+@dataclass(frozen=True, slots=True)
+class Ownership:
+    """Who owns what COPY and ADD make, and who may access it."""
+
+    owner: Sid | None = None
+    """The owner (`--chown`); by default, administrators."""
+    group: Sid | None = None
+    """The primary group; by default, Local System."""
+    descriptor: SecurityDescriptor | None = None
+    """The parts of the descriptor that `--acl` states."""
+
+    def __bool__(self) -> bool:
+        return self.owner is not None or self.group is not None or self.descriptor is not None
+
+    def of_new(self, parent: bytes | None, *, is_directory: bool) -> bytes:
+        """Returns the descriptor of a new entry in a directory with the descriptor `parent`."""
+        above = SecurityDescriptor.decode(parent) if parent is not None else volume_root()
+        own = inherit(
+            above, is_directory=is_directory, owner=self.owner or ADMINISTRATORS, group=self.group or LOCAL_SYSTEM
+        )
+        return self._with_acl(own, is_directory=is_directory).encode()
+
+    def of_copy(self, descriptor: bytes | None, parent: bytes | None, *, is_directory: bool) -> bytes:
+        """Returns the descriptor of a copy of an entry that has the descriptor `descriptor` where it comes from."""
+        if descriptor is None:
+            return self.of_new(parent, is_directory=is_directory)
+        kept = SecurityDescriptor.decode(descriptor)
+        own = replace(kept, owner=self.owner or kept.owner, group=self.group or kept.group)
+        return self._with_acl(own, is_directory=is_directory).encode()
+
+    def _with_acl(self, own: SecurityDescriptor, *, is_directory: bool) -> SecurityDescriptor:
+        given = self.descriptor
+        if given is None:
+            return own
+        control = own.control
+        dacl, sacl = own.dacl, own.sacl
+        if given.control & Control.DACL_PRESENT:
+            control = control & ~_DACL_BITS | given.control & _DACL_BITS
+            dacl = given.dacl if is_directory else _for_file(given.dacl)
+        if given.control & Control.SACL_PRESENT:
+            control = control & ~_SACL_BITS | given.control & _SACL_BITS
+            sacl = given.sacl if is_directory else _for_file(given.sacl)
+        return SecurityDescriptor(
+            self.owner or given.owner or own.owner, self.group or given.group or own.group, dacl, sacl, control
+        )
+
+
+def _for_file(acl: Acl | None) -> Acl | None:
+    """Returns the entries of an ACL that apply to a file, which has nothing below it to inherit them."""
+    if acl is None:
+        return None
+    return Acl.of(
+        replace(ace, flags=ace.flags & ~_INHERITANCE) for ace in acl.aces if not ace.flags & AceFlags.INHERIT_ONLY
+    )
+
+
+class Placer:
+    """Makes entries in a view, many in one transaction. A context manager; at its end, directories get their times.
+
+    Paths are `/`-separated and absolute, with the drive ("C:/app/x").
+
+    Args:
+        view: the writable view.
+        ownership: the owner and the access of what is made.
+    """
+
+    def __init__(self, view: LayerView, ownership: Ownership) -> None:
+        self.view = view
+        self.ownership = ownership
+        self._times: list[tuple[str, int]] = []
+        self._count = 0
+        self._transaction = view.volume.changing()
+
+    def __enter__(self) -> Self:
+        self._transaction.__enter__()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        if error is None:
+            # What was made in a directory has changed its times; a directory stands before what is in it.
+            for path, time in reversed(self._times):
+                self.view.set_times(path, write=time, follow=False)
+        self._transaction.__exit__(kind, error, tb)
+
+    def _step(self) -> None:
+        """Counts an entry, and commits what was made if it is enough for one transaction."""
+        self._count += 1
+        if self._count == _IN_ONE_GO:
+            self._count = 0
+            self._transaction.__exit__(None, None, None)
+            self._transaction = self.view.volume.changing()
+            self._transaction.__enter__()
+
+    def directory(self, path: str, time: int | None = None, *, is_asked_for: bool = True) -> bool:
+        """Makes a directory, unless it exists: then it stays as it is.
+
+        Args:
+            path: the directory; the one above it exists.
+            time: the time of its last write (FILETIME).
+            is_asked_for: True if it is one that the instruction names or copies, and gets its owner; False if it only
+                lies on the way.
+
+        Returns:
+            Whether it was made.
+
+        Raises:
+            EntryNotDirectoryError: a file has its name.
+        """
+        try:
+            status = self.view.stat(path)
+        except PathNotFoundError:
+            pass
+        else:
+            if not status.is_directory:
+                raise EntryNotDirectoryError(path, "is a file in the image, where a directory is to be")
+            return False
+        self.view.mkdir(path)
+        if is_asked_for:
+            self.own(path, is_directory=True)
+        if time is not None:
+            self._times.append((path, time))
+        self._step()
+        return True
+
+    def directories(self, path: str) -> None:
+        """Makes a directory and those above it, where they do not exist; the last one gets its owner."""
+        parts = path.split("/")
+        for count in range(2, len(parts) + 1):
+            self.directory("/".join(parts[:count]), is_asked_for=count == len(parts))
+
+    def file(self, path: str, time: int, write: Callable[[IO[bytes]], None]) -> None:
+        """Makes a file, in the place of a file or link that exists.
+
+        Args:
+            path: the file; its directory exists.
+            time: the time of the last write (FILETIME).
+            write: writes the contents.
+
+        Raises:
+            EntryIsDirectoryError: a directory has its name.
+        """
+        self.clear(path)
+        with self.view.replacing(path) as file:
+            write(file)
+        self.view.set_times(path, write=time, follow=False)
+        self.own(path, is_directory=False)
+        self._step()
+
+    def link(self, path: str, target: LinkTarget, time: int, *, is_directory: bool | None) -> None:
+        """Makes a symbolic link or mount point, in the place of a file or link that exists.
+
+        Args:
+            path: the link; its directory exists.
+            target: where it leads.
+            time: the time of the last write (FILETIME).
+            is_directory: whether it is one to a directory; None lets what is there decide.
+        """
+        self.clear(path)
+        self.view.create_link(path, target, is_directory=is_directory)
+        self.view.set_times(path, write=time, follow=False)
+        self.own(path, is_directory=self.view.stat(path, follow=False).is_directory)
+        self._step()
+
+    def hard_link(self, path: str, target: str) -> None:
+        """Makes a further name of a file, in the place of a file or link that exists."""
+        self.clear(path)
+        self.view.link(path, target)
+        self._step()
+
+    def clear(self, path: str) -> None:
+        """Removes a file or a link.
+
+        Raises:
+            EntryIsDirectoryError: it is a directory.
+        """
+        try:
+            status = self.view.stat(path, follow=False)
+        except PathNotFoundError:
+            return
+        if status.is_directory and not status.is_link:
+            raise EntryIsDirectoryError(path, "is a directory in the image, where a file is to be")
+        self.view.unlink(path)
+
+    def own(self, path: str, *, is_directory: bool) -> None:
+        """Gives a new entry the owner and the access that the instruction states."""
+        if self.ownership:
+            parent = self.view.security(path.rpartition("/")[0] + "/")
+            self.view.set_security(path, self.ownership.of_new(parent, is_directory=is_directory), follow=False)
