@@ -15,6 +15,7 @@ import pytest
 import wclayer
 from tests.support import DATA, layer_tar, nothing_left_in, run, run_process, vector_bytes, witness
 from wclayer import sample
+from wclayer.cli.group import USAGE_ERROR
 from wclayer.errors import (
     DiskFullError,
     EntryIsDirectoryError,
@@ -315,3 +316,46 @@ def test_no_message_has_a_name_that_is_only_for_a_while(tmp_path: Path, layer: P
     long = tmp_path / ("n" * 254)
     wclayer.export_layer_to_file(layer, long)
     assert long.is_file()
+
+
+@pytest.mark.parametrize("target", ["/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"])
+@pytest.mark.parametrize("arguments", [(), ("--json",)], ids=["text", "json"])
+def test_nothing_but_the_tar_is_in_the_standard_output(arguments: tuple[str, ...], target: str, layer: Path) -> None:
+    done = run("export", *arguments, "-o", target, layer)
+    assert done.stdout == layer_tar(sample.write_base)
+    assert b"diff" in done.stderr
+
+
+def test_a_dash_is_the_standard_output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, layer: Path, raw: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    with nothing_left_in(tmp_path):
+        assert run("export", "-o", "-", layer).stdout == layer_tar(sample.write_base)
+        assert run("reg", "export", layer, "HKLM\\SYSTEM", "-").stdout.startswith(b"\xff\xfe")
+        for arguments in (("convert", layer, "-o", "-"), ("disk", "convert", raw, "-")):
+            done = run(*arguments, status=InvalidParameterError.exit_status)
+            assert b"a disk needs a file" in done.stderr
+        assert (
+            b"a transport folder is not written" in run("export", "--transport", "-", layer, status=USAGE_ERROR).stderr
+        )
+    run("export", "-o", "./-", layer)
+    assert Path("-").read_bytes() == layer_tar(sample.write_base)
+
+
+def test_a_reg_file_in_the_standard_output_has_no_other_line(layer: Path) -> None:
+    expected = run("reg", "export", layer, "HKLM\\SYSTEM").stdout
+    done = run("reg", "export", layer, "HKLM\\SYSTEM", "/dev/stdout")
+    assert (done.stdout, done.stderr.decode()) == (
+        expected,
+        f"exported HKEY_LOCAL_MACHINE\\SYSTEM to /dev/stdout{os.linesep}",
+    )
+
+
+def test_a_tar_is_not_written_to_a_terminal(layer: Path) -> None:
+    leader, terminal = os.openpty()
+    try:
+        with os.fdopen(terminal, "wb") as stdout:
+            for target in ("-", "/dev/stdout"):
+                done = run("export", "-o", target, layer, status=USAGE_ERROR, stdout=stdout)
+                assert b"a tar is not written to a terminal" in done.stderr
+    finally:
+        os.close(leader)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import gzip
 import json
-import os
 import tarfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -30,7 +29,6 @@ from wclayer.images.config import parse_config
 from wclayer.images.descriptor import DOCKER_LAYER
 from wclayer.images.docker_archive import DockerArchiveSource, DockerArchiveTarget
 from wclayer.images.layout import LayoutSource, LayoutTarget
-from wclayer.images.location import open_target
 from wclayer.images.manifest import Manifest, parse_manifest
 from wclayer.images.transfer import copy_image
 from wclayer.model import Limits, limits_in_use, use_limits
@@ -421,14 +419,3 @@ def test_the_configuration_that_is_read_is_the_image_s(tmp_path: Path) -> None:
     with DockerArchiveSource(write_docker_archive(tmp_path / "x.tar", {"app:1": image}, "classic")) as source:
         data = contents(source)[manifest_of(source).config.digest]
     assert parse_config(data).diff_ids == tuple(image.diff_ids)
-
-
-@pytest.mark.parametrize("form", ["docker-archive", "oci-archive"])
-def test_an_archive_is_not_written_to_a_file_named_as_the_standard_input(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(InvalidParameterError, match="/dev/stdout for the standard output"):
-        open_target(f"{form}:-:app:1")
-    assert os.listdir(tmp_path) == []
-    open_target(f"{form}:./-:app:1").close()

@@ -12,7 +12,7 @@ import click
 from wclayer.cli.group import Verbs
 from wclayer.cli.image_documents import listed_record, show_manifests
 from wclayer.cli.image_options import platform_option, store_option
-from wclayer.cli.output import echo, json_option, print_json, warn
+from wclayer.cli.output import echo, json_option, print_json, results_beside, warn
 from wclayer.cli.remote import registry_options
 from wclayer.cli.transfer_bars import transfer_bars
 from wclayer.errors import NotSupportedError
@@ -27,7 +27,7 @@ from wclayer.images.opening import source_location
 from wclayer.images.platform import Platform, parse_platform
 from wclayer.images.registry import RegistryOptions
 from wclayer.images.store import ImageStore
-from wclayer.images.transfer import CopyResult, copy_image
+from wclayer.images.transfer import copy_image
 from wclayer.images.transport import ImageSource
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -126,8 +126,7 @@ def config_command(
         )
         for warning in warnings:
             warn(warning)
-        result = _copy(edited, [place], new, store, registry)
-    _tell_the_result(result, new, as_json)
+        _make(edited, [place], new, store, registry, as_json)
 
 
 def _changes(
@@ -169,27 +168,30 @@ def _changes(
     )
 
 
-def _copy(
-    image: ImageSource, places: Sequence[Location], new: str, store: ImageStore, registry: RegistryOptions
-) -> CopyResult:
-    """Copies what was composed to the place that the user names."""
+def _make(
+    image: ImageSource,
+    places: Sequence[Location],
+    new: str,
+    store: ImageStore,
+    registry: RegistryOptions,
+    as_json: bool,
+) -> None:
+    """Copies what was composed to the place that the user names, and tells what was made."""
     target_place = image_location(new)
     # In one store, nothing of the layers is copied; those that were left in their registry stay there.
     stays = all(place.transport is Transport.STORE for place in (target_place, *places))
     foreign = Foreign.KEEP if stays else Foreign.PUSH
     paths = [place.path for place in places if place.is_on_disk]
-    with (
-        open_target(target_place, store=store, registry=registry, sources=paths) as target,
-        transfer_bars(quiet=False) as progress,
-    ):
-        return copy_image(image, target, all_platforms=True, foreign=foreign, progress=progress)
-
-
-def _tell_the_result(result: CopyResult, new: str, as_json: bool) -> None:
-    if as_json:
-        print_json({"name": new, "digest": result.descriptor.digest, "media_type": result.descriptor.media_type})
-    else:
-        echo(f"made {new}: {result.descriptor.digest}")
+    with results_beside(target_place.archive_file, "an archive"):
+        with (
+            open_target(target_place, store=store, registry=registry, sources=paths) as target,
+            transfer_bars(quiet=False) as progress,
+        ):
+            root = copy_image(image, target, all_platforms=True, foreign=foreign, progress=progress).descriptor
+        if as_json:
+            print_json({"name": new, "digest": root.digest, "media_type": root.media_type})
+        else:
+            echo(f"made {new}: {root.digest}")
 
 
 @click.group("index", cls=Verbs)
@@ -236,8 +238,7 @@ def create_command(
     with ExitStack() as opened:
         places = [source_location(image) for image in images]
         sources = [_opened(opened, place, store, registry) for place in places]
-        result = _copy(compose_index(sources, media_type=media_type), places, new, store, registry)
-    _tell_the_result(result, new, as_json)
+        _make(compose_index(sources, media_type=media_type), places, new, store, registry, as_json)
 
 
 @index_group.command("append")
@@ -271,8 +272,7 @@ def append_command(
         base, *sources = [_opened(opened, place, store, registry) for place in places]
         composed = compose_index(sources, base=base, replaces=replaces)
         new = new or _own_name(index, places[0], store)
-        result = _copy(composed, places, new, store, registry)
-    _tell_the_result(result, new, as_json)
+        _make(composed, places, new, store, registry, as_json)
 
 
 def _own_name(text: str, place: Location, store: ImageStore) -> str:

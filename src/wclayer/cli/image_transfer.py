@@ -15,11 +15,12 @@ from wclayer.cli.image_options import (
     quiet_option,
     store_option,
 )
-from wclayer.cli.output import count_text, echo, json_option, print_json, size_text
+from wclayer.cli.output import count_text, echo, json_option, print_json, results_beside, size_text
 from wclayer.cli.remote import registry_options
 from wclayer.cli.transfer_bars import transfer_bars
 from wclayer.images.copying import copy_between
 from wclayer.images.loading import FORMATS, STANDARD_INPUT, load_images, save_images
+from wclayer.images.location import Transport, parse_location
 from wclayer.images.platform import Platform
 from wclayer.images.pull import PullResult, pull_image
 from wclayer.images.push import push_image
@@ -151,12 +152,13 @@ def copy_command(
       wclayer copy --referrers localhost:5000/app:1 oci:mirror:app
       wclayer copy docker-archive:app.tar store:app:1
     """
-    with transfer_bars(quiet=quiet) as progress:
-        result = copy_between(
-            source, target, store, registry=registry, platform=platform, all_platforms=all_platforms,
-            referrers=referrers, foreign=foreign, jobs=jobs, progress=progress,
-        )  # fmt: skip
-    _show_copy("copied", source, target, result, quiet=quiet, as_json=as_json)
+    with results_beside(parse_location(target).archive_file, "an archive"):
+        with transfer_bars(quiet=quiet) as progress:
+            result = copy_between(
+                source, target, store, registry=registry, platform=platform, all_platforms=all_platforms,
+                referrers=referrers, foreign=foreign, jobs=jobs, progress=progress,
+            )  # fmt: skip
+        _show_copy("copied", source, target, result, quiet=quiet, as_json=as_json)
 
 
 @click.command("load")
@@ -209,7 +211,14 @@ def load_command(
 
 
 @click.command("save")
-@click.option("-o", "--output", "file", metavar="FILE", required=True, help="The file; a folder with --format oci.")
+@click.option(
+    "-o",
+    "--output",
+    "file",
+    metavar="FILE",
+    required=True,
+    help="The file (-: standard output); a folder with --format oci.",
+)
 @click.option(
     "--format", "form", type=click.Choice(FORMATS), default=FORMATS[0], show_default=True,
     help="What is written; `docker load` reads a docker-archive.",
@@ -237,22 +246,24 @@ def save_command(
     \b
     Example:
       wclayer save -o app.tar app:1
+      wclayer save -o - app:1 | docker load
       wclayer save -o both.tar --format oci-archive app:1 nanoserver:ltsc2025
     """
-    with transfer_bars(quiet=quiet) as progress:
-        results = save_images(
-            images, file, store, form=form, platform=platform, foreign=foreign, jobs=jobs, progress=progress
-        )
-    if as_json:
-        print_json(
-            [
-                {"image": image, "file": file, **_copy_record(result)}
-                for image, result in zip(images, results, strict=True)
-            ]
-        )
-        return
-    for image, result in zip(images, results, strict=True):
-        _tell_copy("saved", image, file, result, quiet)
+    with results_beside("" if form == Transport.LAYOUT.value else file, "an archive"):
+        with transfer_bars(quiet=quiet) as progress:
+            results = save_images(
+                images, file, store, form=form, platform=platform, foreign=foreign, jobs=jobs, progress=progress
+            )
+        if as_json:
+            print_json(
+                [
+                    {"image": image, "file": file, **_copy_record(result)}
+                    for image, result in zip(images, results, strict=True)
+                ]
+            )
+            return
+        for image, result in zip(images, results, strict=True):
+            _tell_copy("saved", image, file, result, quiet)
 
 
 def _copy_record(result: CopyResult) -> dict[str, Any]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import sys
 import textwrap
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
@@ -15,6 +16,7 @@ import click
 from wclayer.cli.text import shown
 from wclayer.formats.regf.model import Value
 from wclayer.formats.regf.values import to_text, type_name
+from wclayer.layers.atomic import is_standard_output
 from wclayer.layers.progress import Progress, ProgressCallback
 from wclayer.model import Entry
 from wclayer.view.registry import RegistryDifference
@@ -88,6 +90,39 @@ def size_text(size: float) -> str:
 def warn(text: str) -> None:
     """Prints a line of text on the error stream."""
     print(f"wclayer: {shown(text)}", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def results_beside(file: str, what: str) -> Iterator[None]:
+    """Prints results on the error stream inside the context if a file is the standard output, under any name: nothing
+    but the file may be in that.
+
+    Args:
+        file: the file that is written.
+        what: what it is, for messages ("an archive").
+
+    Raises:
+        click.UsageError: the standard output is a terminal.
+    """
+    if not _is_standard_output(file):
+        yield
+        return
+    if sys.stdout.isatty():
+        raise click.UsageError(f"{what} is not written to a terminal: name a file, or redirect")
+    with redirect_stdout(sys.stderr):
+        yield
+
+
+def _is_standard_output(file: str) -> bool:
+    if is_standard_output(file):
+        return True
+    try:
+        status = os.stat(file)
+        is_same = os.path.samestat(status, os.fstat(sys.stdout.fileno()))
+    except (OSError, ValueError):
+        return False
+    # What is printed to the null device besides the file spoils nothing.
+    return is_same and (sys.stdout.isatty() or not stat.S_ISCHR(status.st_mode))
 
 
 @contextmanager

@@ -12,7 +12,7 @@ import click
 import wclayer
 from wclayer.cli.group import Verbs
 from wclayer.cli.layer_argument import LayerArgument, layer_argument
-from wclayer.cli.output import echo, json_option, print_json, print_json_list
+from wclayer.cli.output import echo, json_option, print_json, print_json_list, results_beside
 from wclayer.errors import (
     InvalidParameterError,
     LimitExceededError,
@@ -190,9 +190,10 @@ def export_command(layer: LayerArgument, key: str, file: str) -> None:
     if file == "-":
         _write_reg(layer, key, sys.stdout.buffer)
         return
-    with OutputFile(file, sources=layer.chain()) as output:
-        _write_reg(layer, key, output.stream)
-    echo(f"exported {registry_path(key)} to {file}")
+    with results_beside(file, "a .reg file"):
+        with OutputFile(file, sources=layer.chain()) as output:
+            _write_reg(layer, key, output.stream)
+        echo(f"exported {registry_path(key)} to {file}")
 
 
 def _write_reg(layer: LayerArgument, key: str, stream: BinaryIO) -> None:

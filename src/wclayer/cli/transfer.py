@@ -14,8 +14,9 @@ import click
 
 import wclayer
 from wclayer.cli.layer_argument import LAYER, LayerArgument, chain_of, image_options, layer_argument
-from wclayer.cli.output import echo, json_option, print_json, progress_bar, size_text, warn
+from wclayer.cli.output import echo, json_option, print_json, progress_bar, results_beside, size_text, warn
 from wclayer.errors import AlreadyExistsError, InvalidParameterError, during
+from wclayer.layers.atomic import STANDARD_OUTPUT
 from wclayer.layers.directory import open_layer
 from wclayer.layers.directory.scratch import is_scratch
 from wclayer.layers.inputs import open_stream
@@ -114,7 +115,7 @@ def warn_of_hives(path: str) -> None:
 
 
 @click.command("export")
-@click.option("-o", "--output", "target", metavar="FILE", help="The tar to write (default: standard output).")
+@click.option("-o", "--output", "target", metavar="FILE", help="The tar to write (default, and -: standard output).")
 @click.option("-z", "--gzip", "gzip", is_flag=True, help="Compress with gzip.")
 @click.option("--zstd", "zstd", is_flag=True, help="Compress with zstd.")
 @click.option(
@@ -145,8 +146,14 @@ def export_command(
     """
     if gzip and zstd:
         raise click.UsageError("choose one of --gzip and --zstd")
+    if target == STANDARD_OUTPUT:
+        target = None
     if gzip and level is not None and level > 9:
         raise click.UsageError("gzip has the levels 1 to 9")
+    if folder == STANDARD_OUTPUT:
+        raise click.UsageError(
+            "a transport folder is not written to the standard output; write ./- for a folder named -"
+        )
     parents = chain_of(layers)
     if folder is not None:
         with progress_bar("exporting") as progress:
@@ -159,8 +166,8 @@ def export_command(
     if target is None and sys.stdout.isatty():
         raise click.UsageError("a tar is not written to a terminal: use -o FILE, or redirect")
     compression = wclayer.Compression.GZIP if gzip else wclayer.Compression.ZSTD if zstd else wclayer.Compression.NONE
-    with progress_bar("exporting") as progress:
-        if target is None:
+    if target is None:
+        with progress_bar("exporting") as progress:
             wclayer.export_layer_to_tar(
                 sys.stdout.buffer,
                 path.path,
@@ -170,17 +177,19 @@ def export_command(
                 level=level,
                 progress=progress,
             )
-            return
-        result = wclayer.export_layer_to_file(
-            path.path, target, parents, compression=compression, level=level, progress=progress
-        )
-    if as_json:
-        print_json({"file": os.path.abspath(target), **dataclasses.asdict(result)})
-    else:
-        echo(f"exported {path} to {target}: {result.entries} entries, {size_text(result.stored_size)}")
-        echo(f"  diffID {result.diff_id}{' (as imported)' if result.unchanged else ''}")
-        if result.digest != result.diff_id:
-            echo(f"  digest {result.digest}")
+        return
+    with results_beside(target, "a tar"):
+        with progress_bar("exporting") as progress:
+            result = wclayer.export_layer_to_file(
+                path.path, target, parents, compression=compression, level=level, progress=progress
+            )
+        if as_json:
+            print_json({"file": os.path.abspath(target), **dataclasses.asdict(result)})
+        else:
+            echo(f"exported {path} to {target}: {result.entries} entries, {size_text(result.stored_size)}")
+            echo(f"  diffID {result.diff_id}{' (as imported)' if result.unchanged else ''}")
+            if result.digest != result.diff_id:
+                echo(f"  digest {result.digest}")
 
 
 COMMANDS = (import_command, export_command)

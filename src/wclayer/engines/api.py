@@ -244,8 +244,8 @@ def export_layer_to_file(
 ) -> ExportResult:
     """Writes the layer at `path` to `file` as an OCI layer tar (see `export_layer_to_tar`).
 
-    The file appears, or replaces an existing one, when it is complete. A link is followed. A device or a FIFO is
-    written to directly (see `OutputFile`).
+    The file appears, or replaces an existing one, when it is complete. A link is followed. A device, a FIFO and the
+    standard output ("-") are written to directly (see `OutputFile`).
 
     Raises:
         PathNotFoundError: the folder of `file`, or the layer, does not exist.

@@ -109,8 +109,8 @@ def save_images(
 
     Args:
         images: the images in the store: names, the ends of some, or digests. Each has its full name in the file.
-        file: the file, which appears, or replaces another one, when everything is there; a folder for "oci", to which
-            the images are added.
+        file: the file, which appears, or replaces another one, when everything is there; "-" for the standard output;
+            a folder for "oci", to which the images are added.
         store: the store; by default the user's.
         form: "docker-archive" (what `docker load` reads), "oci-archive" or "oci".
         platform: one image of each index; by default all.

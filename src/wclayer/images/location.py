@@ -60,6 +60,11 @@ class Location:
         """True for a layout or an archive: a path of the host."""
         return self.transport in _ON_DISK
 
+    @property
+    def archive_file(self) -> str:
+        """The file of an archive; "" for all other places."""
+        return "" if self.transport is Transport.LAYOUT else self.path
+
     def __str__(self) -> str:
         if self.transport is Transport.REGISTRY:
             return self.name

@@ -44,6 +44,8 @@ from wclayer.host.waiting import retry
 from wclayer.layers.inputs import kind_of
 
 DATABASE = "layer.db"
+STANDARD_OUTPUT = "-"
+"""The name of the standard output where a user names a file to write."""
 PATIENCE = 10.0
 """How many seconds to wait for other processes that lock a layer for a moment, for example for an update."""
 _LEFTOVER = re.compile(r"\.wclayer-.*-[0-9a-f]{16}\.(partial|gone)\Z", re.DOTALL)
@@ -431,6 +433,7 @@ class OutputFile:
     - A symbolic link means the file that it leads to, whether this exists or not.
     - A device, a FIFO, a terminal or an open file of this process (`/dev/stdout`, `/dev/fd/N`) is written to directly,
       from its beginning or from its current position. After a failure it holds a part of the result.
+    - The text `-` is the standard output. A file of that name is `./-`, or a `Path`.
 
     Leaving the context completes the result; an exception discards it if possible. A bare `OSError` of the body counts
     as a write error, and becomes a `LayerError` with the target's path.
@@ -459,12 +462,13 @@ class OutputFile:
         sources: Iterable[StrPath] = (),
         sweep: bool = True,
     ) -> None:
-        self.target = Path(os.path.abspath(target))
+        is_standard = is_standard_output(target)
+        self.target = Path("/dev/stdout" if is_standard else os.path.abspath(target))
         self._staged: StagedFile | None = None
         self.room: int | None = None
         """The size of a block device, in bytes; None for anything else."""
         with errors_at(self.target):
-            open_file = _open_file_of(self.target)
+            open_file = 1 if is_standard else _open_file_of(self.target)
             status = None if open_file is not None else _status_of(self.target)
             refuse_sources(self.target, sources)
             if open_file is None and (status is None or stat.S_ISREG(status.st_mode)):
@@ -552,6 +556,11 @@ class OutputFile:
             self.discard()
         if isinstance(error, OSError) and not isinstance(error, LayerError):
             raise from_os_error(self.target, error) from error
+
+
+def is_standard_output(target: StrPath) -> bool:
+    """Returns whether a user means the standard output by a target: the text `-`."""
+    return isinstance(target, str) and target == STANDARD_OUTPUT
 
 
 def refuse_sources(target: StrPath, sources: Iterable[StrPath]) -> None:

@@ -102,7 +102,7 @@ def convert_layer(
     place = Path(os.path.abspath(target))
     with ExitStack() as stack:
         stack.enter_context(errors_at(place))
-        output = stack.enter_context(OutputFile(place, any_place=True, sources=chain))
+        output = stack.enter_context(OutputFile(target, any_place=True, sources=chain))
         needed = _needed(chain[:1] if alone else chain)
         disk_size = size or output.room or max(DEFAULT_SIZE, needed)
         with errors_at(place, damage=InvalidParameterError):

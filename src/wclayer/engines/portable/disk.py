@@ -195,7 +195,7 @@ def convert_disk(
             if not isinstance(above.disk, Vhdx):
                 raise InvalidParameterError(parent, "the parent is no VHDX file")
         files = [opened.path, *opened.chain, *([] if above is None else [above.path, *above.chain])]
-        output = stack.enter_context(OutputFile(place, any_place=True, sources=files))
+        output = stack.enter_context(OutputFile(target, any_place=True, sources=files))
         with errors_at(place, damage=InvalidParameterError):
             made = _new_disk(output, opened.disk, above, to, is_fixed, block_size)
         _copy(opened, made, above, progress, cancelled)

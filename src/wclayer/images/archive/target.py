@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import BinaryIO, Self
 
 from wclayer._types import StrPath
-from wclayer.errors import InvalidParameterError, InvalidStateError, boundary, errors_at
+from wclayer.errors import InvalidStateError, boundary, errors_at
 from wclayer.formats.tar import structs
 from wclayer.formats.tar.writer import TarHeader, encode_header
 from wclayer.host import system
@@ -60,13 +60,14 @@ class ArchiveTarget:
     """A tar archive of one image, or of an index of several. A file is replaced when everything is there.
 
     Args:
-        file: the file; a device, a FIFO or `/dev/stdout` is written to in order, after everything has arrived.
+        file: the file, or "-" for the standard output; what is no file is written to in order, after everything has
+            arrived.
         name: what the user calls the target.
         sources: files and folders that are read for it, and must not be replaced.
 
     Raises:
         PathNotFoundError, AccessDeniedError, DiskFullError, …: the host refuses to make the file.
-        InvalidParameterError: the file is one of the sources, or "-".
+        InvalidParameterError: the file is one of the sources.
     """
 
     operation = "write image"
@@ -81,13 +82,6 @@ class ArchiveTarget:
         """The images beside the one that `finish` names, with their names."""
         self._end = len(_HEAD)
         self._finished = False
-        if os.fspath(file) in ("-", b"-"):
-            # Where an archive is read, this is the standard input: nobody means a file of this name.
-            raise InvalidParameterError(
-                "-",
-                "is not the name of an archive; write ./- for a file of that name, or"
-                " /dev/stdout for the standard output",
-            )
         self._output = OutputFile(file, sources=sources)
         try:
             with errors_at(file):

@@ -20,6 +20,7 @@ from wclayer.errors import (
     TEMPORARY_NAME,
     AlreadyExistsError,
     FormatError,
+    InvalidParameterError,
     InvalidStateError,
     NotALayerError,
     boundary,
@@ -33,7 +34,7 @@ from wclayer.images.layout_names import BLOBS, INDEX_FILE, MARKER_FILE, blob_nam
 from wclayer.images.manifest import Manifest, check_contents, parse_manifest
 from wclayer.images.transport import BytesDone, ImageSource
 from wclayer.images.verified_copy import copy_verified
-from wclayer.layers.atomic import StagedFile, make_folder, remove_leftovers, wait_for_place
+from wclayer.layers.atomic import StagedFile, is_standard_output, make_folder, remove_leftovers, wait_for_place
 
 _PIECE = 1 << 20
 _OWN_NAMES = frozenset({BLOBS, INDEX_FILE, MARKER_FILE})
@@ -54,7 +55,7 @@ class LayoutTarget:
         name: what the user calls the target (default: "oci:PATH:TAG").
 
     Raises:
-        InvalidParameterError: `tag` cannot be the name of an image in a layout.
+        InvalidParameterError: `tag` cannot be the name of an image in a layout, or `path` is the standard output ("-").
     """
 
     operation = "write image"
@@ -67,6 +68,12 @@ class LayoutTarget:
         shared_blobs: StrPath | None = None,
         name: str | None = None,
     ) -> None:
+        if is_standard_output(path):
+            raise InvalidParameterError(
+                path,
+                "is the standard output, and a layout is a folder; write oci-archive:- for a tar of it, or ./- for a"
+                " folder of that name",
+            )
         self._path = Path(os.path.abspath(path))
         self._tag = checked_tag(tag, path)
         self._name = name or f"oci:{os.fspath(path)}{f':{self._tag}' if self._tag else ''}"
