@@ -18,6 +18,8 @@ from typing import Any, ClassVar
 
 import wclayer
 from tests.support import TIME, contents, layer_tar, put_directories, put_file
+from wclayer.build.changes import ChangesReader
+from wclayer.build.workspace import EmptyScratchWriter
 from wclayer.engines.portable.base_processing import ProcessingInPlaceWriter, ProcessingLayerWriter
 from wclayer.engines.portable.scratch import _ScratchWriter
 from wclayer.errors import InvalidDataError, LayerError, NotSupportedError
@@ -31,6 +33,7 @@ from wclayer.layers.directory.in_place import InPlaceLayerWriter
 from wclayer.layers.directory.migration import make_scratch
 from wclayer.layers.directory.scratch import DISK, ScratchDirectory
 from wclayer.layers.directory.scratch_writer import ScratchWriter
+from wclayer.layers.directory.update import own_directory
 from wclayer.layers.folder import FolderLayerReader
 from wclayer.layers.tar import TarLayerReader, TarLayerWriter
 from wclayer.layers.transport import TransportLayerReader, TransportLayerWriter
@@ -42,6 +45,7 @@ from wclayer.layers.volume.writer import VolumeLayerWriter
 from wclayer.model import LayerReader, LayerWriter
 from wclayer.view.flatten import MergedLayerReader
 from wclayer.win32.attributes import FileAttributes, FileBasicInfo
+from wclayer.win32.inherit import volume_root
 
 Build = Callable[[LayerWriter], None]
 Row = tuple[Any, ...]
@@ -258,6 +262,26 @@ class Scratch(Directory):
         return ScratchWriter(scratch, [self.held.enter_context(open_layer(self.parent))])
 
 
+class EmptyScratch(Directory):
+    """The scratch of a build."""
+
+    writes = EmptyScratchWriter
+
+
+class Changes(Scratch):
+    """A scratch that becomes a layer, which always has `Files` and `Hives`."""
+
+    reads = ChangesReader
+
+    def _reader(self) -> LayerReaderBase:
+        return ChangesReader(self.place, [self.parent], latest=None, now=TIME)
+
+    def expected(self, rows: Rows) -> Rows:
+        files = rows_of(DirectoryLayerReader(self.parent))["Files"]
+        hives: Row = (own_directory(TIME).pack(), None, volume_root().encode(), b"", None, (), [])
+        return {"Files": files, "Hives": hives, **rows}
+
+
 class Chain(Directory):
     """A layer that is read together with its parent."""
 
@@ -416,8 +440,8 @@ class ProcessedInPlace(InPlace):
 
 
 FORMATS: tuple[type[Format], ...] = (
-    Tar, GzipTar, ZstdTar, Transport, Directory, Processed, NewScratch, Scratch, Chain, ChangedChain, Volume,
-    VhdxVolume, ScratchVolume, Folder, InPlace, ProcessedInPlace,
+    Tar, GzipTar, ZstdTar, Transport, Directory, Processed, NewScratch, EmptyScratch, Scratch, Changes, Chain,
+    ChangedChain, Volume, VhdxVolume, ScratchVolume, Folder, InPlace, ProcessedInPlace,
 )  # fmt: skip
 """The table."""
 UNDER_WINE = {

@@ -288,7 +288,8 @@ def test_a_part_comes_back_or_is_refused(written_format: Format, part: Part, tmp
         if written_format.keeps_metadata:
             found, expected = rows_of(written_format.reader()), rows_of(TarLayerReader(io.BytesIO(_tar_of(build))))
             # A layer directory and a transport folder always have the roots.
-            found.pop("Hives", None)
+            if "Hives" not in written_format.expected(expected):
+                found.pop("Hives", None)
             _expect_same(written_format, found, expected, with_info=False)
 
 
@@ -631,8 +632,10 @@ def test_random_layers_come_back(kind: type[Format], tmp_path_factory: pytest.Te
         made = kind(tmp_path_factory.mktemp("layers"))
         made.make(lambda writer: _put_all(writer, layer))
         found = rows_of(made.reader())
+        expected = rows_of(TarLayerReader(io.BytesIO(_tar_of(lambda w: _put_all(w, layer)))))
         # A layer directory and a transport folder always have the roots.
-        found.pop("Hives", None)
-        _expect_same(made, found, rows_of(TarLayerReader(io.BytesIO(_tar_of(lambda w: _put_all(w, layer))))))
+        if "Hives" not in made.expected(expected):
+            found.pop("Hives", None)
+        _expect_same(made, found, expected)
 
     check()

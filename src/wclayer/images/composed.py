@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import BinaryIO, Self
 
@@ -20,10 +20,17 @@ class ComposedSource:
     Args:
         root: the manifest or the index.
         sources: the other sources, which stay open. A blob is read from the one that had the manifest that lists it.
-        blobs: the contents of new blobs by digest.
+        blobs: the contents of new blobs.
+        owners: the sources that have blobs of a manifest, by digest; by default the first source has them.
     """
 
-    def __init__(self, root: Manifest | Index, sources: Sequence[ImageSource], blobs: Iterable[bytes] = ()) -> None:
+    def __init__(
+        self,
+        root: Manifest | Index,
+        sources: Sequence[ImageSource],
+        blobs: Iterable[bytes] = (),
+        owners: Mapping[str, ImageSource] | None = None,
+    ) -> None:
         self._root = root
         self._sources = sources
         self._owners: dict[str, ImageSource] = {}
@@ -32,6 +39,7 @@ class ComposedSource:
         self._own = new | {root.descriptor.digest: root.data}
         if isinstance(root, Manifest):
             self._remember(root, sources[0])
+        self._owners.update(owners or {})
 
     @property
     def name(self) -> str:

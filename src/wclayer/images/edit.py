@@ -52,6 +52,12 @@ class ConfigChanges:
         platform: the platform; what it does not state is not changed.
         author: who made the image.
         created: when it was made, as RFC 3339 writes it.
+        healthcheck: how Docker tests whether a container is healthy, in the form of its configuration (`Test`,
+            `Interval`, …); an empty one removes it.
+        stop_signal: the signal that ends a container; "" removes it.
+        on_build: the instructions that a build on this image begins with; empty removes them.
+        args_escaped: whether the first word of the entry point, or of the command, is a whole command line, as the
+            shell form of a Dockerfile makes it. None: a list that is set is a list of words.
     """
 
     env: Mapping[str, str] = field(default_factory=dict)
@@ -70,6 +76,58 @@ class ConfigChanges:
     platform: Platform | None = None
     author: str | None = None
     created: str | None = None
+    healthcheck: Mapping[str, object] | None = None
+    stop_signal: str | None = None
+    on_build: Sequence[str] | None = None
+    args_escaped: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A step that made an image: an entry of the history that is added.
+
+    Attributes:
+        created_by: the command of the step.
+        created: its time, as RFC 3339 writes it.
+        author: who made it; "" leaves it out.
+        comment: a comment; "" leaves it out.
+    """
+
+    created_by: str
+    created: str
+    author: str = ""
+    comment: str = ""
+
+    def to_json(self, *, is_empty_layer: bool) -> dict[str, object]:
+        """Returns the JSON object, with the keys in the order of OCI's image-spec."""
+        fields = (("created_by", self.created_by), ("author", self.author), ("comment", self.comment))
+        record: dict[str, object] = {"created": _time(self.created)}
+        record |= {key: value for key, value in fields if value}
+        return record | {"empty_layer": True} if is_empty_layer else record
+
+
+def append_history(data: bytes, step: Step, *, diff_id: str | None) -> bytes:
+    """Returns a configuration with one more entry of the history, and the image is as old as this step.
+
+    Args:
+        data: the configuration. Everything else keeps its bytes.
+        step: the entry.
+        diff_id: the diffID of the layer that the step made, which is added, too; None if it made none.
+
+    Raises:
+        InvalidParameterError: the time of the step is none.
+        FormatError: the bytes are not a configuration.
+    """
+    parse_config(data)
+    text = JsonText(data)
+    text.set(("created",), _time(step.created))
+    text.extend(("history",), [step.to_json(is_empty_layer=diff_id is None)])
+    if diff_id is not None:
+        if not text.get(("rootfs", "type")):
+            text.set(("rootfs", "type"), "layers")
+        text.extend(("rootfs", "diff_ids"), [diff_id])
+    parse_config(text.data)
+    return text.data
 
 
 def edit_config(data: bytes, changes: ConfigChanges) -> tuple[bytes, list[str]]:
@@ -94,6 +152,7 @@ def edit_config(data: bytes, changes: ConfigChanges) -> tuple[bytes, list[str]]:
     for path, value in (
         (("config", "User"), changes.user),
         (("config", "WorkingDir"), changes.working_dir),
+        (("config", "StopSignal"), changes.stop_signal),
         (("author",), changes.author),
         (("created",), _time(changes.created)),
     ):
@@ -101,6 +160,14 @@ def edit_config(data: bytes, changes: ConfigChanges) -> tuple[bytes, list[str]]:
             text.set(path, value)
         elif value is not None and text.get(path):
             _clear(text, path, stays and len(path) > 1, "")
+    for key, record in (
+        ("Healthcheck", None if changes.healthcheck is None else dict(changes.healthcheck)),
+        ("OnBuild", None if changes.on_build is None else list(changes.on_build)),
+    ):
+        if record:
+            text.set(("config", key), record)
+        elif record is not None:
+            _clear(text, ("config", key), stays)
     if changes.platform is not None:
         for name, stated in changes.platform.to_json().items():
             if stated:
@@ -263,7 +330,9 @@ def _edit_commands(text: JsonText, changes: ConfigChanges, stays: bool, warnings
     # With ArgsEscaped, the first word is a whole command line (containerd, `WithImageConfigArgs`). A list that is set
     # here is a list of words.
     sets_first_word = changes.entrypoint or (cmd and not text.get((*config, "Entrypoint")))
-    if sets_first_word and text.get((*config, "ArgsEscaped")) is True:
+    if changes.args_escaped:
+        text.set((*config, "ArgsEscaped"), True)
+    elif (changes.args_escaped is False or sets_first_word) and text.get((*config, "ArgsEscaped")) is True:
         text.set((*config, "ArgsEscaped"), False)
     for key, words in (("Entrypoint", changes.entrypoint), ("Cmd", cmd), ("Shell", changes.shell)):
         if words is None:

@@ -37,6 +37,10 @@ class RegistryEditor:
     and values become tombstones; a key that is made again after its deletion hides the keys of the layers below. In a
     base layer, the changes are written to the hives in `Files/Windows/System32/config`. The `_Base` hives are updated.
 
+    Args:
+        path: the layer directory.
+        time: the latest time (FILETIME) that a key or a file gets which is written; by default the present.
+
     Raises:
         LayerBusyError: another process is changing the layer.
         PathNotFoundError, NotALayerError, CorruptLayerError: the layer or a parent cannot be opened.
@@ -44,7 +48,7 @@ class RegistryEditor:
 
     operation = Registry.operation
 
-    def __init__(self, path: StrPath) -> None:
+    def __init__(self, path: StrPath, *, time: int | None = None) -> None:
         self._update = open_update(path)
         try:
             self._registry = Registry(path)
@@ -52,7 +56,9 @@ class RegistryEditor:
             self._update.close()
             raise
         self._hives: dict[str, _EditedHive] = {}
-        self._now = from_unix_ns(time_ns())
+        now = from_unix_ns(time_ns())
+        self._now = now if time is None else min(now, time)
+        self._latest = time
 
     def __enter__(self) -> Self:
         return self
@@ -205,16 +211,17 @@ class RegistryEditor:
         edited = self._hives.get(hive.stem)
         if edited is None:
             with self._registry.reading():
-                edited = self._hives[hive.stem] = _EditedHive(self._registry, hive, self._now)
+                edited = self._hives[hive.stem] = _EditedHive(self._registry, hive, self._now, self._latest)
         return edited, path
 
 
 class _EditedHive:
     """A hive that is being changed: the hive that it is based on, and a delta in memory."""
 
-    def __init__(self, registry: Registry, hive: LayerHive, now: int) -> None:
+    def __init__(self, registry: Registry, hive: LayerHive, now: int, latest: int | None) -> None:
         self._hive = hive
         self._now = now
+        self._latest = latest
         self._layers = registry.layers
         layer = registry.layers[0]
         self._is_base = len(registry.layers) == 1
@@ -311,6 +318,8 @@ class _EditedHive:
 
     def files(self) -> list[FileChange]:
         """Returns the changed files of the layer, which hold the hive."""
+        if self._latest is not None:
+            _limit_times(self._delta, self._latest)
         effective = merge(self._above, self._delta)
         if effective is None:
             raise RegfError("the root key is deleted")
@@ -334,6 +343,16 @@ def _security_of(layers: Sequence[LayerDirectory], path: str) -> bytes | None:
         if descriptor is not None:
             return descriptor
     return None
+
+
+def _limit_times(root: TreeKey, latest: int) -> None:
+    """Gives each key of a delta that was written later than a time this time."""
+    pending = [root]
+    while pending:
+        key = pending.pop()
+        if key.metadata.last_written > latest:
+            key.metadata = key.metadata._replace(last_written=latest)
+        pending += (child for child in key.below.values() if isinstance(child, TreeKey))
 
 
 def _promoted(key: Key) -> KeyMetadata:

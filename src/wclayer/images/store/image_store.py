@@ -13,7 +13,7 @@ from wclayer.images.descriptor import Descriptor
 from wclayer.images.store.checking import check_store
 from wclayer.images.store.claim import claim_layer
 from wclayer.images.store.folder import StoreFolder
-from wclayer.images.store.ingest import Ingest
+from wclayer.images.store.ingest import Ingest, put_document
 from wclayer.images.store.listing import StoredImage, list_images
 from wclayer.images.store.lookup import canonical_name, find_image, find_names
 from wclayer.images.store.names import Names
@@ -83,6 +83,13 @@ class ImageStore:
     def ingest(self, descriptor: Descriptor) -> Ingest:
         """Returns the way of one blob into the store, a context manager."""
         return Ingest(self._folder, descriptor)
+
+    def put_document(self, data: bytes, media_type: str) -> Descriptor:
+        """Stores a manifest, an index or a configuration, and returns its descriptor. A copy that the disk has damaged
+        is replaced. Nothing keeps it yet: the caller holds `in_use` until a name does."""
+        descriptor = Descriptor.of(data, media_type)
+        put_document(self._folder, descriptor, data)
+        return descriptor
 
     def layer_path(self, chain_id: str) -> Path:
         """Returns the path that the unpacked layer with a chainID has, or would have. Its folder exists."""

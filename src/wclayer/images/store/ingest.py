@@ -318,3 +318,13 @@ class FollowedBlob(io.BufferedReader):
     def abandon(self) -> None:
         """Ends a read in another thread that waits for the writer, which may hang: the stream is not read on."""
         self._follower.abandon()
+
+
+def put_document(folder: StoreFolder, descriptor: Descriptor, data: bytes) -> None:
+    """Stores a manifest, an index or a configuration. A copy that the disk has damaged is replaced."""
+    folder.remove_damaged(descriptor)
+    with Ingest(folder, descriptor) as ingest:
+        if not ingest.is_whole:
+            ingest.restart()
+            ingest.write(data)
+            ingest.commit()

@@ -13,7 +13,7 @@ from wclayer.images.manifest import Manifest, check_contents, parse_manifest
 from wclayer.images.reference import parse_reference
 from wclayer.images.store.folder import StoreFolder
 from wclayer.images.store.graph import manifests_of
-from wclayer.images.store.ingest import PIECE, Ingest
+from wclayer.images.store.ingest import PIECE, Ingest, put_document
 from wclayer.images.store.lookup import canonical_name, find_image
 from wclayer.images.store.names import Names
 from wclayer.images.transport import BytesDone, ImageSource
@@ -160,12 +160,7 @@ class StoreTarget(_End):
         item = parse_manifest(check_contents(data, descriptor), descriptor.media_type)
         if isinstance(item, Manifest) and item.subject is not None:
             self._referrers.append(descriptor)
-        self._folder.remove_damaged(descriptor)
-        with Ingest(self._folder, descriptor) as ingest:
-            if not ingest.is_whole:
-                ingest.restart()
-                ingest.write(data)
-                ingest.commit()
+        put_document(self._folder, descriptor, data)
 
     def put_tag(self, tag: str, root: Descriptor) -> None:
         """Gives a manifest that was put a further tag of the image's repository. Without a name, it is kept by its

@@ -48,6 +48,8 @@ class LayerEntries(LayerFolder, ABC):
     """True if other processes may change the entries while the layer is open."""
     records_link_targets: ClassVar[bool]
     """True if the row of a further name of a file records the link target it was imported with."""
+    tombstone_order: ClassVar[str] = "id"
+    """The column by which the tombstones are ordered."""
 
     def __init__(self, opened: OpenedFolder) -> None:
         super().__init__(opened)
@@ -302,14 +304,16 @@ class LayerEntries(LayerFolder, ABC):
         return list(self._rows(f"{SELECT_ENTRIES} WHERE id = ? OR link = ? ORDER BY id", (head, head)))
 
     def tombstones(self) -> Generator[TombstoneRow, None, None]:
-        """Yields the names that the layer deletes from its parents, in the original order."""
-        last = 0
-        for columns in self.query(f"SELECT {','.join(TombstoneRow._fields)} FROM tombstones ORDER BY id"):
+        """Yields the names that the layer deletes from its parents: in the original order, those of a scratch in the
+        order of their names."""
+        order = self.tombstone_order
+        last: object = None
+        for columns in self.query(f"SELECT {','.join(TombstoneRow._fields)} FROM tombstones ORDER BY {order}"):
             try:
                 row = rows.tombstone_row(columns)
             except FormatError as error:
                 raise self._damaged(error) from None
-            if row.id <= last:
+            if (at := getattr(row, order)) == last:
                 raise self._damaged(f"tombstone {row.id} is there twice")
-            last = row.id
+            last = at
             yield row

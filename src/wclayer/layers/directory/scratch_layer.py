@@ -25,6 +25,7 @@ class ScratchLayer(LayerDirectory):
 
     may_change = True
     records_link_targets = False
+    tombstone_order = "key"
 
     def changed(self, row: EntryRow | None = None) -> LayerError | None:
         if not self.is_in_place():

@@ -1,0 +1,93 @@
+"""`ChangesReader`: the changes of a scratch as the entries of the layer that is made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+
+from wclayer._types import StrPath
+from wclayer.errors import boundary, errors_at
+from wclayer.layers.directory import DirectoryLayerReader, LayerDirectory, open_layer
+from wclayer.layers.directory.database import EntryRow, Origin
+from wclayer.layers.directory.update import own_directory
+from wclayer.layers.hives import HIVES_ROOT
+from wclayer.model import Entry
+from wclayer.win32.attributes import FileBasicInfo
+from wclayer.win32.inherit import volume_root
+
+_ROOTS = ("Files", HIVES_ROOT)
+
+
+@boundary
+class ChangesReader(DirectoryLayerReader):
+    """A `LayerReader` over the changes of a scratch, as a layer is exported of Windows: first the tombstones, then the
+    entries, parents before children, both in the order of their names. The directories `Files` and `Hives` are always
+    among them, as in a layer that Windows exports; those that the scratch has not changed are those of the parents.
+
+    Args:
+        path: the layer directory of the scratch.
+        parents: its parents, nearest first.
+        latest: the FILETIME that replaces every later time; None keeps the times.
+        now: the FILETIME of a root directory that no layer has.
+    """
+
+    operation = "read changes"
+
+    def __init__(self, path: StrPath, parents: Sequence[StrPath], *, latest: int | None, now: int) -> None:
+        super().__init__(path)
+        self._latest, self._now = latest, now
+        self._roots: dict[int, bytes | None] = {}
+        self.is_empty = self._next_row is None and self._next_tombstone is None
+        try:
+            with errors_at(self.source), ExitStack() as opened:
+                layers = [opened.enter_context(open_layer(parent)) for parent in parents]
+                found = {name.upper(): self._root(name, layers) for name in _ROOTS}
+            self._rows.close()
+            self._rows = self._rows_with_roots(found)
+            self._next_row = next(self._rows, None)
+        except BaseException:
+            self.layer.close()
+            raise
+
+    def _root(self, name: str, parents: Sequence[LayerDirectory]) -> tuple[FileBasicInfo, bytes | None]:
+        """Returns the basic info and the descriptor of a root directory in the nearest parent that has it."""
+        for parent in parents:
+            row = parent.lookup(name)
+            if row is not None and row.origin == Origin.OWN:
+                return row.info, parent.security(row)
+        return own_directory(self._now), volume_root().encode()
+
+    def _rows_with_roots(self, roots: dict[str, tuple[FileBasicInfo, bytes | None]]) -> Generator[EntryRow, None, None]:
+        """Yields the entries of the scratch, with the root directories that it has not changed."""
+        layer = self.layer
+        for row in layer.walk(layer.root()):
+            if row.origin == Origin.OWN:
+                yield row
+            elif row.key in roots and row.parent == layer.root().id:
+                info, self._roots[row.id] = roots[row.key]
+                yield row._replace(
+                    attributes=info.attributes, creation_time=info.creation_time,
+                    last_access_time=info.last_access_time, last_write_time=info.last_write_time,
+                    change_time=info.change_time,
+                )  # fmt: skip
+
+    def _descriptor(self, row: EntryRow) -> bytes | None:
+        return self._roots[row.id] if row.id in self._roots else super()._descriptor(row)
+
+    def _advance(self) -> Entry | None:
+        entry = super()._advance()
+        if entry is not None and entry.info is not None and self._latest is not None:
+            entry.info = at_most(entry.info, self._latest)
+        return entry
+
+
+def at_most(info: FileBasicInfo, latest: int) -> FileBasicInfo:
+    """Returns basic info in which no time is later than a FILETIME."""
+    return replace(
+        info,
+        creation_time=min(info.creation_time, latest),
+        last_access_time=min(info.last_access_time, latest),
+        last_write_time=min(info.last_write_time, latest),
+        change_time=min(info.change_time, latest),
+    )
