@@ -2,92 +2,37 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from typing import Any, TypeVar
 
 import click
 
+from wclayer.cli.config_options import annotation_option, config_options, many, pairs
 from wclayer.cli.group import Verbs
 from wclayer.cli.image_documents import listed_record, show_manifests
 from wclayer.cli.image_options import platform_option, store_option
-from wclayer.cli.output import echo, json_option, print_json, results_beside, warn
+from wclayer.cli.made_image import make_image, opened_image
+from wclayer.cli.output import json_option, print_json, warn
 from wclayer.cli.remote import registry_options
-from wclayer.cli.transfer_bars import transfer_bars
 from wclayer.errors import NotSupportedError
 from wclayer.images.changed import compose_index, edit_image
 from wclayer.images.descriptor import DOCKER_INDEX, OCI_INDEX
 from wclayer.images.edit import ConfigChanges
-from wclayer.images.foreign import Foreign
 from wclayer.images.inspection import read_root
-from wclayer.images.location import Location, Transport, image_location, open_source, open_target
+from wclayer.images.location import Location, Transport, open_source
 from wclayer.images.manifest import Manifest
 from wclayer.images.opening import source_location
-from wclayer.images.platform import Platform, parse_platform
+from wclayer.images.platform import Platform
 from wclayer.images.registry import RegistryOptions
 from wclayer.images.store import ImageStore
-from wclayer.images.transfer import copy_image
-from wclayer.images.transport import ImageSource
-
-_Command = TypeVar("_Command", bound=Callable[..., Any])
-
-
-def _words(values: Sequence[str], option: str) -> tuple[str, ...] | None:
-    """Returns the words of a command line, which are given one by one, or as one JSON list; None if none is given."""
-    if not values:
-        return None
-    if len(values) > 1 or not values[0].startswith("["):
-        return tuple(filter(None, values))
-    try:
-        words = json.loads(values[0])
-    except (ValueError, RecursionError):
-        words = None
-    if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
-        raise click.UsageError(f"{option} {values[0][:60]!r} is not a JSON list of strings")
-    return tuple(words)
-
-
-def _pairs(texts: Sequence[str], option: str) -> dict[str, str]:
-    pairs: dict[str, str] = {}
-    for text in texts:
-        # Names of variables such as "=C:" begin with an equals sign.
-        rest, equals, value = text[1:].partition("=")
-        name = text[:1] + rest
-        if not equals:
-            raise click.UsageError(f"{option} {text[:60]!r} has no '='")
-        if name in pairs:
-            raise click.UsageError(f"{option} names {name[:60]!r} twice")
-        pairs[name] = value
-    return pairs
-
-
-def _many(*names: str, metavar: str, help: str) -> Callable[[_Command], _Command]:
-    return click.option(*names, multiple=True, metavar=metavar, help=help)
 
 
 @click.command("config")
 @store_option
 @registry_options
 @platform_option
-@_many("--env", "-e", metavar="NAME=VALUE", help="Set a variable; names are equal in any case.")
-@_many("--unset-env", metavar="NAME", help="Remove a variable.")
-@_many("--label", metavar="NAME=VALUE", help="Set a label.")
-@_many("--unset-label", metavar="NAME", help="Remove a label.")
-@_many("--entrypoint", metavar="WORD", help="Set the entry point: once for each word, or once as a JSON list.")
-@_many("--cmd", metavar="WORD", help="Set the command, likewise; '' or '[]' removes it.")
-@_many("--shell", metavar="WORD", help="Set the shell of builders, likewise.")
-@click.option("--user", default=None, help="Set the user (ContainerUser).")
-@click.option("--workdir", default=None, help="Set the working directory.")
-@_many("--exposed-ports", "--expose", metavar="PORT", help="Expose a port (80, 80/tcp, 8000-8010/udp).")
-@_many("--unset-port", metavar="PORT", help="Do not expose a port.")
-@_many("--volume", metavar="FOLDER", help="Make a folder a volume.")
-@_many("--unset-volume", metavar="FOLDER", help="Do not make a folder a volume.")
-@click.option("--set-platform", metavar="PLATFORM", default=None, help="Set the platform that the image states.")
-@click.option("--author", default=None, help="Set the author.")
-@click.option("--created", metavar="TIME", default=None, help="Set the time (2026-08-09T02:33:18Z).")
-@_many("--annotation", metavar="NAME=VALUE", help="Set an annotation of the manifest.")
-@_many("--unset-annotation", metavar="NAME", help="Remove an annotation.")
+@config_options
+@annotation_option
+@many("--unset-annotation", metavar="NAME", help="Remove an annotation.")
 @click.option("-t", "--tag", "new", required=True, metavar="NEW", help="The name of the result.")
 @json_option
 @click.argument("image")
@@ -100,7 +45,7 @@ def config_command(
     image: str,
     annotation: tuple[str, ...],
     unset_annotation: tuple[str, ...],
-    **options: Any,
+    changes: ConfigChanges,
 ) -> None:
     """Change the configuration of IMAGE without its layers, and name the result NEW.
 
@@ -113,85 +58,19 @@ def config_command(
     Example:
       wclayer config app:1 --env APP_MODE=production --user ContainerUser -t app:2
     """
-    changes = _changes(**options)
     with ExitStack() as opened:
         place = source_location(image)
-        source = _opened(opened, place, store, registry)
+        source = opened_image(opened, place, store, registry)
         edited, warnings = edit_image(
             source,
             changes,
             platform=platform,
-            annotations=_pairs(annotation, "--annotation"),
+            annotations=pairs(annotation, "--annotation"),
             without_annotations=unset_annotation,
         )
         for warning in warnings:
             warn(warning)
-        _make(edited, [place], new, store, registry, as_json)
-
-
-def _changes(
-    *,
-    env: tuple[str, ...],
-    unset_env: tuple[str, ...],
-    label: tuple[str, ...],
-    unset_label: tuple[str, ...],
-    entrypoint: tuple[str, ...],
-    cmd: tuple[str, ...],
-    shell: tuple[str, ...],
-    user: str | None,
-    workdir: str | None,
-    exposed_ports: tuple[str, ...],
-    unset_port: tuple[str, ...],
-    volume: tuple[str, ...],
-    unset_volume: tuple[str, ...],
-    set_platform: str | None,
-    author: str | None,
-    created: str | None,
-) -> ConfigChanges:
-    return ConfigChanges(
-        env=_pairs(env, "--env"),
-        without_env=unset_env,
-        labels=_pairs(label, "--label"),
-        without_labels=unset_label,
-        entrypoint=_words(entrypoint, "--entrypoint"),
-        cmd=_words(cmd, "--cmd"),
-        shell=_words(shell, "--shell"),
-        user=user,
-        working_dir=workdir,
-        ports=exposed_ports,
-        without_ports=unset_port,
-        volumes=volume,
-        without_volumes=unset_volume,
-        platform=None if set_platform is None else parse_platform(set_platform),
-        author=author,
-        created=created,
-    )
-
-
-def _make(
-    image: ImageSource,
-    places: Sequence[Location],
-    new: str,
-    store: ImageStore,
-    registry: RegistryOptions,
-    as_json: bool,
-) -> None:
-    """Copies what was composed to the place that the user names, and tells what was made."""
-    target_place = image_location(new)
-    # In one store, nothing of the layers is copied; those that were left in their registry stay there.
-    stays = all(place.transport is Transport.STORE for place in (target_place, *places))
-    foreign = Foreign.KEEP if stays else Foreign.PUSH
-    paths = [place.path for place in places if place.is_on_disk]
-    with results_beside(target_place.archive_file, "an archive"):
-        with (
-            open_target(target_place, store=store, registry=registry, sources=paths) as target,
-            transfer_bars(quiet=False) as progress,
-        ):
-            root = copy_image(image, target, all_platforms=True, foreign=foreign, progress=progress).descriptor
-        if as_json:
-            print_json({"name": new, "digest": root.digest, "media_type": root.media_type})
-        else:
-            echo(f"made {new}: {root.digest}")
+        make_image(edited, [place], new, store, registry, as_json=as_json)
 
 
 @click.group("index", cls=Verbs)
@@ -237,8 +116,9 @@ def create_command(
     media_type = DOCKER_INDEX if is_docker else OCI_INDEX if is_oci else None
     with ExitStack() as opened:
         places = [source_location(image) for image in images]
-        sources = [_opened(opened, place, store, registry) for place in places]
-        _make(compose_index(sources, media_type=media_type), places, new, store, registry, as_json)
+        sources = [opened_image(opened, place, store, registry) for place in places]
+        composed = compose_index(sources, media_type=media_type)
+        make_image(composed, places, new, store, registry, as_json=as_json)
 
 
 @index_group.command("append")
@@ -269,10 +149,10 @@ def append_command(
     """
     with ExitStack() as opened:
         places = [source_location(text) for text in (index, *images)]
-        base, *sources = [_opened(opened, place, store, registry) for place in places]
+        base, *sources = [opened_image(opened, place, store, registry) for place in places]
         composed = compose_index(sources, base=base, replaces=replaces)
         new = new or _own_name(index, places[0], store)
-        _make(composed, places, new, store, registry, as_json)
+        make_image(composed, places, new, store, registry, as_json=as_json)
 
 
 def _own_name(text: str, place: Location, store: ImageStore) -> str:
@@ -306,10 +186,6 @@ def list_command(store: ImageStore, registry: RegistryOptions, as_json: bool, in
         print_json([listed_record(manifest) for manifest in item.manifests])
     else:
         show_manifests(item)
-
-
-def _opened(opened: ExitStack, place: Location, store: ImageStore, registry: RegistryOptions) -> ImageSource:
-    return opened.enter_context(open_source(place, store=store, registry=registry))
 
 
 COMMANDS = (config_command, index_group)

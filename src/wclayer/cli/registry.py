@@ -4,24 +4,19 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from contextlib import nullcontext
 from typing import Any, BinaryIO
 
 import click
 
 import wclayer
+from wclayer.build.reg_file import apply_reg, read_reg
 from wclayer.cli.group import Verbs
 from wclayer.cli.layer_argument import LayerArgument, layer_argument
 from wclayer.cli.output import echo, json_option, print_json, print_json_list, results_beside
-from wclayer.errors import (
-    InvalidParameterError,
-    LimitExceededError,
-    PathNotFoundError,
-    errors_at,
-    limit_hint,
-)
+from wclayer.errors import InvalidParameterError, PathNotFoundError, errors_at
 from wclayer.formats.regf.model import Key, Value, fold, walk
-from wclayer.formats.regf.text import RegEdit, encode_reg, format_reg, parse_reg
+from wclayer.formats.regf.text import encode_reg, format_reg
 from wclayer.formats.regf.values import from_text, parse_type, to_text, type_name
 from wclayer.layers.atomic import OutputFile
 from wclayer.layers.inputs import open_stream
@@ -158,27 +153,11 @@ def delete_command(layer: LayerArgument, key: str, name: str | None) -> None:
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, allow_dash=True))
 def import_command(layer: LayerArgument, file: str) -> None:
     """Apply a .reg FILE (version 5.00; - is standard input) to LAYER."""
-    most = limits_in_use().reg_file_size
-    with errors_at(file):
-        if file == "-":
-            data = sys.stdin.buffer.read(most + 1)
-        else:
-            with open_stream(file) as stream:
-                data = stream.read(most + 1)
-    if len(data) > most:
-        raise LimitExceededError(file, f"more than {most} bytes {limit_hint('reg_file_size')}")
+    with errors_at(file), nullcontext(sys.stdin.buffer) if file == "-" else open_stream(file) as stream:
+        data = read_reg(stream, file)
     with wclayer.RegistryEditor(layer.path_to_change()) as editor:
-        try:
-            # The steps are parsed one at a time: those of a short text may take much memory.
-            count = editor.apply(_edits(file, data))
-        except InvalidParameterError as error:
-            raise InvalidParameterError(file, f"{error.path}: {error.detail}", code=error.code) from None
+        count = apply_reg(editor, data, file)
     echo(f"imported {file}: {count} steps")
-
-
-def _edits(file: str, data: bytes) -> Iterator[RegEdit]:
-    with errors_at(file):
-        yield from parse_reg(data)
 
 
 @reg_group.command("export")
