@@ -253,13 +253,57 @@ def test_a_failed_copy_leaves_no_image_and_no_wrong_blob(tmp_path: Path) -> None
     digest = CHILD.layers[-1].digest
     source.blobs[digest] = bytes(len(source.blobs[digest]))
     with LayoutTarget(tmp_path / "layout", "tag") as target, pytest.raises(InvalidDataError, match="have the digest"):
-        copy_image(source, target)
+        copy_image(source, target, jobs=1)
+    # The layer that was there before the failure stays, for the next copy.
+    assert CHILD.layers[0].digest.removeprefix("sha256:") in os.listdir(tmp_path / "layout/blobs/sha256")
     assert read_index(tmp_path / "layout")["manifests"] == []
     assert digest.removeprefix("sha256:") not in os.listdir(tmp_path / "layout/blobs/sha256")
     assert not [name for _, _, names in os.walk(tmp_path) for name in names if name.endswith(".partial")]
     with LayoutArchiveTarget(tmp_path / "x.tar", "tag") as archive, pytest.raises(InvalidDataError):
         copy_image(source, archive)
     assert sorted(os.listdir(tmp_path)) == ["layout"]
+
+
+@pytest.mark.parametrize("exists", [False, True], ids=["new", "empty folder"])
+def test_a_copy_that_fails_before_its_first_layer_leaves_nothing(exists: bool, tmp_path: Path) -> None:
+    source = MemorySource(SMALL)
+    digest = SMALL.layers[0].digest
+    source.blobs[digest] = bytes(len(source.blobs[digest]))
+    folder = tmp_path / "new/layouts/layout"
+    if exists:
+        folder.mkdir(parents=True)
+    with LayoutTarget(folder, "tag") as target, pytest.raises(InvalidDataError):
+        copy_image(source, target)
+    assert list(tmp_path.rglob("*")) == ([folder.parents[1], folder.parent, folder] if exists else [])
+
+
+def test_a_layout_that_another_copy_uses_is_not_removed(tmp_path: Path) -> None:
+    source = MemorySource(SMALL)
+    digest = SMALL.layers[0].digest
+    source.blobs[digest] = bytes(len(source.blobs[digest]))
+    folder = tmp_path / "layout"
+    with LayoutTarget(folder, "first") as failing, LayoutTarget(folder, "second") as other:
+        config = Descriptor.of(SMALL.config, "application/vnd.oci.image.config.v1+json")
+        failing.put_blob(config, source)
+        # It has found the configuration, and will not put it again.
+        assert other.has(config)
+        with pytest.raises(InvalidDataError):
+            copy_image(source, failing)
+        failing.close()
+        with MemorySource(SMALL) as sound:
+            copy_image(sound, other)
+    with LayoutSource(folder, "second") as copied:
+        assert contents(copied) == expected(SMALL)
+
+
+def test_a_layout_that_was_there_stays_as_it_was(tmp_path: Path) -> None:
+    write_layout(tmp_path / "layout", {"old": samples.nanoserver("oci")})
+    before = sorted(tmp_path.rglob("*"))
+    source = MemorySource(SMALL)
+    source.blobs[SMALL.layers[0].digest] = b""
+    with LayoutTarget(tmp_path / "layout", "tag") as target, pytest.raises(InvalidDataError):
+        copy_image(source, target)
+    assert set(before) <= set(tmp_path.rglob("*"))
 
 
 def test_a_blob_that_is_there_is_not_fetched_again_unless_it_is_damaged(tmp_path: Path) -> None:

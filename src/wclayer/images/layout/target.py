@@ -10,7 +10,8 @@ import hashlib
 import os
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from itertools import takewhile
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -22,11 +23,14 @@ from wclayer.errors import (
     FormatError,
     InvalidParameterError,
     InvalidStateError,
+    LayerError,
     NotALayerError,
+    PathNotFoundError,
     boundary,
     errors_at,
 )
-from wclayer.images.descriptor import Descriptor
+from wclayer.host import system
+from wclayer.images.descriptor import DOCKER_CONFIG, INDEX_TYPES, MANIFEST_TYPES, OCI_CONFIG, Descriptor
 from wclayer.images.layout.entries import MARKER, checked_tag, entry_of, new_index, referrer_entries, with_entries
 from wclayer.images.layout.files import DirectoryFiles
 from wclayer.images.layout.index import LayoutIndex, check_marker
@@ -34,18 +38,27 @@ from wclayer.images.layout_names import BLOBS, INDEX_FILE, MARKER_FILE, blob_nam
 from wclayer.images.manifest import Manifest, check_contents, parse_manifest
 from wclayer.images.transport import BytesDone, ImageSource
 from wclayer.images.verified_copy import copy_verified
-from wclayer.layers.atomic import StagedFile, is_standard_output, make_folder, remove_leftovers, wait_for_place
+from wclayer.layers.atomic import (
+    StagedFile,
+    claim_place,
+    is_standard_output,
+    make_folder,
+    remove_leftovers,
+    wait_for_place,
+)
 
 _PIECE = 1 << 20
 _OWN_NAMES = frozenset({BLOBS, INDEX_FILE, MARKER_FILE})
+_DOCUMENTS = INDEX_TYPES | MANIFEST_TYPES | {OCI_CONFIG, DOCKER_CONFIG}
 
 
 @boundary
 class LayoutTarget:
     """An OCI image layout in a directory. An image is added to those that are there, or replaces that of its tag.
 
-    The directory is made with the first blob if it does not exist. Blobs that were put stay if the image is not
-    finished, so the next copy does not fetch them again.
+    The directory is made with the first blob if it does not exist. Layers that were put stay if the image is not
+    finished, so the next copy does not fetch them again. A directory that was made for the image and has no layer is
+    removed then.
 
     Args:
         path: the directory.
@@ -83,6 +96,12 @@ class LayoutTarget:
         self._whole: set[str] = set()
         self._put: dict[str, Descriptor] = {}
         self._referrers: list[Manifest] = []
+        self._use: system.Lock | None = None
+        """A shared lock on the folder of the blobs, which nobody removes meanwhile."""
+        self._made_folders: list[Path] = []
+        self._is_new = False
+        """True if the layout was made by this target, and has no image yet."""
+        self._stored: list[Descriptor] = []
 
     @property
     def name(self) -> str:
@@ -135,6 +154,7 @@ class LayoutTarget:
 
             copy(write)
         self._whole.add(descriptor.digest)
+        self._stored.append(descriptor)
 
     def _blob_path(self, digest: str) -> Path:
         if self._shared is not None:
@@ -164,6 +184,7 @@ class LayoutTarget:
             with _soundness(self._path):
                 data = self._opened().document(INDEX_FILE)
                 made = new_index(entries) if data is None else with_entries(data, entries, tag)
+                self._is_new = False
                 if made != data:
                     _write(self._path / INDEX_FILE, made)
         finally:
@@ -187,8 +208,7 @@ class LayoutTarget:
 
     def _make(self) -> None:
         """Makes the directory a layout. The file that says so is the last one."""
-        make_folder(self._path, parents=True)
-        lock = wait_for_place(self._path)
+        lock = self._made_and_locked()
         try:
             folder = self._path / BLOBS / "sha256" if self._shared is None else self._shared / "sha256"
             if not os.path.lexists(self._path / MARKER_FILE):
@@ -203,11 +223,24 @@ class LayoutTarget:
                 if not os.path.lexists(self._path / INDEX_FILE):
                     _write(self._path / INDEX_FILE, new_index([]))
                 _write(self._path / MARKER_FILE, MARKER)
+                self._is_new = True
             make_folder(folder, parents=True)
+            self._use = wait_for_place(self._path / BLOBS, shared=True)
             remove_leftovers(self._path)
             remove_leftovers(folder)
         finally:
             lock.close()
+
+    def _made_and_locked(self) -> system.Lock:
+        """Makes the directory if it does not exist, and takes its lock."""
+        while True:
+            self._made_folders += takewhile(lambda folder: not folder.is_dir(), (self._path, *self._path.parents))
+            make_folder(self._path, parents=True)
+            try:
+                return wait_for_place(self._path)
+            except PathNotFoundError:
+                # Another process has just removed the layout that it made, and could not finish.
+                self._made_folders.clear()
 
     def close(self) -> None:
         """Ends the use of the layout."""
@@ -215,6 +248,36 @@ class LayoutTarget:
             if self._files is not None:
                 self._files.close()
                 self._files = None
+            if self._use is not None:
+                self._use.close()
+                self._use = None
+            if self._is_new and all(blob.media_type in _DOCUMENTS for blob in self._stored):
+                self._is_new = False
+                with suppress(LayerError, OSError):
+                    self._remove()
+
+    def _remove(self) -> None:
+        """Removes the layout that this target made, unless another process uses it or has put something into it."""
+        lock = wait_for_place(self._path)
+        try:
+            use = claim_place(self._path / BLOBS)
+            try:
+                if (self._path / INDEX_FILE).read_bytes() != new_index([]):
+                    return
+                for blob in self._stored:
+                    self._blob_path(blob.digest).unlink()
+                if any(os.scandir(self._path / BLOBS / "sha256")):
+                    return
+                (self._path / MARKER_FILE).unlink()
+                (self._path / INDEX_FILE).unlink()
+            finally:
+                use.close()
+            (self._path / BLOBS / "sha256").rmdir()
+            (self._path / BLOBS).rmdir()
+        finally:
+            lock.close()
+        for folder in self._made_folders:
+            folder.rmdir()
 
     def __enter__(self) -> Self:
         return self
