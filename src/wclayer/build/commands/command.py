@@ -81,6 +81,10 @@ class Command:
         group: the title under which the document lists it.
         is_builtin: a command of cmd.exe itself, which `cmd` alone understands and whose name may be followed by
             arguments without a blank (`cd\\`, `echo.`); otherwise a program.
+        keeps_error_level: a success leaves `%ERRORLEVEL%` as it is; otherwise it becomes 0.
+        hides_error_level: a failure leaves it as it is, too, unless `||` follows.
+        never_fails: the exit code is always 0.
+        never_returns: nothing after it in the line runs.
     """
 
     names: tuple[str, ...]
@@ -89,3 +93,7 @@ class Command:
     parse: Callable[[Invocation], Action]
     group: str = "Files"
     is_builtin: bool = False
+    keeps_error_level: bool = False
+    hides_error_level: bool = False
+    never_fails: bool = False
+    never_returns: bool = False

@@ -108,6 +108,8 @@ class PlannedState:
     """The current directory; None if only the run decides it."""
     user: str = ADMINISTRATOR
     """The user who runs the commands (`USER`)."""
+    pushed: tuple[str | None, ...] | None = ()
+    """The directories that `pushd` has left; None if only the run decides them."""
 
     def copy(self) -> PlannedState:
         """Returns a copy, which changes on its own."""
@@ -115,7 +117,8 @@ class PlannedState:
 
     def take(self, other: PlannedState) -> None:
         """Takes over the values of another state."""
-        self.environment, self.machine, self.directory = other.environment, other.machine, other.directory
+        self.environment, self.machine = other.environment, other.machine
+        self.directory, self.pushed = other.directory, other.pushed
 
     def take_either(self, one: PlannedState, other: PlannedState) -> None:
         """Takes over what is the same in two states, of which the run decides which one holds."""
@@ -123,6 +126,7 @@ class PlannedState:
         self.environment = one.environment.merged(other.environment, reason)
         self.machine = one.machine.merged(other.machine, reason)
         self.directory = one.directory if one.directory == other.directory else None
+        self.pushed = one.pushed if one.pushed == other.pushed else None
 
     def path(self, text: str) -> str | None:
         """Returns the absolute path that a path means, or None if it depends on a directory that is not known yet.

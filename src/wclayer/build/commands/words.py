@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 _BACKSLASHES = re.compile(r'(\\*)("?)')
 
@@ -45,3 +46,44 @@ def split_arguments(tail: str) -> tuple[str, ...]:
                 else:
                     is_quoted = not is_quoted
         found.append("".join(pieces))
+
+
+def join_arguments(arguments: Sequence[str]) -> str:
+    r"""Returns the command line of a program from its arguments: the inverse of `split_arguments`.
+
+    Docker makes the line of a RUN in the exec form in the same way.
+
+        >>> join_arguments(["reg", "add", "HKLM\\a b", "/d", 'x"y'])
+        'reg add "HKLM\\a b" /d x\\"y'
+    """
+    return " ".join(map(_quoted, arguments))
+
+
+def _quoted(argument: str) -> str:
+    text = re.sub(r'(\\*)"', r'\1\1\\"', argument)
+    if argument and not re.search(r"[ \t]", argument):
+        return text
+    return '"' + re.sub(r"(\\+)\Z", r"\1\1", text) + '"'
+
+
+def split_words(tail: str) -> tuple[list[str], list[str]]:
+    r"""Returns the words and the switches of a command of cmd.exe, which splits them in its own way.
+
+    Blanks, commas, semicolons and equal signs separate words, quotes hold them together and are removed. An unquoted
+    `/` begins a switch, also within a word: `/s/q`.
+
+        >>> split_words(' /S/q "a b",c')
+        (['a b', 'c'], ['/s', '/q'])
+    """
+    words: list[str] = []
+    switches: list[str] = []
+    for found in _WORD.finditer(tail):
+        text = found[0].replace('"', "")
+        if found[0].startswith("/"):
+            switches.append(text.lower())
+        else:
+            words.append(text)
+    return words, switches
+
+
+_WORD = re.compile(r'/?(?:"[^"]*"?|[^\s,;="/])+|/')
