@@ -36,6 +36,10 @@ def test_no_folder_of_inputs_is_without_a_target() -> None:
 PACKAGE = Path(wclayer.__file__).parent
 # Modules outside of `formats/` and `win32/` that read what others wrote.
 PARSERS = (
+    "build/dockerfile/forms.py", "build/dockerfile/ignore.py", "build/dockerfile/ignore_patterns.py",
+    "build/dockerfile/instructions.py", "build/dockerfile/lines.py", "build/dockerfile/parser.py",
+    "build/dockerfile/patterns.py", "build/dockerfile/reading.py", "build/dockerfile/values.py",
+    "build/dockerfile/words.py",
     "engines/descriptor.py", "images/archive/members.py", "images/choice.py", "images/config.py",
     "images/descriptor.py", "images/docker_archive/made.py", "images/docker_archive/original.py",
     "images/docker_archive/saved.py", "images/json_edit.py", "images/json_view.py", "images/layout/index.py",
