@@ -137,13 +137,14 @@ class BuildContext:
 
     # Finding.
 
-    def find(self, source: str) -> list[ContextSource]:
+    def find(self, source: str, exclude: IgnoreRules | None = None) -> list[ContextSource]:
         """Returns what a source of COPY or ADD names: one file or directory, or several with wildcards, in the order
         of their names.
 
         Args:
             source: a path in the context, with `/` or backslashes, perhaps with wildcards. A leading separator means
                 the context itself.
+            exclude: what is left out of the source (`--exclude`); its paths are those below the source.
 
         Raises:
             PathNotFoundError: nothing in the context has that name, or it is left out by `.dockerignore`.
@@ -166,7 +167,7 @@ class BuildContext:
         if not found:
             excluded = "" if self._ignore is None else ", or .dockerignore leaves it out"
             raise PathNotFoundError(self.path, f"there is no {source!r} in the context{excluded}")
-        return [self._source(named, path, must_be_directory=text.endswith("/")) for named, path in found]
+        return [self._source(named, path, exclude, must_be_directory=text.endswith("/")) for named, path in found]
 
     def _expand(self, source: str, parts: list[str]) -> list[tuple[str, str]]:
         """Returns the paths that the components of a source name, each with the path without links to which it
@@ -266,8 +267,8 @@ class BuildContext:
 
     # Walking.
 
-    def _source(self, named: str, path: str, *, must_be_directory: bool) -> ContextSource:
-        items = list(self._walk(path))
+    def _source(self, named: str, path: str, exclude: IgnoreRules | None, *, must_be_directory: bool) -> ContextSource:
+        items = list(self._walk(path, exclude))
         if must_be_directory and items[0].kind is not Kind.DIRECTORY:
             raise EntryNotDirectoryError(self.place(path), "is not a directory, as the separator at its end says")
         return ContextSource(self._usable(named) if named else "", items)
@@ -279,7 +280,7 @@ class BuildContext:
             raise InvalidParameterError(self.place(path), f"Windows does not accept this name: {reason}; rename it")
         return name
 
-    def _walk(self, top: str) -> Iterator[ContextItem]:
+    def _walk(self, top: str, exclude: IgnoreRules | None) -> Iterator[ContextItem]:
         """Yields an item and all that is below it, parents before children, in the order of their names."""
         pending = [(top, "")]
         while pending:
@@ -297,6 +298,8 @@ class BuildContext:
                 if self._leaves_out(child):
                     continue
                 usable = self._usable(child)
+                if exclude is not None and exclude.is_ignored(_join(below, usable)):
+                    continue
                 other = seen.setdefault(name_key(usable), name)
                 if other != name:
                     raise AlreadyExistsError(

@@ -8,11 +8,11 @@ it. `docs/build.md` states what is done on Windows' side.
 from __future__ import annotations
 
 import hashlib
-import ntpath
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import IO
 
+from wclayer.build.commands.state import absolute_path as absolute
 from wclayer.build.context import BuildContext, ContextItem, ContextSource, Kind
 from wclayer.build.placing import Ownership, Placer
 from wclayer.build.unpacking import Unpacker, open_archive
@@ -45,7 +45,7 @@ class Target:
             workdir: the absolute working directory (`C:\app`).
 
         Raises:
-            InvalidParameterError: it is on another drive or a server, or Windows does not accept a name in it.
+            NotSupportedError, InvalidParameterError: see `absolute_path`.
         """
         path = absolute_path(text, workdir)
         last = text.replace("\\", "/").rpartition("/")[2]
@@ -64,15 +64,11 @@ def absolute_path(text: str, workdir: str) -> str:
         workdir: the absolute working directory.
 
     Raises:
-        InvalidParameterError: it is on another drive or a server, or Windows does not accept a name in it.
+        NotSupportedError: it is on another drive or a server.
+        InvalidParameterError: it is empty, or Windows does not accept a name in it.
     """
-    windows = text.replace("/", "\\")
-    if windows.startswith("\\\\"):
-        raise InvalidParameterError(text, "is on a server or a device; an image has the drive C: alone")
-    drive, rest = ntpath.splitdrive(ntpath.normpath(ntpath.join(workdir, windows)))
-    if drive.upper() != "C:":
-        raise InvalidParameterError(text, f"is on drive {drive or '(none)'}; an image has the drive C: alone")
-    parts = split_path(rest)
+    path = absolute(text, workdir)
+    parts = split_path(path[2:])
     for part in parts:
         if reason := unusable_reason(part):
             raise InvalidParameterError(text, f"Windows does not accept a name in it: {reason}")
@@ -129,7 +125,7 @@ def copy_from_context(
     check_target(target, len(found))
     budget = Budget(str(context.path), limits_in_use())
     with Placer(view, ownership or Ownership()) as placer:
-        placed = _Counter(told)
+        placed = Counter(told)
         for source in found:
             top = source.items[0]
             if source.is_directory:
@@ -144,36 +140,39 @@ def copy_from_context(
                 Unpacker(placer, target.path).unpack(archive, placed.one)
                 continue
             path = target.path
-            if target.is_directory or _is_directory(view, path):
+            if target.is_directory or is_directory(view, path):
                 placer.directories(path)
                 path = target.below(source.name)
             else:
-                _directories_above(placer, path)
+                directories_above(placer, path)
             _place(placer, context, top, path, budget)
             placed.one()
     return placed.number
 
 
-class _Counter:
-    """Counts entries, and tells the number."""
+class Counter:
+    """Counts the entries that a copy has made, and tells the number."""
 
     def __init__(self, told: Told | None) -> None:
         self.number = 0
         self._told = told
 
     def one(self) -> None:
+        """Counts one more."""
         self.number += 1
         if self._told is not None:
             self._told(self.number)
 
 
-def _directories_above(placer: Placer, path: str) -> None:
+def directories_above(placer: Placer, path: str) -> None:
+    """Makes the directories above a path, where they do not exist."""
     parts = path.split("/")
     for count in range(2, len(parts)):
         placer.directory("/".join(parts[:count]), is_asked_for=False)
 
 
-def _is_directory(view: LayerView, path: str) -> bool:
+def is_directory(view: LayerView, path: str) -> bool:
+    """Returns whether a path leads to a directory."""
     return view.exists(path + "/") and view.stat(path + "/").is_directory
 
 

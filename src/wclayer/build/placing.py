@@ -96,7 +96,7 @@ class Placer:
     def __init__(self, view: LayerView, ownership: Ownership) -> None:
         self.view = view
         self.ownership = ownership
-        self._times: list[tuple[str, int]] = []
+        self._times: list[tuple[str, int, int | None]] = []
         self._count = 0
         self._transaction = view.volume.changing()
 
@@ -107,8 +107,8 @@ class Placer:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         if error is None:
             # What was made in a directory has changed its times; a directory stands before what is in it.
-            for path, time in reversed(self._times):
-                self.view.set_times(path, write=time, follow=False)
+            for path, time, change in reversed(self._times):
+                self.view.set_times(path, write=time, change=change, follow=False)
         self._transaction.__exit__(kind, error, tb)
 
     def _step(self) -> None:
@@ -120,12 +120,15 @@ class Placer:
             self._transaction = self.view.volume.changing()
             self._transaction.__enter__()
 
-    def directory(self, path: str, time: int | None = None, *, is_asked_for: bool = True) -> bool:
+    def directory(
+        self, path: str, time: int | None = None, *, change: int | None = None, is_asked_for: bool = True
+    ) -> bool:
         """Makes a directory, unless it exists: then it stays as it is.
 
         Args:
             path: the directory; the one above it exists.
             time: the time of its last write (FILETIME).
+            change: the time of the last change of its metadata; by default now.
             is_asked_for: True if it is one that the instruction names or copies, and gets its owner; False if it only
                 lies on the way.
 
@@ -147,7 +150,7 @@ class Placer:
         if is_asked_for:
             self.own(path, is_directory=True)
         if time is not None:
-            self._times.append((path, time))
+            self._times.append((path, time, change))
         self._step()
         return True
 
@@ -215,3 +218,11 @@ class Placer:
         if self.ownership:
             parent = self.view.security(path.rpartition("/")[0] + "/")
             self.view.set_security(path, self.ownership.of_new(parent, is_directory=is_directory), follow=False)
+
+    def own_copy(self, path: str, *, is_directory: bool) -> None:
+        """Gives a copy, which has the descriptor of its source, the owner and access that the instruction states."""
+        if self.ownership:
+            found = self.view.security(path, follow=False)
+            parent = self.view.security(path.rpartition("/")[0] + "/")
+            descriptor = self.ownership.of_copy(found, parent, is_directory=is_directory)
+            self.view.set_security(path, descriptor, follow=False)

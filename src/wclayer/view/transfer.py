@@ -434,10 +434,7 @@ def _is_in(path: str, top: str) -> bool:
 
 def _entry_between(source: LayerView, status: FileStatus, target: LayerView, to: str) -> Steps:
     path = status.path
-    if status.is_link:
-        _refuse_existing(target, to)
-        target.create_link(to, source.read_link(path), is_directory=status.is_directory)
-    elif status.is_directory:
+    if status.is_directory and not status.is_link:
         children = source.scan(path)
         if not target.exists(to):
             target.mkdir(to)
@@ -447,6 +444,23 @@ def _entry_between(source: LayerView, status: FileStatus, target: LayerView, to:
             raise EntryNotDirectoryError(to, "is not a directory")
         for child in children:
             yield _entry_between(source, child, target, _below(to, last_component(child.path)))
+    else:
+        copy_contents(source, status, target, to)
+    copy_metadata(source, status, target, to)
+    if not status.is_directory and not status.is_link:
+        yield None
+
+
+def copy_contents(source: LayerView, status: FileStatus, target: LayerView, to: str) -> None:
+    """Copies the main data of a file of one view to a path of another one, or makes the same link or reparse point.
+
+    Raises:
+        AlreadyExistsError: something is there, and what is copied has no data.
+    """
+    path = status.path
+    if status.is_link:
+        _refuse_existing(target, to)
+        target.create_link(to, source.read_link(path), is_directory=status.is_directory)
     elif _has_data(source, path):
         with source.open_raw(path) as file:
             _copy_verified(file, target, to)
@@ -456,9 +470,6 @@ def _entry_between(source: LayerView, status: FileStatus, target: LayerView, to:
         _refuse_existing(target, to)
         target.write_bytes(to, b"")
         target.set_reparse(to, status.reparse)
-    _metadata_between(source, status, target, to)
-    if not status.is_directory and not status.is_link:
-        yield None
 
 
 def _refuse_existing(target: LayerView, to: str) -> None:
@@ -466,7 +477,9 @@ def _refuse_existing(target: LayerView, to: str) -> None:
         raise AlreadyExistsError(to, "already exists")
 
 
-def _metadata_between(source: LayerView, status: FileStatus, target: LayerView, to: str) -> None:
+def copy_metadata(source: LayerView, status: FileStatus, target: LayerView, to: str) -> None:
+    """Gives an entry of one view the streams, the descriptor, the EAs, the attributes and the times of an entry of
+    another one."""
     path, info = status.path, status.info
     if not status.is_link and target.exists(to):
         # If `to` is a link, the contents were written to its target.
