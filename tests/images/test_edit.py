@@ -17,6 +17,8 @@ from wclayer.images.edit import (
     NO_COMMAND_WARNING,
     PATH_WARNING,
     ConfigChanges,
+    Step,
+    append_history,
     append_manifests,
     edit_annotations,
     edit_config,
@@ -326,3 +328,54 @@ def test_annotations_are_set_and_removed() -> None:
     assert edit_annotations(edited, {}, ["a"]).view.mapping("annotations") == {"b": "<"}
     with pytest.raises(InvalidParameterError):
         edit_annotations(manifest, {"a": "1"}, ["a"])
+
+
+@pytest.mark.parametrize("data", [CONFIG, UNKNOWN])
+def test_what_a_dockerfile_says_besides_is_set_and_removed(data: bytes) -> None:
+    health = {"Test": ["CMD", "probe.exe"], "Interval": 30_000_000_000, "Retries": 3}
+    record = changed(data, healthcheck=health, stop_signal="CTRL_C", on_build=["RUN mkdir C:\\x"], args_escaped=True)
+    config = record["config"]
+    assert config["Healthcheck"] == health
+    assert config["StopSignal"] == "CTRL_C"
+    assert config["OnBuild"] == ["RUN mkdir C:\\x"]
+    assert config["ArgsEscaped"] is True
+    gone = changed(json.dumps(record).encode(), healthcheck={}, stop_signal="", on_build=[], args_escaped=False)
+    assert not any(gone["config"].get(key) for key in ("Healthcheck", "StopSignal", "OnBuild", "ArgsEscaped"))
+    assert changed(data, args_escaped=False)["config"].get("ArgsEscaped") in (None, False)
+
+
+def test_a_command_line_is_one_word() -> None:
+    """The shell form of a Dockerfile gives one word, with ArgsEscaped, which a list of words takes back."""
+    line, _ = edit_config(UNKNOWN, ConfigChanges(cmd=["cmd /S /C dir"], args_escaped=True))
+    assert json.loads(line)["config"]["ArgsEscaped"] is True
+    assert changed(line, cmd=["dir"])["config"]["ArgsEscaped"] is False
+    assert changed(line, cmd=["cmd /S /C cd"], args_escaped=True)["config"]["ArgsEscaped"] is True
+
+
+@pytest.mark.parametrize("data", [CONFIG, UNKNOWN])
+def test_history_is_appended_and_every_other_byte_stays(data: bytes) -> None:
+    """What is added is at the ends of lists; without it, the bytes are those of before."""
+    diff_id = "sha256:" + "1" * 64
+    step = Step("COPY a <b> \u2028", "2026-11-29T06:00:00.5Z", author="A", comment="c")
+    edited = append_history(data, step, diff_id=diff_id)
+    before, after = json.loads(data), json.loads(edited)
+    entry = {"created": step.created, "created_by": step.created_by, "author": "A", "comment": "c"}
+    assert after == before | {
+        "created": step.created,
+        "history": [*before.get("history", []), entry],
+        "rootfs": before["rootfs"] | {"diff_ids": [*before["rootfs"]["diff_ids"], diff_id]},
+    }
+    assert b"\\u003cb\\u003e \\u2028" in edited
+    empty = append_history(data, Step("CMD", step.created), diff_id=None)
+    assert json.loads(empty)["history"][-1] == {"created": step.created, "created_by": "CMD", "empty_layer": True}
+    assert json.loads(empty)["rootfs"] == before["rootfs"]
+    for part in (b'"moby.buildkit.cache.v0" : [1.50, "\\u003c"]', b'"os.features": ["win32k"]'):
+        assert (part in edited) == (part in data)
+    with pytest.raises(InvalidParameterError, match="not a time"):
+        append_history(data, Step("CMD", "today"), diff_id=None)
+
+
+def test_history_begins_where_there_is_none() -> None:
+    edited = json.loads(append_history(b"{}", Step("CMD", "2026-11-29T06:00:00Z"), diff_id="sha256:" + "2" * 64))
+    assert edited["rootfs"] == {"type": "layers", "diff_ids": ["sha256:" + "2" * 64]}
+    assert len(edited["history"]) == 1

@@ -120,6 +120,7 @@ CHANGING = {
     "expand": ["expand {image} 30GiB"],
     "process": ["process {image}"],
     "unmount": ["unmount {image}"],
+    "commit": ["commit {image} -t new:1"],
 }
 """Calls of the verbs that change a layer. Each refuses an image."""
 OF_FILES = {

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from itertools import chain
 
 from wclayer._types import StrPath
 from wclayer.errors import boundary, errors_at
+from wclayer.formats.regf.model import copy_key, limit_times
+from wclayer.formats.regf.writer import write_hive
 from wclayer.layers.directory import DirectoryLayerReader, LayerDirectory, open_layer
 from wclayer.layers.directory.database import EntryRow, Origin
+from wclayer.layers.directory.hives import open_hive
 from wclayer.layers.directory.update import own_directory
-from wclayer.layers.hives import HIVES_ROOT
-from wclayer.model import Entry
+from wclayer.layers.hives import HIVES_ROOT, LAYER_HIVES, LayerHive
+from wclayer.model import DataStream, Entry, limits_in_use
 from wclayer.win32.attributes import FileBasicInfo
 from wclayer.win32.inherit import volume_root
+from wclayer.win32.names import path_key
 
 _ROOTS = ("Files", HIVES_ROOT)
+_DELTAS = {path_key(hive.delta): hive for hive in LAYER_HIVES}
 
 
 @boundary
@@ -28,7 +34,8 @@ class ChangesReader(DirectoryLayerReader):
     Args:
         path: the layer directory of the scratch.
         parents: its parents, nearest first.
-        latest: the FILETIME that replaces every later time; None keeps the times.
+        latest: the FILETIME that replaces every later time, of entries and of the keys in delta hives; None keeps the
+            times.
         now: the FILETIME of a root directory that no layer has.
     """
 
@@ -38,6 +45,7 @@ class ChangesReader(DirectoryLayerReader):
         super().__init__(path)
         self._latest, self._now = latest, now
         self._roots: dict[int, bytes | None] = {}
+        self._hive: bytes | None = None
         self.is_empty = self._next_row is None and self._next_tombstone is None
         try:
             with errors_at(self.source), ExitStack() as opened:
@@ -76,10 +84,31 @@ class ChangesReader(DirectoryLayerReader):
         return self._roots[row.id] if row.id in self._roots else super()._descriptor(row)
 
     def _advance(self) -> Entry | None:
+        self._hive = None
         entry = super()._advance()
         if entry is not None and entry.info is not None and self._latest is not None:
             entry.info = at_most(entry.info, self._latest)
+            hive = _DELTAS.get(path_key(entry.name))
+            if hive is not None and (data := self._limited_hive(hive, self._latest)) is not None:
+                self._hive, entry.size = data, len(data)
         return entry
+
+    def _limited_hive(self, hive: LayerHive, latest: int) -> bytes | None:
+        """Returns a delta hive in which no key was written later than a time; None if it is such a one already."""
+        delta = open_hive(self.layer, hive.delta)
+        if delta is None:
+            return None
+        root = copy_key(delta.root())
+        if not limit_times(root, latest):
+            return None
+        most = limits_in_use().hive_size
+        return write_hive(root, has_layered_keys=True, file_name=hive.delta, max_size=most)
+
+    def _open_streams(self, entry: Entry) -> Iterator[DataStream]:
+        if self._hive is None:
+            return super()._open_streams(entry)
+        others = (stream for stream in super()._open_streams(entry) if stream.name)
+        return chain((DataStream("", len(self._hive), (self._hive,)),), others)
 
 
 def at_most(info: FileBasicInfo, latest: int) -> FileBasicInfo:

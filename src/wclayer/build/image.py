@@ -165,9 +165,12 @@ class BuiltImage:
             InvalidParameterError: a change is not possible.
         """
         config, warnings = edit_config(self.config, changes)
-        if step is not None:
-            config = append_history(config, step, diff_id=None)
-        return replace(self, config=config), warnings
+        changed = replace(self, config=config)
+        return changed if step is None else changed.with_step(step), warnings
+
+    def with_step(self, step: Step) -> Self:
+        """Returns the image with a step in its history that made no layer."""
+        return replace(self, config=append_history(self.config, step, diff_id=None))
 
     def with_annotations(self, annotations: Mapping[str, str], without: Sequence[str] = ()) -> Self:
         """Returns the image with annotations of its manifest set and removed."""

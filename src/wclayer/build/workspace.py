@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +30,6 @@ from wclayer.layers.directory.migration import make_scratch
 from wclayer.layers.names import TRUSTED
 from wclayer.layers.progress import Cancelled, ProgressCallback
 from wclayer.layers.tar import TarLayerWriter
-from wclayer.model import LayerWriter
 from wclayer.view.layer_view import LayerView
 from wclayer.win32.filetime import from_unix_ns
 
@@ -55,6 +54,11 @@ class NewLayer:
     descriptor: Descriptor
     diff_id: str
     chain_id: str
+
+
+def oci_layer_type(compression: Compression) -> str:
+    """Returns OCI's media type of a layer with a compression."""
+    return _TYPES[compression]
 
 
 @boundary
@@ -227,51 +231,20 @@ def layer_from_scratch(
         with ChangesReader(scratch, parents, latest=time, now=now) as reader:
             if reader.is_empty:
                 return None
-
-            def write(writer: LayerWriter) -> None:
-                copy_layer(reader, writer, progress=progress, cancelled=cancelled)
-
-            layer = _write_blob(place, write, chain_ids, compression, level)
+            layer = _write_blob(place, reader, chain_ids, compression, level, progress, cancelled)
         place.keep_blob(_BLOB, layer.descriptor)
         _unpack(store, layer, parents, cancelled)
         return layer
 
 
-def layer_of_entries(
-    store: ImageStore,
-    chain_ids: Sequence[str],
-    write: Callable[[LayerWriter], object],
-    *,
-    compression: Compression = Compression.GZIP,
-    level: int | None = None,
-) -> NewLayer:
-    """Makes a layer of entries that a function writes.
-
-    The caller holds `store.in_use()` until a name keeps the layer.
-
-    Args:
-        store: the store.
-        chain_ids: the chainIDs of its parents, base layer first, all unpacked in the store.
-        write: writes the entries, in the order of a layer.
-        compression: of the blob.
-        level: of the compression.
-
-    Returns:
-        The layer, unpacked in the store, its blob beside it, both safe on the disk.
-    """
-    with Staging(store.path) as place, store.hold_layers(chain_ids) as below:
-        layer = _write_blob(place, write, chain_ids, compression, level)
-        place.keep_blob(_BLOB, layer.descriptor)
-        _unpack(store, layer, below[::-1], None)
-        return layer
-
-
 def _write_blob(
     place: Staging,
-    write: Callable[[LayerWriter], object],
+    reader: ChangesReader,
     chain_ids: Sequence[str],
     compression: Compression,
     level: int | None,
+    progress: ProgressCallback | None,
+    cancelled: Cancelled | None,
 ) -> NewLayer:
     with errors_at(place.path, damage=CorruptLayerError), HostRoot(place.path) as root:
         stream = os.fdopen(root.create(_BLOB.encode()), "wb")
@@ -280,8 +253,8 @@ def _write_blob(
         stream,
         TarLayerWriter(stream, place.path / _BLOB, compression=compression, level=level, names=TRUSTED) as writer,
     ):
-        write(writer)
-    descriptor = Descriptor(_TYPES[compression], writer.digest, writer.stored_size)
+        copy_layer(reader, writer, progress=progress, cancelled=cancelled)
+    descriptor = Descriptor(oci_layer_type(compression), writer.digest, writer.stored_size)
     chain_id = digest_of(f"{chain_ids[-1]} {writer.diff_id}".encode()) if chain_ids else writer.diff_id
     return NewLayer(descriptor, writer.diff_id, chain_id)
 

@@ -14,6 +14,8 @@ from wclayer.images.layout_names import MARKER_FILE
 
 if TYPE_CHECKING:
     from wclayer.images.opening import ImageLayers
+    from wclayer.images.platform import Platform
+    from wclayer.images.store import ImageStore
 
     _LayerParameter = click.ParamType["LayerArgument"]
 else:
@@ -53,9 +55,23 @@ class LayerArgument:
         # Verbs that get the path of a layer do not load what images need.
         from wclayer.images.location import Location
         from wclayer.images.opening import find_place
+
+        return isinstance(find_place(self.text, self.store), Location)
+
+    @property
+    def store(self) -> ImageStore:
+        """The store in which names of images are looked up."""
         from wclayer.images.store import ImageStore
 
-        return isinstance(find_place(self.text, ImageStore(self._context.meta.get(_STORE))), Location)
+        return ImageStore(self._context.meta.get(_STORE))
+
+    @property
+    def platform(self) -> Platform | None:
+        """Which image of an index is meant; None if the user does not say."""
+        from wclayer.images.platform import parse_platform
+
+        text = self._context.meta.get(_PLATFORM)
+        return None if text is None else parse_platform(text)
 
     @property
     def image(self) -> ImageLayers | None:
@@ -103,19 +119,9 @@ class LayerArgument:
         if self._image is None:
             from wclayer.cli.transfer_bars import transfer_bars
             from wclayer.images.opening import open_image
-            from wclayer.images.platform import parse_platform
-            from wclayer.images.store import ImageStore
 
-            meta = self._context.meta
-            platform = meta.get(_PLATFORM)
             with transfer_bars(quiet=False) as progress:
-                self._image = open_image(
-                    self.text,
-                    ImageStore(meta.get(_STORE)),
-                    platform=None if platform is None else parse_platform(platform),
-                    keep=keep,
-                    progress=progress,
-                )
+                self._image = open_image(self.text, self.store, platform=self.platform, keep=keep, progress=progress)
             self._context.call_on_close(self._image.close)
         return self._image
 

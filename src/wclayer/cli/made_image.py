@@ -9,6 +9,7 @@ from wclayer.cli.output import echo, print_json, results_beside
 from wclayer.cli.transfer_bars import transfer_bars
 from wclayer.images.foreign import Foreign
 from wclayer.images.location import Location, Transport, image_location, open_source, open_target
+from wclayer.images.reference import parse_reference
 from wclayer.images.registry import RegistryOptions
 from wclayer.images.store import ImageStore
 from wclayer.images.transfer import CopyResult, copy_image
@@ -66,3 +67,24 @@ def copy_made(
         transfer_bars(quiet=quiet) as progress,
     ):
         return copy_image(image, target, all_platforms=True, foreign=foreign, progress=progress)
+
+
+def places_of(names: Sequence[str], *, push: bool) -> list[Location]:
+    """Returns the places that an image that is made gets, those in the store first. They are checked before the work.
+
+    Args:
+        names: names in the store, or places such as docker://REF and oci:DIR[:TAG]; none keeps the image in the store
+            by its digest.
+        push: what is named in the store is also copied to the registry of its name.
+
+    Raises:
+        InvalidParameterError: one is neither the name of an image nor a place.
+    """
+    places = [image_location(name) for name in names] or [Location(Transport.STORE, "", "")]
+    stored = [place for place in places if place.transport is Transport.STORE]
+    others = [place for place in places if place.transport is not Transport.STORE]
+    for place in (*stored, *others):
+        if place.name and place.transport in (Transport.STORE, Transport.REGISTRY):
+            parse_reference(place.name)
+    pushed = [Location(Transport.REGISTRY, "", place.name) for place in stored if push and place.name]
+    return [*stored, *others, *(place for place in pushed if place not in others)]

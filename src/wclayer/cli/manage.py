@@ -52,12 +52,14 @@ def create_command(
         wclayer.create_layer(path, parents=parents)
     else:
         wclayer.create_scratch_layer(path, parents)
-        if size is not None:
-            try:
+        try:
+            if size is not None:
                 _give_size(path, size)
-            except BaseException:
-                wclayer.destroy_layer(path)
-                raise
+            if image is not None:
+                _note_image(path, image)
+        except BaseException:
+            wclayer.destroy_layer(path)
+            raise
     echo(f"created {path}")
 
 
@@ -71,6 +73,15 @@ def _give_size(path: str, size: int) -> None:
     if size < least:
         raise InvalidParameterError(path, f"--size {size}: its disk has at least the {least} bytes of the base layer's")
     wclayer.expand_scratch_size(path, size)
+
+
+def _note_image(path: str, argument: LayerArgument) -> None:
+    """Records of which image a new scratch was made, for `commit`. A scratch of Windows has no records."""
+    image = argument.image
+    if image is not None and image.manifest is not None and wclayer.engine_name() == "portable":
+        from wclayer.build.commit import note_image
+
+        note_image(path, image.manifest.descriptor.digest)
 
 
 @click.command("remove")

@@ -27,6 +27,9 @@ CLOSED_PIPE = 141
 INTERRUPTED = OperationCancelledError.exit_status
 
 _MODULES = {
+    "commit": {
+        "commit": "Make an image of a scratch.",
+    },
     "demo": {
         "demo": "Show the main job from end to end.",
     },

@@ -11,7 +11,7 @@ from wclayer._types import StrPath
 from wclayer.errors import InvalidParameterError, PathNotFoundError, boundary
 from wclayer.formats.regf.delta import SUPERSEDE_LOCAL, SUPERSEDE_TREE, TOMBSTONE, merge
 from wclayer.formats.regf.empty import empty_root, root_security
-from wclayer.formats.regf.model import Key, KeyMetadata, RegfError, TreeKey, Value, copy_key, fold
+from wclayer.formats.regf.model import Key, KeyMetadata, RegfError, TreeKey, Value, copy_key, fold, limit_times
 from wclayer.formats.regf.structs import MAX_DEPTH, MAX_NAME_UNITS, MAX_VALUE_NAME_UNITS
 from wclayer.formats.regf.text import RegEdit
 from wclayer.formats.regf.writer import write_hive
@@ -319,7 +319,7 @@ class _EditedHive:
     def files(self) -> list[FileChange]:
         """Returns the changed files of the layer, which hold the hive."""
         if self._latest is not None:
-            _limit_times(self._delta, self._latest)
+            limit_times(self._delta, self._latest)
         effective = merge(self._above, self._delta)
         if effective is None:
             raise RegfError("the root key is deleted")
@@ -343,16 +343,6 @@ def _security_of(layers: Sequence[LayerDirectory], path: str) -> bytes | None:
         if descriptor is not None:
             return descriptor
     return None
-
-
-def _limit_times(root: TreeKey, latest: int) -> None:
-    """Gives each key of a delta that was written later than a time this time."""
-    pending = [root]
-    while pending:
-        key = pending.pop()
-        if key.metadata.last_written > latest:
-            key.metadata = key.metadata._replace(last_written=latest)
-        pending += (child for child in key.below.values() if isinstance(child, TreeKey))
 
 
 def _promoted(key: Key) -> KeyMetadata:

@@ -210,6 +210,22 @@ def copy_key(key: Key) -> TreeKey:
     return top
 
 
+def limit_times(root: TreeKey, latest: int) -> bool:
+    """Gives each key in memory that was written later than a time (FILETIME) this time.
+
+    Returns:
+        True if there was such a key.
+    """
+    pending, found = [root], False
+    while pending:
+        key = pending.pop()
+        if key.metadata.last_written > latest:
+            key.metadata = key.metadata._replace(last_written=latest)
+            found = True
+        pending += (child for child in key.below.values() if isinstance(child, TreeKey))
+    return found
+
+
 __all__ = [
     "Key",
     "KeyFlags",
@@ -224,6 +240,7 @@ __all__ = [
     "copy_key",
     "fold",
     "index_by_name",
+    "limit_times",
     "sort_key",
     "walk",
 ]
