@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from wclayer._types import StrPath
-from wclayer.errors import boundary, errors_at
-from wclayer.formats.regf.writer import write_hive
+from wclayer.errors import boundary
 from wclayer.layers.base import FirstNames, LayerReaderBase
 from wclayer.layers.budget import Budget
-from wclayer.layers.directory.hives import effective_root
+from wclayer.layers.directory.hives import effective_hive
 from wclayer.layers.hives import LAYER_HIVES
 from wclayer.model import DataStream, Entry, limits_in_use
 from wclayer.view.merged import MergedTree, Node
@@ -78,11 +77,7 @@ class MergedLayerReader(LayerReaderBase):
         layers = self._merged.layers
         if hive is None or not any(layer.lookup(hive.delta) is not None for layer in layers[:-1]):
             return None
-        with errors_at(layers[0].path / hive.delta):
-            root = effective_root(layers, hive)
-            if root is None:
-                return None
-            return write_hive(root, file_name=hive.config_name, max_size=limits_in_use().hive_size)
+        return effective_hive(layers, hive)
 
     def _open_streams(self, entry: Entry) -> Iterator[DataStream]:
         node = self._node

@@ -303,6 +303,10 @@ class LayerEntries(LayerFolder, ABC):
         head = row.link or row.id
         return list(self._rows(f"{SELECT_ENTRIES} WHERE id = ? OR link = ? ORDER BY id", (head, head)))
 
+    def links_to_parents(self) -> Generator[EntryRow, None, None]:
+        """Yields the rows of the names that were imported as further names of a parent's file."""
+        return self._rows(f"{SELECT_ENTRIES} WHERE link_target IS NOT NULL AND link IS NULL ORDER BY id")
+
     def tombstones(self) -> Generator[TombstoneRow, None, None]:
         """Yields the names that the layer deletes from its parents: in the original order, those of a scratch in the
         order of their names."""

@@ -57,6 +57,20 @@ def effective_root(layers: Sequence[LayerDirectory], hive: LayerHive) -> Key | N
     return root
 
 
+def effective_hive(layers: Sequence[LayerDirectory], hive: LayerHive) -> bytes | None:
+    """Returns the file of a hive as the first of `layers` (nearest first) sees it; None if no layer has the hive.
+
+    Raises:
+        InvalidDataError: a hive of the chain is damaged.
+        LimitExceededError: the hive would be larger than the limit `hive_size`.
+    """
+    with errors_at(layers[0].path / hive.delta):
+        root = effective_root(layers, hive)
+        if root is None:
+            return None
+        return write_hive(root, file_name=hive.config_name, max_size=limits_in_use().hive_size)
+
+
 def open_hive(layer: LayerDirectory, path: str) -> Hive | None:
     """Returns the hive at a path of the layer, recovered from the logs beside it; None if it is missing or empty.
 
