@@ -195,17 +195,29 @@ def _parse_mklink(invocation: Invocation) -> Action:
 
 COMMANDS = (
     Command(
-        ("mkdir", "md"), "mkdir PATH…", "Makes the directories above, too. One that exists is an error (1).",
-        _parse_mkdir, is_builtin=True,
+        ("mkdir", "md"),
+        "mkdir PATH…",
+        "Makes the directories above, too. One that exists is an error (1).",
+        _parse_mkdir,
+        is_builtin=True,
     ),
     Command(
-        ("rmdir", "rd"), "rmdir [/S /Q] PATH…", "Exit codes: 2 and 3 (does not exist), 145 (not empty), 267 (a file), "
-        "32 (the current directory). /S needs /Q. Links are removed, not followed.", _parse_rmdir, is_builtin=True,
-        keeps_error_level=True, hides_error_level=True,
+        ("rmdir", "rd"),
+        "rmdir [/S /Q] PATH…",
+        "Exit codes: 2 and 3 (does not exist), 145 (not empty), 267 (a file), 32 (the current directory). /S "
+        "needs /Q. Links are removed, not followed.",
+        _parse_rmdir,
+        is_builtin=True,
+        keeps_error_level=True,
+        hides_error_level=True,
     ),
     Command(
-        ("mklink",), "mklink [/D | /H | /J] LINK TARGET", "The target of a symbolic link is kept as written, that of a "
-        "junction becomes absolute; neither needs to exist. A hard link needs a file.", _parse_mklink, is_builtin=True,
+        ("mklink",),
+        "mklink [/D | /H | /J] LINK TARGET",
+        "The target of a symbolic link is kept as written, that of a junction becomes absolute; neither needs"
+        " to exist. A hard link needs a file.",
+        _parse_mklink,
+        is_builtin=True,
     ),
-)  # fmt: skip
+)
 """The rows of the table."""

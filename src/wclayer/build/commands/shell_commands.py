@@ -272,31 +272,71 @@ def _parse_exit(invocation: Invocation) -> Action:
 
 COMMANDS = (
     Command(
-        ("cd", "chdir"), "cd [/D] PATH", "The path may have blanks without quotes. /D makes no difference, as there is "
-        "one drive. The spelling stays as written. Without a path, the directory is printed.", _parse_cd, "Shell", True,
-    ),
-    Command(("pushd",), "pushd PATH", "Changes the directory; `popd` goes back.", _parse_pushd, "Shell", True),
-    Command(
-        ("popd",), "popd", "Without a directory to go back to, the exit code is 1.", _parse_popd, "Shell", True,
-        keeps_error_level=True, hides_error_level=True,
-    ),
-    Command(
-        ("set",), 'set NAME=VALUE, set "NAME=VALUE"', "Blanks before `&` are part of the value without quotes. The "
-        "variable is gone after the RUN; use ENV or `setx`. `/A`, `/P` and lists are refused.", _parse_set, "Shell",
-        True, keeps_error_level=True, never_fails=True,
+        ("cd", "chdir"),
+        "cd [/D] PATH",
+        "The path may have blanks without quotes. /D makes no difference, as there is one drive. The spelling"
+        " stays as written. Without a path, the directory is printed.",
+        _parse_cd,
+        "Shell",
+        True,
     ),
     Command(
-        ("echo",), "echo TEXT, echo.TEXT", "Prints all that follows, blanks before `>` and `&` included, and CR LF. A "
-        "character that code page 437 lacks is refused.", _parse_echo, "Shell", True, keeps_error_level=True,
+        ("pushd",),
+        "pushd PATH",
+        "Changes the directory; `popd` goes back.",
+        _parse_pushd,
+        "Shell",
+        True,
+    ),
+    Command(
+        ("popd",),
+        "popd",
+        "Without a directory to go back to, the exit code is 1.",
+        _parse_popd,
+        "Shell",
+        True,
+        keeps_error_level=True,
+        hides_error_level=True,
+    ),
+    Command(
+        ("set",),
+        'set NAME=VALUE, set "NAME=VALUE"',
+        "Blanks before `&` are part of the value without quotes. The variable is gone after the RUN; use ENV "
+        "or `setx`. `/A`, `/P` and lists are refused.",
+        _parse_set,
+        "Shell",
+        True,
+        keeps_error_level=True,
         never_fails=True,
     ),
     Command(
-        ("type",), "type PATH…", "With wildcards. `type nul` prints nothing. Text in UTF-16 with a byte order mark is "
-        "printed in code page 437, other contents as they are.", _parse_type, "Shell", True,
+        ("echo",),
+        "echo TEXT, echo.TEXT",
+        "Prints all that follows, blanks before `>` and `&` included, and CR LF. A character that code page "
+        "437 lacks is refused.",
+        _parse_echo,
+        "Shell",
+        True,
+        keeps_error_level=True,
+        never_fails=True,
     ),
     Command(
-        ("exit",), "exit [/B] [CODE]", "Ends the line. Without a code, the code is that of the last command which "
-        "determined `%ERRORLEVEL%`.", _parse_exit, "Shell", True, never_returns=True,
+        ("type",),
+        "type PATH…",
+        "With wildcards. `type nul` prints nothing. Text in UTF-16 with a byte order mark is printed in code "
+        "page 437, other contents as they are.",
+        _parse_type,
+        "Shell",
+        True,
     ),
-)  # fmt: skip
+    Command(
+        ("exit",),
+        "exit [/B] [CODE]",
+        "Ends the line. Without a code, the code is that of the last command which determined `%ERRORLEVEL%`.",
+        _parse_exit,
+        "Shell",
+        True,
+        never_returns=True,
+    ),
+)
 """The rows of the table."""

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from wclayer.build.commands import directories, shell_commands
+from wclayer.build.commands import (
+    attribute_commands,
+    copies,
+    directories,
+    moves,
+    removals,
+    shell_commands,
+)
 from wclayer.build.commands.cmd_language import NestedShell
 from wclayer.build.commands.command import Action, Command, Invocation
 
@@ -14,11 +21,23 @@ def _parse_cmd(invocation: Invocation) -> Action:
 
 
 CMD = Command(
-    ("cmd",), "cmd [/S] [/D] [/Q] /C LINE", "Runs a line in a process of its own, with its own variables and "
-    "directory. If the line begins with a quote, the first and the last quote are removed.", _parse_cmd, "Shell",
-)  # fmt: skip
+    ("cmd",),
+    "cmd [/S] [/D] [/Q] /C LINE",
+    "Runs a line in a process of its own, with its own variables and directory. If the line begins with a"
+    " quote, the first and the last quote are removed.",
+    _parse_cmd,
+    "Shell",
+)
 
-ALL: tuple[Command, ...] = (CMD, *shell_commands.COMMANDS, *directories.COMMANDS)
+ALL: tuple[Command, ...] = (
+    CMD,
+    *shell_commands.COMMANDS,
+    *directories.COMMANDS,
+    *copies.COMMANDS,
+    *moves.COMMANDS,
+    *removals.COMMANDS,
+    *attribute_commands.COMMANDS,
+)
 """The commands in the order in which the document lists them."""
 
 COMMANDS: Mapping[str, Command] = {name: command for command in ALL for name in command.names}
