@@ -1,11 +1,13 @@
 """A process that pulls and pushes in children of its own, and kills them: it has one thread, so that it may fork.
 
 It reads lines of JSON: the verb, its arguments, and the seconds after which the child is killed (null: never). It
-answers each with a line: the exit status of the child, and its seconds.
+answers each with a line: the exit status of the child, and its seconds. A verb is "pull", "push", or a function of a
+module of tests ("tests.build.making:make").
 """
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import signal
@@ -48,7 +50,10 @@ class Victims:
 
 def _do(verb: str, arguments: list[str]) -> None:
     options = RegistryOptions(insecure=True)
-    if verb == "pull":
+    if ":" in verb:
+        module, _, function = verb.partition(":")
+        getattr(importlib.import_module(module), function)(*arguments)
+    elif verb == "pull":
         reference, store = arguments
         pull_image(reference, ImageStore(store), registry=options)
     else:

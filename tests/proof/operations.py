@@ -17,6 +17,7 @@ from tests.images.reading import contents as read_image
 from tests.old_layers import make_old_chain
 from tests.proof.world import KEY, MIB, VOLUME, World, copy_scratch
 from tests.support import contents, info, tree_listing
+from wclayer.build.commit import commit_scratch, note_image
 from wclayer.engines.portable.activation import ACTIVE
 from wclayer.engines.relinking import relink_layer
 from wclayer.errors import NotReadyError, during
@@ -24,6 +25,7 @@ from wclayer.formats.regf.model import walk
 from wclayer.formats.regf.text import parse_reg
 from wclayer.images.descriptor import Descriptor
 from wclayer.images.opening import open_image
+from wclayer.images.pull import store_image
 from wclayer.images.transfer import copy_image
 from wclayer.layers.directory import open_layer
 from wclayer.layers.directory.chain_file import read_chain
@@ -395,6 +397,25 @@ def _store_garbage(world: World) -> None:
     wclayer.create_layer(store.layer_path("sha256:" + "1" * 64))
 
 
+def _scratch_of_image(world: World) -> None:
+    """A store with an image that is unpacked, and a scratch that was made of it and changed."""
+    store = wclayer.ImageStore(world.place / "store")
+    with wclayer.DockerArchiveSource(world.sources / "image.tar") as source:
+        (image,) = store_image(source, store, "image:1").images
+    wclayer.create_scratch_layer(world.place / "run", image.layers[::-1])
+    note_image(world.place / "run", image.manifest.descriptor.digest)
+    with wclayer.LayerView(scratch=world.place / "run") as view:
+        copy_into(view, world.sources / "tree", "C:\\tree", recursive=True)
+
+
+def _commit_scratch(world: World) -> None:
+    store = wclayer.ImageStore(world.place / "store")
+    with store.in_use():
+        made = commit_scratch(world.place / "run", store, reproducible=True)
+        with made.image.as_source(store) as image, store.target("app:1") as target:
+            copy_image(image, target, jobs=1)
+
+
 def _prune(world: World) -> None:
     store = wclayer.ImageStore(world.place / "store")
     store.prune(keep_hours=0)
@@ -542,6 +563,12 @@ CHANGING: dict[str, Operation] = {
         _store,
         _store_image,
         "untag --store {place}/store image:1",
+    ),
+    "commit scratch": Operation(
+        _commit_scratch,
+        _names_in_store,
+        _scratch_of_image,
+        "commit --reproducible --store {place}/store -t app:1 {place}/run",
     ),
     "prune store": Operation(_prune, _names_in_store, _store_garbage, "prune --all --store {place}/store"),
     "make layout": Operation(_copy_into_layout, lambda w: _images_at(w.place / "layout")),
