@@ -328,7 +328,7 @@ def test_a_layer_with_other_bytes_is_not_passed_on(generation: Generation, tmp_p
     found[name] = samples.small_tar({"Files/evil.exe": b"MZ"}, 9).ljust(len(members(path)[name]), b"\0")
     source, target = DockerArchiveSource(write_tar(path, found)), LayoutTarget(tmp_path / "layout")
     with source, target, pytest.raises(InvalidDataError, match="layer 2 of 2"):
-        copy_image(source, target)
+        copy_image(source, target, jobs=1)
     assert json.loads((tmp_path / "layout/index.json").read_bytes())["manifests"] == []
 
 

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
 from tests.images import samples
+from tests.images.forms import write_docker_archive, write_layout_archive
 from tests.images.stores import fill, unpack
 from tests.support import run
-from wclayer.errors import CorruptLayerError, InvalidParameterError, PathNotFoundError
+from wclayer.cli.group import USAGE_ERROR
+from wclayer.errors import (
+    AccessDeniedError,
+    CorruptLayerError,
+    InvalidParameterError,
+    NotSupportedError,
+    PathNotFoundError,
+)
 from wclayer.images.config import chain_ids
 from wclayer.images.store import ImageStore
 
@@ -133,3 +142,61 @@ def test_a_damaged_store_is_told(store: ImageStore) -> None:
     for verb in (["images"], ["prune"], ["untag", "app"], ["tag", "app", "b"]):
         said = told(*verb, status=CorruptLayerError.exit_status)
         assert "store.db" in said
+
+
+@pytest.mark.parametrize("below", ["", "/store"], ids=["file", "below a file"])
+@pytest.mark.parametrize("verb", ["images", "prune", "ls app:1 /", "tag app:1 b", "untag a", "inspect app:1"])
+def test_a_file_is_no_store(verb: str, below: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    name, *arguments = verb.split()
+    shown = told(name, "--store", f"{tmp_path / 'file'}{below}", *arguments, status=InvalidParameterError.exit_status)
+    assert f"{tmp_path / 'file'} is a file; name another folder" in shown
+
+
+@pytest.mark.parametrize("arguments", ["tag app:1 b", "untag app:1", "config app:1 --user x -t app:2"])
+def test_a_store_that_can_only_be_read_is_told(
+    arguments: str, store: ImageStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fill(store, "app:1", samples.small())
+    # As on a file system that is read-only; root may write whatever modes say.
+    monkeypatch.setattr("os.access", lambda path, mode, **_: not mode & os.W_OK)
+    shown = told(*arguments.split(), status=AccessDeniedError.exit_status)
+    assert f"{store.path}: the store can only be read" in shown
+    assert "name another store (--store)" in shown
+    assert [image.name for image in store.images()] == ["app:1"]
+
+
+def test_an_image_with_a_problem_keeps_the_table_narrow(store: ImageStore) -> None:
+    fill(store, "app:1", samples.small())
+    store.blob_path(samples.small().digest).unlink()
+    digest = samples.small().digest
+    listed = run("images")
+    assert listed.stdout.decode().splitlines()[1].split(maxsplit=2) == ["app:1", digest[7:19], "(cannot be read)"]
+    assert f"wclayer: app:1: {digest} is not in the store; pull the image again" in listed.stderr.decode()
+    (record,) = json.loads(told("images", "--json"))
+    assert "pull the image again" in record["problem"]
+
+
+def test_an_image_without_layers_names_the_option_that_takes_it(store: ImageStore, tmp_path: Path) -> None:
+    empty = samples.image("oci", [], [], {})
+    file = write_layout_archive(tmp_path / "empty.tar", {"empty:1": empty})
+    shown = told("load", "-i", str(file), status=NotSupportedError.exit_status)
+    assert "nothing to unpack" in shown
+    assert "--no-unpack" in shown
+    assert empty.digest in told("load", "-i", str(file), "-t", "empty:1", "--no-unpack")
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"), [("=B", "no name before the '='"), ("A", "no '='"), ("=", "no name before the '='")]
+)
+def test_a_pair_without_a_name_is_told(text: str, problem: str, store: ImageStore) -> None:
+    fill(store, "app:1", samples.small())
+    shown = told("config", "app:1", "--env", text, "-t", "app:2", status=USAGE_ERROR)
+    assert f"--env '{text}' has {problem}; write --env NAME=VALUE" in shown
+
+
+def test_a_tar_of_a_layout_is_called_one(store: ImageStore, tmp_path: Path) -> None:
+    file = write_layout_archive(tmp_path / "layout.tar", {"app:1": samples.small()})
+    assert told("inspect", str(file)).split("\n")[0].split() == ["name", f"oci-archive:{file}"]
+    saved = write_docker_archive(tmp_path / "saved.tar", {"app:1": samples.small()}, "classic")
+    assert told("inspect", str(saved)).split("\n")[0].split() == ["name", f"docker-archive:{saved}"]

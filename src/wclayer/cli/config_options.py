@@ -38,7 +38,8 @@ def pairs(texts: Sequence[str], option: str) -> dict[str, str]:
         rest, equals, value = text[1:].partition("=")
         name = text[:1] + rest
         if not equals:
-            raise click.UsageError(f"{option} {text[:60]!r} has no '='")
+            problem = "no name before the '='" if text.startswith("=") else "no '='"
+            raise click.UsageError(f"{option} {text[:60]!r} has {problem}; write {option} NAME=VALUE")
         if name in pairs:
             raise click.UsageError(f"{option} names {name[:60]!r} twice")
         pairs[name] = value

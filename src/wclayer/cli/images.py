@@ -8,11 +8,13 @@ from typing import Any
 import click
 
 from wclayer.cli.image_options import store_option
-from wclayer.cli.output import count_bar, count_text, echo, json_option, print_json, size_text
+from wclayer.cli.output import count_bar, count_text, echo, json_option, print_json, size_text, warn
 from wclayer.images.store import ImageStore, PruneResult, StoredImage
 
 _SHORT = 12
 """Digits of a digest that a listing shows; as many find an image."""
+_UNREADABLE = "(cannot be read)"
+"""The platform of an image with a problem, which is told on the error stream."""
 
 
 @click.command("images")
@@ -40,6 +42,9 @@ def images_command(store: ImageStore, digests: bool, as_json: bool) -> None:
     rows += [_row(image, digests) for image in images]
     for line in _table(rows):
         echo(line)
+    for image in images:
+        if image.problem:
+            warn(f"{image.name}: {image.problem}")
 
 
 def _record(image: StoredImage) -> dict[str, Any]:
@@ -68,7 +73,7 @@ def _row(image: StoredImage, digests: bool) -> tuple[str, ...]:
     if name == image.descriptor.digest:
         name = "-"
     if image.problem:
-        return name, digest, image.problem, "", "", "", "", ""
+        return name, digest, _UNREADABLE, "", "", "", "", ""
     platform = "-"
     if image.platform is not None:
         version = f":{image.platform.os_version}" if image.platform.os_version else ""

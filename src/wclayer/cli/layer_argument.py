@@ -95,6 +95,14 @@ class LayerArgument:
             _refuse_to_refer(self.text)
         return [self.text] if image is None else [str(path) for path in image.layers]
 
+    def parents_in_store(self) -> list[str]:
+        """Returns the parents that the layer records in a store of images, where that is now (see `find_parents`)."""
+        from wclayer.images.moved_store import find_parents
+        from wclayer.images.store import ImageStore
+
+        store = ImageStore(self._context.meta.get(_STORE))
+        return [str(path) for path in find_parents(self.text, store)]
+
     def path_to_change(self) -> str:
         """Returns the path of the layer directory for a verb that changes it.
 

@@ -105,16 +105,18 @@ def relink_command(layers: tuple[LayerArgument, ...], as_json: bool, layer: Laye
     """Record anew where the parents of LAYER are, relative to LAYER, so that they can be moved together from now on.
 
     Layers that an older wclayer made record absolute paths, which are wrong after a move. Without -l, each parent is
-    the layer beside LAYER with the parent's recorded name, or else the one at its recorded path. The verb refuses
-    layers that cannot be the parents. A scratch must not be in use.
+    the layer beside LAYER with the parent's recorded name, or else the one at its recorded path; the layers of an image
+    are found in the store, if that was moved. The verb refuses layers that cannot be the parents. A scratch must not be
+    in use.
 
     \b
     Example:
       wclayer relink /moved/app
+      wclayer relink --store /moved/store /layers/run
       wclayer relink -l /elsewhere/base /moved/app
     """
     path = layer.path_to_change()
-    chain = wclayer.relink_layer(path, chain_of(layers, keep=True))
+    chain = wclayer.relink_layer(path, chain_of(layers, keep=True) or layer.parents_in_store())
     if as_json:
         print_json({"path": os.path.abspath(path), "parents": [str(parent) for parent in chain]})
         return

@@ -39,6 +39,7 @@ class LayerStream:
 OpenLayer = Callable[[Blob], LayerStream]
 """Opens the blob of a layer."""
 
+_WITHOUT_UNPACKING = "copy, push and save work, and so do pull and load with --no-unpack"
 NO_IMAGE = "is an artifact, and no image with layers of files: it can be copied, and not unpacked"
 
 
@@ -131,7 +132,7 @@ def check_windows(config: ImageConfig, name: str) -> None:
         raise NotSupportedError(
             name,
             f"the image is for {config.platform.os or 'no operating system'}, and only layers of Windows can be"
-            " unpacked; copy, push and save work, and so does pull with --no-unpack",
+            f" unpacked; {_WITHOUT_UNPACKING}",
         )
 
 
@@ -156,7 +157,7 @@ def unpack_layers(
     """
     check_windows(config, name)
     if not manifest.layers:
-        raise NotSupportedError(name, "the image has no layers, so there is nothing to unpack")
+        raise NotSupportedError(name, f"the image has no layers, so there is nothing to unpack; {_WITHOUT_UNPACKING}")
     layers: list[Path] = []
     unpacked = 0
     for number, (descriptor, chain_id) in enumerate(zip(manifest.layers, config.chain_ids, strict=True)):

@@ -42,7 +42,8 @@ class DockerArchiveSource:
         file: the archive, which may be compressed; "-" for the standard input. An `ImageArchive` that is open stays
             open.
         ref: the name of the image in the archive, its digest, or "@" and its number from 0 on; None for the only one.
-        name: what the user calls the source (default: "docker-archive:FILE:REF").
+        name: what the user calls the source (default: "docker-archive:FILE:REF"; "oci-archive:FILE:REF" for a tar of a
+            layout).
 
     Raises:
         PathNotFoundError, AccessDeniedError: the archive cannot be read.
@@ -71,6 +72,8 @@ class DockerArchiveSource:
                 if saved is None:
                     if self._archive.members.file(INDEX_FILE) is None:
                         raise FormatError("has neither manifest.json nor index.json, so it is no archive of images")
+                    # A tar of a layout, which can be read in place of an archive, is called what it is.
+                    self._name = name or self._name.replace("docker-archive:", "oci-archive:", 1)
                     self._layout = LayoutSource(self._archive, ref, name=self._name)
                 else:
                     self._saved = saved

@@ -13,6 +13,7 @@ import platformdirs
 
 from wclayer._types import StrPath
 from wclayer.errors import (
+    AccessDeniedError,
     AlreadyExistsError,
     CorruptLayerError,
     FormatError,
@@ -63,9 +64,20 @@ class StoreFolder:
 
     @property
     def exists(self) -> bool:
-        """True if there is a store."""
+        """True if there is a store.
+
+        Raises:
+            InvalidParameterError: the path, or one above it, is that of a file.
+        """
         with errors_at(self.path):
-            return self.database.exists()
+            if self.database.exists():
+                return True
+            above = next((place for place in (self.path, *self.path.parents) if place.exists()), None)
+            if above is not None and not above.is_dir():
+                raise InvalidParameterError(
+                    self.path, f"cannot be a store, which is a folder: {above} is a file; name another folder"
+                )
+            return False
 
     def make(self) -> None:
         """Makes the folder and what belongs in it, where it is missing.
@@ -79,6 +91,21 @@ class StoreFolder:
             with HostRoot(self.path) as root:
                 for name in _FOLDERS:
                     _make_folder(root, name)
+
+    def check_writable(self) -> None:
+        """Checks that the user may change a store that exists, before any work is done.
+
+        Raises:
+            AccessDeniedError: the user may not.
+        """
+        with errors_at(self.path):
+            for path in (self.path, self.database):
+                if path.exists() and not os.access(path, os.W_OK):
+                    raise AccessDeniedError(
+                        path,
+                        "the store can only be read: its file system is read-only, or the user may not write it; name"
+                        " another store (--store), or have its owner do this",
+                    )
 
     def _make_database(self) -> None:
         make_folder(self.path, parents=True)

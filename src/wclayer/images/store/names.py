@@ -107,6 +107,8 @@ class Names:
             if not self._folder.exists:
                 raise PathNotFoundError(self._folder.path, "there is no store here; `wclayer pull` makes one")
             check_shared_files(path)
+            if writes:
+                self._folder.check_writable()
             # Also a reader must be able to lock a database that others change; where it cannot, nobody changes it.
             is_shared = writes or os.access(path.parent, os.W_OK)
             parameters = "mode=rw" if is_shared else "immutable=1"

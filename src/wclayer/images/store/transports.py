@@ -106,6 +106,7 @@ class StoreTarget(_End):
         super().__init__(folder, name or str(folder.path))
         self._wanted = canonical_name(name) if name else ""
         self._referrers: list[Descriptor] = []
+        folder.check_writable()
         self._held.enter_context(folder.in_use())
 
     def has(self, descriptor: Descriptor) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,6 +23,8 @@ from wclayer.layers.json_file import read_json
 from wclayer.model import limits_in_use
 
 CHAIN_FILE = "layerchain.json"
+_CHAIN_ID = re.compile(r"[0-9a-f]{64}\Z")
+"""The name of a layer in a store of images."""
 
 
 def open_folder(path: Path) -> HostRoot:
@@ -102,15 +105,20 @@ def in_place(layer: Path, chain: list[Path]) -> list[Path]:
         try:
             parent.stat()
         except (FileNotFoundError, NotADirectoryError):
-            raise PathNotFoundError(parent, f"the layer does not exist; {missing_parent(layer)}") from None
+            raise PathNotFoundError(parent, f"the layer does not exist; {missing_parent(layer, parent)}") from None
         except (OSError, ValueError):
             # Whoever opens the parent reports it.
             continue
     return chain
 
 
-def missing_parent(layer: Path) -> str:
+def missing_parent(layer: Path, parent: Path) -> str:
     """Returns what a message says about a layer that records a parent that is not there."""
+    if _CHAIN_ID.match(parent.name):
+        return (
+            f"{layer} records it as a parent, in a store of images: if the store was moved,"
+            f" `wclayer relink --store FOLDER {layer}` finds it"
+        )
     return f"{layer} records it as a parent: if it was moved or renamed, `wclayer relink {layer}` finds it"
 
 
