@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,9 @@ import pytest
 
 from tests.images.registry import Containerd, DebianRegistry, FakeRegistry
 from tests.images.registry.debian import make_certificates
+from tests.images.registry_bench import Bench
+from wclayer.cli import remote
+from wclayer.images.registry import RegistryOptions
 
 
 @dataclass(frozen=True)
@@ -84,3 +88,21 @@ def containerd() -> Iterator[Containerd]:
     """A containerd of its own, for all tests of a process: each uses names of its own."""
     with Containerd() as running:
         yield running
+
+
+@pytest.fixture
+def impatience(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The command does not wait for what never comes, and finds nobody's credentials."""
+    quick = functools.partial(RegistryOptions, backoff=0.001, timeout=0.5)
+    monkeypatch.setattr(remote, "RegistryOptions", quick)
+    monkeypatch.delenv("REGISTRY_AUTH_FILE", raising=False)
+    for name in ("HOME", "DOCKER_CONFIG", "XDG_RUNTIME_DIR", "XDG_CONFIG_HOME"):
+        monkeypatch.setenv(name, str(tmp_path / "nobody"))
+
+
+@pytest.fixture
+def bench(tmp_path: Path, impatience: None) -> Iterator[Bench]:
+    found = Bench(tmp_path / "bench")
+    found.folder.mkdir()
+    yield found
+    found.check()
