@@ -117,7 +117,7 @@ def parse_dockerfile(text: str, name: str) -> Dockerfile:
 
 
 def _staged(instructions: list[Instruction], problems: list[Problem]) -> tuple[tuple[Arg, ...], tuple[Stage, ...]]:
-    """Returns the arguments before the first stage, and the stages. What else is before it is added to the problems."""
+    """Returns the arguments before the first stage, and the stages. What is before it wrongly is a problem."""
     arguments: list[Arg] = []
     stages: list[tuple[From, list[Instruction]]] = []
     for instruction in instructions:
@@ -127,7 +127,8 @@ def _staged(instructions: list[Instruction], problems: list[Problem]) -> tuple[t
             stages[-1][1].append(instruction)
         elif isinstance(instruction, Arg):
             arguments.append(instruction)
-        else:
+        elif not any(each.line < instruction.line for each in problems):
+            # Only the first one is told, and none behind a wrong line, which may have been meant as FROM.
             problems.append(
                 Problem(instruction.line, f"{instruction.name} is before the first FROM, where only ARG is possible")
             )

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 from wclayer.build.dockerfile.patterns import replaced, too_long, without_prefix, without_suffix
 from wclayer.errors import FormatError
+from wclayer.win32.names import name_key
 
 MAX_EXPANDED = 1 << 20
 """The most characters to which the words of one instruction may grow."""
@@ -34,7 +35,7 @@ class Expander:
             escape: the escape character of the Dockerfile: a backslash or a backtick.
         """
         self.unset: set[str] = set()
-        self._values = {name.upper(): value for name, value in variables.items()}
+        self._values = {name_key(name): value for name, value in variables.items()}
         self._escape = escape
         self._left = MAX_EXPANDED
 
@@ -68,7 +69,7 @@ class Expander:
 
     def value_of(self, name: str) -> str | None:
         """Returns the value of a variable; None, which is noted, if it has none."""
-        value = self._values.get(name.upper())
+        value = self._values.get(name_key(name))
         if value is None:
             self.unset.add(name)
         return value
