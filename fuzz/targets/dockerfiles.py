@@ -67,7 +67,7 @@ def _ignore(data: bytes) -> None:
     if ignored and not ignored[-1]:
         above = zip(paths[:-1], ignored, strict=False)
         assert all(rules.keeps_below(each) for each, left_out in above if left_out)
-    assert rules.has_exceptions or not any(map(rules.keeps_below, paths))
+    assert b"!" in data or not any(map(rules.keeps_below, paths))
     exclude_rules(text.splitlines()[:10])
 
 

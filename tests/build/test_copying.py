@@ -18,6 +18,7 @@ from tests.build.reading import sddl, tree
 from tests.support import info, put_directories, put_file, zstd
 from wclayer.build.context import BuildContext
 from wclayer.build.copying import Target, absolute_path, copy_from_context
+from wclayer.build.dockerfile.ignore import parse_ignore
 from wclayer.build.placing import Ownership
 from wclayer.errors import (
     AlreadyExistsError,
@@ -249,22 +250,8 @@ def test_a_file_that_changes_during_the_build_is_refused(view: LayerView, folder
             copy_from_context(view, context, found, Target.of("x", "C:\\"))
 
 
-class _Rules:
-    """Leaves out everything that has a name, except one path."""
-
-    def __init__(self, name: str, exception: str = "") -> None:
-        self._name, self._exception = name, exception
-
-    @property
-    def has_exceptions(self) -> bool:
-        return bool(self._exception)
-
-    def is_ignored(self, path: str) -> bool:
-        return self._name in path.split("/") and path != self._exception
-
-
 def test_what_is_ignored_is_not_there(view: LayerView, folder: Path) -> None:
-    with BuildContext(folder, _Rules("src")) as context:
+    with BuildContext(folder, parse_ignore("**/src", ".dockerignore")) as context:
         for source in ("src", "src/one"):
             with pytest.raises(PathNotFoundError, match="dockerignore"):
                 context.find(source)
@@ -273,11 +260,35 @@ def test_what_is_ignored_is_not_there(view: LayerView, folder: Path) -> None:
 
 
 def test_an_exception_brings_its_directories_along(view: LayerView, folder: Path) -> None:
-    with BuildContext(folder, _Rules("src", "src/deep/two")) as context:
+    with BuildContext(folder, parse_ignore("**/src\n!src/deep/two", ".dockerignore")) as context:
         copy_from_context(view, context, context.find("."), Target.of("new", "C:\\"))
     assert tree(view, "C:\\new") == {
         "new/a.txt": b"a", "new/b.txt": b"b", "new/src": None, "new/src/deep": None, "new/src/deep/two": b"22",
     }  # fmt: skip
+
+
+def test_exceptions_are_looked_for_in_deep_trees(tmp_path: Path) -> None:
+    deep = tmp_path.joinpath(*["d"] * 600)
+    deep.mkdir(parents=True)
+    (deep / "x").write_bytes(b"")
+    with BuildContext(tmp_path, parse_ignore("*\n!**/x", ".dockerignore")) as context:
+        assert len(context.find(".")[0].items) == 602
+    with BuildContext(tmp_path, parse_ignore("*\n!**/y", ".dockerignore")) as context:
+        assert len(context.find(".")[0].items) == 1
+
+
+def test_only_directories_with_exceptions_are_listed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    listed: list[str] = []
+    names = BuildContext._names
+
+    def noting(context: BuildContext, path: str) -> list[str]:
+        listed.append(path)
+        return names(context, path)
+
+    monkeypatch.setattr(BuildContext, "_names", noting)
+    with BuildContext(folder, parse_ignore("src\n!a.txt", ".dockerignore")) as context:
+        context.find(".")
+    assert listed == [""]
 
 
 def test_the_owner_and_the_acl_are_those_that_were_asked_for(view: LayerView, folder: Path) -> None:

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Self
 
 from wclayer._types import StrPath
+from wclayer.build.dockerfile.ignore import IgnoreRules
 from wclayer.build.wildcards import WildcardError, has_wildcards, matches, parse_wildcards
 from wclayer.errors import (
     AlreadyExistsError,
@@ -41,21 +42,6 @@ _PIECE = 1 << 20
 _MAX_LINKS = 63
 _NAME_OVERHEAD = 500
 """Bytes of memory that an item takes besides the characters of its names, roughly."""
-
-
-class IgnoreRules(Protocol):
-    """The rules of a `.dockerignore` file."""
-
-    def is_ignored(self, path: str) -> bool:
-        """Returns whether a file or directory is left out of the context.
-
-        Args:
-            path: its path in the context, `/`-separated.
-        """
-
-    @property
-    def has_exceptions(self) -> bool:
-        """Whether something in a directory that is left out may be in the context all the same."""
 
 
 class Kind(Enum):
@@ -312,10 +298,21 @@ class BuildContext:
         if self._ignore is None or not self._ignore.is_ignored(path):
             return False
         # A directory that is left out is in the context again if it holds something that an exception names.
-        return not (self._ignore.has_exceptions and self._is_directory(path) and self._keeps_some(path))
+        return not (self._is_directory(path) and self._keeps_some(path, self._ignore))
 
-    def _keeps_some(self, directory: str) -> bool:
-        return any(not self._leaves_out(_join(directory, name)) for name in self._names(directory))
+    def _keeps_some(self, directory: str, ignore: IgnoreRules) -> bool:
+        pending = [directory]
+        while pending:
+            directory = pending.pop()
+            if not ignore.keeps_below(directory):
+                continue
+            for name in self._names(directory):
+                path = _join(directory, name)
+                if not ignore.is_ignored(path):
+                    return True
+                if self._is_directory(path):
+                    pending.append(path)
+        return False
 
     def _item(self, path: str, below: str) -> ContextItem:
         status = self._status(path)

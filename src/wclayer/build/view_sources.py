@@ -6,8 +6,8 @@ import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from wclayer.build.context import IgnoreRules
 from wclayer.build.copying import Counter, Target, check_target, directories_above, is_directory
+from wclayer.build.dockerfile.ignore import IgnoreRules
 from wclayer.build.placing import Ownership, Placer
 from wclayer.build.wildcards import Pattern, WildcardError, has_wildcards, matches, parse_wildcards
 from wclayer.errors import EntryNotDirectoryError, InvalidParameterError, PathNotFoundError, during

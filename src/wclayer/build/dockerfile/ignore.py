@@ -46,11 +46,6 @@ class IgnoreRules:
         self._rules = tuple(rules)
         self._known: dict[str, _Flags] = {}
 
-    @property
-    def has_exceptions(self) -> bool:
-        """Whether something in a directory that is left out may count all the same."""
-        return any(rule.keeps for rule in self._rules)
-
     def is_ignored(self, path: str) -> bool:
         """Returns whether a file or directory is left out.
 
@@ -129,7 +124,10 @@ def exclude_rules(patterns: Iterable[str]) -> IgnoreRules:
     Raises:
         FormatError: one is no pattern.
     """
-    return IgnoreRules(_parse_rule(pattern) for pattern in patterns if pattern.strip())
+    rules = [_parse_rule(pattern) for pattern in patterns if pattern.strip()]
+    if any(rule.keeps for rule in rules):
+        raise FormatError("--exclude=!PATTERN is not supported; what takes in again is possible in .dockerignore only")
+    return IgnoreRules(rules)
 
 
 def _parse_rule(line: str) -> _Rule:
