@@ -71,6 +71,13 @@ class ChangesReader(DirectoryLayerReader):
         layer = self.layer
         for row in layer.walk(layer.root()):
             if row.origin == Origin.OWN:
+                if not row.creation_time and row.key in roots and row.parent == layer.root().id:
+                    # It was made by the first entry in it, in a scratch without parents: only its changes have times.
+                    info, self._roots[row.id] = roots[row.key]
+                    row = row._replace(
+                        attributes=info.attributes, creation_time=info.creation_time,
+                        last_access_time=info.last_access_time,
+                    )  # fmt: skip
                 yield row
             elif row.key in roots and row.parent == layer.root().id:
                 info, self._roots[row.id] = roots[row.key]

@@ -158,6 +158,7 @@ class Workspace:
         compression: Compression = Compression.GZIP,
         *,
         level: int | None = None,
+        unpack: bool = True,
         progress: ProgressCallback | None = None,
         cancelled: Cancelled | None = None,
     ) -> NewLayer | None:
@@ -166,11 +167,12 @@ class Workspace:
         Args:
             compression: of the blob.
             level: of the compression.
+            unpack: unpack the layer. False is for a layer that comes on layers that the workspace does not have.
             progress: called from time to time.
             cancelled: stops the work when it returns True.
 
         Returns:
-            The layer, unpacked in the store, its blob beside it; None if nothing was changed.
+            The layer, whose blob is in the store; None if nothing was changed.
         """
         path, staging = self.path, self._staging
         assert staging is not None
@@ -178,7 +180,7 @@ class Workspace:
         with self._held:
             return layer_from_scratch(
                 self._store, path, self._chain_ids, time=self._time, compression=compression, level=level,
-                staging=staging, progress=progress, cancelled=cancelled,
+                unpack=unpack, staging=staging, progress=progress, cancelled=cancelled,
             )  # fmt: skip
 
     def _close_view(self) -> None:
@@ -202,6 +204,7 @@ def layer_from_scratch(
     time: int | None = None,
     compression: Compression = Compression.GZIP,
     level: int | None = None,
+    unpack: bool = True,
     staging: Staging | None = None,
     progress: ProgressCallback | None = None,
     cancelled: Cancelled | None = None,
@@ -217,12 +220,14 @@ def layer_from_scratch(
         time: the FILETIME that replaces every later time; None keeps the times.
         compression: of the blob.
         level: of the compression.
+        unpack: unpack the layer; see `Workspace.commit`.
         staging: a folder in the store for the blob; by default one is made.
         progress: called from time to time.
         cancelled: stops the work when it returns True.
 
     Returns:
-        The layer, unpacked in the store, its blob beside it, both safe on the disk; None if the scratch has no changes.
+        The layer, whose blob is in the store and safe on the disk, as the unpacked layer is; None if the scratch has no
+        changes.
     """
     now = from_unix_ns(time_ns())
     with ExitStack() as held:
@@ -233,7 +238,8 @@ def layer_from_scratch(
                 return None
             layer = _write_blob(place, reader, chain_ids, compression, level, progress, cancelled)
         place.keep_blob(_BLOB, layer.descriptor)
-        _unpack(store, layer, parents, cancelled)
+        if unpack:
+            _unpack(store, layer, parents, cancelled)
         return layer
 
 

@@ -27,6 +27,9 @@ CLOSED_PIPE = 141
 INTERRUPTED = OperationCancelledError.exit_status
 
 _MODULES = {
+    "append": {
+        "append": "Put a layer on top of an image, without a Dockerfile.",
+    },
     "commit": {
         "commit": "Make an image of a scratch.",
     },

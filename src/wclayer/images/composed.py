@@ -71,7 +71,7 @@ class ComposedSource:
 
     def origin(self, descriptor: Descriptor) -> ImageSource:
         """Returns the source that has a blob, from which a target may take a shorter way; this one for a new blob."""
-        return self if descriptor.digest in self._own else self._sources_of(descriptor)[0]
+        return self if descriptor.digest in self._own else origin_of(self._sources_of(descriptor)[0], descriptor)
 
     def referrers(self, descriptor: Descriptor) -> list[Descriptor]:
         """See `ImageSource`. Nothing refers to the new documents yet."""

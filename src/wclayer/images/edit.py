@@ -22,7 +22,8 @@ _ENV = ("config", "Env")
 
 PATH_WARNING = (
     "PATH in the environment replaces the PATH in the image's registry wholly; it must name the folders of Windows, too"
-    r" (C:\Windows\System32;C:\Windows;…)"
+    r" (C:\Windows\System32;C:\Windows;…). `wclayer append --path-append DIR` adds a folder to the PATH in the registry"
+    " instead, and --setx sets any variable there"
 )
 CMD_WARNING = "the old command (Cmd) was removed, because it would be an argument of the new entry point"
 NO_COMMAND_WARNING = "the image has neither an entry point nor a command: containerd starts it only with one"

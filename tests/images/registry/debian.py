@@ -27,6 +27,7 @@ class DebianRegistry:
         users: the password of each user; without users everybody may do everything.
         certificate: the files of a certificate and its key: it speaks TLS.
         urls: whether manifests may have `urls`; if not, it answers 500 to them, as it does by default.
+        logs_requests: whether its log has a line for each request.
     """
 
     def __init__(
@@ -36,11 +37,13 @@ class DebianRegistry:
         users: dict[str, str] | None = None,
         certificate: tuple[Path, Path] | None = None,
         urls: bool = False,
+        logs_requests: bool = False,
     ) -> None:
         self.folder = folder
         self.users = users or {}
         self._certificate = certificate
         self._urls = urls
+        self._logs_requests = logs_requests
         self._process: subprocess.Popen[bytes] | None = None
         self._port = 0
 
@@ -111,7 +114,7 @@ class DebianRegistry:
             http["tls"] = {"certificate": str(self._certificate[0]), "key": str(self._certificate[1])}
         config: dict[str, object] = {
             "version": 0.1,
-            "log": {"level": "warn", "accesslog": {"disabled": True}},
+            "log": {"level": "warn", "accesslog": {"disabled": not self._logs_requests}},
             "storage": {"filesystem": {"rootdirectory": str(self.folder / "data")}, "delete": {"enabled": True}},
             "http": http,
         }
