@@ -20,6 +20,7 @@ class ScratchWorkspace:
 
     def __init__(self, view: LayerView) -> None:
         self.view = view
+        self.time: int | None = None
 
     def registry(self) -> AbstractContextManager[RegistryEditor]:
         raise AssertionError("these commands do not use the registry")

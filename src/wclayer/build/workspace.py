@@ -125,6 +125,11 @@ class Workspace:
         return self._staging.path / _SCRATCH
 
     @property
+    def time(self) -> int | None:
+        """The FILETIME that replaces every later time; None if times are kept."""
+        return self._time
+
+    @property
     def view(self) -> LayerView:
         """The merged file system of all layers, which takes changes. A use of `registry` ends it: ask for it anew."""
         path = self.path

@@ -40,6 +40,9 @@ class WorkspaceLike(Protocol):
     @property
     def view(self) -> LayerView: ...
 
+    @property
+    def time(self) -> int | None: ...
+
     def registry(self) -> AbstractContextManager[RegistryEditor]: ...
 
 

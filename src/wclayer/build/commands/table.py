@@ -11,6 +11,7 @@ from wclayer.build.commands import (
     moves,
     removals,
     shell_commands,
+    system_commands,
 )
 from wclayer.build.commands.cmd_language import NestedShell
 from wclayer.build.commands.command import Action, Command, Invocation
@@ -37,6 +38,7 @@ ALL: tuple[Command, ...] = (
     *moves.COMMANDS,
     *removals.COMMANDS,
     *attribute_commands.COMMANDS,
+    *system_commands.COMMANDS,
 )
 """The commands in the order in which the document lists them."""
 

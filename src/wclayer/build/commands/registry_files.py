@@ -1,0 +1,125 @@
+"""`reg import` and `reg export`: `.reg` files in the image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from wclayer.build.commands.registry_keys import (
+    EditedRegistry,
+    edited_registry,
+    holds_machine_environment,
+    registry_key,
+)
+from wclayer.build.commands.state import PlannedState, Shell
+from wclayer.errors import (
+    AlreadyExistsError,
+    EntryIsDirectoryError,
+    EntryNotDirectoryError,
+    InvalidDataError,
+    NotSupportedError,
+    PathNotFoundError,
+    errors_at,
+)
+from wclayer.formats.regf.text import RegEdit, RegTextError, encode_reg, format_reg, parse_reg
+from wclayer.model import limits_in_use
+
+
+@dataclass(frozen=True)
+class ImportFile:
+    """`reg import FILE`, `regedit /s FILE`: carries out the steps of a `.reg` file, all or none."""
+
+    file: str
+    is_32: bool = False
+    is_silent: bool = False
+
+    def check(self, state: PlannedState) -> None:
+        state.path(self.file)
+
+    def run(self, shell: Shell) -> int:
+        path = shell.path(self.file)
+        if not shell.view.exists(path) or shell.view.stat(path).is_directory:
+            self._complain(shell, "ERROR: Error opening the file. There may be a disk or file system error.")
+            return 0 if self.is_silent else 1
+        steps = self._steps(shell, path)
+        with edited_registry(shell, {step.key for step in steps}) as registry:
+            for step in steps:
+                _carry_out(registry, step)
+        if not self.is_silent:
+            # reg.exe prints this line on the standard error.
+            shell.complain("The operation completed successfully.")
+        return 0
+
+    def _complain(self, shell: Shell, text: str) -> None:
+        if not self.is_silent:
+            shell.complain(text)
+
+    def _steps(self, shell: Shell, path: str) -> list[RegEdit]:
+        """Returns the steps with full paths, all checked before the first one is carried out."""
+        most = limits_in_use().reg_file_size
+        if most is not None and shell.view.stat(path).size > most:
+            raise NotSupportedError(path, f"has more than {most} bytes (limit reg_file_size)")
+        data = shell.view.read_bytes(path)
+        steps: list[RegEdit] = []
+        try:
+            for edit in parse_reg(data):
+                with errors_at(path):
+                    key = registry_key(edit.key, is_32=self.is_32)
+                if holds_machine_environment(key) and (edit.value is not None or edit.is_deletion):
+                    raise NotSupportedError(
+                        path, "changes the variables of the machine, which later lines of the build may use; set them "
+                        "with setx /M or reg add",
+                    )  # fmt: skip
+                steps.append(edit._replace(key=key))
+        except RegTextError as error:
+            raise InvalidDataError(path, f"is no .reg file of version 5.00: {error}") from None
+        return steps
+
+
+def _carry_out(registry: EditedRegistry, step: RegEdit) -> None:
+    if not step.is_deletion:
+        if step.value is None:
+            registry.create_key(step.key)
+        else:
+            registry.set_value(step.key, step.value.name, step.value.type, step.value.data)
+        return
+    try:
+        if step.value is None:
+            registry.delete_key(step.key)
+        else:
+            registry.delete_value(step.key, step.value.name)
+    except PathNotFoundError:
+        # As with regedit, what is to be deleted need not exist.
+        pass
+
+
+@dataclass(frozen=True)
+class ExportKey:
+    """`reg export KEY FILE`: writes a key and everything below it to a `.reg` file."""
+
+    key: str
+    file: str
+    is_forced: bool
+
+    def check(self, state: PlannedState) -> None:
+        state.path(self.file)
+
+    def run(self, shell: Shell) -> int:
+        path = shell.path(self.file)
+        if shell.view.exists(path) and not self.is_forced:
+            shell.complain(f"ERROR: {path} exists, and nobody can answer whether it is overwritten; add /y.")
+            return 1
+        with edited_registry(shell, [self.key]) as registry:
+            key = registry.find(self.key)
+            if key is not None:
+                text = format_reg([(self.key, key)], max_paths=limits_in_use().key_paths)
+                data = b"".join(encode_reg(text))
+        if key is None:
+            shell.complain("ERROR: The system was unable to find the specified registry key or value.")
+            return 1
+        try:
+            shell.view.write_bytes(path, data)
+        except (PathNotFoundError, EntryIsDirectoryError, EntryNotDirectoryError, AlreadyExistsError):
+            shell.complain("ERROR: Unable to write to the file. There may be a disk or file system error.")
+            return 1
+        shell.say("The operation completed successfully.")
+        return 0
