@@ -108,7 +108,8 @@ class UserHive:
         if self._is_changed:
             with errors_at(self.path):
                 data = write_hive(self._root, file_name=_FILE, max_size=limits_in_use().hive_size)
-            view.write_bytes(self.path, data)
+            with view.replacing(self.path) as file:
+                file.write(data)
 
     def _touch(self, key: TreeKey) -> None:
         key.metadata = key.metadata._replace(last_written=self._now)

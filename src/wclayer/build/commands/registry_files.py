@@ -117,7 +117,8 @@ class ExportKey:
             shell.complain("ERROR: The system was unable to find the specified registry key or value.")
             return 1
         try:
-            shell.view.write_bytes(path, data)
+            with shell.view.replacing(path) as file:
+                file.write(data)
         except (PathNotFoundError, EntryIsDirectoryError, EntryNotDirectoryError, AlreadyExistsError):
             shell.complain("ERROR: Unable to write to the file. There may be a disk or file system error.")
             return 1
