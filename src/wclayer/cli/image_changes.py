@@ -14,6 +14,7 @@ from wclayer.cli.made_image import make_image, opened_image
 from wclayer.cli.output import json_option, print_json, warn
 from wclayer.cli.remote import registry_options
 from wclayer.errors import NotSupportedError
+from wclayer.images.appending import appending
 from wclayer.images.changed import compose_index, edit_image
 from wclayer.images.descriptor import DOCKER_INDEX, OCI_INDEX
 from wclayer.images.edit import ConfigChanges
@@ -141,7 +142,8 @@ def append_command(
     """Add IMAGES to INDEX. What it lists already keeps its bytes.
 
     An image for a platform that is listed already is refused; with --replace, it takes the place of the images of its
-    release and processor, whatever their revision.
+    release and processor, whatever their revision. Processes that add to one index at the same time wait for each
+    other, but not in a registry.
 
     \b
     Example:
@@ -149,6 +151,7 @@ def append_command(
     """
     with ExitStack() as opened:
         places = [source_location(text) for text in (index, *images)]
+        opened.enter_context(appending(places[0], store))
         base, *sources = [opened_image(opened, place, store, registry) for place in places]
         composed = compose_index(sources, base=base, replaces=replaces)
         new = new or _own_name(index, places[0], store)
