@@ -8,8 +8,9 @@ it. `docs/build.md` states what is done on Windows' side.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import IO
 
 from wclayer.build.commands.state import absolute_path as absolute
@@ -87,6 +88,21 @@ def check_target(target: Target, sources: int) -> None:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class TextSource:
+    """A file whose contents are in the Dockerfile (a heredoc).
+
+    Attributes:
+        name: its name.
+        data: its contents.
+        time: the time of its last write (FILETIME).
+    """
+
+    name: str
+    data: bytes
+    time: int
+
+
 @during("copy into the image")
 def copy_from_context(
     view: LayerView,
@@ -95,6 +111,7 @@ def copy_from_context(
     target: Target,
     ownership: Ownership | None = None,
     *,
+    texts: Sequence[TextSource] = (),
     unpack: bool = False,
     told: Told | None = None,
 ) -> int:
@@ -109,6 +126,7 @@ def copy_from_context(
         sources: what `BuildContext.find` has found.
         target: where they go.
         ownership: the owner and the access of new entries.
+        texts: files whose contents are in the Dockerfile.
         unpack: True for ADD: an archive is unpacked into the target.
         told: called after each entry.
 
@@ -122,7 +140,7 @@ def copy_from_context(
         DiskFullError: the scratch has no space left.
     """
     found = list(sources)
-    check_target(target, len(found))
+    check_target(target, len(found) + len(texts))
     budget = Budget(str(context.path), limits_in_use())
     with Placer(view, ownership or Ownership()) as placer:
         placed = Counter(told)
@@ -139,15 +157,28 @@ def copy_from_context(
                 placer.directories(target.path)
                 Unpacker(placer, target.path).unpack(archive, placed.one)
                 continue
-            path = target.path
-            if target.is_directory or is_directory(view, path):
-                placer.directories(path)
-                path = target.below(source.name)
-            else:
-                directories_above(placer, path)
+            path = path_of_file(placer, target, source.name)
             _place(placer, context, top, path, budget)
             placed.one()
+        for text in texts:
+            path = path_of_file(placer, target, text.name)
+            placer.file(path, text.time, partial(_write, text.data))
+            placed.one()
     return placed.number
+
+
+def path_of_file(placer: Placer, target: Target, name: str) -> str:
+    """Returns where a file goes, after the directories above it were made."""
+    path = target.path
+    if target.is_directory or is_directory(placer.view, path):
+        placer.directories(path)
+        return target.below(name)
+    directories_above(placer, path)
+    return path
+
+
+def _write(data: bytes, file: IO[bytes]) -> None:
+    file.write(data)
 
 
 class Counter:

@@ -11,11 +11,12 @@ from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import IO, Self
 
+from wclayer.build.stated_security import with_stated
 from wclayer.errors import EntryIsDirectoryError, EntryNotDirectoryError, PathNotFoundError
 from wclayer.view.layer_view import LayerView
 from wclayer.win32.inherit import inherit, volume_root
 from wclayer.win32.reparse import LinkTarget
-from wclayer.win32.security import AceFlags, Acl, Control, SecurityDescriptor
+from wclayer.win32.security import AceFlags, Acl, SecurityDescriptor
 from wclayer.win32.sid import ADMINISTRATORS, LOCAL_SYSTEM, Sid
 
 _IN_ONE_GO = 256
@@ -23,8 +24,6 @@ _IN_ONE_GO = 256
 _INHERITANCE = (
     AceFlags.OBJECT_INHERIT | AceFlags.CONTAINER_INHERIT | AceFlags.NO_PROPAGATE_INHERIT | AceFlags.INHERIT_ONLY
 )
-_DACL_BITS = Control.DACL_PRESENT | Control.DACL_PROTECTED | Control.DACL_AUTO_INHERIT_REQ | Control.DACL_AUTO_INHERITED
-_SACL_BITS = Control.SACL_PRESENT | Control.SACL_PROTECTED | Control.SACL_AUTO_INHERIT_REQ | Control.SACL_AUTO_INHERITED
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,20 +57,13 @@ class Ownership:
         return self._with_acl(own, is_directory=is_directory).encode()
 
     def _with_acl(self, own: SecurityDescriptor, *, is_directory: bool) -> SecurityDescriptor:
-        given = self.descriptor
-        if given is None:
+        stated = self.descriptor
+        if stated is None:
             return own
-        control = own.control
-        dacl, sacl = own.dacl, own.sacl
-        if given.control & Control.DACL_PRESENT:
-            control = control & ~_DACL_BITS | given.control & _DACL_BITS
-            dacl = given.dacl if is_directory else _for_file(given.dacl)
-        if given.control & Control.SACL_PRESENT:
-            control = control & ~_SACL_BITS | given.control & _SACL_BITS
-            sacl = given.sacl if is_directory else _for_file(given.sacl)
-        return SecurityDescriptor(
-            self.owner or given.owner or own.owner, self.group or given.group or own.group, dacl, sacl, control
-        )
+        if not is_directory:
+            stated = replace(stated, dacl=_for_file(stated.dacl), sacl=_for_file(stated.sacl))
+        made = with_stated(own, stated)
+        return replace(made, owner=self.owner or made.owner, group=self.group or made.group)
 
 
 def _for_file(acl: Acl | None) -> Acl | None:

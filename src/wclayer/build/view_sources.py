@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from wclayer.build.copying import Counter, Target, check_target, directories_above, is_directory
+from wclayer.build.copying import Counter, Target, check_target, directories_above, is_directory, path_of_file
 from wclayer.build.dockerfile.ignore import IgnoreRules
 from wclayer.build.placing import Ownership, Placer
 from wclayer.build.wildcards import Pattern, WildcardError, has_wildcards, matches, parse_wildcards
@@ -150,11 +150,10 @@ def copy_from_view(
     with Placer(view, ownership or Ownership()) as placer:
         for source in sources:
             path = target.path
-            if not source.is_directory and (target.is_directory or is_directory(view, path)):
-                placer.directories(path)
-                path = target.below(source.name)
-            else:
+            if source.is_directory:
                 directories_above(placer, path)
+            else:
+                path = path_of_file(placer, target, source.name)
             for below, status in _walk(other, source, exclude):
                 _copy(placer, other, status, f"{path}/{below}" if below else path, names)
                 counter.one()

@@ -154,10 +154,12 @@ def _untag(store: ImageStore, names: Sequence[str], as_json: bool) -> None:
 @click.command("prune")
 @store_option
 @click.option("-n", "--dry-run", is_flag=True, help="Remove nothing, and show what would be removed.")
-@click.option("--all", "all_downloads", is_flag=True, help="Remove all begun downloads, also young ones.")
+@click.option(
+    "--all", "all_downloads", is_flag=True, help="Remove all begun downloads and build steps, also young ones."
+)
 @click.option(
     "--keep-hours", type=click.FloatRange(0), default=24.0, show_default=True,
-    help="Keep begun downloads that got bytes in the last N hours.",
+    help="Keep begun downloads that got bytes, and build steps that were used, in the last N hours.",
 )  # fmt: skip
 @click.option("--check", "checks", is_flag=True, help="Verify everything in the store, and remove nothing.")
 @json_option
@@ -173,7 +175,7 @@ def prune_command(
 ) -> None:
     """Remove from the store what no name keeps: blobs, unpacked layers, old downloads, remains of killed processes.
 
-    Layers that are mounted or open stay.
+    Layers that are mounted or open stay, and so do those of the build cache for a day after their last use.
 
     With --check, each blob is compared with its digest, each name with what it needs, and each unpacked layer with its
     records; the exit status is 1 if there is a problem.
@@ -195,6 +197,7 @@ def prune_command(
                 "blobs": result.blobs,
                 "layers": result.layers,
                 "downloads": result.downloads,
+                "steps": result.steps,
                 "busy": [str(path) for path in result.busy],
                 "freed": result.freed,
             }
@@ -211,6 +214,7 @@ def _summary(result: PruneResult, what: str) -> str:
             count_text(len(result.blobs), "blob"),
             count_text(len(result.layers), "layer"),
             count_text(len(result.downloads), "begun download"),
+            *([count_text(len(result.steps), "build step")] if result.steps else []),
         )
     )
     return f"{counts} {what}: {size_text(result.freed)}"

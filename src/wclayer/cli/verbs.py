@@ -30,6 +30,9 @@ _MODULES = {
     "append": {
         "append": "Put a layer on top of an image, without a Dockerfile.",
     },
+    "build": {
+        "build": "Build an image of a Dockerfile.",
+    },
     "commit": {
         "commit": "Make an image of a scratch.",
     },

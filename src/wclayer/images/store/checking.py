@@ -12,7 +12,7 @@ from wclayer.errors import CorruptLayerError, FormatError, LayerError, PathNotFo
 from wclayer.host import system
 from wclayer.host.root import HostRoot
 from wclayer.images.config import chain_ids
-from wclayer.images.store.folder import BLOBS, DATABASE, INGEST, LAYERS, PART, StoreFolder
+from wclayer.images.store.folder import BLOBS, CACHE, DATABASE, INGEST, LAYERS, PART, StoreFolder
 from wclayer.images.store.graph import ImageInStore, images_of
 from wclayer.images.store.names import Names
 from wclayer.layers.directory import open_layer
@@ -24,11 +24,12 @@ _PIECE = 1 << 20
 _DIGITS = r"[0-9a-f]{64}"
 _LEFTOVER = r"\.wclayer-.*\.(?:partial|gone)"
 _EXPECTED = {
-    b"": rf"{re.escape(DATABASE)}(?:-wal|-shm)?|blobs/|ingest/|layers/",
+    b"": rf"{re.escape(DATABASE)}(?:-wal|-shm)?|blobs/|ingest/|layers/|cache/",
     b"blobs": r"sha256/",
     BLOBS: _DIGITS,
     INGEST: _DIGITS + re.escape(PART),
     LAYERS: _DIGITS + "/",
+    CACHE: _DIGITS,
 }
 """The names that each folder may have; a "/" marks a directory."""
 

@@ -33,9 +33,9 @@ from wclayer.model import limits_in_use
 
 STORE_VARIABLE = "WCLAYER_STORE"
 DATABASE = "store.db"
-BLOBS, INGEST, LAYERS = b"blobs/sha256", b"ingest", b"layers"
+BLOBS, INGEST, LAYERS, CACHE = b"blobs/sha256", b"ingest", b"layers", b"cache"
 PART = ".part"
-_FOLDERS = (b"blobs", BLOBS, INGEST, LAYERS)
+_FOLDERS = (b"blobs", BLOBS, INGEST, LAYERS, CACHE)
 _PRUNE_PATIENCE = 600.0
 """How many seconds to wait for a `prune` of another process."""
 
@@ -272,3 +272,8 @@ def part_name(digest: str) -> bytes:
 def layer_name(chain_id: str) -> bytes:
     """Returns the path of an unpacked layer, relative to the store."""
     return LAYERS + b"/" + hex_of(chain_id).encode()
+
+
+def cache_name(key: str) -> bytes:
+    """Returns the path of the record of a build step, relative to the store."""
+    return CACHE + b"/" + hex_of(key).encode()

@@ -206,12 +206,14 @@ class ImageStore:
         return found
 
     def prune(self, *, keep_hours: float = KEEP_HOURS, dry_run: bool = False) -> PruneResult:
-        """Removes what no name keeps: blobs, unpacked layers, begun downloads, and what killed processes left.
+        """Removes what no name keeps: blobs, unpacked layers, begun downloads, steps of builds, and what killed
+        processes left.
 
         A layer that is mounted or open stays.
 
         Args:
-            keep_hours: begun downloads stay this long after the last byte.
+            keep_hours: begun downloads stay this long after the last byte, and steps of builds, with their layers,
+                after their last use.
             dry_run: remove nothing, and return what would be removed.
 
         Raises:

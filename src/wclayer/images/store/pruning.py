@@ -24,7 +24,8 @@ from wclayer.errors import (
 )
 from wclayer.host import durability, system
 from wclayer.host.root import HostRoot, mounts_below
-from wclayer.images.store.folder import BLOBS, INGEST, LAYERS, PART, StoreFolder
+from wclayer.images.store.build_cache import BuildCache
+from wclayer.images.store.folder import BLOBS, CACHE, INGEST, LAYERS, PART, StoreFolder
 from wclayer.images.store.graph import reached_from
 from wclayer.images.store.names import Names
 from wclayer.layers.atomic import lock_place, remove_leftovers, remove_whole, wait_for_place
@@ -32,7 +33,7 @@ from wclayer.layers.directory.chain_file import read_chain
 
 _HEX = re.compile(r"[0-9a-f]{64}\Z")
 KEEP_HOURS = 24.0
-"""For how many hours a begun download is kept."""
+"""For how many hours a begun download is kept, and a build step that is not used."""
 
 
 @dataclass(slots=True)
@@ -43,6 +44,7 @@ class PruneResult:
         blobs: the digests of blobs, manifests and configurations.
         layers: the chainIDs of unpacked layers.
         downloads: the digests of begun downloads.
+        steps: the keys of build steps in the cache.
         freed: their bytes.
         busy: the paths of layers that no name keeps, and that were left because they are mounted or open.
     """
@@ -50,6 +52,7 @@ class PruneResult:
     blobs: list[str] = field(default_factory=list)
     layers: list[str] = field(default_factory=list)
     downloads: list[str] = field(default_factory=list)
+    steps: list[str] = field(default_factory=list)
     freed: int = 0
     busy: list[Path] = field(default_factory=list)
 
@@ -78,13 +81,17 @@ def prune_store(folder: StoreFolder, *, keep_hours: float, dry_run: bool) -> Pru
                     folder.path, f"{error.detail}; make room, or remove begun downloads: `wclayer prune --all`"
                 ) from error
             blobs, chain_ids = _kept(folder)
+        cache = BuildCache(folder.path)
+        _keep_cached(folder, cache, before, blobs, chain_ids)
         with errors_at(folder.path, damage=CorruptLayerError), folder.root() as root:
             if not dry_run:
-                for name in (".", *(_text(part) for part in (BLOBS, INGEST, LAYERS))):
+                for name in (".", *(_text(part) for part in (BLOBS, INGEST, LAYERS, CACHE))):
                     # A process that was killed while it made the store has not made every folder.
                     with suppress(FileNotFoundError):
                         root.directory(b"" if name == "." else name.encode())
                         remove_leftovers(folder.path / name)
+            # First what refers to the layers.
+            result.steps = cache.prune(root, before, dry_run=dry_run)
             _prune_layers(folder, root, chain_ids, result, dry_run)
             _prune_downloads(root, before, result, dry_run)
             _prune_blobs(root, blobs, result, dry_run)
@@ -117,6 +124,15 @@ def _kept(folder: StoreFolder) -> tuple[set[str], set[str]]:
         blobs.update(reached.blobs)
         chain_ids.update(reached.chain_ids)
     return blobs, chain_ids
+
+
+def _keep_cached(folder: StoreFolder, cache: BuildCache, before: float, blobs: set[str], chain_ids: set[str]) -> None:
+    """Adds what the steps in the cache keep that were used since a time: their layers, and those below them."""
+    for step in cache.used_since(before):
+        if step.layer is not None:
+            blobs.add(step.layer.digest)
+            chain_ids.add(step.chain_id)
+            chain_ids.update(_parents(folder.layer_path(step.chain_id)))
 
 
 def _listed(root: HostRoot, path: bytes, suffix: str = "") -> Iterator[tuple[str, bytes, bool]]:

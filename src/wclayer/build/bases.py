@@ -1,0 +1,121 @@
+"""The images that a build begins with, or copies from: of the store, of a place that is named, or of a registry."""
+
+from __future__ import annotations
+
+import re
+from contextlib import ExitStack
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
+
+from wclayer.build.image import BuiltImage
+from wclayer.errors import PathNotFoundError
+from wclayer.images.location import Location, Transport, open_source, parse_location
+from wclayer.images.opening import open_image
+from wclayer.images.platform import Platform
+from wclayer.images.pull import pull_image
+from wclayer.images.reference import parse_reference
+from wclayer.images.registry import RegistryOptions
+from wclayer.images.store import ImageStore
+from wclayer.images.transfer_progress import TransferCallback
+from wclayer.images.transport import ImageSource
+
+_PLACE = re.compile(
+    "(?:{}):".format("|".join(kind.value for kind in Transport if kind is not Transport.REGISTRY)), re.ASCII
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """An image that a build uses, whose layers are unpacked in the store.
+
+    Attributes:
+        name: what the Dockerfile calls it.
+        image: the image as the beginning of a new one.
+        source: where its documents and its blobs are; open as long as the finder.
+        location: the same, for a target that must not be the same file.
+    """
+
+    name: str
+    image: BuiltImage
+    source: ImageSource
+    location: Location
+
+
+class BaseFinder:
+    """Finds images for builds, and holds them until it is closed: a context manager.
+
+    A name is looked up in the store first. What is not there is fetched from its registry, as `wclayer pull` does it.
+
+    Args:
+        store: the store.
+        registry: how registries are reached.
+        pull: fetch every image anew from its registry, even if the store has it.
+        progress: called while something is fetched or unpacked.
+    """
+
+    def __init__(
+        self,
+        store: ImageStore,
+        registry: RegistryOptions | None = None,
+        *,
+        pull: bool = False,
+        progress: TransferCallback | None = None,
+    ) -> None:
+        self.store = store
+        self._registry = registry
+        self._pull = pull
+        self._progress = progress
+        self._found: dict[tuple[str, str], Base] = {}
+        self._held = ExitStack()
+
+    def find(self, text: str, platform: Platform | None) -> Base:
+        """Returns an image, unpacked in the store.
+
+        Args:
+            text: a reference, or a place such as `oci:DIR[:TAG]`.
+            platform: which image of an index is meant.
+
+        Raises:
+            PathNotFoundError: there is no such image, or none for the platform.
+            InvalidParameterError: several images may be meant.
+            RegistryError: the registry cannot be reached, or refuses it.
+            NotSupportedError: the image is not for Windows.
+        """
+        key = text, str(platform)
+        if key not in self._found:
+            self._found[key] = self._place(text, platform)
+        return self._found[key]
+
+    def _place(self, text: str, platform: Platform | None) -> Base:
+        if _PLACE.match(text):
+            return self._opened(text, parse_location(text), platform)
+        name = str(parse_reference(text))
+        place = Location(Transport.STORE, "", name)
+        if not self._pull:
+            try:
+                return self._opened(text, place, platform)
+            except PathNotFoundError:
+                # It is not in the store, or not for this platform.
+                pass
+        pull_image(name, self.store, registry=self._registry, platform=platform, progress=self._progress)
+        return self._opened(text, place, platform)
+
+    def _opened(self, text: str, place: Location, platform: Platform | None) -> Base:
+        with ExitStack() as opened:
+            opened.enter_context(open_image(str(place), self.store, platform=platform, progress=self._progress))
+            source = opened.enter_context(open_source(place, store=self.store, registry=self._registry))
+            name = place.name if place.transport is Transport.STORE else ""
+            image = BuiltImage.on(source, platform, name=name)
+            self._held.enter_context(opened.pop_all())
+        return Base(text, image, source, place)
+
+    def close(self) -> None:
+        """Ends the use of the images."""
+        self._held.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()

@@ -1,0 +1,224 @@
+"""`build_image`: an image is built of a Dockerfile and a folder, without Windows."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from wclayer._types import StrPath
+from wclayer.build.bases import BaseFinder
+from wclayer.build.context import BuildContext
+from wclayer.build.dockerfile.ignore import parse_ignore
+from wclayer.build.dockerfile.lines import decode_dockerfile
+from wclayer.build.dockerfile.parser import Dockerfile, Stage, parse_dockerfile
+from wclayer.build.executor import Executor
+from wclayer.build.image import BuiltImage
+from wclayer.build.plan import Arguments, BuildPlan, BuildRequest, StageOrder, StagePlan, target_stage
+from wclayer.build.plan_steps import StepPlanner
+from wclayer.build.progress import BuildProgress, Silent
+from wclayer.errors import InvalidParameterError, during, errors_at
+from wclayer.images.changed import compose_index
+from wclayer.images.location import Location
+from wclayer.images.platform import Platform
+from wclayer.images.registry import RegistryOptions
+from wclayer.images.store import ImageStore
+from wclayer.images.transfer_progress import TransferCallback
+from wclayer.images.transport import ImageSource
+from wclayer.layers.inputs import open_stream
+from wclayer.win32.filetime import MAX_FILETIME, TICKS_PER_SECOND, UNIX_EPOCH
+
+EPOCH_VARIABLE = "SOURCE_DATE_EPOCH"
+_MAX_IGNORE = 1 << 20
+_MAX_DOCKERFILE = (1 << 20) + 1
+
+
+@dataclass(frozen=True, slots=True)
+class BuildOptions:
+    """How an image is built.
+
+    Attributes:
+        arguments: the values of ARG names.
+        target: the name or number of the stage to build; "" for the last one.
+        labels: labels that the image gets, too.
+        annotations: annotations of the manifest that the image gets, too.
+        latest: the time, in seconds since 1970, that replaces every later time in the image; None keeps the times.
+        use_cache: take steps that were made before from the cache.
+        pull: fetch the base images anew, even if the store has them.
+    """
+
+    arguments: Mapping[str, str] | None = None
+    target: str = ""
+    labels: Mapping[str, str] | None = None
+    annotations: Mapping[str, str] | None = None
+    latest: int | None = None
+    use_cache: bool = True
+    pull: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """What a build has made.
+
+    Attributes:
+        source: the image, or the index of the images of several platforms, to be copied to any place.
+        images: the images, in the order of the platforms.
+        places: where their parts are, besides the store.
+    """
+
+    source: ImageSource
+    images: tuple[BuiltImage, ...]
+    places: tuple[Location, ...]
+
+
+def epoch_of(environment: Mapping[str, str], *, is_asked_for: bool) -> int | None:
+    """Returns the time that replaces every later time in an image, in seconds since 1970; None for no such time.
+
+    Args:
+        environment: the variables; `SOURCE_DATE_EPOCH` states it (reproducible-builds.org).
+        is_asked_for: whether a build is to be reproducible without the variable: then it is 1970-01-01.
+
+    Raises:
+        InvalidParameterError: the variable is not a number of seconds, or out of the range of Windows.
+    """
+    text = environment.get(EPOCH_VARIABLE, "")
+    if not text:
+        return 0 if is_asked_for else None
+    if not text.isascii() or not text.isdecimal() or int(text[:18]) > (MAX_FILETIME - UNIX_EPOCH) // TICKS_PER_SECOND:
+        raise InvalidParameterError(EPOCH_VARIABLE, f"{text[:40]!r} is not a number of seconds since 1970")
+    return int(text)
+
+
+def read_dockerfile(context: StrPath, name: StrPath = "", data: bytes | None = None) -> Dockerfile:
+    """Returns the Dockerfile of a context.
+
+    Args:
+        context: the folder.
+        name: its path; by default `Dockerfile` in the context.
+        data: its contents, if they do not come from a file.
+
+    Raises:
+        PathNotFoundError: there is no such file.
+        DockerfileError: it is not a Dockerfile.
+    """
+    path = Path(name) if os.fspath(name) else Path(context) / "Dockerfile"
+    shown = path.name if not os.fspath(name) else os.fspath(name)
+    if data is None:
+        with errors_at(path), open_stream(path) as stream:
+            data = stream.read(_MAX_DOCKERFILE)
+    return parse_dockerfile(decode_dockerfile(data, shown), shown)
+
+
+def open_context(path: StrPath, dockerfile: StrPath = "") -> BuildContext:
+    """Opens the folder that COPY and ADD take files from, without what its `.dockerignore` leaves out.
+
+    Args:
+        path: the folder.
+        dockerfile: the path of the Dockerfile: `NAME.dockerignore` beside it has precedence.
+
+    Raises:
+        PathNotFoundError, NotALayerError, AccessDeniedError: the folder cannot be opened.
+        DockerfileError: `.dockerignore` is wrong.
+    """
+    own = Path(f"{os.fspath(dockerfile) or Path(path) / 'Dockerfile'}.dockerignore")
+    for place in (own, Path(path) / ".dockerignore"):
+        if place.is_file():
+            with errors_at(place), open_stream(place) as stream:
+                data = stream.read(_MAX_IGNORE + 1)
+            return BuildContext(path, parse_ignore(decode_dockerfile(data, os.fspath(place)), os.fspath(place)))
+    return BuildContext(path)
+
+
+def plan_build(request: BuildRequest, finder: BaseFinder, platform: Platform | None) -> BuildPlan:
+    """Returns what a build will do for one platform, expanded and checked. The base images are fetched for it.
+
+    Raises:
+        LayerError: something cannot be built; the message names the line, the word, and what can be done.
+    """
+    dockerfile = request.dockerfile
+    target = target_stage(dockerfile, request.target)
+    arguments = Arguments(dockerfile, request.arguments, platform, request.target)
+    order = StageOrder(dockerfile, arguments, finder, platform)
+    planner = StepPlanner(request, finder.store, order, arguments)
+    _plan_stage(order, planner, target)
+    stages = tuple(order.plans[number] for number in sorted(order.plans))
+    warnings = [f"{dockerfile.name}:{each.line}: {each.detail}" for each in dockerfile.advice]
+    warnings += [f"--build-arg {name}: no ARG takes it" for name in arguments.unused()]
+    # The target stands at the end, whatever its number: stages after it are not needed.
+    return BuildPlan(stages, tuple(dict.fromkeys([*warnings, *planner.warnings])))
+
+
+def _plan_stage(order: StageOrder, planner: StepPlanner, stage: Stage) -> StagePlan:
+    plan = order.plan(stage)
+    base = plan.base
+    return planner.plan(stage, BuiltImage.empty(plan.platform) if base is None else base.image)
+
+
+@contextmanager
+def build_image(
+    dockerfile: Dockerfile,
+    context: BuildContext,
+    store: ImageStore | None = None,
+    *,
+    platforms: Sequence[Platform] = (),
+    options: BuildOptions | None = None,
+    registry: RegistryOptions | None = None,
+    progress: BuildProgress | None = None,
+    transfer: TransferCallback | None = None,
+) -> Iterator[Built]:
+    """Builds the image that a Dockerfile describes, or one for each of several platforms and an index over them.
+
+    Everything is expanded and checked before anything is made: missing files of the context, unknown stages, commands
+    of RUN whose effect is not known. Stages that the target does not need are not built. A step that was made before is
+    taken from the cache in the store.
+
+    Args:
+        dockerfile: the Dockerfile (`read_dockerfile`).
+        context: the folder of COPY and ADD (`open_context`).
+        store: the store, which has the layers; by default the user's.
+        platforms: what is built; by default the platform of the base image.
+        options: how it is built.
+        registry: how registries are reached.
+        progress: is told what happens.
+        transfer: called while a base image is fetched.
+
+    Returns:
+        A context manager of what was built. Nothing has a name yet: the caller copies `source` inside the context.
+
+    Raises:
+        LayerError: something cannot be built; the message names the line, the word, and what can be done.
+    """
+    chosen = options or BuildOptions()
+    place = store or ImageStore()
+    told = progress or Silent()
+    latest = None if chosen.latest is None else UNIX_EPOCH + chosen.latest * TICKS_PER_SECOND
+    request = BuildRequest(
+        dockerfile,
+        context,
+        chosen.arguments or {},
+        chosen.target,
+        chosen.labels or {},
+        chosen.annotations or {},
+        latest,
+    )
+    with ExitStack() as held:
+        with during("build image", context.path):
+            # Until a name keeps the layers.
+            held.enter_context(place.in_use())
+            finder = held.enter_context(BaseFinder(place, registry, pull=chosen.pull, progress=transfer))
+            wanted: Sequence[Platform | None] = platforms or [None]
+            plans = [plan_build(request, finder, platform) for platform in wanted]
+            for warning in dict.fromkeys(warning for plan in plans for warning in plan.warnings):
+                told.warn(warning)
+            executor = Executor(place, latest=latest, use_cache=chosen.use_cache, progress=told)
+            images = [executor.carry_out(plan, request.labels, request.annotations) for plan in plans]
+            bases = [plan.stages[-1].base for plan in plans]
+            sources: list[ImageSource] = [
+                held.enter_context(image.as_source(place, None if base is None else base.source))
+                for image, base in zip(images, bases, strict=True)
+            ]
+            made = sources[0] if len(sources) == 1 else compose_index(sources)
+            places = tuple(dict.fromkeys(base.location for base in bases if base is not None))
+        yield Built(made, tuple(images), places)

@@ -1,0 +1,149 @@
+"""`BuildProgress`: what a build tells its user, and the lines in which the users of BuildKit know it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Protocol
+
+_SECONDS_AT = 60
+
+
+class BuildProgress(Protocol):
+    """Is told what happens in a build. Each step begins and ends once."""
+
+    def begins(self, number: int, total: int, stage: str, text: str) -> None:
+        """Takes a step that begins.
+
+        Args:
+            number: its number in the stage, from 1, which is FROM. What changes the configuration alone is not told.
+            total: how many there are in the stage.
+            stage: the name of the stage; "" if it is the only one.
+            text: the instruction.
+        """
+        ...
+
+    def entries(self, number: int) -> None:
+        """Takes the number of files and directories that the step has made so far."""
+        ...
+
+    def line(self, text: str) -> None:
+        """Takes a line that a command of the step has printed."""
+        ...
+
+    def warn(self, text: str) -> None:
+        """Takes a warning."""
+        ...
+
+    def ends(self, *, is_cached: bool) -> None:
+        """Takes the end of the step.
+
+        Args:
+            is_cached: whether nothing had to be made.
+        """
+        ...
+
+
+class Silent:
+    """Tells nothing but warnings.
+
+    Args:
+        warn: takes a warning; None drops it.
+    """
+
+    def __init__(self, warn: Callable[[str], None] | None = None) -> None:
+        self._warn = warn
+
+    def begins(self, number: int, total: int, stage: str, text: str) -> None:
+        """See `BuildProgress`."""
+
+    def entries(self, number: int) -> None:
+        """See `BuildProgress`."""
+
+    def line(self, text: str) -> None:
+        """See `BuildProgress`."""
+
+    def warn(self, text: str) -> None:
+        """See `BuildProgress`."""
+        if self._warn is not None:
+            self._warn(text)
+
+    def ends(self, *, is_cached: bool) -> None:
+        """See `BuildProgress`."""
+
+
+class PlainLines:
+    """Tells a build in lines: each step one, when it has ended, as BuildKit shows finished steps.
+
+    Args:
+        tell: takes a line.
+        warn: takes a warning.
+        running: is called with what runs now, for a terminal; with "" when it has ended.
+    """
+
+    def __init__(
+        self, tell: Callable[[str], None], warn: Callable[[str], None], running: Callable[[str], None] | None = None
+    ) -> None:
+        self._tell = tell
+        self._warn = warn
+        self._running = running
+        self._step = ""
+        self._text = ""
+        self._start = 0.0
+
+    def begins(self, number: int, total: int, stage: str, text: str) -> None:
+        """See `BuildProgress`."""
+        name = f"{stage} " if stage else ""
+        self._step, self._text, self._start = f"[{name}{number}/{total}]", one_line(text), time.monotonic()
+        self._show("")
+
+    def entries(self, number: int) -> None:
+        """See `BuildProgress`."""
+        self._show(f"  {number} entries")
+
+    def line(self, text: str) -> None:
+        """See `BuildProgress`."""
+        self._tell(f" => => {one_line(text)}")
+
+    def warn(self, text: str) -> None:
+        """See `BuildProgress`."""
+        self._warn(text)
+
+    def ends(self, *, is_cached: bool) -> None:
+        """See `BuildProgress`."""
+        if self._running is not None:
+            self._running("")
+        seconds = time.monotonic() - self._start
+        cached = "CACHED " if is_cached else ""
+        self._tell(f" => {cached}{self._step} {self._text}".ljust(_SECONDS_AT) + f"  {seconds:.1f}s")
+
+    def _show(self, more: str) -> None:
+        if self._running is not None:
+            self._running(f"{self._step} {self._text}{more}")
+
+
+class StepOutput:
+    """What a step tells while it runs.
+
+    Args:
+        progress: the progress of the build.
+    """
+
+    _EACH = 100
+
+    def __init__(self, progress: BuildProgress) -> None:
+        self._progress = progress
+
+    def line(self, text: str) -> None:
+        """Takes a line that a command has printed."""
+        self._progress.line(text)
+
+    def entries(self, number: int) -> None:
+        """Takes the number of entries that are made so far; not every one is told."""
+        if number % self._EACH == 0:
+            self._progress.entries(number)
+
+
+def one_line(text: str) -> str:
+    """Returns a text without characters that would end its line or change the terminal."""
+    return "".join(letter if letter.isprintable() else " " for letter in text)

@@ -1,0 +1,190 @@
+"""The verb `build`: an image of a Dockerfile and a folder, without Windows."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from wclayer.build.building import (
+    BuildOptions,
+    Built,
+    build_image,
+    epoch_of,
+    open_context,
+    read_dockerfile,
+)
+from wclayer.build.progress import BuildProgress, PlainLines, Silent
+from wclayer.cli.config_options import annotation_option, many, pairs
+from wclayer.cli.image_options import quiet_option, store_option
+from wclayer.cli.made_image import copy_made
+from wclayer.cli.output import echo, json_option, print_json, warn
+from wclayer.cli.remote import registry_options
+from wclayer.cli.transfer_bars import transfer_bars
+from wclayer.errors import InvalidParameterError, NotSupportedError
+from wclayer.images.location import Location, Transport, image_location, parse_location
+from wclayer.images.platform import Platform, parse_platform
+from wclayer.images.registry import RegistryOptions
+from wclayer.images.store import ImageStore
+from wclayer.layers.atomic import StagedFile
+
+_MAX_DOCKERFILE = 1 << 20
+_REMOTE = ("http://", "https://", "git://", "git@", "ssh://", "github.com/")
+
+
+def _platforms(context: click.Context, option: click.Parameter, values: tuple[str, ...]) -> tuple[Platform, ...]:
+    return tuple(parse_platform(part) for value in values for part in _split_platforms(value))
+
+
+def _split_platforms(text: str) -> list[str]:
+    """Splits a list at its commas; one before an option of a platform (`,osver=…`) belongs to it."""
+    parts: list[str] = []
+    for part in text.split(","):
+        if "=" in part and "/" not in part and parts:
+            parts[-1] += f",{part}"
+        else:
+            parts.append(part)
+    return parts
+
+
+@click.command("build")
+@store_option
+@registry_options
+@click.option(
+    "-f", "--file", "dockerfile", metavar="FILE", default="",
+    help="The Dockerfile (default: Dockerfile in CONTEXT); - reads it from the standard input.",
+)  # fmt: skip
+@many("-t", "--tag", "tags", metavar="NAME", help="A name of the image in the store, or a place such as oci:DIR:TAG.")
+@many("--build-arg", metavar="NAME=VALUE", help="The value of an ARG. NAME alone takes that of the environment.")
+@click.option(
+    "--platform", "platforms", multiple=True, metavar="PLATFORM", callback=_platforms,
+    help="What is built for: windows/amd64:10.0.20348 and so on. Several make an index.",
+)  # fmt: skip
+@click.option("--target", metavar="STAGE", default="", help="The stage to build (default: the last one).")
+@many("--label", metavar="NAME=VALUE", help="Add a label.")
+@annotation_option
+@click.option(
+    "--reproducible", is_flag=True,
+    help="No later time than SOURCE_DATE_EPOCH (default: 1970-01-01) in the image: same inputs, same digest.",
+)  # fmt: skip
+@click.option("--push", is_flag=True, help="Put the image into the registries of its names, too.")
+@click.option("--pull", is_flag=True, help="Fetch the base images anew, even if the store has them.")
+@click.option("--no-cache", is_flag=True, help="Carry every step out, even if it was made before.")
+@click.option("--iidfile", metavar="FILE", default="", help="Write the digest of the image to FILE.")
+@click.option(
+    "--progress", "style", type=click.Choice(["auto", "plain"]), default="auto", show_default=True,
+    help="plain prints lines alone; auto shows what runs on a terminal.",
+)  # fmt: skip
+@quiet_option
+@json_option
+@click.argument("context", metavar="CONTEXT")
+def build_command(
+    store: ImageStore, registry: RegistryOptions, dockerfile: str, tags: tuple[str, ...], build_arg: tuple[str, ...],
+    platforms: tuple[Platform, ...], target: str, label: tuple[str, ...], annotation: tuple[str, ...],
+    reproducible: bool, push: bool, pull: bool, no_cache: bool, iidfile: str, style: str, quiet: bool, as_json: bool,
+    context: str,
+) -> None:  # fmt: skip
+    """Build an image for Windows of the Dockerfile in the folder CONTEXT, without Windows.
+
+    Files and registry keys that a step makes get the security descriptors that Windows would give them. RUN is carried
+    out if every command in it is one whose effect is known; anything else is refused before anything is made, with its
+    line. Base images are taken from the store, or else from their registry.
+
+    \b
+    Example:
+      wclayer build -t app:1 .
+      wclayer build -t localhost:5000/app:1 --push --reproducible .
+      wclayer build -f - -t oci:out:1 . < Dockerfile
+    """
+    if context.startswith(_REMOTE) or context == "-":
+        raise NotSupportedError(context, "the context is a folder; clone or unpack it first")
+    if push and not tags:
+        raise click.UsageError("--push needs a name: -t NAME")
+    names = [*(_place(tag, push=push) for tag in tags)]
+    arguments = _arguments(build_arg)
+    options = BuildOptions(
+        arguments=arguments, target=target, labels=pairs(label, "--label"),
+        annotations=pairs(annotation, "--annotation"), use_cache=not no_cache, pull=pull,
+        latest=epoch_of({**os.environ, **arguments}, is_asked_for=reproducible),
+    )  # fmt: skip
+    data = sys.stdin.buffer.read(_MAX_DOCKERFILE + 1) if dockerfile == "-" else None
+    file = "" if dockerfile == "-" else dockerfile
+    parsed = read_dockerfile(context, "<standard input>" if data is not None else file, data)
+    with (
+        open_context(context, file) as opened,
+        _progress(quiet=quiet or as_json, is_plain=style == "plain") as progress,
+        transfer_bars(quiet=quiet or style == "plain") as transfer,
+        build_image(
+            parsed, opened, store, platforms=platforms, options=options, registry=registry, progress=progress,
+            transfer=transfer,
+        ) as built,
+    ):  # fmt: skip
+        digest = built.source.resolve().digest
+        _name(built, names, store, registry, quiet=quiet or as_json)
+    if iidfile:
+        with StagedFile(Path(iidfile)) as staged:
+            staged.stream.write(digest.encode())
+    _report(built, digest, tags, quiet=quiet, as_json=as_json)
+
+
+def _place(tag: str, *, push: bool) -> tuple[Location, ...]:
+    """Returns where an image with a name goes: into the store, and with --push into the registry, too."""
+    place = image_location(tag)
+    if not push or place.transport is not Transport.STORE:
+        return (place,)
+    return place, parse_location(f"docker://{place.name}")
+
+
+def _arguments(texts: tuple[str, ...]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not name:
+            raise InvalidParameterError(text, "is not NAME=VALUE")
+        if equals:
+            found[name] = value
+        elif name in os.environ:
+            found[name] = os.environ[name]
+    return found
+
+
+def _name(
+    built: Built, names: list[tuple[Location, ...]], store: ImageStore, registry: RegistryOptions, *, quiet: bool
+) -> None:
+    for places in names or [(Location(Transport.STORE, "", ""),)]:
+        for place in places:
+            copy_made(built.source, [*built.places], place, store, registry, quiet=quiet)
+
+
+def _report(built: Built, digest: str, tags: tuple[str, ...], *, quiet: bool, as_json: bool) -> None:
+    if as_json:
+        images = [{"digest": image.manifest.descriptor.digest, "layers": len(image.layers)} for image in built.images]
+        print_json({"digest": digest, "names": list(tags), "images": images})
+    elif quiet:
+        echo(digest)
+    else:
+        for tag in tags or ("an image without a name",):
+            echo(f"made {tag}: {digest}")
+
+
+@contextmanager
+def _progress(*, quiet: bool, is_plain: bool) -> Iterator[BuildProgress]:
+    """Shows a build on the error stream: lines, and on a terminal what runs."""
+    if quiet:
+        yield Silent(warn)
+        return
+    if is_plain or not sys.stderr.isatty():
+        yield PlainLines(lambda text: click.echo(text, err=True), warn)
+        return
+    from rich.console import Console
+
+    console = Console(stderr=True, highlight=False)
+    with console.status("") as status:
+        yield PlainLines(lambda text: console.print(text, markup=False), warn, lambda text: status.update(text))
+
+
+COMMANDS = (build_command,)

@@ -1,0 +1,270 @@
+"""`wclayer build` as its users see it: what is made, what is refused before that, what is not made again."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.build.images import BASE, store_with_base
+from tests.build.reading import sddl, tree
+from tests.images import samples
+from tests.support import run
+from wclayer.images.inspection import image_of, read_config, read_root
+from wclayer.images.opening import open_image
+from wclayer.images.store import ImageStore
+from wclayer.view.layer_view import LayerView
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ImageStore:
+    made, _, _ = store_with_base(tmp_path / "store", samples.nanoserver())
+    monkeypatch.setenv("WCLAYER_STORE", str(made.path))
+    monkeypatch.delenv("SOURCE_DATE_EPOCH", raising=False)
+    return made
+
+
+@pytest.fixture
+def context(tmp_path: Path) -> Path:
+    folder = tmp_path / "context"
+    (folder / "src" / "sub").mkdir(parents=True)
+    (folder / "src" / "a.txt").write_bytes(b"a")
+    (folder / "src" / "sub" / "b.txt").write_bytes(b"b")
+    return folder
+
+
+def write(context: Path, *lines: str) -> None:
+    (context / "Dockerfile").write_text("# escape=`\n" + "\n".join(lines) + "\n")
+
+
+def build(context: Path, *options: str, status: int = 0) -> tuple[str, str]:
+    """Builds, and returns what the command printed on its output and on its error stream."""
+    done = run("build", *options, context, status=status)
+    return done.stdout.decode(), done.stderr.decode()
+
+
+def config(store: ImageStore, name: str) -> dict[str, Any]:
+    with store.source(name) as source:
+        found: dict[str, Any] = json.loads(read_config(source, image_of(source, read_root(source), None)).data)
+        return found
+
+
+def digest(store: ImageStore, name: str) -> str:
+    return store.find(name).digest
+
+
+def test_files_and_configuration_are_those_of_the_dockerfile(store: ImageStore, context: Path) -> None:
+    write(
+        context, f"FROM {BASE} AS one", "ARG NAME=app", "WORKDIR C:\\${NAME}", "COPY src .", "ENV A=1 B=\"x y\"",
+        "RUN echo hello>out.txt&& mkdir made", f"FROM {BASE}", "COPY --from=one C:\\app C:\\copy",
+        "ENTRYPOINT [\"C:\\\\copy\\\\x.exe\"]", "CMD [\"/s\"]", "EXPOSE 80", "USER ContainerUser", "LABEL a=b",
+    )  # fmt: skip
+    out, err = build(context, "-t", "app:1", "--label", "c=d")
+    assert out == f"made app:1: {digest(store, 'app:1')}\n"
+    assert [line.split("  ")[0] for line in err.splitlines()] == [
+        f" => [one 1/4] FROM {BASE}", " => [one 2/4] WORKDIR C:\\app", " => [one 3/4] COPY src .",
+        " => [one 4/4] RUN cmd /S /C echo hello>out.txt&& mkdir made", f" => [stage-1 1/2] FROM {BASE}",
+        " => [stage-1 2/2] COPY --from=one C:\\app C:\\copy",
+    ]  # fmt: skip
+    with open_image("store:app:1", store) as image, LayerView(image.layers) as view:
+        assert tree(view, "C:\\copy") == {
+            "copy/a.txt": b"a", "copy/made": None, "copy/out.txt": b"hello\r\n", "copy/sub": None,
+            "copy/sub/b.txt": b"b",
+        }  # fmt: skip
+    made = config(store, "app:1")
+    assert made["config"]["Entrypoint"] == ["C:\\copy\\x.exe"]
+    assert made["config"]["Cmd"] == ["/s"]
+    assert made["config"]["User"] == "ContainerUser"
+    assert made["config"]["ExposedPorts"] == {"80/tcp": {}}
+    assert made["config"]["Labels"].items() >= {"a": "b", "c": "d"}.items()
+    assert made["os.version"] == config(store, BASE)["os.version"]
+    assert len(made["rootfs"]["diff_ids"]) == len(config(store, BASE)["rootfs"]["diff_ids"]) + 1
+    assert [step.get("empty_layer", False) for step in made["history"][1:]] == [False, *[True] * 5]
+
+
+def test_the_shell_form_is_one_command_line(store: ImageStore, context: Path) -> None:
+    write(context, f"FROM {BASE}", 'SHELL ["powershell", "-Command"]', 'CMD Get-Date  -Format "o"')
+    build(context, "-t", "app:1")
+    made = config(store, "app:1")["config"]
+    assert made["Cmd"] == ['powershell -Command Get-Date  -Format "o"']
+    assert made["ArgsEscaped"] is True
+    assert made["Shell"] == ["powershell", "-Command"]
+
+
+@pytest.mark.parametrize(
+    ("lines", "where", "words"),
+    [
+        (["COPY missing C:\\"], 3, "no 'missing'"),
+        (["COPY src\\*.txt nothing.txt C:\\x"], 3, "no 'nothing.txt'"),
+        (["RUN echo a", "RUN frobnicate /x"], 4, "frobnicate"),
+        (["COPY --from=none C:\\x C:\\"], 3, "none"),
+        (["COPY --from=3 C:\\x C:\\"], 3, "no earlier stage"),
+        (["COPY --chown=nobody src C:\\x"], 3, "nobody"),
+        (["COPY --acl=rubbish src C:\\x"], 3, "rubbish"),
+        (["COPY src D:\\x"], 3, "C:"),
+        (["COPY https://example.com/x C:\\"], 3, "URL"),
+        (["ADD https://example.com/x C:\\"], 3, "--checksum"),
+        (["ADD git@example.com:a/b.git C:\\"], 3, "Git"),
+        (["EXPOSE 70000"], 3, "70000"),
+        (["USER a/b"], 3, "a/b"),
+        (["WORKDIR D:\\x"], 3, "C:"),
+        (["ENV A=${B:?missing}"], 3, "missing"),
+        (["FROM none:1/x"], 3, "none:1/x"),
+        (["RUN <<EOF", "dir", "EOF"], 3, "RUN <<"),
+    ],
+)
+def test_everything_is_checked_before_anything_is_made(
+    store: ImageStore, context: Path, lines: list[str], where: int, words: str
+) -> None:
+    write(context, f"FROM {BASE}", *lines)
+    before = sorted(path for path in store.path.rglob("*") if path.name not in ("store.db-wal", "store.db-shm"))
+    done = run("build", "-t", "app:1", context, status=None)
+    out, err = done.stdout.decode(), done.stderr.decode()
+    assert done.returncode
+    assert out == ""
+    assert f"Dockerfile:{where}" in err
+    assert words in err
+    assert sorted(p for p in store.path.rglob("*") if p.name not in ("store.db-wal", "store.db-shm")) == before
+
+
+def test_what_was_made_is_not_made_again(store: ImageStore, context: Path) -> None:
+    write(context, f"FROM {BASE}", "COPY src C:\\app", "RUN mkdir C:\\app\\x", "ENV A=1")
+    build(context, "-t", "app:1")
+    first = digest(store, "app:1")
+    os.utime(context / "src" / "a.txt", ns=(5, 5))
+    _, err = build(context, "-t", "app:1")
+    assert err.count("CACHED") == 2
+    assert digest(store, "app:1") == first
+    (context / "src" / "a.txt").write_bytes(b"changed")
+    _, err = build(context, "-t", "app:2")
+    assert err.count("CACHED") == 0
+    assert digest(store, "app:2") != first
+    _, err = build(context, "-t", "app:3", "--no-cache")
+    assert err.count("CACHED") == 0
+
+
+def test_a_step_that_changes_nothing_makes_no_layer(store: ImageStore, context: Path) -> None:
+    write(context, f"FROM {BASE}", "WORKDIR C:\\Windows", "RUN cd C:\\", "RUN if exist C:\\nothing mkdir C:\\x")
+    build(context, "-t", "app:1")
+    made = config(store, "app:1")
+    assert made["rootfs"] == config(store, BASE)["rootfs"]
+    assert [step["empty_layer"] for step in made["history"][1:]] == [True] * 3
+
+
+def test_only_what_the_target_needs_is_built(store: ImageStore, context: Path) -> None:
+    write(
+        context, f"FROM {BASE} AS one", "RUN mkdir C:\\one", f"FROM {BASE} AS two", "RUN mkdir C:\\two",
+        "FROM one AS three", "RUN mkdir C:\\three",
+    )  # fmt: skip
+    _, err = build(context, "-t", "app:1", "--target", "three")
+    assert "two" not in err
+    _, err = build(context, "-t", "app:2", "--target", "two")
+    assert "one" not in err
+    assert "three" not in err
+    _, err = build(context, "--target", "four", status=2)
+    assert "four" in err
+
+
+def test_a_reproducible_build_is_the_same_elsewhere_and_later(
+    store: ImageStore, context: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(
+        context, f"FROM {BASE}", "COPY src C:\\app",
+        "RUN mkdir C:\\app\\x && echo 1> C:\\app\\x\\y", "ENV A=1",
+    )  # fmt: skip
+    build(context, "-t", "app:1", "--reproducible")
+    first = digest(store, "app:1")
+    other, _, _ = store_with_base(tmp_path / "elsewhere" / "store", samples.nanoserver())
+    moved = tmp_path / "moved"
+    context.rename(moved)
+    for path in (moved / "src" / "a.txt", moved / "src" / "sub"):
+        os.utime(path, ns=(0, 1_700_000_000_000_000_000))
+    script = (
+        "import sys, time; now, ns = time.time, time.time_ns; time.time = lambda: now() + 1e6;"
+        "time.time_ns = lambda: ns() + 10**15; from wclayer.cli.main import main; sys.exit(main(sys.argv[1:]))"
+    )
+    subprocess.run(
+        [sys.executable, "-c", script, "build", "-t", "app:1", "--store", str(other.path), str(moved)],
+        check=True, env={**os.environ, "SOURCE_DATE_EPOCH": "0"},
+    )  # fmt: skip
+    assert digest(other, "app:1") == first
+    made = config(other, "app:1")
+    assert made["created"] == "1970-01-01T00:00:00Z"
+    assert {step["created"] for step in made["history"][1:]} == {"1970-01-01T00:00:00Z"}
+
+
+def test_arguments_and_variables_are_expanded_as_docker_does(store: ImageStore, context: Path) -> None:
+    write(
+        context, f"ARG BASE={BASE}", "ARG VERSION=0", "FROM ${BASE}", "ARG VERSION", "ARG OTHER=${VERSION}.1",
+        "ENV V=${VERSION} o=${OTHER} NONE=${none}", "ARG TARGETARCH",
+        "ENV O=${O}-${TARGETARCH}",
+    )  # fmt: skip
+    _, err = build(context, "-t", "app:1", "--build-arg", "VERSION=2", "--build-arg", "UNUSED=1")
+    assert "UNUSED: no ARG takes it" in err
+    assert "none has no value" in err
+    assert {*config(store, "app:1")["config"]["Env"]} == {"V=2", "O=2.1-amd64", "NONE="}
+
+
+def test_a_path_in_the_environment_warns(store: ImageStore, context: Path) -> None:
+    write(context, f"FROM {BASE}", "ENV PATH=C:\\app")
+    _, err = build(context, "-t", "app:1")
+    assert "Dockerfile:3: ENV PATH replaces the PATH in the image's registry" in err
+
+
+def test_the_result_goes_where_it_is_asked_to_go(store: ImageStore, context: Path, tmp_path: Path) -> None:
+    write(context, f"FROM {BASE}", "COPY src C:\\app")
+    out, err = build(
+        context, "-q", "-t", "app:1", "-t", f"oci:{tmp_path / 'layout'}:1", "--iidfile", str(tmp_path / "id")
+    )
+    assert out == f"{digest(store, 'app:1')}\n"
+    assert err == ""
+    assert (tmp_path / "id").read_text() == digest(store, "app:1")
+    index = json.loads((tmp_path / "layout" / "index.json").read_bytes())
+    assert index["manifests"][0]["digest"] == digest(store, "app:1")
+    out, _ = build(context, "--json", "-t", "app:1")
+    assert json.loads(out)["digest"] == digest(store, "app:1")
+
+
+def test_the_dockerfile_may_come_from_the_standard_input(store: ImageStore, context: Path) -> None:
+    run("build", "-f", "-", "-t", "app:1", context, stdin=f"FROM {BASE}\nCOPY src /app\n".encode())
+    with open_image("store:app:1", store) as image, LayerView(image.layers) as view:
+        assert view.read_bytes("C:\\app\\a.txt") == b"a"
+
+
+def test_triggers_of_the_base_are_carried_out_once(store: ImageStore, context: Path) -> None:
+    write(context, f"FROM {BASE}", "ONBUILD COPY src C:\\app", "ONBUILD ENV A=1")
+    build(context, "-t", "mother:1")
+    assert config(store, "mother:1")["config"]["OnBuild"] == ["COPY src C:\\app", "ENV A=1"]
+    write(context, "FROM mother:1")
+    build(context, "-t", "app:1")
+    made = config(store, "app:1")["config"]
+    assert not made.get("OnBuild")
+    assert "A=1" in made["Env"]
+    with open_image("store:app:1", store) as image, LayerView(image.layers) as view:
+        assert view.read_bytes("C:\\app\\a.txt") == b"a"
+
+
+def test_several_platforms_make_an_index(store: ImageStore, context: Path) -> None:
+    write(context, "FROM scratch", "COPY src C:\\app")
+    build(context, "-t", "app:1", "--platform", "windows/amd64,windows/arm64")
+    with store.source("app:1") as source:
+        item = json.loads(source.manifest(source.resolve()))
+    assert [each["platform"]["architecture"] for each in item["manifests"]] == ["amd64", "arm64"]
+
+
+def test_acls_owners_and_dockerignore(store: ImageStore, context: Path) -> None:
+    (context / ".dockerignore").write_text("**/b.txt\n")
+    write(
+        context, f"FROM {BASE}", "COPY --chown=ContainerUser --acl=D:P(A;OICI;FA;;;BA)(A;OICI;FR;;;BU) src C:\\app",
+        "COPY --exclude=a.txt src C:\\other",
+    )  # fmt: skip
+    build(context, "-t", "app:1")
+    with open_image("store:app:1", store) as image, LayerView(image.layers) as view:
+        assert sddl(view, "C:\\app\\a.txt") == "O:S-1-5-93-2-2G:SYD:P(A;;FA;;;BA)(A;;FR;;;BU)"
+        assert tree(view, "C:\\app") == {"app/a.txt": b"a", "app/sub": None}
+        assert tree(view, "C:\\other") == {"other/sub": None}
