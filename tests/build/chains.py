@@ -262,6 +262,7 @@ def registry_of(layer: Path) -> dict[str, object]:
 
 
 def differences(a: Path, b: Path) -> list[object]:
-    """What `wclayer diff` finds between two layers."""
+    """What `wclayer diff` finds between two layers, but for the files of the delta hives."""
     with Registry(a) as first, Registry(b) as second:
-        return [*wclayer.diff_trees(a, b), *diff_registries(first, second)]
+        files = [found for found in wclayer.diff_trees(a, b) if not found.path.startswith("Hives/")]
+        return [*files, *diff_registries(first, second)]

@@ -30,6 +30,7 @@ from wclayer.layers.directory.migration import make_scratch
 from wclayer.layers.names import TRUSTED
 from wclayer.layers.progress import Cancelled, ProgressCallback
 from wclayer.layers.tar import TarLayerWriter
+from wclayer.model import LayerReader
 from wclayer.view.layer_view import LayerView
 from wclayer.win32.filetime import from_unix_ns
 
@@ -236,12 +237,45 @@ def layer_from_scratch(
     """
     now = from_unix_ns(time_ns())
     with ExitStack() as held:
-        place = staging if staging is not None else held.enter_context(Staging(store.path))
         parents = held.enter_context(store.hold_layers(chain_ids))[::-1]
         with ChangesReader(scratch, parents, latest=time, now=now) as reader:
             if reader.is_empty:
                 return None
-            layer = _write_blob(place, reader, chain_ids, compression, level, progress, cancelled)
+            return layer_from_reader(
+                store, reader, chain_ids, compression=compression, level=level, unpack=unpack, staging=staging,
+                progress=progress, cancelled=cancelled,
+            )  # fmt: skip
+
+
+def layer_from_reader(
+    store: ImageStore,
+    reader: LayerReader,
+    chain_ids: Sequence[str],
+    *,
+    compression: Compression = Compression.GZIP,
+    level: int | None = None,
+    unpack: bool = True,
+    staging: Staging | None = None,
+    progress: ProgressCallback | None = None,
+    cancelled: Cancelled | None = None,
+) -> NewLayer:
+    """Makes a layer of the entries of a reader, whose names were checked before.
+
+    The caller holds `store.in_use()` until a name keeps the layer.
+
+    Args:
+        store: the store.
+        reader: the entries, which stay open.
+        chain_ids: the chainIDs of the parents, base layer first, all unpacked in the store; empty for a base layer.
+        compression, level, unpack, staging, progress, cancelled: see `layer_from_scratch`.
+
+    Returns:
+        The layer, whose blob is in the store and safe on the disk, as the unpacked layer is.
+    """
+    with ExitStack() as held:
+        place = staging if staging is not None else held.enter_context(Staging(store.path))
+        parents = held.enter_context(store.hold_layers(chain_ids))[::-1]
+        layer = _write_blob(place, reader, chain_ids, compression, level, progress, cancelled)
         place.keep_blob(_BLOB, layer.descriptor)
         if unpack:
             _unpack(store, layer, parents, cancelled)
@@ -250,7 +284,7 @@ def layer_from_scratch(
 
 def _write_blob(
     place: Staging,
-    reader: ChangesReader,
+    reader: LayerReader,
     chain_ids: Sequence[str],
     compression: Compression,
     level: int | None,

@@ -91,6 +91,9 @@ _MODULES = {
         "reg": "Show or change the registry of a layer.",
         "bcd": "List the boot configuration of a utility VM.",
     },
+    "squash": {
+        "squash": "Make one layer of the layers of an image.",
+    },
     "transfer": {
         "import": "Import a tar, a transport folder or a disk.",
         "export": "Export a layer as a tar.",
