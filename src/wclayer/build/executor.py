@@ -13,6 +13,7 @@ from wclayer.build.plan import BuildPlan, PlannedStep, StagePlan, Work, config_o
 from wclayer.build.progress import BuildProgress, StepOutput
 from wclayer.build.workspace import NewLayer, Workspace
 from wclayer.formats.compression import Compression
+from wclayer.host.durability import unsynced
 from wclayer.images.edit import ConfigChanges
 from wclayer.images.store import ImageStore
 from wclayer.images.store.build_cache import BuildCache, CachedStep
@@ -116,7 +117,9 @@ class Executor:
         if self._use_cache and (known := cache.get(key)) is not None:
             return self._with(image, step, known), True
         with Workspace(self._store, image.chain_ids, time=self._latest) as workspace:
-            work.carry_out(workspace, self, StepOutput(self._progress))
+            # The scratch need not survive a power cut; the layer that is made of it does.
+            with unsynced():
+                work.carry_out(workspace, self, StepOutput(self._progress))
             layer = workspace.commit(self._compression, level=self._level)
         made = CachedStep(step.text, self._now())
         if layer is not None:
