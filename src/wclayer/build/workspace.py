@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from time import time_ns
@@ -186,7 +186,7 @@ class Workspace:
         with self._held:
             return layer_from_scratch(
                 self._store, path, self._chain_ids, time=self._time, compression=compression, level=level,
-                unpack=unpack, staging=staging, progress=progress, cancelled=cancelled,
+                unpack=unpack, staging=staging, is_temporary=True, progress=progress, cancelled=cancelled,
             )  # fmt: skip
 
     def _close_view(self) -> None:
@@ -212,10 +212,11 @@ def layer_from_scratch(
     level: int | None = None,
     unpack: bool = True,
     staging: Staging | None = None,
+    is_temporary: bool = False,
     progress: ProgressCallback | None = None,
     cancelled: Cancelled | None = None,
 ) -> NewLayer | None:
-    """Makes a layer of the changes of a scratch, which stays as it is.
+    """Makes a layer of the changes of a scratch, which stays as it is, unless it is temporary.
 
     The caller holds `store.in_use()` until a name keeps the layer, and keeps others from changing the scratch.
 
@@ -228,6 +229,7 @@ def layer_from_scratch(
         level: of the compression.
         unpack: unpack the layer; see `Workspace.commit`.
         staging: a folder in the store for the blob; by default one is made.
+        is_temporary: the scratch lies in `staging`, and is removed.
         progress: called from time to time.
         cancelled: stops the work when it returns True.
 
@@ -243,7 +245,7 @@ def layer_from_scratch(
                 return None
             return layer_from_reader(
                 store, reader, chain_ids, compression=compression, level=level, unpack=unpack, staging=staging,
-                progress=progress, cancelled=cancelled,
+                is_temporary=is_temporary, progress=progress, cancelled=cancelled,
             )  # fmt: skip
 
 
@@ -256,6 +258,7 @@ def layer_from_reader(
     level: int | None = None,
     unpack: bool = True,
     staging: Staging | None = None,
+    is_temporary: bool = False,
     progress: ProgressCallback | None = None,
     cancelled: Cancelled | None = None,
 ) -> NewLayer:
@@ -267,6 +270,7 @@ def layer_from_reader(
         store: the store.
         reader: the entries, which stay open.
         chain_ids: the chainIDs of the parents, base layer first, all unpacked in the store; empty for a base layer.
+        is_temporary: `staging` has the scratch of the reader, which is removed when all of it was read.
         compression, level, unpack, staging, progress, cancelled: see `layer_from_scratch`.
 
     Returns:
@@ -277,8 +281,10 @@ def layer_from_reader(
         parents = held.enter_context(store.hold_layers(chain_ids))[::-1]
         layer = _write_blob(place, reader, chain_ids, compression, level, progress, cancelled)
         place.keep_blob(_BLOB, layer.descriptor)
-        if unpack:
-            _unpack(store, layer, parents, cancelled)
+        # The layer is made of its blob, which verifies that, so the scratch is not needed any more.
+        with place.removing(_SCRATCH) if is_temporary else nullcontext():
+            if unpack:
+                _unpack(store, layer, parents, cancelled)
         return layer
 
 

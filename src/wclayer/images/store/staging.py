@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from contextlib import ExitStack
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -11,7 +13,7 @@ from typing import Self
 from wclayer._types import StrPath
 from wclayer.errors import CorruptLayerError, errors_at
 from wclayer.host import durability, system
-from wclayer.host.root import HostRoot
+from wclayer.host.root import HostRoot, remove_tree
 from wclayer.images.descriptor import Descriptor
 from wclayer.images.store.folder import BLOBS, LAYERS, StoreFolder, blob_name
 from wclayer.layers.atomic import StagedDirectory
@@ -69,5 +71,24 @@ class Staging:
             if durability.is_wanted():
                 system.sync_directory(blobs)
 
+    @contextmanager
+    def removing(self, name: str) -> Iterator[None]:
+        """Removes a folder below this one while the body does something else. What cannot be removed goes at the end.
+
+        Args:
+            name: the folder, which nobody uses any more.
+        """
+        thread = threading.Thread(target=_remove, args=(self.path / name,), name="wclayer-remove", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            thread.join()
+
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self._held.close()
+
+
+def _remove(path: Path) -> None:
+    with suppress(OSError):
+        remove_tree(path)
