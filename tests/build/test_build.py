@@ -96,6 +96,41 @@ def test_the_shell_form_is_one_command_line(store: ImageStore, context: Path) ->
     assert made["Shell"] == ["powershell", "-Command"]
 
 
+def test_arguments_go_from_a_stage_to_those_on_it(store: ImageStore, context: Path) -> None:
+    write(
+        context, "ARG V=before", f"FROM {BASE} AS one", "ARG V W=$V-w", "FROM one", "ENV A=$V B=$W C=${X:-none}",
+        "ARG a=hidden BUILDPLATFORM", "ENV D=$A E=$BUILDPLATFORM",
+    )  # fmt: skip
+    _, err = build(
+        context, "-t", "app:1", "--build-arg", "v=given", "--build-arg", "unknown=1", "--platform", "windows/amd64"
+    )
+    environment = config(store, "app:1")["config"]["Env"]
+    assert environment[-5:] == ["A=given", "B=given-w", "C=none", "D=given", "E=windows/amd64"]
+    assert "Dockerfile:7: ARG a has no effect" in err
+    assert "UNKNOWN: no ARG takes it" in err.upper().replace("NO ARG TAKES IT", "no ARG takes it")
+
+
+def test_a_heredoc_of_one_line_is_a_command(store: ImageStore, context: Path) -> None:
+    write(context, f"FROM {BASE}", "RUN <<EOF", "  mkdir C:\\new && echo x> C:\\new\\x", "EOF")
+    build(context, "-t", "app:1")
+    with open_image("store:app:1", store) as image, LayerView(image.layers) as view:
+        assert tree(view, "C:\\new") == {"new/x": b"x\r\n"}
+
+
+def test_an_error_of_a_stage_that_copy_needs_has_its_own_line(store: ImageStore, context: Path) -> None:
+    write(context, f"FROM {BASE} AS one", "RUN frobnicate", f"FROM {BASE}", "COPY --from=one C:\\x C:\\x")
+    _, err = build(context, "-t", "app:1", status=10)
+    assert err.startswith("wclayer: build image: Dockerfile:3: 'frobnicate'")
+
+
+def test_what_is_probably_not_meant_is_told(store: ImageStore, context: Path) -> None:
+    (context / ".dockerignore").write_text("bin\\Debug\n")
+    (context / "Dockerfile").write_text(f"FROM {BASE}\nCMD ['x']\n")
+    _, err = build(context, "-t", "app:1")
+    assert "Dockerfile:2: CMD begins with '['" in err
+    assert ".dockerignore:1: in 'bin\\\\Debug'" in err
+
+
 @pytest.mark.parametrize(
     ("lines", "where", "words"),
     [
@@ -115,7 +150,7 @@ def test_the_shell_form_is_one_command_line(store: ImageStore, context: Path) ->
         (["WORKDIR D:\\x"], 3, "C:"),
         (["ENV A=${B:?missing}"], 3, "missing"),
         (["FROM none:1/x"], 3, "none:1/x"),
-        (["RUN <<EOF", "dir", "EOF"], 3, "RUN <<"),
+        (["RUN <<EOF", "echo a", "echo b", "EOF"], 3, "RUN <<"),
     ],
 )
 def test_everything_is_checked_before_anything_is_made(

@@ -145,6 +145,7 @@ def plan_build(request: BuildRequest, finder: BaseFinder, platform: Platform | N
     _plan_stage(order, planner, target)
     stages = tuple(order.plans[number] for number in sorted(order.plans))
     warnings = [f"{dockerfile.name}:{each.line}: {each.detail}" for each in dockerfile.advice]
+    warnings += request.context.warnings
     warnings += [f"--build-arg {name}: no ARG takes it" for name in arguments.unused()]
     # The target stands at the end, whatever its number: stages after it are not needed.
     return BuildPlan(stages, tuple(dict.fromkeys([*warnings, *planner.warnings])))

@@ -107,6 +107,13 @@ class BuildContext:
         with errors_at(path):
             self._host = HostRoot(self.path)
 
+    @property
+    def warnings(self) -> list[str]:
+        """What in `.dockerignore` is probably not meant so, each with its line."""
+        if self._ignore is None:
+            return []
+        return [f"{self._ignore.name}:{each.line}: {each.detail}" for each in self._ignore.advice]
+
     def close(self) -> None:
         """Closes the folder."""
         self._host.close()

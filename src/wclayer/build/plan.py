@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -170,14 +171,16 @@ class Arguments:
         self._dockerfile = dockerfile
         self._given = {name_key(name): value for name, value in given.items()}
         wanted = platform or Platform(WINDOWS, "amd64")
-        self.automatic = {
-            "TARGETPLATFORM": f"{wanted.os or WINDOWS}/{wanted.architecture or 'amd64'}",
-            "TARGETOS": wanted.os or WINDOWS,
-            "TARGETARCH": wanted.architecture or "amd64",
-            "TARGETVARIANT": wanted.variant,
-            "TARGETOSVERSION": wanted.os_version,
-            "TARGETSTAGE": target or "default",
+        described = {
+            "PLATFORM": f"{wanted.os or WINDOWS}/{wanted.architecture or 'amd64'}",
+            "OS": wanted.os or WINDOWS,
+            "ARCH": wanted.architecture or "amd64",
+            "VARIANT": wanted.variant,
+            "OSVERSION": wanted.os_version,
         }
+        # No process is run while building, and the result does not depend on the machine: BUILD… are as TARGET….
+        self.automatic = {f"{side}{name}": value for side in ("TARGET", "BUILD") for name, value in described.items()}
+        self.automatic["TARGETSTAGE"] = target or "default"
         self._global: dict[str, str] = {}
         self.used: set[str] = set()
         known = dict(self.automatic)
@@ -324,7 +327,9 @@ class located:  # noqa: N801 (used like a function, as those of contextlib are)
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         if isinstance(error, FormatError):
             raise InvalidParameterError(self._where, str(error)) from error
-        if isinstance(error, LayerError) and not error.path.startswith(self._where):
+        # An error of another line, such as one of a stage that is planned meanwhile, names that one.
+        file = re.split(r"(?<=:)\d+", self._where, maxsplit=1)[0]
+        if isinstance(error, LayerError) and not error.path.startswith(file):
             path = f"{error.path}: " if error.path else ""
             raise type(error)(self._where, f"{path}{error.detail}", code=error.code) from error
 

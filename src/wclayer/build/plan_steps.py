@@ -74,7 +74,7 @@ class StageState:
         """Returns the state with which a stage begins that is built on this one."""
         made = object.__new__(StageState)
         made.__dict__.update(self.__dict__)
-        made.env, made.args, made.sets_cmd = dict(self.env), {}, False
+        made.env, made.args, made.sets_cmd = dict(self.env), dict(self.args), False
         made.machine = self.machine.copy()
         return made
 
@@ -86,8 +86,15 @@ class StageState:
 
     def set_env(self, name: str, value: str) -> None:
         """Sets a variable; one of another case is the same."""
-        self.env = {known: old for known, old in self.env.items() if name_key(known) != name_key(name)}
-        self.env[name] = value
+        self.env = _with_variable(self.env, name, value)
+
+    def set_arg(self, name: str, value: str) -> None:
+        """Sets an argument; one of another case is the same."""
+        self.args = _with_variable(self.args, name, value)
+
+
+def _with_variable(variables: Mapping[str, str], name: str, value: str) -> dict[str, str]:
+    return {known: old for known, old in variables.items() if name_key(known) != name_key(name)} | {name: value}
 
 
 class StepPlanner:
@@ -142,7 +149,8 @@ class StepPlanner:
             name = plan.origin.name if plan.origin is not None else ""
             where = f"{plan.where}: ONBUILD of {name}"
             with located(where):
-                plan.steps.append(self._step(where, parse_trigger(trigger, name), stage, state))
+                instruction = parse_trigger(trigger, name, self._dockerfile.escape)
+                plan.steps.append(self._step(where, instruction, stage, state))
         plan.steps.append(PlannedStep(plan.where, "ONBUILD ends", "ONBUILD", ConfigChanges(on_build=())))
 
     def _step(self, where: str, instruction: ins.Instruction, stage: Stage, state: StageState) -> PlannedStep:
@@ -167,7 +175,10 @@ class StepPlanner:
 
     def _arg(self, where: str, arg: ins.Arg, stage: Stage, state: StageState) -> _Planned:
         values = self._arguments.values_of(arg, state.variables)
-        state.args |= values
+        for name, value in values.items():
+            state.set_arg(name, value)
+            if name_key(name) in map(name_key, state.env):
+                self.warnings.append(f"{where}: ARG {name} has no effect: a variable of the environment has its name")
         shown = (f"{each.name}={values[each.name]}" if each.name in values else each.name for each in arg.arguments)
         return f"ARG {' '.join(shown)}", None, None
 
@@ -244,9 +255,9 @@ class StepPlanner:
         return f"ENTRYPOINT {words_text(words)}", changes, None
 
     def _run(self, where: str, run: ins.Run, stage: Stage, state: StageState) -> _Planned:
-        if run.heredoc is not None:
-            raise NotSupportedError(where, "RUN << is not supported; write the commands in one line, with && between")
         command: str | tuple[str, ...] = run.command.words[0] if run.command.in_shell else run.command.words
+        if run.heredoc is not None:
+            command = _one_line(where, run.heredoc.content)
         user = state.user or ADMINISTRATOR
         planned = PlannedState(
             where, process_environment(state.machine, state.variables, user=user), state.machine, state.workdir, user
@@ -338,6 +349,21 @@ def _command(command: ins.CommandLine, state: StageState) -> tuple[tuple[str, ..
     if command.in_shell:
         return (" ".join([*state.shell, *command.words]),), True
     return command.words, False
+
+
+def _one_line(where: str, content: str) -> str:
+    """Returns the command of a heredoc, which has one line.
+
+    Raises:
+        NotSupportedError: it has several.
+    """
+    lines = [line.strip() for line in content.splitlines() if line.strip()]
+    if len(lines) != 1:
+        raise NotSupportedError(
+            where,
+            f"RUN << has {len(lines)} lines, of which cmd runs the first one alone; write one line, with && between",
+        )
+    return lines[0]
 
 
 def _pairs_text(name: str, pairs: Mapping[str, str]) -> str:

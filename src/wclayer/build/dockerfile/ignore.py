@@ -38,10 +38,12 @@ class IgnoreRules:
     """The rules of a `.dockerignore` file, or of the flags `--exclude` of COPY and ADD.
 
     Attributes:
+        name: the name of the file; "" for flags.
         advice: what in the file is probably not meant so.
     """
 
-    def __init__(self, rules: Iterable[_Rule], advice: Iterable[Advice] = ()) -> None:
+    def __init__(self, rules: Iterable[_Rule], name: str = "", advice: Iterable[Advice] = ()) -> None:
+        self.name = name
         self.advice = tuple(advice)
         self._rules = tuple(rules)
         self._known: dict[str, _Flags] = {}
@@ -115,7 +117,7 @@ def parse_ignore(text: str, name: str) -> IgnoreRules:
             advice.append(
                 Advice(number, f"in {line.strip()[:60]!r}, a '\\' means the next character; a path is written with /")
             )
-    return IgnoreRules(rules, advice)
+    return IgnoreRules(rules, name, advice)
 
 
 def exclude_rules(patterns: Iterable[str]) -> IgnoreRules:
