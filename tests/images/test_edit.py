@@ -17,8 +17,6 @@ from wclayer.images.edit import (
     NO_COMMAND_WARNING,
     PATH_WARNING,
     ConfigChanges,
-    Step,
-    append_history,
     append_manifests,
     edit_annotations,
     edit_config,
@@ -28,6 +26,7 @@ from wclayer.images.edit import (
     replace_layers,
     replace_manifests,
 )
+from wclayer.images.edit_history import UNKNOWN_STEP, Step, append_history
 from wclayer.images.manifest import Index, Manifest, parse_manifest
 from wclayer.images.platform import Platform, parse_platform
 
@@ -379,3 +378,19 @@ def test_history_begins_where_there_is_none() -> None:
     edited = json.loads(append_history(b"{}", Step("CMD", "2026-11-29T06:00:00Z"), diff_id="sha256:" + "2" * 64))
     assert edited["rootfs"] == {"type": "layers", "diff_ids": ["sha256:" + "2" * 64]}
     assert len(edited["history"]) == 1
+
+
+def test_layers_without_history_keep_their_places() -> None:
+    """Otherwise the first entry would belong to the first layer."""
+    diff_ids = [f"sha256:{digit * 64}" for digit in "123"]
+    record = {"history": [{"created_by": "one"}, {"created_by": "ENV", "empty_layer": True}],
+              "rootfs": {"type": "layers", "diff_ids": diff_ids[:2]}}  # fmt: skip
+    data = json.dumps(record).encode()
+    step = Step("two", "2026-11-29T06:00:00Z")
+    entry = {"created": step.created, "created_by": "two"}
+    edited = json.loads(append_history(data, step, diff_id=diff_ids[2]))
+    assert edited["history"] == [*record["history"], {"comment": UNKNOWN_STEP}, entry]
+    assert edited["rootfs"]["diff_ids"] == diff_ids
+    # A step without a layer belongs to none.
+    edited = json.loads(append_history(data, step, diff_id=None))
+    assert edited["history"] == [*record["history"], entry | {"empty_layer": True}]

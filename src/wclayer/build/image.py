@@ -19,7 +19,8 @@ from wclayer.images.descriptor import (
     OCI_MANIFEST,
     Descriptor,
 )
-from wclayer.images.edit import ConfigChanges, Step, append_history, edit_config
+from wclayer.images.edit import ConfigChanges, edit_config
+from wclayer.images.edit_history import Step, append_history
 from wclayer.images.history import BASE_DIGEST, BASE_NAME
 from wclayer.images.inspection import image_of, read_config, read_root
 from wclayer.images.json_edit import write_json
@@ -64,11 +65,7 @@ class BuiltImage:
             InvalidDataError: the documents have other digests, or do not fit together.
             NotSupportedError: it is an artifact, not an image.
         """
-        with during("read image", source.name):
-            manifest = image_of(source, read_root(source), platform)
-            config = read_config(source, manifest)
-            annotations = manifest.view.mapping("annotations")
-            return cls(manifest.media_type, config.data, manifest.layers, annotations)
+        return cls._read(source, platform)[0]
 
     @classmethod
     def on(cls, source: ImageSource, platform: Platform | None = None, *, name: str = "") -> Self:
@@ -85,12 +82,18 @@ class BuiltImage:
         Raises:
             PathNotFoundError, InvalidParameterError, InvalidDataError, NotSupportedError: see `of`.
         """
-        base = cls.of(source, platform)
-        if base.manifest_type != OCI_MANIFEST:
-            return replace(base, annotations={})
+        base, digest = cls._read(source, platform)
+        stated = {BASE_NAME: name, BASE_DIGEST: digest} if base.manifest_type == OCI_MANIFEST else {}
+        return replace(base, annotations={key: value for key, value in stated.items() if value})
+
+    @classmethod
+    def _read(cls, source: ImageSource, platform: Platform | None) -> tuple[Self, str]:
+        """Returns an image as it is, and the digest of its manifest."""
         with during("read image", source.name):
-            digest = image_of(source, read_root(source), platform).descriptor.digest
-        return replace(base, annotations={**({BASE_NAME: name} if name else {}), BASE_DIGEST: digest})
+            manifest = image_of(source, read_root(source), platform)
+            config = read_config(source, manifest)
+            annotations = manifest.view.mapping("annotations")
+            return cls(manifest.media_type, config.data, manifest.layers, annotations), manifest.descriptor.digest
 
     @classmethod
     def empty(cls, platform: Platform) -> Self:

@@ -12,7 +12,7 @@ from wclayer.build.workspace import NewLayer, layer_from_reader, oci_layer_type
 from wclayer.errors import InvalidParameterError, NotSupportedError, during
 from wclayer.formats.compression import Compression
 from wclayer.images.descriptor import Descriptor
-from wclayer.images.edit import Step, append_history
+from wclayer.images.edit_history import Step, append_history
 from wclayer.images.history import BASE_DIGEST, BASE_NAME, history_steps
 from wclayer.images.json_edit import JsonText
 from wclayer.images.opening import ImageLayers

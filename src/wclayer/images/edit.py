@@ -5,18 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 
 from wclayer.errors import FormatError, InvalidParameterError
 from wclayer.images.config import ImageConfig, parse_config
 from wclayer.images.descriptor import INDEX_TYPES, Descriptor
+from wclayer.images.edit_history import check_time
 from wclayer.images.json_edit import JsonText
 from wclayer.images.manifest import Index, Manifest, parse_manifest
 from wclayer.images.platform import Platform
 from wclayer.win32.names import name_key
 
 _PORT = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?(?:/(tcp|udp|sctp))?", re.ASCII)
-_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d:\d\d)", re.ASCII)
 
 _ENV = ("config", "Env")
 
@@ -83,54 +82,6 @@ class ConfigChanges:
     args_escaped: bool | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
-    """A step that made an image: an entry of the history that is added.
-
-    Attributes:
-        created_by: the command of the step.
-        created: its time, as RFC 3339 writes it.
-        author: who made it; "" leaves it out.
-        comment: a comment; "" leaves it out.
-    """
-
-    created_by: str
-    created: str
-    author: str = ""
-    comment: str = ""
-
-    def to_json(self, *, is_empty_layer: bool) -> dict[str, object]:
-        """Returns the JSON object, with the keys in the order of OCI's image-spec."""
-        fields = (("created_by", self.created_by), ("author", self.author), ("comment", self.comment))
-        record: dict[str, object] = {"created": _time(self.created)}
-        record |= {key: value for key, value in fields if value}
-        return record | {"empty_layer": True} if is_empty_layer else record
-
-
-def append_history(data: bytes, step: Step, *, diff_id: str | None) -> bytes:
-    """Returns a configuration with one more entry of the history, and the image is as old as this step.
-
-    Args:
-        data: the configuration. Everything else keeps its bytes.
-        step: the entry.
-        diff_id: the diffID of the layer that the step made, which is added, too; None if it made none.
-
-    Raises:
-        InvalidParameterError: the time of the step is none.
-        FormatError: the bytes are not a configuration.
-    """
-    parse_config(data)
-    text = JsonText(data)
-    text.set(("created",), _time(step.created))
-    text.extend(("history",), [step.to_json(is_empty_layer=diff_id is None)])
-    if diff_id is not None:
-        if not text.get(("rootfs", "type")):
-            text.set(("rootfs", "type"), "layers")
-        text.extend(("rootfs", "diff_ids"), [diff_id])
-    parse_config(text.data)
-    return text.data
-
-
 def edit_config(data: bytes, changes: ConfigChanges) -> tuple[bytes, list[str]]:
     """Returns the configuration with changes, and warnings for the user.
 
@@ -155,7 +106,7 @@ def edit_config(data: bytes, changes: ConfigChanges) -> tuple[bytes, list[str]]:
         (("config", "WorkingDir"), changes.working_dir),
         (("config", "StopSignal"), changes.stop_signal),
         (("author",), changes.author),
-        (("created",), _time(changes.created)),
+        (("created",), None if changes.created is None else check_time(changes.created)),
     ):
         if value:
             text.set(path, value)
@@ -383,15 +334,3 @@ def _port(text: str) -> str:
     if not found or not 0 < int(found[1]) <= int(found[2] or found[1]) <= 0xFFFF:
         raise InvalidParameterError(text[:100] or "''", "is not a port such as 80, 80/tcp or 8000-8010/udp")
     return text if found[3] else f"{text}/tcp"
-
-
-def _time(text: str | None) -> str | None:
-    if text is None:
-        return None
-    try:
-        known = _TIME.fullmatch(text) and datetime.fromisoformat(text)
-    except ValueError:
-        known = None
-    if known is None:
-        raise InvalidParameterError(text[:100] or "''", "is not a time such as 2026-08-09T02:33:18Z")
-    return text
