@@ -40,6 +40,9 @@ def test_the_examples_are_true(tmp_path: Path, debian_registry: DebianRegistry) 
     work.mkdir()
     for name in ("base.tar.gz", "child.tar", "image.tar"):
         (tmp_path / "demo" / name).rename(work / name)
+    (work / "service").mkdir()
+    (work / "service" / "settings.json").write_bytes(b'{"port": 8080}\n')
+    (work / "service" / "Dockerfile").write_text(_told_of(README, "cat service/Dockerfile"))
     hosts = (("localhost:5000", debian_registry.host), ("mcr.microsoft.com", debian_registry.host))
     found = [example for example in examples(README) if "/bin/" not in example.command]
     assert len(found) > 40
@@ -59,6 +62,13 @@ def test_the_examples_are_true(tmp_path: Path, debian_registry: DebianRegistry) 
         check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
+
+
+def _told_of(document: Path, command: str) -> str:
+    """What the document says that a command prints: the contents of a file that its reader has."""
+    (found,) = (example for example in examples(document) if example.command == command)
+    assert found.output
+    return "".join(f"{line}\n" for line in found.output)
 
 
 def _replaced(text: str, pairs: tuple[tuple[str, str], ...]) -> str:

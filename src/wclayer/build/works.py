@@ -212,7 +212,7 @@ class _Lines:
         text = line.decode(CODE_PAGE, "replace").rstrip("\r")
         if text.strip():
             self._last = text.strip()[: self._KEPT]
-        self._output.line(text)
+            self._output.line(text)
 
 
 def _text(ownership: Ownership) -> list[str]:
