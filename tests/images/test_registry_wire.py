@@ -118,20 +118,37 @@ def test_no_answer_is_more_than_an_error(server: Any, answer: bytes) -> None:
             assert error.detail.isprintable()
 
 
+_CHUNKED = _OK + b"Transfer-Encoding: chunked\r\n\r\n"
+_ENDLESS: dict[str, tuple[bytes, bytes, float]] = {
+    "a head": (_OK, b"X: y\r\n", 0.05),
+    "provisional answers": (b"", b"HTTP/1.1 100 Continue\r\n\r\n", 0),
+    "provisional answers, slowly": (b"", b"HTTP/1.1 100 Continue\r\n\r\n", 0.05),
+    "trailers": (_CHUNKED + b"2\r\n{}\r\n0\r\n", b"X: y\r\n", 0),
+    "trailers, slowly": (_CHUNKED + b"2\r\n{}\r\n0\r\n", b"X: y\r\n", 0.05),
+    "a trailer": (_CHUNKED + b"2\r\n{}\r\n0\r\n", b"y", 0.05),
+    "the size of a chunk": (_CHUNKED + b"2;", b"y", 0.05),
+}
+"""What begins an answer, what follows without end, and the seconds between two pieces of that."""
+
+
 class _Trickle(socketserver.BaseRequestHandler):
     def handle(self) -> None:
         if self.request.recv(1 << 16)[:1] == b"\x16":
             return
+        server: Any = self.server
+        begin, rest, pause = server.endless
         with contextlib.suppress(OSError):
-            self.request.sendall(_OK)
+            self.request.sendall(begin)
             while True:
-                time.sleep(0.05)
-                self.request.sendall(b"X: y\r\n")
+                time.sleep(pause)
+                self.request.sendall(rest if pause else rest * 1000)
 
 
-def test_a_head_that_never_ends_is_given_up() -> None:
+@pytest.mark.parametrize("name", _ENDLESS)
+def test_an_answer_that_never_ends_is_given_up(name: str) -> None:
     with socketserver.ThreadingTCPServer(("127.0.0.1", 0), _Trickle) as running:
         running.daemon_threads = True
+        running.endless = _ENDLESS[name]  # type: ignore[attr-defined]
         thread = threading.Thread(target=running.serve_forever, args=(0.02,))
         thread.start()
         reference = parse_reference(f"127.0.0.1:{running.server_address[1]}/app:1")

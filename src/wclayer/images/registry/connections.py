@@ -2,56 +2,48 @@
 
 from __future__ import annotations
 
-import contextlib
 import socket
-import threading
-from collections.abc import Iterator
+from collections.abc import Callable
 
 import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
 
-_TIMES = 2
-"""The head of an answer may take so many times as long as no byte may come."""
+from wclayer.images.registry.patience import in_time
+
+_SOCKET = "wclayer_socket"
 
 
-@contextlib.contextmanager
-def _in_time(connection: HTTPConnection) -> Iterator[None]:
-    """Cuts a connection if the body of the context takes too long. Its time limit holds for each byte alone."""
-    seconds = connection.timeout
-    if not isinstance(seconds, (int, float)):
-        yield
-        return
+def socket_of(response: urllib3.BaseHTTPResponse) -> socket.socket | None:
+    """Returns the socket from which the body of a response comes, open or closed."""
+    found = getattr(response, _SOCKET, None)
+    return found if isinstance(found, socket.socket) else None
 
-    was_cut = threading.Event()
 
-    def cut() -> None:
-        was_cut.set()
-        if connection.sock is not None:
-            with contextlib.suppress(OSError):
-                connection.sock.shutdown(socket.SHUT_RDWR)
-
-    timer = threading.Timer(seconds * _TIMES, cut)
-    timer.daemon = True
-    timer.start()
+def _head(connection: HTTPConnection, receive: Callable[[], urllib3.HTTPResponse]) -> urllib3.HTTPResponse:
+    """Returns the response of a connection when its head is there."""
+    # The connection gives the socket up if the answer is its last one.
+    used = connection.sock
+    silence = connection.timeout if isinstance(connection.timeout, (int, float)) else None
+    response: urllib3.HTTPResponse | None = None
     try:
-        yield
-    finally:
-        timer.cancel()
-    if was_cut.is_set():
-        # For http.client, the head ends where the connection does.
-        raise TimeoutError("the head of the answer comes too slowly")
+        with in_time(used, silence, "the head of the answer"):
+            response = receive()
+    except TimeoutError:
+        if response is not None:
+            response.close()
+        raise
+    setattr(response, _SOCKET, used)
+    return response
 
 
 class _Plain(HTTPConnection):
     def getresponse(self) -> urllib3.HTTPResponse:  # type: ignore[override]
-        with _in_time(self):
-            return super().getresponse()
+        return _head(self, super().getresponse)
 
 
 class _Tls(HTTPSConnection):
     def getresponse(self) -> urllib3.HTTPResponse:  # type: ignore[override]
-        with _in_time(self):
-            return super().getresponse()
+        return _head(self, super().getresponse)
 
 
 class _PlainPool(urllib3.HTTPConnectionPool):

@@ -10,9 +10,10 @@ from typing import Self
 from urllib.parse import urljoin
 
 import urllib3
-from urllib3.exceptions import HTTPError
+from urllib3.exceptions import HTTPError, ProtocolError
 
 from wclayer.errors import LimitExceededError, RegistryError, limit_hint
+from wclayer.images.registry.connections import socket_of
 from wclayer.images.registry.failures import (
     AT_FAULT,
     CHECK_HOST,
@@ -24,6 +25,7 @@ from wclayer.images.registry.failures import (
 )
 from wclayer.images.registry.options import RegistryOptions
 from wclayer.images.registry.origin import Origin, origin_of
+from wclayer.images.registry.patience import in_time
 from wclayer.images.registry.retries import Retries
 from wclayer.images.registry.wire import Body, Wire
 
@@ -97,12 +99,16 @@ class Answer:
         """Returns the next bytes of the body, at most `size`; b"" at its end.
 
         Raises:
-            TemporaryError: the connection was cut.
+            TemporaryError: the connection was cut, or the bytes come with so much around them that none arrives.
         """
+        used = socket_of(self.response)
         try:
-            return self.response.read1(size, decode_content=False) or b""
+            with in_time(used, None if used is None else used.gettimeout(), "the body of the answer"):
+                return self.response.read1(size, decode_content=False) or b""
         except HTTPError as error:
             raise self._failed(error) from None
+        except TimeoutError as error:
+            raise self._failed(ProtocolError(str(error), error)) from None
 
     def read(self, most: int, patience: float) -> bytes:
         """Returns the whole body.
