@@ -6,6 +6,7 @@ import hashlib
 import io
 import re
 import tarfile
+from collections.abc import Iterable, Mapping
 from random import Random
 
 from fuzz.mutators.json_text import mutate_json
@@ -45,10 +46,14 @@ def read_tar(data: bytes) -> Files:
     return found
 
 
-def write_tar(files: Files) -> bytes:
-    """A tar of files and links."""
+def write_tar(files: Mapping[str, bytes | str], folders: Iterable[str] = ()) -> bytes:
+    """A tar of folders, and then of files and links."""
     stream = io.BytesIO()
     with tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        for name in folders:
+            member = tarfile.TarInfo(name)
+            member.type, member.mode = tarfile.DIRTYPE, 0o755
+            archive.addfile(member)
         for name, data in files.items():
             member = tarfile.TarInfo(name)
             if isinstance(data, str):

@@ -6,14 +6,13 @@ Like `tests/images/samples.py` a witness: nothing here uses `wclayer.images`.
 from __future__ import annotations
 
 import http.client
-import io
 import json
-import tarfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urljoin, urlsplit
 
+from fuzz.mutators import image_tar
 from tests.images.samples import Image, Index, dump, sha256
 
 Generation = Literal["classic", "engine25", "containerd"]
@@ -74,19 +73,7 @@ def write_layout(
 def write_tar(file: Path, files: Mapping[str, bytes | str]) -> Path:
     """Writes a tar of files, and returns its path. A text is the target of a symbolic link."""
     folders = {"/".join(name.split("/")[:depth]): None for name in files for depth in range(1, name.count("/") + 1)}
-    with tarfile.open(file, "w", format=tarfile.PAX_FORMAT) as archive:
-        for name in folders:
-            member = tarfile.TarInfo(name)
-            member.type, member.mode = tarfile.DIRTYPE, 0o755
-            archive.addfile(member)
-        for name, data in files.items():
-            member = tarfile.TarInfo(name)
-            if isinstance(data, str):
-                member.type, member.linkname = tarfile.SYMTYPE, data
-                archive.addfile(member)
-            else:
-                member.size = len(data)
-                archive.addfile(member, io.BytesIO(data))
+    file.write_bytes(image_tar.write_tar(files, folders))
     return file
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import click
 
@@ -31,16 +32,22 @@ from wclayer.images.transfer import CopyResult
 no_unpack_option = click.option("--no-unpack", is_flag=True, help="Do not unpack the layers.")
 
 
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+def _transfer_options(function: _Command) -> _Command:
+    """Adds the options that all of these verbs have."""
+    for option in (json_option, quiet_option, jobs_option, store_option, foreign_option):
+        function = option(function)
+    return function
+
+
 @click.command("pull")
 @platform_option
 @all_option
 @no_unpack_option
-@foreign_option
 @registry_options
-@store_option
-@jobs_option
-@quiet_option
-@json_option
+@_transfer_options
 @click.argument("reference", metavar="REF")
 def pull_command(
     platform: Platform | None,
@@ -79,12 +86,8 @@ def pull_command(
 
 @click.command("push")
 @platform_option
-@foreign_option
 @registry_options
-@store_option
-@jobs_option
-@quiet_option
-@json_option
+@_transfer_options
 @click.argument("image")
 @click.argument("reference", metavar="[REF]", default="")
 def push_command(
@@ -120,12 +123,8 @@ def push_command(
 @platform_option
 @all_option
 @click.option("--referrers", is_flag=True, help="Copy signatures, SBOMs and all else that refers to the image, too.")
-@foreign_option
 @registry_options
-@store_option
-@jobs_option
-@quiet_option
-@json_option
+@_transfer_options
 @click.argument("source", metavar="SRC")
 @click.argument("target", metavar="DST")
 def copy_command(
@@ -169,11 +168,7 @@ def copy_command(
 @click.option("-t", "--tag", "name", metavar="NAME", default="", help="The name of the image, if there is only one.")
 @platform_option
 @no_unpack_option
-@foreign_option
-@store_option
-@jobs_option
-@quiet_option
-@json_option
+@_transfer_options
 def load_command(
     file: str,
     name: str,
@@ -224,11 +219,7 @@ def load_command(
     help="What is written; `docker load` reads a docker-archive.",
 )  # fmt: skip
 @platform_option
-@foreign_option
-@store_option
-@jobs_option
-@quiet_option
-@json_option
+@_transfer_options
 @click.argument("images", metavar="IMAGE...", nargs=-1, required=True)
 def save_command(
     file: str,
