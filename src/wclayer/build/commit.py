@@ -188,7 +188,7 @@ def _name_of(image: StoredImage, store: ImageStore) -> str:
     """Returns the whole reference of an image: its own name, or that of another name with the same meaning."""
     names = [each.name for each in store.images() if each.manifest.digest == image.manifest.digest]
     named = [name for name in names if not name.startswith("sha256:")]
-    return _whole(named[0]) if named else ""
+    return whole_name(named[0]) if named else ""
 
 
 def _full_name(store: ImageStore, text: str) -> str:
@@ -196,10 +196,10 @@ def _full_name(store: ImageStore, text: str) -> str:
         name = store.full_name(text)
     except (PathNotFoundError, InvalidParameterError):
         return ""
-    return "" if name.startswith("sha256:") else _whole(name)
+    return "" if name.startswith("sha256:") else whole_name(name)
 
 
-def _whole(name: str) -> str:
+def whole_name(name: str) -> str:
     """Returns a reference with its registry, as annotations state it (OCI image-spec, annotations.md)."""
     reference = parse_reference(name)
     tag = f":{reference.tag}" if reference.tag else ""

@@ -87,6 +87,9 @@ _MODULES = {
         "makebaselayer": "Make a base layer from a folder.",
         "completion": "Print the completion script of a shell.",
     },
+    "rebase": {
+        "rebase": "Put the layers of an image onto a new base.",
+    },
     "registry": {
         "reg": "Show or change the registry of a layer.",
         "bcd": "List the boot configuration of a utility VM.",

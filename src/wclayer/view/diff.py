@@ -59,11 +59,12 @@ def diff_trees(a: MergedTree | StrPath, b: MergedTree | StrPath, *, times: bool 
             tree if isinstance(tree, MergedTree) else stack.enter_context(MergedTree.of(tree, with_parents=True))
             for tree in (a, b)
         ]
-        yield from _differences(trees[0], trees[1], times)
+        yield from differences_below(trees[0], trees[0].root(), trees[1], trees[1].root(), times=times)
 
 
-def _differences(a: MergedTree, b: MergedTree, times: bool) -> Iterator[Difference]:
-    walk = Walk(_pairs(a, a.root(), b, b.root()), None)
+def differences_below(a: MergedTree, node_a: Node, b: MergedTree, node_b: Node, *, times: bool) -> Iterator[Difference]:
+    """Yields the differences of what lies below two directories, as `diff_trees` does."""
+    walk = Walk(_pairs(a, node_a, b, node_b), None)
     for _, (child_a, child_b) in walk:
         if child_b is None:
             assert child_a is not None
@@ -74,7 +75,7 @@ def _differences(a: MergedTree, b: MergedTree, times: bool) -> Iterator[Differen
             yield from _whole(a, child_a, Change.REMOVED)
             yield from _whole(b, child_b, Change.ADDED)
         else:
-            fields = _compare(a, child_a, b, child_b, times)
+            fields = compare_nodes(a, child_a, b, child_b, times=times)
             if fields:
                 yield Difference(Change.CHANGED, child_b.path, child_b.is_directory, child_b.row.size, fields)
             if child_a.is_directory and not _same_directory(a, child_a, b, child_b):
@@ -111,7 +112,10 @@ def _whole(tree: MergedTree, node: Node, change: Change) -> Iterator[Difference]
             yield Difference(change, child.path, child.is_directory, child.row.size)
 
 
-def _compare(a: MergedTree, node_a: Node, b: MergedTree, node_b: Node, times: bool) -> dict[str, tuple[object, object]]:
+def compare_nodes(
+    a: MergedTree, node_a: Node, b: MergedTree, node_b: Node, *, times: bool
+) -> dict[str, tuple[object, object]]:
+    """Returns the fields in which two entries differ, each with both values; what lies below them does not count."""
     row_a, row_b = node_a.row, node_b.row
     if row_a.id == row_b.id and a.layers[node_a.layer].path == b.layers[node_b.layer].path:
         return {}

@@ -309,6 +309,11 @@ def diff_registries(a: Registry, b: Registry, *, times: bool = True) -> Iterator
             yield from _diff_keys(path, a.root(hive), b.root(hive), times)
 
 
+def differs_below(a: Key, b: Key) -> bool:
+    """Returns whether two keys, or what lies below them, differ in more than times."""
+    return next(_diff_keys("", a, b, False), None) is not None
+
+
 def _diff_keys(path: str, a: Key | None, b: Key | None, times: bool) -> Iterator[RegistryDifference]:
     budget = PathBudget(limits_in_use().key_paths)
     yield from _diff_pair(path, a, b, times)
