@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import http.server
 import json
 import os
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +17,8 @@ import pytest
 
 from tests.build.images import BASE, store_with_base
 from tests.build.reading import sddl, tree
-from tests.images import samples
+from tests.images import samples, stores
+from tests.images.registry import FakeRegistry
 from tests.support import run
 from wclayer.images.inspection import image_of, read_config, read_root
 from wclayer.images.opening import open_image
@@ -303,3 +308,81 @@ def test_acls_owners_and_dockerignore(store: ImageStore, context: Path) -> None:
         assert sddl(view, "C:\\app\\a.txt") == "O:S-1-5-93-2-2G:SYD:P(A;;FA;;;BA)(A;;FR;;;BU)"
         assert tree(view, "C:\\app") == {"app/a.txt": b"a", "app/sub": None}
         assert tree(view, "C:\\other") == {"other/sub": None}
+
+
+def test_each_release_is_built_on_its_own_base(store: ImageStore, context: Path) -> None:
+    for name, version in (("ltsc2019", "10.0.17763.1"), ("ltsc2022", "10.0.20348.7")):
+        image = samples.small(os_version=version)
+        stores.fill(store, f"win:{name}", image)
+        stores.unpack(store, image)
+    write(context, "FROM win:ltsc2022", "COPY src C:\\app")
+    build(context, "-t", "app:1", "--for", "ltsc2019,ltsc2022")
+    with store.source("app:1") as source:
+        item = json.loads(source.manifest(source.resolve()))
+    assert [each["platform"]["os.version"] for each in item["manifests"]] == ["10.0.17763.1", "10.0.20348.7"]
+
+
+class _Files(http.server.BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        if self.path == "/moved":
+            self.send_response(302)
+            self.send_header("Location", "/tool.exe")
+            self.end_headers()
+            return
+        self.send_response(200 if self.path == "/tool.exe" else 404)
+        self.end_headers()
+        self.wfile.write(b"a tool")
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server() -> Iterator[str]:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Files) as made:
+        thread = threading.Thread(target=made.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{made.server_port}"
+        made.shutdown()
+        thread.join()
+
+
+def test_a_file_of_a_url_is_taken_if_it_has_its_digest(store: ImageStore, context: Path, server: str) -> None:
+    right, wrong = hashlib.sha256(b"a tool").hexdigest(), "0" * 64
+    for url, target in ((f"{server}/tool.exe", "C:\\bin\\"), (f"{server}/moved", "C:\\bin\\tool.exe")):
+        write(context, f"FROM {BASE}", f"ADD --checksum=sha256:{right} {url} {target}")
+        build(context, "-t", "app:1")
+        with open_image("store:app:1", store) as image, LayerView(image.layers) as view:
+            assert view.read_bytes("C:\\bin\\tool.exe") == b"a tool"
+    write(context, f"FROM {BASE}", f"ADD --checksum=sha256:{wrong} {server}/tool.exe C:\\bin\\")
+    _, err = build(context, "-t", "app:2", status=6)
+    assert f"Dockerfile:3: {server}/tool.exe: has the digest sha256:{right}" in err
+    write(context, f"FROM {BASE}", f"ADD --checksum=sha256:{wrong} {server}/none C:\\bin\\x")
+    _, err = build(context, "-t", "app:2", status=20)
+    assert "404" in err
+
+
+def test_heredocs_are_files(store: ImageStore, context: Path) -> None:
+    write(
+        context, f"FROM {BASE}", "ENV A=1", "COPY <<one.txt <<'two.txt' C:\\app\\", "a=$A", "one.txt", "a=$A", "two.txt"
+    )
+    build(context, "-t", "app:1")
+    with open_image("store:app:1", store) as image, LayerView(image.layers) as view:
+        assert tree(view, "C:\\app") == {"app/one.txt": b"a=1\n", "app/two.txt": b"a=$A\n"}
+
+
+def test_what_is_pushed_has_the_digest_of_the_store(
+    store: ImageStore, context: Path, fake: FakeRegistry, tmp_path: Path
+) -> None:
+    write(context, f"FROM {BASE}", "COPY src C:\\app")
+    name = f"{fake.host}/app:1"
+    build(context, "-t", name, "--push", "--insecure")
+    run("rmi", name)
+    write(context, f"FROM {name}", "RUN mkdir C:\\x")
+    build(context, "-t", "next:1", "--insecure")
+    assert len(config(store, "next:1")["rootfs"]["diff_ids"]) == 3
+
+
+@pytest.mark.parametrize("context_text", ["https://example.com/a.git", "-", "git@example.com:a/b"])
+def test_a_context_that_is_no_folder_is_refused(store: ImageStore, context_text: str) -> None:
+    assert b"the context is a folder" in run("build", "-t", "app:1", context_text, status=10).stderr

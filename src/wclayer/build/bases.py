@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
+from wclayer.build.for_bases import Release, base_for, check_release
 from wclayer.build.image import BuiltImage
 from wclayer.errors import PathNotFoundError
 from wclayer.images.location import Location, Transport, open_source, parse_location
@@ -110,6 +111,10 @@ class BaseFinder:
             self._held.enter_context(opened.pop_all())
         return Base(text, image, source, place)
 
+    def for_release(self, release: Release) -> ReleaseFinder:
+        """Returns the finder of the images that a release of Windows has in the place of those that are named."""
+        return ReleaseFinder(self, release)
+
     def close(self) -> None:
         """Ends the use of the images."""
         self._held.close()
@@ -119,3 +124,33 @@ class BaseFinder:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self.close()
+
+
+class ReleaseFinder:
+    """Finds the images of one release of Windows (`base_for`).
+
+    Args:
+        finder: finds and holds images.
+        release: the release.
+    """
+
+    def __init__(self, finder: BaseFinder, release: Release) -> None:
+        self._finder = finder
+        self._release = release
+
+    @property
+    def store(self) -> ImageStore:
+        """The store."""
+        return self._finder.store
+
+    def find(self, text: str, platform: Platform | None) -> Base:
+        """Returns the image of the release.
+
+        Raises:
+            PathNotFoundError: it is of another release.
+            InvalidParameterError, …: see `base_for` and `BaseFinder.find`.
+        """
+        name = base_for(text, self._release)
+        found = self._finder.find(name, self._release.platform(platform))
+        check_release(found.image.parsed.platform, self._release, name)
+        return found

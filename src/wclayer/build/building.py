@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wclayer._types import StrPath
-from wclayer.build.bases import BaseFinder
+from wclayer.build.bases import BaseFinder, ReleaseFinder
 from wclayer.build.context import BuildContext
 from wclayer.build.dockerfile.ignore import parse_ignore
 from wclayer.build.dockerfile.lines import decode_dockerfile
 from wclayer.build.dockerfile.parser import Dockerfile, Stage, parse_dockerfile
 from wclayer.build.executor import Executor
+from wclayer.build.for_bases import Release
 from wclayer.build.image import BuiltImage
 from wclayer.build.plan import Arguments, BuildPlan, BuildRequest, StageOrder, StagePlan, target_stage
 from wclayer.build.plan_steps import StepPlanner
@@ -131,7 +132,7 @@ def open_context(path: StrPath, dockerfile: StrPath = "") -> BuildContext:
     return BuildContext(path)
 
 
-def plan_build(request: BuildRequest, finder: BaseFinder, platform: Platform | None) -> BuildPlan:
+def plan_build(request: BuildRequest, finder: BaseFinder | ReleaseFinder, platform: Platform | None) -> BuildPlan:
     """Returns what a build will do for one platform, expanded and checked. The base images are fetched for it.
 
     Raises:
@@ -164,6 +165,7 @@ def build_image(
     store: ImageStore | None = None,
     *,
     platforms: Sequence[Platform] = (),
+    releases: Sequence[Release] = (),
     options: BuildOptions | None = None,
     registry: RegistryOptions | None = None,
     progress: BuildProgress | None = None,
@@ -180,6 +182,7 @@ def build_image(
         context: the folder of COPY and ADD (`open_context`).
         store: the store, which has the layers; by default the user's.
         platforms: what is built; by default the platform of the base image.
+        releases: the releases of Windows for each of which an image is built, on bases of the release (`base_for`).
         options: how it is built.
         registry: how registries are reached.
         progress: is told what happens.
@@ -210,7 +213,14 @@ def build_image(
             held.enter_context(place.in_use())
             finder = held.enter_context(BaseFinder(place, registry, pull=chosen.pull, progress=transfer))
             wanted: Sequence[Platform | None] = platforms or [None]
-            plans = [plan_build(request, finder, platform) for platform in wanted]
+            if releases:
+                plans = [
+                    plan_build(request, finder.for_release(release), release.platform(platform))
+                    for release in releases
+                    for platform in wanted
+                ]
+            else:
+                plans = [plan_build(request, finder, platform) for platform in wanted]
             for warning in dict.fromkeys(warning for plan in plans for warning in plan.warnings):
                 told.warn(warning)
             executor = Executor(place, latest=latest, use_cache=chosen.use_cache, progress=told)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from wclayer.build.bases import Base, BaseFinder
+from wclayer.build.bases import Base, BaseFinder, ReleaseFinder
 from wclayer.build.context import BuildContext
 from wclayer.build.dockerfile.instructions import Arg
 from wclayer.build.dockerfile.parser import Dockerfile, Stage
@@ -244,7 +244,11 @@ class StageOrder:
     """
 
     def __init__(
-        self, dockerfile: Dockerfile, arguments: Arguments, finder: BaseFinder, platform: Platform | None
+        self,
+        dockerfile: Dockerfile,
+        arguments: Arguments,
+        finder: BaseFinder | ReleaseFinder,
+        platform: Platform | None,
     ) -> None:
         self._dockerfile = dockerfile
         self._arguments = arguments

@@ -18,9 +18,10 @@ from wclayer.build.building import (
     open_context,
     read_dockerfile,
 )
+from wclayer.build.for_bases import Release
 from wclayer.build.progress import BuildProgress, PlainLines, Silent
 from wclayer.cli.config_options import annotation_option, many, pairs
-from wclayer.cli.image_options import quiet_option, store_option
+from wclayer.cli.image_options import for_option, quiet_option, store_option
 from wclayer.cli.made_image import copy_made
 from wclayer.cli.output import echo, json_option, print_json, warn
 from wclayer.cli.remote import registry_options
@@ -64,6 +65,7 @@ def _split_platforms(text: str) -> list[str]:
     "--platform", "platforms", multiple=True, metavar="PLATFORM", callback=_platforms,
     help="What is built for: windows/amd64:10.0.20348 and so on. Several make an index.",
 )  # fmt: skip
+@for_option
 @click.option("--target", metavar="STAGE", default="", help="The stage to build (default: the last one).")
 @many("--label", metavar="NAME=VALUE", help="Add a label.")
 @annotation_option
@@ -84,9 +86,9 @@ def _split_platforms(text: str) -> list[str]:
 @click.argument("context", metavar="CONTEXT")
 def build_command(
     store: ImageStore, registry: RegistryOptions, dockerfile: str, tags: tuple[str, ...], build_arg: tuple[str, ...],
-    platforms: tuple[Platform, ...], target: str, label: tuple[str, ...], annotation: tuple[str, ...],
-    reproducible: bool, push: bool, pull: bool, no_cache: bool, iidfile: str, style: str, quiet: bool, as_json: bool,
-    context: str,
+    platforms: tuple[Platform, ...], releases: tuple[Release, ...], target: str, label: tuple[str, ...],
+    annotation: tuple[str, ...], reproducible: bool, push: bool, pull: bool, no_cache: bool, iidfile: str, style: str,
+    quiet: bool, as_json: bool, context: str,
 ) -> None:  # fmt: skip
     """Build an image for Windows of the Dockerfile in the folder CONTEXT, without Windows.
 
@@ -119,8 +121,8 @@ def build_command(
         _progress(quiet=quiet or as_json, is_plain=style == "plain") as progress,
         transfer_bars(quiet=quiet or style == "plain") as transfer,
         build_image(
-            parsed, opened, store, platforms=platforms, options=options, registry=registry, progress=progress,
-            transfer=transfer,
+            parsed, opened, store, platforms=platforms, releases=releases, options=options, registry=registry,
+            progress=progress, transfer=transfer,
         ) as built,
     ):  # fmt: skip
         digest = built.source.resolve().digest
