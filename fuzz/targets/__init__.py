@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 from fuzz.target import Target
-from fuzz.targets import disks, dockerfiles, image_archives, images, interfaces, ntfs, operations, regf, tar, win32
+from fuzz.targets import (
+    commands,
+    disks,
+    dockerfiles,
+    image_archives,
+    images,
+    interfaces,
+    ntfs,
+    operations,
+    regf,
+    tar,
+    win32,
+)
 
 TARGETS: dict[str, Target] = {}
 
-for _module in (disks, dockerfiles, image_archives, images, interfaces, ntfs, operations, regf, tar, win32):
+for _module in (commands, disks, dockerfiles, image_archives, images, interfaces, ntfs, operations, regf, tar, win32):
     for _name, _target in _module.TARGETS.items():
         if _name in TARGETS:
             raise ValueError(f"two targets have the name {_name}")

@@ -8,8 +8,11 @@ from pathlib import Path
 
 import wclayer
 from tests.support import put_directories, put_file
+from wclayer.build.commands.cmd_language import parse_line
+from wclayer.build.commands.expansion import expand_variables
 from wclayer.build.commands.run import DEFAULT_SHELL, parse_run, run_actions
 from wclayer.build.commands.state import Environment, PlannedState, Shell, process_environment
+from wclayer.build.commands.table import COMMANDS
 from wclayer.engines.portable.registry import RegistryEditor
 from wclayer.layers.directory import DirectoryLayerWriter
 from wclayer.view.layer_view import LayerView
@@ -62,6 +65,16 @@ class Console:
         finally:
             self.machine = state.machine
             self.output, self.errors = bytes(out), bytes(err)
+
+    def error_level_after(self, line: str) -> int:
+        """Returns `%ERRORLEVEL%` after a line of a batch file."""
+        environment = process_environment(self.machine, self.variables)
+        state = PlannedState("Dockerfile:3", environment, self.machine.copy(), self.directory)
+        action = parse_line(expand_variables(line, state, state.where), COMMANDS, state.where)
+        action.check(state)
+        shell = Shell(ScratchWorkspace(self.view), environment, self.directory)
+        action.run(shell)
+        return shell.error_level
 
     def say(self, line: str) -> str:
         """Returns what a line prints on its standard output."""

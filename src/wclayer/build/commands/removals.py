@@ -101,7 +101,7 @@ def _parse_del(invocation: Invocation) -> Action:
     if not words:
         raise invocation.refuse(invocation.name, "write the files to remove")
     for word in words:
-        if split_path(word.replace("/", "\\"))[1] in ("*", "*.*") and "/q" not in switches:
+        if split_path(word.replace("/", "\\"))[1] in ("*", "*.*", "*.") and "/q" not in switches:
             raise invocation.refuse(
                 word, "it asks before it removes all files, and nobody can answer in a build; add /Q"
             )

@@ -10,8 +10,10 @@ from wclayer.build.commands import (
     directories,
     moves,
     removals,
+    robocopy,
     shell_commands,
     system_commands,
+    xcopy,
 )
 from wclayer.build.commands.cmd_language import NestedShell
 from wclayer.build.commands.command import Action, Command, Invocation
@@ -35,6 +37,8 @@ ALL: tuple[Command, ...] = (
     *shell_commands.COMMANDS,
     *directories.COMMANDS,
     *copies.COMMANDS,
+    *xcopy.COMMANDS,
+    *robocopy.COMMANDS,
     *moves.COMMANDS,
     *removals.COMMANDS,
     *attribute_commands.COMMANDS,

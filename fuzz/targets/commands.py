@@ -1,0 +1,61 @@
+"""Targets: the language of cmd.exe, and the arguments of programs."""
+
+from __future__ import annotations
+
+from fuzz.target import Target
+from wclayer.build.commands.run import parse_run
+from wclayer.build.commands.state import Environment, PlannedState, absolute_path
+from wclayer.build.commands.wildcards import matches, renamed
+from wclayer.build.commands.words import join_arguments, split_arguments
+from wclayer.errors import InvalidParameterError, NotSupportedError
+
+_VARIABLES = {"VAR": "qwerty", "PATH": r"C:\Windows;C:\a b", "Q": '"', "AMP": "a&b"}
+
+
+def _line(data: bytes) -> None:
+    """A line in the shell form: it is understood or refused, each time in the same way."""
+    text = data.decode("utf-8", "replace")
+    state = PlannedState("Dockerfile:1", Environment(_VARIABLES), directory=r"C:\app")
+    other = state.copy()
+    (action,) = parse_run(text, state=state)
+    action.check(other)
+    assert (state.environment, state.machine, state.directory) == (other.environment, other.machine, other.directory)
+
+
+def _arguments(data: bytes) -> None:
+    arguments = list(split_arguments(data.decode("utf-8", "replace")))
+    assert list(split_arguments(join_arguments(arguments))) == arguments
+
+
+def _wildcards(data: bytes) -> None:
+    name, _, pattern = data.decode("utf-8", "replace").partition("\0")
+    made = renamed(name, pattern)
+    assert len(made) <= (len(pattern) + 1) * (len(name) + 1)
+    assert matches(name, "*")
+    if matches(name, pattern):
+        assert matches(name.swapcase() if name.isascii() else name, pattern)
+    path = absolute_path(pattern, "C:\\a") if pattern else "C:\\"
+    assert path.startswith("C:\\")
+    assert ".." not in path.split("\\")
+
+
+_LINES = [
+    b'if exist a (mkdir b && copy /y c+d e) else (rd /s/q "f g" & exit /b 3)',
+    b'@echo off & set "A=%VAR:~1,2%" & cmd /c "echo %A%" >> x 2>&1',
+    b"if not defined X if /i a==A echo %PATH:;=,%^& > nul || rem c",
+    b"pushd C:\\a & popd & cd /d .. & ren *.txt ?.* & del /q /a:-r x, y;z & attrib +r *.t /s",
+    b"xcopy a b /s/e/y & robocopy a b *.x /mir /xf y & mklink /d l t & move a b & type a 1>&2 <nul",
+]
+
+TARGETS = {
+    "cmd_line": Target(
+        _line, lambda: _LINES, (NotSupportedError, InvalidParameterError),
+        words=(b"%VAR:", b"%PATH%", b" && ", b" || ", b"if exist ", b") else (", b"2>&1", b"cmd /c ", b"^", b'"'),
+        max_size=1024, weight=2,
+    ),
+    "arguments": Target(_arguments, lambda: [b'add "HKLM\\a b" /d "C:\\\\" \\"x', b'a"b""c" ""'], max_size=256),
+    "cmd_wildcards": Target(
+        _wildcards, lambda: [b"abc.txt\0*.b?k", b"a.b.c\0?x*c", b"x\0C:\\a\\..\\b. "], (NotSupportedError,),
+        max_size=256,
+    ),
+}  # fmt: skip
