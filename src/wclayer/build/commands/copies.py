@@ -127,8 +127,10 @@ class Copy:
         target = self._target_of(shell, found[0].name)
         if target is None:
             return _ended(shell, 0, PATH_NOT_FOUND)
-        if any(is_same_file(shell, one.path, target) for one in found[1:]):
-            return _ended(shell, 0, _LOST)
+        if lost := [one for one in found[1:] if is_same_file(shell, one.path, target)]:
+            # Its contents are gone when its turn comes; the others are joined all the same.
+            shell.complain(_LOST)
+            found = [one for one in found if one not in lost]
         if shell.view.exists(target):
             check_overwritable(shell.view.stat(target), 0)
         with shell.view.replacing(target) as joined:
