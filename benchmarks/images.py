@@ -70,7 +70,7 @@ def _files(size: int, number: int, share: float) -> Iterator[tuple[Entry, bytes]
         done += len(data)
 
 
-def _plain_tar(file: Path, entries: Iterator[tuple[Entry, bytes]]) -> _Layer:
+def plain_tar(file: Path, entries: Iterator[tuple[Entry, bytes]]) -> _Layer:
     """A layer of Linux: the same files without the metadata of Windows."""
     with file.open("wb") as raw, HashedOutput(raw, Compression.GZIP, 1) as output:
         for entry, data in entries:
@@ -87,7 +87,7 @@ def _plain_tar(file: Path, entries: Iterator[tuple[Entry, bytes]]) -> _Layer:
         return _Layer(file, output.diff_id, output.digest)
 
 
-def _windows_tar(file: Path, entries: Iterator[tuple[Entry, bytes]]) -> _Layer:
+def windows_tar(file: Path, entries: Iterator[tuple[Entry, bytes]]) -> _Layer:
     layers.write(file, entries)
     digest = hashlib.sha256()
     with file.open("rb") as raw:
@@ -97,7 +97,7 @@ def _windows_tar(file: Path, entries: Iterator[tuple[Entry, bytes]]) -> _Layer:
     return _Layer(file, f"sha256:{uncompressed.stdout.split()[0].decode()}", f"sha256:{digest.hexdigest()}")
 
 
-def _layout(folder: Path, made: list[_Layer], *, is_windows: bool) -> None:
+def write_image(folder: Path, made: list[_Layer], *, is_windows: bool) -> None:
     """An OCI layout of an image."""
     blobs = folder / "blobs" / "sha256"
     blobs.mkdir(parents=True)
@@ -142,12 +142,12 @@ def make_images(folder: Path, size: int, share: float) -> tuple[Path, Path]:
     if not (found / "done").exists():
         shutil.rmtree(found, ignore_errors=True)
         (found / "parts").mkdir(parents=True)
-        for kind, make in (("windows", _windows_tar), ("linux", _plain_tar)):
+        for kind, make in (("windows", windows_tar), ("linux", plain_tar)):
             parts = [
                 make(found / "parts" / f"{kind}{number}.tar.gz", _files(int(size * part), number, share))
                 for number, part in enumerate(_LAYERS)
             ]
-            _layout(found / kind, parts, is_windows=kind == "windows")
+            write_image(found / kind, parts, is_windows=kind == "windows")
         (found / "done").touch()
     return found / "windows", found / "linux"
 
