@@ -9,8 +9,9 @@ from datetime import UTC, datetime
 
 from wclayer.build.bases import Base
 from wclayer.build.image import BuiltImage, Step
-from wclayer.build.plan import BuildPlan, PlannedStep, StagePlan, Work, config_of, located
+from wclayer.build.plan import BuildPlan, PlannedStep, StagePlan, Work, located
 from wclayer.build.progress import BuildProgress, StepOutput
+from wclayer.build.scratch_image import scratch_image
 from wclayer.build.workspace import NewLayer, Workspace
 from wclayer.formats.compression import Compression
 from wclayer.host.durability import unsynced
@@ -99,7 +100,9 @@ class Executor:
     def _beginning(self, stage: StagePlan) -> BuiltImage:
         if isinstance(stage.origin, StagePlan):
             return self._made[stage.origin.number]
-        return config_of(stage.origin, stage.platform)
+        if stage.origin is None:
+            return scratch_image(self._store, stage.platform)
+        return stage.origin.image
 
     def _configured(self, image: BuiltImage, step: PlannedStep) -> BuiltImage:
         """Returns the image after a step that changes the configuration alone."""
