@@ -102,20 +102,20 @@ def append_command(
     as_json: bool,
     image: str,
 ) -> None:
-    r"""Put a layer on top of IMAGE, and name the result NEW.
+    """Put a layer on top of IMAGE, and name the result NEW.
 
     IMAGE and NEW are names in the store, or places such as docker://REF and oci:DIR[:TAG] (see `wclayer copy`).
 
-    The layers of IMAGE are fetched only if the new one needs something of them: not for what is new directly below C:\,
-    or for a tar of a Windows layer. Into the registry of IMAGE, its layers are mounted. The options for the
+    The layers of IMAGE are fetched only if the new one needs something of them: not for what is new directly below
+    C:\\, or for a tar of a Windows layer. Into the registry of IMAGE, its layers are mounted. The options for the
     configuration are those of `wclayer config`.
 
     \b
     Example:
-      wclayer append docker://localhost:5000/nanoserver:ltsc2022 --copy dist=C:\app --cmd C:\app\app.exe \
+      wclayer append docker://localhost:5000/nanoserver:ltsc2022 --copy dist=C:\\app --cmd C:\\app\\app.exe \\
         --push -t localhost:5000/app:1
-      wclayer append nanoserver:ltsc2022 --copy dist=C:\app --path-append C:\app --setx MODE=1 -t app:1
-      wclayer append docker://localhost:5000/nanoserver:ltsc2022 --for ltsc2022,ltsc2025 --tar app.tar --push \
+      wclayer append nanoserver:ltsc2022 --copy dist=C:\\app --path-append C:\\app --setx MODE=1 -t app:1
+      wclayer append docker://localhost:5000/nanoserver:ltsc2022 --for ltsc2022,ltsc2025 --tar app.tar --push \\
         -t localhost:5000/app:1
     """
     if not tag:

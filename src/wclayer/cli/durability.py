@@ -10,7 +10,7 @@ _WRITING = frozenset(
     {
         "import", "export", "create", "remove", "expand", "process", "makebaselayer", "convert", "relink", "cp", "rm",
         "mkdir", "mv", "demo", "set", "delete", "attrib", "grant", "unmount", "shell", "login", "logout", "pull",
-        "push", "copy", "load", "save", "config", "append", "build", "tag",
+        "push", "copy", "load", "save", "config", "append", "build", "commit", "rebase", "squash", "tag",
         "untag", "rmi", "prune",
     }
 )  # fmt: skip
