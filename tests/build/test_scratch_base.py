@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import base64
+import gzip
+import hashlib
 import io
+import json
 import subprocess
 import tarfile
 from pathlib import Path
@@ -12,14 +15,20 @@ import pytest
 from dissect.regf import regf
 
 from tests.formats.regf.support import regipy_hive
-from tests.support import layer_tar, witness
+from tests.images.registry import skopeo
+from tests.support import layer_tar, run, witness
 from wclayer import LayerView, check_layer, create_scratch_layer, import_layer_from_tar, process_base_layer
-from wclayer.build.scratch_base import write_scratch_base
+from wclayer.build.scratch_base import scratch_base, write_scratch_base
+from wclayer.errors import InvalidParameterError
+from wclayer.images.platform import parse_platform
+from wclayer.images.store import ImageStore
 from wclayer.win32.sddl import to_sddl
 from wclayer.win32.security import SecurityDescriptor
 
 CONFIG = "Files/Windows/System32/config"
 HIVES = ("DEFAULT", "SAM", "SECURITY", "SOFTWARE", "SYSTEM")
+DIFF_ID = "036248003725435a31f6f90a8ed7e7e526c772cd5a8371c88078106f7f19f32f"
+"""Of every layer of this kind: one that differs would be another layer in every registry."""
 TRUSTED_INSTALLER = "S-1-5-80-956008885-3418522649-1831038044-1853292631-2271478464"
 
 
@@ -102,3 +111,64 @@ def test_it_is_a_base_layer_that_can_be_processed_and_changed(tmp_path: Path) ->
         security = view.security("C:\\app.exe")
         assert security is not None
         assert "(A;ID;0x1200a9;;;BU)" in to_sddl(SecurityDescriptor.decode(security))
+
+
+@pytest.mark.parametrize("processor", ["amd64", "arm64"])
+def test_the_image_is_what_microsoft_s_is(processor: str, tmp_path: Path) -> None:
+    store = ImageStore(tmp_path / "store")
+    with store.in_use():
+        image = scratch_base(store, parse_platform(f"windows/{processor}"))
+        store.tag("base:1", image.put(store))
+    config = json.loads(image.config)
+    assert (config["os"], config["architecture"]) == ("windows", processor)
+    assert "os.version" not in config
+    assert config["config"] == {"Cmd": [r"c:\windows\system32\cmd.exe"]}
+    (step,) = config["history"]
+    assert (config["created"], step["created"]) == ("1970-01-01T00:00:00Z",) * 2
+    assert store.has_layer(image.chain_ids[0])
+    assert list(store.check()) == []
+    place = f"oci:{tmp_path}/layout:base"
+    run("copy", "--store", store.path, "store:base:1", place)
+    options = ("--override-os", "windows", "--override-arch", processor)
+    seen = json.loads(skopeo(*options, "inspect", "--config", place).stdout)
+    assert (seen["os"], seen["rootfs"]["diff_ids"]) == ("windows", config["rootfs"]["diff_ids"])
+    skopeo(*options, "copy", place, f"oci:{tmp_path}/again:base")
+    (layer,) = image.layers
+    data = (tmp_path / "again/blobs/sha256" / layer.digest.removeprefix("sha256:")).read_bytes()
+    assert gzip.decompress(data) == layer_tar(write_scratch_base)
+
+
+def test_the_bytes_are_the_same_at_any_time_and_place(tmp_path: Path) -> None:
+    digests = set()
+    for name in ("one", "two"):
+        store = ImageStore(tmp_path / name)
+        with store.in_use():
+            digests.add(scratch_base(store, parse_platform("amd64")).put(store).digest)
+            # Made again, it is the layer that is there.
+            digests.add(scratch_base(store, parse_platform("windows/x86_64")).put(store).digest)
+    assert len(digests) == 1
+    assert hashlib.sha256(layer_tar(write_scratch_base)).hexdigest() == DIFF_ID
+
+
+@pytest.mark.parametrize("text", ["linux/amd64", "windows/386", "windows/arm"])
+def test_there_is_no_base_for_other_platforms(text: str, tmp_path: Path) -> None:
+    store = ImageStore(tmp_path / "store")
+    with pytest.raises(InvalidParameterError, match="windows/amd64 and windows/arm64"):
+        scratch_base(store, parse_platform(text))
+
+
+def test_a_dockerfile_and_append_begin_with_it(tmp_path: Path) -> None:
+    store, context = tmp_path / "store", tmp_path / "context"
+    context.mkdir()
+    (context / "app.exe").write_bytes(b"MZ")
+    (context / "Dockerfile").write_text('FROM scratch\nCOPY app.exe C:\\\\app.exe\nENTRYPOINT ["C:\\\\app.exe"]\n')
+    run("build", "--store", store, "-t", "built:1", "--platform", "windows/arm64", context)
+    run("append", "--store", store, "scratch", "--copy", rf"{context / 'app.exe'}=C:\app.exe", "-t", "appended:1")
+    for name in ("built:1", "appended:1"):
+        seen = json.loads(run("inspect", "--store", store, "--config", name).stdout)
+        assert seen["rootfs"]["diff_ids"][0] == f"sha256:{DIFF_ID}"
+        assert len(seen["rootfs"]["diff_ids"]) == 2
+        assert "os.version" not in seen
+        assert "SYSTEM" in run("ls", "--store", store, name, r"C:\Windows\System32\config").stdout.decode()
+        assert run("cat", "--store", store, name, r"C:\app.exe").stdout == b"MZ"
+    assert list(ImageStore(store).check()) == []

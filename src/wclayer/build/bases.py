@@ -10,6 +10,7 @@ from typing import Self
 
 from wclayer.build.for_bases import Release, base_for, check_release
 from wclayer.build.image import BuiltImage
+from wclayer.build.scratch_base import SCRATCH, scratch_base
 from wclayer.errors import PathNotFoundError
 from wclayer.images.location import Location, Transport, open_source, parse_location
 from wclayer.images.opening import open_image
@@ -88,6 +89,23 @@ class BaseFinder:
             self._found[key] = self._place(text, platform)
         return self._found[key]
 
+    def scratch(self, platform: Platform) -> Base:
+        """Returns the base of an image that begins with nothing (`FROM scratch`), unpacked in the store.
+
+        Raises:
+            InvalidParameterError: there is none for the platform.
+        """
+        key = SCRATCH, str(platform)
+        if key not in self._found:
+            with ExitStack() as opened:
+                opened.enter_context(self.store.in_use())
+                image = scratch_base(self.store, platform)
+                opened.enter_context(self.store.hold_layers(image.chain_ids))
+                source = opened.enter_context(image.as_source(self.store))
+                self._held.enter_context(opened.pop_all())
+            self._found[key] = Base(SCRATCH, image, source, Location(Transport.STORE, "", SCRATCH))
+        return self._found[key]
+
     def _place(self, text: str, platform: Platform | None) -> Base:
         if _PLACE.match(text):
             return self._opened(text, parse_location(text), platform)
@@ -154,3 +172,11 @@ class ReleaseFinder:
         found = self._finder.find(name, self._release.platform(platform))
         check_release(found.image.parsed.platform, self._release, name)
         return found
+
+    def scratch(self, platform: Platform) -> Base:
+        """Returns the base of an image that begins with nothing, which states the version of the release.
+
+        Raises:
+            InvalidParameterError: see `BaseFinder.scratch`.
+        """
+        return self._finder.scratch(self._release.platform(platform))

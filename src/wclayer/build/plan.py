@@ -13,13 +13,13 @@ from wclayer.build.dockerfile.instructions import Arg
 from wclayer.build.dockerfile.parser import Dockerfile, Stage
 from wclayer.build.dockerfile.words import Expander
 from wclayer.build.image import BuiltImage
+from wclayer.build.scratch_base import SCRATCH
 from wclayer.build.workspace import Workspace
 from wclayer.errors import FormatError, InvalidParameterError, LayerError, PathNotFoundError
 from wclayer.images.edit import ConfigChanges
 from wclayer.images.platform import WINDOWS, Platform, parse_platform
 from wclayer.win32.names import name_key
 
-SCRATCH = "scratch"
 _PREDEFINED = ("HTTP_PROXY", "HTTPS_PROXY", "FTP_PROXY", "NO_PROXY", "ALL_PROXY", "SOURCE_DATE_EPOCH")
 """Arguments that a build may set without an ARG; those of the proxies have no effect, as nothing is fetched."""
 
@@ -279,16 +279,17 @@ class StageOrder:
                 platform = parse_platform(start.platform)
         origin: Base | StagePlan | None
         earlier = dockerfile.find_stage(start.image, before=stage.number)
+        made = platform or Platform(WINDOWS, "amd64")
+        if not made.architecture:
+            made = Platform(made.os, "amd64", made.os_version, made.variant)
         if name_key(start.image) == name_key(SCRATCH):
-            origin = None
+            with located(where):
+                origin = self._finder.scratch(made)
         elif earlier is not None and earlier.start.alias:
             origin = self.plan(earlier)
         else:
             with located(where):
                 origin = self._finder.find(start.image, platform)
-        made = platform or Platform(WINDOWS, "amd64")
-        if not made.architecture:
-            made = Platform(made.os, "amd64", made.os_version, made.variant)
         plan = StagePlan(stage.number, start.alias or str(stage.number), where, origin, made)
         self.plans[stage.number] = plan
         return plan

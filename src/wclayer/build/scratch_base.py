@@ -6,9 +6,18 @@ that run as processes of the host (HostProcess containers) need nothing else of 
 
 from __future__ import annotations
 
+import io
+
+from wclayer.build.image import BuiltImage, Step
+from wclayer.build.workspace import layer_from_reader
+from wclayer.errors import InvalidParameterError, during
 from wclayer.formats.regf.empty import empty_root
 from wclayer.formats.regf.writer import write_hive
+from wclayer.images.edit import ConfigChanges
+from wclayer.images.platform import WINDOWS, Platform
+from wclayer.images.store import ImageStore
 from wclayer.layers.hives import LAYER_HIVES
+from wclayer.layers.tar import TarLayerReader, TarLayerWriter
 from wclayer.model import DataStream, Entry, LayerWriter
 from wclayer.win32.attributes import FileAttributes, FileBasicInfo
 from wclayer.win32.filetime import UNIX_EPOCH
@@ -26,6 +35,45 @@ _SYSTEM_SDDL = (
 )
 # The hives hold passwords on a real machine: only the system and administrators read them.
 _CONFIG_SDDL = "O:SYG:SYD:PAI(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)"
+
+
+_CREATED = "1970-01-01T00:00:00Z"
+_CMD = (r"c:\windows\system32\cmd.exe",)
+SCRATCH = "scratch"
+"""The name of the base in a Dockerfile and on the command line."""
+PROCESSORS = ("amd64", "arm64")
+"""The processors that have HostProcess containers, in Go's words."""
+
+
+def scratch_base(store: ImageStore, platform: Platform) -> BuiltImage:
+    """Returns the image that has nothing but the base layer of `write_scratch_base`, which is unpacked in the store.
+
+    It states no version of Windows unless the platform does, so every host runs it, and the command that Microsoft's
+    base image for HostProcess containers has. The same platform gives the same bytes at any time. The caller holds
+    `store.in_use()` until a name keeps the layer.
+
+    Args:
+        store: takes the layer.
+        platform: Windows on amd64 or arm64.
+
+    Raises:
+        InvalidParameterError: it is another platform.
+    """
+    wanted = platform.normalized()
+    with during("make base", SCRATCH):
+        if wanted.os != WINDOWS or wanted.architecture not in PROCESSORS:
+            possible = " and ".join(f"{WINDOWS}/{processor}" for processor in PROCESSORS)
+            raise InvalidParameterError(
+                str(platform)[:100], f"no base from scratch is made for it; possible are {possible}"
+            )
+        tar = io.BytesIO()
+        with TarLayerWriter(tar) as writer:
+            write_scratch_base(writer)
+        tar.seek(0)
+        with TarLayerReader(tar, SCRATCH, is_base=True) as reader:
+            layer = layer_from_reader(store, reader, ())
+        image = BuiltImage.empty(wanted).with_layer(layer, Step(f"FROM {SCRATCH}", _CREATED, comment="wclayer"))
+        return image.with_config(ConfigChanges(cmd=_CMD, created=_CREATED))[0]
 
 
 def write_scratch_base(writer: LayerWriter) -> None:

@@ -13,6 +13,7 @@ from wclayer.build.additions import Additions
 from wclayer.build.append import AppendedImage, append_image
 from wclayer.build.for_bases import Release, base_for, check_release, make_for_releases
 from wclayer.build.image import BuiltImage
+from wclayer.build.scratch_base import SCRATCH, scratch_base
 from wclayer.cli.config_options import annotation_option, config_options, many, pairs
 from wclayer.cli.image_options import for_option, platform_option, quiet_option, store_option
 from wclayer.cli.made_image import copy_made, opened_image, places_of
@@ -24,7 +25,7 @@ from wclayer.images.descriptor import Descriptor
 from wclayer.images.edit import ConfigChanges
 from wclayer.images.location import Location, Transport
 from wclayer.images.opening import source_location
-from wclayer.images.platform import Platform
+from wclayer.images.platform import WINDOWS, Platform
 from wclayer.images.reference import parse_reference
 from wclayer.images.registry import RegistryOptions
 from wclayer.images.store import ImageStore
@@ -104,7 +105,8 @@ def append_command(
 ) -> None:
     """Put a layer on top of IMAGE, and name the result NEW.
 
-    IMAGE and NEW are names in the store, or places such as docker://REF and oci:DIR[:TAG] (see `wclayer copy`).
+    IMAGE and NEW are names in the store, or places such as docker://REF and oci:DIR[:TAG] (see `wclayer copy`). The
+    IMAGE `scratch` is the base of HostProcess containers, which has nothing but empty registry hives.
 
     The layers of IMAGE are fetched only if the new one needs something of them: not for what is new directly below
     C:\\, or for a tar of a Windows layer. Into the registry of IMAGE, its layers are mounted. The options for the
@@ -138,9 +140,18 @@ def append_command(
         opened.enter_context(store.in_use())
 
         def make(release: Release | None) -> ImageSource:
-            place = source_location(image if release is None else base_for(image, release))
+            is_scratch = image == SCRATCH
+            place = (
+                Location(Transport.STORE, "", SCRATCH)
+                if is_scratch
+                else source_location(image if release is None else base_for(image, release))
+            )
             places.append(place)
-            source = opened_image(opened, place, store, registry)
+            if is_scratch:
+                base = scratch_base(store, platform or Platform(WINDOWS, "amd64"))
+                source: ImageSource = opened.enter_context(base.as_source(store))
+            else:
+                source = opened_image(opened, place, store, registry)
             with transfer_bars(quiet=quiet) as progress:
                 appended = append_image(
                     source, additions, store, platform=platform if release is None else release.platform(platform),
