@@ -59,6 +59,7 @@ class StageState:
 
     def __init__(self, image: BuiltImage, machine: Environment) -> None:
         config = image.parsed.view.view("config")
+        self.image = image
         self.env = dict(variables_of(image))
         self.args: dict[str, str] = {}
         self.workdir = config.text("WorkingDir") or "C:\\"
@@ -159,6 +160,9 @@ class StepPlanner:
             expanded = instruction.expanded(expander)
             plan = _PLANS[type(instruction)]
             created_by, changes, work = plan(self, where, expanded, stage, state)
+            if changes is not None:
+                # What cannot be in a configuration is refused before anything is made.
+                state.image, _ = state.image.with_config(changes)
         for name in sorted(expander.unset):
             self.warnings.append(f"{where}: {name} has no value, and stands for an empty text")
         return PlannedStep(where, created_by, created_by, changes, work)

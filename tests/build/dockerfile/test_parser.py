@@ -75,6 +75,18 @@ def test_with_the_directive_a_backslash_is_the_end_of_a_path() -> None:
     assert file.advice == ()
 
 
+def test_a_file_that_ends_within_a_line_is_told() -> None:
+    file = _parsed("FROM a\nVOLUME C:\\\n")
+    assert file.stages[0].instructions[0].text == "VOLUME C:"
+    assert [(each.line, "the file ends with" in each.detail) for each in file.advice] == [(2, True)]
+
+
+@pytest.mark.parametrize("text", ["STOPSIGNAL foo", "STOPSIGNAL $x", "STOPSIGNAL 0", "ENV $x=1", "LABEL ''=1"])
+def test_words_that_stand_for_nothing_possible_are_refused(text: str) -> None:
+    with pytest.raises(FormatError, match=r"STOPSIGNAL|empty name"):
+        _one(text).expanded(Expander({}))
+
+
 def test_an_empty_line_between_continued_lines_is_told() -> None:
     file = _parsed("FROM a\nRUN x \\\n\n  y\n")
     assert file.stages[0].instructions[0].text == "RUN x   y"
@@ -382,7 +394,7 @@ def test_triggers_of_a_base_are_read() -> None:
         ("EXPOSE $V", {"ports": ("1/tcp", "2/tcp")}),
         ("EXPOSE 8001-8002/UDP 8001/udp", {"ports": ("8001/udp", "8002/udp")}),
         ("VOLUME $V", {"paths": ("1 2",)}),
-        ("STOPSIGNAL $V", {"signal": "1 2"}),
+        ("STOPSIGNAL ${V% 2}", {"signal": "1"}),
         ("RUN $V", {"command": CommandLine(("$V",), True)}),
         ("CMD $V", {"command": CommandLine(("$V",), True)}),
         ("ENTRYPOINT $V", {"command": CommandLine(("$V",), True)}),

@@ -12,8 +12,9 @@ from typing import ClassVar, Self
 
 from wclayer.build.dockerfile.forms import Assignment
 from wclayer.build.dockerfile.lines import Heredoc
-from wclayer.build.dockerfile.values import parse_port
+from wclayer.build.dockerfile.values import parse_port, parse_signal
 from wclayer.build.dockerfile.words import Expander
+from wclayer.errors import FormatError
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +122,13 @@ class Label(Instruction):
 
 
 def _assigned(pairs: Sequence[Assignment], expander: Expander) -> tuple[Assignment, ...]:
-    return tuple(Assignment(expander.word(each.name), expander.word(each.value or "")) for each in pairs)
+    assigned = []
+    for each in pairs:
+        name = expander.word(each.name)
+        if not name:
+            raise FormatError(f"{each.name!r} stands for an empty name")
+        assigned.append(Assignment(name, expander.word(each.value or "")))
+    return tuple(assigned)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -315,7 +322,7 @@ class StopSignal(Instruction):
     signal: str
 
     def expanded(self, expander: Expander) -> Self:
-        return replace(self, signal=expander.word(self.signal))
+        return replace(self, signal=parse_signal(expander.word(self.signal)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

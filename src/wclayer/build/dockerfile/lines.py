@@ -121,7 +121,8 @@ def read_lines(text: str, name: str, is_instruction: Callable[[str], bool]) -> L
     Raises:
         DockerfileError: a directive is wrong, a heredoc has no end, or the file or a line is too long.
     """
-    physical = text.removeprefix("\ufeff").split("\n")
+    # The end of the last line is not the beginning of another one.
+    physical = text.removeprefix("\ufeff").removesuffix("\n").split("\n")
     if len(text) > MAX_SIZE:
         raise DockerfileError(name, f"has more than {MAX_SIZE} characters, which is no Dockerfile")
     for number, line in enumerate(physical, 1):
@@ -193,6 +194,12 @@ class _Reader:
         text = "".join(pieces).strip()
         if empty:
             self._advise(empty, "an empty line is between continued lines; Docker will refuse that in the future")
+        if goes_on:
+            self._advise(
+                self._at,
+                f"the file ends with {self._lines.escape!r}, which continues a line and goes away; if it ends a path, "
+                "write '# escape=`' as the first line of the file, or / in the path",
+            )
         if not text:
             return
         try:

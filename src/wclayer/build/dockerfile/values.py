@@ -17,6 +17,12 @@ _PORT = re.compile(r"(\d{1,5})(?:-(\d{1,5}))?(?:/([a-zA-Z]+))?", re.ASCII)
 _PROTOCOLS = ("tcp", "udp", "sctp")
 _STAGE = re.compile(r"[a-z][a-z0-9-_.]*")
 _MAX_RETRIES = (1 << 31) - 1
+_SIGNALS = (
+    "ABRT|ALRM|BUS|CHLD|CLD|CONT|FPE|HUP|ILL|INT|IO|IOT|KILL|PIPE|POLL|PROF|PWR|QUIT|SEGV|STKFLT|STOP|SYS|TERM|TRAP|TSTP"
+    "|TTIN|TTOU|UNUSED|URG|USR1|USR2|VTALRM|WINCH|XCPU|XFSZ|RTMIN|RTMAX"
+)
+_SIGNAL = re.compile(rf"(?:SIG)?(?:{_SIGNALS})|SIGRTMIN\+\d\d?|SIGRTMAX-\d\d?|[1-9]\d?", re.IGNORECASE | re.ASCII)
+"""The signals that Docker knows; Windows has its own, to which a container's host translates them."""
 
 
 def parse_duration(flag: str, text: str) -> int:
@@ -54,6 +60,17 @@ def parse_retries(text: str) -> int:
     if not re.fullmatch(r"[0-9]{1,10}", text) or int(text) > _MAX_RETRIES:
         raise FormatError(f"--retries={text[:40]} is no number from 0 to {_MAX_RETRIES}")
     return int(text)
+
+
+def parse_signal(text: str) -> str:
+    """Returns the signal of STOPSIGNAL as it is written.
+
+    Raises:
+        FormatError: it is no signal.
+    """
+    if not _SIGNAL.fullmatch(text):
+        raise FormatError(f"STOPSIGNAL {text[:40]!r} is no signal: write a name, as SIGTERM, or a number")
+    return text
 
 
 def parse_port(text: str) -> Iterator[str]:
