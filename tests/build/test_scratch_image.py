@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from wclayer.build.image import Step
-from wclayer.build.scratch_image import scratch_image
+from wclayer.build.scratch_base import scratch_base
 from wclayer.build.workspace import Workspace
 from wclayer.formats.regf.values import ValueType, encode_string
 from wclayer.images.opening import open_image
@@ -23,7 +23,7 @@ def test_an_image_from_scratch(tmp_path: Path) -> None:
     for name in ("one", "two"):
         store = ImageStore(tmp_path / name)
         with store.in_use():
-            image = scratch_image(store, _PLATFORM)
+            image = scratch_base(store, _PLATFORM)
             with Workspace(store, image.chain_ids, time=0) as workspace:
                 workspace.view.mkdir("C:/app")
                 with workspace.registry() as registry:

@@ -11,7 +11,7 @@ from wclayer.build.bases import Base
 from wclayer.build.image import BuiltImage, Step
 from wclayer.build.plan import BuildPlan, PlannedStep, StagePlan, Work, located
 from wclayer.build.progress import BuildProgress, StepOutput
-from wclayer.build.scratch_image import scratch_image
+from wclayer.build.scratch_base import scratch_base
 from wclayer.build.workspace import NewLayer, Workspace
 from wclayer.formats.compression import Compression
 from wclayer.host.durability import unsynced
@@ -101,7 +101,7 @@ class Executor:
         if isinstance(stage.origin, StagePlan):
             return self._made[stage.origin.number]
         if stage.origin is None:
-            return scratch_image(self._store, stage.platform)
+            return scratch_base(self._store, stage.platform)
         return stage.origin.image
 
     def _configured(self, image: BuiltImage, step: PlannedStep) -> BuiltImage:
