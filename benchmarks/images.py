@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import os
 import random
 import shutil
 import statistics
@@ -17,6 +18,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -37,6 +39,8 @@ _SKOPEO = ["skopeo", "--insecure-policy", "--override-os", "windows"]
 _LAYERS = (0.7, 0.3)
 """The parts of the image that its layers are."""
 _POOL = 32 << 20
+_PAUSE = 6
+"""Seconds before each row: ext4 avoids, slowly, what was removed in the last five seconds."""
 _PLATFORM = {"architecture": "amd64", "os": "windows", "os.version": "10.0.20348.5499"}
 
 Row = Callable[[], list[list[str]]]
@@ -163,15 +167,23 @@ class Rows:
 
     def __init__(self, work: Path, windows: Path, host: str) -> None:
         self._work = work
+        self._made: list[Path] = []
         self._image, self._linux = f"{host}/windows:1", f"{host}/linux:1"
         manifest = json.loads(next(iter(_manifests(windows))).read_text())
         names = [layer["digest"].removeprefix("sha256:") for layer in manifest["layers"]]
         self._blobs = [windows / "blobs" / "sha256" / name for name in names]
 
     def _fresh(self, name: str) -> Path:
-        path = self._work / name
-        shutil.rmtree(path, ignore_errors=True)
-        return path
+        self._made.append(self._work / name)
+        return self._made[-1]
+
+    def clear(self) -> None:
+        """Removes what the last row made, and waits until the disk has forgotten it."""
+        for path in self._made:
+            shutil.rmtree(path, ignore_errors=True)
+        self._made.clear()
+        os.sync()
+        time.sleep(_PAUSE)
 
     def download(self) -> list[list[str]]:
         """The download alone."""
@@ -218,8 +230,9 @@ def _manifests(layout: Path) -> Iterator[Path]:
         yield layout / "blobs" / "sha256" / entry["digest"].removeprefix("sha256:")
 
 
-def _timed(row: Row) -> tuple[float, int]:
+def _timed(rows: Rows, row: Row) -> tuple[float, int]:
     """Seconds of all commands of a row, and the most memory of one in KiB."""
+    rows.clear()
     measured = [measure(command) for command in row()]
     return sum(seconds for seconds, _ in measured), max(kib for _, kib in measured)
 
@@ -250,7 +263,7 @@ def main() -> None:
             "skopeo copy + umoci unpack (Linux)": rows.skopeo_and_umoci,
         }
         # In turn, so that what else the machine does meets all of them.
-        runs = [{name: _timed(row) for name, row in named.items()} for _ in range(options.runs)]
+        runs = [{name: _timed(rows, row) for name, row in named.items()} for _ in range(options.runs)]
     print(f"{'':36} {'seconds':>8} {'of pull':>8} {'memory':>10}")
     pulls = [run["pull: both together"][0] for run in runs]
     for name in named:
