@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from wclayer.build.commands.environment import SETX
+from wclayer.build.commands.icacls import ICACLS, TAKEOWN
 from wclayer.build.commands.registry import REG, REGEDIT
 
-COMMANDS = (REG, REGEDIT, SETX)
+COMMANDS = (REG, REGEDIT, SETX, ICACLS, TAKEOWN)
