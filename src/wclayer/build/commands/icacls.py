@@ -88,28 +88,26 @@ def entries(shell: Shell, text: str, *, below: bool) -> Iterator[str]:
             yield from [one.path for one in children(shell, folder, pattern)]
 
 
-def _carry_out(
-    own: SecurityDescriptor, operation: Operation, is_directory: bool, replaced: set[Sid]
-) -> SecurityDescriptor:
-    kind = operation.kind
+def _carry_out(own: SecurityDescriptor, step: Operation, is_directory: bool, replaced: set[Sid]) -> SecurityDescriptor:
+    kind = step.kind
     aces = explicit_aces(own)
     inherited = [] if own.dacl is None else [ace for ace in own.dacl.aces if is_inherited(ace)]
     control = own.control
     if kind == "setowner":
-        return replace(own, owner=operation.sids[0])
+        return replace(own, owner=step.sids[0])
     if kind in ("grant", "grant:r"):
-        for right in operation.rights:
+        for right in step.rights:
             if kind == "grant:r" and right.sid not in replaced:
                 replaced.add(right.sid)
                 aces = [ace for ace in aces if not _is(ace, AceType.ACCESS_ALLOWED, right.sid)]
             aces = _added(aces, AceType.ACCESS_ALLOWED, right, is_directory)
     elif kind == "deny":
-        for right in operation.rights:
+        for right in step.rights:
             aces = [left for ace in aces if (left := _without(ace, right)) is not None]
             aces = _added(aces, AceType.ACCESS_DENIED, right, is_directory)
     elif kind.startswith("remove"):
         types = {"remove:g": (AceType.ACCESS_ALLOWED,), "remove:d": (AceType.ACCESS_DENIED,)}
-        for sid in operation.sids:
+        for sid in step.sids:
             for ace_type in types.get(kind, (AceType.ACCESS_ALLOWED, AceType.ACCESS_DENIED)):
                 aces = [ace for ace in aces if not _is(ace, ace_type, sid)]
     elif kind == "reset":
