@@ -25,8 +25,8 @@ def table() -> str:
             if command.group == group:
                 names = ", ".join(f"`{name}`" for name in command.names)
                 summary = command.summary.replace("|", "\\|")
-                usage = command.usage.replace("|", "\\|")
-                parts.append(f"| {names} | `{usage}`. {summary} |")
+                usage = "<br>".join(f"`{line.strip()}`" for line in command.usage.replace("|", "\\|").splitlines())
+                parts.append(f"| {names} | {usage}. {summary} |")
     return "\n".join(parts) + "\n"
 
 
