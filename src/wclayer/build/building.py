@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from wclayer._types import StrPath
 from wclayer.build.bases import BaseFinder, ReleaseFinder
+from wclayer.build.clock import Clock
 from wclayer.build.context import BuildContext
 from wclayer.build.dockerfile.ignore import parse_ignore
 from wclayer.build.dockerfile.lines import decode_dockerfile
@@ -20,7 +21,7 @@ from wclayer.build.image import BuiltImage
 from wclayer.build.plan import Arguments, BuildPlan, BuildRequest, StageOrder, StagePlan, target_stage
 from wclayer.build.plan_steps import StepPlanner
 from wclayer.build.progress import BuildProgress, Silent
-from wclayer.errors import InvalidParameterError, during, errors_at
+from wclayer.errors import during, errors_at
 from wclayer.images.changed import compose_index
 from wclayer.images.location import Location
 from wclayer.images.platform import Platform
@@ -29,9 +30,7 @@ from wclayer.images.store import ImageStore
 from wclayer.images.transfer_progress import TransferCallback
 from wclayer.images.transport import ImageSource
 from wclayer.layers.inputs import open_stream
-from wclayer.win32.filetime import MAX_FILETIME, TICKS_PER_SECOND, UNIX_EPOCH
 
-EPOCH_VARIABLE = "SOURCE_DATE_EPOCH"
 _MAX_IGNORE = 1 << 20
 _MAX_DOCKERFILE = (1 << 20) + 1
 
@@ -45,7 +44,7 @@ class BuildOptions:
         target: the name or number of the stage to build; "" for the last one.
         labels: labels that the image gets, too.
         annotations: annotations of the manifest that the image gets, too.
-        latest: the time, in seconds since 1970, that replaces every later time in the image; None keeps the times.
+        clock: the time that the image states.
         use_cache: take steps that were made before from the cache.
         pull: fetch the base images anew, even if the store has them.
     """
@@ -54,7 +53,7 @@ class BuildOptions:
     target: str = ""
     labels: Mapping[str, str] | None = None
     annotations: Mapping[str, str] | None = None
-    latest: int | None = None
+    clock: Clock = field(default_factory=Clock)
     use_cache: bool = True
     pull: bool = False
 
@@ -72,24 +71,6 @@ class Built:
     source: ImageSource
     images: tuple[BuiltImage, ...]
     places: tuple[Location, ...]
-
-
-def epoch_of(environment: Mapping[str, str], *, is_asked_for: bool) -> int | None:
-    """Returns the time that replaces every later time in an image, in seconds since 1970; None for no such time.
-
-    Args:
-        environment: the variables; `SOURCE_DATE_EPOCH` states it (reproducible-builds.org).
-        is_asked_for: whether a build is to be reproducible without the variable: then it is 1970-01-01.
-
-    Raises:
-        InvalidParameterError: the variable is not a number of seconds, or out of the range of Windows.
-    """
-    text = environment.get(EPOCH_VARIABLE, "")
-    if not text:
-        return 0 if is_asked_for else None
-    if not text.isascii() or not text.isdecimal() or int(text[:18]) > (MAX_FILETIME - UNIX_EPOCH) // TICKS_PER_SECOND:
-        raise InvalidParameterError(EPOCH_VARIABLE, f"{text[:40]!r} is not a number of seconds since 1970")
-    return int(text)
 
 
 def read_dockerfile(context: StrPath, name: StrPath = "", data: bytes | None = None) -> Dockerfile:
@@ -153,9 +134,7 @@ def plan_build(request: BuildRequest, finder: BaseFinder | ReleaseFinder, platfo
 
 
 def _plan_stage(order: StageOrder, planner: StepPlanner, stage: Stage) -> StagePlan:
-    plan = order.plan(stage)
-    base = plan.base
-    return planner.plan(stage, BuiltImage.empty(plan.platform) if base is None else base.image)
+    return planner.plan(stage, order.plan(stage).base.image)
 
 
 @contextmanager
@@ -197,7 +176,6 @@ def build_image(
     chosen = options or BuildOptions()
     place = store or ImageStore()
     told = progress or Silent()
-    latest = None if chosen.latest is None else UNIX_EPOCH + chosen.latest * TICKS_PER_SECOND
     request = BuildRequest(
         dockerfile,
         context,
@@ -205,7 +183,7 @@ def build_image(
         chosen.target,
         chosen.labels or {},
         chosen.annotations or {},
-        latest,
+        chosen.clock.latest,
     )
     with ExitStack() as held:
         with during("build image", context.path):
@@ -223,13 +201,13 @@ def build_image(
                 plans = [plan_build(request, finder, platform) for platform in wanted]
             for warning in dict.fromkeys(warning for plan in plans for warning in plan.warnings):
                 told.warn(warning)
-            executor = Executor(place, latest=latest, use_cache=chosen.use_cache, progress=told)
+            executor = Executor(place, clock=chosen.clock, use_cache=chosen.use_cache, progress=told)
             images = [executor.carry_out(plan, request.labels, request.annotations) for plan in plans]
             bases = [plan.stages[-1].base for plan in plans]
             sources: list[ImageSource] = [
-                held.enter_context(image.as_source(place, None if base is None else base.source))
+                held.enter_context(image.as_source(place, base.source))
                 for image, base in zip(images, bases, strict=True)
             ]
             made = sources[0] if len(sources) == 1 else compose_index(sources)
-            places = tuple(dict.fromkeys(base.location for base in bases if base is not None))
+            places = tuple(dict.fromkeys(base.location for base in bases))
         yield Built(made, tuple(images), places)

@@ -5,20 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
 
 from wclayer.build.bases import Base
+from wclayer.build.clock import Clock
 from wclayer.build.image import BuiltImage, Step
 from wclayer.build.plan import BuildPlan, PlannedStep, StagePlan, Work, located
 from wclayer.build.progress import BuildProgress, StepOutput
-from wclayer.build.scratch_base import scratch_base
 from wclayer.build.workspace import NewLayer, Workspace
 from wclayer.formats.compression import Compression
 from wclayer.host.durability import unsynced
 from wclayer.images.edit import ConfigChanges
 from wclayer.images.store import ImageStore
 from wclayer.images.store.build_cache import BuildCache, CachedStep
-from wclayer.win32.filetime import to_datetime
 
 _ALGORITHM = 1
 """The version of what steps do: it changes when the same step makes another layer."""
@@ -30,7 +28,7 @@ class Executor:
 
     Args:
         store: the store.
-        latest: the FILETIME that replaces every later time; None keeps the times.
+        clock: the time of what is made.
         use_cache: whether a step that was made before is taken from the cache. What is made is recorded in any case.
         progress: is told what happens.
         compression: of the layers.
@@ -41,7 +39,7 @@ class Executor:
         self,
         store: ImageStore,
         *,
-        latest: int | None,
+        clock: Clock,
         use_cache: bool,
         progress: BuildProgress,
         compression: Compression = Compression.GZIP,
@@ -49,7 +47,7 @@ class Executor:
     ) -> None:
         self._store = store
         self._cache = BuildCache(store.path)
-        self._latest = latest
+        self._clock = clock
         self._use_cache = use_cache
         self._progress = progress
         self._compression = compression
@@ -100,15 +98,13 @@ class Executor:
     def _beginning(self, stage: StagePlan) -> BuiltImage:
         if isinstance(stage.origin, StagePlan):
             return self._made[stage.origin.number]
-        if stage.origin is None:
-            return scratch_base(self._store, stage.platform)
         return stage.origin.image
 
     def _configured(self, image: BuiltImage, step: PlannedStep) -> BuiltImage:
         """Returns the image after a step that changes the configuration alone."""
         key = self._key(image, ["configuration", image.config.decode("utf-8", "replace"), step.created_by])
         known = self._cache.get(key) if self._use_cache else None
-        made = known or CachedStep(step.text, self._now())
+        made = known or CachedStep(step.text, self._clock.now())
         if known is None:
             self._cache.put(key, made)
         return self._with(image, step, made)
@@ -119,14 +115,14 @@ class Executor:
         key = self._key(image, work.inputs(self))
         if self._use_cache and (known := cache.get(key)) is not None:
             return self._with(image, step, known), True
-        with Workspace(self._store, image.chain_ids, time=self._latest) as workspace:
+        with Workspace(self._store, image.chain_ids, time=self._clock.latest) as workspace:
             # The scratch need not survive a power cut; the layer that is made of it does.
             with unsynced():
                 work.carry_out(workspace, self, StepOutput(self._progress))
             layer = workspace.commit(self._compression, level=self._level)
-        made = CachedStep(step.text, self._now())
+        made = CachedStep(step.text, self._clock.now())
         if layer is not None:
-            made = CachedStep(step.text, self._now(), layer.descriptor, layer.diff_id, layer.chain_id)
+            made = CachedStep(step.text, self._clock.now(), layer.descriptor, layer.diff_id, layer.chain_id)
         cache.put(key, made)
         return self._with(image, step, made), False
 
@@ -153,16 +149,11 @@ class Executor:
         platform = image.parsed.platform
         chain = image.chain_ids
         everything = [
-            _ALGORITHM, chain[-1] if chain else "", platform.os, platform.architecture, self._latest,
+            _ALGORITHM, chain[-1] if chain else "", platform.os, platform.architecture, self._clock.latest,
             self._compression.value, self._level, inputs,
         ]  # fmt: skip
         text = json.dumps(everything, ensure_ascii=True, separators=(",", ":"))
         return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
-
-    def _now(self) -> str:
-        """Returns the time of a step, as RFC 3339 writes it."""
-        moment = datetime.now(UTC) if self._latest is None else min(datetime.now(UTC), to_datetime(self._latest))
-        return moment.strftime("%Y-%m-%dT%H:%M:%S") + (f".{moment.microsecond:06d}Z" if moment.microsecond else "Z")
 
 
 def _name_of(stage: StagePlan, plan: BuildPlan) -> str:
@@ -173,4 +164,4 @@ def _name_of(stage: StagePlan, plan: BuildPlan) -> str:
 
 
 def _from_text(stage: StagePlan) -> str:
-    return f"FROM {'scratch' if stage.origin is None else stage.origin.name}"
+    return f"FROM {stage.origin.name}"

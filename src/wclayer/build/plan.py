@@ -83,7 +83,7 @@ class StagePlan:
         number: its number in the Dockerfile, from 0.
         name: its name, or its number.
         where: the file and line of its FROM.
-        origin: what it begins with: an image, an earlier stage, or None for `scratch`.
+        origin: what it begins with: an image or an earlier stage.
         platform: the platform of a stage that begins with `scratch`.
         steps: its steps.
     """
@@ -91,13 +91,13 @@ class StagePlan:
     number: int
     name: str
     where: str
-    origin: Base | StagePlan | None
+    origin: Base | StagePlan
     platform: Platform
     steps: list[PlannedStep] = field(default_factory=list)
 
     @property
-    def base(self) -> Base | None:
-        """The image at the bottom; None for `scratch`."""
+    def base(self) -> Base:
+        """The image at the bottom."""
         origin = self.origin
         while isinstance(origin, StagePlan):
             origin = origin.origin
@@ -277,7 +277,7 @@ class StageOrder:
         if start.platform:
             with located(where):
                 platform = parse_platform(start.platform)
-        origin: Base | StagePlan | None
+        origin: Base | StagePlan
         earlier = dockerfile.find_stage(start.image, before=stage.number)
         made = platform or Platform(WINDOWS, "amd64")
         if not made.architecture:
@@ -337,11 +337,6 @@ class located:  # noqa: N801 (used like a function, as those of contextlib are)
         if isinstance(error, LayerError) and not error.path.startswith(file):
             path = f"{error.path}: " if error.path else ""
             raise type(error)(self._where, f"{path}{error.detail}", code=error.code) from error
-
-
-def config_of(origin: Base | None, platform: Platform) -> BuiltImage:
-    """Returns the image that a stage begins with."""
-    return BuiltImage.empty(platform) if origin is None else origin.image
 
 
 def variables_of(image: BuiltImage) -> list[tuple[str, str]]:

@@ -147,7 +147,7 @@ class StepPlanner:
         """Adds the ONBUILD instructions of what the stage begins with, which end there."""
         triggers, state.on_build = state.on_build, ()
         for trigger in triggers:
-            name = plan.origin.name if plan.origin is not None else ""
+            name = plan.origin.name
             where = f"{plan.where}: ONBUILD of {name}"
             with located(where):
                 instruction = parse_trigger(trigger, name, self._dockerfile.escape)
@@ -283,11 +283,7 @@ class StepPlanner:
         check_target(target, len(copy.sources))
         origin = self._order.other(copy.origin, stage, where)
         if isinstance(origin, StagePlan):
-            bottom = origin.base
-            self.plan(
-                self._dockerfile.stages[origin.number],
-                BuiltImage.empty(origin.platform) if bottom is None else bottom.image,
-            )
+            self.plan(self._dockerfile.stages[origin.number], origin.base.image)
         exclude = exclude_rules(copy.exclude) if copy.exclude else None
         work = CopyFromImage(
             where, self._store, origin, copy.sources, target, ownership, exclude, copy.exclude, self._request.latest

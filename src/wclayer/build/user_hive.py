@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from time import time_ns
 
+from wclayer.engines.portable.registry import inherited_security
 from wclayer.errors import NotSupportedError, PathNotFoundError, errors_at
-from wclayer.formats.regf.empty import root_security
 from wclayer.formats.regf.hive import Hive
 from wclayer.formats.regf.model import Key, KeyMetadata, TreeKey, Value, copy_key, fold
 from wclayer.formats.regf.recovery import recover
@@ -18,8 +18,6 @@ from wclayer.layers.hives import LOG_SUFFIXES
 from wclayer.model import limits_in_use
 from wclayer.view.layer_view import LayerView
 from wclayer.win32.filetime import from_unix_ns
-from wclayer.win32.inherit import inherit
-from wclayer.win32.security import SecurityDescriptor
 
 _FILE = "NTUSER.DAT"
 _TEMPLATE = "Default"
@@ -69,7 +67,7 @@ class UserHive:
         for name in names:
             child = key.below.get(fold(name))
             if not isinstance(child, TreeKey):
-                child = TreeKey(name, KeyMetadata(self._now, _inherited(key.metadata.security)))
+                child = TreeKey(name, KeyMetadata(self._now, inherited_security(key.metadata.security)))
                 key.add(child)
                 self._touch(key)
             key = child
@@ -130,13 +128,3 @@ def _bounded(view: LayerView, path: str) -> bytes:
     if most is not None and view.stat(path).size > most:
         raise NotSupportedError(path, f"is larger than {most} bytes (limit hive_size; --max-hive-size raises it)")
     return view.read_bytes(path)
-
-
-def _inherited(above: bytes | None) -> bytes:
-    """Returns the security of a new key: what it inherits from the key above, or else the descriptor of that key."""
-    if above is None:
-        return root_security()
-    parent = SecurityDescriptor.decode(above)
-    made = inherit(parent, is_directory=True)
-    nothing = made.dacl is None or not any(ace.flags for ace in made.dacl.aces)
-    return above if nothing else made.encode()

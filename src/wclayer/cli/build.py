@@ -14,10 +14,10 @@ from wclayer.build.building import (
     BuildOptions,
     Built,
     build_image,
-    epoch_of,
     open_context,
     read_dockerfile,
 )
+from wclayer.build.clock import Clock
 from wclayer.build.for_bases import Release
 from wclayer.build.progress import BuildProgress, PlainLines, Silent
 from wclayer.cli.config_options import annotation_option, many, pairs
@@ -111,7 +111,7 @@ def build_command(
     options = BuildOptions(
         arguments=arguments, target=target, labels=pairs(label, "--label"),
         annotations=pairs(annotation, "--annotation"), use_cache=not no_cache, pull=pull,
-        latest=epoch_of({**os.environ, **arguments}, is_asked_for=reproducible),
+        clock=Clock.of(reproducible=reproducible, environment={**os.environ, **arguments}),
     )  # fmt: skip
     data = sys.stdin.buffer.read(_MAX_DOCKERFILE + 1) if dockerfile == "-" else None
     file = "" if dockerfile == "-" else dockerfile

@@ -14,6 +14,7 @@ from tests.build.dockerfile.corpus import EXPECTED, FOLDER, Expected
 from tests.build.images import store_with_base
 from tests.images import samples, stores
 from wclayer.build.building import BuildOptions, build_image, open_context, read_dockerfile
+from wclayer.build.clock import Clock
 from wclayer.build.commands.table import COMMANDS
 from wclayer.errors import LayerError
 from wclayer.images.reference import parse_reference
@@ -87,7 +88,7 @@ def test_a_dockerfile_is_built_or_refused(name: str, expected: Expected, context
     if expected.needs is not None and expected.needs[1] not in COMMANDS:
         refusals = (expected.needs,)
     with open_context(context) as opened:
-        building = build_image(file, opened, store, options=BuildOptions(latest=0))
+        building = build_image(file, opened, store, options=BuildOptions(clock=Clock(0)))
         if not refusals:
             with building as built:
                 assert built.images

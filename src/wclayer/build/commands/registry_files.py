@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from wclayer.build.commands.registry_keys import (
-    EditedRegistry,
     edited_registry,
     holds_machine_environment,
     registry_key,
 )
 from wclayer.build.commands.state import PlannedState, Shell
+from wclayer.engines.portable.registry import apply_edit
 from wclayer.errors import (
     AlreadyExistsError,
     EntryIsDirectoryError,
@@ -43,7 +43,7 @@ class ImportFile:
         steps = self._steps(shell, path)
         with edited_registry(shell, {step.key for step in steps}) as registry:
             for step in steps:
-                _carry_out(registry, step)
+                apply_edit(registry, step)
         if not self.is_silent:
             # reg.exe prints this line on the standard error.
             shell.complain("The operation completed successfully.")
@@ -73,23 +73,6 @@ class ImportFile:
         except RegTextError as error:
             raise InvalidDataError(path, f"is no .reg file of version 5.00: {error}") from None
         return steps
-
-
-def _carry_out(registry: EditedRegistry, step: RegEdit) -> None:
-    if not step.is_deletion:
-        if step.value is None:
-            registry.create_key(step.key)
-        else:
-            registry.set_value(step.key, step.value.name, step.value.type, step.value.data)
-        return
-    try:
-        if step.value is None:
-            registry.delete_key(step.key)
-        else:
-            registry.delete_value(step.key, step.value.name)
-    except PathNotFoundError:
-        # As with regedit, what is to be deleted need not exist.
-        pass
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from time import time_ns
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 from wclayer._types import StrPath
 from wclayer.errors import InvalidParameterError, PathNotFoundError, boundary
@@ -147,19 +148,7 @@ class RegistryEditor:
         count = 0
         for edit in edits:
             count += 1
-            if not edit.is_deletion:
-                if edit.value is None:
-                    self.create_key(edit.key)
-                else:
-                    self.set_value(edit.key, edit.value.name, edit.value.type, edit.value.data)
-                continue
-            try:
-                if edit.value is None:
-                    self.delete_key(edit.key)
-                else:
-                    self.delete_value(edit.key, edit.value.name)
-            except PathNotFoundError:
-                pass
+            apply_edit(self, edit)
         return count
 
     def commit(self) -> None:
@@ -213,6 +202,34 @@ class RegistryEditor:
             with self._registry.reading():
                 edited = self._hives[hive.stem] = _EditedHive(self._registry, hive, self._now, self._latest)
         return edited, path
+
+
+class EditableKeys(Protocol):
+    """The keys of a registry that is being changed."""
+
+    def create_key(self, key: str) -> None: ...
+    def set_value(self, key: str, name: str, kind: int, data: bytes) -> None: ...
+    def delete_value(self, key: str, name: str) -> None: ...
+    def delete_key(self, key: str) -> None: ...
+
+
+def apply_edit(registry: EditableKeys, edit: RegEdit) -> None:
+    """Carries out one step of a `.reg` file, as regedit does: deleting a missing key or value is not an error.
+
+    Raises:
+        InvalidParameterError, PathNotFoundError: see `RegistryEditor.set_value`.
+    """
+    if not edit.is_deletion:
+        if edit.value is None:
+            registry.create_key(edit.key)
+        else:
+            registry.set_value(edit.key, edit.value.name, edit.value.type, edit.value.data)
+        return
+    with suppress(PathNotFoundError):
+        if edit.value is None:
+            registry.delete_key(edit.key)
+        else:
+            registry.delete_value(edit.key, edit.value.name)
 
 
 class _EditedHive:
@@ -308,7 +325,7 @@ class _EditedHive:
         if hidden is not None:
             child = TreeKey(hidden.name, _promoted(hidden))
         else:
-            metadata = KeyMetadata(self._now, _inherited(parent.metadata.security))
+            metadata = KeyMetadata(self._now, inherited_security(parent.metadata.security))
             if superseded:
                 metadata = metadata._replace(semantics=SUPERSEDE_TREE)
             child = TreeKey(name, metadata)
@@ -350,7 +367,7 @@ def _promoted(key: Key) -> KeyMetadata:
     return key.metadata._replace(class_name=b"", inherits_class=True)
 
 
-def _inherited(parent: bytes | None) -> bytes:
+def inherited_security(parent: bytes | None) -> bytes:
     """Returns the security of a new key: what it inherits from the key above, or else the descriptor of that key."""
     if parent is None:
         return root_security()
