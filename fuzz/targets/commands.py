@@ -1,8 +1,9 @@
-"""Targets: the language of cmd.exe, and the arguments of programs."""
+"""Targets: the language of cmd.exe, and the arguments of programs such as icacls."""
 
 from __future__ import annotations
 
 from fuzz.target import Target
+from wclayer.build.commands.icacls_words import WordError, parse_icacls
 from wclayer.build.commands.run import parse_run
 from wclayer.build.commands.state import Environment, PlannedState, absolute_path
 from wclayer.build.commands.wildcards import matches, renamed
@@ -39,12 +40,24 @@ def _wildcards(data: bytes) -> None:
     assert ".." not in path.split("\\")
 
 
+def _icacls(data: bytes) -> None:
+    """The arguments of icacls, one a line: they are understood or refused, the name of each account with them."""
+    words = parse_icacls(data.decode("utf-8", "replace").split("\n"))
+    assert words.operations
+
+
 _LINES = [
     b'if exist a (mkdir b && copy /y c+d e) else (rd /s/q "f g" & exit /b 3)',
     b'@echo off & set "A=%VAR:~1,2%" & cmd /c "echo %A%" >> x 2>&1',
     b"if not defined X if /i a==A echo %PATH:;=,%^& > nul || rem c",
     b"pushd C:\\a & popd & cd /d .. & ren *.txt ?.* & del /q /a:-r x, y;z & attrib +r *.t /s",
     b"xcopy a b /s/e/y & robocopy a b *.x /mir /xf y & mklink /d l t & move a b & type a 1>&2 <nul",
+]
+
+_GRANTS = [
+    b"a\n/grant:r\nUsers:(OI)(CI)F\n*S-1-5-32-545:(RX,W)\n/t\n/deny\nNT SERVICE\\W3SVC:N",
+    b"C:\\a b\n/setowner\nIIS AppPool\\Site\n/c\n/q",
+    b"a\n/inheritance:r\n/remove:g\nEveryone\nNT VIRTUAL MACHINE\\00000000-0000-0000-0000-000000000001\n/l",
 ]
 
 TARGETS = {
@@ -54,6 +67,11 @@ TARGETS = {
         max_size=1024, weight=2,
     ),
     "arguments": Target(_arguments, lambda: [b'add "HKLM\\a b" /d "C:\\\\" \\"x', b'a"b""c" ""'], max_size=256),
+    "icacls": Target(
+        _icacls, lambda: _GRANTS, (WordError,),
+        words=(b"\n/grant\n", b"\n/deny\n", b"/inheritance:", b":(OI)(CI)(IO)(NP)", b"(GR,DC)", b"NT SERVICE\\"),
+        max_size=512,
+    ),
     "cmd_wildcards": Target(
         _wildcards, lambda: [b"abc.txt\0*.b?k", b"a.b.c\0?x*c", b"x\0C:\\a\\..\\b. "], (NotSupportedError,),
         max_size=256,

@@ -36,7 +36,8 @@ def test_no_folder_of_inputs_is_without_a_target() -> None:
 PACKAGE = Path(wclayer.__file__).parent
 # Modules outside of `formats/` and `win32/` that read what others wrote.
 PARSERS = (
-    "build/commands/cmd_language.py", "build/commands/expansion.py", "build/commands/words.py",
+    "build/commands/cmd_language.py", "build/commands/expansion.py", "build/commands/icacls_words.py",
+    "build/commands/words.py",
     "build/dockerfile/forms.py", "build/dockerfile/ignore.py", "build/dockerfile/ignore_patterns.py",
     "build/dockerfile/instructions.py", "build/dockerfile/lines.py", "build/dockerfile/parser.py",
     "build/dockerfile/patterns.py", "build/dockerfile/reading.py", "build/dockerfile/values.py",

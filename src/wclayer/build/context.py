@@ -40,6 +40,8 @@ from wclayer.win32.reparse import LinkTarget
 
 _PIECE = 1 << 20
 _MAX_LINKS = 63
+_MAX_KEPT = 100_000
+"""For how many directories it is remembered whether they hold something that an exception names."""
 _NAME_OVERHEAD = 500
 """Bytes of memory that an item takes besides the characters of its names, roughly."""
 
@@ -104,6 +106,8 @@ class BuildContext:
         self._ignore = ignore
         self._limits = limits or limits_in_use()
         self._names_size = 0
+        # Whether a directory that is left out holds something that an exception names.
+        self._kept: dict[str, bool] = {}
         with errors_at(path):
             self._host = HostRoot(self.path)
 
@@ -124,9 +128,9 @@ class BuildContext:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self.close()
 
-    def place(self, path: str) -> Path:
+    def place(self, path: str) -> str:
         """Returns the path of the host for a path in the context."""
-        return self.path.joinpath(*path.split("/")) if path else self.path
+        return os.path.join(self.path, path) if path else os.fspath(self.path)
 
     # Finding.
 
@@ -200,7 +204,7 @@ class BuildContext:
         with errors_at(place):
             return sorted(self._host.names(os.fsencode(directory)))
 
-    def _count(self, size: int, names: int, place: Path) -> None:
+    def _count(self, size: int, names: int, place: str) -> None:
         self._names_size += size + names * _NAME_OVERHEAD
         if self._names_size > self._limits.names_size:
             problem = f"the names in it take more than {self._limits.names_size} bytes {limit_hint('names_size')}"
@@ -308,18 +312,32 @@ class BuildContext:
         return not (self._is_directory(path) and self._keeps_some(path, self._ignore))
 
     def _keeps_some(self, directory: str, ignore: IgnoreRules) -> bool:
+        if directory not in self._kept:
+            seen: list[str] = []
+            found = self._first_kept(directory, ignore, seen)
+            if len(self._kept) + len(seen) > _MAX_KEPT:
+                self._kept.clear()
+            # Depth first: what does not lead to the exception was looked through to its end.
+            self._kept.update((each, found is not None and found.startswith(f"{each}/")) for each in seen)
+            self._kept[directory] = found is not None
+        return self._kept[directory]
+
+    def _first_kept(self, directory: str, ignore: IgnoreRules, seen: list[str]) -> str | None:
+        """Returns the first path below a directory that an exception names, and notes the directories on the way."""
         pending = [directory]
         while pending:
             directory = pending.pop()
+            if len(seen) < _MAX_KEPT:
+                seen.append(directory)
             if not ignore.keeps_below(directory):
                 continue
             for name in self._names(directory):
                 path = _join(directory, name)
                 if not ignore.is_ignored(path):
-                    return True
+                    return path
                 if self._is_directory(path):
                     pending.append(path)
-        return False
+        return None
 
     def _item(self, path: str, below: str) -> ContextItem:
         status = self._status(path)

@@ -152,7 +152,7 @@ def copy_from_context(
                     _place(placer, context, item, target.below(item.below), budget)
                     placed.one()
                 continue
-            archive = open_archive(context.open(top), str(context.place(top.path))) if unpack else None
+            archive = open_archive(context.open(top), context.place(top.path)) if unpack else None
             if archive is not None:
                 placer.directories(target.path)
                 Unpacker(placer, target.path).unpack(archive, placed.one)

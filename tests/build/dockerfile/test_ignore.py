@@ -6,7 +6,7 @@ import re
 from itertools import product
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from wclayer.build.dockerfile.errors import DockerfileError
@@ -186,6 +186,8 @@ def test_both_ways_of_matching_agree(pattern: str, path: str) -> None:
 
 
 @given(st.text(), st.text())
+@example("/a", "/a")
+@example("a", "//a")
 def test_any_text_gives_rules_or_an_error(text: str, path: str) -> None:
     try:
         rules = parse_ignore(text, "x")

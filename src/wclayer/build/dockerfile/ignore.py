@@ -69,7 +69,7 @@ class IgnoreRules:
 
     def _last(self, path: str) -> int | None:
         """Returns the index of the last rule that matches a path, or a directory above it."""
-        above = self._flags(posixpath.dirname(path))
+        above = self._flags(path.rpartition("/")[0])
         for index in range(len(self._rules) - 1, -1, -1):
             if above[index] or self._rules[index].pattern.matches(path):
                 return index
@@ -80,7 +80,7 @@ class IgnoreRules:
         pending = []
         while directory and directory not in self._known:
             pending.append(directory)
-            directory = posixpath.dirname(directory)
+            directory = directory.rpartition("/")[0]
         flags = self._known[directory] if directory else (False,) * len(self._rules)
         if len(self._known) + len(pending) > _MAX_KNOWN:
             self._known.clear()
