@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from wclayer.build.commit import CommittedImage, commit_scratch
-from wclayer.cli.config_options import annotation_option, config_options, many, pairs
+from wclayer.cli.config_options import annotation_option, compression_option, config_options, many, pairs
 from wclayer.cli.image_options import quiet_option
 from wclayer.cli.layer_argument import LayerArgument, layer_argument
 from wclayer.cli.made_image import copy_made, places_of
@@ -27,13 +27,7 @@ from wclayer.images.registry import RegistryOptions
 @click.option("-m", "--message", default="", help="The comment in the history.")
 @config_options
 @annotation_option
-@click.option(
-    "--compression",
-    type=click.Choice([kind.value for kind in Compression]),
-    default=Compression.GZIP.value,
-    show_default=True,
-    help="The compression of the layer.",
-)
+@compression_option
 @click.option("--reproducible", is_flag=True, help="The same changes give the same bytes, on any day.")
 @click.option("--push", is_flag=True, help="Copy the image to the registries of its names, too.")
 @registry_options

@@ -1,4 +1,4 @@
-"""The options that change the configuration of an image, which several verbs have."""
+"""The options for the configuration and the new layer of an image, which several verbs have."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import click
 
+from wclayer.formats.compression import Compression
 from wclayer.images.edit import ConfigChanges
 from wclayer.images.platform import parse_platform
 
@@ -69,6 +70,13 @@ _OPTIONS = (
     click.option("--created", metavar="TIME", default=None, help="Set the time (2026-08-09T02:33:18Z)."),
 )
 annotation_option = many("--annotation", metavar="NAME=VALUE", help="Set an annotation of the manifest.")
+compression_option = click.option(
+    "--compression",
+    type=click.Choice([kind.value for kind in Compression]),
+    default=Compression.GZIP.value,
+    show_default=True,
+    help="The compression of the new layer.",
+)
 
 
 def config_options(function: _Command) -> _Command:

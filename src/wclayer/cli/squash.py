@@ -9,7 +9,7 @@ import click
 
 from wclayer.build.documents import ImageDocuments
 from wclayer.build.squash import SquashedImage, squash_image
-from wclayer.cli.config_options import many
+from wclayer.cli.config_options import compression_option, many
 from wclayer.cli.image_options import quiet_option
 from wclayer.cli.layer_argument import LayerArgument, layer_argument
 from wclayer.cli.made_image import copy_made, opened_image, places_of
@@ -30,13 +30,7 @@ from wclayer.images.registry import RegistryOptions
 @click.option(
     "--base", metavar="BASE", default="", help="The base image, if the image does not tell it; implies --above-base."
 )
-@click.option(
-    "--compression",
-    type=click.Choice([kind.value for kind in Compression]),
-    default=Compression.GZIP.value,
-    show_default=True,
-    help="The compression of the new layer.",
-)
+@compression_option
 @click.option("--reproducible", is_flag=True, help="The same image gives the same bytes, on any day.")
 @click.option("--push", is_flag=True, help="Copy the new image to the registries of its names, too.")
 @registry_options

@@ -240,10 +240,7 @@ class _Parser:
             if in_quotes:
                 in_quotes = character != '"'
             elif character == "^":
-                self.at += 1
-                if self.at < len(self.text):
-                    found.append(self.text[self.at])
-                    self.at += 1
+                self._read_after_caret(found)
                 continue
             elif character in _DELIMITERS or character in "&|<>" or (character == ")" and self.depth):
                 break
@@ -252,6 +249,13 @@ class _Parser:
             found.append(character)
             self.at += 1
         return "".join(found)
+
+    def _read_after_caret(self, found: list[str]) -> None:
+        """Reads a caret, and the character behind it, which means itself."""
+        self.at += 1
+        if self.at < len(self.text):
+            found.append(self.text[self.at])
+            self.at += 1
 
     def _read_tail(self, redirections: list[Redirection]) -> str:
         """Reads what follows a command to the next operator, and takes the redirections out of it."""
@@ -264,10 +268,7 @@ class _Parser:
             if in_quotes:
                 in_quotes = character != '"'
             elif character == "^":
-                self.at += 1
-                if self.at < len(self.text):
-                    found.append(self.text[self.at])
-                    self.at += 1
+                self._read_after_caret(found)
                 was_delimiter = may_be_handle = False
                 continue
             elif character in "<>":
