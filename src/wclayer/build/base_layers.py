@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from wclayer.build.documents import ImageDocuments
-from wclayer.errors import InvalidParameterError, LayerError
+from wclayer.errors import InvalidParameterError, PathNotFoundError
 from wclayer.images.history import BASE_DIGEST, find_base
 from wclayer.images.store import ImageStore
 
@@ -73,5 +73,5 @@ def _in_store(digest: str, store: ImageStore) -> ImageDocuments | None:
     try:
         with store.source(digest) as source:
             return ImageDocuments.of(source)
-    except LayerError:
+    except PathNotFoundError:
         return None

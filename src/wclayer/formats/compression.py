@@ -14,12 +14,12 @@ import struct
 import sys
 import threading
 from collections import deque
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import BrokenExecutor, Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from enum import Enum
 from types import TracebackType
-from typing import BinaryIO, Protocol, Self, cast
+from typing import BinaryIO, Protocol, Self, TypeVar, cast
 
 from zlib_ng import zlib_ng
 
@@ -32,6 +32,9 @@ else:
 
 _PIECE = 1 << 20
 _QUEUE_PIECES = 4
+_PATIENCE = 1.0
+"""Seconds after which a wait for a thread looks whether it is still alive."""
+_Result = TypeVar("_Result")
 _GZIP_BLOCK = 512 << 10
 _WINDOW = 32 << 10
 # RFC 1952: ID1 ID2, CM = deflate, no flags, no time, no extra flags, unknown system. No field varies.
@@ -302,6 +305,41 @@ class HashedInput:
             )
 
 
+class _Workers:
+    """Threads that compute.
+
+    Python's own pool waits for ever for the result of a thread that has died without memory.
+    """
+
+    def __init__(self, count: int, name: str) -> None:
+        self._threads: list[threading.Thread] = []
+        self._pool = ThreadPoolExecutor(count, name, initializer=self._begin)
+
+    def _begin(self) -> None:
+        self._threads.append(threading.current_thread())
+
+    def submit(self, function: Callable[..., _Result], *arguments: object) -> Future[_Result]:
+        """Has a thread call a function. Raises `OSError` where a thread cannot be started."""
+        with _starting_threads():
+            return self._pool.submit(function, *arguments)
+
+    def result(self, future: Future[_Result]) -> _Result:
+        """Waits for a result. Raises what the function raised, or `MemoryError` if a thread has died."""
+        while True:
+            is_whole = all(thread.is_alive() for thread in self._threads)
+            try:
+                return future.result(_PATIENCE)
+            except BrokenExecutor as error:
+                raise MemoryError(str(error)) from error
+            except TimeoutError:
+                if not is_whole:
+                    raise MemoryError("a thread has died before its result was there") from None
+
+    def close(self) -> None:
+        """Ends the threads, when they are done with what they have begun."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+
 class HashedOutput:
     """Compresses bytes into `raw`, and computes both digests.
 
@@ -315,7 +353,7 @@ class HashedOutput:
         self._raw = raw
         self._stored_hash = hashlib.sha256()
         self._hash = hashlib.sha256()
-        self._hasher = ThreadPoolExecutor(1, "wclayer-hash")
+        self._hasher = _Workers(1, "wclayer-hash")
         self._hashing: deque[Future[None]] = deque()
         self._pieces: list[bytes] = []
         self._pieces_size = 0
@@ -351,14 +389,14 @@ class HashedOutput:
         self._pieces = []
         self._pieces_size = 0
         while self._hashing:
-            self._hashing.popleft().result()
+            self._hasher.result(self._hashing.popleft())
         for out in self._encoder.finish():
             self._emit(out)
         self._raw.flush()
 
     def close(self) -> None:
         """Ends the threads. Without an earlier `finish`, the output is incomplete."""
-        self._hasher.shutdown(wait=True, cancel_futures=True)
+        self._hasher.close()
         self._encoder.close()
 
     def __enter__(self) -> Self:
@@ -372,10 +410,9 @@ class HashedOutput:
             return
         self.size += len(block)
         # One thread hashes the blocks in order, and never lags far behind.
-        with _starting_threads():
-            self._hashing.append(self._hasher.submit(self._hash.update, block))
+        self._hashing.append(self._hasher.submit(self._hash.update, block))
         if len(self._hashing) > _QUEUE_PIECES:
-            self._hashing.popleft().result()
+            self._hasher.result(self._hashing.popleft())
         for out in self._encoder.feed(block):
             self._emit(out)
 
@@ -409,7 +446,7 @@ class _GzipEncoder:
     def __init__(self, level: int | None) -> None:
         self._level = 6 if level is None else level
         workers = os.cpu_count() or 1
-        self._pool = ThreadPoolExecutor(workers, "wclayer-gzip")
+        self._pool = _Workers(workers, "wclayer-gzip")
         self._ahead = workers + 2
         self._pending: deque[Future[bytes]] = deque()
         self._window = b""
@@ -423,22 +460,21 @@ class _GzipEncoder:
             yield _GZIP_HEADER
         self._crc = zlib_ng.crc32(block, self._crc)
         self._size += len(block)
-        with _starting_threads():
-            self._pending.append(self._pool.submit(_deflate, block, self._window, self._level, zlib_ng.Z_SYNC_FLUSH))
+        self._pending.append(self._pool.submit(_deflate, block, self._window, self._level, zlib_ng.Z_SYNC_FLUSH))
         self._window = block[-_WINDOW:]
         while len(self._pending) > self._ahead:
-            yield self._pending.popleft().result()
+            yield self._pool.result(self._pending.popleft())
 
     def finish(self) -> Iterator[bytes]:
         if not self._started:
             yield _GZIP_HEADER
         while self._pending:
-            yield self._pending.popleft().result()
+            yield self._pool.result(self._pending.popleft())
         yield _deflate(b"", b"", self._level, zlib_ng.Z_FINISH)
         yield struct.pack("<II", self._crc, self._size & 0xFFFFFFFF)
 
     def close(self) -> None:
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        self._pool.close()
 
 
 def _deflate(block: bytes, window: bytes, level: int, flush: int) -> bytes:

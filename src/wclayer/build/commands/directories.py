@@ -16,7 +16,7 @@ from wclayer.build.commands.messages import (
     message_of,
 )
 from wclayer.build.commands.state import PlannedState, Shell
-from wclayer.build.commands.wildcards import children, has_wildcards, is_directory, split_path
+from wclayer.build.commands.wildcards import NOT_THERE, children, has_wildcards, is_directory, split_path
 from wclayer.build.commands.words import split_words
 from wclayer.errors import LayerError
 from wclayer.win32.attributes import FileAttributes
@@ -112,7 +112,7 @@ class RemoveDirectories:
             return _failed(shell, BAD_NAME, 123)
         try:
             status = shell.view.stat(path, follow=False)
-        except LayerError:
+        except NOT_THERE:
             has_parent = is_directory(shell, split_path(path)[0])
             return _failed(shell, FILE_NOT_FOUND, 2) if has_parent else _failed(shell, PATH_NOT_FOUND, 3)
         if not status.is_directory:

@@ -15,6 +15,7 @@ from wclayer.build.commands.messages import (
 )
 from wclayer.build.commands.state import PlannedState, Shell
 from wclayer.build.commands.wildcards import (
+    NOT_THERE,
     Found,
     find,
     has_wildcards,
@@ -165,7 +166,7 @@ class Rename:
 def _is_taken(shell: Shell, path: str) -> bool:
     try:
         shell.view.stat(path, follow=False)
-    except LayerError:
+    except NOT_THERE:
         return False
     return True
 

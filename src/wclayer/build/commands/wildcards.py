@@ -6,12 +6,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from wclayer.build.commands.state import Shell
-from wclayer.errors import LayerError
+from wclayer.errors import EntryNotDirectoryError, InvalidParameterError, PathNotFoundError, UnresolvedLinkError
 from wclayer.view.layer_view import FileStatus
 from wclayer.view.resolve import names_by_short_name
 from wclayer.win32.attributes import FileAttributes
 from wclayer.win32.names import name_key
 
+NOT_THERE = PathNotFoundError, EntryNotDirectoryError, UnresolvedLinkError, InvalidParameterError
+"""What a view raises for a path at which there is nothing. All else is a problem of the layer or the host."""
 # The wildcards of the system: those of Win32 stand for them in certain places ([MS-FSA] 2.1.4.4).
 _DOS_STAR, _DOS_QUESTION, _DOS_DOT = "<", ">", '"'
 
@@ -73,7 +75,7 @@ def find(shell: Shell, text: str) -> Iterator[Found]:
     if not has_wildcards(path):
         try:
             status = shell.view.stat(path, follow=False)
-        except LayerError:
+        except NOT_THERE:
             return
         directory, name = split_path(path)
         stored = status.path.rpartition("/")[2]
@@ -88,7 +90,7 @@ def children(shell: Shell, directory: str, pattern: str = "*") -> Iterator[Found
     """Yields the entries of a directory that a pattern matches, by their name or their short name."""
     try:
         inside = shell.view.scan(directory)
-    except LayerError:
+    except NOT_THERE:
         return
     short = _short_names(shell, directory) if inside and pattern not in ("*", "*.*") else {}
     for status in inside:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from wclayer.errors import FormatError, LayerError, detail_of
+from wclayer.errors import FormatError, LayerError, OutOfMemoryError, detail_of
 from wclayer.images.config import ImageConfig
 from wclayer.images.descriptor import Descriptor
 from wclayer.images.history import find_base
@@ -91,6 +91,9 @@ def _images_of(folder: StoreFolder, name: Name) -> Iterator[_Found]:
         for image in images_of(folder, name.descriptor):
             yield _Found(name, image)
             is_empty = False
+    except OutOfMemoryError:
+        # The host's problem, not one of the image.
+        raise
     except (LayerError, FormatError) as error:
         yield _Found(name, None, detail_of(error))
         return
