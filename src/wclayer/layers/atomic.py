@@ -230,7 +230,7 @@ class StagedDirectory:
         """Removes the directory. The next build in the same folder removes files that cannot be removed now."""
         if self.lock is not None:
             with contextlib.suppress(OSError):
-                remove_tree(self.path)
+                _remove_at_last(self.path)
             self._release()
 
     def _check_free(self) -> None:
@@ -703,15 +703,27 @@ def remove_whole(path: Path, check: Callable[[], None] = lambda: None) -> None:
         try:
             # Otherwise a power cut could leave a part of the directory under its old name.
             sync_name(path)
-            remove_tree(gone)
         except BaseException:
-            # The directory has lost its name already. A second attempt removes the contents after an interrupt or a
-            # temporary error of the host. If the error is permanent, a later call tries again.
             with contextlib.suppress(OSError):
                 remove_tree(gone)
             raise
+        _remove_at_last(gone)
     finally:
         lock.close()
+
+
+def _remove_at_last(path: Path) -> None:
+    """Removes a directory that has lost its name, or never had one.
+
+    A second attempt removes the contents after an interrupt or a temporary error of the host, and the error is raised
+    then, too. If it is permanent, a later call tries again (`remove_leftovers`).
+    """
+    try:
+        remove_tree(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            remove_tree(path)
+        raise
 
 
 def remove_leftovers(parent: Path) -> list[str]:

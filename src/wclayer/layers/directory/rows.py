@@ -159,6 +159,18 @@ def tombstone_row(columns: Sequence[Any]) -> TombstoneRow:
     return row
 
 
+def taken_row(columns: Sequence[Any]) -> tuple[int, int, int]:
+    """Returns a checked row of `taken`: the layer, the id of the source there, the id of the entry.
+
+    Raises:
+        RowError: a column has an invalid value.
+    """
+    for column, value in zip(_TAKEN_COLUMNS, columns, strict=True):
+        _check(f"taken {shown(columns[2])}", column, value, _TAKEN_COLUMNS[column])
+    layer, source, entry = columns
+    return layer, source, entry
+
+
 def descriptor(number: int, value: object) -> bytes:
     """Returns the checked security descriptor with that number.
 
@@ -290,6 +302,7 @@ _STREAM_COLUMNS: dict[str, Callable[[object], str | None]] = {
     "sha256": _blob(_SHA256_SIZE),
     "form": _optional(_BLOB),
 }
+_TAKEN_COLUMNS: dict[str, Callable[[object], str | None]] = {"layer": _ID, "source": _ID, "entry": _ID}
 _TOMBSTONE_COLUMNS: dict[str, Callable[[object], str | None]] = {
     "id": _ID,
     "path": _PATH,

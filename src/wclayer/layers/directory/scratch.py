@@ -47,6 +47,7 @@ from wclayer.layers.directory.layer import LayerDirectory
 from wclayer.layers.directory.migration import make_scratch, migrate
 from wclayer.layers.directory.opening import open_layer
 from wclayer.layers.directory.queries import Answer
+from wclayer.layers.directory.rows import taken_row
 from wclayer.layers.directory.schema import VERSION, LayerKind
 from wclayer.layers.directory.scratch_layer import ScratchLayer
 from wclayer.layers.directory.streams import StreamRecorder, copy_streams
@@ -524,14 +525,14 @@ class ScratchDirectory(ScratchLayer):
 
     def taken_as(self, layer: int, source: int) -> int | None:
         """Returns the entry that was copied up from the file `source` of a layer, or None."""
-        found = self._execute("SELECT entry FROM taken WHERE layer = ? AND source = ?", (layer, source)).fetchone()
-        return None if found is None else int(found[0])
+        select = "SELECT layer, source, entry FROM taken WHERE layer = ? AND source = ?"
+        found = self._execute(select, (layer, source)).fetchone()
+        return None if found is None else taken_row(found)[2]
 
     def taken(self) -> dict[int, tuple[int, int]]:
         """Returns all entries that were copied up, by id, each with the layer and the id of its source."""
-        return {
-            entry: (layer, source) for layer, source, entry in self._execute("SELECT layer, source, entry FROM taken")
-        }
+        rows = map(taken_row, self._execute("SELECT layer, source, entry FROM taken"))
+        return {entry: (layer, source) for layer, source, entry in rows}
 
     # Tombstones.
 
