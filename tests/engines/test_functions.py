@@ -141,6 +141,19 @@ def test_parents_in_the_wrong_order(tmp_path: Path, base: Path, child: Path) -> 
     wclayer.export_layer(tmp_path / "new", tmp_path / "out", [child, base])
 
 
+def test_a_chain_named_in_full_is_the_chain_of_its_nearest_layer(tmp_path: Path, base: Path, child: Path) -> None:
+    nearest = tmp_path / "nearest"
+    wclayer.import_layer_from_tar(io.BytesIO(layer_tar(sample.write_child)), nearest, [child, base])
+    # What a layer further below records is not asked for: it was compared when the nearest one was made.
+    (child / "layerchain.json").write_text("damaged")
+    for number, named in enumerate([[nearest], [nearest, child, base]]):
+        scratch = tmp_path / f"scratch{number}"
+        wclayer.create_layer(scratch, parents=named)
+        assert json.loads((scratch / "layerchain.json").read_text()) == ["../nearest", "../child", "../base"]
+    with pytest.raises(wclayer.InvalidParameterError, match="other parents were named after it"):
+        wclayer.create_layer(tmp_path / "other", parents=[nearest, base])
+
+
 def test_a_busy_layer_is_not_destroyed(base: Path) -> None:
     lock = system.Lock(base)
     lock.take()

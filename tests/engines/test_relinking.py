@@ -24,7 +24,7 @@ from wclayer.errors import (
     PathNotFoundError,
 )
 from wclayer.layers.directory.chain_file import read_chain
-from wclayer.layers.directory.chain_path import ChainError, parent_path, recorded_path
+from wclayer.layers.directory.chain_path import ChainError, parent_paths, recorded_path
 from wclayer.layers.directory.scratch import ScratchDirectory
 from wclayer.layers.volume.disk_file import DiskFile
 from wclayer.model import LayerWriter
@@ -135,7 +135,7 @@ def test_a_layer_replaces_a_scratch_that_was_moved_with_its_parents(tree: Path, 
 )  # fmt: skip
 def test_other_relative_paths_are_refused(tree: Path, text: str) -> None:
     with pytest.raises(ChainError, match="neither an absolute path nor a relative one"):
-        parent_path(tree / "app", text)
+        parent_paths(tree / "app", [text])
     (tree / "app/layerchain.json").write_text(json.dumps([text]))
     with pytest.raises(CorruptLayerError, match=r"layerchain\.json"):
         read_chain(tree / "app")
@@ -152,7 +152,7 @@ def test_a_relative_path_to_the_layer_itself_is_refused_or_no_layer(tree: Path, 
 
 
 def test_no_path_leads_above_the_root(tree: Path) -> None:
-    assert parent_path(tree / "app", "../" * 100 + "x/y") == Path(tree.anchor, "x/y")
+    assert parent_paths(tree / "app", ["../" * 100 + "x/y"]) == [Path(tree.anchor, "x/y")]
 
 
 def test_what_is_recorded_is_read(tmp_path: Path) -> None:
@@ -161,7 +161,7 @@ def test_what_is_recorded_is_read(tmp_path: Path) -> None:
         for layer in (tmp_path / "layer", tmp_path / "deep/layer", tmp_path / "deep/er/still/layer"):
             text = recorded_path(layer, parent)
             assert text.startswith("../")
-            assert parent_path(layer, text) == parent
+            assert parent_paths(layer, [text]) == [parent]
 
 
 def test_a_name_that_cannot_be_spelled_relative_is_recorded_absolute(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
-from contextlib import ExitStack
 from dataclasses import replace
 from itertools import chain
 
@@ -11,7 +10,7 @@ from wclayer._types import StrPath
 from wclayer.errors import boundary, errors_at
 from wclayer.formats.regf.model import copy_key, limit_times
 from wclayer.formats.regf.writer import write_hive
-from wclayer.layers.directory import DirectoryLayerReader, LayerDirectory, open_layer
+from wclayer.layers.directory import DirectoryLayerReader, open_layer
 from wclayer.layers.directory.database import EntryRow, Origin
 from wclayer.layers.directory.hives import open_hive
 from wclayer.layers.directory.update import own_directory
@@ -21,7 +20,8 @@ from wclayer.win32.attributes import FileBasicInfo
 from wclayer.win32.inherit import volume_root
 from wclayer.win32.names import path_key
 
-_ROOTS = ("Files", HIVES_ROOT)
+_ROOTS = frozenset(map(path_key, ("Files", HIVES_ROOT)))
+"""The path keys of the directories that are always in a layer."""
 _DELTAS = {path_key(hive.delta): hive for hive in LAYER_HIVES}
 
 
@@ -48,9 +48,8 @@ class ChangesReader(DirectoryLayerReader):
         self._hive: bytes | None = None
         self.is_empty = self._next_row is None and self._next_tombstone is None
         try:
-            with errors_at(self.source), ExitStack() as opened:
-                layers = [opened.enter_context(open_layer(parent)) for parent in parents]
-                found = {name.upper(): self._root(name, layers) for name in _ROOTS}
+            with errors_at(self.source):
+                found = self._parents_roots(parents)
             self._rows.close()
             self._rows = self._rows_with_roots(found)
             self._next_row = next(self._rows, None)
@@ -58,13 +57,19 @@ class ChangesReader(DirectoryLayerReader):
             self.layer.close()
             raise
 
-    def _root(self, name: str, parents: Sequence[LayerDirectory]) -> tuple[FileBasicInfo, bytes | None]:
-        """Returns the basic info and the descriptor of a root directory in the nearest parent that has it."""
+    def _parents_roots(self, parents: Sequence[StrPath]) -> dict[str, tuple[FileBasicInfo, bytes | None]]:
+        """Returns the basic info and the descriptor of each root directory in the nearest parent that has it."""
+        found: dict[str, tuple[FileBasicInfo, bytes | None]] = {}
         for parent in parents:
-            row = parent.lookup(name)
-            if row is not None and row.origin == Origin.OWN:
-                return row.info, parent.security(row)
-        return own_directory(self._now), volume_root().encode()
+            with open_layer(parent) as layer:
+                for name in _ROOTS.difference(found):
+                    row = layer.lookup(name)
+                    if row is not None and row.origin == Origin.OWN:
+                        found[name] = row.info, layer.security(row)
+            if len(found) == len(_ROOTS):
+                break
+        new = own_directory(self._now), volume_root().encode()
+        return {name: found.get(name, new) for name in _ROOTS}
 
     def _rows_with_roots(self, roots: dict[str, tuple[FileBasicInfo, bytes | None]]) -> Generator[EntryRow, None, None]:
         """Yields the entries of the scratch, with the root directories that it has not changed."""

@@ -6,7 +6,7 @@ import threading
 from time import monotonic
 
 from wclayer.errors import DiskFullError
-from wclayer.layers.directory.scratch import ScratchDirectory
+from wclayer.layers.directory.scratch import DISK, ScratchDirectory
 from wclayer.layers.volume.capacity import scratch_capacity
 
 _OLD_SECONDS = 0.25
@@ -21,12 +21,14 @@ class Quota:
         self._lock = threading.Lock()
         self._used: int | None = None
         self._is_old, self._counted = False, 0.0
+        # The scratch of a build has none, and never gets one.
+        self._has_disk = (scratch.path / DISK).exists()
         self._capacity: int | None = None
 
     @property
     def capacity(self) -> int | None:
         """The bytes of contents for which the scratch's disk has room; None if there is no readable disk."""
-        if self._capacity is None:
+        if self._capacity is None and self._has_disk:
             self._capacity = scratch_capacity(self._scratch.path)
         return self._capacity
 

@@ -62,6 +62,9 @@ def resolve_chain(parents: Chain, *, first_is_own: bool = False) -> list[Path]:
     given = [os.path.realpath(parent) for parent in chain]
     if len(set(given)) != len(given):
         raise InvalidParameterError(chain[0], "a layer is named twice among the parents")
+    if [os.path.realpath(path) for path in read_chain(chain[0])] == given[1:]:
+        # Who names the chain that the nearest parent records means what the nearest parent alone would mean.
+        return chain
     for index, parent in enumerate(chain):
         # Layers that were moved have other paths than their children know; only an order that contradicts is a mistake.
         recorded = read_chain(parent)

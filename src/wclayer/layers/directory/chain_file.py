@@ -18,7 +18,7 @@ from wclayer.errors import (
     limit_hint,
 )
 from wclayer.host.root import HostRoot
-from wclayer.layers.directory.chain_path import ChainError, parent_path, recorded_path
+from wclayer.layers.directory.chain_path import ChainError, parent_paths, recorded_path
 from wclayer.layers.json_file import read_json
 from wclayer.model import limits_in_use
 
@@ -51,7 +51,7 @@ def read_chain(path: Path) -> list[Path]:
 
     Raises:
         NotALayerError: `path` is a file.
-        CorruptLayerError: the file is not a JSON list of paths as `parent_path` reads them, or names a layer twice, or
+        CorruptLayerError: the file is not a JSON list of paths as `parent_paths` reads them, or names a layer twice, or
             the layer itself.
         LimitExceededError: the file is larger than `json_size`, or names more than `chain_length` parents.
     """
@@ -77,7 +77,7 @@ def chain_of(root: HostRoot) -> list[Path]:
         most = limits_in_use().chain_length
         if len(named) > most:
             raise FormatLimitError(f"{len(named)} parents, more than {most} {limit_hint('chain_length')}")
-        chain = [parent_path(root.path, parent) for parent in named]
+        chain = parent_paths(root.path, named)
         seen = {_identity(root.path)}
         for parent in chain:
             if (same := _identity(parent)) in seen:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path, PureWindowsPath
 
 from wclayer.errors import FormatError
@@ -34,8 +35,8 @@ def recorded_path(layer: Path, parent: Path) -> str:
     return relative if _steps(relative) is not None else str(parent)
 
 
-def parent_path(layer: Path, text: str) -> Path:
-    """Returns the absolute path of a parent from its text in `layerchain.json`.
+def parent_paths(layer: Path, texts: Iterable[str]) -> list[Path]:
+    """Returns the absolute paths of parents from their texts in `layerchain.json`.
 
     A relative path begins at the real folder of the layer, not at the working directory or at a link to the layer. A
     path on a network share is used only if the layer itself lies on that share, because opening a share tells its host
@@ -43,12 +44,19 @@ def parent_path(layer: Path, text: str) -> Path:
 
     Args:
         layer: the folder of the layer.
-        text: what the file says.
+        texts: what the file says.
 
     Raises:
-        ChainError: the text is neither an absolute path nor a relative one as `recorded_path` spells it, or it leads to
+        ChainError: a text is neither an absolute path nor a relative one as `recorded_path` spells it, or it leads to
             a share.
     """
+    # One for all: a link on the way to the layer is followed once, and not for each of its parents.
+    folder = Path(os.path.realpath(layer))
+    above = [folder, *folder.parents]
+    return [_parent_path(layer, above, text) for text in texts]
+
+
+def _parent_path(layer: Path, above: Sequence[Path], text: str) -> Path:
     windows = PureWindowsPath(text)
     # Not `os.path.isabs`: on Windows, it takes "\\base" for absolute, whose meaning depends on the current drive.
     if "\0" not in text and (text.startswith("/") or windows.is_absolute()):
@@ -57,8 +65,6 @@ def parent_path(layer: Path, text: str) -> Path:
     if steps is None:
         raise ChainError(f"{text[:300]!r} is neither an absolute path nor a relative one such as '../base'")
     up, names = steps
-    folder = Path(os.path.realpath(layer))
-    above = [folder, *folder.parents]
     # As in the host's own paths, the directory above the root is the root.
     return above[min(up, len(above) - 1)].joinpath(*names)
 

@@ -380,6 +380,8 @@ class ScratchDirectory(ScratchLayer):
 
     def changed_elsewhere(self) -> bool:
         """Returns whether another process has changed the scratch since the last call of this method."""
+        if not self.is_shared:
+            return False
         version = self._version()
         if version == self._seen:
             return False
