@@ -117,6 +117,7 @@ if TYPE_CHECKING:
     from wclayer.images.reference import Reference, parse_reference
     from wclayer.images.registry import Credentials, RegistryOptions, RegistrySource, RegistryTarget
     from wclayer.images.registry.login import log_in, log_out
+    from wclayer.images.repair import RepairResult, repair_store
     from wclayer.images.runs_on import RunsOn, runs_on
     from wclayer.images.store import ImageStore, Ingest, PruneResult, StoredImage, StoreSource, StoreTarget
     from wclayer.images.transfer import CopyResult, copy_image
@@ -287,6 +288,7 @@ _HOMES = {
     "wclayer.images.manifest": ("Manifest", "Index"),
     "wclayer.images.config": ("ImageConfig", "HistoryEntry"),
     "wclayer.images.json_view": ("JsonView",),
+    "wclayer.images.repair": ("RepairResult", "repair_store"),
     "wclayer.images.runs_on": ("RunsOn", "runs_on"),
     "wclayer.images.location": ("Location", "Transport", "parse_location", "open_source", "open_target"),
     "wclayer.images.store": ("ImageStore", "Ingest", "PruneResult", "StoreSource", "StoreTarget", "StoredImage"),
@@ -421,6 +423,7 @@ __all__ = [
     "RegistryPath",
     "RegistrySource",
     "RegistryTarget",
+    "RepairResult",
     "RunsOn",
     "ScratchLayerReader",
     "StoreSource",
@@ -497,6 +500,7 @@ __all__ = [
     "push_image",
     "read_boot_store",
     "relink_layer",
+    "repair_store",
     "runs_on",
     "save_images",
     "store_image",

@@ -474,6 +474,9 @@ CALLS: dict[str, Call] = {
         OF_A_STORE,
     ),
     "unpack_image": Call(_unpack, "store", STORE, OF_A_STORE),
+    "repair_store": Call(
+        lambda w: wclayer.repair_store(wclayer.ImageStore(w.place / "store")), "store", STORE, CORRUPT,
+    ),
     "pull_image": Call(_pull, "tree", "", {**MANY, **INTO_A_STORE}),
     "store_image": Call(_store, "tree", "", {**MANY, **INTO_A_STORE}),
     "push_image": Call(

@@ -19,8 +19,9 @@ from tests.proof.world import KEY, MIB, VOLUME, World, copy_scratch
 from tests.support import contents, info, tree_listing
 from wclayer.build.commit import commit_scratch, note_image
 from wclayer.engines.portable.activation import ACTIVE
+from wclayer.engines.portable.base_processing import BLANK_BASE
 from wclayer.engines.relinking import relink_layer
-from wclayer.errors import NotReadyError, during
+from wclayer.errors import NotReadyError, NotSupportedError, during
 from wclayer.formats.regf.model import walk
 from wclayer.formats.regf.text import parse_reg
 from wclayer.images.descriptor import Descriptor
@@ -422,6 +423,37 @@ def _prune(world: World) -> None:
     assert not store.prune(keep_hours=0, dry_run=True).freed
 
 
+def _damaged_store(world: World) -> None:
+    """A store with an image that is unpacked, of which a file in the base layer and a blob that has no name are
+    damaged; and beside it a copy of the base layer's disk."""
+    store = wclayer.ImageStore(world.place / "store")
+    with wclayer.DockerArchiveSource(world.sources / "image.tar") as source:
+        (image,) = store_image(source, store, "image:1").images
+    base = image.layers[0]
+    shutil.copy(base / BLANK_BASE, world.place / BLANK_BASE)
+    damaged = base / "Files/docs/read me.txt"
+    damaged.chmod(0o600)
+    damaged.write_bytes(damaged.read_bytes()[:-1] + b"?")
+    (store.path / "blobs/sha256" / ("1" * 64)).write_bytes(b"not what its name says")
+
+
+def _repair(world: World) -> None:
+    store = wclayer.ImageStore(world.place / "store")
+    if problems := wclayer.repair_store(store).problems:
+        # What the host cannot do is left; the reason is told last.
+        raise NotSupportedError(problems[-1].path, problems[-1].text)
+    assert [str(problem) for problem in store.check()] == []
+
+
+def _kept_by_repair(world: World) -> object:
+    """The names in the store, the layers, which are there at every moment, and whether the base has its old disk."""
+    store = wclayer.ImageStore(world.place / "store")
+    layers = sorted(path for path in store.path.glob("layers/*") if not path.name.startswith("."))
+    blank = (world.place / BLANK_BASE).read_bytes()
+    assert [(path / BLANK_BASE).read_bytes() for path in layers if (path / BLANK_BASE).exists()] == [blank]
+    return [(image.name, image.manifest.digest) for image in store.images()], [path.name for path in layers]
+
+
 def _reg_import(world: World) -> None:
     with wclayer.RegistryEditor(world.scratch) as editor:
         with during("reg import", world.sources):
@@ -571,6 +603,7 @@ CHANGING: dict[str, Operation] = {
         "commit --reproducible --store {place}/store -t app:1 {place}/run",
     ),
     "prune store": Operation(_prune, _names_in_store, _store_garbage, "prune --all --store {place}/store"),
+    "repair store": Operation(_repair, _kept_by_repair, _damaged_store, "prune --repair --store {place}/store"),
     "make layout": Operation(_copy_into_layout, lambda w: _images_at(w.place / "layout")),
     "add to layout": Operation(_copy_into_layout, lambda w: _images_at(w.place / "layout"), _copy_layout),
     "copy tree out": Operation(_copy_out("C:\\docs"), _out, command="cp -r {base}:C:\\docs {out}", is_one_step=False),

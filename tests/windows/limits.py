@@ -48,6 +48,7 @@ LIMITS: dict[str, str] = {
     "tests/images/test_store.py::test_something_else_at_the_place_of_a_blob_is_refused[blobs/sha256/{}-fifo": _SPECIAL,
     "tests/images/test_store.py::test_something_else_at_the_place_of_a_blob_is_refused[ingest/{}.part-fifo": _SPECIAL,
     "tests/images/test_layout.py::test_a_killed_write_leaves_a_layout": "kills by a signal",
+    "tests/images/test_repair.py::": _EXCHANGE,
     "tests/cli/test_cli.py::test_a_closed_pipe_is_no_traceback": "needs the shell's pipes and head",
     "tests/cli/test_cli.py::test_a_terminal_gets_a_progress_bar": "needs a pseudo-terminal",
     _COPIES + "test_a_file_onto_itself_is_refused[cp-": _LINKS,

@@ -9,7 +9,9 @@ import click
 
 from wclayer.cli.image_options import store_option
 from wclayer.cli.output import count_bar, count_text, echo, json_option, print_json, size_text, warn
+from wclayer.images.repair import repair_store
 from wclayer.images.store import ImageStore, PruneResult, StoredImage
+from wclayer.layers.directory.problem import Problem
 
 _SHORT = 12
 """Digits of a digest that a listing shows; as many find an image."""
@@ -162,6 +164,10 @@ def _untag(store: ImageStore, names: Sequence[str], as_json: bool) -> None:
     help="Keep begun downloads that got bytes, and build steps that were used, in the last N hours.",
 )  # fmt: skip
 @click.option("--check", "checks", is_flag=True, help="Verify everything in the store, and remove nothing.")
+@click.option(
+    "--repair", "repairs", is_flag=True,
+    help="Verify everything, remove only what is damaged, and unpack damaged layers again.",
+)  # fmt: skip
 @json_option
 @click.pass_context
 def prune_command(
@@ -171,6 +177,7 @@ def prune_command(
     all_downloads: bool,
     keep_hours: float,
     checks: bool,
+    repairs: bool,
     as_json: bool,
 ) -> None:
     """Remove from the store what no name keeps: blobs, unpacked layers, old downloads, remains of killed processes.
@@ -180,16 +187,26 @@ def prune_command(
     With --check, each blob is compared with its digest, each name with what it needs, and each unpacked layer with its
     records; the exit status is 1 if there is a problem.
 
+    With --repair, what --check finds is mended as far as the store allows: damaged blobs are removed, so that a pull
+    fetches them again, and damaged layers are unpacked again from their blobs. Nothing that is whole is removed. What
+    remains is told; the exit status is then 1.
+
     \b
     Example:
       wclayer prune --dry-run
       wclayer prune --all
       wclayer prune --check
+      wclayer prune --repair
     """
+    if checks and repairs:
+        raise click.UsageError("--check removes nothing, and --repair does: give one of them")
+    if (checks or repairs) and (dry_run or all_downloads):
+        reason = "--check removes nothing" if checks else "--repair removes only what is damaged; --check shows it"
+        raise click.UsageError(f"{reason}: it has neither --dry-run nor --all")
     if checks:
-        if dry_run or all_downloads:
-            raise click.UsageError("--check removes nothing: it has neither --dry-run nor --all")
         ctx.exit(_check(store, as_json))
+    if repairs:
+        ctx.exit(_repair(store, as_json))
     result = store.prune(keep_hours=0 if all_downloads else keep_hours, dry_run=dry_run)
     if as_json:
         print_json(
@@ -225,12 +242,46 @@ def _check(store: ImageStore, as_json: bool) -> int:
     with count_bar("checking") as progress:
         problems = list(store.check(progress=progress))
     if as_json:
-        print_json([{"path": problem.path, "problem": problem.text} for problem in problems])
+        print_json(_problem_records(problems))
     else:
-        for problem in problems:
-            echo(f"{problem.path}: {problem.text}")
-        echo(f"{store.path}: {count_text(len(problems), 'problem') if problems else 'no problem found'}")
+        _tell_problems(store, problems)
+        if problems:
+            echo("`wclayer prune --repair` mends what the store itself can mend")
     return 1 if problems else 0
+
+
+def _repair(store: ImageStore, as_json: bool) -> int:
+    """Repairs the store, and returns the exit status."""
+    with count_bar("checking") as progress:
+        result = repair_store(store, progress=progress)
+    if as_json:
+        print_json(
+            {
+                "blobs": result.blobs,
+                "layers": result.layers,
+                "steps": result.steps,
+                "problems": _problem_records(result.problems),
+            }
+        )
+    else:
+        for digest in result.blobs:
+            echo(f"removed the damaged blob {digest}")
+        for chain_id in result.layers:
+            echo(f"unpacked the layer {chain_id} again")
+        for key in result.steps:
+            echo(f"removed the record of the build step {key}")
+        _tell_problems(store, result.problems)
+    return 1 if result.problems else 0
+
+
+def _problem_records(problems: Sequence[Problem]) -> list[dict[str, str]]:
+    return [{"path": problem.path, "problem": problem.text} for problem in problems]
+
+
+def _tell_problems(store: ImageStore, problems: Sequence[Problem]) -> None:
+    for problem in problems:
+        echo(f"{problem.path}: {problem.text}")
+    echo(f"{store.path}: {count_text(len(problems), 'problem') if problems else 'no problem found'}")
 
 
 COMMANDS = (images_command, tag_command, untag_command, rmi_command, prune_command)

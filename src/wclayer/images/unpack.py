@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -166,21 +166,38 @@ def unpack_layers(
         if not store.has_layer(chain_id):
             with errors_of(blob, name), store.claim_layer(chain_id) as is_missing:
                 if is_missing:
-                    _unpack(blob, config.diff_ids[number], path, layers[::-1], open_layer, name, progress)
+                    unpack_layer(blob, config.diff_ids[number], path, layers[::-1], open_layer, name, progress=progress)
                     unpacked += 1
         layers.append(path)
     return UnpackedImage(manifest, config, tuple(layers), unpacked)
 
 
-def _unpack(
+def unpack_layer(
     blob: Blob,
     diff_id: str,
     path: Path,
-    parents: list[Path],
+    parents: Sequence[Path],
     open_layer: OpenLayer,
     name: str,
-    progress: TransferCallback | None,
+    *,
+    progress: TransferCallback | None = None,
+    over_damaged: bool = False,
 ) -> None:
+    """Unpacks the blob of one layer. The layer appears when the digest of the blob and the diffID were verified.
+
+    Args:
+        blob: the blob.
+        diff_id: the diffID that the layer must have.
+        path: the path of the layer.
+        parents: its parents, nearest first.
+        open_layer: opens the blob.
+        name: what the user calls the image, for messages.
+        progress: called from time to time.
+        over_damaged: replace the damaged layer at `path` in one step. Its disks stay if they are sound.
+
+    Raises:
+        InvalidDataError: the blob has another digest or diffID, or is no layer.
+    """
     descriptor = blob.descriptor
 
     def accept(result: ImportResult) -> None:
@@ -205,7 +222,10 @@ def _unpack(
     with opened.stream:
         watched = cast(BinaryIO, _Watched(opened.stream, report))
         known = descriptor.digest if opened.is_verified else None
-        import_tar(watched, path, parents, accept=accept, known_digest=known, abandon=opened.abandon, source=name)
+        import_tar(
+            watched, path, parents, accept=accept, over_damaged=over_damaged, known_digest=known,
+            abandon=opened.abandon, source=name,
+        )  # fmt: skip
     report(descriptor.size)
 
 

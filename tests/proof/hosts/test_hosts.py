@@ -27,11 +27,14 @@ _FEW = (
     "import tar", "import many", "import child", "import folder", "import vhdx", "create scratch", "export gzip",
     "export folder", "convert to vhdx", "disk to raw", "copy tree out", "remove", "make base layer", "process",
     "tag image", "copy tree in", "mv", "change scratch", "reg set", "reg set of a layer", "expand", "grant",
-    "import over scratch", "activate, deactivate", "unmount", "names",
+    "import over scratch", "repair store", "activate, deactivate", "unmount", "names",
 )  # fmt: skip
 """Those that CI runs, of each kind one."""
 
-_EXCHANGE = dict.fromkeys(("commit", "import over scratch"), "cannot replace a scratch in one step")
+_EXCHANGE = {
+    **dict.fromkeys(("commit", "import over scratch"), "cannot replace a scratch in one step"),
+    "repair store": "cannot replace a folder in one step",
+}
 _NO_LINKS = {"export folder": "is a hard link, and the file system of the folder has none"}
 _MOUNTS = {"unmount": "a view is mounted through Linux' FUSE"}
 _UNLOCKED = (

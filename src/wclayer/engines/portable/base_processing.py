@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -10,15 +12,18 @@ from wclayer._types import StrPath
 from wclayer.engines.portable.blank_disks import make_blank_pair
 from wclayer.engines.portable.boot_store import read_boot_store
 from wclayer.engines.portable.vm_access import grant_access, new_file_access
-from wclayer.errors import FormatError, PathNotFoundError, boundary, during, errors_at
+from wclayer.errors import FormatError, LayerError, PathNotFoundError, boundary, during, errors_at
 from wclayer.formats.bcd import read_store
 from wclayer.formats.regf.hive import Hive
-from wclayer.layers.atomic import StagedFile, wait_for_place
+from wclayer.layers.atomic import Stage, StagedDirectory, StagedFile, wait_for_place
 from wclayer.layers.directory import DirectoryLayerWriter, open_layer
 from wclayer.layers.directory.file_security import security_record
 from wclayer.layers.directory.in_place import InPlaceLayerWriter
+from wclayer.layers.directory.problem import Problem
 from wclayer.layers.directory.utility_vm import BOOT_STORE
 from wclayer.layers.hives import LAYER_HIVES
+from wclayer.layers.inputs import open_any_place
+from wclayer.layers.volume.disk_file import DiskFile
 from wclayer.model import limits_in_use
 from wclayer.win32.names import path_key
 from wclayer.win32.sid import VIRTUAL_MACHINES
@@ -29,6 +34,8 @@ UTILITY_VM = "UtilityVM"
 TEMPLATE_BASE, TEMPLATE = "SystemTemplateBase.vhdx", "SystemTemplate.vhdx"
 BASE_SIZE = 20 << 30
 TEMPLATE_SIZE = 10 << 30
+_PAIRS = (("", BLANK_BASE, BLANK), (UTILITY_VM, TEMPLATE_BASE, TEMPLATE))
+"""Each pair of disks of a base layer: the folder, the disk, and its differencing child."""
 
 
 @during("process base layer")
@@ -115,6 +122,61 @@ class ProcessingLayerWriter(DirectoryLayerWriter):
         except (FormatError, OSError):
             return False
         return True
+
+
+def disk_problems(layer: Path) -> Iterator[Problem]:
+    """Yields the disks of a layer that are damaged, or that are not made for each other."""
+    for folder, base, child in _PAIRS:
+        for name, parent in ((base, None), (child, base)):
+            path = layer / folder / name
+            if os.path.lexists(path) and (text := _problem_of(path, parent)):
+                yield Problem(f"{folder}/{name}".lstrip("/"), text)
+
+
+def _problem_of(disk: Path, parent: str | None) -> str:
+    """Returns what is wrong with a disk, which has the parent with a name beside it; "" if it is sound."""
+    if disk.is_symlink() or not disk.is_file():
+        return "is not a regular file"
+    try:
+        with DiskFile(disk, parent=None if parent is None else disk.parent / parent) as opened:
+            opened.vhdx()
+    except LayerError as error:
+        return error.detail
+    return ""
+
+
+@boundary
+class ReplacingLayerWriter(ProcessingLayerWriter):
+    """A writer of a layer that takes the place of a damaged one with the same contents, in one step.
+
+    The disks of the damaged layer stay, if they are sound: the disks of scratches are children of them, and those of
+    another base disk fit no scratch that exists.
+    """
+
+    def _stage(self, place: Path) -> Stage:
+        return StagedDirectory(place, may_replace=lambda: place.is_dir() and not place.is_symlink())
+
+    def _before_commit(self) -> None:
+        if not self.chain:
+            self._keep_disks(Path(self.target))
+        super()._before_commit()
+
+    def _keep_disks(self, damaged: Path) -> None:
+        problems = {problem.path for problem in disk_problems(damaged)}
+        kept = []
+        for folder, *names in _PAIRS:
+            for name in names:
+                source, target = damaged / folder / name, self._staged.path / folder / name
+                place = f"{folder}/{name}".lstrip("/")
+                if place in problems or not source.is_file() or not target.parent.is_dir():
+                    continue
+                with StagedFile(target) as copy, open_any_place(source) as stream:
+                    shutil.copyfileobj(stream, copy.stream, 1 << 20)
+                self.record(security_record(place), new_file_access(VIRTUAL_MACHINES))
+                kept.append(name)
+        if BLANK_BASE in kept:
+            # Also in a layer that lacks a hive: the disks were made for a scratch.
+            _make_base_files(self._staged.path, damaged)
 
 
 @boundary

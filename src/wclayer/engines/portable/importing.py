@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from typing import BinaryIO
 
 from wclayer._types import Chain, StrPath
-from wclayer.engines.portable.base_processing import ProcessingLayerWriter
+from wclayer.engines.portable.base_processing import ProcessingLayerWriter, ReplacingLayerWriter
 from wclayer.engines.results import ImportResult
 from wclayer.errors import during
 from wclayer.layers.backup_api import BackupLayerWriter
@@ -43,6 +43,7 @@ def import_tar(
     *,
     accept: Callable[[ImportResult], None] | None = None,
     over_scratch: bool = False,
+    over_damaged: bool = False,
     known_digest: str | None = None,
     abandon: Callable[[], None] | None = None,
     source: StrPath = "<stream>",
@@ -56,13 +57,15 @@ def import_tar(
         accept: called with the result when all of the stream was read, and before the layer has its name. If it raises
             an error, there is no layer.
         over_scratch: replace a scratch at `path` that has the same parents.
+        over_damaged: replace a damaged layer with the same contents at `path`, whose disks stay if they are sound.
         known_digest: the digest of the stream, if the stream itself verifies it (see `HashedInput`).
         abandon: called if the layer is not made, before the stream is left: it ends a read in another thread that may
             wait for ever.
         stream, path, parents, source, limits, progress, cancelled: see `Engine.import_layer_from_tar`.
     """
+    kind = ReplacingLayerWriter if over_damaged else ProcessingLayerWriter
     with (
-        ProcessingLayerWriter(path, parents, limits=limits, over_scratch=over_scratch, source=source) as writer,
+        kind(path, parents, limits=limits, over_scratch=over_scratch, source=source) as writer,
         TarLayerReader(
             stream, source, names=writer.names, keep_header_deltas=True, known_digest=known_digest
         ) as reader,

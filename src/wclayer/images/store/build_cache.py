@@ -92,9 +92,7 @@ class BuildCache:
         try:
             with self._folder.root() as root:
                 step = _read(root, cache_name(key))
-                if step.layer is not None and not (
-                    self._folder.has_blob(step.layer) and self._folder.has_layer(step.chain_id)
-                ):
+                if not self._is_there(step):
                     return None
                 now = time.time_ns()
                 root.set_times(cache_name(key), now, now)
@@ -122,6 +120,36 @@ class BuildCache:
                     with suppress(OSError, FormatError):
                         yield _read(root, path)
 
+    def dangling(self, root: HostRoot) -> list[str]:
+        """Returns the keys of the files that are no records, and of the records whose layer is not in the store.
+
+        Args:
+            root: the folder of the store.
+        """
+        return [_key(path) for path, _ in _records(root) if not self._is_whole(root, path)]
+
+    def remove(self, root: HostRoot, key: str) -> None:
+        """Removes a record.
+
+        Args:
+            root: the folder of the store, which nobody else uses.
+            key: the digest of all that the step depends on.
+        """
+        root.remove_file(cache_name(key))
+
+    def _is_whole(self, root: HostRoot, path: bytes) -> bool:
+        try:
+            return self._is_there(_read(root, path))
+        except FileNotFoundError:
+            # Removed meanwhile.
+            return True
+        except (LayerError, FormatError):
+            return False
+
+    def _is_there(self, step: CachedStep) -> bool:
+        """Returns whether what a step has made is in the store."""
+        return step.layer is None or (self._folder.has_blob(step.layer) and self._folder.has_layer(step.chain_id))
+
     def prune(self, root: HostRoot, moment: float, *, dry_run: bool) -> list[str]:
         """Removes the records that were not used since a time, and returns their keys.
 
@@ -135,7 +163,7 @@ class BuildCache:
             if used <= moment:
                 if not dry_run:
                     root.remove_file(path)
-                removed.append(f"sha256:{path.decode().rpartition('/')[2]}")
+                removed.append(_key(path))
         return removed
 
 
@@ -147,6 +175,11 @@ def _records(root: HostRoot) -> Iterator[tuple[bytes, float]]:
                 if not is_directory and not name.startswith("."):
                     path = cache_name(f"sha256:{name}")
                     yield path, root.stat(path).st_mtime
+
+
+def _key(path: bytes) -> str:
+    """Returns the key of the record at a path."""
+    return f"sha256:{path.decode().rpartition('/')[2]}"
 
 
 def _read(root: HostRoot, path: bytes) -> CachedStep:

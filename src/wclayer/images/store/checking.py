@@ -1,4 +1,4 @@
-"""`check`: compares everything in a store with its name."""
+"""`check`: compares everything in a store with its name. `repair` asks the same questions."""
 
 from __future__ import annotations
 
@@ -7,12 +7,26 @@ import os
 import re
 import stat
 from collections.abc import Iterator
+from dataclasses import dataclass
 
+from wclayer.engines.portable.base_processing import disk_problems
 from wclayer.errors import CorruptLayerError, FormatError, LayerError, PathNotFoundError, detail_of, errors_at
 from wclayer.host import system
 from wclayer.host.root import HostRoot
 from wclayer.images.config import chain_ids
-from wclayer.images.store.folder import BLOBS, CACHE, DATABASE, INGEST, LAYERS, PART, StoreFolder
+from wclayer.images.store.build_cache import BuildCache
+from wclayer.images.store.folder import (
+    BLOBS,
+    CACHE,
+    DATABASE,
+    INGEST,
+    LAYERS,
+    PART,
+    StoreFolder,
+    blob_name,
+    cache_name,
+    layer_name,
+)
 from wclayer.images.store.graph import ImageInStore, images_of
 from wclayer.images.store.names import Names
 from wclayer.layers.directory import open_layer
@@ -40,11 +54,22 @@ def check_store(folder: StoreFolder, progress: ProgressCallback | None) -> Itera
         raise PathNotFoundError(folder.path, "there is no store here; `wclayer pull` makes one")
     state = Progress()
     with folder.in_use(), errors_at(folder.path, damage=CorruptLayerError), folder.root() as root:
-        yield from _strangers(root)
-        yield from _check_names(folder)
-        yield from _check_blobs(root, state, progress)
-        yield from _check_layers(folder, root, state, progress)
+        yield from check_places(root)
+        yield from check_names(folder)
+        for blob in damaged_blobs(root, state, progress):
+            yield blob.problem
+        for chain_id in unpacked_layers(root):
+            for problem in layer_problems(folder, chain_id, state, progress):
+                yield of_layer(chain_id, problem)
+        for key in BuildCache(folder.path).dangling(root):
+            yield Problem(os.fsdecode(cache_name(key)), "is no record of a build step whose layer is in the store")
     report(state, progress)
+
+
+def of_layer(chain_id: str, problem: Problem) -> Problem:
+    """Returns a problem of a layer as one of the store."""
+    place = os.fsdecode(layer_name(chain_id))
+    return Problem(f"{place}: {problem.path}" if problem.path else place, problem.text)
 
 
 def _names(root: HostRoot, path: bytes) -> list[tuple[str, bool]]:
@@ -54,7 +79,8 @@ def _names(root: HostRoot, path: bytes) -> list[tuple[str, bool]]:
         return []
 
 
-def _strangers(root: HostRoot) -> Iterator[Problem]:
+def check_places(root: HostRoot) -> Iterator[Problem]:
+    """Yields what does not belong in a store, by its name or its kind."""
     for path, expected in _EXPECTED.items():
         for name, is_directory in _names(root, path):
             place = f"{os.fsdecode(path)}/{name}" if path else name
@@ -75,7 +101,8 @@ def _is_file(root: HostRoot, path: bytes) -> bool:
         return True
 
 
-def _check_names(folder: StoreFolder) -> Iterator[Problem]:
+def check_names(folder: StoreFolder) -> Iterator[Problem]:
+    """Yields the images that cannot be read or are not complete."""
     for name in Names(folder).all():
         try:
             for image in images_of(folder, name.descriptor):
@@ -99,7 +126,28 @@ def _check_image(folder: StoreFolder, name: str, image: ImageInStore) -> Iterato
         yield Problem(name, f"the configuration has {len(image.config.diff_ids)} layers, the manifest {len(layers)}")
 
 
-def _check_blobs(root: HostRoot, state: Progress, progress: ProgressCallback | None) -> Iterator[Problem]:
+@dataclass(frozen=True, slots=True)
+class DamagedBlob:
+    """A blob with other contents than its name says, or one that cannot be read.
+
+    Attributes:
+        digest: what its name says.
+        text: what is wrong.
+        is_readable: True if it has other contents; False if the host may still have the right ones.
+    """
+
+    digest: str
+    text: str
+    is_readable: bool = True
+
+    @property
+    def problem(self) -> Problem:
+        """The problem of the store."""
+        return Problem(os.fsdecode(blob_name(self.digest)), self.text)
+
+
+def damaged_blobs(root: HostRoot, state: Progress, progress: ProgressCallback | None) -> Iterator[DamagedBlob]:
+    """Yields the blobs that have other contents, or that cannot be read."""
     for name, is_directory in _names(root, BLOBS):
         path = BLOBS + b"/" + os.fsencode(name)
         if is_directory or not re.fullmatch(_DIGITS, name) or not stat.S_ISREG(root.stat(path).st_mode):
@@ -113,51 +161,51 @@ def _check_blobs(root: HostRoot, state: Progress, progress: ProgressCallback | N
                     state.bytes += len(chunk)
                     report(state, progress)
         except OSError as error:
-            yield Problem(path.decode(), f"cannot be read: {error.strerror}")
+            yield DamagedBlob(state.name, f"cannot be read: {error.strerror}", is_readable=False)
             continue
         if digest.hexdigest() != name:
-            yield Problem(
-                path.decode(),
-                f"its contents have the digest sha256:{digest.hexdigest()}; remove the file, and pull the image again",
-            )
+            yield DamagedBlob(state.name, f"its contents have the digest sha256:{digest.hexdigest()}")
 
 
-def _check_layers(
-    folder: StoreFolder, root: HostRoot, state: Progress, progress: ProgressCallback | None
+def unpacked_layers(root: HostRoot) -> list[str]:
+    """Returns the chainIDs of the unpacked layers of a store."""
+    return [
+        f"sha256:{name}" for name, is_directory in _names(root, LAYERS) if is_directory and re.fullmatch(_DIGITS, name)
+    ]
+
+
+def layer_problems(
+    folder: StoreFolder, chain_id: str, state: Progress, progress: ProgressCallback | None
 ) -> Iterator[Problem]:
-    done = 0
+    """Yields what is wrong with an unpacked layer; the path of a problem of the layer as a whole is ""."""
+    done = state.entries
 
     def count(below: Progress) -> None:
         state.entries = done + below.entries
         report(state, progress)
 
-    for name, is_directory in _names(root, LAYERS):
-        if not is_directory or not re.fullmatch(_DIGITS, name):
-            continue
-        state.name = f"sha256:{name}"
-        path = folder.layer_path(state.name)
-        try:
-            with check_layer(path, progress=count) as problems:
-                for problem in problems:
-                    yield Problem(f"layers/{name}: {problem.path}", problem.text)
-            yield from _check_chain(folder, state.name)
-        except LayerError as error:
-            yield Problem(f"layers/{name}", error.detail)
-        done = state.entries
+    state.name = chain_id
+    path = folder.layer_path(chain_id)
+    try:
+        with check_layer(path, progress=count) as problems:
+            yield from problems
+        yield from disk_problems(path)
+        yield from _check_chain(folder, chain_id)
+    except LayerError as error:
+        yield Problem("", error.detail)
 
 
 def _check_chain(folder: StoreFolder, chain_id: str) -> Iterator[Problem]:
     """Compares the chainID of a layer with its own digest and its parents."""
-    place = os.path.relpath(folder.layer_path(chain_id), folder.path)
     with open_layer(folder.layer_path(chain_id)) as layer:
         parents, diff_id = layer.parents(), layer.text("diff_id")
     for parent in parents:
         if os.path.realpath(parent.parent) != os.path.realpath(folder.layer_path(chain_id).parent):
-            yield Problem(place, f"its parent {parent} is not in the store")
+            yield Problem("", f"its parent {parent} is not in the store")
             return
     if diff_id is None:
-        yield Problem(place, "has no record of the digest of its tar")
+        yield Problem("", "has no record of the digest of its tar")
         return
     below = [f"sha256:{parents[0].name}"] if parents else []
     if chain_ids([*below, diff_id])[-1] != chain_id:
-        yield Problem(place, f"its tar ({diff_id}) over its parents has another chainID")
+        yield Problem("", f"its tar ({diff_id}) over its parents has another chainID")
