@@ -15,6 +15,7 @@ from tests.build.images import store_with_base
 from tests.images import samples, stores
 from wclayer.build.building import BuildOptions, build_image, open_context, read_dockerfile
 from wclayer.build.clock import Clock
+from wclayer.build.commands.powershell.table import CMDLETS
 from wclayer.build.commands.table import COMMANDS
 from wclayer.errors import LayerError
 from wclayer.images.reference import parse_reference
@@ -85,8 +86,10 @@ def test_a_dockerfile_is_built_or_refused(name: str, expected: Expected, context
     file = read_dockerfile(context, FOLDER / f"{name}.Dockerfile")
     before = sorted(store.path.rglob("*"))
     refusals = expected.refusals
-    if expected.needs is not None and expected.needs[1] not in COMMANDS:
-        refusals = (expected.needs,)
+    if expected.needs is not None:
+        line, commands = expected.needs
+        missing = tuple((line, name) for name in commands if name.lower() not in {*COMMANDS, *CMDLETS})
+        refusals = missing[:1] or refusals
     with open_context(context) as opened:
         building = build_image(file, opened, store, options=BuildOptions(clock=Clock(0)))
         if not refusals:

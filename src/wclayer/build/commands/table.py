@@ -17,10 +17,20 @@ from wclayer.build.commands import (
 )
 from wclayer.build.commands.cmd_language import NestedShell
 from wclayer.build.commands.command import Action, Command, Invocation
+from wclayer.build.commands.powershell.command_line import parse_powershell
+from wclayer.build.commands.powershell.scope import Edition
 
 
 def _parse_cmd(invocation: Invocation) -> Action:
     return NestedShell(invocation, COMMANDS)
+
+
+def _parse_powershell(invocation: Invocation) -> Action:
+    return parse_powershell(invocation, Edition.WINDOWS, COMMANDS)
+
+
+def _parse_pwsh(invocation: Invocation) -> Action:
+    return parse_powershell(invocation, Edition.CORE, COMMANDS)
 
 
 CMD = Command(
@@ -32,8 +42,27 @@ CMD = Command(
     "Shell",
 )
 
+POWERSHELL = Command(
+    ("powershell",),
+    "powershell [-NoProfile] [-NoLogo] [-NonInteractive] [-ExecutionPolicy POLICY] [[-Command] SCRIPT]\n"
+    "powershell [OPTIONS] -EncodedCommand BASE64",
+    "Runs a script of Windows PowerShell 5.1 in a process of its own. `-File` is refused.",
+    _parse_powershell,
+    "Shell",
+)
+PWSH = Command(
+    ("pwsh",),
+    "pwsh [-NoProfile] [-NoLogo] [-NonInteractive] [-ExecutionPolicy POLICY] -Command SCRIPT\n"
+    "pwsh [OPTIONS] -EncodedCommand BASE64",
+    "Runs a script of PowerShell 7 in the same way.",
+    _parse_pwsh,
+    "Shell",
+)
+
 ALL: tuple[Command, ...] = (
     CMD,
+    POWERSHELL,
+    PWSH,
     *shell_commands.COMMANDS,
     *directories.COMMANDS,
     *copies.COMMANDS,
