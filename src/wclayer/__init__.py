@@ -1,8 +1,8 @@
 """Windows container images and layers on any machine.
 
 The functions for layers have the names and the argument order of those in hcsshim's package. `copy_layer` copies from a
-reader to a writer of any two formats, `copy_image` an image between any two places. Errors are `LayerError`s, a
-subclass of `OSError`, with the Windows code.
+reader to a writer of any two formats, `copy_image` an image between any two places; `build_image` builds one. Errors are
+`LayerError`s, a subclass of `OSError`, with the Windows code.
 
     >>> import wclayer
     >>> result = wclayer.pull_image("mcr.microsoft.com/windows/nanoserver:ltsc2022")
@@ -19,6 +19,21 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from wclayer.build.additions import Additions
+    from wclayer.build.api import append_image, build_image, commit_image, rebase_image, squash_image
+    from wclayer.build.conflicts import RebaseConflict
+    from wclayer.build.progress import BuildProgress
+    from wclayer.build.rebasing import RebaseReport
+    from wclayer.build.results import (
+        AppendedImage,
+        AppendResult,
+        BuildResult,
+        CommitResult,
+        MadeImage,
+        RebaseResult,
+        SquashResult,
+    )
+    from wclayer.build.workspace import NewLayer
     from wclayer.engines.api import (
         activate_layer,
         create_layer,
@@ -167,6 +182,21 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "wclayer.build.additions": ("Additions",),
+    "wclayer.build.api": ("append_image", "build_image", "commit_image", "rebase_image", "squash_image"),
+    "wclayer.build.conflicts": ("RebaseConflict",),
+    "wclayer.build.progress": ("BuildProgress",),
+    "wclayer.build.rebasing": ("RebaseReport",),
+    "wclayer.build.results": (
+        "AppendedImage",
+        "AppendResult",
+        "BuildResult",
+        "CommitResult",
+        "MadeImage",
+        "RebaseResult",
+        "SquashResult",
+    ),
+    "wclayer.build.workspace": ("NewLayer",),
     "wclayer.win32.reparse": ("LinkTarget",),
     "wclayer.view.open_files": ("ViewFile",),
     "wclayer.layers.hives": ("LayerHive",),
@@ -316,7 +346,10 @@ _HOMES = {
 
 __all__ = [
     "AccessDeniedError",
+    "Additions",
     "AlreadyExistsError",
+    "AppendResult",
+    "AppendedImage",
     "BackupLayerReader",
     "BackupLayerWriter",
     "BackupReader",
@@ -324,7 +357,10 @@ __all__ = [
     "BaseImage",
     "BcdElement",
     "BcdObject",
+    "BuildProgress",
+    "BuildResult",
     "Change",
+    "CommitResult",
     "Compression",
     "ConfigChanges",
     "ConvertResult",
@@ -394,10 +430,12 @@ __all__ = [
     "LinkInfo",
     "LinkTarget",
     "Location",
+    "MadeImage",
     "Manifest",
     "MergedLayerReader",
     "MergedTree",
     "NamedImage",
+    "NewLayer",
     "Node",
     "NotALayerError",
     "NotReadyError",
@@ -413,6 +451,9 @@ __all__ = [
     "ProgressCallback",
     "PruneResult",
     "PullResult",
+    "RebaseConflict",
+    "RebaseReport",
+    "RebaseResult",
     "Reference",
     "RegEdit",
     "Registry",
@@ -426,6 +467,7 @@ __all__ = [
     "RepairResult",
     "RunsOn",
     "ScratchLayerReader",
+    "SquashResult",
     "StoreSource",
     "StoreTarget",
     "StoredImage",
@@ -446,8 +488,11 @@ __all__ = [
     "WindowsVersion",
     "__version__",
     "activate_layer",
+    "append_image",
+    "build_image",
     "check_disk",
     "check_layer",
+    "commit_image",
     "compose_index",
     "convert_disk",
     "convert_layer",
@@ -499,10 +544,12 @@ __all__ = [
     "pull_image",
     "push_image",
     "read_boot_store",
+    "rebase_image",
     "relink_layer",
     "repair_store",
     "runs_on",
     "save_images",
+    "squash_image",
     "store_image",
     "unmount_layer",
     "unpack_image",

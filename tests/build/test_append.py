@@ -20,7 +20,7 @@ from tests.images.registry import DebianRegistry, FakeRegistry
 from tests.images.registry.clients import skopeo
 from tests.support import run
 from wclayer.build.additions import Additions
-from wclayer.build.append import append_image
+from wclayer.build.append import append_to
 from wclayer.errors import EntryIsDirectoryError, InvalidParameterError, NotSupportedError, PathNotFoundError
 from wclayer.images.location import open_source
 from wclayer.images.opening import open_image
@@ -259,7 +259,7 @@ def test_an_image_of_an_application_needs_its_layers_unless_the_user_knows(fake:
         pytest.raises(NotSupportedError, match=r"C:\\other.*--assume-new"),
         open_source(place, registry=wclayer.RegistryOptions(insecure=True)) as source,
     ):
-        append_image(source, Additions(copies=[("dist", r"C:\other")]), can_fetch=False)
+        append_to(source, Additions(copies=[("dist", r"C:\other")]), can_fetch=False)
     assert not fetched(fake) & base_digests(child)
     record = append(place, "--copy", r"dist=C:\other", "--assume-new", "--push", "-t", new)
     assert not record["images"][0]["needs_base"]

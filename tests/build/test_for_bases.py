@@ -15,11 +15,11 @@ from wclayer.images.transfer import copy_image
 
 
 def releases(text: str = "ltsc2019,ltsc2022,ltsc2025") -> tuple[Release, ...]:
-    return parse_releases(text)
+    return parse_releases(text.split(","))
 
 
 def test_releases_are_named_by_name_build_or_version() -> None:
-    found = parse_releases("ltsc2016, LTSC2019,20348,10.0.26100,25398")
+    found = parse_releases(["ltsc2016", " LTSC2019", "20348", "10.0.26100", "25398"])
     assert [release.name for release in found] == ["ltsc2016", "ltsc2019", "ltsc2022", "ltsc2025", "25398"]
     assert [release.version.build for release in found] == [14393, 17763, 20348, 26100, 25398]
     assert [str(release) for release in found[3:]] == ["ltsc2025 (10.0.26100)", "25398"]
@@ -39,7 +39,7 @@ def test_releases_are_named_by_name_build_or_version() -> None:
 )
 def test_what_is_no_list_of_releases_is_refused(text: str) -> None:
     with pytest.raises(InvalidParameterError):
-        parse_releases(text)
+        parse_releases(text.split(","))
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-r"""What `append_image` adds on top of an image, and what is known of it before anything is made."""
+r"""What `append_to` adds on top of an image, and what is known of it before anything is made."""
 
 from __future__ import annotations
 

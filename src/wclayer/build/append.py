@@ -1,4 +1,4 @@
-"""`append_image`: a layer on top of an image without a Dockerfile, and if possible without the layers below it."""
+"""`append_to`: a layer on top of an image without a Dockerfile, and if possible without the layers below it."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ from wclayer.win32.names import path_key
 
 
 @dataclass(frozen=True, slots=True)
-class AppendedImage:
-    """An image with layers on top.
+class Appended:
+    """What `append_to` made: an image with layers on top.
 
     Attributes:
         image: the image. Its new layers are in the store.
@@ -59,7 +59,7 @@ class AppendedImage:
         return self.image.as_source(store, self.base)
 
 
-def append_image(
+def append_to(
     source: ImageSource,
     additions: Additions,
     store: ImageStore | None = None,
@@ -71,7 +71,7 @@ def append_image(
     can_fetch: bool = True,
     reproducible: bool = False,
     progress: TransferCallback | None = None,
-) -> AppendedImage:
+) -> Appended:
     r"""Makes an image with a layer on top of another one, and a layer for each layer tar below that.
 
     The layers of the image are read only where the new layer needs something of them (`choose_way`). New entries
@@ -131,7 +131,7 @@ def append_image(
             warnings += told
         if annotations:
             image = image.with_annotations(annotations)
-        return AppendedImage(image, source, way, tuple(warnings))
+        return Appended(image, source, way, tuple(warnings))
 
 
 def _reference_of(source: ImageSource) -> str:

@@ -1,8 +1,9 @@
-"""`build_image`: an image is built of a Dockerfile and a folder, without Windows."""
+"""`open_build`: an image is built of a Dockerfile and a folder, without Windows."""
 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -31,6 +32,8 @@ from wclayer.images.transfer_progress import TransferCallback
 from wclayer.images.transport import ImageSource
 from wclayer.layers.inputs import open_stream
 
+STANDARD_INPUT = "-"
+"""What stands for the standard input in the place of the Dockerfile's path."""
 _MAX_IGNORE = 1 << 20
 _MAX_DOCKERFILE = (1 << 20) + 1
 
@@ -66,28 +69,33 @@ class Built:
         source: the image, or the index of the images of several platforms, to be copied to any place.
         images: the images, in the order of the platforms.
         places: where their parts are, besides the store.
+        warnings: what the user should know; the progress was told, too.
     """
 
     source: ImageSource
     images: tuple[BuiltImage, ...]
     places: tuple[Location, ...]
+    warnings: tuple[str, ...]
 
 
-def read_dockerfile(context: StrPath, name: StrPath = "", data: bytes | None = None) -> Dockerfile:
+def read_dockerfile(context: StrPath, name: StrPath = "") -> Dockerfile:
     """Returns the Dockerfile of a context.
 
     Args:
         context: the folder.
-        name: its path; by default `Dockerfile` in the context.
-        data: its contents, if they do not come from a file.
+        name: its path; by default `Dockerfile` in the context; "-" for the standard input.
 
     Raises:
         PathNotFoundError: there is no such file.
         DockerfileError: it is not a Dockerfile.
     """
-    path = Path(name) if os.fspath(name) else Path(context) / "Dockerfile"
-    shown = path.name if not os.fspath(name) else os.fspath(name)
-    if data is None:
+    if os.fspath(name) == STANDARD_INPUT:
+        shown = "<standard input>"
+        with errors_at(shown):
+            data = sys.stdin.buffer.read(_MAX_DOCKERFILE)
+    else:
+        path = Path(name) if os.fspath(name) else Path(context) / "Dockerfile"
+        shown = os.fspath(name) or path.name
         with errors_at(path), open_stream(path) as stream:
             data = stream.read(_MAX_DOCKERFILE)
     return parse_dockerfile(decode_dockerfile(data, shown), shown)
@@ -104,7 +112,8 @@ def open_context(path: StrPath, dockerfile: StrPath = "") -> BuildContext:
         PathNotFoundError, NotALayerError, AccessDeniedError: the folder cannot be opened.
         DockerfileError: `.dockerignore` is wrong.
     """
-    own = Path(f"{os.fspath(dockerfile) or Path(path) / 'Dockerfile'}.dockerignore")
+    named = "" if os.fspath(dockerfile) == STANDARD_INPUT else os.fspath(dockerfile)
+    own = Path(f"{named or Path(path) / 'Dockerfile'}.dockerignore")
     for place in (own, Path(path) / ".dockerignore"):
         if place.is_file():
             with errors_at(place), open_stream(place) as stream:
@@ -138,7 +147,7 @@ def _plan_stage(order: StageOrder, planner: StepPlanner, stage: Stage) -> StageP
 
 
 @contextmanager
-def build_image(
+def open_build(
     dockerfile: Dockerfile,
     context: BuildContext,
     store: ImageStore | None = None,
@@ -199,7 +208,8 @@ def build_image(
                 ]
             else:
                 plans = [plan_build(request, finder, platform) for platform in wanted]
-            for warning in dict.fromkeys(warning for plan in plans for warning in plan.warnings):
+            warnings = list(dict.fromkeys(warning for plan in plans for warning in plan.warnings))
+            for warning in warnings:
                 told.warn(warning)
             executor = Executor(place, clock=chosen.clock, use_cache=chosen.use_cache, progress=told)
             images = [executor.carry_out(plan, request.labels, request.annotations) for plan in plans]
@@ -210,4 +220,4 @@ def build_image(
             ]
             made = sources[0] if len(sources) == 1 else compose_index(sources)
             places = tuple(dict.fromkeys(base.location for base in bases))
-        yield Built(made, tuple(images), places)
+        yield Built(made, tuple(images), places, (*warnings, *executor.warnings))

@@ -32,7 +32,7 @@ _CBS = ("Microsoft", "Windows", "CurrentVersion", "Component Based Servicing")
 
 
 @dataclass(frozen=True, slots=True)
-class Conflict:
+class RebaseConflict:
     r"""A file, a key or a value that the own layers of an image have, and that differs between its bases.
 
     Attributes:
@@ -59,7 +59,7 @@ class Conflict:
         return record | {"image": self.image, "base": self.base, "fields": list(self.fields)}
 
 
-def find_conflicts(layers: Sequence[StrPath], own: int, new_base: Sequence[StrPath]) -> Iterator[Conflict]:
+def find_conflicts(layers: Sequence[StrPath], own: int, new_base: Sequence[StrPath]) -> Iterator[RebaseConflict]:
     """Yields what the own layers of an image would hide of a new base, because both have changed it.
 
     Files are compared by contents, attributes, descriptor, reparse data, EAs and streams; a time alone is no change.
@@ -90,7 +90,7 @@ class _Files:
         self._old = old
         self._new = new
 
-    def conflicts(self) -> Iterator[Conflict]:
+    def conflicts(self) -> Iterator[RebaseConflict]:
         deleted = {row.key: row.path for layer in self._own.layers for row in layer.tombstones()}
         for key in sorted(deleted):
             if self._own.lookup(deleted[key]) is None and not _has_parent_in(key, deleted):
@@ -102,15 +102,15 @@ class _Files:
             if node.is_directory and node.key in deleted:
                 yield from self._of_deleted(node.path)
 
-    def _of_entry(self, node: Node) -> Iterator[Conflict]:
+    def _of_entry(self, node: Node) -> Iterator[RebaseConflict]:
         old, new = self._old.lookup(node.path), self._new.lookup(node.path)
         change, fields = _change(self._old, old, self._new, new)
         if change is None or _change(self._own, node, self._new, new)[0] is None:
             return
         mine, _ = _change(self._old, old, self._own, node)
-        yield Conflict("file", node.path, None, SAME if mine is None else mine.value, change.value, fields)
+        yield RebaseConflict("file", node.path, None, SAME if mine is None else mine.value, change.value, fields)
 
-    def _of_deleted(self, path: str) -> Iterator[Conflict]:
+    def _of_deleted(self, path: str) -> Iterator[RebaseConflict]:
         """Yields the conflicts of a name that the own layers delete, and of what the bases have below it."""
         old, new = self._old.lookup(path), self._new.lookup(path)
         change, fields = _change(self._old, old, self._new, new)
@@ -118,11 +118,11 @@ class _Files:
         if new is None:
             return
         if change is not None and self._own.lookup(path) is None:
-            yield Conflict("file", path, None, removed, change.value, fields)
+            yield RebaseConflict("file", path, None, removed, change.value, fields)
         if old is not None and old.is_directory and new.is_directory:
             for found in differences_below(self._old, old, self._new, new, times=False):
                 if found.change is not Change.REMOVED and self._own.lookup(found.path) is None:
-                    yield Conflict("file", found.path, None, removed, found.change.value, tuple(found.fields))
+                    yield RebaseConflict("file", found.path, None, removed, found.change.value, tuple(found.fields))
 
 
 def _has_parent_in(key: str, keys: Iterable[str]) -> bool:
@@ -147,7 +147,7 @@ def _change(
 
 def _registry_conflicts(
     own: Sequence[LayerDirectory], old: Sequence[LayerDirectory], new: Sequence[LayerDirectory]
-) -> Iterator[Conflict]:
+) -> Iterator[RebaseConflict]:
     for hive in LAYER_HIVES:
         with errors_at(own[0].path / hive.delta):
             found = [opened for layer in reversed(own) if (opened := open_hive(layer, hive.delta)) is not None]
@@ -162,7 +162,7 @@ _Keys = tuple[Key, Key | None, Key | None]
 """A key of the own delta, and the keys of the old and the new base at its path."""
 
 
-def _key_conflicts(path: str, delta: Key, old: Key | None, new: Key | None) -> Iterator[Conflict]:
+def _key_conflicts(path: str, delta: Key, old: Key | None, new: Key | None) -> Iterator[RebaseConflict]:
     budget = PathBudget(limits_in_use().key_paths)
     yield from _of_key(path, delta, old, new)
     walk = Walk(_below(delta, old, new), path)
@@ -182,27 +182,27 @@ def _below(delta: Key, old: Key | None, new: Key | None) -> list[_Keys]:
     ]
 
 
-def _of_key(path: str, delta: Key, old: Key | None, new: Key | None) -> Iterator[Conflict]:
+def _of_key(path: str, delta: Key, old: Key | None, new: Key | None) -> Iterator[RebaseConflict]:
     """Yields the conflicts of a key and its values, without those of its subkeys."""
     semantics = delta.metadata.semantics
     if new is None:
         if old is not None and semantics is not TOMBSTONE:
-            yield Conflict("key", path, None, Change.CHANGED.value, Change.REMOVED.value)
+            yield RebaseConflict("key", path, None, Change.CHANGED.value, Change.REMOVED.value)
         return
     base = Change.ADDED if old is None else Change.CHANGED
     if semantics in (TOMBSTONE, SUPERSEDE_TREE):
         if old is None or differs_below(old, new):
             mine = Change.REMOVED if semantics is TOMBSTONE else Change.ADDED if old is None else Change.CHANGED
-            yield Conflict("key", path, None, mine.value, base.value)
+            yield RebaseConflict("key", path, None, mine.value, base.value)
         return
     wanted, has = delta.metadata.security, new.metadata.security
     if wanted != has and (old is None or old.metadata.security != has):
         mine_text = SAME if old is not None and old.metadata.security == wanted else base.value
-        yield Conflict("key", path, None, mine_text, base.value, ("security",))
+        yield RebaseConflict("key", path, None, mine_text, base.value, ("security",))
     yield from _of_values(path, delta, old, new)
 
 
-def _of_values(path: str, delta: Key, old: Key | None, new: Key) -> Iterator[Conflict]:
+def _of_values(path: str, delta: Key, old: Key | None, new: Key) -> Iterator[RebaseConflict]:
     before, after = _values(old), _values(new)
     for value in delta.values():
         name = fold(value.name)
@@ -212,13 +212,15 @@ def _of_values(path: str, delta: Key, old: Key | None, new: Key) -> Iterator[Con
         base = Change.ADDED if was is None else Change.REMOVED if now is None else Change.CHANGED
         mine = Change.REMOVED if value.is_tombstone else Change.ADDED if was is None else Change.CHANGED
         mine_text = SAME if value == was else mine.value
-        yield Conflict("value", path, value.name, mine_text, base.value, ("data",) if base is Change.CHANGED else ())
+        yield RebaseConflict(
+            "value", path, value.name, mine_text, base.value, ("data",) if base is Change.CHANGED else ()
+        )
     if delta.metadata.semantics is SUPERSEDE_LOCAL:
         own = _values(delta)
         for name, hidden in after.items():
             if name not in own and before.get(name) != hidden:
                 base = Change.CHANGED if name in before else Change.ADDED
-                yield Conflict("value", path, hidden.name, Change.REMOVED.value, base.value)
+                yield RebaseConflict("value", path, hidden.name, Change.REMOVED.value, base.value)
 
 
 def _values(key: Key | None) -> dict[str, Value]:

@@ -33,6 +33,9 @@ class Executor:
         progress: is told what happens.
         compression: of the layers.
         level: of the compression.
+
+    Attributes:
+        warnings: what the progress was told that the user should know.
     """
 
     def __init__(
@@ -53,6 +56,7 @@ class Executor:
         self._compression = compression
         self._level = level
         self._made: dict[int, BuiltImage] = {}
+        self.warnings: list[str] = []
 
     def carry_out(
         self, plan: BuildPlan, labels: Mapping[str, str] | None = None, annotations: Mapping[str, str] | None = None
@@ -142,6 +146,7 @@ class Executor:
 
     def _warn(self, warnings: Iterable[str]) -> None:
         for warning in warnings:
+            self.warnings.append(warning)
             self._progress.warn(warning)
 
     def _key(self, image: BuiltImage, inputs: list[object]) -> str:

@@ -69,18 +69,18 @@ class Release:
         return self.name if self.name == str(self.version.build) else f"{self.name} ({self.version})"
 
 
-def parse_releases(text: str) -> tuple[Release, ...]:
-    """Returns the releases that a user names, separated by commas.
+def parse_releases(texts: Sequence[str]) -> tuple[Release, ...]:
+    """Returns the releases that a user names.
 
     Raises:
         InvalidParameterError: one is none, is named twice, or there are too many.
     """
-    releases = tuple(Release.parse(word.strip()) for word in text.split(","))
-    if len(releases) > _MOST:
-        raise InvalidParameterError(text[:100], f"{len(releases)} releases, more than {_MOST}")
+    if len(texts) > _MOST:
+        raise InvalidParameterError(texts[0][:100], f"{len(texts)} releases, more than {_MOST}")
+    releases = tuple(Release.parse(text.strip()) for text in texts)
     for number, release in enumerate(releases):
         if release in releases[:number]:
-            raise InvalidParameterError(text[:100], f"the release {release} is named twice")
+            raise InvalidParameterError(texts[number][:100], f"the release {release} is named twice")
     return releases
 
 

@@ -1,4 +1,4 @@
-"""`rebase_image`: puts the own layers of an image onto another base, after it has looked at what that would hide."""
+"""`Rebase`: puts the own layers of an image onto another base, after it has looked at what that would hide."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from wclayer.build.base_layers import FoundBase, base_layers
-from wclayer.build.conflicts import Conflict, find_conflicts, servicing_state
+from wclayer.build.conflicts import RebaseConflict, find_conflicts, servicing_state
 from wclayer.build.documents import ImageDocuments
 from wclayer.build.rebase import RebasedImage, rebase_documents
 from wclayer.errors import InvalidStateError, NotSupportedError, PathNotFoundError, during
@@ -50,7 +50,7 @@ class RebaseReport:
     new_base: str
     warnings: tuple[str, ...] = ()
     servicing: tuple[str, ...] = ()
-    conflicts: tuple[Conflict, ...] | None = None
+    conflicts: tuple[RebaseConflict, ...] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Returns the JSON object."""
@@ -89,7 +89,7 @@ class RebaseReport:
             )
 
 
-def _named(conflict: Conflict) -> str:
+def _named(conflict: RebaseConflict) -> str:
     return conflict.path if conflict.value is None else f"{conflict.path}, value {conflict.value!r}"
 
 

@@ -1,4 +1,4 @@
-"""`squash_image`: the layers of an image, or those above its base image, become one layer."""
+"""`squash_layers`: the layers of an image, or those above its base image, become one layer."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CREATED_BY = "wclayer squash"
 
 @dataclass(frozen=True, slots=True)
 class SquashedImage:
-    """What `squash_image` made.
+    """What `squash_layers` made.
 
     Attributes:
         documents: the manifest and the configuration.
@@ -39,7 +39,7 @@ class SquashedImage:
     count: int
 
 
-def squash_image(
+def squash_layers(
     image: ImageLayers,
     store: ImageStore,
     *,

@@ -4,32 +4,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
 from typing import Any
 
 import click
 
 from wclayer.build.additions import Additions
-from wclayer.build.append import AppendedImage, append_image
-from wclayer.build.for_bases import Release, base_for, check_release, make_for_releases
-from wclayer.build.image import BuiltImage
-from wclayer.build.scratch_base import SCRATCH, scratch_base
+from wclayer.build.api import append_image
+from wclayer.build.results import AppendedImage, AppendResult
 from wclayer.cli.config_options import annotation_option, config_options, many, pairs
 from wclayer.cli.image_options import for_option, platform_option, quiet_option, store_option
-from wclayer.cli.made_image import copy_made, opened_image, places_of
-from wclayer.cli.output import echo, json_option, print_json, results_beside, warn
+from wclayer.cli.made_image import made_record, told_beside
+from wclayer.cli.output import echo, json_option, print_json, warn
 from wclayer.cli.remote import registry_options
 from wclayer.cli.transfer_bars import transfer_bars
-from wclayer.errors import NotSupportedError
-from wclayer.images.descriptor import Descriptor
 from wclayer.images.edit import ConfigChanges
-from wclayer.images.location import Location, Transport
-from wclayer.images.opening import source_location
-from wclayer.images.platform import WINDOWS, Platform
-from wclayer.images.reference import parse_reference
+from wclayer.images.platform import Platform
 from wclayer.images.registry import RegistryOptions
 from wclayer.images.store import ImageStore
-from wclayer.images.transport import ImageSource
 
 # The place is on a drive, and the source may have any name: the last "=" before a drive divides them.
 _COPY = re.compile(r"(.+)=([A-Za-z]:[\\/].*)", re.DOTALL)
@@ -84,7 +75,7 @@ def append_command(
     store: ImageStore,
     registry: RegistryOptions,
     platform: Platform | None,
-    releases: tuple[Release, ...],
+    releases: tuple[str, ...],
     copy: tuple[str, ...],
     tar: tuple[str, ...],
     reg: tuple[str, ...],
@@ -122,7 +113,6 @@ def append_command(
     """
     if not tag:
         raise click.UsageError("name the result: -t NEW")
-    targets = places_of([name if not push or "docker://" in name else f"docker://{name}" for name in tag], push=False)
     additions = Additions(
         copies=_divided(copy, _COPY, "--copy", r"SRC=C:\DST"),
         tars=tar,
@@ -132,98 +122,42 @@ def append_command(
         path_prepend=path_prepend,
         acls=_acls(acl),
     )
-    places: list[Location] = []
-    made: list[tuple[Release | None, AppendedImage]] = []
-    with ExitStack() as opened:
-        for target in targets:
-            opened.enter_context(results_beside(target.archive_file, "an archive"))
-        opened.enter_context(store.in_use())
-
-        def make(release: Release | None) -> ImageSource:
-            is_scratch = image == SCRATCH
-            place = (
-                Location(Transport.STORE, "", SCRATCH)
-                if is_scratch
-                else source_location(image if release is None else base_for(image, release))
-            )
-            places.append(place)
-            if is_scratch:
-                base = scratch_base(store, platform or Platform(WINDOWS, "amd64"))
-                source: ImageSource = opened.enter_context(base.as_source(store))
-            else:
-                source = opened_image(opened, place, store, registry)
-            with transfer_bars(quiet=quiet) as progress:
-                appended = append_image(
-                    source, additions, store, platform=platform if release is None else release.platform(platform),
-                    config=changes, annotations=pairs(annotation, "--annotation"), assume_new=assume_new,
-                    can_fetch=not no_fetch, reproducible=reproducible, progress=progress,
-                )  # fmt: skip
-            if release is not None:
-                check_release(appended.image.parsed.platform, release, source.name)
-            if no_fetch:
-                _refuse_fetching(appended.image, place, targets, store)
-            made.append((release, appended))
-            return opened.enter_context(appended.as_source(store))
-
-        result = make_for_releases(releases, make) if releases else make(None)
-        _tell_ways(made, quiet=quiet or as_json)
-        copied = [copy_made(result, places, target, store, registry, quiet=quiet) for target in targets]
-        _tell_result(copied[0].descriptor, tag, made, quiet=quiet, as_json=as_json)
-
-
-def _tell_result(
-    root: Descriptor,
-    names: Sequence[str],
-    made: Sequence[tuple[Release | None, AppendedImage]],
-    *,
-    quiet: bool,
-    as_json: bool,
-) -> None:
-    if as_json:
-        record = {"names": list(names), "digest": root.digest, "media_type": root.media_type}
-        print_json({**record, "images": _records(made)})
-    elif quiet:
-        echo(root.digest)
-    else:
-        for name in names:
-            echo(f"made {name}: {root.digest}")
-
-
-def _refuse_fetching(image: BuiltImage, place: Location, targets: Sequence[Location], store: ImageStore) -> None:
-    """Refuses a copy for which layers of a registry would be fetched: only in that registry, they are there already."""
-    if place.transport is not Transport.REGISTRY or all(map(store.has_blob, image.layers)):
-        return
-    own = parse_reference(place.name).registry
-    for target in targets:
-        if target.transport is not Transport.REGISTRY or parse_reference(target.name).registry != own:
-            raise NotSupportedError(
-                target.name or target.path,
-                f"the layers of {place.name} would have to be fetched for the copy; name a result in {own} (--push), or"
-                " leave --no-fetch out",
-            )
-
-
-def _tell_ways(made: Sequence[tuple[Release | None, AppendedImage]], *, quiet: bool) -> None:
-    for release, appended in made:
-        for warning in appended.warnings:
+    names = [name if not push or "docker://" in name else f"docker://{name}" for name in tag]
+    with told_beside(names):
+        with transfer_bars(quiet=quiet) as transfer:
+            made = append_image(
+                image, additions, names, store, platform=platform, releases=releases, config=changes,
+                annotations=pairs(annotation, "--annotation"), assume_new=assume_new, can_fetch=not no_fetch,
+                reproducible=reproducible, registry=registry, transfer=transfer,
+            )  # fmt: skip
+        for warning in made.warnings:
             warn(warning)
-        if not quiet:
-            of = "" if release is None else f" ({release.name})"
-            how = "with the layers of the image" if appended.way.needs_base else "without the layers of the image"
-            echo(f"layer made {how}{of}: {appended.way.reason}")
+        if as_json:
+            images = [_record(each) for each in made.images]
+            print_json({"names": list(tag), **made_record(made), "images": images})
+        elif quiet:
+            echo(made.digest)
+        else:
+            _tell(made, tag)
 
 
-def _records(made: Sequence[tuple[Release | None, AppendedImage]]) -> list[dict[str, Any]]:
-    return [
-        {
-            "release": None if release is None else release.name,
-            "digest": appended.image.manifest.descriptor.digest,
-            "platform": appended.image.parsed.platform.to_json(),
-            "needs_base": appended.way.needs_base,
-            "reason": appended.way.reason,
-        }
-        for release, appended in made
-    ]
+def _tell(made: AppendResult, names: Sequence[str]) -> None:
+    for each in made.images:
+        of = f" ({each.release})" if each.release else ""
+        how = "with the layers of the image" if each.needs_base else "without the layers of the image"
+        echo(f"layer made {how}{of}: {each.reason}")
+    for name in names:
+        echo(f"made {name}: {made.digest}")
+
+
+def _record(made: AppendedImage) -> dict[str, Any]:
+    return {
+        "release": made.release or None,
+        "digest": made.manifest.descriptor.digest,
+        "platform": made.platform.to_json(),
+        "needs_base": made.needs_base,
+        "reason": made.reason,
+    }
 
 
 COMMANDS = (append_command,)

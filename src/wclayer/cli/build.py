@@ -10,30 +10,21 @@ from pathlib import Path
 
 import click
 
-from wclayer.build.building import (
-    BuildOptions,
-    Built,
-    build_image,
-    open_context,
-    read_dockerfile,
-)
-from wclayer.build.clock import Clock
-from wclayer.build.for_bases import Release
+from wclayer.build.api import build_image
 from wclayer.build.progress import BuildProgress, PlainLines, Silent
+from wclayer.build.results import BuildResult
 from wclayer.cli.config_options import annotation_option, many, pairs
 from wclayer.cli.image_options import for_option, quiet_option, store_option
-from wclayer.cli.made_image import copy_made
+from wclayer.cli.made_image import pushed_too, told_beside
 from wclayer.cli.output import echo, json_option, print_json, warn
 from wclayer.cli.remote import registry_options
 from wclayer.cli.transfer_bars import transfer_bars
 from wclayer.errors import InvalidParameterError, NotSupportedError
-from wclayer.images.location import Location, Transport, image_location, parse_location
 from wclayer.images.platform import Platform, parse_platform
 from wclayer.images.registry import RegistryOptions
 from wclayer.images.store import ImageStore
 from wclayer.layers.atomic import StagedFile
 
-_MAX_DOCKERFILE = 1 << 20
 _REMOTE = ("http://", "https://", "git://", "git@", "ssh://", "github.com/")
 
 
@@ -86,7 +77,7 @@ def _split_platforms(text: str) -> list[str]:
 @click.argument("context", metavar="CONTEXT")
 def build_command(
     store: ImageStore, registry: RegistryOptions, dockerfile: str, tags: tuple[str, ...], build_arg: tuple[str, ...],
-    platforms: tuple[Platform, ...], releases: tuple[Release, ...], target: str, label: tuple[str, ...],
+    platforms: tuple[Platform, ...], releases: tuple[str, ...], target: str, label: tuple[str, ...],
     annotation: tuple[str, ...], reproducible: bool, push: bool, pull: bool, no_cache: bool, iidfile: str, style: str,
     quiet: bool, as_json: bool, context: str,
 ) -> None:  # fmt: skip
@@ -106,39 +97,22 @@ def build_command(
         raise NotSupportedError(context, "the context is a folder; clone or unpack it first")
     if push and not tags:
         raise click.UsageError("--push needs a name: -t NAME")
-    names = [*(_place(tag, push=push) for tag in tags)]
-    arguments = _arguments(build_arg)
-    options = BuildOptions(
-        arguments=arguments, target=target, labels=pairs(label, "--label"),
-        annotations=pairs(annotation, "--annotation"), use_cache=not no_cache, pull=pull,
-        clock=Clock.of(reproducible=reproducible, environment={**os.environ, **arguments}),
-    )  # fmt: skip
-    data = sys.stdin.buffer.read(_MAX_DOCKERFILE + 1) if dockerfile == "-" else None
-    file = "" if dockerfile == "-" else dockerfile
-    parsed = read_dockerfile(context, "<standard input>" if data is not None else file, data)
-    with (
-        open_context(context, file) as opened,
-        _progress(quiet=quiet or as_json, is_plain=style == "plain") as progress,
-        transfer_bars(quiet=quiet or style == "plain") as transfer,
-        build_image(
-            parsed, opened, store, platforms=platforms, releases=releases, options=options, registry=registry,
-            progress=progress, transfer=transfer,
-        ) as built,
-    ):  # fmt: skip
-        digest = built.source.resolve().digest
-        _name(built, names, store, registry, quiet=quiet or as_json)
-    if iidfile:
-        with StagedFile(Path(iidfile)) as staged:
-            staged.stream.write(digest.encode())
-    _report(built, digest, tags, quiet=quiet, as_json=as_json)
-
-
-def _place(tag: str, *, push: bool) -> tuple[Location, ...]:
-    """Returns where an image with a name goes: into the store, and with --push into the registry, too."""
-    place = image_location(tag)
-    if not push or place.transport is not Transport.STORE:
-        return (place,)
-    return place, parse_location(f"docker://{place.name}")
+    with told_beside(tags):
+        with (
+            _progress(quiet=quiet or as_json, is_plain=style == "plain") as progress,
+            transfer_bars(quiet=quiet or as_json or style == "plain") as transfer,
+        ):
+            built = build_image(
+                context, pushed_too(tags, push=push), store, dockerfile=dockerfile, target=target,
+                arguments=_arguments(build_arg), labels=pairs(label, "--label"),
+                annotations=pairs(annotation, "--annotation"), platforms=platforms, releases=releases,
+                reproducible=reproducible, use_cache=not no_cache, pull=pull, registry=registry, progress=progress,
+                transfer=transfer,
+            )  # fmt: skip
+        if iidfile:
+            with StagedFile(Path(iidfile)) as staged:
+                staged.stream.write(built.digest.encode())
+        _report(built, tags, quiet=quiet, as_json=as_json)
 
 
 def _arguments(texts: tuple[str, ...]) -> dict[str, str]:
@@ -154,23 +128,15 @@ def _arguments(texts: tuple[str, ...]) -> dict[str, str]:
     return found
 
 
-def _name(
-    built: Built, names: list[tuple[Location, ...]], store: ImageStore, registry: RegistryOptions, *, quiet: bool
-) -> None:
-    for places in names or [(Location(Transport.STORE, "", ""),)]:
-        for place in places:
-            copy_made(built.source, [*built.places], place, store, registry, quiet=quiet)
-
-
-def _report(built: Built, digest: str, tags: tuple[str, ...], *, quiet: bool, as_json: bool) -> None:
+def _report(built: BuildResult, tags: tuple[str, ...], *, quiet: bool, as_json: bool) -> None:
     if as_json:
-        images = [{"digest": image.manifest.descriptor.digest, "layers": len(image.layers)} for image in built.images]
-        print_json({"digest": digest, "names": list(tags), "images": images})
+        images = [{"digest": image.descriptor.digest, "layers": len(image.layers)} for image in built.images]
+        print_json({"digest": built.digest, "names": list(tags), "images": images})
     elif quiet:
-        echo(digest)
+        echo(built.digest)
     else:
         for tag in tags or ("an image without a name",):
-            echo(f"made {tag}: {digest}")
+            echo(f"made {tag}: {built.digest}")
 
 
 @contextmanager

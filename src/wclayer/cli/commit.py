@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack, nullcontext
-from typing import Any
-
 import click
 
-from wclayer.build.commit import CommittedImage, commit_scratch
+from wclayer.build.api import commit_image
 from wclayer.cli.config_options import annotation_option, compression_option, config_options, many, pairs
 from wclayer.cli.image_options import quiet_option
 from wclayer.cli.layer_argument import LayerArgument, layer_argument
-from wclayer.cli.made_image import copy_made, places_of
-from wclayer.cli.output import echo, json_option, print_json, progress_bar, results_beside, size_text, warn
+from wclayer.cli.made_image import layer_record, made_record, names_text, pushed_too, told_beside
+from wclayer.cli.output import echo, json_option, print_json, size_text, warn
 from wclayer.cli.remote import registry_options
-from wclayer.formats.compression import Compression
-from wclayer.images.descriptor import Descriptor
+from wclayer.cli.transfer_bars import making_bars
 from wclayer.images.edit import ConfigChanges
-from wclayer.images.location import Location, Transport
 from wclayer.images.registry import RegistryOptions
 
 
@@ -60,49 +55,24 @@ def commit_command(
       wclayer cp app.exe 'run:C:\\app.exe'
       wclayer commit run -t app:1 --entrypoint 'C:\\app.exe' -m 'Adds the program'
     """
-    path, store = scratch.path_to_change(), scratch.store
-    places = places_of(tag, push=push)
-    with ExitStack() as held:
-        for place in places:
-            held.enter_context(results_beside(place.archive_file, "an archive"))
-        with store.in_use():
-            with nullcontext() if quiet else progress_bar("committing") as progress:
-                committed = commit_scratch(
-                    path, store, base=base, platform=scratch.platform, changes=changes,
-                    annotations=pairs(annotation, "--annotation"), message=message, reproducible=reproducible,
-                    compression=Compression(compression), progress=progress,
-                )  # fmt: skip
-            for warning in committed.warnings:
-                warn(warning)
-            with committed.image.as_source(store) as image:
-                root = image.resolve()
-                for place in places:
-                    copy_made(image, [Location(Transport.STORE, "", "")], place, store, registry, quiet=quiet)
+    path = scratch.path_to_change()
+    with told_beside(tag):
+        with making_bars("committing", quiet=quiet) as (progress, transfer):
+            made = commit_image(
+                path, pushed_too(tag, push=push), scratch.store, base=base, platform=scratch.platform, config=changes,
+                annotations=pairs(annotation, "--annotation"), message=message, compression=compression,
+                reproducible=reproducible, registry=registry, progress=progress, transfer=transfer,
+            )  # fmt: skip
+        for warning in made.warnings:
+            warn(warning)
         if as_json:
-            print_json({"names": list(tag), **_record(committed, root)})
+            print_json({"names": list(tag), **made_record(made), "layer": layer_record(made.layer)})
         elif quiet:
-            echo(root.digest)
+            echo(made.digest)
         else:
-            layer = committed.layer
-            what = "no changes" if layer is None else f"a layer of {size_text(layer.descriptor.size)}"
-            name = f" as {', '.join(tag)}" if tag else ""
-            echo(f"committed {scratch}{name}: {what}")
-            echo(f"  digest {root.digest}")
-
-
-def _record(committed: CommittedImage, root: Descriptor) -> dict[str, Any]:
-    layer = committed.layer
-    return {
-        "digest": root.digest,
-        "media_type": root.media_type,
-        "layer": layer
-        and {
-            "digest": layer.descriptor.digest,
-            "size": layer.descriptor.size,
-            "diff_id": layer.diff_id,
-            "chain_id": layer.chain_id,
-        },
-    }
+            what = "no changes" if made.layer is None else f"a layer of {size_text(made.layer.descriptor.size)}"
+            echo(f"committed {scratch}{names_text(tag)}: {what}")
+            echo(f"  digest {made.digest}")
 
 
 COMMANDS = (commit_command,)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import click
 
-from wclayer.build.for_bases import Release, parse_releases
 from wclayer.images.foreign import Foreign
 from wclayer.images.parallel import MAX_JOBS
 from wclayer.images.platform import Platform, parse_platform
@@ -16,8 +15,8 @@ def _platform(context: click.Context, option: click.Parameter, value: str | None
     return None if value is None else parse_platform(value)
 
 
-def _releases(context: click.Context, option: click.Parameter, value: str | None) -> tuple[Release, ...]:
-    return () if value is None else parse_releases(value)
+def _releases(context: click.Context, option: click.Parameter, value: str | None) -> tuple[str, ...]:
+    return () if value is None else tuple(value.split(","))
 
 
 def _store(context: click.Context, option: click.Parameter, value: str | None) -> ImageStore:
@@ -46,7 +45,7 @@ for_option = click.option(
     " builds (20348). Each has a base of its release; {release} in the name of a base, or the release in its tag, is"
     " replaced.",
 )
-"""The option of verbs that make images; its value is a tuple of `Release`, empty without the option."""
+"""The option of verbs that make images; its value is a tuple of their names, empty without the option."""
 all_option = click.option("--all", "all_platforms", is_flag=True, help="The index, and the images of all platforms.")
 foreign_option = click.option(
     "--foreign",

@@ -1,18 +1,19 @@
-"""What the verbs that make images share: how their sources are opened, and how the result gets to its place."""
+"""What the verbs that make images share: how their sources are opened, and what is told of the result."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
 
+from wclayer.build.delivery import deliver
+from wclayer.build.results import MadeImage
+from wclayer.build.workspace import NewLayer
 from wclayer.cli.output import echo, print_json, results_beside
 from wclayer.cli.transfer_bars import transfer_bars
-from wclayer.images.foreign import Foreign
-from wclayer.images.location import Location, Transport, image_location, open_source, open_target
-from wclayer.images.reference import parse_reference
+from wclayer.images.location import Location, Transport, image_location, open_source
 from wclayer.images.registry import RegistryOptions
 from wclayer.images.store import ImageStore
-from wclayer.images.transfer import CopyResult, copy_image
 from wclayer.images.transport import ImageSource
 
 
@@ -31,60 +32,56 @@ def make_image(
     as_json: bool,
 ) -> None:
     """Copies what was composed to the place that the user names, and tells what was made."""
-    target_place = image_location(new)
-    with results_beside(target_place.archive_file, "an archive"):
-        root = copy_made(image, places, target_place, store, registry).descriptor
+    with told_beside([new]):
+        with transfer_bars(quiet=False) as transfer:
+            root = deliver(image, places, [image_location(new)], store, registry, transfer)
         if as_json:
             print_json({"name": new, "digest": root.digest, "media_type": root.media_type})
         else:
             echo(f"made {new}: {root.digest}")
 
 
-def copy_made(
-    image: ImageSource,
-    places: Sequence[Location],
-    target_place: Location,
-    store: ImageStore,
-    registry: RegistryOptions,
-    *,
-    quiet: bool = False,
-) -> CopyResult:
-    """Copies what was made to a place.
+@contextmanager
+def told_beside(names: Sequence[str]) -> Iterator[None]:
+    """Prints results on the error stream inside the context if an image is written to the standard output.
 
     Args:
-        image: what was made.
-        places: where its parts are.
-        target_place: where it goes.
-        store, registry: see `open_target`.
-        quiet: show no progress.
-    """
-    # In one store, nothing of the layers is copied; those that were left in their registry stay there.
-    stays = all(place.transport is Transport.STORE for place in (target_place, *places))
-    foreign = Foreign.KEEP if stays else Foreign.PUSH
-    paths = [place.path for place in places if place.is_on_disk]
-    with (
-        open_target(target_place, store=store, registry=registry, sources=paths) as target,
-        transfer_bars(quiet=quiet) as progress,
-    ):
-        return copy_image(image, target, all_platforms=True, foreign=foreign, progress=progress)
-
-
-def places_of(names: Sequence[str], *, push: bool) -> list[Location]:
-    """Returns the places that an image that is made gets, those in the store first. They are checked before the work.
-
-    Args:
-        names: names in the store, or places such as docker://REF and oci:DIR[:TAG]; none keeps the image in the store
-            by its digest.
-        push: what is named in the store is also copied to the registry of its name.
+        names: the names and places of the image.
 
     Raises:
-        InvalidParameterError: one is neither the name of an image nor a place.
+        InvalidParameterError: one is no name and no place.
+        click.UsageError: see `results_beside`.
     """
-    places = [image_location(name) for name in names] or [Location(Transport.STORE, "", "")]
-    stored = [place for place in places if place.transport is Transport.STORE]
-    others = [place for place in places if place.transport is not Transport.STORE]
-    for place in (*stored, *others):
-        if place.name and place.transport in (Transport.STORE, Transport.REGISTRY):
-            parse_reference(place.name)
-    pushed = [Location(Transport.REGISTRY, "", place.name) for place in stored if push and place.name]
-    return [*stored, *others, *(place for place in pushed if place not in others)]
+    with ExitStack() as held:
+        for name in names:
+            held.enter_context(results_beside(image_location(name).archive_file, "an archive"))
+        yield
+
+
+def pushed_too(names: Sequence[str], *, push: bool) -> list[str]:
+    """Returns the names of an image, and with --push the places in the registries of those that are in the store."""
+    places = [image_location(name) for name in names] if push else []
+    stored = [f"docker://{place.name}" for place in places if place.transport is Transport.STORE]
+    return [*names, *stored]
+
+
+def names_text(names: Sequence[str]) -> str:
+    """Returns the names of an image after what was done (" as app:1, app:latest"); "" for none."""
+    return f" as {', '.join(names)}" if names else ""
+
+
+def made_record(made: MadeImage) -> dict[str, Any]:
+    """Returns what JSON says of an image that was made."""
+    return {"digest": made.digest, "media_type": made.descriptor.media_type}
+
+
+def layer_record(layer: NewLayer | None) -> dict[str, Any] | None:
+    """Returns what JSON says of a layer that was made; None for none."""
+    if layer is None:
+        return None
+    return {
+        "digest": layer.descriptor.digest,
+        "size": layer.descriptor.size,
+        "diff_id": layer.diff_id,
+        "chain_id": layer.chain_id,
+    }

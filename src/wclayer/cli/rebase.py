@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import json
-from contextlib import ExitStack
+from collections.abc import Sequence
 from typing import Any
 
 import click
 
-from wclayer.build.commit import whole_name
-from wclayer.build.for_bases import Release, base_for, make_for_releases
-from wclayer.build.rebasing import Rebase, RebaseReport
+from wclayer.build.api import rebase_image
+from wclayer.build.rebasing import RebaseReport
+from wclayer.build.results import RebaseResult
 from wclayer.cli.config_options import many
 from wclayer.cli.image_options import for_option, platform_option, quiet_option, store_option
-from wclayer.cli.made_image import copy_made, places_of
-from wclayer.cli.output import echo, json_option, print_json, results_beside, warn
+from wclayer.cli.made_image import names_text, pushed_too, told_beside
+from wclayer.cli.output import count_text, echo, json_option, print_json, results_beside, warn
 from wclayer.cli.remote import registry_options
 from wclayer.cli.transfer_bars import transfer_bars
 from wclayer.errors import InvalidParameterError
-from wclayer.images.location import Location, Transport
-from wclayer.images.opening import source_location
 from wclayer.images.platform import Platform
 from wclayer.images.registry import RegistryOptions
 from wclayer.images.store import ImageStore
-from wclayer.images.transport import ImageSource
 from wclayer.layers.atomic import OutputFile
 
 
@@ -47,7 +44,7 @@ def rebase_command(
     store: ImageStore,
     registry: RegistryOptions,
     platform: Platform | None,
-    releases: tuple[Release, ...],
+    releases: tuple[str, ...],
     onto: str,
     old_base: str,
     tag: tuple[str, ...],
@@ -72,70 +69,42 @@ def rebase_command(
     Example:
       wclayer rebase app:1 --onto docker://mcr.microsoft.com/windows/servercore:ltsc2022 -t app:2 --push
     """
-    places = places_of(tag, push=push)
-    source, old = source_location(image), source_location(old_base) if old_base else None
     if no_report and report:
         raise InvalidParameterError(report, "--no-report makes no report that could be written")
-    with ExitStack() as held:
-        held.enter_context(results_beside(report, "the report"))
-        for place in places:
-            held.enter_context(results_beside(place.archive_file, "an archive"))
-        progress = held.enter_context(transfer_bars(quiet=quiet))
-        reports: list[RebaseReport] = []
 
-        def make(text: str, base_platform: Platform | None = None) -> ImageSource:
-            target = source_location(text)
-            rebase = Rebase(
-                source, target, store, old_base=old, platform=platform, base_platform=base_platform,
-                registry=registry, looks=not no_report, new_name=_name_of(target), progress=progress,
-            )  # fmt: skip
-            made, found = held.enter_context(rebase).run()
-            reports.append(found)
-            for warning in found.warnings:
-                warn(warning)
-            return made
-
-        if releases:
-            result = make_for_releases(releases, lambda release: make(base_for(onto, release), release.platform(None)))
-        else:
-            result = make(onto)
-        record = _record(image, tag, result, reports, has_index=bool(releases))
+    def tell(made: RebaseResult) -> None:
+        for warning in made.warnings:
+            warn(warning)
         if report:
             with OutputFile(report) as output:
+                record = _record(image, tag, made, has_index=bool(releases))
                 output.stream.write(json.dumps(record, indent=2).encode() + b"\n")
         if not as_json and not quiet:
-            _tell_conflicts(reports)
-        if not dry_run:
-            for found in reports:
-                if not force:
-                    found.check(image)
-            for place in places:
-                copy_made(result, [source], place, store, registry, quiet=quiet)
+            _tell_conflicts(made.reports)
+
+    with results_beside(report, "the report"), told_beside(tag):
+        with transfer_bars(quiet=quiet) as transfer:
+            made = rebase_image(
+                image, onto, pushed_too(tag, push=push), store, old_base=old_base, platform=platform,
+                releases=releases, compare=not no_report, force=force, dry_run=dry_run, registry=registry, told=tell,
+                transfer=transfer,
+            )  # fmt: skip
         if as_json:
-            print_json(record)
+            print_json(_record(image, tag, made, has_index=bool(releases)))
         elif quiet:
-            echo(result.resolve().digest)
+            echo(made.digest)
         else:
-            _tell(image, tag, result, reports, dry_run=dry_run)
+            _tell(image, tag, made, dry_run=dry_run)
 
 
-def _name_of(place: Location) -> str:
-    """Returns the reference of a base in a registry, as annotations state it; "" for a place that has none."""
-    is_name = place.transport in (Transport.REGISTRY, Transport.STORE) and not place.name.startswith("sha256:")
-    return whole_name(place.name) if is_name else ""
-
-
-def _record(
-    image: str, names: tuple[str, ...], result: ImageSource, reports: list[RebaseReport], *, has_index: bool
-) -> dict[str, Any]:
-    root = result.resolve()
+def _record(image: str, names: tuple[str, ...], made: RebaseResult, *, has_index: bool) -> dict[str, Any]:
     record: dict[str, Any] = {"image": image, "names": list(names)}
     if not has_index:
-        return record | reports[0].to_json()
-    return record | {"digest": root.digest, "images": [found.to_json() for found in reports]}
+        return record | made.reports[0].to_json()
+    return record | {"digest": made.digest, "images": [found.to_json() for found in made.reports]}
 
 
-def _tell_conflicts(reports: list[RebaseReport]) -> None:
+def _tell_conflicts(reports: Sequence[RebaseReport]) -> None:
     for found in reports:
         for path in found.servicing:
             echo(f"servicing state: {path}")
@@ -147,16 +116,14 @@ def _tell_conflicts(reports: list[RebaseReport]) -> None:
             )
 
 
-def _tell(
-    image: str, names: tuple[str, ...], result: ImageSource, reports: list[RebaseReport], *, dry_run: bool
-) -> None:
-    name = f" as {', '.join(names)}" if names else ""
-    for found in reports:
-        layers = f"{found.own} layer{'s' * (found.own != 1)}"
+def _tell(image: str, names: tuple[str, ...], made: RebaseResult, *, dry_run: bool) -> None:
+    verb = "would rebase" if dry_run else "rebased"
+    for found in made.reports:
+        layers = count_text(found.own, "layer")
         version = f" for Windows {found.os_version}" if found.os_version else ""
         conflicts = "not looked for" if found.conflicts is None else str(len(found.conflicts))
-        echo(f"{'would rebase' if dry_run else 'rebased'} {layers} of {image}{name}{version}, conflicts: {conflicts}")
-    echo(f"  digest {result.resolve().digest}")
+        echo(f"{verb} {layers} of {image}{names_text(names)}{version}, conflicts: {conflicts}")
+    echo(f"  digest {made.digest}")
 
 
 COMMANDS = (rebase_command,)

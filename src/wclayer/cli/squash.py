@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack, nullcontext
-from typing import Any
-
 import click
 
-from wclayer.build.documents import ImageDocuments
-from wclayer.build.squash import SquashedImage, squash_image
+from wclayer.build.api import squash_image
+from wclayer.build.results import SquashResult
 from wclayer.cli.config_options import compression_option, many
 from wclayer.cli.image_options import quiet_option
 from wclayer.cli.layer_argument import LayerArgument, layer_argument
-from wclayer.cli.made_image import copy_made, opened_image, places_of
-from wclayer.cli.output import echo, json_option, print_json, progress_bar, results_beside, size_text
+from wclayer.cli.made_image import layer_record, made_record, names_text, pushed_too, told_beside
+from wclayer.cli.output import count_text, echo, json_option, print_json, size_text
 from wclayer.cli.remote import registry_options
-from wclayer.errors import InvalidParameterError
-from wclayer.formats.compression import Compression
-from wclayer.images.composed import ComposedSource
-from wclayer.images.descriptor import Descriptor
-from wclayer.images.location import Location, image_location
-from wclayer.images.opening import find_place
+from wclayer.cli.transfer_bars import making_bars
 from wclayer.images.registry import RegistryOptions
 
 
@@ -59,62 +51,29 @@ def squash_command(
     Example:
       wclayer squash app:1 --above-base -t app:1-small
     """
-    store, places = image.store, places_of(tag, push=push)
-    with ExitStack() as held:
-        for place in places:
-            held.enter_context(results_beside(place.archive_file, "an archive"))
-        held.enter_context(store.in_use())
-        opened = image.image
-        origin = find_place(image.text, store)
-        if opened is None or not isinstance(origin, Location):
-            raise InvalidParameterError(image.text, "is a layer directory; squash takes an image")
-        stated = None
-        if base:
-            stated = ImageDocuments.of(opened_image(held, image_location(base), store, registry))
-        with nullcontext() if quiet else progress_bar("squashing") as progress:
-            squashed = squash_image(
-                opened, store, above_base=above_base or bool(base), base=stated, reproducible=reproducible,
-                compression=Compression(compression), progress=progress,
+    with told_beside(tag):
+        with making_bars("squashing", quiet=quiet) as (progress, transfer):
+            made = squash_image(
+                image.text, pushed_too(tag, push=push), image.store, above_base=above_base, base=base,
+                platform=image.platform, compression=compression, reproducible=reproducible, registry=registry,
+                progress=progress, transfer=transfer,
             )  # fmt: skip
-        source = opened_image(held, origin, store, registry)
-        made = squashed.documents
-        new = [] if squashed.layer is None else [squashed.layer.descriptor.digest]
-        stored = held.enter_context(store.source(made.manifest.descriptor.digest))
-        result = ComposedSource(made.manifest, [source], [made.config.data], dict.fromkeys(new, stored))
-        for place in places:
-            copy_made(result, [origin], place, store, registry, quiet=quiet)
         if as_json:
-            print_json({"names": list(tag), **_record(squashed)})
+            record = {"names": list(tag), **made_record(made), "squashed": made.count}
+            print_json({**record, "layer": layer_record(made.layer)})
         elif quiet:
-            echo(made.manifest.descriptor.digest)
+            echo(made.digest)
         else:
-            _tell(image.text, tag, squashed)
+            _tell(image.text, tag, made)
 
 
-def _tell(image: str, names: tuple[str, ...], squashed: SquashedImage) -> None:
-    layer, name = squashed.layer, f" as {', '.join(names)}" if names else ""
-    if layer is None:
-        echo(f"nothing to squash in {image}{name}: {squashed.count} layer{'s' * (squashed.count != 1)}")
+def _tell(image: str, names: tuple[str, ...], made: SquashResult) -> None:
+    name = names_text(names)
+    if made.layer is None:
+        echo(f"nothing to squash in {image}{name}: {count_text(made.count, 'layer')}")
     else:
-        echo(f"squashed {squashed.count} layers of {image}{name}: {size_text(layer.descriptor.size)}")
-    echo(f"  digest {squashed.documents.manifest.descriptor.digest}")
-
-
-def _record(squashed: SquashedImage) -> dict[str, Any]:
-    root: Descriptor = squashed.documents.manifest.descriptor
-    layer = squashed.layer
-    return {
-        "digest": root.digest,
-        "media_type": root.media_type,
-        "squashed": squashed.count,
-        "layer": layer
-        and {
-            "digest": layer.descriptor.digest,
-            "size": layer.descriptor.size,
-            "diff_id": layer.diff_id,
-            "chain_id": layer.chain_id,
-        },
-    }
+        echo(f"squashed {made.count} layers of {image}{name}: {size_text(made.layer.descriptor.size)}")
+    echo(f"  digest {made.digest}")
 
 
 COMMANDS = (squash_command,)

@@ -13,7 +13,7 @@ import pytest
 from tests.build.dockerfile.corpus import EXPECTED, FOLDER, Expected
 from tests.build.images import store_with_base
 from tests.images import samples, stores
-from wclayer.build.building import BuildOptions, build_image, open_context, read_dockerfile
+from wclayer.build.building import BuildOptions, open_build, open_context, read_dockerfile
 from wclayer.build.clock import Clock
 from wclayer.build.commands.powershell.table import CMDLETS
 from wclayer.build.commands.table import COMMANDS
@@ -91,7 +91,7 @@ def test_a_dockerfile_is_built_or_refused(name: str, expected: Expected, context
         missing = tuple((line, name) for name in commands if name.lower() not in {*COMMANDS, *CMDLETS})
         refusals = missing[:1] or refusals
     with open_context(context) as opened:
-        building = build_image(file, opened, store, options=BuildOptions(clock=Clock(0)))
+        building = open_build(file, opened, store, options=BuildOptions(clock=Clock(0)))
         if not refusals:
             with building as built:
                 assert built.images
