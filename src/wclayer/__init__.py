@@ -1,8 +1,8 @@
 """Windows container images and layers on any machine.
 
 The functions for layers have the names and the argument order of those in hcsshim's package. `copy_layer` copies from a
-reader to a writer of any two formats, `copy_image` an image between any two places; `build_image` builds one. Errors are
-`LayerError`s, a subclass of `OSError`, with the Windows code.
+reader to a writer of any two formats, `copy_image` an image between any two places; `build_image` builds one. Errors
+are `LayerError`s, a subclass of `OSError`, with the Windows code.
 
     >>> import wclayer
     >>> result = wclayer.pull_image("mcr.microsoft.com/windows/nanoserver:ltsc2022")

@@ -36,6 +36,9 @@ from wclayer.images.transfer_progress import TransferCallback
 from wclayer.images.transport import ImageSource
 from wclayer.layers.progress import ProgressCallback
 
+_FROM_SCRATCH = Platform(WINDOWS, "amd64")
+"""What an image on the base from scratch is for, if nothing else is asked for."""
+
 
 @during("build image", takes_over=True)
 def build_image(
@@ -156,15 +159,17 @@ def append_image(
     """
     called, place = all_names(names), store or ImageStore()
     targets = places_of(called)
+    stated = _FROM_SCRATCH if image == SCRATCH and platform is None else platform
     parts: list[Location] = []
     made: list[tuple[str, Appended]] = []
     with ExitStack() as held:
         held.enter_context(place.in_use())
 
         def make(release: Release | None) -> ImageSource:
-            wanted = platform if release is None else release.platform(platform)
+            wanted = stated if release is None else release.platform(stated)
             if image == SCRATCH:
-                base = scratch_base(place, wanted or Platform(WINDOWS, "amd64"))
+                assert wanted is not None
+                base = scratch_base(place, wanted)
                 source: ImageSource = held.enter_context(base.as_source(place))
                 origin = Location(Transport.STORE, "", SCRATCH)
             else:
