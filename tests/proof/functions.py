@@ -20,7 +20,7 @@ import wclayer
 from tests.images import samples
 from tests.images.forms import put_into_registry
 from tests.images.registry import Access, FakeRegistry
-from tests.proof.operations import VM
+from tests.proof.operations import VM, image_and_child, scratch_of_image
 from tests.proof.world import KEY, MIB, VOLUME, World
 from tests.support import copy_layer, info, put_directories, put_file
 from wclayer.errors import (
@@ -297,6 +297,22 @@ def _unpack(world: World) -> None:
     wclayer.unpack_image(store, store.find("image:1"))
 
 
+def _base_of(world: World) -> str:
+    return f"docker-archive:{world.sources / 'image.tar'}"
+
+
+def _build(world: World) -> None:
+    wclayer.build_image(
+        world.place / "context", "app:1", wclayer.ImageStore(world.place / "new"),
+        arguments={"BASE": _base_of(world)},
+    )  # fmt: skip
+
+
+def _append(world: World) -> None:
+    added = wclayer.Additions(copies=[(world.place / "tree/one", "C:\\tree\\")])
+    wclayer.append_image(_base_of(world), added, "app:1", wclayer.ImageStore(world.place / "new"))
+
+
 LAYER = "Files/docs/read me.txt"
 HIVE = "Hives/Software_Base"
 STORE = "store.db"
@@ -487,6 +503,22 @@ CALLS: dict[str, Call] = {
     "log_out": Call(
         _log_out, "auth.json", "", {**WAITS, Condition.MISSING: "the error names the registry: nothing is logged in"},
     ),
+    "build_image": Call(_build, "context", "app/program.exe", {**MANY, Condition.DAMAGED: ANY}),
+    "append_image": Call(_append, "tree/one", "", {**MANY, Condition.DAMAGED: ANY}),
+    "commit_image": Call(
+        lambda w: wclayer.commit_image(w.place / "run", "app:1", wclayer.ImageStore(w.place / "store")), "store", STORE,
+        OF_A_STORE, first=scratch_of_image,
+    ),
+    "squash_image": Call(
+        lambda w: wclayer.squash_image("child:1", "app:1", wclayer.ImageStore(w.place / "store"), base="image:1"),
+        "store", STORE, OF_A_STORE, first=image_and_child,
+    ),
+    "rebase_image": Call(
+        lambda w: wclayer.rebase_image(
+            "child:1", "image:2", "app:1", wclayer.ImageStore(w.place / "store"), old_base="image:1"
+        ),
+        "store", STORE, OF_A_STORE, first=image_and_child,
+    ),
     "edit_image": Call(_changed_image, "layout", INDEX, IN_LAYOUT),
     "compose_index": Call(_index_of_images, "layout", INDEX, IN_LAYOUT),
     "inspect_image": Call(_inspect, "layout", INDEX, IN_LAYOUT),
@@ -538,7 +570,7 @@ CALLS: dict[str, Call] = {
 ASK_NOTHING = {
     "engine": "it loads an engine", "engine_name": "it loads an engine", "use_engine": "it loads an engine",
     "layer_id": "it is made of the path", "name_to_guid": "it is made of the name",
-    "RegistryOptions": "options for what asks",
+    "RegistryOptions": "options for what asks", "Additions": "what is given to what asks",
     "parse_reference": "it is made of the text", "parse_platform": "it is made of the text",
     "parse_location": "it is made of the text", "runs_on": "versions are compared",
     "limits_in_use": "a setting of the process", "use_limits": "a setting of the process",

@@ -17,7 +17,7 @@ from tests.images.reading import contents as read_image
 from tests.old_layers import make_old_chain
 from tests.proof.world import KEY, MIB, VOLUME, World, copy_scratch
 from tests.support import contents, info, tree_listing
-from wclayer.build.commit import commit_scratch, note_image
+from wclayer.build.commit import note_image
 from wclayer.engines.portable.activation import ACTIVE
 from wclayer.engines.portable.base_processing import BLANK_BASE
 from wclayer.engines.relinking import relink_layer
@@ -398,11 +398,16 @@ def _store_garbage(world: World) -> None:
     wclayer.create_layer(store.layer_path("sha256:" + "1" * 64))
 
 
-def _scratch_of_image(world: World) -> None:
-    """A store with an image that is unpacked, and a scratch that was made of it and changed."""
-    store = wclayer.ImageStore(world.place / "store")
+def unpacked_image(world: World) -> wclayer.UnpackedImage:
+    """Puts an image into the store, and unpacks its layer."""
     with wclayer.DockerArchiveSource(world.sources / "image.tar") as source:
-        (image,) = store_image(source, store, "image:1").images
+        (image,) = store_image(source, wclayer.ImageStore(world.place / "store"), "image:1").images
+    return image
+
+
+def scratch_of_image(world: World) -> None:
+    """Makes a store with an image that is unpacked, and a scratch that was made of it and changed."""
+    image = unpacked_image(world)
     wclayer.create_scratch_layer(world.place / "run", image.layers[::-1])
     note_image(world.place / "run", image.manifest.descriptor.digest)
     with wclayer.LayerView(scratch=world.place / "run") as view:
@@ -410,11 +415,16 @@ def _scratch_of_image(world: World) -> None:
 
 
 def _commit_scratch(world: World) -> None:
+    wclayer.commit_image(world.place / "run", "app:1", wclayer.ImageStore(world.place / "store"), reproducible=True)
+
+
+def image_and_child(world: World) -> None:
+    """Makes a store with an image, one that was built on it, and another that may be its base."""
+    unpacked_image(world)
     store = wclayer.ImageStore(world.place / "store")
-    with store.in_use():
-        made = commit_scratch(world.place / "run", store, reproducible=True)
-        with made.image.as_source(store) as image, store.target("app:1") as target:
-            copy_image(image, target, jobs=1)
+    wclayer.build_image(world.sources / "context", "child:1", store, reproducible=True)
+    added = wclayer.Additions(copies=[(world.sources / "tree", "C:\\tree")])
+    wclayer.append_image("image:1", added, "image:2", store, reproducible=True)
 
 
 def _prune(world: World) -> None:
@@ -599,7 +609,7 @@ CHANGING: dict[str, Operation] = {
     "commit scratch": Operation(
         _commit_scratch,
         _names_in_store,
-        _scratch_of_image,
+        scratch_of_image,
         "commit --reproducible --store {place}/store -t app:1 {place}/run",
     ),
     "prune store": Operation(_prune, _names_in_store, _store_garbage, "prune --all --store {place}/store"),

@@ -34,6 +34,14 @@ MEMORY = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 """Where syncing costs nothing."""
 KEY = "HKLM\\SOFTWARE\\Known"
 """A key that the base has, with the value `Level`."""
+_DOCKERFILE = f"""\
+# escape=`
+ARG BASE=image:1
+FROM $BASE
+COPY app C:\\app
+RUN reg add {KEY} /v Built /d yes && mkdir C:\\made
+ENV BUILT=yes
+"""
 _TRIES = 100
 _TIME = 133_500_000_000_000_000
 
@@ -118,6 +126,9 @@ def make_sources(place: Path) -> None:
     (place / "tree" / "below").mkdir(parents=True)
     for name in ("one", "two", "below/three"):
         (place / "tree" / name).write_bytes(name.encode() * 9_000)
+    (place / "context" / "app").mkdir(parents=True)
+    (place / "context" / "app" / "program.exe").write_bytes(b"MZ" * 20_000)
+    (place / "context" / "Dockerfile").write_text(_DOCKERFILE)
     image = samples.image(
         "oci", [samples.layer(layer_tar(write_base), "oci")], [samples.step("Apply image 10.0.20348.1")], {"User": ""}
     )

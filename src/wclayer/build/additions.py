@@ -79,6 +79,8 @@ class Prepared:
         plain_tars = [(path, tar) for path, tar in tars if not tar.is_layer]
         made: dict[str, str] = {}
         for path, place in additions.copies:
+            with errors_at(path):
+                os.stat(path)
             for name in _top_names(path, place):
                 made.setdefault(name_key(name), name)
         for _, tar in plain_tars:

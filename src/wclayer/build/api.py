@@ -99,12 +99,11 @@ def build_image(
         arguments=given, target=target, labels=labels, annotations=annotations, use_cache=use_cache, pull=pull,
         clock=Clock.of(reproducible=reproducible, environment={**os.environ, **given}),
     )  # fmt: skip
-    parsed = read_dockerfile(context, dockerfile)
     with (
         open_context(context, dockerfile) as opened,
         open_build(
-            parsed, opened, place, platforms=platforms, releases=parse_releases(releases), options=options,
-            registry=registry, progress=progress, transfer=transfer,
+            read_dockerfile(context, dockerfile), opened, place, platforms=platforms,
+            releases=parse_releases(releases), options=options, registry=registry, progress=progress, transfer=transfer,
         ) as built,
     ):  # fmt: skip
         root = deliver(built.source, built.places, targets, place, registry, transfer)

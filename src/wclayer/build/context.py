@@ -109,7 +109,10 @@ class BuildContext:
         # Whether a directory that is left out holds something that an exception names.
         self._kept: dict[str, bool] = {}
         with errors_at(path):
-            self._host = HostRoot(self.path)
+            try:
+                self._host = HostRoot(self.path)
+            except FileNotFoundError:
+                raise PathNotFoundError(path, "the folder does not exist") from None
 
     @property
     def warnings(self) -> list[str]:
