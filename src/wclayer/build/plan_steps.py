@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 
 from wclayer.build.accounts import parse_owner
+from wclayer.build.code_pages import CodePages
 from wclayer.build.commands.environment_block import Environment, process_environment
 from wclayer.build.commands.run import DEFAULT_SHELL, parse_run
 from wclayer.build.commands.state import ADMINISTRATOR, PlannedState
@@ -55,9 +56,10 @@ class StageState:
     Args:
         image: what the stage begins with.
         machine: the machine's variables in its registry.
+        code_pages: the code pages that its registry states.
     """
 
-    def __init__(self, image: BuiltImage, machine: Environment) -> None:
+    def __init__(self, image: BuiltImage, machine: Environment, code_pages: CodePages) -> None:
         config = image.parsed.view.view("config")
         self.image = image
         self.env = dict(variables_of(image))
@@ -66,6 +68,7 @@ class StageState:
         self.user = config.text("User")
         self.shell = tuple(config.texts("Shell")) or DEFAULT_SHELL
         self.machine = machine
+        self.code_pages = code_pages
         self.on_build = config.texts("OnBuild")
         self.is_escaped = config.flag("ArgsEscaped")
         self.has_entrypoint = bool(config.texts("Entrypoint"))
@@ -135,7 +138,7 @@ class StepPlanner:
             self.plan(below, image)
             state = self._states[below.number].copy()
         else:
-            state = StageState(image, machine_of_layers(self._store, image.chain_ids))
+            state = StageState(image, *machine_of_layers(self._store, image.chain_ids))
         self._states[stage.number] = state
         if state.on_build:
             self._triggers(plan, stage, state)
@@ -264,14 +267,16 @@ class StepPlanner:
             command = _one_line(where, run.heredoc.content)
         user = state.user or ADMINISTRATOR
         planned = PlannedState(
-            where, process_environment(state.machine, state.variables, user=user), state.machine, state.workdir, user
-        )
+            where, process_environment(state.machine, state.variables, user=user), state.machine, state.workdir, user,
+            code_pages=state.code_pages,
+        )  # fmt: skip
         actions = parse_run(command, state.shell, planned)
         state.machine = planned.machine
         text = " ".join([*state.shell, command]) if isinstance(command, str) else words_text(command)
         work = RunCommands(
-            where, command, tuple(actions), state.shell, state.variables, state.workdir, user, self._store
-        )
+            where, command, tuple(actions), state.shell, state.variables, state.workdir, user, state.code_pages,
+            self._store,
+        )  # fmt: skip
         return f"RUN {text}", None, work
 
     def _copy(self, where: str, copy: ins.Copy, stage: Stage, state: StageState) -> _Planned:

@@ -8,10 +8,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 
 from wclayer.build.bases import Base
+from wclayer.build.code_pages import CodePage, CodePages, code_pages
 from wclayer.build.commands.command import Action
 from wclayer.build.commands.environment_block import Environment, process_environment
 from wclayer.build.commands.run import run_actions
-from wclayer.build.commands.state import CODE_PAGE, Shell
+from wclayer.build.commands.state import Shell
 from wclayer.build.context import BuildContext, ContextSource, Kind
 from wclayer.build.copying import Target, TextSource, copy_from_context
 from wclayer.build.dockerfile.ignore import IgnoreRules
@@ -134,12 +135,14 @@ class RunCommands:
     variables: Mapping[str, str]
     directory: str
     user: str
+    code_pages: CodePages
     store: ImageStore = field(repr=False)
 
     def inputs(self, made: MadeStages) -> list[object]:
         """See `Work`. The registry is part of the layers below."""
         command = self.command if isinstance(self.command, str) else list(self.command)
-        return ["run", command, list(self.shell), sorted(self.variables.items()), self.directory, self.user]
+        pages = [self.code_pages.oem.name, self.code_pages.ansi.name]
+        return ["run", command, list(self.shell), sorted(self.variables.items()), self.directory, self.user, pages]
 
     def carry_out(self, workspace: Workspace, made: MadeStages, output: Output) -> None:
         """See `Work`.
@@ -147,9 +150,11 @@ class RunCommands:
         Raises:
             LayerError: a command fails; the message has the line and the exit code.
         """
-        lines = _Lines(output)
+        lines = _Lines(output, self.code_pages.oem)
         environment = process_environment(machine_of(workspace), self.variables, user=self.user)
-        shell = Shell(workspace, environment, self.directory, self.user, lines.take, lines.take)
+        shell = Shell(
+            workspace, environment, self.directory, self.user, lines.take, lines.take, code_pages=self.code_pages
+        )
         with located(self.where):
             code = run_actions(self.actions, shell)
         lines.end()
@@ -163,17 +168,17 @@ def machine_of(workspace: Workspace) -> Environment:
         return _variables(registry)
 
 
-def machine_of_layers(store: ImageStore, chain_ids: Sequence[str]) -> Environment:
-    """Returns the machine's variables in the registry of layers, unexpanded.
+def machine_of_layers(store: ImageStore, chain_ids: Sequence[str]) -> tuple[Environment, CodePages]:
+    """Returns the machine's variables in the registry of layers, unexpanded, and the code pages.
 
     Args:
         store: the store.
         chain_ids: the chainIDs of the layers, base layer first.
     """
     if not chain_ids:
-        return Environment()
+        return Environment(), CodePages()
     with store.hold_layers(chain_ids) as layers, Registry(layers[-1]) as registry:
-        return _variables(registry)
+        return _variables(registry), code_pages(registry.find)
 
 
 def _variables(registry: Registry) -> Environment:
@@ -188,8 +193,9 @@ class _Lines:
 
     _KEPT = 200
 
-    def __init__(self, output: Output) -> None:
+    def __init__(self, output: Output, code_page: CodePage) -> None:
         self._output = output
+        self._code_page = code_page
         self._rest = b""
         self._last = ""
 
@@ -209,7 +215,7 @@ class _Lines:
         return f"; it said: {self._last}" if self._last else ""
 
     def _tell(self, line: bytes) -> None:
-        text = line.decode(CODE_PAGE, "replace").rstrip("\r")
+        text = self._code_page.shown(line).rstrip("\r")
         if text.strip():
             self._last = text.strip()[: self._KEPT]
             self._output.line(text)

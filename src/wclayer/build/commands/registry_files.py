@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from wclayer.build.code_pages import CodePageError
 from wclayer.build.commands.registry_keys import (
     edited_registry,
     holds_machine_environment,
@@ -22,6 +23,9 @@ from wclayer.errors import (
 )
 from wclayer.formats.regf.text import RegEdit, RegTextError, encode_reg, format_reg, parse_reg
 from wclayer.model import limits_in_use
+
+_MARKS = (b"\xff\xfe", b"\xef\xbb\xbf")
+"""The marks of UTF-16 and UTF-8."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,7 @@ class ImportFile:
         most = limits_in_use().reg_file_size
         if most is not None and shell.view.stat(path).size > most:
             raise NotSupportedError(path, f"has more than {most} bytes (limit reg_file_size)")
-        data = shell.view.read_bytes(path)
+        data = _with_mark(shell, path, shell.view.read_bytes(path))
         steps: list[RegEdit] = []
         try:
             for edit in parse_reg(data):
@@ -73,6 +77,16 @@ class ImportFile:
         except RegTextError as error:
             raise InvalidDataError(path, f"is no .reg file of version 5.00: {error}") from None
         return steps
+
+
+def _with_mark(shell: Shell, path: str, data: bytes) -> bytes:
+    """Returns a `.reg` file in UTF-16: without a byte order mark, Windows reads it in the ANSI code page."""
+    if data.startswith(_MARKS) or data.isascii():
+        return data
+    try:
+        return _MARKS[0] + shell.code_pages.ansi.decode(data).encode("utf-16-le")
+    except CodePageError as error:
+        raise NotSupportedError(path, f"{error.detail}; save the file as UTF-16") from None
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from wclayer.build.commands.command import Action, Command, Invocation
+from wclayer.build.code_pages import CodePageError
+from wclayer.build.commands.command import Action, Command, Invocation, refused
 from wclayer.build.commands.flow import ExitShell
 from wclayer.build.commands.messages import ACCESS_DENIED, BAD_DIRECTORY, BAD_SYNTAX, FILE_NOT_FOUND, PATH_NOT_FOUND
-from wclayer.build.commands.state import CODE_PAGE, PlannedState, Shell, is_null_device
+from wclayer.build.commands.state import PlannedState, Shell, is_null_device
 from wclayer.build.commands.wildcards import find, has_wildcards, is_directory, split_path
 from wclayer.build.commands.words import split_words
 from wclayer.errors import NotSupportedError
@@ -143,7 +144,13 @@ class Echo:
     text: str
 
     def check(self, state: PlannedState) -> None:
-        pass
+        try:
+            state.code_pages.oem.encode(self.text)
+        except CodePageError as error:
+            raise refused(
+                state.where, error.word,
+                f"echo: {error.detail}: Windows writes another one. COPY a file with the text instead",
+            ) from None  # fmt: skip
 
     def run(self, shell: Shell) -> int:
         shell.say(self.text)
@@ -170,16 +177,7 @@ def _parse_echo(invocation: Invocation) -> Action:
         return NoEffect()
     if "/?" in tail.split():
         raise invocation.refuse("/?", "the help is not supported")
-    text = tail[1:]
-    try:
-        text.encode(CODE_PAGE)
-    except UnicodeEncodeError as error:
-        raise invocation.refuse(
-            text[error.start : error.end],
-            f"the console of an image has the code page {CODE_PAGE[2:]}, which lacks this character: Windows writes "
-            "another one. COPY a file with the text instead",
-        ) from None
-    return Echo(text)
+    return Echo(tail[1:])
 
 
 @dataclass
@@ -229,12 +227,11 @@ def _print_file(shell: Shell, path: str) -> None:
             if len(text) == _PIECE or file.read(1):
                 raise NotSupportedError(path, "`type` of more than 1 MiB of UTF-16 text; use copy /b, which keeps it")
             try:
-                shell.stdout(text.decode("utf-16-le").encode(CODE_PAGE))
-            except UnicodeError:
-                raise NotSupportedError(
-                    path,
-                    f"its UTF-16 text has characters that code page {CODE_PAGE[2:]} lacks; use copy /b instead",
-                ) from None
+                shell.stdout(shell.code_pages.oem.encode(text.decode("utf-16-le")))
+            except CodePageError as error:
+                raise NotSupportedError(path, f"`type` of {error.word[:20]!r}: {error.detail}; use copy /b") from None
+            except UnicodeDecodeError:
+                raise NotSupportedError(path, "`type` of a text that is no UTF-16; use copy /b") from None
             return
         shell.stdout(first)
         while piece := file.read(_PIECE):
@@ -312,8 +309,8 @@ COMMANDS = (
     Command(
         ("echo",),
         "echo TEXT, echo.TEXT",
-        "Prints all that follows, blanks before `>` and `&` included, and CR LF. A character that code page "
-        "437 lacks is refused.",
+        "Prints all that follows, blanks before `>` and `&` included, and CR LF. A character that the "
+        "code page of the image lacks is refused.",
         _parse_echo,
         "Shell",
         True,
@@ -323,8 +320,8 @@ COMMANDS = (
     Command(
         ("type",),
         "type PATH…",
-        "With wildcards. `type nul` prints nothing. Text in UTF-16 with a byte order mark is printed in code "
-        "page 437, other contents as they are.",
+        "With wildcards. `type nul` prints nothing. Text in UTF-16 with a byte order mark is printed in the "
+        "code page of the image, other contents as they are.",
         _parse_type,
         "Shell",
         True,

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Protocol
 
+from wclayer.build.code_pages import CodePages
 from wclayer.build.commands.environment_block import ADMINISTRATOR, Environment, process_environment
 from wclayer.errors import InvalidParameterError, NotSupportedError
 from wclayer.view.layer_view import LayerView
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ADMINISTRATOR",
-    "CODE_PAGE",
     "Environment",
     "PlannedState",
     "Shell",
@@ -30,8 +30,6 @@ __all__ = [
 
 Sink = Callable[[bytes], object]
 """Takes what a command prints."""
-CODE_PAGE = "cp437"
-"""The code page of the console in Microsoft's images, whose system locale is en-US."""
 
 
 class WorkspaceLike(Protocol):
@@ -113,6 +111,8 @@ class PlannedState:
     """The user who runs the commands (`USER`)."""
     pushed: tuple[str | None, ...] | None = ()
     """The directories that `pushd` has left; None if only the run decides them."""
+    code_pages: CodePages = field(default_factory=CodePages)
+    """The code pages of the image."""
 
     def copy(self) -> PlannedState:
         """Returns a copy, which changes on its own."""
@@ -163,6 +163,8 @@ class Shell:
     """The exit code of the last command that set one (`%ERRORLEVEL%`)."""
     pushed: list[str] = field(default_factory=list)
     """The directories that `pushd` has left, the last one at the end."""
+    code_pages: CodePages = field(default_factory=CodePages)
+    """The code pages of the image."""
 
     @property
     def view(self) -> LayerView:
@@ -175,11 +177,11 @@ class Shell:
 
     def say(self, text: str) -> None:
         """Prints a line on the standard output, in the code page of the console."""
-        self.stdout(encode_text(text) + b"\r\n")
+        self.stdout(self.code_pages.oem.printed(text) + b"\r\n")
 
     def complain(self, text: str) -> None:
         """Prints a line on the standard error, in the code page of the console."""
-        self.stderr(encode_text(text) + b"\r\n")
+        self.stderr(self.code_pages.oem.printed(text) + b"\r\n")
 
     def child(self) -> Shell:
         """Returns the shell of a new process: it has the same files, and its own variables and directory."""
@@ -194,8 +196,3 @@ class Shell:
             yield
         finally:
             self.stdout, self.stderr = before
-
-
-def encode_text(text: str) -> bytes:
-    """Returns what a console program prints of a text: characters that the code page lacks become `?`."""
-    return text.encode(CODE_PAGE, "replace")
