@@ -177,11 +177,15 @@ class Shell:
 
     def say(self, text: str) -> None:
         """Prints a line on the standard output, in the code page of the console."""
-        self.stdout(self.code_pages.oem.printed(text) + b"\r\n")
+        self.write(f"{text}\r\n")
+
+    def write(self, text: str) -> None:
+        """Prints a text on the standard output, in the code page of the console."""
+        self.stdout(self.code_pages.oem.printed(text))
 
     def complain(self, text: str) -> None:
         """Prints a line on the standard error, in the code page of the console."""
-        self.stderr(self.code_pages.oem.printed(text) + b"\r\n")
+        self.stderr(self.code_pages.oem.printed(f"{text}\r\n"))
 
     def child(self) -> Shell:
         """Returns the shell of a new process: it has the same files, and its own variables and directory."""

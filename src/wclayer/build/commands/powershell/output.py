@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from wclayer.build.commands.command import Action
 from wclayer.build.commands.powershell.cmdlet import Bound, Cmdlet, Kind, Parameter, switch, unsupported
 from wclayer.build.commands.shell_commands import NoEffect
-from wclayer.build.commands.state import PlannedState, Shell, encode_text
+from wclayer.build.commands.state import PlannedState, Shell
 
 _GROUP = "PowerShell"
 _COLOURS = (Parameter("ForegroundColor"), Parameter("BackgroundColor"))
@@ -25,7 +25,7 @@ class Print:
 
     def run(self, shell: Shell) -> int:
         for line in self.lines:
-            shell.stdout(encode_text(line + self.end))
+            shell.write(line + self.end)
         return 0
 
 
