@@ -34,6 +34,7 @@ from wclayer.errors import (
 from wclayer.layers.directory import DirectoryLayerWriter
 from wclayer.model import Entry
 from wclayer.view.layer_view import LayerView
+from wclayer.win32.filetime import from_unix_ns
 from wclayer.win32.sddl import from_sddl
 from wclayer.win32.sid import Sid
 
@@ -398,8 +399,22 @@ def test_a_damaged_archive_is_refused(view: LayerView, folder: Path) -> None:
         copy(view, folder, "x.tar", to="C:\\new", unpack=True)
 
 
-def test_many_files_are_copied(view: LayerView, folder: Path) -> None:
+def test_many_files_are_copied_with_few_questions_to_the_database(view: LayerView, folder: Path) -> None:
     for number in range(1_000):
         (folder / "src" / f"{number}.txt").write_bytes(b"%d" % number)
+    assert view.volume.scratch is not None
+    asked: list[str] = []
+    view.volume.scratch._database.set_trace_callback(asked.append)
     assert copy(view, folder, "src", to="C:\\new") == 1_003
+    view.volume.scratch._database.set_trace_callback(None)
+    # For each file: is the name taken, what does its directory pass on, which id is free, and the new row.
+    assert len(asked) < 5 * 1_000
     assert view.read_bytes("C:\\new\\999.txt") == b"999"
+
+
+def test_a_copy_has_the_times_of_its_source_and_of_one_moment(view: LayerView, folder: Path) -> None:
+    copy(view, folder, "a.txt", "b.txt", to="C:\\new\\")
+    first, second, above = (view.stat(f"C:\\new{name}").info for name in ("\\a.txt", "\\b.txt", ""))
+    assert first.last_write_time == from_unix_ns(1_600_000_000_123_456_700)
+    assert first.creation_time == first.last_access_time == first.change_time == second.creation_time
+    assert above.last_write_time == above.change_time == first.creation_time

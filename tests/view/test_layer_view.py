@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from time import sleep
 from typing import BinaryIO, cast
 
 import pytest
@@ -426,6 +427,18 @@ def test_a_change_that_is_taken_back_leaves_open_files_as_they_were(scratch: Pat
                 raise StopError
             file.write(b"LIB")
         assert view.read_bytes("Windows/System32/a.dll") == b"LIBrary"
+
+
+def test_a_change_happens_at_one_moment(scratch: Path) -> None:
+    with LayerView(scratch=scratch) as view:
+        with view.volume.changing():
+            view.write_bytes("Windows/first", b"1")
+            sleep(0.01)
+            view.mkdir("Windows/second")
+        view.mkdir("Windows/third")
+        first, second, third = (view.stat(f"Windows/{name}").info for name in ("first", "second", "third"))
+        assert first.creation_time == second.creation_time < third.creation_time
+        assert view.stat("Windows").info.last_write_time == third.creation_time
 
 
 def test_times_are_filetimes(scratch: Path) -> None:

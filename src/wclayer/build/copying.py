@@ -7,7 +7,6 @@ it. `docs/build.md` states what is done on Windows' side.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -216,18 +215,17 @@ def _place(placer: Placer, context: BuildContext, item: ContextItem, path: str, 
         placer.link(path, item.link, item.time, is_directory=item.leads_to_directory)
         return
     place = context.place(item.path)
+    size = 0
 
     def write(target: IO[bytes]) -> None:
-        digest = hashlib.sha256()
-        size = 0
+        nonlocal size
         with errors_at(place), context.open(item) as file:
             budget.store(item.size)
             while piece := file.read(_PIECE):
                 budget.spend(len(piece), item.path[:300])
-                digest.update(piece)
                 size += len(piece)
                 target.write(piece)
-        if size != item.size or (item.sha256 is not None and item.sha256 != digest.digest()):
-            raise InvalidDataError(place, "has changed during the build; build again")
 
-    placer.file(path, item.time, write)
+    digest = placer.file(path, item.time, write)
+    if size != item.size or (item.sha256 is not None and item.sha256 != digest):
+        raise InvalidDataError(place, "has changed during the build; build again")

@@ -6,14 +6,17 @@ in its place is removed, too, and not written through.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import IO, Self
 
 from wclayer.build.stated_security import with_stated
-from wclayer.errors import EntryIsDirectoryError, EntryNotDirectoryError, PathNotFoundError
+from wclayer.errors import EntryIsDirectoryError, EntryNotDirectoryError
 from wclayer.view.layer_view import LayerView
+from wclayer.view.merged import Node
+from wclayer.view.resolve import Place, is_link
 from wclayer.win32.inherit import inherit, volume_root
 from wclayer.win32.reparse import LinkTarget
 from wclayer.win32.security import AceFlags, Acl, SecurityDescriptor
@@ -88,9 +91,12 @@ class Placer:
     def __init__(self, view: LayerView, ownership: Ownership) -> None:
         self.view = view
         self.ownership = ownership
+        # The descriptors of new entries by that of their directory, and whether they are directories.
+        self._descriptors: dict[tuple[bytes | None, bool], bytes] = {}
         self._times: list[tuple[str, int, int | None]] = []
         self._count = 0
-        self._transaction = view.volume.changing()
+        self._volume = view.volume
+        self._transaction = self._volume.changing()
 
     def __enter__(self) -> Self:
         self._transaction.__enter__()
@@ -109,7 +115,7 @@ class Placer:
         if self._count == _IN_ONE_GO:
             self._count = 0
             self._transaction.__exit__(None, None, None)
-            self._transaction = self.view.volume.changing()
+            self._transaction = self._volume.changing()
             self._transaction.__enter__()
 
     def directory(
@@ -130,17 +136,13 @@ class Placer:
         Raises:
             EntryNotDirectoryError: a file has its name.
         """
-        try:
-            status = self.view.stat(path)
-        except PathNotFoundError:
-            pass
-        else:
-            if not status.is_directory:
+        found = self._volume.place(path, follow=True).node
+        if found is not None:
+            if not found.is_directory:
                 raise EntryNotDirectoryError(path, "is a file in the image, where a directory is to be")
             return False
-        self.view.mkdir(path)
-        if is_asked_for:
-            self.own(path, is_directory=True)
+        place = self._volume.place(path, follow=False)
+        self._volume.mkdir(place, security=self._owned(place.directory, is_directory=True) if is_asked_for else None)
         if time is not None:
             self._times.append((path, time, change))
         self._step()
@@ -152,7 +154,7 @@ class Placer:
         for count in range(2, len(parts) + 1):
             self.directory("/".join(parts[:count]), is_asked_for=count == len(parts))
 
-    def file(self, path: str, time: int, write: Callable[[IO[bytes]], None]) -> None:
+    def file(self, path: str, time: int, write: Callable[[IO[bytes]], None]) -> bytes:
         """Makes a file, in the place of a file or link that exists.
 
         Args:
@@ -160,15 +162,20 @@ class Placer:
             time: the time of the last write (FILETIME).
             write: writes the contents.
 
+        Returns:
+            The SHA-256 of the contents.
+
         Raises:
             EntryIsDirectoryError: a directory has its name.
         """
-        self.clear(path)
-        with self.view.replacing(path) as file:
-            write(file)
-        self.view.set_times(path, write=time, follow=False)
-        self.own(path, is_directory=False)
+        place = self.clear(path)
+        with self._volume.staging() as contents:
+            with io.BufferedWriter(contents) as buffered:
+                write(buffered)
+            security = self._owned(place.directory, is_directory=False)
+            self._volume.create_with(place, contents, written=time, security=security)
         self._step()
+        return contents.digest()
 
     def link(self, path: str, target: LinkTarget, time: int, *, is_directory: bool | None) -> None:
         """Makes a symbolic link or mount point, in the place of a file or link that exists.
@@ -179,10 +186,11 @@ class Placer:
             time: the time of the last write (FILETIME).
             is_directory: whether it is one to a directory; None lets what is there decide.
         """
-        self.clear(path)
-        self.view.create_link(path, target, is_directory=is_directory)
-        self.view.set_times(path, write=time, follow=False)
-        self.own(path, is_directory=self.view.stat(path, follow=False).is_directory)
+        place = self.clear(path)
+        if is_directory is None:
+            is_directory = self._volume.leads_to_directory(place, target)
+        security = self._owned(place.directory, is_directory=is_directory)
+        self._volume.create_link(place, target, is_directory=is_directory, written=time, security=security)
         self._step()
 
     def hard_link(self, path: str, target: str) -> None:
@@ -191,25 +199,35 @@ class Placer:
         self.view.link(path, target)
         self._step()
 
-    def clear(self, path: str) -> None:
-        """Removes a file or a link.
+    def clear(self, path: str) -> Place:
+        """Removes a file or a link, and returns its place, which is free.
 
         Raises:
+            PathNotFoundError: the directory does not exist.
             EntryIsDirectoryError: it is a directory.
         """
-        try:
-            status = self.view.stat(path, follow=False)
-        except PathNotFoundError:
-            return
-        if status.is_directory and not status.is_link:
+        place = self._volume.place(path, follow=False)
+        node = place.node
+        if node is None:
+            return place
+        if node.is_directory and not is_link(node.row.reparse):
             raise EntryIsDirectoryError(path, "is a directory in the image, where a file is to be")
-        self.view.unlink(path)
+        self._volume.unlink(node)
+        return place._replace(node=None)
 
-    def own(self, path: str, *, is_directory: bool) -> None:
-        """Gives a new entry the owner and the access that the instruction states."""
-        if self.ownership:
-            parent = self.view.security(path.rpartition("/")[0] + "/")
-            self.view.set_security(path, self.ownership.of_new(parent, is_directory=is_directory), follow=False)
+    def _owned(self, directory: Node, *, is_directory: bool) -> bytes | None:
+        """Returns the descriptor of a new entry with the owner and the access that the instruction states.
+
+        Returns:
+            The descriptor; None if it states neither.
+        """
+        if not self.ownership:
+            return None
+        parent = self._volume.tree.security(directory)
+        known = self._descriptors.get((parent, is_directory))
+        if known is None:
+            known = self._descriptors[parent, is_directory] = self.ownership.of_new(parent, is_directory=is_directory)
+        return known
 
     def own_copy(self, path: str, *, is_directory: bool) -> None:
         """Gives a copy, which has the descriptor of its source, the owner and access that the instruction states."""

@@ -29,7 +29,7 @@ from wclayer.errors import (
 from wclayer.layers.directory.scratch import is_scratch
 from wclayer.view.merged import Node, has_drive, layer_path
 from wclayer.view.open_files import OpenFile, StagedStream, StreamBuffer, ViewFile
-from wclayer.view.resolve import Place, link_path, resolve
+from wclayer.view.resolve import Place, is_link, resolve
 from wclayer.view.volume import Volume
 from wclayer.win32.attributes import FileBasicInfo
 from wclayer.win32.names import name_key, names_equal, stream_illegal_reason
@@ -65,7 +65,7 @@ class FileStatus:
     @property
     def is_link(self) -> bool:
         """Whether the entry is a symbolic link or a mount point."""
-        return self.reparse is not None and link_path(self.reparse) is not None
+        return is_link(self.reparse)
 
 
 @boundary

@@ -372,6 +372,21 @@ class MergedTree:
             self._listings.clear()
             self._reached.clear()
 
+    def note_created(self, directory: Node, row: EntryRow) -> Node:
+        """Remembers an entry that was just created in the nearest layer, and returns its node.
+
+        Nothing of the other layers is part of it: no entry was visible under the name, and a tombstone stays in the way
+        of a directory that was deleted.
+        """
+        node = self._node(directory, from_column(row.key), row, 0)
+        if node.is_directory:
+            node.merged[0] = row.id
+        self.forget(node.key)
+        if self._remembers:
+            self._make_room()
+            self._nodes[node.key] = node
+        return node
+
     def forget(self, key: str) -> None:
         """Forgets a name that was created, removed or given another entry, and that has no entries below it."""
         self._link_counts.clear()

@@ -61,6 +61,11 @@ def link_path(reparse: bytes) -> LinkPath | None:
     return LinkPath([], False)
 
 
+def is_link(reparse: bytes | None) -> bool:
+    """Returns whether an entry with that reparse point is a symbolic link or a mount point."""
+    return reparse is not None and link_path(reparse) is not None
+
+
 def _collapsed(parts: list[str]) -> list[str]:
     """Returns the components of a link's target after `..` has removed the component before it, as in Win32.
 

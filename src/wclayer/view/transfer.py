@@ -480,23 +480,18 @@ def _refuse_existing(target: LayerView, to: str) -> None:
 def copy_metadata(source: LayerView, status: FileStatus, target: LayerView, to: str) -> None:
     """Gives an entry of one view the streams, the descriptor, the EAs, the attributes and the times of an entry of
     another one."""
-    path, info = status.path, status.info
+    path = status.path
     if not status.is_link and target.exists(to):
         # If `to` is a link, the contents were written to its target.
         to = target.stat(to).path
     for name, _ in source.streams(path, follow=False):
         with source.open_raw(f"{path}:{name}") as stream:
             _copy_verified(stream, target, f"{to}:{name}")
-    descriptor = source.security(path, follow=False)
-    if descriptor is not None:
-        target.set_security(to, descriptor, follow=False)
-    if eas := source.eas(path, follow=False):
-        target.set_eas(to, eas, follow=False)
-    target.set_attributes(to, info.attributes, follow=False)
-    target.set_times(
-        to, creation=info.creation_time, access=info.last_access_time, write=info.last_write_time,
-        change=info.change_time, follow=False,
-    )  # fmt: skip
+    descriptor, eas = source.security(path, follow=False), source.eas(path, follow=False)
+    with target.volume.changing():
+        target.volume.set_metadata(
+            target.volume.find(to, follow=False), status.info, security=descriptor, eas=eas
+        )  # fmt: skip
 
 
 @during("rename")

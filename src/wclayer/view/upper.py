@@ -146,7 +146,7 @@ class Upper:
         own = self._scratch.add(
             parent, node.name, node.row.info, security=self._tree.security(node), size=row.size,
             sha256=row.sha256, eas=row.eas, reparse=row.reparse, host=host,
-        )  # fmt: skip
+        ).id  # fmt: skip
         self._scratch.copy_streams(layer, row, own)
         return own
 
@@ -168,10 +168,16 @@ class Upper:
         host: bytes | None = None,
         size: int = 0,
         sha256: bytes | None = None,
+        written: int | None = None,
+        security: bytes | None = None,
     ) -> Node:
         """Creates an entry with the metadata of a new one on Windows: inherited security, times, archive attribute.
 
         No entry may be visible under the name.
+
+        Args:
+            written: the time of the last write, if it is another one than `time`.
+            security: the security descriptor, if the entry does not inherit it.
 
         Raises:
             CorruptLayerError: the security descriptor of the directory is damaged.
@@ -180,20 +186,23 @@ class Upper:
         is_directory = bool(attributes & DIRECTORY)
         attributes |= directory.row.attributes & _INHERITED_ATTRIBUTES
         attributes |= (0 if is_directory else _ARCHIVE) | (REPARSE_POINT if reparse is not None else 0)
-        info = FileBasicInfo(attributes, time, time, time, time)
+        info = FileBasicInfo(attributes, time, time, time if written is None else written, time)
+        row = self._scratch.add(
+            parent, name, info, security=self._inherited(directory, is_directory) if security is None else security,
+            reparse=reparse, host=host, size=size, sha256=sha256,
+        )  # fmt: skip
+        self._settle_name(directory, name, is_directory=is_directory)
+        self.touch(directory, time)
+        return self._tree.note_created(directory, row)
+
+    def _inherited(self, directory: Node, is_directory: bool) -> bytes:
         try:
-            security = inherited(self._tree.security(directory) or _VOLUME_ROOT, is_directory)
+            return inherited(self._tree.security(directory) or _VOLUME_ROOT, is_directory)
         except FormatError as error:
             raise CorruptLayerError(
                 directory.path,
                 f"nothing can be made in it: its security descriptor is damaged: {error}",
             ) from None
-        self._scratch.add(
-            parent, name, info, security=security, reparse=reparse, host=host, size=size, sha256=sha256
-        )  # fmt: skip
-        self._settle_name(directory, name, is_directory=is_directory)
-        self.touch(directory, time)
-        return self._child(directory, name)
 
     def link(self, node: Node, directory: Node, name: str, time: int) -> Node:
         """Creates a further name of a file. No entry may be visible under the name.
@@ -333,8 +342,9 @@ class Upper:
     # Metadata.
 
     def touch(self, directory: Node, time: int) -> None:
-        """Sets the times of a directory in which names have changed."""
-        self.update(directory, last_write_time=time, change_time=time)
+        """Sets the times of a directory in which names have changed, unless it has them from the name before."""
+        if (directory.row.last_write_time, directory.row.change_time) != (time, time):
+            self.update(directory, last_write_time=time, change_time=time)
 
     def update(self, node: Node, **columns: int | bytes | str | None) -> None:
         """Changes columns of the entry."""

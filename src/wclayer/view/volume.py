@@ -9,7 +9,8 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from functools import partial
+from dataclasses import replace
+from functools import lru_cache, partial
 from time import time_ns
 from types import TracebackType
 from typing import Self, TypeVar
@@ -29,14 +30,14 @@ from wclayer.errors import (
 from wclayer.host import durability
 from wclayer.layers.directory import LayerDirectory, open_layer
 from wclayer.layers.directory.chain import resolve_chain
-from wclayer.layers.directory.database import BEING_WRITTEN, NOT_HASHED, EntryRow
+from wclayer.layers.directory.database import BEING_WRITTEN, NOT_HASHED, EntryRow, info_columns
 from wclayer.layers.directory.scratch import ScratchDirectory
 from wclayer.view.merged import MergedTree, Node, layer_path
 from wclayer.view.open_files import OpenFile, StagedContents, StreamBuffer
 from wclayer.view.quota import Quota
 from wclayer.view.resolve import Place, existing, link_path, resolve
 from wclayer.view.upper import FIXED, Upper
-from wclayer.win32.attributes import DIRECTORY, REPARSE_POINT, FileAttributes
+from wclayer.win32.attributes import DIRECTORY, REPARSE_POINT, FileAttributes, FileBasicInfo
 from wclayer.win32.ea import decode_eas, encode_eas
 from wclayer.win32.filetime import MAX_FILETIME, from_unix_ns
 from wclayer.win32.names import names_equal, path_key, stream_illegal_reason, unusable_reason
@@ -99,6 +100,7 @@ class Volume:
         self._taken: dict[int, tuple[int, int]] | None = None
         # Calls that restore the open files, if the current change is rolled back.
         self._undo: list[Callable[[], None]] = []
+        self._moment: int | None = None
         with ExitStack() as stack:
             self.scratch: ScratchDirectory | None = None
             if scratch is not None:
@@ -352,6 +354,28 @@ class Volume:
             self.recount()
             raise
 
+    def create_with(
+        self, place: Place, contents: StagedContents, *, written: int | None = None, security: bytes | None = None
+    ) -> None:
+        """Creates a file with staged contents in a place that is free.
+
+        Args:
+            written: the time of the last write; by default now.
+            security: the security descriptor; by default the inherited one.
+
+        Raises:
+            EntryNotDirectoryError: the directory is a file.
+            InvalidParameterError: Windows does not accept the name; the time is outside the range of FILETIME.
+        """
+        _check_time(place.name, written)
+        self.check_name(place.directory, place.name)
+        with self.changing() as upper:
+            self.writable_scratch().make_safe(contents.host)
+            upper.create(
+                place.directory, place.name, self.now(), host=contents.host, size=contents.size,
+                sha256=contents.digest(), written=written, security=security,
+            )  # fmt: skip
+
     def put_contents(self, place: Place, contents: StagedContents) -> OpenFile | None:
         """Replaces the contents of a file by staged ones, or creates a file with them.
 
@@ -359,16 +383,13 @@ class Volume:
             The open file whose contents were replaced, or None if the file is not open. Its `refresh` must be called
             after the transaction.
         """
+        node = place.node
+        if node is None:
+            self.create_with(place, contents)
+            return None
         scratch = self.writable_scratch()
         with self.changing() as upper:
             scratch.make_safe(contents.host)
-            if place.node is None:
-                upper.create(
-                    place.directory, place.name, self.now(), host=contents.host, size=contents.size,
-                    sha256=contents.digest(),
-                )  # fmt: skip
-                return None
-            node = place.node
             self.end_writing(node)
             upper.copy_up(node)
             old = node.row.size
@@ -413,12 +434,15 @@ class Volume:
         with self._lock:
             scratch = self.writable_scratch()
             assert self._upper is not None
+            is_whole = not scratch.is_changing
             try:
                 with scratch.transaction():
-                    # Reads the earlier changes of other processes, which must wait from here on.
-                    self._refresh()
+                    if is_whole:
+                        # Reads the earlier changes of other processes, which must wait from here on.
+                        self._refresh()
+                        self._moment = from_unix_ns(time_ns())
                     yield self._upper
-                if not scratch.is_changing:
+                if is_whole:
                     self._undo.clear()
             except BaseException:
                 while self._undo and not scratch.is_changing:
@@ -429,10 +453,13 @@ class Volume:
                 if self.quota is not None:
                     self.quota.forget()
                 raise
+            finally:
+                if is_whole:
+                    self._moment = None
 
     def now(self) -> int:
-        """Returns the current time (FILETIME)."""
-        return from_unix_ns(time_ns())
+        """Returns the current time (FILETIME). All that one transaction changes has the time of its beginning."""
+        return from_unix_ns(time_ns()) if self._moment is None else self._moment
 
     def free(self, place: Place) -> Place:
         """Looks a place up again and returns it, after checks that nothing exists there and Windows accepts the name.
@@ -532,8 +559,11 @@ class Volume:
                 raise
             return node, fd
 
-    def mkdir(self, place: Place) -> None:
+    def mkdir(self, place: Place, *, security: bytes | None = None) -> None:
         """Creates a directory.
+
+        Args:
+            security: the security descriptor; by default the inherited one.
 
         Raises:
             PathNotFoundError, EntryNotDirectoryError: the directory no longer exists, or is a file.
@@ -542,31 +572,39 @@ class Volume:
         """
         with self.changing() as upper:
             place = self.free(place)
-            upper.create(place.directory, place.name, self.now(), attributes=DIRECTORY)
+            upper.create(place.directory, place.name, self.now(), attributes=DIRECTORY, security=security)
 
-    def create_link(self, place: Place, link: LinkTarget, *, is_directory: bool | None = None) -> None:
+    def create_link(
+        self, place: Place, link: LinkTarget, *, is_directory: bool | None = None, written: int | None = None,
+        security: bytes | None = None,
+    ) -> None:  # fmt: skip
         """Creates a symbolic link or mount point.
 
         Args:
             is_directory: whether the link is one to a directory; by default, this is determined from the current
                 target.
+            written: the time of the last write; by default now.
+            security: the security descriptor; by default the inherited one.
 
         Raises:
             PathNotFoundError, EntryNotDirectoryError: the directory no longer exists, or is a file.
             AlreadyExistsError: the name is taken.
-            InvalidParameterError: Windows does not accept the name.
+            InvalidParameterError: Windows does not accept the name; the time is outside the range of FILETIME.
         """
+        _check_time(place.name, written)
         reparse = link.encode()
         with self.changing() as upper:
             place = self.free(place)
             if is_directory is None:
-                is_directory = self._leads_to_directory(place, reparse)
+                is_directory = self.leads_to_directory(place, link)
             upper.create(
-                place.directory, place.name, self.now(), attributes=DIRECTORY if is_directory else 0, reparse=reparse
-            )
+                place.directory, place.name, self.now(), attributes=DIRECTORY if is_directory else 0, reparse=reparse,
+                written=written, security=security,
+            )  # fmt: skip
 
-    def _leads_to_directory(self, place: Place, reparse: bytes) -> bool:
-        target = link_path(reparse)
+    def leads_to_directory(self, place: Place, link: LinkTarget) -> bool:
+        """Returns whether a link in a place would lead to a directory that exists now."""
+        target = link_path(link.encode())
         if target is None or not target.parts:
             return False
         start = place.directory.path + "/" if target.is_relative else "Files/"
@@ -662,8 +700,7 @@ class Volume:
             InvalidParameterError: a time is outside the range of FILETIME.
         """
         for time in (creation, access, write, change):
-            if time is not None and not 0 <= time <= MAX_FILETIME:
-                raise InvalidParameterError(node.path, f"FILETIME {time}: must be 0 to {MAX_FILETIME}")
+            _check_time(node.path, time)
         times = {"creation_time": creation, "last_access_time": access, "last_write_time": write}
         with self.changing() as upper:
             node = self.current(node)
@@ -677,9 +714,35 @@ class Volume:
         Raises:
             InvalidParameterError: `descriptor` is not a valid security descriptor.
         """
-        _checked("security descriptor", node, descriptor, SecurityDescriptor.decode)
+        _checked("security descriptor", node, descriptor, _decoded_security)
         with self.changing() as upper:
             upper.set_security(self.current(node), descriptor, self.now())
+
+    def set_metadata(self, node: Node, info: FileBasicInfo, *, security: bytes | None = None, eas: bytes = b"") -> None:
+        """Sets all times and attributes of an entry, except those attributes that state the file's kind.
+
+        Args:
+            security: its self-relative security descriptor; None keeps the one that it has.
+            eas: its FILE_FULL_EA_INFORMATION list; an empty one keeps those that it has.
+
+        Raises:
+            InvalidParameterError: see `set_times`, `set_security` and `set_eas`.
+        """
+        for time in (info.creation_time, info.last_access_time, info.last_write_time, info.change_time):
+            _check_time(node.path, time)
+        columns: dict[str, int | bytes | None] = {}
+        if eas:
+            columns["eas"] = _checked("EAs", node, eas, _checked_eas)
+        if security is not None:
+            _checked("security descriptor", node, security, _decoded_security)
+        with self.changing() as upper:
+            node = self.current(node)
+            self.end_writing(node)
+            if security is not None:
+                columns["security"] = self.writable_scratch().security_number(security)
+            kept = node.row.attributes & ~_SETTABLE
+            columns |= info_columns(replace(info, attributes=kept | info.attributes & _SETTABLE))
+            upper.update(node, **columns)
 
     def set_eas(self, node: Node, eas: bytes) -> None:
         """Sets the FILE_FULL_EA_INFORMATION list of an entry; an empty list removes its EAs.
@@ -830,6 +893,11 @@ class Volume:
             self.quota.release(node.row.size)
 
 
+def _check_time(path: str, time: int | None) -> None:
+    if time is not None and not 0 <= time <= MAX_FILETIME:
+        raise InvalidParameterError(path, f"FILETIME {time}: must be 0 to {MAX_FILETIME}")
+
+
 def _checked(what: str, node: Node, data: bytes, decode: Callable[[bytes], _Checked]) -> _Checked:
     """Decodes new metadata of an entry, and returns the result.
 
@@ -840,6 +908,12 @@ def _checked(what: str, node: Node, data: bytes, decode: Callable[[bytes], _Chec
         return decode(data)
     except ValueError as error:
         raise InvalidParameterError(node.path, f"{what}: {error}") from None
+
+
+@lru_cache(maxsize=128)
+def _decoded_security(data: bytes) -> SecurityDescriptor:
+    """Decodes a descriptor. It is cached, because layers have few distinct ones."""
+    return SecurityDescriptor.decode(data)
 
 
 def _checked_eas(data: bytes) -> bytes:

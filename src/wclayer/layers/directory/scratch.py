@@ -423,12 +423,12 @@ class ScratchDirectory(ScratchLayer):
         reparse: bytes | None = None,
         host: bytes | None = None,
         origin: Origin = Origin.OWN,
-    ) -> int:
-        """Adds an entry to a directory and returns its id. `host` is what `new_file` or `take_file` returned."""
+    ) -> EntryRow:
+        """Adds an entry to a directory and returns its row. `host` is what `new_file` or `take_file` returned."""
         return self._insert(
             EntryRow(
                 0, parent, to_column(name), to_column(name_key(name)), info.attributes, info.creation_time,
-                info.last_access_time, info.last_write_time, info.change_time, self._security_number(security), size,
+                info.last_access_time, info.last_write_time, info.change_time, self.security_number(security), size,
                 sha256, origin, eas=eas, reparse=reparse, host_name=None if host is None else host.decode(),
             )
         )  # fmt: skip
@@ -440,14 +440,16 @@ class ScratchDirectory(ScratchLayer):
                 0, parent, to_column(name), to_column(name_key(name)), 0, 0, 0, 0, 0, None, 0, None, Origin.OWN,
                 link=target.link or target.id,
             )
-        )  # fmt: skip
+        ).id  # fmt: skip
 
-    def _insert(self, row: EntryRow) -> int:
+    def _insert(self, row: EntryRow) -> EntryRow:
         (number,) = self._execute(_NEXT_ID, (LAST_ID,)).fetchone()
-        self._execute(database.INSERT_ENTRY, row._replace(id=number))
-        return int(number)
+        row = row._replace(id=int(number))
+        self._execute(database.INSERT_ENTRY, row)
+        return self._as_written(row) if row.size < 0 else row
 
-    def _security_number(self, descriptor: bytes | None) -> int | None:
+    def security_number(self, descriptor: bytes | None) -> int | None:
+        """Returns the number of a security descriptor, which is added if it is new."""
         assert self._descriptors is not None
         return self._descriptors.number(descriptor)
 
@@ -462,7 +464,7 @@ class ScratchDirectory(ScratchLayer):
 
     def set_security(self, row: EntryRow, descriptor: bytes, time: int) -> None:
         """Changes an entry's security descriptor."""
-        self.set(row, security=self._security_number(descriptor), change_time=time)
+        self.set(row, security=self.security_number(descriptor), change_time=time)
 
     def move(self, row: EntryRow, parent: int, name: str) -> None:
         """Moves an entry to another directory and name."""

@@ -100,7 +100,7 @@ class ScratchWriter(LayerWriterBase):
                 parent.id, name, entry.info, security=entry.security, size=entry.size,
                 sha256=None if self._host is None else self._digest.digest(), eas=entry.eas or None,
                 reparse=entry.reparse, host=self._host,
-            )  # fmt: skip
+            ).id  # fmt: skip
         row = scratch.by_id(self._row_id)
         for stream, pieces in self._streams:
             scratch.put_stream(row, stream.name, pieces, attributes=stream.attributes)
@@ -133,7 +133,7 @@ class ScratchWriter(LayerWriterBase):
                 parent, name, info, security=layer.security(found), size=source.size, sha256=source.sha256,
                 eas=source.eas, reparse=source.reparse, host=host,
             )  # fmt: skip
-            self._scratch.copy_streams(layer, source, added)
+            self._scratch.copy_streams(layer, source, added.id)
             return
         raise self._bad(entry, f"hard link to {entry.link_target!r}, which is not there")
 
