@@ -25,11 +25,12 @@ from wclayer.view.registry import Registry, diff_registries
 from wclayer.view.resolve import names_by_short_name
 from wclayer.win32.ea import ExtendedAttribute, encode_eas
 from wclayer.win32.names import path_key
-from wclayer.win32.reparse import LinkTarget
+from wclayer.win32.reparse import LinkTarget, ReparsePoint, ReparseTag
 from wclayer.win32.sddl import from_sddl
 
 SECURITY = [from_sddl(text).encode() for text in ("O:SYG:SYD:(A;;FA;;;SY)", "O:BAG:BAD:(A;OICI;FA;;;BA)")]
 EAS = encode_eas([ExtendedAttribute(b"WCLAYER.TEST", b"value", 0)])
+REPARSE = ReparsePoint(ReparseTag.APPEXECLINK, b"an application").encode()
 NAMES = ["a", "B", "Long file name.text", "Long file other.text", "ä"]
 KEYS = ["App", "app 2", "Déjà"]
 
@@ -78,6 +79,10 @@ _files = st.one_of(
     st.tuples(st.just("security"), paths, st.sampled_from(SECURITY)),
     st.tuples(st.just("eas"), paths),
     st.tuples(st.just("attributes"), paths),
+    st.tuples(st.just("case"), paths),
+    st.tuples(st.just("reparse"), paths),
+    st.tuples(st.just("anew"), paths),
+    st.tuples(st.just("unstream"), paths),
 )
 _key_paths = st.tuples(
     st.sampled_from([r"HKLM\SOFTWARE", r"HKLM\SYSTEM", r"HKU\.DEFAULT"]),
@@ -126,6 +131,16 @@ def do_files(view: wclayer.LayerView, wanted: Sequence[tuple[Any, ...]]) -> None
                     view.set_eas(path, EAS, follow=False)
                 case "attributes":
                     view.set_attributes(path, 0x22, follow=False)
+                case "case":
+                    view.rename(path, path.rpartition("/")[0] + "/" + path.rpartition("/")[2].swapcase())
+                case "reparse":
+                    view.set_reparse(path, REPARSE)
+                case "anew":
+                    # What the parents have in the directory is hidden: it is opaque.
+                    view.rmtree(path)
+                    view.mkdir(path)
+                case "unstream":
+                    view.remove_stream(path, "s2", follow=False)
 
 
 def do_registry(editor: wclayer.RegistryEditor, wanted: Sequence[tuple[Any, ...]]) -> None:

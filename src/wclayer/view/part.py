@@ -10,7 +10,8 @@ from functools import partial
 from wclayer._types import StrPath
 from wclayer._walk import Walk
 from wclayer.errors import InvalidParameterError, NotSupportedError, boundary, errors_at
-from wclayer.formats.regf.composition import compose_all, without_needless_tombstones
+from wclayer.formats.regf.composition import compose_all, has_needless_tombstones, without_needless_tombstones
+from wclayer.formats.regf.model import Key
 from wclayer.formats.regf.writer import write_hive
 from wclayer.layers.base import LayerReaderBase
 from wclayer.layers.budget import Budget
@@ -225,33 +226,39 @@ class ChainPartReader(LayerReaderBase):
         if self._is_base:
             if delta is None and log is None:
                 yield from self._of_name(node)
-        elif delta is not None and (data := self._composed(delta)) is not None:
-            yield self._with_data(node, data)
-        elif log is None or self._composed_count(log) < 2:
+        elif delta is not None and self._is_composed(delta):
+            yield self._with_data(node, self._composed(delta))
+        elif log is None or not self._is_composed(log):
             yield from self._of_name(node)
 
-    def _composed_count(self, hive: LayerHive) -> int:
-        return sum(layer.lookup(hive.delta) is not None for layer in self._layers[: self._count])
-
-    def _composed(self, hive: LayerHive) -> bytes | None:
-        """Returns one delta that does what those of the layers do; None if not several layers change the hive."""
-        deltas, size = [], 0
-        if self._composed_count(hive) < 2:
-            return None
-        for layer in self._layers[: self._count]:
-            row = layer.lookup(hive.delta)
-            delta = open_hive(layer, hive.delta)
-            if row is not None and delta is not None:
-                size += row.size
+    def _deltas(self, hive: LayerHive) -> list[Key]:
+        """Returns the roots of the deltas of a hive, the lowest first."""
+        found: list[Key] = []
+        for layer in reversed(self._layers[: self._count]):
+            if (delta := open_hive(layer, hive.delta)) is not None:
                 with errors_at(layer.path / hive.delta):
-                    deltas.append(delta.root())
-        composed = compose_all(reversed(deltas))
-        if composed is None:
-            return None
-        base = effective_root(self._layers[self._count :], hive)
+                    found.append(delta.root())
+        return found
+
+    def _is_composed(self, hive: LayerHive) -> bool:
+        """Returns whether the delta of a hive is made anew: several layers have one, or one has needless tombstones."""
+        deltas = self._deltas(hive)
+        with errors_at(self._layers[0].path / hive.delta):
+            return len(deltas) > 1 or any(has_needless_tombstones(delta, self._base_of(hive)) for delta in deltas)
+
+    def _base_of(self, hive: LayerHive) -> Key | None:
+        """Returns the root of what the layers below have of a hive."""
+        return effective_root(self._layers[self._count :], hive)
+
+    def _composed(self, hive: LayerHive) -> bytes:
+        """Returns one delta that does what those of the layers do."""
+        rows = (layer.lookup(hive.delta) for layer in self._layers[: self._count])
+        size = sum(row.size for row in rows if row is not None)
+        composed = compose_all(self._deltas(hive))
+        assert composed is not None
         most = min(limits_in_use().hive_size, size * _GROWTH + _SLACK)
         with errors_at(self._layers[0].path / hive.delta):
-            needed = without_needless_tombstones(composed, base)
+            needed = without_needless_tombstones(composed, self._base_of(hive))
             return write_hive(needed, has_layered_keys=True, file_name=hive.delta, max_size=most)
 
 

@@ -53,6 +53,20 @@ def without_needless_tombstones(delta: Key, base: Key | None) -> Key:
     return _NeededKey(delta, base)
 
 
+def has_needless_tombstones(delta: Key, base: Key | None) -> bool:
+    """Returns whether `without_needless_tombstones` leaves something out."""
+    pairs = [(delta, without_needless_tombstones(delta, base))]
+    while pairs:
+        whole, needed = pairs.pop()
+        if len(whole.values()) != len(needed.values()):
+            return True
+        below, needed_below = whole.subkeys(), needed.subkeys()
+        if len(below) != len(needed_below):
+            return True
+        pairs += zip(below, needed_below, strict=True)
+    return False
+
+
 class _ComposedKey:
     """A key of two deltas, neither of which deletes or supersedes the whole key above."""
 
