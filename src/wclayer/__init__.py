@@ -137,7 +137,7 @@ if TYPE_CHECKING:
     from wclayer.images.store import ImageStore, Ingest, PruneResult, StoredImage, StoreSource, StoreTarget
     from wclayer.images.transfer import CopyResult, copy_image
     from wclayer.images.transfer_progress import TransferProgress, TransferStep
-    from wclayer.images.transport import ImageSource, ImageTarget
+    from wclayer.images.transport import ImageSource, ImageTarget, Repository
     from wclayer.images.unpack import UnpackedImage, unpack_image
     from wclayer.images.windows_version import WindowsVersion
     from wclayer.layers.backup_api import BackupLayerReader, BackupLayerWriter
@@ -323,7 +323,7 @@ _HOMES = {
     "wclayer.images.location": ("Location", "Transport", "parse_location", "open_source", "open_target"),
     "wclayer.images.store": ("ImageStore", "Ingest", "PruneResult", "StoreSource", "StoreTarget", "StoredImage"),
     "wclayer.images.base_images": ("get_shared_base_images",),
-    "wclayer.images.transport": ("ImageSource", "ImageTarget"),
+    "wclayer.images.transport": ("ImageSource", "ImageTarget", "Repository"),
     "wclayer.images.layout": ("LayoutSource", "LayoutTarget", "LayoutArchiveTarget", "NamedImage"),
     "wclayer.images.docker_archive": ("DockerArchiveSource", "DockerArchiveTarget"),
     "wclayer.images.registry": ("Credentials", "RegistryOptions", "RegistrySource", "RegistryTarget"),
@@ -465,6 +465,7 @@ __all__ = [
     "RegistrySource",
     "RegistryTarget",
     "RepairResult",
+    "Repository",
     "RunsOn",
     "ScratchLayerReader",
     "SquashResult",

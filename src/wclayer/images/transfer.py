@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from wclayer.errors import InvalidDataError, NotSupportedError, during
@@ -14,7 +14,16 @@ from wclayer.images.parallel import Crew
 from wclayer.images.plan import CopyPlan, make_plan
 from wclayer.images.platform import Platform
 from wclayer.images.transfer_progress import TransferCallback, TransferProgress, TransferStep
-from wclayer.images.transport import BytesDone, ImageSource, ImageTarget, PlacesSource, TagTarget
+from wclayer.images.transport import (
+    BytesDone,
+    ImageSource,
+    ImageTarget,
+    PlacesSource,
+    Repository,
+    RepositorySource,
+    RepositoryTarget,
+    TagTarget,
+)
 
 JOBS = 4
 """How many blobs are copied at the same time."""
@@ -149,6 +158,8 @@ def carry_out(
     if isinstance(target, TagTarget):
         for tag, root in plan.tags.items():
             target.put_tag(tag, root)
+    if isinstance(target, RepositoryTarget):
+        target.note_repositories(_repositories(plan, source))
     (finish or target.finish)(plan.root)
     return CopyResult(
         plan.root,
@@ -157,6 +168,17 @@ def carry_out(
         sum(blob.descriptor.size for blob in copied),
         len(plan.blobs) - len(copied),
     )
+
+
+def _repositories(plan: CopyPlan, source: ImageSource) -> dict[str, Sequence[Repository]]:
+    """Returns the repositories that have the blobs of a plan, by digest."""
+    found: dict[str, Sequence[Repository]] = {}
+    for digest, blob in plan.blobs.items():
+        origin = origin_of(source, blob.descriptor)
+        # A blob with addresses of its own may not have come from the registry.
+        if isinstance(origin, RepositorySource) and not blob.descriptor.urls:
+            found[digest] = origin.repositories_of(blob.descriptor)
+    return found
 
 
 def _put_from_any_place(put: PutBlob, blob: Blob, source: ImageSource, done: BytesDone) -> None:

@@ -5,7 +5,8 @@ A registry, a layout, an archive and the store each have one or both, and every 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from types import TracebackType
 from typing import BinaryIO, Protocol, Self, runtime_checkable
 
@@ -13,6 +14,19 @@ from wclayer.images.descriptor import Descriptor
 
 BytesDone = Callable[[int], None]
 """A callback that a copy of a blob calls from time to time with the number of bytes of the blob that are done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Repository:
+    """A repository of a registry.
+
+    Attributes:
+        host: the host of the registry's API, with its port if one is stated.
+        name: the repository ("library/nanoserver").
+    """
+
+    host: str
+    name: str
 
 
 class ImageSource(Protocol):
@@ -120,6 +134,22 @@ class PlacesSource(Protocol):
 
     def places_left(self, descriptor: Descriptor) -> int:
         """Returns how many places have not given bytes with another digest yet. `open_blob` asks those."""
+
+
+@runtime_checkable
+class RepositorySource(Protocol):
+    """A source that knows from which repositories a blob can be had: a target in the same registry mounts it."""
+
+    def repositories_of(self, descriptor: Descriptor) -> Sequence[Repository]:
+        """Returns repositories that have a blob, as far as they are known."""
+
+
+@runtime_checkable
+class RepositoryTarget(Protocol):
+    """A target that remembers from which repositories its blobs came."""
+
+    def note_repositories(self, found: Mapping[str, Sequence[Repository]]) -> None:
+        """Records the repositories that have blobs, by the digest of the blob. `finish` comes after it."""
 
 
 @runtime_checkable

@@ -12,6 +12,7 @@ from wclayer.images.registry.blobs import open_blob, places_left
 from wclayer.images.registry.client import RegistryClient
 from wclayer.images.registry.documents import get_described, get_digest_tags, get_manifest, get_referrers, get_tags
 from wclayer.images.registry.options import RegistryOptions
+from wclayer.images.transport import Repository
 
 
 @boundary
@@ -83,6 +84,10 @@ class RegistrySource:
     def places_left(self, descriptor: Descriptor) -> int:
         """Returns how many places of a blob (the registry, `urls`) have not given bytes with another digest yet."""
         return places_left(self._client, descriptor)
+
+    def repositories_of(self, descriptor: Descriptor) -> list[Repository]:
+        """Returns its own repository, from which another one of the registry can mount a blob."""
+        return [Repository(self.host, self.reference.repository)]
 
     def referrers(self, descriptor: Descriptor) -> list[Descriptor]:
         """Returns the manifests that refer to a manifest (signatures, SBOMs); an empty list if there are none."""

@@ -14,9 +14,8 @@ from wclayer.images.registry import documents
 from wclayer.images.registry.client import RegistryClient
 from wclayer.images.registry.exchange import Answer
 from wclayer.images.registry.options import RegistryOptions
-from wclayer.images.registry.source import RegistrySource
 from wclayer.images.registry.uploads import upload_blob
-from wclayer.images.transport import BytesDone, ImageSource
+from wclayer.images.transport import BytesDone, ImageSource, RepositorySource
 
 
 @boundary
@@ -59,15 +58,14 @@ class RegistryTarget:
             InvalidDataError: the source's bytes have another digest or size.
             AccessDeniedError, RegistryError: see `has`.
         """
-        repository = ""
-        if isinstance(source, RegistrySource) and source.host == self._client.host:
-            repository = source.reference.repository
         if documents.exists(self._client, descriptor):
             if done is not None:
                 done(descriptor.size)
             return
-        is_other = repository != self.reference.repository
-        upload_blob(self._client, descriptor, source, done, mount_from=repository if is_other else "")
+        known = source.repositories_of(descriptor) if isinstance(source, RepositorySource) else ()
+        here = [each.name for each in known if each.host == self._client.host]
+        others = [name for name in here if name != self.reference.repository]
+        upload_blob(self._client, descriptor, source, done, mount_from=others[0] if others else "")
 
     def put_manifest(self, descriptor: Descriptor, data: bytes) -> None:
         """Stores a manifest or an index under its digest.

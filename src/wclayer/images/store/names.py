@@ -2,38 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import sqlite3
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from wclayer.errors import (
-    CorruptLayerError,
-    FormatError,
-    LayerError,
-    NotSupportedError,
-    PathNotFoundError,
-    detail_of,
-    errors_at,
-)
-from wclayer.host import durability
+from wclayer.errors import CorruptLayerError, FormatError, LayerError, PathNotFoundError, detail_of
 from wclayer.images.descriptor import INDEX_TYPES, MANIFEST_TYPES, Descriptor, check_digest
 from wclayer.images.reference import parse_reference
-from wclayer.images.store.folder import DATABASE, StoreFolder
-from wclayer.images.store.schema import APPLICATION_ID, VERSION, declared
-from wclayer.layers.directory.queries import Answer, query_error
-from wclayer.layers.guarded_database import (
-    BUSY_SECONDS,
-    DatabaseError,
-    GuardedDatabase,
-    check_shared_files,
-    database_uri,
-)
+from wclayer.images.store.database import opened
+from wclayer.images.store.folder import StoreFolder
 
-_LONGEST_VALUE = 64 << 10
 _MAX_SIZE = (1 << 63) - 1
 _SELECT = "SELECT name, media_type, digest, size, tagged FROM names ORDER BY name"
 _PUT = "INSERT OR REPLACE INTO names (name, media_type, digest, size, tagged) VALUES (?, ?, ?, ?, ?)"
@@ -74,7 +53,7 @@ class Names:
         """
         if not self._folder.exists:
             return []
-        with self._connection() as ask:
+        with opened(self._folder) as ask:
             return [self._checked(row) for row in ask(_SELECT)]
 
     def put(self, text: str, descriptor: Descriptor) -> None:
@@ -87,7 +66,7 @@ class Names:
         self._folder.make()
         row = (text, descriptor.media_type, descriptor.digest, descriptor.size, int(time.time()))
         self._checked(row)
-        with self._connection(writes=True) as ask:
+        with opened(self._folder, writes=True) as ask:
             ask(_PUT, row)
 
     def remove(self, text: str) -> None:
@@ -96,52 +75,9 @@ class Names:
         Raises:
             PathNotFoundError: the name is not in the store.
         """
-        with self._connection(writes=True) as ask:
+        with opened(self._folder, writes=True) as ask:
             if not ask("DELETE FROM names WHERE name = ? RETURNING name", (text,)).fetchall():
                 raise PathNotFoundError(text, f"is not in the store {self._folder.path}")
-
-    @contextmanager
-    def _connection(self, *, writes: bool = False) -> Iterator[_Ask]:
-        path = self._folder.database
-        with errors_at(path, damage=CorruptLayerError):
-            if not self._folder.exists:
-                raise PathNotFoundError(self._folder.path, "there is no store here; `wclayer pull` makes one")
-            check_shared_files(path)
-            if writes:
-                self._folder.check_writable()
-            # Also a reader must be able to lock a database that others change; where it cannot, nobody changes it.
-            is_shared = writes or os.access(path.parent, os.W_OK)
-            parameters = "mode=rw" if is_shared else "immutable=1"
-            connection = sqlite3.connect(
-                f"{database_uri(path)}?{parameters}", uri=True, isolation_level=None, check_same_thread=False,
-                timeout=BUSY_SECONDS, factory=GuardedDatabase,
-            )  # fmt: skip
-            ask = _Ask(self._folder, connection)
-            try:
-                connection.guard(path, _LONGEST_VALUE)
-                self._check_schema(ask)
-                if is_shared and ask("PRAGMA journal_mode").fetchone() != ("wal",):
-                    raise DatabaseError("has no write-ahead log, as the database of a store has")
-                # Without a wait for the disk, a power cut may undo the last changes, and damages nothing.
-                ask(f"PRAGMA synchronous = {'FULL' if durability.is_wanted() else 'NORMAL'}")
-                yield ask
-            finally:
-                connection.close()
-
-    def _check_schema(self, ask: _Ask) -> None:
-        (application,) = ask("PRAGMA application_id").fetchone()
-        if application != APPLICATION_ID:
-            raise DatabaseError(f"has application id {application:#x}; expected {APPLICATION_ID:#x}")
-        (version,) = ask("PRAGMA user_version").fetchone()
-        if version > VERSION:
-            raise NotSupportedError(
-                self._folder.path,
-                f"{DATABASE} has version {version} of the schema, and this wclayer reads those up to {VERSION}:"
-                " use the wclayer that made the store, or a newer one",
-            )
-        found = ask("SELECT type, name, tbl_name, sql FROM sqlite_master LIMIT 100").fetchall()
-        for what in set(found) ^ declared():
-            raise DatabaseError(f"{what[0]} {what[1]!r} is not what the database of a store has")
 
     def _checked(self, row: Sequence[Any]) -> Name:
         """Returns the name of a row whose values are possible."""
@@ -161,18 +97,3 @@ class Names:
         except (FormatError, LayerError) as error:
             raise CorruptLayerError(self._folder.database, f"name {str(text)[:80]!r}: {detail_of(error)}") from None
         return Name(text, Descriptor(media_type, digest, size), tagged)
-
-
-class _Ask:
-    """Carries out statements on the database of a store."""
-
-    def __init__(self, folder: StoreFolder, connection: GuardedDatabase) -> None:
-        self._path = folder.database
-        self._connection = connection
-
-    def __call__(self, sql: str, arguments: Sequence[object] = ()) -> Answer:
-        self._connection.work = 0
-        try:
-            return Answer(self._path, self._connection.execute(sql, arguments))
-        except (sqlite3.Error, UnicodeError, MemoryError) as error:
-            raise query_error(self._path, self._connection, error) from error

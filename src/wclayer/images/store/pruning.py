@@ -28,6 +28,7 @@ from wclayer.images.store.build_cache import BuildCache
 from wclayer.images.store.folder import BLOBS, CACHE, INGEST, LAYERS, PART, StoreFolder
 from wclayer.images.store.graph import reached_from
 from wclayer.images.store.names import Names
+from wclayer.images.store.repositories import Repositories
 from wclayer.layers.atomic import lock_place, remove_leftovers, remove_whole, wait_for_place
 from wclayer.layers.directory.chain_file import read_chain
 
@@ -95,6 +96,8 @@ def prune_store(folder: StoreFolder, *, keep_hours: float, dry_run: bool) -> Pru
             _prune_layers(folder, root, chain_ids, result, dry_run)
             _prune_downloads(root, before, result, dry_run)
             _prune_blobs(root, blobs, result, dry_run)
+        if not dry_run:
+            Repositories(folder).forget_missing()
     finally:
         lock.close()
     return result

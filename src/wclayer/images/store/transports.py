@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from types import TracebackType
 from typing import BinaryIO, Self
@@ -16,7 +16,8 @@ from wclayer.images.store.graph import manifests_of
 from wclayer.images.store.ingest import PIECE, Ingest, put_document
 from wclayer.images.store.lookup import canonical_name, find_image
 from wclayer.images.store.names import Names
-from wclayer.images.transport import BytesDone, ImageSource
+from wclayer.images.store.repositories import Repositories
+from wclayer.images.transport import BytesDone, ImageSource, Repository
 
 
 class _End:
@@ -74,6 +75,10 @@ class StoreSource(_End):
     def open_blob(self, descriptor: Descriptor, offset: int = 0) -> BinaryIO:
         """Opens a blob for reading from a byte offset to its end. The caller closes the stream."""
         return self._folder.open_blob(descriptor, offset)
+
+    def repositories_of(self, descriptor: Descriptor) -> list[Repository]:
+        """Returns the repositories from which a blob came (see `RepositorySource`)."""
+        return Repositories(self._folder).of(descriptor.digest)
 
     def referrers(self, descriptor: Descriptor) -> list[Descriptor]:
         """Returns the named manifests that refer to a manifest (signatures, SBOMs)."""
@@ -168,6 +173,10 @@ class StoreTarget(_End):
         digest."""
         text = str(parse_reference(self._wanted).with_tag(tag)) if self._wanted else root.digest
         Names(self._folder).put(text, root)
+
+    def note_repositories(self, found: Mapping[str, Sequence[Repository]]) -> None:
+        """Records from which repositories blobs came (see `RepositoryTarget`)."""
+        Repositories(self._folder).put(found)
 
     def finish(self, root: Descriptor) -> None:
         """Gives the image its name. Without a name, the image is kept by its digest, and so is what refers to it."""
