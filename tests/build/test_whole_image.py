@@ -23,8 +23,8 @@ import pytest
 from dissect.regf import regf
 
 from tests.build.images import BASE, store_with_base
-from tests.build.wheels import pandas_wheel
 from tests.images import samples
+from tests.packages import PANDAS, fetch
 from tests.support import run, witness
 from wclayer.images.store import ImageStore
 from wclayer.win32.sddl import to_sddl
@@ -81,7 +81,7 @@ ONBUILD COPY . C:\service\site
 
 
 def _context(folder: Path) -> Path:
-    with zipfile.ZipFile(pandas_wheel()) as wheel:
+    with zipfile.ZipFile(fetch(PANDAS)) as wheel:
         wheel.extractall(folder / "wheel")
     (folder / "config.json").write_bytes(b"{}\n")
     (folder / "secrets" / "keys").mkdir(parents=True)
