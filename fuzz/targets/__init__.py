@@ -12,6 +12,7 @@ from fuzz.targets import (
     interfaces,
     ntfs,
     operations,
+    pe,
     regf,
     tar,
     win32,
@@ -19,7 +20,20 @@ from fuzz.targets import (
 
 TARGETS: dict[str, Target] = {}
 
-for _module in (commands, disks, dockerfiles, image_archives, images, interfaces, ntfs, operations, regf, tar, win32):
+for _module in (
+    commands,
+    disks,
+    dockerfiles,
+    image_archives,
+    images,
+    interfaces,
+    ntfs,
+    operations,
+    pe,
+    regf,
+    tar,
+    win32,
+):
     for _name, _target in _module.TARGETS.items():
         if _name in TARGETS:
             raise ValueError(f"two targets have the name {_name}")

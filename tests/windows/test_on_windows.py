@@ -23,7 +23,7 @@ from tests.windows.machine import COMPILER, DLLS, ROOT, Machine, build, windows_
 
 TESTS = ROOT / "tests"
 # Codecs take bytes and give bytes: they ask nothing of a host. What opens files is not among them.
-_PURE = (TESTS / "win32", *(TESTS / "formats" / name for name in ("regf", "ntfs")))
+_PURE = (TESTS / "win32", *(TESTS / "formats" / name for name in ("regf", "ntfs", "pe")))
 _NOT_THERE = {"test_bcd.py", "test_compression.py", "test_gpt.py", "test_mbr.py", "test_tar_codec.py"}
 # What refuses damaged and hostile input does not either, and to try all of it takes minutes.
 _NOT_THERE |= {"test_hostile.py", "test_hostile_tar.py", "test_hostile_volume.py"}

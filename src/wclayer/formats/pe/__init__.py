@@ -1,0 +1,1 @@
+"""PE files (programs, DLLs, drivers): headers, sections, resources, versions, signatures, .NET."""
