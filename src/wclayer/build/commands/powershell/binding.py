@@ -109,6 +109,9 @@ class _Binder:
         found = [each for each in self._all if name in _names(each)]
         if not found:
             found = [each for each in self._all if any(one.startswith(name) for one in _names(each))]
+        if len(found) > 1 and len(own := [each for each in found if each in self._own]) == 1:
+            # Those of the cmdlet are preferred to those that every cmdlet has.
+            found = own
         word = f"-{argument.parameter}"
         if len(found) > 1:
             raise self.refuse(word, f"may mean {', '.join(f'-{each.name}' for each in found)}; write the whole name")

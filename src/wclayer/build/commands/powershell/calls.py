@@ -93,16 +93,30 @@ class MethodCall:
 
     def prepare(self, scope: Scope, piped: Value | None = None) -> Prepared:
         """See `Call`."""
-        kind = self.kind.lower().removeprefix("system.")
-        if self.arguments is None:
-            constant = CONSTANTS.get(f"{kind}::{self.member.lower()}")
-            if constant is not None:
-                return Prepared(Answer(constant), never_fails=True)
-        method = METHODS.get(f"{kind}::{self.member.lower()}")
+        check_member(self.kind, self.member, scope.where)
+        key = _member_key(self.kind, self.member)
+        method = METHODS.get(key)
+        if method is None:
+            return Prepared(Answer(CONSTANTS[key]), never_fails=True)
         word = f"[{self.kind}]::{self.member}"
-        if method is None or self.arguments is None:
-            possible = ", ".join(f"[{each.kind}]::{each.name}(…)" for each in dict.fromkeys(METHODS.values()))
-            raise scope.refuse(word, f"is not supported; possible are {possible}")
+        if self.arguments is None:
+            raise scope.refuse(word, "write its arguments in parentheses")
         values = tuple(known(argument, scope) for argument in self.arguments)
         words = tuple(argument.text for argument in self.arguments)
-        return Prepared(method.parse(CalledMethod(word, scope.where, values, words)), never_fails=True)
+        return Prepared(method.parse(CalledMethod(word, scope.where, scope.edition, values, words)), never_fails=True)
+
+
+def _member_key(kind: str, member: str) -> str:
+    return f"{kind.lower().removeprefix('system.')}::{member.lower()}"
+
+
+def check_member(kind: str, member: str, where: str) -> None:
+    """Refuses a member of a type that the table does not have.
+
+    Raises:
+        NotSupportedError: it does not have it.
+    """
+    key = _member_key(kind, member)
+    if key not in METHODS and key not in CONSTANTS:
+        possible = ", ".join(f"[{each.kind}]::{each.name}(…)" for each in METHODS.values())
+        raise refused(where, f"[{kind}]::{member}", f"is not supported; possible are {possible}")

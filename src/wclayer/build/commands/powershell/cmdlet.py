@@ -152,7 +152,9 @@ class Question(ABC):
 
     def run(self, shell: Shell) -> int:
         """See `Action`: prints the answer."""
-        shell.say(to_text(self.answer(shell)))
+        answer = self.answer(shell)
+        for part in answer if isinstance(answer, tuple) else (answer,):
+            shell.say(to_text(part))
         return 0
 
 

@@ -10,9 +10,9 @@ from wclayer.build.commands.powershell.paths import (
     by_provider,
     checked_wildcards,
     file_path_of,
+    literal_keys,
     paths_of,
     paths_word,
-    registry_path_of,
 )
 from wclayer.build.commands.powershell.values import Unknown, Value
 from wclayer.build.commands.registry_keys import edited_registry
@@ -90,13 +90,7 @@ def _of_files(bound: Bound) -> Action:
 
 
 def _of_keys(bound: Bound) -> Action:
-    word = paths_word(bound)
-    keys = []
-    for path in paths_of(bound):
-        if "LiteralPath" not in bound and has_wildcards(path):
-            raise bound.refuse(word, "wildcards in keys are not supported; write the name")
-        keys.append(registry_path_of(bound, path, word) or "")
-    return KeysExist(tuple(keys), _kind(bound))
+    return KeysExist(tuple(key for key, _ in literal_keys(bound)), _kind(bound))
 
 
 TEST_PATH = Cmdlet(

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 
 from wclayer.build.commands.command import Command
-from wclayer.build.commands.powershell.calls import CommandCall, MethodCall, Word, check_name
+from wclayer.build.commands.powershell.calls import CommandCall, MethodCall, Word, check_member, check_name
 from wclayer.build.commands.powershell.expressions import (
     COMPARISONS,
     Array,
@@ -54,6 +54,7 @@ _STATIC = re.compile(r"::([A-Za-z_][A-Za-z0-9_]*)")
 _REDIRECTION = re.compile(r"([1-6*]?)(>>?)(&[12])?|<")
 _NULL = re.compile(r"\$null(?![A-Za-z0-9_])", re.IGNORECASE)
 _OUT_NULL = re.compile(r"Out-Null(?![^\s;|)}])", re.IGNORECASE)
+_NOT = re.compile(r"!|-not(?![A-Za-z])", re.IGNORECASE)
 _NUMBER_START = re.compile(r"[0-9]|\.[0-9]")
 
 
@@ -541,7 +542,7 @@ class _Parser:
     def _unary(self, has_commas: bool) -> Expression:
         reader = self._in
         start = reader.at
-        if reader.takes("!") or self._operator("-not") is not None:
+        if reader.match(_NOT):
             reader.skip_lines()
             self._enter()
             operand = self._unary(has_commas)
@@ -673,6 +674,7 @@ class _Parser:
                 kind[0], "conversions are not supported, but for [string]; possible are [Type]::Method(…) of "
                 "docs/build.md",
             )  # fmt: skip
+        check_member(kind[1], member[1], reader.where)
         arguments: list[Expression] | None = None
         if reader.takes("("):
             arguments = self._method_arguments()

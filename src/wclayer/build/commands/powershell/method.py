@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from wclayer.build.commands.command import Action, refused
+from wclayer.build.commands.powershell.scope import Edition
 from wclayer.build.commands.powershell.values import Value
 from wclayer.errors import NotSupportedError
 
@@ -17,12 +18,14 @@ class CalledMethod:
     Attributes:
         name: the method as it is written, with its type.
         where: the file and the line of the instruction.
+        edition: the PowerShell that calls it.
         values: the arguments.
         words: how they are written.
     """
 
     name: str
     where: str
+    edition: Edition
     values: tuple[Value, ...]
     words: tuple[str, ...]
 

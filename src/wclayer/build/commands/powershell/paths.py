@@ -106,6 +106,24 @@ def paths_word(bound: Bound) -> str:
     return bound.word("Path" if "Path" in bound else "LiteralPath")
 
 
+def literal_keys(bound: Bound) -> list[tuple[str, str]]:
+    """Returns the full paths of the keys that the paths of a call name, each with the path as it is given.
+
+    Raises:
+        NotSupportedError: a path is that of a file, or has wildcards in it.
+    """
+    word = paths_word(bound)
+    found: list[tuple[str, str]] = []
+    for text in paths_of(bound):
+        key = registry_path_of(bound, text, word)
+        if key is None:
+            raise bound.refuse(word, "a key of the registry is expected here, such as HKLM:\\SOFTWARE\\App")
+        if "Path" in bound and any(character in text for character in "*?[`"):
+            raise bound.refuse(word, "wildcards in keys are not supported; use -LiteralPath")
+        found.append((key, text))
+    return found
+
+
 def by_provider(files: Callable[[Bound], Action], registry: Callable[[Bound], Action]) -> Callable[[Bound], Action]:
     """Returns the `parse` of a cmdlet that works on files and on keys of the registry, as the first path says.
 

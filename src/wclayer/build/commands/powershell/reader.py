@@ -160,7 +160,7 @@ class Reader:
     def check_no_member(self, word: str) -> None:
         """Refuses a member or an element of a value that was read."""
         if self.look(_WHERE_MEMBERS_BEGIN):
-            rest = re.match(r"[.\[][A-Za-z0-9_]*", self.text[self.at :])
+            rest = re.match(r"[.\[][A-Za-z0-9_]*\]?", self.text[self.at :])
             assert rest is not None
             raise self.refuse(
                 word + rest[0], "members and elements of values are not supported; write the value, or the text in "

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from wclayer.build.commands.powershell import existence, output
+from wclayer.build.commands.powershell import environment, existence, locations, output, registry
 from wclayer.build.commands.powershell.cmdlet import Cmdlet
 from wclayer.build.commands.powershell.method import Method
 
 ALL: tuple[Cmdlet, ...] = (
     *output.CMDLETS,
+    locations.SET_LOCATION,
     existence.TEST_PATH,
+    *registry.CMDLETS,
 )
 """The cmdlets in the order in which the document lists them."""
 
@@ -25,7 +27,7 @@ CMDLETS: Mapping[str, Cmdlet] = {
 WINDOWS_NAMES = frozenset(name.lower() for cmdlet in ALL for name in cmdlet.windows_names)
 """The aliases that only Windows PowerShell has."""
 
-ALL_METHODS: tuple[Method, ...] = ()
+ALL_METHODS: tuple[Method, ...] = environment.METHODS
 """The methods in the order in which the document lists them."""
 
 CONSTANTS: Mapping[str, str] = {
