@@ -78,9 +78,10 @@ class Machine:
     def act(self, action: Action, directory: str = "C:\\") -> int:
         out, err = bytearray(), bytearray()
         self.planned.directory = directory
+        environment = self.planned.environment.copy()
         action.check(self.planned)
         try:
-            return action.run(Shell(self, directory=directory, stdout=out.extend, stderr=err.extend))
+            return action.run(Shell(self, environment, directory, stdout=out.extend, stderr=err.extend))
         finally:
             self.output, self.errors = bytes(out), bytes(err)
 

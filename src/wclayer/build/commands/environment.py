@@ -85,4 +85,5 @@ SETX = Command(
     ),
     parse=_parse_setx,
     group="Registry and environment",
+    never_fails=True,
 )

@@ -185,7 +185,7 @@ class PowerShellProcess:
             self.invocation.where, self.edition, self.commands, dict(_DEFAULTS), ErrorAction.CONTINUE, inner
         )
         goes_on = self._statements.check(scope)
-        ends = [*scope.exits, *([scope.state] if goes_on else [])]
+        ends = [*scope.exits, *([scope.end] if goes_on else [])]
         if ends:
             after = ends[0]
             for end in ends[1:]:

@@ -244,9 +244,10 @@ def _parse_set(bound: Bound, *, is_new: bool) -> Action:
         raise bound.refuse(bound.name, "write -Name and the name of the value")
     if not is_new and "Value" not in bound:
         raise bound.refuse(bound.name, "write -Value and the value")
+    keys = literal_keys(bound)
     stated = Stated(bound.value("Value"), _kind(bound, "PropertyType" if is_new else "Type"))
     _check_fits(bound, stated)
-    return Each([SetProperty(bound, key, path, _name(name), stated, is_new) for key, path in literal_keys(bound)])
+    return Each([SetProperty(bound, key, path, _name(name), stated, is_new) for key, path in keys])
 
 
 def _parse_new_property(bound: Bound) -> Action:

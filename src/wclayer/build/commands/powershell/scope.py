@@ -103,6 +103,8 @@ class PlannedScope(Scope):
     """A scope before anything is built."""
 
     state: PlannedState
+    succeeded: PlannedState | None = None
+    """The state if the last statement had no error; None if it is `state`."""
     exits: list[PlannedState] = field(default_factory=list)
     """The states with which the script may end before its last statement."""
 
@@ -113,6 +115,11 @@ class PlannedScope(Scope):
     @property
     def directory(self) -> str | None:
         return self.state.directory
+
+    @property
+    def end(self) -> PlannedState:
+        """The state of a script that ends here with success: an error of the last statement is one of the script."""
+        return self.succeeded or self.state
 
     def copy(self) -> PlannedScope:
         """Returns a copy, which changes on its own; the ways out of the script are shared."""
@@ -133,12 +140,16 @@ class PlannedScope(Scope):
             merged[name] = one.variables[name] if same else Unknown(reason)
         self.variables = merged
         self.error_action = one.error_action if one.error_action == other.error_action else None
+        end = self.state.copy()
+        end.take_either(one.end, other.end)
+        self.succeeded = end
         self.state.take_either(one.state, other.state)
 
     def take(self, other: PlannedScope) -> None:
         """Takes over another scope."""
         self.variables, self.error_action = other.variables, other.error_action
         self.state.take(other.state)
+        self.succeeded = other.succeeded
 
 
 @dataclass

@@ -123,6 +123,7 @@ class Pipeline:
 
     def check(self, scope: PlannedScope) -> bool:
         piped = self._piped(scope)
+        scope.succeeded = None
         if self.call is None:
             return True
         before = scope.state.copy()
@@ -130,6 +131,7 @@ class Pipeline:
         prepared.action.check(scope.state)
         goes_on_after_error = prepared.is_program or prepared.error_action is not ErrorAction.STOP
         if goes_on_after_error and not prepared.never_fails:
+            scope.succeeded = scope.state.copy()
             scope.state.take_either(before, scope.state)
         return True
 
@@ -175,6 +177,7 @@ class AssignVariable:
     value: Expression
 
     def check(self, scope: PlannedScope) -> bool:
+        scope.succeeded = None
         self._assign(scope)
         return True
 
@@ -201,6 +204,7 @@ class AssignEnvironment:
     value: Expression
 
     def check(self, scope: PlannedScope) -> bool:
+        scope.succeeded = None
         self._assign(scope)
         return True
 
@@ -226,6 +230,7 @@ class If:
 
     def check(self, scope: PlannedScope) -> bool:
         value = self.condition.value(scope)
+        scope.succeeded = None
         may_hold = unknown_in(value) is not None or is_true(value)
         may_not_hold = unknown_in(value) is not None or not is_true(value)
         # What can never run is checked, too: nothing unknown is in a script that is accepted.
@@ -274,6 +279,7 @@ class CalledBlock:
         variables, action = dict(scope.variables), scope.error_action
         goes_on = self.body.check(scope)
         scope.variables, scope.error_action = variables, action
+        scope.succeeded = None
         return goes_on
 
     def run(self, scope: RunningScope) -> None:
