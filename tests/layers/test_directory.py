@@ -19,6 +19,7 @@ from wclayer import sample
 from wclayer.host import system
 from wclayer.host.root import HostRoot, remove_tree
 from wclayer.layers.directory import DirectoryLayerWriter, open_layer
+from wclayer.layers.directory.opening import layers_stay_open
 from wclayer.model import DataStream, Entry, LayerWriter
 from wclayer.win32.attributes import FileBasicInfo
 
@@ -593,3 +594,30 @@ def test_deep_trees(deep_folder: Path) -> None:
     for path in ("layer", "folder"):
         wclayer.destroy_layer(tmp_path / path)
         assert not (tmp_path / path).exists()
+
+
+def test_layers_stay_open_while_a_thread_asks_for_it(tmp_path: Path, base: Path) -> None:
+    wclayer.create_scratch_layer(tmp_path / "run", [base])
+    with layers_stay_open():
+        with open_layer(base) as first:
+            kept = first._database
+        with open_layer(base) as second, open_layer(tmp_path / "run") as scratch:
+            assert second._database is kept
+            assert second.lookup("Files") is not None
+            changing = scratch._database
+        with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+            changing.execute("SELECT 1")
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        kept.execute("SELECT 1")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows renames no folder in which files are open")
+def test_a_layer_that_is_replaced_while_it_stays_open_is_opened_anew(tmp_path: Path, base: Path) -> None:
+    with layers_stay_open(), open_layer(base) as before:
+        os.rename(base, tmp_path / "aside")
+        _layer(base, lambda writer: put_directories(writer, "Files", "Files/another"))
+        with open_layer(base) as after:
+            assert after.lookup("Files/another") is not None
+        # Who has the former one open goes on reading it.
+        assert before.lookup("Files/another") is None
+        assert before.lookup("Files/Windows") is not None

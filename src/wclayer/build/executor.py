@@ -17,6 +17,7 @@ from wclayer.host.durability import unsynced
 from wclayer.images.edit import ConfigChanges
 from wclayer.images.store import ImageStore
 from wclayer.images.store.build_cache import BuildCache, CachedStep
+from wclayer.layers.directory.opening import layers_stay_open
 
 _ALGORITHM = 1
 """The version of what steps do: it changes when the same step makes another layer."""
@@ -72,27 +73,36 @@ class Executor:
             LayerError: a step fails; the message names the line. The steps before it are in the cache.
         """
         self._made = {}
-        for stage in plan.stages:
-            shown = [step for step in stage.steps if step.work is not None]
-            name = _name_of(stage, plan)
-            image = self._beginning(stage)
-            self._progress.begins(1, len(shown) + 1, name, _from_text(stage))
-            self._progress.ends(is_cached=False)
-            number = 1
-            for step in stage.steps:
-                if step.work is None:
-                    image = self._configured(image, step)
-                    continue
-                number += 1
-                self._progress.begins(number, len(shown) + 1, name, step.text)
-                image, is_cached = self._layered(image, step, step.work)
-                self._progress.ends(is_cached=is_cached)
-            self._made[stage.number] = image
+        with layers_stay_open():
+            for stage in plan.stages:
+                self._made[stage.number] = self._built(stage, _name_of(stage, plan))
         image = self._made[plan.stages[-1].number]
         if labels:
             image, warnings = image.with_config(ConfigChanges(labels=labels))
             self._warn(warnings)
         return image.with_annotations(annotations) if annotations else image
+
+    def _built(self, stage: StagePlan, name: str) -> BuiltImage:
+        """Builds a stage, and returns its image.
+
+        Args:
+            stage: the stage.
+            name: what the progress calls it.
+        """
+        shown = [step for step in stage.steps if step.work is not None]
+        image = self._beginning(stage)
+        self._progress.begins(1, len(shown) + 1, name, _from_text(stage))
+        self._progress.ends(is_cached=False)
+        number = 1
+        for step in stage.steps:
+            if step.work is None:
+                image = self._configured(image, step)
+                continue
+            number += 1
+            self._progress.begins(number, len(shown) + 1, name, step.text)
+            image, is_cached = self._layered(image, step, step.work)
+            self._progress.ends(is_cached=is_cached)
+        return image
 
     def chain_of(self, origin: StagePlan | Base) -> tuple[str, ...]:
         """See `MadeStages`."""

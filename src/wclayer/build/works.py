@@ -151,7 +151,9 @@ class RunCommands:
             LayerError: a command fails; the message has the line and the exit code.
         """
         lines = _Lines(output, self.code_pages.oem)
-        environment = process_environment(machine_of(workspace), self.variables, user=self.user)
+        # The step has changed nothing yet, so the registry is that of the layers below.
+        machine, _ = machine_of_layers(self.store, workspace.chain_ids)
+        environment = process_environment(machine, self.variables, user=self.user)
         shell = Shell(
             workspace, environment, self.directory, self.user, lines.take, lines.take, code_pages=self.code_pages
         )
@@ -160,12 +162,6 @@ class RunCommands:
         lines.end()
         if code:
             raise LayerError(self.where, f"the command of RUN ended with the exit code {code}{lines.last()}")
-
-
-def machine_of(workspace: Workspace) -> Environment:
-    """Returns the machine's variables in the registry that a workspace shows, unexpanded."""
-    with Registry(workspace.path) as registry:
-        return _variables(registry)
 
 
 def machine_of_layers(store: ImageStore, chain_ids: Sequence[str]) -> tuple[Environment, CodePages]:

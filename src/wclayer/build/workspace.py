@@ -126,6 +126,11 @@ class Workspace:
         return self._staging.path / _SCRATCH
 
     @property
+    def chain_ids(self) -> tuple[str, ...]:
+        """The chainIDs of the layers below, base layer first."""
+        return self._chain_ids
+
+    @property
     def time(self) -> int | None:
         """The FILETIME that replaces every later time; None if times are kept."""
         return self._time

@@ -323,7 +323,8 @@ def open_scratch(path: Path) -> LayerDatabase:
 def open_copy(path: Path) -> LayerDatabase:
     """Opens a copy of the database of a finished layer for changes; nothing else may have the copy open.
 
-    The copy has no journal: after an error it must be discarded.
+    The copy has no journal: after an error it must be discarded. Nothing of it waits for the disk: whoever gives it its
+    name makes it safe before.
 
     Raises:
         DatabaseError, sqlite3.Error: it is damaged, or the database of something else.
@@ -331,6 +332,7 @@ def open_copy(path: Path) -> LayerDatabase:
     connection = _open(path, "mode=rw", LayerKind.FINISHED)
     try:
         connection.execute("PRAGMA journal_mode = OFF")
+        connection.execute("PRAGMA synchronous = OFF")
     except BaseException:
         connection.close()
         raise

@@ -53,6 +53,21 @@ class OpenedFolder(NamedTuple):
     database: LayerDatabase
     identity: tuple[int, int] | None
     """Device and inode of the database."""
+    is_kept: bool = False
+    """Whether it stays open when a layer is closed: whoever has opened it closes it."""
+
+    @property
+    def is_unchanged(self) -> bool:
+        """Whether the folder is still at its path and still has the same database."""
+        with errors_at(self.path):
+            return self.host.is_in_place and _identity(self.host) == self.identity
+
+    def close(self) -> None:
+        """Closes the database and the folder."""
+        try:
+            self.database.close()
+        finally:
+            self.host.close()
 
 
 def open_place(path: StrPath, connect: Callable[[Path, LayerKind], LayerDatabase]) -> OpenedFolder:
@@ -136,15 +151,13 @@ class LayerFolder:
         self.path = opened.path
         self.host = opened.host
         self._database = opened.database
-        self._opened_as = opened.identity
+        self._opened = opened
         self._file = self.path / database.FILE_NAME
 
     def close(self) -> None:
-        """Closes the database and the folder."""
-        try:
-            self._database.close()
-        finally:
-            self.host.close()
+        """Closes the database and the folder, unless they are kept open for others."""
+        if not self._opened.is_kept:
+            self._opened.close()
 
     def __enter__(self) -> Self:
         return self
@@ -162,7 +175,7 @@ class LayerFolder:
 
         An update replaces it, and so does the change of a finished layer into a scratch.
         """
-        return self._opened_as == _identity(self.host)
+        return self._opened.identity == _identity(self.host)
 
     def query(self, sql: str, arguments: Sequence[object] = ()) -> Answer:
         """Returns the answer to a query of `layer.db`.

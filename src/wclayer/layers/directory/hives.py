@@ -112,12 +112,15 @@ def _root(layer: LayerDirectory, hive: LayerHive, found: Hive) -> Key:
 
 
 def _sizes(layers: Sequence[LayerDirectory], hive: LayerHive) -> Iterator[int]:
-    """Yields the sizes of the files of a hive in the layers."""
-    for layer in layers:
-        for path in (hive.base, hive.config, hive.delta):
-            row = layer.lookup(path)
-            if row is not None:
+    """Yields the sizes of the files that `effective_root` makes a hive of."""
+    for index, layer in enumerate(layers):
+        is_last = index == len(layers) - 1
+        for path in (hive.base, hive.config) if is_last else (hive.base,):
+            if (row := layer.lookup(path)) is not None and row.size:
                 yield row.size
+                return
+        if (row := layer.lookup(hive.delta)) is not None:
+            yield row.size
 
 
 class BaseHiveMaker:
