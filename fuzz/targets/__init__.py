@@ -16,6 +16,7 @@ from fuzz.targets import (
     regf,
     tar,
     win32,
+    zips,
 )
 
 TARGETS: dict[str, Target] = {}
@@ -33,6 +34,7 @@ for _module in (
     regf,
     tar,
     win32,
+    zips,
 ):
     for _name, _target in _module.TARGETS.items():
         if _name in TARGETS:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fuzz.target import Target
 from wclayer.build.commands.icacls_words import WordError, parse_icacls
+from wclayer.build.commands.powershell.name_patterns import NamePattern, PatternError, has_wildcards, unescaped
 from wclayer.build.commands.run import parse_run
 from wclayer.build.commands.state import Environment, PlannedState, absolute_path
 from wclayer.build.commands.wildcards import matches, renamed
@@ -40,6 +41,20 @@ def _wildcards(data: bytes) -> None:
     assert ".." not in path.split("\\")
 
 
+def _name_patterns(data: bytes) -> None:
+    """A name and a pattern of PowerShell: a pattern that is escaped matches its name alone, one with `*` more."""
+    name, _, text = data.decode("utf-8", "replace").partition("\0")
+    escaped = "".join(f"`{character}" for character in name)
+    assert unescaped(escaped) == name
+    assert not has_wildcards(escaped)
+    assert NamePattern(escaped).matches(name)
+    pattern = NamePattern(text)
+    if pattern.matches(name):
+        assert NamePattern(text + "*").matches(name + "x")
+    if not has_wildcards(text) and not text.endswith("`"):
+        assert pattern.matches(unescaped(text))
+
+
 def _icacls(data: bytes) -> None:
     """The arguments of icacls, one a line: they are understood or refused, the name of each account with them."""
     words = parse_icacls(data.decode("utf-8", "replace").split("\n"))
@@ -71,6 +86,10 @@ TARGETS = {
         _icacls, lambda: _GRANTS, (WordError,),
         words=(b"\n/grant\n", b"\n/deny\n", b"/inheritance:", b":(OI)(CI)(IO)(NP)", b"(GR,DC)", b"NT SERVICE\\"),
         max_size=512,
+    ),
+    "powershell_patterns": Target(
+        _name_patterns, lambda: [b"a[b].txt\0a`[b`]*.t?t", b"x9\0[a-z]?[]]", b"ab\0a`*b"], (PatternError,),
+        max_size=256,
     ),
     "cmd_wildcards": Target(
         _wildcards, lambda: [b"abc.txt\0*.b?k", b"a.b.c\0?x*c", b"x\0C:\\a\\..\\b. "], (NotSupportedError,),

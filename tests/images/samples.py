@@ -348,13 +348,15 @@ _DOCKER_CONTAINER: dict[str, Any] = {
 }  # fmt: skip
 
 
+SERVERCORE_HISTORY = [
+    step("Apply image 10.0.20348.4294", "2025-10-09T07:53:31.1234567Z"),
+    step("Install update 10.0.20348.5499"),
+]
+
+
 def servercore(kind: Kind = "docker") -> Image:
     """Windows Server Core as Microsoft's registry has it: an image and an update, so two layers."""
-    history = [
-        step("Apply image 10.0.20348.4294", "2025-10-09T07:53:31.1234567Z"),
-        step("Install update 10.0.20348.5499"),
-    ]
-    return image(kind, [layer(base_tar(), kind), layer(update_tar(), kind)], history, _DOCKER_CONTAINER)
+    return image(kind, [layer(base_tar(), kind), layer(update_tar(), kind)], SERVERCORE_HISTORY, _DOCKER_CONTAINER)
 
 
 def nanoserver(kind: Kind = "docker", os_version: str = "10.0.26100.33438") -> Image:

@@ -37,7 +37,7 @@ PACKAGE = Path(wclayer.__file__).parent
 # Modules outside of `formats/` and `win32/` that read what others wrote.
 PARSERS = (
     "build/commands/cmd_language.py", "build/commands/expansion.py", "build/commands/icacls_words.py",
-    "build/commands/words.py",
+    "build/commands/powershell/name_patterns.py", "build/commands/words.py",
     "build/dockerfile/forms.py", "build/dockerfile/ignore.py", "build/dockerfile/ignore_patterns.py",
     "build/dockerfile/instructions.py", "build/dockerfile/lines.py", "build/dockerfile/parser.py",
     "build/dockerfile/patterns.py", "build/dockerfile/reading.py", "build/dockerfile/values.py",

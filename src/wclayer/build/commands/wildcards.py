@@ -69,17 +69,23 @@ def is_directory(shell: Shell, path: str) -> bool:
     return shell.view.exists(path) and shell.view.stat(path).is_directory
 
 
+def item_at(shell: Shell, path: str) -> Found | None:
+    """Returns what is at an absolute path, or None if there is nothing; a link itself, not its target."""
+    try:
+        status = shell.view.stat(path, follow=False)
+    except NOT_THERE:
+        return None
+    directory, name = split_path(path)
+    return Found(join_path(directory, status.path.rpartition("/")[2]) if name else path, status)
+
+
 def find(shell: Shell, text: str) -> Iterator[Found]:
     """Yields what a path with or without wildcards names, in the order of NTFS; a link itself, not its target."""
     path = shell.path(text)
     if not has_wildcards(path):
-        try:
-            status = shell.view.stat(path, follow=False)
-        except NOT_THERE:
-            return
-        directory, name = split_path(path)
-        stored = status.path.rpartition("/")[2]
-        yield Found(join_path(directory, stored) if name else path, status)
+        one = item_at(shell, path)
+        if one is not None:
+            yield one
         return
     directory, pattern = split_path(path)
     if not has_wildcards(directory):

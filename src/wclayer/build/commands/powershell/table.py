@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from wclayer.build.commands.powershell import environment, existence, locations, output, registry
+from wclayer.build.commands.powershell import environment, existence, files, locations, output, registry
 from wclayer.build.commands.powershell.cmdlet import Cmdlet
 from wclayer.build.commands.powershell.method import Method
 
@@ -15,6 +15,7 @@ ALL: tuple[Cmdlet, ...] = (
     *output.CMDLETS,
     locations.SET_LOCATION,
     existence.TEST_PATH,
+    *files.CMDLETS,
     *registry.CMDLETS,
 )
 """The cmdlets in the order in which the document lists them."""
