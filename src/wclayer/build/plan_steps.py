@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from wclayer.build.accounts import parse_owner
 from wclayer.build.code_pages import CodePages
 from wclayer.build.commands.environment_block import Environment, process_environment
+from wclayer.build.commands.known_files import FileKind
 from wclayer.build.commands.run import DEFAULT_SHELL, parse_run
 from wclayer.build.commands.state import ADMINISTRATOR, PlannedState
 from wclayer.build.copying import Target, TextSource, absolute_path, check_target
@@ -29,9 +30,11 @@ from wclayer.build.plan import (
     variables_of,
     words_text,
 )
+from wclayer.build.planned_files import PlannedFiles
 from wclayer.build.stated_security import parse_stated
+from wclayer.build.view_sources import missing, patterns_of
 from wclayer.build.works import CopyFromContext, CopyFromImage, MakeDirectory, RunCommands, machine_of_layers
-from wclayer.errors import InvalidParameterError, NotSupportedError
+from wclayer.errors import EntryNotDirectoryError, InvalidParameterError, NotSupportedError, PathNotFoundError
 from wclayer.images.edit import ConfigChanges
 from wclayer.images.store import ImageStore
 from wclayer.win32.names import name_key
@@ -57,9 +60,10 @@ class StageState:
         image: what the stage begins with.
         machine: the machine's variables in its registry.
         code_pages: the code pages that its registry states.
+        files: its files.
     """
 
-    def __init__(self, image: BuiltImage, machine: Environment, code_pages: CodePages) -> None:
+    def __init__(self, image: BuiltImage, machine: Environment, code_pages: CodePages, files: PlannedFiles) -> None:
         config = image.parsed.view.view("config")
         self.image = image
         self.env = dict(variables_of(image))
@@ -69,6 +73,7 @@ class StageState:
         self.shell = tuple(config.texts("Shell")) or DEFAULT_SHELL
         self.machine = machine
         self.code_pages = code_pages
+        self.files = files
         self.on_build = config.texts("OnBuild")
         self.is_escaped = config.flag("ArgsEscaped")
         self.has_entrypoint = bool(config.texts("Entrypoint"))
@@ -138,7 +143,11 @@ class StepPlanner:
             self.plan(below, image)
             state = self._states[below.number].copy()
         else:
-            state = StageState(image, *machine_of_layers(self._store, image.chain_ids))
+            state = StageState(
+                image,
+                *machine_of_layers(self._store, image.chain_ids),
+                PlannedFiles(self._store, image.chain_ids),
+            )
         self._states[stage.number] = state
         if state.on_build:
             self._triggers(plan, stage, state)
@@ -198,6 +207,9 @@ class StepPlanner:
             raise InvalidParameterError(where, "WORKDIR names no directory")
         path = absolute_path(workdir.path, state.workdir)
         state.workdir = path.replace("/", "\\") if "/" in path else "C:\\"
+        if state.files.kind(path) is FileKind.FILE:
+            raise EntryNotDirectoryError(where, f"{state.workdir} is a file in the image; WORKDIR needs a directory")
+        state.files = state.files.with_directory(path)
         return f"WORKDIR {state.workdir}", ConfigChanges(working_dir=state.workdir), MakeDirectory(where, path + "/")
 
     def _user(self, where: str, user: ins.User, stage: Stage, state: StageState) -> _Planned:
@@ -268,10 +280,12 @@ class StepPlanner:
         user = state.user or ADMINISTRATOR
         planned = PlannedState(
             where, process_environment(state.machine, state.variables, user=user), state.machine, state.workdir, user,
-            code_pages=state.code_pages,
+            code_pages=state.code_pages, files=state.files,
         )  # fmt: skip
         actions = parse_run(command, state.shell, planned)
         state.machine = planned.machine
+        if planned.files is None:
+            state.files = state.files.unknown()
         text = " ".join([*state.shell, command]) if isinstance(command, str) else words_text(command)
         work = RunCommands(
             where, command, tuple(actions), state.shell, state.variables, state.workdir, user, state.code_pages,
@@ -289,10 +303,13 @@ class StepPlanner:
         origin = self._order.other(copy.origin, stage, where)
         if isinstance(origin, StagePlan):
             self.plan(self._dockerfile.stages[origin.number], origin.base.image)
+            _check_sources(copy, self._states[origin.number].files)
         exclude = exclude_rules(copy.exclude) if copy.exclude else None
         work = CopyFromImage(
             where, self._store, origin, copy.sources, target, ownership, exclude, copy.exclude, self._request.latest
         )
+        work.check()
+        state.files = state.files.changed(target.path)
         return f"COPY --from={copy.origin} {_copied(copy)}", None, work
 
     def _add(self, where: str, add: ins.Add, stage: Stage, state: StageState) -> _Planned:
@@ -310,6 +327,7 @@ class StepPlanner:
                 where, f"{remote[0]!r} has no --checksum: what is fetched must be known; write ADD --checksum=sha256:…"
             )
         target, ownership = self._target(add, state)
+        state.files = state.files.changed(target.path)
         work = Download.of(where, remote[0], add.checksum, target, ownership, unpack=add.unpack is True)
         return f"ADD {_copied(add)}", None, work
 
@@ -324,6 +342,9 @@ class StepPlanner:
         # A file of the Dockerfile has no time of its own: 1980, the first year that every archive can hold.
         texts = tuple(TextSource(each.name, each.content.encode(), _TEXT_TIME) for each in copy.heredocs)
         check_target(target, len(found) + len(texts))
+        state.files = (
+            state.files.changed(target.path) if unpack else state.files.with_copies(context, found, texts, target)
+        )
         work = CopyFromContext(where, context, found, texts, target, ownership, unpack, self._request.latest)
         return f"{copy.name} {_copied(copy)}", None, work
 
@@ -331,6 +352,20 @@ class StepPlanner:
         owner, group = parse_owner(copy.chown) if copy.chown else (None, None)
         descriptor = parse_stated(copy.acl) if copy.acl else None
         return Target.of(copy.destination, state.workdir), Ownership(owner, group, descriptor)
+
+
+def _check_sources(copy: ins.Copy, files: PlannedFiles) -> None:
+    """Checks that a stage has the sources of COPY --from, as far as that is known before anything is built.
+
+    Raises:
+        PathNotFoundError: it does not have one.
+        InvalidParameterError: one is on another drive, or its wildcards are wrong.
+    """
+    for source in copy.sources:
+        names = patterns_of(source)
+        path = "/".join(["C:", *(name for name in names if isinstance(name, str))])
+        if all(isinstance(name, str) for name in names) and files.kind(path) is FileKind.ABSENT:
+            raise PathNotFoundError(copy.origin, missing(source))
 
 
 _TEXT_TIME = 119_600_064_000_000_000

@@ -23,6 +23,25 @@ _FILE = "NTUSER.DAT"
 _TEMPLATE = "Default"
 
 
+def hive_places(user: str) -> tuple[str, str]:
+    """Returns where the registry of a user is: the file of its profile, and that of the template of profiles."""
+    first, second = (rf"C:\Users\{owner}\{_FILE}" for owner in (_name_of(user), _TEMPLATE))
+    return first, second
+
+
+def no_profile(user: str) -> str:
+    """Returns what is told of an image that has neither."""
+    return (
+        f"the image has no profile of the user {_name_of(user)}, and no template of profiles ({hive_places(user)[1]});"
+        " use HKLM, or setx /M"
+    )
+
+
+def _name_of(user: str) -> str:
+    """Returns the name of a user without that of a machine before it."""
+    return user.rpartition("\\")[2]
+
+
 class UserHive:
     """The registry of a user, in memory until it is written by `save`.
 
@@ -38,14 +57,9 @@ class UserHive:
     """
 
     def __init__(self, view: LayerView, user: str, time: int | None = None) -> None:
-        name = user.rpartition("\\")[2]
-        places = [rf"C:\Users\{owner}\{_FILE}" for owner in (name, _TEMPLATE)]
-        found = next((place for place in places if view.exists(place)), None)
+        found = next((place for place in hive_places(user) if view.exists(place)), None)
         if found is None:
-            raise NotSupportedError(
-                "HKEY_CURRENT_USER", f"the image has no profile of the user {name}, and no template of profiles "
-                f"({places[1]}); use HKLM, or setx /M",
-            )  # fmt: skip
+            raise NotSupportedError("HKEY_CURRENT_USER", no_profile(user))
         self.path = found
         """The file that holds the hive."""
         now = from_unix_ns(time_ns())

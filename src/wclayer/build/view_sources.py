@@ -34,6 +34,35 @@ class ViewSource:
     is_directory: bool
 
 
+def patterns_of(source: str) -> list[Pattern | str]:
+    r"""Returns the names on the way to a source of COPY --from, those with wildcards as patterns.
+
+    Args:
+        source: a path below `C:\`, with or without the drive.
+
+    Raises:
+        InvalidParameterError: it is on another drive, or its wildcards are wrong.
+    """
+    text = source.replace("\\", "/")
+    if (has_drive(text) and text[0] not in "cC") or text.startswith("//"):
+        raise InvalidParameterError(source, "is on another drive or a server; an image has the drive C: alone")
+    parts: list[str] = []
+    for part in (text[2:] if has_drive(text) else text).split("/"):
+        if part == "..":
+            del parts[-1:]
+        elif part not in ("", "."):
+            parts.append(part)
+    try:
+        return [parse_wildcards(name_key(part)) if has_wildcards(part) else part for part in parts]
+    except WildcardError as error:
+        raise InvalidParameterError(source, str(error)) from None
+
+
+def missing(source: str) -> str:
+    """Returns what is told of a source that is not there."""
+    return f"there is no {source!r} in the stage or image"
+
+
 def find_in_view(view: LayerView, source: str) -> list[ViewSource]:
     r"""Returns what a source of COPY --from names: one file or directory, or several with wildcards, in the order in
     which Windows lists them. Names compare without case, also with wildcards.
@@ -48,23 +77,10 @@ def find_in_view(view: LayerView, source: str) -> list[ViewSource]:
         InvalidParameterError: it is on another drive, or its wildcards are wrong.
         UnresolvedLinkError: links lead in a circle, or out of the layers.
     """
-    text = source.replace("\\", "/")
-    if (has_drive(text) and text[0] not in "cC") or text.startswith("//"):
-        raise InvalidParameterError(source, "is on another drive or a server; an image has the drive C: alone")
-    parts: list[str] = []
-    for part in (text[2:] if has_drive(text) else text).split("/"):
-        if part == "..":
-            del parts[-1:]
-        elif part not in ("", "."):
-            parts.append(part)
-    try:
-        patterns = [parse_wildcards(name_key(part)) if has_wildcards(part) else part for part in parts]
-    except WildcardError as error:
-        raise InvalidParameterError(source, str(error)) from None
-    found = [ViewSource(last_component(path), *_real(view, path)) for path in _expand(view, patterns)]
+    found = [ViewSource(last_component(path), *_real(view, path)) for path in _expand(view, patterns_of(source))]
     if not found:
-        raise PathNotFoundError(view.name, f"there is no {source!r} in the stage or image")
-    if text.endswith("/"):
+        raise PathNotFoundError(view.name, missing(source))
+    if source.endswith(("/", "\\")):
         for each in found:
             if not each.is_directory:
                 raise EntryNotDirectoryError(each.path, "is not a directory, as the separator at its end says")

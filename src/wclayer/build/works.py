@@ -14,7 +14,7 @@ from wclayer.build.commands.environment_block import Environment, process_enviro
 from wclayer.build.commands.run import run_actions
 from wclayer.build.commands.state import Shell
 from wclayer.build.context import BuildContext, ContextSource, Kind
-from wclayer.build.copying import Target, TextSource, copy_from_context
+from wclayer.build.copying import Target, TextSource, check_target, copy_from_context
 from wclayer.build.dockerfile.ignore import IgnoreRules
 from wclayer.build.machine_environment import machine_variables
 from wclayer.build.placing import Ownership
@@ -77,6 +77,14 @@ class CopyFromImage:
     excluded: Sequence[str]
     latest: int | None
 
+    def check(self) -> None:
+        """Looks for the sources in an image, which is there before anything is built; those of a stage are not."""
+        if isinstance(self.origin, Base):
+            with ExitStack() as stack:
+                view = self._opened(self.origin.image.chain_ids, stack)
+                found = [each for source in self.sources for each in find_in_view(view, source)]
+                check_target(self.target, len(found))
+
     def inputs(self, made: MadeStages) -> list[object]:
         """See `Work`: everything that Windows stores of the sources."""
         with located(self.where), ExitStack() as stack:
@@ -95,7 +103,9 @@ class CopyFromImage:
             )
 
     def _view(self, made: MadeStages, stack: ExitStack) -> LayerView:
-        chain = made.chain_of(self.origin)
+        return self._opened(made.chain_of(self.origin), stack)
+
+    def _opened(self, chain: Sequence[str], stack: ExitStack) -> LayerView:
         if not chain:
             name = self.origin.name
             raise LayerError(self.where, f"the stage {name} has no layers, so there is nothing to copy from it")

@@ -357,8 +357,8 @@ class NestedShell:
             return
         inner = state.copy()
         self._parse(inner).check(inner)
-        # The machine's variables are those of all processes.
-        state.machine = inner.machine
+        # The machine's variables are those of all processes, and so are the files.
+        state.machine, state.files = inner.machine, inner.files
 
     def run(self, shell: Shell) -> int:
         return self._parse(shell).run(shell.child()) if self._text.strip() else 0

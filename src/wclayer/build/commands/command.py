@@ -85,6 +85,8 @@ class Command:
         hides_error_level: a failure leaves it as it is, too, unless `||` follows.
         never_fails: the exit code is always 0.
         never_returns: nothing after it in the line runs.
+        keeps_files: it changes no file but those of the registry; or its action tells what is known afterwards
+            (`PlannedState.files`).
     """
 
     names: tuple[str, ...]
@@ -97,3 +99,4 @@ class Command:
     hides_error_level: bool = False
     never_fails: bool = False
     never_returns: bool = False
+    keeps_files: bool = False

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from wclayer.build.commands.command import Action, Command, Invocation
-from wclayer.build.commands.registry_keys import edited_registry, registry_key
+from wclayer.build.commands.registry_keys import check_keys, edited_registry, registry_key
 from wclayer.build.commands.state import PlannedState, Shell
 from wclayer.build.machine_environment import (
     MACHINE_KEY,
@@ -37,6 +37,8 @@ class SetVariable:
     is_machine: bool
 
     def check(self, state: PlannedState) -> None:
+        if not self.is_machine:
+            check_keys(state, [USER_KEY])
         value, expands = self.value, has_reference(self.value) or state.machine.expands(self.name)
         if not self.is_machine and fold(self.name) == fold(PATH):
             # Windows puts the Path of the user behind that of the machine.
@@ -86,4 +88,5 @@ SETX = Command(
     parse=_parse_setx,
     group="Registry and environment",
     never_fails=True,
+    keeps_files=True,
 )

@@ -57,7 +57,12 @@ class Simple:
         for redirection in self.redirections:
             redirection.check(state)
         after = state.copy()
+        if any(redirection.makes_file for redirection in self.redirections):
+            # The files are made before the command runs.
+            after.files = None
         self.action.check(after)
+        if not self.command.keeps_files:
+            after.files = None
         if self.command.never_returns:
             return None, None
         never_fails = self.command.never_fails and not self.redirections
@@ -84,7 +89,10 @@ class Block:
     def outcomes(self, state: PlannedState) -> Outcomes:
         for redirection in self.redirections:
             redirection.check(state)
-        ok, failed = self.body.outcomes(state)
+        inside = state.copy()
+        if any(redirection.makes_file for redirection in self.redirections):
+            inside.files = None
+        ok, failed = self.body.outcomes(inside)
         return ok, either(state, failed) if self.redirections else failed
 
     def run(self, shell: Shell) -> int:
@@ -139,8 +147,11 @@ class If:
 
     def outcomes(self, state: PlannedState) -> Outcomes:
         self.check_condition(state)
-        ok, failed = self.then.outcomes(state)
-        other_ok, other_failed = self.otherwise.outcomes(state) if self.otherwise else (state, None)
+        inside = state.copy()
+        # The condition may have looked whether a command is possible.
+        inside.files = None
+        ok, failed = self.then.outcomes(inside)
+        other_ok, other_failed = self.otherwise.outcomes(inside) if self.otherwise else (state, None)
         return either(ok, other_ok), either(failed, other_failed)
 
     def run(self, shell: Shell) -> int:

@@ -26,6 +26,11 @@ class Redirection:
     target: str
     where: str
 
+    @property
+    def makes_file(self) -> bool:
+        """Whether a file is made or changed."""
+        return self.operator in (">", ">>") and not is_null_device(self.target)
+
     def check(self, state: PlannedState) -> None:
         """Refuses what is not supported.
 

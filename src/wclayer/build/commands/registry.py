@@ -13,6 +13,7 @@ from wclayer.build.commands.registry_data import DATA_TYPES, parse_data
 from wclayer.build.commands.registry_files import ExportKey, ImportFile
 from wclayer.build.commands.registry_keys import (
     EditedRegistry,
+    check_keys,
     edited_registry,
     holds_machine_environment,
     is_machine_environment,
@@ -39,6 +40,7 @@ class AddValue:
     is_forced: bool
 
     def check(self, state: PlannedState) -> None:
+        check_keys(state, [self.key])
         if self.value is not None:
             plan_value(state, self.key, self.value)
 
@@ -64,6 +66,7 @@ class DeleteFromKey:
     is_all_values: bool
 
     def check(self, state: PlannedState) -> None:
+        check_keys(state, [self.key])
         if is_machine_environment(self.key) and self.name is not None:
             state.machine.delete(self.name)
         elif holds_machine_environment(self.key) and (self.name is None or self.is_all_values):
@@ -97,6 +100,7 @@ class CopyKey:
     is_forced: bool
 
     def check(self, state: PlannedState) -> None:
+        check_keys(state, [self.source, self.target])
         if holds_machine_environment(self.target):
             for name in list(state.machine):
                 state.machine.set_unknown(name, "reg copy changes it")
@@ -140,7 +144,7 @@ class QueryKey:
     is_recursive: bool
 
     def check(self, state: PlannedState) -> None:
-        """A query changes nothing."""
+        check_keys(state, [self.key])
 
     def run(self, shell: Shell) -> int:
         with edited_registry(shell, [self.key]) as registry:
@@ -344,6 +348,7 @@ REG = Command(
     ),
     parse=_parse_reg,
     group="Registry and environment",
+    keeps_files=True,
 )
 REGEDIT = Command(
     names=("regedit", "regedt32"),
@@ -351,4 +356,5 @@ REGEDIT = Command(
     summary="Imports a file, as `reg import` does.",
     parse=_parse_regedit,
     group="Registry and environment",
+    keeps_files=True,
 )

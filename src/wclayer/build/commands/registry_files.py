@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from wclayer.build.code_pages import CodePageError
+from wclayer.build.code_pages import CodePageError, CodePages
 from wclayer.build.commands.registry_keys import (
+    check_keys,
     edited_registry,
     holds_machine_environment,
     registry_key,
@@ -17,6 +18,7 @@ from wclayer.errors import (
     EntryIsDirectoryError,
     EntryNotDirectoryError,
     InvalidDataError,
+    InvalidParameterError,
     NotSupportedError,
     PathNotFoundError,
     errors_at,
@@ -37,14 +39,28 @@ class ImportFile:
     is_silent: bool = False
 
     def check(self, state: PlannedState) -> None:
-        state.path(self.file)
+        path = state.path(self.file)
+        if path is None or state.files is None:
+            return
+        data = state.files.read(path, limits_in_use().reg_file_size)
+        if data is None:
+            return
+        try:
+            steps = self._steps(path, data, state.code_pages)
+        except (NotSupportedError, InvalidDataError, InvalidParameterError) as error:
+            what = error.detail if error.path == path else f"{error.path}: {error.detail}"
+            raise type(error)(state.where, f"{self.file!r}: {what}") from None
+        check_keys(state, {step.key for step in steps})
 
     def run(self, shell: Shell) -> int:
         path = shell.path(self.file)
         if not shell.view.exists(path) or shell.view.stat(path).is_directory:
             self._complain(shell, "ERROR: Error opening the file. There may be a disk or file system error.")
             return 0 if self.is_silent else 1
-        steps = self._steps(shell, path)
+        most = limits_in_use().reg_file_size
+        if shell.view.stat(path).size > most:
+            raise NotSupportedError(path, f"has more than {most} bytes (limit reg_file_size)")
+        steps = self._steps(path, shell.view.read_bytes(path), shell.code_pages)
         with edited_registry(shell, {step.key for step in steps}) as registry:
             for step in steps:
                 apply_edit(registry, step)
@@ -57,12 +73,9 @@ class ImportFile:
         if not self.is_silent:
             shell.complain(text)
 
-    def _steps(self, shell: Shell, path: str) -> list[RegEdit]:
-        """Returns the steps with full paths, all checked before the first one is carried out."""
-        most = limits_in_use().reg_file_size
-        if most is not None and shell.view.stat(path).size > most:
-            raise NotSupportedError(path, f"has more than {most} bytes (limit reg_file_size)")
-        data = _with_mark(shell, path, shell.view.read_bytes(path))
+    def _steps(self, path: str, data: bytes, code_pages: CodePages) -> list[RegEdit]:
+        """Returns the steps of a file with full paths, all checked before the first one is carried out."""
+        data = _with_mark(path, data, code_pages)
         steps: list[RegEdit] = []
         try:
             for edit in parse_reg(data):
@@ -79,12 +92,12 @@ class ImportFile:
         return steps
 
 
-def _with_mark(shell: Shell, path: str, data: bytes) -> bytes:
+def _with_mark(path: str, data: bytes, code_pages: CodePages) -> bytes:
     """Returns a `.reg` file in UTF-16: without a byte order mark, Windows reads it in the ANSI code page."""
     if data.startswith(_MARKS) or data.isascii():
         return data
     try:
-        return _MARKS[0] + shell.code_pages.ansi.decode(data).encode("utf-16-le")
+        return _MARKS[0] + code_pages.ansi.decode(data).encode("utf-16-le")
     except CodePageError as error:
         raise NotSupportedError(path, f"{error.detail}; save the file as UTF-16") from None
 
@@ -99,6 +112,8 @@ class ExportKey:
 
     def check(self, state: PlannedState) -> None:
         state.path(self.file)
+        check_keys(state, [self.key])
+        state.files = None
 
     def run(self, shell: Shell) -> int:
         path = shell.path(self.file)

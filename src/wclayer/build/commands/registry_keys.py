@@ -6,9 +6,11 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
+from wclayer.build.commands.command import refused
+from wclayer.build.commands.known_files import FileKind
 from wclayer.build.commands.state import PlannedState, Shell
 from wclayer.build.machine_environment import MACHINE_KEY, control_set_of
-from wclayer.build.user_hive import UserHive
+from wclayer.build.user_hive import UserHive, hive_places, no_profile
 from wclayer.errors import InvalidParameterError
 from wclayer.formats.regf.model import Key, Value, fold
 from wclayer.formats.regf.values import ValueType, decode_string
@@ -93,6 +95,21 @@ def plan_value(state: PlannedState, key: str, value: Value) -> None:
     """Records in the planned state that a value is set, if it is a variable of the machine."""
     if is_machine_environment(key) and value.type in (ValueType.REG_SZ, ValueType.REG_EXPAND_SZ):
         state.machine.set(value.name, decode_string(value.data), expands=value.type == ValueType.REG_EXPAND_SZ)
+
+
+def check_keys(state: PlannedState, keys: Iterable[str]) -> None:
+    """Checks that the image has the hives of keys, as far as that is known before anything is built.
+
+    Raises:
+        NotSupportedError: a key is in the registry of a user who has none.
+    """
+    files = state.files
+    if (
+        files is not None
+        and any(_user_names(key) is not None for key in keys)
+        and all(files.kind(place) is FileKind.ABSENT for place in hive_places(state.user))
+    ):
+        raise refused(state.where, _USER, no_profile(state.user))
 
 
 class EditedRegistry:

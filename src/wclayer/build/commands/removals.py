@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from wclayer.build.commands.command import Action, Command, Invocation
+from wclayer.build.commands.command import Action, Command, Invocation, refused
+from wclayer.build.commands.known_files import FileKind
 from wclayer.build.commands.messages import ACCESS_DENIED, PATH_NOT_FOUND
 from wclayer.build.commands.state import PlannedState, Shell
 from wclayer.build.commands.wildcards import Found, children, find, is_directory, join_path, split_path, walk
@@ -19,6 +20,7 @@ _BITS = {
     "l": int(FileAttributes.REPARSE_POINT),
 }  # fmt: skip
 _READ_ONLY = _BITS["r"]
+_ASKS = "is a directory: `del` asks before it removes all files in it; add /Q"
 
 
 @dataclass
@@ -34,7 +36,14 @@ class Delete:
 
     def check(self, state: PlannedState) -> None:
         for path in self.paths:
-            state.path(path)
+            place = state.path(path)
+            if (
+                not self.quiet
+                and place is not None
+                and state.files is not None
+                and state.files.kind(place) is FileKind.DIRECTORY
+            ):
+                raise refused(state.where, path, _ASKS)
 
     def run(self, shell: Shell) -> int:
         code = 0
@@ -46,7 +55,7 @@ class Delete:
         path = shell.path(text)
         if is_directory(shell, path) and not _is_link(shell, path):
             if not self.quiet:
-                raise NotSupportedError(path, "is a directory: `del` asks before it removes all files in it; add /Q")
+                raise NotSupportedError(path, _ASKS)
             path = join_path(path, "*")
         directory, pattern = split_path(path)
         if not is_directory(shell, directory):

@@ -40,13 +40,16 @@ def parse_run(
     """
     state = PlannedState() if state is None else state
     line = " ".join([*shell, command]) if isinstance(command, str) else join_arguments(command)
-    action = _parse_process(line, state.where, commands)
+    program, invocation = _parse_process(line, state.where, commands)
+    action = program.parse(invocation)
     action.check(state)
+    if not program.keeps_files:
+        state.files = None
     return [action]
 
 
-def _parse_process(line: str, where: str, commands: Mapping[str, Command]) -> Action:
-    """Returns the action of a process: a program with its arguments."""
+def _parse_process(line: str, where: str, commands: Mapping[str, Command]) -> tuple[Command, Invocation]:
+    """Returns the program of a process, with its arguments."""
     found = _PROGRAM.match(line)
     if found is None:
         raise refused(where, line, "an empty command; write one, or remove the instruction")
@@ -60,7 +63,7 @@ def _parse_process(line: str, where: str, commands: Mapping[str, Command]) -> Ac
             else UNKNOWN
         )
         raise refused(where, name, hint)
-    return command.parse(Invocation(word.strip('"'), line[found.end() :], where))
+    return command, Invocation(word.strip('"'), line[found.end() :], where)
 
 
 def run_actions(actions: Sequence[Action], shell: Shell) -> int:

@@ -276,6 +276,7 @@ COMMANDS = (
         _parse_cd,
         "Shell",
         True,
+        keeps_files=True,
     ),
     Command(
         ("pushd",),
@@ -284,6 +285,7 @@ COMMANDS = (
         _parse_pushd,
         "Shell",
         True,
+        keeps_files=True,
     ),
     Command(
         ("popd",),
@@ -292,6 +294,7 @@ COMMANDS = (
         _parse_popd,
         "Shell",
         True,
+        keeps_files=True,
         keeps_error_level=True,
         hides_error_level=True,
     ),
@@ -303,6 +306,7 @@ COMMANDS = (
         _parse_set,
         "Shell",
         True,
+        keeps_files=True,
         keeps_error_level=True,
         never_fails=True,
     ),
@@ -314,6 +318,7 @@ COMMANDS = (
         _parse_echo,
         "Shell",
         True,
+        keeps_files=True,
         keeps_error_level=True,
         never_fails=True,
     ),
@@ -325,6 +330,7 @@ COMMANDS = (
         _parse_type,
         "Shell",
         True,
+        keeps_files=True,
     ),
     Command(
         ("exit",),
@@ -333,6 +339,7 @@ COMMANDS = (
         _parse_exit,
         "Shell",
         True,
+        keeps_files=True,
         never_returns=True,
     ),
 )

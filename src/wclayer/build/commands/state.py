@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from wclayer.build.code_pages import CodePages
 from wclayer.build.commands.environment_block import ADMINISTRATOR, Environment, process_environment
+from wclayer.build.commands.known_files import KnownFiles
 from wclayer.errors import InvalidParameterError, NotSupportedError
 from wclayer.view.layer_view import LayerView
 from wclayer.win32.names import is_reserved, name_key
@@ -111,6 +112,8 @@ class PlannedState:
     """The user who runs the commands (`USER`)."""
     pushed: tuple[str | None, ...] | None = ()
     """The directories that `pushd` has left; None if only the run decides them."""
+    files: KnownFiles | None = None
+    """The files that the commands will find; None if an earlier command may have changed any of them."""
     code_pages: CodePages = field(default_factory=CodePages)
     """The code pages of the image."""
 
@@ -121,7 +124,7 @@ class PlannedState:
     def take(self, other: PlannedState) -> None:
         """Takes over the values of another state."""
         self.environment, self.machine = other.environment, other.machine
-        self.directory, self.pushed = other.directory, other.pushed
+        self.directory, self.pushed, self.files = other.directory, other.pushed, other.files
 
     def take_either(self, one: PlannedState, other: PlannedState) -> None:
         """Takes over what is the same in two states, of which the run decides which one holds."""
@@ -130,6 +133,7 @@ class PlannedState:
         self.machine = one.machine.merged(other.machine, reason)
         self.directory = one.directory if one.directory == other.directory else None
         self.pushed = one.pushed if one.pushed == other.pushed else None
+        self.files = one.files if one.files is other.files else None
 
     def path(self, text: str) -> str | None:
         """Returns the absolute path that a path means, or None if it depends on a directory that is not known yet.

@@ -40,6 +40,7 @@ CMD = Command(
     " quote, the first and the last quote are removed.",
     _parse_cmd,
     "Shell",
+    keeps_files=True,
 )
 
 POWERSHELL = Command(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from wclayer.build.commands.command import Action, Command, Invocation
+from wclayer.build.commands.command import Action, Command, Invocation, refused
 from wclayer.build.commands.copy_file import copy_file, is_same_file
+from wclayer.build.commands.known_files import FileKind
 from wclayer.build.commands.messages import message_of
 from wclayer.build.commands.state import PlannedState, Shell
 from wclayer.build.commands.wildcards import (
@@ -25,6 +26,14 @@ _READ_ONLY = int(FileAttributes.READONLY)
 _IGNORED = ("/c", "/v", "/f", "/w:n", "/z", "/j")
 """Switches that make no difference to what is copied here: errors, verification, listing, restart, buffering."""
 
+_REPLACES = "exists, and xcopy asks before it replaces a file; add /Y"
+
+
+def _what_is_it(*, is_one: bool) -> str:
+    """Returns what is told of a target that may be a file or a directory."""
+    hint = "; use copy if it is a file" if is_one else ", or add /I"
+    return rf"xcopy asks whether the target is a file or a directory; end the target with \ if it is a directory{hint}"
+
 
 @dataclass
 class XCopy:
@@ -35,8 +44,20 @@ class XCopy:
     switches: frozenset[str]
 
     def check(self, state: PlannedState) -> None:
-        state.path(self.source)
-        state.path(self.target)
+        source, target = state.path(self.source), state.path(self.target)
+        if state.files is None or source is None or target is None or has_wildcards(source):
+            return
+        kind = state.files.kind(source)
+        to = state.files.kind(target)
+        if kind in (None, FileKind.ABSENT) or to is None:
+            return
+        is_one = kind is FileKind.FILE
+        if to is FileKind.ABSENT and not self._names_directory(is_one=is_one):
+            raise refused(state.where, self.target, _what_is_it(is_one=is_one))
+        if is_one and "/y" not in self.switches:
+            place = target if to is FileKind.FILE else join_path(target, split_path(source)[1])
+            if state.files.kind(place) is FileKind.FILE:
+                raise refused(state.where, self.target, _REPLACES)
 
     def run(self, shell: Shell) -> int:
         source = shell.path(self.source)
@@ -76,12 +97,13 @@ class XCopy:
         """
         if shell.view.exists(target):
             return False
-        if self.target[-1:] in ("\\", "/") or ("/i" in self.switches and not is_one):
+        if self._names_directory(is_one=is_one):
             return True
-        hint = r"end the target with \ if it is a directory" + (
-            "; use copy if it is a file" if is_one else ", or add /I"
-        )
-        raise NotSupportedError(target, f"xcopy asks whether the target is a file or a directory; {hint}")
+        raise NotSupportedError(target, _what_is_it(is_one=is_one))
+
+    def _names_directory(self, *, is_one: bool) -> bool:
+        """Returns whether a target that does not exist is a directory without a question."""
+        return self.target[-1:] in ("\\", "/") or ("/i" in self.switches and not is_one)
 
     def _one(self, shell: Shell, source: str, target: str) -> int:
         """Copies to a target that is a file."""
@@ -140,7 +162,7 @@ class XCopy:
         if exists and is_same_file(shell, one.path, target):
             raise NotSupportedError(target, "is the file that is copied; xcopy cannot copy a file onto itself")
         if exists and "/y" not in self.switches:
-            raise NotSupportedError(target, "exists, and xcopy asks before it replaces a file; add /Y")
+            raise NotSupportedError(target, _REPLACES)
         copy_file(shell, one.path, target, force="/r" in self.switches)
         attributes = shell.view.stat(target).info.attributes
         if attributes & _READ_ONLY and "/k" not in self.switches:

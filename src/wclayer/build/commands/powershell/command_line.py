@@ -180,6 +180,8 @@ class PowerShellProcess:
     def check(self, state: PlannedState) -> None:
         """See `Action`."""
         inner = state.copy()
+        # Its statements do not tell which files they change.
+        inner.files = None
         self._begin(inner.environment)
         scope = PlannedScope(
             self.invocation.where, self.edition, self.commands, dict(_DEFAULTS), ErrorAction.CONTINUE, inner
