@@ -6,9 +6,11 @@ compilers of Microsoft, GNU and LLVM, and from WinDivert, which has a driver.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 
 from tests.packages import PANDAS, Wheel, wheel_files
+from wclayer.formats.pe.signature import Certificate
 
 WHEELS = (
     Wheel("clr-loader", "0.3.1", "cbad189de20d202a7d621956b0fc38049e13c9bf7ca2923441eff725cd121aa1"),
@@ -33,6 +35,8 @@ WHEELS = (
     ),
     Wheel("setuptools", "84.2.1", "ca140b45d5325a9478f880e351484f62fef15f336462e449ca0c03c873d589c2"),
 )  # fmt: skip
+_SHA256_INFO = bytes.fromhex("3031300d060960864801650304020105000420")
+"""DER: a DigestInfo with a SHA-256, which follows (RFC 8017, section 9.2, note 1). Authenticode signs one."""
 LEAST = 500
 """At least so many PE files are in them."""
 
@@ -40,3 +44,11 @@ LEAST = 500
 def real_files(wheel: Wheel) -> Iterator[tuple[str, bytes]]:
     """The PE files in a wheel: the name and the contents of each."""
     return ((name, data) for name, data in wheel_files(wheel) if data.startswith(b"MZ"))
+
+
+def signed_hash(data: bytes, certificate: Certificate) -> str:
+    """The hash that is in a signature of a file: of the file, when it was signed."""
+    contents = data[certificate.offset : certificate.offset + certificate.size]
+    _, found, rest = contents.partition(_SHA256_INFO)
+    assert found, "the signature has no SHA-256 of a file"
+    return rest[: hashlib.sha256().digest_size].hex()

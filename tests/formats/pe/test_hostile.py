@@ -238,6 +238,13 @@ def test_versions_that_share_their_bytes_are_bounded() -> None:
     assert _problems(_rsrc(data)) == ["version"]
 
 
+def test_of_a_damaged_tree_the_versions_before_the_damage_are_kept() -> None:
+    data = craft.resources({16: {1: {1: craft.version_info(None, {}), 2: b"no version"}}})
+    facts = _facts(_rsrc(data).encode())
+    assert [version.language for version in facts.versions] == [1]
+    assert len(facts.problems) == 1
+
+
 def test_blocks_of_a_version_that_state_wrong_lengths_end_with_what_is_around_them() -> None:
     good = craft.version_info(((1, 2, 3, 4),) * 2, {"040904b0": [("A", "b"), ("C", "d")]})
     for length in (0, 5, 6, 7, 0x7FFF, 0xFFFF):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 from wclayer.formats.pe import structs
@@ -44,7 +45,7 @@ class VersionResource:
 
 @dataclass(frozen=True, slots=True)
 class PeFacts:
-    """What a PE file says of itself. A part that is damaged is empty, and `problems` says why."""
+    """What a PE file says of itself. A part that is damaged is left out, and `problems` says why."""
 
     machine: int
     """The number of the header, or that of `ARM64EC` or `ARM64X`."""
@@ -99,21 +100,23 @@ def read_facts(image: PeImage) -> PeFacts:
             problems.append(f"{part}: {error}")
             return otherwise
 
-    header = image.header
+    header, optional = image.header, image.optional
+    versions: list[VersionResource] = []
+    read("version", partial(_add_versions, versions), None)
     return PeFacts(
-        read("load configuration", true_machine, header.machine),
-        image.is_pe32_plus,
-        header.characteristics,
-        image.optional.dll_characteristics,
-        read("imports", _is_kernel_mode, False),
-        image.optional.subsystem,
-        header.timestamp,
-        read("debug directory", is_reproducible, False),
-        image.optional.checksum,
-        read("version", _versions, ()),
-        read("certificates", read_certificates, ()),
-        read("CLR header", read_clr, None),
-        tuple(problems),
+        machine=read("load configuration", true_machine, header.machine),
+        is_pe32_plus=image.is_pe32_plus,
+        characteristics=header.characteristics,
+        dll_characteristics=optional.dll_characteristics,
+        is_kernel_mode=read("imports", _is_kernel_mode, False),
+        subsystem=optional.subsystem,
+        timestamp=header.timestamp,
+        is_reproducible=read("debug directory", is_reproducible, False),
+        checksum=optional.checksum,
+        versions=tuple(versions),
+        certificates=read("certificates", read_certificates, ()),
+        clr=read("CLR header", read_clr, None),
+        problems=tuple(problems),
     )
 
 
@@ -121,8 +124,8 @@ def _is_kernel_mode(image: PeImage) -> bool:
     return image.optional.subsystem == Subsystem.NATIVE and "ntdll.dll" not in map(str.lower, imported_dlls(image))
 
 
-def _versions(image: PeImage) -> tuple[VersionResource, ...]:
-    found: list[VersionResource] = []
+def _add_versions(found: list[VersionResource], image: PeImage) -> None:
+    """Appends the version resources: of a damaged tree, those before the damage."""
     left = structs.MAX_VERSIONS_SIZE
     for resource in walk_resources(image, ResourceType.VERSION):
         size = min(resource.size, structs.MAX_VERSION_SIZE)
@@ -131,4 +134,3 @@ def _versions(image: PeImage) -> tuple[VersionResource, ...]:
             raise PeError(f"version resources of more than {structs.MAX_VERSIONS_SIZE} bytes")
         data = image.read(resource.rva, size)
         found.append(VersionResource(resource.name, resource.language, parse_version(data)))
-    return tuple(found)
