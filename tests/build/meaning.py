@@ -116,6 +116,25 @@ def _apply(root: Node, layer: Layer) -> None:
         directory.children[name.upper()] = name, node
 
 
+def targets_stay(layers: Sequence[Layer]) -> bool:
+    """Returns whether each hard link is a name of the file that its target means in the end."""
+    root = Node((), children={})
+    made: list[tuple[str, Node]] = []
+    for layer in layers:
+        _apply(root, layer)
+        links = (member for member, _ in layer.members if member.islnk())
+        made += [(member.linkname, node) for member in links if (node := find(root, member.name)) is not None]
+    return all(find(root, target) is node for target, node in made)
+
+
+def linked_names(layers: Sequence[Layer]) -> set[str]:
+    """Returns the paths of the hard links of layers, in upper case.
+
+    The tar of a link repeats the metadata of its file. After a rebase, they may be those of an earlier file.
+    """
+    return {member.name.upper() for layer in layers for member, _ in layer.members if member.islnk()}
+
+
 def find(root: Node, path: str) -> Node | None:
     node = root
     for name in filter(None, path.split("/")):
@@ -267,15 +286,21 @@ def needless_whiteouts(below: Sequence[Layer], top: Layer) -> list[str]:
     """Returns the whiteouts of a layer without which everything would be the same.
 
     A whiteout beside an entry of another kind (a file in the place of a directory) is not among them: programs that
-    unpack a layer over another one may need it.
+    unpack a layer over another one may need it. Nor is that of a directory that is made anew and hides something: the
+    layer may happen to have all those names itself.
     """
     before, after = files_of(below), files_of([*below, top])
     expected, found = described(after), []
     for number, path in enumerate(top.deleted):
         less = replace(top, deleted=top.deleted[:number] + top.deleted[number + 1 :])
         hidden, shown = find(before, path), find(after, path)
-        is_other_kind = hidden is not None and shown is not None and _is_directory(hidden) != _is_directory(shown)
-        if not is_other_kind and described(files_of([*below, less])) == expected:
+        if (
+            hidden is not None
+            and shown is not None
+            and (_is_directory(hidden) != _is_directory(shown) or hidden.children)
+        ):
+            continue
+        if described(files_of([*below, less])) == expected:
             found.append(path)
     return found
 

@@ -15,19 +15,25 @@ from hypothesis import strategies as st
 
 import wclayer
 from tests.build import meaning
-from tests.build.chains import EAS, KEYS, REPARSE, SECURITY, Steps, do_files, do_registry, paths, steps
+from tests.build.chains import EAS, KEYS, REPARSE, SECURITY, Steps, do_files, do_registry, paths, put_base, steps
 from tests.images import samples, stores
 from tests.support import TIME, info, layer_tar, put_directories, put_file, run
 from wclayer.formats.regf.model import KeyMetadata, TreeKey, Value
 from wclayer.formats.regf.structs import LayerSemantics
 from wclayer.formats.regf.writer import write_hive
 from wclayer.host.durability import unsynced
+from wclayer.images.opening import open_image
 from wclayer.images.store import ImageStore
-from wclayer.layers.hives import LAYER_HIVES, LayerHive
+from wclayer.layers.hives import LAYER_HIVES
 from wclayer.model import DataStream, Entry, LayerWriter
+from wclayer.view.merged import MergedTree
 from wclayer.win32.attributes import FileBasicInfo
+from wclayer.win32.names import path_key
 from wclayer.win32.reparse import LinkTarget
 
+BASE = layer_tar(put_base)
+CONFIGS = frozenset(path_key(hive.config) for hive in LAYER_HIVES)
+"""What lies in the place of the hives of a base layer."""
 CONTAINER = {"User": "ContainerUser", "Env": ["A=1", "Path=C:\\Windows"], "Cmd": ["cmd.exe"]}
 
 # Layers of other programs.
@@ -179,6 +185,38 @@ def _change(scratch: Path, wanted: Steps) -> None:
             do_registry(editor, wanted[1])
 
 
+def check_view(store: ImageStore, name: str, *, without: frozenset[str] = frozenset()) -> None:
+    """Checks that the view of an image shows what other programs read in its layers.
+
+    Args:
+        store: the store.
+        name: the image.
+        without: the paths in upper case of names of which only the contents are compared.
+    """
+    expected, found = {}, {}
+    for path, file in meaning.walk(meaning.files_of(layers_of(store, name))):
+        # No data is the same as none.
+        data = {stream: data for stream, data in file.streams.items() if data}
+        expected[path] = (*meaning.basic_info(file.metadata), meaning.security(file.metadata)), data
+    with open_image(name, store) as image, MergedTree(image.layers) as tree:
+        for node in tree.walk(tree.root()):
+            if node.key.startswith("HIVES"):
+                continue
+            entry = tree.entry(node)
+            assert entry.info is not None
+            streams = {stream.name: stream.read_all() for stream in tree.streams(node) if stream.size}
+            if node.key in CONFIGS:
+                streams.pop("", None)
+            times = (
+                getattr(entry.info, f"{time}_time") for time in ("creation", "last_access", "last_write", "change")
+            )
+            found[node.path] = (entry.info.attributes, *times, entry.security), streams
+    for path in found.keys() & expected.keys():
+        if path.upper() in without:
+            expected[path] = found[path][0], expected[path][1]
+    assert found == expected
+
+
 @contextmanager
 def random_store(monkeypatch: pytest.MonkeyPatch) -> Iterator[ImageStore]:
     """A store, which the command uses, too. Nothing in it waits for the disk."""
@@ -186,11 +224,6 @@ def random_store(monkeypatch: pytest.MonkeyPatch) -> Iterator[ImageStore]:
         store = ImageStore(Path(name, "store"))
         monkeypatch.setenv("WCLAYER_STORE", str(store.path))
         yield store
-
-
-def hive_of(stem: str) -> LayerHive:
-    """The hive whose delta has a name that begins so."""
-    return next(hive for hive in LAYER_HIVES if hive.stem == stem)
 
 
 # Chains in which each thing that can be lost matters.

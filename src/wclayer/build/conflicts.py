@@ -21,6 +21,7 @@ from wclayer.layers.hives import LAYER_HIVES
 from wclayer.model import LayerReader, limits_in_use
 from wclayer.view.diff import Change, compare_nodes, differences_below
 from wclayer.view.merged import MergedTree, Node
+from wclayer.view.part_tombstones import is_made_anew, stands_for_another
 from wclayer.view.registry import differs_below
 from wclayer.win32.names import path_key
 
@@ -90,17 +91,25 @@ class _Files:
         self._old = old
         self._new = new
 
+        self._deleted = {row.key: row.path for layer in own.layers for row in layer.tombstones()}
+
     def conflicts(self) -> Iterator[RebaseConflict]:
-        deleted = {row.key: row.path for layer in self._own.layers for row in layer.tombstones()}
-        for key in sorted(deleted):
-            if self._own.lookup(deleted[key]) is None and not _has_parent_in(key, deleted):
-                yield from self._of_deleted(deleted[key])
+        for key, path in sorted(self._deleted.items()):
+            if self._own.lookup(path) is None and not _has_parent_in(key, self._deleted):
+                yield from self._of_hidden(path)
         for node in self._own.walk(self._own.root()):
             if node.key == "HIVES" or node.key.startswith("HIVES/") or node.row.origin != Origin.OWN:
                 continue
             yield from self._of_entry(node)
-            if node.is_directory and node.key in deleted:
-                yield from self._of_deleted(node.path)
+            if self._hides_what_is_below(node):
+                yield from self._of_hidden(node.path)
+
+    def _hides_what_is_below(self, node: Node) -> bool:
+        """Returns whether nothing shows through a name of what a base has below it."""
+        if not node.is_directory or stands_for_another(node) or node.key in self._deleted:
+            return True
+        above = self._own.lookup(node.path.rpartition("/")[0])
+        return above is not None and is_made_anew(self._own, above, node)
 
     def _of_entry(self, node: Node) -> Iterator[RebaseConflict]:
         old, new = self._old.lookup(node.path), self._new.lookup(node.path)
@@ -110,8 +119,8 @@ class _Files:
         mine, _ = _change(self._old, old, self._own, node)
         yield RebaseConflict("file", node.path, None, SAME if mine is None else mine.value, change.value, fields)
 
-    def _of_deleted(self, path: str) -> Iterator[RebaseConflict]:
-        """Yields the conflicts of a name that the own layers delete, and of what the bases have below it."""
+    def _of_hidden(self, path: str) -> Iterator[RebaseConflict]:
+        """Yields the conflicts of a name that the own layers delete or make anew, and of what lies below it."""
         old, new = self._old.lookup(path), self._new.lookup(path)
         change, fields = _change(self._old, old, self._new, new)
         removed = Change.REMOVED.value

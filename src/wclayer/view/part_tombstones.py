@@ -56,7 +56,9 @@ class PartTombstones:
             return False
         if hidden.is_directory != node.is_directory:
             return node.key in self._deleted
-        return node.is_directory and not _is_link(node) and self._hides(above, node)
+        if not node.is_directory or stands_for_another(node) or not self._hides(above, node):
+            return False
+        return next(iter(self._below.children(hidden)), None) is not None
 
     def _directory(self, key: str) -> _Pair:
         """Returns the directory with that path key."""
@@ -86,22 +88,31 @@ class PartTombstones:
             hidden = None
         if node is None:
             return None, None if key in self._deleted else hidden
-        if not node.is_directory or _is_link(node):
+        if not node.is_directory or stands_for_another(node):
             return None, None
         assert own is not None
         return node, None if hidden is not None and self._hides(own, node) else hidden
 
     def _hides(self, directory: Node, node: Node) -> bool:
-        """Returns whether a layer hides what the layers below have in the directory `node`, which lies in `directory`:
-        it deletes the name, or has something else than a directory there."""
-        if node.key in self._deleted:
+        return node.key in self._deleted or is_made_anew(self._parts, directory, node)
+
+
+def is_made_anew(tree: MergedTree, directory: Node, node: Node) -> bool:
+    """Returns whether one of the layers of a tree has something else than a directory in the place of a directory that
+    the tree shows: what layers below the tree have in it is hidden.
+
+    Args:
+        tree: the tree.
+        directory: the directory in which the other one lies.
+        node: that one.
+    """
+    for index, entry_id in directory.merged.items():
+        row = tree.layers[index].child(entry_id, node.name)
+        if row is not None and (index not in node.merged or (row.reparse and is_name_surrogate(row.reparse))):
             return True
-        for index, entry_id in directory.merged.items():
-            row = self._parts.layers[index].child(entry_id, node.name)
-            if row is not None and (index not in node.merged or (row.reparse and is_name_surrogate(row.reparse))):
-                return True
-        return False
+    return False
 
 
-def _is_link(node: Node) -> bool:
+def stands_for_another(node: Node) -> bool:
+    """Returns whether a name stands for another one, so that nothing lies in it."""
     return node.row.reparse is not None and is_name_surrogate(node.row.reparse)
