@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
+from tests.build.chains import hive as hive_of
 from tests.images import samples
+from tests.images.forms import put_into_registry
 from tests.images.memory import MemorySource, MemoryTarget
+from tests.images.registry import FakeRegistry
+from tests.support import run, text
 from wclayer.build.for_bases import Release, base_for, check_release, make_for_releases, parse_releases
 from wclayer.errors import InvalidParameterError, PathNotFoundError
 from wclayer.images.platform import Platform, parse_platform
+from wclayer.images.store import ImageStore
 from wclayer.images.transfer import copy_image
+from wclayer.layers.hives import LAYER_HIVES
 
 
 def releases(text: str = "ltsc2019,ltsc2022,ltsc2025") -> tuple[Release, ...]:
@@ -114,3 +121,42 @@ def test_a_release_that_fails_leaves_no_index() -> None:
 
     with pytest.raises(PathNotFoundError, match="is not there"):
         make_for_releases(releases(), make)
+
+
+@pytest.mark.parametrize("verb", ["build", "append"])
+def test_all_images_that_are_fetched_of_one_index_stay(
+    verb: str, fake: FakeRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The name means the index: nothing is fetched again, and prune leaves all of them."""
+    monkeypatch.setenv("WCLAYER_STORE", str(tmp_path / "store"))
+    monkeypatch.chdir(tmp_path)
+    images = [_with_hives(f"10.0.{build}.77") for build in (17763, 20348, 26100)]
+    put_into_registry(fake.base, "core", "1", samples.index("oci", images))
+    name = f"{fake.host}/core:1"
+    Path("Dockerfile").write_text(f"FROM {name}\nRUN reg add HKLM\\SOFTWARE\\App /v x /d 1\n")
+    arguments = {
+        "build": ("build", "-q", "--for", "ltsc2019,ltsc2022", "-t", "app:1", "."),
+        "append": ("append", f"docker://{name}", "-q", "--for", "ltsc2019,ltsc2022", "--setx", "A=1", "-t", "app:1"),
+    }[verb]
+    for number in range(2):
+        fake.forget()
+        run(*arguments)
+        fetched = {request.reference for request in fake.asked("blob", "GET")}
+        wanted = {layer.digest for image in images[:2] for layer in image.layers}
+        assert fetched & {layer.digest for image in images for layer in image.layers} == (set() if number else wanted)
+        run("prune", "--all")
+        store = ImageStore(tmp_path / "store")
+        found = [image for image in store.images() if image.name == name]
+        assert sorted(str(image.platform) for image in found) == [
+            "windows/amd64:10.0.17763.77", "windows/amd64:10.0.20348.77"
+        ]  # fmt: skip
+        assert all(image.is_unpacked for image in found)
+        assert list(store.check()) == []
+    assert store.find(name).digest == samples.index("oci", images).digest
+    assert text("cat", "--platform", "windows/amd64:10.0.20348", name, "C:\\version.txt") == "10.0.20348.77"
+
+
+def _with_hives(version: str) -> samples.Image:
+    files = {f"Files/Windows/System32/config/{hive.config_name}": hive_of("App") for hive in LAYER_HIVES}
+    tar = samples.small_tar({**files, "Files/version.txt": version.encode()})
+    return samples.image("oci", [samples.layer(tar, "oci")], [samples.step("base")], {}, os_version=version)

@@ -177,7 +177,8 @@ def append_image(
             parts.append(origin)
             appended = append_to(
                 source, additions, place, platform=wanted, config=config, annotations=annotations,
-                assume_new=assume_new, can_fetch=can_fetch, reproducible=reproducible, progress=transfer,
+                assume_new=assume_new, can_fetch=can_fetch, keeps_index=release is not None,
+                reproducible=reproducible, progress=transfer,
             )  # fmt: skip
             if release is not None:
                 check_release(appended.image.parsed.platform, release, source.name)

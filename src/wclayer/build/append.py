@@ -69,6 +69,7 @@ def append_to(
     annotations: Mapping[str, str] | None = None,
     assume_new: bool = False,
     can_fetch: bool = True,
+    keeps_index: bool = False,
     reproducible: bool = False,
     progress: TransferCallback | None = None,
 ) -> Appended:
@@ -87,6 +88,7 @@ def append_to(
         annotations: annotations of the manifest to set.
         assume_new: the caller states that what is made directly below `C:\\` is in no layer above Windows' own.
         can_fetch: False refuses what needs layers that the store does not have.
+        keeps_index: a base that is fetched is kept in the store under the name of its index (see `store_image`).
         reproducible: the same additions give the same bytes: no new time is later than that of the image, or than
             SOURCE_DATE_EPOCH (`Clock`).
         progress: called for each layer that is fetched or unpacked.
@@ -114,7 +116,7 @@ def append_to(
             brought=[tar.top_names for _, tar in prepared.layer_tars], assume_new=assume_new,
         )  # fmt: skip
         if way.needs_base:
-            _get_layers(image, source, place, way, can_fetch, platform, progress)
+            _get_layers(image, source, place, way, can_fetch, keeps_index, platform, progress)
         clock = Clock.of(reproducible=reproducible, base_created=before.created)
         warnings: list[str] = []
         for path, _ in prepared.layer_tars:
@@ -144,6 +146,7 @@ def _get_layers(
     store: ImageStore,
     way: Way,
     can_fetch: bool,
+    keeps_index: bool,
     platform: Platform | None,
     progress: TransferCallback | None,
 ) -> None:
@@ -157,7 +160,7 @@ def _get_layers(
         raise NotSupportedError(
             source.name, f"the layers of the image are needed: {way.reason}; leave --no-fetch out, and they are fetched"
         )
-    store_image(source, store, source.name, platform=platform, progress=progress)
+    store_image(source, store, source.name, platform=platform, keeps_index=keeps_index, progress=progress)
 
 
 def _unpack(image: BuiltImage, source: ImageSource, store: ImageStore, progress: TransferCallback | None) -> None:

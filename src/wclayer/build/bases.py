@@ -15,9 +15,9 @@ from wclayer.errors import PathNotFoundError
 from wclayer.images.location import Location, Transport, open_source, parse_location
 from wclayer.images.opening import open_image
 from wclayer.images.platform import Platform
-from wclayer.images.pull import pull_image
+from wclayer.images.pull import store_image
 from wclayer.images.reference import parse_reference
-from wclayer.images.registry import RegistryOptions
+from wclayer.images.registry import RegistryOptions, RegistrySource
 from wclayer.images.store import ImageStore
 from wclayer.images.transfer_progress import TransferCallback
 from wclayer.images.transport import ImageSource
@@ -71,12 +71,13 @@ class BaseFinder:
         self._found: dict[tuple[str, str], Base] = {}
         self._held = ExitStack()
 
-    def find(self, text: str, platform: Platform | None) -> Base:
+    def find(self, text: str, platform: Platform | None, *, keeps_index: bool = False) -> Base:
         """Returns an image, unpacked in the store.
 
         Args:
             text: a reference, or a place such as `oci:DIR[:TAG]`.
             platform: which image of an index is meant.
+            keeps_index: an image that is fetched is kept under the name of its index, with others of it.
 
         Raises:
             PathNotFoundError: there is no such image, or none for the platform.
@@ -86,7 +87,7 @@ class BaseFinder:
         """
         key = text, str(platform)
         if key not in self._found:
-            self._found[key] = self._place(text, platform)
+            self._found[key] = self._place(text, platform, keeps_index=keeps_index)
         return self._found[key]
 
     def scratch(self, platform: Platform) -> Base:
@@ -106,10 +107,11 @@ class BaseFinder:
             self._found[key] = Base(SCRATCH, image, source, Location(Transport.STORE, "", SCRATCH))
         return self._found[key]
 
-    def _place(self, text: str, platform: Platform | None) -> Base:
+    def _place(self, text: str, platform: Platform | None, *, keeps_index: bool) -> Base:
         if _PLACE.match(text):
             return self._opened(text, parse_location(text), platform)
-        name = str(parse_reference(text))
+        reference = parse_reference(text)
+        name = str(reference)
         place = Location(Transport.STORE, "", name)
         if not self._pull:
             try:
@@ -117,7 +119,10 @@ class BaseFinder:
             except PathNotFoundError:
                 # It is not in the store, or not for this platform.
                 pass
-        pull_image(name, self.store, registry=self._registry, platform=platform, progress=self._progress)
+        with RegistrySource(reference, self._registry) as source:
+            store_image(
+                source, self.store, name, platform=platform, keeps_index=keeps_index, progress=self._progress
+            )  # fmt: skip
         return self._opened(text, place, platform)
 
     def _opened(self, text: str, place: Location, platform: Platform | None) -> Base:
@@ -169,7 +174,8 @@ class ReleaseFinder:
             InvalidParameterError, …: see `base_for` and `BaseFinder.find`.
         """
         name = base_for(text, self._release)
-        found = self._finder.find(name, self._release.platform(platform))
+        # The images of several releases may have one name.
+        found = self._finder.find(name, self._release.platform(platform), keeps_index=True)
         check_release(found.image.parsed.platform, self._release, name)
         return found
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from wclayer.build.base_layers import FoundBase, base_layers
+from wclayer.build.base_layers import BaseLookup, FoundBase, base_layers
 from wclayer.build.conflicts import RebaseConflict, find_conflicts, servicing_state
 from wclayer.build.documents import ImageDocuments
 from wclayer.build.rebase import RebasedImage, rebase_documents
@@ -151,7 +151,7 @@ class Rebase:
             stated = None
             if self.old_base is not None:
                 stated = self._documents_of_base(self._open(self.old_base), image.config.platform)
-            old = base_layers(name, image, self.store, stated)
+            old = base_layers(name, image, BaseLookup(self.store, source, self.registry), stated)
             rebased = rebase_documents(name, image, old, new, new_name=self.new_name)
             report = self._report(name, image, old, new, rebased, source)
             made = rebased.documents

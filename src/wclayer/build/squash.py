@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
-from wclayer.build.base_layers import base_layers
+from wclayer.build.base_layers import BaseLookup, base_layers
 from wclayer.build.clock import Clock
 from wclayer.build.documents import ImageDocuments
 from wclayer.build.workspace import NewLayer, layer_from_reader, oci_layer_type
@@ -77,7 +77,7 @@ def squash_layers(
         if image.manifest is None or image.config is None:
             raise InvalidParameterError(image.name, "is a layer directory, not an image; squash takes an image")
         documents = ImageDocuments(image.manifest, image.config)
-        kept = base_layers(image.name, documents, store, base).count if above_base else 0
+        kept = base_layers(image.name, documents, BaseLookup(store), base).count if above_base else 0
         count = len(image.layers) - kept
         clock = Clock.of(reproducible=reproducible, base_created=image.config.created)
         media_type = documents.fitting(Descriptor(oci_layer_type(compression), "", 0)).media_type

@@ -79,6 +79,7 @@ def make_plan(
     all_platforms: bool = False,
     referrers: bool = False,
     foreign: Foreign = Foreign.PUSH,
+    keeps_index: bool = False,
 ) -> CopyPlan:
     """Reads and checks all manifests and configurations of an image.
 
@@ -88,6 +89,7 @@ def make_plan(
         all_platforms: copy the index, and all images in it.
         referrers: copy also what refers to the manifests.
         foreign: what is done with foreign layers.
+        keeps_index: copy the index with the one image of the platform, and none of its other images.
 
     Raises:
         InvalidDataError: the manifest, the configuration and the layers do not fit together.
@@ -104,6 +106,8 @@ def make_plan(
         planner.plan.root = planner.add(root)
         if platform is not None and not all_platforms:
             planner.check_platform(platform)
+        if keeps_index and not all_platforms:
+            planner.add_indexes()
         if referrers:
             planner.add_referrers()
         return planner.plan
@@ -165,6 +169,13 @@ class _Planner:
         """
         for manifest, config in self.plan.images:
             check_platform(manifest.descriptor, config.platform, platform, self._source.name)
+
+    def add_indexes(self) -> None:
+        """Plans the copy of the indexes in which the planned image was found; the outermost one gets the name."""
+        for item in reversed(self._read.values()):
+            if isinstance(item, Index):
+                self.plan.manifests.append(PlannedManifest(item.descriptor, item.data))
+                self.plan.root = item.descriptor
 
     def add_referrers(self) -> None:
         """Plans the copy of everything that refers to the planned manifests, and to what refers to them."""

@@ -54,6 +54,7 @@ def store_image(
     all_platforms: bool = False,
     unpack: bool = True,
     foreign: Foreign | str = Foreign.PUSH,
+    keeps_index: bool = False,
     jobs: int = JOBS,
     progress: TransferCallback | None = None,
 ) -> PullResult:
@@ -71,6 +72,8 @@ def store_image(
         all_platforms: the index, and all images in it. Those for Windows are unpacked.
         unpack: unpack the layers.
         foreign: what is done with foreign layers (see `Foreign`).
+        keeps_index: give the name to the index, of which only the image of the platform is there. A later call for
+            another platform adds its image.
         jobs: how many blobs arrive at the same time.
         progress: called for each blob, from several threads.
 
@@ -83,7 +86,7 @@ def store_image(
     with during("store image", source.name, takes_over=True):
         return put_into_store(
             source, store, name, platform=platform, all_platforms=all_platforms, unpack=unpack, foreign=foreign,
-            jobs=jobs, progress=progress,
+            keeps_index=keeps_index, jobs=jobs, progress=progress,
         )  # fmt: skip
 
 
@@ -98,11 +101,15 @@ def put_into_store(
     foreign: Foreign | str,
     jobs: int,
     progress: TransferCallback | None,
+    keeps_index: bool = False,
 ) -> PullResult:
     """Does what `store_image` says. The caller names the operation in its errors."""
     choice = Foreign.of(foreign)
     # Before there is a target: an image that cannot be had leaves no new store.
-    plan = make_plan(_StoreFirst(source, store), platform=platform, all_platforms=all_platforms, foreign=choice)
+    plan = make_plan(
+        _StoreFirst(source, store), platform=platform, all_platforms=all_platforms, foreign=choice,
+        keeps_index=keeps_index,
+    )  # fmt: skip
     if unpack:
         _check_unpackable(plan, choice, source.name)
     with store.target(name) as target:
