@@ -1,6 +1,8 @@
-"""Targets: the language of cmd.exe, and the arguments of programs such as icacls."""
+"""Targets: the languages of cmd.exe and of PowerShell, and the arguments of programs such as icacls."""
 
 from __future__ import annotations
+
+import base64
 
 from fuzz.target import Target
 from wclayer.build.commands.icacls_words import WordError, parse_icacls
@@ -22,6 +24,24 @@ def _line(data: bytes) -> None:
     (action,) = parse_run(text, state=state)
     action.check(other)
     assert (state.environment, state.machine, state.directory) == (other.environment, other.machine, other.directory)
+
+
+def _script(data: bytes) -> None:
+    """A script of PowerShell: it is understood or refused, each time in the same way."""
+    text = data.decode("utf-8", "replace")
+    encoded = base64.b64encode(text.encode("utf-16-le")).decode()
+    state = PlannedState("Dockerfile:1", Environment(_VARIABLES), directory=r"C:\app")
+    other = state.copy()
+    (action,) = parse_run(["powershell", "-EncodedCommand", encoded], state=state)
+    action.check(other)
+    assert (state.environment, state.machine, state.directory) == (other.environment, other.machine, other.directory)
+    assert state.environment == Environment(_VARIABLES)
+
+
+def _start(data: bytes) -> None:
+    """The command line of PowerShell."""
+    text = data.decode("utf-8", "replace")
+    parse_run(text, ("powershell",), PlannedState("Dockerfile:1", Environment(_VARIABLES)))
 
 
 def _arguments(data: bytes) -> None:
@@ -69,6 +89,13 @@ _LINES = [
     b"xcopy a b /s/e/y & robocopy a b *.x /mir /xf y & mklink /d l t & move a b & type a 1>&2 <nul",
 ]
 
+_SCRIPTS = [
+    b"$ErrorActionPreference = 'Stop'; if (!(Test-Path a)) { exit 3 } elseif ($env:VAR -eq 'x') { throw \"a$env:Q\" }",
+    b"$p = ('{0};C:\\x' -f $env:PATH); [Environment]::SetEnvironmentVariable('PATH', $p, 'Machine') | Out-Null",
+    b"Set-ItemProperty -Path 'HKLM:\\SOFTWARE\\A' -Na b -Value 1, 0x2 -Type Binary -ea 0; cmd /c echo a,b *> $null",
+    b"& { $x = @(1; 2) + @'\na\n'@; $env:A += $x; Write-Host $(1 + 2) `\n ${env:A}b # c\n }; [void](cd C:\\)",
+]
+
 _GRANTS = [
     b"a\n/grant:r\nUsers:(OI)(CI)F\n*S-1-5-32-545:(RX,W)\n/t\n/deny\nNT SERVICE\\W3SVC:N",
     b"C:\\a b\n/setowner\nIIS AppPool\\Site\n/c\n/q",
@@ -76,6 +103,16 @@ _GRANTS = [
 ]
 
 TARGETS = {
+    "powershell": Target(
+        _script, lambda: _SCRIPTS, (NotSupportedError, InvalidParameterError),
+        words=(b"if (", b"Test-Path ", b"} else { ", b"$env:PATH", b" | Out-Null", b"@'\n", b"$(", b" -f ",
+               b"[Environment]::", b"& {", b" -ErrorAction ", b"Write-Host ", b"HKLM:\\", b"'", b'"', b"`", b"\n"),
+        max_size=1024, weight=2,
+    ),
+    "powershell_start": Target(
+        _start, lambda: [b" -NoProfile -ex Bypass -Command \"Write-Host \\\"a\\\"\"", b" -EncodedCommand MQA="],
+        (NotSupportedError, InvalidParameterError), max_size=512,
+    ),
     "cmd_line": Target(
         _line, lambda: _LINES, (NotSupportedError, InvalidParameterError),
         words=(b"%VAR:", b"%PATH%", b" && ", b" || ", b"if exist ", b") else (", b"2>&1", b"cmd /c ", b"^", b'"'),

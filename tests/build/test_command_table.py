@@ -7,6 +7,8 @@ import runpy
 import pytest
 
 from tests.source import ROOT
+from wclayer.build.commands.powershell import table as powershell
+from wclayer.build.commands.powershell.cmdlet import Cmdlet
 from wclayer.build.commands.table import ALL, COMMANDS
 
 
@@ -26,3 +28,19 @@ def test_each_row_says_what_it_supports(name: str) -> None:
     command = COMMANDS[name]
     assert command.usage
     assert command.summary.endswith(".")
+
+
+def test_no_two_cmdlets_have_one_name() -> None:
+    assert len(powershell.CMDLETS) == sum(len((*each.names, *each.windows_names)) for each in powershell.ALL)
+    assert len(powershell.METHODS) == len(powershell.ALL_METHODS)
+
+
+@pytest.mark.parametrize("cmdlet", powershell.ALL, ids=lambda cmdlet: cmdlet.names[0])
+def test_each_cmdlet_says_what_it_supports_and_no_name_of_a_parameter_is_twice_there(cmdlet: Cmdlet) -> None:
+    assert cmdlet.usage
+    assert cmdlet.summary.endswith(".")
+    names = [name.lower() for each in cmdlet.parameters for name in (each.name, *each.aliases)]
+    assert len(set(names)) == len(names)
+    positions = [each.position for each in cmdlet.parameters if each.position is not None]
+    assert sorted(positions) == list(range(len(positions)))
+    assert not cmdlet.pipeline or cmdlet.pipeline in {each.name for each in cmdlet.parameters}

@@ -37,7 +37,11 @@ PACKAGE = Path(wclayer.__file__).parent
 # Modules outside of `formats/` and `win32/` that read what others wrote.
 PARSERS = (
     "build/commands/cmd_language.py", "build/commands/expansion.py", "build/commands/icacls_words.py",
-    "build/commands/powershell/name_patterns.py", "build/commands/words.py",
+    "build/commands/powershell/binding.py", "build/commands/powershell/command_line.py",
+    "build/commands/powershell/expression_parser.py", "build/commands/powershell/expressions.py",
+    "build/commands/powershell/language.py", "build/commands/powershell/name_patterns.py", "build/commands/powershell/programs.py",
+    "build/commands/powershell/reader.py", "build/commands/powershell/registry_values.py",
+    "build/commands/powershell/values.py", "build/commands/powershell/word_parser.py", "build/commands/words.py",
     "build/dockerfile/forms.py", "build/dockerfile/ignore.py", "build/dockerfile/ignore_patterns.py",
     "build/dockerfile/instructions.py", "build/dockerfile/lines.py", "build/dockerfile/parser.py",
     "build/dockerfile/patterns.py", "build/dockerfile/reading.py", "build/dockerfile/values.py",
