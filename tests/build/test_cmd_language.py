@@ -223,6 +223,7 @@ REFUSED = {
     "exit now": "now",
     "a" * 9000: "a" * 40 + "…",
     "(" * 100 + "echo a" + ")" * 100: "(",
+    "cmd /c " * 500 + "echo a": "cmd /c cmd /c cmd /c",
 }
 
 

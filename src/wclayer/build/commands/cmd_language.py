@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from wclayer.build.commands.command import Command, Invocation, refused
+from wclayer.build.commands.command import Command, Invocation, check_depth, refused
 from wclayer.build.commands.conditions import parse_condition
 from wclayer.build.commands.expansion import expand_variables
 from wclayer.build.commands.flow import Block, Chain, If, Line, Node, Nothing, Simple, unexpected
@@ -37,16 +37,16 @@ _REFUSED = {
     "date": "a build has no clock of its own; leave it out",
     "time": "a build has no clock of its own; leave it out",
 }  # fmt: skip
-_MAX_DEPTH = 64
 
 
-def parse_line(text: str, commands: Mapping[str, Command], where: str) -> Line:
+def parse_line(text: str, commands: Mapping[str, Command], where: str, depth: int = 0) -> Line:
     """Returns the action of a line whose variables are replaced already (`expand_variables`).
 
     Args:
         text: the line, as cmd.exe has it after the expansion.
         commands: the table of commands by name.
         where: the file and the line of the instruction, for messages.
+        depth: the number of parentheses and shells around the line.
 
     Raises:
         NotSupportedError: the line has a command or a word that is not supported, or is not well-formed.
@@ -55,7 +55,7 @@ def parse_line(text: str, commands: Mapping[str, Command], where: str) -> Line:
         raise refused(where, text.split()[0] if text.split() else "", "the line contains a line break")
     if "\0" in text:
         raise refused(where, "\\0", "a NUL character ends the line on Windows; remove it")
-    parser = _Parser(text, commands, where)
+    parser = _Parser(text, commands, where, depth)
     node = parser.parse_list()
     if parser.at < len(text):
         raise unexpected(where, text[parser.at :].split()[0])
@@ -65,11 +65,11 @@ def parse_line(text: str, commands: Mapping[str, Command], where: str) -> Line:
 class _Parser:
     """A recursive descent over the line; `at` is the next character."""
 
-    def __init__(self, text: str, commands: Mapping[str, Command], where: str) -> None:
+    def __init__(self, text: str, commands: Mapping[str, Command], where: str, nested: int) -> None:
         self.text = text
         self.at = 0
         self.depth = 0
-        self._nested = 0
+        self._nested = nested
         self._commands = commands
         self._where = where
 
@@ -92,8 +92,7 @@ class _Parser:
     def parse_list(self) -> Node:
         """Parses commands with `&` between them."""
         self._nested += 1
-        if self._nested > _MAX_DEPTH:
-            raise refused(self._where, "(", f"more than {_MAX_DEPTH} levels; write it with fewer parentheses")
+        check_depth(self._nested, self._where, self.text[self.at :][:20] or "(")
         parts = [self._parse_or()]
         while self._takes("&"):
             self._skip(_DELIMITERS)
@@ -226,7 +225,7 @@ class _Parser:
             written = name
         if command is None:
             raise refused(self._where, name, UNKNOWN)
-        invocation = Invocation(written, tail, self._where)
+        invocation = Invocation(written, tail, self._where, self._nested)
         return Simple(command, command.parse(invocation), tuple(redirections))
 
     # Words.
@@ -350,7 +349,8 @@ class NestedShell:
 
     def _parse(self, state: PlannedState | Shell) -> Line:
         where = self.invocation.where
-        return parse_line(expand_variables(self._text, state, where), self.commands, where)
+        depth = self.invocation.depth + 1
+        return parse_line(expand_variables(self._text, state, where), self.commands, where, depth)
 
     def check(self, state: PlannedState) -> None:
         if not self._text.strip():

@@ -11,6 +11,24 @@ from wclayer.build.commands.state import PlannedState, Shell
 from wclayer.build.commands.words import split_arguments
 from wclayer.errors import NotSupportedError
 
+MAX_DEPTH = 40
+"""The most parentheses, blocks and shells in one another, those of all shells together."""
+
+
+def check_depth(depth: int, where: str, word: str) -> None:
+    """Refuses what is nested too deeply.
+
+    Args:
+        depth: the number of parentheses, blocks and shells around the word.
+        where: the file and the line of the instruction.
+        word: the word.
+
+    Raises:
+        NotSupportedError: there are too many.
+    """
+    if depth > MAX_DEPTH:
+        raise refused(where, word, f"more than {MAX_DEPTH} parentheses and shells are around it; write it without them")
+
 
 def refused(where: str, word: str, detail: str) -> NotSupportedError:
     """Returns the error that refuses a word before anything is built.
@@ -53,6 +71,8 @@ class Invocation:
     """The text after the name, with its leading blanks and quotes."""
     where: str = "RUN"
     """The file and the line of the instruction."""
+    depth: int = 0
+    """The number of parentheses, blocks and shells around it."""
 
     @cached_property
     def arguments(self) -> tuple[str, ...]:

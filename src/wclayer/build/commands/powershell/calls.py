@@ -57,6 +57,7 @@ class CommandCall:
     text: str
     name: Expression
     words: tuple[Word, ...]
+    depth: int
 
     def prepare(self, scope: Scope, piped: Value | None = None) -> Prepared:
         """See `Call`."""
@@ -78,7 +79,7 @@ class CommandCall:
         assert command is not None
         if piped is not None:
             raise scope.refuse(name, "takes nothing from a pipeline here")
-        invocation = Invocation(name, program_tail(arguments, scope), scope.where)
+        invocation = Invocation(name, program_tail(arguments, scope), scope.where, self.depth)
         return Prepared(command.parse(invocation), True, command.never_fails)
 
 

@@ -167,7 +167,9 @@ class PowerShellProcess:
 
     def __post_init__(self) -> None:
         self._start = _Arguments(self.invocation, self.edition).start()
-        self._statements: Statements = parse_script(self._start.script, self.commands, self.invocation.where)
+        self._statements: Statements = parse_script(
+            self._start.script, self.commands, self.invocation.where, self.invocation.depth + 1
+        )
 
     def _begin(self, environment: Environment) -> None:
         """Sets the variables that PowerShell itself sets for its process."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from wclayer.build.commands.command import Command
+from wclayer.build.commands.command import Command, check_depth
 from wclayer.build.commands.powershell.calls import CommandCall, Word, check_name
 from wclayer.build.commands.powershell.expression_parser import ExpressionParser
 from wclayer.build.commands.powershell.expressions import (
@@ -46,13 +46,14 @@ _NULL = re.compile(r"\$null(?![A-Za-z0-9_])", re.IGNORECASE)
 _OUT_NULL = re.compile(r"Out-Null(?![^\s;|)}])", re.IGNORECASE)
 
 
-def parse_script(text: str, commands: Mapping[str, Command], where: str) -> Statements:
+def parse_script(text: str, commands: Mapping[str, Command], where: str, depth: int = 0) -> Statements:
     """Returns the statements of a script.
 
     Args:
         text: the script.
         commands: the programs that the script may call.
         where: the file and the line of the instruction, for messages.
+        depth: the number of parentheses and shells around the script.
 
     Raises:
         NotSupportedError: the script has a word that is not supported, or is not well-formed.
@@ -60,7 +61,8 @@ def parse_script(text: str, commands: Mapping[str, Command], where: str) -> Stat
     reader = Reader(text, where)
     if len(text) > MAX_LENGTH:
         raise reader.refuse(text[:40] + "…", f"the script has {len(text)} characters, Windows takes {MAX_LENGTH}")
-    return _Parser(reader, commands).statements("")
+    check_depth(depth, where, text[:20])
+    return _Parser(reader, commands, depth).statements("")
 
 
 class _Parser(ExpressionParser):
@@ -280,7 +282,7 @@ class _Parser(ExpressionParser):
             if reader.is_at_end() or reader.text[reader.at] in "\r\n;|&)}" or reader.look(_REDIRECTION):
                 break
             words.append(self._argument())
-        return CommandCall(name.text, name, tuple(words))
+        return CommandCall(name.text, name, tuple(words), self._depth)
 
     def _argument(self) -> Word:
         reader = self._in

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 
-from wclayer.build.commands.command import Command
+from wclayer.build.commands.command import Command, check_depth
 from wclayer.build.commands.powershell.expressions import (
     Constant,
     EnvironmentVariable,
@@ -16,8 +16,6 @@ from wclayer.build.commands.powershell.expressions import (
 from wclayer.build.commands.powershell.reader import LINE_ENDS, Reader
 from wclayer.build.commands.powershell.values import parse_number
 
-_MAX_DEPTH = 32
-
 
 class WordParser(ABC):
     """A recursive descent over the words of a script.
@@ -25,17 +23,17 @@ class WordParser(ABC):
     Args:
         reader: the script, and the place where it is read.
         commands: the programs that the script may call.
+        depth: the number of parentheses and shells around the script.
     """
 
-    def __init__(self, reader: Reader, commands: Mapping[str, Command]) -> None:
+    def __init__(self, reader: Reader, commands: Mapping[str, Command], depth: int) -> None:
         self._in = reader
         self._commands = commands
-        self._depth = 0
+        self._depth = depth
 
     def _enter(self) -> None:
         self._depth += 1
-        if self._depth > _MAX_DEPTH:
-            raise self._in.refuse(self._rest(), f"more than {_MAX_DEPTH} levels; write it with fewer parentheses")
+        check_depth(self._depth, self._in.where, self._rest())
 
     def _leave(self) -> None:
         self._depth -= 1
@@ -163,6 +161,5 @@ class WordParser(ABC):
         text = reader.text[start : reader.at]
         if not is_expandable:
             return Constant(text, content)
-        inner = type(self)(Reader(content, reader.where), self._commands)
-        inner._depth = self._depth
+        inner = type(self)(Reader(content, reader.where), self._commands, self._depth)
         return self._text(text, inner._expandable(0, ""))
