@@ -3,7 +3,10 @@
 The base is in the store and unpacked, and nothing is cached. Beside it is what comes nearest on Linux with the same
 files. umoci adds 51 layers without a look at the base (`insert`: the files, and 50 times a file of the size of a delta
 hive); or it unpacks the base, the files are copied, and it makes one layer of what has changed (`unpack`, `repack`).
-Neither makes hives or descriptors. Each row has the peak memory of the largest process. `--runs N` gives medians.
+buildah builds a Containerfile with a COPY of the files and 50 of a file of the size of a delta hive, so 51 layers, on
+the base in its own storage (`overlay`); no process runs in it. Neither makes hives or descriptors. A row whose program
+is missing, or is not permitted here, is left out, with the reason. Each row has the peak memory of the largest process.
+`--runs N` gives medians.
 """
 
 from __future__ import annotations
@@ -57,7 +60,7 @@ def _base(count: int) -> Iterator[tuple[Entry, bytes]]:
 
 def make_bases(folder: Path, count: int) -> tuple[Path, Path]:
     """The layouts of the base for Windows and of that for Linux, made once."""
-    found = folder / f"build-bases-{count}"
+    found = folder / f"build-bases-with-history-{count}"
     if not (found / "done").exists():
         shutil.rmtree(found, ignore_errors=True)
         (found / "parts").mkdir(parents=True)
@@ -132,10 +135,49 @@ class Rows:
             ["umoci", "repack", *image],
         ]
 
+    def buildah(self) -> list[list[str]]:
+        """A layer for each step, on a base that is in buildah's storage."""
+        context = self._work / "buildah-context"
+        if not context.exists():
+            shutil.copytree(self._context / "files", context / "files", copy_function=os.link)
+            lines = ["FROM localhost/base:1", "COPY files /app"]
+            for number in range(self._runs):
+                (context / f"delta{number}").write_bytes(random.Random(number).randbytes(_DELTA))
+                lines.append(f"COPY delta{number} /hives/part{number}")
+            (context / "Containerfile").write_text("\n".join(lines) + "\n")
+            pulled = self._buildah("pull", "-q", f"oci:{self._linux}:1")
+            name = subprocess.run(pulled, check=True, capture_output=True, text=True).stdout.strip()
+            subprocess.run(self._buildah("tag", name, "localhost/base:1"), check=True, capture_output=True, text=True)
+        build = ["build", "-q", "--no-cache", "--layers", "--isolation", "chroot", "-t", "out:1", str(context)]
+        return [self._buildah(*build)]
+
+    def _buildah(self, *arguments: str) -> list[str]:
+        storage = self._work / "buildah"
+        places = ["--root", str(storage / "root"), "--runroot", str(storage / "run")]
+        return ["buildah", "--storage-driver", "overlay", *places, *arguments]
+
     def _fresh(self, name: str) -> Path:
         path = self._work / name
         shutil.rmtree(path, ignore_errors=True)
         return path
+
+
+def _without_the_missing(named: dict[str, Row]) -> dict[str, Row]:
+    """The rows whose programs are there and work here; says of the others why they do not."""
+    found = {}
+    for name, row in named.items():
+        try:
+            missing = [command[0] for command in row() if shutil.which(command[0]) is None]
+        except FileNotFoundError as error:
+            missing = [error.filename]
+        except subprocess.CalledProcessError as error:
+            print(f"{name}: {error.stderr.strip()}")
+            continue
+        if missing:
+            print(f"{name}: {missing[0]} is missing")
+        else:
+            found[name] = row
+    return found
 
 
 def _timed(row: Row) -> tuple[float, int]:
@@ -169,7 +211,9 @@ def main() -> None:
             "build, all of it cached": rows.build_cached,
             "umoci insert, layer by layer (Linux)": rows.umoci_insert,
             "umoci unpack, cp, repack (Linux)": rows.umoci_repack,
+            "buildah build, layer by layer (Linux)": rows.buildah,
         }
+        named = _without_the_missing(named)
         # In turn, so that what else the machine does meets all of them.
         runs = [{name: _timed(row) for name, row in named.items()} for _ in range(options.runs)]
     print(f"{'':38} {'seconds':>8} {'build is':>9} {'memory':>10}")

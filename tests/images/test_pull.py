@@ -14,6 +14,7 @@ import pytest
 from tests.images import forms, samples
 from tests.images.registry import DebianRegistry, FakeRegistry, faults
 from tests.support import member, parsed, run, text
+from tests.terminal import on_a_terminal
 from wclayer.formats.tar.structs import TRAILER
 from wclayer.images.store import ImageStore
 
@@ -200,40 +201,12 @@ def test_a_registry_that_forbids_addresses(
 
 # What a user sees.
 
-_ON_A_TERMINAL = """
-import os, pty, sys
-parent, child = pty.openpty()
-process = os.fork()
-if not process:
-    os.close(parent)
-    os.dup2(child, 2)
-    os.execv(sys.executable, [sys.executable, "-m", "wclayer", *sys.argv[1:]])
-os.close(child)
-seen = b""
-try:
-    while piece := os.read(parent, 65536):
-        seen += piece
-except OSError:
-    pass
-sys.stderr.buffer.write(seen)
-sys.exit(os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]))
-"""
-
-
-def _told_on_a_terminal(*arguments: str | Path) -> str:
-    """What a verb writes on the error stream if that is a terminal."""
-    done = subprocess.run(
-        [sys.executable, "-c", _ON_A_TERMINAL, *map(str, arguments)],
-        capture_output=True, text=True, check=True, env=os.environ | {"TERM": "xterm", "COLUMNS": "120"}, timeout=120,
-    )  # fmt: skip
-    return done.stderr
-
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a terminal of POSIX")
 def test_a_bar_for_each_layer(debian_registry: DebianRegistry, repository: str, store: Path) -> None:
     reference = _put(debian_registry, repository, samples.servercore())
     for quiet, expected in (([], True), (["-q"], False)):
-        told = _told_on_a_terminal("pull", *quiet, "--store", store, reference)
+        told = on_a_terminal("pull", *quiet, "--store", store, reference).text
         for number in (1, 2):
             assert (f"layer {number} of 2: " in told) == expected
     # Neither a bar nor anything else where nobody looks.
@@ -246,7 +219,7 @@ def test_a_bar_for_each_layer_of_what_is_composed(
     verb: tuple[str, ...], debian_registry: DebianRegistry, repository: str, tmp_path: Path
 ) -> None:
     image = f"docker://{_put(debian_registry, repository, samples.servercore())}"
-    told = _told_on_a_terminal(*verb, image, "-t", f"oci:{tmp_path / 'layout'}:1")
+    told = on_a_terminal(*verb, image, "-t", f"oci:{tmp_path / 'layout'}:1").text
     for number in (1, 2):
         assert f"layer {number} of 2: " in told
 

@@ -177,7 +177,9 @@ class StepPlanner:
                 state.image, _ = state.image.with_config(changes)
         for name in sorted(expander.unset):
             self.warnings.append(f"{where}: {name} has no value, and stands for an empty text")
-        return PlannedStep(where, created_by, created_by, changes, work)
+        # The history has the shell of a RUN in it, too, which is of no use to whoever looks on.
+        text = instruction.text if isinstance(instruction, ins.Run) else created_by
+        return PlannedStep(where, text, created_by, changes, work)
 
     # One method for each instruction.
 

@@ -72,34 +72,51 @@ class Silent:
         """See `BuildProgress`."""
 
 
+class RunningStep:
+    """A step that has begun.
+
+    Args:
+        number, total, stage, text: see `BuildProgress.begins`.
+    """
+
+    def __init__(self, number: int, total: int, stage: str, text: str) -> None:
+        name = f"{stage} " if stage else ""
+        self._text = f"[{name}{number}/{total}] {one_line(text)}"
+        self._start = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """How long it has been running."""
+        return time.monotonic() - self._start
+
+    def told(self, word: str) -> str:
+        """Returns the line that tells of it.
+
+        Args:
+            word: what has become of it; "" if nothing has to be said.
+        """
+        return f" => {word} {self._text}" if word else f" => {self._text}"
+
+
 class PlainLines:
     """Tells a build in lines: each step one, when it has ended, as BuildKit shows finished steps.
 
     Args:
         tell: takes a line.
         warn: takes a warning.
-        running: is called with what runs now, for a terminal; with "" when it has ended.
     """
 
-    def __init__(
-        self, tell: Callable[[str], None], warn: Callable[[str], None], running: Callable[[str], None] | None = None
-    ) -> None:
+    def __init__(self, tell: Callable[[str], None], warn: Callable[[str], None]) -> None:
         self._tell = tell
         self._warn = warn
-        self._running = running
-        self._step = ""
-        self._text = ""
-        self._start = 0.0
+        self._step: RunningStep | None = None
 
     def begins(self, number: int, total: int, stage: str, text: str) -> None:
         """See `BuildProgress`."""
-        name = f"{stage} " if stage else ""
-        self._step, self._text, self._start = f"[{name}{number}/{total}]", one_line(text), time.monotonic()
-        self._show("")
+        self._step = RunningStep(number, total, stage, text)
 
     def entries(self, number: int) -> None:
         """See `BuildProgress`."""
-        self._show(f"  {number} entries")
 
     def line(self, text: str) -> None:
         """See `BuildProgress`."""
@@ -111,15 +128,17 @@ class PlainLines:
 
     def ends(self, *, is_cached: bool) -> None:
         """See `BuildProgress`."""
-        if self._running is not None:
-            self._running("")
-        seconds = time.monotonic() - self._start
-        cached = "CACHED " if is_cached else ""
-        self._tell(f" => {cached}{self._step} {self._text}".ljust(_SECONDS_AT) + f"  {seconds:.1f}s")
+        self.stops("CACHED" if is_cached else "")
 
-    def _show(self, more: str) -> None:
-        if self._running is not None:
-            self._running(f"{self._step} {self._text}{more}")
+    def stops(self, word: str) -> None:
+        """Tells the end of the step that runs, if one does.
+
+        Args:
+            word: what has become of it.
+        """
+        step, self._step = self._step, None
+        if step is not None:
+            self._tell(step.told(word).ljust(_SECONDS_AT) + f"  {step.seconds:.1f}s")
 
 
 class StepOutput:

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import os
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import click
 
 from wclayer.build.api import build_image
-from wclayer.build.progress import BuildProgress, PlainLines, Silent
 from wclayer.build.results import BuildResult
+from wclayer.cli.build_progress import build_progress
 from wclayer.cli.config_options import annotation_option, many, pairs
 from wclayer.cli.image_options import for_option, quiet_option, store_option
 from wclayer.cli.made_image import pushed_too, told_beside
-from wclayer.cli.output import echo, json_option, print_json, warn
+from wclayer.cli.output import echo, json_option, print_json
 from wclayer.cli.remote import registry_options
-from wclayer.cli.transfer_bars import transfer_bars
 from wclayer.errors import InvalidParameterError, NotSupportedError
 from wclayer.images.platform import Platform, parse_platform
 from wclayer.images.registry import RegistryOptions
@@ -98,10 +94,7 @@ def build_command(
     if push and not tags:
         raise click.UsageError("--push needs a name: -t NAME")
     with told_beside(tags):
-        with (
-            _progress(quiet=quiet or as_json, is_plain=style == "plain") as progress,
-            transfer_bars(quiet=quiet or as_json or style == "plain") as transfer,
-        ):
+        with build_progress(quiet=quiet or as_json, is_plain=style == "plain") as (progress, transfer):
             built = build_image(
                 context, pushed_too(tags, push=push), store, dockerfile=dockerfile, target=target,
                 arguments=_arguments(build_arg), labels=pairs(label, "--label"),
@@ -137,22 +130,6 @@ def _report(built: BuildResult, tags: tuple[str, ...], *, quiet: bool, as_json: 
     else:
         for tag in tags or ("an image without a name",):
             echo(f"made {tag}: {built.digest}")
-
-
-@contextmanager
-def _progress(*, quiet: bool, is_plain: bool) -> Iterator[BuildProgress]:
-    """Shows a build on the error stream: lines, and on a terminal what runs."""
-    if quiet:
-        yield Silent(warn)
-        return
-    if is_plain or not sys.stderr.isatty():
-        yield PlainLines(lambda text: click.echo(text, err=True), warn)
-        return
-    from rich.console import Console
-
-    console = Console(stderr=True, highlight=False)
-    with console.status("") as status:
-        yield PlainLines(lambda text: console.print(text, markup=False), warn, lambda text: status.update(text))
 
 
 COMMANDS = (build_command,)

@@ -13,6 +13,7 @@ from wclayer.layers.progress import Progress, ProgressCallback
 
 if TYPE_CHECKING:
     from rich import progress as rich_progress
+    from rich.console import Console
 
 _WORDS = {TransferStep.COPY: "copying", TransferStep.PRESENT: "present", TransferStep.UNPACK: "unpacking"}
 
@@ -21,7 +22,7 @@ _WORDS = {TransferStep.COPY: "copying", TransferStep.PRESENT: "present", Transfe
 def transfer_bars(*, quiet: bool) -> Iterator[TransferCallback | None]:
     """Shows the progress on the error stream; yields None if that is not a terminal, or `quiet` is True."""
     with _bars(quiet) as bars:
-        yield None if bars is None else _Blobs(bars).show
+        yield None if bars is None else Blobs(bars).show
 
 
 @contextmanager
@@ -44,7 +45,7 @@ def making_bars(label: str, *, quiet: bool) -> Iterator[tuple[ProgressCallback |
         def show(state: Progress) -> None:
             bars.update(task, completed=state.bytes, description=f"{label}: {state.entries} entries")
 
-        yield show, _Blobs(bars).show
+        yield show, Blobs(bars).show
 
 
 @contextmanager
@@ -52,20 +53,26 @@ def _bars(quiet: bool) -> Iterator[rich_progress.Progress | None]:
     if quiet or not sys.stderr.isatty():
         yield None
         return
-    from rich import progress as rich_progress
     from rich.console import Console
 
+    with new_bars(Console(stderr=True)) as bars:
+        yield bars
+
+
+def new_bars(console: Console) -> rich_progress.Progress:
+    """Returns bars for a terminal, which are shown inside their context, or by whoever shows what they render."""
+    from rich import progress as rich_progress
+
     columns: list[Any] = [
-        rich_progress.TextColumn("{task.fields[digest]} {task.description}"),
+        rich_progress.TextColumn("{task.fields[digest]} {task.description}", markup=False),
         rich_progress.BarColumn(),
         rich_progress.DownloadColumn(),
         rich_progress.TransferSpeedColumn(),
     ]
-    with rich_progress.Progress(*columns, console=Console(stderr=True), transient=True) as bars:
-        yield bars
+    return rich_progress.Progress(*columns, console=console, transient=True)
 
 
-class _Blobs:
+class Blobs:
     """The bars of blobs, each of which begins when it is first told of."""
 
     def __init__(self, bars: rich_progress.Progress) -> None:
@@ -73,7 +80,15 @@ class _Blobs:
         self._tasks: dict[tuple[str, bool], rich_progress.TaskID] = {}
         self._lock = threading.Lock()
 
+    def clear(self) -> None:
+        """Removes the bars of what has been transferred."""
+        with self._lock:
+            for task in self._tasks.values():
+                self._bars.remove_task(task)
+            self._tasks.clear()
+
     def show(self, state: TransferProgress) -> None:
+        """Shows the state of a blob (see `TransferCallback`)."""
         descriptor = state.descriptor
         key = (descriptor.digest, state.step is TransferStep.UNPACK)
         with self._lock:
