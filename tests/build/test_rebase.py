@@ -11,11 +11,11 @@ import pytest
 
 from tests.build.chains import hive
 from tests.images import samples, stores
-from tests.support import layer_tar, parsed, put_directories, put_file, run, text
+from tests.support import info, layer_tar, parsed, put_directories, put_file, run, text
 from wclayer.errors import InvalidParameterError, InvalidStateError, NotSupportedError
 from wclayer.images.store import ImageStore
 from wclayer.layers.hives import CONFIG, LAYER_HIVES
-from wclayer.model import LayerWriter
+from wclayer.model import Entry, LayerWriter
 
 OLD, NEW = "10.0.20348.4294", "10.0.20348.5499"
 
@@ -189,6 +189,45 @@ def test_servicing_state_is_refused(looks: list[str], store: ImageStore) -> None
     assert b"Component Based Servicing" in done.stderr
     run("rebase", *options, "-t", "app:3", "--force")
     assert _documents(store, "app:3")[1]["os.version"] == NEW
+
+
+def test_links_to_files_that_the_new_base_does_not_have_are_refused(store: ImageStore) -> None:
+    """Also with --force: the layers could not be unpacked over it."""
+
+    def build(writer: LayerWriter) -> None:
+        put_directories(writer, "Files", "Files/App")
+        for name in ("a.dll", "gone.dll"):
+            writer.put(Entry(f"Files/App/link to {name}", info(), link_target=f"Files/App/{name}"))
+
+    base = _base(OLD, FIRST, "App", "Old", env=["BASE=1", "Path=C:\\Windows"])
+    layers = [*base.layers, samples.layer(layer_tar(build), "oci")]
+    history = [*base.record["history"], samples.step("links")]
+    stores.fill(store, "links:1", samples.image("oci", layers, history, base.record["config"], os_version=OLD))
+    assert text("cat", "links:1", "C:\\App\\link to gone.dll") == "1"
+    options = ["links:1", "--old-base", "base:old", "--onto", "base:new"]
+    told: Any = parsed("rebase", *options, "--dry-run", "--json")
+    assert told["lost_links"] == ["Files/App/link to gone.dll"]
+    for more in ([], ["--force"]):
+        done = run("rebase", *options, *more, "-t", "links:2", status=NotSupportedError.exit_status)
+        assert b"hard links to files that the new base does not have (Files/App/link to gone.dll)" in done.stderr
+    assert b"lost link: Files/App/link to gone.dll" in done.stdout
+    assert "links:2" not in {image.name for image in store.images()}
+
+
+def test_the_features_of_windows_are_those_of_the_new_base(store: ImageStore) -> None:
+    image = _base("10.0.20348.6000", SECOND, "App", "New", env=[])
+    other = samples.image(
+        "oci", image.layers, image.record["history"], {}, os_version="10.0.20348.6000",
+        extra={"os.features": ["win32k"]},
+    )  # fmt: skip
+    stores.fill(store, "base:features", other)
+    run("rebase", "app:1", "--old-base", "base:old", "--onto", "base:features", "--no-report", "-t", "app:2")
+    config = _documents(store, "app:2")[1]
+    assert (config["os.version"], config["os.features"]) == ("10.0.20348.6000", ["win32k"])
+    run("rebase", "app:2", "--old-base", "base:features", "--onto", "base:new", "--no-report", "-t", "app:3")
+    config = _documents(store, "app:3")[1]
+    assert config["os.version"] == NEW
+    assert "os.features" not in config
 
 
 def test_what_does_not_fit_is_refused(store: ImageStore) -> None:

@@ -379,8 +379,8 @@ def rebase_image(
 
     Raises:
         InvalidStateError: the own layers would hide what the new base has changed.
-        NotSupportedError: the own layers hold updates or features of Windows; or the history does not tell which of its
-            steps are those of the base.
+        NotSupportedError: the own layers hold updates or features of Windows, or hard links to files that the new base
+            does not have, also with `force`; or the history does not tell which of its steps are those of the base.
         PathNotFoundError: there is no such image, or none for the platform.
         InvalidParameterError: nothing tells which base the image has, or the new one is for another processor.
         InvalidDataError: documents or layers are damaged.
@@ -413,8 +413,8 @@ def rebase_image(
         if told is not None:
             told(result)
         if not dry_run:
-            for report in [] if force else reports:
-                report.check(image)
+            for report in reports:
+                report.check(image, force=force)
             deliver(made, [source], targets, place, registry, transfer)
         return result
 

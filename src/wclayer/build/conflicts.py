@@ -15,7 +15,7 @@ from wclayer.formats.regf.delta import SUPERSEDE_LOCAL, SUPERSEDE_TREE, TOMBSTON
 from wclayer.formats.regf.hive import Hive
 from wclayer.formats.regf.model import Key, PathBudget, Value, check_depth, fold
 from wclayer.layers.directory import LayerDirectory, open_layer
-from wclayer.layers.directory.database import Origin
+from wclayer.layers.directory.database import EntryRow, Origin, from_column
 from wclayer.layers.directory.hives import effective_root, open_hive
 from wclayer.layers.hives import LAYER_HIVES
 from wclayer.model import LayerReader, limits_in_use
@@ -23,6 +23,7 @@ from wclayer.view.diff import Change, compare_nodes, differences_below
 from wclayer.view.merged import MergedTree, Node
 from wclayer.view.part_tombstones import is_made_anew, stands_for_another
 from wclayer.view.registry import differs_below
+from wclayer.win32.attributes import DIRECTORY
 from wclayer.win32.names import path_key
 
 SAME = "same"
@@ -81,6 +82,27 @@ def find_conflicts(layers: Sequence[StrPath], own: int, new_base: Sequence[StrPa
         if own:
             yield from _Files(MergedTree(opened[:own]), MergedTree(opened[own:]), MergedTree(target)).conflicts()
             yield from _registry_conflicts(opened[:own], opened[own:], target)
+
+
+def lost_links(layers: Sequence[StrPath], own: int, new_base: Sequence[StrPath]) -> Iterator[str]:
+    """Yields the hard links of the own layers of an image to files that a new base does not have. Over it, the layers
+    cannot be unpacked.
+
+    Args:
+        layers, own, new_base: see `find_conflicts`.
+    """
+    with during("compare base images", layers[0]), ExitStack() as stack:
+        opened = [stack.enter_context(open_layer(path)) for path in (*layers[:own], *new_base)]
+        for index, layer in enumerate(opened[:own]):
+            for link in layer.links_to_parents():
+                if not any(_has_file(below, link) for below in opened[index + 1 :]):
+                    yield layer.path_of(link)
+
+
+def _has_file(layer: LayerDirectory, link: EntryRow) -> bool:
+    assert link.link_target is not None
+    target = layer.lookup(from_column(link.link_target))
+    return target is not None and not target.attributes & DIRECTORY
 
 
 class _Files:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from wclayer.build.base_layers import BaseLookup, FoundBase, base_layers
-from wclayer.build.conflicts import RebaseConflict, find_conflicts, servicing_state
+from wclayer.build.conflicts import RebaseConflict, find_conflicts, lost_links, servicing_state
 from wclayer.build.documents import ImageDocuments
 from wclayer.build.rebase import RebasedImage, rebase_documents
 from wclayer.errors import InvalidStateError, NotSupportedError, PathNotFoundError, during
@@ -40,6 +40,7 @@ class RebaseReport:
         new_base: the digest of the new base.
         warnings: what the user should know.
         servicing: paths of files and keys of the own layers that belong to the servicing of Windows, the first ones.
+        lost_links: paths of hard links of the own layers to files that the new base does not have, the first ones.
         conflicts: what the own layers would hide of the new base; None if nobody looked.
     """
 
@@ -50,6 +51,7 @@ class RebaseReport:
     new_base: str
     warnings: tuple[str, ...] = ()
     servicing: tuple[str, ...] = ()
+    lost_links: tuple[str, ...] = ()
     conflicts: tuple[RebaseConflict, ...] | None = None
 
     def to_json(self) -> dict[str, Any]:
@@ -63,16 +65,29 @@ class RebaseReport:
             "new_base": self.new_base,
             "warnings": list(self.warnings),
             "servicing": list(self.servicing),
+            "lost_links": list(self.lost_links),
             "conflicts": conflicts,
         }
 
-    def check(self, name: str) -> None:
-        """Refuses a rebase that would break servicing, or hide what the new base has changed.
+    def check(self, name: str, *, force: bool = False) -> None:
+        """Refuses a rebase that would break servicing, hide what the new base has changed, or could not be unpacked.
+
+        Args:
+            name: what the user calls the image, for messages.
+            force: accept the first two.
 
         Raises:
-            NotSupportedError: own layers have servicing state.
+            NotSupportedError: own layers have servicing state, or link to files that the new base does not have.
             InvalidStateError: there are conflicts.
         """
+        if self.lost_links:
+            raise NotSupportedError(
+                name,
+                "its own layers have hard links to files that the new base does not have"
+                f" ({', '.join(self.lost_links)}), so the result could not be unpacked; make them again on it",
+            )
+        if force:
+            return
         if self.servicing:
             raise NotSupportedError(
                 name,
@@ -199,8 +214,10 @@ class Rebase:
         with ExitStack() as opened:
             readers = [opened.enter_context(DirectoryLayerReader(path)) for path in layers[: rebased.own]]
             servicing = _first(servicing_state(readers))
-        conflicts = find_conflicts(layers, rebased.own, self._unpacked(self.onto, new.config.platform))
-        return replace(report, servicing=servicing, conflicts=tuple(conflicts))
+        below = self._unpacked(self.onto, new.config.platform)
+        lost = _first(lost_links(layers, rebased.own, below))
+        conflicts = find_conflicts(layers, rebased.own, below)
+        return replace(report, servicing=servicing, lost_links=lost, conflicts=tuple(conflicts))
 
     def _servicing_of_blobs(self, image: ImageDocuments, count: int, source: ImageSource) -> tuple[str, ...]:
         found: list[str] = []

@@ -108,6 +108,8 @@ def _tell_conflicts(reports: Sequence[RebaseReport]) -> None:
     for found in reports:
         for path in found.servicing:
             echo(f"servicing state: {path}")
+        for path in found.lost_links:
+            echo(f"lost link: {path}")
         for conflict in found.conflicts or ():
             what = conflict.path if conflict.value is None else f"{conflict.path}, value {conflict.value!r}"
             fields = f" ({', '.join(conflict.fields)})" if conflict.fields else ""
