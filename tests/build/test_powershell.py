@@ -272,7 +272,6 @@ REFUSED = {
     "Test-Path \\\\server\\share": ("\\\\server\\share", "another machine"),
     "Test-Path Env:\\VAR": ("Env:\\VAR", "no such drive"),
     "Test-Path ~\\x": ("~\\x", "USERPROFILE"),
-    "Test-Path C:\\t\\[ab]": ("C:\\t\\[ab]", "wildcards"),
     "cd C:\\t -OutVariable x": ("-OutVariable", "variable"),
     "cd C:\\t -ErrorAction Inquire": ("Inquire", "possible are"),
     "$ErrorActionPreference = Stop": ("Stop", "without Windows"),

@@ -133,6 +133,13 @@ def test_powershell_takes_an_archive_with_any_name(shell: PowerShell) -> None:
     assert shell.tree("n") == TREE
 
 
+def test_an_archive_may_be_a_link(shell: PowerShell) -> None:
+    shell.make({"store\\x": archive(("a", bytes(100 << 20)))})
+    shell.view.symlink("C:\\t\\a.zip", "C:\\t\\store\\x")
+    assert shell.script("Expand-Archive a.zip n") == 0
+    assert shell.view.stat("C:\\t\\n\\a").size == 100 << 20
+
+
 def test_an_empty_archive_is_nothing(shell: PowerShell) -> None:
     shell.make({"a.zip": archive()})
     assert shell.script("Expand-Archive a.zip n") == 0

@@ -13,7 +13,7 @@ import pytest
 from tests.build.powershell_console import ARCHIVE, CORE, HIDDEN, READ_ONLY, SYSTEM, WINDOWS, PowerShell
 from tests.build.scratches import scratch_view
 from wclayer.build.commands.powershell.name_patterns import NamePattern, has_wildcards
-from wclayer.errors import NotSupportedError
+from wclayer.errors import LayerError, NotSupportedError
 from wclayer.view.layer_view import LayerView
 
 BOTH = pytest.mark.parametrize("edition", [WINDOWS, CORE])
@@ -241,6 +241,24 @@ def test_wildcards_find_in_every_name_of_a_path_what_is_not_hidden(
     assert set(shell.tree()) == left
 
 
+EXISTS = {
+    "f": True, "F": True, "none": False, "none\\x": False, "f\\x": False, ".": True, "C:\\": True, "h": True,
+    "h*": False,
+    "[d-f]": True, "[x-z]": False, "*\\x": True, "f -PathType Leaf": True, "f -PathType Container": False,
+    "d -PathType Container": True, "d -Type leaf": False, "? -PathType Container": False,
+    "[de] -PathType Container": True,
+    "[df] -PathType Leaf": True, "none* -PathType Leaf": False, "-LiteralPath [d-f]": False, "link": True,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("path", "expected"), EXISTS.items())
+def test_test_path_answers_as_in_powershell(shell: PowerShell, path: str, expected: bool) -> None:
+    shell.make({"f": b"", "d\\x": b"", "e": None})
+    shell.make({"h": b""}, HIDDEN)
+    shell.view.symlink("C:\\t\\link", "C:\\none")
+    assert shell.script(f"if (Test-Path {path}) {{ exit 7 }}") == (7 if expected else 0)
+
+
 def test_names_with_brackets_are_named_literally(shell: PowerShell) -> None:
     shell.make({"a[1].txt": b"", "a1.txt": b"", "a[": b""})
     assert shell.script("ri -LiteralPath 'a[1].txt'; ri -LiteralPath 'a['") == 0
@@ -464,6 +482,22 @@ def test_a_moved_item_keeps_what_it_has(shell: PowerShell) -> None:
     shell.view.symlink("C:\\t\\l", "C:\\t\\e\\g")
     assert shell.script("mv l m") == 0
     assert shell.view.read_link("C:\\t\\m").print_name == "C:\\t\\e\\g"
+
+
+def test_an_item_is_not_lost_when_it_is_moved_onto_itself(shell: PowerShell) -> None:
+    shell.make({"long name.txt": b"x", "d\\f": b"f"})
+    shell.view.mount_point("C:\\t\\link", "C:\\t\\d")
+    shell.view.link("C:\\t\\d\\hard", "C:\\t\\d\\f")
+    assert shell.script("mv d\\f link -Force; mv d\\f link\\F -Force") == 0
+    assert shell.view.listdir("C:\\t\\d") == ["F", "hard"]
+    with pytest.raises(NotSupportedError, match="short name"):
+        shell.script("mv 'long name.txt' longna~1.txt -Force")
+    assert shell.view.exists("C:\\t\\long name.txt")
+    # Another name of the file is replaced.
+    assert shell.script("mv d\\F d\\hard -Force") == 0
+    assert shell.view.listdir("C:\\t\\d") == ["hard"]
+    with pytest.raises(LayerError, match="into itself"):
+        shell.script("mv d link\\n")
 
 
 def test_several_items_need_a_directory(shell: PowerShell) -> None:

@@ -6,18 +6,14 @@ from dataclasses import dataclass
 
 from wclayer.build.commands.command import Action
 from wclayer.build.commands.powershell.cmdlet import Bound, Cmdlet, Kind, Parameter, Question, unsupported
+from wclayer.build.commands.powershell.item_paths import ItemPaths, NothingThereError
 from wclayer.build.commands.powershell.paths import (
     by_provider,
-    checked_wildcards,
-    file_path_of,
     literal_keys,
-    paths_of,
-    paths_word,
 )
 from wclayer.build.commands.powershell.values import Unknown, Value
 from wclayer.build.commands.registry_keys import edited_registry
 from wclayer.build.commands.state import PlannedState, Shell
-from wclayer.build.commands.wildcards import find, has_wildcards
 
 _UNKNOWN = Unknown("whether it exists is decided only when the command runs")
 _KINDS = ("any", "container", "leaf")
@@ -32,30 +28,29 @@ class FilesExist(Question):
     """`Test-Path` of files; a link counts, wherever it leads.
 
     Attributes:
-        paths: the paths.
+        bound: the call.
+        paths: the paths. One with wildcards is a directory if all that it finds are.
         kind: `container` for directories alone, `leaf` for files alone, or `any`.
-        is_literal: wildcards have no meaning.
     """
 
-    paths: tuple[str, ...]
+    bound: Bound
+    paths: ItemPaths
     kind: str
-    is_literal: bool
 
     def plan(self, state: PlannedState) -> Value:
-        for path in self.paths:
-            state.path(path)
+        self.paths.check(self.bound, state)
         return _UNKNOWN
 
     def answer(self, shell: Shell) -> Value:
-        return _answers([self._exists(shell, path) for path in self.paths])
+        return _answers([self._exists(shell, text) for text in self.paths.texts])
 
-    def _exists(self, shell: Shell, path: str) -> bool:
-        if self.is_literal and has_wildcards(path):
-            # No name has these characters.
+    def _exists(self, shell: Shell, text: str) -> bool:
+        try:
+            found = self.paths.find(shell, text, with_hidden=False)
+        except NothingThereError:
             return False
-        return any(
-            self.kind == "any" or (self.kind == "container") == found.is_directory for found in find(shell, path)
-        )
+        is_container = all(one.is_directory for one in found)
+        return bool(found) and (self.kind == "any" or (self.kind == "container") == is_container)
 
 
 @dataclass(frozen=True)
@@ -81,12 +76,7 @@ def _kind(bound: Bound) -> str:
 
 
 def _of_files(bound: Bound) -> Action:
-    word = paths_word(bound)
-    is_literal = "LiteralPath" in bound
-    paths = tuple(file_path_of(bound, path, word) for path in paths_of(bound))
-    if not is_literal:
-        paths = tuple(checked_wildcards(bound, path, word) for path in paths)
-    return FilesExist(paths, _kind(bound), is_literal)
+    return FilesExist(bound, ItemPaths.of(bound), _kind(bound))
 
 
 def _of_keys(bound: Bound) -> Action:
@@ -96,7 +86,7 @@ def _of_keys(bound: Bound) -> Action:
 TEST_PATH = Cmdlet(
     ("Test-Path",),
     "Test-Path [-Path] PATH[, …] [-PathType Any | Container | Leaf]\nTest-Path -LiteralPath PATH[, …]",
-    "Tells whether a file, a directory or a key exists: in a condition, or as a value. With the wildcards `*` and `?`.",
+    "Tells whether a file, a directory or a key exists: in a condition, or as a value. With wildcards for files.",
     (
         Parameter("Path", Kind.TEXTS, 0),
         Parameter("LiteralPath", Kind.TEXTS, aliases=("PSPath", "LP")),

@@ -56,6 +56,8 @@ class ExpandArchive:
             if not _has_target(call, target):
                 return call.code
         with errors_at(archive.path), shell.view.open(archive.path, "rb") as file:
+            # A link leads to the archive.
+            archive = Found(archive.path, shell.view.stat(archive.path))
             expansion = Expansion(shell, archive, target, ZipReader(file))
             expansion.check()
             for path in expansion.existing if not self.force else ():

@@ -71,12 +71,15 @@ class MoveItem:
         elif self.destination[-1:] in ("\\", "/") and not one.is_directory:
             call.fail(f"Could not find a part of the path '{target}\\'.")
             return
-        is_itself = path_key(one.path) == path_key(target)
         if one.is_directory and (path_key(target) + "\\").startswith(path_key(one.path) + "\\"):
             call.fail(f"Destination path cannot be a subdirectory of the source or the source itself: {target}.")
             return
-        existing = None if is_itself else item_at(call.shell, target)
-        if existing is not None:
+        existing = item_at(call.shell, target)
+        if existing is not None and existing.status.path == one.status.path:
+            # The item itself, by another case or through a link: only the spelling changes.
+            if not names_equal(split_path(target)[1], one.name):
+                raise NotSupportedError(target, f"is the short name of {one.path}; write another name")
+        elif existing is not None:
             if one.is_directory or existing.is_directory or not self.force:
                 call.fail(ALREADY_EXISTS)
                 return
