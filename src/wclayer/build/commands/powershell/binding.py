@@ -6,6 +6,7 @@ parameters with a position. Source: "about_Parameters", "about_Command_Syntax", 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,6 +16,7 @@ from wclayer.build.commands.powershell.scope import ErrorAction, Scope, parse_er
 from wclayer.build.commands.powershell.values import Scalar, Value, is_true, plain
 from wclayer.errors import NotSupportedError
 
+_CMD_SWITCH = re.compile("/[A-Za-z]")
 _KEEPS = "keeps something in a variable, which is not supported; leave it out"
 _COMMON = (
     Parameter("ErrorAction", Kind.VALUE, aliases=("ea",)),
@@ -151,7 +153,10 @@ class _Binder:
             argument = rest.pop(0)
             self.give(parameter, argument.word, argument.value)
         if rest:
-            raise self.refuse(rest[0].word, "no parameter takes this value; write -PARAMETER before it")
+            detail = "no parameter takes this value; write -PARAMETER before it"
+            if any(_CMD_SWITCH.fullmatch(argument.word) for argument in arguments):
+                detail = f"has no switches with / in PowerShell; write cmd /c {self._name} …"
+            raise self.refuse(rest[0].word, detail)
 
     def bound(self, scope: Scope) -> Bound:
         """Returns the call, after the parameters that every cmdlet has."""

@@ -11,7 +11,7 @@ from wclayer.build.commands.powershell.cmdlet import Answer
 from wclayer.build.commands.powershell.expressions import Expression, known
 from wclayer.build.commands.powershell.method import CalledMethod
 from wclayer.build.commands.powershell.programs import program_tail
-from wclayer.build.commands.powershell.refusals import refusal_of
+from wclayer.build.commands.powershell.refusals import TYPES, refusal_of
 from wclayer.build.commands.powershell.scope import Edition, Scope
 from wclayer.build.commands.powershell.statements import Prepared
 from wclayer.build.commands.powershell.table import CMDLETS, CONSTANTS, METHODS, WINDOWS_NAMES
@@ -120,4 +120,5 @@ def check_member(kind: str, member: str, where: str) -> None:
     key = _member_key(kind, member)
     if key not in METHODS and key not in CONSTANTS:
         possible = ", ".join(f"[{each.kind}]::{each.name}(…)" for each in METHODS.values())
-        raise refused(where, f"[{kind}]::{member}", f"is not supported; possible are {possible}")
+        advice = next((f"; {TYPES[each]}" for each in TYPES if key.startswith(each)), "")
+        raise refused(where, f"[{kind}]::{member}", f"is not supported{advice}; possible are {possible}")

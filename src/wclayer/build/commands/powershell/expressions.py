@@ -292,6 +292,8 @@ class Comparison:
         unknown = unknown_in(left) or unknown_in(right)
         if unknown is not None:
             return unknown
+        if self.operator in _ORDERS and (isinstance(left, str) or isinstance(right, str)):
+            raise scope.refuse(self.operator, "compares integers only")
         if isinstance(left, str) and isinstance(right, str | int) and not isinstance(right, bool):
             return self._compared_texts(left, to_text(right))
         if type(left) is type(right) or left is None or right is None:

@@ -287,8 +287,9 @@ class _Parser(ExpressionParser):
     def _argument(self) -> Word:
         reader = self._in
         start = reader.at
-        if reader.peek("--%"):
-            raise reader.refuse("--%", "is not supported; write the words in quotes")
+        for word in ("--%", "--"):
+            if reader.peek(word) and self._ends_at(reader.at + len(word)):
+                raise reader.refuse(word, "is not supported; write the words after it in quotes")
         parameter = reader.look(_PARAMETER)
         if parameter is not None and (parameter[2] or self._ends_at(parameter.end())):
             reader.at = parameter.end()

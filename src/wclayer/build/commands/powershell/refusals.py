@@ -41,6 +41,7 @@ COMMANDS = {
     "set-executionpolicy": "scripts do not run here, so it has no use; leave it out, or set the value in "
     "HKLM:\\SOFTWARE\\Microsoft\\PowerShell\\1\\ShellIds\\Microsoft.PowerShell",
     "new-object": "objects are not supported; " + _DOWNLOADS,
+    "set": "write $env:NAME = 'VALUE'",
     "set-acl": "use icacls",
     "set-variable": "write $NAME = VALUE",
     "sv": "write $NAME = VALUE",
@@ -83,6 +84,15 @@ UNKNOWN = (
     "programs that can. COPY what it would make, or build on Windows"
 )
 """What can be done about a command that nothing knows."""
+
+
+TYPES = {
+    "net.": _DOWNLOADS,
+    "io.": "use the cmdlets for files",
+    "convert": "write the result",
+    "diagnostics.": _PROCESSES,
+}
+"""What can be done about the types of .NET that are often used, by the beginning of their names without `System.`."""
 
 
 def refusal_of(name: str) -> str:
