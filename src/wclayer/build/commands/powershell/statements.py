@@ -122,8 +122,8 @@ class Pipeline:
     hides_errors: bool = False
 
     def check(self, scope: PlannedScope) -> bool:
-        piped = self._piped(scope)
         scope.succeeded = None
+        piped = self._piped(scope)
         if self.call is None:
             return True
         before = scope.state.copy()
@@ -143,9 +143,9 @@ class Pipeline:
                 hidden = _hide if self.hides_output else None
                 stack.enter_context(shell.redirected(hidden, _hide if self.hides_errors else None))
             if self.call is None:
-                assert piped is not None
                 for line in piped if isinstance(piped, tuple) else (piped,):
-                    shell.say(to_text(plain(line)))
+                    if line is not None:
+                        shell.say(to_text(plain(line)))
                 scope.is_ok = True
                 return
             prepared = self.call.prepare(scope, piped)
@@ -162,7 +162,12 @@ class Pipeline:
     def _piped(self, scope: Scope) -> Value | None:
         if self.value is None:
             return None
-        return self.value.value(scope) if self.call is None else known(self.value, scope)
+        if self.call is None:
+            return self.value.value(scope)
+        piped = known(self.value, scope)
+        if piped is None:
+            raise scope.refuse(self.value.text, "has no value, so the command after | takes nothing; leave it out")
+        return piped
 
 
 def _hide(_: bytes) -> None:
