@@ -92,7 +92,7 @@ _LINES = [
 _SCRIPTS = [
     b"$ErrorActionPreference = 'Stop'; if (!(Test-Path a)) { exit 3 } elseif ($env:VAR -eq 'x') { throw \"a$env:Q\" }",
     b"$p = ('{0};C:\\x' -f $env:PATH); [Environment]::SetEnvironmentVariable('PATH', $p, 'Machine') | Out-Null",
-    b"Set-ItemProperty -Path 'HKLM:\\SOFTWARE\\A' -Na b -Value 1, 0x2 -Type Binary -ea 0; cmd /c echo a,b *> $null",
+    b"Set-ItemProperty -Path 'HKLM:\\SOFTWARE\\A' -Na b -Value 1, 0x2 -Type Binary -ea 0; cmd /c echo a,b > $null",
     b"& { $x = @(1; 2) + @'\na\n'@; $env:A += $x; Write-Host $(1 + 2) `\n ${env:A}b # c\n }; [void](cd C:\\)",
 ]
 

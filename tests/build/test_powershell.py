@@ -268,6 +268,7 @@ REFUSED = {
     "set X=1": ("set", "$env:NAME"),
     "[Net.WebRequest]::Create('a')": ("[Net.WebRequest]::Create", "ADD --checksum"),
     "$env:NOTHING | Write-Output": ("$env:NOTHING", "has no value"),
+    "cmd /c echo a 2> $null": ("cmd", "write cmd /c '… 2>nul'"),
     "[int]'5'": ("[int]", "conversions"),
     "Test-Path C:\\t -Filter *.txt": ("-Filter", "not supported"),
     "Test-Path C:\\t -Nothing": ("-Nothing", "no such parameter; possible are -Path, -LiteralPath, -PathType"),

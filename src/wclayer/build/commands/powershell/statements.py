@@ -16,6 +16,7 @@ from wclayer.build.commands.flow import ExitShell
 from wclayer.build.commands.powershell.cmdlet import Question
 from wclayer.build.commands.powershell.expressions import Expression, known
 from wclayer.build.commands.powershell.scope import (
+    Edition,
     ErrorAction,
     PlannedScope,
     RunningScope,
@@ -128,6 +129,11 @@ class Pipeline:
             return True
         before = scope.state.copy()
         prepared = self.call.prepare(scope, piped)
+        if prepared.is_program and self.hides_errors and scope.edition is Edition.WINDOWS:
+            raise scope.refuse(
+                self.call.text, "Windows PowerShell makes errors of what a program prints if 2> is behind it; write "
+                "cmd /c '… 2>nul'",
+            )  # fmt: skip
         prepared.action.check(scope.state)
         goes_on_after_error = prepared.is_program or prepared.error_action is not ErrorAction.STOP
         if goes_on_after_error and not prepared.never_fails:
