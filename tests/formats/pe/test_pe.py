@@ -280,6 +280,14 @@ def test_a_section_is_continued_with_zeros_up_to_its_size_in_memory() -> None:
         image.read(FIRST_RVA + 0x2000, 1)
 
 
+def test_what_is_read_in_part_ends_where_the_file_does() -> None:
+    pe = Pe(sections=[Section(FIRST_RVA, b"x" * 16, virtual_size=0x1800, raw_size=0x200)])
+    image = image_of(pe)
+    assert image.read_some(FIRST_RVA + 0x1F8, 100) == bytes(8)
+    assert image.read_some(FIRST_RVA + 0x200, 100) == b""
+    assert image_of(pe.encode()[:-0x1F8]).read_some(FIRST_RVA, 100) == b"x" * 8
+
+
 def test_the_place_of_a_section_is_rounded_down_as_windows_does() -> None:
     pe = Pe(sections=[Section(FIRST_RVA, b"y" * 0x200, raw_offset=0x3FF)])
     data = pe.encode()

@@ -170,4 +170,5 @@ class PeImage:
     def read_some(self, rva: int, limit: int) -> bytes:
         """Returns up to `limit` bytes from an address: fewer where the section, or the part of it in the file, ends."""
         _, in_file, offset = self._place(rva)
-        return self.read_file(offset, max(min(limit, in_file, self.size - offset), 0))
+        length = min(limit, in_file, self.size - offset)
+        return self.read_file(offset, length) if length > 0 else b""

@@ -35,7 +35,10 @@ class BufferSource:
 
 
 class FileSource:
-    """An open file that can be positioned, such as one of a view: it is not mapped, and only ranges of it are read."""
+    """An open file that can be positioned, such as one of a view: it is not mapped, and only ranges of it are read.
+
+    It must be buffered, so that a read is short only at the end of the file.
+    """
 
     __slots__ = ("_file", "size")
 
