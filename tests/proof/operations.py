@@ -418,13 +418,32 @@ def _commit_scratch(world: World) -> None:
     wclayer.commit_image(world.place / "run", "app:1", wclayer.ImageStore(world.place / "store"), reproducible=True)
 
 
-def image_and_child(world: World) -> None:
-    """Makes a store with an image, one that was built on it, and another that may be its base."""
-    unpacked_image(world)
+def _build(world: World) -> None:
     store = wclayer.ImageStore(world.place / "store")
-    wclayer.build_image(world.sources / "context", "child:1", store, reproducible=True)
-    added = wclayer.Additions(copies=[(world.sources / "tree", "C:\\tree")])
-    wclayer.append_image("image:1", added, "image:2", store, reproducible=True)
+    wclayer.build_image(world.sources / "context", "app:1", store, reproducible=True)
+
+
+def _append(world: World) -> None:
+    added = wclayer.Additions(
+        copies=[(world.sources / "tree", "C:\\tree")], reg_files=[world.sources / "edits.reg"]
+    )  # fmt: skip
+    wclayer.append_image("image:1", added, "app:1", wclayer.ImageStore(world.place / "store"), reproducible=True)
+
+
+def image_and_child(world: World) -> None:
+    """Makes a store with `image:1`, `child:1` that was built on it, and `image:2` that may be its base."""
+    shutil.rmtree(world.place / "store", ignore_errors=True)
+    shutil.copytree(world.sources / "images", world.place / "store", symlinks=True)
+
+
+def _squash(world: World) -> None:
+    store = wclayer.ImageStore(world.place / "store")
+    wclayer.squash_image("child:1", "app:1", store, base="image:1", reproducible=True)
+
+
+def _rebase(world: World) -> None:
+    store = wclayer.ImageStore(world.place / "store")
+    wclayer.rebase_image("child:1", "image:2", "app:1", store, old_base="image:1")
 
 
 def _prune(world: World) -> None:
@@ -611,6 +630,31 @@ CHANGING: dict[str, Operation] = {
         _names_in_store,
         scratch_of_image,
         "commit --reproducible --store {place}/store -t app:1 {place}/run",
+    ),
+    "build image": Operation(
+        _build,
+        _names_in_store,
+        unpacked_image,
+        "build -q --reproducible --store {place}/store -t app:1 {sources}/context",
+    ),
+    "append image": Operation(
+        _append,
+        _names_in_store,
+        unpacked_image,
+        "append --reproducible --store {place}/store --copy {sources}/tree=C:\\tree --reg {sources}/edits.reg -t app:1"
+        " image:1",
+    ),
+    "squash image": Operation(
+        _squash,
+        _names_in_store,
+        image_and_child,
+        "squash --base image:1 --reproducible --store {place}/store -t app:1 child:1",
+    ),
+    "rebase image": Operation(
+        _rebase,
+        _names_in_store,
+        image_and_child,
+        "rebase --onto image:2 --old-base image:1 --store {place}/store -t app:1 child:1",
     ),
     "prune store": Operation(_prune, _names_in_store, _store_garbage, "prune --all --store {place}/store"),
     "repair store": Operation(_repair, _kept_by_repair, _damaged_store, "prune --repair --store {place}/store"),

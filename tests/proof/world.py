@@ -135,9 +135,20 @@ def make_sources(place: Path) -> None:
     forms.write_layout(place / "layout", {"1": image})
     forms.write_layout_archive(place / "layout.tar", {"1": image})
     forms.write_docker_archive(place / "image.tar", {"image:1": image})
+    _make_images(place / "images", place)
     (place / "auth.json").write_text('{"auths": {"localhost:5000": {"auth": "dXNlcjpwYXNzd29yZA=="}}}')
     text = f'Windows Registry Editor Version 5.00\r\n\r\n[{KEY}\\New]\r\n"a"="b"\r\n\r\n[-{KEY}\\Old]\r\n'
     (place / "edits.reg").write_bytes(b"\xff\xfe" + text.replace("HKLM", "HKEY_LOCAL_MACHINE").encode("utf-16-le"))
+
+
+def _make_images(folder: Path, place: Path) -> None:
+    """Makes a store with `image:1`, `child:1` that was built on it, and `image:2` that may be its base."""
+    store = wclayer.ImageStore(folder)
+    with wclayer.DockerArchiveSource(place / "image.tar") as source:
+        wclayer.store_image(source, store, "image:1")
+    wclayer.build_image(place / "context", "child:1", store, reproducible=True)
+    added = wclayer.Additions(copies=[(place / "tree", "C:\\tree")])
+    wclayer.append_image("image:1", added, "image:2", store, reproducible=True)
 
 
 def write_base(writer: LayerWriter) -> None:

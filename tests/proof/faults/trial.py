@@ -110,6 +110,9 @@ _OF_PYTHON = (
     "|can't allocate|expected str, bytes|error return without exception set"
 )
 """Python itself, and OpenSSL, make something else of some lacks of memory."""
+_IMAGE = re.compile(r"[a-z]+:[0-9]|sha256:[0-9a-f]{64}")
+"""What images of the store are called."""
+_OF_DOCKERFILE = re.compile("Dockerfile:[0-9]+")
 _UNDER_CONSTRUCTION = r"\.partial|\.gone|~update-"
 _LEFT = re.compile(r"\.partial\Z|\.gone\Z|~update-|\Ascratch\.open|-link\Z")
 _NOT_REPEATABLE = (
@@ -282,7 +285,7 @@ class Trials:
             if re.search(_UNDER_CONSTRUCTION, said):
                 yield f"names what is under construction: {text}"
                 break
-        if not self._is_right_path(fault, error.path):
+        if not self._is_right_path(fault, _named_by(error)):
             yield f"names another path: {text}"
         if fault.number in (SHORT, END) or (fault.path.endswith("/boot_id") and fault.number == errno.EACCES):
             # A container may hide what tells one start of the machine from another.
@@ -311,7 +314,7 @@ class Trials:
             str(path) for path in (world.layer, world.scratch, world.out, world.place / "store", world.place / "layout")
         ]
         if not named.startswith("/"):
-            return named == "<stdin>"
+            return named == "<stdin>" or all(_IMAGE.fullmatch(part) for part in named.split(", "))
         return (
             named in targets
             or any(named.startswith(f"{target}/") for target in targets)
@@ -383,6 +386,11 @@ class Trials:
             kept := [name for name in world.place.rglob(f"{IN_USE}*") if fault.call != "unlink"]
         ):
             yield f"marks are left by the second try: {kept}"
+
+
+def _named_by(error: LayerError) -> str:
+    """The path that an error names; of a step of a Dockerfile, that which follows its line."""
+    return error.detail.partition(": ")[0] if _OF_DOCKERFILE.fullmatch(error.path) else error.path
 
 
 def _problems_of_command(fault: Fault, error: _CommandError) -> Iterator[str]:
