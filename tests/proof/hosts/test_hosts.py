@@ -27,7 +27,7 @@ _FEW = (
     "import tar", "import many", "import child", "import folder", "import vhdx", "create scratch", "export gzip",
     "export folder", "convert to vhdx", "disk to raw", "copy tree out", "remove", "make base layer", "process",
     "tag image", "copy tree in", "mv", "change scratch", "reg set", "reg set of a layer", "expand", "grant",
-    "import over scratch", "repair store", "activate, deactivate", "unmount", "names",
+    "import over scratch", "repair store", "activate, deactivate", "unmount", "names", "build image",
 )  # fmt: skip
 """Those that CI runs, of each kind one."""
 

@@ -62,9 +62,28 @@ def _lock(root: HostRoot, name: bytes) -> int | None:
     """Makes the file of a claim, and returns its descriptor; None if another one has it, or has just removed it."""
     directory = root.directory(LAYERS)
     try:
-        fd = system.open_locked_file_at(directory, name)
+        return _open(directory, name)
     except BlockingIOError:
         return None
+    except BaseException:
+        # The file may have been made before the host refused something. It goes if nobody has it.
+        with suppress(OSError):
+            fd = _open(directory, name)
+            if fd is not None:
+                try:
+                    system.remove_file_at(directory, name)
+                finally:
+                    system.close_read(fd)
+        raise
+
+
+def _open(directory: int, name: bytes) -> int | None:
+    """Makes and locks a file; returns None if it has just lost its name.
+
+    Raises:
+        BlockingIOError: another one has the lock.
+    """
+    fd = system.open_locked_file_at(directory, name)
     try:
         if os.path.samestat(os.fstat(fd), system.stat_at(directory, name)):
             return fd

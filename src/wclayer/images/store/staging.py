@@ -13,7 +13,7 @@ from typing import Self
 from wclayer._types import StrPath
 from wclayer.errors import CorruptLayerError, errors_at
 from wclayer.host import durability, system
-from wclayer.host.root import HostRoot, remove_tree
+from wclayer.host.root import HostRoot, file_system_of, remove_tree
 from wclayer.images.descriptor import Descriptor
 from wclayer.images.store.folder import BLOBS, LAYERS, StoreFolder, blob_name
 from wclayer.layers.atomic import StagedDirectory
@@ -75,9 +75,15 @@ class Staging:
     def removing(self, name: str) -> Iterator[None]:
         """Removes a folder below this one while the body does something else. What cannot be removed goes at the end.
 
+        On a file system that a program serves, all of it goes at the end: the kernel may take a new directory for one
+        that was just removed, if the program gives it the same number, and refuse to make files in it (lowntfs-3g).
+
         Args:
             name: the folder, which nobody uses any more.
         """
+        if file_system_of(self.path).startswith(b"fuse"):
+            yield
+            return
         thread = threading.Thread(target=_remove, args=(self.path / name,), name="wclayer-remove", daemon=True)
         thread.start()
         try:
