@@ -12,7 +12,7 @@ import pytest
 import wclayer
 from tests.support import directory, put_file, run, tree_listing
 from wclayer.host import system
-from wclayer.host.root import file_system_of, mounts_below, remove_tree
+from wclayer.host.root import mounts_below, remove_tree
 from wclayer.layers.directory import DirectoryLayerWriter
 
 NEEDS_ROOT = pytest.mark.skipif(
@@ -100,16 +100,6 @@ def test_a_file_system_mounted_in_a_layer_is_not_emptied(kind: str, base: Path, 
         subprocess.run(["umount", place], check=True)
     wclayer.destroy_layer(base)
     assert sorted(os.listdir(tmp_path)) == ["precious"]
-
-
-def test_the_file_system_of_a_path_is_the_one_that_was_mounted_last_and_nearest(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    mounts = [(b"/", b"ext4"), (b"/a", b"xfs"), (b"/a", b"fuseblk"), (b"/ab", b"tmpfs")]
-    monkeypatch.setattr(system, "mounts", lambda: mounts)
-    monkeypatch.setattr(os.path, "realpath", os.fspath)
-    found = [file_system_of(Path(path)) for path in ("/a", "/a/b/c", "/ab/c", "/abc", "/")]
-    assert found == [b"fuseblk", b"fuseblk", b"tmpfs", b"ext4", b"ext4"]
 
 
 def test_where_the_host_has_no_list_of_mounts_each_directory_is_asked(

@@ -318,17 +318,29 @@ def sync_file_system(directory: int) -> bool:
     """
     if sys.platform != "linux":
         return False
-    library = ctypes.CDLL(None, use_errno=True)
-    status = ctypes.create_string_buffer(_STATFS_BYTES)
-    if library.fstatfs(directory, status) or ctypes.c_long.from_buffer(status).value == _FUSE_MAGIC:
-        # The kernel does not pass syncfs on to the program that serves a FUSE file system.
+    if is_served_by_program(directory):
+        # The kernel does not pass syncfs on to the program.
         return False
-    if library.syncfs(directory):
+    library = ctypes.CDLL(None, use_errno=True)
+    while library.syncfs(directory):
         number = ctypes.get_errno()
         if number in (errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP):
             return False
-        raise OSError(number, os.strerror(number))
+        if number != errno.EINTR:
+            raise OSError(number, os.strerror(number))
     return True
+
+
+def is_served_by_program(directory: int) -> bool:
+    """Returns whether a program serves the file system of an open directory (FUSE), also if the host does not tell.
+
+    Source: statfs(2).
+    """
+    if sys.platform != "linux":
+        return True
+    status = ctypes.create_string_buffer(_STATFS_BYTES)
+    failed = ctypes.CDLL(None, use_errno=True).fstatfs(directory, status)
+    return bool(failed) or ctypes.c_long.from_buffer(status).value == _FUSE_MAGIC
 
 
 def mounts() -> list[tuple[bytes, bytes]]:

@@ -367,17 +367,6 @@ def mounts_below(path: Path) -> list[Path]:
     return [Path(os.fsdecode(at)) for at, _ in mounts if at == top or at.startswith(top + b"/")]
 
 
-def file_system_of(path: Path) -> bytes:
-    """Returns the type of the file system on which a path lies ("ext4", "fuseblk"); "" if the host does not tell."""
-    top = os.fsencode(os.path.realpath(path))
-    found, kind = b"", b""
-    for at, its_kind in system.mounts():
-        # Of several at one place, the last one is seen.
-        if len(at) >= len(found) and (top + b"/").startswith(at.rstrip(b"/") + b"/"):
-            found, kind = at, its_kind
-    return kind
-
-
 def remove_tree(path: Path) -> None:
     """Removes a directory and everything in it, without following links. Files that are already gone are not an error.
 

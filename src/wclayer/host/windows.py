@@ -396,6 +396,11 @@ def sync_directory(directory: int) -> None:
     """Does nothing: the log of the file system keeps the names in a directory."""
 
 
+def is_served_by_program(directory: int) -> bool:
+    """Returns False: the host does not tell."""
+    return False
+
+
 def sync_file_system(directory: int) -> bool:
     """Returns False: on Windows, only administrators may flush a whole file system."""
     return False

@@ -13,7 +13,7 @@ from typing import Self
 from wclayer._types import StrPath
 from wclayer.errors import CorruptLayerError, errors_at
 from wclayer.host import durability, system
-from wclayer.host.root import HostRoot, file_system_of, remove_tree
+from wclayer.host.root import HostRoot, remove_tree
 from wclayer.images.descriptor import Descriptor
 from wclayer.images.store.folder import BLOBS, LAYERS, StoreFolder, blob_name
 from wclayer.layers.atomic import StagedDirectory
@@ -81,7 +81,9 @@ class Staging:
         Args:
             name: the folder, which nobody uses any more.
         """
-        if file_system_of(self.path).startswith(b"fuse"):
+        with HostRoot(self.path) as root:
+            is_served = system.is_served_by_program(root.fd)
+        if is_served:
             yield
             return
         thread = threading.Thread(target=_remove, args=(self.path / name,), name="wclayer-remove", daemon=True)
