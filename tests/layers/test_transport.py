@@ -11,6 +11,7 @@ import pytest
 import wclayer
 from tests.support import info, nothing_left_in, put_directories, put_file
 from wclayer.layers.transport import TransportLayerReader, TransportLayerWriter
+from wclayer.layers.transport import reader as reader_module
 from wclayer.model import Entry
 from wclayer.win32.attributes import FileBasicInfo
 from wclayer.win32.backup import StreamHeader, StreamId
@@ -60,6 +61,26 @@ def test_a_stream_that_claims_more_than_its_file_has_names_the_file(size: int, t
     with nothing_left_in(tmp_path), pytest.raises(wclayer.InvalidDataError, match="ends inside") as refused:
         wclayer.import_layer(tmp_path / "layer", folder)
     assert str(folder / "Files/a") in str(refused.value)
+
+
+def test_a_file_that_becomes_shorter_while_it_is_read_is_not_taken_for_one_with_less_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with TransportLayerWriter(tmp_path / "transport") as writer:
+        put_directories(writer, "Files")
+        writer.put(Entry("Files/a", info(), security=volume_root().encode()), [])
+    real = reader_module.read_times
+
+    def cut(fd: int, status: os.stat_result, *, is_hive: bool) -> FileBasicInfo:
+        # Between the call that tells the size and the first one that reads.
+        os.truncate(tmp_path / "transport/Files/a", 4)
+        return real(fd, status, is_hive=is_hive)
+
+    with TransportLayerReader(tmp_path / "transport") as reader:
+        assert next(reader).entry.name == "Files"
+        monkeypatch.setattr(reader_module, "read_times", cut)
+        with pytest.raises(wclayer.InvalidDataError, match="became shorter while it was read"):
+            next(reader)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="links and FIFOs of POSIX")

@@ -179,7 +179,7 @@ class TransportLayerReader(HostWalkReader):
         info.attributes = self._read_attributes(host)
         self._name = name
         try:
-            self._scan(entry)
+            self._scan(entry, stat.st_size)
         except LimitExceededError:
             raise
         except ValueError as error:
@@ -195,7 +195,7 @@ class TransportLayerReader(HostWalkReader):
             raise self._bad(host, "shorter than the four bytes of its attributes")
         return int(ATTRIBUTES.unpack(data)[0])
 
-    def _scan(self, entry: Entry) -> None:
+    def _scan(self, entry: Entry, size: int) -> None:
         """Reads the metadata of the backup stream into the entry, and records the offsets of its data."""
         file = os.fdopen(self._fd, "rb", 64 << 10, closefd=False)
         file.seek(ATTRIBUTES.size)
@@ -227,6 +227,8 @@ class TransportLayerReader(HostWalkReader):
             # Data is not read now, but skipped by a seek; the check keeps the seek within the file.
             file.seek(at + header.size)
             reader.skipped()
+        if ATTRIBUTES.size + reader.position < size:
+            raise ValueError(f"became shorter while it was read ({size - ATTRIBUTES.size - reader.position} bytes)")
         entry.size = next((stream.size for stream in self._layout if not stream.name), 0)
         if entry.has_data and not any(not stream.name for stream in self._layout):
             self._layout.insert(0, _StreamAt("", 0, 0, 0, sparse=False))
