@@ -2,6 +2,8 @@ r"""When a layer is made without the layers of the base: only what is new direct
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from tests.images import samples
@@ -35,6 +37,24 @@ def test_what_is_new_below_the_drive_needs_nothing_of_the_base() -> None:
     assert not way("app", "tools", stated=("APP",)).needs_base
     assert way("a", "b", "c", "d").reason.endswith(r"C:\a, C:\b and 2 more")
     assert way("a", "b").reason.endswith(r"C:\a and C:\b")
+
+
+def from_scratch(layers: int) -> ImageConfig:
+    """The configuration of an image that begins with nothing."""
+    record = json.loads(samples.small().config)
+    record["history"] = [{"created_by": "FROM scratch"}, *([{"created_by": "COPY . ."}] * (layers - 1))]
+    record["rootfs"]["diff_ids"] *= layers
+    return parse_config(json.dumps(record).encode())
+
+
+def test_an_image_from_scratch_has_no_layers_of_windows() -> None:
+    assert way("app", config=from_scratch(1)) == Way(
+        True, "the new layer has an entry for C:\\, which stays as it is in the base from scratch"
+    )
+    above = way("app", config=from_scratch(2))
+    assert above.needs_base
+    assert above.reason.startswith(r"a layer above the base from scratch may have C:\app; --assume-new states")
+    assert not way("app", config=from_scratch(1), assume_new=True).needs_base
 
 
 @pytest.mark.parametrize("name", ["Windows", "PROGRAM FILES", "programdata", "Users", "License.txt", "inetpub", "$x"])

@@ -418,3 +418,25 @@ def test_a_copy_has_the_times_of_its_source_and_of_one_moment(view: LayerView, f
     assert first.last_write_time == from_unix_ns(1_600_000_000_123_456_700)
     assert first.creation_time == first.last_access_time == first.change_time == second.creation_time
     assert above.last_write_time == above.change_time == first.creation_time
+
+
+def test_a_link_of_an_archive_to_a_directory_that_comes_later_is_one_to_a_directory(
+    view: LayerView, folder: Path
+) -> None:
+    (folder / "x.tar").write_bytes(
+        linked(
+            ("first", tarfile.SYMTYPE, "second"), ("second", tarfile.SYMTYPE, "d"), ("in/up", tarfile.SYMTYPE, "../d"),
+            ("file", tarfile.SYMTYPE, "d/f"), ("none", tarfile.SYMTYPE, "e"), ("again", tarfile.LNKTYPE, "second"),
+            ("taken", tarfile.SYMTYPE, "d"), ("taken", tarfile.REGTYPE, "data"), ("d/f", tarfile.REGTYPE, "data"),
+        )
+    )  # fmt: skip
+    copy(view, folder, "x.tar", to="C:\\new\\", unpack=True)
+    found = {
+        name: view.stat(f"C:\\new\\{name}", follow=False)
+        for name in ("first", "second", "in\\up", "again", "file", "none")
+    }
+    assert {name for name, status in found.items() if status.is_directory} == {"first", "second", "in\\up", "again"}
+    assert all(status.is_link for status in found.values())
+    assert len({status.info.last_write_time for status in found.values()}) == 1
+    assert view.read_bytes("C:\\new\\first\\f") == b"data"
+    assert not view.stat("C:\\new\\taken", follow=False).is_link

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from wclayer.build.scratch_base import FROM_SCRATCH
 from wclayer.images.config import ImageConfig
 from wclayer.images.history import find_base
 from wclayer.win32.names import name_key
@@ -82,9 +83,12 @@ def choose_way(
         return Way(False, f"all layers of the image are Windows' own, which do not have {names}")
     if assume_new:
         return Way(False, f"--assume-new states that the image does not have {names}")
+    is_from_scratch = bool(config.history) and config.history[0].created_by == FROM_SCRATCH
+    if is_from_scratch and len(config.diff_ids) == 1:
+        return Way(True, "the new layer has an entry for C:\\, which stays as it is in the base from scratch")
+    base = "the base from scratch" if is_from_scratch else "Windows' own"
     return Way(
-        True,
-        f"a layer above Windows' own may have {names}; --assume-new states that none has, and nothing is fetched then",
+        True, f"a layer above {base} may have {names}; --assume-new states that none has, and nothing is fetched then"
     )
 
 

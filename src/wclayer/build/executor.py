@@ -19,7 +19,7 @@ from wclayer.images.store import ImageStore
 from wclayer.images.store.build_cache import BuildCache, CachedStep
 from wclayer.layers.directory.opening import layers_stay_open
 
-_ALGORITHM = 1
+_ALGORITHM = 2
 """The version of what steps do: it changes when the same step makes another layer."""
 _COMMENT = "wclayer"
 

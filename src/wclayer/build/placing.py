@@ -177,7 +177,7 @@ class Placer:
         self._step()
         return contents.digest()
 
-    def link(self, path: str, target: LinkTarget, time: int, *, is_directory: bool | None) -> None:
+    def link(self, path: str, target: LinkTarget, time: int, *, is_directory: bool | None) -> bool:
         """Makes a symbolic link or mount point, in the place of a file or link that exists.
 
         Args:
@@ -185,6 +185,9 @@ class Placer:
             target: where it leads.
             time: the time of the last write (FILETIME).
             is_directory: whether it is one to a directory; None lets what is there decide.
+
+        Returns:
+            Whether it is one to a directory.
         """
         place = self.clear(path)
         if is_directory is None:
@@ -192,6 +195,11 @@ class Placer:
         security = self._owned(place.directory, is_directory=is_directory)
         self._volume.create_link(place, target, is_directory=is_directory, written=time, security=security)
         self._step()
+        return is_directory
+
+    def leads_to_directory(self, path: str, target: LinkTarget) -> bool:
+        """Returns whether a link at a path would lead to a directory that is there now."""
+        return self._volume.leads_to_directory(self._volume.place(path, follow=False), target)
 
     def hard_link(self, path: str, target: str) -> None:
         """Makes a further name of a file, in the place of a file or link that exists."""

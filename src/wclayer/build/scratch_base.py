@@ -41,6 +41,8 @@ _CREATED = "1970-01-01T00:00:00Z"
 _CMD = (r"c:\windows\system32\cmd.exe",)
 SCRATCH = "scratch"
 """The name of the base in a Dockerfile and on the command line."""
+FROM_SCRATCH = f"FROM {SCRATCH}"
+"""The first step in the history of an image that begins with nothing."""
 PROCESSORS = ("amd64", "arm64")
 """The processors that have HostProcess containers, in Go's words."""
 
@@ -72,7 +74,7 @@ def scratch_base(store: ImageStore, platform: Platform) -> BuiltImage:
         tar.seek(0)
         with TarLayerReader(tar, SCRATCH, is_base=True) as reader:
             layer = layer_from_reader(store, reader, ())
-        image = BuiltImage.empty(wanted).with_layer(layer, Step(f"FROM {SCRATCH}", _CREATED, comment="wclayer"))
+        image = BuiltImage.empty(wanted).with_layer(layer, Step(FROM_SCRATCH, _CREATED, comment="wclayer"))
         return image.with_config(ConfigChanges(cmd=_CMD, created=_CREATED))[0]
 
 

@@ -163,6 +163,8 @@ class Unpacker:
         # The directories that are known to be in the target, and the spelling of each name that was made.
         self._known: set[str] = {path_key(top)}
         self._spelled: dict[str, str] = {}
+        # The links that are made as ones to files: what they lead to may come later.
+        self._links: dict[str, tuple[str, LinkTarget, int]] = {}
         self._size = 0
 
     def unpack(self, archive: Archive, made: Callable[[], None]) -> None:
@@ -192,6 +194,7 @@ class Unpacker:
                         shown = member.name.decode("utf-8", "replace")[:300]
                         raise type(error)(archive.place, f"member {shown!r}: {error.detail}") from error
                     made()
+                self._finish_links()
         finally:
             archive.close()
 
@@ -212,6 +215,7 @@ class Unpacker:
             raise InvalidDataError("", "is a sparse file of GNU tar; make the archive without --sparse")
         self._above(path)
         self._note(path)
+        self._links.pop(path_key(path), None)
         if member.type == structs.REGULAR:
             self._placer.file(path, time, lambda file: _write_all(tar, file))
         elif member.type == structs.LINK:
@@ -219,8 +223,18 @@ class Unpacker:
             self._above(target)
             if path_key(target) != path_key(path):
                 self._placer.hard_link(path, target)
+                if known := self._links.get(path_key(target)):
+                    self._links[path_key(path)] = (path, *known[1:])
         else:
-            self._placer.link(path, self._link(member, path), time, is_directory=None)
+            link = self._link(member, path)
+            if not self._placer.link(path, link, time, is_directory=None):
+                self._links[path_key(path)] = path, link, time
+
+    def _finish_links(self) -> None:
+        """Makes links again as ones to directories, if a directory that came after them is what they lead to."""
+        for path, link, time in self._links.values():
+            if self._placer.leads_to_directory(path, link):
+                self._placer.link(path, link, time, is_directory=True)
 
     def _path(self, name: bytes) -> str:
         """Returns the path in the view for a name in the archive."""
