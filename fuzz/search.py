@@ -238,6 +238,9 @@ class _Finds:
         return one
 
     def _note(self, data: bytes, error: BaseException) -> None:
+        # What the run has taken is free from here on: this needs memory, too, and libFuzzer must not find it in the
+        # next run, which has another input.
+        traceback.clear_frames(error.__traceback__)
         frames = traceback.extract_tb(error.__traceback__)
         place = type(error).__name__
         if not isinstance(error, bounds.OutOfTimeError):
