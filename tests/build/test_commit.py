@@ -18,7 +18,7 @@ import wclayer
 from tests.build.images import BASE, store_with_base
 from tests.images import samples
 from tests.images.registry import FakeRegistry
-from tests.support import parsed, run, text
+from tests.support import parsed, run, text, witness
 from wclayer.build.clock import Clock
 from wclayer.build.commit import CREATED_BY
 from wclayer.errors import InvalidParameterError, LayerBusyError, NotSupportedError, PathNotFoundError
@@ -165,13 +165,14 @@ def test_the_same_changes_give_the_same_image(store: ImageStore, tmp_path: Path)
 
 
 def test_other_programs_accept_the_image(store: ImageStore, tmp_path: Path) -> None:
+    skopeo = witness("skopeo")
     _changed_scratch()
     run("commit", "run", "-t", f"oci:{tmp_path / 'layout'}:1", "-t", "docker-archive:app.tar:app:1")
     for source in (f"oci:{tmp_path / 'layout'}:1", "docker-archive:app.tar"):
-        command = ["skopeo", "--override-os", "windows", "inspect", "--config", source]
+        command = [skopeo, "--override-os", "windows", "inspect", "--config", source]
         config = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
         assert config["history"][-1]["created_by"] == CREATED_BY
-    command = ["skopeo", "--override-os", "windows", "copy", f"oci:{tmp_path / 'layout'}:1", "dir:copied"]
+    command = [skopeo, "--override-os", "windows", "copy", f"oci:{tmp_path / 'layout'}:1", "dir:copied"]
     subprocess.run(command, check=True, capture_output=True)
     assert list(store.images()) != []
 
