@@ -373,13 +373,29 @@ def test_links_of_an_archive_are_links(view: LayerView, folder: Path) -> None:
         [("a/l", tarfile.SYMTYPE, "../..")],
         [("l", tarfile.SYMTYPE, "/Windows"), ("l/x", tarfile.REGTYPE, "")],
         [("l", tarfile.SYMTYPE, "C:\\Windows"), ("l/x/y", tarfile.DIRTYPE, "")],
+        [
+            ("d", tarfile.DIRTYPE, ""),
+            ("l", tarfile.SYMTYPE, "d"),
+            ("l/x", tarfile.REGTYPE, ""),
+            ("l", tarfile.SYMTYPE, "C:\\Windows"),
+            ("l/y", tarfile.REGTYPE, ""),
+        ],
+        [
+            ("d/e", tarfile.DIRTYPE, ""),
+            ("l", tarfile.SYMTYPE, "d"),
+            ("l/e/x", tarfile.REGTYPE, ""),
+            ("l", tarfile.SYMTYPE, "/Windows"),
+            ("l/e/y", tarfile.REGTYPE, ""),
+        ],
+        [("l", tarfile.SYMTYPE, "")],
+        [("h", tarfile.LNKTYPE, "h")],
         [("l", tarfile.SYMTYPE, "/app"), ("h", tarfile.LNKTYPE, "l/old.txt")],
         [("h", tarfile.LNKTYPE, "../app/old.txt")],
         [("pipe", tarfile.FIFOTYPE, "")],
         [("aux", tarfile.REGTYPE, "")],
         [("x", tarfile.REGTYPE, ""), ("X", tarfile.REGTYPE, "")],
         [("d/x", tarfile.REGTYPE, ""), ("d", tarfile.SYMTYPE, "y")],
-    ],
+    ],  # fmt: skip
 )
 def test_an_archive_that_leaves_its_target_is_refused(
     view: LayerView, folder: Path, members: list[tuple[str, bytes, str]]

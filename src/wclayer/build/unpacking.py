@@ -160,7 +160,8 @@ class Unpacker:
         self._view = placer.view
         self._top = top
         self._real_top = self._view.stat(top + "/").path
-        # The directories that are known to be in the target, and the spelling of each name that was made.
+        # The directories that are known to be in the target, none of them behind a link, which a later member could lead
+        # elsewhere; and the spelling of each name that was made.
         self._known: set[str] = {path_key(top)}
         self._spelled: dict[str, str] = {}
         # The links that are made as ones to files: what they lead to may come later.
@@ -221,7 +222,10 @@ class Unpacker:
         elif member.type == structs.LINK:
             target = self._path(member.link_name)
             self._above(target)
-            if path_key(target) != path_key(path):
+            if path_key(target) == path_key(path):
+                # It is there already, unless it is a name of nothing.
+                self._view.stat(path, follow=False)
+            else:
                 self._placer.hard_link(path, target)
                 if known := self._links.get(path_key(target)):
                     self._links[path_key(path)] = (path, *known[1:])
@@ -263,11 +267,12 @@ class Unpacker:
                 real = self._view.stat(directory).path
                 if not path_key(real).startswith(path_key(self._real_top) + "/"):
                     raise InvalidDataError("", f"a link on the way leads out of the target, to {real}")
-                self._keep(directory)
-                self._known.add(path_key(directory))
+                if path_key(real) == path_key(self._real_top + directory[len(self._top) :]):
+                    self._keep(directory)
+                    self._known.add(path_key(directory))
 
     def _note(self, path: str) -> None:
-        """Notes the spelling of a name, and forgets what was known of a directory in its place."""
+        """Notes the spelling of a name."""
         key = path_key(path)
         other = self._spelled.get(key)
         if other is not None and other != path:
@@ -287,6 +292,8 @@ class Unpacker:
             text = decode_name(member.link_name).replace("/", "\\")
         except UnicodeDecodeError:
             raise InvalidDataError("", "the target of the link is not UTF-8") from None
+        if not text:
+            raise InvalidDataError("", "the link has no target")
         parts = text[2:].split("\\") if has_drive(text) else text.split("\\")
         depth = path[len(self._top) + 1 :].count("/")
         for part in parts:
