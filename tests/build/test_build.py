@@ -159,6 +159,9 @@ def test_what_is_probably_not_meant_is_told(store: ImageStore, context: Path) ->
         (["ENV A=${B:?missing}"], 3, "missing"),
         (["FROM none:1/x"], 3, "none:1/x"),
         (["RUN <<EOF", "echo a", "echo b", "EOF"], 3, "RUN <<"),
+        (["COPY <<../x C:\\app\\", "a", "../x"], 3, "../x"),
+        (["COPY <<.wh.app C:\\", "a", ".wh.app"], 3, "whiteout"),
+        (["COPY src C:\\.wh.app"], 3, "whiteout"),
     ],
 )
 def test_everything_is_checked_before_anything_is_made(
@@ -173,6 +176,14 @@ def test_everything_is_checked_before_anything_is_made(
     assert f"Dockerfile:{where}" in err
     assert words in err
     assert sorted(p for p in store.path.rglob("*") if p.name not in ("store.db-wal", "store.db-shm")) == before
+
+
+def test_a_step_deletes_nothing_by_a_name_that_is_a_whiteout_in_a_tar(store: ImageStore, context: Path) -> None:
+    for number, line in enumerate(("RUN type nul> C:\\.wh.Windows", "RUN mkdir C:\\.wh.Windows")):
+        write(context, f"FROM {BASE}", "RUN mkdir C:\\app", line)
+        _, err = build(context, "-t", f"app:{number}", status=6)
+        assert "Dockerfile:4" in err
+        assert "whiteout" in err
 
 
 def test_what_was_made_is_not_made_again(store: ImageStore, context: Path) -> None:

@@ -219,8 +219,8 @@ def test_a_source_that_leads_out_of_the_context_is_refused(view: LayerView, fold
             copy(view, folder, source, to="x")
 
 
-@pytest.mark.parametrize("name", ["aux.c", "a:b", "what?", "end.", "end ", "\\"])
-def test_a_name_that_windows_cannot_hold_is_refused_and_named(view: LayerView, folder: Path, name: str) -> None:
+@pytest.mark.parametrize("name", ["aux.c", "a:b", "what?", "end.", "end ", "\\", ".wh.one"])
+def test_a_name_that_an_image_cannot_have_is_refused_and_named(view: LayerView, folder: Path, name: str) -> None:
     (folder / "src" / "deep" / name).write_bytes(b"")
     with pytest.raises(InvalidParameterError) as caught:
         copy(view, folder, ".", to="C:\\new")
@@ -393,9 +393,11 @@ def test_links_of_an_archive_are_links(view: LayerView, folder: Path) -> None:
         [("h", tarfile.LNKTYPE, "../app/old.txt")],
         [("pipe", tarfile.FIFOTYPE, "")],
         [("aux", tarfile.REGTYPE, "")],
+        [(".wh.x", tarfile.REGTYPE, "")],
+        [("d/.wh..wh..opq", tarfile.REGTYPE, "")],
         [("x", tarfile.REGTYPE, ""), ("X", tarfile.REGTYPE, "")],
         [("d/x", tarfile.REGTYPE, ""), ("d", tarfile.SYMTYPE, "y")],
-    ],  # fmt: skip
+    ],
 )
 def test_an_archive_that_leaves_its_target_is_refused(
     view: LayerView, folder: Path, members: list[tuple[str, bytes, str]]

@@ -19,6 +19,8 @@ from tests.support import (
     layer_tar,
     member,
     nothing_left_in,
+    put_directories,
+    put_file,
     read_tar,
     vector_bytes,
 )
@@ -161,6 +163,19 @@ def test_defaults_of_missing_records() -> None:
     assert (root.info.attributes, file.info.attributes) == (0x10, 0)
     written = 116_444_736_000_000_000 + 1_600_000_000 * 10_000_000
     assert file.info.creation_time == file.info.last_access_time == file.info.change_time == written
+
+
+@pytest.mark.parametrize("has_stream", [False, True])
+def test_a_file_with_the_name_of_a_whiteout_is_not_written_as_one(has_stream: bool) -> None:
+    def build(writer: wclayer.LayerWriter) -> None:
+        put_directories(writer, "Files")
+        streams = {"s": b"x"} if has_stream else {}
+        put_file(writer, "Files/.wh.Windows", b"", 0x20, **streams)
+
+    with pytest.raises(wclayer.InvalidDataError, match="is that of a whiteout"):
+        layer_tar(build)
+    with pytest.raises(wclayer.InvalidDataError, match="is that of a whiteout"):
+        layer_tar(lambda writer: put_directories(writer, "Files", "Files/.wh.Windows"))
 
 
 def test_old_tars_have_sddl() -> None:

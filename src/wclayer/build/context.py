@@ -31,6 +31,7 @@ from wclayer.errors import (
 )
 from wclayer.host.root import HostRoot
 from wclayer.layers.inputs import ReadFile, kind_of
+from wclayer.layers.tar.members import unusable_in_tar_reason
 from wclayer.model import Limits, limits_in_use
 from wclayer.view.merged import has_drive
 from wclayer.view.transfer import name_of_host
@@ -276,8 +277,8 @@ class BuildContext:
     def _usable(self, path: str) -> str:
         """Returns the name of Windows for the last component of a path."""
         name = name_of_host(path.rpartition("/")[2])
-        if reason := unusable_reason(name):
-            raise InvalidParameterError(self.place(path), f"Windows does not accept this name: {reason}; rename it")
+        if reason := unusable_reason(name) or unusable_in_tar_reason(name):
+            raise InvalidParameterError(self.place(path), f"an image cannot have this name: {reason}; rename it")
         return name
 
     def _walk(self, top: str, exclude: IgnoreRules | None) -> Iterator[ContextItem]:

@@ -18,6 +18,7 @@ from wclayer.build.placing import Ownership, Placer
 from wclayer.build.unpacking import Unpacker, open_archive
 from wclayer.errors import InvalidDataError, InvalidParameterError, during, errors_at
 from wclayer.layers.budget import Budget
+from wclayer.layers.tar.members import unusable_in_tar_reason
 from wclayer.model import limits_in_use
 from wclayer.view.layer_view import LayerView
 from wclayer.win32.names import split_path, unusable_reason
@@ -70,8 +71,8 @@ def absolute_path(text: str, workdir: str) -> str:
     path = absolute(text, workdir)
     parts = split_path(path[2:])
     for part in parts:
-        if reason := unusable_reason(part):
-            raise InvalidParameterError(text, f"Windows does not accept a name in it: {reason}")
+        if reason := unusable_reason(part) or unusable_in_tar_reason(part):
+            raise InvalidParameterError(text, f"an image cannot have a name in it: {reason}")
     return "/".join(["C:", *parts])
 
 
@@ -166,10 +167,25 @@ def copy_from_context(
     return placed.number
 
 
+def check_file_name(name: str) -> None:
+    """Checks the name of a file that does not come from a folder.
+
+    Raises:
+        InvalidParameterError: an image cannot have it.
+    """
+    if reason := unusable_reason(name) or unusable_in_tar_reason(name):
+        raise InvalidParameterError(name, f"an image cannot have a file of this name: {reason}")
+
+
 def path_of_file(placer: Placer, target: Target, name: str) -> str:
-    """Returns where a file goes, after the directories above it were made."""
+    """Returns where a file goes, after the directories above it were made.
+
+    Raises:
+        InvalidParameterError: the file gets its own name in a directory, and an image cannot have that.
+    """
     path = target.path
     if target.is_directory or is_directory(placer.view, path):
+        check_file_name(name)
         placer.directories(path)
         return target.below(name)
     directories_above(placer, path)

@@ -13,7 +13,7 @@ from urllib.parse import unquote, urljoin, urlsplit
 
 import urllib3
 
-from wclayer.build.copying import Target, path_of_file
+from wclayer.build.copying import Target, check_file_name, path_of_file
 from wclayer.build.placing import Ownership, Placer
 from wclayer.build.plan import MadeStages, Output, located
 from wclayer.build.workspace import Workspace
@@ -31,7 +31,6 @@ from wclayer.images.registry.options import RegistryOptions
 from wclayer.images.registry.wire import Wire
 from wclayer.model import limits_in_use
 from wclayer.win32.filetime import UNIX_EPOCH
-from wclayer.win32.names import unusable_reason
 
 _PIECE = 1 << 20
 _MOST_REDIRECTS = 10
@@ -77,8 +76,12 @@ class Download:
         if unpack:
             raise NotSupportedError(where, "ADD --unpack of a URL is not supported; fetch the archive into the context")
         name = unquote(parts.path.rpartition("/")[2])
-        if target.is_directory and (reason := unusable_reason(name)):
-            raise InvalidParameterError(where, f"{url!r} has no name for a file ({reason}); name it in the target")
+        if target.is_directory:
+            try:
+                check_file_name(name)
+            except InvalidParameterError as error:
+                problem = f"{url!r} has no name for a file ({error.detail}); name it in the target"
+                raise InvalidParameterError(where, problem) from None
         return cls(where, url, checksum, name, target, ownership)
 
     def inputs(self, made: MadeStages) -> list[object]:

@@ -133,7 +133,8 @@ class Executor:
             # The scratch need not survive a power cut; the layer that is made of it does.
             with unsynced():
                 work.carry_out(workspace, self, StepOutput(self._progress))
-            layer = workspace.commit(self._compression, level=self._level)
+            with located(step.where):
+                layer = workspace.commit(self._compression, level=self._level)
         made = CachedStep(step.text, self._clock.now())
         if layer is not None:
             made = CachedStep(step.text, self._clock.now(), layer.descriptor, layer.diff_id, layer.chain_id)

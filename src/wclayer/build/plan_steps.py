@@ -11,7 +11,7 @@ from wclayer.build.commands.environment_block import Environment, process_enviro
 from wclayer.build.commands.known_files import FileKind
 from wclayer.build.commands.run import DEFAULT_SHELL, parse_run
 from wclayer.build.commands.state import ADMINISTRATOR, PlannedState
-from wclayer.build.copying import Target, TextSource, absolute_path, check_target
+from wclayer.build.copying import Target, TextSource, absolute_path, check_file_name, check_target
 from wclayer.build.dockerfile import instructions as ins
 from wclayer.build.dockerfile.ignore import exclude_rules
 from wclayer.build.dockerfile.parser import Stage, parse_trigger
@@ -344,6 +344,9 @@ class StepPlanner:
         # A file of the Dockerfile has no time of its own: 1980, the first year that every archive can hold.
         texts = tuple(TextSource(each.name, each.content.encode(), _TEXT_TIME) for each in copy.heredocs)
         check_target(target, len(found) + len(texts))
+        if target.is_directory:
+            for text in texts:
+                check_file_name(text.name)
         state.files = (
             state.files.changed(target.path) if unpack else state.files.with_copies(context, found, texts, target)
         )

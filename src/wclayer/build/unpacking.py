@@ -14,7 +14,7 @@ from wclayer.formats.compression import CompressedDataError, Compression, Hashed
 from wclayer.formats.tar import structs
 from wclayer.formats.tar.reader import TarMember, TarStream
 from wclayer.layers.budget import Budget
-from wclayer.layers.tar.members import GNU_SPARSE_PREFIX
+from wclayer.layers.tar.members import GNU_SPARSE_PREFIX, unusable_in_tar_reason
 from wclayer.model import limits_in_use
 from wclayer.view.merged import has_drive
 from wclayer.win32 import filetime
@@ -160,8 +160,8 @@ class Unpacker:
         self._view = placer.view
         self._top = top
         self._real_top = self._view.stat(top + "/").path
-        # The directories that are known to be in the target, none of them behind a link, which a later member could lead
-        # elsewhere; and the spelling of each name that was made.
+        # The directories that are known to be in the target, none of them behind a link, which a later member could
+        # lead elsewhere; and the spelling of each name that was made.
         self._known: set[str] = {path_key(top)}
         self._spelled: dict[str, str] = {}
         # The links that are made as ones to files: what they lead to may come later.
@@ -250,8 +250,8 @@ class Unpacker:
         for part in parts:
             if part == "..":
                 raise InvalidDataError("", "leads out of the target")
-            if reason := unusable_reason(part):
-                raise InvalidDataError("", f"Windows does not accept its name: {reason}")
+            if reason := unusable_reason(part) or unusable_in_tar_reason(part):
+                raise InvalidDataError("", f"an image cannot have its name: {reason}")
         return "/".join([self._top, *parts])
 
     def _above(self, path: str) -> None:

@@ -38,6 +38,7 @@ EXTRA_IDS = frozenset({StreamId.LINK, StreamId.PROPERTY_DATA, StreamId.OBJECT_ID
 EXTRA_PREFIX = b"WCLAYER.stream."
 """Followed by position, stream id and attributes: a link, property, object id or TxF stream (name and data, base64)."""
 WHITEOUT_PREFIX = b".wh."
+_WHITEOUT_NAME = WHITEOUT_PREFIX.decode()
 GNU_SPARSE_PREFIX = b"GNU.sparse."
 _COMMON_RECORDS = frozenset(
     {FILE_ATTRIBUTES, RAW_SECURITY, CREATION_TIME, b"atime", b"ctime", b"mtime", b"path", b"linkpath", b"size"}
@@ -158,6 +159,14 @@ def _encode_eas(data: bytes, records: dict[bytes, bytes]) -> None:
 def _eas_from_records(records: dict[bytes, bytes]) -> bytes:
     found = sorted(key for key in records if key.startswith(EA_PREFIX))
     return encode_eas(ExtendedAttribute(key[len(EA_PREFIX) :], decode_base64(records[key])) for key in found)
+
+
+def unusable_in_tar_reason(name: str) -> str | None:
+    """Returns why a file or directory cannot have `name` as its last component in the tar of a layer, or None.
+
+    Such a name is legal on Windows, but whoever reads the tar would delete another one instead.
+    """
+    return f"name {name!r} is that of a whiteout in the tar of a layer" if name.startswith(_WHITEOUT_NAME) else None
 
 
 def whiteout_name(name: bytes) -> bytes | None:

@@ -13,7 +13,7 @@ from wclayer.layers.base import LayerWriterBase
 from wclayer.layers.names import NameChecker, Names
 from wclayer.layers.tar.canonical import CanonicalEncoder
 from wclayer.layers.tar.header_delta import decode_header_delta
-from wclayer.layers.tar.members import encode_stream
+from wclayer.layers.tar.members import encode_stream, unusable_in_tar_reason
 from wclayer.model import DataStream, Entry
 
 
@@ -73,14 +73,21 @@ class TarLayerWriter(LayerWriterBase):
 
     def _put_plain(self, entry: Entry, key: str, data: bytes) -> bool:
         # Header and data go out in one piece.
+        self._check_name(entry)
         self._entry = entry
         self._output.write(b"%b%b%b" % (bytes(self._padding), self._encode(entry), data))
         self._padding = structs.padding(len(data))
         return True
 
     def _begin(self, entry: Entry, key: str) -> None:
+        if entry.info is not None:
+            self._check_name(entry)
         self._entry = entry
         self._header(entry.header_delta, self._encode(entry))
+
+    def _check_name(self, entry: Entry) -> None:
+        if reason := unusable_in_tar_reason(entry.name.rpartition("/")[2]):
+            raise self._bad(entry, reason)
 
     def _open_stream(self, stream: DataStream) -> None:
         if self._entry.link_target is not None:
