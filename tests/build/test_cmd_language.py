@@ -188,6 +188,19 @@ def test_redirections_write_exactly_what_is_said(console: Console) -> None:
         assert console.view.read_bytes(f"C:\\t\\{name}") == data, line
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "del base.txt > base.txt", "copy base.txt b > b", "move base.txt b >> base.txt", "mkdir d & (rd /s /q d)> d\\f",
+        "(echo a> b)> b", "cd nothing > b 2> b", "ren base.txt b >> base.txt", "(echo a& del b)> b",
+    ],
+)  # fmt: skip
+def test_a_file_that_takes_output_is_in_use(console: Console, line: str) -> None:
+    with pytest.raises(NotSupportedError, match="takes the output of a command") as caught:
+        console.run(line)
+    assert caught.value.path == "Dockerfile:3"
+
+
 REFUSED = {
     "msiexec /i a.msi": "msiexec",
     "echo a & C:\\setup.exe /q": "C:\\setup.exe",

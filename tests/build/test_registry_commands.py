@@ -15,6 +15,7 @@ from dissect.regf import regf
 from tests.build.machines import PATH_VALUE, Machine, machine
 from wclayer.build.commands.environment import SETX
 from wclayer.build.commands.registry import REG, REGEDIT
+from wclayer.build.commands.run import parse_run
 from wclayer.build.commands.words import split_arguments
 from wclayer.errors import InvalidDataError, LayerError, NotSupportedError
 from wclayer.formats.regf.text import encode_reg
@@ -219,6 +220,22 @@ def test_the_profile_of_the_user_is_changed(tmp_path: Path) -> None:
         assert hive.open(r"Software\App").value("a").value == "b"
         assert [key.name for key in hive.open(r"Software\App").subkeys()] == []
         assert made.view.read_bytes(r"C:\Users\Default\NTUSER.DAT") == before
+
+
+def test_what_commands_of_the_registry_print_goes_into_files(windows: Machine) -> None:
+    for line in (
+        r"reg add HKLM\SOFTWARE\App /v a /d 1 /f > C:\t\log",
+        r"(echo one& reg add HKLM\SOFTWARE\App /v b /d 2 /f & setx /M A 1)>> C:\t\log",
+        r"reg delete HKLM\SOFTWARE\None /f 2>> C:\t\log || reg query HKLM\SOFTWARE\App /v b >> C:\t\base.txt",
+    ):
+        [action] = parse_run(line)
+        assert windows.act(action) == 0
+    done = b"The operation completed successfully.\r\n"
+    told = b"ERROR: The system was unable to find the specified registry key or value.\r\n"
+    saved = b"\r\nSUCCESS: Specified value was saved.\r\n"
+    assert windows.view.read_bytes("C:\\t\\log") == done + b"one\r\n" + done + saved + told
+    assert windows.view.read_bytes("C:\\t\\base.txt").startswith(b"base\r\n\r\nHKEY_LOCAL_MACHINE\\SOFTWARE\\App\r\n")
+    assert windows.value(APP, "b") == (1, _strings("2"))
 
 
 def test_setx_of_the_machine(windows: Machine) -> None:

@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from types import TracebackType
+from typing import Self
 
 from wclayer.build.commands.command import refused
 from wclayer.build.commands.messages import ACCESS_DENIED, PATH_NOT_FOUND, message_of
 from wclayer.build.commands.state import PlannedState, Shell, Sink, is_null_device
+from wclayer.build.commands.wildcards import NOT_THERE
 from wclayer.errors import LayerError
 from wclayer.win32.attributes import FileAttributes
 
 _HELD_FROM_NEW = int(FileAttributes.READONLY | FileAttributes.HIDDEN | FileAttributes.SYSTEM)
 """Windows refuses to create a file anew over one with these attributes (CreateFile, CREATE_ALWAYS)."""
 _READ_ONLY = int(FileAttributes.READONLY)
+_PIECE = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,60 @@ def redirected(shell: Shell, redirections: Sequence[Redirection], stack: ExitSta
     return 0
 
 
+class _FileSink:
+    """Takes what a command prints into a file: a context manager.
+
+    The file is opened for each piece alone, because a command that edits the registry ends the view.
+
+    Args:
+        shell: the shell.
+        path: the file, which exists.
+        where: the file and the line of the instruction, for messages.
+    """
+
+    def __init__(self, shell: Shell, path: str, where: str) -> None:
+        self._shell = shell
+        self._path = path
+        self._where = where
+        self._pieces = bytearray()
+        self._expected = self._state()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        if error is None:
+            self._flush()
+
+    def take(self, data: bytes) -> None:
+        """Takes a piece of what is printed."""
+        self._pieces += data
+        if len(self._pieces) >= _PIECE:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._state() != self._expected:
+            raise refused(
+                self._where,
+                self._path,
+                "this file takes the output of a command, and a command changes, moves or removes it meanwhile. Windows"
+                " refuses that; write the output to another file (and both outputs to one with 2>&1)",
+            )
+        if self._pieces:
+            with self._shell.view.open(self._path, "ab") as file:
+                file.write(self._pieces)
+            self._pieces.clear()
+            self._expected = self._state()
+
+    def _state(self) -> tuple[int, int] | None:
+        """Returns what changes if another one changes the file."""
+        try:
+            status = self._shell.view.stat(self._path)
+        except NOT_THERE:
+            return None
+        return status.file_id, status.size
+
+
 def _opened(shell: Shell, redirection: Redirection, stack: ExitStack) -> Sink | None:
     path = shell.path(redirection.target)
     appends = redirection.operator == ">>"
@@ -83,7 +141,8 @@ def _opened(shell: Shell, redirection: Redirection, stack: ExitStack) -> Sink | 
             if status.is_directory or status.info.attributes & (_READ_ONLY if appends else _HELD_FROM_NEW):
                 shell.complain(ACCESS_DENIED)
                 return None
-        file = stack.enter_context(shell.view.open(path, "ab" if appends else "wb"))
+        with shell.view.open(path, "ab" if appends else "wb"):
+            pass
     except FileNotFoundError:
         shell.complain(PATH_NOT_FOUND)
         return None
@@ -96,4 +155,4 @@ def _opened(shell: Shell, redirection: Redirection, stack: ExitStack) -> Sink | 
             raise
         shell.complain(text)
         return None
-    return file.write
+    return stack.enter_context(_FileSink(shell, path, redirection.where)).take
