@@ -324,6 +324,25 @@ def test_acls_owners_and_dockerignore(store: ImageStore, context: Path) -> None:
         assert tree(view, "C:\\other") == {"other/sub": None}
 
 
+def test_an_ignore_file_that_is_no_file_is_not_taken_for_none(store: ImageStore, context: Path, tmp_path: Path) -> None:
+    write(context, f"FROM {BASE}", "COPY . C:\\app")
+    ignore = context / ".dockerignore"
+    for make, word in (
+        (lambda: ignore.symlink_to("nowhere"), "No such file"), (lambda: ignore.symlink_to("/dev/zero"), "device"),
+        (lambda: ignore.symlink_to(ignore.name), "links"), (ignore.mkdir, "directory"),
+    ):  # fmt: skip
+        make()
+        _, err = build(context, "-t", "app:1", status=None)
+        assert ".dockerignore" in err
+        assert word in err
+        ignore.rmdir() if ignore.is_dir() else ignore.unlink()
+    (tmp_path / "rules").write_text("src\n")
+    ignore.symlink_to(tmp_path / "rules")
+    build(context, "-t", "app:1")
+    with open_image("store:app:1", store) as image, LayerView(image.layers) as view:
+        assert not view.exists("C:\\app\\src")
+
+
 def test_each_release_is_built_on_its_own_base(store: ImageStore, context: Path) -> None:
     for name, version in (("ltsc2019", "10.0.17763.1"), ("ltsc2022", "10.0.20348.7")):
         image = samples.small(os_version=version)

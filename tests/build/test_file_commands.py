@@ -28,6 +28,13 @@ CODES = [
     ("rmdir nothing\\x", 3, "The system cannot find the path specified."),
     ("rmdir base.txt", 267, "The directory name is invalid."),
     ("mkdir d\\e & rmdir d", 145, "The directory is not empty."),
+    ("move C:\\t C:\\u", 1, "The process cannot access the file because it is being used by another process."),
+    ("ren C:\\t u", 1, "The process cannot access the file because it is being used by another process."),
+    (
+        "mkdir d\\e & cd d\\e & ren C:\\t\\d u",
+        1,
+        "The process cannot access the file because it is being used by another process.",
+    ),
     ("rmdir C:\\t", 32, "The process cannot access the file because it is being used by another process."),
     ("rmdir nothing & exit", 0, "The system cannot find the file specified."),
     ("rmdir nothing || exit", 2, "The system cannot find the file specified."),

@@ -30,7 +30,7 @@ from wclayer.images.registry import RegistryOptions
 from wclayer.images.store import ImageStore
 from wclayer.images.transfer_progress import TransferCallback
 from wclayer.images.transport import ImageSource
-from wclayer.layers.inputs import open_stream
+from wclayer.layers.inputs import open_any_place, open_stream
 
 STANDARD_INPUT = "-"
 """What stands for the standard input in the place of the Dockerfile's path."""
@@ -111,12 +111,14 @@ def open_context(path: StrPath, dockerfile: StrPath = "") -> BuildContext:
     Raises:
         PathNotFoundError, NotALayerError, AccessDeniedError: the folder cannot be opened.
         DockerfileError: `.dockerignore` is wrong.
+        EntryIsDirectoryError, InvalidParameterError: `.dockerignore` is no file.
     """
     named = "" if os.fspath(dockerfile) == STANDARD_INPUT else os.fspath(dockerfile)
     own = Path(f"{named or Path(path) / 'Dockerfile'}.dockerignore")
     for place in (own, Path(path) / ".dockerignore"):
-        if place.is_file():
-            with errors_at(place), open_stream(place) as stream:
+        # A link that leads nowhere, or a device, must not mean that nothing is left out.
+        if os.path.lexists(place):
+            with errors_at(place), open_any_place(place) as stream:
                 data = stream.read(_MAX_IGNORE + 1)
             return BuildContext(path, parse_ignore(decode_dockerfile(data, os.fspath(place)), os.fspath(place)))
     return BuildContext(path)

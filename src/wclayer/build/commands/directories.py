@@ -11,6 +11,7 @@ from wclayer.build.commands.messages import (
     BAD_DIRECTORY,
     BAD_NAME,
     FILE_NOT_FOUND,
+    IN_USE,
     NOT_EMPTY,
     PATH_NOT_FOUND,
     message_of,
@@ -23,7 +24,6 @@ from wclayer.win32.attributes import FileAttributes
 from wclayer.win32.names import path_key
 from wclayer.win32.reparse import LinkTarget
 
-_IN_USE = "The process cannot access the file because it is being used by another process."
 _READ_ONLY = int(FileAttributes.READONLY)
 
 
@@ -122,7 +122,7 @@ class RemoveDirectories:
                 # Below, read-only files and directories are removed, too.
                 shell.view.rmtree(found.path)
         if path == "C:\\" or (path_key(shell.directory) + "\\").startswith(path_key(path) + "\\"):
-            return _failed(shell, _IN_USE, 32)
+            return _failed(shell, IN_USE, 32)
         if status.info.attributes & _READ_ONLY and not self.with_contents:
             return _failed(shell, ACCESS_DENIED, 5)
         if not status.is_link and shell.view.listdir(path):

@@ -23,6 +23,7 @@ NOT_EMPTY = "The directory is not empty."
 BAD_DIRECTORY = "The directory name is invalid."
 ALREADY_EXISTS = "Cannot create a file when that file already exists."
 DUPLICATE_NAME = "A duplicate file name exists, or the file\r\ncannot be found."
+IN_USE = "The process cannot access the file because it is being used by another process."
 COPY_ONTO_ITSELF = "The file cannot be copied onto itself."
 
 MESSAGES = {

@@ -10,6 +10,7 @@ from wclayer.build.commands.messages import (
     ACCESS_DENIED,
     DUPLICATE_NAME,
     FILE_NOT_FOUND,
+    IN_USE,
     PATH_NOT_FOUND,
     message_of,
 )
@@ -84,6 +85,8 @@ def _is(one: Found, path: str) -> bool:
 def _move(shell: Shell, one: Found, target: str) -> str | None:
     """Moves an entry. Returns the message of Windows if it cannot be moved."""
     view = shell.view
+    if _is_in_use(shell, one):
+        return IN_USE
     exists = view.exists(target) and not _is(one, target)
     if exists:
         status = view.stat(target, follow=False)
@@ -97,12 +100,17 @@ def _move(shell: Shell, one: Found, target: str) -> str | None:
         view.rename(one.path, target)
     except LayerError as error:
         if "into itself" in error.detail:
-            return "The process cannot access the file because it is being used by another process."
+            return IN_USE
         message = message_of(error)
         if message is None:
             raise
         return message
     return None
+
+
+def _is_in_use(shell: Shell, one: Found) -> bool:
+    """Returns whether an entry is the current directory or above it: the shell holds it open."""
+    return one.is_directory and (path_key(shell.directory) + "\\").startswith(path_key(one.path) + "\\")
 
 
 def _tell(shell: Shell, count: int, last: Found) -> None:
@@ -146,6 +154,8 @@ class Rename:
         return code
 
     def _rename(self, shell: Shell, one: Found) -> str | None:
+        if _is_in_use(shell, one):
+            return IN_USE
         directory = split_path(one.path)[0]
         name = renamed(one.name, self.mask)
         target = join_path(directory, name)
