@@ -82,6 +82,18 @@ def test_a_member_is_added_and_removed_again(
     assert not text.remove((*above, "no key" if isinstance(last, str) else 99))
 
 
+@given(st.dictionaries(keys, values, max_size=3) | st.none(), styles, st.dictionaries(keys, values, max_size=4))
+def test_members_are_set_at_once_as_one_after_the_other(below: Any, style: dict[str, Any], new: dict[str, Any]) -> None:
+    original = text_of({"a": below, "b": [1]}, style)
+    at_once, singly = JsonText(original), JsonText(original)
+    at_once.set_all(("a",), new)
+    for key, value in new.items():
+        singly.set(("a", key), value)
+    assert at_once.data == singly.data
+    with pytest.raises(FormatError, match="b is not an object"):
+        at_once.set_all(("b",), {"x": 1})
+
+
 @given(documents.filter(bool), styles, st.data())
 def test_any_member_is_removed_and_the_others_stay(document: Any, style: dict[str, Any], data: st.DataObject) -> None:
     path = data.draw(st.sampled_from(places(document)))

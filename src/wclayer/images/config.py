@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from wclayer.errors import FormatError, FormatLimitError, limit_hint
 from wclayer.images.descriptor import check_digest, digest_of
@@ -76,15 +77,22 @@ def parse_config(data: bytes) -> ImageConfig:
         FormatLimitError: it is larger than the limit `manifest_size`, or has more layers than `chain_length` allows.
     """
     check_manifest_size(len(data))
+    config = _parsed(data)
+    most = limits_in_use().chain_length + 1
+    if len(config.diff_ids) > most:
+        raise FormatLimitError(f"{len(config.diff_ids)} layers, more than {most} {limit_hint('chain_length')}")
+    return config
+
+
+# Each step of a build reads the configuration several times: before and after a change.
+@lru_cache(maxsize=2)
+def _parsed(data: bytes) -> ImageConfig:
     view = parse_json(data, "the configuration")
     view.view("config")  # checked, not read: what a container runs is in it
     rootfs = view.view("rootfs")
     if (kind := rootfs.text("type", "layers")) != "layers":
         raise FormatError(f"the configuration: the type of rootfs is {kind[:30]!r}, not 'layers'")
     diff_ids = rootfs.texts("diff_ids")
-    most = limits_in_use().chain_length + 1
-    if len(diff_ids) > most:
-        raise FormatLimitError(f"{len(diff_ids)} layers, more than {most} {limit_hint('chain_length')}")
     return ImageConfig(
         data,
         Platform.from_json(view.record, "the configuration"),

@@ -236,16 +236,30 @@ def _edit_env(text: JsonText, changes: ConfigChanges, stays: bool) -> list[str]:
                 name[:100], f"the variable is named twice ({other!r}, {name!r}); Windows does not tell cases apart"
             )
     removed = _remove_variables(text, changes.without_env)
-    for name, value in changes.env.items():
-        if "\0" in value:
-            raise InvalidParameterError(name[:100], "the value of a variable has no NUL")
-        entries = _environment(text)
-        places = [number for number, entry in enumerate(entries) if _name_of(entry) == name_key(name)]
-        text.remove_all(_ENV, places[1:])
-        text.set((*_ENV, places[0] if places else len(entries)), f"{name}={value}")
+    _set_variables(text, changes.env)
     if removed and not _environment(text):
         _clear(text, _ENV, stays)
     return [PATH_WARNING] if "PATH" in map(name_key, changes.env) else []
+
+
+def _set_variables(text: JsonText, variables: Mapping[str, str]) -> None:
+    """Sets variables: one that is there keeps its place, new ones come to the end."""
+    places: dict[str | None, list[int]] = {}
+    for number, entry in enumerate(_environment(text)):
+        places.setdefault(_name_of(entry), []).append(number)
+    new: list[str] = []
+    repeated: list[int] = []
+    for name, value in variables.items():
+        if "\0" in value:
+            raise InvalidParameterError(name[:100], "the value of a variable has no NUL")
+        first, *others = places.get(name_key(name)) or (None,)
+        if first is None:
+            new.append(f"{name}={value}")
+        else:
+            text.set((*_ENV, first), f"{name}={value}")
+        repeated += others
+    text.extend(_ENV, new)
+    text.remove_all(_ENV, repeated)
 
 
 def _environment(text: JsonText) -> list[object]:
@@ -306,8 +320,7 @@ def _edit_map(
         if key in wanted:
             raise InvalidParameterError(key[:100], f"is to be set in {path[-1]} and to be removed from it")
     removed = text.remove_all(path, unwanted)
-    for key, value in wanted.items():
-        text.set((*path, key), value)
+    text.set_all(path, wanted)
     if removed and not text.get(path):
         _clear(text, path, stays)
 
