@@ -12,6 +12,7 @@ import wclayer
 from tests.support import info, nothing_left_in, put_directories, put_file
 from wclayer.layers.transport import TransportLayerReader, TransportLayerWriter
 from wclayer.layers.transport import reader as reader_module
+from wclayer.layers.transport.layout import read_times
 from wclayer.model import Entry
 from wclayer.win32.attributes import FileBasicInfo
 from wclayer.win32.backup import StreamHeader, StreamId
@@ -69,7 +70,7 @@ def test_a_file_that_becomes_shorter_while_it_is_read_is_not_taken_for_one_with_
     with TransportLayerWriter(tmp_path / "transport") as writer:
         put_directories(writer, "Files")
         writer.put(Entry("Files/a", info(), security=volume_root().encode()), [])
-    real = reader_module.read_times
+    real = read_times
 
     def cut(fd: int, status: os.stat_result, *, is_hive: bool) -> FileBasicInfo:
         # Between the call that tells the size and the first one that reads.
