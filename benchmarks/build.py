@@ -27,7 +27,7 @@ from pathlib import Path
 from benchmarks import layers
 from benchmarks.__main__ import measure
 from benchmarks.images import plain_tar, windows_tar, write_image
-from wclayer.build.scratch_base import write_scratch_base
+from wclayer.builder.scratch_base import write_scratch_base
 from wclayer.model import DataStream, Entry
 
 _WCLAYER = [sys.executable, "-m", "wclayer"]

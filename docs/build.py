@@ -2,15 +2,15 @@
 
     python docs/build.py
 
-tests/build/test_command_table.py fails while they differ.
+tests/builder/test_command_table.py fails while they differ.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from wclayer.build.commands import table
-from wclayer.build.commands.powershell import table as powershell
+from wclayer.builder.commands import table
+from wclayer.builder.commands.powershell import table as powershell
 
 DOCUMENT = Path(__file__).with_name("build.md")
 _BEGIN = "<!-- Made by `python docs/build.py` from the table of {0}"

@@ -5,12 +5,12 @@ from __future__ import annotations
 import base64
 
 from fuzz.target import Target
-from wclayer.build.commands.icacls_words import WordError, parse_icacls
-from wclayer.build.commands.powershell.name_patterns import NamePattern, PatternError, has_wildcards, unescaped
-from wclayer.build.commands.run import parse_run
-from wclayer.build.commands.state import Environment, PlannedState, absolute_path
-from wclayer.build.commands.wildcards import matches, renamed
-from wclayer.build.commands.words import join_arguments, split_arguments
+from wclayer.builder.commands.icacls_words import WordError, parse_icacls
+from wclayer.builder.commands.powershell.name_patterns import NamePattern, PatternError, has_wildcards, unescaped
+from wclayer.builder.commands.run import parse_run
+from wclayer.builder.commands.state import Environment, PlannedState, absolute_path
+from wclayer.builder.commands.wildcards import matches, renamed
+from wclayer.builder.commands.words import join_arguments, split_arguments
 from wclayer.errors import InvalidParameterError, NotSupportedError
 
 _VARIABLES = {"VAR": "qwerty", "PATH": r"C:\Windows;C:\a b", "Q": '"', "AMP": "a&b"}

@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 
 from fuzz.target import Target
-from wclayer.build.dockerfile.errors import DockerfileError
-from wclayer.build.dockerfile.ignore import exclude_rules, parse_ignore
-from wclayer.build.dockerfile.instructions import Instruction, Onbuild
-from wclayer.build.dockerfile.lines import decode_dockerfile
-from wclayer.build.dockerfile.parser import parse_dockerfile, parse_trigger
-from wclayer.build.dockerfile.words import MAX_EXPANDED, Expander
+from wclayer.builder.dockerfile.errors import DockerfileError
+from wclayer.builder.dockerfile.ignore import exclude_rules, parse_ignore
+from wclayer.builder.dockerfile.instructions import Instruction, Onbuild
+from wclayer.builder.dockerfile.lines import decode_dockerfile
+from wclayer.builder.dockerfile.parser import parse_dockerfile, parse_trigger
+from wclayer.builder.dockerfile.words import MAX_EXPANDED, Expander
 from wclayer.errors import FormatError
 
 _VALUES = {"A": "value", "Path": "C:\\Windows;C:\\x", "EMPTY": "", "B": "a b"}

@@ -19,12 +19,12 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from wclayer.build.additions import Additions
-    from wclayer.build.api import append_image, build_image, commit_image, rebase_image, squash_image
-    from wclayer.build.conflicts import RebaseConflict
-    from wclayer.build.progress import BuildProgress
-    from wclayer.build.rebasing import RebaseReport
-    from wclayer.build.results import (
+    from wclayer.builder.api import append_image, build_image, commit_image, rebase_image, squash_image
+    from wclayer.builder.appending.additions import Additions
+    from wclayer.builder.progress import BuildProgress
+    from wclayer.builder.rebasing.conflicts import RebaseConflict
+    from wclayer.builder.rebasing.rebase import RebaseReport
+    from wclayer.builder.results import (
         AppendedImage,
         AppendResult,
         BuildResult,
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
         RebaseResult,
         SquashResult,
     )
-    from wclayer.build.workspace import NewLayer
+    from wclayer.builder.workspace import NewLayer
     from wclayer.engines.api import (
         activate_layer,
         create_layer,
@@ -182,12 +182,12 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "wclayer.build.additions": ("Additions",),
-    "wclayer.build.api": ("append_image", "build_image", "commit_image", "rebase_image", "squash_image"),
-    "wclayer.build.conflicts": ("RebaseConflict",),
-    "wclayer.build.progress": ("BuildProgress",),
-    "wclayer.build.rebasing": ("RebaseReport",),
-    "wclayer.build.results": (
+    "wclayer.builder.appending.additions": ("Additions",),
+    "wclayer.builder.api": ("append_image", "build_image", "commit_image", "rebase_image", "squash_image"),
+    "wclayer.builder.rebasing.conflicts": ("RebaseConflict",),
+    "wclayer.builder.progress": ("BuildProgress",),
+    "wclayer.builder.rebasing.rebase": ("RebaseReport",),
+    "wclayer.builder.results": (
         "AppendedImage",
         "AppendResult",
         "BuildResult",
@@ -196,7 +196,7 @@ _HOMES = {
         "RebaseResult",
         "SquashResult",
     ),
-    "wclayer.build.workspace": ("NewLayer",),
+    "wclayer.builder.workspace": ("NewLayer",),
     "wclayer.win32.reparse": ("LinkTarget",),
     "wclayer.view.open_files": ("ViewFile",),
     "wclayer.layers.hives": ("LayerHive",),

@@ -2,7 +2,7 @@
 
 It reads lines of JSON: the verb, its arguments, and the seconds after which the child is killed (null: never). It
 answers each with a line: the exit status of the child, and its seconds. A verb is "pull", "push", or a function of a
-module of tests ("tests.build.making:make").
+module of tests ("tests.builder.making:make").
 """
 
 from __future__ import annotations

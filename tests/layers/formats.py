@@ -18,8 +18,8 @@ from typing import Any, ClassVar
 
 import wclayer
 from tests.support import TIME, contents, layer_tar, put_directories, put_file
-from wclayer.build.changes import ChangesReader
-from wclayer.build.workspace import EmptyScratchWriter
+from wclayer.builder.changes import ChangesReader
+from wclayer.builder.workspace import EmptyScratchWriter
 from wclayer.engines.portable.base_processing import ProcessingInPlaceWriter, ProcessingLayerWriter
 from wclayer.engines.portable.scratch import _ScratchWriter
 from wclayer.errors import InvalidDataError, LayerError, NotSupportedError

@@ -126,7 +126,7 @@ def test_every_reader_and_writer_is_in_the_table() -> None:
         )
     ]
     known = {kind for row in FORMATS for kind in (row.writes, row.reads)} | {BackupLayerReader, BackupLayerWriter}
-    # It reads several layers as one, which no row of the table can make: tests/build/test_part.py has its contract.
+    # It reads several layers as one, which no row of the table can make: tests/builder/test_part.py has its contract.
     known.add(ChainPartReader)
     for base, protocol in ((LayerReaderBase, LayerReader), (LayerWriterBase, LayerWriter)):
         derived = set(_concrete(base))

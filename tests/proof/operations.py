@@ -17,7 +17,7 @@ from tests.images.reading import contents as read_image
 from tests.old_layers import make_old_chain
 from tests.proof.world import KEY, MIB, VOLUME, World, copy_scratch
 from tests.support import contents, info, tree_listing
-from wclayer.build.commit import note_image
+from wclayer.builder.commit import note_image
 from wclayer.engines.portable.activation import ACTIVE
 from wclayer.engines.portable.base_processing import BLANK_BASE
 from wclayer.engines.relinking import relink_layer

@@ -44,7 +44,7 @@ _NOT_THERE |= {"test_memory.py"}
 _LINUX = TESTS / "proof"
 # Of builds, those that make an image of a scratch, and commands for files: the rest makes trees and servers with what
 # Linux has, or takes minutes there.
-_BUILDS = TESTS / "build"
+_BUILDS = TESTS / "builder"
 _BUILT_THERE = {"test_append_way.py", "test_commit.py", "test_file_commands.py", "test_tar_files.py"}
 SUITE = sorted(
     path.relative_to(ROOT).as_posix()

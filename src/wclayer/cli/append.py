@@ -8,9 +8,9 @@ from typing import Any
 
 import click
 
-from wclayer.build.additions import Additions
-from wclayer.build.api import append_image
-from wclayer.build.results import AppendedImage, AppendResult
+from wclayer.builder.api import append_image
+from wclayer.builder.appending.additions import Additions
+from wclayer.builder.results import AppendedImage, AppendResult
 from wclayer.cli.config_options import annotation_option, config_options, many, pairs
 from wclayer.cli.image_options import for_option, platform_option, quiet_option, store_option
 from wclayer.cli.made_image import made_record, told_beside

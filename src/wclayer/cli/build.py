@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from wclayer.build.api import build_image
-from wclayer.build.results import BuildResult
+from wclayer.builder.api import build_image
+from wclayer.builder.results import BuildResult
 from wclayer.cli.build_progress import build_progress
 from wclayer.cli.config_options import annotation_option, many, pairs
 from wclayer.cli.image_options import for_option, quiet_option, store_option

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from wclayer.build.progress import BuildProgress, PlainLines, RunningStep, Silent, one_line
+from wclayer.builder.progress import BuildProgress, PlainLines, RunningStep, Silent, one_line
 from wclayer.cli.output import warn
 from wclayer.cli.transfer_bars import Blobs, new_bars
 from wclayer.images.transfer_progress import TransferCallback

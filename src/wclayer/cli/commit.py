@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from wclayer.build.api import commit_image
+from wclayer.builder.api import commit_image
 from wclayer.cli.config_options import annotation_option, compression_option, config_options, many, pairs
 from wclayer.cli.image_options import quiet_option
 from wclayer.cli.layer_argument import LayerArgument, layer_argument

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from wclayer.build.delivery import deliver
-from wclayer.build.results import MadeImage
-from wclayer.build.workspace import NewLayer
+from wclayer.builder.delivery import deliver
+from wclayer.builder.results import MadeImage
+from wclayer.builder.workspace import NewLayer
 from wclayer.cli.output import echo, print_json, results_beside
 from wclayer.cli.transfer_bars import transfer_bars
 from wclayer.images.location import Location, Transport, image_location, open_source

@@ -79,7 +79,7 @@ def _note_image(path: str, argument: LayerArgument) -> None:
     """Records of which image a new scratch was made, for `commit`. A scratch of Windows has no records."""
     image = argument.image
     if image is not None and image.manifest is not None and wclayer.engine_name() == "portable":
-        from wclayer.build.commit import note_image
+        from wclayer.builder.commit import note_image
 
         note_image(path, image.manifest.descriptor.digest)
 

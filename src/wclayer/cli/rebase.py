@@ -8,9 +8,9 @@ from typing import Any
 
 import click
 
-from wclayer.build.api import rebase_image
-from wclayer.build.rebasing import RebaseReport
-from wclayer.build.results import RebaseResult
+from wclayer.builder.api import rebase_image
+from wclayer.builder.rebasing.rebase import RebaseReport
+from wclayer.builder.results import RebaseResult
 from wclayer.cli.config_options import many
 from wclayer.cli.image_options import for_option, platform_option, quiet_option, store_option
 from wclayer.cli.made_image import names_text, pushed_too, told_beside

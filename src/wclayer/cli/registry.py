@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 import click
 
 import wclayer
-from wclayer.build.reg_file import apply_reg, read_reg
+from wclayer.builder.machine.reg_file import apply_reg, read_reg
 from wclayer.cli.group import Verbs
 from wclayer.cli.layer_argument import LayerArgument, layer_argument
 from wclayer.cli.output import echo, json_option, print_json, print_json_list, results_beside

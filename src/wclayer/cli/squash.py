@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from wclayer.build.api import squash_image
-from wclayer.build.results import SquashResult
+from wclayer.builder.api import squash_image
+from wclayer.builder.results import SquashResult
 from wclayer.cli.config_options import compression_option, many
 from wclayer.cli.image_options import quiet_option
 from wclayer.cli.layer_argument import LayerArgument, layer_argument

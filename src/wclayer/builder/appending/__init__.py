@@ -1,0 +1,1 @@
+"""A layer on top of an image without a Dockerfile."""

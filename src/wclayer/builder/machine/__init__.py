@@ -1,0 +1,1 @@
+"""The machine that an image describes: its environment, its users' hives, its code pages."""

@@ -1,0 +1,1 @@
+"""Accounts and descriptors that a user states, and changes of DACLs."""

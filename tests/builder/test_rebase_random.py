@@ -1,0 +1,119 @@
+"""`wclayer rebase` of random images: what the result means, and which changes of the new base it hides."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, example, given, settings
+
+from tests.builder import meaning
+from tests.builder.random_images import (
+    BASE,
+    MADE_BY_CONTAINERS,
+    MADE_BY_OTHERS,
+    Wanted,
+    check_view,
+    layers,
+    layers_of,
+    put_image,
+    random_store,
+    tars_of,
+)
+from tests.support import parsed, text
+from wclayer.images.store import ImageStore
+from wclayer.layers.hives import LAYER_HIVES
+
+EXAMPLES = 600 if os.environ.get("HYPOTHESIS_PROFILE") == "thorough" else 20
+SLOW = settings(max_examples=EXAMPLES, suppress_health_check=list(HealthCheck), phases=[Phase.explicit, Phase.generate])
+_TIMES = ("LIBARCHIVE.creationtime", "atime", "ctime", "mtime")
+_Facts = dict[tuple[str, ...], object]
+
+
+def _files(read: list[meaning.Layer]) -> _Facts:
+    """Everything but times, by the path in upper case."""
+    return {
+        ("file", path.upper()): (
+            [item for item in node.metadata if item[0] not in _TIMES],
+            sorted(item for item in node.streams.items() if item[1]),
+        )
+        for path, node in meaning.walk(meaning.files_of(read))
+    }
+
+
+def _registry(read: list[meaning.Layer]) -> _Facts:
+    """The descriptors of keys, and the values, by path and name in upper case."""
+    found: _Facts = {}
+    mounts = {hive.stem: "\\".join(hive.mount) for hive in LAYER_HIVES}
+    for stem, root in meaning.registry_of(read).items():
+        for path, key in () if root is None else _keys(mounts[stem].upper(), root):
+            found["key", path] = key.security
+            found |= {("value", path, name): value for name, value in key.values.items()}
+    return found
+
+
+def _keys(path: str, key: meaning.RegistryKey) -> Iterator[tuple[str, meaning.RegistryKey]]:
+    yield path, key
+    for name, child in key.below.items():
+        yield from _keys(f"{path}\\{name}", child)
+
+
+def _hidden(old: _Facts, new: _Facts, made: _Facts) -> set[tuple[str, ...]]:
+    """What the new base has changed, and the rebased image does not show as the new base has it."""
+    return {what for what in {*old, *new} if old.get(what) != new.get(what) and made.get(what) != new.get(what)}
+
+
+def _told(conflicts: list[dict[str, Any]]) -> set[tuple[str, ...]]:
+    return {
+        (item["kind"], item["path"].upper(), *([(item["value"] or "(Default)").upper()] if "value" in item else []))
+        for item in conflicts
+    }
+
+
+def _is_told(what: tuple[str, ...], told: set[tuple[str, ...]], kept: set[str]) -> bool:
+    """Whether a fact is among those that were told, or lies in a key among them, or in a directory that only one base
+    has."""
+    kind, separator = ("file", "/") if what[0] == "file" else ("key", "\\")
+    parts = what[1].split(separator)
+    above = {separator.join(parts[:count]) for count in range(1, len(parts) + 1)}
+    return what in told or any((kind, path) in told for path in above - kept)
+
+
+def _manifest(store: ImageStore, name: str) -> dict[str, Any]:
+    record: dict[str, Any] = json.loads(store.read_blob(store.find(name)))
+    return record
+
+
+@SLOW
+@given(layers, layers)
+@example(MADE_BY_CONTAINERS, MADE_BY_OTHERS)
+@example(MADE_BY_OTHERS, MADE_BY_CONTAINERS)
+@example(MADE_BY_CONTAINERS, [])
+def test_a_rebased_image_has_its_layers_over_the_new_base_and_all_that_it_hides_is_told(
+    own: Wanted, changes: Wanted
+) -> None:
+    with pytest.MonkeyPatch.context() as patch, random_store(patch) as store:
+        put_image(store, "old:1", [BASE], [], "10.0.20348.1")
+        put_image(store, "app:1", [BASE], own, "10.0.20348.1")
+        put_image(store, "new:1", [BASE], changes, "10.0.20348.2")
+        digest = store.find("app:1").digest
+        assert text("rebase", "-q", "app:1", "--old-base", "old:1", "--onto", "old:1").strip() == digest
+        options = ["app:1", "--old-base", "old:1", "--onto", "new:1"]
+        conflicts: Any = parsed("rebase", *options, "--dry-run", "--json")
+        text("rebase", *options, "--force", "-t", "app:2")
+        assert tars_of(store, "app:2") == [*tars_of(store, "new:1"), *tars_of(store, "app:1")[1:]]
+        text("rebase", "app:2", "--old-base", "new:1", "--onto", "old:1", "--force", "-t", "app:3")
+        # The image did not state its base before.
+        assert {**_manifest(store, "app:3"), "annotations": None} == {**_manifest(store, "app:1"), "annotations": None}
+        told = _told(conflicts["conflicts"])
+        old, new, made = (layers_of(store, name) for name in ("old:1", "new:1", "app:2"))
+        files = [_files(read) for read in (old, new, made)]
+        hidden = _hidden(*files) | _hidden(*(_registry(read) for read in (old, new, made)))
+        kept = {path for _, path in files[0].keys() & files[1].keys()}
+        assert {what for what in hidden if not _is_told(what, told, kept)} == set()
+        # A whole key is told if anything in it differs.
+        assert {what for what in told - hidden if what[0] != "key"} == set()
+        check_view(store, "app:2", without=frozenset(meaning.linked_names(made)))
