@@ -617,7 +617,11 @@ def names_operation(method: Callable[_Arguments, _Result]) -> Callable[_Argument
 def _path_of(bounded: object) -> str:
     """Returns the path that an object of a public class is about; "" if it has none, or not yet."""
     for name in ("source", "target", "path", "name"):
-        value = getattr(bounded, name, None)
+        try:
+            value = getattr(bounded, name, None)
+        except LayerError:
+            # One that was closed by the error may refuse to tell.
+            continue
         if isinstance(value, (str, os.PathLike)):
             return os.fspath(value)
     return ""

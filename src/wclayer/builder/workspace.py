@@ -327,8 +327,9 @@ def _unpack(store: ImageStore, layer: NewLayer, parents: Sequence[Path], cancell
 
     with store.claim_layer(layer.chain_id) as is_missing:
         if is_missing:
-            with store.open_blob(layer.descriptor) as stream:
+            blob = store.blob_path(layer.descriptor.digest)
+            with errors_at(blob), store.open_blob(layer.descriptor) as stream:
                 import_tar(
                     stream, store.layer_path(layer.chain_id), parents, accept=accept, cancelled=cancelled,
-                    source=store.blob_path(layer.descriptor.digest),
+                    source=blob,
                 )  # fmt: skip

@@ -187,6 +187,8 @@ class LayerDirectory(LayerEntries):
         try:
             # One byte more than expected is read: this detects a file that has grown without a stat.
             data = self._read(row, fd, row.size + 1)
+            while 0 < len(data) < row.size and (more := self._read(row, fd, row.size + 1 - len(data))):
+                data += more
             if len(data) > row.size and self.is_being_written(row):
                 # It has grown since its size was read.
                 data = data[: row.size]
