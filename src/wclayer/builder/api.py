@@ -82,7 +82,7 @@ def build_image(
         use_cache: take steps that were made before from the cache.
         pull: fetch the base images anew, even if the store has them.
         registry: how registries are reached.
-        progress: is told what happens.
+        progress: receives the steps of the build as they begin and end.
         transfer: called while images are fetched and copied, from several threads.
 
     Raises:
@@ -308,7 +308,7 @@ def squash_image(
 
     Raises:
         PathNotFoundError, InvalidDataError, NotALayerError: see `open_image`.
-        InvalidParameterError: it is a layer directory, not an image; or nothing tells where the base image ends.
+        InvalidParameterError: it is a layer directory, not an image; or nothing states where the base image ends.
         NotSupportedError: the layers have hives in a form that cannot be put together, or the compression does not fit
             to Docker's manifest.
         RegistryError, AccessDeniedError, …: see `copy_image`.
@@ -372,7 +372,7 @@ def rebase_image(
             an index over them. `{release}` in `onto`, or the release in its tag, is replaced.
         compare: look for conflicts. Otherwise no layer of a base image is fetched.
         force: make the image in spite of conflicts and servicing state.
-        dry_run: make nothing. The result tells what would be made.
+        dry_run: make nothing. The result states what would be made.
         registry: how registries are reached.
         on_result: called with the result before anything is refused or copied.
         transfer: called while layers are fetched, unpacked and copied, from several threads.
@@ -382,7 +382,7 @@ def rebase_image(
         NotSupportedError: the own layers hold updates or features of Windows, or hard links to files that the new base
             does not have, also with `force`; or the history does not tell which of its steps are those of the base.
         PathNotFoundError: there is no such image, or none for the platform.
-        InvalidParameterError: nothing tells which base the image has, or the new one is for another processor.
+        InvalidParameterError: nothing states which base the image has, or the new one is for another processor.
         InvalidDataError: documents or layers are damaged.
         RegistryError, AccessDeniedError, …: see `copy_image`.
     """

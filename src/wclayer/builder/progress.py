@@ -1,4 +1,4 @@
-"""`BuildProgress`: what a build tells its user, and the lines in which the users of BuildKit know it."""
+"""`BuildProgress`: what a build reports of its steps, and the lines in which it is printed, as those of BuildKit."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ _SECONDS_AT = 60
 
 
 class BuildProgress(Protocol):
-    """Is told what happens in a build. Each step begins and ends once."""
+    """Receives what happens in a build. Each step begins and ends once."""
 
     def begins(self, number: int, total: int, stage: str, text: str) -> None:
         """Takes a step that begins.
 
         Args:
-            number: its number in the stage, from 1, which is FROM. What changes the configuration alone is not told.
+            number: its number in the stage, from 1, which is FROM. What only changes the configuration is no step.
             total: how many there are in the stage.
             stage: the name of the stage; "" if it is the only one.
             text: the instruction.
@@ -89,8 +89,8 @@ class RunningStep:
         """How long it has been running."""
         return time.monotonic() - self._start
 
-    def told(self, word: str) -> str:
-        """Returns the line that tells of it.
+    def line(self, word: str) -> str:
+        """Returns the line that shows the step.
 
         Args:
             word: what has become of it; "" if nothing has to be said.
@@ -99,7 +99,7 @@ class RunningStep:
 
 
 class PlainLines:
-    """Tells a build in lines: each step one, when it has ended, as BuildKit shows finished steps.
+    """Prints a build in lines: one for each step, at its end, as BuildKit shows finished steps.
 
     Args:
         tell: takes a line.
@@ -131,18 +131,18 @@ class PlainLines:
         self.stops("CACHED" if is_cached else "")
 
     def stops(self, word: str) -> None:
-        """Tells the end of the step that runs, if one does.
+        """Prints the end of the step that runs, if one does.
 
         Args:
             word: what has become of it.
         """
         step, self._step = self._step, None
         if step is not None:
-            self._tell(step.told(word).ljust(_SECONDS_AT) + f"  {step.seconds:.1f}s")
+            self._tell(step.line(word).ljust(_SECONDS_AT) + f"  {step.seconds:.1f}s")
 
 
 class StepOutput:
-    """What a step tells while it runs.
+    """Passes on what a step reports while it runs.
 
     Args:
         progress: the progress of the build.
@@ -158,7 +158,7 @@ class StepOutput:
         self._progress.line(text)
 
     def entries(self, number: int) -> None:
-        """Takes the number of entries that are made so far; not every one is told."""
+        """Takes the number of entries that are made so far, and passes on only some."""
         if number % self._EACH == 0:
             self._progress.entries(number)
 

@@ -37,8 +37,7 @@ def build_progress(*, quiet: bool, is_plain: bool) -> Iterator[tuple[BuildProgre
         is_plain: show lines, even on a terminal.
 
     Returns:
-        A context manager of what is told of the steps, and of the callback for base images and pushes; None if they are
-        not shown.
+        The progress of the steps, and the callback for base images and pushes; None if they are not shown.
     """
     if quiet:
         yield Silent(warn), None
@@ -127,7 +126,7 @@ class TerminalSteps:
             step, self._step = self._step, None
         if step is None:
             return []
-        self._print(self._timed(step.told(word), step.seconds, style=style))
+        self._print(self._timed(step.line(word), step.seconds, style=style))
         return list(self._lines)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
@@ -136,7 +135,7 @@ class TerminalSteps:
         with self._lock:
             step, lines = self._step, list(self._lines)[-_SHOWN:]
         if step is not None:
-            yield self._timed(step.told("") + self._more, step.seconds)
+            yield self._timed(step.line("") + self._more, step.seconds)
             yield from map(self._cut, lines)
 
     def _print(self, line: Text) -> None:

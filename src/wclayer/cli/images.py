@@ -189,7 +189,7 @@ def prune_command(
 
     With --repair, what --check finds is mended as far as the store allows: damaged blobs are removed, so that a pull
     fetches them again, and damaged layers are unpacked again from their blobs. Nothing that is whole is removed. What
-    remains is told; the exit status is then 1.
+    remains is listed; the exit status is then 1.
 
     \b
     Example:

@@ -198,7 +198,7 @@ COMMANDS = (
         "xcopy SOURCE [TARGET] [/S | /E | /T] [/I] [/Y] [/Q] [/H] [/R] [/K] [/C] [/V] [/F]",
         "Copies files as `copy` does, without the read-only attribute unless /K is given. /S copies "
         "directories that have files in them, /E all, /T directories alone. What would ask is an error that "
-        "ends the build: an existing file without /Y, a new target without /I or `\\\\` at its end. /A, /D, /M,"
+        "ends the build: an existing file without /Y, a new target without /I or `\\` at its end. /A, /D, /M,"
         " /O, /X and /EXCLUDE are refused. Exit code 4: nothing was found.",
         _parse_xcopy,
     ),
