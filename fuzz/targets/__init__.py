@@ -19,12 +19,23 @@ from fuzz.targets import (
     zips,
 )
 
-_MODULES = (
-    commands, disks, dockerfiles, image_archives, images, interfaces, ntfs, operations, pe, regf, tar, win32, zips,
-)  # fmt: skip
-
 TARGETS: dict[str, Target] = {}
-for _module in _MODULES:
+
+for _module in (
+    commands,
+    disks,
+    dockerfiles,
+    image_archives,
+    images,
+    interfaces,
+    ntfs,
+    operations,
+    pe,
+    regf,
+    tar,
+    win32,
+    zips,
+):
     for _name, _target in _module.TARGETS.items():
         if _name in TARGETS:
             raise ValueError(f"two targets have the name {_name}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -10,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.images import samples
+from wclayer.builder.image import BuiltImage
 from wclayer.errors import FormatError, InvalidParameterError
-from wclayer.images.descriptor import DOCKER_INDEX, OCI_INDEX, Descriptor
+from wclayer.images.descriptor import DOCKER_INDEX, OCI_INDEX, OCI_MANIFEST, Descriptor
 from wclayer.images.edit import (
     CMD_WARNING,
     NO_COMMAND_WARNING,
@@ -27,6 +29,7 @@ from wclayer.images.edit import (
     replace_manifests,
 )
 from wclayer.images.edit_history import UNKNOWN_STEP, Step, append_history
+from wclayer.images.json_edit import JsonText, Path
 from wclayer.images.manifest import Index, Manifest, parse_manifest
 from wclayer.images.platform import Platform, parse_platform
 
@@ -394,3 +397,72 @@ def test_layers_without_history_keep_their_places() -> None:
     # A step without a layer belongs to none.
     edited = json.loads(append_history(data, step, diff_id=None))
     assert edited["history"] == [*record["history"], entry | {"empty_layer": True}]
+
+
+CHANGES = st.one_of(
+    st.builds(
+        lambda env: ConfigChanges(env=env),
+        st.dictionaries(st.sampled_from(["A", "B", "Path", "New", "Other"]), st.sampled_from(["1", "2", "<é>"])),
+    ),
+    st.builds(
+        lambda labels: ConfigChanges(labels=labels),
+        st.dictionaries(st.sampled_from("abc"), st.sampled_from("12")),
+    ),
+    st.sampled_from(
+        [
+            ConfigChanges(), ConfigChanges(env={"a": "1"}), ConfigChanges(ports=["80", "90"]),
+            ConfigChanges(ports=["1"]),
+            ConfigChanges(volumes=["C:\\v"]), ConfigChanges(volumes=["C:\\w", "C:\\v"]), ConfigChanges(user="u"),
+            ConfigChanges(user="v"), ConfigChanges(working_dir="C:\\w"), ConfigChanges(entrypoint=["a"]),
+            ConfigChanges(cmd=["c"]), ConfigChanges(cmd=[]), ConfigChanges(shell=["s"]), ConfigChanges(shell=[]),
+            ConfigChanges(author="me"), ConfigChanges(on_build=["RUN x"]), ConfigChanges(on_build=[]),
+            ConfigChanges(stop_signal="9"), ConfigChanges(stop_signal=""),
+            ConfigChanges(healthcheck={"Test": ["NONE"]}),
+            ConfigChanges(args_escaped=True), ConfigChanges(without_env=["A", "New"]),
+            ConfigChanges(without_labels=["a", "b"]), ConfigChanges(env={"A": "3"}, labels={"a": "3"}, user="w"),
+        ]
+    ),
+)  # fmt: skip
+BARE = b'{"os":"windows","architecture":"amd64","rootfs":{"type":"layers","diff_ids":[]}}'
+
+
+@given(st.sampled_from([CONFIG, UNKNOWN, BARE]), st.lists(CHANGES, max_size=12))
+def test_steps_that_are_made_together_give_the_bytes_of_single_steps(data: bytes, changes: list[ConfigChanges]) -> None:
+    steps = [(each, Step(f"step {number}", "2020-09-13T12:26:40Z")) for number, each in enumerate(changes)]
+    single, told = BuiltImage(OCI_MANIFEST, data), []
+    for each, step in steps:
+        single, warnings = single.with_config(each, step)
+        told.append(warnings)
+    together, warnings_of_each = BuiltImage(OCI_MANIFEST, data).with_steps(steps)
+    assert together.config == single.config
+    assert warnings_of_each == told
+
+
+@pytest.mark.parametrize("kinds", [("env",), ("env", "labels"), ("env", "labels", "ports", "volumes", "user")])
+def test_the_work_of_steps_that_are_made_together_grows_with_their_number_alone(
+    kinds: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def members_read(number: int) -> int:
+        """Returns how many members of objects and lists are read for a number of steps."""
+        count = 0
+        members = JsonText._members
+
+        def counted(text: JsonText, start: int, path: Path) -> Iterator[Any]:
+            nonlocal count
+            for member in members(text, start, path):
+                count += 1
+                yield member
+
+        changes = {
+            "env": lambda n: ConfigChanges(env={f"V{n}": "x"}),
+            "labels": lambda n: ConfigChanges(labels={f"l{n}": "x"}),
+            "ports": lambda n: ConfigChanges(ports=[f"{n + 1}"]), "user": lambda n: ConfigChanges(user=f"u{n}"),
+            "volumes": lambda n: ConfigChanges(volumes=[f"C:\\{n}"]),
+        }  # fmt: skip
+        steps = [(changes[kinds[n % len(kinds)]](n), Step(f"step {n}", "2020-09-13T12:26:40Z")) for n in range(number)]
+        with monkeypatch.context() as patch:
+            patch.setattr(JsonText, "_members", counted)
+            BuiltImage(OCI_MANIFEST, CONFIG).with_steps(steps)
+        return count
+
+    assert members_read(800) < 2.5 * members_read(400)

@@ -8,6 +8,7 @@ import random
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -289,3 +290,23 @@ def test_the_verb_tells_what_it_did(store: ImageStore) -> None:
     assert [problem["path"] for problem in record["problems"]] == [NAME]
     assert "removes only what is damaged" in told("prune", "--repair", "--all", status=64)
     assert "give one of them" in told("prune", "--repair", "--check", status=64)
+
+
+def test_the_folder_of_the_cache_is_read_once_for_many_records(
+    store: ImageStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = BuildCache(store.path)
+    leftover = store.path / "cache" / f".wclayer-x-{'0' * 16}.partial"
+    leftover.write_bytes(b"of a process that was killed")
+    read: list[str] = []
+    scandir = os.scandir
+
+    def counted(path: str) -> Any:
+        read.append(os.fspath(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", counted)
+    for number in range(1, 5):
+        cache.put("sha256:" + f"{number}" * 64, CachedStep("ENV A=1", "2026-01-01T00:00:00Z"))
+    assert read.count(str(store.path / "cache")) == 1
+    assert not leftover.exists()

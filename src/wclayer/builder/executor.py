@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
 
 from wclayer.builder.bases import Base
 from wclayer.builder.clock import Clock
@@ -94,14 +95,16 @@ class Executor:
         self._progress.begins(1, len(shown) + 1, name, _from_text(stage))
         self._progress.ends(is_cached=False)
         number = 1
-        for step in stage.steps:
-            if step.work is None:
-                image = self._configured(image, step)
+        for configures, steps in groupby(stage.steps, key=lambda step: step.work is None):
+            if configures:
+                image = self._configured(image, [*steps])
                 continue
-            number += 1
-            self._progress.begins(number, len(shown) + 1, name, step.text)
-            image, is_cached = self._layered(image, step, step.work)
-            self._progress.ends(is_cached=is_cached)
+            for step in steps:
+                assert step.work is not None
+                number += 1
+                self._progress.begins(number, len(shown) + 1, name, step.text)
+                image, is_cached = self._layered(image, step, step.work)
+                self._progress.ends(is_cached=is_cached)
         return image
 
     def chain_of(self, origin: StagePlan | Base) -> tuple[str, ...]:
@@ -114,14 +117,29 @@ class Executor:
             return self._made[stage.origin.number]
         return stage.origin.image
 
-    def _configured(self, image: BuiltImage, step: PlannedStep) -> BuiltImage:
-        """Returns the image after a step that changes the configuration alone."""
-        key = self._key(image, ["configuration", image.config.decode("utf-8", "replace"), step.created_by])
+    def _configured(self, image: BuiltImage, steps: Sequence[PlannedStep]) -> BuiltImage:
+        """Returns the image after consecutive steps that change the configuration alone.
+
+        They are one change, with one time and one record in the cache: a change reads and checks the whole
+        configuration, so the time of one for each step is quadratic.
+        """
+        commands = [step.created_by for step in steps]
+        key = self._key(image, ["configuration", image.config.decode("utf-8", "replace"), commands])
         known = self._cache.get(key) if self._use_cache else None
-        made = known or CachedStep(step.text, self._clock.now())
+        made = known or CachedStep(steps[-1].text, self._clock.now())
         if known is None:
             self._cache.put(key, made)
-        return self._with(image, step, made)
+        # The plan has checked each step. What is left to refuse is a configuration that is too large.
+        with located(steps[-1].where):
+            image, warnings = image.with_steps(
+                [
+                    (step.changes or ConfigChanges(), Step(step.created_by, made.created, comment=_COMMENT))
+                    for step in steps
+                ]
+            )
+        for step, told in zip(steps, warnings, strict=True):
+            self._warn(f"{step.where}: {warning}" for warning in told)
+        return image
 
     def _layered(self, image: BuiltImage, step: PlannedStep, work: Work) -> tuple[BuiltImage, bool]:
         """Returns the image after a step that changes files or keys, and whether that was in the cache."""

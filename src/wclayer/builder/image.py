@@ -19,8 +19,8 @@ from wclayer.images.descriptor import (
     OCI_MANIFEST,
     Descriptor,
 )
-from wclayer.images.edit import ConfigChanges, edit_config
-from wclayer.images.edit_history import Step, append_history
+from wclayer.images.edit import ConfigChanges, edit_config, edit_config_in_steps
+from wclayer.images.edit_history import Step, append_empty_steps, append_history
 from wclayer.images.history import BASE_DIGEST, BASE_NAME
 from wclayer.images.inspection import image_of, read_config, read_root
 from wclayer.images.json_edit import write_json
@@ -170,6 +170,31 @@ class BuiltImage:
         config, warnings = edit_config(self.config, changes)
         changed = replace(self, config=config)
         return changed if step is None else changed.with_step(step), warnings
+
+    def with_all(self, changes: Sequence[ConfigChanges]) -> Self:
+        """Returns the image with several changes of its configuration, one after the other.
+
+        Raises:
+            InvalidParameterError: a change is not possible.
+        """
+        return replace(self, config=edit_config_in_steps(self.config, changes)[0])
+
+    def with_steps(self, steps: Sequence[tuple[ConfigChanges, Step]]) -> tuple[Self, list[list[str]]]:
+        """Returns the image after several steps that made no layer, as `with_config` makes them one after the other,
+        and the warnings of each of them. The time is linear in the number of steps.
+
+        Raises:
+            InvalidParameterError: a change is not possible.
+        """
+        config = self.config
+        warnings: list[list[str]] = []
+        # The first step makes "created" and "history" if they are missing, among the keys that other changes make.
+        for part in (steps[:1], steps[1:]):
+            if part:
+                config, told = edit_config_in_steps(config, [changes for changes, _ in part])
+                config = append_empty_steps(config, [step for _, step in part])
+                warnings += told
+        return replace(self, config=config), warnings
 
     def with_step(self, step: Step) -> Self:
         """Returns the image with a step in its history that made no layer."""

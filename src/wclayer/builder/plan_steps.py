@@ -13,7 +13,7 @@ from wclayer.builder.dockerfile import instructions as ins
 from wclayer.builder.dockerfile.ignore import exclude_rules
 from wclayer.builder.dockerfile.parser import Stage, parse_trigger
 from wclayer.builder.dockerfile.words import Expander
-from wclayer.builder.files.copying import Target, TextSource, check_file_name, check_target, image_path
+from wclayer.builder.files.copying import Target, TextSource, absolute_path, check_file_name, check_target
 from wclayer.builder.files.download import Download
 from wclayer.builder.files.placing import Ownership
 from wclayer.builder.files.view_sources import missing, patterns_of
@@ -90,6 +90,8 @@ class StageState:
     @property
     def variables(self) -> dict[str, str]:
         """The values of the names in the words of instructions: those of ENV hide those of ARG."""
+        if not self.args:
+            return self.env
         of_env = {name_key(name) for name in self.env}
         return {name: value for name, value in self.args.items() if name_key(name) not in of_env} | self.env
 
@@ -103,7 +105,8 @@ class StageState:
 
 
 def _with_variable(variables: Mapping[str, str], name: str, value: str) -> dict[str, str]:
-    return {known: old for known, old in variables.items() if name_key(known) != name_key(name)} | {name: value}
+    key = name_key(name)
+    return {known: old for known, old in variables.items() if name_key(known) != key} | {name: value}
 
 
 class StepPlanner:
@@ -153,6 +156,9 @@ class StepPlanner:
             self._triggers(plan, stage, state)
         for instruction in stage.instructions:
             plan.steps.append(self._step(f"{self._dockerfile.name}:{instruction.line}", instruction, stage, state))
+        if plan.steps:
+            with located(plan.steps[-1].where):
+                state.image = state.image.with_all([step.changes for step in plan.steps if step.changes is not None])
         return plan
 
     def _triggers(self, plan: StagePlan, stage: Stage, state: StageState) -> None:
@@ -173,8 +179,9 @@ class StepPlanner:
             plan = _PLANS[type(instruction)]
             created_by, changes, work = plan(self, where, expanded, stage, state)
             if changes is not None:
-                # What cannot be in a configuration is refused before anything is made.
-                state.image, _ = state.image.with_config(changes)
+                # What cannot be in a configuration is refused before anything is made. The check of all changes
+                # together follows at the end of the stage: here it would read those of all steps before it again.
+                state.image.with_config(changes)
         for name in sorted(expander.unset):
             self.warnings.append(f"{where}: {name} has no value, and stands for an empty text")
         # The history has the shell of a RUN in it, too, which is of no use to whoever looks on.
@@ -207,7 +214,7 @@ class StepPlanner:
     def _workdir(self, where: str, workdir: ins.Workdir, stage: Stage, state: StageState) -> _Planned:
         if not workdir.path:
             raise InvalidParameterError(where, "WORKDIR names no directory")
-        path = image_path(workdir.path, state.workdir)
+        path = absolute_path(workdir.path, state.workdir)
         state.workdir = path.replace("/", "\\") if "/" in path else "C:\\"
         if state.files.kind(path) is FileKind.FILE:
             raise EntryNotDirectoryError(where, f"{state.workdir} is a file in the image; WORKDIR needs a directory")
@@ -229,7 +236,7 @@ class StepPlanner:
         if not all(volume.paths):
             raise InvalidParameterError(where, "VOLUME names an empty path")
         for path in volume.paths:
-            image_path(path, state.workdir)
+            absolute_path(path, state.workdir)
         return f"VOLUME {words_text(volume.paths)}", ConfigChanges(volumes=volume.paths), None
 
     def _stop_signal(self, where: str, stop: ins.StopSignal, stage: Stage, state: StageState) -> _Planned:

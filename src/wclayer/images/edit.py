@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from wclayer.errors import FormatError, InvalidParameterError
-from wclayer.images.config import ImageConfig, parse_config
+from wclayer.images.config import parse_config
 from wclayer.images.descriptor import INDEX_TYPES, Descriptor
 from wclayer.images.edit_history import check_time
 from wclayer.images.json_edit import JsonText
@@ -91,9 +91,89 @@ def edit_config(data: bytes, changes: ConfigChanges) -> tuple[bytes, list[str]]:
         InvalidParameterError: a change is not possible, or two of them name one variable.
         FormatError: the bytes are not a configuration.
     """
-    stays = _empty_fields_stay(parse_config(data))
-    text = JsonText(data)
-    warnings = _edit_env(text, changes, stays)
+    edited, [warnings] = edit_config_in_steps(data, [changes])
+    return edited, warnings
+
+
+def edit_config_in_steps(data: bytes, steps: Iterable[ConfigChanges]) -> tuple[bytes, list[list[str]]]:
+    """Returns the configuration after several changes, as `edit_config` makes them one after the other, and the
+    warnings of each of them.
+
+    The bytes are read and checked once, and variables, labels, ports and volumes are set together. So the time is
+    linear in the number of steps. A value that is equal after the last step keeps its text.
+
+    Raises:
+        InvalidParameterError, FormatError: see `edit_config`.
+    """
+    parse_config(data)
+    text, later = JsonText(data), _Additions()
+    warnings = []
+    for changes in steps:
+        if later.take(text, changes):
+            warnings.append(_env_warnings(changes))
+            continue
+        if _sets_members(changes):
+            later.apply(text)
+        warnings.append(_edit(text, changes))
+    later.apply(text)
+    parse_config(text.data)
+    return text.data, warnings
+
+
+def _sets_members(changes: ConfigChanges) -> bool:
+    """Returns whether changes name variables, labels, ports or volumes."""
+    kept = (changes.env, changes.labels, changes.ports, changes.volumes)
+    return any((*kept, changes.without_env, changes.without_labels, changes.without_ports, changes.without_volumes))
+
+
+class _Additions:
+    """Variables, labels, ports and volumes of several steps, which are set together.
+
+    Only fields that have members already are taken: a new field must come to its place among those of other steps.
+    """
+
+    def __init__(self) -> None:
+        self._forget()
+
+    def _forget(self) -> None:
+        self._env: dict[str, tuple[str, str]] = {}
+        self._labels: dict[str, str] = {}
+        self._ports: list[str] = []
+        self._volumes: list[str] = []
+
+    def take(self, text: JsonText, changes: ConfigChanges) -> bool:
+        """Takes the changes of a step, if it does nothing else. Returns False, and takes nothing, otherwise."""
+        fields = {
+            "Env": changes.env,
+            "Labels": changes.labels,
+            "ExposedPorts": changes.ports,
+            "Volumes": changes.volumes,
+        }
+        only = ConfigChanges(env=changes.env, labels=changes.labels, ports=changes.ports, volumes=changes.volumes)
+        if changes != only or not all(text.get(("config", key)) for key, members in fields.items() if members):
+            return False
+        _check_variables(changes)
+        for name, value in changes.env.items():
+            self._env[name_key(name)] = (name, value)
+        self._labels |= changes.labels
+        self._ports += changes.ports
+        self._volumes += changes.volumes
+        return True
+
+    def apply(self, text: JsonText) -> None:
+        """Sets what was taken."""
+        env = dict(self._env.values())
+        changes = ConfigChanges(env=env, labels=self._labels, ports=self._ports, volumes=self._volumes)
+        if _sets_members(changes):
+            _edit(text, changes)
+            self._forget()
+
+
+def _edit(text: JsonText, changes: ConfigChanges) -> list[str]:
+    """Makes changes, and returns warnings for the user."""
+    stays = _empty_fields_stay(text)
+    _edit_env(text, changes, stays)
+    warnings = _env_warnings(changes)
     _edit_commands(text, changes, stays, warnings)
     for key, wanted, unwanted in (
         ("Labels", changes.labels, changes.without_labels),
@@ -124,8 +204,7 @@ def edit_config(data: bytes, changes: ConfigChanges) -> tuple[bytes, list[str]]:
         for name, stated in changes.platform.to_json().items():
             if stated:
                 text.set((name,), stated)
-    parse_config(text.data)
-    return text.data, warnings
+    return warnings
 
 
 def edit_annotations(manifest: Manifest, annotations: Mapping[str, str], without: Sequence[str] = ()) -> Manifest:
@@ -226,7 +305,12 @@ def _point_to(text: JsonText, path: tuple[str | int, ...], new: Descriptor) -> N
         text.remove((*path, "urls"))
 
 
-def _edit_env(text: JsonText, changes: ConfigChanges, stays: bool) -> list[str]:
+def _check_variables(changes: ConfigChanges) -> None:
+    """Checks the names of variables.
+
+    Raises:
+        InvalidParameterError: one is no name, or two are those of one variable.
+    """
     named: dict[str, str] = {}
     for name in (*changes.env, *changes.without_env):
         if not name or "=" in name[1:] or "\0" in name:
@@ -235,10 +319,17 @@ def _edit_env(text: JsonText, changes: ConfigChanges, stays: bool) -> list[str]:
             raise InvalidParameterError(
                 name[:100], f"the variable is named twice ({other!r}, {name!r}); Windows does not tell cases apart"
             )
+
+
+def _edit_env(text: JsonText, changes: ConfigChanges, stays: bool) -> None:
+    _check_variables(changes)
     removed = _remove_variables(text, changes.without_env)
     _set_variables(text, changes.env)
     if removed and not _environment(text):
         _clear(text, _ENV, stays)
+
+
+def _env_warnings(changes: ConfigChanges) -> list[str]:
     return [PATH_WARNING] if "PATH" in map(name_key, changes.env) else []
 
 
@@ -325,12 +416,12 @@ def _edit_map(
         _clear(text, path, stays)
 
 
-def _empty_fields_stay(config: ImageConfig) -> bool:
+def _empty_fields_stay(text: JsonText) -> bool:
     """Returns whether the program that wrote a configuration writes empty fields of its "config", too.
 
     Docker writes every field, with null for an empty list. BuildKit and others leave empty fields out.
     """
-    record = config.view.view("config").record
+    record = text.get(("config",)) or {}
     return "Hostname" in record or any(value is None for value in record.values())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -56,17 +57,35 @@ def append_history(data: bytes, step: Step, *, diff_id: str | None) -> bytes:
         InvalidParameterError: the time of the step is none.
         FormatError: the bytes are not a configuration.
     """
+    if diff_id is None:
+        return append_empty_steps(data, [step])
     config = parse_config(data)
     text = JsonText(data)
     text.set(("created",), check_time(step.created))
-    if diff_id is not None:
-        known = sum(not entry.is_empty_layer for entry in config.history)
-        text.extend(("history",), [{"comment": UNKNOWN_STEP}] * (len(config.diff_ids) - known))
-    text.extend(("history",), [step.to_json(is_empty_layer=diff_id is None)])
-    if diff_id is not None:
-        if not text.get(("rootfs", "type")):
-            text.set(("rootfs", "type"), "layers")
-        text.extend(("rootfs", "diff_ids"), [diff_id])
+    known = sum(not entry.is_empty_layer for entry in config.history)
+    text.extend(("history",), [{"comment": UNKNOWN_STEP}] * (len(config.diff_ids) - known))
+    text.extend(("history",), [step.to_json(is_empty_layer=False)])
+    if not text.get(("rootfs", "type")):
+        text.set(("rootfs", "type"), "layers")
+    text.extend(("rootfs", "diff_ids"), [diff_id])
+    parse_config(text.data)
+    return text.data
+
+
+def append_empty_steps(data: bytes, steps: Sequence[Step]) -> bytes:
+    """Returns a configuration with more entries of the history, of steps that made no layer (see `append_history`).
+
+    Args:
+        data: the configuration. Everything else keeps its bytes.
+        steps: the entries, at least one. The image is as old as the last one.
+
+    Raises:
+        InvalidParameterError, FormatError: see `append_history`.
+    """
+    parse_config(data)
+    text = JsonText(data)
+    text.set(("created",), check_time(steps[-1].created))
+    text.extend(("history",), [step.to_json(is_empty_layer=True) for step in steps])
     parse_config(text.data)
     return text.data
 

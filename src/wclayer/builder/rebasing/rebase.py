@@ -121,7 +121,7 @@ class Rebase:
         base_platform: which image of an index is the new base; by default that for the release of Windows of the image,
             or the only one for its processor.
         registry: how registries are reached.
-        compare: compare the layers. Otherwise only the own layers are read, and no layer of a base is fetched.
+        looks: compare the layers; otherwise no layer of a base is read or downloaded, and only the own layers are.
         new_name: the reference of the new base in a registry, for the annotations.
         progress: called while layers are fetched and unpacked.
 
@@ -137,7 +137,7 @@ class Rebase:
     platform: Platform | None = None
     base_platform: Platform | None = None
     registry: RegistryOptions | None = None
-    compare: bool = True
+    looks: bool = True
     new_name: str = ""
     progress: TransferCallback | None = None
     _held: ExitStack = field(default_factory=ExitStack)
@@ -208,7 +208,7 @@ class Rebase:
         )
         if made is image:
             return replace(report, conflicts=())
-        if not self.compare:
+        if not self.looks:
             return replace(report, servicing=self._servicing_of_blobs(image, old.count, source))
         layers = self._unpacked(self.image, image.config.platform)
         with ExitStack() as opened:

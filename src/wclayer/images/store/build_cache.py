@@ -19,7 +19,7 @@ from wclayer.host.root import HostRoot
 from wclayer.images.descriptor import Descriptor, check_digest
 from wclayer.images.json_view import parse_json
 from wclayer.images.store.folder import CACHE, StoreFolder, cache_name
-from wclayer.layers.atomic import StagedFile
+from wclayer.layers.atomic import StagedFile, remove_leftovers
 
 _VERSION = 1
 MAX_RECORD = 64 << 10
@@ -80,6 +80,7 @@ class BuildCache:
 
     def __init__(self, store: StrPath) -> None:
         self._folder = StoreFolder(store)
+        self._is_swept = False
 
     def get(self, key: str) -> CachedStep | None:
         """Returns what a step has made, which is in the store, and notes that it was used; None if nobody knows.
@@ -109,7 +110,12 @@ class BuildCache:
         """
         self._folder.make()
         path = self._folder.path / cache_name(key).decode()
-        with errors_at(path, damage=CorruptLayerError), StagedFile(path) as staged:
+        if not self._is_swept:
+            # Once: to list the folder for each record takes longer, the more records there are.
+            with errors_at(path):
+                remove_leftovers(path.parent)
+            self._is_swept = True
+        with errors_at(path, damage=CorruptLayerError), StagedFile(path, sweep=False) as staged:
             staged.stream.write(step.encode())
 
     def used_since(self, moment: float) -> Iterator[CachedStep]:

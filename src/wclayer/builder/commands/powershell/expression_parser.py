@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from abc import abstractmethod
-from collections.abc import Callable
 
 from wclayer.builder.commands.powershell.calls import MethodCall, check_member
 from wclayer.builder.commands.powershell.expressions import (
@@ -116,19 +115,11 @@ class ExpressionParser(WordParser):
         return self._list() if has_commas else self._primary()
 
     def _list(self) -> Expression:
-        if self._in.peek(","):
-            raise self._in.unexpected("a value")
-        return self._with_commas(self._primary)
-
-    def _with_commas(self, parse: Callable[[], Expression]) -> Expression:
-        """Parses one value, or an array: several values with commas between them.
-
-        Args:
-            parse: parses one of the values.
-        """
         reader = self._in
         start = reader.at
-        items = [parse()]
+        if reader.peek(","):
+            raise reader.unexpected("a value")
+        items = [self._primary()]
         while True:
             before = reader.at
             reader.skip_blanks()
@@ -136,7 +127,7 @@ class ExpressionParser(WordParser):
                 reader.at = before
                 break
             reader.skip_lines()
-            items.append(parse())
+            items.append(self._primary())
         return items[0] if len(items) == 1 else Array(self._since(start), tuple(items))
 
     def _primary(self) -> Expression:

@@ -1,4 +1,4 @@
-"""New-Item and mkdir for files, directories and links.
+r"""New-Item and mkdir for files, directories and links.
 
 Sources: "New-Item"; FileSystemProvider.NewItem, .CreateDirectory and SessionStateContainer.NewItem of PowerShell.
 """
