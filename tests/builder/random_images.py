@@ -195,8 +195,8 @@ def check_view(store: ImageStore, name: str, *, without: frozenset[str] = frozen
     """
     expected, found = {}, {}
     for path, file in meaning.walk(meaning.files_of(layers_of(store, name))):
-        # No data is the same as none.
-        data = {stream: data for stream, data in file.streams.items() if data}
+        # No data is the same as none, but for a stream that has a name.
+        data = {stream: data for stream, data in file.streams.items() if stream or data}
         expected[path] = (*meaning.basic_info(file.metadata), meaning.security(file.metadata)), data
     with open_image(name, store) as image, MergedTree(image.layers) as tree:
         for node in tree.walk(tree.root()):
@@ -204,7 +204,7 @@ def check_view(store: ImageStore, name: str, *, without: frozenset[str] = frozen
                 continue
             entry = tree.entry(node)
             assert entry.info is not None
-            streams = {stream.name: stream.read_all() for stream in tree.streams(node) if stream.size}
+            streams = {stream.name: stream.read_all() for stream in tree.streams(node) if stream.name or stream.size}
             if node.key in CONFIGS:
                 streams.pop("", None)
             times = (
@@ -243,6 +243,7 @@ MADE_BY_CONTAINERS: Wanted = [
         [("anew", "a/B"), ("write", "a/B/again", b"again"), ("remove", "temp"), ("remove", "a/a"), ("case", "a/new"),
          ("write", "a/Long file one.text", b"1"), ("security", "kept", SECURITY[0]), ("link", "kept 3", "kept")],
         [("create", r"HKLM\SOFTWARE\Déjà"), ("unset", r"HKLM\SOFTWARE\App", "n"),
+         ("set", r"HKLM\SOFTWARE\App", "more", b"5"),
          ("unset", r"HKLM\SOFTWARE\App\Old", "Version"), ("delete", r"HKLM\SYSTEM\App\New"),
          ("delete", r"HKLM\SYSTEM\Déjà"), ("set", r"HKLM\SYSTEM\App\Old", "n", b"4")],
     )),

@@ -38,7 +38,8 @@ def _files(read: list[meaning.Layer]) -> _Facts:
     return {
         ("file", path.upper()): (
             [item for item in node.metadata if item[0] not in _TIMES],
-            sorted(item for item in node.streams.items() if item[1]),
+            # No data is the same as none, but for a stream that has a name.
+            sorted(item for item in node.streams.items() if any(item)),
         )
         for path, node in meaning.walk(meaning.files_of(read))
     }

@@ -52,6 +52,8 @@ class Repositories:
             found: the repositories by the digest of the blob.
         """
         rows = {(digest, each.host, each.name) for digest, several in found.items() for each in several}
+        if not rows:
+            return
         for row in rows:
             self._checked(row)
         with opened(self._folder) as ask:
