@@ -228,19 +228,19 @@ def test_a_bar_for_each_layer_of_what_is_composed(
 
 _WITH_PEAK = """
 import sys
+from tests.memory import peak_memory
 from wclayer.cli.verbs import run
 status = run(sys.argv[1:])
-with open("/proc/self/status") as file:
-    print(next(line.split()[1] for line in file if line.startswith("VmHWM")))
+print(peak_memory())
 sys.exit(status)
 """
 
 
 def _peak(*arguments: str | Path) -> int:
-    """The most memory of a command, in bytes. What it forked from does not count, as it would in `getrusage`."""
+    """The most memory of a command, in bytes."""
     command = [sys.executable, "-c", _WITH_PEAK, *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
-    return int(done.stdout.splitlines()[-1]) << 10
+    return int(done.stdout.splitlines()[-1])
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak is asked of Linux")

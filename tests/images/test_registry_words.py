@@ -37,12 +37,13 @@ def test_what_a_registry_says_of_a_secret_is_not_shown(bench: Bench, secret: str
 
 
 _MEASURED = """
-import resource, sys
+import sys
+from tests.memory import peak_memory
 from wclayer.cli.main import main
 try:
     main(sys.argv[1:])
 finally:
-    print("peak", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    print("peak", peak_memory())
 """
 
 
@@ -55,7 +56,7 @@ def _peak(store: Path, *problems: Fault) -> int:
             [sys.executable, "-c", _MEASURED, *arguments], capture_output=True, text=True, timeout=60, check=False
         )
     assert "Traceback" not in done.stderr
-    return int(done.stdout.split()[-1]) // 1024
+    return int(done.stdout.split()[-1]) >> 20
 
 
 @pytest.fixture(scope="module")

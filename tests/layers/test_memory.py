@@ -16,6 +16,7 @@ _LIMIT = 256
 _FRAME = """
 import base64, io, os, resource, struct, sys
 import wclayer
+from tests.memory import peak_memory
 from tests.support import TRAILER_BYTES, global_header, member, zstd
 
 # What is mapped is more than what is used: libraries, the stacks of threads.
@@ -48,9 +49,7 @@ try:
     print("whole")
 except wclayer.LayerError as error:
     print(type(error).__name__, error)
-# Not ru_maxrss: that of a process starts with what its parent had when it was made.
-status = dict(line.split(":", 1) for line in open("/proc/self/status"))
-print(int(status["VmHWM"].split()[0]) >> 10)
+print(peak_memory() >> 20)
 """
 _PLAIN = "yield from members()"
 _ZSTD = """
