@@ -290,6 +290,42 @@ def test_the_dockerfile_may_come_from_the_standard_input(store: ImageStore, cont
         assert view.read_bytes("C:\\app\\a.txt") == b"a"
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the host has no FIFO in a folder")
+def test_the_dockerfile_of_a_context_must_be_a_file_but_a_fifo_may_be_named(store: ImageStore, context: Path) -> None:
+    os.mkfifo(context / "Dockerfile")
+    _, err = build(context, "-t", "app:1", status=None)
+    assert f"{context / 'Dockerfile'}: is a FIFO" in err
+    shell = f'exec "$0" -m wclayer build -q -t app:1 -f <(echo FROM {BASE}) "$1"'
+    done = subprocess.run(["bash", "-c", shell, sys.executable, context], check=True, capture_output=True, timeout=60)
+    assert done.stdout.decode() == f"{digest(store, 'app:1')}\n"
+
+
+def test_a_file_of_the_digest_that_cannot_be_written_is_refused_before_the_build(
+    store: ImageStore, context: Path, tmp_path: Path
+) -> None:
+    write(context, f"FROM {BASE}", "COPY src C:\\app")
+    before = sorted(image.name for image in store.images())
+    for place, words in ((Path(context.anchor), "is a directory; a file is needed"), (tmp_path / "no" / "id", "exist")):
+        _, err = build(context, "-t", "app:1", "--iidfile", str(place), status=None)
+        assert f"{place}: " in err
+        assert words in err
+        assert sorted(image.name for image in store.images()) == before
+
+
+def test_the_file_of_the_digest_may_lie_in_the_context_and_is_not_copied(store: ImageStore, context: Path) -> None:
+    write(context, f"FROM {BASE}", "COPY . C:\\app")
+    build(context, "-q", "-t", "app:1", "--iidfile", str(context / "id"))
+    assert (context / "id").read_text() == digest(store, "app:1")
+    with open_image("store:app:1", store) as image, LayerView(image.layers) as view:
+        assert [*tree(view, "C:\\app")] == [
+            "app/Dockerfile",
+            "app/src",
+            "app/src/a.txt",
+            "app/src/sub",
+            "app/src/sub/b.txt",
+        ]
+
+
 def test_triggers_of_the_base_are_carried_out_once(store: ImageStore, context: Path) -> None:
     write(context, f"FROM {BASE}", "ONBUILD COPY src C:\\app", "ONBUILD ENV A=1")
     build(context, "-t", "mother:1")

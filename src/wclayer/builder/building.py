@@ -87,6 +87,7 @@ def read_dockerfile(context: StrPath, name: StrPath = "") -> Dockerfile:
 
     Raises:
         PathNotFoundError: there is no such file.
+        EntryIsDirectoryError, InvalidParameterError: it is no file. A FIFO or device is read only if it is named.
         DockerfileError: it is not a Dockerfile.
     """
     if os.fspath(name) == STANDARD_INPUT:
@@ -96,7 +97,9 @@ def read_dockerfile(context: StrPath, name: StrPath = "") -> Dockerfile:
     else:
         path = Path(name) if os.fspath(name) else Path(context) / "Dockerfile"
         shown = os.fspath(name) or path.name
-        with errors_at(path), open_stream(path) as stream:
+        # Nobody asked for a FIFO that lies in a context, and it may have no writer.
+        opened = open_stream if os.fspath(name) else open_any_place
+        with errors_at(path), opened(path) as stream:
             data = stream.read(_MAX_DOCKERFILE)
     return parse_dockerfile(decode_dockerfile(data, shown), shown)
 

@@ -19,7 +19,7 @@ from wclayer.errors import InvalidParameterError, NotSupportedError
 from wclayer.images.platform import Platform, parse_platform
 from wclayer.images.registry import RegistryOptions
 from wclayer.images.store import ImageStore
-from wclayer.layers.atomic import StagedFile
+from wclayer.layers.atomic import OutputFile
 
 _REMOTE = ("http://", "https://", "git://", "git@", "ssh://", "github.com/")
 
@@ -93,6 +93,8 @@ def build_command(
         raise NotSupportedError(context, "the context is a folder; clone or unpack it first")
     if push and not tags:
         raise click.UsageError("--push needs a name: -t NAME")
+    if iidfile:
+        _check_can_be_written(iidfile)
     with told_beside(tags):
         with build_progress(quiet=quiet or as_json, is_plain=style == "plain") as (progress, transfer):
             built = build_image(
@@ -103,9 +105,18 @@ def build_command(
                 transfer=transfer,
             )  # fmt: skip
         if iidfile:
-            with StagedFile(Path(iidfile)) as staged:
-                staged.stream.write(built.digest.encode())
+            with OutputFile(Path(iidfile)) as output:
+                output.stream.write(built.digest.encode())
         _report(built, tags, quiet=quiet, as_json=as_json)
+
+
+def _check_can_be_written(path: str) -> None:
+    """Refuses a file that cannot be made, before the build.
+
+    The file is not kept open: in the context, COPY would take it. A FIFO or device is opened only to be written to.
+    """
+    if not os.path.exists(path) or os.path.isfile(path) or os.path.isdir(path):
+        OutputFile(Path(path)).discard()
 
 
 def _arguments(texts: tuple[str, ...]) -> dict[str, str]:
