@@ -61,6 +61,16 @@ def test_inspect_shows_each_step_with_its_layer(folder: Path) -> None:
     assert "10.0.17763 (Windows Server 2019)          no       no" in text
 
 
+def test_inspect_does_not_count_the_layers_of_the_base_as_those_of_the_image_it_was_built_on(folder: Path) -> None:
+    run(
+        "config", "oci:images:nano", "--annotation", "org.opencontainers.image.base.name=r.io/tools:1",
+        "-t", "oci:images:built",
+    )  # fmt: skip
+    lines = run("inspect", "oci:images:built").stdout.decode().splitlines()
+    assert "built on  r.io/tools:1" in lines
+    assert "base      10.0.20348.5499, the lowest 1 layer" in lines
+
+
 def test_inspect_lists_platforms_and_shows_one(folder: Path) -> None:
     record = inspected("oci:images:several")
     assert record["image"] is None

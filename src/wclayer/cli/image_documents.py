@@ -64,9 +64,9 @@ def inspect_command(
     IMAGE is a name in the store, the path of a layout or an archive, or docker://REF, oci:DIR[:TAG],
     oci-archive:FILE[:TAG] or docker-archive:FILE[:REF]. No layer is read.
 
-    Each step of the history is shown with the layer that it made. The base is found by the first steps, "Apply image"
-    and "Install update", and by the annotations org.opencontainers.image.base.*. With --host, the reason is shown why a
-    host runs the image, or does not.
+    Each step of the history is shown with the layer that it made. The base is Microsoft's image, which the first steps
+    show ("Apply image", "Install update"). "built on" is what the annotations org.opencontainers.image.base.* state.
+    With --host, the reason is shown why a host runs the image, or does not.
 
     \b
     Example:
@@ -238,6 +238,7 @@ def _show_image(found: ImageInspection, manifest: Manifest, config: ImageConfig)
             "created": config.created,
             "author": config.view.text("author"),
             "size": f"{size_text(size)} in {count_text(len(manifest.layers), 'layer')}",
+            "built on": "" if base is None else ", ".join(filter(None, (base.name, base.digest))),
             "base": "" if base is None else _base_text(base),
         }
     )
@@ -260,8 +261,9 @@ def _show_image(found: ImageInspection, manifest: Manifest, config: ImageConfig)
 
 
 def _base_text(base: ImageBase) -> str:
+    """Returns what the history tells of Microsoft's base image: the annotations may state another image over it."""
     layers = "" if base.layers is None else f"the lowest {count_text(base.layers, 'layer')}"
-    return ", ".join(filter(None, (base.name, base.digest, base.version, layers)))
+    return ", ".join(filter(None, (base.version, layers)))
 
 
 def _show_fields(fields: Mapping[str, str]) -> None:
