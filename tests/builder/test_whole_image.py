@@ -183,8 +183,9 @@ def test_the_configuration_is_as_described(store: ImageStore) -> None:
     base = _base()
     assert [layer["digest"] for layer in manifest["layers"][:2]] == [layer.digest for layer in base.layers]
     assert manifest["annotations"] == {
-        "org.opencontainers.image.base.name": BASE, "org.opencontainers.image.base.digest": base.digest,
-    }  # fmt: skip
+        "org.opencontainers.image.base.name": f"docker.io/library/{BASE}",
+        "org.opencontainers.image.base.digest": base.digest,
+    }
 
 
 def test_the_layer_of_the_tree_is_as_described(store: ImageStore, context: Path) -> None:

@@ -12,7 +12,7 @@ from wclayer.builder.appending.additions import Additions
 from wclayer.builder.appending.append import Appended, append_to
 from wclayer.builder.building import BuildOptions, open_build, open_context, read_dockerfile
 from wclayer.builder.clock import Clock
-from wclayer.builder.commit import commit_scratch, whole_name
+from wclayer.builder.commit import commit_scratch
 from wclayer.builder.delivery import BY_DIGEST, all_names, deliver, places_of
 from wclayer.builder.for_bases import Release, base_for, check_release, make_for_releases, parse_releases
 from wclayer.builder.image import BuiltImage
@@ -396,7 +396,7 @@ def rebase_image(
             target = source_location(text)
             rebase = Rebase(
                 source, target, place, old_base=old, platform=platform, base_platform=base_platform,
-                registry=registry, looks=compare, new_name=_name_of(target), progress=transfer,
+                registry=registry, looks=compare, progress=transfer,
             )  # fmt: skip
             made, report = held.enter_context(rebase).run()
             reports.append(report)
@@ -417,9 +417,3 @@ def rebase_image(
                 report.check(image, force=force)
             deliver(made, [source], targets, place, registry, transfer)
         return result
-
-
-def _name_of(place: Location) -> str:
-    """Returns the reference of a base in a registry, as annotations state it; "" for a place that has none."""
-    is_name = place.transport in (Transport.REGISTRY, Transport.STORE) and not place.name.startswith("sha256:")
-    return whole_name(place.name) if is_name else ""

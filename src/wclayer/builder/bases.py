@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
+from wclayer.builder.base_names import name_of
 from wclayer.builder.for_bases import Release, base_for, check_release
 from wclayer.builder.image import BuiltImage
 from wclayer.builder.scratch_base import SCRATCH, scratch_base
@@ -129,8 +130,7 @@ class BaseFinder:
         with ExitStack() as opened:
             opened.enter_context(open_image(str(place), self.store, platform=platform, progress=self._progress))
             source = opened.enter_context(open_source(place, store=self.store, registry=self._registry))
-            name = place.name if place.transport is Transport.STORE else ""
-            image = BuiltImage.on(source, platform, name=name)
+            image = BuiltImage.on(source, platform, name=name_of(source, self.store))
             self._held.enter_context(opened.pop_all())
         return Base(text, image, source, place)
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wclayer._types import StrPath
+from wclayer.builder.base_names import name_of, whole_name
 from wclayer.builder.clock import Clock
 from wclayer.builder.image import BuiltImage, Step
 from wclayer.builder.workspace import NewLayer, layer_from_scratch, oci_layer_type
@@ -18,7 +19,6 @@ from wclayer.errors import InvalidParameterError, InvalidStateError, PathNotFoun
 from wclayer.formats.compression import Compression
 from wclayer.images.edit import ConfigChanges
 from wclayer.images.platform import Platform
-from wclayer.images.reference import parse_reference
 from wclayer.images.store import ImageStore, StoredImage
 from wclayer.layers.directory import open_layer
 from wclayer.layers.directory.scratch import DISK, UNREAD, ScratchDirectory, is_scratch
@@ -143,7 +143,7 @@ def _base_image(scratch: ScratchDirectory, store: ImageStore, base: str, platfor
     chain_ids = _chain_ids(scratch, store)
     if base:
         with store.source(base) as source:
-            image = BuiltImage.on(source, platform, name=_full_name(store, base))
+            image = BuiltImage.on(source, platform, name=name_of(source, store))
         if image.chain_ids != chain_ids:
             raise InvalidParameterError(base, f"has other layers than those on which {scratch.path} was made")
         return image
@@ -189,18 +189,3 @@ def _name_of(image: StoredImage, store: ImageStore) -> str:
     names = [each.name for each in store.images() if each.manifest.digest == image.manifest.digest]
     named = [name for name in names if not name.startswith("sha256:")]
     return whole_name(named[0]) if named else ""
-
-
-def _full_name(store: ImageStore, text: str) -> str:
-    try:
-        name = store.full_name(text)
-    except (PathNotFoundError, InvalidParameterError):
-        return ""
-    return "" if name.startswith("sha256:") else whole_name(name)
-
-
-def whole_name(name: str) -> str:
-    """Returns a reference with its registry, as annotations state it (OCI image-spec, annotations.md)."""
-    reference = parse_reference(name)
-    tag = f":{reference.tag}" if reference.tag else ""
-    return f"{reference.registry}/{reference.repository}{tag}" + (f"@{reference.digest}" if reference.digest else "")

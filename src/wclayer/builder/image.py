@@ -77,7 +77,7 @@ class BuiltImage:
         Args:
             source: where the base is. Only its documents are read.
             platform: which image of an index is meant; None for the only one.
-            name: the reference of the base in a registry; "" states only its digest.
+            name: the whole reference of the base (`name_of`); "" states only its digest.
 
         Raises:
             PathNotFoundError, InvalidParameterError, InvalidDataError, NotSupportedError: see `of`.

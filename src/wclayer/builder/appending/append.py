@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from wclayer.builder.appending.additions import VERB, Additions, Prepared
 from wclayer.builder.appending.append_way import Way, choose_way
 from wclayer.builder.appending.layer_tar import layer_of_tar
+from wclayer.builder.base_names import name_of
 from wclayer.builder.clock import Clock
 from wclayer.builder.files.context import BuildContext
 from wclayer.builder.files.copying import Target, copy_from_context
@@ -103,7 +104,7 @@ def append_to(
     with during("append to image", source.name):
         place = store or ImageStore()
         prepared = Prepared.of(additions)
-        image = BuiltImage.on(source, platform, name=_reference_of(source))
+        image = BuiltImage.on(source, platform, name=name_of(source, place))
         before = image.parsed
         check_platform(image.manifest.descriptor, before.platform, platform, source.name)
         check_windows(before, source.name)
@@ -134,10 +135,6 @@ def append_to(
         if annotations:
             image = image.with_annotations(annotations)
         return Appended(image, source, way, tuple(warnings))
-
-
-def _reference_of(source: ImageSource) -> str:
-    return str(source.reference) if isinstance(source, RegistrySource) else ""
 
 
 def _get_layers(

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from wclayer.builder.base_names import name_of
 from wclayer.builder.rebasing.base_layers import BaseLookup, FoundBase, base_layers
 from wclayer.builder.rebasing.conflicts import RebaseConflict, find_conflicts, lost_links, servicing_state
 from wclayer.builder.rebasing.documents import ImageDocuments
@@ -122,7 +123,6 @@ class Rebase:
             or the only one for its processor.
         registry: how registries are reached.
         looks: compare the layers; otherwise no layer of a base is read or downloaded, and only the own layers are.
-        new_name: the reference of the new base in a registry, for the annotations.
         progress: called while layers are fetched and unpacked.
 
     Raises:
@@ -138,7 +138,6 @@ class Rebase:
     base_platform: Platform | None = None
     registry: RegistryOptions | None = None
     looks: bool = True
-    new_name: str = ""
     progress: TransferCallback | None = None
     _held: ExitStack = field(default_factory=ExitStack)
 
@@ -167,7 +166,7 @@ class Rebase:
             if self.old_base is not None:
                 stated = self._documents_of_base(self._open(self.old_base), image.config.platform)
             old = base_layers(name, image, BaseLookup(self.store, source, self.registry), stated)
-            rebased = rebase_documents(name, image, old, new, new_name=self.new_name)
+            rebased = rebase_documents(name, image, old, new, new_name=name_of(base_source, self.store))
             report = self._report(name, image, old, new, rebased, source)
             made = rebased.documents
             owners = {layer.digest: base_source for layer in made.manifest.layers[: len(new.manifest.layers)]}

@@ -48,7 +48,7 @@ def rebase_documents(
         image: the image.
         old: its base image.
         new: the new base image.
-        new_name: the reference of the new base in a registry, for the annotations; "" states only its digest.
+        new_name: the whole reference of the new base (`name_of`), for the annotations; "" states only its digest.
 
     Raises:
         InvalidParameterError: the new base is for another processor or operating system.
