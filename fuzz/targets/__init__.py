@@ -19,23 +19,12 @@ from fuzz.targets import (
     zips,
 )
 
-TARGETS: dict[str, Target] = {}
+_MODULES = (
+    commands, disks, dockerfiles, image_archives, images, interfaces, ntfs, operations, pe, regf, tar, win32, zips,
+)  # fmt: skip
 
-for _module in (
-    commands,
-    disks,
-    dockerfiles,
-    image_archives,
-    images,
-    interfaces,
-    ntfs,
-    operations,
-    pe,
-    regf,
-    tar,
-    win32,
-    zips,
-):
+TARGETS: dict[str, Target] = {}
+for _module in _MODULES:
     for _name, _target in _module.TARGETS.items():
         if _name in TARGETS:
             raise ValueError(f"two targets have the name {_name}")

@@ -18,7 +18,7 @@ from tests.builder.reading import sddl, tree
 from tests.support import info, put_directories, put_file, zstd
 from wclayer.builder.dockerfile.ignore import parse_ignore
 from wclayer.builder.files.context import BuildContext
-from wclayer.builder.files.copying import Target, absolute_path, copy_from_context
+from wclayer.builder.files.copying import Target, copy_from_context, image_path
 from wclayer.builder.files.placing import Ownership
 from wclayer.errors import (
     AlreadyExistsError,
@@ -120,7 +120,7 @@ def test_the_whole_context_is_a_source(view: LayerView, folder: Path) -> None:
     ],
 )  # fmt: skip
 def test_a_target_is_relative_to_the_working_directory(text: str, path: str) -> None:
-    assert absolute_path(text, "C:\\app").upper() == path.upper()
+    assert image_path(text, "C:\\app").upper() == path.upper()
 
 
 @pytest.mark.parametrize("text", ["D:\\x", "\\\\server\\share", "//x/y", "x:y", "con", "a*b"])

@@ -133,7 +133,7 @@ def test_a_rebase_tells_what_it_would_hide_before_it_is_refused(store: wclayer.I
     wclayer.append_image("windows:1", wclayer.Additions(copies=[("context/a.txt", "C:\\Windows\\system.dll")]), "app:1")
     told: list[wclayer.RebaseResult] = []
     with pytest.raises(wclayer.InvalidStateError, match="hide 1 changes of the new base"):
-        wclayer.rebase_image("app:1", "windows:2", "app:2", told=told.append)
+        wclayer.rebase_image("app:1", "windows:2", "app:2", on_result=told.append)
     (refused,) = told
     (report,) = refused.reports
     assert report.conflicts is not None

@@ -92,7 +92,7 @@ def build_image(
         InvalidParameterError: a name, a release or a platform is not possible.
         LayerError: a step fails; the steps before it are in the cache.
     """
-    called, place = all_names(names), store or ImageStore()
+    called, used_store = all_names(names), store or ImageStore()
     targets = places_of(called)
     given = arguments or {}
     options = BuildOptions(
@@ -102,11 +102,11 @@ def build_image(
     with (
         open_context(context, dockerfile) as opened,
         open_build(
-            read_dockerfile(context, dockerfile), opened, place, platforms=platforms,
+            read_dockerfile(context, dockerfile), opened, used_store, platforms=platforms,
             releases=parse_releases(releases), options=options, registry=registry, progress=progress, transfer=transfer,
         ) as built,
     ):  # fmt: skip
-        root = deliver(built.source, built.places, targets, place, registry, transfer)
+        root = deliver(built.source, built.places, targets, used_store, registry, transfer)
         return BuildResult(root, called, built.warnings, tuple(image.manifest for image in built.images))
 
 
@@ -156,39 +156,39 @@ def append_image(
         NotSupportedError: layers would have to be fetched, and `can_fetch` is False; the image is not for Windows.
         RegistryError, AccessDeniedError, …: see `copy_image`.
     """
-    called, place = all_names(names), store or ImageStore()
+    called, used_store = all_names(names), store or ImageStore()
     targets = places_of(called)
     stated = _FROM_SCRATCH if image == SCRATCH and platform is None else platform
     parts: list[Location] = []
     made: list[tuple[str, Appended]] = []
     with ExitStack() as held:
-        held.enter_context(place.in_use())
+        held.enter_context(used_store.in_use())
 
         def make(release: Release | None) -> ImageSource:
             wanted = stated if release is None else release.platform(stated)
             if image == SCRATCH:
                 assert wanted is not None
-                base = scratch_base(place, wanted)
-                source: ImageSource = held.enter_context(base.as_source(place))
+                base = scratch_base(used_store, wanted)
+                source: ImageSource = held.enter_context(base.as_source(used_store))
                 origin = Location(Transport.STORE, "", SCRATCH)
             else:
                 origin = source_location(image if release is None else base_for(image, release))
-                source = held.enter_context(open_source(origin, store=place, registry=registry))
+                source = held.enter_context(open_source(origin, store=used_store, registry=registry))
             parts.append(origin)
             appended = append_to(
-                source, additions, place, platform=wanted, config=config, annotations=annotations,
+                source, additions, used_store, platform=wanted, config=config, annotations=annotations,
                 assume_new=assume_new, can_fetch=can_fetch, keeps_index=release is not None,
                 reproducible=reproducible, progress=transfer,
             )  # fmt: skip
             if release is not None:
                 check_release(appended.image.parsed.platform, release, source.name)
             if not can_fetch:
-                _refuse_fetching(appended.image, origin, targets, place)
+                _refuse_fetching(appended.image, origin, targets, used_store)
             made.append(("" if release is None else release.name, appended))
-            return held.enter_context(appended.as_source(place))
+            return held.enter_context(appended.as_source(used_store))
 
         result = make_for_releases(parse_releases(releases), make) if releases else make(None)
-        root = deliver(result, parts, targets, place, registry, transfer)
+        root = deliver(result, parts, targets, used_store, registry, transfer)
     images = [
         AppendedImage(
             each.image.manifest, each.image.parsed.platform, release, each.way.needs_base, each.way.reason
@@ -259,15 +259,15 @@ def commit_image(
         NotSupportedError: the compression does not fit to Docker's manifest.
         RegistryError, AccessDeniedError, …: see `copy_image`.
     """
-    called, place = all_names(names), store or ImageStore()
+    called, used_store = all_names(names), store or ImageStore()
     targets = places_of(called)
-    with place.in_use():
+    with used_store.in_use():
         committed = commit_scratch(
-            scratch, place, base=base, platform=platform, changes=config, annotations=annotations, message=message,
+            scratch, used_store, base=base, platform=platform, changes=config, annotations=annotations, message=message,
             reproducible=reproducible, compression=Compression(compression), progress=progress,
         )  # fmt: skip
-        with committed.image.as_source(place) as made:
-            root = deliver(made, [BY_DIGEST], targets, place, registry, transfer)
+        with committed.image.as_source(used_store) as made:
+            root = deliver(made, [BY_DIGEST], targets, used_store, registry, transfer)
     return CommitResult(root, called, committed.warnings, committed.layer)
 
 
@@ -313,28 +313,28 @@ def squash_image(
             to Docker's manifest.
         RegistryError, AccessDeniedError, …: see `copy_image`.
     """
-    called, place = all_names(names), store or ImageStore()
+    called, used_store = all_names(names), store or ImageStore()
     targets = places_of(called)
     with ExitStack() as held:
-        held.enter_context(place.in_use())
-        origin = find_place(image, place)
+        held.enter_context(used_store.in_use())
+        origin = find_place(image, used_store)
         if not isinstance(origin, Location):
             raise InvalidParameterError(image, "is a layer directory; squash takes an image")
-        opened = held.enter_context(open_image(image, place, platform=platform, progress=transfer))
+        opened = held.enter_context(open_image(image, used_store, platform=platform, progress=transfer))
         stated = None
         if base:
-            with open_source(image_location(base), store=place, registry=registry) as source:
+            with open_source(image_location(base), store=used_store, registry=registry) as source:
                 stated = ImageDocuments.of(source)
         squashed = squash_layers(
-            opened, place, above_base=above_base or bool(base), base=stated, reproducible=reproducible,
+            opened, used_store, above_base=above_base or bool(base), base=stated, reproducible=reproducible,
             compression=Compression(compression), progress=progress,
         )  # fmt: skip
-        source = held.enter_context(open_source(origin, store=place, registry=registry))
+        source = held.enter_context(open_source(origin, store=used_store, registry=registry))
         made = squashed.documents
         new = [] if squashed.layer is None else [squashed.layer.descriptor.digest]
-        stored = held.enter_context(place.source(made.manifest.descriptor.digest))
+        stored = held.enter_context(used_store.source(made.manifest.descriptor.digest))
         result = ComposedSource(made.manifest, [source], [made.config.data], dict.fromkeys(new, stored))
-        root = deliver(result, [origin], targets, place, registry, transfer)
+        root = deliver(result, [origin], targets, used_store, registry, transfer)
     return SquashResult(root, called, (), squashed.layer, squashed.count)
 
 
@@ -352,7 +352,7 @@ def rebase_image(
     force: bool = False,
     dry_run: bool = False,
     registry: RegistryOptions | None = None,
-    told: Callable[[RebaseResult], None] | None = None,
+    on_result: Callable[[RebaseResult], None] | None = None,
     transfer: TransferCallback | None = None,
 ) -> RebaseResult:
     """Puts the own layers of an image onto another base, with the version of Windows of that base. No layer changes.
@@ -374,7 +374,7 @@ def rebase_image(
         force: make the image in spite of conflicts and servicing state.
         dry_run: make nothing. The result states what would be made.
         registry: how registries are reached.
-        told: called with the result before anything is refused or copied.
+        on_result: called with the result before anything is refused or copied.
         transfer: called while layers are fetched, unpacked and copied, from several threads.
 
     Raises:
@@ -386,7 +386,7 @@ def rebase_image(
         InvalidDataError: documents or layers are damaged.
         RegistryError, AccessDeniedError, …: see `copy_image`.
     """
-    called, place = all_names(names), store or ImageStore()
+    called, used_store = all_names(names), store or ImageStore()
     targets = places_of(called)
     source, old = source_location(image), source_location(old_base) if old_base else None
     reports: list[RebaseReport] = []
@@ -395,8 +395,8 @@ def rebase_image(
         def make(text: str, base_platform: Platform | None = None) -> ImageSource:
             target = source_location(text)
             rebase = Rebase(
-                source, target, place, old_base=old, platform=platform, base_platform=base_platform,
-                registry=registry, looks=compare, progress=transfer,
+                source, target, used_store, old_base=old, platform=platform, base_platform=base_platform,
+                registry=registry, compare=compare, progress=transfer,
             )  # fmt: skip
             made, report = held.enter_context(rebase).run()
             reports.append(report)
@@ -410,10 +410,10 @@ def rebase_image(
             made = make(onto)
         warnings = dict.fromkeys(warning for report in reports for warning in report.warnings)
         result = RebaseResult(made.resolve(), called, tuple(warnings), tuple(reports))
-        if told is not None:
-            told(result)
+        if on_result is not None:
+            on_result(result)
         if not dry_run:
             for report in reports:
                 report.check(image, force=force)
-            deliver(made, [source], targets, place, registry, transfer)
+            deliver(made, [source], targets, used_store, registry, transfer)
         return result

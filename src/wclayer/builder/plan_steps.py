@@ -13,7 +13,7 @@ from wclayer.builder.dockerfile import instructions as ins
 from wclayer.builder.dockerfile.ignore import exclude_rules
 from wclayer.builder.dockerfile.parser import Stage, parse_trigger
 from wclayer.builder.dockerfile.words import Expander
-from wclayer.builder.files.copying import Target, TextSource, absolute_path, check_file_name, check_target
+from wclayer.builder.files.copying import Target, TextSource, check_file_name, check_target, image_path
 from wclayer.builder.files.download import Download
 from wclayer.builder.files.placing import Ownership
 from wclayer.builder.files.view_sources import missing, patterns_of
@@ -214,7 +214,7 @@ class StepPlanner:
     def _workdir(self, where: str, workdir: ins.Workdir, stage: Stage, state: StageState) -> _Planned:
         if not workdir.path:
             raise InvalidParameterError(where, "WORKDIR names no directory")
-        path = absolute_path(workdir.path, state.workdir)
+        path = image_path(workdir.path, state.workdir)
         state.workdir = path.replace("/", "\\") if "/" in path else "C:\\"
         if state.files.kind(path) is FileKind.FILE:
             raise EntryNotDirectoryError(where, f"{state.workdir} is a file in the image; WORKDIR needs a directory")
@@ -236,7 +236,7 @@ class StepPlanner:
         if not all(volume.paths):
             raise InvalidParameterError(where, "VOLUME names an empty path")
         for path in volume.paths:
-            absolute_path(path, state.workdir)
+            image_path(path, state.workdir)
         return f"VOLUME {words_text(volume.paths)}", ConfigChanges(volumes=volume.paths), None
 
     def _stop_signal(self, where: str, stop: ins.StopSignal, stage: Stage, state: StageState) -> _Planned:

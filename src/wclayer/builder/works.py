@@ -59,7 +59,7 @@ class CopyFromContext:
         with located(self.where):
             copy_from_context(
                 workspace.view, self.context, self.sources, self.target, self.ownership, texts=self.texts,
-                unpack=self.unpack, told=output.entries,
+                unpack=self.unpack, on_entry=output.entries,
             )  # fmt: skip
 
 
@@ -99,7 +99,7 @@ class CopyFromImage:
             view = self._view(made, stack)
             found = [each for source in self.sources for each in find_in_view(view, source)]
             copy_from_view(
-                workspace.view, view, found, self.target, self.ownership, exclude=self.exclude, told=output.entries
+                workspace.view, view, found, self.target, self.ownership, exclude=self.exclude, on_entry=output.entries
             )
 
     def _view(self, made: MadeStages, stack: ExitStack) -> LayerView:

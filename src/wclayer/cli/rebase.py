@@ -86,8 +86,8 @@ def rebase_command(
         with transfer_bars(quiet=quiet) as transfer:
             made = rebase_image(
                 image, onto, pushed_too(tag, push=push), store, old_base=old_base, platform=platform,
-                releases=releases, compare=not no_report, force=force, dry_run=dry_run, registry=registry, told=tell,
-                transfer=transfer,
+                releases=releases, compare=not no_report, force=force, dry_run=dry_run, registry=registry,
+                on_result=tell, transfer=transfer,
             )  # fmt: skip
         if as_json:
             print_json(_record(image, tag, made, has_index=bool(releases)))

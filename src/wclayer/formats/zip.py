@@ -2,8 +2,8 @@
 
 Source: PKWARE's APPNOTE.TXT 6.3.10. What is read is what .NET's ZipArchive reads, which Expand-Archive uses: members
 that are stored or deflated, with Zip64. The central directory alone decides. Errors are: a local header that names
-another member, data before the first member or after the end, several disks, encryption. Memory does not grow with the
-archive.
+another member, bytes between the central directory and the end of the file that are no end record, several disks,
+encryption. Memory does not grow with the archive.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from wclayer._types import StrPath
 from wclayer.builder.appending.tar_files import TarContents, read_contents
-from wclayer.builder.files.copying import absolute_path
+from wclayer.builder.files.copying import image_path
 from wclayer.builder.machine.environment import check_variable
 from wclayer.builder.security.stated_security import parse_stated
 from wclayer.errors import InvalidParameterError, errors_at
@@ -131,12 +131,12 @@ def _depth(stated: tuple[str, SecurityDescriptor]) -> int:
 
 def _path_of(text: str) -> str:
     """Returns the path in a layer for an absolute path of Windows ("C:\\app")."""
-    return "/".join(["Files", *absolute_path(text, "C:\\").split("/")[1:]])
+    return "/".join(["Files", *image_path(text, "C:\\").split("/")[1:]])
 
 
 def _top_names(path: StrPath, place: str) -> list[str]:
     """Returns the names directly below `C:\\` that a copy makes or changes."""
-    parts = absolute_path(place, "C:\\").split("/")[1:]
+    parts = image_path(place, "C:\\").split("/")[1:]
     if parts:
         return parts[:1]
     with errors_at(path):

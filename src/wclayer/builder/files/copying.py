@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import IO
 
-from wclayer.builder.commands.state import absolute_path as absolute
+from wclayer.builder.commands.state import absolute_path
 from wclayer.builder.files.context import BuildContext, ContextItem, ContextSource, Kind
 from wclayer.builder.files.placing import Ownership, Placer
 from wclayer.builder.files.unpacking import Unpacker, open_archive
@@ -24,7 +24,7 @@ from wclayer.view.layer_view import LayerView
 from wclayer.win32.names import split_path, unusable_reason
 
 _PIECE = 1 << 20
-Told = Callable[[int], None]
+EntryCallback = Callable[[int], None]
 """Is called with the number of entries that are made so far."""
 
 
@@ -46,9 +46,9 @@ class Target:
             workdir: the absolute working directory (`C:\app`).
 
         Raises:
-            NotSupportedError, InvalidParameterError: see `absolute_path`.
+            NotSupportedError, InvalidParameterError: see `image_path`.
         """
-        path = absolute_path(text, workdir)
+        path = image_path(text, workdir)
         last = text.replace("\\", "/").rpartition("/")[2]
         return cls(path, last in ("", ".", ".."))
 
@@ -57,7 +57,7 @@ class Target:
         return f"{self.path}/{name}" if name else self.path
 
 
-def absolute_path(text: str, workdir: str) -> str:
+def image_path(text: str, workdir: str) -> str:
     r"""Returns an absolute path in the form "C:/app/x" for a path in an instruction.
 
     Args:
@@ -68,7 +68,7 @@ def absolute_path(text: str, workdir: str) -> str:
         NotSupportedError: it is on another drive or a server.
         InvalidParameterError: it is empty, or Windows does not accept a name in it.
     """
-    path = absolute(text, workdir)
+    path = absolute_path(text, workdir)
     parts = split_path(path[2:])
     for part in parts:
         if reason := unusable_reason(part) or unusable_in_tar_reason(part):
@@ -113,7 +113,7 @@ def copy_from_context(
     *,
     texts: Sequence[TextSource] = (),
     unpack: bool = False,
-    told: Told | None = None,
+    on_entry: EntryCallback | None = None,
 ) -> int:
     """Copies files and directories of the context into a view.
 
@@ -128,7 +128,7 @@ def copy_from_context(
         ownership: the owner and the access of new entries.
         texts: files whose contents are in the Dockerfile.
         unpack: True for ADD: an archive is unpacked into the target.
-        told: called after each entry.
+        on_entry: called after each entry.
 
     Returns:
         The number of entries that were made.
@@ -143,7 +143,7 @@ def copy_from_context(
     check_target(target, len(found) + len(texts))
     budget = Budget(str(context.path), limits_in_use())
     with Placer(view, ownership or Ownership()) as placer:
-        placed = Counter(told)
+        placed = Counter(on_entry)
         for source in found:
             top = source.items[0]
             if source.is_directory:
@@ -197,17 +197,17 @@ def _write(data: bytes, file: IO[bytes]) -> None:
 
 
 class Counter:
-    """Counts the entries that a copy has made, and tells the number."""
+    """Counts the entries that a copy has made, and passes the number on."""
 
-    def __init__(self, told: Told | None) -> None:
+    def __init__(self, on_entry: EntryCallback | None) -> None:
         self.number = 0
-        self._told = told
+        self._on_entry = on_entry
 
     def one(self) -> None:
         """Counts one more."""
         self.number += 1
-        if self._told is not None:
-            self._told(self.number)
+        if self._on_entry is not None:
+            self._on_entry(self.number)
 
 
 def directories_above(placer: Placer, path: str) -> None:

@@ -168,12 +168,12 @@ class Unpacker:
         self._links: dict[str, tuple[str, LinkTarget, int]] = {}
         self._size = 0
 
-    def unpack(self, archive: Archive, made: Callable[[], None]) -> None:
+    def unpack(self, archive: Archive, on_entry: Callable[[], None]) -> None:
         """Unpacks an archive, and closes it.
 
         Args:
             archive: what `open_archive` has returned.
-            made: called after each entry.
+            on_entry: called after each entry.
 
         Raises:
             InvalidDataError: it is damaged; a name leads out of the target, or Windows does not accept it; it has
@@ -194,7 +194,7 @@ class Unpacker:
                             raise
                         shown = member.name.decode("utf-8", "replace")[:300]
                         raise type(error)(archive.place, f"member {shown!r}: {error.detail}") from error
-                    made()
+                    on_entry()
                 self._finish_links()
         finally:
             archive.close()

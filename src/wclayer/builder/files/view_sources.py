@@ -136,7 +136,7 @@ def copy_from_view(
     ownership: Ownership | None = None,
     *,
     exclude: IgnoreRules | None = None,
-    told: Callable[[int], None] | None = None,
+    on_entry: Callable[[int], None] | None = None,
 ) -> int:
     """Copies files and directories of another view, with descriptors, alternate streams, EAs, attributes and times.
 
@@ -150,7 +150,7 @@ def copy_from_view(
         target: where they go.
         ownership: the owner and the access that take the place of those of the sources.
         exclude: what is left out.
-        told: called after each entry.
+        on_entry: called after each entry.
 
     Returns:
         The number of entries that were made.
@@ -162,7 +162,7 @@ def copy_from_view(
     """
     check_target(target, len(sources))
     names: dict[int, str] = {}
-    counter = Counter(told)
+    counter = Counter(on_entry)
     with Placer(view, ownership or Ownership()) as placer:
         for source in sources:
             path = target.path

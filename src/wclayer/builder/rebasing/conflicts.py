@@ -112,7 +112,6 @@ class _Files:
         self._own = own
         self._old = old
         self._new = new
-
         self._deleted = {row.key: row.path for layer in own.layers for row in layer.tombstones()}
 
     def conflicts(self) -> Iterator[RebaseConflict]:

@@ -122,7 +122,7 @@ class Rebase:
         base_platform: which image of an index is the new base; by default that for the release of Windows of the image,
             or the only one for its processor.
         registry: how registries are reached.
-        looks: compare the layers; otherwise no layer of a base is read or downloaded, and only the own layers are.
+        compare: compare the layers. Otherwise only the own layers are read, and no layer of a base is fetched.
         progress: called while layers are fetched and unpacked.
 
     Raises:
@@ -137,7 +137,7 @@ class Rebase:
     platform: Platform | None = None
     base_platform: Platform | None = None
     registry: RegistryOptions | None = None
-    looks: bool = True
+    compare: bool = True
     progress: TransferCallback | None = None
     _held: ExitStack = field(default_factory=ExitStack)
 
@@ -207,7 +207,7 @@ class Rebase:
         )
         if made is image:
             return replace(report, conflicts=())
-        if not self.looks:
+        if not self.compare:
             return replace(report, servicing=self._servicing_of_blobs(image, old.count, source))
         layers = self._unpacked(self.image, image.config.platform)
         with ExitStack() as opened:

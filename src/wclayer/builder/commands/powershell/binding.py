@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from wclayer.builder.commands.command import refused
 from wclayer.builder.commands.powershell.cmdlet import Bound, Cmdlet, Kind, Parameter, switch, unsupported
 from wclayer.builder.commands.powershell.scope import ErrorAction, Scope, parse_error_action
-from wclayer.builder.commands.powershell.values import Scalar, Value, is_true, plain
+from wclayer.builder.commands.powershell.values import Value, is_true, parts_of, plain
 from wclayer.errors import NotSupportedError
 
 _CMD_SWITCH = re.compile("/[A-Za-z]")
@@ -148,7 +148,7 @@ class _Binder:
             if parameter.refused:
                 raise self.refuse(rest[0].word, f"is the value of -{parameter.name}: {parameter.refused}")
             if parameter.kind is Kind.REST:
-                self.give(parameter, rest[0].word, tuple(part for each in rest for part in _parts(each.value)))
+                self.give(parameter, rest[0].word, tuple(part for each in rest for part in parts_of(each.value)))
                 return
             argument = rest.pop(0)
             self.give(parameter, argument.word, argument.value)
@@ -174,7 +174,3 @@ class _Binder:
 
 def _names(parameter: Parameter) -> list[str]:
     return [name.lower() for name in (parameter.name, *parameter.aliases)]
-
-
-def _parts(value: Value) -> tuple[Scalar, ...]:
-    return value if isinstance(value, tuple) else (value,)

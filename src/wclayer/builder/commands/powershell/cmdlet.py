@@ -9,7 +9,7 @@ from enum import Enum
 
 from wclayer.builder.commands.command import Action, refused
 from wclayer.builder.commands.powershell.scope import Edition, ErrorAction, StoppedError
-from wclayer.builder.commands.powershell.values import Number, Value, is_true, plain, to_text
+from wclayer.builder.commands.powershell.values import Number, Value, is_true, parts_of, plain, to_text
 from wclayer.builder.commands.state import PlannedState, Shell
 from wclayer.errors import NotSupportedError
 
@@ -54,6 +54,12 @@ def unsupported(*names: str, detail: str = "is not supported; leave it out") -> 
     return tuple(Parameter(name, refused=detail) for name in names)
 
 
+PATH = Parameter("Path", Kind.TEXTS, 0)
+"""The paths of a cmdlet, which may have wildcards."""
+LITERAL_PATH = Parameter("LiteralPath", Kind.TEXTS, aliases=("PSPath", "LP"))
+"""The paths of a cmdlet, without wildcards."""
+
+
 @dataclass(frozen=True)
 class Bound:
     """A call of a cmdlet: the values of its parameters, all of which are known.
@@ -96,8 +102,7 @@ class Bound:
 
     def texts(self, name: str) -> tuple[str, ...]:
         """Returns the texts of a parameter of the kind TEXTS or REST; none without it."""
-        value = self.values.get(name, ())
-        return tuple(map(to_text, value)) if isinstance(value, tuple) else (to_text(value),)
+        return tuple(map(to_text, parts_of(self.values.get(name, ()))))
 
     def flag(self, name: str) -> bool:
         """Returns whether a switch is given, and not as `-Name:$false`."""
@@ -110,7 +115,7 @@ class Bound:
             NotSupportedError: the value is a number that is no integer.
         """
         found = plain(self.values.get(name))
-        for part in found if isinstance(found, tuple) else (found,):
+        for part in parts_of(found):
             if isinstance(part, Number):
                 raise self.refuse(part.text, "is a number that is no integer; write it in quotes")
         return found
@@ -152,8 +157,7 @@ class Question(ABC):
 
     def run(self, shell: Shell) -> int:
         """See `Action`: prints the answer."""
-        answer = self.answer(shell)
-        for part in answer if isinstance(answer, tuple) else (answer,):
+        for part in parts_of(self.answer(shell)):
             shell.say(to_text(part))
         return 0
 

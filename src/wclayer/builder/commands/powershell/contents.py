@@ -16,7 +16,7 @@ from wclayer.builder.commands.powershell.item_paths import HIDDEN, READ_ONLY, It
 from wclayer.builder.commands.powershell.new_items import overwrite
 from wclayer.builder.commands.powershell.scope import Edition
 from wclayer.builder.commands.powershell.text_encodings import ENCODINGS, MARK_SIZE, TextEncoding, stated_encoding
-from wclayer.builder.commands.powershell.values import to_text
+from wclayer.builder.commands.powershell.values import parts_of, to_text
 from wclayer.builder.commands.state import PlannedState, Shell
 from wclayer.builder.machine.code_pages import CodePageError
 from wclayer.errors import ERROR_ACCESS_DENIED, LayerError, NotSupportedError
@@ -162,11 +162,8 @@ def parse_add_content(bound: Bound) -> Action:
 def _write(bound: Bound, *, appends: bool) -> Action:
     if "Value" not in bound:
         raise bound.refuse(bound.name, "asks for the text; write -Value TEXT")
-    value = bound.value("Value")
     end = "" if bound.flag("NoNewline") else "\r\n"
-    text = "".join(
-        to_text(part) + end for part in (value if isinstance(value, tuple) else (value,)) if part is not None
-    )
+    text = "".join(to_text(part) + end for part in parts_of(bound.value("Value")) if part is not None)
     word = bound.text("Encoding") or "default"
     encodings = ENCODINGS[bound.edition]
     encoding = encodings.get(word.lower())

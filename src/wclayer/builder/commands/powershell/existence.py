@@ -5,12 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from wclayer.builder.commands.command import Action
-from wclayer.builder.commands.powershell.cmdlet import Bound, Cmdlet, Kind, Parameter, Question, unsupported
-from wclayer.builder.commands.powershell.item_paths import ItemPaths, NothingThereError
-from wclayer.builder.commands.powershell.paths import (
-    by_provider,
-    literal_keys,
+from wclayer.builder.commands.powershell.cmdlet import (
+    LITERAL_PATH,
+    PATH,
+    Bound,
+    Cmdlet,
+    Parameter,
+    Question,
+    unsupported,
 )
+from wclayer.builder.commands.powershell.item_paths import ItemPaths, NothingThereError
+from wclayer.builder.commands.powershell.paths import by_provider, literal_keys
 from wclayer.builder.commands.powershell.values import Unknown, Value
 from wclayer.builder.commands.registry_keys import edited_registry
 from wclayer.builder.commands.state import PlannedState, Shell
@@ -88,8 +93,8 @@ TEST_PATH = Cmdlet(
     "Test-Path [-Path] PATH[, …] [-PathType Any | Container | Leaf]\nTest-Path -LiteralPath PATH[, …]",
     "Tells whether a file, a directory or a key exists: in a condition, or as a value. With wildcards for files.",
     (
-        Parameter("Path", Kind.TEXTS, 0),
-        Parameter("LiteralPath", Kind.TEXTS, aliases=("PSPath", "LP")),
+        PATH,
+        LITERAL_PATH,
         Parameter("PathType", aliases=("Type",)),
         *unsupported(
             "IsValid", "Filter", "Include", "Exclude", "Credential", "UseTransaction", "OlderThan", "NewerThan"

@@ -1,4 +1,4 @@
-r"""Expand-Archive: a zip, unpacked into a directory.
+"""Expand-Archive: a zip, unpacked into a directory.
 
 Sources: "Expand-Archive"; the module Microsoft.PowerShell.Archive (1.0.1.0 in Windows PowerShell, 1.2.5 in PowerShell).
 """

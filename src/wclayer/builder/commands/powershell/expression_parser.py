@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from abc import abstractmethod
+from collections.abc import Callable
 
 from wclayer.builder.commands.powershell.calls import MethodCall, check_member
 from wclayer.builder.commands.powershell.expressions import (
@@ -115,11 +116,19 @@ class ExpressionParser(WordParser):
         return self._list() if has_commas else self._primary()
 
     def _list(self) -> Expression:
+        if self._in.peek(","):
+            raise self._in.unexpected("a value")
+        return self._with_commas(self._primary)
+
+    def _with_commas(self, parse: Callable[[], Expression]) -> Expression:
+        """Parses one value, or an array: several values with commas between them.
+
+        Args:
+            parse: parses one of the values.
+        """
         reader = self._in
         start = reader.at
-        if reader.peek(","):
-            raise reader.unexpected("a value")
-        items = [self._primary()]
+        items = [parse()]
         while True:
             before = reader.at
             reader.skip_blanks()
@@ -127,7 +136,7 @@ class ExpressionParser(WordParser):
                 reader.at = before
                 break
             reader.skip_lines()
-            items.append(self._primary())
+            items.append(parse())
         return items[0] if len(items) == 1 else Array(self._since(start), tuple(items))
 
     def _primary(self) -> Expression:

@@ -3,7 +3,16 @@
 from __future__ import annotations
 
 from wclayer.builder.commands.command import Action
-from wclayer.builder.commands.powershell.cmdlet import Bound, Cmdlet, Kind, Parameter, switch, unsupported
+from wclayer.builder.commands.powershell.cmdlet import (
+    LITERAL_PATH,
+    PATH,
+    Bound,
+    Cmdlet,
+    Kind,
+    Parameter,
+    switch,
+    unsupported,
+)
 from wclayer.builder.commands.powershell.contents import parse_add_content, parse_clear_content, parse_set_content
 from wclayer.builder.commands.powershell.copy_items import parse_copy_item
 from wclayer.builder.commands.powershell.expand_archive import parse_expand_archive
@@ -14,14 +23,12 @@ from wclayer.builder.commands.powershell.registry import parse_new_key, parse_re
 from wclayer.builder.commands.powershell.remove_items import parse_remove_item
 
 _GROUP = "PowerShell: files"
-_PATH = Parameter("Path", Kind.TEXTS, 0)
-_LITERAL_PATH = Parameter("LiteralPath", Kind.TEXTS, aliases=("PSPath", "LP"))
 _FORCE, _PASS_THRU = switch("Force"), switch("PassThru")
 _FILTERS = unsupported("Filter", "Include", "Exclude", detail="is not supported; write wildcards in the path")
 _OTHERS = unsupported("Credential", "UseTransaction")
 _CONTENT = (
-    _PATH,
-    _LITERAL_PATH,
+    PATH,
+    LITERAL_PATH,
     Parameter("Value", Kind.VALUE, 1),
     Parameter("Encoding"),
     switch("NoNewline"),
@@ -53,7 +60,7 @@ CMDLETS: tuple[Cmdlet, ...] = (
         "UTF-8, without an end of line. Targets of links are absolute, and exist; in PowerShell, that of a "
         "symbolic link need not. A path of the registry makes a key; with -Force, one that exists is emptied.",
         (
-            _PATH,
+            PATH,
             Parameter("Name"),
             Parameter("ItemType", aliases=("Type",)),
             Parameter("Value", Kind.VALUE, aliases=("Target",)),
@@ -70,7 +77,7 @@ CMDLETS: tuple[Cmdlet, ...] = (
         "mkdir [-Path] PATH[, …] [-Name NAME] [-Force]",
         "Makes directories, with those above them. One that exists is an error without -Force.",
         (
-            _PATH,
+            PATH,
             Parameter("Name"),
             _FORCE,
             *_OTHERS,
@@ -88,8 +95,8 @@ CMDLETS: tuple[Cmdlet, ...] = (
         "not followed; Windows PowerShell does not remove links to directories reliably, so they end the build "
         "there.",
         (
-            _PATH,
-            _LITERAL_PATH,
+            PATH,
+            LITERAL_PATH,
             switch("Recurse"),
             _FORCE,
             *_FILTERS,
@@ -109,8 +116,8 @@ CMDLETS: tuple[Cmdlet, ...] = (
         "directory that exists. Directories have new attributes and times. A link to a directory below the source "
         "ends the build.",
         (
-            _PATH,
-            _LITERAL_PATH,
+            PATH,
+            LITERAL_PATH,
             Parameter("Destination", position=1),
             switch("Recurse"),
             _FORCE,
@@ -131,8 +138,8 @@ CMDLETS: tuple[Cmdlet, ...] = (
         "error without -Force, a directory with it, too. Metadata stay, security included. Several items need a "
         "directory.",
         (
-            _PATH,
-            _LITERAL_PATH,
+            PATH,
+            LITERAL_PATH,
             Parameter("Destination", position=1),
             _FORCE,
             _PASS_THRU,
@@ -149,7 +156,7 @@ CMDLETS: tuple[Cmdlet, ...] = (
         "Renames one file or directory in its directory. A name that is taken is an error.",
         (
             Parameter("Path", position=0),
-            _LITERAL_PATH,
+            LITERAL_PATH,
             Parameter("NewName", position=1),
             _FORCE,
             _PASS_THRU,
@@ -188,7 +195,7 @@ CMDLETS: tuple[Cmdlet, ...] = (
         ("Clear-Content", "clc"),
         "Clear-Content [-Path] PATH[, …] [-Force]",
         "Empties files. A read-only or hidden file is an error without -Force.",
-        (_PATH, _LITERAL_PATH, _FORCE, *_FILTERS, *_OTHERS, *unsupported("Stream")),
+        (PATH, LITERAL_PATH, _FORCE, *_FILTERS, *_OTHERS, *unsupported("Stream")),
         parse_clear_content,
         _GROUP,
         has_confirmation=True,
@@ -202,8 +209,8 @@ CMDLETS: tuple[Cmdlet, ...] = (
         "Windows, or is not ASCII and not marked as UTF-8; so are encryption and other compressions. Damaged data "
         "is refused, too.",
         (
-            _PATH,
-            _LITERAL_PATH,
+            PATH,
+            LITERAL_PATH,
             Parameter("DestinationPath", position=1),
             _FORCE,
             _PASS_THRU,

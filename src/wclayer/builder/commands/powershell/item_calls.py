@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from wclayer.builder.commands.messages import ALREADY_EXISTS, BAD_NAME, NOT_EMPTY
 from wclayer.builder.commands.powershell.cmdlet import Bound
 from wclayer.builder.commands.powershell.item_paths import ItemPaths, NothingThereError
 from wclayer.builder.commands.state import Shell
@@ -22,7 +23,6 @@ from wclayer.errors import (
 )
 from wclayer.view.layer_view import LayerView
 
-ALREADY_EXISTS = "Cannot create a file when that file already exists."
 _NO_PART = "Could not find a part of the path '{}'."
 _DENIED = "Access to the path '{}' is denied."
 _MESSAGES = {
@@ -32,8 +32,8 @@ _MESSAGES = {
     ERROR_ACCESS_DENIED: _DENIED,
     ERROR_DIRECTORY_NOT_SUPPORTED: _DENIED,
     ERROR_ALREADY_EXISTS: ALREADY_EXISTS,
-    ERROR_DIR_NOT_EMPTY: "The directory is not empty.",
-    ERROR_INVALID_NAME: "The filename, directory name, or volume label syntax is incorrect.",
+    ERROR_DIR_NOT_EMPTY: NOT_EMPTY,
+    ERROR_INVALID_NAME: BAD_NAME,
     ERROR_CANT_RESOLVE_FILENAME: "The name of the file cannot be resolved by the system.",
 }
 

@@ -18,7 +18,7 @@ HIDDEN, READ_ONLY, SYSTEM = FileAttributes.HIDDEN, FileAttributes.READONLY, File
 
 
 def check_path(bound: Bound, state: PlannedState, parameter: str, text: str) -> None:
-    r"""Refuses a path that is not one of files in the image.
+    """Refuses a path that is not one of files in the image.
 
     Args:
         parameter: the name of the parameter whose value it is.

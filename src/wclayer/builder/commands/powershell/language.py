@@ -13,7 +13,6 @@ from wclayer.builder.commands.command import Command, check_depth
 from wclayer.builder.commands.powershell.calls import CommandCall, Word, check_name
 from wclayer.builder.commands.powershell.expression_parser import ExpressionParser
 from wclayer.builder.commands.powershell.expressions import (
-    Array,
     Constant,
     EnvironmentVariable,
     Expression,
@@ -308,18 +307,7 @@ class _Parser(ExpressionParser):
 
     def _argument_value(self) -> Expression:
         """Parses a value of a call: a word, or several with commas between them."""
-        reader = self._in
-        start = reader.at
-        items = [self._argument_item()]
-        while True:
-            before = reader.at
-            reader.skip_blanks()
-            if not reader.takes(","):
-                reader.at = before
-                break
-            reader.skip_lines()
-            items.append(self._argument_item())
-        return items[0] if len(items) == 1 else Array(self._since(start), tuple(items))
+        return self._with_commas(self._argument_item)
 
     def _argument_item(self) -> Expression:
         reader = self._in

@@ -6,19 +6,27 @@ from dataclasses import dataclass
 
 from wclayer.builder.commands.command import Action
 from wclayer.builder.commands.powershell.cmdlet import Bound, Cmdlet, Parameter, switch, unsupported
-from wclayer.builder.commands.powershell.paths import checked_wildcards, file_path_of, paths_of, paths_word
+from wclayer.builder.commands.powershell.item_paths import ItemPaths, check_path
 from wclayer.builder.commands.state import PlannedState, Shell
-from wclayer.builder.commands.wildcards import has_wildcards, is_directory
+from wclayer.builder.commands.wildcards import is_directory
 
 
 @dataclass(frozen=True)
 class SetLocation:
-    """Changes the directory."""
+    """`Set-Location`.
+
+    Attributes:
+        bound: the call.
+        path: the directory.
+        parameter: the name of the parameter whose value it is.
+    """
 
     bound: Bound
     path: str
+    parameter: str
 
     def check(self, state: PlannedState) -> None:
+        check_path(self.bound, state, self.parameter, self.path)
         state.directory = state.path(self.path)
 
     def run(self, shell: Shell) -> int:
@@ -30,12 +38,11 @@ class SetLocation:
 
 
 def _parse(bound: Bound) -> Action:
-    word = paths_word(bound)
-    (text,) = paths_of(bound)
-    path = file_path_of(bound, text, word)
-    if "LiteralPath" not in bound and has_wildcards(checked_wildcards(bound, path, word)):
-        raise bound.refuse(word, "wildcards are not supported; write the name")
-    return SetLocation(bound, path)
+    paths = ItemPaths.of(bound)
+    (text,) = paths.texts
+    if paths.has_wildcards(text):
+        raise bound.refuse(bound.word(paths.parameter), "wildcards are not supported; write the name")
+    return SetLocation(bound, paths.plain(text), paths.parameter)
 
 
 SET_LOCATION = Cmdlet(

@@ -8,14 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from wclayer.builder.commands.command import Action
+from wclayer.builder.commands.messages import ALREADY_EXISTS
 from wclayer.builder.commands.powershell.cmdlet import Bound
-from wclayer.builder.commands.powershell.item_calls import ALREADY_EXISTS, ItemCall
-from wclayer.builder.commands.powershell.item_paths import (
-    ItemPaths,
-    check_path,
-    is_container,
-    is_in_use,
-)
+from wclayer.builder.commands.powershell.item_calls import ItemCall
+from wclayer.builder.commands.powershell.item_paths import ItemPaths, check_path, is_container, is_in_use
 from wclayer.builder.commands.powershell.name_patterns import has_wildcards
 from wclayer.builder.commands.powershell.scope import Edition
 from wclayer.builder.commands.state import PlannedState, Shell

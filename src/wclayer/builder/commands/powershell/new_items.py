@@ -1,4 +1,4 @@
-r"""New-Item and mkdir for files, directories and links.
+"""New-Item and mkdir for files, directories and links.
 
 Sources: "New-Item"; FileSystemProvider.NewItem, .CreateDirectory and SessionStateContainer.NewItem of PowerShell.
 """

@@ -15,7 +15,6 @@ from wclayer.errors import LayerError
 
 _DRIVE = re.compile(r"([A-Za-z][A-Za-z0-9_]*):(?!:)[\\/]?")
 _PROVIDER = re.compile(r"(?:Microsoft\.PowerShell\.Core[\\/])?([A-Za-z]+)::[\\/]?", re.IGNORECASE)
-_WILDCARD_IN_DIRECTORY = re.compile(r"[*?].*[\\/]")
 _ROOTS = {"hklm": "HKEY_LOCAL_MACHINE", "hkcu": "HKEY_CURRENT_USER"}
 
 
@@ -53,37 +52,6 @@ def _key(bound: Bound, text: str, word: str) -> str:
         return registry_key(text.replace("/", "\\"))
     except LayerError as error:
         raise bound.refuse(word, error.detail) from None
-
-
-def file_path_of(bound: Bound, text: str, word: str) -> str:
-    r"""Returns the path of a file as commands take it, after the rules that only PowerShell has.
-
-    Args:
-        bound: the call.
-        text: the path.
-        word: how it is written.
-
-    Raises:
-        NotSupportedError: the path is none of files, or begins with `~`, or has a pattern `[…]` in it.
-    """
-    if registry_path_of(bound, text, word) is not None:
-        raise bound.refuse(word, "a path of a file is expected here")
-    if text.startswith("~"):
-        raise bound.refuse(word, "~ is not supported; write $env:USERPROFILE")
-    return text
-
-
-def checked_wildcards(bound: Bound, text: str, word: str) -> str:
-    """Returns a path that may have the wildcards `*` and `?`.
-
-    Raises:
-        NotSupportedError: it has others.
-    """
-    if "[" in text or "`" in text:
-        raise bound.refuse(word, "the wildcards [ ] and backticks are not supported; use -LiteralPath")
-    if _WILDCARD_IN_DIRECTORY.search(text.rstrip("\\/")):
-        raise bound.refuse(word, "wildcards are supported in the last name of a path only")
-    return text
 
 
 def paths_of(bound: Bound) -> tuple[str, ...]:

@@ -6,16 +6,26 @@ PowerShell.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from wclayer.builder.commands.command import Action
-from wclayer.builder.commands.powershell.cmdlet import Bound, Cmdlet, Kind, Parameter, switch, unsupported
+from wclayer.builder.commands.powershell.cmdlet import (
+    LITERAL_PATH,
+    PATH,
+    Bound,
+    Cmdlet,
+    Kind,
+    Parameter,
+    switch,
+    unsupported,
+)
 from wclayer.builder.commands.powershell.paths import literal_keys, paths_of, paths_word, registry_path_of
 from wclayer.builder.commands.powershell.registry_values import KINDS, converted, kind_of_value
 from wclayer.builder.commands.powershell.values import Value
 from wclayer.builder.commands.registry import DeleteFromKey
-from wclayer.builder.commands.registry_keys import edited_registry, is_machine_environment, plan_value
+from wclayer.builder.commands.registry_keys import EditedRegistry, edited_registry, is_machine_environment, plan_value
 from wclayer.builder.commands.state import PlannedState, Shell
 from wclayer.formats.regf import model
 from wclayer.formats.regf.model import fold
@@ -59,69 +69,83 @@ class Stated:
 
 
 @dataclass(frozen=True)
-class NewKey:
-    """`New-Item` of a key."""
+class _KeyAction(ABC):
+    """What a cmdlet does to a key.
+
+    Attributes:
+        bound: the call.
+        key: the full path of the key.
+    """
 
     bound: Bound
     key: str
+
+    @abstractmethod
+    def check(self, state: PlannedState) -> None:
+        """See `Action`."""
+
+    def run(self, shell: Shell) -> int:
+        """See `Action`."""
+        with edited_registry(shell, [self.key]) as registry:
+            message = self._change(registry)
+        return self.bound.fail(shell, message) if message else 0
+
+    @abstractmethod
+    def _change(self, registry: EditedRegistry) -> str:
+        """Changes the registry. Returns the message of the error that kept it from that; "" without one."""
+
+
+@dataclass(frozen=True)
+class NewKey(_KeyAction):
+    """`New-Item` of a key."""
+
     default: Stated | None
 
     def check(self, state: PlannedState) -> None:
         if self.bound.flag("Force"):
             DeleteFromKey(self.key, None, False).check(state)
 
-    def run(self, shell: Shell) -> int:
-        above = self.key.rpartition("\\")[0]
+    def _change(self, registry: EditedRegistry) -> str:
         is_forced = self.bound.flag("Force")
-        message = ""
-        with edited_registry(shell, [self.key]) as registry:
-            exists = registry.find(self.key) is not None
-            if exists and not is_forced:
-                message = "A key in this path already exists."
-            elif registry.find(above) is None and not is_forced:
-                message = "The registry key at the specified path does not exist."
-            else:
-                if exists:
-                    registry.delete_key(self.key)
-                registry.create_key(self.key)
-                if self.default is not None:
-                    registry.set_value(self.key, "", *self.default.encoded(None))
-        return self.bound.fail(shell, message) if message else 0
+        exists = registry.find(self.key) is not None
+        if exists and not is_forced:
+            return "A key in this path already exists."
+        if not is_forced and registry.find(self.key.rpartition("\\")[0]) is None:
+            return "The registry key at the specified path does not exist."
+        if exists:
+            registry.delete_key(self.key)
+        registry.create_key(self.key)
+        if self.default is not None:
+            registry.set_value(self.key, "", *self.default.encoded(None))
+        return ""
 
 
 @dataclass(frozen=True)
-class RemoveKey:
+class RemoveKey(_KeyAction):
     """`Remove-Item` of a key, with everything below it."""
 
-    bound: Bound
-    key: str
     path: str
 
     def check(self, state: PlannedState) -> None:
         DeleteFromKey(self.key, None, False).check(state)
 
-    def run(self, shell: Shell) -> int:
-        message = ""
-        with edited_registry(shell, [self.key]) as registry:
-            key = registry.find(self.key)
-            if key is None:
-                message = _NO_PATH.format(self.path)
-            elif not self.bound.flag("Recurse") and any(True for _ in key.subkeys()):
-                message = (
-                    f"The item at {self.path} has children and the Recurse parameter was not specified; Windows asks "
-                    "whether it is meant, and nobody can answer."
-                )
-            else:
-                registry.delete_key(self.key)
-        return self.bound.fail(shell, message) if message else 0
+    def _change(self, registry: EditedRegistry) -> str:
+        key = registry.find(self.key)
+        if key is None:
+            return _NO_PATH.format(self.path)
+        if not self.bound.flag("Recurse") and any(True for _ in key.subkeys()):
+            return (
+                f"The item at {self.path} has children and the Recurse parameter was not specified; Windows asks "
+                "whether it is meant, and nobody can answer."
+            )
+        registry.delete_key(self.key)
+        return ""
 
 
 @dataclass(frozen=True)
-class SetProperty:
+class SetProperty(_KeyAction):
     """`New-ItemProperty`, `Set-ItemProperty`: sets a value of a key."""
 
-    bound: Bound
-    key: str
     path: str
     name: str
     stated: Stated
@@ -134,42 +158,34 @@ class SetProperty:
         kind, data = self.stated.encoded(existing)
         plan_value(state, self.key, model.Value(self.name, kind, data))
 
-    def run(self, shell: Shell) -> int:
-        message = ""
-        with edited_registry(shell, [self.key]) as registry:
-            existing = registry.value(self.key, self.name)
-            if registry.find(self.key) is None:
-                message = _NO_PATH.format(self.path)
-            elif self.is_new and existing is not None and not self.bound.flag("Force"):
-                message = "The property already exists."
-            else:
-                kind, data = self.stated.encoded(None if existing is None else existing.type)
-                registry.set_value(self.key, self.name, kind, data)
-        return self.bound.fail(shell, message) if message else 0
+    def _change(self, registry: EditedRegistry) -> str:
+        if registry.find(self.key) is None:
+            return _NO_PATH.format(self.path)
+        existing = registry.value(self.key, self.name)
+        if self.is_new and existing is not None and not self.bound.flag("Force"):
+            return "The property already exists."
+        kind, data = self.stated.encoded(None if existing is None else existing.type)
+        registry.set_value(self.key, self.name, kind, data)
+        return ""
 
 
 @dataclass(frozen=True)
-class RemoveProperty:
+class RemoveProperty(_KeyAction):
     """`Remove-ItemProperty`: deletes a value of a key."""
 
-    bound: Bound
-    key: str
     path: str
     name: str
 
     def check(self, state: PlannedState) -> None:
         DeleteFromKey(self.key, self.name, False).check(state)
 
-    def run(self, shell: Shell) -> int:
-        message = ""
-        with edited_registry(shell, [self.key]) as registry:
-            if registry.find(self.key) is None:
-                message = _NO_PATH.format(self.path)
-            elif registry.value(self.key, self.name) is None:
-                message = f"Property {self.name or _DEFAULT} does not exist at path {self.key}."
-            else:
-                registry.delete_value(self.key, self.name)
-        return self.bound.fail(shell, message) if message else 0
+    def _change(self, registry: EditedRegistry) -> str:
+        if registry.find(self.key) is None:
+            return _NO_PATH.format(self.path)
+        if registry.value(self.key, self.name) is None:
+            return f"Property {self.name or _DEFAULT} does not exist at path {self.key}."
+        registry.delete_value(self.key, self.name)
+        return ""
 
 
 @dataclass(frozen=True)
@@ -268,8 +284,6 @@ def _parse_remove_property(bound: Bound) -> Action:
     return Each([RemoveProperty(bound, key, path, _name(name)) for key, path in literal_keys(bound) for name in names])
 
 
-_PATH = Parameter("Path", Kind.TEXTS, 0)
-_LITERAL_PATH = Parameter("LiteralPath", Kind.TEXTS, aliases=("PSPath", "LP"))
 _OTHERS = unsupported("Filter", "Include", "Exclude", "Credential", "UseTransaction")
 
 CMDLETS = (
@@ -280,12 +294,12 @@ CMDLETS = (
         "without one, a text is a String, an integer a DWord or QWord. A value that exists is an error without "
         "`-Force`. `(Default)` is the value without a name.",
         (
-            _PATH,
+            PATH,
             Parameter("Name", position=1, aliases=("PSProperty",)),
             Parameter("Value", Kind.VALUE),
             Parameter("PropertyType", aliases=("Type",)),
             switch("Force"),
-            _LITERAL_PATH,
+            LITERAL_PATH,
             *_OTHERS,
         ),
         _parse_new_property,
@@ -298,13 +312,13 @@ CMDLETS = (
         "Sets a value of a key, which has to exist. Without `-Type`, an existing value keeps its type if the new one "
         "fits it. Properties of files are refused: use `attrib`.",
         (
-            _PATH,
+            PATH,
             Parameter("Name", position=1, aliases=("PSProperty",)),
             Parameter("Value", Kind.VALUE, 2),
             Parameter("Type"),
             switch("Force"),
             switch("PassThru"),
-            _LITERAL_PATH,
+            LITERAL_PATH,
             *unsupported("InputObject"),
             *_OTHERS,
         ),
@@ -317,10 +331,10 @@ CMDLETS = (
         "Remove-ItemProperty [-Path] KEY[, …] [-Name] NAME[, …] [-Force]",
         "Deletes values of a key. One that does not exist is an error.",
         (
-            _PATH,
+            PATH,
             Parameter("Name", Kind.TEXTS, 1, ("PSProperty",)),
             switch("Force"),
-            _LITERAL_PATH,
+            LITERAL_PATH,
             *_OTHERS,
         ),
         _parse_remove_property,

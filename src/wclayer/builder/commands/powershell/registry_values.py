@@ -5,7 +5,7 @@ Source: `RegistryProvider.ConvertValueToKind` and `GetValueKindFromObject` of Po
 
 from __future__ import annotations
 
-from wclayer.builder.commands.powershell.values import Value, parse_number, to_text
+from wclayer.builder.commands.powershell.values import Scalar, Value, parse_number, parts_of, to_text
 from wclayer.formats.regf.values import ValueType, encode_string
 
 KINDS = {
@@ -43,14 +43,18 @@ def converted(value: Value, kind: ValueType) -> bytes:
     if kind in _SIZES:
         return _number(value, _SIZES[kind])
     if kind == ValueType.REG_BINARY:
-        parts = value if isinstance(value, tuple) else () if value is None else (value,)
-        return b"".join(_number(part, 1) for part in parts)
+        return b"".join(_number(part, 1) for part in _listed(value))
     if kind == ValueType.REG_MULTI_SZ:
-        texts = [to_text(part) for part in (value if isinstance(value, tuple) else () if value is None else (value,))]
+        texts = [to_text(part) for part in _listed(value)]
         if "" in texts or any("\0" in text for text in texts):
             raise ValueError("an empty text would end the list of a MultiString")
         return b"".join(map(encode_string, texts)) + bytes(2)
     return encode_string(to_text(value))
+
+
+def _listed(value: Value) -> tuple[Scalar, ...]:
+    """Returns the values of which a list consists: none for `$null`."""
+    return () if value is None else parts_of(value)
 
 
 def _number(value: Value, size: int) -> bytes:

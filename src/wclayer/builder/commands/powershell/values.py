@@ -77,10 +77,14 @@ def _plain(value: Scalar) -> Scalar:
     return value.value if isinstance(value, Number) and value.value is not None else value
 
 
+def parts_of(value: Value) -> tuple[Scalar, ...]:
+    """Returns the values of an array; of any other value, the value alone."""
+    return value if isinstance(value, tuple) else (value,)
+
+
 def unknown_in(value: Value) -> Unknown | None:
     """Returns the part of a value that only the run decides, or None if all of it is known."""
-    parts = value if isinstance(value, tuple) else (value,)
-    return next((part for part in parts if isinstance(part, Unknown)), None)
+    return next((part for part in parts_of(value) if isinstance(part, Unknown)), None)
 
 
 def to_text(value: Value) -> str:
