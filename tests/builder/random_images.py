@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 
 import wclayer
@@ -35,6 +37,12 @@ BASE = layer_tar(put_base)
 CONFIGS = frozenset(path_key(hive.config) for hive in LAYER_HIVES)
 """What lies in the place of the hives of a base layer."""
 CONTAINER = {"User": "ContainerUser", "Env": ["A=1", "Path=C:\\Windows"], "Cmd": ["cmd.exe"]}
+
+_EXAMPLES = 600 if os.environ.get("HYPOTHESIS_PROFILE") == "thorough" else 20
+SLOW = settings(
+    max_examples=_EXAMPLES, suppress_health_check=list(HealthCheck), phases=[Phase.explicit, Phase.generate]
+)
+"""For a test of random images, each of which takes a part of a second. A failing example is not made smaller."""
 
 # Layers of other programs.
 

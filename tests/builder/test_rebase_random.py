@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, Phase, example, given, settings
+from hypothesis import example, given
 
 from tests.builder import meaning
 from tests.builder.random_images import (
     BASE,
     MADE_BY_CONTAINERS,
     MADE_BY_OTHERS,
+    SLOW,
     Wanted,
     check_view,
     layers,
@@ -27,8 +27,6 @@ from tests.support import parsed, text
 from wclayer.images.store import ImageStore
 from wclayer.layers.hives import LAYER_HIVES
 
-EXAMPLES = 600 if os.environ.get("HYPOTHESIS_PROFILE") == "thorough" else 20
-SLOW = settings(max_examples=EXAMPLES, suppress_health_check=list(HealthCheck), phases=[Phase.explicit, Phase.generate])
 _TIMES = ("LIBARCHIVE.creationtime", "atime", "ctime", "mtime")
 _Facts = dict[tuple[str, ...], object]
 

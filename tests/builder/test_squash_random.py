@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
-from hypothesis import HealthCheck, Phase, example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.builder import meaning
@@ -15,6 +13,7 @@ from tests.builder.random_images import (
     CONFIGS,
     MADE_BY_CONTAINERS,
     MADE_BY_OTHERS,
+    SLOW,
     Wanted,
     check_view,
     layers,
@@ -28,8 +27,6 @@ from wclayer.images.opening import open_image
 from wclayer.images.store import ImageStore
 from wclayer.view.merged import MergedTree
 
-EXAMPLES = 600 if os.environ.get("HYPOTHESIS_PROFILE") == "thorough" else 20
-SLOW = settings(max_examples=EXAMPLES, suppress_health_check=list(HealthCheck), phases=[Phase.explicit, Phase.generate])
 VERSION = "10.0.20348.1"
 
 

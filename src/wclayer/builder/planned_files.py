@@ -167,10 +167,12 @@ def _passes_link(view: LayerView | None, key: _Key) -> bool:
     """Returns whether a link is on the way to a path, or short names may be."""
     if any("~" in name for name in key):
         return True
+    if view is None:
+        return False
     for count in range(1, len(key) + 1):
         try:
-            if view is None or view.stat(f"C:/{'/'.join(key[:count])}", follow=False).is_link:
-                return view is not None
+            if view.stat(f"C:/{'/'.join(key[:count])}", follow=False).is_link:
+                return True
         except PathNotFoundError:
             return False
     return False
