@@ -8,7 +8,7 @@ import io
 import lzma
 import os
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -414,6 +414,17 @@ def test_a_damaged_archive_is_refused(view: LayerView, folder: Path) -> None:
     whole = gzip.compress(archive(a=os.urandom(100_000)))
     (folder / "x.tar").write_bytes(whole[:-5_000])
     with pytest.raises(InvalidDataError, match="cut off"):
+        copy(view, folder, "x.tar", to="C:\\new", unpack=True)
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, lzma.compress])
+def test_an_archive_with_a_wrong_checksum_is_refused_and_not_copied_as_a_file(
+    view: LayerView, folder: Path, compress: Callable[[bytes], bytes]
+) -> None:
+    damaged = bytearray(compress(archive(a=b"short")))
+    damaged[-8] ^= 1
+    (folder / "x.tar").write_bytes(damaged)
+    with pytest.raises(InvalidDataError, match=r"gzip|xz"):
         copy(view, folder, "x.tar", to="C:\\new", unpack=True)
 
 

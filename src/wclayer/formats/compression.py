@@ -31,6 +31,8 @@ else:
     from backports import zstd
 
 _PIECE = 1 << 20
+_FIRST_PIECE = 512
+"""The length of the first piece: who reads it sees what the data begins with, also where the next bytes are damaged."""
 _QUEUE_PIECES = 4
 _PATIENCE = 1.0
 """Seconds after which a wait for a thread looks whether it is still alive."""
@@ -100,6 +102,7 @@ class _Gunzip:
     def __init__(self) -> None:
         self._inflate = zlib_ng.decompressobj(zlib_ng.MAX_WBITS | 16)
         self._between = False
+        self._piece = _FIRST_PIECE
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         while data:
@@ -110,7 +113,7 @@ class _Gunzip:
                 self._inflate = zlib_ng.decompressobj(zlib_ng.MAX_WBITS | 16)
                 self._between = False
             try:
-                out = self._inflate.decompress(data, _PIECE)
+                out = self._inflate.decompress(data, self._piece)
             except _ZLIB_ERROR as error:
                 raise CompressedDataError(f"gzip: {error}") from None
             data = self._inflate.unconsumed_tail
@@ -118,6 +121,7 @@ class _Gunzip:
                 data = self._inflate.unused_data
                 self._between = True
             if out:
+                self._piece = _PIECE
                 yield out
 
     def finish(self) -> None:
@@ -134,6 +138,7 @@ class _Unzstd:
     def __init__(self) -> None:
         self._frame = self._new_frame()
         self._between = True
+        self._piece = _FIRST_PIECE
 
     def _new_frame(self) -> zstd.ZstdDecompressor:
         return zstd.ZstdDecompressor(options={zstd.DecompressionParameter.window_log_max: self._MAX_WINDOW_LOG})
@@ -146,12 +151,13 @@ class _Unzstd:
                 if self._between:
                     self._frame = self._new_frame()
                 try:
-                    out = self._frame.decompress(rest, _PIECE)
+                    out = self._frame.decompress(rest, self._piece)
                 except zstd.ZstdError as error:
                     raise CompressedDataError(f"zstd: {error}") from None
                 self._between = self._frame.eof
                 rest = self._frame.unused_data if self._between else b""
                 if out:
+                    self._piece = _PIECE
                     yield out
 
     def finish(self) -> None:

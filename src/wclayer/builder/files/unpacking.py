@@ -125,14 +125,19 @@ def _xz() -> _Decompressor:
 
 
 def _decompressed(file: BinaryIO, new: Callable[[], _Decompressor], name: str) -> Iterator[bytes]:
-    """Yields what comes out of the streams in a file, one after the other, in pieces of at most 1 MiB."""
+    """Yields what comes out of the streams in a file, one after the other, in pieces of at most 1 MiB.
+
+    The first piece has at most one block of a tar. It shows whether one begins there, also where what follows is damaged.
+    """
     stream: _Decompressor | None = None
+    length = structs.BLOCK
     data = file.read(_PIECE)
     try:
         while data or (stream is not None and not stream.needs_input):
             if stream is None:
                 stream = new()
-            if out := stream.decompress(data, _PIECE):
+            if out := stream.decompress(data, length):
+                length = _PIECE
                 yield out
             data = b""
             if stream.eof:
