@@ -176,6 +176,7 @@ def test_sddl_text_survives(text: str) -> None:
         ("X:BA", "expected O:, G:, D: or S: at offset 0"),
         ("O:BAO:SY", "a second O: at offset 4"),
         ("O:QQ", "not a SID"),
+        ("D:(A;;FA;;;S-1-5-\uff11)", "not a SID"),
         ("D:(A;;FA;;;BA", "not closed"),
         ("D:(A;;FA)", "3 fields"),
         ("D:(QQ;;FA;;;BA)", "unknown ACE type"),

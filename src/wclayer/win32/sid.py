@@ -14,7 +14,9 @@ from wclayer.errors import FormatError
 from wclayer.win32.guid import parse_guid, sid_sub_authorities
 
 MAX_SUB_AUTHORITIES = 15
-_TEXT = re.compile(r"S-1-(0x[0-9A-Fa-f]{1,12}|\d{1,15})((?:-(?:0x[0-9A-Fa-f]{1,8}|\d{1,10}))*)\Z", re.IGNORECASE)
+_TEXT = re.compile(
+    r"S-1-(0x[0-9A-Fa-f]{1,12}|\d{1,15})((?:-(?:0x[0-9A-Fa-f]{1,8}|\d{1,10}))*)\Z", re.IGNORECASE | re.ASCII
+)
 
 
 class SecurityError(FormatError):

@@ -25,6 +25,7 @@ _BOM_UTF8 = b"\xef\xbb\xbf"
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"', re.DOTALL)
 _ESCAPE = re.compile(r"\\(.)", re.DOTALL)
 _HEX = re.compile(r"hex(?:\(([0-9a-fA-F]{1,8})\))?:(.*)", re.DOTALL)
+_HEX_BYTE = re.compile(r"[0-9a-fA-F]{1,2}\Z")
 _DWORD = re.compile(r"dword:([0-9a-fA-F]{1,8})\Z")
 _LINE_END = re.compile(r"\r\n|\n|\r")
 # Characters that would be read back differently from a string in quotes.
@@ -148,11 +149,10 @@ def _value(text: str, start: int, line: int, name: str) -> tuple[Value | None, i
         return Value(name, ValueType.REG_DWORD, int(dword[1], 16).to_bytes(4, "little")), end
     if match := _HEX.match(data):
         kind = ValueType.REG_BINARY if match[1] is None else int(match[1], 16)
-        try:
-            numbers = bytes(int(number, 16) for number in match[2].rstrip(",").split(",") if number)
-        except ValueError:
-            raise RegTextError(line, f"value {name!r}: hexadecimal data is bytes with commas between them") from None
-        return Value(name, kind, numbers), end
+        numbers = [number for number in match[2].rstrip(",").split(",") if number]
+        if not all(_HEX_BYTE.match(number) for number in numbers):
+            raise RegTextError(line, f"value {name!r}: hexadecimal data is bytes with commas between them")
+        return Value(name, kind, bytes(int(number, 16) for number in numbers)), end
     raise RegTextError(line, f'value {name!r}: expected "…", dword:…, hex:…, hex(TYPE):… or -, not {data[:20]!r}')
 
 
