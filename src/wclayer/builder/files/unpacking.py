@@ -127,7 +127,7 @@ def _xz() -> _Decompressor:
 def _decompressed(file: BinaryIO, new: Callable[[], _Decompressor], name: str) -> Iterator[bytes]:
     """Yields what comes out of the streams in a file, one after the other, in pieces of at most 1 MiB.
 
-    The first piece has at most one block of a tar. It shows whether one begins there, also where what follows is damaged.
+    The first piece has at most one block of a tar. It shows whether one begins there, also if what follows is damaged.
     """
     stream: _Decompressor | None = None
     length = structs.BLOCK
