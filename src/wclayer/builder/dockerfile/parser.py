@@ -11,7 +11,7 @@ from wclayer.builder.dockerfile.lines import Advice, read_lines
 from wclayer.builder.dockerfile.reading import is_instruction, read_instruction
 from wclayer.errors import FormatError
 
-MAX_INSTRUCTIONS = 5_000
+MAX_INSTRUCTIONS = 2_000
 """The most instructions of a Dockerfile."""
 
 
