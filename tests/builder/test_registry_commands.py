@@ -174,6 +174,8 @@ def test_a_key_is_exported(windows: Machine) -> None:
 REFUSED = [
     ("add", "expected 1 key"), (r"add HKLM\HARDWARE\X", "in no hive"), (r"add HKU\S-1-5-21-1\X", "in no hive"),
     (r"add \\server\HKLM\SOFTWARE", "another machine"), ("add NONE", "starts with"),
+    (rf"add {APP}\{'k' * 256}", "at most 255 characters"), (rf"add HKCU\{'k' * 256}", "at most 255 characters"),
+    (r"add HKLM\SOFTWARE" + r"\k" * 512, "levels of keys"),
     (rf"add {APP} /v", "needs a value"),
     (rf"add {APP} /v a /v b", "twice"), (rf"add {APP} /v a /ve", "/v is given"), (rf"add {APP} /x", "not supported"),
     (rf"add {APP} /v a /t REG_LINK", "no type"), (rf"add {APP} /v a /t REG_DWORD", "needs /d"),

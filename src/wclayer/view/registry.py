@@ -6,7 +6,7 @@ r"""The effective registry of a layer over its parents, addressed by the paths o
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from types import TracebackType
@@ -32,13 +32,14 @@ from wclayer.formats.regf.model import (
     fold,
     index_by_name,
 )
-from wclayer.formats.regf.structs import KeyFlags
+from wclayer.formats.regf.structs import MAX_DEPTH, MAX_NAME_UNITS, KeyFlags
 from wclayer.formats.regf.values import ValueType, decode_string, integer
 from wclayer.layers.directory import open_layer
 from wclayer.layers.directory.hives import effective_root
 from wclayer.layers.hives import LAYER_HIVES, LayerHive
 from wclayer.model import limits_in_use
 from wclayer.view.diff import Change
+from wclayer.win32.names import utf16_length
 
 _ROOT_NAMES = {
     "HKLM": ("HKEY_LOCAL_MACHINE",),
@@ -95,6 +96,22 @@ def registry_path(text: str) -> RegistryPath:
     if parts[0] == "HKEY_USERS" and len(parts) > 1 and parts[1].upper() == _LOCAL_SYSTEM:
         parts[1] = ".DEFAULT"
     return RegistryPath(tuple(parts))
+
+
+def check_key_names(text: str, names: Sequence[str]) -> None:
+    """Refuses a key that no hive can hold.
+
+    Args:
+        text: the path of the key as it was given.
+        names: the names of the keys below the root of its hive.
+
+    Raises:
+        InvalidParameterError: a name is too long, or there are too many.
+    """
+    if any(utf16_length(name) > MAX_NAME_UNITS for name in names):
+        raise InvalidParameterError(text, f"a key's name has at most {MAX_NAME_UNITS} characters")
+    if len(names) >= MAX_DEPTH:
+        raise InvalidParameterError(text, f"more than {MAX_DEPTH} levels of keys")
 
 
 @boundary

@@ -14,7 +14,7 @@ from wclayer.builder.machine.user_hive import UserHive, hive_places, no_profile
 from wclayer.errors import InvalidParameterError
 from wclayer.formats.regf.model import Key, Value, fold
 from wclayer.formats.regf.values import ValueType, decode_string
-from wclayer.view.registry import RegistryPath, registry_path
+from wclayer.view.registry import RegistryPath, check_key_names, registry_path
 
 if TYPE_CHECKING:
     from wclayer.engines.portable.registry import RegistryEditor
@@ -49,12 +49,13 @@ def registry_key(text: str, *, is_32: bool = False) -> str:
         is_32: the key is that of 32-bit programs, which Windows keeps below `WOW6432Node`.
 
     Raises:
-        InvalidParameterError: the path is not in a hive of an image.
+        InvalidParameterError: the path is not in a hive of an image, or no hive can hold the key.
     """
     parts = [part for part in text.split("\\") if part]
     if text.startswith("\\\\"):
         raise InvalidParameterError(text, "is a key of another machine")
     if parts and parts[0].upper() in ("HKCU", _USER):
+        check_key_names(text, parts[1:])
         return "\\".join([_USER, *parts[1:]])
     path = registry_path(text)
     if path.hive is None:
@@ -63,6 +64,7 @@ def registry_key(text: str, *, is_32: bool = False) -> str:
         )
     if is_32:
         path = _for_32_bit(text, path)
+    check_key_names(text, path.below)
     return str(path)
 
 

@@ -13,7 +13,7 @@ from wclayer.errors import InvalidParameterError, PathNotFoundError, boundary
 from wclayer.formats.regf.delta import SUPERSEDE_LOCAL, SUPERSEDE_TREE, TOMBSTONE, merge
 from wclayer.formats.regf.empty import empty_root, root_security
 from wclayer.formats.regf.model import Key, KeyMetadata, RegfError, TreeKey, Value, copy_key, fold, limit_times
-from wclayer.formats.regf.structs import MAX_DEPTH, MAX_NAME_UNITS, MAX_VALUE_NAME_UNITS
+from wclayer.formats.regf.structs import MAX_VALUE_NAME_UNITS
 from wclayer.formats.regf.text import RegEdit
 from wclayer.formats.regf.writer import write_hive
 from wclayer.layers.directory.database import Origin
@@ -23,7 +23,7 @@ from wclayer.layers.directory.scratch_update import open_update
 from wclayer.layers.directory.update import FileChange
 from wclayer.layers.hives import HIVES_ROOT, LayerHive
 from wclayer.model import limits_in_use
-from wclayer.view.registry import Registry, RegistryPath
+from wclayer.view.registry import Registry, RegistryPath, check_key_names
 from wclayer.win32.filetime import from_unix_ns
 from wclayer.win32.inherit import inherit, volume_root
 from wclayer.win32.names import utf16_length
@@ -173,11 +173,7 @@ class RegistryEditor:
     def _edit(self, text: str) -> tuple[_EditedHive, tuple[str, ...]]:
         """Makes a key, and returns its hive and its path in the hive."""
         hive, path = self._hive(text)
-        for name in path.below:
-            if utf16_length(name) > MAX_NAME_UNITS:
-                raise InvalidParameterError(text, f"a key's name has at most {MAX_NAME_UNITS} characters")
-        if len(path.below) >= MAX_DEPTH:
-            raise InvalidParameterError(text, f"more than {MAX_DEPTH} levels of keys")
+        check_key_names(text, path.below)
         with self._registry.reading():
             hive.create_key(path.below)
         return hive, path.below
