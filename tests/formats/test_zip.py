@@ -72,7 +72,7 @@ def test_what_other_programs_write_is_read_as_python_reads_it(
 ) -> None:
     name = program.__name__.strip("_").partition("_")[0]
     if shutil.which(name) is None:
-        pytest.skip(f"{name} is not installed")
+        pytest.skip(f"needs {name}")
     source = tmp_path / "source"
     (source / "a b" / "empty").mkdir(parents=True)
     (source / "a b" / "x.txt").write_bytes(b"hello " * 50_000)

@@ -31,6 +31,7 @@ from tests.layers.formats import (
 )
 from tests.source import ROOT, modules, parsed
 from tests.support import TIME, directory, info, nothing_left_in, put_directories, put_file, put_files
+from wclayer.engines.portable.base_processing import ReplacingLayerWriter
 from wclayer.layers.backup_api import BackupLayerReader, BackupLayerWriter
 from wclayer.layers.base import LayerReaderBase, LayerWriterBase
 from wclayer.layers.tar import TarLayerReader, TarLayerWriter
@@ -128,6 +129,8 @@ def test_every_reader_and_writer_is_in_the_table() -> None:
     known = {kind for row in FORMATS for kind in (row.writes, row.reads)} | {BackupLayerReader, BackupLayerWriter}
     # It reads several layers as one, which no row of the table can make: tests/builder/test_part.py has its contract.
     known.add(ChainPartReader)
+    # It is a row's writer that replaces a damaged layer, which no row has: tests/images/test_repair.py tests that.
+    known.add(ReplacingLayerWriter)
     for base, protocol in ((LayerReaderBase, LayerReader), (LayerWriterBase, LayerWriter)):
         derived = set(_concrete(base))
         assert len(derived) >= 6

@@ -15,7 +15,7 @@ from wclayer.builder.clock import Clock
 from wclayer.builder.image import BuiltImage, Step
 from wclayer.builder.workspace import NewLayer, layer_from_scratch, oci_layer_type
 from wclayer.engines.portable.scratch_disk import was_changed
-from wclayer.errors import InvalidParameterError, InvalidStateError, PathNotFoundError, during
+from wclayer.errors import InvalidDataError, InvalidParameterError, InvalidStateError, PathNotFoundError, during
 from wclayer.formats.compression import Compression
 from wclayer.images.edit import ConfigChanges
 from wclayer.images.platform import Platform
@@ -147,7 +147,11 @@ def _base_image(scratch: ScratchDirectory, store: ImageStore, base: str, platfor
         if image.chain_ids != chain_ids:
             raise InvalidParameterError(base, f"has other layers than those on which {scratch.path} was made")
         return image
-    found = {image.manifest.digest: image for image in store.images() if image.chain_ids == chain_ids}
+    listed = list(store.images())
+    if any(image.problem for image in listed):
+        # What the host refused once may be read now; what it still refuses is named below.
+        listed = list(store.images())
+    found = {image.manifest.digest: image for image in listed if image.chain_ids == chain_ids}
     recorded = scratch.text(IMAGE)
     if recorded in found:
         chosen = found[recorded]
@@ -157,6 +161,11 @@ def _base_image(scratch: ScratchDirectory, store: ImageStore, base: str, platfor
         names = ", ".join(sorted(image.name for image in found.values())[:_SHOWN])
         raise InvalidParameterError(
             scratch.path, f"several images of the store have its layers ({names}); say which is meant: --from IMAGE"
+        )
+    elif unread := next((image for image in listed if image.problem), None):
+        raise InvalidDataError(
+            scratch.path,
+            f"no image in the store {store.path} has its layers; {unread.name} cannot be read: {unread.problem}",
         )
     else:
         raise PathNotFoundError(

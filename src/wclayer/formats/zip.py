@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import IO
+from typing import IO, NamedTuple
 
 from wclayer.errors import FormatError
 from wclayer.win32 import filetime
@@ -35,6 +35,44 @@ _MAX_COMMENT = 0xFFFF
 _IN_EXTRA, _IN_EXTRA_SHORT = 0xFFFF_FFFF, 0xFFFF
 _ZIP64_EXTRA = 0x0001
 _FIRST_TIME = datetime(1980, 1, 1, tzinfo=UTC)
+
+
+class _CentralHeader(NamedTuple):
+    """The header of a member in the central directory (4.3.12)."""
+
+    magic: bytes
+    made_by: int
+    needed: int
+    flags: int
+    method: int
+    time: int
+    date: int
+    crc: int
+    stored_size: int
+    size: int
+    name_size: int
+    extra_size: int
+    comment_size: int
+    disk: int
+    internal_attributes: int
+    external_attributes: int
+    offset: int
+
+
+class _LocalHeader(NamedTuple):
+    """The header of a member before its data (4.3.7)."""
+
+    magic: bytes
+    needed: int
+    flags: int
+    method: int
+    time: int
+    date: int
+    crc: int
+    stored_size: int
+    size: int
+    name_size: int
+    extra_size: int
 
 
 class ZipError(FormatError):
@@ -141,17 +179,17 @@ class ZipReader:
         """
         at, end = self._directory, self._directory + self._directory_size
         for _ in range(self.count):
-            fields = _CENTRAL.unpack(self._read(at, _CENTRAL.size, "a member"))
-            magic, _, _, flags, method, time, date, crc, stored, size, name_size, extra_size, comment = fields[:13]
-            disk, offset = fields[13], fields[16]
-            after = at + _CENTRAL.size + name_size + extra_size + comment
-            if magic != _CENTRAL_MAGIC or after > end:
+            header = _CentralHeader._make(_CENTRAL.unpack(self._read(at, _CENTRAL.size, "a member")))
+            after = at + _CENTRAL.size + header.name_size + header.extra_size + header.comment_size
+            if header.magic != _CENTRAL_MAGIC or after > end:
                 raise ZipError(f"the central directory is damaged at {at}")
-            names = self._read(at + _CENTRAL.size, name_size + extra_size, "a name")
-            size, stored, offset, disk = _zip64(names[name_size:], size, stored, offset, disk)
+            names = self._read(at + _CENTRAL.size, header.name_size + header.extra_size, "a name")
+            name, extra = names[: header.name_size], names[header.name_size :]
+            size, stored, offset, disk = _zip64(extra, header.size, header.stored_size, header.offset, header.disk)
             if disk:
                 raise ZipError("is a part of a split archive; join the parts")
-            yield ZipMember(names[:name_size], flags, method, date << 16 | time, crc, stored, size, offset)
+            time = header.date << 16 | header.time
+            yield ZipMember(name, header.flags, header.method, time, header.crc, stored, size, offset)
             at = after
         if at != end:
             raise ZipError(f"the central directory has {end - at} bytes more than its {self.count} members take")
@@ -179,11 +217,10 @@ class ZipReader:
             ZipError: `check` refuses it, its data is damaged, or has another size or CRC than the archive states.
         """
         self.check(member)
-        header = _LOCAL.unpack(self._read(member.offset, _LOCAL.size, "a local header"))
-        name_size, extra_size = header[9], header[10]
-        name = self._read(member.offset + _LOCAL.size, name_size, "a name")
-        start = member.offset + _LOCAL.size + name_size + extra_size
-        if header[0] != _LOCAL_MAGIC or name != member.name or start + member.stored_size > self._directory:
+        header = _LocalHeader._make(_LOCAL.unpack(self._read(member.offset, _LOCAL.size, "a local header")))
+        name = self._read(member.offset + _LOCAL.size, header.name_size, "a name")
+        start = member.offset + _LOCAL.size + header.name_size + header.extra_size
+        if header.magic != _LOCAL_MAGIC or name != member.name or start + member.stored_size > self._directory:
             raise ZipError(f"its local header at {member.offset} is damaged, or is that of another member")
         size = crc = 0
         for piece in self._unpacked(member, start):

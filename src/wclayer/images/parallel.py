@@ -61,11 +61,12 @@ class Crew:
         if len(self._threads) < self._jobs:
             # A process that is interrupted does not wait at its end for what hangs.
             thread = threading.Thread(target=self._work, name="wclayer-transfer", daemon=True)
+            # Before it starts: memory can run out when it runs, and before `start` returns.
+            self._threads.append(thread)
             try:
                 thread.start()
             except RuntimeError as error:
                 raise OSError(errno.ENOMEM, f"too many threads, or no memory for one ({error})") from error
-            self._threads.append(thread)
         return future
 
     def check(self) -> None:
@@ -103,16 +104,27 @@ class Crew:
             raise
         finally:
             self._stopped.set()
-            for future in self._futures:
-                future.cancel()
-            for _ in self._threads:
-                self._tasks.put(None)
+            try:
+                for future in self._futures:
+                    future.cancel()
+            finally:
+                self._dismiss()
             if not is_interrupted:
                 for thread in self._threads:
-                    thread.join()
+                    if thread.ident is not None:
+                        thread.join()
         # The body often fails because a thread is failing: that is the cause.
         if self._error is not None and isinstance(error, Exception):
             raise self._error
+
+    def _dismiss(self) -> None:
+        """Lets each thread end when nothing is left to do."""
+        for _ in self._threads:
+            try:
+                self._tasks.put(None)
+            except MemoryError:
+                # Without it, the thread would wait for ever.
+                self._tasks.put(None)
 
     def _work(self) -> None:
         while (task := self._tasks.get()) is not None:

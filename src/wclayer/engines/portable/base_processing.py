@@ -12,7 +12,20 @@ from wclayer._types import StrPath
 from wclayer.engines.portable.blank_disks import make_blank_pair
 from wclayer.engines.portable.boot_store import read_boot_store
 from wclayer.engines.portable.vm_access import grant_access, new_file_access
-from wclayer.errors import FormatError, LayerError, PathNotFoundError, boundary, during, errors_at
+from wclayer.errors import (
+    CorruptLayerError,
+    FormatError,
+    InvalidDataError,
+    InvalidParameterError,
+    InvalidStateError,
+    LayerError,
+    LimitExceededError,
+    NotSupportedError,
+    PathNotFoundError,
+    boundary,
+    during,
+    errors_at,
+)
 from wclayer.formats.bcd import read_store
 from wclayer.formats.regf.hive import Hive
 from wclayer.layers.atomic import Stage, StagedDirectory, StagedFile, wait_for_place
@@ -34,6 +47,16 @@ UTILITY_VM = "UtilityVM"
 TEMPLATE_BASE, TEMPLATE = "SystemTemplateBase.vhdx", "SystemTemplate.vhdx"
 BASE_SIZE = 20 << 30
 TEMPLATE_SIZE = 10 << 30
+_DAMAGES = (
+    CorruptLayerError,
+    InvalidDataError,
+    InvalidParameterError,
+    InvalidStateError,
+    LimitExceededError,
+    NotSupportedError,
+    PathNotFoundError,
+)
+"""What a disk that is damaged, or whose parent is missing or another one, raises."""
 _PAIRS = (("", BLANK_BASE, BLANK), (UTILITY_VM, TEMPLATE_BASE, TEMPLATE))
 """Each pair of disks of a base layer: the folder, the disk, and its differencing child."""
 
@@ -125,22 +148,35 @@ class ProcessingLayerWriter(DirectoryLayerWriter):
 
 
 def disk_problems(layer: Path) -> Iterator[Problem]:
-    """Yields the disks of a layer that are damaged, or that are not made for each other."""
+    """Yields the disks of a layer that are damaged, that are not made for each other, or that cannot be read."""
     for folder, base, child in _PAIRS:
-        for name, parent in ((base, None), (child, base)):
+        for name, parent in ((base, ""), (child, base)):
             path = layer / folder / name
-            if os.path.lexists(path) and (text := _problem_of(path, parent)):
-                yield Problem(f"{folder}/{name}".lstrip("/"), text)
+            if os.path.lexists(path):
+                try:
+                    text = _damage_of(path, parent)
+                except LayerError as error:
+                    text = error.detail
+                if text:
+                    yield Problem(f"{folder}/{name}".lstrip("/"), text)
 
 
-def _problem_of(disk: Path, parent: str | None) -> str:
-    """Returns what is wrong with a disk, which has the parent with a name beside it; "" if it is sound."""
+def _damage_of(disk: Path, parent: str) -> str:
+    """Returns what is wrong with a disk; "" if it is sound.
+
+    Args:
+        disk: the disk.
+        parent: the name of its parent beside it; "" for none.
+
+    Raises:
+        LayerError: the host refuses to read it: nobody can say whether it is sound.
+    """
     if disk.is_symlink() or not disk.is_file():
         return "is not a regular file"
     try:
-        with DiskFile(disk, parent=None if parent is None else disk.parent / parent) as opened:
+        with DiskFile(disk, parent=disk.parent / parent if parent else None) as opened:
             opened.vhdx()
-    except LayerError as error:
+    except _DAMAGES as error:
         return error.detail
     return ""
 
@@ -162,14 +198,13 @@ class ReplacingLayerWriter(ProcessingLayerWriter):
         super()._before_commit()
 
     def _keep_disks(self, damaged: Path) -> None:
-        problems = {problem.path for problem in disk_problems(damaged)}
         kept = []
-        for folder, *names in _PAIRS:
-            for name in names:
+        for folder, base, child in _PAIRS:
+            for name, parent in ((base, ""), (child, base)):
                 source, target = damaged / folder / name, self._staged.path / folder / name
-                place = f"{folder}/{name}".lstrip("/")
-                if place in problems or not source.is_file() or not target.parent.is_dir():
+                if not source.is_file() or not target.parent.is_dir() or _damage_of(source, parent):
                     continue
+                place = f"{folder}/{name}".lstrip("/")
                 with StagedFile(target) as copy, open_any_place(source) as stream:
                     shutil.copyfileobj(stream, copy.stream, 1 << 20)
                 self.record(security_record(place), new_file_access(VIRTUAL_MACHINES))
