@@ -611,7 +611,6 @@ def test_layers_stay_open_while_a_thread_asks_for_it(tmp_path: Path, base: Path)
         kept.execute("SELECT 1")
 
 
-@pytest.mark.skipif(os.name == "nt", reason="Windows renames no folder in which files are open")
 def test_a_layer_that_is_replaced_while_it_stays_open_is_opened_anew(tmp_path: Path, base: Path) -> None:
     with layers_stay_open(), open_layer(base) as before:
         os.rename(base, tmp_path / "aside")
