@@ -68,7 +68,7 @@ def _search(monkeypatch: pytest.MonkeyPatch, run: Callable[[bytes], None], secon
     [
         (_never_ends, 12, "OutOfTimeError"),
         (_asks_for_memory, 2, "MemoryError"),
-        (_takes_memory, 4, "oom|MemoryError"),
+        (_takes_memory, 12, "oom|MemoryError"),
         (_dies, 2, "crash"),
     ],
 )
