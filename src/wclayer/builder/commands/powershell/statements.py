@@ -6,6 +6,7 @@ Sources: "about_Language_Keywords", "about_Automatic_Variables", "about_Preferen
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -180,12 +181,8 @@ def _hide(_: bytes) -> None:
     pass
 
 
-@dataclass(frozen=True)
-class AssignVariable:
-    """`$NAME = value`, `$NAME += value` (whose value is then a sum)."""
-
-    name: str
-    value: Expression
+class _Assignment(ABC):
+    """An assignment, which does the same when it is planned and when it runs."""
 
     def check(self, scope: PlannedScope) -> bool:
         scope.succeeded = None
@@ -195,6 +192,17 @@ class AssignVariable:
     def run(self, scope: RunningScope) -> None:
         self._assign(scope)
         scope.is_ok = True
+
+    @abstractmethod
+    def _assign(self, scope: Scope) -> None: ...
+
+
+@dataclass(frozen=True)
+class AssignVariable(_Assignment):
+    """`$NAME = value`, `$NAME += value` (whose value is then a sum)."""
+
+    name: str
+    value: Expression
 
     def _assign(self, scope: Scope) -> None:
         value = self.value.value(scope)
@@ -208,20 +216,11 @@ class AssignVariable:
 
 
 @dataclass(frozen=True)
-class AssignEnvironment:
+class AssignEnvironment(_Assignment):
     """`$env:NAME = value`: a variable of this process; an empty value removes it."""
 
     name: str
     value: Expression
-
-    def check(self, scope: PlannedScope) -> bool:
-        scope.succeeded = None
-        self._assign(scope)
-        return True
-
-    def run(self, scope: RunningScope) -> None:
-        self._assign(scope)
-        scope.is_ok = True
 
     def _assign(self, scope: Scope) -> None:
         text = to_text(plain(known(self.value, scope)))
