@@ -467,8 +467,13 @@ def _damaged_store(world: World) -> None:
 
 
 def _repair(world: World) -> None:
-    """What cannot be repaired is part of the answer, and no error: `_kept_by_repair` looks at what is left."""
-    wclayer.repair_store(wclayer.ImageStore(world.place / "store"))
+    """What cannot be repaired is part of the answer, and no error: `_kept_by_repair` looks at what is left.
+
+    What the host cannot do is raised, so that the table of hosts (`hosts/test_hosts.py`) sees it.
+    """
+    for problem in wclayer.repair_store(wclayer.ImageStore(world.place / "store")).problems:
+        if "this host cannot" in problem.text:
+            raise wclayer.NotSupportedError(problem.path, problem.text)
 
 
 def _kept_by_repair(world: World) -> object:
