@@ -115,46 +115,25 @@ def check_key_names(text: str, names: Sequence[str]) -> None:
 
 
 @boundary
-class Registry:
-    """The registry of the layer at `path` over its parents, read-only.
+class HiveTree:
+    """The keys of several hives by the paths of `reg.exe`, wherever the hives are from. A subclass has `root`.
 
     Args:
-        alone: the layer's parents are left out.
-
-    Raises:
-        PathNotFoundError, NotALayerError, CorruptLayerError: the layer or a parent cannot be opened.
+        name: what holds the hives, for messages.
     """
 
     operation = "registry"
 
-    def __init__(self, path: StrPath, *, alone: bool = False) -> None:
-        with ExitStack() as stack:
-            layer = stack.enter_context(open_layer(path))
-            self.layers = [layer]
-            if not alone:
-                self.layers += [stack.enter_context(open_layer(parent)) for parent in layer.parents_in_place()]
-            self._stack = stack.pop_all()
-        self._roots: dict[str, Key | None] = {}
-
-    def close(self) -> None:
-        self._roots.clear()
-        self._stack.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        self.close()
+    def __init__(self, name: StrPath) -> None:
+        self.name = name
 
     def root(self, hive: LayerHive) -> Key | None:
-        """Returns the root key of a hive, or None if no layer has the hive.
+        """Returns the root key of a hive, or None if there is no such hive.
 
         Raises:
             InvalidDataError: the hive is damaged.
         """
-        if hive.stem not in self._roots:
-            self._roots[hive.stem] = effective_root(self.layers, hive)
-        return self._roots[hive.stem]
+        raise NotImplementedError
 
     @contextmanager
     def reading(self) -> Iterator[None]:
@@ -169,7 +148,7 @@ class Registry:
         try:
             yield
         except FormatError as error:
-            told = translated(self.layers[0].path, error)
+            told = translated(self.name, error)
             assert told is not None
             raise told from error
 
@@ -193,7 +172,7 @@ class Registry:
         """
         found = self.find(text)
         if found is None:
-            raise PathNotFoundError(text, f"no such key in {self.layers[0].path}", code=2)
+            raise PathNotFoundError(text, f"no such key in {self.name}", code=2)
         return found
 
     def resolve(self, text: str) -> RegistryPath:
@@ -270,6 +249,48 @@ class Registry:
             if hive.mount[0] == path.parts[0] and root is not None:
                 top.add(_Mounted(hive.mount[1], root))
         return top
+
+
+@boundary
+class Registry(HiveTree):
+    """The registry of the layer at `path` over its parents, read-only.
+
+    Args:
+        alone: the layer's parents are left out.
+
+    Raises:
+        PathNotFoundError, NotALayerError, CorruptLayerError: the layer or a parent cannot be opened.
+    """
+
+    def __init__(self, path: StrPath, *, alone: bool = False) -> None:
+        with ExitStack() as stack:
+            layer = stack.enter_context(open_layer(path))
+            super().__init__(layer.path)
+            self.layers = [layer]
+            if not alone:
+                self.layers += [stack.enter_context(open_layer(parent)) for parent in layer.parents_in_place()]
+            self._stack = stack.pop_all()
+        self._roots: dict[str, Key | None] = {}
+
+    def close(self) -> None:
+        self._roots.clear()
+        self._stack.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    def root(self, hive: LayerHive) -> Key | None:
+        """Returns the root key of a hive, or None if no layer has the hive.
+
+        Raises:
+            InvalidDataError: the hive is damaged.
+        """
+        if hive.stem not in self._roots:
+            self._roots[hive.stem] = effective_root(self.layers, hive)
+        return self._roots[hive.stem]
 
 
 class _Mounted:
