@@ -140,6 +140,8 @@ if TYPE_CHECKING:
     from wclayer.images.transport import ImageSource, ImageTarget, Repository
     from wclayer.images.unpack import UnpackedImage, unpack_image
     from wclayer.images.windows_version import WindowsVersion
+    from wclayer.inventory.collecting import take_inventory
+    from wclayer.inventory.item import Finding, FindingKind, Inventory, Item, ItemKind, Origin, SubjectLayer
     from wclayer.layers.backup_api import BackupLayerReader, BackupLayerWriter
     from wclayer.layers.copy import copy_layer
     from wclayer.layers.directory.check import check_layer
@@ -199,6 +201,8 @@ _HOMES = {
     "wclayer.builder.workspace": ("NewLayer",),
     "wclayer.win32.reparse": ("LinkTarget",),
     "wclayer.view.open_files": ("ViewFile",),
+    "wclayer.inventory.collecting": ("take_inventory",),
+    "wclayer.inventory.item": ("Finding", "FindingKind", "Inventory", "Item", "ItemKind", "Origin", "SubjectLayer"),
     "wclayer.layers.hives": ("LayerHive",),
     "wclayer.formats.regf.structs": ("LayerSemantics",),
     "wclayer.formats.regf.text": ("RegEdit",),
@@ -391,6 +395,8 @@ __all__ = [
     "FileStatus",
     "FilterLayerReader",
     "FilterLayerWriter",
+    "Finding",
+    "FindingKind",
     "FolderLayerReader",
     "Foreign",
     "HistoryEntry",
@@ -409,6 +415,9 @@ __all__ = [
     "InvalidDataError",
     "InvalidParameterError",
     "InvalidStateError",
+    "Inventory",
+    "Item",
+    "ItemKind",
     "JsonView",
     "Key",
     "KeyMetadata",
@@ -442,6 +451,7 @@ __all__ = [
     "NotSupportedError",
     "OpenIterator",
     "OperationCancelledError",
+    "Origin",
     "OutOfMemoryError",
     "PartitionInfo",
     "PathNotFoundError",
@@ -472,6 +482,7 @@ __all__ = [
     "StoreSource",
     "StoreTarget",
     "StoredImage",
+    "SubjectLayer",
     "TarLayerReader",
     "TarLayerWriter",
     "TransferProgress",
@@ -552,6 +563,7 @@ __all__ = [
     "save_images",
     "squash_image",
     "store_image",
+    "take_inventory",
     "unmount_layer",
     "unpack_image",
     "unprepare_layer",

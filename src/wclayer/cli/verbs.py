@@ -73,6 +73,9 @@ _MODULES = {
         "diff": "Show what differs between two layers.",
         "check": "Verify a layer against its records.",
     },
+    "inventory": {
+        "inventory": "Show what an image holds.",
+    },
     "login": {
         "login": "Log in to a registry.",
         "logout": "Remove the credentials of a registry.",

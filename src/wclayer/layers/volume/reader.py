@@ -74,7 +74,7 @@ class VolumeLayerReader(LayerReaderBase):
             self._budget.store(stored_size(os.stat(file)))
         try:
             with self._errors("the volume"):
-                self.volume = NtfsVolume(_find_volume(self._file.disk))
+                self.volume = NtfsVolume(find_volume(self._file.disk))
                 root = self.volume.record(SystemFile.ROOT)
                 self._whole = self._is_layer(root)
         except BaseException:
@@ -244,7 +244,7 @@ class VolumeLayerReader(LayerReaderBase):
         self._file.__exit__(None, None, None)
 
 
-def _find_volume(disk: Disk) -> Disk:
+def find_volume(disk: Disk) -> Disk:
     """Returns the volume of a disk: the disk itself, or its first data partition that holds one."""
     if _has_volume(disk):
         return disk

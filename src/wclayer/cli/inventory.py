@@ -1,0 +1,58 @@
+"""The verb `inventory`: what an image, a layer, a scratch or a disk holds."""
+
+from __future__ import annotations
+
+import click
+
+import wclayer
+from wclayer.cli.inventory_table import print_inventory
+from wclayer.cli.layer_argument import LayerArgument, layer_argument
+from wclayer.cli.output import count_bar, json_option, print_json
+from wclayer.inventory.item import Inventory, ItemKind
+
+
+@click.command("inventory")
+@click.option(
+    "--kind",
+    "kinds",
+    type=click.Choice([str(kind) for kind in ItemKind]),
+    multiple=True,
+    help="Show only items of this kind, and all of them. May be repeated.",
+)
+@click.option("--own", is_flag=True, help="Show only what the image's own layers brought, not its base.")
+@click.option("--no-files", is_flag=True, help="Do not look at all files: no packages, no PE files; much faster.")
+@json_option
+@layer_argument("layer")
+def inventory_command(kinds: tuple[str, ...], own: bool, no_files: bool, as_json: bool, layer: LayerArgument) -> None:
+    """Show what LAYER holds: an image, a layer over its parents, a scratch, or a disk file.
+
+    The operating system, updates, features, programs, .NET, services, drivers, scheduled tasks, users, environment,
+    ports, certificates, packages of programming languages, and PE files. Each line ends with the layer that brought the
+    item (1 is the base layer), and with the key or the file that says so. What is damaged or contradictory stands at
+    the top, after "!".
+
+    \b
+    Example:
+      wclayer inventory myapp:1.0
+      wclayer inventory --own --json myapp:1.0
+      wclayer inventory --kind pe-file /layers/app
+    """
+    with count_bar("taking inventory") as bar:
+        taken = wclayer.take_inventory(layer.image or layer.text, files=not no_files, progress=bar)
+    wanted = frozenset(map(ItemKind, kinds))
+    shown = _narrowed(taken, wanted, own)
+    print_json(shown.to_json()) if as_json else print_inventory(shown, wanted)
+
+
+def _narrowed(inventory: Inventory, kinds: frozenset[ItemKind], own: bool) -> Inventory:
+    """Returns an inventory with the items that a user asked for. The operating system always stays."""
+    stays = kinds | {ItemKind.OPERATING_SYSTEM}
+    return inventory.with_items(
+        item
+        for item in inventory.items
+        if (not kinds or item.kind in stays)
+        and (not own or not item.origin.is_base or item.kind is ItemKind.OPERATING_SYSTEM)
+    )
+
+
+COMMANDS = (inventory_command,)

@@ -1,0 +1,125 @@
+"""An inventory as tables for people, one for each kind of item."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+from wclayer.cli.output import count_text, echo
+from wclayer.inventory.item import Inventory, Item, ItemKind
+from wclayer.inventory.updates import INSTALLED, SUPERSEDED
+
+_WIDEST = 60
+"""Columns that a cell takes; a longer text stands alone in the last column, or is cut."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Section:
+    """A table: its title, its kind of items, the property that it shows beside name and version, and which items."""
+
+    title: str
+    kind: ItemKind
+    shows: str = ""
+    wants: Callable[[Item], bool] = lambda item: True
+
+
+def _is_superseded(item: Item) -> bool:
+    return item.properties.get("state") == SUPERSEDED
+
+
+def _is_current(item: Item) -> bool:
+    return not _is_superseded(item) and not item.properties.get("is_part")
+
+
+_SECTIONS = (
+    _Section("UPDATES", ItemKind.UPDATE, "state", _is_current),
+    _Section("SUPERSEDED UPDATES", ItemKind.UPDATE, "state", _is_superseded),
+    _Section("FEATURES", ItemKind.FEATURE, "source", lambda item: item.properties.get("state") == INSTALLED),
+    _Section("PROGRAMS", ItemKind.PROGRAM),
+    _Section("MSI PRODUCTS", ItemKind.MSI_PRODUCT),
+    _Section("MSI PATCHES", ItemKind.MSI_PATCH),
+    _Section("APPX PACKAGES", ItemKind.APPX_PACKAGE),
+    _Section(".NET", ItemKind.DOTNET),
+    _Section("SERVICES", ItemKind.SERVICE, "start"),
+    _Section("DRIVERS", ItemKind.DRIVER, "start"),
+    _Section("SCHEDULED TASKS", ItemKind.TASK, "command"),
+    _Section("USERS", ItemKind.USER),
+    _Section("ENVIRONMENT", ItemKind.ENVIRONMENT_VARIABLE, "value"),
+    _Section("PORTS", ItemKind.PORT),
+    _Section("CERTIFICATES", ItemKind.CERTIFICATE, "expires"),
+    _Section("PYTHON PACKAGES", ItemKind.PYTHON_PACKAGE),
+    _Section("NODE PACKAGES", ItemKind.NODE_PACKAGE),
+    _Section("JAVA PACKAGES", ItemKind.JAVA_PACKAGE),
+    _Section("NUGET PACKAGES", ItemKind.NUGET_PACKAGE),
+    _Section("GO MODULES", ItemKind.GO_MODULE),
+)
+_WITHIN_BASE = frozenset({ItemKind.SERVICE, ItemKind.DRIVER, ItemKind.TASK, ItemKind.CERTIFICATE, ItemKind.PE_FILE})
+"""Kinds of which every base image has hundreds: without a wish for them, those of the base are only counted."""
+
+
+def print_inventory(inventory: Inventory, kinds: frozenset[ItemKind]) -> None:
+    """Prints the operating system and the findings, then a table for each kind of item.
+
+    Args:
+        inventory: the inventory.
+        kinds: the kinds that the user asked for, of which each item is shown; if there are none, all kinds, of which
+            some show only what is the image's own.
+    """
+    _print_head(inventory)
+    for finding in inventory.findings:
+        echo(f"! {finding.kind}: {finding.place}: {finding.text}")
+    files = (_Section("PE FILES", ItemKind.PE_FILE, "machine"),)
+    for section in (*_SECTIONS, *files):
+        if kinds and section.kind not in kinds:
+            continue
+        items = [item for item in inventory.of_kind(section.kind) if section.wants(item)]
+        shown = items
+        if not kinds and section.kind in _WITHIN_BASE:
+            shown = [item for item in items if not item.origin.is_base]
+        _print_section(section, shown, len(items) - len(shown))
+
+
+def _print_head(inventory: Inventory) -> None:
+    system = inventory.operating_system
+    echo(inventory.name)
+    if system is None:
+        echo("  no operating system: the registry has no version of Windows")
+    else:
+        words = (
+            system.name, str(system.properties.get("display_version", "")), system.version,
+            str(system.properties.get("installation_type", "")), str(system.properties.get("architecture", "")),
+        )  # fmt: skip
+        echo("  " + "  ".join(word for word in words if word))
+    base = sum(layer.is_base for layer in inventory.layers)
+    own = len(inventory.layers) - base
+    echo(f"  {count_text(base, 'layer')} of the base, {own} of its own")
+
+
+def _print_section(section: _Section, items: list[Item], left_out: int) -> None:
+    if not items and not left_out:
+        return
+    more = f"; {left_out} of the base: --kind {section.kind}" if left_out else ""
+    echo(f"\n{section.title} ({len(items)}{more})")
+    rows = [_row(section, item) for item in items]
+    for line in _aligned(rows):
+        echo(f"  {line}")
+
+
+def _row(section: _Section, item: Item) -> tuple[str, ...]:
+    layer = item.origin.layer
+    number = "-" if layer is None else f"{layer.number}{' base' if layer.is_base else ''}"
+    cells = [item.name, item.version or "-"]
+    if section.shows:
+        shown = item.properties.get(section.shows, "-")
+        cells.append(" ".join(shown) if isinstance(shown, list) else str(shown))
+    return (*cells, number, item.origin.place)
+
+
+def _aligned(rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
+    """Yields the rows with their columns below each other. Only the last cell of a row is as long as it is."""
+    cut = [
+        (*(cell if len(cell) <= _WIDEST else cell[: _WIDEST - 1] + "…" for cell in row[:-1]), row[-1]) for row in rows
+    ]
+    widths = [max(map(len, column)) for column in zip(*cut, strict=True)]
+    for row in cut:
+        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()

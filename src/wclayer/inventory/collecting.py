@@ -1,0 +1,103 @@
+"""`take_inventory`: runs all collectors over an image, a layer, a scratch or a disk."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from contextlib import closing
+
+from wclayer._types import StrPath
+from wclayer.errors import LimitExceededError, during, limit_hint
+from wclayer.images.opening import ImageLayers
+from wclayer.inventory import features, operating_system, updates
+from wclayer.inventory.files import SubjectFile
+from wclayer.inventory.guarding import Found, guarded
+from wclayer.inventory.item import Finding, Inventory, Item, ItemKind
+from wclayer.inventory.subject import Subject
+from wclayer.layers.directory import open_layer
+from wclayer.layers.inputs import has_any_place
+from wclayer.layers.progress import Progress, ProgressCallback, report
+from wclayer.model import limits_in_use
+
+COLLECTORS: tuple[tuple[str, Callable[[Subject], Found]], ...] = (
+    ("the operating system", operating_system.collect),
+    ("updates", updates.collect),
+    ("features", features.collect),
+)
+"""What reads the registry, the configuration, or files at known places: what it is for, and the function."""
+
+FILE_COLLECTORS: tuple[Callable[[Subject, SubjectFile], Found], ...] = ()
+"""What is asked for each file of C:, in one walk. A collector decides by the name whether it looks into the file."""
+
+_ORDER = {kind: number for number, kind in enumerate(ItemKind)}
+
+
+@during("take inventory", takes_over=True)
+def take_inventory(
+    subject: ImageLayers | StrPath,
+    *,
+    files: bool = True,
+    progress: ProgressCallback | None = None,
+) -> Inventory:
+    """Returns what an image, a layer, a scratch or a disk holds.
+
+    Layers are read over their parents: the files and the registry are those that a container sees.
+
+    Args:
+        subject: an open image (`open_image`), the path of a layer directory, or that of a disk file.
+        files: whether all files of C: are looked at, for packages and PE files. It takes most of the time.
+        progress: called for each file that was looked at.
+
+    Returns:
+        The inventory. What is damaged is one of its findings.
+
+    Raises:
+        PathNotFoundError, NotALayerError, CorruptLayerError: the layer cannot be opened.
+        InvalidDataError, NotSupportedError: the disk holds no intact NTFS volume.
+        LayerError: the host refuses to read.
+    """
+    with closing(_open(subject)) as opened:
+        found: list[Item | Finding] = []
+        for what, collect in COLLECTORS:
+            found.extend(guarded(what, collect, opened))
+        if files:
+            found.extend(_of_files(opened, FILE_COLLECTORS, progress))
+        config, manifest = opened.config, opened.manifest
+        return Inventory(
+            name=opened.name,
+            digest="" if manifest is None else manifest.descriptor.digest,
+            created="" if config is None else config.created,
+            layers=opened.layers,
+            items=tuple(sorted((each for each in found if isinstance(each, Item)), key=lambda item: _ORDER[item.kind])),
+            findings=tuple(each for each in found if isinstance(each, Finding)),
+        )
+
+
+def _open(subject: ImageLayers | StrPath) -> Subject:
+    if isinstance(subject, ImageLayers):
+        return Subject.of_layers(subject.layers, subject.name, subject.manifest, subject.config)
+    if has_any_place(subject):
+        return Subject.of_disk(subject)
+    with open_layer(subject) as layer:
+        return Subject.of_layers([layer.path, *layer.parents_in_place()], os.fspath(subject))
+
+
+def _of_files(
+    subject: Subject,
+    collectors: Sequence[Callable[[Subject, SubjectFile], Found]],
+    progress: ProgressCallback | None,
+) -> Found:
+    state = Progress()
+
+    def walk() -> Found:
+        most = limits_in_use().entries
+        for count, file in enumerate(subject.files.walk(), 1):
+            if count > most:
+                raise LimitExceededError(file.windows_path, f"more than {most} entries {limit_hint('entries')}")
+            state.entries, state.name = count, file.path
+            report(state, progress)
+            if not file.is_directory and not file.is_link:
+                for collect in collectors:
+                    yield from guarded(file.windows_path, collect, subject, file)
+
+    yield from guarded("C:\\", walk)

@@ -1,0 +1,73 @@
+"""What keeps a damaged part of a subject from ending its inventory: the damage becomes a finding."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import ParamSpec
+
+from wclayer.errors import (
+    CorruptLayerError,
+    FormatError,
+    FormatLimitError,
+    InvalidDataError,
+    LimitExceededError,
+    NotSupportedError,
+    detail_of,
+)
+from wclayer.formats.regf.model import Key
+from wclayer.inventory.files import SubjectFile
+from wclayer.inventory.item import Finding, FindingKind, Item
+from wclayer.inventory.registry import SubjectRegistry
+
+Found = Iterator[Item | Finding]
+"""What a collector yields."""
+_Arguments = ParamSpec("_Arguments")
+
+
+_DAMAGE = (FormatError, InvalidDataError, CorruptLayerError, NotSupportedError)
+"""Errors of contents. Others are the host's, which refuses to read or has no memory: they end the inventory."""
+
+
+def guarded(
+    place: str,
+    find: Callable[_Arguments, Iterable[Item | Finding]],
+    *args: _Arguments.args,
+    **kwargs: _Arguments.kwargs,
+) -> Found:
+    """Yields what a function finds; if it meets damage, a finding after that.
+
+    Args:
+        place: where the function looks, for the finding.
+        find: returns or yields what is there.
+        args, kwargs: its arguments.
+
+    Raises:
+        LayerError: the host refuses to read.
+    """
+    try:
+        yield from find(*args, **kwargs)
+    except _DAMAGE as error:
+        is_limit = isinstance(error, (FormatLimitError, LimitExceededError))
+        yield Finding(FindingKind.LIMITED if is_limit else FindingKind.DAMAGED, place, detail_of(error))
+
+
+def each_subkey(registry: SubjectRegistry, path: str, make: Callable[[str, Key], Iterable[Item | Finding]]) -> Found:
+    """Yields what a function finds in each subkey of a key; damage in one of them is a finding.
+
+    Args:
+        registry: the registry.
+        path: the path of the key; it need not exist.
+        make: takes the path of a subkey and the subkey.
+    """
+
+    def all_subkeys() -> Found:
+        for below, key in registry.subkeys(path):
+            yield from guarded(below, make, below, key)
+
+    yield from guarded(path, all_subkeys)
+
+
+def each_file(files: Iterable[SubjectFile], make: Callable[[SubjectFile], Iterable[Item | Finding]]) -> Found:
+    """Yields what a function finds in each file; damage in one of them is a finding."""
+    for file in files:
+        yield from guarded(file.windows_path, make, file)
