@@ -10,7 +10,7 @@ from typing import BinaryIO, cast
 
 from wclayer._types import StrPath
 from wclayer.errors import FormatError, FormatLimitError
-from wclayer.formats.ntfs.structs import RECORD_MASK, AttributeType, SystemFile
+from wclayer.formats.ntfs.structs import END_RESERVED, RECORD_MASK, AttributeType, SystemFile
 from wclayer.formats.ntfs.volume import FileRecord, NtfsVolume, StreamAttribute
 from wclayer.formats.ntfs.wof import STREAM, algorithm_of, decompressed
 from wclayer.inventory.files import SubjectFile, SubjectFiles
@@ -95,9 +95,10 @@ class DiskFiles(SubjectFiles):
     def _names(self, directory: SubjectFile) -> Iterator[tuple[str, int]]:
         is_top = not directory.path and self._root.number == SystemFile.ROOT
         for entry in self._volume.entries(_record(directory)):
-            # NTFS's own files are in the root.
-            if not is_top or not entry.name.startswith("$"):
-                yield entry.name, entry.reference & RECORD_MASK
+            number = entry.reference & RECORD_MASK
+            # The root lists itself, and the files of NTFS.
+            if not is_top or number >= END_RESERVED:
+                yield entry.name, number
 
     def _record_in(self, directory: FileRecord, name: str) -> FileRecord | None:
         key = name_key(name)
