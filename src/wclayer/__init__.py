@@ -178,6 +178,7 @@ if TYPE_CHECKING:
     from wclayer.view.open_files import ViewFile
     from wclayer.view.path import LayerPath
     from wclayer.view.registry import Registry, RegistryDifference, RegistryPath, diff_registries
+    from wclayer.view.rootfs.export import RootfsResult, export_rootfs
     from wclayer.win32.attributes import FileAttributes, FileBasicInfo
     from wclayer.win32.reparse import LinkTarget
 
@@ -314,6 +315,7 @@ _HOMES = {
     "wclayer.view.path": ("LayerPath",),
     "wclayer.view.flatten": ("MergedLayerReader",),
     "wclayer.view.registry": ("RegistryPath", "Registry", "RegistryDifference", "diff_registries"),
+    "wclayer.view.rootfs.export": ("RootfsResult", "export_rootfs"),
     "wclayer.win32.attributes": ("FileAttributes", "FileBasicInfo"),
     "wclayer.images.reference": ("Reference", "parse_reference"),
     "wclayer.images.platform": ("Platform", "parse_platform"),
@@ -476,6 +478,7 @@ __all__ = [
     "RegistryTarget",
     "RepairResult",
     "Repository",
+    "RootfsResult",
     "RunsOn",
     "ScratchLayerReader",
     "SquashResult",
@@ -525,6 +528,7 @@ __all__ = [
     "export_layer",
     "export_layer_to_file",
     "export_layer_to_tar",
+    "export_rootfs",
     "get_layer_mount_path",
     "get_shared_base_images",
     "grant_vm_access",

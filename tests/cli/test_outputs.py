@@ -51,6 +51,10 @@ def _export(target: Path, layer: Path, raw: Path) -> None:
     wclayer.export_layer_to_file(layer, target)
 
 
+def _export_rootfs(target: Path, layer: Path, raw: Path) -> None:
+    wclayer.export_rootfs(layer, target)
+
+
 def _convert(target: Path, layer: Path, raw: Path) -> None:
     wclayer.convert_layer(layer, target, to="ntfs", size=64 * MIB, reproducible=True)
 
@@ -71,7 +75,7 @@ def _copy_out(target: Path, layer: Path, raw: Path) -> None:
 
 
 Make = Callable[[Path, Path, Path], None]
-STREAMS = {"export": _export, "reg export": _reg_export, "cp": _copy_out}
+STREAMS = {"export": _export, "export-rootfs": _export_rootfs, "reg export": _reg_export, "cp": _copy_out}
 DISKS = {"convert": _convert, "disk convert": _convert_disk}
 EVERY = STREAMS | DISKS
 every_verb = pytest.mark.parametrize("make", EVERY.values(), ids=EVERY)

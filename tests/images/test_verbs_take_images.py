@@ -100,6 +100,7 @@ READING = {
     "attrib": ["attrib {image} C:\\Windows"],
     "convert": ["convert --reproducible --to ntfs --size 64MiB -o {out} {image}"],
     "export": ["export -o {out} {image}", "export --transport {out} {image}"],
+    "export-rootfs": ["export-rootfs --json -o {out} {image}"],
     "cp": ["cp -r {image}:C:\\Windows\\win.ini {out}", "cp {image}:/Windows/win.ini {out}"],
 }
 """Calls of the verbs that read. Each does with an image what it does with the top layer over its parents."""

@@ -44,6 +44,7 @@ from wclayer.layers.volume.scratch_writer import ScratchVolumeWriter
 from wclayer.layers.volume.writer import VolumeLayerWriter
 from wclayer.model import LayerReader, LayerWriter
 from wclayer.view.flatten import MergedLayerReader
+from wclayer.view.rootfs.reader import RootfsReader
 from wclayer.win32.attributes import FileAttributes, FileBasicInfo
 from wclayer.win32.inherit import volume_root
 
@@ -285,13 +286,22 @@ class Changes(Scratch):
 class Chain(Directory):
     """A layer that is read together with its parent."""
 
-    reads = MergedLayerReader
+    reads: ClassVar[type[Any]] = MergedLayerReader
 
     def _reader(self) -> LayerReaderBase:
         return MergedLayerReader([self.place, self.parent])
 
     def expected(self, rows: Rows) -> Rows:
         return merged(rows, self.parent)
+
+
+class Rootfs(Chain):
+    """A layer that is read together with its parent, for a plain tar."""
+
+    reads = RootfsReader
+
+    def _reader(self) -> LayerReaderBase:
+        return RootfsReader([self.place, self.parent], lambda path, what: None)
 
 
 class ChangedChain(Scratch):
@@ -441,7 +451,7 @@ class ProcessedInPlace(InPlace):
 
 FORMATS: tuple[type[Format], ...] = (
     Tar, GzipTar, ZstdTar, Transport, Directory, Processed, NewScratch, EmptyScratch, Scratch, Changes, Chain,
-    ChangedChain, Volume, VhdxVolume, ScratchVolume, Folder, InPlace, ProcessedInPlace,
+    Rootfs, ChangedChain, Volume, VhdxVolume, ScratchVolume, Folder, InPlace, ProcessedInPlace,
 )  # fmt: skip
 """The table."""
 UNDER_WINE = {

@@ -430,6 +430,7 @@ CALLS: dict[str, Call] = {
     "export_layer_to_tar": Call(
         _export_into_stream, "base", LAYER, {**FROM_LAYER, Condition.READ_ONLY: STREAM},
     ),
+    "export_rootfs": Call(lambda w: wclayer.export_rootfs(w.place / "base", w.out), "base", LAYER, FROM_LAYER),
     "get_layer_mount_path": Call(
         _mount_path, "scratch", "layer.db",
         {**LAYER_READ, Condition.FULL: "SQLite makes the index of a scratch's log to read it"},

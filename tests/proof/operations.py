@@ -571,6 +571,7 @@ MAKING: dict[str, Operation] = {
     "export gzip": _making(_export("gzip"), _out, "export -z -o {out} {base}"),
     "export zstd": _making(_export("zstd"), _out, "export --zstd -o {out} {base}"),
     "export folder": _making(lambda w: wclayer.export_layer(w.base, w.out), _out, "export --transport {out} {base}"),
+    "export rootfs": _making(lambda w: wclayer.export_rootfs(w.base, w.out), _out, "export-rootfs -o {out} {base}"),
     "convert to vhdx": _making(
         lambda w: wclayer.convert_layer(w.base, w.out, size=2 * VOLUME),
         _made_volume,

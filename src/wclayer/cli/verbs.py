@@ -97,6 +97,9 @@ _MODULES = {
         "reg": "Show or change the registry of a layer.",
         "bcd": "List the boot configuration of a utility VM.",
     },
+    "rootfs": {
+        "export-rootfs": "Export the merged files as a plain tar.",
+    },
     "squash": {
         "squash": "Make one layer of the layers of an image.",
     },

@@ -19,7 +19,7 @@ from wclayer.formats.vhdx.create import create_vhdx
 from wclayer.layers.atomic import OutputFile
 from wclayer.layers.copy import copy_layer
 from wclayer.layers.directory import DirectoryLayerReader, open_layer
-from wclayer.layers.directory.chain import as_chain, resolve_chain
+from wclayer.layers.directory.chain import as_chain, with_parents
 from wclayer.layers.progress import Cancelled, Progress, ProgressCallback
 from wclayer.layers.volume.disk_file import PartitionWindow, partition_data_disk
 from wclayer.layers.volume.raw import RawDisk
@@ -92,12 +92,7 @@ def convert_layer(
     if to not in FORMATS:
         raise InvalidParameterError(target, f"format {to!r}; possible are {', '.join(FORMATS)}")
     given = as_chain(layers)
-    chain = [Path(os.path.abspath(given[0]))]
-    if len(given) > 1:
-        chain = resolve_chain(given, first_is_own=True)
-    elif not alone:
-        with open_layer(chain[0]) as layer:
-            chain += layer.parents_in_place()
+    chain = [Path(os.path.abspath(given[0]))] if alone and len(given) == 1 else with_parents(given)
     identity = _REPRODUCIBLE if reproducible else uuid4()
     place = Path(os.path.abspath(target))
     with ExitStack() as stack:

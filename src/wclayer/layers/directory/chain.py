@@ -11,6 +11,7 @@ from wclayer.errors import InvalidParameterError
 from wclayer.layers.atomic import StagedFile
 from wclayer.layers.directory.chain_file import CHAIN_FILE, chain_text, in_place, read_chain
 from wclayer.layers.directory.layer import LayerDirectory
+from wclayer.layers.directory.opening import open_layer
 from wclayer.layers.directory.scratch import is_scratch
 
 
@@ -75,6 +76,26 @@ def resolve_chain(parents: Chain, *, first_is_own: bool = False) -> list[Path]:
             named = ", ".join(str(path) for path in recorded)
             raise InvalidParameterError(parent, f"other parents were named after it than its own: {named}")
     return chain
+
+
+def with_parents(layers: Chain) -> list[Path]:
+    """Returns a layer, finished or a scratch, and all its parents, absolute, nearest first.
+
+    Args:
+        layers: the layer, whose parents are those that it records, or the whole chain, nearest first.
+
+    Raises:
+        InvalidParameterError: no layer was named; the chain is in the wrong order.
+        PathNotFoundError, NotALayerError, CorruptLayerError: the layer cannot be opened, or a parent does not exist.
+    """
+    given = as_chain(layers)
+    if not given:
+        raise InvalidParameterError("", "no layer was named")
+    if len(given) > 1:
+        return resolve_chain(given, first_is_own=True)
+    nearest = Path(os.path.abspath(given[0]))
+    with open_layer(nearest) as layer:
+        return [nearest, *layer.parents_in_place()]
 
 
 def _agree(recorded: Sequence[Path], given: Sequence[Path]) -> bool:
