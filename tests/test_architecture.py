@@ -254,7 +254,7 @@ def _table_rows(document: str, heading: str) -> list[str]:
 
 
 def test_the_readme_lists_every_verb_and_function() -> None:
-    verbs = {re.findall(r"`wclayer ([a-z]+)", row)[0] for row in _table_rows("README.md", "Verbs")}
+    verbs = {re.findall(r"`wclayer ([a-z-]+)", row)[0] for row in _table_rows("README.md", "Verbs")}
     assert verbs == set(cli.list_commands(click.Context(cli)))
     rows = " ".join(_table_rows("README.md", "Functions"))
     for name in wclayer.__all__:
