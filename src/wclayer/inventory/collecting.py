@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import closing
 
 from wclayer._types import StrPath
 from wclayer.errors import LimitExceededError, during, limit_hint
 from wclayer.images.opening import ImageLayers
 from wclayer.inventory import features, operating_system, updates
-from wclayer.inventory.files import SubjectFile
+from wclayer.inventory.file_collector import Dispatch, FileCollector
 from wclayer.inventory.guarding import Found, guarded
 from wclayer.inventory.item import Finding, Inventory, Item, ItemKind
+from wclayer.inventory.pe_files import PeFiles
 from wclayer.inventory.subject import Subject
 from wclayer.layers.directory import open_layer
 from wclayer.layers.inputs import has_any_place
@@ -26,8 +27,8 @@ COLLECTORS: tuple[tuple[str, Callable[[Subject], Found]], ...] = (
 )
 """What reads the registry, the configuration, or files at known places: what it is for, and the function."""
 
-FILE_COLLECTORS: tuple[Callable[[Subject, SubjectFile], Found], ...] = ()
-"""What is asked for each file of C:, in one walk. A collector decides by the name whether it looks into the file."""
+FILE_COLLECTORS: tuple[type[FileCollector], ...] = (PeFiles,)
+"""What looks into files of C: in one walk over all of them. Each states the names of the files that it is asked for."""
 
 _ORDER = {kind: number for number, kind in enumerate(ItemKind)}
 
@@ -61,7 +62,7 @@ def take_inventory(
         for what, collect in COLLECTORS:
             found.extend(guarded(what, collect, opened))
         if files:
-            found.extend(_of_files(opened, FILE_COLLECTORS, progress))
+            found.extend(_of_files(opened, progress))
         config, manifest = opened.config, opened.manifest
         return Inventory(
             name=opened.name,
@@ -82,11 +83,9 @@ def _open(subject: ImageLayers | StrPath) -> Subject:
         return Subject.of_layers([layer.path, *layer.parents_in_place()], os.fspath(subject))
 
 
-def _of_files(
-    subject: Subject,
-    collectors: Sequence[Callable[[Subject, SubjectFile], Found]],
-    progress: ProgressCallback | None,
-) -> Found:
+def _of_files(subject: Subject, progress: ProgressCallback | None) -> Found:
+    collectors = [kind(subject) for kind in FILE_COLLECTORS]
+    dispatch = Dispatch(collectors)
     state = Progress()
 
     def walk() -> Found:
@@ -97,7 +96,9 @@ def _of_files(
             state.entries, state.name = count, file.path
             report(state, progress)
             if not file.is_directory and not file.is_link:
-                for collect in collectors:
-                    yield from guarded(file.windows_path, collect, subject, file)
+                for collector in dispatch.asked_for(file):
+                    yield from guarded(file.windows_path, collector.collect, file)
 
     yield from guarded("C:\\", walk)
+    for collector in collectors:
+        yield from guarded("C:\\", collector.finish)

@@ -89,6 +89,12 @@ class DiskFiles(SubjectFiles):
             raise FormatError(f"its compressed contents are missing: it has no stream {STREAM}")
         return _copied(decompressed(algorithm, data.size, partial(self._volume.chunks, overlay), overlay.size))
 
+    def identity(self, file: SubjectFile) -> int:
+        return _record(file).number
+
+    def recorded_sha256(self, file: SubjectFile) -> str:
+        return ""
+
     def close(self) -> None:
         self._disk.__exit__(None, None, None)
 

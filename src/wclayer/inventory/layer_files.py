@@ -48,6 +48,13 @@ class LayerFiles(SubjectFiles):
             raise FormatError("has no contents: it is a directory, or a reparse point")
         return os.fdopen(self._tree.layers[node.layer].open_file(node.row), "rb")
 
+    def identity(self, file: SubjectFile) -> tuple[int, int]:
+        return _node(file).file
+
+    def recorded_sha256(self, file: SubjectFile) -> str:
+        digest = self._tree.digest(_node(file))
+        return "" if digest is None else digest.hex()
+
     def close(self) -> None:
         self._tree.close()
 

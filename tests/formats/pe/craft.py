@@ -166,7 +166,7 @@ def version_block(key: str, value: bytes = b"", children: Sequence[bytes] = (), 
 
 def string(key: str, value: str, *, in_bytes: bool = False) -> bytes:
     """A text of a version resource. Some compilers state its length in bytes, where units are meant."""
-    encoded = value.encode("utf-16-le") + b"\0\0"
+    encoded = value.encode("utf-16-le", "surrogatepass") + b"\0\0"
     return version_block(key, encoded, text=len(encoded) if in_bytes else len(encoded) // 2)
 
 

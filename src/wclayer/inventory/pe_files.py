@@ -1,0 +1,191 @@
+"""Programs, libraries, drivers and other PE files, with the versions, publishers and hashes that they have.
+
+A file that has several names, as thousands of Windows' own have, is one item with all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator
+from dataclasses import dataclass, field
+
+from wclayer.errors import LimitExceededError, detail_of
+from wclayer.formats.pe.errors import NotPeError
+from wclayer.formats.pe.facts import PeFacts, VersionResource, read_facts
+from wclayer.formats.pe.image import PeImage
+from wclayer.formats.pe.source import FileSource
+from wclayer.formats.pe.structs import DOS_HEADER, Subsystem
+from wclayer.formats.pe.version import Version
+from wclayer.inventory.file_collector import FileCollector
+from wclayer.inventory.files import SubjectFile
+from wclayer.inventory.guarding import Found
+from wclayer.inventory.item import Finding, FindingKind, Item, ItemKind, Property
+from wclayer.inventory.subject import Subject
+
+_TEXT = 1000
+"""Characters of a text of a version resource that are kept."""
+_REMEMBERED = 20_000
+"""Contents that are known by their hash. Items share what was read of them."""
+_SUFFIXES = """
+acm ax com cpl dll drv efi exe fll fon ifs ime mui mun msstyles node ocx olb pyd rll rs scr sys tlb tsp vxd winmd xll
+"""
+"""Suffixes of files that are looked into: programs, libraries, drivers, and files of resources in the form of a PE."""
+_STORE = "windows/winsxs/"
+_TEXTS = {
+    "file_version": "FileVersion",
+    "product_name": "ProductName",
+    "product_version": "ProductVersion",
+    "original_filename": "OriginalFilename",
+    "description": "FileDescription",
+}
+"""Properties, and the names of the texts that they are."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Contents:
+    """What the contents of a file say, whatever its name."""
+
+    version: str
+    publisher: str
+    properties: dict[str, Property]
+    problems: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class _Known:
+    """A file whose contents were read, and its names so far."""
+
+    first: SubjectFile
+    sha256: str
+    contents: _Contents
+    names: list[str] = field(default_factory=list)
+
+    def add(self, file: SubjectFile) -> None:
+        """Adds a name. The first one counts, but names in the store of components only if there is no other."""
+        if _is_in_store(self.first) and not _is_in_store(file):
+            self.first = file
+        self.names.append(file.windows_path)
+
+    def item(self) -> Item:
+        """Returns the file as an item."""
+        properties = {**self.contents.properties, "size": self.first.size}
+        if self.sha256:
+            properties["sha256"] = self.sha256
+        if len(self.names) > 1:
+            properties["names"] = self.names
+        return Item(
+            ItemKind.PE_FILE, self.first.name, self.contents.version, self.first.origin, self.contents.publisher,
+            properties,
+        )  # fmt: skip
+
+
+class PeFiles(FileCollector):
+    """Finds PE files by their suffix, and those of unknown suffixes by their first bytes."""
+
+    suffixes = frozenset(_SUFFIXES.split())
+    takes_unknown = True
+
+    def __init__(self, subject: Subject) -> None:
+        super().__init__(subject)
+        self._known: dict[Hashable, _Known] = {}
+        self._contents: dict[str, _Contents] = {}
+        self._hashes = True
+
+    def collect(self, file: SubjectFile) -> Found:
+        if file.size < DOS_HEADER.size:
+            return
+        identity = self._files.identity(file)
+        known = self._known.get(identity)
+        if known is None:
+            yield from self._read(file, identity)
+        else:
+            known.add(file)
+
+    def finish(self) -> Found:
+        for known in self._known.values():
+            yield known.item()
+
+    def _read(self, file: SubjectFile, identity: Hashable) -> Found:
+        sha256 = self._files.recorded_sha256(file)
+        contents = self._contents.get(sha256) if sha256 else None
+        if contents is None:
+            try:
+                contents = self._contents_of(file)
+            except NotPeError:
+                return
+            for problem in contents.problems:
+                yield Finding(FindingKind.DAMAGED, file.windows_path, problem)
+        if not sha256 and self._hashes:
+            try:
+                sha256 = self._files.sha256(file)
+            except LimitExceededError as error:
+                self._hashes = False
+                yield Finding(FindingKind.LIMITED, file.windows_path, f"{detail_of(error)}; no more files are hashed")
+        if sha256 and len(self._contents) < _REMEMBERED:
+            self._contents[sha256] = contents
+        known = self._known[identity] = _Known(file, sha256, contents)
+        known.add(file)
+
+    def _contents_of(self, file: SubjectFile) -> _Contents:
+        with self._files.open(file) as opened:
+            facts = read_facts(PeImage(FileSource(opened)))
+        return _contents(facts)
+
+
+def _is_in_store(file: SubjectFile) -> bool:
+    return file.path.lower().startswith(_STORE)
+
+
+def _contents(facts: PeFacts) -> _Contents:
+    properties: dict[str, Property] = {
+        "machine": facts.processor, "is_dll": facts.is_dll, "is_driver": facts.is_kernel_mode,
+        "subsystem": _subsystem(facts.subsystem), "is_signed": facts.is_signed,
+    }  # fmt: skip
+    if facts.clr is not None:
+        properties |= {"clr_version": _clean(facts.clr.metadata_version), "is_il_only": facts.clr.is_il_only}
+    version = publisher = ""
+    if facts.versions:
+        resource = facts.versions[0]
+        version, publisher = _version(resource), _text(resource, "CompanyName")
+        properties |= dict(_version_properties(resource))
+    return _Contents(version, publisher, properties, facts.problems)
+
+
+def _version_properties(resource: VersionResource) -> Iterator[tuple[str, Property]]:
+    for name, key in _TEXTS.items():
+        text = _text(resource, key)
+        if text:
+            yield name, text
+    fixed = resource.info.fixed
+    if fixed is not None:
+        yield "fixed_file_version", _numbers(fixed.file_version)
+        yield "fixed_product_version", _numbers(fixed.product_version)
+    if isinstance(resource.language, int) and resource.language:
+        yield "language", f"{resource.language:#06x}"
+
+
+def _version(resource: VersionResource) -> str:
+    """Returns the version that Explorer shows: the numbers. If they are all 0, or there are none, the text."""
+    fixed = resource.info.fixed
+    if fixed is not None and any(fixed.file_version):
+        return _numbers(fixed.file_version)
+    return _text(resource, "FileVersion") or ("" if fixed is None else _numbers(fixed.file_version))
+
+
+def _numbers(version: Version) -> str:
+    return ".".join(map(str, version))
+
+
+def _text(resource: VersionResource, name: str) -> str:
+    return _clean(resource.info.get(name) or "")
+
+
+def _clean(text: str) -> str:
+    """Returns a text without the white space around it, and with marks for what is no character."""
+    return text[:_TEXT].strip().encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+def _subsystem(number: int) -> str:
+    try:
+        return Subsystem(number).name.lower().replace("_", "-")
+    except ValueError:
+        return str(number)
