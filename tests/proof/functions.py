@@ -418,6 +418,7 @@ CALLS: dict[str, Call] = {
          Condition.FULL: "to remove needs no room"},
     ),
     "diff_registries": Call(_diff_registries, "base", HIVE, READS_ONLY),
+    "take_inventory": Call(lambda w: wclayer.take_inventory(w.place / "base"), "base", "layer.db", LAYER_READ),
     "diff_trees": Call(
         lambda w: list(wclayer.diff_trees(w.place / "base", w.base)), "base", "layer.db", LAYER_READ,
     ),

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import ParamSpec
+from typing import ParamSpec, TypeVar
 
 from wclayer.errors import (
     CorruptLayerError,
     FormatError,
     FormatLimitError,
     InvalidDataError,
+    LayerError,
     LimitExceededError,
     NotSupportedError,
     detail_of,
@@ -22,6 +23,7 @@ from wclayer.inventory.registry import SubjectRegistry
 Found = Iterator[Item | Finding]
 """What a collector yields."""
 _Arguments = ParamSpec("_Arguments")
+_Read = TypeVar("_Read")
 
 
 _DAMAGE = (FormatError, InvalidDataError, CorruptLayerError, NotSupportedError)
@@ -47,8 +49,28 @@ def guarded(
     try:
         yield from find(*args, **kwargs)
     except _DAMAGE as error:
-        is_limit = isinstance(error, (FormatLimitError, LimitExceededError))
-        yield Finding(FindingKind.LIMITED if is_limit else FindingKind.DAMAGED, place, detail_of(error))
+        yield _finding(place, error)
+
+
+def attempt(place: str, read: Callable[[], _Read]) -> tuple[_Read | None, list[Finding]]:
+    """Returns what a function returns, and no finding; if it meets damage, None and the finding.
+
+    Args:
+        place: where the function looks, for the finding.
+        read: the function.
+
+    Raises:
+        LayerError: the host refuses to read.
+    """
+    try:
+        return read(), []
+    except _DAMAGE as error:
+        return None, [_finding(place, error)]
+
+
+def _finding(place: str, error: FormatError | LayerError) -> Finding:
+    is_limit = isinstance(error, (FormatLimitError, LimitExceededError))
+    return Finding(FindingKind.LIMITED if is_limit else FindingKind.DAMAGED, place, detail_of(error))
 
 
 def each_subkey(registry: SubjectRegistry, path: str, make: Callable[[str, Key], Iterable[Item | Finding]]) -> Found:

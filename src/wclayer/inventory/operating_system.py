@@ -6,7 +6,7 @@ The names of the values are those that Windows documents for `winver` and `Get-C
 
 from __future__ import annotations
 
-from wclayer.inventory.guarding import Found
+from wclayer.inventory.guarding import Found, attempt
 from wclayer.inventory.item import Finding, FindingKind, Item, ItemKind, Property
 from wclayer.inventory.key_values import KeyValues
 from wclayer.inventory.subject import Subject
@@ -33,7 +33,8 @@ def collect(subject: Subject) -> Found:
     values = KeyValues(key)
     version = _version(values)
     properties: dict[str, Property] = {name: text for name, value in _TEXTS.items() if (text := values.text(value))}
-    architecture = _architecture(subject)
+    architecture, damage = attempt(_ARCHITECTURE_KEY, lambda: _architecture(subject))
+    yield from damage
     if architecture:
         properties["architecture"] = architecture
     named = "UBR" if "UBR" in values else "CurrentBuildNumber"
@@ -68,7 +69,7 @@ def _architecture(subject: Subject) -> str:
     return _ARCHITECTURES.get(text.upper(), text.lower())
 
 
-def _contradictions(subject: Subject, version: str, architecture: str) -> Found:
+def _contradictions(subject: Subject, version: str, architecture: str | None) -> Found:
     if subject.config is None:
         return
     platform = subject.config.platform

@@ -95,8 +95,8 @@ class SubjectRegistry:
     def origin(self, path: str, value: str | None = None) -> Origin:
         """Returns the place of a key or a value, and the layer that brought it.
 
-        A value is brought by the nearest layer that sets it. A key is brought by the nearest layer in which it was
-        made: a layer that only changes something in it does not count.
+        A value is brought by the nearest layer that changed its type or data. A key is brought by the nearest layer in
+        which it was made: a layer that only changes something in it does not count.
 
         Args:
             path: the path of the key.
@@ -111,22 +111,20 @@ class SubjectRegistry:
         if not self._directories or path.hive is None:
             return 0
         key_from = value_from = 0
-        exists = False
+        exists, data = False, None
         for index, root in enumerate(self._hives(path.hive)):
-            if root is None:
-                continue
-            found = _lookup(root, path.below)
+            found = None if root is None else _lookup(root, path.below)
             if found is None:
                 continue
             if isinstance(found, _Gone):
-                exists = False
+                exists, data = False, None
                 continue
-            if not exists or found.is_new:
-                key_from = value_from = index
-                exists = True
-            if value is not None and found.sets(value):
-                value_from = index
-        return key_from if value is None else value_from
+            if not exists:
+                exists, key_from = True, index
+            new_data = data if value is None else found.data_of(value, data)
+            if new_data != data:
+                value_from, data = index, new_data
+        return key_from if data is None else value_from
 
     def _hives(self, hive: LayerHive) -> list[Key | None]:
         """Returns the root key of a hive in the base layer, and of its delta in each layer above."""
@@ -216,19 +214,23 @@ class _Gone:
 
 @dataclass(frozen=True, slots=True)
 class _InLayer:
-    """What a layer has of a key: it itself, and whether it or one above it replaces what the layers below have."""
+    """What a layer has of a key: it itself, and whether it replaces the values that the layers below have."""
 
     key: Key
-    is_new: bool
+    replaces: bool
 
-    def sets(self, value: str) -> bool:
+    def data_of(self, value: str, below: tuple[int, bytes] | None) -> tuple[int, bytes] | None:
+        """Returns the type and data of a value, of which the layers below have those; None if it is not there."""
         wanted = fold(value)
-        return any(fold(each.name) == wanted and not each.is_tombstone for each in self.key.values())
+        for each in self.key.values():
+            if fold(each.name) == wanted:
+                return None if each.is_tombstone else (each.type, each.data)
+        return None if self.replaces else below
 
 
 def _lookup(root: Key, names: Sequence[str]) -> _InLayer | _Gone | None:
     """Returns what a delta or a whole hive has at a path; None if it says nothing of it."""
-    key, is_new = root, False
+    key, is_new = root, root.metadata.semantics is LayerSemantics.SUPERSEDE_TREE
     for name in names:
         below = key.subkey(name)
         if below is None:
@@ -238,4 +240,4 @@ def _lookup(root: Key, names: Sequence[str]) -> _InLayer | _Gone | None:
         if semantics is LayerSemantics.TOMBSTONE:
             return _Gone()
         is_new = is_new or semantics is LayerSemantics.SUPERSEDE_TREE
-    return _InLayer(key, is_new)
+    return _InLayer(key, is_new or key.metadata.semantics is LayerSemantics.SUPERSEDE_LOCAL)

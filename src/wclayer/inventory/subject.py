@@ -70,7 +70,7 @@ class Subject:
         is no history, the base layer alone.
 
         Args:
-            paths: the layer directories, nearest first.
+            paths: the layer directories, nearest first. One path means that layer without its parents.
             name: what the user calls it.
             manifest, config: the documents of the image, if it is one.
 
@@ -80,7 +80,7 @@ class Subject:
         with ExitStack() as stack:
             directories = [stack.enter_context(open_layer(path)) for path in reversed(paths)]
             tree = stack.enter_context(MergedTree(list(paths), remember=False))
-            registry = stack.enter_context(Registry(paths[0]))
+            registry = stack.enter_context(Registry(paths[0], alone=len(paths) == 1))
             layers = _layers(list(reversed(paths)), manifest, config)
             files = LayerFiles(tree, layers)
             return cls(

@@ -1,0 +1,149 @@
+"""The inventory of a base, an update and an application says what all of them together are; no layer alone does."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+
+from tests.formats.regf.support import regipy_hive
+from tests.images import samples, stores
+from tests.inventory.conftest import Windows
+from tests.inventory.windows import APPLICATION, BASE, HISTORY, UPDATED, VERSION
+from tests.support import parsed, text
+from wclayer.inventory.item import Item, ItemKind
+from wclayer.layers.hives import CONFIG
+
+REGISTRY = (ItemKind.OPERATING_SYSTEM, ItemKind.UPDATE, ItemKind.FEATURE)
+_NT = r"HKLM\SOFTWARE\Microsoft\Windows NT\CurrentVersion"
+_PACKAGES = r"HKLM\SOFTWARE\Microsoft\Windows\CurrentVersion\Component Based Servicing\Packages"
+_CORE = "Microsoft-Windows-ServerCore-Package~31bf3856ad364e35~amd64~~10.0.20348.1"
+_ROLES = r"HKLM\SOFTWARE\Microsoft\ServerManager\ServicingStorage\ServerComponentCache"
+
+EXPECTED = {
+    # kind, name, version: state, layer, from the base image or not, place
+    ("operating-system", "Windows Server 2022 Datacenter", UPDATED): ("", 2, True, _NT),
+    ("update", "Package_for_RollupFix", "20348.2322.1.8"): (
+        "installed", 2, True, rf"{_PACKAGES}\Package_for_RollupFix~31bf3856ad364e35~amd64~~20348.2322.1.8",
+    ),
+    ("update", "Package_for_RollupFix", "20348.2113.1.10"): (
+        "superseded", 2, True, rf"{_PACKAGES}\Package_for_RollupFix~31bf3856ad364e35~amd64~~20348.2113.1.10",
+    ),
+    ("update", "Package_for_ServicingStack_2320", "20348.2320.1.2"): (
+        "installed", 2, True, rf"{_PACKAGES}\Package_for_ServicingStack_2320~31bf3856ad364e35~amd64~~20348.2320.1.2",
+    ),
+    ("update", "KB5034613", "10.0.4690.1"): (
+        "installed", 2, True, rf"{_PACKAGES}\Package_for_KB5034613~31bf3856ad364e35~amd64~~10.0.4690.1",
+    ),
+    ("feature", "IIS-WebServer", "10.0.20348.1"): ("installed", 5, False, rf"{_PACKAGES}\{_CORE}\Updates"),
+    ("feature", "TelnetClient", "10.0.20348.1"): ("staged", 1, True, rf"{_PACKAGES}\{_CORE}\Updates"),
+    ("feature", "Server-Core", ""): ("installed", 1, True, rf"{_NT}\Server\ServerLevels"),
+    ("feature", "FileAndStorage-Services", ""): ("installed", 1, True, rf"{_ROLES}\FileAndStorage-Services"),
+    ("feature", "Web-Server", ""): ("installed", 4, False, rf"{_ROLES}\Web-Server"),
+}  # fmt: skip
+"""What the application's image holds, written by hand from the `.reg` files and the Dockerfile in `windows.py`."""
+
+
+def _of(items: Iterable[Item]) -> dict[tuple[str, str, str], tuple[str, int, bool, str]]:
+    found = {}
+    for item in items:
+        if item.kind in REGISTRY:
+            layer = item.origin.layer
+            assert layer is not None
+            state = str(item.properties.get("state", ""))
+            key = (str(item.kind), item.name, item.version)
+            assert key not in found
+            found[key] = (state, layer.number, item.origin.is_base, item.origin.place)
+    return found
+
+
+def test_the_inventory_is_what_was_put_in(machine: Windows) -> None:
+    inventory = machine.inventory(APPLICATION)
+    assert _of(inventory.items) == EXPECTED
+    assert inventory.findings == ()
+
+
+def test_each_layer_has_its_digest_and_its_step(machine: Windows) -> None:
+    inventory = machine.inventory(APPLICATION, files=False)
+    steps = [layer.created_by for layer in inventory.layers]
+    assert steps[:3] == [f"Apply image {VERSION}", f"Install update {UPDATED}", r"COPY run.cmd C:\app\run.cmd"]
+    assert [step.split()[:5] for step in steps[3:]] == [["RUN", "cmd", "/S", "/C", "reg"]] * 2
+    assert [layer.digest for layer in inventory.layers][:2] == [layer.digest for layer in machine.base.layers]
+    assert [layer.is_base for layer in inventory.layers] == [True, True, False, False, False]
+
+
+def _in_a_single_layer(tar: bytes, folder: Path) -> dict[str, object]:
+    """What a scanner of single layers finds in a layer's own hive of SOFTWARE, read by regipy; {} without a hive."""
+    with tarfile.open(fileobj=io.BytesIO(tar)) as archive:
+        for name in (f"{CONFIG}/SOFTWARE", "Hives/Software_Delta"):
+            with suppress(KeyError):
+                hive = archive.extractfile(name)
+                assert hive is not None
+                (folder / "hive").write_bytes(hive.read())
+                key = regipy_hive(folder / "hive").get_key("\\Microsoft\\Windows NT\\CurrentVersion")
+                return {value.name: value.value for value in key.get_values()}
+    return {}
+
+
+def test_a_single_layer_gives_the_wrong_answer(machine: Windows, tmp_path: Path) -> None:
+    """The base layer has the old patch level, the update the new one without the system that has it, the application
+    nothing; only the merged hives have the truth."""
+    base, update = (_in_a_single_layer(layer.tar, tmp_path) for layer in machine.base.layers)
+    assert (base["CurrentBuildNumber"], base["UBR"]) == ("20348", 2113)
+    assert update == {"UBR": 2322}
+    merged = machine.inventory(APPLICATION, files=False).operating_system
+    assert merged is not None
+    assert (merged.name, merged.version) == ("Windows Server 2022 Datacenter", UPDATED)
+
+
+def test_a_base_alone_is_its_own_base(machine: Windows) -> None:
+    inventory = machine.inventory(BASE, files=False)
+    assert {item.origin.is_base for item in inventory.items} == {True}
+    roles = {item.name: item.properties["state"] for item in inventory.of_kind(ItemKind.FEATURE)}
+    assert (roles["Web-Server"], roles["IIS-WebServer"]) == ("available", "staged")
+
+
+def test_what_the_configuration_says_is_compared_with_the_registry(machine: Windows) -> None:
+    image = samples.image("docker", machine.base.layers, HISTORY, {}, os_version="10.0.20348.1", architecture="arm64")
+    stores.fill(machine.store, "mismatch:1", image)
+    inventory = machine.inventory("mismatch:1", files=False)
+    assert [finding.to_json() for finding in inventory.findings] == [
+        {
+            "kind": "mismatch", "place": "config: os.version",
+            "text": f"says 10.0.20348.1, and the registry of the image {UPDATED}",
+        },
+        {
+            "kind": "mismatch", "place": "config: architecture",
+            "text": "says arm64, and the registry of the image amd64",
+        },
+    ]  # fmt: skip
+
+
+def test_the_verb_shows_what_the_library_returns(machine: Windows) -> None:
+    shown = parsed("inventory", "--store", str(machine.store.path), APPLICATION)
+    assert shown == machine.inventory(APPLICATION).to_json()
+    own = parsed("inventory", "--own", "--no-files", "--store", str(machine.store.path), APPLICATION)
+    assert isinstance(own, dict)
+    assert {item["name"] for item in own["items"] if not item["is_base"]} >= {"IIS-WebServer", "Web-Server"}
+    assert [item["kind"] for item in own["items"] if item["is_base"]] == ["operating-system"]
+    one = parsed("inventory", "--kind", "update", "--store", str(machine.store.path), APPLICATION)
+    assert isinstance(one, dict)
+    assert {item["kind"] for item in one["items"]} == {"operating-system", "update"}
+
+
+def test_the_table_shows_superseded_updates_apart(machine: Windows) -> None:
+    lines = text("inventory", "--no-files", "--store", str(machine.store.path), APPLICATION).splitlines()
+    assert lines[:3] == [
+        APPLICATION,
+        f"  Windows Server 2022 Datacenter  21H2  {UPDATED}  Server Core  amd64",
+        "  2 layers of the base, 3 of its own",
+    ]
+    current, superseded = lines.index("UPDATES (3)"), lines.index("SUPERSEDED UPDATES (1)")
+    assert [line.split()[:4] for line in lines[current + 1 : current + 4]] == [
+        ["KB5034613", "10.0.4690.1", "installed", "2"],
+        ["Package_for_RollupFix", "20348.2322.1.8", "installed", "2"],
+        ["Package_for_ServicingStack_2320", "20348.2320.1.2", "installed", "2"],
+    ]
+    assert lines[superseded + 1].split()[:2] == ["Package_for_RollupFix", "20348.2113.1.10"]
