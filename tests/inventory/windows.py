@@ -164,6 +164,6 @@ def _software(folder: Path) -> bytes:
     hive, text = folder / "SOFTWARE", folder / "base.reg"
     hive.write_bytes(write_hive(empty_root(10)))
     text.write_text(_with_keys_above(BASE_REG))
-    command = [witness("hivexregedit"), "--merge", "--prefix", r"HKEY_LOCAL_MACHINE\SOFTWARE", hive, text]
+    command = [witness("hivexregedit"), "--merge", "--prefix", r"HKEY_LOCAL_MACHINE\SOFTWARE", str(hive), str(text)]
     subprocess.run(command, check=True, capture_output=True)
     return hive.read_bytes()
