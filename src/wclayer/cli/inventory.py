@@ -27,9 +27,9 @@ def inventory_command(kinds: tuple[str, ...], own: bool, no_files: bool, as_json
     """Show what LAYER holds: an image, a layer over its parents, a scratch, or a disk file.
 
     The operating system, updates, features, programs, .NET, services, drivers, scheduled tasks, users, environment,
-    ports, certificates, packages of programming languages, and PE files. Each line ends with the layer that brought the
-    item (1 is the base layer), and with the key or the file that says so. What is damaged or contradictory stands at
-    the top, after "!".
+    ports, certificates, packages of programming languages, and PE files. Each line ends with the number of the layer
+    that brought the item, and with the key or the file that says so. The list of layers and what is damaged or
+    contradictory stand at the top.
 
     \b
     Example:

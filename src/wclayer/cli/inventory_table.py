@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from wclayer.cli.output import count_text, echo
+from wclayer.cli.output import echo
 from wclayer.inventory.item import Inventory, Item, ItemKind
 from wclayer.inventory.updates import INSTALLED, SUPERSEDED
 
@@ -53,12 +53,14 @@ _SECTIONS = (
     _Section("NUGET PACKAGES", ItemKind.NUGET_PACKAGE),
     _Section("GO MODULES", ItemKind.GO_MODULE),
 )
+_DIGITS = 12
+"""Digits of a digest that the list of layers shows."""
 _WITHIN_BASE = frozenset({ItemKind.SERVICE, ItemKind.DRIVER, ItemKind.TASK, ItemKind.CERTIFICATE, ItemKind.PE_FILE})
 """Kinds of which every base image has hundreds: without a wish for them, those of the base are only counted."""
 
 
 def print_inventory(inventory: Inventory, kinds: frozenset[ItemKind]) -> None:
-    """Prints the operating system and the findings, then a table for each kind of item.
+    """Prints the operating system, the layers and the findings, then a table for each kind of item.
 
     Args:
         inventory: the inventory.
@@ -66,8 +68,6 @@ def print_inventory(inventory: Inventory, kinds: frozenset[ItemKind]) -> None:
             some show only what is the image's own.
     """
     _print_head(inventory)
-    for finding in inventory.findings:
-        echo(f"! {finding.kind}: {finding.place}: {finding.text}")
     files = (_Section("PE FILES", ItemKind.PE_FILE, "machine"),)
     for section in (*_SECTIONS, *files):
         if kinds and section.kind not in kinds:
@@ -90,9 +90,20 @@ def _print_head(inventory: Inventory) -> None:
             str(system.properties.get("installation_type", "")), str(system.properties.get("architecture", "")),
         )  # fmt: skip
         echo("  " + "  ".join(word for word in words if word))
-    base = sum(layer.is_base for layer in inventory.layers)
-    own = len(inventory.layers) - base
-    echo(f"  {count_text(base, 'layer')} of the base, {own} of its own")
+    rows = [
+        (
+            str(layer.number), "base" if layer.is_base else "own", layer.digest.partition(":")[2][:_DIGITS] or "-",
+            layer.created_by or layer.path,
+        )
+        for layer in inventory.layers
+    ]  # fmt: skip
+    echo(f"\nLAYERS ({len(rows)})")
+    for line in _aligned(rows):
+        echo(f"  {line}")
+    if inventory.findings:
+        echo(f"\nFINDINGS ({len(inventory.findings)})")
+    for finding in inventory.findings:
+        echo(f"  ! {finding.kind}: {finding.place}: {finding.text}")
 
 
 def _print_section(section: _Section, items: list[Item], left_out: int) -> None:
