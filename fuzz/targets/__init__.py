@@ -12,6 +12,7 @@ from fuzz.targets import (
     interfaces,
     ntfs,
     operations,
+    packages,
     pe,
     regf,
     tar,
@@ -20,7 +21,8 @@ from fuzz.targets import (
 )
 
 _MODULES = (
-    commands, disks, dockerfiles, image_archives, images, interfaces, ntfs, operations, pe, regf, tar, win32, zips,
+    commands, disks, dockerfiles, image_archives, images, interfaces, ntfs, operations, packages, pe, regf, tar, win32,
+    zips,
 )  # fmt: skip
 
 TARGETS: dict[str, Target] = {}
