@@ -110,6 +110,7 @@ if TYPE_CHECKING:
     from wclayer.formats.regf.text import RegEdit
     from wclayer.formats.regf.values import ValueType
     from wclayer.host.durability import unsynced
+    from wclayer.images.attaching import AttachedFile, attach_file, attached_files
     from wclayer.images.base_images import get_shared_base_images
     from wclayer.images.changed import compose_index, edit_image
     from wclayer.images.config import HistoryEntry, ImageConfig
@@ -328,6 +329,7 @@ _HOMES = {
     "wclayer.images.runs_on": ("RunsOn", "runs_on"),
     "wclayer.images.location": ("Location", "Transport", "parse_location", "open_source", "open_target"),
     "wclayer.images.store": ("ImageStore", "Ingest", "PruneResult", "StoreSource", "StoreTarget", "StoredImage"),
+    "wclayer.images.attaching": ("AttachedFile", "attach_file", "attached_files"),
     "wclayer.images.base_images": ("get_shared_base_images",),
     "wclayer.images.transport": ("ImageSource", "ImageTarget", "Repository"),
     "wclayer.images.layout": ("LayoutSource", "LayoutTarget", "LayoutArchiveTarget", "NamedImage"),
@@ -356,6 +358,7 @@ __all__ = [
     "AlreadyExistsError",
     "AppendResult",
     "AppendedImage",
+    "AttachedFile",
     "BackupLayerReader",
     "BackupLayerWriter",
     "BackupReader",
@@ -504,6 +507,8 @@ __all__ = [
     "__version__",
     "activate_layer",
     "append_image",
+    "attach_file",
+    "attached_files",
     "build_image",
     "check_disk",
     "check_layer",

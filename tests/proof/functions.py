@@ -524,6 +524,13 @@ CALLS: dict[str, Call] = {
     "edit_image": Call(_changed_image, "layout", INDEX, IN_LAYOUT),
     "compose_index": Call(_index_of_images, "layout", INDEX, IN_LAYOUT),
     "inspect_image": Call(_inspect, "layout", INDEX, IN_LAYOUT),
+    "attach_file": Call(
+        lambda w: wclayer.attach_file(f"oci:{w.place / 'layout'}", __file__, media_type="text/x-python"), "layout",
+        INDEX, {Condition.MISSING: "the source is opened before"},
+    ),
+    "attached_files": Call(
+        lambda w: wclayer.attached_files(f"oci:{w.place / 'layout'}"), "layout", INDEX, IN_LAYOUT,
+    ),
     "LayoutTarget": Call(
         lambda w: _write_image(w, wclayer.LayoutTarget(w.place / "layout", "new")), "layout", INDEX,
         {Condition.MISSING: "it is made", Condition.DAMAGED: NotALayerError},

@@ -30,6 +30,9 @@ _MODULES = {
     "append": {
         "append": "Put a layer on top of an image, without a Dockerfile.",
     },
+    "attach": {
+        "attach": "Attach a file, such as an SBOM, to an image.",
+    },
     "build": {
         "build": "Build an image of a Dockerfile.",
     },

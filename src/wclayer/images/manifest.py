@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from wclayer.errors import FormatError, FormatLimitError, NotRepresentableError, limit_hint
 from wclayer.images.descriptor import (
@@ -85,6 +85,17 @@ class Index:
     def descriptor(self) -> Descriptor:
         """The descriptor of the index itself."""
         return Descriptor.of(self.data, self.media_type)
+
+
+def referrer_of(item: Manifest | Index) -> Descriptor:
+    """Returns the descriptor of what refers to another manifest, as a list of referrers has it: with the type of the
+    artifact and the annotations (distribution-spec, "Listing Referrers")."""
+    config_type = item.config.media_type if isinstance(item, Manifest) else ""
+    return replace(
+        item.descriptor,
+        artifact_type=item.view.text("artifactType") or config_type,
+        annotations=item.view.mapping("annotations"),
+    )
 
 
 def check_manifest_size(size: int) -> None:

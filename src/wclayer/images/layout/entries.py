@@ -12,10 +12,9 @@ from wclayer.errors import FormatError, InvalidParameterError
 from wclayer.images.descriptor import OCI_INDEX, Descriptor
 from wclayer.images.json_edit import JsonText
 from wclayer.images.json_view import parse_json
-from wclayer.images.layout.index import referrer_of
 from wclayer.images.layout.named import CONTAINERD_NAME, REF_NAME
 from wclayer.images.layout_names import INDEX_FILE
-from wclayer.images.manifest import Manifest, check_manifest_size
+from wclayer.images.manifest import Manifest, check_manifest_size, referrer_of
 
 _MOST_REPLACED = 16
 MARKER = b'{"imageLayoutVersion":"1.0.0"}'
@@ -67,7 +66,7 @@ def entry_of(root: Descriptor, tag: str, image_name: str = "") -> dict[str, Any]
 
 def referrer_entries(items: Iterable[Manifest]) -> list[dict[str, Any]]:
     """Returns the entries of manifests that refer to others. They have no names: their subjects are found in them."""
-    return [referrer_of(item).to_json() for item in items if item.subject is not None]
+    return [entry_of(referrer_of(item), "") for item in items if item.subject is not None]
 
 
 def with_entries(data: bytes, entries: Iterable[dict[str, Any]], tag: str) -> bytes:

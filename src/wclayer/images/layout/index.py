@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import replace
 
 from wclayer.errors import FormatError, FormatLimitError, limit_hint
 from wclayer.images.descriptor import Descriptor
@@ -11,7 +10,7 @@ from wclayer.images.json_view import parse_json
 from wclayer.images.layout.files import LayoutFiles
 from wclayer.images.layout.named import names_of
 from wclayer.images.layout_names import INDEX_FILE, MARKER_FILE
-from wclayer.images.manifest import Index, Manifest, check_contents, check_manifest_size, parse_manifest
+from wclayer.images.manifest import Index, Manifest, check_contents, check_manifest_size, parse_manifest, referrer_of
 from wclayer.model import limits_in_use
 
 _VERSION = "1.0."
@@ -153,13 +152,3 @@ def read_document(files: LayoutFiles, descriptor: Descriptor) -> bytes:
     check_manifest_size(size)
     with files.open_blob(descriptor.digest) as stream:
         return check_contents(stream.read(size + 1), descriptor)
-
-
-def referrer_of(manifest: Manifest) -> Descriptor:
-    """Returns the descriptor of a manifest that refers to another one, as a list of referrers has it
-    (distribution-spec, "Listing Referrers")."""
-    return replace(
-        manifest.descriptor,
-        artifact_type=manifest.artifact_type or manifest.config.media_type,
-        annotations=manifest.view.mapping("annotations"),
-    )

@@ -1,4 +1,4 @@
-"""What a registry says about images: manifests, tags, referrers (distribution spec, "Pull", "Content Discovery")."""
+"""What a registry says about images: manifests and tags (distribution spec, "Pull", "Content Discovery")."""
 
 from __future__ import annotations
 
@@ -12,14 +12,13 @@ from wclayer.errors import (
     InvalidDataError,
     LimitExceededError,
     NotRepresentableError,
-    PathNotFoundError,
     RegistryError,
     errors_at,
     limit_hint,
 )
 from wclayer.images.descriptor import INDEX_TYPES, MANIFEST_TYPES, Descriptor, digest_of
 from wclayer.images.json_view import JsonView, parse_json
-from wclayer.images.manifest import Index, check_contents, check_manifest_size, parse_manifest
+from wclayer.images.manifest import check_contents, check_manifest_size, parse_manifest
 from wclayer.images.registry.client import RegistryClient
 from wclayer.images.registry.exchange import Answer, Request
 from wclayer.images.registry.failures import AT_FAULT, CHECK_HOST, TemporaryError
@@ -28,7 +27,6 @@ from wclayer.model import limits_in_use
 
 _ACCEPT = {"Accept": ", ".join([*sorted(MANIFEST_TYPES | INDEX_TYPES), "*/*;q=0.5"])}
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
-_DIGEST_SUFFIXES = ("sig", "att", "sbom")
 _MAX_PAGES = 1000
 _LINK = re.compile(r'<([^<>]*)>\s*;\s*rel="?next"?')
 
@@ -108,70 +106,6 @@ def exists(client: RegistryClient, descriptor: Descriptor) -> bool:
     return answer.status == 200 and answer.length in (descriptor.size, None)
 
 
-def referrers_tag(descriptor: Descriptor) -> str:
-    """Returns the tag of the index of what refers to a manifest, in registries that have no API for that.
-
-    Reference: distribution spec, "Referrers Tag Schema".
-    """
-    return descriptor.digest.replace(":", "-")
-
-
-def get_referrers(client: RegistryClient, descriptor: Descriptor) -> list[Descriptor]:
-    """Returns the manifests that refer to a manifest: those that the API of referrers lists, or, without it, those of
-    the tag of referrers.
-
-    Raises:
-        InvalidDataError: the list is not an index.
-        LimitExceededError: a page of it is larger than the limit `manifest_size`, or the list is longer than
-            `archive_members`.
-    """
-    what = f"manifests that refer to {descriptor.digest}"
-    path = f"referrers/{descriptor.digest}"
-    found: list[Descriptor] = []
-    for answer, view in _pages(client, path, what, (200, 404, 405, 501)):
-        if answer.status != 200 or "manifests" not in view:
-            return _tagged_referrers(client, descriptor)
-        with errors_at(client.name):
-            found += [Descriptor.from_json(item) for item in view.views("manifests")]
-        if len(found) > (most := limits_in_use().archive_members):
-            raise LimitExceededError(client.name, f"more than {most} {what} {limit_hint('archive_members')}")
-    return found
-
-
-def _tagged_referrers(client: RegistryClient, descriptor: Descriptor) -> list[Descriptor]:
-    index = get_referrers_index(client, descriptor)
-    return [] if index is None else list(index.manifests)
-
-
-def get_referrers_index(client: RegistryClient, descriptor: Descriptor) -> Index | None:
-    """Returns the index of the tag of referrers; None if there is none.
-
-    Raises:
-        InvalidDataError: the tag is not one of an index.
-    """
-    try:
-        found, data = get_manifest(client, referrers_tag(descriptor))
-    except PathNotFoundError:
-        return None
-    with errors_at(client.name):
-        index = parse_manifest(data, found.media_type)
-    if not isinstance(index, Index):
-        raise InvalidDataError(client.name, f"the tag {referrers_tag(descriptor)!r} of referrers is not an index")
-    return index
-
-
-def get_digest_tags(client: RegistryClient, descriptor: Descriptor) -> dict[str, Descriptor]:
-    """Returns the tags that cosign makes for a manifest (`sha256-HEX.sig`, `.att`, `.sbom`), with their manifests."""
-    found: dict[str, Descriptor] = {}
-    for suffix in _DIGEST_SUFFIXES:
-        tag = f"{referrers_tag(descriptor)}.{suffix}"
-        try:
-            found[tag] = get_manifest(client, tag)[0]
-        except PathNotFoundError:
-            continue
-    return found
-
-
 def get_tags(client: RegistryClient) -> list[str]:
     """Returns the tags of the repository.
 
@@ -182,7 +116,7 @@ def get_tags(client: RegistryClient) -> list[str]:
     """
     found: list[str] = []
     most = limits_in_use().archive_members
-    for _, view in _pages(client, "tags/list", "the list of tags", (200,)):
+    for _, view in pages(client, "tags/list", "the list of tags", (200,)):
         with errors_at(client.name):
             found += view.texts("tags")
         if len(found) > most:
@@ -190,9 +124,7 @@ def get_tags(client: RegistryClient) -> list[str]:
     return found
 
 
-def _pages(
-    client: RegistryClient, path: str, what: str, accepted: tuple[int, ...]
-) -> Iterator[tuple[Answer, JsonView]]:
+def pages(client: RegistryClient, path: str, what: str, accepted: tuple[int, ...]) -> Iterator[tuple[Answer, JsonView]]:
     """Yields the pages of a list. The header `Link` of each one names the next one (RFC 8288).
 
     Only the query of `Link` is used, so that no registry leads elsewhere.

@@ -10,8 +10,9 @@ from wclayer.images.descriptor import Descriptor
 from wclayer.images.reference import Reference
 from wclayer.images.registry.blobs import open_blob, places_left
 from wclayer.images.registry.client import RegistryClient
-from wclayer.images.registry.documents import get_described, get_digest_tags, get_manifest, get_referrers, get_tags
+from wclayer.images.registry.documents import get_described, get_manifest, get_tags
 from wclayer.images.registry.options import RegistryOptions
+from wclayer.images.registry.referrers import get_digest_tags, get_referrers
 from wclayer.images.transport import Repository
 
 

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from types import TracebackType
 from typing import Self
 
 from wclayer.errors import InvalidParameterError, boundary
-from wclayer.images.descriptor import OCI_INDEX, Descriptor
-from wclayer.images.manifest import Index, Manifest, check_contents, parse_manifest
+from wclayer.images.descriptor import Descriptor
+from wclayer.images.manifest import Index, Manifest, check_contents, parse_manifest, referrer_of
 from wclayer.images.reference import Reference
 from wclayer.images.registry import documents
 from wclayer.images.registry.client import RegistryClient
 from wclayer.images.registry.exchange import Answer
 from wclayer.images.registry.options import RegistryOptions
+from wclayer.images.registry.referrers import ReferrersTags
 from wclayer.images.registry.uploads import upload_blob
 from wclayer.images.transport import BytesDone, ImageSource, RepositorySource
 
@@ -32,6 +32,7 @@ class RegistryTarget:
     def __init__(self, reference: Reference, options: RegistryOptions | None = None) -> None:
         self.reference = reference
         self._client = RegistryClient(str(reference), reference.registry, reference.repository, "pull,push", options)
+        self._referrers = ReferrersTags(self._client)
         self._last: tuple[Descriptor, bytes] | None = None
 
     @property
@@ -82,11 +83,13 @@ class RegistryTarget:
         answer = self._put(descriptor.digest, descriptor, data, view)
         # OCI-Subject says that the registry has noted to which manifest the new one refers.
         if "subject" in view.view and not answer.header("OCI-Subject"):
-            self._add_referrer(view, descriptor)
+            self._referrers.add(Descriptor.from_json(view.view.view("subject")), referrer_of(view))
         self._last = descriptor, data
 
     def finish(self, root: Descriptor) -> None:
         """Gives the image its tag. A reference without a tag keeps the image by its digest.
+
+        What was added to a tag of referrers is looked for first, and added again if another client took it out.
 
         Raises:
             InvalidParameterError: the reference has another digest than the image.
@@ -96,6 +99,7 @@ class RegistryTarget:
             raise InvalidParameterError(
                 self.name, f"the image has the digest {root.digest}; name it by a tag, or by this digest"
             )
+        self._referrers.confirm()
         if self.reference.tag:
             self.put_tag(self.reference.tag, root)
 
@@ -127,23 +131,6 @@ class RegistryTarget:
         parts = view.layers if isinstance(view, Manifest) else view.manifests
         has_urls = any(part.urls for part in parts)
         return documents.put_manifest(self._client, wanted, descriptor, data, has_urls=has_urls)
-
-    def _add_referrer(self, view: Manifest | Index, descriptor: Descriptor) -> None:
-        """Adds a manifest to the index that the tag of referrers of its subject means."""
-        subject = Descriptor.from_json(view.view.view("subject"))
-        index = documents.get_referrers_index(self._client, subject)
-        known = [] if index is None else [item.to_json() for item in index.manifests]
-        if any(item["digest"] == descriptor.digest for item in known):
-            return
-        kind = view.view.text("artifactType") or (view.config.media_type if isinstance(view, Manifest) else "")
-        entry = Descriptor(
-            descriptor.media_type, descriptor.digest, descriptor.size, artifact_type=kind,
-            annotations=view.view.mapping("annotations"),
-        )  # fmt: skip
-        record = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [*known, entry.to_json()]}
-        data = json.dumps(record).encode()
-        tag = documents.referrers_tag(subject)
-        documents.put_manifest(self._client, tag, Descriptor.of(data, OCI_INDEX), data, has_urls=False)
 
     def close(self) -> None:
         """Closes the connections to the registry."""

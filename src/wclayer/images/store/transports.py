@@ -9,7 +9,7 @@ from typing import BinaryIO, Self
 
 from wclayer.errors import InvalidDataError, PathNotFoundError, boundary
 from wclayer.images.descriptor import DOCKER_CONFIG, OCI_CONFIG, Descriptor
-from wclayer.images.manifest import Manifest, check_contents, parse_manifest
+from wclayer.images.manifest import Manifest, check_contents, parse_manifest, referrer_of
 from wclayer.images.reference import parse_reference
 from wclayer.images.store.folder import StoreFolder
 from wclayer.images.store.graph import manifests_of
@@ -81,12 +81,12 @@ class StoreSource(_End):
         return Repositories(self._folder).of(descriptor.digest)
 
     def referrers(self, descriptor: Descriptor) -> list[Descriptor]:
-        """Returns the named manifests that refer to a manifest (signatures, SBOMs)."""
+        """Returns the named manifests that refer to a manifest (signatures, SBOMs), with their types."""
         found: dict[str, Descriptor] = {}
         for name in Names(self._folder).all():
             for place, item in manifests_of(self._folder, name.descriptor):
                 if isinstance(item, Manifest) and item.subject and item.subject.digest == descriptor.digest:
-                    found[place.digest] = place
+                    found[place.digest] = referrer_of(item)
         return list(found.values())
 
     def digest_tags(self, descriptor: Descriptor) -> dict[str, Descriptor]:
