@@ -18,13 +18,13 @@ from wclayer.builder.files.copying import Target, TextSource, check_target, copy
 from wclayer.builder.files.placing import Ownership
 from wclayer.builder.files.view_sources import copy_from_view, digest_of_sources, find_in_view
 from wclayer.builder.machine.code_pages import CodePage, CodePages, code_pages
-from wclayer.builder.machine.environment import machine_variables
 from wclayer.builder.plan import MadeStages, Output, StagePlan, located
 from wclayer.builder.workspace import Workspace
 from wclayer.errors import EntryNotDirectoryError, LayerError
 from wclayer.formats.regf.values import ValueType
 from wclayer.images.store import ImageStore
 from wclayer.view.layer_view import LayerView
+from wclayer.view.machine_environment import machine_variables
 from wclayer.view.registry import Registry
 
 

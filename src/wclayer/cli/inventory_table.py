@@ -31,15 +31,20 @@ def _is_current(item: Item) -> bool:
     return not _is_superseded(item) and not item.properties.get("is_part")
 
 
+def _is_program(item: Item) -> bool:
+    return bool(item.properties.get("is_named")) and not item.properties.get("is_update")
+
+
 _SECTIONS = (
     _Section("UPDATES", ItemKind.UPDATE, "state", _is_current),
     _Section("SUPERSEDED UPDATES", ItemKind.UPDATE, "state", _is_superseded),
     _Section("FEATURES", ItemKind.FEATURE, "source", lambda item: item.properties.get("state") == INSTALLED),
-    _Section("PROGRAMS", ItemKind.PROGRAM),
+    _Section("PROGRAMS", ItemKind.PROGRAM, "view", _is_program),
+    _Section("UPDATES OF PROGRAMS", ItemKind.PROGRAM, "parent", lambda item: bool(item.properties.get("is_update"))),
     _Section("MSI PRODUCTS", ItemKind.MSI_PRODUCT),
     _Section("MSI PATCHES", ItemKind.MSI_PATCH),
     _Section("APPX PACKAGES", ItemKind.APPX_PACKAGE),
-    _Section(".NET", ItemKind.DOTNET),
+    _Section(".NET", ItemKind.DOTNET, "part"),
     _Section("SERVICES", ItemKind.SERVICE, "start"),
     _Section("DRIVERS", ItemKind.DRIVER, "start"),
     _Section("SCHEDULED TASKS", ItemKind.TASK, "command"),

@@ -9,7 +9,7 @@ from contextlib import closing
 from wclayer._types import StrPath
 from wclayer.errors import LimitExceededError, during, limit_hint
 from wclayer.images.opening import ImageLayers
-from wclayer.inventory import features, operating_system, updates
+from wclayer.inventory import dotnet, environment, features, operating_system, ports, programs, services, updates
 from wclayer.inventory.file_collector import Dispatch, FileCollector
 from wclayer.inventory.guarding import Found, guarded
 from wclayer.inventory.item import Finding, Inventory, Item, ItemKind
@@ -24,6 +24,11 @@ COLLECTORS: tuple[tuple[str, Callable[[Subject], Found]], ...] = (
     ("the operating system", operating_system.collect),
     ("updates", updates.collect),
     ("features", features.collect),
+    ("programs", programs.collect),
+    (".NET", dotnet.collect),
+    ("services", services.collect),
+    ("environment", environment.collect),
+    ("ports", ports.collect),
 )
 """What reads the registry, the configuration, or files at known places: what it is for, and the function."""
 
@@ -70,7 +75,7 @@ def take_inventory(
             created="" if config is None else config.created,
             layers=opened.layers,
             items=tuple(sorted((each for each in found if isinstance(each, Item)), key=lambda item: _ORDER[item.kind])),
-            findings=tuple(each for each in found if isinstance(each, Finding)),
+            findings=tuple(dict.fromkeys(each for each in found if isinstance(each, Finding))),
         )
 
 

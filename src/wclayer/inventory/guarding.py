@@ -15,10 +15,10 @@ from wclayer.errors import (
     NotSupportedError,
     detail_of,
 )
-from wclayer.formats.regf.model import Key
+from wclayer.formats.regf.model import Key, fold, sort_key
 from wclayer.inventory.files import SubjectFile
 from wclayer.inventory.item import Finding, FindingKind, Item
-from wclayer.inventory.registry import SubjectRegistry
+from wclayer.inventory.registry import KeySource
 
 Found = Iterator[Item | Finding]
 """What a collector yields."""
@@ -73,17 +73,18 @@ def _finding(place: str, error: FormatError | LayerError) -> Finding:
     return Finding(FindingKind.LIMITED if is_limit else FindingKind.DAMAGED, place, detail_of(error))
 
 
-def each_subkey(registry: SubjectRegistry, path: str, make: Callable[[str, Key], Iterable[Item | Finding]]) -> Found:
-    """Yields what a function finds in each subkey of a key; damage in one of them is a finding.
+def each_subkey(keys: KeySource, path: str, make: Callable[[str, Key], Iterable[Item | Finding]]) -> Found:
+    """Yields what a function finds in each subkey of a key, in Windows' order; damage in one of them is a finding.
 
     Args:
-        registry: the registry.
+        keys: the registry, or the keys of a user.
         path: the path of the key; it need not exist.
         make: takes the path of a subkey and the subkey.
     """
 
     def all_subkeys() -> Found:
-        for below, key in registry.subkeys(path):
+        # A merge has the keys of the upper layer first.
+        for below, key in sorted(keys.subkeys(path), key=lambda each: sort_key(fold(each[1].name))):
             yield from guarded(below, make, below, key)
 
     yield from guarded(path, all_subkeys)

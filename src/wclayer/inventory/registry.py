@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from wclayer.errors import FormatError
 from wclayer.formats.regf.hive import Hive
@@ -22,6 +23,25 @@ from wclayer.win32.names import name_key
 _ABBREVIATIONS = {"HKEY_LOCAL_MACHINE": "HKLM", "HKEY_USERS": "HKU"}
 _PROFILES = ("Users/*", "Windows/ServiceProfiles/*")
 _USER_HIVES = ("NTUSER.DAT", "AppData/Local/Microsoft/Windows/UsrClass.dat")
+
+
+class KeySource(Protocol):
+    """Keys by their paths: the registry of a subject, or the keys of one user."""
+
+    def find(self, path: str) -> Key | None:
+        """Returns the key at a path; None if it does not exist."""
+
+    def subkeys(self, path: str) -> Iterator[tuple[str, Key]]:
+        """Yields the subkeys of a key, each with its path; nothing if it does not exist."""
+
+    def origin(self, path: str, value: str | None = None) -> Origin:
+        """Returns the place of a key or a value, and the layer that brought it."""
+
+
+def subkeys_of(key: Key | None, path: str) -> Iterator[tuple[str, Key]]:
+    """Yields the subkeys of the key at a path, each with its path; nothing for None."""
+    for subkey in () if key is None else key.subkeys():
+        yield f"{path}\\{subkey.name}", subkey
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,10 +107,7 @@ class SubjectRegistry:
 
     def subkeys(self, path: str) -> Iterator[tuple[str, Key]]:
         """Yields the subkeys of a key, each with its path; nothing if it does not exist."""
-        key = self.find(path)
-        if key is not None:
-            for subkey in key.subkeys():
-                yield f"{path}\\{subkey.name}", subkey
+        return subkeys_of(self.find(path), path)
 
     def origin(self, path: str, value: str | None = None) -> Origin:
         """Returns the place of a key or a value, and the layer that brought it.

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from wclayer._types import StrPath
 from wclayer.builder.appending.tar_files import TarContents, read_contents
 from wclayer.builder.files.copying import image_path
-from wclayer.builder.machine.environment import check_variable
 from wclayer.builder.security.stated_security import parse_stated
 from wclayer.errors import InvalidParameterError, errors_at
+from wclayer.view.machine_environment import check_variable
 from wclayer.view.transfer import name_of_host
 from wclayer.win32.names import name_key, path_key
 from wclayer.win32.security import SecurityDescriptor

@@ -16,7 +16,6 @@ from wclayer.builder.files.copying import Target, copy_from_context
 from wclayer.builder.files.placing import Ownership, Placer
 from wclayer.builder.files.unpacking import Unpacker, open_archive
 from wclayer.builder.image import BuiltImage, BuiltSource, Step
-from wclayer.builder.machine.environment import add_to_path, set_variable
 from wclayer.builder.machine.reg_file import apply_reg, read_reg
 from wclayer.builder.security.stated_security import set_stated
 from wclayer.builder.workspace import NewLayer, Workspace
@@ -32,6 +31,7 @@ from wclayer.images.transfer_progress import TransferCallback
 from wclayer.images.transport import ImageSource
 from wclayer.images.unpack import LayerStream, check_windows, unpack_layers
 from wclayer.layers.inputs import open_any_place, open_stream
+from wclayer.view.machine_environment import add_to_path, set_variable
 from wclayer.win32.names import path_key
 
 

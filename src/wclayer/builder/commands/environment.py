@@ -10,15 +10,15 @@ from dataclasses import dataclass
 from wclayer.builder.commands.command import Action, Command, Invocation
 from wclayer.builder.commands.registry_keys import check_keys, edited_registry, registry_key
 from wclayer.builder.commands.state import PlannedState, Shell
-from wclayer.builder.machine.environment import (
+from wclayer.errors import InvalidParameterError
+from wclayer.formats.regf.model import fold
+from wclayer.view.machine_environment import (
     MACHINE_KEY,
     PATH,
     check_variable,
     has_reference,
     set_variable,
 )
-from wclayer.errors import InvalidParameterError
-from wclayer.formats.regf.model import fold
 from wclayer.win32.names import utf16_length
 
 USER_KEY = r"HKEY_CURRENT_USER\Environment"

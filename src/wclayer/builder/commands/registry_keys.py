@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 from wclayer.builder.commands.command import refused
 from wclayer.builder.commands.known_files import FileKind
 from wclayer.builder.commands.state import PlannedState, Shell
-from wclayer.builder.machine.environment import MACHINE_KEY, control_set_of
 from wclayer.builder.machine.user_hive import UserHive, hive_places, no_profile
 from wclayer.errors import InvalidParameterError
 from wclayer.formats.regf.model import Key, Value, fold
 from wclayer.formats.regf.values import ValueType, decode_string
+from wclayer.view.machine_environment import MACHINE_KEY, control_set_of
 from wclayer.view.registry import RegistryPath, check_key_names, registry_path
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from wclayer.builder.machine.environment import control_set_of
 from wclayer.formats.regf.model import Key, fold
 from wclayer.formats.regf.values import ValueType, decode_string
+from wclayer.view.machine_environment import control_set_of
 
 _KEY = r"HKLM\SYSTEM\CurrentControlSet\Control\Nls\CodePage"
 _NUMBER = re.compile(r"0*([0-9]{1,5})\Z")

@@ -16,10 +16,10 @@ from wclayer.builder.commands.powershell.scope import Edition
 from wclayer.builder.commands.powershell.values import Unknown, Value
 from wclayer.builder.commands.registry_keys import edited_registry, registry_key
 from wclayer.builder.commands.state import Environment, PlannedState, Shell
-from wclayer.builder.machine.environment import MACHINE_KEY, PATH, check_variable
 from wclayer.errors import InvalidParameterError
 from wclayer.formats.regf.model import fold
 from wclayer.formats.regf.values import ValueType, decode_string, encode_string
+from wclayer.view.machine_environment import MACHINE_KEY, PATH, check_variable
 from wclayer.win32.names import utf16_length
 
 _TARGETS = ("process", "user", "machine")

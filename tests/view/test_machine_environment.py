@@ -9,7 +9,12 @@ from dissect.regf import regf
 
 import wclayer
 from tests.layers.hive_layers import base_layer, child_layer
-from wclayer.builder.machine.environment import (
+from wclayer.errors import InvalidParameterError
+from wclayer.formats.regf.empty import empty_root
+from wclayer.formats.regf.model import KeyMetadata, TreeKey, Value
+from wclayer.formats.regf.values import ValueType, encode_string
+from wclayer.formats.regf.writer import write_hive
+from wclayer.view.machine_environment import (
     MACHINE_KEY,
     MAX_UNITS,
     Variable,
@@ -22,11 +27,6 @@ from wclayer.builder.machine.environment import (
     path_entries,
     set_variable,
 )
-from wclayer.errors import InvalidParameterError
-from wclayer.formats.regf.empty import empty_root
-from wclayer.formats.regf.model import KeyMetadata, TreeKey, Value
-from wclayer.formats.regf.values import ValueType, encode_string
-from wclayer.formats.regf.writer import write_hive
 
 SZ, EXPAND = ValueType.REG_SZ, ValueType.REG_EXPAND_SZ
 SYSTEM_PATH = r"%SystemRoot%\system32;%SystemRoot%;%SYSTEMROOT%\System32\Wbem"
