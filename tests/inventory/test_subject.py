@@ -20,7 +20,7 @@ from wclayer.formats.regf.model import TreeKey, Value
 from wclayer.formats.regf.values import ValueType, encode_string
 from wclayer.formats.regf.writer import write_hive
 from wclayer.inventory.guarding import guarded
-from wclayer.inventory.item import Finding, FindingKind, ItemKind
+from wclayer.inventory.item import Finding, FindingKind
 from wclayer.inventory.key_values import KeyValues
 from wclayer.inventory.operating_system import KEY
 from wclayer.inventory.subject import Subject
@@ -35,7 +35,7 @@ def test_a_disk_says_what_the_layers_say_that_are_on_it(machine: Windows, tmp_pa
     assert [(item.kind, item.name, item.version, item.properties) for item in of_disk.items] == [
         (item.kind, item.name, item.version, item.properties)
         for item in of_image.items
-        if item.kind not in (ItemKind.PORT, ItemKind.ENVIRONMENT_VARIABLE)
+        if item.origin.layer is not None
     ]
     assert (len(of_disk.layers), of_disk.findings) == (1, ())
 
