@@ -8,14 +8,14 @@ import pytest
 
 import wclayer
 from tests.formats.pe import craft
-from tests.inventory.subjects import base, child, items, rows
+from tests.inventory.subjects import Keys, base, child, items, rows
 from wclayer.inventory.dotnet import framework_version
 
 _NDP = r"Microsoft\NET Framework Setup\NDP"
 
 
 def test_the_framework_and_the_runtimes_are_those_of_registry_and_folders(tmp_path: Path) -> None:
-    keys = {
+    keys: Keys = {
         rf"HKLM\SOFTWARE\{_NDP}\v4\Full": {"Install": 1, "Release": 528049, "Version": "4.8.04161"},
         rf"HKLM\SOFTWARE\Wow6432Node\{_NDP}\v4\Full": {"Install": 1, "Release": 528049, "Version": "4.8.04161"},
         rf"HKLM\SOFTWARE\{_NDP}\v3.5": {"Install": 1, "SP": 1, "Version": "3.5.30729.4926"},

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import wclayer
-from tests.inventory.subjects import base, child, hive, rows
+from tests.inventory.subjects import Keys, base, child, hive, rows
 from wclayer.errors import FormatError
 from wclayer.images.config import parse_config
 from wclayer.inventory import environment, ports
@@ -28,7 +28,7 @@ def _subject(layer: Path, **config: object) -> Subject:
 
 
 def test_each_variable_has_its_value_as_it_is_stored_and_its_layer(tmp_path: Path) -> None:
-    keys = {
+    keys: Keys = {
         _MACHINE: {
             "ComSpec": r"%SystemRoot%\system32\cmd.exe",
             "Path": r"%SystemRoot%\system32;%Tools%\bin",
@@ -38,7 +38,9 @@ def test_each_variable_has_its_value_as_it_is_stored_and_its_layer(tmp_path: Pat
     }
     user = hive({"Environment": {"Path": r"%USERPROFILE%\bin;C:\user\bin"}})
     bottom = base(tmp_path, keys, {"Users/app/NTUSER.DAT": user, "user/bin/x.exe": b""})
-    own = {_MACHINE: {"Tools": r"C:\tools", "Path": r'%SystemRoot%\system32;"%Tools%\bin";C:\gone;D:\else;%No%\x'}}
+    own: Keys = {
+        _MACHINE: {"Tools": r"C:\tools", "Path": r'%SystemRoot%\system32;"%Tools%\bin";C:\gone;D:\else;%No%\x'}
+    }
     found = wclayer.take_inventory(child(tmp_path, bottom, own, {"tools/bin/t.exe": b""}), files=False)
     assert found.findings == ()
     assert rows(found, "environment-variable", "value", "scope", "user", "missing_directories") == [

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import wclayer
-from tests.inventory.subjects import base, child, hive, items, rows
+from tests.inventory.subjects import Keys, base, child, hive, items, rows
 
 _UNINSTALL = r"Microsoft\Windows\CurrentVersion\Uninstall"
 _64 = rf"HKLM\SOFTWARE\{_UNINSTALL}"
 _32 = rf"HKLM\SOFTWARE\Wow6432Node\{_UNINSTALL}"
 _CODE = "{23170F69-40C1-2702-2201-000001000000}"
-BASE = {
+BASE: Keys = {
     rf"{_64}\{_CODE}": {
         "DisplayName": "7-Zip 22.01 (x64 edition)", "DisplayVersion": "22.01.00.0", "Publisher": "Igor Pavlov",
         "InstallDate": "20240102", "UninstallString": f"MsiExec.exe /I{_CODE}", "WindowsInstaller": 1,
@@ -29,7 +29,7 @@ BASE = {
 
 def test_programs_of_both_views_and_of_users_have_what_their_keys_say(tmp_path: Path) -> None:
     user = hive({rf"Software\{_UNINSTALL}\Tool": {"DisplayName": "A user's tool", "DisplayVersion": "1.0"}})
-    keys = {**BASE, rf"HKU\.DEFAULT\Software\{_UNINSTALL}\D": {"DisplayName": "The system's tool"}}
+    keys: Keys = {**BASE, rf"HKU\.DEFAULT\Software\{_UNINSTALL}\D": {"DisplayName": "The system's tool"}}
     files = {
         "Users/app/NTUSER.DAT": user,
         "Windows/ServiceProfiles/LocalService/NTUSER.DAT": user,
@@ -59,7 +59,7 @@ def test_programs_of_both_views_and_of_users_have_what_their_keys_say(tmp_path: 
 
 
 def test_the_layer_of_a_program_is_that_which_states_its_version(tmp_path: Path) -> None:
-    own = {
+    own: Keys = {
         rf"{_64}\{_CODE}": {"DisplayVersion": "23.01"},
         rf"{_64}\Own": {"DisplayName": "Own", "DisplayVersion": "1"},
     }

@@ -9,12 +9,12 @@ import pytest
 
 import wclayer
 from tests.formats.regf.support import regipy_hive
-from tests.inventory.subjects import base, child, items, rows
+from tests.inventory.subjects import Keys, base, child, items, rows
 from tests.layers.hive_layers import base_layer
 from tests.packages import system_hive
 
 _SERVICES = r"HKLM\SYSTEM\ControlSet001\Services"
-_SELECT = {r"HKLM\SYSTEM\Select": {"Current": 1}}
+_SELECT: Keys = {r"HKLM\SYSTEM\Select": {"Current": 1}}
 
 
 def test_the_services_and_drivers_of_a_real_machine_are_those_that_regipy_reads(tmp_path: Path) -> None:
@@ -58,7 +58,7 @@ def test_the_services_and_drivers_of_a_real_machine_are_those_that_regipy_reads(
 def test_the_program_of_a_service_is_found_as_windows_finds_it(
     tmp_path: Path, command: str, binary: str | None, exists: bool | None
 ) -> None:
-    keys = {rf"{_SERVICES}\s": {"Type": 0x10, "Start": 2, "ImagePath": command}, **_SELECT}
+    keys: Keys = {rf"{_SERVICES}\s": {"Type": 0x10, "Start": 2, "ImagePath": command}, **_SELECT}
     files = {"Windows/System32/svchost.exe": b"MZ", "Program Files/App/app.exe": b"MZ"}
     found = wclayer.take_inventory(base(tmp_path, keys, files), files=False)
     assert rows(found, "service", "binary", "binary_exists") == [("s", "", 1, binary, exists)]
@@ -66,7 +66,7 @@ def test_the_program_of_a_service_is_found_as_windows_finds_it(
 
 
 def test_a_service_and_a_driver_have_what_their_keys_say(tmp_path: Path) -> None:
-    keys = {
+    keys: Keys = {
         rf"{_SERVICES}\Dnscache": {
             "Type": 0x20, "Start": 2, "DelayedAutostart": 1, "ErrorControl": 1, "DisplayName": "DNS Client",
             "ObjectName": r"NT AUTHORITY\NetworkService", "ImagePath": r"%SystemRoot%\system32\svchost.exe -k Net -p",
@@ -79,7 +79,7 @@ def test_a_service_and_a_driver_have_what_their_keys_say(tmp_path: Path) -> None
         rf"{_SERVICES}\.NET CLR Data": {"Library": "x"},
         **_SELECT,
     }  # fmt: skip
-    own = {rf"{_SERVICES}\app": {"Type": 0x10, "Start": 3, "ImagePath": r"C:\app\run.exe"}}
+    own: Keys = {rf"{_SERVICES}\app": {"Type": 0x10, "Start": 3, "ImagePath": r"C:\app\run.exe"}}
     layer = child(
         tmp_path, base(tmp_path, keys, {"Windows/System32/drivers/fs.sys": b"MZ"}), own, {"app/run.exe": b"MZ"}
     )
