@@ -109,7 +109,7 @@ def _refuse_repeated(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 _TOO_DEEP = f"its objects and lists are nested more than {_DEPTH} deep"
 
 
-def _depth(text: str) -> int:
+def nesting(text: str) -> int:
     """Returns how deep the objects and lists of a JSON text are nested."""
     depth = deepest = 0
     for found in _STRING_OR_BRACKET.finditer(text):
@@ -141,7 +141,7 @@ def _load(data: bytes, what: str) -> object:
         raise FormatError(f"{what} is not JSON: {error}") from None
     except RecursionError:
         raise FormatError(f"{what}: {_TOO_DEEP}") from None
-    if _depth(text) > _DEPTH:
+    if nesting(text) > _DEPTH:
         raise FormatError(f"{what}: {_TOO_DEEP}")
     return value
 

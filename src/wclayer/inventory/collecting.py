@@ -13,6 +13,8 @@ from wclayer.inventory import dotnet, environment, features, operating_system, p
 from wclayer.inventory.file_collector import Dispatch, FileCollector
 from wclayer.inventory.guarding import Found, guarded
 from wclayer.inventory.item import Finding, Inventory, Item, ItemKind
+from wclayer.inventory.packages.node import NodePackages
+from wclayer.inventory.packages.python import PythonPackages
 from wclayer.inventory.pe_files import PeFiles
 from wclayer.inventory.subject import Subject
 from wclayer.layers.directory import open_layer
@@ -32,7 +34,7 @@ COLLECTORS: tuple[tuple[str, Callable[[Subject], Found]], ...] = (
 )
 """What reads the registry, the configuration, or files at known places: what it is for, and the function."""
 
-FILE_COLLECTORS: tuple[type[FileCollector], ...] = (PeFiles,)
+FILE_COLLECTORS: tuple[type[FileCollector], ...] = (PeFiles, PythonPackages, NodePackages)
 """What looks into files of C: in one walk over all of them. Each states the names of the files that it is asked for."""
 
 _ORDER = {kind: number for number, kind in enumerate(ItemKind)}

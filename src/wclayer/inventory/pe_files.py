@@ -20,9 +20,8 @@ from wclayer.inventory.files import SubjectFile
 from wclayer.inventory.guarding import Found
 from wclayer.inventory.item import Finding, FindingKind, Item, ItemKind, Property
 from wclayer.inventory.subject import Subject
+from wclayer.inventory.text import kept_text
 
-_TEXT = 1000
-"""Characters of a text of a version resource that are kept."""
 _REMEMBERED = 20_000
 """Contents that are known by their hash. Items share what was read of them."""
 _SUFFIXES = """
@@ -141,7 +140,7 @@ def _contents(facts: PeFacts) -> _Contents:
         "subsystem": _subsystem(facts.subsystem), "is_signed": facts.is_signed,
     }  # fmt: skip
     if facts.clr is not None:
-        properties |= {"clr_version": _clean(facts.clr.metadata_version), "is_il_only": facts.clr.is_il_only}
+        properties |= {"clr_version": kept_text(facts.clr.metadata_version), "is_il_only": facts.clr.is_il_only}
     version = publisher = ""
     if facts.versions:
         resource = facts.versions[0]
@@ -176,12 +175,7 @@ def _numbers(version: Version) -> str:
 
 
 def _text(resource: VersionResource, name: str) -> str:
-    return _clean(resource.info.get(name) or "")
-
-
-def _clean(text: str) -> str:
-    """Returns a text without the white space around it, and with marks for what is no character."""
-    return text[:_TEXT].strip().encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return kept_text(resource.info.get(name) or "")
 
 
 def _subsystem(number: int) -> str:

@@ -1,0 +1,1 @@
+"""Packages of programming languages: what package managers install, and what programs say they are made of."""
