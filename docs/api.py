@@ -39,7 +39,7 @@ def _group(name: str, value: object) -> str:
     """Returns the title under which a public name stands."""
     if isinstance(value, type) and issubclass(value, BaseException):
         return "Errors"
-    if getattr(value, "__module__", "").startswith(("wclayer.images.", "wclayer.builder.")):
+    if getattr(value, "__module__", "").startswith(("wclayer.images.", "wclayer.builder.", "wclayer.comparison.")):
         return "Images"
     if getattr(value, "__module__", "").startswith("wclayer.inventory."):
         return "Inventory"

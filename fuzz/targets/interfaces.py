@@ -14,7 +14,7 @@ import click
 from fuzz import place
 from fuzz.target import Target
 from wclayer.cli.output import SIZE
-from wclayer.cli.text import path_of_argument, shown
+from wclayer.cli.text import path_of_argument
 from wclayer.engines.descriptor import LayerDescriptor
 from wclayer.errors import LayerError
 from wclayer.host.root import HostRoot
@@ -30,6 +30,7 @@ from wclayer.win32.attributes import FileBasicInfo
 from wclayer.win32.inherit import volume_root
 from wclayer.win32.names import encode_name
 from wclayer.win32.reparse import LinkTarget
+from wclayer.win32.shown import shown
 
 _DIRECTORY = 0x10
 _FILE = 0x20

@@ -34,6 +34,9 @@ if TYPE_CHECKING:
         SquashResult,
     )
     from wclayer.builder.workspace import NewLayer
+    from wclayer.comparison.documents import DocumentChange, DocumentPart
+    from wclayer.comparison.history import ComparedLayer, HistoryDifference, LayerPlace, StepChange
+    from wclayer.comparison.image_diff import DocumentDifference, ImageDifference, diff_images
     from wclayer.engines.api import (
         activate_layer,
         create_layer,
@@ -348,6 +351,9 @@ _HOMES = {
     "wclayer.images.transfer_progress": ("TransferProgress", "TransferStep"),
     "wclayer.images.unpack": ("unpack_image", "UnpackedImage"),
     "wclayer.images.opening": ("open_image", "ImageLayers"),
+    "wclayer.comparison.documents": ("DocumentChange", "DocumentPart"),
+    "wclayer.comparison.history": ("ComparedLayer", "HistoryDifference", "LayerPlace", "StepChange"),
+    "wclayer.comparison.image_diff": ("DocumentDifference", "ImageDifference", "diff_images"),
     "wclayer.images.registry.login": ("log_in", "log_out"),
 }
 """The module that defines each public name, which is loaded when the name is used for the first time."""
@@ -370,6 +376,7 @@ __all__ = [
     "BuildResult",
     "Change",
     "CommitResult",
+    "ComparedLayer",
     "Compression",
     "ConfigChanges",
     "ConvertResult",
@@ -388,6 +395,9 @@ __all__ = [
     "DiskInfo",
     "DockerArchiveSource",
     "DockerArchiveTarget",
+    "DocumentChange",
+    "DocumentDifference",
+    "DocumentPart",
     "Engine",
     "Entry",
     "EntryIsDirectoryError",
@@ -404,10 +414,12 @@ __all__ = [
     "FindingKind",
     "FolderLayerReader",
     "Foreign",
+    "HistoryDifference",
     "HistoryEntry",
     "HistoryStep",
     "ImageBase",
     "ImageConfig",
+    "ImageDifference",
     "ImageInspection",
     "ImageLayers",
     "ImageSource",
@@ -432,6 +444,7 @@ __all__ = [
     "LayerHive",
     "LayerItem",
     "LayerPath",
+    "LayerPlace",
     "LayerReader",
     "LayerSemantics",
     "LayerView",
@@ -485,6 +498,7 @@ __all__ = [
     "RunsOn",
     "ScratchLayerReader",
     "SquashResult",
+    "StepChange",
     "StoreSource",
     "StoreTarget",
     "StoredImage",
@@ -523,6 +537,7 @@ __all__ = [
     "create_scratch_layer",
     "deactivate_layer",
     "destroy_layer",
+    "diff_images",
     "diff_registries",
     "diff_trees",
     "disk_info",

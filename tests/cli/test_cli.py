@@ -122,8 +122,9 @@ def test_diff(layers: Path) -> None:
     assert shown.splitlines()[9].startswith("    content: sha256:")
     assert text("diff", layers / "base", layers / "base") == ""
     found = parsed("diff", layers / "base", layers / "child", status=1)
-    assert isinstance(found, list)
-    assert {"change": "removed", "path": "Files/License.txt", "fields": {}} in found
+    assert isinstance(found, dict)
+    removed = {"change": "removed", "path": "Files/License.txt", "directory": False, "size": 680, "fields": {}}
+    assert removed in found["files"]
 
 
 def test_info(layers: Path) -> None:

@@ -112,7 +112,7 @@ def test_diff_shows_the_registry(base: Path, child: Path) -> None:
         "key": key,
         "value": "ICSDomain",
         "fields": {"data": ["REG_SZ mshome.net", "REG_SZ example.org"]},
-    } in entries
+    } in entries["registry"]
     assert "last written" in text("diff", base, child, status=1)
 
 

@@ -70,8 +70,8 @@ def test_diff_of_a_scratch_is_what_it_changes(scratch: Path) -> None:
     assert "- Files/app/app.exe" in shown
     assert "+ Files/made/" in shown
     found = parsed("diff", "--no-times", scratch, status=1)
-    assert isinstance(found, list)
-    assert {entry["path"]: entry["change"] for entry in found} == {
+    assert isinstance(found, dict)
+    assert {entry["path"]: entry["change"] for entry in found["files"]} == {
         "Files/app/app.exe": "removed",
         "Files/made": "added",
     }

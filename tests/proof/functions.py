@@ -483,6 +483,12 @@ CALLS: dict[str, Call] = {
         ).close(),
         "image.tar", "", MANY,
     ),
+    "diff_images": Call(
+        lambda w: wclayer.diff_images(
+            *[f"docker-archive:{w.place / 'image.tar'}"] * 2, store=wclayer.ImageStore(w.place / "new")
+        ),
+        "image.tar", "", MANY,
+    ),
     "load_images": Call(
         lambda w: wclayer.load_images(w.place / "image.tar", wclayer.ImageStore(w.place / "new")), "image.tar", "",
         MANY,

@@ -13,9 +13,10 @@ import click
 
 import wclayer
 from wclayer import sample
+from wclayer.cli.diff import diff_command
 from wclayer.cli.image_changes import config_command
 from wclayer.cli.image_documents import inspect_command
-from wclayer.cli.inspect import diff_command, ls_command, stat_command, tree_command
+from wclayer.cli.inspect import ls_command, stat_command, tree_command
 from wclayer.cli.output import echo, size_text
 from wclayer.cli.sample_image import OS_VERSION, SampleLayer, sha256_of, write_sample_image
 from wclayer.formats.regf.values import ValueType, encode_string

@@ -1,12 +1,11 @@
-"""The verbs that show a layer: `ls`, `tree`, `cat`, `stat`, `info`, `diff`, `check`."""
+"""The verbs that show a layer: `ls`, `tree`, `cat`, `stat`, `info`, `check`."""
 
 from __future__ import annotations
 
 import dataclasses
 import sys
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import click
 
@@ -14,22 +13,17 @@ import wclayer
 from wclayer._walk import Walk
 from wclayer.cli.layer_argument import LayerArgument, layer_argument
 from wclayer.cli.output import (
-    CHANGE_MARKS,
     count_bar,
     count_text,
     echo,
     entry_record,
     json_option,
     print_json,
-    registry_change_record,
-    registry_change_text,
     reparse_record,
-    security_text,
     size_text,
 )
 from wclayer.cli.text import LAYER_PATH, can_show
-from wclayer.errors import EntryIsDirectoryError, InvalidParameterError, PathNotFoundError, UnresolvedLinkError
-from wclayer.layers.directory.chain_file import read_chain
+from wclayer.errors import EntryIsDirectoryError, PathNotFoundError, UnresolvedLinkError
 from wclayer.layers.directory.file_security import file_security
 from wclayer.layers.directory.scratch import is_scratch
 from wclayer.layers.directory.summary import summarize_layer
@@ -39,6 +33,7 @@ from wclayer.view.resolve import existing
 from wclayer.win32 import filetime
 from wclayer.win32.attributes import attribute_letters
 from wclayer.win32.names import names_equal
+from wclayer.win32.sddl import security_text
 
 merged_option = click.option(
     "-m",
@@ -266,76 +261,6 @@ def info_command(as_json: bool, layer: LayerArgument) -> None:
             echo(f"{key.replace('_', ' '):>21}  {'-' if item is None else item}")
 
 
-@click.command("diff")
-@click.option("--no-times", is_flag=True, help="Ignore differences of times.")
-@click.option("--alone", is_flag=True, help="Compare the two layers alone, without their parents.")
-@json_option
-@layer_argument("a")
-@layer_argument("b", required=False)
-@click.pass_context
-def diff_command(
-    ctx: click.Context, no_times: bool, alone: bool, as_json: bool, a: LayerArgument, b: LayerArgument | None
-) -> None:
-    """Show what differs from A to B, layers or images, each over its parents: files, their metadata, and the registry.
-    Without B, show what A, or the top layer of the image A, changes over its parents; for a scratch, this is what would
-    be exported.
-
-    The exit status is 1 if anything differs. Access times alone are never a difference.
-
-    \b
-    Example:
-      wclayer diff /layers/base /layers/app
-      wclayer diff /layers/run
-      wclayer diff servercore:ltsc2022 servercore:new
-    """
-    found = []
-    if b is None:
-        parents = read_chain(Path(a.path))
-        if not parents:
-            raise InvalidParameterError(a.text, "it has no parents, and no layer B is given")
-        old, new = str(parents[0]), a.path
-    else:
-        old, new = a.path, b.path
-    with MergedTree.of(old, with_parents=not alone) as tree_a, MergedTree.of(new, with_parents=not alone) as tree_b:
-        for difference in wclayer.diff_trees(tree_a, tree_b, times=not no_times):
-            fields = {key: [_field_text(key, value) for value in pair] for key, pair in difference.fields.items()}
-            if as_json:
-                found.append({"change": difference.change.value, "path": difference.path, "fields": fields})
-                continue
-            found.append({})
-            mark = CHANGE_MARKS[difference.change.value]
-            slash = "/" if difference.is_directory else ""
-            size = "" if difference.is_directory or difference.fields else f"  {size_text(difference.size)}"
-            echo(f"{mark} {difference.path}{slash}{size}")
-            for key, (before, after) in fields.items():
-                echo(f"    {key.replace('_', ' ')}: {before} -> {after}")
-    with wclayer.Registry(old, alone=alone) as registry_a, wclayer.Registry(new, alone=alone) as registry_b:
-        for change in wclayer.diff_registries(registry_a, registry_b, times=not no_times):
-            record = registry_change_record(change)
-            found.append(record)
-            if not as_json:
-                echo(registry_change_text(record))
-    if as_json:
-        print_json(found)
-    ctx.exit(1 if found else 0)
-
-
-def _field_text(key: str, value: Any) -> str | None:
-    if value is None:
-        return None
-    if key.endswith("_time"):
-        return filetime.to_iso(value)
-    if key == "attributes":
-        return attribute_letters(value)
-    if key == "security":
-        return security_text(bytes.fromhex(value))
-    if key == "content":
-        return f"sha256:{value[:16]}…"
-    if key == "streams":
-        return " ".join(f"{name.lower()}={size}" for name, (size, _) in value.items()) or "-"
-    return str(value)
-
-
 @click.command("check")
 @json_option
 @layer_argument("layer")
@@ -368,4 +293,4 @@ def check_command(ctx: click.Context, as_json: bool, layer: LayerArgument) -> No
     ctx.exit(1 if problems else 0)
 
 
-COMMANDS = (ls_command, tree_command, cat_command, stat_command, info_command, diff_command, check_command)
+COMMANDS = (ls_command, tree_command, cat_command, stat_command, info_command, check_command)

@@ -13,19 +13,16 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
-from wclayer.cli.text import shown
-from wclayer.formats.regf.model import Value
-from wclayer.formats.regf.values import to_text, type_name
 from wclayer.layers.atomic import is_standard_output
 from wclayer.layers.progress import Progress, ProgressCallback
 from wclayer.model import Entry
-from wclayer.view.registry import RegistryDifference
 from wclayer.win32 import filetime
 from wclayer.win32.attributes import attribute_names
 from wclayer.win32.ea import decode_eas
 from wclayer.win32.reparse import decode_link, decode_reparse
-from wclayer.win32.sddl import to_sddl
-from wclayer.win32.security import SecurityDescriptor
+from wclayer.win32.sddl import security_text
+from wclayer.win32.shown import shown
+from wclayer.win32.shown import size_text as size_text
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 
@@ -76,15 +73,6 @@ def print_json_list(items: Iterable[object]) -> None:
 def echo(text: str) -> None:
     """Prints a line of text, with characters escaped that a terminal would obey or cannot show (see `shown`)."""
     print(shown(text), flush=True)
-
-
-def size_text(size: float) -> str:
-    """Returns a size for people ("1.5 MiB")."""
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if size < 1024 or unit == "GiB":
-            break
-        size /= 1024
-    return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
 
 
 def warn(text: str) -> None:
@@ -215,16 +203,6 @@ def entry_record(entry: Entry, streams: list[tuple[str, int, bytes]], sha256: by
     return record
 
 
-def security_text(security: bytes | None) -> str | None:
-    """Returns a security descriptor as SDDL, or as hexadecimal if SDDL cannot express it."""
-    if security is None:
-        return None
-    try:
-        return to_sddl(SecurityDescriptor.decode(security))
-    except ValueError:
-        return f"hex:{security.hex()}"
-
-
 def reparse_record(data: bytes) -> dict[str, Any]:
     """Returns the tag and the target of a reparse point, or its data if it is not a link."""
     try:
@@ -247,43 +225,6 @@ def _ea_records(data: bytes) -> list[dict[str, Any]]:
     except ValueError as error:
         return [{"error": str(error)}]
     return [{"name": ea.name.decode("latin-1"), "flags": ea.flags, "value": ea.value.hex()} for ea in eas]
-
-
-CHANGE_MARKS = {"added": "+", "removed": "-", "changed": "~"}
-
-
-def registry_change_record(difference: RegistryDifference) -> dict[str, Any]:
-    """Returns a difference of the registry for JSON."""
-    return {
-        "change": difference.change.value,
-        "key": difference.key,
-        "value": difference.value,
-        "fields": {name: [_registry_field(name, side) for side in sides] for name, sides in difference.fields.items()},
-    }
-
-
-def _registry_field(name: str, side: object) -> str | None:
-    if isinstance(side, Value):
-        return f"{type_name(side.type)} {to_text(side)}"
-    if name == "last_written" and isinstance(side, int):
-        return filetime.to_iso(side)
-    if name == "security" and isinstance(side, bytes):
-        return security_text(side)
-    if isinstance(side, bytes):
-        return side.decode("utf-16-le", "replace")
-    return None if side is None else str(side)
-
-
-def registry_change_text(record: dict[str, Any]) -> str:
-    """Returns a difference of the registry, as `registry_change_record` returns it, as lines of text."""
-    name = "" if record["value"] is None else f" : {record['value'] or '(Default)'}"
-    lines = [f"{CHANGE_MARKS[record['change']]} {record['key']}{name}"]
-    for field, (old, new) in record["fields"].items():
-        if field == "data":
-            lines[0] += " = " + " -> ".join(side for side in (old, new) if side is not None)
-        else:
-            lines.append(f"    {field.replace('_', ' ')}: {old} -> {new}")
-    return "\n".join(lines)
 
 
 def count_text(count: int, what: str) -> str:

@@ -17,21 +17,16 @@ import click
 
 from wclayer.errors import ERROR_INVALID_NAME, InvalidParameterError
 from wclayer.win32.names import decode_name
+from wclayer.win32.shown import escaped
 
 _HANDLER = "wclayer.escape"
-# C0 and C1 controls, but for tab and line feed: a terminal obeys them. Bidirectional controls: they reorder a line.
-_CONTROL = re.compile("[\x00-\x08\x0b-\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]|\r(?!\n)")
 _ESCAPE = re.compile(r"<U\+([0-9A-Fa-f]{1,8})>")
-
-
-def _escape(text: str) -> str:
-    return "".join(f"<U+{ord(character):04X}>" for character in text)
 
 
 def _escape_unencodable(error: UnicodeError) -> tuple[str, int]:
     if not isinstance(error, UnicodeEncodeError):
         raise error
-    return _escape(error.object[error.start : error.end]), error.end
+    return escaped(error.object[error.start : error.end]), error.end
 
 
 codecs.register_error(_HANDLER, _escape_unencodable)
@@ -42,11 +37,6 @@ def escape_what_cannot_be_shown() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors=_HANDLER)
-
-
-def shown(text: str) -> str:
-    """Returns `text` with `<U+…>` for each character that a terminal would obey instead of showing it."""
-    return _CONTROL.sub(lambda found: _escape(found[0]), text)
 
 
 def can_show(text: str) -> bool:

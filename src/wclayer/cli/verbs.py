@@ -17,11 +17,12 @@ from wclayer import __version__
 from wclayer.cli.durability import add_no_sync_option
 from wclayer.cli.group import USAGE_ERROR, Verbs
 from wclayer.cli.limits import add_limit_options
-from wclayer.cli.text import escape_what_cannot_be_shown, shown
+from wclayer.cli.text import escape_what_cannot_be_shown
 from wclayer.engines.selection import ENGINES, use_engine
 from wclayer.errors import FormatError, OperationCancelledError, during, translated
 from wclayer.host import system
 from wclayer.model import Limits, use_limits
+from wclayer.win32.shown import shown
 
 CLOSED_PIPE = 141
 INTERRUPTED = OperationCancelledError.exit_status
@@ -41,6 +42,9 @@ _MODULES = {
     },
     "demo": {
         "demo": "Show the main job from end to end.",
+    },
+    "diff": {
+        "diff": "Show what differs between two images or layers.",
     },
     "disk": {
         "disk": "Show, check or convert a disk file.",
@@ -73,7 +77,6 @@ _MODULES = {
         "cat": "Print a file, or one of its streams.",
         "stat": "Show all metadata of one entry.",
         "info": "Show digests, sizes, parents and id.",
-        "diff": "Show what differs between two layers.",
         "check": "Verify a layer against its records.",
     },
     "inventory": {

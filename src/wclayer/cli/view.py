@@ -17,7 +17,7 @@ import click
 import wclayer
 from wclayer.cli.group import Verbs
 from wclayer.cli.layer_argument import LayerArgument, chain_of, image_options, layer_argument
-from wclayer.cli.output import count_bar, echo, json_option, print_json, security_text, warn
+from wclayer.cli.output import count_bar, echo, json_option, print_json, warn
 from wclayer.cli.text import LAYER_PATH, path_of_argument
 from wclayer.cli.transfer import layers_option
 from wclayer.errors import InvalidParameterError, PathNotFoundError
@@ -25,7 +25,7 @@ from wclayer.layers.directory.scratch import is_scratch
 from wclayer.view.layer_view import LayerView
 from wclayer.view.transfer import copy_between, copy_into, copy_out, move
 from wclayer.win32.attributes import attribute_letters, attribute_names, changed_attributes
-from wclayer.win32.sddl import from_sddl
+from wclayer.win32.sddl import from_sddl, security_text
 
 
 def _split(argument: str, context: click.Context) -> tuple[LayerArgument | None, str]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import lru_cache
 
 from wclayer._types import StrPath
 from wclayer._walk import Walk
@@ -78,31 +79,51 @@ def differences_below(a: MergedTree, node_a: Node, b: MergedTree, node_b: Node, 
             fields = compare_nodes(a, child_a, b, child_b, times=times)
             if fields:
                 yield Difference(Change.CHANGED, child_b.path, child_b.is_directory, child_b.row.size, fields)
-            if child_a.is_directory and not _same_directory(a, child_a, b, child_b):
+            if child_a.is_directory:
                 walk.enter(_pairs(a, child_a, b, child_b), None)
 
 
 def _pairs(a: MergedTree, node_a: Node, b: MergedTree, node_b: Node) -> Iterator[tuple[Node | None, Node | None]]:
-    """Yields the entries of the two directories as pairs of the same name; None stands for a missing one."""
-    in_a = {_key(child): child for child in a.children(node_a) if child.row.origin != Origin.MADE}
-    in_b = {_key(child): child for child in b.children(node_b) if child.row.origin != Origin.MADE}
+    """Yields the entries of the two directories as pairs of the same name; None stands for a missing one.
+
+    Layers that both have as the lowest parts of the directory show the same, but for the names about which the layers
+    above them say anything: only these are looked up.
+    """
+    parts_a, parts_b = a.parts(node_a), b.parts(node_b)
+    shared = _count_shared(a, parts_a, b, parts_b)
+    if shared:
+        keys = {key for layer, _ in parts_a[:-shared] for key in a.names_of(node_a, layer)}
+        keys |= {key for layer, _ in parts_b[:-shared] for key in b.names_of(node_b, layer)}
+        for key in sorted(keys):
+            pair = _entry(a.child(node_a, key)), _entry(b.child(node_b, key))
+            if pair != (None, None):
+                yield pair
+        return
+    in_a = {_key(child): child for child in a.children(node_a) if _entry(child)}
+    in_b = {_key(child): child for child in b.children(node_b) if _entry(child)}
     for key in sorted(in_a.keys() | in_b.keys()):
         yield in_a.get(key), in_b.get(key)
 
 
+def _entry(node: Node | None) -> Node | None:
+    """Returns a node that stands for an entry of a layer; None for a file that was made from entries."""
+    return None if node is None or node.row.origin == Origin.MADE else node
+
+
 def _key(node: Node) -> str:
-    return path_key(node.path.rpartition("/")[2])
+    return path_key(node.name)
 
 
-def _same_directory(a: MergedTree, node_a: Node, b: MergedTree, node_b: Node) -> bool:
-    """Returns whether both are merged from the same directories of the same layers, so that nothing below differs."""
-
-    def parts(tree: MergedTree, node: Node) -> list[tuple[str, int]]:
-        return [(str(tree.layers[index].path), entry_id) for index, entry_id in sorted(node.merged.items())]
-
-    if a.has_tombstones_below(node_a) or b.has_tombstones_below(node_b):
-        return False
-    return parts(a, node_a) == parts(b, node_b)
+def _count_shared(
+    a: MergedTree, parts_a: list[tuple[int, int | None]], b: MergedTree, parts_b: list[tuple[int, int | None]]
+) -> int:
+    """Returns how many of the lowest parts of two directories are the same ones of the same layers."""
+    count = 0
+    for (layer_a, id_a), (layer_b, id_b) in zip(reversed(parts_a), reversed(parts_b), strict=False):
+        if id_a != id_b or a.layers[layer_a].path != b.layers[layer_b].path:
+            break
+        count += 1
+    return count
 
 
 def _whole(tree: MergedTree, node: Node, change: Change) -> Iterator[Difference]:
@@ -145,5 +166,7 @@ def compare_nodes(
     return fields
 
 
+# Many entries share one security descriptor; so their differences share its text.
+@lru_cache(maxsize=256)
 def _hex(value: bytes | None) -> str | None:
     return None if value is None else value.hex()

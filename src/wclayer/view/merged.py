@@ -131,8 +131,8 @@ class MergedTree:
         # For each layer, None until it is needed: parent path key to the name keys deleted in it.
         self._tombstones: list[dict[str, set[str]] | None] = [None] * len(self.layers)
         self._root = Node("", "", root, 0, dict.fromkeys(range(len(self.layers)), 0))
-        # For each layer: path keys of the directories at or above a tombstone.
-        self._touched: list[set[str]] = [set() for _ in self.layers]
+        # For each layer: path keys of the directories at or above a tombstone, each with the names that lead to one.
+        self._touched: list[dict[str, set[str]]] = [{} for _ in self.layers]
         self._remembers = remember
         self._nodes: dict[str, Node | None] = {}
         self._listings: dict[str, list[Node]] = {}
@@ -267,9 +267,17 @@ class MergedTree:
 
     def _touch(self, index: int, key: str) -> None:
         touched = self._touched[index]
-        while key and key not in touched:
-            touched.add(key)
-            key = key.rpartition("/")[0]
+        below: str | None = None
+        while True:
+            names = touched.get(key)
+            is_known = names is not None
+            if names is None:
+                names = touched[key] = set()
+            if below is not None:
+                names.add(below)
+            if is_known or not key:
+                return
+            key, _, below = key.rpartition("/")
 
     def knows(self, node: Node) -> bool:
         """Returns whether a node is the one that stands for its name now."""
@@ -348,11 +356,27 @@ class MergedTree:
         """Returns the SHA-256 of the node's main data stream, or None if it has no such stream."""
         return self.layers[node.layer].digest(node.row)
 
-    def has_tombstones_below(self, node: Node) -> bool:
-        """Returns whether a layer deletes a name in this directory or anywhere below it."""
+    def parts(self, node: Node) -> list[tuple[int, int | None]]:
+        """Returns from what a directory, and all that lies below it, is merged, nearest first.
+
+        For each layer that has a part of it, or that deletes a name in it or anywhere below it: the index of the layer
+        and the id of its entry, None if it only deletes. Two directories with the same parts of the same layers show
+        the same.
+        """
         for index in range(len(self.layers)):
             self._deleted(index)
-        return any(node.key in touched for touched in self._touched)
+        return [
+            (index, node.merged.get(index))
+            for index in range(len(self.layers))
+            if index in node.merged or node.key in self._touched[index]
+        ]
+
+    def names_of(self, node: Node, layer: int) -> set[str]:
+        """Returns the name keys of a directory about which a layer says anything: it has an entry of that name, or
+        deletes the name, or one below it."""
+        entry_id = node.merged.get(layer)
+        names = set() if entry_id is None else {from_column(row.key) for row in self.layers[layer].children(entry_id)}
+        return names | self._deleted(layer).get(node.key, set()) | self._touched[layer].get(node.key, set())
 
     def stream_digests(self, node: Node) -> list[tuple[str, int, bytes]]:
         """Returns name, size and SHA-256 of each alternate stream of the node."""

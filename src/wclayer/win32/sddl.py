@@ -72,6 +72,16 @@ def to_sddl(descriptor: SecurityDescriptor) -> str:
     return text
 
 
+def security_text(security: bytes | None) -> str | None:
+    """Returns a security descriptor as SDDL, or as hexadecimal if SDDL cannot express it."""
+    if security is None:
+        return None
+    try:
+        return to_sddl(SecurityDescriptor.decode(security))
+    except ValueError:
+        return f"hex:{security.hex()}"
+
+
 def _acl_text(acl: Acl | None, control: int, names: dict[str, Control]) -> str:
     flags = "".join(name for name, bit in names.items() if control & bit)
     if acl is None:

@@ -1,0 +1,125 @@
+"""The verb that compares images and layers: `diff`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import nullcontext
+from pathlib import Path
+
+import click
+
+from wclayer.cli.layer_argument import LayerArgument, layer_argument
+from wclayer.cli.output import count_text, echo, json_option, print_json, results_beside, warn
+from wclayer.comparison.html import page
+from wclayer.comparison.image_diff import (
+    DocumentDifference,
+    ImageDifference,
+    document_difference,
+    file_differences,
+    registry_differences,
+)
+from wclayer.comparison.records import difference_record, documents_record, file_record, registry_record
+from wclayer.comparison.summary import summarize, summary_record
+from wclayer.comparison.summary_text import summary_lines
+from wclayer.comparison.texts import document_lines, file_lines, registry_lines
+from wclayer.errors import InvalidParameterError
+from wclayer.layers.atomic import OutputFile
+from wclayer.layers.directory.chain_file import read_chain
+from wclayer.view.diff import Difference
+from wclayer.view.registry import RegistryDifference
+
+
+@click.command("diff")
+@click.option("--no-times", is_flag=True, help="Ignore differences of times.")
+@click.option("--alone", is_flag=True, help="Compare the two layers alone, without their parents.")
+@click.option("--summary", is_flag=True, help="Show the most important changes, and how many there are of each kind.")
+@click.option("--html", metavar="FILE", default=None, help="Write a page for a browser, which needs nothing else.")
+@json_option
+@layer_argument("a")
+@layer_argument("b", required=False)
+@click.pass_context
+def diff_command(
+    ctx: click.Context,
+    no_times: bool,
+    alone: bool,
+    summary: bool,
+    html: str | None,
+    as_json: bool,
+    a: LayerArgument,
+    b: LayerArgument | None,
+) -> None:
+    """Show what differs from A to B, layers or images, each over its parents: files, their metadata, and the registry;
+    of two images also what their documents say: platform, configuration, history, layers. Without B, show what A, or
+    the top layer of the image A, changes over its parents; for a scratch, this is what would be exported.
+
+    The exit status is 1 if anything differs. Access times alone are never a difference.
+
+    \b
+    Example:
+      wclayer diff /layers/base /layers/app
+      wclayer diff /layers/run
+      wclayer diff servercore:ltsc2022 servercore:new
+      wclayer diff --summary --html report.html app:1 app:2
+    """
+    times = not no_times
+    old, new = _paths(a, b)
+    documents = None if b is None or alone else _documents(a, b, times=times)
+    files = file_differences(old, new, times=times, alone=alone)
+    registry = registry_differences(old, new, times=times, alone=alone)
+    if not (summary or html or as_json):
+        ctx.exit(1 if _print_lines(documents, files, registry) else 0)
+    found = ImageDifference(a.text if b else old, b.text if b else a.text, documents, tuple(files), tuple(registry))
+    with nullcontext() if html is None else results_beside(html, "a page"):
+        if html is not None:
+            with OutputFile(html, sources=(old, new)) as output:
+                for part in page(found):
+                    output.stream.write(part.encode())
+            if not (as_json or summary):
+                echo(f"{html}: {count_text(summarize(found).total, 'difference')}")
+        if as_json:
+            print_json(summary_record(summarize(found)) if summary else difference_record(found))
+        elif summary:
+            for line in summary_lines(found):
+                echo(line)
+    ctx.exit(1 if found else 0)
+
+
+def _paths(a: LayerArgument, b: LayerArgument | None) -> tuple[str, str]:
+    """Returns the paths of the layers that are compared."""
+    if b is not None:
+        return a.path, b.path
+    parents = read_chain(Path(a.path))
+    if not parents:
+        raise InvalidParameterError(a.text, "it has no parents, and no layer B is given")
+    return str(parents[0]), a.path
+
+
+def _documents(a: LayerArgument, b: LayerArgument, *, times: bool) -> DocumentDifference | None:
+    if a.image is not None and b.image is not None:
+        return document_difference(a.image, b.image, times=times)
+    if a.is_image or b.is_image:
+        layer = b if a.is_image else a
+        warn(f"{layer} is a layer, not an image: configuration, history and layers are not compared")
+    return None
+
+
+def _print_lines(
+    documents: DocumentDifference | None, files: Iterable[Difference], registry: Iterable[RegistryDifference]
+) -> bool:
+    """Prints all that differs while it is found, and returns whether anything does."""
+    found = bool(documents)
+    if documents is not None:
+        for line in document_lines(documents_record(documents)):
+            echo(line)
+    for file in files:
+        found = True
+        for line in file_lines(file_record(file)):
+            echo(line)
+    for change in registry:
+        found = True
+        for line in registry_lines(registry_record(change)):
+            echo(line)
+    return found
+
+
+COMMANDS = (diff_command,)

@@ -1,0 +1,1 @@
+"""What differs between two images, and how it is told: records, a summary, a page."""

@@ -1,0 +1,234 @@
+"""A page for a browser that shows all that differs: one file, which needs no network.
+
+The names in an image are hostile. Text gets into the page in two ways only: escaped, or as a string of JSON in which no
+character can end the element around it. The page forbids itself to run, to load or to send anything else.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from html import escape
+from importlib import resources
+from itertools import islice
+
+from wclayer.comparison.image_diff import DocumentDifference, ImageDifference
+from wclayer.comparison.records import Record, documents_record, file_record, registry_record
+from wclayer.comparison.summary import FILE_KINDS, Counts, summarize
+from wclayer.comparison.texts import MARKS, sides_text
+from wclayer.view.diff import Change, Difference
+from wclayer.view.registry import RegistryDifference
+from wclayer.win32.shown import escaped, shown, size_text
+
+_LISTED = 500
+"""How many changes of a kind are shown without JavaScript."""
+_MAX_TEXT = 64 << 20
+"""How many characters of changes a page holds. A browser cannot show much more; JSON has all."""
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_FIELD = re.compile(r"\{\{(\w+)\}\}")
+
+
+def page(difference: ImageDifference) -> Iterator[str]:
+    """Yields the text of the page, in parts."""
+    style, script = _resource("page.css"), _resource("page.js")
+    parts: dict[str, Callable[[], Iterable[str]]] = {
+        "policy": lambda: [
+            f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'; base-uri 'none';"
+            " form-action 'none'"
+        ],
+        "title": lambda: [_html(f"{difference.a} → {difference.b}")],
+        "style": lambda: [style],
+        "a": lambda: [_html(difference.a)],
+        "b": lambda: [_html(difference.b)],
+        "sections": lambda: _sections(difference),
+        "data": lambda: _data(difference),
+        "script": lambda: [script],
+    }
+    for number, piece in enumerate(_FIELD.split(_resource("page.html"))):
+        yield from parts[piece]() if number % 2 else [piece]
+
+
+def _resource(name: str) -> str:
+    return resources.files("wclayer.comparison").joinpath(name).read_text("utf-8")
+
+
+def _hash(text: str) -> str:
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
+
+
+def _visible(text: str) -> str:
+    return _SURROGATE.sub(lambda found: escaped(found[0]), shown(text))
+
+
+def _html(text: str) -> str:
+    return escape(_visible(text))
+
+
+# What can be read without JavaScript.
+
+
+def _sections(difference: ImageDifference) -> Iterator[str]:
+    summary = summarize(difference)
+    yield '<section id="summary" aria-labelledby="h-summary"><h2 id="h-summary">Summary</h2>'
+    if not difference:
+        yield "<p>Nothing differs.</p></section>"
+        return
+    counts = {**(summary.documents or {}), "files": summary.files, "registry": summary.registry}
+    yield _count_table("what", counts)
+    if summary.file_kinds:
+        kinds = ", ".join(f"{kind}: {count:,}" for kind, count in summary.file_kinds.items())
+        yield f"<p>Of the files that both have, these differ in: {_html(kinds)}.</p>"
+    yield "</section>"
+    if difference.documents is not None:
+        yield from _document_sections(difference.documents)
+    if difference.files:
+        yield _list_head("files", "Files")
+        yield _count_table("directory", dict(islice(summary.directories.items(), 20)))
+        yield from _list("files", map(_file_row, difference.files), len(difference.files))
+    if difference.registry:
+        yield _list_head("registry", "Registry")
+        yield _count_table("key", dict(islice(summary.keys.items(), 20)))
+        yield from _list("registry", map(_registry_row, difference.registry), len(difference.registry))
+
+
+def _count_table(what: str, counts: dict[str, Counts]) -> str:
+    head = "".join(f'<th scope="col">{word}</th>' for word in (what, *(change.value for change in Change)))
+    rows = "".join(
+        f'<tr><th scope="row"><bdi>{_html(name)}</bdi></th>'
+        + "".join(f'<td class="number">{each[change]:,}</td>' for change in Change)
+        + "</tr>"
+        for name, each in counts.items()
+        if each
+    )
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+
+
+def _document_sections(documents: DocumentDifference) -> Iterator[str]:
+    record = documents_record(documents)
+    if record["fields"]:
+        yield _list_head("documents", "Configuration and platform")
+        rows = [
+            (each["change"], " ".join(filter(None, (each["part"], each["field"], each["key"]))),
+             *(_side(each[side]) for side in ("old", "new")))
+            for each in record["fields"]
+        ]  # fmt: skip
+        yield from _table(("change", "field", "old", "new"), rows)
+    steps = record["history"]["changes"]
+    if steps:
+        yield _list_head("history", "History")
+        yield f"<p>Both histories begin with the same {record['history']['common']} steps.</p>"
+        yield from _table(("change", "number", "step", "created"), [_step(each) for each in steps])
+    if any(each["change"] != "shared" for each in record["layers"]):
+        yield _list_head("layers", "Layers")
+        rows = [
+            (each["change"], str(side["number"]), each["diff_id"], side["digest"], size_text(side["size"]))
+            for each in record["layers"]
+            for side in [each["new"] or each["old"]]
+        ]
+        yield from _table(("change", "number", "diffID", "blob", "size"), rows)
+
+
+def _side(value: object) -> str:
+    return "" if value is None else sides_text("", value, None)
+
+
+def _step(record: Record) -> tuple[str, ...]:
+    step = record["new"] or record["old"]
+    times = {side["created"] for side in (record["old"], record["new"]) if side is not None}
+    return (
+        record["change"], str(record["number"]), step["created_by"] or step["comment"], " → ".join(sorted(times))
+    )  # fmt: skip
+
+
+def _list_head(name: str, title: str) -> str:
+    return f'<section id="{name}" aria-labelledby="h-{name}"><h2 id="h-{name}">{title}</h2>'
+
+
+def _table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    head = "".join(f'<th scope="col">{name}</th>' for name in names)
+    yield f"<table><thead><tr>{head}</tr></thead><tbody>"
+    for change, *cells in rows[:_LISTED]:
+        values = "".join(f'<td class="value">{_html(cell)}</td>' for cell in cells)
+        yield f'<tr><td class="{change}">{change}</td>{values}</tr>'
+    yield "</tbody></table>"
+    if len(rows) > _LISTED:
+        yield f"<p>{len(rows) - _LISTED:,} more are not in this page.</p>"
+    yield "</section>"
+
+
+# The lists of files and of the registry: some of them to be read without JavaScript, and all of them as data.
+
+_Row = tuple[str, str, str | None, str, list[tuple[str, str]]]
+"""Change, path, name of a value, size, fields with both of their values."""
+
+
+def _file_row(difference: Difference) -> _Row:
+    record = file_record(difference)
+    size = "" if record["directory"] or record["fields"] else size_text(record["size"])
+    return record["change"], record["path"], None, size, _field_texts(record)
+
+
+def _registry_row(difference: RegistryDifference) -> _Row:
+    record = registry_record(difference)
+    value = None if record["value"] is None else record["value"] or "(Default)"
+    return record["change"], record["key"], value, "", _field_texts(record)
+
+
+def _field_texts(record: Record) -> list[tuple[str, str]]:
+    return [
+        (name.replace("_", " "), _visible(sides_text("" if name == "data" else name, old, new)))
+        for name, (old, new) in record["fields"].items()
+    ]
+
+
+def _list(name: str, rows: Iterator[_Row], count: int) -> Iterator[str]:
+    """Yields a list that JavaScript replaces."""
+    yield '<div class="changes"><ul>'
+    for change, path, value, size, fields in islice(rows, _LISTED):
+        text = path if value is None else f"{path} : {value}"
+        yield f'<li><span class="mark {change}">{change}</span> <span class="path">{_html(text)}</span>'
+        yield f' <span class="note">{size}</span>' if size else ""
+        if fields:
+            yield '<dl class="fields">'
+            yield "".join(f"<dt>{escape(field)}</dt><dd>{_html(both)}</dd>" for field, both in fields)
+            yield "</dl>"
+        yield "</li>"
+    yield "</ul>"
+    if count > _LISTED:
+        yield f"<p>The first {_LISTED} of {count:,} are shown. With JavaScript, this page shows all.</p>"
+    yield "</div></section>"
+
+
+def _data(difference: ImageDifference) -> Iterator[str]:
+    """Yields the JSON that the page's script reads. No character in it can end the element around it."""
+    strings: dict[str, int] = {}
+    room = _MAX_TEXT
+    kinds = {kind: sorted(name.replace("_", " ") for name in fields) for kind, fields in FILE_KINDS.items()}
+    yield f'{{"kinds": {_json(kinds)}, "lists": {{'
+    lists: list[tuple[str, str, Iterator[_Row], int]] = []
+    if difference.files:
+        lists.append(("files", "/", map(_file_row, difference.files), len(difference.files)))
+    if difference.registry:
+        lists.append(("registry", "\\", map(_registry_row, difference.registry), len(difference.registry)))
+    for number, (name, separator, rows, count) in enumerate(lists):
+        yield f'{"," if number else ""}{_json(name)}: {{"separator": {_json(separator)}, "rows": ['
+        written = 0
+        for change, path, value, size, fields in rows:
+            indexes = [(field, strings.setdefault(both, len(strings))) for field, both in fields]
+            path, value = _visible(path), None if value is None else _visible(value)
+            text = _json([MARKS[change], path, value, size, indexes])
+            room -= len(text) + sum(len(both) for _, both in fields)
+            if room < 0:
+                break
+            yield f"{',' if written else ''}\n{text}"
+            written += 1
+        yield f'], "left": {count - written}}}'
+    yield f'}}, "strings": {_json(list(strings))}}}'
+
+
+def _json(value: object) -> str:
+    text = json.dumps(value, ensure_ascii=True, separators=(",", ":"))
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
