@@ -1,0 +1,99 @@
+"""What two chains share is not compared, and the answer is the same as if all were."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+import wclayer
+from tests.builder import meaning
+from tests.builder.chains import import_layer, layer_of, steps
+from tests.builder.random_images import BASE, MADE_BY_CONTAINERS, MADE_BY_OTHERS, SLOW, Wanted, crafted, crafted_tar
+from tests.images import samples
+from wclayer.host.durability import unsynced
+from wclayer.layers.directory.layer import LayerDirectory
+from wclayer.view.diff import Difference
+
+_layers = st.lists(
+    st.one_of(st.tuples(st.just("container"), steps), st.tuples(st.just("crafted"), crafted)), max_size=2
+)
+
+
+_DELETES_DEEP: Wanted = [("crafted", ([("gone", "a/B/ä", "", None, False, False)], {}))]
+"""A layer that deletes a name in directories for which it has no entries."""
+
+
+def _over(folder: Path, below: Sequence[tuple[Path, bytes]], wanted: Wanted) -> list[tuple[Path, bytes]]:
+    """A chain over another one, nearest first: the layers, each with its tar."""
+    chain = list(below)
+    folder.mkdir()
+    for number, (kind, what) in enumerate(wanted):
+        paths = [path for path, _ in chain]
+        if kind == "crafted":
+            tar = crafted_tar(what, [meaning.Layer.read(each) for _, each in reversed(chain)])
+        else:
+            tar = layer_of(folder, paths, what)
+        chain.insert(0, (import_layer(tar, folder / f"layer{number}", paths), tar))
+    return chain
+
+
+def _differences(a: Sequence[Path], b: Sequence[Path]) -> list[Difference]:
+    with wclayer.MergedTree(a) as tree_a, wclayer.MergedTree(b) as tree_b:
+        return list(wclayer.diff_trees(tree_a, tree_b))
+
+
+@SLOW
+@given(_layers, _layers, _layers)
+@example([], MADE_BY_CONTAINERS, MADE_BY_OTHERS)
+@example(MADE_BY_OTHERS, MADE_BY_CONTAINERS, [])
+@example(MADE_BY_CONTAINERS, [], MADE_BY_OTHERS)
+@example([], _DELETES_DEEP, [])
+@example([], _DELETES_DEEP, MADE_BY_OTHERS)
+@example(_DELETES_DEEP, MADE_BY_CONTAINERS, [])
+def test_the_answer_is_that_of_chains_that_share_nothing(common: Wanted, only_a: Wanted, only_b: Wanted) -> None:
+    with tempfile.TemporaryDirectory(prefix="wclayer-shared-") as name, unsynced():
+        folder = Path(name)
+        base = import_layer(BASE, folder / "base", [])
+        below = _over(folder / "common", [(base, BASE)], common)
+        a = [path for path, _ in _over(folder / "a", below, only_a)]
+        b = [path for path, _ in _over(folder / "b", below, only_b)]
+        copies = [shutil.copytree(path, folder / f"copy{number}", symlinks=True) for number, path in enumerate(b)]
+        assert _differences(a, b) == _differences(a, copies)
+        assert _differences(b, a) == _differences(copies, a)
+
+
+@pytest.fixture
+def listed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The numbers of entries of the directories that are listed."""
+    found: list[int] = []
+    children = LayerDirectory.children
+
+    def count(self: LayerDirectory, parent: int) -> Iterator[object]:
+        rows = list(children(self, parent))
+        found.append(len(rows))
+        return iter(rows)
+
+    monkeypatch.setattr(LayerDirectory, "children", count)
+    return found
+
+
+def test_the_files_of_a_shared_base_are_not_listed(tmp_path: Path, listed: list[int]) -> None:
+    """Not even those beside a changed file, and not if a shared layer deletes names."""
+    files = {f"Files/Windows/{folder}/{number}": b"" for folder in ("a", "b") for number in range(500)}
+    base = import_layer(samples.small_tar(files), tmp_path / "base", [])
+    update = samples.small_tar({"Files/Windows/a/1": b"new", "Files/Windows/a/.wh.2": b"", "Files/Windows/b/.wh.3": b""})
+    below = [import_layer(update, tmp_path / "update", [base]), base]
+    chains = [
+        [import_layer(samples.small_tar({"Files/Windows/a/7": data}), tmp_path / data.decode(), below), *below]
+        for data in (b"one", b"other")
+    ]
+    listed.clear()
+    (found,) = _differences(*chains)
+    assert (found.path, found.change, found.fields["size"]) == ("Files/Windows/a/7", wclayer.Change.CHANGED, (3, 5))
+    assert sum(listed) < 20
