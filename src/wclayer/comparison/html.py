@@ -193,7 +193,7 @@ def _list(name: str, rows: Iterator[_Row], count: int) -> Iterator[str]:
         yield f' <span class="note">{size}</span>' if size else ""
         if fields:
             yield '<dl class="fields">'
-            yield "".join(f"<dt>{escape(field)}</dt><dd>{_html(both)}</dd>" for field, both in fields)
+            yield "".join(f"<dt>{_html(field)}</dt><dd>{_html(both)}</dd>" for field, both in fields)
             yield "</dl>"
         yield "</li>"
     yield "</ul>"
