@@ -8,7 +8,7 @@ from wclayer.host.durability import unsynced
 
 _WRITING = frozenset(
     {
-        "import", "export", "create", "remove", "expand", "process", "makebaselayer", "convert", "relink", "cp", "rm",
+        "import", "export", "create", "diff", "remove", "expand", "process", "makebaselayer", "convert", "relink", "cp", "rm",
         "mkdir", "mv", "demo", "set", "delete", "attrib", "grant", "unmount", "shell", "login", "logout", "pull",
         "push", "copy", "load", "save", "config", "append", "build", "commit", "rebase", "squash", "tag",
         "untag", "rmi", "prune", "export-rootfs",
