@@ -19,7 +19,20 @@ from wclayer.cli.verbs import cli
 from wclayer.model import Limits
 
 # From the top down: a module may import from its own floor and from those below it.
-FLOORS = ["cli", "", "builder", "comparison", "inventory", "images", "engines", "view", "layers", "host", "formats", "win32"]
+FLOORS = [
+    "cli",
+    "",
+    "builder",
+    "comparison",
+    "inventory",
+    "images",
+    "engines",
+    "view",
+    "layers",
+    "host",
+    "formats",
+    "win32",
+]
 IMPORTED_BY_NAME = {
     "wclayer": wclayer._HOME_OF.values(),
     "wclayer.cli.verbs": [f"wclayer.cli.{module}" for module in verbs._MODULES],
