@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fuzz.target import Target
 from fuzz.targets import (
+    advisories,
     commands,
     disks,
     dockerfiles,
@@ -21,7 +22,8 @@ from fuzz.targets import (
 )
 
 _MODULES = (
-    commands, disks, dockerfiles, image_archives, images, interfaces, ntfs, operations, packages, pe, regf, tar, win32,
+    advisories, commands, disks, dockerfiles, image_archives, images, interfaces, ntfs, operations, packages, pe, regf,
+    tar, win32,
     zips,
 )  # fmt: skip
 

@@ -145,6 +145,10 @@ if TYPE_CHECKING:
     from wclayer.images.unpack import UnpackedImage, unpack_image
     from wclayer.images.windows_version import WindowsVersion
     from wclayer.inventory.collecting import take_inventory
+    from wclayer.inventory.cve.advisory import Severity
+    from wclayer.inventory.cve.checking import find_vulnerabilities
+    from wclayer.inventory.cve.products import InstalledProduct, ProductKind
+    from wclayer.inventory.cve.report import Vulnerability, VulnerabilityReport, VulnerabilityState
     from wclayer.inventory.item import Finding, FindingKind, Inventory, Item, ItemKind, Origin, SubjectLayer
     from wclayer.layers.backup_api import BackupLayerReader, BackupLayerWriter
     from wclayer.layers.copy import copy_layer
@@ -207,6 +211,10 @@ _HOMES = {
     "wclayer.win32.reparse": ("LinkTarget",),
     "wclayer.view.open_files": ("ViewFile",),
     "wclayer.inventory.collecting": ("take_inventory",),
+    "wclayer.inventory.cve.advisory": ("Severity",),
+    "wclayer.inventory.cve.checking": ("find_vulnerabilities",),
+    "wclayer.inventory.cve.products": ("InstalledProduct", "ProductKind"),
+    "wclayer.inventory.cve.report": ("Vulnerability", "VulnerabilityReport", "VulnerabilityState"),
     "wclayer.inventory.item": ("Finding", "FindingKind", "Inventory", "Item", "ItemKind", "Origin", "SubjectLayer"),
     "wclayer.layers.hives": ("LayerHive",),
     "wclayer.formats.regf.structs": ("LayerSemantics",),
@@ -429,6 +437,7 @@ __all__ = [
     "ImportStream",
     "Index",
     "Ingest",
+    "InstalledProduct",
     "InvalidDataError",
     "InvalidParameterError",
     "InvalidStateError",
@@ -475,6 +484,7 @@ __all__ = [
     "PathNotFoundError",
     "Platform",
     "Problem",
+    "ProductKind",
     "Progress",
     "ProgressCallback",
     "PruneResult",
@@ -497,6 +507,7 @@ __all__ = [
     "RootfsResult",
     "RunsOn",
     "ScratchLayerReader",
+    "Severity",
     "SquashResult",
     "StepChange",
     "StoreSource",
@@ -517,6 +528,9 @@ __all__ = [
     "ViewFile",
     "VolumeLayerReader",
     "VolumeLayerWriter",
+    "Vulnerability",
+    "VulnerabilityReport",
+    "VulnerabilityState",
     "WindowsVersion",
     "__version__",
     "activate_layer",
@@ -549,6 +563,7 @@ __all__ = [
     "export_layer_to_file",
     "export_layer_to_tar",
     "export_rootfs",
+    "find_vulnerabilities",
     "get_layer_mount_path",
     "get_shared_base_images",
     "grant_vm_access",

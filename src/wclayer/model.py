@@ -72,6 +72,7 @@ class Limits:
         4 << 20, "Refuse a manifest, an index or a configuration of an image of more than N bytes"
     )
     archive_members: int = _limit(100_000, "Refuse an archive of images with more than N members")
+    advisory_size: int = _limit(16 << 20, "Refuse a document of advisories with more than N bytes")
     record_size: int = _limit(16 << 20, "Refuse a value of more than N bytes in `layer.db`")
 
     def __post_init__(self) -> None:

@@ -104,7 +104,7 @@ READING = {
     "cp": ["cp -r {image}:C:\\Windows\\win.ini {out}", "cp {image}:/Windows/win.ini {out}"],
 }
 """Calls of the verbs that read. Each does with an image what it does with the top layer over its parents."""
-OTHERWISE = {"bcd", "info", "inventory", "mount", "shell", "create", "import", "squash"}
+OTHERWISE = {"bcd", "cve", "info", "inventory", "mount", "shell", "create", "import", "squash"}
 """Verbs whose output is another one for an image, or that make something; a test of their own has them."""
 CHANGING = {
     "rm": ["rm {image} C:\\Windows"],

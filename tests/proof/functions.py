@@ -128,6 +128,11 @@ def _view(world: World) -> None:
         view.read_bytes("C:\\docs\\read me.txt")
 
 
+def _find_vulnerabilities(world: World) -> None:
+    inventory = wclayer.Inventory("image", "", "", (), (), ())
+    wclayer.find_vulnerabilities(inventory, [world.place / "advisories.xml"])
+
+
 def _path(world: World) -> None:
     with wclayer.LayerView([world.place / "base"]) as view:
         wclayer.LayerPath(view, "C:\\docs\\read me.txt").read_bytes()
@@ -418,6 +423,7 @@ CALLS: dict[str, Call] = {
          Condition.FULL: "to remove needs no room"},
     ),
     "diff_registries": Call(_diff_registries, "base", HIVE, READS_ONLY),
+    "find_vulnerabilities": Call(_find_vulnerabilities, "advisories.xml", "", READS_ONLY),
     "take_inventory": Call(lambda w: wclayer.take_inventory(w.place / "base"), "base", "layer.db", LAYER_READ),
     "diff_trees": Call(
         lambda w: list(wclayer.diff_trees(w.place / "base", w.base)), "base", "layer.db", LAYER_READ,

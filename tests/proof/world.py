@@ -138,6 +138,7 @@ def make_sources(place: Path) -> None:
     _make_images(place / "images", place)
     (place / "auth.json").write_text('{"auths": {"localhost:5000": {"auth": "dXNlcjpwYXNzd29yZA=="}}}')
     text = f'Windows Registry Editor Version 5.00\r\n\r\n[{KEY}\\New]\r\n"a"="b"\r\n\r\n[-{KEY}\\Old]\r\n'
+    (place / "advisories.xml").write_bytes(b"<cvrfdoc><DocumentTitle>Of a month</DocumentTitle></cvrfdoc>")
     (place / "edits.reg").write_bytes(b"\xff\xfe" + text.replace("HKLM", "HKEY_LOCAL_MACHINE").encode("utf-16-le"))
 
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from wclayer.cli.output import echo
+from wclayer.cli.text_table import aligned
 from wclayer.inventory.item import Inventory, Item, ItemKind
 from wclayer.inventory.updates import INSTALLED, SUPERSEDED
-
-_WIDEST = 60
-"""Columns that a cell takes; a longer text stands alone in the last column, or is cut."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +101,7 @@ def _print_head(inventory: Inventory) -> None:
         for layer in inventory.layers
     ]  # fmt: skip
     echo(f"\nLAYERS ({len(rows)})")
-    for line in _aligned(rows):
+    for line in aligned(rows):
         echo(f"  {line}")
     if inventory.findings:
         echo(f"\nFINDINGS ({len(inventory.findings)})")
@@ -117,7 +115,7 @@ def _print_section(section: _Section, items: list[Item], left_out: int) -> None:
     more = f"; {left_out} of the base: --kind {section.kind}" if left_out else ""
     echo(f"\n{section.title} ({len(items)}{more})")
     rows = [_row(section, item) for item in items]
-    for line in _aligned(rows):
+    for line in aligned(rows):
         echo(f"  {line}")
 
 
@@ -129,13 +127,3 @@ def _row(section: _Section, item: Item) -> tuple[str, ...]:
         shown = item.properties.get(section.shows, "-")
         cells.append(" ".join(shown) if isinstance(shown, list) else str(shown))
     return (*cells, number, item.origin.place)
-
-
-def _aligned(rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
-    """Yields the rows with their columns below each other. Only the last cell of a row is as long as it is."""
-    cut = [
-        (*(cell if len(cell) <= _WIDEST else cell[: _WIDEST - 1] + "…" for cell in row[:-1]), row[-1]) for row in rows
-    ]
-    widths = [max(map(len, column)) for column in zip(*cut, strict=True)]
-    for row in cut:
-        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()

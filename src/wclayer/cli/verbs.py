@@ -40,6 +40,9 @@ _MODULES = {
     "commit": {
         "commit": "Make an image of a scratch.",
     },
+    "cve": {
+        "cve": "Show the known vulnerabilities of an image.",
+    },
     "demo": {
         "demo": "Show the main job from end to end.",
     },

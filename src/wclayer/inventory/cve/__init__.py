@@ -1,0 +1,1 @@
+"""Known vulnerabilities: an image compared with the advisories of the Microsoft Security Response Center."""

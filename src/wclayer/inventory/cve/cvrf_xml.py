@@ -1,0 +1,136 @@
+"""Reads MSRC's CVRF documents as XML, and makes of them the JSON form of the same document.
+
+Source: the Common Vulnerability Reporting Framework 1.1 (ICASI) and 1.2 (OASIS). The names of elements are the same in
+both; namespaces are not compared. A document type is refused, and with it every entity of its own: memory is bounded by
+the size of the document, and nothing else is opened.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from xml.parsers import expat
+
+from wclayer.errors import FormatError
+from wclayer.inventory.cve.cvrf_json import IMPACT, KNOWN_AFFECTED, SEVERITY, VENDOR_FIX
+
+_DEPTH = 64
+_ELEMENTS = 250_000
+"""How many elements a document may have. MSRC's documents of a month have up to 70,000."""
+_ROOT = "cvrfdoc"
+_PARTS = {
+    ("ProductStatuses", "Status"): {"ProductID"},
+    ("Threats", "Threat"): {"ProductID", "Description"},
+    ("CVSSScoreSets", "ScoreSet"): {"ProductID", "BaseScore", "Vector"},
+    ("Remediations", "Remediation"): {"ProductID", "Description", "URL", "SubType", "FixedBuild"},
+    ("RevisionHistory", "Revision"): {"Date"},
+}
+"""The lists of a vulnerability, what their items are called, and which elements of an item are read."""
+_TYPES = {
+    "Known Affected": KNOWN_AFFECTED, "Impact": IMPACT, "Severity": SEVERITY, "Vendor Fix": VENDOR_FIX,
+}  # fmt: skip
+
+
+def record_of(data: bytes) -> dict[str, Any]:
+    """Returns the JSON form of a CVRF document in XML, with the parts that `read_cvrf` reads.
+
+    Raises:
+        FormatError: it is not XML, has a document type, or is another document. The message names the place.
+    """
+    converter = _Converter()
+    try:
+        converter.parser.Parse(data, True)
+    except expat.ExpatError as error:
+        raise FormatError(f"is not XML: {error}") from None
+    except ValueError as error:
+        # A FormatError of a handler, or an encoding that Python does not have.
+        raise FormatError(f"{error}: line {converter.parser.CurrentLineNumber}") from None
+    return converter.document
+
+
+class _Converter:
+    """Makes the record while the parser walks through the document."""
+
+    def __init__(self) -> None:
+        self.parser = expat.ParserCreate("utf-8", "}")
+        self.parser.StartElementHandler = self._start
+        self.parser.EndElementHandler = self._end
+        self.parser.CharacterDataHandler = self._characters
+        self.parser.StartDoctypeDeclHandler = self._refuse_document_type
+        self.parser.buffer_text = True
+        self._products: list[dict[str, str]] = []
+        self._vulnerabilities: list[dict[str, Any]] = []
+        self.document: dict[str, Any] = {
+            "ProductTree": {"FullProductName": self._products}, "Vulnerability": self._vulnerabilities,
+        }  # fmt: skip
+        self._elements = 0
+        self._path: list[str] = []
+        self._text: list[str] | None = None
+        """The text of the element in which the parser is, if it is read."""
+        self._part: dict[str, Any] = {}
+
+    def _refuse_document_type(self, *_: object) -> None:
+        raise FormatError("a document type (DTD) is refused")
+
+    def _start(self, tag: str, attributes: dict[str, str]) -> None:
+        name = tag.rpartition("}")[2]
+        if not self._path and name != _ROOT:
+            raise FormatError(f"the document is {name[:60]!r}, not {_ROOT!r}")
+        self._elements += 1
+        if len(self._path) == _DEPTH or self._elements > _ELEMENTS:
+            raise FormatError(f"it has more than {_ELEMENTS} elements, or nests them more than {_DEPTH} deep")
+        self._path.append(name)
+        path = tuple(self._path[1:])
+        self._text = None
+        if path[:1] == ("ProductTree",) and name == "FullProductName":
+            self._products.append({"ProductID": attributes.get("ProductID", "")})
+            self._text = []
+        elif path == ("DocumentTitle",):
+            self._text = []
+        elif path[:1] == ("Vulnerability",):
+            self._start_in_vulnerability(path[1:], attributes)
+
+    def _start_in_vulnerability(self, path: tuple[str, ...], attributes: dict[str, str]) -> None:
+        if not path:
+            self._vulnerabilities.append({})
+        elif path in {("Title",), ("CVE",)}:
+            self._text = []
+        elif path in _PARTS:
+            self._part = {"Type": _TYPES.get(attributes.get("Type", ""), -1)}
+            self._vulnerabilities[-1].setdefault(path[0], []).append(self._part)
+        elif path[:2] in _PARTS and len(path) == 3 and path[2] in _PARTS[path[0], path[1]]:
+            self._text = []
+
+    def _characters(self, text: str) -> None:
+        if self._text is not None:
+            self._text.append(text)
+
+    def _end(self, _: str) -> None:
+        name = self._path[-1]
+        if self._text is not None:
+            self._store(name, "".join(self._text).strip())
+        self._text = None
+        self._path.pop()
+
+    def _store(self, name: str, text: str) -> None:
+        if name == "FullProductName":
+            self._products[-1]["Value"] = text
+        elif name == "DocumentTitle":
+            self.document[name] = {"Value": text}
+        elif len(self._path) == 3:
+            self._vulnerabilities[-1][name] = {"Value": text} if name == "Title" else text
+        elif name == "ProductID":
+            self._part.setdefault(name, []).append(text)
+        elif name == "Description":
+            self._part[name] = {"Value": text}
+        elif name == "BaseScore":
+            if text:
+                self._part[name] = _number(text)
+        else:
+            self._part[name] = text
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise FormatError(f"the score {text[:60]!r} is not a number") from None

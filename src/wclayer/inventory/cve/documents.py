@@ -1,0 +1,139 @@
+"""Reads the documents that a user hands over: files, folders and zip archives of them, in all four formats."""
+
+from __future__ import annotations
+
+import codecs
+import os
+from collections.abc import Iterable, Iterator
+
+from wclayer._types import StrPath
+from wclayer.errors import (
+    FormatError,
+    FormatLimitError,
+    InvalidParameterError,
+    LimitExceededError,
+    errors_at,
+    limit_hint,
+)
+from wclayer.formats.zip import ZipMember, ZipReader
+from wclayer.images.json_view import JsonView, parse_json
+from wclayer.inventory.cve.advisory import AdvisoryDocument
+from wclayer.inventory.cve.csaf import read_csaf
+from wclayer.inventory.cve.cve_json import read_cve
+from wclayer.inventory.cve.cvrf_json import read_cvrf
+from wclayer.inventory.cve.cvrf_xml import record_of
+from wclayer.layers.inputs import open_any_place, open_stream
+from wclayer.model import limits_in_use
+
+_DOCUMENTS = (".json", ".xml")
+_ARCHIVES = (".zip",)
+_ZIP_MAGIC = b"PK\3\4"
+_VALUES = 500_000
+"""How many values and members a JSON document may have. MSRC's documents of a month have up to 150,000."""
+
+
+def read_documents(paths: Iterable[StrPath]) -> Iterator[AdvisoryDocument]:
+    """Yields the documents in files, zip archives and folders, one at a time.
+
+    Of a folder and all that it has in it, and of an archive, what ends in .json, .xml and .zip is read.
+
+    Raises:
+        PathNotFoundError, AccessDeniedError: a file cannot be read.
+        InvalidDataError: a file is no document of advisories. The message names the place in it.
+        LimitExceededError: it is larger than the limit `advisory_size`, or an archive has more members than
+            `archive_members`.
+        InvalidParameterError: there is no document in a folder or an archive.
+    """
+    for path in paths:
+        found = False
+        for document in _documents_at(path):
+            found = True
+            yield document
+        if not found:
+            raise InvalidParameterError(path, "has no document: nothing in it ends in .json or .xml")
+
+
+def _documents_at(path: StrPath) -> Iterator[AdvisoryDocument]:
+    if not os.path.isdir(path):
+        yield from _documents_of(path)
+        return
+    with errors_at(path):
+        for folder, folders, files in os.walk(path, onerror=_raise):
+            folders.sort()
+            for name in sorted(files):
+                if name.lower().endswith(_DOCUMENTS + _ARCHIVES):
+                    yield from _documents_of(os.path.join(os.fspath(folder), name))
+
+
+def _raise(error: OSError) -> None:
+    raise error
+
+
+def _documents_of(path: StrPath) -> Iterator[AdvisoryDocument]:
+    name = os.fspath(path)
+    most = limits_in_use().advisory_size
+    with open_stream(path) as stream, errors_at(path):
+        data = stream.read(most + 1)
+    if data.startswith(_ZIP_MAGIC):
+        del data
+        yield from _members_of(name)
+        return
+    if len(data) > most:
+        raise LimitExceededError(path, f"more than {most} bytes {limit_hint('advisory_size')}")
+    with errors_at(path):
+        document = parse_document(data, name)
+    yield document
+
+
+def _members_of(path: str) -> Iterator[AdvisoryDocument]:
+    limits = limits_in_use()
+    with open_any_place(path) as file, errors_at(path):
+        archive = ZipReader(file)
+        if archive.count > limits.archive_members:
+            raise FormatLimitError(f"more than {limits.archive_members} members {limit_hint('archive_members')}")
+        for member in archive.members():
+            name = member.name.decode("utf-8", "backslashreplace")
+            if name.lower().endswith(_DOCUMENTS):
+                yield _document_of(archive, member, f"{path}: {name}", limits.advisory_size)
+
+
+def _document_of(archive: ZipReader, member: ZipMember, name: str, most: int) -> AdvisoryDocument:
+    with errors_at(name):
+        if member.size > most:
+            raise FormatLimitError(f"more than {most} bytes {limit_hint('advisory_size')}")
+        return parse_document(b"".join(archive.data(member)), name)
+
+
+def parse_document(data: bytes, source: str) -> AdvisoryDocument:
+    """Returns what a document says, whichever of the formats it has: CVRF as XML or JSON, CSAF, or a record of CVE.
+
+    Args:
+        data: the contents.
+        source: what the user calls the document.
+
+    Raises:
+        FormatError: it has none of the formats, or is damaged. The message names the place.
+    """
+    data = _utf8(data)
+    if data.lstrip()[:1] == b"<":
+        return read_cvrf(JsonView(record_of(data), "document"), source)
+    if sum(map(data.count, (b",", b"[", b"{"))) > _VALUES:
+        raise FormatError(f"it has more than {_VALUES} values")
+    view = parse_json(data, "document")
+    if view.record.get("dataType") == "CVE_RECORD":
+        return read_cve(view, source)
+    if isinstance(inner := view.record.get("document"), dict) and "csaf_version" in inner:
+        return read_csaf(view, source)
+    if "ProductTree" in view.record or "DocumentTracking" in view.record:
+        return read_cvrf(view, source)
+    raise FormatError("is JSON, but neither CVRF, nor CSAF, nor a record of CVE")
+
+
+def _utf8(data: bytes) -> bytes:
+    """Returns a document in UTF-8 without a mark. PowerShell writes files in UTF-16, or with a mark."""
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        try:
+            return data.decode("utf-16").encode()
+        except ValueError as error:
+            raise FormatError(f"is not UTF-16: {error}") from None
+    return data.removeprefix(codecs.BOM_UTF8)
