@@ -59,6 +59,8 @@ class Wheel:
 
 REGF = SourceArchive("dissect.regf", "3.14", "0df90d4e68453dae1e75a50bd343d84ffc413f4e65d527c05f657b7ea9f30f33")
 NTFS = SourceArchive("dissect.ntfs", "3.16", "ce93136796aa9471f3aa28855b4b3c3e8132f9f97bc17a2f5494e0a660c190dd")
+SHFMT = Wheel("shfmt-py", "4.2.0", "566f46c036cb475ac84ac952d83122b67c9557418c24b04628c5782f9f57eccf")
+"""A program of Go."""
 PANDAS = Wheel("pandas", "2.2.3", "3fc6873a41186404dad67245896a6e440baacc92f5b716ccd1bc9ed2995ab2c5")
 """A real tree of a thousand files of Windows programs."""
 

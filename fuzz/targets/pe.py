@@ -5,16 +5,19 @@ from __future__ import annotations
 import contextlib
 import io
 import struct
+import zlib
 
 from fuzz.target import Target
-from tests.formats.pe import craft
+from tests.formats.pe import craft, craft_go
 from tests.formats.pe.craft import FIRST_RVA, Pe, Section
 from wclayer.formats.pe.checksum import computed_checksum
 from wclayer.formats.pe.errors import PeError
 from wclayer.formats.pe.facts import read_facts
+from wclayer.formats.pe.go_build import read_go_build
 from wclayer.formats.pe.image import PeImage
 from wclayer.formats.pe.imports import delayed_dlls, imported_dlls
 from wclayer.formats.pe.resources import walk_resources
+from wclayer.formats.pe.rust_audit import read_rust_audit
 from wclayer.formats.pe.signature import authenticode_hash
 from wclayer.formats.pe.source import BufferSource, FileSource
 from wclayer.formats.pe.version import parse_version
@@ -30,7 +33,7 @@ def _image(data: bytes) -> None:
     with contextlib.suppress(PeError):
         for resource in walk_resources(image):
             image.read_some(resource.rva, resource.size)
-    for read in (imported_dlls, delayed_dlls):
+    for read in (imported_dlls, delayed_dlls, read_go_build, read_rust_audit):
         with contextlib.suppress(PeError):
             read(image)
     assert computed_checksum(image) > len(data)
@@ -74,7 +77,9 @@ def _image_seeds() -> list[bytes]:
     place = len(Pe().encode())
     signed = Pe(overlay=certificate, directories={craft.SECURITY: (place, len(certificate))})
     small = Pe(plus=False, section_alignment=0x20, sections=[Section(0x40, b"x")])
-    return [full.encode(), signed.encode(), small.encode()]
+    go = [craft_go.program(craft_go.inline()), craft_go.program(craft_go.pointers(size=4), plus=False)]
+    rust = Pe(sections=[Section(FIRST_RVA, zlib.compress(b'{"packages": []}'), b".dep-v0")])
+    return [pe.encode() for pe in (full, signed, small, *go, rust)]
 
 
 def _version_seeds() -> list[bytes]:
@@ -90,7 +95,18 @@ TARGETS = {
     "pe": Target(
         _image,
         _image_seeds,
-        words=(b"MZ", b"PE\0\0", b".rsrc", b"BSJB", b"\x0b\x01", b"\x0b\x02", b"\xff\xff\xff\xff", b"\0\0\0\x80"),
+        words=(
+            b"MZ",
+            b"PE\0\0",
+            b".rsrc",
+            b".dep-v0",
+            craft_go.MAGIC,
+            b"BSJB",
+            b"\x0b\x01",
+            b"\x0b\x02",
+            b"\xff\xff\xff\xff",
+            b"\0\0\0\x80",
+        ),
         max_size=8 << 10,
     ),
     "pe_version": Target(

@@ -55,6 +55,7 @@ _SECTIONS = (
     _Section("JAVA PACKAGES", ItemKind.JAVA_PACKAGE),
     _Section("NUGET PACKAGES", ItemKind.NUGET_PACKAGE),
     _Section("GO MODULES", ItemKind.GO_MODULE),
+    _Section("RUST CRATES", ItemKind.RUST_CRATE),
 )
 _DIGITS = 12
 """Digits of a digest that the list of layers shows."""

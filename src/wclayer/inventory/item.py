@@ -34,6 +34,7 @@ class ItemKind(StrEnum):
     JAVA_PACKAGE = "java-package"
     NUGET_PACKAGE = "nuget-package"
     GO_MODULE = "go-module"
+    RUST_CRATE = "rust-crate"
     PE_FILE = "pe-file"
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
 
-from wclayer.errors import LimitExceededError, detail_of
+from wclayer.errors import FormatError, LimitExceededError, detail_of
 from wclayer.formats.pe.errors import NotPeError
 from wclayer.formats.pe.facts import PeFacts, VersionResource, read_facts
 from wclayer.formats.pe.image import PeImage
@@ -19,6 +19,7 @@ from wclayer.inventory.file_collector import FileCollector
 from wclayer.inventory.files import SubjectFile
 from wclayer.inventory.guarding import Found
 from wclayer.inventory.item import Finding, FindingKind, Item, ItemKind, Property
+from wclayer.inventory.packages.embedded import EmbeddedPackage, go_modules, rust_crates
 from wclayer.inventory.subject import Subject
 from wclayer.inventory.text import kept_text
 
@@ -46,6 +47,7 @@ class _Contents:
     version: str
     publisher: str
     properties: dict[str, Property]
+    packages: tuple[EmbeddedPackage, ...]
     problems: tuple[str, ...]
 
 
@@ -64,17 +66,19 @@ class _Known:
             self.first = file
         self.names.append(file.windows_path)
 
-    def item(self) -> Item:
-        """Returns the file as an item."""
+    def items(self) -> Iterator[Item]:
+        """Yields the file, and the packages that it says it was made of."""
         properties = {**self.contents.properties, "size": self.first.size}
         if self.sha256:
             properties["sha256"] = self.sha256
         if len(self.names) > 1:
             properties["names"] = self.names
-        return Item(
+        yield Item(
             ItemKind.PE_FILE, self.first.name, self.contents.version, self.first.origin, self.contents.publisher,
             properties,
         )  # fmt: skip
+        for package in self.contents.packages:
+            yield package.item(self.first.origin)
 
 
 class PeFiles(FileCollector):
@@ -101,7 +105,7 @@ class PeFiles(FileCollector):
 
     def finish(self) -> Found:
         for known in self._known.values():
-            yield known.item()
+            yield from known.items()
 
     def _read(self, file: SubjectFile, identity: Hashable) -> Found:
         sha256 = self._files.recorded_sha256(file)
@@ -126,15 +130,15 @@ class PeFiles(FileCollector):
 
     def _contents_of(self, file: SubjectFile) -> _Contents:
         with self._files.open(file) as opened:
-            facts = read_facts(PeImage(FileSource(opened)))
-        return _contents(facts)
+            image = PeImage(FileSource(opened))
+            return _contents(image, read_facts(image))
 
 
 def _is_in_store(file: SubjectFile) -> bool:
     return file.path.lower().startswith(_STORE)
 
 
-def _contents(facts: PeFacts) -> _Contents:
+def _contents(image: PeImage, facts: PeFacts) -> _Contents:
     properties: dict[str, Property] = {
         "machine": facts.processor, "is_dll": facts.is_dll, "is_driver": facts.is_kernel_mode,
         "subsystem": _subsystem(facts.subsystem), "is_signed": facts.is_signed,
@@ -146,7 +150,14 @@ def _contents(facts: PeFacts) -> _Contents:
         resource = facts.versions[0]
         version, publisher = _version(resource), _text(resource, "CompanyName")
         properties |= dict(_version_properties(resource))
-    return _Contents(version, publisher, properties, facts.problems)
+    packages: list[EmbeddedPackage] = []
+    problems = list(facts.problems)
+    for find in (go_modules, rust_crates):
+        try:
+            packages += find(image)
+        except FormatError as error:
+            problems.append(str(error))
+    return _Contents(version, publisher, properties, tuple(packages), tuple(problems))
 
 
 def _version_properties(resource: VersionResource) -> Iterator[tuple[str, Property]]:

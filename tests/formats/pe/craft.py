@@ -26,6 +26,7 @@ class Section:
     virtual_size: int | None = None
     raw_size: int | None = None
     raw_offset: int | None = None
+    characteristics: int = 0x40000040
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ class Pe:
                 each.rva,
                 size if each.raw_size is None else each.raw_size,
                 place if each.raw_offset is None else each.raw_offset,
-                0, 0, 0, 0, 0x40000040,
+                0, 0, 0, 0, each.characteristics,
             )  # fmt: skip
             bodies += each.data.ljust(size, b"\0")
             place += size

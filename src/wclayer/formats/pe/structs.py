@@ -180,6 +180,14 @@ class SectionHeader(NamedTuple):
     characteristics: int
 
 
+class SectionCharacteristics(IntFlag):
+    """ "Section Flags", as far as they are used here."""
+
+    INITIALIZED_DATA = 0x00000040
+    READ = 0x40000000
+    WRITE = 0x80000000
+
+
 PAGE = 4096
 """Below this section alignment, Windows maps the whole file as it is."""
 RAW_ALIGNMENT = 512
@@ -381,3 +389,60 @@ FIXED_FILE_INFO = Struct("<IIIIIIIIIIIII")
 FIXED_SIGNATURE = 0xFEEF04BD
 TRANSLATION = Struct("<HH")
 """Language and code page."""
+
+# What Go's linker puts into the data of a program: `debug/buildinfo` of its standard library.
+GO_BUILD_INFO = Struct("<14sBB16x")
+GO_MAGIC = b"\xff Go buildinf:"
+GO_ALIGNMENT = 16
+GO_SEARCHED = 64 << 10
+"""Bytes at the start of the data in which it is."""
+MAX_GO_VERSION = 255
+MAX_GO_MODULES = 1 << 20
+"""Bytes of the text that lists the modules."""
+GO_SENTINEL = 16
+"""Bytes before and after this text."""
+MAX_VARINT = 10
+
+
+class GoBuildInfo(NamedTuple):
+    """`GO_BUILD_INFO`, unpacked. Two texts follow, or pointers to strings are in the last 16 bytes."""
+
+    magic: bytes
+    pointer_size: int
+    flags: int
+
+
+GO_POINTERS_OFFSET = 16
+
+
+class GoFlags(IntFlag):
+    """The flags of `GO_BUILD_INFO`."""
+
+    BIG_ENDIAN = 1
+    INLINE = 2
+    """The texts follow, each after its length as a varint: since Go 1.18."""
+
+
+GO_PAIRS = {4: Struct("<II"), 8: Struct("<QQ")}
+"""By the size of a pointer: the pointers to the strings of version and modules; a string, `GoString`."""
+
+
+class GoPointers(NamedTuple):
+    """One of `GO_PAIRS`, unpacked: where the strings are, as addresses in memory."""
+
+    version: int
+    modules: int
+
+
+class GoString(NamedTuple):
+    """One of `GO_PAIRS`, unpacked: a string in memory."""
+
+    address: int
+    length: int
+
+
+# The section that `cargo auditable` makes: PARSING.md of cargo-auditable.
+RUST_SECTION = b".dep-v0"
+MAX_RUST_STORED = 1 << 20
+MAX_RUST_SIZE = 4 << 20
+"""Bytes of the list of crates, compressed with zlib and as it is."""
