@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from wclayer.comparison.documents import DocumentChange, DocumentPart
     from wclayer.comparison.history import ComparedLayer, HistoryDifference, LayerPlace, StepChange
     from wclayer.comparison.image_diff import DocumentDifference, ImageDifference, diff_images
+    from wclayer.comparison.inventory_diff import InventoryDifference, ItemChange
     from wclayer.engines.api import (
         activate_layer,
         create_layer,
@@ -361,6 +362,7 @@ _HOMES = {
     "wclayer.images.opening": ("open_image", "ImageLayers"),
     "wclayer.comparison.documents": ("DocumentChange", "DocumentPart"),
     "wclayer.comparison.history": ("ComparedLayer", "HistoryDifference", "LayerPlace", "StepChange"),
+    "wclayer.comparison.inventory_diff": ("InventoryDifference", "ItemChange"),
     "wclayer.comparison.image_diff": ("DocumentDifference", "ImageDifference", "diff_images"),
     "wclayer.images.registry.login": ("log_in", "log_out"),
 }
@@ -442,7 +444,9 @@ __all__ = [
     "InvalidParameterError",
     "InvalidStateError",
     "Inventory",
+    "InventoryDifference",
     "Item",
+    "ItemChange",
     "ItemKind",
     "JsonView",
     "Key",

@@ -15,10 +15,12 @@ from wclayer.comparison.documents import DocumentChange, DocumentPart
 from wclayer.comparison.history import ComparedLayer, HistoryDifference, LayerPlace, StepChange
 from wclayer.comparison.html import page
 from wclayer.comparison.image_diff import DocumentDifference, ImageDifference
+from wclayer.comparison.inventory_diff import InventoryDifference, ItemChange
 from wclayer.comparison.records import difference_record
 from wclayer.comparison.summary import summarize, summary_record
 from wclayer.formats.regf.model import Value
 from wclayer.images.config import HistoryEntry
+from wclayer.inventory.item import Finding, FindingKind, Item, ItemKind, Origin, SubjectLayer
 from wclayer.view.diff import Change, Difference
 from wclayer.view.registry import RegistryDifference
 
@@ -55,7 +57,11 @@ def _difference(files: list[Difference], registry: list[RegistryDifference], nam
         HistoryDifference(1, (StepChange(Change.ADDED, 2, None, step),)),
         (ComparedLayer("sha256:2", None, place, place), ComparedLayer("sha256:3", Change.ADDED, None, place)),
     )
-    return ImageDifference(name, "b:2", documents, tuple(files), tuple(registry))
+    layer = SubjectLayer(1, "", "", "", False, "")
+    new = Item(ItemKind.PYTHON_PACKAGE, name, name, Origin(name, layer), properties={"state": name})
+    items = (ItemChange(Change.ADDED, ItemKind.PYTHON_PACKAGE, name, {}, None, new),)
+    inventory = InventoryDifference(items, (), (Finding(FindingKind.DAMAGED, name, name),))
+    return ImageDifference(name, "b:2", documents, inventory, tuple(files), tuple(registry))
 
 
 def _many() -> ImageDifference:
@@ -125,7 +131,9 @@ def test_the_numbers_are_those_of_json(shown: Page, many: tuple[Path, ImageDiffe
     record = difference_record(many[1])
     lists = {
         "config": record["documents"]["fields"], "history": record["documents"]["history"]["changes"],
-        "layers": record["documents"]["layers"], "files": record["files"], "registry": record["registry"],
+        "layers": record["documents"]["layers"], "python-package": record["inventory"]["items"],
+        "finding": [{"change": "added"} for _ in record["inventory"]["new_findings"]],
+        "files": record["files"], "registry": record["registry"],
     }  # fmt: skip
     assert found == {
         name: [sum(each["change"] == change.value for each in items) for change in Change]
@@ -226,7 +234,7 @@ def test_a_narrow_window_does_not_scroll_to_the_side(browser: Browser, many: tup
 
 
 def test_a_page_says_if_nothing_differs(browser: Browser, tmp_path: Path) -> None:
-    same = dataclasses.replace(_difference([], []), documents=None)
+    same = dataclasses.replace(_difference([], []), documents=None, inventory=None)
     shown = Page(browser, _write(tmp_path / "same.html", same))
     assert "Nothing differs." in shown.value("document.body.innerText")
     assert shown.complaints() == []

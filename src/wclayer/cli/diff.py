@@ -18,10 +18,17 @@ from wclayer.comparison.image_diff import (
     file_differences,
     registry_differences,
 )
-from wclayer.comparison.records import difference_record, documents_record, file_record, registry_record
+from wclayer.comparison.inventory_diff import InventoryDifference, diff_contents
+from wclayer.comparison.records import (
+    difference_record,
+    documents_record,
+    file_record,
+    inventory_record,
+    registry_record,
+)
 from wclayer.comparison.summary import summarize, summary_record
 from wclayer.comparison.summary_text import summary_lines
-from wclayer.comparison.texts import document_lines, file_lines, registry_lines
+from wclayer.comparison.texts import document_lines, file_lines, inventory_lines, registry_lines
 from wclayer.errors import InvalidParameterError
 from wclayer.layers.atomic import OutputFile
 from wclayer.layers.directory.chain_file import read_chain
@@ -49,7 +56,8 @@ def diff_command(
     b: LayerArgument | None,
 ) -> None:
     """Show what differs from A to B, layers or images, each over its parents: files, their metadata, and the registry;
-    of two images also what their documents say: platform, configuration, history, layers. Without B, show what A, or
+    of two images also what their documents say (platform, configuration, history, layers), and what they hold (updates,
+    programs, services, packages). Without B, show what A, or
     the top layer of the image A, changes over its parents; for a scratch, this is what would be exported.
 
     The exit status is 1 if anything differs. Access times alone are never a difference.
@@ -64,11 +72,16 @@ def diff_command(
     times = not no_times
     old, new = _paths(a, b)
     documents = None if b is None or alone else _documents(a, b, times=times)
-    files = file_differences(old, new, times=times, alone=alone)
+    files: Iterable[Difference] = file_differences(old, new, times=times, alone=alone)
+    inventory = None
+    if documents is not None and b is not None and a.image is not None and b.image is not None:
+        files = tuple(files)
+        inventory = diff_contents(a.image, b.image, files)
     registry = registry_differences(old, new, times=times, alone=alone)
     if not (summary or html or as_json):
-        ctx.exit(1 if _print_lines(documents, files, registry) else 0)
-    found = ImageDifference(a.text if b else old, b.text if b else a.text, documents, tuple(files), tuple(registry))
+        ctx.exit(1 if _print_lines(documents, inventory, files, registry) else 0)
+    names = (a.text, b.text) if b else (old, a.text)
+    found = ImageDifference(*names, documents, inventory, tuple(files), tuple(registry))
     with nullcontext() if html is None else results_beside(html, "a page"):
         if html is not None:
             with OutputFile(html, sources=(old, new)) as output:
@@ -104,12 +117,18 @@ def _documents(a: LayerArgument, b: LayerArgument, *, times: bool) -> DocumentDi
 
 
 def _print_lines(
-    documents: DocumentDifference | None, files: Iterable[Difference], registry: Iterable[RegistryDifference]
+    documents: DocumentDifference | None,
+    inventory: InventoryDifference | None,
+    files: Iterable[Difference],
+    registry: Iterable[RegistryDifference],
 ) -> bool:
     """Prints all that differs while it is found, and returns whether anything does."""
-    found = bool(documents)
+    found = bool(documents or inventory)
     if documents is not None:
         for line in document_lines(documents_record(documents)):
+            echo(line)
+    if inventory is not None:
+        for line in inventory_lines(inventory_record(inventory)):
             echo(line)
     for file in files:
         found = True

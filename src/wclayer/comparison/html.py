@@ -16,9 +16,10 @@ from importlib import resources
 from itertools import islice
 
 from wclayer.comparison.image_diff import DocumentDifference, ImageDifference
-from wclayer.comparison.records import Record, documents_record, file_record, registry_record
+from wclayer.comparison.inventory_diff import InventoryDifference
+from wclayer.comparison.records import Record, documents_record, file_record, inventory_record, registry_record
 from wclayer.comparison.summary import FILE_KINDS, Counts, summarize
-from wclayer.comparison.texts import MARKS, sides_text
+from wclayer.comparison.texts import MARKS, sides_text, versions_text
 from wclayer.view.diff import Change, Difference
 from wclayer.view.registry import RegistryDifference
 from wclayer.win32.shown import escaped, shown, size_text
@@ -76,7 +77,12 @@ def _sections(difference: ImageDifference) -> Iterator[str]:
     if not difference:
         yield "<p>Nothing differs.</p></section>"
         return
-    counts = {**(summary.documents or {}), "files": summary.files, "registry": summary.registry}
+    counts = {
+        **(summary.documents or {}),
+        **(summary.inventory or {}),
+        "files": summary.files,
+        "registry": summary.registry,
+    }
     yield _count_table("what", counts)
     if summary.file_kinds:
         kinds = ", ".join(f"{kind}: {count:,}" for kind, count in summary.file_kinds.items())
@@ -84,6 +90,10 @@ def _sections(difference: ImageDifference) -> Iterator[str]:
     yield "</section>"
     if difference.documents is not None:
         yield from _document_sections(difference.documents)
+    if difference.inventory:
+        rows = _inventory_rows(difference.inventory)
+        yield _list_head("inventory", "Inventory")
+        yield from _list("inventory", iter(rows), len(rows))
     if difference.files:
         yield _list_head("files", "Files")
         yield _count_table("directory", dict(islice(summary.directories.items(), 20)))
@@ -162,7 +172,7 @@ def _table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]
 # The lists of files and of the registry: some of them to be read without JavaScript, and all of them as data.
 
 _Row = tuple[str, str, str | None, str, list[tuple[str, str]]]
-"""Change, path, name of a value, size, fields with both of their values."""
+"""Change, path, name of a value, a note such as the size, fields with both of their values."""
 
 
 def _file_row(difference: Difference) -> _Row:
@@ -177,9 +187,21 @@ def _registry_row(difference: RegistryDifference) -> _Row:
     return record["change"], record["key"], value, "", _field_texts(record)
 
 
+def _inventory_rows(inventory: InventoryDifference) -> list[_Row]:
+    record = inventory_record(inventory)
+    rows: list[_Row] = []
+    for item in record["items"]:
+        fields = [field for field in _field_texts(item) if field[0] != "version"]
+        place = (item["new"] or item["old"])["from"]
+        rows.append((item["change"], item["kind"], item["name"], versions_text(item), [*fields, ("where", place)]))
+    for change, side in (("removed", "old_findings"), ("added", "new_findings")):
+        rows += [(change, "finding", found["place"], "", [(found["kind"], found["text"])]) for found in record[side]]
+    return rows
+
+
 def _field_texts(record: Record) -> list[tuple[str, str]]:
     return [
-        (name.replace("_", " "), _visible(sides_text("" if name == "data" else name, old, new)))
+        (name.replace("_", " "), sides_text("" if name == "data" else name, old, new))
         for name, (old, new) in record["fields"].items()
     ]
 
@@ -187,10 +209,10 @@ def _field_texts(record: Record) -> list[tuple[str, str]]:
 def _list(name: str, rows: Iterator[_Row], count: int) -> Iterator[str]:
     """Yields a list that JavaScript replaces."""
     yield '<div class="changes"><ul>'
-    for change, path, value, size, fields in islice(rows, _LISTED):
+    for change, path, value, note, fields in islice(rows, _LISTED):
         text = path if value is None else f"{path} : {value}"
         yield f'<li><span class="mark {change}">{change}</span> <span class="path">{_html(text)}</span>'
-        yield f' <span class="note">{size}</span>' if size else ""
+        yield f' <span class="note">{_html(note)}</span>' if note else ""
         if fields:
             yield '<dl class="fields">'
             yield "".join(f"<dt>{_html(field)}</dt><dd>{_html(both)}</dd>" for field, both in fields)
@@ -209,6 +231,9 @@ def _data(difference: ImageDifference) -> Iterator[str]:
     kinds = {kind: sorted(name.replace("_", " ") for name in fields) for kind, fields in FILE_KINDS.items()}
     yield f'{{"kinds": {_json(kinds)}, "lists": {{'
     lists: list[tuple[str, str, Iterator[_Row], int]] = []
+    if difference.inventory:
+        items = _inventory_rows(difference.inventory)
+        lists.append(("inventory", "/", iter(items), len(items)))
     if difference.files:
         lists.append(("files", "/", map(_file_row, difference.files), len(difference.files)))
     if difference.registry:
@@ -216,10 +241,10 @@ def _data(difference: ImageDifference) -> Iterator[str]:
     for number, (name, separator, rows, count) in enumerate(lists):
         yield f'{"," if number else ""}{_json(name)}: {{"separator": {_json(separator)}, "rows": ['
         written = 0
-        for change, path, value, size, fields in rows:
-            indexes = [(field, strings.setdefault(both, len(strings))) for field, both in fields]
-            path, value = _visible(path), None if value is None else _visible(value)
-            text = _json([MARKS[change], path, value, size, indexes])
+        for change, path, value, note, fields in rows:
+            indexes = [(field, strings.setdefault(_visible(both), len(strings))) for field, both in fields]
+            path, value, note = _visible(path), None if value is None else _visible(value), _visible(note)
+            text = _json([MARKS[change], path, value, note, indexes])
             room -= len(text) + sum(len(both) for _, both in fields)
             if room < 0:
                 break

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from wclayer._types import StrPath
 from wclayer.comparison.documents import DocumentChange, document_changes
 from wclayer.comparison.history import ComparedLayer, HistoryDifference, compared_layers, history_difference
+from wclayer.comparison.inventory_diff import InventoryDifference, diff_contents
 from wclayer.errors import during
 from wclayer.images.opening import ImageLayers, open_image
 from wclayer.images.platform import Platform
@@ -43,6 +44,7 @@ class ImageDifference:
     Attributes:
         a, b: the names of the two.
         documents: what differs between the documents; None if one of the two is a layer, which has none.
+        inventory: what differs between what the images hold: updates, programs, packages; None for layers.
         files: the files that differ.
         registry: the keys and values of the registry that differ.
     """
@@ -50,11 +52,12 @@ class ImageDifference:
     a: str
     b: str
     documents: DocumentDifference | None
+    inventory: InventoryDifference | None
     files: tuple[Difference, ...]
     registry: tuple[RegistryDifference, ...]
 
     def __bool__(self) -> bool:
-        return bool(self.documents or self.files or self.registry)
+        return bool(self.documents or self.inventory or self.files or self.registry)
 
 
 def diff_images(
@@ -84,11 +87,14 @@ def diff_images(
             else stack.enter_context(open_image(str(each), store, platform=platform))
             for each in (a, b)
         )
+        documents = document_difference(image_a, image_b, times=times)
+        files = tuple(file_differences(image_a.path, image_b.path, times=times))
         return ImageDifference(
             image_a.name,
             image_b.name,
-            document_difference(image_a, image_b, times=times),
-            tuple(file_differences(image_a.path, image_b.path, times=times)),
+            documents,
+            None if documents is None else diff_contents(image_a, image_b, files),
+            files,
             tuple(registry_differences(image_a.path, image_b.path, times=times)),
         )
 

@@ -111,7 +111,7 @@
     const search = make("input", "");
     search.type = "search";
     search.name = "text";
-    controls.append(make("label", "", "Path contains ", search));
+    controls.append(make("label", "", "Name contains ", search));
     const changes = make("fieldset", "", make("legend", "", "Show"));
     const boxes = Object.entries(WORDS).map(([mark, word]) => {
       const box = make("input", "");

@@ -9,6 +9,7 @@ from typing import Any
 from wclayer.comparison.documents import DocumentChange
 from wclayer.comparison.history import ComparedLayer, StepChange
 from wclayer.comparison.image_diff import DocumentDifference, ImageDifference
+from wclayer.comparison.inventory_diff import InventoryDifference, ItemChange
 from wclayer.formats.regf.model import Value
 from wclayer.formats.regf.values import to_text, type_name
 from wclayer.view.diff import Difference
@@ -27,6 +28,7 @@ def difference_record(difference: ImageDifference) -> Record:
         "a": difference.a,
         "b": difference.b,
         "documents": None if documents is None else documents_record(documents),
+        "inventory": None if difference.inventory is None else inventory_record(difference.inventory),
         "files": [file_record(each) for each in difference.files],
         "registry": [registry_record(each) for each in difference.registry],
     }
@@ -69,6 +71,27 @@ def layer_record(layer: ComparedLayer) -> Record:
 
 def _sides(old: Any, new: Any) -> Record:
     return {name: None if side is None else dataclasses.asdict(side) for name, side in (("old", old), ("new", new))}
+
+
+def inventory_record(difference: InventoryDifference) -> Record:
+    """Returns what differs between the inventories of two images."""
+    return {
+        "items": [item_record(each) for each in difference.items],
+        "old_findings": [finding.to_json() for finding in difference.old_findings],
+        "new_findings": [finding.to_json() for finding in difference.new_findings],
+    }
+
+
+def item_record(change: ItemChange) -> Record:
+    """Returns the record of a thing that differs."""
+    return {
+        "change": change.change.value,
+        "kind": str(change.kind),
+        "name": change.name,
+        "fields": {name: list(sides) for name, sides in change.fields.items()},
+        "old": None if change.old is None else change.old.to_json(),
+        "new": None if change.new is None else change.new.to_json(),
+    }
 
 
 def file_record(difference: Difference) -> Record:

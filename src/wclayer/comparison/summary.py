@@ -9,6 +9,7 @@ from typing import Any
 
 from wclayer.comparison.documents import DocumentPart
 from wclayer.comparison.image_diff import DocumentDifference, ImageDifference
+from wclayer.comparison.inventory_diff import InventoryDifference
 from wclayer.view.diff import Change, Difference
 from wclayer.view.registry import RegistryDifference
 
@@ -34,6 +35,7 @@ class Summary:
 
     Attributes:
         documents: of each part of the documents, of the history and of the layers; None if one of the two is a layer.
+        inventory: of the things of each kind that the images hold, and of findings; None for layers.
         files: of files.
         file_kinds: of the files that both have, how many differ in what; one file may count several times.
         file_sizes: the bytes of the files that were added and removed.
@@ -43,6 +45,7 @@ class Summary:
     """
 
     documents: Mapping[str, Counts] | None
+    inventory: Mapping[str, Counts] | None
     files: Counts
     file_kinds: Mapping[str, int]
     file_sizes: Mapping[Change, int]
@@ -53,7 +56,8 @@ class Summary:
     @property
     def total(self) -> int:
         """The number of all differences."""
-        return sum(counts.total() for counts in (self.files, self.registry, *(self.documents or {}).values()))
+        parts = {**(self.documents or {}), **(self.inventory or {})}
+        return sum(counts.total() for counts in (self.files, self.registry, *parts.values()))
 
 
 def summarize(difference: ImageDifference) -> Summary:
@@ -70,6 +74,7 @@ def summarize(difference: ImageDifference) -> Summary:
         keys.note(_top_key(change), change.change)
     return Summary(
         None if difference.documents is None else _document_counts(difference.documents),
+        None if difference.inventory is None else _inventory_counts(difference.inventory),
         _counts(difference.files),
         kinds,
         sizes,
@@ -106,6 +111,14 @@ def _document_counts(documents: DocumentDifference) -> dict[str, Counts]:
     return {part: counts for part, counts in found.items() if counts}
 
 
+def _inventory_counts(inventory: InventoryDifference) -> dict[str, Counts]:
+    found: dict[str, Counts] = defaultdict(Counter)
+    for item in inventory.items:
+        found[str(item.kind)][item.change] += 1
+    findings = Counter({Change.REMOVED: len(inventory.old_findings), Change.ADDED: len(inventory.new_findings)})
+    return {**found, "finding": findings} if findings.total() else found
+
+
 def _directory(file: Difference) -> str:
     return "/".join(file.path.split("/", 2)[:2])
 
@@ -119,6 +132,7 @@ def summary_record(summary: Summary) -> dict[str, Any]:
     return {
         "total": summary.total,
         "documents": None if summary.documents is None else _records(summary.documents),
+        "inventory": None if summary.inventory is None else _records(summary.inventory),
         "files": _record(summary.files),
         "file_kinds": dict(summary.file_kinds),
         "file_sizes": _record(summary.file_sizes),

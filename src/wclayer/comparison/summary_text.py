@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 
 from wclayer.comparison.documents import DocumentPart
 from wclayer.comparison.image_diff import DocumentDifference, ImageDifference
-from wclayer.comparison.records import document_record
+from wclayer.comparison.inventory_diff import ItemChange
+from wclayer.comparison.records import document_record, item_record
 from wclayer.comparison.summary import Counts, Summary, summarize
-from wclayer.comparison.texts import MARKS, sides_text
+from wclayer.comparison.texts import MARKS, item_line, sides_text
+from wclayer.inventory.item import ItemKind
 from wclayer.view.diff import Change
 from wclayer.win32.shown import size_text
 
@@ -28,6 +31,7 @@ def summary_lines(difference: ImageDifference) -> Iterator[str]:
         return
     if difference.documents is not None:
         yield from _document_lines(difference.documents)
+    yield from _inventory_lines(difference)
     yield from _file_lines(summary)
     yield from _placed("registry", _counts_text(summary.registry), summary.keys)
 
@@ -35,14 +39,12 @@ def summary_lines(difference: ImageDifference) -> Iterator[str]:
 def _document_lines(documents: DocumentDifference) -> Iterator[str]:
     for part in (DocumentPart.PLATFORM, DocumentPart.CONFIG, DocumentPart.MANIFEST, DocumentPart.IMAGE):
         changes = [document_record(each) for each in documents.fields if each.part is part]
-        yield from _listed(
-            part.value,
-            [
-                f"{MARKS[each['change']]} {' '.join(filter(None, (each['field'], each['key'])))}: "
-                + sides_text("", each["old"], each["new"])
-                for each in changes
-            ],
-        )
+        lines = [
+            f"{MARKS[each['change']]} {' '.join(filter(None, (each['field'], each['key'])))}: "
+            + sides_text("", each["old"], each["new"])
+            for each in changes
+        ]
+        yield from _block(part.value, _shortened(lines, "other fields"))
     history = documents.history
     if history.changes:
         counts = Counts(each.change for each in history.changes)
@@ -59,6 +61,30 @@ def _layers_text(documents: DocumentDifference) -> str:
         if sizes:
             texts.append(f"{len(sizes)} {'shared' if change is None else change.value} ({size_text(sum(sizes))})")
     return ", ".join(texts)
+
+
+_IMPORTANT = (
+    ItemKind.OPERATING_SYSTEM, ItemKind.UPDATE, ItemKind.FEATURE, ItemKind.PROGRAM, ItemKind.MSI_PRODUCT,
+    ItemKind.APPX_PACKAGE, ItemKind.DOTNET, ItemKind.SERVICE, ItemKind.DRIVER, ItemKind.TASK, ItemKind.USER,
+    ItemKind.CERTIFICATE,
+)  # fmt: skip
+"""The kinds of things of which single ones are shown; of the others, only how many."""
+
+
+def _inventory_lines(difference: ImageDifference) -> Iterator[str]:
+    if difference.inventory is None:
+        return
+    by_kind: dict[ItemKind, list[ItemChange]] = defaultdict(list)
+    for item in difference.inventory.items:
+        by_kind[item.kind].append(item)
+    lines: list[str] = []
+    for kind, items in by_kind.items():
+        if kind in _IMPORTANT:
+            lines += _shortened([item_line(item_record(each)) for each in items], f"other changes of the kind {kind}")
+        else:
+            lines.append(f"{kind}: {_counts_text(Counts(each.change for each in items))}")
+    findings = [f"! {finding.place}: {finding.text}" for finding in difference.inventory.new_findings]
+    yield from _block("inventory", [*lines, *_shortened(findings, "other findings")])
 
 
 def _file_lines(summary: Summary) -> Iterator[str]:
@@ -84,12 +110,15 @@ def _counts_text(counts: Counts) -> str:
     return ", ".join(f"{counts[change]} {change.value}" for change in Change if counts[change])
 
 
-def _listed(name: str, lines: Iterable[str]) -> Iterator[str]:
-    lines = list(lines)
-    for number, line in enumerate(lines[:_LINES]):
+def _shortened(lines: list[str], rest: str) -> list[str]:
+    """Returns the first lines, and how many others there are."""
+    return lines if len(lines) <= _LINES else [*lines[:_LINES], f"and {len(lines) - _LINES} {rest}"]
+
+
+def _block(name: str, lines: Iterable[str]) -> Iterator[str]:
+    """Yields lines with a name before the first one."""
+    for number, line in enumerate(lines):
         yield _line("" if number else name, line)
-    if len(lines) > _LINES:
-        yield _line("", f"and {len(lines) - _LINES} more")
 
 
 def _line(name: str, text: str) -> str:

@@ -51,6 +51,30 @@ def layer_line(record: Record) -> str:
     return f"{line}  {' -> '.join(sides)}"
 
 
+def inventory_lines(record: Record) -> Iterator[str]:
+    """Yields the lines of what differs between the inventories: items, findings."""
+    for item in record["items"]:
+        yield item_line(item)
+        for name, (old, new) in item["fields"].items():
+            if name != "version":
+                yield f"    {name.replace('_', ' ')}: {sides_text(name, old, new)}"
+    for mark, side in (("-", "old_findings"), ("+", "new_findings")):
+        for finding in record[side]:
+            yield f"{mark} finding ({finding['kind']}) {finding['place']}: {finding['text']}"
+
+
+def item_line(record: Record) -> str:
+    """Returns the line of a thing that differs: its kind and name, and its version or both of them."""
+    versions = versions_text(record)
+    return f"{MARKS[record['change']]} {record['kind']} {record['name']}{f': {versions}' if versions else ''}"
+
+
+def versions_text(record: Record) -> str:
+    """Returns both versions of a thing that differs, or the only one; "" if it has none."""
+    old, new = (record[side] and record[side]["version"] for side in ("old", "new"))
+    return f"{old or '-'} -> {new or '-'}" if "version" in record["fields"] else new or old or ""
+
+
 def file_lines(record: Record) -> Iterator[str]:
     """Yields the lines of a file that differs: its path, then its fields."""
     slash = "/" if record["directory"] else ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import closing
 
 from wclayer._types import StrPath
@@ -45,6 +45,7 @@ def take_inventory(
     subject: ImageLayers | StrPath,
     *,
     files: bool = True,
+    paths: Iterable[str] | None = None,
     progress: ProgressCallback | None = None,
 ) -> Inventory:
     """Returns what an image, a layer, a scratch or a disk holds.
@@ -54,6 +55,7 @@ def take_inventory(
     Args:
         subject: an open image (`open_image`), the path of a layer directory, or that of a disk file.
         files: whether all files of C: are looked at, for packages and PE files. It takes most of the time.
+        paths: the paths below C: (with slashes) of the files that are looked at; None for all files.
         progress: called for each file that was looked at.
 
     Returns:
@@ -69,7 +71,7 @@ def take_inventory(
         for what, collect in COLLECTORS:
             found.extend(guarded(what, collect, opened))
         if files:
-            found.extend(_of_files(opened, progress))
+            found.extend(_of_files(opened, paths, progress))
         config, manifest = opened.config, opened.manifest
         return Inventory(
             name=opened.name,
@@ -90,14 +92,15 @@ def _open(subject: ImageLayers | StrPath) -> Subject:
         return Subject.of_layers([layer.path, *layer.parents_in_place()], os.fspath(subject))
 
 
-def _of_files(subject: Subject, progress: ProgressCallback | None) -> Found:
+def _of_files(subject: Subject, paths: Iterable[str] | None, progress: ProgressCallback | None) -> Found:
     collectors = [kind(subject) for kind in FILE_COLLECTORS]
     dispatch = Dispatch(collectors)
     state = Progress()
 
     def walk() -> Found:
         most = limits_in_use().entries
-        for count, file in enumerate(subject.files.walk(), 1):
+        wanted = subject.files.walk() if paths is None else filter(None, map(subject.files.find, paths))
+        for count, file in enumerate(wanted, 1):
             if count > most:
                 raise LimitExceededError(file.windows_path, f"more than {most} entries {limit_hint('entries')}")
             state.entries, state.name = count, file.path
