@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fuzz.target import Target
 from fuzz.targets import (
+    accounts,
     advisories,
     commands,
     disks,
@@ -22,9 +23,8 @@ from fuzz.targets import (
 )
 
 _MODULES = (
-    advisories, commands, disks, dockerfiles, image_archives, images, interfaces, ntfs, operations, packages, pe, regf,
-    tar, win32,
-    zips,
+    accounts, advisories, commands, disks, dockerfiles, image_archives, images, interfaces, ntfs, operations,
+    packages, pe, regf, tar, win32, zips,
 )  # fmt: skip
 
 TARGETS: dict[str, Target] = {}

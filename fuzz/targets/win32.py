@@ -20,7 +20,7 @@ from wclayer.win32.attributes import (
 )
 from wclayer.win32.backup import BackupStreamParser, BackupStreamReader, StreamHeader
 from wclayer.win32.ea import ExtendedAttribute, decode_eas, encode_eas, with_last_marked
-from wclayer.win32.guid import parse_guid, sid_sub_authorities
+from wclayer.win32.guid import pack_guid, parse_guid, sid_sub_authorities, unpack_guid
 from wclayer.win32.inherit import inherit, volume_root
 from wclayer.win32.names import (
     collation_key,
@@ -113,6 +113,11 @@ def _guid(data: bytes) -> None:
     guid = parse_guid(text)
     assert parse_guid(str(guid)) == parse_guid(f"{{{guid}}}") == guid
     assert vm_sid(guid).encode()[-16:] == b"".join(part.to_bytes(4, "little") for part in sid_sub_authorities(guid))
+
+
+def _packed_guid(data: bytes) -> None:
+    text = data.decode("latin-1")
+    assert pack_guid(unpack_guid(text)) == text.upper()
 
 
 def _reparse(data: bytes) -> None:
@@ -231,6 +236,7 @@ TARGETS = {
     "name": Target(
         _name, lambda: [b"CON.txt", "\u00e9\U0001f600".encode(), b"\xed\xa0\x80x:"], max_size=256
     ),
+    "packed_guid": Target(_packed_guid, lambda: [b"96F071321C0420729002000010000000"], max_size=64),
     "path": Target(
         _path,
         lambda: ["C:\\a\\..\\b:c".encode("utf-16-le"), "Files/A long one/..".encode("utf-16-le")],

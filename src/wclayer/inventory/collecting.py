@@ -9,7 +9,18 @@ from contextlib import closing
 from wclayer._types import StrPath
 from wclayer.errors import LimitExceededError, during, limit_hint
 from wclayer.images.opening import ImageLayers
-from wclayer.inventory import dotnet, environment, features, operating_system, ports, programs, services, updates
+from wclayer.inventory import (
+    dotnet,
+    environment,
+    features,
+    msi,
+    operating_system,
+    ports,
+    programs,
+    services,
+    updates,
+    users,
+)
 from wclayer.inventory.file_collector import Dispatch, FileCollector
 from wclayer.inventory.guarding import Found, guarded
 from wclayer.inventory.item import Finding, Inventory, Item, ItemKind
@@ -27,8 +38,10 @@ COLLECTORS: tuple[tuple[str, Callable[[Subject], Found]], ...] = (
     ("updates", updates.collect),
     ("features", features.collect),
     ("programs", programs.collect),
+    ("MSI products", msi.collect),
     (".NET", dotnet.collect),
     ("services", services.collect),
+    ("users", users.collect),
     ("environment", environment.collect),
     ("ports", ports.collect),
 )
