@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -125,9 +126,9 @@ def test_regipy_reads_the_same_numbers_and_flags_of_the_accounts(tmp_path: Path)
     below = {path.removeprefix("HKLM\\SAM\\"): values for path, values in accounts().items()}
     (tmp_path / "SAM").write_bytes(hive(below))
     opened = regipy_hive(tmp_path / "SAM")
-    parsed = SAMParsePlugin(opened, as_json=True)
+    parsed: Any = SAMParsePlugin(opened, as_json=True)
     parsed.run()
-    machine = LocalSidPlugin(opened, as_json=True)
+    machine: Any = LocalSidPlugin(opened, as_json=True)
     machine.run()
     assert [entry["machine_sid"] for entry in machine.entries] == [_MACHINE]
     users = {int(str(item.properties["sid"]).rpartition("-")[2]): item for item in _users(tmp_path)}
