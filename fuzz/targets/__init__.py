@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from fuzz.target import Target
 from fuzz.targets import (
-    accounts,
     advisories,
     commands,
     disks,
@@ -16,6 +15,7 @@ from fuzz.targets import (
     operations,
     packages,
     pe,
+    programs,
     regf,
     tar,
     win32,
@@ -23,8 +23,8 @@ from fuzz.targets import (
 )
 
 _MODULES = (
-    accounts, advisories, commands, disks, dockerfiles, image_archives, images, interfaces, ntfs, operations,
-    packages, pe, regf, tar, win32, zips,
+    advisories, commands, disks, dockerfiles, image_archives, images, interfaces, ntfs, operations,
+    packages, pe, programs, regf, tar, win32, zips,
 )  # fmt: skip
 
 TARGETS: dict[str, Target] = {}

@@ -41,7 +41,7 @@ _SECTIONS = (
     _Section("UPDATES OF PROGRAMS", ItemKind.PROGRAM, "parent", lambda item: bool(item.properties.get("is_update"))),
     _Section("MSI PRODUCTS", ItemKind.MSI_PRODUCT, "product_code"),
     _Section("MSI PATCHES", ItemKind.MSI_PATCH, "state"),
-    _Section("APPX PACKAGES", ItemKind.APPX_PACKAGE),
+    _Section("APPX PACKAGES", ItemKind.APPX_PACKAGE, "states"),
     _Section(".NET", ItemKind.DOTNET, "part"),
     _Section("SERVICES", ItemKind.SERVICE, "start"),
     _Section("DRIVERS", ItemKind.DRIVER, "start"),

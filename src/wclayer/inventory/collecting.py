@@ -10,6 +10,8 @@ from wclayer._types import StrPath
 from wclayer.errors import LimitExceededError, during, limit_hint
 from wclayer.images.opening import ImageLayers
 from wclayer.inventory import (
+    appx,
+    certificates,
     dotnet,
     environment,
     features,
@@ -18,6 +20,7 @@ from wclayer.inventory import (
     ports,
     programs,
     services,
+    tasks,
     updates,
     users,
 )
@@ -39,11 +42,14 @@ COLLECTORS: tuple[tuple[str, Callable[[Subject], Found]], ...] = (
     ("features", features.collect),
     ("programs", programs.collect),
     ("MSI products", msi.collect),
+    ("AppX packages", appx.collect),
     (".NET", dotnet.collect),
     ("services", services.collect),
+    ("tasks", tasks.collect),
     ("users", users.collect),
     ("environment", environment.collect),
     ("ports", ports.collect),
+    ("certificates", certificates.collect),
 )
 """What reads the registry, the configuration, or files at known places: what it is for, and the function."""
 

@@ -68,7 +68,7 @@ def _service(subject: Subject, variables: Mapping[str, str], path: str, key: Key
     depends = [name for name in values.texts("DependOnService") if name]
     if depends:
         properties["depends_on"] = depends
-    host = _host_group(image)
+    host = host_group(image)
     if host:
         properties["host_group"] = host
     if process:
@@ -86,7 +86,7 @@ def _start(values: KeyValues, start: int) -> str:
     return f"{text} (delayed)" if start == _AUTOMATIC and values.number("DelayedAutostart") else text
 
 
-def _host_group(command: str) -> str:
+def host_group(command: str) -> str:
     """Returns the group of services that run in one process of svchost.exe (`svchost.exe -k GROUP`), or ""."""
     _, found, arguments = command.lower().partition("svchost.exe")
     words = command[len(command) - len(arguments) :].split()
@@ -102,7 +102,7 @@ def _binary(
     elif is_driver:
         candidates = [_driver_path(image or rf"System32\drivers\{name}.sys")]
     else:
-        candidates = list(_programs(image))
+        candidates = list(program_paths(image))
     paths = [path for text in candidates if (path := resolve_path(text, variables)) is not None]
     if not paths:
         return {}
@@ -117,7 +117,7 @@ def _driver_path(image: str) -> str:
     return rf"{SYSTEM_ROOT}\{plain}" if is_relative else plain
 
 
-def _programs(command: str) -> Iterator[str]:
+def program_paths(command: str) -> Iterator[str]:
     """Yields the programs that a command line may mean, as Windows tries them: the path ends at any space if it is not
     in quotes, and `.exe` may be missing."""
     if command.startswith('"'):
