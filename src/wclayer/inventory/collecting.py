@@ -26,8 +26,10 @@ from wclayer.inventory import (
 )
 from wclayer.inventory.file_collector import Dispatch, FileCollector
 from wclayer.inventory.guarding import Found, guarded
-from wclayer.inventory.item import Finding, Inventory, Item, ItemKind
+from wclayer.inventory.item import Finding, FindingKind, Inventory, Item, ItemKind
+from wclayer.inventory.packages.java import JavaPackages
 from wclayer.inventory.packages.node import NodePackages
+from wclayer.inventory.packages.nuget import NugetPackages
 from wclayer.inventory.packages.python import PythonPackages
 from wclayer.inventory.pe_files import PeFiles
 from wclayer.inventory.subject import Subject
@@ -53,9 +55,11 @@ COLLECTORS: tuple[tuple[str, Callable[[Subject], Found]], ...] = (
 )
 """What reads the registry, the configuration, or files at known places: what it is for, and the function."""
 
-FILE_COLLECTORS: tuple[type[FileCollector], ...] = (PeFiles, PythonPackages, NodePackages)
+FILE_COLLECTORS: tuple[type[FileCollector], ...] = (PeFiles, PythonPackages, NodePackages, JavaPackages, NugetPackages)
 """What looks into files of C: in one walk over all of them. Each states the names of the files that it is asked for."""
 
+_MOST_FOUND = 500_000
+"""Items and findings of files that are kept in memory. The largest images of Windows have some ten thousand."""
 _ORDER = {kind: number for number, kind in enumerate(ItemKind)}
 
 
@@ -90,7 +94,7 @@ def take_inventory(
         for what, collect in COLLECTORS:
             found.extend(guarded(what, collect, opened))
         if files:
-            found.extend(_of_files(opened, paths, progress))
+            found.extend(_up_to_limit(_of_files(opened, paths, progress)))
         config, manifest = opened.config, opened.manifest
         return Inventory(
             name=opened.name,
@@ -131,3 +135,11 @@ def _of_files(subject: Subject, paths: Iterable[str] | None, progress: ProgressC
     yield from guarded("C:\\", walk)
     for collector in collectors:
         yield from guarded("C:\\", collector.finish)
+
+
+def _up_to_limit(found: Found) -> Found:
+    for count, each in enumerate(found):
+        if count == _MOST_FOUND:
+            yield Finding(FindingKind.LIMITED, "C:\\", f"holds more than {_MOST_FOUND} items; the others are left out")
+            return
+        yield each

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass, field
 
-from wclayer.errors import FormatError, LimitExceededError, detail_of
+from wclayer.errors import FormatError, FormatLimitError, LimitExceededError, detail_of
 from wclayer.formats.pe.errors import NotPeError
 from wclayer.formats.pe.facts import PeFacts, VersionResource, read_facts
 from wclayer.formats.pe.image import PeImage
@@ -29,6 +29,8 @@ _SUFFIXES = """
 acm ax com cpl dll drv efi exe fll fon ifs ime mui mun msstyles node ocx olb pyd rll rs scr sys tlb tsp vxd winmd xll
 """
 """Suffixes of files that are looked into: programs, libraries, drivers, and files of resources in the form of a PE."""
+_MOST = 250_000
+"""PE files of which the names are gathered."""
 _STORE = "windows/winsxs/"
 _TEXTS = {
     "file_version": "FileVersion",
@@ -108,6 +110,8 @@ class PeFiles(FileCollector):
             yield from known.items()
 
     def _read(self, file: SubjectFile, identity: Hashable) -> Found:
+        if len(self._known) == _MOST:
+            raise FormatLimitError(f"is not looked into: more than {_MOST} PE files")
         sha256 = self._files.recorded_sha256(file)
         contents = self._contents.get(sha256) if sha256 else None
         if contents is None:

@@ -23,26 +23,41 @@ def read_headers(files: SubjectFiles, file: SubjectFile) -> dict[str, str]:
         return parse_headers(opened.read(_HEADERS))
 
 
-def parse_headers(data: bytes) -> dict[str, str]:
+def parse_headers(data: bytes, *, folds_words: bool = False) -> dict[str, str]:
     """Returns the headers at the start of a text by their names in lower case: of each name the first one.
 
     A line that starts with white space continues the header before it. An empty line ends the headers.
+
+    Args:
+        data: the text.
+        folds_words: a line may end inside of a word, as in manifests of Java: one space at the start of the next line
+            belongs to neither.
     """
     found: dict[str, str] = {}
-    for line in _unfolded(data.decode("utf-8-sig", "replace")):
+    for line in _unfolded(data.decode("utf-8-sig", "replace"), 1 if folds_words else 0):
         name, colon, value = line.partition(":")
         if colon:
             found.setdefault(name.strip().lower(), kept_text(value))
     return found
 
 
-def _unfolded(text: str) -> Iterator[str]:
-    """Yields the lines before the first empty one, each with those that continue it."""
+def parse_properties(data: bytes) -> dict[str, str]:
+    """Returns the pairs of a file of properties of Java as programs write them: a line has a name, `=`, and a value."""
+    found: dict[str, str] = {}
+    for line in data.decode("utf-8", "replace").splitlines():
+        name, equals, value = line.partition("=")
+        if equals and not name.startswith(("#", "!")):
+            found[name.strip()] = kept_text(value)
+    return found
+
+
+def _unfolded(text: str, dropped: int) -> Iterator[str]:
+    """Yields the lines before the first empty one, each with those that continue it, without their first characters."""
     pieces: list[str] = []
     for line in text.split("\n"):
         line = line.removesuffix("\r")
         if pieces and line[:1] in (" ", "\t"):
-            pieces.append(line)
+            pieces.append(line[dropped:])
             continue
         yield "".join(pieces)
         pieces = [line]
