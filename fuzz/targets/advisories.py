@@ -29,7 +29,7 @@ def _check(data: bytes) -> None:
     matches = match(_SYSTEM, [document])
     assert {each.cve for each in matches.found} == {each.cve for each in document.advisories}
     assert len(matches.found) <= len(document.advisories) * len(matches.products)
-    report = VulnerabilityReport("image", "", matches.products, matches.found, ())
+    report = VulnerabilityReport("image", "", matches.documents, matches.products, matches.found, ())
     assert sum(report.counts.values()) == len({each.cve for each in matches.found})
     for record in (report.to_json(), to_sarif(report, "0"), to_vex(report, "0")):
         json.dumps(record, allow_nan=False)

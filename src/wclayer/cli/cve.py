@@ -102,12 +102,8 @@ def _print(report: VulnerabilityReport, show_all: bool) -> None:
             echo(f"\n{state.upper()} ({counts[state]})")
             for line in aligned(_rows(shown)):
                 echo(f"  {line}")
-    echo("\n" + ", ".join(f"{count} {state}" for state, count in counts.items()) + _documents_text(report))
-
-
-def _documents_text(report: VulnerabilityReport) -> str:
-    sources = {found.source for found in report.vulnerabilities}
-    return f" ({count_text(len(sources), 'document')})"
+    total = ", ".join(f"{count} {state}" for state, count in counts.items())
+    echo(f"\n{total} ({count_text(report.documents, 'document')})")
 
 
 def _rows(shown: list[Vulnerability]) -> Iterator[tuple[str, ...]]:
@@ -122,8 +118,13 @@ def _rows(shown: list[Vulnerability]) -> Iterator[tuple[str, ...]]:
             product.version if product else "-",
             found.fixed_in or "-",
             found.kb or "-",
-            f"{found.title} ({found.reason})" if found.state is VulnerabilityState.UNKNOWN else found.title,
+            _title(found),
         )
+
+
+def _title(found: Vulnerability) -> str:
+    reason = f" ({found.reason})" if found.state is VulnerabilityState.UNKNOWN else ""
+    return f"{'exploited: ' if found.is_exploited else ''}{found.title}{reason}"
 
 
 COMMANDS = (cve_command,)

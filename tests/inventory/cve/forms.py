@@ -43,6 +43,7 @@ class Case:
     fixes: tuple[Fix, ...] = (Fix((SERVER_2022, CORE_2022), "5099001", "10.0.20348.2000"),)
     severity: str = "Critical"
     score: float = 9.8
+    is_exploited: bool = False
     released: str = "2099-01-10T08:00:00"
     revised: str = "2099-01-10T08:00:00"
 
@@ -70,6 +71,11 @@ def cvrf_json(*cases: Case, names: Mapping[str, str] = NAMES) -> bytes:
     return json.dumps(document).encode()
 
 
+def _exploit_status(case: Case) -> str:
+    exploited = "Yes" if case.is_exploited else "No"
+    return f"Publicly Disclosed:No;Exploited:{exploited};Latest Software Release:Exploitation Less Likely"
+
+
 def _cvrf_item(case: Case, number: int) -> dict[str, Any]:
     threats = [
         ({"Description": {"Value": text}, "ProductID": [product], "Type": kind, "DateSpecified": False})
@@ -91,7 +97,7 @@ def _cvrf_item(case: Case, number: int) -> dict[str, Any]:
         "DiscoveryDateSpecified": False,
         "CVE": case.cve,
         "ProductStatuses": [{"ProductID": [*case.affected], "Type": 3}],
-        "Threats": [*threats, {"Description": {"Value": "Publicly Disclosed:No;Exploited:No"}, "Type": 1}],
+        "Threats": [*threats, {"Description": {"Value": _exploit_status(case)}, "Type": 1}],
         "CVSSScoreSets": [
             {"BaseScore": case.score, "TemporalScore": 8.5, "Vector": VECTOR, "ProductID": [each]}
             for each in case.affected
@@ -158,7 +164,9 @@ def _xml_item(case: Case) -> str:
     <vuln:Notes><vuln:Note Title="FAQ" Type="FAQ">&lt;p&gt;An attacker …&lt;/p&gt;</vuln:Note></vuln:Notes>
     <vuln:CVE>{case.cve}</vuln:CVE>
     <vuln:ProductStatuses><vuln:Status Type="Known Affected">{affected}</vuln:Status></vuln:ProductStatuses>
-    <vuln:Threats>{threats}</vuln:Threats>
+    <vuln:Threats>{threats}
+      <vuln:Threat Type="Exploit Status"><vuln:Description>{_exploit_status(case)}</vuln:Description></vuln:Threat>
+    </vuln:Threats>
     <vuln:CVSSScoreSets>{scores}</vuln:CVSSScoreSets>
     <vuln:Remediations>{fixes}
       <vuln:Remediation Type="Known Issue"><vuln:Description>5099001</vuln:Description>{affected}</vuln:Remediation>
@@ -234,7 +242,10 @@ def csaf(case: Case, names: Mapping[str, str] = NAMES) -> bytes:
                         "products": known_affected,
                     }
                 ],
-                "threats": [{"category": "impact", "details": "Remote Code Execution"}],
+                "threats": [
+                    {"category": "impact", "details": "Remote Code Execution"},
+                    {"category": "exploit_status", "details": _exploit_status(case)},
+                ],
             }
         ],
     }  # fmt: skip

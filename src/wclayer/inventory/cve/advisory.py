@@ -95,6 +95,7 @@ class Advisory:
         affected: the ids of the products that are known to be affected.
         ratings: the rating for each product id; that of "" is for all others.
         remediations: the fixes.
+        is_exploited: whether the document says that it was exploited.
     """
 
     cve: str
@@ -106,6 +107,7 @@ class Advisory:
     affected: frozenset[str]
     ratings: Mapping[str, Rating] = field(default_factory=dict)
     remediations: tuple[Remediation, ...] = ()
+    is_exploited: bool = False
 
     def rating(self, product: str) -> Rating:
         """Returns the rating for a product."""
@@ -150,6 +152,11 @@ def kb_of(text: str) -> str:
     """Returns the number of the article that a text names ("5041160", "KB5041160", an address with it), or ""."""
     found = _KB.search(text.strip())
     return found[1] if found else ""
+
+
+def is_exploited(status: str) -> bool:
+    """Returns whether an exploit status says so ("Publicly Disclosed:No;Exploited:Yes;…")."""
+    return "exploited:yes" in status.replace(" ", "").lower()
 
 
 def is_hotpatch(kind: str) -> bool:

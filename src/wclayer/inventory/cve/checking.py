@@ -38,6 +38,7 @@ def find_vulnerabilities(inventory: Inventory, advisories: Iterable[StrPath]) ->
     return VulnerabilityReport(
         inventory.name,
         inventory.digest,
+        matches.documents,
         matches.products,
         matches.found,
         (*inventory.findings, *_findings(inventory, matches)),

@@ -19,6 +19,7 @@ from wclayer.inventory.cve.advisory import (
     Score,
     Severity,
     checked_id,
+    is_exploited,
     is_hotpatch,
     kb_of,
     time_of,
@@ -62,6 +63,11 @@ def read_csaf(view: JsonView, source: str) -> AdvisoryDocument:
                 affected=frozenset(products[each].name for each in affected if each in products),
                 ratings=_ratings(item, products, severity),
                 remediations=tuple(_remediations(item, products, affected)),
+                is_exploited=any(
+                    is_exploited(threat.text("details"))
+                    for threat in item.views("threats")
+                    if threat.text("category") == "exploit_status"
+                ),
             )
         )
     return AdvisoryDocument(source, document.text("title"), names, tuple(advisories))

@@ -18,6 +18,7 @@ from wclayer.inventory.cve.advisory import (
     Score,
     Severity,
     checked_id,
+    is_exploited,
     is_hotpatch,
     kb_of,
     time_of,
@@ -26,7 +27,7 @@ from wclayer.inventory.cve.json_fields import score_of, value_of
 
 KNOWN_AFFECTED = 3
 """The type of a product status."""
-IMPACT, SEVERITY = 0, 3
+IMPACT, EXPLOIT_STATUS, SEVERITY = 0, 1, 3
 """Types of threats."""
 VENDOR_FIX = 2
 """The type of a remediation."""
@@ -79,6 +80,11 @@ def _advisory(item: JsonView, products: Mapping[str, str], source: str) -> Advis
         ),
         ratings=_ratings(item),
         remediations=tuple(_remediations(item)),
+        is_exploited=any(
+            is_exploited(value_of(threat, "Description"))
+            for threat in item.views("Threats")
+            if threat.number("Type", -1) == EXPLOIT_STATUS
+        ),
     )
 
 

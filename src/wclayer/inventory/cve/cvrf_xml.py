@@ -11,7 +11,7 @@ from typing import Any
 from xml.parsers import expat
 
 from wclayer.errors import FormatError
-from wclayer.inventory.cve.cvrf_json import IMPACT, KNOWN_AFFECTED, SEVERITY, VENDOR_FIX
+from wclayer.inventory.cve.cvrf_json import EXPLOIT_STATUS, IMPACT, KNOWN_AFFECTED, SEVERITY, VENDOR_FIX
 
 _DEPTH = 64
 _ELEMENTS = 250_000
@@ -26,7 +26,8 @@ _PARTS = {
 }
 """The lists of a vulnerability, what their items are called, and which elements of an item are read."""
 _TYPES = {
-    "Known Affected": KNOWN_AFFECTED, "Impact": IMPACT, "Severity": SEVERITY, "Vendor Fix": VENDOR_FIX,
+    "Known Affected": KNOWN_AFFECTED, "Impact": IMPACT, "Exploit Status": EXPLOIT_STATUS,
+    "Severity": SEVERITY, "Vendor Fix": VENDOR_FIX,
 }  # fmt: skip
 
 

@@ -22,7 +22,6 @@ _SAME_UPDATES = (
 """Builds that differ in what is switched on, and get the same updates: the revisions of one hold for the others."""
 _FRAMEWORK_4_8_1 = 9000
 """The first build of updates of .NET Framework 4.8.1; those of 4.8 and before have lower numbers."""
-_FIRST_WINDOWS_10 = 10240
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +29,13 @@ class Matches:
     """The results of all documents.
 
     Attributes:
+        documents: how many they are.
         products: what is installed.
         found: the results: the worst first, and of those the most severe first.
         unmentioned: the installed products that no document mentions: nothing is known of them.
     """
 
+    documents: int
     products: tuple[InstalledProduct, ...]
     found: tuple[Vulnerability, ...]
     unmentioned: tuple[InstalledProduct, ...]
@@ -68,7 +69,9 @@ def match(system: InstalledSystem, documents: Iterable[AdvisoryDocument]) -> Mat
     matcher = ProductMatcher(system)
     newest: dict[str, _Matched] = {}
     mentioned: set[InstalledProduct] = set()
+    count = 0
     for document in documents:
+        count += 1
         for product_id in document.products:
             mentioned.update(matcher.find(product_id, document.products))
         for advisory in document.advisories:
@@ -79,6 +82,7 @@ def match(system: InstalledSystem, documents: Iterable[AdvisoryDocument]) -> Mat
     judge = _Judge(system, newest.values())
     found = [result for matched in newest.values() for result in judge.results(matched)]
     return Matches(
+        count,
         matcher.products,
         tuple(sorted(found, key=_order)),
         tuple(product for product in matcher.products if product not in mentioned),
@@ -94,13 +98,39 @@ def _matched(advisory: Advisory, matcher: ProductMatcher) -> _Matched:
         _Concern(
             product,
             max((advisory.rating(each) for each in ids), key=lambda rating: rating.severity),
-            tuple(each for each in advisory.remediations if not each.products.isdisjoint(ids)),
+            _with_hotpatches(product, [each for each in advisory.remediations if not each.products.isdisjoint(ids)]),
         )
         for product, ids in named.items()
     )
     worst = max(advisory.ratings.values(), key=lambda rating: rating.severity, default=Rating())
     rest = replace(advisory, products={}, affected=frozenset(), ratings={}, remediations=())
     return _Matched(rest, worst, concerns)
+
+
+def _with_hotpatches(product: InstalledProduct, fixes: list[Remediation]) -> tuple[Remediation, ...]:
+    """Returns the fixes of a product, of which each but the newest of a build of Windows is a hotpatch.
+
+    An ordinary update has the highest revision of its day. Documents name some hotpatches as other updates.
+    """
+    if product.kind is not ProductKind.WINDOWS:
+        return tuple(fixes)
+    newest: dict[tuple[int, ...], int] = {}
+    for fix in fixes:
+        numbers = numbers_of(fix.fixed_version)
+        if len(numbers) == 4 and not fix.is_hotpatch:
+            release = _release(numbers)
+            newest[release] = max(newest.get(release, 0), numbers[3])
+    return tuple(
+        replace(fix, is_hotpatch=True)
+        if len(numbers := numbers_of(fix.fixed_version)) == 4 and numbers[3] < newest.get(_release(numbers), 0)
+        else fix
+        for fix in fixes
+    )
+
+
+def _release(numbers: tuple[int, ...]) -> tuple[int, ...]:
+    """Returns the release of a version of Windows: that of the first of the builds that get the same updates."""
+    return *numbers[:2], min(next((group for group in _SAME_UPDATES if numbers[2] in group), {numbers[2]}))
 
 
 _STATES = [*VulnerabilityState]
@@ -116,17 +146,31 @@ class _Judge:
 
     def __init__(self, system: InstalledSystem, advisories: Iterable[_Matched]) -> None:
         self._system = system
-        self._updated = max((each.advisory.released for each in advisories if self._has_update_of(each)), default="")
-        """The newest time at which a cumulative update of Windows was released that is known to be installed."""
+        self._updated = self._last_update(advisories)
+        """Cumulative updates of Windows that were released until then are known to be installed."""
 
-    def _has_update_of(self, matched: _Matched) -> bool:
-        return any(
-            self._compare_windows(numbers_of(fix.fixed_version), fix.fixed_version)[0]
-            for concern in matched.concerns
-            if concern.product.kind is ProductKind.WINDOWS
-            for fix in concern.fixes
-            if not fix.is_hotpatch
-        )
+    def _last_update(self, advisories: Iterable[_Matched]) -> str:
+        """Returns the newest time at which an update was released that is installed, before any that is not.
+
+        A vulnerability may be published long after its fix, so an update that is installed alone says little. Before
+        Windows 10, updates were not cumulative.
+        """
+        if self._system.version.major < 10:
+            return ""
+        installed: list[str] = []
+        missing: list[str] = []
+        for matched in advisories:
+            for concern in matched.concerns:
+                if concern.product.kind is ProductKind.WINDOWS:
+                    for fix in concern.fixes:
+                        if not fix.is_hotpatch:
+                            is_fixed, _ = self._compare_windows(numbers_of(fix.fixed_version), fix.fixed_version)
+                            if is_fixed:
+                                installed.append(matched.advisory.released)
+                            elif is_fixed is False:
+                                missing.append(matched.advisory.revised)
+        first = min(missing, default="~")
+        return max((time for time in installed if time < first), default="")
 
     def results(self, matched: _Matched) -> Iterator[Vulnerability]:
         """Yields a result for each installed product that an advisory names, or one that says that it names none."""
@@ -157,11 +201,14 @@ class _Judge:
             return True, f"KB{fix.kb} is installed"
         if product.kind is ProductKind.RUNTIME:
             return _compare_runtime(product, fix)
-        if fix.fixed_version and not fix.is_hotpatch:
-            return self._compare_version(product, fix.fixed_version)
+        version = "" if fix.is_hotpatch else fix.fixed_version
+        is_fixed, reason = self._compare_version(product, version) if version else (None, "")
         is_older = bool(advisory.revised) and advisory.revised <= self._updated
-        if product.kind is ProductKind.WINDOWS and is_older and self._system.version.build >= _FIRST_WINDOWS_10:
+        if is_fixed is None and is_older and product.kind is ProductKind.WINDOWS:
             return True, "a later cumulative update is installed"
+        return (is_fixed, reason) if version else self._has_article(fix)
+
+    def _has_article(self, fix: Remediation) -> tuple[bool | None, str]:
         if not fix.kb:
             return None, "the document states neither a version that is fixed nor an update"
         if not self._system.updates:
@@ -177,8 +224,7 @@ class _Judge:
 
     def _compare_windows(self, numbers: tuple[int, ...], fixed_version: str) -> tuple[bool | None, str]:
         installed = self._system.version
-        builds = next((group for group in _SAME_UPDATES if installed.build in group), {installed.build})
-        if len(numbers) != 4 or numbers[:2] != installed.release[:2] or numbers[2] not in builds:
+        if len(numbers) != 4 or _release(numbers) != _release(installed.release):
             return None, f"the fixed version {fixed_version[:60]!r} is none of build {installed.build}"
         if installed.revision < 0:
             return None, f"the revision (UBR) of build {installed.build} is not known"
@@ -233,6 +279,7 @@ def _vulnerability(
         impact=rating.impact,
         score=None if score is None else score.base,
         vector="" if score is None else score.vector,
+        is_exploited=advisory.is_exploited,
         product=product,
         fixed_in=fix.fixed_version if fix else "",
         kb=f"KB{fix.kb}" if fix and fix.kb else "",

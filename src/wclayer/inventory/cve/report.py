@@ -39,6 +39,7 @@ class Vulnerability:
         impact: what an attacker gains ("Remote Code Execution"); "" if that is not stated.
         score: the base score of CVSS; None if there is none.
         vector: the vector of CVSS; "" if there is none.
+        is_exploited: whether the advisory says that it was exploited.
         product: the installed product; None if none of the products that the advisory names is installed.
         fixed_in: the first version that is not vulnerable, as the advisory writes it; "" if it states none.
         kb: the article of the update that fixes it ("KB5041160"); "" if there is none.
@@ -55,6 +56,7 @@ class Vulnerability:
     impact: str = ""
     score: float | None = None
     vector: str = ""
+    is_exploited: bool = False
     product: InstalledProduct | None = None
     fixed_in: str = ""
     kb: str = ""
@@ -73,7 +75,8 @@ class Vulnerability:
         return {
             "cve": self.cve, "title": self.title, "state": str(self.state), "reason": self.reason,
             "severity": self.severity.word.lower() or None, "impact": self.impact or None, "score": self.score,
-            "vector": self.vector or None, "product": product.name if product else None,
+            "vector": self.vector or None, "is_exploited": self.is_exploited,
+            "product": product.name if product else None,
             "installed": product.version if product else None, "from": (product.path or None) if product else None,
             "fixed_in": self.fixed_in or None, "kb": self.kb or None, "url": self.url or None,
             "source": self.source, "revised": self.revised or None,
@@ -87,6 +90,7 @@ class VulnerabilityReport:
     Attributes:
         name: what the user calls the image.
         digest: the digest of its manifest; "" if it is no image.
+        documents: how many documents were read.
         products: the installed products that were looked for.
         vulnerabilities: what is known of each vulnerability: the vulnerable first, then the unknown, and of those the
             most severe first.
@@ -95,6 +99,7 @@ class VulnerabilityReport:
 
     name: str
     digest: str
+    documents: int
     products: tuple[InstalledProduct, ...]
     vulnerabilities: tuple[Vulnerability, ...]
     findings: tuple[Finding, ...]
@@ -121,7 +126,7 @@ class VulnerabilityReport:
     def to_json(self) -> dict[str, Any]:
         """Returns the report for JSON."""
         return {
-            "name": self.name, "digest": self.digest or None,
+            "name": self.name, "digest": self.digest or None, "documents": self.documents,
             "products": [
                 {"name": each.name, "version": each.version, "from": each.path or None} for each in self.products
             ],

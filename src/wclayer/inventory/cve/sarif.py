@@ -41,7 +41,7 @@ def to_sarif(report: VulnerabilityReport, version: str) -> dict[str, Any]:
 
 
 def _rule(rule: Vulnerability) -> dict[str, Any]:
-    properties: dict[str, Any] = {"tags": ["security", "vulnerability"]}
+    properties: dict[str, Any] = {"tags": ["security", "vulnerability", *(["exploited"] if rule.is_exploited else [])]}
     if rule.score is not None:
         properties["security-severity"] = f"{rule.score:.1f}"
     return {

@@ -120,6 +120,17 @@ def test_a_hotpatch_counts_only_if_its_article_is_installed(form: str, kind: str
 
 
 @with_articles
+def test_a_hotpatch_that_is_named_otherwise_is_known_by_its_lower_revision(form: str) -> None:
+    """In December 2025, a document names hotpatches "Security Only" and "Security Update"."""
+    fixes = (Fix((CORE_2022,), "5099009", "10.0.20348.1900"), Fix((CORE_2022,), "5099001", "10.0.20348.2000"))
+    for case in (with_fixes(*fixes), with_fixes(*reversed(fixes))):
+        found = _only(SYSTEM, FORMS[form](case))
+        assert (found.state, found.fixed_in) == (VULNERABLE, "10.0.20348.2000")
+        assert _only(replace(SYSTEM, updates=frozenset(["5099009"])), FORMS[form](case)).state == FIXED
+        assert _only(_with_revision(2000), FORMS[form](case)).state == FIXED
+
+
+@with_articles
 @pytest.mark.parametrize(
     ("updates", "state", "reason"),
     [
@@ -146,12 +157,39 @@ def test_without_a_fixed_build_a_later_cumulative_update_is_enough(form: str) ->
     assert states == {"CVE-2099-0001": FIXED, "CVE-2099-0003": FIXED}
     states = {found.cve: found.state for found in _found(_with_revision(1999), write(january), write(march))}
     assert states == {"CVE-2099-0001": VULNERABLE, "CVE-2099-0003": VULNERABLE}
+    other_build = replace(january, fixes=(Fix((CORE_2022,), "5099001", "10.0.17784.2183"),))
+    states = {found.cve: found.state for found in _found(_with_revision(2000), write(other_build), write(march))}
+    assert states["CVE-2099-0001"] == FIXED
     # What was corrected after March may need a later update.
     states = {
         found.cve: found.state
         for found in _found(_with_revision(2000), write(replace(january, revised="2099-04-01T00:00:00")), write(march))
     }
     assert states["CVE-2099-0001"] == VULNERABLE
+
+
+@with_articles
+def test_a_vulnerability_that_was_published_after_its_fix_does_not_make_a_system_newer(form: str) -> None:
+    """The system has the update of January. In May, a vulnerability was published that it fixes."""
+    march = with_fixes(
+        Fix((CORE_2022,), "5099003"), cve="CVE-2099-0003", released="2099-03-10T00:00:00", revised="2099-03-10T00:00:00"
+    )
+    april = with_fixes(
+        Fix((CORE_2022,), "5099004", "10.0.20348.2400"), cve="CVE-2099-0004",
+        released="2099-04-10T00:00:00", revised="2099-04-10T00:00:00",
+    )  # fmt: skip
+    may = with_fixes(
+        Fix((CORE_2022,), "5099001", "10.0.20348.2000"), cve="CVE-2099-0005",
+        released="2099-05-10T00:00:00", revised="2099-05-10T00:00:00",
+    )  # fmt: skip
+    found = _found(_with_revision(2000), *map(FORMS[form], (march, april, may)))
+    assert {each.cve[-1]: each.state for each in found} == {"3": VULNERABLE, "4": VULNERABLE, "5": FIXED}
+
+
+@with_articles
+def test_what_was_exploited_is_told(form: str) -> None:
+    assert _only(SYSTEM, FORMS[form](replace(Case(), is_exploited=True))).is_exploited
+    assert not _only(SYSTEM, FORMS[form](Case())).is_exploited
 
 
 @pytest.mark.parametrize(

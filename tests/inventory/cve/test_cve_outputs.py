@@ -45,7 +45,7 @@ def _report(*cases: Case, name: str = "app:1") -> VulnerabilityReport:
     )  # fmt: skip
     matches = match(system, [parse_document(cvrf_json(*cases), "2099-Jan.json")])
     finding = Finding(FindingKind.DAMAGED, "HKLM\\SOFTWARE", "the hive is cut")
-    return VulnerabilityReport(name, "sha256:" + "0" * 64, matches.products, matches.found, (finding,))
+    return VulnerabilityReport(name, "sha256:" + "0" * 64, 1, matches.products, matches.found, (finding,))
 
 
 @pytest.fixture(scope="module")
@@ -144,7 +144,8 @@ def test_json_says_everything() -> None:
     assert first == {
         "cve": "CVE-2099-0001", "title": "Windows Example Remote Code Execution Vulnerability", "state": "vulnerable",
         "reason": "10.0.20348.1999 is before 10.0.20348.2000", "severity": "critical",
-        "impact": "Remote Code Execution", "score": 9.8, "vector": "CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:H/A:H",
+        "impact": "Remote Code Execution", "score": 9.8, "is_exploited": False,
+        "vector": "CVSS:3.1/AV:N/AC:L/PR:N/UI:N/S:U/C:H/I:H/A:H",
         "product": "Windows Server 2022 (Server Core installation)", "installed": "10.0.20348.1999", "from": None,
         "fixed_in": "10.0.20348.2000", "kb": "KB5099001",
         "url": "https://catalog.update.microsoft.com/v7/site/Search.aspx?q=KB5099001", "source": "2099-Jan.json",
