@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from wclayer.formats.pe import structs
 from wclayer.formats.pe.errors import PeError
@@ -10,8 +10,7 @@ from wclayer.formats.pe.image import PeImage
 from wclayer.formats.pe.structs import ClrFlags, ClrHeader, Directory, MetadataRoot
 
 
-@dataclass(frozen=True, slots=True)
-class Clr:
+class Clr(NamedTuple):
     """What a managed file says of itself."""
 
     header_version: tuple[int, int]

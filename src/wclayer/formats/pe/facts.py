@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from wclayer.formats.pe import structs
 from wclayer.formats.pe.clr import Clr, read_clr
@@ -34,8 +33,7 @@ _PROCESSORS: dict[int, str] = {
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class VersionResource:
+class VersionResource(NamedTuple):
     """A version resource with its name and language."""
 
     name: ResourceName
@@ -43,8 +41,7 @@ class VersionResource:
     info: VersionInfo
 
 
-@dataclass(frozen=True, slots=True)
-class PeFacts:
+class PeFacts(NamedTuple):
     """What a PE file says of itself. A part that is damaged is left out, and `problems` says why."""
 
     machine: int

@@ -53,7 +53,8 @@ class PeImage:
         self.directories_offset = self.optional_offset + _FORMS[self.optional.magic].size
         """The file offset of the data directories."""
         count = min(self.optional.directory_count, structs.MAX_DIRECTORIES)
-        self._directories = self.read_file(self.directories_offset, count * structs.DATA_DIRECTORY.size)
+        directories = self.read_file(self.directories_offset, count * structs.DATA_DIRECTORY.size)
+        self._directories = tuple(structs.DATA_DIRECTORY.iter_unpack(directories))
         self.sections = self._read_sections()
 
     @property
@@ -88,15 +89,15 @@ class PeImage:
 
     def has_directory(self, which: Directory) -> bool:
         """Tells whether the header has a place for a data directory."""
-        return (which + 1) * structs.DATA_DIRECTORY.size <= len(self._directories)
+        return which < len(self._directories)
 
     def directory(self, which: Directory) -> DataDirectory | None:
         """Returns a data directory, or None if the image has none of this kind."""
-        if not self.has_directory(which):
+        directories = self._directories
+        if which >= len(directories):
             return None
-        place = which * structs.DATA_DIRECTORY.size
-        found = DataDirectory._make(structs.DATA_DIRECTORY.unpack_from(self._directories, place))
-        return found if found.rva and found.size else None
+        rva, size = directories[which]
+        return DataDirectory(rva, size) if rva and size else None
 
     # Bytes of the file.
 
@@ -134,12 +135,11 @@ class PeImage:
             return [0], [(self.size, self.size, 0)]
         headers = min(optional.headers_size, self.size)
         ranges = [(0, (headers, headers, 0))]
-        for section in self.sections:
-            size = section.virtual_size or section.raw_size
+        for _, virtual_size, rva, raw_size, raw_offset, *_ in self.sections:
+            size = virtual_size or raw_size
             size += -size % structs.PAGE
-            raw_offset = section.raw_offset - section.raw_offset % structs.RAW_ALIGNMENT
-            raw_size = min(section.raw_size, size) if section.raw_offset else 0
-            ranges.append((section.rva, (size, raw_size, raw_offset)))
+            in_file = min(raw_size, size) if raw_offset else 0
+            ranges.append((rva, (size, in_file, raw_offset - raw_offset % structs.RAW_ALIGNMENT)))
         ranges.sort()
         return [rva for rva, _ in ranges], [mapped for _, mapped in ranges]
 

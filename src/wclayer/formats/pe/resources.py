@@ -7,12 +7,12 @@ of entries of one walk is bounded, because many entries may name the same direct
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from wclayer.formats.pe import structs
 from wclayer.formats.pe.errors import PeError
 from wclayer.formats.pe.image import PeImage
-from wclayer.formats.pe.structs import HIGH_BIT, Directory, ResourceData, ResourceDirectory
+from wclayer.formats.pe.structs import HIGH_BIT, Directory, ResourceData
 
 _HEAD = 4096
 """Bytes of a tree that are read at once: linkers write the directories before the data."""
@@ -21,8 +21,7 @@ ResourceName = int | str
 """A type, name or language: a number, or a text."""
 
 
-@dataclass(frozen=True, slots=True)
-class Resource:
+class Resource(NamedTuple):
     """A resource: its type, name and language, and where its data is."""
 
     type: ResourceName
@@ -74,8 +73,8 @@ class _Tree:
     def entries(self, place: int) -> Iterator[tuple[int, int]]:
         """Returns the entries of a directory: their numbers or names, and the places of what they are."""
         size = structs.RESOURCE_DIRECTORY.size
-        header = ResourceDirectory._make(structs.RESOURCE_DIRECTORY.unpack(self._read(place, size)))
-        count = header.named_count + header.numbered_count
+        named, numbered = structs.RESOURCE_DIRECTORY.unpack(self._read(place, size))
+        count = named + numbered
         self._left -= count
         if self._left < 0:
             raise PeError(f"more than {structs.MAX_RESOURCE_ENTRIES} entries of resources")

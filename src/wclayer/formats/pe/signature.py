@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from wclayer.formats.pe import structs
 from wclayer.formats.pe.errors import PeError
@@ -24,8 +24,7 @@ _HEAD_OF_DER = 32
 """Bytes in which the sequence and this identifier are."""
 
 
-@dataclass(frozen=True, slots=True)
-class Certificate:
+class Certificate(NamedTuple):
     """A WIN_CERTIFICATE: its type, and where what it holds is in the file."""
 
     type: int

@@ -194,7 +194,8 @@ RAW_ALIGNMENT = 512
 """Windows rounds the file offset of a section down to this."""
 
 # "The .rsrc Section".
-RESOURCE_DIRECTORY = Struct("<IIHHHH")
+RESOURCE_DIRECTORY = Struct("<12xHH")
+"""The numbers of entries with names and with numbers, which follow, behind what is skipped."""
 RESOURCE_ENTRY = Struct("<II")
 """Number of the entry, or place of its name; place of what it is. The high bit tells which."""
 RESOURCE_DATA = Struct("<IIII")
@@ -205,17 +206,6 @@ MAX_RESOURCE_ENTRIES = 1 << 16
 """Entries of all resource directories that are read in one walk."""
 MAX_RESOURCE_NAME = 1024
 """UTF-16 units of a name that are read."""
-
-
-class ResourceDirectory(NamedTuple):
-    """`RESOURCE_DIRECTORY`, unpacked; the entries follow, named ones first."""
-
-    characteristics: int
-    timestamp: int
-    major_version: int
-    minor_version: int
-    named_count: int
-    numbered_count: int
 
 
 class ResourceData(NamedTuple):
@@ -293,23 +283,9 @@ class DelayImportDescriptor(NamedTuple):
 
 
 # "Debug Directory (Image Only)".
-DEBUG = Struct("<IIHHIIII")
+DEBUG = Struct("<12xI12x")
+"""An entry of the directory: its type, among what is skipped."""
 MAX_DEBUG_ENTRIES = 64
-
-
-class DebugDirectory(NamedTuple):
-    """`DEBUG`, unpacked."""
-
-    characteristics: int
-    timestamp: int
-    major_version: int
-    minor_version: int
-    type: int
-    size: int
-    rva: int
-    offset: int
-
-
 DEBUG_REPRO = 16
 """The type of a debug entry that says that the build is reproducible: timestamps are hashes, not times."""
 

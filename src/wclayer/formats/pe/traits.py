@@ -5,7 +5,7 @@ from __future__ import annotations
 from wclayer.formats.pe import structs
 from wclayer.formats.pe.errors import PeError
 from wclayer.formats.pe.image import PeImage
-from wclayer.formats.pe.structs import DebugDirectory, Directory, Machine
+from wclayer.formats.pe.structs import Directory, Machine
 
 _HYBRID: dict[int, Machine] = {Machine.AMD64: Machine.ARM64EC, Machine.ARM64: Machine.ARM64X}
 """The machine of an image that has the metadata of hybrid code, by that of its header."""
@@ -47,5 +47,4 @@ def is_reproducible(image: PeImage) -> bool:
     if count > structs.MAX_DEBUG_ENTRIES:
         raise PeError(f"a debug directory of {count} entries; read are up to {structs.MAX_DEBUG_ENTRIES}")
     data = image.read(directory.rva, count * structs.DEBUG.size)
-    entries = map(DebugDirectory._make, structs.DEBUG.iter_unpack(data))
-    return any(entry.type == structs.DEBUG_REPRO for entry in entries)
+    return any(kind == structs.DEBUG_REPRO for (kind,) in structs.DEBUG.iter_unpack(data))

@@ -6,18 +6,17 @@ where the block around it ends, and a text ends at its first null, whatever its 
 
 from __future__ import annotations
 
-from codecs import utf_16_le_decode
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from wclayer.formats.pe import structs
 from wclayer.formats.pe.errors import PeError
 
 _ROOT_KEY = "VS_VERSION_INFO"
-_HEADER = structs.VERSION_BLOCK.size
-_ALIGNMENT = structs.VERSION_ALIGNMENT
 _UNIT = 2
+"""Bytes of a unit of UTF-16."""
+_HEADER = structs.VERSION_BLOCK.size // _UNIT
+_ALIGNMENT = structs.VERSION_ALIGNMENT // _UNIT
 _unpack_header = structs.VERSION_BLOCK.unpack_from
 
 Version = tuple[int, int, int, int]
@@ -55,8 +54,7 @@ def _version(high: int, low: int) -> Version:
     return high >> 16, high & 0xFFFF, low >> 16, low & 0xFFFF
 
 
-@dataclass(frozen=True, slots=True)
-class StringTable:
+class StringTable(NamedTuple):
     """The texts of one language, in the order of the file."""
 
     key: str
@@ -69,8 +67,7 @@ class StringTable:
         return next((text for key, text in self.strings if key.casefold() == wanted), None)
 
 
-@dataclass(frozen=True, slots=True)
-class VersionInfo:
+class VersionInfo(NamedTuple):
     """A version resource."""
 
     fixed: FixedFileInfo | None
@@ -97,67 +94,94 @@ def parse_version(data: bytes) -> VersionInfo:
     Raises:
         PeError: it is no version resource.
     """
-    root = next(_blocks(data, 0, min(len(data), structs.MAX_VERSION_SIZE)), None)
-    if root is None or root[0] != _ROOT_KEY:
-        raise PeError(f"a version resource that does not start with {_ROOT_KEY!r}")
-    _, value, value_length, end = root
-    tables: list[StringTable] = []
-    translations: list[tuple[int, int]] = []
-    for key, children, _, children_end in _blocks(data, value + value_length, end):
-        kind = key.casefold()
-        if kind == "stringfileinfo":
-            tables += _string_tables(data, children, children_end)
-        elif kind == "varfileinfo":
-            translations += _translations(data, children, children_end)
-    return VersionInfo(_fixed(data, value, min(value_length, end - value)), tuple(tables), tuple(translations))
+    return _Reader(data[: structs.MAX_VERSION_SIZE]).version()
 
 
-def _fixed(data: bytes, start: int, length: int) -> FixedFileInfo | None:
-    if length < structs.FIXED_FILE_INFO.size:
-        return None
-    fixed = FixedFileInfo._make(structs.FIXED_FILE_INFO.unpack_from(data, start))
-    return fixed if fixed.signature == structs.FIXED_SIGNATURE else None
+class _Reader:
+    """Walks the blocks of a resource. Places count in UTF-16 units, as all that is read is aligned to these."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._units = _units(data)
+
+    def version(self) -> VersionInfo:
+        """Returns what the resource says."""
+        root = next(self._blocks(0, len(self._units)), None)
+        if root is None or root[0] != _ROOT_KEY:
+            raise PeError(f"a version resource that does not start with {_ROOT_KEY!r}")
+        _, value, value_length, end = root
+        tables: list[StringTable] = []
+        translations: list[tuple[int, int]] = []
+        for key, children, _, children_end in self._blocks(value + value_length // _UNIT, end):
+            kind = key.casefold()
+            if kind == "stringfileinfo":
+                tables += self._string_tables(children, children_end)
+            elif kind == "varfileinfo":
+                translations += self._translations(children, children_end)
+        return VersionInfo(self._fixed(value, end, value_length), tuple(tables), tuple(translations))
+
+    def _fixed(self, start: int, end: int, length: int) -> FixedFileInfo | None:
+        if min(length, (end - start) * _UNIT) < structs.FIXED_FILE_INFO.size:
+            return None
+        fixed = FixedFileInfo._make(structs.FIXED_FILE_INFO.unpack_from(self._data, start * _UNIT))
+        return fixed if fixed.signature == structs.FIXED_SIGNATURE else None
+
+    def _string_tables(self, start: int, end: int) -> Iterator[StringTable]:
+        units = self._units
+        for table, strings, _, strings_end in self._blocks(start, end):
+            texts = []
+            for key, value, length, value_end in self._blocks(strings, strings_end):
+                if length:
+                    null = units.find("\0", value, value_end)
+                    text = units[value : null if null >= 0 else value_end]
+                    texts.append((key, text if text.isascii() else _joined(text)))
+                else:
+                    texts.append((key, ""))
+            yield StringTable(table, tuple(texts))
+
+    def _translations(self, start: int, end: int) -> Iterator[tuple[int, int]]:
+        for key, value, length, value_end in self._blocks(start, end):
+            if key.casefold() == "translation":
+                size = min(length, (value_end - value) * _UNIT)
+                size -= size % structs.TRANSLATION.size
+                yield from structs.TRANSLATION.iter_unpack(self._data[value * _UNIT : value * _UNIT + size])
+
+    def _blocks(self, start: int, end: int) -> Iterator[_Block]:
+        """Yields the blocks between two places, each aligned. What is too short for a block ends them."""
+        data, units = self._data, self._units
+        start += start % _ALIGNMENT
+        while end - start >= _HEADER:
+            length, value_length, _ = _unpack_header(data, start * _UNIT)
+            block_end = min(start + length // _UNIT, end)
+            place = start + _HEADER
+            if block_end < place:
+                return
+            null = units.find("\0", place, block_end)
+            if null < 0:
+                null = block_end
+            key = units[place:null]
+            value = null + 1
+            value += value % _ALIGNMENT
+            yield (
+                key if key.isascii() else _joined(key),
+                value if value < block_end else block_end,
+                value_length,
+                block_end,
+            )
+            # The length may be odd, and the block ends at the end of what is around it at the latest.
+            start += -(-length // structs.VERSION_ALIGNMENT) * _ALIGNMENT
 
 
-def _string_tables(data: bytes, start: int, end: int) -> Iterator[StringTable]:
-    for table, strings, _, strings_end in _blocks(data, start, end):
-        texts = [
-            (key, _text(data, value, _null(data, value, value_end)) if length else "")
-            for key, value, length, value_end in _blocks(data, strings, strings_end)
-        ]
-        yield StringTable(table, tuple(texts))
+def _units(data: bytes) -> str:
+    """Returns UTF-16 as a string with one character for each unit. A half unit at the end is left out."""
+    size = len(data) - len(data) % _UNIT
+    text = data[:size].decode("utf-16-le", "surrogatepass")
+    if len(text) * _UNIT < size:
+        # Two units that are one character are taken apart.
+        text = "".join(map(chr, memoryview(data[:size]).cast("H")))
+    return text
 
 
-def _translations(data: bytes, start: int, end: int) -> Iterator[tuple[int, int]]:
-    for key, value, length, value_end in _blocks(data, start, end):
-        if key.casefold() == "translation":
-            size = min(length, value_end - value)
-            yield from structs.TRANSLATION.iter_unpack(data[value : value + size - size % structs.TRANSLATION.size])
-
-
-def _blocks(data: bytes, start: int, end: int) -> Iterator[_Block]:
-    """Yields the blocks between two places of a resource, each aligned. What is too short for a block ends them."""
-    start += -start % _ALIGNMENT
-    while end - start >= _HEADER:
-        length, value_length, _ = _unpack_header(data, start)
-        if length < _HEADER:
-            return
-        block_end = min(start + length, end)
-        null = _null(data, start + _HEADER, block_end)
-        value = null + _UNIT
-        value = min(value + -value % _ALIGNMENT, block_end)
-        yield _text(data, start + _HEADER, null), value, value_length, block_end
-        start = block_end + -block_end % _ALIGNMENT
-
-
-def _null(data: bytes, start: int, end: int) -> int:
-    """Returns the place of the first null unit, or the end if there is none."""
-    place = data.find(b"\0\0", start, end)
-    while place >= 0 and (place - start) & 1:
-        place = data.find(b"\0\0", place + 1, end)
-    return end if place < 0 else place
-
-
-def _text(data: bytes, start: int, end: int) -> str:
-    """Returns a text in UTF-16. Units that are no text are kept, a half unit is not."""
-    return utf_16_le_decode(data[start:end], "surrogatepass")[0]
+def _joined(units: str) -> str:
+    """Returns the text that is in units: pairs become characters, and units that are no text are kept."""
+    return units.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
