@@ -143,7 +143,7 @@ def resources(tree: Tree, rva: int = FIRST_RVA) -> bytes:
     directory(tree)
     for at, text in fixes:
         struct.pack_into("<I", made, at, 0x80000000 | len(made))
-        encoded = text.encode("utf-16-le")
+        encoded = text.encode("utf-16-le", "surrogatepass")
         made.extend(struct.pack("<H", len(encoded) // 2) + encoded)
     for at, data in leaves:
         made.extend(bytes(-len(made) % 4))
@@ -158,7 +158,7 @@ Fixed = tuple[tuple[int, int, int, int], tuple[int, int, int, int]]
 
 def version_block(key: str, value: bytes = b"", children: Sequence[bytes] = (), *, text: int | None = None) -> bytes:
     """A block of a version resource. `text` is the length that a value that is text states."""
-    made = key.encode("utf-16-le") + b"\0\0"
+    made = key.encode("utf-16-le", "surrogatepass") + b"\0\0"
     made += bytes(-(6 + len(made)) % 4) + value
     for child in children:
         made += bytes(-(6 + len(made)) % 4) + child

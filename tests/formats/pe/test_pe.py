@@ -368,3 +368,13 @@ def test_certificates_that_are_not_in_the_file_have_a_problem_and_no_hash() -> N
     with pytest.raises(PeError):
         authenticode_hash(image)
     assert [problem.partition(":")[0] for problem in read_facts(image).problems] == ["certificates"]
+
+
+@pytest.mark.parametrize(
+    "text", ["\U0001f600", "a\U0001f600b", "half \ud83d", "\ude00 half", "\ud83d\ud83d\ude00", "日本語 ©"]
+)
+def test_texts_of_versions_keep_pairs_and_halves_of_pairs(text: str) -> None:
+    tables = {"040904b0": [(f"Key {text}", text), ("After", "it")]}
+    wanted = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "surrogatepass")
+    info = parse_version(craft.version_info(None, tables))
+    assert info.tables[0].strings == ((f"Key {wanted}", wanted), ("After", "it"))

@@ -112,7 +112,7 @@ class _Reader:
         _, value, value_length, end = root
         tables: list[StringTable] = []
         translations: list[tuple[int, int]] = []
-        for key, children, _, children_end in self._blocks(value + value_length // _UNIT, end):
+        for key, children, _, children_end in self._blocks(value + -(-value_length // _UNIT), end):
             kind = key.casefold()
             if kind == "stringfileinfo":
                 tables += self._string_tables(children, children_end)
