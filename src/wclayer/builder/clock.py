@@ -10,14 +10,13 @@ from datetime import UTC, datetime
 from time import time_ns
 
 from wclayer.errors import InvalidParameterError
+from wclayer.images.config import LATEST, seconds_of
 from wclayer.win32.filetime import from_unix_ns
 
 VARIABLE = "SOURCE_DATE_EPOCH"
 """The variable of the environment with the seconds since 1970 (reproducible-builds.org, "SOURCE_DATE_EPOCH")."""
 _SECONDS = re.compile(r"\d{1,11}\Z", re.ASCII)
 _NS = 10**9
-_LATEST = 253_402_300_799
-"""The last second of the year 9999, which RFC 3339 can write."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +46,10 @@ class Clock:
         """
         text = (os.environ if environment is None else environment).get(VARIABLE, "")
         if text:
-            if not _SECONDS.match(text) or int(text) > _LATEST:
+            if not _SECONDS.match(text) or int(text) > LATEST:
                 raise InvalidParameterError(VARIABLE, f"is {text[:40]!r}, not a number of seconds since 1970")
             return cls(int(text))
-        return cls(_seconds(base_created)) if reproducible else cls()
+        return cls(seconds_of(base_created)) if reproducible else cls()
 
     @property
     def latest(self) -> int | None:
@@ -63,11 +62,3 @@ class Clock:
         seconds, rest = divmod(ns, _NS)
         fraction = f".{rest:09d}".rstrip("0") if rest else ""
         return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}{fraction}Z"
-
-
-def _seconds(text: str) -> int:
-    """Returns the seconds since 1970 of a time in a configuration; 0 for one that is none, or earlier."""
-    try:
-        return max(0, int(datetime.fromisoformat(text).timestamp()))
-    except (ValueError, OverflowError):
-        return 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import lru_cache
 
 from wclayer.errors import FormatError, FormatLimitError, limit_hint
@@ -12,6 +13,9 @@ from wclayer.images.json_view import JsonView, parse_json
 from wclayer.images.manifest import check_manifest_size
 from wclayer.images.platform import Platform
 from wclayer.model import limits_in_use
+
+LATEST = 253_402_300_799
+"""The last second of the year 9999, which RFC 3339 can write."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,3 +108,12 @@ def _parsed(data: bytes) -> ImageConfig:
         ),
         view,
     )
+
+
+def seconds_of(text: str) -> int:
+    """Returns the seconds since 1970 of a time in a configuration; 0 for one that is none, or earlier."""
+    try:
+        time = datetime.fromisoformat(text)
+        return min(max(0, int((time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp())), LATEST)
+    except (ValueError, OverflowError):
+        return 0
