@@ -16,7 +16,7 @@ _VM = "00000000-0000-0000-0000-000000000001"
 # What only reads; a mount, in which each program asks for itself.
 _WITHOUT = {
     "acl get", "bcd", "cat", "check", "completion", "disk check", "disk info", "images",
-    "index list", "info", "inspect", "inventory", "ls", "mount", "reg get", "reg query", "stat", "tree",
+    "index list", "info", "inspect", "ls", "mount", "reg get", "reg query", "stat", "tree",
 }  # fmt: skip
 
 

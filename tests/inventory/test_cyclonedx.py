@@ -16,6 +16,7 @@ from tests.inventory.conftest import Windows
 from tests.inventory.windows import APPLICATION, UPDATED
 from wclayer.inventory.cyclonedx import write_cyclonedx
 from wclayer.inventory.item import Finding, FindingKind, Inventory, ItemKind
+from wclayer.inventory.sbom_forms import FORMS, LEFT_OUT, SETTINGS
 from wclayer.inventory.spdx import write_spdx
 
 
@@ -104,6 +105,11 @@ def test_a_superseded_update_is_optional_and_an_absent_one_is_not_there() -> Non
     updates = [item(ItemKind.UPDATE, f"KB{n}", state=state) for n, state in enumerate(states)]
     found = {each["name"]: each.get("scope") for each in cyclonedx(bills.inventory(*updates))["components"]}
     assert found == {"KB0": None, "KB1": "optional", "KB2": "optional"}
+
+
+def test_every_kind_is_a_component_or_a_setting_or_left_out_on_purpose() -> None:
+    kinds = [*FORMS, *SETTINGS, *LEFT_OUT]
+    assert sorted(kinds) == sorted(ItemKind)
 
 
 def test_users_variables_and_host_paths_are_in_no_bill() -> None:

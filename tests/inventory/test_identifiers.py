@@ -12,7 +12,7 @@ from packageurl import PackageURL
 from spdx_tools.spdx.validation.external_package_ref_validator import CPE23TYPE_REGEX
 
 from tests.inventory.bills import DIGEST, EXE, HOSTILE, INVENTORIES, TEXTS, WINDOWS, inventory, item
-from wclayer.inventory.identifiers import Identifiers, identifiers_of, image_purl
+from wclayer.inventory.identifiers import Identifiers, identifiers_of, image_name, image_purl
 from wclayer.inventory.item import Inventory, ItemKind
 
 _CPE = re.compile(CPE23TYPE_REGEX)
@@ -97,9 +97,17 @@ def test_the_parts_of_dotnet_have_the_names_of_the_cpe_dictionary() -> None:
 
 def test_an_image_has_the_purl_of_its_repository() -> None:
     assert image_purl(inventory()) == f"pkg:oci/app@{DIGEST}?repository_url=localhost:5000/shop/app&tag=1"
-    assert image_purl(inventory(name="app:1")) == f"pkg:oci/app@{DIGEST}?repository_url=docker.io/library/app&tag=1"
-    assert image_purl(inventory(name="/layers/app")) == ""
+    # Nobody knows of which registry the name is.
+    assert image_purl(inventory(name="shop/app:1")) == f"pkg:oci/app@{DIGEST}?tag=1"
+    for name in ("/layers/app", "oci:mirror:app", DIGEST):
+        assert image_purl(inventory(name=name)) == ""
     assert image_purl(Inventory("app:1", "", "", (), (), ())) == ""
+
+
+def test_the_path_of_an_image_is_not_its_name() -> None:
+    assert image_name(inventory()) == "localhost:5000/shop/app:1"
+    assert image_name(inventory(name="/home/alice/layers/app/")) == "app"
+    assert image_name(inventory(name="C:\\Users\\alice\\app.vhdx")) == "app.vhdx"
 
 
 @settings(deadline=None, max_examples=40)

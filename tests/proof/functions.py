@@ -596,5 +596,6 @@ ASK_NOTHING = {
     "parse_location": "it is made of the text", "runs_on": "versions are compared",
     "limits_in_use": "a setting of the process", "use_limits": "a setting of the process",
     "unsynced": "a setting of the process",
+    "write_cyclonedx": "the stream is the caller's", "write_spdx": "the stream is the caller's",
 }  # fmt: skip
 """Public functions that ask nothing of the host, and why."""

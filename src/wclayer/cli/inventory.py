@@ -5,9 +5,10 @@ from __future__ import annotations
 import click
 
 import wclayer
+from wclayer.cli.bills import Bills, bill_options
 from wclayer.cli.inventory_table import print_inventory
 from wclayer.cli.layer_argument import LayerArgument, layer_argument
-from wclayer.cli.output import count_bar, json_option, print_json
+from wclayer.cli.output import count_bar, echo, json_option, print_json
 from wclayer.inventory.item import Inventory, ItemKind
 
 
@@ -21,9 +22,12 @@ from wclayer.inventory.item import Inventory, ItemKind
 )
 @click.option("--own", is_flag=True, help="Show only what the image's own layers brought, not its base.")
 @click.option("--no-files", is_flag=True, help="Do not look at all files: no packages, no PE files; much faster.")
+@bill_options
 @json_option
 @layer_argument("layer")
-def inventory_command(kinds: tuple[str, ...], own: bool, no_files: bool, as_json: bool, layer: LayerArgument) -> None:
+def inventory_command(
+    kinds: tuple[str, ...], own: bool, no_files: bool, bills: Bills, as_json: bool, layer: LayerArgument
+) -> None:
     """Show what LAYER holds: an image, a layer over its parents, a scratch, or a disk file.
 
     The operating system, updates, features, programs, .NET, services, drivers, scheduled tasks, users, environment,
@@ -31,17 +35,27 @@ def inventory_command(kinds: tuple[str, ...], own: bool, no_files: bool, as_json
     that brought the item, and with the key or the file that says so. The list of layers and what is damaged or
     contradictory stand at the top.
 
+    With --cyclonedx, --spdx or --attach, what is found is not shown but written as a bill of materials (SBOM).
+
     \b
     Example:
       wclayer inventory myapp:1.0
       wclayer inventory --own --json myapp:1.0
       wclayer inventory --kind pe-file /layers/app
+      wclayer inventory --cyclonedx app.cdx.json --attach myapp:1.0
     """
-    with count_bar("taking inventory") as bar:
-        taken = wclayer.take_inventory(layer.image or layer.text, files=not no_files, progress=bar)
-    wanted = frozenset(map(ItemKind, kinds))
-    shown = _narrowed(taken, wanted, own)
-    print_json(shown.to_json()) if as_json else print_inventory(shown, wanted)
+    with bills.told_beside(layer):
+        with count_bar("taking inventory") as bar:
+            taken = wclayer.take_inventory(layer.image or layer.text, files=not no_files, progress=bar)
+        wanted = frozenset(map(ItemKind, kinds))
+        shown = _narrowed(taken, wanted, own)
+        for line in bills.deliver(shown, layer):
+            if not as_json:
+                echo(line)
+        if as_json:
+            print_json(shown.to_json())
+        elif not bills:
+            print_inventory(shown, wanted)
 
 
 def _narrowed(inventory: Inventory, kinds: frozenset[ItemKind], own: bool) -> Inventory:

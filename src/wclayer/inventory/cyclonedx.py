@@ -7,7 +7,7 @@ from typing import Any, BinaryIO
 
 from wclayer import __version__
 from wclayer.errors import during
-from wclayer.inventory.identifiers import identifiers_of, image_purl
+from wclayer.inventory.identifiers import identifiers_of, image_name, image_purl
 from wclayer.inventory.item import Inventory, Item, ItemKind
 from wclayer.inventory.sbom_forms import (
     FORMS,
@@ -80,7 +80,7 @@ def _property(name: str, value: str) -> dict[str, str]:
 
 def _image(inventory: Inventory) -> dict[str, Any]:
     """Returns the component that the bill is about, with what is no component of its own."""
-    record: dict[str, Any] = {"type": "container", "bom-ref": _IMAGE, "name": clean(inventory.name) or NO_NAME}
+    record: dict[str, Any] = {"type": "container", "bom-ref": _IMAGE, "name": image_name(inventory) or NO_NAME}
     if sha256 := image_sha256(inventory):
         record |= {"version": inventory.digest, "hashes": [_hash(sha256)]}
     if purl := image_purl(inventory):

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 
 from packageurl import PackageURL
 
-from wclayer.errors import LayerError
+from wclayer.errors import FormatError, LayerError
 from wclayer.images.descriptor import check_digest
-from wclayer.images.reference import parse_reference
+from wclayer.images.reference import Reference, parse_reference
 from wclayer.inventory.item import Inventory, Item, ItemKind
 from wclayer.inventory.sbom_text import clean
 
@@ -93,19 +93,35 @@ def identifiers_of(item: Item) -> Identifiers:
     return Identifiers(purl)
 
 
+def image_name(inventory: Inventory) -> str:
+    """Returns the name by which a bill knows an image: its reference, or the last part of a path, which is nobody's
+    business."""
+    if _reference_of(inventory.name) is not None:
+        return inventory.name
+    return clean(re.split(r"[\\/]", inventory.name.rstrip("\\/"))[-1])
+
+
 def image_purl(inventory: Inventory) -> str:
-    """Returns the package URL of an image; "" if it is no image, or its name is not one of a registry."""
-    if not inventory.digest:
+    """Returns the package URL of an image; "" if it is no image, or its name is none of an image. The registry is only
+    stated if the name does."""
+    reference = _reference_of(inventory.name)
+    if reference is None:
         return ""
     try:
         check_digest(inventory.digest, "the image")
-        reference = parse_reference(inventory.name)
-    except (LayerError, ValueError):
+    except FormatError:
         return ""
     repository = f"{reference.registry}/{reference.repository}"
-    return _purl(
-        "oci", "", repository.rpartition("/")[2], inventory.digest, {"repository_url": repository, "tag": reference.tag}
-    )
+    is_whole = inventory.name.startswith(f"{reference.registry}/")
+    qualifiers = {"repository_url": repository if is_whole else "", "tag": reference.tag}
+    return _purl("oci", "", repository.rpartition("/")[2], inventory.digest, qualifiers)
+
+
+def _reference_of(name: str) -> Reference | None:
+    try:
+        return None if name.startswith("sha256:") else parse_reference(name)
+    except LayerError:
+        return None
 
 
 def _of_windows(item: Item) -> Identifiers:
@@ -171,6 +187,7 @@ _PURLS: Mapping[ItemKind, Callable[[Item], str]] = {
     ),
     ItemKind.NUGET_PACKAGE: lambda item: _purl("nuget", "", item.name, item.version),
     ItemKind.GO_MODULE: _split("golang", "/"),
+    ItemKind.RUST_CRATE: lambda item: _purl("cargo", "", item.name, item.version),
 }  # fmt: skip
 
 

@@ -42,11 +42,14 @@ FORMS: Mapping[ItemKind, Form] = {
     ItemKind.JAVA_PACKAGE: Form("library", "LIBRARY"),
     ItemKind.NUGET_PACKAGE: Form("library", "LIBRARY"),
     ItemKind.GO_MODULE: Form("library", "LIBRARY"),
+    ItemKind.RUST_CRATE: Form("library", "LIBRARY"),
     ItemKind.PE_FILE: Form("file", "FILE"),
 }
-"""The kinds that are software. Users and variables of the environment are nobody's business who gets a bill."""
+"""The kinds that are software."""
 SETTINGS = frozenset({ItemKind.SERVICE, ItemKind.TASK, ItemKind.PORT})
 """Kinds that are no software, and that a bill can state of the image."""
+LEFT_OUT = frozenset({ItemKind.USER, ItemKind.ENVIRONMENT_VARIABLE})
+"""Kinds that may be secrets, which are nobody's business who gets a bill."""
 _NOT_THERE = frozenset({"absent", "removed"})
 _PRESENT = frozenset({"", "installed", "permanent"})
 

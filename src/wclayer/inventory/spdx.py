@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 
 from wclayer import __version__
 from wclayer.errors import during
-from wclayer.inventory.identifiers import identifiers_of, image_purl
+from wclayer.inventory.identifiers import identifiers_of, image_name, image_purl
 from wclayer.inventory.item import Inventory, Item, ItemKind
 from wclayer.inventory.sbom_forms import (
     FORMS,
@@ -60,7 +60,7 @@ def _document(inventory: Inventory, time: str, namespace: str) -> Iterator[str]:
         "spdxVersion": "SPDX-2.3",
         "dataLicense": "CC0-1.0",
         "SPDXID": _DOCUMENT,
-        "name": clean(inventory.name) or NO_NAME,
+        "name": image_name(inventory) or NO_NAME,
         "documentNamespace": namespace,
         "creationInfo": {"created": time, "creators": [_TOOL]},
     }
@@ -90,7 +90,7 @@ def _relationship(subject: str, kind: str, target: str) -> str:
 def _image(inventory: Inventory, time: str) -> dict[str, Any]:
     record: dict[str, Any] = {
         "SPDXID": _IMAGE,
-        "name": clean(inventory.name) or NO_NAME,
+        "name": image_name(inventory) or NO_NAME,
         "downloadLocation": "NOASSERTION",
         "filesAnalyzed": False,
         "primaryPackagePurpose": "CONTAINER",
