@@ -12,8 +12,6 @@ import unicodedata
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from packageurl import PackageURL
-
 from wclayer.errors import FormatError, LayerError
 from wclayer.images.descriptor import check_digest
 from wclayer.images.reference import Reference, parse_reference
@@ -158,11 +156,14 @@ def _purl(kind: str, namespace: str, name: str, version: str, qualifiers: Mappin
     parts = [clean(part).strip("/ ") for part in (namespace, name, version)]
     if not parts[1] or sum(map(len, parts)) > _LONGEST:
         return ""
+    from packageurl import PackageURL
+
     stated = {key: value for key, value in (qualifiers or {}).items() if value}
     try:
-        return PackageURL(kind, parts[0] or None, parts[1], parts[2] or None, stated or None).to_string()
+        purl: str = PackageURL(kind, parts[0] or None, parts[1], parts[2] or None, stated or None).to_string()
     except ValueError:
         return ""
+    return purl
 
 
 def _generic(item: Item) -> str:
