@@ -18,6 +18,8 @@ are `LayerError`s, a subclass of `OSError`, with the Windows code.
 import importlib
 from typing import TYPE_CHECKING
 
+from wclayer._version import __version__
+
 if TYPE_CHECKING:
     from wclayer.builder.api import append_image, build_image, commit_image, rebase_image, squash_image
     from wclayer.builder.appending.additions import Additions
@@ -193,7 +195,6 @@ if TYPE_CHECKING:
     from wclayer.win32.attributes import FileAttributes, FileBasicInfo
     from wclayer.win32.reparse import LinkTarget
 
-__version__ = "0.1.0"
 
 _HOMES = {
     "wclayer.builder.appending.additions": ("Additions",),

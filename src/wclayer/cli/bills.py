@@ -8,8 +8,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, BinaryIO, Protocol, TypeVar
+from typing import Any, BinaryIO, Protocol, TypeVar, cast
 
 import click
 
@@ -17,8 +16,8 @@ from wclayer.builder.clock import Clock
 from wclayer.cli.attach import attached_text
 from wclayer.cli.layer_argument import LayerArgument
 from wclayer.cli.output import count_text, results_beside
-from wclayer.errors import InvalidParameterError, PathNotFoundError
-from wclayer.images.attaching import attach_file
+from wclayer.errors import InvalidParameterError, PathNotFoundError, during
+from wclayer.images.attaching import attach_stream
 from wclayer.images.location import Location, Transport
 from wclayer.images.opening import find_place
 from wclayer.inventory.cyclonedx import write_cyclonedx
@@ -103,11 +102,9 @@ class Bills:
 def _attached(form: _Form, title: str, inventory: Inventory, layer: LayerArgument, epoch: int | None) -> str:
     """Attaches a bill to the image that it is about, and returns what was done."""
     image = str(replace(_place_of(layer), name=inventory.digest))
-    with tempfile.TemporaryDirectory(prefix="wclayer-") as folder:
-        file = Path(folder) / title
-        with file.open("wb") as stream:
-            form.write(inventory, stream, epoch=epoch)
-        result = attach_file(image, file, layer.store, media_type=form.media_type)
+    with during("attach file", image, takes_over=True), cast(BinaryIO, tempfile.TemporaryFile()) as stream:
+        form.write(inventory, stream, epoch=epoch)
+        result = attach_stream(image, stream, title, layer.store, media_type=form.media_type)
     return attached_text(str(layer), title, result)
 
 

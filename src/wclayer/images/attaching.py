@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from types import TracebackType
-from typing import BinaryIO, Self
+from typing import BinaryIO, Self, cast
 
 from wclayer._types import StrPath
 from wclayer.errors import InvalidParameterError, NotSupportedError, PathNotFoundError, during, errors_at
@@ -103,17 +103,45 @@ def attach_file(
         NotSupportedError: the image is in an archive, which is not changed.
         AccessDeniedError, RegistryError: the registry refuses, or cannot be reached.
     """
-    with during("attach file", image, takes_over=True), ExitStack() as opened:
-        place = source_location(image)
-        if place.transport in (Transport.OCI_ARCHIVE, Transport.DOCKER_ARCHIVE):
-            raise NotSupportedError(
-                image,
-                "is an archive, which is not changed; `wclayer copy` copies it to a layout (oci:DIR) or elsewhere",
-            )
-        found = _described(file, media_type)
+    with during("attach file", image, takes_over=True):
+        with errors_at(file):
+            opened = open_any_place(file)
+        with opened as stream:
+            return attach_stream(
+                image, stream, os.fspath(file), store, media_type=media_type, annotations=annotations,
+                platform=platform, registry=registry, progress=progress,
+            )  # fmt: skip
+
+
+def attach_stream(
+    image: str,
+    stream: BinaryIO,
+    name: str,
+    store: ImageStore | None = None,
+    *,
+    media_type: str = "",
+    annotations: Mapping[str, str] | None = None,
+    platform: Platform | None = None,
+    registry: RegistryOptions | None = None,
+    progress: TransferCallback | None = None,
+) -> AttachedFile:
+    """Attaches an open file, as `attach_file` does.
+
+    Args:
+        image, store, media_type, annotations, platform, registry, progress: see `attach_file`.
+        stream: the file, which can be positioned. It stays open.
+        name: its path, or its name alone, whose last part is its title.
+    """
+    place = source_location(image)
+    if place.transport in (Transport.OCI_ARCHIVE, Transport.DOCKER_ARCHIVE):
+        raise NotSupportedError(
+            image, "is an archive, which is not changed; `wclayer copy` copies it to a layout (oci:DIR) or elsewhere"
+        )
+    with errors_at(name), ExitStack() as opened:
+        found = _described(stream, name, media_type)
         source = opened.enter_context(open_source(place, store=store, registry=registry))
         subject = _subject(source, place, platform)
-        artifact = _Artifact(file, found, _manifest(file, found, subject, annotations or {}))
+        artifact = _Artifact(stream, name, found, _manifest(name, found, subject, annotations or {}))
         descriptor = artifact.resolve()
         if any(known.digest == descriptor.digest for known in source.referrers(subject)):
             return AttachedFile(subject, descriptor, found, was_attached=True)
@@ -166,26 +194,26 @@ def _subject(source: ImageSource, place: Location, platform: Platform | None) ->
     return manifest.descriptor
 
 
-def _described(file: StrPath, media_type: str) -> Descriptor:
+def _described(stream: BinaryIO, name: str, media_type: str) -> Descriptor:
     """Returns the descriptor of a file."""
     if media_type and not _MEDIA_TYPE.fullmatch(media_type):
         raise InvalidParameterError(media_type[:100], "is not a media type such as application/spdx+json")
-    with errors_at(file), open_any_place(file) as stream:
-        media_type = media_type or media_type_of(stream)
-        if not media_type:
-            raise InvalidParameterError(
-                file,
-                "the contents do not tell what it is; name its media type (--type application/vnd.example.report+json)",
-            )
-        stream.seek(0)
-        digest, size = hashlib.sha256(), 0
-        while piece := stream.read(_PIECE):
-            digest.update(piece)
-            size += len(piece)
+    stream.seek(0)
+    media_type = media_type or media_type_of(stream)
+    if not media_type:
+        raise InvalidParameterError(
+            name,
+            "the contents do not tell what it is; name its media type (--type application/vnd.example.x+json)",
+        )
+    stream.seek(0)
+    digest, size = hashlib.sha256(), 0
+    while piece := stream.read(_PIECE):
+        digest.update(piece)
+        size += len(piece)
     return Descriptor(media_type, f"sha256:{digest.hexdigest()}", size)
 
 
-def _manifest(file: StrPath, found: Descriptor, subject: Descriptor, annotations: Mapping[str, str]) -> bytes:
+def _manifest(file: str, found: Descriptor, subject: Descriptor, annotations: Mapping[str, str]) -> bytes:
     """Returns the manifest of a file. It has no time, so that it is the same each time."""
     for name, value in annotations.items():
         if name in _NAMES:
@@ -194,7 +222,7 @@ def _manifest(file: StrPath, found: Descriptor, subject: Descriptor, annotations
             (name + value).encode()
         except UnicodeEncodeError:
             raise InvalidParameterError(name[:100], "an annotation is text in UTF-8; its bytes are none") from None
-    title = os.fsencode(os.path.basename(os.fspath(file))).decode("utf-8", "replace")
+    title = os.fsencode(os.path.basename(file)).decode("utf-8", "replace")
     data = encoded({
         "schemaVersion": 2,
         "mediaType": OCI_MANIFEST,
@@ -215,24 +243,35 @@ def _beside(place: Location, store: ImageStore | None, registry: RegistryOptions
     return open_target(replace(place, name=""), store=store, registry=registry)
 
 
+class _Lent(io.RawIOBase):
+    """A file that stays open when whoever reads it closes it."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        super().__init__()
+        self._stream = stream
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        return self._stream.read(size)
+
+
 class _Artifact:
     """An `ImageSource` of the manifest of a file, and the file.
 
     Args:
-        file: the file.
+        stream: the file. It is read by one at a time.
+        name: its path.
         found: its descriptor.
         data: the manifest.
     """
 
-    def __init__(self, file: StrPath, found: Descriptor, data: bytes) -> None:
-        self._file = file
+    def __init__(self, stream: BinaryIO, name: str, found: Descriptor, data: bytes) -> None:
+        self._stream = stream
+        self.name = name
         self._found = found
         self._data = data
-
-    @property
-    def name(self) -> str:
-        """The path of the file."""
-        return os.fspath(self._file)
 
     def resolve(self) -> Descriptor:
         """See `ImageSource`."""
@@ -248,9 +287,8 @@ class _Artifact:
             return io.BytesIO(_EMPTY[offset:])
         if descriptor.digest != self._found.digest:
             raise PathNotFoundError(self.name, f"it is not {descriptor.digest}")
-        stream = open_any_place(self._file)
-        stream.seek(offset)
-        return stream
+        self._stream.seek(offset)
+        return cast(BinaryIO, _Lent(self._stream))
 
     def referrers(self, descriptor: Descriptor) -> list[Descriptor]:
         """See `ImageSource`. Nothing refers to the manifest yet."""

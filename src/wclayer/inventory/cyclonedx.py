@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
-from wclayer import __version__
+from wclayer._version import __version__
 from wclayer.errors import during
 from wclayer.inventory.identifiers import identifiers_of, image_name, image_purl
 from wclayer.inventory.item import Inventory, Item, ItemKind
