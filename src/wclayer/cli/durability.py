@@ -11,7 +11,7 @@ _WRITING = frozenset(
         "import", "export", "create", "remove", "expand", "process", "makebaselayer", "convert", "relink", "cp", "rm",
         "mkdir", "mv", "demo", "set", "delete", "attrib", "grant", "unmount", "shell", "login", "logout", "pull",
         "push", "copy", "load", "save", "config", "append", "build", "commit", "rebase", "squash", "tag",
-        "untag", "rmi", "prune", "export-rootfs", "attach", "diff", "inventory",
+        "untag", "rmi", "prune", "export-rootfs", "attach", "cve", "diff", "inventory",
     }
 )  # fmt: skip
 """The verbs, with those of the groups `acl`, `disk`, `index` and `reg`, that wait for the disk before they end."""
