@@ -13,10 +13,10 @@ from tests.inventory.test_users import facts, group, texts
 from wclayer.errors import FormatError
 from wclayer.formats.certificate_blob import parse_certificate_blob
 from wclayer.formats.sam import parse_account_facts, parse_account_texts, parse_domain_sid, parse_group
-from wclayer.inventory.appx import parse_full_name, publisher_id
+from wclayer.inventory.appx_name import is_family_name, parse_full_name, publisher_id
 from wclayer.inventory.ports import parse_port
 from wclayer.inventory.services import host_group, program_paths
-from wclayer.inventory.tasks import parse_task, task_properties
+from wclayer.inventory.task_document import author_and_version, parse_task, task_properties
 from wclayer.inventory.x509 import read_certificate
 from wclayer.win32.sid import Sid
 
@@ -57,7 +57,9 @@ def _certificate(data: bytes) -> None:
 
 
 def _task(data: bytes) -> None:
-    properties = task_properties(parse_task(data))
+    task = parse_task(data)
+    properties = task_properties(task)
+    assert all(len(text) <= len(data) for text in author_and_version(task))
     assert isinstance(properties["is_enabled"], bool)
     assert len(json.dumps(properties)) <= 20 * len(data) + 500
 
@@ -70,6 +72,7 @@ def _names(data: bytes) -> None:
     with suppress(FormatError):
         name = parse_full_name(text)
         assert str(name) == text
+        assert is_family_name(name.family)
     assert parse_full_name(f"a_1.0.0.0_x64__{publisher_id(text)}").publisher_id == publisher_id(text)
     for path in program_paths(text):
         assert len(path) <= len(text) + 4

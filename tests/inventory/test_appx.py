@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import wclayer
 from tests.inventory.subjects import Keys, base, child, hive, items, rows
 from wclayer.errors import FormatError
-from wclayer.inventory.appx import PackageName, parse_full_name, publisher_id
+from wclayer.inventory.appx_name import PackageName, parse_full_name, publisher_id
 
 _STORE = r"HKLM\SOFTWARE\Microsoft\Windows\CurrentVersion\Appx\AppxAllUserStore"
 _REPOSITORY = r"Local Settings\Software\Microsoft\Windows\CurrentVersion\AppModel\Repository\Packages"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import wclayer
-from tests.inventory.subjects import Keys, base, child, hive, rows
+from tests.inventory.subjects import Keys, base, child, hive, items, rows
 from wclayer.errors import FormatError
 from wclayer.images.config import parse_config
 from wclayer.inventory import environment, ports
@@ -51,6 +51,20 @@ def test_each_variable_has_its_value_as_it_is_stored_and_its_layer(tmp_path: Pat
         ("TEMP", "", 1, r"%USERPROFILE%\Temp", "user", ".DEFAULT", None),
         ("Path", "", 1, r"%USERPROFILE%\bin;C:\user\bin", "user", "app", []),
     ]
+
+
+def test_variables_that_are_too_long_do_not_end_the_inventory(tmp_path: Path) -> None:
+    keys: Keys = {
+        _MACHINE: {"A": 20_000 * "a", "B": "%A%%A%", "C": 40_000 * "c", "Path": r"%B%;C:\gone;%SystemRoot%\gone"},
+        r"HKLM\SYSTEM\ControlSet001\Services\s": {"Type": 0x10, "Start": 2, "ImagePath": r"%SystemRoot%\s.exe"},
+    }
+    found = wclayer.take_inventory(base(tmp_path, keys, {"Windows/s.exe": b""}), files=False)
+    assert found.findings == ()
+    assert {item.name: len(str(item.properties["value"])) for item in items(found, "environment-variable")} == {
+        "A": 20_000, "B": 6, "C": 32_766, "Path": 29,
+    }  # fmt: skip
+    assert rows(found, "environment-variable", "missing_directories")[-1][-1] == [r"C:\gone", r"%SystemRoot%\gone"]
+    assert rows(found, "service", "binary_exists") == [("s", "", 1, True)]
 
 
 def test_variables_of_the_configuration_hide_those_of_the_machine(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 import wclayer
 from tests.inventory.subjects import Keys, base, child, items, rows
 from wclayer.errors import FormatError
-from wclayer.inventory.tasks import parse_task
+from wclayer.inventory.task_document import parse_task
 
 _CACHE = r"HKLM\SOFTWARE\Microsoft\Windows NT\CurrentVersion\Schedule\TaskCache"
 _ID = "{01234567-89AB-CDEF-0123-456789ABCDEF}"
@@ -79,6 +79,12 @@ def test_a_document_that_is_none_is_a_finding_and_stops_no_other(tmp_path: Path)
     assert [(finding.kind, finding.place[-1]) for finding in found.findings] == [
         ("damaged", "a"), ("damaged", "b"), ("damaged", "c"), ("damaged", "d"), ("limited", "f"),
     ]  # fmt: skip
+
+
+def test_folders_of_tasks_that_are_too_deep_are_a_finding(tmp_path: Path) -> None:
+    found = wclayer.take_inventory(base(tmp_path, _registered("a", 60 * "b\\" + "c")), files=False)
+    assert [item.name for item in items(found, "task")] == ["\\a"]
+    assert [finding.kind for finding in found.findings] == ["limited"]
 
 
 @pytest.mark.parametrize("text", ["", "<Task", "<a/>"])

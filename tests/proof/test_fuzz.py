@@ -58,6 +58,7 @@ PARSERS = (
     "inventory/packages/archives.py", "inventory/packages/documents.py", "inventory/packages/embedded.py",
     "inventory/packages/java.py", "inventory/packages/node.py", "inventory/packages/nuget.py",
     "inventory/packages/python.py", "inventory/pe_files.py",
+    "inventory/appx_name.py", "inventory/task_document.py", "inventory/x509.py",
     "layers/directory/rows.py", "layers/json_file.py", "layers/tar/header_delta.py", "layers/tar/members.py",
     "layers/tar/reader.py", "layers/transport/reader.py", "layers/volume/kinds.py", "view/fuse/operations.py",
     "view/resolve.py",

@@ -1,15 +1,10 @@
 r"""AppX and MSIX packages: those that the machine has in store for its users, and those whose files it has.
 
-The full name of a package has its name, version, processor, resource and the hash of its publisher, with `_` between
-them: `Microsoft.WindowsStore_11602.1.26.0_neutral_~_8wekyb3d8bbwe`.
-
-Sources: "Package identity", "App package manifest" (Windows app development).
+Source of the manifest: "App package manifest" (Windows app development).
 """
 
 from __future__ import annotations
 
-import hashlib
-import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -17,6 +12,7 @@ from functools import partial
 from wclayer.errors import FormatError
 from wclayer.formats.regf.model import Key
 from wclayer.formats.safe_xml import MAX_SIZE, parse_xml
+from wclayer.inventory.appx_name import PackageName, is_family_name, parse_full_name, publisher_id
 from wclayer.inventory.files import SubjectFile
 from wclayer.inventory.guarding import Found, each_file, each_subkey, guarded
 from wclayer.inventory.item import Finding, Item, ItemKind, Origin, Property
@@ -28,54 +24,10 @@ _STORE = r"HKLM\SOFTWARE\Microsoft\Windows\CurrentVersion\Appx\AppxAllUserStore"
 _STATES = {"provisioned": "Applications", "inbox": "InboxApplications", "staged": "Staged"}
 _REPOSITORY = r"Local Settings\Software\Microsoft\Windows\CurrentVersion\AppModel\Repository\Packages"
 _MANIFESTS = ("Program Files/WindowsApps/*/AppxManifest.xml", "Windows/SystemApps/*/AppxManifest.xml")
-_NAME = re.compile(
-    r"([A-Za-z0-9.-]{1,50})_([0-9]{1,5}(?:\.[0-9]{1,5}){3})_([A-Za-z0-9]{1,10})_([A-Za-z0-9.~-]{0,30})_"
-    r"([0-9a-hjkmnp-tv-z]{13})",
-    re.IGNORECASE,
-)
-_FAMILY = re.compile(r"[A-Za-z0-9.-]{1,50}_[0-9a-hjkmnp-tv-z]{13}", re.IGNORECASE)
-_DIGITS = "0123456789abcdefghjkmnpqrstvwxyz"
-_PUBLISHER_BITS = 65
 _RESOURCE = "ms-resource:"
 """How a text begins that is the name of a resource."""
-
-
-@dataclass(frozen=True, slots=True)
-class PackageName:
-    """The full name of a package in its parts."""
-
-    name: str
-    version: str
-    architecture: str
-    resource: str
-    publisher_id: str
-
-    @property
-    def family(self) -> str:
-        """The name and the publisher: what all versions of the package have in common."""
-        return f"{self.name}_{self.publisher_id}"
-
-    def __str__(self) -> str:
-        return "_".join((self.name, self.version, self.architecture, self.resource, self.publisher_id))
-
-
-def parse_full_name(text: str) -> PackageName:
-    """Returns the parts of the full name of a package.
-
-    Raises:
-        FormatError: it is none.
-    """
-    found = _NAME.fullmatch(text)
-    if found is None:
-        raise FormatError(f"{text[:100]!r} is not the full name of a package")
-    return PackageName(*found.groups())
-
-
-def publisher_id(publisher: str) -> str:
-    """Returns the hash of a publisher: the beginning of the SHA-256 of its name, in 13 digits of 5 bits."""
-    start = hashlib.sha256(publisher.encode("utf-16-le", "surrogatepass")).digest()[:8]
-    number = int.from_bytes(start, "big") << 1
-    return "".join(_DIGITS[number >> shift & 0x1F] for shift in range(_PUBLISHER_BITS - 5, -1, -5))
+_MAX_TEXT = 1 << 13
+"""Characters of a text of a manifest that are shown. Windows accepts 8,192 of a publisher."""
 
 
 def collect(subject: Subject) -> Found:
@@ -119,7 +71,7 @@ class _Packages:
 
     def add_key(self, keys: KeySource, state: str, user: str, path: str, key: Key) -> Found:
         """Adds the package that a key has the name of, or those of the keys below it, if it is that of a family."""
-        if _FAMILY.fullmatch(key.name) is not None:
+        if is_family_name(key.name):
             yield from each_subkey(keys, path, partial(self._add_package, keys, state, user))
         else:
             yield from self._add_package(keys, state, user, path, key)
@@ -145,11 +97,11 @@ class _Packages:
         package = self._noted(parse_full_name("_".join(name)), "files", lambda: file.origin)
         properties = root.child("Properties")
         texts = {
-            name: "" if properties is None else properties.text_of(name)
+            name: "" if properties is None else properties.text_of(name)[:_MAX_TEXT]
             for name in ("DisplayName", "PublisherDisplayName", "Framework")
         }
         shown = {name: text for name, text in texts.items() if text and not text.startswith(_RESOURCE)}
-        package.publisher = shown.get("PublisherDisplayName") or publisher
+        package.publisher = shown.get("PublisherDisplayName") or publisher[:_MAX_TEXT]
         package.stated = {"manifest": file.windows_path, "is_framework": texts["Framework"].lower() == "true"}
         if "DisplayName" in shown:
             package.stated["display_name"] = shown["DisplayName"]

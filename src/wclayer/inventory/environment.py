@@ -14,7 +14,14 @@ from wclayer.inventory.item import Item, ItemKind, Origin, Property
 from wclayer.inventory.paths import path_exists, resolve_path, variables_of
 from wclayer.inventory.subject import Subject
 from wclayer.inventory.user_keys import UserKeys, each_user
-from wclayer.view.machine_environment import MACHINE_KEY, PATH, control_set_of, machine_variables, path_entries
+from wclayer.view.machine_environment import (
+    MACHINE_KEY,
+    MAX_UNITS,
+    PATH,
+    control_set_of,
+    machine_variables,
+    path_entries,
+)
 
 _ENV = "Env"
 
@@ -57,6 +64,7 @@ def _of_user(subject: Subject, user: UserKeys) -> Found:
 
 
 def _item(subject: Subject, name: str, value: str, about: Mapping[str, Property], origin: Origin) -> Item:
+    value = value[:MAX_UNITS]
     properties = {"value": value, **about}
     if fold(name) == fold(PATH):
         properties["missing_directories"] = _missing(subject, value)

@@ -12,19 +12,23 @@ from collections.abc import Mapping
 from wclayer.errors import InvalidParameterError
 from wclayer.inventory.files import SubjectFiles
 from wclayer.inventory.subject import Subject
-from wclayer.view.machine_environment import expand, has_reference, machine_environment
+from wclayer.view.machine_environment import FIXED, expand, has_reference, machine_environment
 
 SYSTEM_ROOT = r"C:\Windows"
 _DRIVE = re.compile(r"C:\\", re.IGNORECASE)
 
 
 def variables_of(subject: Subject) -> Mapping[str, str]:
-    """Returns the variables of the machine, and those that Windows always sets.
+    """Returns the variables of the machine, and those that Windows always sets; these alone if one of the others is
+    longer than a variable can be.
 
     Raises:
         InvalidDataError: the hive SYSTEM is damaged.
     """
-    return machine_environment(subject.registry.find)
+    try:
+        return machine_environment(subject.registry.find)
+    except InvalidParameterError:
+        return FIXED
 
 
 def resolve_path(text: str, variables: Mapping[str, str]) -> str | None:
