@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+import json
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -16,7 +16,10 @@ from tests.builder import meaning
 from tests.builder.chains import import_layer, layer_of, steps
 from tests.builder.random_images import BASE, MADE_BY_CONTAINERS, MADE_BY_OTHERS, SLOW, Wanted, crafted, crafted_tar
 from tests.images import samples
+from tests.support import TIME, copy_layer
+from wclayer.formats.regf.structs import LayerSemantics
 from wclayer.host.durability import unsynced
+from wclayer.layers.directory.chain_file import CHAIN_FILE
 from wclayer.layers.directory.layer import LayerDirectory
 from wclayer.view.diff import Difference
 
@@ -27,6 +30,11 @@ _layers = st.lists(
 
 _DELETES_DEEP: Wanted = [("crafted", ([("gone", "a/B/ä", "", None, False, False)], {}))]
 """A layer that deletes a name in directories for which it has no entries."""
+
+
+def _with_key(semantics: LayerSemantics) -> Wanted:
+    """A layer whose delta has one key, below which the base has another one."""
+    return [("crafted", ([], {"Software": {"App": (int(semantics), 1, "C", TIME + 9, {"n": b"1"}, {})}}))]
 
 
 def _over(folder: Path, below: Sequence[tuple[Path, bytes]], wanted: Wanted) -> list[tuple[Path, bytes]]:
@@ -48,6 +56,22 @@ def _differences(a: Sequence[Path], b: Sequence[Path]) -> list[Difference]:
         return list(wclayer.diff_trees(tree_a, tree_b))
 
 
+def _registry_differences(a: Sequence[Path], b: Sequence[Path]) -> list[wclayer.RegistryDifference]:
+    with wclayer.Registry(a[0]) as registry_a, wclayer.Registry(b[0]) as registry_b:
+        return list(wclayer.diff_registries(registry_a, registry_b))
+
+
+def _copied(chain: Sequence[Path], folder: Path) -> list[Path]:
+    """Copies of layers, over each other."""
+    copies: list[Path] = []
+    for number, path in enumerate(reversed(chain)):
+        copy = copy_layer(path, folder / f"copy{number}")
+        if copies:
+            (copy / CHAIN_FILE).write_text(json.dumps([str(below) for below in copies]))
+        copies.insert(0, copy)
+    return copies
+
+
 def _check(common: Wanted, only_a: Wanted, only_b: Wanted) -> None:
     """Checks that two chains over common layers differ as a chain and copies of the other one's layers do."""
     with tempfile.TemporaryDirectory(prefix="wclayer-shared-") as name, unsynced():
@@ -56,9 +80,11 @@ def _check(common: Wanted, only_a: Wanted, only_b: Wanted) -> None:
         below = _over(folder / "common", [(base, BASE)], common)
         a = [path for path, _ in _over(folder / "a", below, only_a)]
         b = [path for path, _ in _over(folder / "b", below, only_b)]
-        copies = [shutil.copytree(path, folder / f"copy{number}", symlinks=True) for number, path in enumerate(b)]
+        copies = _copied(b, folder)
         assert _differences(a, b) == _differences(a, copies)
         assert _differences(b, a) == _differences(copies, a)
+        assert _registry_differences(a, b) == _registry_differences(a, copies)
+        assert _registry_differences(b, a) == _registry_differences(copies, a)
 
 
 @settings(SLOW, max_examples=SLOW.max_examples // 4)
@@ -76,6 +102,9 @@ def test_the_answer_is_that_of_chains_that_share_nothing(common: Wanted, only_a:
         ([], _DELETES_DEEP, []),
         ([], _DELETES_DEEP, MADE_BY_OTHERS),
         (_DELETES_DEEP, MADE_BY_CONTAINERS, []),
+        ([], _with_key(LayerSemantics.TOMBSTONE), []),
+        ([], [], _with_key(LayerSemantics.SUPERSEDE_TREE)),
+        (MADE_BY_OTHERS, _with_key(LayerSemantics.SUPERSEDE_LOCAL), _with_key(LayerSemantics.NORMAL)),
     ],
 )
 def test_chains_in_which_much_is_hidden(common: Wanted, only_a: Wanted, only_b: Wanted) -> None:

@@ -32,10 +32,10 @@ from wclayer.formats.regf.model import (
     fold,
     index_by_name,
 )
-from wclayer.formats.regf.structs import MAX_DEPTH, MAX_NAME_UNITS, KeyFlags
+from wclayer.formats.regf.structs import MAX_DEPTH, MAX_NAME_UNITS, KeyFlags, LayerSemantics
 from wclayer.formats.regf.values import ValueType, decode_string, integer
 from wclayer.layers.directory import open_layer
-from wclayer.layers.directory.hives import effective_root
+from wclayer.layers.directory.hives import effective_root, open_hive
 from wclayer.layers.hives import LAYER_HIVES, LayerHive
 from wclayer.model import limits_in_use
 from wclayer.view.diff import Change
@@ -333,7 +333,8 @@ class RegistryDifference:
 def diff_registries(a: Registry, b: Registry, *, times: bool = True) -> Iterator[RegistryDifference]:
     """Yields the differences from registry `a` to registry `b`, key by key.
 
-    For an added or removed key, everything below it is yielded, too.
+    For an added or removed key, everything below it is yielded, too. Where the two chains share layers, only keys are
+    compared that the deltas above these name.
 
     Args:
         times: whether the last-written times are compared.
@@ -344,31 +345,74 @@ def diff_registries(a: Registry, b: Registry, *, times: bool = True) -> Iterator
     for hive in LAYER_HIVES:
         path = "\\".join(hive.mount)
         with a.reading(), b.reading():
-            yield from _diff_keys(path, a.root(hive), b.root(hive), times)
+            yield from _diff_keys(path, a.root(hive), b.root(hive), times, _deltas(a, b, hive))
+
+
+def _deltas(a: Registry, b: Registry, hive: LayerHive) -> _Deltas:
+    """Returns the changes that two chains make to a hive above the layers that they share."""
+    shared = 0
+    for layer_a, layer_b in zip(reversed(a.layers), reversed(b.layers), strict=False):
+        if layer_a.path != layer_b.path:
+            break
+        shared += 1
+    if not shared:
+        return None
+    found: list[Key] = []
+    for layer in [*a.layers[:-shared], *b.layers[:-shared]]:
+        delta = open_hive(layer, hive.delta)
+        if delta is not None:
+            found.append(delta.root())
+        elif open_hive(layer, hive.base) is not None:
+            return None
+    return _merging(found)
+
+
+def _merging(deltas: list[Key]) -> _Deltas:
+    """Returns keys of deltas, or None if one of them replaces what is below it."""
+    replacing = (LayerSemantics.TOMBSTONE, LayerSemantics.SUPERSEDE_TREE)
+    return None if any(delta.metadata.semantics in replacing for delta in deltas) else deltas
 
 
 def differs_below(a: Key, b: Key) -> bool:
     """Returns whether two keys, or what lies below them, differ in more than times."""
-    return next(_diff_keys("", a, b, False), None) is not None
+    return next(_diff_keys("", a, b, False, None), None) is not None
 
 
-def _diff_keys(path: str, a: Key | None, b: Key | None, times: bool) -> Iterator[RegistryDifference]:
+_Deltas = list[Key] | None
+"""The keys at a path of the deltas that make two registries of the same one: below the path, only keys that they name
+can differ. None if any key can."""
+
+
+def _diff_keys(path: str, a: Key | None, b: Key | None, times: bool, deltas: _Deltas) -> Iterator[RegistryDifference]:
     budget = PathBudget(limits_in_use().key_paths)
     yield from _diff_pair(path, a, b, times)
-    walk = Walk(_pairs(a, b), path)
-    for above, pair in walk:
-        spelled = next(key for key in reversed(pair) if key is not None)
+    walk = Walk(_pairs(a, b, deltas), path)
+    for above, (key_a, key_b, deltas_below) in walk:
+        spelled = key_b or key_a
+        assert spelled is not None
         check_depth(walk.depth, spelled)
         path = budget.join(above, spelled.name)
-        yield from _diff_pair(path, *pair, times)
-        walk.enter(_pairs(*pair), path)
+        yield from _diff_pair(path, key_a, key_b, times)
+        walk.enter(_pairs(key_a, key_b, deltas_below), path)
 
 
-def _pairs(a: Key | None, b: Key | None) -> list[tuple[Key | None, Key | None]]:
-    """Returns the subkeys of two keys as pairs of the same name, sorted; None stands for a missing one."""
-    in_a = {} if a is None else index_by_name(a.subkeys())
-    in_b = {} if b is None else index_by_name(b.subkeys())
-    return [(in_a.get(name), in_b.get(name)) for name in sorted(in_a.keys() | in_b.keys())]
+def _pairs(a: Key | None, b: Key | None, deltas: _Deltas) -> list[tuple[Key | None, Key | None, _Deltas]]:
+    """Returns the subkeys of two keys as pairs of the same name, sorted, each with the keys of the deltas that have the
+    name; None stands for a missing subkey. Pairs that no delta names are left out."""
+    if deltas is None:
+        in_a = {} if a is None else index_by_name(a.subkeys())
+        in_b = {} if b is None else index_by_name(b.subkeys())
+        return [(in_a.get(name), in_b.get(name), None) for name in sorted(in_a.keys() | in_b.keys())]
+    named: dict[str, list[Key]] = {}
+    for delta in deltas:
+        for key in delta.subkeys():
+            named.setdefault(fold(key.name), []).append(key)
+    found = []
+    for name in sorted(named):
+        key_a, key_b = (None if key is None else key.subkey(name) for key in (a, b))
+        if key_a is not None or key_b is not None:
+            found.append((key_a, key_b, _merging(named[name])))
+    return found
 
 
 def _diff_pair(path: str, a: Key | None, b: Key | None, times: bool) -> Iterator[RegistryDifference]:
