@@ -60,6 +60,20 @@ BASE_REG = rf"""Windows Registry Editor Version 5.00
 "IIS-WebServer"=dword:00000040
 "TelnetClient"=dword:00000040
 
+[HKEY_LOCAL_MACHINE\SOFTWARE\Microsoft\NET Framework Setup\NDP\v4\Full]
+"Install"=dword:00000001
+"Release"=dword:00081041
+"Version"="4.8.04161"
+
+[HKEY_LOCAL_MACHINE\SOFTWARE\Microsoft\Windows\CurrentVersion\Uninstall\Editor]
+"DisplayName"="Editor"
+"DisplayVersion"="1.0"
+"Publisher"="Vendor"
+
+[HKEY_LOCAL_MACHINE\SOFTWARE\Wow6432Node\Microsoft\Windows\CurrentVersion\Uninstall\Old]
+"DisplayName"="Old Tool"
+"DisplayVersion"="0.9"
+
 [HKEY_LOCAL_MACHINE\SOFTWARE\Microsoft\ServerManager\ServicingStorage\ServerComponentCache\FileAndStorage-Services]
 "InstallState"=dword:00000001
 
@@ -79,6 +93,10 @@ UPDATE_REG = rf"""Windows Registry Editor Version 5.00
 
 [-{_CBS}\Package_1_for_KB5030216~{_TOKEN}~amd64~~20348.1970.1.0]
 
+[HKEY_LOCAL_MACHINE\SOFTWARE\Microsoft\NET Framework Setup\NDP\v4\Full]
+"Release"=dword:00082348
+"Version"="4.8.09037"
+
 [{_CBS}\Package_for_RollupFix~{_TOKEN}~amd64~~20348.2322.1.8]
 "CurrentState"=dword:00000070
 "Visibility"=dword:00000001
@@ -93,10 +111,20 @@ UPDATE_REG = rf"""Windows Registry Editor Version 5.00
 """
 
 _ROLE = r"HKLM\SOFTWARE\Microsoft\ServerManager\ServicingStorage\ServerComponentCache\Web-Server"
+_UNINSTALL = r"HKLM\SOFTWARE\Microsoft\Windows\CurrentVersion\Uninstall"
+_UNINSTALL_32 = r"HKLM\SOFTWARE\Wow6432Node\Microsoft\Windows\CurrentVersion\Uninstall"
+_SERVICE = r"HKLM\SYSTEM\CurrentControlSet\Services\ours"
 _FEATURES = rf"{_CBS}\Microsoft-Windows-ServerCore-Package~{_TOKEN}~amd64~~10.0.20348.1\Updates"
 DOCKERFILE = rf"""# escape=`
 FROM {BASE}
 COPY run.cmd C:\app\run.cmd
+COPY site-packages\ C:\python\Lib\site-packages\
+ENV MODE=production
+EXPOSE 8080
+RUN reg add "{_UNINSTALL}\Editor" /v DisplayVersion /d 2.0 /f
+RUN reg add "{_UNINSTALL}\Service" /v DisplayName /d "Our Service" /f && reg delete "{_UNINSTALL_32}\Old" /f
+RUN setx /M TOOLS C:\app && reg add "{_SERVICE}" /v ImagePath /d C:\app\run.cmd /f
+RUN reg add "{_SERVICE}" /v Type /t REG_DWORD /d 16 /f && reg add "{_SERVICE}" /v Start /t REG_DWORD /d 2 /f
 RUN reg add "{_ROLE}" /v InstallState /t REG_DWORD /d 1 /f
 RUN reg add "{_FEATURES}" /v IIS-WebServer /t REG_DWORD /d 112 /f
 """
@@ -134,6 +162,9 @@ def application(store: wclayer.ImageStore, folder: Path) -> wclayer.BuildResult:
     """
     (folder / "Dockerfile").write_text(DOCKERFILE)
     (folder / "run.cmd").write_bytes(b"@echo off\r\n")
+    package = folder / "site-packages" / "tool-3.1.dist-info"
+    package.mkdir(parents=True)
+    (package / "METADATA").write_text("Metadata-Version: 2.1\nName: tool\nVersion: 3.1\n")
     return wclayer.build_image(folder, APPLICATION, store)
 
 
