@@ -8,8 +8,8 @@ from fuzz.mutators.json_text import mutate_json
 from fuzz.target import Target
 from wclayer.errors import FormatError
 from wclayer.images.windows_version import WindowsVersion
-from wclayer.inventory.cve.documents import parse_document
 from wclayer.inventory.cve.matching import match
+from wclayer.inventory.cve.parsing import parse_document
 from wclayer.inventory.cve.report import VulnerabilityReport
 from wclayer.inventory.cve.sarif import to_sarif
 from wclayer.inventory.cve.system import InstalledSystem, Runtime

@@ -22,8 +22,8 @@ from tests.inventory.cve.forms import (
 )
 from wclayer import Severity, Vulnerability, VulnerabilityState
 from wclayer.images.windows_version import WindowsVersion
-from wclayer.inventory.cve.documents import parse_document
 from wclayer.inventory.cve.matching import match
+from wclayer.inventory.cve.parsing import parse_document
 from wclayer.inventory.cve.system import InstalledSystem, Runtime
 
 VULNERABLE, FIXED = VulnerabilityState.VULNERABLE, VulnerabilityState.FIXED

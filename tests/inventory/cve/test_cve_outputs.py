@@ -18,8 +18,8 @@ from tests.inventory.cve.forms import CORE_2022, Case, Fix, cvrf_json, with_fixe
 from tests.packages import Wheel, fetch
 from wclayer import Severity, VulnerabilityReport, VulnerabilityState
 from wclayer.images.windows_version import WindowsVersion
-from wclayer.inventory.cve.documents import parse_document
 from wclayer.inventory.cve.matching import match
+from wclayer.inventory.cve.parsing import parse_document
 from wclayer.inventory.cve.sarif import to_sarif
 from wclayer.inventory.cve.system import InstalledSystem, Runtime
 from wclayer.inventory.cve.vex import to_vex

@@ -116,7 +116,7 @@ def test_a_layer_without_windows_is_told_as_such(tmp_path: Path, documents: Path
     (tmp_path / "layer.tar").write_bytes(layer_tar(lambda writer: put_directories(writer, "Files")))
     run("import", "-i", tmp_path / "layer.tar", tmp_path / "layer")
     shown = text("cve", tmp_path / "layer", documents)
-    assert "no version of Windows is known" in shown
+    assert "the registry has no version of Windows: nothing is known of its vulnerabilities" in shown
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import pytest
 
 from tests.inventory.cve.forms import FORMS, Case, cvrf_json, cvrf_xml
 from wclayer.errors import FormatError
-from wclayer.inventory.cve.documents import parse_document
+from wclayer.inventory.cve.parsing import parse_document
 
 _ENTITIES = "".join(f'<!ENTITY a{number} "{f"&a{number - 1};" * 10}">' for number in range(1, 10))
 BILLION_LAUGHS = f'<?xml version="1.0"?><!DOCTYPE cvrfdoc [<!ENTITY a0 "ha">{_ENTITIES}]><cvrfdoc>&a9;</cvrfdoc>'
@@ -101,7 +101,7 @@ _PROGRAM = """
 import resource, sys
 from tests.memory import peak_memory
 from wclayer.errors import FormatError
-from wclayer.inventory.cve.documents import parse_document
+from wclayer.inventory.cve.parsing import parse_document
 from wclayer.inventory.cve.matching import match
 from wclayer.inventory.cve.system import InstalledSystem
 from wclayer.images.windows_version import WindowsVersion

@@ -46,14 +46,15 @@ def find_vulnerabilities(inventory: Inventory, advisories: Iterable[StrPath]) ->
 
 
 def _findings(inventory: Inventory, matches: Matches) -> Iterator[Finding]:
-    if inventory.operating_system is None:
+    if not any(product.kind is ProductKind.WINDOWS for product in matches.products):
         yield Finding(
-            FindingKind.LIMITED, inventory.name, "no version of Windows is known, so its vulnerabilities are not"
+            FindingKind.LIMITED,
+            inventory.name,
+            "the registry has no version of Windows: nothing is known of its vulnerabilities",
         )
     for product in matches.unmentioned:
-        if product.kind is not ProductKind.WINDOWS or inventory.operating_system is not None:
-            yield Finding(
-                FindingKind.LIMITED,
-                f"{product.name} {product.version}",
-                "no document mentions this product: nothing is known of its vulnerabilities",
-            )
+        yield Finding(
+            FindingKind.LIMITED,
+            f"{product.name} {product.version}",
+            "no document mentions this product: nothing is known of its vulnerabilities",
+        )

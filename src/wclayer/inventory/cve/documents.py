@@ -1,14 +1,12 @@
-"""Reads the documents that a user hands over: files, folders and zip archives of them, in all four formats."""
+"""Reads the documents that a user hands over: files, folders and zip archives of them."""
 
 from __future__ import annotations
 
-import codecs
 import os
 from collections.abc import Iterable, Iterator
 
 from wclayer._types import StrPath
 from wclayer.errors import (
-    FormatError,
     FormatLimitError,
     InvalidParameterError,
     LimitExceededError,
@@ -16,20 +14,14 @@ from wclayer.errors import (
     limit_hint,
 )
 from wclayer.formats.zip import ZipMember, ZipReader
-from wclayer.images.json_view import JsonView, parse_json
 from wclayer.inventory.cve.advisory import AdvisoryDocument
-from wclayer.inventory.cve.csaf import read_csaf
-from wclayer.inventory.cve.cve_json import read_cve
-from wclayer.inventory.cve.cvrf_json import read_cvrf
-from wclayer.inventory.cve.cvrf_xml import record_of
+from wclayer.inventory.cve.parsing import parse_document
 from wclayer.layers.inputs import open_any_place, open_stream
 from wclayer.model import limits_in_use
 
 _DOCUMENTS = (".json", ".xml")
 _ARCHIVES = (".zip",)
 _ZIP_MAGIC = b"PK\3\4"
-_VALUES = 500_000
-"""How many values and members a JSON document may have. MSRC's documents of a month have up to 150,000."""
 
 
 def read_documents(paths: Iterable[StrPath]) -> Iterator[AdvisoryDocument]:
@@ -102,38 +94,3 @@ def _document_of(archive: ZipReader, member: ZipMember, name: str, most: int) ->
         if member.size > most:
             raise FormatLimitError(f"more than {most} bytes {limit_hint('advisory_size')}")
         return parse_document(b"".join(archive.data(member)), name)
-
-
-def parse_document(data: bytes, source: str) -> AdvisoryDocument:
-    """Returns what a document says, whichever of the formats it has: CVRF as XML or JSON, CSAF, or a record of CVE.
-
-    Args:
-        data: the contents.
-        source: what the user calls the document.
-
-    Raises:
-        FormatError: it has none of the formats, or is damaged. The message names the place.
-    """
-    data = _utf8(data)
-    if data.lstrip()[:1] == b"<":
-        return read_cvrf(JsonView(record_of(data), "document"), source)
-    if sum(map(data.count, (b",", b"[", b"{"))) > _VALUES:
-        raise FormatError(f"it has more than {_VALUES} values")
-    view = parse_json(data, "document")
-    if view.record.get("dataType") == "CVE_RECORD":
-        return read_cve(view, source)
-    if isinstance(inner := view.record.get("document"), dict) and "csaf_version" in inner:
-        return read_csaf(view, source)
-    if "ProductTree" in view.record or "DocumentTracking" in view.record:
-        return read_cvrf(view, source)
-    raise FormatError("is JSON, but neither CVRF, nor CSAF, nor a record of CVE")
-
-
-def _utf8(data: bytes) -> bytes:
-    """Returns a document in UTF-8 without a mark. PowerShell writes files in UTF-16, or with a mark."""
-    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        try:
-            return data.decode("utf-16").encode()
-        except ValueError as error:
-            raise FormatError(f"is not UTF-16: {error}") from None
-    return data.removeprefix(codecs.BOM_UTF8)

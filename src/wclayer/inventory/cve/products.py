@@ -94,7 +94,8 @@ class ProductMatcher:
         """What is installed."""
 
     def _products(self) -> Iterator[InstalledProduct]:
-        yield InstalledProduct(self._windows[0], str(self._system.version), ProductKind.WINDOWS)
+        if self._system.version.build:
+            yield InstalledProduct(self._windows[0], str(self._system.version), ProductKind.WINDOWS)
         version = self._system.framework or ("3.5" if self._system.has_framework_3_5 else "")
         if version:
             yield InstalledProduct(f"Microsoft .NET Framework {version}", version, ProductKind.FRAMEWORK)

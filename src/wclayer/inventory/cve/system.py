@@ -27,7 +27,7 @@ class InstalledSystem:
     """What is installed.
 
     Attributes:
-        version: the version of Windows; its revision is the UBR.
+        version: the version of Windows; its revision is the UBR. Its build is 0 if no version is known.
         product_name: the `ProductName` of the registry ("Windows Server 2022 Datacenter").
         installation_type: the `InstallationType` ("Server Core", "Nano Server", "Server", "Client").
         architecture: "amd64", "arm64" or "386".
