@@ -70,7 +70,8 @@ def test_every_product_of_an_image_is_checked(tmp_path: Path) -> None:
     }  # fmt: skip
     fixes = (
         Fix(("1",), "5034129", "10.0.20348.2227"), Fix(("2",), "5034270", "4.8.4739.04"),
-        Fix(("3",), "5038352", "8.0.5"), Fix(("4",), "5038352", "8.0.5"), Fix(("5",), "", "7.4.2"), Fix(("6",), "", "7.5.0"),
+        Fix(("3",), "5038352", "8.0.5"), Fix(("4",), "5038352", "8.0.5"),
+        Fix(("5",), "", "7.4.2"), Fix(("6",), "", "7.5.0"),
     )  # fmt: skip
     document = tmp_path / "month.json"
     document.write_bytes(cvrf_json(Case(affected=tuple(names), fixes=fixes), names=names))
