@@ -23,7 +23,9 @@ def to_sarif(report: VulnerabilityReport, version: str) -> dict[str, Any]:
         version: the version of this program.
     """
     shown = [*report.of_state(VulnerabilityState.VULNERABLE), *report.of_state(VulnerabilityState.UNKNOWN)]
-    rules = {each.cve: each for each in reversed(shown)}
+    rules: dict[str, Vulnerability] = {}
+    for each in shown:
+        rules.setdefault(each.cve, each)
     indices = {cve: number for number, cve in enumerate(rules)}
     driver = {
         "name": "wclayer", "version": version, "rules": [_rule(rule) for rule in rules.values()],
