@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 from unittest import mock
@@ -13,6 +14,7 @@ from wclayer.errors import FormatError, InvalidParameterError, LayerError, PathN
 from wclayer.images.choice import choose
 from wclayer.images.config import parse_config
 from wclayer.images.descriptor import DOCKER_INDEX, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST, Descriptor
+from wclayer.images.document_types import media_type_of
 from wclayer.images.edit import ConfigChanges, edit_config
 from wclayer.images.json_view import JsonView
 from wclayer.images.manifest import Index, Manifest, check_contents, parse_manifest
@@ -205,12 +207,39 @@ _JSON_WORDS = (
     b'"history":[', b'"empty_layer":true', b'"subject":{', b"\\ud800", b"NaN", b"1e999", b"null",
 )  # fmt: skip
 
+
+def _document_type(data: bytes) -> None:
+    """A document in JSON with a type is an object; where the pieces of the text end does not matter."""
+    found = media_type_of(io.BytesIO(data))
+    assert media_type_of(_InSmallPieces(data)) == found
+    try:
+        value = json.loads(data)
+    except (ValueError, RecursionError):
+        return
+    assert isinstance(value, dict) or not found
+
+
+class _InSmallPieces(io.BytesIO):
+    """A stream of a head, and of few bytes at a time after it."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        return super().read(size if self.tell() == 0 else 3)
+
+
 TARGETS = {
     "image_manifest": Target(
         _manifest, _manifest_seeds, (FormatError,), mutator=_mutate_manifest, words=_JSON_WORDS, max_size=8192,
     ),
     "image_config": Target(
         _config, _config_seeds, (FormatError,), mutator=mutate_json, words=_JSON_WORDS, max_size=8192,
+    ),
+    "image_document_type": Target(
+        _document_type,
+        lambda: [b'{"bomFormat":"CycloneDX"}', b'{"a":[{}],"spdxVersion":"SPDX-2.3"}',
+                 b'{"document":{"csaf_version":"2.0"}}', b"SPDXVersion: SPDX-2.3\n"],
+        (), mutator=mutate_json,
+        words=(b'"bomFormat":', b'"CycloneDX"', b'"@context":"https://openvex.dev/ns"', b'\\"', b"{", b"["),
+        max_size=8192,
     ),
     "image_edit": Target(
         _edit, _config_seeds, (FormatError, InvalidParameterError), mutator=mutate_json,

@@ -184,7 +184,7 @@ _PURLS: Mapping[ItemKind, Callable[[Item], str]] = {
     ItemKind.PYTHON_PACKAGE: lambda item: _purl("pypi", "", item.name, item.version),
     ItemKind.NODE_PACKAGE: _split("npm", "/"),
     ItemKind.JAVA_PACKAGE: lambda item: (
-        _split("maven", ":")(item) if ":" in item.name.strip(":") else _generic(item)
+        _purl("maven", group, item.name, item.version) if (group := _text(item, "group")) else _generic(item)
     ),
     ItemKind.NUGET_PACKAGE: lambda item: _purl("nuget", "", item.name, item.version),
     ItemKind.GO_MODULE: _split("golang", "/"),
