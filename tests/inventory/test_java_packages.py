@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -85,6 +86,23 @@ def test_a_manifest_has_lines_of_72_bytes_and_only_its_main_part_counts(tmp_path
     assert item.properties == {"symbolic_name": "org.example.x", "module": "org.example", "is_embedded": False}
 
 
+def test_of_several_manifests_the_first_one_counts(tmp_path: Path) -> None:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for text in ("", "Implementation-Version: 2\n", "Implementation-Version: 3\n"):
+            archive.writestr(zipfile.ZipInfo(MANIFEST), text)
+    assert [row[2] for row in rows(inventory_of(tmp_path / "a", {"a-1.jar": file.getvalue()}))] == ["1"]
+
+
+def test_what_is_damaged_in_an_archive_hides_nothing_else_of_it(tmp_path: Path) -> None:
+    inner = jar(pom("g", "inner", "1"))
+    war = jar({"lib/inner-1.jar": inner, **pom("g", "shaded", "2"), MANIFEST: b"\n" * (2 << 20)})
+    taken = inventory_of(tmp_path / "a", {"app.war": war})
+    assert [row[1] for row in rows(taken)] == ["app", "shaded", "inner"]
+    assert [finding.kind for finding in taken.findings] == [FindingKind.LIMITED]
+
+
 def test_archives_in_archives_are_looked_into_one_level_deep(tmp_path: Path) -> None:
     deepest = jar(pom("g", "deepest", "1"))
     inner = jar({**pom("org.example", "inner", "3.0"), "lib/deepest-1.jar": deepest})
@@ -141,7 +159,7 @@ def test_the_number_of_members_is_bounded(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr("wclayer.inventory.packages.archives._MAX_MEMBERS", 100)
     taken = inventory_of(tmp_path / "a", {"a.jar": _many(101), "b.jar": _many(100)})
     assert [(finding.kind, finding.place) for finding in taken.findings] == [(FindingKind.LIMITED, r"C:\a.jar")]
-    assert [row[1] for row in rows(taken)] == ["b"]
+    assert [row[1] for row in rows(taken)] == ["a", "b"]
 
 
 def test_archives_that_share_their_bytes_are_not_read_over_and_over(tmp_path: Path) -> None:

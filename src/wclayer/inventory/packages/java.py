@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from tempfile import SpooledTemporaryFile
 
-from wclayer.errors import FormatLimitError
+from wclayer.errors import FormatError, FormatLimitError
 from wclayer.formats.zip import ZipMember, ZipReader
 from wclayer.inventory.file_collector import FileCollector
 from wclayer.inventory.files import SubjectFile
@@ -25,8 +25,8 @@ _SUFFIXES = frozenset({"jar", "war", "ear"})
 _MANIFEST = "meta-inf/manifest.mf"
 _MAVEN, _POM = "meta-inf/maven/", "/pom.properties"
 _MAX_MANIFEST = 1 << 20
-_MAX_POM = 64 << 10
-_MAX_POMS = 2000
+_MAX_POM = 8 << 10
+_MAX_POMS = 1000
 _MAX_NESTED = 256 << 20
 """The size of an archive in an archive, in bytes, up to which it is read."""
 _UNRATED = 64 << 10
@@ -64,14 +64,14 @@ class JavaPackages(FileCollector):
         place = _Place(file.windows_path, file.layer, _stem(file.name))
         with self._files.open(file) as opened:
             reader = ZipReader(opened)
-            nested: list[ZipMember] = []
-            yield from _packages(reader, place, nested)
+            described = _Described()
+            yield from guarded(place.path, _packages, reader, place, described)
             left = file.size
-            for count, member in enumerate(nested):
+            for count, member in enumerate(described.nested):
                 left -= member.stored_size
                 if left < 0 or count == _MOST_NESTED:
                     raise FormatLimitError(
-                        f"has {len(nested)} archives in it that overlap, or more than {_MOST_NESTED}"
+                        f"has {len(described.nested)} archives in it that overlap, or more than {_MOST_NESTED}"
                     )
                 inside = place.inside(member_name(member))
                 yield from guarded(inside.path, _nested, reader, member, inside)
@@ -83,32 +83,47 @@ def _nested(reader: ZipReader, member: ZipMember, place: _Place) -> Found:
         raise FormatLimitError(f"is {member.size} bytes long, of which {member.stored_size} are stored: too many")
     with SpooledTemporaryFile(_IN_MEMORY) as copy:
         copy.writelines(reader.data(member))
-        yield from _packages(ZipReader(copy), place, None)
+        yield from _packages(ZipReader(copy), place, _Described())
 
 
-def _packages(reader: ZipReader, place: _Place, nested: list[ZipMember] | None) -> Found:
-    """Yields the package that an archive is, and those whose files were put into it.
+@dataclass(slots=True)
+class _Described:
+    """What the members of an archive say of it, as far as they were read."""
 
-    Args:
-        reader: the archive.
-        place: where it is.
-        nested: gets the archives that are in it; None if they are not looked into.
+    manifest: Mapping[str, str] | None = None
+    poms: list[Mapping[str, str]] = field(default_factory=list)
+    nested: list[ZipMember] = field(default_factory=list)
+    """The archives in it."""
+
+    def read(self, reader: ZipReader) -> None:
+        for member in each_member(reader):
+            name = member_name(member).lower()
+            if name == _MANIFEST and self.manifest is None:
+                self.manifest = {}
+                self.manifest = parse_headers(read_member(reader, member, _MAX_MANIFEST), folds_words=True)
+            elif name.startswith(_MAVEN) and name.endswith(_POM):
+                if len(self.poms) == _MAX_POMS:
+                    raise FormatLimitError(f"has more than {_MAX_POMS} descriptions of Maven")
+                pom = parse_properties(read_member(reader, member, _MAX_POM))
+                self.poms.append({key: pom.get(key, "") for key in ("groupId", "artifactId", "version")})
+            elif name.rpartition(".")[2] in _SUFFIXES and not member.is_directory:
+                self.nested.append(member)
+
+
+def _packages(reader: ZipReader, place: _Place, described: _Described) -> Found:
+    """Yields the package that an archive is, and those whose files were put into it; then raises what stopped that.
+
+    Raises:
+        FormatError: the archive is damaged, or exceeds a limit.
     """
-    manifest: Mapping[str, str] = {}
-    poms: list[Mapping[str, str]] = []
-    for member in each_member(reader):
-        name = member_name(member)
-        lower = name.lower()
-        if lower == _MANIFEST and not manifest:
-            manifest = parse_headers(read_member(reader, member, _MAX_MANIFEST), folds_words=True)
-        elif lower.startswith(_MAVEN) and lower.endswith(_POM):
-            if len(poms) == _MAX_POMS:
-                raise FormatLimitError(f"has more than {_MAX_POMS} descriptions of Maven")
-            pom = parse_properties(read_member(reader, member, _MAX_POM))
-            poms.append({key: pom.get(key, "") for key in ("groupId", "artifactId", "version")})
-        elif nested is not None and lower.rpartition(".")[2] in _SUFFIXES and not member.is_directory:
-            nested.append(member)
-    yield from _items(place, manifest, poms)
+    problem: FormatError | None = None
+    try:
+        described.read(reader)
+    except FormatError as error:
+        problem = error
+    yield from _items(place, described.manifest or {}, described.poms)
+    if problem is not None:
+        raise problem
 
 
 def _items(place: _Place, manifest: Mapping[str, str], poms: list[Mapping[str, str]]) -> Iterator[Item]:
