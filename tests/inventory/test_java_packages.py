@@ -20,7 +20,7 @@ CLOSURE = Wheel(
 )
 """A program of Java that was put together of the classes of eleven packages."""
 MANIFEST = "META-INF/MANIFEST.MF"
-Row = tuple[str, str, str, object, object]
+Row = tuple[str, str, str, object]
 
 
 def jar(members: Mapping[str, bytes | str], method: int = zipfile.ZIP_DEFLATED) -> bytes:
@@ -38,7 +38,7 @@ def pom(group: str, name: str, version: str) -> dict[str, bytes | str]:
 
 def rows(taken: Inventory) -> list[Row]:
     return [
-        (item.origin.place, item.name, item.version, item.properties.get("group"), item.properties["is_embedded"])
+        (item.origin.place, item.name, item.version, item.properties["is_embedded"])
         for item in taken.of_kind(ItemKind.JAVA_PACKAGE)
     ]
 
@@ -51,8 +51,8 @@ def test_the_description_of_maven_names_an_archive_and_what_was_put_into_it(tmp_
     taken = inventory_of(tmp_path / "a", {"lib/tool-core-2.1.jar": jar(members)})
     place = r"C:\lib\tool-core-2.1.jar"
     assert rows(taken) == [
-        (place, "tool-core", "2.1", "org.example", False), (place, "tool", "2.0", "org.example", True),
-        (place, "shaded", "0.9", "com.other", True),
+        (place, "org.example:tool-core", "2.1", False), (place, "org.example:tool", "2.0", True),
+        (place, "com.other:shaded", "0.9", True),
     ]  # fmt: skip
     assert not taken.findings
 
@@ -72,7 +72,7 @@ def test_without_maven_the_manifest_and_the_name_of_the_file_tell(
     tmp_path: Path, file: str, manifest: str, name: str, version: str
 ) -> None:
     taken = inventory_of(tmp_path / "a", {file: jar({MANIFEST: f"Manifest-Version: 1.0\n{manifest}"})})
-    assert rows(taken) == [(rf"C:\{file}", name, version, None, False)]
+    assert rows(taken) == [(rf"C:\{file}", name, version, False)]
 
 
 def test_a_manifest_has_lines_of_72_bytes_and_only_its_main_part_counts(tmp_path: Path) -> None:
@@ -99,7 +99,7 @@ def test_what_is_damaged_in_an_archive_hides_nothing_else_of_it(tmp_path: Path) 
     inner = jar(pom("g", "inner", "1"))
     war = jar({"lib/inner-1.jar": inner, **pom("g", "shaded", "2"), MANIFEST: b"\n" * (2 << 20)})
     taken = inventory_of(tmp_path / "a", {"app.war": war})
-    assert [row[1] for row in rows(taken)] == ["app", "shaded", "inner"]
+    assert [row[1] for row in rows(taken)] == ["app", "g:shaded", "g:inner"]
     assert [finding.kind for finding in taken.findings] == [FindingKind.LIMITED]
 
 
@@ -109,8 +109,8 @@ def test_archives_in_archives_are_looked_into_one_level_deep(tmp_path: Path) -> 
     war = jar({"WEB-INF/lib/inner-3.0.jar": inner, "WEB-INF/lib/none/": b"", MANIFEST: ""}, zipfile.ZIP_STORED)
     taken = inventory_of(tmp_path / "a", {"app.war": war})
     assert rows(taken) == [
-        (r"C:\app.war", "app", "", None, False),
-        (r"C:\app.war!/WEB-INF/lib/inner-3.0.jar", "inner", "3.0", "org.example", False),
+        (r"C:\app.war", "app", "", False),
+        (r"C:\app.war!/WEB-INF/lib/inner-3.0.jar", "org.example:inner", "3.0", False),
     ]
     assert not taken.findings
 
@@ -123,10 +123,10 @@ def test_zipfile_finds_the_same_descriptions_in_a_real_archive(tmp_path: Path) -
         for name in archive.namelist():
             if name.endswith("/pom.properties"):
                 pairs = dict(re.findall(r"^(\w+)=(.*?)\r?$", archive.read(name).decode(), re.MULTILINE))
-                described.add((pairs["artifactId"], pairs["version"], pairs["groupId"]))
-    assert {row[1:4] for row in found} == described
-    assert [row[1] for row in found if not row[4]] == ["closure-compiler"]
-    assert ("guava", "25.1-jre", "com.google.guava") in described
+                described.add((f"{pairs['groupId']}:{pairs['artifactId']}", pairs["version"]))
+    assert {row[1:3] for row in found} == described
+    assert [row[1] for row in found if not row[3]] == ["com.google.javascript:closure-compiler"]
+    assert ("com.google.guava:guava", "25.1-jre") in described
 
 
 def _many(count: int) -> bytes:
@@ -173,5 +173,5 @@ def test_archives_that_share_their_bytes_are_not_read_over_and_over(tmp_path: Pa
     directory = entry * count
     patched = end[:8] + count.to_bytes(2, "little") * 2 + len(directory).to_bytes(4, "little") + end[16:]
     taken = inventory_of(tmp_path / "a", {"a.jar": once[:start] + directory + patched})
-    assert len([row for row in rows(taken) if row[1] == "b"]) < 15
+    assert len([row for row in rows(taken) if row[1] == "g:b"]) < 15
     assert [finding.kind for finding in taken.findings] == [FindingKind.LIMITED]

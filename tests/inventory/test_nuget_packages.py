@@ -11,6 +11,7 @@ import pytest
 
 from tests.inventory.trees import inventory_of, items
 from tests.packages import Wheel, wheel_files
+from wclayer.inventory.identifiers import identifiers_of
 from wclayer.inventory.item import FindingKind, ItemKind
 
 NUSPEC = b"""<?xml version="1.0" encoding="utf-8"?>
@@ -48,6 +49,14 @@ def test_unpacked_and_packed_packages_are_found_once(tmp_path: Path) -> None:
         r"C:\ProgramData\chocolatey\lib\7zip\7zip.nuspec": (
             "7zip", "22.1", "", {"source": "chocolatey", "license": "http://x"},
         ),
+    }  # fmt: skip
+
+
+def test_a_package_of_chocolatey_is_not_taken_for_one_of_nuget(tmp_path: Path) -> None:
+    files = {"a/a.nuspec": NUSPEC, "ProgramData/chocolatey/lib/a/a.nuspec": NUSPEC}
+    found = inventory_of(tmp_path / "a", files).of_kind(ItemKind.NUGET_PACKAGE)
+    assert {identifiers_of(item).purl for item in found} == {
+        "pkg:nuget/Newtonsoft.Json@13.0.1", "pkg:chocolatey/Newtonsoft.Json@13.0.1",
     }  # fmt: skip
 
 

@@ -186,7 +186,9 @@ _PURLS: Mapping[ItemKind, Callable[[Item], str]] = {
     ItemKind.JAVA_PACKAGE: lambda item: (
         _purl("maven", group, item.name, item.version) if (group := _text(item, "group")) else _generic(item)
     ),
-    ItemKind.NUGET_PACKAGE: lambda item: _purl("nuget", "", item.name, item.version),
+    ItemKind.NUGET_PACKAGE: lambda item: _purl(
+        "chocolatey" if _text(item, "source") == "chocolatey" else "nuget", "", item.name, item.version
+    ),
     ItemKind.GO_MODULE: _split("golang", "/"),
     ItemKind.RUST_CRATE: lambda item: _purl("cargo", "", item.name, item.version),
 }  # fmt: skip

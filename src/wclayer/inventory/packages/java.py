@@ -133,16 +133,19 @@ def _items(place: _Place, manifest: Mapping[str, str], poms: list[Mapping[str, s
     if own is None:
         name, version = _name_and_version(place.stem, manifest)
     else:
-        name, version = own["artifactId"], own["version"]
-        properties["group"] = own["groupId"]
+        name, version = _coordinates(own), own["version"]
     properties["is_embedded"] = False
     yield Item(ItemKind.JAVA_PACKAGE, name, version, place.origin, publisher, properties)
     for pom in poms:
         if pom is not own and _is_complete(pom):
             yield Item(
-                ItemKind.JAVA_PACKAGE, pom["artifactId"], pom["version"], place.origin,
-                properties={"group": pom["groupId"], "is_embedded": True},
+                ItemKind.JAVA_PACKAGE, _coordinates(pom), pom["version"], place.origin,
+                properties={"is_embedded": True},
             )  # fmt: skip
+
+
+def _coordinates(pom: Mapping[str, str]) -> str:
+    return f"{pom['groupId']}:{pom['artifactId']}"
 
 
 def _own_pom(place: _Place, poms: list[Mapping[str, str]]) -> Mapping[str, str] | None:
