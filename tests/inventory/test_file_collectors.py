@@ -9,9 +9,7 @@ import pytest
 
 import wclayer
 from tests.formats.pe.craft import Pe
-from tests.inventory.test_nuget_packages import NUSPEC
-from tests.inventory.test_python_packages import METADATA, SITE
-from tests.inventory.trees import inventory_of, make_layer
+from tests.inventory.trees import METADATA, NUSPEC, SITE, inventory_of, make_layer
 from tests.support import run
 from wclayer.inventory import collecting
 from wclayer.inventory.file_collector import Dispatch

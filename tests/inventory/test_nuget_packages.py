@@ -9,19 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.inventory.trees import inventory_of, items
+from tests.inventory.trees import NUSPEC, inventory_of, items
 from tests.packages import Wheel, wheel_files
 from wclayer.inventory.identifiers import identifiers_of
 from wclayer.inventory.item import FindingKind, ItemKind
 
-NUSPEC = b"""<?xml version="1.0" encoding="utf-8"?>
-<package xmlns="http://schemas.microsoft.com/packaging/2013/05/nuspec.xsd">
-  <metadata minClientVersion="2.12">
-    <id>Newtonsoft.Json</id><version>13.0.1</version><authors>James Newton-King</authors>
-    <license type="expression">MIT</license>
-    <dependencies><group targetFramework=".NETStandard1.0"><dependency id="x" version="1"/></group></dependencies>
-  </metadata>
-</package>"""
 DOTNETCORE = Wheel("dotnetcore2", "3.1.23", "e2528813677d7a080522336cb530442408d1e2aea76fa8657018fb532c03c252")
 
 

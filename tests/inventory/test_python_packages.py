@@ -12,21 +12,8 @@ from pathlib import Path
 import pytest
 
 import wclayer
-from tests.inventory.trees import inventory_of, items, make_layer
+from tests.inventory.trees import METADATA, SITE, inventory_of, items, make_layer
 from wclayer.inventory.item import FindingKind, Item, ItemKind
-
-SITE = "Python/Lib/site-packages"
-METADATA = b"""Metadata-Version: 2.1
-Name: Example.Package_X
-Version: 1.2.3
-Author: Erika Musterfrau
-License: MIT
-  or something
-  else
-Classifier: Name: no name
-
-Name: not-this
-"""
 
 
 def found(place: Path, files: dict[str, bytes]) -> dict[str, Item]:

@@ -11,6 +11,29 @@ from wclayer.inventory.item import Inventory, Item, ItemKind
 from wclayer.layers.directory.writer import DirectoryLayerWriter
 from wclayer.model import Entry
 
+SITE = "Python/Lib/site-packages"
+METADATA = b"""Metadata-Version: 2.1
+Name: Example.Package_X
+Version: 1.2.3
+Author: Erika Musterfrau
+License: MIT
+  or something
+  else
+Classifier: Name: no name
+
+Name: not-this
+"""
+"""The metadata of a package of Python."""
+NUSPEC = b"""<?xml version="1.0" encoding="utf-8"?>
+<package xmlns="http://schemas.microsoft.com/packaging/2013/05/nuspec.xsd">
+  <metadata minClientVersion="2.12">
+    <id>Newtonsoft.Json</id><version>13.0.1</version><authors>James Newton-King</authors>
+    <license type="expression">MIT</license>
+    <dependencies><group targetFramework=".NETStandard1.0"><dependency id="x" version="1"/></group></dependencies>
+  </metadata>
+</package>"""
+"""The manifest of a package of NuGet."""
+
 
 def make_layer(
     place: Path, files: Mapping[str, bytes], links: Mapping[str, str] | None = None, *, over: Path | None = None
