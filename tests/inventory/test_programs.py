@@ -6,6 +6,7 @@ from pathlib import Path
 
 import wclayer
 from tests.inventory.subjects import Keys, base, child, hive, items, rows
+from tests.layers.hive_layers import base_layer
 
 _UNINSTALL = r"Microsoft\Windows\CurrentVersion\Uninstall"
 _64 = rf"HKLM\SOFTWARE\{_UNINSTALL}"
@@ -78,3 +79,16 @@ def test_a_damaged_hive_of_a_user_is_one_finding_and_stops_nothing(tmp_path: Pat
     found = wclayer.take_inventory(base(tmp_path, {}, files), files=False)
     assert [(finding.kind, finding.place) for finding in found.findings] == [("damaged", r"C:\Users\bad\NTUSER.DAT")]
     assert rows(found, "program", "user") == [("T", "", 1, "good")]
+
+
+def test_a_damaged_hive_of_the_machine_is_told_once_and_stops_no_other_hive(tmp_path: Path) -> None:
+    damaged = b"regf" + bytes(5000)
+    software = hive({rf"{_UNINSTALL}\T": {"DisplayName": "T"}})
+    one, two = tmp_path / "one", tmp_path / "two"
+    one.mkdir()
+    two.mkdir()
+    found = wclayer.take_inventory(base_layer(one, SYSTEM=damaged, SOFTWARE=software), files=False)
+    assert [(finding.kind, finding.place) for finding in found.findings] == [("damaged", r"HKLM\SYSTEM")]
+    assert rows(found, "program") == [("T", "", 1)]
+    found = wclayer.take_inventory(base_layer(two, SYSTEM=hive({}), SOFTWARE=damaged), files=False)
+    assert [finding.place for finding in found.findings if "\\" in finding.place] == [r"HKLM\SOFTWARE"]

@@ -115,16 +115,20 @@ def _print_section(section: _Section, items: list[Item], left_out: int) -> None:
         return
     more = f"; {left_out} of the base: --kind {section.kind}" if left_out else ""
     echo(f"\n{section.title} ({len(items)}{more})")
-    rows = [_row(section, item) for item in items]
+    # What has no versions, such as users, has no column for them.
+    has_versions = any(item.version for item in items)
+    rows = [_row(section, item, has_versions) for item in items]
     for line in aligned(rows):
         echo(f"  {line}")
 
 
-def _row(section: _Section, item: Item) -> tuple[str, ...]:
+def _row(section: _Section, item: Item, has_versions: bool) -> tuple[str, ...]:
     layer = item.origin.layer
-    number = "-" if layer is None else f"{layer.number}{' base' if layer.is_base else ''}"
-    cells = [item.name, item.version or "-"]
+    cells = [item.name]
+    if has_versions:
+        cells.append(item.version)
     if section.shows:
-        shown = item.properties.get(section.shows, "-")
-        cells.append(" ".join(shown) if isinstance(shown, list) else str(shown))
-    return (*cells, number, item.origin.place)
+        shown = item.properties.get(section.shows, "")
+        cells.append(", ".join(shown) if isinstance(shown, list) else str(shown))
+    cells.append("" if layer is None else f"{layer.number}{' base' if layer.is_base else ''}")
+    return (*(cell or "-" for cell in cells), item.origin.place)

@@ -25,7 +25,7 @@ from wclayer.inventory import (
     users,
 )
 from wclayer.inventory.file_collector import Dispatch, FileCollector
-from wclayer.inventory.guarding import Found, guarded
+from wclayer.inventory.guarding import Found, guarded, told_once
 from wclayer.inventory.item import Finding, FindingKind, Inventory, Item, ItemKind
 from wclayer.inventory.packages.java import JavaPackages
 from wclayer.inventory.packages.node import NodePackages
@@ -102,7 +102,7 @@ def take_inventory(
             created="" if config is None else config.created,
             layers=opened.layers,
             items=tuple(sorted((each for each in found if isinstance(each, Item)), key=lambda item: _ORDER[item.kind])),
-            findings=tuple(dict.fromkeys(each for each in found if isinstance(each, Finding))),
+            findings=told_once(each for each in found if isinstance(each, Finding)),
         )
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import ParamSpec, TypeVar
 
 from wclayer.errors import (
@@ -26,6 +28,7 @@ _Arguments = ParamSpec("_Arguments")
 _Read = TypeVar("_Read")
 
 
+_HIVES = ("HKLM\\", "HKU\\")
 _DAMAGE = (FormatError, InvalidDataError, CorruptLayerError, NotSupportedError)
 """Errors of contents. Others are the host's, which refuses to read or has no memory: they end the inventory."""
 
@@ -94,3 +97,24 @@ def each_file(files: Iterable[SubjectFile], make: Callable[[SubjectFile], Iterab
     """Yields what a function finds in each file; damage in one of them is a finding."""
     for file in files:
         yield from guarded(file.windows_path, make, file)
+
+
+def told_once(findings: Iterable[Finding]) -> tuple[Finding, ...]:
+    r"""Returns findings in their order, each once.
+
+    Damage of a hive is met wherever a key of it is looked for: of several findings with the same text in one hive
+    (`HKLM\SOFTWARE`), one for the hive stays.
+    """
+    different = dict.fromkeys(findings)
+    times = Counter((_hive_of(each.place), each.kind, each.text) for each in different)
+
+    def told(finding: Finding) -> Finding:
+        hive = _hive_of(finding.place)
+        return replace(finding, place=hive) if hive and times[hive, finding.kind, finding.text] > 1 else finding
+
+    return tuple(dict.fromkeys(map(told, different)))
+
+
+def _hive_of(place: str) -> str:
+    """Returns the hive of a key, or "" for any other place."""
+    return "\\".join(place.split("\\")[:2]) if place.startswith(_HIVES) else ""

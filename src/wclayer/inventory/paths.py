@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from wclayer.errors import InvalidParameterError
+from wclayer.errors import InvalidDataError, InvalidParameterError
 from wclayer.inventory.files import SubjectFiles
 from wclayer.inventory.subject import Subject
 from wclayer.view.machine_environment import FIXED, expand, has_reference, machine_environment
@@ -19,15 +19,11 @@ _DRIVE = re.compile(r"C:\\", re.IGNORECASE)
 
 
 def variables_of(subject: Subject) -> Mapping[str, str]:
-    """Returns the variables of the machine, and those that Windows always sets; these alone if one of the others is
-    longer than a variable can be.
-
-    Raises:
-        InvalidDataError: the hive SYSTEM is damaged.
-    """
+    """Returns the variables of the machine, and those that Windows always sets; these alone if the others cannot be
+    read, or one of them is longer than a variable can be."""
     try:
         return machine_environment(subject.registry.find)
-    except InvalidParameterError:
+    except (InvalidDataError, InvalidParameterError):
         return FIXED
 
 

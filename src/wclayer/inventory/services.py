@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 
 from wclayer.formats.regf.model import Key
-from wclayer.inventory.guarding import Found, each_subkey
+from wclayer.inventory.guarding import Found, each_subkey, guarded
 from wclayer.inventory.item import Item, ItemKind, Property
 from wclayer.inventory.key_values import KeyValues
 from wclayer.inventory.paths import SYSTEM_ROOT, path_exists, resolve_path, variables_of
@@ -40,6 +40,10 @@ _MAX_SPACES = 32
 def collect(subject: Subject) -> Found:
     """Yields the services and drivers. The property `start` is "boot", "system", "automatic", "automatic (delayed)",
     "manual" or "disabled"."""
+    yield from guarded(SERVICES, _services, subject)
+
+
+def _services(subject: Subject) -> Found:
     path = control_set_of(subject.registry.find, SERVICES)
     yield from each_subkey(subject.registry, path, partial(_service, subject, variables_of(subject)))
 
