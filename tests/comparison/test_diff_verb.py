@@ -117,6 +117,18 @@ def test_json_is_complete_and_the_summary_counts_it() -> None:
     assert new == {"change": "added", "path": "Files/app/new.txt", "directory": False, "size": 5, "fields": {}}
 
 
+@pytest.mark.usefixtures("built")
+def test_the_page_is_one_file_or_the_standard_output(tmp_path: Path) -> None:
+    assert text("diff", "--html", tmp_path / "page.html", BASE, "app:1", status=1).startswith(f"{tmp_path}/page.html: ")
+    written = (tmp_path / "page.html").read_text()
+    assert "Files/app/new.txt" in written
+    done = run("diff", "--html", "-", "--json", BASE, "app:1", status=1)
+    assert done.stdout.decode() == written
+    assert json.loads(done.stderr)["b"] == "app:1"
+    assert "Nothing differs." in run("diff", "--html", "-", BASE, BASE).stdout.decode()
+    run("diff", "--html", tmp_path / "missing/page.html", BASE, "app:1", status=wclayer.PathNotFoundError.exit_status)
+
+
 @pytest.mark.usefixtures("store")
 def test_nothing_differs_between_an_image_and_itself() -> None:
     assert text("diff", BASE, BASE) == ""

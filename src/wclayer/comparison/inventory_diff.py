@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from itertools import zip_longest
 
 from wclayer.images.opening import ImageLayers
-from wclayer.inventory.collecting import FILE_COLLECTORS, take_inventory
+from wclayer.inventory.collecting import take_inventory
 from wclayer.inventory.item import Finding, Inventory, Item, ItemKind
 from wclayer.view.diff import Change, Difference
-from wclayer.win32.names import path_key
 
 _FILES = "Files/"
 _TOLD_BY_FILES = frozenset({"names", "sha256", "size"})
@@ -66,20 +65,11 @@ def diff_contents(a: ImageLayers, b: ImageLayers, files: Iterable[Difference]) -
         The differences. What only the configuration says, such as its variables and ports, is left out: the documents
         tell it.
     """
-    paths = _paths(files)
+    paths = [file.path.removeprefix(_FILES) for file in files if file.path.startswith(_FILES)]
     inventories = (take_inventory(image, paths=paths) for image in (a, b))
     return diff_inventories(
         *(each.with_items(item for item in each.items if item.origin.layer is not None) for each in inventories)
     )
-
-
-def _paths(files: Iterable[Difference]) -> list[str]:
-    """Returns the paths below C: of files that differ, and of those beside them that say what is in a directory."""
-    changed = [file.path.removeprefix(_FILES) for file in files if file.path.startswith(_FILES)]
-    names = sorted({name for collector in FILE_COLLECTORS for name in collector.names})
-    directories = dict.fromkeys(path.rpartition("/")[0] for path in changed)
-    beside = (f"{directory}/{name}" if directory else name for directory in directories for name in names)
-    return list({path_key(path): path for path in [*beside, *changed]}.values())
 
 
 def diff_inventories(a: Inventory, b: Inventory) -> InventoryDifference:
@@ -98,9 +88,14 @@ def diff_inventories(a: Inventory, b: Inventory) -> InventoryDifference:
     ]
     return InventoryDifference(
         tuple(changes),
-        tuple(each for each in a.findings if each not in b.findings),
-        tuple(each for each in b.findings if each not in a.findings),
+        _without(a.findings, b.findings),
+        _without(b.findings, a.findings),
     )
+
+
+def _without(findings: Iterable[Finding], others: Iterable[Finding]) -> tuple[Finding, ...]:
+    known = {*others}
+    return tuple(finding for finding in findings if finding not in known)
 
 
 def _by_name(inventory: Inventory) -> dict[tuple[ItemKind, str], list[Item]]:

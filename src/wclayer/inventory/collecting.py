@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 
 from wclayer._types import StrPath
@@ -25,6 +25,7 @@ from wclayer.inventory import (
     users,
 )
 from wclayer.inventory.file_collector import Dispatch, FileCollector
+from wclayer.inventory.files import SubjectFile, SubjectFiles
 from wclayer.inventory.guarding import Found, guarded, told_once
 from wclayer.inventory.item import Finding, FindingKind, Inventory, Item, ItemKind
 from wclayer.inventory.packages.java import JavaPackages
@@ -37,6 +38,7 @@ from wclayer.layers.directory import open_layer
 from wclayer.layers.inputs import has_any_place
 from wclayer.layers.progress import Progress, ProgressCallback, report
 from wclayer.model import limits_in_use
+from wclayer.win32.names import path_key
 
 COLLECTORS: tuple[tuple[str, Callable[[Subject], Found]], ...] = (
     ("the operating system", operating_system.collect),
@@ -78,7 +80,8 @@ def take_inventory(
     Args:
         subject: an open image (`open_image`), the path of a layer directory, or that of a disk file.
         files: whether all files of C: are looked at, for packages and PE files. It takes most of the time.
-        paths: the paths below C: (with slashes) of the files that are looked at; None for all files.
+        paths: the paths below C: (with slashes) of the files that are looked at, and beside which files are whose
+            names say what a directory holds, such as `package.json`; None for all files.
         progress: called for each file that was looked at.
 
     Returns:
@@ -122,7 +125,7 @@ def _of_files(subject: Subject, paths: Iterable[str] | None, progress: ProgressC
 
     def walk() -> Found:
         most = limits_in_use().entries
-        wanted = subject.files.walk() if paths is None else filter(None, map(subject.files.find, paths))
+        wanted = subject.files.walk() if paths is None else _near(subject.files, paths, dispatch)
         for count, file in enumerate(wanted, 1):
             if count > most:
                 raise LimitExceededError(file.windows_path, f"more than {most} entries {limit_hint('entries')}")
@@ -143,3 +146,16 @@ def _up_to_limit(found: Found) -> Found:
             yield Finding(FindingKind.LIMITED, "C:\\", f"holds more than {_MOST_FOUND} items; the others are left out")
             return
         yield each
+
+
+def _near(files: SubjectFiles, paths: Iterable[str], dispatch: Dispatch) -> Iterator[SubjectFile]:
+    """Yields the files at some paths, and those beside them that are asked for by name."""
+    names: dict[str, set[str]] = {}
+    for path in paths:
+        directory, _, name = path_key(path).rpartition("/")
+        names.setdefault(directory, set()).add(name)
+    for directory, wanted in names.items():
+        found = files.find(directory)
+        for file in () if found is None else files.children(found):
+            if path_key(file.name) in wanted or dispatch.knows(file.name):
+                yield file

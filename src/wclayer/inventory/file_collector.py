@@ -63,6 +63,10 @@ class Dispatch:
             for suffix in collector.suffixes:
                 self._by_suffix.setdefault(suffix, []).append(collector)
 
+    def knows(self, name: str) -> bool:
+        """Returns whether a collector asks for files of just this name."""
+        return name.lower() in self._by_name
+
     def asked_for(self, file: SubjectFile) -> Sequence[FileCollector]:
         """Returns the collectors that are asked for a file."""
         name = file.name.lower()
