@@ -100,7 +100,7 @@ def _layer_steps(form: Form, layer: str, room: Room) -> Iterator[Step]:
     yield Step("acl get", ["acl", "get", layer, "C:\\ea"], read | _GONE)
     yield Step("attrib", ["attrib", layer, "C:\\dir\\b.bin"], read | _GONE)
     yield Step("diff", ["diff", layer, base], read | _TOLD)
-    yield Step("diff from", ["diff", base, layer], read | _TOLD)
+    yield Step("diff --html", ["diff", "--html", str(out / "page.html"), base, layer], read | _TOLD, leaves=_TOLD)
     yield Step("export", ["export", "-o", str(out / "layer.tar"), layer], read)
     yield Step("export --transport", ["export", "--transport", str(out / "transport"), layer], read | _NO_FORM)
     # A folder that holds no layer is no side of a copy.
