@@ -54,7 +54,7 @@ class _Files(SubjectFiles):
     def identity(self, file: SubjectFile) -> str:
         return file.path
 
-    def recorded_sha256(self, file: SubjectFile) -> str:
+    def sha256(self, file: SubjectFile) -> str:
         return ""
 
     def close(self) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import os
 import tempfile
 from collections.abc import Iterable, Iterator
 from functools import partial
+from hashlib import sha256
 from typing import BinaryIO, cast
 
 from wclayer._types import StrPath
@@ -15,12 +17,15 @@ from wclayer.formats.ntfs.volume import FileRecord, NtfsVolume, StreamAttribute
 from wclayer.formats.ntfs.wof import STREAM, algorithm_of, decompressed
 from wclayer.inventory.files import SubjectFile, SubjectFiles
 from wclayer.inventory.item import SubjectLayer
+from wclayer.layers.budget import Budget, stored_size
 from wclayer.layers.volume.disk_file import DiskFile
 from wclayer.layers.volume.reader import find_volume
+from wclayer.model import limits_in_use
 from wclayer.view.resolve import is_link
 from wclayer.win32.names import name_key
 
 _BUFFER = 1 << 16
+_PIECE = 1 << 20
 _MAX_COMPRESSED = 1 << 28
 _IN_MEMORY = 1 << 20
 """Decompressed contents up to this size in bytes are kept in memory, larger ones in a temporary file."""
@@ -42,6 +47,10 @@ class DiskFiles(SubjectFiles):
     def __init__(self, path: StrPath, layer: SubjectLayer) -> None:
         self._layer = layer
         self._disk = DiskFile(path)
+        # Files with holes may claim any size.
+        self._hashed = Budget(os.fspath(path), limits_in_use())
+        for file in (self._disk.path, *self._disk.chain):
+            self._hashed.store(stored_size(os.stat(file)))
         try:
             with self._disk.errors():
                 self._volume = NtfsVolume(find_volume(self._disk.disk))
@@ -92,8 +101,13 @@ class DiskFiles(SubjectFiles):
     def identity(self, file: SubjectFile) -> int:
         return _record(file).number
 
-    def recorded_sha256(self, file: SubjectFile) -> str:
-        return ""
+    def sha256(self, file: SubjectFile) -> str:
+        self._hashed.spend(file.size, file.windows_path)
+        digest = sha256()
+        with self.open(file) as opened:
+            while piece := opened.read(_PIECE):
+                digest.update(piece)
+        return digest.hexdigest()
 
     def close(self) -> None:
         self._disk.__exit__(None, None, None)

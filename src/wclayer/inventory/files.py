@@ -6,17 +6,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 from fnmatch import translate
-from hashlib import sha256
 from re import compile as compile_pattern
 from typing import BinaryIO
 
 from wclayer._walk import Walk
-from wclayer.errors import FormatLimitError, LimitExceededError, limit_hint
+from wclayer.errors import FormatLimitError
 from wclayer.inventory.item import Origin, SubjectLayer
-from wclayer.model import limits_in_use
 from wclayer.win32.names import name_key
-
-_PIECE = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +59,6 @@ def windows_path(path: str) -> str:
 class SubjectFiles(ABC):
     """The files of a subject. Names are compared as Windows does. Links are not followed."""
 
-    _hashed = 0
-
     @abstractmethod
     def root(self) -> SubjectFile | None:
         """Returns the directory C:, or None if there is none."""
@@ -86,33 +80,16 @@ class SubjectFiles(ABC):
         """Returns what all names of one file have in common, and no other file has."""
 
     @abstractmethod
-    def recorded_sha256(self, file: SubjectFile) -> str:
-        """Returns the SHA-256 of the contents in hexadecimal if it is recorded; "" if the contents must be read."""
-
-    @abstractmethod
-    def close(self) -> None:
-        """Closes what the files are read from."""
-
     def sha256(self, file: SubjectFile) -> str:
-        """Returns the SHA-256 of the contents in hexadecimal: as it is recorded, or else of what is read.
+        """Returns the SHA-256 of the contents of a file in hexadecimal: the recorded one, or that of what is read.
 
         Raises:
             LimitExceededError: the files that were hashed are larger in total than the limits allow.
         """
-        recorded = self.recorded_sha256(file)
-        if recorded:
-            return recorded
-        limits = limits_in_use()
-        self._hashed += file.size
-        if self._hashed > limits.total_size:
-            raise LimitExceededError(
-                file.windows_path, f"more than {limits.total_size} bytes are hashed {limit_hint('total_size')}"
-            )
-        with self.open(file) as opened:
-            digest = sha256()
-            while piece := opened.read(_PIECE):
-                digest.update(piece)
-            return digest.hexdigest()
+
+    @abstractmethod
+    def close(self) -> None:
+        """Closes what the files are read from."""
 
     def find(self, path: str) -> SubjectFile | None:
         """Returns the file or directory at a path below C: (with slashes), or None."""

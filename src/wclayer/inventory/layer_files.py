@@ -14,6 +14,7 @@ from wclayer.view.resolve import is_link
 
 _ROOT = "Files"
 _PREFIX = len(_ROOT) + 1
+_EMPTY = "has no contents: it is a directory, or a reparse point"
 
 
 class LayerFiles(SubjectFiles):
@@ -45,15 +46,17 @@ class LayerFiles(SubjectFiles):
     def open(self, file: SubjectFile) -> BinaryIO:
         node = _node(file)
         if node.row.sha256 is None:
-            raise FormatError("has no contents: it is a directory, or a reparse point")
+            raise FormatError(_EMPTY)
         return os.fdopen(self._tree.layers[node.layer].open_file(node.row), "rb")
 
     def identity(self, file: SubjectFile) -> tuple[int, int]:
         return _node(file).file
 
-    def recorded_sha256(self, file: SubjectFile) -> str:
+    def sha256(self, file: SubjectFile) -> str:
         digest = self._tree.digest(_node(file))
-        return "" if digest is None else digest.hex()
+        if digest is None:
+            raise FormatError(_EMPTY)
+        return digest.hex()
 
     def close(self) -> None:
         self._tree.close()

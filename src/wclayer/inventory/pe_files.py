@@ -23,8 +23,6 @@ from wclayer.inventory.packages.embedded import EmbeddedPackage, go_modules, rus
 from wclayer.inventory.subject import Subject
 from wclayer.inventory.text import kept_text
 
-_REMEMBERED = 20_000
-"""Contents that are known by their hash. Items share what was read of them."""
 _SUFFIXES = """
 acm ax com cpl dll drv efi exe fll fon ifs ime mui mun msstyles node ocx olb pyd rll rs scr sys tlb tsp vxd winmd xll
 """
@@ -92,7 +90,6 @@ class PeFiles(FileCollector):
     def __init__(self, subject: Subject) -> None:
         super().__init__(subject)
         self._known: dict[Hashable, _Known] = {}
-        self._contents: dict[str, _Contents] = {}
         self._hashes = True
 
     def collect(self, file: SubjectFile) -> Found:
@@ -112,23 +109,19 @@ class PeFiles(FileCollector):
     def _read(self, file: SubjectFile, identity: Hashable) -> Found:
         if len(self._known) == _MOST:
             raise FormatLimitError(f"is not looked into: more than {_MOST} PE files")
-        sha256 = self._files.recorded_sha256(file)
-        contents = self._contents.get(sha256) if sha256 else None
-        if contents is None:
-            try:
-                contents = self._contents_of(file)
-            except NotPeError:
-                return
-            for problem in contents.problems:
-                yield Finding(FindingKind.DAMAGED, file.windows_path, problem)
-        if not sha256 and self._hashes:
+        try:
+            contents = self._contents_of(file)
+        except NotPeError:
+            return
+        for problem in contents.problems:
+            yield Finding(FindingKind.DAMAGED, file.windows_path, problem)
+        sha256 = ""
+        if self._hashes:
             try:
                 sha256 = self._files.sha256(file)
             except LimitExceededError as error:
                 self._hashes = False
                 yield Finding(FindingKind.LIMITED, file.windows_path, f"{detail_of(error)}; no more files are hashed")
-        if sha256 and len(self._contents) < _REMEMBERED:
-            self._contents[sha256] = contents
         known = self._known[identity] = _Known(file, sha256, contents)
         known.add(file)
 
