@@ -129,7 +129,7 @@ def _document_sections(documents: DocumentDifference) -> Iterator[str]:
     steps = record["history"]["changes"]
     if steps:
         yield _list_head("history", "History")
-        yield f"<p>Both histories begin with the same {record['history']['common']} steps.</p>"
+        yield f"<p>Steps with which both histories begin: {record['history']['common']}.</p>"
         yield from _table(("change", "number", "step", "created"), [_step(each) for each in steps])
     if any(each["change"] != "shared" for each in record["layers"]):
         yield _list_head("layers", "Layers")
