@@ -54,6 +54,8 @@ def test_a_windows_is_known_by_its_build_or_its_release(
         (ItemKind.NODE_PACKAGE, "left-pad", "pkg:npm/left-pad@1.0"),
         (ItemKind.NODE_PACKAGE, "@scope/name", "pkg:npm/%40scope/name@1.0"),
         (ItemKind.JAVA_PACKAGE, "log4j-core", "pkg:generic/log4j-core@1.0"),
+        (ItemKind.JAVA_PACKAGE, "org.apache.logging.log4j:log4j-core",
+         "pkg:maven/org.apache.logging.log4j/log4j-core@1.0"),
         (ItemKind.NUGET_PACKAGE, "Newtonsoft.Json", "pkg:nuget/Newtonsoft.Json@1.0"),
         (ItemKind.GO_MODULE, "github.com/pkg/errors", "pkg:golang/github.com/pkg/errors@1.0"),
         (ItemKind.GO_MODULE, "stdlib", "pkg:golang/stdlib@1.0"),
@@ -66,11 +68,6 @@ def test_a_windows_is_known_by_its_build_or_its_release(
 )  # fmt: skip
 def test_a_package_has_the_purl_of_its_index(kind: ItemKind, name: str, purl: str) -> None:
     assert identifiers_of(item(kind, name, "1.0")) == Identifiers(purl)
-
-
-def test_a_java_package_with_a_group_is_one_of_maven() -> None:
-    package = item(ItemKind.JAVA_PACKAGE, "log4j-core", "2.17.0", group="org.apache.logging.log4j")
-    assert identifiers_of(package).purl == "pkg:maven/org.apache.logging.log4j/log4j-core@2.17.0"
 
 
 @pytest.mark.parametrize(

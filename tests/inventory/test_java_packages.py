@@ -13,6 +13,7 @@ import pytest
 
 from tests.inventory.trees import inventory_of
 from tests.packages import Wheel, wheel_files
+from wclayer.inventory.identifiers import identifiers_of
 from wclayer.inventory.item import FindingKind, Inventory, ItemKind
 
 CLOSURE = Wheel(
@@ -55,6 +56,13 @@ def test_the_description_of_maven_names_an_archive_and_what_was_put_into_it(tmp_
         (place, "com.other:shaded", "0.9", True),
     ]  # fmt: skip
     assert not taken.findings
+
+
+def test_an_archive_that_maven_described_is_known_by_its_coordinates(tmp_path: Path) -> None:
+    taken = inventory_of(tmp_path / "a", {"tool-2.1.jar": jar(pom("org.example", "tool", "2.1"))})
+    assert [identifiers_of(item).purl for item in taken.of_kind(ItemKind.JAVA_PACKAGE)] == [
+        "pkg:maven/org.example/tool@2.1"
+    ]
 
 
 @pytest.mark.parametrize(

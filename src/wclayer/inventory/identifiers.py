@@ -180,12 +180,13 @@ def _split(kind: str, separator: str) -> Callable[[Item], str]:
     return make
 
 
+_maven = _split("maven", ":")
+
+
 _PURLS: Mapping[ItemKind, Callable[[Item], str]] = {
     ItemKind.PYTHON_PACKAGE: lambda item: _purl("pypi", "", item.name, item.version),
     ItemKind.NODE_PACKAGE: _split("npm", "/"),
-    ItemKind.JAVA_PACKAGE: lambda item: (
-        _purl("maven", group, item.name, item.version) if (group := _text(item, "group")) else _generic(item)
-    ),
+    ItemKind.JAVA_PACKAGE: lambda item: _maven(item) if ":" in item.name else _generic(item),
     ItemKind.NUGET_PACKAGE: lambda item: _purl(
         "chocolatey" if _text(item, "source") == "chocolatey" else "nuget", "", item.name, item.version
     ),
