@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
+import importlib
 import warnings
 from typing import TYPE_CHECKING
 
@@ -18,8 +18,12 @@ MAX_SIZE = 1 << 16
 
 
 def is_available() -> bool:
-    """Returns whether certificates can be read: whether `cryptography` is installed."""
-    return importlib.util.find_spec("cryptography") is not None
+    """Returns whether certificates can be read: whether `cryptography` is installed, and can be loaded."""
+    try:
+        importlib.import_module("cryptography.x509")
+    except ImportError:
+        return False
+    return True
 
 
 def read_certificate(der: bytes) -> tuple[str, dict[str, Property]]:
@@ -31,11 +35,11 @@ def read_certificate(der: bytes) -> tuple[str, dict[str, Property]]:
     Raises:
         FormatError: it is no certificate, or is larger than 64 KiB.
     """
+    if len(der) > MAX_SIZE:
+        raise FormatError(f"a certificate of {len(der)} bytes; at most {MAX_SIZE} are read")
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.x509 import DuplicateExtension, InvalidVersion, UnsupportedGeneralNameType
 
-    if len(der) > MAX_SIZE:
-        raise FormatError(f"a certificate of {len(der)} bytes; at most {MAX_SIZE} are read")
     try:
         # The library warns of certificates that break a rule, such as that of positive serial numbers.
         with warnings.catch_warnings():

@@ -1,1 +1,1 @@
-"""The machine that an image describes: its environment, its users' hives, its code pages."""
+"""The machine that an image describes: its users' hives, its code pages, files of its registry."""
