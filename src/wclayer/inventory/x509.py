@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib
 import warnings
 from typing import TYPE_CHECKING
 
@@ -20,7 +19,7 @@ MAX_SIZE = 1 << 16
 def is_available() -> bool:
     """Returns whether certificates can be read: whether `cryptography` is installed, and can be loaded."""
     try:
-        importlib.import_module("cryptography.x509")
+        import cryptography.x509  # noqa: F401
     except ImportError:
         return False
     return True
