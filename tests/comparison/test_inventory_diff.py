@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,16 @@ def test_properties_differ_but_for_those_that_files_tell() -> None:
     old = _inventory(_item("a", "1", state="staged", size=1, sha256="x", gone=True))
     new = _inventory(_item("a", "1", state="installed", size=2, sha256="y"))
     assert _rows(old, new) == [("changed", "program", "a", {"state": ("staged", "installed"), "gone": (True, None)})]
+
+
+def test_findings_are_compared_in_linear_time() -> None:
+    a, b = (
+        tuple(Finding(FindingKind.DAMAGED, f"C:\\{side}{number}", "x") for number in range(10_000)) for side in "ab"
+    )
+    began = time.process_time()
+    difference = diff_inventories(_inventory(findings=a), _inventory(findings=b))
+    assert time.process_time() - began < 5
+    assert (difference.old_findings, difference.new_findings) == (a, b)
 
 
 def test_things_of_one_name_are_told_apart_by_place_then_by_version() -> None:

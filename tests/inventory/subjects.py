@@ -15,6 +15,7 @@ from tests.support import put_directories, put_file
 from wclayer.engines.portable.registry import RegistryEditor
 from wclayer.formats.regf.empty import empty_root
 from wclayer.formats.regf.model import KeyMetadata, TreeKey, Value
+from wclayer.formats.regf.structs import KeyFlags
 from wclayer.formats.regf.values import ValueType, encode_string
 from wclayer.formats.regf.writer import write_hive
 from wclayer.model import LayerWriter
@@ -44,7 +45,7 @@ def value(name: str, data: Data) -> Value:
 
 
 def tree(keys: Keys) -> TreeKey:
-    """The root of a hive with those keys, whose paths begin below it."""
+    """The root of a hive with those keys, whose paths begin below it. A key with a `SymbolicLinkValue` is a link."""
     root = empty_root(10)
     for path, values in keys.items():
         key = root
@@ -56,6 +57,8 @@ def tree(keys: Keys) -> TreeKey:
             key = below
         for name, data in values.items():
             key.set(value(name, data))
+            if name == "SymbolicLinkValue":
+                key.metadata = key.metadata._replace(flags=int(KeyFlags.SYM_LINK))
     return root
 
 

@@ -11,7 +11,7 @@ from functools import partial
 from wclayer.formats.regf.model import fold
 from wclayer.inventory.guarding import Found, guarded
 from wclayer.inventory.item import Item, ItemKind, Origin, Property
-from wclayer.inventory.paths import path_exists, resolve_path, variables_of
+from wclayer.inventory.paths import path_exists, resolve_path
 from wclayer.inventory.subject import Subject
 from wclayer.inventory.user_keys import UserKeys, each_user
 from wclayer.view.machine_environment import (
@@ -72,7 +72,7 @@ def _item(subject: Subject, name: str, value: str, about: Mapping[str, Property]
 
 
 def _missing(subject: Subject, value: str) -> list[str]:
-    variables = variables_of(subject)
+    variables = subject.variables
     entries = (entry.strip('"') for entry in path_entries(value))
     resolved = ((entry, resolve_path(entry, variables)) for entry in entries)
     return [entry for entry, path in resolved if path is not None and not path_exists(subject.files, path)]

@@ -17,7 +17,7 @@ from wclayer.formats.regf.model import Key, fold
 from wclayer.inventory.guarding import Found, each_subkey
 from wclayer.inventory.item import Finding, Item, ItemKind, Property
 from wclayer.inventory.key_values import KeyValues
-from wclayer.inventory.paths import path_exists, resolve_path, variables_of
+from wclayer.inventory.paths import path_exists, resolve_path
 from wclayer.inventory.programs import UNINSTALL, UNINSTALL_32
 from wclayer.inventory.subject import Subject
 from wclayer.win32.guid import unpack_guid
@@ -63,7 +63,7 @@ def collect(subject: Subject) -> Found:
     A product has the property `product_code`, as has the program that it registered. `state` is "installed" or
     "advertised"; that of a patch is "applied", "superseded", "obsoleted" or "registered".
     """
-    products = _Products(subject, variables_of(subject))
+    products = _Products(subject, subject.variables)
     for path in _UPGRADE_CODES:
         yield from each_subkey(subject.registry, path, partial(_add_upgrade_code, products))
     yield from each_subkey(subject.registry, _USER_DATA, partial(_of_user, products))

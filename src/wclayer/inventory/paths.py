@@ -9,22 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from wclayer.errors import InvalidDataError, InvalidParameterError
+from wclayer.errors import InvalidParameterError
 from wclayer.inventory.files import SubjectFiles
-from wclayer.inventory.subject import Subject
-from wclayer.view.machine_environment import FIXED, expand, has_reference, machine_environment
+from wclayer.view.machine_environment import has_reference, replace_references
 
 SYSTEM_ROOT = r"C:\Windows"
 _DRIVE = re.compile(r"C:\\", re.IGNORECASE)
-
-
-def variables_of(subject: Subject) -> Mapping[str, str]:
-    """Returns the variables of the machine, and those that Windows always sets; these alone if the others cannot be
-    read, or one of them is longer than a variable can be."""
-    try:
-        return machine_environment(subject.registry.find)
-    except (InvalidDataError, InvalidParameterError):
-        return FIXED
 
 
 def resolve_path(text: str, variables: Mapping[str, str]) -> str | None:
@@ -32,10 +22,10 @@ def resolve_path(text: str, variables: Mapping[str, str]) -> str | None:
 
     Args:
         text: the path as it is stated.
-        variables: those of the machine.
+        variables: the values of those of the machine, by their folded names (`Subject.variables`).
     """
     try:
-        path = expand(text, variables)
+        path = replace_references(text, variables)
     except InvalidParameterError:
         return None
     path = path.replace("/", "\\").removeprefix("\\??\\").removeprefix("\\\\?\\")

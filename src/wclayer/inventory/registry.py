@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from wclayer.errors import FormatError
 from wclayer.formats.regf.hive import Hive
-from wclayer.formats.regf.model import Key, fold
+from wclayer.formats.regf.model import Key, Value, fold
 from wclayer.formats.regf.recovery import recover
 from wclayer.formats.regf.structs import LayerSemantics
 from wclayer.inventory.files import SubjectFile, SubjectFiles
@@ -17,7 +17,7 @@ from wclayer.layers.directory import LayerDirectory
 from wclayer.layers.directory.hives import open_hive
 from wclayer.layers.hives import LOG_SUFFIXES, LayerHive
 from wclayer.model import limits_in_use
-from wclayer.view.registry import HiveTree, RegistryPath
+from wclayer.view.registry import HiveTree
 from wclayer.win32.names import name_key
 
 _ABBREVIATIONS = {"HKEY_LOCAL_MACHINE": "HKLM", "HKEY_USERS": "HKU"}
@@ -96,6 +96,7 @@ class SubjectRegistry:
         self._layers = layers
         self._directories = directories
         self._deltas: dict[str, list[Key | None]] = {}
+        self._last: tuple[str, _KeyOrigin] | None = None
 
     def find(self, path: str) -> Key | None:
         """Returns the key at a path, links and `CurrentControlSet` followed; None if it does not exist.
@@ -119,29 +120,19 @@ class SubjectRegistry:
             path: the path of the key.
             value: the name of a value; if the key does not have it, the key itself is meant.
         """
+        # The values of one key are asked for one after the other; each time, the key would be looked up and read anew.
+        if self._last is None or self._last[0] != path:
+            self._last = path, self._key_origin(path)
+        key = self._last[1]
+        return Origin(key.place, self._layers[key.brought_by(value)])
+
+    def _key_origin(self, path: str) -> _KeyOrigin:
         resolved = self.keys.resolve(path)
         parts = list(resolved.parts)
         parts[0] = _ABBREVIATIONS.get(parts[0], parts[0])
-        return Origin("\\".join(parts), self._layers[self._brought_by(resolved, value)])
-
-    def _brought_by(self, path: RegistryPath, value: str | None) -> int:
-        if not self._directories or path.hive is None:
-            return 0
-        key_from = value_from = 0
-        exists, data = False, None
-        for index, root in enumerate(self._hives(path.hive)):
-            found = None if root is None else _lookup(root, path.below)
-            if found is None:
-                continue
-            if isinstance(found, _Gone):
-                exists, data = False, None
-                continue
-            if not exists:
-                exists, key_from = True, index
-            new_data = data if value is None else found.data_of(value, data)
-            if new_data != data:
-                value_from, data = index, new_data
-        return key_from if data is None else value_from
+        roots = self._hives(resolved.hive) if self._directories and resolved.hive is not None else []
+        found = [None if root is None else _lookup(root, resolved.below) for root in roots]
+        return _KeyOrigin("\\".join(parts), found)
 
     def _hives(self, hive: LayerHive) -> list[Key | None]:
         """Returns the root key of a hive in the base layer, and of its delta in each layer above."""
@@ -231,18 +222,49 @@ class _Gone:
 
 @dataclass(frozen=True, slots=True)
 class _InLayer:
-    """What a layer has of a key: it itself, and whether it replaces the values that the layers below have."""
+    """What a layer has of a key: its values by their folded names, and whether they replace those of layers below."""
 
-    key: Key
+    values: Mapping[str, Value]
     replaces: bool
 
     def data_of(self, value: str, below: tuple[int, bytes] | None) -> tuple[int, bytes] | None:
         """Returns the type and data of a value, of which the layers below have those; None if it is not there."""
-        wanted = fold(value)
-        for each in self.key.values():
-            if fold(each.name) == wanted:
-                return None if each.is_tombstone else (each.type, each.data)
-        return None if self.replaces else below
+        found = self.values.get(value)
+        if found is None:
+            return None if self.replaces else below
+        return None if found.is_tombstone else (found.type, found.data)
+
+
+@dataclass(frozen=True, slots=True)
+class _KeyOrigin:
+    """Where a key is from.
+
+    Attributes:
+        place: its path.
+        found: what each layer has of it, the base layer first; None for a layer that says nothing of it. Empty if only
+            one layer can have it.
+    """
+
+    place: str
+    found: Sequence[_InLayer | _Gone | None]
+
+    def brought_by(self, value: str | None) -> int:
+        """Returns the index of the layer that brought the key, or a value of it."""
+        wanted = None if value is None else fold(value)
+        key_from = value_from = 0
+        exists, data = False, None
+        for index, found in enumerate(self.found):
+            if found is None:
+                continue
+            if isinstance(found, _Gone):
+                exists, data = False, None
+                continue
+            if not exists:
+                exists, key_from = True, index
+            new_data = data if wanted is None else found.data_of(wanted, data)
+            if new_data != data:
+                value_from, data = index, new_data
+        return key_from if data is None else value_from
 
 
 def _lookup(root: Key, names: Sequence[str]) -> _InLayer | _Gone | None:
@@ -257,4 +279,5 @@ def _lookup(root: Key, names: Sequence[str]) -> _InLayer | _Gone | None:
         if semantics is LayerSemantics.TOMBSTONE:
             return _Gone()
         is_new = is_new or semantics is LayerSemantics.SUPERSEDE_TREE
-    return _InLayer(key, is_new or key.metadata.semantics is LayerSemantics.SUPERSEDE_LOCAL)
+    replaces = is_new or key.metadata.semantics is LayerSemantics.SUPERSEDE_LOCAL
+    return _InLayer({fold(value.name): value for value in key.values()}, replaces)

@@ -13,7 +13,7 @@ from wclayer.formats.regf.model import Key
 from wclayer.inventory.guarding import Found, each_subkey, guarded
 from wclayer.inventory.item import Item, ItemKind, Property
 from wclayer.inventory.key_values import KeyValues
-from wclayer.inventory.paths import SYSTEM_ROOT, path_exists, resolve_path, variables_of
+from wclayer.inventory.paths import SYSTEM_ROOT, path_exists, resolve_path
 from wclayer.inventory.subject import Subject
 from wclayer.view.machine_environment import control_set_of
 
@@ -45,7 +45,7 @@ def collect(subject: Subject) -> Found:
 
 def _services(subject: Subject) -> Found:
     path = control_set_of(subject.registry.find, SERVICES)
-    yield from each_subkey(subject.registry, path, partial(_service, subject, variables_of(subject)))
+    yield from each_subkey(subject.registry, path, partial(_service, subject, subject.variables))
 
 
 def _service(subject: Subject, variables: Mapping[str, str], path: str, key: Key) -> Iterator[Item]:

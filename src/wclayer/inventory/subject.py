@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from functools import cached_property
 from types import TracebackType
 from typing import Self
 
 from wclayer._types import StrPath
-from wclayer.errors import boundary
+from wclayer.errors import InvalidDataError, boundary
 from wclayer.images.config import ImageConfig
 from wclayer.images.history import find_base, history_steps
 from wclayer.images.manifest import Manifest
@@ -19,6 +20,7 @@ from wclayer.inventory.item import Origin, SubjectLayer
 from wclayer.inventory.layer_files import LayerFiles
 from wclayer.inventory.registry import DiskHives, SubjectRegistry
 from wclayer.layers.directory import open_layer
+from wclayer.view.machine_environment import FIXED, expanded, machine_variables
 from wclayer.view.merged import MergedTree
 from wclayer.view.registry import Registry
 
@@ -102,6 +104,16 @@ class Subject:
             files = DiskFiles(path, layers[0])
             stack.callback(files.close)
             return cls(name, layers, files, SubjectRegistry(DiskHives(files, name), files, layers), stack.pop_all())
+
+    @cached_property
+    def variables(self) -> Mapping[str, str]:
+        """The values of the machine's environment variables, and of those that Windows always sets, by their folded
+        names; of these alone if the others cannot be read. A value that its references make too long stays as it is."""
+        try:
+            stored = machine_variables(self.registry.find)
+        except InvalidDataError:
+            stored = []
+        return {folded: value for folded, (_, value) in expanded(stored, FIXED, strict=False).items()}
 
     def close(self) -> None:
         """Closes the layers or the disk."""

@@ -6,17 +6,17 @@ document has a form that is documented.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 
 from wclayer.errors import FormatLimitError
-from wclayer.formats.regf.model import Key
+from wclayer.formats.regf.model import Key, fold, sort_key
 from wclayer.formats.safe_xml import MAX_SIZE
 from wclayer.inventory.files import SubjectFile
-from wclayer.inventory.guarding import Found, each_file, each_subkey, guarded
-from wclayer.inventory.item import Item, ItemKind, Property
+from wclayer.inventory.guarding import Found, each_file, guarded
+from wclayer.inventory.item import Finding, Item, ItemKind, Property
 from wclayer.inventory.key_values import KeyValues
-from wclayer.inventory.registry import SubjectRegistry
+from wclayer.inventory.registry import SubjectRegistry, subkeys_of
 from wclayer.inventory.subject import Subject
 from wclayer.inventory.task_document import author_and_version, parse_task, task_properties
 from wclayer.win32.names import name_key
@@ -46,17 +46,32 @@ def collect(subject: Subject) -> Found:
 
 
 def _add_registered(registry: SubjectRegistry, registered: dict[str, tuple[str, str]]) -> Found:
-    """Adds the tasks of the registry: the name of each, and its key."""
-
-    def add(path: str, key: Key) -> Found:
+    """Adds the tasks of the registry: the name of each, and its key. Links between keys are not followed: they could
+    lead in a circle."""
+    waiting: list[tuple[str, Key]] = []
+    yield from guarded(_TREE, _add_below, waiting, _TREE, registry.find(_TREE))
+    count = 0
+    while waiting:
+        path, key = waiting.pop()
         task = path[len(_TREE) :]
-        if "Id" in KeyValues(key):
-            registered[name_key(task)] = task, path
-        if len(registered) > _MOST or task.count("\\") > _DEPTH:
+        count += 1
+        if count > _MOST or task.count("\\") > _DEPTH:
             raise FormatLimitError(f"more than {_MOST} tasks are registered, or folders are more than {_DEPTH} deep")
-        yield from each_subkey(registry, path, add)
+        yield from guarded(path, _add_key, registered, task, path, key)
+        yield from guarded(path, _add_below, waiting, path, key)
 
-    yield from each_subkey(registry, _TREE, add)
+
+def _add_key(registered: dict[str, tuple[str, str]], task: str, path: str, key: Key) -> Iterable[Finding]:
+    """Adds a key to the tasks, if it is one."""
+    if "Id" in KeyValues(key):
+        registered[name_key(task)] = task, path
+    return ()
+
+
+def _add_below(waiting: list[tuple[str, Key]], path: str, key: Key | None) -> Iterable[Finding]:
+    """Adds the subkeys of a key to those that are waiting, the first one last."""
+    waiting += sorted(subkeys_of(key, path), key=lambda each: sort_key(fold(each[1].name)), reverse=True)
+    return ()
 
 
 def _documented(subject: Subject, registered: dict[str, tuple[str, str]], file: SubjectFile) -> Iterator[Item]:

@@ -37,6 +37,8 @@ FIXED = {
 }
 """The variables that Windows makes when it starts a session; in a container, their values are always these."""
 
+_MAX_EXPANDED = 4 << 20
+"""Characters of all values that had references: one value may be in each of the others."""
 _REFERENCE = re.compile("%([^%]+)%")
 _TEXT_TYPES = (ValueType.REG_SZ, ValueType.REG_EXPAND_SZ)
 _ENTRY = re.compile(r'(?:"[^"]*"?|[^;"])+')
@@ -89,22 +91,42 @@ def machine_environment(find: Callable[[str], Key | None]) -> dict[str, str]:
     Raises:
         InvalidDataError: a hive is damaged.
     """
-    return expanded(machine_variables(find), FIXED)
+    return dict(expanded(machine_variables(find), FIXED).values())
 
 
-def expanded(variables: Iterable[Variable], known: Mapping[str, str]) -> dict[str, str]:
-    """Returns `known` with the variables added, and the references in REG_EXPAND_SZ values replaced."""
-    found = dict(known)
-    names = {fold(name): name for name in found}
+def expanded(
+    variables: Iterable[Variable], known: Mapping[str, str], *, strict: bool = True
+) -> dict[str, tuple[str, str]]:
+    """Returns `known` with the variables added, and the references in REG_EXPAND_SZ values replaced.
+
+    Args:
+        variables: the variables.
+        known: the values of others by their names.
+        strict: whether a value that its references make too long is refused; otherwise, it stays as it is.
+
+    Returns:
+        The name and the value of each variable by its `fold`ed name.
+
+    Raises:
+        InvalidParameterError: a value is too long.
+    """
+    found = {fold(name): (name, value) for name, value in known.items()}
+    values = {name: value for name, (_, value) in found.items()}
+    added = 0
     for variable in sorted(variables, key=lambda one: one.kind == ValueType.REG_EXPAND_SZ):
-        value = variable.value
+        name, value = fold(variable.name), variable.value
         if variable.kind == ValueType.REG_EXPAND_SZ:
-            value = expand(value, found)
-        earlier = names.get(fold(variable.name))
-        if earlier is not None:
-            del found[earlier]
-        names[fold(variable.name)] = variable.name
-        found[variable.name] = value
+            try:
+                value = replace_references(value, values)
+                added += len(value)
+                if added > _MAX_EXPANDED:
+                    raise InvalidParameterError(variable.name, f"all values have more than {_MAX_EXPANDED} characters")
+            except InvalidParameterError:
+                if strict:
+                    raise
+                value = variable.value
+        found.pop(name, None)
+        found[name], values[name] = (variable.name, value), value
     return found
 
 
@@ -114,7 +136,15 @@ def expand(text: str, variables: Mapping[str, str]) -> str:
     Raises:
         InvalidParameterError: the result is longer than the value of a variable can be.
     """
-    by_name = {fold(name): value for name, value in variables.items()}
+    return replace_references(text, {fold(name): value for name, value in variables.items()})
+
+
+def replace_references(text: str, by_name: Mapping[str, str]) -> str:
+    """Returns the text with `%NAME%` replaced, as `expand` does, by values whose names are `fold`ed already.
+
+    Raises:
+        InvalidParameterError: the result is longer than the value of a variable can be.
+    """
     parts: list[str] = []
     units = at = 0
     while (match := _REFERENCE.search(text, at)) is not None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import mmap
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from struct import Struct, unpack_from
 
 from wclayer.formats.regf import structs
@@ -38,6 +38,13 @@ _SEMANTICS = tuple(LayerSemantics)
 # Cells with more bytes than this belong to one key. The number of references bounds the cost of smaller ones.
 _OWNED_SIZE = 256
 _OWNED_VALUES = 4
+_FEW = 64
+"""Subkeys of a key that needs no index."""
+_ASKED_OFTEN = 32
+"""How many subkeys of one key are looked up in its list, each in a time that grows with the list, before the key gets
+an index."""
+_MAX_INDEXED = 1 << 17
+"""Subkeys in all indexes."""
 
 
 class HiveKey:
@@ -95,7 +102,7 @@ class HiveKey:
     def subkeys(self) -> list[Key]:
         """Returns the subkeys, in the order in which they are stored."""
         hive, offset = self._hive, self.offset
-        return [hive.key(child, offset) for child in self._subkey_offsets()]
+        return [hive.key(child, offset) for child in self.subkey_offsets()]
 
     def subkey(self, name: str) -> HiveKey | None:
         """Returns the subkey of that name in any case, or None. The hashes of the list spare reading the others."""
@@ -103,13 +110,23 @@ class HiveKey:
         if not node.subkey_count:
             return None
         wanted = fold(name)
+        index = self._hive.index(self)
+        if index is not None:
+            known = index.get(wanted)
+            return None if known is None else self._hive.key(known, self.offset)
         for offset in self._hive.candidates(node.subkeys_list, wanted, self.offset):
             key = self._hive.key(offset, self.offset)
             if fold(key.name) == wanted:
                 return key
         return None
 
-    def _subkey_offsets(self) -> Sequence[int]:
+    @property
+    def subkey_count(self) -> int:
+        """How many subkeys the key states to have."""
+        return self._node.subkey_count
+
+    def subkey_offsets(self) -> Sequence[int]:
+        """Returns the cell offsets of the subkeys, in the order in which they are stored."""
         node = self._node
         count = node.subkey_count
         if not count:
@@ -171,6 +188,8 @@ class Hive:
         self._admitted_pages = bytearray(-(-self.size // structs.BIN_ALIGNMENT))
         self._security: dict[int, bytes] = {}
         self._owners: dict[int, int] = {}
+        self._asked: dict[int, int] = {}
+        self._indexes: dict[int, dict[str, int]] = {}
 
     @property
     def buffer(self) -> Buffer:
@@ -353,6 +372,29 @@ class Hive:
         for index, first in enumerate(listed[4::width]):
             if not first:
                 yield elements[index]
+
+    def index(self, key: HiveKey) -> Mapping[str, int] | None:
+        """Returns the subkeys of a key by their folded names; None as long as few of them were looked up, if they are
+        too many, or if one of them is damaged."""
+        known = self._indexes.get(key.offset)
+        if known is not None:
+            return known
+        if not _FEW < key.subkey_count <= _MAX_INDEXED:
+            return None
+        asked = self._asked[key.offset] = self._asked.get(key.offset, 0) + 1
+        if asked != _ASKED_OFTEN:
+            return None
+        try:
+            made: dict[str, int] = {}
+            for offset in key.subkey_offsets():
+                made.setdefault(fold(self.key(offset, key.offset).name), offset)
+        except RegfError:
+            return None
+        while sum(map(len, self._indexes.values())) + len(made) > _MAX_INDEXED:
+            oldest = next(iter(self._indexes))
+            del self._indexes[oldest], self._asked[oldest]
+        self._indexes[key.offset] = made
+        return made
 
     # Values.
 

@@ -52,7 +52,8 @@ class _Converter:
     """Makes the record while the parser walks through the document."""
 
     def __init__(self) -> None:
-        self.parser = expat.ParserCreate("utf-8", "}")
+        # Without namespaces: the parser would put the URI of each one, however long, before every name.
+        self.parser = expat.ParserCreate("utf-8")
         self.parser.StartElementHandler = self._start
         self.parser.EndElementHandler = self._end
         self.parser.CharacterDataHandler = self._characters
@@ -73,7 +74,7 @@ class _Converter:
         raise FormatError("a document type (DTD) is refused")
 
     def _start(self, tag: str, attributes: dict[str, str]) -> None:
-        name = tag.rpartition("}")[2]
+        name = tag.rpartition(":")[2]
         if not self._path and name != _ROOT:
             raise FormatError(f"the document is {name[:60]!r}, not {_ROOT!r}")
         self._elements += 1
