@@ -155,4 +155,4 @@ def test_references_are_replaced_in_one_pass() -> None:
 
 def test_plain_values_come_before_those_with_references() -> None:
     variables = [Variable("X", "%Y%", EXPAND), Variable("Y", "y", SZ), Variable("systemdrive", "D:", SZ)]
-    assert expanded(variables, {"SystemDrive": "C:"}) == {"X": "y", "Y": "y", "systemdrive": "D:"}
+    assert dict(expanded(variables, {"SystemDrive": "C:"}).values()) == {"X": "y", "Y": "y", "systemdrive": "D:"}
