@@ -41,7 +41,7 @@ from wclayer.model import limits_in_use
 from wclayer.win32.names import path_key
 
 COLLECTORS: tuple[tuple[str, Callable[[Subject], Found]], ...] = (
-    ("the operating system", operating_system.collect),
+    (operating_system.KEY, operating_system.collect),
     ("updates", updates.collect),
     ("features", features.collect),
     ("programs", programs.collect),
@@ -55,7 +55,8 @@ COLLECTORS: tuple[tuple[str, Callable[[Subject], Found]], ...] = (
     ("ports", ports.collect),
     ("certificates", certificates.collect),
 )
-"""What reads the registry, the configuration, or files at known places: what it is for, and the function."""
+"""What reads the registry, the configuration, or files at known places: what a finding says of the place if the
+function does not, and the function."""
 
 FILE_COLLECTORS: tuple[type[FileCollector], ...] = (PeFiles, PythonPackages, NodePackages, JavaPackages, NugetPackages)
 """What looks into files of C: in one walk over all of them. Each states the names of the files that it is asked for."""

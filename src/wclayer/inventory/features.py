@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 from wclayer.formats.regf.model import Key
 from wclayer.formats.regf.values import integer
-from wclayer.inventory.guarding import Found, each_subkey
+from wclayer.inventory.guarding import Found, each_subkey, guarded
 from wclayer.inventory.item import Finding, Item, ItemKind
 from wclayer.inventory.key_values import KeyValues
 from wclayer.inventory.subject import Subject
@@ -47,11 +47,14 @@ def collect(subject: Subject) -> Found:
                 properties={"source": "role", "state": _ROLE_STATES.get(state, str(state))},
             )  # fmt: skip
 
+    def levels() -> Iterable[Item | Finding]:
+        for value in KeyValues(registry.find(SERVER_LEVELS)):
+            if integer(value):
+                yield Item(
+                    ItemKind.FEATURE, value.name, "", registry.origin(SERVER_LEVELS, value.name),
+                    properties={"source": "server-level", "state": "installed"},
+                )  # fmt: skip
+
     yield from each_subkey(registry, PACKAGES, optional)
     yield from each_subkey(registry, ROLES, role)
-    for value in KeyValues(registry.find(SERVER_LEVELS)):
-        if integer(value):
-            yield Item(
-                ItemKind.FEATURE, value.name, "", registry.origin(SERVER_LEVELS, value.name),
-                properties={"source": "server-level", "state": "installed"},
-            )  # fmt: skip
+    yield from guarded(SERVER_LEVELS, levels)
