@@ -1,11 +1,15 @@
 """Times the PE reader beside pefile and LIEF: version, machine, signed or not, and CLR of each file.
 
     python -m benchmarks.inventory [--folder FOLDER] [--runs N] [--whole]
+    python -m benchmarks.inventory --image [--layer PATH] [--runs N]
 
 The files are the PE files below FOLDER; by default, the real ones of the tests, from wheels for Windows. Each
 measurement is a process of its own that has the modules imported and the files in the host's cache. The time is that of
 the CPU, the memory what the work adds. With --whole, pefile also reads files as a whole, as its documentation begins:
 that takes minutes.
+
+With --image, the whole inventory of a large image is timed (`inventory_image`). The image is made, unless PATH has it,
+where it is kept.
 """
 
 from __future__ import annotations
@@ -26,6 +30,7 @@ from pathlib import Path
 import lief
 import pefile
 
+from benchmarks.inventory_image import compare, hash_all, make_image, walk_with
 from tests.formats.pe.real import WHEELS, real_files
 from wclayer.formats.pe.errors import PeError
 from wclayer.formats.pe.facts import read_facts
@@ -111,6 +116,13 @@ READERS: dict[str, Callable[[Path], Said]] = {
 }
 
 
+WALKS: dict[str, Callable[[Path], int]] = {
+    "a walk with pefile": walk_with(_by_fast_pefile),
+    "a walk with LIEF": walk_with(_by_lief),
+    "a walk that hashes": hash_all,
+}
+
+
 def _is_pe(path: Path) -> bool:
     with path.open("rb") as file:
         try:
@@ -165,15 +177,33 @@ def _compare(folder: Path, runs: int, readers: list[str]) -> None:
         raise SystemExit("they do not say the same")
 
 
+def _time_image(place: Path | None, runs: int) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        layer = place or Path(folder, "layer")
+        if not layer.exists():
+            make_image(layer)
+        compare(layer, list(WALKS), runs)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="benchmarks.inventory", description=sys.modules[__name__].__doc__)
     parser.add_argument("--folder", type=Path)
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--whole", action="store_true")
+    parser.add_argument("--image", action="store_true")
+    parser.add_argument("--layer", type=Path)
+    parser.add_argument("--walk", choices=WALKS, help=argparse.SUPPRESS)
     parser.add_argument("--of", choices=READERS, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.of:
         _work(options.of, options.folder)
+        return
+    if options.walk:
+        lief.logging.disable()
+        print(WALKS[options.walk](options.folder), "files")
+        return
+    if options.image:
+        _time_image(options.layer, options.runs)
         return
     readers = [who for who in READERS if who != _WHOLE or options.whole]
     if options.folder is not None:
