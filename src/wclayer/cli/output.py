@@ -58,7 +58,9 @@ SIZE = _Size()
 
 def print_json(value: object) -> None:
     """Prints one JSON document, indented. An unpaired surrogate is escaped."""
-    print(json.dumps(value, indent=2, ensure_ascii=True), flush=True)
+    # A large document is not in memory as text.
+    json.dump(value, sys.stdout, indent=2, ensure_ascii=True)
+    print(flush=True)
 
 
 def print_json_list(items: Iterable[object]) -> None:
