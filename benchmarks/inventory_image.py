@@ -23,7 +23,6 @@ from wclayer.host.durability import unsynced
 from wclayer.layers.directory import DirectoryLayerWriter
 from wclayer.model import DataStream, Entry, LayerWriter
 from wclayer.win32.attributes import FileBasicInfo
-from wclayer.win32.names import path_key
 
 FILES = 100_000
 PE_FILES = 20_000
@@ -31,7 +30,7 @@ _LARGEST_PE = 256 << 10
 """Larger ones are left out: the image takes about 2 GB."""
 _DIRECTORIES = 1_000
 _TIME = 133_000_000_000_000_000
-_TOP = "Files/Program Files"
+_TOP = "Files/Program Files/Vendor"
 _PIECE = 1 << 20
 
 
@@ -48,22 +47,18 @@ def make_image(layer: Path) -> None:
     chance = random.Random(18)
     programs = [data for wheel in WHEELS for _, data in real_files(wheel) if len(data) <= _LARGEST_PE]
     with unsynced(), DirectoryLayerWriter(layer) as writer:
-        known = _Known(writer)
-        sample.write_base(known)
-        for name in (_TOP, f"{_TOP}/Vendor"):
-            known.directory(name)
-        here = FILES - known.files
+        sample.write_base(writer)
+        _put_directory(writer, _TOP)
         for index in range(_DIRECTORIES):
-            folder = f"{_TOP}/Vendor/Product {index:04}"
-            known.directory(folder)
-            for number in range(here * index // _DIRECTORIES, here * (index + 1) // _DIRECTORIES):
+            folder = f"{_TOP}/Product {index:04}"
+            _put_directory(writer, folder)
+            for number in range(FILES // _DIRECTORIES):
                 # The programs come first in each directory.
-                at = number - here * index // _DIRECTORIES
-                if at < PE_FILES // _DIRECTORIES:
+                if number < PE_FILES // _DIRECTORIES:
                     data = programs[chance.randrange(len(programs))] + chance.randbytes(16)
-                    known.file(f"{folder}/component{at:03}.dll", data)
+                    _put_file(writer, f"{folder}/component{number:03}.dll", data)
                 else:
-                    known.file(f"{folder}/{at:03}.{chance.choice(_OTHERS)}", _text(chance))
+                    _put_file(writer, f"{folder}/{number:03}.{chance.choice(_OTHERS)}", _text(chance))
 
 
 _OTHERS = ("txt", "xml", "js", "py", "html", "json", "dat", "png")
@@ -74,26 +69,13 @@ def _text(chance: random.Random) -> bytes:
     return chance.randbytes(8).hex().encode() + b"lorem ipsum dolor sit amet " * int(2 ** chance.uniform(2, 9.2))
 
 
-class _Known:
-    """A writer that knows which directories are there already, and how many files."""
+def _put_directory(writer: LayerWriter, name: str) -> None:
+    writer.put(Entry(name, FileBasicInfo(0x10, _TIME, _TIME, _TIME, _TIME)))
 
-    def __init__(self, writer: LayerWriter) -> None:
-        self._writer = writer
-        self._names: set[str] = set()
-        self.files = 0
 
-    def put(self, entry: Entry, streams: Sequence[DataStream] = ()) -> None:
-        self._names.add(path_key(entry.name))
-        self.files += entry.has_data or entry.link_target is not None
-        self._writer.put(entry, streams)
-
-    def directory(self, name: str) -> None:
-        if path_key(name) not in self._names:
-            self.put(Entry(name, FileBasicInfo(0x10, _TIME, _TIME, _TIME, _TIME)))
-
-    def file(self, name: str, data: bytes) -> None:
-        info = FileBasicInfo(0x20, _TIME, _TIME, _TIME, _TIME)
-        self.put(Entry(name, info, len(data)), [DataStream("", len(data), (data,))])
+def _put_file(writer: LayerWriter, name: str, data: bytes) -> None:
+    info = FileBasicInfo(0x20, _TIME, _TIME, _TIME, _TIME)
+    writer.put(Entry(name, info, len(data)), [DataStream("", len(data), (data,))])
 
 
 # The walks, each in a process of its own.
