@@ -17,8 +17,9 @@ from wclayer.inventory.item import Inventory, ItemKind
     "--kind",
     "kinds",
     type=click.Choice([str(kind) for kind in ItemKind]),
+    metavar="KIND",
     multiple=True,
-    help="Show only items of this kind, and all of them. May be repeated.",
+    help=f"Show only items of this kind, and all of them. May be repeated. Kinds: {', '.join(ItemKind)}.",
 )
 @click.option("--own", is_flag=True, help="Show only what the image's own layers brought, not its base.")
 @click.option("--no-files", is_flag=True, help="Do not look at all files: no packages, no PE files; much faster.")
@@ -33,7 +34,8 @@ def inventory_command(
     The operating system, updates, features, programs, .NET, services, drivers, scheduled tasks, users, environment,
     ports, certificates, packages of programming languages, and PE files. Each line ends with the number of the layer
     that brought the item, and with the key or the file that says so. The list of layers and what is damaged or
-    contradictory stand at the top.
+    contradictory stand at the top. The services, drivers, tasks, certificates and PE files of the base are only
+    counted, if --kind does not ask for them.
 
     With --cyclonedx, --spdx or --attach, what is found is not shown but written as a bill of materials (SBOM).
 
@@ -48,25 +50,29 @@ def inventory_command(
         with count_bar("taking inventory") as bar:
             taken = wclayer.take_inventory(layer.image or layer.text, files=not no_files, progress=bar)
         wanted = frozenset(map(ItemKind, kinds))
-        shown = _narrowed(taken, wanted, own)
-        for line in bills.deliver(shown, layer):
+        shown = _narrowed(taken, wanted or frozenset(ItemKind), own)
+        with_system = _with_system(shown, taken)
+        for line in bills.deliver(with_system, layer):
             if not as_json:
                 echo(line)
         if as_json:
             print_json(shown.to_json())
         elif not bills:
-            print_inventory(shown, wanted)
+            print_inventory(with_system, wanted)
 
 
 def _narrowed(inventory: Inventory, kinds: frozenset[ItemKind], own: bool) -> Inventory:
-    """Returns an inventory with the items that a user asked for. The operating system always stays."""
-    stays = kinds | {ItemKind.OPERATING_SYSTEM}
+    """Returns an inventory with the items that a user asked for."""
     return inventory.with_items(
-        item
-        for item in inventory.items
-        if (not kinds or item.kind in stays)
-        and (not own or not item.origin.is_base or item.kind is ItemKind.OPERATING_SYSTEM)
+        item for item in inventory.items if item.kind in kinds and not (own and item.origin.is_base)
     )
+
+
+def _with_system(narrowed: Inventory, whole: Inventory) -> Inventory:
+    """Returns an inventory with the operating system, which tables have at the top, and bills as what all depends on."""
+    system = whole.operating_system
+    others = [item for item in narrowed.items if item.kind is not ItemKind.OPERATING_SYSTEM]
+    return narrowed.with_items([*([] if system is None else [system]), *others])
 
 
 COMMANDS = (inventory_command,)

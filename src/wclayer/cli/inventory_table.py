@@ -13,32 +13,53 @@ from wclayer.inventory.updates import INSTALLED, SUPERSEDED
 
 @dataclass(frozen=True, slots=True)
 class _Section:
-    """A table: its title, its kind of items, the property that it shows beside name and version, and which items."""
+    """A table: its title, its kind of items, the property that it shows beside name and version, which items, and whether
+    it is shown only if the user asks for its kind."""
 
     title: str
     kind: ItemKind
     shows: str = ""
     wants: Callable[[Item], bool] = lambda item: True
+    is_detail: bool = False
 
 
 def _is_superseded(item: Item) -> bool:
     return item.properties.get("state") == SUPERSEDED
 
 
+def _is_part(item: Item) -> bool:
+    return not _is_superseded(item) and bool(item.properties.get("is_part"))
+
+
 def _is_current(item: Item) -> bool:
-    return not _is_superseded(item) and not item.properties.get("is_part")
+    return not _is_superseded(item) and not _is_part(item)
+
+
+def _is_installed(item: Item) -> bool:
+    return item.properties.get("state") == INSTALLED
 
 
 def _is_program(item: Item) -> bool:
-    return bool(item.properties.get("is_named")) and not item.properties.get("is_update")
+    return bool(item.properties.get("is_named")) and not _is_program_update(item)
+
+
+def _is_program_update(item: Item) -> bool:
+    return bool(item.properties.get("is_update"))
+
+
+def _is_nameless(item: Item) -> bool:
+    return not _is_program(item) and not _is_program_update(item)
 
 
 _SECTIONS = (
     _Section("UPDATES", ItemKind.UPDATE, "state", _is_current),
     _Section("SUPERSEDED UPDATES", ItemKind.UPDATE, "state", _is_superseded),
-    _Section("FEATURES", ItemKind.FEATURE, "source", lambda item: item.properties.get("state") == INSTALLED),
+    _Section("PARTS OF UPDATES", ItemKind.UPDATE, "state", _is_part, is_detail=True),
+    _Section("FEATURES", ItemKind.FEATURE, "source", _is_installed),
+    _Section("FEATURES NOT INSTALLED", ItemKind.FEATURE, "state", lambda item: not _is_installed(item), is_detail=True),
     _Section("PROGRAMS", ItemKind.PROGRAM, "view", _is_program),
-    _Section("UPDATES OF PROGRAMS", ItemKind.PROGRAM, "parent", lambda item: bool(item.properties.get("is_update"))),
+    _Section("UPDATES OF PROGRAMS", ItemKind.PROGRAM, "parent", _is_program_update),
+    _Section("PROGRAMS WITHOUT A NAME", ItemKind.PROGRAM, "view", _is_nameless, is_detail=True),
     _Section("MSI PRODUCTS", ItemKind.MSI_PRODUCT, "product_code"),
     _Section("MSI PATCHES", ItemKind.MSI_PATCH, "state"),
     _Section("APPX PACKAGES", ItemKind.APPX_PACKAGE, "states"),
@@ -56,9 +77,12 @@ _SECTIONS = (
     _Section("NUGET PACKAGES", ItemKind.NUGET_PACKAGE),
     _Section("GO MODULES", ItemKind.GO_MODULE),
     _Section("RUST CRATES", ItemKind.RUST_CRATE),
+    _Section("PE FILES", ItemKind.PE_FILE, "machine"),
 )
 _DIGITS = 12
 """Digits of a digest that the list of layers shows."""
+_STEP = 100
+"""Characters of a step of the history that the list of layers shows."""
 _WITHIN_BASE = frozenset({ItemKind.SERVICE, ItemKind.DRIVER, ItemKind.TASK, ItemKind.CERTIFICATE, ItemKind.PE_FILE})
 """Kinds of which every base image has hundreds: without a wish for them, those of the base are only counted."""
 
@@ -72,9 +96,8 @@ def print_inventory(inventory: Inventory, kinds: frozenset[ItemKind]) -> None:
             some show only what is the image's own.
     """
     _print_head(inventory)
-    files = (_Section("PE FILES", ItemKind.PE_FILE, "machine"),)
-    for section in (*_SECTIONS, *files):
-        if kinds and section.kind not in kinds:
+    for section in _SECTIONS:
+        if section.kind not in kinds if kinds else section.is_detail:
             continue
         items = [item for item in inventory.of_kind(section.kind) if section.wants(item)]
         shown = items
@@ -97,12 +120,12 @@ def _print_head(inventory: Inventory) -> None:
     rows = [
         (
             str(layer.number), "base" if layer.is_base else "own", layer.digest.partition(":")[2][:_DIGITS] or "-",
-            layer.created_by or layer.path,
+            _cut(layer.created_by) or layer.path,
         )
         for layer in inventory.layers
     ]  # fmt: skip
     echo(f"\nLAYERS ({len(rows)})")
-    for line in aligned(rows):
+    for line in aligned([("LAYER", "ORIGIN", "DIGEST", "MADE BY"), *rows]):
         echo(f"  {line}")
     if inventory.findings:
         echo(f"\nFINDINGS ({len(inventory.findings)})")
@@ -110,25 +133,30 @@ def _print_head(inventory: Inventory) -> None:
         echo(f"  ! {finding.kind}: {finding.place}: {finding.text}")
 
 
+def _cut(step: str) -> str:
+    return step if len(step) <= _STEP else step[: _STEP - 1] + "…"
+
+
 def _print_section(section: _Section, items: list[Item], left_out: int) -> None:
-    if not items and not left_out:
-        return
-    more = f"; {left_out} of the base: --kind {section.kind}" if left_out else ""
-    echo(f"\n{section.title} ({len(items)}{more})")
-    # What has no versions, such as users, has no column for them.
-    has_versions = any(item.version for item in items)
-    rows = [_row(section, item, has_versions) for item in items]
-    for line in aligned(rows):
-        echo(f"  {line}")
+    if left_out:
+        own = f"{len(items)}, and " if items else ""
+        echo(f"\n{section.title} ({own}{left_out} of the base: --kind {section.kind} shows them)")
+    elif items:
+        echo(f"\n{section.title} ({len(items)})")
+    if items:
+        heads = ("NAME", "VERSION", section.shows.replace("_", " ").upper(), "LAYER", "FROM")
+        columns = zip(heads, *(_cells(section, item) for item in items), strict=True)
+        # A column in which no item has anything is left out.
+        filled = [column for column in columns if any(column[1:])]
+        for line in aligned([tuple(cell or "-" for cell in row) for row in zip(*filled, strict=True)]):
+            echo(f"  {line}")
 
 
-def _row(section: _Section, item: Item, has_versions: bool) -> tuple[str, ...]:
+def _cells(section: _Section, item: Item) -> tuple[str, ...]:
     layer = item.origin.layer
-    cells = [item.name]
-    if has_versions:
-        cells.append(item.version)
-    if section.shows:
-        shown = item.properties.get(section.shows, "")
-        cells.append(", ".join(shown) if isinstance(shown, list) else str(shown))
-    cells.append("" if layer is None else f"{layer.number}{' base' if layer.is_base else ''}")
-    return (*(cell or "-" for cell in cells), item.origin.place)
+    number = "" if layer is None else f"{layer.number}{' base' if layer.is_base else ''}"
+    shown = item.properties.get(section.shows, "")
+    return (
+        item.name, item.version or "", ", ".join(shown) if isinstance(shown, list) else str(shown), number,
+        item.origin.place,
+    )  # fmt: skip

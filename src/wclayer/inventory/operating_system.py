@@ -20,6 +20,7 @@ _TEXTS = {
     "release_id": "ReleaseId",
     "build_lab": "BuildLabEx",
 }
+_FIRST_WINDOWS_10 = 10240
 _FIRST_WINDOWS_11 = 22000
 _ARCHITECTURES = {"AMD64": "amd64", "ARM64": "arm64", "X86": "386"}
 """The names of processors in the registry, and in the configuration of an image."""
@@ -50,8 +51,13 @@ def _version(values: KeyValues) -> str:
     if not build:
         return ""
     major, minor = values.number("CurrentMajorVersionNumber"), values.number("CurrentMinorVersionNumber")
-    # Windows before 10 has one text for both.
-    start = values.text("CurrentVersion") if major is None else f"{major}.{minor or 0}"
+    if major is not None:
+        start = f"{major}.{minor or 0}"
+    elif build.isdecimal() and int(build) >= _FIRST_WINDOWS_10:
+        start = "10.0"
+    else:
+        # Windows before 10 has one text for both.
+        start = values.text("CurrentVersion") or "0.0"
     ubr = values.number("UBR")
     return f"{start}.{build}" if ubr is None else f"{start}.{build}.{ubr}"
 
@@ -77,11 +83,11 @@ def _contradictions(subject: Subject, version: str, architecture: str | None) ->
         yield Finding(
             FindingKind.MISMATCH,
             "config: os.version",
-            f"says {platform.os_version}, and the registry of the image {version}",
+            f"says {platform.os_version}, but the registry of the image says {version}",
         )
     if architecture and platform.architecture and platform.architecture != architecture:
         yield Finding(
             FindingKind.MISMATCH,
             "config: architecture",
-            f"says {platform.architecture}, and the registry of the image {architecture}",
+            f"says {platform.architecture}, but the registry of the image says {architecture}",
         )
