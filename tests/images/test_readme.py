@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tests.images import forms, samples
 from tests.images.registry import DebianRegistry
+from tests.inventory.cve.forms import Case, cvrf_json
 from tests.readme import examples, run
 from tests.source import ROOT
 from tests.support import witness
@@ -43,6 +44,7 @@ def test_the_examples_are_true(tmp_path: Path, debian_registry: DebianRegistry) 
     (work / "service").mkdir()
     (work / "service" / "settings.json").write_bytes(b'{"port": 8080}\n')
     (work / "service" / "Dockerfile").write_text(_told_of(README, "cat service/Dockerfile"))
+    (work / "2026-Sep.json").write_bytes(cvrf_json(Case()))
     hosts = (("localhost:5000", debian_registry.host), ("mcr.microsoft.com", debian_registry.host))
     found = [example for example in examples(README) if "/bin/" not in example.command]
     assert len(found) > 40

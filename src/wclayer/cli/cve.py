@@ -34,8 +34,8 @@ _THRESHOLDS = {severity.word.lower(): severity for severity in Severity if sever
     help=f"Exit with {FOUND} if the image is vulnerable to something this severe, or more.",
 )
 @click.option("--all", "show_all", is_flag=True, help="Show what is fixed and what does not affect the image, too.")
-@click.option("--vex", metavar="FILE", default="", help="Write a VEX document to a file (CycloneDX 1.6).")
-@click.option("--sarif", metavar="FILE", default="", help="Write the results to a file as SARIF 2.1.0.")
+@click.option("--vex", metavar="FILE", default="", help="Write a VEX document (CycloneDX 1.6); - is the output.")
+@click.option("--sarif", metavar="FILE", default="", help="Write the results as SARIF 2.1.0; - is the output.")
 @json_option
 @layer_argument("layer")
 @click.argument("files", nargs=-1, metavar="[FILE]...")
@@ -54,7 +54,8 @@ def cve_command(
     """Show the known vulnerabilities of LAYER: an image, a layer over its parents, a scratch, or a disk file.
 
     FILE, here and after --msrc, is a document of the Microsoft Security Response Center: CVRF as XML or JSON, CSAF, a
-    record of the CVE program; or a folder or a zip of them. Nothing is downloaded.
+    record of the CVE program; or a folder or a zip of them. Nothing is downloaded:
+    https://api.msrc.microsoft.com/cvrf/v3.0/cvrf/2026-Sep answers with the CVRF document of that month.
 
     Windows, .NET Framework, .NET, ASP.NET Core and PowerShell are looked for in the documents. "vulnerable" means that
     the fix is not installed, "unknown" that what is installed cannot be compared. Lines with "!" at the top say what
@@ -67,7 +68,7 @@ def cve_command(
     """
     documents = [*msrc, *files]
     if not documents:
-        raise click.UsageError("name the documents: --msrc FILE")
+        raise click.UsageError("name the documents of MSRC: --msrc FILE; `wclayer cve --help` says where they are")
     if vex and vex == sarif:
         raise InvalidParameterError(vex, "is named for both --vex and --sarif")
     with results_beside(vex, "the VEX document"), results_beside(sarif, "the SARIF document"):

@@ -132,7 +132,7 @@ def test_a_layer_without_windows_is_told_as_such(tmp_path: Path, documents: Path
         ("a.xml", b"<cvrfdoc><a></cvrfdoc>", "is not XML: mismatched tag: line 1, column 14"),
         ("a.xml", b"<!DOCTYPE html>\n<html></html>", "a document type (DTD) is refused: line 1"),
         ("a.xml", b"<html></html>", "the document is 'html', not 'cvrfdoc': line 1"),
-        ("a.txt", b"", "document is not JSON: "),
+        ("a.txt", b"", "is no document of MSRC: neither XML nor a JSON object"),
     ],
 )
 def test_a_file_that_is_no_document_is_named_with_the_place(

@@ -29,6 +29,8 @@ def parse_document(data: bytes, source: str) -> AdvisoryDocument:
     data = _utf8(data)
     if data.lstrip()[:1] == b"<":
         return read_cvrf(JsonView(record_of(data), "document"), source)
+    if data.lstrip()[:1] != b"{":
+        raise FormatError("is no document of MSRC: neither XML nor a JSON object")
     if sum(map(data.count, (b",", b"[", b"{"))) > _VALUES:
         raise FormatError(f"it has more than {_VALUES} values")
     view = parse_json(data, "document")
