@@ -173,3 +173,17 @@ def test_the_table_shows_superseded_updates_apart(machine: Windows) -> None:
         ["Package_for_ServicingStack_2320", "20348.2320.1.2", "installed", "2"],
     ]
     assert lines[superseded + 2].split()[:2] == ["Package_for_RollupFix", "20348.2113.1.10"]
+
+
+def test_a_kind_that_is_asked_for_is_shown_whole(machine: Windows) -> None:
+    store = ("--no-files", "--store", str(machine.store.path))
+    assert "FEATURES NOT INSTALLED" not in text("inventory", *store, BASE)
+    lines = text("inventory", "--kind", "feature", *store, BASE).splitlines()
+    installed, others = lines.index("FEATURES (2)"), lines.index("FEATURES NOT INSTALLED (3)")
+    assert [line.split()[0] for line in lines[installed + 2 : others - 1]] == ["FileAndStorage-Services", "Server-Core"]
+    assert [line.split()[:3] for line in lines[others + 1 : others + 5]] == [
+        ["NAME", "VERSION", "STATE"],
+        ["IIS-WebServer", "10.0.20348.1", "staged"],
+        ["TelnetClient", "10.0.20348.1", "staged"],
+        ["Web-Server", "-", "available"],
+    ]

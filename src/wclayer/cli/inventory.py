@@ -69,7 +69,7 @@ def _narrowed(inventory: Inventory, kinds: frozenset[ItemKind], own: bool) -> In
 
 
 def _with_system(narrowed: Inventory, whole: Inventory) -> Inventory:
-    """Returns an inventory with the operating system, which tables have at the top, and bills as what all depends on."""
+    """Returns an inventory with the operating system: tables have it at the top, and bills as what all depends on."""
     system = whole.operating_system
     others = [item for item in narrowed.items if item.kind is not ItemKind.OPERATING_SYSTEM]
     return narrowed.with_items([*([] if system is None else [system]), *others])
