@@ -13,8 +13,8 @@ from wclayer.inventory.updates import INSTALLED, SUPERSEDED
 
 @dataclass(frozen=True, slots=True)
 class _Section:
-    """A table: its title, its kind of items, the property that it shows beside name and version, which items it has, and
-    whether it is shown only if the user asks for its kind."""
+    """A table: its title, its kind of items, the property that it shows beside name and version, which items it has,
+    and whether it is shown only if the user asks for its kind."""
 
     title: str
     kind: ItemKind
