@@ -27,7 +27,7 @@ _CACHE_KIB = 8 << 10
 def database_uri(path: Path) -> str:
     r"""Returns the URI by which SQLite opens a file; without an authority, which `Path.as_uri` would make of
     `\\?\C:\x`."""
-    return f"file:{quote(os.path.abspath(path))}"
+    return f"file:{quote(os.fsencode(os.path.abspath(path)))}"
 
 
 class DatabaseError(FormatError):

@@ -62,7 +62,7 @@ def _result(image: str, found: Vulnerability, index: int) -> dict[str, Any]:
     if found.kb or found.fixed_in:
         text += f". Fixed in {' by '.join(filter(None, (found.fixed_in, found.kb)))}"
     location: dict[str, Any] = {
-        "physicalLocation": {"artifactLocation": {"uri": urllib.parse.quote(image, safe="/")}},
+        "physicalLocation": {"artifactLocation": {"uri": urllib.parse.quote(image, safe="/", errors="surrogatepass")}},
     }
     if product is not None:
         location["logicalLocations"] = [
