@@ -70,3 +70,18 @@ def test_damage_is_a_finding_and_the_program_stays(tmp_path: Path, data: bytes) 
     assert [item.name for item in taken.of_kind(ItemKind.PE_FILE)] == ["a.exe"]
     (finding,) = taken.findings
     assert (finding.kind, finding.place) == (FindingKind.DAMAGED, r"C:\a.exe")
+
+
+def test_a_list_of_more_packages_than_any_program_has_does_not_fill_the_memory(tmp_path: Path) -> None:
+    taken = inventory_of(tmp_path / "a", {"app.exe": rust({"packages": [{}] * 300_000})})
+    assert len(list(taken.of_kind(ItemKind.RUST_CRATE))) == 10_000
+    assert [(finding.kind, finding.place) for finding in taken.findings] == [(FindingKind.LIMITED, r"C:\app.exe")]
+
+
+def test_the_packages_of_all_programs_are_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wclayer.inventory.pe_files._MOST_PACKAGES_OF_ALL", 3)
+    files = {f"{name}.exe": rust({"packages": [{"name": name}, {}]}) for name in "ab"}
+    taken = inventory_of(tmp_path / "a", files)
+    assert len(list(taken.of_kind(ItemKind.RUST_CRATE))) == 2
+    assert len(list(taken.of_kind(ItemKind.PE_FILE))) == 2
+    assert [(finding.kind, finding.place) for finding in taken.findings] == [(FindingKind.LIMITED, r"C:\b.exe")]

@@ -37,6 +37,7 @@ _CREDENTIALS = "tests/images/test_credentials.py::"
 _SCRIPTS = "the programs of the test are scripts of POSIX"
 
 LIMITS: dict[str, str] = {
+    "tests/inventory/cve/test_cve_verb.py::test_the_path_of_a_layer_need_not_be_text": _TEXT,
     _CREDENTIALS + "test_programs_come_before_the_file": _SCRIPTS,
     _CREDENTIALS + "test_a_program_that_fails_is_named": _SCRIPTS,
     _CREDENTIALS + "test_a_login_keeps_the_other_keys_in_their_order": _LINKS,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
+from itertools import chain
 
 from wclayer._types import StrPath
 from wclayer.errors import LimitExceededError, during, limit_hint
@@ -61,8 +62,10 @@ function does not, and the function."""
 FILE_COLLECTORS: tuple[type[FileCollector], ...] = (PeFiles, PythonPackages, NodePackages, JavaPackages, NugetPackages)
 """What looks into files of C: in one walk over all of them. Each states the names of the files that it is asked for."""
 
-_MOST_FOUND = 500_000
-"""Items and findings of files that are kept in memory. The largest images of Windows have some ten thousand."""
+_MAX_FOUND = 96 << 20
+"""Bytes of items and findings that are kept in memory. The largest images of Windows have some ten thousand items."""
+_OBJECT, _PROPERTY = 300, 80
+"""About how many bytes an object takes without its texts, and a property of an item."""
 _ORDER = {kind: number for number, kind in enumerate(ItemKind)}
 
 
@@ -94,11 +97,7 @@ def take_inventory(
         LayerError: the host refuses to read.
     """
     with closing(_open(subject)) as opened:
-        found: list[Item | Finding] = []
-        for what, collect in COLLECTORS:
-            found.extend(guarded(what, collect, opened))
-        if files:
-            found.extend(_up_to_limit(_of_files(opened, paths, progress)))
+        found = list(_up_to_limit(chain(_of_known_places(opened), _of_files(opened, paths, progress) if files else ())))
         config, manifest = opened.config, opened.manifest
         return Inventory(
             name=opened.name,
@@ -117,6 +116,11 @@ def _open(subject: ImageLayers | StrPath) -> Subject:
         return Subject.of_disk(subject)
     with open_layer(subject) as layer:
         return Subject.of_layers([layer.path, *layer.parents_in_place()], os.fspath(subject))
+
+
+def _of_known_places(subject: Subject) -> Found:
+    for what, collect in COLLECTORS:
+        yield from guarded(what, collect, subject)
 
 
 def _of_files(subject: Subject, paths: Iterable[str] | None, progress: ProgressCallback | None) -> Found:
@@ -141,12 +145,33 @@ def _of_files(subject: Subject, paths: Iterable[str] | None, progress: ProgressC
         yield from guarded("C:\\", collector.finish)
 
 
-def _up_to_limit(found: Found) -> Found:
-    for count, each in enumerate(found):
-        if count == _MOST_FOUND:
-            yield Finding(FindingKind.LIMITED, "C:\\", f"holds more than {_MOST_FOUND} items; the others are left out")
+def _up_to_limit(found: Iterable[Item | Finding]) -> Found:
+    left = _MAX_FOUND
+    for each in found:
+        left -= _weight(each)
+        if left < 0:
+            yield Finding(
+                FindingKind.LIMITED, "C:\\",
+                f"holds more than {_MAX_FOUND >> 20} MiB of items and findings; the others are left out",
+            )  # fmt: skip
             return
         yield each
+
+
+def _weight(found: Item | Finding) -> int:
+    """Returns about how many bytes of memory an item or a finding takes."""
+    if isinstance(found, Finding):
+        return _OBJECT + len(found.place) + len(found.text)
+    texts = [found.name, found.version, found.publisher, found.origin.place]
+    size = 2 * _OBJECT
+    for value in found.properties.values():
+        size += _PROPERTY
+        if isinstance(value, str):
+            texts.append(value)
+        elif isinstance(value, list):
+            texts += value
+            size += _PROPERTY * len(value)
+    return size + sum(map(len, texts))
 
 
 def _near(files: SubjectFiles, paths: Iterable[str], dispatch: Dispatch) -> Iterator[SubjectFile]:

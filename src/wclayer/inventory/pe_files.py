@@ -6,7 +6,8 @@ A file that has several names, as thousands of Windows' own have, is one item wi
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import islice
 
 from wclayer.errors import FormatError, FormatLimitError, LimitExceededError, detail_of
 from wclayer.formats.pe.errors import NotPeError
@@ -27,8 +28,10 @@ _SUFFIXES = """
 acm ax com cpl dll drv efi exe fll fon ifs ime mui mun msstyles node ocx olb pyd rll rs scr sys tlb tsp vxd winmd xll
 """
 """Suffixes of files that are looked into: programs, libraries, drivers, and files of resources in the form of a PE."""
-_MOST = 250_000
-"""PE files of which the names are gathered."""
+_MOST = 50_000
+"""PE files that are kept in memory, with some KiB of texts each."""
+_MOST_PACKAGES, _MOST_PACKAGES_OF_ALL = 10_000, 50_000
+"""Packages that one program lists, and that all programs do."""
 _STORE = "windows/winsxs/"
 _TEXTS = {
     "file_version": "FileVersion",
@@ -48,7 +51,7 @@ class _Contents:
     publisher: str
     properties: dict[str, Property]
     packages: tuple[EmbeddedPackage, ...]
-    problems: tuple[str, ...]
+    problems: tuple[tuple[FindingKind, str], ...]
 
 
 @dataclass(slots=True)
@@ -90,6 +93,7 @@ class PeFiles(FileCollector):
     def __init__(self, subject: Subject) -> None:
         super().__init__(subject)
         self._known: dict[Hashable, _Known] = {}
+        self._packages = 0
         self._hashes = True
 
     def collect(self, file: SubjectFile) -> Found:
@@ -113,8 +117,15 @@ class PeFiles(FileCollector):
             contents = self._contents_of(file)
         except NotPeError:
             return
-        for problem in contents.problems:
-            yield Finding(FindingKind.DAMAGED, file.windows_path, problem)
+        for kind, problem in contents.problems:
+            yield Finding(kind, file.windows_path, problem)
+        if self._packages + len(contents.packages) > _MOST_PACKAGES_OF_ALL:
+            contents = replace(contents, packages=())
+            yield Finding(
+                FindingKind.LIMITED, file.windows_path,
+                f"its packages are left out: programs list more than {_MOST_PACKAGES_OF_ALL}",
+            )  # fmt: skip
+        self._packages += len(contents.packages)
         sha256 = ""
         if self._hashes:
             try:
@@ -148,12 +159,16 @@ def _contents(image: PeImage, facts: PeFacts) -> _Contents:
         version, publisher = _version(resource), _text(resource, "CompanyName")
         properties |= dict(_version_properties(resource))
     packages: list[EmbeddedPackage] = []
-    problems = list(facts.problems)
+    problems = [(FindingKind.DAMAGED, problem) for problem in facts.problems]
     for find in (go_modules, rust_crates):
         try:
-            packages += find(image)
+            found = find(image)
+            packages += islice(found, _MOST_PACKAGES)
+            if next(found, None) is not None:
+                text = f"it lists more than {_MOST_PACKAGES} packages; the others are left out"
+                problems.append((FindingKind.LIMITED, text))
         except FormatError as error:
-            problems.append(str(error))
+            problems.append((FindingKind.DAMAGED, str(error)))
     return _Contents(version, publisher, properties, tuple(packages), tuple(problems))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -117,6 +118,14 @@ def test_a_layer_without_windows_is_told_as_such(tmp_path: Path, documents: Path
     run("import", "-i", tmp_path / "layer.tar", tmp_path / "layer")
     shown = text("cve", tmp_path / "layer", documents)
     assert "the registry has no version of Windows: nothing is known of its vulnerabilities" in shown
+
+
+def test_the_path_of_a_layer_need_not_be_text(tmp_path: Path, documents: Path) -> None:
+    (tmp_path / "layer.tar").write_bytes(layer_tar(lambda writer: put_directories(writer, "Files")))
+    layer = os.path.join(tmp_path, os.fsdecode(b"\xff"))
+    run("import", "-i", tmp_path / "layer.tar", layer)
+    assert parsed("cve", layer, documents, "--sarif", tmp_path / "sarif", "--json")["name"] == layer
+    assert json.loads((tmp_path / "sarif").read_bytes())["version"] == "2.1.0"
 
 
 @pytest.mark.parametrize(
