@@ -89,7 +89,7 @@ class Bills:
         epoch = Clock.of(reproducible=False).epoch
         count = count_text(sum(1 for _ in components(inventory)), "component")
         for form, file in files.items():
-            with OutputFile(file, sources=layer.chain()) as output:
+            with OutputFile(file, sources=[each.path for each in inventory.layers]) as output:
                 form.write(inventory, output.stream, epoch=epoch)
             yield f"wrote {file}: {form.name}, {count}"
         if self.attach:

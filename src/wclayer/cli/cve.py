@@ -75,10 +75,11 @@ def cve_command(
         with count_bar("taking inventory") as bar:
             inventory = wclayer.take_inventory(layer.image or layer.text, files=False, progress=bar)
         report = wclayer.find_vulnerabilities(inventory, documents)
+        sources = [*documents, *(each.path for each in inventory.layers)]
         if vex:
-            _write(vex, to_vex(report, wclayer.__version__), documents)
+            _write(vex, to_vex(report, wclayer.__version__), sources)
         if sarif:
-            _write(sarif, to_sarif(report, wclayer.__version__), documents)
+            _write(sarif, to_sarif(report, wclayer.__version__), sources)
         print_json(report.to_json()) if as_json else _print(report, show_all)
     if fail_on is not None and any(report.vulnerable(_THRESHOLDS[fail_on])):
         ctx.exit(FOUND)

@@ -84,7 +84,8 @@ def diff_command(
     found = ImageDifference(*names, documents, inventory, tuple(files), tuple(registry))
     with nullcontext() if html is None else results_beside(html, "a page"):
         if html is not None:
-            with OutputFile(html, sources=(old, new)) as output:
+            read = [path for side in (old, new) for path in (side, *read_chain(Path(side)))]
+            with OutputFile(html, sources=read) as output:
                 for part in page(found):
                     output.stream.write(part.encode())
             if not (as_json or summary):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import nullcontext
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import click
@@ -19,6 +20,7 @@ from wclayer.formats.regf.model import Key, Value, fold, walk
 from wclayer.formats.regf.text import encode_reg, format_reg
 from wclayer.formats.regf.values import from_text, parse_type, to_text, type_name
 from wclayer.layers.atomic import OutputFile
+from wclayer.layers.directory.chain_file import read_chain
 from wclayer.layers.inputs import open_stream
 from wclayer.model import limits_in_use
 from wclayer.view.registry import registry_path
@@ -170,7 +172,7 @@ def export_command(layer: LayerArgument, key: str, file: str) -> None:
         _write_reg(layer, key, sys.stdout.buffer)
         return
     with results_beside(file, "a .reg file"):
-        with OutputFile(file, sources=layer.chain()) as output:
+        with OutputFile(file, sources=[layer.path, *read_chain(Path(layer.path))]) as output:
             _write_reg(layer, key, output.stream)
         echo(f"exported {registry_path(key)} to {file}")
 
