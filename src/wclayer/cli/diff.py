@@ -84,7 +84,7 @@ def diff_command(
     found = ImageDifference(*names, documents, inventory, tuple(files), tuple(registry))
     with nullcontext() if html is None else results_beside(html, "a page"):
         if html is not None:
-            read = [old, new, *read_chain(Path(old)), *read_chain(Path(new))]
+            read = [*map(Path, (old, new)), *read_chain(Path(old)), *read_chain(Path(new))]
             with OutputFile(html, sources=read) as output:
                 for part in page(found):
                     output.stream.write(part.encode())
