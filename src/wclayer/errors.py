@@ -58,7 +58,7 @@ class FormatError(ValueError):
 
 
 class FormatLimitError(FormatError):
-    """The input is larger than a limit that the caller set. The message ends with `limit_hint`."""
+    """The input is larger than a limit. If the limit is a field of `Limits`, the message ends with `limit_hint`."""
 
 
 def limit_hint(limit: str) -> str:

@@ -10,6 +10,7 @@ from wclayer.cli.config_options import annotation_option, pairs
 from wclayer.cli.image_options import platform_option, quiet_option, store_option
 from wclayer.cli.output import echo, json_option, print_json
 from wclayer.cli.remote import registry_options
+from wclayer.cli.text_table import aligned
 from wclayer.cli.transfer_bars import transfer_bars
 from wclayer.images.attaching import TITLE, AttachedFile, attach_file, attached_files
 from wclayer.images.descriptor import Descriptor
@@ -115,10 +116,13 @@ def _show(found: list[Descriptor], *, quiet: bool, as_json: bool) -> None:
             ]
         )
         return
-    width = max((len(item.artifact_type) for item in found), default=0)
-    for item in found:
-        title = item.annotations.get(TITLE, "")
-        echo(item.digest if quiet else f"{item.artifact_type or '-':{width}}  {item.digest}  {title}".rstrip())
+    if quiet:
+        for item in found:
+            echo(item.digest)
+        return
+    rows = [(item.artifact_type or "-", item.digest, item.annotations.get(TITLE, "")) for item in found]
+    for line in aligned(rows, whole=True):
+        echo(line)
 
 
 COMMANDS = (attach_command,)

@@ -80,7 +80,10 @@ def cve_command(
             _write(vex, to_vex(report, wclayer.__version__), sources)
         if sarif:
             _write(sarif, to_sarif(report, wclayer.__version__), sources)
-        print_json(report.to_json()) if as_json else _print(report, show_all)
+        if as_json:
+            print_json(report.to_json())
+        else:
+            _print(report, show_all)
     if fail_on is not None and any(report.vulnerable(_THRESHOLDS[fail_on])):
         ctx.exit(FOUND)
 

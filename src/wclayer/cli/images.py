@@ -9,6 +9,7 @@ import click
 
 from wclayer.cli.image_options import store_option
 from wclayer.cli.output import count_bar, count_text, echo, json_option, print_json, size_text, warn
+from wclayer.cli.text_table import aligned
 from wclayer.images.repair import repair_store
 from wclayer.images.store import ImageStore, PruneResult, StoredImage
 from wclayer.layers.directory.problem import Problem
@@ -42,7 +43,7 @@ def images_command(store: ImageStore, digests: bool, as_json: bool) -> None:
         return
     rows: list[tuple[str, ...]] = [("NAME", "DIGEST", "PLATFORM", "BASE", "CREATED", "SHARED", "OWN", "UNPACKED")]
     rows += [_row(image, digests) for image in images]
-    for line in _table(rows):
+    for line in aligned(rows, whole=True):
         echo(line)
     for image in images:
         if image.problem:
@@ -84,11 +85,6 @@ def _row(image: StoredImage, digests: bool) -> tuple[str, ...]:
         name, digest, platform, image.base or "-", image.created[:19] or "-", size_text(image.shared_size),
         size_text(image.own_size), "yes" if image.is_unpacked else "no",
     )  # fmt: skip
-
-
-def _table(rows: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
 
 
 @click.command("tag")

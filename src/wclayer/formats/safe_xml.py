@@ -1,13 +1,14 @@
-"""Reads small XML documents from elsewhere, such as manifests of packages, as a tree.
+"""Reads XML documents from elsewhere: small ones, such as manifests of packages, as a tree.
 
-Names count without their namespaces. A document type is refused, and with it every entity of its own: the tree is never
-larger than the document, and nothing else is opened.
+Names count without their namespaces. A document type is refused, and with it every entity of its own: what is read is
+never larger than the document, and nothing else is opened.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Protocol
 from xml.parsers import expat
 
 from wclayer.errors import FormatError, FormatLimitError
@@ -15,11 +16,24 @@ from wclayer.errors import FormatError, FormatLimitError
 _DEPTH = 64
 _ELEMENTS = 50_000
 MAX_SIZE = 4 << 20
-"""The size of a document in bytes up to which it is read."""
+"""The size of a document in bytes up to which it is read as a tree."""
 
 
 class XmlError(FormatError):
     """A document is not XML, or has what is refused."""
+
+
+class XmlHandler(Protocol):
+    """What is told of a document while it is read. A method that raises a `FormatError` ends that."""
+
+    def start(self, name: str, attributes: dict[str, str]) -> None:
+        """An element begins. Names are without namespaces."""
+
+    def text(self, text: str) -> None:
+        """A piece of the text in the element that began last and has not ended."""
+
+    def end(self) -> None:
+        """This element ends."""
 
 
 @dataclass(slots=True)
@@ -62,56 +76,90 @@ def parse_xml(data: bytes) -> XmlElement:
     if len(data) > MAX_SIZE:
         raise FormatLimitError(f"an XML document of {len(data)} bytes; read are up to {MAX_SIZE}")
     builder = _Builder()
-    try:
-        builder.parser.Parse(data, True)
-    except expat.ExpatError as error:
-        raise XmlError(f"is not XML: {error}") from None
-    except FormatError:
-        raise
-    except (LookupError, ValueError) as error:
-        # An encoding that Python does not have.
-        raise XmlError(f"is not XML that can be read: {error}") from None
+    walk_xml(data, builder, most_elements=_ELEMENTS)
     return builder.root
 
 
-class _Builder:
-    """Makes the tree while the parser walks through the document."""
+def walk_xml(data: bytes, handler: XmlHandler, *, most_elements: int, encoding: str | None = None) -> None:
+    """Tells a handler what a document has, without a tree of it.
 
-    def __init__(self) -> None:
+    Args:
+        data: the document, whose size the caller bounds.
+        handler: is told each element and text.
+        most_elements: how many elements it may have.
+        encoding: its encoding, whatever it declares; None for the one that it declares.
+
+    Raises:
+        XmlError: it is not XML, or has a document type.
+        FormatLimitError: it has too many elements, or is nested more than 64 deep.
+        FormatError: the handler refuses it. All messages name the line.
+    """
+    walker = _Walker(handler, most_elements, encoding)
+    try:
+        walker.parser.Parse(data, True)
+    except expat.ExpatError as error:
+        raise XmlError(f"is not XML: {error}") from None
+    except FormatError as error:
+        raise type(error)(f"line {walker.parser.CurrentLineNumber}: {error}") from None
+    except (LookupError, ValueError) as error:
+        # An encoding that Python does not have.
+        raise XmlError(f"is not XML that can be read: {error}") from None
+
+
+class _Walker:
+    """The parser, and the bounds of what it walks through."""
+
+    def __init__(self, handler: XmlHandler, most_elements: int, encoding: str | None) -> None:
         # Without namespaces: the parser would put the URI of each one, however long, before every name.
-        self.parser = expat.ParserCreate()
+        self.parser = expat.ParserCreate(encoding)
         self.parser.StartElementHandler = self._start
         self.parser.EndElementHandler = self._end
-        self.parser.CharacterDataHandler = self._characters
+        self.parser.CharacterDataHandler = handler.text
         self.parser.StartDoctypeDeclHandler = self._refuse_document_type
         self.parser.buffer_text = True
-        self.root = XmlElement("", {})
-        self._open: list[tuple[XmlElement, list[str]]] = []
-        self._elements = 0
+        self._handler = handler
+        self._most_elements = most_elements
+        self._elements = self._depth = 0
 
     def _refuse_document_type(self, *_: object) -> None:
-        raise XmlError(f"line {self.parser.CurrentLineNumber}: a document type (DTD) is refused")
+        raise XmlError("a document type (DTD) is refused")
 
     def _start(self, tag: str, attributes: dict[str, str]) -> None:
-        element = XmlElement(_local(tag), {_local(name): text for name, text in attributes.items()})
         self._elements += 1
-        if len(self._open) == _DEPTH or self._elements > _ELEMENTS:
-            raise FormatLimitError(f"has more than {_ELEMENTS} elements, or nests them more than {_DEPTH} deep")
+        if self._depth == _DEPTH or self._elements > self._most_elements:
+            raise FormatLimitError(f"more than {self._most_elements} elements, or nested more than {_DEPTH} deep")
+        self._depth += 1
+        self._handler.start(_local(tag), {_local(name): text for name, text in attributes.items()})
+
+    def _end(self, _: str) -> None:
+        self._depth -= 1
+        self._handler.end()
+
+
+def _local(name: str) -> str:
+    return name.rpartition(":")[2]
+
+
+class _Builder:
+    """Makes the tree of a document."""
+
+    def __init__(self) -> None:
+        self.root = XmlElement("", {})
+        self._open: list[tuple[XmlElement, list[str]]] = []
+
+    def start(self, name: str, attributes: dict[str, str]) -> None:
+        element = XmlElement(name, attributes)
         if self._open:
             self._open[-1][0].children.append(element)
         else:
             self.root = element
         self._open.append((element, []))
 
-    def _characters(self, text: str) -> None:
+    def text(self, text: str) -> None:
         element, pieces = self._open[-1]
         if not element.children:
             pieces.append(text)
 
-    def _end(self, _: str) -> None:
+    def end(self) -> None:
         element, pieces = self._open.pop()
         element.text = "".join(pieces).strip()
-
-
-def _local(name: str) -> str:
-    return name.rpartition(":")[2]

@@ -29,9 +29,7 @@ class AccountFlags(IntFlag):
 
     DISABLED = 0x0001
     PASSWORD_NOT_REQUIRED = 0x0004
-    NORMAL = 0x0010
     PASSWORD_NEVER_EXPIRES = 0x0200
-    LOCKED = 0x0400
 
 
 class AccountFacts(NamedTuple):

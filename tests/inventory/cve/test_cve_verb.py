@@ -140,8 +140,8 @@ def test_the_path_of_a_layer_need_not_be_text(tmp_path: Path, documents: Path) -
         ("a.json", b"{", "document is not JSON: "),
         ("a.json", b"{}", "is JSON, but neither CVRF, nor CSAF, nor a record of CVE"),
         ("a.xml", b"<cvrfdoc><a></cvrfdoc>", "is not XML: mismatched tag: line 1, column 14"),
-        ("a.xml", b"<!DOCTYPE html>\n<html></html>", "a document type (DTD) is refused: line 1"),
-        ("a.xml", b"<html></html>", "the document is 'html', not 'cvrfdoc': line 1"),
+        ("a.xml", b"<!DOCTYPE html>\n<html></html>", "line 1: a document type (DTD) is refused"),
+        ("a.xml", b"<html></html>", "line 1: the document is 'html', not 'cvrfdoc'"),
         ("a.txt", b"", "is no document of MSRC: neither XML nor a JSON object"),
     ],
 )

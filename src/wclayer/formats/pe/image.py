@@ -135,11 +135,12 @@ class PeImage:
             return [0], [(self.size, self.size, 0)]
         headers = min(optional.headers_size, self.size)
         ranges = [(0, (headers, headers, 0))]
-        for _, virtual_size, rva, raw_size, raw_offset, *_ in self.sections:
-            size = virtual_size or raw_size
+        for section in self.sections:
+            size = section.virtual_size or section.raw_size
             size += -size % structs.PAGE
-            in_file = min(raw_size, size) if raw_offset else 0
-            ranges.append((rva, (size, in_file, raw_offset - raw_offset % structs.RAW_ALIGNMENT)))
+            raw_offset = section.raw_offset - section.raw_offset % structs.RAW_ALIGNMENT
+            raw_size = min(section.raw_size, size) if section.raw_offset else 0
+            ranges.append((section.rva, (size, raw_size, raw_offset)))
         ranges.sort()
         return [rva for rva, _ in ranges], [mapped for _, mapped in ranges]
 

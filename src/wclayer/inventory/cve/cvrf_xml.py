@@ -1,19 +1,17 @@
 """Reads MSRC's CVRF documents as XML, and makes of them the JSON form of the same document.
 
 Source: the Common Vulnerability Reporting Framework 1.1 (ICASI) and 1.2 (OASIS). The names of elements are the same in
-both; namespaces are not compared. A document type is refused, and with it every entity of its own: memory is bounded by
-the size of the document, and nothing else is opened.
+both; namespaces are not compared.
 """
 
 from __future__ import annotations
 
 from typing import Any
-from xml.parsers import expat
 
 from wclayer.errors import FormatError
+from wclayer.formats.safe_xml import walk_xml
 from wclayer.inventory.cve.cvrf_json import EXPLOIT_STATUS, IMPACT, KNOWN_AFFECTED, SEVERITY, VENDOR_FIX
 
-_DEPTH = 64
 _ELEMENTS = 250_000
 """How many elements a document may have. MSRC's documents of a month have up to 70,000."""
 _ROOT = "cvrfdoc"
@@ -35,51 +33,30 @@ def record_of(data: bytes) -> dict[str, Any]:
     """Returns the JSON form of a CVRF document in XML, with the parts that `read_cvrf` reads.
 
     Raises:
-        FormatError: it is not XML, has a document type, or is another document. The message names the place.
+        FormatError: it is not XML, has a document type, or is another document. The message names the line.
     """
     converter = _Converter()
-    try:
-        converter.parser.Parse(data, True)
-    except expat.ExpatError as error:
-        raise FormatError(f"is not XML: {error}") from None
-    except ValueError as error:
-        # A FormatError of a handler, or an encoding that Python does not have.
-        raise FormatError(f"{error}: line {converter.parser.CurrentLineNumber}") from None
+    walk_xml(data, converter, most_elements=_ELEMENTS, encoding="utf-8")
     return converter.document
 
 
 class _Converter:
-    """Makes the record while the parser walks through the document."""
+    """Makes the record while the parser walks through the document: a tree of it would take too much memory."""
 
     def __init__(self) -> None:
-        # Without namespaces: the parser would put the URI of each one, however long, before every name.
-        self.parser = expat.ParserCreate("utf-8")
-        self.parser.StartElementHandler = self._start
-        self.parser.EndElementHandler = self._end
-        self.parser.CharacterDataHandler = self._characters
-        self.parser.StartDoctypeDeclHandler = self._refuse_document_type
-        self.parser.buffer_text = True
         self._products: list[dict[str, str]] = []
         self._vulnerabilities: list[dict[str, Any]] = []
         self.document: dict[str, Any] = {
             "ProductTree": {"FullProductName": self._products}, "Vulnerability": self._vulnerabilities,
         }  # fmt: skip
-        self._elements = 0
         self._path: list[str] = []
         self._text: list[str] | None = None
         """The text of the element in which the parser is, if it is read."""
         self._part: dict[str, Any] = {}
 
-    def _refuse_document_type(self, *_: object) -> None:
-        raise FormatError("a document type (DTD) is refused")
-
-    def _start(self, tag: str, attributes: dict[str, str]) -> None:
-        name = tag.rpartition(":")[2]
+    def start(self, name: str, attributes: dict[str, str]) -> None:
         if not self._path and name != _ROOT:
             raise FormatError(f"the document is {name[:60]!r}, not {_ROOT!r}")
-        self._elements += 1
-        if len(self._path) == _DEPTH or self._elements > _ELEMENTS:
-            raise FormatError(f"it has more than {_ELEMENTS} elements, or nests them more than {_DEPTH} deep")
         self._path.append(name)
         path = tuple(self._path[1:])
         self._text = None
@@ -102,11 +79,11 @@ class _Converter:
         elif path[:2] in _PARTS and len(path) == 3 and path[2] in _PARTS[path[0], path[1]]:
             self._text = []
 
-    def _characters(self, text: str) -> None:
+    def text(self, text: str) -> None:
         if self._text is not None:
             self._text.append(text)
 
-    def _end(self, _: str) -> None:
+    def end(self) -> None:
         name = self._path[-1]
         if self._text is not None:
             self._store(name, "".join(self._text).strip())

@@ -49,6 +49,13 @@ class _Concern(NamedTuple):
     fixes: tuple[Remediation, ...]
 
 
+class _Verdict(NamedTuple):
+    """Whether a fix is installed, None if that cannot be told, and why."""
+
+    is_fixed: bool | None
+    reason: str
+
+
 @dataclass(frozen=True, slots=True)
 class _Matched:
     """An advisory, of which only what concerns the system is kept."""
@@ -164,10 +171,10 @@ class _Judge:
                 if concern.product.kind is ProductKind.WINDOWS:
                     for fix in concern.fixes:
                         if not fix.is_hotpatch:
-                            is_fixed, _ = self._compare_windows(numbers_of(fix.fixed_version), fix.fixed_version)
-                            if is_fixed:
+                            verdict = self._compare_windows(numbers_of(fix.fixed_version), fix.fixed_version)
+                            if verdict.is_fixed:
                                 installed.append(matched.advisory.released)
-                            elif is_fixed is False:
+                            elif verdict.is_fixed is False:
                                 missing.append(matched.advisory.revised)
         first = min(missing, default="~")
         return max((time for time in installed if time < first), default="")
@@ -188,52 +195,52 @@ class _Judge:
             return VulnerabilityState.UNKNOWN, None, "the document names no fix for this product"
         # An ordinary update is told before a hotpatch.
         fixes = sorted(concern.fixes, key=lambda fix: fix.is_hotpatch)
-        judged = [(fix, *self._is_fixed(concern.product, fix, advisory)) for fix in fixes]
-        for wanted, state in ((True, VulnerabilityState.FIXED), (False, VulnerabilityState.VULNERABLE)):
-            for fix, fixed, reason in judged:
-                if fixed is wanted:
-                    return state, fix, reason
-        return VulnerabilityState.UNKNOWN, fixes[0], "; ".join(dict.fromkeys(reason for *_, reason in judged))
+        judged = [(fix, self._judge(concern.product, fix, advisory)) for fix in fixes]
+        for is_fixed, state in ((True, VulnerabilityState.FIXED), (False, VulnerabilityState.VULNERABLE)):
+            for fix, verdict in judged:
+                if verdict.is_fixed is is_fixed:
+                    return state, fix, verdict.reason
+        reasons = dict.fromkeys(verdict.reason for _, verdict in judged)
+        return VulnerabilityState.UNKNOWN, fixes[0], "; ".join(reasons)
 
-    def _is_fixed(self, product: InstalledProduct, fix: Remediation, advisory: Advisory) -> tuple[bool | None, str]:
-        """Returns whether a fix is installed, None if that cannot be told, and why."""
+    def _judge(self, product: InstalledProduct, fix: Remediation, advisory: Advisory) -> _Verdict:
+        """Returns whether a fix is installed."""
         if fix.kb and fix.kb in self._system.updates:
-            return True, f"KB{fix.kb} is installed"
+            return _Verdict(True, f"KB{fix.kb} is installed")
         if product.kind is ProductKind.RUNTIME:
             return _compare_runtime(product, fix)
         version = "" if fix.is_hotpatch else fix.fixed_version
-        is_fixed, reason = self._compare_version(product, version) if version else (None, "")
+        by_version = self._compare_version(product, version) if version else None
         is_older = bool(advisory.revised) and advisory.revised <= self._updated
-        if is_fixed is None and is_older and product.kind is ProductKind.WINDOWS:
-            return True, "a later cumulative update is installed"
-        return (is_fixed, reason) if version else self._has_article(fix)
+        is_told = by_version is not None and by_version.is_fixed is not None
+        if not is_told and is_older and product.kind is ProductKind.WINDOWS:
+            return _Verdict(True, "a later cumulative update is installed")
+        return by_version or self._has_article(fix)
 
-    def _has_article(self, fix: Remediation) -> tuple[bool | None, str]:
+    def _has_article(self, fix: Remediation) -> _Verdict:
         if not fix.kb:
-            return None, "the document states neither a version that is fixed nor an update"
+            return _Verdict(None, "the document states neither a version that is fixed nor an update")
         if not self._system.updates:
-            return None, f"the image lists no updates, so KB{fix.kb} cannot be looked for"
-        return False, f"KB{fix.kb} is not installed"
+            return _Verdict(None, f"the image lists no updates, so KB{fix.kb} cannot be looked for")
+        return _Verdict(False, f"KB{fix.kb} is not installed")
 
-    def _compare_version(self, product: InstalledProduct, fixed_version: str) -> tuple[bool | None, str]:
+    def _compare_version(self, product: InstalledProduct, fixed_version: str) -> _Verdict:
         numbers = numbers_of(fixed_version)
         # An update of .NET Framework has the version of Windows if it is a part of the update of Windows.
         if product.kind is ProductKind.FRAMEWORK and numbers and not (numbers[0] >= 10 and numbers[2:3] >= (10_000,)):
             return self._compare_framework(product, numbers, fixed_version)
         return self._compare_windows(numbers, fixed_version)
 
-    def _compare_windows(self, numbers: tuple[int, ...], fixed_version: str) -> tuple[bool | None, str]:
+    def _compare_windows(self, numbers: tuple[int, ...], fixed_version: str) -> _Verdict:
         installed = self._system.version
         if len(numbers) != 4 or _release(numbers) != _release(installed.release):
-            return None, f"the fixed version {fixed_version[:60]!r} is none of build {installed.build}"
+            return _Verdict(None, f"the fixed version {fixed_version[:60]!r} is none of build {installed.build}")
         if installed.revision < 0:
-            return None, f"the revision (UBR) of build {installed.build} is not known"
+            return _Verdict(None, f"the revision (UBR) of build {installed.build} is not known")
         is_fixed = installed.revision >= numbers[3]
-        return is_fixed, f"{installed} is {'not ' if is_fixed else ''}before {fixed_version}"
+        return _Verdict(is_fixed, f"{installed} is {'not ' if is_fixed else ''}before {fixed_version}")
 
-    def _compare_framework(
-        self, product: InstalledProduct, numbers: tuple[int, ...], fixed_version: str
-    ) -> tuple[bool | None, str]:
+    def _compare_framework(self, product: InstalledProduct, numbers: tuple[int, ...], fixed_version: str) -> _Verdict:
         """Compares the last two numbers: 4.8.4739.04 is that of the update 10.0.4739.4."""
         is_4_8_1 = product.version == "4.8.1"
         installed = [
@@ -242,23 +249,25 @@ class _Judge:
             if len(each := numbers_of(text)) == 4 and (each[2] >= _FRAMEWORK_4_8_1) == is_4_8_1
         ]
         if not installed:
-            return None, f"the image lists no cumulative update of .NET Framework {product.version} with a version"
+            return _Verdict(
+                None, f"the image lists no cumulative update of .NET Framework {product.version} with a version"
+            )
         newest = max(installed, key=lambda each: each[2:])
         is_fixed = newest[2:] >= numbers[-2:]
         text = ".".join(map(str, newest))
-        return is_fixed, f"the update {text} is {'not ' if is_fixed else ''}before {fixed_version}"
+        return _Verdict(is_fixed, f"the update {text} is {'not ' if is_fixed else ''}before {fixed_version}")
 
 
-def _compare_runtime(product: InstalledProduct, fix: Remediation) -> tuple[bool | None, str]:
+def _compare_runtime(product: InstalledProduct, fix: Remediation) -> _Verdict:
     release = release_of(product.version)
     installed, fixed = numbers_of(release), numbers_of(fix.fixed_version)
     if not fix.fixed_version:
-        return None, "the document states no version that is fixed"
+        return _Verdict(None, "the document states no version that is fixed")
     if not fixed or installed[:2] != fixed[:2]:
-        return None, f"the fixed version {fix.fixed_version[:60]!r} is none of {product.name}"
+        return _Verdict(None, f"the fixed version {fix.fixed_version[:60]!r} is none of {product.name}")
     # A preview is before its release.
     is_fixed = installed > fixed or (installed == fixed and release == product.version)
-    return is_fixed, f"{product.version} is {'not ' if is_fixed else ''}before {fix.fixed_version}"
+    return _Verdict(is_fixed, f"{product.version} is {'not ' if is_fixed else ''}before {fix.fixed_version}")
 
 
 def _vulnerability(
