@@ -14,15 +14,15 @@ from fuzz.target import Target
 from tests.formats.pe import craft_go
 from tests.formats.pe.craft import FIRST_RVA, Pe, Section
 from wclayer.formats.safe_xml import parse_xml
-from wclayer.inventory.file_collector import FileCollector
-from wclayer.inventory.files import SubjectFile, SubjectFiles
-from wclayer.inventory.guarding import guarded
+from wclayer.inventory.collectors.file_collector import FileCollector
+from wclayer.inventory.collectors.guarding import guarded
+from wclayer.inventory.collectors.packages.java import JavaPackages
+from wclayer.inventory.collectors.packages.node import NodePackages
+from wclayer.inventory.collectors.packages.nuget import NugetPackages
+from wclayer.inventory.collectors.packages.python import PythonPackages
+from wclayer.inventory.collectors.pe_files import PeFiles
 from wclayer.inventory.item import Item, SubjectLayer
-from wclayer.inventory.packages.java import JavaPackages
-from wclayer.inventory.packages.node import NodePackages
-from wclayer.inventory.packages.nuget import NugetPackages
-from wclayer.inventory.packages.python import PythonPackages
-from wclayer.inventory.pe_files import PeFiles
+from wclayer.inventory.subject.files import SubjectFile, SubjectFiles
 
 _LAYER = SubjectLayer(1, "", "", "", False, "layer")
 

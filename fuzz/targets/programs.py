@@ -7,17 +7,17 @@ import json
 from contextlib import suppress
 
 from fuzz.target import Target
-from tests.inventory.test_certificates import blob
-from tests.inventory.test_tasks import TASK
-from tests.inventory.test_users import facts, group, texts
+from tests.inventory.collectors.test_certificates import blob
+from tests.inventory.collectors.test_tasks import TASK
+from tests.inventory.collectors.test_users import facts, group, texts
 from wclayer.errors import FormatError
 from wclayer.formats.certificate_blob import parse_certificate_blob
 from wclayer.formats.sam import parse_account_facts, parse_account_texts, parse_domain_sid, parse_group
-from wclayer.inventory.appx_name import is_family_name, parse_full_name, publisher_id
-from wclayer.inventory.ports import parse_port
-from wclayer.inventory.services import host_group, program_paths
-from wclayer.inventory.task_document import author_and_version, parse_task, task_properties
-from wclayer.inventory.x509 import read_certificate
+from wclayer.inventory.collectors.appx_name import is_family_name, parse_full_name, publisher_id
+from wclayer.inventory.collectors.ports import parse_port
+from wclayer.inventory.collectors.services import host_group, program_paths
+from wclayer.inventory.collectors.task_document import author_and_version, parse_task, task_properties
+from wclayer.inventory.collectors.x509 import read_certificate
 from wclayer.win32.sid import Sid
 
 _CERTIFICATE = base64.b64decode(

@@ -152,9 +152,9 @@ if TYPE_CHECKING:
     from wclayer.inventory.cve.checking import find_vulnerabilities
     from wclayer.inventory.cve.products import InstalledProduct, ProductKind
     from wclayer.inventory.cve.report import Vulnerability, VulnerabilityReport, VulnerabilityState
-    from wclayer.inventory.cyclonedx import write_cyclonedx
     from wclayer.inventory.item import Finding, FindingKind, Inventory, Item, ItemKind, Origin, SubjectLayer
-    from wclayer.inventory.spdx import write_spdx
+    from wclayer.inventory.sbom.cyclonedx import write_cyclonedx
+    from wclayer.inventory.sbom.spdx import write_spdx
     from wclayer.layers.backup_api import BackupLayerReader, BackupLayerWriter
     from wclayer.layers.copy import copy_layer
     from wclayer.layers.directory.check import check_layer
@@ -219,8 +219,8 @@ _HOMES = {
     "wclayer.inventory.cve.checking": ("find_vulnerabilities",),
     "wclayer.inventory.cve.products": ("InstalledProduct", "ProductKind"),
     "wclayer.inventory.cve.report": ("Vulnerability", "VulnerabilityReport", "VulnerabilityState"),
-    "wclayer.inventory.cyclonedx": ("write_cyclonedx",),
-    "wclayer.inventory.spdx": ("write_spdx",),
+    "wclayer.inventory.sbom.cyclonedx": ("write_cyclonedx",),
+    "wclayer.inventory.sbom.spdx": ("write_spdx",),
     "wclayer.inventory.item": ("Finding", "FindingKind", "Inventory", "Item", "ItemKind", "Origin", "SubjectLayer"),
     "wclayer.layers.hives": ("LayerHive",),
     "wclayer.formats.regf.structs": ("LayerSemantics",),

@@ -14,7 +14,7 @@ from wclayer.formats.regf.delta import delta_of
 from wclayer.formats.regf.empty import empty_root
 from wclayer.formats.regf.model import KeyMetadata, TreeKey, Value
 from wclayer.formats.regf.writer import write_hive
-from wclayer.inventory.subject import Subject
+from wclayer.inventory.subject.subject import Subject
 
 Tree = dict[tuple[str, ...], dict[str, int]]
 """The keys of a hive by their paths, each with its values."""

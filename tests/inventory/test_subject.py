@@ -19,11 +19,11 @@ from wclayer.formats.regf.empty import empty_root
 from wclayer.formats.regf.model import TreeKey, Value
 from wclayer.formats.regf.values import ValueType, encode_string
 from wclayer.formats.regf.writer import write_hive
-from wclayer.inventory.guarding import guarded
+from wclayer.inventory.collectors.guarding import guarded
+from wclayer.inventory.collectors.key_values import KeyValues
+from wclayer.inventory.collectors.operating_system import KEY
 from wclayer.inventory.item import Finding, FindingKind
-from wclayer.inventory.key_values import KeyValues
-from wclayer.inventory.operating_system import KEY
-from wclayer.inventory.subject import Subject
+from wclayer.inventory.subject.subject import Subject
 from wclayer.model import LayerWriter
 
 

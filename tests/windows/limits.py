@@ -148,7 +148,9 @@ LIMITS: dict[str, str] = {
     "tests/layers/test_transport.py::test_what_is_no_file_in_a_transport_folder_is_refused_by_name": _POSIX,
     "tests/layers/test_transport.py::test_transport_folders_with_names": "this host holds the two names for one",
     "tests/layers/test_transport.py::test_a_transport_folder_says_what_it_cannot_hold_of_a_hive": _TIMES,
-    "tests/inventory/test_python_packages.py::test_pip_and_importlib_say_the_same_of_this_environment": "it has no pip",
+    "tests/inventory/collectors/test_python_packages.py::test_pip_and_importlib_say_the_same_of_this_environment": (
+        "it has no pip"
+    ),
     "tests/layers/test_transport.py::test_the_times_of_a_host_file_without_ours": _TIMES,
     "tests/layers/test_update.py::test_killed_at_every_step": "needs fork",
     "tests/layers/test_vectors.py::test_our_transport_folder_to_tar_keeps_times_too": _TIMES,

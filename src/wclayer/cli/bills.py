@@ -20,10 +20,10 @@ from wclayer.errors import InvalidParameterError, PathNotFoundError, during
 from wclayer.images.attaching import attach_stream
 from wclayer.images.location import Location, Transport
 from wclayer.images.opening import find_place
-from wclayer.inventory.cyclonedx import write_cyclonedx
 from wclayer.inventory.item import Inventory
-from wclayer.inventory.sbom_forms import components
-from wclayer.inventory.spdx import write_spdx
+from wclayer.inventory.sbom.cyclonedx import write_cyclonedx
+from wclayer.inventory.sbom.forms import components
+from wclayer.inventory.sbom.spdx import write_spdx
 from wclayer.layers.atomic import OutputFile, is_standard_output
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])

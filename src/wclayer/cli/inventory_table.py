@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from wclayer.cli.output import echo
 from wclayer.cli.text_table import aligned
+from wclayer.inventory.collectors.updates import INSTALLED, SUPERSEDED
 from wclayer.inventory.item import Inventory, Item, ItemKind
-from wclayer.inventory.updates import INSTALLED, SUPERSEDED
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from itertools import chain
 from wclayer._types import StrPath
 from wclayer.errors import LimitExceededError, during, limit_hint
 from wclayer.images.opening import ImageLayers
-from wclayer.inventory import (
+from wclayer.inventory.collectors import (
     appx,
     certificates,
     dotnet,
@@ -25,16 +25,16 @@ from wclayer.inventory import (
     updates,
     users,
 )
-from wclayer.inventory.file_collector import Dispatch, FileCollector
-from wclayer.inventory.files import SubjectFile, SubjectFiles
-from wclayer.inventory.guarding import Found, guarded, told_once
+from wclayer.inventory.collectors.file_collector import Dispatch, FileCollector
+from wclayer.inventory.collectors.guarding import Found, guarded, told_once
+from wclayer.inventory.collectors.packages.java import JavaPackages
+from wclayer.inventory.collectors.packages.node import NodePackages
+from wclayer.inventory.collectors.packages.nuget import NugetPackages
+from wclayer.inventory.collectors.packages.python import PythonPackages
+from wclayer.inventory.collectors.pe_files import PeFiles
 from wclayer.inventory.item import Finding, FindingKind, Inventory, Item, ItemKind
-from wclayer.inventory.packages.java import JavaPackages
-from wclayer.inventory.packages.node import NodePackages
-from wclayer.inventory.packages.nuget import NugetPackages
-from wclayer.inventory.packages.python import PythonPackages
-from wclayer.inventory.pe_files import PeFiles
-from wclayer.inventory.subject import Subject
+from wclayer.inventory.subject.files import SubjectFile, SubjectFiles
+from wclayer.inventory.subject.subject import Subject
 from wclayer.layers.directory import open_layer
 from wclayer.layers.inputs import has_any_place
 from wclayer.layers.progress import Progress, ProgressCallback, report

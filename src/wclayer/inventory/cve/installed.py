@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterator
 
 from wclayer.images.windows_version import WindowsVersion
+from wclayer.inventory.collectors.updates import INSTALLED, SUPERSEDED
 from wclayer.inventory.cve.system import InstalledSystem, Runtime
 from wclayer.inventory.item import Inventory, Item, ItemKind
-from wclayer.inventory.updates import INSTALLED, SUPERSEDED
 
 _NO_VERSION = WindowsVersion(0, 0, 0)
 _FRAMEWORK_UPDATE = re.compile(r"10\.0\.[3-9]\d{3}\.\d{1,9}", re.ASCII)

@@ -1,0 +1,1 @@
+"""An inventory as a software bill of materials."""

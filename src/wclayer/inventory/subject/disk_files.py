@@ -1,0 +1,193 @@
+"""The files of a disk: what the NTFS volume in a disk file has, read in place."""
+
+from __future__ import annotations
+
+import io
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from functools import partial
+from hashlib import sha256
+from typing import BinaryIO, cast
+
+from wclayer._types import StrPath
+from wclayer.errors import FormatError, FormatLimitError
+from wclayer.formats.ntfs.structs import END_RESERVED, RECORD_MASK, AttributeType, SystemFile
+from wclayer.formats.ntfs.volume import FileRecord, NtfsVolume, StreamAttribute
+from wclayer.formats.ntfs.wof import STREAM, algorithm_of, decompressed
+from wclayer.inventory.item import SubjectLayer
+from wclayer.inventory.subject.files import SubjectFile, SubjectFiles
+from wclayer.layers.budget import Budget, stored_size
+from wclayer.layers.volume.disk_file import DiskFile
+from wclayer.layers.volume.reader import find_volume
+from wclayer.model import limits_in_use
+from wclayer.view.resolve import is_link
+from wclayer.win32.names import name_key
+
+_BUFFER = 1 << 16
+_PIECE = 1 << 20
+_MAX_COMPRESSED = 1 << 28
+_IN_MEMORY = 1 << 20
+"""Decompressed contents up to this size in bytes are kept in memory, larger ones in a temporary file."""
+_DEPTH = 512
+
+
+class DiskFiles(SubjectFiles):
+    """The files of the volume in a disk file. If the volume holds a layer, C: is its directory `Files`.
+
+    Args:
+        path: the disk file.
+        layer: the disk as a layer.
+
+    Raises:
+        PathNotFoundError: the file does not exist.
+        InvalidDataError, NotSupportedError: it holds no intact NTFS volume.
+    """
+
+    def __init__(self, path: StrPath, layer: SubjectLayer) -> None:
+        self._layer = layer
+        self._disk = DiskFile(path)
+        # Files with holes may claim any size.
+        self._hashed = Budget(os.fspath(path), limits_in_use())
+        for file in (self._disk.path, *self._disk.chain):
+            self._hashed.store(stored_size(os.stat(file)))
+        try:
+            with self._disk.errors():
+                self._volume = NtfsVolume(find_volume(self._disk.disk))
+                top = self._volume.record(SystemFile.ROOT)
+                files = self._record_in(top, "Files") if self._record_in(top, "Windows") is None else None
+                self._root = top if files is None else files
+        except BaseException:
+            self.close()
+            raise
+
+    def root(self) -> SubjectFile:
+        return self._file("", self._root)
+
+    def child(self, directory: SubjectFile, name: str) -> SubjectFile | None:
+        if directory.is_link or not directory.is_directory:
+            return None
+        key = name_key(name)
+        for stored, number in self._names(directory):
+            if name_key(stored) == key:
+                return self._found(directory, stored, number)
+        return None
+
+    def children(self, directory: SubjectFile) -> Iterator[SubjectFile]:
+        if not directory.is_directory or directory.is_link:
+            return
+        if directory.path.count("/") > _DEPTH:
+            raise FormatError(f"{directory.path[:100]}: more than {_DEPTH} directories deep")
+        for name, number in self._names(directory):
+            yield self._found(directory, name, number)
+
+    def open(self, file: SubjectFile) -> BinaryIO:
+        record = _record(file)
+        data = record.find(AttributeType.DATA)
+        if record.is_directory or data is None:
+            raise FormatError("has no contents")
+        algorithm = self._algorithm(record)
+        if algorithm is None and not data.is_compressed:
+            return cast("BinaryIO", io.BufferedReader(_VolumeStream(self._volume, data), _BUFFER))
+        if data.size > _MAX_COMPRESSED:
+            raise FormatLimitError(f"is compressed, and {data.size} bytes long; at most {_MAX_COMPRESSED} are read")
+        if algorithm is None:
+            return _copied(self._volume.chunks(data))
+        overlay = record.find(AttributeType.DATA, STREAM)
+        if overlay is None:
+            raise FormatError(f"its compressed contents are missing: it has no stream {STREAM}")
+        return _copied(decompressed(algorithm, data.size, partial(self._volume.chunks, overlay), overlay.size))
+
+    def identity(self, file: SubjectFile) -> int:
+        return _record(file).number
+
+    def sha256(self, file: SubjectFile) -> str:
+        self._hashed.spend(file.size, file.windows_path)
+        digest = sha256()
+        with self.open(file) as opened:
+            while piece := opened.read(_PIECE):
+                digest.update(piece)
+        return digest.hexdigest()
+
+    def close(self) -> None:
+        self._disk.__exit__(None, None, None)
+
+    def _names(self, directory: SubjectFile) -> Iterator[tuple[str, int]]:
+        is_top = not directory.path and self._root.number == SystemFile.ROOT
+        for entry in self._volume.entries(_record(directory)):
+            number = entry.reference & RECORD_MASK
+            # The root lists itself, and the files of NTFS.
+            if not is_top or number >= END_RESERVED:
+                yield entry.name, number
+
+    def _record_in(self, directory: FileRecord, name: str) -> FileRecord | None:
+        key = name_key(name)
+        for entry in self._volume.entries(directory):
+            if name_key(entry.name) == key:
+                return self._volume.record(entry.reference & RECORD_MASK)
+        return None
+
+    def _found(self, directory: SubjectFile, name: str, number: int) -> SubjectFile:
+        path = f"{directory.path}/{name}" if directory.path else name
+        record = self._volume.record(number)
+        parents = {known.parent & RECORD_MASK for known in record.names()} if record.is_directory else set()
+        if record.is_directory and parents != {_record(directory).number}:
+            # Otherwise a directory could be in itself, and a walk would not end.
+            raise FormatError(f"{path[:100]}: record {number} belongs to another directory")
+        return self._file(path, record)
+
+    def _file(self, path: str, record: FileRecord) -> SubjectFile:
+        data = None if record.is_directory else record.find(AttributeType.DATA)
+        reparse = record.find(AttributeType.REPARSE_POINT)
+        link = reparse is not None and is_link(self._volume.value(reparse))
+        return SubjectFile(path, 0 if data is None else data.size, record.is_directory, link, self._layer, record)
+
+    def _algorithm(self, record: FileRecord) -> int | None:
+        reparse = record.find(AttributeType.REPARSE_POINT)
+        return None if reparse is None else algorithm_of(self._volume.value(reparse))
+
+
+class _VolumeStream(io.RawIOBase):
+    """The contents of a file of a volume, at any offset."""
+
+    def __init__(self, volume: NtfsVolume, data: StreamAttribute) -> None:
+        self._volume = volume
+        self._data = data
+        self._at = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._data.size}[whence]
+        self._at = max(0, start + offset)
+        return self._at
+
+    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
+        end = min(self._data.size, self._at + len(buffer))
+        if end <= self._at:
+            return 0
+        data = b"".join(self._volume.chunks(self._data, self._at, end))
+        buffer[: len(data)] = data
+        self._at += len(data)
+        return len(data)
+
+
+def _copied(chunks: Iterable[bytes]) -> BinaryIO:
+    """Returns an unnamed file with the bytes of all chunks, to read at any offset."""
+    opened = tempfile.SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115 - the caller closes it
+    try:
+        opened.writelines(chunks)
+        opened.seek(0)
+    except BaseException:
+        opened.close()
+        raise
+    return cast("BinaryIO", opened)
+
+
+def _record(file: SubjectFile) -> FileRecord:
+    assert isinstance(file.handle, FileRecord)
+    return file.handle

@@ -1,0 +1,283 @@
+"""The registry of a subject: its keys by path, the layer that brought each, and the hives of its users."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from wclayer.errors import FormatError
+from wclayer.formats.regf.hive import Hive
+from wclayer.formats.regf.model import Key, Value, fold
+from wclayer.formats.regf.recovery import recover
+from wclayer.formats.regf.structs import LayerSemantics
+from wclayer.inventory.item import Origin, SubjectLayer
+from wclayer.inventory.subject.files import SubjectFile, SubjectFiles
+from wclayer.layers.directory import LayerDirectory
+from wclayer.layers.directory.hives import open_hive
+from wclayer.layers.hives import LOG_SUFFIXES, LayerHive
+from wclayer.model import limits_in_use
+from wclayer.view.registry import HiveTree
+from wclayer.win32.names import name_key
+
+_ABBREVIATIONS = {"HKEY_LOCAL_MACHINE": "HKLM", "HKEY_USERS": "HKU"}
+_PROFILES = ("Users/*", "Windows/ServiceProfiles/*")
+_USER_HIVES = ("NTUSER.DAT", "AppData/Local/Microsoft/Windows/UsrClass.dat")
+
+
+class KeySource(Protocol):
+    """Keys by their paths: the registry of a subject, or the keys of one user."""
+
+    def find(self, path: str) -> Key | None:
+        """Returns the key at a path; None if it does not exist."""
+
+    def subkeys(self, path: str) -> Iterator[tuple[str, Key]]:
+        """Yields the subkeys of a key, each with its path; nothing if it does not exist."""
+
+    def origin(self, path: str, value: str | None = None) -> Origin:
+        """Returns the place of a key or a value, and the layer that brought it."""
+
+
+def subkeys_of(key: Key | None, path: str) -> Iterator[tuple[str, Key]]:
+    """Yields the subkeys of the key at a path, each with its path; nothing for None."""
+    for subkey in () if key is None else key.subkeys():
+        yield f"{path}\\{subkey.name}", subkey
+
+
+@dataclass(frozen=True, slots=True)
+class UserHive:
+    """The hive of a user.
+
+    Attributes:
+        user: the name of the folder of the profile.
+        file: the file of the hive.
+        root: its root key: what the user sees as HKEY_CURRENT_USER, or for UsrClass.dat, as `Software\\Classes` in it.
+        is_classes: True for UsrClass.dat.
+    """
+
+    user: str
+    file: SubjectFile
+    root: Key
+    is_classes: bool
+
+    def find(self, path: str) -> Key | None:
+        """Returns the key at a path below the root, or None."""
+        key: Key | None = self.root
+        for name in path.split("\\"):
+            if key is None:
+                return None
+            key = key.subkey(name)
+        return key
+
+    def origin(self, path: str) -> Origin:
+        """Returns a key of the hive as an origin: the file, and the path in it."""
+        return Origin(f"{self.file.windows_path}\\{path}", self.file.layer)
+
+
+class SubjectRegistry:
+    r"""The registry of a subject. Paths are those of `reg.exe`, such as `HKLM\SOFTWARE\Microsoft`.
+
+    Args:
+        keys: its keys by their paths.
+        files: its files, among them the hives of users.
+        layers: its layers, base layer first.
+        directories: the layer directories of the chain, base layer first; empty for a disk.
+    """
+
+    def __init__(
+        self,
+        keys: HiveTree,
+        files: SubjectFiles,
+        layers: Sequence[SubjectLayer],
+        directories: Sequence[LayerDirectory] = (),
+    ) -> None:
+        self.keys = keys
+        self._files = files
+        self._layers = layers
+        self._directories = directories
+        self._deltas: dict[str, list[Key | None]] = {}
+        self._last: tuple[str, _KeyOrigin] | None = None
+
+    def find(self, path: str) -> Key | None:
+        """Returns the key at a path, links and `CurrentControlSet` followed; None if it does not exist.
+
+        Raises:
+            InvalidDataError: the hive is damaged.
+        """
+        return self.keys.find(path)
+
+    def subkeys(self, path: str) -> Iterator[tuple[str, Key]]:
+        """Yields the subkeys of a key, each with its path; nothing if it does not exist."""
+        return subkeys_of(self.find(path), path)
+
+    def origin(self, path: str, value: str | None = None) -> Origin:
+        """Returns the place of a key or a value, and the layer that brought it.
+
+        A value is brought by the nearest layer that changed its type or data. A key is brought by the nearest layer in
+        which it was made: a layer that only changes something in it does not count.
+
+        Args:
+            path: the path of the key.
+            value: the name of a value; if the key does not have it, the key itself is meant.
+        """
+        # The values of one key are asked for one after the other; each time, the key would be looked up and read anew.
+        if self._last is None or self._last[0] != path:
+            self._last = path, self._key_origin(path)
+        key = self._last[1]
+        return Origin(key.place, self._layers[key.brought_by(value)])
+
+    def _key_origin(self, path: str) -> _KeyOrigin:
+        resolved = self.keys.resolve(path)
+        parts = list(resolved.parts)
+        parts[0] = _ABBREVIATIONS.get(parts[0], parts[0])
+        roots = self._hives(resolved.hive) if self._directories and resolved.hive is not None else []
+        found = [None if root is None else _lookup(root, resolved.below) for root in roots]
+        return _KeyOrigin("\\".join(parts), found)
+
+    def _hives(self, hive: LayerHive) -> list[Key | None]:
+        """Returns the root key of a hive in the base layer, and of its delta in each layer above."""
+        known = self._deltas.get(hive.stem)
+        if known is None:
+            known = []
+            for number, directory in enumerate(self._directories):
+                found = open_hive(directory, hive.delta)
+                if not number:
+                    found = open_hive(directory, hive.base) or open_hive(directory, hive.config) or found
+                known.append(None if found is None else found.root())
+            self._deltas[hive.stem] = known
+        return known
+
+    def profiles(self) -> Iterator[SubjectFile]:
+        """Yields the folders of the users' profiles, and of those of services."""
+        for pattern in _PROFILES:
+            yield from (found for found in self._files.matching(pattern) if found.is_directory and not found.is_link)
+
+    def user_hive_files(self) -> Iterator[tuple[SubjectFile, SubjectFile]]:
+        """Yields the files of users' hives, each after the folder of its profile."""
+        for profile in self.profiles():
+            for name in _USER_HIVES:
+                found = self._files.find(f"{profile.path}/{name}")
+                if found is not None and not found.is_directory and found.size:
+                    yield profile, found
+
+    def open_user_hive(self, profile: SubjectFile, file: SubjectFile) -> UserHive:
+        """Returns the hive of a user, recovered from its logs.
+
+        Raises:
+            FormatError: it is damaged, or larger than the limit `hive_size`.
+        """
+        hive = read_hive(self._files, file.path)
+        if hive is None:
+            raise FormatError("has no contents")
+        return UserHive(profile.name, file, hive.root(), name_key(file.name) == "USRCLASS.DAT")
+
+
+class DiskHives(HiveTree):
+    """The hives in the files of a disk.
+
+    Args:
+        files: the files of the disk.
+        name: the disk file, for messages.
+    """
+
+    def __init__(self, files: SubjectFiles, name: str) -> None:
+        super().__init__(name)
+        self._files = files
+        self._roots: dict[str, Key | None] = {}
+
+    def root(self, hive: LayerHive) -> Key | None:
+        """Returns the root key of a hive; None if its file is not there.
+
+        Raises:
+            FormatError: the hive is damaged.
+        """
+        if hive.stem not in self._roots:
+            found = read_hive(self._files, hive.config.partition("/")[2])
+            self._roots[hive.stem] = None if found is None else found.root()
+        return self._roots[hive.stem]
+
+
+def read_hive(files: SubjectFiles, path: str) -> Hive | None:
+    """Returns the hive in a file, recovered from the logs beside it; None if it is missing or empty.
+
+    Raises:
+        FormatError: it is damaged, or larger than the limit `hive_size`.
+    """
+    limit = limits_in_use().hive_size
+    file = files.find(path)
+    if file is None or file.is_directory or not file.size:
+        return None
+    data = files.read(file, limit)
+    hive = Hive(data)
+    if not hive.is_dirty:
+        return hive
+    found = (files.find(path + suffix) for suffix in LOG_SUFFIXES)
+    logs = [files.read(log, limit) for log in found if log is not None and log.size and not log.is_directory]
+    return Hive(recover(data, logs, max_size=limit))
+
+
+class _Gone:
+    """A layer deletes a key."""
+
+
+@dataclass(frozen=True, slots=True)
+class _InLayer:
+    """What a layer has of a key: its values by their folded names, and whether they replace those of layers below."""
+
+    values: Mapping[str, Value]
+    replaces: bool
+
+    def data_of(self, value: str, below: tuple[int, bytes] | None) -> tuple[int, bytes] | None:
+        """Returns the type and data of a value, of which the layers below have those; None if it is not there."""
+        found = self.values.get(value)
+        if found is None:
+            return None if self.replaces else below
+        return None if found.is_tombstone else (found.type, found.data)
+
+
+@dataclass(frozen=True, slots=True)
+class _KeyOrigin:
+    """Where a key is from.
+
+    Attributes:
+        place: its path.
+        found: what each layer has of it, the base layer first; None for a layer that says nothing of it. Empty if only
+            one layer can have it.
+    """
+
+    place: str
+    found: Sequence[_InLayer | _Gone | None]
+
+    def brought_by(self, value: str | None) -> int:
+        """Returns the index of the layer that brought the key, or a value of it."""
+        wanted = None if value is None else fold(value)
+        key_from = value_from = 0
+        exists, data = False, None
+        for index, found in enumerate(self.found):
+            if found is None:
+                continue
+            if isinstance(found, _Gone):
+                exists, data = False, None
+                continue
+            if not exists:
+                exists, key_from = True, index
+            new_data = data if wanted is None else found.data_of(wanted, data)
+            if new_data != data:
+                value_from, data = index, new_data
+        return key_from if data is None else value_from
+
+
+def _lookup(root: Key, names: Sequence[str]) -> _InLayer | _Gone | None:
+    """Returns what a delta or a whole hive has at a path; None if it says nothing of it."""
+    key, is_new = root, root.metadata.semantics is LayerSemantics.SUPERSEDE_TREE
+    for name in names:
+        below = key.subkey(name)
+        if below is None:
+            return _Gone() if is_new else None
+        key = below
+        semantics = key.metadata.semantics
+        if semantics is LayerSemantics.TOMBSTONE:
+            return _Gone()
+        is_new = is_new or semantics is LayerSemantics.SUPERSEDE_TREE
+    replaces = is_new or key.metadata.semantics is LayerSemantics.SUPERSEDE_LOCAL
+    return _InLayer({fold(value.name): value for value in key.values()}, replaces)
