@@ -4,6 +4,7 @@ refuses is an error."""
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from tests.inventory.windows import APPLICATION
 from tests.layers.hive_layers import CONFIG, base_layer
 from tests.packages import windows_volume
 from tests.support import put_directories, put_file, run, write_volume
+from wclayer.formats.ntfs.volume import DirectoryEntry, FileRecord, NtfsVolume
 from wclayer.formats.regf.empty import empty_root
 from wclayer.formats.regf.model import TreeKey, Value
 from wclayer.formats.regf.values import ValueType, encode_string
@@ -108,7 +110,7 @@ def test_a_version_with_strange_values_is_no_error(tmp_path: Path) -> None:
     base = base_layer(tmp_path, SOFTWARE=write_hive(_values(**values)))
     system = wclayer.take_inventory(base).operating_system
     assert system is not None
-    assert (system.name, system.version) == ("Windows 11 Pro", ".22631")
+    assert (system.name, system.version) == ("Windows 11 Pro", "10.0.22631")
 
 
 @pytest.mark.parametrize(
@@ -150,3 +152,24 @@ def test_a_disk_that_is_none_is_refused(tmp_path: Path) -> None:
     assert refused.value.operation == "take inventory"
     with pytest.raises(wclayer.PathNotFoundError):
         wclayer.take_inventory(tmp_path / "none")
+
+
+def test_a_disk_reads_a_directory_once_for_many_look_ups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def build(writer: LayerWriter) -> None:
+        put_directories(writer, "Files", "Files/many")
+        for number in range(300):
+            put_file(writer, f"Files/many/{number}.txt")
+
+    read: list[int] = []
+    entries = NtfsVolume.entries
+
+    def counted(volume: NtfsVolume, directory: FileRecord) -> Iterator[DirectoryEntry]:
+        read.append(directory.number)
+        return entries(volume, directory)
+
+    monkeypatch.setattr(NtfsVolume, "entries", counted)
+    with Subject.of_disk(write_volume(tmp_path / "disk.img", build)) as subject:
+        for number in range(300):
+            assert subject.files.find(f"MANY/{number}.TXT") is not None
+        assert subject.files.find("many/none") is None
+    assert len(read) < 10

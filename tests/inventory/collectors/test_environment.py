@@ -101,3 +101,11 @@ def test_what_is_no_port_is_refused(text: str) -> None:
 
 def test_the_largest_port_is_one() -> None:
     assert parse_port("65535/UDP") == (65535, "udp")
+
+
+def test_variables_of_the_configuration_that_are_none_leave_those_of_the_machine(tmp_path: Path) -> None:
+    keys: Keys = {_MACHINE: {"Tools": r"C:\tools"}}
+    with _subject(base(tmp_path, keys), Env=[1, "A=b"]) as subject:
+        found = list(environment.collect(subject))
+    assert [(item.name, item.properties["scope"]) for item in found if isinstance(item, Item)] == [("Tools", "machine")]
+    assert [item.place for item in found if isinstance(item, Finding)] == ["config: Env"]

@@ -30,6 +30,9 @@ _MAX_COMPRESSED = 1 << 28
 _IN_MEMORY = 1 << 20
 """Decompressed contents up to this size in bytes are kept in memory, larger ones in a temporary file."""
 _DEPTH = 512
+_KEPT_NAMES = 100_000
+"""Names of directories that are kept in memory, so that a look-up does not read a directory again. The names of one
+larger directory are kept nevertheless."""
 
 
 class DiskFiles(SubjectFiles):
@@ -46,11 +49,12 @@ class DiskFiles(SubjectFiles):
 
     def __init__(self, path: StrPath, layer: SubjectLayer) -> None:
         self._layer = layer
+        self._indexes: dict[int, dict[str, tuple[str, int]]] = {}
         self._disk = DiskFile(path)
         # Files with holes may claim any size.
-        self._hashed = Budget(os.fspath(path), limits_in_use())
+        self._budget = Budget(os.fspath(path), limits_in_use())
         for file in (self._disk.path, *self._disk.chain):
-            self._hashed.store(stored_size(os.stat(file)))
+            self._budget.store(stored_size(os.stat(file)))
         try:
             with self._disk.errors():
                 self._volume = NtfsVolume(find_volume(self._disk.disk))
@@ -67,11 +71,8 @@ class DiskFiles(SubjectFiles):
     def child(self, directory: SubjectFile, name: str) -> SubjectFile | None:
         if directory.is_link or not directory.is_directory:
             return None
-        key = name_key(name)
-        for stored, number in self._names(directory):
-            if name_key(stored) == key:
-                return self._found(directory, stored, number)
-        return None
+        found = self._index(directory).get(name_key(name))
+        return None if found is None else self._found(directory, *found)
 
     def children(self, directory: SubjectFile) -> Iterator[SubjectFile]:
         if not directory.is_directory or directory.is_link:
@@ -91,6 +92,7 @@ class DiskFiles(SubjectFiles):
             return cast("BinaryIO", io.BufferedReader(_VolumeStream(self._volume, data), _BUFFER))
         if data.size > _MAX_COMPRESSED:
             raise FormatLimitError(f"is compressed, and {data.size} bytes long; at most {_MAX_COMPRESSED} are read")
+        self._budget.spend(data.size, file.windows_path)
         if algorithm is None:
             return _copied(self._volume.chunks(data))
         overlay = record.find(AttributeType.DATA, STREAM)
@@ -102,7 +104,7 @@ class DiskFiles(SubjectFiles):
         return _record(file).number
 
     def sha256(self, file: SubjectFile) -> str:
-        self._hashed.spend(file.size, file.windows_path)
+        self._budget.spend(file.size, file.windows_path)
         digest = sha256()
         with self.open(file) as opened:
             while piece := opened.read(_PIECE):
@@ -119,6 +121,19 @@ class DiskFiles(SubjectFiles):
             # The root lists itself, and the files of NTFS.
             if not is_top or number >= END_RESERVED:
                 yield entry.name, number
+
+    def _index(self, directory: SubjectFile) -> dict[str, tuple[str, int]]:
+        """Returns the names in a directory with their record numbers, by their keys; those of some directories are
+        kept."""
+        number = _record(directory).number
+        known = self._indexes.pop(number, None)
+        if known is None:
+            known = {name_key(name): (name, child) for name, child in self._names(directory)}
+            while self._indexes and sum(map(len, self._indexes.values())) + len(known) > _KEPT_NAMES:
+                del self._indexes[next(iter(self._indexes))]
+        # The last one is the one that was used last.
+        self._indexes[number] = known
+        return known
 
     def _record_in(self, directory: FileRecord, name: str) -> FileRecord | None:
         key = name_key(name)
