@@ -102,15 +102,19 @@ def test_a_damaged_hive_is_a_finding_and_ends_nothing(tmp_path: Path) -> None:
     assert "disk.img" not in finding.text
 
 
-def test_a_version_with_strange_values_is_no_error(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("build", "name", "version"),
+    [("22631", "Windows 11 Pro", "10.0.22631"), ("9" * 5000, "Windows 10 Pro", f"0.0.{'9' * 5000}")],
+)
+def test_a_version_with_strange_values_is_no_error(tmp_path: Path, build: str, name: str, version: str) -> None:
     values = {
-        "ProductName": encode_string("Windows 10 Pro"), "CurrentBuildNumber": encode_string("22631"),
+        "ProductName": encode_string("Windows 10 Pro"), "CurrentBuildNumber": encode_string(build),
         "UBR": b"\1", "CurrentMajorVersionNumber": b"", "InstallationType": b"\0\xd8x",
     }  # fmt: skip
     base = base_layer(tmp_path, SOFTWARE=write_hive(_values(**values)))
     system = wclayer.take_inventory(base).operating_system
     assert system is not None
-    assert (system.name, system.version) == ("Windows 11 Pro", "10.0.22631")
+    assert (system.name, system.version) == (name, version)
 
 
 @pytest.mark.parametrize(

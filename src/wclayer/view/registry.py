@@ -6,6 +6,7 @@ r"""The effective registry of a layer over its parents, addressed by the paths o
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -115,7 +116,7 @@ def check_key_names(text: str, names: Sequence[str]) -> None:
 
 
 @boundary
-class HiveTree:
+class HiveTree(ABC):
     """The keys of several hives by the paths of `reg.exe`, wherever the hives are from. A subclass has `root`.
 
     Args:
@@ -127,13 +128,13 @@ class HiveTree:
     def __init__(self, name: StrPath) -> None:
         self.name = name
 
+    @abstractmethod
     def root(self, hive: LayerHive) -> Key | None:
         """Returns the root key of a hive, or None if there is no such hive.
 
         Raises:
             InvalidDataError: the hive is damaged.
         """
-        raise NotImplementedError
 
     @contextmanager
     def reading(self) -> Iterator[None]:

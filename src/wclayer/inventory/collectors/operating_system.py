@@ -53,7 +53,7 @@ def _version(values: KeyValues) -> str:
     major, minor = values.number("CurrentMajorVersionNumber"), values.number("CurrentMinorVersionNumber")
     if major is not None:
         start = f"{major}.{minor or 0}"
-    elif build.isdecimal() and int(build) >= _FIRST_WINDOWS_10:
+    elif (values.number("CurrentBuildNumber") or values.number("CurrentBuild") or 0) >= _FIRST_WINDOWS_10:
         start = "10.0"
     else:
         # Windows before 10 has one text for both.

@@ -2,16 +2,14 @@ r"""The registry of each user of a subject: the hives in the folders of profiles
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from wclayer.formats.regf.model import Key
 from wclayer.inventory.collectors.guarding import Found, guarded
-from wclayer.inventory.item import Finding, Item, Origin
+from wclayer.inventory.item import Finding, Item
 from wclayer.inventory.subject.files import SubjectFile
-from wclayer.inventory.subject.registry import KeySource, UserHive, subkeys_of
+from wclayer.inventory.subject.registry import KeySource
 from wclayer.inventory.subject.subject import Subject
-from wclayer.win32.names import name_key
 
 DEFAULT_USER = ".DEFAULT"
 """The name of the hive of the system account, whose settings also hold before somebody logs on."""
@@ -32,23 +30,6 @@ class UserKeys:
     keys: KeySource
 
 
-class _HiveKeys:
-    """The keys of the hive of a user, by paths that begin with the file of the hive."""
-
-    def __init__(self, hive: UserHive) -> None:
-        self._hive = hive
-        self._prefix = hive.file.windows_path + "\\"
-
-    def find(self, path: str) -> Key | None:
-        return self._hive.find(path.removeprefix(self._prefix))
-
-    def subkeys(self, path: str) -> Iterator[tuple[str, Key]]:
-        return subkeys_of(self.find(path), path)
-
-    def origin(self, path: str, value: str | None = None) -> Origin:
-        return Origin(path, self._hive.file.layer)
-
-
 def each_user(
     subject: Subject, make: Callable[[UserKeys], Iterable[Item | Finding]], *, classes: bool = False
 ) -> Found:
@@ -62,12 +43,11 @@ def each_user(
     registry = subject.registry
 
     def of_hive(profile: SubjectFile, file: SubjectFile) -> Iterable[Item | Finding]:
-        return make(UserKeys(profile.name, file.windows_path, _HiveKeys(registry.open_user_hive(profile, file))))
+        return make(UserKeys(profile.name, file.windows_path, registry.open_user_hive(profile, file)))
 
     def hives() -> Found:
-        for profile, file in registry.user_hive_files():
-            if (name_key(file.name) == "USRCLASS.DAT") == classes:
-                yield from guarded(file.windows_path, of_hive, profile, file)
+        for profile, file in registry.user_hive_files(classes=classes):
+            yield from guarded(file.windows_path, of_hive, profile, file)
 
     if not classes:
         root = f"HKU\\{DEFAULT_USER}"

@@ -18,11 +18,10 @@ from wclayer.layers.directory.hives import open_hive
 from wclayer.layers.hives import LOG_SUFFIXES, LayerHive
 from wclayer.model import limits_in_use
 from wclayer.view.registry import HiveTree
-from wclayer.win32.names import name_key
 
 _ABBREVIATIONS = {"HKEY_LOCAL_MACHINE": "HKLM", "HKEY_USERS": "HKU"}
 _PROFILES = ("Users/*", "Windows/ServiceProfiles/*")
-_USER_HIVES = ("NTUSER.DAT", "AppData/Local/Microsoft/Windows/UsrClass.dat")
+_USER_HIVE, _CLASSES_HIVE = "NTUSER.DAT", "AppData/Local/Microsoft/Windows/UsrClass.dat"
 
 
 class KeySource(Protocol):
@@ -46,32 +45,34 @@ def subkeys_of(key: Key | None, path: str) -> Iterator[tuple[str, Key]]:
 
 @dataclass(frozen=True, slots=True)
 class UserHive:
-    """The hive of a user.
+    """The hive of a user, as a `KeySource` whose paths begin with that of the file.
 
     Attributes:
         user: the name of the folder of the profile.
         file: the file of the hive.
         root: its root key: what the user sees as HKEY_CURRENT_USER, or for UsrClass.dat, as `Software\\Classes` in it.
-        is_classes: True for UsrClass.dat.
     """
 
     user: str
     file: SubjectFile
     root: Key
-    is_classes: bool
 
     def find(self, path: str) -> Key | None:
-        """Returns the key at a path below the root, or None."""
+        """See `KeySource`."""
         key: Key | None = self.root
-        for name in path.split("\\"):
+        for name in path.removeprefix(f"{self.file.windows_path}\\").split("\\"):
             if key is None:
                 return None
             key = key.subkey(name)
         return key
 
-    def origin(self, path: str) -> Origin:
-        """Returns a key of the hive as an origin: the file, and the path in it."""
-        return Origin(f"{self.file.windows_path}\\{path}", self.file.layer)
+    def subkeys(self, path: str) -> Iterator[tuple[str, Key]]:
+        """See `KeySource`."""
+        return subkeys_of(self.find(path), path)
+
+    def origin(self, path: str, value: str | None = None) -> Origin:
+        """See `KeySource`."""
+        return Origin(path, self.file.layer)
 
 
 class SubjectRegistry:
@@ -152,13 +153,16 @@ class SubjectRegistry:
         for pattern in _PROFILES:
             yield from (found for found in self._files.matching(pattern) if found.is_directory and not found.is_link)
 
-    def user_hive_files(self) -> Iterator[tuple[SubjectFile, SubjectFile]]:
-        """Yields the files of users' hives, each after the folder of its profile."""
+    def user_hive_files(self, *, classes: bool) -> Iterator[tuple[SubjectFile, SubjectFile]]:
+        r"""Yields the files of users' hives, each after the folder of its profile.
+
+        Args:
+            classes: whether the hives with the users' `Software\Classes` are meant, not those with everything else.
+        """
         for profile in self.profiles():
-            for name in _USER_HIVES:
-                found = self._files.find(f"{profile.path}/{name}")
-                if found is not None and not found.is_directory and found.size:
-                    yield profile, found
+            found = self._files.find(f"{profile.path}/{_CLASSES_HIVE if classes else _USER_HIVE}")
+            if found is not None and not found.is_directory and found.size:
+                yield profile, found
 
     def open_user_hive(self, profile: SubjectFile, file: SubjectFile) -> UserHive:
         """Returns the hive of a user, recovered from its logs.
@@ -169,7 +173,7 @@ class SubjectRegistry:
         hive = read_hive(self._files, file.path)
         if hive is None:
             raise FormatError("has no contents")
-        return UserHive(profile.name, file, hive.root(), name_key(file.name) == "USRCLASS.DAT")
+        return UserHive(profile.name, file, hive.root())
 
 
 class DiskHives(HiveTree):

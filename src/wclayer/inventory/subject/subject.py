@@ -99,7 +99,7 @@ class Subject:
             InvalidDataError, NotSupportedError: it holds no intact NTFS volume.
         """
         name = os.fspath(path)
-        layers = (SubjectLayer(1, "", "", "", True, name),)
+        layers = (SubjectLayer(number=1, digest="", diff_id="", created_by="", is_base=True, path=name),)
         with ExitStack() as stack:
             files = DiskFiles(path, layers[0])
             stack.callback(files.close)
@@ -138,12 +138,12 @@ def _layers(
     in_base = 1 if base is None or base.layers is None else base.layers
     return tuple(
         SubjectLayer(
-            index + 1,
-            "" if manifest is None else manifest.layers[index].digest,
-            "" if config is None else config.diff_ids[index],
-            steps.get(index, ""),
-            index < in_base,
-            os.fspath(path),
+            number=index + 1,
+            digest="" if manifest is None else manifest.layers[index].digest,
+            diff_id="" if config is None else config.diff_ids[index],
+            created_by=steps.get(index, ""),
+            is_base=index < in_base,
+            path=os.fspath(path),
         )
         for index, path in enumerate(paths)
     )
