@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import os
 import re
 import shutil
@@ -18,6 +19,7 @@ from tests.old_layers import make_old_chain
 from tests.proof.world import KEY, MIB, VOLUME, World, copy_scratch
 from tests.support import contents, info, tree_listing
 from wclayer.builder.commit import note_image
+from wclayer.comparison.html import page
 from wclayer.engines.portable.activation import ACTIVE
 from wclayer.engines.portable.base_processing import BLANK_BASE
 from wclayer.engines.relinking import relink_layer
@@ -25,9 +27,11 @@ from wclayer.errors import NotReadyError, during
 from wclayer.formats.regf.model import walk
 from wclayer.formats.regf.text import parse_reg
 from wclayer.images.descriptor import Descriptor
+from wclayer.images.json_view import JsonView
 from wclayer.images.opening import open_image
 from wclayer.images.pull import store_image
 from wclayer.images.transfer import copy_image
+from wclayer.layers.atomic import OutputFile
 from wclayer.layers.directory import open_layer
 from wclayer.layers.directory.chain_file import read_chain
 from wclayer.layers.directory.file_security import file_security
@@ -41,6 +45,7 @@ Step = Callable[[World], object]
 _HIVE = re.compile(r"Hives/|Files/Windows/System32/config/", re.IGNORECASE)
 """Files with times of their own in them."""
 VM = "11111111-2222-3333-4444-555555555555"
+_ATTACH = "attach --type application/xml"
 
 
 @dataclass(frozen=True)
@@ -530,6 +535,58 @@ def _save(world: World) -> None:
         copy_image(source, target, jobs=1)
 
 
+def _attach(world: World, image: str) -> None:
+    store = wclayer.ImageStore(world.place / "store")
+    wclayer.attach_file(image, world.sources / "advisories.xml", store, media_type="application/xml")
+
+
+def _attached_to_layout(world: World) -> object:
+    """The images of a layout, and what is attached to one of them."""
+    with wclayer.LayoutSource(world.place / "layout", "1") as source:
+        return _images_at(world.place / "layout"), _attached(source)
+
+
+def _attached_in_store(world: World) -> object:
+    """The names in the store, and what is attached to an image."""
+    with wclayer.ImageStore(world.place / "store").source("image:1") as source:
+        return _store(world), _attached(source)
+
+
+def _attached(source: wclayer.ImageSource) -> object:
+    """What is attached to an image, with everything in it."""
+    found = []
+    for manifest in source.referrers(source.resolve()):
+        record = json.loads(source.manifest(manifest))
+        parts = []
+        for item in (record["config"], *record["layers"]):
+            with source.open_blob(Descriptor.from_json(JsonView(item, "descriptor"))) as stream:
+                parts.append(stream.read())
+        found.append((manifest.digest, manifest.artifact_type, parts))
+    return found
+
+
+def _write_bill(world: World) -> None:
+    inventory = wclayer.take_inventory(world.base)
+    with OutputFile(world.out, sources=[world.base]) as output:
+        wclayer.write_cyclonedx(inventory, output.stream)
+
+
+def _bill(world: World) -> object:
+    """A bill of materials without what is new each time; None if there is none."""
+    if not world.out.exists():
+        return None
+    bill = json.loads(world.out.read_bytes())
+    del bill["serialNumber"], bill["metadata"]["timestamp"]
+    return bill
+
+
+def _write_page(world: World) -> None:
+    found = wclayer.diff_images(world.base, world.base)
+    with OutputFile(world.out, sources=[world.base]) as output:
+        for part in page(found):
+            output.stream.write(part.encode())
+
+
 def _making(call: Step, result: Step, command: str | None = None) -> Operation:
     return Operation(call, result, command=command, is_whole=True)
 
@@ -572,6 +629,8 @@ MAKING: dict[str, Operation] = {
     "export zstd": _making(_export("zstd"), _out, "export --zstd -o {out} {base}"),
     "export folder": _making(lambda w: wclayer.export_layer(w.base, w.out), _out, "export --transport {out} {base}"),
     "export rootfs": _making(lambda w: wclayer.export_rootfs(w.base, w.out), _out, "export-rootfs -o {out} {base}"),
+    "write bill": _making(_write_bill, _bill, "inventory --cyclonedx {out} {base}"),
+    "write page": _making(_write_page, _out, "diff --html {out} {base} {base}"),
     "convert to vhdx": _making(
         lambda w: wclayer.convert_layer(w.base, w.out, size=2 * VOLUME),
         _made_volume,
@@ -663,6 +722,18 @@ CHANGING: dict[str, Operation] = {
     "repair store": Operation(_repair, _kept_by_repair, _damaged_store, "prune --repair --store {place}/store"),
     "make layout": Operation(_copy_into_layout, lambda w: _images_at(w.place / "layout")),
     "add to layout": Operation(_copy_into_layout, lambda w: _images_at(w.place / "layout"), _copy_layout),
+    "attach to layout": Operation(
+        lambda w: _attach(w, f"oci:{w.place / 'layout'}:1"),
+        _attached_to_layout,
+        _copy_layout,
+        f"{_ATTACH} oci:{{place}}/layout:1 {{sources}}/advisories.xml",
+    ),
+    "attach in the store": Operation(
+        lambda w: _attach(w, "image:1"),
+        _attached_in_store,
+        _store_image,
+        f"{_ATTACH} --store {{place}}/store image:1 {{sources}}/advisories.xml",
+    ),
     "copy tree out": Operation(_copy_out("C:\\docs"), _out, command="cp -r {base}:C:\\docs {out}", is_one_step=False),
     "copy in": _steps(
         lambda view, w: copy_into(view, w.sources / "tree" / "one", "C:\\one"),

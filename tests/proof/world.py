@@ -153,7 +153,8 @@ def _make_images(folder: Path, place: Path) -> None:
 
 
 def write_base(writer: LayerWriter) -> None:
-    """A base layer: hives, security, EAs, streams, links of each kind, a utility VM, contents of several sizes."""
+    """A base layer: hives, security, EAs, streams, links of each kind, a utility VM, contents of several sizes,
+    a package of Node."""
     noise = random.Random(3)
     writer.put(Entry("Files", info(0x10), security=volume_root().encode()))
     config = "Files/Windows/System32/config"
@@ -165,6 +166,9 @@ def write_base(writer: LayerWriter) -> None:
     put_files(writer, "Files/docs/removed.txt", "Files/docs/empty.txt")
     data = encode_eas([ExtendedAttribute(b"$KERNEL.PURGE.ESBCACHE", bytes(36))])
     writer.put(Entry("Files/docs/with eas.txt", info(), security=volume_root().encode(), eas=data), [])
+    package = "Files/node_modules/known"
+    put_directories(writer, "Files/node_modules", package)
+    put_file(writer, f"{package}/package.json", b'{"name": "known", "version": "1.0.0"}')
     put_file(writer, "Files/Windows/large.dll", noise.randbytes(400_000))
     writer.put(Entry("Files/docs/linked.dll", info(), link_target="Files/Windows/large.dll"))
     for name, target, attributes in (("junction", "C:\\docs", 0x410), ("symbolic", "docs\\empty.txt", 0x420)):
