@@ -104,9 +104,11 @@ def test_a_step_of_sqlite_that_fails_is_told_and_leaves_nothing(name: str, ask: 
 
 
 # Python's pool of threads can lose what it was asked for when there is no memory, and a worker process says no more
-# than that it has died.
+# than that it has died. A thread that has no memory to begin with lets `Thread.start` wait for ever: what attaches a
+# file is so short that a sample meets that moment.
 @pytest.mark.parametrize(
-    "name", [name for name in _OPERATIONS if name not in ("export gzip", "export zstd", "import many")]
+    "name",
+    [name for name in _OPERATIONS if name not in ("export gzip", "export zstd", "import many", "attach to layout")],
 )
 def test_memory_that_runs_out_is_told_and_leaves_nothing(name: str, ask_counting: Ask, is_long: bool) -> None:
     done = ask_counting(name=name, what="memory", seed=crc32(name.encode()), count=None if is_long else _SAMPLES // 5)

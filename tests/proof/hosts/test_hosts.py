@@ -25,9 +25,10 @@ _NEW_EACH_TIME = ("disk to vhdx", "disk to raw", "import folder")
 """What they leave has GUIDs or times of the sources, which each run makes anew."""
 _FEW = (
     "import tar", "import many", "import child", "import folder", "import vhdx", "create scratch", "export gzip",
-    "export folder", "convert to vhdx", "disk to raw", "copy tree out", "remove", "make base layer", "process",
-    "tag image", "copy tree in", "mv", "change scratch", "reg set", "reg set of a layer", "expand", "grant",
-    "import over scratch", "repair store", "activate, deactivate", "unmount", "names", "build image",
+    "export folder", "write bill", "convert to vhdx", "disk to raw", "copy tree out", "remove", "make base layer",
+    "process", "tag image", "attach to layout", "copy tree in", "mv", "change scratch", "reg set",
+    "reg set of a layer", "expand", "grant", "import over scratch", "repair store", "activate, deactivate", "unmount",
+    "names", "build image",
 )  # fmt: skip
 """Those that CI runs, of each kind one."""
 
@@ -38,7 +39,7 @@ _EXCHANGE = {
 _NO_LINKS = {"export folder": "is a hard link, and the file system of the folder has none"}
 _MOUNTS = {"unmount": "a view is mounted through Linux' FUSE"}
 _UNLOCKED = (
-    "export", "convert", "disk to", "copy out", "copy tree out",
+    "export", "write bill", "write page", "convert", "disk to", "copy out", "copy tree out",
 )  # fmt: skip
 """How operations begin that put a file, or files one by one, into a folder: nothing needs to be locked for it."""
 _SHARED = ("tag image", "untag image")
