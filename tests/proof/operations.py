@@ -587,6 +587,11 @@ def _write_page(world: World) -> None:
             output.stream.write(part.encode())
 
 
+def _page(world: World) -> object:
+    """A page without the place of what it is about; None if there is none."""
+    return world.out.read_text().replace(str(world.sources), "SOURCES") if world.out.exists() else None
+
+
 def _making(call: Step, result: Step, command: str | None = None) -> Operation:
     return Operation(call, result, command=command, is_whole=True)
 
@@ -630,7 +635,7 @@ MAKING: dict[str, Operation] = {
     "export folder": _making(lambda w: wclayer.export_layer(w.base, w.out), _out, "export --transport {out} {base}"),
     "export rootfs": _making(lambda w: wclayer.export_rootfs(w.base, w.out), _out, "export-rootfs -o {out} {base}"),
     "write bill": _making(_write_bill, _bill, "inventory --cyclonedx {out} {base}"),
-    "write page": _making(_write_page, _out, "diff --html {out} {base} {base}"),
+    "write page": _making(_write_page, _page, "diff --html {out} {base} {base}"),
     "convert to vhdx": _making(
         lambda w: wclayer.convert_layer(w.base, w.out, size=2 * VOLUME),
         _made_volume,

@@ -36,7 +36,7 @@ COMPILER = "x86_64-w64-mingw32-gcc"
 # What the package and its tests import; colorama is what click and pytest need on Windows.
 WHEELS = (
     "backports-zstd", "click", "colorama", "dissect.hypervisor", "dissect.ntfs", "dissect.regf", "fsspec", "hypothesis",
-    "packageurl-python", "platformdirs", "pytest", "regipy", "rich", "urllib3", "zlib-ng",
+    "packageurl-python", "pefile", "platformdirs", "pytest", "regipy", "rich", "urllib3", "zlib-ng",
 )  # fmt: skip
 _WINE = {"/usr/lib/wine/wine64": "/usr/lib/wine/wineserver64", "/usr/bin/wine64": "/usr/bin/wineserver"}
 """Wine, and its server, as Debian and others have them."""

@@ -42,7 +42,7 @@ _UNLOCKED = (
     "export", "write bill", "write page", "convert", "disk to", "copy out", "copy tree out",
 )  # fmt: skip
 """How operations begin that put a file, or files one by one, into a folder: nothing needs to be locked for it."""
-_SHARED = ("tag image", "untag image")
+_SHARED = ("tag image", "untag image", "attach in the store")
 """Operations that take shared locks only: a network's file system has them for what is opened for reading."""
 _UNNAMED = (
     "import tar", "import many", "import folder", "import vhdx", "create layer", "create scratch", "export tar",
