@@ -235,7 +235,7 @@ def test_files_that_many_attach_at_once_are_all_listed(
         file.write_text(str(number))
         made.append(wclayer.attach_file(name, file, media_type="text/plain").descriptor.digest)
 
-    threads = [threading.Thread(target=attach, args=(number,)) for number in range(6)]
+    threads = [threading.Thread(target=attach, args=(number,)) for number in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -26,7 +26,7 @@ from wclayer.images.registry.documents import get_manifest, pages, put_manifest
 from wclayer.model import limits_in_use
 
 _DIGEST_SUFFIXES = ("sig", "att", "sbom")
-_TRIES = 10
+_TRIES = 20
 """How often an entry that another client took out is added again."""
 _PART_OF_BACKOFF = 0.1
 _PATIENCE = 3.0
