@@ -103,6 +103,8 @@ def _layer_steps(form: Form, layer: str, room: Room) -> Iterator[Step]:
     yield Step("diff --html", ["diff", "--html", str(out / "page.html"), base, layer], read | _TOLD, leaves=_TOLD)
     yield Step("export", ["export", "-o", str(out / "layer.tar"), layer], read)
     yield Step("export --transport", ["export", "--transport", str(out / "transport"), layer], read | _NO_FORM)
+    yield Step("export-rootfs", ["export-rootfs", "-o", str(out / "root.tar"), layer], read | _NO_FORM, tells=True)
+    yield Step("inventory", ["inventory", "--cyclonedx", str(out / "bill.json"), layer], read, tells=True)
     # A folder that holds no layer is no side of a copy.
     yield Step(
         "cp -r", ["cp", "-r", f"{layer}:C:\\dir", str(out / "copied")], read | _TOLD | _GONE | {64},
@@ -268,6 +270,11 @@ def _layout(form: Form, place: Path, room: Room, user: str) -> Iterator[Step]:
     copied = out / form.file_name
     yield Step("copy", ["copy", f"oci:{place}", f"docker-archive:{out / 'x.tar'}:x:1"], read)
     yield Step("inspect", ["inspect", f"oci:{place}"], read)
+    yield Step(
+        "attach", ["attach", "--type", "text/x-python", f"oci:{copied}", _SCRIPT], read | {3, 4, 6},
+        leaves=frozenset(range(20)), prepare=lambda: _copied(place, room, user),
+    )  # fmt: skip
+    yield Step("attach --list", ["attach", "--list", f"oci:{place}"], read)
     yield Step(
         "copy into it", ["copy", f"oci:{room.world.folder / 'image'}", f"oci:{copied}:new"], read | {3, 4, 6},
         leaves=frozenset(range(20)), prepare=lambda: _copied(place, room, user),
