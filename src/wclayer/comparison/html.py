@@ -34,28 +34,31 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 _FIELD = re.compile(r"\{\{(\w+)\}\}")
 
 
+def _resource(name: str) -> str:
+    return resources.files("wclayer.comparison").joinpath(name).read_text("utf-8")
+
+
+# They are read when the module is loaded: a process that becomes another user later may not be able to read them.
+_TEMPLATE, _STYLE, _SCRIPT = _resource("page.html"), _resource("page.css"), _resource("page.js")
+
+
 def page(difference: ImageDifference) -> Iterator[str]:
     """Yields the text of the page, in parts."""
-    style, script = _resource("page.css"), _resource("page.js")
     parts: dict[str, Callable[[], Iterable[str]]] = {
         "policy": lambda: [
-            f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'; base-uri 'none';"
+            f"default-src 'none'; style-src '{_hash(_STYLE)}'; script-src '{_hash(_SCRIPT)}'; base-uri 'none';"
             " form-action 'none'"
         ],
         "title": lambda: [_html(f"{difference.a} → {difference.b}")],
-        "style": lambda: [style],
+        "style": lambda: [_STYLE],
         "a": lambda: [_html(difference.a)],
         "b": lambda: [_html(difference.b)],
         "sections": lambda: _sections(difference),
         "data": lambda: _data(difference),
-        "script": lambda: [script],
+        "script": lambda: [_SCRIPT],
     }
-    for number, piece in enumerate(_FIELD.split(_resource("page.html"))):
+    for number, piece in enumerate(_FIELD.split(_TEMPLATE)):
         yield from parts[piece]() if number % 2 else [piece]
-
-
-def _resource(name: str) -> str:
-    return resources.files("wclayer.comparison").joinpath(name).read_text("utf-8")
 
 
 def _hash(text: str) -> str:
