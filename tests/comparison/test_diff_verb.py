@@ -119,8 +119,9 @@ def test_json_is_complete_and_the_summary_counts_it() -> None:
 
 @pytest.mark.usefixtures("built")
 def test_the_page_is_one_file_or_the_standard_output(tmp_path: Path) -> None:
-    assert text("diff", "--html", tmp_path / "page.html", BASE, "app:1", status=1).startswith(f"{tmp_path}/page.html: ")
-    written = (tmp_path / "page.html").read_text()
+    page = tmp_path / "page.html"
+    assert text("diff", "--html", page, BASE, "app:1", status=1).startswith(f"{page}: ")
+    written = page.read_text("utf-8")
     assert "Files/app/new.txt" in written
     done = run("diff", "--html", "-", "--json", BASE, "app:1", status=1)
     assert done.stdout.decode() == written

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import io
 import os
 import sys
@@ -48,8 +49,7 @@ def _hidden(place: Path) -> list[str]:
 # A disk that is full, and one that is read-only.
 
 
-# The error of "open image" keeps the hive mapped that was being made: the disk could not be unmounted.
-@pytest.mark.parametrize("name", [name for name in _NAMES if name != "open image"])
+@pytest.mark.parametrize("name", _NAMES)
 def test_a_full_disk_is_a_full_disk(name: str, is_long: bool, sources: Path, tmp_path: Path) -> None:
     full = 0
     # In CI each operation has two of the sizes at which it ends on the way; between them, all operations have all.
@@ -71,6 +71,9 @@ def test_a_full_disk_is_a_full_disk(name: str, is_long: bool, sources: Path, tmp
             assert _hidden(world.place) == [], room
             (folder / "filler").unlink()
             EVERY[name].result(world)
+            # Its traceback holds what was open and mapped, in circles.
+            del error
+            gc.collect()
     assert full
 
 

@@ -79,7 +79,7 @@ def test_a_list_of_more_packages_than_any_program_has_does_not_fill_the_memory(t
 
 
 def test_the_packages_of_all_programs_are_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("wclayer.inventory.pe_files._MOST_PACKAGES_OF_ALL", 3)
+    monkeypatch.setattr("wclayer.inventory.collectors.pe_files._MOST_PACKAGES_OF_ALL", 3)
     files = {f"{name}.exe": rust({"packages": [{"name": name}, {}]}) for name in "ab"}
     taken = inventory_of(tmp_path / "a", files)
     assert len(list(taken.of_kind(ItemKind.RUST_CRATE))) == 2

@@ -7,6 +7,7 @@ from pathlib import Path
 import wclayer
 from tests.inventory.subjects import Keys, base, child, hive, items, rows
 from tests.layers.hive_layers import base_layer
+from wclayer.inventory.item import FindingKind
 
 _UNINSTALL = r"Microsoft\Windows\CurrentVersion\Uninstall"
 _64 = rf"HKLM\SOFTWARE\{_UNINSTALL}"
@@ -77,7 +78,8 @@ def test_a_damaged_hive_of_a_user_is_one_finding_and_stops_nothing(tmp_path: Pat
         "Users/good/NTUSER.DAT": hive({rf"Software\{_UNINSTALL}\T": {"DisplayName": "T"}}),
     }
     found = wclayer.take_inventory(base(tmp_path, {}, files), files=False)
-    assert [(finding.kind, finding.place) for finding in found.findings] == [("damaged", r"C:\Users\bad\NTUSER.DAT")]
+    damaged = [finding.place for finding in found.findings if finding.kind is FindingKind.DAMAGED]
+    assert damaged == [r"C:\Users\bad\NTUSER.DAT"]
     assert rows(found, "program", "user") == [("T", "", 1, "good")]
 
 
