@@ -266,8 +266,9 @@ class LayoutTarget:
                     return
                 for blob in self._stored:
                     self._blob_path(blob.digest).unlink()
-                if any(os.scandir(self._path / BLOBS / "sha256")):
-                    return
+                with os.scandir(self._path / BLOBS / "sha256") as others:
+                    if any(others):
+                        return
                 (self._path / MARKER_FILE).unlink()
                 (self._path / INDEX_FILE).unlink()
             finally:
