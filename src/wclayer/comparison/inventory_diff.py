@@ -9,7 +9,7 @@ from itertools import zip_longest
 
 from wclayer.images.opening import ImageLayers
 from wclayer.inventory.collecting import take_inventory
-from wclayer.inventory.item import Finding, Inventory, Item, ItemKind
+from wclayer.inventory.item import KIND_ORDER, Finding, Inventory, Item, ItemKind
 from wclayer.view.diff import Change, Difference
 
 _FILES = "Files/"
@@ -79,10 +79,9 @@ def diff_inventories(a: Inventory, b: Inventory) -> InventoryDifference:
     of the same version.
     """
     items_a, items_b = _by_name(a), _by_name(b)
-    order = {kind: number for number, kind in enumerate(ItemKind)}
     changes = [
         change
-        for key in sorted(items_a.keys() | items_b.keys(), key=lambda key: (order[key[0]], key[1]))
+        for key in sorted(items_a.keys() | items_b.keys(), key=lambda key: (KIND_ORDER[key[0]], key[1]))
         for pair in _pairs(items_a.get(key, []), items_b.get(key, []))
         if (change := _change(*pair)) is not None
     ]

@@ -32,7 +32,7 @@ from wclayer.inventory.collectors.packages.node import NodePackages
 from wclayer.inventory.collectors.packages.nuget import NugetPackages
 from wclayer.inventory.collectors.packages.python import PythonPackages
 from wclayer.inventory.collectors.pe_files import PeFiles
-from wclayer.inventory.item import Finding, FindingKind, Inventory, Item, ItemKind
+from wclayer.inventory.item import KIND_ORDER, Finding, FindingKind, Inventory, Item
 from wclayer.inventory.subject.files import SubjectFile, SubjectFiles
 from wclayer.inventory.subject.subject import Subject
 from wclayer.layers.directory import open_layer
@@ -66,7 +66,6 @@ _MAX_FOUND = 96 << 20
 """Bytes of items and findings that are kept in memory. The largest images of Windows have some ten thousand items."""
 _OBJECT, _PROPERTY = 300, 80
 """About how many bytes an object takes without its texts, and a property of an item."""
-_ORDER = {kind: number for number, kind in enumerate(ItemKind)}
 
 
 @during("take inventory", takes_over=True)
@@ -104,7 +103,9 @@ def take_inventory(
             digest="" if manifest is None else manifest.descriptor.digest,
             created="" if config is None else config.created,
             layers=opened.layers,
-            items=tuple(sorted((each for each in found if isinstance(each, Item)), key=lambda item: _ORDER[item.kind])),
+            items=tuple(
+                sorted((each for each in found if isinstance(each, Item)), key=lambda item: KIND_ORDER[item.kind])
+            ),
             findings=told_once(each for each in found if isinstance(each, Finding)),
         )
 

@@ -38,6 +38,10 @@ class ItemKind(StrEnum):
     PE_FILE = "pe-file"
 
 
+KIND_ORDER = {kind: number for number, kind in enumerate(ItemKind)}
+"""The order in which kinds are listed."""
+
+
 @dataclass(frozen=True, slots=True)
 class SubjectLayer:
     """A layer of what is inventoried.
@@ -83,6 +87,11 @@ class Origin:
     def is_base(self) -> bool:
         """True if the base image brought it, False if it is the image's own."""
         return self.layer is not None and self.layer.is_base
+
+
+def config_origin(field: str) -> Origin:
+    """Returns a field of the configuration as an origin."""
+    return Origin(f"config: {field}", None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from wclayer.formats.regf.model import fold
 from wclayer.inventory.collectors.guarding import Found, attempt, guarded
 from wclayer.inventory.collectors.paths import path_exists, resolve_path
 from wclayer.inventory.collectors.user_keys import UserKeys, each_user
-from wclayer.inventory.item import Item, ItemKind, Origin, Property
+from wclayer.inventory.item import Item, ItemKind, Origin, Property, config_origin
 from wclayer.inventory.subject.subject import Subject
 from wclayer.view.machine_environment import (
     MACHINE_KEY,
@@ -31,13 +31,13 @@ def collect(subject: Subject) -> Found:
 
     `missing_directories` of a `Path` are the directories on C: that it names and the image does not have.
     """
-    read, damage = attempt(subject.config_origin(_ENV).place, partial(_stated, subject))
+    read, damage = attempt(config_origin(_ENV).place, partial(_stated, subject))
     yield from damage
     stated = read or {}
     yield from guarded(MACHINE_KEY, _of_machine, subject, frozenset(fold(name) for name in stated))
     yield from each_user(subject, partial(_of_user, subject))
     for name, value in stated.items():
-        yield _item(subject, name, value, {"scope": "config"}, subject.config_origin(_ENV))
+        yield _item(subject, name, value, {"scope": "config"}, config_origin(_ENV))
 
 
 def _stated(subject: Subject) -> Mapping[str, str]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from wclayer.errors import FormatError
 from wclayer.inventory.collectors.guarding import Found, guarded
-from wclayer.inventory.item import Finding, Item, ItemKind
+from wclayer.inventory.item import Finding, Item, ItemKind, config_origin
 from wclayer.inventory.subject.subject import Subject
 
 _FIELD = "ExposedPorts"
@@ -18,7 +18,7 @@ def collect(subject: Subject) -> Found:
     """Yields the ports. The name of an item is as the configuration has it: `443/tcp`."""
     if subject.config is None:
         return
-    origin = subject.config_origin(_FIELD)
+    origin = config_origin(_FIELD)
 
     def port(text: str) -> Iterable[Item | Finding]:
         number, protocol = parse_port(text)

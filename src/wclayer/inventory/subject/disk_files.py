@@ -31,8 +31,8 @@ _IN_MEMORY = 1 << 20
 """Decompressed contents up to this size in bytes are kept in memory, larger ones in a temporary file."""
 _DEPTH = 512
 _KEPT_NAMES = 100_000
-"""Names of directories that are kept in memory, so that a look-up does not read a directory again. The names of one
-larger directory are kept nevertheless."""
+"""Names in directories that are kept in memory, so that a look-up does not read a directory again; each directory counts
+as one more. The names of one larger directory are kept nevertheless."""
 
 
 class DiskFiles(SubjectFiles):
@@ -50,6 +50,8 @@ class DiskFiles(SubjectFiles):
     def __init__(self, path: StrPath, layer: SubjectLayer) -> None:
         self._layer = layer
         self._indexes: dict[int, dict[str, tuple[str, int]]] = {}
+        self._kept = 0
+        """The number of names in the indexes, and of the indexes."""
         self._disk = DiskFile(path)
         # Files with holes may claim any size.
         self._budget = Budget(os.fspath(path), limits_in_use())
@@ -59,8 +61,9 @@ class DiskFiles(SubjectFiles):
             with self._disk.errors():
                 self._volume = NtfsVolume(find_volume(self._disk.disk))
                 top = self._volume.record(SystemFile.ROOT)
-                files = self._record_in(top, "Files") if self._record_in(top, "Windows") is None else None
-                self._root = top if files is None else files
+                names = self._index(top)
+                files = names.get(name_key("Files")) if name_key("Windows") not in names else None
+                self._root = top if files is None else self._volume.record(files[1])
         except BaseException:
             self.close()
             raise
@@ -71,7 +74,7 @@ class DiskFiles(SubjectFiles):
     def child(self, directory: SubjectFile, name: str) -> SubjectFile | None:
         if directory.is_link or not directory.is_directory:
             return None
-        found = self._index(directory).get(name_key(name))
+        found = self._index(_record(directory)).get(name_key(name))
         return None if found is None else self._found(directory, *found)
 
     def children(self, directory: SubjectFile) -> Iterator[SubjectFile]:
@@ -79,7 +82,7 @@ class DiskFiles(SubjectFiles):
             return
         if directory.path.count("/") > _DEPTH:
             raise FormatError(f"{directory.path[:100]}: more than {_DEPTH} directories deep")
-        for name, number in self._names(directory):
+        for name, number in self._names(_record(directory)):
             yield self._found(directory, name, number)
 
     def open(self, file: SubjectFile) -> BinaryIO:
@@ -114,33 +117,26 @@ class DiskFiles(SubjectFiles):
     def close(self) -> None:
         self._disk.__exit__(None, None, None)
 
-    def _names(self, directory: SubjectFile) -> Iterator[tuple[str, int]]:
-        is_top = not directory.path and self._root.number == SystemFile.ROOT
-        for entry in self._volume.entries(_record(directory)):
+    def _names(self, directory: FileRecord) -> Iterator[tuple[str, int]]:
+        """Yields the names in a directory with their record numbers."""
+        for entry in self._volume.entries(directory):
             number = entry.reference & RECORD_MASK
-            # The root lists itself, and the files of NTFS.
-            if not is_top or number >= END_RESERVED:
+            # The root of the volume lists itself, and the files of NTFS.
+            if directory.number != SystemFile.ROOT or number >= END_RESERVED:
                 yield entry.name, number
 
-    def _index(self, directory: SubjectFile) -> dict[str, tuple[str, int]]:
+    def _index(self, directory: FileRecord) -> dict[str, tuple[str, int]]:
         """Returns the names in a directory with their record numbers, by their keys; those of some directories are
         kept."""
-        number = _record(directory).number
-        known = self._indexes.pop(number, None)
+        known = self._indexes.pop(directory.number, None)
         if known is None:
             known = {name_key(name): (name, child) for name, child in self._names(directory)}
-            while self._indexes and sum(map(len, self._indexes.values())) + len(known) > _KEPT_NAMES:
-                del self._indexes[next(iter(self._indexes))]
+            self._kept += len(known) + 1
+            while self._indexes and self._kept > _KEPT_NAMES:
+                self._kept -= len(self._indexes.pop(next(iter(self._indexes)))) + 1
         # The last one is the one that was used last.
-        self._indexes[number] = known
+        self._indexes[directory.number] = known
         return known
-
-    def _record_in(self, directory: FileRecord, name: str) -> FileRecord | None:
-        key = name_key(name)
-        for entry in self._volume.entries(directory):
-            if name_key(entry.name) == key:
-                return self._volume.record(entry.reference & RECORD_MASK)
-        return None
 
     def _found(self, directory: SubjectFile, name: str, number: int) -> SubjectFile:
         path = f"{directory.path}/{name}" if directory.path else name

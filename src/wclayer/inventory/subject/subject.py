@@ -14,7 +14,7 @@ from wclayer.errors import InvalidDataError, boundary
 from wclayer.images.config import ImageConfig
 from wclayer.images.history import find_base, history_steps
 from wclayer.images.manifest import Manifest
-from wclayer.inventory.item import Origin, SubjectLayer
+from wclayer.inventory.item import SubjectLayer
 from wclayer.inventory.subject.disk_files import DiskFiles
 from wclayer.inventory.subject.files import SubjectFiles
 from wclayer.inventory.subject.layer_files import LayerFiles
@@ -124,10 +124,6 @@ class Subject:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self.close()
-
-    def config_origin(self, field: str) -> Origin:
-        """Returns a field of the configuration as an origin."""
-        return Origin(f"config: {field}", None)
 
 
 def _layers(
