@@ -31,8 +31,8 @@ _IN_MEMORY = 1 << 20
 """Decompressed contents up to this size in bytes are kept in memory, larger ones in a temporary file."""
 _DEPTH = 512
 _KEPT_NAMES = 100_000
-"""Names in directories that are kept in memory, so that a look-up does not read a directory again; each directory counts
-as one more. The names of one larger directory are kept nevertheless."""
+"""Names in directories that are kept in memory, so that a look-up does not read a directory again; each directory
+counts as one more. The names of one larger directory are kept nevertheless."""
 
 
 class DiskFiles(SubjectFiles):
