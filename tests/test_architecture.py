@@ -23,6 +23,7 @@ FLOORS = [
     "cli",
     "",
     "builder",
+    "fleet",
     "comparison",
     "inventory",
     "images",

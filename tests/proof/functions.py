@@ -537,7 +537,8 @@ CALLS: dict[str, Call] = {
     "compose_index": Call(_index_of_images, "layout", INDEX, IN_LAYOUT),
     "inspect_image": Call(_inspect, "layout", INDEX, IN_LAYOUT),
     "attach_file": Call(
-        lambda w: wclayer.attach_file(f"oci:{w.place / 'layout'}", __file__, media_type="text/x-python"), "layout",
+        lambda w: wclayer.attach_file(f"oci:{w.place / 'layout'}", w.sources / "attached.txt", media_type="text/plain"),
+        "layout",
         INDEX, {Condition.MISSING: "the source is opened before"},
     ),
     "attached_files": Call(

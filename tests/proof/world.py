@@ -123,6 +123,7 @@ def make_sources(place: Path) -> None:
         view.write_bytes("C:\\docs\\read me.txt", b"changed")
     (place / "plain" / "Files" / "docs").mkdir(parents=True)
     (place / "plain" / "Files" / "docs" / "a.txt").write_bytes(b"a" * 70_000)
+    (place / "attached.txt").write_text("a file to attach")
     (place / "tree" / "below").mkdir(parents=True)
     for name in ("one", "two", "below/three"):
         (place / "tree" / name).write_bytes(name.encode() * 9_000)
