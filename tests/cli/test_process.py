@@ -256,7 +256,7 @@ def test_every_name_of_a_module_is_its_verb() -> None:
         assert {command.name for command in commands} == set(names), module
 
 
-@pytest.mark.parametrize("group", [[], ["reg"], ["disk"], ["index"], ["acl"]], ids=" ".join)
+@pytest.mark.parametrize("group", [[], ["reg"], ["disk"], ["fleet"], ["index"], ["acl"]], ids=" ".join)
 def test_a_group_alone_shows_its_help(group: list[str]) -> None:
     done = run(*group, status=64)
     assert done.stdout == b""

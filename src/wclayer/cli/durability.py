@@ -14,7 +14,7 @@ _WRITING = frozenset(
         "untag", "rmi", "prune", "export-rootfs", "attach", "cve", "diff", "inventory",
     }
 )  # fmt: skip
-"""The verbs, with those of the groups `acl`, `disk`, `index` and `reg`, that wait for the disk before they end."""
+"""The verbs that wait for the disk before they end, with those of `acl`, `disk`, `fleet`, `index` and `reg`."""
 
 
 def add_no_sync_option(command: click.Command) -> None:

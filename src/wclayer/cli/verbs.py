@@ -53,6 +53,9 @@ _MODULES = {
         "disk": "Show, check or convert a disk file.",
         "convert": "Make a disk from a layer.",
     },
+    "fleet": {
+        "fleet": "Inventory all images of a registry, and ask.",
+    },
     "image_changes": {
         "config": "Change the configuration of an image.",
         "index": "Make and list indexes of images.",

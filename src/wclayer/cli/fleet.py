@@ -1,0 +1,25 @@
+"""The verbs of fleets: `fleet`, with a module for each verb below it."""
+
+from __future__ import annotations
+
+import click
+
+from wclayer.cli.group import Verbs
+
+
+@click.group("fleet", cls=Verbs)
+def fleet_group() -> None:
+    """Make tables of what all images of a registry hold, and ask them.
+
+    A fleet is a folder, or a place that fsspec knows (s3://…), with the facts of each layer and the tables.
+
+    These verbs need `pip install 'wclayer[fleet]'`.
+
+    \b
+    Example:
+      wclayer fleet query out --question lacks-kb KB5031364
+      wclayer fleet diff out-may out-june
+    """
+
+
+COMMANDS = (fleet_group,)
