@@ -25,6 +25,7 @@ FLOORS = [
     "builder",
     "fleet",
     "comparison",
+    "pages",
     "inventory",
     "images",
     "engines",

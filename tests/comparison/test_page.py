@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.comparison.browser import Browser, Page, started
+from tests.pages.browser import Browser, Page, started
 from wclayer.comparison.documents import DocumentChange, DocumentPart
 from wclayer.comparison.history import ComparedLayer, HistoryDifference, LayerPlace, StepChange
 from wclayer.comparison.html import page

@@ -1,18 +1,8 @@
-"""A page for a browser that shows all that differs: one file, which needs no network.
-
-The names in an image are hostile. Text gets into the page in two ways only: escaped, or as a string of JSON in which no
-character can end the element around it. The page forbids itself to run, to load or to send anything else.
-"""
+"""A page for a browser that shows all that differs. The names in an image are hostile."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import json
-import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from html import escape
-from importlib import resources
+from collections.abc import Iterator, Sequence
 from itertools import islice
 
 from wclayer.comparison.image_diff import DocumentDifference, ImageDifference
@@ -20,9 +10,12 @@ from wclayer.comparison.inventory_diff import InventoryDifference
 from wclayer.comparison.records import Record, documents_record, file_record, inventory_record, registry_record
 from wclayer.comparison.summary import FILE_KINDS, Counts, summarize
 from wclayer.comparison.texts import MARKS, sides_text, versions_text
+from wclayer.pages.page import PageForm, html_text, json_text, visible
 from wclayer.view.diff import Change, Difference
 from wclayer.view.registry import RegistryDifference
-from wclayer.win32.shown import escaped, shown, size_text
+from wclayer.win32.shown import size_text
+
+_FORM = PageForm("wclayer.comparison")
 
 _LISTED = 500
 """How many changes of a kind are shown without JavaScript."""
@@ -30,47 +23,20 @@ _MAX_TEXT = 64 << 20
 """How many characters of changes a page holds. A browser cannot show much more; JSON has all."""
 _SECONDS = len("2026-11-29T21:28:15")
 """Characters of a time in the history: its fraction is in the table of fields."""
-_SURROGATE = re.compile("[\ud800-\udfff]")
-_FIELD = re.compile(r"\{\{(\w+)\}\}")
-
-
-def _resource(name: str) -> str:
-    return resources.files("wclayer.comparison").joinpath(name).read_text("utf-8")
-
-
-# They are read when the module is loaded: a process that becomes another user later may not be able to read them.
-_TEMPLATE, _STYLE, _SCRIPT = _resource("page.html"), _resource("page.css"), _resource("page.js")
 
 
 def page(difference: ImageDifference) -> Iterator[str]:
     """Yields the text of the page, in parts."""
-    parts: dict[str, Callable[[], Iterable[str]]] = {
-        "policy": lambda: [
-            f"default-src 'none'; style-src '{_hash(_STYLE)}'; script-src '{_hash(_SCRIPT)}'; base-uri 'none';"
-            " form-action 'none'"
+    return _FORM.page(
+        f"{difference.a} → {difference.b}",
+        header=[
+            "<h1>What differs</h1>\n",
+            f'<dl class="names"><dt>from</dt><dd><bdi>{html_text(difference.a)}</bdi></dd>',
+            f"<dt>to</dt><dd><bdi>{html_text(difference.b)}</bdi></dd></dl>",
         ],
-        "title": lambda: [_html(f"{difference.a} → {difference.b}")],
-        "style": lambda: [_STYLE],
-        "a": lambda: [_html(difference.a)],
-        "b": lambda: [_html(difference.b)],
-        "sections": lambda: _sections(difference),
-        "data": lambda: _data(difference),
-        "script": lambda: [_SCRIPT],
-    }
-    for number, piece in enumerate(_FIELD.split(_TEMPLATE)):
-        yield from parts[piece]() if number % 2 else [piece]
-
-
-def _hash(text: str) -> str:
-    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
-
-
-def _visible(text: str) -> str:
-    return _SURROGATE.sub(lambda found: escaped(found[0]), shown(text))
-
-
-def _html(text: str) -> str:
-    return escape(_visible(text))
+        main=_sections(difference),
+        data=_data(difference),
+    )
 
 
 # What can be read without JavaScript.
@@ -91,7 +57,7 @@ def _sections(difference: ImageDifference) -> Iterator[str]:
     yield _count_table("what", counts)
     if summary.file_kinds:
         kinds = ", ".join(f"{kind}: {count:,}" for kind, count in summary.file_kinds.items())
-        yield f"<p>Of the files that both have, these differ in: {_html(kinds)}.</p>"
+        yield f"<p>Of the files that both have, these differ in: {html_text(kinds)}.</p>"
     yield "</section>"
     if difference.documents is not None:
         yield from _document_sections(difference.documents)
@@ -112,7 +78,7 @@ def _sections(difference: ImageDifference) -> Iterator[str]:
 def _count_table(what: str, counts: dict[str, Counts]) -> str:
     head = "".join(f'<th scope="col">{word}</th>' for word in (what, *(change.value for change in Change)))
     rows = "".join(
-        f'<tr><th scope="row"><bdi>{_html(name)}</bdi></th>'
+        f'<tr><th scope="row"><bdi>{html_text(name)}</bdi></th>'
         + "".join(f'<td class="number">{each[change]:,}</td>' for change in Change)
         + "</tr>"
         for name, each in counts.items()
@@ -164,7 +130,7 @@ def _table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]
     head = "".join(f'<th scope="col">{name}</th>' for name in names)
     yield f"<table><thead><tr>{head}</tr></thead><tbody>"
     for change, *cells in rows[:_LISTED]:
-        values = "".join(f'<td class="value">{_html(cell)}</td>' for cell in cells)
+        values = "".join(f'<td class="value">{html_text(cell)}</td>' for cell in cells)
         yield f'<tr><td class="{change}">{change}</td>{values}</tr>'
     yield "</tbody></table>"
     if len(rows) > _LISTED:
@@ -214,11 +180,11 @@ def _list(name: str, rows: Iterator[_Row], count: int) -> Iterator[str]:
     yield '<div class="changes"><ul>'
     for change, path, value, note, fields in islice(rows, _LISTED):
         text = path if value is None else f"{path} : {value}"
-        yield f'<li><span class="mark {change}">{change}</span> <span class="path">{_html(text)}</span>'
-        yield f' <span class="note">{_html(note)}</span>' if note else ""
+        yield f'<li><span class="mark {change}">{change}</span> <span class="path">{html_text(text)}</span>'
+        yield f' <span class="note">{html_text(note)}</span>' if note else ""
         if fields:
             yield '<dl class="fields">'
-            yield "".join(f"<dt>{_html(field)}</dt><dd>{_html(both)}</dd>" for field, both in fields)
+            yield "".join(f"<dt>{html_text(field)}</dt><dd>{html_text(both)}</dd>" for field, both in fields)
             yield "</dl>"
         yield "</li>"
     yield "</ul>"
@@ -232,7 +198,7 @@ def _data(difference: ImageDifference) -> Iterator[str]:
     strings: dict[str, int] = {}
     room = _MAX_TEXT
     kinds = {kind: sorted(name.replace("_", " ") for name in fields) for kind, fields in FILE_KINDS.items()}
-    yield f'{{"kinds": {_json(kinds)}, "lists": {{'
+    yield f'{{"kinds": {json_text(kinds)}, "lists": {{'
     lists: list[tuple[str, str, Iterator[_Row], int]] = []
     if difference.inventory:
         items = _inventory_rows(difference.inventory)
@@ -242,21 +208,16 @@ def _data(difference: ImageDifference) -> Iterator[str]:
     if difference.registry:
         lists.append(("registry", "\\", map(_registry_row, difference.registry), len(difference.registry)))
     for number, (name, separator, rows, count) in enumerate(lists):
-        yield f'{"," if number else ""}{_json(name)}: {{"separator": {_json(separator)}, "rows": ['
+        yield f'{"," if number else ""}{json_text(name)}: {{"separator": {json_text(separator)}, "rows": ['
         written = 0
         for change, path, value, note, fields in rows:
-            indexes = [(field, strings.setdefault(_visible(both), len(strings))) for field, both in fields]
-            path, value, note = _visible(path), None if value is None else _visible(value), _visible(note)
-            text = _json([MARKS[change], path, value, note, indexes])
+            indexes = [(field, strings.setdefault(visible(both), len(strings))) for field, both in fields]
+            path, value, note = visible(path), None if value is None else visible(value), visible(note)
+            text = json_text([MARKS[change], path, value, note, indexes])
             room -= len(text) + sum(len(both) for _, both in fields)
             if room < 0:
                 break
             yield f"{',' if written else ''}\n{text}"
             written += 1
         yield f'], "left": {count - written}}}'
-    yield f'}}, "strings": {_json(list(strings))}}}'
-
-
-def _json(value: object) -> str:
-    text = json.dumps(value, ensure_ascii=True, separators=(",", ":"))
-    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+    yield f'}}, "strings": {json_text(list(strings))}}}'

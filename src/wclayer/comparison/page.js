@@ -1,18 +1,6 @@
-"use strict";
 (() => {
-  const STEP = 200; // how many lines are made at once
   const LEVELS = 64; // how deep the tree is; the rest of a path is one name
   const WORDS = { "+": "added", "-": "removed", "~": "changed" };
-  const data = JSON.parse(document.getElementById("data").textContent);
-  const number = (count) => count.toLocaleString("en");
-
-  // Every text of the data becomes a text node; none is ever read as HTML.
-  function make(tag, className, ...children) {
-    const element = document.createElement(tag);
-    if (className) element.className = className;
-    element.append(...children);
-    return element;
-  }
 
   function kindsOf(fields) {
     return Object.keys(data.kinds).filter((kind) => fields.some(([name]) => data.kinds[kind].includes(name)));
@@ -31,32 +19,6 @@
       details.append(list);
     });
     return details;
-  }
-
-  // Appends the items to a list, some at a time.
-  function fill(list, items, render) {
-    let shown = 0;
-    const more = make("li", "");
-    const button = make("button", "");
-    button.type = "button";
-    more.append(button);
-    function next() {
-      const added = items.slice(shown, shown + STEP).map(render);
-      shown += added.length;
-      more.remove();
-      list.append(...added);
-      if (shown < items.length) {
-        button.textContent = `Show ${number(Math.min(STEP, items.length - shown))} more of ${number(items.length - shown)}`;
-        list.append(more);
-      }
-      return added[0];
-    }
-    button.addEventListener("click", () => {
-      const first = next();
-      const target = first && first.querySelector("summary, button");
-      if (target) target.focus();
-    });
-    next();
   }
 
   function tree(rows, separator) {

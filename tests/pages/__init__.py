@@ -1,0 +1,1 @@
+"""Tests of `wclayer.pages`, and the browser that tests show pages in."""
