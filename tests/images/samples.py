@@ -301,6 +301,7 @@ def image(
     os_version: str = "10.0.20348.5499",
     architecture: str = "amd64",
     os: str = "windows",
+    created: str = "2026-08-09T02:33:18.1185716Z",
     extra: Mapping[str, Any] | None = None,
 ) -> Image:
     """Makes an image.
@@ -313,13 +314,14 @@ def image(
         os_version: the version of Windows; "" leaves the key out.
         architecture: the processor.
         os: the operating system.
+        created: when it was made.
         extra: more keys of the configuration, which stand before those that the specification names.
     """
     record: dict[str, Any] = {
         **(extra or {}),
         "architecture": architecture,
         "config": container,
-        "created": "2026-08-09T02:33:18.1185716Z",
+        "created": created,
         "history": list(history),
         "os": os,
         **({"os.version": os_version} if os_version else {}),
