@@ -207,36 +207,62 @@ def make_fleet() -> Fleet:
     return Fleet(tuple(tagged), layers, linux, artifact, newest, index)
 
 
-def write_storage(folder: Path, tagged: Iterable[Tagged]) -> None:
-    """Writes tags, manifests and blobs as the registry keeps them on a disk: faster than pushing them."""
-    root = folder / "docker" / "registry" / "v2"
-    written: set[Path] = set()
+class Storage:
+    """The files in which a registry keeps what it holds: to write them is faster than to push images.
 
-    def put(path: Path, data: bytes) -> None:
-        if path not in written:
-            written.add(path)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(data)
+    Args:
+        folder: the folder that the registry's configuration names.
+    """
 
-    def link(place: Path, digest: str) -> None:
-        put(place / "link", digest.encode())
+    def __init__(self, folder: Path) -> None:
+        self._root = folder / "docker" / "registry" / "v2"
+        self._written: set[Path] = set()
 
-    for each in tagged:
-        place = root / "repositories" / each.repository
-        for digest, data in each.item.blobs.items():
-            put(_blob(root, digest), data)
-            link(place / "_layers" / "sha256" / digest[7:], digest)
-        manifests = place / "_manifests"
-        for digest, (_, data) in each.item.documents.items():
-            put(_blob(root, digest), data)
-            link(manifests / "revisions" / "sha256" / digest[7:], digest)
-        tag = manifests / "tags" / each.tag
-        link(tag / "current", each.item.digest)
-        link(tag / "index" / "sha256" / each.item.digest[7:], each.item.digest)
+    def blob(self, digest: str) -> Path:
+        """The file of a blob or a manifest."""
+        return self._root / "blobs" / "sha256" / digest[7:9] / digest[7:] / "data"
 
+    def put_layer(self, repository: str, digest: str, data: bytes | Path) -> None:
+        """Puts a layer or a configuration into a repository. A file gets a further name."""
+        self._put_blob(digest, data)
+        self._link(self._repository(repository) / "_layers" / "sha256" / digest[7:], digest)
 
-def _blob(root: Path, digest: str) -> Path:
-    return root / "blobs" / "sha256" / digest[7:9] / digest[7:] / "data"
+    def put_manifest(self, repository: str, digest: str, data: bytes, tag: str = "") -> None:
+        """Puts a manifest into a repository, perhaps under a tag."""
+        manifests = self._repository(repository) / "_manifests"
+        self._put_blob(digest, data)
+        self._link(manifests / "revisions" / "sha256" / digest[7:], digest)
+        if tag:
+            self._link(manifests / "tags" / tag / "current", digest)
+            self._link(manifests / "tags" / tag / "index" / "sha256" / digest[7:], digest)
+
+    def put(self, tagged: Tagged) -> None:
+        """Puts everything that a tag names."""
+        for digest, data in tagged.item.blobs.items():
+            self.put_layer(tagged.repository, digest, data)
+        for digest, (_, data) in tagged.item.documents.items():
+            tag = tagged.tag if digest == tagged.item.digest else ""
+            self.put_manifest(tagged.repository, digest, data, tag)
+
+    def _repository(self, name: str) -> Path:
+        return self._root / "repositories" / name
+
+    def _put_blob(self, digest: str, data: bytes | Path) -> None:
+        file = self.blob(digest)
+        if file in self._written:
+            return
+        self._written.add(file)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        if isinstance(data, bytes):
+            file.write_bytes(data)
+        else:
+            file.hardlink_to(data)
+
+    def _link(self, folder: Path, digest: str) -> None:
+        if folder not in self._written:
+            self._written.add(folder)
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "link").write_text(digest)
 
 
 class FleetRegistry:
@@ -244,14 +270,14 @@ class FleetRegistry:
 
     Args:
         folder: where it keeps everything; it is made.
-        tagged: what it holds.
+        tagged: what it holds. More can be put into its `storage`.
         users: the password of each user; without users everybody may read.
     """
 
-    def __init__(self, folder: Path, tagged: Iterable[Tagged], *, users: dict[str, str] | None = None) -> None:
+    def __init__(self, folder: Path, tagged: Iterable[Tagged] = (), *, users: dict[str, str] | None = None) -> None:
         self._server = DebianRegistry(folder, users=users, logs_requests=True)
         self._tagged = tuple(tagged)
-        self._root = folder / "data" / "docker" / "registry" / "v2"
+        self.storage = Storage(folder / "data")
         self._read = 0
 
     @property
@@ -266,7 +292,8 @@ class FleetRegistry:
 
     def __enter__(self) -> Self:
         self._server.__enter__()
-        write_storage(self._server.folder / "data", self._tagged)
+        for each in self._tagged:
+            self.storage.put(each)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
@@ -274,14 +301,14 @@ class FleetRegistry:
 
     def damage(self, digest: str) -> None:
         """Changes one byte in the midst of a blob: it does not have its digest any more."""
-        file = _blob(self._root, digest)
+        file = self.storage.blob(digest)
         data = bytearray(file.read_bytes())
         data[len(data) // 2] ^= 0xFF
         file.write_bytes(data)
 
     def repair(self, digest: str, data: bytes) -> None:
         """Puts the right bytes of a blob back."""
-        _blob(self._root, digest).write_bytes(data)
+        self.storage.blob(digest).write_bytes(data)
 
     def forget(self) -> None:
         """Counts what is served from now on."""

@@ -211,10 +211,11 @@ def _system_files(version: Version, revision: Revision, names: Iterable[str]) ->
 _LIBRARIES = ("kernel32.dll", "ntdll.dll", "user32.dll", "drivers/afd.sys", "svchost.exe", "cmd.exe", "reg.exe")
 
 
-def _base(version: Version, revision: Revision, *, nano: bool = False) -> Contents:
-    """A base layer: hives, programs of Windows under two names, and small files."""
+def base(version: Version, revision: Revision, *, nano: bool = False, more: Keys | None = None) -> Contents:
+    """A base layer: hives, programs of Windows under two names, and small files. `more` are keys of SOFTWARE."""
     found = Contents()
-    for name, keys in (("SOFTWARE", _software(version, revision, nano=nano)), ("SYSTEM", _system())):
+    software = {**_software(version, revision, nano=nano), **(more or {})}
+    for name, keys in (("SOFTWARE", software), ("SYSTEM", _system())):
         found.files[f"{CONFIG}/{name}"] = write_hive(tree(keys))
     found.files |= {f"{CONFIG}/{name}": b"" for name in ("DEFAULT", "SAM", "SECURITY")}
     found.files |= _system_files(version, revision, _LIBRARIES)
@@ -475,14 +476,14 @@ def make_layers() -> Layers:
         return samples.zstd_layer(tar) if number % 7 == 6 else samples.layer(tar, "oci")
 
     return Layers(
-        {version.tag: made(_base(version, version.revisions[0])) for version in VERSIONS},
+        {version.tag: made(base(version, version.revisions[0])) for version in VERSIONS},
         {
             (version.tag, number): made(_updated(version, number))
             for version in VERSIONS
             for number in range(1, len(version.revisions))
         },
         {
-            (version.tag, number): made(_base(version, version.revisions[number], nano=True))
+            (version.tag, number): made(base(version, version.revisions[number], nano=True))
             for version, number in NANO_SERVERS
         },
         {
