@@ -13,7 +13,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 from wclayer._types import StrPath
 from wclayer.errors import (
@@ -122,7 +122,8 @@ class ObjectFolder:
             with atomic.StagedFile(target, sweep=False) as staged:
                 yield staged.stream
             return
-        with tempfile.TemporaryFile() as stream:
+        with tempfile.TemporaryFile() as temporary:
+            stream = cast(BinaryIO, temporary)
             yield stream
             size = stream.tell()
             stream.seek(0)
