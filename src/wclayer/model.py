@@ -74,6 +74,7 @@ class Limits:
     archive_members: int = _limit(100_000, "Refuse an archive of images with more than N members")
     advisory_size: int = _limit(16 << 20, "Refuse a document of advisories with more than N bytes")
     record_size: int = _limit(16 << 20, "Refuse a value of more than N bytes in `layer.db`")
+    facts_size: int = _limit(4 << 30, "Refuse a layer whose facts have more than N bytes")
 
     def __post_init__(self) -> None:
         for limit in fields(self):

@@ -52,6 +52,11 @@ class HostFiles:
         """True if worker processes make small files. A link to one of these files then has to wait for `finish`."""
         return self._pool is not None
 
+    @property
+    def makes_small_files(self) -> bool:
+        """True if `make_small_file` may be called."""
+        return self.is_pooling
+
     def make_directory(self, directory: bytes, name: bytes, entry_id: int) -> bytes:
         """Makes a directory in the directory `directory` and returns the name that it has on the host."""
         return self._under_possible_name(directory, name, entry_id, self.root.make_directory)
@@ -94,7 +99,7 @@ class HostFiles:
             self._close_file()
 
     def make_small_file(self, directory: bytes, name: bytes, data: bytes, access_time: int, write_time: int) -> None:
-        """Makes a small file with a possible name, while `is_pooling`."""
+        """Makes a small file with a possible name, while `makes_small_files`."""
         assert self._pool is not None
         self._pool.make(directory, name, data, access_time, write_time)
 

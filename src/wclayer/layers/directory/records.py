@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -23,6 +23,7 @@ from wclayer.layers.directory.layer import LayerDirectory
 from wclayer.layers.directory.streams import StreamRecorder, copy_streams
 from wclayer.model import Entry, Limits, limits_in_use
 from wclayer.win32.attributes import DIRECTORY
+from wclayer.win32.backup import StreamId
 
 _BATCH = 1000
 _BATCH_BYTES = 4 << 20
@@ -45,9 +46,14 @@ _TOP = DirectoryPlace(database.ROOT, "", b"")
 
 
 class LayerRecords:
-    """The tables of a new `layer.db` at `path`; nothing is safe on disk before `commit`."""
+    """The tables of a new `layer.db` at `path`; nothing is safe on disk before `commit`.
 
-    def __init__(self, path: Path, limits: Limits | None = None) -> None:
+    Args:
+        keeps_streams: False if of the alternate streams only sizes and digests are recorded.
+    """
+
+    def __init__(self, path: Path, limits: Limits | None = None, *, keeps_streams: bool = True) -> None:
+        self._keeps_streams = keeps_streams
         self._database = database.create(path)
         self._rows: list[EntryRow] = []
         self._ordinary: list[OrdinaryRow] = []
@@ -239,7 +245,11 @@ class LayerRecords:
         """Starts a stream of an entry."""
         self._last_stream += 1
         return StreamRecorder(
-            self._database, self._last_stream, (entry_id, stream_id, attributes, to_column(name)), form
+            self._database,
+            self._last_stream,
+            (entry_id, stream_id, attributes, to_column(name)),
+            form,
+            keeps_data=self._keeps_streams or stream_id != StreamId.ALTERNATE_DATA,
         )
 
     def copy_streams(self, source: LayerDirectory, row: EntryRow, entry_id: int) -> None:
@@ -255,6 +265,11 @@ class LayerRecords:
         yield from self._database.execute("SELECT source, target FROM temp.links ORDER BY rowid")
 
     # The end.
+
+    def query(self, sql: str, arguments: Sequence[object] = ()) -> sqlite3.Cursor:
+        """Returns the answer to a query of everything that was added."""
+        self.flush()
+        return self._database.execute(sql, arguments)
 
     def commit(self) -> None:
         """Writes all pending rows and commits. The database can still be read."""

@@ -32,7 +32,11 @@ def copy_streams(
 
 
 class StreamRecorder:
-    """Hashes the bytes of one stream and writes them into the database."""
+    """Hashes the bytes of one stream and writes them into the database.
+
+    Args:
+        keeps_data: False if only the size and the digest of the stream are recorded.
+    """
 
     def __init__(
         self,
@@ -40,7 +44,10 @@ class StreamRecorder:
         number: int,
         columns: tuple[int, int, int, str | bytes],
         form: bytes | None = None,
+        *,
+        keeps_data: bool = True,
     ) -> None:
+        self._keeps_data = keeps_data
         self._database = connection
         self._number = number
         self._columns = columns
@@ -53,6 +60,8 @@ class StreamRecorder:
     def write(self, chunk: bytes | memoryview) -> None:
         self._hash.update(chunk)
         self._size += len(chunk)
+        if not self._keeps_data:
+            return
         self._buffer += chunk
         while len(self._buffer) >= STREAM_PIECE:
             self._put(bytes(self._buffer[:STREAM_PIECE]))

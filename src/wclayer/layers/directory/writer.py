@@ -96,12 +96,7 @@ class DirectoryLayerWriter(LayerWriterBase):
         self._max_hive_size = (limits or limits_in_use()).hive_size
         self._parents: list[LayerDirectory] = []
         self.chain = resolve_chain(parents)
-        self._checker = NameChecker(
-            str(place) if source is None else os.fspath(source),
-            is_base=not self.chain,
-            find_in_parents=self.find_in_parents if self.chain else None,
-            limits=limits,
-        )
+        self._checker = self._name_checker(str(place) if source is None else os.fspath(source), limits)
         super().__init__(str(place), self._checker)
         try:
             for parent in self.chain:
@@ -115,7 +110,7 @@ class DirectoryLayerWriter(LayerWriterBase):
             stack.callback(self._close_parents)
             self._files = self._host_files()
             stack.callback(self._files.close)
-            self._records = LayerRecords(self._staged.database, self._checker.limits)
+            self._records = self._new_records()
             stack.pop_all()
         self._has_clone = False
         self._entry = Entry("", None)
@@ -139,6 +134,14 @@ class DirectoryLayerWriter(LayerWriterBase):
                 return kind
         return Kind.ABSENT
 
+    def _name_checker(self, source: str, limits: Limits | None) -> NameChecker:
+        return NameChecker(
+            source,
+            is_base=not self.chain,
+            find_in_parents=self.find_in_parents if self.chain else None,
+            limits=limits,
+        )
+
     def _stage(self, place: Path) -> Stage:
         if not self._over_scratch:
             return StagedDirectory(place)
@@ -152,11 +155,14 @@ class DirectoryLayerWriter(LayerWriterBase):
     def _host_files(self) -> HostFiles:
         return HostFiles(self._staged.path, self._staged.lock)
 
+    def _new_records(self) -> LayerRecords:
+        return LayerRecords(self._staged.database, self._checker.limits)
+
     # An entry, step by step.
 
     def _put_plain(self, entry: Entry, key: str, data: bytes) -> bool:
         info = entry.info
-        if info is None or not self._files.is_pooling:
+        if info is None or not self._files.makes_small_files:
             return False
         parent_key, _, last_key = key.rpartition("/")
         directory = self._records.known_directory(parent_key)
@@ -168,14 +174,19 @@ class DirectoryLayerWriter(LayerWriterBase):
             return False
         access, write = info.last_access_time, info.last_write_time
         self._files.make_small_file(directory.host, encoded, data, access, write)
+        digest = hashlib.sha256(data).digest()
+        self._keep_plain(entry, key, data, digest)
         security = self._records.security_id(entry.security)
         self._records.add_ordinary(
             (
                 self._records.new_id(), directory.id, name, last_key, info.attributes, info.creation_time, access,
-                write, info.change_time, security, entry.size, hashlib.sha256(data).digest(),
+                write, info.change_time, security, entry.size, digest,
             )
         )  # fmt: skip
         return True
+
+    def _keep_plain(self, entry: Entry, key: str, data: bytes, digest: bytes) -> None:
+        """A hook for writers that keep more of a small file than its row."""
 
     def _begin(self, entry: Entry, key: str) -> None:
         self._entry = entry
@@ -357,6 +368,10 @@ class DirectoryLayerWriter(LayerWriterBase):
                 row_there.reparse,
             )
             return self._files.link(parent.host_path(found), directory.host, name, current.id, parent.host)
+        return self._link_elsewhere(entry, directory, name)
+
+    def _link_elsewhere(self, entry: Entry, directory: DirectoryPlace, name: bytes) -> bytes:
+        """A hook for layers whose parents are unknown: the same as `_make_link` if no known layer has the target."""
         raise self._bad(entry, f"hard link to {entry.link_target!r}, which is not there")
 
     def _own_target(self, key: str) -> tuple[DirectoryPlace, EntryRow] | None:
@@ -385,7 +400,7 @@ class DirectoryLayerWriter(LayerWriterBase):
             return place
         spelling = _ROOT_SPELLING.get(key)
         if spelling is None:
-            raise self._bad(self._entry, f"directory {key!r} was not there before")
+            spelling = self._elsewhere(key)
         parent_key, _, last = key.rpartition("/")
         parent = self._directory(parent_key)
         name = spelling.rpartition("/")[2]
@@ -397,6 +412,10 @@ class DirectoryLayerWriter(LayerWriterBase):
         place = DirectoryPlace(entry_id, spelling, parent.host_child(made))
         self._records.remember_directory(key, place)
         return place
+
+    def _elsewhere(self, key: str) -> str:
+        """A hook for layers whose parents are unknown: returns the spelling of a directory that only a parent has."""
+        raise self._bad(self._entry, f"directory {key!r} was not there before")
 
     # The utility VM.
 

@@ -1,0 +1,264 @@
+"""`FactsWriter`: writes the facts of a layer from its entries, into a folder that `open_layer` opens.
+
+The folder is a layer directory without the contents of files, but for its hives; `contents.db` has those that an
+inventory needs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import tempfile
+from pathlib import Path
+from typing import BinaryIO, cast
+
+from wclayer.errors import FormatLimitError, InvalidDataError, boundary, limit_hint
+from wclayer.host import system
+from wclayer.inventory.facts.archive import make_directories
+from wclayer.inventory.facts.contents import ContentsWriter
+from wclayer.inventory.facts.hive_paths import MAX_LOG, is_hive, is_log
+from wclayer.inventory.facts.wanted import CONTENTS, NOTHING, READERS, Want, wanted
+from wclayer.layers.atomic import DATABASE, Stage
+from wclayer.layers.directory.database import EntryRow, Origin
+from wclayer.layers.directory.host_files import HostFiles
+from wclayer.layers.directory.records import DirectoryPlace, LayerRecords
+from wclayer.layers.directory.writer import DirectoryLayerWriter
+from wclayer.layers.names import NameChecker
+from wclayer.model import Entry, Limits
+from wclayer.win32.attributes import DIRECTORY
+from wclayer.win32.backup import StreamId
+from wclayer.win32.names import encode_name, path_key
+
+HIVE: Want = "hive"
+"""What is wanted of a file that is a hive of the registry, or a log of one: the file itself."""
+_IN_MEMORY = 8 << 20
+"""The largest file that a reader gets in memory; a larger one is spooled to the disk."""
+_EMPTY_SHA256 = hashlib.sha256().digest()
+
+
+def spool(folder: Path) -> BinaryIO:
+    """Returns a new file without a name for the contents of a file: in memory if it is not large, otherwise in a
+    folder."""
+    return cast(BinaryIO, tempfile.SpooledTemporaryFile(_IN_MEMORY, dir=str(folder)))
+
+
+def keep(contents: ContentsWriter, want: Want, sha256: bytes, file: BinaryIO, size: int) -> None:
+    """Keeps what is wanted of a file.
+
+    Args:
+        contents: where it is kept.
+        want: what is wanted: its contents, or what a reader finds in it.
+        sha256: the SHA-256 of the file.
+        file: the file.
+        size: its length in bytes.
+    """
+    file.seek(0)
+    if want == CONTENTS:
+        contents.keep(sha256, file.read())
+    elif not contents.has_reading(want, sha256):
+        contents.note(want, sha256, READERS[want](file, size))
+
+
+class _Folder:
+    """A `Stage` in a folder of the caller, who sees to everything."""
+
+    lock: system.Lock | None = None
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.database = path / DATABASE
+
+    def commit(self) -> None:
+        pass
+
+    def discard(self) -> None:
+        pass
+
+
+class _ChosenFiles(HostFiles):
+    """The files of a layer of which only chosen ones are made, and the directories that these need.
+
+    Attributes:
+        takes_next: True if the next file that is begun is made.
+    """
+
+    takes_next = False
+
+    @property
+    def makes_small_files(self) -> bool:
+        return True
+
+    def make_small_file(self, directory: bytes, name: bytes, data: bytes, access_time: int, write_time: int) -> None:
+        pass
+
+    def make_directory(self, directory: bytes, name: bytes, entry_id: int) -> bytes:
+        return name
+
+    def begin_file(self, directory: bytes, name: bytes, entry_id: int, size: int, *, sparse: bool) -> bytes:
+        if not self.takes_next:
+            return name
+        make_directories(self.root, directory)
+        return super().begin_file(directory, name, entry_id, size, sparse=sparse)
+
+    def write(self, chunk: bytes | memoryview) -> None:
+        if self.takes_next:
+            super().write(chunk)
+
+    def link(self, source: bytes, directory: bytes, name: bytes, entry_id: int, source_root: object) -> bytes:
+        return name
+
+    def _takes_small_file(self) -> bool:
+        return False
+
+
+@boundary
+class FactsWriter(DirectoryLayerWriter):
+    """A `LayerWriter` of the facts of a layer whose parents are unknown.
+
+    What is wanted of a file that was already written when a further name says so, is missed (`ContentsWriter.miss`).
+
+    Args:
+        folder: the folder that gets the facts, which the caller makes visible or discards.
+        contents: the new `contents.db` of the folder.
+        source: what the layer is called in messages.
+    """
+
+    operation = "make facts"
+
+    def __init__(self, folder: Path, contents: ContentsWriter, source: str) -> None:
+        self._source = source
+        self._contents = contents
+        self._chosen: _ChosenFiles
+        self._want = NOTHING
+        self._captured: BinaryIO | None = None
+        self.hives: list[str] = []
+        """The paths of the hives of the layer, without their logs."""
+        super().__init__(folder, source=source)
+
+    def _name_checker(self, source: str, limits: Limits | None) -> NameChecker:
+        return NameChecker(source, is_base=False, limits=limits)
+
+    def _stage(self, place: Path) -> Stage:
+        return _Folder(place)
+
+    def _host_files(self) -> HostFiles:
+        self._chosen = _ChosenFiles(self._staged.path, None)
+        return self._chosen
+
+    def _new_records(self) -> LayerRecords:
+        return LayerRecords(self._staged.database, self.limits, keeps_streams=False)
+
+    def _bad(self, entry: Entry, problem: str) -> InvalidDataError:
+        return InvalidDataError(self._source, f"entry {entry.name!r}: {problem}")
+
+    # An entry, step by step.
+
+    def _put_plain(self, entry: Entry, key: str, data: bytes) -> bool:
+        return not (is_hive(key) or is_log(key)) and super()._put_plain(entry, key, data)
+
+    def _keep_plain(self, entry: Entry, key: str, data: bytes, digest: bytes) -> None:
+        want = wanted(key, entry.size)
+        if want != NOTHING:
+            self._contents.want(entry.name)
+            keep(self._contents, want, digest, io.BytesIO(data), len(data))
+
+    def _begin(self, entry: Entry, key: str) -> None:
+        self._want = self._wanted(entry, key, entry.size) if entry.has_data else NOTHING
+        self._chosen.takes_next = self._want == HIVE
+        super()._begin(entry, key)
+        if self._want not in (NOTHING, HIVE):
+            self._contents.want(entry.name)
+            self._captured = spool(self._staged.path)
+        self._contents.count(len(entry.eas) + len(entry.reparse or b"") + sum(len(each.data) for each in entry.extra))
+
+    def _wanted(self, entry: Entry, key: str, size: int) -> Want:
+        if not is_hive(key) and not is_log(key):
+            want = wanted(key, size)
+            if want != NOTHING and size > self.limits.facts_size:
+                raise FormatLimitError(f"entry {entry.name!r}: {size} bytes to look into {limit_hint('facts_size')}")
+            return want
+        if is_hive(key):
+            self.hives.append(entry.name)
+            if size > self.limits.hive_size:
+                raise FormatLimitError(f"entry {entry.name!r}: a hive of {size} bytes {limit_hint('hive_size')}")
+        elif size > MAX_LOG:
+            return NOTHING
+        self._contents.count(size)
+        return HIVE if size else NOTHING
+
+    def _data(self, chunk: bytes | memoryview) -> None:
+        super()._data(chunk)
+        if self._captured is not None and self._recorder is None:
+            self._captured.write(chunk)
+
+    def _end(self) -> None:
+        current, entry = self._current, self._entry
+        super()._end()
+        if self._captured is not None:
+            with self._captured as file:
+                self._captured = None
+                sha256 = _EMPTY_SHA256 if current.sha256 is None else current.sha256.digest()
+                keep(self._contents, self._want, sha256, file, current.size)
+        elif current.row is not None:
+            self._end_link(entry, path_key(entry.name), current.row)
+
+    def _end_link(self, entry: Entry, key: str, row: EntryRow) -> None:
+        want = self._wanted(entry, key, row.size)
+        if want == NOTHING:
+            return
+        if want != HIVE:
+            self._contents.want(entry.name)
+        if row.sha256 is None:
+            return
+        if want == HIVE:
+            directory = self._directory(key.rpartition("/")[0])
+            name = encode_name(entry.name.rpartition("/")[2])
+            self._contents.miss(row.sha256, row.size, want, directory.host_child(name))
+        elif not (self._contents.has(row.sha256) if want == CONTENTS else self._contents.has_reading(want, row.sha256)):
+            self._contents.miss(row.sha256, row.size, want)
+
+    # What the parents have.
+
+    def _link_elsewhere(self, entry: Entry, directory: DirectoryPlace, name: bytes) -> bytes:
+        assert entry.info is not None
+        self._current.row = self._row(entry, entry.info, None, 0, None, 0, None, None)
+        return name
+
+    def _elsewhere(self, key: str) -> str:
+        # From now on, an entry may come for a directory that is there already, as in a clone of the parent's.
+        self._has_clone = True
+        return "/".join(self._entry.name.split("/")[: key.count("/") + 1])
+
+    def _delete_from_clone(self, entry: Entry, parent_key: str, last_key: str) -> None:
+        pass
+
+    # The end.
+
+    def _finish(self) -> None:
+        for root in ("FILES", "HIVES"):
+            self._directory(root)
+        self._records.commit()
+        self._records.close()
+        self._files.close()
+
+    def counts(self) -> dict[str, int]:
+        """Returns the counts of a `LayerSummary`, of the entries so far."""
+        files, directories, links, size = self._records.query(
+            "SELECT COUNT(1) FILTER (WHERE link_target IS NULL AND NOT attributes & ?1),"
+            " COUNT(1) FILTER (WHERE attributes & ?1), COUNT(link_target),"
+            " IFNULL(SUM(size) FILTER (WHERE link_target IS NULL), 0) FROM entries WHERE origin = ?2",
+            (DIRECTORY, Origin.OWN),
+        ).fetchone()
+        (tombstones,) = self._records.query("SELECT COUNT(1) FROM tombstones").fetchone()
+        (streams,) = self._records.query(
+            "SELECT COUNT(1) FROM streams WHERE stream_id = ?", (StreamId.ALTERNATE_DATA,)
+        ).fetchone()
+        return {
+            "entries": files + directories + links + tombstones,
+            "files": files,
+            "directories": directories,
+            "links": links,
+            "tombstones": tombstones,
+            "bytes": size,
+            "streams": streams,
+        }
