@@ -73,7 +73,7 @@ def choose(manifests: Sequence[Descriptor], wanted: Platform | None, what: str =
         PathNotFoundError: no image fits. The message lists what there is.
         InvalidParameterError: several images fit, and none of them best. The message lists them.
     """
-    images = _without_repetitions(item for item in manifests if not _is_attestation(item))
+    images = _without_repetitions(item for item in manifests if not is_attestation(item))
     if wanted is None:
         fitting = [item for item in images if item.platform and item.platform.normalized().os == WINDOWS] or images
         wanted = Platform("", "")
@@ -172,7 +172,8 @@ def _has_features(wanted: Platform, item: Descriptor) -> bool:
     return not wanted.os_features or {*_features(item)} <= {*wanted.os_features, _IMPLIED_FEATURE}
 
 
-def _is_attestation(item: Descriptor) -> bool:
+def is_attestation(item: Descriptor) -> bool:
+    """Returns whether an entry of an index is an attestation of BuildKit, or has the platform "unknown" as these do."""
     return _ATTESTATION in item.annotations or (item.platform is not None and item.platform.os == "unknown")
 
 

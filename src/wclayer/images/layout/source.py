@@ -91,14 +91,25 @@ class LayoutSource:
             InvalidParameterError: there are several images, and none was named.
             InvalidDataError, LimitExceededError: an index in the layout is damaged or too large.
         """
+        return self.find(self._tag)
+
+    def find(self, tag: str) -> Descriptor:
+        """Returns the descriptor of the manifest or the index that a name in the layout means.
+
+        Args:
+            tag: the name, as for the layout itself; "" for the only one.
+
+        Raises:
+            PathNotFoundError, InvalidParameterError, …: see `resolve`.
+        """
         images = self.images()
-        found = choose_named(images, self._tag, self._name)
-        if found is None and self._tag:
+        found = choose_named(images, tag, self._name)
+        if found is None and tag:
             with errors_at(self._place):
                 further = together([*self._index.entries, *self._index.nested()])
-                found = choose_named(further, self._tag, self._name)
+                found = choose_named(further, tag, self._name)
         if found is None:
-            raise absent(images, self._tag, self._name)
+            raise absent(images, tag, self._name)
         return found.descriptor
 
     def manifest(self, descriptor: Descriptor) -> bytes:

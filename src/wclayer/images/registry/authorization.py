@@ -25,6 +25,12 @@ class Authorizer:
         self._challenge: Challenge | None = None
         self._lock = threading.Lock()
 
+    def sibling(self, find: Callable[[], Found]) -> Authorizer:
+        """Returns the authorizer of another repository of the registry, which asks for the same kind of answer."""
+        other = Authorizer(self._service, find)
+        other._challenge = self._challenge
+        return other
+
     @property
     def found(self) -> Found:
         """The credentials, and where they come from."""

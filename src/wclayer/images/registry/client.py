@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -50,8 +51,25 @@ class RegistryClient:
         self.authorizer = Authorizer(service, self._find)
         self.refused: set[tuple[str, str]] = set()
         """Digests of blobs, each with an address that gave other bytes."""
+        self._first = self
         self._base = ""
         self._lock = threading.Lock()
+
+    def sibling(self, name: str, repository: str, options: RegistryOptions) -> RegistryClient:
+        """Returns the requests to another repository of the registry, over the connections of this one, which closes
+        them.
+
+        Args:
+            name: what the user named, for messages.
+            repository: the repository.
+            options: who asks there. Everything else is as it is here.
+        """
+        other = copy.copy(self)
+        other.name, other.repository, other.options = name, repository, options
+        other._scopes = [f"repository:{repository}:pull"]
+        other.authorizer = self.authorizer.sibling(other._find)
+        other.refused = set()
+        return other
 
     def _find(self) -> Found:
         return find_credentials(self.registry, self.repository, self.options)
@@ -63,10 +81,11 @@ class RegistryClient:
         Raises:
             LayerError: the registry cannot be reached.
         """
-        with self._lock:
-            if not self._base:
-                self._base = f"{self._scheme()}://{self.host}"
-            return self._base
+        first = self._first
+        with first._lock:
+            if not first._base:
+                first._base = f"{self._scheme()}://{self.host}"
+            return first._base
 
     def asking(self, what: str) -> Asked:
         """Returns the words for messages about a request."""

@@ -76,6 +76,22 @@ def find_credentials(registry: str, repository: str, options: RegistryOptions) -
     return Found(Credentials())
 
 
+def namespaces_of(registry: str, options: RegistryOptions) -> list[str]:
+    """Returns the repositories, and the namespaces above some, for which the files have credentials of their own.
+
+    Raises:
+        InvalidDataError, PathNotFoundError, …: see `find_credentials`.
+    """
+    found: set[str] = set()
+    if options.credentials is None:
+        for path in credential_files(options.authfile):
+            view = read_file(path, missing_ok=options.authfile is None)
+            with errors_at(path):
+                keys = [plain_key(key) for key in auths_of(view)] if view is not None else []
+            found |= {key.removeprefix(f"{registry}/") for key in keys if key.startswith(f"{registry}/")}
+    return sorted(found)
+
+
 def _checked(found: Found, registry: str) -> Found:
     """Returns credentials unchanged.
 

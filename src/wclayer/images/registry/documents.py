@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from urllib.parse import parse_qsl, urlsplit
 
 from wclayer.errors import (
@@ -28,6 +28,8 @@ from wclayer.model import limits_in_use
 _ACCEPT = {"Accept": ", ".join([*sorted(MANIFEST_TYPES | INDEX_TYPES), "*/*;q=0.5"])}
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _MAX_PAGES = 1000
+LONGEST_NAME = 256
+"""The characters of a name in a list that are kept: neither a repository nor a tag has more."""
 _LINK = re.compile(r'<([^<>]*)>\s*;\s*rel="?next"?')
 
 
@@ -107,7 +109,7 @@ def exists(client: RegistryClient, descriptor: Descriptor) -> bool:
 
 
 def get_tags(client: RegistryClient) -> list[str]:
-    """Returns the tags of the repository.
+    """Returns what the registry lists as the tags of the repository. Of each, the first 256 characters are returned.
 
     Raises:
         PathNotFoundError: the registry has no such repository.
@@ -118,21 +120,37 @@ def get_tags(client: RegistryClient) -> list[str]:
     most = limits_in_use().archive_members
     for _, view in pages(client, "tags/list", "the list of tags", (200,)):
         with errors_at(client.name):
-            found += view.texts("tags")
+            found += [tag[:LONGEST_NAME] for tag in view.texts("tags")]
         if len(found) > most:
             raise LimitExceededError(client.name, f"more than {most} tags {limit_hint('archive_members')}")
     return found
 
 
-def pages(client: RegistryClient, path: str, what: str, accepted: tuple[int, ...]) -> Iterator[tuple[Answer, JsonView]]:
+def pages(
+    client: RegistryClient,
+    path: str,
+    what: str,
+    accepted: Sequence[int],
+    *,
+    query: Mapping[str, str] | None = None,
+    scopes: Sequence[str] = (),
+) -> Iterator[tuple[Answer, JsonView]]:
     """Yields the pages of a list. The header `Link` of each one names the next one (RFC 8288).
 
     Only the query of `Link` is used, so that no registry leads elsewhere.
+
+    Args:
+        client: the registry.
+        path: the path of the list.
+        what: what it is, for messages.
+        accepted: the status of an answer that is none of an error. One that is not 200 is the last page.
+        query: the query of the first page.
+        scopes: what the token must permit besides the actions in the repository.
     """
-    query: dict[str, str] = {}
+    query = dict(query or {})
     for _ in range(_MAX_PAGES):
         request = client.request("GET", path, what, query=query, accepted=accepted)
-        answer, data = client.exchange.fetch(client.sender(request), limits_in_use().manifest_size)
+        answer, data = client.exchange.fetch(client.sender(request, scopes), limits_in_use().manifest_size)
         view = JsonView({}, "nothing")
         if answer.status == 200:
             with errors_at(client.name):

@@ -22,6 +22,8 @@ from wclayer.images.registry.failures import (
     UnreachableError,
     from_answer,
     from_connection,
+    is_refusal,
+    wait_of,
 )
 from wclayer.images.registry.options import RegistryOptions
 from wclayer.images.registry.origin import Origin, origin_of
@@ -192,11 +194,15 @@ class Exchange:
                 authorization = ""
             if authorization:
                 headers["Authorization"] = authorization
+            if self.options.pace is not None:
+                self.options.pace.wait(str(origin))
             try:
                 response = self.wire.send(method, url, headers, body, takes_long=request.takes_long)
             except HTTPError as error:
                 raise self._failure(request.asked, origin, error) from None
             self._reached.add(origin)
+            if self.options.pace is not None and is_refusal(response):
+                self.options.pace.refused(str(origin), wait_of(response))
             answer = Answer(response, request.asked, url)
             location = answer.header("Location")
             if answer.status not in _REDIRECTS or not location:

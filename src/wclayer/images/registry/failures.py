@@ -195,14 +195,14 @@ def from_answer(
     if status == 429:
         detail = f"{origin} refuses further requests for now: too many{told}"
         hint = "" if asked.user else f"; more are allowed after {asked.log_in}"
-        return TemporaryError(RegistryError(asked.path, detail + hint), wait=_wait_of(response), is_answer=True)
+        return TemporaryError(RegistryError(asked.path, detail + hint), wait=wait_of(response), is_answer=True)
     if 300 <= status < 400:
         detail = f"{origin} redirects and does not say where to, asked for {asked.what}"
         return RegistryError(asked.path, f"{detail}; {CHECK_HOST}")
     detail = f"{origin} answers with status {status}, asked for {asked.what}{told}"
     if status in _BUSY:
         error = RegistryError(asked.path, f"{detail}; try again later")
-        return TemporaryError(error, wait=_wait_of(response), is_answer=True)
+        return TemporaryError(error, wait=wait_of(response), is_answer=True)
     return RegistryError(asked.path, f"{detail}; {CHECK_HOST}")
 
 
@@ -256,7 +256,12 @@ def _forms(secret: str) -> list[str]:
     return [secret, password] if password else [secret]
 
 
-def _wait_of(response: urllib3.BaseHTTPResponse) -> float | None:
+def is_refusal(response: urllib3.BaseHTTPResponse) -> bool:
+    """Returns whether a server refuses because of too many requests: it says so, or states when it works again."""
+    return response.status == 429 or (response.status == 503 and wait_of(response) is not None)
+
+
+def wait_of(response: urllib3.BaseHTTPResponse) -> float | None:
     """Returns the seconds that `Retry-After` asks to wait, at most two minutes. A date counts as no wish."""
     text = response.headers.get("Retry-After", "").strip()
     return min(float(text), _MAX_WAIT) if text.isascii() and text.isdigit() and len(text) < 10 else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from wclayer._types import StrPath
+from wclayer.images.registry.pace import Pace
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,7 @@ class RegistryOptions:
         insecure: accept plain HTTP, and certificates that cannot be verified, from the host of the registry. Other
             hosts to which the registry leads are verified. For `localhost` and the addresses 127.0.0.0/8 and ::1, plain
             HTTP is always accepted if the port does not speak TLS.
-        ca: a file of certificates (PEM) that are trusted besides those of the system.
+        ca: certificates (PEM) that are trusted besides those of the system: the name of a file, or its contents.
         credentials: who asks. None: the credentials are looked for in `authfile`.
         authfile: a file of credentials as Docker and Podman write it. None: $REGISTRY_AUTH_FILE; if that is not set,
             Docker's `config.json`, then the `auth.json` of Podman and Skopeo.
@@ -45,10 +46,11 @@ class RegistryOptions:
         timeout: the seconds without a byte after which a connection counts as cut.
         chunk_size: the size of the parts in which blobs are uploaded; 0 sends a blob in one request, and in parts
             only to continue it.
+        pace: what lets requests pass, if several programs share what a registry permits; None lets all pass.
     """
 
     insecure: bool = False
-    ca: StrPath | None = None
+    ca: StrPath | bytes | None = None
     credentials: Credentials | None = None
     authfile: StrPath | None = None
     retries: int = 5
@@ -57,3 +59,4 @@ class RegistryOptions:
     connect_timeout: float = 15.0
     timeout: float = 60.0
     chunk_size: int = 0
+    pace: Pace | None = None

@@ -23,13 +23,21 @@ class RegistrySource:
     Args:
         reference: the image.
         options: how the registry is reached.
+        client: other requests to the same registry, whose connections are used; whoever opened them closes them.
     """
 
     operation = "read from registry"
 
-    def __init__(self, reference: Reference, options: RegistryOptions | None = None) -> None:
+    def __init__(
+        self, reference: Reference, options: RegistryOptions | None = None, *, client: RegistryClient | None = None
+    ) -> None:
         self.reference = reference
-        self._client = RegistryClient(str(reference), reference.registry, reference.repository, "pull", options)
+        name = str(reference)
+        self._owns_client = client is None
+        if client is None:
+            self._client = RegistryClient(name, reference.registry, reference.repository, "pull", options)
+        else:
+            self._client = client.sibling(name, reference.repository, options or client.options)
         self._resolved: tuple[Descriptor, bytes] | None = None
 
     @property
@@ -111,8 +119,9 @@ class RegistrySource:
         return get_tags(self._client)
 
     def close(self) -> None:
-        """Closes the connections to the registry."""
-        self._client.close()
+        """Closes the connections to the registry, unless they are those of others."""
+        if self._owns_client:
+            self._client.close()
 
     def __enter__(self) -> Self:
         return self

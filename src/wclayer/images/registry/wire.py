@@ -127,15 +127,25 @@ class Wire:
             ) from None
 
 
-def _trusting(ca: StrPath | None) -> ssl.SSLContext:
-    """Returns a TLS context that trusts the system's certificates, and those of a file."""
+def read_certificates(path: StrPath) -> bytes:
+    """Returns the contents of a file of certificates.
+
+    Raises:
+        PathNotFoundError, AccessDeniedError, …: the file cannot be read.
+    """
+    with errors_at(path), open_stream(path) as file:
+        return file.read(_MAX_CA)
+
+
+def _trusting(ca: StrPath | bytes | None) -> ssl.SSLContext:
+    """Returns a TLS context that trusts the system's certificates, and others."""
     context = ssl.create_default_context()
     if ca is None:
         return context
-    with errors_at(ca), open_stream(ca) as file:
-        data = file.read(_MAX_CA)
+    data = ca if isinstance(ca, bytes) else read_certificates(ca)
     try:
         context.load_verify_locations(cadata=data.decode("ascii"))
     except (ValueError, ssl.SSLError):
-        raise InvalidDataError(os.fspath(ca), "is not a file of certificates in the form PEM") from None
+        name = "the certificates" if isinstance(ca, bytes) else os.fspath(ca)
+        raise InvalidDataError(name, "is not a file of certificates in the form PEM") from None
     return context

@@ -139,6 +139,15 @@ class ImageStore:
         """
         return list_images(self._folder)
 
+    def names(self) -> list[str]:
+        """Returns the names of the images, sorted, and the digests of those that are kept without a name. The images
+        themselves are not read.
+
+        Raises:
+            CorruptLayerError: the database of the names is damaged.
+        """
+        return [name.text for name in Names(self._folder).all()]
+
     def find(self, text: str) -> Descriptor:
         """Returns the manifest or the index that a text means.
 

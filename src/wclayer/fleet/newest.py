@@ -1,0 +1,78 @@
+"""`newest_of`: the newest tags of each repository, and the batches in which that can be known."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+
+from wclayer.fleet.model import ImageStatus, Listed, ResolvedImage
+
+_BATCH = 16
+
+
+def in_batches(listed: Iterable[Listed], newest: int | None = None) -> Iterator[list[Listed]]:
+    """Yields references in groups, each for one task. What could not be listed is in them.
+
+    Args:
+        listed: the references of a source.
+        newest: the number of tags that `newest_of` is to keep; None keeps all. With a number, all tags of a repository
+            are in one group, and nothing is yielded before everything is listed.
+    """
+    batch: list[Listed] = []
+    groups: dict[str, list[Listed]] = defaultdict(list)
+    for item in listed:
+        if newest is not None:
+            groups[_repository(item)].append(item)
+            continue
+        batch.append(item)
+        if len(batch) == _BATCH:
+            yield batch
+            batch = []
+    yield from groups.values()
+    if batch:
+        yield batch
+
+
+def newest_of(images: Iterable[ResolvedImage], newest: int | None) -> list[ResolvedImage]:
+    """Returns the images of the newest tags of each repository, in their order.
+
+    The API of registries has no times of tags: when an image was made is in its configuration, so every tag must be
+    resolved first, which is two or three small requests. Of tags that were made in the same second, the one with the
+    higher number is newer (1.10 before 1.9). Tags without an image for Windows do not count, and are left out. What
+    failed is returned, and so is what has no tag.
+
+    Args:
+        images: the images of whole repositories.
+        newest: the number of tags; None returns all.
+    """
+    images = list(images)
+    if newest is None:
+        return images
+    times: dict[str, dict[str, int]] = defaultdict(dict)
+    for image in images:
+        if image.status is ImageStatus.OK:
+            tags = times[_repository(image.listed)]
+            tags[image.listed.tag] = max(image.created, tags.get(image.listed.tag, 0))
+    kept = {
+        (repository, tag)
+        for repository, tags in times.items()
+        for tag in sorted(tags, key=lambda tag: (tags[tag], _by_numbers(tag)), reverse=True)[:newest]
+    }
+    return [
+        image
+        for image in images
+        if image.status is ImageStatus.ERROR
+        or not image.listed.tag
+        or (_repository(image.listed), image.listed.tag) in kept
+    ]
+
+
+def _repository(item: Listed) -> str:
+    """Returns what the locations of all tags of one repository have in common."""
+    return item.location.removesuffix(item.tag)
+
+
+def _by_numbers(text: str) -> list[tuple[int, str]]:
+    """Returns what orders texts by the numbers in them."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.findall(r"[0-9]{1,18}|[^0-9]+", text)]
