@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from wclayer._types import StrPath
-from wclayer.errors import InvalidDataError, InvalidParameterError, PathNotFoundError, boundary, errors_at
+from wclayer.errors import InvalidDataError, InvalidParameterError, PathNotFoundError, boundary
 from wclayer.fleet.tables import parquet
 from wclayer.fleet.tables.schema import (
     BUCKETED,
@@ -41,9 +41,9 @@ from wclayer.fleet.tables.schema import (
     Table,
     UpdateRow,
 )
+from wclayer.fleet.tables.writing import sole_writer
 from wclayer.images.descriptor import check_digest
 from wclayer.images.json_view import parse_json
-from wclayer.layers.atomic import make_folder, wait_for_place
 from wclayer.layers.object_folder import ObjectFolder
 
 FLEET = "fleet.json"
@@ -151,18 +151,8 @@ class Dataset:
         Raises:
             LayerBusyError: another scan does.
         """
-        if self.folder.path is None:
+        with sole_writer(self.folder):
             yield
-            return
-        with errors_at(self.folder.path):
-            make_folder(self.folder.path, parents=True)
-        lock = wait_for_place(
-            self.folder.path, patience=0, busy="another scan is writing to it; wait until it has ended"
-        )
-        try:
-            yield
-        finally:
-            lock.close()
 
     # Buckets.
 

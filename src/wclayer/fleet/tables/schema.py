@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Annotated, Any, NamedTuple, get_type_hints
 
 SCHEMA_VERSION = 1
-"""The version of the tables. It grows when a column is removed or changes its meaning or type."""
+"""The version of the tables. It grows with any change of the columns or of their meaning."""
 
 
 class ImageStatus(StrEnum):
