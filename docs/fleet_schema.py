@@ -8,18 +8,22 @@ The tables are made of `wclayer/fleet/tables/schema.py` alone. tests/fleet/test_
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime
 from pathlib import Path
 
-from wclayer.fleet.tables.parquet import arrow_schema
 from wclayer.fleet.tables.schema import SCHEMA_VERSION, TABLES, Table
 
+_KINDS = {
+    str: "text", int: "64-bit integer", bool: "boolean", datetime: "timestamp (µs, UTC)", tuple: "list of texts",
+}  # fmt: skip
 DOCUMENT = Path(__file__).with_name("fleet-schema.md")
 _HEAD = f"""\
 # The tables of a fleet
 
-<!-- Made by `python docs/fleet_schema.py`: change that, or `src/wclayer/fleet/tables/schema.py`, not this document. -->
+<!-- Made by `python docs/fleet_schema.py`: change that, or wclayer/fleet/tables/schema.py, not this document. -->
 
-A scan writes what it knows of many images as Parquet tables, to a path or to any URL that fsspec knows. This is version {SCHEMA_VERSION}.
+A scan writes what it knows of many images as Parquet tables, to a path or to any URL that fsspec knows. This is
+version {SCHEMA_VERSION}.
 
     OUT/
       fleet.json                          {{"format": "wclayer-fleet", "version": {SCHEMA_VERSION}, "buckets": N}}
@@ -33,8 +37,8 @@ A scan writes what it knows of many images as Parquet tables, to a path or to an
 ## What holds for all tables
 
 - NULL means that a value is unknown, or that there is none. A text that may be NULL is never empty.
-- Digests are texts (`sha256:` and hexadecimal digits). What images hold is keyed by `image`, the digest of the manifest:
-  several references may name one image.
+- Digests are texts (`sha256:` and hexadecimal digits). What images hold is keyed by `image`, the digest of the
+  manifest: several references may name one image.
 - Text is UTF-8. Names of Windows may have lone surrogates, which UTF-8 has not: each is written as `<U+D800>`. The
   character `<` itself is in no name of a file. Texts may have any other character, NUL included.
 - Times of files are FILETIMEs, numbers of 100 ns since 1601-01-01 UTC, because Parquet has no time that holds their
@@ -60,8 +64,8 @@ a URL, it writes `scan.json` once a minute; after a scan was killed, another one
 
 ## Versions
 
-A newer version of the tables has other columns, or other meanings. Tables of a newer version are refused. Over tables of
-an older version, a scan makes all of them anew; it uses `facts/` again, so that no layer is fetched for it.
+A newer version of the tables has other columns, or other meanings. Tables of a newer version are refused. Over tables
+of an older version, a scan makes all of them anew; it uses `facts/` again, so that no layer is fetched for it.
 """
 
 
@@ -72,10 +76,9 @@ def document() -> str:
 
 def _table(table: Table) -> Iterator[str]:
     yield from (f"## `{table.name}`", "", table.description, "", "| column | type | meaning |", "|---|---|---|")
-    for column, field in zip(table.columns, arrow_schema(table), strict=True):
-        kind = "timestamp (µs, UTC)" if column.kind.__name__ == "datetime" else str(field.type)
+    for column in table.columns:
         nullable = ", or NULL" if column.is_nullable else ""
-        yield f"| `{column.name}` | {kind}{nullable} | {column.description} |"
+        yield f"| `{column.name}` | {_KINDS[column.kind]}{nullable} | {column.description} |"
     yield ""
 
 

@@ -20,17 +20,18 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any, NamedTuple
 
+from wclayer.fleet.model import ImageStatus
 from wclayer.fleet.tables.dataset import BucketRows, Dataset
 from wclayer.fleet.tables.schema import (
     FileKind,
     FileRow,
     FindingRow,
     ImageRow,
-    ImageStatus,
     LayerRow,
     PackageRow,
     RegistryRow,
     UpdateRow,
+    unknown,
 )
 from wclayer.images.descriptor import digest_of
 from wclayer.win32.filetime import TICKS_PER_SECOND, UNIX_EPOCH
@@ -190,7 +191,7 @@ def add_image(rows: BucketRows, number: int) -> None:
     """Adds the rows of an image."""
     repository, tag = f"{SOURCE}/team{number % 8}/app{number // 3}", f"1.{number % 3}"
     scanned = datetime(2026, 1, 1, tzinfo=UTC)
-    nothing = dict.fromkeys(ImageRow._fields) | {
+    nothing = unknown(ImageRow) | {
         "reference": f"{repository}:{tag}", "source": SOURCE, "repository": repository, "tag": tag,
         "layers": (), "diff_ids": (), "layer_count": 0, "scanned": scanned,
     }  # fmt: skip
@@ -325,7 +326,7 @@ def _image(known: dict[str, Any], **more: Any) -> ImageRow:
 
 
 def _file(layer: str, path: str, *, kind: FileKind = FileKind.FILE, size: int | None = None, **more: Any) -> FileRow:
-    row = FileRow(**dict.fromkeys(FileRow._fields) | {"layer": layer, "path": path, "kind": kind})._replace(**more)  # type: ignore[arg-type]
+    row = FileRow(**unknown(FileRow) | {"layer": layer, "path": path, "kind": kind} | more)
     if kind is FileKind.TOMBSTONE:
         return row
     time = UNIX_EPOCH + 1_700_000_000 * TICKS_PER_SECOND

@@ -127,6 +127,15 @@ class Dataset:
                 stream.write(f"{text}\n".encode())
         self._buckets = None
 
+    def exists(self) -> bool:
+        """Returns whether there are tables.
+
+        Raises:
+            InvalidDataError: `fleet.json` is damaged.
+            NotSupportedError: a newer wclayer made the tables.
+        """
+        return self._document() is not None
+
     @property
     def buckets(self) -> int:
         """How many buckets there are.

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from wclayer.errors import FormatError
 from wclayer.fleet.model import ImageStatus, ResolvedImage
 from wclayer.fleet.tables.dataset import BucketRows
-from wclayer.fleet.tables.schema import FindingRow, ImageRow, LayerRow, PackageRow, RegistryRow, UpdateRow
+from wclayer.fleet.tables.schema import FindingRow, ImageRow, LayerRow, PackageRow, RegistryRow, UpdateRow, unknown
 from wclayer.images.config import ImageConfig, parse_config
 from wclayer.images.descriptor import Descriptor
 from wclayer.images.history import find_base
@@ -52,7 +52,7 @@ def image_row(
     """
     listed = image.listed
     row = ImageRow(
-        **dict.fromkeys(ImageRow._fields) | {
+        **unknown(ImageRow) | {
             "reference": listed.reference, "source": source, "repository": listed.repository or None,
             "tag": listed.tag or None, "image": image.digest or None, "layer_count": 0, "layers": (), "diff_ids": (),
             "status": str(ImageStatus.INCOMPLETE if error_layer else image.status),
@@ -62,7 +62,8 @@ def image_row(
     if not image.manifest or not image.config:
         return row
     manifest, config = _documents(image)
-    return row._replace(**_of_documents(manifest, config), **_of_system(config, inventory), **_Fields(config).columns)
+    known = _of_documents(manifest, config, inventory) | _of_system(config, inventory) | _Fields(config).columns
+    return row._replace(**known)
 
 
 def add_holdings(rows: BucketRows, image: ResolvedImage, inventory: Inventory | None) -> None:
@@ -121,7 +122,7 @@ def failed_layer_row(descriptor: Descriptor, error: str, *, is_base: bool, creat
         is_base, created_by: see `layer_row`.
     """
     return LayerRow(
-        **dict.fromkeys(LayerRow._fields) | {
+        **unknown(LayerRow) | {
             "layer": descriptor.digest, "media_type": descriptor.media_type, "stored_size": descriptor.size,
             "is_base": is_base, "created_by": created_by or None, "error": error,
         }
@@ -134,9 +135,11 @@ def _documents(image: ResolvedImage) -> tuple[Manifest, ImageConfig]:
     return manifest, parse_config(image.config)
 
 
-def _of_documents(manifest: Manifest, config: ImageConfig) -> dict[str, Any]:
+def _of_documents(manifest: Manifest, config: ImageConfig, inventory: Inventory | None) -> dict[str, Any]:
     base = find_base(config, manifest)
     in_base = None if base is None else base.layers
+    if inventory is not None:
+        in_base = sum(layer.is_base for layer in inventory.layers)
     sizes = [layer.size for layer in manifest.layers]
     return {
         "created": _time(config.created), "architecture": config.platform.architecture or None,
@@ -153,12 +156,11 @@ def _of_system(config: ImageConfig, inventory: Inventory | None) -> dict[str, An
     system = None if inventory is None else inventory.operating_system
     text = (system.version if system is not None else "") or config.platform.os_version
     version = WindowsVersion.parse(text)
-    columns: dict[str, Any] = {
+    return {
         "os_version": text or None, "product_name": None if system is None else system.name or None,
         "build": None if version is None else version.build,
         "revision": None if version is None or version.revision < 0 else version.revision,
     }  # fmt: skip
-    return columns
 
 
 class _Fields:
@@ -176,7 +178,7 @@ class _Fields:
         entrypoint = self._read(view, "Entrypoint", JsonView.texts)
         cmd = self._read(view, "Cmd", JsonView.texts)
         labels = self._read(view, "Labels", JsonView.mapping)
-        self.columns: dict[str, str | None] = {
+        self.columns: dict[str, Any] = {
             "user": user or None,
             "entrypoint": _json(entrypoint) if entrypoint else None,
             "cmd": _json(cmd) if cmd else None,

@@ -14,18 +14,6 @@ SCHEMA_VERSION = 1
 """The version of the tables. It grows with any change of the columns or of their meaning."""
 
 
-class ImageStatus(StrEnum):
-    """How far an image is known."""
-
-    OK = "ok"
-    INCOMPLETE = "incomplete"
-    """One of its layers is damaged: what is known from the others is told."""
-    OTHER_PLATFORM = "other-platform"
-    """It is no image of Windows: only its documents were read."""
-    ERROR = "error"
-    """Nothing is known of it but the error."""
-
-
 class FileKind(StrEnum):
     """What an entry of a layer is."""
 
@@ -72,7 +60,8 @@ class ImageRow(NamedTuple):
     cmd: Annotated[str | None, "The arguments or the command, as a JSON list of texts."]
     labels: Annotated[str | None, "The labels, as a JSON object of texts."]
     status: Annotated[
-        str, "`ok`; `incomplete` if a layer is damaged; `other-platform` if it is not of Windows; `error`."
+        str,
+        "`ok`; `incomplete` if a layer is damaged; `error`; `other-platform` or `artifact` if it is not of Windows.",
     ]
     error: Annotated[str | None, "What is wrong with the image; NULL if its status is `ok`."]
     error_layer: Annotated[str | None, "The digest of the damaged layer, whose row in `layers` has the cause."]
@@ -242,6 +231,11 @@ BUCKETED = (*OF_IMAGES, IMAGES)
 """The tables that have buckets, in the order in which a bucket of them is written."""
 TABLES = (IMAGES, LAYERS, PACKAGES, UPDATES, REGISTRY, FINDINGS, FILES)
 """All tables."""
+
+
+def unknown(row: type[Any]) -> dict[str, Any]:
+    """Returns the columns of a table, all of them NULL."""
+    return dict.fromkeys(row._fields)
 
 
 def _column(name: str, hint: Any) -> Column:
