@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
+from dataclasses import dataclass
 from itertools import chain
 
 from wclayer._types import StrPath
@@ -34,6 +35,7 @@ from wclayer.inventory.collectors.packages.python import PythonPackages
 from wclayer.inventory.collectors.pe_files import PeFiles
 from wclayer.inventory.item import KIND_ORDER, Finding, FindingKind, Inventory, Item
 from wclayer.inventory.subject.files import SubjectFile, SubjectFiles
+from wclayer.inventory.subject.readings import KnownFiles
 from wclayer.inventory.subject.subject import Subject
 from wclayer.layers.directory import open_layer
 from wclayer.layers.inputs import has_any_place
@@ -41,23 +43,39 @@ from wclayer.layers.progress import Progress, ProgressCallback, report
 from wclayer.model import limits_in_use
 from wclayer.win32.names import path_key
 
-COLLECTORS: tuple[tuple[str, Callable[[Subject], Found]], ...] = (
-    (operating_system.KEY, operating_system.collect),
-    ("updates", updates.collect),
-    ("features", features.collect),
-    ("programs", programs.collect),
-    ("MSI products", msi.collect),
-    ("AppX packages", appx.collect),
-    (".NET", dotnet.collect),
-    ("services", services.collect),
-    ("tasks", tasks.collect),
-    ("users", users.collect),
-    ("environment", environment.collect),
-    ("ports", ports.collect),
-    ("certificates", certificates.collect),
+
+@dataclass(frozen=True, slots=True)
+class Collector:
+    """What reads the registry, the configuration, or files at known places.
+
+    Attributes:
+        what: what a finding says of the place if the function does not.
+        collect: the function.
+        reads: the files that it reads beside the hives.
+        uses_config: whether it reads the configuration of the image.
+    """
+
+    what: str
+    collect: Callable[[Subject], Found]
+    reads: tuple[KnownFiles, ...] = ()
+    uses_config: bool = False
+
+
+COLLECTORS = (
+    Collector(operating_system.KEY, operating_system.collect, uses_config=True),
+    Collector("updates", updates.collect),
+    Collector("features", features.collect),
+    Collector("programs", programs.collect),
+    Collector("MSI products", msi.collect),
+    Collector("AppX packages", appx.collect, appx.READS),
+    Collector(".NET", dotnet.collect, dotnet.READS),
+    Collector("services", services.collect),
+    Collector("tasks", tasks.collect, tasks.READS),
+    Collector("users", users.collect),
+    Collector("environment", environment.collect, uses_config=True),
+    Collector("ports", ports.collect, uses_config=True),
+    Collector("certificates", certificates.collect, certificates.READS),
 )
-"""What reads the registry, the configuration, or files at known places: what a finding says of the place if the
-function does not, and the function."""
 
 FILE_COLLECTORS: tuple[type[FileCollector], ...] = (PeFiles, PythonPackages, NodePackages, JavaPackages, NugetPackages)
 """What looks into files of C: in one walk over all of them. Each states the names of the files that it is asked for."""
@@ -120,13 +138,13 @@ def _open(subject: ImageLayers | StrPath) -> Subject:
 
 
 def _of_known_places(subject: Subject) -> Found:
-    for what, collect in COLLECTORS:
-        yield from guarded(what, collect, subject)
+    for collector in COLLECTORS:
+        yield from guarded(collector.what, collector.collect, subject)
 
 
 def _of_files(subject: Subject, paths: Iterable[str] | None, progress: ProgressCallback | None) -> Found:
-    collectors = [kind(subject) for kind in FILE_COLLECTORS]
-    dispatch = Dispatch(collectors)
+    collectors = {kind: kind(subject) for kind in FILE_COLLECTORS}
+    dispatch = Dispatch(FILE_COLLECTORS)
     state = Progress()
 
     def walk() -> Found:
@@ -138,11 +156,11 @@ def _of_files(subject: Subject, paths: Iterable[str] | None, progress: ProgressC
             state.entries, state.name = count, file.path
             report(state, progress)
             if not file.is_directory and not file.is_link:
-                for collector in dispatch.asked_for(file):
-                    yield from guarded(file.windows_path, collector.collect, file)
+                for kind in dispatch.asked_for(file.name):
+                    yield from guarded(file.windows_path, collectors[kind].collect, file)
 
     yield from guarded("C:\\", walk)
-    for collector in collectors:
+    for collector in collectors.values():
         yield from guarded("C:\\", collector.finish)
 
 

@@ -17,6 +17,7 @@ from wclayer.inventory.collectors.guarding import Found, each_file, each_subkey,
 from wclayer.inventory.collectors.user_keys import UserKeys, each_user
 from wclayer.inventory.item import Finding, Item, ItemKind, Origin, Property
 from wclayer.inventory.subject.files import SubjectFile
+from wclayer.inventory.subject.readings import KnownFiles
 from wclayer.inventory.subject.registry import KeySource
 from wclayer.inventory.subject.subject import Subject
 
@@ -24,6 +25,7 @@ _STORE = r"HKLM\SOFTWARE\Microsoft\Windows\CurrentVersion\Appx\AppxAllUserStore"
 _STATES = {"provisioned": "Applications", "inbox": "InboxApplications", "staged": "Staged"}
 _REPOSITORY = r"Local Settings\Software\Microsoft\Windows\CurrentVersion\AppModel\Repository\Packages"
 _MANIFESTS = ("Program Files/WindowsApps/*/AppxManifest.xml", "Windows/SystemApps/*/AppxManifest.xml")
+READS = tuple(KnownFiles(pattern, MAX_SIZE) for pattern in _MANIFESTS)
 _RESOURCE = "ms-resource:"
 """How a text begins that is the name of a resource."""
 _MAX_TEXT = 1 << 13

@@ -19,6 +19,7 @@ from wclayer.inventory.collectors.key_values import KeyValues
 from wclayer.inventory.collectors.user_keys import UserKeys, each_user
 from wclayer.inventory.item import Finding, FindingKind, Item, ItemKind, Origin, Property
 from wclayer.inventory.subject.files import SubjectFile
+from wclayer.inventory.subject.readings import KnownFiles
 from wclayer.inventory.subject.registry import KeySource
 from wclayer.inventory.subject.subject import Subject
 
@@ -32,6 +33,7 @@ _MACHINE = (
 _SERVICES = r"HKLM\SOFTWARE\Microsoft\Cryptography\Services"
 _FILES = "Users/*/AppData/Roaming/Microsoft/SystemCertificates/*/Certificates/*"
 _MAX_FILE = 1 << 20
+READS = (KnownFiles(_FILES, _MAX_FILE),)
 
 
 def collect(subject: Subject) -> Found:

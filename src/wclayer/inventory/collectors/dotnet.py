@@ -10,6 +10,7 @@ import re
 from bisect import bisect_right
 from collections.abc import Iterator
 from functools import partial
+from typing import BinaryIO, TypedDict
 
 from wclayer.formats.pe.facts import read_facts
 from wclayer.formats.pe.image import PeImage
@@ -18,6 +19,7 @@ from wclayer.inventory.collectors.guarding import Found, each_file, guarded
 from wclayer.inventory.collectors.key_values import KeyValues
 from wclayer.inventory.item import Item, ItemKind, Property
 from wclayer.inventory.subject.files import SubjectFile
+from wclayer.inventory.subject.readings import KnownFiles, Reader
 from wclayer.inventory.subject.subject import Subject
 
 _PUBLISHER = "Microsoft Corporation"
@@ -33,6 +35,22 @@ _POWERSHELL = r"HKLM\SOFTWARE\Microsoft\PowerShell\3\PowerShellEngine"
 _POWERSHELL_FILES = ("Program Files/PowerShell/pwsh.dll", "Program Files/PowerShell/*/pwsh.dll")
 _VERSION = re.compile(r"\d{1,9}(?:\.\d{1,9}){1,3}(?:-[0-9A-Za-z.-]{1,64})?(?:\+[0-9A-Za-z.-]{1,64})?")
 _FOLDERS = ("Program Files/dotnet", "Program Files (x86)/dotnet", "dotnet")
+
+
+class _PowerShell(TypedDict):
+    """The version of the PowerShell whose program a file is: its version resource states it, and the commit."""
+
+    version: str
+
+
+def _read_powershell(opened: BinaryIO, size: int) -> _PowerShell:
+    version = read_facts(PeImage(FileSource(opened))).version
+    words = "" if version is None else (version.get("ProductVersion") or "")
+    return {"version": words.partition(" ")[0]}
+
+
+_READER = Reader("powershell", _PowerShell, _read_powershell)
+READS = tuple(KnownFiles(pattern, reader=_READER) for pattern in _POWERSHELL_FILES)
 
 
 def collect(subject: Subject) -> Found:
@@ -106,8 +124,5 @@ def _windows_powershell(subject: Subject) -> Iterator[Item]:
 
 
 def _powershell(subject: Subject, file: SubjectFile) -> Iterator[Item]:
-    """Yields the PowerShell whose program a file is: its version resource states the version, and the commit."""
-    with subject.files.open(file) as opened:
-        version = read_facts(PeImage(FileSource(opened))).version
-    words = "" if version is None else (version.get("ProductVersion") or "")
-    yield Item(ItemKind.DOTNET, "PowerShell", words.partition(" ")[0], file.origin, _PUBLISHER, {"part": "powershell"})
+    version = subject.files.reading(file, _READER)["version"]
+    yield Item(ItemKind.DOTNET, "PowerShell", version, file.origin, _PUBLISHER, {"part": "powershell"})

@@ -17,11 +17,13 @@ from wclayer.inventory.collectors.key_values import KeyValues
 from wclayer.inventory.collectors.task_document import author_and_version, parse_task, task_properties
 from wclayer.inventory.item import Finding, Item, ItemKind, Property
 from wclayer.inventory.subject.files import SubjectFile
+from wclayer.inventory.subject.readings import KnownFiles
 from wclayer.inventory.subject.registry import SubjectRegistry, subkeys_of
 from wclayer.inventory.subject.subject import Subject
 from wclayer.win32.names import name_key
 
 _FOLDER = "Windows/System32/Tasks"
+READS = (KnownFiles(f"{_FOLDER}/**", MAX_SIZE),)
 _CACHE = r"HKLM\SOFTWARE\Microsoft\Windows NT\CurrentVersion\Schedule\TaskCache"
 _TREE = rf"{_CACHE}\Tree"
 _MOST = 20_000

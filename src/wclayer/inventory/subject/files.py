@@ -10,8 +10,8 @@ from re import compile as compile_pattern
 from typing import BinaryIO
 
 from wclayer._walk import Walk
-from wclayer.errors import FormatLimitError
 from wclayer.inventory.item import Origin, SubjectLayer
+from wclayer.inventory.subject.readings import Reader, Reading, check_size
 from wclayer.win32.names import name_key
 
 
@@ -145,7 +145,15 @@ class SubjectFiles(ABC):
         Raises:
             FormatLimitError: it is larger.
         """
-        if file.size > limit:
-            raise FormatLimitError(f"is {file.size} bytes long; at most {limit} are read")
+        check_size(file.size, limit)
         with self.open(file) as opened:
             return opened.read(limit)
+
+    def reading(self, file: SubjectFile, reader: Reader[Reading]) -> Reading:
+        """Returns what a reader finds in the contents of a file.
+
+        Raises:
+            FormatError: the file is damaged, or has no contents.
+        """
+        with self.open(file) as opened:
+            return reader.read(opened, file.size)

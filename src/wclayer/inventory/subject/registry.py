@@ -13,6 +13,7 @@ from wclayer.formats.regf.recovery import recover
 from wclayer.formats.regf.structs import LayerSemantics
 from wclayer.inventory.item import Origin, SubjectLayer
 from wclayer.inventory.subject.files import SubjectFile, SubjectFiles
+from wclayer.inventory.subject.readings import KnownFiles
 from wclayer.layers.directory import LayerDirectory
 from wclayer.layers.directory.hives import open_hive
 from wclayer.layers.hives import LOG_SUFFIXES, LayerHive
@@ -22,6 +23,13 @@ from wclayer.view.registry import HiveTree
 _ABBREVIATIONS = {"HKEY_LOCAL_MACHINE": "HKLM", "HKEY_USERS": "HKU"}
 _PROFILES = ("Users/*", "Windows/ServiceProfiles/*")
 _USER_HIVE, _CLASSES_HIVE = "NTUSER.DAT", "AppData/Local/Microsoft/Windows/UsrClass.dat"
+READS = tuple(
+    KnownFiles(f"{profile}/{hive}{suffix}")
+    for profile in _PROFILES
+    for hive in (_USER_HIVE, _CLASSES_HIVE)
+    for suffix in ("", *LOG_SUFFIXES)
+)
+"""The files of users' hives."""
 
 
 class KeySource(Protocol):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
+from typing import BinaryIO
 
 from wclayer.errors import FormatError, FormatLimitError
 from wclayer.images.json_view import nesting
 from wclayer.inventory.collectors.text import kept_text
-from wclayer.inventory.subject.files import SubjectFile, SubjectFiles
+from wclayer.inventory.subject.readings import read_whole
 
 MAX_JSON = 4 << 20
 """The size of a JSON document in bytes up to which it is read."""
@@ -17,10 +18,9 @@ _HEADERS = 256 << 10
 """Bytes in which the headers of a document are. The text after them may be longer."""
 
 
-def read_headers(files: SubjectFiles, file: SubjectFile) -> dict[str, str]:
+def read_headers(opened: BinaryIO) -> dict[str, str]:
     """Returns the headers at the start of a file, as `parse_headers` does. Of a longer file, only the start is read."""
-    with files.open(file) as opened:
-        return parse_headers(opened.read(_HEADERS))
+    return parse_headers(opened.read(_HEADERS))
 
 
 def parse_headers(data: bytes, *, folds_words: bool = False) -> dict[str, str]:
@@ -66,13 +66,13 @@ def _unfolded(text: str, dropped: int) -> Iterator[str]:
     yield "".join(pieces)
 
 
-def read_json(files: SubjectFiles, file: SubjectFile) -> Mapping[str, object]:
+def read_json(opened: BinaryIO, size: int) -> Mapping[str, object]:
     """Returns the JSON object in a file, as `parse_json_object` does.
 
     Raises:
         FormatLimitError: the file is larger than 4 MiB.
     """
-    return parse_json_object(files.read(file, MAX_JSON))
+    return parse_json_object(read_whole(opened, size, MAX_JSON))
 
 
 def parse_json_object(data: bytes) -> Mapping[str, object]:

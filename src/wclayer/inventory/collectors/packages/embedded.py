@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from typing import TypedDict
 
 from wclayer.errors import FormatError
 from wclayer.formats.pe.go_build import GoModule, read_go_build
@@ -19,18 +19,23 @@ _FOLDER = "(devel)"
 """What stands for the version of a module that is a folder of the machine that built the program."""
 
 
-@dataclass(frozen=True, slots=True)
-class EmbeddedPackage:
-    """A package that is a part of a program, wherever the program is."""
+class EmbeddedPackage(TypedDict):
+    """A package that is a part of a program, wherever the program is. `kind` is that of an item."""
 
-    kind: ItemKind
+    kind: str
     name: str
     version: str
-    properties: Mapping[str, Property] = field(default_factory=dict)
+    properties: dict[str, Property]
 
-    def item(self, origin: Origin) -> Item:
-        """Returns the package as an item of the program at `origin`."""
-        return Item(self.kind, self.name, self.version, origin, properties=self.properties)
+
+def package_item(package: EmbeddedPackage, origin: Origin) -> Item:
+    """Returns a package as an item of the program at `origin`."""
+    kind = ItemKind(package["kind"])
+    return Item(kind, package["name"], package["version"], origin, properties=package["properties"])
+
+
+def _package(kind: ItemKind, name: str, version: str, properties: dict[str, Property]) -> EmbeddedPackage:
+    return {"kind": str(kind), "name": name, "version": version, "properties": properties}
 
 
 def go_modules(image: PeImage) -> Iterator[EmbeddedPackage]:
@@ -47,7 +52,7 @@ def go_modules(image: PeImage) -> Iterator[EmbeddedPackage]:
     for module in build.modules:
         yield _go_module(module, is_main=False)
     version = kept_text(build.go_version).removeprefix("go")
-    yield EmbeddedPackage(ItemKind.GO_MODULE, STANDARD_LIBRARY, version, {"is_main": False})
+    yield _package(ItemKind.GO_MODULE, STANDARD_LIBRARY, version, {"is_main": False})
 
 
 def _go_module(module: GoModule, *, is_main: bool) -> EmbeddedPackage:
@@ -62,7 +67,7 @@ def _go_module(module: GoModule, *, is_main: bool) -> EmbeddedPackage:
             properties["replaced_by"] = kept_text(module.replacement.path)
     if used.sum:
         properties["sum"] = kept_text(used.sum)
-    return EmbeddedPackage(ItemKind.GO_MODULE, kept_text(used.path), kept_text(used.version), properties)
+    return _package(ItemKind.GO_MODULE, kept_text(used.path), kept_text(used.version), properties)
 
 
 def rust_crates(image: PeImage) -> Iterator[EmbeddedPackage]:
@@ -85,4 +90,4 @@ def rust_crates(image: PeImage) -> Iterator[EmbeddedPackage]:
         source = text_of(crate, "source")
         if source:
             properties["source"] = source
-        yield EmbeddedPackage(ItemKind.RUST_CRATE, text_of(crate, "name"), text_of(crate, "version"), properties)
+        yield _package(ItemKind.RUST_CRATE, text_of(crate, "name"), text_of(crate, "version"), properties)

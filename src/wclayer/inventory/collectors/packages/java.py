@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from tempfile import SpooledTemporaryFile
+from typing import Any, BinaryIO, TypedDict
 
 from wclayer.errors import FormatError, FormatLimitError
 from wclayer.formats.zip import ZipMember, ZipReader
@@ -20,13 +21,21 @@ from wclayer.inventory.collectors.packages.documents import parse_headers, parse
 from wclayer.inventory.collectors.text import kept_text
 from wclayer.inventory.item import Item, ItemKind, Origin, Property, SubjectLayer
 from wclayer.inventory.subject.files import SubjectFile
+from wclayer.inventory.subject.readings import Problem, Reader, problem_of, raise_problem
 
 _SUFFIXES = frozenset({"jar", "war", "ear"})
 _MANIFEST = "meta-inf/manifest.mf"
 _MAVEN, _POM = "meta-inf/maven/", "/pom.properties"
+_HEADERS = frozenset({
+    "automatic-module-name", "bundle-license", "bundle-name", "bundle-symbolicname", "bundle-vendor", "bundle-version",
+    "implementation-title", "implementation-vendor", "implementation-vendor-id", "implementation-version",
+    "specification-version",
+})  # fmt: skip
+"""The headers of a manifest that are read."""
 _MAX_MANIFEST = 1 << 20
 _MAX_POM = 8 << 10
-_MAX_POMS = 1000
+_MAX_POMS, _MAX_POMS_OF_ALL = 1000, 10_000
+"""Descriptions of Maven that are kept of an archive, and of an archive with those in it."""
 _MAX_NESTED = 256 << 20
 """The size of an archive in an archive, in bytes, up to which it is read."""
 _UNRATED = 64 << 10
@@ -35,6 +44,111 @@ _MAX_RATIO = 4
 _MOST_NESTED = 5000
 _IN_MEMORY = 8 << 20
 _VERSION_IN_NAME = re.compile(r"(.+?)-(\d[^/]*)")
+
+
+class _Described(TypedDict):
+    """What the members of an archive say of it, as far as they were read.
+
+    Attributes:
+        manifest: the headers of its manifest.
+        poms: the `groupId`, `artifactId` and `version` of the packages whose files were put into it.
+        problem: what stopped the reading.
+    """
+
+    manifest: dict[str, str]
+    poms: list[dict[str, str]]
+    problem: Problem | None
+
+
+class _Nested(TypedDict):
+    """An archive in an archive: its name, and what it says of itself, or why it was not opened."""
+
+    name: str
+    described: _Described | None
+    problem: Problem | None
+
+
+class _Archive(TypedDict):
+    """What an archive says of itself, the archives in it, and why there are not more of these."""
+
+    described: _Described
+    nested: list[_Nested]
+    problem: Problem | None
+
+
+class _ArchiveReader:
+    """Reads an archive and the archives in it."""
+
+    def __init__(self) -> None:
+        self._poms = 0
+
+    def read(self, opened: BinaryIO, size: int) -> _Archive:
+        """Returns what the archive says."""
+        reader = ZipReader(opened)
+        members: list[ZipMember] = []
+        archive: _Archive = {"described": self._describe(reader, members), "nested": [], "problem": None}
+        left = size
+        for count, member in enumerate(members):
+            left -= member.stored_size
+            if left < 0 or count == _MOST_NESTED:
+                error = FormatLimitError(f"has {len(members)} archives in it that overlap, or more than {_MOST_NESTED}")
+                archive["problem"] = problem_of(error)
+                break
+            archive["nested"].append(self._nested(reader, member))
+        return archive
+
+    def _nested(self, reader: ZipReader, member: ZipMember) -> _Nested:
+        nested: _Nested = {"name": kept_text(member_name(member)), "described": None, "problem": None}
+        try:
+            if member.size > min(_MAX_NESTED, _UNRATED + member.stored_size * _MAX_RATIO):
+                raise FormatLimitError(
+                    f"is {member.size} bytes long, of which {member.stored_size} are stored: too many"
+                )
+            with SpooledTemporaryFile(_IN_MEMORY) as copy:
+                copy.writelines(reader.data(member))
+                nested["described"] = self._describe(ZipReader(copy), [])
+        except FormatError as error:
+            nested["problem"] = problem_of(error)
+        return nested
+
+    def _describe(self, reader: ZipReader, nested: list[ZipMember]) -> _Described:
+        """Returns what the members of an archive say of it, and adds the archives in it to a list."""
+        described: _Described = {"manifest": {}, "poms": [], "problem": None}
+        try:
+            self._read_members(reader, described, nested)
+        except FormatError as error:
+            described["problem"] = problem_of(error)
+        return described
+
+    def _read_members(self, reader: ZipReader, described: _Described, nested: list[ZipMember]) -> None:
+        has_manifest = False
+        poms = 0
+        for member in each_member(reader):
+            name = member_name(member).lower()
+            if name == _MANIFEST and not has_manifest:
+                has_manifest = True
+                headers = parse_headers(read_member(reader, member, _MAX_MANIFEST), folds_words=True)
+                described["manifest"] = {name: text for name, text in headers.items() if name in _HEADERS}
+            elif name.startswith(_MAVEN) and name.endswith(_POM):
+                if poms == _MAX_POMS or self._poms == _MAX_POMS_OF_ALL:
+                    raise FormatLimitError(
+                        f"has more than {_MAX_POMS} descriptions of Maven, or with others more than {_MAX_POMS_OF_ALL}"
+                    )
+                poms += 1
+                self._poms += 1
+                stated = parse_properties(read_member(reader, member, _MAX_POM))
+                pom = {key: stated.get(key, "") for key in ("groupId", "artifactId", "version")}
+                if all(pom.values()):
+                    described["poms"].append(pom)
+            elif name.rpartition(".")[2] in _SUFFIXES and not member.is_directory:
+                nested.append(member)
+
+
+def _read_archive(opened: BinaryIO, size: int) -> _Archive:
+    return _ArchiveReader().read(opened, size)
+
+
+_READER = Reader("java-archive", _Archive, _read_archive)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,82 +165,47 @@ class _Place:
 
     def inside(self, name: str) -> _Place:
         """Returns the place of an archive in this one."""
-        kept = kept_text(name)
-        return _Place(f"{self.path}!/{kept}", self.layer, _stem(kept.rpartition("/")[2]))
+        return _Place(f"{self.path}!/{name}", self.layer, _stem(name.rpartition("/")[2]))
 
 
 class JavaPackages(FileCollector):
     """Finds archives of Java and the archives in them, one level deep."""
 
     suffixes = _SUFFIXES
+    readers = (_READER,)
+
+    @classmethod
+    def reader(cls, path: str, size: int) -> Reader[Any] | None:
+        return _READER
 
     def collect(self, file: SubjectFile) -> Found:
         place = _Place(file.windows_path, file.layer, _stem(file.name))
-        with self._files.open(file) as opened:
-            reader = ZipReader(opened)
-            described = _Described()
-            yield from guarded(place.path, _packages, reader, place, described)
-            left = file.size
-            for count, member in enumerate(described.nested):
-                left -= member.stored_size
-                if left < 0 or count == _MOST_NESTED:
-                    raise FormatLimitError(
-                        f"has {len(described.nested)} archives in it that overlap, or more than {_MOST_NESTED}"
-                    )
-                inside = place.inside(member_name(member))
-                yield from guarded(inside.path, _nested, reader, member, inside)
+        archive = self._files.reading(file, _READER)
+        yield from guarded(place.path, _packages, place, archive["described"], None)
+        for nested in archive["nested"]:
+            inside = place.inside(nested["name"])
+            yield from guarded(inside.path, _packages, inside, nested["described"], nested["problem"])
+        raise_problem(archive["problem"])
 
 
-def _nested(reader: ZipReader, member: ZipMember, place: _Place) -> Found:
-    """Yields the packages of an archive in an archive."""
-    if member.size > min(_MAX_NESTED, _UNRATED + member.stored_size * _MAX_RATIO):
-        raise FormatLimitError(f"is {member.size} bytes long, of which {member.stored_size} are stored: too many")
-    with SpooledTemporaryFile(_IN_MEMORY) as copy:
-        copy.writelines(reader.data(member))
-        yield from _packages(ZipReader(copy), place, _Described())
-
-
-@dataclass(slots=True)
-class _Described:
-    """What the members of an archive say of it, as far as they were read."""
-
-    manifest: Mapping[str, str] | None = None
-    poms: list[Mapping[str, str]] = field(default_factory=list)
-    nested: list[ZipMember] = field(default_factory=list)
-    """The archives in it."""
-
-    def read(self, reader: ZipReader) -> None:
-        for member in each_member(reader):
-            name = member_name(member).lower()
-            if name == _MANIFEST and self.manifest is None:
-                self.manifest = {}
-                self.manifest = parse_headers(read_member(reader, member, _MAX_MANIFEST), folds_words=True)
-            elif name.startswith(_MAVEN) and name.endswith(_POM):
-                if len(self.poms) == _MAX_POMS:
-                    raise FormatLimitError(f"has more than {_MAX_POMS} descriptions of Maven")
-                pom = parse_properties(read_member(reader, member, _MAX_POM))
-                self.poms.append({key: pom.get(key, "") for key in ("groupId", "artifactId", "version")})
-            elif name.rpartition(".")[2] in _SUFFIXES and not member.is_directory:
-                self.nested.append(member)
-
-
-def _packages(reader: ZipReader, place: _Place, described: _Described) -> Found:
+def _packages(place: _Place, described: _Described | None, problem: Problem | None) -> Found:
     """Yields the package that an archive is, and those whose files were put into it; then raises what stopped that.
+
+    Args:
+        place: the archive.
+        described: what it says of itself; None if it was not opened.
+        problem: why it was not opened.
 
     Raises:
         FormatError: the archive is damaged, or exceeds a limit.
     """
-    problem: FormatError | None = None
-    try:
-        described.read(reader)
-    except FormatError as error:
-        problem = error
-    yield from _items(place, described.manifest or {}, described.poms)
-    if problem is not None:
-        raise problem
+    raise_problem(problem)
+    if described is not None:
+        yield from _items(place, described["manifest"], described["poms"])
+        raise_problem(described["problem"])
 
 
-def _items(place: _Place, manifest: Mapping[str, str], poms: list[Mapping[str, str]]) -> Iterator[Item]:
+def _items(place: _Place, manifest: Mapping[str, str], poms: list[dict[str, str]]) -> Iterator[Item]:
     own = _own_pom(place, poms)
     publisher = manifest.get("implementation-vendor") or manifest.get("bundle-vendor", "")
     properties = dict(_manifest_properties(manifest))
@@ -137,7 +216,7 @@ def _items(place: _Place, manifest: Mapping[str, str], poms: list[Mapping[str, s
     properties["is_embedded"] = False
     yield Item(ItemKind.JAVA_PACKAGE, name, version, place.origin, publisher, properties)
     for pom in poms:
-        if pom is not own and _is_complete(pom):
+        if pom is not own:
             yield Item(
                 ItemKind.JAVA_PACKAGE, _coordinates(pom), pom["version"], place.origin,
                 properties={"is_embedded": True},
@@ -148,15 +227,11 @@ def _coordinates(pom: Mapping[str, str]) -> str:
     return f"{pom['groupId']}:{pom['artifactId']}"
 
 
-def _own_pom(place: _Place, poms: list[Mapping[str, str]]) -> Mapping[str, str] | None:
+def _own_pom(place: _Place, poms: list[dict[str, str]]) -> dict[str, str] | None:
     """Returns the description of the archive itself: the one by whose name the archive's begins."""
     stem = place.stem.lower()
-    own = [pom for pom in poms if _is_complete(pom) and (stem + "-").startswith(pom["artifactId"].lower() + "-")]
+    own = [pom for pom in poms if (stem + "-").startswith(pom["artifactId"].lower() + "-")]
     return max(own, key=lambda pom: len(pom["artifactId"]), default=None)
-
-
-def _is_complete(pom: Mapping[str, str]) -> bool:
-    return all(pom.values())
 
 
 def _name_and_version(stem: str, manifest: Mapping[str, str]) -> tuple[str, str]:
