@@ -18,6 +18,7 @@ from typing import Any, Self
 
 from wclayer.errors import CorruptLayerError, FormatError, FormatLimitError, errors_at, limit_hint
 from wclayer.images.json_view import parse_json
+from wclayer.inventory.facts.wanted import CONTENTS, MAX_RECORD
 from wclayer.layers.directory.database import from_column, to_column
 from wclayer.layers.directory.queries import Answer, query_error
 from wclayer.layers.guarded_database import DatabaseError, GuardedDatabase, database_uri, size_of_database
@@ -46,7 +47,6 @@ CREATE TABLE wanted (
 );
 """
 _PAGE, _CACHE = 4096, 4 << 20
-_MAX_READING = 1 << 20
 
 
 @functools.cache
@@ -83,16 +83,20 @@ class ContentsWriter:
             self._database.close()
             raise
 
-    def has(self, sha256: bytes) -> bool:
-        """Returns whether the contents with that SHA-256 are kept."""
-        return self._database.execute("SELECT 1 FROM contents WHERE sha256 = ?", (sha256,)).fetchone() is not None
+    def has(self, want: str, sha256: bytes) -> bool:
+        """Returns whether something is kept of the contents with that SHA-256: a reading, or with `CONTENTS` they."""
+        if want == CONTENTS:
+            found = self._database.execute("SELECT 1 FROM contents WHERE sha256 = ?", (sha256,))
+        else:
+            found = self._database.execute("SELECT 1 FROM readings WHERE reader = ? AND sha256 = ?", (want, sha256))
+        return found.fetchone() is not None
 
-    def has_reading(self, reader: str, sha256: bytes) -> bool:
-        """Returns whether there is a reading of the contents with that SHA-256."""
-        found = self._database.execute(
-            "SELECT 1 FROM readings WHERE reader = ? AND sha256 = ?", (reader, sha256)
+    def reading(self, reader: str, sha256: bytes) -> Mapping[str, Any] | None:
+        """Returns what a reader found in the contents with that SHA-256; None if that is not known yet."""
+        row = self._database.execute(
+            "SELECT reading FROM readings WHERE reader = ? AND sha256 = ?", (reader, sha256)
         ).fetchone()
-        return found is not None
+        return None if row is None else json.loads(row[0])
 
     def keep(self, sha256: bytes, data: bytes) -> None:
         """Keeps the contents of a file.
@@ -100,7 +104,7 @@ class ContentsWriter:
         Raises:
             FormatLimitError: more would be kept than is accepted.
         """
-        if not self.has(sha256):
+        if not self.has(CONTENTS, sha256):
             if len(data) > (most := limits_in_use().record_size):
                 raise FormatLimitError(f"a file of more than {most} bytes would be kept {limit_hint('record_size')}")
             self.count(len(data))
@@ -112,10 +116,8 @@ class ContentsWriter:
         Raises:
             FormatLimitError: more would be kept than is accepted.
         """
-        if not self.has_reading(reader, sha256):
+        if not self.has(reader, sha256):
             text = json.dumps(reading)
-            if len(text) > _MAX_READING:
-                raise FormatLimitError(f"what was found in a file takes {len(text)} bytes, more than {_MAX_READING}")
             self.count(len(text))
             self._database.execute(
                 "INSERT INTO readings (reader, sha256, reading) VALUES (?, ?, ?)", (reader, sha256, text)
@@ -219,7 +221,7 @@ class Contents:
         if row is None:
             return None
         (text,) = row
-        if not isinstance(text, str) or len(text) > _MAX_READING:
+        if not isinstance(text, str) or len(text) > MAX_RECORD:
             raise self._damaged(f"the reading of {sha256.hex()} is not a text")
         try:
             return parse_json(text.encode(), f"the reading of {sha256.hex()}").record

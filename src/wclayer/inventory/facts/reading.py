@@ -156,7 +156,7 @@ def _read_again(
                         make_directories(root, place.rpartition(b"/")[0])
                         write_file(root, place, iter(lambda: file.read(_PIECE), b""))
                     else:
-                        keep(contents, want, digest.digest(), file, entry.size)
+                        keep(contents, [want], digest.digest(), file, entry.size)
         reader.finish()
         _verify(reader, descriptor)
     if contents.misses_any:

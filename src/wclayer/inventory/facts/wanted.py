@@ -22,7 +22,7 @@ CONTENTS = "contents"
 """Stands for the contents themselves among the names of readers."""
 KNOWN_FILES = (*registry.READS, *chain.from_iterable(collector.reads for collector in COLLECTORS))
 """All files at known places that are read."""
-MAX_RECORD = 16 << 20
+MAX_RECORD = 8 << 20
 """The largest record of a reading in bytes, as JSON."""
 
 _ROOT = path_key("Files/")
@@ -71,7 +71,7 @@ def wanted(key: str, size: int) -> tuple[str, ...]:
     return tuple(dict.fromkeys(filter(None, found)))
 
 
-def is_looked_at(name: str, record: JsonObject) -> bool:
+def is_looked_at(name: str, record: Mapping[str, Any]) -> bool:
     """Returns whether an inventory without PE files looks at a file: it holds packages, or is damaged.
 
     Args:

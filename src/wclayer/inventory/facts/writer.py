@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -17,7 +18,7 @@ from wclayer.host import system
 from wclayer.inventory.facts.archive import make_directories
 from wclayer.inventory.facts.contents import ContentsWriter
 from wclayer.inventory.facts.hive_paths import MAX_LOG, is_hive, is_log
-from wclayer.inventory.facts.wanted import CONTENTS, NOTHING, READERS, Want, wanted
+from wclayer.inventory.facts.wanted import CONTENTS, READERS, is_looked_at, wanted
 from wclayer.layers.atomic import DATABASE, Stage
 from wclayer.layers.directory.database import EntryRow, Origin
 from wclayer.layers.directory.host_files import HostFiles
@@ -29,7 +30,7 @@ from wclayer.win32.attributes import DIRECTORY
 from wclayer.win32.backup import StreamId
 from wclayer.win32.names import encode_name, path_key
 
-HIVE: Want = "hive"
+HIVE = "hive"
 """What is wanted of a file that is a hive of the registry, or a log of one: the file itself."""
 _IN_MEMORY = 8 << 20
 """The largest file that a reader gets in memory; a larger one is spooled to the disk."""
@@ -42,21 +43,31 @@ def spool(folder: Path) -> BinaryIO:
     return cast(BinaryIO, tempfile.SpooledTemporaryFile(_IN_MEMORY, dir=str(folder)))
 
 
-def keep(contents: ContentsWriter, want: Want, sha256: bytes, file: BinaryIO, size: int) -> None:
+def keep(contents: ContentsWriter, wants: Iterable[str], sha256: bytes, file: BinaryIO, size: int) -> bool:
     """Keeps what is wanted of a file.
 
     Args:
         contents: where it is kept.
-        want: what is wanted: its contents, or what a reader finds in it.
+        wants: what is wanted (`wanted`).
         sha256: the SHA-256 of the file.
         file: the file.
         size: its length in bytes.
+
+    Returns:
+        Whether an inventory looks at the file even without PE files.
     """
-    file.seek(0)
-    if want == CONTENTS:
-        contents.keep(sha256, file.read())
-    elif not contents.has_reading(want, sha256):
-        contents.note(want, sha256, READERS[want](file, size))
+    is_wanted = False
+    for want in wants:
+        file.seek(0)
+        if want == CONTENTS:
+            contents.keep(sha256, file.read())
+            continue
+        record = contents.reading(want, sha256)
+        if record is None:
+            record = READERS[want](file, size)
+            contents.note(want, sha256, record)
+        is_wanted = is_wanted or is_looked_at(want, record)
+    return is_wanted
 
 
 class _Folder:
@@ -129,7 +140,7 @@ class FactsWriter(DirectoryLayerWriter):
         self._source = source
         self._contents = contents
         self._chosen: _ChosenFiles
-        self._want = NOTHING
+        self._wants: tuple[str, ...] = ()
         self._captured: BinaryIO | None = None
         self.hives: list[str] = []
         """The paths of the hives of the layer, without their logs."""
@@ -157,34 +168,32 @@ class FactsWriter(DirectoryLayerWriter):
         return not (is_hive(key) or is_log(key)) and super()._put_plain(entry, key, data)
 
     def _keep_plain(self, entry: Entry, key: str, data: bytes, digest: bytes) -> None:
-        want = wanted(key, entry.size)
-        if want != NOTHING:
+        wants = wanted(key, entry.size)
+        if wants and keep(self._contents, wants, digest, io.BytesIO(data), len(data)):
             self._contents.want(entry.name)
-            keep(self._contents, want, digest, io.BytesIO(data), len(data))
 
     def _begin(self, entry: Entry, key: str) -> None:
-        self._want = self._wanted(entry, key, entry.size) if entry.has_data else NOTHING
-        self._chosen.takes_next = self._want == HIVE
+        self._wants = self._wanted(entry, key, entry.size) if entry.has_data else ()
+        self._chosen.takes_next = HIVE in self._wants
         super()._begin(entry, key)
-        if self._want not in (NOTHING, HIVE):
-            self._contents.want(entry.name)
+        if self._wants and HIVE not in self._wants:
             self._captured = spool(self._staged.path)
         self._contents.count(len(entry.eas) + len(entry.reparse or b"") + sum(len(each.data) for each in entry.extra))
 
-    def _wanted(self, entry: Entry, key: str, size: int) -> Want:
+    def _wanted(self, entry: Entry, key: str, size: int) -> tuple[str, ...]:
         if not is_hive(key) and not is_log(key):
-            want = wanted(key, size)
-            if want != NOTHING and size > self.limits.facts_size:
+            wants = wanted(key, size)
+            if wants and size > self.limits.facts_size:
                 raise FormatLimitError(f"entry {entry.name!r}: {size} bytes to look into {limit_hint('facts_size')}")
-            return want
+            return wants
         if is_hive(key):
             self.hives.append(entry.name)
             if size > self.limits.hive_size:
                 raise FormatLimitError(f"entry {entry.name!r}: a hive of {size} bytes {limit_hint('hive_size')}")
         elif size > MAX_LOG:
-            return NOTHING
+            return ()
         self._contents.count(size)
-        return HIVE if size else NOTHING
+        return (HIVE,) if size else ()
 
     def _data(self, chunk: bytes | memoryview) -> None:
         super()._data(chunk)
@@ -198,24 +207,33 @@ class FactsWriter(DirectoryLayerWriter):
             with self._captured as file:
                 self._captured = None
                 sha256 = _EMPTY_SHA256 if current.sha256 is None else current.sha256.digest()
-                keep(self._contents, self._want, sha256, file, current.size)
+                if keep(self._contents, self._wants, sha256, file, current.size):
+                    self._contents.want(entry.name)
         elif current.row is not None:
             self._end_link(entry, path_key(entry.name), current.row)
 
     def _end_link(self, entry: Entry, key: str, row: EntryRow) -> None:
-        want = self._wanted(entry, key, row.size)
-        if want == NOTHING:
+        if row.link is None:
+            # The file is in another layer. Its size, and what it is, are known when the layers are merged.
+            if wanted(key, self.limits.facts_size):
+                self._contents.want(entry.name)
             return
-        if want != HIVE:
-            self._contents.want(entry.name)
-        if row.sha256 is None:
+        wants = self._wanted(entry, key, row.size)
+        if row.sha256 is None or not wants:
             return
-        if want == HIVE:
+        place = b""
+        if HIVE in wants:
             directory = self._directory(key.rpartition("/")[0])
-            name = encode_name(entry.name.rpartition("/")[2])
-            self._contents.miss(row.sha256, row.size, want, directory.host_child(name))
-        elif not (self._contents.has(row.sha256) if want == CONTENTS else self._contents.has_reading(want, row.sha256)):
-            self._contents.miss(row.sha256, row.size, want)
+            place = directory.host_child(encode_name(entry.name.rpartition("/")[2]))
+        missed = [want for want in wants if not self._contents.has(want, row.sha256)]
+        for want in missed:
+            self._contents.miss(row.sha256, row.size, want, place)
+        if HIVE not in wants and (missed or self._is_looked_at(wants, row.sha256)):
+            self._contents.want(entry.name)
+
+    def _is_looked_at(self, wants: Iterable[str], sha256: bytes) -> bool:
+        records = ((want, self._contents.reading(want, sha256)) for want in wants)
+        return any(is_looked_at(want, record) for want, record in records if record is not None)
 
     # What the parents have.
 
