@@ -10,28 +10,31 @@ import hashlib
 import json
 import sqlite3
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import closing, suppress
+from itertools import count
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 
 from wclayer.errors import CorruptLayerError, FormatError, FormatLimitError, errors_at, limit_hint
 from wclayer.images.json_view import parse_json
-from wclayer.inventory.facts.wanted import CONTENTS, MAX_RECORD
 from wclayer.layers.directory.database import from_column, to_column
 from wclayer.layers.directory.queries import Answer, query_error
 from wclayer.layers.guarded_database import DatabaseError, GuardedDatabase, database_uri, size_of_database
 from wclayer.model import limits_in_use
 from wclayer.win32.names import illegal_reason
 
+JsonObject = dict[str, Any]
 CONTENTS_FILE = "contents.db"
 _APPLICATION_ID = 0x57434643
 """`WCFC` in the SQLite header: it identifies the format."""
 _TABLES = """
 CREATE TABLE contents (
-    sha256 BLOB PRIMARY KEY CHECK (sha256 >= x''),
-    data BLOB NOT NULL CHECK (data >= x'')
+    sha256 BLOB CHECK (sha256 >= x''),
+    sequence INTEGER CHECK (sequence BETWEEN 0 AND 9223372036854775807),
+    data BLOB NOT NULL CHECK (data >= x''),
+    PRIMARY KEY (sha256, sequence)
 ) WITHOUT ROWID;
 
 CREATE TABLE readings (
@@ -46,7 +49,11 @@ CREATE TABLE wanted (
     path NOT NULL CHECK (path >= '')
 );
 """
+_SELECT_READING = "SELECT reading FROM readings WHERE reader = ? AND sha256 = ?"
 _PAGE, _CACHE = 4096, 4 << 20
+_CONTENTS_PIECE = 1 << 20
+_MAX_READING = 16 << 20
+_LONGEST_VALUE = 2 * _MAX_READING
 
 
 @functools.cache
@@ -83,45 +90,47 @@ class ContentsWriter:
             self._database.close()
             raise
 
-    def has(self, want: str, sha256: bytes) -> bool:
-        """Returns whether something is kept of the contents with that SHA-256: a reading, or with `CONTENTS` they."""
-        if want == CONTENTS:
-            found = self._database.execute("SELECT 1 FROM contents WHERE sha256 = ?", (sha256,))
-        else:
-            found = self._database.execute("SELECT 1 FROM readings WHERE reader = ? AND sha256 = ?", (want, sha256))
-        return found.fetchone() is not None
+    def has(self, sha256: bytes) -> bool:
+        """Returns whether the contents with that SHA-256 are kept."""
+        return self._database.execute("SELECT 1 FROM contents WHERE sha256 = ?", (sha256,)).fetchone() is not None
 
-    def reading(self, reader: str, sha256: bytes) -> Mapping[str, Any] | None:
-        """Returns what a reader found in the contents with that SHA-256; None if that is not known yet."""
-        row = self._database.execute(
-            "SELECT reading FROM readings WHERE reader = ? AND sha256 = ?", (reader, sha256)
-        ).fetchone()
+    def keep(self, sha256: bytes, file: BinaryIO) -> None:
+        """Keeps the contents of a file, which were not kept before.
+
+        Args:
+            sha256: their SHA-256.
+            file: the file, which is read from its position to its end.
+
+        Raises:
+            FormatLimitError: more would be kept than is accepted.
+        """
+        for number in count():
+            piece = file.read(_CONTENTS_PIECE)
+            if number and not piece:
+                return
+            self.count(len(piece))
+            self._database.execute(
+                "INSERT INTO contents (sha256, sequence, data) VALUES (?, ?, ?)", (sha256, number, piece)
+            )
+
+    def reading(self, reader: str, sha256: bytes) -> JsonObject | None:
+        """Returns what a reader found in the contents with that SHA-256; None if it did not read them yet."""
+        row = self._database.execute(_SELECT_READING, (reader, sha256)).fetchone()
         return None if row is None else json.loads(row[0])
 
-    def keep(self, sha256: bytes, data: bytes) -> None:
-        """Keeps the contents of a file.
+    def note(self, reader: str, sha256: bytes, reading: JsonObject) -> None:
+        """Keeps what a reader found in a file, which it did not read before.
 
         Raises:
             FormatLimitError: more would be kept than is accepted.
         """
-        if not self.has(CONTENTS, sha256):
-            if len(data) > (most := limits_in_use().record_size):
-                raise FormatLimitError(f"a file of more than {most} bytes would be kept {limit_hint('record_size')}")
-            self.count(len(data))
-            self._database.execute("INSERT INTO contents (sha256, data) VALUES (?, ?)", (sha256, data))
-
-    def note(self, reader: str, sha256: bytes, reading: Mapping[str, Any]) -> None:
-        """Keeps what a reader found in a file.
-
-        Raises:
-            FormatLimitError: more would be kept than is accepted.
-        """
-        if not self.has(reader, sha256):
-            text = json.dumps(reading)
-            self.count(len(text))
-            self._database.execute(
-                "INSERT INTO readings (reader, sha256, reading) VALUES (?, ?, ?)", (reader, sha256, text)
-            )
+        text = json.dumps(reading)
+        if len(text) > _MAX_READING:
+            raise FormatLimitError(f"what was found in a file takes {len(text)} bytes, more than {_MAX_READING}")
+        self.count(len(text))
+        self._database.execute(
+            "INSERT INTO readings (reader, sha256, reading) VALUES (?, ?, ?)", (reader, sha256, text)
+        )
 
     def want(self, path: str) -> None:
         """Records that items of an inventory may come from the file at a path of the layer."""
@@ -203,25 +212,35 @@ class Contents:
         Raises:
             CorruptLayerError: the database is damaged.
         """
-        row = self._query("SELECT data FROM contents WHERE sha256 = ?", (sha256,)).fetchone()
-        if row is None:
+        pieces = [
+            self._blob(sha256, number, *row)
+            for number, row in enumerate(
+                self._query("SELECT sequence, data FROM contents WHERE sha256 = ? ORDER BY sequence", (sha256,))
+            )
+        ]
+        if not pieces:
             return None
-        (data,) = row
-        if not isinstance(data, bytes) or hashlib.sha256(data).digest() != sha256:
+        data = b"".join(pieces)
+        if hashlib.sha256(data).digest() != sha256:
             raise self._damaged(f"the contents {sha256.hex()} have another SHA-256")
         return data
 
-    def reading(self, reader: str, sha256: bytes) -> Mapping[str, Any] | None:
+    def _blob(self, sha256: bytes, expected: int, sequence: object, data: object) -> bytes:
+        if sequence != expected or not isinstance(data, bytes):
+            raise self._damaged(f"the contents {sha256.hex()}: piece {expected} is not there")
+        return data
+
+    def reading(self, reader: str, sha256: bytes) -> JsonObject | None:
         """Returns what a reader found in the contents with that SHA-256; None if it did not read them.
 
         Raises:
             CorruptLayerError: the database is damaged. The types of the values in the object are not checked.
         """
-        row = self._query("SELECT reading FROM readings WHERE reader = ? AND sha256 = ?", (reader, sha256)).fetchone()
+        row = self._query(_SELECT_READING, (reader, sha256)).fetchone()
         if row is None:
             return None
         (text,) = row
-        if not isinstance(text, str) or len(text) > MAX_RECORD:
+        if not isinstance(text, str) or len(text) > _MAX_READING:
             raise self._damaged(f"the reading of {sha256.hex()} is not a text")
         try:
             return parse_json(text.encode(), f"the reading of {sha256.hex()}").record
@@ -229,8 +248,7 @@ class Contents:
             raise self._damaged(str(error)) from None
 
     def wanted(self) -> Iterator[str]:
-        """Yields the paths in the layer, such as `Files/a/b.json`, of the files from which items may come, in the order
-        of the layer.
+        """Yields the paths in the layer, such as `Files/a/b.json`, of the files from which items may come.
 
         Raises:
             CorruptLayerError: the database is damaged.
@@ -280,7 +298,7 @@ def _open(path: Path) -> GuardedDatabase:
         factory=GuardedDatabase,
     )  # fmt: skip
     try:
-        connection.guard(path, min(limits_in_use().record_size, size_of_database(path)))
+        connection.guard(path, min(_LONGEST_VALUE, size_of_database(path)))
         if connection.execute("PRAGMA application_id").fetchone() != (_APPLICATION_ID,):
             raise DatabaseError(f"{path.name} is not a database of contents")
         found = connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_master LIMIT 100").fetchall()

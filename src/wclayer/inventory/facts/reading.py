@@ -22,6 +22,7 @@ from wclayer.layers.copy import copy_layer
 from wclayer.layers.progress import Cancelled, ProgressCallback
 from wclayer.layers.tar import TarLayerReader
 from wclayer.model import limits_in_use
+from wclayer.win32.names import decode_name
 
 _PIECE = 1 << 20
 
@@ -156,7 +157,7 @@ def _read_again(
                         make_directories(root, place.rpartition(b"/")[0])
                         write_file(root, place, iter(lambda: file.read(_PIECE), b""))
                     else:
-                        keep(contents, [want], digest.digest(), file, entry.size)
+                        keep(contents, (want,), decode_name(place), digest.digest(), file, entry.size)
         reader.finish()
         _verify(reader, descriptor)
     if contents.misses_any:

@@ -20,6 +20,7 @@ from wclayer.inventory.facts.contents import ContentsWriter
 from wclayer.inventory.facts.hive_paths import MAX_LOG, is_hive, is_log
 from wclayer.inventory.facts.wanted import CONTENTS, READERS, is_looked_at, wanted
 from wclayer.layers.atomic import DATABASE, Stage
+from wclayer.layers.base import all_of
 from wclayer.layers.directory.database import EntryRow, Origin
 from wclayer.layers.directory.host_files import HostFiles
 from wclayer.layers.directory.records import DirectoryPlace, LayerRecords
@@ -43,31 +44,31 @@ def spool(folder: Path) -> BinaryIO:
     return cast(BinaryIO, tempfile.SpooledTemporaryFile(_IN_MEMORY, dir=str(folder)))
 
 
-def keep(contents: ContentsWriter, wants: Iterable[str], sha256: bytes, file: BinaryIO, size: int) -> bool:
+def keep(contents: ContentsWriter, wants: Iterable[str], path: str, sha256: bytes, file: BinaryIO, size: int) -> None:
     """Keeps what is wanted of a file.
 
     Args:
         contents: where it is kept.
-        wants: what is wanted (`wanted`).
+        wants: what is wanted: names of readers, or its contents.
+        path: the path of the file in its layer.
         sha256: the SHA-256 of the file.
         file: the file.
         size: its length in bytes.
-
-    Returns:
-        Whether an inventory looks at the file even without PE files.
     """
     is_wanted = False
     for want in wants:
-        file.seek(0)
-        if want == CONTENTS:
-            contents.keep(sha256, file.read())
-            continue
-        record = contents.reading(want, sha256)
-        if record is None:
-            record = READERS[want](file, size)
-            contents.note(want, sha256, record)
-        is_wanted = is_wanted or is_looked_at(want, record)
-    return is_wanted
+        if want != CONTENTS:
+            reading = contents.reading(want, sha256)
+            if reading is None:
+                file.seek(0)
+                reading = READERS[want](file, size)
+                contents.note(want, sha256, reading)
+            is_wanted = is_wanted or is_looked_at(want, reading)
+        elif not contents.has(sha256):
+            file.seek(0)
+            contents.keep(sha256, file)
+    if is_wanted:
+        contents.want(path)
 
 
 class _Folder:
@@ -168,9 +169,8 @@ class FactsWriter(DirectoryLayerWriter):
         return not (is_hive(key) or is_log(key)) and super()._put_plain(entry, key, data)
 
     def _keep_plain(self, entry: Entry, key: str, data: bytes, digest: bytes) -> None:
-        wants = wanted(key, entry.size)
-        if wants and keep(self._contents, wants, digest, io.BytesIO(data), len(data)):
-            self._contents.want(entry.name)
+        if wants := wanted(key, entry.size):
+            keep(self._contents, wants, entry.name, digest, io.BytesIO(data), len(data))
 
     def _begin(self, entry: Entry, key: str) -> None:
         self._wants = self._wanted(entry, key, entry.size) if entry.has_data else ()
@@ -181,15 +181,15 @@ class FactsWriter(DirectoryLayerWriter):
         self._contents.count(len(entry.eas) + len(entry.reparse or b"") + sum(len(each.data) for each in entry.extra))
 
     def _wanted(self, entry: Entry, key: str, size: int) -> tuple[str, ...]:
-        if not is_hive(key) and not is_log(key):
-            wants = wanted(key, size)
-            if wants and size > self.limits.facts_size:
-                raise FormatLimitError(f"entry {entry.name!r}: {size} bytes to look into {limit_hint('facts_size')}")
-            return wants
         if is_hive(key):
             self.hives.append(entry.name)
             if size > self.limits.hive_size:
                 raise FormatLimitError(f"entry {entry.name!r}: a hive of {size} bytes {limit_hint('hive_size')}")
+        elif not is_log(key):
+            wants = wanted(key, size)
+            if wants and size > self.limits.facts_size:
+                raise FormatLimitError(f"entry {entry.name!r}: {size} bytes to look into {limit_hint('facts_size')}")
+            return wants
         elif size > MAX_LOG:
             return ()
         self._contents.count(size)
@@ -207,33 +207,29 @@ class FactsWriter(DirectoryLayerWriter):
             with self._captured as file:
                 self._captured = None
                 sha256 = _EMPTY_SHA256 if current.sha256 is None else current.sha256.digest()
-                if keep(self._contents, self._wants, sha256, file, current.size):
-                    self._contents.want(entry.name)
+                keep(self._contents, self._wants, entry.name, sha256, file, current.size)
         elif current.row is not None:
             self._end_link(entry, path_key(entry.name), current.row)
 
     def _end_link(self, entry: Entry, key: str, row: EntryRow) -> None:
-        if row.link is None:
-            # The file is in another layer. Its size, and what it is, are known when the layers are merged.
-            if wanted(key, self.limits.facts_size):
+        wants = self._wanted(entry, key, row.size)
+        if row.sha256 is None:
+            # Whoever knows the parents looks at it.
+            if wants:
                 self._contents.want(entry.name)
             return
-        wants = self._wanted(entry, key, row.size)
-        if row.sha256 is None or not wants:
-            return
-        place = b""
-        if HIVE in wants:
-            directory = self._directory(key.rpartition("/")[0])
-            place = directory.host_child(encode_name(entry.name.rpartition("/")[2]))
-        missed = [want for want in wants if not self._contents.has(want, row.sha256)]
-        for want in missed:
-            self._contents.miss(row.sha256, row.size, want, place)
-        if HIVE not in wants and (missed or self._is_looked_at(wants, row.sha256)):
-            self._contents.want(entry.name)
-
-    def _is_looked_at(self, wants: Iterable[str], sha256: bytes) -> bool:
-        records = ((want, self._contents.reading(want, sha256)) for want in wants)
-        return any(is_looked_at(want, record) for want, record in records if record is not None)
+        for want in wants:
+            if want == HIVE:
+                directory = self._directory(key.rpartition("/")[0])
+                place = directory.host_child(encode_name(entry.name.rpartition("/")[2]))
+                self._contents.miss(row.sha256, row.size, want, place)
+            elif want == CONTENTS:
+                if not self._contents.has(row.sha256):
+                    self._contents.miss(row.sha256, row.size, want)
+            elif (reading := self._contents.reading(want, row.sha256)) is None:
+                self._contents.miss(row.sha256, row.size, want, encode_name(entry.name))
+            elif is_looked_at(want, reading):
+                self._contents.want(entry.name)
 
     # What the parents have.
 
@@ -258,6 +254,11 @@ class FactsWriter(DirectoryLayerWriter):
         self._records.commit()
         self._records.close()
         self._files.close()
+
+    def _discard(self) -> None:
+        if self._captured is not None:
+            all_of(self._captured.close)
+        super()._discard()
 
     def counts(self) -> dict[str, int]:
         """Returns the counts of a `LayerSummary`, of the entries so far."""
