@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
-from hypothesis import strategies as st
 
 import wclayer
 from tests.layers.formats import (
@@ -29,6 +28,7 @@ from tests.layers.formats import (
     Transport,
     rows_of,
 )
+from tests.layers.random_layers import AUDITED_SECURITY, EAS, PLAIN_SECURITY, RandomLayer, layers, put_all
 from tests.source import ROOT, modules, parsed
 from tests.support import TIME, directory, info, nothing_left_in, put_directories, put_file, put_files
 from wclayer.engines.portable.base_processing import ReplacingLayerWriter
@@ -40,18 +40,11 @@ from wclayer.model import DataStream, Entry, ExtraStream, LayerReader, LayerWrit
 from wclayer.view.part import ChainPartReader
 from wclayer.win32.attributes import FileBasicInfo
 from wclayer.win32.backup import StreamHeader, StreamId
-from wclayer.win32.ea import ExtendedAttribute, encode_eas
-from wclayer.win32.inherit import volume_root
 from wclayer.win32.names import path_key
 from wclayer.win32.reparse import LinkTarget, LxSymlink, ReparsePoint
-from wclayer.win32.sddl import from_sddl
 
 LINK, SECURITY = 1, 2
 """Where a row has the target of a link, and its security descriptor."""
-_SECURITY = volume_root().encode()
-_AUDITED = from_sddl("O:SYG:SYD:(A;;FA;;;BA)S:(AU;SA;FA;;;WD)(ML;;NW;;;LW)").encode()
-_EAS = encode_eas([ExtendedAttribute(b"FIRST", b"one", 0x80), ExtendedAttribute(b"SECOND", bytes(300))])
-
 
 _EXTRA = {
     Part.OBJECT_ID: ExtraStream(StreamId.OBJECT_ID, 0, "", bytes(64)),
@@ -167,10 +160,11 @@ def _everything(writer: LayerWriter, refused: Container[Part] = ()) -> None:
     data = b"all metadata"
     extra = tuple(stream for part, stream in _EXTRA.items() if part not in refused)
     writer.put(
-        Entry("Files/all", info(0x26), len(data), _AUDITED, _EAS, extra=extra), [DataStream("", len(data), (data,))]
+        Entry("Files/all", info(0x26), len(data), AUDITED_SECURITY, EAS, extra=extra),
+        [DataStream("", len(data), (data,))],
     )
     symlink = LinkTarget.from_path("..\\data", is_mount_point=False).encode()
-    writer.put(Entry("Files/symlink", info(0x420), security=_SECURITY, reparse=symlink))
+    writer.put(Entry("Files/symlink", info(0x420), security=PLAIN_SECURITY, reparse=symlink))
     junction = LinkTarget.from_path("C:\\Files", is_mount_point=True).encode()
     writer.put(Entry("Files/junction", info(0x410), reparse=junction))
     odd = LinkTarget("\\??\\C:\\real", "shown", 0, True).encode()
@@ -596,52 +590,15 @@ def test_progress_and_cancellation(layer_format: Format, tmp_path: Path) -> None
 # Random layers.
 
 
-_parts = st.text(
-    st.characters(exclude_characters='"*/:<>?\\|', min_codepoint=33, exclude_categories=["Cs"]), min_size=1, max_size=8
-).filter(lambda name: name not in (".", "..") and not name.startswith(".wh."))
-_small = st.binary(max_size=40)
-
-
-@st.composite
-def _layers(draw: st.DrawFn) -> list[tuple[Entry, list[tuple[str, bytes]]]]:
-    """A random legal layer: directories and files with any metadata, in a legal order."""
-    directories = ["Files"]
-    made: list[tuple[Entry, list[tuple[str, bytes]]]] = [(directory("Files"), [])]
-    seen = {"FILES"}
-    for _ in range(draw(st.integers(0, 8))):
-        name = f"{draw(st.sampled_from(directories))}/{draw(_parts)}"
-        if path_key(name) in seen:
-            continue
-        seen.add(path_key(name))
-        time = st.integers(0, (1 << 63) - 1)
-        basic = FileBasicInfo(draw(st.integers(0, 0xFFFF)) & ~0x610, *(draw(time) for _ in range(4)))
-        security = draw(st.sampled_from([None, _SECURITY, _AUDITED]))
-        eas = draw(st.sampled_from([b"", _EAS]))
-        if draw(st.booleans()):
-            basic.attributes |= 0x10
-            directories.append(name)
-            made.append((Entry(name, basic, 0, security, eas), []))
-        else:
-            data = draw(_small)
-            streams = draw(st.dictionaries(st.sampled_from(["s", "Zone.Identifier", "日本"]), _small, max_size=2))
-            made.append((Entry(name, basic, len(data), security, eas), [("", data), *streams.items()]))
-    return made
-
-
-def _put_all(writer: LayerWriter, layer: list[tuple[Entry, list[tuple[str, bytes]]]]) -> None:
-    for entry, streams in layer:
-        writer.put(entry, (DataStream(name, len(data), (data,)) for name, data in streams))
-
-
 @pytest.mark.parametrize("kind", WHOLE)
 def test_random_layers_come_back(kind: type[Format], tmp_path_factory: pytest.TempPathFactory) -> None:
-    @given(_layers())
+    @given(layers())
     @settings(max_examples=40 if kind in (Tar, Transport, Directory) else 8)
-    def check(layer: list[tuple[Entry, list[tuple[str, bytes]]]]) -> None:
+    def check(layer: RandomLayer) -> None:
         made = kind(tmp_path_factory.mktemp("layers"))
-        made.make(lambda writer: _put_all(writer, layer))
+        made.make(lambda writer: put_all(writer, layer))
         found = rows_of(made.reader())
-        expected = rows_of(TarLayerReader(io.BytesIO(_tar_of(lambda w: _put_all(w, layer)))))
+        expected = rows_of(TarLayerReader(io.BytesIO(_tar_of(lambda w: put_all(w, layer)))))
         # A layer directory and a transport folder always have the roots.
         if "Hives" not in made.expected(expected):
             found.pop("Hives", None)

@@ -110,7 +110,7 @@ def _below(root: HostRoot) -> Iterator[bytes]:
                 yield path
 
 
-@during("read facts")
+@during("read facts", takes_over=True)
 def read_summary(file: StrPath) -> LayerSummary:
     """Returns what a facts file says of its layer as a whole. Nothing else of the file is read.
 
@@ -123,7 +123,7 @@ def read_summary(file: StrPath) -> LayerSummary:
         return archive.summary
 
 
-@during("unpack facts")
+@during("unpack facts", takes_over=True)
 def unpack_facts(file: StrPath, folder: StrPath) -> LayerSummary:
     """Unpacks a facts file into a folder, which `open_layer` and `Contents` open.
 

@@ -65,7 +65,7 @@ class FactsCache:
     def _unpack(self, digest: str, path: Path) -> None:
         with self._store.open(digest) as stream, suppress(AlreadyExistsError):
             # Another process may be faster.
-            unpack_stream(stream, self._store.name_of(digest), path, digest=digest)
+            unpack_stream(stream, self._store.place(digest), path, digest=digest)
         self._make_room(besides=path)
 
     def _make_room(self, besides: Path) -> None:

@@ -27,7 +27,7 @@ from wclayer.win32.names import decode_name
 _PIECE = 1 << 20
 
 
-@during("make facts")
+@during("make facts", takes_over=True)
 def make_facts(
     open_blob: Callable[[], BinaryIO],
     descriptor: Descriptor,
