@@ -15,17 +15,18 @@ from contextlib import closing, suppress
 from itertools import count
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Self
+from typing import BinaryIO, Self
 
 from wclayer.errors import CorruptLayerError, FormatError, FormatLimitError, errors_at, limit_hint
 from wclayer.images.json_view import parse_json
+from wclayer.inventory.facts.wanted import MAX_RECORD
+from wclayer.inventory.subject.readings import JsonObject
 from wclayer.layers.directory.database import from_column, to_column
 from wclayer.layers.directory.queries import Answer, query_error
 from wclayer.layers.guarded_database import DatabaseError, GuardedDatabase, database_uri, size_of_database
 from wclayer.model import limits_in_use
 from wclayer.win32.names import illegal_reason
 
-JsonObject = dict[str, Any]
 CONTENTS_FILE = "contents.db"
 _APPLICATION_ID = 0x57434643
 """`WCFC` in the SQLite header: it identifies the format."""
@@ -52,8 +53,7 @@ CREATE TABLE wanted (
 _SELECT_READING = "SELECT reading FROM readings WHERE reader = ? AND sha256 = ?"
 _PAGE, _CACHE = 4096, 4 << 20
 _CONTENTS_PIECE = 1 << 20
-_MAX_READING = 16 << 20
-_LONGEST_VALUE = 2 * _MAX_READING
+_LONGEST_VALUE = 2 * MAX_RECORD
 
 
 @functools.cache
@@ -119,14 +119,12 @@ class ContentsWriter:
         return None if row is None else json.loads(row[0])
 
     def note(self, reader: str, sha256: bytes, reading: JsonObject) -> None:
-        """Keeps what a reader found in a file, which it did not read before.
+        """Keeps what a reader found in a file, which it did not read before, of at most `MAX_RECORD` bytes.
 
         Raises:
             FormatLimitError: more would be kept than is accepted.
         """
         text = json.dumps(reading)
-        if len(text) > _MAX_READING:
-            raise FormatLimitError(f"what was found in a file takes {len(text)} bytes, more than {_MAX_READING}")
         self.count(len(text))
         self._database.execute(
             "INSERT INTO readings (reader, sha256, reading) VALUES (?, ?, ?)", (reader, sha256, text)
@@ -240,7 +238,7 @@ class Contents:
         if row is None:
             return None
         (text,) = row
-        if not isinstance(text, str) or len(text) > _MAX_READING:
+        if not isinstance(text, str) or len(text) > MAX_RECORD:
             raise self._damaged(f"the reading of {sha256.hex()} is not a text")
         try:
             return parse_json(text.encode(), f"the reading of {sha256.hex()}").record

@@ -212,13 +212,14 @@ class FactsWriter(DirectoryLayerWriter):
             self._end_link(entry, path_key(entry.name), current.row)
 
     def _end_link(self, entry: Entry, key: str, row: EntryRow) -> None:
-        wants = self._wanted(entry, key, row.size)
-        if row.sha256 is None:
-            # Whoever knows the parents looks at it.
-            if wants:
+        if row.link is None:
+            # The file is in another layer. Its size, and what it is, are known when the layers are merged.
+            if wanted(key, self.limits.facts_size) or wanted(key, 0):
                 self._contents.want(entry.name)
             return
-        for want in wants:
+        if row.sha256 is None:
+            return
+        for want in self._wanted(entry, key, row.size):
             if want == HIVE:
                 directory = self._directory(key.rpartition("/")[0])
                 place = directory.host_child(encode_name(entry.name.rpartition("/")[2]))
