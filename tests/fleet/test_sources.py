@@ -76,6 +76,11 @@ def test_a_fleet_is_resolved_with_one_connection_and_two_requests_an_image(
     }
     # An index is one request more, and no configuration is read of an artifact. No layer is asked for.
     assert len(fleet_registry.requests()) == 2 * len(found) + 1 - 1
+    fleet_registry.forget()
+    with ImageAccess() as access:
+        again = [image for batch in batches for image in resolve_images(batch, access, read)]
+    assert again == found
+    assert len(fleet_registry.requests()) == len(listed) + 1  # the configuration of the image for Linux
     (one, two) = [image for image in found if image.root == fleet.index.digest]
     assert one.listed == two.listed
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 
@@ -36,7 +36,9 @@ _MOST_SHOWN = 10
 _LONGEST = 100
 
 
-def resolve_images(listed: Sequence[Listed], access: ImageAccess) -> list[ResolvedImage]:
+def resolve_images(
+    listed: Sequence[Listed], access: ImageAccess, known: Mapping[str, ResolvedImage] | None = None
+) -> list[ResolvedImage]:
     """Returns the images for Windows that references mean, in the order of the references.
 
     A manifest and a configuration are two requests, an index is one more. Layers are not asked for. What fails is told
@@ -45,6 +47,8 @@ def resolve_images(listed: Sequence[Listed], access: ImageAccess) -> list[Resolv
     Args:
         listed: the references, and what could not be listed.
         access: how they are reached.
+        known: what an earlier call returned, by the digests of images. It is returned for these digests again, and
+            nothing more is asked: one request for each reference.
     """
     found: list[ResolvedImage] = []
     with ExitStack() as opened:
@@ -57,22 +61,24 @@ def resolve_images(listed: Sequence[Listed], access: ImageAccess) -> list[Resolv
 
         for item in listed:
             try:
-                found += _resolved(item, access, layout)
+                found += _resolved(item, access, layout, known or {})
             except FOREIGN_ERRORS as error:
                 found.append(_failed(item, error))
     return found
 
 
-def _resolved(item: Listed, access: ImageAccess, layout: Callable[[str], LayoutSource]) -> list[ResolvedImage]:
+def _resolved(
+    item: Listed, access: ImageAccess, layout: Callable[[str], LayoutSource], known: Mapping[str, ResolvedImage]
+) -> list[ResolvedImage]:
     if item.error:
         return [ResolvedImage(item, ImageStatus.ERROR, item.error)]
     place = parse_location(item.location)
     if place.transport is Transport.LAYOUT:
         # Its index is read once for all images of a batch.
         source = layout(place.path)
-        return _Resolution(item, source).images(source.find(place.name))
+        return _Resolution(item, source, known).images(source.find(place.name))
     with access.open(place) as opened:
-        return _Resolution(item, opened).images(opened.resolve())
+        return _Resolution(item, opened, known).images(opened.resolve())
 
 
 def _failed(item: Listed, error: BaseException) -> ResolvedImage:
@@ -94,11 +100,13 @@ class _Resolution:
     Args:
         item: the reference.
         source: where it is.
+        known: images that need not be read.
     """
 
-    def __init__(self, item: Listed, source: ImageSource) -> None:
+    def __init__(self, item: Listed, source: ImageSource, known: Mapping[str, ResolvedImage]) -> None:
         self._item = item
         self._source = source
+        self._known = known
         self._size = 0
 
     def images(self, root: Descriptor) -> list[ResolvedImage]:
@@ -107,9 +115,12 @@ class _Resolution:
         Raises:
             LayerError, FormatError: what the reference means cannot be read.
         """
-        item = self._document(root)
-        found = [self._image(item)] if isinstance(item, Manifest) else self._images_of(item)
-        return [replace(image, root=root.digest) for image in found]
+        if root.digest in self._known:
+            found = [self._known[root.digest]]
+        else:
+            item = self._document(root)
+            found = [self._image(item)] if isinstance(item, Manifest) else self._images_of(item)
+        return [replace(image, listed=self._item, root=root.digest) for image in found]
 
     def _images_of(self, index: Index) -> list[ResolvedImage]:
         found: dict[str, ResolvedImage] = {}
@@ -123,6 +134,9 @@ class _Resolution:
                 continue
             if len(found) >= _MOST_IMAGES:
                 raise FormatError(f"an index of more than {_MOST_IMAGES} images; name them by their digests")
+            if child.digest in self._known:
+                found[child.digest] = self._known[child.digest]
+                continue
             try:
                 item = self._document(child)
                 if isinstance(item, Index):

@@ -8,6 +8,7 @@ import json
 import socket
 import ssl
 from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
 from http.client import HTTPException, IncompleteRead, RemoteDisconnected
 
 import urllib3
@@ -27,7 +28,7 @@ _MAX_MESSAGE = 200
 CHECK_HOST = "check that this is the address of a registry"
 AT_FAULT = "the registry, or a proxy before it, is at fault: try again, or take the image from elsewhere"
 """What a user can do about answers that a registry must not give."""
-_MAX_WAIT = 120.0
+_MAX_WAIT = 24 * 3600.0
 
 
 class TemporaryError(Exception):
@@ -193,9 +194,10 @@ def from_answer(
             " limit there",
         )
     if status == 429:
-        detail = f"{origin} refuses further requests for now: too many{told}"
+        wait = wait_of(response)
+        detail = f"{origin} refuses further requests for {f'{wait:.0f} s' if wait else 'now'}: too many{told}"
         hint = "" if asked.user else f"; more are allowed after {asked.log_in}"
-        return TemporaryError(RegistryError(asked.path, detail + hint), wait=wait_of(response), is_answer=True)
+        return TemporaryError(RegistryError(asked.path, detail + hint), wait=wait, is_answer=True)
     if 300 <= status < 400:
         detail = f"{origin} redirects and does not say where to, asked for {asked.what}"
         return RegistryError(asked.path, f"{detail}; {CHECK_HOST}")
@@ -262,6 +264,18 @@ def is_refusal(response: urllib3.BaseHTTPResponse) -> bool:
 
 
 def wait_of(response: urllib3.BaseHTTPResponse) -> float | None:
-    """Returns the seconds that `Retry-After` asks to wait, at most two minutes. A date counts as no wish."""
+    """Returns the seconds that `Retry-After` asks to wait (RFC 9110), at most a day; None if it does not say."""
     text = response.headers.get("Retry-After", "").strip()
-    return min(float(text), _MAX_WAIT) if text.isascii() and text.isdigit() and len(text) < 10 else None
+    if text.isascii() and text.isdigit() and len(text) < 10:
+        return min(float(text), _MAX_WAIT)
+    until, now = (_seconds_of(response.headers.get(name, "")) for name in ("Retry-After", "Date"))
+    # Between two times of the server's clock: that of this machine may be another.
+    return min(max(until - now, 0.0), _MAX_WAIT) if until is not None and now is not None else None
+
+
+def _seconds_of(text: str) -> float | None:
+    """Returns the seconds since 1970 of a time in a header; None if it is none."""
+    try:
+        return parsedate_to_datetime(text[:64]).timestamp()
+    except (ValueError, OverflowError, TypeError):
+        return None
