@@ -293,8 +293,7 @@ class Dataset:
     def settle(self) -> None:
         """Removes what killed writers left. No other scan may be running (`locked`)."""
         hashes = self.hashes()
-        for table in TABLES:
-            self.folder.remove_leftovers(table.name)
+        self.folder.remove_leftovers("")
         # Those of images go first: until then, the others may be theirs.
         for table in reversed(BUCKETED):
             for name in self.folder.names(table.name):

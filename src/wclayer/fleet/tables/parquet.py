@@ -121,7 +121,10 @@ def arrow_errors(name: str) -> Iterator[None]:
     """Turns errors of Arrow about the contents of a file into an `InvalidDataError`."""
     try:
         yield
-    except pyarrow.ArrowException as error:
+    except (pyarrow.ArrowException, UnicodeDecodeError, OSError) as error:
+        # Arrow tells some damage as an error of the host, which has no number then.
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
         raise InvalidDataError(name, f"is no intact Parquet file of a fleet ({error}); scan again") from error
 
 
