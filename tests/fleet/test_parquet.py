@@ -161,5 +161,5 @@ def test_a_changed_byte_is_an_error_or_other_rows(at: int, value: int) -> None:
 def test_what_duckdb_is_told_to_read_is_utf_8(tmp_path: Path) -> None:
     rows = [FindingRow("i", "damaged", character, "t\0t") for character in (*string.printable, "é", "\U0001f600")]
     (tmp_path / "f.parquet").write_bytes(_written(FINDINGS, rows).getvalue())
-    found = duckdb.sql(f"SELECT place, length(text) FROM '{tmp_path}/f.parquet'").fetchall()
+    found = duckdb.read_parquet(str(tmp_path / "f.parquet")).project("place, length(text)").fetchall()
     assert found == [(row.place, 3) for row in rows]
