@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from wclayer.cli.fleet_query import query_command
 from wclayer.cli.group import Verbs
 
 
@@ -21,5 +22,7 @@ def fleet_group() -> None:
       wclayer fleet diff out-may out-june
     """
 
+
+fleet_group.add_command(query_command)
 
 COMMANDS = (fleet_group,)

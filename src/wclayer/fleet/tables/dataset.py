@@ -282,13 +282,34 @@ class Dataset:
 
     def places(self, table: Table) -> list[str]:
         """Returns the paths or URLs of the Parquet files that are a table, in order, by one listing for each folder."""
-        if table is LAYERS:
-            names = [_LAYERS] if self.folder.exists(_LAYERS) else []
-        elif table is FILES:
-            names = [name for name in self.folder.names(FILES.name) if _FILES_FILE.fullmatch(name)]
-        else:
-            names = [_bucket_file(table, bucket, hash_) for bucket, hash_ in self.hashes().items()]
-        return [self.folder.place(name) for name in names]
+        hashes = self.hashes() if table in BUCKETED else {}
+        return [self.folder.place(name) for name in _names_of(table, self.folder.names(table.name), hashes)]
+
+    def parquet_files(self) -> dict[Table, dict[str, int]]:
+        """Returns the Parquet files of all tables: their names in `folder`, in order, with their sizes in bytes.
+
+        Each table is listed once.
+
+        Raises:
+            PathNotFoundError: there are no tables, no scan has ended, or a file is missing.
+            NotSupportedError: another version of wclayer made the tables.
+            InvalidDataError: `fleet.json` is damaged.
+        """
+        if self.buckets and not self.folder.exists(_LAYERS):
+            raise PathNotFoundError(self.folder.place(_LAYERS), "is not there: no scan has ended; scan again")
+        hashes = self.hashes()
+        found: dict[Table, dict[str, int]] = {}
+        for table in TABLES:
+            sizes = self.folder.names(table.name)
+            names = _names_of(table, sizes, hashes)
+            for name in names:
+                if name not in sizes:
+                    raise PathNotFoundError(
+                        self.folder.place(name),
+                        "is not there: a scan replaces it now, or it was removed; ask again, or scan again",
+                    )
+            found[table] = {name: sizes[name] for name in names}
+        return found
 
     def settle(self) -> None:
         """Removes what killed writers left. No other scan may be running (`locked`)."""
@@ -357,6 +378,19 @@ def _bucket_folder(table: Table, bucket: int) -> str:
 
 def _bucket_file(table: Table, bucket: int, hash_: str) -> str:
     return f"{_bucket_folder(table, bucket)}/{hash_}.parquet"
+
+
+def _names_of(table: Table, names: Iterable[str], hashes: Mapping[int, str]) -> list[str]:
+    """Returns the names of the files that a table is.
+
+    Args:
+        table: the table.
+        names: the names of the files in its folder.
+        hashes: the buckets that there are.
+    """
+    if table in BUCKETED:
+        return [_bucket_file(table, bucket, hash_) for bucket, hash_ in hashes.items()]
+    return [name for name in names if name == _LAYERS or _FILES_FILE.fullmatch(name)]
 
 
 def _files_file(layer: str) -> str:
