@@ -8,6 +8,7 @@ from fuzz.targets import (
     commands,
     disks,
     dockerfiles,
+    facts,
     image_archives,
     images,
     interfaces,
@@ -23,7 +24,7 @@ from fuzz.targets import (
 )
 
 _MODULES = (
-    advisories, commands, disks, dockerfiles, image_archives, images, interfaces, ntfs, operations,
+    advisories, commands, disks, dockerfiles, facts, image_archives, images, interfaces, ntfs, operations,
     packages, pe, programs, regf, tar, win32, zips,
 )  # fmt: skip
 

@@ -60,6 +60,7 @@ PARSERS = (
     "inventory/collectors/packages/java.py", "inventory/collectors/packages/node.py",
     "inventory/collectors/packages/nuget.py",
     "inventory/collectors/packages/python.py", "inventory/collectors/pe_files.py",
+    "inventory/facts/archive.py", "inventory/facts/contents.py", "inventory/facts/summary.py",
     "inventory/collectors/appx_name.py", "inventory/collectors/task_document.py", "inventory/collectors/x509.py",
     "layers/directory/rows.py", "layers/json_file.py", "layers/tar/header_delta.py", "layers/tar/members.py",
     "layers/tar/reader.py", "layers/transport/reader.py", "layers/volume/kinds.py", "view/fuse/operations.py",
