@@ -26,7 +26,7 @@ from wclayer.errors import (
 )
 from wclayer.layers import atomic
 
-_OBJECT_STORES = frozenset({"abfs", "abfss", "az", "gcs", "gs", "memory", "oci", "oss", "s3", "s3a"})
+_OBJECT_STORES = frozenset({"abfs", "abfss", "az", "gcs", "gs", "oci", "oss", "s3", "s3a"})
 """Protocols of fsspec whose stores show an object only when it is complete."""
 _AT_ONCE = 32 << 20
 """Bytes of a file that is sent to a store of objects in one request."""
@@ -67,8 +67,9 @@ class ObjectFolder:
             ) from None
         try:
             fs, self._root = url_to_fs(self.url)
-        except (ImportError, ValueError) as error:
-            raise NotSupportedError(self.url, f"fsspec cannot use it: {error}") from None
+        except Exception as error:
+            # That a package is missing, that the URL is none, and whatever its backend finds wrong with it.
+            raise NotSupportedError(self.url, f"fsspec cannot use it: {error}") from error
         if not isinstance(fs, LocalFileSystem):
             self._fs = fs
 
@@ -196,6 +197,8 @@ class ObjectFolder:
 
     def _stream(self, place: str, stream: BinaryIO) -> None:
         """Sends a file in parts. What was sent before a failure never becomes an object."""
+        from fsspec.spec import AbstractBufferedFile
+
         sent = self._fs.open(place, "wb")
         try:
             shutil.copyfileobj(stream, sent, 1 << 20)
@@ -203,8 +206,9 @@ class ObjectFolder:
         except BaseException:
             with contextlib.suppress(Exception):
                 sent.discard()
-            # Otherwise it would be completed with what it has when it is collected.
-            sent.closed = True
+            if isinstance(sent, AbstractBufferedFile):
+                # Otherwise it would be completed with what it has when it is collected.
+                sent.closed = True
             raise
 
     @contextlib.contextmanager

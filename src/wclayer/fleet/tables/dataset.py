@@ -331,11 +331,12 @@ class Dataset:
         except FileNotFoundError:
             return None
         document = parse_json(data, place)
-        version, buckets = document.number("version"), document.number("buckets")
+        version = document.number("version")
         if document.text("format") != _FORMAT or version < 1:
             raise InvalidDataError(place, f"is not the {FLEET} of a fleet; choose another place, or remove it")
         if version > SCHEMA_VERSION:
             parquet.check_version(str(version), place)
+        buckets = document.number("buckets")
         if not (0 < buckets <= _MOST and _MOST % buckets == 0):
             raise InvalidDataError(place, f"states {buckets} buckets; a power of 2 up to {_MOST} is needed")
         return _Document(version, buckets)
