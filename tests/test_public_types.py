@@ -14,6 +14,7 @@ from wclayer.engines.engine import Engine
 OWN = {
     "wclayer.errors.during",
     "wclayer.images.archive.opened.ImageArchive",
+    "wclayer.images.registry.client.RegistryClient",
     "wclayer.images.store.folder.StoreFolder",
     "wclayer.images.store.ingest.FollowedBlob",  # an io.BufferedReader
     "wclayer.layers.base.LayerReaderBase",

@@ -138,7 +138,9 @@ if TYPE_CHECKING:
     from wclayer.images.push import push_image
     from wclayer.images.reference import Reference, parse_reference
     from wclayer.images.registry import Credentials, RegistryOptions, RegistrySource, RegistryTarget
+    from wclayer.images.registry.catalogue import list_repositories
     from wclayer.images.registry.login import log_in, log_out
+    from wclayer.images.registry.pace import Pace
     from wclayer.images.repair import RepairResult, repair_store
     from wclayer.images.runs_on import RunsOn, runs_on
     from wclayer.images.store import ImageStore, Ingest, PruneResult, StoredImage, StoreSource, StoreTarget
@@ -369,7 +371,9 @@ _HOMES = {
     "wclayer.comparison.history": ("ComparedLayer", "HistoryDifference", "LayerPlace", "StepChange"),
     "wclayer.comparison.inventory_diff": ("InventoryDifference", "ItemChange"),
     "wclayer.comparison.image_diff": ("DocumentDifference", "ImageDifference", "diff_images"),
+    "wclayer.images.registry.catalogue": ("list_repositories",),
     "wclayer.images.registry.login": ("log_in", "log_out"),
+    "wclayer.images.registry.pace": ("Pace",),
 }
 """The module that defines each public name, which is loaded when the name is used for the first time."""
 
@@ -489,6 +493,7 @@ __all__ = [
     "OperationCancelledError",
     "Origin",
     "OutOfMemoryError",
+    "Pace",
     "PartitionInfo",
     "PathNotFoundError",
     "Platform",
@@ -584,6 +589,7 @@ __all__ = [
     "layer_exists",
     "layer_id",
     "limits_in_use",
+    "list_repositories",
     "load_images",
     "log_in",
     "log_out",

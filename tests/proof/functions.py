@@ -297,6 +297,11 @@ def _log_out(world: World) -> None:
     wclayer.log_out("localhost:5000", wclayer.RegistryOptions(authfile=world.place / "auth.json"))
 
 
+def _list_repositories(world: World) -> None:
+    with FakeRegistry(access=Access("basic")) as registry:
+        wclayer.list_repositories(registry.host, wclayer.RegistryOptions(authfile=world.place / "auth.json"))
+
+
 def _unpack(world: World) -> None:
     store = wclayer.ImageStore(world.place / "store")
     wclayer.unpack_image(store, store.find("image:1"))
@@ -516,6 +521,9 @@ CALLS: dict[str, Call] = {
     "log_in": Call(_log_in, "auth.json", "", {**WAITS, Condition.MISSING: "it is made"}),
     "log_out": Call(
         _log_out, "auth.json", "", {**WAITS, Condition.MISSING: "the error names the registry: nothing is logged in"},
+    ),
+    "list_repositories": Call(
+        _list_repositories, "auth.json", "", dict.fromkeys(READS_ONLY, "it reads one file"),
     ),
     "build_image": Call(_build, "context", "app/program.exe", {**MANY, Condition.DAMAGED: ANY}),
     "append_image": Call(_append, "tree/one", "", {**MANY, Condition.DAMAGED: ANY}),

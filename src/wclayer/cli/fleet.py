@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from wclayer.cli.fleet_list import list_command
 from wclayer.cli.fleet_query import query_command
 from wclayer.cli.group import Verbs
 
@@ -23,6 +24,7 @@ def fleet_group() -> None:
     """
 
 
+fleet_group.add_command(list_command)
 fleet_group.add_command(query_command)
 
 COMMANDS = (fleet_group,)

@@ -5,6 +5,7 @@ Reference: distribution/reference (grammar in reference.go, the defaults of dock
 
 from __future__ import annotations
 
+import contextlib
 import re
 from dataclasses import dataclass, replace
 
@@ -112,6 +113,25 @@ def parse_reference(text: str) -> Reference:
     if len(repository) > _MAX_NAME:
         raise refused(f"the repository has {len(repository)} characters, more than {_MAX_NAME}")
     return Reference(registry, repository, tag, digest)
+
+
+def parse_registry(text: str) -> str:
+    """Returns the host of a registry as references have it.
+
+    Args:
+        text: the host, with its port if one is needed; an address such as `https://HOST/` means the same.
+
+    Raises:
+        InvalidParameterError: it is not a host, or none that a reference can name.
+    """
+    host = text.removeprefix("https://").removeprefix("http://").rstrip("/")
+    if host in ("registry-1.docker.io", "index.docker.io/v1"):
+        host = DOCKER_IO
+    with contextlib.suppress(InvalidParameterError):
+        reference = parse_reference(f"{host}/name")
+        if "/" not in host and (reference.registry == host or host == "index.docker.io"):
+            return reference.registry
+    raise InvalidParameterError(text, "is not the host of a registry, such as localhost:5000 or docker.io")
 
 
 def _split_registry(name: str) -> tuple[str, str]:

@@ -82,7 +82,7 @@ class Guard:
                     token.uses = None if token.uses is None else token.uses - 1
                     return None
                 error = ', error="insufficient_scope"'
-        scope = " ".join(f"repository:{name}:{','.join(sorted(actions))}" for name, actions in wanted.items())
+        scope = " ".join(f"{name}:{','.join(sorted(actions))}" for name, actions in wanted.items())
         realm = self.access.realm or f"{base}/token"
         usual = f'Bearer realm="{realm}",service="tests, \\"quoted\\""' + (f',scope="{scope}"' if scope else "") + error
         return self._refusal(usual)
@@ -102,8 +102,9 @@ class Guard:
                 return Reply.error(401, "UNAUTHORIZED", "the token service does not know you")
         granted: dict[str, set[str]] = {}
         for scope in (part for text in scopes for part in text.split(" ") if part.count(":") >= 2):
-            name, _, actions = scope.partition(":")[2].rpartition(":")
-            granted.setdefault(name, set()).update({*actions.split(",")} & ({"pull", "push"} if user else {"pull"}))
+            name, _, actions = scope.rpartition(":")
+            permitted = {"pull", "push", "*"} if user else {"pull"}
+            granted.setdefault(name, set()).update({*actions.split(",")} & permitted)
         token = secrets.token_urlsafe(24)
         with self._lock:
             ends = time.monotonic() + (60 if self.access.expires_in is None else self.access.expires_in)
@@ -139,11 +140,13 @@ class Guard:
 
 
 def _wanted(request: Request) -> dict[str, set[str]]:
-    """The actions that a request needs, for each repository."""
+    """The actions that a request needs, for each resource."""
+    if request.kind == "catalogue":
+        return {"registry:catalog": {"*"}}
     if not request.repository:
         return {}
     pushes = request.method not in ("GET", "HEAD") or request.kind == "upload"
-    wanted = {request.repository: {"pull", "push"} if pushes else {"pull"}}
+    wanted = {f"repository:{request.repository}": {"pull", "push"} if pushes else {"pull"}}
     if request.query.get("from"):
-        wanted.setdefault(request.query["from"], set()).add("pull")
+        wanted.setdefault(f"repository:{request.query['from']}", set()).add("pull")
     return wanted

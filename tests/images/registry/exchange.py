@@ -23,7 +23,8 @@ class Request:
         query: the query's values; of several the last.
         scopes: the values of `scope`, of which there may be several.
         headers: the headers, their names in lower case; of several of one name the last.
-        kind: what is asked for: "ping", "manifest", "blob", "upload", "tags", "referrers", "token", or "other".
+        kind: what is asked for: "ping", "manifest", "blob", "upload", "tags", "catalogue", "referrers", "token", or
+            "other".
         repository: the name of the repository, or "".
         reference: the tag, the digest, or the number of the upload.
         received: the bytes of its body that were read.
@@ -76,6 +77,8 @@ def _split(path: str) -> tuple[str, str, str]:
         return "token", "", ""
     if path in ("/v2", "/v2/"):
         return "ping", "", ""
+    if path == "/v2/_catalog":
+        return "catalogue", "", ""
     if not path.startswith("/v2/"):
         return "other", "", ""
     for word, kind in (("/blobs/uploads", "upload"), ("/manifests/", "manifest"), ("/blobs/", "blob"),

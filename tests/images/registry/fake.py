@@ -33,6 +33,7 @@ class FakeRegistry:
         mounts: whether it mounts blobs.
         urls: whether manifests may have `urls`.
         least_chunk: the `OCI-Chunk-Min-Length` that it states.
+        page: how many repositories a page of the catalogue has at most; it refuses to give more.
 
     Attributes:
         contents: what it holds; a test may put things there.
@@ -50,12 +51,15 @@ class FakeRegistry:
         mounts: bool = True,
         urls: bool = False,
         least_chunk: int = 0,
+        page: int = 0,
     ) -> None:
         self.faults: list[Fault] = list(faults)
         self.contents = Contents()
         self.requests: list[Request] = []
         self.guard = Guard(access or Access())
-        self._service = Service(self.contents, referrers=referrers, mounts=mounts, urls=urls, least_chunk=least_chunk)
+        self._service = Service(
+            self.contents, referrers=referrers, mounts=mounts, urls=urls, least_chunk=least_chunk, page=page
+        )
         self._server = _Server((address, 0), self, certificate)
         self._scheme = "https" if certificate else "http"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)

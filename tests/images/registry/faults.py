@@ -21,7 +21,8 @@ class Fault:
     """What happens to requests.
 
     Attributes:
-        kind: which requests: "manifest", "blob", "upload", "token", "referrers", "tags", "ping", or "" for all.
+        kind: which requests: "manifest", "blob", "upload", "token", "referrers", "tags", "catalogue", "ping", or "" for
+            all.
         methods: of which methods.
         before: changes the request before the registry sees it.
         change: changes the answer.

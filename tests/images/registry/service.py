@@ -7,6 +7,7 @@ import re
 import secrets
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import quote
 
 from tests.images.registry.contents import Contents, digest_of
 from tests.images.registry.exchange import Reply, Request, pieces
@@ -25,14 +26,18 @@ class Service:
         mounts: whether blobs are mounted; without, each such request begins an upload.
         urls: whether manifests may have `urls`; without, 500 as Debian's registry has.
         least_chunk: the `OCI-Chunk-Min-Length` that uploads state; 0 for none.
+        page: how many repositories a page of the catalogue has at most; 0 for any number.
     """
 
-    def __init__(self, contents: Contents, *, referrers: bool, mounts: bool, urls: bool, least_chunk: int = 0) -> None:
+    def __init__(
+        self, contents: Contents, *, referrers: bool, mounts: bool, urls: bool, least_chunk: int = 0, page: int = 0
+    ) -> None:
         self._contents = contents
         self._referrers = referrers
         self._mounts = mounts
         self._urls = urls
         self._least_chunk = least_chunk
+        self._page = page
 
     def answer(self, request: Request, body: Iterator[bytes]) -> Reply:
         """The answer to a request. The body is read as far as it is needed."""
@@ -107,6 +112,18 @@ class Service:
         reply = Reply.of(found.encode(), "application/json")
         if len(shown) < len(rest):
             reply.headers.append(("Link", f'<{request.path}?n={len(shown)}&last={shown[-1]}>; rel="next"'))
+        return reply
+
+    def _get_catalogue(self, request: Request, body: Iterator[bytes]) -> Reply:
+        if self._page and int(request.query.get("n", 0)) > self._page:
+            return Reply.error(400, "PAGINATION_NUMBER_INVALID", "invalid number of results requested")
+        with self._contents.lock:
+            names = sorted(self._contents.repositories)
+        rest = [name for name in names if name > request.query.get("last", "")]
+        shown = rest[: int(request.query.get("n", self._page or len(rest)))]
+        reply = Reply.of(json.dumps({"repositories": shown}).encode(), "application/json")
+        if len(shown) < len(rest):
+            reply.headers.append(("Link", f'</v2/_catalog?last={quote(shown[-1])}&n={len(shown)}>; rel="next"'))
         return reply
 
     def _get_referrers(self, request: Request, body: Iterator[bytes]) -> Reply:

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from wclayer.images.registry.challenge import Challenge
 from wclayer.images.registry.credentials import Found
 from wclayer.images.registry.tokens import TokenService, basic_header
+
+
+@dataclass(slots=True)
+class _Asked:
+    """What a registry asked for last; None before it has asked."""
+
+    challenge: Challenge | None = None
 
 
 class Authorizer:
@@ -22,13 +30,13 @@ class Authorizer:
         self._service = service
         self._find = find
         self._found: Found | None = None
-        self._challenge: Challenge | None = None
+        self._asked = _Asked()
         self._lock = threading.Lock()
 
     def sibling(self, find: Callable[[], Found]) -> Authorizer:
         """Returns the authorizer of another repository of the registry, which asks for the same kind of answer."""
         other = Authorizer(self._service, find)
-        other._challenge = self._challenge
+        other._asked = self._asked
         return other
 
     @property
@@ -48,7 +56,8 @@ class Authorizer:
         Raises:
             AccessDeniedError, RegistryError: see `TokenService.token`.
         """
-        return "" if self._challenge is None else self._answer(self._challenge, scopes, "")
+        challenge = self._asked.challenge
+        return "" if challenge is None else self._answer(challenge, scopes, "")
 
     def renew(self, challenges: Sequence[Challenge], scopes: Sequence[str], refused: str) -> str:
         """Returns another header after the registry has refused a request; "" if there is none.
@@ -67,7 +76,7 @@ class Authorizer:
         for challenge in usable:
             header = self._answer(challenge, scopes, refused)
             if header and header != refused:
-                self._challenge = Challenge(challenge.scheme, {**challenge.parameters, "scope": ""})
+                self._asked.challenge = Challenge(challenge.scheme, {**challenge.parameters, "scope": ""})
                 return header
         return ""
 

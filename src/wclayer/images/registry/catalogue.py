@@ -14,12 +14,15 @@ from wclayer.errors import (
     NotSupportedError,
     PathNotFoundError,
     RegistryError,
+    during,
     errors_at,
     limit_hint,
 )
+from wclayer.images.reference import parse_registry
 from wclayer.images.registry.client import RegistryClient
 from wclayer.images.registry.documents import LONGEST_NAME, pages
 from wclayer.images.registry.failures import AT_FAULT
+from wclayer.images.registry.options import RegistryOptions
 from wclayer.model import limits_in_use
 
 _SCOPE = "registry:catalog:*"
@@ -30,6 +33,30 @@ _INSTEAD = (
     "many registries give this list to administrators alone, or to nobody: name one repository, or a file with one"
     " reference in each line"
 )
+
+
+def list_repositories(registry: str, options: RegistryOptions | None = None) -> list[str]:
+    """Returns the names of the repositories of a registry, as it lists them.
+
+    Many registries give this list to administrators alone, or to nobody. `RegistrySource.tags` returns the tags of one
+    repository, which all registries list.
+
+    Args:
+        registry: the host, with its port if one is needed ("localhost:5000").
+        options: how the registry is reached.
+
+    Raises:
+        InvalidParameterError: it is not the host of a registry.
+        AccessDeniedError, PathNotFoundError, NotSupportedError: the registry does not give the list to this user.
+        InvalidDataError: what it gives is not such a list.
+        LimitExceededError: it has more repositories than the limit `archive_members`, or a page is larger than
+            `manifest_size`.
+        RegistryError: the registry cannot be reached, or its pages do not end.
+    """
+    with during("list repositories", registry):
+        host = parse_registry(registry)
+        with RegistryClient(host, host, "", "", options) as client:
+            return list(get_repositories(client))
 
 
 def get_repositories(client: RegistryClient) -> Iterator[str]:

@@ -13,7 +13,7 @@ from typing import Any
 
 from wclayer.errors import InvalidParameterError, PathNotFoundError, during, errors_at
 from wclayer.images.json_view import JsonView
-from wclayer.images.reference import DOCKER_IO, parse_reference
+from wclayer.images.reference import parse_registry
 from wclayer.images.registry import helpers
 from wclayer.images.registry.client import RegistryClient
 from wclayer.images.registry.credentials import auths_of, credential_files, helper_of, names_of, plain_key, read_file
@@ -44,7 +44,7 @@ def log_in(registry: str, credentials: Credentials, options: RegistryOptions | N
     """
     options = options or RegistryOptions()
     with during("log in", registry):
-        host = _checked_host(registry)
+        host = parse_registry(registry)
         _check(registry, credentials)
         with RegistryClient(registry, host, "", "", replace(options, credentials=credentials)) as client:
             client.exchange.fetch(client.sender(client.request("GET", "", "the log-in")), _MAX_SECRET)
@@ -75,7 +75,7 @@ def log_out(registry: str, options: RegistryOptions | None = None) -> list[str]:
     options = options or RegistryOptions()
     removed: list[str] = []
     with during("log out", registry):
-        host = _checked_host(registry)
+        host = parse_registry(registry)
         for path in credential_files(options.authfile):
             view = read_file(path)
             if view is None:
@@ -94,22 +94,6 @@ def log_out(registry: str, options: RegistryOptions | None = None) -> list[str]:
         if not removed:
             raise PathNotFoundError(registry, "there are no credentials of this registry to remove")
     return removed
-
-
-def _checked_host(registry: str) -> str:
-    """Returns the host of a registry as references have it.
-
-    Raises:
-        InvalidParameterError: it is not a host, or none that a reference can name.
-    """
-    host = registry.removeprefix("https://").removeprefix("http://").rstrip("/")
-    if host in ("registry-1.docker.io", "index.docker.io/v1"):
-        host = DOCKER_IO
-    with contextlib.suppress(InvalidParameterError):
-        reference = parse_reference(f"{host}/name")
-        if "/" not in host and (reference.registry == host or host == "index.docker.io"):
-            return reference.registry
-    raise InvalidParameterError(registry, "is not the host of a registry, such as localhost:5000 or docker.io")
 
 
 def _check(registry: str, credentials: Credentials) -> None:

@@ -41,7 +41,7 @@ class RegistryOptions:
         retries: how often a request is tried again after a cut connection, or an answer that says that the registry is
             busy or has failed.
         backoff: the seconds before the first of these tries. Each further one waits twice as long, at most 30 s.
-        patience: the seconds after which no further try of a request begins.
+        patience: the seconds after the first failure of a request after which no further try begins.
         connect_timeout: the seconds that a connection may take.
         timeout: the seconds without a byte after which a connection counts as cut.
         chunk_size: the size of the parts in which blobs are uploaded; 0 sends a blob in one request, and in parts

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import time
 
@@ -21,7 +22,7 @@ class Retries:
     def __init__(self, options: RegistryOptions) -> None:
         self._tries = 1
         self._options = options
-        self._ends = time.monotonic() + options.patience
+        self._ends = math.inf
 
     def wait(self, failure: TemporaryError) -> None:
         """Waits until the next try after a failure.
@@ -31,6 +32,9 @@ class Retries:
         """
         if not failure.is_worth_a_try:
             raise failure.error from None
+        if self._tries == 1:
+            # The first try may have waited for others (`Pace`).
+            self._ends = time.monotonic() + self._options.patience
         pause = min(self._options.backoff * 2 ** (self._tries - 1), _MAX_PAUSE)
         # Many clients that were cut off together do not come back together.
         pause *= random.uniform(0.75, 1.25)

@@ -19,12 +19,20 @@ from wclayer.images.registry.options import Credentials
 from wclayer.images.registry.origin import Origin, origin_of
 
 _CLIENT = "wclayer"
+_MOST_TOKENS = 256
+"""The tokens that are kept: those of many repositories are of one service."""
+_AT_ONCE = 16
+"""The tokens that are asked for at the same time, at most."""
 _MAX_ANSWER = 1 << 20
 _MAX_SCOPE = 4 << 10
 _DEFAULT_LIFE = 60
 _MAX_LIFE = 24 * 3600
 _MARGIN = 10.0
 """A token is not used in its last seconds, or in the last part of a short life: the request takes time, too."""
+
+
+_Key = tuple[str, str, frozenset[str]]
+"""The realm, the service and the scopes of a token."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +54,8 @@ class TokenService:
         self._exchange = exchange
         self._asked = asked
         self._registry = registry
-        self._tokens: dict[tuple[str, str, frozenset[str]], _Token] = {}
+        self._tokens: dict[_Key, _Token] = {}
+        self._asking = [threading.Lock() for _ in range(_AT_ONCE)]
         self._lock = threading.Lock()
 
     def token(self, challenge: Challenge, scopes: Iterable[str], found: Found, refused: str = "") -> str:
@@ -65,13 +74,20 @@ class TokenService:
         realm, service = challenge.parameters.get("realm", ""), challenge.parameters.get("service", "")
         wanted = merged([*scopes, *challenge.parameters.get("scope", "")[:_MAX_SCOPE].split()])
         key = (realm, service, frozenset(wanted))
-        # One thread asks; the others find its token.
-        with self._lock:
+        # Of the threads that need the same token, one asks; the others find it.
+        with self._asking[hash(key) % len(self._asking)]:
             token = self._tokens.get(key)
             if token is None or token.text == refused or time.monotonic() >= token.ends:
                 token = self._new(realm, service, wanted, found)
-                self._tokens[key] = token
+                self._keep(key, token)
         return token.text
+
+    def _keep(self, key: _Key, token: _Token) -> None:
+        with self._lock:
+            self._tokens.pop(key, None)
+            while len(self._tokens) >= _MOST_TOKENS:
+                del self._tokens[next(iter(self._tokens))]
+            self._tokens[key] = token
 
     def _new(self, realm: str, service: str, scopes: list[str], found: Found) -> _Token:
         credentials = found.credentials
