@@ -43,6 +43,8 @@ def _group(name: str, value: object) -> str:
         return "Images"
     if getattr(value, "__module__", "").startswith("wclayer.inventory."):
         return "Inventory"
+    if getattr(value, "__module__", "").startswith("wclayer.fleet."):
+        return "Fleets"
     if not isinstance(value, type):
         home = inspect.unwrap(value).__module__ if inspect.isfunction(value) else ""
         if home == "wclayer.engines.api" or home.endswith(".activation"):
@@ -61,6 +63,7 @@ _GROUPS = {
     "Readers and writers": "Each is a `LayerReader` or a `LayerWriter`; these two describe the methods.",
     "Views, registry and engines": "",
     "Inventory": "",
+    "Fleets": "Tables of what all images of a registry hold. They need the extra `wclayer[fleet]`.",
     "Images": "Whole images ([images.md](images.md)). Each place is an `ImageSource`, an `ImageTarget`, or has both.",
     "Values": "What functions take and return.",
     "Errors": "Every error is a `LayerError`, and so an `OSError`. [errors.md](errors.md) has the codes and the rule.",

@@ -108,6 +108,7 @@ if TYPE_CHECKING:
         RegistryError,
         UnresolvedLinkError,
     )
+    from wclayer.fleet.report.report import write_fleet_report
     from wclayer.formats.bcd import BcdElement, BcdObject
     from wclayer.formats.compression import Compression
     from wclayer.formats.disk import Disk
@@ -216,6 +217,7 @@ _HOMES = {
     "wclayer.builder.workspace": ("NewLayer",),
     "wclayer.win32.reparse": ("LinkTarget",),
     "wclayer.view.open_files": ("ViewFile",),
+    "wclayer.fleet.report.report": ("write_fleet_report",),
     "wclayer.inventory.collecting": ("take_inventory",),
     "wclayer.inventory.cve.advisory": ("Severity",),
     "wclayer.inventory.cve.checking": ("find_vulnerabilities",),
@@ -625,6 +627,7 @@ __all__ = [
     "use_engine",
     "use_limits",
     "write_cyclonedx",
+    "write_fleet_report",
     "write_spdx",
 ]
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 import wclayer
+from tests.fleet.made_fleet import made_fleet, write_fleet
 from tests.images import samples
 from tests.images.forms import put_into_registry
 from tests.images.registry import Access, FakeRegistry
@@ -126,6 +127,10 @@ def _all(reader: wclayer.LayerReader) -> None:
 def _view(world: World) -> None:
     with wclayer.LayerView([world.place / "base"]) as view:
         view.read_bytes("C:\\docs\\read me.txt")
+
+
+def _fleet(world: World) -> None:
+    write_fleet(str(world.place / "tree/fleet"), made_fleet(3))
 
 
 def _find_vulnerabilities(world: World) -> None:
@@ -499,6 +504,10 @@ CALLS: dict[str, Call] = {
             *[f"docker-archive:{w.place / 'image.tar'}"] * 2, store=wclayer.ImageStore(w.place / "new")
         ),
         "image.tar", "", MANY,
+    ),
+    "write_fleet_report": Call(
+        lambda w: wclayer.write_fleet_report(w.place / "tree/fleet", w.out), "tree/fleet", "images/*/*.parquet",
+        {Condition.BUSY: WRITES}, first=_fleet,
     ),
     "load_images": Call(
         lambda w: wclayer.load_images(w.place / "image.tar", wclayer.ImageStore(w.place / "new")), "image.tar", "",

@@ -6,6 +6,7 @@ import click
 
 from wclayer.cli.fleet_list import list_command
 from wclayer.cli.fleet_query import query_command
+from wclayer.cli.fleet_report import report_command
 from wclayer.cli.group import Verbs
 
 
@@ -20,11 +21,13 @@ def fleet_group() -> None:
     \b
     Example:
       wclayer fleet query out --question lacks-kb KB5031364
+      wclayer fleet report out -o fleet.html
       wclayer fleet diff out-may out-june
     """
 
 
 fleet_group.add_command(list_command)
 fleet_group.add_command(query_command)
+fleet_group.add_command(report_command)
 
 COMMANDS = (fleet_group,)

@@ -21,8 +21,8 @@ def escaped(text: str) -> str:
 
 def size_text(size: float) -> str:
     """Returns a size for people ("1.5 MiB")."""
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if size < 1024 or unit == "GiB":
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if size < 1024 or unit == "TiB":
             break
         size /= 1024
     return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
