@@ -215,6 +215,16 @@ def test_a_damaged_document_is_told(text: str, says: str, tmp_path: Path) -> Non
     assert (tmp_path / "fleet.json").read_text() == text
 
 
+def test_a_bucket_that_lacks_a_file_is_removed_so_that_it_is_made_again(url: str) -> None:
+    dataset = write_fleet(url, made_fleet())
+    first, second, *others = dataset.hashes()
+    dataset.folder.remove(next(iter(dataset.folder.names(f"updates/bucket={first:03x}"))))
+    dataset.settle()
+    assert [*dataset.hashes()] == [second, *others]
+    assert not dataset.folder.names(f"packages/bucket={first:03x}")
+    assert dataset.read_bucket(second).images
+
+
 def test_files_of_others_are_left_alone(url: str) -> None:
     dataset = write_fleet(url, made_fleet(5))
     others = ["README", "images/notes.txt", "files/x.parquet", "packages/bucket=000/x.parquet", "layers/old.parquet"]

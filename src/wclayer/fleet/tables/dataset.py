@@ -19,6 +19,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import chain, groupby
 from typing import Any, NamedTuple
 
 from wclayer._types import StrPath
@@ -312,15 +313,23 @@ class Dataset:
         return found
 
     def settle(self) -> None:
-        """Removes what killed writers left. No other scan may be running (`locked`)."""
-        hashes = self.hashes()
+        """Removes what killed writers left, and buckets of which somebody else has removed a file.
+
+        No other scan may be running (`locked`).
+        """
         self.folder.remove_leftovers("")
+        hashes = self.hashes()
+        names = {table: self.folder.names(table.name) for table in reversed(BUCKETED)}
+        whole = {
+            bucket: hash_
+            for bucket, hash_ in hashes.items()
+            if all(_bucket_file(table, bucket, hash_) in names[table] for table in BUCKETED)
+        }
         # Those of images go first: until then, the others may be theirs.
-        for table in reversed(BUCKETED):
-            for name in self.folder.names(table.name):
-                found = _BUCKET_FILE.fullmatch(name)
-                if found and hashes.get(int(found[1], 16)) != found[2]:
-                    self.folder.remove(name)
+        for name in chain.from_iterable(names.values()):
+            found = _BUCKET_FILE.fullmatch(name)
+            if found and whole.get(int(found[1], 16)) != found[2]:
+                self.folder.remove(name)
 
     def _document(self) -> _Document | None:
         """Returns what `fleet.json` says; None if it is not there."""
@@ -399,8 +408,17 @@ def _files_file(layer: str) -> str:
 
 
 def _in_order(table: Table, rows: Iterable[Any]) -> list[Any]:
+    """Returns rows in an order that does not depend on the one they had."""
     order = [table.row._fields.index(name) for name in table.order]
-    return sorted(rows, key=lambda row: (*(row[number] or "" for number in order), repr(row)))
+
+    def key(row: Any) -> list[str]:
+        return [row[number] or "" for number in order]
+
+    found: list[Any] = []
+    for _, group in groupby(sorted(rows, key=key), key):
+        equal = list(group)
+        found += sorted(equal, key=repr) if len(equal) > 1 else equal
+    return found
 
 
 def _parquet(table: Table, rows: Iterable[Any]) -> bytes:

@@ -10,6 +10,7 @@ import contextlib
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
+from itertools import islice
 from typing import Any, BinaryIO
 
 import pyarrow
@@ -24,7 +25,9 @@ TABLE_KEY, VERSION_KEY, LAYER_KEY = b"wclayer.table", b"wclayer.version", b"wcla
 GROUP_ROWS = 1 << 16
 """Rows of a row group."""
 _GROUP_TEXT = 32 << 20
-"""Characters of the texts of a row group, about: some rows have names of 32 KiB and long descriptors."""
+"""Characters after which a row group ends: some rows have names of 32 KiB and long descriptors."""
+_PIECE_ROWS = 1 << 8
+"""Rows whose characters are counted together."""
 _KINDS = {
     str: pyarrow.string(),
     int: pyarrow.int64(),
@@ -139,16 +142,24 @@ def _check(table: Table, schema: pyarrow.Schema, name: str) -> None:
 
 
 def _groups(rows: Iterable[Any]) -> Iterator[list[Any]]:
+    """Yields the rows in row groups. Their size follows from the rows alone."""
     group: list[Any] = []
     text = 0
-    for row in rows:
-        group.append(row)
-        text += sum(len(value) for value in row if value.__class__ is str)
+    rest = iter(rows)
+    while piece := list(islice(rest, _PIECE_ROWS)):
+        group += piece
+        text += sum(map(_text_size, zip(*piece, strict=True)))
         if len(group) == GROUP_ROWS or text > _GROUP_TEXT:
             yield group
             group, text = [], 0
     if group:
         yield group
+
+
+def _text_size(values: tuple[Any, ...]) -> int:
+    """Returns the characters of a column of texts; 0 for another one."""
+    texts = [value for value in values if value is not None]
+    return sum(map(len, texts)) if texts and isinstance(texts[0], str) else 0
 
 
 def _arrow_table(rows: list[Any], schema: pyarrow.Schema) -> pyarrow.Table:
