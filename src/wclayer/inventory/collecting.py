@@ -79,6 +79,7 @@ COLLECTORS = (
 
 FILE_COLLECTORS: tuple[type[FileCollector], ...] = (PeFiles, PythonPackages, NodePackages, JavaPackages, NugetPackages)
 """What looks into files of C: in one walk over all of them. Each states the names of the files that it is asked for."""
+_DISPATCH = Dispatch(FILE_COLLECTORS)
 
 _MAX_FOUND = 96 << 20
 """Bytes of items and findings that are kept in memory. The largest images of Windows have some ten thousand items."""
@@ -114,18 +115,29 @@ def take_inventory(
         LayerError: the host refuses to read.
     """
     with closing(_open(subject)) as opened:
-        found = list(_up_to_limit(chain(_of_known_places(opened), _of_files(opened, paths, progress) if files else ())))
-        config, manifest = opened.config, opened.manifest
-        return Inventory(
-            name=opened.name,
-            digest="" if manifest is None else manifest.descriptor.digest,
-            created="" if config is None else config.created,
-            layers=opened.layers,
-            items=tuple(
-                sorted((each for each in found if isinstance(each, Item)), key=lambda item: KIND_ORDER[item.kind])
-            ),
-            findings=told_once(each for each in found if isinstance(each, Finding)),
+        chosen = opened.files.walk() if paths is None else _near(opened.files, paths)
+        return inventory_of(
+            opened, chain(_of_known_places(opened), of_files(opened, chosen, progress) if files else ())
         )
+
+
+def inventory_of(subject: Subject, found: Iterable[Item | Finding]) -> Inventory:
+    """Returns the inventory of a subject.
+
+    Args:
+        subject: what was inventoried.
+        found: what was found in it. Beyond the memory for that, the rest is left out, with a finding.
+    """
+    kept = list(_up_to_limit(found))
+    config, manifest = subject.config, subject.manifest
+    return Inventory(
+        name=subject.name,
+        digest="" if manifest is None else manifest.descriptor.digest,
+        created="" if config is None else config.created,
+        layers=subject.layers,
+        items=tuple(sorted((each for each in kept if isinstance(each, Item)), key=lambda item: KIND_ORDER[item.kind])),
+        findings=told_once(each for each in kept if isinstance(each, Finding)),
+    )
 
 
 def _open(subject: ImageLayers | StrPath) -> Subject:
@@ -142,21 +154,26 @@ def _of_known_places(subject: Subject) -> Found:
         yield from guarded(collector.what, collector.collect, subject)
 
 
-def _of_files(subject: Subject, paths: Iterable[str] | None, progress: ProgressCallback | None) -> Found:
+def of_files(subject: Subject, files: Iterable[SubjectFile], progress: ProgressCallback | None = None) -> Found:
+    """Yields what the collectors find that look into files.
+
+    Args:
+        subject: what is inventoried.
+        files: the files that are looked at, and others.
+        progress: called for each of them.
+    """
     collectors = {kind: kind(subject) for kind in FILE_COLLECTORS}
-    dispatch = Dispatch(FILE_COLLECTORS)
     state = Progress()
 
     def walk() -> Found:
         most = limits_in_use().entries
-        wanted = subject.files.walk() if paths is None else _near(subject.files, paths, dispatch)
-        for count, file in enumerate(wanted, 1):
+        for count, file in enumerate(files, 1):
             if count > most:
                 raise LimitExceededError(file.windows_path, f"more than {most} entries {limit_hint('entries')}")
             state.entries, state.name = count, file.path
             report(state, progress)
             if not file.is_directory and not file.is_link:
-                for kind in dispatch.asked_for(file.name):
+                for kind in _DISPATCH.asked_for(file.name):
                     yield from guarded(file.windows_path, collectors[kind].collect, file)
 
     yield from guarded("C:\\", walk)
@@ -167,7 +184,7 @@ def _of_files(subject: Subject, paths: Iterable[str] | None, progress: ProgressC
 def _up_to_limit(found: Iterable[Item | Finding]) -> Found:
     left = _MAX_FOUND
     for each in found:
-        left -= _weight(each)
+        left -= weight_of(each)
         if left < 0:
             yield Finding(
                 FindingKind.LIMITED, "C:\\",
@@ -177,7 +194,7 @@ def _up_to_limit(found: Iterable[Item | Finding]) -> Found:
         yield each
 
 
-def _weight(found: Item | Finding) -> int:
+def weight_of(found: Item | Finding) -> int:
     """Returns about how many bytes of memory an item or a finding takes."""
     if isinstance(found, Finding):
         return _OBJECT + len(found.place) + len(found.text)
@@ -193,7 +210,7 @@ def _weight(found: Item | Finding) -> int:
     return size + sum(map(len, texts))
 
 
-def _near(files: SubjectFiles, paths: Iterable[str], dispatch: Dispatch) -> Iterator[SubjectFile]:
+def _near(files: SubjectFiles, paths: Iterable[str]) -> Iterator[SubjectFile]:
     """Yields the files at some paths, and those beside them that are asked for by name."""
     names: dict[str, set[str]] = {}
     for path in paths:
@@ -202,5 +219,5 @@ def _near(files: SubjectFiles, paths: Iterable[str], dispatch: Dispatch) -> Iter
     for directory, wanted in names.items():
         found = files.find(directory)
         for file in () if found is None else files.children(found):
-            if path_key(file.name) in wanted or dispatch.knows(file.name):
+            if path_key(file.name) in wanted or _DISPATCH.knows(file.name):
                 yield file

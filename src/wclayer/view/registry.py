@@ -35,7 +35,7 @@ from wclayer.formats.regf.model import (
 )
 from wclayer.formats.regf.structs import MAX_DEPTH, MAX_NAME_UNITS, KeyFlags, LayerSemantics
 from wclayer.formats.regf.values import ValueType, decode_string, integer
-from wclayer.layers.directory import open_layer
+from wclayer.layers.directory import LayerDirectory, open_layer
 from wclayer.layers.directory.hives import effective_root, open_hive
 from wclayer.layers.hives import LAYER_HIVES, LayerHive
 from wclayer.model import limits_in_use
@@ -253,7 +253,31 @@ class HiveTree(ABC):
 
 
 @boundary
-class Registry(HiveTree):
+class LayerHives(HiveTree):
+    """The hives of a chain of open layers, which the caller closes.
+
+    Args:
+        layers: the layers, nearest first.
+    """
+
+    def __init__(self, layers: Sequence[LayerDirectory]) -> None:
+        super().__init__(layers[0].path)
+        self.layers = layers
+        self._roots: dict[str, Key | None] = {}
+
+    def root(self, hive: LayerHive) -> Key | None:
+        """Returns the root key of a hive, or None if no layer has the hive.
+
+        Raises:
+            InvalidDataError: the hive is damaged.
+        """
+        if hive.stem not in self._roots:
+            self._roots[hive.stem] = effective_root(self.layers, hive)
+        return self._roots[hive.stem]
+
+
+@boundary
+class Registry(LayerHives):
     """The registry of the layer at `path` over its parents, read-only.
 
     Args:
@@ -266,12 +290,11 @@ class Registry(HiveTree):
     def __init__(self, path: StrPath, *, alone: bool = False) -> None:
         with ExitStack() as stack:
             layer = stack.enter_context(open_layer(path))
-            super().__init__(layer.path)
-            self.layers = [layer]
+            layers = [layer]
             if not alone:
-                self.layers += [stack.enter_context(open_layer(parent)) for parent in layer.parents_in_place()]
+                layers += [stack.enter_context(open_layer(parent)) for parent in layer.parents_in_place()]
+            super().__init__(layers)
             self._stack = stack.pop_all()
-        self._roots: dict[str, Key | None] = {}
 
     def close(self) -> None:
         self._roots.clear()
@@ -282,16 +305,6 @@ class Registry(HiveTree):
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self.close()
-
-    def root(self, hive: LayerHive) -> Key | None:
-        """Returns the root key of a hive, or None if no layer has the hive.
-
-        Raises:
-            InvalidDataError: the hive is damaged.
-        """
-        if hive.stem not in self._roots:
-            self._roots[hive.stem] = effective_root(self.layers, hive)
-        return self._roots[hive.stem]
 
 
 class _Mounted:
@@ -331,7 +344,7 @@ class RegistryDifference:
     fields: dict[str, tuple[object, object]]
 
 
-def diff_registries(a: Registry, b: Registry, *, times: bool = True) -> Iterator[RegistryDifference]:
+def diff_registries(a: LayerHives, b: LayerHives, *, times: bool = True) -> Iterator[RegistryDifference]:
     """Yields the differences from registry `a` to registry `b`, key by key.
 
     For an added or removed key, everything below it is yielded, too. Where the two chains share layers, only keys are
@@ -349,7 +362,7 @@ def diff_registries(a: Registry, b: Registry, *, times: bool = True) -> Iterator
             yield from _diff_keys(path, a.root(hive), b.root(hive), times, _deltas(a, b, hive))
 
 
-def _deltas(a: Registry, b: Registry, hive: LayerHive) -> _Deltas:
+def _deltas(a: LayerHives, b: LayerHives, hive: LayerHive) -> _Deltas:
     """Returns the changes that two chains make to a hive above the layers that they share."""
     shared = 0
     for layer_a, layer_b in zip(reversed(a.layers), reversed(b.layers), strict=False):

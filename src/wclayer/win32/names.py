@@ -23,6 +23,7 @@ __all__ = [
     "names_equal",
     "path_key",
     "sorted_keys",
+    "sorted_paths",
     "split_path",
     "stream_illegal_reason",
     "unusable_reason",
@@ -121,6 +122,12 @@ def sorted_keys(keys: Iterable[str]) -> list[str]:
     if any(not key.isascii() and max(key) > "\uffff" for key in found):
         found.sort(key=lambda key: key.encode("utf-16-be", "surrogatepass"))
     return found
+
+
+def sorted_paths(keys: Iterable[str]) -> list[str]:
+    """Returns path keys in the order of a walk that goes through each directory as NTFS lists it, parents first."""
+    # A slash would come after some characters that a name may have.
+    return sorted(keys, key=lambda key: [name.encode("utf-16-be", "surrogatepass") for name in key.split("/")])
 
 
 def names_equal(a: str, b: str) -> bool:

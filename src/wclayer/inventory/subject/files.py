@@ -14,6 +14,9 @@ from wclayer.inventory.item import Origin, SubjectLayer
 from wclayer.inventory.subject.readings import Reader, Reading, check_size
 from wclayer.win32.names import name_key
 
+DRIVE = "C:\\"
+"""The beginning of the paths of files, as Windows writes them."""
+
 
 @dataclass(frozen=True, slots=True)
 class SubjectFile:
@@ -53,7 +56,7 @@ class SubjectFile:
 
 def windows_path(path: str) -> str:
     r"""Returns a path below C: as Windows writes it: `C:\Windows\notepad.exe`."""
-    return "C:\\" + path.replace("/", "\\")
+    return DRIVE + path.replace("/", "\\")
 
 
 class SubjectFiles(ABC):

@@ -14,7 +14,6 @@ from wclayer.view.resolve import is_link
 
 _ROOT = "Files"
 _PREFIX = len(_ROOT) + 1
-_EMPTY = "has no contents: it is a directory, or a reparse point"
 
 
 class LayerFiles(SubjectFiles):
@@ -36,26 +35,26 @@ class LayerFiles(SubjectFiles):
     def child(self, directory: SubjectFile, name: str) -> SubjectFile | None:
         if directory.is_link:
             return None
-        node = self._tree.child(_node(directory), name)
+        node = self._tree.child(node_of(directory), name)
         return None if node is None else self._file(node)
 
     def children(self, directory: SubjectFile) -> Iterator[SubjectFile]:
         if directory.is_directory and not directory.is_link:
-            yield from map(self._file, self._tree.children(_node(directory)))
+            yield from map(self._file, self._tree.children(node_of(directory)))
 
     def open(self, file: SubjectFile) -> BinaryIO:
-        node = _node(file)
-        if node.row.sha256 is None:
-            raise FormatError(_EMPTY)
+        node = node_of(file)
+        check_has_contents(node)
         return os.fdopen(self._tree.layers[node.layer].open_file(node.row), "rb")
 
     def identity(self, file: SubjectFile) -> tuple[int, int]:
-        return _node(file).file
+        return node_of(file).file
 
     def sha256(self, file: SubjectFile) -> str:
-        digest = self._tree.digest(_node(file))
-        if digest is None:
-            raise FormatError(_EMPTY)
+        node = node_of(file)
+        check_has_contents(node)
+        digest = self._tree.digest(node)
+        assert digest is not None
         return digest.hex()
 
     def close(self) -> None:
@@ -69,6 +68,17 @@ class LayerFiles(SubjectFiles):
         )
 
 
-def _node(file: SubjectFile) -> Node:
+def check_has_contents(node: Node) -> None:
+    """Refuses a node that is no file with contents.
+
+    Raises:
+        FormatError: it is a directory, or a reparse point.
+    """
+    if node.row.sha256 is None:
+        raise FormatError("has no contents: it is a directory, or a reparse point")
+
+
+def node_of(file: SubjectFile) -> Node:
+    """Returns the node of a file of a chain."""
     assert isinstance(file.handle, Node)
     return file.handle

@@ -68,9 +68,6 @@ class Subject:
     ) -> Self:
         """Returns a chain of layers as a subject.
 
-        The layers of the base image are those that the history of the image shows as such; if it shows none, or there
-        is no history, the base layer alone.
-
         Args:
             paths: the layer directories, nearest first. One path means that layer without its parents.
             name: what the user calls it.
@@ -83,7 +80,7 @@ class Subject:
             directories = [stack.enter_context(open_layer(path)) for path in reversed(paths)]
             tree = stack.enter_context(MergedTree(list(paths), remember=False))
             registry = stack.enter_context(Registry(paths[0], alone=len(paths) == 1))
-            layers = _layers(list(reversed(paths)), manifest, config)
+            layers = subject_layers(list(reversed(paths)), manifest, config)
             files = LayerFiles(tree, layers)
             return cls(
                 name, layers, files, SubjectRegistry(registry, files, layers, directories), stack.pop_all(),
@@ -126,9 +123,18 @@ class Subject:
         self.close()
 
 
-def _layers(
+def subject_layers(
     paths: Sequence[StrPath], manifest: Manifest | None, config: ImageConfig | None
 ) -> tuple[SubjectLayer, ...]:
+    """Returns the layers of a subject, base layer first.
+
+    The layers of the base image are those that the history of the image shows as such; if it shows none, or there is no
+    history, the base layer alone.
+
+    Args:
+        paths: the layer directories, base layer first.
+        manifest, config: the documents of the image, if it is one.
+    """
     steps = {} if config is None else {step.layer: step.entry.created_by for step in history_steps(config)}
     base = None if config is None else find_base(config, manifest)
     in_base = 1 if base is None or base.layers is None else base.layers

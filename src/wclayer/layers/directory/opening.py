@@ -29,9 +29,14 @@ def open_layer(path: StrPath) -> LayerDirectory:
         CorruptLayerError: its `layer.db` is damaged.
         NotSupportedError: a newer wclayer made it.
     """
-    kept = _kept.get()
-    opened = open_place(path, open_read_only) if kept is None else kept.open(path)
+    opened = open_layer_folder(path)
     return ScratchLayer(opened) if opened.database.kind is LayerKind.SCRATCH else FinishedLayer(opened)
+
+
+def open_layer_folder(path: StrPath) -> OpenedFolder:
+    """Opens the folder and the database of a layer directory for reading, as `open_layer` does."""
+    kept = _kept.get()
+    return open_place(path, open_read_only) if kept is None else kept.open(path)
 
 
 @contextmanager
