@@ -6,10 +6,12 @@ import io
 from typing import BinaryIO
 
 from wclayer.errors import FormatLimitError, LayerError
+from wclayer.inventory.facts.hive_paths import is_hive, is_log
 from wclayer.inventory.facts.layer import FactsLayer, is_elsewhere
 from wclayer.inventory.subject.files import SubjectFile
 from wclayer.inventory.subject.layer_files import LayerFiles, check_has_contents, node_of
 from wclayer.inventory.subject.readings import Reader, Reading, reading_of
+from wclayer.view.merged import Node
 
 
 class FactsFiles(LayerFiles):
@@ -17,6 +19,8 @@ class FactsFiles(LayerFiles):
 
     def open(self, file: SubjectFile) -> BinaryIO:
         node = node_of(file)
+        if _is_file_of_facts(node):
+            return super().open(file)
         check_has_contents(node)
         data = self._layer(file).contents_of(node.row)
         if data is None:
@@ -25,6 +29,8 @@ class FactsFiles(LayerFiles):
 
     def reading(self, file: SubjectFile, reader: Reader[Reading]) -> Reading:
         node = node_of(file)
+        if _is_file_of_facts(node):
+            return super().reading(file, reader)
         check_has_contents(node)
         record = self._layer(file).reading_of(reader.name, node.row)
         if record is None:
@@ -50,3 +56,8 @@ class FactsFiles(LayerFiles):
             file.windows_path,
             f"internal error: the facts of its layer do not have its {what}, which no collector has stated",
         )
+
+
+def _is_file_of_facts(node: Node) -> bool:
+    """Returns whether facts have the file itself, as those of a registry hive."""
+    return is_hive(node.key) or is_log(node.key)

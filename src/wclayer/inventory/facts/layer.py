@@ -77,6 +77,15 @@ class FactsLayer(FinishedLayer):
         found = self.query("SELECT 1 FROM entries WHERE link_target IS NOT NULL AND link IS NULL LIMIT 1")
         return found.fetchone() is not None
 
+    def check_links(self) -> None:
+        """Checks that each file of another layer that has a further name in this one exists.
+
+        Raises:
+            CorruptLayerError: one does not: the layer belongs on others.
+        """
+        for _ in self.links_to_parents():
+            pass
+
     def _home(self, row: EntryRow) -> tuple[FactsLayer, EntryRow]:
         """Returns the layer that has the file of an entry, and the row of its first name there."""
         return self._target(row) if is_elsewhere(row) else (self, row)

@@ -79,11 +79,17 @@ class ChainMemory:
             layers: the facts of the layers, base layer first.
             digests: the digests of their blobs.
             named: the layers as the image has them.
+
+        Raises:
+            CorruptLayerError: a layer has a further name of a file that no layer below it has.
         """
         with self._lock:
             traits = [self._traits_of(*each) for each in zip(digests, layers, strict=True)]
             # A link to a file of another layer means what the layers below have, so none of these is left out.
             everything = any(each.has_links_elsewhere for each in traits)
+            for layer, each in zip(layers, traits, strict=True):
+                if each.has_links_elsewhere:
+                    layer.check_links()
             chosen = {index for index, each in enumerate(traits) if everything or not index or each.has_hives}
             while True:
                 key = limits_in_use(), tuple(digests[index] for index in sorted(chosen))
