@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.formats.pe import craft_go
 from tests.formats.pe.craft import Pe
-from tests.inventory.collectors.test_java_packages import jar, pom
+from tests.inventory.jars import jar, pom
 from tests.inventory.subjects import tree, value
 from tests.inventory.trees import METADATA, NUSPEC
 from tests.support import directory, info, layer_tar, put_directories, put_file

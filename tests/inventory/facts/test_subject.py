@@ -14,10 +14,10 @@ from hypothesis import HealthCheck, given, settings
 
 import wclayer
 from tests.formats.pe.craft import Pe
-from tests.inventory.collectors.test_java_packages import jar
 from tests.inventory.conftest import Windows
 from tests.inventory.facts.chains import Chain, check, facts_of_image, told
 from tests.inventory.facts.random_layers import TASK, Layer, base, chains, contents, tars_of
+from tests.inventory.jars import jar
 from tests.inventory.windows import APPLICATION, BASE
 from tests.support import info, layer_tar, put_directories, put_file
 from wclayer.errors import CorruptLayerError, LayerError
