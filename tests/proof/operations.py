@@ -26,11 +26,14 @@ from wclayer.engines.relinking import relink_layer
 from wclayer.errors import NotReadyError, during
 from wclayer.formats.regf.model import walk
 from wclayer.formats.regf.text import parse_reg
-from wclayer.images.descriptor import Descriptor
+from wclayer.images.descriptor import OCI_LAYER, Descriptor
 from wclayer.images.json_view import JsonView
 from wclayer.images.opening import open_image
 from wclayer.images.pull import store_image
 from wclayer.images.transfer import copy_image
+from wclayer.inventory.facts.archive import unpack_facts
+from wclayer.inventory.facts.contents import Contents
+from wclayer.inventory.facts.reading import make_facts
 from wclayer.layers.atomic import OutputFile
 from wclayer.layers.directory import open_layer
 from wclayer.layers.directory.chain_file import read_chain
@@ -592,6 +595,20 @@ def _page(world: World) -> object:
     return world.out.read_text().replace(str(world.sources), "SOURCES") if world.out.exists() else None
 
 
+def _make_facts(world: World) -> object:
+    blob = world.sources / "base.tar.gz"
+    data = blob.read_bytes()
+    return make_facts(lambda: open_stream(blob), Descriptor.of(data, OCI_LAYER), world.out)
+
+
+def _facts(world: World) -> object:
+    """What is in unpacked facts; None if there are none."""
+    if not world.layer.exists():
+        return None
+    with open_layer(world.layer) as layer, Contents(world.layer) as kept:
+        return [layer.name_of(row) for row in layer.own_entries()], list(kept.wanted()), file_at(world.layer)
+
+
 def _making(call: Step, result: Step, command: str | None = None) -> Operation:
     return Operation(call, result, command=command, is_whole=True)
 
@@ -657,6 +674,8 @@ MAKING: dict[str, Operation] = {
         "disk convert --to raw {sources}/base.vhdx {out}",
     ),
     "save image": _making(_save, _out),
+    "make facts": _making(_make_facts, _out),
+    "unpack facts": Operation(lambda w: unpack_facts(w.out, w.layer), _facts, _make_facts, is_whole=True),
     "copy out": _making(_copy_out("C:\\Windows\\large.dll"), _out, "cp {base}:C:\\Windows\\large.dll {out}"),
 }
 """Operations that make one thing in `place`, which must be as it was if they fail."""

@@ -349,12 +349,25 @@ class _Workers:
 class HashedOutput:
     """Compresses bytes into `raw`, and computes both digests.
 
-    gzip is compressed in blocks of 512 KiB on every core, each block primed with the 32 KiB before it. So the size is
-    that of one long stream, and the bytes do not depend on the number of cores. After `finish`, `diff_id`, `digest`,
-    `size` and `stored_size` are as in `HashedInput`.
+    gzip is compressed in blocks of 512 KiB, each primed with the 32 KiB before it. So the size is that of one long
+    stream, and the bytes do not depend on the number of threads. After `finish`, `diff_id`, `digest`, `size` and
+    `stored_size` are as in `HashedInput`.
+
+    Args:
+        raw: what takes the compressed bytes.
+        compression: how they are compressed.
+        level: the level of the compression; None for the usual one.
+        threads: how many threads compress; by default one for each core.
     """
 
-    def __init__(self, raw: BinaryIO, compression: Compression = Compression.NONE, level: int | None = None) -> None:
+    def __init__(
+        self,
+        raw: BinaryIO,
+        compression: Compression = Compression.NONE,
+        level: int | None = None,
+        *,
+        threads: int | None = None,
+    ) -> None:
         self.compression = compression
         self._raw = raw
         self._stored_hash = hashlib.sha256()
@@ -363,7 +376,7 @@ class HashedOutput:
         self._hashing: deque[Future[None]] = deque()
         self._pieces: list[bytes] = []
         self._pieces_size = 0
-        self._encoder: _Encoder = _ENCODERS[compression](level)
+        self._encoder: _Encoder = _ENCODERS[compression](level, threads or os.cpu_count() or 1)
         self.stored_size = 0
         self.size = 0
 
@@ -435,7 +448,7 @@ class _Encoder(Protocol):
 
 
 class _PlainEncoder:
-    def __init__(self, level: int | None) -> None:
+    def __init__(self, level: int | None, threads: int) -> None:
         pass
 
     def feed(self, block: bytes) -> Iterator[bytes]:
@@ -449,11 +462,10 @@ class _PlainEncoder:
 
 
 class _GzipEncoder:
-    def __init__(self, level: int | None) -> None:
+    def __init__(self, level: int | None, threads: int) -> None:
         self._level = 6 if level is None else level
-        workers = os.cpu_count() or 1
-        self._pool = _Workers(workers, "wclayer-gzip")
-        self._ahead = workers + 2
+        self._pool = _Workers(threads, "wclayer-gzip")
+        self._ahead = threads + 2
         self._pending: deque[Future[bytes]] = deque()
         self._window = b""
         self._crc = 0
@@ -492,10 +504,10 @@ def _deflate(block: bytes, window: bytes, level: int, flush: int) -> bytes:
 
 
 class _ZstdEncoder:
-    def __init__(self, level: int | None) -> None:
+    def __init__(self, level: int | None, threads: int) -> None:
         parameter = zstd.CompressionParameter
         # Any number of threads from one up produces the same bytes. A zstd built without threads has a maximum of 0.
-        threads = min(os.cpu_count() or 1, parameter.nb_workers.bounds()[1])
+        threads = min(threads, parameter.nb_workers.bounds()[1])
         self._frame = zstd.ZstdCompressor(
             options={
                 parameter.compression_level: 3 if level is None else level,

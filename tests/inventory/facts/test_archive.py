@@ -118,14 +118,24 @@ def _summary(**changes: Any) -> Change:
         (_summary(size=1 << 70), "size"),
         (_summary(hives=[1]), "hives"),
         (_summary(media_type=""), "media_type"),
-        (lambda files: [*files[:1], ("layer.db", b"x" * 5000), *files[2:]], "layer.db is not a database"),
-        (lambda files: [*files[:1], ("layer.db", files[2][1]), *files[2:]], "application id"),
-        (lambda files: [*files[:2], ("contents.db", files[1][1]), *files[3:]], "is not a database of contents"),
-        (lambda files: [*files[:2], ("contents.db", b""), *files[3:]], "contents.db"),
     ],
 )
 def test_what_is_no_facts_file_is_refused(change: Change, problem: str, good: Path, tmp_path: Path) -> None:
     assert problem in _refused(packed(change(members(good))), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (lambda files: [*files[:1], ("layer.db", b"x" * 5000), *files[2:]], "layer.db is not a database"),
+        (lambda files: [*files[:1], ("layer.db", files[2][1]), *files[2:]], "application id"),
+        (lambda files: [*files[:2], ("contents.db", files[1][1]), *files[3:]], "is not a database of contents"),
+        (lambda files: [*files[:2], ("contents.db", b""), *files[3:]], "contents.db is not a database"),
+        (lambda files: [*files[:2], ("contents.db", files[2][1][:-4096]), *files[3:]], "malformed"),
+    ],
+)
+def test_facts_with_a_damaged_database_are_refused(change: Change, problem: str, good: Path, tmp_path: Path) -> None:
+    assert problem in _refused(packed(change(members(good))), tmp_path, wclayer.CorruptLayerError)
 
 
 def test_damage_is_found(good: Path, tmp_path: Path) -> None:

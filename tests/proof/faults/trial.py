@@ -104,7 +104,7 @@ _SQLITE_KINDS: dict[str, type[LayerError]] = {
     "SQLITE_READONLY": AccessDeniedError,
 }
 _OF_DATABASES = (LayerError, AccessDeniedError, CorruptLayerError)
-_DATABASE = re.compile(r"(?:layer|store)\.db(-wal|-shm|-journal)?\Z")
+_DATABASE = re.compile(r"(?:layer|store|contents)\.db(-wal|-shm|-journal)?\Z")
 _OF_PYTHON = (
     "MemoryError|path should be string|digital envelope routines|returned NULL without setting an exception"
     "|can't allocate|expected str, bytes|error return without exception set"

@@ -20,7 +20,6 @@ from wclayer.errors import (
     FormatLimitError,
     InvalidDataError,
     LimitExceededError,
-    NotALayerError,
     NotSupportedError,
     during,
     errors_at,
@@ -60,7 +59,12 @@ def write_facts(folder: Path, summary: LayerSummary, target: Path) -> None:
         LayerError: the host refuses.
     """
     budget = _Budget()
-    with StagedFile(target) as staged, errors_at(target), HashedOutput(staged.stream, Compression.ZSTD) as out:
+    # Several scans share a machine: each takes the memory of one thread.
+    with (
+        StagedFile(target) as staged,
+        errors_at(target),
+        HashedOutput(staged.stream, Compression.ZSTD, threads=1) as out,
+    ):
         text = encode_summary(summary)
         out.write(_header(SUMMARY_FILE.encode(), len(text)) + text + bytes(structs.padding(len(text))))
         with HostRoot(folder) as root:
@@ -137,7 +141,7 @@ def unpack_facts(file: StrPath, folder: StrPath) -> LayerSummary:
     Raises:
         PathNotFoundError: there is no such file.
         AlreadyExistsError: something is at `folder`.
-        InvalidDataError: the file is damaged. There is no folder then.
+        InvalidDataError, CorruptLayerError: the file, or a database in it, is damaged. There is no folder then.
         LimitExceededError: it is larger than a limit.
         NotSupportedError: a newer wclayer wrote it.
     """
@@ -284,5 +288,5 @@ def _whole(name: StrPath) -> Iterator[None]:
         raise LimitExceededError(name, str(error)) from None
     except FormatError as error:
         raise InvalidDataError(name, f"{error}; {_ADVICE}") from None
-    except (CorruptLayerError, NotALayerError) as error:
-        raise InvalidDataError(name, f"{Path(error.path).name}: {error.detail}; {_ADVICE}") from None
+    except CorruptLayerError as error:
+        raise CorruptLayerError(name, f"{error.detail}; {_ADVICE}") from None

@@ -28,6 +28,7 @@ from wclayer.model import limits_in_use
 from wclayer.win32.names import illegal_reason
 
 CONTENTS_FILE = "contents.db"
+_MAGIC = b"SQLite format 3\0"
 _APPLICATION_ID = 0x57434643
 """`WCFC` in the SQLite header: it identifies the format."""
 _TABLES = """
@@ -291,6 +292,9 @@ class Contents:
 def _open(path: Path) -> GuardedDatabase:
     if not stat.S_ISREG(path.lstat().st_mode):
         raise DatabaseError(f"{path.name} is not a regular file")
+    with path.open("rb") as file:
+        if file.read(len(_MAGIC)) != _MAGIC:
+            raise DatabaseError(f"{path.name} is not a database")
     connection = sqlite3.connect(
         f"{database_uri(path)}?immutable=1", uri=True, isolation_level=None, check_same_thread=False,
         factory=GuardedDatabase,
