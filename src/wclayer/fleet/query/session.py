@@ -172,4 +172,5 @@ class FleetSession:
                 ) from error
             if isinstance(error, (duckdb.ProgrammingError, duckdb.DataError, duckdb.NotSupportedError)):
                 raise InvalidParameterError(self.path, text) from error
+            self._files.find_damage()
             raise InvalidDataError(self.path, f"a table cannot be read ({text}); scan again") from error

@@ -16,7 +16,8 @@ from typing import Any, BinaryIO
 
 from fsspec.spec import AbstractFileSystem
 
-from wclayer.errors import AccessDeniedError, FormatError, LayerError, PathNotFoundError, errors_at
+from wclayer.errors import AccessDeniedError, FormatError, LayerError, errors_at
+from wclayer.fleet.tables import parquet
 from wclayer.fleet.tables.dataset import Dataset
 from wclayer.fleet.tables.schema import Table
 
@@ -50,6 +51,17 @@ class TableFiles(AbstractFileSystem):  # type: ignore[misc]
         self._sizes |= {f"{schema}/{name}": size for files in found.values() for name, size in files.items()}
         return {table: [f"{PROTOCOL}://{schema}/{name}" for name in files] for table, files in found.items()}
 
+    def find_damage(self) -> None:
+        """Reads the footers of all files, for an error of DuckDB that names none.
+
+        Raises:
+            InvalidDataError, PathNotFoundError: a file is damaged, or is not there.
+        """
+        for path in self._sizes:
+            schema, _, name = path.partition("/")
+            with self._fleets[schema].folder.open(name) as stream:
+                parquet.read_footer(stream, self.place(path))
+
     def place(self, name: str) -> str:
         """Returns the path or URL of a file that DuckDB knows by a name or URL."""
         schema, _, inner = self._strip_protocol(name).partition("/")
@@ -59,11 +71,12 @@ class TableFiles(AbstractFileSystem):  # type: ignore[misc]
         """Returns what is known of a file.
 
         Raises:
-            PathNotFoundError: it is no file of a table.
+            AccessDeniedError: it is no file of a table.
         """
         name = self._strip_protocol(path)
         if name not in self._sizes:
-            raise PathNotFoundError(path, "is no file of a table")
+            self.failure = AccessDeniedError(path, "is no file of a table, and SQL reads nothing else")
+            raise self.failure
         return {"name": name, "size": self._sizes[name], "type": "file"}
 
     def ls(self, path: str, detail: bool = True, **options: Any) -> list[Any]:
@@ -71,9 +84,12 @@ class TableFiles(AbstractFileSystem):  # type: ignore[misc]
         return []
 
     def glob(self, path: str, **options: Any) -> list[str]:
-        """Returns a file under its own name. There are no patterns."""
-        name = self._strip_protocol(path)
-        return [name] if name in self._sizes else []
+        """Returns a file under its own name. There are no patterns.
+
+        Raises:
+            AccessDeniedError: it is no file of a table.
+        """
+        return [self.info(path)["name"]]
 
     def modified(self, path: str) -> datetime:
         """Returns when a file was changed."""
@@ -127,11 +143,18 @@ class _SharedFile:
         return self.tell()
 
     def read(self, size: int = -1) -> bytes:
-        """Returns the bytes after the position of this thread: as many as are wanted, or as there are."""
+        """Returns the bytes after the position of this thread.
+
+        Raises:
+            InvalidDataError: there are less than were wanted: the file is damaged, or has become shorter.
+        """
         left = max(0, self._size - self.tell())
-        # A damaged file may make DuckDB ask for any number of bytes.
-        wanted = left if size < 0 else min(size, left)
+        wanted = left if size < 0 else size
         with self._noted(), self._lock:
+            if wanted > left:
+                raise FormatError(
+                    f"is no intact Parquet file: it names {wanted - left} bytes after its end; scan again"
+                )
             self._stream.seek(self.tell())
             data = self._stream.read(wanted)
             if len(data) < wanted:
