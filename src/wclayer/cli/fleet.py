@@ -7,6 +7,7 @@ import click
 from wclayer.cli.fleet_list import list_command
 from wclayer.cli.fleet_query import query_command
 from wclayer.cli.fleet_report import report_command
+from wclayer.cli.fleet_scan import scan_command
 from wclayer.cli.group import Verbs
 
 
@@ -20,6 +21,7 @@ def fleet_group() -> None:
 
     \b
     Example:
+      wclayer fleet scan --from registry.example.com -o out
       wclayer fleet query out --question lacks-kb KB5031364
       wclayer fleet report out -o fleet.html
       wclayer fleet diff out-may out-june
@@ -29,5 +31,6 @@ def fleet_group() -> None:
 fleet_group.add_command(list_command)
 fleet_group.add_command(query_command)
 fleet_group.add_command(report_command)
+fleet_group.add_command(scan_command)
 
 COMMANDS = (fleet_group,)

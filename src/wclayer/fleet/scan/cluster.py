@@ -1,0 +1,145 @@
+"""The cluster that carries out a scan: processes of this machine, or one that is there already, by its address."""
+
+from __future__ import annotations
+
+import logging
+import pydoc
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+from distributed import Client, LocalCluster
+from distributed.scheduler import KilledWorker
+
+from wclayer import __version__
+from wclayer.errors import InvalidParameterError, LayerError, NotSupportedError, OutOfMemoryError
+from wclayer.fleet.scan.interrupts import interrupts_wait
+from wclayer.fleet.scan.options import ScanOptions
+
+_LOOPBACK = "127.0.0.1"
+_CONNECT = "cannot be reached as a scheduler of Dask"
+_VERSIONS = {
+    "wclayer": "wclayer._version.__version__",
+    "the format of facts": "wclayer.inventory.facts.summary.FACTS_VERSION",
+    "the format of tables": "wclayer.fleet.tables.schema.SCHEMA_VERSION",
+}
+"""What must be the same in every process of a scan, each with the object that states it."""
+ADVICE = f"install wclayer=={__version__} with its extra [fleet] wherever a part of the cluster runs"
+_SHOWN = 3
+
+
+@contextmanager
+def open_cluster(options: ScanOptions) -> Iterator[Client]:
+    """Yields a client of a cluster. What was started for it has ended when the context is left.
+
+    The connection to a scheduler is encrypted as Dask's own configuration says (`distributed.comm.tls`).
+
+    Raises:
+        InvalidParameterError: the address is none.
+        NotSupportedError: a process of the cluster has no wclayer, or another version of it.
+        LayerError: the scheduler cannot be reached, or the processes do not start.
+    """
+    with _quiet():
+        if options.dask:
+            with _connected(options.dask) as client:
+                check_versions(client)
+                yield client
+        else:
+            with _local(options) as client:
+                yield client
+
+
+@contextmanager
+def _connected(address: str) -> Iterator[Client]:
+    try:
+        client = Client(address)
+    except ValueError as error:
+        raise InvalidParameterError(address, f"is not the address of a scheduler (tcp://HOST:8786): {error}") from error
+    except OSError as error:
+        raise LayerError(address, f"{_CONNECT}: {error}") from error
+    with client:
+        yield client
+
+
+@contextmanager
+def _local(options: ScanOptions) -> Iterator[Client]:
+    with ExitStack() as stack:
+        with interrupts_wait():
+            cluster = _start(options)
+            stack.callback(_end, cluster)
+        yield stack.enter_context(Client(cluster))
+
+
+def _end(cluster: LocalCluster) -> None:
+    with interrupts_wait():
+        cluster.close()
+
+
+def _start(options: ScanOptions) -> LocalCluster:
+    try:
+        return LocalCluster(
+            n_workers=options.workers,
+            # The collectors are Python: threads would share one core.
+            threads_per_worker=1,
+            processes=True,
+            host=_LOOPBACK,
+            dashboard_address=f"{_LOOPBACK}:0",
+            memory_limit=options.memory if options.memory is not None else "auto",
+            silence_logs=logging.CRITICAL,
+        )
+    except MemoryError as error:
+        raise OutOfMemoryError("", f"the processes of the scan do not start: {error}") from error
+    except (OSError, RuntimeError) as error:
+        raise LayerError("", f"the processes of the scan do not start: {error}") from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps Dask from telling on the error stream what it does; its errors are shown."""
+    loggers = [logging.getLogger(name) for name in ("distributed", "tornado")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def versions() -> dict[str, object]:
+    """Returns the versions that all processes of a scan must have."""
+    return {what: pydoc.locate(name) for what, name in _VERSIONS.items()}
+
+
+def check_versions(client: Client) -> None:
+    """Checks that the scheduler and every worker has the wclayer that this process has.
+
+    Raises:
+        NotSupportedError: one has another, or none.
+    """
+    for what, name in _VERSIONS.items():
+        # `locate` is a function of Python's own library: a process without wclayer could not load one of ours.
+        theirs: dict[str, object] = {"the scheduler": client.run_on_scheduler(pydoc.locate, name)}
+        theirs |= {f"the worker {address}": value for address, value in client.run(pydoc.locate, name).items()}
+        ours = pydoc.locate(name)
+        wrong = {where: value for where, value in theirs.items() if value != ours}
+        if wrong:
+            raise NotSupportedError(_address(client), _mismatch(what, ours, wrong))
+
+
+def _mismatch(what: str, ours: object, wrong: dict[str, object]) -> str:
+    told = [f"{where} has {'none' if theirs is None else theirs}" for where, theirs in wrong.items()]
+    more = f" and {len(told) - _SHOWN} more" if len(told) > _SHOWN else ""
+    return f"{what} has the version {ours} here; {', '.join(told[:_SHOWN])}{more}: {ADVICE}"
+
+
+def _address(client: Client) -> str:
+    return str(client.scheduler.address)
+
+
+def died_text(error: KilledWorker) -> str:
+    """Returns what a user is told of a task whose workers ended again and again."""
+    return (
+        f"{error.allowed_failures + 1} workers ended while they worked on it; if they had no memory left, give each"
+        " more (--memory)"
+    )
