@@ -109,6 +109,10 @@ if TYPE_CHECKING:
         UnresolvedLinkError,
     )
     from wclayer.fleet.report.report import write_fleet_report
+    from wclayer.fleet.scan.api import scan_fleet
+    from wclayer.fleet.scan.options import ScanOptions
+    from wclayer.fleet.scan.progress import ScanProgress
+    from wclayer.fleet.scan.results import ScanError, ScanResult
     from wclayer.formats.bcd import BcdElement, BcdObject
     from wclayer.formats.compression import Compression
     from wclayer.formats.disk import Disk
@@ -218,6 +222,10 @@ _HOMES = {
     "wclayer.win32.reparse": ("LinkTarget",),
     "wclayer.view.open_files": ("ViewFile",),
     "wclayer.fleet.report.report": ("write_fleet_report",),
+    "wclayer.fleet.scan.api": ("scan_fleet",),
+    "wclayer.fleet.scan.options": ("ScanOptions",),
+    "wclayer.fleet.scan.progress": ("ScanProgress",),
+    "wclayer.fleet.scan.results": ("ScanError", "ScanResult"),
     "wclayer.inventory.collecting": ("take_inventory",),
     "wclayer.inventory.cve.advisory": ("Severity",),
     "wclayer.inventory.cve.checking": ("find_vulnerabilities",),
@@ -522,6 +530,10 @@ __all__ = [
     "Repository",
     "RootfsResult",
     "RunsOn",
+    "ScanError",
+    "ScanOptions",
+    "ScanProgress",
+    "ScanResult",
     "ScratchLayerReader",
     "Severity",
     "SquashResult",
@@ -617,6 +629,7 @@ __all__ = [
     "repair_store",
     "runs_on",
     "save_images",
+    "scan_fleet",
     "squash_image",
     "store_image",
     "take_inventory",

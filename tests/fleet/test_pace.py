@@ -196,7 +196,7 @@ def test_a_registry_that_refuses_for_hours_is_told_at_once_for_all(fake: FakeReg
     assert all(f"{fake.host} refuses further requests for " in image.error for image in found)
 
 
-class _Access(WorkerPlugin):
+class _Access(WorkerPlugin):  # type: ignore[misc]
     """Gives each worker an access, as a scan does."""
 
     def __init__(self, access: ImageAccess, rate: Rate) -> None:
@@ -218,7 +218,7 @@ def _resolve(item: Listed) -> list[ResolvedImage]:
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[LocalCluster]:
-    with LocalCluster(  # type: ignore[no-untyped-call]
+    with LocalCluster(
         n_workers=2, threads_per_worker=2, processes=True, host="127.0.0.1", dashboard_address="127.0.0.1:0"
     ) as running:
         yield running
@@ -227,7 +227,7 @@ def cluster() -> Iterator[LocalCluster]:
 def test_processes_share_a_budget(fake: FakeRegistry, cluster: LocalCluster) -> None:
     listed = _fill(fake, 20)
     times = _times(fake)
-    with Client(cluster) as client:  # type: ignore[no-untyped-call]
+    with Client(cluster) as client:
         share_budget(client)
         client.register_plugin(_Access(ImageAccess(_OPTIONS), parse_rate("1200/m")), "access")
         found = client.gather(client.map(_resolve, listed, pure=False))
@@ -241,7 +241,7 @@ def test_processes_share_a_budget(fake: FakeRegistry, cluster: LocalCluster) -> 
 def test_a_pause_of_one_process_holds_for_all(fake: FakeRegistry, cluster: LocalCluster) -> None:
     listed = _fill(fake, 40)
     limited = _Limited(fake, 10)
-    with Client(cluster) as client:  # type: ignore[no-untyped-call]
+    with Client(cluster) as client:
         share_budget(client)
         client.register_plugin(_Access(ImageAccess(_OPTIONS), Rate()), "access")
         found = client.gather(client.map(_resolve, listed, pure=False))

@@ -6,6 +6,7 @@ import os
 import random
 import signal
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,10 @@ from wclayer.fleet.tables.dataset import BucketRows
 from wclayer.fleet.tables.rows import add_holdings
 
 JOBS = ("--jobs", "4")
+
+
+def _has_facts(out: Path, count: int) -> bool:
+    return len(facts_of(out)) >= count
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +83,7 @@ def test_a_worker_that_is_killed_changes_nothing(
     out = tmp_path / "out"
     with Scan(command(fleet_registry.host, out, *JOBS)) as running:
         for count in (5, 30):
-            running.when(lambda count=count: len(facts_of(out)) >= count)
+            running.when(partial(_has_facts, out, count))
             os.kill(random.choice(running.workers()), signal.SIGKILL)
         ended = running.end()
     assert ended.status == 0, ended.told
@@ -90,7 +95,7 @@ def test_a_scan_goes_on_where_a_killed_one_was(
 ) -> None:
     out = tmp_path / "out"
     with Scan(command(fleet_registry.host, out, *JOBS)) as running:
-        running.when(lambda: len(facts_of(out)) >= 20)
+        running.when(partial(_has_facts, out, 20))
         running.kill()
         until(lambda: not running.others())
     done = {f"sha256:{file.name[:64]}" for file in facts_of(out)}
@@ -111,7 +116,7 @@ def test_workers_of_a_cluster_make_the_same_tables_also_if_one_is_killed(
         Cluster(tmp_path / "cluster") as cluster,
         Scan(command(fleet_registry.host, out, "--dask", cluster.address)) as running,
     ):
-        running.when(lambda: len(facts_of(out)) >= 10)
+        running.when(partial(_has_facts, out, 10))
         os.kill(cluster.workers[0], signal.SIGKILL)
         cluster.join()
         ended = running.end()
@@ -122,7 +127,7 @@ def test_workers_of_a_cluster_make_the_same_tables_also_if_one_is_killed(
 def test_an_interrupt_ends_all_processes(tmp_path: Path, fleet_registry: FleetRegistry) -> None:
     out = tmp_path / "out"
     with Scan(command(fleet_registry.host, out, *JOBS)) as running:
-        running.when(lambda: len(facts_of(out)) >= 5)
+        running.when(partial(_has_facts, out, 5))
         running.interrupt()
         ended = running.end()
         assert not running.others()

@@ -14,7 +14,7 @@ _NAME = "wclayer-pace"
 _ASK, _REFUSED = "wclayer_ask_request", "wclayer_refused_request"
 
 
-class _Budgets(SchedulerPlugin):
+class _Budgets(SchedulerPlugin):  # type: ignore[misc]
     """The budgets of all scans on a cluster. Scans with the same rate share one."""
 
     name = _NAME
