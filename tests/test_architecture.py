@@ -117,6 +117,10 @@ _DOORS = {
     "engines.hcs.writer": ({"tempfile.mkdtemp", "os.mkdir", "os.rmdir"}, "the folder from which Windows imports"),
     "engines.portable.vm_access": ({"os.setxattr"}, "the descriptor of a file that the caller named, on ntfs-3g"),
     "errors": ({"os.open"}, "asks the host why SQLite could not open a file"),
+    "fleet.scan.environment": (
+        {"tempfile.TemporaryDirectory", "shutil.rmtree"},
+        "what a task of a worker has on its disk meanwhile",
+    ),
     "layers.directory.file_worker": ({"os.open"}, "makes the files of a staged directory in a process of its own"),
     "layers.atomic": ({"os.link", "os.unlink"}, "makes results that appear whole"),
     "view.fuse.mount": ({"os.rmdir"}, "the folder that it made to mount on"),

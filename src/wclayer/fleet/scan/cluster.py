@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from distributed import Client, LocalCluster
 from distributed.scheduler import KilledWorker
 
-from wclayer import __version__
+from wclayer._version import __version__
 from wclayer.errors import InvalidParameterError, LayerError, NotSupportedError, OutOfMemoryError
 from wclayer.fleet.scan.interrupts import interrupts_wait
 from wclayer.fleet.scan.options import ScanOptions
