@@ -111,7 +111,7 @@ if TYPE_CHECKING:
     from wclayer.fleet.report.report import write_fleet_report
     from wclayer.fleet.scan.api import scan_fleet
     from wclayer.fleet.scan.options import ScanOptions
-    from wclayer.fleet.scan.progress import ScanCallback, ScanProgress
+    from wclayer.fleet.scan.progress import ScanProgress
     from wclayer.fleet.scan.results import ScanError, ScanResult
     from wclayer.formats.bcd import BcdElement, BcdObject
     from wclayer.formats.compression import Compression
@@ -224,7 +224,7 @@ _HOMES = {
     "wclayer.fleet.report.report": ("write_fleet_report",),
     "wclayer.fleet.scan.api": ("scan_fleet",),
     "wclayer.fleet.scan.options": ("ScanOptions",),
-    "wclayer.fleet.scan.progress": ("ScanCallback", "ScanProgress"),
+    "wclayer.fleet.scan.progress": ("ScanProgress",),
     "wclayer.fleet.scan.results": ("ScanError", "ScanResult"),
     "wclayer.inventory.collecting": ("take_inventory",),
     "wclayer.inventory.cve.advisory": ("Severity",),
@@ -530,7 +530,6 @@ __all__ = [
     "Repository",
     "RootfsResult",
     "RunsOn",
-    "ScanCallback",
     "ScanError",
     "ScanOptions",
     "ScanProgress",

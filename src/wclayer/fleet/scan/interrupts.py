@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,7 +38,7 @@ def interrupts_wait() -> Iterator[None]:
 @contextmanager
 def _blocked() -> Iterator[None]:
     """Blocks the signal in this thread; threads and processes inherit that."""
-    if not hasattr(signal, "pthread_sigmask"):  # Windows
+    if sys.platform == "win32":
         yield
         return
     # Its start would take the signal out of the mask again.
