@@ -18,6 +18,7 @@ from fuzz.targets import (
     pe,
     programs,
     regf,
+    sources,
     tar,
     win32,
     zips,
@@ -25,7 +26,7 @@ from fuzz.targets import (
 
 _MODULES = (
     advisories, commands, disks, dockerfiles, facts, image_archives, images, interfaces, ntfs, operations,
-    packages, pe, programs, regf, tar, win32, zips,
+    packages, pe, programs, regf, sources, tar, win32, zips,
 )  # fmt: skip
 
 TARGETS: dict[str, Target] = {}

@@ -173,7 +173,7 @@ def test_the_newest_tags_are_those_of_the_images_that_were_made_last(tmp_path: P
     layout = write_layout(tmp_path / "layout", images | {"linux": linux})
     with ImageAccess() as access:
         listed = list(list_images(f"oci:{layout}", access))
-        (batch,) = in_batches(listed, 2)
+        (batch,) = in_batches(listed)
         found = resolve_images(batch, access)
     for newest, tags in ((1, ["1.10"]), (2, ["1.9", "1.10"]), (3, ["a", "1.9", "1.10"]), (None, [*images, "linux"])):
         assert [image.listed.tag for image in newest_of(found, newest)] == tags

@@ -42,7 +42,7 @@ class ImageAccess:
         self._store = ImageStore(store).path.absolute()
         self._keyring = Keyring()
         self._clients: dict[str, RegistryClient] = {}
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
     @property
     def store(self) -> ImageStore:
@@ -83,7 +83,11 @@ class ImageAccess:
         return RegistrySource(reference, self._options_of(reference.registry, reference.repository), client=client)
 
     def client(self, registry: str) -> RegistryClient:
-        """Returns the requests to a registry as a whole, over the connections that all its images share."""
+        """Returns the requests to a registry as a whole, over the connections that all its images share.
+
+        Raises:
+            InvalidDataError, PathNotFoundError, …: a file of credentials, or a program that keeps them, fails.
+        """
         with self._lock:
             if registry not in self._clients:
                 self._clients[registry] = RegistryClient(registry, registry, "", "", self._options_of(registry, ""))
@@ -95,8 +99,10 @@ class ImageAccess:
         return self.client(registry).sibling(f"{registry}/{repository}", repository, options)
 
     def _options_of(self, registry: str, repository: str) -> RegistryOptions:
-        credentials = self._keyring.find(registry, repository)
-        return self._options if credentials is None else replace(self._options, credentials=credentials, authfile=None)
+        with self._lock:
+            # Once: a program that keeps credentials is not asked again for each repository.
+            self._keyring.add(registry, self._options)
+            return replace(self._options, credentials=self._keyring.find(registry, repository), authfile=None)
 
     def close(self) -> None:
         """Closes all connections."""
@@ -115,7 +121,7 @@ class ImageAccess:
         return {"_options": replace(self._options, pace=None), "_store": self._store, "_keyring": self._keyring}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state, _clients={}, _lock=threading.Lock())
+        self.__dict__.update(state, _clients={}, _lock=threading.RLock())
 
     def __repr__(self) -> str:
         return f"ImageAccess({self._keyring!r}, store={str(self._store)!r})"

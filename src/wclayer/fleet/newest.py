@@ -1,4 +1,4 @@
-"""`newest_of`: the newest tags of each repository, and the batches in which that can be known."""
+"""`in_batches` and `newest_of`: the references of a scan in groups, and the newest tags of each repository."""
 
 from __future__ import annotations
 
@@ -11,25 +11,20 @@ from wclayer.fleet.model import ImageStatus, Listed, ResolvedImage
 _BATCH = 16
 
 
-def in_batches(listed: Iterable[Listed], newest: int | None = None) -> Iterator[list[Listed]]:
+def in_batches(listed: Iterable[Listed]) -> Iterator[list[Listed]]:
     """Yields references in groups, each for one task. What could not be listed is in them.
+
+    Those of one repository follow each other, so that one worker needs few tokens.
 
     Args:
         listed: the references of a source.
-        newest: the number of tags that `newest_of` is to keep; None keeps all. With a number, all tags of a repository
-            are in one group, and nothing is yielded before everything is listed.
     """
     batch: list[Listed] = []
-    groups: dict[str, list[Listed]] = defaultdict(list)
     for item in listed:
-        if newest is not None:
-            groups[_repository(item)].append(item)
-            continue
         batch.append(item)
         if len(batch) == _BATCH:
             yield batch
             batch = []
-    yield from groups.values()
     if batch:
         yield batch
 

@@ -34,8 +34,15 @@ def list_file(path: str, filters: Filters) -> Iterator[Listed]:
         PathNotFoundError, AccessDeniedError, …: it cannot be read.
     """
     name = "standard input" if path == STANDARD_INPUT else path
+    with errors_at(name):
+        if path == STANDARD_INPUT:
+            data = sys.stdin.buffer.read(_MAX_FILE + 1)
+        else:
+            with open_stream(path) as stream:
+                data = stream.read(_MAX_FILE + 1)
+        lines = _lines(data)
     seen: set[str] = set()
-    for number, line in enumerate(_lines(path, name), 1):
+    for number, line in enumerate(lines, 1):
         text = line.partition(" #")[0].strip()
         if not text or text.startswith("#"):
             continue
@@ -50,20 +57,20 @@ def list_file(path: str, filters: Filters) -> Iterator[Listed]:
             yield item
 
 
-def _lines(path: str, name: str) -> list[str]:
-    with errors_at(name):
-        if path == STANDARD_INPUT:
-            data = sys.stdin.buffer.read(_MAX_FILE + 1)
-        else:
-            with open_stream(path) as stream:
-                data = stream.read(_MAX_FILE + 1)
-        if len(data) > _MAX_FILE:
-            raise FormatError(f"a list of references has at most {_MAX_FILE} bytes")
-        is_utf16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-        try:
-            lines = data.decode("utf-16" if is_utf16 else "utf-8-sig").split("\n")
-        except UnicodeDecodeError as error:
-            raise FormatError(f"is no list of references: not text at byte {error.start}") from None
-        if len(lines) > (most := limits_in_use().archive_members):
-            raise FormatLimitError(f"more than {most} lines {limit_hint('archive_members')}")
-        return lines
+def _lines(data: bytes) -> list[str]:
+    """Returns the lines of a text.
+
+    Raises:
+        FormatError: it is not text, or too large.
+        FormatLimitError: it has too many lines.
+    """
+    if len(data) > _MAX_FILE:
+        raise FormatError(f"a list of references has at most {_MAX_FILE} bytes")
+    is_utf16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    try:
+        lines = data.decode("utf-16" if is_utf16 else "utf-8-sig").split("\n")
+    except UnicodeDecodeError as error:
+        raise FormatError(f"is no list of references: not text at byte {error.start}") from None
+    if len(lines) > (most := limits_in_use().archive_members):
+        raise FormatLimitError(f"more than {most} lines {limit_hint('archive_members')}")
+    return lines

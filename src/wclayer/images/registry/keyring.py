@@ -22,11 +22,9 @@ class Keyring:
             names = ["", *namespaces_of(registry, options)]
             self._found[registry] = {name: find_credentials(registry, name, options).credentials for name in names}
 
-    def find(self, registry: str, repository: str) -> Credentials | None:
-        """Returns the credentials of a repository, empty ones if there are none; None if the registry was not added."""
-        known = self._found.get(registry)
-        if known is None:
-            return None
+    def find(self, registry: str, repository: str) -> Credentials:
+        """Returns the credentials of a repository; empty ones if there are none. The registry was added."""
+        known = self._found[registry]
         # An entry for a part of the path counts for everything below it; the longest one is the closest.
         name = repository
         while name not in known:
