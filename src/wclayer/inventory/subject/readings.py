@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from types import UnionType
 from typing import Any, BinaryIO, Generic, TypedDict, TypeVar, get_args, get_origin, get_type_hints, is_typeddict
 
@@ -87,28 +87,48 @@ def reading_of(reader: Reader[Reading], record: object) -> Reading | None:
 
 def _has_form(value: Any, form: Any) -> bool:
     """Returns whether a JSON value has a type."""
-    if is_typeddict(form):
-        fields = _fields(form)
-        return (
-            isinstance(value, dict)
-            and value.keys() == fields.keys()
-            and all(_has_form(value[name], field) for name, field in fields.items())
-        )
-    arguments = get_args(form)
-    match get_origin(form):
-        case None:
-            return type(value) is form
-        case kind if kind is UnionType:
-            return any(_has_form(value, each) for each in arguments)
-        case kind if kind is list:
-            return isinstance(value, list) and all(_has_form(each, arguments[0]) for each in value)
-        case _:
-            return isinstance(value, dict) and all(_has_form(each, arguments[1]) for each in value.values())
+    return _check_of(form)(value)
+
+
+_Check = Callable[[Any], bool]
 
 
 @cache
-def _fields(form: Any) -> dict[str, Any]:
-    return get_type_hints(form)
+def _check_of(form: Any) -> _Check:
+    """Returns what tells whether a JSON value has a type. Types are looked into once: values are very many."""
+    if is_typeddict(form):
+        return partial(_has_fields, form)
+    arguments = get_args(form)
+    match get_origin(form):
+        case None:
+            return lambda value: type(value) is form
+        case kind if kind is UnionType and all(
+            get_origin(each) is None and not is_typeddict(each) for each in arguments
+        ):
+            return lambda value: type(value) in arguments
+        case kind if kind is UnionType:
+            checks = [_check_of(each) for each in arguments]
+            return lambda value: any(check(value) for check in checks)
+        case kind if kind is list:
+            of_item = _check_of(arguments[0])
+            return lambda value: isinstance(value, list) and all(map(of_item, value))
+        case _:
+            of_value = _check_of(arguments[1])
+            return lambda value: isinstance(value, dict) and all(map(of_value, value.values()))
+
+
+def _has_fields(form: Any, value: Any) -> bool:
+    checks = _fields(form)
+    return (
+        isinstance(value, dict)
+        and value.keys() == checks.keys()
+        and all(check(value[name]) for name, check in checks.items())
+    )
+
+
+@cache
+def _fields(form: Any) -> dict[str, _Check]:
+    return {name: _check_of(field) for name, field in get_type_hints(form).items()}
 
 
 @dataclass(frozen=True, slots=True)
