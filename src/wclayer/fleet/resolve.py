@@ -147,12 +147,14 @@ class _Resolution:
         read = [image for image in found.values() if image.status in (ImageStatus.OK, ImageStatus.ERROR)]
         if read:
             return read
+        is_image = others or any(image.status is ImageStatus.OTHER_PLATFORM for image in found.values())
         others |= dict.fromkeys(image.error for image in found.values())
         if not others:
             return [ResolvedImage(self._item, ImageStatus.ARTIFACT, "an index without images")]
         more = len(others) - _MOST_SHOWN
         shown = ", ".join([*others][:_MOST_SHOWN]) + (f" and {more} more" if more > 0 else "")
-        return [ResolvedImage(self._item, ImageStatus.OTHER_PLATFORM, f"an index of: {shown}")]
+        status = ImageStatus.OTHER_PLATFORM if is_image else ImageStatus.ARTIFACT
+        return [ResolvedImage(self._item, status, f"an index of: {shown}")]
 
     def _below(self, index: Index) -> Iterator[Descriptor]:
         """Yields the entries of an index that are none themselves, and those of the indexes in it."""
