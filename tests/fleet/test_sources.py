@@ -45,7 +45,9 @@ def test_one_repository_needs_no_catalogue(fleet_registry: FleetRegistry) -> Non
     text = f"{fleet_registry.host}/windows/servercore"
     wanted = [reference for reference in fleet_registry.references if reference.startswith(f"{text}:")]
     assert sorted(_references(text)) == sorted(_references(f"docker://{text}")) == sorted(wanted)
+    assert sorted(_references(f"http://{text}/")) == sorted(wanted)
     assert _references(f"{text}:ltsc2022") == [f"{text}:ltsc2022"]
+    assert _references(f"{text}:ltsc2022", tags=["1*"]) == []
     assert not any("_catalog" in request for request in fleet_registry.requests())
     with pytest.raises(PathNotFoundError, match="has no repository 'no/such'"):
         _references(f"{fleet_registry.host}/no/such")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 
 from wclayer.errors import InvalidParameterError, LayerError
@@ -19,6 +20,7 @@ from wclayer.images.reference import DOCKER_IO, parse_reference
 
 _STORE = "store"
 _DOCKER = "docker://"
+_ADDRESS = re.compile(r"\A(?:docker|https?)://")
 _LOCATIONS = tuple(f"{kind.value}:" for kind in Transport if kind is not Transport.REGISTRY)
 _FORMS = (
     "write the host of a registry (registry.example.com, localhost:5000), HOST/REPOSITORY, a file with one reference in"
@@ -53,8 +55,8 @@ def list_images(
         place = parse_location(text)
         if place.transport in (Transport.LAYOUT, Transport.OCI_ARCHIVE) and not place.name:
             return list_layout(place, filters)
-        return iter([listed_at(text)])
-    host, slash, repository = text.removeprefix(_DOCKER).removesuffix("/").partition("/")
+        return _alone(listed_at(text), filters)
+    host, slash, repository = _ADDRESS.sub("", text, count=1).removesuffix("/").partition("/")
     try:
         known = parse_reference(f"{host}/{repository if slash else 'all'}")
     except LayerError:
@@ -65,8 +67,13 @@ def list_images(
     if not slash:
         return list_registry(access, known.registry, filters)
     if "@" in repository or ":" in repository:
-        return iter([listed_reference(known)])
+        return _alone(listed_reference(known), filters)
     return list_repository(access, known.registry, known.repository, filters)
+
+
+def _alone(item: Listed, filters: Filters) -> Iterator[Listed]:
+    if filters.has(item.repository, item.tag):
+        yield item
 
 
 def _is_file(text: str) -> bool:
