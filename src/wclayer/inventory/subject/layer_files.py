@@ -27,6 +27,7 @@ class LayerFiles(SubjectFiles):
     def __init__(self, tree: MergedTree, layers: Sequence[SubjectLayer]) -> None:
         self._tree = tree
         self._layers = layers
+        self._last: tuple[str, SubjectFile | None] = "", None
 
     def root(self) -> SubjectFile | None:
         node = self._tree.lookup(_ROOT)
@@ -41,6 +42,16 @@ class LayerFiles(SubjectFiles):
     def children(self, directory: SubjectFile) -> Iterator[SubjectFile]:
         if directory.is_directory and not directory.is_link:
             yield from map(self._file, self._tree.children(node_of(directory)))
+
+    def find(self, path: str) -> SubjectFile | None:
+        above, _, name = path.rpartition("/")
+        if not above:
+            return super().find(path)
+        # Names beside each other are asked for one after the other.
+        if self._last[0] != above:
+            self._last = above, self.find(above)
+        directory = self._last[1]
+        return None if directory is None else self.child(directory, name)
 
     def open(self, file: SubjectFile) -> BinaryIO:
         node = node_of(file)
