@@ -121,6 +121,7 @@ _DOORS = {
         {"tempfile.TemporaryDirectory", "shutil.rmtree"},
         "what a task of a worker has on its disk meanwhile",
     ),
+    "inventory.facts.image": ({"tempfile.TemporaryDirectory"}, "the folder into which facts are unpacked"),
     "layers.directory.file_worker": ({"os.open"}, "makes the files of a staged directory in a process of its own"),
     "layers.atomic": ({"os.link", "os.unlink"}, "makes results that appear whole"),
     "view.fuse.mount": ({"os.rmdir"}, "the folder that it made to mount on"),

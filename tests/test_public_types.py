@@ -26,6 +26,7 @@ OWN = {
     "wclayer.layers.names.Names",
     "wclayer.view.open_files.OpenFile",
     "wclayer.view.open_files.StreamBuffer",
+    "wclayer.view.registry.LayerHives",  # a Registry
 }
 _NAMED_FOR_CHECKERS = {"Engine": Engine, "ReadableBuffer": bytes, "WriteableBuffer": bytearray}
 """What modules import for type checkers only."""

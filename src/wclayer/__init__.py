@@ -159,6 +159,8 @@ if TYPE_CHECKING:
     from wclayer.inventory.cve.checking import find_vulnerabilities
     from wclayer.inventory.cve.products import InstalledProduct, ProductKind
     from wclayer.inventory.cve.report import Vulnerability, VulnerabilityReport, VulnerabilityState
+    from wclayer.inventory.facts.chain import ImageFacts
+    from wclayer.inventory.facts.image import open_image_facts
     from wclayer.inventory.item import Finding, FindingKind, Inventory, Item, ItemKind, Origin, SubjectLayer
     from wclayer.inventory.sbom.cyclonedx import write_cyclonedx
     from wclayer.inventory.sbom.spdx import write_spdx
@@ -227,6 +229,8 @@ _HOMES = {
     "wclayer.fleet.scan.progress": ("ScanProgress",),
     "wclayer.fleet.scan.results": ("ScanError", "ScanResult"),
     "wclayer.inventory.collecting": ("take_inventory",),
+    "wclayer.inventory.facts.chain": ("ImageFacts",),
+    "wclayer.inventory.facts.image": ("open_image_facts",),
     "wclayer.inventory.cve.advisory": ("Severity",),
     "wclayer.inventory.cve.checking": ("find_vulnerabilities",),
     "wclayer.inventory.cve.products": ("InstalledProduct", "ProductKind"),
@@ -449,6 +453,7 @@ __all__ = [
     "ImageBase",
     "ImageConfig",
     "ImageDifference",
+    "ImageFacts",
     "ImageInspection",
     "ImageLayers",
     "ImageSource",
@@ -613,6 +618,7 @@ __all__ = [
     "new_layer_reader",
     "new_layer_writer",
     "open_image",
+    "open_image_facts",
     "open_source",
     "open_target",
     "parse_location",

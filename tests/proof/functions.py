@@ -499,6 +499,10 @@ CALLS: dict[str, Call] = {
         ).close(),
         "image.tar", "", MANY,
     ),
+    "open_image_facts": Call(
+        lambda w: wclayer.open_image_facts(f"docker-archive:{w.place / 'image.tar'}", w.out).__enter__(),
+        "image.tar", "", MANY,
+    ),
     "diff_images": Call(
         lambda w: wclayer.diff_images(
             *[f"docker-archive:{w.place / 'image.tar'}"] * 2, store=wclayer.ImageStore(w.place / "new")

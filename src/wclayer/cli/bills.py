@@ -110,12 +110,11 @@ def _attached(form: _Form, title: str, inventory: Inventory, layer: LayerArgumen
 
 def _with_whole_name(inventory: Inventory, layer: LayerArgument) -> Inventory:
     """Returns an inventory of an image of the store with the whole name of the image: the user may write its end."""
-    if layer.is_image:
-        place = find_place(layer.text, layer.store)
+    # An image that is named by its digest, in a registry, or that has several such names, keeps what the user wrote.
+    with suppress(PathNotFoundError, InvalidParameterError):
+        place = find_place(layer.text, layer.store) if layer.is_image else None
         if isinstance(place, Location) and place.transport is Transport.STORE:
-            # An image that is named by its digest, or has several names that end so, keeps what the user wrote.
-            with suppress(PathNotFoundError, InvalidParameterError):
-                return replace(inventory, name=layer.store.full_name(place.name))
+            return replace(inventory, name=layer.store.full_name(place.name))
     return inventory
 
 

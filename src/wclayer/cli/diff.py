@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from contextlib import nullcontext
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
 
+from wclayer._types import StrPath
+from wclayer.cli.facts_option import FactsOption, facts_option
 from wclayer.cli.layer_argument import LayerArgument, layer_argument
-from wclayer.cli.output import count_text, echo, json_option, print_json, results_beside, warn
+from wclayer.cli.output import count_bar, count_text, echo, json_option, print_json, results_beside, warn
 from wclayer.comparison.html import page
 from wclayer.comparison.image_diff import (
     DocumentDifference,
@@ -30,6 +33,8 @@ from wclayer.comparison.summary import summarize, summary_record
 from wclayer.comparison.summary_text import summary_lines
 from wclayer.comparison.texts import document_lines, file_lines, inventory_lines, registry_lines
 from wclayer.errors import InvalidParameterError
+from wclayer.images.opening import ImageLayers
+from wclayer.inventory.facts.chain import ImageFacts
 from wclayer.layers.atomic import OutputFile
 from wclayer.layers.directory.chain_file import read_chain
 from wclayer.view.diff import Difference
@@ -41,6 +46,7 @@ from wclayer.view.registry import RegistryDifference
 @click.option("--alone", is_flag=True, help="Compare the two layers alone, without their parents.")
 @click.option("--summary", is_flag=True, help="Show the most important changes, and how many there are of each kind.")
 @click.option("--html", metavar="FILE", default=None, help="Write a page for a browser, which needs nothing else.")
+@facts_option
 @json_option
 @layer_argument("a")
 @layer_argument("b", required=False)
@@ -51,6 +57,7 @@ def diff_command(
     alone: bool,
     summary: bool,
     html: str | None,
+    facts: FactsOption,
     as_json: bool,
     a: LayerArgument,
     b: LayerArgument | None,
@@ -60,6 +67,8 @@ def diff_command(
     programs, services, packages). Without B, show what A, or
     the top layer of the image A, changes over its parents; for a scratch, this is what would be exported.
 
+    With --facts, the layers of two images are read once and not unpacked.
+
     The exit status is 1 if anything differs. Access times alone are never a difference.
 
     \b
@@ -68,34 +77,74 @@ def diff_command(
       wclayer diff /layers/run
       wclayer diff servercore:ltsc2022 servercore:new
       wclayer diff --summary --html report.html app:1 app:2
+      wclayer diff --facts facts docker://registry.example.org/app:1 docker://registry.example.org/app:2
     """
-    times = not no_times
+    with ExitStack() as held:
+        compared = _with_facts(facts, a, b, alone, held) if facts else _with_layers(a, b, alone)
+        documents, inventory, files, registry = _differences(compared, times=not no_times, alone=alone)
+        if not (summary or html or as_json):
+            ctx.exit(1 if _print_lines(documents, inventory, files, registry) else 0)
+        found = ImageDifference(*compared.names, documents, inventory, tuple(files), tuple(registry))
+        with nullcontext() if html is None else results_beside(html, "a page"):
+            if html is not None:
+                with OutputFile(html, sources=compared.read) as output:
+                    for part in page(found):
+                        output.stream.write(part.encode())
+                if not (as_json or summary):
+                    echo(f"{html}: {count_text(summarize(found).total, 'difference')}")
+            if as_json:
+                print_json(summary_record(summarize(found)) if summary else difference_record(found))
+            elif summary:
+                for line in summary_lines(found):
+                    echo(line)
+        ctx.exit(1 if found else 0)
+
+
+@dataclass(frozen=True, slots=True)
+class _Compared:
+    """What is compared.
+
+    Attributes:
+        names: what the two are called.
+        sides: the layers, or the images by their facts.
+        images: the two, if both are images.
+        read: the files and folders that are read.
+    """
+
+    names: tuple[str, str]
+    sides: tuple[ImageFacts | str, ImageFacts | str]
+    images: tuple[ImageLayers | ImageFacts, ImageLayers | ImageFacts] | None
+    read: Sequence[StrPath]
+
+
+def _with_layers(a: LayerArgument, b: LayerArgument | None, alone: bool) -> _Compared:
     old, new = _paths(a, b)
-    documents = None if b is None or alone else _documents(a, b, times=times)
-    files: Iterable[Difference] = file_differences(old, new, times=times, alone=alone)
-    inventory = None
-    if documents is not None and b is not None and a.image is not None and b.image is not None:
-        files = tuple(files)
-        inventory = diff_contents(a.image, b.image, files)
-    registry = registry_differences(old, new, times=times, alone=alone)
-    if not (summary or html or as_json):
-        ctx.exit(1 if _print_lines(documents, inventory, files, registry) else 0)
     names = (a.text, b.text) if b else (old, a.text)
-    found = ImageDifference(*names, documents, inventory, tuple(files), tuple(registry))
-    with nullcontext() if html is None else results_beside(html, "a page"):
-        if html is not None:
-            read = [*map(Path, (old, new)), *read_chain(Path(old)), *read_chain(Path(new))]
-            with OutputFile(html, sources=read) as output:
-                for part in page(found):
-                    output.stream.write(part.encode())
-            if not (as_json or summary):
-                echo(f"{html}: {count_text(summarize(found).total, 'difference')}")
-        if as_json:
-            print_json(summary_record(summarize(found)) if summary else difference_record(found))
-        elif summary:
-            for line in summary_lines(found):
-                echo(line)
-    ctx.exit(1 if found else 0)
+    read = [*map(Path, (old, new)), *read_chain(Path(old)), *read_chain(Path(new))]
+    return _Compared(names, (old, new), None if b is None or alone else _images(a, b), read)
+
+
+def _with_facts(
+    facts: FactsOption, a: LayerArgument, b: LayerArgument | None, alone: bool, held: ExitStack
+) -> _Compared:
+    if b is None or alone:
+        raise click.UsageError("--facts compares two images, A and B, each with all its layers")
+    with count_bar("reading layers") as bar:
+        image_a, image_b = (held.enter_context(facts.open(each, bar)) for each in (a, b))
+    images = image_a, image_b
+    return _Compared((a.text, b.text), images, images, [facts.place])
+
+
+def _differences(
+    compared: _Compared, *, times: bool, alone: bool
+) -> tuple[DocumentDifference | None, InventoryDifference | None, Iterable[Difference], Iterable[RegistryDifference]]:
+    documents = inventory = None
+    files: Iterable[Difference] = file_differences(*compared.sides, times=times, alone=alone)
+    if compared.images is not None:
+        documents = document_difference(*compared.images, times=times)
+        files = tuple(files)
+        inventory = diff_contents(*compared.images, files)
+    return documents, inventory, files, registry_differences(*compared.sides, times=times, alone=alone)
 
 
 def _paths(a: LayerArgument, b: LayerArgument | None) -> tuple[str, str]:
@@ -108,9 +157,10 @@ def _paths(a: LayerArgument, b: LayerArgument | None) -> tuple[str, str]:
     return str(parents[0]), a.path
 
 
-def _documents(a: LayerArgument, b: LayerArgument, *, times: bool) -> DocumentDifference | None:
+def _images(a: LayerArgument, b: LayerArgument) -> tuple[ImageLayers, ImageLayers] | None:
+    """Returns the two if both are images."""
     if a.image is not None and b.image is not None:
-        return document_difference(a.image, b.image, times=times)
+        return a.image, b.image
     if a.is_image or b.is_image:
         layer = b if a.is_image else a
         warn(f"{layer} is a layer, not an image: configuration, history and layers are not compared")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+
 import click
 
 import wclayer
 from wclayer.cli.bills import Bills, bill_options
+from wclayer.cli.facts_option import FactsOption, facts_option
 from wclayer.cli.inventory_table import print_inventory
 from wclayer.cli.layer_argument import LayerArgument, layer_argument
 from wclayer.cli.output import count_bar, echo, json_option, print_json
@@ -23,11 +26,18 @@ from wclayer.inventory.item import Inventory, ItemKind
 )
 @click.option("--own", is_flag=True, help="Show only what the image's own layers brought, not its base.")
 @click.option("--no-files", is_flag=True, help="Do not look at all files: no packages, no PE files; much faster.")
+@facts_option
 @bill_options
 @json_option
 @layer_argument("layer")
 def inventory_command(
-    kinds: tuple[str, ...], own: bool, no_files: bool, bills: Bills, as_json: bool, layer: LayerArgument
+    kinds: tuple[str, ...],
+    own: bool,
+    no_files: bool,
+    facts: FactsOption,
+    bills: Bills,
+    as_json: bool,
+    layer: LayerArgument,
 ) -> None:
     """Show what LAYER holds: an image, a layer over its parents, a scratch, or a disk file.
 
@@ -39,16 +49,21 @@ def inventory_command(
 
     With --cyclonedx, --spdx or --attach, what is found is not shown but written as a bill of materials (SBOM).
 
+    With --facts, the layers of an image are read once and not unpacked; the next image on the same layers needs only
+    its own.
+
     \b
     Example:
       wclayer inventory myapp:1.0
       wclayer inventory --own --json myapp:1.0
       wclayer inventory --kind pe-file /layers/app
       wclayer inventory --cyclonedx app.cdx.json --attach myapp:1.0
+      wclayer inventory --facts facts docker://registry.example.org/myapp:1.0
     """
     with bills.told_beside(layer):
-        with count_bar("taking inventory") as bar:
-            taken = wclayer.take_inventory(layer.image or layer.text, files=not no_files, progress=bar)
+        with count_bar("taking inventory") as bar, ExitStack() as held:
+            subject = held.enter_context(facts.open(layer, bar)) if facts else layer.image or layer.text
+            taken = wclayer.take_inventory(subject, files=not no_files, progress=bar)
         wanted = frozenset(map(ItemKind, kinds))
         shown = _narrowed(taken, wanted or frozenset(ItemKind), own)
         with_system = _with_system(shown, taken)

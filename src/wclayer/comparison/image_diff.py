@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from wclayer._types import StrPath
@@ -14,9 +14,11 @@ from wclayer.errors import during
 from wclayer.images.opening import ImageLayers, open_image
 from wclayer.images.platform import Platform
 from wclayer.images.store import ImageStore
+from wclayer.inventory.facts.chain import ImageFacts
+from wclayer.inventory.facts.layer import open_facts
 from wclayer.view.diff import Difference, diff_trees
 from wclayer.view.merged import MergedTree
-from wclayer.view.registry import Registry, RegistryDifference, diff_registries
+from wclayer.view.registry import LayerHives, Registry, RegistryDifference, diff_registries
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +63,8 @@ class ImageDifference:
 
 
 def diff_images(
-    a: ImageLayers | StrPath,
-    b: ImageLayers | StrPath,
+    a: ImageLayers | ImageFacts | StrPath,
+    b: ImageLayers | ImageFacts | StrPath,
     *,
     store: ImageStore | None = None,
     platform: Platform | None = None,
@@ -71,7 +73,8 @@ def diff_images(
     """Returns all that differs from one image to another. Layers that are not unpacked yet are unpacked into the store.
 
     Args:
-        a, b: two images: open, or what `open_image` takes, which may be the path of a layer directory, too.
+        a, b: two images: open (`open_image`, `open_image_facts`), or what `open_image` takes, which may be the path of
+            a layer directory, too.
         store: the store; by default the user's.
         platform: which image of an index is meant.
         times: whether times are compared. A difference in access times alone is never reported.
@@ -83,23 +86,26 @@ def diff_images(
     with during("compare images"), ExitStack() as stack:
         image_a, image_b = (
             each
-            if isinstance(each, ImageLayers)
+            if isinstance(each, (ImageLayers, ImageFacts))
             else stack.enter_context(open_image(str(each), store, platform=platform))
             for each in (a, b)
         )
+        sides = [each if isinstance(each, ImageFacts) else each.path for each in (image_a, image_b)]
         documents = document_difference(image_a, image_b, times=times)
-        files = tuple(file_differences(image_a.path, image_b.path, times=times))
+        files = tuple(file_differences(*sides, times=times))
         return ImageDifference(
             image_a.name,
             image_b.name,
             documents,
             None if documents is None else diff_contents(image_a, image_b, files),
             files,
-            tuple(registry_differences(image_a.path, image_b.path, times=times)),
+            tuple(registry_differences(*sides, times=times)),
         )
 
 
-def document_difference(a: ImageLayers, b: ImageLayers, *, times: bool) -> DocumentDifference | None:
+def document_difference(
+    a: ImageLayers | ImageFacts, b: ImageLayers | ImageFacts, *, times: bool
+) -> DocumentDifference | None:
     """Returns what differs between the documents of two images; None if one of them is a layer, which has none."""
     if a.manifest is None or a.config is None or b.manifest is None or b.config is None:
         return None
@@ -111,13 +117,37 @@ def document_difference(a: ImageLayers, b: ImageLayers, *, times: bool) -> Docum
     )
 
 
-def file_differences(a: StrPath, b: StrPath, *, times: bool, alone: bool = False) -> Iterator[Difference]:
-    """Yields the files that differ between two layers, each over its parents or `alone`."""
-    with MergedTree.of(a, with_parents=not alone) as tree_a, MergedTree.of(b, with_parents=not alone) as tree_b:
+def file_differences(
+    a: ImageFacts | StrPath, b: ImageFacts | StrPath, *, times: bool, alone: bool = False
+) -> Iterator[Difference]:
+    """Yields the files that differ between two images or layers, each over its parents or `alone`."""
+    with _tree(a, alone) as tree_a, _tree(b, alone) as tree_b:
         yield from diff_trees(tree_a, tree_b, times=times)
 
 
-def registry_differences(a: StrPath, b: StrPath, *, times: bool, alone: bool = False) -> Iterator[RegistryDifference]:
-    """Yields what differs between the registries of two layers, each over its parents or `alone`."""
-    with Registry(a, alone=alone) as registry_a, Registry(b, alone=alone) as registry_b:
+def registry_differences(
+    a: ImageFacts | StrPath, b: ImageFacts | StrPath, *, times: bool, alone: bool = False
+) -> Iterator[RegistryDifference]:
+    """Yields what differs between the registries of two images or layers, each over its parents or `alone`."""
+    with _registry(a, alone) as registry_a, _registry(b, alone) as registry_b:
         yield from diff_registries(registry_a, registry_b, times=times)
+
+
+@contextmanager
+def _tree(side: ImageFacts | StrPath, alone: bool) -> Iterator[MergedTree]:
+    if isinstance(side, ImageFacts):
+        with open_facts(side.folders) as layers, MergedTree(layers) as tree:
+            yield tree
+    else:
+        with MergedTree.of(side, with_parents=not alone) as tree:
+            yield tree
+
+
+@contextmanager
+def _registry(side: ImageFacts | StrPath, alone: bool) -> Iterator[LayerHives]:
+    if isinstance(side, ImageFacts):
+        with open_facts(side.folders) as layers:
+            yield LayerHives(layers)
+    else:
+        with Registry(side, alone=alone) as registry:
+            yield registry

@@ -9,6 +9,7 @@ from itertools import zip_longest
 
 from wclayer.images.opening import ImageLayers
 from wclayer.inventory.collecting import take_inventory
+from wclayer.inventory.facts.chain import ImageFacts
 from wclayer.inventory.item import KIND_ORDER, Finding, Inventory, Item, ItemKind
 from wclayer.view.diff import Change, Difference
 
@@ -54,7 +55,9 @@ class InventoryDifference:
         return bool(self.items or self.old_findings or self.new_findings)
 
 
-def diff_contents(a: ImageLayers, b: ImageLayers, files: Iterable[Difference]) -> InventoryDifference:
+def diff_contents(
+    a: ImageLayers | ImageFacts, b: ImageLayers | ImageFacts, files: Iterable[Difference]
+) -> InventoryDifference:
     """Returns what differs between what two images hold.
 
     Args:

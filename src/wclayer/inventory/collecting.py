@@ -33,6 +33,7 @@ from wclayer.inventory.collectors.packages.node import NodePackages
 from wclayer.inventory.collectors.packages.nuget import NugetPackages
 from wclayer.inventory.collectors.packages.python import PythonPackages
 from wclayer.inventory.collectors.pe_files import PeFiles
+from wclayer.inventory.facts.chain import ImageFacts, open_chain
 from wclayer.inventory.item import KIND_ORDER, Finding, FindingKind, Inventory, Item
 from wclayer.inventory.subject.files import SubjectFile, SubjectFiles
 from wclayer.inventory.subject.readings import KnownFiles
@@ -89,7 +90,7 @@ _OBJECT, _PROPERTY = 300, 80
 
 @during("take inventory", takes_over=True)
 def take_inventory(
-    subject: ImageLayers | StrPath,
+    subject: ImageLayers | ImageFacts | StrPath,
     *,
     files: bool = True,
     paths: Iterable[str] | None = None,
@@ -100,7 +101,8 @@ def take_inventory(
     Layers are read over their parents: the files and the registry are those that a container sees.
 
     Args:
-        subject: an open image (`open_image`), the path of a layer directory, or that of a disk file.
+        subject: an open image (`open_image`, or `open_image_facts`), the path of a layer directory, or that of a disk
+            file.
         files: whether all files of C: are looked at, for packages and PE files. It takes most of the time.
         paths: the paths below C: (with slashes) of the files that are looked at, and beside which files are whose
             names say what a directory holds, such as `package.json`; None for all files.
@@ -140,7 +142,9 @@ def inventory_of(subject: Subject, found: Iterable[Item | Finding]) -> Inventory
     )
 
 
-def _open(subject: ImageLayers | StrPath) -> Subject:
+def _open(subject: ImageLayers | ImageFacts | StrPath) -> Subject:
+    if isinstance(subject, ImageFacts):
+        return open_chain(subject.folders, subject.name, subject.manifest, subject.config, subject.places)[0]
     if isinstance(subject, ImageLayers):
         return Subject.of_layers(subject.layers, subject.name, subject.manifest, subject.config)
     if has_any_place(subject):

@@ -52,7 +52,7 @@ class SubjectLayer:
         diff_id: the digest of its tar; "" if it is no layer of an image.
         created_by: the step of the history that made it; "" if that is unknown.
         is_base: True if it belongs to the base image, False if it is the image's own.
-        path: its layer directory, or the disk file.
+        path: its layer directory, the file of its facts, or the disk file.
     """
 
     number: int

@@ -19,8 +19,7 @@ from typing import BinaryIO, Self
 
 from wclayer.errors import CorruptLayerError, FormatError, FormatLimitError, errors_at, limit_hint
 from wclayer.images.json_view import parse_json
-from wclayer.inventory.facts.wanted import MAX_RECORD
-from wclayer.inventory.subject.readings import JsonObject
+from wclayer.inventory.subject.readings import MAX_RECORD, JsonObject
 from wclayer.layers.directory.database import from_column, to_column
 from wclayer.layers.directory.queries import Answer, query_error
 from wclayer.layers.guarded_database import DatabaseError, GuardedDatabase, database_uri, size_of_database

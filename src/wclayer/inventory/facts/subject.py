@@ -3,42 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
 
 from wclayer._types import StrPath
-from wclayer.errors import InvalidParameterError, during
+from wclayer.errors import during
 from wclayer.images.config import ImageConfig
 from wclayer.images.manifest import Manifest
 from wclayer.inventory.collecting import COLLECTORS, inventory_of, of_files
 from wclayer.inventory.collectors.guarding import Found, guarded
-from wclayer.inventory.facts.files import FactsFiles
-from wclayer.inventory.facts.layer import FactsLayer, open_facts
+from wclayer.inventory.facts.chain import open_chain
+from wclayer.inventory.facts.layer import FactsLayer
 from wclayer.inventory.facts.memory import ChainMemory
 from wclayer.inventory.item import Inventory, Item, ItemKind
 from wclayer.inventory.subject.files import SubjectFile
-from wclayer.inventory.subject.registry import SubjectRegistry
-from wclayer.inventory.subject.subject import Subject, subject_layers
-from wclayer.view.merged import MergedTree
-from wclayer.view.registry import LayerHives
+from wclayer.inventory.subject.subject import Subject
 from wclayer.win32.names import path_key, sorted_paths
 
 _ROOT = "Files/"
 _MEMORY = ChainMemory()
-
-
-@during("take inventory")
-def subject_of_facts(folders: Sequence[StrPath], name: str, manifest: Manifest, config: ImageConfig) -> Subject:
-    """Returns an image as a subject whose layers are facts.
-
-    Args:
-        folders: the unpacked facts of the layers, nearest first.
-        name: what the user calls the image.
-        manifest, config: its documents.
-
-    Raises:
-        PathNotFoundError, NotALayerError, CorruptLayerError: the facts of a layer cannot be opened.
-    """
-    return _subject(folders, name, manifest, config)[0]
 
 
 @during("take inventory", takes_over=True)
@@ -62,7 +43,7 @@ def inventory_of_facts(
         PathNotFoundError, NotALayerError, CorruptLayerError: the facts of a layer cannot be opened.
         LayerError: the facts do not say what they must.
     """
-    subject, layers = _subject(folders, name, manifest, config)
+    subject, layers = open_chain(folders, name, manifest, config)
     with subject:
 
         def found() -> Found:
@@ -81,21 +62,6 @@ def inventory_of_facts(
                     yield each
 
         return inventory_of(subject, found())
-
-
-def _subject(
-    folders: Sequence[StrPath], name: str, manifest: Manifest, config: ImageConfig
-) -> tuple[Subject, list[FactsLayer]]:
-    """Returns the subject, which closes the layers, and these, nearest first."""
-    if len(folders) != len(manifest.layers):
-        raise InvalidParameterError(name, f"has {len(manifest.layers)} layers, and facts of {len(folders)} were named")
-    with ExitStack() as stack:
-        layers = stack.enter_context(open_facts(folders))
-        base_first = list(reversed(layers))
-        named = subject_layers(list(reversed(folders)), manifest, config)
-        files = FactsFiles(MergedTree(layers, remember=True), named)
-        registry = SubjectRegistry(LayerHives(layers), files, named, base_first)
-        return Subject(name, named, files, registry, stack.pop_all(), manifest, config), layers
 
 
 def _looked_at(layers: Sequence[FactsLayer], subject: Subject) -> Iterator[SubjectFile]:

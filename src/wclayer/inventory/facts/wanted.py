@@ -14,7 +14,15 @@ from wclayer.inventory.collecting import COLLECTORS, FILE_COLLECTORS
 from wclayer.inventory.collectors import pe_files
 from wclayer.inventory.collectors.file_collector import Dispatch, folded
 from wclayer.inventory.subject import registry
-from wclayer.inventory.subject.readings import JsonObject, KnownFiles, Reader, problem_record, reading_of, record_of
+from wclayer.inventory.subject.readings import (
+    MAX_RECORD,
+    JsonObject,
+    KnownFiles,
+    Reader,
+    problem_record,
+    reading_of,
+    record_of,
+)
 from wclayer.model import limits_in_use
 from wclayer.win32.names import path_key
 
@@ -22,8 +30,6 @@ CONTENTS = "contents"
 """Stands for the contents themselves among the names of readers."""
 KNOWN_FILES = (*registry.READS, *chain.from_iterable(collector.reads for collector in COLLECTORS))
 """All files at known places that are read."""
-MAX_RECORD = 8 << 20
-"""The largest record of a reading in bytes, as JSON."""
 
 _ROOT = path_key("Files/")
 _BELOW = "/**"

@@ -17,6 +17,9 @@ from wclayer.errors import FormatError, FormatLimitError
 Reading = TypeVar("Reading")
 JsonObject = dict[str, Any]
 
+MAX_RECORD = 8 << 20
+"""The largest record of a reading that is kept, in bytes, as JSON."""
+
 _FOUND, _PROBLEM = "found", "problem"
 
 
