@@ -175,6 +175,17 @@ def test_what_is_wrong_with_credentials_is_told_before_anything_is_sent(home: Pa
         ImageAccess(RegistryOptions(ca="/no/such/file")).collect(["b.test"])
 
 
+def test_stated_credentials_go_to_one_registry_alone() -> None:
+    users = {"alice": _PASSWORD}
+    with FakeRegistry(access=Access("basic", users=users)) as one, FakeRegistry(access=Access("basic")) as two:
+        listed = [*_fill(one, "app"), *_fill(two, "app")]
+        with ImageAccess(RegistryOptions(credentials=Credentials("alice", _PASSWORD))) as access:
+            found = resolve_images(listed, access)
+        assert found[0].error == ""
+        assert f"the credentials that were stated are given to {one.host} alone" in found[1].error
+        assert not two.requests
+
+
 @pytest.fixture
 def anonymous() -> Iterator[FakeRegistry]:
     with FakeRegistry(access=Access("token", anonymous_pull=True)) as registry:

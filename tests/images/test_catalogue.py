@@ -24,7 +24,7 @@ from wclayer.errors import (
 from wclayer.images.registry import Credentials, RegistryOptions
 from wclayer.images.registry.catalogue import get_repositories
 from wclayer.images.registry.client import RegistryClient
-from wclayer.images.registry.documents import get_tags
+from wclayer.images.registry.documents import _LINK, get_tags
 from wclayer.model import Limits, limits_in_use, use_limits
 
 _NOBODY = Credentials()
@@ -90,6 +90,31 @@ def test_a_registry_that_knows_no_link_is_asked_on(fake: FakeRegistry) -> None:
     fake.faults += [faults.body("catalogue", json.dumps({"repositories": names[:1000]}).encode(), "application/json")]
     assert _listed(fake.host) == names[:1000]
     assert len(fake.asked("catalogue")) == 2
+
+
+@pytest.mark.parametrize(
+    "link",
+    ['<{}>; rel="next"', "<{}>;rel=next", '<{}> ; title="more; of it" ; REL="next"',
+     '</first>; rel="first", <{}>; rel="next"', "<http://127.0.0.2:1{}>; rel=next",
+     "< >; rel=prev, <{}>; a=b;c ; rel=next"],
+)  # fmt: skip
+def test_the_next_page_is_found_however_its_link_is_written(fake: FakeRegistry, link: str) -> None:
+    fake.faults.append(
+        Fault(
+            "catalogue",
+            instead=lambda request: Reply.of(
+                json.dumps({"repositories": ["a" + request.query.get("last", "")]}).encode(),
+                "application/json",
+                Link="" if "last" in request.query else link.replace("{}", "/v2/_catalog?last=b"),
+            ),
+        )
+    )
+    assert _listed(fake.host) == ["a", "ab"]
+
+
+def test_a_long_link_takes_no_time() -> None:
+    for text in ("<" * 8000, "<>" + "; " * 4000, "<>" + ";a=b " * 1600, "<>" + " " * 8000, '<>;rel="' * 1000):
+        assert _LINK.search(text) is None
 
 
 def test_a_catalogue_needs_a_scope_of_its_own() -> None:

@@ -30,7 +30,8 @@ _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _MAX_PAGES = 1000
 LONGEST_NAME = 256
 """The characters of a name in a list that are kept: neither a repository nor a tag has more."""
-_LINK = re.compile(r'<([^<>]*)>\s*;\s*rel="?next"?')
+# Other parameters may stand before `rel`. Nothing is tried twice: the header is that of a server.
+_LINK = re.compile(r'<([^<>]*+)>(?:\s*+;\s*+(?!rel=)[^;,<>]*+)*+\s*+;\s*+rel="?next"?', re.IGNORECASE)
 
 
 def get_manifest(client: RegistryClient, wanted: str) -> tuple[Descriptor, bytes]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from wclayer.errors import InvalidParameterError
 from wclayer.images.registry.credentials import find_credentials, namespaces_of
 from wclayer.images.registry.options import Credentials, RegistryOptions
 
@@ -16,9 +17,16 @@ class Keyring:
         """Collects the credentials of a registry, unless it has them. That there are none is remembered, too.
 
         Raises:
+            InvalidParameterError: the options state credentials, which are those of another registry.
             InvalidDataError, PathNotFoundError, …: see `find_credentials`.
         """
         if registry not in self._found:
+            if self._found and options.credentials not in (None, Credentials()):
+                raise InvalidParameterError(
+                    registry,
+                    f"the credentials that were stated are given to {next(iter(self._found))} alone; name a file of"
+                    " credentials for several registries",
+                )
             names = ["", *namespaces_of(registry, options)]
             self._found[registry] = {name: find_credentials(registry, name, options).credentials for name in names}
 
