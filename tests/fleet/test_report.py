@@ -39,6 +39,8 @@ _HOSTILE = [
     "x" * 5000,
 ]
 """Texts that a browser or a terminal would obey."""
+_LARGEST = (1 << 63) - 1
+_FIRST_TIME, _LAST_TIME = (each.replace(tzinfo=UTC) for each in (datetime.min, datetime.max))
 _TABLES = (
     "Object.fromEntries([...document.querySelectorAll('section')].map(section => [section.id,"
     "[...section.querySelectorAll('table')].map(table => [...table.querySelectorAll('tbody tr')]"
@@ -231,6 +233,7 @@ def test_packages_are_counted_in_parts_as_in_one(
     browser: Browser, aged: tuple[Path, MadeFleet], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("wclayer.fleet.report.packages._AT_ONCE", 20)
+    monkeypatch.setattr("wclayer.fleet.report.packages._NAMES_AT_ONCE", 15)
     wclayer.write_fleet_report(aged[0].parent / "fleet", tmp_path / "parts.html")
     assert (tmp_path / "parts.html").read_bytes() == aged[0].read_bytes()
 
@@ -310,8 +313,9 @@ def _hostile_rows() -> BucketRows:
         row._replace(
             reference=hostile(), source=hostile(), repository=hostile(), tag=hostile(), product_name=hostile(),
             os_version=hostile(), labels=hostile(), error=None if row.error is None else hostile(),
+            size=_LARGEST, own_size=_LARGEST, created=[_FIRST_TIME, _LAST_TIME][place % 2],
         )
-        for row in rows.images
+        for place, row in enumerate(rows.images)
     ]  # fmt: skip
     packages = [
         row._replace(kind=hostile(), name=hostile(), version=hostile(), publisher=hostile(), place=hostile())
@@ -337,7 +341,7 @@ def test_hostile_texts_are_shown_and_do_nothing(browser: Browser, tmp_path: Path
     fleet = MadeFleet(_hostile_rows())
     for number, (layer, row) in enumerate(made_fleet(40).layers.items()):
         text_ = _HOSTILE[number % len(_HOSTILE)]
-        fleet.layers[layer] = row._replace(created_by=text_, error=row.error and text_)
+        fleet.layers[layer] = row._replace(created_by=text_, error=row.error and text_, stored_size=_LARGEST)
     with unsynced():
         write_fleet(str(tmp_path / "fleet"), fleet)
     wclayer.write_fleet_report(tmp_path / "fleet", tmp_path / "fleet.html")

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from wclayer.fleet.query.session import FleetSession
 from wclayer.fleet.report.figures import DetailLayer, Details, FirstTexts
+from wclayer.fleet.report.layers import USED
 
 _ROWS = 60
 """How many layers, updates, packages, findings or references of one image are named."""
@@ -68,13 +69,14 @@ def _texts(
 
 def _layers(session: FleetSession, images: Sequence[str]) -> defaultdict[str, list[DetailLayer]]:
     rows = session.ask(
-        "WITH used AS (SELECT layer, count(DISTINCT image) AS images FROM image_layers GROUP BY layer)"
-        f" SELECT image, layer, stored_size, image_layers.is_base, images, coalesce(created_by, '')"
-        f" FROM image_layers {_AMONG} LEFT JOIN layers USING (layer) LEFT JOIN used USING (layer)"
-        " WHERE number <= $most ORDER BY image, number",
+        f"{USED} SELECT image, layer, size, number <= coalesce(base_layers, 0), images, created_by FROM ("
+        " SELECT image, base_layers, unnest(layers) AS layer, generate_subscripts(layers, 1) AS number FROM ("
+        "  SELECT image, any_value(layers) AS layers, any_value(base_layers) AS base_layers"
+        f"  FROM images {_AMONG} GROUP BY image))"
+        " LEFT JOIN known USING (layer) WHERE number <= $most ORDER BY image, number",
         {"images": list(images), "most": _ROWS},
     )
     found: defaultdict[str, list[DetailLayer]] = defaultdict(list)
     for image, digest, size, is_base, count, created_by in rows:
-        found[image].append(DetailLayer(digest, size, bool(is_base), count, created_by))
+        found[image].append(DetailLayer(digest, size, is_base, count, created_by or ""))
     return found

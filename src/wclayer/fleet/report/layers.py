@@ -9,33 +9,41 @@ from wclayer.fleet.report.figures import Problem, SharedLayer, Sharing
 _MOST, _PROBLEMS = 12, 30
 """How many shared layers, and reasons why something is missing, are told at most."""
 
-_SHARING = f"""
-WITH used AS (
+USED = f"""
+WITH one AS (
+    SELECT image, min({{'reference': reference, 'source': source}}) AS name FROM images
+    WHERE image IS NOT NULL AND status IN ('{ImageStatus.OK}', '{ImageStatus.INCOMPLETE}') GROUP BY image
+),
+used AS (
     SELECT layer, count(*) AS images FROM (
-        SELECT DISTINCT image, unnest(layers) AS layer
-        FROM images WHERE image IS NOT NULL AND status IN ('{ImageStatus.OK}', '{ImageStatus.INCOMPLETE}')
+        SELECT unnest(list_distinct(layers)) AS layer FROM images
+        SEMI JOIN one ON one.image = images.image AND name = {{'reference': reference, 'source': source}}
     ) GROUP BY layer
+),
+known AS (
+    SELECT coalesce(used.layer, layers.layer) AS layer, images, stored_size::HUGEINT AS size,
+        coalesce(is_base, false) AS is_base, coalesce(created_by, '') AS created_by
+    FROM used FULL JOIN layers USING (layer)
 )
-SELECT coalesce(used.layer, layers.layer), images, stored_size, is_base, coalesce(created_by, ''),
-    count(images) OVER (), count(*) FILTER (images > 1) OVER (),
-    coalesce(sum(stored_size) FILTER (images > 0) OVER (), 0)::BIGINT,
-    coalesce(sum(images * stored_size) OVER (), 0)::BIGINT,
-    count(*) FILTER (images > 0 AND stored_size IS NULL) OVER (),
-    count(*) FILTER (images IS NULL) OVER ()
-FROM used FULL JOIN layers USING (layer)
-ORDER BY (images - 1) * stored_size DESC NULLS LAST, layer LIMIT {_MOST}
 """
-"""An image that has a layer twice stores it once."""
+"""The beginning of a query: its table `known` says how many images have each layer. An image counts once, whatever its
+names, and stores a layer once that it has twice. Sizes are those that manifests state: a sum of them may be any number."""
 
 
 def sharing_of(session: FleetSession) -> Sharing:
     """Returns what it saves that the images of a fleet share layers."""
-    rows = list(session.ask(_SHARING))
-    if not rows:
-        return Sharing(0, 0, 0, 0, 0, 0, ())
-    most = (SharedLayer(*row[:5]) for row in rows if row[1] is not None and row[1] > 1 and row[2] is not None)
-    layers, shared, stored, summed, unknown, unused = rows[0][5:]
-    return Sharing(layers, shared, stored, summed, unknown, unused, tuple(most))
+    (totals,) = session.ask(
+        f"{USED} SELECT count(images), count(*) FILTER (images > 1), coalesce(sum(size) FILTER (images > 0), 0),"
+        " coalesce(sum(images * size), 0), count(*) FILTER (images > 0 AND size IS NULL),"
+        " count(*) FILTER (images IS NULL) FROM known"
+    )
+    most = session.ask(
+        f"{USED} SELECT layer, images, size, is_base, created_by FROM known WHERE images > 1 AND size IS NOT NULL"
+        f" ORDER BY (images - 1) * size DESC, layer LIMIT {_MOST}"
+    )
+    layers, shared, stored, summed, unknown, unused = totals
+    shared_layers = tuple(SharedLayer(*row) for row in most)
+    return Sharing(layers, shared, stored, summed, unknown, unused, shared_layers)
 
 
 def problems_of(session: FleetSession) -> tuple[tuple[Problem, ...], int]:

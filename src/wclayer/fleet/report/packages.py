@@ -5,6 +5,7 @@ The table of packages is by far the largest one, so it is asked for a part of th
 
 from __future__ import annotations
 
+import heapq
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
@@ -19,12 +20,16 @@ _VERSIONS = 4
 _AT_ONCE = 4_000_000
 """How many rows of the table are counted at once: DuckDB needs about 100 bytes for each."""
 
+_NAMES_AT_ONCE = 500_000
+"""How many names are counted at once: Python needs about 300 bytes for each."""
+
 _Name = tuple[str, str]
 """The kind and the name of a package."""
 
 
 class PackageReader:
-    """Counts the packages of a fleet. Memory grows with the number of different packages, not with that of images.
+    """Counts the packages of a fleet: for some of the images and some of the names at a time, so that memory grows with
+    neither.
 
     Args:
         session: the fleet.
@@ -32,7 +37,8 @@ class PackageReader:
 
     def __init__(self, session: FleetSession) -> None:
         self._session = session
-        ((rows,),) = session.ask("SELECT count(*) FROM packages")
+        ((rows, names),) = session.ask("SELECT count(*), approx_count_distinct(name) FROM packages")
+        self._groups = 1 + names // _NAMES_AT_ONCE
         digits = 0
         while rows > _AT_ONCE << (4 * digits):
             digits += 1
@@ -40,12 +46,17 @@ class PackageReader:
 
     def frequent(self) -> tuple[Package, ...]:
         """Returns the packages that most images bring beyond their base."""
-        images: Counter[_Name] = Counter()
-        for kind, name, count in self._by_parts(
-            "SELECT kind, name, count(DISTINCT image) FROM packages WHERE NOT is_base AND {part} GROUP BY kind, name"
-        ):
-            images[kind, name] += count
-        chosen = sorted(images, key=lambda name: (-images[name], name))[:_MOST]
+        first: list[tuple[int, _Name]] = []
+        for group in range(self._groups):
+            images: Counter[_Name] = Counter()
+            for kind, name, count in self._by_parts(
+                "SELECT kind, name, count(DISTINCT image) FROM packages"
+                " WHERE NOT is_base AND hash(name) % $groups = $group AND {part} GROUP BY kind, name",
+                {"groups": self._groups, "group": group},
+            ):
+                images[kind, name] += count
+            first = heapq.nsmallest(_MOST, [*first, *((-count, name) for name, count in images.items())])
+        chosen = [name for _, name in first]
         return self._packages(chosen, "NOT is_base")
 
     def in_many_versions(self) -> tuple[Package, ...]:
