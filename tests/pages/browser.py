@@ -83,8 +83,8 @@ class Page:
     def __init__(self, browser: Browser, file: Path, *, with_scripts: bool = True, width: int = 1000) -> None:
         self._browser = browser
         browser.noted.clear()
-        target = browser.call("Target.createTarget", url="about:blank")["targetId"]
-        self._session = browser.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        self._target = browser.call("Target.createTarget", url="about:blank")["targetId"]
+        self._session = browser.call("Target.attachToTarget", targetId=self._target, flatten=True)["sessionId"]
         for domain in ("Page", "Network", "Runtime", "Log", "Accessibility"):
             self.call(f"{domain}.enable")
         self.call("Emulation.setDeviceMetricsOverride", width=width, height=800, deviceScaleFactor=1, mobile=False)
@@ -93,6 +93,10 @@ class Page:
         browser.noted.clear()
         self.call("Page.navigate", url=file.as_uri())
         browser.wait_for("Page.loadEventFired")
+
+    def close(self) -> None:
+        """Closes the page."""
+        self._browser.call("Target.closeTarget", targetId=self._target)
 
     def call(self, method: str, **parameters: Any) -> dict[str, Any]:
         """Calls a method of the protocol for this page."""

@@ -28,7 +28,7 @@ def age_chart(rows: Sequence[AgeRow], label: str) -> str:
     parts = [f'<line class="axis" x1="0" y1="{ground}" x2="{_WIDTH}" y2="{ground}"/>']
     for number, (row, name) in enumerate(zip(rows, _AXIS, strict=True)):
         middle = step * (number + 0.5)
-        for series, count, start in (("images", row.images, middle - _COLUMN - 1), ("bases", row.on_bases, middle + 1)):
+        for series, count, start in (("images", row.images, middle - _COLUMN - 2), ("bases", row.on_bases, middle + 2)):
             if count:
                 height = max(count / highest * (ground - _TOP), 1.0)
                 top = ground - height

@@ -27,7 +27,7 @@ known AS (
 )
 """
 """The beginning of a query: its table `known` says how many images have each layer. An image counts once, whatever its
-names, and stores a layer once that it has twice. Sizes are those that manifests state: a sum of them may be any number."""
+names, and stores a layer once that it has twice. Sizes are those that manifests state: their sum may be any number."""
 
 
 def sharing_of(session: FleetSession) -> Sharing:

@@ -108,7 +108,7 @@
   const table = cell("table", "table", "wide", make("caption", "", "Images; the head of a column sorts by it"),
     cell("thead", "rowgroup", "", cell("tr", "row", "", ...heads)), body);
 
-  const lowered = rows.map((row) => `${row[0]} ${row[1]} ${version(row)}`.toLowerCase());
+  let lowered = null; // what is searched; it is made for the first search
   const atLevel = {
     newest: (row) => row[4] === 0,
     behind: (row) => row[4] > 0,
@@ -117,6 +117,7 @@
 
   function show() {
     const text = search.value.toLowerCase();
+    if (text) lowered ||= rows.map((row) => `${row[0]} ${row[1]} ${version(row)}`.toLowerCase());
     const index = COLUMNS[sorted][1];
     const found = rows.filter((row, at) =>
       (!text || lowered[at].includes(text)) && (!build.value || row[2] === Number(build.value)) &&
