@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
+import json
+import sqlite3
 import tempfile
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,13 +18,17 @@ from hypothesis import HealthCheck, given, settings
 
 import wclayer
 from tests.formats.pe.craft import Pe
+from tests.formats.regf.support import dirty_pair
 from tests.inventory.conftest import Windows
 from tests.inventory.facts.chains import Chain, check, facts_of_image, told
 from tests.inventory.facts.random_layers import TASK, Layer, base, chains, contents, tars_of
 from tests.inventory.jars import jar
+from tests.inventory.subjects import tree
 from tests.inventory.windows import APPLICATION, BASE
+from tests.layers.hive_layers import put_hives
 from tests.support import info, layer_tar, put_directories, put_file
 from wclayer.errors import CorruptLayerError, LayerError
+from wclayer.formats.regf.writer import write_hive
 from wclayer.inventory import collecting
 from wclayer.inventory.collectors.guarding import Found
 from wclayer.inventory.facts import memory
@@ -28,10 +36,13 @@ from wclayer.inventory.facts import subject as facts_subject
 from wclayer.inventory.facts.layer import FactsLayer
 from wclayer.inventory.facts.memory import ChainMemory
 from wclayer.inventory.facts.subject import inventory_of_facts
+from wclayer.inventory.facts.summary import FACTS_VERSION
+from wclayer.inventory.facts.wanted import READERS, wanted
 from wclayer.inventory.item import Finding, FindingKind, Inventory, Item, ItemKind, Origin
 from wclayer.inventory.subject.subject import Subject
 from wclayer.model import Entry, LayerWriter
 from wclayer.win32.attributes import DIRECTORY
+from wclayer.win32.names import path_key
 
 CONFIG: dict[str, object] = {"Env": ["Path=C:\\app;C:\\none", "A=1"], "ExposedPorts": {"80/tcp": {}}}
 
@@ -225,3 +236,66 @@ def test_a_reduced_chain_that_leaves_out_too_much_is_caught(
         if found != expected:
             wrong.add(name)
     assert wrong
+
+
+def _with_hives(**hives: bytes) -> bytes:
+    """A base layer with those hives, and with those of users by their paths."""
+
+    def build(writer: LayerWriter) -> None:
+        put_hives(writer, **{name: data for name, data in hives.items() if not name.startswith("NTUSER")})
+        put_directories(writer, "Files/Users", "Files/Users/me")
+        for name, data in hives.items():
+            if name.startswith("NTUSER"):
+                put_file(writer, f"Files/Users/me/{name.replace('_', '.')}", data)
+
+    return layer_tar(build)
+
+
+def test_hives_that_need_their_logs_and_damaged_ones_are_told_alike(tmp_path: Path) -> None:
+    before, after, log = dirty_pair()
+    system, damaged = write_hive(tree({r"ControlSet001\Services\a": {"Type": 16, "Start": 2}})), b"regf" + bytes(5000)
+    chains = {
+        "logs": [
+            _with_hives(SOFTWARE=before, SOFTWARE_LOG1=log, NTUSER_DAT=before, NTUSER_DAT_LOG1=log, SYSTEM=system)
+        ],
+        "no logs": [_with_hives(SOFTWARE=before, NTUSER_DAT=before, SYSTEM=system)],
+        "damaged": [_with_hives(SOFTWARE=damaged, NTUSER_DAT=damaged, SYSTEM=system)],
+        "damaged delta": [_with_hives(SOFTWARE=after, SYSTEM=system), _delta(damaged), _layer({"x": b""})],
+    }
+    findings = {name: len(_of(tars, tmp_path / name).findings) for name, tars in chains.items()}
+    assert findings["logs"] == 0
+    assert min(findings[name] for name in ("no logs", "damaged", "damaged delta")) > 0
+
+
+def _delta(system: bytes) -> bytes:
+    def build(writer: LayerWriter) -> None:
+        put_directories(writer, "Files", "Hives")
+        put_file(writer, "Hives/System_Delta", system)
+
+    return layer_tar(build)
+
+
+def test_facts_whose_readings_were_changed_are_an_error(tmp_path: Path) -> None:
+    """Not a finding: the image is not to blame."""
+    chain = Chain(tmp_path, [base(), _layer({"lib/a-1.jar": jar({"x": b""})})])
+    folders, _, _ = chain.facts()
+    with closing(sqlite3.connect(folders[0] / "contents.db")) as database, database:
+        database.execute("UPDATE readings SET reading = ?", (json.dumps({"found": {"described": 1}}),))
+    with pytest.raises(LayerError, match=r"what the facts say of C:.lib.a-1\.jar is damaged: delete the facts"):
+        chain.of_facts(pe_files=False)
+
+
+def test_a_reader_that_finds_something_else_needs_a_new_version_of_facts() -> None:
+    """Facts that were made before would be mixed with those that are made now."""
+    records = [
+        [path, name, READERS[name](io.BytesIO(data), len(data))]
+        for path, variants in contents().items()
+        for data in variants
+        for name in wanted(path_key(f"Files/{path}"), len(data))
+        if name in READERS
+    ]
+    assert len({name for _, name, _ in records}) == len(READERS)
+    # What is wrong with a file may be told in the words of a library.
+    sound = [record for record in records if "found" in record[2]]
+    digest = hashlib.sha256(json.dumps(sound, sort_keys=True).encode()).hexdigest()
+    assert {FACTS_VERSION: digest} == {1: "c9696ad3838cc1a66630e9dcd832facf4c1225fdee4293e1c53e7c72e0edc596"}
