@@ -65,6 +65,29 @@ def test_a_damaged_layer_is_one_row_and_mends_when_it_is_repaired(
     assert tables_of(out) == tables_of(whole)
 
 
+def test_damaged_facts_are_told_and_made_anew_when_they_are_deleted(
+    tmp_path: Path, few: tuple[Tagged, ...], registry: FleetRegistry
+) -> None:
+    out = tmp_path / "out"
+    assert scan(registry.host, out, *JOBS).status == 0
+    whole = tables_of(out)
+    layer = _images(few)[0].layers[-1].digest
+    (facts,) = (out / "facts").rglob(f"{layer.partition(':')[2]}.*")
+    facts.write_bytes(facts.read_bytes()[:-100])
+    for bucket in (out / "images").rglob("*.parquet"):
+        bucket.unlink()
+    ended = scan(registry.host, out, *JOBS)
+    assert ended.status == 1
+    with_layer = {image.digest for image in _images(few) if layer in [each.digest for each in image.layers]}
+    rows = tables_of(out)["images"]
+    assert {row.image for row in rows if row.status == "error"} == with_layer
+    assert all(str(facts) in (row.error or "") for row in rows if row.status == "error")
+    assert all("delete the file" in (row.error or "") for row in rows if row.status == "error")
+    facts.unlink()
+    assert scan(registry.host, out, *JOBS).status == 0
+    assert tables_of(out) == whole
+
+
 def test_a_layer_that_kills_workers_is_a_row_and_its_neighbours_are_read(
     tmp_path: Path, few: tuple[Tagged, ...], registry: FleetRegistry
 ) -> None:

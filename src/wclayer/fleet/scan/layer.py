@@ -11,6 +11,7 @@ from typing import BinaryIO, cast
 from wclayer.errors import (
     FOREIGN_ERRORS,
     AccessDeniedError,
+    CorruptLayerError,
     DiskFullError,
     InvalidDataError,
     LayerError,
@@ -21,6 +22,7 @@ from wclayer.fleet.access import ImageAccess
 from wclayer.fleet.scan.environment import Environment, environment
 from wclayer.fleet.scan.found import FoundLayer
 from wclayer.fleet.tables.file_rows import file_rows
+from wclayer.host.durability import unsynced
 from wclayer.images.descriptor import Descriptor
 from wclayer.inventory.facts.archive import unpack_facts, unpack_stream
 from wclayer.inventory.facts.reading import make_facts
@@ -58,12 +60,14 @@ def read_layer(scan: str, places: Sequence[tuple[str, FoundLayer]]) -> LayerOutc
     with environment(scan) as here, here.new_folder() as folder:
         file, unpacked = folder / "facts", folder / "unpacked"
         reading = _Reading(here.access, places)
-        summary = _unpack_kept(here, digest, unpacked)
-        is_new = summary is None
-        if summary is None:
-            if not reading.make_facts(file):
-                return reading.outcome
-            summary = unpack_facts(file, unpacked)
+        # What is in the folder of the worker need not survive a power cut.
+        with unsynced():
+            summary = _unpack_kept(here, digest, unpacked)
+            is_new = summary is None
+            if summary is None:
+                if not reading.make_facts(file):
+                    return reading.outcome
+                summary = unpack_facts(file, unpacked)
         here.check_wanted()
         here.dataset.write_files(
             digest, file_rows(unpacked, digest), {**summary.to_json(), CREATED_BY: layer.created_by}
@@ -77,7 +81,7 @@ def read_layer(scan: str, places: Sequence[tuple[str, FoundLayer]]) -> LayerOutc
 def _unpack_kept(here: Environment, digest: str, folder: Path) -> LayerSummary | None:
     """Unpacks the facts of a layer if they are kept, as after a change of the tables; returns None if they are not, or
     are damaged."""
-    with suppress(PathNotFoundError, InvalidDataError), here.store.open(digest) as stream:
+    with suppress(PathNotFoundError, InvalidDataError, CorruptLayerError), here.store.open(digest) as stream:
         return unpack_stream(stream, here.store.place(digest), folder, digest=digest)
     return None
 
