@@ -10,6 +10,7 @@ from pathlib import Path
 
 from wclayer._types import StrPath
 from wclayer.errors import AlreadyExistsError, LayerBusyError, PathNotFoundError, errors_at
+from wclayer.host.durability import unsynced
 from wclayer.inventory.facts.archive import unpack_stream
 from wclayer.inventory.facts.store import FactsStore
 from wclayer.layers.atomic import make_folder, remove_whole, wait_for_place
@@ -21,7 +22,7 @@ _TRIES = 100
 class FactsCache:
     """Unpacked facts of layers, which are held while they are used. Those that were not used for longest are removed.
 
-    Several processes and threads may use the same folder.
+    Several processes may use the same folder. It does not outlast a power cut: nothing in it waits for the disk.
 
     Args:
         store: where the facts are from.
@@ -33,6 +34,8 @@ class FactsCache:
         self._store = store
         self._folder = Path(os.path.abspath(folder))
         self._max_bytes = max_bytes
+        self._sizes: dict[str, int] = {}
+        """The bytes of known folders by their names. A folder never changes."""
 
     @contextmanager
     def hold(self, digests: Iterable[str]) -> Iterator[list[Path]]:
@@ -63,7 +66,7 @@ class FactsCache:
         raise LayerBusyError(path, "other processes remove it again and again; make the cache larger")
 
     def _unpack(self, digest: str, path: Path) -> None:
-        with self._store.open(digest) as stream, suppress(AlreadyExistsError):
+        with self._store.open(digest) as stream, unsynced(), suppress(AlreadyExistsError):
             # Another process may be faster.
             unpack_stream(stream, self._store.place(digest), path, digest=digest)
         self._make_room(besides=path)
@@ -75,15 +78,16 @@ class FactsCache:
             for entry in entries:
                 with suppress(FileNotFoundError):
                     if _NAME.match(entry.name):
-                        known.append((entry.stat().st_mtime_ns, _size(Path(entry.path)), Path(entry.path)))
-        left = sum(size for _, size, _ in known) - self._max_bytes
-        for _, size, path in sorted(known):
+                        known.append((entry.stat().st_mtime_ns, entry.name))
+        self._sizes = {name: self._sizes.get(name) or _size(self._folder / name) for _, name in known}
+        left = sum(self._sizes.values()) - self._max_bytes
+        for _, name in sorted(known):
             if left <= 0:
                 return
-            if path != besides:
+            if name != besides.name:
                 with suppress(LayerBusyError, FileNotFoundError):
-                    remove_whole(path)
-                    left -= size
+                    remove_whole(self._folder / name)
+                    left -= self._sizes[name]
 
 
 def _size(folder: Path) -> int:
