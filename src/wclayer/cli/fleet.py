@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from wclayer.cli.fleet_diff import diff_command
 from wclayer.cli.fleet_list import list_command
 from wclayer.cli.fleet_query import query_command
 from wclayer.cli.fleet_report import report_command
@@ -28,6 +29,7 @@ def fleet_group() -> None:
     """
 
 
+fleet_group.add_command(diff_command)
 fleet_group.add_command(list_command)
 fleet_group.add_command(query_command)
 fleet_group.add_command(report_command)

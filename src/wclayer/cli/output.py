@@ -7,7 +7,7 @@ import os
 import stat
 import sys
 import textwrap
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -65,11 +65,31 @@ def print_json(value: object) -> None:
 
 def print_json_list(items: Iterable[object]) -> None:
     """Prints what `print_json` prints for a list, with one item at a time in memory."""
+    _print_items(items, "")
+    click.echo("")
+
+
+def print_json_members(members: Mapping[str, object], lists: Mapping[str, Iterable[object]]) -> None:
+    """Prints what `print_json` prints for an object whose last members are lists, with one item at a time in memory.
+
+    Args:
+        members: the members before the lists; at least one.
+        lists: the lists.
+    """
+    click.echo(json.dumps(dict(members), indent=2, ensure_ascii=True).removesuffix("\n}"), nl=False)
+    for name, items in lists.items():
+        click.echo(f',\n  "{name}": ', nl=False)
+        _print_items(items, "  ")
+    click.echo("\n}")
+
+
+def _print_items(items: Iterable[object], indent: str) -> None:
     separator = "["
     for item in items:
-        click.echo(f"{separator}\n{textwrap.indent(json.dumps(item, indent=2, ensure_ascii=True), '  ')}", nl=False)
+        text = textwrap.indent(json.dumps(item, indent=2, ensure_ascii=True), f"{indent}  ")
+        click.echo(f"{separator}\n{text}", nl=False)
         separator = ","
-    click.echo("[]" if separator == "[" else "\n]")
+    click.echo("[]" if separator == "[" else f"\n{indent}]", nl=False)
 
 
 def echo(text: str) -> None:

@@ -12,7 +12,7 @@ def _first(count: int, what: str) -> QuestionParameter:
     return QuestionParameter("first", ParameterKind.COUNT, f"how many {what} are listed", str(count))
 
 
-_IS_WINDOWS = f"status <> '{ImageStatus.OTHER_PLATFORM}'"
+_IS_WINDOWS = f"status IN ('{ImageStatus.OK}', '{ImageStatus.INCOMPLETE}', '{ImageStatus.ERROR}')"
 _IS_UNKNOWN = f"status IN ('{ImageStatus.ERROR}', '{ImageStatus.INCOMPLETE}')"
 _LEVELS = """
     SELECT build, revision, max(revision) OVER (PARTITION BY build) AS newest,
@@ -124,18 +124,20 @@ QUESTIONS = (
     ),
     FleetQuestion(
         "old-images",
-        "The images that are not among the newest of their repository, by the time of their creation. Those without a"
-        " time are not listed, and of several with the same time, all are kept. `is_kept` is true if another"
-        " reference to the same image is kept.",
+        "The references that are not among the newest of their repository, by the time when their image was made. Those"
+        " without a time are not listed, and of several with the same time, all are kept. `is_kept` is true if a"
+        " reference that is kept has the same image.",
         (QuestionParameter("keep", ParameterKind.COUNT, "how many of each repository are kept", "3"),),
-        """
-        WITH ranked AS (
-            SELECT *, rank() OVER (PARTITION BY repository ORDER BY created DESC) AS number
-            FROM images WHERE created IS NOT NULL
-        )
-        SELECT reference, created, number, own_size,
-            image IN (SELECT image FROM ranked WHERE number <= $keep) AS is_kept
-        FROM ranked WHERE number > $keep ORDER BY repository, created, reference
+        r"""
+        WITH dated AS (
+            SELECT reference, max(created) AS created, sum(own_size) AS own_size, list(image) AS images,
+                regexp_extract(reference, '^(.*?)(:[^/:@]*)?(@.*)?$', 1) AS repository
+            FROM images WHERE created IS NOT NULL GROUP BY reference
+        ),
+        ranked AS (SELECT *, rank() OVER (PARTITION BY repository ORDER BY created DESC) AS number FROM dated),
+        kept AS (SELECT list_distinct(flatten(list(images))) AS all_kept FROM ranked WHERE number <= $keep)
+        SELECT reference, created, number, own_size, coalesce(list_has_all(all_kept, images), false) AS is_kept
+        FROM ranked, kept WHERE number > $keep ORDER BY repository, created, reference
         """,
     ),
     FleetQuestion(

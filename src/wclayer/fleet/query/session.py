@@ -100,7 +100,7 @@ class FleetSession:
         self.close()
 
     def ask(self, sql: str, parameters: Mapping[str, object] | None = None, *, then_close: bool = False) -> FleetAnswer:
-        """Returns the answer to a query. The next query ends it.
+        """Returns the answer to a query.
 
         Args:
             sql: one query (`SELECT …`, `FROM …`, `WITH …`, `DESCRIBE …`), with `$NAME` for parameters.
@@ -121,7 +121,8 @@ class FleetSession:
                 raise InvalidParameterError(
                     self.path, "not one query: only SELECT, FROM, WITH, VALUES, DESCRIBE, SHOW and SUMMARIZE are run"
                 )
-            cursor = self._connection.execute(found[0], dict(parameters or {}))
+            cursor = self._connection.cursor()
+            cursor.execute(found[0], dict(parameters or {}))
         return FleetAnswer(cursor, self._told, self.close if then_close else lambda: None)
 
     def unread(self) -> int:

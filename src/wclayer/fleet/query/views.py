@@ -131,7 +131,8 @@ VIEWS = (
         SELECT 'layer' AS kind, layer AS place, any_value(layers.error) AS error,
             count(DISTINCT reference) AS image_references
         FROM layers JOIN (
-            SELECT reference, unnest(layers) AS layer FROM images WHERE status <> '{ImageStatus.OTHER_PLATFORM}'
+            SELECT reference, unnest(layers) AS layer FROM images
+            WHERE status NOT IN ('{ImageStatus.OTHER_PLATFORM}', '{ImageStatus.ARTIFACT}')
         ) USING (layer)
         WHERE error IS NOT NULL GROUP BY layer
         UNION ALL
