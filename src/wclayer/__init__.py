@@ -108,6 +108,19 @@ if TYPE_CHECKING:
         RegistryError,
         UnresolvedLinkError,
     )
+    from wclayer.fleet.query.answer import FleetAnswer
+    from wclayer.fleet.query.asking import query_fleet
+    from wclayer.fleet.query.difference import (
+        FleetDifference,
+        FleetDiffSummary,
+        FleetImage,
+        FleetImageChange,
+        FleetItemChange,
+        FleetLayerChange,
+        diff_fleets,
+    )
+    from wclayer.fleet.query.question import FleetQuestion, ParameterKind, QuestionParameter
+    from wclayer.fleet.query.questions import fleet_question
     from wclayer.fleet.report.report import write_fleet_report
     from wclayer.fleet.scan.api import scan_fleet
     from wclayer.fleet.scan.options import ScanOptions
@@ -223,6 +236,23 @@ _HOMES = {
     "wclayer.builder.workspace": ("NewLayer",),
     "wclayer.win32.reparse": ("LinkTarget",),
     "wclayer.view.open_files": ("ViewFile",),
+    "wclayer.fleet.query.answer": ("FleetAnswer",),
+    "wclayer.fleet.query.asking": ("query_fleet",),
+    "wclayer.fleet.query.difference": (
+        "FleetDifference",
+        "FleetDiffSummary",
+        "FleetImage",
+        "FleetImageChange",
+        "FleetItemChange",
+        "FleetLayerChange",
+        "diff_fleets",
+    ),
+    "wclayer.fleet.query.question": (
+        "FleetQuestion",
+        "ParameterKind",
+        "QuestionParameter",
+    ),
+    "wclayer.fleet.query.questions": ("fleet_question",),
     "wclayer.fleet.report.report": ("write_fleet_report",),
     "wclayer.fleet.scan.api": ("scan_fleet",),
     "wclayer.fleet.scan.options": ("ScanOptions",),
@@ -445,6 +475,14 @@ __all__ = [
     "FilterLayerWriter",
     "Finding",
     "FindingKind",
+    "FleetAnswer",
+    "FleetDiffSummary",
+    "FleetDifference",
+    "FleetImage",
+    "FleetImageChange",
+    "FleetItemChange",
+    "FleetLayerChange",
+    "FleetQuestion",
     "FolderLayerReader",
     "Foreign",
     "HistoryDifference",
@@ -509,6 +547,7 @@ __all__ = [
     "Origin",
     "OutOfMemoryError",
     "Pace",
+    "ParameterKind",
     "PartitionInfo",
     "PathNotFoundError",
     "Platform",
@@ -518,6 +557,7 @@ __all__ = [
     "ProgressCallback",
     "PruneResult",
     "PullResult",
+    "QuestionParameter",
     "RebaseConflict",
     "RebaseReport",
     "RebaseResult",
@@ -584,6 +624,7 @@ __all__ = [
     "create_scratch_layer",
     "deactivate_layer",
     "destroy_layer",
+    "diff_fleets",
     "diff_images",
     "diff_registries",
     "diff_trees",
@@ -597,6 +638,7 @@ __all__ = [
     "export_layer_to_tar",
     "export_rootfs",
     "find_vulnerabilities",
+    "fleet_question",
     "get_layer_mount_path",
     "get_shared_base_images",
     "grant_vm_access",
@@ -629,6 +671,7 @@ __all__ = [
     "process_utility_vm_image",
     "pull_image",
     "push_image",
+    "query_fleet",
     "read_boot_store",
     "rebase_image",
     "relink_layer",

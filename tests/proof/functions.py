@@ -16,6 +16,8 @@ from enum import Enum, auto
 from pathlib import Path
 from types import MappingProxyType
 
+import duckdb  # noqa: F401 (another user could not load it later)
+
 import wclayer
 from tests.fleet.made_fleet import made_fleet, write_fleet
 from tests.images import samples
@@ -509,6 +511,14 @@ CALLS: dict[str, Call] = {
         ),
         "image.tar", "", MANY,
     ),
+    "query_fleet": Call(
+        lambda w: list(wclayer.query_fleet(w.place / "tree/fleet", "FROM images")), "tree/fleet", "images/*/*.parquet",
+        READS_ONLY, first=_fleet,
+    ),
+    "diff_fleets": Call(
+        lambda w: list(wclayer.diff_fleets(*[w.place / "tree/fleet"] * 2).images()), "tree/fleet", "images/*/*.parquet",
+        READS_ONLY, first=_fleet,
+    ),
     "write_fleet_report": Call(
         lambda w: wclayer.write_fleet_report(w.place / "tree/fleet", w.out), "tree/fleet", "images/*/*.parquet",
         {Condition.BUSY: WRITES}, first=_fleet,
@@ -618,6 +628,6 @@ ASK_NOTHING = {
     "parse_location": "it is made of the text", "runs_on": "versions are compared",
     "limits_in_use": "a setting of the process", "use_limits": "a setting of the process",
     "unsynced": "a setting of the process",
-    "write_cyclonedx": "the stream is the caller's", "write_spdx": "the stream is the caller's",
+    "fleet_question": "it looks into a table", "write_cyclonedx": "the stream is the caller's", "write_spdx": "the stream is the caller's",
 }  # fmt: skip
 """Public functions that ask nothing of the host, and why."""

@@ -65,7 +65,7 @@ class FleetSession:
 
             from wclayer.fleet.query.table_files import TableFiles
             from wclayer.fleet.tables.dataset import Dataset
-        except ImportError as error:
+        except ModuleNotFoundError as error:
             detail = f"this needs the package {error.name}: pip install 'wclayer[fleet]'"
             raise NotSupportedError(self.path, detail) from None
         self._datasets = {schema: Dataset(place) for schema, place in fleets.items()}
