@@ -628,6 +628,7 @@ ASK_NOTHING = {
     "parse_location": "it is made of the text", "runs_on": "versions are compared",
     "limits_in_use": "a setting of the process", "use_limits": "a setting of the process",
     "unsynced": "a setting of the process",
-    "fleet_question": "it looks into a table", "write_cyclonedx": "the stream is the caller's", "write_spdx": "the stream is the caller's",
+    "fleet_question": "it looks into a table",
+    "write_cyclonedx": "the stream is the caller's", "write_spdx": "the stream is the caller's",
 }  # fmt: skip
 """Public functions that ask nothing of the host, and why."""
