@@ -135,6 +135,10 @@ def _fleet(world: World) -> None:
     write_fleet(str(world.place / "tree/fleet"), made_fleet(3))
 
 
+def _references(world: World) -> None:
+    (world.place / "tree/references").write_text(f"docker-archive:{world.sources / 'image.tar'}\n")
+
+
 def _find_vulnerabilities(world: World) -> None:
     inventory = wclayer.Inventory("image", "", "", (), (), ())
     wclayer.find_vulnerabilities(inventory, [world.place / "advisories.xml"])
@@ -523,6 +527,11 @@ CALLS: dict[str, Call] = {
         lambda w: wclayer.write_fleet_report(w.place / "tree/fleet", w.out), "tree/fleet", "images/*/*.parquet",
         {Condition.BUSY: WRITES}, first=_fleet,
     ),
+    "scan_fleet": Call(
+        lambda w: wclayer.scan_fleet(str(w.place / "tree/references"), w.place / "tree", wclayer.ScanOptions(jobs=1)),
+        "tree/references", "", {Condition.MISSING: "a text that names no file may be the host of a registry"},
+        first=_references,
+    ),
     "load_images": Call(
         lambda w: wclayer.load_images(w.place / "image.tar", wclayer.ImageStore(w.place / "new")), "image.tar", "",
         MANY,
@@ -623,7 +632,8 @@ CALLS: dict[str, Call] = {
 ASK_NOTHING = {
     "engine": "it loads an engine", "engine_name": "it loads an engine", "use_engine": "it loads an engine",
     "layer_id": "it is made of the path", "name_to_guid": "it is made of the name",
-    "RegistryOptions": "options for what asks", "Additions": "what is given to what asks",
+    "RegistryOptions": "options for what asks", "ScanOptions": "options for what asks",
+    "Additions": "what is given to what asks",
     "parse_reference": "it is made of the text", "parse_platform": "it is made of the text",
     "parse_location": "it is made of the text", "runs_on": "versions are compared",
     "limits_in_use": "a setting of the process", "use_limits": "a setting of the process",

@@ -6,6 +6,7 @@ import logging
 import pydoc
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from importlib.util import find_spec
 
 from distributed import Client, LocalCluster
 from distributed.scheduler import KilledWorker
@@ -16,14 +17,15 @@ from wclayer.fleet.scan.interrupts import interrupts_wait
 from wclayer.fleet.scan.options import ScanOptions
 
 _LOOPBACK = "127.0.0.1"
+_TALKATIVE = ("distributed", "tornado", "bokeh")
 _CONNECT = "cannot be reached as a scheduler of Dask"
+CLIENT = "wclayer"
 _VERSIONS = {
-    "wclayer": "wclayer._version.__version__",
+    CLIENT: "wclayer._version.__version__",
     "the format of facts": "wclayer.inventory.facts.summary.FACTS_VERSION",
     "the format of tables": "wclayer.fleet.tables.schema.SCHEMA_VERSION",
 }
 """What must be the same in every process of a scan, each with the object that states it."""
-ADVICE = f"install wclayer=={__version__} with its extra [fleet] wherever a part of the cluster runs"
 _SHOWN = 3
 
 
@@ -94,15 +96,15 @@ def _start(options: ScanOptions) -> LocalCluster:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keeps Dask from telling on the error stream what it does; its errors are shown."""
-    loggers = [logging.getLogger(name) for name in ("distributed", "tornado")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
+    """Keeps Dask from telling on the error stream what it does. What matters of it becomes an error of a scan."""
+    known = [logging.getLogger(name) for name in logging.root.manager.loggerDict if name.startswith(_TALKATIVE)]
+    levels = [logger.level for logger in known]
+    for logger in known:
         logger.setLevel(logging.CRITICAL)
     try:
         yield
     finally:
-        for logger, level in zip(loggers, levels, strict=True):
+        for logger, level in zip(known, levels, strict=True):
             logger.setLevel(level)
 
 
@@ -127,10 +129,22 @@ def check_versions(client: Client) -> None:
             raise NotSupportedError(_address(client), _mismatch(what, ours, wrong))
 
 
+def advice(version: object) -> str:
+    """Returns what to do if a process has another version than the client."""
+    return f"install wclayer=={version} with its extra [fleet] wherever a part of the cluster runs"
+
+
 def _mismatch(what: str, ours: object, wrong: dict[str, object]) -> str:
     told = [f"{where} has {'none' if theirs is None else theirs}" for where, theirs in wrong.items()]
     more = f" and {len(told) - _SHOWN} more" if len(told) > _SHOWN else ""
-    return f"{what} has the version {ours} here; {', '.join(told[:_SHOWN])}{more}: {ADVICE}"
+    return f"{what} has the version {ours} here; {', '.join(told[:_SHOWN])}{more}: {advice(__version__)}"
+
+
+def dashboard_of(client: Client) -> str:
+    """Returns the address of a page about the cluster; "" if it has none."""
+    page = str(client.dashboard_link or "")
+    # Without bokeh, that page only says that it is missing; this one lists workers and tasks.
+    return page if find_spec("bokeh") else page.replace("/status", "/info/main/workers.html")
 
 
 def _address(client: Client) -> str:

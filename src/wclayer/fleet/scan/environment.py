@@ -23,7 +23,7 @@ from wclayer.errors import NotSupportedError, OperationCancelledError, PathNotFo
 from wclayer.fleet.access import ImageAccess
 from wclayer.fleet.pace.rate import Rate
 from wclayer.fleet.pace.shared import share_budget, shared_pace
-from wclayer.fleet.scan.cluster import ADVICE, versions
+from wclayer.fleet.scan.cluster import CLIENT, advice, versions
 from wclayer.fleet.tables.dataset import Dataset
 from wclayer.host.durability import unsynced
 from wclayer.inventory.facts.cache import FactsCache
@@ -138,7 +138,8 @@ def environment(scan: str) -> Iterator[Environment]:
     found = _environments[scan]
     settings = found.settings
     if settings.versions != versions():
-        raise NotSupportedError(platform.node(), f"a worker here has another wclayer than the client: {ADVICE}")
+        told = f"a worker here has another wclayer than the client: {advice(settings.versions[CLIENT])}"
+        raise NotSupportedError(platform.node(), told)
     found.check_place()
     use_limits(settings.limits)
     with contextlib.nullcontext() if settings.is_synced else unsynced():

@@ -16,6 +16,7 @@ from wclayer.errors import (
     InvalidDataError,
     LayerError,
     PathNotFoundError,
+    RegistryError,
     translated,
 )
 from wclayer.fleet.access import ImageAccess
@@ -39,10 +40,12 @@ class LayerOutcome:
     Attributes:
         error: why it cannot be read; "" if its facts are there.
         bytes_read: the bytes that were read of its blob.
+        is_unreachable: the registry cannot be reached, or fails, which may concern all layers.
     """
 
     error: str
     bytes_read: int = 0
+    is_unreachable: bool = False
 
 
 def read_layer(scan: str, places: Sequence[tuple[str, FoundLayer]]) -> LayerOutcome:
@@ -111,7 +114,7 @@ class _Reading:
             DiskFullError: the worker has no room.
         """
         wrong_sizes: set[int] = set()
-        error = ""
+        error, is_unreachable = "", False
         for location, layer in self._places:
             if layer.descriptor.size in wrong_sizes:
                 continue
@@ -122,12 +125,13 @@ class _Reading:
                 if told is None or isinstance(told, DiskFullError):
                     raise
                 error = error or _text(told, layer.descriptor.digest)
+                is_unreachable = is_unreachable or isinstance(told, RegistryError)
                 if not isinstance(told, (PathNotFoundError, AccessDeniedError)):
                     wrong_sizes.add(layer.descriptor.size)
             else:
                 self.outcome = LayerOutcome("", self.outcome.bytes_read)
                 return True
-        self.outcome = LayerOutcome(error, self.outcome.bytes_read)
+        self.outcome = LayerOutcome(error, self.outcome.bytes_read, is_unreachable)
         return False
 
     def _make_facts(self, location: str, descriptor: Descriptor, file: Path) -> None:

@@ -14,14 +14,14 @@ from distributed import Client
 from distributed.scheduler import KilledWorker
 
 from wclayer._types import StrPath
-from wclayer.errors import LayerError
+from wclayer.errors import LayerError, RegistryError
 from wclayer.fleet.access import ImageAccess
 from wclayer.fleet.model import ImageStatus, Listed, ResolvedImage
 from wclayer.fleet.newest import in_batches, newest_of
 from wclayer.fleet.pace.budget import local_pace
 from wclayer.fleet.pace.rate import parse_rate
 from wclayer.fleet.scan.bucket import BucketOutcome, make_bucket
-from wclayer.fleet.scan.cluster import died_text, open_cluster, versions
+from wclayer.fleet.scan.cluster import dashboard_of, died_text, open_cluster, versions
 from wclayer.fleet.scan.environment import ScanSettings, environments, facts_place
 from wclayer.fleet.scan.found import FoundImage, FoundLayer
 from wclayer.fleet.scan.layer import LayerOutcome, read_layer
@@ -41,8 +41,13 @@ from wclayer.model import limits_in_use
 
 _FIRST = 1 << 20
 """A priority above that of all layers."""
+_MOST_UNREACHABLE = 16
+_GOES_ON = "the next scan goes on from here"
 _MOST_ATTEMPTS = 2
 """How often the task of a bucket is begun: at the second time without the images that are new."""
+
+
+_Running = TaskStream[LayerJob | BucketJob]
 
 
 def scan(source: str, out: StrPath, options: ScanOptions, progress: ScanCallback | None) -> ScanResult:
@@ -102,11 +107,13 @@ class _Scan:
         self._options = options
         self._dataset = dataset
         self._progress = progress
-        self._state = ScanProgress(dashboard=client.dashboard_link or "")
+        self._state = ScanProgress(dashboard=dashboard_of(client))
         self._errors: list[ScanError] = []
         self._failed: dict[str, str] = {}
         """The layers that cannot be read, with the reasons."""
         self._bytes_read = 0
+        self._unreachable = 0
+        """How many layers, one after the other, could not be had from the registry."""
 
     def run(self, listed: Sequence[Listed]) -> ScanResult:
         """Carries out the scan."""
@@ -156,7 +163,7 @@ class _Scan:
 
     def _work(self, plan: Plan) -> None:
         """Reads the layers, and makes the rows of each bucket as soon as its layers are read."""
-        running = TaskStream[LayerJob | BucketJob](self._client, self._settings.scan)
+        running: _Running = TaskStream(self._client, self._settings.scan)
         self._state.layers = len(plan.layers)
         self._state.bytes = sum(job.size for job in plan.layers)
         self._state.images = sum(bucket.new_images for bucket in plan.buckets)
@@ -164,17 +171,30 @@ class _Scan:
             running.start(job, "layer", job.digest, read_layer, job.places, priority=job.waiting)
         for bucket in plan.buckets:
             self._begin(bucket, running)
-        for item, outcome in running.ended():
-            if isinstance(item, LayerJob):
-                self._end_layer(item, outcome)
-                for bucket in item.buckets:
-                    bucket.missing.remove(item.digest)
-                    self._begin(bucket, running)
+        killed = self._await(running)
+        for job, error in killed:
+            if len(killed) > 1:
+                # Dask blames all layers that a worker had when it ended. Each is tried alone to find the guilty one.
+                running.start(job, "layer-alone", job.digest, read_layer, job.places)
+                self._await(running, is_alone=True)
             else:
-                self._end_bucket(item, outcome, running)
-            self._report()
+                self._end_layer(job, error, running)
+        self._await(running)
 
-    def _begin(self, bucket: BucketJob, running: TaskStream[LayerJob | BucketJob]) -> None:
+    def _await(self, running: _Running, *, is_alone: bool = False) -> list[tuple[LayerJob, KilledWorker]]:
+        """Waits for all tasks, and returns the layers whose workers ended again and again, unless they were alone."""
+        killed = []
+        for item, outcome in running.ended():
+            if isinstance(item, BucketJob):
+                self._end_bucket(item, outcome, running)
+            elif isinstance(outcome, KilledWorker) and not is_alone:
+                killed.append((item, outcome))
+            else:
+                self._end_layer(item, outcome, running)
+            self._report()
+        return killed
+
+    def _begin(self, bucket: BucketJob, running: _Running) -> None:
         """Starts the task of a bucket if it is needed, and waits for no layer any more.
 
         The client waits for the layers, not Dask: the rows are made also if a layer cannot be read.
@@ -185,19 +205,25 @@ class _Scan:
             running.start(bucket, "bucket", name, make_bucket, bucket.number, bucket.images, failed, priority=_FIRST)
             bucket.attempts += 1
 
-    def _end_layer(self, job: LayerJob, outcome: LayerOutcome | Exception) -> None:
+    def _end_layer(self, job: LayerJob, outcome: LayerOutcome | Exception, running: _Running) -> None:
         if isinstance(outcome, Exception):
             outcome = LayerOutcome(_reason(outcome), 0)
+        self._unreachable = self._unreachable + 1 if outcome.is_unreachable else 0
+        if self._unreachable == _MOST_UNREACHABLE:
+            raise RegistryError(
+                job.places[0][0], f"{outcome.error}; so it is with one layer after the other: {_GOES_ON}"
+            )
         if outcome.error:
             self._failed[job.digest] = outcome.error
             self._errors.append(ScanError(job.digest, outcome.error))
         self._bytes_read += outcome.bytes_read
         self._state.layers_done += 1
         self._state.bytes_done += job.size
+        for bucket in job.buckets:
+            bucket.missing.remove(job.digest)
+            self._begin(bucket, running)
 
-    def _end_bucket(
-        self, bucket: BucketJob, outcome: BucketOutcome | Exception, running: TaskStream[LayerJob | BucketJob]
-    ) -> None:
+    def _end_bucket(self, bucket: BucketJob, outcome: BucketOutcome | Exception, running: _Running) -> None:
         if isinstance(outcome, Exception):
             reason = _reason(outcome)
             if bucket.attempts == _MOST_ATTEMPTS:
