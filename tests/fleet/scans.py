@@ -144,7 +144,7 @@ class Cluster:
             "scheduler", "--host", "127.0.0.1", "--port", "0", "--dashboard-address", "127.0.0.1:0",
             "--scheduler-file", str(file),
         )  # fmt: skip
-        until(file.exists)
+        until(lambda: file.exists() and file.read_text().endswith("}"))
         known = json.loads(file.read_text())
         self.address = known["address"]
         self.dashboard = f"http://127.0.0.1:{known['services']['dashboard']}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -115,8 +116,12 @@ def _seen(cluster: Cluster, client: Client) -> str:
     keys = re.findall(r"\('layer-[^)]*\)", texts[-1])
     texts.append(str(client.story(*keys[:50])))
     for page in PAGES:
-        with urllib.request.urlopen(cluster.dashboard + page) as answer:
-            texts.append(answer.read().decode())
+        try:
+            with urllib.request.urlopen(cluster.dashboard + page) as answer:
+                texts.append(answer.read().decode())
+        except urllib.error.HTTPError as error:
+            # Dask fails to show some pages while a worker joins.
+            texts.append(error.read().decode())
     return "\n".join(texts)
 
 
