@@ -24,7 +24,7 @@ TABLE_KEY, VERSION_KEY, LAYER_KEY = b"wclayer.table", b"wclayer.version", b"wcla
 """Metadata in the footers of the files: the name of the table, `SCHEMA_VERSION`, and a layer's summary as JSON."""
 GROUP_ROWS = 1 << 16
 """Rows of a row group."""
-_GROUP_TEXT = 32 << 20
+_GROUP_TEXT = 16 << 20
 """Characters after which a row group ends: some rows have names of 32 KiB and long descriptors."""
 _PIECE_ROWS = 1 << 8
 """Rows whose characters are counted together."""
@@ -65,6 +65,8 @@ def write_rows(table: Table, rows: Iterable[Any], stream: BinaryIO, more: Mappin
     with parquet.ParquetWriter(stream, schema, compression="zstd", version="2.6") as writer:
         for group in _groups(rows):
             writer.write_table(_arrow_table(group, schema), row_group_size=GROUP_ROWS)
+            # Otherwise it would be in memory until the next one is complete.
+            group.clear()
 
 
 def read_rows(table: Table, stream: BinaryIO, name: str) -> Iterator[Any]:
