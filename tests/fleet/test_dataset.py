@@ -6,6 +6,7 @@ import json
 import pickle
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import duckdb
@@ -104,6 +105,33 @@ def test_a_bucket_is_replaced_as_a_whole(url: str) -> None:
     dataset.replace_bucket(bucket, BucketRows())
     assert bucket not in dataset.hashes()
     assert all(not dataset.folder.names(f"{table.name}/bucket={bucket:03x}") for table in BUCKETED)
+
+
+def test_a_task_that_runs_twice_at_the_same_time_does_no_harm(url: str) -> None:
+    dataset = write_fleet(url, made_fleet())
+    bucket = dataset.bucket_of(image_digest(3))
+    with ThreadPoolExecutor(4) as pool:
+        for number in range(10):
+            rows = dataset.read_bucket(bucket)
+            rows.images = [row._replace(user=f"{number}") for row in rows.images]
+            list(pool.map(lambda _, rows=rows: Dataset(url).replace_bucket(bucket, rows), range(4)))
+            assert {row.user for row in dataset.read_bucket(bucket).images} == {f"{number}"}
+            assert all(len(dataset.folder.names(f"{table.name}/bucket={bucket:03x}")) == 1 for table in BUCKETED)
+
+
+def test_other_buckets_stay_as_they_are(url: str) -> None:
+    dataset = write_fleet(url, made_fleet())
+    bucket, *others = dataset.hashes()
+    before = {name: size for name, size in dataset.folder.names("").items() if f"bucket={bucket:03x}" not in name}
+    rows = dataset.read_bucket(bucket)
+    rows.images = [row._replace(scanned=None) for row in rows.images]
+    same = dataset.hashes()[bucket]
+    dataset.replace_bucket(bucket, rows)
+    assert dataset.hashes()[bucket] == same
+    assert None not in {row.scanned for row in dataset.read_bucket(bucket).images}
+    dataset.replace_bucket(bucket, BucketRows())
+    assert dataset.folder.names("") == before
+    assert [*dataset.hashes()] == others
 
 
 def test_rows_of_another_bucket_are_refused(url: str) -> None:
