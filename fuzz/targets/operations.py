@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from fuzz.mutators.regf import mutate_hive
 from fuzz.mutators.tar import mutate_tar
-from fuzz.operations import databases, disks, hives, records, sessions, tars, transports, views
+from fuzz.operations import databases, disks, facts, hives, records, sessions, tars, transports, views
 from fuzz.operations.ground import RefusedError
 from fuzz.target import Mutator, Target
 
@@ -42,6 +42,7 @@ TARGETS = {
     "images": _operation(records.images, records.image_seeds, max_size=_KIB, weight=0.2),
     "requests": _operation(sessions.requests, sessions.request_seeds, max_size=_KIB, weight=2),
     "scratch_records": _operation(records.records, records.record_seeds, max_size=256, weight=0.5),
+    "facts_of_tar": _operation(facts.facts_of_tar, tars.base_seeds, mutate_tar, max_size=24 * _KIB),
     "tar_base": _operation(tars.base_tar, tars.base_seeds, mutate_tar, max_size=24 * _KIB),
     "tar_child": _operation(tars.child_tar, tars.child_seeds, mutate_tar, max_size=24 * _KIB),
     "transport_folder": _operation(transports.transport, transports.transport_seeds, transports.mutate_transport),

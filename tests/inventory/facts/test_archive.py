@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import tarfile
+import tempfile
 from collections.abc import Callable, Iterable
 from contextlib import closing
 from io import BytesIO
@@ -136,6 +137,17 @@ def test_what_is_no_facts_file_is_refused(change: Change, problem: str, good: Pa
 )
 def test_facts_with_a_damaged_database_are_refused(change: Change, problem: str, good: Path, tmp_path: Path) -> None:
     assert problem in _refused(packed(change(members(good))), tmp_path, wclayer.CorruptLayerError)
+
+
+def test_facts_with_the_database_of_a_scratch_are_refused(good: Path, tmp_path: Path) -> None:
+    """Whoever opens a scratch writes a log into its folder."""
+    with tempfile.TemporaryDirectory() as folder:
+        base, place = Path(folder, "base"), Path(folder, "scratch")
+        wclayer.import_layer_from_tar(BytesIO(blob_of({"a": b""})), base)
+        wclayer.create_scratch_layer(place, [base])
+        data = (place / "layer.db").read_bytes()
+    hostile = packed([(name, data if name == "layer.db" else more) for name, more in members(good)])
+    assert "database of a scratch" in _refused(hostile, tmp_path, wclayer.CorruptLayerError)
 
 
 def test_damage_is_found(good: Path, tmp_path: Path) -> None:

@@ -35,6 +35,9 @@ from wclayer.inventory.facts.hive_paths import MAX_LOG, is_hive, is_log
 from wclayer.inventory.facts.summary import LayerSummary, NewerFactsError, decode_summary, encode_summary
 from wclayer.layers.atomic import DATABASE, StagedDirectory, StagedFile
 from wclayer.layers.directory import open_layer
+from wclayer.layers.directory.database import read_kind
+from wclayer.layers.directory.schema import LayerKind
+from wclayer.layers.guarded_database import DatabaseError
 from wclayer.layers.inputs import open_stream
 from wclayer.model import limits_in_use
 from wclayer.win32.names import decode_name, encode_name, path_key
@@ -268,11 +271,15 @@ def write_file(root: HostRoot, path: bytes, chunks: Iterable[bytes | memoryview]
 
 
 def _check(folder: Path) -> None:
-    """Checks that both databases of an unpacked facts file open.
+    """Checks that both databases of an unpacked facts file open, and that the layer is a finished one.
 
     Raises:
-        CorruptLayerError, NotSupportedError: one does not.
+        CorruptLayerError, NotSupportedError: it is not so.
     """
+    with errors_at(folder, damage=CorruptLayerError), HostRoot(folder) as root:
+        if read_kind(root) is not LayerKind.FINISHED:
+            # Even whoever reads a scratch writes into its folder.
+            raise DatabaseError(f"{DATABASE} is the database of a scratch")
     open_layer(folder).close()
     Contents(folder).close()
 
