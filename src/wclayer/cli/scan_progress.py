@@ -85,6 +85,8 @@ def _part(state: ScanProgress) -> tuple[str, str]:
     errors = f", {count_text(state.errors, 'error')}" if state.errors else ""
     if state.resolved < state.listed:
         return "references", f"{state.resolved} of {count_text(state.listed, 'reference')} resolved{errors}"
+    if not (state.layers or state.images):
+        return "resolved", f"{count_text(state.listed, 'reference')} resolved{errors}"
     images = f"{state.images_done} of {count_text(state.images, 'image')}"
     layers = f"{state.layers_done} of {count_text(state.layers, 'layer')} read ({_bytes(state)})"
     return ("layers" if state.layers_done < state.layers else "images"), f"{layers}, {images} merged{errors}"

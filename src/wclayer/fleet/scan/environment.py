@@ -6,7 +6,9 @@ no task has a secret in its arguments, and none is in a log or in the dashboard.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import pickle
 import platform
 import shutil
 import tempfile
@@ -19,7 +21,7 @@ from typing import Any
 from distributed import Client, Scheduler, SchedulerPlugin, Worker, WorkerPlugin
 from distributed.comm import CommClosedError
 
-from wclayer.errors import NotSupportedError, OperationCancelledError, PathNotFoundError, errors_at
+from wclayer.errors import LayerError, NotSupportedError, OperationCancelledError, PathNotFoundError, errors_at
 from wclayer.fleet.access import ImageAccess
 from wclayer.fleet.pace.rate import Rate
 from wclayer.fleet.pace.shared import share_budget, shared_pace
@@ -30,6 +32,7 @@ from wclayer.inventory.facts.cache import FactsCache
 from wclayer.inventory.facts.store import FactsStore
 from wclayer.model import Limits, use_limits
 
+_PAUSE = 0.02
 _environments: dict[str, Environment] = {}
 
 
@@ -134,8 +137,11 @@ def environment(scan: str) -> Iterator[Environment]:
     Raises:
         NotSupportedError: the worker has another wclayer than the client.
         PathNotFoundError: the worker does not reach the place of the results.
+        LayerError: the worker has no such environment.
     """
-    found = _environments[scan]
+    found = _environments.get(scan)
+    if found is None:
+        raise LayerError(platform.node(), "a worker here was not made ready for the scan; its log says why")
     settings = found.settings
     if settings.versions != versions():
         told = f"a worker here has another wclayer than the client: {advice(settings.versions[CLIENT])}"
@@ -147,16 +153,23 @@ def environment(scan: str) -> Iterator[Environment]:
 
 
 class _OnWorker(WorkerPlugin):  # type: ignore[misc]
-    """Gives each worker the environment of a scan."""
+    """Gives each worker the environment of a scan.
 
-    def __init__(self, settings: ScanSettings, access: ImageAccess) -> None:
+    It does not have the credentials itself: Dask logs requests, with what they bring, if it is to log everything. The
+    worker asks the scheduler for them (`_OnScheduler`), and answers are never logged.
+    """
+
+    def __init__(self, settings: ScanSettings) -> None:
         self._settings = settings
-        self._access = access
 
-    def setup(self, worker: Worker) -> None:
-        scan = self._settings.scan
-        self._access.use_pace(shared_pace(worker, self._settings.rate))
-        _environments[scan] = Environment(self._settings, self._access, Path(worker.local_directory, f"wclayer-{scan}"))
+    async def setup(self, worker: Worker) -> None:
+        settings = self._settings
+        data = await getattr(worker.scheduler, _operation(settings.scan))()
+        # From the user's own client, as all tasks are.
+        access: ImageAccess = pickle.loads(data)
+        access.use_pace(shared_pace(worker, settings.rate))
+        folder = Path(worker.local_directory, f"wclayer-{settings.scan}")
+        _environments[settings.scan] = Environment(settings, access, folder)
 
     def teardown(self, worker: Worker) -> None:
         if (found := _environments.pop(self._settings.scan, None)) is not None:
@@ -167,36 +180,69 @@ class _OnWorker(WorkerPlugin):  # type: ignore[misc]
 
 
 class _OnScheduler(SchedulerPlugin):  # type: ignore[misc]
-    """Takes the environment of a scan from the workers when its client is gone, also if that was killed."""
+    """Has the credentials of a scan for its workers, until its client is gone, also if that was killed.
 
-    def __init__(self, client: str, plugin: str) -> None:
-        self.name = f"{plugin}-end"
+    Then it takes the environment from the workers.
+
+    Args:
+        scan: the name of the scan.
+        client: the client.
+    """
+
+    def __init__(self, scan: str, client: str) -> None:
+        self.name = f"{_plugin(scan)}-client"
+        self._scan = scan
         self._client = client
-        self._plugin = plugin
         self._scheduler: Any = None
+        self._access = b""
+        self._is_gone = False
 
     async def start(self, scheduler: Scheduler) -> None:
         self._scheduler = scheduler
+        scheduler.stream_handlers[_operation(self._scan)] = self._take
+        scheduler.handlers[_operation(self._scan)] = self._give
+
+    def _take(self, client: str, access: bytes) -> None:
+        self._access = access
+
+    async def _give(self) -> bytes:
+        while not self._access:
+            if self._is_gone:
+                raise ValueError("the client of the scan is gone")
+            # It comes by the stream of the client, after the request that brings this plugin.
+            await asyncio.sleep(_PAUSE)
+        return self._access
 
     def remove_client(self, scheduler: Scheduler, client: str) -> None:
         if client == self._client:
+            self._access, self._is_gone = b"", True
             self._scheduler.loop.add_callback(self._forget)
 
     async def _forget(self) -> None:
+        del self._scheduler.stream_handlers[_operation(self._scan)], self._scheduler.handlers[_operation(self._scan)]
         with contextlib.suppress(ValueError):
-            await self._scheduler.unregister_worker_plugin(None, self._plugin)
+            await self._scheduler.unregister_worker_plugin(None, _plugin(self._scan))
         self._scheduler.remove_plugin(self.name)
+
+
+def _plugin(scan: str) -> str:
+    return f"wclayer-{scan}"
+
+
+def _operation(scan: str) -> str:
+    return f"wclayer_access_{scan}"
 
 
 @contextlib.contextmanager
 def environments(client: Client, settings: ScanSettings, access: ImageAccess) -> Iterator[None]:
     """Gives the environment of a scan to all workers inside the context, also to those that join."""
-    name = f"wclayer-{settings.scan}"
     share_budget(client)
-    client.register_plugin(_OnScheduler(client.id, name))
-    client.register_plugin(_OnWorker(settings, access), name)
+    client.register_plugin(_OnScheduler(settings.scan, client.id))
+    # The stream of the client: what it brings is never logged, as requests may be.
+    client._send_to_scheduler({"op": _operation(settings.scan), "access": pickle.dumps(access)})
+    client.register_plugin(_OnWorker(settings), _plugin(settings.scan))
     try:
         yield
     finally:
         with contextlib.suppress(CommClosedError, OSError, TimeoutError):
-            client.unregister_worker_plugin(name)
+            client.unregister_worker_plugin(_plugin(settings.scan))
