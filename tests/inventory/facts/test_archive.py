@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sqlite3
 import tarfile
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from io import BytesIO
 from pathlib import Path
@@ -227,6 +228,24 @@ def test_hostile_contents_are_refused(sql: str, use: Callable[[Contents], object
     with Contents(unpacked) as contents, pytest.raises(wclayer.CorruptLayerError) as found:
         use(contents)
     assert found.value.path == str(unpacked / "contents.db")
+
+
+@pytest.fixture
+def small_hives() -> Iterator[None]:
+    use_limits(Limits(hive_size=4999))
+    yield
+    use_limits(Limits())
+
+
+@pytest.mark.usefixtures("small_hives")
+def test_contents_are_no_larger_than_they_can_be(unpacked: Path) -> None:
+    data = bytes(5000)
+    digest = hashlib.sha256(data).digest()
+    with closing(sqlite3.connect(unpacked / "contents.db", isolation_level=None)) as connection:
+        for number in (0, 1):
+            connection.execute("INSERT INTO contents VALUES (?, ?, ?)", (digest, number, data[:2500]))
+    with Contents(unpacked) as contents, pytest.raises(wclayer.CorruptLayerError, match="limit hive_size"):
+        contents.data(digest)
 
 
 @pytest.mark.parametrize(

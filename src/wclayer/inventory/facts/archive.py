@@ -215,11 +215,11 @@ class _Archive:
             raise FormatError(f"member {name[:300]!r}, which a facts file does not have")
         if key in self._names or member.type != structs.REGULAR:
             raise FormatError(f"member {name[:300]!r} is there twice, or is not a file")
-        most = limits_in_use().hive_size if is_hive(key) else MAX_LOG if is_log(key) else None
-        if name == SUMMARY_FILE:
-            most = limits_in_use().json_size
-        if most is not None and member.size > most:
-            raise FormatLimitError(f"member {name!r} has {member.size} bytes, more than {most}")
+        if is_log(key) and member.size > MAX_LOG:
+            raise FormatError(f"member {name!r} has {member.size} bytes; no log has more than {MAX_LOG}")
+        limit = "hive_size" if is_hive(key) else "json_size" if name == SUMMARY_FILE else "facts_size"
+        if member.size > (most := getattr(limits_in_use(), limit)):
+            raise FormatLimitError(f"member {name!r} has more than {most} bytes {limit_hint(limit)}")
         self._budget.spend(member.size)
         self._names.add(key)
         return name

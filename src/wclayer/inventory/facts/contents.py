@@ -210,23 +210,24 @@ class Contents:
         Raises:
             CorruptLayerError: the database is damaged.
         """
-        pieces = [
-            self._blob(sha256, number, *row)
-            for number, row in enumerate(
-                self._query("SELECT sequence, data FROM contents WHERE sha256 = ? ORDER BY sequence", (sha256,))
-            )
-        ]
+        pieces: list[bytes] = []
+        left = limits_in_use().hive_size
+        rows = self._query("SELECT sequence, data FROM contents WHERE sha256 = ? ORDER BY sequence", (sha256,))
+        for sequence, data in rows:
+            if sequence != len(pieces) or not isinstance(data, bytes):
+                raise self._damaged(f"the contents {sha256.hex()}: piece {len(pieces)} is not there")
+            left -= len(data)
+            if left < 0:
+                raise self._damaged(
+                    f"the contents {sha256.hex()} are larger than they can be {limit_hint('hive_size')}"
+                )
+            pieces.append(data)
         if not pieces:
             return None
-        data = b"".join(pieces)
-        if hashlib.sha256(data).digest() != sha256:
+        found = b"".join(pieces)
+        if hashlib.sha256(found).digest() != sha256:
             raise self._damaged(f"the contents {sha256.hex()} have another SHA-256")
-        return data
-
-    def _blob(self, sha256: bytes, expected: int, sequence: object, data: object) -> bytes:
-        if sequence != expected or not isinstance(data, bytes):
-            raise self._damaged(f"the contents {sha256.hex()}: piece {expected} is not there")
-        return data
+        return found
 
     def reading(self, reader: str, sha256: bytes) -> JsonObject | None:
         """Returns what a reader found in the contents with that SHA-256; None if it did not read them.
