@@ -82,7 +82,7 @@ FILE_COLLECTORS: tuple[type[FileCollector], ...] = (PeFiles, PythonPackages, Nod
 """What looks into files of C: in one walk over all of them. Each states the names of the files that it is asked for."""
 _DISPATCH = Dispatch(FILE_COLLECTORS)
 
-_MAX_FOUND = 96 << 20
+MAX_FOUND = 96 << 20
 """Bytes of items and findings that are kept in memory. The largest images of Windows have some ten thousand items."""
 _OBJECT, _PROPERTY = 300, 80
 """About how many bytes an object takes without its texts, and a property of an item."""
@@ -186,13 +186,13 @@ def of_files(subject: Subject, files: Iterable[SubjectFile], progress: ProgressC
 
 
 def _up_to_limit(found: Iterable[Item | Finding]) -> Found:
-    left = _MAX_FOUND
+    left = MAX_FOUND
     for each in found:
         left -= weight_of(each)
         if left < 0:
             yield Finding(
                 FindingKind.LIMITED, "C:\\",
-                f"holds more than {_MAX_FOUND >> 20} MiB of items and findings; the others are left out",
+                f"holds more than {MAX_FOUND >> 20} MiB of items and findings; the others are left out",
             )  # fmt: skip
             return
         yield each

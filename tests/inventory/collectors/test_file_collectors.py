@@ -57,7 +57,7 @@ def test_the_walk_is_left_out_on_wish(tmp_path: Path) -> None:
 
 
 def test_the_number_of_items_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("wclayer.inventory.collecting._MAX_FOUND", 4000)
+    monkeypatch.setattr("wclayer.inventory.collecting.MAX_FOUND", 4000)
     taken = inventory_of(tmp_path / "a", {f"{number}.exe": PROGRAM for number in range(5)})
     assert len(taken.items) == 3
     assert [(finding.kind, finding.place) for finding in taken.findings] == [(FindingKind.LIMITED, "C:\\")]

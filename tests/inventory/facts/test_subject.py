@@ -33,12 +33,13 @@ from wclayer.inventory import collecting
 from wclayer.inventory.collectors.guarding import Found
 from wclayer.inventory.facts import memory
 from wclayer.inventory.facts import subject as facts_subject
+from wclayer.inventory.facts.files import FactsFiles
 from wclayer.inventory.facts.layer import FactsLayer
 from wclayer.inventory.facts.memory import ChainMemory
 from wclayer.inventory.facts.subject import inventory_of_facts
 from wclayer.inventory.facts.summary import FACTS_VERSION
 from wclayer.inventory.facts.wanted import READERS, wanted
-from wclayer.inventory.item import Finding, FindingKind, Inventory, Item, ItemKind, Origin
+from wclayer.inventory.item import Finding, FindingKind, Inventory, Item, ItemKind, Origin, SubjectLayer
 from wclayer.inventory.subject.subject import Subject
 from wclayer.model import Entry, LayerWriter
 from wclayer.win32.attributes import DIRECTORY
@@ -133,6 +134,14 @@ def test_a_link_to_a_file_whose_own_name_said_nothing_is_a_finding(tmp_path: Pat
         assert (finding.kind, finding.place) == (FindingKind.LIMITED, "C:\\a.exe")
 
 
+def test_links_to_links_of_many_layers_are_followed_once_each(tmp_path: Path) -> None:
+    """If each were followed anew for each that leads to it, this would not end."""
+    first = _layer({"a.txt": b"", "0.exe": contents()["app/go.exe"][0]})
+    links = [_layer({}, {f"{number + 1}.exe": f"{number}.exe"}) for number in range(40)]
+    taken = _of([base(), first, *links], tmp_path)
+    assert {item.origin.place for item in taken.of_kind(ItemKind.GO_MODULE)} >= {"C:\\0.exe", "C:\\40.exe"}
+
+
 def test_a_link_to_nothing_is_an_error_as_when_the_layers_are_unpacked(tmp_path: Path) -> None:
     chain = Chain(tmp_path, [base(), _layer({"a.txt": b""}), _layer({}, {"b.txt": "a.txt"})])
     folders, manifest, config = chain.facts()
@@ -162,6 +171,26 @@ def test_a_collector_that_reads_what_it_does_not_state_is_an_error(
         chain.of_facts(pe_files=False)
 
 
+@pytest.mark.parametrize("most", [5000, 40_000, 400_000])
+def test_the_memory_for_what_is_found_is_bounded_alike(
+    machine: Windows, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    monkeypatch.setattr("wclayer.inventory.facts.subject._MEMORY", ChainMemory())
+    for module in (collecting, memory):
+        monkeypatch.setattr(module, "MAX_FOUND", most)
+    folders, manifest, config = facts_of_image(machine.store, APPLICATION, tmp_path)
+    expected = machine.inventory(APPLICATION)
+    assert told(inventory_of_facts(folders, APPLICATION, manifest, config, pe_files=True)) == told(expected)
+    assert [finding.kind for finding in expected.findings] == [FindingKind.LIMITED]
+
+
+def test_a_chain_of_which_too_much_is_asked_is_not_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wclayer.inventory.facts.subject._MEMORY", ChainMemory())
+    monkeypatch.setattr("wclayer.inventory.facts.probes.MOST_PROBES", 20)
+    tasks = {f"Windows/System32/Tasks/T{number}": TASK for number in range(30)}
+    assert len(list(_of([base(), _layer(tasks), _layer({"x": b""})], tmp_path).of_kind(ItemKind.TASK))) == 30
+
+
 def test_only_collectors_that_say_so_use_the_documents(tmp_path: Path) -> None:
     chain = Chain(tmp_path, [base(), _layer({"Windows/System32/Tasks/T1": TASK})], CONFIG)
     with ExitStack() as stack:
@@ -186,13 +215,13 @@ def test_images_on_the_same_layers_with_hives_share_what_is_remembered(
 ) -> None:
     monkeypatch.setattr("wclayer.inventory.facts.subject._MEMORY", ChainMemory())
     runs: list[int] = []
-    find = memory._find
+    find = memory._results
 
-    def counted(layers: Sequence[FactsLayer]) -> object:
+    def counted(files: FactsFiles, layers: Sequence[FactsLayer], named: Sequence[SubjectLayer]) -> object:
         runs.append(len(layers))
-        return find(layers)
+        return find(files, layers, named)
 
-    monkeypatch.setattr(memory, "_find", counted)
+    monkeypatch.setattr(memory, "_results", counted)
     hives = tars_of([Layer([], {}, {}, False, 1)])
     for number, tars in enumerate((
         hives, [*hives, _layer({"a.txt": b"1"})], [*hives, _layer({"a.txt": b"2"}), _layer({"app/b.exe": b"3"})],

@@ -8,10 +8,14 @@ from typing import Any
 
 from wclayer._types import StrPath
 from wclayer.inventory.facts.contents import Contents
+from wclayer.layers.cache import Cache
 from wclayer.layers.directory.database import EntryRow, from_column
 from wclayer.layers.directory.finished import FinishedLayer
 from wclayer.layers.directory.opening import open_layer_folder
 from wclayer.layers.directory.rows import StreamRow
+
+_ROW = 1000
+"""About how many bytes a row takes."""
 
 
 class FactsLayer(FinishedLayer):
@@ -29,8 +33,12 @@ class FactsLayer(FinishedLayer):
     """
 
     def __init__(self, folder: StrPath, parents: Sequence[FactsLayer]) -> None:
-        super().__init__(open_layer_folder(folder))
+        opened = open_layer_folder(folder)
+        super().__init__(opened)
         self._parents = parents
+        self._stored = FinishedLayer(opened)
+        """The layer with its rows as they are stored."""
+        self._targets: Cache[int, tuple[FactsLayer, EntryRow]] = Cache()
         try:
             self._contents = Contents(self.path)
         except BaseException:
@@ -45,18 +53,18 @@ class FactsLayer(FinishedLayer):
         row = super().row(columns)
         if not is_elsewhere(row):
             return row
-        _, there = self._target(row)
+        _, there = self._home(row)
         return row._replace(
             size=there.size, sha256=there.sha256, streams=there.streams, eas=there.eas, reparse=there.reparse
         )
 
     def security(self, row: EntryRow) -> bytes | None:
         layer, row = self._home(row)
-        return FinishedLayer.security(layer, row)
+        return layer._stored.security(row)
 
     def stream_rows(self, row: EntryRow) -> list[StreamRow]:
         layer, row = self._home(row)
-        return FinishedLayer.stream_rows(layer, row)
+        return layer._stored.stream_rows(row)
 
     def contents_of(self, row: EntryRow) -> bytes | None:
         """Returns the contents of a file; None if facts do not keep them."""
@@ -87,16 +95,24 @@ class FactsLayer(FinishedLayer):
             pass
 
     def _home(self, row: EntryRow) -> tuple[FactsLayer, EntryRow]:
-        """Returns the layer that has the file of an entry, and the row of its first name there."""
-        return self._target(row) if is_elsewhere(row) else (self, row)
+        """Returns the layer that has the file of an entry, and the row there."""
+        if not is_elsewhere(row):
+            return self, row
+        found = self._targets.get(row.id)
+        if found is None:
+            found = self._target(row)
+            while is_elsewhere(found[1]):
+                found = found[0]._target(found[1])
+            self._targets.keep(row.id, found, _ROW)
+        return found
 
     def _target(self, row: EntryRow) -> tuple[FactsLayer, EntryRow]:
         assert row.link_target is not None
         target = from_column(row.link_target)
         for parent in self._parents:
-            found = parent.lookup(target)
+            found = parent._stored.lookup(target)
             if found is not None:
-                return parent._home(parent.first_name(found))
+                return parent, parent._stored.first_name(found)
         raise self._damaged(f"entry {row.id}: a hard link to {target[:300]!r}, which no layer has")
 
 

@@ -11,10 +11,17 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
-from wclayer.inventory.collecting import COLLECTORS, weight_of
+from wclayer.inventory.collecting import COLLECTORS, MAX_FOUND, weight_of
 from wclayer.inventory.collectors.guarding import guarded
+from wclayer.inventory.facts.files import FactsFiles
 from wclayer.inventory.facts.layer import FactsLayer
-from wclayer.inventory.facts.probes import Probe, ProbedFiles, changes_an_answer, mark_origins
+from wclayer.inventory.facts.probes import (
+    Probe,
+    ProbedFiles,
+    TooManyProbesError,
+    changes_an_answer,
+    mark_origins,
+)
 from wclayer.inventory.item import Finding, Item, SubjectLayer
 from wclayer.inventory.subject.registry import SubjectRegistry
 from wclayer.inventory.subject.subject import Subject
@@ -84,21 +91,29 @@ class ChainMemory:
             CorruptLayerError: a layer has a further name of a file that no layer below it has.
         """
         with self._lock:
-            traits = [self._traits_of(*each) for each in zip(digests, layers, strict=True)]
-            # A link to a file of another layer means what the layers below have, so none of these is left out.
-            everything = any(each.has_links_elsewhere for each in traits)
-            for layer, each in zip(layers, traits, strict=True):
-                if each.has_links_elsewhere:
-                    layer.check_links()
-            chosen = {index for index, each in enumerate(traits) if everything or not index or each.has_hives}
-            while True:
-                key = limits_in_use(), tuple(digests[index] for index in sorted(chosen))
-                known = self._of_reduced([layers[index] for index in sorted(chosen)], key)
-                others = (index for index in range(len(layers)) if index not in chosen)
-                more = {index for index in others if self._changes_an_answer(digests[index], layers[index], key, known)}
-                if not more:
-                    return known.of([named[index] for index in sorted(chosen)])
-                chosen |= more
+            try:
+                return self._of_chain(layers, digests, named)
+            except TooManyProbesError:
+                # Nothing is remembered of a chain with a million tasks.
+                nearest_first = list(reversed(layers))
+                return _results(FactsFiles(MergedTree(nearest_first), named), layers, named)
+
+    def _of_chain(self, layers: Sequence[FactsLayer], digests: Sequence[str], named: Sequence[SubjectLayer]) -> Results:
+        traits = [self._traits_of(*each) for each in zip(digests, layers, strict=True)]
+        # A link to a file of another layer means what the layers below have, so none of these is left out.
+        everything = any(each.has_links_elsewhere for each in traits)
+        for layer, each in zip(layers, traits, strict=True):
+            if each.has_links_elsewhere:
+                layer.check_links()
+        chosen = {index for index, each in enumerate(traits) if everything or not index or each.has_hives}
+        while True:
+            key = limits_in_use(), tuple(digests[index] for index in sorted(chosen))
+            known = self._of_reduced([layers[index] for index in sorted(chosen)], key)
+            others = (index for index in range(len(layers)) if index not in chosen)
+            more = {index for index in others if self._changes_an_answer(digests[index], layers[index], key, known)}
+            if not more:
+                return known.of([named[index] for index in sorted(chosen)])
+            chosen |= more
 
     def _traits_of(self, digest: str, layer: FactsLayer) -> _Traits:
         traits = self._traits.get(digest)
@@ -118,27 +133,34 @@ class ChainMemory:
     def _of_reduced(self, layers: Sequence[FactsLayer], key: _Key) -> _Known:
         known = self._known.get(key)
         if known is None:
-            known = _find(layers)
-            size = sum(weight_of(each) for found in known.results for each in found)
+            named = [SubjectLayer(index + 1, "", "", "", False, "") for index in range(len(layers))]
+            files = ProbedFiles(MergedTree(list(reversed(layers))), named)
+            known = _Known(_results(files, layers, named), files.probes)
+            found = [each for results in known.results for each in results]
+            mark_origins(files.probes, (each for each in found if isinstance(each, Item)))
             # The items are there twice, with the layers of an image, too.
-            self._known.keep(key, known, 2 * size + _PROBE * known.probes.count())
+            self._known.keep(key, known, 2 * sum(map(weight_of, found)) + _PROBE * files.count)
         return known
 
 
-def _find(layers: Sequence[FactsLayer]) -> _Known:
-    """Returns what is found in a reduced chain, base layer first."""
-    named = tuple(SubjectLayer(index + 1, "", "", "", False, "") for index in range(len(layers)))
-    nearest_first = list(reversed(layers))
-    files = ProbedFiles(MergedTree(nearest_first), named)
-    registry = SubjectRegistry(LayerHives(nearest_first), files, named, layers)
-    subject = Subject("", named, files, registry, ExitStack())
-    results = [
-        [] if collector.uses_config else list(guarded(collector.what, collector.collect, subject))
-        for collector in COLLECTORS
-    ]
-    for found in results:
-        mark_origins(files.probes, (each for each in found if isinstance(each, Item)))
-    return _Known(results, files.probes)
+def _results(files: FactsFiles, layers: Sequence[FactsLayer], named: Sequence[SubjectLayer]) -> Results:
+    """Returns what the collectors find in layers, base layer first.
+
+    What an inventory has no room for is left out, but for the first item that it has no room for.
+    """
+    registry = SubjectRegistry(LayerHives(list(reversed(layers))), files, named, layers)
+    subject = Subject("", tuple(named), files, registry, ExitStack())
+    results: list[list[Item | Finding]] = [[] for _ in COLLECTORS]
+    left = MAX_FOUND
+    for collector, found in zip(COLLECTORS, results, strict=True):
+        if collector.uses_config:
+            continue
+        for each in guarded(collector.what, collector.collect, subject):
+            found.append(each)
+            left -= weight_of(each)
+            if left < 0:
+                return results
+    return results
 
 
 def _labelled(found: Item | Finding, layers: Sequence[SubjectLayer]) -> Item | Finding:

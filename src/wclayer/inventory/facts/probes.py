@@ -16,6 +16,8 @@ from wclayer.win32.attributes import DIRECTORY
 from wclayer.win32.names import name_key, path_key
 
 _ROOT = "Files"
+MOST_PROBES = 100_000
+"""Names that may be asked for. Those of real images are some thousands."""
 
 
 @dataclass(slots=True)
@@ -52,23 +54,26 @@ class Probe:
             found = found.below.get(name)
         return found
 
-    def count(self) -> int:
-        """Returns the number of names that were asked for."""
-        waiting, count = [self], 0
-        while waiting:
-            below = waiting.pop().below.values()
-            count += len(below)
-            waiting += below
-        return count
+
+class TooManyProbesError(Exception):
+    """More was asked of files than is kept in memory."""
 
 
 class ProbedFiles(FactsFiles):
-    """The files of a chain of facts. `probes` has what was asked of them, from C: on."""
+    """The files of a chain of facts. `probes` has what was asked of them, from C: on, and `count` how much it was.
+
+    What asks of them may get a `TooManyProbesError`.
+    """
 
     def __init__(self, tree: MergedTree, layers: Sequence[SubjectLayer]) -> None:
         super().__init__(tree, layers)
         self.probes = Probe(True, _ROOT)
         self._known = {path_key(_ROOT): self.probes}
+
+    @property
+    def count(self) -> int:
+        """The number of names that were asked for."""
+        return len(self._known)
 
     def child(self, directory: SubjectFile, name: str) -> SubjectFile | None:
         found = super().child(directory, name)
@@ -82,6 +87,8 @@ class ProbedFiles(FactsFiles):
             yield child
 
     def _note(self, directory: SubjectFile, key: str, found: SubjectFile | None) -> None:
+        if self.count > MOST_PROBES:
+            raise TooManyProbesError
         above = node_of(directory).key
         probe = self._known[above].below.setdefault(key, Probe.of(found))
         self._known[f"{above}/{key}"] = probe
