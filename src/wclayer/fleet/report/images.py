@@ -17,7 +17,7 @@ WORST = 10
 FIRST_YEAR = 2015
 """The year before Windows had containers. An image that says that it is older has a time that was set to be equal for
 all builds, such as 1970."""
-_BUILDS, _LEVELS, _SOURCES = 12, 40, 20
+_BUILDS, _LEVELS, _SOURCES = 12, 40, 5
 """How many builds of Windows, levels of a build and places that were listed are told at most."""
 
 _IMAGES = f"""
