@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fleet.registry_fleet import FleetRegistry
+from tests.fleet.registry_fleet import Fleet, FleetRegistry
 from tests.images import samples
 from tests.images.registry import FakeRegistry, Reply, faults
 from tests.images.registry.exchange import Request
@@ -52,6 +52,24 @@ def test_the_command_lists_what_a_scan_would_read(fleet_registry: FleetRegistry,
     records = json.loads(run("fleet", "list", "--from", host, *options, "--max-requests", "100", "--json").stdout)
     assert sorted(record["reference"] for record in records) == wanted
     assert {record["error"] for record in records} == {None}
+
+
+def test_the_command_lists_the_newest_tags(fleet: Fleet, fleet_registry: FleetRegistry) -> None:
+    host = fleet_registry.host
+    made: dict[str, list[tuple[str, str]]] = {}
+    for each in fleet.tagged:
+        if each.repository.startswith("windows/") and each.item is not fleet.artifact:
+            created = max(image.record["created"] for image in each.item.images)
+            made.setdefault(each.repository, []).append((created, each.tag))
+    assert len(made) == 2
+    for newest in (1, 3, 1000):
+        listed = run("fleet", "list", "--from", host, "--name", "windows/*", "--newest", str(newest)).stdout.decode()
+        found = [reference.removeprefix(f"{host}/").rpartition(":")[::2] for reference in listed.split()]
+        for repository, tags in made.items():
+            times = {tag: created for created, tag in tags}
+            kept = [times[tag] for name, tag in found if name == repository]
+            assert sorted(kept) == sorted(times.values())[-newest:]
+    assert len(listed.split()) == sum(map(len, made.values()))
 
 
 def test_the_command_tells_what_it_cannot_list(tmp_path: Path) -> None:

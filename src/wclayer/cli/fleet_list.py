@@ -9,6 +9,7 @@ from wclayer.cli.remote import registry_options
 from wclayer.errors import during
 from wclayer.fleet.access import ImageAccess
 from wclayer.fleet.model import Listed
+from wclayer.fleet.newest import list_newest
 from wclayer.fleet.pace.budget import local_pace
 from wclayer.fleet.pace.rate import parse_rate
 from wclayer.fleet.sources import list_images
@@ -23,6 +24,10 @@ from wclayer.images.registry import RegistryOptions
 )  # fmt: skip
 @click.option("--name", "names", multiple=True, metavar="GLOB", help="Only repositories with such a name (apps/*).")
 @click.option("--tag", "tags", multiple=True, metavar="GLOB", help="Only tags with such a name.")
+@click.option(
+    "--newest", type=click.IntRange(1), metavar="N",
+    help="Only the N newest tags of each repository: the configurations of all its images are read.",
+)  # fmt: skip
 @click.option("--max-requests", metavar="N[/s|/m|/h]", help="Send at most N requests in a second (a minute, an hour).")
 @registry_options
 @click.option(
@@ -36,6 +41,7 @@ def list_command(
     source: str,
     names: tuple[str, ...],
     tags: tuple[str, ...],
+    newest: int | None,
     max_requests: str | None,
     registry: RegistryOptions,
     store: str | None,
@@ -56,7 +62,8 @@ def list_command(
     records: list[dict[str, str | None]] = []
     with ImageAccess(registry, store) as access:
         access.use_pace(local_pace(parse_rate(max_requests)))
-        for item in list_images(source, access, names=names, tags=tags):
+        items = list_images(source, access, names=names, tags=tags)
+        for item in items if newest is None else list_newest(items, access, newest):
             if item.error:
                 errors.append(item)
             if as_json:

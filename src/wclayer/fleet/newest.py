@@ -1,14 +1,19 @@
-"""`in_batches` and `newest_of`: the references of a scan in groups, and the newest tags of each repository."""
+"""The newest tags of each repository, which their images tell, and the groups in which references are resolved."""
 
 from __future__ import annotations
 
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
+from wclayer.fleet.access import ImageAccess
 from wclayer.fleet.model import ImageStatus, Listed, ResolvedImage
+from wclayer.fleet.resolve import resolve_images
+from wclayer.images.parallel import in_order
 
 _BATCH = 16
+_THREADS = 8
 
 
 def in_batches(listed: Iterable[Listed]) -> Iterator[list[Listed]]:
@@ -61,6 +66,25 @@ def newest_of(images: Iterable[ResolvedImage], newest: int | None) -> list[Resol
         or not image.listed.tag
         or (_repository(image.listed), image.listed.tag) in kept
     ]
+
+
+def list_newest(listed: Iterable[Listed], access: ImageAccess, newest: int) -> Iterator[Listed]:
+    """Yields the references of the newest tags of each repository, and what failed as an item with an error.
+
+    Args:
+        listed: the references of a source.
+        access: how they are reached.
+        newest: the number of tags.
+    """
+    batches = in_batches(listed)
+    found = in_order(lambda batch: resolve_images(batch, access), batches, jobs=_THREADS, name="the newest tags")
+    images = (replace(image, manifest=b"", config=b"") for images in found for image in images)
+    seen: set[Listed] = set()
+    for image in newest_of(images, newest):
+        item = replace(image.listed, error=image.error) if image.status is ImageStatus.ERROR else image.listed
+        if item not in seen:
+            seen.add(item)
+            yield item
 
 
 def _repository(item: Listed) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import errno
 import queue
 import threading
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_EXCEPTION, Future, wait
 from contextvars import copy_context
 from functools import partial
@@ -19,6 +20,8 @@ _Result = TypeVar("_Result")
 
 MAX_JOBS = 64
 _PAUSE = 1.0
+_AHEAD = 8
+"""The items of each thread that are begun before the first one is needed."""
 
 
 class _StoppedError(OperationCancelledError):
@@ -141,3 +144,21 @@ class Crew:
                 future.set_exception(error)
             else:
                 future.set_result(result)
+
+
+def in_order(work: Callable[[_Item], _Result], items: Iterable[_Item], *, jobs: int, name: str) -> Iterator[_Result]:
+    """Yields what work returns for each item, in the order of the items; threads work on those that come next.
+
+    Args:
+        work: the work. What it raises ends everything.
+        items: the items. They are taken a little before they are needed.
+        jobs, name: see `Crew`.
+    """
+    with Crew(jobs, name) as crew:
+        waiting: deque[Future[_Result]] = deque()
+        for item in items:
+            waiting.append(crew.start(work, item))
+            if len(waiting) > _AHEAD * jobs:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()

@@ -2,27 +2,19 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future
-from typing import TypeVar
+from collections.abc import Iterator
 
 from wclayer.errors import LayerError, OutOfMemoryError, RegistryError
 from wclayer.fleet.access import ImageAccess
 from wclayer.fleet.model import Listed
 from wclayer.fleet.sources.filters import Filters
 from wclayer.fleet.sources.locations import listed_reference
-from wclayer.images.parallel import Crew
+from wclayer.images.parallel import in_order
 from wclayer.images.reference import Reference, parse_reference
 from wclayer.images.registry.catalogue import get_repositories
 from wclayer.images.registry.documents import get_tags
 
-_Item = TypeVar("_Item")
-_Result = TypeVar("_Result")
-
 _THREADS = 8
-_AHEAD = 64
-"""The repositories whose tags are asked for before those of the first are needed."""
 _MOST_FAILURES = 16
 """A registry that fails for so many repositories, one after the other, is not asked for the rest."""
 _SHOWN = 100
@@ -46,7 +38,7 @@ def list_registry(access: ImageAccess, registry: str, filters: Filters) -> Itera
     """
     failures = 0
     names = (name for name in get_repositories(access.client(registry)) if filters.has_repository(name))
-    for found in _in_order(lambda name: _tags(access, registry, name, filters), names, registry):
+    for found in in_order(lambda name: _tags(access, registry, name, filters), names, jobs=_THREADS, name=registry):
         if isinstance(found, list):
             failures = 0
             yield from found
@@ -103,15 +95,3 @@ def _listed(repository: Reference, tag: str) -> Listed:
         return Listed(
             shown, shown, repository.repository, error=f"the registry lists a tag that is none: {error.detail}"
         )
-
-
-def _in_order(work: Callable[[_Item], _Result], items: Iterable[_Item], name: str) -> Iterator[_Result]:
-    """Yields what work gives for each item, in their order; threads work on those that come next."""
-    with Crew(_THREADS, name) as crew:
-        waiting: deque[Future[_Result]] = deque()
-        for item in items:
-            waiting.append(crew.start(work, item))
-            if len(waiting) > _AHEAD:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
