@@ -10,6 +10,7 @@ import contextlib
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
+from functools import cache
 from itertools import islice
 from typing import Any, BinaryIO
 
@@ -38,6 +39,7 @@ _KINDS = {
 _LONE_SURROGATES = re.compile("[\ud800-\udfff]")
 
 
+@cache
 def arrow_schema(table: Table) -> pyarrow.Schema:
     """Returns the schema of a table, with its name and version."""
     return pyarrow.schema(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
+from functools import cache
 from typing import Annotated, Any, NamedTuple, get_type_hints
 
 SCHEMA_VERSION = 1
@@ -196,8 +197,7 @@ class Table(NamedTuple):
     @property
     def columns(self) -> tuple[Column, ...]:
         """Its columns."""
-        hints = get_type_hints(self.row, include_extras=True)
-        return tuple(_column(name, hints[name]) for name in self.row._fields)
+        return _columns(self)
 
 
 class Column(NamedTuple):
@@ -236,6 +236,12 @@ TABLES = (IMAGES, LAYERS, PACKAGES, UPDATES, REGISTRY, FINDINGS, FILES)
 def unknown(row: type[Any]) -> dict[str, Any]:
     """Returns the columns of a table, all of them NULL."""
     return dict.fromkeys(row._fields)
+
+
+@cache
+def _columns(table: Table) -> tuple[Column, ...]:
+    hints = get_type_hints(table.row, include_extras=True)
+    return tuple(_column(name, hints[name]) for name in table.row._fields)
 
 
 def _column(name: str, hint: Any) -> Column:
