@@ -235,12 +235,21 @@ def _operation(scan: str) -> str:
 
 @contextlib.contextmanager
 def environments(client: Client, settings: ScanSettings, access: ImageAccess) -> Iterator[None]:
-    """Gives the environment of a scan to all workers inside the context, also to those that join."""
-    share_budget(client)
-    client.register_plugin(_OnScheduler(settings.scan, client.id))
-    # The stream of the client: what it brings is never logged, as requests may be.
-    client._send_to_scheduler({"op": _operation(settings.scan), "access": pickle.dumps(access)})
-    client.register_plugin(_OnWorker(settings), _plugin(settings.scan))
+    """Gives the environment of a scan to all workers inside the context, also to those that join.
+
+    Raises:
+        LayerError: a worker ends meanwhile, or cannot have it.
+    """
+    try:
+        share_budget(client)
+        client.register_plugin(_OnScheduler(settings.scan, client.id))
+        # The stream of the client: what it brings is never logged, as requests may be.
+        client._send_to_scheduler({"op": _operation(settings.scan), "access": pickle.dumps(access)})
+        client.register_plugin(_OnWorker(settings), _plugin(settings.scan))
+    except CommClosedError:
+        raise LayerError(
+            settings.source, "a worker ended before the scan began; if it had no memory left, give each more (--memory)"
+        ) from None
     try:
         yield
     finally:

@@ -6,7 +6,11 @@ import os
 from dataclasses import dataclass, field
 
 from wclayer._types import StrPath
+from wclayer.errors import InvalidParameterError
 from wclayer.images.registry import RegistryOptions
+
+LEAST_MEMORY = 256 << 20
+"""The bytes without which a worker does not even start: its programs take two thirds of that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +41,20 @@ class ScanOptions:
     memory: int | None = None
     cache: int = 4 << 30
     max_requests: str | None = None
+
+    def check(self) -> None:
+        """Checks what no other part of a scan does.
+
+        Raises:
+            InvalidParameterError: there are too few jobs, or bytes.
+        """
+        for name, value, least in (
+            ("jobs", self.jobs, 0),
+            ("cache", self.cache, 0),
+            ("memory", self.memory, LEAST_MEMORY),
+        ):
+            if value is not None and value < least:
+                raise InvalidParameterError(name, f"is {value}; at least {least} is needed")
 
     @property
     def workers(self) -> int:

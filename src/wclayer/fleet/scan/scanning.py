@@ -52,6 +52,7 @@ _Running = TaskStream[LayerJob | BucketJob]
 
 def scan(source: str, out: StrPath, options: ScanOptions, progress: ScanCallback | None) -> ScanResult:
     """Does what `scan_fleet` says. The caller names the operation in its errors."""
+    options.check()
     rate = parse_rate(options.max_requests)
     with ImageAccess(options.registry, options.store) as access:
         access.use_pace(local_pace(rate))
@@ -247,6 +248,8 @@ def _reason(error: Exception) -> str:
         LayerError: it concerns the host on which it ran.
     """
     if isinstance(error, LayerError):
+        # The operation of the caller is what the user asked for, not that of the object that failed on a worker.
+        error.operation = ""
         raise error
     if isinstance(error, KilledWorker):
         return died_text(error)
