@@ -38,6 +38,7 @@ _SCRIPTS = "the programs of the test are scripts of POSIX"
 
 LIMITS: dict[str, str] = {
     "tests/inventory/cve/test_cve_verb.py::test_the_path_of_a_layer_need_not_be_text": _TEXT,
+    "tests/inventory/facts/test_archive.py::test_contents_that_are_missing_are_refused": _LINKS,
     _CREDENTIALS + "test_programs_come_before_the_file": _SCRIPTS,
     _CREDENTIALS + "test_a_program_that_fails_is_named": _SCRIPTS,
     _CREDENTIALS + "test_a_login_keeps_the_other_keys_in_their_order": _LINKS,
