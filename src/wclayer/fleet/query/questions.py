@@ -204,8 +204,8 @@ QUESTIONS = (
         """
         SELECT reference, name, properties->>'sid' AS sid, properties->>'groups' AS groups, layer, is_base
         FROM reference_registry
-        WHERE kind = 'user' AND properties->>'is_password_required' = 'false'
-            AND properties->>'is_disabled' = 'false'
+        WHERE kind = 'user' AND (properties->>'is_password_required') = 'false'
+            AND (properties->>'is_disabled') = 'false'
         ORDER BY reference, name
         """,
     ),

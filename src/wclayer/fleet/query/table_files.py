@@ -129,18 +129,18 @@ class _SharedFile:
         self._size = size
         self._noted = noted
         self._lock = threading.Lock()
-        self._own = threading.local()
+        # By threads: what `threading.local` has for a thread of DuckDB ends with each call.
+        self._positions: dict[int, int] = {}
 
     def tell(self) -> int:
         """Returns the position of this thread."""
-        position: int = getattr(self._own, "position", 0)
-        return position
+        return self._positions.get(threading.get_ident(), 0)
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         """Sets the position of this thread, and returns it."""
         start = {os.SEEK_SET: 0, os.SEEK_CUR: self.tell(), os.SEEK_END: self._size}[whence]
-        self._own.position = max(0, start + offset)
-        return self.tell()
+        self._positions[threading.get_ident()] = position = max(0, start + offset)
+        return position
 
     def read(self, size: int = -1) -> bytes:
         """Returns the bytes after the position of this thread.
@@ -159,7 +159,7 @@ class _SharedFile:
             data = self._stream.read(wanted)
             if len(data) < wanted:
                 raise FormatError("it has become shorter while it was read; ask again when no scan is running")
-        self._own.position = self.tell() + len(data)
+        self.seek(len(data), os.SEEK_CUR)
         return data
 
     def close(self) -> None:
