@@ -15,7 +15,7 @@ from wclayer.host import system
 _VM = "00000000-0000-0000-0000-000000000001"
 # What only reads; a mount, in which each program asks for itself.
 _WITHOUT = {
-    "acl get", "bcd", "cat", "check", "completion", "disk check", "disk info", "images",
+    "acl get", "bcd", "cat", "check", "completion", "disk check", "disk info", "fleet list", "fleet query", "images",
     "index list", "info", "inspect", "ls", "mount", "reg get", "reg query", "stat", "tree",
 }  # fmt: skip
 

@@ -207,6 +207,12 @@ def test_workers_without_the_folder_are_told(tmp_path: Path, registry: FleetRegi
     assert "choose a folder that all workers share" in ended.told.splitlines()[-1]
 
 
+def test_too_little_memory_is_refused(tmp_path: Path, registry: FleetRegistry) -> None:
+    ended = scan(registry.host, tmp_path / "out", *JOBS, "--memory", "60MiB")
+    assert ended.status == 5
+    assert "at least 268435456" in ended.told
+
+
 def test_two_scans_at_once_are_refused(tmp_path: Path, registry: FleetRegistry) -> None:
     out = tmp_path / "out"
     with Scan(command(registry.host, out, *JOBS)) as running:
