@@ -51,8 +51,8 @@ version {SCHEMA_VERSION}.
 ## Buckets
 
 The images whose digests begin with the same bits are in one bucket; a reference without an image is in that of its
-SHA-256. The number of buckets is a power of 2 from 16 to 4096. The first scan chooses it for 32 images a bucket, and it
-never changes.
+SHA-256. The number of buckets is a power of 2 from 16 to 4096. The first scan chooses it for 128 images a bucket, and
+it never changes.
 
 A bucket is replaced as a whole. HASH is a hash of its rows in all tables, and the file in `images/` is written last. So
 a bucket has the rows of those files whose HASH is in `images/`. A scan that was killed may leave files of another HASH:

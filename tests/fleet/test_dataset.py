@@ -93,6 +93,19 @@ def test_the_same_rows_give_the_same_bytes(tmp_path: Path) -> None:
     assert len(a) > 50
 
 
+@pytest.mark.parametrize(
+    ("images", "buckets"), [(0, 16), (2048, 16), (2049, 32), (100_000, 1024), (524_288, 4096), (10_000_000, 4096)]
+)
+def test_the_number_of_buckets_follows_the_number_of_images(images: int, buckets: int, tmp_path: Path) -> None:
+    dataset = Dataset(tmp_path)
+    dataset.create(images)
+    assert dataset.buckets == buckets
+    dataset.create(5)
+    assert Dataset(tmp_path).buckets == buckets
+    ends = [dataset.bucket_of(f"sha256:{digit * 64}") for digit in "0f"]
+    assert ends == [0, buckets - 1]
+
+
 def test_a_bucket_is_replaced_as_a_whole(url: str) -> None:
     fleet = made_fleet()
     dataset = write_fleet(url, fleet)

@@ -50,7 +50,8 @@ from wclayer.layers.object_folder import ObjectFolder
 FLEET = "fleet.json"
 _FORMAT = "wclayer-fleet"
 _LAYERS = "layers/layers.parquet"
-_FEWEST, _MOST, _IMAGES_OF_BUCKET = 16, 4096, 32
+_FEWEST, _MOST, _IMAGES_OF_BUCKET = 16, 4096, 128
+"""Of buckets, and about how many images one gets: a query opens the file of each bucket, a change writes all of one."""
 _MOST_JSON = 1 << 20
 _BUCKET_FILE = re.compile(r"[a-z]+/bucket=([0-9a-f]{3})/([0-9a-f]{16})\.parquet")
 _FILES_FILE = re.compile(r"files/([0-9a-f]{64})\.parquet")
