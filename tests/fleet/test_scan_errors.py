@@ -6,6 +6,7 @@ import json
 import signal
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -113,6 +114,25 @@ def test_a_layer_that_kills_workers_is_a_row_and_its_neighbours_are_read(
     assert {row.layer for row in rows["layers"] if row.error is None} == {
         layer.digest for image in _images(few) for layer in image.layers
     } - {poison}
+
+
+def test_an_image_whose_configuration_means_other_layers_is_a_row(tmp_path: Path, few: tuple[Tagged, ...]) -> None:
+    """Its layers are sound, and are read for other images."""
+    good = next(image for image in _images(few) if len(image.layers) > 2)
+    first, second, *others = good.layers
+    # The configuration is made of the tars, the manifest of the blobs.
+    meant = [replace(first, tar=second.tar), replace(second, tar=first.tar), *others]
+    swapped = samples.image("oci", meant, [samples.step("ADD")] * len(meant), {})
+    tagged = (Tagged("good", "1", good), Tagged("swapped", "1", swapped))
+    with FleetRegistry(tmp_path / "registry", tagged) as served:
+        ended = scan(served.host, tmp_path / "out", *JOBS)
+        assert ended.status == 1
+        (error,) = ended.result["errors"]
+    assert error["what"] == f"{served.host}/swapped:1"
+    assert f"layer 1 of {len(good.layers)} has the diffID {first.diff_id}" in error["text"]
+    rows = tables_of(tmp_path / "out")
+    assert {row.repository: row.status for row in rows["images"]} == {"good": "ok", "swapped": "error"}
+    assert not [row for row in rows["layers"] if row.error is not None]
 
 
 def test_a_reference_that_cannot_be_read_is_a_row(tmp_path: Path, registry: FleetRegistry) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wclayer._types import StrPath
-from wclayer.errors import InvalidParameterError
+from wclayer.errors import InvalidDataError, InvalidParameterError
 from wclayer.images.config import ImageConfig
 from wclayer.images.manifest import Manifest
 from wclayer.inventory.facts.files import FactsFiles
@@ -54,12 +54,30 @@ def open_chain(
 
     Raises:
         PathNotFoundError, NotALayerError, CorruptLayerError: the facts of a layer cannot be opened.
+        InvalidDataError: a layer has another diffID than the configuration says.
     """
     if len(folders) != len(manifest.layers):
         raise InvalidParameterError(name, f"has {len(manifest.layers)} layers, and facts of {len(folders)} were named")
     with ExitStack() as stack:
         layers = stack.enter_context(open_facts(folders))
+        _check_diff_ids(layers, name, config)
         named = subject_layers(list(reversed(places or folders)), manifest, config)
         files = FactsFiles(MergedTree(layers, remember=True), named)
         registry = SubjectRegistry(LayerHives(layers), files, named, list(reversed(layers)))
         return Subject(name, named, files, registry, stack.pop_all(), manifest, config), layers
+
+
+def _check_diff_ids(layers: Sequence[FactsLayer], name: str, config: ImageConfig) -> None:
+    """Checks that each layer is the one that the configuration means, as an import does.
+
+    Raises:
+        InvalidDataError: it is another one.
+    """
+    for number, (layer, stated) in enumerate(zip(reversed(layers), config.diff_ids, strict=True), 1):
+        found = layer.diff_id()
+        if found != stated:
+            raise InvalidDataError(
+                name,
+                f"layer {number} of {len(layers)} has the diffID {found}, and the configuration says {stated}: the"
+                " image was put together wrongly, or changed; push it again",
+            )
