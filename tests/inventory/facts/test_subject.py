@@ -19,6 +19,7 @@ from hypothesis import HealthCheck, given, settings
 import wclayer
 from tests.formats.pe.craft import Pe
 from tests.formats.regf.support import dirty_pair
+from tests.images import samples
 from tests.inventory.conftest import Windows
 from tests.inventory.facts.chains import Chain, check, facts_of_image, told
 from tests.inventory.facts.random_layers import TASK, Layer, base, chains, contents, tars_of
@@ -29,6 +30,8 @@ from tests.layers.hive_layers import put_hives
 from tests.support import info, layer_tar, put_directories, put_file
 from wclayer.errors import CorruptLayerError, LayerError
 from wclayer.formats.regf.writer import write_hive
+from wclayer.images.config import parse_config
+from wclayer.images.manifest import Manifest, parse_manifest
 from wclayer.inventory import collecting
 from wclayer.inventory.collectors.guarding import Found
 from wclayer.inventory.facts import memory
@@ -143,8 +146,12 @@ def test_links_to_links_of_many_layers_are_followed_once_each(tmp_path: Path) ->
 
 
 def test_a_link_to_nothing_is_an_error_as_when_the_layers_are_unpacked(tmp_path: Path) -> None:
-    chain = Chain(tmp_path, [base(), _layer({"c.txt": b""}), _layer({}, {"b.txt": "a.txt"})])
-    folders, manifest, config = chain.facts()
+    tars = [base(), _layer({"a.txt": b""}), _layer({}, {"b.txt": "a.txt"})]
+    folders, _, _ = Chain(tmp_path, tars).facts()
+    image = samples.image("oci", [samples.layer(tar) for tar in (tars[0], tars[2])], [samples.step("ADD")] * 2, {})
+    manifest, config = parse_manifest(image.manifest), parse_config(image.config)
+    assert isinstance(manifest, Manifest)
+    del folders[1]
     with pytest.raises(CorruptLayerError, match=r"a hard link to 'Files/a\.txt', which no layer has"):
         inventory_of_facts(folders, "x", manifest, config)
 
