@@ -96,7 +96,7 @@ class ChainMemory:
             except TooManyProbesError:
                 # Nothing is remembered of a chain with a million tasks.
                 nearest_first = list(reversed(layers))
-                return _results(FactsFiles(MergedTree(nearest_first), named), layers, named)
+                return _results(FactsFiles(MergedTree(nearest_first, remember=True), named), layers, named)
 
     def _of_chain(self, layers: Sequence[FactsLayer], digests: Sequence[str], named: Sequence[SubjectLayer]) -> Results:
         traits = [self._traits_of(*each) for each in zip(digests, layers, strict=True)]
@@ -134,7 +134,7 @@ class ChainMemory:
         known = self._known.get(key)
         if known is None:
             named = [SubjectLayer(index + 1, "", "", "", False, "") for index in range(len(layers))]
-            files = ProbedFiles(MergedTree(list(reversed(layers))), named)
+            files = ProbedFiles(MergedTree(list(reversed(layers)), remember=True), named)
             known = _Known(_results(files, layers, named), files.probes)
             found = [each for results in known.results for each in results]
             mark_origins(files.probes, (each for each in found if isinstance(each, Item)))

@@ -10,7 +10,7 @@ from wclayer.errors import FormatError
 from wclayer.formats.regf.hive import Hive
 from wclayer.formats.regf.model import Key, Value, fold
 from wclayer.formats.regf.recovery import recover
-from wclayer.formats.regf.structs import LayerSemantics
+from wclayer.formats.regf.structs import KeyFlags, LayerSemantics
 from wclayer.inventory.item import Origin, SubjectLayer
 from wclayer.inventory.subject.files import SubjectFile, SubjectFiles
 from wclayer.inventory.subject.readings import KnownFiles
@@ -106,6 +106,7 @@ class SubjectRegistry:
         self._directories = directories
         self._deltas: dict[str, list[Key | None]] = {}
         self._last: tuple[str, _KeyOrigin] | None = None
+        self._above: tuple[str, _At | None] | None = None
 
     def find(self, path: str) -> Key | None:
         """Returns the key at a path, links and `CurrentControlSet` followed; None if it does not exist.
@@ -136,12 +137,27 @@ class SubjectRegistry:
         return Origin(key.place, self._layers[key.brought_by(value)])
 
     def _key_origin(self, path: str) -> _KeyOrigin:
+        # Keys beside each other are asked for one after the other; each time, the keys above would be looked up anew.
+        above, _, name = path.rpartition("\\")
+        if self._above is None or self._above[0] != above:
+            self._above = above, self._at(above) if above else None
+        known = self._above[1]
+        key = None if known is None or known.key is None or not name else known.key.subkey(name)
+        if known is None or key is None or key.metadata.flags & KeyFlags.SYM_LINK:
+            found = self._at(path)
+            return _KeyOrigin("\\".join(found.parts), [each.here for each in found.layers])
+        return _KeyOrigin("\\".join((*known.parts, name)), [each.below(name).here for each in known.layers])
+
+    def _at(self, path: str) -> _At:
+        """Returns where a path leads."""
         resolved = self.keys.resolve(path)
         parts = list(resolved.parts)
         parts[0] = _ABBREVIATIONS.get(parts[0], parts[0])
         roots = self._hives(resolved.hive) if self._directories and resolved.hive is not None else []
-        found = [None if root is None else _lookup(root, resolved.below) for root in roots]
-        return _KeyOrigin("\\".join(parts), found)
+        layers = [_Position.of_root(root) for root in roots]
+        for name in resolved.below:
+            layers = [each.below(name) for each in layers]
+        return _At(tuple(parts), None if resolved.hive is None else self.keys.find(path), layers)
 
     def _hives(self, hive: LayerHive) -> list[Key | None]:
         """Returns the root key of a hive in the base layer, and of its delta in each layer above."""
@@ -279,17 +295,52 @@ class _KeyOrigin:
         return key_from if data is None else value_from
 
 
-def _lookup(root: Key, names: Sequence[str]) -> _InLayer | _Gone | None:
-    """Returns what a delta or a whole hive has at a path; None if it says nothing of it."""
-    key, is_new = root, root.metadata.semantics is LayerSemantics.SUPERSEDE_TREE
-    for name in names:
-        below = key.subkey(name)
-        if below is None:
-            return _Gone() if is_new else None
-        key = below
+@dataclass(frozen=True, slots=True)
+class _Position:
+    """Where a path leads in a delta or a whole hive.
+
+    Attributes:
+        key: the key there; None if there is none.
+        is_new: whether nothing of layers below is seen there.
+    """
+
+    key: Key | None
+    is_new: bool
+
+    @classmethod
+    def of_root(cls, root: Key | None) -> _Position:
+        """Returns the position of the root key; None is that of a layer without the hive."""
+        return cls(root, root is not None and root.metadata.semantics is LayerSemantics.SUPERSEDE_TREE)
+
+    def below(self, name: str) -> _Position:
+        """Returns the position of a key below."""
+        key = None if self.key is None else self.key.subkey(name)
+        if key is None:
+            return _Position(None, self.is_new)
         semantics = key.metadata.semantics
         if semantics is LayerSemantics.TOMBSTONE:
-            return _Gone()
-        is_new = is_new or semantics is LayerSemantics.SUPERSEDE_TREE
-    replaces = is_new or key.metadata.semantics is LayerSemantics.SUPERSEDE_LOCAL
-    return _InLayer({fold(value.name): value for value in key.values()}, replaces)
+            return _Position(None, True)
+        return _Position(key, self.is_new or semantics is LayerSemantics.SUPERSEDE_TREE)
+
+    @property
+    def here(self) -> _InLayer | _Gone | None:
+        """What the layer has of the key; None if it says nothing of it."""
+        if self.key is None:
+            return _Gone() if self.is_new else None
+        replaces = self.is_new or self.key.metadata.semantics is LayerSemantics.SUPERSEDE_LOCAL
+        return _InLayer({fold(value.name): value for value in self.key.values()}, replaces)
+
+
+@dataclass(frozen=True, slots=True)
+class _At:
+    """Where a path leads.
+
+    Attributes:
+        parts: its components, links followed.
+        key: the key there, of all layers together; None if it does not exist, or lies above the hives.
+        layers: where it leads in each layer, base layer first. Empty if only one layer can have it.
+    """
+
+    parts: tuple[str, ...]
+    key: Key | None
+    layers: Sequence[_Position]
