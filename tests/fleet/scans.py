@@ -127,12 +127,13 @@ class Cluster:
         folder: for logs and temporary files; it is made.
         workers: the number of workers.
         options: further words for each worker.
+        restarts: whether a worker that ends is started again.
     """
 
-    def __init__(self, folder: Path, workers: int = 4, options: Sequence[str] = ()) -> None:
+    def __init__(self, folder: Path, workers: int = 4, options: Sequence[str] = (), *, restarts: bool = False) -> None:
         self._folder = folder
         self._count = workers
-        self._options = options
+        self._options = ("--nanny" if restarts else "--no-nanny", *options)
         self._processes: list[subprocess.Popen[bytes]] = []
         self.address = ""
         self.dashboard = ""
@@ -160,7 +161,7 @@ class Cluster:
     def join(self) -> int:
         """Starts a further worker, and returns its process."""
         return self._start(
-            "worker", self.address, "--nthreads", "1", "--no-nanny", "--host", "127.0.0.1",
+            "worker", self.address, "--nthreads", "1", "--host", "127.0.0.1",
             "--dashboard-address", "127.0.0.1:0", "--local-directory", str(self._folder), "--death-timeout", "60",
             *self._options,
         )  # fmt: skip

@@ -105,7 +105,7 @@ def test_a_layer_that_kills_workers_is_a_row_and_its_neighbours_are_read(
         "layer.make_facts = make_facts\n"
     )
     out = tmp_path / "out"
-    with Cluster(tmp_path / "cluster", 6, ["--preload", str(preload)]) as cluster:
+    with Cluster(tmp_path / "cluster", 2, ["--preload", str(preload)], restarts=True) as cluster:
         ended = scan(registry.host, out, "--dask", cluster.address)
     assert ended.status == 1, ended.told
     assert [error["what"] for error in ended.result["errors"]] == [poison]
