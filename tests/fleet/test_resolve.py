@@ -152,3 +152,8 @@ def test_a_name_that_is_gone_is_an_error(one: Image, tmp_path: Path) -> None:
         (found,) = resolve_images([item], access)
     assert found.status is ImageStatus.ERROR
     assert "no image '2'; there is 1" in found.error
+
+
+def test_an_image_without_layers_is_an_error(tmp_path: Path) -> None:
+    ((status, error),) = _told(_resolved(tmp_path, samples.image("oci", [], [], {})))
+    assert (status, error) == ("error", "an image for Windows without layers: nothing can be read of it")

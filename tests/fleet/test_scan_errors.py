@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import signal
+import tarfile
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
@@ -87,6 +89,32 @@ def test_damaged_facts_are_told_and_made_anew_when_they_are_deleted(
     facts.unlink()
     assert scan(registry.host, out, *JOBS).status == 0
     assert tables_of(out) == whole
+
+
+def test_images_that_no_inventory_can_be_made_of_are_rows_that_stay_the_same(
+    tmp_path: Path, few: tuple[Tagged, ...], registry: FleetRegistry
+) -> None:
+    base = few[0].item.images[0].layers[0]
+    dangling = io.BytesIO()
+    with tarfile.open(fileobj=dangling, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        for name, kind in (("Files", tarfile.DIRTYPE), ("Files/app.jar", tarfile.LNKTYPE)):
+            member = tarfile.TarInfo(name)
+            member.type, member.linkname = kind, "Files/nowhere.jar" if kind == tarfile.LNKTYPE else ""
+            archive.addfile(member)
+    above = samples.layer(dangling.getvalue(), "oci")
+    registry.storage.put(Tagged("hostile", "nothing", samples.image("oci", [], [], {})))
+    registry.storage.put(Tagged("hostile", "link", samples.image("oci", [base, above], [], {})))
+    out = tmp_path / "out"
+    ended = scan(registry.host, out, *JOBS)
+    assert {row.reference: row.status for row in tables_of(out)["images"] if row.status != "ok"} == {
+        f"{registry.host}/hostile:{tag}": "error" for tag in ("nothing", "link")
+    }
+    told = [error["text"] for error in ended.result["errors"]]
+    assert told[0].startswith(f"{above.digest}/layer.db: "), told
+    assert "a hard link to 'Files/nowhere.jar', which no layer has" in told[0]
+    before = objects_of(out)
+    assert scan(registry.host, out, *JOBS).result["errors"] == ended.result["errors"]
+    assert objects_of(out) == before
 
 
 def test_a_layer_that_kills_workers_is_a_row_and_its_neighbours_are_read(

@@ -184,6 +184,8 @@ class _Resolution:
                 )
                 return replace(found, status=ImageStatus.OTHER_PLATFORM, error=told)
             check_image(manifest, config)
+            if not manifest.layers:
+                raise FormatError("an image for Windows without layers: nothing can be read of it")
         except FOREIGN_ERRORS as error:
             return replace(found, status=ImageStatus.ERROR, error=_failed(self._item, error).error)
         return replace(found, manifest=manifest.data, config=config.data, created=seconds_of(config.created))

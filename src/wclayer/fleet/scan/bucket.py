@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from wclayer.errors import (
     CorruptLayerError,
@@ -137,7 +138,10 @@ class _Bucket:
         manifest = parse_manifest(image.manifest, image.media_type)
         assert isinstance(manifest, Manifest)
         with self._here.cache.hold(digests[::-1]) as folders:
-            return inventory_of_facts(folders, image.listed.reference, manifest, parse_config(image.config))
+            try:
+                return inventory_of_facts(folders, image.listed.reference, manifest, parse_config(image.config))
+            except _DAMAGE as damage:
+                raise FormatError(_told(damage, folders, digests[::-1])) from damage
 
     def finish(self) -> BucketRows:
         """Returns all rows: those that were made, those of other sources, and what images that have rows hold."""
@@ -151,3 +155,14 @@ class _Bucket:
         for table in OF_IMAGES:
             self._new.of(table).extend(row for row in self._old.of(table) if row.image in kept)
         return self._new
+
+
+def _told(damage: Exception, folders: Sequence[Path], digests: Sequence[str]) -> str:
+    """Returns what is wrong with an image. It names layers, not the folders of a worker: these are others at each scan,
+    and an equal error makes an equal row."""
+    if isinstance(damage, LayerError):
+        damage.operation = ""
+    text = str(damage)
+    for folder, digest in zip(folders, digests, strict=True):
+        text = text.replace(str(folder), digest)
+    return text
