@@ -68,10 +68,10 @@ def _starts_block(lines: list[str], at: int) -> bool:
     return not lines[at].startswith(_PROMPT)
 
 
-def run(command: str, folder: Path, environment: Mapping[str, str]) -> tuple[int, str]:
+def run(command: str, folder: Path, environment: Mapping[str, str], timeout: float = 120) -> tuple[int, str]:
     """Runs a command in a folder, as a shell does; gives its status and all that it prints."""
     done = subprocess.run(
         ["bash", "-c", command], cwd=folder, env={**os.environ, **environment}, stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT, text=True, encoding="utf-8", timeout=120, check=False,
+        stderr=subprocess.STDOUT, text=True, encoding="utf-8", timeout=timeout, check=False,
     )  # fmt: skip
     return done.returncode, done.stdout
