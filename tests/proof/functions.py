@@ -523,6 +523,10 @@ CALLS: dict[str, Call] = {
         lambda w: list(wclayer.diff_fleets(*[w.place / "tree/fleet"] * 2).images()), "tree/fleet", "images/*/*.parquet",
         READS_ONLY, first=_fleet,
     ),
+    "FleetDifference": Call(
+        lambda w: list(wclayer.FleetDifference(*[w.place / "tree/fleet"] * 2).images()), "tree/fleet",
+        "images/*/*.parquet", READS_ONLY, first=_fleet,
+    ),
     "write_fleet_report": Call(
         lambda w: wclayer.write_fleet_report(w.place / "tree/fleet", w.out), "tree/fleet", "images/*/*.parquet",
         {Condition.BUSY: WRITES}, first=_fleet,
