@@ -157,3 +157,14 @@ def test_a_name_that_is_gone_is_an_error(one: Image, tmp_path: Path) -> None:
 def test_an_image_without_layers_is_an_error(tmp_path: Path) -> None:
     ((status, error),) = _told(_resolved(tmp_path, samples.image("oci", [], [], {})))
     assert (status, error) == ("error", "an image for Windows without layers: nothing can be read of it")
+
+
+def test_layers_of_more_bytes_than_a_column_can_say_are_an_error(one: Image, tmp_path: Path) -> None:
+    record = json.loads(one.manifest)
+    record["layers"] = [layer | {"size": 1 << 62} for layer in record["layers"][:1] * 2]
+    config = dump(one.record | {"rootfs": {"type": "layers", "diff_ids": one.diff_ids[:1] * 2}})
+    record["config"] |= {"digest": sha256(config), "size": len(config)}
+    item = replace(one, manifest=dump(record), config=config)
+    assert _told(_resolved(tmp_path, item)) == [
+        ("error", f"layers of {1 << 63} bytes together; no registry has so many")
+    ]

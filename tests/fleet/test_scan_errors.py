@@ -103,17 +103,23 @@ def test_images_that_no_inventory_can_be_made_of_are_rows_that_stay_the_same(
             archive.addfile(member)
     above = samples.layer(dangling.getvalue(), "oci")
     registry.storage.put(Tagged("hostile", "nothing", samples.image("oci", [], [], {})))
+    large = samples.layer(samples.small_tar({"Files/Windows/System32/config/SOFTWARE": bytes(1 << 20)}), "oci")
+    registry.storage.put(Tagged("hostile", "hive", samples.image("oci", [base, large], [], {})))
     registry.storage.put(Tagged("hostile", "link", samples.image("oci", [base, above], [], {})))
     out = tmp_path / "out"
-    ended = scan(registry.host, out, *JOBS)
+    hives = ("--max-hive-size", str((1 << 20) - 1))
+    ended = scan(registry.host, out, *JOBS, *hives)
     assert {row.reference: row.status for row in tables_of(out)["images"] if row.status != "ok"} == {
-        f"{registry.host}/hostile:{tag}": "error" for tag in ("nothing", "link")
+        f"{registry.host}/hostile:{tag}": status
+        for tag, status in (("nothing", "error"), ("link", "error"), ("hive", "incomplete"))
     }
-    told = [error["text"] for error in ended.result["errors"]]
-    assert told[0].startswith(f"{above.digest}/layer.db: "), told
-    assert "a hard link to 'Files/nowhere.jar', which no layer has" in told[0]
+    told = {error["what"]: error["text"] for error in ended.result["errors"]}
+    assert told[large.digest].startswith("entry 'Files/Windows/System32/config/SOFTWARE': a hive of 1048576 bytes")
+    link = told[f"{registry.host}/hostile:link"]
+    assert link.startswith(f"{above.digest}/layer.db: ")
+    assert "a hard link to 'Files/nowhere.jar', which no layer has" in link
     before = objects_of(out)
-    assert scan(registry.host, out, *JOBS).result["errors"] == ended.result["errors"]
+    assert scan(registry.host, out, *JOBS, *hives).result["errors"] == ended.result["errors"]
     assert objects_of(out) == before
 
 

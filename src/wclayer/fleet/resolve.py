@@ -32,6 +32,8 @@ _MOST_IMAGES = 256
 """The images of one index that are read: each costs two requests."""
 _DOCUMENTS = 4
 """All documents of one reference may be as large as so many of the largest one: they are in memory."""
+_MOST_BYTES = (1 << 63) - 1
+"""The bytes of all layers of an image: what a column of a table can say."""
 _MOST_SHOWN = 10
 _LONGEST = 100
 
@@ -186,6 +188,8 @@ class _Resolution:
             check_image(manifest, config)
             if not manifest.layers:
                 raise FormatError("an image for Windows without layers: nothing can be read of it")
+            if (size := sum(layer.size for layer in manifest.layers)) > _MOST_BYTES:
+                raise FormatError(f"layers of {size} bytes together; no registry has so many")
         except FOREIGN_ERRORS as error:
             return replace(found, status=ImageStatus.ERROR, error=_failed(self._item, error).error)
         return replace(found, manifest=manifest.data, config=config.data, created=seconds_of(config.created))

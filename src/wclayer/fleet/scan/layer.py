@@ -124,7 +124,7 @@ class _Reading:
                 told = translated(layer.descriptor.digest, failure)
                 if told is None or isinstance(told, DiskFullError):
                     raise
-                error = error or _text(told, layer.descriptor.digest)
+                error = error or _text(told, layer.descriptor.digest, file.parent)
                 is_unreachable = is_unreachable or isinstance(told, RegistryError)
                 if not isinstance(told, (PathNotFoundError, AccessDeniedError)):
                     wrong_sizes.add(layer.descriptor.size)
@@ -165,5 +165,8 @@ class _Counted:
         self._stream.close()
 
 
-def _text(error: LayerError, digest: str) -> str:
-    return error.detail if error.path in (digest, "") else f"{error.path}: {error.detail}"
+def _text(error: LayerError, digest: str, folder: Path) -> str:
+    """Returns what is wrong with a layer, without a place in the folder of this worker: that is another one at each
+    scan, and an equal error makes an equal row."""
+    is_named = error.path in (digest, "") or Path(error.path).is_relative_to(folder)
+    return error.detail if is_named else f"{error.path}: {error.detail}"
