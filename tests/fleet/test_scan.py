@@ -134,3 +134,19 @@ def test_an_interrupt_ends_all_processes(tmp_path: Path, fleet_registry: FleetRe
     assert ended.status == 130
     assert ended.told.splitlines()[-1] == "wclayer: interrupted"
     assert "Traceback" not in ended.told
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_request_to_end_leaves_no_process_and_no_folder(
+    tmp_path: Path, fleet_registry: FleetRegistry, number: signal.Signals
+) -> None:
+    out, temporary = tmp_path / "out", tmp_path / "temporary"
+    temporary.mkdir()
+    with Scan(command(fleet_registry.host, out, *JOBS), {"TMPDIR": str(temporary)}) as running:
+        running.when(partial(_has_facts, out, 2))
+        os.kill(running.pid, number)
+        ended = running.end()
+        until(lambda: not running.others())
+    assert ended.status == 130
+    assert ended.told.splitlines()[-1] == "wclayer: interrupted"
+    assert not [path for path in temporary.rglob("*") if path.name.startswith(("worker-", "scheduler-"))]

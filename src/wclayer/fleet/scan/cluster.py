@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import pydoc
-import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
@@ -14,13 +13,11 @@ from distributed.scheduler import KilledWorker
 
 from wclayer._version import __version__
 from wclayer.errors import InvalidParameterError, LayerError, NotSupportedError, OutOfMemoryError
-from wclayer.fleet.scan.interrupts import interrupts_wait
+from wclayer.fleet.scan.interrupts import ends_interrupt, interrupts_wait
 from wclayer.fleet.scan.options import ScanOptions
 
 _LOOPBACK = "127.0.0.1"
 _TALKATIVE = ("distributed", "tornado", "bokeh")
-_SLOW_DISK = "Creating scratch directories is taking"
-"""The beginning of what Dask warns of when a busy machine makes a folder slowly."""
 _CONNECT = "cannot be reached as a scheduler of Dask"
 CLIENT = "wclayer"
 _VERSIONS = {
@@ -67,7 +64,7 @@ def _connected(address: str) -> Iterator[Client]:
 
 @contextmanager
 def _local(options: ScanOptions) -> Iterator[Client]:
-    with ExitStack() as stack:
+    with ends_interrupt(), ExitStack() as stack:
         with interrupts_wait():
             cluster = _start(options)
             stack.callback(_end, cluster)
@@ -105,9 +102,7 @@ def _quiet() -> Iterator[None]:
     for logger in known:
         logger.setLevel(logging.CRITICAL)
     try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", _SLOW_DISK, UserWarning)
-            yield
+        yield
     finally:
         for logger, level in zip(known, levels, strict=True):
             logger.setLevel(level)
