@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import pydoc
+import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
@@ -18,6 +19,8 @@ from wclayer.fleet.scan.options import ScanOptions
 
 _LOOPBACK = "127.0.0.1"
 _TALKATIVE = ("distributed", "tornado", "bokeh")
+_SLOW_DISK = "Creating scratch directories is taking"
+"""The beginning of what Dask warns of when a busy machine makes a folder slowly."""
 _CONNECT = "cannot be reached as a scheduler of Dask"
 CLIENT = "wclayer"
 _VERSIONS = {
@@ -102,7 +105,9 @@ def _quiet() -> Iterator[None]:
     for logger in known:
         logger.setLevel(logging.CRITICAL)
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", _SLOW_DISK, UserWarning)
+            yield
     finally:
         for logger, level in zip(known, levels, strict=True):
             logger.setLevel(level)
