@@ -25,7 +25,7 @@ _HEAD = """\
 `wclayer fleet query OUT` asks the tables of a fleet ([fleet-schema.md](fleet-schema.md)), with a ready question or with
 SQL of DuckDB:
 
-    wclayer fleet query OUT --question lacks-kb KB5031364
+    wclayer fleet query OUT --question lacks-kb KB5031364 20348.2031
     wclayer fleet query OUT --question holds log4j-core below=2.17.1 --json
     wclayer fleet query OUT "SELECT repository, count(*) FROM images GROUP BY ALL" --csv
 

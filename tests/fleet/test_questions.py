@@ -315,7 +315,8 @@ def test_a_question_takes_words_and_names() -> None:
     ("name", "words", "message"),
     [
         ("holds", [], "needs name"), ("holds", ["a", "1", "b"], "one value too many"),
-        ("holds", ["name=a", "name=b"], "one value too many"), ("lacks-kb", ["x"], "is not KB5031364"),
+        ("holds", ["name=a", "name=b"], "one value too many"), ("holds", ["a", "belw=4"], "has no parameter 'belw'"),
+        ("lacks-kb", ["x"], "is not KB5031364"),
         ("holds", ["a", "below=new"], "is not 2.17.1"), ("largest", ["0"], "is not a number"),
         ("has-file", ["abc"], "is not 64"), ("lacks-kb", ["KB5031364", "1.2"], "is not 20348.2031"),
         ("base-ages", ["2026-02-30"], "2026-02-30"), ("nothing", [], "there are lacks-kb"),

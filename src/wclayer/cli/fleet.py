@@ -18,12 +18,12 @@ def fleet_group() -> None:
 
     A fleet is a folder, or a place that fsspec knows (s3://…), with the facts of each layer and the tables.
 
-    These verbs need `pip install 'wclayer[fleet]'`.
+    All but `list` need `pip install 'wclayer[fleet]'`.
 
     \b
     Example:
       wclayer fleet scan --from registry.example.com -o out
-      wclayer fleet query out --question lacks-kb KB5031364
+      wclayer fleet query out --question lacks-kb KB5031364 20348.2031
       wclayer fleet report out -o fleet.html
       wclayer fleet diff out-may out-june
     """

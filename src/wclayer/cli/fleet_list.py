@@ -58,12 +58,14 @@ def list_command(
       wclayer fleet list --from registry.example.com --name 'apps/*' --tag 'v2.*' > references.txt
       wclayer fleet scan --from references.txt -o out
     """
+    found = 0
     errors: list[Listed] = []
     records: list[dict[str, str | None]] = []
     with ImageAccess(registry, store) as access:
         access.use_pace(local_pace(parse_rate(max_requests)))
         items = list_images(source, access, names=names, tags=tags)
         for item in items if newest is None else list_newest(items, access, newest):
+            found += 1
             if item.error:
                 errors.append(item)
             if as_json:
@@ -72,6 +74,8 @@ def list_command(
                 echo(item.reference)
     if as_json:
         print_json(records)
+    if not found:
+        warn(f"{source}: it has no reference that is meant")
     for item in errors:
         warn(f"{item.reference}: {item.error}")
     ctx.exit(1 if errors else 0)

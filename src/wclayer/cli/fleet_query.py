@@ -49,7 +49,7 @@ def query_command(
     \b
     Example:
       wclayer fleet query --list
-      wclayer fleet query out --question lacks-kb KB5031364
+      wclayer fleet query out --question lacks-kb KB5031364 20348.2031
       wclayer fleet query out --question holds log4j-core below=2.17.1 --json
       wclayer fleet query s3://bucket/out "SELECT repository, count(*) FROM images GROUP BY ALL"
     """

@@ -96,6 +96,8 @@ def scan_command(
     )  # fmt: skip
     with scan_progress(quiet=quiet) as progress:
         result = scan_fleet(source, out, options, progress=progress)
+    if not result.listed:
+        warn(f"{source}: it has no reference that is meant; `wclayer fleet list` shows those that are")
     if as_json:
         print_json({"source": source, "out": out, **_record(result)})
     else:

@@ -35,6 +35,8 @@ _FORMS = {
     ParameterKind.SHA256: re.compile(r"(?:sha256:)?[0-9a-f]{64}", re.IGNORECASE | re.ASCII),
     ParameterKind.DATE: re.compile(r"\d{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])", re.ASCII),
 }
+_NAME = re.compile(r"[a-z_]+", re.ASCII)
+"""What could be the name of a parameter."""
 _EXAMPLES = {
     ParameterKind.TEXT: "a text", ParameterKind.KB: "KB5031364", ParameterKind.VERSION: "2.17.1",
     ParameterKind.WINDOWS: "20348.2031",
@@ -119,12 +121,15 @@ class FleetQuestion:
         """Returns texts by the names of parameters: words in the order of the parameters, or `NAME=VALUE`.
 
         Raises:
-            InvalidParameterError: there are too many words, or a parameter has two.
+            InvalidParameterError: there are too many words, a parameter has two, or there is none of that name.
         """
         names = [parameter.name for parameter in self.parameters]
         found: dict[str, str] = {}
         for word in words:
             name, sign, text = word.partition("=")
+            # The first word may be any text.
+            if sign and found and name not in names and _NAME.fullmatch(name):
+                raise InvalidParameterError(self.name, f"has no parameter {name[:80]!r}: {self.usage}")
             if not sign or name not in names:
                 name, text = next((name for name in names if name not in found), ""), word
             if not name or name in found:

@@ -172,6 +172,7 @@ class FleetSession:
                     self.path, f"SQL sees the tables of the fleet and nothing else ({text})"
                 ) from error
             if isinstance(error, (duckdb.ProgrammingError, duckdb.DataError, duckdb.NotSupportedError)):
-                raise InvalidParameterError(self.path, text) from error
+                hint = "; SHOW TABLES lists them" if text.startswith("Catalog Error: Table") else ""
+                raise InvalidParameterError(self.path, text + hint) from error
             self._files.find_damage()
             raise InvalidDataError(self.path, f"a table cannot be read ({text}); scan again") from error

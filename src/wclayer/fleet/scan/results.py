@@ -23,7 +23,9 @@ class ScanResult:
     """What a scan did.
 
     Attributes:
-        references: the number of references that the source has.
+        listed: the number of references that the scan looked at: those of the source that its patterns choose.
+        references: the number of references of the source in the tables: also those that an earlier scan looked at and
+            that the patterns of this one do not choose. An index counts once for each of its images.
         images: the number of images that they mean.
         new_images: the number of images of which rows were made.
         removed: the number of references that the source does not have any more.
@@ -33,6 +35,7 @@ class ScanResult:
         errors: what could not be read, each cause once: an image that only lacks a layer is not among them.
     """
 
+    listed: int
     references: int
     images: int
     new_images: int

@@ -132,6 +132,7 @@ class _Scan:
         layers = update_layers(self._dataset, plan.layers, self._failed)
         self._errors += [ScanError(each.image.listed.reference, each.image.error) for each in found if each.is_error]
         return ScanResult(
+            listed=len(listed),
             references=len(found),
             images=len({each.image.digest for each in found if each.image.digest}),
             new_images=self._state.images_done,
