@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import itertools
+import math
 import random
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -104,9 +105,16 @@ def _is_base(number: int) -> bool:
 
 
 def choose_layers(layers: Sequence[Layer], count: int) -> Iterator[list[Layer]]:
-    """Yields the layers of each image: all layers are used, and no two images have the same ones."""
+    """Yields the layers of each image: all layers are used, and no two images have the same ones.
+
+    Raises:
+        SystemExit: there are too few layers for so many images.
+    """
     bases = [layer for number, layer in enumerate(layers) if _is_base(number)]
     others = [layer for number, layer in enumerate(layers) if not _is_base(number)]
+    most = len(bases) * math.comb(len(others), 3)
+    if count > most:
+        raise SystemExit(f"{len(layers)} layers make at most {most} different images, not {count}")
     chance = random.Random(count)
     seen: set[tuple[str, ...]] = set()
     next_ones = itertools.cycle(others)
