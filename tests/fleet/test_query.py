@@ -5,8 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import random
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -79,9 +84,9 @@ def test_views_and_functions_are_there(fleet: Path) -> None:
     assert names == {table.name for table in TABLES} | {view.name for view in VIEWS}
     known = {name for (name,) in ask(fleet, "SELECT function_name FROM duckdb_functions() WHERE NOT internal")}
     assert known == {function.call.partition("(")[0] for function in FUNCTIONS}
-    for time in (0, 116444736000000000, 133444736001234567):
-        (found,) = ask(fleet, "SELECT time_of($time::BIGINT)", time=str(time))[0]
-        assert found.isoformat()[:26] == filetime.to_iso(time)[: len(found.isoformat())]
+    for ticks in (0, 116444736000000000, 133444736001234567):
+        (found,) = ask(fleet, "SELECT time_of($ticks::BIGINT)", ticks=str(ticks))[0]
+        assert found.isoformat()[:26] == filetime.to_iso(ticks)[: len(found.isoformat())]
 
 
 def test_references_have_what_their_image_holds(fleet: Path, rows: MadeFleet) -> None:
@@ -249,3 +254,21 @@ def test_an_answer_is_used_in_pieces_and_closed_early(fleet: Path) -> None:
     assert list(answer) == []
     with pytest.raises(InvalidParameterError):
         query_fleet(fleet, "nonsense")
+
+
+def test_an_interrupt_ends_a_long_query_in_one_line(fleet: Path) -> None:
+    sql = "SELECT count(*) FROM range(10000000) a, range(10000000) b WHERE hash(a.range + b.range) % 7 = 3"
+    words = [sys.executable, "-m", "wclayer", "fleet", "query", str(fleet), sql]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        # It works once it has used more time than it takes to start.
+        while _seconds_used(process.pid) < 5:
+            time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        out, told = process.communicate()
+    assert (process.returncode, out, told) == (130, b"", b"wclayer: interrupted\n")
+
+
+def _seconds_used(pid: int) -> float:
+    """The time of processors that a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

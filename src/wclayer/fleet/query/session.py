@@ -176,3 +176,8 @@ class FleetSession:
                 raise InvalidParameterError(self.path, text + hint) from error
             self._files.find_damage()
             raise InvalidDataError(self.path, f"a table cannot be read ({text}); scan again") from error
+        except RuntimeError as error:
+            # An interrupt while DuckDB works has no class of its own.
+            if str(error) == "Query interrupted":
+                raise KeyboardInterrupt from error
+            raise
