@@ -130,7 +130,8 @@ def test_an_interrupt_ends_all_processes(tmp_path: Path, fleet_registry: FleetRe
         running.when(partial(_has_facts, out, 5))
         running.interrupt()
         ended = running.end()
-        assert not running.others()
+        # One that has ended may be seen for a moment.
+        until(lambda: not running.others())
     assert ended.status == 130
     assert ended.told.splitlines()[-1] == "wclayer: interrupted"
     assert "Traceback" not in ended.told

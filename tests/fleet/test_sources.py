@@ -165,8 +165,9 @@ def test_what_fails_is_told_and_stops_nothing(tmp_path: Path) -> None:
 
 
 def test_the_newest_tags_are_those_of_the_images_that_were_made_last(tmp_path: Path) -> None:
+    layers, steps = [samples.layer(samples.small_tar({"a": b""}), "oci")], [samples.step("ADD")]
     images = {
-        tag: samples.image("oci", [], [], {}, created=created)
+        tag: samples.image("oci", layers, steps, {}, created=created)
         for tag, created in {
             "a": "2026-01-01T00:00:00Z", "1.9": "2026-02-01T00:00:00Z", "1.10": "2026-02-01T00:00:00Z", "none": "",
         }.items()

@@ -10,10 +10,14 @@ from dataclasses import replace
 from wclayer.fleet.access import ImageAccess
 from wclayer.fleet.model import ImageStatus, Listed, ResolvedImage
 from wclayer.fleet.resolve import resolve_images
+from wclayer.images.location import Transport
 from wclayer.images.parallel import in_order
 
 _BATCH = 16
+_BATCH_OF_LAYOUT = 512
+"""The images of a layout cost no requests, and each batch reads its whole index."""
 _THREADS = 8
+_LAYOUT = f"{Transport.LAYOUT.value}:"
 
 
 def in_batches(listed: Iterable[Listed]) -> Iterator[list[Listed]]:
@@ -27,7 +31,8 @@ def in_batches(listed: Iterable[Listed]) -> Iterator[list[Listed]]:
     batch: list[Listed] = []
     for item in listed:
         batch.append(item)
-        if len(batch) == _BATCH:
+        is_of_layout = batch[0].location.startswith(_LAYOUT) and item.location.startswith(_LAYOUT)
+        if len(batch) >= (_BATCH_OF_LAYOUT if is_of_layout else _BATCH):
             yield batch
             batch = []
     if batch:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import cached_property
 from types import TracebackType
 from typing import BinaryIO, Self
 
@@ -81,6 +82,10 @@ class LayoutSource:
 
     def images(self) -> list[NamedImage]:
         """Returns the images of the layout, in the order of its index. Indexes are not opened."""
+        return list(self._images)
+
+    @cached_property
+    def _images(self) -> list[NamedImage]:
         return images_among(self._index.entries)
 
     def resolve(self) -> Descriptor:
@@ -102,7 +107,7 @@ class LayoutSource:
         Raises:
             PathNotFoundError, InvalidParameterError, …: see `resolve`.
         """
-        images = self.images()
+        images = self._images
         found = choose_named(images, tag, self._name)
         if found is None and tag:
             with errors_at(self._place):
