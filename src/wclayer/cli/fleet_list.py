@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from wclayer.cli.fleet_source import source_options
 from wclayer.cli.output import echo, json_option, print_json, warn
 from wclayer.cli.remote import registry_options
 from wclayer.errors import during
@@ -17,22 +18,8 @@ from wclayer.images.registry import RegistryOptions
 
 
 @click.command("list")
-@click.option(
-    "--from", "source", required=True, metavar="SOURCE",
-    help="The host of a registry; HOST/REPOSITORY; a file with a reference in each line ('-': standard input);"
-    " oci:DIR; or store.",
-)  # fmt: skip
-@click.option("--name", "names", multiple=True, metavar="GLOB", help="Only repositories with such a name (apps/*).")
-@click.option("--tag", "tags", multiple=True, metavar="GLOB", help="Only tags with such a name.")
-@click.option(
-    "--newest", type=click.IntRange(1), metavar="N",
-    help="Only the N newest tags of each repository: the configurations of all its images are read.",
-)  # fmt: skip
-@click.option("--max-requests", metavar="N[/s|/m|/h]", help="Send at most N requests in a second (a minute, an hour).")
+@source_options
 @registry_options
-@click.option(
-    "--store", metavar="FOLDER", help="The store (default: $WCLAYER_STORE, or the folder of the user's data)."
-)
 @json_option
 @click.pass_context
 @during("list images")

@@ -6,6 +6,7 @@ import dataclasses
 
 import click
 
+from wclayer.cli.fleet_source import source_options
 from wclayer.cli.output import SIZE, count_text, echo, json_option, print_json, size_text, warn
 from wclayer.cli.remote import registry_options
 from wclayer.cli.scan_progress import scan_progress
@@ -19,19 +20,10 @@ _TOLD = 20
 
 
 @click.command("scan")
-@click.option(
-    "--from", "source", required=True, metavar="SOURCE",
-    help="The host of a registry; HOST/REPOSITORY; a file with a reference in each line ('-': standard input);"
-    " oci:DIR; or store.",
-)  # fmt: skip
+@source_options
 @click.option(
     "-o", "--output", "out", required=True, metavar="OUT", help="The folder, or the URL (s3://…), of the fleet."
 )
-@click.option(
-    "--name", "names", multiple=True, metavar="GLOB", help="Read only repositories with such a name (apps/*)."
-)
-@click.option("--tag", "tags", multiple=True, metavar="GLOB", help="Read only tags with such a name.")
-@click.option("--newest", type=click.IntRange(1), metavar="N", help="Of each repository, read only the N newest tags.")
 @click.option(
     "--dask", default="", metavar="ADDRESS", help="Let the workers of this Dask cluster do it (tcp://HOST:8786)."
 )
@@ -45,14 +37,7 @@ _TOLD = 20
     "--cache", type=SIZE, default=ScanOptions().cache, metavar="SIZE",
     help=f"What each process may keep in its temporary folder (default: {size_text(ScanOptions().cache)}).",
 )  # fmt: skip
-@click.option(
-    "--max-requests", metavar="N[/s|/m|/h]",
-    help="Send at most N requests in a second (a minute, an hour) to each registry, over all processes.",
-)  # fmt: skip
 @registry_options
-@click.option(
-    "--store", metavar="FOLDER", help="The store (default: $WCLAYER_STORE, or the folder of the user's data)."
-)
 @click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
 @json_option
 @click.pass_context
