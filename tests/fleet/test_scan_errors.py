@@ -17,6 +17,7 @@ from tests.fleet.registry_fleet import Fleet, FleetRegistry, Tagged
 from tests.fleet.scans import Cluster, Scan, command, objects_of, scan, tables_of
 from tests.images import samples
 from wclayer import __version__
+from wclayer.fleet.tables.dataset import Dataset
 
 JOBS = ("--jobs", "2")
 
@@ -269,12 +270,12 @@ def test_too_little_memory_is_refused(tmp_path: Path, registry: FleetRegistry) -
 
 def test_two_scans_at_once_are_refused(tmp_path: Path, registry: FleetRegistry) -> None:
     out = tmp_path / "out"
-    with Scan(command(registry.host, out, *JOBS)) as running:
-        running.when(lambda: (out / "fleet.json").exists())
+    # What a scan holds as long as it runs.
+    with Dataset(out).locked():
         second = scan(registry.host, out, *JOBS)
-        assert second.status == 9
-        assert "another scan is writing to it" in second.told
-        assert running.end().status == 0
+    assert second.status == 9
+    assert "another scan is writing to it" in second.told
+    assert scan(registry.host, out, *JOBS).status == 0
 
 
 def test_a_result_is_told_in_json(tmp_path: Path, registry: FleetRegistry) -> None:

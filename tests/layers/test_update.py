@@ -115,10 +115,11 @@ def test_killed_at_every_step_the_layer_is_the_old_or_the_new_one(tmp_path: Path
         folder = tmp_path / str(step)
         folder.mkdir()
         layer = _child(folder)
-        if os.fork() == 0:
+        child = os.fork()
+        if child == 0:
             _watch(lambda layer=layer: _update(layer, b"new"), step)  # type: ignore[misc]
             os._exit(1)
-        assert os.wait()[1] == 0
+        assert os.waitpid(child, 0)[1] == 0
         names = ("System_Delta", "Software_Delta", "System_Base")
         found = [_read(layer, f"Hives/{name}") for name in names]
         assert found in ([b"new"] * 3, [b"", None, None]), step

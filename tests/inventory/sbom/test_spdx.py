@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from spdx_tools.spdx.model.package import PackagePurpose
 from spdx_tools.spdx.model.relationship import RelationshipType
 
@@ -141,6 +141,7 @@ def test_hostile_texts_give_valid_bills(kind: ItemKind) -> None:
 
 @settings(deadline=None, max_examples=40)
 @given(INVENTORIES)
+@example(Inventory("", "\ud800", "", (), (), ()))
 def test_any_inventory_gives_a_valid_bill(of: Inventory) -> None:
     spdx(of)
 

@@ -54,6 +54,6 @@ def write_named(document: Callable[[str], Iterator[str]], kind: str, digest: str
     contents = hashlib.sha256()
     for piece in document(""):
         contents.update(piece.encode())
-    name = uuid.uuid5(uuid.NAMESPACE_URL, f"wclayer:{kind}:{digest}:{contents.hexdigest()}")
+    name = uuid.uuid5(uuid.NAMESPACE_URL, f"wclayer:{kind}:{clean(digest)}:{contents.hexdigest()}")
     for piece in document(str(name)):
         stream.write(piece.encode())
