@@ -194,7 +194,8 @@ def test_a_bomb_is_refused_before_it_is_written(good: Path, tmp_path: Path) -> N
 
 
 def test_the_folder_must_be_free(good: Path, tmp_path: Path) -> None:
-    (tmp_path / "x").write_text("taken")
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x" / "y").write_text("taken")
     with pytest.raises(wclayer.AlreadyExistsError):
         unpack_facts(good, tmp_path / "x")
     with pytest.raises(wclayer.PathNotFoundError):
