@@ -111,6 +111,15 @@ def test_a_file_has_a_reference_in_each_line(tmp_path: Path) -> None:
     assert _references(str(file), names=["*app"], tags=["[23]"]) == ["localhost:5000/team/app:3"]
 
 
+@pytest.mark.parametrize("name", ["store", "oci"])
+def test_a_repository_called_as_another_place_stays_one(tmp_path: Path, name: str) -> None:
+    (tmp_path / "list").write_text(f"{name}\n")
+    with ImageAccess() as access:
+        (item,) = list_images(str(tmp_path / "list"), access)
+    assert (item.location, item.reference) == (f"docker://{name}:latest", f"{name}:latest")
+    assert item.repository == f"library/{name}"
+
+
 def test_a_file_that_is_none_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "list"
     file.write_bytes(b"app\n\xff\xfe\xfd")

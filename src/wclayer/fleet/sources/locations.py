@@ -25,7 +25,9 @@ def listed_at(text: str) -> Listed:
 def listed_reference(reference: Reference) -> Listed:
     """Returns the item for a reference to a registry."""
     text = str(reference)
-    return Listed(text, text, reference.repository, reference.tag)
+    # Of a repository called "store" or "oci", the reference alone would mean another place.
+    is_clear = parse_location(text).transport is Transport.REGISTRY
+    return Listed(text if is_clear else f"docker://{text}", text, reference.repository, reference.tag)
 
 
 def listed_place(place: Location) -> Listed:
