@@ -120,6 +120,14 @@ def test_a_repository_called_as_another_place_stays_one(tmp_path: Path, name: st
     assert item.repository == f"library/{name}"
 
 
+def test_a_path_with_a_colon_is_told(tmp_path: Path) -> None:
+    """A worker would take it for another place."""
+    (tmp_path / "list").write_text("oci:d:/layout:1\n")
+    with ImageAccess() as access:
+        (item,) = list_images(str(tmp_path / "list"), access)
+    assert "has a colon" in item.error
+
+
 def test_a_file_that_is_none_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "list"
     file.write_bytes(b"app\n\xff\xfe\xfd")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from wclayer.errors import InvalidParameterError
 from wclayer.fleet.model import Listed
 from wclayer.images.layout.named import is_whole_name, reference_of
 from wclayer.images.location import Location, Transport, parse_location
@@ -31,9 +32,18 @@ def listed_reference(reference: Reference) -> Listed:
 
 
 def listed_place(place: Location) -> Listed:
-    """Returns the item for an image in a layout, an archive or the store."""
+    """Returns the item for an image in a layout, an archive or the store.
+
+    Raises:
+        InvalidParameterError: its absolute path has a colon, at which a location would end.
+    """
     path = os.path.abspath(place.path) if place.path else ""
-    text = str(Location(place.transport, path, place.name))
+    whole = Location(place.transport, path, place.name)
+    text = str(whole)
+    if ":" in os.path.splitdrive(path)[1] or parse_location(text) != whole:
+        raise InvalidParameterError(
+            path, "has a colon, which ends the path of a location; give the folder another name"
+        )
     known = reference_of(place.name) if is_whole_name(place.name) else None
     if known is not None and not place.name.startswith("sha256:"):
         return Listed(text, text, known.repository, known.tag)
