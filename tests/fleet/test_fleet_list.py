@@ -88,6 +88,15 @@ def test_the_command_tells_what_it_cannot_list(tmp_path: Path) -> None:
         assert expected in run("fleet", "list", "--from", *words, status=5).stderr.decode()
 
 
+def test_what_is_listed_means_itself_as_a_line_of_a_file(tmp_path: Path) -> None:
+    """A repository may be called as a place of this machine is."""
+    (tmp_path / "first").write_text("store\nlocalhost:5000/app:1\n")
+    listed = run("fleet", "list", "--from", str(tmp_path / "first")).stdout
+    assert listed.splitlines() == [b"docker://store:latest", b"localhost:5000/app:1"]
+    (tmp_path / "second").write_bytes(listed)
+    assert run("fleet", "list", "--from", str(tmp_path / "second")).stdout == listed
+
+
 def test_names_that_are_none_are_told_and_never_asked_for(fake: FakeRegistry) -> None:
     _fill(fake, "app")
     names = ["app", "App", "../../etc", "a b", "a\x1b[31m", "app:1", "app@sha256:" + "0" * 64, "", "a" * 300, "app/"]

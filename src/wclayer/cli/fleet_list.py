@@ -58,7 +58,7 @@ def list_command(
             if as_json:
                 records.append(_record(item))
             elif not item.error:
-                echo(item.reference)
+                echo(item.location)
     if as_json:
         print_json(records)
     if not found:
