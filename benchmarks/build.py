@@ -17,7 +17,6 @@ import random
 import shutil
 import statistics
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -25,12 +24,11 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from benchmarks import layers
-from benchmarks.__main__ import measure
 from benchmarks.images import plain_tar, windows_tar, write_image
+from benchmarks.measuring import WCLAYER, measure
 from wclayer.builder.scratch_base import write_scratch_base
 from wclayer.model import DataStream, Entry
 
-_WCLAYER = [sys.executable, "-m", "wclayer"]
 _DELTA = 12_288
 """The bytes of a delta hive with one value."""
 
@@ -112,7 +110,7 @@ class Rows:
 
     def _built(self, *options: str) -> list[str]:
         store = ["--store", str(self._work / "store")]
-        return [*_WCLAYER, "build", "-q", *options, *store, "-t", "out:1", str(self._context)]
+        return [*WCLAYER, "build", "-q", *options, *store, "-t", "out:1", str(self._context)]
 
     def umoci_insert(self) -> list[list[str]]:
         """A layer for each step, which umoci adds without a look at the base."""
@@ -203,7 +201,7 @@ def main() -> None:
         work = Path(text)
         windows, linux = other.submit(make_bases, options.folder, options.base).result()
         other.submit(make_context, work / "context", options.files, options.edits).result()
-        load = [*_WCLAYER, "load", "-q", "-i", str(windows), "-t", "base:1", "--store", str(work / "store")]
+        load = [*WCLAYER, "load", "-q", "-i", str(windows), "-t", "base:1", "--store", str(work / "store")]
         subprocess.run(load, check=True, stdout=subprocess.DEVNULL)
         rows = Rows(work, linux, options.edits)
         named: dict[str, Row] = {

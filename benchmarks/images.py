@@ -15,7 +15,6 @@ import random
 import shutil
 import statistics
 import subprocess
-import sys
 import tarfile
 import tempfile
 import time
@@ -27,14 +26,14 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from benchmarks import layers
-from benchmarks.__main__ import measure
+from benchmarks.measuring import WCLAYER, measure
 from tests.images.registry.debian import DebianRegistry
-from wclayer.formats.compression import Compression, HashedOutput
+from wclayer.formats.compression import Compression
+from wclayer.formats.hashed_output import HashedOutput
 from wclayer.images.copying import copy_between
 from wclayer.images.descriptor import DOCKER_CONFIG, DOCKER_LAYER, DOCKER_MANIFEST, OCI_CONFIG, OCI_LAYER, OCI_MANIFEST
 from wclayer.model import Entry
 
-_WCLAYER = [sys.executable, "-m", "wclayer"]
 _SKOPEO = ["skopeo", "--insecure-policy", "--override-os", "windows"]
 _LAYERS = (0.7, 0.3)
 """The parts of the image that its layers are."""
@@ -189,7 +188,7 @@ class Rows:
 
     def download(self) -> list[list[str]]:
         """The download alone."""
-        return [[*_WCLAYER, "pull", "-q", "--no-unpack", "--store", str(self._fresh("store")), self._image]]
+        return [[*WCLAYER, "pull", "-q", "--no-unpack", "--store", str(self._fresh("store")), self._image]]
 
     def unpack(self) -> list[list[str]]:
         """The import of both layers alone."""
@@ -201,12 +200,12 @@ class Rows:
         commands: list[list[str]] = []
         for number, blob in enumerate(blobs):
             parent = ["-l", str(folder / str(number - 1))] if number else []
-            commands.append([*_WCLAYER, "import", "-i", str(blob), *parent, str(folder / str(number))])
+            commands.append([*WCLAYER, "import", "-i", str(blob), *parent, str(folder / str(number))])
         return commands
 
     def pull(self) -> list[list[str]]:
         """Both together."""
-        return [[*_WCLAYER, "pull", "-q", "--store", str(self._fresh("store")), self._image]]
+        return [[*WCLAYER, "pull", "-q", "--store", str(self._fresh("store")), self._image]]
 
     def skopeo_and_import(self) -> list[list[str]]:
         """skopeo, then `wclayer import` of its layers."""

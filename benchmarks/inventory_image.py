@@ -20,7 +20,7 @@ from typing import NamedTuple
 from tests.formats.pe.real import WHEELS, real_files
 from wclayer import sample
 from wclayer.host.durability import unsynced
-from wclayer.layers.directory import DirectoryLayerWriter
+from wclayer.layers.directory.writer import DirectoryLayerWriter
 from wclayer.model import DataStream, Entry, LayerWriter
 from wclayer.win32.attributes import FileBasicInfo
 

@@ -14,8 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from wclayer.formats.compression import Compression
+from wclayer.layers.names import NameChecker
 from wclayer.layers.tar import TarLayerWriter
-from wclayer.model import DataStream, Entry
+from wclayer.model import DataStream, Entry, Limits
 from wclayer.win32.attributes import FileBasicInfo
 from wclayer.win32.inherit import inherit, volume_root
 
@@ -29,6 +30,8 @@ WHEELS = (
 )
 WHEEL_LAYER_BYTES = 300_000_000
 WHEEL_LAYER_ENTRIES = 5_000
+LIMITS = Limits(entries=10_000_000)
+"""Five million entries are the default, and directories count."""
 _TIME = 133_000_000_000_000_000
 _DIRECTORY_SECURITY = inherit(volume_root(), is_directory=True).encode()
 _FILE_SECURITY = inherit(volume_root(), is_directory=False).encode()
@@ -55,7 +58,8 @@ def write(path: Path, entries: Iterator[tuple[Entry, bytes]], compression: Compr
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
-    with partial.open("wb") as raw, TarLayerWriter(raw, path, compression=compression) as writer:
+    names = NameChecker(str(path), is_base=False, limits=LIMITS)
+    with partial.open("wb") as raw, TarLayerWriter(raw, path, compression=compression, names=names) as writer:
         for entry, data in entries:
             writer.put(entry, [DataStream("", len(data), (data,))] if entry.has_data else ())
     partial.rename(path)

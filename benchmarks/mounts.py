@@ -1,4 +1,4 @@
-"""Times a mounted scratch beside fuse-overlayfs over the same files, and lookups in a view; prints a table.
+"""Times a mounted scratch beside fuse-overlayfs over the same files, and prints a table.
 
 Both mounts are made anew for each run, with the files of the lower layer in the host's cache.
 """
@@ -10,15 +10,16 @@ import os
 import shutil
 import statistics
 import subprocess
+import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 
-import wclayer
-from wclayer.view.fuse import mount
+from benchmarks.measuring import Measured, adopt_orphans, cpu_seconds, descendants, proportional_memory
 
 _MIB = 1 << 20
+OVERLAY = "fuse-overlayfs"
 # name, what it is run for, the command; in this order in a fresh mount.
 _STEPS = (
     ("readdir, first time", "find . -name '*.none'"),
@@ -49,94 +50,149 @@ def make_lower(folder: Path, files: int, size: int) -> None:
 
 
 @contextmanager
-def our_mount(work: Path, number: int) -> Iterator[Path]:
-    """A fresh scratch, mounted."""
-    scratch, place = work / f"scratch{number}", work / "ours"
-    wclayer.create_scratch_layer(scratch, [work / "layer"])
-    wclayer.expand_scratch_size(scratch, 64 << 30)
-    mount.start(place, scratch=scratch)
+def our_mount(work: Path, layer: Path, command: str) -> Iterator[Path]:
+    """A fresh scratch, mounted by a wclayer.
+
+    Args:
+        work: an empty folder.
+        layer: the layer directory below the scratch.
+        command: the command of that wclayer.
+    """
+    scratch, place = work / "scratch", work / "mount"
+    place.mkdir(parents=True)
+    _shell(f"{command} create -l {layer} --size 64GiB {scratch}; {command} mount {scratch} {place}")
     try:
         yield place
     finally:
-        mount.unmount(place)
-        mount.wait_until_free(scratch)
-        shutil.rmtree(scratch)
+        _shell(f"{command} unmount {scratch}")
 
 
 @contextmanager
-def overlay_mount(work: Path) -> Iterator[Path]:
-    """fuse-overlayfs over the same files, with a fresh upper directory."""
-    place = work / "theirs"
-    for name in ("upper", "work"):
-        shutil.rmtree(work / name, ignore_errors=True)
-        (work / name).mkdir()
-    options = f"lowerdir={work / 'layer' / 'Files'},upperdir={work / 'upper'},workdir={work / 'work'}"
-    subprocess.run(["fuse-overlayfs", "-o", options, str(place)], check=True, stderr=subprocess.DEVNULL)
+def overlay_mount(work: Path, lower: Path) -> Iterator[Path]:
+    """fuse-overlayfs over the same files, with a fresh upper directory.
+
+    Args:
+        work: an empty folder.
+        lower: the files.
+    """
+    place = work / "mount"
+    for name in ("mount", "upper", "work"):
+        (work / name).mkdir(parents=True)
+    _shell(f"fuse-overlayfs -o lowerdir={lower},upperdir={work / 'upper'},workdir={work / 'work'} {place}")
     try:
         yield place
     finally:
-        subprocess.run(["fusermount3", "-u", str(place)], check=True)
+        _shell(f"fusermount3 -u {place}")
 
 
-def _seconds(command: str, place: Path) -> float:
+def _shell(command: str) -> None:
+    # Without pipes: the server of a mount, which goes on, would hold them open.
+    subprocess.run(["bash", "-ec", command], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+@contextmanager
+def _served(mounted: AbstractContextManager[Path]) -> Iterator[tuple[Path, list[int]]]:
+    """A mount, and the processes that serve it."""
+    adopt_orphans()
+    others = set(descendants(os.getpid()))
+    with mounted as place:
+        servers = sorted(set(descendants(os.getpid())) - others)
+        yield place, servers
+    for server in servers:
+        with suppress(ChildProcessError):
+            os.waitpid(server, 0)
+
+
+def measure_step(command: str, place: Path, servers: list[int]) -> Measured:
+    """Measures a command in a mount. The CPU time and the memory are those of its processes and of the servers'."""
     os.sync()
+    served = sum(map(cpu_seconds, servers))
     start = time.perf_counter()
-    done = subprocess.run(["bash", "-ec", command], cwd=place, check=False, stdout=subprocess.DEVNULL)
-    if done.returncode:
-        raise SystemExit(f"{place}: {command}: exit status {done.returncode}")
-    return time.perf_counter() - start
+    process = subprocess.Popen(["bash", "-ec", command], cwd=place, stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    seconds = time.perf_counter() - start
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit(f"{place}: {command}: exit status {process.returncode}")
+    cpu = usage.ru_utime + usage.ru_stime + sum(map(cpu_seconds, servers)) - served
+    memory = [proportional_memory(server) for server in servers]
+    return Measured(seconds, cpu, sum(memory), max(memory, default=0), usage.ru_oublock * 512)
+
+
+def step_names(files: int, size: int) -> list[str]:
+    """The names of the steps, in their order."""
+    return [name.format(**_sizes(files, size)) for name, _ in _STEPS]
+
+
+def _sizes(files: int, size: int) -> dict[str, str]:
+    return {"size": f"{size // _MIB:,} MiB", "count": str(size // _MIB), "files": f"{files:,}"}
+
+
+def make_layers(work: Path, commands: Mapping[str, str], files: int, size: int) -> None:
+    """A base layer for each wclayer, with the same files.
+
+    Args:
+        work: takes the layers.
+        commands: the command of each wclayer by its name in tables.
+        files: small files, in thousands.
+        size: bytes of the large file.
+    """
+    first: Path | None = None
+    for who in commands:
+        layer = work / "layers" / who.replace(" ", "-")
+        (layer / "Files").mkdir(parents=True)
+        if first is None:
+            make_lower(layer / "Files", files, size)
+            first = layer
+        else:
+            _shell(f"cp -a {first}/Files/. {layer}/Files")
+    for who, command in commands.items():
+        _shell(f"{command} makebaselayer {work / 'layers' / who.replace(' ', '-')}")
+
+
+def turn(work: Path, number: int, commands: Mapping[str, str], files: int, size: int) -> list[dict[str, Measured]]:
+    """Runs all steps in a fresh mount of each program; returns for each step what it took by program.
+
+    Args:
+        work: the folder with the layers.
+        number: of the turn: who goes first changes.
+        commands: the command of each wclayer by its name in tables.
+        files: small files.
+        size: bytes of the large file.
+    """
+    layers = {who: work / "layers" / who.replace(" ", "-") for who in commands}
+    results = []
+    with ExitStack() as mounts:
+        places: dict[str, tuple[Path, list[int]]] = {}
+        for who, command in commands.items():
+            folder = work / f"{layers[who].name}-{number}"
+            places[who] = mounts.enter_context(_served(our_mount(folder, layers[who], command)))
+        if shutil.which(OVERLAY):
+            lower = next(iter(layers.values())) / "Files"
+            places[OVERLAY] = mounts.enter_context(_served(overlay_mount(work / f"{OVERLAY}-{number}", lower)))
+        order = list(places) if number % 2 else list(places)[::-1]
+        for _, command in _STEPS:
+            text = command.format(**_sizes(files, size))
+            taken = {who: measure_step(text, *places[who]) for who in order}
+            results.append({who: taken[who] for who in places})
+    for who in places:
+        shutil.rmtree(work / f"{who.replace(' ', '-')}-{number}")
+    return results
 
 
 def compare(work: Path, runs: int, files: int, size: int) -> None:
-    """The rows of the mounts: medians, and the median of the ratios run by run."""
-    names = {"size": f"{size // _MIB:,} MiB", "count": str(size // _MIB), "files": f"{files:,}"}
-    times: list[list[tuple[float, float]]] = [[] for _ in _STEPS]
-    for number in range(runs):
-        with our_mount(work, number) as ours, overlay_mount(work) as theirs:
-            for row, (_, command) in zip(times, _STEPS, strict=True):
-                text = command.format(**names)
-                # In turn, who goes first.
-                first, second = (ours, theirs) if number % 2 else (theirs, ours)
-                pair = {first: _seconds(text, first), second: _seconds(text, second)}
-                row.append((pair[ours], pair[theirs]))
+    """Prints the rows of the mounts: medians, and the median of the ratios run by run."""
+    commands = {"wclayer": f"{sys.executable} -m wclayer"}
+    make_layers(work, commands, files, size)
+    turns = [turn(work, number, commands, files, size) for number in range(runs)]
     print(f"{'what':<28} {'ours':>9} {'overlay':>9} {'ratio':>6}  spread")
-    for row, (name, _) in zip(times, _STEPS, strict=True):
-        ratios = [own / peer for own, peer in row]
+    for name, *row in zip(step_names(files, size), *turns, strict=True):
+        own, peer = ([step[who].seconds for step in row] for who in ("wclayer", OVERLAY))
+        ratios = [one / other for one, other in zip(own, peer, strict=True)]
         print(
-            f"{name.format(**names):<28} {statistics.median(o for o, _ in row):7.3f} s"
-            f" {statistics.median(p for _, p in row):7.3f} s {statistics.median(ratios):6.2f}"
-            f"  ({min(ratios):.2f} to {max(ratios):.2f})"
+            f"{name:<28} {statistics.median(own):7.3f} s {statistics.median(peer):7.3f} s"
+            f" {statistics.median(ratios):6.2f}  ({min(ratios):.2f} to {max(ratios):.2f})"
         )
-
-
-def lookups(work: Path, files: int) -> None:
-    """How long it takes to open a chain, and to look names up in it."""
-    layers = [work / "layer"]
-    for number in range(2):
-        child = work / f"child{number}"
-        wclayer.create_layer(child, parents=layers)
-        layers.insert(0, child)
-    opened = []
-    for _ in range(5):
-        start = time.perf_counter()
-        with wclayer.LayerView(layers) as view:
-            view.stat(r"C:\small\d0\file7.dll")
-            opened.append(time.perf_counter() - start)
-    print(f"open a chain of three layers with {files:,} files, first lookup: {statistics.median(opened) * 1e3:.1f} ms")
-    with wclayer.LayerView(layers) as view:
-        path, count = r"C:\small\d0\file7.dll", 100_000
-        view.volume.find(path)
-        start = time.perf_counter()
-        for _ in range(count):
-            view.volume.find(path)
-        print(f"warm lookup: {(time.perf_counter() - start) / count * 1e6:.2f} µs")
-    wclayer.create_scratch_layer(work / "looked", layers)
-    with wclayer.LayerView(scratch=work / "looked") as view:
-        view.volume.find(path)
-        start = time.perf_counter()
-        for _ in range(count):
-            view.volume.find(path)
-        print(f"warm lookup in a scratch: {(time.perf_counter() - start) / count * 1e6:.2f} µs")
 
 
 def main() -> None:
@@ -144,21 +200,11 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--files", type=int, default=10_000, help="small files, in thousands")
     parser.add_argument("--size", type=int, default=1024, help="MiB of the large file")
-    parser.add_argument("--chain-files", type=int, default=100_000, help="files of the chain that is opened")
     parser.add_argument("--folder", type=Path, default=Path("/var/tmp"), help="where to work")
     arguments = parser.parse_args()
     work = arguments.folder / f"wclayer-mounts-{os.getpid()}"
     try:
-        for name in ("ours", "theirs", "layer/Files"):
-            (work / name).mkdir(parents=True)
-        make_lower(work / "layer" / "Files", arguments.files, arguments.size * _MIB)
-        wclayer.make_base_layer(work / "layer")
         compare(work, arguments.runs, arguments.files, arguments.size * _MIB)
-        shutil.rmtree(work / "layer")
-        (work / "layer" / "Files").mkdir(parents=True)
-        make_lower(work / "layer" / "Files", arguments.chain_files, 0)
-        wclayer.make_base_layer(work / "layer")
-        lookups(work, arguments.chain_files)
     finally:
         shutil.rmtree(work, ignore_errors=True)
 

@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 from benchmarks import layers
-from benchmarks.__main__ import _WCLAYER, measure
+from benchmarks.measuring import WCLAYER, measure
 from wclayer.host import root, system
 
 
@@ -31,14 +31,14 @@ def verbs(work: Path, count: int, runs: int) -> None:
     """Import, export and create of a layer of `count` small files."""
     tar, layer = work / "small.tar.gz", work / "layer"
     layers.write(tar, layers.small_files(count))
-    measure([*_WCLAYER, "import", "-i", str(tar), str(layer)])
+    measure([*WCLAYER, "import", "-i", str(tar), str(layer)])
     for name, arguments, made in (
         (f"import {count:,} files", ["import", "-i", str(tar)], work / "made"),
         (f"export {count:,} files", ["export", str(layer), "-o"], work / "made.tar"),
         ("create a scratch", ["create", "-l", str(layer)], work / "run"),
         ("convert", ["convert", str(layer), "-o"], work / "made.vhdx"),
     ):
-        command = [*_WCLAYER, *arguments, str(made)]
+        command = [*WCLAYER, *arguments, str(made)]
         # In turn: the machine may be busier at one time than at another.
         safe, fast = _seconds(command, made, runs), _seconds([*command, "--no-sync"], made, runs)
         print(f"{name:<26} {safe:8.2f} s {fast:8.2f} s {safe - fast:+8.2f} s", flush=True)

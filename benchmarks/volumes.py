@@ -18,9 +18,10 @@ import time
 from pathlib import Path
 
 from benchmarks import layers
-from benchmarks.__main__ import measure
+from benchmarks.measuring import measure
 from wclayer import TarLayerReader, VolumeLayerWriter, copy_layer
 from wclayer.formats.vhdx.create import create_vhdx
+from wclayer.layers.names import NameChecker
 from wclayer.layers.volume.disk_file import PartitionWindow
 from wclayer.layers.volume.raw import RawDisk
 
@@ -31,10 +32,11 @@ _TIME = 133_500_000_000_000_000
 def to_disk(tar: Path, disk: Path, size: int) -> None:
     """Makes a VHDX file with an NTFS volume of a layer tar."""
     with tar.open("rb") as stream, disk.open("w+b") as file, create_vhdx(file, size) as vhdx:
+        names = NameChecker(str(tar), is_base=True)
         volume = PartitionWindow(vhdx, 16 << 20, size - (17 << 20))
         with (
-            TarLayerReader(stream, tar, is_base=True) as reader,
-            VolumeLayerWriter(volume, str(disk), whole=True, serial=1, time=_TIME) as writer,
+            TarLayerReader(stream, tar, names=names) as reader,
+            VolumeLayerWriter(volume, str(disk), whole=True, serial=1, time=_TIME, names=names) as writer,
         ):
             copy_layer(reader, writer)
 

@@ -43,6 +43,12 @@ def _group(name: str, value: object) -> str:
         return "Images"
     if getattr(value, "__module__", "").startswith("wclayer.inventory."):
         return "Inventory"
+    if getattr(value, "__module__", "").startswith("wclayer.survey."):
+        return "Survey"
+    if getattr(value, "__module__", "").startswith("wclayer.search."):
+        return "Search"
+    if getattr(value, "__module__", "").startswith("wclayer.rights."):
+        return "Rights"
     if getattr(value, "__module__", "").startswith("wclayer.fleet."):
         return "Fleets"
     if not isinstance(value, type):
@@ -63,6 +69,9 @@ _GROUPS = {
     "Readers and writers": "Each is a `LayerReader` or a `LayerWriter`; these two describe the methods.",
     "Views, registry and engines": "",
     "Inventory": "",
+    "Survey": "What the layers of an image take, and what of it is wasted.",
+    "Search": "Entries by their metadata, and files by their contents.",
+    "Rights": "Who may do what, and who may write what they should not ([acl.md](acl.md)).",
     "Fleets": "Tables of what all images of a registry hold. They need the extra `wclayer[fleet]`.",
     "Images": "Whole images ([images.md](images.md)). Each place is an `ImageSource`, an `ImageTarget`, or has both.",
     "Values": "What functions take and return.",
@@ -84,13 +93,20 @@ def document() -> str:
     for title, names in groups.items():
         parts.append(f"\n## {title}\n")
         parts += [_GROUPS[title] + "\n"] * bool(_GROUPS[title])
-        parts += [_described(name, getattr(wclayer, name)) for name in names]
+        for name in names:
+            parts += [f'<a id="{_anchor(name)}"></a>\n'] * _needs_mark(name)
+            parts.append(_described(name, getattr(wclayer, name)))
     return re.sub(r"\n{3,}", "\n\n", "\n".join(parts)).rstrip() + "\n"
 
 
 def _anchor(name: str) -> str:
-    """Returns the fragment of a name's heading: the function `engine` stands before the class `Engine`."""
-    return name.lower() + "-1" * (name != name.lower() and name.lower() in wclayer.__all__)
+    """Returns the fragment of a name: that of its heading, or of its mark if two headings differ only in case."""
+    return f"class-{name.lower()}" if _needs_mark(name) else name.lower()
+
+
+def _needs_mark(name: str) -> bool:
+    """Whether a function has the same name but for its case: each renderer makes another fragment of the second one."""
+    return name != name.lower() and name.lower() in wclayer.__all__
 
 
 def _described(name: str, value: Any) -> str:

@@ -1,11 +1,16 @@
-"""What holds for the whole suite: hypothesis' settings, and that CI skips nothing."""
+"""What holds for the whole suite: hypothesis' settings, compiled modules, the order, and that CI skips nothing."""
 
 from __future__ import annotations
 
+import compileall
 import os
+import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+import wclayer
 
 settings.register_profile(
     "default", max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -15,8 +20,11 @@ settings.register_profile("ci", parent=settings.get_profile("default"), derandom
 # On Windows the same code runs as here: it is the host that is looked at.
 settings.register_profile("windows", parent=settings.get_profile("ci"), max_examples=10)
 settings.register_profile("thorough", parent=settings.get_profile("default"), max_examples=3000)
+# What the user of the machine has as defaults is no part of a test.
+os.environ["WCLAYER_CONFIG"] = ""
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") else "default"))
 
+_LONGEST = Path(__file__).parent / "windows"
 _skipped: list[str] = []
 
 
@@ -24,6 +32,25 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--long", action="store_true", help="run the tests in tests/proof as often as it takes to be sure: hours"
     )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Compiles the package where Python is told to write no compiled modules (`PYTHONDONTWRITEBYTECODE`).
+
+    Tests start thousands of commands, and each of them would compile what it imports again: half of its time. What pip
+    installs is compiled, too.
+    """
+    is_worker = hasattr(config, "workerinput")
+    if sys.dont_write_bytecode and not is_worker:
+        compileall.compile_dir(Path(wclayer.__file__).parent, quiet=2)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts the longest tests first: those that run a Windows Python take minutes.
+
+    At the end, one worker of `-n` would wait for another that has just begun such a test.
+    """
+    items.sort(key=lambda item: _LONGEST not in item.path.parents)
 
 
 @pytest.fixture(scope="session")

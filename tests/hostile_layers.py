@@ -25,7 +25,7 @@ from wclayer.cli.verbs import cli
 from wclayer.engines.portable.scratch import create_scratch_layer
 from wclayer.errors import LayerError
 from wclayer.host.durability import unsynced
-from wclayer.layers.directory import DirectoryLayerWriter
+from wclayer.layers.directory.writer import DirectoryLayerWriter
 from wclayer.model import DataStream, Entry
 from wclayer.view.layer_view import LayerView
 from wclayer.win32.ea import ExtendedAttribute, encode_eas

@@ -1,4 +1,4 @@
-"""Layers as a wclayer made them whose databases had version 1 (finished) or 2 (scratch) of the schema."""
+"""Layers as a wclayer made them whose databases had version 1 (finished), 2 (scratch) or 3 of the schema."""
 
 from __future__ import annotations
 
@@ -87,6 +87,16 @@ def make_old(layer: Path) -> None:
     for suffix in ("-wal", "-shm"):
         (layer / f"layer.db{suffix}").unlink(missing_ok=True)
     os.replace(old, place)
+
+
+def make_version_3(layer: Path) -> None:
+    """Gives a layer the database that a wclayer would have made for it whose schema had version 3."""
+    with closing(sqlite3.connect(layer / "layer.db", isolation_level=None)) as connection:
+        (kind,) = connection.execute("SELECT value FROM layer WHERE key = 'kind'").fetchone()
+        if kind == "finished":
+            connection.execute("DROP INDEX entries_by_link")
+        connection.execute("PRAGMA user_version = 3")
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 def version_of(layer: Path) -> int:

@@ -64,6 +64,9 @@ SHFMT = Wheel("shfmt-py", "4.2.0", "566f46c036cb475ac84ac952d83122b67c9557418c24
 PANDAS = Wheel("pandas", "2.2.3", "3fc6873a41186404dad67245896a6e440baacc92f5b716ccd1bc9ed2995ab2c5")
 """A real tree of a thousand files of Windows programs."""
 
+AXE = Wheel("axe-playwright-python", "0.1.8", "fdd263c998388f1a8e67cad02677e612d946248bd44d163be5e8650ea31f95f8")
+"""axe-core, which finds what keeps people from using a page."""
+
 
 def cache_folder() -> Path:
     """Where what tests download or put together is kept between runs."""

@@ -12,6 +12,7 @@ from pathlib import Path
 
 _CODE = "    "
 _PROMPT = f"{_CODE}$ "
+_CONTINUED = f"{_CODE}> "
 
 
 @dataclass
@@ -36,13 +37,21 @@ class Example:
 
 
 def examples(document: Path, program: str = "wclayer") -> Iterator[Example]:
-    """The examples of a document in their order: lines with a prompt, and those that begin with a program."""
+    """The examples of a document in their order: lines with a prompt, and those that begin with a program.
+
+    As in a shell, a line after `> ` goes on with the command above it, and a backslash at the end continues a line.
+    """
     lines = document.read_text(encoding="utf-8").splitlines()
     for number, line in enumerate(lines, 1):
+        below = lines[number:]
         if line.startswith(_PROMPT):
-            yield Example(number, line.removeprefix(_PROMPT), list(_output(lines[number:])))
+            more = list(itertools.takewhile(lambda each: each.startswith(_CONTINUED), below))
+            command = [line.removeprefix(_PROMPT), *(each.removeprefix(_CONTINUED) for each in more)]
+            yield Example(number, "\n".join(command), list(_output(below[len(more) :])))
         elif line.startswith(_CODE) and f" {program} " in line and _starts_block(lines, number - 1):
-            yield Example(number, line.removeprefix(_CODE), None)
+            more = list(itertools.takewhile(lambda each: each.endswith("\\"), [line, *below]))
+            command = [each.removeprefix(_CODE) for each in lines[number - 1 : number + len(more)]]
+            yield Example(number, "\n".join(command), None)
 
 
 def _output(lines: list[str]) -> Iterator[str]:

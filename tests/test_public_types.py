@@ -28,7 +28,10 @@ OWN = {
     "wclayer.view.open_files.StreamBuffer",
     "wclayer.view.registry.LayerHives",  # a Registry
 }
-_NAMED_FOR_CHECKERS = {"Engine": Engine, "ReadableBuffer": bytes, "WriteableBuffer": bytearray}
+_NAMED_FOR_CHECKERS = {
+    "Engine": Engine, "RegistryOptions": wclayer.RegistryOptions, "ReadableBuffer": bytes,
+    "WriteableBuffer": bytearray,
+}  # fmt: skip
 """What modules import for type checkers only."""
 _DUNDERS = ("__init__", "__iter__", "__next__", "__enter__")
 

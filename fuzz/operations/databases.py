@@ -27,13 +27,14 @@ from fuzz.operations.ground import (
 )
 from fuzz.operations.tars import build_rich
 from tests.support import copy_layer
-from wclayer.engines.portable import create_scratch_layer, export_layer, export_layer_to_tar
 from wclayer.engines.portable.converting import convert_layer
+from wclayer.engines.portable.engine import create_scratch_layer, export_layer, export_layer_to_tar
 from wclayer.errors import LayerError
 from wclayer.host.durability import unsynced
-from wclayer.layers.directory import DirectoryLayerWriter, open_layer
+from wclayer.layers.directory import open_layer
 from wclayer.layers.directory.check import check_layer
 from wclayer.layers.directory.database import FILE_NAME
+from wclayer.layers.directory.writer import DirectoryLayerWriter
 from wclayer.model import Entry, LayerWriter, limits_in_use, use_limits
 from wclayer.view.diff import diff_trees
 from wclayer.view.layer_view import LayerView

@@ -6,13 +6,13 @@ import io
 from pathlib import Path
 
 from fuzz.operations.ground import LIMITS, RefusedError, expect, expect_equal, fresh, refusing_cleanly
-from wclayer.engines.portable import import_layer_from_tar
+from wclayer.engines.portable.engine import import_layer_from_tar
 from wclayer.images.descriptor import OCI_LAYER, Descriptor
 from wclayer.inventory.facts.archive import unpack_facts
-from wclayer.inventory.facts.hive_paths import is_hive
 from wclayer.inventory.facts.reading import make_facts
 from wclayer.layers.directory import open_layer
 from wclayer.layers.directory.layer import LayerDirectory
+from wclayer.layers.hives import is_hive
 from wclayer.win32.names import path_key
 
 

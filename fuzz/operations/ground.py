@@ -15,9 +15,10 @@ from pathlib import Path
 from fuzz import place as place_of_process
 from wclayer.errors import CorruptLayerError, InvalidDataError, LayerError
 from wclayer.host.durability import unsynced
-from wclayer.layers.directory import DirectoryLayerReader, DirectoryLayerWriter
 from wclayer.layers.directory.check import check_layer
 from wclayer.layers.directory.problem import Problem
+from wclayer.layers.directory.reader import DirectoryLayerReader
+from wclayer.layers.directory.writer import DirectoryLayerWriter
 from wclayer.layers.tar import TarLayerWriter
 from wclayer.model import DataStream, Entry, LayerReader, LayerWriter, Limits
 from wclayer.win32.attributes import FileBasicInfo

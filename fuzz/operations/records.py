@@ -18,7 +18,7 @@ from fuzz.operations.ground import CORRUPT, LIMITS, expect, fresh, made_once
 from tests.images import samples
 from tests.images.memory import MemorySource
 from tests.support import copy_layer
-from wclayer.engines.portable import get_layer_mount_path, unprepare_layer
+from wclayer.engines.portable.engine import get_layer_mount_path, unprepare_layer
 from wclayer.errors import LayerError
 from wclayer.images.base_images import get_shared_base_images
 from wclayer.images.store import ImageStore

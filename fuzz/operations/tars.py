@@ -22,11 +22,11 @@ from fuzz.operations.ground import (
     refusing_cleanly,
     tar_of,
 )
-from wclayer.engines.portable import export_layer_to_tar, import_layer_from_tar
+from wclayer.engines.portable.engine import export_layer_to_tar, import_layer_from_tar
 from wclayer.formats.regf.empty import empty_root
 from wclayer.formats.regf.model import TreeKey, Value
 from wclayer.formats.regf.writer import write_hive
-from wclayer.layers.directory import DirectoryLayerReader
+from wclayer.layers.directory.reader import DirectoryLayerReader
 from wclayer.layers.tar import TarLayerReader, TarLayerWriter
 from wclayer.model import DataStream, Entry, LayerWriter
 from wclayer.win32.ea import ExtendedAttribute, encode_eas

@@ -28,7 +28,7 @@ from fuzz.operations.ground import (
     tar_of,
 )
 from fuzz.operations.tars import build_child, build_rich
-from wclayer.engines.portable import export_layer, export_layer_to_tar, import_layer, import_layer_from_tar
+from wclayer.engines.portable.engine import export_layer, export_layer_to_tar, import_layer, import_layer_from_tar
 from wclayer.errors import InvalidDataError, NotALayerError, NotSupportedError
 from wclayer.layers.transport.layout import DIRECTORY_SUFFIX, TOMBSTONES
 from wclayer.layers.transport.reader import TransportLayerReader

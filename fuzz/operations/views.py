@@ -14,11 +14,11 @@ from fuzz.operations.choices import Choices
 from fuzz.operations.ground import expect, fresh, info, made_once, put_directories, put_file
 from tests.support import copy_layer
 from tests.view.model import Model, ModelError, listing_of
-from wclayer.engines.portable import create_scratch_layer, export_layer_to_tar, import_layer_from_tar
+from wclayer.engines.portable.engine import create_scratch_layer, export_layer_to_tar, import_layer_from_tar
 from wclayer.errors import LayerError
 from wclayer.host.durability import unsynced
-from wclayer.layers.directory import DirectoryLayerWriter
 from wclayer.layers.directory.check import check_layer
+from wclayer.layers.directory.writer import DirectoryLayerWriter
 from wclayer.model import Entry
 from wclayer.view.layer_view import LayerView
 from wclayer.win32.names import name_key

@@ -6,6 +6,7 @@ from fuzz.target import Target
 from fuzz.targets import (
     advisories,
     commands,
+    contents,
     disks,
     dockerfiles,
     facts,
@@ -25,7 +26,7 @@ from fuzz.targets import (
 )
 
 _MODULES = (
-    advisories, commands, disks, dockerfiles, facts, image_archives, images, interfaces, ntfs, operations,
+    advisories, commands, contents, disks, dockerfiles, facts, image_archives, images, interfaces, ntfs, operations,
     packages, pe, programs, regf, sources, tar, win32, zips,
 )  # fmt: skip
 

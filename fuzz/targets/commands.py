@@ -9,9 +9,10 @@ from wclayer.builder.commands.icacls_words import WordError, parse_icacls
 from wclayer.builder.commands.powershell.name_patterns import NamePattern, PatternError, has_wildcards, unescaped
 from wclayer.builder.commands.run import parse_run
 from wclayer.builder.commands.state import Environment, PlannedState, absolute_path
-from wclayer.builder.commands.wildcards import matches, renamed
+from wclayer.builder.commands.wildcards import renamed
 from wclayer.builder.commands.words import join_arguments, split_arguments
 from wclayer.errors import InvalidParameterError, NotSupportedError
+from wclayer.win32.wildcards import matches
 
 _VARIABLES = {"VAR": "qwerty", "PATH": r"C:\Windows;C:\a b", "Q": '"', "AMP": "a&b"}
 

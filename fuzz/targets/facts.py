@@ -18,11 +18,11 @@ from wclayer.host.durability import unsynced
 from wclayer.images.descriptor import OCI_LAYER, Descriptor
 from wclayer.inventory.facts.archive import SUMMARY_FILE, unpack_facts
 from wclayer.inventory.facts.contents import CONTENTS_FILE, Contents
-from wclayer.inventory.facts.hive_paths import is_hive, is_log
 from wclayer.inventory.facts.reading import make_facts
 from wclayer.inventory.facts.summary import decode_summary, encode_summary
 from wclayer.layers.atomic import DATABASE
 from wclayer.layers.directory import open_layer
+from wclayer.layers.hives import is_hive, is_log
 from wclayer.layers.tar import TarLayerWriter
 from wclayer.model import DataStream, Entry
 from wclayer.win32.attributes import FileBasicInfo

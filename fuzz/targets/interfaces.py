@@ -18,7 +18,7 @@ from wclayer.cli.text import path_of_argument
 from wclayer.engines.descriptor import LayerDescriptor
 from wclayer.errors import LayerError
 from wclayer.host.root import HostRoot
-from wclayer.layers.directory import DirectoryLayerWriter
+from wclayer.layers.directory.writer import DirectoryLayerWriter
 from wclayer.layers.json_file import read_json
 from wclayer.model import DataStream, Entry
 from wclayer.view.fuse import abi
@@ -26,6 +26,7 @@ from wclayer.view.fuse.abi import Opcode
 from wclayer.view.fuse.operations import Operations
 from wclayer.view.fuse.xattr import get_xattr, list_xattrs
 from wclayer.view.layer_view import LayerView
+from wclayer.view.open_files import FileRange
 from wclayer.win32.attributes import FileBasicInfo
 from wclayer.win32.inherit import volume_root
 from wclayer.win32.names import encode_name
@@ -123,6 +124,7 @@ def _kernel(data: bytes) -> None:
             try:
                 given = answer(known[which % len(known)], body)
                 if opcode == Opcode.LOOKUP:
+                    assert not isinstance(given, FileRange)
                     known.append(abi.ENTRY_HEAD.unpack_from(given)[0])
             except (OSError, UnicodeError, ValueError, KeyError):
                 # A KeyError: a handle that was never given.

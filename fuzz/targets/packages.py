@@ -57,6 +57,9 @@ class _Files(SubjectFiles):
     def sha256(self, file: SubjectFile) -> str:
         return ""
 
+    def security(self, file: SubjectFile) -> bytes | None:
+        return None
+
     def close(self) -> None:
         pass
 

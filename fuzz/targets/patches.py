@@ -132,8 +132,8 @@ class PatchedDisk:
     def read(self, offset: int, length: int) -> bytes:
         return self.file.get(offset, length).ljust(length, b"\0")
 
-    def write(self, offset: int, data: bytes | memoryview) -> None:
-        self.file.put(offset, data)
+    def write(self, offset: int, data: bytes | bytearray | memoryview) -> None:
+        self.file.put(offset, bytes(data))
 
     def flush(self) -> None:
         """Nothing: what is written is there."""

@@ -6,7 +6,9 @@ import io
 
 from fuzz.target import Target
 from wclayer.errors import LayerError
-from wclayer.formats.compression import Compression, HashedInput, HashedOutput, detect
+from wclayer.formats.compressed_file import CompressedFile, Waypoints
+from wclayer.formats.compression import Compression, HashedInput, detect
+from wclayer.formats.hashed_output import HashedOutput
 from wclayer.formats.tar import structs
 from wclayer.formats.tar.reader import TarFormatError, TarMember, TarStream, parse_number, parse_pax
 from wclayer.formats.tar.writer import TarHeader, encode_header, encode_pax_record
@@ -147,6 +149,19 @@ def _compression(data: bytes) -> None:
         again.close()
 
 
+def _compressed_file(data: bytes) -> None:
+    """What is read at any offset is what is read from beginning to end, where both can be read."""
+    file = CompressedFile(io.BytesIO(data), Waypoints())
+    source = HashedInput(io.BytesIO(data), max_size=_MOST)
+    try:
+        plain = b"".join(bytes(piece) for piece in source)
+    finally:
+        source.close()
+    for start in (0, len(plain) // 2, max(0, len(plain) - 1), min(1, len(plain)), len(plain)):
+        assert file.read_at(start, 100) == plain[start : start + 100]
+        assert file.stored <= len(data)
+
+
 def _compressed_seeds() -> list[bytes]:
     seeds = []
     for compression in Compression:
@@ -182,6 +197,7 @@ def _archive() -> bytes:
 TARGETS = {
     "base64": Target(_base64, lambda: [b"YWJj\nZA==", b"YQ=="], max_size=256),
     "compression": Target(_compression, _compressed_seeds, max_size=2048),
+    "compressed_file": Target(_compressed_file, _compressed_seeds, max_size=2048),
     "pax": Target(
         _pax, lambda: [b"13 atime=1.5\n25 MSWINDOWS.fileattr=32\n"],
         words=(b"=", b"\n", b" ", b"13 mtime=1.5\n"), max_size=512,

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import reduce
+from operator import or_
 from uuid import UUID
 
 from fuzz.target import Target
-from wclayer.view.layer_view import split_stream
-from wclayer.view.merged import layer_path
+from wclayer.rights.audit.judge import WRITING, Judge
+from wclayer.rights.explain import explain_security
+from wclayer.rights.kinds import ObjectKind
 from wclayer.view.resolve import link_path
+from wclayer.view.spelling import layer_path, split_stream
 from wclayer.win32 import filetime
 from wclayer.win32.attributes import (
     FileBasicInfo,
@@ -92,6 +97,20 @@ def _security(data: bytes) -> None:
         child = inherit(descriptor, is_directory=is_directory)
         assert SecurityDescriptor.decode(child.encode()) == child
     to_sddl(descriptor)
+
+
+def _rights(data: bytes) -> None:
+    """Every descriptor is judged and told in words: nobody has rights that its entries, or being the owner, do not
+    give."""
+    descriptor = SecurityDescriptor.decode(data)
+    for kind in ObjectKind:
+        told = explain_security(data, kind)
+        assert all(line.isprintable() for line in told.lines())
+        json.dumps(told.to_json())
+        stated = reduce(or_, (kind.mapped(ace.mask) for ace in descriptor.dacl.aces), 0) if descriptor.dacl else -1
+        for grant in Judge({}).grants(data, kind):
+            assert grant.mask & WRITING[kind] == grant.mask
+            assert not grant.mask & ~(stated | 0x60000)
 
 
 def _sddl(data: bytes) -> None:
@@ -253,6 +272,19 @@ TARGETS = {
         words=(
             b"(XA;;GA;;;WD;(#", b"(RA;;;;;WD;(#", b"NO_ACCESS_CONTROL", b"S-1-5-", b"0x", b"(OA;", b"D:PAI", b"S:AR",
         ),
+        max_size=512,
+    ),
+    "rights": Target(
+        _rights,
+        lambda: [
+            from_sddl(text).encode()
+            for text in (
+                "O:BUG:SYD:PAI(D;;DC;;;WD)(A;OICIID;0x1301bf;;;BU)(A;;GA;;;AU)S:(ML;;NWNR;;;HI)",
+                "O:S-1-5-80-1-2-3-4-5G:SYD:(OA;CI;RP;00299570-246d-11d0-a768-00aa006e0529;;WD)(XA;;GA;;;WD;(#01020304))",
+                "O:BAG:SYD:NO_ACCESS_CONTROL",
+                "O:BAG:SYD:(A;;KA;;;OW)(A;;KA;;;S-1-15-3-1024-1-2-3-4-5-6-7-8)(A;;KR;;;S-1-15-3-3)S:(TL;;KR;;;S-1-19-512-1)",
+            )
+        ],
         max_size=512,
     ),
     "security": Target(

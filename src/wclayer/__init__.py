@@ -71,17 +71,11 @@ if TYPE_CHECKING:
     from wclayer.engines.engine import Engine, ExportStream, ImportStream
     from wclayer.engines.filter import FilterLayerReader, FilterLayerWriter
     from wclayer.engines.mounting import mount_layer, unmount_layer
-    from wclayer.engines.portable import (
-        ConvertResult,
-        RegistryEditor,
-        check_disk,
-        convert_disk,
-        convert_layer,
-        disk_info,
-        is_disk,
-        make_base_layer,
-        read_boot_store,
-    )
+    from wclayer.engines.portable.boot_store import read_boot_store
+    from wclayer.engines.portable.converting import ConvertResult, convert_layer
+    from wclayer.engines.portable.disk import check_disk, convert_disk, disk_info, is_disk
+    from wclayer.engines.portable.make_base import make_base_layer
+    from wclayer.engines.portable.registry import RegistryEditor
     from wclayer.engines.relinking import relink_layer
     from wclayer.engines.results import ExportResult, ImportResult
     from wclayer.engines.selection import engine, engine_name, use_engine
@@ -206,6 +200,27 @@ if TYPE_CHECKING:
         limits_in_use,
         use_limits,
     )
+    from wclayer.report.api import report_image
+    from wclayer.rights.audit.api import audit_rights
+    from wclayer.rights.audit.model import AuditedPlace, GrantReason, RightsAudit, RightsFinding, RightsGrant
+    from wclayer.rights.explain import EffectiveRights, ExplainedAce, SecurityExplanation, explain_security
+    from wclayer.rights.kinds import ObjectKind
+    from wclayer.rights.principals import AccountNames, Principal
+    from wclayer.search.finding import FoundEntry, NameChange, find_entries
+    from wclayer.search.grep import FoundText, search_files
+    from wclayer.search.pattern import ContentPattern
+    from wclayer.search.query import EntryKind, EntryQuery, NameMark
+    from wclayer.survey.api import survey_image
+    from wclayer.survey.model import (
+        DirectoryUsage,
+        DuplicateContents,
+        HiddenFile,
+        HiddenReason,
+        LayerUsage,
+        StoredFile,
+        Survey,
+    )
+    from wclayer.survey.usage import directory_usage
     from wclayer.view.diff import Change, Difference, diff_trees
     from wclayer.view.flatten import MergedLayerReader
     from wclayer.view.layer_view import FileStatus, LayerView
@@ -216,6 +231,7 @@ if TYPE_CHECKING:
     from wclayer.view.rootfs.export import RootfsResult, export_rootfs
     from wclayer.win32.attributes import FileAttributes, FileBasicInfo
     from wclayer.win32.reparse import LinkTarget
+    from wclayer.win32.sid import Sid
 
 
 _HOMES = {
@@ -258,6 +274,28 @@ _HOMES = {
     "wclayer.fleet.scan.options": ("ScanOptions",),
     "wclayer.fleet.scan.progress": ("ScanProgress",),
     "wclayer.fleet.scan.results": ("ScanError", "ScanResult"),
+    "wclayer.report.api": ("report_image",),
+    "wclayer.rights.audit.api": ("audit_rights",),
+    "wclayer.rights.audit.model": ("AuditedPlace", "GrantReason", "RightsAudit", "RightsFinding", "RightsGrant"),
+    "wclayer.rights.explain": ("EffectiveRights", "ExplainedAce", "SecurityExplanation", "explain_security"),
+    "wclayer.rights.kinds": ("ObjectKind",),
+    "wclayer.rights.principals": ("AccountNames", "Principal"),
+    "wclayer.win32.sid": ("Sid",),
+    "wclayer.search.finding": ("FoundEntry", "NameChange", "find_entries"),
+    "wclayer.search.grep": ("FoundText", "search_files"),
+    "wclayer.search.pattern": ("ContentPattern",),
+    "wclayer.search.query": ("EntryKind", "EntryQuery", "NameMark"),
+    "wclayer.survey.api": ("survey_image",),
+    "wclayer.survey.usage": ("directory_usage",),
+    "wclayer.survey.model": (
+        "DirectoryUsage",
+        "DuplicateContents",
+        "HiddenFile",
+        "HiddenReason",
+        "LayerUsage",
+        "StoredFile",
+        "Survey",
+    ),
     "wclayer.inventory.collecting": ("take_inventory",),
     "wclayer.inventory.facts.chain": ("ImageFacts",),
     "wclayer.inventory.facts.image": ("open_image_facts",),
@@ -306,17 +344,11 @@ _HOMES = {
         "process_utility_vm_image",
         "unprepare_layer",
     ),
-    "wclayer.engines.portable": (
-        "ConvertResult",
-        "RegistryEditor",
-        "check_disk",
-        "convert_disk",
-        "convert_layer",
-        "disk_info",
-        "is_disk",
-        "make_base_layer",
-        "read_boot_store",
-    ),
+    "wclayer.engines.portable.boot_store": ("read_boot_store",),
+    "wclayer.engines.portable.converting": ("ConvertResult", "convert_layer"),
+    "wclayer.engines.portable.disk": ("check_disk", "convert_disk", "disk_info", "is_disk"),
+    "wclayer.engines.portable.make_base": ("make_base_layer",),
+    "wclayer.engines.portable.registry": ("RegistryEditor",),
     "wclayer.engines.mounting": ("mount_layer", "unmount_layer"),
     "wclayer.engines.relinking": ("relink_layer",),
     "wclayer.engines.results": ("ExportResult", "ImportResult"),
@@ -423,11 +455,13 @@ _HOMES = {
 
 __all__ = [
     "AccessDeniedError",
+    "AccountNames",
     "Additions",
     "AlreadyExistsError",
     "AppendResult",
     "AppendedImage",
     "AttachedFile",
+    "AuditedPlace",
     "BackupLayerReader",
     "BackupLayerWriter",
     "BackupReader",
@@ -442,6 +476,7 @@ __all__ = [
     "ComparedLayer",
     "Compression",
     "ConfigChanges",
+    "ContentPattern",
     "ConvertResult",
     "CopyResult",
     "CorruptLayerError",
@@ -453,6 +488,7 @@ __all__ = [
     "DirectoryLayerReader",
     "DirectoryLayerWriter",
     "DirectoryNotEmptyError",
+    "DirectoryUsage",
     "Disk",
     "DiskFullError",
     "DiskInfo",
@@ -461,10 +497,15 @@ __all__ = [
     "DocumentChange",
     "DocumentDifference",
     "DocumentPart",
+    "DuplicateContents",
+    "EffectiveRights",
     "Engine",
     "Entry",
     "EntryIsDirectoryError",
+    "EntryKind",
     "EntryNotDirectoryError",
+    "EntryQuery",
+    "ExplainedAce",
     "ExportResult",
     "ExportStream",
     "ExtraStream",
@@ -485,6 +526,11 @@ __all__ = [
     "FleetQuestion",
     "FolderLayerReader",
     "Foreign",
+    "FoundEntry",
+    "FoundText",
+    "GrantReason",
+    "HiddenFile",
+    "HiddenReason",
     "HistoryDifference",
     "HistoryEntry",
     "HistoryStep",
@@ -522,6 +568,7 @@ __all__ = [
     "LayerPlace",
     "LayerReader",
     "LayerSemantics",
+    "LayerUsage",
     "LayerView",
     "LayerWriter",
     "LayoutArchiveTarget",
@@ -536,12 +583,15 @@ __all__ = [
     "Manifest",
     "MergedLayerReader",
     "MergedTree",
+    "NameChange",
+    "NameMark",
     "NamedImage",
     "NewLayer",
     "Node",
     "NotALayerError",
     "NotReadyError",
     "NotSupportedError",
+    "ObjectKind",
     "OpenIterator",
     "OperationCancelledError",
     "Origin",
@@ -551,6 +601,7 @@ __all__ = [
     "PartitionInfo",
     "PathNotFoundError",
     "Platform",
+    "Principal",
     "Problem",
     "ProductKind",
     "Progress",
@@ -573,6 +624,9 @@ __all__ = [
     "RegistryTarget",
     "RepairResult",
     "Repository",
+    "RightsAudit",
+    "RightsFinding",
+    "RightsGrant",
     "RootfsResult",
     "RunsOn",
     "ScanError",
@@ -580,13 +634,17 @@ __all__ = [
     "ScanProgress",
     "ScanResult",
     "ScratchLayerReader",
+    "SecurityExplanation",
     "Severity",
+    "Sid",
     "SquashResult",
     "StepChange",
     "StoreSource",
     "StoreTarget",
+    "StoredFile",
     "StoredImage",
     "SubjectLayer",
+    "Survey",
     "TarLayerReader",
     "TarLayerWriter",
     "TransferProgress",
@@ -610,6 +668,7 @@ __all__ = [
     "append_image",
     "attach_file",
     "attached_files",
+    "audit_rights",
     "build_image",
     "check_disk",
     "check_layer",
@@ -628,15 +687,18 @@ __all__ = [
     "diff_images",
     "diff_registries",
     "diff_trees",
+    "directory_usage",
     "disk_info",
     "edit_image",
     "engine",
     "engine_name",
     "expand_scratch_size",
+    "explain_security",
     "export_layer",
     "export_layer_to_file",
     "export_layer_to_tar",
     "export_rootfs",
+    "find_entries",
     "find_vulnerabilities",
     "fleet_question",
     "get_layer_mount_path",
@@ -676,11 +738,14 @@ __all__ = [
     "rebase_image",
     "relink_layer",
     "repair_store",
+    "report_image",
     "runs_on",
     "save_images",
     "scan_fleet",
+    "search_files",
     "squash_image",
     "store_image",
+    "survey_image",
     "take_inventory",
     "unmount_layer",
     "unpack_image",

@@ -6,7 +6,6 @@ the same over both engines. `docs/errors.md` lists the classes with their codes 
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import functools
 import inspect
@@ -47,6 +46,8 @@ ERROR_CANT_RESOLVE_FILENAME = 1921
 
 
 _FACILITY_WIN32 = 0x8007_0000
+_MAX_PLACE = 300
+"""The most characters of a place inside of a file in a message."""
 
 
 class FormatError(ValueError):
@@ -127,8 +128,14 @@ def _rebuild(kind: type[LayerError], path: str, detail: str, code: int, operatio
 
 
 class PathNotFoundError(LayerError, FileNotFoundError):
-    """A layer, an entry or a parent directory that was named does not exist."""
+    """A layer, an entry or a parent directory that was named does not exist.
 
+    Attributes:
+        missing: for an entry, where it was looked up: the paths of the layers, nearest first, the path of the directory
+            in them, and the name that it does not have. None for all else.
+    """
+
+    missing: tuple[tuple[StrPath, ...], str, str] | None = None
     code = ERROR_PATH_NOT_FOUND
     exit_status = 2
     _errno = errno.ENOENT
@@ -482,29 +489,65 @@ FOREIGN_ERRORS = (OSError, FormatError, sqlite3.Error, MemoryError)
 """The errors that the host, a codec, SQLite and Python raise."""
 
 
-@contextlib.contextmanager
-def errors_at(path: StrPath, *, damage: type[LayerError] = InvalidDataError) -> Iterator[None]:
+class errors_at:  # noqa: N801 (used like a function, as those of contextlib are)
     """Turns an error of the host, SQLite or a codec in its body into a `LayerError` (see `translated`).
 
     Args:
         path: the file or folder that the body works on.
         damage: see `translated`.
     """
-    try:
-        yield
-    except FOREIGN_ERRORS as error:
-        told = translated(path, error, damage=damage)
+
+    __slots__ = ("_damage", "_path")
+
+    def __init__(self, path: StrPath, *, damage: type[LayerError] = InvalidDataError) -> None:
+        self._path = path
+        self._damage = damage
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        if not isinstance(error, FOREIGN_ERRORS):
+            return
+        told = translated(self._path, error, damage=self._damage)
         if told is error or told is None:
-            raise
+            return
         try:
             raise told from error
         finally:
-            del told  # This frame is part of the error's traceback: together they would keep open what frames hold.
+            # This frame is part of the error's traceback: together they would keep open what frames hold.
+            del told, error, tb
 
 
 _Arguments = ParamSpec("_Arguments")
 _Result = TypeVar("_Result")
 _Class = TypeVar("_Class", bound=type[Any])
+
+
+class errors_inside:  # noqa: N801 (used like a function, as those of contextlib are)
+    """Does what `errors_at` does, and names a place inside of the file in the message.
+
+    Args:
+        path: the file that the body works on.
+        place: the place in it: the path of an entry.
+    """
+
+    __slots__ = ("_path", "_place")
+
+    def __init__(self, path: StrPath, place: str) -> None:
+        self._path = path
+        self._place = place
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        if error is None:
+            return
+        told = translated(self._path, error)
+        if told is not None and told is not error:
+            detail = f"{self._place[:_MAX_PLACE]}: {told.detail}"
+            raise type(told)(told.path, detail, code=told.code) from error
 
 
 class during:  # noqa: N801 (used like a function, as those of contextlib are)

@@ -16,7 +16,7 @@ from wclayer.formats.regf.empty import empty_root
 from wclayer.formats.regf.model import KeyMetadata, TreeKey, Value
 from wclayer.formats.regf.values import ValueType, encode_string
 from wclayer.formats.regf.writer import write_hive
-from wclayer.layers.directory import DirectoryLayerWriter
+from wclayer.layers.directory.writer import DirectoryLayerWriter
 from wclayer.view.layer_view import LayerView
 from wclayer.win32.sddl import from_sddl, to_sddl
 from wclayer.win32.security import SecurityDescriptor

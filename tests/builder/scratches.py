@@ -14,7 +14,7 @@ from wclayer.builder.commands.run import DEFAULT_SHELL, parse_run, run_actions
 from wclayer.builder.commands.state import Environment, PlannedState, Shell, process_environment
 from wclayer.builder.commands.table import COMMANDS
 from wclayer.engines.portable.registry import RegistryEditor
-from wclayer.layers.directory import DirectoryLayerWriter
+from wclayer.layers.directory.writer import DirectoryLayerWriter
 from wclayer.view.layer_view import LayerView
 
 

@@ -86,6 +86,9 @@ def test_a_step_that_fails_is_an_error_and_keeps_what_its_command_said(store: Pa
 
 
 def test_a_step_that_is_interrupted_is_canceled(store: Path, context: Path) -> None:
+    # A file that takes longer to copy than the interrupt takes to arrive, on any machine.
+    with (context / "files/large").open("wb") as large:
+        large.truncate(1 << 30)
     told = _build(store, context, FINE, until="[tools 2/3]")
     assert told.status == 130
     assert any(line.startswith(r" => CANCELED [tools 2/3] COPY files C:\tools") for line in told.lines)

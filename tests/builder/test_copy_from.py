@@ -20,7 +20,7 @@ from wclayer.errors import (
     LayerError,
     PathNotFoundError,
 )
-from wclayer.layers.directory import DirectoryLayerWriter
+from wclayer.layers.directory.writer import DirectoryLayerWriter
 from wclayer.model import Entry
 from wclayer.view.layer_view import LayerView
 from wclayer.win32.ea import ExtendedAttribute, encode_eas

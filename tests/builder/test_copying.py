@@ -31,7 +31,7 @@ from wclayer.errors import (
     PathNotFoundError,
     UnresolvedLinkError,
 )
-from wclayer.layers.directory import DirectoryLayerWriter
+from wclayer.layers.directory.writer import DirectoryLayerWriter
 from wclayer.model import Entry
 from wclayer.view.layer_view import LayerView
 from wclayer.win32.filetime import from_unix_ns

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from tests.builder.scratches import Console, scratch_view
-from wclayer.builder.commands.wildcards import matches, renamed
+from wclayer.builder.commands.wildcards import renamed
 from wclayer.errors import NotSupportedError
 from wclayer.win32.attributes import FileAttributes
+from wclayer.win32.wildcards import matches
 
 HIDDEN, READ_ONLY, ARCHIVE = 2, 1, 0x20
 

@@ -244,7 +244,12 @@ def test_the_version_is_told() -> None:
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion(shell: str) -> None:
     assert "_WCLAYER_COMPLETE" in text("completion", shell)
-    environment = {**os.environ, "_WCLAYER_COMPLETE": "bash_complete", "COMP_WORDS": "wclayer ex", "COMP_CWORD": "1"}
+    environment = {
+        **os.environ,
+        "_WCLAYER_COMPLETE": "bash_complete",
+        "WCLAYER_LINE": "wclayer ex",
+        "WCLAYER_REGION": "ex",
+    }
     script = "from wclayer.cli.main import main; main()"
     done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, check=True)
     assert b"export" in done.stdout

@@ -2,37 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
-import click
 import pytest
 
 from tests.support import run
+from tests.verbs import verbs_of
 from wclayer.cli.verbs import cli
 from wclayer.host import system
 
 _VM = "00000000-0000-0000-0000-000000000001"
 # What only reads; a mount, in which each program asks for itself.
 _WITHOUT = {
-    "acl get", "bcd", "cat", "check", "completion", "disk check", "disk info", "fleet list", "fleet query", "images",
-    "index list", "info", "inspect", "ls", "mount", "reg get", "reg query", "stat", "tree",
+    "acl get", "bcd", "cat", "check", "completion", "defaults", "disk check", "disk info", "du", "find", "fleet list",
+    "fleet query", "grep", "images", "index list", "info", "inspect", "ls", "mount", "reg get", "reg query",
+    "stat", "tree",
 }  # fmt: skip
 
 
-def _verbs(group: click.Group, above: str = "") -> Iterator[tuple[str, click.Command]]:
-    context = click.Context(group)
-    for name in group.list_commands(context):
-        command = group.get_command(context, name)
-        assert command is not None
-        if isinstance(command, click.Group):
-            yield from _verbs(command, f"{above}{name} ")
-        else:
-            yield above + name, command
-
-
 def test_every_verb_that_writes_takes_no_sync() -> None:
-    without = {name for name, command in _verbs(cli) if "no_sync" not in {option.name for option in command.params}}
+    without = {name for name, command in verbs_of(cli) if "no_sync" not in {option.name for option in command.params}}
     assert without == _WITHOUT
 
 

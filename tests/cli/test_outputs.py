@@ -16,6 +16,7 @@ import wclayer
 from tests.support import DATA, layer_tar, nothing_left_in, run, run_process, vector_bytes, witness
 from wclayer import sample
 from wclayer.cli.group import USAGE_ERROR
+from wclayer.cli.output import echo_lines
 from wclayer.errors import (
     DiskFullError,
     EntryIsDirectoryError,
@@ -363,3 +364,14 @@ def test_a_tar_is_not_written_to_a_terminal(layer: Path) -> None:
                 assert b"a tar is not written to a terminal" in done.stderr
     finally:
         os.close(leader)
+
+
+def test_the_lines_before_a_failure_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    def lines() -> Iterator[str]:
+        for number in range(5_000):
+            yield f"line {number}"
+        raise LayerError("layer", "is damaged")
+
+    with pytest.raises(LayerError):
+        echo_lines(lines())
+    assert capsys.readouterr().out == "".join(f"line {number}\n" for number in range(5_000))

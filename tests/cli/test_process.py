@@ -14,7 +14,9 @@ from typing import BinaryIO, cast
 
 import pytest
 
+from tests.images import samples, stores
 from tests.support import layer_tar, put_directories, put_file, run, run_process, vector_bytes
+from wclayer.images.store import ImageStore
 from wclayer.model import LayerWriter
 
 NAMES = ("\ud800 half", "日本語", "bell\x9b", "é")
@@ -236,16 +238,62 @@ def test_a_process_that_ignores_interrupts_goes_on(layers: Path) -> None:
 # What is loaded.
 
 
-@pytest.mark.parametrize("option", ["--version", "--help"])
-def test_a_verb_loads_what_it_needs(option: str) -> None:
+def _loaded(*arguments: str) -> list[str]:
+    """The modules that a command loads."""
     program = (
         "import sys; from wclayer.cli.main import main\n"
-        f"try: main(['{option}'])\n"
+        "try: main(sys.argv[1:])\n"
         "except SystemExit: print(*sys.modules, file=sys.stderr)"
     )
-    loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, text=True).stderr.split()
+    done = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, check=True)
+    loaded = done.stderr.decode().split()
     assert "wclayer.cli.verbs" in loaded
-    assert [name for name in loaded if name.startswith(("wclayer.view", "wclayer.layers", "wclayer.formats"))] == []
+    return loaded
+
+
+def _of(loaded: list[str], *packages: str) -> list[str]:
+    return [name for name in loaded if f"{name}.".startswith(tuple(f"{package}." for package in packages))]
+
+
+@pytest.mark.parametrize("option", ["--version", "--help"])
+def test_a_verb_loads_what_it_needs(option: str) -> None:
+    loaded = _loaded(option)
+    unneeded = (
+        "wclayer.view",
+        "wclayer.layers",
+        "wclayer.formats",
+        "wclayer.host",
+        "wclayer.model",
+        # On Windows, click asks the console with it.
+        *(["ctypes"] if sys.platform != "win32" else []),
+    )
+    assert _of(loaded, *unneeded) == []
+
+
+def test_a_verb_that_looks_into_a_layer_loads_neither_its_writer_nor_the_formats_of_disks(layers: Path) -> None:
+    unneeded = (
+        "wclayer.formats", "wclayer.layers.directory.writer", "wclayer.layers.volume", "wclayer.engines.portable",
+        "wclayer.view.volume", "wclayer.images.store", "rich", "urllib3",
+    )  # fmt: skip
+    for verb in ("ls", "tree", "cat", "stat"):
+        loaded = _loaded(verb, str(layers / "base"), "C:\\License.txt")
+        assert "wclayer.view.merged" in loaded
+        assert _of(loaded, *unneeded) == [], verb
+
+
+def test_the_list_of_images_is_read_without_a_client_of_registries_and_without_an_engine(tmp_path: Path) -> None:
+    loaded = _loaded("images", "--store", str(tmp_path / "store"))
+    assert "wclayer.images.store" in loaded
+    assert _of(loaded, "urllib3", "wclayer.images.registry", "wclayer.engines.portable", "wclayer.formats") == []
+
+
+def test_an_image_of_the_store_loads_neither_a_client_of_registries_nor_what_unpacks(tmp_path: Path) -> None:
+    store, image = ImageStore(tmp_path / "store"), samples.small()
+    stores.fill(store, "app:1", image)
+    stores.unpack(store, image)
+    loaded = _loaded("ls", "--store", str(store.path), "app:1", "C:\\")
+    assert "wclayer.images.opening" in loaded
+    assert _of(loaded, "urllib3", "wclayer.images.registry", "wclayer.engines.portable", "wclayer.layers.tar") == []
 
 
 def test_every_name_of_a_module_is_its_verb() -> None:

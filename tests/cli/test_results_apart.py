@@ -16,6 +16,7 @@ _VERBS = {
     "inventory --spdx": ["inventory", "LAYER", "--spdx", "FILE"],
     "export-rootfs": ["export-rootfs", "LAYER", "-o", "FILE"],
     "diff --html": ["diff", "LAYER", "LAYER", "--html", "FILE"],
+    "report": ["report", "LAYER", "LAYER", "-o", "FILE"],
     "cve --sarif": ["cve", "LAYER", "DOCUMENT", "--sarif", "FILE"],
     "cve --vex": ["cve", "LAYER", "DOCUMENT", "--vex", "FILE"],
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -160,3 +161,33 @@ def test_a_shell_runs_in_the_mount(scratch: Path) -> None:
         [sys.executable, "-m", "wclayer", "shell", str(scratch)], capture_output=True, env=environment, check=True
     )
     assert b"made" in done.stdout
+
+
+def test_rm_f_takes_what_is_not_there_for_removed(tmp_path: Path) -> None:
+    (tmp_path / "layer" / "Files" / "app").mkdir(parents=True)
+    (tmp_path / "layer" / "Files" / "app" / "x").write_bytes(b"x")
+    run("makebaselayer", tmp_path / "layer")
+    run("create", "-l", tmp_path / "layer", tmp_path / "run")
+    run("rm", tmp_path / "run", "C:\\nothing", status=2)
+    run("rm", "-f", tmp_path / "run", "C:\\nothing", "C:\\no\\thing", "C:\\app\\x")
+    run("rm", "-rf", tmp_path / "run", "C:\\app", "C:\\app")
+    assert b"app" not in run("ls", tmp_path / "run", "C:\\").stdout
+    # It hides nothing else: the scratch must exist, and a directory needs -r.
+    run("rm", "-f", tmp_path / "other", "C:\\nothing", status=2)
+    run("mkdir", tmp_path / "run", "C:\\dir")
+    assert run("rm", "-f", tmp_path / "run", "C:\\dir", status=None).returncode not in (0, 2)
+
+
+def test_a_recursive_list_has_each_directory_under_its_path(tmp_path: Path) -> None:
+    for name in ("top/a/b", "top/a", "top/c"):
+        (tmp_path / "layer" / "Files" / name).mkdir(parents=True, exist_ok=True)
+        (tmp_path / "layer" / "Files" / name / "f").write_bytes(b"x")
+    run("makebaselayer", tmp_path / "layer")
+    lines = run("ls", "-R", tmp_path / "layer", "C:\\top").stdout.decode().splitlines()
+    assert [line if line.endswith(":") else line[line.rfind("  ") + 2 :] for line in lines] == [
+        "Files/top:", "a", "c", "", "Files/top/a:", "b", "f", "", "Files/top/a/b:", "f", "", "Files/top/c:", "f",
+    ]  # fmt: skip
+    names = [entry["name"] for entry in json.loads(run("ls", "-R", "--json", tmp_path / "layer", "C:\\top\\a").stdout)]
+    assert names == ["Files/top/a/b", "Files/top/a/f", "Files/top/a/b/f"]
+    file = (tmp_path / "layer", "C:\\top\\a\\f")
+    assert run("ls", "-R", *file).stdout == run("ls", *file).stdout

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.pages.axe import violations
 from tests.pages.browser import Browser, Page, started
 from wclayer.comparison.documents import DocumentChange, DocumentPart
 from wclayer.comparison.history import ComparedLayer, HistoryDifference, LayerPlace, StepChange
@@ -250,3 +251,9 @@ def test_what_a_browser_cannot_hold_is_counted(
     assert "more are not in this page" in rest
     left = int(rest.split("; ")[1].split(" ")[0].replace(",", ""))
     assert int(inside.replace(",", "")) + left == _MANY
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_nothing_keeps_people_from_using_the_page(shown: Page, scheme: str) -> None:
+    shown.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+    assert violations(shown) == []

@@ -27,8 +27,8 @@ from wclayer.errors import (
     NotSupportedError,
     PathNotFoundError,
 )
-from wclayer.layers.directory import DirectoryLayerWriter
 from wclayer.layers.directory.scratch import ScratchDirectory
+from wclayer.layers.directory.writer import DirectoryLayerWriter
 from wclayer.layers.volume.disk_file import DiskFile
 from wclayer.model import DataStream, Entry, LayerWriter
 from wclayer.view.fuse import session

@@ -13,7 +13,7 @@ import wclayer
 from tests.support import directory, put_file, run, tree_listing
 from wclayer.host import system
 from wclayer.host.root import mounts_below, remove_tree
-from wclayer.layers.directory import DirectoryLayerWriter
+from wclayer.layers.directory.writer import DirectoryLayerWriter
 
 NEEDS_ROOT = pytest.mark.skipif(
     sys.platform != "linux" or os.geteuid() != 0, reason="only root mounts, and only Linux has tmpfs"

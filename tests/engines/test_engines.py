@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 import wclayer
-from wclayer.engines import portable
 from wclayer.engines.engine import Engine
+from wclayer.engines.portable import engine as portable
 
 ENGINES = Path(portable.__file__).parents[1]
 FUNCTIONS = sorted(name for name, _ in inspect.getmembers(Engine, inspect.isfunction) if not name.startswith("_"))

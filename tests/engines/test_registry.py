@@ -340,7 +340,7 @@ def test_the_message_says_why_a_scratch_is_not_free(scratch: Path, monkeypatch: 
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "ready\n"
-        with pytest.raises(LayerBusyError, match=r"another process has it open$"):
+        with pytest.raises(LayerBusyError, match=r"another process has it open;"):
             wclayer.RegistryEditor(scratch)
         holder.communicate("\n")
     with ScratchDirectory(scratch) as opened, opened.transaction():

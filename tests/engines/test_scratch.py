@@ -247,7 +247,7 @@ class _Stopping(RawDisk):
         super().__init__(file)
         self._left = writes
 
-    def write(self, offset: int, data: bytes | memoryview) -> None:
+    def write(self, offset: int, data: bytes | bytearray | memoryview) -> None:
         self._left -= 1
         if self._left < 0:
             raise InterruptedError

@@ -113,4 +113,6 @@ def test_the_command_says_what_it_cannot() -> None:
     assert "docker" in run("--engine", "docker", "ls", "x", status=64).stderr.decode()
     if sys.platform != "win32":
         said = run("--engine", "hcs", "ls", "x", status=10).stderr.decode()
-        assert said == "wclayer: choose engine: hcs: the hcs engine is only available on Windows\n"
+        assert said == (
+            "wclayer: choose engine: hcs: the hcs engine is only available on Windows; use portable, or name none\n"
+        )

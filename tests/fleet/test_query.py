@@ -258,6 +258,19 @@ def test_an_answer_is_used_in_pieces_and_closed_early(fleet: Path) -> None:
 
 def test_an_interrupt_ends_a_long_query_in_one_line(fleet: Path) -> None:
     sql = "SELECT count(*) FROM range(10000000) a, range(10000000) b WHERE hash(a.range + b.range) % 7 = 3"
+    assert _interrupted(fleet, sql) == (130, b"", b"wclayer: interrupted\n")
+
+
+def test_an_interrupt_ends_a_query_that_has_given_rows(fleet: Path) -> None:
+    status, out, told = _interrupted(
+        fleet, "SELECT range FROM range(1000000000000) WHERE range < 5000 OR hash(range) = 3"
+    )
+    assert (status, told) == (130, b"wclayer: interrupted\n")
+    assert out.startswith(b"RANGE\n0\n1\n")
+
+
+def _interrupted(fleet: Path, sql: str) -> tuple[int, bytes, bytes]:
+    """How the command ends, and what it prints, if an interrupt comes while it works on a query."""
     words = [sys.executable, "-m", "wclayer", "fleet", "query", str(fleet), sql]
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         # It works once it has used more time than it takes to start.
@@ -265,7 +278,7 @@ def test_an_interrupt_ends_a_long_query_in_one_line(fleet: Path) -> None:
             time.sleep(0.1)
         process.send_signal(signal.SIGINT)
         out, told = process.communicate()
-    assert (process.returncode, out, told) == (130, b"", b"wclayer: interrupted\n")
+    return process.returncode, out, told
 
 
 def _seconds_used(pid: int) -> float:

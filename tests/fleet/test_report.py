@@ -12,6 +12,7 @@ import pytest
 
 import wclayer
 from tests.fleet.made_fleet import BASES, MadeFleet, add_image, by_bucket, made_fleet, write_fleet
+from tests.pages.axe import violations
 from tests.pages.browser import Browser, Page, started
 from tests.support import text
 from wclayer.errors import InvalidDataError, InvalidParameterError, PathNotFoundError
@@ -479,3 +480,13 @@ def test_a_failure_leaves_the_page_that_was_there(tmp_path: Path) -> None:
         wclayer.write_fleet_report(tmp_path / "none", page)
     assert page.read_text() == "the page of yesterday"
     assert {each.name for each in tmp_path.iterdir()} == {"fleet", "page.html"}
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1000, 400])
+def test_nothing_keeps_people_from_using_the_page(
+    browser: Browser, aged: tuple[Path, MadeFleet], scheme: str, width: int
+) -> None:
+    shown = Page(browser, aged[0], width=width)
+    shown.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+    assert violations(shown) == []

@@ -18,8 +18,8 @@ from wclayer.fleet.query.session import FleetSession
 from wclayer.fleet.tables.parquet import stored_text
 from wclayer.fleet.tables.schema import FileKind, FileRow, ImageRow, LayerRow, unknown
 from wclayer.images.descriptor import digest_of
-from wclayer.layers.directory import DirectoryLayerWriter
 from wclayer.layers.directory.database import Origin
+from wclayer.layers.directory.writer import DirectoryLayerWriter
 from wclayer.model import Entry, LayerWriter
 from wclayer.view.merged import MergedTree, Node
 from wclayer.win32.names import path_key

@@ -19,9 +19,9 @@ from wclayer.formats.compression import (
     Compression,
     ExpansionLimitError,
     HashedInput,
-    HashedOutput,
     detect,
 )
+from wclayer.formats.hashed_output import HashedOutput
 
 _BIG = b"".join(hashlib.sha256(b"%d" % n).digest() * 3 for n in range(20_000))
 

@@ -36,7 +36,7 @@ def test_a_data_disk(sector: int, size: int) -> None:
             super().__init__(io.BytesIO(), size=size, sector_size=sector)
             self.pieces: dict[int, bytes] = {}
 
-        def write(self, offset: int, data: bytes | memoryview) -> None:
+        def write(self, offset: int, data: bytes | bytearray | memoryview) -> None:
             for at in range(0, len(data), sector):
                 self.pieces[offset + at] = bytes(data[at : at + sector])
 

@@ -13,7 +13,7 @@ import wclayer
 from tests.hostile.forms import DAMAGED, LIMITED, TAKEN, UNSUPPORTED, World, add, form
 from tests.hostile_layers import change, copy_of
 from tests.support import archive, info, member, put_directories, put_file
-from wclayer.layers.directory import DirectoryLayerWriter
+from wclayer.layers.directory.writer import DirectoryLayerWriter
 from wclayer.model import Entry
 from wclayer.win32.reparse import LinkTarget
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tests.images.memory import MemorySource
 from tests.images.samples import Image, Index
-from wclayer.engines import portable
+from wclayer.engines.portable import engine as portable
 from wclayer.images.descriptor import Descriptor
 from wclayer.images.store import ImageStore
 from wclayer.images.transfer import copy_image

@@ -25,7 +25,8 @@ from wclayer.errors import (
     NotSupportedError,
     PathNotFoundError,
 )
-from wclayer.formats.compression import Compression, HashedOutput
+from wclayer.formats.compression import Compression
+from wclayer.formats.hashed_output import HashedOutput
 from wclayer.images.archive import opened
 from wclayer.images.archive.members import Members, find_members
 from wclayer.images.archive.opened import ImageArchive

@@ -10,8 +10,8 @@ import pytest
 import wclayer
 from tests.images import samples
 from tests.images.stores import fill, unpack
-from wclayer.engines import portable
 from wclayer.engines.base_image import BaseImage
+from wclayer.engines.portable import engine as portable
 from wclayer.images.store import ImageStore
 from wclayer.layers.json_file import JsonFileError
 

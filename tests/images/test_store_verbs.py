@@ -64,7 +64,7 @@ def test_tag_and_untag(store: ImageStore) -> None:
     assert told("tag", "app", "other:2") == f"other:2 is {digest}\n"
     assert told("tag", digest[7:19], "third") == f"third:latest is {digest}\n"
     assert told("rmi", "third", "app") == "untagged third:latest\nuntagged localhost:5000/app:latest\n"
-    assert "fetches one" in told("tag", "app", "x", status=PathNotFoundError.exit_status)
+    assert "`wclayer pull app` fetches" in told("tag", "app", "x", status=PathNotFoundError.exit_status)
     assert told("untag", "other:2") == "untagged other:2\n"
     assert "no such name" in told("untag", "other:2", status=PathNotFoundError.exit_status)
 

@@ -8,7 +8,6 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +19,7 @@ from tests.images import samples
 from tests.images.forms import write_docker_archive, write_layout, write_layout_archive
 from tests.images.samples import Image
 from tests.support import parsed, run, text
+from tests.verbs import verbs_of
 from wclayer.cli.layer_argument import LAYER
 from wclayer.cli.text import LAYER_PATH
 from wclayer.cli.verbs import cli
@@ -91,12 +91,19 @@ READING = {
     "tree": ["tree {merged} {image} C:\\", "tree --alone {image}"],
     "cat": ["cat {merged} {image} C:\\Windows\\win.ini"],
     "stat": ["stat {merged} {image} C:\\Windows"],
+    "find": ["find {merged} {image} C:\\Windows --name *.ini"],
+    "du": ["du {merged} --bytes {image} C:\\Windows"],
+    "grep": ["grep {merged} -F -c e {image} C:\\Windows\\win.ini"],
     "diff": ["diff --json {image}", "diff {image} {image}", "diff {base} {image}"],
     "check": ["check --json {image}"],
     "reg query": ["reg query {image} HKLM\\SOFTWARE"],
     "reg get": ["reg get --json {image} HKLM\\SYSTEM\\Select Current"],
     "reg export": ["reg export {image} HKLM\\SYSTEM\\Select"],
-    "acl get": ["acl get {image} C:\\Windows"],
+    "acl get": [
+        "acl get {image} C:\\Windows",
+        "acl get --explain --json {image} C:\\Windows",
+        "acl get {image} HKLM\\SYSTEM",
+    ],
     "attrib": ["attrib {image} C:\\Windows"],
     "convert": ["convert --reproducible --to ntfs --size 64MiB -o {out} {image}"],
     "export": ["export -o {out} {image}", "export --transport {out} {image}"],
@@ -104,7 +111,20 @@ READING = {
     "cp": ["cp -r {image}:C:\\Windows\\win.ini {out}", "cp {image}:/Windows/win.ini {out}"],
 }
 """Calls of the verbs that read. Each does with an image what it does with the top layer over its parents."""
-OTHERWISE = {"bcd", "cve", "info", "inventory", "mount", "shell", "create", "import", "squash"}
+OTHERWISE = {
+    "acl audit",
+    "bcd",
+    "cve",
+    "explore",
+    "info",
+    "inventory",
+    "mount",
+    "report",
+    "shell",
+    "create",
+    "import",
+    "squash",
+}
 """Verbs whose output is another one for an image, or that make something; a test of their own has them."""
 CHANGING = {
     "rm": ["rm {image} C:\\Windows"],
@@ -140,18 +160,7 @@ NO_LAYERS = {
 """Verbs with an argument that has the name of one for layers, and is none."""
 
 
-def _leaves(group: click.Group, above: str = "") -> Iterator[tuple[str, click.Command]]:
-    context = click.Context(group)
-    for name in group.list_commands(context):
-        command = group.get_command(context, name)
-        assert command is not None
-        if isinstance(command, click.Group):
-            yield from _leaves(command, f"{above}{name} ")
-        else:
-            yield above + name, command
-
-
-VERBS = dict(_leaves(cli))
+VERBS = dict(verbs_of(cli))
 
 
 def test_no_verb_with_a_layer_is_forgotten() -> None:
@@ -173,7 +182,8 @@ def test_every_argument_that_sounds_like_a_layer_is_one() -> None:
         for parameter in command.params:
             if isinstance(parameter, click.Argument) and parameter.name in words and verb not in NO_LAYERS:
                 assert parameter.type in (LAYER, LAYER_PATH), (verb, parameter.name)
-            if "-l" in parameter.opts:
+            # `-l` of grep lists files, as everywhere.
+            if "-l" in parameter.opts and verb != "grep":
                 assert parameter.type is LAYER, verb
 
 

@@ -44,15 +44,15 @@ def value(name: str, data: Data) -> Value:
             return Value(name, ValueType.REG_MULTI_SZ, b"".join(map(encode_string, map(str, data))) + b"\0\0")
 
 
-def tree(keys: Keys) -> TreeKey:
+def tree(keys: Keys, time: int = 10) -> TreeKey:
     """The root of a hive with those keys, whose paths begin below it. A key with a `SymbolicLinkValue` is a link."""
-    root = empty_root(10)
+    root = empty_root(time)
     for path, values in keys.items():
         key = root
         for name in path.split("\\"):
             below = key.subkey(name)
             if not isinstance(below, TreeKey):
-                below = TreeKey(name, KeyMetadata(10, root.metadata.security))
+                below = TreeKey(name, KeyMetadata(time, root.metadata.security))
                 key.add(below)
             key = below
         for name, data in values.items():

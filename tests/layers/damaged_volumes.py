@@ -7,6 +7,7 @@ from pathlib import Path
 
 from tests.support import put_directories, put_file, put_files, write_volume
 from wclayer.errors import LayerError
+from wclayer.formats.disk import Disk
 from wclayer.formats.ntfs import structs
 from wclayer.formats.ntfs.records import Attribute, decode_record, encode_record, reference
 from wclayer.formats.ntfs.runs import Run
@@ -19,6 +20,20 @@ from wclayer.model import LayerWriter
 MIB = 1 << 20
 
 
+def read_record(disk: Disk, place: int) -> list[Attribute]:
+    """The attributes of the record at an offset of a volume."""
+    record = bytearray(disk.read(place, RECORD_SIZE))
+    assert structs.unprotect(record)
+    return decode_record(bytes(record))[1]
+
+
+def write_record(disk: Disk, place: int, record: bytes) -> None:
+    """Writes a record that `encode_record` made."""
+    protected = bytearray(record)
+    structs.protect(protected, 1)
+    disk.write(place, protected)
+
+
 def with_list(path: Path, entries: int) -> tuple[int, int]:
     """Gives a file an attribute list of so many entries, all of which name one record; gives the file's record and the
     record's size on the disk."""
@@ -27,7 +42,7 @@ def with_list(path: Path, entries: int) -> tuple[int, int]:
         volume = NtfsVolume(disk)
         number = next(e.reference & structs.RECORD_MASK for e in volume.entries(volume.record(5)) if e.name == "f")
         place, other = volume.record_offset(number), volume.record_offset(27)
-        _, attributes = decode_record(disk.read(place, RECORD_SIZE))
+        attributes = read_record(disk, place)
         entry = structs.LIST_ENTRY.pack(AttributeType.DATA, 32, 0, 26, 0, reference(27, 1), 0).ljust(32, b"\0")
         data = entry * entries
         clusters = -(-len(data) // 4096)
@@ -40,9 +55,10 @@ def with_list(path: Path, entries: int) -> tuple[int, int]:
         kept = [a for a in attributes if a.type != AttributeType.DATA]
         kept.insert(1, listing)
         encoded = [attribute.encode(index) for index, attribute in enumerate(kept)]
-        disk.write(place, encode_record(number, 1, RecordFlags.IN_USE, 1, encoded, next_id=9))
+        write_record(disk, place, encode_record(number, 1, RecordFlags.IN_USE, 1, encoded, next_id=9))
         moved = [Attribute(AttributeType.DATA, value=b"moved").encode(0)]
-        disk.write(other, encode_record(27, 1, RecordFlags.IN_USE, 0, moved, base=reference(number, 1), next_id=9))
+        record = encode_record(27, 1, RecordFlags.IN_USE, 0, moved, base=reference(number, 1), next_id=9)
+        write_record(disk, other, record)
     return number, clusters * 4096
 
 
@@ -53,12 +69,12 @@ def claim_hole(path: Path, size: int) -> None:
         volume = NtfsVolume(disk)
         number = next(e.reference & structs.RECORD_MASK for e in volume.entries(volume.record(5)) if e.name == "f")
         place = volume.record_offset(number)
-        _, attributes = decode_record(disk.read(place, RECORD_SIZE))
+        attributes = read_record(disk, place)
         data = next(a for a in attributes if a.type == AttributeType.DATA)
         data.value, data.runs, data.size, data.allocated = None, [Run(None, size // 4096)], size, size
         data.is_sparse = True
         encoded = [attribute.encode(index) for index, attribute in enumerate(attributes)]
-        disk.write(place, encode_record(number, 1, RecordFlags.IN_USE, 1, encoded, next_id=9))
+        write_record(disk, place, encode_record(number, 1, RecordFlags.IN_USE, 1, encoded, next_id=9))
 
 
 def share_clusters(path: Path) -> Path:
@@ -77,11 +93,11 @@ def share_clusters(path: Path) -> Path:
             if entry.name.startswith("f"):
                 number = entry.reference & structs.RECORD_MASK
                 place = volume.record_offset(number)
-                _, attributes = decode_record(disk.read(place, RECORD_SIZE))
+                attributes = read_record(disk, place)
                 data = next(a for a in attributes if a.type == AttributeType.DATA)
                 data.runs, data.size = [Run(0, volume.clusters // 4)], volume.clusters // 4 * 4096
                 encoded = [attribute.encode(index) for index, attribute in enumerate(attributes)]
-                disk.write(place, encode_record(number, 1, RecordFlags.IN_USE, 1, encoded, next_id=9))
+                write_record(disk, place, encode_record(number, 1, RecordFlags.IN_USE, 1, encoded, next_id=9))
     return path
 
 

@@ -27,13 +27,15 @@ from wclayer.formats.disk import Disk
 from wclayer.formats.vhdx.create import create_vhdx
 from wclayer.layers.base import LayerReaderBase, LayerWriterBase
 from wclayer.layers.copy import copy_layer
-from wclayer.layers.directory import DirectoryLayerReader, DirectoryLayerWriter, open_layer
+from wclayer.layers.directory import open_layer
 from wclayer.layers.directory.database import FILE_NAME
 from wclayer.layers.directory.in_place import InPlaceLayerWriter
 from wclayer.layers.directory.migration import make_scratch
+from wclayer.layers.directory.reader import DirectoryLayerReader
 from wclayer.layers.directory.scratch import DISK, ScratchDirectory
 from wclayer.layers.directory.scratch_writer import ScratchWriter
 from wclayer.layers.directory.update import own_directory
+from wclayer.layers.directory.writer import DirectoryLayerWriter
 from wclayer.layers.folder import FolderLayerReader
 from wclayer.layers.tar import TarLayerReader, TarLayerWriter
 from wclayer.layers.transport import TransportLayerReader, TransportLayerWriter

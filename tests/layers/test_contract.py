@@ -35,6 +35,8 @@ from wclayer.engines.portable.base_processing import ReplacingLayerWriter
 from wclayer.inventory.facts.writer import FactsWriter
 from wclayer.layers.backup_api import BackupLayerReader, BackupLayerWriter
 from wclayer.layers.base import LayerReaderBase, LayerWriterBase
+from wclayer.layers.directory.records_writer import RecordsWriter
+from wclayer.layers.indexed_tar.index import IndexWriter, PlacedTarReader
 from wclayer.layers.tar import TarLayerReader, TarLayerWriter
 from wclayer.model import DataStream, Entry, ExtraStream, LayerReader, LayerWriter
 from wclayer.view.part import ChainPartReader
@@ -125,8 +127,11 @@ def test_every_reader_and_writer_is_in_the_table() -> None:
     known.add(ChainPartReader)
     # It is a row's writer that replaces a damaged layer, which no row has: tests/images/test_repair.py tests that.
     known.add(ReplacingLayerWriter)
-    # It keeps no contents, so nothing comes back: tests/inventory/facts/test_reading.py tests what does.
-    known.add(FactsWriter)
+    # They keep no contents, so nothing comes back: tests/inventory/facts/test_reading.py and
+    # tests/layers/test_indexed_tar.py test what does.
+    known |= {RecordsWriter, FactsWriter, IndexWriter}
+    # It reads a tar as its base does, and notes the places of contents: tests/layers/test_indexed_tar.py tests that.
+    known.add(PlacedTarReader)
     for base, protocol in ((LayerReaderBase, LayerReader), (LayerWriterBase, LayerWriter)):
         derived = set(_concrete(base))
         assert len(derived) >= 6

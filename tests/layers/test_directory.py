@@ -18,8 +18,9 @@ from tests.support import archive, contents, info, layer_tar, member, nothing_le
 from wclayer import sample
 from wclayer.host import system
 from wclayer.host.root import HostRoot, remove_tree
-from wclayer.layers.directory import DirectoryLayerWriter, open_layer
+from wclayer.layers.directory import open_layer
 from wclayer.layers.directory.opening import layers_stay_open
+from wclayer.layers.directory.writer import DirectoryLayerWriter
 from wclayer.model import DataStream, Entry, LayerWriter
 from wclayer.win32.attributes import FileBasicInfo
 
@@ -435,6 +436,39 @@ def test_many_small_files_go_through_workers(tmp_path: Path) -> None:
     layer = _layer(tmp_path / "layer", build)
     assert list(wclayer.check_layer(layer)) == []
     assert os.path.samefile(layer / "Files/5/l7", layer / "Files/7/f7")
+    raw = io.BytesIO()
+    wclayer.export_layer_to_tar(raw, layer)
+    assert raw.getvalue() == layer_tar(build)
+
+
+def test_links_to_files_that_were_made_long_before(tmp_path: Path) -> None:
+    """So many entries lie between them that the rows of the first files are in the database: workers make the links."""
+    long = "日" * 100
+    reparse = b"\x0c\0\0\x80\0\0\0\0"
+
+    def build(writer: LayerWriter) -> None:
+        put_directories(writer, "Files", *(f"Files/{n}" for n in range(40)))
+        for number in range(_ENOUGH_FOR_A_POOL):
+            put_file(writer, f"Files/0/{number}", b"%d" % number)
+        put_file(writer, f"Files/1/{long}", b"long name")
+        put_file(writer, "Files/1/streams", b"x", one=b"1")
+        writer.put(Entry("Files/1/no data", info(0x400), reparse=reparse))
+        for number in range(4000):
+            put_file(writer, f"Files/2/{number}", b"")
+        for number in range(_ENOUGH_FOR_A_POOL):
+            writer.put(Entry(f"Files/{number % 37 + 3}/{number}", info(), link_target=f"Files/0/{number}"))
+        for target in (long, "streams", "no data"):
+            writer.put(Entry(f"Files/2/{target}", info(), link_target=f"Files/1/{target}"))
+        writer.put(Entry(f"Files/2/other {long}", info(), link_target="Files/1/streams"))
+        writer.put(Entry("Files/2/link of a link", info(), link_target="Files/3/0"))
+
+    layer = _layer(tmp_path / "layer", build)
+    assert list(wclayer.check_layer(layer)) == []
+    for number in range(_ENOUGH_FOR_A_POOL):
+        assert os.path.samefile(layer / f"Files/0/{number}", layer / f"Files/{number % 37 + 3}/{number}")
+    assert (layer / "Files/2/link of a link").stat().st_nlink == 3
+    assert (layer / "Files/1/streams").stat().st_nlink == 3
+    assert (layer / "Files/1/no data").stat().st_nlink == 2
     raw = io.BytesIO()
     wclayer.export_layer_to_tar(raw, layer)
     assert raw.getvalue() == layer_tar(build)

@@ -23,12 +23,12 @@ from tests.formats.regf.support import (
 )
 from tests.layers.hive_layers import CONFIG, base_layer, child_layer, import_tar, put_hives
 from tests.support import layer_tar, nothing_left_in, put_directories, put_file
-from wclayer.errors import InvalidDataError
+from wclayer.errors import CorruptLayerError, InvalidDataError
 from wclayer.formats.regf.delta import delta_of, merge
 from wclayer.formats.regf.model import Key, TreeKey, Value
 from wclayer.formats.regf.writer import write_hive
 from wclayer.layers.directory import LayerDirectory, open_layer
-from wclayer.layers.directory.hives import effective_root
+from wclayer.layers.directory.hives import effective_hive, effective_root
 from wclayer.layers.hives import LAYER_HIVES, LayerHive
 from wclayer.model import LayerWriter, Limits
 
@@ -120,6 +120,36 @@ def test_the_effective_hive_without_base_hives_is_the_same(tmp_path: Path) -> No
     assert merged is not None
     assert kept is not None
     assert metadata_of(merged) == metadata_of(kept) == metadata_of(changed)
+
+
+def _file_of(hive: LayerHive, *layers: Path) -> bytes | None:
+    opened = [open_layer(layer) for layer in layers]
+    _opened.extend(opened)
+    return effective_hive(opened, hive)
+
+
+@pytest.mark.parametrize("has_layer_between", [False, True])
+def test_the_file_of_an_effective_hive_is_what_would_be_written_of_its_keys(
+    tmp_path: Path, has_layer_between: bool
+) -> None:
+    base = base_layer(tmp_path, SYSTEM=hive_bytes("SYSTEM"))
+    chain = [child_layer(tmp_path, "child", base, System=hive_bytes("a delta")), base]
+    if has_layer_between:
+        chain.insert(0, child_layer(tmp_path, "between", *chain, System=b""))
+    root = _effective(SYSTEM, *chain)
+    assert root is not None
+    assert _file_of(SYSTEM, *chain) == write_hive(root, file_name=SYSTEM.config_name)
+    assert _file_of(SOFTWARE, *chain) is None
+
+
+def test_the_file_of_an_effective_hive_does_not_come_from_a_damaged_one(tmp_path: Path) -> None:
+    base = base_layer(tmp_path, SYSTEM=hive_bytes("SYSTEM"))
+    child = child_layer(tmp_path, "child", base, System=hive_bytes("a delta"))
+    made = bytearray((child / SYSTEM.base).read_bytes())
+    made[-1] ^= 1
+    (child / SYSTEM.base).write_bytes(made)
+    with pytest.raises(CorruptLayerError, match=r"System_Base.*SHA-256"):
+        _file_of(SYSTEM, child, base)
 
 
 def test_the_real_hives(tmp_path: Path) -> None:

@@ -23,10 +23,11 @@ from tests.hostile_layers import Canary, Layers, change, copy_of, use
 from tests.support import directory, info, nothing_left_in
 from wclayer.errors import CorruptLayerError, LayerError, LimitExceededError, NotALayerError
 from wclayer.host.root import HostRoot, PathError
-from wclayer.layers.directory import DirectoryLayerWriter, open_layer
+from wclayer.layers.directory import open_layer
 from wclayer.layers.directory.chain_file import read_chain
 from wclayer.layers.directory.check import check_layer
 from wclayer.layers.directory.scratch import ScratchDirectory
+from wclayer.layers.directory.writer import DirectoryLayerWriter
 from wclayer.model import Entry
 from wclayer.view.layer_view import LayerView
 from wclayer.view.transfer import copy_out

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 import wclayer
 from tests.support import TRAILER_BYTES, archive, global_header, layer_tar, member, read_tar, witness
 from wclayer import sample
-from wclayer.layers.directory import DirectoryLayerWriter
+from wclayer.layers.directory.writer import DirectoryLayerWriter
 from wclayer.layers.tar.canonical import CanonicalEncoder
 from wclayer.layers.tar.members import encode_entry
 from wclayer.model import Entry, LayerWriter
@@ -155,22 +155,41 @@ def test_gnu_tar_and_bsdtar_list_what_we_write(build: Callable[[object], None], 
     assert [line.rstrip("/") for line in bsd.stdout.decode().splitlines()] == names
 
 
-_ascii_name = st.text("abcXYZ09._- ", min_size=1, max_size=130).filter(lambda name: name not in (".", ".."))
+_path = st.lists(st.text("abcXYZ09._- ", min_size=1, max_size=130), min_size=1, max_size=3).map(
+    lambda parts: "/".join(("Files", *parts))
+)
+_ea = st.builds(ExtendedAttribute, st.sampled_from([b"A", b"$CI.CATALOGHINT", b"X=Y", b"b"]), st.binary(max_size=99))
 _time = st.one_of(st.integers(0, (1 << 63) - 1), st.integers(116_444_736_000_000_000, 140_000_000_000_000_000))
 
 
 @given(
-    _ascii_name,
+    _path,
     st.integers(0, 0xFFFFFFFF),
-    _time, _time, _time, _time,
+    st.tuples(_time, _time, _time, _time),
     st.one_of(st.just(0), st.integers(0, 1 << 40)),
     st.sampled_from([None, b"", b"descriptor", bytes(range(200))]),
+    st.lists(_ea, max_size=2, unique_by=lambda ea: ea.name),
+    st.one_of(st.none(), _path, st.just("Files/\xe4")),
 )  # fmt: skip
 @settings(max_examples=400)
 def test_the_short_way_gives_what_the_long_way_gives(
-    name: str, attributes: int, a: int, b: int, c: int, d: int, size: int, security: bytes | None
+    name: str,
+    attributes: int,
+    times: tuple[int, int, int, int],
+    size: int,
+    security: bytes | None,
+    eas: list[ExtendedAttribute],
+    target: str | None,
 ) -> None:
-    entry = Entry(f"Files/{name}", FileBasicInfo(attributes, a, b, c, d), size, security)
+    entry = Entry(name, FileBasicInfo(attributes, *times), size, security, encode_eas(eas), link_target=target)
+    encode = CanonicalEncoder()
+    # The second time from what it remembers.
+    assert encode(entry) == encode(entry) == encode_entry(entry)
+
+
+def test_a_descriptor_with_the_bytes_of_eas_is_told_from_them() -> None:
+    eas = encode_eas([ExtendedAttribute(b"A", b"value")])
+    entry = Entry("Files/a", FileBasicInfo(0x20, *[130_000_000_000_000_000] * 4), 5, eas, eas)
     assert CanonicalEncoder()(entry) == encode_entry(entry)
 
 

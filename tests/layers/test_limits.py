@@ -15,7 +15,7 @@ import pytest
 import wclayer
 from tests.support import archive, info, layer_tar, member, nothing_left_in, put_directories, put_file
 from wclayer.layers.backup_api import BackupLayerReader
-from wclayer.layers.directory import DirectoryLayerWriter
+from wclayer.layers.directory.writer import DirectoryLayerWriter
 from wclayer.layers.folder import FolderLayerReader
 from wclayer.layers.transport import TransportLayerReader, TransportLayerWriter
 from wclayer.model import DataStream, Entry, ExtraStream, LayerWriter, Limits, limits_in_use, use_limits
@@ -193,7 +193,7 @@ def test_forms_wait_in_a_bounded_batch(tmp_path: Path) -> None:
     flush = records.LayerRecords.flush
 
     def watched(self: records.LayerRecords) -> None:
-        kept.append(sum(len(row.form or b"") for row in self._rows))
+        kept.append(sum(len(row[-1] or b"") for batch in self._waiting for row in batch.rows))
         flush(self)
 
     members = [member(b"Files/%d" % n, comment=base64.b64encode(os.urandom(700_000))) for n in range(20)]

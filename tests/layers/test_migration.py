@@ -15,7 +15,7 @@ import pytest
 
 import wclayer
 from tests.hostile_layers import Layers, change, make_layers
-from tests.old_layers import make_old, version_of
+from tests.old_layers import make_old, make_version_3, version_of
 from wclayer.errors import CorruptLayerError, LayerBusyError
 from wclayer.host import system
 from wclayer.layers.atomic import lock_place
@@ -65,6 +65,14 @@ def _schema(layer: Path) -> frozenset[object]:
         return frozenset(connection.execute("SELECT type, name, tbl_name, sql FROM sqlite_master"))
 
 
+@pytest.fixture
+def version_3(layers: Layers) -> Layers:
+    """The same, as a wclayer made them whose schema had version 3."""
+    for layer in layers:
+        make_version_3(layer)
+    return layers
+
+
 def _change(layer: Path) -> None:
     with LayerUpdate(layer) as update:
         update.put("Files/a.txt2", b"new", origin=Origin.OWN)
@@ -100,6 +108,36 @@ def test_old_layers_are_read_and_not_written(layers: Layers) -> None:
         assert view.read_bytes("Files/new") == b"new"
     assert [(layer / "layer.db").read_bytes() for layer in layers] == before
     assert [version_of(layer) for layer in layers] == [1, 1, 2]
+
+
+def test_layers_of_version_3_are_read_and_not_written(layers: Layers) -> None:
+    tars = [_tar(layer) for layer in layers]
+    for layer in layers:
+        make_version_3(layer)
+    before = [(layer / "layer.db").read_bytes() for layer in layers]
+    assert [_tar(layer) for layer in layers] == tars
+    for layer in layers:
+        assert list(check.check_layer(layer)) == []
+    assert [(layer / "layer.db").read_bytes() for layer in layers] == before
+    assert [version_of(layer) for layer in layers] == [3, 3, 3]
+
+
+def test_layers_of_version_3_get_the_schema_of_today(version_3: Layers) -> None:
+    before = [_rows(layer) for layer in (version_3.base, version_3.scratch)]
+    with LayerUpdate(version_3.base) as update:
+        update.set_record("x", 1)
+        update.commit(TIME)
+    before[0]["layer"] = sorted([*before[0]["layer"], ("x", 1)], key=str)
+    with ScratchDirectory(version_3.scratch):
+        pass
+    for layer, rows, kind in zip((version_3.base, version_3.scratch), before, LayerKind, strict=True):
+        assert version_of(layer) == VERSION
+        assert _schema(layer) == declared(VERSION, kind)
+        after = _rows(layer)
+        after["layer"].sort(key=str)
+        rows["layer"].sort(key=str)
+        assert after == rows
+        assert list(check.check_layer(layer)) == []
 
 
 def test_old_layers_are_read_where_nothing_can_be_written(tmp_path: Path) -> None:

@@ -13,8 +13,8 @@ import wclayer
 from tests.power_cut import PowerCutWitness
 from tests.support import directory, put_file
 from wclayer.errors import InvalidParameterError
-from wclayer.layers.directory import DirectoryLayerWriter
 from wclayer.layers.directory.scratch import IN_USE, ScratchDirectory
+from wclayer.layers.directory.writer import DirectoryLayerWriter
 from wclayer.view.layer_view import LayerView
 from wclayer.view.transfer import copy_between, copy_into
 

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import wclayer
 from tests.support import directory
-from wclayer.layers.directory import DirectoryLayerWriter, open_layer
+from wclayer.layers.directory import open_layer
 from wclayer.layers.directory.scratch import ScratchDirectory
+from wclayer.layers.directory.writer import DirectoryLayerWriter
 
 _READ = "import sys; from wclayer.layers.directory import open_layer as L; print(L(sys.argv[1]).record('x'))"
 

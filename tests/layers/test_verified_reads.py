@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import sqlite3
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +12,8 @@ import pytest
 
 import wclayer
 from tests.support import directory, put_file
-from wclayer.layers.directory import DirectoryLayerWriter
+from wclayer.layers.directory.reader import DirectoryLayerReader
+from wclayer.layers.directory.writer import DirectoryLayerWriter
 from wclayer.view.layer_view import LayerView
 
 LARGE = bytes(range(256)) * (3 << 12)
@@ -80,3 +82,41 @@ def test_what_was_replaced_in_a_scratch_is_verified_too(name: str, layer: Path) 
     contents.write_bytes(bytes(len(LARGE)))
     with pytest.raises(wclayer.CorruptLayerError, match="SHA-256"):
         wclayer.export_layer_to_tar(io.BytesIO(), run)
+
+
+@pytest.mark.parametrize("failure", [KeyboardInterrupt, None])
+def test_a_disk_that_is_not_made_to_its_end_leaves_nothing(failure: type[BaseException] | None, layer: Path) -> None:
+    before = threading.active_count()
+
+    def is_cancelled() -> bool:
+        if failure is not None:
+            raise failure
+        return True
+
+    with pytest.raises(failure or wclayer.OperationCancelledError):
+        wclayer.convert_layer(layer, layer.parent / "out.vhdx", cancelled=is_cancelled)
+    assert sorted(path.name for path in layer.parent.iterdir()) == ["layer"]
+    assert threading.active_count() == before
+
+
+def test_a_closed_reader_leaves_no_thread(layer: Path) -> None:
+    _read_all(layer)
+    with wclayer.new_layer_reader(layer) as reader:
+        # It stops in the middle of the large file.
+        while (entry := reader.next()) is not None and entry.name != "Files/large":
+            pass
+        reader.read(1 << 20)
+    assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("wclayer-verify")]
+
+
+def test_a_reader_needs_no_query_for_each_directory(tmp_path: Path) -> None:
+    with DirectoryLayerWriter(tmp_path / "layer") as writer:
+        writer.put(directory("Files"))
+        for number in range(50):
+            writer.put(directory(f"Files/{number}"))
+            put_file(writer, f"Files/{number}/file", b"x")
+    with DirectoryLayerReader(tmp_path / "layer") as reader:
+        statements: list[str] = []
+        reader.layer._database.set_trace_callback(statements.append)
+        assert sum(len(list(item.streams())) for item in reader) == 50
+    assert len(statements) < 10

@@ -16,6 +16,7 @@ import pytest
 from dissect.ntfs import NTFS
 
 import wclayer
+from tests.layers.damaged_volumes import read_record, write_record
 from tests.packages import NTFS as NTFS_PACKAGE
 from tests.packages import packaged, write_cloud_volume
 from tests.support import (
@@ -36,7 +37,7 @@ from wclayer import sample
 from wclayer.errors import DiskFullError, InvalidDataError, InvalidParameterError, NotSupportedError
 from wclayer.formats.ntfs import mft, streams, structs
 from wclayer.formats.ntfs.grow import grow_volume
-from wclayer.formats.ntfs.records import Attribute, decode_record, encode_record, reference
+from wclayer.formats.ntfs.records import Attribute, encode_record, reference
 from wclayer.formats.ntfs.runs import Run
 from wclayer.formats.ntfs.structs import RECORD_SIZE, AttributeType, NtfsError, RecordFlags, SystemFile
 from wclayer.formats.ntfs.volume import NtfsVolume
@@ -322,7 +323,7 @@ def _fragment_mft(path: Path, spare: int, *, far_list: bool) -> None:
         volume = NtfsVolume(disk)
         size = volume.cluster_size
         places = {number: volume.record_offset(number) for number in (0, 27, spare)}
-        _, attributes = decode_record(disk.read(places[0], RECORD_SIZE))
+        attributes = read_record(disk, places[0])
         data = next(a for a in attributes if a.type == AttributeType.DATA)
         first, second, *rest = data.runs
         assert rest
@@ -354,13 +355,13 @@ def _fragment_mft(path: Path, spare: int, *, far_list: bool) -> None:
         encoded = [attribute.encode(index) for index, attribute in enumerate(own)]
         encoded.insert(1, listing.encode(len(own)))
         base = encode_record(0, 1, RecordFlags.IN_USE, 1, encoded, next_id=len(own) + 1)
-        disk.write(places[0], base)
+        write_record(disk, places[0], base)
         mirror = volume.mirror_offset(0)
         assert mirror is not None
-        disk.write(mirror, base)
+        write_record(disk, mirror, base)
         for number, part in parts[1:]:
             record = encode_record(number, 1, RecordFlags.IN_USE, 0, [part.encode(0)], base=reference(0, 1), next_id=1)
-            disk.write(places[number], record)
+            write_record(disk, places[number], record)
 
 
 def _many_files(path: Path) -> tuple[Path, int]:

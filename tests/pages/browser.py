@@ -71,16 +71,16 @@ class Browser:
 
 
 class Page:
-    """A file that a browser shows.
+    """A page that a browser shows.
 
     Args:
         browser: the browser.
-        file: the file.
+        place: the file, or the address.
         with_scripts: whether the browser runs scripts.
         width: of the window, in pixels.
     """
 
-    def __init__(self, browser: Browser, file: Path, *, with_scripts: bool = True, width: int = 1000) -> None:
+    def __init__(self, browser: Browser, place: Path | str, *, with_scripts: bool = True, width: int = 1000) -> None:
         self._browser = browser
         browser.noted.clear()
         self._target = browser.call("Target.createTarget", url="about:blank")["targetId"]
@@ -91,7 +91,7 @@ class Page:
         if not with_scripts:
             self.call("Emulation.setScriptExecutionDisabled", value=True)
         browser.noted.clear()
-        self.call("Page.navigate", url=file.as_uri())
+        self.call("Page.navigate", url=place if isinstance(place, str) else place.as_uri())
         browser.wait_for("Page.loadEventFired")
 
     def close(self) -> None:
@@ -111,6 +111,10 @@ class Page:
     def requested(self) -> list[str]:
         """The addresses that the page has requested, its own among them."""
         return [event["params"]["request"]["url"] for event in self._of("Network.requestWillBeSent")]
+
+    def happened(self, method: str) -> list[dict[str, Any]]:
+        """The parameters of the events of a kind, so far."""
+        return [event["params"] for event in self._of(method)]
 
     def complaints(self) -> list[dict[str, Any]]:
         """What the browser reports: errors of scripts, lines of the console, violations of the page's policy."""

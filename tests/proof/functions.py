@@ -440,6 +440,17 @@ CALLS: dict[str, Call] = {
     ),
     "diff_registries": Call(_diff_registries, "base", HIVE, READS_ONLY),
     "find_vulnerabilities": Call(_find_vulnerabilities, "advisories.xml", "", READS_ONLY),
+    "search_files": Call(
+        lambda w: list(wclayer.search_files(w.place / "base", wclayer.ContentPattern("x"))), "base", LAYER, LAYER_READ,
+    ),
+    "find_entries": Call(
+        lambda w: list(wclayer.find_entries(w.place / "base")), "base", "layer.db", LAYER_READ,
+    ),
+    "directory_usage": Call(
+        lambda w: list(wclayer.directory_usage(w.place / "base")), "base", "layer.db", LAYER_READ,
+    ),
+    "survey_image": Call(lambda w: wclayer.survey_image(w.place / "base"), "base", "layer.db", LAYER_READ),
+    "audit_rights": Call(lambda w: wclayer.audit_rights(w.place / "base"), "base", "layer.db", LAYER_READ),
     "take_inventory": Call(lambda w: wclayer.take_inventory(w.place / "base"), "base", "layer.db", LAYER_READ),
     "diff_trees": Call(
         lambda w: list(wclayer.diff_trees(w.place / "base", w.base)), "base", "layer.db", LAYER_READ,
@@ -526,6 +537,10 @@ CALLS: dict[str, Call] = {
     "FleetDifference": Call(
         lambda w: list(wclayer.FleetDifference(*[w.place / "tree/fleet"] * 2).images()), "tree/fleet",
         "images/*/*.parquet", READS_ONLY, first=_fleet,
+    ),
+    "report_image": Call(
+        lambda w: wclayer.report_image(w.place / "base", w.out), "base", "layer.db",
+        {Condition.DAMAGED: CorruptLayerError, Condition.BUSY: WRITES},
     ),
     "write_fleet_report": Call(
         lambda w: wclayer.write_fleet_report(w.place / "tree/fleet", w.out), "tree/fleet", "images/*/*.parquet",
@@ -640,6 +655,7 @@ ASK_NOTHING = {
     "Additions": "what is given to what asks",
     "parse_reference": "it is made of the text", "parse_platform": "it is made of the text",
     "parse_location": "it is made of the text", "runs_on": "versions are compared",
+    "explain_security": "it is made of the bytes",
     "limits_in_use": "a setting of the process", "use_limits": "a setting of the process",
     "unsynced": "a setting of the process",
     "fleet_question": "it looks into a table",

@@ -63,9 +63,10 @@ PARSERS = (
     "inventory/collectors/packages/python.py", "inventory/collectors/pe_files.py",
     "inventory/facts/archive.py", "inventory/facts/contents.py", "inventory/facts/summary.py",
     "inventory/collectors/appx_name.py", "inventory/collectors/task_document.py", "inventory/collectors/x509.py",
+    "rights/access.py", "rights/audit/judge.py", "rights/explain.py", "rights/kinds.py", "rights/principals.py",
     "layers/directory/rows.py", "layers/json_file.py", "layers/tar/header_delta.py", "layers/tar/members.py",
     "layers/tar/reader.py", "layers/transport/reader.py", "layers/volume/kinds.py", "view/fuse/operations.py",
-    "view/resolve.py",
+    "search/contents.py", "search/pattern.py", "view/resolve.py",
 )  # fmt: skip
 NO_PARSERS = {
     "formats/disk.py": "a protocol",
@@ -76,6 +77,7 @@ NO_PARSERS = {
     "formats/ntfs/index.py": "makes an index",
     "formats/ntfs/records.py": "makes records",
     "formats/tar/writer.py": "makes a tar",
+    "win32/shown.py": "makes text for people",
     "win32/upcase.py": "a table",
 }
 """Modules of `formats/` and `win32/` that read nothing, each with what it is."""

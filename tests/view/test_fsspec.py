@@ -14,7 +14,7 @@ from fsspec.tests import abstract
 
 import wclayer
 from tests.support import put_directories, put_file
-from wclayer.layers.directory import DirectoryLayerWriter
+from wclayer.layers.directory.writer import DirectoryLayerWriter
 from wclayer.view.filesystem import LayerFileSystem
 
 

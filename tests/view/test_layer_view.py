@@ -18,10 +18,11 @@ from hypothesis import strategies as st
 import wclayer
 from tests.support import TIME, info, put_directories, put_file
 from wclayer.errors import ERROR_ACCESS_DENIED, CorruptLayerError, InvalidParameterError, LayerError
-from wclayer.layers.directory import DirectoryLayerWriter
+from wclayer.layers.directory.writer import DirectoryLayerWriter
 from wclayer.model import Entry
 from wclayer.view.filesystem import LayerFileSystem
-from wclayer.view.layer_view import LayerView, split_stream
+from wclayer.view.layer_view import LayerView
+from wclayer.view.spelling import split_stream
 from wclayer.win32.ea import ExtendedAttribute, encode_eas
 from wclayer.win32.inherit import inherited, volume_root
 from wclayer.win32.reparse import LinkTarget, LxSymlink

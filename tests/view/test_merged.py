@@ -9,11 +9,13 @@ import pytest
 
 import wclayer
 from tests.support import info, put_directories, put_file, put_files
-from wclayer.layers.directory import DirectoryLayerWriter, LayerDirectory
+from wclayer.layers.directory import LayerDirectory
 from wclayer.layers.directory.database import EntryRow
+from wclayer.layers.directory.writer import DirectoryLayerWriter
 from wclayer.model import DataStream, Entry, LayerWriter
-from wclayer.view.merged import layer_path
+from wclayer.view.spelling import layer_path
 from wclayer.win32.inherit import volume_root
+from wclayer.win32.names import name_key
 from wclayer.win32.reparse import LinkTarget, ReparsePoint
 
 Build = Callable[[LayerWriter], None]
@@ -50,6 +52,24 @@ def _base(writer: LayerWriter) -> None:
     put_file(writer, "Files/d/file", b"base")
     put_file(writer, "Files/d/other", b"other")
     put_files(writer, "Files/d/sub/x", "Files/gone/y", "Files/becomes directory")
+
+
+def test_names_of_a_new_directory_are_found_when_memory_has_no_room_for_all(
+    chain: Callable[..., list[Path]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wclayer.view.merged._REMEMBERED", 4)
+    wclayer.create_scratch_layer(tmp_path / "run", chain(_base))
+    with wclayer.LayerView(scratch=tmp_path / "run") as view:
+        view.mkdir("new")
+        for number in range(12):
+            assert not view.exists("new/missing")
+            view.write_bytes(f"new/{number}", b"%d" % number)
+            assert [view.exists(f"new/{known}") for known in range(12)] == [known <= number for known in range(12)]
+        view.unlink("new/5")
+        assert not view.exists("new/5")
+        view.rename("d/file", "new/5")
+        assert view.read_bytes("NEW/5") == b"base"
+        assert sorted(view.listdir("new")) == sorted(map(str, range(12)))
 
 
 def test_the_nearest_layer_wins(chain: Callable[..., list[Path]]) -> None:
@@ -216,3 +236,34 @@ def test_names_of_one_file_are_counted_once(chain: Callable[..., list[Path]], mo
     with wclayer.LayerView(chain(build)) as view:
         assert {status.links for status in view.scan("C:\\")} == {51}
     assert len(asked) == 1
+
+
+@pytest.mark.parametrize("beginning", ["", "w", "Windows", "\ud800", "zz", "\U0010ffff", "é", "É", "nothing"])
+def test_the_names_that_begin_so_are_those_of_the_whole_listing(
+    beginning: str, chain: Callable[..., list[Path]]
+) -> None:
+    names = ["Windows", "W", "\ud800", "windows2", "\ud800x", "é", "Éa", "日本", "\U0010ffff", "\U0010ffffz", "zz"]
+
+    def base(writer: LayerWriter) -> None:
+        put_directories(writer, "Files", "Files/d", *(f"Files/d/{name}" for name in names[:3]))
+        put_files(writer, *(f"Files/d/{name}" for name in names[3:]), "Files/d/Windows/below")
+
+    def middle(writer: LayerWriter) -> None:
+        put_directories(writer, "Files", "Files/d", "Files/d/WINDOWS")
+        put_files(writer, "Files/d/W", "Files/d/windows3")
+        writer.put(Entry("Files/d/zz", None))
+
+    def top(writer: LayerWriter) -> None:
+        put_directories(writer, "Files", "Files/d", "Files/d/windows2", "Files/d/zz")
+        writer.put(Entry("Files/d/Éa", None))
+
+    layers = chain(base, middle, top)
+    for some in (layers, layers[1:], layers[2:], layers[:1]):
+        with wclayer.MergedTree(some) as tree:
+            directory = tree.lookup("Files/d")
+            assert directory is not None
+            key = name_key(beginning)
+            expected = {n.key: n for n in tree.children(directory) if name_key(n.name).startswith(key)}
+            found = list(tree.beginning(directory, beginning))
+            assert {node.key: node for node in found} == expected
+            assert len(found) == len(expected)

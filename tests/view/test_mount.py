@@ -22,7 +22,7 @@ import pytest
 import wclayer
 from tests.support import TIME, directory, info, put_directories, put_file, tree_listing, witness
 from wclayer.errors import AlreadyExistsError, NotReadyError
-from wclayer.layers.directory import DirectoryLayerWriter
+from wclayer.layers.directory.writer import DirectoryLayerWriter
 from wclayer.model import Entry
 from wclayer.view.fuse import mount
 from wclayer.view.layer_view import LayerView
@@ -347,6 +347,101 @@ def test_random_reads_and_writes(mounted: Path, seed: int) -> None:
     assert path.read_bytes() == expected
 
 
+def test_what_one_program_only_writes_others_read(mounted: Path, tmp_path: Path) -> None:
+    (mounted / "log").write_bytes(b"-" * 10_000)
+    with (mounted / "log").open("rb") as reader, mmap.mmap(reader.fileno(), 0, prot=mmap.PROT_READ) as mapped:
+        assert reader.read() == mapped[:] == b"-" * 10_000
+        writer = os.open(mounted / "log", os.O_WRONLY)
+        appender = os.open(mounted / "log", os.O_WRONLY | os.O_APPEND)
+        expected = bytearray(b"-" * 10_000)
+        generator = random.Random(11)
+        for number in range(60):
+            piece = bytes([65 + number % 26]) * generator.randrange(1, 9_000)
+            at = generator.randrange(len(expected))
+            if number % 3 == 2:
+                at = len(expected)
+                os.write(appender, piece)
+            else:
+                os.pwrite(writer, piece, at)
+            expected[at : at + len(piece)] = piece
+            reader.seek(0)
+            assert reader.read() == expected
+            assert mapped[:] == expected[:10_000]
+            assert os.fstat(writer).st_size == (mounted / "log").stat().st_size == len(expected)
+        os.ftruncate(writer, 5_000)
+        assert (mounted / "log").read_bytes() == expected[:5_000]
+        os.close(writer)
+        os.close(appender)
+    assert (mounted / "log").read_bytes() == expected[:5_000]
+    # What the kernel itself writes for a program.
+    (tmp_path / "source").write_bytes(bytes(expected) * 20)
+    with (tmp_path / "source").open("rb") as source, (mounted / "sent").open("wb") as target:
+        while os.sendfile(target.fileno(), source.fileno(), None, 1 << 20):
+            pass
+    sh(
+        "cat < sent > piped; cp sent copied; dd if=sent of=direct bs=4k oflag=direct status=none; cat sent >> piped",
+        mounted,
+    )
+    assert (mounted / "sent").read_bytes() == (mounted / "copied").read_bytes() == bytes(expected) * 20
+    assert (mounted / "piped").read_bytes() == bytes(expected) * 40
+    assert (mounted / "direct").read_bytes() == bytes(expected) * 20
+
+
+def test_large_reads_give_what_the_file_has(base: Path, tmp_path: Path) -> None:
+    data = random.Random(5).randbytes(3_300_001)
+    with DirectoryLayerWriter(tmp_path / "large") as writer:
+        put_directories(writer, "Files")
+        for name in ("whole", "shorter", "unwanted"):
+            put_file(writer, f"Files/{name}", data)
+    place = tmp_path / "mount"
+    place.mkdir()
+    mount.start(place, [tmp_path / "large"])
+    try:
+        # A layer that was damaged behind the mount's back.
+        os.truncate(tmp_path / "large" / "Files" / "shorter", 200_000)
+        assert (place / "shorter").read_bytes() == data[:200_000]
+        for flags in (os.O_RDONLY, os.O_RDONLY | os.O_DIRECT):
+            fd = os.open(place / "whole", flags)
+            for offset, size in (
+                (0, 1 << 20),
+                (4097, 1 << 20),
+                (65_537, 65_536),
+                (3_000_000, 1 << 19),
+                (3_300_001, 70_000),
+            ):
+                assert os.pread(fd, size, offset) == data[offset : offset + size]
+            os.close(fd)
+        assert (place / "whole").read_bytes() == data
+        # Programs that end before their read is answered.
+        for _ in range(5):
+            sh("timeout 0.01 cat unwanted whole unwanted > /dev/null || true", place)
+        assert (place / "unwanted").read_bytes() == data
+    finally:
+        mount.unmount(place)
+
+
+def test_who_reads_while_another_program_writes_ends_with_the_new_data(mounted: Path) -> None:
+    size, piece = 1 << 20, 1 << 16
+    (mounted / "file").write_bytes(bytes(size))
+    read = "while cmp -s /dev/zero file; do :; done; while [ ! -e stop ]; do cat file > /dev/null; done; cat file"
+    readers = [
+        subprocess.Popen(["bash", "-c", read], cwd=mounted, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        for _ in range(2)
+    ]
+    with (mounted / "file").open("rb") as kept:
+        kept.read()
+        for number in range(1, 6):
+            writer = os.open(mounted / "file", os.O_WRONLY)
+            for at in range(0, size, piece):
+                os.pwrite(writer, bytes([number]) * piece, at)
+            os.close(writer)
+        (mounted / "stop").touch()
+        for reader in readers:
+            assert reader.communicate()[0] == b"\5" * size
+        kept.seek(0)
+        assert kept.read() == b"\5" * size
+
+
 def test_writing_past_the_size_gives_enospc(base: Path, tmp_path: Path) -> None:
     wclayer.create_scratch_layer(tmp_path / "small", [base])
     with LayerView(scratch=tmp_path / "small") as view:
@@ -372,8 +467,21 @@ def test_layers_are_mounted_read_only(base: Path, tmp_path: Path) -> None:
     mount.start(tmp_path / "m", [base])
     try:
         assert (tmp_path / "m" / "soft").read_bytes() == b"library"
+        assert (tmp_path / "m/WINDOWS/SYSTEM32/A.dll").read_bytes() == b"library"
+        for _ in range(2):
+            # What was looked up in vain does not hide what is there.
+            assert not (tmp_path / "m/Windows/missing").exists()
+            assert sorted(os.listdir(tmp_path / "m/Windows")) == ["System32", "link.dll", "secured"]
+            assert (tmp_path / "m/windows/Link.dll").read_bytes() == b"library"
+        with (
+            (tmp_path / "m/Windows/link.dll").open("rb") as file,
+            mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as data,
+        ):
+            assert data[:] == b"library"
         with fails(errno.EROFS):
             (tmp_path / "m" / "x").write_bytes(b"")
+        with fails(errno.EROFS):
+            (tmp_path / "m/Windows/link.dll").open("r+b")
         with pytest.raises(AlreadyExistsError):
             mount.start(tmp_path / "m", [base])
     finally:

@@ -16,7 +16,7 @@ import pytest
 
 import wclayer
 from tests.support import directory, info, put_directories, put_file, witness
-from wclayer.layers.directory import DirectoryLayerWriter
+from wclayer.layers.directory.writer import DirectoryLayerWriter
 from wclayer.model import Entry
 from wclayer.view.fuse import mount
 from wclayer.view.fuse.posix_link import link_text

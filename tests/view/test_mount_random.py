@@ -18,7 +18,7 @@ import pytest
 import wclayer
 from tests.support import info, put_directories, put_file, witness
 from tests.view import mount_steps
-from wclayer.layers.directory import DirectoryLayerWriter
+from wclayer.layers.directory.writer import DirectoryLayerWriter
 from wclayer.model import Entry
 from wclayer.view.fuse import mount
 from wclayer.view.layer_view import LayerView

@@ -10,7 +10,7 @@ from tests.support import put_directories, put_file
 from wclayer.formats.pe.facts import read_facts
 from wclayer.formats.pe.image import PeImage
 from wclayer.formats.pe.source import FileSource
-from wclayer.layers.directory import DirectoryLayerWriter
+from wclayer.layers.directory.writer import DirectoryLayerWriter
 from wclayer.view.layer_view import LayerView
 
 

@@ -35,7 +35,7 @@ from wclayer.formats.regf.delta import delta_of
 from wclayer.formats.regf.model import TreeKey, Value
 from wclayer.formats.regf.values import ValueType
 from wclayer.formats.regf.writer import write_hive
-from wclayer.layers.directory import DirectoryLayerWriter
+from wclayer.layers.directory.writer import DirectoryLayerWriter
 from wclayer.model import DataStream, Entry, LayerWriter
 from wclayer.win32.filetime import UNIX_EPOCH, to_unix_ns
 from wclayer.win32.reparse import LinkTarget, LxSymlink, ReparsePoint

@@ -16,9 +16,9 @@ import pytest
 import wclayer
 from tests.support import put_directories, put_file
 from wclayer.errors import NotSupportedError
-from wclayer.layers.directory import DirectoryLayerWriter
+from wclayer.layers.directory.writer import DirectoryLayerWriter
 from wclayer.view.fuse import abi, nodes
-from wclayer.view.fuse.abi import InitFlag, Opcode
+from wclayer.view.fuse.abi import InitFlag, Notice, Opcode, OpenFlag
 from wclayer.view.fuse.operations import Operations
 from wclayer.view.fuse.session import Connection
 from wclayer.view.layer_view import LayerView
@@ -38,6 +38,8 @@ class Kernel:
         self.operations = Operations(view.volume, "/mount")
         self.connection = Connection(theirs.fileno(), self.operations, "/mount")
         self.failure: BaseException | None = None
+        self.notices: list[tuple[int, int]] = []
+        """The notices that came before answers: the code, negative, and the number of the node."""
         self.thread = threading.Thread(target=self._serve)
         self.thread.start()
 
@@ -57,6 +59,8 @@ class Kernel:
             answer = self.ours.recv(2 << 20)
             size, error, unique = abi.OUT_HEADER.unpack_from(answer)
             assert size == len(answer)
+            if not unique:
+                self.notices.append((-error, abi.HANDLE_IN.unpack_from(answer, abi.OUT_HEADER.size)[0]))
         assert unique == 7
         return -error, answer[abi.OUT_HEADER.size :]
 
@@ -165,8 +169,8 @@ def changing(tmp_path: Path) -> Iterator[Kernel]:
         kernel.close()
 
 
-def _opened(kernel: Kernel, node: int) -> int:
-    error, answer = kernel.ask(Opcode.OPEN, node, abi.OPEN_IN.pack(os.O_RDWR, 0))
+def _opened(kernel: Kernel, node: int, flags: int = os.O_RDWR) -> int:
+    error, answer = kernel.ask(Opcode.OPEN, node, abi.OPEN_IN.pack(flags, 0))
     assert error == 0
     return int(abi.OPEN_OUT.unpack(answer)[0])
 
@@ -290,3 +294,125 @@ def test_nothing_is_made_below_a_directory_that_became_a_link(changing: Kernel) 
     for node in (directory, changing.look_up(b"d")):
         made = changing.ask(Opcode.MKNOD, node, abi.MKNOD_IN.pack(0o100777, 0, 0, 0) + b"n\0")[0]
         assert made in (errno.ENOTDIR, errno.ESTALE)
+
+
+_BOTH = InitFlag.NO_OPEN_SUPPORT | InitFlag.NO_OPENDIR_SUPPORT
+
+
+def _listed(kernel: Kernel, node: int, handle: int = 0) -> list[bytes]:
+    """The names of a directory, read in pieces."""
+    names: list[bytes] = []
+    offset = 0
+    while True:
+        error, answer = kernel.ask(Opcode.READDIR, node, abi.READ_IN.pack(handle, offset, 64, 0, 0, 0, 0))
+        assert error == 0
+        if not answer:
+            return names
+        at = 0
+        while at < len(answer):
+            _, offset, length, _ = abi.DIRENT_HEAD.unpack_from(answer, at)
+            at += abi.DIRENT_HEAD.size
+            names.append(answer[at : at + length])
+            at += length + -length % 8
+
+
+def test_of_layers_the_kernel_need_not_open_anything(kernel: Kernel) -> None:
+    kernel.init(flags=_BOTH)
+    directory = kernel.look_up(b"d")
+    file = kernel.look_up(b"Name", directory)
+    for opcode, node in ((Opcode.OPEN, file), (Opcode.OPENDIR, directory), (Opcode.FLUSH, file)):
+        assert kernel.ask(opcode, node, bytes(24)) == (errno.ENOSYS, b"")
+    assert kernel.ask(Opcode.READ, file, abi.READ_IN.pack(0, 1, 100, 0, 0, 0, 0)) == (0, b"ata")
+    assert _listed(kernel, directory) == [b".", b"..", b"Name"]
+    alias = kernel.look_up(b"NAME", directory)
+    assert kernel.ask(Opcode.READ, alias, abi.READ_IN.pack(0, 0, 100, 0, 0, 0, 0)) == (0, b"data")
+
+
+def test_of_layers_the_kernel_remembers_which_names_are_missing(kernel: Kernel) -> None:
+    kernel.init(flags=_BOTH)
+    error, answer = kernel.ask(Opcode.LOOKUP, body=b"missing\0")
+    assert error == 0
+    node, _, names, _, _, _ = abi.ENTRY_HEAD.unpack_from(answer)
+    assert (node, names) == (0, 1_000_000)
+    assert kernel.ask(Opcode.LOOKUP, kernel.look_up(b"D"), b"missing\0")[0] == errno.ENOENT
+    assert kernel.ask(Opcode.LOOKUP, body=b"x" * 256 + b"\0")[0] == errno.ENAMETOOLONG
+    assert kernel.ask(Opcode.LOOKUP, 12345 << 40 | 1, b"missing\0")[0] == errno.ESTALE
+
+
+@pytest.mark.parametrize("offered", [0, InitFlag.NO_OPEN_SUPPORT, InitFlag.NO_OPENDIR_SUPPORT])
+def test_a_kernel_that_must_open_gets_handles(kernel: Kernel, offered: int) -> None:
+    kernel.init(flags=offered)
+    directory = kernel.look_up(b"d")
+    file = kernel.look_up(b"Name", directory)
+    handle = _opened(kernel, file, os.O_RDONLY)
+    assert kernel.ask(Opcode.READ, file, abi.READ_IN.pack(handle, 0, 100, 0, 0, 0, 0)) == (0, b"data")
+    assert kernel.ask(Opcode.READ, file, abi.READ_IN.pack(0, 0, 100, 0, 0, 0, 0))[0] == errno.EBADF
+    error, answer = kernel.ask(Opcode.OPENDIR, directory, abi.OPEN_IN.pack(0, 0))
+    assert error == 0
+    assert _listed(kernel, directory, abi.OPEN_OUT.unpack(answer)[0]) == [b".", b"..", b"Name"]
+    assert kernel.ask(Opcode.LOOKUP, body=b"missing\0")[0] == errno.ENOENT
+
+
+def test_a_scratch_is_opened_whatever_the_kernel_offers(changing: Kernel) -> None:
+    changing.init(flags=_BOTH)
+    _opened(changing, changing.look_up(b"Name"))
+    assert changing.ask(Opcode.LOOKUP, body=b"missing\0")[0] == errno.ENOENT
+
+
+def test_what_is_only_written_does_not_pass_through_a_cache_that_the_kernel_would_keep(changing: Kernel) -> None:
+    changing.init(flags=InitFlag.INIT_EXT | InitFlag.DIRECT_IO_ALLOW_MMAP)
+    file, alias = changing.look_up(b"Name"), changing.look_up(b"NAME")
+    cached, direct = OpenFlag.KEEP_CACHE, OpenFlag.DIRECT_IO
+    for access, treated in (
+        (os.O_RDONLY, cached | OpenFlag.NO_FLUSH),
+        (os.O_RDWR, cached),
+        (os.O_WRONLY, cached | direct),
+    ):
+        assert _treated(changing, file, access) == treated
+    assert _treated(changing, alias, os.O_WRONLY) == direct
+
+
+def test_a_kernel_that_would_keep_old_data_writes_through_its_cache(changing: Kernel) -> None:
+    changing.init(flags=InitFlag.INIT_EXT)
+    assert _treated(changing, changing.look_up(b"Name"), os.O_WRONLY) == OpenFlag.KEEP_CACHE
+
+
+def test_who_else_has_a_file_open_reads_what_is_written_directly(changing: Kernel) -> None:
+    changing.init(flags=InitFlag.INIT_EXT | InitFlag.DIRECT_IO_ALLOW_MMAP)
+    file = changing.look_up(b"Name")
+    writer = _opened(changing, file, os.O_WRONLY)
+    write = abi.WRITE_IN.pack(writer, 0, 3, 0, 0, os.O_WRONLY, 0) + b"new"
+    changing.notices.clear()
+    for _ in range(2):
+        assert changing.ask(Opcode.WRITE, file, write)[0] == 0
+        # Closing a copy of the descriptor: from here on, the server keeps the file open itself.
+        assert changing.ask(Opcode.FLUSH, file, abi.HANDLE_IN.pack(writer) + bytes(16)) == (0, b"")
+    assert changing.notices == []
+    _opened(changing, file, os.O_RDONLY)
+    assert changing.ask(Opcode.WRITE, file, write)[0] == 0
+    assert changing.notices == [(-Notice.INVAL_INODE, file)]
+
+
+def _treated(kernel: Kernel, file: int, access: int) -> int:
+    """How the kernel is told to treat a file that it opens."""
+    error, answer = kernel.ask(Opcode.OPEN, file, abi.OPEN_IN.pack(access, 0))
+    assert error == 0
+    return int(abi.OPEN_OUT.unpack(answer)[1])
+
+
+def test_few_files_stay_open_without_handles(tmp_path: Path) -> None:
+    with DirectoryLayerWriter(tmp_path / "base") as writer:
+        put_directories(writer, "Files")
+        for number in range(100):
+            put_file(writer, f"Files/{number}", b"%d" % number)
+    with LayerView([tmp_path / "base"]) as view:
+        kernel = Kernel(view)
+        kernel.init(flags=_BOTH)
+        files = [kernel.look_up(b"%d" % number) for number in range(100)]
+        before = len(os.listdir("/proc/self/fd"))
+        for _ in range(2):
+            for number, file in enumerate(files):
+                read = abi.READ_IN.pack(0, 0, 100, 0, 0, 0, 0)
+                assert kernel.ask(Opcode.READ, file, read) == (0, b"%d" % number)
+        assert len(os.listdir("/proc/self/fd")) - before <= 70
+        kernel.close()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import wclayer
 from tests.support import put_directories, tree_listing, witness
-from wclayer.layers.directory import DirectoryLayerWriter
+from wclayer.layers.directory.writer import DirectoryLayerWriter
 from wclayer.view.fuse import mount
 from wclayer.view.layer_view import LayerView
 from wclayer.view.transfer import copy_into, copy_out

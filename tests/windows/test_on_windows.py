@@ -24,7 +24,14 @@ from tests.windows.machine import COMPILER, DLLS, ROOT, Machine, build, windows_
 TESTS = ROOT / "tests"
 # Codecs take bytes and give bytes: they ask nothing of a host. What opens files is not among them.
 _PURE = (TESTS / "win32", *(TESTS / "formats" / name for name in ("regf", "ntfs", "pe")))
-_NOT_THERE = {"test_bcd.py", "test_compression.py", "test_gpt.py", "test_mbr.py", "test_tar_codec.py"}
+_NOT_THERE = {
+    "test_bcd.py",
+    "test_compression.py",
+    "test_gpt.py",
+    "test_mbr.py",
+    "test_recogniser.py",
+    "test_tar_codec.py",
+}
 # What refuses damaged and hostile input does not either, and to try all of it takes minutes.
 _NOT_THERE |= {"test_hostile.py", "test_hostile_tar.py", "test_hostile_volume.py"}
 # A volume is in one file, and disks of every kind are read and written there by other tests.
@@ -48,8 +55,12 @@ _NOT_THERE |= {
 }
 _NOT_THERE |= {"test_registry_access.py", "test_registry_manifests.py", "test_registry_uploads.py"}
 _NOT_THERE |= {"test_registry_restart.py", "test_registry_wire.py", "test_registry_words.py", "test_store_processes.py"}
-# Memory is limited, and told, by Linux.
-_NOT_THERE |= {"test_memory.py"}
+# A shell, pipes and terminals of Linux are what the command is used with.
+_NOT_THERE |= {"test_standard_input.py", "test_completion.py"}
+# What is told of a mistake asks a host for the names in a folder, and nothing else.
+_NOT_THERE |= {"test_mistakes.py"}
+# Memory is limited, and told, by Linux, and shared with worker processes there.
+_NOT_THERE |= {"test_file_pool.py", "test_memory.py"}
 # Faults, power cuts and kills are made with what Linux has.
 _LINUX = TESTS / "proof"
 # Of builds, those that make an image of a scratch, and commands for files: the rest makes trees and servers with what
@@ -58,10 +69,16 @@ _BUILDS = TESTS / "builder"
 _BUILT_THERE = {"test_append_way.py", "test_commit.py", "test_file_commands.py", "test_tar_files.py"}
 # Fleets are scanned on Linux: Windows' Python of these tests has neither Dask nor Arrow nor DuckDB.
 _FLEETS = TESTS / "fleet"
+# Benchmarks measure what Linux tells of processes, beside programs that are there.
+_BENCHMARKS = TESTS / "benchmarks"
+# Windows' Python of these tests has no Textual.
+_EXPLORER = TESTS / "explore"
+# The documents' examples are for a shell of Linux.
+_DOCS = TESTS / "docs"
 SUITE = sorted(
     path.relative_to(ROOT).as_posix()
     for path in TESTS.rglob("test_*.py")
-    if not {TESTS / "windows", _LINUX, _FLEETS, *_PURE} & set(path.parents)
+    if not {TESTS / "windows", _LINUX, _FLEETS, _BENCHMARKS, _EXPLORER, _DOCS, *_PURE} & set(path.parents)
     and (_BUILDS not in path.parents or path.name in _BUILT_THERE)
     and path.name not in _NOT_THERE
     # Of the repository, not of the package.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -30,9 +29,8 @@ from wclayer.images.registry import RegistryOptions
 from wclayer.images.store import ImageStore
 from wclayer.images.transfer_progress import TransferCallback
 from wclayer.images.transport import ImageSource
-from wclayer.layers.inputs import open_any_place, open_stream
+from wclayer.layers.inputs import is_standard_input, open_any_place, open_stream
 
-STANDARD_INPUT = "-"
 """What stands for the standard input in the place of the Dockerfile's path."""
 _MAX_IGNORE = 1 << 20
 _MAX_DOCKERFILE = (1 << 20) + 1
@@ -90,10 +88,10 @@ def read_dockerfile(context: StrPath, name: StrPath = "") -> Dockerfile:
         EntryIsDirectoryError, InvalidParameterError: it is no file. A FIFO or device is read only if it is named.
         DockerfileError: it is not a Dockerfile.
     """
-    if os.fspath(name) == STANDARD_INPUT:
+    if is_standard_input(name):
         shown = "<standard input>"
-        with errors_at(shown):
-            data = sys.stdin.buffer.read(_MAX_DOCKERFILE)
+        with errors_at(shown), open_stream(name) as stream:
+            data = stream.read(_MAX_DOCKERFILE)
     else:
         path = Path(name) if os.fspath(name) else Path(context) / "Dockerfile"
         shown = os.fspath(name) or path.name
@@ -116,7 +114,7 @@ def open_context(path: StrPath, dockerfile: StrPath = "") -> BuildContext:
         DockerfileError: `.dockerignore` is wrong.
         EntryIsDirectoryError, InvalidParameterError: `.dockerignore` is no file.
     """
-    named = "" if os.fspath(dockerfile) == STANDARD_INPUT else os.fspath(dockerfile)
+    named = "" if is_standard_input(dockerfile) else os.fspath(dockerfile)
     own = Path(f"{named or Path(path) / 'Dockerfile'}.dockerignore")
     for place in (own, Path(path) / ".dockerignore"):
         # A link that leads nowhere, or a device, must not mean that nothing is left out.

@@ -10,9 +10,10 @@ from wclayer._types import StrPath
 from wclayer.errors import boundary, errors_at
 from wclayer.formats.regf.model import copy_key, limit_times
 from wclayer.formats.regf.writer import write_hive
-from wclayer.layers.directory import DirectoryLayerReader, open_layer
+from wclayer.layers.directory import open_layer
 from wclayer.layers.directory.database import EntryRow, Origin
 from wclayer.layers.directory.hives import open_hive
+from wclayer.layers.directory.reader import DirectoryLayerReader
 from wclayer.layers.directory.update import own_directory
 from wclayer.layers.hives import HIVES_ROOT, LAYER_HIVES, LayerHive
 from wclayer.model import DataStream, Entry, limits_in_use

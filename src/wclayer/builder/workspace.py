@@ -24,9 +24,9 @@ from wclayer.images.descriptor import OCI_LAYER, Descriptor, digest_of
 from wclayer.images.store import ImageStore
 from wclayer.images.store.staging import Staging
 from wclayer.layers.copy import copy_layer
-from wclayer.layers.directory import DirectoryLayerWriter
 from wclayer.layers.directory.database import FILE_NAME
 from wclayer.layers.directory.migration import make_scratch
+from wclayer.layers.directory.writer import DirectoryLayerWriter
 from wclayer.layers.names import TRUSTED
 from wclayer.layers.progress import Cancelled, ProgressCallback
 from wclayer.layers.tar import TarLayerWriter

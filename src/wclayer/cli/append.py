@@ -17,6 +17,7 @@ from wclayer.cli.made_image import made_record, told_beside
 from wclayer.cli.output import echo, json_option, print_json, warn
 from wclayer.cli.remote import registry_options
 from wclayer.cli.transfer_bars import transfer_bars
+from wclayer.cli.word_kind import WordKind, completed_as
 from wclayer.images.edit import ConfigChanges
 from wclayer.images.platform import Platform
 from wclayer.images.registry import RegistryOptions
@@ -70,7 +71,7 @@ def _acls(texts: Sequence[str]) -> Mapping[str, str]:
 @many("-t", "--tag", metavar="NEW", help="The name of the result; more than once for several names.")
 @quiet_option
 @json_option
-@click.argument("image")
+@click.argument("image", shell_complete=completed_as(WordKind.IMAGE))
 def append_command(
     store: ImageStore,
     registry: RegistryOptions,
@@ -105,9 +106,9 @@ def append_command(
 
     \b
     Example:
-      wclayer append docker://localhost:5000/nanoserver:ltsc2022 --copy dist=C:\\app --cmd C:\\app\\app.exe \\
-        --push -t localhost:5000/app:1
-      wclayer append nanoserver:ltsc2022 --copy dist=C:\\app --path-append C:\\app --setx MODE=1 -t app:1
+      wclayer append docker://localhost:5000/nanoserver:ltsc2022 --copy 'dist=C:\\app' \\
+        --cmd 'C:\\app\\app.exe' --push -t localhost:5000/app:1
+      wclayer append nanoserver:ltsc2022 --copy 'dist=C:\\app' --path-append 'C:\\app' --setx MODE=1 -t app:1
       wclayer append docker://localhost:5000/nanoserver:ltsc2022 --for ltsc2022,ltsc2025 --tar app.tar --push \\
         -t localhost:5000/app:1
     """

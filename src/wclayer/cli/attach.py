@@ -12,6 +12,7 @@ from wclayer.cli.output import echo, json_option, print_json
 from wclayer.cli.remote import registry_options
 from wclayer.cli.text_table import aligned
 from wclayer.cli.transfer_bars import transfer_bars
+from wclayer.cli.word_kind import WordKind, completed_as
 from wclayer.images.attaching import TITLE, AttachedFile, attach_file, attached_files
 from wclayer.images.descriptor import Descriptor
 from wclayer.images.platform import Platform
@@ -31,7 +32,7 @@ from wclayer.images.store import ImageStore
 @click.option("--list", "lists", is_flag=True, help="List what is attached to IMAGE.")
 @quiet_option
 @json_option
-@click.argument("image")
+@click.argument("image", shell_complete=completed_as(WordKind.IMAGE))
 @click.argument("file", required=False)
 def attach_command(
     store: ImageStore,

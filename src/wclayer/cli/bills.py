@@ -15,7 +15,7 @@ import click
 from wclayer.builder.clock import Clock
 from wclayer.cli.attach import attached_text
 from wclayer.cli.layer_argument import LayerArgument
-from wclayer.cli.output import count_text, results_beside
+from wclayer.cli.output import results_beside
 from wclayer.errors import InvalidParameterError, PathNotFoundError, during
 from wclayer.images.attaching import attach_stream
 from wclayer.images.location import Location, Transport
@@ -25,6 +25,7 @@ from wclayer.inventory.sbom.cyclonedx import write_cyclonedx
 from wclayer.inventory.sbom.forms import components
 from wclayer.inventory.sbom.spdx import write_spdx
 from wclayer.layers.atomic import OutputFile, is_standard_output
+from wclayer.win32.shown import count_text
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 

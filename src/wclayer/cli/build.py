@@ -13,13 +13,13 @@ from wclayer.cli.build_progress import build_progress
 from wclayer.cli.config_options import annotation_option, many, pairs
 from wclayer.cli.image_options import for_option, quiet_option, store_option
 from wclayer.cli.made_image import pushed_too, told_beside
-from wclayer.cli.output import echo, json_option, print_json
+from wclayer.cli.output import echo, json_option, print_json, results_beside
 from wclayer.cli.remote import registry_options
 from wclayer.errors import InvalidParameterError, NotSupportedError
 from wclayer.images.platform import Platform, parse_platform
 from wclayer.images.registry import RegistryOptions
 from wclayer.images.store import ImageStore
-from wclayer.layers.atomic import OutputFile
+from wclayer.layers.atomic import OutputFile, is_standard_output
 
 _REMOTE = ("http://", "https://", "git://", "git@", "ssh://", "github.com/")
 
@@ -90,12 +90,15 @@ def build_command(
       wclayer build -f - -t oci:out:1 . < Dockerfile
     """
     if context.startswith(_REMOTE) or context == "-":
-        raise NotSupportedError(context, "the context is a folder; clone or unpack it first")
+        raise NotSupportedError(
+            context,
+            "the context is a folder; clone or unpack it first (`-f -` reads a Dockerfile from the standard input)",
+        )
     if push and not tags:
         raise click.UsageError("--push needs a name: -t NAME")
     if iidfile:
         _check_can_be_written(iidfile)
-    with told_beside(tags):
+    with told_beside(tags), results_beside(iidfile, "a digest"):
         with build_progress(quiet=quiet or as_json, is_plain=style == "plain") as (progress, transfer):
             built = build_image(
                 context, pushed_too(tags, push=push), store, dockerfile=dockerfile, target=target,
@@ -105,7 +108,7 @@ def build_command(
                 transfer=transfer,
             )  # fmt: skip
         if iidfile:
-            with OutputFile(Path(iidfile)) as output:
+            with OutputFile(iidfile) as output:
                 output.stream.write(built.digest.encode())
         _report(built, tags, quiet=quiet, as_json=as_json)
 
@@ -115,6 +118,8 @@ def _check_can_be_written(path: str) -> None:
 
     The file is not kept open: in the context, COPY would take it. A FIFO or device is opened only to be written to.
     """
+    if is_standard_output(path):
+        return
     if not os.path.exists(path) or os.path.isfile(path) or os.path.isdir(path):
         OutputFile(Path(path)).discard()
 

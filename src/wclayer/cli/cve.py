@@ -9,8 +9,9 @@ from typing import Any
 import click
 
 import wclayer
+from wclayer.cli.group import FOUND
 from wclayer.cli.layer_argument import LayerArgument, layer_argument
-from wclayer.cli.output import count_bar, count_text, echo, json_option, print_json, results_beside
+from wclayer.cli.output import count_bar, echo, json_option, print_json, results_beside
 from wclayer.cli.text_table import aligned
 from wclayer.errors import InvalidParameterError
 from wclayer.inventory.cve.advisory import Severity
@@ -18,9 +19,8 @@ from wclayer.inventory.cve.report import Vulnerability, VulnerabilityReport, Vul
 from wclayer.inventory.cve.sarif import to_sarif
 from wclayer.inventory.cve.vex import to_vex
 from wclayer.layers.atomic import OutputFile
+from wclayer.win32.shown import count_text
 
-FOUND = 21
-"""The exit status if there is a vulnerability at or above `--fail-on`."""
 _THRESHOLDS = {severity.word.lower(): severity for severity in Severity if severity} | {"any": Severity.UNKNOWN}
 
 

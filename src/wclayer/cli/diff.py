@@ -12,7 +12,7 @@ import click
 from wclayer._types import StrPath
 from wclayer.cli.facts_option import FactsOption, facts_option
 from wclayer.cli.layer_argument import LayerArgument, layer_argument
-from wclayer.cli.output import count_bar, count_text, echo, json_option, print_json, results_beside, warn
+from wclayer.cli.output import count_bar, echo, json_option, print_json, results_beside, warn
 from wclayer.comparison.html import page
 from wclayer.comparison.image_diff import (
     DocumentDifference,
@@ -39,6 +39,7 @@ from wclayer.layers.atomic import OutputFile
 from wclayer.layers.directory.chain_file import read_chain
 from wclayer.view.diff import Difference
 from wclayer.view.registry import RegistryDifference
+from wclayer.win32.shown import count_text
 
 
 @click.command("diff")
@@ -121,7 +122,9 @@ def _with_layers(a: LayerArgument, b: LayerArgument | None, alone: bool) -> _Com
     old, new = _paths(a, b)
     names = (a.text, b.text) if b else (old, a.text)
     read = [*map(Path, (old, new)), *read_chain(Path(old)), *read_chain(Path(new))]
-    return _Compared(names, (old, new), None if b is None or alone else _images(a, b), read)
+    images = None if b is None or alone else _images(a, b)
+    read += [image.place for image in images or () if image.place is not None]
+    return _Compared(names, (old, new), images, read)
 
 
 def _with_facts(
@@ -143,7 +146,7 @@ def _differences(
     if compared.images is not None:
         documents = document_difference(*compared.images, times=times)
         files = tuple(files)
-        inventory = diff_contents(*compared.images, files)
+        inventory = diff_contents(*compared.images, (file.path for file in files))
     return documents, inventory, files, registry_differences(*compared.sides, times=times, alone=alone)
 
 

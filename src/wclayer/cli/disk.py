@@ -11,7 +11,9 @@ import click
 import wclayer
 from wclayer.cli.group import Verbs
 from wclayer.cli.layer_argument import LayerArgument, layer_argument
-from wclayer.cli.output import SIZE, count_bar, count_text, echo, json_option, print_json, progress_bar, size_text
+from wclayer.cli.output import SIZE, count_bar, echo, json_option, print_json, progress_bar, size_text
+from wclayer.layers.inputs import is_standard_input
+from wclayer.win32.shown import count_text
 
 _FIELDS = {
     "vhdx": (
@@ -32,6 +34,7 @@ def disk_group() -> None:
     \b
     Example:
       wclayer disk info sandbox.vhdx
+      wclayer disk check sandbox.vhdx
       wclayer disk convert --to raw sandbox.vhdx sandbox.img
     """
 
@@ -148,15 +151,16 @@ def convert_layer_command(
     layers: tuple[LayerArgument, ...],
 ) -> None:
     """Make a disk with an NTFS volume from a layer and its parents, from an image, or from the chain LAYERS, nearest
-    first.
+    first. The tar of a base layer (- is standard input) is read once, without a layer directory.
 
     \b
     Example:
       wclayer convert /layers/app -o app.vhdx
       wclayer convert servercore:ltsc2022 -o servercore.vhdx
+      wclayer convert base.tar.gz -o base.vhdx
       wclayer convert /layers/base --to ntfs --size 2GiB -o base.img
     """
-    chain = [layer.path for layer in layers]
+    chain = [layer.text if is_standard_input(layer.text) else layer.path for layer in layers]
     with progress_bar("converting") as progress:
         result = wclayer.convert_layer(
             chain, target, to=to, size=size, cluster_size=cluster_size, label=label, alone=alone,
@@ -166,6 +170,10 @@ def convert_layer_command(
         print_json({"path": target, **dataclasses.asdict(result)})
     else:
         echo(f"made {target}: {result.entries} entries in a volume of {size_text(result.volume_size)}")
+        if result.diff_id is not None:
+            echo(f"  diffID {result.diff_id}")
+            if result.digest != result.diff_id:
+                echo(f"  digest {result.digest}")
     if result.unencrypted:
         click.echo(
             f"wclayer: warning: {result.unencrypted} entries are marked as encrypted, but their data are plain and "

@@ -12,7 +12,7 @@ _WRITING = frozenset(
         "mkdir", "mv", "demo", "set", "delete", "attrib", "grant", "unmount", "shell", "login", "logout", "pull",
         "push", "copy", "load", "save", "config", "append", "build", "commit", "rebase", "squash", "tag",
         "untag", "rmi", "prune", "export-rootfs", "attach", "cve", "diff", "inventory",
-        "report", "scan",
+        "report", "scan", "explore", "audit",
     }
 )  # fmt: skip
 """The verbs that wait for the disk before they end, with those of `acl`, `disk`, `fleet`, `index` and `reg`."""

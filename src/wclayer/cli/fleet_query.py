@@ -7,11 +7,11 @@ from contextlib import closing
 import click
 
 from wclayer.cli.fleet_answer import print_answer
-from wclayer.cli.output import SIZE, count_text, echo, print_json, warn
+from wclayer.cli.output import SIZE, echo, print_json, warn
 from wclayer.cli.text_table import aligned
 from wclayer.fleet.query.questions import QUESTIONS, fleet_question
 from wclayer.fleet.query.session import MEMORY, FleetSession
-from wclayer.win32.shown import size_text
+from wclayer.win32.shown import count_text, size_text
 
 memory_option = click.option(
     "--memory", type=SIZE, default=MEMORY, metavar="SIZE",

@@ -7,13 +7,14 @@ import dataclasses
 import click
 
 from wclayer.cli.fleet_source import source_options
-from wclayer.cli.output import SIZE, count_text, echo, json_option, print_json, size_text, warn
+from wclayer.cli.output import SIZE, echo, json_option, print_json, size_text, warn
 from wclayer.cli.remote import registry_options
 from wclayer.cli.scan_progress import scan_progress
 from wclayer.fleet.scan.api import scan_fleet
 from wclayer.fleet.scan.options import ScanOptions
 from wclayer.fleet.scan.results import ScanResult
 from wclayer.images.registry import RegistryOptions
+from wclayer.win32.shown import count_text
 
 _TOLD = 20
 """How many errors are told one by one."""

@@ -13,6 +13,7 @@ from wclayer.cli.image_options import platform_option, store_option
 from wclayer.cli.made_image import make_image, opened_image
 from wclayer.cli.output import json_option, print_json, warn
 from wclayer.cli.remote import registry_options
+from wclayer.cli.word_kind import WordKind, completed_as
 from wclayer.errors import NotSupportedError
 from wclayer.images.appending import appending
 from wclayer.images.changed import compose_index, edit_image
@@ -36,7 +37,7 @@ from wclayer.images.store import ImageStore
 @many("--unset-annotation", metavar="NAME", help="Remove an annotation.")
 @click.option("-t", "--tag", "new", required=True, metavar="NEW", help="The name of the result.")
 @json_option
-@click.argument("image")
+@click.argument("image", shell_complete=completed_as(WordKind.IMAGE))
 def config_command(
     store: ImageStore,
     registry: RegistryOptions,
@@ -93,7 +94,7 @@ def index_group() -> None:
 @click.option("--oci", "is_oci", is_flag=True, help="Make an index of OCI's kind, whatever the images are.")
 @click.option("-t", "--tag", "new", required=True, metavar="NEW", help="The name of the index.")
 @json_option
-@click.argument("images", nargs=-1, required=True)
+@click.argument("images", shell_complete=completed_as(WordKind.IMAGE), nargs=-1, required=True)
 def create_command(
     store: ImageStore,
     registry: RegistryOptions,
@@ -128,8 +129,8 @@ def create_command(
 @click.option("--replace", "replaces", is_flag=True, help="Replace images of the same release and processor.")
 @click.option("-t", "--tag", "new", default=None, metavar="NEW", help="The name of the result (default: INDEX).")
 @json_option
-@click.argument("index")
-@click.argument("images", nargs=-1, required=True)
+@click.argument("index", shell_complete=completed_as(WordKind.IMAGE))
+@click.argument("images", shell_complete=completed_as(WordKind.IMAGE), nargs=-1, required=True)
 def append_command(
     store: ImageStore,
     registry: RegistryOptions,
@@ -173,7 +174,7 @@ def _own_name(text: str, place: Location, store: ImageStore) -> str:
 @store_option
 @registry_options
 @json_option
-@click.argument("index")
+@click.argument("index", shell_complete=completed_as(WordKind.IMAGE))
 def list_command(store: ImageStore, registry: RegistryOptions, as_json: bool, index: str) -> None:
     """List the images of INDEX with their platforms and digests.
 

@@ -11,8 +11,9 @@ from typing import Any
 import click
 
 from wclayer.cli.image_options import platform_option, store_option
-from wclayer.cli.output import count_text, echo, json_option, print_json, size_text
+from wclayer.cli.output import echo, json_option, print_json, size_text
 from wclayer.cli.remote import registry_options
+from wclayer.cli.word_kind import WordKind, completed_as
 from wclayer.errors import InvalidParameterError, NotSupportedError
 from wclayer.images.config import ImageConfig
 from wclayer.images.descriptor import Descriptor
@@ -25,6 +26,7 @@ from wclayer.images.platform import Platform
 from wclayer.images.registry import RegistryOptions
 from wclayer.images.runs_on import ISOLATIONS, Isolation, RunsOn, runs_on
 from wclayer.images.store import ImageStore
+from wclayer.win32.shown import count_text
 
 HOSTS = {
     "10.0.17763": "Windows Server 2019",
@@ -47,7 +49,7 @@ HOSTS = {
 )  # fmt: skip
 @click.option("--isolation", type=click.Choice(ISOLATIONS), default=None, help="How the host isolates containers.")
 @json_option
-@click.argument("image")
+@click.argument("image", shell_complete=completed_as(WordKind.IMAGE))
 def inspect_command(
     store: ImageStore,
     registry: RegistryOptions,

@@ -16,11 +16,12 @@ from wclayer.cli.image_options import (
     quiet_option,
     store_option,
 )
-from wclayer.cli.output import count_text, echo, json_option, print_json, results_beside, size_text
+from wclayer.cli.output import echo, json_option, print_json, results_beside, size_text
 from wclayer.cli.remote import registry_options
 from wclayer.cli.transfer_bars import transfer_bars
+from wclayer.cli.word_kind import WordKind, completed_as
 from wclayer.images.copying import copy_between
-from wclayer.images.loading import FORMATS, STANDARD_INPUT, load_images, save_images
+from wclayer.images.loading import FORMATS, load_images, save_images
 from wclayer.images.location import Transport, parse_location
 from wclayer.images.platform import Platform
 from wclayer.images.pull import PullResult, pull_image
@@ -28,6 +29,8 @@ from wclayer.images.push import push_image
 from wclayer.images.registry import RegistryOptions
 from wclayer.images.store import ImageStore
 from wclayer.images.transfer import CopyResult
+from wclayer.layers.inputs import STANDARD_INPUT, is_standard_input
+from wclayer.win32.shown import count_text
 
 no_unpack_option = click.option("--no-unpack", is_flag=True, help="Do not unpack the layers.")
 
@@ -88,7 +91,7 @@ def pull_command(
 @platform_option
 @registry_options
 @_transfer_options
-@click.argument("image")
+@click.argument("image", shell_complete=completed_as(WordKind.IMAGE))
 @click.argument("reference", metavar="[REF]", default="")
 def push_command(
     platform: Platform | None,
@@ -125,7 +128,7 @@ def push_command(
 @click.option("--referrers", is_flag=True, help="Copy signatures, SBOMs and all else that refers to the image, too.")
 @registry_options
 @_transfer_options
-@click.argument("source", metavar="SRC")
+@click.argument("source", metavar="SRC", shell_complete=completed_as(WordKind.IMAGE))
 @click.argument("target", metavar="DST")
 def copy_command(
     platform: Platform | None,
@@ -191,7 +194,7 @@ def load_command(
       docker save app:1 | wclayer load
       wclayer load -i layout/ -t app:1
     """
-    if file == STANDARD_INPUT and sys.stdin.isatty():
+    if is_standard_input(file) and sys.stdin.isatty():
         raise click.UsageError("an archive is not read from a terminal: use -i FILE, or redirect")
     with transfer_bars(quiet=quiet) as progress:
         results = load_images(
@@ -220,7 +223,7 @@ def load_command(
 )  # fmt: skip
 @platform_option
 @_transfer_options
-@click.argument("images", metavar="IMAGE...", nargs=-1, required=True)
+@click.argument("images", metavar="IMAGE...", shell_complete=completed_as(WordKind.IMAGE), nargs=-1, required=True)
 def save_command(
     file: str,
     form: str,

@@ -7,12 +7,14 @@ from typing import Any
 
 import click
 
+import wclayer
 from wclayer.cli.image_options import store_option
-from wclayer.cli.output import count_bar, count_text, echo, json_option, print_json, size_text, warn
+from wclayer.cli.output import count_bar, echo, json_option, print_json, size_text, warn
 from wclayer.cli.text_table import aligned
-from wclayer.images.repair import repair_store
+from wclayer.cli.word_kind import WordKind, completed_as
 from wclayer.images.store import ImageStore, PruneResult, StoredImage
 from wclayer.layers.directory.problem import Problem
+from wclayer.win32.shown import count_text
 
 _SHORT = 12
 """Digits of a digest that a listing shows; as many find an image."""
@@ -90,7 +92,7 @@ def _row(image: StoredImage, digests: bool) -> tuple[str, ...]:
 @click.command("tag")
 @store_option
 @json_option
-@click.argument("image")
+@click.argument("image", shell_complete=completed_as(WordKind.IMAGE))
 @click.argument("name")
 def tag_command(store: ImageStore, as_json: bool, image: str, name: str) -> None:
     """Give IMAGE of the store the further name NAME. Another image that has the name loses it.
@@ -114,7 +116,7 @@ def tag_command(store: ImageStore, as_json: bool, image: str, name: str) -> None
 @click.command("untag")
 @store_option
 @json_option
-@click.argument("names", metavar="NAME...", nargs=-1, required=True)
+@click.argument("names", metavar="NAME...", shell_complete=completed_as(WordKind.IMAGE), nargs=-1, required=True)
 def untag_command(store: ImageStore, as_json: bool, names: tuple[str, ...]) -> None:
     """Remove names of images from the store. What no other name keeps stays until `wclayer prune`.
 
@@ -128,7 +130,7 @@ def untag_command(store: ImageStore, as_json: bool, names: tuple[str, ...]) -> N
 @click.command("rmi")
 @store_option
 @json_option
-@click.argument("names", metavar="NAME...", nargs=-1, required=True)
+@click.argument("names", metavar="NAME...", shell_complete=completed_as(WordKind.IMAGE), nargs=-1, required=True)
 def rmi_command(store: ImageStore, as_json: bool, names: tuple[str, ...]) -> None:
     """Remove names of images from the store, as `untag` does. What no other name keeps stays until `wclayer prune`.
 
@@ -249,7 +251,7 @@ def _check(store: ImageStore, as_json: bool) -> int:
 def _repair(store: ImageStore, as_json: bool) -> int:
     """Repairs the store, and returns the exit status."""
     with count_bar("checking") as progress:
-        result = repair_store(store, progress=progress)
+        result = wclayer.repair_store(store, progress=progress)
     if as_json:
         print_json(
             {

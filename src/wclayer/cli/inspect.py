@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from typing import NamedTuple
 
 import click
@@ -12,42 +13,33 @@ import click
 import wclayer
 from wclayer._walk import Walk
 from wclayer.cli.layer_argument import LayerArgument, layer_argument
+from wclayer.cli.merged import is_merged, merged_option
 from wclayer.cli.output import (
     count_bar,
-    count_text,
     echo,
+    echo_lines,
     entry_record,
     json_option,
     print_json,
+    print_json_list,
     reparse_record,
     size_text,
 )
 from wclayer.cli.text import LAYER_PATH, can_show
 from wclayer.errors import EntryIsDirectoryError, PathNotFoundError, UnresolvedLinkError
 from wclayer.layers.directory.file_security import file_security
-from wclayer.layers.directory.scratch import is_scratch
 from wclayer.layers.directory.summary import summarize_layer
-from wclayer.view.layer_view import split_stream
-from wclayer.view.merged import MergedTree, Node, layer_path
+from wclayer.view.merged import MergedTree, Node
 from wclayer.view.resolve import existing
+from wclayer.view.spelling import layer_path, split_stream
 from wclayer.win32 import filetime
 from wclayer.win32.attributes import attribute_letters
 from wclayer.win32.names import names_equal
-from wclayer.win32.sddl import security_text
-
-merged_option = click.option(
-    "-m",
-    "--merged/--alone",
-    default=None,
-    help="Show LAYER over its parents, or alone. By default, scratches and images are shown over their parents, and"
-    " other layers alone.",
-)
+from wclayer.win32.shown import count_text
 
 
 def _tree(layer: LayerArgument, merged: bool | None) -> MergedTree:
-    if merged is None:
-        merged = layer.is_image or is_scratch(layer.path)
-    return MergedTree.of(layer.path, with_parents=merged)
+    return MergedTree.of(layer.path, with_parents=is_merged(layer, merged))
 
 
 def _find(tree: MergedTree, path: str, *, follow: bool = True) -> Node:
@@ -63,22 +55,37 @@ def _name(node: Node) -> str:
     return node.path.rpartition("/")[2]
 
 
-def _suffix(tree: MergedTree, node: Node) -> str:
+def _line(node: Node) -> str:
+    """Returns the line of a listing."""
+    row = node.row
+    size = "" if node.is_directory else row.size
+    time = _time(row.last_write_time // filetime.TICKS_PER_SECOND)
+    return f"{attribute_letters(row.attributes)}  {size:>12}  {time}  {_name(node)}{_suffix(node)}"
+
+
+@lru_cache(4096)
+def _time(seconds: int) -> str:
+    """Returns a time in whole seconds since 1601 as a listing shows it. Files that were installed together share it."""
+    return filetime.to_iso(seconds * filetime.TICKS_PER_SECOND)[:19].replace("T", " ")
+
+
+def _suffix(node: Node) -> str:
     """Returns what a listing shows after a name: the target of a link."""
     if node.row.reparse is not None:
         record = reparse_record(node.row.reparse)
         return f" -> {record.get('target', record.get('tag', '?'))}"
-    if node.row.link_target is not None:
-        return f" = {tree.entry(node).link_target}"
+    if node.link_target is not None:
+        return f" = {node.link_target}"
     return ""
 
 
 @click.command("ls")
 @merged_option
+@click.option("-R", "--recursive", is_flag=True, help="List all directories below, too.")
 @json_option
 @layer_argument("layer")
 @click.argument("path", default="", type=LAYER_PATH)
-def ls_command(merged: bool | None, as_json: bool, layer: LayerArgument, path: str) -> None:
+def ls_command(merged: bool | None, recursive: bool, as_json: bool, layer: LayerArgument, path: str) -> None:
     """List a directory of LAYER, a layer or an image: attributes, size, last write time, name.
 
     C:\\Windows, \\Windows, /Windows, Windows and Files/Windows are the same PATH, in any case. C:\\ is Files, the
@@ -95,14 +102,40 @@ def ls_command(merged: bool | None, as_json: bool, layer: LayerArgument, path: s
     """
     with _tree(layer, merged) as tree:
         node = _find(tree, path)
-        nodes = tree.children(node) if node.is_directory else [node]
+        listings = _listings(tree, node, recursive=recursive)
         if as_json:
-            print_json([entry_record(tree.entry(n), tree.stream_digests(n), tree.digest(n)) for n in nodes])
+            nodes = (child for _, inside in listings for child in inside)
+            print_json_list(entry_record(tree.entry(n), tree.stream_digests(n), tree.digest(n)) for n in nodes)
             return
-        for n in nodes:
-            time = filetime.to_iso(n.row.last_write_time)[:19].replace("T", " ")
-            size = "" if n.is_directory else str(n.row.size)
-            echo(f"{attribute_letters(n.row.attributes)}  {size:>12}  {time}  {_name(n)}{_suffix(tree, n)}")
+        echo_lines(_lines(listings, layer.text if recursive and node.is_directory else None))
+
+
+def _lines(listings: Iterable[tuple[Node, list[Node]]], top: str | None) -> Iterator[str]:
+    """Yields the lines of listings.
+
+    Args:
+        top: what stands above the listing of the layer's root, if each listing has the path of its directory above it.
+    """
+    for number, (directory, inside) in enumerate(listings):
+        if top is not None:
+            if number:
+                yield ""
+            yield f"{directory.path or top}:"
+        yield from map(_line, inside)
+
+
+def _listings(tree: MergedTree, node: Node, *, recursive: bool) -> Iterator[tuple[Node, list[Node]]]:
+    """Yields a directory with what is in it, and then those below it; a file is a listing of itself."""
+    inside = tree.children(node) if node.is_directory else [node]
+    yield node, inside
+    if not (recursive and node.is_directory):
+        return
+    walk = Walk(inside, None)
+    for _, child in walk:
+        if child.is_directory:
+            below = tree.children(child)
+            yield child, below
+            walk.enter(below, None)
 
 
 @click.command("tree")
@@ -133,7 +166,7 @@ def tree_command(merged: bool | None, depth: int | None, as_json: bool, layer: L
         for indent, is_last, node in _walk_tree(tree, top, depth, lines):
             streams = "".join(f" [:{name} {size_text(size)}]" for name, size, _ in tree.stream_digests(node))
             size = "" if node.is_directory or node.row.reparse is not None else f"  {size_text(node.row.size)}"
-            echo(f"{indent}{lines.last if is_last else lines.branch}{_name(node)}{_suffix(tree, node)}{size}{streams}")
+            echo(f"{indent}{lines.last if is_last else lines.branch}{_name(node)}{_suffix(node)}{size}{streams}")
 
 
 class _Lines(NamedTuple):
@@ -180,7 +213,7 @@ def cat_command(merged: bool | None, layer: LayerArgument, path: str) -> None:
     with _tree(layer, merged) as tree:
         node = _find(tree, file)
         if node.is_directory and not stream:
-            raise EntryIsDirectoryError(path, "is a directory")
+            raise EntryIsDirectoryError(path, "is a directory; `wclayer ls` lists it")
         for data in tree.streams(node):
             if names_equal(data.name, stream):
                 for chunk in data.chunks:
@@ -206,6 +239,8 @@ def stat_command(merged: bool | None, as_json: bool, layer: LayerArgument, path:
         security = file_security(tree.layers[0], path.replace("\\", "/").strip("/"))
         if security is not None:
             # The file is a disk that was made from the layer, not an entry of it.
+            from wclayer.win32.sddl import security_text
+
             shown = security_text(security)
             print_json({"name": path, "security": shown}) if as_json else echo(f"{'security':>17}  {shown}")
             return

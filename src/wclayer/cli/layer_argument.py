@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from wclayer.cli.word_kind import WordKind, completed_as
 from wclayer.errors import InvalidParameterError, PathNotFoundError
 from wclayer.images.layout_names import MARKER_FILE
 
 if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
     from wclayer.images.opening import ImageLayers
     from wclayer.images.platform import Platform
     from wclayer.images.store import ImageStore
@@ -24,6 +27,14 @@ else:
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _STORE, _PLATFORM = "wclayer.layer.store", "wclayer.layer.platform"
 _MAKE_SCRATCH = "`wclayer create --from {} PATH` makes a scratch of it, which can be changed"
+
+
+def store_of(context: click.Context) -> ImageStore:
+    """Returns the store that the options of a verb name; by default the user's."""
+    from wclayer.images.store import ImageStore
+
+    named = context.params.get("store")
+    return named if isinstance(named, ImageStore) else ImageStore(context.meta.get(_STORE))
 
 
 class LayerArgument:
@@ -167,6 +178,9 @@ class _Layer(_LayerParameter):
             return value
         assert ctx is not None
         return LayerArgument(str(value), ctx)
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem[Any]]:
+        return completed_as(WordKind.LAYER)(ctx, param, incomplete)
 
 
 LAYER = _Layer()

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 
 import click
-from click.shell_completion import get_completion_class
 
 import wclayer
 from wclayer.cli.layer_argument import LAYER, LayerArgument, chain_of, layer_argument, refuse_in_store
-from wclayer.cli.output import SIZE, count_text, echo, json_option, print_json, progress_bar, size_text
+from wclayer.cli.output import SIZE, echo, json_option, print_json, progress_bar, size_text
 from wclayer.cli.transfer import layers_option, warn_of_hives
-from wclayer.errors import InvalidParameterError, NotSupportedError, during
+from wclayer.errors import InvalidParameterError, during
 from wclayer.layers.directory.scratch import DISK
+from wclayer.win32.shown import count_text
 
 
 @click.command("create")
@@ -199,11 +199,9 @@ def completion_command(ctx: click.Context, shell: str) -> None:
     Example:
       wclayer completion bash > ~/.local/share/bash-completion/completions/wclayer
     """
-    kind = get_completion_class(shell)
-    if kind is None:
-        raise NotSupportedError(shell, "no completion for this shell")
-    root = ctx.find_root()
-    echo(kind(root.command, {}, "wclayer", "_WCLAYER_COMPLETE").source())
+    from wclayer.cli.shells import script
+
+    echo(script(ctx.find_root().command, shell))
 
 
 COMMANDS = (

@@ -20,7 +20,6 @@ from wclayer.win32 import filetime
 from wclayer.win32.attributes import attribute_names
 from wclayer.win32.ea import decode_eas
 from wclayer.win32.reparse import decode_link, decode_reparse
-from wclayer.win32.sddl import security_text
 from wclayer.win32.shown import shown
 from wclayer.win32.shown import size_text as size_text
 
@@ -33,6 +32,8 @@ else:
     _NumberParameter = click.ParamType  # no generic class before click 8.4
 
 
+_PRINTED_AT_ONCE = 1 << 15
+"""How many characters `echo_lines` collects before it prints them."""
 _MAX_DIGITS = 20
 """No file has a size with more digits."""
 
@@ -95,6 +96,23 @@ def _print_items(items: Iterable[object], indent: str) -> None:
 def echo(text: str) -> None:
     """Prints a line of text, with characters escaped that a terminal would obey or cannot show (see `shown`)."""
     print(shown(text), flush=True)
+
+
+def echo_lines(lines: Iterable[str]) -> None:
+    """Prints lines as `echo` does, many in one call. If there is an error, the lines before it are printed."""
+    waiting: list[str] = []
+    size = 0
+    try:
+        for line in lines:
+            waiting.append(line)
+            size += len(line)
+            if size > _PRINTED_AT_ONCE:
+                text, size = "\n".join(waiting), 0
+                waiting.clear()
+                echo(text)
+    finally:
+        if waiting:
+            echo("\n".join(waiting))
 
 
 def warn(text: str) -> None:
@@ -197,6 +215,9 @@ def _bar(label: str, total: int | None, *, transfer: bool = True) -> Iterator[Ca
 
 def entry_record(entry: Entry, streams: list[tuple[str, int, bytes]], sha256: bytes | None) -> dict[str, Any]:
     """Returns all metadata of an entry, in the order in which it is printed."""
+    # Most listings need no descriptors.
+    from wclayer.win32.sddl import security_text
+
     info = entry.info
     assert info is not None
     record: dict[str, Any] = {
@@ -247,8 +268,3 @@ def _ea_records(data: bytes) -> list[dict[str, Any]]:
     except ValueError as error:
         return [{"error": str(error)}]
     return [{"name": ea.name.decode("latin-1"), "flags": ea.flags, "value": ea.value.hex()} for ea in eas]
-
-
-def count_text(count: int, what: str) -> str:
-    """Returns a number with the word for what is counted ("1 blob", "2 blobs")."""
-    return f"{count} {what}{'' if count == 1 else 's'}"

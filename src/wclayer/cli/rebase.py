@@ -14,14 +14,16 @@ from wclayer.builder.results import RebaseResult
 from wclayer.cli.config_options import many
 from wclayer.cli.image_options import for_option, platform_option, quiet_option, store_option
 from wclayer.cli.made_image import names_text, pushed_too, told_beside
-from wclayer.cli.output import count_text, echo, json_option, print_json, results_beside, warn
+from wclayer.cli.output import echo, json_option, print_json, results_beside, warn
 from wclayer.cli.remote import registry_options
 from wclayer.cli.transfer_bars import transfer_bars
+from wclayer.cli.word_kind import WordKind, completed_as
 from wclayer.errors import InvalidParameterError
 from wclayer.images.platform import Platform
 from wclayer.images.registry import RegistryOptions
 from wclayer.images.store import ImageStore
 from wclayer.layers.atomic import OutputFile
+from wclayer.win32.shown import count_text
 
 
 @click.command("rebase")
@@ -39,7 +41,7 @@ from wclayer.layers.atomic import OutputFile
 @click.option("--push", is_flag=True, help="Copy the result to the registries of its names, too.")
 @quiet_option
 @json_option
-@click.argument("image")
+@click.argument("image", shell_complete=completed_as(WordKind.IMAGE))
 def rebase_command(
     store: ImageStore,
     registry: RegistryOptions,
@@ -67,7 +69,8 @@ def rebase_command(
 
     \b
     Example:
-      wclayer rebase app:1 --onto docker://mcr.microsoft.com/windows/servercore:ltsc2022 -t app:2 --push
+      wclayer rebase app:1 --onto docker://mcr.microsoft.com/windows/servercore:ltsc2022 \\
+        -t localhost:5000/app:2 --push
     """
     if no_report and report:
         raise InvalidParameterError(report, "--no-report makes no report that could be written")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -41,6 +40,10 @@ def reg_group() -> None:
       wclayer reg query nanoserver:ltsc2022 'HKLM\\SOFTWARE\\Microsoft\\Windows NT\\CurrentVersion'
       wclayer reg query /layers/app 'HKLM\\SYSTEM\\CurrentControlSet\\Services\\Dnscache'
       wclayer reg set /layers/app 'HKLM\\SOFTWARE\\My App' Level 3 -t REG_DWORD
+      wclayer reg get /layers/app 'HKLM\\SOFTWARE\\My App' Level
+      wclayer reg export /layers/app 'HKLM\\SOFTWARE\\My App' app.reg
+      wclayer reg delete /layers/app 'HKLM\\SOFTWARE\\My App'
+      wclayer reg import /layers/app app.reg
     """
 
 
@@ -155,7 +158,7 @@ def delete_command(layer: LayerArgument, key: str, name: str | None) -> None:
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, allow_dash=True))
 def import_command(layer: LayerArgument, file: str) -> None:
     """Apply a .reg FILE (version 5.00; - is standard input) to LAYER."""
-    with errors_at(file), nullcontext(sys.stdin.buffer) if file == "-" else open_stream(file) as stream:
+    with errors_at(file), open_stream(file) as stream:
         data = read_reg(stream, file)
     with wclayer.RegistryEditor(layer.path_to_change()) as editor:
         count = apply_reg(editor, data, file)

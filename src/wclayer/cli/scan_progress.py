@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from wclayer.cli.output import count_text, size_text, warn
+from wclayer.cli.output import size_text, warn
+from wclayer.win32.shown import count_text
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID

@@ -10,10 +10,11 @@ from wclayer.cli.config_options import compression_option, many
 from wclayer.cli.image_options import quiet_option
 from wclayer.cli.layer_argument import LayerArgument, layer_argument
 from wclayer.cli.made_image import layer_record, made_record, names_text, pushed_too, told_beside
-from wclayer.cli.output import count_text, echo, json_option, print_json, size_text
+from wclayer.cli.output import echo, json_option, print_json, size_text
 from wclayer.cli.remote import registry_options
 from wclayer.cli.transfer_bars import making_bars
 from wclayer.images.registry import RegistryOptions
+from wclayer.win32.shown import count_text
 
 
 @click.command("squash")

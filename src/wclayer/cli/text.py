@@ -11,10 +11,11 @@ import io
 import os
 import re
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from wclayer.cli.word_kind import WordKind, completed_as
 from wclayer.errors import ERROR_INVALID_NAME, InvalidParameterError
 from wclayer.win32.names import decode_name
 from wclayer.win32.shown import escaped
@@ -48,16 +49,22 @@ def can_show(text: str) -> bool:
     return True
 
 
-def path_of_argument(argument: str) -> str:
-    """Returns the path in a layer that an argument spells: UTF-8 in any locale, or as listings print it, with `<U+…>`.
+def text_of_argument(argument: str) -> str:
+    """Returns the text that an argument spells: UTF-8 in any locale.
 
     A byte that is not UTF-8 stands for a surrogate, U+DC80 to U+DCFF, as in Python's names of the host's files.
     """
     data = os.fsencode(argument) if os.name != "nt" else argument.encode("utf-8", "surrogatepass")
     try:
-        path = decode_name(data)
+        return decode_name(data)
     except UnicodeDecodeError:
-        path = data.decode("utf-8", "surrogateescape")
+        return data.decode("utf-8", "surrogateescape")
+
+
+def path_of_argument(argument: str) -> str:
+    """Returns the path in a layer that an argument spells: as text (see `text_of_argument`), or as listings print it,
+    with `<U+…>`."""
+    path = text_of_argument(argument)
     if "<U+" not in path:
         return path
     path = _ESCAPE.sub(lambda found: _character(argument, found[1]), path)
@@ -75,6 +82,8 @@ def _character(argument: str, digits: str) -> str:
 
 
 if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
     _TextParameter = click.ParamType[str]
 else:
     _TextParameter = click.ParamType  # no generic class before click 8.4
@@ -87,6 +96,9 @@ class _LayerPath(_TextParameter):
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
         return path_of_argument(str(value))
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem[Any]]:
+        return completed_as(WordKind.PATH)(ctx, param, incomplete)
 
 
 LAYER_PATH = _LayerPath()

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import io
 import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import click
 
@@ -19,7 +18,7 @@ from wclayer.errors import AlreadyExistsError, InvalidParameterError, during
 from wclayer.layers.atomic import STANDARD_OUTPUT
 from wclayer.layers.directory import open_layer
 from wclayer.layers.directory.scratch import is_scratch
-from wclayer.layers.inputs import open_stream
+from wclayer.layers.inputs import STANDARD_INPUT, is_standard_input, open_stream
 from wclayer.layers.volume.kinds import starts_disk
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
@@ -45,7 +44,7 @@ def layers_option(function: _Function) -> _Function:
     "--input",
     "source",
     metavar="FILE",
-    help="The layer tar, transport folder or disk (default: a tar on standard input).",
+    help="The layer tar, transport folder or disk (default, and -: a tar on standard input).",
 )
 @layers_option
 @click.option("--over-scratch", is_flag=True, help="Replace the scratch PATH, which has the same parents.")
@@ -71,8 +70,8 @@ def import_command(
     if not over_scratch and is_scratch(path):
         raise AlreadyExistsError(path, "a scratch is there; --over-scratch replaces it by a tar on the same parents")
     parents = chain_of(layers, keep=True)
-    is_folder = source is not None and Path(source).is_dir()
-    if source is not None and (is_folder or wclayer.is_disk(source)):
+    is_folder = source is not None and not is_standard_input(source) and Path(source).is_dir()
+    if source is not None and not is_standard_input(source) and (is_folder or wclayer.is_disk(source)):
         with progress_bar("importing") as progress:
             if is_folder:
                 wclayer.import_layer(path, source, parents, progress=progress)
@@ -84,8 +83,8 @@ def import_command(
             echo(f"imported {path}")
         warn_of_hives(path)
         return
-    name = source or "<stdin>"
-    stream = cast(io.BufferedReader, sys.stdin.buffer) if source is None else open_stream(source)
+    name = "<stdin>" if source is None or is_standard_input(source) else source
+    stream = open_stream(STANDARD_INPUT if source is None else source)
     if starts_disk(stream.peek(1024)):
         raise InvalidParameterError(name, "holds a disk, which cannot be imported from a stream; write it to a file")
     with stream, progress_bar("importing", stream) as progress:

@@ -3,31 +3,30 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import importlib
 import os
 import sqlite3
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, TextIO
 
 import click
 
 from wclayer import __version__
-from wclayer.cli.durability import add_no_sync_option
 from wclayer.cli.group import USAGE_ERROR, Verbs
-from wclayer.cli.limits import add_limit_options
 from wclayer.cli.text import escape_what_cannot_be_shown
+from wclayer.cli.word_kind import COMPLETION_VARIABLE
 from wclayer.engines.selection import ENGINES, use_engine
-from wclayer.errors import FormatError, OperationCancelledError, during, translated
-from wclayer.host import system
-from wclayer.model import Limits, use_limits
+from wclayer.errors import FormatError, OperationCancelledError, translated
 from wclayer.win32.shown import shown
 
 CLOSED_PIPE = 141
 INTERRUPTED = OperationCancelledError.exit_status
 
 _MODULES = {
+    "acl": {
+        "acl": "Show, explain, set or audit security.",
+    },
     "append": {
         "append": "Put a layer on top of an image, without a Dockerfile.",
     },
@@ -43,6 +42,9 @@ _MODULES = {
     "cve": {
         "cve": "Show the known vulnerabilities of an image.",
     },
+    "defaults": {
+        "defaults": "Show the defaults of options, and who set them.",
+    },
     "demo": {
         "demo": "Show the main job from end to end.",
     },
@@ -53,8 +55,17 @@ _MODULES = {
         "disk": "Show, check or convert a disk file.",
         "convert": "Make a disk from a layer.",
     },
+    "explore": {
+        "explore": "Look around in an image on the terminal.",
+    },
+    "find": {
+        "find": "Find entries by names and metadata.",
+    },
     "fleet": {
         "fleet": "Inventory all images of a registry, and ask.",
+    },
+    "grep": {
+        "grep": "Find text in the contents of files.",
     },
     "image_changes": {
         "config": "Change the configuration of an image.",
@@ -109,6 +120,9 @@ _MODULES = {
         "reg": "Show or change the registry of a layer.",
         "bcd": "List the boot configuration of a utility VM.",
     },
+    "report": {
+        "report": "Write a page about an image, for a browser.",
+    },
     "rootfs": {
         "export-rootfs": "Export the merged files as a plain tar.",
     },
@@ -119,12 +133,14 @@ _MODULES = {
         "import": "Import a tar, a transport folder or a disk.",
         "export": "Export a layer as a tar.",
     },
+    "usage": {
+        "du": "Show the bytes of directories.",
+    },
     "view": {
         "cp": "Copy files into, out of, or between layers.",
         "rm": "Remove entries of a scratch.",
         "mkdir": "Make directories in a scratch.",
         "mv": "Rename an entry of a scratch.",
-        "acl": "Show or set the security of an entry, as SDDL.",
         "attrib": "Show or change file attributes.",
         "mount": "Mount a scratch, or layers read-only.",
         "unmount": "Unmount a scratch or layers.",
@@ -155,10 +171,11 @@ class _AllVerbs(Verbs):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         for module, verbs in _MODULES.items():
             if cmd_name in verbs and cmd_name not in self.commands:
+                # The help of the whole command does not need it.
+                from wclayer.cli.preparing import prepare
+
                 for command in importlib.import_module(f"wclayer.cli.{module}").COMMANDS:
-                    _tell_the_verb(command, command.name or "")
-                    add_limit_options(command)
-                    add_no_sync_option(command)
+                    prepare(command, command.name or "")
                     self.add_command(command)
         return super().get_command(ctx, cmd_name)
 
@@ -179,25 +196,6 @@ class _AllVerbs(Verbs):
             return super().invoke(ctx)
 
 
-def _tell_the_verb(command: click.Command, verb: str) -> None:
-    """Makes a command, and its subcommands, put the verb into each error that names no operation."""
-    if command.callback is not None:
-        command.callback = _naming(verb, command.callback)
-    if isinstance(command, click.Group):
-        for name, below in command.commands.items():
-            _tell_the_verb(below, f"{verb} {name}")
-
-
-def _naming(verb: str, callback: Callable[..., Any]) -> Callable[..., Any]:
-    @functools.wraps(callback)
-    def call(*arguments: Any, **options: Any) -> Any:
-        # Not as a decorator, which would add a path: the standard output may be what fails.
-        with during(verb):
-            return callback(*arguments, **options)
-
-    return call
-
-
 @click.group(cls=_AllVerbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="wclayer")
 @click.option(
@@ -207,7 +205,8 @@ def _naming(verb: str, callback: Callable[..., Any]) -> Callable[..., Any]:
     help="The engine that makes, mounts and removes layers: hcs is the Host Compute Service of Windows, portable is"
     " this program (default: $WCLAYER_ENGINE, or hcs on a Windows that has the service).",
 )
-def cli(engine: str | None) -> None:
+@click.pass_context
+def cli(ctx: click.Context, engine: str | None) -> None:
     """Windows container images and layers on any machine.
 
     Pulls, copies, edits and pushes images, shows what is in them, mounts them, and makes disks from them. Imports layer
@@ -222,8 +221,15 @@ def cli(engine: str | None) -> None:
     Exit status: 0 success; 1 differences or problems found, or an error of the host that has no status of its own; 2
     to 20 other errors; 64 wrong usage; 130 interrupted; 141 the reader of the output has ended (see docs/errors.md).
     """
+    if engine is None:
+        from wclayer.cli.settings import settings_of
+
+        if (setting := settings_of(ctx).of((), ctx.command).get("engine")) is not None:
+            engine = setting.value
     if engine is not None:
         use_engine(engine)
+    from wclayer.model import Limits, use_limits
+
     # Reset before the options of the verb are read: one process may run several commands.
     use_limits(Limits())
 
@@ -232,6 +238,11 @@ def run(arguments: Sequence[str] | None = None) -> int:
     """Runs the command, prints its error if there is one, and returns the exit status."""
     escape_what_cannot_be_shown()
     try:
+        if (asked := os.environ.get(COMPLETION_VARIABLE)) is not None:
+            from wclayer.cli.shells import answer
+
+            answer(cli, asked)
+            return 0
         return _status(arguments)
     finally:
         # Python flushes them again when it exits, and would report a failure in its own way.
@@ -248,17 +259,22 @@ def _status(arguments: Sequence[str] | None) -> int:
     except click.exceptions.Abort:
         return _told("interrupted", INTERRUPTED)
     except click.ClickException as error:
-        return _told(error.format_message(), USAGE_ERROR)
+        from wclayer.cli.mistakes import usage_message
+
+        return _told(usage_message(error), USAGE_ERROR)
     except _StoppedError as stopped:
         if isinstance(stopped.__cause__, KeyboardInterrupt):
             return _told("interrupted", INTERRUPTED)
         return CLOSED_PIPE
     except (OSError, FormatError, sqlite3.Error, MemoryError) as error:
-        return _failed(error)
+        return _failed(error, sys.argv[1:] if arguments is None else arguments)
     return status if isinstance(status, int) else 0
 
 
-def _failed(error: OSError | FormatError | sqlite3.Error | MemoryError) -> int:
+def _failed(error: OSError | FormatError | sqlite3.Error | MemoryError, arguments: Sequence[str] = ()) -> int:
+    from wclayer.cli.mistakes import hint
+    from wclayer.host import system
+
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, OSError) and system.has_no_reader(cause):
@@ -268,9 +284,7 @@ def _failed(error: OSError | FormatError | sqlite3.Error | MemoryError) -> int:
     # An error without a path concerns one of the standard streams.
     told = translated("", error)
     assert told is not None
-    if told.operation:
-        return _told(str(told), told.exit_status)
-    return _told(f"{told.path}: {told.detail}" if told.path else told.detail, told.exit_status)
+    return _told(f"{told}{hint(told, arguments)}", told.exit_status)
 
 
 def _told(message: str, status: int) -> int:

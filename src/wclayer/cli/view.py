@@ -1,5 +1,5 @@
-"""The verbs that change a scratch, or use layers as a file system: `cp`, `rm`, `mkdir`, `mv`, `acl`, `attrib`,
-`mount`, `unmount`, `shell`."""
+"""The verbs that change a scratch, or use layers as a file system: `cp`, `rm`, `mkdir`, `mv`, `attrib`, `mount`,
+`unmount`, `shell`."""
 
 from __future__ import annotations
 
@@ -10,25 +10,27 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 import click
 
 import wclayer
-from wclayer.cli.group import Verbs
 from wclayer.cli.layer_argument import LayerArgument, chain_of, image_options, layer_argument
 from wclayer.cli.output import count_bar, echo, json_option, print_json, warn
 from wclayer.cli.text import LAYER_PATH, path_of_argument
 from wclayer.cli.transfer import layers_option
+from wclayer.cli.word_kind import WordKind, completed_as
 from wclayer.errors import InvalidParameterError, PathNotFoundError
 from wclayer.layers.directory.scratch import is_scratch
+from wclayer.layers.progress import Progress
+from wclayer.view.copies import CopyPlace, copy_several
 from wclayer.view.layer_view import LayerView
-from wclayer.view.transfer import copy_between, copy_into, copy_out, move
+from wclayer.view.matching import remove_paths
+from wclayer.view.transfer import move
 from wclayer.win32.attributes import attribute_letters, attribute_names, changed_attributes
-from wclayer.win32.sddl import from_sddl, security_text
+from wclayer.win32.shown import count_text
 
 
-def _split(argument: str, context: click.Context) -> tuple[LayerArgument | None, str]:
+def split_layer(argument: str, context: click.Context) -> tuple[LayerArgument | None, str]:
     r"""Returns a layer and a path in it (`LAYER:PATH`, `IMAGE:C:\x`), or None and a path of the host."""
     # A path of the host may have colons of its own, such as that of a drive in Windows.
     for colon in re.finditer(":", argument):
@@ -56,12 +58,20 @@ _IMAGE_PATH = re.compile(
 @click.option("--no-streams", is_flag=True, help="Do not report alternate streams that are not copied to the host.")
 @json_option
 @image_options
-@click.argument("source")
-@click.argument("target")
+@click.argument("sources", shell_complete=completed_as(WordKind.COPY), nargs=-1, required=True)
+@click.argument("target", shell_complete=completed_as(WordKind.COPY))
 @click.pass_context
-def cp_command(ctx: click.Context, recursive: bool, no_streams: bool, as_json: bool, source: str, target: str) -> None:
-    """Copy SOURCE to TARGET. At least one of them is LAYER:PATH. A LAYER to copy from is any layer or an image, a LAYER
-    to copy to is a scratch. After an image, PATH begins with C: or a slash.
+def cp_command(
+    ctx: click.Context, recursive: bool, no_streams: bool, as_json: bool, sources: tuple[str, ...], target: str
+) -> None:
+    """Copy SOURCES to TARGET. Each SOURCE, or TARGET, is LAYER:PATH. A LAYER to copy from is any layer or an image, a
+    LAYER to copy to is a scratch. After an image, PATH begins with C: or a slash. Several SOURCES are copied into the
+    directory TARGET.
+
+    PATH of a SOURCE may have wildcards, which mean what they mean to Windows: * is any number of characters, ? one, *.*
+    everything. Quote them: those of host paths are replaced by the shell. If nothing matches, if two SOURCES would get
+    the same name, or if a SOURCE cannot be copied, nothing is written. If a copy fails later, the files that were
+    copied before it stay, and the verb tells how many.
 
     A copy between layers keeps everything: security, times, attributes, streams, links. A copy from the host keeps the
     modification time of a file, inherits the security of the directory, and follows links of the host.
@@ -75,9 +85,11 @@ def cp_command(ctx: click.Context, recursive: bool, no_streams: bool, as_json: b
     Example:
       wclayer cp app.exe '/layers/run:C:\\app'
       wclayer cp -r '/layers/run:C:\\app\\logs' .
+      wclayer cp '/layers/run:C:\\app\\*.log' '/layers/run:C:\\Windows\\*.ini' found
       wclayer cp 'nanoserver:ltsc2022:C:\\Windows\\win.ini' .
     """
     is_incomplete = False
+    copied = 0
 
     def tell(left: str, what: str) -> None:
         nonlocal is_incomplete
@@ -86,44 +98,65 @@ def cp_command(ctx: click.Context, recursive: bool, no_streams: bool, as_json: b
         if not (is_stream and no_streams):
             warn(f"not copied: {left}: {what}")
 
-    (layer, path), (to_layer, to_path) = _split(source, ctx), _split(target, ctx)
-    if layer is None and to_layer is None:
+    named = [split_layer(source, ctx) for source in sources]
+    to_layer, to_path = split_layer(target, ctx)
+    if to_layer is None and any(layer is None for layer, _ in named):
         raise click.UsageError(
             "neither SOURCE nor TARGET is LAYER:PATH of an existing layer, or of an image that is here"
         )
     with ExitStack() as stack:
         bar = stack.enter_context(count_bar("copying"))
-        options: dict[str, Any] = {"recursive": recursive, "progress": bar}
+
+        def count(state: Progress) -> None:
+            nonlocal copied
+            copied = state.entries
+            if bar is not None:
+                bar(state)
+
         changed = None if to_layer is None else to_layer.path_to_change()
         other = None if changed is None else stack.enter_context(LayerView.for_layer(changed, writable=True))
-        if layer is None:
-            assert other is not None
-            count = copy_into(other, path, to_path, **options)
-        elif other is None or changed is None:
-            view = stack.enter_context(LayerView.for_layer(layer.path, writable=False))
-            count = copy_out(view, path, to_path, left_out=tell, **options)
-        else:
-            is_same = os.path.samefile(layer.path, changed)
-            view = other if is_same else stack.enter_context(LayerView.for_layer(layer.path, writable=False))
-            count = copy_between(view, path, other, to_path, **options)
-    print_json({"files": count}) if as_json else echo(f"copied {count} file{'' if count == 1 else 's'}")
+        views: list[tuple[str, LayerView]] = [] if changed is None or other is None else [(changed, other)]
+        places = [CopyPlace(_view(layer, views, stack), path) for layer, path in named]
+        try:
+            copy_several(places, CopyPlace(other, to_path), recursive=recursive, progress=count, left_out=tell)
+        except BaseException:
+            if copied:
+                warn(f"{count_text(copied, 'file')} copied before the failure, and kept")
+            raise
+    print_json({"files": copied}) if as_json else echo(f"copied {count_text(copied, 'file')}")
     ctx.exit(1 if is_incomplete else 0)
+
+
+def _view(layer: LayerArgument | None, views: list[tuple[str, LayerView]], stack: ExitStack) -> LayerView | None:
+    """Returns the view of a layer to copy from, one for all sources in it; None for the host."""
+    if layer is None:
+        return None
+    known = next((view for path, view in views if os.path.samefile(layer.path, path)), None)
+    if known is None:
+        known = stack.enter_context(LayerView.for_layer(layer.path, writable=False))
+        views.append((layer.path, known))
+    return known
 
 
 @click.command("rm")
 @click.option("-r", "--recursive", is_flag=True, help="Remove directories with all their contents.")
+@click.option("-f", "--force", is_flag=True, help="What does not exist is not an error.")
 @layer_argument("layer")
 @click.argument("paths", nargs=-1, required=True, type=LAYER_PATH)
-def rm_command(recursive: bool, layer: LayerArgument, paths: tuple[str, ...]) -> None:
-    """Remove files, links and streams (PATH:STREAM) of the scratch LAYER; with -r, directories, too.
+def rm_command(recursive: bool, force: bool, layer: LayerArgument, paths: tuple[str, ...]) -> None:
+    """Remove files, links and streams (PATH:STREAM) of the scratch LAYER; with -r, directories, too. All PATHS are
+    removed, or none if it fails.
+
+    PATHS may have wildcards, which mean what they mean to Windows: * is any number of characters, ? one, *.*
+    everything. Quote them. It is an error if nothing matches.
 
     \b
     Example:
       wclayer rm -r /layers/run 'C:\\Windows\\Temp'
+      wclayer rm /layers/run 'C:\\app\\*.log' 'C:\\app\\old?.dll'
     """
     with LayerView(scratch=layer.path_to_change()) as view:
-        for path in paths:
-            view.rmtree(path) if recursive else view.unlink(path)
+        remove_paths(view, paths, recursive=recursive, missing_ok=force)
 
 
 @click.command("mkdir")
@@ -158,42 +191,6 @@ def mv_command(no_clobber: bool, layer: LayerArgument, source: str, target: str)
     """
     with LayerView(scratch=layer.path_to_change()) as view:
         move(view, source, target, replace=not no_clobber)
-
-
-@click.group("acl", cls=Verbs)
-def acl_group() -> None:
-    """Show or set the security descriptor of an entry, as SDDL.
-
-    \b
-    Example:
-      wclayer acl get /layers/run 'C:\\app'
-      wclayer acl set /layers/run 'C:\\app' 'O:BAG:SYD:(A;OICI;FA;;;BA)'
-    """
-
-
-@acl_group.command("get")
-@json_option
-@layer_argument("layer")
-@click.argument("path", type=LAYER_PATH)
-def acl_get(as_json: bool, layer: LayerArgument, path: str) -> None:
-    """Print the security descriptor of PATH in LAYER over its parents, or in an image."""
-    with LayerView.for_layer(layer.path, writable=False) as view:
-        text = security_text(view.security(path))
-    print_json({"path": path, "security": text}) if as_json else echo(text or "-")
-
-
-@acl_group.command("set")
-@layer_argument("layer")
-@click.argument("path", type=LAYER_PATH)
-@click.argument("sddl")
-def acl_set(layer: LayerArgument, path: str, sddl: str) -> None:
-    """Set the security descriptor of PATH in the scratch LAYER to SDDL."""
-    try:
-        descriptor = from_sddl(sddl).encode()
-    except ValueError as error:
-        raise InvalidParameterError(sddl, str(error)) from None
-    with LayerView(scratch=layer.path_to_change()) as view:
-        view.set_security(path, descriptor)
 
 
 @click.command("attrib", context_settings={"ignore_unknown_options": True})
@@ -344,7 +341,6 @@ COMMANDS = (
     rm_command,
     mkdir_command,
     mv_command,
-    acl_group,
     attrib_command,
     mount_command,
     unmount_command,

@@ -106,21 +106,38 @@ def _meaning(step: HistoryStep, config: ImageConfig) -> tuple[object, ...]:
 def compared_layers(a: tuple[Manifest, ImageConfig], b: tuple[Manifest, ImageConfig]) -> Iterator[ComparedLayer]:
     """Yields the layers of two images: first those that the first image has, then the others, each in their order."""
     layers_a, layers_b = _layers(*a), _layers(*b)
-    others: dict[str, list[LayerPlace]] = defaultdict(list)
-    for diff_id, place in reversed(layers_b):
-        others[diff_id].append(place)
     highest = 0
-    for diff_id, place in layers_a:
-        if not others[diff_id]:
+    for old, new in paired([diff_id for diff_id, _ in layers_a], [diff_id for diff_id, _ in layers_b]):
+        if old is None:
+            assert new is not None
+            yield ComparedLayer(layers_b[new][0], Change.ADDED, None, layers_b[new][1])
+            continue
+        diff_id, place = layers_a[old]
+        if new is None:
             yield ComparedLayer(diff_id, Change.REMOVED, place, None)
             continue
-        other = others[diff_id].pop()
+        other = layers_b[new][1]
         is_same = (place.digest, place.media_type) == (other.digest, other.media_type) and other.number > highest
         highest = max(highest, other.number)
         yield ComparedLayer(diff_id, None if is_same else Change.CHANGED, place, other)
-    for diff_id, place in layers_b:
-        if place in others[diff_id]:
-            yield ComparedLayer(diff_id, Change.ADDED, None, place)
+
+
+def paired(a: Sequence[str], b: Sequence[str]) -> Iterator[tuple[int | None, int | None]]:
+    """Yields the indexes of the layers of two images that are the same: first those that the first image has, then the
+    others, each in their order; None stands for a layer that one of them does not have.
+
+    Args:
+        a, b: what each layer is known by.
+    """
+    others: dict[str, list[int]] = defaultdict(list)
+    for index in reversed(range(len(b))):
+        others[b[index]].append(index)
+    for index, key in enumerate(a):
+        yield index, others[key].pop() if others[key] else None
+    left = {index for indexes in others.values() for index in indexes}
+    for index in range(len(b)):
+        if index in left:
+            yield None, index
 
 
 def _layers(manifest: Manifest, config: ImageConfig) -> Sequence[tuple[str, LayerPlace]]:

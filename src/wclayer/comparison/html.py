@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import islice
+from itertools import chain, islice
 
 from wclayer.comparison.image_diff import DocumentDifference, ImageDifference
 from wclayer.comparison.inventory_diff import InventoryDifference
@@ -11,6 +11,7 @@ from wclayer.comparison.records import Record, documents_record, file_record, in
 from wclayer.comparison.summary import FILE_KINDS, Counts, summarize
 from wclayer.comparison.texts import MARKS, sides_text, versions_text
 from wclayer.pages.page import PageForm, html_text, json_text, visible
+from wclayer.pages.parts import section_head
 from wclayer.view.diff import Change, Difference
 from wclayer.view.registry import RegistryDifference
 from wclayer.win32.shown import size_text
@@ -34,17 +35,24 @@ def page(difference: ImageDifference) -> Iterator[str]:
             f'<dl class="names"><dt>from</dt><dd><bdi>{html_text(difference.a)}</bdi></dd>',
             f"<dt>to</dt><dd><bdi>{html_text(difference.b)}</bdi></dd></dl>",
         ],
-        main=_sections(difference),
-        data=_data(difference),
+        main=difference_sections(difference),
+        data=chain("{", difference_members(difference), "}"),
     )
 
 
 # What can be read without JavaScript.
 
 
-def _sections(difference: ImageDifference) -> Iterator[str]:
+def difference_sections(difference: ImageDifference, head: str = "") -> Iterator[str]:
+    """Yields the sections that show what differs: `summary`, and `documents`, `history`, `layers`, `inventory`,
+    `files` and `registry` if there is anything in them.
+
+    Args:
+        difference: what differs.
+        head: what stands before their titles, as HTML.
+    """
     summary = summarize(difference)
-    yield '<section id="summary" aria-labelledby="h-summary"><h2 id="h-summary">Summary</h2>'
+    yield section_head("summary", f"{head}Summary")
     if not difference:
         yield "<p>Nothing differs.</p></section>"
         return
@@ -60,17 +68,17 @@ def _sections(difference: ImageDifference) -> Iterator[str]:
         yield f"<p>Of the files that both have, these differ in: {html_text(kinds)}.</p>"
     yield "</section>"
     if difference.documents is not None:
-        yield from _document_sections(difference.documents)
+        yield from _document_sections(difference.documents, head)
     if difference.inventory:
         rows = _inventory_rows(difference.inventory)
-        yield _list_head("inventory", "Inventory")
+        yield section_head("inventory", f"{head}Inventory")
         yield from _list("inventory", iter(rows), len(rows))
     if difference.files:
-        yield _list_head("files", "Files")
+        yield section_head("files", f"{head}Files")
         yield _count_table("directory", dict(islice(summary.directories.items(), 20)))
         yield from _list("files", map(_file_row, difference.files), len(difference.files))
     if difference.registry:
-        yield _list_head("registry", "Registry")
+        yield section_head("registry", f"{head}Registry")
         yield _count_table("key", dict(islice(summary.keys.items(), 20)))
         yield from _list("registry", map(_registry_row, difference.registry), len(difference.registry))
 
@@ -87,10 +95,10 @@ def _count_table(what: str, counts: dict[str, Counts]) -> str:
     return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
 
 
-def _document_sections(documents: DocumentDifference) -> Iterator[str]:
+def _document_sections(documents: DocumentDifference, head: str) -> Iterator[str]:
     record = documents_record(documents)
     if record["fields"]:
-        yield _list_head("documents", "Configuration and platform")
+        yield section_head("documents", f"{head}Configuration and platform")
         rows = [
             (each["change"], " ".join(filter(None, (each["part"], each["field"], each["key"]))),
              *(_side(each[side]) for side in ("old", "new")))
@@ -99,11 +107,11 @@ def _document_sections(documents: DocumentDifference) -> Iterator[str]:
         yield from _table(("change", "field", "old", "new"), rows)
     steps = record["history"]["changes"]
     if steps:
-        yield _list_head("history", "History")
+        yield section_head("history", f"{head}History")
         yield f"<p>Steps with which both histories begin: {record['history']['common']}.</p>"
         yield from _table(("change", "number", "step", "created"), [_step(each) for each in steps])
     if any(each["change"] != "shared" for each in record["layers"]):
-        yield _list_head("layers", "Layers")
+        yield section_head("layers", f"{head}Layers")
         rows = [
             (each["change"], str(side["number"]), each["diff_id"], side["digest"], size_text(side["size"]))
             for each in record["layers"]
@@ -120,10 +128,6 @@ def _step(record: Record) -> tuple[str, ...]:
     step = record["new"] or record["old"]
     times = dict.fromkeys(side["created"][:_SECONDS] for side in (record["old"], record["new"]) if side is not None)
     return record["change"], str(record["number"]), step["created_by"] or step["comment"], " → ".join(times)
-
-
-def _list_head(name: str, title: str) -> str:
-    return f'<section id="{name}" aria-labelledby="h-{name}"><h2 id="h-{name}">{title}</h2>'
 
 
 def _table(names: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
@@ -193,12 +197,13 @@ def _list(name: str, rows: Iterator[_Row], count: int) -> Iterator[str]:
     yield "</div></section>"
 
 
-def _data(difference: ImageDifference) -> Iterator[str]:
-    """Yields the JSON that the page's script reads. No character in it can end the element around it."""
+def difference_members(difference: ImageDifference) -> Iterator[str]:
+    """Yields members of the JSON object that the script reads, as text. No character in it can end the element around
+    it."""
     strings: dict[str, int] = {}
     room = _MAX_TEXT
     kinds = {kind: sorted(name.replace("_", " ") for name in fields) for kind, fields in FILE_KINDS.items()}
-    yield f'{{"kinds": {json_text(kinds)}, "lists": {{'
+    yield f'"kinds": {json_text(kinds)}, "lists": {{'
     lists: list[tuple[str, str, Iterator[_Row], int]] = []
     if difference.inventory:
         items = _inventory_rows(difference.inventory)
@@ -220,4 +225,4 @@ def _data(difference: ImageDifference) -> Iterator[str]:
             yield f"{',' if written else ''}\n{text}"
             written += 1
         yield f'], "left": {count - written}}}'
-    yield f'}}, "strings": {json_text(list(strings))}}}'
+    yield f'}}, "strings": {json_text(list(strings))}'

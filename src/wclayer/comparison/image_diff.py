@@ -97,7 +97,7 @@ def diff_images(
             image_a.name,
             image_b.name,
             documents,
-            None if documents is None else diff_contents(image_a, image_b, files),
+            None if documents is None else diff_contents(image_a, image_b, (file.path for file in files)),
             files,
             tuple(registry_differences(*sides, times=times)),
         )

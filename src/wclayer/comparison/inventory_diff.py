@@ -7,11 +7,13 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import zip_longest
 
+from wclayer._types import StrPath
 from wclayer.images.opening import ImageLayers
 from wclayer.inventory.collecting import take_inventory
 from wclayer.inventory.facts.chain import ImageFacts
 from wclayer.inventory.item import KIND_ORDER, Finding, Inventory, Item, ItemKind
-from wclayer.view.diff import Change, Difference
+from wclayer.layers.progress import ProgressCallback
+from wclayer.view.diff import Change
 
 _FILES = "Files/"
 _TOLD_BY_FILES = frozenset({"names", "sha256", "size"})
@@ -56,20 +58,24 @@ class InventoryDifference:
 
 
 def diff_contents(
-    a: ImageLayers | ImageFacts, b: ImageLayers | ImageFacts, files: Iterable[Difference]
+    a: ImageLayers | ImageFacts | StrPath,
+    b: ImageLayers | ImageFacts | StrPath,
+    files: Iterable[str],
+    progress: ProgressCallback | None = None,
 ) -> InventoryDifference:
     """Returns what differs between what two images hold.
 
     Args:
-        a, b: the images.
-        files: the files that differ between them. No other files are looked into.
+        a, b: the images, or the paths of two layer directories.
+        files: the paths of the files that differ between them. No other files are looked into.
+        progress: called for each file that was looked at.
 
     Returns:
         The differences. What only the configuration says, such as its variables and ports, is left out: the documents
         tell it.
     """
-    paths = [file.path.removeprefix(_FILES) for file in files if file.path.startswith(_FILES)]
-    inventories = (take_inventory(image, paths=paths) for image in (a, b))
+    paths = [path.removeprefix(_FILES) for path in files if path.startswith(_FILES)]
+    inventories = (take_inventory(image, paths=paths, progress=progress) for image in (a, b))
     return diff_inventories(
         *(each.with_items(item for item in each.items if item.origin.layer is not None) for each in inventories)
     )

@@ -72,9 +72,9 @@ def engine_name() -> str:
 
 
 def _load(name: str) -> Engine:
-    """Returns an engine. mypy checks here that each package has all functions of `Engine`, with their types."""
+    """Returns an engine. mypy checks here that each module has all functions of `Engine`, with their types."""
     if name == "portable":
-        from wclayer.engines import portable
+        from wclayer.engines.portable import engine as portable
 
         return portable
     if name != "hcs":
@@ -83,7 +83,7 @@ def _load(name: str) -> Engine:
         from wclayer.engines import hcs
 
         return hcs
-    raise NotSupportedError(name, "the hcs engine is only available on Windows")
+    raise NotSupportedError(name, "the hcs engine is only available on Windows; use portable, or name none")
 
 
 def _fitting() -> str:

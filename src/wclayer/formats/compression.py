@@ -1,29 +1,26 @@
-"""Reads and writes gzip, zstd and plain streams, and hashes them. A magic number identifies the format.
+"""Reads gzip, zstd and plain streams, and hashes them. A magic number identifies the format.
 
-Decompression and hashing run in a thread of their own, compression runs in several. zlib-ng, zstd and hashlib release
-the interpreter's lock, so they run on another core while the caller parses or formats.
+Decompression and hashing run in threads of their own. zlib-ng, zstd and hashlib release the interpreter's lock, so they
+run on other cores while the caller parses. `hashed_output` writes such streams.
 """
 
 from __future__ import annotations
 
-import errno
+import gzip
 import hashlib
-import os
 import queue
-import struct
 import sys
 import threading
-from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import BrokenExecutor, Future, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import suppress
 from enum import Enum
-from types import TracebackType
-from typing import BinaryIO, Protocol, Self, TypeVar, cast
+from typing import BinaryIO, Self, cast
 
 from zlib_ng import zlib_ng
 
 from wclayer.errors import FormatError, FormatLimitError, limit_hint
+from wclayer.formats.hashing import BackgroundHash
+from wclayer.formats.threads import Workers, starting_threads
 
 if sys.version_info >= (3, 14):
     from compression import zstd
@@ -34,28 +31,12 @@ _PIECE = 1 << 20
 _FIRST_PIECE = 512
 """The length of the first piece: who reads it sees what the data begins with, also where the next bytes are damaged."""
 _QUEUE_PIECES = 4
-_PATIENCE = 1.0
-"""Seconds after which a wait for a thread looks whether it is still alive."""
-_Result = TypeVar("_Result")
-_GZIP_BLOCK = 512 << 10
-_WINDOW = 32 << 10
-# RFC 1952: ID1 ID2, CM = deflate, no flags, no time, no extra flags, unknown system. No field varies.
-_GZIP_HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
-
-
-_ZLIB_ERROR = cast("type[Exception]", zlib_ng.error)  # its stubs declare an instance
-
-
-@contextmanager
-def _starting_threads() -> Iterator[None]:
-    """Raises `OSError` where a thread cannot be started.
-
-    Python raises `RuntimeError` for this. zstd raises its own error, which has no other cause during compression.
-    """
-    try:
-        yield
-    except (RuntimeError, zstd.ZstdError) as error:
-        raise OSError(errno.ENOMEM, f"too many threads, or no memory for one ({error})") from error
+ZLIB_ERROR = cast("type[Exception]", zlib_ng.error)  # its stubs declare an instance
+"""What a decompressor of zlib_ng raises."""
+ZSTD_ERROR = zstd.ZstdError
+"""What a decompressor of zstd raises."""
+ZstdFrame = zstd.ZstdDecompressor
+"""The decompressor of one zstd frame."""
 
 
 class Compression(Enum):
@@ -83,93 +64,123 @@ class ExpansionLimitError(CompressedDataError, FormatLimitError):
     """The data expands beyond the limit on its size or its ratio."""
 
 
-class _Decompressor(Protocol):
-    def feed(self, data: bytes) -> Iterator[bytes]: ...
-    def finish(self) -> None: ...
+def check_ratio(size: int, stored_size: int, unrated_size: int, max_ratio: int) -> None:
+    """Refuses data that expands too much.
+
+    Args:
+        size: the bytes that have come out so far.
+        stored_size: the stored bytes that were read so far.
+        unrated_size: how many bytes may come out before the ratio counts.
+        max_ratio: the most bytes that may come out for each stored byte.
+
+    Raises:
+        ExpansionLimitError: more have come out.
+    """
+    if size > unrated_size + stored_size * max_ratio:
+        raise ExpansionLimitError(
+            f"{size} bytes come out of {stored_size}: more than {max_ratio} for one {limit_hint('ratio')}"
+        )
 
 
-class _Plain:
-    def feed(self, data: bytes) -> Iterator[bytes]:
+class _Stored:
+    """The stored bytes of a stream, counted and perhaps hashed while they are read.
+
+    Args:
+        raw: the stream.
+    """
+
+    def __init__(self, raw: BinaryIO) -> None:
+        self._raw = raw
+        self._ahead = b""
+        self.hash: hashlib._Hash | None = None
+        self.size = 0
+
+    def peek(self) -> bytes:
+        """Returns the first bytes of the stream, at least four if it has so many, which `read` returns again."""
+        while len(self._ahead) < 4 and (more := self._raw.read(_PIECE if not self._ahead else 4 - len(self._ahead))):
+            self._ahead += more
+        return self._ahead
+
+    def read(self, size: int) -> bytes:
+        """Returns the next bytes, at most `size`; nothing at the end of the stream."""
+        if self._ahead:
+            data, self._ahead = self._ahead[:size], self._ahead[size:]
+        else:
+            data = self._raw.read(size)
+        if self.hash is not None:
+            self.hash.update(data)
+        self.size += len(data)
+        return data
+
+    def readinto(self, buffer: memoryview) -> int:
+        """Reads the next bytes into a buffer; returns their number."""
+        data = self.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+
+def _plain(stored: _Stored) -> Iterator[bytes]:
+    while data := stored.read(_PIECE):
         yield data
 
-    def finish(self) -> None:
-        pass
 
-
-class _Gunzip:
+def _gunzip(stored: _Stored) -> Iterator[bytes]:
     """Decompresses consecutive gzip members (RFC 1952). Zero padding after the last one is allowed."""
+    # It loads an argument parser, which the start of the command must not wait for.
+    from zlib_ng.gzip_ng import GzipNGFile
 
-    def __init__(self) -> None:
-        self._inflate = zlib_ng.decompressobj(zlib_ng.MAX_WBITS | 16)
-        self._between = False
-        self._piece = _FIRST_PIECE
-
-    def feed(self, data: bytes) -> Iterator[bytes]:
-        while data:
-            if self._between:
-                data = data.lstrip(b"\0")
-                if not data:
-                    return
-                self._inflate = zlib_ng.decompressobj(zlib_ng.MAX_WBITS | 16)
-                self._between = False
-            try:
-                out = self._inflate.decompress(data, self._piece)
-            except _ZLIB_ERROR as error:
-                raise CompressedDataError(f"gzip: {error}") from None
-            data = self._inflate.unconsumed_tail
-            if self._inflate.eof:
-                data = self._inflate.unused_data
-                self._between = True
-            if out:
-                self._piece = _PIECE
-                yield out
-
-    def finish(self) -> None:
-        if not self._between:
-            raise CompressedDataError("gzip: the stream is cut off")
+    # Its reader writes into the piece that it returns. The object of zlib_ng for single calls takes a fifth longer: it
+    # enlarges its output several times for each piece, and copies the input that is left over.
+    file: gzip.GzipFile = GzipNGFile(fileobj=stored, mode="rb")  # type: ignore[no-untyped-call]
+    size = _FIRST_PIECE
+    while True:
+        try:
+            piece = file.read1(size)
+        except (gzip.BadGzipFile, ZLIB_ERROR) as error:
+            raise CompressedDataError(f"gzip: {error}") from None
+        except EOFError:
+            raise CompressedDataError("gzip: the stream is cut off") from None
+        if not piece:
+            return
+        size = _PIECE
+        yield piece
 
 
-class _Unzstd:
+_MAX_WINDOW_LOG = 27  # 128 MiB
+_ZSTD_SLICE = 4 << 10
+
+
+def new_zstd_frame() -> ZstdFrame:
+    """Returns the decompressor of one zstd frame, which needs a bounded amount of memory."""
+    return ZstdFrame(options={zstd.DecompressionParameter.window_log_max: _MAX_WINDOW_LOG})
+
+
+def _unzstd(stored: _Stored) -> Iterator[bytes]:
     """Decompresses consecutive zstd frames (RFC 8878). Skippable frames are skipped."""
-
-    _MAX_WINDOW_LOG = 27  # 128 MiB
-    _SLICE = 4 << 10
-
-    def __init__(self) -> None:
-        self._frame = self._new_frame()
-        self._between = True
-        self._piece = _FIRST_PIECE
-
-    def _new_frame(self) -> zstd.ZstdDecompressor:
-        return zstd.ZstdDecompressor(options={zstd.DecompressionParameter.window_log_max: self._MAX_WINDOW_LOG})
-
-    def feed(self, data: bytes) -> Iterator[bytes]:
+    frame = new_zstd_frame()
+    is_between = True
+    size = _FIRST_PIECE
+    while data := stored.read(_PIECE):
         # The input after a frame is copied at the frame's end. Small inputs keep this cheap if frames are tiny.
-        for start in range(0, len(data), self._SLICE):
-            rest = data[start : start + self._SLICE]
-            while rest or not (self._between or self._frame.needs_input):
-                if self._between:
-                    self._frame = self._new_frame()
+        for start in range(0, len(data), _ZSTD_SLICE):
+            rest = data[start : start + _ZSTD_SLICE]
+            while rest or not (is_between or frame.needs_input):
+                if is_between:
+                    frame = new_zstd_frame()
                 try:
-                    out = self._frame.decompress(rest, self._piece)
-                except zstd.ZstdError as error:
+                    piece = frame.decompress(rest, size)
+                except ZSTD_ERROR as error:
                     raise CompressedDataError(f"zstd: {error}") from None
-                self._between = self._frame.eof
-                rest = self._frame.unused_data if self._between else b""
-                if out:
-                    self._piece = _PIECE
-                    yield out
-
-    def finish(self) -> None:
-        if not self._between:
-            raise CompressedDataError("zstd: the stream is cut off")
+                is_between = frame.eof
+                rest = frame.unused_data if is_between else b""
+                if piece:
+                    size = _PIECE
+                    yield piece
+    if not is_between:
+        raise CompressedDataError("zstd: the stream is cut off")
 
 
-_DECOMPRESSORS: dict[Compression, type[_Plain] | type[_Gunzip] | type[_Unzstd]] = {
-    Compression.NONE: _Plain,
-    Compression.GZIP: _Gunzip,
-    Compression.ZSTD: _Unzstd,
-}
+_DECOMPRESSORS = {Compression.NONE: _plain, Compression.GZIP: _gunzip, Compression.ZSTD: _unzstd}
 
 
 class HashedInput:
@@ -196,7 +207,7 @@ class HashedInput:
         unrated_size: int = 0,
         known_digest: str | None = None,
     ) -> None:
-        self._raw = raw
+        self._stored = _Stored(raw)
         self._known_digest = known_digest
         self._max_size = max_size
         self._max_ratio = max_ratio
@@ -205,21 +216,26 @@ class HashedInput:
         self._stop = threading.Event()
         self._done = False
         self._thread: threading.Thread | None = None
-        self._stored_hash = hashlib.sha256()
-        self._hash = hashlib.sha256()
+        self._hasher = Workers(1, "wclayer-hash")
+        self._hexdigest = ""
         self.compression = Compression.NONE
-        self.stored_size = 0
         self.size = 0
 
     @property
+    def stored_size(self) -> int:
+        return self._stored.size
+
+    @property
     def digest(self) -> str:
-        return self._known_digest or f"sha256:{self._stored_hash.hexdigest()}"
+        # The bytes of a stream that is not compressed are hashed once.
+        stored = self._hexdigest if self._stored.hash is None else self._stored.hash.hexdigest()
+        return self._known_digest or f"sha256:{stored}"
 
     @property
     def diff_id(self) -> str:
         if self.compression is Compression.NONE:
             return self.digest
-        return f"sha256:{self._hash.hexdigest()}"
+        return f"sha256:{self._hexdigest}"
 
     def __iter__(self) -> Self:
         return self
@@ -229,7 +245,7 @@ class HashedInput:
             raise StopIteration
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="wclayer-input", daemon=True)
-            with _starting_threads():
+            with starting_threads():
                 self._thread.start()
         item = self._next_item()
         if isinstance(item, bytes):
@@ -267,6 +283,8 @@ class HashedInput:
             self._pump()
         except Exception as error:  # noqa: BLE001 (raised again in the reading thread)
             end = error
+        finally:
+            self._hasher.close()
         self._put(end)
 
     def _put(self, item: bytes | BaseException | None) -> None:
@@ -278,261 +296,26 @@ class HashedInput:
                 continue
 
     def _pump(self) -> None:
-        data = self._raw.read(_PIECE)
-        while 0 < len(data) < 4 and (more := self._raw.read(4 - len(data))):
-            data += more
-        self.compression = detect(data)
-        decompressor: _Decompressor = _DECOMPRESSORS[self.compression]()
-        plain = self.compression is Compression.NONE
-        while data and not self._stop.is_set():
-            if self._known_digest is None:
-                self._stored_hash.update(data)
-            self.stored_size += len(data)
-            for piece in decompressor.feed(data):
-                self.size += len(piece)
-                self._check_limits()
-                if not plain:
-                    self._hash.update(piece)
-                # The queue is bounded by the number of pieces, so no piece may be large.
-                for start in range(0, len(piece), _PIECE):
-                    self._put(piece[start : start + _PIECE] if len(piece) > _PIECE else piece)
-                if self._stop.is_set():
-                    return
-            data = self._raw.read(_PIECE)
-        decompressor.finish()
+        self.compression = detect(self._stored.peek())
+        is_plain = self.compression is Compression.NONE
+        if self._known_digest is None and not is_plain:
+            self._stored.hash = hashlib.sha256()
+        is_hashed = self._known_digest is None or not is_plain
+        hash_ = BackgroundHash(self._hasher)
+        for piece in _DECOMPRESSORS[self.compression](self._stored):
+            self.size += len(piece)
+            self._check_limits()
+            if is_hashed:
+                hash_.update(piece)
+            # The queue is bounded by the number of pieces, so no piece may be large.
+            for start in range(0, len(piece), _PIECE):
+                self._put(piece[start : start + _PIECE] if len(piece) > _PIECE else piece)
+            if self._stop.is_set():
+                return
+        self._hexdigest = hash_.hexdigest()
 
     def _check_limits(self) -> None:
         if self._max_size is not None and self.size > self._max_size:
             raise ExpansionLimitError(f"more than {self._max_size} bytes come out {limit_hint('total_size')}")
-        if self._max_ratio is not None and self.size > self._unrated_size + self.stored_size * self._max_ratio:
-            raise ExpansionLimitError(
-                f"{self.size} bytes come out of {self.stored_size}: more than {self._max_ratio} for one"
-                f" {limit_hint('ratio')}"
-            )
-
-
-class _Workers:
-    """Threads that compute.
-
-    Python's own pool waits for ever for the result of a thread that has died without memory.
-    """
-
-    def __init__(self, count: int, name: str) -> None:
-        self._threads: list[threading.Thread] = []
-        self._pool = ThreadPoolExecutor(count, name, initializer=self._begin)
-
-    def _begin(self) -> None:
-        self._threads.append(threading.current_thread())
-
-    def submit(self, function: Callable[..., _Result], *arguments: object) -> Future[_Result]:
-        """Has a thread call a function. Raises `OSError` where a thread cannot be started."""
-        with _starting_threads():
-            return self._pool.submit(function, *arguments)
-
-    def result(self, future: Future[_Result]) -> _Result:
-        """Waits for a result. Raises what the function raised, or `MemoryError` if a thread has died."""
-        while True:
-            is_whole = all(thread.is_alive() for thread in self._threads)
-            try:
-                return future.result(_PATIENCE)
-            except BrokenExecutor as error:
-                raise MemoryError(str(error)) from error
-            except TimeoutError:
-                if not is_whole:
-                    raise MemoryError("a thread has died before its result was there") from None
-
-    def close(self) -> None:
-        """Ends the threads, when they are done with what they have begun."""
-        self._pool.shutdown(wait=True, cancel_futures=True)
-
-
-class HashedOutput:
-    """Compresses bytes into `raw`, and computes both digests.
-
-    gzip is compressed in blocks of 512 KiB, each primed with the 32 KiB before it. So the size is that of one long
-    stream, and the bytes do not depend on the number of threads. After `finish`, `diff_id`, `digest`, `size` and
-    `stored_size` are as in `HashedInput`.
-
-    Args:
-        raw: what takes the compressed bytes.
-        compression: how they are compressed.
-        level: the level of the compression; None for the usual one.
-        threads: how many threads compress; by default one for each core.
-    """
-
-    def __init__(
-        self,
-        raw: BinaryIO,
-        compression: Compression = Compression.NONE,
-        level: int | None = None,
-        *,
-        threads: int | None = None,
-    ) -> None:
-        self.compression = compression
-        self._raw = raw
-        self._stored_hash = hashlib.sha256()
-        self._hash = hashlib.sha256()
-        self._hasher = _Workers(1, "wclayer-hash")
-        self._hashing: deque[Future[None]] = deque()
-        self._pieces: list[bytes] = []
-        self._pieces_size = 0
-        self._encoder: _Encoder = _ENCODERS[compression](level, threads or os.cpu_count() or 1)
-        self.stored_size = 0
-        self.size = 0
-
-    @property
-    def digest(self) -> str:
-        return f"sha256:{self._stored_hash.hexdigest()}"
-
-    @property
-    def diff_id(self) -> str:
-        return f"sha256:{self._hash.hexdigest()}"
-
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Appends bytes. Raises what `raw.write` raises."""
-        # The caller may change the memory under a view.
-        self._pieces.append(data if isinstance(data, bytes) else bytes(data))
-        self._pieces_size += len(data)
-        if self._pieces_size >= _GZIP_BLOCK:
-            # All blocks have the same size, regardless of the portions in which the caller writes.
-            joined = b"".join(self._pieces)
-            whole = len(joined) - len(joined) % _GZIP_BLOCK
-            for start in range(0, whole, _GZIP_BLOCK):
-                self._block(joined[start : start + _GZIP_BLOCK])
-            self._pieces = [joined[whole:]]
-            self._pieces_size = len(joined) - whole
-
-    def finish(self) -> None:
-        """Writes the remaining bytes. `raw` stays open."""
-        self._block(b"".join(self._pieces))
-        self._pieces = []
-        self._pieces_size = 0
-        while self._hashing:
-            self._hasher.result(self._hashing.popleft())
-        for out in self._encoder.finish():
-            self._emit(out)
-        self._raw.flush()
-
-    def close(self) -> None:
-        """Ends the threads. Without an earlier `finish`, the output is incomplete."""
-        self._hasher.close()
-        self._encoder.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        self.close()
-
-    def _block(self, block: bytes) -> None:
-        if not block:
-            return
-        self.size += len(block)
-        # One thread hashes the blocks in order, and never lags far behind.
-        self._hashing.append(self._hasher.submit(self._hash.update, block))
-        if len(self._hashing) > _QUEUE_PIECES:
-            self._hasher.result(self._hashing.popleft())
-        for out in self._encoder.feed(block):
-            self._emit(out)
-
-    def _emit(self, out: bytes) -> None:
-        self._stored_hash.update(out)
-        self.stored_size += len(out)
-        self._raw.write(out)
-
-
-class _Encoder(Protocol):
-    def feed(self, block: bytes) -> Iterator[bytes]: ...
-    def finish(self) -> Iterator[bytes]: ...
-    def close(self) -> None: ...
-
-
-class _PlainEncoder:
-    def __init__(self, level: int | None, threads: int) -> None:
-        pass
-
-    def feed(self, block: bytes) -> Iterator[bytes]:
-        yield block
-
-    def finish(self) -> Iterator[bytes]:
-        return iter(())
-
-    def close(self) -> None:
-        pass
-
-
-class _GzipEncoder:
-    def __init__(self, level: int | None, threads: int) -> None:
-        self._level = 6 if level is None else level
-        self._pool = _Workers(threads, "wclayer-gzip")
-        self._ahead = threads + 2
-        self._pending: deque[Future[bytes]] = deque()
-        self._window = b""
-        self._crc = 0
-        self._size = 0
-        self._started = False
-
-    def feed(self, block: bytes) -> Iterator[bytes]:
-        if not self._started:
-            self._started = True
-            yield _GZIP_HEADER
-        self._crc = zlib_ng.crc32(block, self._crc)
-        self._size += len(block)
-        self._pending.append(self._pool.submit(_deflate, block, self._window, self._level, zlib_ng.Z_SYNC_FLUSH))
-        self._window = block[-_WINDOW:]
-        while len(self._pending) > self._ahead:
-            yield self._pool.result(self._pending.popleft())
-
-    def finish(self) -> Iterator[bytes]:
-        if not self._started:
-            yield _GZIP_HEADER
-        while self._pending:
-            yield self._pool.result(self._pending.popleft())
-        yield _deflate(b"", b"", self._level, zlib_ng.Z_FINISH)
-        yield struct.pack("<II", self._crc, self._size & 0xFFFFFFFF)
-
-    def close(self) -> None:
-        self._pool.close()
-
-
-def _deflate(block: bytes, window: bytes, level: int, flush: int) -> bytes:
-    if window:
-        deflate = zlib_ng.compressobj(level, zlib_ng.DEFLATED, -15, 8, zlib_ng.Z_DEFAULT_STRATEGY, window)
-    else:
-        deflate = zlib_ng.compressobj(level, zlib_ng.DEFLATED, -15)
-    return deflate.compress(block) + deflate.flush(flush)
-
-
-class _ZstdEncoder:
-    def __init__(self, level: int | None, threads: int) -> None:
-        parameter = zstd.CompressionParameter
-        # Any number of threads from one up produces the same bytes. A zstd built without threads has a maximum of 0.
-        threads = min(threads, parameter.nb_workers.bounds()[1])
-        self._frame = zstd.ZstdCompressor(
-            options={
-                parameter.compression_level: 3 if level is None else level,
-                parameter.checksum_flag: 1,
-                parameter.nb_workers: threads,
-            }
-        )
-
-    def feed(self, block: bytes) -> Iterator[bytes]:
-        with _starting_threads():
-            piece = self._frame.compress(block)
-        yield piece
-
-    def finish(self) -> Iterator[bytes]:
-        with _starting_threads():
-            piece = self._frame.flush()
-        yield piece
-
-    def close(self) -> None:
-        # Its threads exist as long as it does, and it may be part of a reference cycle that is collected much later.
-        del self._frame
-
-
-_ENCODERS: dict[Compression, type[_PlainEncoder] | type[_GzipEncoder] | type[_ZstdEncoder]] = {
-    Compression.NONE: _PlainEncoder,
-    Compression.GZIP: _GzipEncoder,
-    Compression.ZSTD: _ZstdEncoder,
-}
+        if self._max_ratio is not None:
+            check_ratio(self.size, self.stored_size, self._unrated_size, self._max_ratio)

@@ -62,7 +62,7 @@ class Disk(Protocol):
     def read(self, offset: int, length: int) -> bytes:
         """Returns `length` bytes from `offset`."""
 
-    def write(self, offset: int, data: bytes | memoryview) -> None:
+    def write(self, offset: int, data: bytes | bytearray | memoryview) -> None:
         """Writes bytes at `offset`."""
 
     def flush(self) -> None:

@@ -15,7 +15,7 @@ import shutil
 import stat
 import sys
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
@@ -32,7 +32,7 @@ and a process only few descriptors."""
 _OPEN_AT_LEAST = 2
 _NO_NAMES = frozenset((b"", b".", b".."))
 # Windows splits a name at these characters.
-_NOT_IN_NAMES = b"\0/\\:" if sys.platform == "win32" else b"\0/"
+_NOT_IN_NAMES = frozenset(b"\0/\\:" if sys.platform == "win32" else b"\0/")
 _REMOVAL_DEPTH = 100
 _FEW_FILES = 32
 UNUSABLE_NAME = (errno.EILSEQ, errno.EINVAL, errno.ENAMETOOLONG)
@@ -46,7 +46,7 @@ class PathError(FormatError):
 
 def _checked(name: bytes) -> bytes:
     """Returns the name if it is valid as one component of a path."""
-    if name in _NO_NAMES or any(byte in name for byte in _NOT_IN_NAMES):
+    if name in _NO_NAMES or not _NOT_IN_NAMES.isdisjoint(name):
         raise PathError(f"{name[:300]!r} in a path is not a name")
     return name
 
@@ -143,6 +143,13 @@ class HostRoot:
     def make_directory(self, path: bytes) -> None:
         system.make_directory_at(*self._place(path))
 
+    def make_directories(self, path: bytes) -> None:
+        """Makes a directory and those above it, where they are missing."""
+        parts = path.split(b"/") if path else []
+        for count in range(1, len(parts) + 1):
+            with contextlib.suppress(FileExistsError):
+                self.make_directory(b"/".join(parts[:count]))
+
     def create(self, path: bytes) -> int:
         """Makes a file and returns its descriptor, open for reading and writing. The caller closes it."""
         return system.create_file_at(*self._place(path))
@@ -193,6 +200,12 @@ class HostRoot:
             if flush:
                 file.flush()
                 system.sync_file(file.fileno())
+
+    def write_chunks(self, path: bytes, chunks: Iterable[bytes | memoryview]) -> None:
+        """Makes a file with these contents. A failure leaves no file."""
+        with self._new_file(path) as file:
+            for chunk in chunks:
+                file.write(chunk)
 
     @contextlib.contextmanager
     def _new_file(self, path: bytes) -> Iterator[BinaryIO]:

@@ -16,6 +16,9 @@ from wclayer.model import limits_in_use
 
 LATEST = 253_402_300_799
 """The last second of the year 9999, which RFC 3339 can write."""
+FIRST_YEAR = 2015
+"""The year before Windows had containers. An image that says that it is older has a time that was set to be equal for
+all builds, such as 1970."""
 
 
 @dataclass(frozen=True, slots=True)

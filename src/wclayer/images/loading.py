@@ -22,8 +22,8 @@ from wclayer.images.store import ImageStore
 from wclayer.images.transfer import JOBS, CopyResult, carry_out
 from wclayer.images.transfer_progress import TransferCallback
 from wclayer.images.transport import ImageSource
+from wclayer.layers.inputs import STANDARD_INPUT
 
-STANDARD_INPUT = "-"
 FORMATS = (Transport.DOCKER_ARCHIVE.value, Transport.OCI_ARCHIVE.value, Transport.LAYOUT.value)
 
 

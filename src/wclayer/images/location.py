@@ -6,15 +6,16 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
+from typing import TYPE_CHECKING
 
 from wclayer._types import StrPath
 from wclayer.errors import InvalidParameterError
-from wclayer.images.docker_archive import DockerArchiveSource, DockerArchiveTarget
-from wclayer.images.layout import LayoutArchiveTarget, LayoutSource, LayoutTarget
 from wclayer.images.reference import Reference, parse_reference
-from wclayer.images.registry import RegistryOptions, RegistrySource, RegistryTarget
 from wclayer.images.store import ImageStore
 from wclayer.images.transport import ImageSource, ImageTarget
+
+if TYPE_CHECKING:
+    from wclayer.images.registry import RegistryOptions
 
 
 class Transport(Enum):
@@ -149,12 +150,19 @@ def open_source(
         PathNotFoundError, InvalidDataError, …: a layout or an archive cannot be read.
     """
     place = parse_location(location) if isinstance(location, str) else location
+    # Each kind of place is loaded when it is used: an image of the store needs no client of registries.
     if place.transport is Transport.REGISTRY:
+        from wclayer.images.registry import RegistrySource
+
         return RegistrySource(parse_reference(place.name), registry)
     if place.transport is Transport.STORE:
         return (store or ImageStore()).source(place.name)
     if place.transport is Transport.DOCKER_ARCHIVE:
+        from wclayer.images.docker_archive import DockerArchiveSource
+
         return DockerArchiveSource(place.path, place.name or None)
+    from wclayer.images.layout import LayoutSource
+
     return LayoutSource(place.path, place.name or None)
 
 
@@ -179,11 +187,17 @@ def open_target(
     """
     place = parse_location(location) if isinstance(location, str) else location
     if place.transport is Transport.REGISTRY:
+        from wclayer.images.registry import RegistryTarget
+
         return RegistryTarget(parse_reference(place.name), registry)
     if place.transport is Transport.STORE:
         return (store or ImageStore()).target(place.name)
     if place.transport is Transport.DOCKER_ARCHIVE:
+        from wclayer.images.docker_archive import DockerArchiveTarget
+
         return DockerArchiveTarget(place.path, place.name or None, sources=sources)
+    from wclayer.images.layout import LayoutArchiveTarget, LayoutTarget
+
     if place.transport is Transport.OCI_ARCHIVE:
         return LayoutArchiveTarget(place.path, place.name or None, sources=sources)
     return LayoutTarget(place.path, place.name or None)

@@ -24,13 +24,13 @@ from wclayer.images.manifest import Manifest
 from wclayer.images.on_disk import holds_images
 from wclayer.images.plan import make_plan
 from wclayer.images.platform import Platform
-from wclayer.images.pull import store_image
 from wclayer.images.reference import parse_reference
 from wclayer.images.store import ImageStore
 from wclayer.images.transfer_progress import TransferCallback
 from wclayer.images.transport import ImageSource
-from wclayer.images.unpack import NO_IMAGE, LayerStream, UnpackedImage, unpack_image, unpack_layers
+from wclayer.images.unpack import NO_IMAGE, LayerStream, UnpackedImage, read_image, unpack_image, unpack_layers
 from wclayer.layers.directory import open_layer
+from wclayer.layers.inputs import is_standard_input
 
 _PATH = re.compile(r"\.|/|\\|~|[A-Za-z]:[\\/]")
 """The beginnings of texts that mean a path, whether it exists or not."""
@@ -49,6 +49,7 @@ class ImageLayers:
         layers: the layer directories, nearest first: the top layer of the image, then its parents.
         manifest: the manifest; None for a layer directory that is no image.
         config: the configuration; None for a layer directory that is no image.
+        place: the layout or the archive from which it was opened; None for all others.
     """
 
     def __init__(
@@ -58,11 +59,13 @@ class ImageLayers:
         manifest: Manifest | None,
         config: ImageConfig | None,
         held: ExitStack,
+        place: Path | None = None,
     ) -> None:
         self.name = name
         self.layers = layers
         self.manifest = manifest
         self.config = config
+        self.place = place
         self._held = held
 
     @property
@@ -95,6 +98,12 @@ def find_place(text: str, store: ImageStore) -> Location | Path:
         PathNotFoundError: nothing has that name, or it is in a registry. The message says what was looked for.
         InvalidParameterError: the text may mean several images, or is no location.
     """
+    if is_standard_input(text):
+        raise InvalidParameterError(
+            text,
+            "is the standard input; docker-archive:- or oci-archive:- is an image in an archive on it, and"
+            " `wclayer import FOLDER` makes a layer of a tar on it",
+        )
     if (found := _on_disk(text)) is not None:
         return found
     if not text or _exists(text):
@@ -108,8 +117,8 @@ def find_place(text: str, store: ImageStore) -> Location | Path:
         return Path(text)
     try:
         store.find(text)
-    except PathNotFoundError:
-        raise PathNotFoundError(text, f"{_NOTHING} and no such image in the store {store.path}{_hint(text)}") from None
+    except PathNotFoundError as error:
+        raise PathNotFoundError(text, f"{_NOTHING} and {error.detail}") from None
     except InvalidParameterError as error:
         if _is_reference(text):
             raise
@@ -155,12 +164,6 @@ def _is_reference(text: str) -> bool:
     return True
 
 
-def _hint(text: str) -> str:
-    if not _is_reference(text):
-        return ""
-    return f"; `wclayer pull {text}` fetches the image, `wclayer images` lists those that are there"
-
-
 def open_image(
     text: str,
     store: ImageStore | None = None,
@@ -200,7 +203,8 @@ def open_image(
                 unpacked = _unpacked(text, found, place, platform, keep, progress)
                 if not keep:
                     held.enter_context(place.hold_layers(unpacked.config.chain_ids))
-            return ImageLayers(text, unpacked.layers[::-1], unpacked.manifest, unpacked.config, held.pop_all())
+            origin = Path(found.path) if found.is_on_disk else None
+            return ImageLayers(text, unpacked.layers[::-1], unpacked.manifest, unpacked.config, held.pop_all(), origin)
 
 
 def _unpacked(
@@ -220,6 +224,9 @@ def _unpacked(
         return image
     with open_source(location, store=store) as source:
         if keep:
+            # Loaded when it is needed: it brings the client of registries.
+            from wclayer.images.pull import store_image
+
             (image,) = store_image(source, store, "", platform=platform, progress=progress).images
             return image
         return _from_source(text, source, store, platform, progress)
@@ -241,3 +248,27 @@ def _from_source(
         store, manifest, config, lambda blob: LayerStream(source.open_blob(blob.descriptor)), name=text,
         progress=progress,
     )  # fmt: skip
+
+
+def unpacked_layers(text: str, store: ImageStore, *, platform: Platform | None = None) -> list[Path]:
+    """Returns the layer directories of an image in a store, nearest first, for a look at what is there. Nothing is
+    unpacked, and nothing keeps `prune` from removing them.
+
+    Args:
+        text: a name in the store.
+        store: the store.
+        platform: which image of an index is meant.
+
+    Raises:
+        PathNotFoundError: the store has no such image, or not all of its layers are unpacked.
+        InvalidParameterError: the text may mean several images, or the platform several of an index.
+        NotSupportedError: it is an artifact that is no image, or in an archive or a layout.
+    """
+    place = find_place(text, store)
+    if not isinstance(place, Location) or place.transport is not Transport.STORE:
+        raise NotSupportedError(text, "is not in the store")
+    _, config = read_image(store, store.find(place.name), platform, text)
+    for chain_id in config.chain_ids:
+        if not store.has_layer(chain_id):
+            raise PathNotFoundError(text, f"the layer {chain_id} is not unpacked in the store")
+    return [store.layer_path(chain_id) for chain_id in reversed(config.chain_ids)]

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO, cast
 
-from wclayer.engines.portable.importing import import_tar
-from wclayer.engines.results import ImportResult
 from wclayer.errors import InvalidDataError, NotSupportedError, during
 from wclayer.images.blobs import Blob, errors_of
 from wclayer.images.choice import check_platform, choose
@@ -19,6 +17,9 @@ from wclayer.images.plan import check_image
 from wclayer.images.platform import WINDOWS, Platform
 from wclayer.images.store import ImageStore
 from wclayer.images.transfer_progress import TransferCallback, TransferProgress, TransferStep
+
+if TYPE_CHECKING:
+    from wclayer.engines.results import ImportResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +199,9 @@ def unpack_layer(
     Raises:
         InvalidDataError: the blob has another digest or diffID, or is no layer.
     """
+    # Loaded when it is needed: most images that are opened are unpacked already.
+    from wclayer.engines.portable.importing import import_tar
+
     descriptor = blob.descriptor
 
     def accept(result: ImportResult) -> None:

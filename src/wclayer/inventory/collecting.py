@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -33,13 +32,13 @@ from wclayer.inventory.collectors.packages.node import NodePackages
 from wclayer.inventory.collectors.packages.nuget import NugetPackages
 from wclayer.inventory.collectors.packages.python import PythonPackages
 from wclayer.inventory.collectors.pe_files import PeFiles
-from wclayer.inventory.facts.chain import ImageFacts, open_chain
+from wclayer.inventory.facts.chain import ImageFacts
 from wclayer.inventory.item import KIND_ORDER, Finding, FindingKind, Inventory, Item
+from wclayer.inventory.opening import open_subject
 from wclayer.inventory.subject.files import SubjectFile, SubjectFiles
 from wclayer.inventory.subject.readings import KnownFiles
 from wclayer.inventory.subject.subject import Subject
-from wclayer.layers.directory import open_layer
-from wclayer.layers.inputs import has_any_place
+from wclayer.layers.directory import LayerDirectory
 from wclayer.layers.progress import Progress, ProgressCallback, report
 from wclayer.model import limits_in_use
 from wclayer.win32.names import path_key
@@ -116,11 +115,29 @@ def take_inventory(
         InvalidDataError, NotSupportedError: the disk holds no intact NTFS volume.
         LayerError: the host refuses to read.
     """
-    with closing(_open(subject)) as opened:
+    with closing(open_subject(subject)) as opened:
         chosen = opened.files.walk() if paths is None else _near(opened.files, paths)
-        return inventory_of(
-            opened, chain(_of_known_places(opened), of_files(opened, chosen, progress) if files else ())
-        )
+        return _whole_inventory(opened, chosen if files else (), progress)
+
+
+@during("take inventory")
+def inventory_of_layer(layer: LayerDirectory, name: str, *, progress: ProgressCallback | None = None) -> Inventory:
+    """Returns what an open layer holds, without its parents.
+
+    Args:
+        layer: the layer, which the caller closes.
+        name: what the user calls it.
+        progress: called for each file that was looked at.
+
+    Raises:
+        LayerError: the layer is damaged, or the host refuses to read.
+    """
+    subject = Subject.of_open_layer(layer, name)
+    return _whole_inventory(subject, subject.files.walk(), progress)
+
+
+def _whole_inventory(subject: Subject, files: Iterable[SubjectFile], progress: ProgressCallback | None) -> Inventory:
+    return inventory_of(subject, chain(_of_known_places(subject), of_files(subject, files, progress) if files else ()))
 
 
 def inventory_of(subject: Subject, found: Iterable[Item | Finding]) -> Inventory:
@@ -140,17 +157,6 @@ def inventory_of(subject: Subject, found: Iterable[Item | Finding]) -> Inventory
         items=tuple(sorted((each for each in kept if isinstance(each, Item)), key=lambda item: KIND_ORDER[item.kind])),
         findings=told_once(each for each in kept if isinstance(each, Finding)),
     )
-
-
-def _open(subject: ImageLayers | ImageFacts | StrPath) -> Subject:
-    if isinstance(subject, ImageFacts):
-        return open_chain(subject.folders, subject.name, subject.manifest, subject.config, subject.places)[0]
-    if isinstance(subject, ImageLayers):
-        return Subject.of_layers(subject.layers, subject.name, subject.manifest, subject.config)
-    if has_any_place(subject):
-        return Subject.of_disk(subject)
-    with open_layer(subject) as layer:
-        return Subject.of_layers([layer.path, *layer.parents_in_place()], os.fspath(subject))
 
 
 def _of_known_places(subject: Subject) -> Found:

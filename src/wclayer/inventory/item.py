@@ -42,6 +42,20 @@ KIND_ORDER = {kind: number for number, kind in enumerate(ItemKind)}
 """The order in which kinds are listed."""
 
 
+KIND_WORDS = {
+    ItemKind.OPERATING_SYSTEM: "operating system", ItemKind.UPDATE: "updates", ItemKind.FEATURE: "features",
+    ItemKind.PROGRAM: "installed programs", ItemKind.MSI_PRODUCT: "MSI products", ItemKind.MSI_PATCH: "MSI patches",
+    ItemKind.APPX_PACKAGE: "AppX packages", ItemKind.DOTNET: ".NET", ItemKind.SERVICE: "services",
+    ItemKind.DRIVER: "drivers", ItemKind.TASK: "scheduled tasks", ItemKind.USER: "users",
+    ItemKind.ENVIRONMENT_VARIABLE: "environment variables", ItemKind.PORT: "ports",
+    ItemKind.CERTIFICATE: "certificates", ItemKind.PYTHON_PACKAGE: "Python packages",
+    ItemKind.NODE_PACKAGE: "Node packages", ItemKind.JAVA_PACKAGE: "Java packages",
+    ItemKind.NUGET_PACKAGE: "NuGet packages", ItemKind.GO_MODULE: "Go modules", ItemKind.RUST_CRATE: "Rust crates",
+    ItemKind.PE_FILE: "PE files (programs and libraries)",
+}  # fmt: skip
+"""What the items of a kind are called within a sentence."""
+
+
 @dataclass(frozen=True, slots=True)
 class SubjectLayer:
     """A layer of what is inventoried.

@@ -137,9 +137,12 @@ class StagedDirectory:
         target: the path of the directory.
         may_replace: returns whether the directory at `target` may be replaced, in one step. It stays complete until
             then.
+        is_private: no other user may look into it.
     """
 
-    def __init__(self, target: Path, *, may_replace: Callable[[], bool] = lambda: False) -> None:
+    def __init__(
+        self, target: Path, *, may_replace: Callable[[], bool] = lambda: False, is_private: bool = False
+    ) -> None:
         self._may_replace = may_replace
         self.target = target
         parent = target.parent
@@ -149,7 +152,7 @@ class StagedDirectory:
             remove_leftovers(parent)
             if not may_replace():
                 self._check_free()
-            self.path, self.lock = _make_locked_directory(parent, target.name)
+            self.path, self.lock = _make_locked_directory(parent, target.name, is_private=is_private)
             try:
                 self.database = self.path / DATABASE
             except BaseException:
@@ -639,11 +642,11 @@ def _possible_name(path: Path) -> Iterator[None]:
         ) from None
 
 
-def _make_locked_directory(parent: Path, name: str) -> tuple[Path, system.Lock]:
+def _make_locked_directory(parent: Path, name: str, *, is_private: bool) -> tuple[Path, system.Lock]:
     while True:
         path = _beside(parent / name, "partial")
         with _possible_name(path):
-            path.mkdir()
+            path.mkdir(0o700 if is_private else 0o777)
         lock = None
         try:
             lock = system.Lock(path)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sqlite3
 import stat
+import sys
+import time
 from contextlib import suppress
 from pathlib import Path
 from urllib.parse import quote
@@ -42,7 +44,7 @@ def check_shared_files(path: Path) -> None:
     """
     for suffix in _FILES:
         with suppress(FileNotFoundError):
-            if not stat.S_ISREG(os.lstat(f"{path}{suffix}").st_mode):
+            if not stat.S_ISREG(_status(f"{path}{suffix}").st_mode):
                 raise DatabaseError(f"{path.name}{suffix} is not a regular file")
     if os.path.lexists(f"{path}{_JOURNAL}"):
         # SQLite would replay the journal, and delete the file that it names as its super-journal, wherever that is.
@@ -70,8 +72,12 @@ class GuardedDatabase(sqlite3.Connection):
         self.set_progress_handler(self._count, _STEPS)
         self.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, longest_value)
         self.setlimit(sqlite3.SQLITE_LIMIT_ATTACHED, 0)
-        for pragma in ("trusted_schema = OFF", "cell_size_check = ON", f"cache_size = -{_CACHE_KIB}"):
-            self.execute(f"PRAGMA {pragma}")
+        try:
+            for pragma in ("trusted_schema = OFF", "cell_size_check = ON", f"cache_size = -{_CACHE_KIB}"):
+                self.execute(f"PRAGMA {pragma}")
+        except UnicodeDecodeError:
+            # SQLite reads the schema now; what it says of a damaged one quotes bytes of it.
+            raise sqlite3.DatabaseError("malformed database schema") from None
 
     def size(self) -> int:
         """Returns the size of the database in bytes, its log included."""
@@ -91,5 +97,16 @@ def size_of_database(path: Path) -> int:
     size = 0
     for suffix in _FILES:
         with suppress(FileNotFoundError):
-            size += os.stat(f"{path}{suffix}").st_size
+            size += _status(f"{path}{suffix}").st_size
     return size
+
+
+def _status(path: str) -> os.stat_result:
+    """Returns the status of a file of a database. On Windows, it tries again for a second while another connection
+    removes the file."""
+    for _ in range(100 if sys.platform == "win32" else 0):
+        try:
+            return os.lstat(path)
+        except PermissionError:
+            time.sleep(0.01)
+    return os.lstat(path)

@@ -1,6 +1,6 @@
 """Checks the names of a layer in order: each is legal, unique, and below a root and a directory, and links resolve.
 
-Memory does not grow with the length of names: a name is one 64-bit salted hash in an open-addressing table, 16 bytes
+Memory does not grow with the length of names: a name is one 64-bit salted hash in a sorted array, about 11 bytes
 per entry. The probability that two different names have the same hash is one in 2^62 per pair, which is one in ten
 million for a layer of a million entries.
 """
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from array import array
+from bisect import bisect_left
 from collections.abc import Callable
 from enum import IntEnum
 from typing import Protocol
@@ -39,25 +40,29 @@ class Kind(IntEnum):
     """A directory that is a symbolic link or mount point: nothing can lie below it."""
 
 
-class _KindTable:
-    """An open-addressing hash table from 62-bit hashes to two-bit kinds."""
+_HASH = 0xFFFF_FFFF_FFFF_FFFC
+"""The bits of a hash that a table keeps; the other two hold the kind."""
+_PART_BITS = 12
 
-    __slots__ = ("_mask", "_slots", "_used")
+
+class _KindTable:
+    """Two-bit kinds by 62-bit hashes.
+
+    The first bits of a hash tell its part of the table, which is a sorted array. An array holds no free places, and
+    each grows by itself, so that no table is ever there twice. With five million hashes, a part has 1,200.
+    """
+
+    __slots__ = ("_parts",)
 
     def __init__(self) -> None:
-        self._slots = array("Q", bytes(8 << 10))
-        self._mask = len(self._slots) - 1
-        self._used = 0
+        self._parts = [array("Q") for _ in range(1 << _PART_BITS)]
 
     def get(self, digest: int) -> int:
-        slots, mask = self._slots, self._mask
-        digest &= 0xFFFF_FFFF_FFFF_FFFC
-        index = (digest >> 2) & mask
-        while slot := slots[index]:
-            if slot & ~3 == digest:
-                return slot & 3
-            index = (index + 1) & mask
-        return 0
+        """Returns the kind of a digest; 0 if it has none."""
+        digest &= _HASH
+        part = self._parts[digest >> 64 - _PART_BITS]
+        at = bisect_left(part, digest)
+        return slot & 3 if at < len(part) and (slot := part[at]) & _HASH == digest else 0
 
     def insert(self, digest: int, kind: int) -> int:
         """Sets the kind of a digest that has none yet.
@@ -65,30 +70,13 @@ class _KindTable:
         Returns:
             The kind that the digest had; 0 if it had none.
         """
-        slots, mask = self._slots, self._mask
-        digest &= 0xFFFF_FFFF_FFFF_FFFC
-        index = (digest >> 2) & mask
-        while slot := slots[index]:
-            if slot & ~3 == digest:
-                return slot & 3
-            index = (index + 1) & mask
-        slots[index] = digest | kind
-        self._used += 1
-        if self._used * 3 > mask * 2:
-            self._grow()
+        digest &= _HASH
+        part = self._parts[digest >> 64 - _PART_BITS]
+        at = bisect_left(part, digest)
+        if at < len(part) and (slot := part[at]) & _HASH == digest:
+            return slot & 3
+        part.insert(at, digest | kind)
         return 0
-
-    def _grow(self) -> None:
-        old = self._slots
-        slots = array("Q", bytes(16 * len(old)))
-        mask = len(slots) - 1
-        for slot in old:
-            if slot:
-                index = (slot >> 2) & mask
-                while slots[index]:
-                    index = (index + 1) & mask
-                slots[index] = slot
-        self._slots, self._mask = slots, mask
 
 
 class Names(Protocol):

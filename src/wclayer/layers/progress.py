@@ -47,3 +47,16 @@ def report(state: Progress, progress: ProgressCallback | None, cancelled: Cancel
         progress(state)
     if cancelled is not None and cancelled():
         raise OperationCancelledError(state.name, "cancelled")
+
+
+def count_entries(progress: ProgressCallback | None, cancelled: Cancelled | None = None) -> Callable[[str, int], None]:
+    """Returns a function that is called with the name of each entry and its bytes, and reports the progress."""
+    state = Progress()
+
+    def tell(name: str, size: int) -> None:
+        state.entries += 1
+        state.bytes += size
+        state.name = name
+        report(state, progress, cancelled)
+
+    return tell

@@ -33,13 +33,19 @@ class PageForm:
     later may not be able to read the files.
 
     Args:
-        package: the package that has them (`page.css`, `page.js`). They come after those that all pages share.
+        packages: the packages that have them (`page.css`, `page.js`), in this order. They come after those that all
+            pages share.
+        is_report: whether the page looks as reports do (`report.css`), and has lists to search and to sort (`list.js`).
     """
 
-    def __init__(self, package: str) -> None:
-        self._style, self._script = (
-            _resource("wclayer.pages", name) + _resource(package, name) for name in ("page.css", "page.js")
-        )
+    def __init__(self, *packages: str, is_report: bool = False) -> None:
+        shared = "wclayer.pages"
+        style, script = [_resource(shared, "page.css")], [_resource(shared, "page.js")]
+        if is_report:
+            style.append(_resource(shared, "report.css"))
+            script.append(_resource(shared, "list.js"))
+        self._style = "".join([*style, *(_resource(package, "page.css") for package in packages)])
+        self._script = "".join([*script, *(_resource(package, "page.js") for package in packages)])
 
     def page(self, title: str, *, header: Iterable[str], main: Iterable[str], data: Iterable[str]) -> Iterator[str]:
         """Yields a page, in pieces.

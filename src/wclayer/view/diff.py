@@ -65,7 +65,7 @@ def diff_trees(a: MergedTree | StrPath, b: MergedTree | StrPath, *, times: bool 
 
 def differences_below(a: MergedTree, node_a: Node, b: MergedTree, node_b: Node, *, times: bool) -> Iterator[Difference]:
     """Yields the differences of what lies below two directories, as `diff_trees` does."""
-    walk = Walk(_pairs(a, node_a, b, node_b), None)
+    walk = Walk(pairs_below(a, node_a, b, node_b), None)
     for _, (child_a, child_b) in walk:
         if child_b is None:
             assert child_a is not None
@@ -80,10 +80,10 @@ def differences_below(a: MergedTree, node_a: Node, b: MergedTree, node_b: Node, 
             if fields:
                 yield Difference(Change.CHANGED, child_b.path, child_b.is_directory, child_b.row.size, fields)
             if child_a.is_directory:
-                walk.enter(_pairs(a, child_a, b, child_b), None)
+                walk.enter(pairs_below(a, child_a, b, child_b), None)
 
 
-def _pairs(a: MergedTree, node_a: Node, b: MergedTree, node_b: Node) -> Iterator[tuple[Node | None, Node | None]]:
+def pairs_below(a: MergedTree, node_a: Node, b: MergedTree, node_b: Node) -> Iterator[tuple[Node | None, Node | None]]:
     """Yields the entries of the two directories as pairs of the same name; None stands for a missing one.
 
     Layers that both have as the lowest parts of the directory show the same, but for the names about which the layers

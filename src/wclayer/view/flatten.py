@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from wclayer._types import StrPath
 from wclayer.errors import boundary
+from wclayer.formats.threads import Workers
 from wclayer.layers.base import FirstNames, LayerReaderBase
 from wclayer.layers.budget import Budget
 from wclayer.layers.directory.hives import effective_hive
@@ -38,8 +39,9 @@ class MergedLayerReader(LayerReaderBase):
         self._merged = MergedTree(layers)
         super().__init__(str(self._merged.layers[0].path))
         budget = Budget(self.source, limits_in_use())
+        self._hasher = Workers(1, "wclayer-verify")
         for layer in self._merged.layers:
-            layer.budget = budget
+            layer.budget, layer.hasher = budget, self._hasher
         try:
             top = self._merged.lookup("Files")
         except BaseException:
@@ -90,4 +92,5 @@ class MergedLayerReader(LayerReaderBase):
         return iter((DataStream("", len(self._hive), (self._hive,)), *rest))
 
     def _release(self) -> None:
+        self._hasher.close()
         self._merged.close()

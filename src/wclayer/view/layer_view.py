@@ -27,12 +27,13 @@ from wclayer.errors import (
     during,
 )
 from wclayer.layers.directory.scratch import is_scratch
-from wclayer.view.merged import Node, has_drive, layer_path
+from wclayer.view.merged import Node
 from wclayer.view.open_files import OpenFile, StagedStream, StreamBuffer, ViewFile
 from wclayer.view.resolve import Place, is_link, resolve
+from wclayer.view.spelling import layer_path, split_stream
 from wclayer.view.volume import Volume
 from wclayer.win32.attributes import FileBasicInfo
-from wclayer.win32.names import name_key, names_equal, stream_illegal_reason
+from wclayer.win32.names import names_equal, stream_illegal_reason
 from wclayer.win32.reparse import LinkTarget, decode_link, decode_reparse
 
 _PIECE = 1 << 20
@@ -617,20 +618,3 @@ class LayerView:
     def sync(self) -> None:
         """Waits until all changes so far are safe on disk."""
         self.volume.sync()
-
-
-def split_stream(path: str) -> tuple[str, str]:
-    r"""Returns the path of the file and the name of the stream in `C:\a:b` or `C:\a:b:$DATA`; "" for the main data.
-
-    Raises:
-        InvalidParameterError: the stream type is not `$DATA`.
-    """
-    start = 2 if has_drive(path) else 0
-    last = max(path.rfind("/"), path.rfind("\\"), start - 1) + 1
-    name, colon, stream = path[last:].partition(":")
-    if not colon:
-        return path, ""
-    stream, colon, kind = stream.partition(":")
-    if colon and name_key(kind) != "$DATA":
-        raise InvalidParameterError(path, f"stream type {kind!r}; possible is $DATA", code=ERROR_INVALID_NAME)
-    return path[:last] + name, stream

@@ -7,64 +7,31 @@ have to look up every name again.
 
 from __future__ import annotations
 
+import heapq
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from itertools import groupby
 from types import TracebackType
 from typing import Self
 
 from wclayer._types import StrPath
 from wclayer._walk import Walk
-from wclayer.errors import ERROR_INVALID_NAME, InvalidParameterError, boundary, during
+from wclayer.errors import InvalidParameterError, boundary, during, names_operation
 from wclayer.layers.directory import LayerDirectory, open_layer
 from wclayer.layers.directory.chain import as_chain
 from wclayer.layers.directory.database import EntryRow, Origin, from_column
-from wclayer.layers.names import ROOTS
 from wclayer.model import DataStream, Entry
 from wclayer.win32.attributes import DIRECTORY
 from wclayer.win32.backup import StreamId
 from wclayer.win32.names import collation_key, name_key, path_key, sorted_keys, split_path
 from wclayer.win32.reparse import is_name_surrogate
 
-_ROOT_KEYS = frozenset(path_key(root) for root in ROOTS if "/" not in root)
 _REMEMBERED = 250_000
 """The maximal number of names in memory."""
 _COUNTED = 65_536
 """The maximal number of files whose link count is kept in memory."""
-
-
-def has_drive(text: str) -> bool:
-    """Returns whether a path begins with a drive letter, such as `C:`."""
-    return text[1:2] == ":" and text[0].isascii() and text[0].isalpha()
-
-
-def layer_path(text: str) -> str:
-    r"""Returns the path inside a layer for any common spelling of it.
-
-    `C:\Windows`, `\Windows`, `/Windows`, `Windows` and `Files/Windows` all mean `Files/Windows`; `Hives/…` and
-    `UtilityVM/…` stay as they are. The empty path, `/` and `\` mean the layer's root, `C:\` means `Files`. As in Win32,
-    `..` removes the component before it, even if that is a link.
-
-    Raises:
-        InvalidParameterError: the path is on another drive than C:, the only one of a layer.
-    """
-    drive = has_drive(text)
-    if drive and text[0] not in "cC":
-        raise InvalidParameterError(
-            text,
-            f"a layer has no drive {text[:2]}, only C: (a stream of a file in its root is C:\\NAME:STREAM)",
-            code=ERROR_INVALID_NAME,
-        )
-    parts: list[str] = []
-    for part in split_path(text[2:] if drive else text):
-        if part == "..":
-            del parts[-1:]
-        elif part != ".":
-            parts.append(part)
-    if drive or (parts and path_key(parts[0]) not in _ROOT_KEYS):
-        parts.insert(0, "Files")
-    return "/".join(parts)
 
 
 @dataclass(slots=True)
@@ -91,9 +58,19 @@ class Node:
         return self.path.rpartition("/")[2]
 
     @property
+    def link_target(self) -> str | None:
+        """The path of the file with which it was imported as a further name; None for a first name."""
+        return None if self.row.link_target is None else from_column(self.row.link_target)
+
+    @property
     def file(self) -> tuple[int, int]:
         """The layer and id of the file, which are the same for all its names."""
         return self.layer, self.row.link or self.row.id
+
+
+def _hides_others(row: EntryRow) -> bool:
+    """Returns whether an entry hides what the layers below have under its name."""
+    return not row.attributes & DIRECTORY or (row.reparse is not None and is_name_surrogate(row.reparse))
 
 
 @boundary
@@ -137,6 +114,8 @@ class MergedTree:
         self._nodes: dict[str, Node | None] = {}
         self._listings: dict[str, list[Node]] = {}
         self._link_counts: dict[tuple[int, int], int] = {}
+        # Path keys of directories all of whose names are in memory.
+        self._complete: set[str] = set()
         # Directories that were reached by their own paths, without a link on the way.
         self._reached: dict[str, Node] = {}
 
@@ -158,6 +137,7 @@ class MergedTree:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self.close()
 
+    @names_operation
     def depth(self, layer: int) -> int:
         """Returns the position of a layer counted from the base, which is 1."""
         return len(self.layers) - layer
@@ -171,26 +151,76 @@ class MergedTree:
         listing = self._listings.get(node.key)
         if listing is not None:
             return listing
+        found = self._children(node)
+        if self._remembers:
+            self._make_room()
+            self._listings[node.key] = found = [self._remember(child) for child in found]
+            self._complete.add(node.key)
+        return found
+
+    def _children(self, node: Node) -> list[Node]:
         found: dict[str, Node] = {}
         closed: set[str] = set()
         for index, layer in enumerate(self.layers):
             if (entry_id := node.merged.get(index)) is not None:
-                for row in layer.children(entry_id):
+                rows = layer.children(entry_id)
+                if not (found or closed) and node.merged.keys().isdisjoint(range(index + 1, len(self.layers))):
+                    # No other layer has anything to say about the directory.
+                    found = {(key := from_column(row.key)): self._node(node, key, row, index) for row in rows}
+                    break
+                for row in rows:
                     key = from_column(row.key)
                     if key in closed:
                         continue
                     child = found.get(key)
                     if child is None:
                         child = found[key] = self._node(node, key, row, index)
-                    if self._add_layer(child, row, index):
+                    elif row.attributes & DIRECTORY:
+                        self._merge(child, row, index)
+                    if _hides_others(row):
                         closed.add(key)
             # A layer can delete a name in a directory that it has no entry for.
             closed |= self._deleted(index).get(node.key, set())
-        if not self._remembers:
-            return [found[key] for key in sorted_keys(found)]
-        self._make_room()
-        listing = self._listings[node.key] = [self._remember(found[key]) for key in sorted_keys(found)]
-        return listing
+        return [found[key] for key in sorted_keys(found)]
+
+    def beginning(self, node: Node, beginning: str) -> Iterator[Node]:
+        """Yields the entries of a directory whose names begin with a text, without regard to case, sorted by the code
+        points of their keys. No more of a large directory is read than the caller takes, and nothing is remembered."""
+        listed = heapq.merge(
+            *(self._rows(index, entry_id, beginning) for index, entry_id in sorted(node.merged.items())),
+            key=lambda item: (isinstance(item[1].key, bytes), item[1].key),
+        )
+        for column, rows in groupby(listed, key=lambda item: item[1].key):
+            key = from_column(column)
+            child: Node | None = None
+            asked = 0
+            for index, row in rows:
+                if any(key in self._deleted(nearer).get(node.key, ()) for nearer in range(asked, index)):
+                    break
+                asked = index
+                if child is None:
+                    child = self._node(node, key, row, index)
+                elif row.attributes & DIRECTORY:
+                    self._merge(child, row, index)
+                if _hides_others(row):
+                    break
+            if child is not None:
+                yield child
+
+    def _rows(self, index: int, entry_id: int, beginning: str) -> Iterator[tuple[int, EntryRow]]:
+        for row in self.layers[index].children(entry_id, beginning):
+            yield index, row
+
+    def each_child(self, node: Node) -> Iterator[Node]:
+        """Yields the entries of a directory: without a list of them if they are all of one layer, and then in the order
+        of `layer.db`, which differs from that of `children` after the first name with a character above U+FFFF."""
+        nearest = min(node.merged, default=None)
+        others = any(self._deleted(index).get(node.key) for index in range(nearest or 0))
+        if nearest is None or len(node.merged) > 1 or others or self._remembers:
+            yield from self.children(node)
+            return
+        for row in self.layers[nearest].children(node.merged[nearest]):
+            yield self._node(node, from_column(row.key), row, nearest)
 
     def child(self, node: Node, name: str) -> Node | None:
         """Returns the entry of a directory under a name, without regard to case, or None."""
@@ -200,7 +230,7 @@ class MergedTree:
             return self._nodes[whole]
         except KeyError:
             pass
-        if node.key in self._listings or not node.is_directory:
+        if node.key in self._complete or not node.is_directory:
             return None
         found = self._look_up(node, name, key, 0)
         if self._remembers:
@@ -220,7 +250,9 @@ class MergedTree:
                 if row is not None:
                     if found is None:
                         found = self._node(node, key, row, index)
-                    if self._add_layer(found, row, index):
+                    elif row.attributes & DIRECTORY:
+                        self._merge(found, row, index)
+                    if _hides_others(row):
                         break
             if key in self._deleted(index).get(node.key, ()):
                 break
@@ -229,23 +261,19 @@ class MergedTree:
     @staticmethod
     def _node(parent: Node, key: str, row: EntryRow, layer: int) -> Node:
         name = from_column(row.name)
+        merged = {layer: row.id} if row.attributes & DIRECTORY else {}
         if not parent.key:
-            return Node(name, key, row, layer)
-        return Node(f"{parent.path}/{name}", f"{parent.key}/{key}", row, layer)
+            return Node(name, key, row, layer, merged)
+        return Node(f"{parent.path}/{name}", f"{parent.key}/{key}", row, layer, merged)
 
     @staticmethod
-    def _add_layer(node: Node, row: EntryRow, layer: int) -> bool:
-        """Merges a layer's directory into a node.
-
-        Returns:
-            Whether the entry hides what the layers below have under the name.
-        """
-        if row.attributes & DIRECTORY and node.is_directory:
+    def _merge(node: Node, row: EntryRow, layer: int) -> None:
+        """Merges a further layer's directory into a node, if that is a directory, too."""
+        if node.is_directory:
             node.merged[layer] = row.id
             if node.row.origin == Origin.IMPLIED and row.origin != Origin.IMPLIED:
                 # A root directory that the nearer layer has no entry for looks as its parent's does.
                 node.row, node.layer = row, layer
-        return not row.attributes & DIRECTORY or (row.reparse is not None and is_name_surrogate(row.reparse))
 
     def _remember(self, node: Node) -> Node:
         """Returns the node that is already known for the name, or remembers this one: there is one for each name."""
@@ -265,6 +293,10 @@ class MergedTree:
             self._tombstones[index] = deleted
         return deleted
 
+    def deleted_names(self, key: str, layer: int) -> Set[str]:
+        """Returns the name keys that a layer deletes in the directory with that path key."""
+        return self._deleted(layer).get(key, set())
+
     def _touch(self, index: int, key: str) -> None:
         touched = self._touched[index]
         below: str | None = None
@@ -279,6 +311,7 @@ class MergedTree:
                 return
             key, _, below = key.rpartition("/")
 
+    @names_operation
     def knows(self, node: Node) -> bool:
         """Returns whether a node is the one that stands for its name now."""
         return node is self._root or self._nodes.get(node.key) is node
@@ -295,6 +328,21 @@ class MergedTree:
             node = self.child(node, part)
         return node
 
+    @names_operation
+    def known(self, path: str, *, follow: bool) -> Node | None:
+        """Returns the entry at a path as `layer_path` returns it, if it is in memory and the path leads to it without a
+        link on the way; None if that is not known.
+
+        Args:
+            follow: the entry must not be a link itself, either.
+        """
+        key = path_key(path)
+        node = self._nodes.get(key)
+        if node is None or (follow and node.row.reparse is not None):
+            return None
+        return None if self.reached_directory(key.rpartition("/")[0]) is None else node
+
+    @names_operation
     def reached_directory(self, key: str) -> Node | None:
         """Returns the directory with that path key if a path has led to it, without a link on the way.
 
@@ -390,10 +438,16 @@ class MergedTree:
 
     # For code that changes the nearest layer.
 
+    @names_operation
+    def remembered(self, key: str) -> Node | None:
+        """Returns the node with that path key, if it is in memory."""
+        return self._nodes.get(key)
+
     def _make_room(self) -> None:
         if len(self._nodes) > _REMEMBERED:
             self._nodes.clear()
             self._listings.clear()
+            self._complete.clear()
             self._reached.clear()
 
     def note_created(self, directory: Node, row: EntryRow) -> Node:
@@ -405,18 +459,28 @@ class MergedTree:
         node = self._node(directory, from_column(row.key), row, 0)
         if node.is_directory:
             node.merged[0] = row.id
-        self.forget(node.key)
         if self._remembers:
             self._make_room()
+        is_complete = directory.key in self._complete
+        self.forget(node.key)
+        if self._remembers:
             self._nodes[node.key] = node
+            if is_complete:
+                self._complete.add(directory.key)
+            if node.is_directory:
+                self._complete.add(node.key)
         return node
 
+    @names_operation
     def forget(self, key: str) -> None:
         """Forgets a name that was created, removed or given another entry, and that has no entries below it."""
         self._link_counts.clear()
         self._nodes.pop(key, None)
         self._listings.pop(key, None)
-        self._listings.pop(key.rpartition("/")[0], None)
+        parent = key.rpartition("/")[0]
+        self._listings.pop(parent, None)
+        self._complete.discard(key)
+        self._complete.discard(parent)
         self._reached.pop(key, None)
 
     def forget_all(self) -> None:
@@ -424,6 +488,7 @@ class MergedTree:
         self._link_counts.clear()
         self._nodes.clear()
         self._listings.clear()
+        self._complete.clear()
         self._reached.clear()
         self._root.merged = dict.fromkeys(range(len(self.layers)), 0)
 

@@ -6,9 +6,9 @@ import hashlib
 import io
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
-from typing import TYPE_CHECKING, BinaryIO, Protocol, cast
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, Protocol, cast
 
 from wclayer.errors import InvalidParameterError, LayerBusyError, during, errors_at, from_os_error
 from wclayer.host import system
@@ -19,6 +19,7 @@ from wclayer.layers.directory.scratch import ScratchDirectory
 from wclayer.view.merged import MergedTree, Node
 from wclayer.view.upper import Upper
 from wclayer.win32.attributes import FileAttributes
+from wclayer.win32.filetime import to_unix_ns
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
@@ -29,6 +30,15 @@ _IN_MEMORY = 1 << 20
 _ARCHIVE = int(FileAttributes.ARCHIVE)
 MAX_FILE_SIZE = (1 << 44) - (1 << 16)
 """The maximal size of a file on NTFS with 4 KiB clusters: 16 TiB less 64 KiB."""
+
+
+class FileRange(NamedTuple):
+    """Bytes of a file of the host: its descriptor, the offset of the first byte, and their number. The file may have
+    fewer."""
+
+    fd: int
+    offset: int
+    size: int
 
 
 class FileOwner(Protocol):
@@ -50,7 +60,8 @@ class FileOwner(Protocol):
     def now(self) -> int: ...
     def resize(self, old: int, new: int) -> None: ...
     def node_of(self, file: tuple[int, int]) -> Node | None: ...
-    def forget_names(self, row: EntryRow) -> None: ...
+    def when_undone(self, call: Callable[[], None]) -> None: ...
+    def show_row(self, row: EntryRow) -> None: ...
     def give_back(self, file: OpenFile) -> None: ...
     def stream_chunks(self, node: Node, name: str) -> Iterable[bytes | memoryview]: ...
     def put_stream(self, node: Node, name: str, chunks: Iterable[bytes]) -> None: ...
@@ -65,12 +76,13 @@ class OpenFile:
     """
 
     __slots__ = (
-        "_fd", "_has_own_file", "_is_being_written", "_volume", "file", "is_detached", "row", "size", "users",
+        "_fd", "_has_own_file", "_is_being_written", "_node", "_volume", "file", "is_detached", "row", "size", "users",
         "written_time",
     )  # fmt: skip
 
     def __init__(self, volume: FileOwner, node: Node, *, own_fd: int | None = None) -> None:
         self._volume = volume
+        self._node = node
         self.file = node.file
         """The identity of the file: its layer and id."""
         self.row: EntryRow = node.row
@@ -133,6 +145,10 @@ class OpenFile:
             return system.read_into_at(self._fd, memoryview(buffer).cast("B"), offset)
         except OSError as error:
             raise from_os_error(self._volume.name, error) from error
+
+    def range(self, size: int, offset: int) -> FileRange:
+        """Returns where the host has up to `size` bytes from `offset`."""
+        return FileRange(self._fd, offset, max(0, min(size, self.size - offset)))
 
     def contents(self) -> OpenContents | None:
         """Returns the current contents, which stay readable when the contents of the file are replaced.
@@ -229,9 +245,11 @@ class OpenFile:
             scratch = volume.writable_scratch()
             if taken is not None:
                 upper.copy_up(taken)
+            before = self.row.host_name
             self.row = scratch.own_file(scratch.by_id(self.file[1]), keep=keep)
-            self.reopen()
-            volume.forget_names(self.row)
+            if volume.is_shared or not self._has_own_file or self.row.host_name != before:
+                self.reopen()
+            volume.show_row(self.row)
         self._is_being_written = True
 
     def refresh(self) -> None:
@@ -298,33 +316,64 @@ class OpenFile:
     def _written(self, row: EntryRow) -> EntryRow:
         time = self.written_time
         size = os.fstat(self._fd).st_size if self._volume.is_shared else self.size
-        return row._replace(
-            size=size, last_write_time=time, change_time=max(time, row.change_time),
-            attributes=row.attributes | _ARCHIVE,
+        return row.written(
+            size=size, attributes=row.attributes | _ARCHIVE, last_write_time=time,
+            change_time=max(time, row.change_time),
         )  # fmt: skip
 
     def flush(self) -> None:
         """Records the size and times after writes."""
+        if not self._is_being_written or self.is_detached:
+            self._is_being_written = False
+            return
+        with self._volume.changing():
+            self.record()
+
+    def record(self) -> None:
+        """Does what `flush` does, inside of a change of the volume."""
         if not self._is_being_written:
             return
         self._is_being_written = False
         if self.is_detached:
             return
         volume = self._volume
-        with volume.changing():
-            scratch = volume.writable_scratch()
-            known = scratch.find(self.file[1])
-            if known is None:
-                self.is_detached = True
-                return
+        volume.when_undone(self._resume)
+        scratch = volume.writable_scratch()
+        node = self._current_node(scratch)
+        known = scratch.find(self.file[1]) if node is None else node.row
+        if known is None:
+            self.is_detached = True
+            return
+        if volume.is_shared:
             # Other processes may have extended the file.
             self.size = os.fstat(self._fd).st_size
-            row = self.row = self._written(known)
-            scratch.set(
-                row, size=row.size, last_write_time=row.last_write_time, change_time=row.change_time,
-                attributes=row.attributes,
-            )  # fmt: skip
-            volume.forget_names(row)
+        row = self.row = self._written(known)
+        scratch.set(
+            row, size=row.size, last_write_time=row.last_write_time, change_time=row.change_time,
+            attributes=row.attributes,
+        )  # fmt: skip
+        if node is None:
+            volume.show_row(row)
+        else:
+            node.row = row
+
+    def _current_node(self, scratch: ScratchDirectory) -> Node | None:
+        """Returns the node of the file, if it is at hand and has the recorded row, and the file has no other name."""
+        node = self._node
+        if self._volume.is_shared or node.file != self.file or not self._volume.tree.knows(node):
+            return None
+        return node if scratch.link_count(node.row) == 1 else None
+
+    def _resume(self) -> None:
+        """Notes that the record of the writes was rolled back."""
+        self._is_being_written = True
+
+    def keep_time(self) -> None:
+        """Gives the host's file the time of the last write. If this process dies before `flush`, the size and the time
+        of the host's file are what is recorded of the writes."""
+        time = to_unix_ns(self.written_time)
+        with errors_at(self._volume.name):
+            system.set_file_times(self._fd, time, time)
 
     def sync(self) -> None:
         """Waits until all earlier writes are safe on disk."""

@@ -8,7 +8,7 @@ from typing import IO, Any
 
 from wclayer.errors import LayerError
 from wclayer.view.layer_view import FileStatus, LayerView
-from wclayer.view.merged import layer_path
+from wclayer.view.spelling import layer_path
 from wclayer.win32.names import path_key, split_path
 
 

@@ -7,7 +7,6 @@ from time import monotonic
 
 from wclayer.errors import DiskFullError
 from wclayer.layers.directory.scratch import DISK, ScratchDirectory
-from wclayer.layers.volume.capacity import scratch_capacity
 
 _OLD_SECONDS = 0.25
 """The maximal age of the sum when other processes change the scratch, too."""
@@ -29,6 +28,9 @@ class Quota:
     def capacity(self) -> int | None:
         """The bytes of contents for which the scratch's disk has room; None if there is no readable disk."""
         if self._capacity is None and self._has_disk:
+            # Views that only read do not load the formats of disks.
+            from wclayer.layers.volume.capacity import scratch_capacity
+
             self._capacity = scratch_capacity(self._scratch.path)
         return self._capacity
 

@@ -99,6 +99,12 @@ def registry_path(text: str) -> RegistryPath:
     return RegistryPath(tuple(parts))
 
 
+def is_key_path(text: str) -> bool:
+    r"""Returns whether a path is one of the registry: it begins with `HKLM`, `HKEY_USERS` or another root."""
+    first = text.partition("\\")[0].upper()
+    return first in _ROOT_NAMES or first in _NO_USER
+
+
 def check_key_names(text: str, names: Sequence[str]) -> None:
     """Refuses a key that no hive can hold.
 
@@ -359,10 +365,10 @@ def diff_registries(a: LayerHives, b: LayerHives, *, times: bool = True) -> Iter
     for hive in LAYER_HIVES:
         path = "\\".join(hive.mount)
         with a.reading(), b.reading():
-            yield from _diff_keys(path, a.root(hive), b.root(hive), times, _deltas(a, b, hive))
+            yield from _diff_keys(path, a.root(hive), b.root(hive), times, deltas_between(a, b, hive))
 
 
-def _deltas(a: LayerHives, b: LayerHives, hive: LayerHive) -> _Deltas:
+def deltas_between(a: LayerHives, b: LayerHives, hive: LayerHive) -> Deltas:
     """Returns the changes that two chains make to a hive above the layers that they share."""
     shared = 0
     for layer_a, layer_b in zip(reversed(a.layers), reversed(b.layers), strict=False):
@@ -381,7 +387,7 @@ def _deltas(a: LayerHives, b: LayerHives, hive: LayerHive) -> _Deltas:
     return _merging(found)
 
 
-def _merging(deltas: list[Key]) -> _Deltas:
+def _merging(deltas: list[Key]) -> Deltas:
     """Returns keys of deltas, or None if one of them replaces what is below it."""
     replacing = (LayerSemantics.TOMBSTONE, LayerSemantics.SUPERSEDE_TREE)
     return None if any(delta.metadata.semantics in replacing for delta in deltas) else deltas
@@ -392,25 +398,25 @@ def differs_below(a: Key, b: Key) -> bool:
     return next(_diff_keys("", a, b, False, None), None) is not None
 
 
-_Deltas = list[Key] | None
+Deltas = list[Key] | None
 """The keys at a path of the deltas that make two registries of the same one: below the path, only keys that they name
 can differ. None if any key can."""
 
 
-def _diff_keys(path: str, a: Key | None, b: Key | None, times: bool, deltas: _Deltas) -> Iterator[RegistryDifference]:
+def _diff_keys(path: str, a: Key | None, b: Key | None, times: bool, deltas: Deltas) -> Iterator[RegistryDifference]:
     budget = PathBudget(limits_in_use().key_paths)
-    yield from _diff_pair(path, a, b, times)
-    walk = Walk(_pairs(a, b, deltas), path)
+    yield from diff_pair(path, a, b, times)
+    walk = Walk(key_pairs(a, b, deltas), path)
     for above, (key_a, key_b, deltas_below) in walk:
         spelled = key_b or key_a
         assert spelled is not None
         check_depth(walk.depth, spelled)
         path = budget.join(above, spelled.name)
-        yield from _diff_pair(path, key_a, key_b, times)
-        walk.enter(_pairs(key_a, key_b, deltas_below), path)
+        yield from diff_pair(path, key_a, key_b, times)
+        walk.enter(key_pairs(key_a, key_b, deltas_below), path)
 
 
-def _pairs(a: Key | None, b: Key | None, deltas: _Deltas) -> list[tuple[Key | None, Key | None, _Deltas]]:
+def key_pairs(a: Key | None, b: Key | None, deltas: Deltas) -> list[tuple[Key | None, Key | None, Deltas]]:
     """Returns the subkeys of two keys as pairs of the same name, sorted, each with the keys of the deltas that have the
     name; None stands for a missing subkey. Pairs that no delta names are left out."""
     if deltas is None:
@@ -429,7 +435,7 @@ def _pairs(a: Key | None, b: Key | None, deltas: _Deltas) -> list[tuple[Key | No
     return found
 
 
-def _diff_pair(path: str, a: Key | None, b: Key | None, times: bool) -> Iterator[RegistryDifference]:
+def diff_pair(path: str, a: Key | None, b: Key | None, times: bool) -> Iterator[RegistryDifference]:
     """Yields the differences of a key itself and of its values, without those of its subkeys."""
     if a is None or b is None:
         if a is not b:

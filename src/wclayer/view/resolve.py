@@ -139,7 +139,7 @@ def resolve(tree: MergedTree, path: str, *, follow: bool) -> Place:
         node = find_child(tree, directory, name)
         if node is None:
             if parts:
-                raise PathNotFoundError(path, f"{directory.path} has no {name!r}")
+                raise _missing(tree, directory, name, PathNotFoundError(path, f"{directory.path} has no {name!r}"))
             break
         if node.row.reparse is not None and (follow or parts):
             target = link_path(node.row.reparse)
@@ -185,7 +185,13 @@ def existing(tree: MergedTree, path: str, *, follow: bool) -> Node:
     """
     place = resolve(tree, path, follow=follow)
     if place.node is None:
-        raise PathNotFoundError(
-            path, f"{place.directory.path or 'the layer'} has no {place.name!r}", code=ERROR_FILE_NOT_FOUND
-        )
+        detail = f"{place.directory.path or 'the layer'} has no {place.name!r}"
+        error = PathNotFoundError(path, detail, code=ERROR_FILE_NOT_FOUND)
+        raise _missing(tree, place.directory, place.name, error)
     return place.node
+
+
+def _missing(tree: MergedTree, directory: Node, name: str, error: PathNotFoundError) -> PathNotFoundError:
+    """Returns the error with a note of where the name was looked up."""
+    error.missing = tuple(layer.path for layer in tree.layers), directory.path, name
+    return error

@@ -9,9 +9,10 @@ import os
 import re
 import shutil
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import IO
+from types import TracebackType
+from typing import IO, Protocol, Self
 
 from wclayer._types import StrPath
 from wclayer.errors import (
@@ -31,10 +32,11 @@ from wclayer.layers.budget import Budget, stored_size
 from wclayer.layers.inputs import open_any_place
 from wclayer.layers.progress import Cancelled, Progress, ProgressCallback, report
 from wclayer.model import limits_in_use
-from wclayer.view.layer_view import FileStatus, LayerView, split_stream
-from wclayer.view.merged import Node, layer_path
+from wclayer.view.layer_view import FileStatus, LayerView
+from wclayer.view.merged import Node
 from wclayer.view.open_files import ViewFile
 from wclayer.view.resolve import existing, resolve
+from wclayer.view.spelling import layer_path, split_stream
 from wclayer.win32.filetime import from_unix_ns, to_unix_ns
 from wclayer.win32.names import decode_name, encode_name, last_component, name_key, names_equal, unusable_reason
 from wclayer.win32.reparse import decode_reparse
@@ -78,6 +80,22 @@ def copy_into(
         NotSupportedError: an entry of the source is neither a file nor a directory.
     """
     place = Path(source)
+    to = check_into(view, source, target, recursive=recursive)
+    _, stream = split_stream(to)
+    budget = Budget(str(place), limits_in_use())
+    with errors_at(place):
+        if place.is_dir():
+            return _counted(_tree_into(view, place, to, budget), progress, cancelled)
+        return _counted(_file_into(view, place, to, budget, is_stream=bool(stream)), progress, cancelled)
+
+
+def check_into(view: LayerView, source: StrPath, target: str, *, recursive: bool) -> str:
+    """Raises the errors of `copy_into` that are found before anything is written.
+
+    Returns:
+        The path in the view that the copy gets.
+    """
+    place = Path(source)
     with errors_at(place):
         mode = place.stat().st_mode
     is_directory = stat.S_ISDIR(mode)
@@ -88,16 +106,15 @@ def copy_into(
             target = _below(target, _usable_name(Path(os.path.abspath(place))))
     elif is_directory:
         raise EntryIsDirectoryError(place, "is a directory; a stream has the contents of a file")
-    budget = Budget(str(place), limits_in_use())
     with errors_at(place):
         if not is_directory:
             _refuse_others(place, mode)
-            return _counted(_file_into(view, place, target, budget, is_stream=bool(stream)), progress, cancelled)
+            return target
         if not recursive:
             raise EntryIsDirectoryError(place, "is a directory; copy it with what is in it (-r)")
         for _ in _each(_check_tree(place, set())):
             pass
-        return _counted(_tree_into(view, place, target, budget), progress, cancelled)
+    return target
 
 
 def _each(steps: Steps) -> Iterator[None]:
@@ -219,6 +236,85 @@ def _set_time(view: LayerView, target: str, place: Path) -> None:
     view.set_times(target, write=from_unix_ns(place.stat().st_mtime_ns))
 
 
+class CopiedFile(Protocol):
+    """The contents of a file or stream that is copied, open for reading: a context manager."""
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        """Goes to a place in the contents, and returns it."""
+
+    def stored_size(self) -> int:
+        """Returns the bytes that they take where they are stored."""
+
+    def pieces(self, size: int) -> Iterator[bytes]:
+        """Yields the contents in pieces of `size` bytes, from the beginning."""
+
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
+    ) -> None: ...
+
+
+class CopySource(Protocol):
+    """What files are copied from. Paths are as those of `LayerView`."""
+
+    @property
+    def name(self) -> str:
+        """The name in messages."""
+
+    @property
+    def places(self) -> Sequence[StrPath]:
+        """The files and folders of the host that are read, into which nothing is copied."""
+
+    def stat(self, path: str) -> FileStatus:
+        """Returns the metadata of what a path leads to; links are followed."""
+
+    def scan(self, path: str) -> Sequence[FileStatus]:
+        """Returns the metadata of what is in a directory."""
+
+    def streams(self, path: str) -> Sequence[tuple[str, int]]:
+        """Returns the names and sizes of the alternate streams of an entry; a link is not followed."""
+
+    def has_data(self, path: str) -> bool:
+        """Returns whether an entry has contents; a link is not followed."""
+
+    def open(self, path: str) -> CopiedFile:
+        """Opens the contents of a file, or with `name:stream` an alternate stream, if the source has these."""
+
+
+class ViewSource:
+    """A view as what files are copied from.
+
+    Args:
+        view: the view, which the caller closes.
+    """
+
+    def __init__(self, view: LayerView) -> None:
+        self._view = view
+
+    @property
+    def name(self) -> str:
+        return self._view.name
+
+    @property
+    def places(self) -> Sequence[StrPath]:
+        return [layer.path for layer in self._view.volume.tree.layers]
+
+    def stat(self, path: str) -> FileStatus:
+        return self._view.stat(path)
+
+    def scan(self, path: str) -> Sequence[FileStatus]:
+        return self._view.scan(path)
+
+    def streams(self, path: str) -> Sequence[tuple[str, int]]:
+        return self._view.streams(path, follow=False)
+
+    def has_data(self, path: str) -> bool:
+        return _has_data(self._view, path)
+
+    def open(self, path: str) -> CopiedFile:
+        return self._view.open_raw(path)
+
+
 @during("copy")
 def copy_out(
     view: LayerView,
@@ -250,16 +346,39 @@ def copy_out(
         EntryNotDirectoryError: the target ends in a separator and is not a folder; or a folder cannot be made, because
             a link of the host has its name.
     """
-    place = Path(target)
+    return copy_from(
+        ViewSource(view), source, target, recursive=recursive, progress=progress, cancelled=cancelled,
+        left_out=left_out, name=name_of_copy(view, source),
+    )  # fmt: skip
+
+
+def name_of_copy(view: LayerView, source: str) -> str:
+    """Returns the name that the copy of a path gets in a directory: that of a link, not of what it leads to."""
+    return last_component(view.stat(split_stream(source)[0], follow=False).path)
+
+
+@during("copy")
+def copy_from(
+    view: CopySource,
+    source: str,
+    target: StrPath,
+    *,
+    recursive: bool = False,
+    progress: ProgressCallback | None = None,
+    cancelled: Cancelled | None = None,
+    left_out: LeftOut | None = None,
+    name: str = "",
+) -> int:
+    """Copies a file, or with `recursive` a directory and all its contents, to the host: see `copy_out`.
+
+    Args:
+        view: what it is copied from.
+        name: the name that the copy gets in a directory; by default that of what the source leads to.
+    """
+    place = check_out(view, source, target, recursive=recursive, name=name)
     path, stream = split_stream(source)
     status = view.stat(path)
     is_directory = status.is_directory and not stream
-    if os.fspath(target).endswith(tuple(filter(None, (os.sep, os.altsep)))) and not (is_directory or place.is_dir()):
-        raise EntryNotDirectoryError(target, "is not a directory")
-    if is_directory and not recursive:
-        raise EntryIsDirectoryError(source, "is a directory; copy it with what is in it (-r)")
-    if place.is_dir():
-        place /= name_on_host(last_component(status.path) or "root")
     tell: LeftOut = left_out or (lambda path, what: None)
     budget = Budget(view.name, limits_in_use())
     with errors_at(place):
@@ -270,8 +389,25 @@ def copy_out(
         )
 
 
+def check_out(view: CopySource, source: str, target: StrPath, *, recursive: bool, name: str = "") -> Path:
+    """Raises the errors of `copy_from` that are found before anything is written.
+
+    Returns:
+        The path on the host that the copy gets.
+    """
+    place = Path(target)
+    path, stream = split_stream(source)
+    status = view.stat(path)
+    is_directory = status.is_directory and not stream
+    if os.fspath(target).endswith(tuple(filter(None, (os.sep, os.altsep)))) and not (is_directory or place.is_dir()):
+        raise EntryNotDirectoryError(target, "is not a directory")
+    if is_directory and not recursive:
+        raise EntryIsDirectoryError(source, "is a directory; copy it with what is in it (-r)")
+    return place / name_on_host(name or last_component(status.path) or "root") if place.is_dir() else place
+
+
 def _tree_out(
-    view: LayerView, status: FileStatus, top: str, top_place: Path, place: Path, tell: LeftOut, budget: Budget
+    view: CopySource, status: FileStatus, top: str, top_place: Path, place: Path, tell: LeftOut, budget: Budget
 ) -> Steps:
     if place != top_place and place.is_symlink():
         raise EntryNotDirectoryError(place, "is a symbolic link, where a folder is to be")
@@ -279,8 +415,17 @@ def _tree_out(
     # Once per folder, not once per file: a listing for each file would make the time quadratic.
     remove_leftovers(place)
     _tell_streams(view, status, tell)
+    written: dict[str, list[Path]] = {}
     for child in view.scan(status.path):
-        below = place / name_on_host(last_component(child.path))
+        name = name_on_host(last_component(child.path))
+        below = place / name
+        # A disk may have names that differ in case only, and the host may take them for one.
+        others = written.setdefault(name_key(name), [])
+        same = next((other for other in others if is_same_file(below, other)), None)
+        if same is not None:
+            tell(child.path, f"the host takes its name for that of {same}")
+            continue
+        others.append(below)
         if child.is_link:
             _link_out(view, child, top, top_place, below, tell)
         elif child.is_directory:
@@ -294,7 +439,15 @@ def _tree_out(
         sync_directory(place)
 
 
-def _link_out(view: LayerView, status: FileStatus, top: str, top_place: Path, place: Path, tell: LeftOut) -> None:
+def is_same_file(place: Path, other: Path) -> bool:
+    """Returns whether two paths of the host are of the same file, folder or link."""
+    try:
+        return os.path.samestat(place.lstat(), other.lstat())
+    except OSError:
+        return False
+
+
+def _link_out(view: CopySource, status: FileStatus, top: str, top_place: Path, place: Path, tell: LeftOut) -> None:
     """Makes a symbolic link for a link whose target is in the copied tree; reports any other link as left out."""
     try:
         leads_to = view.stat(status.path).path
@@ -317,7 +470,7 @@ def _link_out(view: LayerView, status: FileStatus, top: str, top_place: Path, pl
 
 
 def _file_out(
-    view: LayerView,
+    view: CopySource,
     status: FileStatus,
     source: str,
     place: Path,
@@ -330,14 +483,14 @@ def _file_out(
     if not is_stream:
         if status.reparse is not None:
             tell(status.path, _reparse_text(status.reparse))
-            if not _has_data(view, status.path):
+            if not view.has_data(status.path):
                 return
         _tell_streams(view, status, tell)
     # The source is opened first: if it cannot be read, the target is not touched.
-    with view.open_raw(source) as file:
+    with view.open(source) as file:
         budget.store(file.stored_size())
         budget.spend(file.seek(0, os.SEEK_END), source[:300])
-        with OutputFile(place, sources=[layer.path for layer in view.volume.tree.layers], sweep=sweep) as output:
+        with OutputFile(place, sources=view.places, sweep=sweep) as output:
             for piece in file.pieces(_PIECE):
                 output.stream.write(piece)
             time = to_unix_ns(status.info.last_write_time)
@@ -346,8 +499,8 @@ def _file_out(
     yield None
 
 
-def _tell_streams(view: LayerView, status: FileStatus, tell: LeftOut) -> None:
-    for name, size in view.streams(status.path, follow=False):
+def _tell_streams(view: CopySource, status: FileStatus, tell: LeftOut) -> None:
+    for name, size in view.streams(status.path):
         tell(f"{status.path}:{name}", f"an alternate stream of {size} bytes")
 
 
@@ -392,6 +545,22 @@ def copy_between(
         EntryNotDirectoryError, AlreadyExistsError: the existing entry at the target cannot be replaced.
         InvalidParameterError: source and target are the same file, or the target is in the source.
     """
+    to = check_between(source, path, target, to, recursive=recursive)
+    from_file, from_stream = split_stream(path)
+    _, to_stream = split_stream(to)
+    if from_stream or to_stream:
+        with source.open_raw(path) as file:
+            _copy_verified(file, target, to)
+        return _counted(iter([None]), progress, cancelled)
+    return _counted(_entry_between(source, source.stat(from_file, follow=False), target, to), progress, cancelled)
+
+
+def check_between(source: LayerView, path: str, target: LayerView, to: str, *, recursive: bool) -> str:
+    """Raises the errors of `copy_between` that are found before anything is written.
+
+    Returns:
+        The path in the target that the copy gets.
+    """
     from_file, from_stream = split_stream(path)
     to_file, to_stream = split_stream(to)
     status = source.stat(from_file, follow=bool(from_stream))
@@ -404,11 +573,7 @@ def copy_between(
             to = to_file = _below(to, last_component(status.path))
     if source is target:
         _refuse_itself(source, status, from_stream, to_file, to_stream, path, to)
-    if from_stream or to_stream:
-        with source.open_raw(path) as file:
-            _copy_verified(file, target, to)
-        return _counted(iter([None]), progress, cancelled)
-    return _counted(_entry_between(source, status, target, to), progress, cancelled)
+    return to
 
 
 def _refuse_itself(

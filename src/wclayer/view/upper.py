@@ -18,6 +18,7 @@ from wclayer.errors import (
     InvalidParameterError,
     NotSupportedError,
 )
+from wclayer.layers.cache import Cache
 from wclayer.layers.directory.database import Origin
 from wclayer.layers.directory.scratch import ScratchDirectory
 from wclayer.layers.names import ROOTS
@@ -59,6 +60,13 @@ class Upper:
         self._reserve = reserve
         self._taken_over = taken_over
         self._gone = gone
+        # What new entries inherit: from the layer of a directory and the number of its descriptor there; whether the
+        # entry is a directory.
+        self._inheritance: Cache[tuple[int, int | None, bool], bytes] = Cache(1 << 20)
+
+    def forget(self) -> None:
+        """Forgets what is known of the scratch, because a change was rolled back."""
+        self._inheritance.forget()
 
     # Copy-up.
 
@@ -196,13 +204,20 @@ class Upper:
         return self._tree.note_created(directory, row)
 
     def _inherited(self, directory: Node, is_directory: bool) -> bytes:
+        # Descriptors in `layer.db` do not change, so the same numbers lead to the same result.
+        numbers = directory.layer, directory.row.security, is_directory
+        made = self._inheritance.get(numbers)
+        if made is not None:
+            return made
         try:
-            return inherited(self._tree.security(directory) or _VOLUME_ROOT, is_directory)
+            made = inherited(self._tree.security(directory) or _VOLUME_ROOT, is_directory)
         except FormatError as error:
             raise CorruptLayerError(
                 directory.path,
                 f"nothing can be made in it: its security descriptor is damaged: {error}",
             ) from None
+        self._inheritance.keep(numbers, made, len(made))
+        return made
 
     def link(self, node: Node, directory: Node, name: str, time: int) -> Node:
         """Creates a further name of a file. No entry may be visible under the name.
@@ -344,7 +359,11 @@ class Upper:
     def touch(self, directory: Node, time: int) -> None:
         """Sets the times of a directory in which names have changed, unless it has them from the name before."""
         if (directory.row.last_write_time, directory.row.change_time) != (time, time):
-            self.update(directory, last_write_time=time, change_time=time)
+            self.copy_up(directory)
+            self._scratch.set(directory.row, last_write_time=time, change_time=time)
+            directory.row = directory.row.written(
+                size=directory.row.size, attributes=directory.row.attributes, last_write_time=time, change_time=time
+            )  # fmt: skip
 
     def update(self, node: Node, **columns: int | bytes | str | None) -> None:
         """Changes columns of the entry."""

@@ -32,10 +32,11 @@ from wclayer.layers.directory import LayerDirectory, open_layer
 from wclayer.layers.directory.chain import resolve_chain
 from wclayer.layers.directory.database import BEING_WRITTEN, NOT_HASHED, EntryRow, info_columns
 from wclayer.layers.directory.scratch import ScratchDirectory
-from wclayer.view.merged import MergedTree, Node, layer_path
+from wclayer.view.merged import MergedTree, Node
 from wclayer.view.open_files import OpenFile, StagedContents, StreamBuffer
 from wclayer.view.quota import Quota
 from wclayer.view.resolve import Place, existing, link_path, resolve
+from wclayer.view.spelling import layer_path
 from wclayer.view.upper import FIXED, Upper
 from wclayer.win32.attributes import DIRECTORY, REPARSE_POINT, FileAttributes, FileBasicInfo
 from wclayer.win32.ea import decode_eas, encode_eas
@@ -94,7 +95,7 @@ class Volume:
     """
 
     def __init__(self, layers: Chain = (), scratch: StrPath | None = None, *, exclusive: bool = False) -> None:
-        self._lock = threading.RLock()
+        self.lock = threading.RLock()
         self._open: dict[tuple[int, int], OpenFile] = {}
         # For each copied-up entry, its depth and id before copy-up; None until it is needed.
         self._taken: dict[int, tuple[int, int]] | None = None
@@ -149,7 +150,7 @@ class Volume:
 
     def close(self) -> None:
         """Closes the volume, after all written data are recorded and safe on disk."""
-        with self._lock:
+        with self.lock:
             if not self._is_open:
                 return
             self._is_open = False
@@ -176,7 +177,7 @@ class Volume:
 
         No change can be started inside the context.
         """
-        with self._lock, nullcontext() if self.scratch is None else self.scratch.reading():
+        with self.lock, nullcontext() if self.scratch is None else self.scratch.reading():
             self._refresh()
             yield self.tree
 
@@ -187,12 +188,12 @@ class Volume:
 
     def alone(self) -> AbstractContextManager[object]:
         """Returns a context in which no other process changes the scratch; all earlier changes are visible in it."""
-        return self.changing() if self.is_shared else self._lock
+        return self.changing() if self.is_shared else self.lock
 
     def catch_up(self) -> None:
         """Makes the changes that other processes have made before now visible here."""
         if self.is_shared:
-            with self._lock:
+            with self.lock:
                 self._refresh()
 
     def _refresh(self) -> None:
@@ -218,6 +219,12 @@ class Volume:
             UnresolvedLinkError: links lead in a circle, or out of the layers.
         """
         inner = layer_path(os.fspath(path))
+        with self.lock:
+            self._refresh()
+            # What is in memory needs no transaction.
+            known = self.tree.known(inner, follow=follow)
+        if known is not None:
+            return known
         with self.reading() as tree:
             node = tree.lookup(inner) if not follow else None
             return node or existing(tree, inner, follow=follow)
@@ -232,8 +239,13 @@ class Volume:
         Raises:
             PathNotFoundError: the name no longer exists.
         """
+        with self.lock:
+            self._refresh()
+            # What is in memory needs no transaction.
+            if self.tree.knows(node):
+                return node
         with self.reading() as tree:
-            found = node if tree.knows(node) else tree.lookup(node.path)
+            found = tree.lookup(node.path)
         if found is None:
             raise PathNotFoundError(node.path, "is no longer there", code=ERROR_FILE_NOT_FOUND)
         return found
@@ -309,7 +321,7 @@ class Volume:
             InvalidParameterError: the node has no data (a link, for example).
             LayerBusyError: another process has replaced its contents since the node was looked up.
         """
-        with self._lock:
+        with self.lock:
             if node.is_directory:
                 raise EntryIsDirectoryError(node.path, "is a directory")
             if node.row.sha256 is None:
@@ -324,9 +336,14 @@ class Volume:
         """Returns the open data of a file (`Node.file`), or None if it is not open."""
         return self._open.get(file)
 
+    @property
+    def has_open_files(self) -> bool:
+        """Whether the data of any file are open."""
+        return bool(self._open)
+
     def give_back(self, file: OpenFile) -> None:
         """Ends one use of an open file; the last one closes it."""
-        with self._lock:
+        with self.lock:
             file.users -= 1
             if file.users == 0 and self._is_open:
                 if self._open.get(file.file) is file:
@@ -344,12 +361,12 @@ class Volume:
         If the context is left by an exception, the new contents are removed.
         """
         scratch = self.writable_scratch()
-        with self._lock:
+        with self.lock:
             host, fd = scratch.stage_file()
         try:
             yield StagedContents(self, host, fd)
         except BaseException:
-            with self._lock:
+            with self.lock:
                 scratch.drop_staged(host)
             self.recount()
             raise
@@ -403,13 +420,13 @@ class Volume:
 
     def refresh(self, file: OpenFile) -> None:
         """Makes an open file read its record again, because its contents were replaced."""
-        with self._lock:
+        with self.lock:
             file.refresh()
 
     def recount(self) -> None:
         """Makes the used bytes be counted again, because counted contents were dropped."""
         if self.quota is not None:
-            with self._lock:
+            with self.lock:
                 self.quota.forget()
 
     # Changing. Each of these methods makes its whole change, or no change if it fails.
@@ -424,38 +441,50 @@ class Volume:
             raise LayerError(self.name, "the view is read-only: it has no scratch", code=ERROR_ACCESS_DENIED)
         return self.scratch
 
-    @contextmanager
-    def changing(self) -> Iterator[Upper]:
-        """Yields the upper layer, whose methods are the steps of a change. All steps in the context are made, or none.
+    def changing(self) -> AbstractContextManager[Upper]:
+        """Returns a context with the upper layer, whose methods are the steps of a change. All steps in the context are
+        made, or none.
 
         Raises:
             LayerError: there is no scratch; the code is ERROR_ACCESS_DENIED.
         """
-        with self._lock:
-            scratch = self.writable_scratch()
-            assert self._upper is not None
-            is_whole = not scratch.is_changing
-            try:
-                with scratch.transaction():
-                    if is_whole:
-                        # Reads the earlier changes of other processes, which must wait from here on.
-                        self._refresh()
-                        self._moment = from_unix_ns(time_ns())
-                    yield self._upper
-                if is_whole:
-                    self._undo.clear()
-            except BaseException:
-                while self._undo and not scratch.is_changing:
-                    self._undo.pop()()
-                self.tree.forget_tombstones()
-                self.tree.forget_all()
-                self._taken = None
-                if self.quota is not None:
-                    self.quota.forget()
-                raise
-            finally:
-                if is_whole:
-                    self._moment = None
+        return _Change(self, self.writable_scratch())
+
+    def begin_change(self, *, is_whole: bool) -> Upper:
+        """Prepares a change, inside a transaction of the scratch, and returns the upper layer.
+
+        Args:
+            is_whole: False if the change is a part of another one.
+        """
+        if is_whole:
+            # Reads the earlier changes of other processes, which must wait from here on.
+            self._refresh()
+            self._moment = from_unix_ns(time_ns())
+        assert self._upper is not None
+        return self._upper
+
+    def end_change(self, *, is_whole: bool, is_made: bool) -> None:
+        """Ends a change, after its transaction.
+
+        Args:
+            is_whole: False if the change is a part of another one.
+            is_made: False if it failed, so that what is in memory may be wrong.
+        """
+        if is_whole:
+            self._moment = None
+        if is_made:
+            if is_whole:
+                self._undo.clear()
+            return
+        while self._undo and is_whole:
+            self._undo.pop()()
+        self.tree.forget_tombstones()
+        self.tree.forget_all()
+        self._taken = None
+        if self._upper is not None:
+            self._upper.forget()
+        if self.quota is not None:
+            self.quota.forget()
 
     def now(self) -> int:
         """Returns the current time (FILETIME). All that one transaction changes has the time of its beginning."""
@@ -509,10 +538,14 @@ class Volume:
             AlreadyExistsError: the name is taken, and `new` is true.
             InvalidParameterError: Windows does not accept the name.
         """
-        node, fd = self._create_file(place, new=new, size=0)
-        if fd is not None:
-            os.close(fd)
-        return node
+        fd: int | None = None
+        try:
+            with self.changing() as upper:
+                node, fd = self._create_file(upper, place, new=new, size=0)
+                return node
+        finally:
+            if fd is not None:
+                os.close(fd)
 
     def create_open(self, place: Callable[[], Place], *, new: bool = True) -> OpenFile:
         """Creates an empty file, as `create_file` does, and opens it for writing.
@@ -521,11 +554,11 @@ class Volume:
             place: called inside the transaction; returns the place of the new file.
             new: an existing entry is an error; otherwise it is opened as it is.
         """
-        with self._lock:
+        with self.lock:
             fd: int | None = None
             try:
-                with self.changing():
-                    node, fd = self._create_file(place(), new=new, size=BEING_WRITTEN)
+                with self.changing() as upper:
+                    node, fd = self._create_file(upper, place(), new=new, size=BEING_WRITTEN)
                     if fd is None:
                         return self.open_node(node)
             except BaseException:
@@ -536,28 +569,25 @@ class Volume:
             file.users = 1
             return file
 
-    def _create_file(self, place: Place, *, new: bool, size: int) -> tuple[Node, int | None]:
-        """Creates a file unless it exists.
+    def _create_file(self, upper: Upper, place: Place, *, new: bool, size: int) -> tuple[Node, int | None]:
+        """Creates a file unless it exists, as a part of a change.
 
         Returns:
             The node of the file, and the descriptor of its contents, or None if the file existed.
         """
-        with self.changing() as upper:
-            place = self._again(place)
-            if place.node is not None:
-                if new:
-                    raise AlreadyExistsError(place.node.path, "already exists")
-                return place.node, None
-            self.check_name(place.directory, place.name)
-            host, fd = self.writable_scratch().new_file()
-            try:
-                node = upper.create(
-                    place.directory, place.name, self.now(), host=host, size=size, sha256=NOT_HASHED
-                )  # fmt: skip
-            except BaseException:
-                os.close(fd)
-                raise
-            return node, fd
+        place = self._again(place)
+        if place.node is not None:
+            if new:
+                raise AlreadyExistsError(place.node.path, "already exists")
+            return place.node, None
+        self.check_name(place.directory, place.name)
+        host, fd = self.writable_scratch().new_file()
+        try:
+            node = upper.create(place.directory, place.name, self.now(), host=host, size=size, sha256=NOT_HASHED)
+        except BaseException:
+            os.close(fd)
+            raise
+        return node, fd
 
     def mkdir(self, place: Place, *, security: bytes | None = None) -> None:
         """Creates a directory.
@@ -674,7 +704,7 @@ class Volume:
 
     def truncate(self, node: Node, size: int) -> None:
         """Cuts a file off at `size` bytes, or extends it to `size` with zeros."""
-        with self._lock:
+        with self.lock:
             self.writable_scratch()
             with self.alone():
                 file = self.open_node(self.current(node))
@@ -687,6 +717,7 @@ class Volume:
         """Sets the file attributes, except those that state the file's kind."""
         with self.changing() as upper:
             node = self.current(node)
+            self.end_writing(node)
             kept = node.row.attributes & ~_SETTABLE
             upper.update(node, attributes=kept | attributes & _SETTABLE, change_time=self.now())
 
@@ -807,7 +838,7 @@ class Volume:
         Args:
             fd: a descriptor of the host; if it is given, only this file's contents are synced, besides the records.
         """
-        with self._lock:
+        with self.lock:
             if self.scratch is None:
                 return
             if fd is None:
@@ -819,7 +850,7 @@ class Volume:
 
     def sync_names(self) -> None:
         """Waits until all changes of names, metadata and alternate streams so far are safe on disk."""
-        with self._lock:
+        with self.lock:
             if self.scratch is not None:
                 self.scratch.sync()
 
@@ -857,6 +888,21 @@ class Volume:
         for name in names:
             self.tree.forget(path_key(scratch.path_of(name)))
 
+    def when_undone(self, call: Callable[[], None]) -> None:
+        """Registers a call for the case that the current change is rolled back."""
+        self._undo.append(call)
+
+    def show_row(self, row: EntryRow) -> None:
+        """Notes the new metadata of a file of the scratch, given as the row of its first name."""
+        scratch = self.writable_scratch()
+        node = None
+        if scratch.link_count(row) == 1 and not self.is_shared:
+            node = self.tree.remembered(path_key(scratch.path_of(row)))
+        if node is not None and node.file == (0, row.id):
+            node.row = row
+        else:
+            self.forget_names(row)
+
     def end_writing(self, node: Node) -> None:
         """Records the earlier writes to a file, so that their record does not overwrite metadata that are set next."""
         file = self._open.get(node.file)
@@ -881,16 +927,55 @@ class Volume:
         self._open[was] = file
 
     def _gone(self, node: Node) -> None:
-        file = self._open.pop(node.file, None)
+        file, size = self._open.pop(node.file, None), node.row.size
         if file is not None:
-            file.flush()
+            size = file.now(node.row).size
             self._undo.append(partial(self._put_back, file, file.file, file.row))
             file.is_detached = True
         if node.layer == 0 and self._taken is not None:
             # Its number in the scratch may be given to another entry.
             self._taken.pop(node.file[1], None)
         if node.layer == 0 and self.quota is not None:
-            self.quota.release(node.row.size)
+            self.quota.release(size)
+
+
+class _Change:
+    """A change of a volume, or a part of one (`Volume.changing`)."""
+
+    __slots__ = ("_is_whole", "_scratch", "_transaction", "_volume")
+
+    def __init__(self, volume: Volume, scratch: ScratchDirectory) -> None:
+        self._volume = volume
+        self._scratch = scratch
+
+    def __enter__(self) -> Upper:
+        volume, scratch = self._volume, self._scratch
+        volume.lock.acquire()
+        is_begun = False
+        try:
+            self._is_whole = not scratch.is_changing
+            self._transaction = scratch.transaction()
+            self._transaction.__enter__()
+            is_begun = True
+            return volume.begin_change(is_whole=self._is_whole)
+        except BaseException as error:
+            if is_begun:
+                self.__exit__(type(error), error, error.__traceback__)
+            else:
+                volume.end_change(is_whole=self._is_whole, is_made=False)
+                volume.lock.release()
+            raise
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        is_made = False
+        try:
+            self._transaction.__exit__(kind, error, tb)
+            is_made = error is None
+        finally:
+            try:
+                self._volume.end_change(is_whole=self._is_whole, is_made=is_made)
+            finally:
+                self._volume.lock.release()
 
 
 def _check_time(path: str, time: int | None) -> None:

@@ -15,43 +15,52 @@ CONTAINER_ADMINISTRATOR = Sid(5, (93, 2, 1))
 CONTAINER_USER = Sid(5, (93, 2, 2))
 
 _PACKAGES = "APPLICATION PACKAGE AUTHORITY"
-_BY_AUTHORITY: dict[str, dict[str, Sid]] = {
+_NAMES: dict[str, dict[str, Sid]] = {
     "": {
-        "EVERYONE": ALIASES["WD"], "CREATOR OWNER": ALIASES["CO"], "CREATOR GROUP": ALIASES["CG"],
+        "Everyone": ALIASES["WD"], "CREATOR OWNER": ALIASES["CO"], "CREATOR GROUP": ALIASES["CG"],
         "OWNER RIGHTS": ALIASES["OW"], "LOCAL": Sid(2, (0,)), "CONSOLE LOGON": Sid(2, (1,)),
     },
     "NT AUTHORITY": {
         "SYSTEM": ALIASES["SY"], "LOCAL SERVICE": ALIASES["LS"], "NETWORK SERVICE": ALIASES["NS"],
-        "AUTHENTICATED USERS": ALIASES["AU"], "INTERACTIVE": ALIASES["IU"], "NETWORK": ALIASES["NU"],
+        "Authenticated Users": ALIASES["AU"], "INTERACTIVE": ALIASES["IU"], "NETWORK": ALIASES["NU"],
         "SERVICE": ALIASES["SU"], "BATCH": Sid(5, (3,)), "DIALUP": Sid(5, (1,)), "ANONYMOUS LOGON": ALIASES["AN"],
         "SELF": ALIASES["PS"], "RESTRICTED": ALIASES["RC"], "IUSR": Sid(5, (17,)),
         "TERMINAL SERVER USER": Sid(5, (13,)),
-        "REMOTE INTERACTIVE LOGON": Sid(5, (14,)), "THIS ORGANIZATION": Sid(5, (15,)),
+        "REMOTE INTERACTIVE LOGON": Sid(5, (14,)), "This Organization": Sid(5, (15,)),
         "ENTERPRISE DOMAIN CONTROLLERS": ALIASES["ED"], "WRITE RESTRICTED": ALIASES["WR"],
-        "LOCAL ACCOUNT": Sid(5, (113,)),
-        "LOCAL ACCOUNT AND MEMBER OF ADMINISTRATORS GROUP": Sid(5, (114,)),
+        "Local account": Sid(5, (113,)),
+        "Local account and member of Administrators group": Sid(5, (114,)),
     },
     "BUILTIN": {
-        "ADMINISTRATORS": ALIASES["BA"], "USERS": ALIASES["BU"], "GUESTS": ALIASES["BG"], "POWER USERS": ALIASES["PU"],
-        "BACKUP OPERATORS": ALIASES["BO"], "REPLICATOR": ALIASES["RE"], "IIS_IUSRS": ALIASES["IS"],
-        "REMOTE DESKTOP USERS": ALIASES["RD"], "NETWORK CONFIGURATION OPERATORS": ALIASES["NO"],
-        "PERFORMANCE MONITOR USERS": ALIASES["MU"], "PERFORMANCE LOG USERS": ALIASES["LU"],
-        "DISTRIBUTED COM USERS": ALIASES["CD"], "CRYPTOGRAPHIC OPERATORS": ALIASES["CY"],
-        "EVENT LOG READERS": ALIASES["ER"], "HYPER-V ADMINISTRATORS": ALIASES["HA"],
-        "REMOTE MANAGEMENT USERS": ALIASES["RM"], "PRINT OPERATORS": ALIASES["PO"],
+        "Administrators": ALIASES["BA"], "Users": ALIASES["BU"], "Guests": ALIASES["BG"], "Power Users": ALIASES["PU"],
+        "Backup Operators": ALIASES["BO"], "Replicator": ALIASES["RE"], "IIS_IUSRS": ALIASES["IS"],
+        "Remote Desktop Users": ALIASES["RD"], "Network Configuration Operators": ALIASES["NO"],
+        "Performance Monitor Users": ALIASES["MU"], "Performance Log Users": ALIASES["LU"],
+        "Distributed COM Users": ALIASES["CD"], "Cryptographic Operators": ALIASES["CY"],
+        "Event Log Readers": ALIASES["ER"], "Hyper-V Administrators": ALIASES["HA"],
+        "Remote Management Users": ALIASES["RM"], "Print Operators": ALIASES["PO"],
     },
-    "USER MANAGER": {"CONTAINERADMINISTRATOR": CONTAINER_ADMINISTRATOR, "CONTAINERUSER": CONTAINER_USER},
-    "NT SERVICE": {"TRUSTEDINSTALLER": TRUSTED_INSTALLER, "ALL SERVICES": Sid(5, (80, 0))},
-    "NT VIRTUAL MACHINE": {"VIRTUAL MACHINES": Sid(5, (83, 0))},
+    "User Manager": {"ContainerAdministrator": CONTAINER_ADMINISTRATOR, "ContainerUser": CONTAINER_USER},
+    "NT SERVICE": {"TrustedInstaller": TRUSTED_INSTALLER, "ALL SERVICES": Sid(5, (80, 0))},
+    "NT VIRTUAL MACHINE": {"Virtual Machines": Sid(5, (83, 0))},
     _PACKAGES: {
         "ALL APPLICATION PACKAGES": ALIASES["AC"], "ALL RESTRICTED APPLICATION PACKAGES": Sid(15, (2, 2)),
     },
 }  # fmt: skip
+_BY_AUTHORITY = {
+    authority.upper(): {name.upper(): sid for name, sid in names.items()} for authority, names in _NAMES.items()
+}
 _WITHOUT_AUTHORITY = {
     name: sid for authority, names in _BY_AUTHORITY.items() if authority != "NT VIRTUAL MACHINE"
     for name, sid in names.items()
 }  # fmt: skip
-_SERVICE, _APPLICATION_POOL = 80, 82
+_OF_SID = {
+    sid: rf"{authority}\{name}" if authority else name
+    for authority, names in _NAMES.items()
+    for name, sid in names.items()
+}
+SERVICE, APPLICATION_POOL = 80, 82
+"""The kinds of virtual accounts."""
 
 
 def account_sid(name: str) -> Sid:
@@ -70,9 +79,9 @@ def account_sid(name: str) -> Sid:
     if found is not None:
         return found
     if authority == "NT SERVICE" and account:
-        return virtual_account_sid(_SERVICE, account)
+        return virtual_account_sid(SERVICE, account)
     if authority == "IIS APPPOOL" and account:
-        return virtual_account_sid(_APPLICATION_POOL, account.lower())
+        return virtual_account_sid(APPLICATION_POOL, account.lower())
     if authority == "NT VIRTUAL MACHINE" and account:
         return vm_sid(account)
     raise ValueError(
@@ -81,11 +90,16 @@ def account_sid(name: str) -> Sid:
     )
 
 
+def account_name(sid: Sid) -> str | None:
+    r"""Returns the name of an account that every Windows has, as Windows shows it: `BUILTIN\Users`; None for others."""
+    return _OF_SID.get(sid)
+
+
 def virtual_account_sid(kind: int, name: str) -> Sid:
     """Returns the SID of a virtual account: the SHA-1 of its name in UTF-16LE as five numbers.
 
     Args:
-        kind: 80 for services, whose names are in upper case; 82 for application pools, in lower case.
+        kind: `SERVICE`, whose names are in upper case, or `APPLICATION_POOL`, in lower case.
         name: the name, in that case.
     """
     digest = hashlib.sha1(name.encode("utf-16-le", "surrogatepass"), usedforsecurity=False).digest()

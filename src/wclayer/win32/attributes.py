@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import IntFlag
+from functools import lru_cache
 from typing import ClassVar
 
 from wclayer.win32.filetime import to_datetime
@@ -61,6 +62,7 @@ def attribute_names(attributes: int) -> list[str]:
     return names
 
 
+@lru_cache(256)
 def attribute_letters(attributes: int) -> str:
     """Returns the attributes in a fixed number of letters of Windows' `attrib` and PowerShell ("D-HS----------")."""
     return "".join(letter if attributes & bit else "-" for bit, letter in _LETTERS)

@@ -5,7 +5,8 @@ Source: [MS-DTYP] section 2.3.3. No conversion uses a float, because a float doe
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
 
 TICKS_PER_SECOND = 10_000_000
 UNIX_EPOCH = 116_444_736_000_000_000
@@ -74,9 +75,19 @@ def to_datetime(filetime: int) -> datetime:
 
 def to_iso(filetime: int) -> str:
     """Returns ISO 8601 in UTC with all seven digits ("2022-10-30T22:38:17.6310847Z"); after 9999, "filetime:N"."""
+    # Listings show very many times, of few days.
     seconds, ticks = divmod(filetime, TICKS_PER_SECOND)
+    minutes, second = divmod(seconds, 60)
+    hours, minute = divmod(minutes, 60)
+    days, hour = divmod(hours, 24)
     try:
-        moment = datetime(1601, 1, 1, tzinfo=UTC) + timedelta(seconds=seconds)
+        day = _iso_day(days)
     except OverflowError:
         return f"filetime:{filetime}"
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{ticks:07d}Z"
+    return f"{day}T{hour:02}:{minute:02}:{second:02}.{ticks:07}Z"
+
+
+@lru_cache(1024)
+def _iso_day(days: int) -> str:
+    """Returns the date so many days after 1601-01-01."""
+    return (date(1601, 1, 1) + timedelta(days=days)).isoformat()

@@ -119,7 +119,7 @@ def sorted_keys(keys: Iterable[str]) -> list[str]:
     """Returns keys of `name_key` in the order in which NTFS lists their names: by code unit."""
     found = sorted(keys)
     # Python compares code points. This order is different if some of them need two units.
-    if any(not key.isascii() and max(key) > "\uffff" for key in found):
+    if not all(map(str.isascii, found)) and any(max(key, default="") > "\uffff" for key in found):
         found.sort(key=lambda key: key.encode("utf-16-be", "surrogatepass"))
     return found
 

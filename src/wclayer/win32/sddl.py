@@ -49,9 +49,9 @@ _DACL_CONTROL = {"P": Control.DACL_PROTECTED, "AR": Control.DACL_AUTO_INHERIT_RE
 _SACL_CONTROL = {"P": Control.SACL_PROTECTED, "AR": Control.SACL_AUTO_INHERIT_REQ, "AI": Control.SACL_AUTO_INHERITED}
 _NULL_ACL = "NO_ACCESS_CONTROL"
 
-_PART = re.compile(r"\s*([OGDS]):", re.IGNORECASE)
-_SID_TEXT = re.compile(r"\s*(S-[0-9A-Fa-fxX-]+?(?=\s*(?:[OGDS]:|\Z))|[A-Za-z]{2})\s*", re.IGNORECASE)
-_ACL_FLAGS = re.compile(rf"\s*({_NULL_ACL}|(?:P|AR|AI)+)?\s*", re.IGNORECASE)
+_PART = re.compile(r"\s*([OGDS]):", re.ASCII | re.IGNORECASE)
+_SID_TEXT = re.compile(r"\s*(S-[0-9A-Fa-fxX-]+?(?=\s*(?:[OGDS]:|\Z))|[A-Za-z]{2})\s*", re.ASCII | re.IGNORECASE)
+_ACL_FLAGS = re.compile(rf"\s*({_NULL_ACL}|(?:P|AR|AI)+)?\s*", re.ASCII | re.IGNORECASE)
 
 
 def to_sddl(descriptor: SecurityDescriptor) -> str:
@@ -86,10 +86,15 @@ def _acl_text(acl: Acl | None, control: int, names: dict[str, Control]) -> str:
     flags = "".join(name for name, bit in names.items() if control & bit)
     if acl is None:
         return flags + _NULL_ACL
-    return flags + "".join(map(_ace_text, acl.aces))
+    return flags + "".join(map(ace_text, acl.aces))
 
 
-def _ace_text(ace: Ace) -> str:
+def ace_text(ace: Ace) -> str:
+    """Returns an entry as SDDL: `(A;OICI;FA;;;BA)`.
+
+    Raises:
+        ValueError: SDDL has no letters for its type.
+    """
     kind = _TYPE_NAMES.get(ace.type)
     if kind is None or ace.sid is None:
         raise ValueError(f"SDDL has no form for ACE type {ace.type:#04x}")

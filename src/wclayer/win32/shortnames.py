@@ -13,15 +13,16 @@ from collections.abc import Iterable
 
 from wclayer.win32.upcase import upcase
 
-_SHORT = re.compile(r"[^\s.+,;=\[\]\x80-\U0010ffff]{1,8}(\.[^\s.+,;=\[\]\x80-\U0010ffff]{1,3})?\Z")
+_SHORT = re.compile(r"[^\s.+,;=\[\]]{1,8}(\.[^\s.+,;=\[\]]{1,3})?\Z")
+"""An 8.3 name, if all its characters are of ASCII."""
 _GENERATED = re.compile(r"[^.]{0,6}~[0-9]{1,6}(\.[^.]{1,3})?\Z")
-_REPLACED = re.compile(r"[+,;=\[\]\x80-\U0010ffff]")
+_REPLACED = re.compile(r"[+,;=\[\]]|[^\x00-\x7f]")
 _BASE, _EXTENSION = 6, 3
 
 
 def is_short(name: str) -> bool:
     """Returns whether a name is an 8.3 name itself, and so has no other short name."""
-    return _SHORT.match(name) is not None
+    return name.isascii() and _SHORT.match(name) is not None
 
 
 def may_be_generated(name: str) -> bool:

@@ -1,5 +1,5 @@
 """Text for people: names as a terminal or a page can show them (`<U+202E>` stands for a character that it would obey),
-and sizes."""
+sizes and counts."""
 
 from __future__ import annotations
 
@@ -17,6 +17,17 @@ def shown(text: str) -> str:
 def escaped(text: str) -> str:
     """Returns `<U+…>` for each character of `text`."""
     return "".join(f"<U+{ord(character):04X}>" for character in text)
+
+
+def count_text(count: int, what: str, many: str = "") -> str:
+    """Returns a number with the word for what is counted ("1 file", "2,000 files").
+
+    Args:
+        count: the number.
+        what: the word for one.
+        many: the word for another number; by default that for one, with an s.
+    """
+    return f"{count:,} {what if count == 1 else many or what + 's'}"
 
 
 def size_text(size: float) -> str:

@@ -45,6 +45,7 @@ def test_the_services_and_drivers_of_a_real_machine_are_those_that_regipy_reads(
         (r"C:\Program Files\App\app.exe --run x y", r"C:\Program Files\App\app.exe", True),
         (r"C:\Program Files\App\app --run", r"C:\Program Files\App\app.exe", True),
         (r"C:\Program Files\App\gone.exe", r"C:\Program Files\App\gone.exe", False),
+        (r"C:\Program Files\App\run.cmd --run", r"C:\Program Files\App\run.cmd", True),
         (r"\??\C:\Program Files\App\APP.EXE", r"C:\Program Files\App\APP.EXE", True),
         (r"\SystemRoot\System32\svchost.exe", r"C:\Windows\System32\svchost.exe", True),
         (r"c:/windows/system32/svchost.exe", r"c:\windows\system32\svchost.exe", True),
@@ -59,7 +60,11 @@ def test_the_program_of_a_service_is_found_as_windows_finds_it(
     tmp_path: Path, command: str, binary: str | None, exists: bool | None
 ) -> None:
     keys: Keys = {rf"{_SERVICES}\s": {"Type": 0x10, "Start": 2, "ImagePath": command}, **_SELECT}
-    files = {"Windows/System32/svchost.exe": b"MZ", "Program Files/App/app.exe": b"MZ"}
+    files = {
+        "Windows/System32/svchost.exe": b"MZ",
+        "Program Files/App/app.exe": b"MZ",
+        "Program Files/App/run.cmd": b"",
+    }
     found = wclayer.take_inventory(base(tmp_path, keys, files), files=False)
     assert rows(found, "service", "binary", "binary_exists") == [("s", "", 1, binary, exists)]
     assert found.findings == ()

@@ -151,10 +151,20 @@ def test_facts_with_the_database_of_a_scratch_are_refused(good: Path, tmp_path: 
     assert "database of a scratch" in _refused(hostile, tmp_path, wclayer.CorruptLayerError)
 
 
+def _says_the_same(damaged: bytes, data: bytes) -> bool:
+    """Whether the flipped bit is one of those that zstd does not look at: behind the last symbol of a block."""
+    try:
+        return zstd.decompress(damaged) == zstd.decompress(data)
+    except zstd.ZstdError:
+        return False
+
+
 def test_damage_is_found(good: Path, tmp_path: Path) -> None:
     data = good.read_bytes()
     for place in range(8, len(data), max(1, len(data) // 60)):
-        _refused(data[:place] + bytes([data[place] ^ 0x10]) + data[place + 1 :], tmp_path)
+        damaged = data[:place] + bytes([data[place] ^ 0x10]) + data[place + 1 :]
+        if not _says_the_same(damaged, data):
+            _refused(damaged, tmp_path)
     for size in (0, 3, len(data) // 2, len(data) - 1):
         _refused(data[:size], tmp_path)
     assert "zstd" in _refused(data + b"rest", tmp_path)

@@ -617,6 +617,20 @@ def _without_zeros(state: State) -> State:
     return state._replace(nodes=tuple(nodes))
 
 
+def _link_posix(source: str, target: str) -> None:
+    """Makes a hard link in a mount.
+
+    When a name of a file is removed, the kernel counts one name less itself. If another request tells it the new count
+    at the same moment, it counts twice, and refuses a link to a file that it takes for removed, until it is told the
+    count again. Other FUSE file systems are treated so, too.
+    """
+    try:
+        os.link(source, target)
+    except FileNotFoundError:
+        os.stat(source)
+        os.link(source, target)
+
+
 _NAMING = {"unlink", "rename", "link", "mkdir", "rmdir", "open"}
 """Steps that change names."""
 
@@ -686,7 +700,7 @@ class MountScene(ScratchScene):
             elif kind == "rename":
                 do(kind, (path, other), os.rename, at, to)
             elif kind == "link":
-                do(kind, (path, other), os.link, to, at)
+                do(kind, (path, other), _link_posix, to, at)
             elif kind == "truncate":
                 size = rng.choice((0, 3, 50))
                 do(kind, (path, size), os.truncate, at, size)

@@ -101,6 +101,7 @@ def _layer_steps(form: Form, layer: str, room: Room) -> Iterator[Step]:
     yield Step("attrib", ["attrib", layer, "C:\\dir\\b.bin"], read | _GONE)
     yield Step("diff", ["diff", layer, base], read | _TOLD)
     yield Step("diff --html", ["diff", "--html", str(out / "page.html"), base, layer], read | _TOLD, leaves=_TOLD)
+    yield Step("report", ["report", "-o", str(out / "report.html"), layer, base], read | _TOLD, leaves=_TOLD)
     yield Step("export", ["export", "-o", str(out / "layer.tar"), layer], read)
     yield Step("export --transport", ["export", "--transport", str(out / "transport"), layer], read | _NO_FORM)
     yield Step("export-rootfs", ["export-rootfs", "-o", str(out / "root.tar"), layer], read | _NO_FORM, tells=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from wclayer.engines import portable
 from wclayer.engines.hcs.files import BackupFile
+from wclayer.engines.portable import engine as portable
 from wclayer.host.root import HostRoot
 from wclayer.layers.backup_stream import backup_stream
 from wclayer.layers.transport import TransportLayerReader

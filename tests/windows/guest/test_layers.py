@@ -29,9 +29,9 @@ from tests.support import (
 from tests.windows.guest.fake import Fake
 from tests.windows.guest.service import Service
 from wclayer.cli.verbs import cli
-from wclayer.engines import portable
 from wclayer.engines.hcs import privileges, reader, writer
 from wclayer.engines.hcs.files import BackupFile
+from wclayer.engines.portable import engine as portable
 from wclayer.errors import (
     AccessDeniedError,
     AlreadyExistsError,

@@ -13,8 +13,8 @@ from tests.windows.guest import conftest
 from tests.windows.guest.fake import Fake
 from tests.windows.guest.service import Service
 from wclayer import sample
-from wclayer.engines import portable
 from wclayer.engines.hcs import selftest
+from wclayer.engines.portable import engine as portable
 
 
 class Host(Service):

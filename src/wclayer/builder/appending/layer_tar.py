@@ -11,7 +11,8 @@ from pathlib import Path
 from wclayer._types import StrPath
 from wclayer.builder.workspace import NewLayer
 from wclayer.errors import InvalidDataError, errors_at
-from wclayer.formats.compression import Compression, HashedInput, HashedOutput
+from wclayer.formats.compression import Compression, HashedInput
+from wclayer.formats.hashed_output import HashedOutput
 from wclayer.host.root import HostRoot
 from wclayer.images.config import chain_ids as chain_ids_of
 from wclayer.images.descriptor import OCI_LAYER, Descriptor

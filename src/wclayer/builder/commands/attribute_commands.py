@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from wclayer.builder.commands.command import Action, Command, Invocation
 from wclayer.builder.commands.state import PlannedState, Shell
-from wclayer.builder.commands.wildcards import Found, children, find, has_wildcards, split_path, walk
+from wclayer.builder.commands.wildcards import Found, children, find, split_path, walk
 from wclayer.win32.attributes import FileAttributes, changed_attributes
+from wclayer.win32.wildcards import has_wildcards
 
 _HIDDEN, _SYSTEM = int(FileAttributes.HIDDEN), int(FileAttributes.SYSTEM)
 

@@ -164,7 +164,7 @@ class _Parser:
             self._skip(_DELIMITERS)
         rest = self.text[self.at :]
         ends = not rest or rest[0] in "&|" or (self.depth > 0 and rest[0] == ")")
-        if not ends and not re.match(r"else(?![A-Za-z0-9_.\-])", rest, re.IGNORECASE):
+        if not ends and not re.match(r"else(?![A-Za-z0-9_.\-])", rest, re.ASCII | re.IGNORECASE):
             raise unexpected(self._where, rest.split()[0])
         return Block(body, tuple(redirections))
 
@@ -189,7 +189,7 @@ class _Parser:
         then = self.parse_list()
         otherwise = None
         self._skip(_DELIMITERS)
-        if re.match(r"else(?![A-Za-z0-9_.\-])", self.text[self.at :], re.IGNORECASE):
+        if re.match(r"else(?![A-Za-z0-9_.\-])", self.text[self.at :], re.ASCII | re.IGNORECASE):
             self.at += 4
             otherwise = self.parse_list()
         return If(condition.holds, condition.check, then, otherwise)

@@ -19,13 +19,13 @@ from wclayer.builder.commands.state import PlannedState, Shell, is_null_device
 from wclayer.builder.commands.wildcards import (
     Found,
     find,
-    has_wildcards,
     is_directory,
     join_path,
     renamed,
     split_path,
 )
 from wclayer.errors import LayerError
+from wclayer.win32.wildcards import has_wildcards
 
 _PIECE = 1 << 20
 _END_OF_FILE = b"\x1a"

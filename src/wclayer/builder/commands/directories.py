@@ -17,12 +17,13 @@ from wclayer.builder.commands.messages import (
     message_of,
 )
 from wclayer.builder.commands.state import PlannedState, Shell
-from wclayer.builder.commands.wildcards import NOT_THERE, children, has_wildcards, is_directory, split_path
+from wclayer.builder.commands.wildcards import NOT_THERE, children, is_directory, split_path
 from wclayer.builder.commands.words import split_words
 from wclayer.errors import LayerError
 from wclayer.win32.attributes import FileAttributes
 from wclayer.win32.names import path_key
 from wclayer.win32.reparse import LinkTarget
+from wclayer.win32.wildcards import has_wildcards
 
 _READ_ONLY = int(FileAttributes.READONLY)
 

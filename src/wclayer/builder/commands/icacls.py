@@ -8,13 +8,14 @@ from dataclasses import dataclass, replace
 from wclayer.builder.commands.command import Action, Command, Invocation
 from wclayer.builder.commands.icacls_words import SYNCHRONIZE, IcaclsWords, Operation, Right, WordError, parse_icacls
 from wclayer.builder.commands.state import PlannedState, Shell
-from wclayer.builder.commands.wildcards import children, find, has_wildcards, is_directory, split_path, walk
+from wclayer.builder.commands.wildcards import children, find, is_directory, split_path, walk
 from wclayer.builder.security.dacl_changes import Change, change_security, explicit_aces, in_order, is_inherited
 from wclayer.errors import LayerError, NotSupportedError, PathNotFoundError
 from wclayer.view.layer_view import FileStatus
 from wclayer.win32.accounts import CONTAINER_ADMINISTRATOR, account_sid
 from wclayer.win32.security import Ace, AceFlags, AceType, Control, SecurityDescriptor
 from wclayer.win32.sid import ADMINISTRATORS, Sid
+from wclayer.win32.wildcards import has_wildcards
 
 _FILE_NOT_FOUND, _PATH_NOT_FOUND = 2, 3
 _INHERITANCE = (

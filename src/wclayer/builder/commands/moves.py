@@ -19,7 +19,6 @@ from wclayer.builder.commands.wildcards import (
     NOT_THERE,
     Found,
     find,
-    has_wildcards,
     is_directory,
     join_path,
     renamed,
@@ -28,6 +27,7 @@ from wclayer.builder.commands.wildcards import (
 from wclayer.builder.commands.words import split_words
 from wclayer.errors import LayerError
 from wclayer.win32.names import names_equal, path_key
+from wclayer.win32.wildcards import has_wildcards
 
 _MANY_TO_ONE = "Cannot move multiple files to a single file."
 _BAD_TARGET = "The filename, directory name, or volume label syntax is incorrect."

@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from wclayer.builder.commands.command import Action, Command, Invocation
 from wclayer.builder.commands.copy_file import copy_file
 from wclayer.builder.commands.state import PlannedState, Shell
-from wclayer.builder.commands.wildcards import Found, children, is_directory, join_path, matches
+from wclayer.builder.commands.wildcards import Found, children, is_directory, join_path
 from wclayer.errors import NotSupportedError
 from wclayer.win32.attributes import FileAttributes
 from wclayer.win32.names import name_key, path_key
+from wclayer.win32.wildcards import matches
 
 COPIED, EXTRA, MISMATCHED, SERIOUS = 1, 2, 4, 16
 """Bits of the exit code ("Robocopy", exit codes, Microsoft Learn)."""

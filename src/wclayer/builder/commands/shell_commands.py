@@ -9,10 +9,11 @@ from wclayer.builder.commands.command import Action, Command, Invocation, refuse
 from wclayer.builder.commands.flow import ExitShell
 from wclayer.builder.commands.messages import ACCESS_DENIED, BAD_DIRECTORY, BAD_SYNTAX, FILE_NOT_FOUND, PATH_NOT_FOUND
 from wclayer.builder.commands.state import PlannedState, Shell, is_null_device
-from wclayer.builder.commands.wildcards import find, has_wildcards, is_directory, split_path
+from wclayer.builder.commands.wildcards import find, is_directory, split_path
 from wclayer.builder.commands.words import split_words
 from wclayer.builder.machine.code_pages import CodePageError
 from wclayer.errors import NotSupportedError
+from wclayer.win32.wildcards import has_wildcards
 
 _PIECE = 1 << 20
 _BYTE_ORDER_MARK = b"\xff\xfe"

@@ -1,4 +1,4 @@
-"""Finds files by paths with wildcards, as FindFirstFile does, and makes new names of masks, as `rename` does."""
+"""Finds files by paths with wildcards in their last component, and makes new names of masks, as `rename` does."""
 
 from __future__ import annotations
 
@@ -10,12 +10,10 @@ from wclayer.errors import EntryNotDirectoryError, InvalidParameterError, PathNo
 from wclayer.view.layer_view import FileStatus
 from wclayer.view.resolve import names_by_short_name
 from wclayer.win32.attributes import FileAttributes
-from wclayer.win32.names import name_key
+from wclayer.win32.wildcards import FilePattern, has_wildcards
 
 NOT_THERE = PathNotFoundError, EntryNotDirectoryError, UnresolvedLinkError, InvalidParameterError
 """What a view raises for a path at which there is nothing. All else is a problem of the layer or the host."""
-# The wildcards of the system: those of Win32 stand for them in certain places ([MS-FSA] 2.1.4.4).
-_DOS_STAR, _DOS_QUESTION, _DOS_DOT = "<", ">", '"'
 
 
 @dataclass(frozen=True)
@@ -46,11 +44,6 @@ class Found:
     def is_hidden(self) -> bool:
         """Whether it is hidden or a system file: most commands do not see it then."""
         return bool(self.attributes & (FileAttributes.HIDDEN | FileAttributes.SYSTEM))
-
-
-def has_wildcards(path: str) -> bool:
-    """Returns whether a path has a wildcard."""
-    return "*" in path or "?" in path
 
 
 def split_path(path: str) -> tuple[str, str]:
@@ -98,10 +91,11 @@ def children(shell: Shell, directory: str, pattern: str = "*") -> Iterator[Found
         inside = shell.view.scan(directory)
     except NOT_THERE:
         return
-    short = _short_names(shell, directory) if inside and pattern not in ("*", "*.*") else {}
+    wanted = FilePattern(pattern)
+    short = _short_names(shell, directory) if inside and not wanted.finds_all else {}
     for status in inside:
         name = status.path.rpartition("/")[2]
-        if matches(name, pattern) or (name in short and matches(short[name], pattern)):
+        if wanted.matches(name) or (name in short and wanted.matches(short[name])):
             yield Found(join_path(directory, name), status)
 
 
@@ -120,62 +114,6 @@ def walk(shell: Shell, directory: str) -> Iterator[str]:
         yield at
         below = [found.path for found in children(shell, at) if found.is_directory and not found.status.is_link]
         pending += reversed(below)
-
-
-def matches(name: str, pattern: str) -> bool:
-    """Returns whether FindFirstFile finds a name with a pattern.
-
-    `*` is any number of characters, `?` one, or none at the end of the name or before a dot. `*.*` finds everything,
-    `*.` what has no dot. Case is ignored.
-    """
-    if pattern in ("*", "*.*"):
-        return True
-    return _matches(name_key(name), _system_pattern(name_key(pattern)))
-
-
-def _system_pattern(pattern: str) -> str:
-    """Returns a pattern with the system's wildcards where Win32 puts them."""
-    found = []
-    for at, character in enumerate(pattern):
-        after = pattern[at + 1 : at + 2]
-        if character == "?":
-            found.append(_DOS_QUESTION)
-        elif character == "." and after in ("?", "*"):
-            found.append(_DOS_DOT)
-        elif character == "*" and after == ".":
-            found.append(_DOS_STAR)
-        else:
-            found.append(character)
-    if pattern.endswith("*."):
-        # FindFirstFile cuts the dot off.
-        found.pop()
-    return "".join(found)
-
-
-def _matches(name: str, pattern: str) -> bool:
-    """Returns whether a name matches a pattern of the system ([MS-FSA] 2.1.4.4), both in upper case."""
-    last_dot = name.rfind(".")
-    # The places in the name that the pattern so far can have reached.
-    places = {0}
-    for wildcard in pattern:
-        after: set[int] = set()
-        for place in places:
-            at_end = place == len(name)
-            if wildcard == "*":
-                after.update(range(place, len(name) + 1))
-            elif wildcard == _DOS_STAR:
-                after.update(range(place, (last_dot if place <= last_dot else len(name)) + 1))
-            elif wildcard == _DOS_QUESTION:
-                after.add(place if at_end or name[place] == "." else place + 1)
-            elif wildcard == _DOS_DOT:
-                if at_end:
-                    after.add(place)
-                elif name[place] == ".":
-                    after.add(place + 1)
-            elif not at_end and name[place] == wildcard:
-                after.add(place + 1)
-        places = after
-    return len(name) in places
 
 
 def renamed(name: str, mask: str) -> str:

@@ -13,7 +13,6 @@ from wclayer.builder.commands.wildcards import (
     Found,
     children,
     find,
-    has_wildcards,
     is_directory,
     join_path,
     split_path,
@@ -21,6 +20,7 @@ from wclayer.builder.commands.wildcards import (
 from wclayer.errors import LayerError, NotSupportedError
 from wclayer.win32.attributes import FileAttributes
 from wclayer.win32.names import path_key
+from wclayer.win32.wildcards import has_wildcards
 
 _READ_ONLY = int(FileAttributes.READONLY)
 _IGNORED = ("/c", "/v", "/f", "/w:n", "/z", "/j")

@@ -33,7 +33,7 @@ from wclayer.host.root import HostRoot
 from wclayer.layers.inputs import ReadFile, kind_of
 from wclayer.layers.tar.members import unusable_in_tar_reason
 from wclayer.model import Limits, limits_in_use
-from wclayer.view.merged import has_drive
+from wclayer.view.spelling import has_drive
 from wclayer.view.transfer import name_of_host
 from wclayer.win32.filetime import from_unix_ns
 from wclayer.win32.names import illegal_reason, name_key, unusable_reason

@@ -16,7 +16,7 @@ from wclayer.formats.tar.reader import TarMember, TarStream
 from wclayer.layers.budget import Budget
 from wclayer.layers.tar.members import GNU_SPARSE_PREFIX, unusable_in_tar_reason
 from wclayer.model import limits_in_use
-from wclayer.view.merged import has_drive
+from wclayer.view.spelling import has_drive
 from wclayer.win32 import filetime
 from wclayer.win32.names import decode_name, illegal_reason, path_key, unusable_reason
 from wclayer.win32.reparse import LinkTarget

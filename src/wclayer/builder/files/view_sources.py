@@ -12,7 +12,7 @@ from wclayer.builder.files.placing import Ownership, Placer
 from wclayer.builder.files.wildcards import Pattern, WildcardError, has_wildcards, matches, parse_wildcards
 from wclayer.errors import EntryNotDirectoryError, InvalidParameterError, PathNotFoundError, during
 from wclayer.view.layer_view import FileStatus, LayerView
-from wclayer.view.merged import has_drive
+from wclayer.view.spelling import has_drive
 from wclayer.view.transfer import copy_contents, copy_metadata
 from wclayer.win32.names import last_component, name_key, path_key
 

@@ -23,7 +23,7 @@ from wclayer.images.registry import RegistryOptions
 from wclayer.images.store import ImageStore
 from wclayer.images.transfer_progress import TransferCallback
 from wclayer.images.transport import ImageSource
-from wclayer.layers.directory import DirectoryLayerReader
+from wclayer.layers.directory.reader import DirectoryLayerReader
 from wclayer.layers.tar import TarLayerReader
 
 _SHOWN = 5

@@ -29,11 +29,12 @@ from wclayer.errors import (
 from wclayer.formats.bcd import read_store
 from wclayer.formats.regf.hive import Hive
 from wclayer.layers.atomic import Stage, StagedDirectory, StagedFile, wait_for_place
-from wclayer.layers.directory import DirectoryLayerWriter, open_layer
+from wclayer.layers.directory import open_layer
 from wclayer.layers.directory.file_security import security_record
 from wclayer.layers.directory.in_place import InPlaceLayerWriter
 from wclayer.layers.directory.problem import Problem
 from wclayer.layers.directory.utility_vm import BOOT_STORE
+from wclayer.layers.directory.writer import DirectoryLayerWriter
 from wclayer.layers.hives import LAYER_HIVES
 from wclayer.layers.inputs import open_any_place
 from wclayer.layers.volume.disk_file import DiskFile

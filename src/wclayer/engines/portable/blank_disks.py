@@ -7,7 +7,7 @@ from time import time_ns
 from uuid import uuid4
 
 from wclayer.formats.ntfs.builder import VolumeBuilder
-from wclayer.formats.ntfs.catalog import FileMetadata
+from wclayer.formats.ntfs.file_metadata import FileMetadata
 from wclayer.formats.vhdx.create import create_vhdx
 from wclayer.layers.atomic import StagedFile
 from wclayer.layers.volume.disk_file import DiskFile, locator_for, partition_data_disk

@@ -10,8 +10,8 @@ from wclayer.errors import during
 from wclayer.formats.compression import Compression
 from wclayer.layers.backup_api import BackupLayerReader
 from wclayer.layers.copy import copy_layer
-from wclayer.layers.directory import DirectoryLayerReader
 from wclayer.layers.directory.chain import check_chain
+from wclayer.layers.directory.reader import DirectoryLayerReader
 from wclayer.layers.names import TRUSTED
 from wclayer.layers.progress import Cancelled, ProgressCallback
 from wclayer.layers.tar import TarLayerWriter

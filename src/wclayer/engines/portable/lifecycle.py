@@ -9,10 +9,11 @@ from wclayer._types import Chain, StrPath
 from wclayer.errors import LayerBusyError, NotALayerError, PathNotFoundError, during, errors_at
 from wclayer.host.root import HostRoot, mounts_below
 from wclayer.layers.atomic import remove_leftovers, remove_whole
-from wclayer.layers.directory import DirectoryLayerWriter, database, is_layer
+from wclayer.layers.directory import database, is_layer
 from wclayer.layers.directory.chain import as_chain
 from wclayer.layers.directory.chain_file import CHAIN_FILE
 from wclayer.layers.directory.scratch import DISK
+from wclayer.layers.directory.writer import DirectoryLayerWriter
 from wclayer.view.fuse import mount
 
 _MARKS = (CHAIN_FILE, DISK)

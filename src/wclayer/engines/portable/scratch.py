@@ -15,11 +15,12 @@ from wclayer.errors import InvalidParameterError, PathNotFoundError, boundary, d
 from wclayer.formats.gpt.table import grown_table, read_table, write_table
 from wclayer.formats.ntfs.grow import grow_volume
 from wclayer.layers.atomic import StagedFile, wait_for_place
-from wclayer.layers.directory import DirectoryLayerWriter, open_layer
+from wclayer.layers.directory import open_layer
 from wclayer.layers.directory.chain import resolve_chain
 from wclayer.layers.directory.database import FILE_NAME
 from wclayer.layers.directory.migration import make_scratch
 from wclayer.layers.directory.scratch import DISK
+from wclayer.layers.directory.writer import DirectoryLayerWriter
 from wclayer.layers.inputs import open_any_place
 from wclayer.layers.volume.disk_file import DiskFile, PartitionWindow, locator_for
 

@@ -16,8 +16,9 @@ from wclayer.formats.vhdx.create import create_vhdx
 from wclayer.host import durability
 from wclayer.layers.atomic import StagedFile, claim_place
 from wclayer.layers.copy import copy_layer
-from wclayer.layers.directory import DirectoryLayerReader, open_layer
+from wclayer.layers.directory import open_layer
 from wclayer.layers.directory.database import FILE_NAME
+from wclayer.layers.directory.reader import DirectoryLayerReader
 from wclayer.layers.directory.scratch import DISK, ScratchDirectory
 from wclayer.layers.directory.scratch_writer import ScratchWriter
 from wclayer.layers.names import Kind

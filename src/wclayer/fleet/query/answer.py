@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from wclayer.errors import boundary
+from wclayer.fleet.query.interrupts import interruptible
 
 _AT_ONCE = 1000
 
@@ -62,7 +63,7 @@ class FleetAnswer:
     def _read(cursor: Any, told: Callable[[], AbstractContextManager[None]]) -> Iterator[tuple[Any, ...]]:
         while True:
             with told():
-                rows = cursor.fetchmany(_AT_ONCE)
+                rows = interruptible(cursor, cursor.fetchmany, _AT_ONCE)
             if not rows:
                 return
             yield from rows

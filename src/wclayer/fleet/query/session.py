@@ -24,6 +24,7 @@ from wclayer.errors import (
 )
 from wclayer.fleet.model import ImageStatus
 from wclayer.fleet.query.answer import FleetAnswer
+from wclayer.fleet.query.interrupts import interruptible
 from wclayer.fleet.query.views import function_statements, view_statements
 
 MEMORY = 1 << 30
@@ -122,7 +123,7 @@ class FleetSession:
                     self.path, "not one query: only SELECT, FROM, WITH, VALUES, DESCRIBE, SHOW and SUMMARIZE are run"
                 )
             cursor = self._connection.cursor()
-            cursor.execute(found[0], dict(parameters or {}))
+            interruptible(cursor, cursor.execute, found[0], dict(parameters or {}))
         return FleetAnswer(cursor, self._told, self.close if then_close else lambda: None)
 
     def unread(self) -> int:

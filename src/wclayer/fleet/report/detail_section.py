@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from wclayer.fleet.report.figures import Details, FirstTexts
-from wclayer.fleet.report.parts import (
-    counted,
+from wclayer.pages.page import html_text
+from wclayer.pages.parts import (
     digest_html,
     notes_html,
     section_head,
@@ -16,7 +16,7 @@ from wclayer.fleet.report.parts import (
     text_html,
     time_html,
 )
-from wclayer.pages.page import html_text
+from wclayer.win32.shown import count_text
 
 MOST = 50
 """How many images have details at most."""
@@ -89,7 +89,7 @@ def _detail(number: int, details: Details) -> str:
     )  # fmt: skip
     table = table_html("Layers, base layer first", ("layer", "size", "images", "made by"), layers, numbers=(1, 2))
     left_out = details.layer_count - len(details.layers)
-    note = notes_html(f"{counted(left_out, 'more layer')} left out.") if left_out else ""
+    note = notes_html(f"{count_text(left_out, 'more layer')} left out.") if left_out else ""
     return (
         f'<details><summary>{text_html(first)}</summary><div id="image-{number}" class="detail">'
         f"<dl>{listed}</dl>{table}{note}</div></details>"

@@ -6,16 +6,18 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 
 from wclayer.fleet.query.session import FleetSession
-from wclayer.fleet.report.charts import age_chart, key, stacked_bar
+from wclayer.fleet.report.charts import age_chart
 from wclayer.fleet.report.detail_section import DetailSection
 from wclayer.fleet.report.details import details_of
 from wclayer.fleet.report.figures import AgeRow, Build, Level, Package, Problem, SharedLayer, Sharing, Totals
-from wclayer.fleet.report.images import FIRST_YEAR, ImageTally, ListedImage, listed_images
+from wclayer.fleet.report.images import ImageTally, ListedImage, listed_images
 from wclayer.fleet.report.layers import problems_of, sharing_of
 from wclayer.fleet.report.listing import Listing
 from wclayer.fleet.report.packages import PackageReader
-from wclayer.fleet.report.parts import (
-    counted,
+from wclayer.images.config import FIRST_YEAR
+from wclayer.pages.bars import key, stacked_bar
+from wclayer.pages.page import PageForm, html_text
+from wclayer.pages.parts import (
     digest_html,
     notes_html,
     number_html,
@@ -24,13 +26,13 @@ from wclayer.fleet.report.parts import (
     step_html,
     table_html,
     text_html,
+    tile_html,
     time_html,
     version_html,
 )
-from wclayer.pages.page import PageForm, html_text
-from wclayer.win32.shown import size_text
+from wclayer.win32.shown import count_text, size_text
 
-_FORM = PageForm("wclayer.fleet.report")
+_FORM = PageForm("wclayer.fleet.report", is_report=True)
 _OPEN_LEVELS = 12
 """How many levels of a build are shown before they are unfolded."""
 _LEVEL_WORDS = {"newest": "newest", "one": "1 level behind", "few": "2 or 3 behind", "many": "4 or more behind"}
@@ -73,34 +75,31 @@ def _header(tally: ImageTally, sharing: Sharing) -> Iterator[str]:
     totals = tally.totals
     yield '<a class="skip" href="#levels">Skip to the report</a><h1>Fleet of Windows images</h1>'
     sources = ", ".join(map(text_html, totals.sources))
-    more = f" and {counted(totals.sources_left_out, 'other place')}" if totals.sources_left_out else ""
+    more = f" and {count_text(totals.sources_left_out, 'other place')}" if totals.sources_left_out else ""
     scanned = time_html(totals.last_scan)
     if totals.first_scan != totals.last_scan:
         scanned = f"{time_html(totals.first_scan)} to {scanned}"
     yield f'<p class="lead">{sources or "Nothing was found"}{more}. Scanned: {scanned} UTC.</p>'
     yield '<dl class="tiles">'
-    repositories = counted(totals.repositories, "repository", "repositories")
-    yield _tile("Images", f"{totals.images:,}", f"{counted(totals.references, 'reference')} in {repositories}")
+    repositories = count_text(totals.repositories, "repository", "repositories")
+    yield tile_html("Images", f"{totals.images:,}", f"{count_text(totals.references, 'reference')} in {repositories}")
     known = tally.at_newest + tally.behind
-    yield _tile("At the newest patch level", percent(tally.at_newest, known), f"{tally.behind:,} of {known:,} behind")
-    yield _tile("Median age", _days(tally.median_age), f"of their bases: {_days(tally.median_base_age)}")
+    yield tile_html(
+        "At the newest patch level", percent(tally.at_newest, known), f"{tally.behind:,} of {known:,} behind"
+    )
+    yield tile_html("Median age", _days(tally.median_age), f"of their bases: {_days(tally.median_base_age)}")
     stored = f"{size_text(sharing.stored)} once, {size_text(sharing.summed)} unshared"
-    yield _tile("Layers", f"{sharing.layers:,}", stored)
+    yield tile_html("Layers", f"{sharing.layers:,}", stored)
     is_bad = bool(totals.failed or totals.incomplete)
-    note = f"and {counted(totals.incomplete, 'image')} only in part"
-    yield _tile("References with errors", f"{totals.failed:,}", note, is_bad=is_bad)
+    note = f"and {count_text(totals.incomplete, 'image')} only in part"
+    yield tile_html("References with errors", f"{totals.failed:,}", note, is_bad=is_bad)
     yield "</dl>"
     links = "".join(f'<li><a href="#{name}">{title}</a></li>' for name, title in _SECTIONS.items())
     yield f'<nav aria-label="Sections"><ul>{links}</ul></nav>'
 
 
 def _days(days: int | None) -> str:
-    return "unknown" if days is None else counted(days, "day")
-
-
-def _tile(name: str, value: str, note: str, *, is_bad: bool = False) -> str:
-    kind = ' class="bad"' if is_bad else ""
-    return f'<div{kind}><dt>{name}</dt><dd class="figure">{value}</dd><dd class="note">{note}</dd></div>'
+    return "unknown" if days is None else count_text(days, "day")
 
 
 # Patch levels.
@@ -121,7 +120,7 @@ def _levels(tally: ImageTally) -> Iterator[str]:
         yield "</div>"
     unknown = tally.totals.images - other_images - sum(build.images for build in builds)
     yield notes_html(
-        f"Left out: {counted(other_builds, 'more build')}, with {counted(other_images, 'image')}."
+        f"Left out: {count_text(other_builds, 'more build')}, with {count_text(other_images, 'image')}."
         if other_builds
         else "",
         f"Images of unknown build: {unknown:,}." if unknown else "",
@@ -133,7 +132,7 @@ def _build(build: Build) -> Iterator[str]:
     yield f'<article><h3>{text_html(build.name)} <span class="note">build {build.number}</span></h3>'
     newest = build.levels[0] if build.levels else None
     at_newest = f", {percent(newest.images, build.images)} at {build.number}.{newest.revision}" if newest else ""
-    yield f"<p>{counted(build.images, 'image')}{at_newest}</p>"
+    yield f"<p>{count_text(build.images, 'image')}{at_newest}</p>"
     parts = {name: sum(level.images for level in build.levels if _class(level) == name) for name in _LEVEL_WORDS}
     older_levels, older_images = build.left_out
     parts["many"] += older_images
@@ -149,8 +148,8 @@ def _build(build: Build) -> Iterator[str]:
             is_wide=False,
         )
         opened = " open" if len(build.levels) <= _OPEN_LEVELS else ""
-        yield f"<details{opened}><summary>{counted(len(build.levels), 'revision')}</summary>{table}"
-        left_out = f"Left out: {counted(older_levels, 'older revision')}, with {counted(older_images, 'image')}."
+        yield f"<details{opened}><summary>{count_text(len(build.levels), 'revision')}</summary>{table}"
+        left_out = f"Left out: {count_text(older_levels, 'older revision')}, with {count_text(older_images, 'image')}."
         yield notes_html(left_out if older_levels else "")
         yield "</details>"
     yield notes_html(f"Images of unknown revision: {build.unknown:,}." if build.unknown else "")
@@ -214,7 +213,7 @@ def _worst(worst: Sequence[ListedImage], details: DetailSection) -> Iterator[str
     )
     if worst:
         yield table_html(
-            f"The {counted(len(worst), 'worst image')}, equal ones by name",
+            f"The {count_text(len(worst), 'worst image')}, equal ones by name",
             ("image", "because", "Windows", "levels behind", "findings", "days old"),
             (_worst_row(image, details) for image in worst),
             numbers=(3, 4, 5),
@@ -226,11 +225,11 @@ def _worst(worst: Sequence[ListedImage], details: DetailSection) -> Iterator[str
 
 def _worst_row(image: ListedImage, details: DetailSection) -> tuple[str, ...]:
     reason = (
-        counted(image.newer, "level") + " behind"
+        count_text(image.newer, "level") + " behind"
         if image.newer
-        else counted(image.findings, "finding")
+        else count_text(image.findings, "finding")
         if image.findings
-        else f"{counted(image.days or 0, 'day')} old"
+        else f"{count_text(image.days or 0, 'day')} old"
     )
     return (
         details.link(image.image, image.reference), reason, version_html(image.build, image.revision),
@@ -245,8 +244,8 @@ def _sharing(sharing: Sharing) -> Iterator[str]:
     yield _head("sharing")
     saved = sharing.summed - sharing.stored
     yield (
-        f"<p>Of {counted(sharing.layers, 'layer')}, {sharing.shared:,} belong to more than one image. Stored once, all"
-        f" layers take <strong>{size_text(sharing.stored)}</strong>; if each image had its own, they would take"
+        f"<p>Of {count_text(sharing.layers, 'layer')}, {sharing.shared:,} belong to more than one image. Stored once,"
+        f" all layers take <strong>{size_text(sharing.stored)}</strong>; if each image had its own, they would take"
         f" <strong>{size_text(sharing.summed)}</strong>: sharing saves {percent(saved, sharing.summed)}. Sizes are"
         " those of the compressed layers, as a registry has them.</p>"
     )
@@ -303,14 +302,16 @@ def _problems(totals: Totals, problems: Sequence[Problem], left_out: int) -> Ite
     yield _head("problems")
     if problems:
         yield (
-            f"<p>{counted(totals.failed, 'reference')} could not be read, and {counted(totals.incomplete, 'image')}"
-            " only in part, because a layer is damaged. Each cause is named once.</p>"
+            f"<p>{count_text(totals.failed, 'reference')} could not be read, and"
+            f" {count_text(totals.incomplete, 'image')} only in part, because a layer is damaged. Each cause is"
+            " named once.</p>"
         )
         yield table_html("Causes", ("what", "references", "why"), map(_problem, problems), numbers=(1,))
     else:
         yield "<p>Every layer and every image could be read.</p>"
     yield notes_html(
-        f"Left out: {counted(left_out, 'more cause')}, which <code>wclayer fleet query --question errors</code> tells."
+        f"Left out: {count_text(left_out, 'more cause')},"
+        " which <code>wclayer fleet query --question errors</code> tells."
         if left_out
         else "",
         f"References that name no image of Windows, which were not read: {totals.others:,}." if totals.others else "",

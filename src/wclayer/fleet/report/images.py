@@ -11,12 +11,10 @@ from typing import NamedTuple
 from wclayer.fleet.model import ImageStatus
 from wclayer.fleet.query.session import FleetSession
 from wclayer.fleet.report.figures import AGES, AgeRow, Build, Level, Totals
+from wclayer.images.config import FIRST_YEAR
 
 WORST = 10
 """How many of the worst images are told."""
-FIRST_YEAR = 2015
-"""The year before Windows had containers. An image that says that it is older has a time that was set to be equal for
-all builds, such as 1970."""
 _BUILDS, _LEVELS, _SOURCES = 12, 40, 5
 """How many builds of Windows, levels of a build and places that were listed are told at most."""
 

@@ -8,7 +8,8 @@ from wclayer.fleet.model import ImageStatus
 from wclayer.fleet.report.detail_section import MOST as DETAILED
 from wclayer.fleet.report.detail_section import DetailSection
 from wclayer.fleet.report.images import ListedImage
-from wclayer.fleet.report.parts import (
+from wclayer.pages.page import json_text, visible
+from wclayer.pages.parts import (
     LONGEST,
     number_html,
     section_head,
@@ -17,7 +18,6 @@ from wclayer.fleet.report.parts import (
     text_html,
     version_html,
 )
-from wclayer.pages.page import json_text, visible
 
 _LISTED = 200
 """How many references are shown without JavaScript."""

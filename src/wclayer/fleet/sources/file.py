@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import codecs
-import sys
 from collections.abc import Iterator
 
 from wclayer.errors import FormatError, FormatLimitError, LayerError, errors_at, limit_hint
 from wclayer.fleet.model import Listed
 from wclayer.fleet.sources.filters import Filters
 from wclayer.fleet.sources.locations import listed_at
-from wclayer.layers.inputs import open_stream
+from wclayer.layers.inputs import is_standard_input, open_stream
 from wclayer.model import limits_in_use
 
-STANDARD_INPUT = "-"
 _MAX_FILE = 64 << 20
 _SHOWN = 200
 
@@ -33,13 +31,10 @@ def list_file(path: str, filters: Filters) -> Iterator[Listed]:
         LimitExceededError: it has more lines than the limit `archive_members`.
         PathNotFoundError, AccessDeniedError, …: it cannot be read.
     """
-    name = "standard input" if path == STANDARD_INPUT else path
+    name = "standard input" if is_standard_input(path) else path
     with errors_at(name):
-        if path == STANDARD_INPUT:
-            data = sys.stdin.buffer.read(_MAX_FILE + 1)
-        else:
-            with open_stream(path) as stream:
-                data = stream.read(_MAX_FILE + 1)
+        with open_stream(path) as stream:
+            data = stream.read(_MAX_FILE + 1)
         lines = _lines(data)
     seen: set[str] = set()
     for number, line in enumerate(lines, 1):

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from wclayer.errors import InvalidParameterError, LayerError
 from wclayer.fleet.access import ImageAccess
 from wclayer.fleet.model import Listed
-from wclayer.fleet.sources.file import STANDARD_INPUT, list_file
+from wclayer.fleet.sources.file import list_file
 from wclayer.fleet.sources.filters import Filters
 from wclayer.fleet.sources.layout import list_layout
 from wclayer.fleet.sources.locations import listed_at, listed_reference
@@ -17,6 +17,7 @@ from wclayer.fleet.sources.registry import list_registry, list_repository
 from wclayer.fleet.sources.stored import list_store
 from wclayer.images.location import Transport, parse_location
 from wclayer.images.reference import DOCKER_IO, parse_reference
+from wclayer.layers.inputs import is_standard_input
 
 _STORE = "store"
 _DOCKER = "docker://"
@@ -49,7 +50,7 @@ def list_images(
     filters = Filters(names, tags)
     if text == _STORE:
         return list_store(access.store, filters)
-    if text == STANDARD_INPUT or _is_file(text):
+    if is_standard_input(text) or _is_file(text):
         return list_file(text, filters)
     if text.startswith(_LOCATIONS):
         place = parse_location(text)

@@ -125,24 +125,28 @@ class WriteBuffer:
     def __init__(self, disk: Disk, gap: int) -> None:
         self._disk = disk
         self._gap = gap
-        self._data = bytearray()
+        self._data = bytearray(_WRITE_BUFFER)
+        self._used = 0
         self._start = 0
 
     def write(self, offset: int, data: bytes | bytearray | memoryview) -> None:
         """Buffers data for a byte offset of the disk."""
-        gap = offset - self._start - len(self._data)
-        if self._data and 0 < gap < self._gap:
-            self._data += bytes(gap)
-        elif gap:
+        start = offset - self._start
+        end = start + len(data)
+        if not self._used or not 0 <= start - self._used < self._gap or end > _WRITE_BUFFER:
             self.flush()
-        if not self._data:
-            self._start = offset
-        self._data += data
-        if len(self._data) >= _WRITE_BUFFER:
-            self.flush()
+            if len(data) >= _WRITE_BUFFER // 2:
+                self._disk.write(offset, data)
+                return
+            self._start, start, end = offset, 0, len(data)
+        self._data[start:end] = data
+        self._used = end
 
     def flush(self) -> None:
         """Writes to the disk what is buffered."""
-        if self._data:
-            self._disk.write(self._start, bytes(self._data))
-            self._data.clear()
+        if self._used:
+            with memoryview(self._data) as view:
+                self._disk.write(self._start, view[: self._used])
+            # The bytes between two writes are zeros.
+            self._data = bytearray(_WRITE_BUFFER)
+            self._used = 0

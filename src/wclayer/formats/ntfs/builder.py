@@ -1,7 +1,7 @@
 """Builds an NTFS volume in one pass.
 
-Clusters are allocated one after the other, so the data of a file are contiguous. Directories and the further names of
-files are written at the end, when all names are known; the system files come last.
+Clusters are allocated one after the other, so the data of a file are contiguous. The indexes of directories are written
+at the end, when all names are known; the system files come last.
 """
 
 from __future__ import annotations
@@ -11,12 +11,16 @@ from dataclasses import dataclass, field
 from wclayer.formats.disk import Disk
 from wclayer.formats.ntfs import structs
 from wclayer.formats.ntfs.allocator import ClusterAllocator
-from wclayer.formats.ntfs.catalog import ROOT, Catalog, Directory, FileMetadata, stream_sizes
+from wclayer.formats.ntfs.catalog import ROOT, Catalog, stream_sizes
+from wclayer.formats.ntfs.file_metadata import FileMetadata
+from wclayer.formats.ntfs.links import Links
 from wclayer.formats.ntfs.mft import MasterFileTable
-from wclayer.formats.ntfs.records import Attribute, encode_plain_record, reference
-from wclayer.formats.ntfs.streams import RESIDENT_LIMIT, StreamWriter, new_stream
-from wclayer.formats.ntfs.structs import AttributeType, FileTooComplexError, Namespace, NtfsError, RecordFlags
+from wclayer.formats.ntfs.plain_files import PlainFiles
+from wclayer.formats.ntfs.records import Attribute, reference, security_id
+from wclayer.formats.ntfs.streams import StreamWriter, new_stream
+from wclayer.formats.ntfs.structs import AttributeType, NtfsError, RecordFlags
 from wclayer.formats.ntfs.system_files import SystemFiles, VolumeIdentity
+from wclayer.win32.attributes import FileBasicInfo
 from wclayer.win32.names import utf16_length
 
 _MIB = 1 << 20
@@ -27,13 +31,15 @@ CLUSTER_SIZES = tuple(512 << shift for shift in range(8))
 
 
 @dataclass(slots=True)
-class _OpenFile:
-    """A file between `begin_node` and `end_node`."""
+class _Node:
+    """A file or directory whose streams may follow."""
 
-    reference: int
+    record: int
     parent: int
     name: str
     metadata: FileMetadata
+    directory: int | None
+    """The number of a directory; None for a file."""
     streams: list[Attribute] = field(default_factory=list)
 
 
@@ -76,51 +82,65 @@ class VolumeBuilder:
         identity = VolumeIdentity(label, serial, time, hidden_sectors, root.security)
         self._system_files = SystemFiles(self._allocator, identity)
         self._mft = MasterFileTable(self._allocator)
-        self._catalog = Catalog(self._allocator, self._mft, root)
-        self._links: dict[int, list[tuple[int, str]]] = {}
-        """The further names of files: directory and name."""
-        self._open: _OpenFile | Directory = self._catalog.directories[ROOT]
+        self._catalog = Catalog(self._allocator, self._mft)
+        self._links = Links(self._mft, self._catalog)
+        self._plain_files = PlainFiles(self._allocator, self._mft, self._catalog.directories, self._catalog.security)
+        self._root = self._root_node(root)
+        self._node: _Node | None = self._root
         """The file or directory to which the next stream belongs."""
         self._stream: StreamWriter | None = None
 
     @property
     def root(self) -> int:
-        """The reference of the root directory."""
+        """The number of the root directory."""
         return ROOT
+
+    @staticmethod
+    def _root_node(metadata: FileMetadata) -> _Node:
+        return _Node(int(structs.SystemFile.ROOT), ROOT, ".", metadata, ROOT)
 
     def make_directory(self, parent: int, name: str, metadata: FileMetadata) -> int:
         """Makes a directory. Its named streams may follow.
 
         Args:
-            parent: the reference of the parent directory.
+            parent: the number of the parent directory.
             name: its name.
             metadata: everything else.
 
         Returns:
-            Its reference.
+            Its number.
         """
-        number = reference(self._mft.new_record(), 1)
-        file_name = self._catalog.file_name(
-            parent, name, metadata, 0, 0, extra_flags=structs.FILE_NAME_DIRECTORY
-        )  # fmt: skip
-        self._catalog.add_name(parent, number, file_name)
-        self._open = self._catalog.add_directory(number, parent, name, metadata)
-        return number
+        self._put_node()
+        directories = self._catalog.directories
+        record = self._mft.new_record()
+        directories.add_file(parent, record)
+        directory = directories.add(reference(record, 1))
+        if metadata.is_plain:
+            self._plain_files.put_directory(record, parent, name, metadata, self._catalog.empty_index)
+        self._node = _Node(record, parent, name, metadata, directory)
+        return directory
+
+    def descriptor_of(self, directory: int) -> bytes:
+        """Returns the security descriptor of a directory."""
+        if self._node is not None and self._node.directory == directory:
+            return self._node.metadata.security
+        if directory == ROOT:
+            return self._root.metadata.security
+        record = self._mft.record(self._catalog.directories.references[directory] & structs.RECORD_MASK)
+        return self._catalog.security.descriptor(security_id(record))
 
     def set_root(self, metadata: FileMetadata) -> None:
         """Sets the metadata of the root directory. Its named streams may follow."""
-        self._open = self._catalog.directories[ROOT]
-        self._open.metadata = metadata
+        self._put_node()
+        self._root.metadata = metadata
+        self._node = self._root
 
-    def begin_node(self, parent: int, name: str, metadata: FileMetadata) -> int:
-        """Starts a file. Its streams follow, then `end_node`.
-
-        Returns:
-            Its reference.
-        """
-        number = reference(self._mft.new_record(), 1)
-        self._open = _OpenFile(number, parent, name, metadata)
-        return number
+    def begin_node(self, parent: int, name: str, metadata: FileMetadata) -> None:
+        """Starts a file. Its streams follow, then `end_node`."""
+        self._put_node()
+        record = self._mft.new_record()
+        self._catalog.directories.add_file(parent, record)
+        self._node = _Node(record, parent, name, metadata, None)
 
     def begin_stream(self, name: str, size: int, *, is_sparse: bool = False) -> None:
         """Starts a data stream of `size` bytes; "" is the main one."""
@@ -134,97 +154,76 @@ class VolumeBuilder:
     def end_stream(self) -> None:
         """Ends the stream that was begun."""
         assert self._stream is not None
-        self._open.streams.append(self._stream.end())
+        assert self._node is not None
+        self._node.streams.append(self._stream.end())
         self._stream = None
 
     def end_node(self) -> None:
         """Ends the file that was begun, and writes its record."""
-        file = self._open
-        assert isinstance(file, _OpenFile)
-        allocated, size = stream_sizes(file.streams)
-        file_name = self._catalog.file_name(file.parent, file.name, file.metadata, allocated, size)
-        self._catalog.add_name(file.parent, file.reference, file_name)
-        attributes = self._catalog.common_attributes(file.reference & structs.RECORD_MASK, 1, file.metadata)
-        attributes.append(Attribute(AttributeType.FILE_NAME, value=file_name, is_indexed=True))
-        attributes += file.streams
-        self._catalog.put_file(
-            file.reference, RecordFlags.IN_USE, 1, attributes, parent=file.parent, name=file.name
-        )  # fmt: skip
+        self._put_node()
 
-    def put_plain_file(self, parent: int, name: str, metadata: FileMetadata, data: bytes) -> None:
+    def _put_node(self) -> None:
+        """Writes the records of the file or directory whose streams are complete now."""
+        node, self._node = self._node, None
+        if node is None or node is self._root:
+            return
+        catalog = self._catalog
+        if node.directory is not None:
+            if node.metadata.is_plain and not node.streams:
+                # `make_directory` has written it.
+                return
+            catalog.put_directory(node.directory, node.parent, node.name, node.metadata, node.streams)
+            return
+        allocated, size = stream_sizes(node.streams)
+        file_name = catalog.file_name(node.parent, node.name, node.metadata, allocated, size)
+        file = reference(node.record, 1)
+        attributes = catalog.common_attributes(file, node.metadata)
+        attributes.append(Attribute(AttributeType.FILE_NAME, value=file_name, is_indexed=True))
+        attributes += node.streams
+        catalog.put_file(file, RecordFlags.IN_USE, attributes)
+
+    def put_plain_file(self, directory: int, name: str, info: FileBasicInfo, security: bytes, data: bytes) -> None:
         """Writes a file that has a main stream and no other data, EAs, reparse point or object id.
 
         The result is that of `begin_node`, a stream and `end_node`, in less time.
         """
-        number = self._mft.new_record()
-        size = len(data)
-        information = self._catalog.information(metadata)
-        record = None
-        if size <= RESIDENT_LIMIT:
-            allocated = (size + 7) & ~7
-            file_name = self._catalog.file_name(parent, name, metadata, allocated, size)
-            record = encode_plain_record(number, information, file_name, data, size, allocated)
-        if record is None:
-            allocation = self._allocator.allocate(size)
-            if size:
-                self._allocator.write(allocation.offset, data)
-            file_name = self._catalog.file_name(parent, name, metadata, allocation.size, size)
-            record = encode_plain_record(number, information, file_name, allocation.run, size, allocation.size)
-            # Without its data, the longest name fits into a record.
-            assert record is not None
-        self._catalog.add_name(parent, reference(number, 1), file_name)
-        self._mft.put_record(number, record)
+        if self._node is not None:
+            self._put_node()
+        self._plain_files.put(directory, name, info, security, data)
 
-    def add_link(self, parent: int, name: str, file: int) -> None:
-        """Adds the name `name` in the directory `parent` to an existing file.
+    def add_link(self, directory: int, name: str, file: int) -> None:
+        """Adds the name `name` in a directory to an existing file.
+
+        Args:
+            directory: the number of the directory.
+            name: the name.
+            file: what `find` returned.
 
         Raises:
             FileTooComplexError: the file has as many names as NTFS allows.
         """
-        links = self._links.setdefault(file, [])
-        if len(links) + 1 >= structs.MAX_NAMES:
-            raise FileTooComplexError(
-                f"{self._catalog.path_of(parent, name)!r}: a further name of a file with {structs.MAX_NAMES}, the most "
-                "that NTFS allows"
-            )
-        links.append((parent, name))
+        self._put_node()
+        self._links.add(directory, name, file)
 
-    def find(self, parent: int, name: str) -> int | None:
+    def find(self, directory: int, name: str) -> int | None:
         """Returns the file or directory with that name, in any case, in a directory of this volume, or None.
 
         Names that `add_link` added are not found.
         """
-        return self._catalog.find(parent, name)
+        self._put_node()
+        return self._catalog.names.find(directory, name)
 
     def finish(self) -> None:
-        """Writes the directories, the files with several names, and the system files.
+        """Writes the directories, the files with many names, and the system files.
 
         Raises:
             OutOfSpaceError: the volume is full.
         """
-        self._mft.flush()
-        self._mft.keep_gaps()
-        self._put_links()
+        self._put_node()
+        self._links.finish()
         self._system_files.store_contents()
-        for number in self._catalog.directories:
-            if number != ROOT:
-                self._catalog.put_directory(number)
-        self._mft.flush()
-        self._system_files.finish(self._catalog, self._mft)
-
-    def _put_links(self) -> None:
-        """Writes the files with several names again, with all of their names."""
-        for file, links in self._links.items():
-            attributes = self._mft.read_file(file & structs.RECORD_MASK)
-            first = next(a.value for a in attributes if a.type == AttributeType.FILE_NAME and a.value is not None)
-            # All but the parent and the name is the same in each name of a file.
-            fields = first[8 : structs.FILE_NAME.size - 2]
-            for parent, name in links:
-                encoded = name.encode("utf-16-le", "surrogatepass")
-                value = parent.to_bytes(8, "little") + fields + bytes((len(encoded) // 2, Namespace.POSIX)) + encoded
-                attributes.append(Attribute(AttributeType.FILE_NAME, value=value, is_indexed=True))
-                self._catalog.add_name(parent, file, value)
-            parent, name = links[0]
-            self._catalog.put_file(file, RecordFlags.IN_USE, len(links) + 1, attributes, parent=parent, name=name)
-        self._mft.put_unused()
-        self._mft.flush()
+        directories = self._catalog.directories
+        for directory in range(ROOT + 1, len(directories)):
+            if not directories.is_empty(directory):
+                self._catalog.put_index(directory)
+        self._system_files.finish(self._catalog, self._mft, self._root.metadata, self._root.streams)

@@ -1,46 +1,66 @@
-"""The master file table of a new volume: it grows by runs that become longer, and its records are written in place."""
+"""The master file table of a new volume: it grows by runs that become longer, and a bounded part of it is in memory."""
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterator, Sequence
 
 from wclayer.formats.ntfs import structs
-from wclayer.formats.ntfs.allocator import ClusterAllocator, WriteBuffer
-from wclayer.formats.ntfs.records import Attribute, decode_record, encode_record, pack_records
+from wclayer.formats.ntfs.allocator import ClusterAllocator
+from wclayer.formats.ntfs.records import SEQUENCE_OFFSET, Attribute, decode_record, pack_records
 from wclayer.formats.ntfs.runs import Run
 from wclayer.formats.ntfs.structs import RECORD_SIZE, AttributeType, ListEntry, NtfsError, RecordFlags, SystemFile
 
-_FIRST_RECORDS = 256
+PAGE_RECORDS = 128
+"""Records of a page, the part of the MFT that is read or written at a time."""
+_PAGE = PAGE_RECORDS * RECORD_SIZE
+_KEPT_PAGES = 64
+_FIRST_PAGES = 2
 _LARGE_RUN = 64 << 20
-_RECORD_GAP = 16 * RECORD_SIZE
 
 
 def mft_growth(size: int) -> int:
-    """Returns by how many bytes an MFT of `size` bytes grows.
+    """Returns by how many bytes an MFT of `size` bytes grows: whole pages.
 
     The runs of the largest possible MFT fit into its own record, which is read before any other.
     """
-    return min(max(_FIRST_RECORDS * RECORD_SIZE, size // 2), max(_LARGE_RUN, size // 8))
+    return -(-min(max(_FIRST_PAGES * _PAGE, size // 2), max(_LARGE_RUN, size // 8)) // _PAGE) * _PAGE
 
 
 class MasterFileTable:
-    """The records of a new volume."""
+    """The records of a new volume.
+
+    In memory they are without their update sequences, which are inserted in all records of a page when it is written.
+    """
 
     def __init__(self, allocator: ClusterAllocator) -> None:
         self._allocator = allocator
         self.runs: list[Run] = []
-        self.records = 0
-        """The number of records for which the allocated clusters have room."""
         self.next_record = int(structs.FIRST_USER_RECORD)
         """The number of the next record that `new_record` returns."""
-        self._recycled: list[int] = []
-        # The records of directories, which are written last, separate those of files.
-        self._buffer = WriteBuffer(allocator.disk, _RECORD_GAP)
-        self._buffered_run = range(0)
-        """The bytes of the volume that belong to the run of the record that was written last."""
-        self._last_run_start = self._last_run_shift = 0
-        """The first byte of the MFT that is in its last run, and how far from there it is in the volume."""
+        self._recycled = array("I")
+        """Records that were extension records, and are unused."""
+        self._places = array("Q")
+        """The byte offsets in the volume of the pages for which clusters are allocated."""
+        self._pages: dict[int, bytearray] = {}
+        """The pages in memory, the one that was used last at the end."""
+        self._changed: set[int] = set()
+        self._made = 0
+        """The number of the first page after those that are in memory or on the disk."""
+        self._last = -1
+        """The page that was used last, and is marked as changed; -1 for none."""
+        self._last_data = bytearray()
         self.grow()
+
+    @property
+    def records(self) -> int:
+        """The number of records for which the allocated clusters have room."""
+        return len(self._places) * PAGE_RECORDS
+
+    @property
+    def offset(self) -> int:
+        """The byte offset of the first record in the volume."""
+        return self._places[0]
 
     def grow(self) -> None:
         """Allocates clusters for further records.
@@ -48,101 +68,142 @@ class MasterFileTable:
         Raises:
             OutOfSpaceError: the volume is full.
         """
-        size = self.records * RECORD_SIZE
-        allocation = self._allocator.allocate(mft_growth(size))
-        self._last_run_start, self._last_run_shift = size, allocation.offset - size
+        allocation = self._allocator.allocate(mft_growth(self.records * RECORD_SIZE))
         self.runs.append(allocation.run)
-        self.records += allocation.size // RECORD_SIZE
+        self._places.extend(range(allocation.offset, allocation.offset + allocation.size, _PAGE))
 
     def new_record(self) -> int:
         """Returns the number of an unused record, whose sequence number is 1."""
         number = self.next_record
-        self.next_record += 1
-        while number >= self.records:
-            self.grow()
+        self.next_record = number + 1
         return number
 
-    def record_offset(self, number: int) -> int:
-        """Returns the byte offset of a record in the volume."""
-        offset = number * RECORD_SIZE
-        if offset >= self._last_run_start:
-            return offset + self._last_run_shift
-        for run in self.runs:
-            found = self._bytes_of(run)
-            if offset < len(found):
-                return found.start + offset
-            offset -= len(found)
-        raise NtfsError(f"record {number} is outside of the MFT")
+    def place(self, number: int) -> tuple[bytearray, int]:
+        """Returns where a record is that will be changed: the bytes of its page, and its offset in them.
 
-    def _bytes_of(self, run: Run) -> range:
-        """Returns the bytes of the volume that a run of the MFT, which has no holes, takes."""
-        size = self._allocator.cluster_size
-        start = (run.start or 0) * size
-        return range(start, start + run.length * size)
+        They are valid until the next call of a method.
+        """
+        page = number // PAGE_RECORDS
+        if page != self._last:
+            self._last_data = self._page(page)
+            self._changed.add(page)
+            self._last = page
+        return self._last_data, number % PAGE_RECORDS * RECORD_SIZE
+
+    def records_from(self, number: int, count: int) -> Iterator[bytes]:
+        """Yields the bytes of consecutive records without their update sequences, those of a page at a time."""
+        while count:
+            start = number % PAGE_RECORDS
+            taken = min(count, PAGE_RECORDS - start)
+            page = self._page(number // PAGE_RECORDS)
+            yield bytes(page[start * RECORD_SIZE : (start + taken) * RECORD_SIZE])
+            number += taken
+            count -= taken
+
+    def record(self, number: int) -> bytes:
+        """Returns the bytes of a record without its update sequence."""
+        return next(self.records_from(number, 1))
 
     def put_record(self, number: int, record: bytes) -> None:
-        """Writes an encoded record."""
-        offset = self.record_offset(number)
-        if offset not in self._buffered_run:
-            # Other data lie between two runs.
-            self._buffer.flush()
-            self._buffered_run = next(found for found in map(self._bytes_of, self.runs) if offset in found)
-        self._buffer.write(offset, record)
+        """Stores an encoded record."""
+        page, offset = self.place(number)
+        page[offset : offset + RECORD_SIZE] = record
+
+    def _page(self, page: int) -> bytearray:
+        data = self._pages.pop(page, None)
+        if data is None:
+            while page >= len(self._places):
+                self.grow()
+            if len(self._pages) >= _KEPT_PAGES:
+                self._forget(next(iter(self._pages)))
+            data = self._read_page(page) if page < self._made else bytearray(_PAGE)
+            self._made = max(self._made, page + 1)
+        self._pages[page] = data
+        return data
+
+    def _forget(self, page: int) -> None:
+        if page in self._changed:
+            self._write_page(page)
+            self._changed.remove(page)
+        if page == self._last:
+            self._last = -1
+        del self._pages[page]
+
+    def _read_page(self, page: int) -> bytearray:
+        data = bytearray(self._allocator.disk.read(self._places[page], _PAGE))
+        if not structs.unprotect_all(data, RECORD_SIZE, SEQUENCE_OFFSET):
+            raise NtfsError(f"the MFT page {page} reads differently from what was written")
+        return data
+
+    def _write_page(self, page: int) -> None:
+        data = bytearray(self._pages[page])
+        structs.protect_all(data, RECORD_SIZE, SEQUENCE_OFFSET)
+        self._allocator.disk.write(self._places[page], data)
 
     def put_file(
         self, number: int, sequence: int, flags: RecordFlags | int, links: int, attributes: Sequence[Attribute]
     ) -> None:
-        """Writes the base record of a file, and extension records if one does not hold all attributes.
+        """Stores the base record of a file, and extension records if one does not hold all attributes.
 
         Raises:
             FileTooComplexError: NTFS has no room for so many attributes of one file.
         """
-        packed = pack_records(number, sequence, flags, links, attributes, self.new_record, self._allocator.store)
+        packed = pack_records(number, sequence, flags, links, attributes, self._extension_record, self._allocator.store)
         self.put_record(number, packed.base)
         for extension, record in packed.extensions:
             self.put_record(extension, record)
 
-    def read_file(self, number: int) -> list[Attribute]:
-        """Reads the attributes of a file that is to be written again. Its extension records are marked as unused."""
-        _, parts = self._read_record(number)
-        extensions: dict[int, None] = {}
-        for attribute in parts:
-            if attribute.type == AttributeType.ATTRIBUTE_LIST:
-                extensions |= dict.fromkeys(self._listed(attribute))
-        extensions.pop(number, None)
+    def _extension_record(self) -> int:
+        return self._recycled.pop() if self._recycled else self.new_record()
+
+    def attributes(self, number: int) -> Iterator[Attribute]:
+        """Yields the attributes of a file, in parts where several records hold one, and its attribute list first."""
+        _, parts = decode_record(self.record(number))
+        yield from parts
+        for extension in self._extensions(number, parts):
+            yield from decode_record(self.record(extension))[1]
+
+    def take_file(self, number: int) -> list[Attribute]:
+        """Returns the attributes of a file that is to be stored again. Its extension records become unused."""
+        _, parts = decode_record(self.record(number))
+        extensions = self._extensions(number, parts)
         for extension in extensions:
-            parts += self._read_record(extension)[1]
-        self._recycled += extensions
+            parts += decode_record(self.record(extension))[1]
+        self._recycled.extend(extensions)
         found: list[Attribute] = []
         runs: list[Run] = []
         for part in parts:
             if part.first_vcn:
                 # The parts of an attribute are in order.
                 runs.extend(part.runs)
-            elif part.type != AttributeType.ATTRIBUTE_LIST:
+            elif part.type == AttributeType.ATTRIBUTE_LIST:
+                self._allocator.free(part.runs)
+            else:
                 part.runs = runs = list(part.runs)
                 found.append(part)
         return found
 
-    def _read_record(self, number: int) -> tuple[int, list[Attribute]]:
-        return decode_record(self._allocator.disk.read(self.record_offset(number), RECORD_SIZE))
+    def _extensions(self, number: int, parts: Sequence[Attribute]) -> list[int]:
+        """Returns the extension records that the attribute list among the parts of a base record names, in order."""
+        found: dict[int, None] = {}
+        for part in parts:
+            if part.type == AttributeType.ATTRIBUTE_LIST:
+                found |= dict.fromkeys(self._listed(part))
+        found.pop(number, None)
+        return list(found)
 
     def _listed(self, attribute: Attribute) -> Iterator[int]:
-        """Yields the records that an attribute list names. The clusters of a non-resident list are freed."""
+        """Yields the records that an attribute list names."""
         value = attribute.value
         if value is None:
-            value = self._allocator.disk.read(self._bytes_of(attribute.runs[0]).start, attribute.size)
-            self._allocator.free(attribute.runs)
+            self._allocator.flush()
+            start = attribute.runs[0].start or 0
+            value = self._allocator.disk.read(start * self._allocator.cluster_size, attribute.size)
         position = 0
         while position < len(value):
             entry = ListEntry._make(structs.LIST_ENTRY.unpack_from(value, position))
             position += entry.length
             yield entry.record & structs.RECORD_MASK
-
-    def put_unused(self) -> None:
-        """Writes the extension records that are no longer used."""
-        for number in self._recycled:
-            self.put_record(number, encode_record(number, 2, 0, 0, ()))
 
     def used_ranges(self) -> list[tuple[int, int]]:
         """Returns the records in use as ranges: the first record, and the one after the last."""
@@ -154,11 +215,9 @@ class MasterFileTable:
         return [*ranges, (start, self.next_record)]
 
     def flush(self) -> None:
-        """Writes the buffered data, then the buffered records, to the disk."""
+        """Writes the buffered data, then the changed records, to the disk."""
         self._allocator.flush()
-        self._buffer.flush()
-
-    def keep_gaps(self) -> None:
-        """Ends the joining of records that are not consecutive: the space between them has been written."""
-        self._buffer.flush()
-        self._buffer = WriteBuffer(self._allocator.disk, 0)
+        for page in sorted(self._changed):
+            self._write_page(page)
+        self._changed.clear()
+        self._last = -1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from wclayer.formats.ntfs import structs
@@ -16,22 +16,23 @@ from wclayer.formats.ntfs.structs import (
     RecordFlags,
     RecordHeader,
     ResidentHeader,
+    StandardInformation,
 )
 from wclayer.win32.names import collation_key, utf16_length
 
-_SEQUENCE_OFFSET = structs.RECORD.size
-_FIRST_ATTRIBUTE = 0x38
-_ROOM = RECORD_SIZE - _FIRST_ATTRIBUTE - 8
+SEQUENCE_OFFSET = structs.RECORD.size
+"""The offset of the update sequence in a record."""
+FIRST_ATTRIBUTE = 0x38
+"""The offset of the first attribute in a record, after the header and the update sequence."""
+SECOND_ATTRIBUTE = FIRST_ATTRIBUTE + structs.RESIDENT.size + structs.STANDARD_INFORMATION.size
+"""The offset in a base record of what follows the standard information: the first name, or an attribute list."""
+ROOM = RECORD_SIZE - FIRST_ATTRIBUTE - 8
 """Bytes for attributes in a record, without the end mark."""
 _MAX_ATTRIBUTES = structs.MAX_LIST_SIZE // 32
 """Attributes of a file: each takes at least 32 bytes of an attribute list."""
 _LIST_ID = _MAX_ATTRIBUTES + 1
 """The id of an attribute list: greater than the ids of the attributes in it."""
-_RESIDENT_SIZE = structs.RESIDENT.size
-_STANDARD_INFORMATION = int(AttributeType.STANDARD_INFORMATION)
-_FILE_NAME = int(AttributeType.FILE_NAME)
-_DATA = int(AttributeType.DATA)
-_pack_resident = structs.RESIDENT.pack
+_END = structs.ATTRIBUTE_END.to_bytes(4, "little")
 
 
 @dataclass(slots=True)
@@ -69,7 +70,7 @@ class Attribute:
         Raises:
             FileTooComplexError: its value does not fit, and cannot be divided.
         """
-        if len(self.encode(0)) <= _ROOM:
+        if len(self.encode(0)) <= ROOM:
             return [self]
         if self.value is not None:
             raise FileTooComplexError(f"{len(self.value)} bytes of an attribute {self.type:#x} in one record")
@@ -90,7 +91,7 @@ class Attribute:
 
     def _room_for_runs(self) -> int:
         """Returns the bytes for mapping pairs in a record that holds nothing else, without the end of the pairs."""
-        return _ROOM - _aligned(self._header_size() + 2 * utf16_length(self.name)) - 8
+        return ROOM - _aligned(self._header_size() + 2 * utf16_length(self.name)) - 8
 
     def _header_size(self) -> int:
         return structs.NON_RESIDENT.size + (8 if self.is_sparse and not self.first_vcn else 0)
@@ -142,23 +143,21 @@ def encode_record(
     base: int = 0,
     next_id: int = 0,
 ) -> bytes:
-    """Returns a record with encoded attributes.
+    """Returns a record with encoded attributes. `structs.protect` makes of it what is on the disk.
 
     Raises:
         NtfsError: the attributes do not fit.
     """
     body = b"".join(attributes)
-    if len(body) > _ROOM:
+    if len(body) > ROOM:
         raise NtfsError(f"record {number}: {len(body)} bytes of attributes")
-    used = _FIRST_ATTRIBUTE + len(body) + 8
+    used = FIRST_ATTRIBUTE + len(body) + 8
     header = structs.RECORD.pack(
-        structs.RECORD_SIGNATURE, _SEQUENCE_OFFSET, RECORD_SIZE // structs.UPDATE_STRIDE + 1, 0, sequence, links,
-        _FIRST_ATTRIBUTE, flags, used, RECORD_SIZE, base, next_id, 0, number,
+        structs.RECORD_SIGNATURE, SEQUENCE_OFFSET, RECORD_SIZE // structs.UPDATE_STRIDE + 1, 0, sequence, links,
+        FIRST_ATTRIBUTE, flags, used, RECORD_SIZE, base, next_id, 0, number,
     )  # fmt: skip
-    record = bytearray(header.ljust(_FIRST_ATTRIBUTE, b"\0") + body + structs.ATTRIBUTE_END.to_bytes(4, "little"))
-    record += bytes(RECORD_SIZE - len(record))
-    structs.protect(record, 1)
-    return bytes(record)
+    record = header.ljust(FIRST_ATTRIBUTE, b"\0") + body + _END
+    return record.ljust(RECORD_SIZE, b"\0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +192,7 @@ def pack_records(
         raise FileTooComplexError(f"{len(attributes)} names, streams and other attributes of one file")
     ordered = sorted(attributes, key=lambda attribute: attribute.order)
     encoded = [attribute.encode(index) for index, attribute in enumerate(ordered)]
-    if sum(map(len, encoded)) <= _ROOM:
+    if sum(map(len, encoded)) <= ROOM:
         return PackedRecords(encode_record(number, sequence, flags, links, encoded, next_id=len(encoded)), [])
     # Large values are moved into clusters first; attributes that still do not fit go into further records.
     used = sum(map(len, encoded))
@@ -206,7 +205,7 @@ def pack_records(
             used -= len(encoded[index])
             encoded[index] = attribute.encode(index)
             used += len(encoded[index])
-            if used <= _ROOM:
+            if used <= ROOM:
                 return PackedRecords(encode_record(number, sequence, flags, links, encoded, next_id=len(encoded)), [])
     return _with_list(number, sequence, flags, links, ordered, new_record, store)
 
@@ -241,7 +240,7 @@ def _with_list(
         else:
             if len(encoded) > room:
                 extensions.append((new_record(), []))
-                room = _ROOM
+                room = ROOM
             record, parts = extensions[-1]
             parts.append(encoded)
             room -= len(encoded)
@@ -257,7 +256,7 @@ def _with_list(
                 f"its names, streams and pieces take more than the {structs.MAX_LIST_SIZE} bytes of an attribute list"
             )
     listing = Attribute(AttributeType.ATTRIBUTE_LIST, value=bytes(entries))
-    if sum(map(len, kept)) + len(listing.encode(0)) > _ROOM:
+    if sum(map(len, kept)) + len(listing.encode(0)) > ROOM:
         listing = store(bytes(entries), AttributeType.ATTRIBUTE_LIST)
     kept.insert(1, listing.encode(_LIST_ID))
     base = encode_record(number, sequence, flags, links, kept, next_id=_LIST_ID + 1)
@@ -270,85 +269,108 @@ def _with_list(
     )
 
 
-def encode_plain_record(
-    number: int, information: bytes, file_name: bytes, content: bytes | Run, size: int, allocated: int
-) -> bytes | None:
-    """Encodes the record of a plain file: standard information, one name and one data stream.
-
-    Nearly every file is plain. The result is that of `encode_record` and `Attribute.encode`, in less time.
-
-    Args:
-        number: the record's number; its sequence number is 1.
-        information: the value of the STANDARD_INFORMATION attribute.
-        file_name: the value of the FILE_NAME attribute.
-        content: the data, or the run that holds them.
-        size: how many bytes of data there are.
-        allocated: how many bytes the run has.
-
-    Returns:
-        The record; None if the attributes do not fit into one.
-    """
-    name_length = _aligned(_RESIDENT_SIZE + len(file_name))
-    body = bytearray(
-        _pack_resident(
-            _STANDARD_INFORMATION, _RESIDENT_SIZE + len(information), 0, 0, _RESIDENT_SIZE, 0, 0, len(information),
-            _RESIDENT_SIZE, 0, 0,
-        )
-    )  # fmt: skip
-    body += information
-    body += _pack_resident(
-        _FILE_NAME, name_length, 0, 0, _RESIDENT_SIZE, 0, 1, len(file_name), _RESIDENT_SIZE, structs.INDEXED, 0
-    )
-    body += file_name.ljust(name_length - _RESIDENT_SIZE, b"\0")
-    if isinstance(content, bytes):
-        length = _aligned(_RESIDENT_SIZE + size)
-        body += _pack_resident(_DATA, length, 0, 0, _RESIDENT_SIZE, 0, 2, size, _RESIDENT_SIZE, 0, 0)
-        body += content.ljust(length - _RESIDENT_SIZE, b"\0")
-    else:
-        pairs = encode_runs((content,))
-        offset = structs.NON_RESIDENT.size
-        length = _aligned(offset + len(pairs))
-        body += structs.NON_RESIDENT.pack(
-            _DATA, length, 1, 0, offset, 0, 2, 0, content.length - 1, offset, 0, b"", allocated, size, size
-        )
-        body += pairs.ljust(length - offset, b"\0")
-    if len(body) > _ROOM:
-        return None
-    used = _FIRST_ATTRIBUTE + len(body) + 8
-    record = bytearray(RECORD_SIZE)
-    structs.RECORD.pack_into(
-        record, 0, structs.RECORD_SIGNATURE, _SEQUENCE_OFFSET, 3, 0, 1, 1, _FIRST_ATTRIBUTE, RecordFlags.IN_USE, used,
-        RECORD_SIZE, 0, 3, 0, number,
-    )  # fmt: skip
-    end = _FIRST_ATTRIBUTE + len(body)
-    record[_FIRST_ATTRIBUTE:end] = body
-    record[end : end + 4] = b"\xff\xff\xff\xff"
-    # The update sequence, of two sectors.
-    record[_SEQUENCE_OFFSET : _SEQUENCE_OFFSET + 6] = b"\1\0" + record[510:512] + record[1022:1024]
-    record[510:512] = record[1022:1024] = b"\1\0"
-    return bytes(record)
-
-
 def decode_record(record: bytes) -> tuple[int, list[Attribute]]:
     """Decodes a record that `encode_record` made.
 
     Returns:
         The reference of its base record (0 if it is a base record), and its attributes.
-
-    Raises:
-        NtfsError: the record was not written as a whole.
     """
-    block = bytearray(record)
-    if block[:4] != structs.RECORD_SIGNATURE or not structs.unprotect(block):
-        raise NtfsError("not a record: the signature or the update sequence is wrong")
-    header = RecordHeader._make(structs.RECORD.unpack_from(block))
-    position = header.first_attribute
+    header = RecordHeader._make(structs.RECORD.unpack_from(record))
+    return header.base, [_decode_attribute(record[start:end]) for start, end in attribute_ranges(record)]
+
+
+def attribute_ranges(record: bytes) -> Iterator[tuple[int, int]]:
+    """Yields where each attribute of a record begins and ends."""
+    start = FIRST_ATTRIBUTE
+    while (head := record[start : start + 8])[:4] != _END:
+        end = start + int.from_bytes(head[4:], "little")
+        yield start, end
+        start = end
+
+
+def security_id(record: bytes) -> int:
+    """Returns the security id in a base record."""
+    offset = FIRST_ATTRIBUTE + structs.RESIDENT.size
+    return StandardInformation._make(structs.STANDARD_INFORMATION.unpack_from(record, offset)).security_id
+
+
+def has_list(page: bytearray, start: int) -> bool:
+    """Returns whether the base record at an offset has an attribute list."""
+    return page[start + SECOND_ATTRIBUTE] == AttributeType.ATTRIBUTE_LIST
+
+
+def link_count(page: bytearray, start: int) -> int:
+    """Returns how many names the file has whose base record is at an offset."""
+    return RecordHeader._make(structs.RECORD.unpack_from(page, start)).links
+
+
+def names_in(record: bytes) -> list[bytes]:
+    """Returns the values of the names in a base record.
+
+    Returns:
+        Nothing if the record has an attribute list: the names are in other records.
+    """
     found = []
-    while int.from_bytes(block[position : position + 4], "little") != structs.ATTRIBUTE_END:
-        length = int.from_bytes(block[position + 4 : position + 8], "little")
-        found.append(_decode_attribute(bytes(block[position : position + length])))
-        position += length
-    return header.base, found
+    place = SECOND_ATTRIBUTE
+    while record[place] == AttributeType.FILE_NAME:
+        value = place + structs.RESIDENT.size
+        name = value + structs.FILE_NAME.size
+        found.append(record[value : name + 2 * record[name - 2]])
+        place += int.from_bytes(record[place + 4 : place + 8], "little")
+    return found
+
+
+def replace_attribute(record: bytes, kind: AttributeType, attributes: Sequence[Attribute]) -> bytes | None:
+    """Returns a record with other attributes in the place of one.
+
+    Args:
+        record: a base record.
+        kind: the type of the attribute, of which the record has one.
+        attributes: the new attributes, in their order.
+
+    Returns:
+        None if the record has no room for them, or has no such attribute.
+    """
+    place = FIRST_ATTRIBUTE
+    while record[place : place + 4] != _END:
+        end = place + int.from_bytes(record[place + 4 : place + 8], "little")
+        if record[place] == kind:
+            header = RecordHeader._make(structs.RECORD.unpack_from(record))
+            encoded = b"".join(a.encode(number) for number, a in enumerate(attributes, header.next_id))
+            used = header.used + len(encoded) - (end - place)
+            if used > RECORD_SIZE:
+                return None
+            rest = record[end : header.used]
+            header = header._replace(next_id=header.next_id + len(attributes), used=used)
+            head = structs.RECORD.pack(*header) + record[structs.RECORD.size : place]
+            return (head + encoded + rest).ljust(RECORD_SIZE, b"\0")
+        place = end
+    return None
+
+
+def insert_name(page: bytearray, start: int, value: bytes) -> bool:
+    """Adds a name to the file whose base record is at an offset, after its other names.
+
+    Args:
+        page: the bytes with the record.
+        start: where the record begins in them.
+        value: the FILE_NAME attribute.
+
+    Returns:
+        False if the record has no room; then nothing is changed.
+    """
+    header = RecordHeader._make(structs.RECORD.unpack_from(page, start))
+    encoded = Attribute(AttributeType.FILE_NAME, value=value, is_indexed=True).encode(header.next_id)
+    used = header.used + len(encoded)
+    if used > RECORD_SIZE:
+        return False
+    header = header._replace(links=header.links + 1, next_id=header.next_id + 1, used=used)
+    place = start + SECOND_ATTRIBUTE
+    while page[place] == AttributeType.FILE_NAME:
+        place += int.from_bytes(page[place + 4 : place + 8], "little")
+    page[place : start + used] = encoded + page[place : start + used - len(encoded)]
+    structs.RECORD.pack_into(page, start, *header)
+    return True
 
 
 def _decode_attribute(data: bytes) -> Attribute:

@@ -22,6 +22,7 @@ class SecurityStore:
 
     def __init__(self) -> None:
         self._ids: dict[bytes, int] = {}
+        self._descriptors: list[bytes] = []
         self.stream = bytearray()
         """The stream `$SDS`."""
         self._headers: list[bytes] = []
@@ -32,8 +33,13 @@ class SecurityStore:
         known = self._ids.get(descriptor)
         if known is None:
             known = self._ids[descriptor] = structs.FIRST_SECURITY_ID + len(self._ids)
+            self._descriptors.append(descriptor)
             self._add(descriptor, known)
         return known
+
+    def descriptor(self, number: int) -> bytes:
+        """Returns the descriptor with a security id."""
+        return self._descriptors[number - structs.FIRST_SECURITY_ID]
 
     def _add(self, descriptor: bytes, number: int) -> None:
         length = structs.SDS_ENTRY.size + len(descriptor)

@@ -12,6 +12,7 @@ from struct import Struct
 from typing import NamedTuple
 
 from wclayer.errors import FormatError, NoSpaceError, NotRepresentableError
+from wclayer.win32.attributes import FileAttributes
 
 SECTOR_SIZE = 512
 MAX_CLUSTERS = 0xFFFFFFFF
@@ -247,6 +248,9 @@ class StandardInformation(NamedTuple):
     update_sequence_number: int
 
 
+NOT_STORED = int(FileAttributes.DIRECTORY | FileAttributes.NORMAL)
+"""Attributes of a file that are in no field for attributes, because other fields say the same."""
+
 # "$FILE_NAME".
 FILE_NAME = Struct("<QQQQQQQIIBB")
 """Parent directory, the four times, allocated and real size, flags, EA size or reparse tag, name length, namespace."""
@@ -416,4 +420,35 @@ def unprotect(block: bytearray) -> bool:
         if block[end - 2 : end] != mark:
             return False
         block[end - 2 : end] = block[offset + 2 * number : offset + 2 * number + 2]
+    return True
+
+
+def protect_all(blocks: bytearray, size: int, offset: int) -> None:
+    """Inserts the update sequence into all of the records or index blocks that follow each other in `blocks`.
+
+    Args:
+        size: bytes of each.
+        offset: where the update sequence is in each.
+    """
+    count = len(blocks) // size
+    # One byte of all blocks at a time: the time is that of a few slices, not of a loop over the blocks.
+    for at, mark in ((0, b"\1"), (1, b"\0")):
+        blocks[offset + at :: size] = mark * count
+        for end in range(UPDATE_STRIDE, size + 1, UPDATE_STRIDE):
+            blocks[offset + end // UPDATE_STRIDE * 2 + at :: size] = blocks[end - 2 + at :: size]
+            blocks[end - 2 + at :: size] = mark * count
+
+
+def unprotect_all(blocks: bytearray, size: int, offset: int) -> bool:
+    """Removes the update sequences that `protect_all` has inserted. Blocks of zeros stay what they are.
+
+    Returns:
+        False if a block was not written as a whole.
+    """
+    for at in (0, 1):
+        mark = blocks[offset + at :: size]
+        for end in range(UPDATE_STRIDE, size + 1, UPDATE_STRIDE):
+            if blocks[end - 2 + at :: size] != mark:
+                return False
+            blocks[end - 2 + at :: size] = blocks[offset + end // UPDATE_STRIDE * 2 + at :: size]
     return True

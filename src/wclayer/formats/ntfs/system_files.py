@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from wclayer.formats.ntfs import structs
 from wclayer.formats.ntfs.allocator import ClusterAllocator, data_attribute, set_bits
-from wclayer.formats.ntfs.catalog import ROOT, Catalog, FileMetadata, stream_sizes
+from wclayer.formats.ntfs.catalog import ROOT, Catalog, stream_sizes
+from wclayer.formats.ntfs.file_metadata import FileMetadata
 from wclayer.formats.ntfs.index import view_entry
 from wclayer.formats.ntfs.mft import MasterFileTable
 from wclayer.formats.ntfs.records import Attribute, encode_record, reference
@@ -106,12 +108,25 @@ class SystemFiles:
         size = clusters * self._allocator.cluster_size
         return Attribute(AttributeType.DATA, "$Bad", None, [Run(None, clusters)], size, size, is_initialized=False)
 
-    def finish(self, catalog: Catalog, mft: MasterFileTable) -> None:
+    def finish(
+        self, catalog: Catalog, mft: MasterFileTable, root: FileMetadata, root_streams: Sequence[Attribute]
+    ) -> None:
         """Writes all system files and the root directory.
+
+        Args:
+            catalog: all other files and directories.
+            mft: the records of the volume.
+            root: the metadata of the root directory.
+            root_streams: its named streams.
 
         Raises:
             OutOfSpaceError: the volume is full.
         """
+        # Everything that is still to be written has the descriptor of the system files, or is the root directory.
+        catalog.security.id_of(self._identity.security)
+        catalog.security.id_of(root.security)
+        catalog.put_directory(ROOT, ROOT, ".", root, root_streams, namespace=Namespace.WIN32_AND_DOS)
+        catalog.directories.add_file(ROOT, SystemFile.ROOT)
         self._put_extend(catalog)
         for number, name in _NAMES.items():
             view = RecordFlags.VIEW_INDEX if number is SystemFile.SECURE else 0
@@ -119,15 +134,14 @@ class SystemFiles:
         for reserved in range(structs.FIRST_RESERVED, structs.END_RESERVED):
             information = Attribute(AttributeType.STANDARD_INFORMATION, value=catalog.information(self._metadata))
             attributes = [information, Attribute(AttributeType.DATA)]
-            catalog.put_file(
-                reference(reserved, reserved), RecordFlags.IN_USE, 0, attributes, parent=ROOT, name=""
-            )  # fmt: skip
+            catalog.put_file(reference(reserved, reserved), RecordFlags.IN_USE, attributes)
         self._put_maps(catalog, mft)
         self._write_fixed(mft)
 
     def _put_extend(self, catalog: Catalog) -> None:
         """Writes `$Extend` with its files, and prepares `$Secure`."""
-        extend = catalog.add_directory(_EXTEND, ROOT, "$Extend", self._metadata)
+        catalog.directories.add_file(ROOT, SystemFile.EXTEND)
+        extend = catalog.directories.add(_EXTEND)
         views = (
             (SystemFile.QUOTA, "$Quota", (
                 ("$O", Collation.SID, self._quota_owners()), ("$Q", Collation.NUMBER, self._quotas()),
@@ -144,22 +158,16 @@ class SystemFiles:
             attributes = [
                 attribute
                 for index_name, collation, entries in indexes
-                for attribute in catalog.index(index_name, 0, collation, entries)
+                for attribute in catalog.index(index_name, 0, collation, (entries,))
             ]
-            self._put(catalog, number, name, attributes, flags, parent=_EXTEND, sequence=1)
-        # Everything that is still to be written has the descriptor of the system files, or is the root directory.
-        catalog.security.id_of(self._identity.security)
-        catalog.security.id_of(catalog.directories[ROOT].metadata.security)
+            self._put(catalog, number, name, attributes, flags, parent=extend, sequence=1)
         self._files[SystemFile.SECURE] = [
             self._allocator.store(catalog.security.stream, AttributeType.DATA, "$SDS"),
-            *catalog.index("$SDH", 0, Collation.SECURITY_HASH, catalog.security.by_hash()),
-            *catalog.index("$SII", 0, Collation.NUMBER, catalog.security.by_id()),
+            *catalog.index("$SDH", 0, Collation.SECURITY_HASH, (catalog.security.by_hash(),)),
+            *catalog.index("$SII", 0, Collation.NUMBER, (catalog.security.by_id(),)),
         ]
-        catalog.put_directory(_EXTEND)
-        file_name = catalog.file_name(
-            extend.parent, extend.name, extend.metadata, 0, 0, extra_flags=structs.FILE_NAME_DIRECTORY
-        )
-        catalog.add_name(ROOT, _EXTEND, file_name)
+        catalog.put_directory(extend, ROOT, "$Extend", self._metadata)
+        catalog.put_index(extend)
 
     def _put(
         self,
@@ -185,8 +193,8 @@ class SystemFiles:
             Attribute(AttributeType.FILE_NAME, value=file_name, is_indexed=True),
             *attributes,
         ]
-        catalog.put_file(file, flags, 1, own, parent=parent, name=name)
-        catalog.add_name(parent, file, file_name)
+        catalog.put_file(file, flags, own)
+        catalog.directories.add_file(parent, number)
 
     def _put_maps(self, catalog: Catalog, mft: MasterFileTable) -> None:
         """Writes the files that describe all others: the root directory, the MFT and the two bitmaps."""
@@ -207,7 +215,7 @@ class SystemFiles:
             data_attribute(mft_bitmap, mft_bitmap_size, AttributeType.BITMAP),
         ]
         self._put(catalog, SystemFile.MFT, "$MFT", attributes, RecordFlags.IN_USE)
-        self._put_root(catalog)
+        catalog.put_index(ROOT)
         if mft.next_record > end:
             raise NtfsError("the root directory takes more records than were kept for it")
         used = mft.used_ranges()
@@ -217,16 +225,6 @@ class SystemFiles:
         mft.flush()
         self._write_bits(mft_bitmap.offset, used, mft_bitmap_size * 8, mft_bitmap_size * 8)
         self._write_bits(bitmap.offset, self._allocator.used_ranges(), bitmap_size * 8, clusters)
-
-    @staticmethod
-    def _put_root(catalog: Catalog) -> None:
-        root = catalog.directories[ROOT]
-        name = catalog.file_name(
-            ROOT, root.name, root.metadata, 0, 0,
-            extra_flags=structs.FILE_NAME_DIRECTORY, namespace=Namespace.WIN32_AND_DOS,
-        )  # fmt: skip
-        catalog.add_name(ROOT, ROOT, name)
-        catalog.put_directory(ROOT)
 
     def _write_bits(self, offset: int, ranges: list[tuple[int, int]], total: int, end: int) -> None:
         """Writes a bitmap at an offset of the volume, which holds zeros.
@@ -256,7 +254,7 @@ class SystemFiles:
         piece = b"\xff" * _MIB
         for offset in range(0, self._log.size, _MIB):
             disk.write(self._log.offset + offset, piece[: self._log.size - offset])
-        disk.write(self._mirror.offset, disk.read(mft.record_offset(0), self._mirror_size))
+        disk.write(self._mirror.offset, disk.read(mft.offset, self._mirror_size))
         boot = self._boot_sector(mft)
         disk.write(0, boot)
         disk.write(self._allocator.sectors * SECTOR_SIZE, boot[:SECTOR_SIZE])

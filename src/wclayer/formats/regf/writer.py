@@ -69,7 +69,7 @@ def hive_buffer(root: Key, **options: Unpack[HiveOptions]) -> bytearray:
     root_cell = writer.write_tree(root)
     last_written = root.metadata.last_written
     hive = writer.finish(last_written)
-    name = options.get("file_name", "").encode("utf-16-le", "surrogatepass")[-62:]
+    name = _name_field(options.get("file_name", ""))
     structs.BASE_HEAD.pack_into(
         hive,
         0,
@@ -90,10 +90,25 @@ def hive_buffer(root: Key, **options: Unpack[HiveOptions]) -> bytearray:
     )
     if has_layered_keys:
         structs.BASE_FLAGS.pack_into(hive, structs.BASE_FLAGS_OFFSET, structs.SUPPORTS_LAYERED_KEYS)
+    _set_checksum(hive)
+    return hive
+
+
+def set_file_name(hive: bytearray, file_name: str) -> None:
+    """Changes the file's path in the base block of a hive file; see `HiveOptions`."""
+    base = structs.BaseBlock._make(structs.BASE_HEAD.unpack_from(hive))
+    structs.BASE_HEAD.pack_into(hive, 0, *base._replace(file_name=_name_field(file_name)))
+    _set_checksum(hive)
+
+
+def _name_field(file_name: str) -> bytes:
+    return file_name.encode("utf-16-le", "surrogatepass")[-62:]
+
+
+def _set_checksum(hive: bytearray) -> None:
     structs.BASE_CHECKSUM.pack_into(
         hive, structs.BASE_CHECKSUM_OFFSET, structs.checksum(hive[: structs.BASE_CHECKSUM_OFFSET])
     )
-    return hive
 
 
 @dataclass(slots=True)

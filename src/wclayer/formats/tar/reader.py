@@ -19,6 +19,8 @@ _PAX_RECORD = re.compile(rb"([1-9][0-9]{0,8}) ([^=\n]+)=([^\n]*)\n")
 # Possessive, so the expression reads each byte only once.
 _PAX_RECORDS = re.compile(rb"(?:[1-9][0-9]{0,8} [^=\n]+=[^\n]*\n)*+")
 _DATA_PIECE = 1 << 20
+_OCTAL_DIGITS = re.compile(rb"[0-7]{11}\0")
+"""The usual form of a size."""
 
 
 class TarFormatError(FormatError):
@@ -159,7 +161,10 @@ class TarStream(Generic[T]):
         block = source.take(BLOCK)
         # Nearly every member has this form: one PAX header, its records, the member's own header.
         if len(block) == BLOCK and block[structs.TYPEFLAG] == structs.PAX:
-            size = self._extended_size(block, offset, checked=False)
+            digits = block[structs.SIZE]
+            size = int(digits[:-1], 8) if _OCTAL_DIGITS.match(digits) else -1
+            if not 0 <= size <= self._max_header:
+                size = self._extended_size(block, offset, checked=False)
             rest_size = size + structs.padding(size)
             rest = source.take(rest_size + BLOCK)
             if len(rest) != rest_size + BLOCK:

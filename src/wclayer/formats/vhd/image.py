@@ -227,7 +227,7 @@ class DynamicVhd:
                 cleared[begin:end] = bytes(end - begin)
         return bytes(cleared)
 
-    def write(self, offset: int, data: bytes | memoryview) -> None:
+    def write(self, offset: int, data: bytes | bytearray | memoryview) -> None:
         """Refuses to write: VHD files are read-only here.
 
         Raises:

@@ -328,7 +328,7 @@ class Vhdx:
 
     # Writing.
 
-    def write(self, offset: int, data: bytes | memoryview) -> None:
+    def write(self, offset: int, data: bytes | bytearray | memoryview) -> None:
         """Writes bytes at `offset` of the virtual disk. Zeros in a block that is not in the file take no space.
 
         Raises:

@@ -20,10 +20,9 @@ from wclayer.formats.compression import Compression, HashedInput, detect
 from wclayer.host import system
 from wclayer.images.archive.members import ArchiveMember, Members, find_members
 from wclayer.images.manifest import check_manifest_size
-from wclayer.layers.inputs import has_any_place, open_any_place, open_stream
+from wclayer.layers.inputs import has_any_place, is_standard_input, open_any_place, open_stream
 from wclayer.model import limits_in_use
 
-STANDARD_INPUT = "-"
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 _OTHER_COMPRESSIONS = {b"\xfd7zXZ": "xz", b"BZh": "bzip2"}
 _LARGE_TEMPORARY_FILES = "/var/tmp"
@@ -55,9 +54,9 @@ class ImageArchive:
 
     def _opened(self) -> BinaryIO:
         """Returns the file, decompressed and at any place."""
-        if self.path != STANDARD_INPUT and os.path.isdir(self.path):
+        if not is_standard_input(self.path) and os.path.isdir(self.path):
             raise EntryIsDirectoryError(self.path, "is a directory; an archive of images is a file")
-        if self.path != STANDARD_INPUT and has_any_place(self.path):
+        if has_any_place(self.path):
             file = open_any_place(self.path)
             try:
                 head = system.read_at(file.fileno(), 6, 0)
@@ -71,7 +70,7 @@ class ImageArchive:
             except BaseException:
                 file.close()
                 raise
-        with os.fdopen(os.dup(0), "rb") if self.path == STANDARD_INPUT else open_stream(self.path) as stream:
+        with open_stream(self.path) as stream:
             return _spooled(stream)
 
     def _read_at(self, size: int, offset: int) -> bytes:

@@ -9,7 +9,7 @@ from typing import BinaryIO, Self
 
 from wclayer._types import StrPath
 from wclayer.errors import InvalidDataError, NotALayerError, PathNotFoundError, boundary, errors_at
-from wclayer.images.archive.opened import STANDARD_INPUT, ImageArchive
+from wclayer.images.archive.opened import ImageArchive
 from wclayer.images.descriptor import Descriptor
 from wclayer.images.layout.files import ArchiveFiles, DirectoryFiles, LayoutFiles
 from wclayer.images.layout.index import LayoutIndex, read_document
@@ -23,6 +23,7 @@ from wclayer.images.layout.named import (
     together,
 )
 from wclayer.images.layout_names import MARKER_FILE
+from wclayer.layers.inputs import is_standard_input
 
 
 @boundary
@@ -55,7 +56,7 @@ class LayoutSource:
     ) -> None:
         self._tag = tag or ""
         self._place = place = path.path if isinstance(path, ImageArchive) else os.fspath(path)
-        is_directory = not isinstance(path, ImageArchive) and place != STANDARD_INPUT and os.path.isdir(place)
+        is_directory = not isinstance(path, ImageArchive) and not is_standard_input(place) and os.path.isdir(place)
         kind = "oci" if is_directory else "oci-archive"
         self._name = name or f"{kind}:{place}{f':{self._tag}' if self._tag else ''}"
         self._files: LayoutFiles

@@ -31,7 +31,7 @@ _MAX_PAGES = 1000
 LONGEST_NAME = 256
 """The characters of a name in a list that are kept: neither a repository nor a tag has more."""
 # Other parameters may stand before `rel`. Nothing is tried twice: the header is that of a server.
-_LINK = re.compile(r'<([^<>]*+)>(?:\s*+;\s*+(?!rel=)[^;,<>]*+)*+\s*+;\s*+rel="?next"?', re.IGNORECASE)
+_LINK = re.compile(r'<([^<>]*+)>(?:\s*+;\s*+(?!rel=)[^;,<>]*+)*+\s*+;\s*+rel="?next"?', re.ASCII | re.IGNORECASE)
 
 
 def get_manifest(client: RegistryClient, wanted: str) -> tuple[Descriptor, bytes]:

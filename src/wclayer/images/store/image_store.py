@@ -10,12 +10,11 @@ from typing import BinaryIO
 from wclayer._types import StrPath
 from wclayer.errors import InvalidParameterError, PathNotFoundError, boundary
 from wclayer.images.descriptor import Descriptor
-from wclayer.images.store.checking import check_store
 from wclayer.images.store.claim import claim_layer
 from wclayer.images.store.folder import StoreFolder
 from wclayer.images.store.ingest import Ingest, put_document
 from wclayer.images.store.listing import StoredImage, list_images
-from wclayer.images.store.lookup import canonical_name, find_image, find_names
+from wclayer.images.store.lookup import canonical_name, find_image, find_names, likely_name
 from wclayer.images.store.names import Names
 from wclayer.images.store.pruning import KEEP_HOURS, PruneResult, prune_store
 from wclayer.images.store.transports import StoreSource, StoreTarget
@@ -148,6 +147,14 @@ class ImageStore:
         """
         return [name.text for name in Names(self._folder).all()]
 
+    def digests(self) -> list[str]:
+        """Returns the digests of what the names mean, sorted. The images themselves are not read.
+
+        Raises:
+            CorruptLayerError: the database of the names is damaged.
+        """
+        return sorted({name.descriptor.digest for name in Names(self._folder).all()})
+
     def find(self, text: str) -> Descriptor:
         """Returns the manifest or the index that a text means.
 
@@ -188,11 +195,14 @@ class ImageStore:
             PathNotFoundError: there is no such name.
             InvalidParameterError: several names end so.
         """
-        found = [known.text for known in find_names(Names(self._folder).all(), text)]
+        names = Names(self._folder).all()
+        found = [known.text for known in find_names(names, text)]
         if not self._folder.exists:
             raise PathNotFoundError(self.path, "there is no store here; `wclayer pull` makes one")
         if not found:
-            raise PathNotFoundError(text, f"no such name in the store {self.path}; `wclayer images` lists them")
+            raise PathNotFoundError(
+                text, f"no such name in the store {self.path}; {likely_name(names, text)}`wclayer images` lists them"
+            )
         if len(found) > 1:
             raise InvalidParameterError(text, f"may mean several names: {', '.join(found[:10])}; write more of it")
         return found[0]
@@ -238,6 +248,9 @@ class ImageStore:
         Args:
             progress: called from time to time with the bytes of blobs and the entries of layers that are checked.
         """
+        # It needs the formats of everything that a layer may have, which a look at the names of images does not.
+        from wclayer.images.store.checking import check_store
+
         yield from check_store(self._folder, progress)
 
     def source(self, text: str) -> StoreSource:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from wclayer._nearest import nearest
 from wclayer.errors import InvalidParameterError, LayerError, PathNotFoundError
 from wclayer.images.descriptor import Descriptor
 from wclayer.images.reference import Reference, parse_reference
@@ -43,10 +44,24 @@ def find_image(folder: StoreFolder, text: str) -> Descriptor:
         return found
     if not _DIGEST.match(text):
         canonical_name(text)
+    fetches = "" if _DIGEST.match(text) else f"`wclayer pull {text}` fetches the image, "
     raise PathNotFoundError(
-        text, f"no such image in the store {folder.path}; `wclayer images` lists those that are there, `wclayer pull`"
-        " fetches one"
-    )  # fmt: skip
+        text,
+        f"no such image in the store {folder.path}; {likely_name(names, text)}{fetches}`wclayer images` lists those"
+        " that are there",
+    )
+
+
+def likely_name(names: list[Name], text: str) -> str:
+    """Returns the part of a message that tells which name is most like a text that means none; "" if none is."""
+    ends: dict[str, str] = {}
+    for name in names:
+        if name.text != name.descriptor.digest:
+            parts = name.text.split("/")
+            for number in range(len(parts)):
+                ends.setdefault("/".join(parts[number:]), name.text)
+    found = nearest(text, ends)
+    return "" if found is None else f"did you mean {ends[found]}? "
 
 
 def find_names(names: list[Name], text: str) -> list[Name]:

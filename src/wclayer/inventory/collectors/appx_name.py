@@ -16,9 +16,9 @@ from wclayer.errors import FormatError
 _NAME = re.compile(
     r"([A-Za-z0-9.-]{1,50})_([0-9]{1,5}(?:\.[0-9]{1,5}){3})_([A-Za-z0-9]{1,10})_([A-Za-z0-9.~-]{0,30})_"
     r"([0-9a-hjkmnp-tv-z]{13})",
-    re.IGNORECASE,
+    re.ASCII | re.IGNORECASE,
 )
-_FAMILY = re.compile(r"[A-Za-z0-9.-]{1,50}_[0-9a-hjkmnp-tv-z]{13}", re.IGNORECASE)
+_FAMILY = re.compile(r"[A-Za-z0-9.-]{1,50}_[0-9a-hjkmnp-tv-z]{13}", re.ASCII | re.IGNORECASE)
 _DIGITS = "0123456789abcdefghjkmnpqrstvwxyz"
 _PUBLISHER_BITS = 65
 

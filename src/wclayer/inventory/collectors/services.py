@@ -123,7 +123,7 @@ def _driver_path(image: str) -> str:
 
 def program_paths(command: str) -> Iterator[str]:
     """Yields the programs that a command line may mean, as Windows tries them: the path ends at any space if it is not
-    in quotes, and `.exe` may be missing."""
+    in quotes, and `.exe` may be missing where the name has no extension."""
     if command.startswith('"'):
         yield command[1:].partition('"')[0]
         return
@@ -133,4 +133,4 @@ def program_paths(command: str) -> Iterator[str]:
         if path.lower().endswith(_PROGRAM_SUFFIX):
             yield path
             return
-        yield path + _PROGRAM_SUFFIX
+        yield path if "." in path.rpartition("\\")[2] else path + _PROGRAM_SUFFIX

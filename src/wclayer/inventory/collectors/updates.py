@@ -33,12 +33,13 @@ _STATES = {
     0x70: INSTALLED,
     0x80: "permanent",
 }
-_KB = re.compile(r"(?:^|_)(KB\d{5,8})(?:[_~.]|$)", re.IGNORECASE)
+_KB = re.compile(r"(?:^|_)(KB\d{5,8})(?:[_~.]|$)", re.ASCII | re.IGNORECASE)
 _UPDATES = re.compile(
-    r"Package(?:_\d+)?_for_(?:KB\d+|RollupFix|ServicingStack|\w*Rollup|SafeOSDU|OasisAsset)", re.IGNORECASE
+    r"Package(?:_\d+)?_for_(?:KB\d+|RollupFix|ServicingStack|\w*Rollup|SafeOSDU|OasisAsset)",
+    re.ASCII | re.IGNORECASE,
 )
 """The beginnings of names of updates. The other packages are parts of Windows: see `features`."""
-_WRAPPED = re.compile(r"Package_\d+_for_", re.IGNORECASE)
+_WRAPPED = re.compile(r"Package_\d+_for_", re.ASCII | re.IGNORECASE)
 """The packages inside of an update have numbers."""
 
 

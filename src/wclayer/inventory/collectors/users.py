@@ -6,7 +6,7 @@ Of an account, only what everybody may know is read: neither passwords nor their
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
 
@@ -29,7 +29,9 @@ from wclayer.win32.sid import ALIASES, LOCAL_SYSTEM, Sid
 
 _DOMAINS = r"HKLM\SAM\SAM\Domains"
 _ACCOUNTS = rf"{_DOMAINS}\Account"
-_GROUPS = (rf"{_DOMAINS}\Builtin\Aliases", rf"{_ACCOUNTS}\Aliases")
+_OWN_GROUPS = rf"{_ACCOUNTS}\Aliases"
+_GROUPS = (rf"{_DOMAINS}\Builtin\Aliases", _OWN_GROUPS)
+_NAMES = rf"{_ACCOUNTS}\Users\Names"
 _PROFILES = r"HKLM\SOFTWARE\Microsoft\Windows NT\CurrentVersion\ProfileList"
 _NOT_GROUPS = ("Names", "Members")
 _KNOWN = {
@@ -76,17 +78,12 @@ def _add_profile(profiles: dict[Sid, tuple[str, str]], path: str, key: Key) -> I
 def _accounts(
     registry: SubjectRegistry, groups: Mapping[Sid, list[str]], profiles: dict[Sid, tuple[str, str]]
 ) -> Found:
-    names = rf"{_ACCOUNTS}\Users\Names"
-    if registry.find(names) is None:
+    if registry.find(_NAMES) is None:
         return
-    machine = parse_domain_sid(_data(KeyValues(registry.find(_ACCOUNTS)), "V"))
+    machine = _machine_sid(registry.find)
 
     def account(path: str, key: Key) -> Iterator[Item]:
-        default = KeyValues(key).value("")
-        if default is None:
-            raise FormatError("the account has no number: its key has no default value")
-        # The number of the account is where other values have their type.
-        rid = default.type
+        rid = _number(key)
         values = KeyValues(registry.find(rf"{_ACCOUNTS}\Users\{rid:08X}"))
         facts, texts = parse_account_facts(_data(values, "F")), parse_account_texts(_data(values, "V"))
         sid = Sid(machine.authority, (*machine.sub_authorities, rid))
@@ -101,7 +98,41 @@ def _accounts(
         }
         yield Item(ItemKind.USER, key.name, "", registry.origin(path), "", properties)
 
-    yield from each_subkey(registry, names, account)
+    yield from each_subkey(registry, _NAMES, account)
+
+
+def account_names(find: Callable[[str], Key | None]) -> dict[Sid, str]:
+    """Returns the names of the accounts and of the groups that only this machine has.
+
+    Args:
+        find: returns the key at a path, or None.
+
+    Raises:
+        FormatError, InvalidDataError: the registry is damaged.
+    """
+    users, groups = find(_NAMES), find(_OWN_GROUPS)
+    if users is None and groups is None:
+        return {}
+    machine = _machine_sid(find)
+    named = [(_number(key), key.name) for key in (() if users is None else users.subkeys())]
+    for key in () if groups is None else groups.subkeys():
+        if key.name not in _NOT_GROUPS:
+            group = parse_group(_data(KeyValues(key), "C"))
+            named.append((group.rid, group.name))
+    return {Sid(machine.authority, (*machine.sub_authorities, rid)): name for rid, name in named}
+
+
+def _machine_sid(find: Callable[[str], Key | None]) -> Sid:
+    return parse_domain_sid(_data(KeyValues(find(_ACCOUNTS)), "V"))
+
+
+def _number(account: Key) -> int:
+    """Returns the number of an account by the key of its name."""
+    default = KeyValues(account).value("")
+    if default is None:
+        raise FormatError("the account has no number: its key has no default value")
+    # It is where other values have their type.
+    return default.type
 
 
 def _properties(source: str, sid: Sid, groups: Mapping[Sid, list[str]], profile: str) -> dict[str, Property]:

@@ -7,8 +7,8 @@ same files make the same bytes: no member has a time or an owner.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
@@ -25,19 +25,20 @@ from wclayer.errors import (
     errors_at,
     limit_hint,
 )
-from wclayer.formats.compression import Compression, HashedInput, HashedOutput
+from wclayer.formats.compression import Compression, HashedInput
+from wclayer.formats.hashed_output import HashedOutput
 from wclayer.formats.tar import structs
 from wclayer.formats.tar.reader import TarMember, TarStream
 from wclayer.formats.tar.writer import TarHeader, encode_header
-from wclayer.host.root import HostRoot, write_all
+from wclayer.host.root import HostRoot
 from wclayer.inventory.facts.contents import CONTENTS_FILE, Contents
-from wclayer.inventory.facts.hive_paths import MAX_LOG, is_hive, is_log
 from wclayer.inventory.facts.summary import LayerSummary, NewerFactsError, decode_summary, encode_summary
 from wclayer.layers.atomic import DATABASE, StagedDirectory, StagedFile
 from wclayer.layers.directory import open_layer
 from wclayer.layers.directory.database import read_kind
 from wclayer.layers.directory.schema import LayerKind
 from wclayer.layers.guarded_database import DatabaseError
+from wclayer.layers.hives import MAX_LOG, is_hive, is_log
 from wclayer.layers.inputs import open_stream
 from wclayer.model import limits_in_use
 from wclayer.win32.names import decode_name, encode_name, path_key
@@ -232,8 +233,8 @@ class _Archive:
         """
         while (name := self._next()) is not None:
             path = encode_name(name)
-            make_directories(root, path.rpartition(b"/")[0])
-            write_file(root, path, self._tar.data())
+            root.make_directories(path.rpartition(b"/")[0])
+            root.write_chunks(path, self._tar.data())
         self._tar.trailer(limits_in_use().trailer_size)
         for _ in self._input:
             # The last bytes of the stream are its checksum.
@@ -250,24 +251,6 @@ class _Archive:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self.close()
-
-
-def make_directories(root: HostRoot, path: bytes) -> None:
-    """Makes a directory and those above it, where they are missing."""
-    parts = path.split(b"/") if path else []
-    for count in range(1, len(parts) + 1):
-        with suppress(FileExistsError):
-            root.make_directory(b"/".join(parts[:count]))
-
-
-def write_file(root: HostRoot, path: bytes, chunks: Iterable[bytes | memoryview]) -> None:
-    """Makes a file with these contents."""
-    fd = root.create(path)
-    try:
-        for chunk in chunks:
-            write_all(fd, chunk)
-    finally:
-        os.close(fd)
 
 
 def _check(folder: Path) -> None:

@@ -13,8 +13,9 @@ from wclayer.images.config import ImageConfig
 from wclayer.images.manifest import Manifest
 from wclayer.inventory.facts.files import FactsFiles
 from wclayer.inventory.facts.layer import FactsLayer, open_facts
+from wclayer.inventory.subject.layers import subject_layers
 from wclayer.inventory.subject.registry import SubjectRegistry
-from wclayer.inventory.subject.subject import Subject, subject_layers
+from wclayer.inventory.subject.subject import Subject
 from wclayer.view.merged import MergedTree
 from wclayer.view.registry import LayerHives
 
@@ -62,7 +63,7 @@ def open_chain(
         layers = stack.enter_context(open_facts(folders))
         _check_diff_ids(layers, name, config)
         named = subject_layers(list(reversed(places or folders)), manifest, config)
-        files = FactsFiles(MergedTree(layers, remember=True), named)
+        files = FactsFiles(MergedTree(layers, remember=False), named)
         registry = SubjectRegistry(LayerHives(layers), files, named, list(reversed(layers)))
         return Subject(name, named, files, registry, stack.pop_all(), manifest, config), layers
 

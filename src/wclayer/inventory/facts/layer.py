@@ -12,6 +12,7 @@ from wclayer.layers.cache import Cache
 from wclayer.layers.directory.database import EntryRow, from_column
 from wclayer.layers.directory.finished import FinishedLayer
 from wclayer.layers.directory.opening import open_layer_folder
+from wclayer.layers.directory.records_writer import is_elsewhere
 from wclayer.layers.directory.rows import StreamRow
 
 _ROW = 1000
@@ -80,11 +81,6 @@ class FactsLayer(FinishedLayer):
         """Yields the paths of the files that an inventory looks at even without PE files."""
         return self._contents.wanted()
 
-    def has_links_elsewhere(self) -> bool:
-        """Returns whether a file of another layer has a further name in this one."""
-        found = self.query("SELECT 1 FROM entries WHERE link_target IS NOT NULL AND link IS NULL LIMIT 1")
-        return found.fetchone() is not None
-
     def check_links(self) -> None:
         """Checks that each file of another layer that has a further name in this one exists.
 
@@ -114,11 +110,6 @@ class FactsLayer(FinishedLayer):
             if found is not None:
                 return parent, parent._stored.first_name(found)
         raise self._damaged(f"entry {row.id}: a hard link to {target[:300]!r}, which no layer has")
-
-
-def is_elsewhere(row: EntryRow) -> bool:
-    """Returns whether an entry is a further name of a file that another layer has."""
-    return row.link_target is not None and row.link is None
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from wclayer._types import StrPath
 from wclayer.errors import InvalidDataError, during
 from wclayer.host.root import HostRoot
 from wclayer.images.descriptor import Descriptor
-from wclayer.inventory.facts.archive import make_directories, write_facts, write_file
+from wclayer.inventory.facts.archive import write_facts
 from wclayer.inventory.facts.contents import ContentsWriter
 from wclayer.inventory.facts.summary import LayerSummary
 from wclayer.inventory.facts.writer import HIVE, FactsWriter, keep, spool
@@ -154,8 +154,8 @@ def _read_again(
                 for want, place in contents.found(digest.digest(), entry.size):
                     if want == HIVE:
                         file.seek(0)
-                        make_directories(root, place.rpartition(b"/")[0])
-                        write_file(root, place, iter(lambda: file.read(_PIECE), b""))
+                        root.make_directories(place.rpartition(b"/")[0])
+                        root.write_chunks(place, iter(lambda: file.read(_PIECE), b""))
                     else:
                         keep(contents, (want,), decode_name(place), digest.digest(), file, entry.size)
         reader.finish()

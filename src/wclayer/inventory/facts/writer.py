@@ -6,27 +6,21 @@ inventory needs.
 
 from __future__ import annotations
 
-import hashlib
 import io
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from wclayer.errors import FormatLimitError, InvalidDataError, boundary, limit_hint
-from wclayer.host import system
-from wclayer.inventory.facts.archive import make_directories
+from wclayer.errors import FormatLimitError, boundary, limit_hint
 from wclayer.inventory.facts.contents import ContentsWriter
-from wclayer.inventory.facts.hive_paths import MAX_LOG, is_hive, is_log
 from wclayer.inventory.facts.wanted import CONTENTS, READERS, is_looked_at, wanted
-from wclayer.layers.atomic import DATABASE, Stage
 from wclayer.layers.base import all_of
 from wclayer.layers.directory.database import EntryRow, Origin
-from wclayer.layers.directory.host_files import HostFiles
-from wclayer.layers.directory.records import DirectoryPlace, LayerRecords
-from wclayer.layers.directory.writer import DirectoryLayerWriter
-from wclayer.layers.names import NameChecker
-from wclayer.model import Entry, Limits
+from wclayer.layers.directory.host_files import ContentHash, HostFiles
+from wclayer.layers.directory.records_writer import NoFiles, RecordsWriter
+from wclayer.layers.hives import MAX_LOG, is_hive, is_log
+from wclayer.model import Entry
 from wclayer.win32.attributes import DIRECTORY
 from wclayer.win32.backup import StreamId
 from wclayer.win32.names import encode_name, path_key
@@ -35,7 +29,6 @@ HIVE = "hive"
 """What is wanted of a file that is a hive of the registry, or a log of one: the file itself."""
 _IN_MEMORY = 8 << 20
 """The largest file that a reader gets in memory; a larger one is spooled to the disk."""
-_EMPTY_SHA256 = hashlib.sha256().digest()
 
 
 def spool(folder: Path) -> BinaryIO:
@@ -71,23 +64,7 @@ def keep(contents: ContentsWriter, wants: Iterable[str], path: str, sha256: byte
         contents.want(path)
 
 
-class _Folder:
-    """A `Stage` in a folder of the caller, who sees to everything."""
-
-    lock: system.Lock | None = None
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.database = path / DATABASE
-
-    def commit(self) -> None:
-        pass
-
-    def discard(self) -> None:
-        pass
-
-
-class _ChosenFiles(HostFiles):
+class _ChosenFiles(NoFiles):
     """The files of a layer of which only chosen ones are made, and the directories that these need.
 
     Attributes:
@@ -95,36 +72,32 @@ class _ChosenFiles(HostFiles):
     """
 
     takes_next = False
-
-    @property
-    def makes_small_files(self) -> bool:
-        return True
-
-    def make_small_file(self, directory: bytes, name: bytes, data: bytes, access_time: int, write_time: int) -> None:
-        pass
-
-    def make_directory(self, directory: bytes, name: bytes, entry_id: int) -> bytes:
-        return name
+    _is_made = False
 
     def begin_file(self, directory: bytes, name: bytes, entry_id: int, size: int, *, sparse: bool) -> bytes:
-        if not self.takes_next:
-            return name
-        make_directories(self.root, directory)
-        return super().begin_file(directory, name, entry_id, size, sparse=sparse)
+        self._is_made = self.takes_next
+        if not self._is_made:
+            return super().begin_file(directory, name, entry_id, size, sparse=sparse)
+        self.root.make_directories(directory)
+        return HostFiles.begin_file(self, directory, name, entry_id, size, sparse=sparse)
 
     def write(self, chunk: bytes | memoryview) -> None:
-        if self.takes_next:
+        if self._is_made:
+            HostFiles.write(self, chunk)
+        else:
             super().write(chunk)
 
-    def link(self, source: bytes, directory: bytes, name: bytes, entry_id: int, source_root: object) -> bytes:
-        return name
+    def end_file(self, access_time: int, write_time: int) -> ContentHash:
+        if self._is_made:
+            return HostFiles.end_file(self, access_time, write_time)
+        return super().end_file(access_time, write_time)
 
-    def _takes_small_file(self) -> bool:
+    def _takes_file(self, size: int) -> bool:
         return False
 
 
 @boundary
-class FactsWriter(DirectoryLayerWriter):
+class FactsWriter(RecordsWriter):
     """A `LayerWriter` of the facts of a layer whose parents are unknown.
 
     What is wanted of a file that was already written when a further name says so, is missed (`ContentsWriter.miss`).
@@ -138,39 +111,26 @@ class FactsWriter(DirectoryLayerWriter):
     operation = "make facts"
 
     def __init__(self, folder: Path, contents: ContentsWriter, source: str) -> None:
-        self._source = source
         self._contents = contents
         self._chosen: _ChosenFiles
         self._wants: tuple[str, ...] = ()
         self._captured: BinaryIO | None = None
         self.hives: list[str] = []
         """The paths of the hives of the layer, without their logs."""
-        super().__init__(folder, source=source)
-
-    def _name_checker(self, source: str, limits: Limits | None) -> NameChecker:
-        return NameChecker(source, is_base=False, limits=limits)
-
-    def _stage(self, place: Path) -> Stage:
-        return _Folder(place)
+        super().__init__(folder, source)
 
     def _host_files(self) -> HostFiles:
         self._chosen = _ChosenFiles(self._staged.path, None)
         return self._chosen
-
-    def _new_records(self) -> LayerRecords:
-        return LayerRecords(self._staged.database, self.limits, keeps_streams=False)
-
-    def _bad(self, entry: Entry, problem: str) -> InvalidDataError:
-        return InvalidDataError(self._source, f"entry {entry.name!r}: {problem}")
 
     # An entry, step by step.
 
     def _put_plain(self, entry: Entry, key: str, data: bytes) -> bool:
         return not (is_hive(key) or is_log(key)) and super()._put_plain(entry, key, data)
 
-    def _keep_plain(self, entry: Entry, key: str, data: bytes, digest: bytes) -> None:
+    def _keep_plain(self, entry: Entry, key: str, data: bytes, content: ContentHash) -> None:
         if wants := wanted(key, entry.size):
-            keep(self._contents, wants, entry.name, digest, io.BytesIO(data), len(data))
+            keep(self._contents, wants, entry.name, content.digest(), io.BytesIO(data), len(data))
 
     def _begin(self, entry: Entry, key: str) -> None:
         self._wants = self._wanted(entry, key, entry.size) if entry.has_data else ()
@@ -206,10 +166,13 @@ class FactsWriter(DirectoryLayerWriter):
         if self._captured is not None:
             with self._captured as file:
                 self._captured = None
-                sha256 = _EMPTY_SHA256 if current.sha256 is None else current.sha256.digest()
-                keep(self._contents, self._wants, entry.name, sha256, file, current.size)
+                assert current.sha256 is not None
+                keep(self._contents, self._wants, entry.name, current.sha256.digest(), file, current.size)
         elif current.row is not None:
-            self._end_link(entry, path_key(entry.name), current.row)
+            row = current.row
+            if current.sha256 is not None:
+                row = row._replace(sha256=current.sha256.digest())
+            self._end_link(entry, path_key(entry.name), row)
 
     def _end_link(self, entry: Entry, key: str, row: EntryRow) -> None:
         if row.link is None:
@@ -232,29 +195,7 @@ class FactsWriter(DirectoryLayerWriter):
             elif is_looked_at(want, reading):
                 self._contents.want(entry.name)
 
-    # What the parents have.
-
-    def _link_elsewhere(self, entry: Entry, directory: DirectoryPlace, name: bytes) -> bytes:
-        assert entry.info is not None
-        self._current.row = self._row(entry, entry.info, None, 0, None, 0, None, None)
-        return name
-
-    def _elsewhere(self, key: str) -> str:
-        # From now on, an entry may come for a directory that is there already, as in a clone of the parent's.
-        self._has_clone = True
-        return "/".join(self._entry.name.split("/")[: key.count("/") + 1])
-
-    def _delete_from_clone(self, entry: Entry, parent_key: str, last_key: str) -> None:
-        pass
-
     # The end.
-
-    def _finish(self) -> None:
-        for root in ("FILES", "HIVES"):
-            self._directory(root)
-        self._records.commit()
-        self._records.close()
-        self._files.close()
 
     def _discard(self) -> None:
         if self._captured is not None:

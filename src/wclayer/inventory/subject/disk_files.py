@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -13,18 +12,18 @@ from typing import BinaryIO, cast
 from wclayer._types import StrPath
 from wclayer.errors import FormatError, FormatLimitError
 from wclayer.formats.ntfs.structs import END_RESERVED, RECORD_MASK, AttributeType, SystemFile
-from wclayer.formats.ntfs.volume import FileRecord, NtfsVolume, StreamAttribute
+from wclayer.formats.ntfs.volume import FileRecord, NtfsVolume
 from wclayer.formats.ntfs.wof import STREAM, algorithm_of, decompressed
 from wclayer.inventory.item import SubjectLayer
 from wclayer.inventory.subject.files import SubjectFile, SubjectFiles
 from wclayer.layers.budget import Budget, stored_size
+from wclayer.layers.range_stream import open_range
 from wclayer.layers.volume.disk_file import DiskFile
 from wclayer.layers.volume.reader import find_volume
 from wclayer.model import limits_in_use
 from wclayer.view.resolve import is_link
 from wclayer.win32.names import name_key
 
-_BUFFER = 1 << 16
 _PIECE = 1 << 20
 _MAX_COMPRESSED = 1 << 28
 _IN_MEMORY = 1 << 20
@@ -60,39 +59,78 @@ class DiskFiles(SubjectFiles):
         try:
             with self._disk.errors():
                 self._volume = NtfsVolume(find_volume(self._disk.disk))
-                top = self._volume.record(SystemFile.ROOT)
-                names = self._index(top)
+                self._top = self._volume.record(SystemFile.ROOT)
+                names = self._index(self._top)
                 files = names.get(name_key("Files")) if name_key("Windows") not in names else None
-                self._root = top if files is None else self._volume.record(files[1])
+                self._root = self._top if files is None else self._volume.record(files[1])
         except BaseException:
             self.close()
             raise
 
+    @property
+    def disk(self) -> DiskFile:
+        """The disk file."""
+        return self._disk
+
+    @property
+    def volume(self) -> NtfsVolume:
+        """The volume."""
+        return self._volume
+
+    @property
+    def holds_layer(self) -> bool:
+        """Whether C: is the directory `Files` of the volume, and not its root."""
+        return self._root is not self._top
+
     def root(self) -> SubjectFile:
         return self._file("", self._root)
+
+    def top(self) -> SubjectFile:
+        """Returns the root of the volume, which is C: itself or above it. Its path is empty."""
+        return self._file("", self._top)
+
+    def at(self, path: str, number: int) -> SubjectFile:
+        """Returns the file or directory with a record number.
+
+        Args:
+            path: the path that it gets.
+            number: the number of its record.
+
+        Raises:
+            FormatError: the record is damaged.
+        """
+        return self._file(path, self._volume.record(number))
 
     def child(self, directory: SubjectFile, name: str) -> SubjectFile | None:
         if directory.is_link or not directory.is_directory:
             return None
-        found = self._index(_record(directory)).get(name_key(name))
-        return None if found is None else self._found(directory, *found)
+        found = self._index(record_of(directory)).get(name_key(name))
+        return None if found is None else self.found(directory, *found)
 
     def children(self, directory: SubjectFile) -> Iterator[SubjectFile]:
         if not directory.is_directory or directory.is_link:
             return
         if directory.path.count("/") > _DEPTH:
             raise FormatError(f"{directory.path[:100]}: more than {_DEPTH} directories deep")
-        for name, number in self._names(_record(directory)):
-            yield self._found(directory, name, number)
+        for name, number in self.names(directory):
+            yield self.found(directory, name, number)
+
+    def names(self, directory: SubjectFile) -> Iterator[tuple[str, int]]:
+        """Yields the names in a directory, in Windows' order, with their record numbers.
+
+        Raises:
+            FormatError: the directory is damaged.
+        """
+        return self._names(record_of(directory))
 
     def open(self, file: SubjectFile) -> BinaryIO:
-        record = _record(file)
+        record = record_of(file)
         data = record.find(AttributeType.DATA)
         if record.is_directory or data is None:
             raise FormatError("has no contents")
         algorithm = self._algorithm(record)
         if algorithm is None and not data.is_compressed:
-            return cast("BinaryIO", io.BufferedReader(_VolumeStream(self._volume, data), _BUFFER))
+            return open_range(data.size, lambda start, end: b"".join(self._volume.chunks(data, start, end)))
         if data.size > _MAX_COMPRESSED:
             raise FormatLimitError(f"is compressed, and {data.size} bytes long; at most {_MAX_COMPRESSED} are read")
         self._budget.spend(data.size, file.windows_path)
@@ -104,7 +142,7 @@ class DiskFiles(SubjectFiles):
         return _copied(decompressed(algorithm, data.size, partial(self._volume.chunks, overlay), overlay.size))
 
     def identity(self, file: SubjectFile) -> int:
-        return _record(file).number
+        return record_of(file).number
 
     def sha256(self, file: SubjectFile) -> str:
         self._budget.spend(file.size, file.windows_path)
@@ -113,6 +151,10 @@ class DiskFiles(SubjectFiles):
             while piece := opened.read(_PIECE):
                 digest.update(piece)
         return digest.hexdigest()
+
+    def security(self, file: SubjectFile) -> bytes | None:
+        record = record_of(file)
+        return self._volume.security(record, record.information().security_id)
 
     def close(self) -> None:
         self._disk.__exit__(None, None, None)
@@ -138,53 +180,42 @@ class DiskFiles(SubjectFiles):
         self._indexes[directory.number] = known
         return known
 
-    def _found(self, directory: SubjectFile, name: str, number: int) -> SubjectFile:
+    def found(self, directory: SubjectFile, name: str, number: int) -> SubjectFile:
+        """Returns what a directory has under a name.
+
+        Args:
+            directory: the directory.
+            name: the name.
+            number: the number of the record that the directory has for it.
+
+        Raises:
+            FormatError: the record is damaged, or is a directory that belongs to another one.
+        """
         path = f"{directory.path}/{name}" if directory.path else name
         record = self._volume.record(number)
         parents = {known.parent & RECORD_MASK for known in record.names()} if record.is_directory else set()
-        if record.is_directory and parents != {_record(directory).number}:
+        if record.is_directory and parents != {record_of(directory).number}:
             # Otherwise a directory could be in itself, and a walk would not end.
             raise FormatError(f"{path[:100]}: record {number} belongs to another directory")
         return self._file(path, record)
 
     def _file(self, path: str, record: FileRecord) -> SubjectFile:
         data = None if record.is_directory else record.find(AttributeType.DATA)
-        reparse = record.find(AttributeType.REPARSE_POINT)
-        link = reparse is not None and is_link(self._volume.value(reparse))
-        return SubjectFile(path, 0 if data is None else data.size, record.is_directory, link, self._layer, record)
+        size = 0 if data is None else data.size
+        return SubjectFile(path, size, record.is_directory, is_link(self.reparse(record)), self._layer, record)
+
+    def reparse(self, record: FileRecord) -> bytes | None:
+        """Returns the REPARSE_DATA_BUFFER of a record; None if it is no reparse point."""
+        found = record.find(AttributeType.REPARSE_POINT)
+        return None if found is None else self._volume.value(found)
+
+    def is_overlaid(self, record: FileRecord) -> bool:
+        """Returns whether the Windows Overlay Filter compressed a file: its contents are in a stream then."""
+        return self._algorithm(record) is not None
 
     def _algorithm(self, record: FileRecord) -> int | None:
-        reparse = record.find(AttributeType.REPARSE_POINT)
-        return None if reparse is None else algorithm_of(self._volume.value(reparse))
-
-
-class _VolumeStream(io.RawIOBase):
-    """The contents of a file of a volume, at any offset."""
-
-    def __init__(self, volume: NtfsVolume, data: StreamAttribute) -> None:
-        self._volume = volume
-        self._data = data
-        self._at = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._data.size}[whence]
-        self._at = max(0, start + offset)
-        return self._at
-
-    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
-        end = min(self._data.size, self._at + len(buffer))
-        if end <= self._at:
-            return 0
-        data = b"".join(self._volume.chunks(self._data, self._at, end))
-        buffer[: len(data)] = data
-        self._at += len(data)
-        return len(data)
+        reparse = self.reparse(record)
+        return None if reparse is None else algorithm_of(reparse)
 
 
 def _copied(chunks: Iterable[bytes]) -> BinaryIO:
@@ -199,6 +230,7 @@ def _copied(chunks: Iterable[bytes]) -> BinaryIO:
     return cast("BinaryIO", opened)
 
 
-def _record(file: SubjectFile) -> FileRecord:
+def record_of(file: SubjectFile) -> FileRecord:
+    """Returns the record of a file of a disk."""
     assert isinstance(file.handle, FileRecord)
     return file.handle

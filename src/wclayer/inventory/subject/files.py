@@ -91,6 +91,14 @@ class SubjectFiles(ABC):
         """
 
     @abstractmethod
+    def security(self, file: SubjectFile) -> bytes | None:
+        """Returns the self-relative security descriptor of a file or a directory; None if none is stored.
+
+        Raises:
+            FormatError, CorruptLayerError: it cannot be read.
+        """
+
+    @abstractmethod
     def close(self) -> None:
         """Closes what the files are read from."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from typing import BinaryIO
 
@@ -55,8 +54,7 @@ class LayerFiles(SubjectFiles):
 
     def open(self, file: SubjectFile) -> BinaryIO:
         node = node_of(file)
-        check_has_contents(node)
-        return os.fdopen(self._tree.layers[node.layer].open_file(node.row), "rb")
+        return self._tree.layers[node.layer].open_contents(node.row)
 
     def identity(self, file: SubjectFile) -> tuple[int, int]:
         return node_of(file).file
@@ -67,6 +65,9 @@ class LayerFiles(SubjectFiles):
         digest = self._tree.digest(node)
         assert digest is not None
         return digest.hex()
+
+    def security(self, file: SubjectFile) -> bytes | None:
+        return self._tree.security(node_of(file))
 
     def close(self) -> None:
         self._tree.close()

@@ -12,17 +12,17 @@ from typing import Self
 from wclayer._types import StrPath
 from wclayer.errors import InvalidDataError, boundary
 from wclayer.images.config import ImageConfig
-from wclayer.images.history import find_base, history_steps
 from wclayer.images.manifest import Manifest
 from wclayer.inventory.item import SubjectLayer
 from wclayer.inventory.subject.disk_files import DiskFiles
 from wclayer.inventory.subject.files import SubjectFiles
 from wclayer.inventory.subject.layer_files import LayerFiles
+from wclayer.inventory.subject.layers import subject_layers
 from wclayer.inventory.subject.registry import DiskHives, SubjectRegistry
-from wclayer.layers.directory import open_layer
+from wclayer.layers.directory import LayerDirectory, open_layer
 from wclayer.view.machine_environment import FIXED, expanded, machine_variables
 from wclayer.view.merged import MergedTree
-from wclayer.view.registry import Registry
+from wclayer.view.registry import LayerHives, Registry
 
 
 @boundary
@@ -88,6 +88,18 @@ class Subject:
             )  # fmt: skip
 
     @classmethod
+    def of_open_layer(cls, layer: LayerDirectory, name: str) -> Self:
+        """Returns an open layer, without its parents, as a subject. The caller closes the layer.
+
+        Args:
+            layer: the layer.
+            name: what the user calls it.
+        """
+        layers = subject_layers([layer.path], None, None)
+        files = LayerFiles(MergedTree([layer], remember=False), layers)
+        return cls(name, layers, files, SubjectRegistry(LayerHives([layer]), files, layers, [layer]), ExitStack())
+
+    @classmethod
     def of_disk(cls, path: StrPath) -> Self:
         """Returns the volume in a disk file as a subject.
 
@@ -121,31 +133,3 @@ class Subject:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
         self.close()
-
-
-def subject_layers(
-    paths: Sequence[StrPath], manifest: Manifest | None, config: ImageConfig | None
-) -> tuple[SubjectLayer, ...]:
-    """Returns the layers of a subject, base layer first.
-
-    The layers of the base image are those that the history of the image shows as such; if it shows none, or there is no
-    history, the base layer alone.
-
-    Args:
-        paths: the layer directories, base layer first.
-        manifest, config: the documents of the image, if it is one.
-    """
-    steps = {} if config is None else {step.layer: step.entry.created_by for step in history_steps(config)}
-    base = None if config is None else find_base(config, manifest)
-    in_base = 1 if base is None or base.layers is None else base.layers
-    return tuple(
-        SubjectLayer(
-            number=index + 1,
-            digest="" if manifest is None else manifest.layers[index].digest,
-            diff_id="" if config is None else config.diff_ids[index],
-            created_by=steps.get(index, ""),
-            is_base=index < in_base,
-            path=os.fspath(path),
-        )
-        for index, path in enumerate(paths)
-    )

@@ -17,6 +17,9 @@ from wclayer.layers.directory.database import POOL
 _FEW = 32
 """Up to this many contents are synced one by one; for more of them, the whole file system is synced."""
 _MAX_UNSYNCED = 65_536
+_NAME_BYTES = 8
+_DRAWN = 64
+"""How many random names are drawn from the host at once, because each call takes longer than all else of a name."""
 _MAX_OLD, _MAX_OLD_BYTES = 1_000, 64 << 20
 """At most this many old contents wait for their removal."""
 
@@ -38,6 +41,7 @@ class ContentPool:
         self._unsynced: set[bytes] = set()
         self._unsynced_shelves: set[bytes] = set()
         self._shelves: set[bytes] = set()
+        self._names: list[bytes] = []
 
     # Making.
 
@@ -88,8 +92,11 @@ class ContentPool:
         return path
 
     def _new_path(self) -> bytes:
-        name = secrets.token_hex(8)
-        shelf = b"%s/%s" % (POOL[1:], name[-1:].encode())
+        if not self._names:
+            drawn = secrets.token_bytes(_DRAWN * _NAME_BYTES)
+            self._names = [drawn[at : at + _NAME_BYTES].hex().encode() for at in range(0, len(drawn), _NAME_BYTES)]
+        name = self._names.pop()
+        shelf = b"%s/%s" % (POOL[1:], name[-1:])
         for directory in (POOL[1:], shelf):
             if directory not in self._shelves:
                 with suppress(FileExistsError):
@@ -97,7 +104,7 @@ class ContentPool:
                 self._shelves.add(directory)
                 self._unsynced_shelves.add(b"")
             self._unsynced_shelves.add(directory)
-        return b"%s/%s" % (shelf, name.encode())
+        return b"%s/%s" % (shelf, name)
 
     # Removing.
 

@@ -14,7 +14,16 @@ from typing import NamedTuple
 
 from wclayer.host.root import HostRoot
 from wclayer.layers.atomic import DATABASE
-from wclayer.layers.directory.schema import KIND, VERSION, LayerKind, declared, finished_tables, kind_of
+from wclayer.layers.directory.schema import (
+    KIND,
+    VERSION,
+    LayerKind,
+    declared,
+    finished_tables,
+    has_index_of_links,
+    kind_of,
+    records_kind,
+)
 from wclayer.layers.guarded_database import (
     BUSY_SECONDS,
     DatabaseError,
@@ -94,19 +103,24 @@ class EntryRow(NamedTuple):
             self.attributes, self.creation_time, self.last_access_time, self.last_write_time, self.change_time
         )
 
+    def written(self, *, size: int, attributes: int, last_write_time: int, change_time: int) -> EntryRow:
+        """Returns the row after a write, in a tenth of the time that `_replace` takes."""
+        return _make_row(
+            EntryRow,
+            (
+                *self[:_ATTRIBUTES], attributes, self.creation_time, self.last_access_time, last_write_time,
+                change_time, self.security, size, *self[_SIZE + 1 :],
+            ),
+        )  # fmt: skip
+
 
 _ENTRY_COLUMNS = ", ".join(EntryRow._fields)
+_ATTRIBUTES, _SIZE = EntryRow._fields.index("attributes"), EntryRow._fields.index("size")
+_make_row = tuple.__new__
 SELECT_ENTRIES = f"SELECT {_ENTRY_COLUMNS} FROM entries"
 """The beginning of a query for `EntryRow`s."""
 INSERT_ENTRY = f"INSERT INTO entries ({_ENTRY_COLUMNS}) VALUES ({','.join('?' * len(EntryRow._fields))})"
 SET_RECORD = "INSERT OR REPLACE INTO layer (key, value) VALUES (?, ?)"
-
-_ORDINARY = EntryRow._fields[: EntryRow._fields.index("origin")]
-INSERT_ORDINARY_ENTRY = f"INSERT INTO entries ({','.join(_ORDINARY)}) VALUES ({','.join('?' * len(_ORDINARY))})"
-"""Inserts the row of a plain file: the columns before `origin`; the other columns get their defaults."""
-OrdinaryRow = tuple[
-    int, int, str | bytes, str | bytes, int, int, int, int, int, int | None, int, bytes | None
-]  # fmt: skip
 
 
 def info_columns(info: FileBasicInfo) -> dict[str, int]:
@@ -223,6 +237,12 @@ class LayerDatabase(GuardedDatabase):
     """The kind of the layer."""
     version: int
     """The version of the schema."""
+
+    @property
+    def has_index_of_links(self) -> bool:
+        """Whether there is an index of the further names of files."""
+        return has_index_of_links(self.version, self.kind)
+
     scratch: tuple[int, int] | None = None
     """Device and inode of the file, while the database of a scratch is open; otherwise None."""
 
@@ -260,7 +280,7 @@ class LayerDatabase(GuardedDatabase):
         found = self.execute("SELECT type, name, tbl_name, sql FROM sqlite_master LIMIT 100").fetchall()
         for what in set(found) ^ declared(self.version, kind):
             raise DatabaseError(f"{FILE_NAME}: {what[0]} {what[1]!r} is not what the database of a {kind} layer has")
-        if self.version == VERSION:
+        if records_kind(self.version):
             row = self.execute("SELECT value FROM layer WHERE key = ?", (KIND,)).fetchone()
             if row != (kind,):
                 raise DatabaseError(f"{FILE_NAME}: record {KIND!r} is not {kind.value!r}, as the mode of its log is")

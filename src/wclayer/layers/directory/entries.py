@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from typing import Any, ClassVar, NamedTuple
@@ -17,13 +18,26 @@ from wclayer.layers.directory.rows import TombstoneRow
 from wclayer.layers.names import Kind
 from wclayer.model import limits_in_use
 from wclayer.win32.attributes import DIRECTORY
-from wclayer.win32.names import name_key, path_key, split_path
+from wclayer.win32.names import encode_name, name_key, path_key, split_path
 
 # The index finds rows, but the parent is read from the row itself: a damaged index cannot put a directory below itself.
 _JOINED = ", ".join(f"e.{column}" for column in EntryRow._fields)
 _CHILD = f"SELECT {_JOINED} FROM entries i CROSS JOIN entries e ON e.id = i.id WHERE i.parent = ? AND i.key = ?"
 CHILDREN = f"SELECT {_JOINED} FROM entries i CROSS JOIN entries e ON e.id = i.id WHERE i.parent = ? ORDER BY i.key"
+_CHILDREN_BETWEEN = (
+    f"SELECT {_JOINED} FROM entries i CROSS JOIN entries e ON e.id = i.id"
+    " WHERE i.parent = ? AND i.key >= ? AND i.key < ? ORDER BY i.key"
+)
 _LOST_DIRECTORIES = 16_384
+
+
+def _after(text: str) -> str | bytes:
+    """Returns what comes after all texts that begin with this one, and before all others that come after it, in the
+    order of SQLite: that of code points, and BLOBs after them."""
+    last = ord(text[-1])
+    if last == sys.maxunicode:
+        return _after(text[:-1]) if len(text) > 1 else b""
+    return text[:-1] + ("\ue000" if last == 0xD7FF else chr(last + 1))
 
 
 class Totals(NamedTuple):
@@ -87,10 +101,6 @@ class LayerEntries(LayerFolder, ABC):
         """Returns whether a reader yields the tombstone before the own entry `row`."""
 
     @abstractmethod
-    def link_count(self, row: EntryRow) -> int:
-        """Returns how many names the entry's file has in this layer."""
-
-    @abstractmethod
     def host_status(self, row: EntryRow) -> os.stat_result | None:
         """Returns the host's status of the entry's file or directory; None if the entry is only a record.
 
@@ -141,11 +151,18 @@ class LayerEntries(LayerFolder, ABC):
             raise self._damaged(f"entry {row.id}: the index has it in another place")
         return row
 
-    def children(self, parent: int) -> Iterator[EntryRow]:
-        """Yields the entries of a directory, in the order in which Windows lists them (by upper-case name)."""
+    def children(self, parent: int, beginning: str = "") -> Iterator[EntryRow]:
+        """Yields the entries of a directory, in the order in which Windows lists them (by upper-case name).
+
+        Args:
+            parent: the id of the directory.
+            beginning: only those whose names begin so, without regard to case. The others are not read.
+        """
         make = self.row
         last: str | bytes = ""
-        for columns in self.query(CHILDREN, (parent,)):
+        # Whoever lists whole directories does not wait for one more generator.
+        answer = self._columns_between(parent, name_key(beginning)) if beginning else self.query(CHILDREN, (parent,))
+        for columns in answer:
             row = make(columns)
             key = row.key
             try:
@@ -157,6 +174,14 @@ class LayerEntries(LayerFolder, ABC):
                 raise self._damaged(f"entry {row.id}: the index has it in another place, or twice")
             last = key
             yield row
+
+    def _columns_between(self, parent: int, beginning: str) -> Iterator[tuple[Any, ...]]:
+        text = to_column(beginning)
+        if isinstance(text, str):
+            yield from self.query(_CHILDREN_BETWEEN, (parent, text, _after(text)))
+        # The names that only a BLOB can hold may begin so, too.
+        data = encode_name(beginning)
+        yield from self.query(_CHILDREN_BETWEEN, (parent, data, data[:-1] + bytes([data[-1] + 1])))
 
     def entries(self) -> Iterator[EntryRow]:
         """Yields all rows of `entries`, in the original order."""
@@ -270,14 +295,22 @@ class LayerEntries(LayerFolder, ABC):
             entry_id = row.parent
         if known is None:
             known = "", b""
-        longest = limits_in_use().path_length
         for row in reversed(above.values()):
-            path, host = known
-            name, own_host = from_column(row.name), database.host_name(row)
-            known = (f"{path}/{name}" if path else name, host + b"/" + own_host if host else own_host)
-            if len(known[0]) > longest:
-                raise self._beyond(f"entry {row.id}: a path of more than {longest} units", "path_length")
-            self._directories.keep(row.id, known, len(known[0]) + len(known[1]))
+            known = self._keep_directory(row, *known)
+        return known
+
+    def keep_directory(self, row: EntryRow) -> None:
+        """Remembers the paths of a directory whose row is at hand: the entries below it need no query for them."""
+        if row.id not in self._directories:
+            self._keep_directory(row, *self._directory(row.parent))
+
+    def _keep_directory(self, row: EntryRow, path: str, host: bytes) -> tuple[str, bytes]:
+        """Remembers and returns the paths of a directory, in the directory that has the paths `path` and `host`."""
+        name, own_host = from_column(row.name), database.host_name(row)
+        known = (f"{path}/{name}" if path else name, host + b"/" + own_host if host else own_host)
+        if len(known[0]) > (longest := limits_in_use().path_length):
+            raise self._beyond(f"entry {row.id}: a path of more than {longest} units", "path_length")
+        self._directories.keep(row.id, known, len(known[0]) + len(known[1]))
         return known
 
     def _lose(self, directories: Iterable[int]) -> None:
@@ -301,7 +334,22 @@ class LayerEntries(LayerFolder, ABC):
     def names(self, row: EntryRow) -> list[EntryRow]:
         """Returns all names of the entry's file in this layer, the first one first."""
         head = row.link or row.id
-        return list(self._rows(f"{SELECT_ENTRIES} WHERE id = ? OR link = ? ORDER BY id", (head, head)))
+        found = [self.by_id(number) for number in (head, *self._further_names(head))]
+        for name in found[1:]:
+            if name.link != head:
+                raise self._damaged(f"entry {name.id}: the index has it as a name of entry {head}")
+        return found
+
+    def link_count(self, row: EntryRow) -> int:
+        """Returns how many names the entry's file has in this layer."""
+        return len(self._further_names(row.link or row.id)) + 1
+
+    def _further_names(self, head: int) -> Sequence[int]:
+        """Returns the ids of the entries that are further names of a file, by the id of its first name."""
+        return [
+            number
+            for (number,) in self.query("SELECT id FROM entries WHERE link = ? AND id <> link ORDER BY id", (head,))
+        ]
 
     def links_to_parents(self) -> Generator[EntryRow, None, None]:
         """Yields the rows of the names that were imported as further names of a parent's file."""

@@ -17,18 +17,17 @@ from wclayer.formats.regf.empty import empty_root
 from wclayer.formats.regf.hive import Buffer, Hive
 from wclayer.formats.regf.model import Key, RegfError, RegfLimitError
 from wclayer.formats.regf.recovery import recover
-from wclayer.formats.regf.writer import hive_buffer, write_hive
+from wclayer.formats.regf.writer import hive_buffer, set_file_name, write_hive
 from wclayer.host.root import HostRoot
 from wclayer.layers.directory.database import EntryRow, Origin, host_name
 from wclayer.layers.directory.folder import HIVE_PROBLEMS
 from wclayer.layers.directory.layer import LayerDirectory
 from wclayer.layers.directory.records import DirectoryPlace, LayerRecords
-from wclayer.layers.hives import LAYER_HIVES, LOG_SUFFIXES, LayerHive
+from wclayer.layers.hives import LAYER_HIVES, LOG_SUFFIXES, MAX_LOG, LayerHive
 from wclayer.model import limits_in_use
 from wclayer.win32.attributes import DIRECTORY, FileAttributes
 from wclayer.win32.names import path_key
 
-_MAX_LOG = 1 << 27
 _GROWTH, _SLACK = 2, 1 << 20
 """The size of a merged hive is limited to this multiple of the size of the hives it is made from, plus this number of
 bytes: a hostile hive can refer to the same cell many times, and its merge would grow without bound."""
@@ -62,13 +61,43 @@ def effective_hive(layers: Sequence[LayerDirectory], hive: LayerHive) -> bytes |
 
     Raises:
         InvalidDataError: a hive of the chain is damaged.
+        CorruptLayerError: a `_Base` that was made with a layer does not have the recorded SHA-256.
         LimitExceededError: the hive would be larger than the limit `hive_size`.
     """
     with errors_at(layers[0].path / hive.delta):
+        made = _made_hive(layers, hive)
+        if made is not None:
+            return made
         root = effective_root(layers, hive)
         if root is None:
             return None
         return write_hive(root, file_name=hive.config_name, max_size=limits_in_use().hive_size)
+
+
+def _made_hive(layers: Sequence[LayerDirectory], hive: LayerHive) -> bytes | None:
+    """Returns what `write_hive` would make of the `_Base` of the nearest layer that changes a hive.
+
+    Returns:
+        None if that is the base layer, if the layer's `_Base` is not one that was made of its delta, or if the hive is
+        larger than the limit.
+
+    Raises:
+        CorruptLayerError: the `_Base` does not have the recorded SHA-256.
+    """
+    for layer in layers[:-1]:
+        row = layer.lookup(hive.base)
+        if row is not None:
+            if row.origin != Origin.MADE or not 0 < row.size <= limits_in_use().hive_size:
+                return None
+            data = bytearray()
+            for chunk in layer.data_chunks(row):
+                data += chunk
+            set_file_name(data, hive.config_name)
+            return bytes(data)
+        delta = layer.lookup(hive.delta)
+        if delta is not None and delta.size:
+            return None
+    return None
 
 
 def open_hive(layer: LayerDirectory, path: str) -> Hive | None:
@@ -84,7 +113,7 @@ def open_hive(layer: LayerDirectory, path: str) -> Hive | None:
     logs = []
     for suffix in LOG_SUFFIXES:
         log = layer.lookup(path + suffix)
-        if log is not None and not log.attributes & DIRECTORY and 0 < log.size <= _MAX_LOG:
+        if log is not None and not log.attributes & DIRECTORY and 0 < log.size <= MAX_LOG:
             logs.append(layer.host_path(log))
     try:
         with errors_at(layer.path / path):
@@ -199,9 +228,7 @@ class BaseHiveMaker:
 
     def _logs(self, hive: LayerHive) -> list[bytes]:
         found = [self._file(hive.config + suffix) for suffix in LOG_SUFFIXES]
-        return [
-            log[0].host_child(host_name(log[1])) for log in found if log is not None and 0 < log[1].size <= _MAX_LOG
-        ]
+        return [log[0].host_child(host_name(log[1])) for log in found if log is not None and 0 < log[1].size <= MAX_LOG]
 
     def _add(self, hive: LayerHive, hives: DirectoryPlace, source: EntryRow, data: Buffer) -> None:
         name = hive.base.rpartition("/")[2]

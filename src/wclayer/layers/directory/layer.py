@@ -7,6 +7,7 @@ import hashlib
 import os
 import stat
 from collections.abc import Iterator
+from typing import TYPE_CHECKING, BinaryIO
 
 from wclayer.errors import IN_THE_WAY, CorruptLayerError, FormatError, LayerError, from_os_error
 from wclayer.host import system
@@ -21,6 +22,10 @@ from wclayer.win32.backup import StreamId
 from wclayer.win32.ea import decode_eas
 from wclayer.win32.reparse import decode_reparse
 
+if TYPE_CHECKING:
+    from wclayer.formats.hashing import BackgroundHash
+    from wclayer.formats.threads import Workers
+
 _READ_PIECE = 1 << 20
 _NOT_THE_FILE = (*IN_THE_WAY, errno.ENOENT, errno.ENAMETOOLONG, errno.EINVAL)
 """Errors that mean that a file contradicts `layer.db`. All others are failures of the host."""
@@ -33,6 +38,8 @@ class LayerDirectory(LayerEntries):
         super().__init__(opened)
         self.budget: Budget | None = None
         """Counts the data that large files yield. Without a budget, the limits apply to each file separately."""
+        self.hasher: Workers | None = None
+        """A thread that hashes large files while they are read. Without it, whoever reads hashes them."""
 
     def digest(self, row: EntryRow) -> bytes | None:
         """Returns the SHA-256 of the entry's main data stream; None if it has no such stream."""
@@ -138,6 +145,14 @@ class LayerDirectory(LayerEntries):
             entry = self.path_of(self.by_id(stream.entry))
             raise self._damaged(f"stream {stream.name!r} of {entry}: its contents do not have the recorded SHA-256")
 
+    def _new_hash(self) -> BackgroundHash | hashlib._Hash:
+        if self.hasher is None:
+            return hashlib.sha256()
+        # Whoever only looks into a layer has no such thread, and need not wait until its module is loaded.
+        from wclayer.formats.hashing import BackgroundHash
+
+        return BackgroundHash(self.hasher)
+
     def data_chunks(self, row: EntryRow, *, verify: bool = True) -> Iterator[bytes]:
         """Yields the bytes of the entry's main data stream.
 
@@ -150,7 +165,9 @@ class LayerDirectory(LayerEntries):
         if row.size <= _READ_PIECE:
             yield self._whole_file(row, verify=verify)
             return
-        digest = hashlib.sha256() if verify and row.sha256 else None
+        digest = None
+        if verify and row.sha256:
+            digest = self._new_hash()
         fd = self.open_file(row)
         try:
             status = os.fstat(fd)
@@ -212,6 +229,17 @@ class LayerDirectory(LayerEntries):
             return self.host.open(path, writable=writable)
         except (OSError, FormatError) as error:
             raise self._file_error(row, path, error) from error
+
+    def open_contents(self, row: EntryRow) -> BinaryIO:
+        """Opens the contents of the entry's main data stream, to read at any offset. The caller closes them.
+
+        Raises:
+            FormatError: it has none.
+            CorruptLayerError, AccessDeniedError, LayerError: see `open_file`.
+        """
+        if row.sha256 is None:
+            raise FormatError("has no contents: it is a directory, or a reparse point")
+        return os.fdopen(self.open_file(self.first_name(row)), "rb")
 
     def stat_file(self, row: EntryRow) -> os.stat_result:
         """Returns the status of the host's file with the entry's contents.

@@ -33,7 +33,7 @@ def migrate(connection: LayerDatabase) -> None:
     kind = connection.kind
     tables = tables_of(kind)
     script = ["BEGIN IMMEDIATE"]
-    script += [f"DROP INDEX {index}" for index in indexes_of(kind)]
+    script += [f"DROP INDEX IF EXISTS {index}" for index in indexes_of(kind)]
     script += [f"ALTER TABLE {table} RENAME TO old_{table}" for table in tables]
     script.append(finished_tables() + (scratch_tables() if kind is LayerKind.SCRATCH else ""))
     for table, names in tables.items():

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from wclayer._types import StrPath
 from wclayer.errors import boundary
+from wclayer.formats.threads import Workers
 from wclayer.layers.base import FirstNames, LayerReaderBase
 from wclayer.layers.budget import Budget
 from wclayer.layers.cache import Cache
@@ -28,6 +29,7 @@ class DirectoryLayerReader(LayerReaderBase):
         self.layer = open_layer(path)
         super().__init__(str(self.layer.path))
         self.layer.budget = Budget(self.source, limits_in_use())
+        self.layer.hasher = Workers(1, "wclayer-verify")
         self._rows = self.layer.own_entries()
         self._tombstones = self.layer.tombstones()
         try:
@@ -56,7 +58,9 @@ class DirectoryLayerReader(LayerReaderBase):
         self._next_row = next(self._rows, None)
         self._row = row
         entry = self.layer.entry(row, security=self._descriptor(row))
-        if not self.layer.records_link_targets and not entry.is_directory:
+        if entry.is_directory:
+            self.layer.keep_directory(row)
+        elif not self.layer.records_link_targets:
             file_id = row.link or row.id
             if file_id in self._first_names or row.link is not None or self.layer.link_count(row) > 1:
                 self._first_names.link(entry, file_id)
@@ -90,4 +94,6 @@ class DirectoryLayerReader(LayerReaderBase):
         # While a query is unfinished, SQLite keeps the file open, even after the database is closed.
         self._rows.close()
         self._tombstones.close()
+        if self.layer.hasher is not None:
+            self.layer.hasher.close()
         self.layer.close()

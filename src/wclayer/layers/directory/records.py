@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 import sqlite3
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from wclayer.layers.cache import Cache
 from wclayer.layers.directory import database
 from wclayer.layers.directory.database import (
     SELECT_ENTRIES,
     EntryRow,
-    OrdinaryRow,
     from_column,
     host_name,
     to_column,
 )
 from wclayer.layers.directory.descriptors import Descriptors
+from wclayer.layers.directory.host_files import ContentHash
 from wclayer.layers.directory.layer import LayerDirectory
 from wclayer.layers.directory.streams import StreamRecorder, copy_streams
 from wclayer.model import Entry, Limits, limits_in_use
@@ -27,7 +28,14 @@ from wclayer.win32.backup import StreamId
 
 _BATCH = 1000
 _BATCH_BYTES = 4 << 20
+_BATCHES = 3
+"""The number of batches that wait: the contents of the files in the last ones may still be on their way."""
 _KNOWN_PATH_BYTES = 16 << 20
+_SHA256 = EntryRow._fields.index("sha256")
+_LINK = EntryRow._fields.index("link")
+_ORDINARY_REST = tuple(EntryRow._field_defaults.values())
+OrdinaryRow = tuple[int, int, str | bytes, str | bytes, int, int, int, int, int, int | None, int]
+"""The first columns of an `EntryRow`, up to the digest. The row of a plain file has no others."""
 
 
 class DirectoryPlace(NamedTuple):
@@ -40,6 +48,20 @@ class DirectoryPlace(NamedTuple):
     def host_child(self, name: bytes) -> bytes:
         """Returns the host path of a name in the directory."""
         return self.host + b"/" + name if self.host else name
+
+
+class _Batch:
+    """Rows that wait to be written."""
+
+    __slots__ = ("contents", "places", "rows")
+
+    def __init__(self) -> None:
+        self.rows: list[tuple[Any, ...]] = []
+        """The columns of `EntryRow`s."""
+        self.contents: list[ContentHash | None] = []
+        """The hash of the contents of each row's file, which takes the place of its digest."""
+        self.places: dict[tuple[int, str | bytes], int] = {}
+        """The index of each row, by its parent and key."""
 
 
 _TOP = DirectoryPlace(database.ROOT, "", b"")
@@ -55,8 +77,7 @@ class LayerRecords:
     def __init__(self, path: Path, limits: Limits | None = None, *, keeps_streams: bool = True) -> None:
         self._keeps_streams = keeps_streams
         self._database = database.create(path)
-        self._rows: list[EntryRow] = []
-        self._ordinary: list[OrdinaryRow] = []
+        self._waiting: deque[_Batch] = deque([_Batch()])
         self._descriptors = Descriptors(self._database, (limits or limits_in_use()).all_security_size)
         self._last_id = database.ROOT
         self._last_stream = 0
@@ -69,23 +90,47 @@ class LayerRecords:
         self._last_id += 1
         return self._last_id
 
+    @property
+    def last_id(self) -> int:
+        """The id of the last entry."""
+        return self._last_id
+
+    @property
+    def last_stream(self) -> int:
+        """The id of the last stream; 0 if there is none."""
+        return self._last_stream
+
     def record(self, key: str, value: str | int | bytes | None) -> None:
         """Stores a record about the layer as a whole."""
         self._database.execute(database.SET_RECORD, (key, value))
 
-    def add(self, row: EntryRow) -> None:
-        self._rows.append(row)
+    def add(self, row: EntryRow, content: ContentHash | None = None) -> None:
+        """Adds a row.
+
+        Args:
+            row: the row.
+            content: the hash of its file's contents, which becomes its digest.
+        """
         for value in (row.eas, row.reparse, row.link_target, row.spelling, row.form):
             if value is not None:
                 self._rows_size += len(value)
-        if len(self._rows) >= _BATCH or self._rows_size >= _BATCH_BYTES:
+        self._add(row, content)
+        if self._rows_size >= _BATCH_BYTES:
             self.flush()
 
-    def add_ordinary(self, row: OrdinaryRow) -> None:
-        """Adds the row of a plain file."""
-        self._ordinary.append(row)
-        if len(self._ordinary) >= _BATCH:
-            self.flush()
+    def add_ordinary(self, row: OrdinaryRow, content: ContentHash) -> None:
+        """Adds the row of a plain file; its digest will be that of the contents."""
+        self._add((*row, None, *_ORDINARY_REST), content)
+
+    def _add(self, row: tuple[Any, ...], content: ContentHash | None) -> None:
+        batch = self._waiting[-1]
+        batch.places[row[1], row[3]] = len(batch.rows)
+        batch.rows.append(row)
+        batch.contents.append(content)
+        if len(batch.rows) >= _BATCH:
+            self._waiting.append(_Batch())
+            if len(self._waiting) > _BATCHES:
+                self._write(self._waiting.popleft())
 
     def add_tombstone(self, entry_id: int, entry: Entry, key: str) -> None:
         self._database.execute(
@@ -94,17 +139,22 @@ class LayerRecords:
         )
 
     def flush(self) -> None:
-        """Writes the pending rows into the database."""
-        if self._rows:
-            self._database.executemany(database.INSERT_ENTRY, self._rows)
-            if self._expects_removals:
-                links = [(row.link, row.id) for row in self._rows if row.link is not None]
-                self._database.executemany("INSERT INTO temp.names (link, id) VALUES (?, ?)", links)
-            self._rows.clear()
-            self._rows_size = 0
-        if self._ordinary:
-            self._database.executemany(database.INSERT_ORDINARY_ENTRY, self._ordinary)
-            self._ordinary.clear()
+        """Writes the pending rows into the database, when the contents of their files are hashed."""
+        while self._waiting:
+            self._write(self._waiting.popleft())
+        self._waiting.append(_Batch())
+        self._rows_size = 0
+
+    def _write(self, batch: _Batch) -> None:
+        rows = [
+            row if content is None else (*row[:_SHA256], content.digest(), *row[_SHA256 + 1 :])
+            for row, content in zip(batch.rows, batch.contents, strict=True)
+        ]
+        if rows:
+            self._database.executemany(database.INSERT_ENTRY, rows)
+        if self._expects_removals:
+            links = [(row[_LINK], row[0]) for row in rows if row[_LINK] is not None]
+            self._database.executemany("INSERT INTO temp.names (link, id) VALUES (?, ?)", links)
 
     def security_id(self, descriptor: bytes | None) -> int | None:
         """Returns the number of a descriptor, which is added if it is new."""
@@ -113,12 +163,18 @@ class LayerRecords:
     # Finding written entries.
 
     def child(self, parent_id: int, key: str) -> EntryRow | None:
-        """Returns the entry with that parent and name key, or None."""
-        self.flush()
-        row = self._database.execute(
-            f"{SELECT_ENTRIES} WHERE parent = ? AND key = ?", (parent_id, to_column(key))
-        ).fetchone()
-        return EntryRow._make(row) if row else None
+        """Returns the entry with that parent and name key, or None. If its file is not hashed yet, it has no digest."""
+        return self.child_and_content(parent_id, key)[0]
+
+    def child_and_content(self, parent_id: int, key: str) -> tuple[EntryRow | None, ContentHash | None]:
+        """Returns an entry as `child` does, and the hash of its file's contents if that is not known yet."""
+        place = parent_id, to_column(key)
+        for batch in self._waiting:
+            index = batch.places.get(place)
+            if index is not None:
+                return EntryRow(*batch.rows[index]), batch.contents[index]
+        row = self._database.execute(f"{SELECT_ENTRIES} WHERE parent = ? AND key = ?", place).fetchone()
+        return (EntryRow(*row) if row else None), None
 
     def locate(self, path_key: str) -> EntryRow | None:
         """Returns the entry at a path key, or None."""
@@ -179,6 +235,7 @@ class LayerRecords:
 
     def replace_directory(self, old_id: int, new_id: int) -> None:
         """Removes the row of the directory `old_id` and makes its children those of `new_id`."""
+        self.flush()
         self._remove_streams(old_id)
         self._database.execute("DELETE FROM entries WHERE id = ?", (old_id,))
         self._database.execute("UPDATE entries SET parent = ? WHERE parent = ?", (new_id, old_id))

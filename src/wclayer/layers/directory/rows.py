@@ -10,11 +10,12 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from wclayer.errors import FormatError, FormatLimitError, limit_hint
 from wclayer.layers.directory.database import (
     BEING_WRITTEN,
+    NOT_HASHED,
     POOL,
     ROOT,
     EntryRow,
@@ -31,10 +32,13 @@ from wclayer.win32.names import illegal_reason, name_key, path_key, stream_illeg
 # The integers of a usual row: one call checks their types and ranges. No id, size or count is negative.
 _INTEGERS = struct.Struct("=QQIQQQQQQQB")
 _USUAL_NAME = re.compile(r'[^"*/:<>?\\|\x00-\x1f]{1,127}')
+# A path of such names; what else may be a path is checked slowly.
+_USUAL_PATH = re.compile(r'(?:Files|Hives|UtilityVM)(?:/(?!\.{1,2}(?:/|\Z))[^"*/:<>?\\|\x00-\x1f]{1,127}){1,60}')
 _DOTS = (".", "..")
 _POOLED = re.compile(re.escape(POOL.decode()) + "/[0-9a-f]/[0-9a-f]{16}")
 _ROOT_NAMES = {path_key(root): root for root in ROOTS if "/" not in root}
 _SHA256_SIZE = 32
+_DIGEST_SIZES = (len(NOT_HASHED), _SHA256_SIZE)
 _MAX_ID = (1 << 63) - 1
 _MAX_UINT32 = 0xFFFF_FFFF
 _LAST_ORIGIN = max(Origin)
@@ -83,18 +87,21 @@ def entry_row(columns: Sequence[Any]) -> EntryRow:
         ) = columns  # fmt: skip
         # Nearly every row passes here; all others are checked column by column.
         _INTEGERS.pack(
-            number, parent, attributes, creation, access, write, change, security or 0, size, streams, origin
-        )
+            number, parent, attributes, creation, access, write, change, security or 0,
+            0 if size == BEING_WRITTEN else size, streams, origin,
+        )  # fmt: skip
         if (
             parent
             and number
             and (name.upper() if name.isascii() else name_key(name)) == key
             and _USUAL_NAME.fullmatch(name)
             and name not in _DOTS
-            and (sha256 is None or (sha256.__class__ is bytes and len(sha256) == _SHA256_SIZE))
+            and (sha256 is None or (sha256.__class__ is bytes and len(sha256) in _DIGEST_SIZES))
             and security != 0
             and origin <= _LAST_ORIGIN
-            and link is target is spelling is None
+            and (not attributes & DIRECTORY or (not size and link is None))
+            and spelling is None
+            and (link is target is None or _is_usual_link(link, target))
             and (eas is reparse is form is None or _are_blobs(eas, reparse, form))
             and (host is None or _POOLED.fullmatch(host))
         ):
@@ -107,6 +114,15 @@ def entry_row(columns: Sequence[Any]) -> EntryRow:
     if reason := _entry_reason(row):
         raise RowError(f"entry {row.id}: {reason}")
     return row
+
+
+def _is_usual_link(link: object, target: object) -> bool:
+    return (
+        (link is None or (link.__class__ is int and 0 < link <= _MAX_ID))
+        and (target is None or _USUAL_PATH.fullmatch(cast(str, target)) is not None)
+        # A character is at most two units.
+        and (target is None or 2 * len(cast(str, target)) <= limits_in_use().path_length)
+    )
 
 
 def _are_blobs(*values: object) -> bool:
@@ -281,7 +297,7 @@ _ENTRY_COLUMNS: dict[str, Callable[[object], str | None]] = {
     "change_time": _FILETIME,
     "security": _optional(_ID),
     "size": _integer(BEING_WRITTEN, _MAX_ID),
-    "sha256": _optional(_blob(0, _SHA256_SIZE)),
+    "sha256": _optional(_blob(*_DIGEST_SIZES)),
     "origin": _integer(min(Origin), max(Origin)),
     "streams": _COUNT,
     "eas": _optional(_BLOB),

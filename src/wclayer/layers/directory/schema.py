@@ -12,12 +12,14 @@ import sqlite3
 from contextlib import closing
 from enum import StrEnum
 
-VERSION = 3
+VERSION = 4
 """The version of the schema of new databases (`user_version`)."""
 KIND = "kind"
 """The record with the kind of the layer, since version 3."""
 _OLD_KINDS = {1: "finished", 2: "scratch"}
 """The versions before 3, one for each kind."""
+_KIND_SINCE, _INDEX_OF_LINKS_SINCE = 3, 4
+"""Since these versions, databases have the record `KIND`, and those of finished layers have the index of links."""
 
 
 class LayerKind(StrEnum):
@@ -69,6 +71,7 @@ CREATE TABLE entries (
     form BLOB CHECK (form >= x'')
 );
 CREATE UNIQUE INDEX entries_by_name ON entries (parent, key);
+CREATE INDEX entries_by_link ON entries (link) WHERE link IS NOT NULL;
 
 CREATE TABLE tombstones (
     id INTEGER PRIMARY KEY CHECK (id >= 1),
@@ -99,7 +102,6 @@ CREATE TABLE stream_data (
 
 _SCRATCH_TABLES = """
 CREATE UNIQUE INDEX tombstones_by_key ON tombstones (key);
-CREATE INDEX entries_by_link ON entries (link) WHERE link IS NOT NULL;
 CREATE INDEX entries_being_written ON entries (id) WHERE size < 0;
 
 CREATE TABLE taken (
@@ -111,6 +113,7 @@ CREATE TABLE taken (
 CREATE INDEX taken_by_entry ON taken (entry);
 """
 
+_INDEX_OF_LINKS = re.compile("CREATE INDEX entries_by_link .*\n")
 _OLD_TABLES = """
 CREATE TABLE layer (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
 
@@ -175,9 +178,19 @@ def kind_of(version: int, *, has_log: bool) -> LayerKind | None:
     """
     if version in _OLD_KINDS:
         return LayerKind(_OLD_KINDS[version])
-    if version != VERSION:
+    if not records_kind(version):
         return None
     return LayerKind.SCRATCH if has_log else LayerKind.FINISHED
+
+
+def records_kind(version: int) -> bool:
+    """Returns whether a database with that version has the record `KIND`; False also for an unknown version."""
+    return _KIND_SINCE <= version <= VERSION
+
+
+def has_index_of_links(version: int, kind: LayerKind) -> bool:
+    """Returns whether the database of a layer of that kind has an index of the further names of files."""
+    return kind is LayerKind.SCRATCH or version >= _INDEX_OF_LINKS_SINCE
 
 
 def finished_tables() -> str:
@@ -215,5 +228,7 @@ def declared(version: int, kind: LayerKind) -> frozenset[tuple[str, str, str, st
 
 
 def _script(version: int, kind: LayerKind) -> str:
-    tables, more = (_TABLES, _SCRATCH_TABLES) if version == VERSION else (_OLD_TABLES, _OLD_SCRATCH_TABLES)
+    tables, more = (_OLD_TABLES, _OLD_SCRATCH_TABLES) if version in _OLD_KINDS else (_TABLES, _SCRATCH_TABLES)
+    if not has_index_of_links(version, kind):
+        tables = _INDEX_OF_LINKS.sub("", tables)
     return tables if kind is LayerKind.FINISHED else tables + more

@@ -7,6 +7,7 @@ that no entry refers to. docs/formats/layer-directory.md describes the format.
 
 from __future__ import annotations
 
+import functools
 import os
 import secrets
 import sqlite3
@@ -14,6 +15,7 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
+from types import TracebackType
 from typing import NamedTuple
 
 from wclayer._types import StrPath
@@ -52,7 +54,7 @@ from wclayer.layers.directory.schema import VERSION, LayerKind
 from wclayer.layers.directory.scratch_layer import ScratchLayer
 from wclayer.layers.directory.streams import StreamRecorder, copy_streams
 from wclayer.model import limits_in_use
-from wclayer.win32.attributes import DIRECTORY, FileBasicInfo
+from wclayer.win32.attributes import DIRECTORY, FileAttributes, FileBasicInfo
 from wclayer.win32.backup import StreamId
 from wclayer.win32.names import name_key
 
@@ -65,8 +67,9 @@ UNSAVED = "unsaved"
 UNREAD = "disk_unread"
 """The record that the disk holds changes that were not read yet, because the parents were not known."""
 LAST_ID = "last_id"
-"""The record of the largest id of a removed entry. Ids are not used again: a process may still have the removed file
-open, and would mistake a new file with the same id for it."""
+"""The record of an id up to which removed entries may have had ids. Ids are not used again: a process may still have
+the removed file open, and would mistake a new file with the same id for it."""
+_ARCHIVE = int(FileAttributes.ARCHIVE)
 _WAL = f"{database.FILE_NAME}-wal"
 _PATIENCE = 2.0
 IN_USE = "scratch.open"
@@ -74,9 +77,7 @@ IN_USE = "scratch.open"
 a crash."""
 _WITH_HOST_NAME = f"{SELECT_ENTRIES} WHERE host_name IS NOT NULL AND link IS NULL ORDER BY id"
 _BEING_WRITTEN = f"{SELECT_ENTRIES} WHERE size < 0 AND link IS NULL ORDER BY id"
-_NEXT_ID = (
-    "SELECT MAX(IFNULL((SELECT MAX(id) FROM entries), 0), IFNULL((SELECT value FROM layer WHERE key = ?), 0)) + 1"
-)
+_LAST_ID = "SELECT MAX(IFNULL((SELECT MAX(id) FROM entries), 0), IFNULL((SELECT value FROM layer WHERE key = ?), 0))"
 
 
 def is_scratch(path: StrPath) -> bool:
@@ -109,7 +110,10 @@ def has_unsaved_changes(path: StrPath) -> bool:
 def _need_disk(place: Path) -> None:
     """Refuses a layer that is not a scratch."""
     if not (place / DISK).is_file():
-        raise InvalidParameterError(place, f"a finished layer, not a scratch: it has no {DISK}")
+        raise InvalidParameterError(
+            place,
+            f"a finished layer, not a scratch: it has no {DISK}; `wclayer create -l {place} PATH` makes one over it",
+        )
 
 
 def _lock(place: Path, exclusive: bool, patience: float, is_mounted: bool) -> tuple[system.Lock, bool]:
@@ -138,7 +142,11 @@ def _lock(place: Path, exclusive: bool, patience: float, is_mounted: bool) -> tu
         try:
             return retry(take, patience=patience)
         except BlockingIOError:
-            why = "it is mounted, and changed in its mount" if is_mounted else "another process has it open"
+            why = (
+                f"it is mounted, and changed in its mount; `wclayer unmount {place}` ends that"
+                if is_mounted
+                else "another process has it open; try again when it has ended"
+            )
             raise LayerBusyError(place, why) from None
 
 
@@ -151,12 +159,53 @@ def _opening(place: Path) -> Iterator[None]:
             raise LayerBusyError(place, "another process has just taken it") from None
 
 
+@functools.cache
+def _update(columns: tuple[str, ...]) -> str:
+    """Returns the statement that changes these columns of an entry. There are few sets of them."""
+    return f"UPDATE entries SET {', '.join(f'{column} = ?' for column in columns)} WHERE id = ?"
+
+
 class Stream(NamedTuple):
     """An alternate data stream of an entry: its row in `streams`."""
 
     number: int
     name: str
     size: int
+
+
+class _Transaction:
+    """A transaction of a scratch, or a part of one (`ScratchDirectory.transaction`)."""
+
+    __slots__ = ("_is_change", "_is_part", "_scratch")
+
+    def __init__(self, scratch: ScratchDirectory, is_change: bool) -> None:
+        self._scratch = scratch
+        self._is_change = is_change
+
+    def __enter__(self) -> None:
+        scratch = self._scratch
+        scratch.lock.acquire()
+        try:
+            self._is_part = scratch.is_changing
+            if not self._is_part:
+                scratch.begin(is_change=self._is_change)
+        except BaseException:
+            scratch.lock.release()
+            raise
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
+        scratch = self._scratch
+        try:
+            if error is not None:
+                scratch.errors.__exit__(kind, error, tb)
+            elif not self._is_part:
+                scratch.commit()
+        finally:
+            try:
+                if not self._is_part and scratch.is_changing:
+                    scratch.rollback()
+            finally:
+                scratch.lock.release()
 
 
 class ScratchDirectory(ScratchLayer):
@@ -193,6 +242,11 @@ class ScratchDirectory(ScratchLayer):
         self._is_marked = False
         self._mark: bytes | None = None
         self._descriptors: Descriptors | None = None
+        # What no other process can change, None until it is needed: the largest id that an entry has or had, the record
+        # of it, and the number of further names of files.
+        self._last_id: int | None = None
+        self._used_ids: int | None = None
+        self._links: int | None = None
         patience = 0.0 if mounted is not None else wait if exclusive else _PATIENCE
         if lock is not None:
             self._place_lock, is_alone = lock, True
@@ -213,6 +267,8 @@ class ScratchDirectory(ScratchLayer):
                 make_scratch(place / database.FILE_NAME)
             super().__init__(open_place(place, lambda file, _: database.open_scratch(file)))
             stack.callback(super().close)
+            self.errors = errors_at(self.path, damage=CorruptLayerError)
+            """A context that translates the errors of the host and of SQLite. It has no state: contexts may overlap."""
             self._contents = ContentPool(self.host)
             if self._database.version != VERSION:
                 self._migrate(is_alone)
@@ -239,7 +295,7 @@ class ScratchDirectory(ScratchLayer):
 
     def close(self) -> None:
         try:
-            with self._errors():
+            with self.errors:
                 self._remove_old()
                 if self._mark is not None and durability.is_wanted():
                     # If a power cut undoes the removal of contents, they are removed again only if a mark exists.
@@ -256,40 +312,31 @@ class ScratchDirectory(ScratchLayer):
 
     # Transactions.
 
-    @contextmanager
-    def transaction(self, *, is_change: bool = True) -> Iterator[None]:
-        """Makes the changes of its body all together, or none of them if an exception leaves the body. A transaction
-        inside another one is part of the outer one.
+    def transaction(self, *, is_change: bool = True) -> AbstractContextManager[None]:
+        """Returns a context that makes the changes of its body all together, or none of them if an exception leaves the
+        body. A transaction inside another one is part of the outer one.
 
         Args:
             is_change: True if the transaction changes the contents of the scratch, not just records about it.
         """
-        with self.lock:
-            if self.is_changing:
-                with self._errors():
-                    yield
-                return
-            self.begin(is_change=is_change)
-            try:
-                with self._errors():
-                    yield
-                self.commit()
-            except BaseException:
-                if self.is_changing:
-                    self.rollback()
-                raise
+        return _Transaction(self, is_change)
 
     def begin(self, *, is_change: bool = True) -> None:
         """Begins a transaction (see `transaction`). The same thread must end it with `commit` or `rollback`; until
         then, this object belongs to the thread."""
-        with ExitStack() as stack, self._errors():
-            stack.enter_context(self.lock)
-            self._mark_in_use()
-            self._raise_failure()
-            if self._contents.has_much_unsynced:
-                self._contents.sync_contents()
-            self._start("BEGIN IMMEDIATE")
-            stack.pop_all()
+        with self.errors:
+            self.lock.acquire()
+            try:
+                if self._mark is None:
+                    self._mark_in_use()
+                if self._failure is not None:
+                    self._raise_failure()
+                if self._contents.has_much_unsynced:
+                    self._contents.sync_contents()
+                self._start("BEGIN IMMEDIATE")
+            except BaseException:
+                self.lock.release()
+                raise
             self._is_changing = True
             try:
                 if is_change and not self._is_marked:
@@ -313,7 +360,7 @@ class ScratchDirectory(ScratchLayer):
 
     def commit(self) -> None:
         """Ends the transaction and makes its changes. If that fails, the transaction is rolled back."""
-        with self._errors():
+        with self.errors:
             try:
                 self._execute("COMMIT")
             except BaseException:
@@ -400,6 +447,7 @@ class ScratchDirectory(ScratchLayer):
         self._directories.forget()
         if self._descriptors is not None:
             self._descriptors.forget()
+        self._last_id = self._used_ids = self._links = None
 
     # Entries. All of these need a transaction.
 
@@ -425,28 +473,40 @@ class ScratchDirectory(ScratchLayer):
         origin: Origin = Origin.OWN,
     ) -> EntryRow:
         """Adds an entry to a directory and returns its row. `host` is what `new_file` or `take_file` returned."""
-        return self._insert(
-            EntryRow(
-                0, parent, to_column(name), to_column(name_key(name)), info.attributes, info.creation_time,
-                info.last_access_time, info.last_write_time, info.change_time, self.security_number(security), size,
-                sha256, origin, eas=eas, reparse=reparse, host_name=None if host is None else host.decode(),
-            )
+        row = EntryRow(
+            self._new_id(), parent, to_column(name), to_column(name_key(name)), info.attributes, info.creation_time,
+            info.last_access_time, info.last_write_time, info.change_time, self.security_number(security), size,
+            sha256, origin, eas=eas, reparse=reparse, host_name=None if host is None else host.decode(),
         )  # fmt: skip
+        self._execute(database.INSERT_ENTRY, row)
+        # A file that is being written to from its beginning is empty.
+        return row._replace(size=0) if size == BEING_WRITTEN else row
 
     def add_link(self, parent: int, name: str, target: EntryRow) -> int:
         """Adds a further name of the file `target` and returns the new entry's id."""
-        return self._insert(
-            EntryRow(
-                0, parent, to_column(name), to_column(name_key(name)), 0, 0, 0, 0, 0, None, 0, None, Origin.OWN,
-                link=target.link or target.id,
-            )
-        ).id  # fmt: skip
-
-    def _insert(self, row: EntryRow) -> EntryRow:
-        (number,) = self._execute(_NEXT_ID, (LAST_ID,)).fetchone()
-        row = row._replace(id=int(number))
+        number = self._new_id()
+        row = EntryRow(
+            number, parent, to_column(name), to_column(name_key(name)), 0, 0, 0, 0, 0, None, 0, None, Origin.OWN,
+            link=target.link or target.id,
+        )  # fmt: skip
         self._execute(database.INSERT_ENTRY, row)
-        return self._as_written(row) if row.size < 0 else row
+        if self._links is not None:
+            self._links += 1
+        return number
+
+    def _new_id(self) -> int:
+        last = self._last_id
+        if last is None or self.is_shared:
+            (last,) = self._execute(_LAST_ID, (LAST_ID,)).fetchone()
+        self._last_id = int(last) + 1
+        return self._last_id
+
+    def link_count(self, row: EntryRow) -> int:
+        if self.is_shared:
+            return super().link_count(row)
+        if self._links is None:
+            (self._links,) = self._execute("SELECT COUNT(1) FROM entries WHERE link IS NOT NULL").fetchone()
+        return super().link_count(row) if self._links else 1
 
     def security_number(self, descriptor: bytes | None) -> int | None:
         """Returns the number of a security descriptor, which is added if it is new."""
@@ -455,8 +515,7 @@ class ScratchDirectory(ScratchLayer):
 
     def set(self, row: EntryRow, **columns: int | bytes | str | None) -> None:
         """Changes columns of an entry, for all of its names."""
-        text = ", ".join(f"{column} = ?" for column in columns)
-        self._execute(f"UPDATE entries SET {text} WHERE id = ?", (*columns.values(), row.link or row.id))
+        self._execute(_update(tuple(columns)), (*columns.values(), row.link or row.id))
 
     def set_info(self, row: EntryRow, info: FileBasicInfo, *, origin: Origin) -> None:
         """Sets the attributes and times of an entry, and its origin."""
@@ -480,18 +539,27 @@ class ScratchDirectory(ScratchLayer):
         self._directories.pop(row.id, None)
         number = row.id
         if row.link is None:
-            heir = next(self._rows(f"{SELECT_ENTRIES} WHERE link = ? ORDER BY id LIMIT 1", (row.id,)), None)
+            heir = None
+            if self.link_count(row) > 1:
+                heir = next(self._rows(f"{SELECT_ENTRIES} WHERE link = ? ORDER BY id LIMIT 1", (row.id,)), None)
             if heir is None:
                 self._remove_contents(row)
             else:
                 number, place = heir.id, (heir.parent, heir.name, heir.key)
-        (last,) = self._execute("SELECT MAX(id) FROM entries").fetchone()
-        if number == last:
-            self.set_record(LAST_ID, number)
+        self._note_used(number)
         self._execute("DELETE FROM entries WHERE id = ?", (number,))
+        if self._links and (row.link is not None or number != row.id):
+            self._links -= 1
         if number != row.id:
             # The row with the data that all names share replaces the row of another name.
             self._execute("UPDATE entries SET parent = ?, name = ?, key = ? WHERE id = ?", (*place, row.id))
+
+    def _note_used(self, number: int) -> None:
+        """Makes sure that no later entry gets the id of an entry that is removed now."""
+        if self.is_shared or self._used_ids is None or number > self._used_ids:
+            (last,) = self._execute(_LAST_ID, (LAST_ID,)).fetchone()
+            self._used_ids = int(last)
+            self.set_record(LAST_ID, self._used_ids)
 
     def _remove_contents(self, row: EntryRow) -> None:
         if row.streams:
@@ -561,7 +629,7 @@ class ScratchDirectory(ScratchLayer):
         Returns:
             Its `host_name`, and a descriptor that is open for reading and writing.
         """
-        with self._errors():
+        with self.errors:
             path, fd = self._contents.make()
         return b"/" + path, fd
 
@@ -570,14 +638,14 @@ class ScratchDirectory(ScratchLayer):
 
         A file that no entry gets must be passed to `drop_staged`. After a crash, recovery removes it.
         """
-        with self._errors():
+        with self.errors:
             self._mark_in_use()
             path, fd = self._contents.stage()
         return b"/" + path, fd
 
     def drop_staged(self, host: bytes) -> None:
         """Removes contents that `stage_file` made."""
-        with self._errors():
+        with self.errors:
             self._contents.remove([host[1:]])
 
     def take_file(self, root: HostRoot, path: bytes) -> bytes:
@@ -595,6 +663,7 @@ class ScratchDirectory(ScratchLayer):
 
     def own_file(self, row: EntryRow, *, keep: int | None = None) -> EntryRow:
         """Gives an entry contents of its own and marks them as being written to: the host file has their size and time.
+        The entry gets the archive attribute, which is all else that a write changes.
 
         Args:
             row: the entry.
@@ -603,15 +672,14 @@ class ScratchDirectory(ScratchLayer):
         Returns:
             The entry with its own contents.
         """
-        row = self.by_id(row.link or row.id)
+        if row.link is not None:
+            row = self.by_id(row.link)
         path = self.host_path(row)
         if self.stat_file(row).st_nlink > 1:
             row = row._replace(host_name=f"/{self._contents.replace_with_copy(path, limit=keep).decode()}")
         self._contents.note_written(self.host_path(row))
-        self._execute(
-            "UPDATE entries SET host_name = ?, size = ?, sha256 = ? WHERE id = ?",
-            (row.host_name, BEING_WRITTEN, NOT_HASHED, row.id),
-        )
+        row = row._replace(sha256=NOT_HASHED, attributes=row.attributes | _ARCHIVE)
+        self.set(row, host_name=row.host_name, size=BEING_WRITTEN, sha256=row.sha256, attributes=row.attributes)
         return row
 
     def replace_file(self, row: EntryRow, host: bytes, *, size: int, sha256: bytes, time: int) -> None:
@@ -625,11 +693,8 @@ class ScratchDirectory(ScratchLayer):
     def _raise_failure(self) -> None:
         if self._failure is not None:
             error, self._failure = self._failure, None
-            with self._errors():
+            with self.errors:
                 raise error
-
-    def _errors(self) -> AbstractContextManager[None]:
-        return errors_at(self.path, damage=CorruptLayerError)
 
     def _remove_old(self) -> None:
         if self._contents.has_old and durability.is_wanted():
@@ -684,7 +749,7 @@ class ScratchDirectory(ScratchLayer):
 
     def sync(self, fd: int | None = None) -> None:
         """Makes all changes of names and metadata, and the contents of the open file `fd`, safe on the disk."""
-        with self._errors():
+        with self.errors:
             if fd is not None:
                 system.sync_file(fd)
             self._raise_failure()
@@ -694,7 +759,7 @@ class ScratchDirectory(ScratchLayer):
 
     def sync_all(self) -> None:
         """Makes all changes and all contents safe on the disk."""
-        with self._errors():
+        with self.errors:
             self._contents.sync_contents()
             self.sync()
 

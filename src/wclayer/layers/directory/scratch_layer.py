@@ -59,7 +59,10 @@ class ScratchLayer(LayerDirectory):
         except OSError as error:
             raise self._file_error(row, self.host_path(row), error) from error
         written = max(from_unix_ns(info.st_mtime_ns), row.last_write_time)
-        return row._replace(size=info.st_size, last_write_time=written, change_time=max(written, row.change_time))
+        change = max(written, row.change_time)
+        return row.written(
+            size=info.st_size, attributes=row.attributes, last_write_time=written, change_time=change
+        )  # fmt: skip
 
     def own_entries(self) -> Generator[EntryRow, None, None]:
         # In the order of the tree.
@@ -69,10 +72,6 @@ class ScratchLayer(LayerDirectory):
 
     def comes_before(self, tombstone: TombstoneRow, row: EntryRow) -> bool:
         return True
-
-    def link_count(self, row: EntryRow) -> int:
-        (count,) = self.query("SELECT COUNT(1) FROM entries WHERE link = ?", (row.link or row.id,)).fetchone()
-        return int(count) + 1
 
     def host_status(self, row: EntryRow) -> os.stat_result | None:
         # Only contents are on the host.

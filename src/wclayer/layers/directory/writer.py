@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,7 +16,7 @@ from wclayer.layers.directory.chain_file import CHAIN_FILE, chain_text, read_cha
 from wclayer.layers.directory.database import EntryRow, Origin, host_name, to_column
 from wclayer.layers.directory.folder import PARENT_DIFF_IDS
 from wclayer.layers.directory.hives import BaseHiveMaker
-from wclayer.layers.directory.host_files import HostFiles, is_possible_name
+from wclayer.layers.directory.host_files import ContentHash, HostFiles, is_possible_name
 from wclayer.layers.directory.layer import LayerDirectory
 from wclayer.layers.directory.opening import open_layer
 from wclayer.layers.directory.records import DirectoryPlace, LayerRecords
@@ -30,7 +29,6 @@ from wclayer.win32.attributes import DIRECTORY, SPARSE_FILE, FileBasicInfo
 from wclayer.win32.backup import StreamId
 from wclayer.win32.names import encode_name, path_key
 
-_EMPTY_SHA256 = hashlib.sha256().digest()
 _ROOT_SPELLING = {path_key(root): root for root in ROOTS}
 _UTILITY_VM_KEY = path_key("UtilityVM")
 
@@ -39,8 +37,8 @@ class _Current:
     """The state of the entry that is being written."""
 
     __slots__ = (
-        "has_data", "host_name", "id", "is_link", "key", "name", "parent", "row", "sha256", "size", "spelling",
-        "streams",
+        "has_data", "host_name", "id", "is_file", "is_link", "key", "name", "parent", "row", "sha256", "size",
+        "spelling", "streams",
     )  # fmt: skip
 
     def __init__(self, entry_id: int, parent: int, name: str, key: str, spelling: str | None) -> None:
@@ -52,11 +50,12 @@ class _Current:
         self.host_name: bytes | None = None
         """The name of its file on the host, if it differs from the entry's own name."""
         self.has_data = False
+        self.is_file = False
         self.is_link = False
         self.row: EntryRow | None = None
         """The row of a link, which is known from the start; None for any other entry."""
         self.size = 0
-        self.sha256: hashlib._Hash | None = None
+        self.sha256: ContentHash | None = None
         self.streams = 0
 
 
@@ -173,19 +172,19 @@ class DirectoryLayerWriter(LayerWriterBase):
         if not is_possible_name(encoded) or not entry.name.startswith(directory.path):
             return False
         access, write = info.last_access_time, info.last_write_time
-        self._files.make_small_file(directory.host, encoded, data, access, write)
-        digest = hashlib.sha256(data).digest()
-        self._keep_plain(entry, key, data, digest)
+        content = self._files.make_small_file(directory.host, encoded, data, access, write)
+        self._keep_plain(entry, key, data, content)
         security = self._records.security_id(entry.security)
         self._records.add_ordinary(
             (
                 self._records.new_id(), directory.id, name, last_key, info.attributes, info.creation_time, access,
-                write, info.change_time, security, entry.size, digest,
-            )
+                write, info.change_time, security, entry.size,
+            ),
+            content,
         )  # fmt: skip
         return True
 
-    def _keep_plain(self, entry: Entry, key: str, data: bytes, digest: bytes) -> None:
+    def _keep_plain(self, entry: Entry, key: str, data: bytes, content: ContentHash) -> None:
         """A hook for writers that keep more of a small file than its row."""
 
     def _begin(self, entry: Entry, key: str) -> None:
@@ -229,8 +228,8 @@ class DirectoryLayerWriter(LayerWriterBase):
         else:
             sparse = bool(entry.info.attributes & SPARSE_FILE)
             made = self._files.begin_file(directory.host, own_host_name, entry_id, entry.size, sparse=sparse)
+            current.is_file = True
             current.has_data = entry.has_data
-            current.sha256 = hashlib.sha256() if entry.size else None
         if made != encode_name(name):
             current.host_name = made
             if current.row is not None:
@@ -250,8 +249,6 @@ class DirectoryLayerWriter(LayerWriterBase):
             raise self._bad(self._entry, "a directory with data")
         else:
             current.has_data = True
-            if current.sha256 is None:
-                current.sha256 = hashlib.sha256()
 
     def _data(self, chunk: bytes | memoryview) -> None:
         current = self._current
@@ -260,8 +257,6 @@ class DirectoryLayerWriter(LayerWriterBase):
         if self._recorder is not None:
             self._recorder.write(chunk)
             return
-        assert current.sha256 is not None
-        current.sha256.update(chunk)
         current.size += len(chunk)
         self._files.write(chunk)
 
@@ -275,21 +270,20 @@ class DirectoryLayerWriter(LayerWriterBase):
         info = entry.info
         if info is None:
             return
-        self._files.end_file(info.last_access_time, info.last_write_time)
+        if current.is_file:
+            current.sha256 = self._files.end_file(info.last_access_time, info.last_write_time)
         for extra in entry.extra:
             current.streams += 1
             recorder = self._records.open_stream(current.id, extra.id, extra.attributes, extra.name)
             recorder.write(extra.data)
             recorder.close()
         if current.row is not None:
-            self._records.add(current.row)
+            self._records.add(current.row, current.sha256)
             return
-        sha256 = None
-        if current.has_data:
-            sha256 = _EMPTY_SHA256 if current.sha256 is None else current.sha256.digest()
         security = self._records.security_id(entry.security)
         eas = entry.eas or None
-        self._records.add(self._row(entry, info, security, current.size, sha256, current.streams, eas, entry.reparse))
+        row = self._row(entry, info, security, current.size, None, current.streams, eas, entry.reparse)
+        self._records.add(row, current.sha256 if current.has_data else None)
 
     def _row(
         self,
@@ -338,15 +332,19 @@ class DirectoryLayerWriter(LayerWriterBase):
         target_key = path_key(entry.link_target)
         target = self._own_target(target_key)
         if target is not None:
-            place, row = target
+            place, row, current.sha256 = target
             source = place.host_child(host_name(row))
             current.row = self._row(
                 entry, entry.info, row.security, row.size, row.sha256, 0, row.eas, row.reparse, row.link or row.id
             )
             if self._files.is_pooling and row.origin != Origin.CLONED:
-                # A worker may not have made the target yet.
                 made = self._files.name_for_later(directory.host, name, current.id)
-                self._records.postpone_link(source, directory.host_child(made))
+                # A worker may not have made the target yet. A digest that is recorded tells that it has, but a link has
+                # the digest of the file from the start.
+                if row.sha256 is not None and row.link is None:
+                    self._files.link_soon(directory.host, made, place.host, host_name(row))
+                else:
+                    self._records.postpone_link(source, directory.host_child(made))
                 return made
             return self._files.link(source, directory.host, name, current.id, self._files.root)
         for parent in self._parents:
@@ -374,14 +372,17 @@ class DirectoryLayerWriter(LayerWriterBase):
         """A hook for layers whose parents are unknown: the same as `_make_link` if no known layer has the target."""
         raise self._bad(entry, f"hard link to {entry.link_target!r}, which is not there")
 
-    def _own_target(self, key: str) -> tuple[DirectoryPlace, EntryRow] | None:
-        """Returns a link's target in this layer: its directory and its row; None if it is not in this layer."""
+    def _own_target(self, key: str) -> tuple[DirectoryPlace, EntryRow, ContentHash | None] | None:
+        """Returns a link's target in this layer: its directory, its row, and the hash that the row does not have yet;
+        None if it is not in this layer."""
         if self._checker.kind(key) is not Kind.FILE and not (self._has_clone and key.startswith(_UTILITY_VM_KEY)):
             return None
         directory_key, _, last = key.rpartition("/")
         place = self._records.directory(directory_key)
-        row = None if place is None else self._records.child(place.id, last)
-        return None if place is None or row is None else (place, row)
+        if place is None:
+            return None
+        row, content = self._records.child_and_content(place.id, last)
+        return None if row is None else (place, row, content)
 
     def info_for_link(self, target: str) -> FileBasicInfo:
         row = self._records.locate(path_key(target))
@@ -447,10 +448,9 @@ class DirectoryLayerWriter(LayerWriterBase):
         for root in ("FILES", "HIVES"):
             self._directory(root)
         self._records.flush()
-        if self._files.is_pooling:
-            self._files.finish()
-            for source, target in self._records.postponed_links():
-                self._files.link_or_copy(source, target, self._files.root)
+        self._files.finish()
+        for source, target in self._records.postponed_links():
+            self._files.link_or_copy(source, target, self._files.root)
         utility_vm.keep_boot_store(self._records, self._files)
         hives = self._directory(path_key(HIVES_ROOT))
         BaseHiveMaker(self._records, self._files.root, self._parents, max_size=self._max_hive_size).make_all(hives)

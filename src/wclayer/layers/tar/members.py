@@ -80,7 +80,7 @@ def encode_entry(entry: Entry) -> bytes:
     if entry.reparse is not None:
         _encode_reparse(entry, header)
     if entry.eas:
-        _encode_eas(entry.eas, records)
+        records.update(ea_records(entry.eas))
     for index, extra in enumerate(entry.extra):
         key = EXTRA_PREFIX + b"%d.%d.%d" % (index, extra.id, extra.attributes)
         records[key] = b64encode(extra.name.encode("utf-8", "surrogatepass")) + b":" + b64encode(extra.data)
@@ -147,16 +147,26 @@ def _link_reparse(link_name: bytes, is_mount_point: bool) -> bytes:
     return LinkTarget.from_path(target, is_mount_point=is_mount_point).encode()
 
 
-def _encode_eas(data: bytes, records: dict[bytes, bytes]) -> None:
+def ea_records(data: bytes) -> dict[bytes, bytes]:
+    """Returns the records of a FILE_FULL_EA_INFORMATION list.
+
+    Raises:
+        EaError: the list is not well-formed.
+    """
     eas = decode_eas(data)
     # The key of a record ends at its first "=": an EA with one in its name has no record, and is in the list alone.
-    plain = {EA_PREFIX + ea.name: b64encode(ea.value) for ea in eas if b"=" not in ea.name}
-    records.update(plain)
-    if _eas_from_records(plain) != data:
+    records = {EA_PREFIX + ea.name: b64encode(ea.value) for ea in eas if b"=" not in ea.name}
+    if eas_from_records(records) != data:
         records[EA_LIST] = b64encode(data)
+    return records
 
 
-def _eas_from_records(records: dict[bytes, bytes]) -> bytes:
+def eas_from_records(records: dict[bytes, bytes]) -> bytes:
+    """Returns the FILE_FULL_EA_INFORMATION list of the EAs among the records of a member.
+
+    Raises:
+        ValueError: a value is not base64, or the EAs do not fit into a list.
+    """
     found = sorted(key for key in records if key.startswith(EA_PREFIX))
     return encode_eas(ExtendedAttribute(key[len(EA_PREFIX) :], decode_base64(records[key])) for key in found)
 
@@ -236,7 +246,7 @@ def _decode_rare(entry: Entry, pax: dict[bytes, bytes]) -> None:
         entry.eas = decode_base64(eas)
         decode_eas(entry.eas)
     elif any(key.startswith(EA_PREFIX) for key in pax):
-        entry.eas = _eas_from_records(pax)
+        entry.eas = eas_from_records(pax)
     extras = []
     for key, value in pax.items():
         if key.startswith(GNU_SPARSE_PREFIX):

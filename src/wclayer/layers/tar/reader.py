@@ -20,9 +20,9 @@ from wclayer.formats.tar import structs
 from wclayer.formats.tar.reader import TarMember, TarStream
 from wclayer.layers.base import LayerReaderBase
 from wclayer.layers.names import Kind, NameChecker
-from wclayer.layers.tar.canonical import CanonicalMembers
 from wclayer.layers.tar.header_delta import encode_header_delta
 from wclayer.layers.tar.members import decode_entry, encode_entry, encode_stream, global_records
+from wclayer.layers.tar.recogniser import CanonicalMembers
 from wclayer.model import DataStream, Entry, Limits, limits_in_use
 from wclayer.win32.names import decode_name, name_key, path_key, stream_illegal_reason
 

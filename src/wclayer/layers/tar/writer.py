@@ -7,7 +7,8 @@ from typing import BinaryIO
 
 from wclayer._types import StrPath
 from wclayer.errors import CorruptLayerError, boundary
-from wclayer.formats.compression import Compression, HashedOutput
+from wclayer.formats.compression import Compression
+from wclayer.formats.hashed_output import HashedOutput
 from wclayer.formats.tar import structs
 from wclayer.layers.base import LayerWriterBase
 from wclayer.layers.names import NameChecker, Names
@@ -75,7 +76,7 @@ class TarLayerWriter(LayerWriterBase):
         # Header and data go out in one piece.
         self._check_name(entry)
         self._entry = entry
-        self._output.write(b"%b%b%b" % (bytes(self._padding), self._encode(entry), data))
+        self._output.write(b"".join((bytes(self._padding), self._encode(entry), data)))
         self._padding = structs.padding(len(data))
         return True
 

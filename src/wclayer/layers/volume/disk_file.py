@@ -10,7 +10,14 @@ from typing import BinaryIO, Self
 from uuid import UUID
 
 from wclayer._types import StrPath
-from wclayer.errors import InvalidDataError, LayerError, NotSupportedError, PathNotFoundError, errors_at
+from wclayer.errors import (
+    InvalidDataError,
+    InvalidParameterError,
+    LayerError,
+    NotSupportedError,
+    PathNotFoundError,
+    errors_at,
+)
 from wclayer.formats.disk import Disk, DiskError
 from wclayer.formats.gpt.structs import BASIC_DATA
 from wclayer.formats.gpt.table import GptError, data_disk_table, read_table, write_table
@@ -18,7 +25,7 @@ from wclayer.formats.mbr.table import MbrError, read_mbr
 from wclayer.formats.vhd.image import DynamicVhd, VhdMetadata, read_metadata
 from wclayer.formats.vhdx.headers import ParentLocator
 from wclayer.formats.vhdx.image import Vhdx
-from wclayer.layers.inputs import open_any_place
+from wclayer.layers.inputs import is_standard_input, open_any_place
 from wclayer.layers.volume.kinds import DiskKind, disk_kind, foreign_format, raw_sector_size, what_else
 from wclayer.layers.volume.raw import RawDisk
 
@@ -44,7 +51,7 @@ class PartitionWindow:
         self._check(offset, length)
         return self._disk.read(self.offset + offset, length)
 
-    def write(self, offset: int, data: bytes | memoryview) -> None:
+    def write(self, offset: int, data: bytes | bytearray | memoryview) -> None:
         """Writes bytes at `offset`.
 
         Raises:
@@ -112,6 +119,10 @@ class DiskFile:
         writable: bool = False,
         parent: Path | None = None,
     ) -> None:
+        if is_standard_input(path):
+            raise InvalidParameterError(
+                path, "is the standard input; a disk is read at any place, and its parents are beside it: name its file"
+            )
         self._parent = parent
         self.path = Path(os.path.abspath(path))
         self.chain: list[Path] = []

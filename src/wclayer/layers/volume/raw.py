@@ -37,7 +37,7 @@ class RawDisk:
             raise DiskError(f"{length} bytes at {offset} of a disk of {self.size}")
         return read_file(self._file, offset, length)
 
-    def write(self, offset: int, data: bytes | memoryview) -> None:
+    def write(self, offset: int, data: bytes | bytearray | memoryview) -> None:
         """Writes bytes at `offset`.
 
         Raises:

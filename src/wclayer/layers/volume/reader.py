@@ -6,12 +6,10 @@ import os
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
-from types import TracebackType
 
 from wclayer._types import StrPath
 from wclayer._walk import Walk
-from wclayer.errors import LimitExceededError, boundary, limit_hint, translated
+from wclayer.errors import LimitExceededError, boundary, errors_inside, limit_hint
 from wclayer.formats.disk import Disk, DiskError
 from wclayer.formats.ntfs.structs import (
     BOOT_OEM_ID,
@@ -88,8 +86,8 @@ class VolumeLayerReader(LayerReaderBase):
         """How the Windows Overlay Filter compressed the current file; None if it did not."""
         self._first_names = FirstNames()
 
-    def _errors(self, place: str) -> _Place:
-        return _Place(self._file.path, place)
+    def _errors(self, place: str) -> errors_inside:
+        return errors_inside(self._file.path, place)
 
     def _names(self, directory: FileRecord) -> Iterator[tuple[str, int]]:
         """Yields the names in a directory, in Windows' order, with their record numbers."""
@@ -160,12 +158,7 @@ class VolumeLayerReader(LayerReaderBase):
             return self._entry_of(path, record)
 
     def _entry_of(self, path: str, record: FileRecord) -> Entry:
-        information = record.information()
-        attributes = information.attributes | (DIRECTORY if record.is_directory else 0)
-        info = FileBasicInfo(
-            attributes & 0xFFFFFFFF, information.creation_time, information.last_access_time,
-            information.last_write_time, information.change_time,
-        )  # fmt: skip
+        info = basic_info(record)
         if not record.is_directory and len({(n.parent, n.name) for n in record.names()}) > 1:
             entry = Entry(path, info)
             if self._first_names.link(entry, record.number):
@@ -186,8 +179,8 @@ class VolumeLayerReader(LayerReaderBase):
             path,
             info,
             0 if main is None or record.is_directory else main.size,
-            self.volume.security(record, information.security_id),
-            b"" if eas is None else self._eas(eas),
+            self.volume.security(record, record.information().security_id),
+            b"" if eas is None else eas_of(self.volume, eas),
             reparse_data,
             None,
             extra,
@@ -202,12 +195,6 @@ class VolumeLayerReader(LayerReaderBase):
                 f"record {record.number}: with this file, {self._claimed} clusters are in use of a volume that has "
                 f"{self.volume.clusters}"
             )
-
-    def _eas(self, attribute: StreamAttribute) -> bytes:
-        """Returns the EAs as Windows shows them."""
-        eas = self.volume.value(attribute)
-        decode_eas(eas)
-        return with_last_marked(eas)
 
     def _open_streams(self, entry: Entry) -> Iterator[DataStream]:
         record = self._record
@@ -244,6 +231,31 @@ class VolumeLayerReader(LayerReaderBase):
         self._file.__exit__(None, None, None)
 
 
+def basic_info(record: FileRecord) -> FileBasicInfo:
+    """Returns the times and attributes of a file.
+
+    Raises:
+        NtfsError: the file has none.
+    """
+    information = record.information()
+    attributes = information.attributes | (DIRECTORY if record.is_directory else 0)
+    return FileBasicInfo(
+        attributes & 0xFFFFFFFF, information.creation_time, information.last_access_time,
+        information.last_write_time, information.change_time,
+    )  # fmt: skip
+
+
+def eas_of(volume: NtfsVolume, attribute: StreamAttribute) -> bytes:
+    """Returns the EAs in an attribute as Windows shows them.
+
+    Raises:
+        ValueError: they are damaged.
+    """
+    eas = volume.value(attribute)
+    decode_eas(eas)
+    return with_last_marked(eas)
+
+
 def find_volume(disk: Disk) -> Disk:
     """Returns the volume of a disk: the disk itself, or its first data partition that holds one."""
     if _has_volume(disk):
@@ -261,24 +273,3 @@ def find_volume(disk: Disk) -> Disk:
 def _has_volume(disk: Disk) -> bool:
     # The OEM ID follows the jump instruction of the boot sector.
     return disk.size >= SECTOR_SIZE and disk.read(3, len(BOOT_OEM_ID)) == BOOT_OEM_ID
-
-
-class _Place:
-    """A context that turns errors of a codec or the host into a `LayerError` that names a path in the volume."""
-
-    __slots__ = ("_operation", "_path", "_place")
-
-    def __init__(self, path: Path, place: str) -> None:
-        self._path = path
-        self._place = place
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None) -> None:
-        if error is None:
-            return
-        told = translated(self._path, error)
-        if told is not None and told is not error:
-            detail = f"{self._place[:_MAX_PLACE]}: {told.detail}"
-            raise type(told)(told.path, detail, code=told.code) from error

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
-
 from wclayer.errors import FormatError, InvalidParameterError, NotSupportedError, boundary, errors_at
 from wclayer.formats.disk import Disk
 from wclayer.formats.ntfs.builder import DEFAULT_CLUSTER_SIZE, VolumeBuilder
-from wclayer.formats.ntfs.catalog import FileMetadata
+from wclayer.formats.ntfs.file_metadata import FileMetadata
+from wclayer.formats.ntfs.number_table import NumberTable
 from wclayer.layers.base import LayerWriterBase
 from wclayer.layers.names import ROOTS, NameChecker
 from wclayer.model import DataStream, Entry
@@ -37,6 +36,7 @@ class VolumeLayerWriter(LayerWriterBase):
         serial: its serial number.
         time: the FILETIME of the volume's own files.
         hidden_sectors: the number of sectors of the disk before the volume.
+        names: checks the entries; it may be the one that the reader uses.
 
     Raises:
         NtfsError: a volume cannot have these sizes.
@@ -55,8 +55,9 @@ class VolumeLayerWriter(LayerWriterBase):
         serial: int,
         time: int,
         hidden_sectors: int = 0,
+        names: NameChecker | None = None,
     ) -> None:
-        super().__init__(target, NameChecker(target, is_base=False))
+        super().__init__(target, names or NameChecker(target, is_base=False))
         self._whole = whole
         root = FileMetadata(time, time, time, time, _ROOT_ATTRIBUTES, volume_root().encode())
         with errors_at(target, damage=InvalidParameterError):
@@ -64,8 +65,11 @@ class VolumeLayerWriter(LayerWriterBase):
                 disk, root, cluster_size=cluster_size, label=label, serial=serial, time=time,
                 hidden_sectors=hidden_sectors,
             )  # fmt: skip
-        # Maps the path key of a directory to its reference and its descriptor.
-        self._directories: dict[str, tuple[int, bytes]] = {"": (self._builder.root, root.security)}
+        self._directories = NumberTable()
+        """The numbers of directories by their path keys."""
+        self._directories.keep("", self._builder.root)
+        self._last_directory = "", self._builder.root
+        """The path key and the number of the directory that was looked up last."""
         self._time = time
         self._entry = Entry("", None)
         self.unencrypted = 0
@@ -75,12 +79,19 @@ class VolumeLayerWriter(LayerWriterBase):
         self._has_main = False
 
     def _put_plain(self, entry: Entry, key: str, data: bytes) -> bool:
-        parent = self._directories.get(key.rpartition("/")[0])
-        if parent is None or not data:
+        path, _, name = entry.name.rpartition("/")
+        info = entry.info
+        parent_key = key[: len(path)]
+        last_key, parent = self._last_directory
+        if parent_key != last_key:
+            found = self._directories.get(parent_key)
+            if found is None:
+                return False
+            parent = found
+            self._last_directory = parent_key, parent
+        if info is None or entry.security is None or info.attributes & _ENCRYPTED:
             return False
-        metadata = self._metadata(entry, parent[1])
-        with self._errors():
-            self._builder.put_plain_file(parent[0], entry.name.rpartition("/")[2], metadata, data)
+        self._builder.put_plain_file(parent, name, info, entry.security, data)
         return True
 
     def _begin(self, entry: Entry, key: str) -> None:
@@ -101,40 +112,37 @@ class VolumeLayerWriter(LayerWriterBase):
                 )
         parent_key, _, _ = key.rpartition("/")
         name = entry.name.rpartition("/")[2]
-        parent, above = self._parent(parent_key)
+        parent = self._parent(parent_key)
         if entry.link_target is not None and self._add_link(entry, parent, name):
             self._is_link = True
             return
-        metadata = self._metadata(entry, above)
+        metadata = self._metadata(entry, parent)
         self._is_sparse = bool(info.attributes & SPARSE_FILE)
-        with self._errors():
-            if entry.is_directory:
-                self._directories[key] = self._builder.make_directory(parent, name, metadata), metadata.security
-            else:
-                self._builder.begin_node(parent, name, metadata)
+        if entry.is_directory:
+            self._directories.keep(key, self._builder.make_directory(parent, name, metadata))
+        else:
+            self._builder.begin_node(parent, name, metadata)
 
     def _set_root(self, entry: Entry) -> None:
-        metadata = self._metadata(entry, self._directories[""][1])
-        self._builder.set_root(metadata)
-        self._directories[_FILES] = self._builder.root, metadata.security
+        self._builder.set_root(self._metadata(entry, self._builder.root))
+        self._directories.keep(_FILES, self._builder.root)
 
-    def _parent(self, key: str) -> tuple[int, bytes]:
-        """Returns the reference and the descriptor of the directory at a path key. A root without an entry is made."""
+    def _parent(self, key: str) -> int:
+        """Returns the number of the directory at a path key. A root without an entry is made."""
         known = self._directories.get(key)
         if known is None and not self._whole and key == _FILES:
-            known = self._directories[""]
+            known = self._builder.root
         if known is None:
-            parent_key, _, _ = key.rpartition("/")
-            parent, above = self._parent(parent_key)
+            parent = self._parent(key.rpartition("/")[0])
             name = next(root for root in ROOTS if path_key(root) == key).rpartition("/")[2]
             time = self._time
-            with self._errors():
-                metadata = FileMetadata(time, time, time, time, DIRECTORY, inherited(above, True))
-            known = self._builder.make_directory(parent, name, metadata), metadata.security
-        self._directories[key] = known
+            security = inherited(self._builder.descriptor_of(parent), True)
+            metadata = FileMetadata(time, time, time, time, DIRECTORY, security)
+            known = self._builder.make_directory(parent, name, metadata)
+        self._directories.keep(key, known)
         return known
 
-    def _metadata(self, entry: Entry, above: bytes) -> FileMetadata:
+    def _metadata(self, entry: Entry, parent: int) -> FileMetadata:
         info = entry.info
         assert info is not None
         object_id = None
@@ -153,7 +161,7 @@ class VolumeLayerWriter(LayerWriterBase):
         security = entry.security
         if security is None:
             try:
-                security = inherited(above, entry.is_directory)
+                security = inherited(self._builder.descriptor_of(parent), entry.is_directory)
             except FormatError as error:
                 raise self._bad(entry, f"the security descriptor of its directory is damaged: {error}") from None
         return FileMetadata(
@@ -167,19 +175,17 @@ class VolumeLayerWriter(LayerWriterBase):
         target_key = path_key(entry.link_target)
         directory_key, _, last = target_key.rpartition("/")
         directory = self._directories.get(directory_key)
-        file = None if directory is None else self._builder.find(directory[0], last)
+        file = None if directory is None else self._builder.find(directory, last)
         if file is None:
             return False
-        with self._errors():
-            self._builder.add_link(parent, name, file)
+        self._builder.add_link(parent, name, file)
         return True
 
     def _open_stream(self, stream: DataStream) -> None:
         if self._is_link:
             return
         self._has_main = self._has_main or not stream.name
-        with self._errors():
-            self._builder.begin_stream(stream.name, stream.size, is_sparse=self._is_sparse and not stream.name)
+        self._builder.begin_stream(stream.name, stream.size, is_sparse=self._is_sparse and not stream.name)
 
     def _data(self, chunk: bytes | memoryview) -> None:
         if not self._is_link:
@@ -187,8 +193,7 @@ class VolumeLayerWriter(LayerWriterBase):
 
     def _close_stream(self) -> None:
         if not self._is_link:
-            with self._errors():
-                self._builder.end_stream()
+            self._builder.end_stream()
 
     def _end(self) -> None:
         entry = self._entry
@@ -196,18 +201,13 @@ class VolumeLayerWriter(LayerWriterBase):
             return
         if entry.link_target is not None and not self._has_main:
             raise self._bad(entry, f"hard link to {entry.link_target!r}, which is not there")
-        with self._errors():
-            if entry.has_data and not self._has_main:
-                self._builder.begin_stream("", 0)
-                self._builder.end_stream()
-            self._builder.end_node()
+        if entry.has_data and not self._has_main:
+            self._builder.begin_stream("", 0)
+            self._builder.end_stream()
+        self._builder.end_node()
 
     def _finish(self) -> None:
-        with self._errors():
-            self._builder.finish()
+        self._builder.finish()
 
     def _discard(self) -> None:
         """Does nothing: the caller owns the disk, and discards it."""
-
-    def _errors(self) -> AbstractContextManager[None]:
-        return errors_at(self.target)

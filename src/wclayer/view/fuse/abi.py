@@ -79,8 +79,10 @@ class InitFlag(IntFlag):
     BIG_WRITES = 1 << 5
     DO_READDIRPLUS = 1 << 13
     ASYNC_DIO = 1 << 15
+    NO_OPEN_SUPPORT = 1 << 17
     PARALLEL_DIROPS = 1 << 18
     MAX_PAGES = 1 << 22
+    NO_OPENDIR_SUPPORT = 1 << 24
     EXPLICIT_INVAL_DATA = 1 << 25
     HANDLE_KILLPRIV_V2 = 1 << 28
     INIT_EXT = 1 << 30
@@ -122,7 +124,11 @@ ATTR = struct.Struct("=QQQqqqIIIIIIIIII")
 flags"""
 ENTRY_HEAD = struct.Struct("=QQQQII")  # nodeid, generation, entry_valid, attr_valid (s), and their nanoseconds; an ATTR
 ATTR_HEAD = struct.Struct("=QII")  # attr_valid (s), its nanoseconds, padding; an ATTR follows
+LISTED = struct.Struct("=QQQQIIQQQqqqIIIIIIIIIIQ")  # an ENTRY_HEAD, an ATTR, and the first field of a DIRENT_HEAD
 DIRENT_HEAD = struct.Struct("=QQII")  # ino, off, namelen, type; the name follows, padded to 8 bytes
+DIRENT_INODE = struct.Struct("=Q")  # the first field of a DIRENT_HEAD
+DIRENT_OFFSET = struct.Struct("=Q")  # the second one
+DIRENT_NAME = struct.Struct("=II")  # the other two
 
 INIT_IN = struct.Struct("=IIIII")  # major, minor, max_readahead, flags, flags2; more follows
 INIT_OUT = struct.Struct("=IIIIHHIIHHI28x")
@@ -163,8 +169,9 @@ _FIXED: dict[int, struct.Struct] = {
 }  # fmt: skip
 """The fixed fields at the start of a message's body, before names and data, by opcode."""
 
+_FIXED_SIZES = {int(opcode): fixed.size for opcode, fixed in _FIXED.items()}
+
 
 def is_whole(opcode: int, body: memoryview) -> bool:
     """Returns whether the body of a message contains all fixed fields of its opcode."""
-    fixed = _FIXED.get(opcode)
-    return fixed is None or len(body) >= fixed.size
+    return len(body) >= _FIXED_SIZES.get(opcode, 0)

@@ -67,7 +67,8 @@ class Nodes:
 
     def __init__(self, volume: Volume) -> None:
         self._volume = volume
-        self._own_depth = len(volume.tree.layers) if volume.scratch is not None else 0
+        self._count = len(volume.tree.layers)
+        self._own_depth = self._count if volume.scratch is not None else 0
         self._last = _FIRST_OWN
         self._own: dict[int, Numbered] = {}
         self._by_file: dict[int, Numbered] = {}
@@ -87,7 +88,11 @@ class Nodes:
         """Returns the number of an entry."""
         if node.key == _VOLUME_KEY:
             return ROOT
-        depth, entry = self._volume.origin(node.file)
+        # This is called for each entry of a listing. An entry of a finished layer has the id that it had at first.
+        layer, entry = node.file
+        depth = self._count - layer
+        if depth == self._own_depth:
+            depth, entry = self._volume.origin((layer, entry))
         if entry >> INODE_BITS:
             raise CorruptLayerError(node.path, f"entry {entry} has too large a number")
         file_id = depth << INODE_BITS | entry

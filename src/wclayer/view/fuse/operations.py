@@ -15,14 +15,15 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from wclayer.errors import LayerError
-from wclayer.layers.directory.database import EntryRow
+from wclayer.layers.directory.database import EntryRow, from_column
 from wclayer.view.fuse import abi
 from wclayer.view.fuse.abi import Opcode, OpenFlag, SetAttr
 from wclayer.view.fuse.nodes import Nodes
 from wclayer.view.fuse.posix_link import link_text
+from wclayer.view.fuse.unrecorded import Unrecorded
 from wclayer.view.fuse.xattr import get_xattr, list_xattrs, remove_xattr, set_xattr
 from wclayer.view.merged import Node
-from wclayer.view.open_files import OpenFile
+from wclayer.view.open_files import FileRange, OpenFile
 from wclayer.view.resolve import Place, find_child
 from wclayer.view.volume import Volume
 from wclayer.win32.attributes import DIRECTORY, FileAttributes
@@ -45,34 +46,57 @@ _MODE_LINK = stat.S_IFLNK | 0o777
 _NO_WRITE = 0o222
 _UNCACHED, _CACHED, _NOT_WRITTEN = int(OpenFlag.DIRECT_IO), int(OpenFlag.KEEP_CACHE), int(OpenFlag.NO_FLUSH)
 _CACHED_LIST = int(OpenFlag.CACHE_DIR | OpenFlag.KEEP_CACHE)
+_KEPT_OPEN = 64
+"""The maximal number of files that are kept open without a request of the kernel to open them."""
+_NO_ENTRY = abi.ENTRY_HEAD.pack(0, 0, _REMEMBERED, 0, 0, 0) + bytes(abi.ATTR.size)
+"""The `fuse_entry_out` that says that there is no such name, and that the kernel may cache this."""
 _DOTS = (b".", b"..")
-_UNKNOWN = bytes(abi.ENTRY_HEAD.size + abi.ATTR.size)
+_ENTRY_SIZE = abi.ENTRY_HEAD.size + abi.ATTR.size
+_ATTRIBUTES = slice(abi.ENTRY_HEAD.size, _ENTRY_SIZE)
+_TICKS = 10_000_000
+"""The number of FILETIME's units of 100 ns in a second."""
+_UNKNOWN = bytes(_ENTRY_SIZE)
 """Empty attributes for an entry in a listing; the kernel then requests the real ones."""
 
 
 class Shown(NamedTuple):
-    """An entry in the kernel's terms: the row it is made from, the bytes of its name, its mode, number and inode, and
-    its `fuse_entry_out`."""
+    """An entry in the kernel's terms: the row it is made from, its number and mode, and its `fuse_direntplus` in two
+    parts, the one before and the one after the offset, which is another one in each listing."""
 
     row: EntryRow
-    name: bytes
-    mode: int
     number: int
-    inode: int
-    entry: bytes
+    mode: int
+    head: bytes
+    tail: bytes
+    """Empty if the kernel cannot take the name: it would refuse the whole listing."""
+
+    @property
+    def entry(self) -> bytes:
+        """The `fuse_entry_out` of the entry."""
+        return self.head[:_ENTRY_SIZE]
 
     @property
     def attributes(self) -> bytes:
         """The `fuse_attr` of the entry."""
-        return self.entry[abi.ENTRY_HEAD.size :]
+        return self.head[_ATTRIBUTES]
+
+
+_make_shown = tuple.__new__
+"""Makes a `Shown` in half of the time: a listing makes one for each entry."""
+
+
+Answer = bytes | memoryview | FileRange
+"""The body of an answer. Of one to READ, it may be where the host has the data, for a caller who needs no copy."""
 
 
 class Handle(NamedTuple):
-    """An open file: its contents, the number of the entry, and whether it was opened by an alias."""
+    """An open file: its contents, the number of the entry, whether it was opened by an alias, and whether the kernel
+    passes on writes without keeping their data."""
 
     file: OpenFile
     number: int
     is_alias: bool
+    is_direct: bool
 
 
 class Listing:
@@ -108,7 +132,13 @@ class Operations:
         # By number: open files that no name leads to under this number, because the last name was removed, or because
         # the entry was of another kind in the meantime.
         self._nameless: dict[int, OpenFile] = {}
+        # By number: files that were read, if the kernel does not say when it opens and closes a file.
+        self._kept: dict[int, OpenFile] = {}
         self._last_handle = 0
+        self._writes_directly = False
+        self.range_size = 0
+        """From how many bytes on the answer to READ is a range of a file, if not 0."""
+        self.unrecorded = Unrecorded(volume)
         self._data = memoryview(bytearray(_MAX_READ))
         self.stale_numbers: list[int] = []
         """The numbers of entries that were changed through an alias. The kernel must drop their attributes and contents
@@ -118,7 +148,7 @@ class Operations:
         because until then the kernel holds the lock of the directory; or before, if `is_other_kind`."""
         self.is_other_kind = False
         """Whether an entry changed its kind. The kernel then holds no lock of a directory of its names."""
-        self.answers: dict[int, Callable[[int, memoryview], bytes | memoryview]] = {
+        self.answers: dict[int, Callable[[int, memoryview], Answer]] = {
             Opcode.LOOKUP: self._lookup, Opcode.GETATTR: self._getattr, Opcode.SETATTR: self._setattr,
             Opcode.FORGET: self._forget, Opcode.BATCH_FORGET: self._batch_forget, Opcode.READLINK: self._readlink,
             Opcode.SYMLINK: self._symlink, Opcode.MKNOD: self._mknod, Opcode.MKDIR: self._mkdir,
@@ -131,6 +161,25 @@ class Operations:
             Opcode.GETXATTR: self._getxattr, Opcode.LISTXATTR: self._listxattr, Opcode.REMOVEXATTR: self._removexattr,
             Opcode.DESTROY: lambda number, body: b"", Opcode.INTERRUPT: lambda number, body: b"",
         }  # fmt: skip
+
+    def do_without_handles(self) -> None:
+        """Answers without open files and directories from now on: the kernel asks for none after OPEN, OPENDIR and
+        FLUSH were answered with ENOSYS. The view must be read-only.
+
+        Then nothing changes, so a name that does not exist is cached, too. In a scratch, such a name could appear under
+        another spelling.
+        """
+        for opcode in (Opcode.OPEN, Opcode.OPENDIR, Opcode.FLUSH):
+            del self.answers[opcode]
+        self.answers[Opcode.LOOKUP] = self._lookup_or_none
+        self.answers[Opcode.READ] = self._read_unopened
+        self.answers[Opcode.READDIR] = self._readdir_unopened
+        self.answers[Opcode.READDIRPLUS] = self._readdirplus_unopened
+
+    def write_directly(self) -> None:
+        """From now on, data that are written to a file that is open for writing only come from the memory of the
+        program, not through the kernel's cache. The kernel must drop what it has cached of them (Linux 6.6)."""
+        self._writes_directly = True
 
     # Finding.
 
@@ -159,13 +208,22 @@ class Operations:
         name = bytes(body[:-1])
         return self._entry(self._child(self._directory(number), name), number, name)
 
+    def _lookup_or_none(self, number: int, body: memoryview) -> bytes:
+        try:
+            return self._lookup(number, body)
+        except FileNotFoundError as error:
+            # A `LayerError` is no answer about the name. Below an alias, the kernel caches nothing.
+            if isinstance(error, LayerError) or self.nodes.is_alias(number):
+                raise
+            return _NO_ENTRY
+
     def _entry(self, node: Node, parent: int, name: bytes) -> bytes:
         """Returns the `fuse_entry_out` of an entry, which the kernel knows from now on by a name in a directory."""
         shown = self._shown(node)
         if self.nodes.is_stored_spelling(node, parent, name):
             self.nodes.told(shown.number)
             return shown.entry
-        if shown.name == name and not stat.S_ISDIR(shown.mode):
+        if encode_name(node.name) == name and not stat.S_ISDIR(shown.mode):
             # A file below an alias: the kernel must not cache the name, but the file is the same.
             self.nodes.told(shown.number)
             return abi.ENTRY_HEAD.pack(shown.number, 0, 0, 0, 0, 0) + shown.attributes
@@ -190,36 +248,29 @@ class Operations:
 
     def _shown(self, node: Node) -> Shown:
         """Returns an entry in the kernel's terms; the result is cached until the entry may have changed."""
-        memo = node.memo
-        if (
-            isinstance(memo, Shown)
-            and memo.row is node.row
-            and self.nodes.is_current(memo.number)
-            and not (self._handles and self.volume.open_file(node.file) is not None)
-        ):
-            return memo
-        number = self.nodes.number(node)
-        mode, attributes = self._attributes(node, number)
-        # The text of a link may change when its directory is moved.
-        remembered = 0 if stat.S_ISLNK(mode) else _REMEMBERED
-        entry = abi.ENTRY_HEAD.pack(number, 0, _REMEMBERED, remembered, 0, 0) + attributes
-        inode = self.nodes.inode(number)
-        made = node.memo = Shown(node.row, encode_name(node.name), mode, number, inode, entry)
-        self.nodes.note(number, node)
-        return made
-
-    def _attributes(self, node: Node, number: int) -> tuple[int, bytes]:
-        """Returns the mode of an entry and its `fuse_attr`."""
         volume = self.volume
-        row = volume.current_row(node)
-        size = row.size
-        if _is_link(row):
-            mode, size = _MODE_LINK, len(link_text(node))
+        memo = node.memo
+        if not isinstance(memo, Shown) or not self.nodes.is_current(memo.number):
+            memo = None
+        elif memo.row is node.row and not (volume.has_open_files and volume.open_file(node.file) is not None):
+            return memo
+        number = self.nodes.number(node) if memo is None else memo.number
+        # Only an open file of this mount, or another process, can make the row differ from the recorded one.
+        row = volume.current_row(node) if volume.has_open_files or volume.is_shared else node.row
+        mode, size, remembered = _MODE_FILE, row.size, _REMEMBERED
+        if row.reparse is not None and _is_link(row):
+            # The text of a link may change when its directory is moved.
+            mode, size, remembered = _MODE_LINK, len(link_text(node)), 0
         elif row.attributes & DIRECTORY:
             mode = _MODE_DIRECTORY
-        else:
-            mode = _MODE_FILE & ~_NO_WRITE if row.attributes & _READONLY else _MODE_FILE
-        return mode, self._packed(number, row, mode, size, volume.tree.link_count(node))
+        elif row.attributes & _READONLY:
+            mode = _MODE_FILE & ~_NO_WRITE
+        head = self._head(number, row, mode, size, self._tree.link_count(node), remembered)
+        # A node keeps its name.
+        tail = _listed_name(_encoded(node.row.name), mode) if memo is None or memo.mode != mode else memo.tail
+        made = node.memo = _make_shown(Shown, (node.row, number, mode, head, tail))
+        self.nodes.note(number, node)
+        return made
 
     def _attributes_of_nameless(self, number: int, file: OpenFile) -> bytes:
         row = file.now(file.row)
@@ -227,16 +278,22 @@ class Operations:
         # A file whose entry was of another kind in the meantime still has its names.
         node = None if file.is_detached else self.volume.node_of(file.file)
         links = 0 if node is None else self._tree.link_count(node)
-        return self._packed(number, row, mode, file.size, links)
+        return self._head(number, row, mode, file.size, links, 0)[_ATTRIBUTES]
 
-    def _packed(self, number: int, row: EntryRow, mode: int, size: int, links: int) -> bytes:
-        (access, access_ns), (write, write_ns), (change, change_ns) = (
-            divmod(time - UNIX_EPOCH, 10_000_000)
-            for time in (row.last_access_time, row.last_write_time, row.change_time)
-        )
-        return abi.ATTR.pack(
-            self.nodes.inode(number), size, (size + 511) >> 9, access, write, change, access_ns * 100,
-            write_ns * 100, change_ns * 100, mode, links, self._uid, self._gid, 0, _BLOCK, 0,
+    def _head(self, number: int, row: EntryRow, mode: int, size: int, links: int, remembered: int) -> bytes:
+        """Returns the part of an entry's `fuse_direntplus` before the offset.
+
+        Args:
+            remembered: how many seconds the kernel caches the attributes.
+        """
+        inode = self.nodes.inode(number)
+        access, access_ticks = divmod(row.last_access_time - UNIX_EPOCH, _TICKS)
+        write, write_ticks = divmod(row.last_write_time - UNIX_EPOCH, _TICKS)
+        change, change_ticks = divmod(row.change_time - UNIX_EPOCH, _TICKS)
+        return abi.LISTED.pack(
+            number, 0, _REMEMBERED, remembered, 0, 0, inode, size, (size + 511) >> 9, access, write, change,
+            access_ticks * 100, write_ticks * 100, change_ticks * 100, mode, links, self._uid, self._gid, 0, _BLOCK, 0,
+            inode,
         )  # fmt: skip
 
     def _getattr(self, number: int, body: memoryview) -> bytes:
@@ -320,44 +377,59 @@ class Operations:
         return abi.OPEN_OUT.pack(self._last_handle, flags, 0)
 
     def _readdir(self, number: int, body: memoryview) -> bytes:
-        return self._list(body, plus=False)
+        return self._list(number, self._opened_listing(body), body, plus=False)
 
     def _readdirplus(self, number: int, body: memoryview) -> bytes:
-        return self._list(body, plus=True)
+        return self._list(number, self._opened_listing(body), body, plus=True)
 
-    def _list(self, body: memoryview, *, plus: bool) -> bytes:
-        """Returns the entries of an open directory from an offset on, as many as the kernel has room for.
+    def _readdir_unopened(self, number: int, body: memoryview) -> bytes:
+        return self._list(number, self.volume.children(self._directory(number)), body, plus=False)
 
-        Args:
-            plus: the attributes are included, so that the kernel need not request them.
-        """
-        handle, offset, room, _, _, _, _ = abi.READ_IN.unpack_from(body)
+    def _readdirplus_unopened(self, number: int, body: memoryview) -> bytes:
+        return self._list(number, self.volume.children(self._directory(number)), body, plus=True)
+
+    def _opened_listing(self, body: memoryview) -> list[Node]:
+        """Returns the entries of an open directory, as they were when reading began at offset 0."""
+        handle, offset, _, _, _, _, _ = abi.READ_IN.unpack_from(body)
         listing = self._listings.get(handle)
         if listing is None:
             raise _not_open()
         if offset == 0:
             listing.nodes = self.volume.children(self._directory(listing.number))
-        tells = plus and not self.nodes.is_alias(listing.number)
-        made = bytearray()
-        for index in range(offset, len(listing.nodes) + len(_DOTS)):
+        return listing.nodes
+
+    def _list(self, directory: int, nodes: list[Node], body: memoryview, *, plus: bool) -> bytes:
+        """Returns the entries of a directory from an offset on, as many as the kernel has room for.
+
+        Args:
+            directory: the number of the directory.
+            nodes: all of its entries.
+            plus: the attributes are included, so that the kernel need not request them.
+        """
+        _, offset, room, _, _, _, _ = abi.READ_IN.unpack_from(body)
+        tells = plus and not self.nodes.is_alias(directory)
+        unknown = _UNKNOWN if plus else b""
+        made: list[bytes] = []
+        for index in range(offset, len(nodes) + len(_DOTS)):
+            number = 0
             if index < len(_DOTS):
-                name, mode, number, entry = _DOTS[index], stat.S_IFDIR, 0, _UNKNOWN
-                inode = self.nodes.inode(self.nodes.real(listing.number))
+                inode = self.nodes.inode(self.nodes.real(directory))
+                head, tail = unknown + abi.DIRENT_INODE.pack(inode), _listed_name(_DOTS[index], stat.S_IFDIR)
             else:
-                shown = self._listed(listing.nodes[index - len(_DOTS)])
+                shown = self._listed(nodes[index - len(_DOTS)])
                 if shown is None:
                     continue
-                name, mode, number, inode = shown.name, shown.mode, shown.number, shown.inode
-                entry = shown.entry if tells else _UNKNOWN
-            head = abi.DIRENT_HEAD.pack(inode, index + 1, len(name), stat.S_IFMT(mode) >> 12)
-            padding = bytes(-len(name) % 8)
-            record = (entry + head + name + padding) if plus else (head + name + padding)
-            if len(made) + len(record) > room:
+                head, tail = shown.head, shown.tail
+                if tells:
+                    number = shown.number
+                else:
+                    head = unknown + head[_ENTRY_SIZE:]
+            room -= len(head) + abi.DIRENT_OFFSET.size + len(tail)
+            if room < 0:
                 break
-            made += record
-            if tells and number:
-                self.nodes.told(number)
-        return bytes(made)
+            made += (head, abi.DIRENT_OFFSET.pack(index + 1), tail)
+            self.nodes.told(number)
+        return b"".join(made)
 
     def _listed(self, node: Node) -> Shown | None:
         """Returns an entry for a listing, or None if the kernel cannot take it: it would refuse the whole listing."""
@@ -365,10 +437,7 @@ class Operations:
             shown = self._shown(node)
         except (LayerError, ValueError):
             return None
-        name = shown.name
-        if not 0 < len(name) <= abi.MAX_NAME or b"/" in name or b"\0" in name or name in _DOTS:
-            return None
-        return shown
+        return shown if shown.tail else None
 
     def _releasedir(self, number: int, body: memoryview) -> bytes:
         self._listings.pop(_number(body), None)
@@ -492,7 +561,9 @@ class Operations:
     def left(self, number: int, file: OpenFile | None) -> None:
         """Keeps an open file, whose last name was removed, under its number."""
         if file is not None and file.is_detached:
-            self._nameless[number] = file
+            self.unrecorded.drop(file)
+            if file.users:
+                self._nameless[number] = file
 
     # Extended attributes.
 
@@ -532,7 +603,11 @@ class Operations:
         name = _text(bytes(body[abi.GETXATTR_IN.size : -1]))
         if name == _CAPABILITY or self.nodes.real(number) in self._nameless:
             raise OSError(errno.ENODATA, "no such attribute", name)
-        return _sized(get_xattr(self.volume, self.nodes.node(number), name), room)
+        node = self.nodes.node(number)
+        file = self.volume.open_file(node.file)
+        if file is not None and file.is_being_written:
+            self.volume.end_writing(node)
+        return _sized(get_xattr(self.volume, node, name), room)
 
     def _listxattr(self, number: int, body: memoryview) -> bytes:
         room, _ = abi.GETXATTR_IN.unpack_from(body)
@@ -577,8 +652,9 @@ class Operations:
     def _opened(self, file: OpenFile, number: int, flags: int) -> bytes:
         self._last_handle += 1
         is_alias = self.nodes.is_alias(number)
-        self._handles[self._last_handle] = Handle(file, self.nodes.real(number), is_alias)
-        treated = _UNCACHED if is_alias else _CACHED
+        is_direct = self._writes_directly and not is_alias and flags & _WRITABLE == os.O_WRONLY
+        self._handles[self._last_handle] = Handle(file, self.nodes.real(number), is_alias, is_direct)
+        treated = _UNCACHED if is_alias else _UNCACHED | _CACHED if is_direct else _CACHED
         if not flags & _WRITABLE:
             treated |= _NOT_WRITTEN
         return abi.OPEN_OUT.pack(self._last_handle, treated, 0)
@@ -594,11 +670,26 @@ class Operations:
             raise _not_open()
         return handle
 
-    def _read(self, number: int, body: memoryview) -> memoryview:
+    def _read(self, number: int, body: memoryview) -> Answer:
         handle, offset, size, _, _, _, _ = abi.READ_IN.unpack_from(body)
+        return self._read_file(self._handle(handle).file, size, offset)
+
+    def _read_file(self, file: OpenFile, size: int, offset: int) -> Answer:
         _check_offset(offset)
+        if 0 < self.range_size <= size:
+            return file.range(size, offset)
         room = self._data[:size]
-        return room[: self._handle(handle).file.read_into(room, offset)]
+        return room[: file.read_into(room, offset)]
+
+    def _read_unopened(self, number: int, body: memoryview) -> Answer:
+        _, offset, size, _, _, _, _ = abi.READ_IN.unpack_from(body)
+        number = self.nodes.real(number)
+        file = self._kept.get(number)
+        if file is None:
+            if len(self._kept) >= _KEPT_OPEN:
+                self._kept.pop(next(iter(self._kept))).close()
+            file = self._kept[number] = self.volume.open_node(self.nodes.node(number))
+        return self._read_file(file, size, offset)
 
     def _write(self, number: int, body: memoryview) -> bytes:
         fh, offset, size, kind, _, flags, _ = abi.WRITE_IN.unpack_from(body)
@@ -609,6 +700,9 @@ class Operations:
                 # The kernel does not know the size of a file that was opened by an alias.
                 offset = handle.file.size
             self.stale_numbers.append(handle.number)
+        elif handle.is_direct and handle.file.users > 1 + self.unrecorded.holds(handle.file):
+            # Another program may have read old data while the kernel waited for this write.
+            self.stale_numbers.append(handle.number)
         self._note_contents(handle.file, handle.number)
         at = abi.WRITE_IN.size
         return abi.WRITE_OUT.pack(handle.file.write(body[at : at + size], offset), 0)
@@ -616,7 +710,8 @@ class Operations:
     def _flush(self, number: int, body: memoryview) -> bytes:
         handle = self._handle(_number(body))
         if handle.file.is_being_written:
-            handle.file.flush()
+            if not handle.file.is_detached:
+                self.unrecorded.add(handle.file)
             if handle.is_alias:
                 self.stale_numbers.append(handle.number)
         return b""
@@ -626,7 +721,7 @@ class Operations:
         handle = self._handle(number)
         del self._handles[number]
         handle.file.close()
-        if not handle.file.users:
+        if self._nameless and not handle.file.users:
             for known in [known for known, file in self._nameless.items() if file is handle.file]:
                 del self._nameless[known]
         return b""
@@ -712,6 +807,18 @@ def _kind(row: EntryRow) -> int:
 def _text(name: bytes) -> str:
     """Returns a decoded name. WTF-8 is accepted, for names with an unpaired surrogate."""
     return name.decode("utf-8", "surrogatepass")
+
+
+def _encoded(column: str | bytes) -> bytes:
+    """Returns a name in WTF-8, as it is in its row."""
+    return column.encode() if isinstance(column, str) else encode_name(from_column(column))
+
+
+def _listed_name(name: bytes, mode: int) -> bytes:
+    """Returns the part of a `fuse_dirent` after the offset, or nothing for a name that the kernel cannot take."""
+    if not 0 < len(name) <= abi.MAX_NAME or b"/" in name or b"\0" in name:
+        return b""
+    return abi.DIRENT_NAME.pack(len(name), mode >> 12) + name + bytes(-len(name) % 8)
 
 
 def _check_offset(offset: int) -> None:

@@ -23,9 +23,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 from wclayer.errors import AccessDeniedError, FormatError, LayerError, NotSupportedError, translated
+from wclayer.host import system
 from wclayer.view.fuse import abi
 from wclayer.view.fuse.abi import InitFlag, Notice, Opcode
-from wclayer.view.fuse.operations import Operations
+from wclayer.view.fuse.operations import Answer, Operations
+from wclayer.view.fuse.splice_pipe import SplicePipe
+from wclayer.view.open_files import FileRange
 
 Message = tuple[bytes | memoryview, ...]
 """The pieces of a message to the kernel."""
@@ -44,13 +47,19 @@ _WANTED = (
     | InitFlag.PARALLEL_DIROPS | InitFlag.MAX_PAGES | InitFlag.EXPLICIT_INVAL_DATA | InitFlag.HANDLE_KILLPRIV_V2
     | InitFlag.INIT_EXT | InitFlag.DIRECT_IO_ALLOW_MMAP
 )  # fmt: skip
+_NO_HANDLES = InitFlag.NO_OPEN_SUPPORT | InitFlag.NO_OPENDIR_SUPPORT
+"""A kernel that offers these stops to send OPEN and OPENDIR after it was answered ENOSYS."""
 _MAX_ERRNO = 511
 """The largest error number that the kernel accepts in an answer."""
 _MAX_TRACEBACKS = 10
 """The maximal number of tracebacks for defects of this program; the error stream may be a file."""
+_SPLICED = 1 << 16
+"""From this size on, an answer with data of a file is spliced: for less, copying it takes no longer than the calls."""
 _NO_LENGTH = bytes(4)
 _PATIENCE = 10.0
 """The maximal time in seconds that the end of a mount waits for messages that are not sent yet."""
+_IDLE = 10
+"""For how many milliseconds the kernel has had no request when the writes to closed files are recorded."""
 _MOMENT = 20
 """The poll timeout in milliseconds while the end of a mount waits."""
 
@@ -153,6 +162,9 @@ class Connection:
         self._notices = _Sender(device)
         self._kinds = _Sender(device)
         self._senders = (self._answers, self._notices, self._kinds)
+        self._pipe = SplicePipe.for_device(device)
+        if self._pipe is not None:
+            operations.range_size = _SPLICED
 
     def run(self, ready: Callable[[], None] = lambda: None) -> None:
         """Answers requests until the mount is removed, or the process receives a signal.
@@ -163,7 +175,14 @@ class Connection:
         if sys.platform == "win32":
             raise _no_fuse()
         with self._signals(), suppress(_Stop):
-            while (size := self._take()) is not None:
+            unrecorded = self._operations.unrecorded
+            waiting = select.poll()
+            waiting.register(self._device, select.POLLIN)
+            while True:
+                if unrecorded.is_waiting and not waiting.poll(_IDLE):
+                    self._record()
+                if (size := self._take()) is None:
+                    return
                 if size:
                     self._answer(self._message[:size], ready)
 
@@ -212,6 +231,8 @@ class Connection:
                     self._answer(self._message[:size], lambda: None)
         for sender in self._senders:
             sender.stop()
+        if self._pipe is not None:
+            self._pipe.close()
 
     @contextmanager
     def _signals(self) -> Iterator[None]:
@@ -232,21 +253,28 @@ class Connection:
             for number, handler in before.items():
                 signal.signal(number, handler)
 
+    def _record(self) -> None:
+        """Records the writes to files that programs have closed. A failure is none of a request: `fsync` and the end of
+        the mount try again, and report it."""
+        try:
+            self._operations.unrecorded.record()
+        except Exception as failure:  # noqa: BLE001 (the mount continues)
+            self._error_number(failure)
+
     def _answer(self, message: memoryview, ready: Callable[[], None]) -> None:
         size, opcode, unique, node, _, _, _, extensions, _ = abi.IN_HEADER.unpack_from(message)
-        end = size - extensions * abi.EXTENSION_UNIT
-        body = message[abi.IN_HEADER.size : end]
-        if opcode == Opcode.INIT:
-            self._send(unique, self._init(body))
-            ready()
-            return
+        body = message[abi.IN_HEADER.size : size - extensions * abi.EXTENSION_UNIT]
         operations = self._operations
         answer = operations.answers.get(opcode)
         if answer is None:
-            self._send(unique, b"", errno.ENOSYS)
+            if opcode == Opcode.INIT:
+                self._send(unique, self._init(body))
+                ready()
+            else:
+                self._send(unique, b"", errno.ENOSYS)
             return
         error = 0
-        given: bytes | memoryview = b""
+        given: Answer = b""
         try:
             if not abi.is_whole(opcode, body):
                 raise OSError(errno.EINVAL, "a message that is cut off")
@@ -255,7 +283,27 @@ class Connection:
             error = self._error_number(failure)
         if opcode in abi.UNANSWERED:
             return
-        told = _answered(unique, given, error)
+        if isinstance(given, FileRange):
+            self._send_range(unique, given)
+        elif operations.stale_numbers or operations.stale_names:
+            self._send_with_notices(_answered(unique, given, error))
+        else:
+            _write(self._device, _answered(unique, given, error))
+
+    def _send_range(self, unique: int, data: FileRange) -> None:
+        """Sends an answer with bytes of a file."""
+        header = abi.OUT_HEADER.pack(abi.OUT_HEADER.size + data.size, 0, unique)
+        if self._pipe is not None and self._pipe.send(header, data):
+            return
+        try:
+            given, error = system.read_at(data.fd, data.size, data.offset), 0
+        except OSError as failure:
+            given, error = b"", self._error_number(failure)
+        self._send(unique, given, error)
+
+    def _send_with_notices(self, told: Message) -> None:
+        """Sends an answer, and tells the kernel what it must drop."""
+        operations = self._operations
         entries = [_inode_notice(number) for number in operations.stale_numbers]
         names = [_name_notice(*stale) for stale in operations.stale_names]
         operations.stale_numbers.clear()
@@ -275,12 +323,14 @@ class Connection:
 
     def _error_number(self, failure: Exception) -> int:
         """Returns the POSIX error number for an exception that was raised by a request."""
+        if isinstance(failure, OSError):
+            # Most are of this kind: a name that is not there, an attribute that a file does not have.
+            return failure.errno if failure.errno and 0 < failure.errno <= _MAX_ERRNO else errno.EIO
         if isinstance(failure, UnicodeError):
             return errno.EILSEQ
-        if isinstance(failure, (OSError, FormatError, sqlite3.Error, MemoryError)):
-            told = translated(self._mount_point, failure) or failure
-            number = failure.errno if isinstance(failure, OSError) else getattr(told, "errno", None)
-            return number if number and 0 < number <= _MAX_ERRNO else errno.EIO
+        if isinstance(failure, (FormatError, sqlite3.Error, MemoryError)):
+            told = translated(self._mount_point, failure)
+            return self._error_number(told) if isinstance(told, OSError) else errno.EIO
         # A defect of this program: the caller gets an error, and the traceback goes to the error stream.
         self._told_mistakes += 1
         if self._told_mistakes <= _MAX_TRACEBACKS:
@@ -295,6 +345,10 @@ class Connection:
                 f"the kernel's FUSE has version {major}.{minor}; needed is {abi.KERNEL_VERSION}.{abi.MIN_MINOR}",
             )  # fmt: skip
         offered = low | (high << 32 if low & InitFlag.INIT_EXT else 0)
+        if not self._operations.volume.is_writable and offered & _NO_HANDLES == _NO_HANDLES:
+            self._operations.do_without_handles()
+        if offered & InitFlag.DIRECT_IO_ALLOW_MMAP:
+            self._operations.write_directly()
         flags = int(_WANTED) & offered
         return abi.INIT_OUT.pack(
             abi.KERNEL_VERSION, min(minor, abi.MAX_MINOR), readahead, flags & 0xFFFF_FFFF, _BACKGROUND, _CONGESTED,
@@ -325,10 +379,12 @@ def _name_notice(directory: int, name: bytes) -> Message:
 def _write(device: int, message: Message) -> None:
     if sys.platform == "win32":
         raise _no_fuse()
-    # An error means that the request was withdrawn, that the kernel does not know the entry of a notice, or that the
-    # mount is gone, which the next read detects.
-    with suppress(OSError):
+    try:  # noqa: SIM105 (a context manager takes as long as the call)
         os.writev(device, message)
+    except OSError:
+        # The request was withdrawn, the kernel does not know the entry of a notice, or the mount is gone, which the
+        # next read detects.
+        pass
 
 
 class _Sender:

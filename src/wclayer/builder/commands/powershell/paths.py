@@ -14,7 +14,7 @@ from wclayer.builder.commands.registry_keys import registry_key
 from wclayer.errors import LayerError
 
 _DRIVE = re.compile(r"([A-Za-z][A-Za-z0-9_]*):(?!:)[\\/]?")
-_PROVIDER = re.compile(r"(?:Microsoft\.PowerShell\.Core[\\/])?([A-Za-z]+)::[\\/]?", re.IGNORECASE)
+_PROVIDER = re.compile(r"(?:Microsoft\.PowerShell\.Core[\\/])?([A-Za-z]+)::[\\/]?", re.ASCII | re.IGNORECASE)
 _ROOTS = {"hklm": "HKEY_LOCAL_MACHINE", "hkcu": "HKEY_CURRENT_USER"}
 
 

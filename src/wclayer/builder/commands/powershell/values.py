@@ -10,10 +10,10 @@ MAX_TEXT = 1 << 16
 MAX_ITEMS = 4096
 """The most values of an array."""
 
-_NUMBER = re.compile(r"([+-]?)(0x[0-9a-f]+|[0-9]+)(kb|mb|gb|tb|pb)?", re.IGNORECASE)
+_NUMBER = re.compile(r"([+-]?)(0x[0-9a-f]+|[0-9]+)(kb|mb|gb|tb|pb)?", re.ASCII | re.IGNORECASE)
 _OTHER_NUMBER = re.compile(
     r"[+-]?(0x[0-9a-f]+|[0-9]+\.?[0-9]*(e[+-]?[0-9]+)?|\.[0-9]+(e[+-]?[0-9]+)?)(u?[lsy]|[udn])?(kb|mb|gb|tb|pb)?",
-    re.IGNORECASE,
+    re.ASCII | re.IGNORECASE,
 )
 _FACTORS = {"": 0, "kb": 10, "mb": 20, "gb": 30, "tb": 40, "pb": 50}
 _MOST_DIGITS = 20

@@ -1,11 +1,11 @@
-"""Small parts of the page, as HTML. Every text in the tables of a fleet is hostile."""
+"""Small parts of pages that report, as HTML. Every text that they are given is hostile."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from wclayer.pages.page import html_text
+from wclayer.pages.page import html_text, visible
 from wclayer.win32.shown import size_text
 
 LONGEST = 1000
@@ -16,10 +16,9 @@ _DIGEST = len("sha256:0123456789ab")
 
 
 def text_html(text: str) -> str:
-    """Returns a text of the tables. It cannot change the order of what stands beside it. A long one is cut, with the
+    """Returns a text. It cannot change the order of what stands beside it. A long one is cut, with the
     number of the characters that are left out."""
-    more = f" … and {len(text) - LONGEST:,} more characters" if len(text) > LONGEST else ""
-    return f"<bdi>{html_text(text[:LONGEST])}</bdi>{more}"
+    return f"<bdi>{html_text(text[:LONGEST])}</bdi>{_rest(text)}"
 
 
 def step_html(created_by: str) -> str:
@@ -37,11 +36,6 @@ def time_html(moment: datetime | None) -> str:
     if moment is None:
         return "unknown"
     return f'<time datetime="{moment:%Y-%m-%dT%H:%M:%SZ}">{moment:%Y-%m-%d %H:%M}</time>'
-
-
-def counted(count: int, thing: str, things: str = "") -> str:
-    """Returns a number and what it counts, in the singular or the plural ("1 layer", "2 layers")."""
-    return f"{count:,} {thing if count == 1 else things or f'{thing}s'}"
 
 
 def number_html(value: int | None) -> str:
@@ -109,3 +103,25 @@ def table_html(
         f'<thead role="rowgroup"><tr role="row">{head}</tr></thead>'
         f'<tbody role="rowgroup">{body}</tbody></table>'
     )
+
+
+def tile_html(name: str, value: str, note: str, *, is_bad: bool = False) -> str:
+    """Returns a tile of the list at the top of a report (`<dl class="tiles">`).
+
+    Args:
+        name: what its figure is, as HTML.
+        value: the figure, as HTML.
+        note: what is said under it, as HTML.
+        is_bad: whether the figure stands out as bad.
+    """
+    kind = ' class="bad"' if is_bad else ""
+    return f'<div{kind}><dt>{name}</dt><dd class="figure">{value}</dd><dd class="note">{note}</dd></div>'
+
+
+def cut_text(text: str) -> str:
+    """Returns what `text_html` shows of a text, as a plain text: for the data that a script shows."""
+    return visible(text[:LONGEST]) + _rest(text)
+
+
+def _rest(text: str) -> str:
+    return f" … and {len(text) - LONGEST:,} more characters" if len(text) > LONGEST else ""

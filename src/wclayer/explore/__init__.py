@@ -1,0 +1,1 @@
+"""The explorer of images on a terminal: `model/` says what is shown, `widgets/` shows it."""

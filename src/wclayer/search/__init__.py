@@ -1,0 +1,1 @@
+"""Finds entries by their metadata, and files by their contents."""

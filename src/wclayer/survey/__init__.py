@@ -1,0 +1,1 @@
+"""What the layers of a chain take, and what of it is wasted."""
